@@ -1,0 +1,84 @@
+#include "base/fault.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+struct fault_row {
+    const char *name;
+    const char *sqlstate;
+    const char *text;
+};
+
+static const struct fault_row fault_rows[] = {
+    {"OK", "00000", "success"},
+#define FAULT(name, state, text) {#name, state, text},
+#include "base/fault.def"
+#undef FAULT
+};
+static_assert(ARRAY_SIZE(fault_rows) == FAULTS, "every fault has a row");
+
+/* Threads that run no coroutine (offload, start-up) tell their stories here. */
+static _Thread_local struct fault_story fault_story_thread;
+_Thread_local struct fault_story *fault_story_current;
+
+static struct fault_story *fault_slot(void)
+{
+    return fault_story_current != NULL ? fault_story_current : &fault_story_thread;
+}
+
+static void fault_tell(fault code, const char *sqlstate, const char *format, va_list values)
+{
+    /* A story may quote the one before it, so it is made aside. */
+    char text[FAULT_STORY_MOST];
+    struct fault_story *story = fault_slot();
+    vsnprintf(text, sizeof(text), format, values);
+    memcpy(story->text, text, sizeof(text));
+    story->code = code;
+    snprintf(story->sqlstate, sizeof(story->sqlstate), "%s", sqlstate);
+}
+
+fault fault_raise(fault code, const char *format, ...)
+{
+    va_list values;
+    va_start(values, format);
+    fault_tell(code, "", format, values);
+    va_end(values);
+    return code;
+}
+
+fault fault_raise_state(fault code, const char *sqlstate, const char *format, ...)
+{
+    va_list values;
+    va_start(values, format);
+    fault_tell(code, sqlstate, format, values);
+    va_end(values);
+    return code;
+}
+
+const char *fault_name(fault code)
+{
+    return (unsigned)code < FAULTS ? fault_rows[code].name : "?";
+}
+
+const char *fault_sqlstate(fault code)
+{
+    return (unsigned)code < FAULTS ? fault_rows[code].sqlstate : "XX000";
+}
+
+const char *fault_text(fault code)
+{
+    return (unsigned)code < FAULTS ? fault_rows[code].text : "unknown fault";
+}
+
+const char *fault_story(fault code)
+{
+    const struct fault_story *story = fault_slot();
+    return story->code == code && story->text[0] != '\0' ? story->text : fault_text(code);
+}
+
+const char *fault_story_sqlstate(fault code)
+{
+    const struct fault_story *story = fault_slot();
+    return story->code == code && story->sqlstate[0] != '\0' ? story->sqlstate
+                                                              : fault_sqlstate(code);
+}

@@ -1,0 +1,47 @@
+#pragma once
+/*
+ * time.h - points and lengths of time as types that don't mix.
+ *
+ * `deadline` is monotonic and absolute, `duration` a length, `instant` wall-clock time since 1970.
+ * All in microseconds.  Nothing here reads a clock: see machine/clock.h.
+ */
+#include "base/compiler.h"
+
+typedef struct {
+    int64_t us;
+} deadline;
+typedef struct {
+    int64_t us;
+} duration;
+typedef struct {
+    int64_t us;
+} instant;
+
+#define ms(n)         ((duration){.us = (int64_t)(n)*1000})
+#define sec(n)        ((duration){.us = (int64_t)(n)*1000000})
+#define NEVER         ((deadline){.us = INT64_MAX})
+#define NO_LIMIT      ((duration){.us = INT64_MAX})
+
+static inline bool is_never(deadline by)
+{
+    return by.us == INT64_MAX;
+}
+
+/* `from` later by `wait`; saturates, so that NO_LIMIT gives NEVER. */
+static inline deadline later(deadline from, duration wait)
+{
+    if (wait.us >= INT64_MAX - from.us)
+        return NEVER;
+    return (deadline){.us = from.us + wait.us};
+}
+
+static inline deadline earlier_of(deadline a, deadline b)
+{
+    return a.us < b.us ? a : b;
+}
+
+/* Zero or negative when `to` is not after `from`. */
+static inline duration between(deadline from, deadline to)
+{
+    return (duration){.us = to.us == INT64_MAX ? INT64_MAX : to.us - from.us};
+}

@@ -1,0 +1,85 @@
+#pragma once
+/*
+ * link.h - a stream that speaks PostgreSQL: negotiating, logging in, cancelling, single messages.
+ *
+ * Used before and after the hot path (which frames for itself).  Everything suspends on the running
+ * coroutine, bounded by a deadline.  Knows no pools and no routes.  Design: docs/internals/link.md
+ */
+#include "machine/stream.h"
+#include "wire/messages.h"
+#include "wire/scram.h"
+#include "wire/startup.h"
+
+/* Where and how to dial. */
+struct link_target {
+    struct address address;
+    const char *host;                /* as configured: for SNI and verify-full */
+    enum tls_mode tls_mode;
+    struct tls_context *tls;         /* borrowed; NULL when disabled */
+    struct socket_options socket;
+};
+
+/* What we can prove to a server.  Any may be missing. */
+struct link_secret {
+    struct span password;       /* plain text */
+    char md5[MD5_TEXT];         /* stored form; "" when unknown */
+    bool have_keys;             /* `keys` are good for their salt and iterations */
+    struct scram_keys keys;     /* kept by link_login after a derivation, so that it is done once */
+};
+
+struct link_login {
+    const struct link_target *target;
+    struct span user;
+    struct span database;
+    struct span parameters;     /* further startup parameters: name NUL value NUL ... */
+    struct link_secret *secret; /* borrowed; `keys` may be filled in */
+};
+
+/* What the server said until its first ReadyForQuery. */
+struct link_greeting {
+    uint32_t pid;
+    uint32_t secret;
+    struct buffer parameters; /* ParameterStatus: name NUL value NUL ...; caller's to fini */
+    bool in_hot_standby;
+};
+
+/**
+ * Connects `stream`, negotiates TLS, logs in, and reads up to the first ReadyForQuery.
+ *
+ * On a fault the stream is closed.  Notices are skipped.  Any bytes read behind ReadyForQuery, or
+ * before a TLS handshake, are a PROTOCOL fault.
+ * Faults: REFUSED (connect refused, reset or unreachable; also when it closes during the login),
+ * TIMEOUT, TLS, PROTOCOL, AUTH, UPSTREAM (the server's own ErrorResponse: story and SQLSTATE are the
+ * server's), CANCELLED.
+ */
+fault link_login(struct stream *stream, const struct link_login *login,
+                 struct link_greeting *ret, deadline by) MUST_USE;
+
+/** Dials, negotiates TLS if the session has it, sends a CancelRequest, and waits until the server
+ *  closes.  Uses a stream of its own. */
+fault link_cancel(const struct link_target *target, uint32_t pid, uint32_t secret,
+                  deadline by) MUST_USE;
+
+/* --- the side that accepts ------------------------------------------------------------------ */
+
+struct link_accept {
+    enum tls_mode tls_mode;
+    struct tls_context *tls; /* borrowed; NULL when disabled */
+};
+/**
+ * Reads a client's first packets: answers GSSENCRequest with 'N' and SSLRequest with 'S' (and the
+ * handshake) or 'N', each at most once, refuses plaintext buffered behind an SSLRequest, and returns
+ * the startup or cancel packet, decoded over `bytes` (at least WIRE_STARTUP_MOST).
+ * A connection that closes before its first byte is CLOSED without a story (a probe).
+ * Faults: CLOSED, TIMEOUT, PROTOCOL, UNSUPPORTED (major version), TLS, AUTH (TLS is required and not
+ * used), CANCELLED.
+ */
+fault link_read_startup(struct stream *stream, const struct link_accept *accept, uint8_t *bytes,
+                        struct wire_startup *ret, deadline by) MUST_USE;
+
+/** Reads one whole message of at most `most` bytes into `into` (cleared first); the frame points into
+ *  it.  Faults: CLOSED, TIMEOUT, PROTOCOL, LIMIT, CANCELLED. */
+fault link_read_message(struct stream *stream, struct buffer *into, uint32_t most,
+                        struct wire_frame *ret, deadline by) MUST_USE;
+/** Writes the buffer's bytes and clears it. Faults: those of the buffer, CLOSED, TIMEOUT. */
+fault link_send(struct stream *stream, struct buffer *bytes, deadline by) MUST_USE;

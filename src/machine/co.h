@@ -1,0 +1,63 @@
+#pragma once
+/*
+ * co.h - coroutines of one machine: they start, wait, are woken, are cancelled, and end by returning.
+ *
+ * A coroutine lives and dies on its machine.  It suspends only in calls that take a deadline (and in
+ * co_group_join).  A wake-up that comes while it runs is remembered: the next co_wait returns at
+ * once.  Whoever waits re-checks its condition; wake-ups may be spurious.
+ * Cancelling makes every wait, from then on, return FAULT_CANCELLED, so that the coroutine unwinds
+ * itself; no stack is ever thrown away.  Design: docs/internals/machine.md
+ */
+#include "machine/machine.h"
+
+struct co;
+
+enum co_stack {
+    CO_SMALL, /* 32 KiB usable: turns, logins */
+    CO_LARGE, /* 256 KiB usable: parsers, configuration, TLS handshakes */
+};
+
+/** Starts `entry(argument)` on this machine; it runs from the run queue, soon, not within this
+ *  call.  Faults: MEMORY (no stack). */
+fault co_start(void (*entry)(void *argument), void *argument, enum co_stack stack) MUST_USE;
+
+/** As co_start, but switches to it at once; returns when it first suspends or ends.  From the loop's
+ *  own stack only (wakers, deliveries, timers): the hot path of a turn. */
+fault co_run_now(void (*entry)(void *argument), void *argument, enum co_stack stack) MUST_USE;
+
+/** The running coroutine; NULL on the loop's own stack. */
+struct co *co_self(void);
+/** What to give to streams and queues so that they wake this coroutine. */
+struct waker *co_waker(struct co *co);
+
+/** Suspends until woken (OK), until `by` (TIMEOUT), or until cancelled (CANCELLED). */
+fault co_wait(deadline by) MUST_USE;
+/** Lets the others run once.  Suspends. */
+void co_yield(void);
+/** Puts it in the run queue, or remembers the wake-up if it runs now.  Same machine only. */
+void co_wake(struct co *co);
+/** Same machine only; idempotent. */
+void co_cancel(struct co *co);
+bool co_cancelled(void);
+/** Suspends for this long.  Faults: CANCELLED. */
+fault co_sleep(duration wait) MUST_USE;
+
+/* A scope that its members can't outlive: members are started into it and joined before it ends. */
+struct co_group {
+    struct list members;
+    struct co *waiting;
+};
+void co_group_init(struct co_group *group);
+fault co_group_start(struct co_group *group, void (*entry)(void *argument), void *argument,
+                     enum co_stack stack) MUST_USE;
+/** Cancels all that are still there. */
+void co_group_cancel(struct co_group *group);
+/** Suspends until one more member ended (OK) or there is none left (OK), TIMEOUT, CANCELLED. */
+fault co_group_wait_any(struct co_group *group, deadline by) MUST_USE;
+/** Suspends, whatever happens, until no member is left. */
+void co_group_join(struct co_group *group);
+
+/* A block that must not suspend: the scheduler aborts if it does. */
+#define NO_SUSPEND() int no_suspend_ __attribute__((cleanup(co_suspend_allow), unused)) = co_suspend_forbid()
+int co_suspend_forbid(void);
+void co_suspend_allow(int *token);

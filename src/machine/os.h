@@ -1,0 +1,102 @@
+#pragma once
+/*
+ * os.h - the one door to the world: everything that the house asks of an operating system.
+ *
+ * Two implementations: os_linux (epoll) and os_sim (memory sockets, a virtual clock, a seeded
+ * order).  Only machine/ calls through it; nothing above knows a descriptor.  Calls return what the
+ * system call would: a count or handle, or -errno.  None blocks, except poll_wait.
+ * A `handle` is a descriptor on Linux and an index in the simulation.
+ */
+#include "base/fault.h"
+#include "base/time.h"
+
+struct iovec;
+
+/* Where something listens or connects: an IP address with its port, or a Unix socket's path. */
+struct address {
+    enum { ADDRESS_NONE, ADDRESS_IPV4, ADDRESS_IPV6, ADDRESS_UNIX } family;
+    uint16_t port;
+    uint32_t scope;    /* IPv6 link-local interface, else 0 */
+    uint8_t bytes[16]; /* 4 or 16 of them, network order */
+    char path[108];    /* Unix: the socket's path, NUL-terminated */
+};
+
+struct socket_options {
+    bool nodelay;
+    bool keepalive;
+    int keep_idle;     /* seconds; 0: the system's */
+    int keep_interval; /* seconds; 0: the system's */
+    int keep_count;    /* probes; 0: the system's */
+    int user_timeout;  /* milliseconds; 0: the system's */
+};
+
+enum {
+    POLL_READ = 1,
+    POLL_WRITE = 2,
+    POLL_HANGUP = 4, /* the peer sent its last byte, or reset */
+};
+
+struct poll_event {
+    uint64_t tag; /* as given to poll_add */
+    uint32_t ready;
+};
+
+/* What a signal wait returns; the numbers are those of signal(7). */
+struct os {
+    const char *name;
+
+    int64_t (*monotonic_us)(void);
+    int64_t (*wall_us)(void);
+    void (*random)(void *bytes, size_t size);
+
+    /* Sockets.  Always non-blocking and close-on-exec. */
+    int (*listen)(const struct address *at, int backlog, int unix_mode);
+    int (*accept)(int listener, struct address *ret_peer);
+    int (*connect)(const struct address *to); /* handle; completion shows as writable */
+    int (*connect_result)(int handle);        /* 0 connected, -EINPROGRESS, -errno */
+    int (*set_options)(int handle, const struct socket_options *options);
+    int (*local_address)(int handle, struct address *ret);
+    int64_t (*recv)(int handle, void *bytes, size_t size);
+    int64_t (*send)(int handle, const void *bytes, size_t size);
+    int64_t (*send_vector)(int handle, const struct iovec *parts, int count);
+    void (*shut)(int handle); /* both directions; the peer sees the end */
+    void (*close)(int handle);
+
+    /* One poller per machine.  Edge-triggered; a handle is registered once, for everything. */
+    int (*poll_new)(void);
+    void (*poll_free)(int poller);
+    int (*poll_add)(int poller, int handle, uint64_t tag);
+    int (*poll_del)(int poller, int handle);
+    int (*poll_wait)(int poller, struct poll_event *events, int most, deadline by);
+    void (*poll_wake)(int poller); /* from any thread: ends its poll_wait, once */
+
+    /* Threads.  In the simulation all machines share one, in seeded order. */
+    int (*spawn)(const char *name, void (*main)(void *argument), void *argument, void **ret_thread);
+    void (*join)(void *thread);
+
+    /* Signals, blocked in every thread; a handle that polls readable, then one number a call. */
+    int (*signals_open)(const int *numbers, size_t count);
+    int (*signals_next)(int handle);
+
+    /* Whole small files: -errno, or bytes read (at most `size`). */
+    int64_t (*file_read)(const char *path, void *bytes, size_t size);
+    int (*file_unlink)(const char *path);
+
+    /* Name look-up below the table: `done` runs on the asking machine's thread, within the
+     * poll_wait of that poller, with the raw answer or -errno. */
+    int (*dns_query)(int poller, const char *name, int type,
+                     void (*done)(void *argument, int status, const uint8_t *answer, size_t size),
+                     void *argument);
+
+    /* Runs `job` on a thread that may block; `job` itself mails the result back. */
+    int (*offload)(void (*job)(void *argument), void *argument);
+
+    /* The log sink: takes a whole line or drops it; never waits. */
+    void (*log_line)(const char *line, size_t size);
+    uint64_t (*log_dropped)(void);
+};
+
+extern const struct os os_linux;
+extern const struct os os_sim;
+/* The one in use; set once, before the first machine.  os_linux unless told otherwise. */
+extern const struct os *os;

@@ -1,0 +1,33 @@
+#pragma once
+/*
+ * tls.h - TLS contexts: certificates and policy, immutable and counted, shared by all machines.
+ *
+ * OpenSSL 3 over our own BIO (stream.c gives it bytes).  No session cache, no tickets, buffers
+ * released when idle: an idle session costs about 14 KiB, most of it OpenSSL's.
+ */
+#include "base/fault.h"
+
+struct tls_context;
+
+enum tls_mode {
+    TLS_MODE_DISABLE,
+    TLS_MODE_ALLOW,  /* listeners: taken when offered, not asked for */
+    TLS_MODE_PREFER, /* servers: tried first, plain if refused */
+    TLS_MODE_REQUIRE,
+    TLS_MODE_VERIFY_CA,
+    TLS_MODE_VERIFY_FULL,
+};
+
+struct tls_settings {
+    enum tls_mode mode;
+    const char *certificate; /* path, NULL: none */
+    const char *key;         /* path, NULL: in the certificate's file */
+    const char *authorities; /* path, NULL: none */
+    bool server;             /* which end we are */
+};
+
+/** Loads the files (blocks: at start and at reload only).  Caller owns a reference.
+ *  Faults: TLS, saying the file and OpenSSL's reason. */
+fault tls_context_new(const struct tls_settings *settings, struct tls_context **ret) MUST_USE;
+struct tls_context *tls_context_ref(struct tls_context *context);
+void tls_context_unref(struct tls_context **context); /* NULL-safe, any thread */

@@ -1,0 +1,147 @@
+#pragma once
+/*
+ * config.h - one version of the configuration: immutable, counted, shared by all machines.
+ *
+ * instance/ builds it from the file (settings.h gives every row its default, range and help) and
+ * hands it to the pooler.  Strings are owned by the version (NUL-terminated, in its arena).  A reload
+ * makes a new version; whoever works by an old one keeps it by a reference.
+ */
+#include "base/fault.h"
+#include "base/map.h"
+#include "base/time.h"
+#include "machine/os.h"
+#include "machine/tls.h"
+
+enum pool_mode { POOL_SESSION, POOL_TRANSACTION, POOL_STATEMENT };
+
+enum auth_method {
+    AUTH_TRUST,
+    AUTH_BLOCK,
+    AUTH_PASSWORD, /* clear text */
+    AUTH_MD5,      /* md5, or SCRAM where the stored secret is a SCRAM verifier */
+    AUTH_SCRAM,    /* scram-sha-256 */
+};
+
+struct tls_config {
+    enum tls_mode mode;
+    const char *certificate; /* absolute paths; NULL: none */
+    const char *key;
+    const char *authorities;
+    struct tls_context *context; /* counted; NULL when the mode is disable */
+};
+
+struct listen_config {
+    const char *host; /* name, address, "*", or an absolute directory */
+    uint16_t port;
+    int backlog;
+    int unix_mode; /* permission bits of a Unix socket */
+    struct tls_config tls;
+};
+
+struct host_config {
+    const char *host; /* name, address, or an absolute directory */
+    uint16_t port;
+};
+
+struct service_config {
+    const char *name;
+    struct host_config *hosts;
+    size_t host_count;
+    struct tls_config tls;
+    duration connect_timeout; /* connect and login together */
+    uint32_t logins_most;     /* logins at a time towards one backend */
+    uint32_t connections_most; /* server connections per backend, over all pools */
+    duration retry_least;     /* first and longest wait before a backend is tried again */
+    duration retry_most;
+};
+
+struct route_config {
+    const char *database; /* NULL: any ("*") */
+    const char *user;     /* NULL: any */
+    const struct service_config *service; /* NULL only for AUTH_BLOCK */
+    enum auth_method auth;
+    enum pool_mode mode;
+    uint32_t pool_size;   /* servers of one pool, over all relays */
+    uint32_t pool_min;    /* servers kept open while the pool has clients */
+    uint32_t client_most; /* clients of one pool; 0: no limit but the global one */
+    duration claim_timeout;
+    duration idle_timeout;    /* an idle server is closed after this; NO_LIMIT: never */
+    duration server_lifetime; /* a server is closed at its next release after this, spread by a tenth */
+    duration client_idle_timeout;   /* NO_LIMIT: never */
+    bool fresh;               /* session pools: a new backend for every client, no DISCARD ALL */
+    uint32_t prepared_most;   /* prepared statements kept on one server (LRU); 0: no remapping */
+    const char *server_database; /* towards the server; NULL: as the client said */
+    const char *server_user;
+    const char *server_password; /* NULL: from the auth file, or passed through */
+    uint32_t line;               /* in the file; for SHOW ROUTES */
+};
+
+/* A line of the auth file. */
+struct secret {
+    struct map_link link; /* by user */
+    const char *user;
+    const char *text; /* plain, "md5...", or "SCRAM-SHA-256$..." */
+};
+
+struct config {
+    uint32_t references; /* atomic */
+    uint64_t version;    /* 1, 2, 3, ... */
+    const char *path;    /* absolute */
+
+    uint32_t relays;
+    uint32_t client_most;
+    uint32_t message_most;  /* bytes of one message that must be held whole (Parse, Query, login) */
+    size_t memory_most;     /* bytes for chunks and held messages, over all relays */
+    uint32_t chunk;         /* bytes of one relay buffer */
+    duration login_timeout; /* a client must have logged in */
+    duration shutdown_timeout;
+    duration drain_timeout; /* clients of an obsolete route are ended after this; NO_LIMIT: never */
+    duration cancel_timeout;
+    uint32_t cancels_most; /* cancel requests towards servers at a time, per relay */
+    duration reset_timeout; /* to clean a server that a client left behind */
+    duration overtake_most; /* how long a claim may be overtaken from another relay */
+    struct socket_options client_socket;
+    struct socket_options server_socket;
+
+    int log_level;
+    int log_format;       /* enum log_format */
+    const char *log_file; /* NULL: stderr */
+    bool log_connections;
+
+    struct listen_config *listens;
+    size_t listen_count;
+    struct service_config *services;
+    size_t service_count;
+    struct route_config *routes;
+    size_t route_count;
+
+    struct map secrets; /* struct secret by user */
+
+    const char *console_database; /* "trunkline" */
+    const char **console_users;
+    size_t console_user_count;
+
+    void *arena; /* owns every string and array above; private to the builder */
+    void (*arena_free)(void *arena);
+    /* Rows for SHOW CONFIG: key, value, default, whether a reload can change it. */
+    struct config_row {
+        const char *key;
+        const char *value;
+        const char *preset;
+        bool reloadable;
+    } *rows;
+    size_t row_count;
+};
+
+struct config *config_ref(struct config *config);
+void config_unref(struct config **config); /* NULL-safe, any thread */
+
+/** First match wins; NULL when none does.  Borrowed from the version. */
+const struct route_config *config_route(const struct config *config, struct span database,
+                                        struct span user);
+/** The stored secret of a user, or NULL.  Borrowed from the version. */
+const struct secret *config_secret(const struct config *config, struct span user);
+bool config_console_user(const struct config *config, struct span user);
+/** Whether two routes mean the same servers and the same treatment (service, database, user, mode,
+ *  auth, TLS): if not, a reload makes a new version of the pool.  Limits don't count. */
+bool route_same_identity(const struct route_config *a, const struct route_config *b);

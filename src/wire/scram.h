@@ -1,0 +1,100 @@
+#pragma once
+/*
+ * scram.h - SCRAM-SHA-256 (RFC 5802, 7677) as PostgreSQL speaks it, both sides, as pure steps.
+ *
+ * No randomness and no sockets: nonces are given.  Key derivation (PBKDF2) is the one slow call and is
+ * separate, so that it can be offloaded and its result kept.  Secrets are compared in constant time.
+ */
+#include "wire/message.h"
+
+#define SCRAM_KEY          32
+#define SCRAM_SALT         16   /* bytes we choose */
+#define SCRAM_SALT_MOST    64   /* bytes we accept */
+#define SCRAM_NONCE        18   /* random bytes, 24 characters in base64 */
+#define SCRAM_NONCE_MOST   256  /* characters of a peer's nonce */
+#define SCRAM_ITERATIONS   4096 /* ours, PostgreSQL's default */
+#define SCRAM_ITERATIONS_MOST 10000000u
+#define SCRAM_MESSAGE_MOST 1024 /* bytes of any one message */
+#define SCRAM_VERIFIER_MOST 256 /* characters of "SCRAM-SHA-256$..." */
+
+/* What a server stores. */
+struct scram_verifier {
+    uint32_t iterations;
+    uint8_t salt[SCRAM_SALT_MOST];
+    size_t salt_size;
+    uint8_t stored_key[SCRAM_KEY];
+    uint8_t server_key[SCRAM_KEY];
+};
+/* What a client can log in with: for one salt and iteration count only. */
+struct scram_keys {
+    uint32_t iterations;
+    uint8_t salt[SCRAM_SALT_MOST];
+    size_t salt_size;
+    uint8_t client_key[SCRAM_KEY];
+    uint8_t server_key[SCRAM_KEY];
+};
+
+/** "SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey" */
+fault scram_read_verifier(struct span text, struct scram_verifier *ret) MUST_USE;
+/** Writes at most SCRAM_VERIFIER_MOST characters, NUL included. */
+void scram_print_verifier(const struct scram_verifier *verifier, char *text);
+/** Slow (0.8 ms at 4096).  SASLprep where the password is valid UTF-8, else raw, as PostgreSQL. */
+void scram_derive(struct span password, const uint8_t *salt, size_t salt_size, uint32_t iterations,
+                  struct scram_keys *ret);
+void scram_verifier_of(const struct scram_keys *keys, struct scram_verifier *ret);
+/** Salt and iterations are the same: these keys answer to that verifier or challenge. */
+bool scram_keys_fit(const struct scram_keys *keys, const uint8_t *salt, size_t salt_size,
+                    uint32_t iterations);
+/** A stable, fake salt for a user that does not exist (mock authentication). */
+void scram_mock_verifier(const uint8_t secret[32], struct span user, struct scram_verifier *ret);
+
+/* --- we authenticate a client --------------------------------------------------------------- */
+
+struct scram_server {
+    char client_first_bare[SCRAM_MESSAGE_MOST];
+    char server_first[SCRAM_MESSAGE_MOST];
+    char nonce[SCRAM_NONCE_MOST * 2]; /* both parts */
+    char gs2[8];                      /* base64 of the client's gs2 header, e.g. "biws" */
+    uint8_t client_key[SCRAM_KEY];    /* known after a good final message */
+};
+/** Reads client-first (SASLInitialResponse's data), writes server-first.
+ *  PROTOCOL; UNSUPPORTED (channel binding asked for). */
+fault scram_server_first(struct scram_server *scram, struct span client_first,
+                         const struct scram_verifier *verifier,
+                         const uint8_t random[SCRAM_NONCE], struct buffer *out) MUST_USE;
+/** Reads client-final, checks the proof, writes server-final.  PASSWORD; PROTOCOL. */
+fault scram_server_final(struct scram_server *scram, struct span client_final,
+                         const struct scram_verifier *verifier, struct buffer *out) MUST_USE;
+
+/* --- we log in to a server ------------------------------------------------------------------ */
+
+struct scram_client {
+    char nonce[40];
+    char client_first_bare[96];
+    char server_first[SCRAM_MESSAGE_MOST];
+    char full_nonce[SCRAM_NONCE_MOST + 1];
+    uint8_t salt[SCRAM_SALT_MOST];
+    size_t salt_size;
+    uint32_t iterations;
+    uint8_t server_signature[SCRAM_KEY];
+};
+/** Writes client-first ("n,,n=,r=..."). */
+void scram_client_first(struct scram_client *scram, const uint8_t random[SCRAM_NONCE],
+                        struct buffer *out);
+/** Reads server-first: salt and iterations are known after it. PROTOCOL. */
+fault scram_client_challenge(struct scram_client *scram, struct span server_first) MUST_USE;
+/** Writes client-final, with keys that fit the challenge. */
+fault scram_client_final(struct scram_client *scram, const struct scram_keys *keys,
+                         struct buffer *out) MUST_USE;
+/** Checks server-final's signature.  AUTH when it is not that of the real server. */
+fault scram_client_check(struct scram_client *scram, struct span server_final) MUST_USE;
+
+/* --- md5 (pg_md5_encrypt) ------------------------------------------------------------------- */
+
+#define MD5_TEXT 36 /* "md5", 32 digits, NUL */
+/** "md5" and the digest of password and user: what userlist.txt and pg_authid store. */
+void md5_secret(struct span password, struct span user, char ret[MD5_TEXT]);
+/** What a client sends, from that stored form and the 4 bytes of salt. */
+void md5_answer(const char secret[MD5_TEXT], const uint8_t salt[4], char ret[MD5_TEXT]);
+/** Constant time. */
+bool secret_equal(struct span a, struct span b);

@@ -1,0 +1,54 @@
+#pragma once
+/*
+ * startup.h - the first packet of a connection: it has a length but no type.
+ */
+#include "wire/message.h"
+
+/* PostgreSQL's own limit, MAX_STARTUP_PACKET_LENGTH, length word included. */
+#define WIRE_STARTUP_MOST 10000u
+
+#define WIRE_PROTOCOL_3_0   0x00030000u
+#define WIRE_SSL_REQUEST    80877103u
+#define WIRE_GSS_REQUEST    80877104u
+#define WIRE_CANCEL_REQUEST 80877102u
+
+enum wire_startup_kind { WIRE_STARTUP, WIRE_STARTUP_SSL, WIRE_STARTUP_GSS, WIRE_STARTUP_CANCEL };
+
+struct wire_startup {
+    enum wire_startup_kind kind;
+    uint32_t version;        /* WIRE_STARTUP: major << 16 | minor */
+    struct span parameters;  /* WIRE_STARTUP: name NUL value NUL ..., without the last NUL */
+    struct wire_cancel {
+        uint32_t pid;
+        struct span secret;  /* 4 bytes in 3.0 */
+    } cancel;                /* WIRE_STARTUP_CANCEL */
+};
+
+/** Length of the packet that starts with these 4 bytes; 0: nonsense (below 8 or above the limit). */
+uint32_t wire_startup_length(const uint8_t bytes[4]);
+/** Decodes a whole packet, length word included.  PROTOCOL; UNSUPPORTED: a major version other than
+ *  3 (`ret->version` says which). */
+fault wire_read_startup(struct span packet, struct wire_startup *ret) MUST_USE;
+/** The next name and value off `rest`; false at the end. */
+bool wire_next_parameter(struct span *rest, struct span *name, struct span *value);
+/** The value of a parameter, the empty span when it is not there.  The last one wins. */
+struct span wire_find_parameter(struct span parameters, const char *name);
+
+/** Splits the `options` parameter as PostgreSQL does: blanks part words, a backslash takes the next
+ *  character as it is; -c name=value, -cname=value, --name=value.  Calls `each` for each setting
+ *  (dashes in names of the -- form become underscores).  PROTOCOL when it is none of these forms.
+ *  `scratch`: at least options.size bytes; the spans given to `each` point into it. */
+fault wire_read_options(struct span options, uint8_t *scratch,
+                        fault (*each)(void *argument, struct span name, struct span value),
+                        void *argument) MUST_USE;
+
+/* Building, for the side that connects. */
+void wire_put_startup_begin(struct buffer *out, size_t *ret_start);
+void wire_put_startup_parameter(struct buffer *out, struct span name, struct span value);
+void wire_put_startup_end(struct buffer *out, size_t start);
+void wire_put_ssl_request(struct buffer *out);
+void wire_put_cancel(struct buffer *out, uint32_t pid, uint32_t secret);
+
+/** NegotiateProtocolVersion: we speak 3.0, and these `_pq_.` options (names in `parameters`) not.
+ *  Appends nothing when the client asked for 3.0 with no such option. */
+void wire_put_negotiate(struct buffer *out, uint32_t version, struct span parameters);
