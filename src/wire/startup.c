@@ -1,0 +1,228 @@
+#include "wire/startup.h"
+
+#define STARTUP_LEAST    8u                      /* the length, then a version or a request code */
+#define CANCEL_LEAST     (STARTUP_LEAST + 4 + 4) /* a process id and a secret of protocol 3.0 */
+#define CANCEL_MOST      (STARTUP_LEAST + 4 + 256) /* protocol 3.2 allows secrets of 4 to 256 */
+#define NEGOTIATE_PREFIX SPAN("_pq_.")
+
+uint32_t wire_startup_length(const uint8_t bytes[4])
+{
+    uint32_t length = wire_u32(bytes);
+    return length < STARTUP_LEAST || length > WIRE_STARTUP_MOST ? 0 : length;
+}
+
+/* Pairs of strings, then a NUL that is the last byte of all. */
+static fault startup_read_parameters(struct span body, struct span *ret)
+{
+    struct wire_reader in = wire_reader_over(body);
+    while (wire_get_string(&in).size > 0)
+        (void)wire_get_string(&in);
+    TRY(wire_done(&in));
+    invariant(body.size >= 1);
+    *ret = span_of(body.at, body.size - 1);
+    return OK;
+}
+
+static fault startup_read_cancel(struct span packet, struct wire_cancel *ret)
+{
+    if (packet.size < CANCEL_LEAST || packet.size > CANCEL_MOST)
+        return FAULT_PROTOCOL;
+    ret->pid = wire_u32(packet.at + STARTUP_LEAST);
+    ret->secret = span_skip(packet, STARTUP_LEAST + 4);
+    return OK;
+}
+
+static enum wire_startup_kind startup_kind(uint32_t code)
+{
+    switch (code) {
+    case WIRE_SSL_REQUEST:
+        return WIRE_STARTUP_SSL;
+    case WIRE_GSS_REQUEST:
+        return WIRE_STARTUP_GSS;
+    case WIRE_CANCEL_REQUEST:
+        return WIRE_STARTUP_CANCEL;
+    default:
+        return WIRE_STARTUP;
+    }
+}
+
+fault wire_read_startup(struct span packet, struct wire_startup *ret)
+{
+    if (packet.size < STARTUP_LEAST || wire_startup_length(packet.at) != packet.size)
+        return FAULT_PROTOCOL;
+    uint32_t code = wire_u32(packet.at + 4);
+    struct wire_startup startup = {.kind = startup_kind(code)};
+    switch (startup.kind) {
+    case WIRE_STARTUP_SSL:
+    case WIRE_STARTUP_GSS:
+        if (packet.size != STARTUP_LEAST)
+            return FAULT_PROTOCOL;
+        break;
+    case WIRE_STARTUP_CANCEL:
+        TRY(startup_read_cancel(packet, &startup.cancel));
+        break;
+    case WIRE_STARTUP:
+        startup.version = code;
+        if (code >> 16 != 3) {
+            *ret = startup;
+            return FAULT_UNSUPPORTED;
+        }
+        TRY(startup_read_parameters(span_skip(packet, STARTUP_LEAST), &startup.parameters));
+        break;
+    }
+    *ret = startup;
+    return OK;
+}
+
+bool wire_next_parameter(struct span *rest, struct span *name, struct span *value)
+{
+    struct wire_reader in = wire_reader_over(*rest);
+    struct span first = wire_get_string(&in);
+    struct span second = wire_get_string(&in);
+    if (in.failed || first.size == 0)
+        return false;
+    *name = first;
+    *value = second;
+    *rest = wire_get_rest(&in);
+    return true;
+}
+
+struct span wire_find_parameter(struct span parameters, const char *name)
+{
+    struct span found = SPAN_NONE;
+    struct span key, value;
+    while (wire_next_parameter(&parameters, &key, &value))
+        if (span_is(key, name))
+            found = value;
+    return found;
+}
+
+/* --- the `options` parameter: pg_split_opts, then getopt of process_postgres_switches ------- */
+
+struct option_words {
+    struct span rest;
+    uint8_t *scratch; /* never ahead of `rest`: a word is no longer than what it was made of */
+};
+
+/* isspace() of the C locale, whatever ours is. */
+static bool option_is_blank(uint8_t byte)
+{
+    return byte == ' ' || (byte >= '\t' && byte <= '\r');
+}
+
+/* The next word, unescaped.  A lone backslash at the end makes an empty word, as in PostgreSQL. */
+static bool option_next_word(struct option_words *words, struct span *ret)
+{
+    struct span rest = words->rest;
+    while (rest.size > 0 && option_is_blank(rest.at[0]))
+        rest = span_skip(rest, 1);
+    if (rest.size == 0)
+        return false;
+    uint8_t *word = words->scratch;
+    bool escaped = false;
+    for (; rest.size > 0 && (escaped || !option_is_blank(rest.at[0])); rest = span_skip(rest, 1)) {
+        escaped = !escaped && rest.at[0] == '\\';
+        if (!escaped)
+            *words->scratch++ = rest.at[0];
+    }
+    words->rest = rest;
+    *ret = span_of(word, (size_t)(words->scratch - word));
+    return true;
+}
+
+/* "name=value" after -c or --.  `setting` lies in the scratch, where dashes can be replaced. */
+static fault option_split(struct span setting, struct span *name, struct span *value)
+{
+    const uint8_t *equals = setting.size == 0 ? NULL : memchr(setting.at, '=', setting.size);
+    if (equals == NULL || equals == setting.at)
+        return FAULT_PROTOCOL;
+    *name = span_of(setting.at, (size_t)(equals - setting.at));
+    *value = span_skip(setting, name->size + 1);
+    uint8_t *letters = (uint8_t *)(uintptr_t)name->at;
+    for (size_t i = 0; i < name->size; i++)
+        if (letters[i] == '-')
+            letters[i] = '_';
+    return OK;
+}
+
+fault wire_read_options(struct span options, uint8_t *scratch,
+                        fault (*each)(void *argument, struct span name, struct span value),
+                        void *argument)
+{
+    struct option_words words = {.rest = options, .scratch = scratch};
+    struct span word, name, value;
+    while (option_next_word(&words, &word)) {
+        /* A bare "--" ends the options, after which PostgreSQL accepts nothing at all. */
+        if (span_is(word, "--"))
+            return option_next_word(&words, &word) ? FAULT_PROTOCOL : OK;
+        if (!span_starts(word, SPAN("-c")) && !span_starts(word, SPAN("--")))
+            return FAULT_PROTOCOL;
+        struct span setting = span_skip(word, 2);
+        if (setting.size == 0 && !option_next_word(&words, &setting))
+            return FAULT_PROTOCOL;
+        TRY(option_split(setting, &name, &value));
+        TRY(each(argument, name, value));
+    }
+    return OK;
+}
+
+/* --- building ------------------------------------------------------------------------------- */
+
+void wire_put_startup_begin(struct buffer *out, size_t *ret_start)
+{
+    *ret_start = out->size;
+    wire_put_u32(out, 0);
+    wire_put_u32(out, WIRE_PROTOCOL_3_0);
+}
+
+void wire_put_startup_parameter(struct buffer *out, struct span name, struct span value)
+{
+    wire_put_string(out, name);
+    wire_put_string(out, value);
+}
+
+void wire_put_startup_end(struct buffer *out, size_t start)
+{
+    wire_put_u8(out, 0);
+    if (buffer_fault(out) != OK)
+        return;
+    invariant(start + STARTUP_LEAST < out->size);
+    if (out->size - start > INT32_MAX) {
+        out->failed = FAULT_LIMIT;
+        return;
+    }
+    wire_store_u32(out->at + start, (uint32_t)(out->size - start));
+}
+
+void wire_put_ssl_request(struct buffer *out)
+{
+    wire_put_u32(out, STARTUP_LEAST);
+    wire_put_u32(out, WIRE_SSL_REQUEST);
+}
+
+void wire_put_cancel(struct buffer *out, uint32_t pid, uint32_t secret)
+{
+    wire_put_u32(out, CANCEL_LEAST);
+    wire_put_u32(out, WIRE_CANCEL_REQUEST);
+    wire_put_u32(out, pid);
+    wire_put_u32(out, secret);
+}
+
+void wire_put_negotiate(struct buffer *out, uint32_t version, struct span parameters)
+{
+    struct span name, value;
+    struct span rest = parameters;
+    uint32_t unknown = 0;
+    while (wire_next_parameter(&rest, &name, &value))
+        unknown += span_starts(name, NEGOTIATE_PREFIX);
+    if (version <= WIRE_PROTOCOL_3_0 && unknown == 0)
+        return;
+    size_t start = wire_begin(out, WIRE_NEGOTIATE);
+    /* The manual says "minor version"; PostgreSQL sends, and libpq reads, the whole one. */
+    wire_put_u32(out, WIRE_PROTOCOL_3_0);
+    wire_put_u32(out, unknown);
+    for (rest = parameters; wire_next_parameter(&rest, &name, &value);)
+        if (span_starts(name, NEGOTIATE_PREFIX))
+            wire_put_string(out, name);
+    wire_end(out, start);
+}
