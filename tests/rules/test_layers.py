@@ -1,0 +1,95 @@
+"""Floors include downwards only, and one of them calls the operating system."""
+import re
+import subprocess
+
+from conftest import TOP, listed
+
+INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"([^"]+)"|<([^>]+)>)', re.M)
+
+# Headers of the operating system: the business of machine/, and of cli/ for the terminal.
+SYSTEM = re.compile(
+    r"^(unistd|fcntl|signal|poll|pthread|threads|netdb|termios|dlfcn|ifaddrs|syslog|ucontext|ares"
+    r"|sys/(socket|epoll|eventfd|signalfd|timerfd|stat|mman|un|uio|wait|random|time|resource|prctl"
+    r"|ioctl|file|syscall|sendfile)|netinet/.*|arpa/.*|linux/.*|sched|openssl/(ssl|bio|x509.*))\.h$")
+
+# Calls of the operating system, as an object file imports them.
+CALLS = set("""
+    socket bind listen accept accept4 connect send recv sendto recvfrom sendmsg recvmsg shutdown
+    getaddrinfo freeaddrinfo getnameinfo setsockopt getsockopt socketpair poll ppoll select
+    epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2 eventfd signalfd timerfd_create
+    open open64 openat creat close read write readv writev pread pwrite pread64 pwrite64 lseek
+    lseek64 ftruncate fsync rename unlink mkdir stat fstat lstat stat64 fstat64 opendir readdir
+    fopen fopen64 fread fwrite fclose fgets popen mmap mmap64 munmap mprotect madvise
+    pthread_create pthread_join pthread_mutex_lock pthread_mutex_init pthread_cond_wait
+    pthread_sigmask sigaction signal kill raise fork execve execvp posix_spawn waitpid system
+    clock_gettime gettimeofday time nanosleep clock_nanosleep usleep sleep
+    getrandom getentropy random rand srand RAND_bytes getpid gettid sysconf
+    sched_getaffinity sched_setaffinity syscall ares_init ares_init_options ares_query
+    SSL_new SSL_read SSL_write SSL_CTX_new
+""".split())
+
+# base/check.c writes the last words of an aborting process to stderr.
+EXEMPT_FILES = {"base/check.c"}
+EXEMPT_FOLDERS = {"machine", "cli"}
+
+
+def layers():
+    rules = {}
+    for line in (TOP / "src" / "LAYERS").read_text().splitlines():
+        if line.strip() and not line.startswith("#"):
+            folder, below = line.split(":")
+            rules[folder.strip()] = set(below.split()) | {folder.strip()}
+    return rules
+
+
+def floors():
+    """(folder, path under src/, text) of every source that stands on a floor."""
+    for path in listed("src/*/*.c", "src/*/*.h", "src/*/*.S", "src/*/*.def"):
+        inside = path.relative_to(TOP / "src")
+        yield inside.parts[0], inside.as_posix(), path.read_text()
+
+
+def test_every_folder_of_src_has_a_floor():
+    folders = {folder for folder, _, _ in floors()}
+    assert folders <= set(layers()), "src/LAYERS does not know " + str(folders - set(layers()))
+
+
+def test_the_floors_have_no_cycle():
+    done, rules = set(), layers()
+    while len(done) < len(rules):
+        free = [f for f, below in rules.items() if f not in done and below - {f} <= done]
+        assert free, f"a cycle among {sorted(set(rules) - done)}"
+        done.update(free)
+
+
+def test_a_floor_includes_only_itself_and_the_floors_under_it():
+    rules, wrong = layers(), []
+    for folder, name, text in floors():
+        for match in INCLUDE.finditer(text):
+            target = match.group(1)
+            if target and "/" in target and target.split("/")[0] not in rules[folder]:
+                wrong.append(f"{name} includes {target}")
+            elif target and "/" not in target:
+                wrong.append(f'{name} includes "{target}" without its folder')
+    assert not wrong, "\n".join(wrong)
+
+
+def test_only_machine_includes_the_headers_of_the_operating_system():
+    wrong = [f"{name} includes <{match.group(2)}>"
+             for folder, name, text in floors()
+             if folder not in EXEMPT_FOLDERS and name not in EXEMPT_FILES
+             for match in INCLUDE.finditer(text)
+             if match.group(2) and SYSTEM.match(match.group(2))]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_only_machine_calls_the_operating_system(library):
+    wrong = []
+    for item in library:
+        folder, _, rest = item.name.partition("_")
+        if folder in EXEMPT_FOLDERS or f"{folder}/{rest.removesuffix('.o')}" in EXEMPT_FILES:
+            continue
+        names = subprocess.run(["nm", "-u", item], text=True, stdout=subprocess.PIPE, check=True)
+        called = {line.split()[-1].split("@")[0] for line in names.stdout.splitlines() if line}
+        wrong += [f"{item.name} calls {name}" for name in sorted(called & CALLS)]
+    assert not wrong, "\n".join(wrong)

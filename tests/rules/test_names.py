@@ -1,0 +1,63 @@
+"""Every global name carries the prefix of its module, and collides with no library's."""
+import subprocess
+from pathlib import Path
+
+from conftest import TOP
+
+
+def prefixes():
+    """folder -> prefixes, from src/PREFIXES."""
+    rules = {}
+    for line in (TOP / "src" / "PREFIXES").read_text().splitlines():
+        if line.strip() and not line.startswith("#"):
+            folder, names = line.split(":")
+            rules.setdefault(folder.strip(), set()).update(names.split())
+    return rules
+
+
+def defined(item, *options):
+    """The global names that an object, or with -D a shared library, defines."""
+    listing = subprocess.run(["nm", "--defined-only", "-g", *options, item], text=True,
+                             stdout=subprocess.PIPE, check=True).stdout
+    rows = (line.split() for line in listing.splitlines())
+    return {row[-1].split("@")[0] for row in rows if len(row) >= 3}
+
+
+def own(library):
+    """(folder, object, name) of every global name of ours; what a sanitizer adds is not ours."""
+    for item in library:
+        for name in sorted(defined(item)):
+            if not name.startswith("__"):
+                yield item.name.partition("_")[0], item.name, name
+
+
+def libraries():
+    """The shared libraries that the program is linked with, and those it will meet."""
+    words = ["libc.so.6", "libm.so.6", "libssl.so.3", "libcrypto.so.3", "libyaml-0.so.2",
+             "libcares.so.2", "libxxhash.so.0", "libresolv.so.2"]
+    cache = subprocess.run(["/sbin/ldconfig", "-p"], text=True, stdout=subprocess.PIPE,
+                           check=True).stdout
+    found = {line.split()[0]: Path(line.split()[-1]) for line in cache.splitlines() if "=>" in line}
+    return [found[word] for word in words if word in found]
+
+
+def test_every_global_name_has_a_registered_prefix_of_its_folder(library):
+    rules = prefixes()
+    wrong = [f"{item}: {name}" for folder, item, name in own(library)
+             if not any(name.startswith(prefix) for prefix in rules.get(folder, ()))]
+    assert not wrong, "not in src/PREFIXES:\n" + "\n".join(wrong)
+
+
+def test_no_two_folders_share_a_prefix():
+    seen = {}
+    for folder, names in prefixes().items():
+        for name in names:
+            assert seen.setdefault(name, folder) == folder, f"{name} is of {seen[name]} and {folder}"
+
+
+def test_no_global_name_collides_with_a_library(library):
+    ours = {name for _, _, name in own(library)}
+    known = libraries()
+    assert len(known) >= 5
+    for path in known:
+        assert not ours & defined(path, "-D"), f"{path.name} has these too"

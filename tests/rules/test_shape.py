@@ -1,0 +1,74 @@
+"""The measures that keep the code readable, and the calls that it may not make."""
+import re
+
+import csource
+import pytest
+from conftest import TOP, listed
+
+C_FILES = ("src/*.c", "src/*.h", "tests/*.c", "tests/*.h", "bench/*.c", "bench/*.h")
+LINES_OF_A_FILE = 800
+LINES_OF_A_FUNCTION = 80
+
+# Unbounded, not reentrant, or blocking: each has a better way, named here.
+POISONED = {
+    "strcpy": "snprintf or memcpy", "strcat": "snprintf", "strncpy": "memcpy",
+    "strncat": "snprintf", "stpcpy": "memcpy", "sprintf": "snprintf", "vsprintf": "vsnprintf",
+    "gets": "the os table", "strtok": "span functions", "atoi": "span functions",
+    "atol": "span functions", "atoll": "span functions", "sleep": "a deadline",
+    "usleep": "a deadline", "nanosleep": "a deadline", "alloca": "the heap",
+    "localtime": "the clock of machine/", "gmtime": "gmtime_r", "strerror": "strerror_r",
+    "rand": "the random source of machine/", "setjmp": "a fault", "longjmp": "a fault",
+}
+
+
+def named(path):
+    return path.relative_to(TOP).as_posix()
+
+
+def test_no_file_outgrows_its_picture():
+    files = listed("src/*", "tests/*.c", "tests/*.h", "tests/*.py", "bench/*.c", "bench/*.h",
+                   "bench/*.py", "tools/*", "dev")
+    long = [f"{named(path)}: {lines} lines" for path in files
+            if path.is_file() and path.suffix in (".c", ".h", ".py", ".sh", ".S", "")
+            and (lines := path.read_bytes().count(b"\n")) > LINES_OF_A_FILE]
+    assert not long, "\n".join(long)
+
+
+def test_no_function_outgrows_its_screen():
+    long = [f"{named(path)}:{line}: {lines} lines: {head}"
+            for path in listed(*C_FILES)
+            for line, head, lines in csource.functions(path.read_text())
+            if lines > LINES_OF_A_FUNCTION]
+    assert not long, "\n".join(long)
+
+
+def test_comments_have_one_form():
+    wrong = [f"{named(path)}:{line}: {text[:60]}" for path in listed(*C_FILES)
+             for line, text in csource.comments(path.read_text()) if text.startswith("//")]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_header_says_what_it_is():
+    wrong = [named(path) for path in listed("src/*.h")
+             if not re.match(r"#pragma once\n/\*(\n \*)? " + re.escape(path.name) + " - ",
+                             path.read_text())]
+    assert not wrong, "no opening comment:\n" + "\n".join(wrong)
+
+
+@pytest.mark.parametrize("call", sorted(POISONED))
+def test_a_poisoned_call_is_made_nowhere(call):
+    pattern = re.compile(rf"(?<![\w.>]){call}\s*\(")
+    wrong = [f"{named(path)}:{number}: {line.strip()}"
+             for path in listed("src/*.c", "src/*.h")
+             for number, line in enumerate(csource.bare(path.read_text()).splitlines(), 1)
+             if pattern.search(line)]
+    assert not wrong, f"use {POISONED[call]}:\n" + "\n".join(wrong)
+
+
+def test_no_mark_of_unfinished_work_is_left():
+    marks = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b")
+    wrong = [f"{named(path)}:{number}: {line.strip()}"
+             for path in listed("src", "tests", "bench", "tools")
+             if path.suffix in (".c", ".h", ".py", ".sh", ".S", ".def")
+             for number, line in enumerate(path.read_text().splitlines(), 1) if marks.search(line)]
+    assert not wrong, "\n".join(wrong)
