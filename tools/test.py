@@ -1,0 +1,176 @@
+#!/usr/bin/env python3
+"""Builds and runs the tests and ends with one line: "N passed, N failed, N skipped".
+
+Parts: the tests of Meson (unit, simulation, fuzz corpora), the rules of the tree, and integration
+with real PostgreSQL.  With --san those of code run again under ASan+UBSan and TSan instead, with
+--all everything and lint as well.  A build that fails counts as one failed test.
+"""
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as xml
+from pathlib import Path
+
+import lint
+
+TOP = Path(__file__).resolve().parent.parent
+PYTEST = ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider"]
+SANITIZERS = {
+    "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=0:strict_string_checks=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1",
+    "TSAN_OPTIONS": "exitcode=66:second_deadlock_stack=1",
+}
+
+
+class Tally:
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+        self.failures = []
+
+    def add(self, part, passed=0, failed=0, skipped=0, names=()):
+        self.passed += passed
+        self.failed += failed
+        self.skipped += skipped
+        self.failures += [f"{part}: {name}" for name in names]
+
+    def one(self, part, name, ok):
+        self.add(part, int(ok), int(not ok), names=() if ok else (name,))
+
+
+def heading(text):
+    print(f"\n== {text} ({time.strftime('%H:%M:%S')})", flush=True)
+
+
+def build(kind, tally):
+    heading(f"build {kind}")
+    ok = subprocess.run(["./dev", "build", kind], cwd=TOP).returncode == 0
+    if not ok:
+        tally.one("build", kind, False)
+    return ok
+
+
+def environment(kind):
+    values = dict(os.environ, TRUNKLINE_KIND=kind, TRUNKLINE_BUILD=str(TOP / "build" / kind))
+    if kind in ("asan", "tsan"):
+        values.update(SANITIZERS)
+    if kind == "tsan":
+        values["CK_FORK"] = "no"  # a forked child has none of its parent's threads
+    return values
+
+
+def count_tap(tally, part, record):
+    """Adds one Meson test: by the lines of its TAP where it speaks it, else as one."""
+    lines = re.findall(r"^(ok|not ok)\b(.*)$", record.get("stdout") or "", re.M)
+    skipped = sum(1 for word, rest in lines if word == "ok" and re.search(r"#\s*skip", rest, re.I))
+    failed = [rest.strip() for word, rest in lines if word == "not ok"]
+    good = record["result"] in ("OK", "EXPECTEDFAIL")
+    if not lines:
+        skip = record["result"] == "SKIP"
+        tally.add(part, int(good), int(not good and not skip), int(skip),
+                  () if good or skip else (record["name"],))
+        return
+    if not good and not failed:
+        failed = [f"ended with {record['result']}"]
+    tally.add(part, sum(1 for word, _ in lines if word == "ok") - skipped, len(failed), skipped,
+              [f"{record['name']} {name}" for name in failed])
+
+
+def meson_tests(kind, tally, names=()):
+    heading(f"unit tests, {kind}")
+    log = TOP / "build" / kind / "meson-logs" / "testlog.json"
+    log.unlink(missing_ok=True)
+    code = subprocess.run(
+        ["meson", "test", "-C", f"build/{kind}", "--no-rebuild", "--print-errorlogs", *names],
+        cwd=TOP, env=environment(kind)).returncode
+    records = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    before = tally.failed
+    for record in records:
+        count_tap(tally, f"unit {kind}", record)
+    if code != 0 and tally.failed == before:
+        tally.one(f"unit {kind}", "meson test", False)
+
+
+def pytests(kind, tally, arguments):
+    heading(f"pytest, {kind}: {' '.join(arguments)}")
+    report = TOP / "build" / kind / "pytest.xml"
+    report.unlink(missing_ok=True)
+    # The terminal of a person is theirs, and a job without stdin has none: the tests get neither.
+    workers = [] if any(word in arguments for word in ("-n", "--pdb", "-s")) else ["-n", "2"]
+    command = PYTEST + workers + ["-q", f"--junitxml={report}", *arguments]
+    stdin = None if "--pdb" in arguments else subprocess.DEVNULL
+    code = subprocess.run(command, cwd=TOP, env=environment(kind), stdin=stdin).returncode
+    part = f"pytest {kind}"
+    before = tally.failed
+    if report.exists():
+        for case in xml.parse(report).getroot().iter("testcase"):
+            name = f"{case.get('classname')}.{case.get('name')}"
+            if case.find("failure") is not None or case.find("error") is not None:
+                tally.one(part, name, False)
+            elif case.find("skipped") is not None:
+                tally.add(part, skipped=1)
+            else:
+                tally.one(part, name, True)
+    if code not in (0, 5) and tally.failed == before:  # 5: nothing was selected
+        tally.one(part, f"pytest ended with {code}", False)
+
+
+def sanitizers(tally, arguments):
+    for kind in ("asan", "tsan"):
+        if build(kind, tally):
+            meson_tests(kind, tally)
+            pytests(kind, tally, arguments or ["tests/integration"])
+
+
+def everything(tally, full):
+    if not build("debug", tally):
+        return
+    meson_tests("debug", tally)
+    pytests("debug", tally, ["tests/rules", "tests/integration"])
+    if full:
+        tally.one("build", "release", build("release", tally))
+        heading("lint")
+        for name, ok in lint.run():
+            tally.one("lint", name, ok)
+        sanitizers(tally, [])
+
+
+def selected(tally, arguments):
+    """Some tests: a word that names a unit test is Meson's, all else is pytest's."""
+    units = {path.name[:-len("_test.c")] for path in TOP.glob("tests/*/*_test.c")}
+    names = [word for word in arguments if word in units]
+    rest = [word for word in arguments if word not in units]
+    if not build("debug", tally):
+        return
+    if names:
+        meson_tests("debug", tally, names)
+    if rest:
+        paths = any(word.startswith("tests/") for word in rest)
+        pytests("debug", tally, rest if paths else ["tests/rules", "tests/integration", *rest])
+
+
+def main(arguments):
+    modes = {"--all", "--san"} & set(arguments)
+    rest = [word for word in arguments if word not in modes]
+    tally = Tally()
+    start = time.monotonic()
+    if "--san" in modes:
+        sanitizers(tally, rest)
+    elif rest:
+        selected(tally, rest)
+    else:
+        everything(tally, "--all" in modes)
+    heading(f"done in {time.monotonic() - start:.0f} s")
+    for failure in tally.failures:
+        print(f"FAILED {failure}")
+    print(f"{tally.passed} passed, {tally.failed} failed, {tally.skipped} skipped", flush=True)
+    return 1 if tally.failed or not tally.passed else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)
