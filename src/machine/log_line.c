@@ -1,0 +1,426 @@
+#include "machine/log_line.h"
+
+#include "base/check.h"
+#include "base/span.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <time.h>
+
+/* What is kept free, so that the last value and the line can always be closed. */
+#define LOG_LINE_RESERVE 8
+
+/* Passed by address, so that every helper takes its values from where the last one stopped. */
+struct log_values {
+    va_list list;
+};
+
+/* One value while it is put together; TEXT once a byte of it is not a number's. */
+struct log_value {
+    size_t size;
+    enum { LOG_VALUE_NUMBER, LOG_VALUE_TEXT } kind;
+    bool quoted; /* in the format */
+    char bytes[LOG_VALUE_MOST];
+};
+
+static const char *const log_level_names[] = {"EMERG",   "ALERT",  "CRIT", "ERROR",
+                                              "WARNING", "NOTICE", "INFO", "DEBUG"};
+
+/* --- the line ----------------------------------------------------------------------------- */
+
+/* All of `bytes` or nothing: an escape is never cut in half. */
+static bool line_put(struct log_line *line, const char *bytes, size_t size)
+{
+    if (line->size + size > LOG_LINE_MOST - LOG_LINE_RESERVE)
+        return false;
+    memcpy(line->bytes + line->size, bytes, size);
+    line->size += size;
+    return true;
+}
+
+static bool line_put_text(struct log_line *line, const char *text)
+{
+    return line_put(line, text, strlen(text));
+}
+
+/* Out of the reserve. */
+static void line_close(struct log_line *line, const char *text)
+{
+    size_t size = strlen(text);
+    invariant(line->size + size <= LOG_LINE_MOST);
+    memcpy(line->bytes + line->size, text, size);
+    line->size += size;
+}
+
+/* The length of the UTF-8 character at `at`, 0 if there is no valid one. */
+static size_t utf8_length(const uint8_t *at, size_t size)
+{
+    static const struct {
+        uint8_t mask, lead, least_second, most_second;
+        uint8_t length;
+    } forms[] = {
+        {0x80, 0x00, 0, 0, 1},          {0xe0, 0xc0, 0x80, 0xbf, 2}, {0xff, 0xe0, 0xa0, 0xbf, 3},
+        {0xff, 0xed, 0x80, 0x9f, 3},    {0xf0, 0xe0, 0x80, 0xbf, 3}, {0xff, 0xf0, 0x90, 0xbf, 4},
+        {0xff, 0xf4, 0x80, 0x8f, 4},    {0xf8, 0xf0, 0x80, 0xbf, 4},
+    };
+    if (*at == 0xc0 || *at == 0xc1 || *at > 0xf4)
+        return 0;
+    for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
+        if ((*at & forms[i].mask) != forms[i].lead)
+            continue;
+        size_t length = forms[i].length;
+        if (length > size)
+            return 0;
+        if (length > 1 && (at[1] < forms[i].least_second || at[1] > forms[i].most_second))
+            return 0;
+        for (size_t k = 2; k < length; k++)
+            if ((at[k] & 0xc0) != 0x80)
+                return 0;
+        return length;
+    }
+    return 0;
+}
+
+/* The two-character escape that both formats share, NULL if the byte has none. */
+static const char *short_escape(uint8_t byte)
+{
+    switch (byte) {
+    case '"':
+        return "\\\"";
+    case '\\':
+        return "\\\\";
+    case '\n':
+        return "\\n";
+    case '\r':
+        return "\\r";
+    case '\t':
+        return "\\t";
+    default:
+        return NULL;
+    }
+}
+
+/* Between the quotes: whatever the bytes are, the line stays one line and, as JSON, valid UTF-8. */
+static void line_put_escaped(struct log_line *line, const char *bytes, size_t size)
+{
+    const uint8_t *at = (const uint8_t *)bytes;
+    const uint8_t *end = at + size;
+    bool fits = true;
+    while (fits && at < end) {
+        const char *escape = short_escape(*at);
+        size_t length = *at < 0x20 || *at == 0x7f ? 0 : utf8_length(at, (size_t)(end - at));
+        char code[8];
+        if (escape != NULL) {
+            fits = line_put_text(line, escape);
+        } else if (length > 0) {
+            fits = line_put(line, (const char *)at, length);
+        } else {
+            const char *form = line->format == LOG_FORMAT_TEXT ? "\\x%02x" : "\\u%04x";
+            snprintf(code, sizeof(code), form, *at < 0x80 || line->format == LOG_FORMAT_TEXT
+                                                   ? *at
+                                                   : 0xfffd);
+            fits = line_put_text(line, code);
+        }
+        at += length > 0 ? length : 1;
+    }
+}
+
+/* --- values -------------------------------------------------------------------------------- */
+
+static void value_put(struct log_value *value, const char *bytes, size_t size)
+{
+    size = MIN_OF(size, sizeof(value->bytes) - value->size);
+    memcpy(value->bytes + value->size, bytes, size);
+    value->size += size;
+}
+
+static intmax_t take_signed(struct log_values *values, const char *length)
+{
+    if (strcmp(length, "ll") == 0)
+        return va_arg(values->list, long long);
+    switch (*length) {
+    case 'l':
+        return va_arg(values->list, long);
+    case 'z':
+        return va_arg(values->list, ssize_t);
+    case 'j':
+        return va_arg(values->list, intmax_t);
+    case 't':
+        return va_arg(values->list, ptrdiff_t);
+    default:
+        return va_arg(values->list, int);
+    }
+}
+
+static uintmax_t take_unsigned(struct log_values *values, const char *length)
+{
+    if (strcmp(length, "ll") == 0)
+        return va_arg(values->list, unsigned long long);
+    switch (*length) {
+    case 'l':
+        return va_arg(values->list, unsigned long);
+    case 'z':
+        return va_arg(values->list, size_t);
+    case 'j':
+        return va_arg(values->list, uintmax_t);
+    default:
+        return va_arg(values->list, unsigned);
+    }
+}
+
+/* The parts of one conversion specification. */
+struct conversion {
+    char flags[8];
+    char length[3];
+    int width;
+    int precision; /* -1: none */
+    char letter;
+};
+
+/* A number or a star of the specification. */
+static int take_count(const char **at, struct log_values *values)
+{
+    int count = 0;
+    if (**at == '*') {
+        *at += 1;
+        return va_arg(values->list, int);
+    }
+    for (; **at >= '0' && **at <= '9'; *at += 1)
+        count = count < 1000 ? count * 10 + (**at - '0') : count;
+    return count;
+}
+
+/* Reads what follows a '%' and stands behind it. */
+static struct conversion take_conversion(const char **at, struct log_values *values)
+{
+    struct conversion found = {.precision = -1};
+    size_t size = strspn(*at, "-+ #0");
+    memcpy(found.flags, *at, MIN_OF(size, sizeof(found.flags) - 1));
+    *at += size;
+    found.width = take_count(at, values);
+    if (**at == '.') {
+        *at += 1;
+        found.precision = take_count(at, values);
+    }
+    size = strspn(*at, "hljzt");
+    memcpy(found.length, *at, MIN_OF(size, sizeof(found.length) - 1));
+    *at += size;
+    found.letter = **at;
+    invariant(found.letter != '\0');
+    *at += 1;
+    return found;
+}
+
+static void value_put_string(struct log_value *value, const char *text, int precision)
+{
+    if (text == NULL) {
+        value_put(value, "(null)", 6);
+        return;
+    }
+    size_t most = precision < 0 ? LOG_VALUE_MOST : (size_t)precision;
+    value_put(value, text, strnlen(text, MIN_OF(most, LOG_VALUE_MOST)));
+}
+
+static void value_put_integer(struct log_value *value, const struct conversion *as,
+                              struct log_values *values)
+{
+    char form[24];
+    char text[128];
+    int precision = as->letter == 'c' ? -1 : as->precision;
+    bool is_signed = as->letter == 'd' || as->letter == 'i' || as->letter == 'c';
+    snprintf(form, sizeof(form), "%%%s*.*%s%c", as->flags, as->letter == 'c' ? "" : "j",
+             as->letter);
+    int width = MIN_OF(as->width, 64);
+    precision = MIN_OF(precision, 64);
+    if (as->letter == 'c')
+        snprintf(text, sizeof(text), "%c", va_arg(values->list, int));
+    else if (is_signed)
+        snprintf(text, sizeof(text), form, width, precision, take_signed(values, as->length));
+    else
+        snprintf(text, sizeof(text), form, width, precision, take_unsigned(values, as->length));
+    value_put(value, text, strlen(text));
+}
+
+static void value_put_real(struct log_value *value, const struct conversion *as,
+                           struct log_values *values)
+{
+    char form[24];
+    char text[128];
+    snprintf(form, sizeof(form), "%%%s*.*%c", as->flags, as->letter);
+    snprintf(text, sizeof(text), form, MIN_OF(as->width, 64), MIN_OF(as->precision, 32),
+             va_arg(values->list, double));
+    value_put(value, text, strlen(text));
+}
+
+/* One conversion behind its '%'. */
+static void value_put_conversion(struct log_value *value, const char **at,
+                                 struct log_values *values)
+{
+    struct conversion as = take_conversion(at, values);
+    char text[24];
+    if (strchr("diu", as.letter) == NULL)
+        value->kind = LOG_VALUE_TEXT;
+    switch (as.letter) {
+    case '%':
+        value_put(value, "%", 1);
+        return;
+    case 's':
+        value_put_string(value, va_arg(values->list, const char *), as.precision);
+        return;
+    case 'p':
+        snprintf(text, sizeof(text), "%p", va_arg(values->list, void *));
+        value_put(value, text, strlen(text));
+        return;
+    case 'e':
+    case 'f':
+    case 'g':
+        value_put_real(value, &as, values);
+        return;
+    default:
+        invariant(strchr("dicuxXo", as.letter) != NULL);
+        value_put_integer(value, &as, values);
+    }
+}
+
+/* From `at` to one of the bytes in `ends` or the format's end; returns where it stopped. */
+static const char *value_take(struct log_value *value, const char *at, const char *ends,
+                              struct log_values *values)
+{
+    value->size = 0;
+    value->kind = LOG_VALUE_NUMBER;
+    while (*at != '\0' && strchr(ends, *at) == NULL) {
+        if (*at == '%') {
+            at += 1;
+            value_put_conversion(value, &at, values);
+            continue;
+        }
+        if (*at != '-' && (*at < '0' || *at > '9'))
+            value->kind = LOG_VALUE_TEXT;
+        value_put(value, at, 1);
+        at += 1;
+    }
+    return at;
+}
+
+/* --- pairs --------------------------------------------------------------------------------- */
+
+static bool value_is_number(const struct log_value *value)
+{
+    size_t digits = value->size;
+    const char *at = value->bytes;
+    if (value->kind != LOG_VALUE_NUMBER)
+        return false;
+    if (digits > 0 && *at == '-') {
+        at += 1;
+        digits -= 1;
+    }
+    if (digits == 0 || (digits > 1 && *at == '0'))
+        return false;
+    for (size_t i = 0; i < digits; i++)
+        if (at[i] < '0' || at[i] > '9')
+            return false;
+    return true;
+}
+
+static bool value_is_plain(const struct log_value *value)
+{
+    for (size_t i = 0; i < value->size; i++) {
+        uint8_t byte = (uint8_t)value->bytes[i];
+        if (byte <= ' ' || byte >= 0x7f || byte == '"' || byte == '\\' || byte == '=')
+            return false;
+    }
+    return value->size > 0;
+}
+
+static void line_put_value(struct log_line *line, const struct log_value *value)
+{
+    bool bare = line->format == LOG_FORMAT_TEXT ? value_is_plain(value) : value_is_number(value);
+    if (bare && !value->quoted) {
+        line_put_escaped(line, value->bytes, value->size);
+        return;
+    }
+    line_put(line, "\"", 1);
+    line_put_escaped(line, value->bytes, value->size);
+    line_close(line, "\"");
+}
+
+static void line_put_key(struct log_line *line, struct span key)
+{
+    if (line->format == LOG_FORMAT_TEXT) {
+        line_put(line, " ", 1);
+        if (key.size > 0 && line_put(line, (const char *)key.at, key.size))
+            line_put(line, "=", 1);
+        return;
+    }
+    line_put(line, ",\"", 2);
+    line_put(line, key.size > 0 ? (const char *)key.at : "text", key.size > 0 ? key.size : 4);
+    line_put(line, "\":", 2);
+}
+
+/* One pair, or a bare word, which has no key; returns where the next begins. */
+static const char *line_put_pair(struct log_line *line, const char *at, struct log_values *values)
+{
+    struct log_value value;
+    size_t size = strcspn(at, "= \"%");
+    struct span key = at[size] == '=' ? span_of(at, size) : SPAN_NONE;
+    at += key.size > 0 ? key.size + 1 : 0;
+    value.quoted = *at == '"';
+    at = value_take(&value, at + (value.quoted ? 1 : 0), value.quoted ? "\"" : " ", values);
+    at += value.quoted && *at == '"' ? 1 : 0;
+    /* Room for the key, its decoration and an empty value, or the pair is left out. */
+    if (line->size + key.size + 16 > LOG_LINE_MOST - LOG_LINE_RESERVE)
+        return at;
+    line_put_key(line, key);
+    line_put_value(line, &value);
+    return at;
+}
+
+/* The second that was written last, as text: converting it is the dearest part of a line. */
+struct log_second {
+    time_t second;
+    char date[11];
+    char time[9];
+};
+
+static const struct log_second *second_text(time_t second)
+{
+    static _Thread_local struct log_second last = {.second = -1};
+    struct tm parts;
+    if (last.second == second)
+        return &last;
+    gmtime_r(&second, &parts);
+    last.second = second;
+    strftime(last.date, sizeof(last.date), "%Y-%m-%d", &parts);
+    strftime(last.time, sizeof(last.time), "%H:%M:%S", &parts);
+    return &last;
+}
+
+static void line_put_head(struct log_line *line, const struct log_head *head)
+{
+    const struct log_second *second = second_text((time_t)(head->wall_us / 1000000));
+    int thousandths = (int)(head->wall_us / 1000 % 1000);
+    const char *level = log_level_names[head->level & 7];
+    char text[256];
+    if (line->format == LOG_FORMAT_TEXT)
+        snprintf(text, sizeof(text), "%s %s.%03d UTC [%d] %s %s", second->date, second->time,
+                 thousandths, head->process, level, head->name);
+    else
+        snprintf(text, sizeof(text),
+                 "{\"ts\":\"%sT%s.%03dZ\",\"level\":\"%s\",\"pid\":%d,\"event\":\"%s\"",
+                 second->date, second->time, thousandths, level, head->process, head->name);
+    line_put_text(line, text);
+}
+
+void log_line_build(struct log_line *line, const struct log_head *head, const char *pairs,
+                    va_list values)
+{
+    struct log_values rest;
+    va_copy(rest.list, values);
+    line->size = 0;
+    line_put_head(line, head);
+    for (const char *at = pairs + strspn(pairs, " "); *at != '\0'; at += strspn(at, " "))
+        at = line_put_pair(line, at, &rest);
+    va_end(rest.list);
+    line_close(line, line->format == LOG_FORMAT_JSON ? "}\n" : "\n");
+    invariant(line->size <= LOG_LINE_MOST);
+}
