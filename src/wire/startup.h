@@ -36,7 +36,8 @@ struct span wire_find_parameter(struct span parameters, const char *name);
 
 /** Splits the `options` parameter as PostgreSQL does: blanks part words, a backslash takes the next
  *  character as it is; -c name=value, -cname=value, --name=value.  Calls `each` for each setting
- *  (dashes in names of the -- form become underscores).  PROTOCOL when it is none of these forms.
+ *  (dashes in its name become underscores).  PROTOCOL when it is none of these forms: then `each`
+ *  has been called for the settings before it.
  *  `scratch`: at least options.size bytes; the spans given to `each` point into it. */
 fault wire_read_options(struct span options, uint8_t *scratch,
                         fault (*each)(void *argument, struct span name, struct span value),

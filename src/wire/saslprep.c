@@ -1,0 +1,33 @@
+#include "wire/saslprep.h"
+
+#ifdef WITH_LIBIDN
+#include <stringprep.h>
+
+static bool saslprep_is_plain(struct span password)
+{
+    for (size_t i = 0; i < password.size; i++)
+        if (password.at[i] >= 0x80)
+            return false;
+    return true;
+}
+
+struct span wire_saslprep(struct span password, char room[WIRE_SASLPREP_MOST])
+{
+    if (saslprep_is_plain(password) || password.size >= WIRE_SASLPREP_MOST ||
+        memchr(password.at, 0, password.size) != NULL)
+        return password;
+    memcpy(room, password.at, password.size);
+    room[password.size] = '\0';
+    /* PostgreSQL refuses code points that Unicode 3.2 did not know, as for stored strings. */
+    int state = stringprep(room, WIRE_SASLPREP_MOST, STRINGPREP_NO_UNASSIGNED, stringprep_saslprep);
+    return state == STRINGPREP_OK && room[0] != '\0' ? span_text(room) : password;
+}
+
+#else
+
+struct span wire_saslprep(struct span password, char room[WIRE_SASLPREP_MOST])
+{
+    return password;
+}
+
+#endif

@@ -1,0 +1,403 @@
+#include "wire/scram.h"
+
+#include "wire/base64.h"
+#include "wire/saslprep.h"
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <openssl/sha.h>
+#include <stdio.h>
+
+#define VERIFIER_PREFIX      SPAN("SCRAM-SHA-256$")
+#define NONCE_TEXT           WIRE_BASE64_SIZE(SCRAM_NONCE)
+#define KEY_TEXT             WIRE_BASE64_SIZE(SCRAM_KEY)
+#define SALT_TEXT_MOST       WIRE_BASE64_SIZE(SCRAM_SALT_MOST)
+#define ITERATIONS_MOST_TEXT 8
+
+static_assert(SCRAM_KEY == SHA256_DIGEST_LENGTH, "every key is one digest");
+static_assert(SCRAM_NONCE % 3 == 0, "a nonce needs no padding");
+static_assert(SCRAM_ITERATIONS_MOST <= INT32_MAX, "OpenSSL counts in int");
+static_assert(SCRAM_NONCE_MOST + NONCE_TEXT < sizeof(((struct scram_server *)0)->nonce),
+              "both nonces fit in one");
+static_assert(SCRAM_NONCE_MOST + NONCE_TEXT + SALT_TEXT_MOST + ITERATIONS_MOST_TEXT + 16 <
+                  SCRAM_MESSAGE_MOST,
+              "server-first always fits");
+static_assert(14 + ITERATIONS_MOST_TEXT + SALT_TEXT_MOST + 2 * KEY_TEXT + 4 < SCRAM_VERIFIER_MOST,
+              "a verifier always fits");
+
+/* --- keys ----------------------------------------------------------------------------------- */
+
+/* SHA-256 is in every provider, and all sizes here are bounded: OpenSSL could only lack memory, and
+ * a key that was not made must never be used. */
+static void scram_hmac(const uint8_t key[SCRAM_KEY], struct span text, uint8_t ret[SCRAM_KEY])
+{
+    static const uint8_t nothing[1];
+    unsigned size = 0;
+    const uint8_t *at = text.size == 0 ? nothing : text.at;
+    const uint8_t *made = HMAC(EVP_sha256(), key, SCRAM_KEY, at, text.size, ret, &size);
+    invariant(made != NULL && size == SCRAM_KEY);
+}
+
+static void scram_digest(const uint8_t key[SCRAM_KEY], uint8_t ret[SCRAM_KEY])
+{
+    int made = EVP_Digest(key, SCRAM_KEY, ret, NULL, EVP_sha256(), NULL);
+    invariant(made == 1);
+}
+
+void scram_derive(struct span password, const uint8_t *salt, size_t salt_size, uint32_t iterations,
+                  struct scram_keys *ret)
+{
+    invariant(salt_size <= SCRAM_SALT_MOST && password.size <= INT32_MAX);
+    invariant(iterations >= 1 && iterations <= SCRAM_ITERATIONS_MOST);
+    char room[WIRE_SASLPREP_MOST];
+    uint8_t salted[SCRAM_KEY];
+    struct span prepared = wire_saslprep(password, room);
+    int made = PKCS5_PBKDF2_HMAC((const char *)prepared.at, (int)prepared.size, salt,
+                                 (int)salt_size, (int)iterations, EVP_sha256(), SCRAM_KEY, salted);
+    invariant(made == 1);
+    *ret = (struct scram_keys){.iterations = iterations, .salt_size = salt_size};
+    memcpy(ret->salt, salt, salt_size);
+    scram_hmac(salted, SPAN("Client Key"), ret->client_key);
+    scram_hmac(salted, SPAN("Server Key"), ret->server_key);
+    OPENSSL_cleanse(salted, sizeof(salted));
+    if (prepared.at == (const uint8_t *)room)
+        OPENSSL_cleanse(room, prepared.size);
+}
+
+void scram_verifier_of(const struct scram_keys *keys, struct scram_verifier *ret)
+{
+    *ret = (struct scram_verifier){.iterations = keys->iterations, .salt_size = keys->salt_size};
+    memcpy(ret->salt, keys->salt, sizeof(ret->salt));
+    memcpy(ret->server_key, keys->server_key, SCRAM_KEY);
+    scram_digest(keys->client_key, ret->stored_key);
+}
+
+bool scram_keys_fit(const struct scram_keys *keys, const uint8_t *salt, size_t salt_size,
+                    uint32_t iterations)
+{
+    return iterations > 0 && keys->iterations == iterations &&
+           span_equal(span_of(keys->salt, keys->salt_size), span_of(salt, salt_size));
+}
+
+void scram_mock_verifier(const uint8_t secret[32], struct span user, struct scram_verifier *ret)
+{
+    uint8_t seed[SCRAM_KEY], salt[SCRAM_KEY];
+    scram_hmac(secret, user, seed);
+    scram_hmac(seed, SPAN("salt"), salt);
+    *ret = (struct scram_verifier){.iterations = SCRAM_ITERATIONS, .salt_size = SCRAM_SALT};
+    memcpy(ret->salt, salt, SCRAM_SALT);
+    scram_hmac(seed, SPAN("stored key"), ret->stored_key);
+    scram_hmac(seed, SPAN("server key"), ret->server_key);
+}
+
+/* --- texts ---------------------------------------------------------------------------------- */
+
+/* Digits alone: no sign, no blank, and no number that would wrap. */
+static bool scram_read_iterations(struct span text, uint32_t *ret)
+{
+    uint32_t number = 0;
+    if (text.size == 0 || text.size > ITERATIONS_MOST_TEXT)
+        return false;
+    for (size_t i = 0; i < text.size; i++) {
+        if (text.at[i] < '0' || text.at[i] > '9')
+            return false;
+        number = number * 10 + (uint32_t)(text.at[i] - '0');
+    }
+    *ret = number;
+    return number >= 1 && number <= SCRAM_ITERATIONS_MOST;
+}
+
+static bool scram_read_salt(struct span text, uint8_t salt[SCRAM_SALT_MOST], size_t *size)
+{
+    return wire_base64_decode(text, salt, SCRAM_SALT_MOST, size) && *size > 0;
+}
+
+static bool scram_read_key(struct span text, uint8_t key[SCRAM_KEY])
+{
+    size_t size;
+    return wire_base64_decode(text, key, SCRAM_KEY, &size) && size == SCRAM_KEY;
+}
+
+/* What is before `end`, which is skipped; all of it where there is none. */
+static struct span scram_until(struct span *rest, char end)
+{
+    const uint8_t *found = rest->size == 0 ? NULL : memchr(rest->at, end, rest->size);
+    size_t size = found == NULL ? rest->size : (size_t)(found - rest->at);
+    struct span before = span_of(rest->at, size);
+    *rest = span_skip(*rest, size + 1);
+    return before;
+}
+
+fault scram_read_verifier(struct span text, struct scram_verifier *ret)
+{
+    struct scram_verifier verifier = {0};
+    if (!span_starts(text, VERIFIER_PREFIX))
+        return FAULT_PROTOCOL;
+    text = span_skip(text, VERIFIER_PREFIX.size);
+    if (!scram_read_iterations(scram_until(&text, ':'), &verifier.iterations) ||
+        !scram_read_salt(scram_until(&text, '$'), verifier.salt, &verifier.salt_size) ||
+        !scram_read_key(scram_until(&text, ':'), verifier.stored_key) ||
+        !scram_read_key(text, verifier.server_key))
+        return FAULT_PROTOCOL;
+    *ret = verifier;
+    return OK;
+}
+
+void scram_print_verifier(const struct scram_verifier *verifier, char *text)
+{
+    char salt[SALT_TEXT_MOST + 1], stored[KEY_TEXT + 1], server[KEY_TEXT + 1];
+    invariant(verifier->salt_size <= SCRAM_SALT_MOST);
+    wire_base64_encode(span_of(verifier->salt, verifier->salt_size), salt);
+    wire_base64_encode(span_of(verifier->stored_key, SCRAM_KEY), stored);
+    wire_base64_encode(span_of(verifier->server_key, SCRAM_KEY), server);
+    int size = snprintf(text, SCRAM_VERIFIER_MOST, "SCRAM-SHA-256$%u:%s$%s:%s",
+                        verifier->iterations, salt, stored, server);
+    invariant(size > 0 && size < SCRAM_VERIFIER_MOST);
+}
+
+/* --- messages: attributes, a letter and '=' and a value, parted by commas ------------------- */
+
+/* Of a size that we keep, and without a NUL, since we keep it as a string. */
+static bool scram_is_message(struct span message)
+{
+    return message.size > 0 && message.size < SCRAM_MESSAGE_MOST &&
+           memchr(message.at, 0, message.size) == NULL;
+}
+
+/* The next attribute, whatever its letter, which is returned; 0 when there is none. */
+static char scram_any_attribute(struct span *rest, struct span *value)
+{
+    if (rest->size < 2 || rest->at[1] != '=')
+        return 0;
+    char letter = (char)rest->at[0];
+    if (!((letter >= 'a' && letter <= 'z') || (letter >= 'A' && letter <= 'Z')))
+        return 0;
+    *rest = span_skip(*rest, 2);
+    *value = scram_until(rest, ',');
+    return letter;
+}
+
+static bool scram_attribute(struct span *rest, char letter, struct span *value)
+{
+    return rest->size > 0 && (char)rest->at[0] == letter &&
+           scram_any_attribute(rest, value) == letter;
+}
+
+/* Printable ASCII; commas ended it already. */
+static bool scram_is_nonce(struct span nonce)
+{
+    for (size_t i = 0; i < nonce.size; i++)
+        if (nonce.at[i] < 0x21 || nonce.at[i] > 0x7e)
+            return false;
+    return nonce.size > 0 && nonce.size <= SCRAM_NONCE_MOST;
+}
+
+static void scram_keep(char *text, size_t room, struct span value)
+{
+    invariant(value.size < room);
+    memcpy(text, value.at, value.size);
+    text[value.size] = '\0';
+}
+
+/* The signature by `key` of all that was said: both first messages and client-final without its
+ * proof. */
+static void scram_sign(const uint8_t key[SCRAM_KEY], const char *client_first_bare,
+                       const char *server_first, struct span client_final, uint8_t ret[SCRAM_KEY])
+{
+    char said[3 * SCRAM_MESSAGE_MOST + 3];
+    invariant(client_final.size < SCRAM_MESSAGE_MOST);
+    int size = snprintf(said, sizeof(said), "%s,%s,%.*s", client_first_bare, server_first,
+                        SPAN_ARG(client_final));
+    invariant(size > 0 && (size_t)size < sizeof(said));
+    scram_hmac(key, span_of(said, (size_t)size), ret);
+}
+
+/* --- we authenticate a client --------------------------------------------------------------- */
+
+/* Up to client-first-bare.  Without channel binding 'n' and 'y' differ only in what is repeated in
+ * client-final: we never offer -PLUS, so that 'y' is no downgrade. */
+static fault scram_read_gs2(struct span *rest, const char **ret)
+{
+    if (rest->size < 3)
+        return FAULT_PROTOCOL;
+    if (rest->at[0] == 'p')
+        return FAULT_UNSUPPORTED;
+    if ((rest->at[0] != 'n' && rest->at[0] != 'y') || rest->at[1] != ',')
+        return FAULT_PROTOCOL;
+    /* To act for another role. */
+    if (rest->at[2] == 'a')
+        return FAULT_UNSUPPORTED;
+    if (rest->at[2] != ',')
+        return FAULT_PROTOCOL;
+    *ret = rest->at[0] == 'n' ? "biws" : "eSws";
+    *rest = span_skip(*rest, 3);
+    return OK;
+}
+
+/* Name and nonce; the name is not looked at, since the startup packet has it, and extensions that
+ * are not mandatory may follow. */
+static fault scram_read_client_first(struct span bare, struct span *ret_nonce)
+{
+    struct span rest = bare, value;
+    if (rest.size > 0 && rest.at[0] == 'm')
+        return FAULT_UNSUPPORTED;
+    if (!scram_attribute(&rest, 'n', &value) || !scram_attribute(&rest, 'r', ret_nonce) ||
+        !scram_is_nonce(*ret_nonce))
+        return FAULT_PROTOCOL;
+    while (rest.size > 0)
+        if (scram_any_attribute(&rest, &value) == 0)
+            return FAULT_PROTOCOL;
+    return OK;
+}
+
+fault scram_server_first(struct scram_server *scram, struct span client_first,
+                         const struct scram_verifier *verifier, const uint8_t random[SCRAM_NONCE],
+                         struct buffer *out)
+{
+    struct span nonce;
+    const char *gs2;
+    char ours[NONCE_TEXT + 1], salt[SALT_TEXT_MOST + 1];
+    invariant(verifier->salt_size <= SCRAM_SALT_MOST);
+    if (!scram_is_message(client_first))
+        return FAULT_PROTOCOL;
+    TRY(scram_read_gs2(&client_first, &gs2));
+    TRY(scram_read_client_first(client_first, &nonce));
+    *scram = (struct scram_server){0};
+    scram_keep(scram->gs2, sizeof(scram->gs2), span_text(gs2));
+    scram_keep(scram->client_first_bare, sizeof(scram->client_first_bare), client_first);
+    wire_base64_encode(span_of(random, SCRAM_NONCE), ours);
+    snprintf(scram->nonce, sizeof(scram->nonce), "%.*s%s", SPAN_ARG(nonce), ours);
+    wire_base64_encode(span_of(verifier->salt, verifier->salt_size), salt);
+    int size = snprintf(scram->server_first, sizeof(scram->server_first), "r=%s,s=%s,i=%u",
+                        scram->nonce, salt, verifier->iterations);
+    invariant(size > 0 && size < SCRAM_MESSAGE_MOST);
+    buffer_append(out, scram->server_first, (size_t)size);
+    return OK;
+}
+
+/* Splits client-final at its proof, which must be last. */
+static fault scram_read_client_final(const struct scram_server *scram, struct span message,
+                                     struct span *ret_unproven, uint8_t proof[SCRAM_KEY])
+{
+    struct span rest = message, value;
+    if (!scram_is_message(message) || !scram_attribute(&rest, 'c', &value) ||
+        !span_is(value, scram->gs2))
+        return FAULT_PROTOCOL;
+    if (!scram_attribute(&rest, 'r', &value) || !span_is(value, scram->nonce))
+        return FAULT_PROTOCOL;
+    for (;;) {
+        size_t before = message.size - rest.size;
+        char letter = scram_any_attribute(&rest, &value);
+        if (letter == 0)
+            return FAULT_PROTOCOL;
+        if (letter != 'p')
+            continue;
+        if (rest.size > 0 || !scram_read_key(value, proof))
+            return FAULT_PROTOCOL;
+        *ret_unproven = span_of(message.at, before - 1);
+        return OK;
+    }
+}
+
+fault scram_server_final(struct scram_server *scram, struct span client_final,
+                         const struct scram_verifier *verifier, struct buffer *out)
+{
+    struct span unproven;
+    uint8_t proof[SCRAM_KEY], signature[SCRAM_KEY], stored[SCRAM_KEY];
+    char text[KEY_TEXT + 1];
+    /* No client-first was accepted: there is no nonce of ours to answer to. */
+    if (scram->nonce[0] == '\0')
+        return FAULT_PROTOCOL;
+    TRY(scram_read_client_final(scram, client_final, &unproven, proof));
+    scram_sign(verifier->stored_key, scram->client_first_bare, scram->server_first, unproven,
+               signature);
+    for (size_t i = 0; i < SCRAM_KEY; i++)
+        proof[i] ^= signature[i];
+    scram_digest(proof, stored);
+    if (CRYPTO_memcmp(stored, verifier->stored_key, SCRAM_KEY) != 0)
+        return FAULT_PASSWORD;
+    memcpy(scram->client_key, proof, SCRAM_KEY);
+    OPENSSL_cleanse(proof, sizeof(proof));
+    scram_sign(verifier->server_key, scram->client_first_bare, scram->server_first, unproven,
+               signature);
+    wire_base64_encode(span_of(signature, sizeof(signature)), text);
+    buffer_append_text(out, "v=");
+    buffer_append_text(out, text);
+    return OK;
+}
+
+/* --- we log in to a server ------------------------------------------------------------------ */
+
+void scram_client_first(struct scram_client *scram, const uint8_t random[SCRAM_NONCE],
+                        struct buffer *out)
+{
+    *scram = (struct scram_client){0};
+    wire_base64_encode(span_of(random, SCRAM_NONCE), scram->nonce);
+    int size = snprintf(scram->client_first_bare, sizeof(scram->client_first_bare), "n=,r=%s",
+                        scram->nonce);
+    invariant(size > 0 && (size_t)size < sizeof(scram->client_first_bare));
+    buffer_append_text(out, "n,,");
+    buffer_append_text(out, scram->client_first_bare);
+}
+
+fault scram_client_challenge(struct scram_client *scram, struct span server_first)
+{
+    struct span rest = server_first, nonce, salt, iterations;
+    struct span ours = span_text(scram->nonce);
+    if (ours.size == 0 || !scram_is_message(server_first))
+        return FAULT_PROTOCOL;
+    if (!scram_attribute(&rest, 'r', &nonce) || !scram_attribute(&rest, 's', &salt) ||
+        !scram_attribute(&rest, 'i', &iterations) || rest.size > 0)
+        return FAULT_PROTOCOL;
+    if (!scram_is_nonce(nonce) || nonce.size <= ours.size || !span_starts(nonce, ours))
+        return FAULT_PROTOCOL;
+    if (!scram_read_salt(salt, scram->salt, &scram->salt_size) ||
+        !scram_read_iterations(iterations, &scram->iterations)) {
+        scram->iterations = 0;
+        return FAULT_PROTOCOL;
+    }
+    scram_keep(scram->full_nonce, sizeof(scram->full_nonce), nonce);
+    scram_keep(scram->server_first, sizeof(scram->server_first), server_first);
+    return OK;
+}
+
+fault scram_client_final(struct scram_client *scram, const struct scram_keys *keys,
+                         struct buffer *out)
+{
+    char unproven[SCRAM_NONCE_MOST + 16], text[KEY_TEXT + 1];
+    uint8_t stored[SCRAM_KEY], proof[SCRAM_KEY];
+    if (!scram_keys_fit(keys, scram->salt, scram->salt_size, scram->iterations))
+        return FAULT_AUTH;
+    int size = snprintf(unproven, sizeof(unproven), "c=biws,r=%s", scram->full_nonce);
+    invariant(size > 0 && (size_t)size < sizeof(unproven));
+    struct span final = span_of(unproven, (size_t)size);
+    scram_digest(keys->client_key, stored);
+    scram_sign(stored, scram->client_first_bare, scram->server_first, final, proof);
+    for (size_t i = 0; i < SCRAM_KEY; i++)
+        proof[i] ^= keys->client_key[i];
+    scram_sign(keys->server_key, scram->client_first_bare, scram->server_first, final,
+               scram->server_signature);
+    wire_base64_encode(span_of(proof, sizeof(proof)), text);
+    buffer_append_span(out, final);
+    buffer_append_text(out, ",p=");
+    buffer_append_text(out, text);
+    return OK;
+}
+
+fault scram_client_check(struct scram_client *scram, struct span server_final)
+{
+    static const uint8_t none[SCRAM_KEY];
+    uint8_t signature[SCRAM_KEY];
+    struct span rest = server_final, value;
+    if (!scram_is_message(server_final))
+        return FAULT_PROTOCOL;
+    if (server_final.at[0] == 'e')
+        return FAULT_AUTH;
+    if (!scram_attribute(&rest, 'v', &value) || rest.size > 0 || !scram_read_key(value, signature))
+        return FAULT_PROTOCOL;
+    /* A server that skips to the end before we have sent our proof could guess a row of zeros. */
+    if (CRYPTO_memcmp(scram->server_signature, none, SCRAM_KEY) == 0)
+        return FAULT_AUTH;
+    return CRYPTO_memcmp(scram->server_signature, signature, SCRAM_KEY) == 0 ? OK : FAULT_AUTH;
+}
