@@ -1,18 +1,9 @@
-"""What every rule looks at: the files of the tree, and the objects of one build."""
+"""What the rules look at besides the sources: the objects of one build."""
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
-
-TOP = Path(__file__).resolve().parents[2]
-
-
-def listed(*patterns):
-    """The files that are in the tree or about to be (not ignored), by pattern of git."""
-    names = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "--", *patterns],
-                           cwd=TOP, text=True, stdout=subprocess.PIPE, check=True).stdout
-    return [TOP / name for name in names.splitlines() if (TOP / name).exists()]
+from tree import TOP
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@ import re
 import subprocess
 
 import pytest
-from conftest import TOP, listed
+from tree import TOP, listed
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"```.*?```", re.S)

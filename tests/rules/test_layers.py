@@ -2,7 +2,7 @@
 import re
 import subprocess
 
-from conftest import TOP, listed
+from tree import TOP, listed
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"([^"]+)"|<([^>]+)>)', re.M)
 

@@ -2,7 +2,7 @@
 import subprocess
 from pathlib import Path
 
-from conftest import TOP
+from tree import TOP
 
 
 def prefixes():

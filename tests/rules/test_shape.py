@@ -3,7 +3,7 @@ import re
 
 import csource
 import pytest
-from conftest import TOP, listed
+from tree import TOP, listed
 
 C_FILES = ("src/*.c", "src/*.h", "tests/*.c", "tests/*.h", "bench/*.c", "bench/*.h")
 LINES_OF_A_FILE = 800

@@ -1,0 +1,37 @@
+"""How long a test may wait, and the one place where a test waits."""
+import os
+import threading
+import time
+
+# Sanitizers make everything slower; what a test measures against the clock is stretched by this.
+STRETCH = {"asan": 3, "tsan": 6}.get(os.environ.get("TRUNKLINE_KIND", ""), 1)
+PATIENCE = 15 * STRETCH
+
+_bell = threading.Event()
+
+
+def eventually(condition, timeout=PATIENCE, every=0.02):
+    """Asks until the answer is true and returns it; fails when the time is over.
+
+    A condition that raises AssertionError is asked again; its last complaint is told at the end.
+    """
+    end = time.monotonic() + timeout
+    complaint = None
+    while True:
+        try:
+            answer = condition()
+            if answer:
+                return answer
+            complaint = f"still {answer!r}"
+        except AssertionError as error:
+            complaint = str(error)
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {timeout} s: {complaint}")
+        _bell.wait(every)
+
+
+def seconds(action):
+    """How long a call takes."""
+    start = time.monotonic()
+    action()
+    return time.monotonic() - start

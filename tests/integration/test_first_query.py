@@ -1,0 +1,45 @@
+"""The first thing that anybody does."""
+import subprocess
+
+from support import wire as w
+from support.postgres import binaries
+
+
+def test_a_query_is_answered(door):
+    assert door.one("select 6 * 7") == 42
+
+
+def test_an_error_is_answered_and_the_connection_stays(door):
+    with door.wire() as wire:
+        failed = wire.ask(w.query("select 1/0"))
+        assert [m.sqlstate for m in failed if m.kind == "E"] == ["22012"]
+        assert w.rows(wire.ask(w.query("select 1"))) == [["1"]]
+
+
+def test_an_empty_query_is_answered(door):
+    with door.wire() as wire:
+        assert w.kinds(wire.ask(w.query(""))) == "I Z"
+
+
+def test_psql_shows_rows_and_its_conninfo(door):
+    done = subprocess.run(["psql", "-X", door.conninfo(), "-Atc", "select 'row ' || 1", "-c",
+                           r"\conninfo"], text=True, capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("row 1\n")
+    assert f'database "{door.database}" as user "app"' in done.stdout
+
+
+def test_a_driver_learns_what_it_asks_of_a_new_connection(door):
+    with door.connect() as connection:
+        info = connection.info
+        assert info.server_version >= 150000
+        assert info.parameter_status("client_encoding") == "UTF8"
+        assert info.parameter_status("standard_conforming_strings") == "on"
+        assert info.parameter_status("integer_datetimes") == "on"
+        assert info.backend_pid > 0
+
+
+def test_pg_isready_agrees(door):
+    done = subprocess.run([binaries() / "pg_isready", "-h", door.host, "-p", str(door.port)],
+                          capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stdout
