@@ -1,0 +1,384 @@
+#include "fleet/fleet_types.h"
+
+#include "base/table.h"
+#include "machine/stream.h"
+
+#include <stdlib.h>
+
+/* --- names ------------------------------------------------------------------------------------ */
+
+static struct backend_name *backend_name_new(const char *text)
+{
+    size_t size = strlen(text) + 1;
+    struct backend_name *name = malloc(sizeof(*name) + size);
+    if (name == NULL)
+        return NULL;
+    name->next = NULL;
+    memcpy(name->text, text, size);
+    return name;
+}
+
+static void backend_names_free(struct backend_name **names)
+{
+    while (*names != NULL) {
+        struct backend_name *name = *names;
+        *names = name->next;
+        free(name);
+    }
+}
+
+/* Moves the name to the front.  Allocates only when it is new. */
+static fault backend_rename(struct backend *backend, const char *host)
+{
+    struct backend_name **at = &backend->names;
+    while (*at != NULL && strcmp((*at)->text, host) != 0)
+        at = &(*at)->next;
+    struct backend_name *name = *at;
+    if (name != NULL)
+        *at = name->next;
+    else
+        name = backend_name_new(host);
+    if (name == NULL)
+        return FAULT_MEMORY;
+    name->next = backend->names;
+    backend->names = name;
+    return OK;
+}
+
+/* --- a backend's state ------------------------------------------------------------------------ */
+
+/*
+ *              lost                      unreachable
+ *   ONLINE ----------> SUSPECT ----------------------------> OFFLINE
+ *     ^  \               |  \                                 ^   |
+ *     |   \  not ready   |   `--------> NOT_READY <-----------|---'
+ *     |    `-------------|-----------------^  |  unreachable  |
+ *     |                  |                    `---------------'
+ *     `--- success ------+---- of any login, in whatever state
+ */
+#define TO(state) (1u << (state))
+static const uint8_t permitted[BACKEND_STATES] = {
+    [BACKEND_ONLINE] =
+        TO(BACKEND_ONLINE) | TO(BACKEND_SUSPECT) | TO(BACKEND_NOT_READY) | TO(BACKEND_OFFLINE),
+    [BACKEND_SUSPECT] = TO(BACKEND_ONLINE) | TO(BACKEND_NOT_READY) | TO(BACKEND_OFFLINE),
+    [BACKEND_NOT_READY] = TO(BACKEND_ONLINE) | TO(BACKEND_NOT_READY) | TO(BACKEND_OFFLINE),
+    [BACKEND_OFFLINE] = TO(BACKEND_ONLINE) | TO(BACKEND_NOT_READY) | TO(BACKEND_OFFLINE),
+};
+
+static void backend_become(struct backend *backend, enum backend_state next)
+{
+    invariant((permitted[backend->state] & TO(next)) != 0);
+    backend->state = next;
+}
+
+void backend_recover(struct backend *backend)
+{
+    if (backend->state != BACKEND_ONLINE)
+        backend->epoch += 1;
+    backend_become(backend, BACKEND_ONLINE);
+    backend->backoff = ms(0);
+    backend->crowded = false;
+}
+
+void backend_fail(struct backend *backend, enum backend_state state, deadline now)
+{
+    const struct fleet_limits *limits = &backend->service->limits;
+    invariant(state == BACKEND_NOT_READY || state == BACKEND_OFFLINE);
+    backend_become(backend, state);
+    backend->epoch += 1;
+    backend->crowded = false;
+    backend->failed_at = now;
+    if (backend->backoff.us < limits->retry_least.us)
+        backend->backoff = limits->retry_least;
+    else if (backend->backoff.us > limits->retry_most.us / 2)
+        backend->backoff = limits->retry_most;
+    else
+        backend->backoff.us *= 2;
+    invariant(backend->backoff.us > 0 && backend->backoff.us <= limits->retry_most.us);
+}
+
+void backend_suspect(struct backend *backend)
+{
+    /* Not from the other states: they already allow no more than one login at a time.  The epoch
+     * stays, because a failure of a login that is under way is news. */
+    if (backend->state == BACKEND_ONLINE)
+        backend_become(backend, BACKEND_SUSPECT);
+}
+
+deadline backend_due(const struct backend *backend)
+{
+    duration most = backend->service->limits.retry_most;
+    if (backend->state == BACKEND_NOT_READY || backend->state == BACKEND_OFFLINE) {
+        /* A limit that was lowered meanwhile counts at once. */
+        return later(backend->failed_at, backend->backoff.us < most.us ? backend->backoff : most);
+    }
+    if (backend->role == ROLE_REPLICA)
+        return later(backend->looked_at, most);
+    return (deadline){.us = 0};
+}
+
+/* --- a backend's life ------------------------------------------------------------------------- */
+
+static void backend_free(struct backend **backend)
+{
+    if (*backend == NULL)
+        return;
+    invariant((*backend)->slots == 0 && (*backend)->logins == 0);
+    invariant(!node_linked(&(*backend)->node));
+    backend_names_free(&(*backend)->names);
+    free(*backend);
+    *backend = NULL;
+}
+
+static struct backend *backend_new(struct service *service, const struct address *address,
+                                   const char *host)
+{
+    OWNED(backend) backend = calloc(1, sizeof(*backend));
+    if (backend == NULL || backend_rename(backend, host) != OK)
+        return NULL;
+    backend->service = service;
+    backend->address = *address;
+    backend->id = ++service->ids;
+    return TAKE(backend);
+}
+
+void backend_settle(struct backend *backend)
+{
+    if (backend->slots > 0)
+        return;
+    backend_names_free(&backend->names->next);
+    if (!backend->obsolete)
+        return;
+    list_remove(&backend->service->backends, &backend->node);
+    backend_free(&backend);
+}
+
+const struct address *backend_address(const struct backend *backend)
+{
+    return &backend->address;
+}
+
+const char *backend_host(const struct backend *backend)
+{
+    return backend->names->text;
+}
+
+enum backend_role backend_role(const struct backend *backend)
+{
+    return backend->role;
+}
+
+bool backend_online(const struct backend *backend)
+{
+    return backend->state != BACKEND_OFFLINE;
+}
+
+bool backend_obsolete(const struct backend *backend)
+{
+    return backend->obsolete;
+}
+
+uint32_t backend_slots(const struct backend *backend)
+{
+    return backend->slots;
+}
+
+/* --- a service -------------------------------------------------------------------------------- */
+
+fault service_new(const char *name, const struct fleet_limits *limits, struct service **ret)
+{
+    struct service *service = calloc(1, sizeof(*service));
+    char *copy = strdup(name);
+    if (service == NULL || copy == NULL) {
+        free(service);
+        free(copy);
+        return FAULT_MEMORY;
+    }
+    service->name = copy;
+    service->references = 1;
+    list_init(&service->backends);
+    service_set_limits(service, limits);
+    *ret = service;
+    return OK;
+}
+
+static void service_retire_all(struct service *service)
+{
+    LIST_EACH_SAFE (&service->backends, it) {
+        struct backend *backend = LIST_ENTRY(it, struct backend, node);
+        backend->obsolete = true;
+        backend_settle(backend);
+    }
+}
+
+void service_unref(struct service **service)
+{
+    struct service *gone = TAKE(*service);
+    invariant(gone->references > 0);
+    gone->references -= 1;
+    if (gone->references > 0)
+        return;
+    service_retire_all(gone);
+    invariant(list_empty(&gone->backends)); /* slots belong to pools, and none is left */
+    free(gone->name);
+    free(gone);
+}
+
+void service_free(struct service **service)
+{
+    if (*service == NULL)
+        return;
+    service_retire_all(*service);
+    service_unref(service);
+}
+
+void service_set_limits(struct service *service, const struct fleet_limits *limits)
+{
+    service->limits = *limits;
+    /* The decisions rely on these: somebody may log in, and a pause is one. */
+    service->limits.logins_most = MAX_OF(limits->logins_most, 1u);
+    service->limits.retry_least.us = MAX_OF(limits->retry_least.us, ms(1).us);
+    service->limits.retry_most.us = MAX_OF(limits->retry_most.us, service->limits.retry_least.us);
+}
+
+static struct backend *service_find(const struct service *service, const struct address *address)
+{
+    LIST_EACH (&service->backends, it) {
+        struct backend *backend = LIST_ENTRY(it, struct backend, node);
+        if (address_equal(&backend->address, address))
+            return backend;
+    }
+    return NULL;
+}
+
+/* An address that two names share belongs to the first. */
+static bool address_repeats(const struct address *addresses, size_t at)
+{
+    for (size_t i = 0; i < at; i++) {
+        if (address_equal(&addresses[i], &addresses[at]))
+            return true;
+    }
+    return false;
+}
+
+/* Puts the backends of all addresses at the end of the list, in their order.  When there is no
+ * memory, what is new so far stays and the next resolving goes on from there. */
+static fault service_take(struct service *service, const struct address *addresses,
+                          const char *const *hosts, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (address_repeats(addresses, i))
+            continue;
+        struct backend *backend = service_find(service, &addresses[i]);
+        if (backend == NULL)
+            backend = backend_new(service, &addresses[i], hosts[i]);
+        else
+            list_remove(&service->backends, &backend->node);
+        if (backend == NULL)
+            return FAULT_MEMORY;
+        backend->obsolete = false;
+        list_push(&service->backends, &backend->node);
+        TRY(backend_rename(backend, hosts[i]));
+    }
+    return OK;
+}
+
+fault service_set_addresses(struct service *service, const struct address *addresses,
+                            const char *const *hosts, size_t count)
+{
+    if (count > SERVICE_BACKENDS_MOST)
+        return fault_raise(FAULT_LIMIT, "service %s has %zu addresses, the limit is %u",
+                           service->name, count, SERVICE_BACKENDS_MOST);
+    TRY(service_take(service, addresses, hosts, count));
+
+    uint32_t named = 0;
+    for (size_t i = 0; i < count; i++)
+        named += address_repeats(addresses, i) ? 0 : 1;
+    /* Those that were not named stand in front now. */
+    invariant(named <= service->backends.count);
+    uint32_t gone = service->backends.count - named;
+    for (; gone > 0; gone--) {
+        struct node *first = list_pop(&service->backends);
+        struct backend *backend = LIST_ENTRY(first, struct backend, node);
+        backend->obsolete = true;
+        list_push(&service->backends, &backend->node);
+        backend_settle(backend);
+    }
+    return OK;
+}
+
+bool service_wants_resolving(struct service *service)
+{
+    bool wants = service->wants_resolving;
+    service->wants_resolving = false;
+    return wants;
+}
+
+bool service_online(const struct service *service)
+{
+    bool any = false;
+    LIST_EACH (&service->backends, it) {
+        const struct backend *backend = LIST_ENTRY(it, struct backend, node);
+        if (backend->obsolete)
+            continue;
+        if (backend_online(backend))
+            return true;
+        any = true;
+    }
+    return !any;
+}
+
+/* --- for the console -------------------------------------------------------------------------- */
+
+static const char *backend_state_text(const struct backend *backend)
+{
+    static const char *const texts[] = {
+        [BACKEND_ONLINE] = "online",
+        [BACKEND_SUSPECT] = "suspect",
+        [BACKEND_NOT_READY] = "not_ready",
+        [BACKEND_OFFLINE] = "offline",
+    };
+    static_assert(ARRAY_SIZE(texts) == BACKEND_STATES, "every state has a text");
+    return backend->obsolete ? "obsolete" : texts[backend->state];
+}
+
+static const char *backend_role_text(const struct backend *backend)
+{
+    static const char *const texts[] = {
+        [ROLE_UNKNOWN] = "unknown",
+        [ROLE_PRIMARY] = "primary",
+        [ROLE_REPLICA] = "replica",
+    };
+    invariant(backend->role < ARRAY_SIZE(texts));
+    return texts[backend->role];
+}
+
+static void backend_show(const struct backend *backend, struct table_sink *sink)
+{
+    char address[ADDRESS_TEXT_SIZE];
+    duration wait = between(backend->service->latest, backend_due(backend));
+    table_text(sink, backend->service->name);
+    table_text(sink, backend_host(backend));
+    table_text(sink, address_text(&backend->address, address, sizeof(address)));
+    table_text(sink, backend_role_text(backend));
+    table_text(sink, backend_state_text(backend));
+    table_int(sink, backend->slots);
+    table_int(sink, backend->logins);
+    table_int(sink, (int64_t)backend->failures);
+    table_int(sink, wait.us > 0 ? (wait.us + 999) / 1000 : 0);
+    table_end_row(sink);
+}
+
+void fleet_show_backends(struct service *const *services, size_t count, struct table_sink *sink)
+{
+    static const struct column columns[] = {
+        {"service", COLUMN_TEXT}, {"host", COLUMN_TEXT},     {"addr", COLUMN_TEXT},
+        {"role", COLUMN_TEXT},    {"state", COLUMN_TEXT},    {"slots", COLUMN_INT4},
+        {"logins", COLUMN_INT4},  {"failures", COLUMN_INT8}, {"retry_in_ms", COLUMN_INT8},
+    };
+    table_begin(sink, columns, ARRAY_SIZE(columns));
+    for (size_t i = 0; i < count; i++) {
+        LIST_EACH (&services[i]->backends, it)
+            backend_show(LIST_ENTRY(it, struct backend, node), sink);
+    }
+}
