@@ -1,0 +1,54 @@
+#include "machine/context.h"
+
+#include <stdlib.h>
+#include <ucontext.h>
+
+/*
+ * The portable switch: two system calls each time, for processors without an assembly of ours.
+ * A point is a ucontext on the heap that the flow keeps for life; a thread's own flow borrows one
+ * that lies on its stack while it is away.
+ */
+
+struct flow {
+    ucontext_t context;
+    void (*entry)(void *argument);
+    void *argument;
+};
+
+/* makecontext passes ints only, so the pointer travels in two halves. */
+static void flow_begin(unsigned high, unsigned low)
+{
+    struct flow *flow = (struct flow *)(((uintptr_t)high << 16 << 16) | low);
+    flow->entry(flow->argument);
+    invariant(!"a flow's entry returned");
+}
+
+void *context_prepare(void *bottom, size_t size, void (*entry)(void *argument), void *argument)
+{
+    struct flow *flow = calloc(1, sizeof(*flow));
+    if (flow == NULL)
+        return NULL;
+    flow->entry = entry;
+    flow->argument = argument;
+    getcontext(&flow->context);
+    flow->context.uc_stack.ss_sp = bottom;
+    flow->context.uc_stack.ss_size = size;
+    makecontext(&flow->context, (void (*)(void))flow_begin, 2,
+                (unsigned)((uintptr_t)flow >> 16 >> 16), (unsigned)(uintptr_t)flow);
+    return flow;
+}
+
+void context_dispose(void *point)
+{
+    free(point);
+}
+
+void context_jump(void **save, void *next)
+{
+    struct flow here;
+    struct flow *from = *save != NULL ? *save : &here;
+    *save = from;
+    swapcontext(&from->context, &((struct flow *)next)->context);
+    if (from == &here)
+        *save = NULL;
+}

@@ -1,0 +1,282 @@
+#include "machine/clock.h"
+#include "machine/loop.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A wake-up that a sender owes us at our end is waited for in steps of this. */
+#define OWED_STEP ms(1)
+/* Rounds through the run queue before the poller is asked again: what a turn wakes mostly runs in
+ * the same turn, and a coroutine that only yields can't starve the handles. */
+#define ROUNDS_MOST 4
+
+_Thread_local struct machine *machine_current;
+uint64_t (*machine_stale_hint)(const uint64_t *hint);
+
+/* --- mail ------------------------------------------------------------------------------------- */
+
+/*
+ * The mailbox is one atomic word: NULL (empty, the receiver runs), the sleeper's mark (empty, the
+ * receiver is in poll_wait or about to go there), or the newest message, linked to the older ones.
+ * Senders push; the receiver takes all at once, so there is no ABA.  The receiver puts the mark
+ * only in place of NULL, and the one sender that replaces the mark calls poll_wake: one system call
+ * for each sleep, none while the receiver runs.
+ *
+ * That sender may still be in poll_wake when the message has been delivered, and even when its
+ * receiver ends.  So it counts itself in `woken` when it is through, its last touch, and the
+ * receiver does not end before `woken` is what it knows to be owed.
+ */
+static struct mail mailbox_mark;
+
+bool mail_send(struct machine *to, struct mail *mail)
+{
+    if (__atomic_exchange_n(&mail->under_way, 1, __ATOMIC_ACQ_REL) != 0)
+        return false;
+    struct mail *newest = __atomic_load_n(&to->mailbox, __ATOMIC_RELAXED);
+    do {
+        mail->next = newest == &mailbox_mark ? NULL : newest;
+    } while (!__atomic_compare_exchange_n(&to->mailbox, &newest, mail, true, __ATOMIC_RELEASE,
+                                          __ATOMIC_RELAXED));
+    if (newest == &mailbox_mark) {
+        os->poll_wake(to->poller);
+        __atomic_add_fetch(&to->woken, 1, __ATOMIC_RELEASE);
+    }
+    return true;
+}
+
+/* False: there is mail, don't sleep. */
+static bool mailbox_sleep(struct machine *machine)
+{
+    struct mail *empty = NULL;
+    machine->asleep = __atomic_compare_exchange_n(&machine->mailbox, &empty, &mailbox_mark, false,
+                                                  __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    return machine->asleep;
+}
+
+static void mailbox_rise(struct machine *machine)
+{
+    if (!machine->asleep)
+        return;
+    machine->asleep = false;
+    struct mail *mark = &mailbox_mark;
+    if (!__atomic_compare_exchange_n(&machine->mailbox, &mark, NULL, false, __ATOMIC_RELAXED,
+                                     __ATOMIC_RELAXED))
+        machine->wakes_owed += 1;
+}
+
+/* All that was sent, oldest first. */
+static struct mail *mailbox_take(struct machine *machine)
+{
+    if (__atomic_load_n(&machine->mailbox, __ATOMIC_RELAXED) == NULL)
+        return NULL;
+    struct mail *newest = __atomic_exchange_n(&machine->mailbox, NULL, __ATOMIC_ACQUIRE);
+    invariant(newest != &mailbox_mark);
+    struct mail *oldest = NULL;
+    while (newest != NULL) {
+        struct mail *next = newest->next;
+        newest->next = oldest;
+        oldest = newest;
+        newest = next;
+    }
+    return oldest;
+}
+
+static uint32_t mailbox_deliver(struct machine *machine)
+{
+    uint32_t delivered = 0;
+    struct mail *mail = mailbox_take(machine);
+    while (mail != NULL) {
+        struct mail *next = mail->next;
+        /* An exchange, not a store: a sender that was told "coalesced" must find that we see all it
+         * wrote before, and that needs its write to this word to be read by ours. */
+        __atomic_exchange_n(&mail->under_way, 0, __ATOMIC_ACQ_REL);
+        mail->deliver(mail);
+        mail = next;
+        delivered += 1;
+    }
+    if (delivered > 0)
+        hint_add(&machine->stats.mails, delivered);
+    return delivered;
+}
+
+/* --- the loop --------------------------------------------------------------------------------- */
+
+void machine_enter(struct machine *machine)
+{
+    machine_current = machine;
+    fault_story_current = NULL;
+    if (machine != NULL)
+        fault_story_current = &machine->story;
+}
+
+static int machine_poll(struct machine *machine, struct poll_event *events)
+{
+    deadline by = {0};
+    if (machine->ready.count == 0 && mailbox_sleep(machine))
+        by = timers_next(machine);
+    int count = os->poll_wait(machine->poller, events, EVENTS_MOST, by);
+    mailbox_rise(machine);
+    machine->now_us = os->monotonic_us();
+    hint_add(&machine->stats.wakeups, 1);
+    return count < 0 ? 0 : count;
+}
+
+static void machine_turn(struct machine *machine)
+{
+    struct poll_event events[EVENTS_MOST];
+    int count = machine_poll(machine, events);
+    registrations_dispatch(machine, events, count);
+    uint32_t done = (uint32_t)count + mailbox_deliver(machine);
+    done += timers_run(machine);
+    for (int round = 0; round < ROUNDS_MOST && machine->ready.count > 0; round++)
+        done += co_run_ready(machine);
+    /* Woken for nothing: a stale timer.  Clean up, so that it does not happen again. */
+    if (done == 0)
+        timers_tidy(machine);
+}
+
+static bool machine_is_over(const struct machine *machine)
+{
+    return machine->stopping && machine->stats.coroutines == 0 &&
+           __atomic_load_n(&machine->mailbox, __ATOMIC_RELAXED) == NULL;
+}
+
+/* Senders that still owe us a wake-up would call it on a poller that is gone. */
+static void machine_settle(struct machine *machine)
+{
+    struct poll_event event;
+    while (__atomic_load_n(&machine->woken, __ATOMIC_ACQUIRE) != machine->wakes_owed)
+        os->poll_wait(machine->poller, &event, 1, later(now_exact(), OWED_STEP));
+}
+
+static void machine_main(void *argument)
+{
+    struct machine *machine = argument;
+    struct machine *outer = machine_current;
+    context_init_thread(&machine->loop);
+    machine_enter(machine);
+    machine->now_us = os->monotonic_us();
+    fault first = co_start(machine->entry, machine->argument, CO_LARGE);
+    invariant(first == OK); /* its stack was mapped by machine_make */
+    while (!machine_is_over(machine))
+        machine_turn(machine);
+    machine_settle(machine);
+    timer_disarm(&machine->trim);
+    co_pools_fini(machine);
+    timers_fini(machine);
+    machine_enter(outer);
+}
+
+static void machine_free(struct machine **machine)
+{
+    struct machine *gone = *machine;
+    if (gone == NULL)
+        return;
+    *machine = NULL;
+    if (gone->poller >= 0)
+        os->poll_free(gone->poller);
+    free(gone->registrations);
+    free(gone);
+}
+
+static fault machine_make(const char *name, void (*entry)(void *argument), void *argument,
+                          struct machine **ret)
+{
+    struct machine *machine = aligned_alloc(_Alignof(struct machine), sizeof(*machine));
+    if (machine == NULL)
+        return fault_raise(FAULT_MEMORY, "no memory for machine %s", name);
+    memset(machine, 0, sizeof(*machine));
+    machine->entry = entry;
+    machine->argument = argument;
+    snprintf(machine->name, sizeof(machine->name), "%s", name);
+    co_pools_init(machine);
+    machine->poller = os->poll_new();
+    if (machine->poller < 0) {
+        fault failed = fault_raise(FAULT_SYSTEM, "no poller for machine %s: %s", name,
+                                   strerrordesc_np(-machine->poller));
+        machine_free(&machine);
+        return failed;
+    }
+    fault filled = co_pools_fill(machine, CO_LARGE);
+    if (filled != OK) {
+        machine_free(&machine);
+        return filled;
+    }
+    *ret = machine;
+    return OK;
+}
+
+fault machine_new(const char *name, void (*entry)(void *argument), void *argument,
+                  struct machine **ret)
+{
+    struct machine *machine;
+    TRY(machine_make(name, entry, argument, &machine));
+    /* The thread may use *ret at once, through what its entry was given. */
+    *ret = machine;
+    int status = os->spawn(machine->name, machine_main, machine, &machine->thread);
+    if (status == 0)
+        return OK;
+    *ret = NULL;
+    co_pools_fini(machine);
+    machine_free(&machine);
+    return fault_raise(FAULT_SYSTEM, "no thread for machine %s: %s", name,
+                       strerrordesc_np(-status));
+}
+
+fault machine_run(const char *name, void (*entry)(void *argument), void *argument)
+{
+    struct machine *machine;
+    TRY(machine_make(name, entry, argument, &machine));
+    machine_main(machine);
+    machine_free(&machine);
+    return OK;
+}
+
+void machine_join(struct machine **machine)
+{
+    if (*machine == NULL)
+        return;
+    invariant((*machine)->thread != NULL && *machine != machine_current);
+    os->join((*machine)->thread);
+    machine_free(machine);
+}
+
+void machine_stop(void)
+{
+    invariant(machine_current != NULL);
+    machine_current->stopping = true;
+}
+
+struct machine *machine_self(void)
+{
+    return machine_current;
+}
+
+const char *machine_name(const struct machine *machine)
+{
+    return machine->name;
+}
+
+/* --- what others may look at ------------------------------------------------------------------ */
+
+uint64_t hint_read(const uint64_t *hint)
+{
+    if (UNLIKELY(machine_stale_hint != NULL))
+        return machine_stale_hint(hint);
+    return __atomic_load_n(hint, __ATOMIC_RELAXED);
+}
+
+struct machine_stats machine_stats(const struct machine *machine)
+{
+    const struct machine_stats *stats = &machine->stats;
+    return (struct machine_stats){
+        .wakeups = hint_read(&stats->wakeups),
+        .events = hint_read(&stats->events),
+        .mails = hint_read(&stats->mails),
+        .switches = hint_read(&stats->switches),
+        .coroutines = hint_read(&stats->coroutines),
+        .stacks = hint_read(&stats->stacks),
+    };
+}

@@ -1,0 +1,200 @@
+#include "machine/os_linux.h"
+#include "base/check.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+/* The Linux door's table, and the rows that need few words: clocks, threads, signals, files. */
+
+static int64_t linux_clock(clockid_t which)
+{
+    struct timespec time;
+    clock_gettime(which, &time);
+    return (int64_t)time.tv_sec * 1000000 + time.tv_nsec / 1000;
+}
+
+static int64_t linux_monotonic_us(void)
+{
+    return linux_clock(CLOCK_MONOTONIC);
+}
+
+static int64_t linux_wall_us(void)
+{
+    return linux_clock(CLOCK_REALTIME);
+}
+
+static void linux_random(void *bytes, size_t size)
+{
+    uint8_t *at = bytes;
+    while (size > 0) {
+        ssize_t got = getrandom(at, size, 0);
+        if (got < 0 && errno == EINTR)
+            continue;
+        invariant(got > 0); /* the flag-less call fails for bad arguments only */
+        at += got;
+        size -= (size_t)got;
+    }
+}
+
+static void linux_close(int handle)
+{
+    close(handle);
+}
+
+/* --- threads ---------------------------------------------------------------------------------- */
+
+struct thread {
+    pthread_t id;
+    void (*main)(void *argument);
+    void *argument;
+    bool detached;
+    char name[16];
+};
+
+static void *thread_main(void *argument)
+{
+    struct thread *thread = argument;
+    pthread_setname_np(pthread_self(), thread->name);
+    thread->main(thread->argument);
+    if (thread->detached)
+        free(thread);
+    return NULL;
+}
+
+int os_linux_spawn(const char *name, void (*main)(void *argument), void *argument,
+                   void **ret_thread)
+{
+    struct thread *thread = calloc(1, sizeof(*thread));
+    if (thread == NULL)
+        return -ENOMEM;
+    thread->main = main;
+    thread->argument = argument;
+    thread->detached = ret_thread == NULL;
+    for (size_t i = 0; i + 1 < sizeof(thread->name) && name[i] != '\0'; i++)
+        thread->name[i] = name[i];
+    if (ret_thread != NULL)
+        *ret_thread = thread;
+    /* The new thread inherits the mask: signals go to the machine that opened their queue. */
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    if (thread->detached)
+        pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_t id;
+    int status = pthread_create(&id, &attributes, thread_main, thread);
+    pthread_attr_destroy(&attributes);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (status != 0)
+        free(thread);
+    else if (ret_thread != NULL)
+        thread->id = id;
+    return -status;
+}
+
+static void linux_join(void *thread)
+{
+    struct thread *ended = thread;
+    int status = pthread_join(ended->id, NULL);
+    invariant(status == 0);
+    free(ended);
+}
+
+/* --- signals ---------------------------------------------------------------------------------- */
+
+static int linux_signals_open(const int *numbers, size_t count)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    for (size_t i = 0; i < count; i++)
+        sigaddset(&set, numbers[i]);
+    int status = pthread_sigmask(SIG_BLOCK, &set, NULL);
+    if (status != 0)
+        return -status;
+    int handle = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    return handle < 0 ? -errno : handle;
+}
+
+static int linux_signals_next(int handle)
+{
+    struct signalfd_siginfo info;
+    ssize_t got = read(handle, &info, sizeof(info));
+    if (got < 0)
+        return -errno;
+    invariant(got == sizeof(info));
+    return (int)info.ssi_signo;
+}
+
+/* --- files ------------------------------------------------------------------------------------ */
+
+static int64_t linux_file_read(const char *path, void *bytes, size_t size)
+{
+    int file = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (file < 0)
+        return -errno;
+    size_t filled = 0;
+    int64_t status = 0;
+    while (filled < size) {
+        ssize_t got = read(file, (char *)bytes + filled, size - filled);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            status = -errno;
+        if (got <= 0)
+            break;
+        filled += (size_t)got;
+    }
+    close(file);
+    return status < 0 ? status : (int64_t)filled;
+}
+
+static int linux_file_unlink(const char *path)
+{
+    return unlink(path) < 0 ? -errno : 0;
+}
+
+/* --- the table -------------------------------------------------------------------------------- */
+
+const struct os os_linux = {
+    .name = "linux",
+    .monotonic_us = linux_monotonic_us,
+    .wall_us = linux_wall_us,
+    .random = linux_random,
+    .listen = os_linux_listen,
+    .accept = os_linux_accept,
+    .connect = os_linux_connect,
+    .connect_result = os_linux_connect_result,
+    .set_options = os_linux_set_options,
+    .local_address = os_linux_local_address,
+    .recv = os_linux_recv,
+    .send = os_linux_send,
+    .send_vector = os_linux_send_vector,
+    .shut = os_linux_shut,
+    .close = linux_close,
+    .poll_new = os_linux_poll_new,
+    .poll_free = os_linux_poll_free,
+    .poll_add = os_linux_poll_add,
+    .poll_del = os_linux_poll_del,
+    .poll_wait = os_linux_poll_wait,
+    .poll_wake = os_linux_poll_wake,
+    .spawn = os_linux_spawn,
+    .join = linux_join,
+    .signals_open = linux_signals_open,
+    .signals_next = linux_signals_next,
+    .file_read = linux_file_read,
+    .file_unlink = linux_file_unlink,
+    .dns_query = os_linux_dns_query,
+    .offload = os_linux_offload,
+    .log_line = os_linux_log_line,
+    .log_dropped = os_linux_log_dropped,
+};
+
+const struct os *os = &os_linux;

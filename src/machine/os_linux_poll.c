@@ -1,0 +1,186 @@
+#include "base/check.h"
+#include "machine/os_linux.h"
+
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+/*
+ * Pollers: an epoll with an eventfd in it, so that other threads can end the wait.
+ *
+ * Tags with the highest bit are ours: the eventfd's, and those of the guest's descriptors.  The
+ * eventfd is edge-triggered and never read: each write is an edge, and its counter overflows after
+ * 2^64 of them.
+ */
+#define TAG_OURS       ((uint64_t)1 << 63)
+#define TAG_WAKE       UINT64_MAX
+#define EVENTS_AT_ONCE 256
+
+struct poller {
+    uint32_t taken; /* atomic: 1 while in use */
+    int epoll;
+    int wake;
+    struct os_linux_guest *guest;
+};
+
+static struct poller pollers[OS_LINUX_POLLERS_MOST];
+
+static struct poller *poller_at(int poller)
+{
+    invariant(poller >= 0 && poller < OS_LINUX_POLLERS_MOST);
+    invariant(__atomic_load_n(&pollers[poller].taken, __ATOMIC_RELAXED) == 1);
+    return &pollers[poller];
+}
+
+static int poller_take(void)
+{
+    for (int i = 0; i < OS_LINUX_POLLERS_MOST; i++) {
+        if (__atomic_exchange_n(&pollers[i].taken, 1, __ATOMIC_ACQUIRE) == 0)
+            return i;
+    }
+    return -EMFILE;
+}
+
+int os_linux_poll_new(void)
+{
+    int at = poller_take();
+    if (at < 0)
+        return at;
+    struct poller *poller = &pollers[at];
+    poller->guest = NULL;
+    poller->epoll = epoll_create1(EPOLL_CLOEXEC);
+    poller->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = TAG_WAKE};
+    if (poller->epoll >= 0 && poller->wake >= 0 &&
+        epoll_ctl(poller->epoll, EPOLL_CTL_ADD, poller->wake, &event) == 0)
+        return at;
+    int status = -errno;
+    os_linux_poll_free(at);
+    return status;
+}
+
+void os_linux_poll_free(int poller)
+{
+    struct poller *gone = poller_at(poller);
+    if (gone->guest != NULL)
+        gone->guest->free(gone->guest);
+    gone->guest = NULL;
+    if (gone->epoll >= 0)
+        close(gone->epoll);
+    if (gone->wake >= 0)
+        close(gone->wake);
+    __atomic_store_n(&gone->taken, 0, __ATOMIC_RELEASE);
+}
+
+int os_linux_poll_add(int poller, int handle, uint64_t tag)
+{
+    invariant((tag & TAG_OURS) == 0);
+    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+                                .data.u64 = tag};
+    return epoll_ctl(poller_at(poller)->epoll, EPOLL_CTL_ADD, handle, &event) < 0 ? -errno : 0;
+}
+
+int os_linux_poll_del(int poller, int handle)
+{
+    return epoll_ctl(poller_at(poller)->epoll, EPOLL_CTL_DEL, handle, NULL) < 0 ? -errno : 0;
+}
+
+void os_linux_poll_wake(int poller)
+{
+    uint64_t one = 1;
+    ssize_t wrote = write(poller_at(poller)->wake, &one, sizeof(one));
+    invariant(wrote == sizeof(one));
+}
+
+/* --- waiting ---------------------------------------------------------------------------------- */
+
+static int poll_epoll(int epoll, struct epoll_event *events, int most, deadline by)
+{
+    if (is_never(by))
+        return epoll_wait(epoll, events, most, -1);
+    int64_t left = by.us <= 0 ? 0 : by.us - os_linux.monotonic_us();
+    if (left <= 0)
+        return epoll_wait(epoll, events, most, 0);
+    struct timespec wait = {.tv_sec = left / 1000000, .tv_nsec = left % 1000000 * 1000};
+    int count = epoll_pwait2(epoll, events, most, &wait, NULL);
+    if (count >= 0 || errno != ENOSYS)
+        return count;
+    /* Linux before 5.11.  Rounded up, or we would spin through the last millisecond. */
+    int64_t rounded = MIN_OF((left + 999) / 1000, INT32_MAX);
+    return epoll_wait(epoll, events, most, (int)rounded);
+}
+
+static uint32_t poll_ready(uint32_t events)
+{
+    uint32_t ready = 0;
+    if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
+        ready |= POLL_READ;
+    if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0)
+        ready |= POLL_WRITE;
+    if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
+        ready |= POLL_HANGUP;
+    return ready;
+}
+
+/* Our own events are dealt with here; the machine's are handed out. */
+static int poll_sort(struct poller *poller, const struct epoll_event *from, int count,
+                     struct poll_event *to)
+{
+    int kept = 0;
+    for (int i = 0; i < count; i++) {
+        uint64_t tag = from[i].data.u64;
+        uint32_t ready = poll_ready(from[i].events);
+        if ((tag & TAG_OURS) == 0)
+            to[kept++] = (struct poll_event){tag, ready};
+        else if (tag != TAG_WAKE && poller->guest != NULL)
+            poller->guest->ready(poller->guest, (int)(tag & INT32_MAX), ready);
+    }
+    return kept;
+}
+
+int os_linux_poll_wait(int poller, struct poll_event *events, int most, deadline by)
+{
+    struct poller *waiting = poller_at(poller);
+    struct epoll_event raw[EVENTS_AT_ONCE];
+    if (waiting->guest != NULL && waiting->guest->due_at < by.us)
+        by.us = waiting->guest->due_at;
+    int count = poll_epoll(waiting->epoll, raw, MIN_OF(most, EVENTS_AT_ONCE), by);
+    if (count < 0)
+        return errno == EINTR ? 0 : -errno;
+    int kept = poll_sort(waiting, raw, count, events);
+    struct os_linux_guest *guest = waiting->guest;
+    if (guest != NULL && guest->due_at != INT64_MAX && guest->due_at <= os_linux.monotonic_us())
+        guest->due(guest);
+    return kept;
+}
+
+/* --- the guest -------------------------------------------------------------------------------- */
+
+struct os_linux_guest *os_linux_guest(int poller)
+{
+    return poller_at(poller)->guest;
+}
+
+void os_linux_guest_set(int poller, struct os_linux_guest *guest)
+{
+    poller_at(poller)->guest = guest;
+}
+
+int os_linux_guest_watch(int poller, int descriptor, uint32_t what)
+{
+    int epoll = poller_at(poller)->epoll;
+    struct epoll_event event = {.data.u64 = TAG_OURS | (uint32_t)descriptor};
+    if ((what & POLL_READ) != 0)
+        event.events |= EPOLLIN;
+    if ((what & POLL_WRITE) != 0)
+        event.events |= EPOLLOUT;
+    if (what == 0)
+        return epoll_ctl(epoll, EPOLL_CTL_DEL, descriptor, NULL) < 0 ? -errno : 0;
+    if (epoll_ctl(epoll, EPOLL_CTL_MOD, descriptor, &event) == 0)
+        return 0;
+    if (errno == ENOENT && epoll_ctl(epoll, EPOLL_CTL_ADD, descriptor, &event) == 0)
+        return 0;
+    return -errno;
+}

@@ -1,0 +1,248 @@
+#include "base/check.h"
+#include "machine/os_linux.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+/* Sockets: TCP over IPv4 and IPv6, and Unix streams.  Non-blocking and close-on-exec from birth. */
+
+union socket_name {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+    struct sockaddr_un local;
+};
+
+/* The kernel's form of an address; 0 when it has none. */
+static socklen_t name_from_address(const struct address *address, union socket_name *ret)
+{
+    memset(ret, 0, sizeof(*ret));
+    switch (address->family) {
+    case ADDRESS_IPV4:
+        ret->v4.sin_family = AF_INET;
+        ret->v4.sin_port = htons(address->port);
+        memcpy(&ret->v4.sin_addr, address->bytes, 4);
+        return sizeof(ret->v4);
+    case ADDRESS_IPV6:
+        ret->v6.sin6_family = AF_INET6;
+        ret->v6.sin6_port = htons(address->port);
+        ret->v6.sin6_scope_id = address->scope;
+        memcpy(&ret->v6.sin6_addr, address->bytes, 16);
+        return sizeof(ret->v6);
+    case ADDRESS_UNIX:
+        ret->local.sun_family = AF_UNIX;
+        static_assert(sizeof(ret->local.sun_path) == sizeof(address->path), "the same limit");
+        memcpy(ret->local.sun_path, address->path, sizeof(address->path));
+        return sizeof(ret->local);
+    case ADDRESS_NONE:
+        break;
+    }
+    return 0;
+}
+
+static void name_to_address(const union socket_name *name, struct address *ret)
+{
+    *ret = (struct address){.family = ADDRESS_NONE};
+    switch (name->any.sa_family) {
+    case AF_INET:
+        ret->family = ADDRESS_IPV4;
+        ret->port = ntohs(name->v4.sin_port);
+        memcpy(ret->bytes, &name->v4.sin_addr, 4);
+        break;
+    case AF_INET6:
+        ret->family = ADDRESS_IPV6;
+        ret->port = ntohs(name->v6.sin6_port);
+        ret->scope = name->v6.sin6_scope_id;
+        memcpy(ret->bytes, &name->v6.sin6_addr, 16);
+        break;
+    case AF_UNIX:
+        ret->family = ADDRESS_UNIX;
+        memcpy(ret->path, name->local.sun_path, sizeof(ret->path) - 1);
+        break;
+    default:
+        break;
+    }
+}
+
+static int socket_switch_on(int handle, int level, int option)
+{
+    int one = 1;
+    return setsockopt(handle, level, option, &one, sizeof(one)) < 0 ? -errno : 0;
+}
+
+/* Urgent data stays in line: out of it, a short read would not mean "drained". */
+static int socket_new(int family)
+{
+    int handle = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (handle < 0)
+        return -errno;
+    if (family != AF_UNIX)
+        socket_switch_on(handle, SOL_SOCKET, SO_OOBINLINE);
+    return handle;
+}
+
+static int socket_give_up(int handle, int status)
+{
+    close(handle);
+    return status;
+}
+
+/* --- listening -------------------------------------------------------------------------------- */
+
+/* A socket file that nobody listens on is left over from a process that died. */
+static bool unix_path_is_stale(const union socket_name *name, socklen_t size)
+{
+    struct stat status;
+    if (lstat(name->local.sun_path, &status) < 0 || !S_ISSOCK(status.st_mode))
+        return false;
+    int probe = socket_new(AF_UNIX);
+    if (probe < 0)
+        return false;
+    bool stale = connect(probe, &name->any, size) < 0 && errno == ECONNREFUSED;
+    close(probe);
+    return stale;
+}
+
+static int listen_bind(int handle, const union socket_name *name, socklen_t size)
+{
+    if (bind(handle, &name->any, size) == 0)
+        return 0;
+    if (errno != EADDRINUSE || name->any.sa_family != AF_UNIX)
+        return -errno;
+    if (!unix_path_is_stale(name, size))
+        return -EADDRINUSE;
+    if (unlink(name->local.sun_path) < 0 && errno != ENOENT)
+        return -errno;
+    return bind(handle, &name->any, size) == 0 ? 0 : -errno;
+}
+
+int os_linux_listen(const struct address *at, int backlog, int unix_mode)
+{
+    union socket_name name;
+    socklen_t size = name_from_address(at, &name);
+    if (size == 0)
+        return -EAFNOSUPPORT;
+    int handle = socket_new(name.any.sa_family);
+    if (handle < 0)
+        return handle;
+    if (at->family != ADDRESS_UNIX)
+        socket_switch_on(handle, SOL_SOCKET, SO_REUSEADDR);
+    /* Both wildcards are bound, one socket each. */
+    if (at->family == ADDRESS_IPV6)
+        socket_switch_on(handle, IPPROTO_IPV6, IPV6_V6ONLY);
+    int status = listen_bind(handle, &name, size);
+    if (status < 0)
+        return socket_give_up(handle, status);
+    /* Before listen(), so that nobody connects under the wrong mode. */
+    if (at->family == ADDRESS_UNIX && chmod(at->path, (mode_t)unix_mode) < 0)
+        return socket_give_up(handle, -errno);
+    if (listen(handle, backlog) < 0)
+        return socket_give_up(handle, -errno);
+    return handle;
+}
+
+int os_linux_accept(int listener, struct address *ret_peer)
+{
+    union socket_name name = {0};
+    socklen_t size = sizeof(name);
+    int handle = accept4(listener, &name.any, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (handle < 0)
+        return -errno;
+    /* SO_OOBINLINE comes from the listener. */
+    name_to_address(&name, ret_peer);
+    return handle;
+}
+
+/* --- connecting ------------------------------------------------------------------------------- */
+
+int os_linux_connect(const struct address *to)
+{
+    union socket_name name;
+    socklen_t size = name_from_address(to, &name);
+    if (size == 0)
+        return -EAFNOSUPPORT;
+    int handle = socket_new(name.any.sa_family);
+    if (handle < 0)
+        return handle;
+    if (connect(handle, &name.any, size) < 0 && errno != EINPROGRESS)
+        return socket_give_up(handle, -errno);
+    return handle;
+}
+
+int os_linux_connect_result(int handle)
+{
+    int error = 0;
+    socklen_t size = sizeof(error);
+    if (getsockopt(handle, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
+        return -errno;
+    if (error != 0)
+        return -error;
+    union socket_name name;
+    size = sizeof(name);
+    if (getpeername(handle, &name.any, &size) == 0)
+        return 0;
+    return errno == ENOTCONN ? -EINPROGRESS : -errno;
+}
+
+static int socket_set(int handle, int option, int value)
+{
+    if (value == 0)
+        return 0;
+    return setsockopt(handle, IPPROTO_TCP, option, &value, sizeof(value)) < 0 ? -errno : 0;
+}
+
+int os_linux_set_options(int handle, const struct socket_options *options)
+{
+    int worst = socket_set(handle, TCP_NODELAY, options->nodelay ? 1 : 0);
+    if (options->keepalive) {
+        worst = MIN_OF(worst, socket_switch_on(handle, SOL_SOCKET, SO_KEEPALIVE));
+        worst = MIN_OF(worst, socket_set(handle, TCP_KEEPIDLE, options->keep_idle));
+        worst = MIN_OF(worst, socket_set(handle, TCP_KEEPINTVL, options->keep_interval));
+        worst = MIN_OF(worst, socket_set(handle, TCP_KEEPCNT, options->keep_count));
+    }
+    return MIN_OF(worst, socket_set(handle, TCP_USER_TIMEOUT, options->user_timeout));
+}
+
+int os_linux_local_address(int handle, struct address *ret)
+{
+    union socket_name name = {0};
+    socklen_t size = sizeof(name);
+    if (getsockname(handle, &name.any, &size) < 0)
+        return -errno;
+    name_to_address(&name, ret);
+    return 0;
+}
+
+/* --- bytes ------------------------------------------------------------------------------------ */
+
+int64_t os_linux_recv(int handle, void *bytes, size_t size)
+{
+    ssize_t got = recv(handle, bytes, size, 0);
+    return got < 0 ? -errno : got;
+}
+
+int64_t os_linux_send(int handle, const void *bytes, size_t size)
+{
+    ssize_t put = send(handle, bytes, size, MSG_NOSIGNAL);
+    return put < 0 ? -errno : put;
+}
+
+int64_t os_linux_send_vector(int handle, const struct iovec *parts, int count)
+{
+    struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)parts,
+                             .msg_iovlen = (size_t)count};
+    ssize_t put = sendmsg(handle, &message, MSG_NOSIGNAL);
+    return put < 0 ? -errno : put;
+}
+
+void os_linux_shut(int handle)
+{
+    shutdown(handle, SHUT_RDWR);
+}

@@ -1,0 +1,79 @@
+#include "machine/loop.h"
+#include "machine/stream.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/*
+ * Which stream gets the events of a handle.  A tag is generation << 32 | handle; the generation has
+ * 31 bits, since the door keeps the tags with the highest bit for itself.
+ */
+#define GENERATION_MASK 0x7fffffffu
+
+static int registrations_grow(struct machine *machine, uint32_t least)
+{
+    uint32_t size = MAX_OF(machine->registrations_size, 64u);
+    while (size <= least)
+        size *= 2;
+    struct registration *grown = realloc(machine->registrations, size * sizeof(*grown));
+    if (grown == NULL)
+        return -ENOMEM;
+    memset(grown + machine->registrations_size, 0,
+           (size - machine->registrations_size) * sizeof(*grown));
+    machine->registrations = grown;
+    machine->registrations_size = size;
+    return 0;
+}
+
+int registration_add(struct stream *stream)
+{
+    struct machine *machine = machine_current;
+    invariant(machine != NULL && stream->machine == NULL && stream->handle >= 0);
+    uint32_t handle = (uint32_t)stream->handle;
+    if (handle >= machine->registrations_size) {
+        int status = registrations_grow(machine, handle);
+        if (status < 0)
+            return status;
+    }
+    struct registration *slot = &machine->registrations[handle];
+    invariant(slot->stream == NULL);
+    slot->generation = (slot->generation + 1) & GENERATION_MASK;
+    int status =
+        os->poll_add(machine->poller, stream->handle, (uint64_t)slot->generation << 32 | handle);
+    if (status < 0)
+        return status;
+    slot->stream = stream;
+    stream->machine = machine;
+    return 0;
+}
+
+void registration_remove(struct stream *stream, enum registration_end end)
+{
+    struct machine *machine = stream->machine;
+    invariant(machine != NULL && machine == machine_current);
+    struct registration *slot = &machine->registrations[stream->handle];
+    invariant(slot->stream == stream);
+    slot->stream = NULL;
+    stream->machine = NULL;
+    /* Closing takes a handle out of its poller by itself. */
+    if (end == REGISTRATION_MOVES)
+        os->poll_del(machine->poller, stream->handle);
+}
+
+void registrations_dispatch(struct machine *machine, const struct poll_event *events, int count)
+{
+    hint_add(&machine->stats.events, (uint64_t)count);
+    for (int i = 0; i < count; i++) {
+        uint32_t handle = (uint32_t)events[i].tag;
+        invariant(handle < machine->registrations_size);
+        struct registration *slot = &machine->registrations[handle];
+        struct stream *stream = slot->stream;
+        if (stream == NULL || slot->generation != (uint32_t)(events[i].tag >> 32))
+            continue;
+        uint32_t fresh = events[i].ready & ~(uint32_t)stream->ready;
+        stream->ready |= (uint8_t)events[i].ready;
+        if (fresh != 0 && stream->waker != NULL)
+            stream->waker->wake(stream->waker);
+    }
+}
