@@ -241,7 +241,9 @@ TEST(a_verifier_with_the_largest_salt_goes_through_its_text)
     memset(verifier.salt, 0xff, sizeof(verifier.salt));
     scram_print_verifier(&verifier, text);
     ck_assert_int_eq(scram_read_verifier(span_text(text), &again), OK);
-    ck_assert_mem_eq(&again, &verifier, sizeof(verifier));
+    ck_assert_uint_eq(again.iterations, SCRAM_ITERATIONS_MOST);
+    ck_assert_uint_eq(again.salt_size, SCRAM_SALT_MOST);
+    ck_assert_mem_eq(again.salt, verifier.salt, SCRAM_SALT_MOST);
     /* One byte more than we keep. */
     char longer[512], letters[WIRE_BASE64_SIZE(SCRAM_SALT_MOST + 1) + 1];
     uint8_t bytes[SCRAM_SALT_MOST + 1] = {0};
@@ -276,7 +278,8 @@ TEST(a_user_that_does_not_exist_has_a_stable_verifier_that_looks_like_any_other)
     scram_mock_verifier(secret, SPAN("nobody"), &again);
     scram_mock_verifier(secret, SPAN("nobody2"), &other);
     scram_mock_verifier(other_secret, SPAN("nobody"), &elsewhere);
-    ck_assert_mem_eq(&one, &again, sizeof(one));
+    ck_assert_mem_eq(one.salt, again.salt, SCRAM_SALT);
+    ck_assert_mem_eq(one.stored_key, again.stored_key, SCRAM_KEY);
     ck_assert_uint_eq(one.iterations, SCRAM_ITERATIONS);
     ck_assert_uint_eq(one.salt_size, SCRAM_SALT);
     ck_assert_mem_ne(one.salt, other.salt, SCRAM_SALT);
