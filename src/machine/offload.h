@@ -13,5 +13,6 @@ struct offload_job {
 };
 
 /** Runs the job elsewhere and suspends until it is done (OK: the caller owns the job again), or
- *  until `by` (TIMEOUT: the job is no longer the caller's).  Faults: TIMEOUT, CANCELLED, SYSTEM. */
+ *  until `by` (TIMEOUT: the job is no longer the caller's, nor after any other fault).  Faults:
+ *  TIMEOUT, CANCELLED, SYSTEM. */
 fault offload(struct offload_job *job, deadline by) MUST_USE;

@@ -1,0 +1,172 @@
+#include "machine/tls_context.h"
+
+#include "base/check.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What a read asks of the socket at once: a few records of PostgreSQL's 8 KiB.  The buffer lives
+ * only while bytes are in it. */
+#define TLS_READ_BUFFER (32 * 1024)
+
+/* Registered with IANA for PostgreSQL, length first.  A peer that insists on another protocol is
+ * refused, so that an HTTPS request can't be replayed at a database (as PostgreSQL 17 does). */
+static const unsigned char tls_protocols[] = "\012postgresql";
+#define TLS_PROTOCOLS_SIZE (sizeof(tls_protocols) - 1)
+
+const char *tls_reason(char *text, size_t size)
+{
+    unsigned long code = ERR_get_error();
+    const char *reason = NULL;
+    if (code == 0) {
+        snprintf(text, size, "no reason given");
+    } else if (ERR_SYSTEM_ERROR(code)) {
+        char buffer[96];
+        snprintf(text, size, "%s", strerror_r(ERR_GET_REASON(code), buffer, sizeof(buffer)));
+    } else if ((reason = ERR_reason_error_string(code)) != NULL) {
+        snprintf(text, size, "%s", reason);
+    } else {
+        snprintf(text, size, "OpenSSL error %lx", code);
+    }
+    ERR_clear_error();
+    return text;
+}
+
+static fault context_fault(const char *what, const char *path)
+{
+    char reason[TLS_REASON_SIZE];
+    tls_reason(reason, sizeof(reason));
+    if (path == NULL)
+        return fault_raise(FAULT_TLS, "%s: %s", what, reason);
+    return fault_raise(FAULT_TLS, "%s \"%s\": %s", what, path, reason);
+}
+
+static int select_protocol(SSL *ssl, const unsigned char **ret, unsigned char *ret_size,
+                           const unsigned char *offered, unsigned offered_size, void *argument)
+{
+    unsigned char *found;
+    int result = SSL_select_next_proto(&found, ret_size, tls_protocols, TLS_PROTOCOLS_SIZE,
+                                       offered, offered_size);
+    *ret = found;
+    return result == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+/* An encrypted key can't be asked for its password by a daemon: loading it fails, and says so. */
+static int refuse_password(char *text, int size, int writing, void *argument)
+{
+    return -1;
+}
+
+static void set_policy(SSL_CTX *ssl)
+{
+    SSL_CTX_set_min_proto_version(ssl, TLS1_2_VERSION);
+    SSL_CTX_set_options(ssl, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
+                                 SSL_OP_CIPHER_SERVER_PREFERENCE);
+    SSL_CTX_set_num_tickets(ssl, 0);
+    SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+                              SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_mode(ssl, SSL_MODE_AUTO_RETRY);
+    SSL_CTX_set_read_ahead(ssl, 1);
+    SSL_CTX_set_default_read_buffer_len(ssl, TLS_READ_BUFFER);
+    SSL_CTX_set_default_passwd_cb(ssl, refuse_password);
+}
+
+static fault load_certificate(SSL_CTX *ssl, const struct tls_settings *settings)
+{
+    const char *key = settings->key != NULL ? settings->key : settings->certificate;
+    if (settings->certificate == NULL && settings->server)
+        return fault_raise(FAULT_TLS, "a TLS listener needs a certificate");
+    if (settings->certificate == NULL && settings->key != NULL)
+        return fault_raise(FAULT_TLS, "key \"%s\" has no certificate", settings->key);
+    if (settings->certificate == NULL)
+        return OK;
+    if (SSL_CTX_use_certificate_chain_file(ssl, settings->certificate) != 1)
+        return context_fault("certificate", settings->certificate);
+    if (SSL_CTX_use_PrivateKey_file(ssl, key, SSL_FILETYPE_PEM) != 1)
+        return context_fault("key", key);
+    if (SSL_CTX_check_private_key(ssl) != 1)
+        return context_fault("key", key);
+    return OK;
+}
+
+static bool verifies(const struct tls_settings *settings)
+{
+    return settings->mode == TLS_MODE_VERIFY_CA || settings->mode == TLS_MODE_VERIFY_FULL;
+}
+
+static fault load_authorities(SSL_CTX *ssl, const struct tls_settings *settings)
+{
+    if (!verifies(settings)) {
+        SSL_CTX_set_verify(ssl, SSL_VERIFY_NONE, NULL);
+        return OK;
+    }
+    SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    if (settings->authorities == NULL) {
+        if (SSL_CTX_set_default_verify_paths(ssl) != 1)
+            return context_fault("the system's certificate authorities", NULL);
+        return OK;
+    }
+    if (SSL_CTX_load_verify_file(ssl, settings->authorities) != 1)
+        return context_fault("certificate authorities", settings->authorities);
+    if (!settings->server)
+        return OK;
+    STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(settings->authorities);
+    if (names == NULL)
+        return context_fault("certificate authorities", settings->authorities);
+    SSL_CTX_set_client_CA_list(ssl, names);
+    return OK;
+}
+
+static fault context_load(struct tls_context *context, const struct tls_settings *settings)
+{
+    if (context->ssl == NULL)
+        return context_fault("TLS context", NULL);
+    set_policy(context->ssl);
+    if (settings->server)
+        SSL_CTX_set_alpn_select_cb(context->ssl, select_protocol, NULL);
+    else if (SSL_CTX_set_alpn_protos(context->ssl, tls_protocols, TLS_PROTOCOLS_SIZE) != 0)
+        return context_fault("ALPN", NULL);
+    TRY(load_certificate(context->ssl, settings));
+    return load_authorities(context->ssl, settings);
+}
+
+fault tls_context_new(const struct tls_settings *settings, struct tls_context **ret)
+{
+    struct tls_context *context = calloc(1, sizeof(*context));
+    if (context == NULL)
+        return fault_raise(FAULT_MEMORY, "no memory for a TLS context");
+    ERR_clear_error();
+    context->references = 1;
+    context->mode = settings->mode;
+    context->server = settings->server;
+    context->ssl = SSL_CTX_new(settings->server ? TLS_server_method() : TLS_client_method());
+    fault result = context_load(context, settings);
+    if (result != OK)
+        tls_context_unref(&context);
+    else
+        *ret = context;
+    return result;
+}
+
+struct tls_context *tls_context_ref(struct tls_context *context)
+{
+    invariant(__atomic_fetch_add(&context->references, 1, __ATOMIC_RELAXED) > 0);
+    return context;
+}
+
+void tls_context_unref(struct tls_context **context)
+{
+    struct tls_context *gone = TAKE(*context);
+    if (gone == NULL)
+        return;
+    uint32_t before = __atomic_fetch_sub(&gone->references, 1, __ATOMIC_ACQ_REL);
+    invariant(before > 0);
+    if (before > 1)
+        return;
+    SSL_CTX_free(gone->ssl);
+    free(gone);
+}
