@@ -115,7 +115,8 @@ struct config {
     struct route_config *routes;
     size_t route_count;
 
-    struct map secrets; /* struct secret by user */
+    const char *auth_file; /* absolute; NULL: none */
+    struct map secrets;    /* struct secret by user */
 
     const char *console_database; /* "trunkline" */
     const char **console_users;

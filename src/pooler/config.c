@@ -1,0 +1,96 @@
+#include "pooler/config.h"
+
+#include "base/check.h"
+
+#include <stdlib.h>
+
+struct config *config_ref(struct config *config)
+{
+    uint32_t before = __atomic_fetch_add(&config->references, 1, __ATOMIC_RELAXED);
+    invariant(before > 0);
+    return config;
+}
+
+void config_unref(struct config **config)
+{
+    struct config *self = TAKE(*config);
+    if (self == NULL)
+        return;
+    uint32_t before = __atomic_fetch_sub(&self->references, 1, __ATOMIC_ACQ_REL);
+    invariant(before > 0);
+    if (before > 1)
+        return;
+    for (size_t i = 0; i < self->listen_count; i++)
+        tls_context_unref(&self->listens[i].tls.context);
+    for (size_t i = 0; i < self->service_count; i++)
+        tls_context_unref(&self->services[i].tls.context);
+    map_fini(&self->secrets);
+    if (self->arena_free != NULL)
+        self->arena_free(self->arena);
+    free(self);
+}
+
+static bool pattern_matches(const char *pattern, struct span name)
+{
+    return pattern == NULL || span_is(name, pattern);
+}
+
+const struct route_config *config_route(const struct config *config, struct span database,
+                                        struct span user)
+{
+    for (size_t i = 0; i < config->route_count; i++) {
+        const struct route_config *route = &config->routes[i];
+        if (pattern_matches(route->database, database) && pattern_matches(route->user, user))
+            return route;
+    }
+    return NULL;
+}
+
+static bool secret_is(const struct map_link *link, const void *key)
+{
+    const struct secret *secret = MAP_ENTRY(link, const struct secret, link);
+    return span_is(*(const struct span *)key, secret->user);
+}
+
+const struct secret *config_secret(const struct config *config, struct span user)
+{
+    struct map_link *link = map_find(&config->secrets, hash_span(user), secret_is, &user);
+    return link == NULL ? NULL : MAP_ENTRY(link, const struct secret, link);
+}
+
+bool config_console_user(const struct config *config, struct span user)
+{
+    for (size_t i = 0; i < config->console_user_count; i++)
+        if (span_is(user, config->console_users[i]))
+            return true;
+    return false;
+}
+
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+static bool same_tls(const struct tls_config *a, const struct tls_config *b)
+{
+    return a->mode == b->mode && same_text(a->certificate, b->certificate) &&
+           same_text(a->key, b->key) && same_text(a->authorities, b->authorities);
+}
+
+/* By name: the hosts of a service may change under its pools, which is the fleet's affair. */
+static bool same_service(const struct service_config *a, const struct service_config *b)
+{
+    if (a == NULL || b == NULL)
+        return a == b;
+    return same_text(a->name, b->name) && same_tls(&a->tls, &b->tls);
+}
+
+bool route_same_identity(const struct route_config *a, const struct route_config *b)
+{
+    return same_text(a->database, b->database) && same_text(a->user, b->user) &&
+           same_service(a->service, b->service) && a->auth == b->auth && a->mode == b->mode &&
+           a->fresh == b->fresh && (a->prepared_most == 0) == (b->prepared_most == 0) &&
+           same_text(a->server_database, b->server_database) &&
+           same_text(a->server_user, b->server_user) &&
+           same_text(a->server_password, b->server_password);
+}
