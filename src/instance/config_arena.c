@@ -1,0 +1,102 @@
+#include "instance/config_arena.h"
+
+#include "base/check.h"
+
+#include <stdlib.h>
+
+/* What one block holds at least, so that a thousand short texts are a handful of blocks. */
+#define BLOCK_LEAST ((size_t)16 * 1024)
+#define ALIGNMENT   _Alignof(max_align_t)
+
+struct arena_block {
+    struct arena_block *next;
+    size_t used;
+    size_t size; /* of `bytes`; used <= size */
+    _Alignas(max_align_t) uint8_t bytes[];
+};
+
+struct config_arena {
+    struct arena_block *blocks; /* the one in use first */
+    size_t size;                /* of all blocks; at most CONFIG_ARENA_MOST */
+    fault failed;
+};
+
+struct config_arena *config_arena_new(void)
+{
+    return calloc(1, sizeof(struct config_arena));
+}
+
+void config_arena_end(void *arena)
+{
+    struct config_arena *self = arena;
+    if (self == NULL)
+        return;
+    while (self->blocks != NULL) {
+        struct arena_block *block = self->blocks;
+        self->blocks = block->next;
+        free(block);
+    }
+    free(self);
+}
+
+static struct arena_block *arena_grow(struct config_arena *arena, size_t need)
+{
+    size_t size = MAX_OF(need, BLOCK_LEAST);
+    if (size > CONFIG_ARENA_MOST - arena->size) {
+        arena->failed = FAULT_LIMIT;
+        return NULL;
+    }
+    struct arena_block *block = calloc(1, sizeof(*block) + size);
+    if (block == NULL) {
+        arena->failed = FAULT_MEMORY;
+        return NULL;
+    }
+    block->size = size;
+    block->next = arena->blocks;
+    arena->blocks = block;
+    arena->size += size;
+    return block;
+}
+
+void *config_arena_take(struct config_arena *arena, size_t size)
+{
+    if (arena->failed != OK)
+        return NULL;
+    if (size > CONFIG_ARENA_MOST) {
+        arena->failed = FAULT_LIMIT;
+        return NULL;
+    }
+    size = (MAX_OF(size, (size_t)1) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    struct arena_block *block = arena->blocks;
+    if (block == NULL || block->size - block->used < size)
+        block = arena_grow(arena, size);
+    if (block == NULL)
+        return NULL;
+    void *taken = block->bytes + block->used;
+    block->used += size;
+    invariant(block->used <= block->size);
+    return taken;
+}
+
+void *config_arena_array(struct config_arena *arena, size_t count, size_t size)
+{
+    size_t total;
+    if (count == 0)
+        return NULL;
+    if (__builtin_mul_overflow(count, size, &total))
+        total = SIZE_MAX;
+    return config_arena_take(arena, total);
+}
+
+char *config_arena_text(struct config_arena *arena, struct span text)
+{
+    char *copy = config_arena_take(arena, text.size + 1);
+    if (copy != NULL && text.size > 0)
+        memcpy(copy, text.at, text.size);
+    return copy;
+}
+
+fault config_arena_fault(const struct config_arena *arena)
+{
+    return arena->failed;
+}

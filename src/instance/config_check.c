@@ -1,0 +1,217 @@
+/*
+ * What the table of settings can't say: values that must fit each other, and files that must load.
+ */
+#include "instance/config_reader.h"
+
+/* sizeof(sun_path) less "/.s.PGSQL.65535" and the NUL. */
+#define DIRECTORY_MOST (108 - 15 - 1)
+
+/* --- listeners ------------------------------------------------------------------------------ */
+
+static bool is_directory(const char *host)
+{
+    return host[0] == '/';
+}
+
+static bool same_listener(const struct listen_config *a, const struct listen_config *b)
+{
+    if (a->port != b->port)
+        return false;
+    if (strcasecmp(a->host, b->host) == 0)
+        return true;
+    bool any = strcmp(a->host, "*") == 0 || strcmp(b->host, "*") == 0;
+    return any && !is_directory(a->host) && !is_directory(b->host);
+}
+
+static void check_host(struct config_reader *reader, const struct listen_config *listener,
+                       const yaml_node_t *node, const struct config_key *up)
+{
+    struct config_key key = {.up = up, .name = "host"};
+    const yaml_node_t *place = config_yaml_place(reader, node, "host");
+    if (is_directory(listener->host)) {
+        if (strlen(listener->host) > DIRECTORY_MOST)
+            config_error(reader, place, &key,
+                         "found a directory of %zu bytes; accepted: at most %d, so that the "
+                         "socket's name fits",
+                         strlen(listener->host), DIRECTORY_MOST);
+        return;
+    }
+    if (strpbrk(listener->host, " /[],@\"'") != NULL)
+        config_error(reader, place, &key,
+                     "found \"%s\"; accepted: a name, an address (IPv6 without brackets), \"*\", "
+                     "or an absolute directory",
+                     listener->host);
+}
+
+/* Makes the context; what is wrong with its files is told at the group. */
+static void load_tls(struct config_reader *reader, struct tls_config *tls, const yaml_node_t *node,
+                     const struct config_key *up, bool server)
+{
+    struct config_key key = {.up = up, .name = "tls"};
+    const yaml_node_t *group = config_yaml_place(reader, node, "tls");
+    if (tls->mode == TLS_MODE_DISABLE) {
+        bool files = tls->certificate != NULL || tls->key != NULL || tls->authorities != NULL;
+        /* A mode that could not be read stays the preset: no word about it then. */
+        if (files && reader->problems.errors == 0)
+            config_warning(reader, group, &key, "its files have no effect: the mode is disable");
+        return;
+    }
+    const char *mode = server && tls->mode == TLS_MODE_ALLOW ? "allow"
+                       : tls->mode == TLS_MODE_REQUIRE       ? "require"
+                       : tls->mode == TLS_MODE_VERIFY_CA     ? "verify-ca"
+                                                             : "verify-full";
+    if (server && tls->certificate == NULL) {
+        config_error(reader, group, &key, "the mode %s needs a certificate: cert, and its key",
+                     mode);
+        return;
+    }
+    if (tls->mode >= TLS_MODE_VERIFY_CA && tls->authorities == NULL) {
+        config_error(reader, group, &key, "the mode %s needs the authorities to trust: ca", mode);
+        return;
+    }
+    if (tls->key != NULL && tls->certificate == NULL) {
+        config_error(reader, group, &key, "found a key without its certificate: cert");
+        return;
+    }
+    struct tls_settings settings = {.mode = tls->mode,
+                                    .certificate = tls->certificate,
+                                    .key = tls->key,
+                                    .authorities = tls->authorities,
+                                    .server = server};
+    fault made = tls_context_new(&settings, &tls->context);
+    if (made != OK)
+        config_error(reader, group, &key, "%s", fault_story(made));
+}
+
+static void check_listeners(struct config_reader *reader)
+{
+    const yaml_node_t *list = config_yaml_find(reader, reader->root, "listen");
+    const struct config_key top = {.name = "listen"};
+    struct config *config = reader->config;
+    for (size_t i = 0; i < config->listen_count; i++) {
+        struct config_key key = {.up = &top, .index = i};
+        struct listen_config *listener = &config->listens[i];
+        const yaml_node_t *node = config_yaml_item(reader, list, i);
+        if (node->type != YAML_MAPPING_NODE)
+            continue;
+        check_host(reader, listener, node, &key);
+        load_tls(reader, &listener->tls, node, &key, true);
+        for (size_t before = 0; before < i; before++) {
+            if (!same_listener(listener, &config->listens[before]))
+                continue;
+            config_error(reader, node, &key, "%s port %u is already taken by listen[%zu]",
+                         listener->host, listener->port, before);
+            break;
+        }
+    }
+}
+
+/* --- services ------------------------------------------------------------------------------- */
+
+static void check_services(struct config_reader *reader)
+{
+    const yaml_node_t *mapping = config_yaml_find(reader, reader->root, "services");
+    const struct config_key top = {.name = "services"};
+    struct config *config = reader->config;
+    for (size_t i = 0; i < config->service_count; i++) {
+        struct service_config *service = &config->services[i];
+        if (service->name == NULL)
+            continue;
+        const yaml_node_t *node = config_yaml_find(reader, mapping, service->name);
+        struct config_key key = {.up = &top, .name = service->name};
+        load_tls(reader, &service->tls, node, &key, false);
+        if (service->retry_least.us > service->retry_most.us) {
+            struct config_key retry = {.up = &key, .name = "retry_least"};
+            config_error(reader, config_yaml_place(reader, node, "retry_least"), &retry,
+                         "is longer than retry_most");
+        }
+    }
+}
+
+/* --- routes --------------------------------------------------------------------------------- */
+
+static bool covers(const char *wide, const char *narrow)
+{
+    return wide == NULL || (narrow != NULL && strcmp(wide, narrow) == 0);
+}
+
+static void check_reachable(struct config_reader *reader, size_t index, const yaml_node_t *node,
+                            const struct config_key *key)
+{
+    const struct route_config *routes = reader->config->routes;
+    for (size_t i = 0; i < index; i++) {
+        if (routes[i].line == 0 || !covers(routes[i].database, routes[index].database) ||
+            !covers(routes[i].user, routes[index].user))
+            continue;
+        config_warning(reader, node, key, "never matches: routes[%zu] in line %u takes all of it",
+                       i, routes[i].line);
+        return;
+    }
+}
+
+static void check_route(struct config_reader *reader, size_t index, const yaml_node_t *node,
+                        const struct config_key *up)
+{
+    const struct route_config *route = &reader->config->routes[index];
+    check_reachable(reader, index, node, up);
+    if (route->auth != AUTH_BLOCK && config_yaml_find(reader, node, "service") == NULL) {
+        struct config_key key = {.up = up, .name = "service"};
+        config_error(reader, node, &key,
+                     "missing; accepted: a key of services (only auth: block needs none)");
+    }
+    if (route->pool_min > route->pool_size) {
+        struct config_key key = {.up = up, .name = "pool_min"};
+        config_error(reader, config_yaml_place(reader, node, "pool_min"), &key,
+                     "found %u; accepted: at most pool_size, %u", route->pool_min,
+                     route->pool_size);
+    }
+    if (route->fresh && route->mode != POOL_SESSION) {
+        struct config_key key = {.up = up, .name = "fresh"};
+        config_error(reader, config_yaml_place(reader, node, "fresh"), &key,
+                     "is for session pools only");
+    }
+}
+
+static bool needs_secrets(enum auth_method method)
+{
+    return method == AUTH_PASSWORD || method == AUTH_MD5 || method == AUTH_SCRAM;
+}
+
+static void check_routes(struct config_reader *reader)
+{
+    const yaml_node_t *list = config_yaml_find(reader, reader->root, "routes");
+    const struct config_key top = {.name = "routes"};
+    struct config *config = reader->config;
+    bool told = config_yaml_find(reader, reader->root, "auth_file") != NULL;
+    for (size_t i = 0; i < config->route_count; i++) {
+        struct config_key key = {.up = &top, .index = i};
+        const yaml_node_t *node = config_yaml_item(reader, list, i);
+        if (node->type != YAML_MAPPING_NODE)
+            continue;
+        config->routes[i].line = (uint32_t)node->start_mark.line + 1;
+        check_route(reader, i, node, &key);
+        if (told || !needs_secrets(config->routes[i].auth))
+            continue;
+        struct config_key auth = {.up = &key, .name = "auth"};
+        config_error(reader, config_yaml_place(reader, node, "auth"), &auth,
+                     "this method needs an auth_file, and there is none");
+        told = true;
+    }
+}
+
+/* --- the whole ------------------------------------------------------------------------------ */
+
+void config_check(struct config_reader *reader)
+{
+    invariant(reader->root != NULL);
+    if (reader->root->type != YAML_MAPPING_NODE)
+        return;
+    check_listeners(reader);
+    check_services(reader);
+    check_routes(reader);
+    if (reader->config->memory_most < reader->config->message_most) {
+        const struct config_key key = {.name = "memory_limit"};
+        config_error(reader, config_yaml_place(reader, reader->root, "memory_limit"), &key,
+                     "is smaller than message_limit");
+    }
+}

@@ -1,0 +1,148 @@
+#include "instance/config_load.h"
+
+#include "instance/config_reader.h"
+#include "machine/process.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+
+/* What `relays: auto` stops at: the most that may be asked for. */
+#define RELAYS_MOST 256
+
+int config_file_read(const char *path, struct buffer *into)
+{
+    size_t size = 64 * 1024;
+    for (;;) {
+        buffer_clear(into);
+        size = MIN_OF(size, into->most);
+        uint8_t *room = buffer_room(into, size);
+        if (room == NULL)
+            return -ENOMEM;
+        int64_t got = os->file_read(path, room, size);
+        if (got < 0)
+            return (int)got;
+        into->size = (size_t)got;
+        /* Filled to the brim: there may be more. */
+        if (into->size < size)
+            return 0;
+        if (size == into->most)
+            return -EFBIG;
+        size *= 4;
+    }
+}
+
+/* The file's absolute path, and the directory that relative paths start from. */
+static fault places_set(struct config_reader *reader, const char *path)
+{
+    char here[PATH_MAX] = "";
+    struct buffer whole = BUFFER_INIT((size_t)2 * PATH_MAX);
+    if (path[0] != '/')
+        TRY(process_directory(here, sizeof(here)));
+    buffer_printf(&whole, "%s%s%s", here, path[0] == '/' ? "" : "/", path);
+    char *absolute = config_arena_text(reader->arena, buffer_span(&whole));
+    char *directory = config_arena_text(reader->arena, buffer_span(&whole));
+    buffer_fini(&whole);
+    reader->file = config_arena_text(reader->arena, span_text(path));
+    if (absolute == NULL || directory == NULL || reader->file == NULL)
+        return fault_raise(FAULT_MEMORY, "%s: out of memory", path);
+    *strrchr(directory, '/') = '\0';
+    reader->config->path = absolute;
+    reader->directory = directory;
+    return OK;
+}
+
+static void text_read(struct config_reader *reader)
+{
+    struct buffer text = BUFFER_INIT(CONFIG_FILE_MOST);
+    int status = config_file_read(reader->config->path, &text);
+    if (status != 0)
+        config_error(reader, NULL, NULL, "cannot read it: %s", strerrordesc_np(-status));
+    else
+        config_yaml_parse(reader, buffer_span(&text));
+    /* It may hold passwords. */
+    if (text.at != NULL)
+        explicit_bzero(text.at, text.capacity);
+    buffer_fini(&text);
+}
+
+static void config_read(struct config_reader *reader)
+{
+    struct config *config = reader->config;
+    text_read(reader);
+    if (reader->root == NULL)
+        return;
+    config_preset(reader, config_settings, config);
+    config_read_mapping(reader, config_settings, reader->root, NULL, config);
+    config_check(reader);
+    config_read_secrets(reader);
+    if (config->relays == 0)
+        config->relays = MIN_OF(process_processors(), (uint32_t)RELAYS_MOST);
+    if (reader->problems.errors == 0)
+        config_make_rows(reader);
+}
+
+static fault config_verdict(struct config_reader *reader)
+{
+    fault failed = config_arena_fault(reader->arena);
+    size_t errors = reader->problems.errors;
+    if (failed != OK)
+        return fault_raise(failed, "%s: the configuration needs more than %zu MiB", reader->file,
+                           CONFIG_ARENA_MOST >> 20);
+    if (errors > 0)
+        return fault_raise(FAULT_CONFIG, "%s: %zu problem%s", reader->file, errors,
+                           errors == 1 ? "" : "s");
+    return OK;
+}
+
+fault config_load(const char *path, uint64_t version, struct config **ret, struct buffer *problems)
+{
+    struct config *config = calloc(1, sizeof(*config));
+    struct config_reader *reader = calloc(1, sizeof(*reader));
+    struct config_arena *arena = config_arena_new();
+    if (config == NULL || reader == NULL || arena == NULL) {
+        free(config);
+        free(reader);
+        config_arena_end(arena);
+        return fault_raise(FAULT_MEMORY, "%s: out of memory", path);
+    }
+    *config = (struct config){.references = 1,
+                              .version = version,
+                              .secrets = MAP_INIT(CONFIG_USERS_MOST),
+                              .arena = arena,
+                              .arena_free = config_arena_end};
+    reader->config = config;
+    reader->arena = arena;
+    reader->problems.arena = arena;
+
+    fault loaded = places_set(reader, path);
+    if (loaded == OK) {
+        config_read(reader);
+        config_problems_print(&reader->problems, problems);
+        loaded = config_verdict(reader);
+    }
+    if (reader->root != NULL)
+        yaml_document_delete(&reader->document);
+    free(reader);
+    if (loaded == OK)
+        *ret = config;
+    else
+        config_unref(&config);
+    return loaded;
+}
+
+void config_unreloadable(const struct config *running, const struct config *loaded,
+                         struct buffer *problems)
+{
+    for (size_t i = 0; i < loaded->row_count; i++) {
+        const struct config_row *row = &loaded->rows[i];
+        if (row->reloadable)
+            continue;
+        for (size_t j = 0; j < running->row_count; j++) {
+            const struct config_row *old = &running->rows[j];
+            if (strcmp(old->key, row->key) == 0 && strcmp(old->value, row->value) != 0)
+                buffer_printf(problems, "%s: warning: %s: stays %s until the next start, not %s\n",
+                              loaded->path, row->key, old->value, row->value);
+        }
+    }
+}

@@ -1,0 +1,24 @@
+#pragma once
+/*
+ * config_load.h - from a file to a version of the configuration.
+ *
+ * Blocks (files, TLS): at start, at a reload, and for `check`.  Knows all about YAML and nothing
+ * about what is running.  Design: docs/internals/config.md
+ */
+#include "base/buffer.h"
+#include "pooler/config.h"
+
+/** Loads the file and the auth file and the TLS files that it names.
+ *
+ *  `problems`: gets a line for each problem, warnings included, also on success.
+ *  Caller owns a reference.  Faults: CONFIG (its story counts the problems), MEMORY, LIMIT. */
+fault config_load(const char *path, uint64_t version, struct config **ret,
+                  struct buffer *problems) MUST_USE;
+
+/** Appends a line for each setting that differs but is not `reloadable`: it keeps its old value
+ *  until the next start. */
+void config_unreloadable(const struct config *running, const struct config *loaded,
+                         struct buffer *problems);
+
+/** docs/configuration.md, made from the table of settings. */
+void config_print_manual(struct buffer *out);

@@ -1,0 +1,118 @@
+/*
+ * docs/configuration.md, made from the table of settings: `trunkline docs configuration`.
+ */
+#include "instance/config_load.h"
+#include "instance/settings.h"
+
+#include <stdio.h>
+
+static const char manual_start[] =
+    "# Configuration\n"
+    "\n"
+    "<!-- Made by `trunkline docs configuration` from the table in src/instance/settings.c. -->\n"
+    "\n"
+    "`trunkline run FILE` reads one YAML file; `trunkline check FILE` tells everything that is\n"
+    "wrong with it, each problem with its line, column, key, what was found and what is accepted.\n"
+    "A commented sample is [examples/trunkline.yaml](../examples/trunkline.yaml).\n"
+    "\n"
+    "* **Durations** have a unit: `us`, `ms`, `s`, `min`, `h`, `d`, as in PostgreSQL: `250ms`,\n"
+    "  `10min`.\n"
+    "* **Sizes** have a unit: `B`, `KiB`, `MiB`, `GiB`: `64KiB`.\n"
+    "* **Counts** have none.\n"
+    "* **Switches** are `yes` or `no` (also `true`, `false`, `on`, `off`).\n"
+    "* **Paths** are relative to the configuration file unless they begin with a slash.\n"
+    "* `*` must be quoted in YAML: `\"*\"`.\n"
+    "* A key that is unknown, or set twice, is an error.\n"
+    "\n"
+    "`SIGHUP`, or `RELOAD` on the console, loads the file again. A file with errors changes\n"
+    "nothing. Clients finish on the route they came by; new ones take the new one. The settings\n"
+    "without a mark under *Reload* keep their value until the next start.\n";
+
+static void cell_print(const char *text, struct buffer *out)
+{
+    for (; *text != '\0'; text++) {
+        if (*text == '|')
+            buffer_append_byte(out, '\\');
+        buffer_append_byte(out, (uint8_t)*text);
+    }
+}
+
+static void accepted_print(const struct setting *setting, struct buffer *out)
+{
+    struct buffer text = BUFFER_INIT(4096);
+    if (setting->unit != NULL)
+        buffer_append_text(&text, setting->unit);
+    else
+        setting_accepts(setting, &text);
+    buffer_append_byte(&text, '\0');
+    if (buffer_fault(&text) == OK)
+        cell_print((const char *)text.at, out);
+    buffer_fini(&text);
+}
+
+static void preset_print(const struct setting *setting, struct buffer *out)
+{
+    int64_t value;
+    if (setting->required) {
+        buffer_append_text(out, "required");
+        return;
+    }
+    if (setting->preset == NULL)
+        return;
+    buffer_append_byte(out, '`');
+    if (setting_is_number(setting) && setting_read(setting, span_text(setting->preset), &value))
+        setting_print(setting, value, out);
+    else
+        buffer_append_text(out, setting->preset);
+    buffer_append_byte(out, '`');
+}
+
+static bool is_part(const struct setting *setting)
+{
+    return setting->rows != NULL;
+}
+
+static void row_print(const struct setting *setting, struct buffer *out)
+{
+    buffer_printf(out, "| `%s` | ", setting->name);
+    cell_print(setting->help, out);
+    buffer_append_text(out, " | ");
+    accepted_print(setting, out);
+    buffer_append_text(out, " | ");
+    preset_print(setting, out);
+    buffer_printf(out, " | %s |\n", setting->reloadable ? "yes" : "");
+}
+
+static void table_print(const struct setting *rows, struct buffer *out)
+{
+    buffer_append_text(out, "\n| Key | Meaning | Accepted | Default | Reload |\n"
+                            "|---|---|---|---|---|\n");
+    for (const struct setting *row = rows; row->name != NULL; row++)
+        if (!is_part(row))
+            row_print(row, out);
+}
+
+/* The parts below a mapping, each with its own heading, the outer ones first. */
+static void parts_print(const struct setting *rows, const char *path, struct buffer *out)
+{
+    for (const struct setting *row = rows; row->name != NULL; row++) {
+        if (!is_part(row))
+            continue;
+        char below[128];
+        const char *mark = row->kind == SETTING_LIST    ? "[]"
+                           : row->kind == SETTING_NAMED ? ".NAME"
+                                                        : "";
+        snprintf(below, sizeof(below), "%s%s%s%s", path, *path != '\0' ? "." : "", row->name, mark);
+        buffer_printf(out, "\n## `%s`\n\n%s\n", below, row->help);
+        table_print(row->rows, out);
+        parts_print(row->rows, below, out);
+    }
+}
+
+void config_print_manual(struct buffer *out)
+{
+    buffer_append_text(out, manual_start);
+    buffer_append_text(out, "\n## The file itself\n");
+    table_print(config_settings, out);
+    parts_print(config_settings, "", out);
+}

@@ -1,0 +1,249 @@
+/*
+ * Reads YAML nodes by the rows of the table of settings into the objects of pooler/config.h.
+ */
+#include "instance/config_reader.h"
+
+/* --- scalars -------------------------------------------------------------------------------- */
+
+static bool text_fits(const struct setting *setting, struct span text, int64_t most)
+{
+    if (text.size == 0 || text.size > (size_t)most)
+        return false;
+    for (size_t i = 0; i < text.size; i++) {
+        bool control = text.at[i] < ' ' || text.at[i] == 127;
+        if (text.at[i] == '\0' || (control && setting->kind != SETTING_SECRET))
+            return false;
+    }
+    return true;
+}
+
+const char *config_read_text(struct config_reader *reader, const struct setting *setting,
+                             yaml_node_t *node, const struct config_key *key, int64_t most)
+{
+    struct span text = config_yaml_text(node);
+    if (config_yaml_nothing(node) || !text_fits(setting, text, most)) {
+        config_refuse(reader, node, key, setting);
+        return NULL;
+    }
+    return config_arena_text(reader->arena, text);
+}
+
+static const char *path_absolute(struct config_reader *reader, const char *path)
+{
+    if (path[0] == '/')
+        return path;
+    struct buffer whole = BUFFER_INIT((size_t)2 * 4096);
+    buffer_printf(&whole, "%s/%s", reader->directory, path);
+    const char *kept = config_arena_text(reader->arena, buffer_span(&whole));
+    buffer_fini(&whole);
+    return kept;
+}
+
+static void read_scalar(struct config_reader *reader, const struct setting *setting,
+                        yaml_node_t *node, const struct config_key *key, void *object)
+{
+    if (setting_is_number(setting)) {
+        int64_t value;
+        if (config_yaml_nothing(node) || !setting_read(setting, config_yaml_text(node), &value))
+            config_refuse(reader, node, key, setting);
+        else
+            setting_store(setting, object, value);
+        return;
+    }
+    const char *text = config_read_text(reader, setting, node, key, setting->most);
+    if (text == NULL)
+        return;
+    if (setting->kind == SETTING_PATTERN && strcmp(text, "*") == 0)
+        text = NULL;
+    if (setting->kind == SETTING_PATH)
+        text = path_absolute(reader, text);
+    *(const char **)((char *)object + setting->at) = text;
+}
+
+/* --- parts ---------------------------------------------------------------------------------- */
+
+/* Room for `count` elements with their presets, kept in the object; NULL: none. */
+static char *elements_new(struct config_reader *reader, const struct setting *setting, void *object,
+                          size_t count)
+{
+    char *elements = config_arena_array(reader->arena, count, setting->size);
+    if (elements == NULL)
+        return NULL;
+    *(void **)((char *)object + setting->at) = elements;
+    *(size_t *)((char *)object + setting->count_at) = count;
+    for (size_t i = 0; i < count; i++)
+        config_preset(reader, setting->rows, elements + i * setting->size);
+    return elements;
+}
+
+static bool count_fits(struct config_reader *reader, const struct setting *setting,
+                       const yaml_node_t *node, const struct config_key *key, size_t count)
+{
+    if (count >= (size_t)setting->least && count <= (size_t)setting->most)
+        return true;
+    config_error(reader, node, key, "found %zu entries; accepted: %lld to %lld", count,
+                 (long long)setting->least, (long long)setting->most);
+    return false;
+}
+
+static void read_list(struct config_reader *reader, const struct setting *setting,
+                      yaml_node_t *node, const struct config_key *key, void *object)
+{
+    if (node->type != YAML_SEQUENCE_NODE) {
+        config_refuse(reader, node, key, setting);
+        return;
+    }
+    size_t count = config_yaml_count(node);
+    char *elements = count_fits(reader, setting, node, key, count)
+                         ? elements_new(reader, setting, object, count)
+                         : NULL;
+    if (elements == NULL)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        struct config_key item = {.up = key, .index = i};
+        config_read_mapping(reader, setting->rows, config_yaml_item(reader, node, i), &item,
+                            elements + i * setting->size);
+    }
+}
+
+static void read_named(struct config_reader *reader, const struct setting *setting,
+                       yaml_node_t *node, const struct config_key *key, void *object)
+{
+    static const struct setting name_row = {.kind = SETTING_TEXT, .least = 1, .most = 63};
+    if (node->type != YAML_MAPPING_NODE) {
+        config_refuse(reader, node, key, setting);
+        return;
+    }
+    const yaml_node_pair_t *pairs = node->data.mapping.pairs.start;
+    size_t count = (size_t)(node->data.mapping.pairs.top - pairs);
+    char *elements = count_fits(reader, setting, node, key, count)
+                         ? elements_new(reader, setting, object, count)
+                         : NULL;
+    if (elements == NULL)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        yaml_node_t *name = yaml_document_get_node(&reader->document, pairs[i].key);
+        yaml_node_t *value = yaml_document_get_node(&reader->document, pairs[i].value);
+        const char *text = config_read_text(reader, &name_row, name, key, name_row.most);
+        struct config_key item = {.up = key, .name = text};
+        if (text == NULL)
+            continue;
+        if (config_yaml_find(reader, node, text) != value)
+            config_error(reader, name, &item, "this name is already taken");
+        *(const char **)(elements + i * setting->size) = text;
+        config_read_mapping(reader, setting->rows, value, &item, elements + i * setting->size);
+    }
+}
+
+static void read_value(struct config_reader *reader, const struct setting *setting,
+                       yaml_node_t *node, const struct config_key *key, void *object)
+{
+    switch (setting->kind) {
+    case SETTING_GROUP:
+        config_read_mapping(reader, setting->rows, node, key, (char *)object + setting->at);
+        break;
+    case SETTING_LIST:
+        read_list(reader, setting, node, key, object);
+        break;
+    case SETTING_NAMED:
+        read_named(reader, setting, node, key, object);
+        break;
+    case SETTING_SPECIAL:
+        setting->special->read(reader, setting, node, key, object);
+        break;
+    default:
+        read_scalar(reader, setting, node, key, object);
+    }
+}
+
+/* --- mappings ------------------------------------------------------------------------------- */
+
+void config_preset(struct config_reader *reader, const struct setting *rows, void *object)
+{
+    for (const struct setting *row = rows; row->name != NULL; row++) {
+        if (row->kind == SETTING_GROUP) {
+            config_preset(reader, row->rows, (char *)object + row->at);
+        } else if (setting_is_number(row)) {
+            int64_t value = 0;
+            bool sound = setting_read(row, span_text(row->preset), &value);
+            invariant(sound);
+            setting_store(row, object, value);
+        } else if (setting_is_text(row)) {
+            bool any = row->kind == SETTING_PATTERN && strcmp(row->preset, "*") == 0;
+            *(const char **)((char *)object + row->at) = any ? NULL : row->preset;
+        }
+    }
+}
+
+static void refuse_unknown(struct config_reader *reader, const struct setting *rows,
+                           const yaml_node_t *node, const struct config_key *key)
+{
+    const char *nearest = settings_nearest(rows, span_text(key->name));
+    if (nearest != NULL) {
+        config_error(reader, node, key, "unknown key; did you mean \"%s\"?", nearest);
+        return;
+    }
+    struct buffer known = BUFFER_INIT(CONFIG_PROBLEM_TEXT);
+    for (const struct setting *row = rows; row->name != NULL; row++)
+        buffer_printf(&known, "%s%s", row == rows ? "" : ", ", row->name);
+    config_error(reader, node, key, "unknown key; accepted: %.*s", SPAN_ARG(buffer_span(&known)));
+    buffer_fini(&known);
+}
+
+/* Every key must be known, and be there once. */
+static void check_keys(struct config_reader *reader, const struct setting *rows,
+                       const yaml_node_t *node, const struct config_key *key)
+{
+    const yaml_node_pair_t *first = node->data.mapping.pairs.start;
+    for (const yaml_node_pair_t *pair = first; pair < node->data.mapping.pairs.top; pair++) {
+        const yaml_node_t *name = yaml_document_get_node(&reader->document, pair->key);
+        const char *text = config_arena_text(reader->arena, config_yaml_text(name));
+        if (text == NULL)
+            return;
+        if (name->type != YAML_SCALAR_NODE) {
+            config_error(reader, name, key, "found a list or a mapping as a key; accepted: a name");
+            continue;
+        }
+        struct config_key item = {.up = key, .name = text};
+        if (settings_find(rows, span_text(text)) == NULL) {
+            refuse_unknown(reader, rows, name, &item);
+            continue;
+        }
+        for (const yaml_node_pair_t *before = first; before < pair; before++) {
+            const yaml_node_t *other = yaml_document_get_node(&reader->document, before->key);
+            if (!span_is(config_yaml_text(other), text))
+                continue;
+            config_error(reader, name, &item, "this key is already set in line %zu",
+                         other->start_mark.line + 1);
+            break;
+        }
+    }
+}
+
+static void refuse_missing(struct config_reader *reader, const struct setting *row,
+                           const yaml_node_t *node, const struct config_key *key)
+{
+    struct buffer accepted = BUFFER_INIT(CONFIG_PROBLEM_TEXT);
+    setting_accepts(row, &accepted);
+    config_error(reader, node, key, "missing; accepted: %.*s", SPAN_ARG(buffer_span(&accepted)));
+    buffer_fini(&accepted);
+}
+
+void config_read_mapping(struct config_reader *reader, const struct setting *rows,
+                         yaml_node_t *node, const struct config_key *key, void *object)
+{
+    static const struct setting mapping = {.kind = SETTING_GROUP};
+    if (node->type != YAML_MAPPING_NODE) {
+        config_refuse(reader, node, key, &mapping);
+        return;
+    }
+    check_keys(reader, rows, node, key);
+    for (const struct setting *row = rows; row->name != NULL; row++) {
+        struct config_key item = {.up = key, .name = row->name};
+        yaml_node_t *value = config_yaml_find(reader, node, row->name);
+        if (value != NULL)
+            read_value(reader, row, value, &item, object);
+        else if (row->required)
+            refuse_missing(reader, row, node, &item);
+    }
+}

@@ -1,0 +1,83 @@
+#pragma once
+/*
+ * config_reader.h - what the parts of the reader of the configuration file share.
+ *
+ * Private to instance/config_*.c.  A reader lives for one load; what it builds lives in the arena
+ * of the version.  Places in the file are those of YAML nodes, which die with the reader.
+ */
+#include "instance/config_problems.h"
+#include "instance/settings.h"
+#include "pooler/config.h"
+
+#include <yaml.h>
+
+/* Bytes of the configuration file, and of the auth file. */
+#define CONFIG_FILE_MOST ((size_t)8 * 1024 * 1024)
+#define CONFIG_AUTH_MOST ((size_t)64 * 1024 * 1024)
+/* Users of the auth file. */
+#define CONFIG_USERS_MOST 1000000
+
+struct config_reader {
+    struct config *config;      /* under construction */
+    struct config_arena *arena; /* the version's */
+    const char *file;           /* as the user named it */
+    const char *directory;      /* absolute, of the file; no slash behind it */
+    struct config_problems problems;
+    yaml_document_t document;
+    yaml_node_t *root; /* NULL: the file could not be parsed */
+};
+
+/* --- what is wrong (config_yaml.c) ---------------------------------------------------------- */
+
+/** `node` NULL: the file as a whole. */
+void config_error(struct config_reader *reader, const yaml_node_t *node,
+                  const struct config_key *key, const char *format, ...) PRINTF_LIKE(4, 5);
+void config_warning(struct config_reader *reader, const yaml_node_t *node,
+                    const struct config_key *key, const char *format, ...) PRINTF_LIKE(4, 5);
+/** "found "x"; accepted: ..." */
+void config_refuse(struct config_reader *reader, const yaml_node_t *node,
+                   const struct config_key *key, const struct setting *setting);
+
+/* --- the document (config_yaml.c) ----------------------------------------------------------- */
+
+/** Parses the text into `document` and `root`, or reports why not. */
+void config_yaml_parse(struct config_reader *reader, struct span text);
+/** The value of a key of a mapping, the first if there are several; NULL when it is not there. */
+yaml_node_t *config_yaml_find(struct config_reader *reader, const yaml_node_t *mapping,
+                              const char *name);
+/** The same, or the mapping when it is not there: a place to point at. */
+const yaml_node_t *config_yaml_place(struct config_reader *reader, const yaml_node_t *mapping,
+                                     const char *name);
+/** An element of a sequence. */
+yaml_node_t *config_yaml_item(struct config_reader *reader, const yaml_node_t *sequence,
+                              size_t index);
+size_t config_yaml_count(const yaml_node_t *sequence);
+/** A scalar's text; the empty span for other nodes. */
+struct span config_yaml_text(const yaml_node_t *node);
+/** A scalar that stands for nothing: empty, ~ or null, unquoted. */
+bool config_yaml_nothing(const yaml_node_t *node);
+
+/* --- values (config_read.c) ----------------------------------------------------------------- */
+
+/** Fills an object with the presets of its rows. */
+void config_preset(struct config_reader *reader, const struct setting *rows, void *object);
+/** Reads a mapping by its rows; presets stay where keys are missing. */
+void config_read_mapping(struct config_reader *reader, const struct setting *rows,
+                         yaml_node_t *node, const struct config_key *key, void *object);
+/** A scalar that may be kept as a text of at most `most` bytes; NULL after telling what is wrong.
+ */
+const char *config_read_text(struct config_reader *reader, const struct setting *setting,
+                             yaml_node_t *node, const struct config_key *key, int64_t most);
+
+/* --- the whole (config_check.c, config_secrets.c, config_rows.c) ----------------------------- */
+
+/** What the rows can't say: references, TLS files, routes that never match. */
+void config_check(struct config_reader *reader);
+/** Reads a whole file; 0 or -errno (EFBIG: more than the buffer's ceiling). */
+int config_file_read(const char *path, struct buffer *into);
+/** Reads the auth file into config->secrets. */
+void config_read_secrets(struct config_reader *reader);
+/** The same, of a text; for tests and fuzzing, too. */
+void config_parse_secrets(struct config_reader *reader, struct span text);
+/** Makes config->rows, for SHOW CONFIG. */
+void config_make_rows(struct config_reader *reader);

@@ -1,0 +1,25 @@
+#include "machine/process.h"
+
+#include "base/check.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <unistd.h>
+
+uint32_t process_processors(void)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    /* Fails only where there are more processors than the set can hold. */
+    if (sched_getaffinity(0, sizeof(set), &set) != 0)
+        return CPU_SETSIZE;
+    invariant(CPU_COUNT(&set) > 0);
+    return (uint32_t)CPU_COUNT(&set);
+}
+
+fault process_directory(char *path, size_t size)
+{
+    if (getcwd(path, size) == NULL)
+        return fault_raise(FAULT_SYSTEM, "the working directory: %s", strerrordesc_np(errno));
+    return OK;
+}

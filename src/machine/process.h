@@ -1,0 +1,13 @@
+#pragma once
+/*
+ * process.h - what this process was given when it started.
+ *
+ * For start-up and the command line, which run before there is a world to choose: not behind the
+ * table of os.h.  Any thread.
+ */
+#include "base/fault.h"
+
+/** Processors that this process may use, at least 1. */
+uint32_t process_processors(void);
+/** The working directory, absolute.  SYSTEM: it has no path, or one longer than `size`. */
+fault process_directory(char *path, size_t size) MUST_USE;
