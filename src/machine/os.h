@@ -34,6 +34,7 @@ enum {
     POLL_READ = 1,
     POLL_WRITE = 2,
     POLL_HANGUP = 4, /* the peer sent its last byte, or reset */
+    POLL_URGENT = 8, /* urgent data came: reads stop at its mark, so a short one says nothing */
 };
 
 struct poll_event {

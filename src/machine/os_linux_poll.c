@@ -77,7 +77,7 @@ void os_linux_poll_free(int poller)
 int os_linux_poll_add(int poller, int handle, uint64_t tag)
 {
     invariant((tag & TAG_OURS) == 0);
-    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+    struct epoll_event event = {.events = EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET,
                                 .data.u64 = tag};
     return epoll_ctl(poller_at(poller)->epoll, EPOLL_CTL_ADD, handle, &event) < 0 ? -errno : 0;
 }
@@ -115,12 +115,14 @@ static int poll_epoll(int epoll, struct epoll_event *events, int most, deadline 
 static uint32_t poll_ready(uint32_t events)
 {
     uint32_t ready = 0;
-    if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
+    if ((events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
         ready |= POLL_READ;
     if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0)
         ready |= POLL_WRITE;
     if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
         ready |= POLL_HANGUP;
+    if ((events & EPOLLPRI) != 0)
+        ready |= POLL_URGENT;
     return ready;
 }
 

@@ -5,7 +5,8 @@
  * Embedded in its owner (a client, a server), belongs to exactly one machine at a time, and is
  * registered there once, edge-triggered.  `ready` remembers what the poller said: READ until a read
  * came back short, WRITE until a write did, HANGUP for ever.  Whoever waits sets `waker`; it is woken
- * at each new readiness.  The *_some calls never suspend; the others do, and take a deadline.
+ * at each new readiness.  One waits at a time: reading and writing at once is one coroutine's work.
+ * The *_some calls never suspend; the others do, and take a deadline.
  * TLS: SSL objects over our own BIO, which calls os->recv and os->send through this stream; no
  * buffers while idle.  Design: docs/internals/machine.md
  */
@@ -21,7 +22,7 @@ struct stream {
     struct tls *tls;         /* owned; NULL: plain */
     struct machine *machine; /* where it is registered; NULL: detached or closed */
     int handle;              /* -1: closed */
-    uint8_t ready;           /* POLL_READ | POLL_WRITE | POLL_HANGUP */
+    uint8_t ready;           /* POLL_READ | POLL_WRITE | POLL_HANGUP | POLL_URGENT */
     bool is_unix;
 };
 #define STREAM_INIT ((struct stream){.handle = -1})

@@ -1,0 +1,72 @@
+#include "machine/stream.h"
+
+#include "machine/clock.h"
+#include "machine/co.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* How long accepting rests when there are no descriptors: the one that frees some is often us. */
+#define ACCEPT_REST ms(100)
+
+fault listener_open(struct listener *listener, const struct address *at, int backlog, int unix_mode)
+{
+    *listener = (struct listener){.stream = STREAM_INIT, .address = *at};
+    char text[ADDRESS_TEXT_SIZE];
+    int handle = os->listen(at, backlog, unix_mode);
+    if (handle < 0)
+        return fault_raise(FAULT_SYSTEM, "cannot listen on %s: %s",
+                           address_text(at, text, sizeof(text)), strerrordesc_np(-handle));
+    struct address bound;
+    if (at->family != ADDRESS_UNIX && os->local_address(handle, &bound) == 0)
+        listener->address.port = bound.port;
+    return stream_adopt(&listener->stream, handle, at->family == ADDRESS_UNIX);
+}
+
+enum accept_end { ACCEPT_NEXT, ACCEPT_EMPTY, ACCEPT_EXHAUSTED };
+
+/* What an error of accept(2) means; most of them are one connection's, which is gone. */
+static enum accept_end listener_judge(int status)
+{
+    switch (status) {
+    case -EAGAIN:
+        return ACCEPT_EMPTY;
+    case -EMFILE:
+    case -ENFILE:
+    case -ENOBUFS:
+    case -ENOMEM:
+        return ACCEPT_EXHAUSTED;
+    default:
+        return ACCEPT_NEXT;
+    }
+}
+
+fault listener_accept(struct listener *listener, int *ret_handle, struct address *ret_peer,
+                      deadline by)
+{
+    struct stream *stream = &listener->stream;
+    for (;;) {
+        TRY(stream_wait(stream, POLL_READ, by));
+        int handle = os->accept(stream->handle, ret_peer);
+        if (handle >= 0) {
+            *ret_handle = handle;
+            return OK;
+        }
+        enum accept_end end = listener_judge(handle);
+        if (end == ACCEPT_EMPTY)
+            stream->ready &= (uint8_t)~POLL_READ;
+        if (end != ACCEPT_EXHAUSTED)
+            continue;
+        TRY(co_sleep(ACCEPT_REST));
+        return fault_raise(FAULT_SYSTEM, "cannot accept: %s", strerrordesc_np(-handle));
+    }
+}
+
+void listener_close(struct listener *listener)
+{
+    if (!stream_open(&listener->stream))
+        return;
+    stream_close(&listener->stream);
+    if (listener->address.family == ADDRESS_UNIX)
+        (void)os->file_unlink(listener->address.path);
+}
