@@ -1,0 +1,333 @@
+"""The issue's table, the plain numbers, the plot, and the page for bench/RESULTS.md."""
+
+from dataclasses import dataclass
+from html import escape
+
+from . import system
+from .measures import WINDOWS
+
+OURS = "trunkline1"
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bound: factor x what `against` reached in the same test, or a plain number (None)."""
+
+    factor: float
+    against: str = None
+    test: str = None  # for "own": our own number of another test
+    metric: str = None
+    strict: bool = False
+
+    def text(self):
+        names = {"pgbouncer": " × PgBouncer", "haproxy": " × HAProxy", "own": " × our own"}
+        sign = "<" if self.strict else "≤"
+        value = f"{self.factor:g}" if self.against is None else f"{self.factor:.2f}"
+        suffix = names.get(self.against, "")
+        if self.metric:
+            suffix += f" {self.metric.split('_')[0]}"
+        return f"{sign} {value}{suffix}"
+
+
+@dataclass(frozen=True)
+class Row:
+    title: str
+    test: str
+    metric: str
+    unit: str
+    must: tuple = ()
+    aim: tuple = ()
+    ours: str = OURS
+
+
+def pgbouncer(factor):
+    return Bar(factor, "pgbouncer")
+
+
+def haproxy(factor):
+    return Bar(factor, "haproxy")
+
+
+def own(factor, test=None, metric=None):
+    return Bar(factor, "own", test, metric)
+
+
+ROWS = [
+    Row("SELECT 1 simple, 64 on 16", "simple64", "cpu_us", "µs", (pgbouncer(0.85),), (haproxy(1),)),
+    Row("SELECT 1 extended, 64 on 16", "extended64", "cpu_us", "µs", (pgbouncer(0.85),), (haproxy(1),)),
+    Row("SELECT 1 simple, 2,000 on 16", "simple2000", "cpu_us", "µs", (pgbouncer(0.8),), (pgbouncer(0.7),)),
+    Row("SELECT 1 extended, 2,000 on 16", "extended2000", "cpu_us", "µs", (pgbouncer(0.8),), (pgbouncer(0.7),)),
+    Row("SELECT 1 simple, 12 on 16", "simple12", "cpu_us", "µs", (pgbouncer(1),), (pgbouncer(0.92),)),
+    Row("SELECT 1 extended, 12 on 16", "extended12", "cpu_us", "µs", (pgbouncer(1),), (pgbouncer(0.92),)),
+    Row("named prepared, 64 on 16", "prepared64", "cpu_us", "µs", (own(1.15, "simple64"),), (own(1.05, "simple64"),)),
+    Row("instructions, simple", "instructions-simple", "instructions", "", (pgbouncer(1),), (pgbouncer(0.7),)),
+    Row("instructions, extended", "instructions-extended", "instructions", "", (pgbouncer(1),), (pgbouncer(0.7),)),
+    Row("system calls, simple", "syscalls-simple", "saturated", "", (Bar(4.2),)),
+    Row("system calls, extended", "syscalls-extended", "saturated", "", (Bar(4.2),)),
+    Row("system calls, 10 with a Sync each", "syscalls-pipeline", "saturated", "", (), (Bar(1, strict=True),)),
+    Row("system calls, 10 with one Sync", "syscalls-batch", "saturated", "", (), (Bar(1, strict=True),)),
+    Row("p99 simple, 2,000 on 16", "simple2000", "p99_us", "µs", (pgbouncer(1), own(1.5, None, "p50_us")), (own(1.25, None, "p50_us"),)),
+    Row("p99 extended, 2,000 on 16", "extended2000", "p99_us", "µs", (pgbouncer(1), own(1.5, None, "p50_us")), (own(1.25, None, "p50_us"),)),
+    Row("1 MB result, instant backend", "big", "cpu_us", "µs", (pgbouncer(0.25),), (haproxy(0.7),)),
+    Row("1 MB result, PostgreSQL", "bigreal", "cpu_us", "µs", (pgbouncer(0.45),), (haproxy(1),)),
+    Row("1 MB result over TLS, PostgreSQL", "bigtls", "cpu_us", "µs", (pgbouncer(0.6),), (pgbouncer(0.45),)),
+    Row("memory per idle client, plain", "idle-plain", "kib_per_client", "KiB", (Bar(0.8),), (Bar(0.6),)),
+    Row("memory per idle client, TLS 1.3", "idle-tls", "kib_per_client", "KiB", (Bar(15),), (Bar(14),)),
+    Row("wake-ups/s, idle clients, plain", "idle-plain", "wakeups", "", (Bar(2),), (Bar(0),)),
+    Row("wake-ups/s, idle clients, TLS", "idle-tls", "wakeups", "", (Bar(2),), (Bar(0),)),
+    Row("connect + SCRAM + query", "connect", "cpu_us", "µs", (pgbouncer(1),), (pgbouncer(0.85),)),
+    Row("two relays against one, unpinned", "unpinned64", "cpu_us", "µs", (Bar(1.05, "trunkline1"),), (), "trunkline2"),
+]
+
+
+class Results:
+    """{test: {contender: {metric: number}}} with the comparisons."""
+
+    def __init__(self, tests):
+        self.tests = tests
+
+    def value(self, test, contender, metric):
+        return (self.tests.get(test) or {}).get(contender, {}).get(metric)
+
+    def limit(self, row, bar):
+        """The number that must not be exceeded, or None when the reference is missing."""
+        if bar.against is None:
+            return bar.factor
+        who = row.ours if bar.against == "own" else bar.against
+        reference = self.value(bar.test or row.test, who, bar.metric or row.metric)
+        return None if reference is None else reference * bar.factor
+
+    def verdict(self, row, bars):
+        if not bars:
+            return ""
+        texts = []
+        for bar in bars:
+            ours, limit = self.value(row.test, row.ours, row.metric), self.limit(row, bar)
+            text = bar.text().replace("our own", "our SELECT 1" if bar.test else "our own")
+            text = text.replace("× trunkline1", "× one relay")
+            if bar.against == "trunkline1":
+                text += " × one relay"
+            if ours is None or limit is None:
+                texts.append(f"{text}: ?")
+                continue
+            holds = ours < limit if bar.strict else ours <= limit
+            texts.append(f"{text}: {'yes' if holds else 'NO'}")
+        return "; ".join(texts)
+
+    def ratio(self, row):
+        """Against the first bound's reference, or PgBouncer's number."""
+        bar = next(iter(row.must + row.aim), None)
+        ours = self.value(row.test, row.ours, row.metric)
+        if bar is None or bar.against is None:
+            reference = self.value(row.test, "pgbouncer", row.metric)
+        else:
+            limit = self.limit(row, bar)
+            reference = None if limit is None else limit / bar.factor
+        return None if ours is None or not reference else ours / reference
+
+    def missed(self):
+        """The musts that do not hold."""
+        return [row.title for row in ROWS if "NO" in self.verdict(row, row.must)]
+
+
+def number(value):
+    if value is None:
+        return "–"
+    if value >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.2f}" if value < 100 else f"{value:.0f}"
+
+
+def aligned(header, rows):
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    line = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+    texts = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths)) + " |" for row in [header, *rows]]
+    return "\n".join([texts[0], line, *texts[1:]])
+
+
+def bars_table(results):
+    header = ["measure", "trunkline", "pgbouncer", "haproxy", "ratio", "must", "aim"]
+    rows = []
+    for row in ROWS:
+        if row.test not in results.tests:
+            continue
+        first = number(results.value(row.test, row.ours, row.metric))
+        title = f"{row.title} ({row.unit})" if row.unit else row.title
+        rows.append(
+            [
+                title,
+                first,
+                number(results.value(row.test, "pgbouncer", row.metric)),
+                number(results.value(row.test, "haproxy", row.metric)),
+                number(results.ratio(row)),
+                results.verdict(row, row.must),
+                results.verdict(row, row.aim),
+            ]
+        )
+    return aligned(header, rows)
+
+
+def numbers_table(results, labels):
+    header = ["test", "contender", "CPU µs/query", "spread", "queries/s", "p50 µs", "p99 µs", "p99.9 µs", "busy"]
+    rows = []
+    for test, found in results.tests.items():
+        if test not in WINDOWS and not test.startswith("pgbench"):
+            continue
+        title = WINDOWS[test].title if test in WINDOWS else f"pgbench -S -M {test.split('-')[1]}"
+        for contender, numbers in found.items():
+            spread, busy = numbers.get("cpu_spread"), numbers.get("busy")
+            rows.append(
+                [
+                    title,
+                    labels.get(contender, contender),
+                    number(numbers.get("cpu_us")),
+                    f"±{spread * 50:.0f} %" if spread is not None else "–",
+                    number(numbers.get("qps")),
+                    number(numbers.get("p50_us", numbers.get("mean_us"))),
+                    number(numbers.get("p99_us")),
+                    number(numbers.get("p999_us")),
+                    f"{busy * 100:.0f} %" if busy else "–",
+                ]
+            )
+            title = ""
+    return aligned(header, rows) if rows else ""
+
+
+def syscalls_table(results, labels):
+    header = ["test", "contender", "saturated", "untraced", "which (saturated)"]
+    rows = []
+    for test, found in results.tests.items():
+        if not test.startswith("syscalls-"):
+            continue
+        for contender, numbers in found.items():
+            calls = sorted(numbers["by_name"].items(), key=lambda item: -item[1])
+            rows.append(
+                [
+                    test.split("-")[1],
+                    labels.get(contender, contender),
+                    number(numbers["saturated"]),
+                    number(numbers.get("untraced")),
+                    ", ".join(f"{name} {count:.2f}" for name, count in calls),
+                ]
+            )
+    return aligned(header, rows) if rows else ""
+
+
+COLOURS = {"pgbouncer": "#8a8f98", "haproxy": "#c9ccd1", "trunkline": "#2563a8"}
+
+
+def svg(results):
+    """Horizontal bars: each measure as a multiple of PgBouncer's number, with the must bound."""
+    rows = []
+    for row in ROWS:
+        reference = results.value(row.test, "pgbouncer", row.metric)
+        if reference and row.ours == OURS:
+            rows.append((row, reference))
+    left, width, bar, gap, top = 300, 520, 9, 14, 56
+    height = top + len(rows) * (3 * bar + gap) + 20
+    most = 1.6
+    out = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 110}" height="{height}"'
+        ' font-family="sans-serif" font-size="12">',
+        '<rect width="100%" height="100%" fill="white"/>',
+        '<text x="12" y="20" font-size="14">Trunkline against PgBouncer = 1 (shorter is better;'
+        " line: must)</text>",
+    ]
+    x = 12
+    for name, label in (("trunkline", "Trunkline"), ("pgbouncer", "PgBouncer"), ("haproxy", "HAProxy TCP")):
+        out.append(f'<rect x="{x}" y="30" width="12" height="12" fill="{COLOURS[name]}"/>')
+        out.append(f'<text x="{x + 17}" y="41">{label}</text>')
+        x += 110
+    one = left + width / most
+    out.append(f'<line x1="{one}" x2="{one}" y1="{top - 6}" y2="{height - 10}" stroke="#ddd"/>')
+    y = top
+    for row, reference in rows:
+        out.append(f'<text x="12" y="{y + 18}">{escape(row.title)}</text>')
+        for at, (name, who) in enumerate((("trunkline", row.ours), ("pgbouncer", "pgbouncer"), ("haproxy", "haproxy"))):
+            value = results.value(row.test, who, row.metric)
+            if value is None:
+                continue
+            length = min(value / reference, most) / most * width
+            line = y + at * bar
+            out.append(
+                f'<rect x="{left}" y="{line}" width="{length:.1f}" height="{bar - 1}" fill="{COLOURS[name]}"/>'
+            )
+            out.append(
+                f'<text x="{left + length + 4:.1f}" y="{line + bar - 1}" font-size="9">'
+                f"{number(value)} {escape(row.unit)}</text>"
+            )
+        for bound in row.must:
+            limit = results.limit(row, bound)
+            if limit is not None and limit / reference <= most:
+                place = left + limit / reference / most * width
+                out.append(
+                    f'<line x1="{place:.1f}" x2="{place:.1f}" y1="{y - 2}" y2="{y + 3 * bar}"'
+                    ' stroke="#b3261e" stroke-width="1.5"/>'
+                )
+        y += 3 * bar + gap
+    out.append("</svg>\n")
+    return "\n".join(out)
+
+
+def versions(bench):
+    found = {
+        "PgBouncer": system.first_line("pgbouncer", "--version"),
+        "HAProxy": system.first_line("/usr/sbin/haproxy", "-v"),
+        "PostgreSQL": system.first_line("/usr/lib/postgresql/15/bin/postgres", "--version"),
+        "OpenSSL": system.first_line("openssl", "version"),
+    }
+    if bench.trunkline.exists():
+        found["Trunkline"] = system.first_line(str(bench.trunkline), "version")
+    return found
+
+
+def configurations(bench):
+    """What each contender was given, once per variant."""
+    texts = []
+    for contender in bench.contenders:
+        for variant, text in contender.configurations.items():
+            traits = [variant.backend, variant.auth]
+            traits += ["TLS"] if variant.tls else []
+            traits += [] if variant.pinned else ["unpinned"]
+            texts.append(f"{contender.label} ({', '.join(traits)}):\n\n```\n{text.strip()}\n```")
+    if "postgres" in bench._backends:
+        texts.append(f"PostgreSQL: {bench.cluster.settings}")
+    return "\n\n".join(texts)
+
+
+def page(bench, results, command, date):
+    facts = system.machine()
+    lines = [
+        "# Measured",
+        "",
+        f"{date}, `{command}`. {facts['cpu']}, {facts['cpus']} processors, {facts['memory_mib']} MiB,"
+        f" {facts['kernel']}.",
+        "",
+        *[f"* {name}: {text}" for name, text in versions(bench).items()],
+        "",
+        "CPU is user and system time of the whole process per query; Trunkline with one relay; the pooler"
+        f" on processor {min(system.PROXY_CPU)}, load and backend on {min(system.LOAD_CPU)} unless unpinned;"
+        f" medians of {bench.options.repetitions}, interleaved. README.md explains the method.",
+        "",
+        "![ratios](results.svg)",
+        "",
+        bars_table(results),
+        "",
+        "## Numbers",
+        "",
+        numbers_table(results, labels_of(bench)),
+        "",
+        syscalls_table(results, labels_of(bench)),
+        "",
+        "## Failures" if bench.failures else "",
+        *[f"* {name}, {what}: {text}" for name, what, text in bench.failures],
+        "",
+        "## Configurations",
+        "",
+        configurations(bench),
+    ]
+    return "\n".join(lines).replace("\n\n\n", "\n\n") + "\n"
+
+
+def labels_of(bench):
+    return {one.name: one.label for one in bench.contenders}
