@@ -28,9 +28,8 @@ void client_die(const char *format, ...)
 /* Requests are small against a socket buffer: a send that does not fit is a finding, not a case. */
 static void put(struct client *client, const struct bytes *bytes)
 {
-    ssize_t sent = client->ssl != NULL
-                       ? SSL_write(client->ssl, bytes->at, (int)bytes->length)
-                       : send(client->fd, bytes->at, bytes->length, MSG_NOSIGNAL);
+    ssize_t sent = client->ssl != NULL ? SSL_write(client->ssl, bytes->at, (int)bytes->length)
+                                       : send(client->fd, bytes->at, bytes->length, MSG_NOSIGNAL);
     if (sent != (ssize_t)bytes->length)
         client_die("could not send %zu bytes: %s", bytes->length,
                    sent < 0 ? strerror(errno) : "peer takes no more");
@@ -106,8 +105,8 @@ static void hello(struct client *client, const struct login_target *target)
     client->state = CLIENT_LOGIN;
 }
 
-static void authenticate(struct client *client, const struct login_target *target,
-                         const char *body, size_t length)
+static void authenticate(struct client *client, const struct login_target *target, const char *body,
+                         size_t length)
 {
     struct bytes out = {0};
     uint32_t method = length >= 4 ? get_u32(body) : UINT32_MAX;

@@ -64,6 +64,8 @@ struct blob {
 };
 
 struct connection {
+    struct connection *next;  /* of all that are open */
+    struct connection **self; /* what points at this one */
     int fd;
     bool started;
     bool failed;   /* extended protocol: skip to Sync */
@@ -105,6 +107,7 @@ static struct {
     int epoll;
     int listener;
     uint32_t served; /* connections, for the key's PID */
+    struct connection *open;
     struct blob blobs[BLOBS];
     char buffer[READ_MOST];
 } backend;
@@ -116,7 +119,7 @@ static void on_signal(int number)
     stopping = 1;
 }
 
-static void die(const char *what)
+__attribute__((noreturn)) static void die(const char *what)
 {
     fprintf(stderr, "instant: %s: %s\n", what, strerror(errno));
     exit(1);
@@ -251,7 +254,10 @@ static struct command command_of(const char *text, size_t length)
 static bool put_rows(struct connection *connection, struct command command)
 {
     if (command.kind == COMMAND_SELECT) {
-        bytes_add(output(connection), "D\0\0\0\x0b\0\1\0\0\0\1" "1", 12);
+        bytes_add(output(connection),
+                  "D\0\0\0\x0b\0\1\0\0\0\1"
+                  "1",
+                  12);
         put_complete(connection, "SELECT 1");
         return true;
     }
@@ -272,9 +278,9 @@ static bool put_rows(struct connection *connection, struct command command)
 static bool execute(struct connection *connection, struct command command)
 {
     static const char *const tags[] = {
-        [COMMAND_BEGIN] = "BEGIN",       [COMMAND_COMMIT] = "COMMIT",
-        [COMMAND_ROLLBACK] = "ROLLBACK", [COMMAND_SET] = "SET",
-        [COMMAND_RESET] = "RESET",       [COMMAND_DISCARD] = "DISCARD ALL",
+        [COMMAND_BEGIN] = "BEGIN",           [COMMAND_COMMIT] = "COMMIT",
+        [COMMAND_ROLLBACK] = "ROLLBACK",     [COMMAND_SET] = "SET",
+        [COMMAND_RESET] = "RESET",           [COMMAND_DISCARD] = "DISCARD ALL",
         [COMMAND_DEALLOCATE] = "DEALLOCATE",
     };
     bool ends = command.kind == COMMAND_ROLLBACK || command.kind == COMMAND_COMMIT;
@@ -493,8 +499,8 @@ static void greet(struct connection *connection, const char *at, const char *end
         if (value >= end)
             break;
         for (size_t i = 0; i < PARAMETERS; i++) {
-            bool owner = strcmp(at, "user") == 0 &&
-                         strcmp(parameters[i].name, "session_authorization") == 0;
+            bool owner =
+                strcmp(at, "user") == 0 && strcmp(parameters[i].name, "session_authorization") == 0;
             if (owner || strcasecmp(parameters[i].name, at) == 0)
                 values[i] = value;
         }
@@ -640,6 +646,9 @@ static bool serve(struct connection *connection)
 
 static void connection_free(struct connection *connection)
 {
+    *connection->self = connection->next;
+    if (connection->next != NULL)
+        connection->next->self = connection->self;
     close(connection->fd);
     bytes_release(&connection->in);
     bytes_release(&connection->head);
@@ -661,8 +670,11 @@ static void accept_all(void)
         struct connection *connection = calloc(1, sizeof(*connection));
         if (connection == NULL)
             die("connection");
-        connection->fd = fd;
-        connection->status = 'I';
+        *connection = (struct connection){
+            .fd = fd, .status = 'I', .next = backend.open, .self = &backend.open};
+        if (backend.open != NULL)
+            backend.open->self = &connection->next;
+        backend.open = connection;
         struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
                                     .data.ptr = connection};
         if (epoll_ctl(backend.epoll, EPOLL_CTL_ADD, fd, &event) < 0)
@@ -673,9 +685,8 @@ static void accept_all(void)
 static void listen_on(uint16_t port)
 {
     int one = 1;
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_port = htons(port),
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof(address);
     backend.listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     setsockopt(backend.listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
@@ -718,5 +729,13 @@ int main(int count, char **arguments)
                 connection_free(connection);
         }
     }
+    for (struct connection *each; (each = backend.open) != NULL;) {
+        backend.open = each->next;
+        connection_free(each);
+    }
+    for (size_t i = 0; i < BLOBS; i++)
+        bytes_release(&backend.blobs[i].bytes);
+    close(backend.listener);
+    close(backend.epoll);
     return 0;
 }

@@ -1,12 +1,14 @@
 /*
- * load.c - a closed-loop load generator: one thread, N clients, each asks again when it is answered.
+ * load.c - a closed-loop load generator: one thread, N clients, each asks again when it is
+ * answered.
  *
  * usage: load --port P [options]     prints one line of JSON
  *
  *   --host A --user U --database D --password P --tls
  *   --mode simple|extended|prepared|pipeline|batch|connect|idle
  *          pipeline: --depth queries, a Sync each; batch: --depth queries, one Sync
- *   --clients N --depth K --query SQL --value TEXT --rows N --bytes N    (what every answer must be)
+ *   --clients N --depth K --query SQL --value TEXT --rows N --bytes N    (what every answer must
+ * be)
  *   --warm S --seconds S | --queries N
  *   --watch PID                        CPU time of that process over the same window; repeatable
  *
@@ -312,8 +314,8 @@ static void report(void)
     printf("{\"mode\": \"%s\", \"clients\": %zu, \"queries\": %.0f, \"seconds\": %.6f, ",
            mode_names[load.mode], load.client_count, queries, seconds);
     printf("\"qps\": %.1f, \"mean_us\": %.2f, \"p50_us\": %.2f, \"p99_us\": %.2f, ",
-           queries / seconds, histogram_mean(histogram) / 1e3,
-           histogram_at(histogram, 0.50) / 1e3, histogram_at(histogram, 0.99) / 1e3);
+           queries / seconds, histogram_mean(histogram) / 1e3, histogram_at(histogram, 0.50) / 1e3,
+           histogram_at(histogram, 0.99) / 1e3);
     printf("\"p999_us\": %.2f, \"max_us\": %.2f, \"load_cpu_us\": %.3f, \"watched\": [",
            histogram_at(histogram, 0.999) / 1e3, (double)histogram->most / 1e3,
            (double)load.own_cpu / 1e3 / queries);
@@ -383,10 +385,9 @@ static void set_option(const char *name, const char *value)
 
 static void read_options(int count, char **arguments)
 {
-    static const char *const names[] = {"host",  "port",  "user", "database", "password",
-                                        "mode",  "clients", "depth", "query", "value",
-                                        "rows",  "bytes", "warm", "seconds",  "queries",
-                                        "watch"};
+    static const char *const names[] = {
+        "host",  "port",  "user", "database", "password", "mode",    "clients", "depth",
+        "query", "value", "rows", "bytes",    "warm",     "seconds", "queries", "watch"};
     static struct option options[sizeof(names) / sizeof(names[0]) + 2];
     size_t known = sizeof(names) / sizeof(names[0]);
     for (size_t i = 0; i < known; i++)

@@ -8,8 +8,8 @@
 #include "bytes.h"
 
 struct scram_login {
-    char nonce[32];            /* ours, text */
-    char signature[64];        /* what the server has to prove, base64 */
+    char nonce[32];     /* ours, text */
+    char signature[64]; /* what the server has to prove, base64 */
 };
 
 /** Writes a whole SASLInitialResponse. */

@@ -36,11 +36,12 @@ class Bench:
         self.failures = []
         self._backends = {}
         self._certificate = None
-        known = [Direct(self), PgBouncer(self), HAProxy(self), Trunkline(self, 1), Trunkline(self, 2)]
+        known = [Direct(self), PgBouncer(self), HAProxy(self)]
+        known += [Trunkline(self, 1), Trunkline(self, 2)]
         wanted = options.contenders.split(",") if options.contenders else None
         self.contenders = []
         for contender in known:
-            if wanted and contender.name not in wanted and contender.name.rstrip("12") not in wanted:
+            if wanted and not {contender.name, contender.name.rstrip("12")} & set(wanted):
                 continue
             reason = contender.missing()
             if reason:

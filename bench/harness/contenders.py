@@ -203,7 +203,9 @@ class Trunkline(Contender):
 
     def files(self, variant, port):
         certificate, key = self.bench.certificate
-        tls = f"\n    tls: {{mode: require, cert: {certificate}, key: {key}}}" if variant.tls else ""
+        tls = ""
+        if variant.tls:
+            tls = f"\n    tls: {{mode: require, cert: {certificate}, key: {key}}}"
         auth = "scram-sha-256" if variant.auth == "scram" else "trust"
         return {
             "trunkline.yaml": f"""listen:
@@ -247,10 +249,8 @@ class Cluster:
         os.chmod(folder, 0o777)
         data = folder / "data"
         run = dict(user="postgres", log=folder / "initdb.log", cwd=folder)
-        initdb = system.start(
-            [str(binaries / "initdb"), "-D", str(data), "-U", USER, "-A", "trust", "-N", "-E", "UTF8"],
-            **run,
-        )
+        command = [str(binaries / "initdb"), "-D", str(data), "-U", USER, "-A", "trust"]
+        initdb = system.start([*command, "-N", "-E", "UTF8"], **run)
         if initdb.wait() != 0:
             raise RuntimeError((folder / "initdb.log").read_text())
         settings = {
@@ -281,16 +281,17 @@ class Cluster:
             if time.monotonic() > end or self.process.poll() is not None:
                 raise RuntimeError((folder / "postgres.log").read_text())
             time.sleep(0.1)
-        command = [str(binaries / "pgbench"), "-i", "-q", "-s", "1", *self.where(self.port), DATABASE]
-        subprocess.run(command, check=True, capture_output=True)
+        command = [str(binaries / "pgbench"), "-i", "-q", "-s", "1", *self.where(self.port)]
+        subprocess.run([*command, DATABASE], check=True, capture_output=True)
 
     @staticmethod
     def where(port):
         return ["-h", "127.0.0.1", "-p", str(port), "-U", USER]
 
     def sql(self, text, database=DATABASE):
-        command = [str(self.binaries / "psql"), "-qAtX", *self.where(self.port), "-c", text, database]
-        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+        command = [str(self.binaries / "psql"), "-qAtX", *self.where(self.port), "-c", text]
+        done = subprocess.run([*command, database], capture_output=True, check=False)
+        return done.returncode == 0
 
     def stop(self):
         system.stop(self.process, signal.SIGQUIT)

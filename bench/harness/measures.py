@@ -304,8 +304,9 @@ def run_pgbench(bench, mode):
         for contender in bench.contenders:
             if mode == "prepared" and not contender.remaps:
                 continue
+            what = f"pgbench -M {mode}"
             found = bench.guarded(
-                contender, f"pgbench -M {mode}", lambda one=contender: pgbench_once(bench, one, mode)
+                contender, what, lambda one=contender: pgbench_once(bench, one, mode)
             )
             if found:
                 reports.setdefault(contender.name, []).append(found)

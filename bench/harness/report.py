@@ -20,7 +20,12 @@ class Bar:
     strict: bool = False
 
     def text(self):
-        names = {"pgbouncer": " × PgBouncer", "haproxy": " × HAProxy", "own": " × our own"}
+        names = {
+            "pgbouncer": " × PgBouncer",
+            "haproxy": " × HAProxy",
+            "own": " × our SELECT 1" if self.test else " × our",
+            OURS: " × one relay",
+        }
         sign = "<" if self.strict else "≤"
         value = f"{self.factor:g}" if self.against is None else f"{self.factor:.2f}"
         suffix = names.get(self.against, "")
@@ -52,31 +57,57 @@ def own(factor, test=None, metric=None):
     return Bar(factor, "own", test, metric)
 
 
+def cpu(title, test, must, aim=None, ours=OURS):
+    return Row(title, test, "cpu_us", "µs", (must,), (aim,) if aim else (), ours)
+
+
+def counted(title, test, metric, must=None, aim=None, unit=""):
+    return Row(title, test, metric, unit, (must,) if must else (), (aim,) if aim else ())
+
+
+def p99(title, test):
+    must = (pgbouncer(1), own(1.5, None, "p50_us"))
+    return Row(title, test, "p99_us", "µs", must, (own(1.25, None, "p50_us"),))
+
+
+ONE = Bar(1, strict=True)
 ROWS = [
-    Row("SELECT 1 simple, 64 on 16", "simple64", "cpu_us", "µs", (pgbouncer(0.85),), (haproxy(1),)),
-    Row("SELECT 1 extended, 64 on 16", "extended64", "cpu_us", "µs", (pgbouncer(0.85),), (haproxy(1),)),
-    Row("SELECT 1 simple, 2,000 on 16", "simple2000", "cpu_us", "µs", (pgbouncer(0.8),), (pgbouncer(0.7),)),
-    Row("SELECT 1 extended, 2,000 on 16", "extended2000", "cpu_us", "µs", (pgbouncer(0.8),), (pgbouncer(0.7),)),
-    Row("SELECT 1 simple, 12 on 16", "simple12", "cpu_us", "µs", (pgbouncer(1),), (pgbouncer(0.92),)),
-    Row("SELECT 1 extended, 12 on 16", "extended12", "cpu_us", "µs", (pgbouncer(1),), (pgbouncer(0.92),)),
-    Row("named prepared, 64 on 16", "prepared64", "cpu_us", "µs", (own(1.15, "simple64"),), (own(1.05, "simple64"),)),
-    Row("instructions, simple", "instructions-simple", "instructions", "", (pgbouncer(1),), (pgbouncer(0.7),)),
-    Row("instructions, extended", "instructions-extended", "instructions", "", (pgbouncer(1),), (pgbouncer(0.7),)),
-    Row("system calls, simple", "syscalls-simple", "saturated", "", (Bar(4.2),)),
-    Row("system calls, extended", "syscalls-extended", "saturated", "", (Bar(4.2),)),
-    Row("system calls, 10 with a Sync each", "syscalls-pipeline", "saturated", "", (), (Bar(1, strict=True),)),
-    Row("system calls, 10 with one Sync", "syscalls-batch", "saturated", "", (), (Bar(1, strict=True),)),
-    Row("p99 simple, 2,000 on 16", "simple2000", "p99_us", "µs", (pgbouncer(1), own(1.5, None, "p50_us")), (own(1.25, None, "p50_us"),)),
-    Row("p99 extended, 2,000 on 16", "extended2000", "p99_us", "µs", (pgbouncer(1), own(1.5, None, "p50_us")), (own(1.25, None, "p50_us"),)),
-    Row("1 MB result, instant backend", "big", "cpu_us", "µs", (pgbouncer(0.25),), (haproxy(0.7),)),
-    Row("1 MB result, PostgreSQL", "bigreal", "cpu_us", "µs", (pgbouncer(0.45),), (haproxy(1),)),
-    Row("1 MB result over TLS, PostgreSQL", "bigtls", "cpu_us", "µs", (pgbouncer(0.6),), (pgbouncer(0.45),)),
-    Row("memory per idle client, plain", "idle-plain", "kib_per_client", "KiB", (Bar(0.8),), (Bar(0.6),)),
-    Row("memory per idle client, TLS 1.3", "idle-tls", "kib_per_client", "KiB", (Bar(15),), (Bar(14),)),
-    Row("wake-ups/s, idle clients, plain", "idle-plain", "wakeups", "", (Bar(2),), (Bar(0),)),
-    Row("wake-ups/s, idle clients, TLS", "idle-tls", "wakeups", "", (Bar(2),), (Bar(0),)),
-    Row("connect + SCRAM + query", "connect", "cpu_us", "µs", (pgbouncer(1),), (pgbouncer(0.85),)),
-    Row("two relays against one, unpinned", "unpinned64", "cpu_us", "µs", (Bar(1.05, "trunkline1"),), (), "trunkline2"),
+    cpu("SELECT 1 simple, 64 on 16", "simple64", pgbouncer(0.85), haproxy(1)),
+    cpu("SELECT 1 extended, 64 on 16", "extended64", pgbouncer(0.85), haproxy(1)),
+    cpu("SELECT 1 simple, 2,000 on 16", "simple2000", pgbouncer(0.8), pgbouncer(0.7)),
+    cpu("SELECT 1 extended, 2,000 on 16", "extended2000", pgbouncer(0.8), pgbouncer(0.7)),
+    cpu("SELECT 1 simple, 12 on 16", "simple12", pgbouncer(1), pgbouncer(0.92)),
+    cpu("SELECT 1 extended, 12 on 16", "extended12", pgbouncer(1), pgbouncer(0.92)),
+    cpu("named prepared, 64 on 16", "prepared64", own(1.15, "simple64"), own(1.05, "simple64")),
+    counted(
+        "instructions, simple", "instructions-simple", "instructions", pgbouncer(1), pgbouncer(0.7)
+    ),
+    counted(
+        "instructions, extended",
+        "instructions-extended",
+        "instructions",
+        pgbouncer(1),
+        pgbouncer(0.7),
+    ),
+    counted("system calls, simple", "syscalls-simple", "saturated", Bar(4.2)),
+    counted("system calls, extended", "syscalls-extended", "saturated", Bar(4.2)),
+    counted("system calls, 10 with a Sync each", "syscalls-pipeline", "saturated", None, ONE),
+    counted("system calls, 10 with one Sync", "syscalls-batch", "saturated", None, ONE),
+    p99("p99 simple, 2,000 on 16", "simple2000"),
+    p99("p99 extended, 2,000 on 16", "extended2000"),
+    cpu("1 MB result, instant backend", "big", pgbouncer(0.25), haproxy(0.7)),
+    cpu("1 MB result, PostgreSQL", "bigreal", pgbouncer(0.45), haproxy(1)),
+    cpu("1 MB result over TLS, PostgreSQL", "bigtls", pgbouncer(0.6), pgbouncer(0.45)),
+    counted(
+        "memory per idle client, plain", "idle-plain", "kib_per_client", Bar(0.8), Bar(0.6), "KiB"
+    ),
+    counted(
+        "memory per idle client, TLS 1.3", "idle-tls", "kib_per_client", Bar(15), Bar(14), "KiB"
+    ),
+    counted("wake-ups/s, idle clients, plain", "idle-plain", "wakeups", Bar(2), Bar(0)),
+    counted("wake-ups/s, idle clients, TLS", "idle-tls", "wakeups", Bar(2), Bar(0)),
+    cpu("connect + SCRAM + query", "connect", pgbouncer(1), pgbouncer(0.85)),
+    cpu("two relays against one, unpinned", "unpinned64", Bar(1.05, OURS), None, "trunkline2"),
 ]
 
 
@@ -103,10 +134,7 @@ class Results:
         texts = []
         for bar in bars:
             ours, limit = self.value(row.test, row.ours, row.metric), self.limit(row, bar)
-            text = bar.text().replace("our own", "our SELECT 1" if bar.test else "our own")
-            text = text.replace("× trunkline1", "× one relay")
-            if bar.against == "trunkline1":
-                text += " × one relay"
+            text = bar.text()
             if ours is None or limit is None:
                 texts.append(f"{text}: ?")
                 continue
@@ -141,7 +169,10 @@ def number(value):
 def aligned(header, rows):
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     line = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
-    texts = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths)) + " |" for row in [header, *rows]]
+    texts = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |"
+        for row in [header, *rows]
+    ]
     return "\n".join([texts[0], line, *texts[1:]])
 
 
@@ -168,7 +199,8 @@ def bars_table(results):
 
 
 def numbers_table(results, labels):
-    header = ["test", "contender", "CPU µs/query", "spread", "queries/s", "p50 µs", "p99 µs", "p99.9 µs", "busy"]
+    header = ["test", "contender", "CPU µs/query", "spread", "queries/s"]
+    header += ["p50 µs", "p99 µs", "p99.9 µs", "busy"]
     rows = []
     for test, found in results.tests.items():
         if test not in WINDOWS and not test.startswith("pgbench"):
@@ -213,7 +245,38 @@ def syscalls_table(results, labels):
     return aligned(header, rows) if rows else ""
 
 
-COLOURS = {"pgbouncer": "#8a8f98", "haproxy": "#c9ccd1", "trunkline": "#2563a8"}
+NAMES = {"trunkline": "Trunkline", "pgbouncer": "PgBouncer", "haproxy": "HAProxy TCP"}
+COLOURS = {"trunkline": "#2563a8", "pgbouncer": "#8a8f98", "haproxy": "#c9ccd1"}
+LEFT, WIDTH, BAR, GAP, TOP, MOST = 300, 520, 9, 14, 56, 1.6
+
+
+def svg_group(results, row, reference, y):
+    """One measure: three bars and the bounds."""
+    out = [f'<text x="12" y="{y + 18}">{escape(row.title)}</text>']
+    for at, name in enumerate(NAMES):
+        who = row.ours if name == "trunkline" else name
+        value = results.value(row.test, who, row.metric)
+        if value is None:
+            continue
+        length = min(value / reference, MOST) / MOST * WIDTH
+        line = y + at * BAR
+        out.append(
+            f'<rect x="{LEFT}" y="{line}" width="{length:.1f}" height="{BAR - 1}"'
+            f' fill="{COLOURS[name]}"/>'
+        )
+        out.append(
+            f'<text x="{LEFT + length + 4:.1f}" y="{line + BAR - 1}" font-size="9">'
+            f"{number(value)} {escape(row.unit)}</text>"
+        )
+    for bound in row.must:
+        limit = results.limit(row, bound)
+        if limit is not None and limit / reference <= MOST:
+            x = LEFT + limit / reference / MOST * WIDTH
+            out.append(
+                f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{y - 2}" y2="{y + 3 * BAR}"'
+                ' stroke="#b3261e" stroke-width="1.5"/>'
+            )
+    return out
 
 
 def svg(results):
@@ -223,48 +286,22 @@ def svg(results):
         reference = results.value(row.test, "pgbouncer", row.metric)
         if reference and row.ours == OURS:
             rows.append((row, reference))
-    left, width, bar, gap, top = 300, 520, 9, 14, 56
-    height = top + len(rows) * (3 * bar + gap) + 20
-    most = 1.6
+    height = TOP + len(rows) * (3 * BAR + GAP) + 20
     out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 110}" height="{height}"'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{LEFT + WIDTH + 110}" height="{height}"'
         ' font-family="sans-serif" font-size="12">',
         '<rect width="100%" height="100%" fill="white"/>',
-        '<text x="12" y="20" font-size="14">Trunkline against PgBouncer = 1 (shorter is better;'
-        " line: must)</text>",
+        '<text x="12" y="20" font-size="14">Each measure, PgBouncer = 1: shorter is better;'
+        " a red line is a bound that must hold</text>",
     ]
-    x = 12
-    for name, label in (("trunkline", "Trunkline"), ("pgbouncer", "PgBouncer"), ("haproxy", "HAProxy TCP")):
+    for at, (name, label) in enumerate(NAMES.items()):
+        x = 12 + 110 * at
         out.append(f'<rect x="{x}" y="30" width="12" height="12" fill="{COLOURS[name]}"/>')
         out.append(f'<text x="{x + 17}" y="41">{label}</text>')
-        x += 110
-    one = left + width / most
-    out.append(f'<line x1="{one}" x2="{one}" y1="{top - 6}" y2="{height - 10}" stroke="#ddd"/>')
-    y = top
-    for row, reference in rows:
-        out.append(f'<text x="12" y="{y + 18}">{escape(row.title)}</text>')
-        for at, (name, who) in enumerate((("trunkline", row.ours), ("pgbouncer", "pgbouncer"), ("haproxy", "haproxy"))):
-            value = results.value(row.test, who, row.metric)
-            if value is None:
-                continue
-            length = min(value / reference, most) / most * width
-            line = y + at * bar
-            out.append(
-                f'<rect x="{left}" y="{line}" width="{length:.1f}" height="{bar - 1}" fill="{COLOURS[name]}"/>'
-            )
-            out.append(
-                f'<text x="{left + length + 4:.1f}" y="{line + bar - 1}" font-size="9">'
-                f"{number(value)} {escape(row.unit)}</text>"
-            )
-        for bound in row.must:
-            limit = results.limit(row, bound)
-            if limit is not None and limit / reference <= most:
-                place = left + limit / reference / most * width
-                out.append(
-                    f'<line x1="{place:.1f}" x2="{place:.1f}" y1="{y - 2}" y2="{y + 3 * bar}"'
-                    ' stroke="#b3261e" stroke-width="1.5"/>'
-                )
-        y += 3 * bar + gap
+    one = LEFT + WIDTH / MOST
+    out.append(f'<line x1="{one}" x2="{one}" y1="{TOP - 6}" y2="{height - 10}" stroke="#ddd"/>')
+    for at, (row, reference) in enumerate(rows):
+        out += svg_group(results, row, reference, TOP + at * (3 * BAR + GAP))
     out.append("</svg>\n")
     return "\n".join(out)
 
@@ -300,14 +337,15 @@ def page(bench, results, command, date):
     lines = [
         "# Measured",
         "",
-        f"{date}, `{command}`. {facts['cpu']}, {facts['cpus']} processors, {facts['memory_mib']} MiB,"
-        f" {facts['kernel']}.",
+        f"{date}, `{command}`. {facts['cpu']}, {facts['cpus']} processors,"
+        f" {facts['memory_mib']} MiB, {facts['kernel']}.",
         "",
         *[f"* {name}: {text}" for name, text in versions(bench).items()],
         "",
-        "CPU is user and system time of the whole process per query; Trunkline with one relay; the pooler"
-        f" on processor {min(system.PROXY_CPU)}, load and backend on {min(system.LOAD_CPU)} unless unpinned;"
-        f" medians of {bench.options.repetitions}, interleaved. README.md explains the method.",
+        "CPU is user and system time of the whole process per query; Trunkline with one relay;"
+        f" what is measured on processor {min(system.PROXY_CPU)}, load and backend on"
+        f" {min(system.LOAD_CPU)} unless unpinned; medians of {bench.options.repetitions},"
+        " interleaved. README.md explains the method.",
         "",
         "![ratios](results.svg)",
         "",

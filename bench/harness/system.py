@@ -24,7 +24,7 @@ def say(text):
 
 
 def raise_file_limit():
-    """As many descriptors as we may have: 10,000 clients and, for a plain relay, as many servers."""
+    """As many descriptors as we may have: 10,000 clients, in a plain relay as many servers too."""
     global FILES_MOST
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     for wanted in (65536, most):
@@ -139,18 +139,21 @@ def services_suppressed(root):
 def install(programs):
     """Installs the packages whose program is missing: {program: package}."""
     paths = os.environ["PATH"] + ":/usr/sbin:/sbin"
-    missing = [package for program, package in programs.items() if not shutil.which(program, path=paths)]
+    missing = [
+        package for name, package in programs.items() if not shutil.which(name, path=paths)
+    ]
     if not missing:
         return
     root = [] if os.getuid() == 0 else ["sudo", "-n"]
     say(f"installing {' '.join(missing)} (services stay off)")
     with services_suppressed(root):
         command = [*root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y"]
-        done = subprocess.run(
-            [*command, "--no-install-recommends", *missing], capture_output=True, text=True, check=False
-        )
+        command += ["--no-install-recommends", *missing]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         say(done.stderr)
+    for package in {"pgbouncer", "haproxy"} & set(missing):
+        output_of(*root, "systemctl", "disable", "--quiet", package)
 
 
 def program(name):
