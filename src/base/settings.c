@@ -209,9 +209,10 @@ static void choices_print(const struct setting_choice *choices, struct buffer *o
     }
 }
 
-static void range_print(const struct setting *setting, struct buffer *out)
+void setting_print_range(const struct setting *setting, struct buffer *out)
 {
     const struct unit *units = setting_units(setting);
+    invariant(units != NULL);
     buffer_append_text(out, " from ");
     amount_print(units, setting->least, out);
     buffer_append_text(out, " to ");
@@ -227,16 +228,16 @@ void setting_accepts(const struct setting *setting, struct buffer *out)
         break;
     case SETTING_BYTES:
         buffer_append_text(out, "a size with its unit (B, KiB, MiB, GiB)");
-        range_print(setting, out);
+        setting_print_range(setting, out);
         break;
     case SETTING_DURATION:
     case SETTING_MILLISECONDS:
         buffer_append_text(out, "a duration with its unit (us, ms, s, min, h, d)");
-        range_print(setting, out);
+        setting_print_range(setting, out);
         break;
     case SETTING_SECONDS:
         buffer_append_text(out, "a duration of whole seconds with its unit (s, min, h, d)");
-        range_print(setting, out);
+        setting_print_range(setting, out);
         break;
     case SETTING_PERMISSIONS:
         buffer_printf(out, "permission bits in octal from %04" PRIo64 " to %04" PRIo64,

@@ -69,6 +69,8 @@ int64_t setting_load(const struct setting *setting, const void *object);
 void setting_print(const struct setting *setting, int64_t value, struct buffer *out);
 /** Appends what is accepted: "a whole number from 1 to 64". */
 void setting_accepts(const struct setting *setting, struct buffer *out);
+/** Appends the range of a kind with units: " from 1ms to 5s". */
+void setting_print_range(const struct setting *setting, struct buffer *out);
 
 /** The row of that name, or NULL. */
 const struct setting *settings_find(const struct setting *rows, struct span name);

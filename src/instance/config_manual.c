@@ -37,13 +37,39 @@ static void cell_print(const char *text, struct buffer *out)
     }
 }
 
+/* The units stand at the top of the page, so the range is enough. */
+static void accepted_briefly(const struct setting *setting, struct buffer *out)
+{
+    switch (setting->kind) {
+    case SETTING_BYTES:
+        buffer_append_text(out, "a size");
+        break;
+    case SETTING_DURATION:
+    case SETTING_MILLISECONDS:
+        buffer_append_text(out, "a duration");
+        break;
+    case SETTING_SECONDS:
+        buffer_append_text(out, "whole seconds");
+        break;
+    case SETTING_PATH:
+        buffer_append_text(out, "a path");
+        return;
+    default:
+        setting_accepts(setting, out);
+        return;
+    }
+    setting_print_range(setting, out);
+    if (setting->word != NULL)
+        buffer_printf(out, ", or `%s`", setting->word);
+}
+
 static void accepted_print(const struct setting *setting, struct buffer *out)
 {
     struct buffer text = BUFFER_INIT(4096);
     if (setting->unit != NULL)
         buffer_append_text(&text, setting->unit);
     else
-        setting_accepts(setting, &text);
+        accepted_briefly(setting, &text);
     buffer_append_byte(&text, '\0');
     if (buffer_fault(&text) == OK)
         cell_print((const char *)text.at, out);

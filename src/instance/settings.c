@@ -461,7 +461,7 @@ const struct setting config_settings[] = {
      OR_ZERO("auto"),
      .preset = "auto",
      .help = "Worker threads; auto: the processors that this process may use."},
-    {.name = "client_limit",
+    {.name = "clients",
      .kind = SETTING_COUNT,
      AT(config, client_most),
      RANGE(1, 10000000),

@@ -59,7 +59,7 @@ TEST(every_key_is_read_into_its_field)
         taken("listen:\n"
               "  - {host: \"*\", port: 1, backlog: 2, unix_mode: 0750}\n"
               "  - {host: /run/x}\n"
-              "relays: 3\nclient_limit: 4\nmessage_limit: 1MiB\nmemory_limit: 64MiB\n"
+              "relays: 3\nclients: 4\nmessage_limit: 1MiB\nmemory_limit: 64MiB\n"
               "chunk_size: 16KiB\nlogin_timeout: 1s\nshutdown_timeout: never\ndrain_timeout: 2s\n"
               "cancel_timeout: 3s\ncancel_limit: 5\nreset_timeout: 4s\novertake_limit: 6ms\n"
               "client_tcp: {nodelay: no, keepalive: off, keepalive_idle: 7s, user_timeout: 8ms}\n"
@@ -302,7 +302,7 @@ TEST(broken_yaml_is_told_with_its_place)
                            "node content\n");
     refused("a: b\n---\nc: d\n",
             "t.yaml:1:1: a: unknown key; accepted: listen, services, routes, auth_file, relays, "
-            "client_limit, message_limit, memory_limit, chunk_size, login_timeout, "
+            "clients, message_limit, memory_limit, chunk_size, login_timeout, "
             "shutdown_timeout, drain_timeout, cancel_timeout, cancel_limit, reset_timeout, "
             "overtake_limit, client_tcp, server_tcp, console, log\n"
             "t.yaml:1:1: listen: missing; accepted: a list of mappings\n"
@@ -472,8 +472,8 @@ END_TEST
 
 TEST(what_a_reload_cannot_change_is_told)
 {
-    struct config *old = taken(LISTEN SERVICES ROUTES "relays: 1\nclient_limit: 5\n", "");
-    struct config *new = taken(LISTEN SERVICES ROUTES "relays: 2\nclient_limit: 6\n", "");
+    struct config *old = taken(LISTEN SERVICES ROUTES "relays: 1\nclients: 5\n", "");
+    struct config *new = taken(LISTEN SERVICES ROUTES "relays: 2\nclients: 6\n", "");
     struct buffer told = BUFFER_INIT(4096);
     char expected[512];
     config_unreloadable(old, new, &told);
