@@ -1,0 +1,143 @@
+#include "cli/cli.h"
+
+#include "base/check.h"
+#include "instance/instance.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct cli_command {
+    const char *name;
+    const char *arguments; /* for the usage line */
+    int count;             /* of arguments */
+    const char *summary;   /* NULL: for developers, not listed */
+    const char *help;
+    int (*run)(char **arguments);
+};
+
+static int cli_version(char **arguments)
+{
+    puts("trunkline " TRUNKLINE_VERSION);
+    return CLI_DONE;
+}
+
+static const struct cli_command commands[] = {
+    {"run", "FILE", 1, "runs the pooler in the foreground",
+     "Runs the pooler with this configuration file, in the foreground, until it gets SIGINT or\n"
+     "SIGTERM: then it lets transactions finish; a second signal ends it at once.  SIGHUP loads\n"
+     "the file again.  The log goes to standard error unless the file says otherwise.\n",
+     cli_run},
+    {"check", "FILE", 1, "tells everything that is wrong with a configuration file",
+     "Loads the configuration file, the auth file and the certificates that it names, and prints\n"
+     "every problem: file, line, column, key, what was found, and what is accepted.  The exit\n"
+     "status is 0 when the file can be run (there may be warnings), else 1.\n",
+     cli_check},
+    {"secret", "USER", 1, "makes a line for the auth file from a password",
+     "Asks for a password, twice and without showing it, and prints the line for the auth file:\n"
+     "the user with a SCRAM-SHA-256 verifier, from which the password cannot be found.  Without a\n"
+     "terminal, the password is the first line of standard input.\n",
+     cli_secret},
+    {"version", "", 0, "prints the version", "Prints the name and version of this program.\n",
+     cli_version},
+    {"docs", "PAGE", 1, NULL,
+     "Prints a generated page of the manual.  There is one: configuration.\n", cli_docs},
+};
+
+int cli_run(char **arguments)
+{
+    return instance_run(arguments[0]);
+}
+
+static void usage_print(FILE *to)
+{
+    fputs("Trunkline is a connection pooler for PostgreSQL.\n\nusage:\n", to);
+    for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+        const struct cli_command *it = &commands[i];
+        char call[32];
+        if (it->summary == NULL)
+            continue;
+        snprintf(call, sizeof(call), "%s %s", it->name, it->arguments);
+        fprintf(to, "  trunkline %-12s %s\n", call, it->summary);
+    }
+    fputs("  trunkline COMMAND --help\n", to);
+}
+
+static void command_usage(const struct cli_command *command, FILE *to)
+{
+    fprintf(to, "usage: trunkline %s%s%s\n", command->name, command->count > 0 ? " " : "",
+            command->arguments);
+}
+
+static const struct cli_command *command_find(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+static bool asks_for_help(const char *word)
+{
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0;
+}
+
+static int command_run(const struct cli_command *command, int count, char **arguments)
+{
+    for (int i = 0; i < count; i++) {
+        if (strcmp(arguments[i], "--") == 0)
+            break;
+        if (strcmp(arguments[i], "--help") == 0 || strcmp(arguments[i], "-h") == 0) {
+            command_usage(command, stdout);
+            printf("\n%s", command->help);
+            return CLI_DONE;
+        }
+    }
+    /* "--" lets a file or user begin with a dash. */
+    if (count > 0 && strcmp(arguments[0], "--") == 0) {
+        arguments++;
+        count--;
+    } else if (count > 0 && arguments[0][0] == '-') {
+        fprintf(stderr, "trunkline %s: there is no option %s\n", command->name, arguments[0]);
+        command_usage(command, stderr);
+        return CLI_USAGE;
+    }
+    if (count != command->count) {
+        fprintf(stderr, "trunkline %s: found %d arguments; accepted: %d\n", command->name, count,
+                command->count);
+        command_usage(command, stderr);
+        return CLI_USAGE;
+    }
+    return command->run(arguments);
+}
+
+int cli_main(int argc, char **argv)
+{
+    if (argc < 2) {
+        usage_print(stderr);
+        return CLI_USAGE;
+    }
+    const char *word = argv[1];
+    if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0)
+        return cli_version(NULL);
+    if (asks_for_help(word)) {
+        const struct cli_command *about = argc > 2 ? command_find(argv[2]) : NULL;
+        char help[] = "--help";
+        if (about != NULL)
+            return command_run(about, 1, (char *[]){help, NULL});
+        usage_print(stdout);
+        return CLI_DONE;
+    }
+    const struct cli_command *command = command_find(word);
+    if (command == NULL) {
+        fprintf(stderr, "trunkline: there is no command %s\n", word);
+        usage_print(stderr);
+        return CLI_USAGE;
+    }
+    int status = command_run(command, argc - 2, argv + 2);
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        fputs("trunkline: cannot write to standard output\n", stderr);
+        return CLI_FAILED;
+    }
+    invariant(status >= 0);
+    return status;
+}

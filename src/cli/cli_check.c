@@ -1,0 +1,49 @@
+#include "cli/cli.h"
+
+#include "instance/config_load.h"
+
+#include <stdio.h>
+
+/* Room for the most problems that are told. */
+#define PROBLEMS_MOST ((size_t)512 * 1024)
+
+static void count_print(size_t count, const char *thing, const char *behind)
+{
+    printf("%zu %s%s%s", count, thing, count == 1 ? "" : "s", behind);
+}
+
+int cli_check(char **arguments)
+{
+    struct config *config = NULL;
+    struct buffer problems = BUFFER_INIT(PROBLEMS_MOST);
+    fault loaded = config_load(arguments[0], 1, &config, &problems);
+    fprintf(stderr, "%.*s", SPAN_ARG(buffer_span(&problems)));
+    buffer_fini(&problems);
+    if (loaded != OK) {
+        fprintf(stderr, "trunkline: %s\n", fault_story(loaded));
+        return CLI_FAILED;
+    }
+    printf("%s can be run: ", arguments[0]);
+    count_print(config->listen_count, "listener", ", ");
+    count_print(config->relays, "relay", ", ");
+    count_print(config->service_count, "service", ", ");
+    count_print(config->route_count, "route", ", ");
+    count_print(config->secrets.count, "user", " in the auth file\n");
+    config_unref(&config);
+    return CLI_DONE;
+}
+
+int cli_docs(char **arguments)
+{
+    if (!span_is(SPAN("configuration"), arguments[0])) {
+        fprintf(stderr, "trunkline docs: there is no page %s\n", arguments[0]);
+        return CLI_USAGE;
+    }
+    struct buffer page = BUFFER_INIT((size_t)1024 * 1024);
+    config_print_manual(&page);
+    fault made = buffer_fault(&page);
+    if (made == OK)
+        printf("%.*s", SPAN_ARG(buffer_span(&page)));
+    buffer_fini(&page);
+    return made == OK ? CLI_DONE : CLI_FAILED;
+}
