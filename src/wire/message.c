@@ -20,11 +20,9 @@ fault wire_next_frame(struct span *rest, uint32_t most, struct wire_frame *ret)
 struct wire_reader wire_reader_over(struct span body)
 {
     static const uint8_t nothing[1];
-    if (body.at == NULL) {
-        invariant(body.size == 0);
-        body.at = nothing;
-    }
-    return (struct wire_reader){.at = body.at, .end = body.at + body.size};
+    const uint8_t *at = body.at != NULL ? body.at : nothing;
+    invariant(body.at != NULL || body.size == 0);
+    return (struct wire_reader){.at = at, .end = at + body.size};
 }
 
 static size_t wire_left(const struct wire_reader *in)

@@ -15,8 +15,8 @@ struct wire_parse {
 };
 fault wire_read_parse(struct span body, struct wire_parse *ret) MUST_USE;
 
-/* The leading names of a Bind ('B'); the rest is not looked at.  AGAIN: the second name's NUL is not
- * among these bytes yet (a message that is still arriving). */
+/* The leading names of a Bind ('B'); the rest is not looked at.  AGAIN: the second name's NUL is
+ * not among these bytes yet (a message that is still arriving). */
 struct wire_bind_names {
     struct span portal;
     struct span statement;

@@ -2,20 +2,21 @@
 /*
  * scram.h - SCRAM-SHA-256 (RFC 5802, 7677) as PostgreSQL speaks it, both sides, as pure steps.
  *
- * No randomness and no sockets: nonces are given.  Key derivation (PBKDF2) is the one slow call and is
- * separate, so that it can be offloaded and its result kept.  Secrets are compared in constant time.
+ * No randomness and no sockets: nonces are given.  Key derivation (PBKDF2) is the one slow call and
+ * is separate, so that it can be offloaded and its result kept.  Secrets are compared in constant
+ * time.
  */
 #include "wire/message.h"
 
-#define SCRAM_KEY          32
-#define SCRAM_SALT         16   /* bytes we choose */
-#define SCRAM_SALT_MOST    64   /* bytes we accept */
-#define SCRAM_NONCE        18   /* random bytes, 24 characters in base64 */
-#define SCRAM_NONCE_MOST   256  /* characters of a peer's nonce */
-#define SCRAM_ITERATIONS   4096 /* ours, PostgreSQL's default */
+#define SCRAM_KEY             32
+#define SCRAM_SALT            16   /* bytes we choose */
+#define SCRAM_SALT_MOST       64   /* bytes we accept */
+#define SCRAM_NONCE           18   /* random bytes, 24 characters in base64 */
+#define SCRAM_NONCE_MOST      256  /* characters of a peer's nonce */
+#define SCRAM_ITERATIONS      4096 /* ours, PostgreSQL's default */
 #define SCRAM_ITERATIONS_MOST 10000000u
-#define SCRAM_MESSAGE_MOST 1024 /* bytes of any one message */
-#define SCRAM_VERIFIER_MOST 256 /* characters of "SCRAM-SHA-256$..." */
+#define SCRAM_MESSAGE_MOST    1024 /* bytes of any one message */
+#define SCRAM_VERIFIER_MOST   256  /* characters of "SCRAM-SHA-256$..." */
 
 /* What a server stores. */
 struct scram_verifier {
@@ -60,8 +61,8 @@ struct scram_server {
 /** Reads client-first (SASLInitialResponse's data), writes server-first.
  *  PROTOCOL; UNSUPPORTED (channel binding asked for). */
 fault scram_server_first(struct scram_server *scram, struct span client_first,
-                         const struct scram_verifier *verifier,
-                         const uint8_t random[SCRAM_NONCE], struct buffer *out) MUST_USE;
+                         const struct scram_verifier *verifier, const uint8_t random[SCRAM_NONCE],
+                         struct buffer *out) MUST_USE;
 /** Reads client-final, checks the proof, writes server-final.  PASSWORD; PROTOCOL. */
 fault scram_server_final(struct scram_server *scram, struct span client_final,
                          const struct scram_verifier *verifier, struct buffer *out) MUST_USE;

@@ -16,15 +16,16 @@ enum wire_startup_kind { WIRE_STARTUP, WIRE_STARTUP_SSL, WIRE_STARTUP_GSS, WIRE_
 
 struct wire_startup {
     enum wire_startup_kind kind;
-    uint32_t version;        /* WIRE_STARTUP: major << 16 | minor */
-    struct span parameters;  /* WIRE_STARTUP: name NUL value NUL ..., without the last NUL */
+    uint32_t version;       /* WIRE_STARTUP: major << 16 | minor */
+    struct span parameters; /* WIRE_STARTUP: name NUL value NUL ..., without the last NUL */
     struct wire_cancel {
         uint32_t pid;
-        struct span secret;  /* 4 bytes in 3.0 */
-    } cancel;                /* WIRE_STARTUP_CANCEL */
+        struct span secret; /* 4 bytes in 3.0 */
+    } cancel;               /* WIRE_STARTUP_CANCEL */
 };
 
-/** Length of the packet that starts with these 4 bytes; 0: nonsense (below 8 or above the limit). */
+/** Length of the packet that starts with these 4 bytes; 0: nonsense (below 8 or above the limit).
+ */
 uint32_t wire_startup_length(const uint8_t bytes[4]);
 /** Decodes a whole packet, length word included.  PROTOCOL; UNSUPPORTED: a major version other than
  *  3 (`ret->version` says which). */
