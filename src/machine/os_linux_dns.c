@@ -56,12 +56,10 @@ static int errno_of(int status)
         return -ENOENT;
     case ARES_ENODATA:
         return -ENODATA;
-    case ARES_ESERVFAIL:
-        return -EREMOTEIO;
-    case ARES_EREFUSED:
-        return -EACCES;
     case ARES_ETIMEOUT:
         return -ETIMEDOUT;
+    case ARES_ESERVFAIL:
+    case ARES_EREFUSED:
     case ARES_ECONNREFUSED:
         return -ECONNREFUSED;
     case ARES_EBADNAME:
