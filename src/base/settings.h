@@ -40,6 +40,8 @@ struct setting {
     const char *name;
     const char *help; /* one line, a sentence */
     enum setting_kind kind;
+    bool reloadable; /* a reload changes it */
+    bool required;
     size_t at;          /* offset of the field in its object */
     size_t size;        /* bytes of the field (numbers are kept by it), or of one element */
     size_t count_at;    /* LIST, NAMED: offset of the size_t that counts the elements at *`at` */
@@ -49,8 +51,6 @@ struct setting {
     const char *unit; /* what is counted, for the manual; NULL: says the kind */
     const char *word; /* one more accepted word that stands for `word_value`; NULL: none */
     int64_t word_value;
-    bool reloadable; /* a reload changes it */
-    bool required;
     const struct setting_choice *choices; /* CHOICE: ends with a NULL word */
     const struct setting *rows;           /* GROUP, LIST, NAMED: ends with a NULL name */
     const struct setting_special *special;

@@ -19,26 +19,39 @@ static struct config_place place_of(struct config_reader *reader, const yaml_nod
     return place;
 }
 
+struct remark {
+    enum config_severity severity;
+    const yaml_node_t *node;
+    const struct config_key *key;
+};
+
+static void remark_add(struct config_reader *reader, const struct remark *remark,
+                       const char *format, va_list values)
+{
+    char text[CONFIG_PROBLEM_TEXT];
+    vsnprintf(text, sizeof(text), format, values);
+    config_problems_add(&reader->problems, remark->severity, place_of(reader, remark->node),
+                        remark->key, text);
+}
+
 void config_error(struct config_reader *reader, const yaml_node_t *node,
                   const struct config_key *key, const char *format, ...)
 {
-    char text[CONFIG_PROBLEM_TEXT];
+    const struct remark remark = {CONFIG_ERROR, node, key};
     va_list values;
     va_start(values, format);
-    vsnprintf(text, sizeof(text), format, values);
+    remark_add(reader, &remark, format, values);
     va_end(values);
-    config_problems_add(&reader->problems, CONFIG_ERROR, place_of(reader, node), key, text);
 }
 
 void config_warning(struct config_reader *reader, const yaml_node_t *node,
                     const struct config_key *key, const char *format, ...)
 {
-    char text[CONFIG_PROBLEM_TEXT];
+    const struct remark remark = {CONFIG_WARNING, node, key};
     va_list values;
     va_start(values, format);
-    vsnprintf(text, sizeof(text), format, values);
+    remark_add(reader, &remark, format, values);
     va_end(values);
-    config_problems_add(&reader->problems, CONFIG_WARNING, place_of(reader, node), key, text);
 }
 
 /* Appends what stands there: "a mapping", or the text in quotes, cut and without control
@@ -111,7 +124,7 @@ static void refuse_more(struct config_reader *reader, yaml_parser_t *parser)
         parse_failed(reader, parser);
         return;
     }
-    yaml_node_t *root = yaml_document_get_root_node(&more);
+    const yaml_node_t *root = yaml_document_get_root_node(&more);
     if (root != NULL)
         config_error(reader, root, NULL, "found a second document; accepted: one");
     yaml_document_delete(&more);
@@ -130,10 +143,12 @@ void config_yaml_parse(struct config_reader *reader, struct span text)
         parse_failed(reader, &parser);
     } else {
         reader->root = yaml_document_get_root_node(&reader->document);
-        if (reader->root == NULL)
-            config_error(reader, NULL, NULL, "found nothing; accepted: a mapping of settings");
-        else
+        if (reader->root != NULL) {
             refuse_more(reader, &parser);
+        } else {
+            config_error(reader, NULL, NULL, "found nothing; accepted: a mapping of settings");
+            yaml_document_delete(&reader->document);
+        }
     }
     yaml_parser_delete(&parser);
 }
