@@ -93,8 +93,18 @@ class Bench:
         """A running one, shared by all tests of this variant."""
         key = (contender.name, variant)
         if key not in self.instances:
-            self.instances[key] = contender.start(variant)
+            self.instances[key] = self.tried(contender, variant)
+        if isinstance(self.instances[key], Exception):
+            raise self.instances[key]
         return self.instances[key]
+
+    @staticmethod
+    def tried(contender, variant):
+        """What can't start is not tried again by every test."""
+        try:
+            return contender.start(variant)
+        except (RuntimeError, OSError) as error:
+            return error
 
     def load_command(self, instance, **options):
         command = [str(self.tool("load")), "--port", str(instance.port), "--user", USER]
@@ -123,12 +133,13 @@ class Bench:
         report["busy"] = used / report["seconds"] / 1e6
         return report
 
-    def answers(self, instance):
+    def complaint(self, instance):
+        """What is wrong with it, or None when it answers a query."""
         try:
             self.load(instance, cpus=system.ALL_CPUS, clients=1, queries=1)
-        except RuntimeError:
-            return False
-        return True
+        except RuntimeError as error:
+            return str(error)
+        return None
 
     def guarded(self, contender, what, action):
         """A contender that fails loses its row, not the run."""

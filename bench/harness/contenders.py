@@ -98,12 +98,14 @@ class Contender:
     def wait_ready(self, instance, log, patience):
         end = time.monotonic() + patience
         while True:
-            if instance.process.poll() is None and self.bench.answers(instance):
+            ended = instance.process.poll() is not None
+            complaint = "it has ended" if ended else self.bench.complaint(instance)
+            if complaint is None:
                 return
-            if instance.process.poll() is not None or time.monotonic() > end:
+            if ended or time.monotonic() > end:
                 instance.stop()
                 tail = "\n".join(log.read_text(errors="replace").splitlines()[-8:])
-                raise RuntimeError(f"{self.label} does not answer:\n{tail}")
+                raise RuntimeError(f"{self.label} does not answer ({complaint})\n{tail}")
             time.sleep(0.05)
 
     def backend_port(self, variant):
@@ -210,9 +212,11 @@ class Trunkline(Contender):
         return {
             "trunkline.yaml": f"""listen:
   - host: 127.0.0.1
-    port: {port}{tls}
+    port: {port}
+    backlog: 4096{tls}
 relays: {self.relays}
 clients: {CLIENTS_MOST}
+log: {{connections: false}}
 services:
   main:
     hosts: ["127.0.0.1:{self.backend_port(variant)}"]

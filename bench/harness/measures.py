@@ -95,6 +95,7 @@ def run_windows(bench, name):
     options = bench.options
     contenders = [one for one in bench.contenders if may_run(one, test)]
     reports = {one.name: [] for one in contenders}
+    failed = set()
     cpus = system.LOAD_CPU if test.variant.pinned else system.ALL_CPUS
     for repetition in range(options.repetitions):
         turn = repetition % max(len(contenders), 1)
@@ -106,10 +107,14 @@ def run_windows(bench, name):
                     instance, cpus, warm=options.warm, seconds=options.seconds, **test.load
                 )
 
+            if contender.name in failed:
+                continue
             report = bench.guarded(contender, test.title, once)
             if report:
                 reports[contender.name].append(report)
-    return {one: medians(found) for one, found in reports.items() if found}
+            else:
+                failed.add(contender.name)
+    return {one: medians(found) for one, found in reports.items() if one not in failed}
 
 
 # System calls and instructions: two run lengths, so that starting and logging in cancel out.
@@ -195,7 +200,10 @@ def callgrind_total(bench, contender, load, queries):
     finally:
         system.stop(instance.process, patience=60)
     text = (instance.folder / "callgrind").read_text()
-    return int(re.search(r"^(?:summary|totals): (\d+)", text, re.MULTILINE).group(1))
+    found = re.search(r"^(?:summary|totals): (\d+)", text, re.MULTILINE)
+    if not found:
+        raise RuntimeError("callgrind wrote no total")
+    return int(found.group(1))
 
 
 def run_instructions(bench, name):
@@ -262,7 +270,7 @@ def idle_of(bench, contender, tls):
 def run_idle(bench, name):
     result = {}
     for contender in bench.contenders:
-        if contender.name == "direct" or (name == "tls" and not contender.pools):
+        if contender.name in ("direct", "trunkline2") or (name == "tls" and not contender.pools):
             continue
         what = f"idle clients, {name}"
         found = bench.guarded(
