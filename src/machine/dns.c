@@ -92,8 +92,8 @@ int dns_answer_read(int type, struct span raw, uint16_t port, struct dns_answer 
     size_t before = answer->count;
     if (raw.size > INT32_MAX)
         return -EBADMSG;
-    int status = type == DNS_TYPE_A ? answer_read_a(raw, port, answer)
-                                    : answer_read_aaaa(raw, port, answer);
+    int status =
+        type == DNS_TYPE_A ? answer_read_a(raw, port, answer) : answer_read_aaaa(raw, port, answer);
     /* Nothing but aliases is success for the parser. */
     if (status == 0 && answer->count == before && before < DNS_ADDRESSES_MOST)
         return -ENODATA;
@@ -205,7 +205,8 @@ static void lookup_ask(struct lookup *lookup, const char *host)
         struct question *question = &lookup->questions[i];
         question->lookup = lookup;
         question->answer.ttl = NO_LIMIT;
-        int status = os->dns_query(machine_self()->poller, host, question_types[i], question_done, question);
+        int status =
+            os->dns_query(machine_self()->poller, host, question_types[i], question_done, question);
         if (status != 0)
             question_done(question, status, NULL, 0);
     }

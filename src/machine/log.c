@@ -8,7 +8,7 @@
 #include <stdarg.h>
 #include <unistd.h>
 
-static int log_least_urgent = LOG_INFO; /* atomic */
+static int log_least_urgent = LOG_INFO;         /* atomic */
 static int log_chosen_format = LOG_FORMAT_TEXT; /* atomic; an enum log_format */
 
 /* Too large for a turn's stack; an event never suspends. */

@@ -66,10 +66,8 @@ fault offload(struct offload_job *job, deadline by)
         job->free(job);
         return fault_raise(FAULT_SYSTEM, "no memory to offload a job");
     }
-    *errand = (struct errand){.mail.deliver = errand_deliver,
-                              .job = job,
-                              .home = machine_self(),
-                              .waiting = co_self()};
+    *errand = (struct errand){
+        .mail.deliver = errand_deliver, .job = job, .home = machine_self(), .waiting = co_self()};
     int started = os->offload(errand_run, errand);
     if (started != 0) {
         char text[96];
@@ -82,9 +80,9 @@ fault offload(struct offload_job *job, deadline by)
         result = co_wait(by);
     if (!errand->delivered && errand_leave(errand))
         return result;
-    /* It ran after all; its mail is about to be sent, to this machine, which must not end before. */
+    /* It ran after all; its mail is about to come, and this machine must not end before. */
     while (!errand->delivered)
-        co_yield();
+        co_yield ();
     free(errand);
     return OK;
 }

@@ -11,7 +11,8 @@
 #include <string.h>
 #include <sys/time.h>
 
-/* A resolver with nothing to do that is older is made anew, so that a changed resolv.conf counts. */
+/* A resolver with nothing to do that is older is made anew, so that a changed resolv.conf counts.
+ */
 #define RESOLVER_AGE_MOST 30000000
 
 /* c-ares inside one poller: its sockets are watched there, its timeouts are the guest's. */

@@ -49,7 +49,8 @@ static void thread_main(void *argument)
     }
 }
 
-/* One more thread if the jobs outnumber the idle ones; with one at least, its failure is no harm. */
+/* One more thread if the jobs outnumber the idle ones; with one at least, its failure is no harm.
+ */
 static int threads_suffice_locked(void)
 {
     if (pool.count <= pool.idle || pool.threads == OFFLOAD_THREADS)

@@ -18,7 +18,7 @@
 /* Ciphertext that one call may gather before it is sent. */
 #define TLS_CHUNK (256 * 1024)
 /* Plaintext of one record, and what a record may add to it. */
-#define TLS_RECORD 16384
+#define TLS_RECORD          16384
 #define TLS_RECORD_OVERHEAD 512
 /* Ciphertext that may wait for the socket in one session; beyond it OpenSSL itself must wait.  Only
  * what OpenSSL writes on its own (answers to KeyUpdate) can go beyond a chunk. */
@@ -413,7 +413,8 @@ static struct tls *tls_new(struct stream *stream, const struct tls_context *cont
 /* Best effort: nobody waits for what the socket does not take now. */
 static void tls_say_goodbye(struct tls *tls)
 {
-    if (tls->broken_as != OK || tls->unwritable || out_pending(tls) || !SSL_is_init_finished(tls->ssl))
+    if (tls->broken_as != OK || tls->unwritable || out_pending(tls) ||
+        !SSL_is_init_finished(tls->ssl))
         return;
     if (tls_begin(tls) != OK)
         return;

@@ -44,8 +44,8 @@ static int select_protocol(SSL *ssl, const unsigned char **ret, unsigned char *r
                            const unsigned char *offered, unsigned offered_size, void *argument)
 {
     unsigned char *found;
-    int result = SSL_select_next_proto(&found, ret_size, tls_protocols, TLS_PROTOCOLS_SIZE,
-                                       offered, offered_size);
+    int result = SSL_select_next_proto(&found, ret_size, tls_protocols, TLS_PROTOCOLS_SIZE, offered,
+                                       offered_size);
     *ret = found;
     return result == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
 }

@@ -36,7 +36,10 @@ static const struct record script[] = {
     {.name = "four.test", .type = DNS_TYPE_AAAA},
     {.name = "lame.test", .type = DNS_TYPE_A, .data = {"192.0.2.4"}, .ttl = 5},
     {.name = "lame.test", .type = DNS_TYPE_AAAA, .code = SILENCE},
-    {.name = "alias.test", .type = DNS_TYPE_A, .data = {"192.0.2.5"}, .ttl = 900,
+    {.name = "alias.test",
+     .type = DNS_TYPE_A,
+     .data = {"192.0.2.5"},
+     .ttl = 900,
      .alias = "true.test"},
     {.name = "alias.test", .type = DNS_TYPE_AAAA, .code = SERVER_FAILURE},
     {.name = "none.test", .type = DNS_TYPE_A},
@@ -233,7 +236,8 @@ static void expect(const struct dns_answer *answer, size_t place, const char *te
     ck_assert_str_eq(address_text(&answer->addresses[place], found, sizeof(found)), text);
 }
 
-/* --- without a server --------------------------------------------------------------------------- */
+/* --- without a server ---------------------------------------------------------------------------
+ */
 
 TEST(numbers_and_directories_need_no_server)
 {
@@ -297,7 +301,8 @@ TEST(a_name_in_the_hosts_file_is_not_asked_for)
 }
 END_TEST
 
-/* --- with one ------------------------------------------------------------------------------------ */
+/* --- with one ------------------------------------------------------------------------------------
+ */
 
 TEST(both_families_are_asked_and_the_shorter_life_counts)
 {
@@ -375,8 +380,7 @@ TEST(an_answer_cut_anywhere_is_refused_and_harmless)
     put_records(&packet, &script[0]);
     for (size_t size = 0; size < packet.size; size++) {
         struct dns_answer answer = {.ttl = NO_LIMIT};
-        ck_assert_int_lt(
-            dns_answer_read(DNS_TYPE_A, span_of(packet.at, size), 1, &answer), 0);
+        ck_assert_int_lt(dns_answer_read(DNS_TYPE_A, span_of(packet.at, size), 1, &answer), 0);
         ck_assert_uint_eq(answer.count, 0);
     }
     struct dns_answer answer = {.ttl = NO_LIMIT};

@@ -42,12 +42,12 @@ END_TEST
 
 TEST(a_line_of_json_has_one_member_per_pair)
 {
-    ck_assert_str_eq(
-        built(LOG_FORMAT_JSON, "server=%s port=%d age_ms=%" PRId64 " at=%s:%u reason=\"%s, %s\"",
-              "17", -1, INT64_MIN, "h", 5u, "a b", "c"),
-        "{\"ts\":\"2026-11-21T01:02:03.456Z\",\"level\":\"NOTICE\",\"pid\":77,"
-        "\"event\":\"server.closed\",\"server\":\"17\",\"port\":-1,"
-        "\"age_ms\":-9223372036854775808,\"at\":\"h:5\",\"reason\":\"a b, c\"}");
+    ck_assert_str_eq(built(LOG_FORMAT_JSON,
+                           "server=%s port=%d age_ms=%" PRId64 " at=%s:%u reason=\"%s, %s\"", "17",
+                           -1, INT64_MIN, "h", 5u, "a b", "c"),
+                     "{\"ts\":\"2026-11-21T01:02:03.456Z\",\"level\":\"NOTICE\",\"pid\":77,"
+                     "\"event\":\"server.closed\",\"server\":\"17\",\"port\":-1,"
+                     "\"age_ms\":-9223372036854775808,\"at\":\"h:5\",\"reason\":\"a b, c\"}");
 }
 END_TEST
 
@@ -64,11 +64,14 @@ END_TEST
 
 TEST(valid_utf8_stays_and_broken_utf8_is_marked)
 {
-    ck_assert_str_eq(strstr(built(LOG_FORMAT_JSON, "a=%s", "\xc3\xa9\xe2\x82\xac\xf0\x9f\x90\x98"),
-                            "\"a\""),
-                     "\"a\":\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x90\x98\"}");
+    ck_assert_str_eq(
+        strstr(built(LOG_FORMAT_JSON, "a=%s", "\xc3\xa9\xe2\x82\xac\xf0\x9f\x90\x98"), "\"a\""),
+        "\"a\":\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x90\x98\"}");
     /* An overlong slash, a surrogate, a character cut short. */
-    ck_assert_str_eq(strstr(built(LOG_FORMAT_JSON, "a=%s", "\xc0\xaf" "\xed\xa0\x80" "\xe2\x82"),
+    ck_assert_str_eq(strstr(built(LOG_FORMAT_JSON, "a=%s",
+                                  "\xc0\xaf"
+                                  "\xed\xa0\x80"
+                                  "\xe2\x82"),
                             "\"a\""),
                      "\"a\":\"\\ufffd\\ufffd\\ufffd\\ufffd\\ufffd\\ufffd\\ufffd\"}");
 }
@@ -77,12 +80,11 @@ END_TEST
 TEST(every_conversion_takes_its_own_argument)
 {
     const char *volatile nothing = NULL;
-    ck_assert_str_eq(strstr(built(LOG_FORMAT_TEXT,
-                                  "a=%.*s b=%zu c=%5.2f d=%c e=%08x f=%% g=%lld h=%s i=%#jx", 2,
-                                  "xyz", (size_t)7, 1.5, 'q', 255u, -8LL, nothing,
-                                  (uintmax_t)16),
-                            "a="),
-                     "a=xy b=7 c=\" 1.50\" d=q e=000000ff f=% g=-8 h=(null) i=0x10");
+    ck_assert_str_eq(
+        strstr(built(LOG_FORMAT_TEXT, "a=%.*s b=%zu c=%5.2f d=%c e=%08x f=%% g=%lld h=%s i=%#jx", 2,
+                     "xyz", (size_t)7, 1.5, 'q', 255u, -8LL, nothing, (uintmax_t)16),
+               "a="),
+        "a=xy b=7 c=\" 1.50\" d=q e=000000ff f=% g=-8 h=(null) i=0x10");
 }
 END_TEST
 
@@ -230,8 +232,7 @@ END_TEST
 TESTS("log", a_line_of_text_reads_like_a_sentence, a_line_of_json_has_one_member_per_pair,
       a_value_can_not_end_its_line_or_pass_for_another_pair,
       valid_utf8_stays_and_broken_utf8_is_marked, every_conversion_takes_its_own_argument,
-      a_bare_word_and_an_empty_value_are_shown,
-      a_line_that_is_too_long_is_cut_and_still_closed,
+      a_bare_word_and_an_empty_value_are_shown, a_line_that_is_too_long_is_cut_and_still_closed,
       events_reach_the_file_and_a_reload_changes_level_format_and_file,
       a_reader_that_stands_still_costs_lines_which_are_counted_and_told,
       lines_of_several_threads_stay_whole)

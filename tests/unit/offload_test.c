@@ -170,7 +170,8 @@ static void many_jobs(void *argument)
 TEST(every_job_is_disposed_of_once_whoever_comes_second)
 {
     run(many_jobs);
-    /* Those left behind are freed by their thread; the queue is in order, so one more is the last. */
+    /* Those left behind are freed by their thread; the queue is in order, so one more is the last.
+     */
     run(one_job);
     ck_assert_int_le(now_at(&freed), 300);
 }
@@ -202,5 +203,5 @@ END_TEST
 
 TESTS("offload", a_job_runs_on_another_thread_and_comes_back,
       a_job_that_is_late_is_freed_when_it_ends_after_its_machine,
-      a_cancelled_wait_leaves_its_job_behind,
-      every_job_is_disposed_of_once_whoever_comes_second, a_job_that_is_refused_is_freed)
+      a_cancelled_wait_leaves_its_job_behind, every_job_is_disposed_of_once_whoever_comes_second,
+      a_job_that_is_refused_is_freed)

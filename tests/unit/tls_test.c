@@ -74,8 +74,8 @@ static void server_main(void *argument)
 static void client_main(void *argument)
 {
     struct bench *bench = argument;
-    bench->client_result = stream_tls_connect(&bench->client, bench->client_context, bench->host,
-                                              after(patience));
+    bench->client_result =
+        stream_tls_connect(&bench->client, bench->client_context, bench->host, after(patience));
     snprintf(bench->client_story, sizeof(bench->client_story), "%s",
              fault_story(bench->client_result));
     if (bench->client_result == OK && bench->client_part != NULL)
@@ -202,8 +202,8 @@ static void reads_bulk(struct bench *bench)
     size_t done = 0;
     for (size_t turn = 0; done < BULK; turn++) {
         size_t got;
-        ck_assert_int_eq(stream_read(&bench->client, bytes, turn % 7 == 0 ? 1 : sizeof(bytes),
-                                     &got, after(patience)),
+        ck_assert_int_eq(stream_read(&bench->client, bytes, turn % 7 == 0 ? 1 : sizeof(bytes), &got,
+                                     after(patience)),
                          OK);
         ck_assert_uint_le(got, BULK - done);
         ck_assert_int_eq(memcmp(bytes, bulk + done, got), 0);
@@ -248,10 +248,9 @@ TEST(a_certificate_of_another_authority_is_refused_and_both_ends_say_why)
 {
     struct pki other = {0};
     pki_init(&other);
-    struct bench bench = {
-        .server_context = server_context(TLS_MODE_REQUIRE),
-        .client_context = context(
-            &(struct tls_settings){.mode = TLS_MODE_VERIFY_CA, .authorities = other.ca})};
+    struct bench bench = {.server_context = server_context(TLS_MODE_REQUIRE),
+                          .client_context = context(&(struct tls_settings){
+                              .mode = TLS_MODE_VERIFY_CA, .authorities = other.ca})};
     bench_run(&bench);
     pki_fini(&other);
     ck_assert_int_eq(bench.client_result, FAULT_TLS);
@@ -263,9 +262,9 @@ END_TEST
 
 TEST(without_authorities_the_systems_own_are_asked)
 {
-    struct bench bench = {
-        .server_context = server_context(TLS_MODE_REQUIRE),
-        .client_context = context(&(struct tls_settings){.mode = TLS_MODE_VERIFY_CA})};
+    struct bench bench = {.server_context = server_context(TLS_MODE_REQUIRE),
+                          .client_context =
+                              context(&(struct tls_settings){.mode = TLS_MODE_VERIFY_CA})};
     bench_run(&bench);
     ck_assert_int_eq(bench.client_result, FAULT_TLS);
 }
@@ -288,13 +287,12 @@ TEST(a_listener_that_verifies_wants_a_certificate_of_its_authority)
     bench_run(&bench);
     ck_assert_int_eq(bench.server_result, FAULT_TLS);
     ck_assert_ptr_nonnull(strstr(bench.server_story, "peer did not return a certificate"));
-    bench = (struct bench){.server_context = server_context(TLS_MODE_VERIFY_FULL),
-                           .client_context =
-                               context(&(struct tls_settings){.mode = TLS_MODE_REQUIRE,
-                                                              .certificate = pki.client,
-                                                              .key = pki.client_key}),
-                           .server_part = answers_hello,
-                           .client_part = says_hello};
+    bench = (struct bench){
+        .server_context = server_context(TLS_MODE_VERIFY_FULL),
+        .client_context = context(&(struct tls_settings){
+            .mode = TLS_MODE_REQUIRE, .certificate = pki.client, .key = pki.client_key}),
+        .server_part = answers_hello,
+        .client_part = says_hello};
     bench_run(&bench);
     ck_assert_int_eq(bench.server_result, OK);
 }
@@ -321,8 +319,8 @@ TEST(files_that_can_not_be_used_are_named_with_the_reason)
     story = refusal(&(struct tls_settings){
         .mode = TLS_MODE_REQUIRE, .certificate = pki.server, .key = pki.ca, .server = true});
     ck_assert_ptr_nonnull(strstr(story, "ca.crt\": "));
-    story = refusal(&(struct tls_settings){
-        .mode = TLS_MODE_VERIFY_CA, .authorities = pki.client_key});
+    story =
+        refusal(&(struct tls_settings){.mode = TLS_MODE_VERIFY_CA, .authorities = pki.client_key});
     ck_assert_ptr_nonnull(strstr(story, "certificate authorities \""));
     story = refusal(&(struct tls_settings){.mode = TLS_MODE_REQUIRE, .server = true});
     ck_assert_str_eq(story, "a TLS listener needs a certificate");
