@@ -155,6 +155,15 @@ class Scram:
         return message("p", f"{final},p={base64.b64encode(proof).decode()}".encode())
 
 
+class Refused(AssertionError):
+    """A login was answered by an error."""
+
+    def __init__(self, answer):
+        super().__init__(f"login refused: {answer.fields}")
+        self.fields = answer.fields
+        self.sqlstate = answer.sqlstate
+
+
 class Wire:
     """A socket with the protocol's framing.  Everything that waits has a deadline."""
 
@@ -258,7 +267,7 @@ class Wire:
             answer = self.receive()
             answers.append(answer)
             if answer.kind == "E":
-                raise AssertionError(f"login refused: {answer.fields}")
+                raise Refused(answer)
             if answer.kind == "K":
                 self.pid, = struct.unpack_from("!I", answer.body)
                 self.secret = answer.body[4:]

@@ -1,0 +1,46 @@
+"""Clients that do nothing cost next to nothing."""
+from support import wire as w
+from support.patience import STRETCH, eventually
+from support.trunkline import route
+
+MANY = 1000 // STRETCH
+
+
+def test_a_thousand_idle_clients_need_no_thread_and_little_memory(trunkline):
+    daemon = trunkline(routes=[route(user="trusted", auth="trust", pool_size=4)],
+                       users={"trusted": "trusted", "admin": "admin"})
+    door = daemon.door(user="trusted")
+    with door.wire() as first:
+        first.ask(w.query("select 1"))
+        threads, memory = daemon.threads(), daemon.memory()
+        clients = [door.wire() for _ in range(MANY)]
+        assert daemon.threads() == threads
+        if STRETCH == 1:
+            assert daemon.memory() - memory < MANY * 8192
+        for client in clients[::50]:
+            assert w.rows(client.ask(w.query("select 1"))) == [["1"]]
+        for client in clients:
+            client.__exit__()
+    eventually(lambda: len(daemon.console("SHOW CLIENTS")) <= 1)
+
+
+def test_idle_clients_that_all_wake_at_once_are_all_served(trunkline):
+    daemon = trunkline(routes=[route(user="trusted", auth="trust", pool_size=4)])
+    clients = [daemon.door(user="trusted").wire() for _ in range(200)]
+    for number, client in enumerate(clients):
+        client.send(w.query(f"select {number}"))
+    for number, client in enumerate(clients):
+        assert w.rows(client.until()) == [[str(number)]]
+        client.__exit__()
+
+
+def test_descriptors_are_given_back(trunkline):
+    daemon = trunkline(routes=[route(user="trusted", auth="trust", pool_size=4)])
+    door = daemon.door(user="trusted")
+    door.one("select 1")
+    eventually(lambda: len(daemon.console("SHOW CLIENTS")) <= 1)
+    before = daemon.descriptors()
+    for _ in range(100):
+        with door.wire() as wire:
+            wire.ask(w.query("select 1"))
+    eventually(lambda: daemon.descriptors() <= before + 2)

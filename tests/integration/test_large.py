@@ -1,0 +1,116 @@
+"""What does not fit into a buffer: big results, big parameters, many of them, slow readers."""
+import hashlib
+import threading
+
+import pytest
+
+from support import wire as w
+from support.patience import eventually
+
+MEGABYTE = 1 << 20
+
+
+def drain(wire, chunk=1 << 18):
+    """Reads a result of unknown size to ReadyForQuery without keeping it: bytes and rows."""
+    size = rows = 0
+    while True:
+        kind = wire.take(1)
+        length = int.from_bytes(wire.take(4), "big") - 4
+        size += length
+        rows += kind == b"D"
+        while length:
+            length -= len(wire.take(min(length, chunk)))
+        if kind == b"Z":
+            return size, rows
+
+
+def test_a_result_of_100_megabytes_passes_in_bounded_memory(door, request):
+    daemon = None if door.port == request.getfixturevalue("postgres").port else \
+        request.getfixturevalue("pooler")
+    with door.wire() as wire:
+        before = daemon.memory() if daemon else 0
+        wire.send(w.query("select repeat('x', 1000) from generate_series(1, 100000)"))
+        size, rows = drain(wire)
+        assert rows == 100000 and size > 100 * 1000 * 1000
+        if daemon:
+            assert daemon.memory() - before < 16 * MEGABYTE
+
+
+def test_a_single_row_of_64_megabytes_passes_in_bounded_memory(door, request):
+    daemon = None if door.port == request.getfixturevalue("postgres").port else \
+        request.getfixturevalue("pooler")
+    with door.wire() as wire:
+        before = daemon.memory() if daemon else 0
+        wire.send(w.query("select repeat('y', 64 << 20)"))
+        size, rows = drain(wire)
+        assert rows == 1 and size > 64 * MEGABYTE
+        if daemon:
+            assert daemon.memory() - before < 16 * MEGABYTE
+
+
+def test_a_parameter_of_32_megabytes_arrives_whole(door):
+    value = b"parameter " * (32 * MEGABYTE // 10)
+    with door.wire() as wire:
+        answers = wire.ask(w.parse("", "select md5($1::text)"), w.bind(values=[value]),
+                           w.execute(), w.SYNC)
+        assert w.rows(answers) == [[hashlib.md5(value).hexdigest()]]
+
+
+def test_a_simple_query_of_4_megabytes_arrives_whole(door):
+    text = "z" * (4 * MEGABYTE)
+    with door.wire() as wire:
+        assert w.rows(wire.ask(w.query(f"select length('{text}')"))) == [[str(len(text))]]
+
+
+def test_a_statement_of_64_kilobytes_can_be_prepared(door):
+    text = "select length('" + "x" * 65536 + "')"
+    with door.wire() as wire:
+        wire.ask(w.parse("long", text), w.SYNC)
+        for _ in range(2):
+            answers = wire.ask(w.bind(statement="long"), w.execute(), w.SYNC)
+            assert w.rows(answers) == [["65536"]]
+
+
+@pytest.mark.parametrize("size", [8187, 8192, 16379, 16384, 32763, 65531, 65536, 131072])
+def test_a_message_of_just_the_size_of_a_buffer_passes(door, size):
+    with door.wire() as wire:
+        value = "v" * size
+        answers = wire.ask(w.parse("", "select $1::text"), w.bind(values=[value]), w.execute(),
+                           w.SYNC)
+        assert w.rows(answers) == [[value]]
+
+
+def test_both_sides_may_send_much_at_once(door):
+    """The client writes a pipeline far larger than any buffer before it reads a single answer."""
+    value = "w" * 50000
+    with door.wire() as wire:
+        def write():
+            for _ in range(400):
+                wire.send(w.parse("", "select $1::text"), w.bind(values=[value]), w.execute(),
+                          w.SYNC)
+        writer = threading.Thread(target=write)
+        writer.start()
+        answers = wire.until("Z", 400)
+        writer.join()
+        assert len(w.rows(answers)) == 400
+
+
+def test_a_client_that_reads_nothing_slows_nobody_else(door, proxy):
+    bad = proxy(door.host, door.port)
+    with door.at(host="127.0.0.1", port=bad.port).wire() as lazy, door.wire() as other:
+        bad.stuck("down")
+        lazy.send(w.query("select repeat('x', 1000) from generate_series(1, 50000)"))
+        eventually(lambda: w.rows(other.ask(w.query(
+            "select count(*) from pg_stat_activity where query like '%repeat%' "
+            "and state = 'active' and pid <> pg_backend_pid()"))) == [["1"]])
+        for number in range(50):
+            assert w.rows(other.ask(w.query(f"select {number}"))) == [[str(number)]]
+        bad.flow()
+        assert drain(lazy)[1] == 50000
+
+
+def test_many_columns_and_many_rows(door):
+    with door.connect() as connection:
+        columns = ", ".join(f"n + {i}" for i in range(500))
+        rows = connection.execute(f"select {columns} from generate_series(1, 50) n").fetchall()
+        assert rows[49][499] == 549

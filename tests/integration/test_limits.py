@@ -1,0 +1,183 @@
+"""Every limit is exact, answers with its own SQLSTATE, and lets go again."""
+import threading
+
+import psycopg
+import pytest
+from support import wire as w
+from support.patience import STRETCH, eventually, seconds
+from support.trunkline import route
+
+
+def refused(daemon, **login):
+    """The SQLSTATE with which a login is refused."""
+    wire = daemon.door(**login).wire(login=False)
+    wire.send(w.startup_packet(user=login.get("user", "app"),
+                               database=login.get("database", "app")))
+    answers = wire.rest()
+    wire.__exit__()
+    errors = [m for m in answers if m.kind == "E"]
+    assert errors, answers
+    assert errors[0].fields["S"] == "FATAL"
+    return errors[0].sqlstate
+
+
+def test_a_claim_that_waits_too_long_is_answered_and_its_client_stays(trunkline):
+    daemon = trunkline(routes=[route(pool_size=1, claim_timeout="300ms")])
+    with daemon.door().wire() as holder, daemon.door().wire() as waiting:
+        holder.ask(w.query("begin"))
+        waiting.send(w.query("select 1"))
+        took = seconds(lambda: waiting.until("E"))
+        assert 0.25 < took < 2 * STRETCH
+        assert waiting.until()[-1].body == b"I"
+        waiting.send(w.parse("", "select 1"), w.bind(), w.execute(), w.SYNC)
+        answers = waiting.until()
+        assert w.kinds(answers) == "E Z" and answers[0].sqlstate == "53300"
+        assert answers[0].fields["S"] == "ERROR"
+        holder.ask(w.query("commit"))
+        assert w.rows(waiting.ask(w.query("select 1"))) == [["1"]]
+
+
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_a_pool_never_has_more_servers_than_its_size(trunkline, postgres, mode):
+    daemon = trunkline(relays=2, routes=[route(user="reports", pool=mode, pool_size=3)])
+    stop = threading.Event()
+    counts = []
+
+    def watch():
+        while not stop.is_set():
+            counts.append(len(postgres.backends("app", "reports")))
+
+    def work():
+        for _ in range(5):
+            assert daemon.door(user="reports").one("select pg_sleep(0.01) is null") is False
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    workers = [threading.Thread(target=work) for _ in range(12)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    stop.set()
+    watcher.join()
+    assert max(counts) <= 3
+    if mode == "transaction":
+        assert max(counts) == 3
+
+
+def test_the_servers_of_a_pool_serve_clients_of_every_relay(trunkline):
+    daemon = trunkline(relays=2, routes=[route(pool_size=1)])
+    clients = [daemon.door().wire() for _ in range(8)]
+    for _ in range(3):
+        for client in clients:
+            client.send(w.query("select pg_backend_pid()"))
+        pids = {w.rows(client.until())[0][0] for client in clients}
+        assert len(pids) == 1
+    for client in clients:
+        client.__exit__()
+
+
+def test_the_limit_of_all_clients_is_exact_and_lets_go(trunkline):
+    daemon = trunkline(client_limit=3)
+    clients = [daemon.connect() for _ in range(3)]
+    assert refused(daemon) == "53300"
+    clients.pop().close()
+    eventually(lambda: clients.append(daemon.connect()) is None)
+    assert refused(daemon) == "53300"
+    for client in clients:
+        assert client.execute("select 1").fetchone() == (1,)
+        client.close()
+
+
+def test_the_limit_of_one_pools_clients_is_its_own(trunkline):
+    daemon = trunkline(routes=[route(user="reports", client_limit=2), route()])
+    clients = [daemon.connect(user="reports") for _ in range(2)]
+    with pytest.raises(psycopg.OperationalError, match="too many|limit|clients"):
+        daemon.connect(user="reports")
+    with daemon.connect() as other:
+        assert other.execute("select 1").fetchone() == (1,)
+    for client in clients:
+        client.close()
+
+
+def test_a_server_that_is_full_is_waited_for(trunkline, cluster):
+    own = cluster(max_connections=6, superuser_reserved_connections=3)
+    daemon = trunkline(server=own, routes=[route(pool_size=10)])
+    clients = [daemon.door().wire() for _ in range(10)]
+    for client in clients:
+        client.send(w.query("select 'served', pg_sleep(0.05)"))
+    for client in clients:
+        assert w.rows(client.until())[0][0] == "served"
+        client.__exit__()
+
+
+def test_the_limit_of_connections_to_one_server_counts_all_pools(trunkline, cluster):
+    own = cluster()
+    daemon = trunkline(server=own, services={"main": {
+        "hosts": [f"127.0.0.1:{own.port}"], "tls": {"mode": "disable"}, "connection_limit": 2}})
+    doors = [daemon.door(), daemon.door(user="reports"), daemon.door(database="transaction")]
+    clients = [door.wire() for door in doors for _ in range(3)]
+    for _ in range(2):
+        for client in clients:
+            client.send(w.query("select count(*) from pg_stat_activity "
+                                "where usename in ('app', 'reports')"))
+        for client in clients:
+            assert int(w.rows(client.until())[0][0]) <= 2
+    for client in clients:
+        client.__exit__()
+
+
+def test_a_database_that_no_route_knows_is_refused(trunkline):
+    daemon = trunkline(routes=[route(database="app")])
+    with pytest.raises(psycopg.OperationalError):
+        daemon.connect(database="session")
+    assert daemon.door().one("select 1") == 1
+
+
+def test_an_idle_server_is_closed_after_its_time(trunkline, postgres):
+    daemon = trunkline(routes=[route(user="reports", idle_timeout="300ms")])
+    with daemon.connect(user="reports") as connection:
+        connection.execute("select 1")
+        assert len(postgres.backends("app", "reports")) == 1
+        eventually(lambda: postgres.backends("app", "reports") == [])
+        assert connection.execute("select 1").fetchone() == (1,)
+
+
+def test_an_old_server_is_replaced(trunkline):
+    daemon = trunkline(routes=[route(pool_size=1, server_lifetime="400ms")])
+    with daemon.connect() as connection:
+        first = connection.execute("select pg_backend_pid()").fetchone()
+        eventually(lambda: connection.execute("select pg_backend_pid()").fetchone() != first)
+
+
+def test_a_pool_keeps_its_least_servers_while_it_has_clients(trunkline, postgres):
+    daemon = trunkline(routes=[route(user="reports", pool_min=3, idle_timeout="200ms")])
+    with daemon.connect(user="reports") as connection:
+        connection.execute("select 1")
+        eventually(lambda: len(postgres.backends("app", "reports")) == 3)
+
+
+def test_an_idle_client_is_disconnected_after_its_time(trunkline):
+    daemon = trunkline(routes=[route(client_idle_timeout="300ms")])
+    with daemon.door().wire() as wire:
+        wire.ask(w.query("select 1"))
+        answers = wire.rest()
+        assert [m.fields["S"] for m in answers if m.kind == "E"] == ["FATAL"]
+
+
+def test_a_client_that_does_not_log_in_is_disconnected(trunkline):
+    daemon = trunkline(login_timeout="400ms")
+    with daemon.door().wire(login=False) as silent:
+        assert seconds(silent.rest) < 3 * STRETCH
+    with daemon.door().wire(login=False) as half:
+        half.send(w.startup_packet(user="app", database="app"))
+        half.receive()
+        assert seconds(half.rest) < 3 * STRETCH
+
+
+def test_a_message_beyond_the_limit_is_refused_and_hurts_nobody_else(trunkline):
+    daemon = trunkline(message_limit="1MiB")
+    with daemon.door().wire() as other, daemon.door().wire() as wire:
+        wire.send(w.parse("big", "select '" + "x" * (4 << 20) + "'"), w.SYNC)
+        assert wire.until("E")[-1].sqlstate in ("54000", "53200")
+        assert w.rows(other.ask(w.query("select 1"))) == [["1"]]
