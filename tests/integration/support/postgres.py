@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 
 from .door import Door
-from .patience import PATIENCE, eventually
+from .patience import eventually
 from .ports import free_port
 from .processes import Program, as_user, give_to
 

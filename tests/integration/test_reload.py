@@ -1,0 +1,136 @@
+"""A reload is a new version: old clients finish on theirs, new ones get the new one."""
+import copy
+
+import psycopg
+import pytest
+from support import wire as w
+from support.patience import eventually
+from support.trunkline import USERS, route
+
+
+def changed(daemon, **keys):
+    config = copy.deepcopy(daemon.config)
+    config.update(keys)
+    return config
+
+
+def versions(daemon):
+    return {int(row["version"]) for row in daemon.console("SHOW ROUTES")}
+
+
+@pytest.fixture
+def other(cluster):
+    """A second cluster, told from the first by its port."""
+    return cluster()
+
+
+PORT = "select inet_server_port()"
+
+
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+@pytest.mark.parametrize("way", ["signal", "console"])
+def test_old_clients_finish_on_their_version_and_new_ones_take_the_new(
+        trunkline, postgres, other, mode, way):
+    daemon = trunkline(routes=[route(pool=mode)])
+    old = daemon.connect()
+    assert old.execute(PORT).fetchone() == (postgres.port,)
+    daemon.write(changed(daemon, services={
+        "main": {"hosts": [f"127.0.0.1:{other.port}"], "tls": {"mode": "disable"}}}))
+    daemon.hangup() if way == "signal" else daemon.reload()
+    eventually(lambda: daemon.door().one(PORT) == other.port)
+    assert old.execute(PORT).fetchone() == (postgres.port,)
+    assert old.execute("select 1").fetchone() == (1,)
+    old.close()
+
+
+def test_an_obsolete_pool_vanishes_with_its_last_client(trunkline, postgres, other):
+    daemon = trunkline(routes=[route(user="reports")])
+    old = daemon.connect(user="reports")
+    old.execute("select 1")
+    assert postgres.backends("app", "reports")
+    daemon.reload(changed(daemon, services={
+        "main": {"hosts": [f"127.0.0.1:{other.port}"], "tls": {"mode": "disable"}}}))
+    assert len(versions(daemon)) == 2
+    old.close()
+    eventually(lambda: postgres.backends("app", "reports") == [])
+    eventually(lambda: len(versions(daemon)) == 1)
+
+
+def test_a_broken_file_changes_nothing_and_is_reported_in_full(trunkline):
+    daemon = trunkline()
+    with daemon.connect() as connection:
+        before = versions(daemon)
+        bad = changed(daemon, relays="many", routes=[route(pool="sometimes"), route(pool_size=-1)])
+        with pytest.raises(psycopg.Error):
+            daemon.reload(bad)
+        log = daemon.log()
+        for word in ("relays", "sometimes", "pool_size", "trunkline.yaml:"):
+            assert word in log, word
+        assert versions(daemon) == before
+        assert connection.execute("select 1").fetchone() == (1,)
+    assert daemon.door().one("select 1") == 1
+    daemon.reload(changed(daemon, relays=2, routes=[route(pool_size=3)]))
+    assert versions(daemon) != before
+    assert daemon.door().one("select 1") == 1
+
+
+def test_a_broken_file_and_a_signal_change_nothing(trunkline):
+    daemon = trunkline()
+    daemon.write("listen: [")
+    daemon.hangup()
+    daemon.logged(r"trunkline\.yaml:\d+:\d+")
+    assert daemon.door().one("select 1") == 1
+
+
+def test_a_pool_size_applies_in_place(trunkline):
+    daemon = trunkline(routes=[route(pool_size=1)])
+    with daemon.door().wire() as one, daemon.door().wire() as two:
+        one.ask(w.query("begin"))
+        two.send(w.query("select 'served'"))
+        daemon.pool_shows(cl_waiting=1)
+        daemon.reload(changed(daemon, routes=[route(pool_size=2)]))
+        assert w.rows(two.until()) == [["served"]]
+        one.ask(w.query("commit"))
+
+
+def test_a_user_can_be_blocked_and_let_in_again(trunkline):
+    daemon = trunkline()
+    with daemon.connect(user="mallory") as before:
+        daemon.reload(changed(daemon, routes=[
+            dict(database="*", user="mallory", auth="block"), route()]))
+        with pytest.raises(psycopg.OperationalError):
+            daemon.connect(user="mallory")
+        assert before.execute("select 1").fetchone() == (1,)
+    daemon.reload(changed(daemon, routes=[route()]))
+    assert daemon.door(user="mallory").one("select 1") == 1
+
+
+def test_the_auth_file_is_read_again(trunkline):
+    daemon = trunkline(users={"admin": "admin"}, routes=[route(auth="scram-sha-256")])
+    with pytest.raises(psycopg.OperationalError):
+        daemon.connect()
+    daemon.reload(daemon.config, users=USERS)
+    assert daemon.door().one("select 1") == 1
+
+
+def test_clients_of_an_obsolete_route_leave_after_the_drain_timeout(trunkline, other):
+    daemon = trunkline(drain_timeout="300ms")
+    old = daemon.connect()
+    old.execute("select 1")
+    daemon.reload(changed(daemon, services={
+        "main": {"hosts": [f"127.0.0.1:{other.port}"], "tls": {"mode": "disable"}}}))
+    with pytest.raises(psycopg.OperationalError):
+        eventually(lambda: old.execute("select 1") is None)
+    eventually(lambda: len(versions(daemon)) == 1)
+
+
+def test_many_reloads_leak_nothing(trunkline):
+    daemon = trunkline()
+    daemon.door().one("select 1")
+    for number in range(20):
+        daemon.reload(changed(daemon, routes=[route(pool_size=1 + number % 3)]))
+    descriptors = daemon.descriptors()
+    for number in range(20):
+        daemon.reload(changed(daemon, routes=[route(pool_size=1 + number % 3)]))
+        assert daemon.door().one("select 1") == 1
+    eventually(lambda: daemon.descriptors() <= descriptors + 4)

@@ -1,0 +1,92 @@
+"""Unix sockets on either side."""
+import os
+import shutil
+import stat
+import threading
+
+import psycopg
+import pytest
+from support import wire as w
+from support.patience import eventually
+from support.ports import free_port
+from support.postgres import place
+from support.processes import Program
+from support.trunkline import binary, route
+
+
+@pytest.fixture
+def folder():
+    """A folder with a name that is short enough for a socket's address."""
+    path = place("socket")
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_clients_come_over_a_unix_socket(trunkline, folder, mode):
+    daemon = trunkline(listen=[{"host": str(folder), "port": free_port()}],
+                       routes=[route(pool=mode)])
+    with daemon.connect() as connection:
+        assert connection.execute("select 1").fetchone() == (1,)
+        rows = connection.execute("select repeat('x', 10000) from generate_series(1, 1000)")
+        assert len(rows.fetchall()) == 1000
+    with daemon.door().wire() as wire:
+        answers = wire.ask(w.parse("", "select $1::text"), w.bind(values=["y" * 300000]),
+                           w.execute(), w.SYNC)
+        assert len(w.rows(answers)[0][0]) == 300000
+
+
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_servers_are_reached_over_a_unix_socket(trunkline, postgres, mode):
+    daemon = trunkline(services={"main": {"hosts": [f"{postgres.folder}:{postgres.port}"]}},
+                       routes=[route(pool=mode)])
+    with daemon.connect() as connection:
+        assert connection.execute("select inet_server_addr()").fetchone() == (None,)
+        big = "z" * 1_000_000
+        assert connection.execute("select %s", (big,)).fetchone() == (big,)
+
+
+def test_a_listener_of_each_kind_serves_at_once(trunkline, folder):
+    port = free_port()
+    daemon = trunkline(listen=[{"host": "127.0.0.1", "port": port},
+                               {"host": str(folder), "port": port, "unix_mode": "0700"}])
+    assert daemon.door().one("select 1") == 1
+    assert daemon.door().at(host=str(folder)).one("select 2") == 2
+    mode = os.stat(folder / f".s.PGSQL.{port}").st_mode
+    assert stat.S_ISSOCK(mode) and stat.S_IMODE(mode) == 0o700
+
+
+def test_the_socket_is_gone_after_the_end_and_a_left_one_is_no_hindrance(trunkline, folder):
+    port = free_port()
+    daemon = trunkline(listen=[{"host": str(folder), "port": port}])
+    daemon.stop()
+    assert not (folder / f".s.PGSQL.{port}").exists()
+    daemon = trunkline(listen=[{"host": str(folder), "port": port}])
+    daemon.program.process.kill()
+    daemon.program.wait()
+    daemon.program = None
+    again = trunkline(listen=[{"host": str(folder), "port": port}])
+    assert again.door().one("select 1") == 1
+
+
+def test_a_socket_that_another_daemon_serves_is_not_taken_from_it(trunkline, folder):
+    port = free_port()
+    first = trunkline(listen=[{"host": str(folder), "port": port}])
+    second = trunkline(listen=[{"host": str(folder), "port": port}], start=False)
+    second.program = Program([binary(), "run", second.file], second.log_file, cwd=second.folder)
+    assert second.program.wait() != 0
+    assert str(folder) in second.log()
+    second.program = None
+    assert first.door().one("select 1") == 1
+
+
+def test_a_cancel_works_over_a_unix_socket(trunkline, postgres, folder):
+    daemon = trunkline(listen=[{"host": str(folder), "port": free_port()}])
+    with daemon.connect() as connection:
+        query = "select count(*) from pg_stat_activity where query = 'select pg_sleep(61)'"
+        timer = threading.Thread(target=lambda: (
+            eventually(lambda: postgres.one(query) == 1), connection.cancel()))
+        timer.start()
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            connection.execute("select pg_sleep(61)")
+        timer.join()
