@@ -133,13 +133,18 @@ static void backend_free(struct backend **backend)
 static struct backend *backend_new(struct service *service, const struct address *address,
                                    const char *host)
 {
-    OWNED(backend) backend = calloc(1, sizeof(*backend));
-    if (backend == NULL || backend_rename(backend, host) != OK)
+    struct backend *backend = calloc(1, sizeof(*backend));
+    struct backend_name *name = backend_name_new(host);
+    if (backend == NULL || name == NULL) {
+        free(backend);
+        free(name);
         return NULL;
+    }
     backend->service = service;
     backend->address = *address;
+    backend->names = name;
     backend->id = ++service->ids;
-    return TAKE(backend);
+    return backend;
 }
 
 void backend_settle(struct backend *backend)
@@ -149,7 +154,9 @@ void backend_settle(struct backend *backend)
     backend_names_free(&backend->names->next);
     if (!backend->obsolete)
         return;
-    list_remove(&backend->service->backends, &backend->node);
+    struct list *backends = &backend->service->backends;
+    list_remove(backends, &backend->node);
+    invariant(backends->head.next != &backend->node);
     backend_free(&backend);
 }
 
@@ -202,11 +209,16 @@ fault service_new(const char *name, const struct fleet_limits *limits, struct se
     return OK;
 }
 
-static void service_retire_all(struct service *service)
+/* The first `count` of the list become obsolete, and the last ones of it. */
+static void service_retire(struct service *service, uint32_t count)
 {
-    LIST_EACH_SAFE (&service->backends, it) {
-        struct backend *backend = LIST_ENTRY(it, struct backend, node);
+    invariant(count <= service->backends.count);
+    for (; count > 0; count--) {
+        struct node *first = list_pop(&service->backends);
+        struct backend *backend = LIST_ENTRY(first, struct backend, node);
+        invariant(backend->service == service);
         backend->obsolete = true;
+        list_push(&service->backends, &backend->node);
         backend_settle(backend);
     }
 }
@@ -218,7 +230,7 @@ void service_unref(struct service **service)
     gone->references -= 1;
     if (gone->references > 0)
         return;
-    service_retire_all(gone);
+    service_retire(gone, gone->backends.count);
     invariant(list_empty(&gone->backends)); /* slots belong to pools, and none is left */
     free(gone->name);
     free(gone);
@@ -228,7 +240,7 @@ void service_free(struct service **service)
 {
     if (*service == NULL)
         return;
-    service_retire_all(*service);
+    service_retire(*service, (*service)->backends.count);
     service_unref(service);
 }
 
@@ -294,16 +306,8 @@ fault service_set_addresses(struct service *service, const struct address *addre
     uint32_t named = 0;
     for (size_t i = 0; i < count; i++)
         named += address_repeats(addresses, i) ? 0 : 1;
-    /* Those that were not named stand in front now. */
     invariant(named <= service->backends.count);
-    uint32_t gone = service->backends.count - named;
-    for (; gone > 0; gone--) {
-        struct node *first = list_pop(&service->backends);
-        struct backend *backend = LIST_ENTRY(first, struct backend, node);
-        backend->obsolete = true;
-        list_push(&service->backends, &backend->node);
-        backend_settle(backend);
-    }
+    service_retire(service, service->backends.count - named); /* they stand in front now */
     return OK;
 }
 

@@ -1,0 +1,117 @@
+#include "link/dial.h"
+
+/* One accepted connection until its startup packet. */
+struct greeter {
+    struct stream *stream;
+    const struct link_accept *accept;
+    uint8_t *bytes; /* the packet; at least WIRE_STARTUP_MOST */
+    bool asked_tls;
+    bool asked_gss;
+    deadline by;
+};
+
+/* The first byte of a TLS record that holds a handshake. */
+#define RECORD_HANDSHAKE 0x16
+
+/* Like PostgreSQL, no TLS where there is no network. */
+static bool greeter_has_tls(const struct greeter *greeter)
+{
+    return greeter->accept->tls_mode != TLS_MODE_DISABLE && greeter->accept->tls != NULL &&
+           !greeter->stream->is_unix;
+}
+
+static bool greeter_requires_tls(const struct greeter *greeter)
+{
+    return greeter->accept->tls_mode >= TLS_MODE_REQUIRE && !greeter->stream->is_unix;
+}
+
+static fault greeter_closed(const struct greeter *greeter, size_t have)
+{
+    if (have > 0)
+        return fault_raise(FAULT_CLOSED, "closed within its startup packet, after %zu bytes", have);
+    if (greeter->asked_tls || greeter->asked_gss)
+        return fault_raise(FAULT_CLOSED, "closed after it had asked for encryption");
+    return fault_raise(FAULT_CLOSED, "%s", ""); /* a probe: no story */
+}
+
+/* Bytes up to `size` in all, and never one more: what follows may be TLS. */
+static fault greeter_fill(struct greeter *greeter, size_t *have, size_t size)
+{
+    while (*have < size) {
+        size_t got = 0;
+        fault what =
+            stream_read(greeter->stream, greeter->bytes + *have, size - *have, &got, greeter->by);
+        if (what == FAULT_CLOSED)
+            return greeter_closed(greeter, *have);
+        TRY(what);
+        *have += got;
+    }
+    return OK;
+}
+
+static fault greeter_packet(struct greeter *greeter, struct wire_startup *ret)
+{
+    size_t have = 0;
+    TRY(greeter_fill(greeter, &have, 4));
+    uint32_t length = wire_startup_length(greeter->bytes);
+    if (length == 0 && greeter->bytes[0] == RECORD_HANDSHAKE)
+        return fault_raise(FAULT_PROTOCOL, "a TLS handshake without an SSLRequest before it");
+    if (length == 0)
+        return fault_raise(FAULT_PROTOCOL, "startup packet of %u bytes, the limits are 8 and %u",
+                           wire_u32(greeter->bytes), WIRE_STARTUP_MOST);
+    invariant(length <= WIRE_STARTUP_MOST);
+    TRY(greeter_fill(greeter, &have, length));
+
+    struct wire_startup packet = {0};
+    fault what = wire_read_startup(span_of(greeter->bytes, length), &packet);
+    if (what == FAULT_UNSUPPORTED)
+        return fault_raise(what, "protocol version %u.%u is not supported, 3.0 is",
+                           packet.version >> 16, packet.version & 0xffff);
+    if (what != OK)
+        return fault_raise(what, "malformed startup packet of %u bytes", length);
+    *ret = packet;
+    return OK;
+}
+
+static fault greeter_answer_tls(struct greeter *greeter)
+{
+    if (greeter->stream->tls != NULL)
+        return fault_raise(FAULT_PROTOCOL, "an SSLRequest inside TLS");
+    if (greeter->asked_tls)
+        return fault_raise(FAULT_PROTOCOL, "a second SSLRequest");
+    greeter->asked_tls = true;
+    if (!greeter_has_tls(greeter))
+        return stream_write(greeter->stream, SPAN("N"), greeter->by);
+    TRY(link_check_silence(greeter->stream, "an SSLRequest"));
+    TRY(stream_write(greeter->stream, SPAN("S"), greeter->by));
+    return stream_tls_accept(greeter->stream, greeter->accept->tls, greeter->by);
+}
+
+static fault greeter_answer_gss(struct greeter *greeter)
+{
+    if (greeter->asked_gss)
+        return fault_raise(FAULT_PROTOCOL, "a second GSSENCRequest");
+    greeter->asked_gss = true;
+    return stream_write(greeter->stream, SPAN("N"), greeter->by);
+}
+
+fault link_read_startup(struct stream *stream, const struct link_accept *accept, uint8_t *bytes,
+                        struct wire_startup *ret, deadline by)
+{
+    struct greeter greeter = {.stream = stream, .accept = accept, .bytes = bytes, .by = by};
+    struct wire_startup packet = {0};
+    for (;;) {
+        TRY(greeter_packet(&greeter, &packet));
+        if (packet.kind == WIRE_STARTUP_SSL)
+            TRY(greeter_answer_tls(&greeter));
+        else if (packet.kind == WIRE_STARTUP_GSS)
+            TRY(greeter_answer_gss(&greeter));
+        else
+            break;
+    }
+    /* A cancel request has a key of its own, and libpq before version 17 sends it in the clear. */
+    if (packet.kind == WIRE_STARTUP && stream->tls == NULL && greeter_requires_tls(&greeter))
+        return fault_raise(FAULT_AUTH, "TLS is required here, and this connection has none");
+    *ret = packet;
+    return OK;
+}

@@ -1,0 +1,53 @@
+#include "link/dial.h"
+
+fault link_read_message(struct stream *stream, struct buffer *into, uint32_t most,
+                        struct wire_frame *ret, deadline by)
+{
+    buffer_clear(into);
+    uint8_t *header = buffer_room(into, WIRE_HEADER);
+    if (header == NULL)
+        return buffer_fault(into);
+    TRY(stream_read_all(stream, header, WIRE_HEADER, by));
+    uint8_t type = header[0];
+    uint32_t length = wire_u32(header + 1);
+    if (length < 4)
+        return fault_raise(FAULT_PROTOCOL, "message of type 0x%02x with a length of %u", type,
+                           length);
+    if (length >= most)
+        return fault_raise(FAULT_LIMIT, "message of type 0x%02x and %u bytes, the limit is %u",
+                           type, length, most);
+    into->size = WIRE_HEADER;
+
+    /* Room may move the header. */
+    uint32_t size = length - 4;
+    uint8_t *body = buffer_room(into, size);
+    if (body == NULL)
+        return buffer_fault(into);
+    if (size > 0)
+        TRY(stream_read_all(stream, body, size, by));
+    into->size += size;
+    *ret = (struct wire_frame){.type = type, .body = span_of(body, size)};
+    return OK;
+}
+
+fault link_send(struct stream *stream, struct buffer *bytes, deadline by)
+{
+    fault what = buffer_fault(bytes);
+    if (what == OK && bytes->size > 0)
+        what = stream_write(stream, buffer_span(bytes), by);
+    buffer_clear(bytes);
+    return what;
+}
+
+/* Whoever is about to shake hands has read exactly what came before (CVE-2021-23214), so that
+ * nothing unencrypted is in memory; what is in the socket already is an attempt. */
+fault link_check_silence(struct stream *stream, const char *what)
+{
+    uint8_t byte;
+    size_t size = 0;
+    fault got = stream_read_some(stream, &byte, 1, &size);
+    if (got == FAULT_AGAIN)
+        return OK;
+    TRY(got);
+    return fault_raise(FAULT_PROTOCOL, "unencrypted bytes behind %s", what);
+}

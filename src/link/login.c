@@ -1,0 +1,204 @@
+#include "link/dial.h"
+
+#include "link/login.h"
+
+#include <string.h>
+
+#define LOGIN_MESSAGE_MOST    65536u /* bytes of one message from the server */
+#define LOGIN_PARAMETERS_MOST 65536u /* bytes of all ParameterStatus in a login */
+#define LOGIN_SEND_MOST       65536u /* bytes of one message from us; the startup packet above all */
+#define LOGIN_READ            4096u  /* bytes to have room for at each read */
+
+/* What pg_hba.conf's refusal of an encrypted connection is told with. */
+#define SQLSTATE_INVALID_AUTHORIZATION "28000"
+
+/* --- messages --------------------------------------------------------------------------------- */
+
+/* The next message; its spans die at the next call.  Notices may come at any time. */
+static fault login_next(struct login *login, struct wire_frame *ret)
+{
+    for (;;) {
+        struct span rest = span_skip(buffer_span(&login->in), login->taken);
+        fault what = wire_next_frame(&rest, LOGIN_MESSAGE_MOST, ret);
+        if (what == FAULT_PROTOCOL)
+            return fault_raise(what, "message of %u bytes in the login, the limit is %u",
+                               wire_u32(rest.at + 1), LOGIN_MESSAGE_MOST);
+        if (what == OK) {
+            login->taken = login->in.size - rest.size;
+            if (ret->type == WIRE_NOTICE || ret->type == WIRE_NEGOTIATE)
+                continue;
+            return ret->type == WIRE_ERROR ? link_raise_upstream(ret->body) : OK;
+        }
+        buffer_consume(&login->in, login->taken);
+        login->taken = 0;
+        uint8_t *room = buffer_room(&login->in, LOGIN_READ);
+        if (room == NULL)
+            return buffer_fault(&login->in);
+        size_t size = 0;
+        TRY(stream_read(login->stream, room, LOGIN_READ, &size, login->by));
+        login->in.size += size;
+    }
+}
+
+static fault login_send_startup(struct login *login)
+{
+    const struct link_login *what = login->what;
+    struct span rest = what->parameters, name, value;
+    size_t start;
+    wire_put_startup_begin(&login->out, &start);
+    wire_put_startup_parameter(&login->out, SPAN("user"), what->user);
+    wire_put_startup_parameter(&login->out, SPAN("database"), what->database);
+    while (wire_next_parameter(&rest, &name, &value))
+        wire_put_startup_parameter(&login->out, name, value);
+    wire_put_startup_end(&login->out, start);
+    if (login->out.size > WIRE_STARTUP_MOST)
+        return fault_raise(FAULT_LIMIT, "startup packet of %zu bytes, the limit is %u",
+                           login->out.size, WIRE_STARTUP_MOST);
+    return link_send(login->stream, &login->out, login->by);
+}
+
+/* --- from AuthenticationOk to ReadyForQuery --------------------------------------------------- */
+
+static fault login_keep_parameter(struct login *login, struct span body)
+{
+    struct wire_parameter parameter;
+    struct buffer *kept = &login->greeting.parameters;
+    TRY(wire_read_parameter_status(body, &parameter));
+    wire_put_string(kept, parameter.name);
+    wire_put_string(kept, parameter.value);
+    if (buffer_fault(kept) == FAULT_LIMIT)
+        return fault_raise(FAULT_LIMIT, "the server's parameters take more than %u bytes",
+                           LOGIN_PARAMETERS_MOST);
+    if (span_is(parameter.name, "in_hot_standby"))
+        login->greeting.in_hot_standby = span_is(parameter.value, "on");
+    return buffer_fault(kept);
+}
+
+static fault login_keep_key(struct login *login, struct span body)
+{
+    struct wire_key key;
+    TRY(wire_read_backend_key(body, &key));
+    login->greeting.pid = key.pid;
+    login->greeting.secret = key.secret;
+    return OK;
+}
+
+/* The server has nothing to say now until it is asked: more bytes are not the answer to anything.
+ */
+static fault login_check_ready(const struct login *login, struct span body)
+{
+    size_t left = login->in.size - login->taken;
+    if (body.size != 1 || body.at[0] != WIRE_TX_IDLE)
+        return fault_raise(FAULT_PROTOCOL, "the login ended in a transaction");
+    if (left > 0)
+        return fault_raise(FAULT_PROTOCOL, "%zu bytes behind the login's end", left);
+    return OK;
+}
+
+static fault login_greeting_message(struct login *login, const struct wire_frame *frame)
+{
+    switch (frame->type) {
+    case WIRE_PARAMETER_STATUS:
+        return login_keep_parameter(login, frame->body);
+    case WIRE_BACKEND_KEY:
+        return login_keep_key(login, frame->body);
+    default:
+        return FAULT_PROTOCOL;
+    }
+}
+
+static fault login_greeting(struct login *login)
+{
+    struct wire_frame frame;
+    for (;;) {
+        TRY(login_next(login, &frame));
+        if (frame.type == WIRE_READY)
+            return login_check_ready(login, frame.body);
+        fault what = login_greeting_message(login, &frame);
+        if (what == FAULT_PROTOCOL)
+            return fault_raise(what, "malformed or unexpected message of type 0x%02x in the login",
+                               frame.type);
+        TRY(what);
+    }
+}
+
+/* --- one try ---------------------------------------------------------------------------------- */
+
+static fault login_authenticate(struct login *login)
+{
+    struct wire_frame frame;
+    struct wire_auth_request request;
+    do {
+        TRY(login_next(login, &frame));
+        if (frame.type != WIRE_AUTHENTICATION)
+            return fault_raise(FAULT_PROTOCOL, "message of type 0x%02x before the authentication",
+                               frame.type);
+        if (wire_read_authentication(frame.body, &request) != OK)
+            return fault_raise(FAULT_PROTOCOL, "malformed authentication request");
+        TRY(link_answer(login, &request));
+        login->asked = true;
+    } while (request.kind != WIRE_AUTH_OK);
+    return OK;
+}
+
+static void login_init(struct login *login, struct stream *stream, const struct link_login *what,
+                       deadline by)
+{
+    *login = (struct login){
+        .stream = stream,
+        .what = what,
+        .by = by,
+        .in = BUFFER_INIT(LOGIN_MESSAGE_MOST + LOGIN_READ),
+        .out = BUFFER_INIT(LOGIN_SEND_MOST),
+        .greeting = {.parameters = BUFFER_INIT(LOGIN_PARAMETERS_MOST)},
+    };
+}
+
+static void login_fini(struct login *login)
+{
+    /* A password may have been in it. */
+    if (login->out.at != NULL)
+        explicit_bzero(login->out.at, login->out.capacity);
+    buffer_fini(&login->out);
+    buffer_fini(&login->in);
+    buffer_fini(&login->greeting.parameters);
+    explicit_bzero(&login->scram, sizeof(login->scram));
+}
+
+static fault login_try(struct login *login, enum dial_kind kind)
+{
+    TRY(link_dial(login->stream, login->what->target, kind, login->by));
+    TRY(login_send_startup(login));
+    TRY(login_authenticate(login));
+    return login_greeting(login);
+}
+
+/* As libpq's sslmode=prefer: pg_hba.conf may let us in without encryption only. */
+static bool login_may_go_plain(const struct login *login, fault what)
+{
+    return what == FAULT_UPSTREAM && !login->asked && login->stream->tls != NULL &&
+           login->what->target->tls_mode == TLS_MODE_PREFER &&
+           strcmp(fault_story_sqlstate(what), SQLSTATE_INVALID_AUTHORIZATION) == 0;
+}
+
+fault link_login(struct stream *stream, const struct link_login *login, struct link_greeting *ret,
+                 deadline by)
+{
+    struct login attempt;
+    login_init(&attempt, stream, login, by);
+    fault what = login_try(&attempt, DIAL_AS_CONFIGURED);
+    if (login_may_go_plain(&attempt, what)) {
+        stream_close(stream);
+        login_fini(&attempt);
+        login_init(&attempt, stream, login, by);
+        what = login_try(&attempt, DIAL_PLAIN);
+    }
+    if (what == OK) {
+        *ret = attempt.greeting;
+        attempt.greeting.parameters = BUFFER_INIT(0);
+    } else {
+        stream_close(stream);
+    }
+    login_fini(&attempt);
+    return link_refused(what, login->target);
+}
