@@ -6,6 +6,7 @@
  * coroutine, bounded by a deadline.  Knows no pools and no routes.  Design: docs/internals/link.md
  */
 #include "machine/stream.h"
+#include "machine/tls.h"
 #include "wire/messages.h"
 #include "wire/scram.h"
 #include "wire/startup.h"

@@ -1,0 +1,7 @@
+#include "admin/console.h"
+
+void console_serve(struct client *client, struct pooler *pooler)
+{
+    (void)client;
+    (void)pooler;
+}

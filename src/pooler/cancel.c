@@ -1,0 +1,190 @@
+#include "pooler/cancel.h"
+
+#include "machine/clock.h"
+#include "machine/ids.h"
+#include "machine/log.h"
+#include "pooler/claim.h"
+#include "pooler/lease.h"
+#include "pooler/pooler.h"
+#include "pooler/relay.h"
+#include "pooler/turn.h"
+
+#include <stdlib.h>
+
+#define RELAY_BITS 7 /* of the key's pid, lowest: which relay */
+
+/* A request on its way from relay to relay. */
+struct errand {
+    struct mail mail;
+    struct pooler *pooler;
+    uint32_t relay;  /* where it is now */
+    uint32_t visits; /* relays that have looked */
+    uint32_t pid;
+    uint32_t secret;
+};
+
+/* --- keys ------------------------------------------------------------------------------------------------ */
+
+static uint64_t key_hash(uint32_t pid, uint32_t secret)
+{
+    uint64_t key = (uint64_t)pid << 32 | secret;
+    return hash_bytes(&key, sizeof(key), 0) | 1; /* 0 says: not entered */
+}
+
+static bool key_is(const struct map_link *link, const void *wanted)
+{
+    const struct client_key *key = MAP_ENTRY(link, struct client_key, link);
+    const struct client_key *other = wanted;
+    return key->pid == other->pid && key->secret == other->secret;
+}
+
+struct client *relay_find_key(struct relay *relay, uint32_t pid, uint32_t secret)
+{
+    struct client_key wanted = {.pid = pid, .secret = secret};
+    struct map_link *link = map_find(&relay->keys, key_hash(pid, secret), key_is, &wanted);
+    return link == NULL ? NULL : CONTAINER_OF(MAP_ENTRY(link, struct client_key, link),
+                                              struct client, key);
+}
+
+void cancel_make_key(struct relay *relay, struct client *client)
+{
+    do {
+        uint32_t bits[2];
+        random_bytes(bits, sizeof(bits));
+        /* A negative or zero pid breaks clients. */
+        client->key.pid = ((bits[0] & 0x7fffffffu) >> RELAY_BITS << RELAY_BITS) |
+                          (relay->index & ((1u << RELAY_BITS) - 1));
+        client->key.secret = bits[1];
+    } while (client->key.pid >> RELAY_BITS == 0 ||
+             relay_find_key(relay, client->key.pid, client->key.secret) != NULL);
+}
+
+fault cancel_enter_key(struct relay *relay, struct client *client)
+{
+    return map_insert(&relay->keys, &client->key.link, key_hash(client->key.pid, client->key.secret));
+}
+
+/* --- dialling -------------------------------------------------------------------------------------------- */
+
+/* Handshakes need more stack than a turn has, so the request goes out from a coroutine of its own. */
+struct dial {
+    struct server *server;
+    deadline by;
+    fault result;
+};
+
+static void cancel_dial(void *argument)
+{
+    struct dial *dial = argument;
+    struct server *server = dial->server;
+    struct link_target target;
+    struct config *config = config_ref(server->share->config);
+    server_target(server->share, server->lease, &target);
+    dial->result = link_cancel(&target, server->pid, server->secret, dial->by);
+    config_unref(&config);
+}
+
+fault cancel_server(struct server *server, deadline by)
+{
+    struct dial dial = {server, by, OK};
+    struct co_group group;
+    co_group_init(&group);
+    TRY(co_group_start(&group, cancel_dial, &dial, CO_LARGE));
+    server->cancels += 1;
+    co_group_join(&group);
+    server->cancels -= 1;
+    return dial.result;
+}
+
+void cancel_finish(struct server *server)
+{
+    while (server->cancels > 0)
+        if (co_wait(after(ms(50))) == FAULT_CANCELLED && server->cancels > 0)
+            co_yield();
+}
+
+/* Withheld while the request is under way: whoever frees it meanwhile leaves it to us. */
+static void cancel_run(void *argument)
+{
+    struct server *server = argument;
+    struct relay *relay = server->share->relay;
+    struct dial dial = {server, after(relay->config->cancel_timeout), OK};
+    cancel_dial(&dial);
+    fault result = dial.result;
+    char id[UUID_TEXT_SIZE];
+    log_event(result == OK ? LOG_INFO : LOG_WARNING, "cancel.sent", "server=%s pid=%u result=%s",
+              uuid_text(&server->id, id), server->pid, fault_name(result));
+    relay->cancels -= 1;
+    server->cancels -= 1;
+    if (server->cancels == 0 && server->state == SERVER_CLEANING && server->withheld) {
+        server->withheld = false;
+        share_free(server->share, server);
+    }
+    relay_check_end(relay);
+}
+
+static void cancel_active(struct relay *relay, struct client *client)
+{
+    struct server *server = client->server;
+    if (server == NULL || ledger_empty(&server->ledger))
+        return; /* nothing under way: PostgreSQL ignores such a request, and so do we */
+    if (relay->cancels >= relay->config->cancels_most) {
+        log_event(LOG_WARNING, "cancel.dropped", "pid=%u limit=%u", client->key.pid,
+                  relay->config->cancels_most);
+        return;
+    }
+    server->cancels += 1;
+    relay->cancels += 1;
+    if (co_start(cancel_run, server, CO_LARGE) == OK)
+        return;
+    server->cancels -= 1;
+    relay->cancels -= 1;
+}
+
+static void cancel_client(struct relay *relay, struct client *client)
+{
+    if (client->claim.state == CLAIM_WAITING && client->state != CLIENT_LOGIN) {
+        struct refusal *refusal =
+            refusal_new("57014", "canceling statement due to user request");
+        claim_refuse(client, refusal);
+        refusal_unref(&refusal);
+        share_tell(client->share);
+        return;
+    }
+    cancel_active(relay, client);
+}
+
+/* --- from relay to relay ------------------------------------------------------------------------------------ */
+
+static void cancel_visit(struct mail *mail)
+{
+    struct errand *errand = CONTAINER_OF(mail, struct errand, mail);
+    struct relay *relay = pooler_relay(errand->pooler, errand->relay);
+    struct client *client = relay_find_key(relay, errand->pid, errand->secret);
+    if (client != NULL) {
+        cancel_client(relay, client);
+        free(errand);
+        return;
+    }
+    /* The keys of session pools are the backends' own and name no relay. */
+    errand->visits += 1;
+    errand->relay = (errand->relay + 1) % pooler_relays(errand->pooler);
+    if (errand->visits == pooler_relays(errand->pooler)) {
+        free(errand);
+        return;
+    }
+    mail_send(pooler_relay(errand->pooler, errand->relay)->machine, &errand->mail);
+}
+
+void cancel_request(struct relay *relay, uint32_t pid, uint32_t secret)
+{
+    struct errand *errand = calloc(1, sizeof(*errand));
+    if (errand == NULL)
+        return;
+    errand->mail.deliver = cancel_visit;
+    errand->pooler = relay->pooler;
+    errand->pid = pid;
+    errand->secret = secret;
+    errand->relay = (pid & ((1u << RELAY_BITS) - 1)) % pooler_relays(relay->pooler);
+    mail_send(pooler_relay(relay->pooler, errand->relay)->machine, &errand->mail);
+}

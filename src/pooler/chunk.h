@@ -1,0 +1,31 @@
+#pragma once
+/*
+ * chunk.h - the relay's big buffers, lent for as long as bytes are under way and not a moment longer.
+ *
+ * One store per relay, nothing shared but the ceiling.  A chunk is lent when bytes are about to be
+ * read and given back when they have been sent; the most recently used one is lent first, so that a
+ * quiet relay works in one warm chunk.  Chunks beyond a few idle ones are freed.
+ */
+#include "base/fault.h"
+#include "base/list.h"
+
+struct chunk {
+    struct node node; /* in the store while not lent */
+    uint32_t size;    /* bytes in `bytes` */
+    uint8_t bytes[];
+};
+
+struct chunk_store {
+    struct list idle;
+    uint32_t size;  /* of one chunk, bytes */
+    uint32_t lent;
+    uint32_t most;  /* lent at a time; from memory= */
+    uint64_t short_of; /* how often none was to be had */
+};
+
+void chunk_store_init(struct chunk_store *store, uint32_t size, uint32_t most);
+void chunk_store_fini(struct chunk_store *store); /* none may be lent */
+/** NULL at the ceiling or without memory. */
+struct chunk *chunk_lend(struct chunk_store *store);
+/** NULL-safe; *chunk is NULL afterwards. */
+void chunk_return(struct chunk_store *store, struct chunk **chunk);

@@ -1,0 +1,44 @@
+#pragma once
+/*
+ * claim.h - a client's place in its relay's queue for a server, or its hold on one.
+ *
+ * First come, first served.  A claim lives until it is GRANTED, REFUSED or WITHDRAWN, whatever became
+ * of the coroutine that made it.  Only the share touches its queue.
+ */
+#include "base/list.h"
+#include "base/time.h"
+#include "machine/machine.h"
+
+struct share;
+struct server;
+struct client;
+
+enum claim_state { CLAIM_NONE, CLAIM_WAITING, CLAIM_GRANTED, CLAIM_REFUSED };
+
+struct claim {
+    struct node node;       /* in share->claims while WAITING */
+    enum claim_state state;
+    deadline since;
+    struct waker *waker;    /* told when it is granted or refused */
+    struct server *server;  /* GRANTED: attached to the claim's client */
+    struct refusal *refusal; /* REFUSED: why; counted */
+};
+
+/* Why claims were refused: shared by all that one cause refused. */
+struct refusal {
+    uint32_t references;
+    char sqlstate[6];
+    char text[240];
+};
+struct refusal *refusal_new(const char *sqlstate, const char *text); /* NULL: no memory */
+void refusal_unref(struct refusal **refusal);
+
+/** Takes a server at once, or queues the claim and returns false. */
+bool claim_make(struct client *client, struct waker *waker);
+/** Hands it a server, or a reason why there is none, and wakes it.  For the share. */
+void claim_grant(struct client *client, struct server *server);
+void claim_refuse(struct client *client, struct refusal *refusal);
+/** Leaves the queue; a server that was granted meanwhile goes to the next. */
+void claim_withdraw(struct client *client);
+/** Back to NONE, once the outcome was taken over. */
+void claim_done(struct client *client);

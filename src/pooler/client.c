@@ -1,0 +1,285 @@
+#include "pooler/client.h"
+
+#include "machine/clock.h"
+#include "machine/ids.h"
+#include "machine/log.h"
+#include "pooler/pooler.h"
+#include "pooler/relay.h"
+#include "pooler/turn.h"
+#include "wire/messages.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/uio.h>
+
+/* Unnamed statements longer than this are not replayed on another server. */
+#define UNNAMED_MOST 65536u
+
+static void client_event(struct waker *waker);
+static void client_timer_fired(struct waker *waker);
+
+/* --- life ------------------------------------------------------------------------------------ */
+
+static struct address *address_keep(const struct address *address)
+{
+    size_t size = address->family == ADDRESS_UNIX ? sizeof(*address)
+                                                  : offsetof(struct address, path);
+    struct address *kept = malloc(size);
+    if (kept != NULL)
+        memcpy(kept, address, size);
+    return kept;
+}
+
+static struct client *client_new(struct relay *relay, const struct address *peer)
+{
+    struct client *client = calloc(1, sizeof(*client));
+    if (client == NULL)
+        return NULL;
+    client->peer = address_keep(peer);
+    if (client->peer == NULL) {
+        free(client);
+        return NULL;
+    }
+    client->stream = STREAM_INIT;
+    client->waker.wake = client_event;
+    client->timer_waker.wake = client_timer_fired;
+    client->timer = TIMER_INIT(&client->timer_waker);
+    client->relay = relay;
+    client->statements = MAP_INIT(CLIENT_STATEMENTS_MOST);
+    client->id = uuid_new();
+    client->connected = wall_now().us;
+    list_push(&relay->clients, &client->node);
+    hint_write(&relay->told.clients, relay->clients.count);
+    return client;
+}
+
+static void client_free(struct client *client)
+{
+    struct relay *relay = client->relay;
+    timer_disarm(&client->timer);
+    list_remove(&relay->clients, &client->node);
+    hint_write(&relay->told.clients, relay->clients.count);
+    if (client->key.link.hash != 0)
+        map_remove(&relay->keys, &client->key.link);
+    if (client->last_server != NULL)
+        server_forget_owner(client->last_server);
+    client_statements_clear(&client->statements);
+    params_unref(&client->params);
+    if (client->counted)
+        pooler_client_gone(relay->pooler);
+    if (client->share != NULL)
+        share_leave(client->share);
+    free(client->unnamed);
+    free(client->stash);
+    free(client->peer);
+    free(client);
+    hint_add(&relay->told.gone, 1);
+    relay_check_end(relay);
+}
+
+void client_accept(struct relay *relay, int handle, const struct address *peer, uint32_t listen)
+{
+    struct client *client = client_new(relay, peer);
+    if (client == NULL) {
+        struct stream stream = STREAM_INIT;
+        hint_add(&relay->told.gone, 1);
+        if (stream_adopt(&stream, handle, peer->family == ADDRESS_UNIX) == OK)
+            stream_close(&stream);
+        return;
+    }
+    client->listen = listen;
+    if (stream_adopt(&client->stream, handle, peer->family == ADDRESS_UNIX) != OK ||
+        co_start(client_login, client, CO_LARGE) != OK) {
+        stream_close(&client->stream);
+        client_free(client);
+    }
+}
+
+void client_close(struct client **client, const char *reason)
+{
+    struct client *gone = TAKE(*client);
+    char id[UUID_TEXT_SIZE];
+    invariant(gone->server == NULL && gone->claim.state == CLAIM_NONE);
+    if (gone->relay->config->log_connections && gone->share != NULL)
+        log_event(LOG_INFO, "client.disconnected", "client=%s database=%s user=%s reason=\"%s\"",
+                  uuid_text(&gone->id, id), gone->share->database, gone->share->user, reason);
+    stream_close(&gone->stream);
+    client_free(gone);
+}
+
+const char *client_ids(const struct client *client, const struct server *server, char *text,
+                       size_t size)
+{
+    char own[UUID_TEXT_SIZE], other[UUID_TEXT_SIZE];
+    if (server == NULL)
+        snprintf(text, size, "client %s", uuid_text(&client->id, own));
+    else
+        snprintf(text, size, "client %s, server %s", uuid_text(&client->id, own),
+                 uuid_text(&server->id, other));
+    return text;
+}
+
+void client_farewell(struct client **client, const char *sqlstate, const char *text)
+{
+    struct buffer out = BUFFER_INIT(1024);
+    char ids[CLIENT_IDS_SIZE];
+    struct wire_report report = {.severity = "FATAL", .sqlstate = sqlstate, .message = text,
+                                 .detail = client_ids(*client, (*client)->server, ids, sizeof(ids))};
+    size_t sent;
+    wire_put_report(&out, &report);
+    struct iovec part = {out.at, out.size};
+    /* One try: a client that does not read gets the end of the connection alone. */
+    if (buffer_fault(&out) == OK && stream_write_some(&(*client)->stream, &part, 1, &sent) == OK)
+        (void)!stream_flush_some(&(*client)->stream);
+    buffer_fini(&out);
+    client_close(client, text);
+}
+
+/* --- parked ---------------------------------------------------------------------------------- */
+
+fault client_stash(struct client *client, const uint8_t *at, size_t size)
+{
+    uint8_t *stash = NULL;
+    if (size > 0) {
+        stash = malloc(size);
+        if (stash == NULL)
+            return FAULT_MEMORY;
+        memcpy(stash, at, size);
+    }
+    free(client->stash);
+    client->stash = stash;
+    client->stash_size = (uint32_t)size;
+    return OK;
+}
+
+void client_keep_unnamed(struct client *client, struct span body)
+{
+    if (body.size == 0 || body.size > UNNAMED_MOST) {
+        free(client->unnamed);
+        client->unnamed = NULL;
+        client->unnamed_size = client->unnamed_room = 0;
+        return;
+    }
+    if (body.size > client->unnamed_room) {
+        uint8_t *kept = realloc(client->unnamed, body.size);
+        if (kept == NULL)
+            return;
+        client->unnamed = kept;
+        client->unnamed_room = (uint32_t)body.size;
+    }
+    memcpy(client->unnamed, body.at, body.size);
+    client->unnamed_size = (uint32_t)body.size;
+}
+
+static void client_arm_idle(struct client *client)
+{
+    duration most = client->share == NULL ? NO_LIMIT : client->share->route->client_idle_timeout;
+    if (most.us != INT64_MAX)
+        timer_set(&client->timer, after(most));
+}
+
+static void client_park_server(struct client *client)
+{
+    if (client->server != NULL)
+        client->server->stream.waker = &client->waker;
+}
+
+/* Whether something is there for it already, which no new event will tell. */
+static bool client_has_more(const struct client *client)
+{
+    if (stream_may_read(&client->stream) || stream_hung_up(&client->stream))
+        return true;
+    return client->server != NULL && (stream_may_read(&client->server->stream) ||
+                                      stream_hung_up(&client->server->stream));
+}
+
+bool client_park(struct client *client)
+{
+    client->state = CLIENT_PARKED;
+    client->co = NULL;
+    client->stream.waker = &client->waker;
+    client_park_server(client);
+    client_arm_idle(client);
+    return client_has_more(client);
+}
+
+/* Ends a client that is parked, with or without a server of a session pool. */
+static void client_end_parked(struct client *client, const char *sqlstate, const char *text)
+{
+    if (client->claim.state != CLAIM_NONE)
+        claim_withdraw(client);
+    if (client->server != NULL) {
+        turn_end_session(client, sqlstate, text);
+        return;
+    }
+    if (sqlstate != NULL)
+        client_farewell(&client, sqlstate, text);
+    else
+        client_close(&client, text);
+}
+
+void client_leave(struct client *client)
+{
+    static const char why[] = "terminating connection: the pooler is shutting down or the route has "
+                              "changed";
+    switch (client->state) {
+    case CLIENT_PARKED:
+        if (client->server == NULL || client->server->transaction == WIRE_TX_IDLE) {
+            client_end_parked(client, "57P01", why);
+            return;
+        }
+        client->leaving = true;
+        return;
+    case CLIENT_QUEUED:
+        client_end_parked(client, "57P01", why);
+        return;
+    default:
+        client->leaving = true;
+        if (client->co != NULL && client->state == CLIENT_LOGIN)
+            co_cancel(client->co);
+    }
+}
+
+static void client_event(struct waker *waker)
+{
+    struct client *client = CONTAINER_OF(waker, struct client, waker);
+    switch (client->state) {
+    case CLIENT_PARKED:
+        turn_arrive(client);
+        return;
+    case CLIENT_QUEUED:
+        if (client->claim.state != CLAIM_WAITING)
+            turn_start_granted(client);
+        else if (stream_hung_up(&client->stream))
+            client_end_parked(client, NULL, "left while it waited for a server");
+        return;
+    default:
+        invariant(client->state == CLIENT_TURN || client->state == CLIENT_LOGIN);
+    }
+}
+
+static void client_timer_fired(struct waker *waker)
+{
+    struct client *client = CONTAINER_OF(waker, struct client, timer_waker);
+    if (client->state != CLIENT_PARKED)
+        return;
+    if (client_has_more(client))
+        turn_arrive(client);
+    else
+        client_end_parked(client, "57P05", "terminating connection: client_idle_timeout");
+}
+
+const char *client_state_text(const struct client *client)
+{
+    switch (client->state) {
+    case CLIENT_LOGIN:
+        return "login";
+    case CLIENT_QUEUED:
+        return "waiting";
+    case CLIENT_TURN:
+        return client->claim.state == CLAIM_WAITING ? "waiting" : "active";
+    default:
+        return client->server != NULL ? "active" : "idle";
+    }
+}

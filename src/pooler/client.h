@@ -1,0 +1,88 @@
+#pragma once
+/*
+ * client.h - a connection from an application.
+ *
+ *   LOGIN ──> PARKED ──> QUEUED ──> TURN ──> PARKED        (any) ──> GONE
+ *                └───────────────────^
+ * LOGIN   its login coroutine owns it
+ * PARKED  idle: no coroutine, no buffer; its waker runs on the loop's stack
+ * QUEUED  its first message is stashed, its claim waits in the share's queue
+ * TURN    a coroutine moves bytes between it and a server
+ * In session pools it keeps its server also while parked.  Lives on one relay.
+ */
+#include "base/uuid.h"
+#include "machine/co.h"
+#include "machine/stream.h"
+#include "pooler/claim.h"
+#include "pooler/params.h"
+
+struct relay;
+struct share;
+struct server;
+struct chunk;
+struct listen_config;
+struct config;
+
+enum client_state { CLIENT_LOGIN, CLIENT_PARKED, CLIENT_QUEUED, CLIENT_TURN, CLIENT_STATES };
+
+/* The cancel key that the client was given. */
+struct client_key {
+    struct map_link link;
+    uint32_t pid;
+    uint32_t secret;
+};
+
+struct client {
+    struct stream stream;
+    struct waker waker;       /* of the stream while parked, and of the claim */
+    struct waker timer_waker;
+    struct timer timer;       /* idle timeout */
+    struct node node;         /* in relay->clients */
+    struct relay *relay;
+    struct share *share;      /* NULL until it is routed, and for console clients */
+    struct server *server;    /* attached, or NULL */
+    struct server *last_server; /* that may still have its state */
+    struct claim claim;
+    struct co *co;            /* its coroutine in LOGIN and TURN */
+    struct params *params;
+    struct map statements;    /* struct client_statement by name */
+    uint8_t *unnamed;         /* body of its unnamed statement's Parse; NULL: none */
+    uint32_t unnamed_size;
+    uint32_t unnamed_room;
+    uint8_t *stash;           /* bytes that were read and not yet handled; NULL: none */
+    uint32_t stash_size;
+    enum client_state state;
+    bool skipping;            /* an extended batch failed before it had a server: until its Sync */
+    bool leaving;             /* to be ended when its turn is over */
+    bool console;
+    bool counted;             /* in the global number of clients */
+    struct client_key key;
+    struct uuid id;
+    struct address *peer;     /* heap, its size cut to the family */
+    uint32_t listen;          /* index of the listener that it came by */
+    int64_t connected;        /* wall clock, us */
+    deadline since;           /* of its present turn or wait */
+};
+
+/** Takes an accepted handle; starts the login coroutine.  Closes the handle when it can't. */
+void client_accept(struct relay *relay, int handle, const struct address *peer, uint32_t listen);
+/** Closes and frees it; it must not be attached to a server nor queued. */
+void client_close(struct client **client, const char *reason);
+/** Nothing under way any more: parks it, or goes on at once where bytes are there already.
+ *  Returns true when the caller, a turn's coroutine, shall run another turn now. */
+bool client_park(struct client *client);
+/** Sends FATAL with this state and text as far as it goes, and closes. From any state but TURN. */
+void client_farewell(struct client **client, const char *sqlstate, const char *text);
+/** Ends it as soon as its transaction is over; at once when parked outside of one. */
+void client_leave(struct client *client);
+/** The login coroutine's entry. */
+void client_login(void *argument);
+/** Bytes for later; replaces what was stashed.  MEMORY. */
+fault client_stash(struct client *client, const uint8_t *at, size_t size) MUST_USE;
+/** Keeps the body of an unnamed Parse, so that it can be replayed on another server. */
+void client_keep_unnamed(struct client *client, struct span body);
+const char *client_state_text(const struct client *client);
+/** "client 0198..., server 0198..." for errors of our own. */
+const char *client_ids(const struct client *client, const struct server *server, char *text,
+                       size_t size);
+#define CLIENT_IDS_SIZE 112

@@ -1,0 +1,384 @@
+/* client_login.c - from an accepted socket to a parked client: startup, route, proof, greeting. */
+#include "link/link.h"
+#include "machine/clock.h"
+#include "machine/log.h"
+#include "pooler/auth.h"
+#include "pooler/cancel.h"
+#include "pooler/pooler.h"
+#include "pooler/turn.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define GREETING_MOST 131072u
+
+/* What a login works with; on the heap, for its coroutine's stack is not meant for it. */
+struct login {
+    struct client *client;
+    struct config *config; /* counted */
+    deadline by;
+    struct wire_startup startup;
+    struct span database;
+    struct span user;
+    struct buffer out;
+    struct param params[PARAMS_MOST];
+    size_t param_count;
+    bool console;
+    uint8_t packet[WIRE_STARTUP_MOST];
+    uint8_t scratch[WIRE_STARTUP_MOST]; /* options without their escapes */
+};
+
+/* --- startup packet --------------------------------------------------------------------------------------- */
+
+static fault login_add_param(void *argument, struct span name, struct span value)
+{
+    struct login *login = argument;
+    if (login->param_count == PARAMS_MOST)
+        return fault_raise(FAULT_LIMIT, "more than %d startup parameters", PARAMS_MOST);
+    login->params[login->param_count++] = (struct param){name, value};
+    return OK;
+}
+
+static bool name_is_protocol(struct span name)
+{
+    return span_is(name, "user") || span_is(name, "database") || span_is(name, "options") ||
+           span_starts(name, SPAN("_pq_."));
+}
+
+static fault login_read_params(struct login *login)
+{
+    struct span rest = login->startup.parameters;
+    struct span name, value;
+    login->user = wire_find_parameter(login->startup.parameters, "user");
+    login->database = wire_find_parameter(login->startup.parameters, "database");
+    if (login->user.size == 0)
+        return fault_raise(FAULT_AUTH, "no PostgreSQL user name specified in startup packet");
+    if (login->database.size == 0)
+        login->database = login->user;
+    struct span options = wire_find_parameter(login->startup.parameters, "options");
+    if (wire_read_options(options, login->scratch, login_add_param, login) != OK)
+        return fault_raise(FAULT_PROTOCOL, "invalid command-line argument in options: \"%.*s\"",
+                           (int)MIN_OF(options.size, 100), (const char *)options.at);
+    while (wire_next_parameter(&rest, &name, &value)) {
+        if (span_is(name, "replication")) {
+            if (!span_is_nocase(value, "off") && !span_is_nocase(value, "false") &&
+                !span_is(value, "0"))
+                return fault_raise(FAULT_UNSUPPORTED, "replication connections are not supported");
+        } else if (!name_is_protocol(name)) {
+            TRY(login_add_param(login, name, value));
+        }
+    }
+    return OK;
+}
+
+static fault login_startup(struct login *login)
+{
+    struct client *client = login->client;
+    const struct listen_config *listen = pooler_listen(login->config, client->listen);
+    struct link_accept accept = {.tls_mode = listen->tls.mode, .tls = listen->tls.context};
+    TRY(link_read_startup(&client->stream, &accept, login->packet, &login->startup, login->by));
+    if (login->startup.kind == WIRE_STARTUP_CANCEL) {
+        if (login->startup.cancel.secret.size == 4)
+            cancel_request(client->relay, login->startup.cancel.pid,
+                           wire_u32(login->startup.cancel.secret.at));
+        return FAULT_CLOSED;
+    }
+    return login_read_params(login);
+}
+
+/* --- route and proof ----------------------------------------------------------------------------------------- */
+
+static fault login_enter_share(struct login *login, const struct route_config *route)
+{
+    struct client *client = login->client;
+    TRY(share_of(client->relay, route, login->database, login->user, &client->share));
+    share_join(client->share);
+    if (route->client_most > 0 && client->share->clients > route->client_most)
+        return fault_raise(FAULT_CLIENTS, "too many clients of route \"%.*s\"/\"%.*s\", the limit is %u",
+                           SPAN_ARG(login->database), SPAN_ARG(login->user), route->client_most);
+    return OK;
+}
+
+static fault login_console(struct login *login)
+{
+    struct client *client = login->client;
+    static const struct route_config console = {.auth = AUTH_SCRAM, .mode = POOL_SESSION};
+    static const struct route_config trusted = {.auth = AUTH_TRUST, .mode = POOL_SESSION};
+    bool local = client->peer->family == ADDRESS_UNIX;
+    if (!config_console_user(login->config, login->user))
+        return fault_raise(FAULT_AUTH, "user \"%.*s\" may not use the console",
+                           SPAN_ARG(login->user));
+    login->console = client->console = true;
+    const struct secret *stored = config_secret(login->config, login->user);
+    if (stored == NULL && !local)
+        return fault_raise(FAULT_PASSWORD, "console user \"%.*s\" is not in the auth file",
+                           SPAN_ARG(login->user));
+    return auth_client(client, stored == NULL ? &trusted : &console, login->user, &login->out,
+                       login->by);
+}
+
+static fault login_route(struct login *login)
+{
+    struct client *client = login->client;
+    if (span_is(login->database, login->config->console_database))
+        return login_console(login);
+    TRY(pooler_client_comes(client->relay->pooler, login->config->client_most));
+    client->counted = true;
+    const struct route_config *route = config_route(login->config, login->database, login->user);
+    if (route == NULL)
+        return fault_raise(FAULT_ROUTE, "no route matches database \"%.*s\" and user \"%.*s\"",
+                           SPAN_ARG(login->database), SPAN_ARG(login->user));
+    if (route->auth == AUTH_BLOCK)
+        return fault_raise(FAULT_AUTH, "user \"%.*s\" is blocked", SPAN_ARG(login->user));
+    TRY(login_enter_share(login, route));
+    TRY(auth_client(client, route, login->user, &login->out, login->by));
+    TRY(share_set_secret(client->share));
+    hint_add(&client->share->stats.logins, 1);
+    return OK;
+}
+
+/* --- session state --------------------------------------------------------------------------------------------- */
+
+static fault login_claim(struct login *login)
+{
+    struct client *client = login->client;
+    if (!claim_make(client, co_waker(co_self()))) {
+        while (client->claim.state == CLAIM_WAITING) {
+            fault waited = co_wait(NEVER);
+            bool gone = stream_hung_up(&client->stream);
+            if (waited == OK && !gone)
+                continue;
+            claim_withdraw(client);
+            return gone ? FAULT_CLOSED : waited;
+        }
+    }
+    if (client->claim.state == CLAIM_GRANTED)
+        return OK;
+    struct refusal *refusal = TAKE(client->claim.refusal);
+    claim_done(client);
+    fault raised = refusal == NULL
+                       ? FAULT_MEMORY
+                       : fault_raise_state(FAULT_UPSTREAM, refusal->sqlstate, "%s", refusal->text);
+    refusal_unref(&refusal);
+    return raised;
+}
+
+/* Gives a server back that was claimed for the login alone. */
+static void login_unclaim(struct login *login)
+{
+    struct client *client = login->client;
+    struct server *server = client->server != NULL ? TAKE(client->server) : TAKE(client->claim.server);
+    claim_done(client);
+    server->client = NULL;
+    share_free(client->share, server);
+}
+
+/* How servers spell what they have taken before; values that are their defaults fall away. */
+static void login_canonical(struct login *login)
+{
+    struct share *share = login->client->share;
+    size_t kept = 0;
+    for (size_t i = 0; i < login->param_count; i++) {
+        struct param param = login->params[i];
+        (void)!share_accepted(share, &param, &param.value);
+        if (!share_is_default(share, &param))
+            login->params[kept++] = param;
+    }
+    login->param_count = kept;
+}
+
+/* Values that no server has taken yet are tried now, so that a bad one fails the login, as it would
+ * on a direct connection. */
+static fault login_confirm(struct login *login)
+{
+    struct client *client = login->client;
+    struct relay *relay = client->relay;
+    if (params_confirmed(client->share, relay->params.none, client->params))
+        return OK;
+    TRY(login_claim(login));
+    struct server *server = client->claim.server;
+    struct turn turn = {.relay = relay, .client = client};
+    server->stream.waker = co_waker(co_self());
+    client->co = co_self();
+    fault adopted = turn_settle_claim(&turn);
+    bool refused = adopted == OK && turn.server == NULL;
+    outbox_drop(&turn.down.out, &relay->chunks);
+    chunk_return(&relay->chunks, &turn.down.chunk);
+    if (turn.server == NULL)
+        return refused ? fault_raise_state(FAULT_UPSTREAM, turn.refused_state, "%s",
+                                           turn.refused_text)
+                       : adopted;
+    if (adopted == OK && !ledger_empty(&server->ledger))
+        adopted = turn_drain(&turn, login->by);
+    turn.client = NULL;
+    client->server = NULL;
+    server->client = NULL;
+    outbox_drop(&turn.up.out, &relay->chunks);
+    chunk_return(&relay->chunks, &turn.down.chunk);
+    if (adopted == OK) {
+        share_free(client->share, server);
+        return OK;
+    }
+    turn_clean(&turn);
+    return adopted;
+}
+
+static fault login_transaction(struct login *login)
+{
+    struct client *client = login->client;
+    if (!client->share->greeting.known) {
+        TRY(login_claim(login));
+        login_unclaim(login);
+    }
+    login_canonical(login);
+    TRY(params_intern(&client->relay->params, login->params, login->param_count, &client->params));
+    TRY(login_confirm(login));
+    cancel_make_key(client->relay, client);
+    return OK;
+}
+
+/* A session pool's client has its server from now on, and that server's key. */
+static fault login_session(struct login *login)
+{
+    struct client *client = login->client;
+    TRY(params_intern(&client->relay->params, login->params, login->param_count, &client->params));
+    TRY(login_claim(login));
+    struct server *server = TAKE(client->claim.server);
+    claim_done(client);
+    client->server = server;
+    server->last_client = client;
+    client->last_server = server;
+    client->key.pid = server->pid;
+    client->key.secret = server->secret;
+    return OK;
+}
+
+/* --- greeting ----------------------------------------------------------------------------------------------------- */
+
+/* What the server reported, with the client's own values in their place. */
+static void login_put_parameters(struct login *login)
+{
+    struct client *client = login->client;
+    struct span rest, name, value;
+    bool session = client->server != NULL;
+    rest = session ? buffer_span(&client->server->greeting)
+                   : buffer_span(&client->share->greeting.parameters);
+    while (wire_next_parameter(&rest, &name, &value)) {
+        const struct span *own = session ? NULL : params_find(client->params, name);
+        if (span_is(name, "session_authorization") && client->share->route->server_user == NULL)
+            value = login->user;
+        wire_put_parameter_status(&login->out, name, own != NULL ? *own : value);
+    }
+}
+
+static fault login_greet(struct login *login)
+{
+    struct client *client = login->client;
+    struct relay *relay = client->relay;
+    TRY(cancel_enter_key(relay, client));
+    login_put_parameters(login);
+    wire_put_backend_key(&login->out, client->key.pid, client->key.secret);
+    wire_put_ready(&login->out, WIRE_TX_IDLE);
+    return link_send(&client->stream, &login->out, login->by);
+}
+
+static void login_log(struct login *login)
+{
+    struct client *client = login->client;
+    char id[UUID_TEXT_SIZE], from[ADDRESS_TEXT_SIZE];
+    if (!login->config->log_connections)
+        return;
+    log_event(LOG_INFO, "client.connected", "client=%s database=%.*s user=%.*s from=%s",
+              uuid_text(&client->id, id), SPAN_ARG(login->database), SPAN_ARG(login->user),
+              address_text(client->peer, from, sizeof(from)));
+}
+
+static fault login_run(struct login *login)
+{
+    struct client *client = login->client;
+    stream_set_options(&client->stream, &login->config->client_socket);
+    TRY(login_startup(login));
+    wire_put_negotiate(&login->out, login->startup.version, login->startup.parameters);
+    if (login->out.size > 0)
+        TRY(link_send(&client->stream, &login->out, login->by));
+    TRY(login_route(login));
+    if (login->console)
+        return link_send(&client->stream, &login->out, login->by);
+    if (client->share->route->mode == POOL_SESSION)
+        TRY(login_session(login));
+    else
+        TRY(login_transaction(login));
+    TRY(login_greet(login));
+    login_log(login);
+    return OK;
+}
+
+/* --- the coroutine ------------------------------------------------------------------------------------------------- */
+
+static void login_refuse(struct login *login, fault why)
+{
+    struct client *client = login->client;
+    char id[UUID_TEXT_SIZE], from[ADDRESS_TEXT_SIZE], text[FAULT_STORY_MOST], state[6];
+    const char *default_text = fault_text(why);
+    snprintf(text, sizeof(text), "%s", why == FAULT_TIMEOUT ? "login_timeout passed" : fault_story(why));
+    memcpy(state, fault_story_sqlstate(why), sizeof(state));
+    if (why == FAULT_CANCELLED)
+        memcpy(state, "57P01", sizeof(state));
+    if (why != FAULT_CLOSED || strcmp(text, default_text) != 0)
+        log_event(LOG_NOTICE, "client.login_failed",
+                  "client=%s from=%s database=%.*s user=%.*s sqlstate=%s reason=\"%s\"",
+                  uuid_text(&client->id, id), address_text(client->peer, from, sizeof(from)),
+                  SPAN_ARG(login->database), SPAN_ARG(login->user), state, text);
+    if (client->server != NULL)
+        turn_end_session(client, why == FAULT_CLOSED ? NULL : state, text);
+    else if (why == FAULT_CLOSED)
+        client_close(&client, "login not finished");
+    else
+        client_farewell(&client, state, text);
+}
+
+static void login_free(struct login *login)
+{
+    buffer_fini(&login->out);
+    config_unref(&login->config);
+    explicit_bzero(login->packet, sizeof(login->packet));
+    free(login);
+}
+
+/* The console serves on this very coroutine. */
+static void login_serve_console(struct client *client)
+{
+    const struct pooler_console *console = pooler_console(client->relay->pooler);
+    client->state = CLIENT_TURN;
+    if (console != NULL && console->serve != NULL)
+        console->serve(client, client->relay->pooler);
+    client_close(&client, "console session ended");
+}
+
+void client_login(void *argument)
+{
+    struct client *client = argument;
+    struct login *login = calloc(1, sizeof(*login));
+    client->co = co_self();
+    client->stream.waker = co_waker(client->co);
+    if (login == NULL) {
+        client_farewell(&client, "53200", "out of memory");
+        return;
+    }
+    login->client = client;
+    login->config = config_ref(client->relay->config);
+    login->out = BUFFER_INIT(GREETING_MOST);
+    login->by = after(login->config->login_timeout);
+    fault result = client->leaving ? FAULT_CANCELLED : login_run(login);
+    bool console = login->console;
+    if (result != OK)
+        login_refuse(login, result);
+    login_free(login);
+    if (result != OK)
+        return;
+    if (console)
+        login_serve_console(client);
+    else if (client_park(client))
+        timer_set(&client->timer, now()); /* its turn starts from the loop */
+}

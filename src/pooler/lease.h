@@ -1,0 +1,39 @@
+#pragma once
+/*
+ * lease.h - a relay's right to a slot: the object that travels between router and relays.
+ *
+ * The router makes it with the slot and hands it to a relay, which logs in and uses the server over
+ * many claims; it comes back when the login failed, when the connection is gone, or, with the live
+ * connection in it, when the router recalled it.  Exactly one side owns it at a time; `report` may be
+ * under way besides and carries nothing but "look".
+ */
+#include "fleet/fleet.h"
+#include "link/link.h"
+#include "machine/machine.h"
+
+struct pool;
+struct share;
+struct server;
+
+enum lease_return {
+    LEASE_FAILED, /* the login failed: `failure` says how */
+    LEASE_CLOSED, /* the connection is gone: `end` says how */
+    LEASE_GIVEN,  /* recalled: `server` is detached and alive */
+};
+
+struct lease {
+    struct mail to_relay;
+    struct mail to_router;
+    struct mail report;      /* relay to router: logged in, as `role` */
+    struct pool *pool;       /* the router's */
+    struct slot *slot;       /* the router's */
+    struct share *share;     /* who holds it, or shall */
+    struct server *server;   /* alive and detached while travelling; else the relay's */
+    struct link_target target;
+    enum lease_return how;
+    enum slot_failure failure;
+    enum slot_end end;
+    uint64_t role;           /* enum backend_role, written before `report` */
+    bool connected;          /* the router saw the report */
+    bool used;               /* it carries, or carried, a live connection */
+};

@@ -1,0 +1,242 @@
+#include "pooler/ledger.h"
+
+#include "base/check.h"
+#include "wire/message.h"
+
+#include <stdlib.h>
+
+#define LEDGER_LEAST 16u
+
+void ledger_init(struct ledger *ledger,
+                 void (*settle)(void *owner, const struct owed *owed, enum owed_end end),
+                 void *owner)
+{
+    *ledger = (struct ledger){.settle = settle, .owner = owner};
+}
+
+static struct owed *ledger_at(const struct ledger *ledger, uint32_t place)
+{
+    return &ledger->ring[(ledger->head + place) & ledger->mask];
+}
+
+static void ledger_settle(struct ledger *ledger, const struct owed *owed, enum owed_end end)
+{
+    if (owed->about != ABOUT_NOTHING)
+        ledger->settle(ledger->owner, owed, end);
+}
+
+/* Strikes out the head. */
+static void ledger_pop(struct ledger *ledger, enum owed_end end)
+{
+    invariant(ledger->count > 0);
+    struct owed owed = *ledger_at(ledger, 0);
+    ledger->head = (ledger->head + 1) & ledger->mask;
+    ledger->count -= 1;
+    ledger_settle(ledger, &owed, end);
+}
+
+void ledger_fini(struct ledger *ledger)
+{
+    while (ledger->count > 0)
+        ledger_pop(ledger, OWED_DROPPED);
+    free(ledger->ring);
+    ledger->ring = NULL;
+    ledger->mask = 0;
+}
+
+static bool ledger_grow(struct ledger *ledger)
+{
+    uint32_t size = ledger->ring == NULL ? LEDGER_LEAST : (ledger->mask + 1) * 2;
+    if (size > LEDGER_MOST)
+        return false;
+    struct owed *ring = malloc(size * sizeof(*ring));
+    if (ring == NULL)
+        return false;
+    for (uint32_t i = 0; i < ledger->count; i++)
+        ring[i] = *ledger_at(ledger, i);
+    free(ledger->ring);
+    ledger->ring = ring;
+    ledger->mask = size - 1;
+    ledger->head = 0;
+    return true;
+}
+
+bool ledger_has_room(struct ledger *ledger, uint32_t more)
+{
+    while (ledger->ring == NULL || ledger->count + more > ledger->mask + 1)
+        if (!ledger_grow(ledger))
+            return false;
+    return true;
+}
+
+void ledger_owe(struct ledger *ledger, struct owed owed)
+{
+    bool is_sync = owed.kind == OWED_SYNC;
+    if (ledger->skipping && !is_sync) {
+        ledger_settle(ledger, &owed, OWED_DROPPED);
+        return;
+    }
+    if (is_sync) {
+        ledger->skipping = false;
+        if (ledger->copy_in)
+            owed.kind = OWED_COPY_SYNC;
+    }
+    if (owed.fate != FATE_SYNTHETIC)
+        ledger->extended = owed.kind >= OWED_PARSE;
+    invariant(ledger->ring != NULL && ledger->count <= ledger->mask);
+    *ledger_at(ledger, ledger->count) = owed;
+    ledger->count += 1;
+}
+
+const struct owed *ledger_head(const struct ledger *ledger)
+{
+    return ledger->count == 0 ? NULL : ledger_at(ledger, 0);
+}
+
+void ledger_give(struct ledger *ledger)
+{
+    invariant(ledger->count > 0 && ledger_at(ledger, 0)->fate == FATE_SYNTHETIC);
+    ledger_pop(ledger, OWED_ANSWERED);
+}
+
+static enum ledger_verdict verdict_of(const struct ledger *ledger)
+{
+    const struct owed *head = ledger_head(ledger);
+    return head != NULL && head->fate == FATE_SWALLOW ? VERDICT_SWALLOW : VERDICT_FORWARD;
+}
+
+/* Strikes out the head if it is of this kind; a breach otherwise. */
+static enum ledger_verdict ledger_answer(struct ledger *ledger, enum owed_kind kind)
+{
+    const struct owed *head = ledger_head(ledger);
+    if (head == NULL || head->kind != kind)
+        return VERDICT_BREACH;
+    enum ledger_verdict verdict = verdict_of(ledger);
+    ledger_pop(ledger, OWED_ANSWERED);
+    return verdict;
+}
+
+static enum ledger_verdict ledger_ready(struct ledger *ledger)
+{
+    const struct owed *head = ledger_head(ledger);
+    if (head == NULL || head->kind > OWED_COPY_SYNC || head->kind == OWED_NOTHING)
+        return VERDICT_BREACH;
+    enum ledger_verdict verdict = verdict_of(ledger);
+    ledger->copy_in = false;
+    ledger_pop(ledger, OWED_ANSWERED);
+    return verdict;
+}
+
+/* The server skips all up to the next Sync; the error itself is the first dropped entry's answer. */
+static enum ledger_verdict ledger_error(struct ledger *ledger)
+{
+    const struct owed *head = ledger_head(ledger);
+    enum ledger_verdict verdict = verdict_of(ledger);
+    ledger->copy_in = false;
+    if (head == NULL || head->kind <= OWED_COPY_SYNC)
+        return verdict;
+    while (ledger->count > 0 && ledger_at(ledger, 0)->kind != OWED_SYNC &&
+           ledger_at(ledger, 0)->kind != OWED_COPY_SYNC)
+        ledger_pop(ledger, OWED_DROPPED);
+    if (ledger->count == 0)
+        ledger->skipping = true;
+    return verdict;
+}
+
+/* What was sent behind the COPY and is read by it: a Sync in COPY IN is ignored by the server. */
+static void ledger_drop_syncs(struct ledger *ledger, uint32_t from, enum owed_kind kind)
+{
+    uint32_t gone = 0;
+    while (from + gone < ledger->count && ledger_at(ledger, from + gone)->kind == kind)
+        gone += 1;
+    if (gone == 0)
+        return;
+    for (uint32_t i = from; i + gone < ledger->count; i++)
+        *ledger_at(ledger, i) = *ledger_at(ledger, i + gone);
+    ledger->count -= gone;
+}
+
+static enum ledger_verdict ledger_copy_in(struct ledger *ledger)
+{
+    const struct owed *head = ledger_head(ledger);
+    if (head == NULL || (head->kind != OWED_QUERY && head->kind != OWED_EXECUTE))
+        return VERDICT_BREACH;
+    ledger->copy_in = true;
+    if (head->kind == OWED_EXECUTE)
+        ledger_drop_syncs(ledger, 1, OWED_SYNC);
+    return verdict_of(ledger);
+}
+
+static enum ledger_verdict ledger_complete(struct ledger *ledger)
+{
+    const struct owed *head = ledger_head(ledger);
+    if (head == NULL)
+        return VERDICT_BREACH;
+    enum ledger_verdict verdict = verdict_of(ledger);
+    ledger->copy_in = false;
+    if (head->kind != OWED_EXECUTE)
+        return head->kind == OWED_QUERY ? verdict : VERDICT_BREACH;
+    ledger_pop(ledger, OWED_ANSWERED);
+    ledger_drop_syncs(ledger, 0, OWED_COPY_SYNC);
+    return verdict;
+}
+
+static enum ledger_verdict ledger_described(struct ledger *ledger)
+{
+    const struct owed *head = ledger_head(ledger);
+    if (head == NULL)
+        return VERDICT_BREACH;
+    if (head->kind == OWED_DESCRIBE)
+        return ledger_answer(ledger, OWED_DESCRIBE);
+    return verdict_of(ledger);
+}
+
+enum ledger_verdict ledger_take(struct ledger *ledger, uint8_t type)
+{
+    switch (type) {
+    case WIRE_DATA_ROW:
+    case WIRE_COPY_DATA:
+    case WIRE_COPY_DONE:
+    case WIRE_COPY_OUT:
+    case WIRE_COPY_BOTH:
+    case WIRE_FUNCTION_RESULT:
+    case WIRE_PARAMETER_DESCRIPTION:
+        return ledger->count == 0 ? VERDICT_BREACH : verdict_of(ledger);
+    case WIRE_READY:
+        return ledger_ready(ledger);
+    case WIRE_ERROR:
+        return ledger_error(ledger);
+    case WIRE_COMMAND_COMPLETE:
+    case WIRE_EMPTY_QUERY:
+    case WIRE_PORTAL_SUSPENDED:
+        return ledger_complete(ledger);
+    case WIRE_PARSE_COMPLETE:
+        return ledger_answer(ledger, OWED_PARSE);
+    case WIRE_BIND_COMPLETE:
+        return ledger_answer(ledger, OWED_BIND);
+    case WIRE_CLOSE_COMPLETE:
+        return ledger_answer(ledger, OWED_CLOSE);
+    case WIRE_ROW_DESCRIPTION:
+    case WIRE_NO_DATA:
+        return ledger_described(ledger);
+    case WIRE_COPY_IN:
+        return ledger_copy_in(ledger);
+    case WIRE_NOTICE:
+    case WIRE_PARAMETER_STATUS:
+        return verdict_of(ledger);
+    case WIRE_NOTIFICATION:
+        return VERDICT_FORWARD;
+    default:
+        return VERDICT_BREACH;
+    }
+}
+
+void ledger_copy_ends(struct ledger *ledger)
+{
+    ledger->copy_in = false;
+}
+
+bool ledger_needs_sync(const struct ledger *ledger)
+{
+    return ledger->skipping || (ledger->count > 0 && ledger->extended);
+}

@@ -1,0 +1,103 @@
+#pragma once
+/*
+ * ledger.h - the ordered list of answers that a server still owes, and what becomes of each.
+ *
+ * One per server.  Whoever sends a message to the server that will be answered writes an entry first;
+ * each message that comes back is taken to the ledger, which says whether it goes to the client, and
+ * strikes the entry out once it is fully answered.  Answers that Trunkline gives itself (a Parse that
+ * the server has already) are entries too, so that they come in their turn.  "Nothing outstanding" is
+ * an empty ledger.  Pure; nothing here knows sockets.  Design: docs/internals/ledger.md
+ *
+ * Invariants: entries are answered strictly in order; after an error in an extended-protocol batch
+ * all entries up to the next Sync are dropped (the server skips those messages); `skipping` says that
+ * this Sync has not been sent yet, so that messages sent meanwhile owe nothing.
+ */
+#include "base/fault.h"
+
+enum owed_kind {
+    OWED_NOTHING,
+    OWED_QUERY,    /* until ReadyForQuery */
+    OWED_FUNCTION, /* until ReadyForQuery */
+    OWED_SYNC,     /* ReadyForQuery */
+    OWED_COPY_SYNC, /* a Sync sent into COPY IN: answered only if the COPY failed before it */
+    OWED_PARSE,    /* ParseComplete */
+    OWED_BIND,     /* BindComplete */
+    OWED_DESCRIBE, /* RowDescription or NoData, a ParameterDescription before it for statements */
+    OWED_EXECUTE,  /* until CommandComplete, EmptyQueryResponse or PortalSuspended */
+    OWED_CLOSE,    /* CloseComplete */
+};
+
+enum owed_fate {
+    FATE_FORWARD,   /* the client's own: it sees the answer */
+    FATE_SWALLOW,   /* Trunkline asked: the client sees nothing of it */
+    FATE_SYNTHETIC, /* never sent: Trunkline answers when its turn comes */
+};
+
+/* What an entry is about, for whoever must know when it is answered or dropped. */
+enum owed_about {
+    ABOUT_NOTHING,
+    ABOUT_PARSE,     /* what: struct parsed_note; a statement that exists if this succeeds */
+    ABOUT_UNNAMED,   /* the unnamed statement that this Parse makes */
+    ABOUT_DUPLICATE, /* what: struct client_statement; a Parse that must fail with 42P05 */
+    ABOUT_CLOSE,     /* what: struct client_statement; the client closes it */
+    ABOUT_EVICT,     /* what: struct server_statement; Trunkline closes it on the server */
+    ABOUT_INJECT,    /* what: struct server_statement; Trunkline parses it on the server */
+    ABOUT_STATE,     /* a change of session parameters, or cleaning */
+};
+
+struct owed {
+    uint8_t kind;
+    uint8_t fate;
+    uint8_t about;
+    void *what; /* owned by the entry, released by the ledger's `settle` */
+};
+
+enum owed_end { OWED_ANSWERED, OWED_DROPPED };
+
+struct ledger {
+    struct owed *ring;
+    uint32_t mask;  /* of the ring's size; the ring doubles up to LEDGER_MOST */
+    uint32_t head;  /* index of the oldest entry */
+    uint32_t count;
+    bool skipping;  /* the server skips until a Sync that has not been sent */
+    bool copy_in;   /* the server is reading COPY data */
+    bool extended;  /* messages were sent after the last Sync, Query or FunctionCall */
+    /* Called once for every entry with `about`, when it is answered or dropped. */
+    void (*settle)(void *owner, const struct owed *owed, enum owed_end end);
+    void *owner;
+};
+
+/* Entries at most; then the client is not read until some are answered. */
+#define LEDGER_MOST 16384u
+
+void ledger_init(struct ledger *ledger,
+                 void (*settle)(void *owner, const struct owed *owed, enum owed_end end),
+                 void *owner);
+/** Drops what is left. */
+void ledger_fini(struct ledger *ledger);
+
+static inline bool ledger_empty(const struct ledger *ledger)
+{
+    return ledger->count == 0;
+}
+/** Whether `more` entries fit; if not, wait for answers. */
+bool ledger_has_room(struct ledger *ledger, uint32_t more);
+/** Writes an entry for a message that is about to be sent (or is never sent: FATE_SYNTHETIC).  While
+ *  the server is skipping, only a Sync, which ends that, is written; others are dropped at once. */
+void ledger_owe(struct ledger *ledger, struct owed owed);
+/** The entry whose turn it is; NULL when nothing is owed. */
+const struct owed *ledger_head(const struct ledger *ledger);
+/** Strikes out the synthetic entry at the head. */
+void ledger_give(struct ledger *ledger);
+
+enum ledger_verdict {
+    VERDICT_FORWARD,
+    VERDICT_SWALLOW,
+    VERDICT_BREACH, /* an answer to nothing: the server can't be trusted any more */
+};
+/** Takes one message of the server to the ledger.  `fatal`: an ErrorResponse that ends the session. */
+enum ledger_verdict ledger_take(struct ledger *ledger, uint8_t type);
+/** CopyDone or CopyFail was sent by the client. */
+void ledger_copy_ends(struct ledger *ledger);
+/** Whether a Sync must be sent to get ReadyForQuery for what is under way. */
+bool ledger_needs_sync(const struct ledger *ledger);

@@ -1,0 +1,88 @@
+#include "pooler/outbox.h"
+
+#include <stdlib.h>
+
+/* One message may add: the run before it, made bytes, a heap part, the run after it. */
+#define PARTS_A_MESSAGE 6
+
+bool outbox_has_room(const struct outbox *outbox, const struct chunk_store *store, size_t bytes)
+{
+    return outbox->count + PARTS_A_MESSAGE <= OUTBOX_PARTS && outbox->owned == NULL &&
+           outbox->made + bytes <= store->size;
+}
+
+void outbox_run(struct outbox *outbox, const uint8_t *at, size_t size)
+{
+    if (size == 0)
+        return;
+    if (outbox->count > outbox->first) {
+        struct iovec *last = &outbox->parts[outbox->count - 1];
+        if ((const uint8_t *)last->iov_base + last->iov_len == at) {
+            last->iov_len += size;
+            return;
+        }
+    }
+    invariant(outbox->count < OUTBOX_PARTS);
+    outbox->parts[outbox->count++] = (struct iovec){(void *)at, size};
+}
+
+uint8_t *outbox_make(struct outbox *outbox, struct chunk_store *store, size_t size)
+{
+    if (outbox->scratch == NULL) {
+        outbox->scratch = chunk_lend(store);
+        outbox->made = 0;
+    }
+    if (outbox->scratch == NULL || outbox->made + size > outbox->scratch->size ||
+        outbox->count >= OUTBOX_PARTS)
+        return NULL;
+    uint8_t *at = outbox->scratch->bytes + outbox->made;
+    outbox->made += (uint32_t)size;
+    outbox_run(outbox, at, size);
+    return at;
+}
+
+void outbox_take_heap(struct outbox *outbox, void *bytes, size_t size)
+{
+    invariant(outbox->owned == NULL);
+    outbox->owned = bytes;
+    outbox_run(outbox, bytes, size);
+}
+
+void outbox_drop(struct outbox *outbox, struct chunk_store *store)
+{
+    outbox->first = outbox->count = 0;
+    outbox->made = 0;
+    free(outbox->owned);
+    outbox->owned = NULL;
+    chunk_return(store, &outbox->scratch);
+}
+
+static void outbox_advance(struct outbox *outbox, size_t sent)
+{
+    while (sent > 0) {
+        struct iovec *part = &outbox->parts[outbox->first];
+        size_t step = MIN_OF(sent, part->iov_len);
+        part->iov_base = (uint8_t *)part->iov_base + step;
+        part->iov_len -= step;
+        sent -= step;
+        if (part->iov_len == 0)
+            outbox->first += 1;
+    }
+}
+
+fault outbox_send(struct outbox *outbox, struct stream *stream, struct chunk_store *store,
+                  uint64_t *ret_sent)
+{
+    while (!outbox_empty(outbox)) {
+        size_t sent = 0;
+        TRY(stream_write_some(stream, outbox->parts + outbox->first,
+                              outbox->count - outbox->first, &sent));
+        invariant(sent > 0);
+        outbox_advance(outbox, sent);
+        *ret_sent += sent;
+    }
+    if (outbox->scratch != NULL || outbox->owned != NULL)
+        outbox_drop(outbox, store);
+    outbox->first = outbox->count = 0;
+    return stream->tls != NULL ? stream_flush_some(stream) : OK;
+}

@@ -1,0 +1,283 @@
+#include "pooler/params.h"
+
+#include "base/check.h"
+
+#include <stdlib.h>
+
+#define SETS_MOST 1000000u
+
+/* PostgreSQL's GUC_LIST_QUOTE variables: SET would quote the whole value as one identifier, while
+ * set_config() takes the text that a startup packet takes.  Extensions can't define such ones. */
+static const char *const list_names[] = {
+    "search_path",
+    "temp_tablespaces",
+    "session_preload_libraries",
+    "local_preload_libraries",
+};
+
+static int name_compare(struct span a, struct span b)
+{
+    int order = strncasecmp((const char *)a.at, (const char *)b.at, MIN_OF(a.size, b.size));
+    if (order != 0)
+        return order;
+    return a.size < b.size ? -1 : a.size > b.size;
+}
+
+struct set_key {
+    const struct param *all;
+    size_t count;
+};
+
+static bool set_equal(const struct map_link *link, const void *key)
+{
+    const struct params *set = MAP_ENTRY(link, struct params, link);
+    const struct set_key *wanted = key;
+    if (set->count != wanted->count)
+        return false;
+    for (size_t i = 0; i < wanted->count; i++)
+        if (name_compare(set->all[i].name, wanted->all[i].name) != 0 ||
+            !span_equal(set->all[i].value, wanted->all[i].value))
+            return false;
+    return true;
+}
+
+static uint64_t set_hash(const struct param *all, size_t count)
+{
+    uint64_t hash = count;
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = 0; j < all[i].name.size; j++)
+            hash = hash * 31 + (all[i].name.at[j] | 0x20);
+        hash = hash_bytes(all[i].value.at, all[i].value.size, hash);
+    }
+    return hash;
+}
+
+/* Sorts and removes earlier ones of equal names; returns how many are left. */
+static size_t params_sort(struct param *all, size_t count)
+{
+    size_t sorted = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct param param = all[i];
+        size_t at = 0;
+        int order = 1;
+        while (at < sorted && (order = name_compare(all[at].name, param.name)) < 0)
+            at++;
+        if (at < sorted && order == 0) {
+            all[at] = param;
+            continue;
+        }
+        memmove(all + at + 1, all + at, (sorted - at) * sizeof(*all));
+        all[at] = param;
+        sorted += 1;
+    }
+    return sorted;
+}
+
+static struct params *params_new(struct params_store *store, const struct param *all, size_t count,
+                                 size_t bytes)
+{
+    struct params *set = malloc(sizeof(*set) + count * sizeof(*all) + bytes);
+    if (set == NULL)
+        return NULL;
+    *set = (struct params){.store = store, .references = 1, .count = (uint32_t)count};
+    uint8_t *at = (uint8_t *)(set->all + count);
+    for (size_t i = 0; i < count; i++) {
+        memcpy(at, all[i].name.at, all[i].name.size);
+        set->all[i].name = span_of(at, all[i].name.size);
+        at += all[i].name.size;
+        if (all[i].value.size > 0)
+            memcpy(at, all[i].value.at, all[i].value.size);
+        set->all[i].value = span_of(at, all[i].value.size);
+        at += all[i].value.size;
+    }
+    return set;
+}
+
+fault params_intern(struct params_store *store, const struct param *all, size_t count,
+                    struct params **ret)
+{
+    struct param sorted[PARAMS_MOST];
+    size_t bytes = 0;
+    if (count > PARAMS_MOST)
+        return fault_raise(FAULT_LIMIT, "%zu session parameters, the limit is %d", count,
+                           PARAMS_MOST);
+    for (size_t i = 0; i < count; i++)
+        bytes += all[i].name.size + all[i].value.size;
+    if (bytes > PARAMS_SIZE_MOST)
+        return fault_raise(FAULT_LIMIT, "session parameters of %zu bytes, the limit is %d", bytes,
+                           PARAMS_SIZE_MOST);
+    if (count > 0)
+        memcpy(sorted, all, count * sizeof(*all));
+    count = params_sort(sorted, count);
+    struct set_key key = {sorted, count};
+    uint64_t hash = set_hash(sorted, count);
+    struct map_link *found = map_find(&store->sets, hash, set_equal, &key);
+    if (found != NULL) {
+        *ret = params_ref(MAP_ENTRY(found, struct params, link));
+        return OK;
+    }
+    struct params *set = params_new(store, sorted, count, bytes);
+    if (set == NULL)
+        return FAULT_MEMORY;
+    fault inserted = map_insert(&store->sets, &set->link, hash);
+    if (inserted != OK) {
+        free(set);
+        return inserted;
+    }
+    *ret = set;
+    return OK;
+}
+
+fault params_store_init(struct params_store *store)
+{
+    *store = (struct params_store){.sets = MAP_INIT(SETS_MOST)};
+    return params_intern(store, NULL, 0, &store->none);
+}
+
+void params_store_fini(struct params_store *store)
+{
+    params_unref(&store->none);
+    invariant(store->sets.count == 0);
+    map_fini(&store->sets);
+}
+
+struct params *params_ref(struct params *set)
+{
+    set->references += 1;
+    return set;
+}
+
+void params_unref(struct params **set)
+{
+    struct params *gone = TAKE(*set);
+    if (gone == NULL)
+        return;
+    invariant(gone->references > 0);
+    if (--gone->references > 0)
+        return;
+    map_remove(&gone->store->sets, &gone->link);
+    free(gone);
+}
+
+void params_assign(struct params **slot, struct params *take)
+{
+    params_unref(slot);
+    *slot = take;
+}
+
+const struct span *params_find(const struct params *set, struct span name)
+{
+    for (uint32_t i = 0; i < set->count; i++)
+        if (name_compare(set->all[i].name, name) == 0)
+            return &set->all[i].value;
+    return NULL;
+}
+
+fault params_with(struct params *set, struct span name, const struct span *value,
+                  struct params **ret)
+{
+    struct param all[PARAMS_MOST];
+    size_t count = 0;
+    for (uint32_t i = 0; i < set->count; i++)
+        if (name_compare(set->all[i].name, name) != 0)
+            all[count++] = set->all[i];
+    if (value != NULL) {
+        if (count == PARAMS_MOST)
+            return fault_raise(FAULT_LIMIT, "more than %d session parameters", PARAMS_MOST);
+        all[count++] = (struct param){name, *value};
+    }
+    return params_intern(set->store, all, count, ret);
+}
+
+static bool name_is_list(struct span name)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(list_names); i++)
+        if (span_is_nocase(name, list_names[i]))
+            return true;
+    return false;
+}
+
+/* A literal that means the same whatever standard_conforming_strings says. */
+static void write_literal(struct buffer *sql, struct span text)
+{
+    if (text.size > 0 && memchr(text.at, '\\', text.size) != NULL)
+        buffer_append_text(sql, " E");
+    buffer_append_byte(sql, '\'');
+    for (size_t i = 0; i < text.size; i++) {
+        if (text.at[i] == '\'' || text.at[i] == '\\')
+            buffer_append_byte(sql, text.at[i]);
+        buffer_append_byte(sql, text.at[i]);
+    }
+    buffer_append_byte(sql, '\'');
+}
+
+static void write_identifier(struct buffer *sql, struct span name)
+{
+    buffer_append_byte(sql, '"');
+    for (size_t i = 0; i < name.size; i++) {
+        if (name.at[i] == '"')
+            buffer_append_byte(sql, '"');
+        if (name.at[i] == '.')
+            buffer_append_text(sql, "\".\"");
+        else
+            buffer_append_byte(sql, name.at[i]);
+    }
+    buffer_append_byte(sql, '"');
+}
+
+static void write_set(struct buffer *sql, const struct param *param)
+{
+    if (name_is_list(param->name)) {
+        buffer_append_text(sql, "SELECT pg_catalog.set_config(");
+        write_literal(sql, param->name);
+        buffer_append_byte(sql, ',');
+        write_literal(sql, param->value);
+        buffer_append_text(sql, ",false);");
+        return;
+    }
+    buffer_append_text(sql, "SET ");
+    write_identifier(sql, param->name);
+    buffer_append_byte(sql, '=');
+    write_literal(sql, param->value);
+    buffer_append_byte(sql, ';');
+}
+
+void params_write_difference(struct buffer *sql, const struct params *from, const struct params *to)
+{
+    for (uint32_t i = 0; i < from->count; i++) {
+        if (params_find(to, from->all[i].name) != NULL)
+            continue;
+        buffer_append_text(sql, "RESET ");
+        write_identifier(sql, from->all[i].name);
+        buffer_append_byte(sql, ';');
+    }
+    for (uint32_t i = 0; i < to->count; i++) {
+        const struct span *old = params_find(from, to->all[i].name);
+        if (old == NULL || !span_equal(*old, to->all[i].value))
+            write_set(sql, &to->all[i]);
+    }
+}
+
+void params_write_flat(struct buffer *out, const struct params *set)
+{
+    for (uint32_t i = 0; i < set->count; i++) {
+        buffer_append_span(out, set->all[i].name);
+        buffer_append_byte(out, 0);
+        buffer_append_span(out, set->all[i].value);
+        buffer_append_byte(out, 0);
+    }
+}
+
+fault params_read_flat(struct params_store *store, struct span flat, struct params **ret)
+{
+    struct param all[PARAMS_MOST];
+    size_t count = 0;
+    while (flat.size > 0 && count < PARAMS_MOST) {
+        all[count].name = span_text((const char *)flat.at);
+        flat = span_skip(flat, all[count].name.size + 1);
+        all[count].value = span_text((const char *)flat.at);
+        flat = span_skip(flat, all[count].value.size + 1);
+        count++;
+    }
+    return params_intern(store, all, count, ret);
+}

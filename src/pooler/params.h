@@ -1,0 +1,58 @@
+#pragma once
+/*
+ * params.h - sets of session parameters (name = value), shared by all who have the same.
+ *
+ * A set is immutable, sorted by name, counted, and interned per relay: two connections have the same
+ * parameters exactly when they point to the same set, so that "nothing to send" is one comparison.
+ * A set holds what differs from the server's own defaults: startup parameters, `options`, and what
+ * SET changed since.  Names compare without case, values with case (application_name's does matter).
+ */
+#include "base/buffer.h"
+#include "base/map.h"
+
+struct param {
+    struct span name;
+    struct span value;
+};
+
+struct params {
+    struct map_link link; /* in the store */
+    struct params_store *store;
+    uint32_t references;
+    uint32_t count;
+    struct param all[]; /* sorted; the bytes follow in the same allocation */
+};
+
+struct params_store {
+    struct map sets;
+    struct params *none; /* the empty set */
+};
+
+/* Limits of one set. */
+#define PARAMS_MOST      128
+#define PARAMS_SIZE_MOST 16384 /* bytes of names and values */
+
+fault params_store_init(struct params_store *store) MUST_USE;
+void params_store_fini(struct params_store *store); /* all sets but the empty one are gone */
+
+/** The set of these (in any order; of equal names the last wins).  The caller owns a reference.
+ *  Faults: LIMIT, MEMORY. */
+fault params_intern(struct params_store *store, const struct param *all, size_t count,
+                    struct params **ret) MUST_USE;
+/** `set` with one name changed, or removed when `value` is NULL. */
+fault params_with(struct params *set, struct span name, const struct span *value,
+                  struct params **ret) MUST_USE;
+struct params *params_ref(struct params *set);
+void params_unref(struct params **set); /* NULL-safe */
+/** Replaces *slot by `take`, dropping the reference that it held. */
+void params_assign(struct params **slot, struct params *take);
+/** The value, or NULL. */
+const struct span *params_find(const struct params *set, struct span name);
+
+/** Appends SQL that leads a session from `from` to `to`; nothing when they are equal.
+ *  Faults are the buffer's. */
+void params_write_difference(struct buffer *sql, const struct params *from, const struct params *to);
+/** Appends name NUL value NUL ... (startup packet form). */
+void params_write_flat(struct buffer *out, const struct params *set);
+/** The reverse of params_write_flat. */
+fault params_read_flat(struct params_store *store, struct span flat, struct params **ret) MUST_USE;

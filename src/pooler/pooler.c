@@ -1,0 +1,348 @@
+#include "pooler/pooler.h"
+
+#include "machine/clock.h"
+#include "machine/dns.h"
+#include "machine/ids.h"
+#include "machine/log.h"
+#include "pooler/router.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#define LISTENERS_MOST 64
+#define RELAYS_MOST    128
+
+struct door {
+    struct listener listener;
+    struct pooler *pooler;
+    uint32_t listen; /* index in the configuration */
+};
+
+struct pooler {
+    struct machine *machine;
+    struct config *config; /* the latest version, counted */
+    struct router *router;
+    struct pooler_console console;
+    struct relay *relays[RELAYS_MOST];
+    uint32_t relay_count;
+    uint32_t relays_ended;
+    uint32_t next;              /* the relay that gets the next of equals */
+    uint64_t fed[RELAYS_MOST];  /* sockets handed over so far */
+    struct door *doors[LISTENERS_MOST];
+    size_t door_count;
+    struct co_group accepting;
+    struct co *waiting;         /* for relays to end */
+    bool stopping;
+    uint8_t mock_secret[32];
+    uint32_t clients;           /* atomic: counted ones */
+};
+
+/* --- what others read ---------------------------------------------------------------------------------------- */
+
+uint32_t pooler_relays(const struct pooler *pooler)
+{
+    return pooler->relay_count;
+}
+
+struct relay *pooler_relay(struct pooler *pooler, uint32_t index)
+{
+    invariant(index < pooler->relay_count);
+    return pooler->relays[index];
+}
+
+struct router *pooler_router(struct pooler *pooler)
+{
+    return pooler->router;
+}
+
+struct machine *pooler_machine(struct pooler *pooler)
+{
+    return pooler->machine;
+}
+
+const struct pooler_console *pooler_console(const struct pooler *pooler)
+{
+    return &pooler->console;
+}
+
+const uint8_t *pooler_mock_secret(const struct pooler *pooler)
+{
+    return pooler->mock_secret;
+}
+
+const struct listen_config *pooler_listen(const struct config *config, uint32_t listen)
+{
+    return &config->listens[MIN_OF(listen, config->listen_count - 1)];
+}
+
+bool pooler_stopping(const struct pooler *pooler)
+{
+    return pooler->stopping;
+}
+
+fault pooler_client_comes(struct pooler *pooler, uint32_t most)
+{
+    uint32_t before = __atomic_fetch_add(&pooler->clients, 1, __ATOMIC_RELAXED);
+    if (before < most)
+        return OK;
+    pooler_client_gone(pooler);
+    return fault_raise(FAULT_CLIENTS, "too many clients, the limit is clients=%u", most);
+}
+
+void pooler_client_gone(struct pooler *pooler)
+{
+    __atomic_fetch_sub(&pooler->clients, 1, __ATOMIC_RELAXED);
+}
+
+/* --- accepting -------------------------------------------------------------------------------------------------- */
+
+/* The relay with the fewest clients; of equals, the next in turn. */
+static struct relay *pooler_pick(struct pooler *pooler)
+{
+    uint32_t best = pooler->next % pooler->relay_count;
+    uint64_t fewest = UINT64_MAX;
+    for (uint32_t i = 0; i < pooler->relay_count; i++) {
+        uint32_t index = (pooler->next + i) % pooler->relay_count;
+        const struct relay *relay = pooler->relays[index];
+        /* Those on their way are not counted there yet. */
+        uint64_t clients = pooler->fed[index] - hint_read(&relay->told.gone);
+        if (clients < fewest) {
+            fewest = clients;
+            best = index;
+        }
+    }
+    pooler->next = best + 1;
+    pooler->fed[best] += 1;
+    return pooler->relays[best];
+}
+
+static void door_refuse(int handle)
+{
+    struct stream stream = STREAM_INIT;
+    if (stream_adopt(&stream, handle, false) == OK)
+        stream_close(&stream);
+}
+
+static void door_main(void *argument)
+{
+    struct door *door = argument;
+    char at[ADDRESS_TEXT_SIZE];
+    for (;;) {
+        struct address peer;
+        int handle;
+        fault accepted = listener_accept(&door->listener, &handle, &peer, NEVER);
+        if (accepted == FAULT_CANCELLED)
+            return;
+        if (accepted != OK) {
+            log_event(LOG_ERR, "listener.accept_failed", "address=%s reason=\"%s\"",
+                      address_text(&door->listener.address, at, sizeof(at)), fault_story(accepted));
+            continue;
+        }
+        if (relay_feed(pooler_pick(door->pooler), handle, &peer, door->listen) != OK)
+            door_refuse(handle);
+    }
+}
+
+static fault door_open(struct pooler *pooler, const struct address *address, uint32_t listen)
+{
+    const struct listen_config *config = &pooler->config->listens[listen];
+    char at[ADDRESS_TEXT_SIZE];
+    if (pooler->door_count == LISTENERS_MOST)
+        return fault_raise(FAULT_LIMIT, "more than %d addresses to listen on", LISTENERS_MOST);
+    struct door *door = calloc(1, sizeof(*door));
+    if (door == NULL)
+        return FAULT_MEMORY;
+    door->pooler = pooler;
+    door->listen = listen;
+    fault opened = listener_open(&door->listener, address, config->backlog, config->unix_mode);
+    if (opened != OK) {
+        free(door);
+        return opened;
+    }
+    pooler->doors[pooler->door_count++] = door;
+    log_event(LOG_NOTICE, "listening", "address=%s",
+              address_text(&door->listener.address, at, sizeof(at)));
+    return OK;
+}
+
+static fault pooler_open_doors(struct pooler *pooler)
+{
+    for (uint32_t i = 0; i < pooler->config->listen_count; i++) {
+        const struct listen_config *listen = &pooler->config->listens[i];
+        struct dns_answer answer;
+        TRY(dns_resolve(listen->host, listen->port, &answer, after(sec(10))));
+        for (size_t j = 0; j < answer.count; j++)
+            TRY(door_open(pooler, &answer.addresses[j], i));
+    }
+    return OK;
+}
+
+static fault pooler_accept(struct pooler *pooler)
+{
+    for (size_t i = 0; i < pooler->door_count; i++)
+        TRY(co_group_start(&pooler->accepting, door_main, pooler->doors[i], CO_LARGE));
+    return OK;
+}
+
+static void pooler_close_doors(struct pooler *pooler)
+{
+    co_group_cancel(&pooler->accepting);
+    co_group_join(&pooler->accepting);
+    while (pooler->door_count > 0) {
+        struct door *door = pooler->doors[--pooler->door_count];
+        listener_close(&door->listener);
+        free(door);
+    }
+}
+
+/* --- life --------------------------------------------------------------------------------------------------------- */
+
+static fault pooler_begin(struct pooler *pooler)
+{
+    struct config *config = pooler->config;
+    uint32_t relays = MIN_OF(MAX_OF(config->relays, 1u), (uint32_t)RELAYS_MOST);
+    TRY(pooler_open_doors(pooler));
+    TRY(router_new(pooler, config, &pooler->router));
+    /* All are counted before the first can look. */
+    for (uint32_t i = 0; i < relays; i++) {
+        TRY(relay_start(pooler, i, config, &pooler->relays[i]));
+        pooler->relay_count += 1;
+    }
+    return pooler_accept(pooler);
+}
+
+fault pooler_start(struct config *config, const struct pooler_console *console, struct pooler **ret)
+{
+    struct pooler *pooler = calloc(1, sizeof(*pooler));
+    if (pooler == NULL)
+        return FAULT_MEMORY;
+    pooler->machine = machine_self();
+    pooler->config = config_ref(config);
+    pooler->console = *console;
+    co_group_init(&pooler->accepting);
+    random_bytes(pooler->mock_secret, sizeof(pooler->mock_secret));
+    fault result = pooler_begin(pooler);
+    if (result != OK) {
+        pooler_stop(pooler, after(sec(1)));
+        pooler_free(&pooler);
+        return result;
+    }
+    *ret = pooler;
+    return OK;
+}
+
+fault pooler_reload(struct pooler *pooler, struct config *config)
+{
+    TRY(router_reload(pooler->router, config));
+    config_ref(config);
+    config_unref(&pooler->config);
+    pooler->config = config;
+    for (uint32_t i = 0; i < pooler->relay_count; i++)
+        relay_reload(pooler->relays[i], config);
+    return OK;
+}
+
+void pooler_relay_ended(struct mail *mail)
+{
+    struct relay *relay = CONTAINER_OF(mail, struct relay, ended);
+    struct pooler *pooler = relay->pooler;
+    pooler->relays_ended += 1;
+    if (pooler->waiting != NULL)
+        co_wake(pooler->waiting);
+}
+
+static bool pooler_await_relays(struct pooler *pooler, deadline by)
+{
+    pooler->waiting = co_self();
+    while (pooler->relays_ended < pooler->relay_count)
+        if (co_wait(by) == FAULT_TIMEOUT)
+            break;
+    pooler->waiting = NULL;
+    return pooler->relays_ended == pooler->relay_count;
+}
+
+void pooler_hurry(struct pooler *pooler)
+{
+    for (uint32_t i = 0; i < pooler->relay_count; i++)
+        relay_halt(pooler->relays[i]);
+}
+
+bool pooler_stop(struct pooler *pooler, deadline by)
+{
+    pooler->stopping = true;
+    pooler_close_doors(pooler);
+    for (uint32_t i = 0; i < pooler->relay_count; i++)
+        relay_stop(pooler->relays[i]);
+    if (!pooler_await_relays(pooler, by)) {
+        pooler_hurry(pooler);
+        if (!pooler_await_relays(pooler, after(sec(5))))
+            return false;
+    }
+    for (uint32_t i = 0; i < pooler->relay_count; i++)
+        relay_join(&pooler->relays[i]);
+    pooler->relay_count = 0;
+    return true;
+}
+
+void pooler_free(struct pooler **pooler)
+{
+    struct pooler *gone = TAKE(*pooler);
+    if (gone == NULL)
+        return;
+    invariant(gone->relay_count == 0);
+    router_free(&gone->router);
+    config_unref(&gone->config);
+    free(gone);
+}
+
+/* --- a look at every machine ------------------------------------------------------------------------------------------ */
+
+struct look {
+    struct mail mail;
+    struct pooler *pooler;
+    void (*look)(struct relay *relay, void *argument);
+    void *argument;
+    struct machine *home;
+    struct co *asker; /* NULL: it no longer waits */
+    uint32_t at;      /* relays looked at */
+    bool done;
+};
+
+static void look_home(struct mail *mail)
+{
+    struct look *look = CONTAINER_OF(mail, struct look, mail);
+    look->done = true;
+    co_wake(look->asker);
+}
+
+static void look_next(struct mail *mail)
+{
+    struct look *look = CONTAINER_OF(mail, struct look, mail);
+    struct pooler *pooler = look->pooler;
+    look->look(look->at < pooler->relay_count ? pooler->relays[look->at] : NULL, look->argument);
+    look->at += 1;
+    if (look->at < pooler->relay_count) {
+        mail_send(pooler->relays[look->at]->machine, mail);
+    } else if (look->at == pooler->relay_count) {
+        mail_send(pooler->machine, mail);
+    } else {
+        mail->deliver = look_home;
+        mail_send(look->home, mail);
+    }
+}
+
+void pooler_look(struct pooler *pooler, void (*visit)(struct relay *relay, void *argument),
+                 void *argument)
+{
+    struct look look = {.mail = {.deliver = look_next},
+                        .pooler = pooler,
+                        .look = visit,
+                        .argument = argument,
+                        .home = machine_self(),
+                        .asker = co_self()};
+    mail_send(pooler->relay_count > 0 ? pooler->relays[0]->machine : pooler->machine, &look.mail);
+    /* The machines never block, so the round is short; the argument lives on this stack. */
+    while (!look.done)
+        if (co_wait(NEVER) == FAULT_CANCELLED && !look.done)
+            co_yield();
+}

@@ -1,0 +1,57 @@
+#pragma once
+/*
+ * pooler.h - the pooler as a whole: what instance/ and admin/ may ask of it.
+ *
+ * Runs on the pooler machine's coroutines; relays have machines of their own.
+ */
+#include "machine/co.h"
+#include "pooler/config.h"
+#include "pooler/relay.h"
+
+struct pooler;
+struct client;
+
+/* A target of the router that is no pool: serves a logged-in client on its relay until it returns;
+ * the caller then closes it.  Registered by instance/. */
+struct pooler_console {
+    void (*serve)(struct client *client, struct pooler *pooler);
+    fault (*reload)(void *argument, struct buffer *report);
+    void *argument;
+};
+
+/** Binds every listener, starts the relays; serves from now on.  Faults: SYSTEM, NAME, MEMORY (with
+ *  the story); nothing is left behind. */
+fault pooler_start(struct config *config, const struct pooler_console *console,
+                   struct pooler **ret) MUST_USE;
+/** Takes a new version over.  Listeners and the number of relays stay as they are. */
+fault pooler_reload(struct pooler *pooler, struct config *config) MUST_USE;
+/** Stops accepting, lets transactions finish until `by`, then ends all.  Suspends.  False: some relay
+ *  did not end, and nothing may be freed. */
+bool pooler_stop(struct pooler *pooler, deadline by);
+/** Ends what a pooler_stop under way still waits for. */
+void pooler_hurry(struct pooler *pooler);
+void pooler_free(struct pooler **pooler);
+
+/** Reads hints and immutable things; from any relay. */
+uint32_t pooler_relays(const struct pooler *pooler);
+struct relay *pooler_relay(struct pooler *pooler, uint32_t index);
+struct router *pooler_router(struct pooler *pooler);
+struct machine *pooler_machine(struct pooler *pooler);
+const struct pooler_console *pooler_console(const struct pooler *pooler);
+/** The secret of mock authentication. */
+const uint8_t *pooler_mock_secret(const struct pooler *pooler);
+/** How this listener negotiates; `config` is the relay's own version. */
+const struct listen_config *pooler_listen(const struct config *config, uint32_t listen);
+
+/** Counts a client in; CLIENTS when there are as many as `most`.  From any relay. */
+fault pooler_client_comes(struct pooler *pooler, uint32_t most) MUST_USE;
+void pooler_client_gone(struct pooler *pooler);
+/** On the pooler machine: a relay's thread is about to end. */
+void pooler_relay_ended(struct mail *mail);
+
+/** A look at every machine in turn: `visit` runs on the loop of each relay and then (relay == NULL)
+ *  of the pooler machine, while the asking coroutine, on any of them, is suspended. */
+void pooler_look(struct pooler *pooler, void (*visit)(struct relay *relay, void *argument),
+                 void *argument);
+/** On the pooler machine. */
+bool pooler_stopping(const struct pooler *pooler);

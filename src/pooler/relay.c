@@ -1,0 +1,242 @@
+#include "pooler/relay.h"
+
+#include "machine/clock.h"
+#include "machine/log.h"
+#include "pooler/lease.h"
+#include "pooler/pooler.h"
+#include "pooler/router.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define STATEMENTS_MOST 1000000u
+
+/* An accepted socket on its way. */
+struct feed {
+    struct mail mail;
+    struct relay *relay;
+    int handle;
+    uint32_t listen;
+    struct address peer;
+};
+
+/* --- the machine ------------------------------------------------------------------------------------------ */
+
+static bool share_quiet(const struct share *share)
+{
+    return list_empty(&share->busy) && list_empty(&share->idle) && !share->retiring;
+}
+
+static bool relay_done(const struct relay *relay)
+{
+    if (!relay->stopping || !list_empty(&relay->clients) || relay->cancels > 0)
+        return false;
+    LIST_EACH (&relay->shares, it)
+        if (!share_quiet(LIST_ENTRY(it, struct share, node)))
+            return false;
+    return true;
+}
+
+void relay_check_end(struct relay *relay)
+{
+    if (relay->stopping && relay->main != NULL)
+        co_wake(relay->main);
+}
+
+static void relay_trim(struct relay *relay)
+{
+    LIST_EACH_SAFE (&relay->shares, it)
+        share_trim(LIST_ENTRY(it, struct share, node));
+}
+
+static void relay_fini(struct relay *relay)
+{
+    LIST_EACH_SAFE (&relay->shares, it) {
+        struct share *share = LIST_ENTRY(it, struct share, node);
+        share_free_now(&share);
+    }
+    map_fini(&relay->keys);
+    map_fini(&relay->statements);
+    params_store_fini(&relay->params);
+    chunk_store_fini(&relay->chunks);
+    config_unref(&relay->config);
+}
+
+static void relay_main(void *argument)
+{
+    struct relay *relay = argument;
+    relay->main = co_self();
+    while (!relay_done(relay)) {
+        if (relay->stopping && list_empty(&relay->clients))
+            relay_trim(relay);
+        if (relay_done(relay))
+            break;
+        if (co_wait(NEVER) == FAULT_CANCELLED)
+            break;
+    }
+    relay->main = NULL;
+    relay_fini(relay);
+    machine_stop();
+    mail_send(pooler_machine(relay->pooler), &relay->ended);
+}
+
+/* --- mail -------------------------------------------------------------------------------------------------- */
+
+static void feed_arrive(struct mail *mail)
+{
+    struct feed *feed = CONTAINER_OF(mail, struct feed, mail);
+    client_accept(feed->relay, feed->handle, &feed->peer, feed->listen);
+    free(feed);
+}
+
+fault relay_feed(struct relay *relay, int handle, const struct address *peer, uint32_t listen)
+{
+    struct feed *feed = calloc(1, sizeof(*feed));
+    if (feed == NULL)
+        return FAULT_MEMORY;
+    feed->mail.deliver = feed_arrive;
+    feed->relay = relay;
+    feed->handle = handle;
+    feed->listen = listen;
+    feed->peer = *peer;
+    mail_send(relay->machine, &feed->mail);
+    return OK;
+}
+
+static void relay_take_config(struct mail *mail)
+{
+    struct relay *relay = CONTAINER_OF(mail, struct relay, config_mail);
+    config_unref(&relay->config);
+    relay->config = TAKE(relay->config_next);
+    LIST_EACH_SAFE (&relay->shares, it)
+        share_reload(LIST_ENTRY(it, struct share, node), relay->config);
+}
+
+void relay_reload(struct relay *relay, struct config *config)
+{
+    /* The pooler machine waits for the answer of a look at every machine before the next reload. */
+    relay->config_next = config_ref(config);
+    mail_send(relay->machine, &relay->config_mail);
+}
+
+static void relay_do_stop(struct mail *mail)
+{
+    struct relay *relay = CONTAINER_OF(mail, struct relay, stop);
+    relay->stopping = true;
+    LIST_EACH_SAFE (&relay->clients, it)
+        client_leave(LIST_ENTRY(it, struct client, node));
+    relay_trim(relay);
+    relay_check_end(relay);
+}
+
+static void relay_do_halt(struct mail *mail)
+{
+    struct relay *relay = CONTAINER_OF(mail, struct relay, halt);
+    LIST_EACH_SAFE (&relay->clients, it) {
+        struct client *client = LIST_ENTRY(it, struct client, node);
+        if (client->co != NULL)
+            co_cancel(client->co);
+        else
+            client_leave(client);
+    }
+}
+
+void relay_stop(struct relay *relay)
+{
+    mail_send(relay->machine, &relay->stop);
+}
+
+void relay_halt(struct relay *relay)
+{
+    mail_send(relay->machine, &relay->halt);
+}
+
+/* A lease has come: with a live server in it, or to be logged in under. */
+void relay_lease(struct mail *mail)
+{
+    struct lease *lease = CONTAINER_OF(mail, struct lease, to_relay);
+    struct share *share = lease->share;
+    struct params *startup;
+    if (lease->server != NULL) {
+        server_arrive(share, lease);
+        return;
+    }
+    if (share_needs_login(share, &startup)) {
+        server_login(share, lease, startup);
+        return;
+    }
+    lease->how = LEASE_CLOSED;
+    lease->end = SLOT_ENDED;
+    mail_send(router_machine(share->relay->pooler), &lease->to_router);
+}
+
+/* The router wants leases back: idle ones at once, the others as they become free. */
+void router_recalled(struct mail *mail)
+{
+    struct share *share = CONTAINER_OF(mail, struct share, recall);
+    share->recalls += (uint32_t)__atomic_exchange_n(&share->told.recall, 0, __ATOMIC_ACQ_REL);
+    while (share->recalls > 0 && !list_empty(&share->idle)) {
+        struct server *server = LIST_ENTRY(list_last(&share->idle), struct server, node);
+        server_become(server, SERVER_CLEANING);
+        share_free(share, server);
+    }
+}
+
+void relay_retired(struct mail *mail)
+{
+    struct share *share = CONTAINER_OF(mail, struct share, retire);
+    struct relay *relay = share->relay;
+    share->retiring = false;
+    if (share->retired && share_unused(share))
+        share_free_now(&share);
+    relay_check_end(relay);
+}
+
+/* --- life --------------------------------------------------------------------------------------------------- */
+
+static fault relay_init(struct relay *relay)
+{
+    const struct config *config = relay->config;
+    size_t per_relay = config->memory_most / config->relays / config->chunk;
+    list_init(&relay->clients);
+    list_init(&relay->shares);
+    relay->keys = MAP_INIT(UINT32_MAX);
+    relay->statements = MAP_INIT(STATEMENTS_MOST);
+    relay->stop.deliver = relay_do_stop;
+    relay->halt.deliver = relay_do_halt;
+    relay->config_mail.deliver = relay_take_config;
+    relay->ended.deliver = pooler_relay_ended;
+    chunk_store_init(&relay->chunks, config->chunk, (uint32_t)MIN_OF(per_relay, 1u << 20));
+    return params_store_init(&relay->params);
+}
+
+fault relay_start(struct pooler *pooler, uint32_t index, struct config *config, struct relay **ret)
+{
+    char name[16];
+    struct relay *relay = calloc(1, sizeof(*relay));
+    if (relay == NULL)
+        return FAULT_MEMORY;
+    relay->pooler = pooler;
+    relay->index = index;
+    relay->config = config_ref(config);
+    fault result = relay_init(relay);
+    snprintf(name, sizeof(name), "relay%u", index);
+    if (result == OK)
+        result = machine_new(name, relay_main, relay, &relay->machine);
+    if (result != OK) {
+        relay_fini(relay);
+        free(relay);
+        return result;
+    }
+    *ret = relay;
+    return OK;
+}
+
+void relay_join(struct relay **relay)
+{
+    struct relay *gone = TAKE(*relay);
+    if (gone == NULL)
+        return;
+    machine_join(&gone->machine);
+    free(gone);
+}

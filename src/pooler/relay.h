@@ -1,0 +1,62 @@
+#pragma once
+/*
+ * relay.h - one worker machine: its clients, its leased servers, and what they share there.
+ *
+ * Everything in it belongs to its thread.  Others reach it by mail, or look at its `told` hints.
+ */
+#include "machine/co.h"
+#include "pooler/chunk.h"
+#include "pooler/client.h"
+#include "pooler/config.h"
+#include "pooler/share.h"
+
+struct pooler;
+
+struct relay {
+    struct machine *machine;
+    struct pooler *pooler;
+    struct config *config;    /* the latest version, counted */
+    uint32_t index;
+    bool stopping;            /* no new clients; those there leave */
+    struct list clients;
+    struct list shares;
+    struct map keys;          /* struct client_key by pid and secret */
+    struct params_store params;
+    struct map statements;
+    struct chunk_store chunks;
+    struct {                  /* from the loop's stack to the coroutine that it starts at once */
+        struct client *client;
+        struct chunk *chunk;
+        uint32_t size;
+    } arrival;
+    uint32_t cancels;         /* cancel requests towards servers under way */
+    struct co *main;          /* waits for the relay's end */
+    struct mail stop;
+    struct mail halt;
+    struct mail ended;        /* to the pooler machine: the thread is about to end */
+    struct mail config_mail;
+    struct config *config_next; /* handed over with config_mail */
+    struct {
+        uint64_t clients;     /* connected now */
+        uint64_t gone;        /* handed over and gone again, in all */
+    } told;
+};
+
+/** Makes the relay and its thread. */
+fault relay_start(struct pooler *pooler, uint32_t index, struct config *config,
+                  struct relay **ret) MUST_USE;
+/** From the pooler machine: hands a socket over. */
+fault relay_feed(struct relay *relay, int handle, const struct address *peer, uint32_t listen);
+/** From the pooler machine: a new version (a reference is taken along). */
+void relay_reload(struct relay *relay, struct config *config);
+/** From the pooler machine: lets transactions finish, tells clients why, and ends. */
+void relay_stop(struct relay *relay);
+/** From the pooler machine: as relay_stop, but at once. */
+void relay_halt(struct relay *relay);
+/** Waits for its thread, frees it.  Blocks. */
+void relay_join(struct relay **relay);
+/** On the relay: something that it waits for when stopping has gone. */
+void relay_check_end(struct relay *relay);
+
+/** On the relay: finds the client of a cancel key. */
+struct client *relay_find_key(struct relay *relay, uint32_t pid, uint32_t secret);

@@ -1,0 +1,42 @@
+#pragma once
+/*
+ * router.h - pools over all relays: who gets a lease, and from whom one is recalled.
+ *
+ * Runs on the pooler machine.  A pool is the live state of one route for one database and user; its
+ * seats are the shares that relays have in it; its slots stand in the fleet.  Limits are exact because
+ * only the router asks for slots.  Between relays it goes by the age of their oldest claims: a claim
+ * is never overtaken from another relay by more than `overtake_most` and one release.
+ * Recalls are always answered: at once when a server is idle, else at the next release.
+ */
+#include "fleet/fleet.h"
+#include "machine/machine.h"
+#include "pooler/config.h"
+
+struct pooler;
+struct router;
+struct lease;
+struct table_sink;
+
+fault router_new(struct pooler *pooler, struct config *config, struct router **ret) MUST_USE;
+void router_free(struct router **router);
+/** A new version: limits apply in place, obsolete pools are marked, services follow. */
+fault router_reload(struct router *router, struct config *config) MUST_USE;
+/** The machine to send mail to. */
+struct machine *router_machine(struct pooler *pooler);
+
+/* Deliveries: of share->want and share->retire on the pooler machine, of share->recall and of the
+ * answer to share->retire on the relay; lease->to_router and lease->report on the pooler machine,
+ * lease->to_relay on the relay. */
+void router_want(struct mail *mail);
+void router_retire(struct mail *mail);
+void router_recalled(struct mail *mail);
+void router_lease_back(struct mail *mail);
+void router_lease_report(struct mail *mail);
+void relay_lease(struct mail *mail);
+void relay_retired(struct mail *mail);
+
+struct supply;
+/** A service's addresses have changed, or are known at last. */
+void router_supplied(struct router *router, const struct supply *supply);
+/** On the pooler machine, for the console. */
+void router_show_backends(struct router *router, struct table_sink *sink);

@@ -1,0 +1,372 @@
+#include "pooler/server.h"
+
+#include "machine/clock.h"
+#include "machine/ids.h"
+#include "machine/log.h"
+#include "pooler/client.h"
+#include "pooler/lease.h"
+#include "pooler/relay.h"
+#include "pooler/router.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <sys/uio.h>
+
+#define TO(state) (1u << (state))
+
+static const uint8_t permitted[SERVER_STATES] = {
+    [SERVER_CONNECTING] = TO(SERVER_IDLE) | TO(SERVER_ACTIVE) | TO(SERVER_CLEANING),
+    [SERVER_IDLE] = TO(SERVER_ACTIVE) | TO(SERVER_CLEANING),
+    [SERVER_ACTIVE] = TO(SERVER_ACTIVE) | TO(SERVER_IDLE) | TO(SERVER_CLEANING),
+    [SERVER_CLEANING] = TO(SERVER_ACTIVE) | TO(SERVER_IDLE) | TO(SERVER_CLEANING),
+};
+
+static void server_idle_event(struct waker *waker);
+
+/* --- what becomes of ledger entries ----------------------------------------------------------- */
+
+static void settle_parse(struct server *server, const struct owed *owed, enum owed_end end)
+{
+    struct client_statement *named = owed->what;
+    if (end == OWED_DROPPED) {
+        if (owed->fate != FATE_SYNTHETIC)
+            server_statement_remove(&server->statements, named->statement->digest);
+        if (named->current && server->client != NULL)
+            client_statement_remove(&server->client->statements, named);
+    }
+    client_statement_unref(&named);
+}
+
+static void settle_close(struct server *server, struct client_statement *named, enum owed_end end)
+{
+    if (end == OWED_DROPPED && server->client != NULL && !named->current)
+        client_statement_restore(&server->client->statements, named);
+    client_statement_unref(&named);
+}
+
+static void settle_inject(struct server *server, uint8_t *digest, enum owed_end end)
+{
+    if (end == OWED_DROPPED)
+        server_statement_remove(&server->statements, digest);
+    free(digest);
+}
+
+static void settle_unnamed(struct server *server, enum owed_end end)
+{
+    if (end != OWED_DROPPED)
+        return;
+    server->unnamed_of = NULL;
+    if (server->client != NULL)
+        client_keep_unnamed(server->client, SPAN_NONE);
+}
+
+static void server_settle(void *owner, const struct owed *owed, enum owed_end end)
+{
+    struct server *server = owner;
+    switch ((enum owed_about)owed->about) {
+    case ABOUT_PARSE:
+        settle_parse(server, owed, end);
+        return;
+    case ABOUT_CLOSE:
+        settle_close(server, owed->what, end);
+        return;
+    case ABOUT_INJECT:
+        settle_inject(server, owed->what, end);
+        return;
+    case ABOUT_EVICT:
+        if (end == OWED_DROPPED)
+            server_statement_restore(&server->statements, owed->what);
+        else
+            free(owed->what);
+        return;
+    case ABOUT_DUPLICATE: {
+        struct client_statement *named = owed->what;
+        client_statement_unref(&named);
+        return;
+    }
+    case ABOUT_UNNAMED:
+        settle_unnamed(server, end);
+        return;
+    case ABOUT_STATE:
+    case ABOUT_NOTHING:
+        return;
+    }
+}
+
+/* --- life ------------------------------------------------------------------------------------ */
+
+struct server *server_new(struct share *share, struct lease *take_lease)
+{
+    struct server *server = calloc(1, sizeof(*server));
+    if (server == NULL)
+        return NULL;
+    server->stream = STREAM_INIT;
+    server->idle_waker.wake = server_idle_event;
+    server->share = share;
+    server->lease = take_lease;
+    server->params = params_ref(share->relay->params.none);
+    server->state = SERVER_CONNECTING;
+    server->transaction = WIRE_TX_IDLE;
+    server->id = uuid_new();
+    server->until = NEVER;
+    ledger_init(&server->ledger, server_settle, server);
+    server_statements_init(&server->statements, share->route->prepared_most);
+    list_push(&share->busy, &server->node);
+    share->logins += 1;
+    return server;
+}
+
+void server_forget_owner(struct server *server)
+{
+    if (server->last_client != NULL)
+        server->last_client->last_server = NULL;
+    server->last_client = NULL;
+}
+
+/* Takes it off its share's lists and frees what belongs to this relay. */
+static void server_leave_share(struct server *server)
+{
+    struct share *share = server->share;
+    if (server->state == SERVER_CONNECTING)
+        share->logins -= 1;
+    list_remove(server->state == SERVER_IDLE ? &share->idle : &share->busy, &server->node);
+    server_forget_owner(server);
+    hint_write(&share->told.idle, share->idle.count);
+}
+
+static void server_free(struct server *server)
+{
+    ledger_fini(&server->ledger);
+    server_statements_fini(&server->statements);
+    params_unref(&server->params);
+    params_unref(&server->startup);
+    buffer_fini(&server->greeting);
+    free(server);
+}
+
+/* A graceful goodbye, as far as it goes without waiting. */
+static void server_say_goodbye(struct server *server)
+{
+    static const uint8_t terminate[] = {WIRE_TERMINATE, 0, 0, 0, 4};
+    struct iovec part = {(void *)terminate, sizeof(terminate)};
+    size_t sent;
+    if (!stream_open(&server->stream) || server->broken || !ledger_empty(&server->ledger))
+        return;
+    if (stream_write_some(&server->stream, &part, 1, &sent) != OK)
+        return; /* closing says it too */
+}
+
+void server_close(struct server **server, const char *reason, bool lost)
+{
+    struct server *gone = TAKE(*server);
+    struct share *share = gone->share;
+    char id[UUID_TEXT_SIZE];
+    invariant(gone->client == NULL && gone->cancels == 0);
+    log_event(LOG_INFO, "server.closed", "server=%s database=%s user=%s pid=%u age_ms=%" PRId64
+              " reason=\"%s\"", uuid_text(&gone->id, id), share->database, share->user, gone->pid,
+              between(gone->since, now()).us / 1000, reason);
+    server_say_goodbye(gone);
+    stream_close(&gone->stream);
+    server_leave_share(gone);
+    struct lease *lease = TAKE(gone->lease);
+    lease->how = LEASE_CLOSED;
+    lease->end = lost ? SLOT_LOST : SLOT_ENDED;
+    server_free(gone);
+    share_tell(share);
+    mail_send(router_machine(share->relay->pooler), &lease->to_router);
+    share_maybe_retire(share);
+    relay_check_end(share->relay);
+}
+
+void server_drop_login(struct server **server)
+{
+    struct server *gone = TAKE(*server);
+    invariant(gone->state == SERVER_CONNECTING && gone->lease == NULL);
+    stream_close(&gone->stream);
+    server_leave_share(gone);
+    server_free(gone);
+}
+
+void server_become(struct server *server, enum server_state next)
+{
+    struct share *share = server->share;
+    invariant((permitted[server->state] & TO(next)) != 0);
+    if (server->state == SERVER_CONNECTING)
+        share->logins -= 1;
+    if (server->state == SERVER_IDLE) {
+        list_remove(&share->idle, &server->node);
+        list_push(&share->busy, &server->node);
+        server->stream.waker = NULL;
+    }
+    if (next == SERVER_IDLE) {
+        invariant(server->client == NULL && ledger_empty(&server->ledger));
+        list_remove(&share->busy, &server->node);
+        list_push_front(&share->idle, &server->node);
+    }
+    server->state = next;
+}
+
+/* --- idle ------------------------------------------------------------------------------------ */
+
+/* Whole messages at the head of what an idle server sent; returns how much of it was taken, or -1
+ * when the server is of no use any more. */
+static int64_t server_idle_messages(struct server *server, struct span bytes)
+{
+    struct span rest = bytes;
+    struct wire_frame frame;
+    while (wire_next_frame(&rest, 1u << 20, &frame) == OK) {
+        struct wire_parameter parameter;
+        if (frame.type == WIRE_NOTICE || frame.type == WIRE_NOTIFICATION)
+            continue;
+        if (frame.type != WIRE_PARAMETER_STATUS ||
+            wire_read_parameter_status(frame.body, &parameter) != OK ||
+            server_learn(server, parameter.name, parameter.value) != OK)
+            return -1;
+    }
+    return (int64_t)(bytes.size - rest.size);
+}
+
+/* A reload of PostgreSQL's settings tells idle servers new values: the server stays good.  Anything
+ * else that an idle server says ends it. */
+static void server_idle_event(struct waker *waker)
+{
+    struct server *server = CONTAINER_OF(waker, struct server, idle_waker);
+    uint8_t bytes[4096];
+    size_t size;
+    invariant(server->state == SERVER_IDLE);
+    while (stream_may_read(&server->stream)) {
+        fault read = stream_read_some(&server->stream, bytes, sizeof(bytes), &size);
+        if (read == FAULT_AGAIN)
+            return;
+        int64_t taken = read == OK ? server_idle_messages(server, span_of(bytes, size)) : -1;
+        if (taken != (int64_t)size) {
+            server->broken = true;
+            server_close(&server, "the server closed it or said something unexpected while idle",
+                         true);
+            return;
+        }
+    }
+}
+
+void server_watch(struct server *server)
+{
+    server->stream.waker = &server->idle_waker;
+    if (stream_may_read(&server->stream) || stream_hung_up(&server->stream))
+        server_idle_event(&server->idle_waker);
+}
+
+/* --- parameters ------------------------------------------------------------------------------- */
+
+/* What the servers of this pool report at login. */
+static const struct span *share_default(const struct share *share, struct span name,
+                                        struct span *ret)
+{
+    if (!share->greeting.known)
+        return NULL;
+    *ret = wire_find_parameter(buffer_span(&share->greeting.parameters), (const char *)name.at);
+    return ret->at == NULL ? NULL : ret;
+}
+
+/* Reported, but nothing that a session sets: never replayed on another server. */
+static bool parameter_is_state(struct span name)
+{
+    static const char *const names[] = {
+        "server_version", "server_encoding", "integer_datetimes", "in_hot_standby",
+        "is_superuser", "session_authorization", "scram_iterations", "ssl_renegotiation_limit",
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+        if (span_is_nocase(name, names[i]))
+            return true;
+    return false;
+}
+
+fault server_learn(struct server *server, struct span name, struct span value)
+{
+    if (parameter_is_state(name))
+        return OK;
+    struct span preset;
+    const struct span *known = share_default(server->share, name, &preset);
+    const struct span *kept = known != NULL && span_equal(*known, value) ? NULL : &value;
+    struct params *params;
+    TRY(params_with(server->params, name, kept, &params));
+    params_assign(&server->params, params);
+    if (server->client == NULL || server->client->params == NULL)
+        return OK;
+    TRY(params_with(server->client->params, name, kept, &params));
+    params_assign(&server->client->params, params);
+    return OK;
+}
+
+/* --- moving between relays -------------------------------------------------------------------- */
+
+/* What travels besides the stream: sets are interned per relay, so they go in flat form. */
+void server_detach(struct server *server)
+{
+    struct buffer flat = BUFFER_INIT(PARAMS_SIZE_MOST * 2 + PARAMS_MOST * 2);
+    params_write_flat(&flat, server->params);
+    server->flat_params_size = (uint32_t)flat.size;
+    if (server->startup != NULL)
+        params_write_flat(&flat, server->startup);
+    invariant(buffer_fault(&flat) == OK || flat.at == NULL);
+    server->flat = flat.at;
+    server->flat_size = (uint32_t)flat.size;
+    server->travels_with_startup = server->startup != NULL;
+    params_unref(&server->params);
+    params_unref(&server->startup);
+    server->unnamed_of = NULL;
+    server_leave_share(server);
+    stream_detach(&server->stream);
+    server->share = NULL;
+}
+
+void server_discard(struct server **server)
+{
+    struct server *gone = TAKE(*server);
+    invariant(gone->share == NULL && gone->params == NULL);
+    server_say_goodbye(gone);
+    stream_close(&gone->stream);
+    free(gone->flat);
+    server_free(gone);
+}
+
+static fault server_unpack(struct server *server, struct relay *relay)
+{
+    struct span flat = span_of(server->flat, server->flat_size);
+    struct span own = span_of(flat.at, server->flat_params_size);
+    TRY(params_read_flat(&relay->params, own, &server->params));
+    if (server->travels_with_startup)
+        TRY(params_read_flat(&relay->params, span_skip(flat, own.size), &server->startup));
+    return stream_attach(&server->stream);
+}
+
+void server_arrive(struct share *share, struct lease *take_lease)
+{
+    struct server *server = TAKE(take_lease->server);
+    server->share = share;
+    server->lease = take_lease;
+    server->state = SERVER_CLEANING;
+    list_push(&share->busy, &server->node);
+    fault unpacked = server_unpack(server, share->relay);
+    free(server->flat);
+    server->flat = NULL;
+    if (unpacked != OK) {
+        if (server->params == NULL)
+            server->params = params_ref(share->relay->params.none);
+        server->broken = true;
+    }
+    share_free(share, server);
+}
+
+const char *server_state_text(const struct server *server)
+{
+    switch (server->state) {
+    case SERVER_CONNECTING:
+        return "login";
+    case SERVER_IDLE:
+        return "idle";
+    case SERVER_ACTIVE:
+        return server->cancels > 0 ? "being_canceled" : "active";
+    default:
+        return server->cancels > 0 ? "being_canceled" : "tested";
+    }
+}

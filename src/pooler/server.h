@@ -1,0 +1,88 @@
+#pragma once
+/*
+ * server.h - a connection to a PostgreSQL backend process, and what is known of its session.
+ *
+ * Lives on one relay at a time, under a lease (the right to its slot).  Whoever is attached to it
+ * (a turn, a login, the cleaning) moves its bytes; idle, it watches its own stream.
+ *
+ *      CONNECTING ──> IDLE <──> ACTIVE ──> CLEANING ──> IDLE
+ *           └───────────┴──────────┴───────────┴──────> CLOSED
+ *
+ * CONNECTING  its login coroutine owns it            IDLE      in share->idle, ledger empty, tx idle
+ * ACTIVE      a claim holds it                       CLEANING  a coroutine puts its session in order
+ */
+#include "base/uuid.h"
+#include "machine/stream.h"
+#include "pooler/ledger.h"
+#include "pooler/params.h"
+#include "pooler/statements.h"
+#include "wire/message.h"
+
+struct share;
+struct client;
+struct lease;
+
+enum server_state { SERVER_CONNECTING, SERVER_IDLE, SERVER_ACTIVE, SERVER_CLEANING, SERVER_STATES };
+
+struct server {
+    struct stream stream;
+    struct waker idle_waker;    /* of the stream while idle */
+    struct node node;           /* in share->idle or share->busy */
+    struct share *share;
+    struct lease *lease;        /* owned until it is given back to the router */
+    struct client *client;      /* attached, or NULL */
+    struct client *last_client; /* whose state it has; both sides null the other's pointer */
+    struct ledger ledger;
+    struct params *params;      /* what differs from its defaults */
+    struct params *startup;     /* session pools: what its startup packet said */
+    struct buffer greeting;     /* session pools: what it reported then */
+    struct server_statements statements;
+    const struct client *unnamed_of; /* whose unnamed statement it holds; compared, never followed */
+    uint32_t pid;
+    uint32_t secret;
+    enum server_state state;
+    uint8_t transaction;        /* status byte of the last ReadyForQuery */
+    bool broken;                /* must not be used again: closed at release */
+    bool unmade;                /* ABOUT_STATE failed: its parameters are not what we think */
+    bool doubtful;              /* SET or RESET may have changed parameters that are not reported */
+    uint32_t cancels;           /* cancel requests under way */
+    bool withheld;              /* free but for those */
+    struct uuid id;
+    deadline since;             /* when it logged in */
+    deadline until;             /* end of its lifetime */
+    deadline used;              /* when its last turn began or, idle, ended */
+    uint8_t *flat;              /* while it travels: its parameters, flat; else NULL */
+    uint32_t flat_size;
+    uint32_t flat_params_size;
+    bool travels_with_startup;
+};
+
+/** A new one in state CONNECTING, in share->busy.  Takes the lease. NULL: no memory. */
+struct server *server_new(struct share *share, struct lease *take_lease);
+/** Closes it, gives the lease back to the router, frees it.  `lost`: the other side closed. */
+void server_close(struct server **server, const char *reason, bool lost);
+/** Frees one whose login failed; its lease has gone back already. */
+void server_drop_login(struct server **server);
+/** The one setter of `state`; keeps the lists of the share. */
+void server_become(struct server *server, enum server_state next);
+/** Takes it off its relay, alive and idle, so that it can travel in its lease. */
+void server_detach(struct server *server);
+/** Closes and frees one that was detached; on any machine. */
+void server_discard(struct server **server);
+/** Puts a server that travelled in `lease` into this share, idle or handed on.  Closes it on failure. */
+void server_arrive(struct share *share, struct lease *take_lease);
+/** Watches the stream of an idle server. */
+void server_watch(struct server *server);
+/** Forgets what ties it to its last client. */
+void server_forget_owner(struct server *server);
+/** Where and how to dial the backend of this lease.  The TLS context is borrowed from the share's
+ *  configuration: keep a reference to that. */
+struct link_target;
+void server_target(const struct share *share, const struct lease *lease, struct link_target *ret);
+/** Starts the login coroutine for a lease that has just been granted.  `startup`: session pools; the
+ *  caller's reference is taken. */
+void server_login(struct share *share, struct lease *take_lease, struct params *take_startup);
+/** Takes in one ParameterStatus: of the server, and of the client if one is attached. */
+fault server_learn(struct server *server, struct span name, struct span value) MUST_USE;
+
+const char *server_state_text(const struct server *server);

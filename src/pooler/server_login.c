@@ -1,0 +1,172 @@
+/* server_login.c - a lease becomes a server: the login coroutine, and what is made of its outcome. */
+#include "machine/clock.h"
+#include "machine/ids.h"
+#include "machine/log.h"
+#include "pooler/lease.h"
+#include "pooler/relay.h"
+#include "pooler/router.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#define FLAT_MOST (PARAMS_SIZE_MOST + 2 * PARAMS_MOST)
+
+void server_target(const struct share *share, const struct lease *lease, struct link_target *ret)
+{
+    const struct service_config *service = share->route->service;
+    *ret = lease->target;
+    ret->tls_mode = service->tls.mode;
+    ret->tls = service->tls.context;
+    ret->socket = share->config->server_socket;
+}
+
+/* --- the outcome ------------------------------------------------------------------------------------------ */
+
+static enum slot_failure failure_of(fault why)
+{
+    const char *state = fault_story_sqlstate(why);
+    if (why == FAULT_REFUSED || why == FAULT_TIMEOUT || why == FAULT_NAME)
+        return SLOT_UNREACHABLE;
+    if (why == FAULT_UPSTREAM && (strcmp(state, "57P03") == 0 || strcmp(state, "53300") == 0))
+        return SLOT_NOT_READY;
+    return SLOT_REJECTED;
+}
+
+/* No server of this pool works, and the backend says that none will: waiting is of no use. */
+static void login_rejected(struct share *share, fault why)
+{
+    if (list_empty(&share->idle) && share->busy.count == share->logins)
+        share_refuse_all(share, fault_story_sqlstate(why), fault_story(why));
+}
+
+static void login_failed(struct server *server, fault why, enum slot_failure failure)
+{
+    struct share *share = server->share;
+    struct lease *lease = TAKE(server->lease);
+    char at[ADDRESS_TEXT_SIZE], story[FAULT_STORY_MOST];
+    snprintf(story, sizeof(story), "%s", fault_story(why));
+    log_event(failure == SLOT_REJECTED ? LOG_WARNING : LOG_NOTICE, "server.login_failed",
+              "database=%s user=%s backend=%s sqlstate=%s reason=\"%s\"", share->database,
+              share->user, address_text(&lease->target.address, at, sizeof(at)),
+              fault_story_sqlstate(why), story);
+    if (failure == SLOT_REJECTED && why != FAULT_CANCELLED)
+        login_rejected(share, why);
+    lease->how = LEASE_FAILED;
+    lease->failure = failure;
+    server_drop_login(&server);
+    share_tell(share);
+    mail_send(router_machine(share->relay->pooler), &lease->to_router);
+    share_maybe_retire(share);
+    relay_check_end(share->relay);
+}
+
+/* A tenth of the lifetime apart, so that servers made together do not end together. */
+static deadline lifetime_end(duration lifetime)
+{
+    uint32_t bits;
+    if (lifetime.us == INT64_MAX)
+        return NEVER;
+    random_bytes(&bits, sizeof(bits));
+    int64_t spread = lifetime.us / 10;
+    return after((duration){.us = lifetime.us - (int64_t)((double)bits / UINT32_MAX * (double)spread)});
+}
+
+static void login_succeeded(struct server *server, const struct link_greeting *said)
+{
+    struct share *share = server->share;
+    char id[UUID_TEXT_SIZE], at[ADDRESS_TEXT_SIZE];
+    server->pid = said->pid;
+    server->secret = said->secret;
+    server->since = now();
+    server->used = now();
+    server->until = lifetime_end(share->route->server_lifetime);
+    log_event(LOG_INFO, "server.connected", "server=%s database=%s user=%s backend=%s pid=%u",
+              uuid_text(&server->id, id), share->database, share->user,
+              address_text(&server->lease->target.address, at, sizeof(at)), server->pid);
+    hint_write(&server->lease->role, said->in_hot_standby ? ROLE_REPLICA : ROLE_PRIMARY);
+    mail_send(router_machine(share->relay->pooler), &server->lease->report);
+    share_logged_in(share, server, said);
+}
+
+/* --- the coroutine ------------------------------------------------------------------------------------------ */
+
+static fault login_run(struct server *server, struct link_greeting *said)
+{
+    struct share *share = server->share;
+    const struct route_config *route = share->route;
+    struct buffer flat = BUFFER_INIT(FLAT_MOST);
+    struct link_target target;
+    const char *user = route->server_user != NULL ? route->server_user : share->user;
+    const char *database = route->server_database != NULL ? route->server_database : share->database;
+    TRY(share_set_secret(share));
+    server_target(share, server->lease, &target);
+    if (server->startup != NULL)
+        params_write_flat(&flat, server->startup);
+    struct link_login login = {
+        .target = &target,
+        .user = span_text(user),
+        .database = span_text(database),
+        .parameters = buffer_span(&flat),
+        .secret = &share->secret,
+    };
+    fault result = buffer_fault(&flat);
+    if (result == OK)
+        result = link_login(&server->stream, &login, said, after(route->service->connect_timeout));
+    buffer_fini(&flat);
+    return result;
+}
+
+static void login_main(void *argument)
+{
+    struct server *server = argument;
+    struct config *config = config_ref(server->share->config);
+    struct link_greeting said = {.parameters = BUFFER_INIT(65536)};
+    fault result = login_run(server, &said);
+    const struct service_config *service = server->share->route->service;
+    if (result != OK) {
+        login_failed(server, result, failure_of(result));
+    } else if (said.in_hot_standby && service->host_count > 1) {
+        login_failed(server, fault_raise(FAULT_REFUSED, "it is a standby, a primary is wanted"),
+                     SLOT_WRONG_ROLE);
+    } else {
+        login_succeeded(server, &said);
+    }
+    buffer_fini(&said.parameters);
+    config_unref(&config);
+}
+
+void server_login(struct share *share, struct lease *take_lease, struct params *take_startup)
+{
+    struct server *server = server_new(share, take_lease);
+    if (server == NULL) {
+        params_unref(&take_startup);
+        take_lease->how = LEASE_CLOSED;
+        take_lease->end = SLOT_ENDED;
+        mail_send(router_machine(share->relay->pooler), &take_lease->to_router);
+        return;
+    }
+    server->startup = take_startup;
+    if (co_start(login_main, server, CO_LARGE) != OK)
+        login_failed(server, FAULT_MEMORY, SLOT_REJECTED);
+}
+
+/* --- what the share makes of it ------------------------------------------------------------------------------- */
+
+void share_logged_in(struct share *share, struct server *server, const struct link_greeting *said)
+{
+    struct greeting *greeting = &share->greeting;
+    struct span parameters = buffer_span(&said->parameters);
+    bool session = share->route->mode == POOL_SESSION;
+    if (session) {
+        buffer_clear(&server->greeting);
+        server->greeting.most = 65536;
+        buffer_append_span(&server->greeting, parameters);
+    }
+    if (!greeting->known || (!session && !span_equal(buffer_span(&greeting->parameters), parameters))) {
+        buffer_clear(&greeting->parameters);
+        buffer_append_span(&greeting->parameters, parameters);
+        greeting->known = buffer_fault(&greeting->parameters) == OK;
+    }
+    server_become(server, SERVER_CLEANING);
+    share_free(share, server);
+}

@@ -1,0 +1,509 @@
+#include "pooler/share.h"
+
+#include "machine/clock.h"
+#include "machine/log.h"
+#include "pooler/claim.h"
+#include "pooler/client.h"
+#include "pooler/lease.h"
+#include "pooler/relay.h"
+#include "pooler/router.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define ACCEPTED_MOST 4096u
+#define GREETING_MOST 65536u
+
+static void share_timer_fired(struct waker *waker);
+
+/* --- life ----------------------------------------------------------------------------------- */
+
+static struct share *share_find(struct relay *relay, const struct route_config *route,
+                                struct span database, struct span user)
+{
+    LIST_EACH (&relay->shares, it) {
+        struct share *share = LIST_ENTRY(it, struct share, node);
+        if (!share->obsolete && share->route == route && span_is(database, share->database) &&
+            span_is(user, share->user))
+            return share;
+    }
+    return NULL;
+}
+
+static struct share *share_new(struct relay *relay, const struct route_config *route,
+                               struct span database, struct span user)
+{
+    struct share *share = calloc(1, sizeof(*share));
+    if (share == NULL)
+        return NULL;
+    share->database = strndup((const char *)database.at, database.size);
+    share->user = strndup((const char *)user.at, user.size);
+    if (share->database == NULL || share->user == NULL) {
+        free(share->database);
+        free(share->user);
+        free(share);
+        return NULL;
+    }
+    share->relay = relay;
+    share->config = config_ref(relay->config);
+    share->route = route;
+    share->born_config = config_ref(relay->config);
+    share->born_route = route;
+    share->version = relay->config->version;
+    share->accepted = MAP_INIT(ACCEPTED_MOST);
+    share->greeting.parameters = BUFFER_INIT(GREETING_MOST);
+    share->timer_waker.wake = share_timer_fired;
+    share->timer = TIMER_INIT(&share->timer_waker);
+    list_init(&share->idle);
+    list_init(&share->busy);
+    list_init(&share->claims);
+    share->want.deliver = router_want;
+    share->recall.deliver = router_recalled;
+    share->retire.deliver = router_retire;
+    list_push(&relay->shares, &share->node);
+    return share;
+}
+
+fault share_of(struct relay *relay, const struct route_config *route, struct span database,
+               struct span user, struct share **ret)
+{
+    struct share *share = share_find(relay, route, database, user);
+    if (share == NULL)
+        share = share_new(relay, route, database, user);
+    if (share == NULL)
+        return FAULT_MEMORY;
+    *ret = share;
+    return OK;
+}
+
+void share_join(struct share *share)
+{
+    share->clients += 1;
+    share_tell(share);
+}
+
+void share_leave(struct share *share)
+{
+    invariant(share->clients > 0);
+    share->clients -= 1;
+    share_tell(share);
+    if (share->clients == 0)
+        share_trim(share);
+}
+
+bool share_unused(const struct share *share)
+{
+    return share->clients == 0 && list_empty(&share->idle) && list_empty(&share->busy) &&
+           list_empty(&share->claims);
+}
+
+void share_maybe_retire(struct share *share)
+{
+    if (!share_unused(share) || share->retiring || share->relay->stopping)
+        return;
+    share->retiring = true;
+    mail_send(router_machine(share->relay->pooler), &share->retire);
+}
+
+static void accepted_clear(struct share *share);
+
+void share_free_now(struct share **share)
+{
+    struct share *gone = TAKE(*share);
+    invariant(share_unused(gone));
+    timer_disarm(&gone->timer);
+    list_remove(&gone->relay->shares, &gone->node);
+    accepted_clear(gone);
+    buffer_fini(&gone->greeting.parameters);
+    config_unref(&gone->config);
+    config_unref(&gone->born_config);
+    if (gone->password != NULL)
+        explicit_bzero(gone->password, strlen(gone->password));
+    free(gone->password);
+    free(gone->database);
+    free(gone->user);
+    free(gone);
+}
+
+/* --- what the router sees -------------------------------------------------------------------- */
+
+void share_tell(struct share *share)
+{
+    struct node *first = list_first(&share->claims);
+    hint_write(&share->told.queued, share->claims.count);
+    hint_write(&share->told.idle, share->idle.count);
+    hint_write(&share->told.clients, share->clients);
+    hint_write(&share->told.oldest,
+               first == NULL ? 0 : (uint64_t)LIST_ENTRY(first, struct claim, node)->since.us);
+}
+
+static struct client *share_oldest_claim(struct share *share)
+{
+    struct node *first = list_first(&share->claims);
+    if (first == NULL)
+        return NULL;
+    return CONTAINER_OF(LIST_ENTRY(first, struct claim, node), struct client, claim);
+}
+
+/* The timer serves two ends: the oldest claim's, and the oldest idle server's. */
+static void share_arm(struct share *share)
+{
+    deadline by = NEVER;
+    struct client *oldest = share_oldest_claim(share);
+    if (oldest != NULL) {
+        by = later(oldest->claim.since, share->route->claim_timeout);
+        by = earlier_of(by, share->want_after);
+    }
+    struct node *last = list_last(&share->idle);
+    if (last != NULL && share->route->idle_timeout.us != INT64_MAX)
+        by = earlier_of(by, later(LIST_ENTRY(last, struct server, node)->used,
+                                  share->route->idle_timeout));
+    timer_set(&share->timer, by);
+}
+
+void share_want(struct share *share)
+{
+    share_tell(share);
+    /* While the pool is full only another relay's lease could help, and not at once: asking now and
+     * then keeps the bound on overtaking. */
+    bool full = hint_read(&share->told.full) != 0;
+    bool some = !list_empty(&share->busy);
+    if (full && some && share->want_after.us > now().us) {
+        share_arm(share);
+        return;
+    }
+    share->want_after = after((duration){.us = share->config->overtake_most.us / 4});
+    mail_send(router_machine(share->relay->pooler), &share->want);
+    share_arm(share);
+}
+
+bool share_needs_login(struct share *share, struct params **ret_startup)
+{
+    *ret_startup = NULL;
+    if (share->relay->stopping)
+        return false;
+    uint32_t servers = share->idle.count + share->busy.count;
+    if (share->claims.count <= share->logins)
+        return share->route->mode != POOL_SESSION && share->clients > 0 &&
+               servers < share->route->pool_min;
+    if (share->route->mode != POOL_SESSION)
+        return true;
+    uint32_t under_way = share->logins; /* each of these is for one of the oldest claims */
+    LIST_EACH (&share->claims, it) {
+        struct client *client =
+            CONTAINER_OF(LIST_ENTRY(it, struct claim, node), struct client, claim);
+        if (under_way-- > 0)
+            continue;
+        *ret_startup = params_ref(client->params);
+        return true;
+    }
+    return false;
+}
+
+/* --- servers --------------------------------------------------------------------------------- */
+
+static bool server_fits(const struct server *server, const struct client *client)
+{
+    return client->share->route->mode != POOL_SESSION || server->startup == client->params;
+}
+
+static struct server *share_pick(struct share *share, struct client *client)
+{
+    struct server *last = client->last_server;
+    if (last != NULL && last->state == SERVER_IDLE && last->share == share &&
+        server_fits(last, client))
+        return last;
+    LIST_EACH (&share->idle, it) {
+        struct server *server = LIST_ENTRY(it, struct server, node);
+        if (server_fits(server, client))
+            return server;
+    }
+    return NULL;
+}
+
+struct server *share_take_idle(struct share *share, struct client *client)
+{
+    if (!list_empty(&share->claims) && share->route->mode != POOL_SESSION)
+        return NULL;
+    struct server *server = share_pick(share, client);
+    if (server == NULL) {
+        /* A session pool at its size, with idle servers of other startup parameters: one of them
+         * gives its place away. */
+        if (!list_empty(&share->idle) && hint_read(&share->told.full) != 0) {
+            struct server *oldest = LIST_ENTRY(list_last(&share->idle), struct server, node);
+            server_close(&oldest, "makes room for other startup parameters", false);
+        }
+        return NULL;
+    }
+    server_become(server, SERVER_ACTIVE);
+    hint_write(&share->told.idle, share->idle.count);
+    hint_add(&share->stats.assignments, 1);
+    return server;
+}
+
+static struct client *share_next_claim(struct share *share, const struct server *server)
+{
+    LIST_EACH (&share->claims, it) {
+        struct client *client =
+            CONTAINER_OF(LIST_ENTRY(it, struct claim, node), struct client, claim);
+        if (server_fits(server, client))
+            return client;
+    }
+    return NULL;
+}
+
+static void share_give_back(struct share *share, struct server *server)
+{
+    struct lease *lease = TAKE(server->lease);
+    invariant(share->recalls > 0);
+    share->recalls -= 1;
+    server_detach(server);
+    lease->server = server;
+    lease->how = LEASE_GIVEN;
+    share_tell(share);
+    mail_send(router_machine(share->relay->pooler), &lease->to_router);
+}
+
+static const char *server_outlived(const struct share *share, const struct server *server)
+{
+    if (server->broken)
+        return "can't be used again";
+    if (share->obsolete && share->clients == 0)
+        return "its route is obsolete";
+    if (server->until.us <= now().us)
+        return "end of its lifetime";
+    if (share->relay->stopping && share->clients == 0)
+        return "shutting down";
+    return NULL;
+}
+
+void share_free(struct share *share, struct server *server)
+{
+    invariant(server->client == NULL && ledger_empty(&server->ledger));
+    if (server->cancels > 0) { /* freed again when the last request is through */
+        server_become(server, SERVER_CLEANING);
+        server->withheld = true;
+        return;
+    }
+    const char *over = server_outlived(share, server);
+    if (over != NULL) {
+        server_close(&server, over, server->broken);
+        if (!list_empty(&share->claims))
+            share_want(share);
+        return;
+    }
+    if (share->recalls > 0) {
+        server_become(server, SERVER_IDLE);
+        share_give_back(share, server);
+        return;
+    }
+    struct client *next = share_next_claim(share, server);
+    if (next != NULL) {
+        server_become(server, SERVER_ACTIVE);
+        hint_add(&share->stats.assignments, 1);
+        claim_grant(next, server);
+        share_tell(share);
+        return;
+    }
+    if (!list_empty(&share->claims)) {
+        server_close(&server, "makes room for other startup parameters", false);
+        return;
+    }
+    server->used = now();
+    server_become(server, SERVER_IDLE);
+    server_watch(server);
+    hint_write(&share->told.idle, share->idle.count);
+    if (share->timer.due == INT64_MAX)
+        share_arm(share);
+}
+
+void share_trim(struct share *share)
+{
+    LIST_EACH_SAFE (&share->idle, it) {
+        struct server *server = LIST_ENTRY(it, struct server, node);
+        const char *over = server_outlived(share, server);
+        if (over != NULL)
+            server_close(&server, over, false);
+    }
+    share_maybe_retire(share);
+}
+
+void share_refuse_all(struct share *share, const char *sqlstate, const char *text)
+{
+    struct refusal *refusal = refusal_new(sqlstate, text);
+    for (struct client *client; (client = share_oldest_claim(share)) != NULL;)
+        claim_refuse(client, refusal);
+    refusal_unref(&refusal);
+    share_tell(share);
+}
+
+/* --- time ------------------------------------------------------------------------------------ */
+
+static void share_expire_claims(struct share *share)
+{
+    struct client *oldest;
+    while ((oldest = share_oldest_claim(share)) != NULL &&
+           later(oldest->claim.since, share->route->claim_timeout).us <= now().us) {
+        char text[240];
+        snprintf(text, sizeof(text),
+                 "no server of pool \"%s\"/\"%s\" became free within claim_timeout (%" PRId64
+                 " ms, pool_size %u)",
+                 share->database, share->user, share->route->claim_timeout.us / 1000,
+                 share->route->pool_size);
+        struct refusal *refusal = refusal_new("53300", text);
+        claim_refuse(oldest, refusal);
+        refusal_unref(&refusal);
+    }
+}
+
+static void share_expire_idle(struct share *share)
+{
+    struct node *last;
+    while (share->route->idle_timeout.us != INT64_MAX && (last = list_last(&share->idle)) != NULL) {
+        struct server *server = LIST_ENTRY(last, struct server, node);
+        if (later(server->used, share->route->idle_timeout).us > now().us)
+            break;
+        if (share->clients > 0 && share->idle.count + share->busy.count <= share->route->pool_min)
+            break;
+        server_close(&server, "idle for too long", false);
+    }
+}
+
+static void share_timer_fired(struct waker *waker)
+{
+    struct share *share = CONTAINER_OF(waker, struct share, timer_waker);
+    share_expire_claims(share);
+    share_expire_idle(share);
+    if (!list_empty(&share->claims))
+        share_want(share);
+    share_arm(share);
+    share_maybe_retire(share);
+}
+
+/* --- versions -------------------------------------------------------------------------------- */
+
+void share_reload(struct share *share, struct config *config)
+{
+    const struct route_config *route =
+        config_route(config, span_text(share->database), span_text(share->user));
+    if (share->obsolete)
+        return;
+    if (route == NULL || !route_same_identity(route, share->route)) {
+        share->obsolete = true;
+        log_event(LOG_NOTICE, "route.obsolete", "database=%s user=%s version=%" PRIu64 " clients=%u",
+                  share->database, share->user, share->version, share->clients);
+    } else {
+        config_ref(config);
+        config_unref(&share->config);
+        share->config = config;
+        share->route = route;
+    }
+    share_trim(share);
+    share_arm(share);
+}
+
+/* --- parameters that servers have taken ------------------------------------------------------- */
+
+struct accepted {
+    struct map_link link;
+    struct span name;
+    struct span value;
+    struct span canonical;
+    uint8_t bytes[];
+};
+
+static bool accepted_is(const struct map_link *link, const void *key)
+{
+    const struct accepted *accepted = MAP_ENTRY(link, struct accepted, link);
+    const struct param *param = key;
+    return accepted->name.size == param->name.size &&
+           strncasecmp((const char *)accepted->name.at, (const char *)param->name.at,
+                       param->name.size) == 0 &&
+           span_equal(accepted->value, param->value);
+}
+
+static uint64_t accepted_hash(const struct param *param)
+{
+    return hash_bytes(param->value.at, param->value.size, param->name.size);
+}
+
+bool share_accepted(const struct share *share, const struct param *param, struct span *ret_canonical)
+{
+    struct map_link *link = map_find(&share->accepted, accepted_hash(param), accepted_is, param);
+    if (link == NULL)
+        return false;
+    *ret_canonical = MAP_ENTRY(link, struct accepted, link)->canonical;
+    return true;
+}
+
+bool share_is_default(const struct share *share, const struct param *param)
+{
+    struct span rest = buffer_span(&share->greeting.parameters);
+    struct span name, value;
+    while (wire_next_parameter(&rest, &name, &value))
+        if (name.size == param->name.size &&
+            strncasecmp((const char *)name.at, (const char *)param->name.at, name.size) == 0)
+            return span_equal(value, param->value);
+    return false;
+}
+
+void share_accept(struct share *share, const struct param *param, struct span canonical)
+{
+    struct span ignored;
+    if (share_accepted(share, param, &ignored))
+        return;
+    if (share->accepted.count == ACCEPTED_MOST)
+        accepted_clear(share);
+    struct accepted *accepted =
+        malloc(sizeof(*accepted) + param->name.size + param->value.size + canonical.size);
+    if (accepted == NULL)
+        return;
+    uint8_t *at = accepted->bytes;
+    const struct span parts[] = {param->name, param->value, canonical};
+    struct span *const copies[] = {&accepted->name, &accepted->value, &accepted->canonical};
+    for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+        if (parts[i].size > 0)
+            memcpy(at, parts[i].at, parts[i].size);
+        *copies[i] = span_of(at, parts[i].size);
+        at += parts[i].size;
+    }
+    if (map_insert(&share->accepted, &accepted->link, accepted_hash(param)) != OK)
+        free(accepted);
+}
+
+static void accepted_clear(struct share *share)
+{
+    struct map_link *next;
+    for (struct map_link *link = map_next(&share->accepted, NULL); link != NULL; link = next) {
+        next = map_next(&share->accepted, link);
+        map_remove(&share->accepted, link);
+        free(MAP_ENTRY(link, struct accepted, link));
+    }
+    map_fini(&share->accepted);
+}
+
+/* --- secrets --------------------------------------------------------------------------------- */
+
+fault share_set_secret(struct share *share)
+{
+    const char *text = share->route->server_password;
+    if (share->password != NULL || share->secret.have_keys || share->secret.md5[0] != '\0')
+        return OK;
+    if (text == NULL) {
+        const char *user = share->route->server_user ? share->route->server_user : share->user;
+        const struct secret *secret = config_secret(share->config, span_text(user));
+        text = secret == NULL ? NULL : secret->text;
+    }
+    if (text == NULL || span_starts(span_text(text), SPAN("SCRAM-SHA-256$")))
+        return OK; /* nothing to show, or keys that a client's login may bring */
+    if (strlen(text) == MD5_TEXT - 1 && span_starts(span_text(text), SPAN("md5"))) {
+        memcpy(share->secret.md5, text, MD5_TEXT);
+        return OK;
+    }
+    share->password = strdup(text);
+    if (share->password == NULL)
+        return FAULT_MEMORY;
+    share->secret.password = span_text(share->password);
+    return OK;
+}

@@ -1,0 +1,113 @@
+#pragma once
+/*
+ * share.h - one relay's part of a pool: its leased servers, and the queue of its clients' claims.
+ *
+ * A free leased server is a list pop, a release pops the relay's own oldest claim: no message, no lock
+ * and no system call, also when clients by far outnumber servers.  The router is asked for a lease
+ * when claims wait and none is free; it may recall leases for other relays.
+ *
+ * Belongs to its relay.  `told` and `mail` fields are what the router reads and sends; see lease.h.
+ * Invariant: claims wait only while no usable server is idle.
+ */
+#include "link/link.h"
+#include "pooler/config.h"
+#include "pooler/params.h"
+#include "pooler/server.h"
+#include "pooler/stats.h"
+
+struct relay;
+struct pool;
+struct lease;
+
+/* What the first server told, for clients that log in without touching one. */
+struct greeting {
+    bool known;
+    struct buffer parameters; /* name NUL value NUL ... */
+};
+
+/* A parameter value that a server of this pool has taken, and how it spells it. */
+struct accepted;
+
+struct share {
+    struct node node;          /* in relay->shares */
+    struct relay *relay;
+    struct config *config;     /* counted: the version whose route this is */
+    const struct route_config *route;
+    struct config *born_config; /* counted, never changes: for the router */
+    const struct route_config *born_route;
+    char *database;
+    char *user;
+    uint64_t version;          /* of the configuration that made it */
+    bool obsolete;             /* a newer version has taken its place: drains */
+    bool retiring;             /* the router was asked to forget it, and has not answered */
+    bool retired;              /* router's answer */
+    struct list idle;          /* servers; most recently used first */
+    struct list busy;          /* servers in every other state */
+    struct list claims;        /* waiting, in order of arrival */
+    uint32_t clients;
+    uint32_t logins;           /* servers in CONNECTING */
+    uint32_t recalls;          /* leases that the router wants back and has not got yet */
+    struct timer timer;        /* the oldest claim's deadline or the oldest idle server's end */
+    struct waker timer_waker;
+    struct greeting greeting;
+    struct link_secret secret; /* how to log in to servers */
+    char *password;            /* owned: what secret.password points to */
+    bool have_verifier;        /* made from a plain secret, for SCRAM logins of clients */
+    struct scram_verifier verifier;
+    struct map accepted;
+    struct share_stats stats;
+
+    /* Hints for the router. */
+    struct {
+        uint64_t queued;       /* claims waiting */
+        uint64_t oldest;       /* since when, us; 0: none */
+        uint64_t idle;         /* idle servers */
+        uint64_t clients;
+        uint64_t recall;       /* router's: leases to give back, not yet seen by the relay */
+        uint64_t full;         /* router's: the pool is at its size */
+    } told;
+    struct mail want;          /* relay to router: look at me */
+    struct mail recall;        /* router to relay: look at told.recall */
+    struct mail retire;        /* relay to router and back: forget me */
+    deadline want_after;       /* not before, while the pool is full */
+    void *seat;                /* the router's */
+};
+
+/** The share for this route, database and user; made if there is none.  Faults: MEMORY. */
+fault share_of(struct relay *relay, const struct route_config *route, struct span database,
+               struct span user, struct share **ret) MUST_USE;
+void share_join(struct share *share);
+void share_leave(struct share *share);
+
+/** An idle server fit for `client`: its own last one if free, else any. NULL: none. */
+struct server *share_take_idle(struct share *share, struct client *client);
+/** A server has become free (ledger empty, transaction over, cleaned): recalled, closed, handed to
+ *  the oldest claim, or idle. */
+void share_free(struct share *share, struct server *take_server);
+/** What to log in for, under a lease that has just come: false: for nobody (any more).  Session
+ *  pools: *ret_startup is the waiting client's parameters, a reference. */
+bool share_needs_login(struct share *share, struct params **ret_startup);
+/** Claims wait: asks the router unless that is of no use now. */
+void share_want(struct share *share);
+/** Refuses all waiting claims. */
+void share_refuse_all(struct share *share, const char *sqlstate, const char *text);
+/** A server logged in. */
+void share_logged_in(struct share *share, struct server *server, const struct link_greeting *said);
+/** Closes idle servers beyond use: obsolete version, limits lowered, or all. */
+void share_trim(struct share *share);
+/** A newer configuration: same identity: takes it over; else becomes obsolete. */
+void share_reload(struct share *share, struct config *config);
+/** Frees it when nothing is left, by way of the router. */
+void share_maybe_retire(struct share *share);
+void share_free_now(struct share **share);
+/** No clients, claims or servers. */
+bool share_unused(const struct share *share);
+/** Sets what the router reads. */
+void share_tell(struct share *share);
+/** How to log in: fills share->secret from the route or the auth file, if nothing is there yet. */
+fault share_set_secret(struct share *share) MUST_USE;
+/** Whether a server of this pool has taken this value; *ret_canonical: how it spells it. */
+bool share_accepted(const struct share *share, const struct param *param, struct span *ret_canonical);
+/** Whether this is what servers of this pool report at login. */
+bool share_is_default(const struct share *share, const struct param *param);
+void share_accept(struct share *share, const struct param *param, struct span canonical);

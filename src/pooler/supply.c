@@ -1,0 +1,271 @@
+#include "pooler/supply.h"
+
+#include "machine/clock.h"
+#include "machine/co.h"
+#include "machine/dns.h"
+#include "machine/log.h"
+#include "pooler/router.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#define ADDRESSES_MOST 64
+#define RESOLVE_TIMEOUT sec(5)
+
+struct supplies {
+    struct router *router;
+    struct list all;
+};
+
+struct supply {
+    struct node node;
+    struct supplies *supplies; /* NULL: given up, the resolver frees it */
+    char *name;
+    struct service *service;
+    struct config *config;     /* counted: whose hosts these are */
+    const struct service_config *settings;
+    struct co *resolver;       /* NULL: ended */
+    uint32_t pools;
+    bool named;                /* by the latest configuration */
+    bool again;                /* resolve at once */
+};
+
+static struct fleet_limits limits_of(const struct service_config *settings)
+{
+    return (struct fleet_limits){
+        .logins_most = settings->logins_most,
+        .connections_most = settings->connections_most,
+        .retry_least = settings->retry_least,
+        .retry_most = settings->retry_most,
+    };
+}
+
+/* --- resolving --------------------------------------------------------------------------------------------- */
+
+struct found {
+    struct address addresses[ADDRESSES_MOST];
+    const char *hosts[ADDRESSES_MOST];
+    size_t count;
+};
+
+/* Adds what one host resolves to; a name that fails is logged, and the others still count. */
+static fault resolve_host(const struct host_config *host, struct found *found)
+{
+    struct dns_answer answer;
+    fault result = dns_resolve(host->host, host->port, &answer, after(RESOLVE_TIMEOUT));
+    if (result != OK) {
+        log_event(LOG_WARNING, "service.unresolved", "host=%s reason=\"%s\"", host->host,
+                  fault_story(result));
+        return result;
+    }
+    for (size_t i = 0; i < answer.count && found->count < ADDRESSES_MOST; i++) {
+        found->addresses[found->count] = answer.addresses[i];
+        found->hosts[found->count++] = host->host;
+    }
+    return OK;
+}
+
+static fault supply_resolve(struct supply *supply)
+{
+    struct found *found = calloc(1, sizeof(*found));
+    struct config *config = config_ref(supply->config);
+    const struct service_config *settings = supply->settings;
+    fault result = found == NULL ? FAULT_MEMORY : OK;
+    bool all = true;
+    for (size_t i = 0; found != NULL && i < settings->host_count; i++) {
+        result = resolve_host(&settings->hosts[i], found);
+        if (result == FAULT_CANCELLED)
+            break;
+        all = all && result == OK;
+    }
+    /* A name that did not resolve just now takes no known backend away. */
+    if (result != FAULT_CANCELLED && supply->supplies != NULL && found != NULL && found->count > 0 &&
+        (all || !service_online(supply->service)))
+        result = service_set_addresses(supply->service, found->addresses, found->hosts,
+                                       found->count);
+    free(found);
+    config_unref(&config);
+    return result == FAULT_CANCELLED ? result : all ? OK : FAULT_NAME;
+}
+
+static void supply_free(struct supply *supply)
+{
+    service_free(&supply->service);
+    config_unref(&supply->config);
+    free(supply->name);
+    free(supply);
+}
+
+static void supply_main(void *argument)
+{
+    struct supply *supply = argument;
+    supply->resolver = co_self();
+    while (supply->supplies != NULL) {
+        supply->again = false;
+        fault resolved = supply_resolve(supply);
+        if (supply->supplies != NULL && resolved != FAULT_CANCELLED)
+            router_supplied(supply->supplies->router, supply);
+        duration pause = resolved == OK ? supply->settings->retry_most : sec(1);
+        if (resolved == FAULT_CANCELLED || co_sleep(pause) == FAULT_CANCELLED)
+            break;
+        while (supply->supplies != NULL && !supply->again && resolved == OK)
+            if (co_wait(NEVER) == FAULT_CANCELLED)
+                break;
+        if (co_cancelled())
+            break;
+    }
+    supply->resolver = NULL;
+    if (supply->supplies == NULL)
+        supply_free(supply);
+}
+
+void supply_check(struct supply *supply)
+{
+    if (!service_wants_resolving(supply->service) || supply->resolver == NULL)
+        return;
+    supply->again = true;
+    co_wake(supply->resolver);
+}
+
+/* --- life ---------------------------------------------------------------------------------------------------- */
+
+/* The resolver may be in the middle of a look-up: it frees the supply when it comes back. */
+static void supply_give_up(struct supply *supply)
+{
+    list_remove(&supply->supplies->all, &supply->node);
+    supply->supplies = NULL;
+    if (supply->resolver != NULL)
+        co_cancel(supply->resolver);
+    else
+        supply_free(supply);
+}
+
+static void supply_follow(struct supply *supply, struct config *config,
+                          const struct service_config *settings)
+{
+    struct fleet_limits limits = limits_of(settings);
+    config_ref(config);
+    config_unref(&supply->config);
+    supply->config = config;
+    supply->settings = settings;
+    supply->named = true;
+    supply->again = true;
+    service_set_limits(supply->service, &limits);
+    if (supply->resolver != NULL)
+        co_wake(supply->resolver);
+}
+
+static fault supply_new(struct supplies *supplies, struct config *config,
+                        const struct service_config *settings)
+{
+    struct fleet_limits limits = limits_of(settings);
+    struct supply *supply = calloc(1, sizeof(*supply));
+    if (supply == NULL)
+        return FAULT_MEMORY;
+    supply->name = strdup(settings->name);
+    supply->config = config_ref(config);
+    supply->settings = settings;
+    supply->named = true;
+    fault result = supply->name == NULL ? FAULT_MEMORY
+                                        : service_new(settings->name, &limits, &supply->service);
+    if (result != OK) {
+        supply_free(supply);
+        return result;
+    }
+    supply->supplies = supplies;
+    list_push(&supplies->all, &supply->node);
+    return co_start(supply_main, supply, CO_LARGE);
+}
+
+static struct supply *supply_find(const struct supplies *supplies, const char *name)
+{
+    LIST_EACH (&supplies->all, it) {
+        struct supply *supply = LIST_ENTRY(it, struct supply, node);
+        if (strcmp(supply->name, name) == 0)
+            return supply;
+    }
+    return NULL;
+}
+
+static void supplies_sweep(struct supplies *supplies)
+{
+    LIST_EACH_SAFE (&supplies->all, it) {
+        struct supply *supply = LIST_ENTRY(it, struct supply, node);
+        if (!supply->named && supply->pools == 0)
+            supply_give_up(supply);
+    }
+}
+
+fault supplies_reload(struct supplies *supplies, struct config *config)
+{
+    LIST_EACH (&supplies->all, it)
+        LIST_ENTRY(it, struct supply, node)->named = false;
+    for (size_t i = 0; i < config->service_count; i++) {
+        struct supply *supply = supply_find(supplies, config->services[i].name);
+        if (supply != NULL)
+            supply_follow(supply, config, &config->services[i]);
+        else
+            TRY(supply_new(supplies, config, &config->services[i]));
+    }
+    supplies_sweep(supplies);
+    return OK;
+}
+
+fault supplies_new(struct router *router, struct config *config, struct supplies **ret)
+{
+    struct supplies *supplies = calloc(1, sizeof(*supplies));
+    if (supplies == NULL)
+        return FAULT_MEMORY;
+    supplies->router = router;
+    list_init(&supplies->all);
+    fault result = supplies_reload(supplies, config);
+    if (result != OK) {
+        supplies_free(&supplies);
+        return result;
+    }
+    *ret = supplies;
+    return OK;
+}
+
+void supplies_free(struct supplies **supplies)
+{
+    struct supplies *gone = TAKE(*supplies);
+    if (gone == NULL)
+        return;
+    LIST_EACH_SAFE (&gone->all, it)
+        supply_give_up(LIST_ENTRY(it, struct supply, node));
+    free(gone);
+}
+
+struct supply *supply_join(struct supplies *supplies, const struct service_config *service)
+{
+    struct supply *supply = supply_find(supplies, service->name);
+    if (supply != NULL)
+        supply->pools += 1;
+    return supply;
+}
+
+void supply_leave(struct supplies *supplies, struct supply **supply)
+{
+    struct supply *left = TAKE(*supply);
+    if (left == NULL)
+        return;
+    invariant(left->pools > 0);
+    left->pools -= 1;
+    supplies_sweep(supplies);
+}
+
+struct service *supply_service(const struct supply *supply)
+{
+    return supply->service;
+}
+
+void supplies_show(struct supplies *supplies, struct table_sink *sink)
+{
+    struct service *services[256];
+    size_t count = 0;
+    LIST_EACH (&supplies->all, it)
+        if (count < ARRAY_SIZE(services))
+            services[count++] = LIST_ENTRY(it, struct supply, node)->service;
+    fleet_show_backends(services, count, sink);
+}

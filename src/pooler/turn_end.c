@@ -1,0 +1,187 @@
+/* turn_end.c - how turns end badly: the client goes, the server goes, or one of them breaks the rules. */
+#include "machine/clock.h"
+#include "machine/log.h"
+#include "pooler/cancel.h"
+#include "pooler/turn.h"
+#include "wire/messages.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* --- cleaning ---------------------------------------------------------------------------------------- */
+
+/* Ends what is under way: the query by a cancel request, COPY by CopyFail, the batch by a Sync. */
+static fault clean_interrupt(struct turn *turn, deadline by)
+{
+    struct server *server = turn->server;
+    struct buffer out = BUFFER_INIT(256);
+    bool needs_sync = ledger_needs_sync(&server->ledger) || server->ledger.extended;
+    if (ledger_empty(&server->ledger) && !needs_sync)
+        return OK;
+    if (!ledger_empty(&server->ledger))
+        TRY(cancel_server(server, by));
+    if (server->ledger.copy_in) {
+        size_t start = wire_begin(&out, WIRE_COPY_FAIL);
+        wire_put_text(&out, "the client has gone");
+        wire_end(&out, start);
+        ledger_copy_ends(&server->ledger);
+    }
+    if (needs_sync && ledger_has_room(&server->ledger, 1)) {
+        wire_put_empty(&out, WIRE_SYNC);
+        ledger_owe(&server->ledger, (struct owed){.kind = OWED_SYNC, .fate = FATE_SWALLOW});
+    }
+    if (buffer_fault(&out) != OK) {
+        buffer_fini(&out);
+        return FAULT_MEMORY;
+    }
+    if (out.size > 0)
+        outbox_take_heap(&turn->up.out, out.at, out.size);
+    return turn_drain(turn, by);
+}
+
+static fault clean_server(struct turn *turn)
+{
+    struct server *server = turn->server;
+    struct share *share = server->share;
+    deadline by = after(turn->relay->config->reset_timeout);
+    bool session = share->route->mode == POOL_SESSION;
+    if (turn->up.passing > 0 || turn->up_cut)
+        return fault_raise(FAULT_CLOSED, "its client left in the middle of a message");
+    if (session && share->route->fresh)
+        return fault_raise(FAULT_CLOSED, "the route wants a fresh server for every client");
+    TRY(clean_interrupt(turn, by));
+    if (server->transaction != WIRE_TX_IDLE)
+        TRY(turn_ask(turn, SPAN("ROLLBACK"), by));
+    if (session) {
+        TRY(turn_ask(turn, SPAN("DISCARD ALL"), by));
+        params_assign(&server->params, params_ref(turn->relay->params.none));
+    }
+    if (server->transaction != WIRE_TX_IDLE)
+        return fault_raise(FAULT_PROTOCOL, "its transaction could not be ended");
+    return OK;
+}
+
+void turn_clean(struct turn *turn)
+{
+    struct server *server = turn->server;
+    struct chunk_store *chunks = &turn->relay->chunks;
+    invariant(server->client == NULL && turn->client == NULL);
+    server_become(server, SERVER_CLEANING);
+    server->stream.waker = co_waker(co_self());
+    turn->server_lost = turn->server_lost || turn->server_gone;
+    fault cleaned = turn->server_lost ? FAULT_CLOSED : clean_server(turn);
+    bool lost = turn->server_lost;
+    const char *why = cleaned == OK ? "" : fault_story(cleaned);
+    outbox_drop(&turn->up.out, chunks);
+    outbox_drop(&turn->down.out, chunks);
+    chunk_return(chunks, &turn->up.chunk);
+    chunk_return(chunks, &turn->down.chunk);
+    turn->server = NULL;
+    if (cleaned != OK) {
+        ledger_fini(&server->ledger);
+        server->broken = true;
+        cancel_finish(server);
+        server_close(&server, why, lost);
+        return;
+    }
+    server_forget_owner(server);
+    share_free(server->share, server);
+}
+
+/* --- ending the client ---------------------------------------------------------------------------------- */
+
+/* What the client is told when its turn ends for this reason; NULL: nothing. */
+static const char *last_words(const struct turn *turn, fault why, char *sqlstate)
+{
+    const char *state = fault_story_sqlstate(why);
+    memcpy(sqlstate, state, 6);
+    if (turn->closing || why == FAULT_CLOSED || turn->fatal)
+        return NULL;
+    if (why == FAULT_UPSTREAM && turn->server_gone) {
+        memcpy(sqlstate, "08006", 6);
+        return "the server closed the connection unexpectedly";
+    }
+    return fault_story(why);
+}
+
+/* A message that is cut in two can't be followed by another. */
+static bool down_is_clean(const struct turn *turn)
+{
+    return lane_sent(&turn->down) && (turn->down.passing == 0 || turn->muted);
+}
+
+static void turn_drop_lanes(struct turn *turn)
+{
+    struct chunk_store *chunks = &turn->relay->chunks;
+    turn->up_cut = turn->up_cut || turn->up.passing > 0 || !outbox_empty(&turn->up.out);
+    outbox_drop(&turn->up.out, chunks);
+    outbox_drop(&turn->down.out, chunks);
+    chunk_return(chunks, &turn->up.chunk);
+    turn->up.begin = turn->up.end = 0;
+    turn->up.flushing = turn->down.flushing = false;
+    free(turn->held);
+    turn->held = NULL;
+}
+
+void turn_fail(struct turn *turn, fault why)
+{
+    struct client *client = TAKE(turn->client);
+    struct server *server = turn->server;
+    char sqlstate[6], text[FAULT_STORY_MOST + 32];
+    if (client->claim.state != CLAIM_NONE)
+        claim_withdraw(client);
+    turn->client = client; /* for last_words only */
+    const char *words = last_words(turn, why, sqlstate);
+    turn->client = NULL;
+    if (words != NULL)
+        snprintf(text, sizeof(text), "%s", words);
+    bool clean = down_is_clean(turn);
+    turn_drop_lanes(turn);
+    client->state = CLIENT_LOGIN; /* nobody's events are for it any more */
+    client->co = NULL;
+    client->stream.waker = NULL;
+    char ids[CLIENT_IDS_SIZE];
+    client_ids(client, server, ids, sizeof(ids));
+    if (server != NULL) {
+        client->server = NULL;
+        server->client = NULL;
+        server_forget_owner(server);
+    }
+    if (words != NULL && clean)
+        client_farewell(&client, sqlstate, text);
+    else
+        client_close(&client, words != NULL ? text : "closed");
+    if (server != NULL) {
+        turn->state_fault = OK;
+        turn_clean(turn);
+    } else {
+        chunk_return(&turn->relay->chunks, &turn->down.chunk);
+    }
+}
+
+/* --- session pools: a parked client goes ------------------------------------------------------------------- */
+
+static void end_session(void *argument)
+{
+    struct server *server = argument;
+    struct turn turn = {.relay = server->share->relay, .server = server};
+    turn_clean(&turn);
+}
+
+void turn_end_session(struct client *client, const char *sqlstate, const char *text)
+{
+    struct server *server = TAKE(client->server);
+    server->client = NULL;
+    server_forget_owner(server);
+    server_become(server, SERVER_CLEANING);
+    server->stream.waker = NULL;
+    if (sqlstate != NULL)
+        client_farewell(&client, sqlstate, text);
+    else
+        client_close(&client, text);
+    if (co_start(end_session, server, CO_SMALL) == OK)
+        return;
+    server->broken = true;
+    ledger_fini(&server->ledger);
+    server_close(&server, "no memory for a coroutine", false);
+}

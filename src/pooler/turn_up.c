@@ -1,0 +1,384 @@
+/* turn_up.c - the lane from the client to the server. */
+#include "machine/clock.h"
+#include "pooler/turn.h"
+#include "wire/messages.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* PostgreSQL's own limit of a message, 1 GB less a little (MaxAllocSize). */
+#define MESSAGE_MOST 0x3fffffffu
+/* Made bytes and ledger entries that one message may need. */
+#define MADE_A_MESSAGE 1024u
+#define OWED_A_MESSAGE 8u
+
+void lane_settle(struct lane *lane, struct chunk_store *store)
+{
+    if (lane->begin != lane->end || !outbox_empty(&lane->out))
+        return;
+    lane->begin = lane->end = 0;
+    chunk_return(store, &lane->chunk);
+}
+
+fault turn_say(struct turn *turn, struct buffer *message)
+{
+    fault made = buffer_fault(message);
+    if (made == OK && message->size > 0) {
+        uint8_t *at = outbox_make(&turn->down.out, &turn->relay->chunks, message->size);
+        if (at == NULL)
+            made = FAULT_MEMORY;
+        else
+            memcpy(at, message->at, message->size);
+    }
+    buffer_fini(message);
+    return made;
+}
+
+static fault turn_say_ready(struct turn *turn)
+{
+    uint8_t *at = outbox_make(&turn->down.out, &turn->relay->chunks, 6);
+    if (at == NULL)
+        return FAULT_MEMORY;
+    memcpy(at, "Z\0\0\0\5I", 6);
+    return OK;
+}
+
+/* --- messages without a server ------------------------------------------------------------------ */
+
+fault turn_refuse(struct turn *turn, const char *sqlstate, const char *text)
+{
+    struct lane *up = &turn->up;
+    struct buffer out = BUFFER_INIT(4096);
+    char ids[CLIENT_IDS_SIZE];
+    struct wire_report report = {
+        .severity = "ERROR",
+        .sqlstate = sqlstate,
+        .message = text,
+        .detail = client_ids(turn->client, NULL, ids, sizeof(ids)),
+    };
+    snprintf(turn->refused_state, sizeof(turn->refused_state), "%s", sqlstate);
+    snprintf(turn->refused_text, sizeof(turn->refused_text), "%s", text);
+    wire_put_report(&out, &report);
+    TRY(turn_say(turn, &out));
+    if (up->end - up->begin < WIRE_HEADER)
+        return OK;
+    const uint8_t *at = up->chunk->bytes + up->begin;
+    if (at[0] != WIRE_QUERY && at[0] != WIRE_FUNCTION_CALL) {
+        turn->client->skipping = true; /* as a server would, up to the Sync */
+        return OK;
+    }
+    up->dropping = (uint64_t)wire_u32(at + 1) + 1;
+    turn->ready_after_drop = true;
+    return OK;
+}
+
+/* A message that comes while there is no server, or while a refused batch is skipped. */
+static fault up_local(struct turn *turn, uint8_t type)
+{
+    if (type == WIRE_TERMINATE) {
+        turn->closing = true;
+        return OK;
+    }
+    if (type != WIRE_SYNC)
+        return OK;
+    turn->client->skipping = false;
+    return turn_say_ready(turn);
+}
+
+static bool type_is_local(uint8_t type)
+{
+    return type == WIRE_SYNC || type == WIRE_FLUSH || type == WIRE_TERMINATE ||
+           type == WIRE_COPY_DATA || type == WIRE_COPY_DONE || type == WIRE_COPY_FAIL;
+}
+
+static bool type_is_known(uint8_t type)
+{
+    return type != 0 && strchr("QPBDECFSHXdcf", type) != NULL;
+}
+
+/* --- messages with a server ----------------------------------------------------------------------- */
+
+static bool turn_remaps(const struct turn *turn)
+{
+    const struct route_config *route = turn->client->share->route;
+    return route->mode != POOL_SESSION && route->prepared_most > 0;
+}
+
+static void up_owe(struct turn *turn, enum owed_kind kind)
+{
+    ledger_owe(&turn->server->ledger, (struct owed){.kind = (uint8_t)kind});
+}
+
+/* Notes what the server will owe for a message that is forwarded as it is. */
+static void up_note(struct turn *turn, uint8_t type)
+{
+    switch (type) {
+    case WIRE_QUERY:
+        /* A simple query destroys the unnamed statement (manual, "Simple Query"). */
+        if (turn->client->unnamed != NULL)
+            client_keep_unnamed(turn->client, SPAN_NONE);
+        turn->server->unnamed_of = NULL;
+        up_owe(turn, OWED_QUERY);
+        return;
+    case WIRE_FUNCTION_CALL:
+        up_owe(turn, OWED_FUNCTION);
+        return;
+    case WIRE_SYNC:
+        up_owe(turn, OWED_SYNC);
+        return;
+    case WIRE_PARSE:
+        up_owe(turn, OWED_PARSE);
+        return;
+    case WIRE_BIND:
+        up_owe(turn, OWED_BIND);
+        return;
+    case WIRE_DESCRIBE:
+        up_owe(turn, OWED_DESCRIBE);
+        return;
+    case WIRE_EXECUTE:
+        up_owe(turn, OWED_EXECUTE);
+        return;
+    case WIRE_CLOSE:
+        up_owe(turn, OWED_CLOSE);
+        return;
+    case WIRE_COPY_DONE:
+    case WIRE_COPY_FAIL:
+        ledger_copy_ends(&turn->server->ledger);
+        return;
+    default:
+        return;
+    }
+}
+
+static bool type_names_statement(uint8_t type)
+{
+    return type == WIRE_PARSE || type == WIRE_BIND || type == WIRE_DESCRIBE || type == WIRE_CLOSE;
+}
+
+static fault up_whole(struct turn *turn, uint8_t type, const uint8_t *at, uint32_t size)
+{
+    if (turn->client->skipping || turn->server == NULL)
+        return up_local(turn, type);
+    if (type == WIRE_TERMINATE) {
+        turn->closing = true;
+        return OK;
+    }
+    if (type_names_statement(type) && turn_remaps(turn))
+        return turn_statement(turn, type, at, size);
+    up_note(turn, type);
+    outbox_run(&turn->up.out, at, size);
+    return OK;
+}
+
+/* A message that is longer than a chunk: what must be seen whole is held, the rest is streamed. */
+static fault up_long(struct turn *turn, uint8_t type, uint32_t size)
+{
+    struct lane *up = &turn->up;
+    const uint8_t *at = up->chunk->bytes + up->begin;
+    uint32_t most = turn->relay->config->message_most;
+    if (turn->client->skipping) {
+        up->dropping = size;
+        return OK;
+    }
+    if (type_names_statement(type) && turn_remaps(turn)) {
+        if (type == WIRE_BIND)
+            return turn_statement(turn, type, at, up->end - up->begin);
+        if (size > most)
+            return fault_raise(FAULT_LIMIT, "a '%c' message of %u bytes, the limit is message=%u",
+                               type, size, most);
+        turn->held = malloc(size);
+        if (turn->held == NULL)
+            return FAULT_MEMORY;
+        turn->held_size = 0;
+        turn->held_most = size;
+        return OK;
+    }
+    up_note(turn, type);
+    up->passing = size;
+    return OK;
+}
+
+/* Not all of the message is there.  OK with turn->starved: wait for more of it. */
+static fault up_part(struct turn *turn, uint8_t type, uint32_t size)
+{
+    struct lane *up = &turn->up;
+    if (type == WIRE_COPY_DATA && turn->server != NULL && !turn->client->skipping) {
+        up->passing = size;
+        return OK;
+    }
+    if (size > up->chunk->size)
+        return up_long(turn, type, size);
+    turn->starved = true;
+    return OK;
+}
+
+/* --- bytes that are in the middle of a message ------------------------------------------------------ */
+
+static uint32_t lane_take(struct lane *lane, uint64_t most)
+{
+    uint32_t here = lane->end - lane->begin;
+    uint32_t step = most < here ? (uint32_t)most : here;
+    lane->begin += step;
+    return step;
+}
+
+/* Goes on with a message begun earlier; false: all bytes here belong to it. */
+static fault up_continue(struct turn *turn, bool *whole)
+{
+    struct lane *up = &turn->up;
+    *whole = true;
+    if (up->dropping > 0) {
+        up->dropping -= lane_take(up, up->dropping);
+        *whole = up->dropping == 0;
+        if (*whole && turn->ready_after_drop) {
+            turn->ready_after_drop = false;
+            return turn_say_ready(turn);
+        }
+    } else if (up->passing > 0) {
+        const uint8_t *at = up->chunk->bytes + up->begin;
+        uint32_t step = lane_take(up, up->passing);
+        outbox_run(&up->out, at, step);
+        up->passing -= step;
+        *whole = up->passing == 0;
+    } else if (turn->held != NULL) {
+        const uint8_t *at = up->chunk->bytes + up->begin;
+        uint32_t step = lane_take(up, turn->held_most - turn->held_size);
+        memcpy(turn->held + turn->held_size, at, step);
+        turn->held_size += step;
+        *whole = turn->held_size == turn->held_most;
+        if (*whole)
+            return turn_statement_held(turn);
+    }
+    return OK;
+}
+
+/* --- the walk ----------------------------------------------------------------------------------------- */
+
+static bool up_has_room(struct turn *turn)
+{
+    struct chunk_store *store = &turn->relay->chunks;
+    return outbox_has_room(&turn->up.out, store, MADE_A_MESSAGE) &&
+           outbox_has_room(&turn->down.out, store, MADE_A_MESSAGE) &&
+           (turn->server == NULL || ledger_has_room(&turn->server->ledger, OWED_A_MESSAGE));
+}
+
+/* One message, or as much of it as is there. */
+static fault up_message(struct turn *turn)
+{
+    struct lane *up = &turn->up;
+    uint8_t type = up->chunk->bytes[up->begin];
+    uint32_t length = wire_u32(up->chunk->bytes + up->begin + 1);
+    if (!type_is_known(type))
+        return fault_raise(FAULT_PROTOCOL, "invalid frontend message type %u", type);
+    if (length < 4 || length > MESSAGE_MOST)
+        return fault_raise(FAULT_PROTOCOL, "invalid length %u of a '%c' message, the limit is %u",
+                           length, type, MESSAGE_MOST);
+    uint32_t size = length + 1;
+    bool whole = up->end - up->begin >= size;
+    if (turn->server == NULL && !turn->client->skipping && !type_is_local(type) &&
+        (whole || size > up->chunk->size))
+        return turn_claim(turn);
+    if (!whole)
+        return up_part(turn, type, size);
+    const uint8_t *at = up->chunk->bytes + up->begin;
+    up->begin += size;
+    return up_whole(turn, type, at, size);
+}
+
+fault turn_walk_up(struct turn *turn)
+{
+    struct lane *up = &turn->up;
+    turn->starved = false;
+    while (up->begin != up->end && !turn->closing && up_has_room(turn)) {
+        bool whole;
+        TRY(up_continue(turn, &whole));
+        if (!whole || up->begin == up->end)
+            return OK;
+        if (up->end - up->begin < WIRE_HEADER) {
+            turn->starved = true;
+            return OK;
+        }
+        TRY(up_message(turn));
+        if (turn->starved)
+            return OK;
+    }
+    return OK;
+}
+
+fault turn_send_up(struct turn *turn, bool *moved)
+{
+    struct lane *up = &turn->up;
+    uint64_t sent = 0;
+    if (lane_sent(up))
+        return OK;
+    invariant(turn->server != NULL);
+    fault result = outbox_send(&up->out, &turn->server->stream, &turn->relay->chunks, &sent);
+    up->flushing = result == FAULT_AGAIN;
+    *moved = *moved || sent > 0;
+    if (result == OK)
+        lane_settle(up, &turn->relay->chunks);
+    else if (result != FAULT_AGAIN)
+        turn->server_lost = true; /* what it still had to say is read first */
+    return OK;
+}
+
+/* Reads behind what is there; makes room by moving the first bytes of a message to the front. */
+static fault up_read(struct turn *turn, bool *moved)
+{
+    struct lane *up = &turn->up;
+    size_t size = 0;
+    if (up->chunk == NULL)
+        up->chunk = chunk_lend(&turn->relay->chunks);
+    if (up->chunk == NULL)
+        return fault_raise(FAULT_MEMORY, "no buffer is free: memory= is exhausted");
+    if (up->begin > 0) {
+        memmove(up->chunk->bytes, up->chunk->bytes + up->begin, up->end - up->begin);
+        up->end -= up->begin;
+        up->begin = 0;
+    }
+    invariant(up->end < up->chunk->size);
+    fault read = stream_read_some(&turn->client->stream, up->chunk->bytes + up->end,
+                                  up->chunk->size - up->end, &size);
+    if (read == FAULT_AGAIN) {
+        lane_settle(up, &turn->relay->chunks);
+        return OK;
+    }
+    TRY(read);
+    up->end += (uint32_t)size;
+    hint_add(&turn->client->share->stats.received, size);
+    turn->starved = false;
+    *moved = true;
+    return OK;
+}
+
+static bool up_may_read(const struct turn *turn)
+{
+    const struct lane *up = &turn->up;
+    bool walked = up->begin == up->end || turn->starved;
+    return walked && outbox_empty(&up->out) && !turn->closing &&
+           (stream_may_read(&turn->client->stream) || stream_hung_up(&turn->client->stream));
+}
+
+fault turn_up(struct turn *turn, bool *moved)
+{
+    if (turn->client == NULL)
+        return turn_send_up(turn, moved);
+    TRY(turn_send_up(turn, moved));
+    if (turn->server_lost)
+        return OK;
+    /* The end of a client is its death, also while bytes of its are still on their way. */
+    if (!outbox_empty(&turn->up.out) && !turn->closing && stream_hung_up(&turn->client->stream))
+        return FAULT_CLOSED;
+    if (up_may_read(turn))
+        TRY(up_read(turn, moved));
+    if (outbox_empty(&turn->up.out) && turn->up.begin != turn->up.end && !turn->starved) {
+        uint32_t begin = turn->up.begin;
+        TRY(turn_walk_up(turn));
+        *moved = *moved || turn->up.begin != begin;
+        TRY(turn_send_up(turn, moved));
+    }
+    if (turn->closing || turn->up.begin == turn->up.end)
+        lane_settle(&turn->up, &turn->relay->chunks);
+    return OK;
+}
