@@ -1,0 +1,57 @@
+/* Log lines: whatever a value holds, the line is one line, bounded, and its JSON stays closed. */
+#include "base/check.h"
+#include "base/span.h"
+#include "fuzz.h"
+#include "machine/log_line.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void build(struct log_line *line, enum log_format format, const char *pairs, ...)
+    PRINTF_LIKE(3, 4);
+static void build(struct log_line *line, enum log_format format, const char *pairs, ...)
+{
+    va_list values;
+    va_start(values, pairs);
+    line->format = format;
+    log_line_build(line, &(struct log_head){.wall_us = 1, .name = "fuzz.line"}, pairs, values);
+    va_end(values);
+}
+
+/* Outside of quotes nothing of a value may stand; inside, quotes and controls are escaped. */
+static void check_json(struct span line)
+{
+    bool quoted = false;
+    uint32_t quotes = 0;
+    for (size_t i = 0; i < line.size; i++) {
+        invariant(line.at[i] >= ' ' && line.at[i] != 0x7f);
+        if (quoted && line.at[i] == '\\') {
+            i += 1;
+            invariant(i < line.size && strchr("\"\\nrtu", line.at[i]) != NULL);
+        } else if (line.at[i] == '"') {
+            quoted = !quoted;
+            quotes += 1;
+        }
+    }
+    /* Four for each member; the process id has no quotes of its own. */
+    invariant(!quoted && quotes % 4 == 2 && line.at[line.size - 1] == '}');
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static struct log_line line;
+    char *text = malloc(size + 1);
+    if (text == NULL)
+        return 0;
+    memcpy(text, data, size);
+    text[size] = '\0';
+    int cut = (int)(size / 2);
+    build(&line, LOG_FORMAT_TEXT, "a=%s b=\"%s\" c=%.*s", text, text, cut, text);
+    invariant(line.size <= LOG_LINE_MOST);
+    invariant(memchr(line.bytes, '\n', line.size) == line.bytes + line.size - 1);
+    build(&line, LOG_FORMAT_JSON, "a=%s b=\"%s\" c=%.*s", text, text, cut, text);
+    invariant(line.size <= LOG_LINE_MOST && line.bytes[line.size - 1] == '\n');
+    check_json(span_of(line.bytes, line.size - 1));
+    free(text);
+    return 0;
+}
