@@ -4,8 +4,6 @@
  *
  * Private to link/: what logging in, cancelling and accepting share.
  */
-#include "machine/tls.h"
-
 #include "link/link.h"
 
 enum dial_kind {

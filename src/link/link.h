@@ -14,18 +14,18 @@
 /* Where and how to dial. */
 struct link_target {
     struct address address;
-    const char *host;                /* as configured: for SNI and verify-full */
+    const char *host; /* as configured: for SNI and verify-full */
     enum tls_mode tls_mode;
-    struct tls_context *tls;         /* borrowed; NULL when disabled */
+    struct tls_context *tls; /* borrowed; NULL when disabled */
     struct socket_options socket;
 };
 
 /* What we can prove to a server.  Any may be missing. */
 struct link_secret {
-    struct span password;       /* plain text */
-    char md5[MD5_TEXT];         /* stored form; "" when unknown */
-    bool have_keys;             /* `keys` are good for their salt and iterations */
-    struct scram_keys keys;     /* kept by link_login after a derivation, so that it is done once */
+    struct span password;   /* plain text */
+    char md5[MD5_TEXT];     /* stored form; "" when unknown */
+    bool have_keys;         /* `keys` are good for their salt and iterations */
+    struct scram_keys keys; /* kept by link_login after a derivation, so that it is done once */
 };
 
 struct link_login {
@@ -50,14 +50,16 @@ struct link_greeting {
  * On a fault the stream is closed.  Notices are skipped.  Any bytes read behind ReadyForQuery, or
  * before a TLS handshake, are a PROTOCOL fault.
  * Faults: REFUSED (connect refused, reset or unreachable; also when it closes during the login),
- * TIMEOUT, TLS, PROTOCOL, AUTH, UPSTREAM (the server's own ErrorResponse: story and SQLSTATE are the
- * server's), CANCELLED.
+ * TIMEOUT, TLS, PROTOCOL, AUTH, UNSUPPORTED (a method of authentication), UPSTREAM (the server's
+ * own ErrorResponse: story and SQLSTATE are the server's), LIMIT, MEMORY, SYSTEM, CANCELLED.
+ *
+ * Needs a CO_LARGE stack where the target has TLS.  `ret` needs no preparation.
  */
-fault link_login(struct stream *stream, const struct link_login *login,
-                 struct link_greeting *ret, deadline by) MUST_USE;
+fault link_login(struct stream *stream, const struct link_login *login, struct link_greeting *ret,
+                 deadline by) MUST_USE;
 
 /** Dials, negotiates TLS if the session has it, sends a CancelRequest, and waits until the server
- *  closes.  Uses a stream of its own. */
+ *  closes.  Uses a stream of its own.  Faults: those of link_login that come before it is sent. */
 fault link_cancel(const struct link_target *target, uint32_t pid, uint32_t secret,
                   deadline by) MUST_USE;
 
@@ -69,17 +71,19 @@ struct link_accept {
 };
 /**
  * Reads a client's first packets: answers GSSENCRequest with 'N' and SSLRequest with 'S' (and the
- * handshake) or 'N', each at most once, refuses plaintext buffered behind an SSLRequest, and returns
- * the startup or cancel packet, decoded over `bytes` (at least WIRE_STARTUP_MOST).
+ * handshake) or 'N', each at most once, refuses plaintext buffered behind an SSLRequest, and
+ * returns the startup or cancel packet, decoded over `bytes` (at least WIRE_STARTUP_MOST).
+ * On Unix sockets there is no TLS, as in PostgreSQL, and none is required.
  * A connection that closes before its first byte is CLOSED without a story (a probe).
- * Faults: CLOSED, TIMEOUT, PROTOCOL, UNSUPPORTED (major version), TLS, AUTH (TLS is required and not
- * used), CANCELLED.
+ *
+ * Faults: CLOSED, TIMEOUT, PROTOCOL, UNSUPPORTED (major version), TLS, AUTH (TLS is required and
+ * not used), CANCELLED.
  */
 fault link_read_startup(struct stream *stream, const struct link_accept *accept, uint8_t *bytes,
                         struct wire_startup *ret, deadline by) MUST_USE;
 
-/** Reads one whole message of at most `most` bytes into `into` (cleared first); the frame points into
- *  it.  Faults: CLOSED, TIMEOUT, PROTOCOL, LIMIT, CANCELLED. */
+/** Reads one whole message of at most `most` bytes into `into` (cleared first); the frame points
+ *  into it.  Faults: CLOSED, TIMEOUT, PROTOCOL, LIMIT, CANCELLED. */
 fault link_read_message(struct stream *stream, struct buffer *into, uint32_t most,
                         struct wire_frame *ret, deadline by) MUST_USE;
 /** Writes the buffer's bytes and clears it. Faults: those of the buffer, CLOSED, TIMEOUT. */

@@ -4,8 +4,6 @@
  *
  * Private to link/.  Lives on the stack of the coroutine that logs in.
  */
-#include "machine/tls.h"
-
 #include "link/link.h"
 
 enum login_scram {

@@ -5,8 +5,6 @@
  * Both ends are coroutines of one machine.  A test is the machine's first coroutine, started by
  * BODY; a peer accepts connections one after the other and plays its script over each.
  */
-#include "machine/tls.h"
-
 #include "link/link.h"
 #include "machine/clock.h"
 #include "machine/co.h"
