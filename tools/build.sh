@@ -25,7 +25,8 @@ build() {
         CC=$compiler meson setup $options "$folder" >&2 || die "meson setup failed ($kind)"
     fi
     jobs=$(nproc)
-    ninja --quiet -C "$folder" -j "$jobs" >&2 || die "the $kind build failed"
+    ninja --quiet -C "$folder" -j "$jobs" | { grep -v '^ninja: no work to do' || true; } >&2 ||
+        die "the $kind build failed"
     if [ "$kind" = release ]; then
         ln -sfn release/trunkline build/trunkline
     fi
