@@ -146,7 +146,7 @@ def test_the_console_is_for_its_users_only(pooler):
 
 
 def test_the_console_is_reachable_when_clients_are_not(trunkline):
-    daemon = trunkline(client_limit=1)
+    daemon = trunkline(clients=1)
     with daemon.connect():
         with pytest.raises(psycopg.OperationalError):
             daemon.connect()

@@ -78,7 +78,7 @@ def test_the_servers_of_a_pool_serve_clients_of_every_relay(trunkline):
 
 
 def test_the_limit_of_all_clients_is_exact_and_lets_go(trunkline):
-    daemon = trunkline(client_limit=3)
+    daemon = trunkline(clients=3)
     clients = [daemon.connect() for _ in range(3)]
     assert refused(daemon) == "53300"
     clients.pop().close()
