@@ -182,7 +182,7 @@ static fault scram_talk(struct client *client, struct scram_exchange *exchange, 
     struct span first;
     uint8_t random[SCRAM_NONCE];
     random_bytes(random, sizeof(random));
-    TRY(auth_ask(client, WIRE_AUTH_SASL, SPAN("SCRAM-SHA-256\0"), &exchange->message, &frame, by));
+    TRY(auth_ask(client, WIRE_AUTH_SASL, SPAN("SCRAM-SHA-256\0\0"), &exchange->message, &frame, by));
     TRY(scram_read_initial(&frame, &first));
     fault begun = scram_server_first(&exchange->scram, first, &exchange->verifier, random,
                                      &exchange->out);

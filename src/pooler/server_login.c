@@ -27,7 +27,9 @@ static enum slot_failure failure_of(fault why)
     const char *state = fault_story_sqlstate(why);
     if (why == FAULT_REFUSED || why == FAULT_TIMEOUT || why == FAULT_NAME)
         return SLOT_UNREACHABLE;
-    if (why == FAULT_UPSTREAM && (strcmp(state, "57P03") == 0 || strcmp(state, "53300") == 0))
+    if (why == FAULT_UPSTREAM && strcmp(state, "53300") == 0)
+        return SLOT_CROWDED;
+    if (why == FAULT_UPSTREAM && strcmp(state, "57P03") == 0)
         return SLOT_NOT_READY;
     return SLOT_REJECTED;
 }
