@@ -268,7 +268,7 @@ static void co_group_leave(struct co *co)
 static void co_main(void *argument)
 {
     struct co *co = argument;
-    context_entered(&co->context, &co->machine->loop);
+    context_entered(&co->context);
     for (;;) {
         co->entry(co->argument);
         invariant(co->state == CO_RUNNING && co->forbidden == 0);
@@ -282,17 +282,19 @@ static void co_main(void *argument)
     }
 }
 
-static fault co_make(void (*entry)(void *argument), void *argument, enum co_stack stack,
-                     struct co **ret)
+/* NULL: no memory; the story is told. */
+static struct co *co_make(void (*entry)(void *argument), void *argument, enum co_stack stack)
 {
     struct machine *machine = machine_current;
     invariant(machine != NULL && entry != NULL);
     struct co *co = stack_pool_pop(&machine->stacks[stack]);
     if (UNLIKELY(co == NULL)) {
         co = co_map(machine, stack);
-        if (co == NULL)
-            return fault_raise(FAULT_MEMORY, "no memory for a stack, %lu are in use",
-                               (unsigned long)machine->stats.stacks);
+        if (co == NULL) {
+            fault_raise(FAULT_MEMORY, "no memory for a stack, %lu are in use",
+                        (unsigned long)machine->stats.stacks);
+            return NULL;
+        }
     }
     co->entry = entry;
     co->argument = argument;
@@ -300,22 +302,23 @@ static fault co_make(void (*entry)(void *argument), void *argument, enum co_stac
     co->story.code = OK;
     co->story.text[0] = '\0';
     hint_add(&machine->stats.coroutines, 1);
-    *ret = co;
-    return OK;
+    return co;
 }
 
 fault co_start(void (*entry)(void *argument), void *argument, enum co_stack stack)
 {
-    struct co *co;
-    TRY(co_make(entry, argument, stack, &co));
+    struct co *co = co_make(entry, argument, stack);
+    if (UNLIKELY(co == NULL))
+        return FAULT_MEMORY;
     co_push_ready(co);
     return OK;
 }
 
 fault co_run_now(void (*entry)(void *argument), void *argument, enum co_stack stack)
 {
-    struct co *co;
-    TRY(co_make(entry, argument, stack, &co));
+    struct co *co = co_make(entry, argument, stack);
+    if (UNLIKELY(co == NULL))
+        return FAULT_MEMORY;
     co_resume(machine_current, co);
     return OK;
 }
@@ -454,8 +457,9 @@ void co_group_init(struct co_group *group)
 fault co_group_start(struct co_group *group, void (*entry)(void *argument), void *argument,
                      enum co_stack stack)
 {
-    struct co *co;
-    TRY(co_make(entry, argument, stack, &co));
+    struct co *co = co_make(entry, argument, stack);
+    if (UNLIKELY(co == NULL))
+        return FAULT_MEMORY;
     co->group = group;
     list_push(&group->members, &co->member);
     co_push_ready(co);

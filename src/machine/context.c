@@ -53,27 +53,26 @@ void context_fini(struct context *context)
 }
 
 #if CONTEXT_ASAN
-/* Arriving: ASan gives back the fake stack, and says where we came from; that is how the bounds of
- * a thread's own stack become known. */
-static void context_arrived(struct context *context, struct context *from)
+/* Who left last on this thread: arriving elsewhere, ASan tells which stack that was.  So the bounds
+ * of flows whose stacks are not ours become known before anybody switches back. */
+static _Thread_local struct context *context_left;
+
+static void context_arrived(struct context *context)
 {
     const void *bottom;
     size_t size;
     __sanitizer_finish_switch_fiber(context->fake, &bottom, &size);
-    if (from != NULL && from->bottom == NULL) {
-        from->bottom = bottom;
-        from->size = size;
-    }
+    context_left->bottom = bottom;
+    context_left->size = size;
 }
 #endif
 
-void context_entered(struct context *context, struct context *from)
+void context_entered(struct context *context)
 {
 #if CONTEXT_ASAN
-    context_arrived(context, from);
+    context_arrived(context);
 #else
     (void)context;
-    (void)from;
 #endif
 }
 
@@ -81,6 +80,7 @@ void context_entered(struct context *context, struct context *from)
 void context_switch(struct context *from, struct context *to)
 {
 #if CONTEXT_ASAN
+    context_left = from;
     __sanitizer_start_switch_fiber(&from->fake, to->bottom, to->size);
 #endif
 #if CONTEXT_TSAN
@@ -88,7 +88,7 @@ void context_switch(struct context *from, struct context *to)
 #endif
     context_jump(&from->point, to->point);
 #if CONTEXT_ASAN
-    context_arrived(from, NULL);
+    context_arrived(from);
 #endif
 }
 #endif

@@ -36,7 +36,7 @@
 struct context {
     void *point; /* where it was left: a stack pointer, or a ucontext */
 #if CONTEXT_ASAN
-    const void *bottom; /* learned on the first switch away for a thread's own stack */
+    const void *bottom; /* learned when it is left */
     size_t size;
     void *fake;
 #endif
@@ -55,7 +55,7 @@ int context_init(struct context *context, void *bottom, size_t size, void (*entr
 /** It will never be switched to again. */
 void context_fini(struct context *context);
 /** The first thing that `entry` does. */
-void context_entered(struct context *context, struct context *from);
+void context_entered(struct context *context);
 
 /* By the assembly, or by ucontext: leaves the running flow in *save, goes on with `next`. */
 void context_jump(void **save, void *next);

@@ -35,11 +35,17 @@ context_jump:
     .cfi_adjust_cfa_offset 8
     stmxcsr (%rsp)
     fnstcw 4(%rsp)
+    movl (%rsp), %eax
+    movw 4(%rsp), %cx
     /* Both stacks have the same shape, so the frame description holds across the exchange. */
     movq %rsp, (%rdi)
     movq %rsi, %rsp
-    ldmxcsr (%rsp)
-    fldcw 4(%rsp)
+    /* Loading control words is slow, and they hardly ever differ. */
+    cmpl (%rsp), %eax
+    jne 2f
+    cmpw 4(%rsp), %cx
+    jne 2f
+1:
     addq $8, %rsp
     .cfi_adjust_cfa_offset -8
     popq %r15
@@ -60,7 +66,23 @@ context_jump:
     popq %rbp
     .cfi_adjust_cfa_offset -8
     .cfi_restore %rbp
-    ret
+    /* A return would be predicted to go where this stack's caller never was. */
+    popq %rdx
+    .cfi_adjust_cfa_offset -8
+    .cfi_register %rip, %rdx
+    jmpq *%rdx
+2:
+    .cfi_adjust_cfa_offset 64
+    .cfi_offset %rip, -8
+    .cfi_rel_offset %rbp, 48
+    .cfi_rel_offset %rbx, 40
+    .cfi_rel_offset %r12, 32
+    .cfi_rel_offset %r13, 24
+    .cfi_rel_offset %r14, 16
+    .cfi_rel_offset %r15, 8
+    ldmxcsr (%rsp)
+    fldcw 4(%rsp)
+    jmp 1b
     .cfi_endproc
     .size context_jump, . - context_jump
 

@@ -203,7 +203,9 @@ struct sender {
 
 static void ack_delivered(struct mail *mail)
 {
-    co_wake(CONTAINER_OF(mail, __typeof__(((struct office *)0)->acks[0]), mail)->sender);
+    struct co *sender = CONTAINER_OF(mail, __typeof__(((struct office *)0)->acks[0]), mail)->sender;
+    if (sender != NULL)
+        co_wake(sender);
 }
 
 static struct office office;
@@ -238,6 +240,7 @@ static void sender_main(void *argument)
         while (__atomic_load_n(&office.answers[sender->index], __ATOMIC_ACQUIRE) < i)
             ck_assert_int_eq(co_wait(after(sec(30))), OK);
     }
+    office.acks[sender->index].sender = NULL;
     machine_stop();
 }
 
