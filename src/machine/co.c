@@ -422,11 +422,13 @@ bool co_cancelled(void)
 fault co_sleep(duration wait)
 {
     deadline by = after(wait);
-    for (;;) {
-        fault end = co_wait(by);
-        if (end != OK)
-            return end == FAULT_TIMEOUT ? OK : end;
-    }
+    bool woken = false;
+    fault end;
+    while ((end = co_wait(by)) == OK)
+        woken = true;
+    /* A wake-up was meant for what comes after the sleep. */
+    co_self()->woken |= woken;
+    return end == FAULT_TIMEOUT ? OK : end;
 }
 
 int co_suspend_forbid(void)

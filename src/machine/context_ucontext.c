@@ -1,10 +1,11 @@
 #include "machine/context.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <ucontext.h>
 
 /*
- * The portable switch: two system calls each time, for processors without an assembly of ours.
+ * The portable switch: system calls each time, for processors without an assembly of ours.
  * A point is a ucontext on the heap that the flow keeps for life; a thread's own flow borrows one
  * that lies on its stack while it is away.
  */
@@ -47,8 +48,11 @@ void context_jump(void **save, void *next)
 {
     struct flow here;
     struct flow *from = *save != NULL ? *save : &here;
+    struct flow *to = next;
     *save = from;
-    swapcontext(&from->context, &((struct flow *)next)->context);
+    /* The signal mask belongs to the thread; swapcontext thinks otherwise. */
+    pthread_sigmask(SIG_SETMASK, NULL, &to->context.uc_sigmask);
+    swapcontext(&from->context, &to->context);
     if (from == &here)
         *save = NULL;
 }

@@ -10,7 +10,7 @@
 #include "base/fault.h"
 #include "base/time.h"
 
-struct iovec;
+#include <sys/uio.h> /* struct iovec, for the floors above too */
 
 /* Where something listens or connects: an IP address with its port, or a Unix socket's path. */
 struct address {

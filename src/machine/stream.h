@@ -13,7 +13,6 @@
 #include "machine/machine.h"
 #include "machine/os.h"
 
-struct iovec;
 struct tls;         /* a TLS session on a stream; opaque, heap, see tls.h */
 struct tls_context; /* certificates and policy; see tls.h */
 

@@ -69,6 +69,21 @@ BODY(a_wait_ends_at_its_deadline_and_not_before)
     machine_stop();
 }
 
+static void wakes_at_once(void *argument)
+{
+    co_wake(argument);
+}
+
+BODY(a_wake_up_does_not_end_a_sleep_and_is_not_lost_in_it)
+{
+    deadline by = after(ms(3));
+    ck_assert_int_eq(co_start(wakes_at_once, co_self(), CO_SMALL), OK);
+    ck_assert_int_eq(co_sleep(ms(3)), OK);
+    ck_assert_int_ge(now().us, by.us);
+    ck_assert_int_eq(co_wait(NEVER), OK);
+    machine_stop();
+}
+
 static void counts_and_yields(void *argument)
 {
     int *count = argument;
@@ -339,7 +354,8 @@ END_TEST
 
 TESTS("co", a_wake_up_that_comes_before_the_wait_is_remembered,
       a_waiting_coroutine_goes_on_when_another_wakes_it, a_wait_ends_at_its_deadline_and_not_before,
-      a_yield_lets_the_others_run_once, a_cancelled_coroutine_unwinds_itself_through_every_wait,
+      a_wake_up_does_not_end_a_sleep_and_is_not_lost_in_it, a_yield_lets_the_others_run_once,
+      a_cancelled_coroutine_unwinds_itself_through_every_wait,
       a_group_is_joined_before_its_scope_ends, a_cancelled_owner_still_joins_its_group,
       each_coroutine_keeps_its_own_story, a_switch_keeps_the_rounding_mode_of_each_side,
       a_stack_can_be_used_to_its_stated_size, stacks_are_used_again_and_the_surplus_is_unmapped,
