@@ -167,10 +167,10 @@ def test_a_server_that_sends_plain_text_after_its_yes_is_not_trusted(trunkline, 
     with socket.create_server(("127.0.0.1", 0)) as liar:
         daemon = trunkline(services={"main": {"hosts": [f"127.0.0.1:{liar.getsockname()[1]}"],
                                               "tls": {"mode": "require"}}},
-                           routes=[route(claim_timeout="2s")])
+                           routes=[route(auth="trust", claim_timeout="2s")])
         liar.settimeout(15)
         wire = daemon.door().wire(login=False)
-        wire.send(w.startup_packet(user="app", database="app"))
+        wire.send(w.startup_packet(user="app", database="app"), w.query("select 1"))
         victim, _ = liar.accept()
         assert victim.recv(8) == w.SSL_REQUEST
         victim.sendall(b"S" + w.message("R", b"\0\0\0\0"))

@@ -138,7 +138,8 @@ class Postgres:
     # -- doors
 
     def door(self, database="app", user="app", password=None, **options):
-        return Door("127.0.0.1", self.port, database, user, password or user, **options)
+        return Door("127.0.0.1", self.port, database, user,
+                    user if password is None else password, **options)
 
     def sql(self, statement, *values, database="app"):
         """As superuser over the socket: the rows, or None where there are none."""

@@ -122,7 +122,8 @@ class Trunkline:
 
     def door(self, database="app", user="app", password=None, **options):
         host = "127.0.0.1" if self.host == "*" else self.host
-        return Door(host, self.port, database, user, password or user, **options)
+        return Door(host, self.port, database, user, user if password is None else password,
+                    **options)
 
     def connect(self, database="app", user="app", password=None, **options):
         return self.door(database, user, password).connect(**options)

@@ -229,8 +229,19 @@ class Wire:
         try:
             while True:
                 answers.append(self.receive())
-        except (EOFError, ConnectionResetError):
+        except (EOFError, ConnectionResetError, BrokenPipeError):
             return answers
+
+    def last_words(self, *messages):
+        """Sends these as the connection's last bytes and returns what comes back until its end.
+
+        Who is closed on in the middle of it has been answered too."""
+        try:
+            self.send(*messages)
+            self.socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+        return self.rest()
 
     def silent(self, during=0.2):
         """Whether nothing arrives for a while."""
