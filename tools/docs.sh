@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Writes the generated documents again, from the release build.
+# Writes the generated documents again; ./dev docs builds the program first.
 set -euo pipefail
-cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
-build/trunkline docs configuration >docs/configuration.md.new
-mv docs/configuration.md.new docs/configuration.md
+cd "$(dirname "$(readlink -f "$0")")/.."
+build/trunkline docs configuration >build/configuration.md
+mv build/configuration.md docs/configuration.md

@@ -68,3 +68,27 @@ def test_no_file_knows_where_it_was_written():
                                   "docs/LIMITS.md", "LICENSE"])
 def test_a_newcomer_finds(name):
     assert (TOP / name).is_file()
+
+
+def test_every_page_is_listed_among_the_documents():
+    index = (TOP / "docs" / "README.md").read_text()
+    pages = [path.relative_to(TOP / "docs").as_posix() for path in listed("docs/*.md")]
+    missing = [name for name in pages if name != "README.md" and f"({name})" not in index]
+    assert not missing
+
+
+def test_every_limit_that_is_documented_exists():
+    text = (TOP / "docs" / "LIMITS.md").read_text()
+    sources = "\n".join(path.read_text() for path in listed("src/*.c", "src/*.h"))
+    names = set(re.findall(r"`([A-Z_]+_MOST)`", text))
+    unknown = [name for name in names if not re.search(rf"#define {name}\b", sources)]
+    assert names and not unknown
+
+
+def test_every_setting_among_the_limits_is_in_the_manual():
+    text = (TOP / "docs" / "LIMITS.md").read_text().split("## Constants")[0]
+    manual = (TOP / "docs" / "configuration.md").read_text()
+    names = {name.split(".")[-1] for row in re.findall(r"^\|[^|]*\|([^|]*)\|", text, re.M)
+             for name in re.findall(r"`([a-zA-Z_.\[\]]+)`", row)}
+    unknown = [name for name in names if f"| `{name}` |" not in manual]
+    assert names and not unknown
