@@ -6,10 +6,11 @@ from tree import TOP, listed
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"([^"]+)"|<([^>]+)>)', re.M)
 
-# Headers of the operating system: the business of machine/, and of cli/ for the terminal.
+# Headers of the operating system: the business of machine/, and of cli/ for the terminal.  Those that
+# give only a type or numbers to others (sys/uio.h, signal.h) are not among them.
 SYSTEM = re.compile(
-    r"^(unistd|fcntl|signal|poll|pthread|threads|netdb|termios|dlfcn|ifaddrs|syslog|ucontext|ares"
-    r"|sys/(socket|epoll|eventfd|signalfd|timerfd|stat|mman|un|uio|wait|random|time|resource|prctl"
+    r"^(unistd|fcntl|poll|pthread|threads|netdb|termios|dlfcn|ifaddrs|syslog|ucontext|ares"
+    r"|sys/(socket|epoll|eventfd|signalfd|timerfd|stat|mman|un|wait|random|time|resource|prctl"
     r"|ioctl|file|syscall|sendfile)|netinet/.*|arpa/.*|linux/.*|sched|openssl/(ssl|bio|x509.*))\.h$")
 
 # Calls of the operating system, as an object file imports them.
