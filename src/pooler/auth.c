@@ -76,7 +76,7 @@ static bool password_matches(struct span password, struct span user, const char 
 /* The password itself may log in to servers too. */
 static void keep_password(struct share *share, struct span password)
 {
-    if (share->route->server_password != NULL || share->password != NULL)
+    if (share == NULL || share->route->server_password != NULL || share->password != NULL)
         return;
     share->password = strndup((const char *)password.at, password.size);
     if (share->password != NULL)
@@ -133,7 +133,7 @@ static fault auth_md5(struct client *client, struct span user, const char *secre
 static bool scram_find_verifier(struct client *client, struct span user, const char *secret,
                                 struct scram_verifier *ret)
 {
-    struct share *share = client->share;
+    struct share *share = client->share; /* NULL: the console */
     if (secret_is_scram(secret) && scram_read_verifier(span_text(secret), ret) == OK)
         return true;
     if (secret == NULL || secret_is_md5(secret)) {
@@ -141,15 +141,19 @@ static bool scram_find_verifier(struct client *client, struct span user, const c
         return false;
     }
     /* A plain secret: derived once for each pool, and kept. */
-    if (!share->have_verifier) {
-        struct scram_keys keys;
-        uint8_t salt[SCRAM_SALT];
-        random_bytes(salt, sizeof(salt));
-        scram_derive(span_text(secret), salt, sizeof(salt), SCRAM_ITERATIONS, &keys);
-        scram_verifier_of(&keys, &share->verifier);
+    if (share != NULL && share->have_verifier) {
+        *ret = share->verifier;
+        return true;
+    }
+    struct scram_keys keys;
+    uint8_t salt[SCRAM_SALT];
+    random_bytes(salt, sizeof(salt));
+    scram_derive(span_text(secret), salt, sizeof(salt), SCRAM_ITERATIONS, &keys);
+    scram_verifier_of(&keys, ret);
+    if (share != NULL) {
+        share->verifier = *ret;
         share->have_verifier = true;
     }
-    *ret = share->verifier;
     return true;
 }
 
@@ -223,7 +227,7 @@ static fault auth_scram(struct client *client, struct span user, const char *sec
     fault result = scram_talk(client, exchange, out, by);
     if (result == FAULT_PASSWORD || (result == OK && !known))
         result = auth_wrong(user);
-    if (result == OK && secret_is_scram(secret))
+    if (result == OK && secret_is_scram(secret) && client->share != NULL)
         keep_keys(client->share, exchange);
     buffer_fini(&exchange->message);
     buffer_fini(&exchange->out);

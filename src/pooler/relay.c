@@ -49,6 +49,7 @@ static void relay_trim(struct relay *relay)
         share_trim(LIST_ENTRY(it, struct share, node));
 }
 
+/* The shares stay until the router has seen the last mail about them, which `ended` follows. */
 static void relay_fini(struct relay *relay)
 {
     LIST_EACH_SAFE (&relay->shares, it) {
@@ -75,7 +76,8 @@ static void relay_main(void *argument)
             break;
     }
     relay->main = NULL;
-    relay_fini(relay);
+    LIST_EACH (&relay->shares, it)
+        timer_disarm(&LIST_ENTRY(it, struct share, node)->timer);
     machine_stop();
     mail_send(pooler_machine(relay->pooler), &relay->ended);
 }
@@ -238,5 +240,6 @@ void relay_join(struct relay **relay)
     if (gone == NULL)
         return;
     machine_join(&gone->machine);
+    relay_fini(gone);
     free(gone);
 }

@@ -266,11 +266,18 @@ static bool arrival_needs_server(const struct client *client, const struct chunk
            strchr("QPBDECF", chunk->bytes[0]) != NULL && chunk->bytes[0] != 0;
 }
 
+/* A header that no client may send: the turn refuses it, without a server. */
+static bool arrival_bad(const struct chunk *chunk, uint32_t size)
+{
+    return size >= WIRE_HEADER && turn_check_header(chunk->bytes) != OK;
+}
+
 /* Stashes an incomplete message, queues for a server, or runs the turn. */
 static void arrival_decide(struct client *client, struct chunk *chunk, uint32_t size)
 {
-    bool complete = arrival_complete(chunk, size);
-    bool needs = complete && arrival_needs_server(client, chunk);
+    bool bad = arrival_bad(chunk, size);
+    bool complete = bad || arrival_complete(chunk, size);
+    bool needs = complete && !bad && arrival_needs_server(client, chunk);
     if (complete && (!needs || claim_make(client, &client->waker))) {
         arrival_run(client, chunk, size);
         return;

@@ -59,6 +59,8 @@ void turn_end_session(struct client *client, const char *sqlstate, const char *t
 /** What one lane did. */
 fault turn_up(struct turn *turn, bool *moved) MUST_USE;   /* turn_up.c */
 fault turn_down(struct turn *turn, bool *moved) MUST_USE; /* turn_down.c */
+/** Whether a client may send a message with this header.  PROTOCOL, with the story. */
+fault turn_check_header(const uint8_t header[WIRE_HEADER]) MUST_USE;
 /** Walks what is in the up lane's chunk. */
 fault turn_walk_up(struct turn *turn) MUST_USE;
 /** The same for the message in turn->held. */

@@ -263,18 +263,32 @@ static bool up_has_room(struct turn *turn)
            (turn->server == NULL || ledger_has_room(&turn->server->ledger, OWED_A_MESSAGE));
 }
 
+/* Messages that are nothing but their header. */
+static bool type_is_bare(uint8_t type)
+{
+    return type == WIRE_SYNC || type == WIRE_FLUSH || type == WIRE_TERMINATE ||
+           type == WIRE_COPY_DONE;
+}
+
+fault turn_check_header(const uint8_t header[WIRE_HEADER])
+{
+    uint8_t type = header[0];
+    uint32_t length = wire_u32(header + 1);
+    if (!type_is_known(type))
+        return fault_raise(FAULT_PROTOCOL, "invalid frontend message type %u", type);
+    if (length < 4 || length > MESSAGE_MOST || (length > 4 && type_is_bare(type)))
+        return fault_raise(FAULT_PROTOCOL, "invalid length %u of a '%c' message, the limit is %u",
+                           length, type, type_is_bare(type) ? 4 : MESSAGE_MOST);
+    return OK;
+}
+
 /* One message, or as much of it as is there. */
 static fault up_message(struct turn *turn)
 {
     struct lane *up = &turn->up;
     uint8_t type = up->chunk->bytes[up->begin];
-    uint32_t length = wire_u32(up->chunk->bytes + up->begin + 1);
-    if (!type_is_known(type))
-        return fault_raise(FAULT_PROTOCOL, "invalid frontend message type %u", type);
-    if (length < 4 || length > MESSAGE_MOST)
-        return fault_raise(FAULT_PROTOCOL, "invalid length %u of a '%c' message, the limit is %u",
-                           length, type, MESSAGE_MOST);
-    uint32_t size = length + 1;
+    TRY(turn_check_header(up->chunk->bytes + up->begin));
+    uint32_t size = wire_u32(up->chunk->bytes + up->begin + 1) + 1;
     bool whole = up->end - up->begin >= size;
     if (turn->server == NULL && !turn->client->skipping && !type_is_local(type) &&
         (whole || size > up->chunk->size))
