@@ -322,6 +322,7 @@ void turn_arrive(struct client *client)
         arrival_end(client, chunk, NULL, read == FAULT_CLOSED ? "closed by the client" : fault_story(read));
         return;
     }
+    hint_add(&client->share->stats.received, more);
     if (client->stash != NULL)
         (void)!client_stash(client, NULL, 0);
     arrival_decide(client, chunk, size + (uint32_t)more);
