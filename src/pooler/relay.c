@@ -56,6 +56,7 @@ static void relay_fini(struct relay *relay)
         struct share *share = LIST_ENTRY(it, struct share, node);
         share_free_now(&share);
     }
+    stats_departed_clear(&relay->departed);
     map_fini(&relay->keys);
     map_fini(&relay->statements);
     params_store_fini(&relay->params);
@@ -204,6 +205,7 @@ static fault relay_init(struct relay *relay)
     list_init(&relay->shares);
     relay->keys = MAP_INIT(UINT32_MAX);
     relay->statements = MAP_INIT(STATEMENTS_MOST);
+    relay->departed = MAP_INIT(STATS_DEPARTED_MOST);
     relay->stop.deliver = relay_do_stop;
     relay->halt.deliver = relay_do_halt;
     relay->config_mail.deliver = relay_take_config;

@@ -51,6 +51,7 @@ static struct share *share_new(struct relay *relay, const struct route_config *r
     share->born_config = config_ref(relay->config);
     share->born_route = route;
     share->version = relay->config->version;
+    share->window.older_at = share->window.newer_at = now();
     share->accepted = MAP_INIT(ACCEPTED_MOST);
     share->greeting.parameters = BUFFER_INIT(GREETING_MOST);
     share->timer_waker.wake = share_timer_fired;
@@ -114,6 +115,7 @@ void share_free_now(struct share **share)
     invariant(share_unused(gone));
     timer_disarm(&gone->timer);
     list_remove(&gone->relay->shares, &gone->node);
+    stats_depart(&gone->relay->departed, gone->database, &gone->stats);
     accepted_clear(gone);
     buffer_fini(&gone->greeting.parameters);
     config_unref(&gone->config);

@@ -56,6 +56,7 @@ struct share {
     struct scram_verifier verifier;
     struct map accepted;
     struct share_stats stats;
+    struct stats_window window; /* of `stats`; the console's */
 
     /* Hints for the router. */
     struct {

@@ -2,7 +2,8 @@
 /*
  * stats.h - what a share counts.  Written by its relay only, read by others as hints.  Times in us.
  */
-#include <stdint.h>
+#include "base/map.h"
+#include "base/time.h"
 
 struct share_stats {
     uint64_t transactions;
@@ -18,3 +19,26 @@ struct share_stats {
     uint64_t binds;
     uint64_t logins;      /* of clients */
 };
+
+/* What a share had counted at two earlier looks of the console: averages need no tick. */
+struct stats_window {
+    struct share_stats older;
+    struct share_stats newer;
+    deadline older_at;
+    deadline newer_at;
+};
+
+/* Databases whose departed pools one relay remembers; what more of them counted is forgotten. */
+#define STATS_DEPARTED_MOST 10000u
+
+/* What the departed pools of a database have counted on one relay, so that totals never fall. */
+struct stats_departed {
+    struct map_link link;
+    struct share_stats stats;
+    char database[];
+};
+
+void stats_add(struct share_stats *sum, const struct share_stats *more);
+/** Adds what a pool of this database has counted to the departed.  Forgets it without memory. */
+void stats_depart(struct map *departed, const char *database, const struct share_stats *stats);
+void stats_departed_clear(struct map *departed);

@@ -1,0 +1,56 @@
+#include "pooler/stats.h"
+
+#include <stdlib.h>
+
+#define COUNTERS (sizeof(struct share_stats) / sizeof(uint64_t))
+
+void stats_add(struct share_stats *sum, const struct share_stats *more)
+{
+    uint64_t counters[COUNTERS], others[COUNTERS];
+    static_assert(sizeof(counters) == sizeof(*sum), "counters and nothing else");
+    memcpy(counters, sum, sizeof(counters));
+    memcpy(others, more, sizeof(others));
+    for (size_t i = 0; i < COUNTERS; i++)
+        counters[i] += others[i];
+    memcpy(sum, counters, sizeof(counters));
+}
+
+static bool departed_is(const struct map_link *link, const void *database)
+{
+    return strcmp(MAP_ENTRY(link, struct stats_departed, link)->database, database) == 0;
+}
+
+static struct stats_departed *departed_of(struct map *departed, const char *database)
+{
+    uint64_t hash = hash_span(span_text(database));
+    struct map_link *link = map_find(departed, hash, departed_is, database);
+    if (link != NULL)
+        return MAP_ENTRY(link, struct stats_departed, link);
+    size_t size = strlen(database) + 1;
+    struct stats_departed *entry = calloc(1, sizeof(*entry) + size);
+    if (entry == NULL)
+        return NULL;
+    memcpy(entry->database, database, size);
+    if (map_insert(departed, &entry->link, hash) == OK)
+        return entry;
+    free(entry);
+    return NULL;
+}
+
+void stats_depart(struct map *departed, const char *database, const struct share_stats *stats)
+{
+    struct stats_departed *entry = departed_of(departed, database);
+    if (entry != NULL)
+        stats_add(&entry->stats, stats);
+}
+
+void stats_departed_clear(struct map *departed)
+{
+    struct map_link *next;
+    for (struct map_link *link = map_next(departed, NULL); link != NULL; link = next) {
+        next = map_next(departed, link);
+        map_remove(departed, link);
+        free(MAP_ENTRY(link, struct stats_departed, link));
+    }
+    map_fini(departed);
+}
