@@ -236,7 +236,7 @@ void client_leave(struct client *client)
         return;
     default:
         client->leaving = true;
-        if (client->co != NULL && client->state == CLIENT_LOGIN)
+        if (client->co != NULL && (client->state == CLIENT_LOGIN || client->console))
             co_cancel(client->co);
     }
 }

@@ -118,6 +118,15 @@ static fault login_console(struct login *login)
                        login->by);
 }
 
+/* Its set of parameters also says who it is: there is no share that would. */
+static fault login_finish_console(struct login *login)
+{
+    struct client *client = login->client;
+    TRY(login_add_param(login, SPAN("user"), login->user));
+    TRY(params_intern(&client->relay->params, login->params, login->param_count, &client->params));
+    return link_send(&client->stream, &login->out, login->by);
+}
+
 static fault login_route(struct login *login)
 {
     struct client *client = login->client;
@@ -304,7 +313,7 @@ static fault login_run(struct login *login)
         TRY(link_send(&client->stream, &login->out, login->by));
     TRY(login_route(login));
     if (login->console)
-        return link_send(&client->stream, &login->out, login->by);
+        return login_finish_console(login);
     if (client->share->route->mode == POOL_SESSION)
         TRY(login_session(login));
     else
