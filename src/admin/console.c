@@ -1,7 +1,229 @@
+/*
+ * A console session: the rest of the login, then one message after the other.
+ */
 #include "admin/console.h"
+
+#include "admin/console_parts.h"
+#include "machine/clock.h"
+#include "pooler/cancel.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+/* A client that takes nothing for so long is ended. */
+#define SEND_PATIENCE sec(60)
+/* Bytes that go out before others of this relay have their turn. */
+#define SLICE ((size_t)128 * 1024)
+
+/* --- sending ------------------------------------------------------------------------------------- */
+
+fault console_send(struct console *console, struct span rows)
+{
+    struct stream *stream = &console->client->stream;
+    TRY(link_send(stream, &console->out, after(SEND_PATIENCE)));
+    while (rows.size > 0) {
+        size_t size = MIN_OF(rows.size, SLICE);
+        TRY(stream_write(stream, span_of(rows.at, size), after(SEND_PATIENCE)));
+        rows = span_skip(rows, size);
+        if (rows.size > 0)
+            co_yield();
+    }
+    return OK;
+}
+
+void console_ready(struct console *console)
+{
+    wire_put_ready(&console->out, console->in_transaction ? WIRE_TX_ACTIVE : WIRE_TX_IDLE);
+}
+
+static void console_report(struct console *console, const char *severity, fault why)
+{
+    const char *detail = NULL;
+    if (console->detail.size > 0) {
+        buffer_append_byte(&console->detail, '\0');
+        detail = buffer_fault(&console->detail) == OK ? (const char *)console->detail.at : NULL;
+    }
+    wire_put_report(&console->out,
+                    &(struct wire_report){
+                        .severity = severity,
+                        .sqlstate = fault_story_sqlstate(why),
+                        .message = fault_story(why),
+                        .detail = detail,
+                        .hint = why == FAULT_SYNTAX ? "SHOW HELP lists the commands." : NULL});
+    buffer_clear(&console->detail);
+}
+
+void console_refuse(struct console *console, fault why)
+{
+    invariant(why != OK);
+    console_report(console, "ERROR", why);
+}
+
+/* --- statements ---------------------------------------------------------------------------------- */
+
+fault console_run(struct console *console, const struct console_call *call,
+                  struct console_result *result)
+{
+    const struct console_command *command = call->command;
+    if (call->setting != NULL) {
+        table_text(&result->sink, call->setting->value);
+        table_end_row(&result->sink);
+        return console_result_fault(result);
+    }
+    config_unref(&console->config);
+    console->config = config_ref(console->client->relay->config);
+    if (command->run != NULL)
+        TRY(command->run(console, result));
+    TRY(console_result_fault(result));
+    if (command->begins || command->ends)
+        console->in_transaction = command->begins;
+    return OK;
+}
+
+void console_complete(struct console *console, const struct console_call *call, uint64_t rows)
+{
+    char tag[40];
+    if (strcmp(call->command->tag, "SELECT") == 0)
+        snprintf(tag, sizeof(tag), "SELECT %" PRIu64, rows);
+    else
+        snprintf(tag, sizeof(tag), "%s", call->command->tag);
+    wire_put_command_complete(&console->out, tag);
+}
+
+/* Runs and sends one statement of a simple query; *ret_refused: it failed, and so the rest is left. */
+static fault simple_statement(struct console *console, struct span statement, bool *ret_refused)
+{
+    struct console_call call;
+    struct console_result result;
+    fault why = console_understand(statement, console->client->relay->config, &call);
+    if (why != OK) {
+        console_refuse(console, why);
+        *ret_refused = true;
+        return OK;
+    }
+    size_t count;
+    const struct console_column *columns = console_call_columns(&call, &count);
+    console_result_init(&result, columns, count, 0);
+    why = console_run(console, &call, &result);
+    if (why != OK) {
+        console_refuse(console, why);
+        *ret_refused = true;
+    } else if (count > 0) {
+        console_put_columns(&console->out, columns, count, 0);
+    }
+    fault sent = OK;
+    if (why == OK) {
+        sent = console_send(console, buffer_span(&result.rows));
+        console_complete(console, &call, result.count);
+    }
+    console_result_fini(&result);
+    return sent;
+}
+
+static fault simple_query(struct console *console, struct span body)
+{
+    struct span text, statement;
+    bool refused = false, any;
+    size_t run = 0;
+    TRY(wire_read_query(body, &text));
+    while (!refused) {
+        fault why = console_next_statement(&text, &statement, &any);
+        if (why != OK)
+            console_refuse(console, why);
+        refused = why != OK;
+        if (refused || !any)
+            break;
+        if (statement.size == 0)
+            continue;
+        TRY(simple_statement(console, statement, &refused));
+        run += 1;
+    }
+    if (run == 0 && !refused)
+        wire_put_empty(&console->out, WIRE_EMPTY_QUERY);
+    console_ready(console);
+    return console_send(console, SPAN_NONE);
+}
+
+/* --- a session ----------------------------------------------------------------------------------- */
+
+static fault console_message(struct console *console, const struct wire_frame *frame)
+{
+    switch (frame->type) {
+    case WIRE_QUERY:
+        console->skipping = false;
+        return simple_query(console, frame->body);
+    case WIRE_PARSE:
+    case WIRE_BIND:
+    case WIRE_DESCRIBE:
+    case WIRE_EXECUTE:
+    case WIRE_CLOSE:
+    case WIRE_FLUSH:
+    case WIRE_SYNC:
+        return console_extended(console, frame);
+    case WIRE_FUNCTION_CALL:
+        console_refuse(console, fault_raise(FAULT_UNSUPPORTED, "the console has no functions"));
+        console_ready(console);
+        return console_send(console, SPAN_NONE);
+    case WIRE_COPY_DATA:
+    case WIRE_COPY_DONE:
+    case WIRE_COPY_FAIL:
+        return OK; /* what PostgreSQL does with a COPY that failed */
+    default:
+        return fault_raise(FAULT_PROTOCOL, "message of type 0x%02x on the console", frame->type);
+    }
+}
+
+static void console_greet(struct console *console)
+{
+    struct client *client = console->client;
+    for (size_t i = 0; i < console_setting_count; i++) {
+        const struct console_setting *it = &console_settings[i];
+        if (it->reported)
+            wire_put_parameter_status(&console->out, span_text(it->name), span_text(it->value));
+    }
+    cancel_make_key(client->relay, client);
+    wire_put_backend_key(&console->out, client->key.pid, client->key.secret);
+    console_ready(console);
+}
+
+static fault console_session(struct console *console)
+{
+    struct wire_frame frame;
+    console_greet(console);
+    TRY(console_send(console, SPAN_NONE));
+    for (;;) {
+        TRY(link_read_message(&console->client->stream, &console->in, CONSOLE_MESSAGE_MOST, &frame,
+                              NEVER));
+        if (frame.type == WIRE_TERMINATE)
+            return OK;
+        TRY(console_message(console, &frame));
+        if (co_cancelled())
+            return FAULT_CANCELLED;
+    }
+}
 
 void console_serve(struct client *client, struct pooler *pooler)
 {
-    (void)client;
-    (void)pooler;
+    struct console console = {
+        .client = client,
+        .pooler = pooler,
+        .in = BUFFER_INIT(CONSOLE_MESSAGE_MOST + WIRE_HEADER),
+        .out = BUFFER_INIT(CONSOLE_OUT_MOST),
+        .detail = BUFFER_INIT(CONSOLE_DETAIL_MOST),
+    };
+    list_init(&console.statements);
+    list_init(&console.portals);
+    client->since = now();
+    fault ended = console_session(&console);
+    if (ended != OK && ended != FAULT_CLOSED && ended != FAULT_TIMEOUT) {
+        buffer_clear(&console.out);
+        console_report(&console, "FATAL", ended);
+        /* As far as it goes: the connection ends either way. */
+        (void)!link_send(&client->stream, &console.out, after(sec(1)));
+    }
+    console_extended_fini(&console);
+    config_unref(&console.config);
+    buffer_fini(&console.in);
+    buffer_fini(&console.out);
+    buffer_fini(&console.detail);
 }

@@ -1,0 +1,307 @@
+/*
+ * SHOW CLIENTS and SHOW SERVERS.
+ *
+ * A look at each relay copies what its connections are into records, quickly, because meanwhile that
+ * relay does nothing else; text is made of them afterwards, on the console's own coroutine.
+ */
+#include "admin/console_parts.h"
+#include "machine/clock.h"
+#include "pooler/lease.h"
+
+#include <stdio.h>
+
+#define COLUMNS_OF_CONNECTIONS 21
+/* Records that are written before others of this relay have their turn. */
+#define RECORDS_AT_A_TIME 64
+/* Bytes of a name or a text that are shown. */
+#define TEXT_MOST 256u
+
+static const struct console_column columns[] = {
+    {"type", COLUMN_TEXT, "`C` client, `S` server"},
+    {"user", COLUMN_TEXT, "as the client logged in"},
+    {"database", COLUMN_TEXT, "as the client asked for; the console's has its own name"},
+    {"replication", COLUMN_TEXT, "always `none`"},
+    {"state", COLUMN_TEXT,
+     "clients: `active`, `idle`, `waiting`, `login`; servers: `active`, `idle`, `tested` (is "
+     "cleaned), `login`, `being_canceled`"},
+    {"addr", COLUMN_TEXT, "of the peer; `unix` for Unix sockets"},
+    {"port", COLUMN_INT4, "of the peer"},
+    {"local_addr", COLUMN_TEXT, "our end"},
+    {"local_port", COLUMN_INT4, "our end"},
+    {"connect_time", COLUMN_TEXT, "when it was accepted or dialled, UTC"},
+    {"request_time", COLUMN_TEXT, "when its latest turn, wait or rest began, UTC"},
+    {"wait", COLUMN_INT4, "how long a waiting client has waited, whole seconds"},
+    {"wait_us", COLUMN_INT4, "the microseconds beyond `wait`"},
+    {"close_needed", COLUMN_INT4, "1: it ends when its transaction is over"},
+    {"ptr", COLUMN_TEXT, "the same as `id`"},
+    {"link", COLUMN_TEXT, "`ptr` of the server or client that it is bound to now"},
+    {"remote_pid", COLUMN_INT4, "servers: the backend's process"},
+    {"tls", COLUMN_TEXT, "protocol and cipher; empty: none"},
+    {"application_name", COLUMN_TEXT, "as the session has it"},
+    {"prepared_statements", COLUMN_INT4, "named ones that it has"},
+    {"id", COLUMN_TEXT, "its UUID, as in log lines and errors"},
+};
+const struct console_view console_view_connections = CONSOLE_VIEW(columns);
+static_assert(ARRAY_SIZE(columns) == COLUMNS_OF_CONNECTIONS, "write_record fills all columns");
+
+/* What fits of an address without the path of a Unix socket. */
+struct short_address {
+    uint8_t bytes[offsetof(struct address, path)];
+};
+
+enum text { TEXT_USER, TEXT_DATABASE, TEXT_TLS, TEXT_APPLICATION, TEXTS };
+
+/* One connection; its texts follow it in the buffer. */
+struct record {
+    struct uuid id;
+    struct uuid peer_id;
+    const char *state; /* static */
+    int64_t connected; /* wall clock, us */
+    int64_t request;   /* wall clock, us */
+    int64_t wait;      /* us */
+    uint32_t pid;
+    uint32_t prepared;
+    uint16_t sizes[TEXTS];
+    char type;
+    bool bound; /* to peer_id */
+    bool close_needed;
+    struct short_address remote;
+    struct short_address local;
+};
+
+struct gather {
+    struct buffer records;
+    int64_t wall; /* wall clock at monotonic zero, us */
+};
+
+/* --- copying, on each relay -------------------------------------------------------------------------- */
+
+static void shorten(struct short_address *to, const struct address *from)
+{
+    memcpy(to->bytes, from, sizeof(to->bytes));
+}
+
+static void record_stream(struct record *record, const struct stream *stream)
+{
+    struct address local = {.family = ADDRESS_NONE};
+    if (!stream_open(stream) || stream_local(stream, &local) != OK)
+        local.family = ADDRESS_NONE;
+    shorten(&record->local, &local);
+}
+
+static void gather_add(struct gather *gather, struct record *record, const struct span texts[TEXTS])
+{
+    size_t size = sizeof(*record);
+    for (size_t i = 0; i < TEXTS; i++) {
+        record->sizes[i] = (uint16_t)MIN_OF(texts[i].size, TEXT_MOST);
+        size += record->sizes[i];
+    }
+    /* All of it or nothing, so that what is there can be read back. */
+    uint8_t *at = buffer_room(&gather->records, size);
+    if (at == NULL)
+        return;
+    memcpy(at, record, sizeof(*record));
+    at += sizeof(*record);
+    for (size_t i = 0; i < TEXTS; i++) {
+        if (record->sizes[i] > 0)
+            memcpy(at, texts[i].at, record->sizes[i]);
+        at += record->sizes[i];
+    }
+    gather->records.size += size;
+}
+
+static struct span param_of(const struct params *params, struct span name)
+{
+    const struct span *value = params == NULL ? NULL : params_find(params, name);
+    return value == NULL ? SPAN_NONE : *value;
+}
+
+static int64_t wall_of(const struct gather *gather, deadline at)
+{
+    return gather->wall + at.us;
+}
+
+static const char *client_state(const struct client *client)
+{
+    return client->claim.state == CLAIM_WAITING ? "waiting" : client_state_text(client);
+}
+
+static void gather_client(struct gather *gather, const struct client *client)
+{
+    const struct share *share = client->share;
+    const struct server *server = client->server != NULL ? client->server : client->claim.server;
+    char tls[TEXT_MOST];
+    struct record record = {
+        .id = client->id,
+        .state = client_state(client),
+        .type = 'C',
+        .connected = client->connected,
+        .request = client->since.us == 0 ? client->connected : wall_of(gather, client->since),
+        .prepared = client->statements.count,
+        .bound = server != NULL,
+        .close_needed = client->leaving || (share != NULL && share->obsolete),
+    };
+    if (server != NULL)
+        record.peer_id = server->id;
+    if (client->claim.state == CLAIM_WAITING)
+        record.wait = between(client->claim.since, now()).us;
+    shorten(&record.remote, client->peer);
+    record_stream(&record, &client->stream);
+    struct span texts[TEXTS] = {
+        [TEXT_USER] = share != NULL ? span_text(share->user)
+                                    : param_of(client->params, SPAN("user")),
+        [TEXT_DATABASE] = span_text(share != NULL ? share->database
+                                                  : client->relay->config->console_database),
+        [TEXT_TLS] = span_text(stream_tls_text(&client->stream, tls, sizeof(tls))),
+        [TEXT_APPLICATION] = param_of(client->params, SPAN("application_name")),
+    };
+    gather_add(gather, &record, texts);
+}
+
+static void look_at_clients(struct relay *relay, void *argument)
+{
+    if (relay == NULL)
+        return;
+    LIST_EACH (&relay->clients, it) {
+        const struct client *client = LIST_ENTRY(it, struct client, node);
+        if (client->share != NULL || client->console)
+            gather_client(argument, client);
+    }
+}
+
+/* A version 7 UUID begins with its milliseconds since 1970. */
+static int64_t uuid_time(const struct uuid *id)
+{
+    uint64_t time = 0;
+    for (size_t i = 0; i < 6; i++)
+        time = time << 8 | id->bytes[i];
+    return (int64_t)time * 1000;
+}
+
+static void gather_server(struct gather *gather, const struct server *server)
+{
+    const struct share *share = server->share;
+    const struct address nowhere = {.family = ADDRESS_NONE};
+    char tls[TEXT_MOST];
+    struct record record = {
+        .id = server->id,
+        .state = server_state_text(server),
+        .type = 'S',
+        .connected = uuid_time(&server->id),
+        .pid = server->pid,
+        .prepared = server->statements.known.count,
+        .bound = server->client != NULL,
+        .close_needed = server->broken || share->obsolete,
+    };
+    record.request = server->used.us == 0 ? record.connected : wall_of(gather, server->used);
+    if (server->client != NULL)
+        record.peer_id = server->client->id;
+    shorten(&record.remote, server->lease == NULL ? &nowhere : &server->lease->target.address);
+    record_stream(&record, &server->stream);
+    struct span texts[TEXTS] = {
+        [TEXT_USER] = span_text(share->user),
+        [TEXT_DATABASE] = span_text(share->database),
+        [TEXT_TLS] = span_text(stream_tls_text(&server->stream, tls, sizeof(tls))),
+        [TEXT_APPLICATION] = param_of(server->params, SPAN("application_name")),
+    };
+    gather_add(gather, &record, texts);
+}
+
+static void look_at_servers(struct relay *relay, void *argument)
+{
+    if (relay == NULL)
+        return;
+    LIST_EACH (&relay->shares, it) {
+        const struct share *share = LIST_ENTRY(it, struct share, node);
+        LIST_EACH (&share->busy, at)
+            gather_server(argument, LIST_ENTRY(at, struct server, node));
+        LIST_EACH (&share->idle, at)
+            gather_server(argument, LIST_ENTRY(at, struct server, node));
+    }
+}
+
+/* --- writing, on the console's relay ------------------------------------------------------------------- */
+
+static void write_address(struct table_sink *sink, const struct short_address *from)
+{
+    char text[ADDRESS_TEXT_SIZE];
+    struct address address = {.family = ADDRESS_NONE};
+    memcpy(&address, from->bytes, sizeof(from->bytes));
+    table_text(sink, address.family == ADDRESS_NONE
+                         ? ""
+                         : address_host_text(&address, text, sizeof(text)));
+    table_int(sink, address.port);
+}
+
+static void write_record(struct table_sink *sink, const struct record *record,
+                         const struct span texts[TEXTS])
+{
+    char id[UUID_TEXT_SIZE], peer[UUID_TEXT_SIZE], time[CONSOLE_TIME_SIZE];
+    uuid_text(&record->id, id);
+    table_span(sink, span_of(&record->type, 1));
+    table_span(sink, texts[TEXT_USER]);
+    table_span(sink, texts[TEXT_DATABASE]);
+    table_text(sink, "none");
+    table_text(sink, record->state);
+    write_address(sink, &record->remote);
+    write_address(sink, &record->local);
+    table_text(sink, console_time(record->connected, time));
+    table_text(sink, console_time(record->request, time));
+    table_int(sink, record->wait / 1000000);
+    table_int(sink, record->wait % 1000000);
+    table_int(sink, record->close_needed);
+    table_text(sink, id);
+    table_text(sink, record->bound ? uuid_text(&record->peer_id, peer) : "");
+    table_int(sink, (int32_t)record->pid);
+    table_span(sink, texts[TEXT_TLS]);
+    table_span(sink, texts[TEXT_APPLICATION]);
+    table_int(sink, record->prepared);
+    table_text(sink, id);
+    table_end_row(sink);
+}
+
+/* Suspends now and then. */
+static void write_records(struct span rest, struct console_result *result)
+{
+    for (uint32_t written = 1; rest.size > 0; written++) {
+        struct record record;
+        struct span texts[TEXTS];
+        memcpy(&record, rest.at, sizeof(record));
+        rest = span_skip(rest, sizeof(record));
+        for (size_t i = 0; i < TEXTS; i++) {
+            texts[i] = span_of(rest.at, record.sizes[i]);
+            rest = span_skip(rest, record.sizes[i]);
+        }
+        write_record(&result->sink, &record, texts);
+        if (written % RECORDS_AT_A_TIME == 0)
+            co_yield();
+    }
+}
+
+static fault show_connections(struct console *console, struct console_result *result,
+                              void (*look)(struct relay *relay, void *argument))
+{
+    struct gather gather = {
+        .records = BUFFER_INIT(CONSOLE_RECORDS_MOST),
+        .wall = wall_now().us - now_exact().us,
+    };
+    pooler_look(console->pooler, look, &gather);
+    fault gathered = buffer_fault(&gather.records);
+    if (gathered == OK)
+        write_records(buffer_span(&gather.records), result);
+    buffer_fini(&gather.records);
+    if (gathered == FAULT_LIMIT)
+        return fault_raise(FAULT_LIMIT, "more than %zu MiB of connections to show",
+                           CONSOLE_RECORDS_MOST >> 20);
+    return gathered;
+}
+
+fault console_show_clients(struct console *console, struct console_result *result)
+{
+    return show_connections(console, result, look_at_clients);
+}
+
+fault console_show_servers(struct console *console, struct console_result *result)
+{
+    return show_connections(console, result, look_at_servers);
+}

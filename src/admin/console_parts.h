@@ -1,0 +1,162 @@
+#pragma once
+/*
+ * console_parts.h - what the files of the console share.
+ *
+ * Private to admin/.  A session lives on the relay of its client and runs on one coroutine; commands
+ * write text cells into a result, which keeps them as the messages that will be sent.
+ * Design: docs/internals/console.md
+ */
+#include "base/list.h"
+#include "base/table.h"
+#include "link/link.h"
+#include "pooler/client.h"
+#include "pooler/pooler.h"
+
+/* Ceilings of one session. */
+#define CONSOLE_MESSAGE_MOST ((uint32_t)256 * 1024)        /* bytes of one message of the client */
+#define CONSOLE_RECORDS_MOST ((size_t)64 * 1024 * 1024)    /* bytes gathered for one answer */
+#define CONSOLE_ROWS_MOST    ((size_t)64 * 1024 * 1024)    /* bytes of one answer */
+#define CONSOLE_OUT_MOST     ((size_t)4 * 1024 * 1024)     /* bytes of the messages around it */
+#define CONSOLE_DETAIL_MOST  ((size_t)256 * 1024)          /* bytes of a report on a reload */
+#define CONSOLE_NAMES_MOST   1000u                         /* prepared statements; also portals */
+#define CONSOLE_COLUMNS_MOST 64u
+#define CONSOLE_WORDS_MOST   1024u                         /* bytes of a command, normalised */
+
+struct console;
+struct console_result;
+
+/* --- commands --------------------------------------------------------------------------------- */
+
+struct console_column {
+    const char *name;
+    enum column_type type;
+    const char *help;
+};
+
+/* The columns of one kind of answer. */
+struct console_view {
+    const struct console_column *columns;
+    size_t count;
+};
+#define CONSOLE_VIEW(all) {(all), ARRAY_SIZE(all)}
+
+struct console_command {
+    const char *words;                    /* upper case, single blanks between them */
+    const char *help;
+    const struct console_view *view;      /* NULL: no rows */
+    /* Writes the rows; may suspend.  Faults are told to the client, the session goes on. */
+    fault (*run)(struct console *console, struct console_result *result);
+    const char *tag;                      /* of CommandComplete */
+    bool begins;                          /* a transaction, which means nothing here */
+    bool ends;
+};
+
+extern const struct console_command console_commands[];
+extern const size_t console_command_count;
+
+/* What drivers ask for, with the one answer there is; some are reported at the login. */
+struct console_setting {
+    const char *name;
+    const char *value;
+    bool reported;
+};
+extern const struct console_setting console_settings[];
+extern const size_t console_setting_count;
+
+/* A statement that was understood. */
+struct console_call {
+    const struct console_command *command; /* NULL: an empty statement */
+    struct console_column setting_column;  /* SHOW of one setting: its only column */
+    const struct console_setting *setting;
+};
+/** Faults: SYNTAX, UNSUPPORTED.  Pure; `config` names the settings that are the file's. */
+fault console_understand(struct span statement, const struct config *config,
+                         struct console_call *ret) MUST_USE;
+const struct console_column *console_call_columns(const struct console_call *call, size_t *ret_count);
+
+/* --- text (console_text.c) --------------------------------------------------------------------- */
+
+/** Takes the next statement off `text`, up to its semicolon or the end; false when nothing but blanks
+ *  and comments is left.  Faults: SYNTAX (a quote or comment without its end). */
+fault console_next_statement(struct span *text, struct span *ret, bool *ret_any) MUST_USE;
+/** The statement's words in upper case, one blank between them, comments left out.  SYNTAX when it
+ *  has more than fits. */
+fault console_words(struct span statement, char words[CONSOLE_WORDS_MOST]) MUST_USE;
+/** "2026-08-01 12:00:00 UTC", from microseconds since 1970. */
+#define CONSOLE_TIME_SIZE 32
+const char *console_time(int64_t us, char text[CONSOLE_TIME_SIZE]);
+
+/* --- results (console_result.c) ---------------------------------------------------------------- */
+
+struct console_result {
+    struct table_sink sink;               /* writes rows into this */
+    const struct console_column *columns;
+    size_t column_count;
+    uint64_t binary;                      /* bit i: column i is wanted in binary */
+    struct buffer rows;                   /* DataRow messages */
+    size_t row_start;
+    size_t cell;                          /* cells of the row under way; 0: none is */
+    uint64_t count;
+    size_t sent;                          /* bytes of `rows` that a portal has given out */
+};
+
+void console_result_init(struct console_result *result, const struct console_column *columns,
+                         size_t count, uint64_t binary);
+void console_result_fini(struct console_result *result);
+/** OK; LIMIT (54000) or MEMORY when rows did not fit. */
+fault console_result_fault(const struct console_result *result) MUST_USE;
+/** The messages of the next `most` rows (0: all), as far as they go.  True: there are more. */
+bool console_result_take(struct console_result *result, uint32_t most, struct span *ret);
+void console_put_columns(struct buffer *out, const struct console_column *columns, size_t count,
+                         uint64_t binary);
+
+/* --- a session --------------------------------------------------------------------------------- */
+
+struct console {
+    struct client *client;
+    struct pooler *pooler;
+    struct config *config; /* in force when the statement under way began; counted */
+    struct buffer in;
+    struct buffer out;
+    struct buffer detail;  /* of the error under way: every problem of a reload */
+    struct list statements;
+    struct list portals;
+    bool in_transaction;   /* as the client believes */
+    bool skipping;         /* an extended batch failed: until its Sync */
+};
+
+/** Runs a call into `result`.  Faults are for the client. */
+fault console_run(struct console *console, const struct console_call *call,
+                  struct console_result *result) MUST_USE;
+/** Appends the fault as an ErrorResponse. */
+void console_refuse(struct console *console, fault why);
+/** CommandComplete of a call. */
+void console_complete(struct console *console, const struct console_call *call, uint64_t rows);
+/** Sends `out`, then `rows`, in slices.  Suspends.  Faults end the session. */
+fault console_send(struct console *console, struct span rows) MUST_USE;
+void console_ready(struct console *console);
+
+/** Answers one message of the extended protocol (console_extended.c).  Faults end the session. */
+fault console_extended(struct console *console, const struct wire_frame *frame) MUST_USE;
+void console_extended_fini(struct console *console);
+
+/* --- what they show ---------------------------------------------------------------------------- */
+
+extern const struct console_view console_view_connections, console_view_pools, console_view_routes,
+    console_view_relays, console_view_databases, console_view_lists, console_view_stats,
+    console_view_stats_totals, console_view_stats_averages, console_view_totals;
+
+fault console_show_clients(struct console *console, struct console_result *result) MUST_USE;
+fault console_show_servers(struct console *console, struct console_result *result) MUST_USE;
+fault console_show_pools(struct console *console, struct console_result *result) MUST_USE;
+fault console_show_routes(struct console *console, struct console_result *result) MUST_USE;
+fault console_show_relays(struct console *console, struct console_result *result) MUST_USE;
+fault console_show_databases(struct console *console, struct console_result *result) MUST_USE;
+fault console_show_lists(struct console *console, struct console_result *result) MUST_USE;
+fault console_show_stats(struct console *console, struct console_result *result) MUST_USE;
+fault console_show_stats_totals(struct console *console, struct console_result *result) MUST_USE;
+fault console_show_stats_averages(struct console *console, struct console_result *result) MUST_USE;
+fault console_show_totals(struct console *console, struct console_result *result) MUST_USE;
+fault console_reload(struct console *console, struct console_result *result) MUST_USE;
+
+const char *console_mode_text(enum pool_mode mode);

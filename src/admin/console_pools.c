@@ -1,0 +1,276 @@
+/*
+ * SHOW POOLS, SHOW LISTS and SHOW RELAYS.
+ */
+#include "admin/console_parts.h"
+#include "admin/console_tally.h"
+#include "machine/clock.h"
+
+/* --- pools --------------------------------------------------------------------------------------------- */
+
+static const struct console_column pool_columns[] = {
+    {"database", COLUMN_TEXT, "as clients ask for it"},
+    {"user", COLUMN_TEXT, "as clients log in"},
+    {"cl_active", COLUMN_INT4, "clients that wait for nothing: at work, idle, or logging in"},
+    {"cl_waiting", COLUMN_INT4, "clients that wait for a server"},
+    {"cl_active_cancel_req", COLUMN_INT4, "always 0: requests need no pool"},
+    {"cl_waiting_cancel_req", COLUMN_INT4, "always 0: requests do not wait"},
+    {"sv_active", COLUMN_INT4, "servers bound to a client"},
+    {"sv_active_cancel", COLUMN_INT4, "always 0: requests travel on connections of their own"},
+    {"sv_being_canceled", COLUMN_INT4, "servers towards which a cancel request is under way"},
+    {"sv_idle", COLUMN_INT4, "servers ready for use"},
+    {"sv_used", COLUMN_INT4, "always 0: idle servers need no check"},
+    {"sv_tested", COLUMN_INT4, "servers whose session is being put in order"},
+    {"sv_login", COLUMN_INT4, "servers that are logging in"},
+    {"maxwait", COLUMN_INT4, "age of the oldest wait, whole seconds"},
+    {"maxwait_us", COLUMN_INT4, "the microseconds beyond `maxwait`"},
+    {"pool_mode", COLUMN_TEXT, "`session`, `transaction` or `statement`"},
+    {"load_balance_hosts", COLUMN_TEXT, "always null"},
+};
+const struct console_view console_view_pools = CONSOLE_VIEW(pool_columns);
+
+struct pool_row {
+    struct console_tally_row row;
+    uint32_t active;
+    uint32_t waiting;
+    uint32_t servers_active;
+    uint32_t servers_being_canceled;
+    uint32_t servers_idle;
+    uint32_t servers_tested;
+    uint32_t servers_login;
+    int64_t longest; /* us */
+    enum pool_mode mode;
+    bool current;    /* `mode` is that of the version in force */
+};
+
+const char *console_mode_text(enum pool_mode mode)
+{
+    static const char *const texts[] = {
+        [POOL_SESSION] = "session",
+        [POOL_TRANSACTION] = "transaction",
+        [POOL_STATEMENT] = "statement",
+    };
+    return texts[mode];
+}
+
+static void pool_add_servers(struct pool_row *row, const struct share *share)
+{
+    row->servers_idle += share->idle.count;
+    LIST_EACH (&share->busy, it) {
+        const struct server *server = LIST_ENTRY(it, struct server, node);
+        if (server->state == SERVER_CONNECTING)
+            row->servers_login += 1;
+        else if (server->cancels > 0)
+            row->servers_being_canceled += 1;
+        else if (server->state == SERVER_ACTIVE)
+            row->servers_active += 1;
+        else
+            row->servers_tested += 1;
+    }
+}
+
+static void pool_add(struct pool_row *row, const struct share *share)
+{
+    const struct node *first = list_first(&share->claims);
+    if (first != NULL) {
+        deadline since = LIST_ENTRY(first, struct claim, node)->since;
+        row->longest = MAX_OF(row->longest, between(since, now()).us);
+    }
+    row->waiting += share->claims.count;
+    row->active += share->clients - MIN_OF(share->clients, share->claims.count);
+    pool_add_servers(row, share);
+    if (row->current)
+        return;
+    row->mode = share->route->mode;
+    row->current = !share->obsolete;
+}
+
+static void look_at_pools(struct relay *relay, void *argument)
+{
+    if (relay == NULL)
+        return;
+    LIST_EACH (&relay->shares, it) {
+        const struct share *share = LIST_ENTRY(it, struct share, node);
+        if (share_unused(share))
+            continue;
+        struct pool_row *row = console_tally_row(argument, span_text(share->database),
+                                                 span_text(share->user));
+        if (row != NULL)
+            pool_add(row, share);
+    }
+}
+
+static void pool_write(struct table_sink *sink, const struct pool_row *row)
+{
+    const int64_t numbers[] = {row->active,
+                               row->waiting,
+                               0,
+                               0,
+                               row->servers_active,
+                               0,
+                               row->servers_being_canceled,
+                               row->servers_idle,
+                               0,
+                               row->servers_tested,
+                               row->servers_login,
+                               row->longest / 1000000,
+                               row->longest % 1000000};
+    table_span(sink, row->row.first);
+    table_span(sink, row->row.second);
+    for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
+        table_int(sink, numbers[i]);
+    table_text(sink, console_mode_text(row->mode));
+    table_null(sink);
+    table_end_row(sink);
+}
+
+fault console_show_pools(struct console *console, struct console_result *result)
+{
+    struct console_tally pools;
+    console_tally_init(&pools, sizeof(struct pool_row));
+    pooler_look(console->pooler, look_at_pools, &pools);
+    LIST_EACH (&pools.rows, it) {
+        const struct console_tally_row *row = LIST_ENTRY(it, struct console_tally_row, node);
+        pool_write(&result->sink, CONTAINER_OF(row, struct pool_row, row));
+    }
+    fault shown = console_tally_fault(&pools);
+    console_tally_fini(&pools);
+    return shown;
+}
+
+/* --- lists --------------------------------------------------------------------------------------------- */
+
+static const struct console_column list_columns[] = {
+    {"list", COLUMN_TEXT, "what is counted; names that PgBouncer has and Trunkline not count 0"},
+    {"items", COLUMN_INT4, "how many there are"},
+};
+const struct console_view console_view_lists = CONSOLE_VIEW(list_columns);
+
+struct counts {
+    struct console_tally pools;
+    uint32_t clients;
+    uint32_t logins;
+    uint32_t servers;
+};
+
+static void look_at_counts(struct relay *relay, void *argument)
+{
+    struct counts *counts = argument;
+    if (relay == NULL)
+        return;
+    look_at_pools(relay, &counts->pools);
+    counts->clients += relay->clients.count;
+    LIST_EACH (&relay->clients, it)
+        counts->logins += LIST_ENTRY(it, struct client, node)->state == CLIENT_LOGIN;
+    LIST_EACH (&relay->shares, it) {
+        const struct share *share = LIST_ENTRY(it, struct share, node);
+        counts->servers += share->idle.count + share->busy.count;
+    }
+}
+
+static uint32_t count_databases(const struct config *config, fault *failed)
+{
+    struct console_tally names;
+    console_tally_init(&names, sizeof(struct console_tally_row));
+    for (size_t i = 0; i < config->route_count; i++)
+        (void)console_tally_row(&names, span_text(config->routes[i].database), SPAN_NONE);
+    uint32_t count = names.rows.count;
+    *failed = console_tally_fault(&names);
+    console_tally_fini(&names);
+    return count;
+}
+
+fault console_show_lists(struct console *console, struct console_result *result)
+{
+    struct counts counts = {.clients = 0};
+    fault failed;
+    uint32_t databases = count_databases(console->config, &failed);
+    TRY(failed);
+    console_tally_init(&counts.pools, sizeof(struct pool_row));
+    pooler_look(console->pooler, look_at_counts, &counts);
+    const struct {
+        const char *name;
+        uint32_t items;
+    } lists[] = {
+        {"databases", databases},      {"users", console->config->secrets.count},
+        {"peers", 0},                  {"pools", counts.pools.rows.count},
+        {"peer_pools", 0},             {"free_clients", 0},
+        {"used_clients", counts.clients - counts.logins},
+        {"login_clients", counts.logins},
+        {"free_servers", 0},           {"used_servers", counts.servers},
+        {"dns_names", 0},              {"dns_zones", 0},
+        {"dns_queries", 0},            {"dns_pending", 0},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+        table_text(&result->sink, lists[i].name);
+        table_int(&result->sink, lists[i].items);
+        table_end_row(&result->sink);
+    }
+    failed = console_tally_fault(&counts.pools);
+    console_tally_fini(&counts.pools);
+    return failed;
+}
+
+/* --- relays ---------------------------------------------------------------------------------------------- */
+
+static const struct console_column relay_columns[] = {
+    {"relay", COLUMN_INT4, "its number"},
+    {"clients", COLUMN_INT4, "connected, those that are logging in included"},
+    {"waiting", COLUMN_INT4, "clients that wait for a server"},
+    {"servers", COLUMN_INT4, "leased, logins included"},
+    {"shares", COLUMN_INT4, "pools of which it has a part"},
+    {"parameter_sets", COLUMN_INT4, "different sets of session parameters"},
+    {"statements", COLUMN_INT4, "different prepared statements"},
+    {"chunks_lent", COLUMN_INT4, "buffers in use"},
+    {"chunks_most", COLUMN_INT4, "buffers that may be in use; from `memory`"},
+    {"chunks_short", COLUMN_INT8, "how often none was to be had"},
+    {"cancels", COLUMN_INT4, "cancel requests towards servers under way"},
+    {"wakeups", COLUMN_INT8, "rounds of the event loop"},
+    {"events", COLUMN_INT8, "socket events"},
+    {"mails", COLUMN_INT8, "messages from other threads"},
+    {"switches", COLUMN_INT8, "times that a coroutine was resumed"},
+    {"coroutines", COLUMN_INT8, "alive"},
+    {"stacks", COLUMN_INT8, "mapped"},
+};
+const struct console_view console_view_relays = CONSOLE_VIEW(relay_columns);
+
+/* Writes its row at once: only one machine at a time touches the result. */
+static void look_at_relay(struct relay *relay, void *argument)
+{
+    struct table_sink *sink = argument;
+    uint32_t waiting = 0, servers = 0;
+    if (relay == NULL)
+        return;
+    LIST_EACH (&relay->shares, it) {
+        const struct share *share = LIST_ENTRY(it, struct share, node);
+        waiting += share->claims.count;
+        servers += share->idle.count + share->busy.count;
+    }
+    struct machine_stats stats = machine_stats(relay->machine);
+    const uint64_t numbers[] = {relay->index,
+                                relay->clients.count,
+                                waiting,
+                                servers,
+                                relay->shares.count,
+                                relay->params.sets.count,
+                                relay->statements.count,
+                                relay->chunks.lent,
+                                relay->chunks.most,
+                                relay->chunks.short_of,
+                                relay->cancels,
+                                stats.wakeups,
+                                stats.events,
+                                stats.mails,
+                                stats.switches,
+                                stats.coroutines,
+                                stats.stacks};
+    static_assert(ARRAY_SIZE(numbers) == ARRAY_SIZE(relay_columns), "one number per column");
+    for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
+        table_int(sink, (int64_t)numbers[i]);
+    table_end_row(sink);
+}
+
+fault console_show_relays(struct console *console, struct console_result *result)
+{
+    pooler_look(console->pooler, look_at_relay, &result->sink);
+    return OK;
+}

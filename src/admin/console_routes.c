@@ -1,0 +1,230 @@
+/*
+ * SHOW ROUTES and SHOW DATABASES.
+ */
+#include "admin/console_parts.h"
+#include "admin/console_tally.h"
+
+/* --- routes ---------------------------------------------------------------------------------------------- */
+
+static const struct console_column route_columns[] = {
+    {"version", COLUMN_INT8, "of the configuration that it is from"},
+    {"database", COLUMN_TEXT, "that it matches; `*`: any"},
+    {"user", COLUMN_TEXT, "that it matches; `*`: any"},
+    {"service", COLUMN_TEXT, "whose backends it leads to"},
+    {"pool_mode", COLUMN_TEXT, "`session`, `transaction` or `statement`"},
+    {"pool_size", COLUMN_INT4, "servers of each of its pools, over all relays"},
+    {"auth", COLUMN_TEXT, "how clients prove who they are"},
+    {"clients", COLUMN_INT4, "on it"},
+    {"servers", COLUMN_INT4, "of its pools"},
+    {"obsolete", COLUMN_TEXT, "`yes`: a newer version took its place, its clients finish on it"},
+    {"line", COLUMN_INT4, "in the configuration file"},
+};
+const struct console_view console_view_routes = CONSOLE_VIEW(route_columns);
+
+struct route_row {
+    struct console_tally_row row;
+    struct config *config; /* counted */
+    const struct route_config *route;
+    bool obsolete;
+    uint32_t clients;
+    uint32_t servers;
+};
+
+/* A route is known by its version and its place there; the bytes serve as a key. */
+struct route_key {
+    uint64_t version;
+    uint64_t index;
+    uint64_t obsolete;
+};
+
+static struct route_row *route_row(struct console_tally *routes, struct config *config,
+                                   const struct route_config *route, bool obsolete)
+{
+    struct route_key key = {config->version, (uint64_t)(route - config->routes), obsolete};
+    struct route_row *row = console_tally_row(routes, span_of(&key, sizeof(key)), SPAN_NONE);
+    if (row == NULL || row->config != NULL)
+        return row;
+    row->config = config_ref(config);
+    row->route = route;
+    row->obsolete = obsolete;
+    return row;
+}
+
+static void look_at_routes(struct relay *relay, void *argument)
+{
+    if (relay == NULL)
+        return;
+    LIST_EACH (&relay->shares, it) {
+        const struct share *share = LIST_ENTRY(it, struct share, node);
+        if (share->obsolete && share_unused(share))
+            continue;
+        struct route_row *row = route_row(argument, share->config, share->route, share->obsolete);
+        if (row == NULL)
+            continue;
+        row->clients += share->clients;
+        row->servers += share->idle.count + share->busy.count;
+    }
+}
+
+static const char *auth_text(enum auth_method auth)
+{
+    static const char *const texts[] = {
+        [AUTH_TRUST] = "trust", [AUTH_BLOCK] = "block",         [AUTH_PASSWORD] = "password",
+        [AUTH_MD5] = "md5",     [AUTH_SCRAM] = "scram-sha-256",
+    };
+    return texts[auth];
+}
+
+static const char *or_any(const char *name)
+{
+    return name == NULL ? "*" : name;
+}
+
+static void route_write(struct table_sink *sink, const struct route_row *row)
+{
+    const struct route_config *route = row->route;
+    table_int(sink, (int64_t)row->config->version);
+    table_text(sink, or_any(route->database));
+    table_text(sink, or_any(route->user));
+    table_text(sink, route->service == NULL ? NULL : route->service->name);
+    table_text(sink, console_mode_text(route->mode));
+    table_int(sink, route->pool_size);
+    table_text(sink, auth_text(route->auth));
+    table_int(sink, row->clients);
+    table_int(sink, row->servers);
+    table_text(sink, row->obsolete ? "yes" : "no");
+    table_int(sink, route->line);
+    table_end_row(sink);
+}
+
+fault console_show_routes(struct console *console, struct console_result *result)
+{
+    struct console_tally routes;
+    struct config *config = console->config;
+    console_tally_init(&routes, sizeof(struct route_row));
+    for (size_t i = 0; i < config->route_count; i++)
+        (void)route_row(&routes, config, &config->routes[i], false);
+    pooler_look(console->pooler, look_at_routes, &routes);
+    LIST_EACH (&routes.rows, it) {
+        struct route_row *row =
+            CONTAINER_OF(LIST_ENTRY(it, struct console_tally_row, node), struct route_row, row);
+        route_write(&result->sink, row);
+        config_unref(&row->config);
+    }
+    fault shown = console_tally_fault(&routes);
+    console_tally_fini(&routes);
+    return shown;
+}
+
+/* --- databases ------------------------------------------------------------------------------------------- */
+
+static const struct console_column database_columns[] = {
+    {"name", COLUMN_TEXT, "as routes have it; `*`: any"},
+    {"host", COLUMN_TEXT, "hosts of the service"},
+    {"port", COLUMN_INT4, "of the first host"},
+    {"database", COLUMN_TEXT, "towards the server; `*`: as the client said"},
+    {"force_user", COLUMN_TEXT, "towards the server; null: as the client said"},
+    {"pool_size", COLUMN_INT4, "servers of one pool"},
+    {"min_pool_size", COLUMN_INT4, "servers kept open while there are clients"},
+    {"reserve_pool_size", COLUMN_INT4, "always 0"},
+    {"server_lifetime", COLUMN_INT4, "seconds; null: without end"},
+    {"pool_mode", COLUMN_TEXT, "`session`, `transaction` or `statement`"},
+    {"load_balance_hosts", COLUMN_TEXT, "always null"},
+    {"max_connections", COLUMN_INT4, "per backend of the service, over all pools"},
+    {"current_connections", COLUMN_INT4, "servers of all routes of this name"},
+    {"max_client_connections", COLUMN_INT4, "clients of one pool; 0: no limit of its own"},
+    {"current_client_connections", COLUMN_INT4, "clients of all routes of this name"},
+    {"paused", COLUMN_INT4, "always 0"},
+    {"disabled", COLUMN_INT4, "1: its clients are refused (`auth: block`)"},
+};
+const struct console_view console_view_databases = CONSOLE_VIEW(database_columns);
+
+struct database_row {
+    struct console_tally_row row; /* by name: monitoring wants every name once */
+    const struct route_config *route;
+    uint32_t clients;
+    uint32_t servers;
+};
+
+static void look_at_databases(struct relay *relay, void *argument)
+{
+    if (relay == NULL)
+        return;
+    LIST_EACH (&relay->shares, it) {
+        const struct share *share = LIST_ENTRY(it, struct share, node);
+        struct database_row *row =
+            console_tally_find(argument, span_text(or_any(share->route->database)), SPAN_NONE);
+        if (row == NULL)
+            continue;
+        row->clients += share->clients;
+        row->servers += share->idle.count + share->busy.count;
+    }
+}
+
+static void write_hosts(struct table_sink *sink, const struct service_config *service)
+{
+    struct buffer hosts = BUFFER_INIT(16384);
+    for (size_t i = 0; service != NULL && i < service->host_count; i++) {
+        buffer_append_text(&hosts, i == 0 ? "" : ",");
+        buffer_append_text(&hosts, service->hosts[i].host);
+    }
+    if (service == NULL)
+        table_null(sink);
+    else
+        table_span(sink, buffer_span(&hosts));
+    buffer_fini(&hosts);
+}
+
+static void write_seconds(struct table_sink *sink, duration time)
+{
+    if (time.us == NO_LIMIT.us)
+        table_null(sink);
+    else
+        table_int(sink, time.us / 1000000);
+}
+
+static void database_write(struct table_sink *sink, const struct database_row *row)
+{
+    const struct route_config *route = row->route;
+    const struct service_config *service = route->service;
+    table_span(sink, row->row.first);
+    write_hosts(sink, service);
+    table_int(sink, service == NULL || service->host_count == 0 ? 0 : service->hosts[0].port);
+    table_text(sink, route->server_database != NULL ? route->server_database
+                                                    : or_any(route->database));
+    table_text(sink, route->server_user);
+    table_int(sink, route->pool_size);
+    table_int(sink, route->pool_min);
+    table_int(sink, 0);
+    write_seconds(sink, route->server_lifetime);
+    table_text(sink, console_mode_text(route->mode));
+    table_null(sink);
+    table_int(sink, service == NULL ? 0 : service->connections_most);
+    table_int(sink, row->servers);
+    table_int(sink, route->client_most);
+    table_int(sink, row->clients);
+    table_int(sink, 0);
+    table_int(sink, route->auth == AUTH_BLOCK);
+    table_end_row(sink);
+}
+
+fault console_show_databases(struct console *console, struct console_result *result)
+{
+    struct console_tally databases;
+    const struct config *config = console->config;
+    console_tally_init(&databases, sizeof(struct database_row));
+    for (size_t i = 0; i < config->route_count; i++) {
+        struct database_row *row = console_tally_row(
+            &databases, span_text(or_any(config->routes[i].database)), SPAN_NONE);
+        if (row != NULL && row->route == NULL)
+            row->route = &config->routes[i];
+    }
+    pooler_look(console->pooler, look_at_databases, &databases);
+    LIST_EACH (&databases.rows, it) {
+        const struct console_tally_row *row = LIST_ENTRY(it, struct console_tally_row, node);
+        database_write(&result->sink, CONTAINER_OF(row, struct database_row, row));
+    }
+    fault shown = console_tally_fault(&databases);
+    console_tally_fini(&databases);
+    return shown;
+}
