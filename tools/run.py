@@ -6,6 +6,7 @@ the cluster runs as the user postgres; where that user can't reach ./var (a chec
 own home), or where the path is too long for a Unix socket, ./var/postgres is a link to a folder
 under /var/tmp that belongs to that user, and `./dev clean` removes both.  What was started here
 ends with it: by Ctrl-C, by SIGTERM, when one of the two programs ends, and even by SIGKILL.
+TRUNKLINE_VAR and TRUNKLINE_BINARY name another folder and another program, for its test.
 """
 import argparse
 import contextlib
@@ -25,9 +26,9 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 TOP = Path(__file__).resolve().parent.parent
-VAR = TOP / "var"
+VAR = Path(os.environ.get("TRUNKLINE_VAR", TOP / "var"))
 DATA = VAR / "postgres"
-BINARY = TOP / "build" / "trunkline"
+BINARY = Path(os.environ.get("TRUNKLINE_BINARY", TOP / "build" / "trunkline"))
 ROOT = os.geteuid() == 0
 OWNER = "postgres" if ROOT else getpass.getuser()
 SOCKET_PATH_MOST = 107 - len("/.s.PGSQL.65535")
@@ -344,7 +345,7 @@ def run(server):
         watch([pooler] + ([cluster.program] if cluster else []))
         if pooler.poll() is not None:
             say(f"the pooler ended with {pooler.returncode}")
-            code = pooler.returncode or 1
+            code = 1
         else:
             say("PostgreSQL ended; see var/postgres.log")
             code = 1

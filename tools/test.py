@@ -98,7 +98,7 @@ def pytests(kind, tally, arguments):
     report = TOP / "build" / kind / "pytest.xml"
     report.unlink(missing_ok=True)
     # The terminal of a person is theirs, and a job without stdin has none: the tests get neither.
-    workers = [] if any(word in arguments for word in ("-n", "--pdb", "-s")) else ["-n", "2"]
+    workers = [] if any(word in arguments for word in ("-n", "--pdb", "-s")) else ["-n", "2", "--dist", "loadgroup"]
     command = PYTEST + workers + ["-q", f"--junitxml={report}", *arguments]
     stdin = None if "--pdb" in arguments else subprocess.DEVNULL
     code = subprocess.run(command, cwd=TOP, env=environment(kind), stdin=stdin).returncode

@@ -35,9 +35,7 @@ def label(data):
 def knock(gate, data):
     """What comes back until the end when these are a connection's only bytes."""
     with gate.wire(login=False) as wire:
-        wire.send(data)
-        wire.socket.shutdown(1)
-        return wire.rest()
+        return wire.last_words(data)
 
 
 def refused(answers):
@@ -134,9 +132,7 @@ def test_a_byte_at_a_time_is_as_good_as_a_packet(gate):
 ], ids=label)
 def test_a_broken_message_is_an_error_or_an_end(gate, data):
     with gate.wire() as wire:
-        wire.send(data, w.SYNC)
-        wire.socket.shutdown(1)
-        answers = wire.rest()
+        answers = wire.last_words(data, w.SYNC)
         assert [m for m in answers if m.kind == "E"] or not answers
         assert not [m for m in answers if m.kind in "DC1"]
 
@@ -163,17 +159,12 @@ def test_noise_after_the_login_harms_nobody(pooler, seed):
     kinds = b"QPBDECSHFdcfXp"
     for _ in range(20):
         with pooler.door(database="transaction").wire() as wire:
-            noise = b""
+            noise = []
             for _ in range(dice.randrange(1, 6)):
                 body = dice.randbytes(dice.randrange(0, 60))
                 length = len(body) + 4 + dice.choice([0, 0, 0, 1, -1, 1000])
-                noise += bytes([dice.choice(kinds)]) + struct.pack("!I", max(length, 0)) + body
-            try:
-                wire.socket.sendall(noise)
-                wire.socket.shutdown(1)
-                wire.rest()
-            except OSError:
-                pass
+                noise.append(bytes([dice.choice(kinds)]) + struct.pack("!I", max(length, 0)) + body)
+            wire.last_words(*noise)
     assert pooler.door(database="transaction").one("select 1") == 1
 
 

@@ -10,6 +10,10 @@ PATIENCE = 15 * STRETCH
 _bell = threading.Event()
 
 
+class Hopeless(AssertionError):
+    """What is waited for can't happen any more."""
+
+
 def eventually(condition, timeout=PATIENCE, every=0.02):
     """Asks until the answer is true and returns it; fails when the time is over.
 
@@ -23,6 +27,8 @@ def eventually(condition, timeout=PATIENCE, every=0.02):
             if answer:
                 return answer
             complaint = f"still {answer!r}"
+        except Hopeless:
+            raise
         except AssertionError as error:
             complaint = str(error)
         if time.monotonic() > end:

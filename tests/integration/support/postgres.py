@@ -116,7 +116,7 @@ class Postgres:
         self.program = Program(command, self.log_file, cwd="/")
 
     def ready(self):
-        assert self.program.running(), self.log()[-2000:]
+        self.program.must_run()
         try:
             self.sql("select 1")
         except psycopg.OperationalError:

@@ -4,14 +4,17 @@ import pwd
 import signal
 import subprocess
 
-from .patience import PATIENCE
+from .patience import PATIENCE, Hopeless
+
+
+# A program does not outlive the tests, not even when they are killed.
+MORTAL = ["setpriv", "--pdeathsig=KILL"]
 
 
 def as_user(name):
     """The words in front of a command that run it as this user, when we are root."""
-    if os.geteuid() != 0:
-        return []
-    return ["setpriv", f"--reuid={name}", f"--regid={name}", "--init-groups", "--pdeathsig=KILL"]
+    words = [f"--reuid={name}", f"--regid={name}", "--init-groups"] if os.geteuid() == 0 else []
+    return MORTAL + words
 
 
 def give_to(path, name):
@@ -28,7 +31,8 @@ class Program:
         self.command = [str(word) for word in command]
         self.output = output
         with open(output, "ab") as sink:
-            self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=sink,
+            mortal = [] if self.command[0] == MORTAL[0] else MORTAL
+            self.process = subprocess.Popen(mortal + self.command, stdin=subprocess.DEVNULL, stdout=sink,
                                             stderr=subprocess.STDOUT, start_new_session=True,
                                             **options)
 
@@ -38,6 +42,12 @@ class Program:
 
     def running(self):
         return self.process.poll() is None
+
+    def must_run(self):
+        """For conditions that can't come true once it has ended."""
+        if not self.running():
+            raise Hopeless(f"{self.command[0]} ended with {self.process.returncode}:\n"
+                           f"{self.text()[-6000:]}")
 
     def text(self):
         return self.output.read_text(errors="replace")

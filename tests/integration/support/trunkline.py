@@ -92,7 +92,7 @@ class Trunkline:
         return self
 
     def listening(self):
-        assert self.program.running(), f"the daemon did not start:\n{self.log()}"
+        self.program.must_run()
         host = "127.0.0.1" if self.host in ("*", "localhost") else self.host
         family = socket.AF_UNIX if host.startswith("/") else socket.AF_INET
         address = f"{host}/.s.PGSQL.{self.port}" if host.startswith("/") else (host, self.port)
