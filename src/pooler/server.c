@@ -108,6 +108,7 @@ struct server *server_new(struct share *share, struct lease *take_lease)
     server->state = SERVER_CONNECTING;
     server->transaction = WIRE_TX_IDLE;
     server->id = uuid_new();
+    server->greeting = BUFFER_INIT(65536);
     server->until = NEVER;
     ledger_init(&server->ledger, server_settle, server);
     server_statements_init(&server->statements, share->route->prepared_most);
@@ -349,6 +350,7 @@ void server_arrive(struct share *share, struct lease *take_lease)
     fault unpacked = server_unpack(server, share->relay);
     free(server->flat);
     server->flat = NULL;
+    share_greet(share, server);
     if (unpacked != OK) {
         if (server->params == NULL)
             server->params = params_ref(share->relay->params.none);

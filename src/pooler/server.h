@@ -35,7 +35,7 @@ struct server {
     struct ledger ledger;
     struct params *params;      /* what differs from its defaults */
     struct params *startup;     /* session pools: what its startup packet said */
-    struct buffer greeting;     /* session pools: what it reported then */
+    struct buffer greeting;     /* what it reported at its login: name NUL value NUL ... */
     struct server_statements statements;
     const struct client *unnamed_of; /* whose unnamed statement it holds; compared, never followed */
     uint32_t pid;

@@ -154,21 +154,23 @@ void server_login(struct share *share, struct lease *take_lease, struct params *
 
 /* --- what the share makes of it ------------------------------------------------------------------------------- */
 
-void share_logged_in(struct share *share, struct server *server, const struct link_greeting *said)
+void share_greet(struct share *share, const struct server *server)
 {
     struct greeting *greeting = &share->greeting;
-    struct span parameters = buffer_span(&said->parameters);
+    struct span said = buffer_span(&server->greeting);
     bool session = share->route->mode == POOL_SESSION;
-    if (session) {
-        buffer_clear(&server->greeting);
-        server->greeting.most = 65536;
-        buffer_append_span(&server->greeting, parameters);
-    }
-    if (!greeting->known || (!session && !span_equal(buffer_span(&greeting->parameters), parameters))) {
-        buffer_clear(&greeting->parameters);
-        buffer_append_span(&greeting->parameters, parameters);
-        greeting->known = buffer_fault(&greeting->parameters) == OK;
-    }
+    /* In session pools it holds one client's startup parameters too: the first will do. */
+    if (greeting->known && (session || span_equal(buffer_span(&greeting->parameters), said)))
+        return;
+    buffer_clear(&greeting->parameters);
+    buffer_append_span(&greeting->parameters, said);
+    greeting->known = buffer_fault(&greeting->parameters) == OK;
+}
+
+void share_logged_in(struct share *share, struct server *server, const struct link_greeting *said)
+{
+    buffer_append_span(&server->greeting, buffer_span(&said->parameters));
+    share_greet(share, server);
     server_become(server, SERVER_CLEANING);
     share_free(share, server);
 }

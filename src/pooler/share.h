@@ -94,6 +94,8 @@ void share_want(struct share *share);
 void share_refuse_all(struct share *share, const char *sqlstate, const char *text);
 /** A server logged in. */
 void share_logged_in(struct share *share, struct server *server, const struct link_greeting *said);
+/** Takes over what this server reported at its login. */
+void share_greet(struct share *share, const struct server *server);
 /** Closes idle servers beyond use: obsolete version, limits lowered, or all. */
 void share_trim(struct share *share);
 /** A newer configuration: same identity: takes it over; else becomes obsolete. */

@@ -167,7 +167,7 @@ static fault turn_load(struct turn *turn)
         return OK;
     turn->up.chunk = chunk_lend(&relay->chunks);
     if (turn->up.chunk == NULL || turn->up.chunk->size < client->stash_size)
-        return fault_raise(FAULT_MEMORY, "no buffer is free: memory= is exhausted");
+        return fault_raise(FAULT_MEMORY, "no buffer is free: memory_limit is exhausted");
     memcpy(turn->up.chunk->bytes, client->stash, client->stash_size);
     turn->up.end = client->stash_size;
     return client_stash(client, NULL, 0);
@@ -272,41 +272,43 @@ static bool arrival_bad(const struct chunk *chunk, uint32_t size)
     return size >= WIRE_HEADER && turn_check_header(chunk->bytes) != OK;
 }
 
-/* Stashes an incomplete message, queues for a server, or runs the turn. */
-static void arrival_decide(struct client *client, struct chunk *chunk, uint32_t size)
+/* Stashes an incomplete message (true: it is still parked), queues for a server, or runs the turn. */
+static bool arrival_decide(struct client *client, struct chunk *chunk, uint32_t size)
 {
     bool bad = arrival_bad(chunk, size);
     bool complete = bad || arrival_complete(chunk, size);
     bool needs = complete && !bad && arrival_needs_server(client, chunk);
     if (complete && (!needs || claim_make(client, &client->waker))) {
         arrival_run(client, chunk, size);
-        return;
+        return false;
     }
     if (client_stash(client, chunk->bytes, size) != OK) {
         if (client->claim.state != CLAIM_NONE)
             claim_withdraw(client);
         arrival_end(client, chunk, "53200", "out of memory");
-        return;
+        return false;
     }
     chunk_return(&client->relay->chunks, &chunk);
-    if (needs) {
-        client->state = CLIENT_QUEUED;
-        timer_set(&client->timer, NEVER);
-    }
+    if (!needs)
+        return true;
+    client->state = CLIENT_QUEUED;
+    timer_set(&client->timer, NEVER);
+    return false;
 }
 
-void turn_arrive(struct client *client)
+/* Reads once; true: it is still parked, with the beginning of a message. */
+static bool arrival_read(struct client *client)
 {
     invariant(client->state == CLIENT_PARKED);
     if (client->server != NULL && !stream_may_read(&client->stream) &&
         !stream_hung_up(&client->stream)) {
         arrival_run(client, NULL, 0);
-        return;
+        return false;
     }
     struct chunk *chunk = chunk_lend(&client->relay->chunks);
     if (chunk == NULL) {
-        arrival_end(client, NULL, "53200", "no buffer is free: memory= is exhausted");
-        return;
+        arrival_end(client, NULL, "53200", "no buffer is free: memory_limit is exhausted");
+        return false;
     }
     uint32_t size = client->stash_size;
     size_t more = 0;

@@ -304,7 +304,7 @@ static fault down_read(struct turn *turn, bool *moved, bool *more)
     if (down->chunk == NULL)
         down->chunk = chunk_lend(&turn->relay->chunks);
     if (down->chunk == NULL)
-        return fault_raise(FAULT_MEMORY, "no buffer is free: memory= is exhausted");
+        return fault_raise(FAULT_MEMORY, "no buffer is free: memory_limit is exhausted");
     if (outbox_empty(&down->out) && down->begin > 0) {
         memmove(down->chunk->bytes, down->chunk->bytes + down->begin, down->end - down->begin);
         down->end -= down->begin;

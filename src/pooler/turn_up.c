@@ -185,7 +185,7 @@ static fault up_long(struct turn *turn, uint8_t type, uint32_t size)
         if (type == WIRE_BIND)
             return turn_statement(turn, type, at, up->end - up->begin);
         if (size > most)
-            return fault_raise(FAULT_LIMIT, "a '%c' message of %u bytes, the limit is message=%u",
+            return fault_raise(FAULT_LIMIT, "a '%c' message of %u bytes, the limit is message_limit=%u",
                                type, size, most);
         turn->held = malloc(size);
         if (turn->held == NULL)
@@ -345,7 +345,7 @@ static fault up_read(struct turn *turn, bool *moved)
     if (up->chunk == NULL)
         up->chunk = chunk_lend(&turn->relay->chunks);
     if (up->chunk == NULL)
-        return fault_raise(FAULT_MEMORY, "no buffer is free: memory= is exhausted");
+        return fault_raise(FAULT_MEMORY, "no buffer is free: memory_limit is exhausted");
     if (up->begin > 0) {
         memmove(up->chunk->bytes, up->chunk->bytes + up->begin, up->end - up->begin);
         up->end -= up->begin;
