@@ -318,16 +318,25 @@ static bool arrival_read(struct client *client)
     fault read = stream_read_some(&client->stream, chunk->bytes + size, chunk->size - size, &more);
     if (read == FAULT_AGAIN) {
         chunk_return(&client->relay->chunks, &chunk);
-        return;
+        return false;
     }
     if (read != OK) {
-        arrival_end(client, chunk, NULL, read == FAULT_CLOSED ? "closed by the client" : fault_story(read));
-        return;
+        arrival_end(client, chunk, NULL,
+                    read == FAULT_CLOSED ? "closed by the client" : fault_story(read));
+        return false;
     }
     hint_add(&client->share->stats.received, more);
     if (client->stash != NULL)
         (void)!client_stash(client, NULL, 0);
-    arrival_decide(client, chunk, size + (uint32_t)more);
+    return arrival_decide(client, chunk, size + (uint32_t)more);
+}
+
+void turn_arrive(struct client *client)
+{
+    /* The end may have come with the last bytes: no further event will tell. */
+    while (arrival_read(client) &&
+           (stream_may_read(&client->stream) || stream_hung_up(&client->stream)))
+        continue;
 }
 
 void turn_start_granted(struct client *client)
