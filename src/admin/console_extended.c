@@ -186,9 +186,9 @@ static fault portal_new(struct console *console, struct span name, const struct 
 static fault extended_bind(struct console *console, struct span body)
 {
     struct wire_bind_names names;
-    struct portal *portal;
+    struct portal *portal = NULL;
     size_t count;
-    uint64_t binary;
+    uint64_t binary = 0;
     TRY(wire_read_bind_names(body, &names));
     const struct named *statement = named_find(&console->statements, names.statement);
     if (statement == NULL)
