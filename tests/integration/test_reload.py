@@ -14,6 +14,13 @@ def changed(daemon, **keys):
     return config
 
 
+def moved(daemon, cluster, rule):
+    """The same configuration with one route, which leads to another service."""
+    services = dict(daemon.config["services"], other={
+        "hosts": [f"127.0.0.1:{cluster.port}"], "tls": {"mode": "disable"}})
+    return changed(daemon, services=services, routes=[rule])
+
+
 def versions(daemon):
     return {int(row["version"]) for row in daemon.console("SHOW ROUTES")}
 
@@ -34,8 +41,7 @@ def test_old_clients_finish_on_their_version_and_new_ones_take_the_new(
     daemon = trunkline(routes=[route(pool=mode)])
     old = daemon.connect()
     assert old.execute(PORT).fetchone() == (postgres.port,)
-    daemon.write(changed(daemon, services={
-        "main": {"hosts": [f"127.0.0.1:{other.port}"], "tls": {"mode": "disable"}}}))
+    daemon.write(moved(daemon, other, route(service="other", pool=mode)))
     daemon.hangup() if way == "signal" else daemon.reload()
     eventually(lambda: daemon.door().one(PORT) == other.port)
     assert old.execute(PORT).fetchone() == (postgres.port,)
@@ -48,8 +54,7 @@ def test_an_obsolete_pool_vanishes_with_its_last_client(trunkline, postgres, oth
     old = daemon.connect(user="reports")
     old.execute("select 1")
     assert postgres.backends("app", "reports")
-    daemon.reload(changed(daemon, services={
-        "main": {"hosts": [f"127.0.0.1:{other.port}"], "tls": {"mode": "disable"}}}))
+    daemon.reload(moved(daemon, other, route(service="other", user="reports")))
     assert len(versions(daemon)) == 2
     old.close()
     eventually(lambda: postgres.backends("app", "reports") == [])
@@ -117,11 +122,21 @@ def test_clients_of_an_obsolete_route_leave_after_the_drain_timeout(trunkline, o
     daemon = trunkline(drain_timeout="300ms")
     old = daemon.connect()
     old.execute("select 1")
-    daemon.reload(changed(daemon, services={
-        "main": {"hosts": [f"127.0.0.1:{other.port}"], "tls": {"mode": "disable"}}}))
+    daemon.reload(moved(daemon, other, route(service="other")))
     with pytest.raises(psycopg.OperationalError):
         eventually(lambda: old.execute("select 1") is None)
     eventually(lambda: len(versions(daemon)) == 1)
+
+
+def test_a_service_that_moves_takes_its_pools_along(trunkline, postgres, other):
+    """Other hosts are no other service: the pool stays, its servers are replaced."""
+    daemon = trunkline(routes=[route(user="reports")])
+    with daemon.connect(user="reports") as client:
+        assert client.execute(PORT).fetchone() == (postgres.port,)
+        daemon.reload(changed(daemon, services={
+            "main": {"hosts": [f"127.0.0.1:{other.port}"], "tls": {"mode": "disable"}}}))
+        eventually(lambda: client.execute(PORT).fetchone() == (other.port,))
+        eventually(lambda: postgres.backends("app", "reports") == [])
 
 
 def test_many_reloads_leak_nothing(trunkline):
