@@ -1,4 +1,6 @@
 """Session pools are exact: for its client a session is a connection to PostgreSQL itself."""
+import threading
+
 import psycopg
 import pytest
 
@@ -136,10 +138,13 @@ def test_a_fresh_pool_never_uses_a_server_twice(trunkline, postgres):
 def test_a_login_waits_for_a_session_to_end(single):
     first = single.connect()
     wire = single.door().wire(login=False)
-    wire.send(w.startup_packet(user="app", database="app"))
-    eventually(lambda: int(single.pool()["cl_active"]) == 1)
+    login = threading.Thread(target=lambda: wire.startup("app", "app", "app"))
+    login.start()
+    eventually(lambda: len([row for row in single.console("SHOW CLIENTS")
+                            if row["database"] == "app"]) == 2)
+    assert login.is_alive()
     first.close()
-    wire.login("app", "app")
+    login.join()
     assert w.rows(wire.ask(w.query("select 1"))) == [["1"]]
     wire.__exit__()
 

@@ -56,8 +56,8 @@ def test_new_clients_are_not_let_in_while_it_drains(trunkline):
                 if probe.connect_ex((daemon.host, daemon.port)):
                     return True
                 probe.settimeout(1)
-                probe.sendall(w.startup_packet(user="app", database="app"))
                 try:
+                    probe.sendall(w.startup_packet(user="app", database="app"))
                     return probe.recv(1) in (b"E", b"")
                 except OSError:
                     return True
