@@ -279,6 +279,8 @@ bool pooler_stop(struct pooler *pooler, deadline by)
             return false;
     }
     for (uint32_t i = 0; i < pooler->relay_count; i++)
+        relay_release(pooler->relays[i]);
+    for (uint32_t i = 0; i < pooler->relay_count; i++)
         relay_join(&pooler->relays[i]);
     pooler->relay_count = 0;
     return true;

@@ -46,7 +46,7 @@ const struct listen_config *pooler_listen(const struct config *config, uint32_t 
 /** Counts a client in; CLIENTS when there are as many as `most`.  From any relay. */
 fault pooler_client_comes(struct pooler *pooler, uint32_t most) MUST_USE;
 void pooler_client_gone(struct pooler *pooler);
-/** On the pooler machine: a relay's thread is about to end. */
+/** On the pooler machine: a relay has nothing left to do. */
 void pooler_relay_ended(struct mail *mail);
 
 /** A look at every machine in turn: `visit` runs on the loop of each relay and then (relay == NULL)

@@ -76,11 +76,14 @@ static void relay_main(void *argument)
         if (co_wait(NEVER) == FAULT_CANCELLED)
             break;
     }
+    mail_send(pooler_machine(relay->pooler), &relay->ended);
+    while (!relay->released)
+        if (co_wait(NEVER) == FAULT_CANCELLED)
+            break;
     relay->main = NULL;
     LIST_EACH (&relay->shares, it)
         timer_disarm(&LIST_ENTRY(it, struct share, node)->timer);
     machine_stop();
-    mail_send(pooler_machine(relay->pooler), &relay->ended);
 }
 
 /* --- mail -------------------------------------------------------------------------------------------------- */
@@ -132,6 +135,13 @@ static void relay_do_stop(struct mail *mail)
     relay_check_end(relay);
 }
 
+static void relay_do_release(struct mail *mail)
+{
+    struct relay *relay = CONTAINER_OF(mail, struct relay, release);
+    relay->released = true;
+    co_wake(relay->main);
+}
+
 static void relay_do_halt(struct mail *mail)
 {
     struct relay *relay = CONTAINER_OF(mail, struct relay, halt);
@@ -147,6 +157,11 @@ static void relay_do_halt(struct mail *mail)
 void relay_stop(struct relay *relay)
 {
     mail_send(relay->machine, &relay->stop);
+}
+
+void relay_release(struct relay *relay)
+{
+    mail_send(relay->machine, &relay->release);
 }
 
 void relay_halt(struct relay *relay)
@@ -208,6 +223,7 @@ static fault relay_init(struct relay *relay)
     relay->departed = MAP_INIT(STATS_DEPARTED_MOST);
     relay->stop.deliver = relay_do_stop;
     relay->halt.deliver = relay_do_halt;
+    relay->release.deliver = relay_do_release;
     relay->config_mail.deliver = relay_take_config;
     relay->ended.deliver = pooler_relay_ended;
     chunk_store_init(&relay->chunks, config->chunk, (uint32_t)MIN_OF(per_relay, 1u << 20));

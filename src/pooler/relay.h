@@ -34,7 +34,9 @@ struct relay {
     struct co *main;          /* waits for the relay's end */
     struct mail stop;
     struct mail halt;
-    struct mail ended;        /* to the pooler machine: the thread is about to end */
+    struct mail ended;        /* to the pooler machine: nothing is left here */
+    struct mail release;      /* from it: all relays are at their end, so end the thread */
+    bool released;
     struct mail config_mail;
     struct config *config_next; /* handed over with config_mail */
     struct {
@@ -54,6 +56,9 @@ void relay_reload(struct relay *relay, struct config *config);
 void relay_stop(struct relay *relay);
 /** From the pooler machine: as relay_stop, but at once. */
 void relay_halt(struct relay *relay);
+/** From the pooler machine, when all have said that they are at their end: until then others may
+ *  have mail for it (a look that goes round). */
+void relay_release(struct relay *relay);
 /** Waits for its thread, frees it.  Blocks. */
 void relay_join(struct relay **relay);
 /** On the relay: something that it waits for when stopping has gone. */
