@@ -2,5 +2,7 @@
 # Writes the generated documents again; ./dev docs builds the program first.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
-build/trunkline docs configuration >build/configuration.md
-mv build/configuration.md docs/configuration.md
+for page in configuration console; do
+    build/trunkline docs "$page" >"build/$page.md"
+    mv "build/$page.md" "docs/$page.md"
+done

@@ -186,7 +186,7 @@ static void look_at_stats(struct relay *relay, void *argument)
 
 /* --- writing ----------------------------------------------------------------------------------------------- */
 
-/* As a span and not as an int64_t: byte counts of years are fine, those of a bug should be seen. */
+/* PgBouncer's averages are whole numbers too. */
 static void write_number(struct table_sink *sink, double number)
 {
     table_int(sink, number >= 9e18 ? INT64_MAX : (int64_t)(number + 0.5));

@@ -40,7 +40,8 @@ static const struct cli_command commands[] = {
     {"version", "", 0, "prints the version", "Prints the name and version of this program.\n",
      cli_version},
     {"docs", "PAGE", 1, NULL,
-     "Prints a generated page of the manual.  There is one: configuration.\n", cli_docs},
+     "Prints a generated page of the manual.  There are two: configuration and\n"
+     "console.\n", cli_docs},
 };
 
 int cli_run(char **arguments)

@@ -1,8 +1,10 @@
 #include "cli/cli.h"
 
+#include "admin/console.h"
 #include "instance/config_load.h"
 
 #include <stdio.h>
+#include <string.h>
 
 /* Room for the most problems that are told. */
 #define PROBLEMS_MOST ((size_t)512 * 1024)
@@ -33,14 +35,25 @@ int cli_check(char **arguments)
     return CLI_DONE;
 }
 
+static const struct {
+    const char *name;
+    void (*print)(struct buffer *out);
+} pages[] = {
+    {"configuration", config_print_manual},
+    {"console", console_print_manual},
+};
+
 int cli_docs(char **arguments)
 {
-    if (!span_is(SPAN("configuration"), arguments[0])) {
+    size_t which = 0;
+    while (which < ARRAY_SIZE(pages) && strcmp(pages[which].name, arguments[0]) != 0)
+        which += 1;
+    if (which == ARRAY_SIZE(pages)) {
         fprintf(stderr, "trunkline docs: there is no page %s\n", arguments[0]);
         return CLI_USAGE;
     }
     struct buffer page = BUFFER_INIT((size_t)1024 * 1024);
-    config_print_manual(&page);
+    pages[which].print(&page);
     fault made = buffer_fault(&page);
     if (made == OK)
         printf("%.*s", SPAN_ARG(buffer_span(&page)));

@@ -70,10 +70,11 @@ def test_the_version_is_that_of_the_project():
         assert trunkline(word).stdout == f"trunkline {version}\n"
 
 
-def test_the_manual_is_made_from_the_table_of_settings():
-    done = trunkline("docs", "configuration")
+@pytest.mark.parametrize("page", ["configuration", "console"])
+def test_the_manual_is_made_from_the_tables(page):
+    done = trunkline("docs", page)
     assert done.returncode == 0
-    assert done.stdout == (TOP / "docs" / "configuration.md").read_text(), "run ./dev docs"
+    assert done.stdout == (TOP / "docs" / f"{page}.md").read_text(), "run ./dev docs"
 
 
 def test_the_sample_configuration_can_be_run(sample):

@@ -1,0 +1,94 @@
+/*
+ * docs/console.md, made from the tables of commands and columns: `trunkline docs console`.
+ */
+#include "admin/console.h"
+
+#include "admin/console_parts.h"
+
+static const char manual_start[] =
+    "# The console\n"
+    "\n"
+    "<!-- Made by `trunkline docs console` from the tables in src/admin. -->\n"
+    "\n"
+    "Connect with any PostgreSQL client to the database `trunkline` (the setting\n"
+    "`console.database`), as one of the users in `console.users`, with that user's password from the\n"
+    "auth file. Over a Unix socket a console user that the auth file does not know needs no password.\n"
+    "\n"
+    "```\n"
+    "psql -h 127.0.0.1 -p 6432 -U admin trunkline -c 'SHOW POOLS'\n"
+    "```\n"
+    "\n"
+    "Commands may be written in any case, and several may be parted by semicolons. Both query\n"
+    "protocols work, with results in text or binary. An error leaves the connection usable. What\n"
+    "drivers say on their own (`BEGIN`, `COMMIT`, `SET ...`, `SHOW client_encoding`, `SELECT 1`) is\n"
+    "accepted and changes nothing. Where PgBouncer has such a view, columns, their order and types are\n"
+    "its own.\n"
+    "\n"
+    "An answer has at most 64 MiB; a longer one is the error 54000. Averages are over the last 60 to\n"
+    "120 seconds if somebody asks at least once a minute, else since somebody last asked, and at first\n"
+    "since the pool began.\n"
+    "\n"
+    "| Command | What it does |\n"
+    "|---|---|\n";
+
+static void cell_print(const char *text, struct buffer *out)
+{
+    for (; *text != '\0'; text++) {
+        if (*text == '|')
+            buffer_append_byte(out, '\\');
+        buffer_append_byte(out, (uint8_t)*text);
+    }
+}
+
+static const char *type_text(enum column_type type)
+{
+    static const char *const texts[] = {
+        [COLUMN_TEXT] = "text",       [COLUMN_INT4] = "integer", [COLUMN_INT8] = "bigint",
+        [COLUMN_NUMERIC] = "numeric", [COLUMN_BOOL] = "boolean",
+    };
+    return texts[type];
+}
+
+/* Commands with the same columns share one part. */
+static bool is_first_of_view(size_t at)
+{
+    for (size_t i = 0; i < at; i++)
+        if (console_commands[i].view == console_commands[at].view)
+            return false;
+    return true;
+}
+
+static void heading_print(size_t at, struct buffer *out)
+{
+    buffer_printf(out, "\n## %s", console_commands[at].words);
+    for (size_t i = at + 1; i < console_command_count; i++)
+        if (console_commands[i].view == console_commands[at].view)
+            buffer_printf(out, ", %s", console_commands[i].words);
+    buffer_append_text(out, "\n\n| Column | Type | Meaning |\n|---|---|---|\n");
+}
+
+static void view_print(const struct console_view *view, struct buffer *out)
+{
+    for (size_t i = 0; i < view->count; i++) {
+        const struct console_column *column = &view->columns[i];
+        buffer_printf(out, "| `%s` | %s | ", column->name, type_text(column->type));
+        cell_print(column->help, out);
+        buffer_append_text(out, " |\n");
+    }
+}
+
+void console_print_manual(struct buffer *out)
+{
+    buffer_append_text(out, manual_start);
+    for (size_t i = 0; i < console_command_count; i++) {
+        buffer_printf(out, "| `%s` | ", console_commands[i].words);
+        cell_print(console_commands[i].help, out);
+        buffer_append_text(out, " |\n");
+    }
+    for (size_t i = 0; i < console_command_count; i++) {
+        if (console_commands[i].view == NULL || !is_first_of_view(i))
+            continue;
+        heading_print(i, out);
+        view_print(console_commands[i].view, out);
+    }
+}
