@@ -1,8 +1,11 @@
 """The console shows what there is, in PgBouncer's columns where PgBouncer has them."""
 import re
 import subprocess
+import threading
+from pathlib import Path
 
 import psycopg
+import psycopg2
 import pytest
 from support import wire as w
 from support.patience import eventually
@@ -158,3 +161,222 @@ def test_a_client_that_left_is_not_shown(trunkline):
     with daemon.connect():
         assert [r for r in daemon.console("SHOW CLIENTS") if r["database"] == "app"]
     eventually(lambda: not [r for r in daemon.console("SHOW CLIENTS") if r["database"] == "app"])
+
+
+MANUAL = (Path(__file__).resolve().parents[2] / "docs" / "console.md").read_text()
+
+
+def documented():
+    """command -> [(column, type)], from the manual."""
+    views = {}
+    for part in MANUAL.split("\n## ")[1:]:
+        heading, _, rest = part.partition("\n")
+        columns = re.findall(r"^\| `(\S+)` \| (\w+) \|", rest, re.M)
+        views |= {command: columns for command in heading.split(", ")}
+    return views
+
+
+def admin(daemon, **options):
+    return psycopg.connect(daemon.door("trunkline", "admin").conninfo(), **options)
+
+
+def test_every_view_has_the_columns_and_types_of_the_manual(busy):
+    views = documented()
+    oids = {"text": 25, "integer": 23, "bigint": 20, "numeric": 1700, "boolean": 16}
+    helped = {row["command"] for row in busy.console("SHOW HELP")}
+    assert set(views) == {command for command in helped if command.startswith("SHOW")}
+    with admin(busy, autocommit=True) as connection:
+        for command, columns in views.items():
+            cursor = connection.execute(command)
+            assert [(c.name, c.type_code) for c in cursor.description] == \
+                [(name, oids[kind]) for name, kind in columns], command
+            rows = cursor.fetchall()
+            assert rows and all(len(row) == len(columns) for row in rows), command
+
+
+def test_results_are_the_same_in_binary(busy):
+    with admin(busy, autocommit=True) as connection:
+        for command in ("SHOW POOLS", "SHOW STATS_TOTALS", "SHOW ROUTES", "SHOW LISTS",
+                        "SHOW VERSION"):
+            text = connection.execute(command).fetchall()
+            binary = connection.execute(command, binary=True).fetchall()
+            volatile = command == "SHOW POOLS"  # maxwait goes on
+            assert [r[:3] if volatile else r for r in text] == \
+                [r[:3] if volatile else r for r in binary]
+
+
+def test_prepared_statements_and_transactions_of_drivers_work(pooler):
+    with admin(pooler) as connection:
+        for _ in range(8):  # psycopg prepares it on the way
+            assert connection.execute("SHOW VERSION").fetchone()[0].startswith("Trunkline ")
+        assert connection.info.transaction_status.name == "INTRANS"
+        connection.commit()
+        assert connection.info.transaction_status.name == "IDLE"
+        assert connection.info.server_version == 150000
+        assert connection.info.encoding == "utf-8"
+
+
+@pytest.mark.parametrize("autocommit", [True, False])
+def test_psycopg2_works(pooler, autocommit):
+    connection = psycopg2.connect(pooler.door("trunkline", "admin").conninfo())
+    connection.autocommit = autocommit
+    with connection.cursor() as cursor:
+        cursor.execute("show databases")
+        assert "pool_size" in [column.name for column in cursor.description]
+        assert cursor.fetchall()
+        with pytest.raises(psycopg2.errors.SyntaxError) as refused:
+            cursor.execute("show nonsense")
+        assert "SHOW HELP" in refused.value.diag.message_hint
+    connection.rollback()
+    connection.close()
+
+
+def test_psql_works(pooler):
+    done = subprocess.run(["psql", "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1",
+                           pooler.door("trunkline", "admin").conninfo()],
+                          input="show version;\n\\conninfo\nSHOW DateStyle;\nselect 1;\nbegin;"
+                                "\nset application_name = 'x;y'; show lists;\ncommit;\n",
+                          text=True, capture_output=True, timeout=60)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert "Trunkline" in done.stdout and "ISO, MDY" in done.stdout
+    assert "used_clients|" in done.stdout
+
+
+def test_statements_behind_a_failed_one_are_left(pooler):
+    with pooler.door("trunkline", "admin").wire() as wire:
+        assert w.kinds(wire.ask(w.query("show version; show nothing; show version"))) == "T D C E Z"
+        assert w.kinds(wire.ask(w.query(";"))) == "I Z"
+        assert w.kinds(wire.ask(w.query("begin;; set a = 1; commit;"))) == "C C C Z"
+
+
+def test_a_failed_batch_is_left_up_to_its_sync(pooler):
+    with pooler.door("trunkline", "admin").wire() as wire:
+        answers = wire.ask(w.parse("", "SHOW NOTHING"), w.bind(), w.describe("P"), w.execute(),
+                           w.SYNC)
+        assert w.kinds(answers) == "E Z"
+        for wrong in (w.bind("", "nosuch"), w.execute("nosuch"), w.describe("S", "nosuch"),
+                      w.parse("", "show version; show version")):
+            assert w.kinds(wire.ask(wrong, w.SYNC)) == "E Z"
+        assert w.kinds(wire.ask(w.parse("s", "SHOW VERSION"), w.parse("s", "SHOW VERSION"),
+                                w.SYNC)) == "1 E Z"
+        answers = wire.ask(w.parse("", "SHOW VERSION"), w.bind(values=["x"]), w.SYNC)
+        assert w.kinds(answers) == "1 E Z" and answers[-2].sqlstate == "08P01"
+        assert w.kinds(wire.ask(w.parse("", ""), w.bind(), w.describe("P"), w.execute(),
+                                w.SYNC)) == "1 2 n I Z"
+
+
+def test_rows_can_be_fetched_in_portions(pooler):
+    with pooler.door("trunkline", "admin").wire() as wire:
+        answers = wire.ask(w.parse("", "BEGIN"), w.bind(), w.execute(),
+                           w.parse("s", "SHOW LISTS"), w.bind("p", "s"), w.execute("p", 4), w.SYNC)
+        assert w.kinds(answers) == "1 2 C 1 2 D D D D s Z"
+        assert w.kinds(wire.ask(w.execute("p", 9), w.SYNC)) == "D " * 9 + "s Z"
+        assert w.kinds(wire.ask(w.execute("p", 9), w.SYNC)) == "D C Z"
+        wire.ask(w.query("COMMIT"))
+        assert w.kinds(wire.ask(w.SYNC)) == "Z"
+        assert w.kinds(wire.ask(w.execute("p"), w.SYNC)) == "E Z"
+
+
+def test_the_console_lists_its_own_client(pooler):
+    with pooler.door("trunkline", "admin").wire(application_name="watcher") as wire:
+        row, = [r for r in pooler.console("SHOW CLIENTS") if r["application_name"] == "watcher"]
+        assert (row["database"], row["user"], row["state"]) == ("trunkline", "admin", "active")
+        assert row["link"] == "" and row["addr"] == "127.0.0.1"
+        assert wire.parameters["server_version"].startswith("15.0 (Trunkline ")
+
+
+def test_connections_show_when_they_came_and_by_what(pooler):
+    with pooler.connect(application_name="shown") as connection:
+        connection.execute("select 1")
+        client, = [r for r in pooler.console("SHOW CLIENTS") if r["application_name"] == "shown"]
+        server = [r for r in pooler.console("SHOW SERVERS") if r["database"] == "app"][0]
+        for row in client, server:
+            assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", row["connect_time"])
+            assert row["request_time"] >= row["connect_time"]
+            assert row["replication"] == "none" and row["close_needed"] == 0
+        assert client["local_port"] == pooler.port and client["tls"] == ""
+        assert server["addr"] == "127.0.0.1" and server["type"] == "S"
+
+
+def test_a_setting_of_the_file_can_not_be_set_here(pooler):
+    with admin(pooler, autocommit=True) as connection:
+        with pytest.raises(psycopg.errors.FeatureNotSupported):
+            connection.execute("SET relays = 7")
+        connection.execute("SET client_encoding = 'UTF8'")
+
+
+def test_reload_tells_every_problem_and_changes_nothing(trunkline):
+    daemon = trunkline()
+    good = daemon.config
+    wrong = good | {"relays": "many", "nosuch": 1}
+    with admin(daemon, autocommit=True) as connection:
+        daemon.write(wrong)
+        with pytest.raises(psycopg.Error) as refused:
+            connection.execute("RELOAD")
+        detail = refused.value.diag.message_detail
+        assert refused.value.sqlstate == "F0000"
+        assert "relays" in detail and "nosuch" in detail and detail.count("trunkline.yaml") >= 2
+        versions = {row[0] for row in connection.execute("SHOW ROUTES")}
+        daemon.write(good)
+        assert connection.execute("RELOAD").statusmessage == "RELOAD"
+        assert versions == {1}
+        assert {row[0] for row in connection.execute("SHOW ROUTES")} == {3}
+
+
+def test_reload_notes_what_needs_a_restart(trunkline):
+    daemon = trunkline()
+    notices = []
+    with admin(daemon, autocommit=True) as connection:
+        connection.add_notice_handler(lambda it: notices.append(it.message_primary))
+        daemon.write(daemon.config | {"relays": 1})
+        connection.execute("RELOAD")
+    assert any("relays" in notice for notice in notices)
+
+
+def test_an_obsolete_route_is_shown_until_its_clients_leave(trunkline):
+    daemon = trunkline(routes=[route(pool_size=3)])
+    with daemon.connect() as connection:
+        connection.execute("select 1")
+        daemon.reload(daemon.config | {"routes": [route(pool="session", pool_size=4)]})
+        rows = {row["obsolete"]: row for row in daemon.console("SHOW ROUTES")}
+        assert rows["yes"]["clients"] == 1 and rows["yes"]["pool_mode"] == "transaction"
+        assert rows["no"]["clients"] == 0 and rows["no"]["version"] > rows["yes"]["version"]
+    eventually(lambda: {r["obsolete"] for r in daemon.console("SHOW ROUTES")} == {"no"})
+
+
+def test_totals_outlive_the_pool(trunkline):
+    daemon = trunkline(routes=[route(idle_timeout="100ms")])
+    with daemon.connect() as connection:
+        connection.execute("select 1")
+    eventually(lambda: not [r for r in daemon.console("SHOW POOLS") if r["database"] == "app"])
+    eventually(lambda: all(r["shares"] == 0 for r in daemon.console("SHOW RELAYS")))
+    totals = {row["name"]: row["value"] for row in daemon.console("SHOW TOTALS")}
+    assert totals["total_query_count"] >= 1 and totals["total_client_login_count"] == 1
+
+
+def test_a_shutdown_ends_console_sessions(trunkline):
+    daemon = trunkline()
+    with daemon.door("trunkline", "admin").wire() as wire:
+        daemon.program.send_signal(15)
+        answers = wire.rest()
+        assert [(a.kind, a.sqlstate) for a in answers] == [("E", "57P01")]
+
+
+def test_a_shutdown_is_not_held_up_by_those_who_watch(trunkline):
+    daemon = trunkline(relays=4)
+
+    def watch():
+        try:
+            with daemon.door("trunkline", "admin").wire() as wire:
+                while True:
+                    wire.ask(w.query("SHOW CLIENTS; SHOW STATS; SHOW SERVERS; SHOW LISTS"))
+        except (EOFError, OSError, AssertionError):
+            pass
+    watchers = [threading.Thread(target=watch) for _ in range(4)]
+    for watcher in watchers:
+        watcher.start()
+    eventually(lambda: len(daemon.console("SHOW CLIENTS")) >= 4)
+    daemon.stop()
+    for watcher in watchers:
+        watcher.join()
+    assert "shutdown.incomplete" not in daemon.log()
