@@ -61,6 +61,7 @@ static void relay_fini(struct relay *relay)
     map_fini(&relay->statements);
     params_store_fini(&relay->params);
     chunk_store_fini(&relay->chunks);
+    config_unref(&relay->config_next);
     config_unref(&relay->config);
 }
 
@@ -112,16 +113,21 @@ fault relay_feed(struct relay *relay, int handle, const struct address *peer, ui
 static void relay_take_config(struct mail *mail)
 {
     struct relay *relay = CONTAINER_OF(mail, struct relay, config_mail);
+    struct config *next = __atomic_exchange_n(&relay->config_next, NULL, __ATOMIC_ACQ_REL);
+    if (next == NULL) /* it came with the mail before */
+        return;
     config_unref(&relay->config);
-    relay->config = TAKE(relay->config_next);
+    relay->config = next;
     LIST_EACH_SAFE (&relay->shares, it)
         share_reload(LIST_ENTRY(it, struct share, node), relay->config);
 }
 
 void relay_reload(struct relay *relay, struct config *config)
 {
-    /* The pooler machine waits for the answer of a look at every machine before the next reload. */
-    relay->config_next = config_ref(config);
+    /* A version that the relay has not taken yet is skipped. */
+    struct config *skipped =
+        __atomic_exchange_n(&relay->config_next, config_ref(config), __ATOMIC_ACQ_REL);
+    config_unref(&skipped);
     mail_send(relay->machine, &relay->config_mail);
 }
 

@@ -38,7 +38,7 @@ struct relay {
     struct mail release;      /* from it: all relays are at their end, so end the thread */
     bool released;
     struct mail config_mail;
-    struct config *config_next; /* handed over with config_mail */
+    struct config *config_next; /* atomic: the newest that config_mail announced; counted */
     struct {
         uint64_t clients;     /* connected now */
         uint64_t gone;        /* handed over and gone again, in all */

@@ -139,6 +139,26 @@ def test_a_service_that_moves_takes_its_pools_along(trunkline, postgres, other):
         eventually(lambda: postgres.backends("app", "reports") == [])
 
 
+def test_reloads_in_quick_succession_end_with_the_last(trunkline):
+    """A relay that has not taken one version yet when the next comes skips it."""
+    daemon = trunkline(routes=[route(pool_size=1)])
+    with daemon.connect() as connection:
+        for number in range(60):
+            daemon.write(changed(daemon, routes=[route(pool_size=2 + number % 2)]))
+            daemon.hangup()
+            connection.execute("select 1")
+        daemon.write(changed(daemon, routes=[dict(database="*", user="*", auth="block")]))
+        daemon.hangup()
+
+        def blocked():
+            with pytest.raises(psycopg.OperationalError, match="blocked"):
+                daemon.connect()
+            return True
+
+        eventually(blocked)
+        assert connection.execute("select 1").fetchone() == (1,)
+
+
 def test_many_reloads_leak_nothing(trunkline):
     daemon = trunkline()
     daemon.door().one("select 1")
