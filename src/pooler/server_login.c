@@ -34,11 +34,15 @@ static enum slot_failure failure_of(fault why)
     return SLOT_REJECTED;
 }
 
-/* No server of this pool works, and the backend says that none will: waiting is of no use. */
-static void login_rejected(struct share *share, fault why)
+/* The backend says that no such login will do: waiting is of no use.  In a session pool that may
+ * lie in the startup parameters; else other servers of the pool show that some do work. */
+static void login_rejected(const struct server *server, fault why)
 {
-    if (list_empty(&share->idle) && share->busy.count == share->logins)
-        share_refuse_all(share, fault_story_sqlstate(why), fault_story(why));
+    struct share *share = server->share;
+    if (share->route->mode == POOL_SESSION)
+        share_refuse(share, server->startup, fault_story_sqlstate(why), fault_story(why));
+    else if (list_empty(&share->idle) && share->busy.count == share->logins)
+        share_refuse(share, NULL, fault_story_sqlstate(why), fault_story(why));
 }
 
 static void login_failed(struct server *server, fault why, enum slot_failure failure)
@@ -52,7 +56,7 @@ static void login_failed(struct server *server, fault why, enum slot_failure fai
               share->user, address_text(&lease->target.address, at, sizeof(at)),
               fault_story_sqlstate(why), story);
     if (failure == SLOT_REJECTED && why != FAULT_CANCELLED)
-        login_rejected(share, why);
+        login_rejected(server, why);
     lease->how = LEASE_FAILED;
     lease->failure = failure;
     server_drop_login(&server);

@@ -51,6 +51,7 @@ static struct share *share_new(struct relay *relay, const struct route_config *r
     share->born_config = config_ref(relay->config);
     share->born_route = route;
     share->version = relay->config->version;
+    share->drain_by = NEVER;
     share->window.older_at = share->window.newer_at = now();
     share->accepted = MAP_INIT(ACCEPTED_MOST);
     share->greeting.parameters = BUFFER_INIT(GREETING_MOST);
@@ -148,13 +149,13 @@ static struct client *share_oldest_claim(struct share *share)
     return CONTAINER_OF(LIST_ENTRY(first, struct claim, node), struct client, claim);
 }
 
-/* The timer serves two ends: the oldest claim's, and the oldest idle server's. */
+/* The timer serves three ends: the oldest claim's, the oldest idle server's, and the drain's. */
 static void share_arm(struct share *share)
 {
-    deadline by = NEVER;
+    deadline by = share->drain_by;
     struct client *oldest = share_oldest_claim(share);
     if (oldest != NULL) {
-        by = later(oldest->claim.since, share->route->claim_timeout);
+        by = earlier_of(by, later(oldest->claim.since, share->route->claim_timeout));
         by = earlier_of(by, share->want_after);
     }
     struct node *last = list_last(&share->idle);
@@ -331,11 +332,16 @@ void share_trim(struct share *share)
     share_maybe_retire(share);
 }
 
-void share_refuse_all(struct share *share, const char *sqlstate, const char *text)
+void share_refuse(struct share *share, const struct params *startup, const char *sqlstate,
+                  const char *text)
 {
     struct refusal *refusal = refusal_new(sqlstate, text);
-    for (struct client *client; (client = share_oldest_claim(share)) != NULL;)
-        claim_refuse(client, refusal);
+    LIST_EACH_SAFE (&share->claims, it) {
+        struct client *client =
+            CONTAINER_OF(LIST_ENTRY(it, struct claim, node), struct client, claim);
+        if (startup == NULL || client->params == startup)
+            claim_refuse(client, refusal);
+    }
     refusal_unref(&refusal);
     share_tell(share);
 }
@@ -372,9 +378,25 @@ static void share_expire_idle(struct share *share)
     }
 }
 
+/* Those in a transaction leave at its end, the others now. */
+static void share_drain(struct share *share)
+{
+    if (share->drain_by.us > now().us)
+        return;
+    share->drain_by = NEVER;
+    log_event(LOG_NOTICE, "route.drained", "database=%s user=%s version=%" PRIu64 " clients=%u",
+              share->database, share->user, share->version, share->clients);
+    LIST_EACH_SAFE (&share->relay->clients, it) {
+        struct client *client = LIST_ENTRY(it, struct client, node);
+        if (client->share == share)
+            client_leave(client);
+    }
+}
+
 static void share_timer_fired(struct waker *waker)
 {
     struct share *share = CONTAINER_OF(waker, struct share, timer_waker);
+    share_drain(share);
     share_expire_claims(share);
     share_expire_idle(share);
     if (!list_empty(&share->claims))
@@ -393,6 +415,8 @@ void share_reload(struct share *share, struct config *config)
         return;
     if (route == NULL || !route_same_identity(route, share->route)) {
         share->obsolete = true;
+        if (share->clients > 0 && config->drain_timeout.us != INT64_MAX)
+            share->drain_by = after(config->drain_timeout);
         log_event(LOG_NOTICE, "route.obsolete", "database=%s user=%s version=%" PRIu64 " clients=%u",
                   share->database, share->user, share->version, share->clients);
     } else {

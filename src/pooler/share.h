@@ -39,6 +39,7 @@ struct share {
     char *user;
     uint64_t version;          /* of the configuration that made it */
     bool obsolete;             /* a newer version has taken its place: drains */
+    deadline drain_by;         /* its clients leave then; NEVER while it is not obsolete */
     bool retiring;             /* the router was asked to forget it, and has not answered */
     bool retired;              /* router's answer */
     struct list idle;          /* servers; most recently used first */
@@ -47,7 +48,7 @@ struct share {
     uint32_t clients;
     uint32_t logins;           /* servers in CONNECTING */
     uint32_t recalls;          /* leases that the router wants back and has not got yet */
-    struct timer timer;        /* the oldest claim's deadline or the oldest idle server's end */
+    struct timer timer;        /* the oldest claim's deadline, the oldest idle server's, the drain's */
     struct waker timer_waker;
     struct greeting greeting;
     struct link_secret secret; /* how to log in to servers */
@@ -90,8 +91,9 @@ void share_free(struct share *share, struct server *take_server);
 bool share_needs_login(struct share *share, struct params **ret_startup);
 /** Claims wait: asks the router unless that is of no use now. */
 void share_want(struct share *share);
-/** Refuses all waiting claims. */
-void share_refuse_all(struct share *share, const char *sqlstate, const char *text);
+/** Refuses all waiting claims, or those of clients with these startup parameters. */
+void share_refuse(struct share *share, const struct params *startup, const char *sqlstate,
+                  const char *text);
 /** A server logged in. */
 void share_logged_in(struct share *share, struct server *server, const struct link_greeting *said);
 /** Takes over what this server reported at its login. */
