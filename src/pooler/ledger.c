@@ -143,17 +143,29 @@ static enum ledger_verdict ledger_error(struct ledger *ledger)
     return verdict;
 }
 
-/* What was sent behind the COPY and is read by it: a Sync in COPY IN is ignored by the server. */
-static void ledger_drop_syncs(struct ledger *ledger, uint32_t from, enum owed_kind kind)
+/* Takes out `gone` entries without an answer: Syncs that a COPY has read, which it ignores. */
+static void ledger_cut(struct ledger *ledger, uint32_t from, uint32_t gone)
 {
-    uint32_t gone = 0;
-    while (from + gone < ledger->count && ledger_at(ledger, from + gone)->kind == kind)
-        gone += 1;
-    if (gone == 0)
-        return;
     for (uint32_t i = from; i + gone < ledger->count; i++)
         *ledger_at(ledger, i) = *ledger_at(ledger, i + gone);
     ledger->count -= gone;
+}
+
+static void ledger_cut_copy_syncs(struct ledger *ledger, uint32_t from)
+{
+    uint32_t gone = 0;
+    while (from + gone < ledger->count && ledger_at(ledger, from + gone)->kind == OWED_COPY_SYNC)
+        gone += 1;
+    ledger_cut(ledger, from, gone);
+}
+
+/* Whether the end of a COPY was sent right behind this entry, before the server asked for data. */
+static bool owed_take_end(struct owed *owed)
+{
+    if (owed->ends == 0)
+        return false;
+    owed->ends -= 1;
+    return true;
 }
 
 static enum ledger_verdict ledger_copy_in(struct ledger *ledger)
@@ -161,23 +173,29 @@ static enum ledger_verdict ledger_copy_in(struct ledger *ledger)
     const struct owed *head = ledger_head(ledger);
     if (head == NULL || (head->kind != OWED_QUERY && head->kind != OWED_EXECUTE))
         return VERDICT_BREACH;
-    ledger->copy_in = true;
-    if (head->kind == OWED_EXECUTE)
-        ledger_drop_syncs(ledger, 1, OWED_SYNC);
+    /* Syncs that were sent behind it, but before its end, are read by the COPY. */
+    uint32_t syncs = 0;
+    bool ended = owed_take_end(ledger_at(ledger, 0));
+    while (!ended && syncs + 1 < ledger->count &&
+           ledger_at(ledger, syncs + 1)->kind == OWED_SYNC) {
+        syncs += 1;
+        ended = owed_take_end(ledger_at(ledger, syncs));
+    }
+    ledger->copy_in = !ended;
+    ledger_cut(ledger, 1, syncs);
     return verdict_of(ledger);
 }
 
 static enum ledger_verdict ledger_complete(struct ledger *ledger)
 {
     const struct owed *head = ledger_head(ledger);
-    if (head == NULL)
+    if (head == NULL || (head->kind != OWED_EXECUTE && head->kind != OWED_QUERY))
         return VERDICT_BREACH;
     enum ledger_verdict verdict = verdict_of(ledger);
     ledger->copy_in = false;
-    if (head->kind != OWED_EXECUTE)
-        return head->kind == OWED_QUERY ? verdict : VERDICT_BREACH;
-    ledger_pop(ledger, OWED_ANSWERED);
-    ledger_drop_syncs(ledger, 0, OWED_COPY_SYNC);
+    ledger_cut_copy_syncs(ledger, 1);
+    if (head->kind == OWED_EXECUTE)
+        ledger_pop(ledger, OWED_ANSWERED);
     return verdict;
 }
 
@@ -233,7 +251,10 @@ enum ledger_verdict ledger_take(struct ledger *ledger, uint8_t type)
 
 void ledger_copy_ends(struct ledger *ledger)
 {
-    ledger->copy_in = false;
+    if (ledger->copy_in)
+        ledger->copy_in = false;
+    else if (ledger->count > 0 && ledger_at(ledger, ledger->count - 1)->ends < UINT8_MAX)
+        ledger_at(ledger, ledger->count - 1)->ends += 1; /* for a COPY that may still begin */
 }
 
 bool ledger_needs_sync(const struct ledger *ledger)

@@ -92,6 +92,30 @@ def test_copy_in_one_big_message(wire, table):
     assert answers[0].tag == "COPY 50000"
 
 
+def test_copy_in_that_is_sent_in_one_go(wire, table):
+    """Nobody waits for the server to ask: the Sync behind CopyDone is owed an answer."""
+    wire.send(w.parse("", f"copy {table} from stdin"), w.bind(), w.execute(),
+              w.copy_data(b"1\tone\n"), w.COPY_DONE, w.SYNC)
+    assert w.kinds(wire.until("Z")) == "1 2 G C Z"
+    assert w.rows(wire.ask(w.query(f"select count(*) from {table}"))) == [["1"]]
+
+
+def test_copy_in_with_syncs_before_its_data_and_behind_its_end(wire, table):
+    """The first two are read by the COPY, which ignores them; the last two are answered."""
+    wire.send(w.parse("", f"copy {table} from stdin"), w.bind(), w.execute(), w.SYNC, w.SYNC,
+              w.copy_data(b"1\tone\n"), w.COPY_DONE, w.SYNC, w.SYNC)
+    assert w.kinds(wire.until("Z")) == "1 2 G C Z"
+    assert w.kinds(wire.until("Z")) == "Z"
+    assert w.rows(wire.ask(w.query(f"select count(*) from {table}"))) == [["1"]]
+
+
+def test_a_sync_into_the_copy_of_a_simple_query_is_not_answered(wire, table):
+    simple(wire, f"copy {table} from stdin")
+    wire.send(w.SYNC, w.copy_data(b"1\tone\n"), w.COPY_DONE)
+    assert w.kinds(wire.until("Z")) == "C Z"
+    assert w.rows(wire.ask(w.query(f"select count(*) from {table}"))) == [["1"]]
+
+
 def test_copy_out_brings_every_row(wire):
     answers = wire.ask(w.query("copy (select * from generate_series(1, 1000)) to stdout"))
     assert sum(m.kind == "d" for m in answers) == 1000
