@@ -56,8 +56,6 @@ def environment(kind):
     values = dict(os.environ, TRUNKLINE_KIND=kind, TRUNKLINE_BUILD=str(TOP / "build" / kind))
     if kind in ("asan", "tsan"):
         values.update(SANITIZERS)
-    if kind == "tsan":
-        values["CK_FORK"] = "no"  # a forked child has none of its parent's threads
     return values
 
 

@@ -4,7 +4,7 @@ import struct
 
 import pytest
 from support import wire as w
-from support.patience import seconds
+from support.patience import STRETCH, seconds
 
 
 @pytest.fixture(params=["direct", "pooled"])
@@ -75,7 +75,8 @@ def test_a_packet_that_is_announced_and_never_sent_costs_no_memory(pooler):
     for wire in wires:
         wire.send(struct.pack("!II", 9999, 0x30000))
     assert pooler.door().one("select 1") == 1
-    assert pooler.memory() - before < 8 << 20
+    if STRETCH == 1:  # a sanitizer's heap says nothing about ours
+        assert pooler.memory() - before < 8 << 20
     for wire in wires:
         wire.__exit__()
 

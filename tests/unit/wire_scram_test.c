@@ -496,7 +496,7 @@ TEST(the_last_message_must_repeat_the_whole_nonce)
     char wrong[SCRAM_MESSAGE_MOST];
     exchange_init(&all);
     exchange_answer(&all);
-    const char *proof = strstr((const char *)all.client_final.at, ",p=");
+    const char *proof = memmem(all.client_final.at, all.client_final.size, ",p=", 3);
     ck_assert_ptr_nonnull(proof);
     static const char *const tails[] = {"", "x"};
     for (size_t i = 0; i < ARRAY_SIZE(tails); i++) {
