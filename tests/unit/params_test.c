@@ -1,0 +1,280 @@
+#include "pooler/params.h"
+#include "unit.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static struct params_store store;
+
+static void begin(void)
+{
+    ck_assert_int_eq(params_store_init(&store), OK);
+}
+
+static void end(void)
+{
+    params_store_fini(&store); /* proves that no set is left */
+}
+
+/* The set of "name=value,name=value". */
+static struct params *set_of(const char *text)
+{
+    struct param all[PARAMS_MOST];
+    size_t count = 0;
+    while (*text != '\0') {
+        const char *equals = strchr(text, '=');
+        const char *stop = strchrnul(equals, ',');
+        all[count].name = span_of(text, (size_t)(equals - text));
+        all[count++].value = span_of(equals + 1, (size_t)(stop - equals) - 1);
+        text = *stop == ',' ? stop + 1 : stop;
+    }
+    struct params *set = NULL;
+    ck_assert_int_eq(params_intern(&store, all, count, &set), OK);
+    return set;
+}
+
+/* --- sets ---------------------------------------------------------------------------------------- */
+
+TEST(equal_sets_are_one_set_whatever_the_order_and_the_case_of_names)
+{
+    begin();
+    struct params *a = set_of("DateStyle=ISO,work_mem=4MB");
+    struct params *b = set_of("Work_Mem=4MB,datestyle=ISO");
+    struct params *c = set_of("work_mem=4mb,datestyle=ISO");
+    ck_assert_ptr_eq(a, b);
+    ck_assert_ptr_ne(a, c); /* values are compared as they are */
+    ck_assert_uint_eq(a->references, 2);
+    params_unref(&a);
+    ck_assert_ptr_null(a);
+    params_unref(&b);
+    params_unref(&c);
+    params_unref(&c);
+    ck_assert_uint_eq(store.sets.count, 1);
+    end();
+}
+END_TEST
+
+TEST(the_empty_set_is_there_once)
+{
+    begin();
+    struct params *none = set_of("");
+    ck_assert_ptr_eq(none, store.none);
+    ck_assert_uint_eq(none->count, 0);
+    params_unref(&none);
+    end();
+}
+END_TEST
+
+TEST(of_equal_names_the_last_wins)
+{
+    begin();
+    struct params *a = set_of("a=1,b=2,A=3,a=4");
+    ck_assert_uint_eq(a->count, 2);
+    ck_assert(span_is(*params_find(a, SPAN("A")), "4"));
+    ck_assert(span_is(*params_find(a, SPAN("b")), "2"));
+    ck_assert_ptr_null(params_find(a, SPAN("c")));
+    ck_assert_ptr_null(params_find(a, SPAN("")));
+    params_unref(&a);
+    end();
+}
+END_TEST
+
+TEST(names_of_which_one_begins_the_other_are_two)
+{
+    begin();
+    struct params *a = set_of("work=1,work_mem=2,wor=3");
+    ck_assert_uint_eq(a->count, 3);
+    ck_assert(span_is(*params_find(a, SPAN("work")), "1"));
+    ck_assert(span_is(*params_find(a, SPAN("wor")), "3"));
+    params_unref(&a);
+    end();
+}
+END_TEST
+
+TEST(a_set_with_one_change_leads_back_to_the_same_set)
+{
+    begin();
+    struct params *a = set_of("a=1,b=2"), *b, *c, *d;
+    struct span three = SPAN("3"), one = SPAN("1");
+    ck_assert_int_eq(params_with(a, SPAN("A"), &three, &b), OK);
+    ck_assert(span_is(*params_find(b, SPAN("a")), "3"));
+    ck_assert(span_is(*params_find(a, SPAN("a")), "1"));
+    ck_assert_int_eq(params_with(b, SPAN("a"), &one, &c), OK);
+    ck_assert_ptr_eq(a, c);
+    ck_assert_int_eq(params_with(a, SPAN("b"), NULL, &d), OK);
+    ck_assert_uint_eq(d->count, 1);
+    params_assign(&d, params_ref(a));
+    params_assign(&c, NULL);
+    ck_assert_ptr_null(c);
+    params_unref(&a);
+    params_unref(&b);
+    params_unref(&d);
+    end();
+}
+END_TEST
+
+TEST(a_set_owns_its_bytes)
+{
+    begin();
+    char name[] = "name", value[] = "value";
+    struct param param = {span_text(name), span_text(value)};
+    struct params *set;
+    ck_assert_int_eq(params_intern(&store, &param, 1, &set), OK);
+    memset(name, 'x', 4);
+    memset(value, 'x', 5);
+    ck_assert(span_is(*params_find(set, SPAN("name")), "value"));
+    params_unref(&set);
+    end();
+}
+END_TEST
+
+/* --- limits ---------------------------------------------------------------------------------------- */
+
+TEST(more_parameters_than_the_limit_are_refused)
+{
+    begin();
+    char names[PARAMS_MOST + 1][8];
+    struct param all[PARAMS_MOST + 1];
+    for (int i = 0; i <= PARAMS_MOST; i++) {
+        snprintf(names[i], sizeof(names[i]), "p%d", i);
+        all[i] = (struct param){span_text(names[i]), SPAN("1")};
+    }
+    struct params *set = NULL, *more = NULL;
+    ck_assert_int_eq(params_intern(&store, all, PARAMS_MOST + 1, &set), FAULT_LIMIT);
+    ck_assert_int_eq(params_intern(&store, all, PARAMS_MOST, &set), OK);
+    ck_assert_uint_eq(set->count, PARAMS_MOST);
+    struct span value = SPAN("2");
+    ck_assert_int_eq(params_with(set, SPAN("new"), &value, &more), FAULT_LIMIT);
+    ck_assert_ptr_null(more);
+    ck_assert_int_eq(params_with(set, SPAN("p7"), &value, &more), OK);
+    params_unref(&more);
+    params_unref(&set);
+    end();
+}
+END_TEST
+
+TEST(more_bytes_than_the_limit_are_refused)
+{
+    begin();
+    static char big[PARAMS_SIZE_MOST];
+    memset(big, 'x', sizeof(big));
+    struct param param = {SPAN("a"), span_of(big, sizeof(big) - 1)};
+    struct params *set = NULL;
+    ck_assert_int_eq(params_intern(&store, &param, 1, &set), OK);
+    params_unref(&set);
+    param.value.size += 1;
+    ck_assert_int_eq(params_intern(&store, &param, 1, &set), FAULT_LIMIT);
+    ck_assert_ptr_null(set);
+    end();
+}
+END_TEST
+
+/* --- SQL --------------------------------------------------------------------------------------------- */
+
+static void leads(const char *from, const char *to, const char *sql)
+{
+    struct buffer out = BUFFER_INIT(100000);
+    begin();
+    struct params *a = set_of(from), *b = set_of(to);
+    params_write_difference(&out, a, b);
+    ck_assert_int_eq(buffer_fault(&out), OK);
+    buffer_append_byte(&out, 0);
+    ck_assert_str_eq((char *)out.at, sql);
+    buffer_fini(&out);
+    params_unref(&a);
+    params_unref(&b);
+    end();
+}
+
+TEST(sql_says_only_what_differs)
+{
+    leads("", "", "");
+    leads("a=1,b=2", "A=1,B=2", "");
+    leads("", "a=1", "SET \"a\"='1';");
+    leads("a=1", "", "RESET \"a\";");
+    leads("a=1,b=2,c=3", "b=2,c=4,d=5", "RESET \"a\";SET \"c\"='4';SET \"d\"='5';");
+    leads("a=1", "a=", "SET \"a\"='';");
+}
+END_TEST
+
+TEST(sql_quotes_whatever_it_is_given)
+{
+    leads("", "a=it's", "SET \"a\"='it''s';");
+    leads("", "a='; DROP TABLE x; --", "SET \"a\"='''; DROP TABLE x; --';");
+    leads("", "a=back\\slash", "SET \"a\"= E'back\\\\slash';");
+    leads("", "a=\\'", "SET \"a\"= E'\\\\''';");
+    leads("", "na\"me=1", "SET \"na\"\"me\"='1';");
+    leads("na\"me=1", "", "RESET \"na\"\"me\";");
+    leads("", "my.ext=1", "SET \"my\".\"ext\"='1';");
+    leads("my.ext=1", "", "RESET \"my\".\"ext\";");
+}
+END_TEST
+
+TEST(lists_are_set_as_a_startup_packet_would)
+{
+    leads("", "Search_Path=a b",
+          "SELECT pg_catalog.set_config('Search_Path','a b',false);");
+    leads("", "search_path=\"$user\"; public",
+          "SELECT pg_catalog.set_config('search_path','\"$user\"; public',false);");
+    leads("", "temp_tablespaces=a'b\\c",
+          "SELECT pg_catalog.set_config('temp_tablespaces', E'a''b\\\\c',false);");
+    leads("search_path=a", "", "RESET \"search_path\";");
+    leads("", "search_paths=a", "SET \"search_paths\"='a';");
+}
+END_TEST
+
+TEST(sql_beyond_the_buffer_is_its_fault)
+{
+    struct buffer out = BUFFER_INIT(10);
+    begin();
+    struct params *to = set_of("application_name=much too long for that");
+    params_write_difference(&out, store.none, to);
+    ck_assert_int_eq(buffer_fault(&out), FAULT_LIMIT);
+    buffer_fini(&out);
+    params_unref(&to);
+    end();
+}
+END_TEST
+
+/* --- flat ------------------------------------------------------------------------------------------------ */
+
+static void survives(const char *text)
+{
+    struct params_store there;
+    struct buffer flat = BUFFER_INIT(100000), again = BUFFER_INIT(100000);
+    begin();
+    ck_assert_int_eq(params_store_init(&there), OK);
+    struct params *set = set_of(text), *back, *moved;
+    params_write_flat(&flat, set);
+    ck_assert_int_eq(params_read_flat(&store, buffer_span(&flat), &back), OK);
+    ck_assert_ptr_eq(set, back);
+    ck_assert_int_eq(params_read_flat(&there, buffer_span(&flat), &moved), OK);
+    params_write_flat(&again, moved);
+    ck_assert(span_equal(buffer_span(&flat), buffer_span(&again)));
+    buffer_fini(&flat);
+    buffer_fini(&again);
+    params_unref(&set);
+    params_unref(&back);
+    params_unref(&moved);
+    params_store_fini(&there);
+    end();
+}
+
+TEST(a_flat_set_is_the_same_set_again_also_elsewhere)
+{
+    survives("");
+    survives("a=1");
+    survives("a=");
+    survives("a=,b=2,c=");
+    survives("search_path=x\\y'z,DateStyle=ISO; DMY,my.setting=1");
+}
+END_TEST
+
+TESTS("params", equal_sets_are_one_set_whatever_the_order_and_the_case_of_names,
+      the_empty_set_is_there_once, of_equal_names_the_last_wins,
+      names_of_which_one_begins_the_other_are_two,
+      a_set_with_one_change_leads_back_to_the_same_set, a_set_owns_its_bytes,
+      more_parameters_than_the_limit_are_refused, more_bytes_than_the_limit_are_refused,
+      sql_says_only_what_differs, sql_quotes_whatever_it_is_given,
+      lists_are_set_as_a_startup_packet_would, sql_beyond_the_buffer_is_its_fault,
+      a_flat_set_is_the_same_set_again_also_elsewhere)
