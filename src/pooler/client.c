@@ -71,7 +71,7 @@ static void client_free(struct client *client)
     if (client->share != NULL)
         share_leave(client->share);
     free(client->unnamed);
-    free(client->stash);
+    client_drop_stash(client);
     free(client->peer);
     free(client);
     hint_add(&relay->told.gone, 1);
@@ -138,16 +138,59 @@ void client_farewell(struct client **client, const char *sqlstate, const char *t
 
 /* --- parked ---------------------------------------------------------------------------------- */
 
+/* Most stashes are one short message, for as long as its claim waits: those share spare blocks. */
+#define STASH_BLOCK  256u
+#define STASHES_KEPT 4096u
+
+struct stash_block {
+    struct stash_block *next;
+};
+
+static uint8_t *stash_lend(struct relay *relay, size_t size)
+{
+    struct stash_block *block = relay->stashes;
+    if (size > STASH_BLOCK)
+        return malloc(size);
+    if (block == NULL)
+        return malloc(STASH_BLOCK);
+    relay->stashes = block->next;
+    relay->stash_count -= 1;
+    return (uint8_t *)block;
+}
+
+void client_drop_stash(struct client *client)
+{
+    struct relay *relay = client->relay;
+    struct stash_block *block = (struct stash_block *)(void *)TAKE(client->stash);
+    if (block == NULL)
+        return;
+    if (client->stash_size > STASH_BLOCK || relay->stash_count == STASHES_KEPT) {
+        free(block);
+    } else {
+        block->next = relay->stashes;
+        relay->stashes = block;
+        relay->stash_count += 1;
+    }
+    client->stash_size = 0;
+}
+
+void client_free_stashes(struct relay *relay)
+{
+    while (relay->stashes != NULL) {
+        struct stash_block *block = relay->stashes;
+        relay->stashes = block->next;
+        free(block);
+    }
+    relay->stash_count = 0;
+}
+
 fault client_stash(struct client *client, const uint8_t *at, size_t size)
 {
-    uint8_t *stash = NULL;
-    if (size > 0) {
-        stash = malloc(size);
-        if (stash == NULL)
-            return FAULT_MEMORY;
-        memcpy(stash, at, size);
-    }
-    free(client->stash);
+    uint8_t *stash = stash_lend(client->relay, size);
+    if (stash == NULL)
+        return FAULT_MEMORY;
+    memcpy(stash, at, size);
+    client_drop_stash(client);
     client->stash = stash;
     client->stash_size = (uint32_t)size;
     return OK;

@@ -79,6 +79,9 @@ void client_leave(struct client *client);
 void client_login(void *argument);
 /** Bytes for later; replaces what was stashed.  MEMORY. */
 fault client_stash(struct client *client, const uint8_t *at, size_t size) MUST_USE;
+void client_drop_stash(struct client *client);
+/** Frees the relay's spare blocks. */
+void client_free_stashes(struct relay *relay);
 /** Keeps the body of an unnamed Parse, so that it can be replayed on another server. */
 void client_keep_unnamed(struct client *client, struct span body);
 const char *client_state_text(const struct client *client);

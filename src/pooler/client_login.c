@@ -22,9 +22,9 @@ struct login {
     struct span database;
     struct span user;
     struct buffer out;
-    struct param params[PARAMS_MOST];
     size_t param_count;
     bool console;
+    struct param params[PARAMS_MOST];   /* from here on nothing is zeroed */
     uint8_t packet[WIRE_STARTUP_MOST];
     uint8_t scratch[WIRE_STARTUP_MOST]; /* options without their escapes */
 };
@@ -207,7 +207,9 @@ static fault login_confirm(struct login *login)
         return OK;
     TRY(login_claim(login));
     struct server *server = client->claim.server;
-    struct turn turn = {.relay = relay, .client = client};
+    struct turn turn;
+    turn_init(&turn, relay, NULL);
+    turn.client = client;
     server->stream.waker = co_waker(co_self());
     client->co = co_self();
     fault adopted = turn_settle_claim(&turn);
@@ -351,7 +353,6 @@ static void login_free(struct login *login)
 {
     buffer_fini(&login->out);
     config_unref(&login->config);
-    explicit_bzero(login->packet, sizeof(login->packet));
     free(login);
 }
 
@@ -368,13 +369,14 @@ static void login_serve_console(struct client *client)
 void client_login(void *argument)
 {
     struct client *client = argument;
-    struct login *login = calloc(1, sizeof(*login));
+    struct login *login = malloc(sizeof(*login));
     client->co = co_self();
     client->stream.waker = co_waker(client->co);
     if (login == NULL) {
         client_farewell(&client, "53200", "out of memory");
         return;
     }
+    memset(login, 0, offsetof(struct login, params));
     login->client = client;
     login->config = config_ref(client->relay->config);
     login->out = BUFFER_INIT(GREETING_MOST);

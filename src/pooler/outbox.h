@@ -14,12 +14,12 @@
 #define OUTBOX_PARTS 24
 
 struct outbox {
-    struct iovec parts[OUTBOX_PARTS];
-    uint8_t first; /* the part under way */
-    uint8_t count; /* parts in use, those already sent included */
-    uint32_t made; /* bytes of `scratch` in use */
     struct chunk *scratch;
     void *owned;   /* heap memory that one part points into, freed once all is sent */
+    uint32_t made; /* bytes of `scratch` in use */
+    uint8_t first; /* the part under way */
+    uint8_t count; /* parts in use, those already sent included */
+    struct iovec parts[OUTBOX_PARTS]; /* last: the others are zeroed, these need not be */
 };
 
 static inline bool outbox_empty(const struct outbox *outbox)

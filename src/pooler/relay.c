@@ -57,6 +57,7 @@ static void relay_fini(struct relay *relay)
         share_free_now(&share);
     }
     stats_departed_clear(&relay->departed);
+    client_free_stashes(relay);
     map_fini(&relay->keys);
     map_fini(&relay->statements);
     params_store_fini(&relay->params);

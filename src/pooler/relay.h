@@ -30,6 +30,8 @@ struct relay {
         struct chunk *chunk;
         uint32_t size;
     } arrival;
+    struct stash_block *stashes; /* spare blocks for short stashes, see client.c */
+    uint32_t stash_count;
     uint32_t cancels;         /* cancel requests towards servers under way */
     struct co *main;          /* waits for the relay's end */
     struct mail stop;

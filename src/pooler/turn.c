@@ -122,6 +122,16 @@ static bool turn_over(const struct turn *turn)
     return turn->client->share->route->mode == POOL_SESSION && !turn_unfinished(turn);
 }
 
+/* Nothing to read and nothing to walk: what moved was the last that could. */
+static bool turn_is_quiet(const struct turn *turn)
+{
+    const struct server *server = turn->server;
+    return server != NULL && !turn->closing && !turn->server_lost && !turn->down_blocked &&
+           turn->up.begin == turn->up.end && !stream_may_read(&turn->client->stream) &&
+           !stream_hung_up(&turn->client->stream) && !stream_may_read(&server->stream) &&
+           !stream_hung_up(&server->stream) && !ledger_empty(&server->ledger);
+}
+
 static fault turn_run(struct turn *turn)
 {
     for (;;) {
@@ -131,7 +141,7 @@ static fault turn_run(struct turn *turn)
         turn_release(turn);
         if (turn_over(turn))
             return turn->closing ? FAULT_CLOSED : OK;
-        if (!moved) {
+        if (!moved || turn_is_quiet(turn)) {
             TRY(turn_wait(turn, NEVER));
         } else if (++turn->busy % ROUNDS_AT_ONCE == 0) {
             co_yield();
@@ -141,9 +151,22 @@ static fault turn_run(struct turn *turn)
     }
 }
 
+/* The parts of the outboxes and the refusal's text are most of a turn, and are written before they
+ * are read: zeroing them would cost a query more than its ledger. */
+void turn_init(struct turn *turn, struct relay *relay, struct server *server)
+{
+    memset(turn, 0, offsetof(struct turn, up));
+    memset(&turn->up, 0, offsetof(struct lane, out.parts));
+    memset(&turn->down, 0, offsetof(struct lane, out.parts));
+    turn->refused_state[0] = turn->refused_text[0] = '\0';
+    turn->relay = relay;
+    turn->server = server;
+}
+
 static void turn_begin(struct turn *turn, struct client *client)
 {
-    *turn = (struct turn){.relay = client->relay, .client = client, .server = client->server};
+    turn_init(turn, client->relay, client->server);
+    turn->client = client;
     client->state = CLIENT_TURN;
     client->co = co_self();
     client->stream.waker = co_waker(client->co);
@@ -170,7 +193,8 @@ static fault turn_load(struct turn *turn)
         return fault_raise(FAULT_MEMORY, "no buffer is free: memory_limit is exhausted");
     memcpy(turn->up.chunk->bytes, client->stash, client->stash_size);
     turn->up.end = client->stash_size;
-    return client_stash(client, NULL, 0);
+    client_drop_stash(client);
+    return OK;
 }
 
 /* Parks the client, keeping the first bytes of its next message; true: it goes on at once. */
@@ -262,8 +286,7 @@ static bool arrival_complete(const struct chunk *chunk, uint32_t size)
 
 static bool arrival_needs_server(const struct client *client, const struct chunk *chunk)
 {
-    return client->server == NULL && !client->skipping &&
-           strchr("QPBDECF", chunk->bytes[0]) != NULL && chunk->bytes[0] != 0;
+    return client->server == NULL && !client->skipping && turn_needs_server(chunk->bytes[0]);
 }
 
 /* A header that no client may send: the turn refuses it, without a server. */
@@ -326,8 +349,7 @@ static bool arrival_read(struct client *client)
         return false;
     }
     hint_add(&client->share->stats.received, more);
-    if (client->stash != NULL)
-        (void)!client_stash(client, NULL, 0);
+    client_drop_stash(client);
     return arrival_decide(client, chunk, size + (uint32_t)more);
 }
 

@@ -26,25 +26,28 @@ struct turn {
     struct relay *relay;
     struct client *client;  /* NULL: it has gone, the server is being cleaned */
     struct server *server;  /* NULL: none yet, or released */
-    struct lane up;         /* client to server */
-    struct lane down;       /* server to client */
     uint8_t *held;          /* a message longer than a chunk that must be seen whole; heap */
     uint32_t held_size;
     uint32_t held_most;     /* its whole length */
+    uint32_t busy;          /* rounds without a wait */
+    fault state_fault;      /* a change of parameters that should not have failed did */
     bool starved;           /* the up lane has the beginning of a message only */
     bool server_lost;       /* nothing can be sent to it any more */
     bool up_cut;            /* it got a part of a message only */
     bool server_gone;       /* and it has said its last word */
     bool muted;             /* the message under way in the down lane is not the client's */
     bool down_blocked;      /* whole messages wait in the down lane for room in its outbox */
-    fault state_fault;      /* a change of parameters that should not have failed did */
     bool fatal;             /* it said goodbye, and the client was told */
     bool ready_after_drop;  /* answer ReadyForQuery once `dropping` is done */
     bool closing;           /* the client said Terminate, or is to be ended */
+    struct lane up;         /* client to server; the first field that turn_init does not zero whole */
+    struct lane down;       /* server to client */
     char refused_state[6];  /* why the claim, or the parameters, were refused; for logins */
     char refused_text[240];
-    uint32_t busy;          /* rounds without a wait */
 };
+
+/** An empty turn; `turn->client` is NULL. */
+void turn_init(struct turn *turn, struct relay *relay, struct server *server);
 
 /** A parked client's stream has become ready: on the loop's stack.  Reads, and either stashes an
  *  incomplete message, queues a claim, or runs a turn. */
@@ -61,6 +64,8 @@ fault turn_up(struct turn *turn, bool *moved) MUST_USE;   /* turn_up.c */
 fault turn_down(struct turn *turn, bool *moved) MUST_USE; /* turn_down.c */
 /** Whether a client may send a message with this header.  PROTOCOL, with the story. */
 fault turn_check_header(const uint8_t header[WIRE_HEADER]) MUST_USE;
+/** Whether a message of this type is for a server. */
+bool turn_needs_server(uint8_t type);
 /** Walks what is in the up lane's chunk. */
 fault turn_walk_up(struct turn *turn) MUST_USE;
 /** The same for the message in turn->held. */

@@ -164,7 +164,8 @@ void turn_fail(struct turn *turn, fault why)
 static void end_session(void *argument)
 {
     struct server *server = argument;
-    struct turn turn = {.relay = server->share->relay, .server = server};
+    struct turn turn;
+    turn_init(&turn, server->share->relay, server);
     turn_clean(&turn);
 }
 

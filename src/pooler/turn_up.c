@@ -86,15 +86,37 @@ static fault up_local(struct turn *turn, uint8_t type)
     return turn_say_ready(turn);
 }
 
-static bool type_is_local(uint8_t type)
+/* What a message of a client is, by its type. */
+enum {
+    CLASS_KNOWN = 1,
+    CLASS_LOCAL = 2,     /* needs no server */
+    CLASS_BARE = 4,      /* nothing but its header */
+    CLASS_STATEMENT = 8, /* names a prepared statement, or may */
+};
+static const uint8_t classes[256] = {
+    [WIRE_QUERY] = CLASS_KNOWN,
+    [WIRE_FUNCTION_CALL] = CLASS_KNOWN,
+    [WIRE_EXECUTE] = CLASS_KNOWN,
+    [WIRE_PARSE] = CLASS_KNOWN | CLASS_STATEMENT,
+    [WIRE_BIND] = CLASS_KNOWN | CLASS_STATEMENT,
+    [WIRE_DESCRIBE] = CLASS_KNOWN | CLASS_STATEMENT,
+    [WIRE_CLOSE] = CLASS_KNOWN | CLASS_STATEMENT,
+    [WIRE_SYNC] = CLASS_KNOWN | CLASS_LOCAL | CLASS_BARE,
+    [WIRE_FLUSH] = CLASS_KNOWN | CLASS_LOCAL | CLASS_BARE,
+    [WIRE_TERMINATE] = CLASS_KNOWN | CLASS_LOCAL | CLASS_BARE,
+    [WIRE_COPY_DATA] = CLASS_KNOWN | CLASS_LOCAL,
+    [WIRE_COPY_DONE] = CLASS_KNOWN | CLASS_LOCAL | CLASS_BARE,
+    [WIRE_COPY_FAIL] = CLASS_KNOWN | CLASS_LOCAL,
+};
+
+static bool type_is(uint8_t type, uint8_t class)
 {
-    return type == WIRE_SYNC || type == WIRE_FLUSH || type == WIRE_TERMINATE ||
-           type == WIRE_COPY_DATA || type == WIRE_COPY_DONE || type == WIRE_COPY_FAIL;
+    return (classes[type] & class) != 0;
 }
 
-static bool type_is_known(uint8_t type)
+bool turn_needs_server(uint8_t type)
 {
-    return type != 0 && strchr("QPBDECFSHXdcf", type) != NULL;
+    return (classes[type] & (CLASS_KNOWN | CLASS_LOCAL)) == CLASS_KNOWN;
 }
 
 /* --- messages with a server ----------------------------------------------------------------------- */
@@ -151,11 +173,6 @@ static void up_note(struct turn *turn, uint8_t type)
     }
 }
 
-static bool type_names_statement(uint8_t type)
-{
-    return type == WIRE_PARSE || type == WIRE_BIND || type == WIRE_DESCRIBE || type == WIRE_CLOSE;
-}
-
 static fault up_whole(struct turn *turn, uint8_t type, const uint8_t *at, uint32_t size)
 {
     if (turn->client->skipping || turn->server == NULL)
@@ -164,7 +181,7 @@ static fault up_whole(struct turn *turn, uint8_t type, const uint8_t *at, uint32
         turn->closing = true;
         return OK;
     }
-    if (type_names_statement(type) && turn_remaps(turn))
+    if (type_is(type, CLASS_STATEMENT) && turn_remaps(turn))
         return turn_statement(turn, type, at, size);
     up_note(turn, type);
     outbox_run(&turn->up.out, at, size);
@@ -181,7 +198,7 @@ static fault up_long(struct turn *turn, uint8_t type, uint32_t size)
         up->dropping = size;
         return OK;
     }
-    if (type_names_statement(type) && turn_remaps(turn)) {
+    if (type_is(type, CLASS_STATEMENT) && turn_remaps(turn)) {
         if (type == WIRE_BIND)
             return turn_statement(turn, type, at, up->end - up->begin);
         if (size > most)
@@ -263,22 +280,16 @@ static bool up_has_room(struct turn *turn)
            (turn->server == NULL || ledger_has_room(&turn->server->ledger, OWED_A_MESSAGE));
 }
 
-/* Messages that are nothing but their header. */
-static bool type_is_bare(uint8_t type)
-{
-    return type == WIRE_SYNC || type == WIRE_FLUSH || type == WIRE_TERMINATE ||
-           type == WIRE_COPY_DONE;
-}
-
 fault turn_check_header(const uint8_t header[WIRE_HEADER])
 {
     uint8_t type = header[0];
     uint32_t length = wire_u32(header + 1);
-    if (!type_is_known(type))
+    if (UNLIKELY(!type_is(type, CLASS_KNOWN)))
         return fault_raise(FAULT_PROTOCOL, "invalid frontend message type %u", type);
-    if (length < 4 || length > MESSAGE_MOST || (length > 4 && type_is_bare(type)))
+    uint32_t most = type_is(type, CLASS_BARE) ? 4 : MESSAGE_MOST;
+    if (UNLIKELY(length < 4 || length > most))
         return fault_raise(FAULT_PROTOCOL, "invalid length %u of a '%c' message, the limit is %u",
-                           length, type, type_is_bare(type) ? 4 : MESSAGE_MOST);
+                           length, type, most);
     return OK;
 }
 
@@ -290,7 +301,7 @@ static fault up_message(struct turn *turn)
     TRY(turn_check_header(up->chunk->bytes + up->begin));
     uint32_t size = wire_u32(up->chunk->bytes + up->begin + 1) + 1;
     bool whole = up->end - up->begin >= size;
-    if (turn->server == NULL && !turn->client->skipping && !type_is_local(type) &&
+    if (turn->server == NULL && !turn->client->skipping && turn_needs_server(type) &&
         (whole || size > up->chunk->size))
         return turn_claim(turn);
     if (!whole)
