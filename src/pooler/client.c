@@ -48,6 +48,7 @@ static struct client *client_new(struct relay *relay, const struct address *peer
     client->relay = relay;
     client->statements = MAP_INIT(CLIENT_STATEMENTS_MOST);
     client->id = uuid_new();
+    client->serial = ++relay->clients_ever;
     client->connected = wall_now().us;
     list_push(&relay->clients, &client->node);
     hint_write(&relay->told.clients, relay->clients.count);
@@ -206,8 +207,10 @@ void client_keep_unnamed(struct client *client, struct span body)
     }
     if (body.size > client->unnamed_room) {
         uint8_t *kept = realloc(client->unnamed, body.size);
-        if (kept == NULL)
+        if (kept == NULL) {
+            client_keep_unnamed(client, SPAN_NONE);
             return;
+        }
         client->unnamed = kept;
         client->unnamed_room = (uint32_t)body.size;
     }

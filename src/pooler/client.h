@@ -58,6 +58,7 @@ struct client {
     bool counted;             /* in the global number of clients */
     struct client_key key;
     struct uuid id;
+    uint64_t serial;          /* counts the clients of its relay, from 1 */
     struct address *peer;     /* heap, its size cut to the family */
     uint32_t listen;          /* index of the listener that it came by */
     int64_t connected;        /* wall clock, us */

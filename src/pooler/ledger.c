@@ -25,13 +25,20 @@ static void ledger_settle(struct ledger *ledger, const struct owed *owed, enum o
         ledger->settle(ledger->owner, owed, end);
 }
 
+/* Strikes out so many of the oldest. */
+static void ledger_skip(struct ledger *ledger, uint32_t count)
+{
+    invariant(count <= ledger->count);
+    ledger->head = (ledger->head + count) & ledger->mask;
+    ledger->count -= count;
+}
+
 /* Strikes out the head. */
 static void ledger_pop(struct ledger *ledger, enum owed_end end)
 {
     invariant(ledger->count > 0);
     struct owed owed = *ledger_at(ledger, 0);
-    ledger->head = (ledger->head + 1) & ledger->mask;
-    ledger->count -= 1;
+    ledger_skip(ledger, 1);
     ledger_settle(ledger, &owed, end);
 }
 
@@ -77,6 +84,7 @@ void ledger_owe(struct ledger *ledger, struct owed owed)
         return;
     }
     if (is_sync) {
+        ledger->batch += 1;
         ledger->skipping = false;
         if (ledger->copy_in)
             owed.kind = OWED_COPY_SYNC;
@@ -135,9 +143,14 @@ static enum ledger_verdict ledger_error(struct ledger *ledger)
     ledger->copy_in = false;
     if (head == NULL || head->kind <= OWED_COPY_SYNC)
         return verdict;
-    while (ledger->count > 0 && ledger_at(ledger, 0)->kind != OWED_SYNC &&
-           ledger_at(ledger, 0)->kind != OWED_COPY_SYNC)
-        ledger_pop(ledger, OWED_DROPPED);
+    uint32_t skipped = 0;
+    while (skipped < ledger->count && ledger_at(ledger, skipped)->kind != OWED_SYNC &&
+           ledger_at(ledger, skipped)->kind != OWED_COPY_SYNC)
+        skipped += 1;
+    /* The last one first: each undoes what it did when it was written. */
+    for (uint32_t i = skipped; i-- > 0;)
+        ledger_settle(ledger, ledger_at(ledger, i), OWED_DROPPED);
+    ledger_skip(ledger, skipped);
     if (ledger->count == 0)
         ledger->skipping = true;
     return verdict;
@@ -151,12 +164,13 @@ static void ledger_cut(struct ledger *ledger, uint32_t from, uint32_t gone)
     ledger->count -= gone;
 }
 
-static void ledger_cut_copy_syncs(struct ledger *ledger, uint32_t from)
+static uint32_t ledger_cut_copy_syncs(struct ledger *ledger, uint32_t from)
 {
     uint32_t gone = 0;
     while (from + gone < ledger->count && ledger_at(ledger, from + gone)->kind == OWED_COPY_SYNC)
         gone += 1;
     ledger_cut(ledger, from, gone);
+    return gone;
 }
 
 /* Whether the end of a COPY was sent right behind this entry, before the server asked for data. */
@@ -183,6 +197,8 @@ static enum ledger_verdict ledger_copy_in(struct ledger *ledger)
     }
     ledger->copy_in = !ended;
     ledger_cut(ledger, 1, syncs);
+    if (syncs > 0 && ledger->count == 1 && head->kind == OWED_EXECUTE)
+        ledger->extended = true; /* the batch has no Sync any more */
     return verdict_of(ledger);
 }
 
@@ -193,9 +209,12 @@ static enum ledger_verdict ledger_complete(struct ledger *ledger)
         return VERDICT_BREACH;
     enum ledger_verdict verdict = verdict_of(ledger);
     ledger->copy_in = false;
-    ledger_cut_copy_syncs(ledger, 1);
-    if (head->kind == OWED_EXECUTE)
-        ledger_pop(ledger, OWED_ANSWERED);
+    uint32_t syncs = ledger_cut_copy_syncs(ledger, 1);
+    if (head->kind != OWED_EXECUTE)
+        return verdict;
+    ledger_pop(ledger, OWED_ANSWERED);
+    if (syncs > 0 && ledger->count == 0)
+        ledger->extended = true;
     return verdict;
 }
 

@@ -40,8 +40,8 @@ enum owed_about {
     ABOUT_UNNAMED,   /* the unnamed statement that this Parse makes */
     ABOUT_DUPLICATE, /* what: struct client_statement; a Parse that must fail with 42P05 */
     ABOUT_CLOSE,     /* what: struct client_statement; the client closes it */
-    ABOUT_EVICT,     /* what: struct server_statement; Trunkline closes it on the server */
-    ABOUT_INJECT,    /* what: struct server_statement; Trunkline parses it on the server */
+    ABOUT_EVICT,     /* what: its digest, heap; Trunkline closes a statement on the server */
+    ABOUT_INJECT,    /* what: its digest, heap; Trunkline parses a statement on the server */
     ABOUT_STATE,     /* a change of session parameters, or cleaning */
 };
 
@@ -63,6 +63,7 @@ struct ledger {
     bool skipping;  /* the server skips until a Sync that has not been sent */
     bool copy_in;   /* the server is reading COPY data */
     bool extended;  /* messages were sent after the last Sync, Query or FunctionCall */
+    uint32_t batch; /* Syncs sent so far: what is sent now is carried out or skipped with its batch */
     /* Called once for every entry with `about`, when it is answered or dropped. */
     void (*settle)(void *owner, const struct owed *owed, enum owed_end end);
     void *owner;
@@ -98,7 +99,7 @@ enum ledger_verdict {
 };
 /** Takes one message of the server to the ledger.  `fatal`: an ErrorResponse that ends the session. */
 enum ledger_verdict ledger_take(struct ledger *ledger, uint8_t type);
-/** CopyDone or CopyFail was sent by the client. */
+/** CopyDone or CopyFail is sent: to the COPY under way, or to one that may be about to begin. */
 void ledger_copy_ends(struct ledger *ledger);
 /** Whether a Sync must be sent to get ReadyForQuery for what is under way. */
 bool ledger_needs_sync(const struct ledger *ledger);

@@ -19,6 +19,7 @@ struct relay {
     uint32_t index;
     bool stopping;            /* no new clients; those there leave */
     struct list clients;
+    uint64_t clients_ever;
     struct list shares;
     struct map keys;          /* struct client_key by pid and secret */
     struct params_store params;

@@ -28,12 +28,12 @@ static void server_idle_event(struct waker *waker);
 static void settle_parse(struct server *server, const struct owed *owed, enum owed_end end)
 {
     struct client_statement *named = owed->what;
-    if (end == OWED_DROPPED) {
-        if (owed->fate != FATE_SYNTHETIC)
-            server_statement_remove(&server->statements, named->statement->digest);
-        if (named->current && server->client != NULL)
-            client_statement_remove(&server->client->statements, named);
-    }
+    if (owed->fate != FATE_SYNTHETIC)
+        server_statement_settle(&server->statements, named->statement->digest,
+                                end == OWED_ANSWERED);
+    named->pending = false;
+    if (end == OWED_DROPPED && named->current && server->client != NULL)
+        client_statement_remove(&server->client->statements, named);
     client_statement_unref(&named);
 }
 
@@ -46,17 +46,23 @@ static void settle_close(struct server *server, struct client_statement *named, 
 
 static void settle_inject(struct server *server, uint8_t *digest, enum owed_end end)
 {
-    if (end == OWED_DROPPED)
-        server_statement_remove(&server->statements, digest);
+    server_statement_settle(&server->statements, digest, end == OWED_ANSWERED);
     free(digest);
 }
 
-static void settle_unnamed(struct server *server, enum owed_end end)
+static void settle_evict(struct server *server, uint8_t *digest, enum owed_end end)
+{
+    server_statement_evicted(&server->statements, digest, end == OWED_ANSWERED);
+    free(digest);
+}
+
+/* A Parse of the client's own that failed has destroyed the one before. */
+static void settle_unnamed(struct server *server, const struct owed *owed, enum owed_end end)
 {
     if (end != OWED_DROPPED)
         return;
-    server->unnamed_of = NULL;
-    if (server->client != NULL)
+    server->unnamed_of = 0;
+    if (owed->fate == FATE_FORWARD && server->client != NULL)
         client_keep_unnamed(server->client, SPAN_NONE);
 }
 
@@ -74,10 +80,7 @@ static void server_settle(void *owner, const struct owed *owed, enum owed_end en
         settle_inject(server, owed->what, end);
         return;
     case ABOUT_EVICT:
-        if (end == OWED_DROPPED)
-            server_statement_restore(&server->statements, owed->what);
-        else
-            free(owed->what);
+        settle_evict(server, owed->what, end);
         return;
     case ABOUT_DUPLICATE: {
         struct client_statement *named = owed->what;
@@ -85,7 +88,7 @@ static void server_settle(void *owner, const struct owed *owed, enum owed_end en
         return;
     }
     case ABOUT_UNNAMED:
-        settle_unnamed(server, end);
+        settle_unnamed(server, owed, end);
         return;
     case ABOUT_STATE:
     case ABOUT_NOTHING:
@@ -197,8 +200,9 @@ void server_become(struct server *server, enum server_state next)
     if (server->state == SERVER_IDLE) {
         list_remove(&share->idle, &server->node);
         list_push(&share->busy, &server->node);
-        server->stream.waker = NULL;
     }
+    /* Who moved its bytes may be gone before the next one comes; what arrives meanwhile is seen then. */
+    server->stream.waker = NULL;
     if (next == SERVER_IDLE) {
         invariant(server->client == NULL && ledger_empty(&server->ledger));
         list_remove(&share->busy, &server->node);
@@ -314,7 +318,7 @@ void server_detach(struct server *server)
     server->travels_with_startup = server->startup != NULL;
     params_unref(&server->params);
     params_unref(&server->startup);
-    server->unnamed_of = NULL;
+    server->unnamed_of = 0;
     server_leave_share(server);
     stream_detach(&server->stream);
     server->share = NULL;

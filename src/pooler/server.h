@@ -37,7 +37,7 @@ struct server {
     struct params *startup;     /* session pools: what its startup packet said */
     struct buffer greeting;     /* what it reported at its login: name NUL value NUL ... */
     struct server_statements statements;
-    const struct client *unnamed_of; /* whose unnamed statement it holds; compared, never followed */
+    uint64_t unnamed_of;        /* serial of the client whose unnamed statement it holds, or lacks */
     uint32_t pid;
     uint32_t secret;
     enum server_state state;

@@ -97,7 +97,8 @@ fault client_statement_add(struct map *names, struct span name, struct statement
     struct client_statement *named = malloc(sizeof(*named) + name.size);
     if (named == NULL)
         return FAULT_MEMORY;
-    *named = (struct client_statement){.references = 2, .size = (uint16_t)name.size};
+    *named = (struct client_statement){
+        .references = 2, .pending = true, .size = (uint16_t)name.size};
     memcpy(named->name, name.at, name.size);
     fault inserted = map_insert(names, &named->link, hash_span(name));
     if (inserted != OK) {
@@ -142,6 +143,17 @@ bool client_statement_restore(struct map *names, struct client_statement *named)
     return true;
 }
 
+void client_statements_deallocate(struct map *names)
+{
+    struct map_link *next;
+    for (struct map_link *link = map_next(names, NULL); link != NULL; link = next) {
+        next = map_next(names, link);
+        struct client_statement *named = MAP_ENTRY(link, struct client_statement, link);
+        if (!named->pending)
+            client_statement_remove(names, named);
+    }
+}
+
 void client_statements_clear(struct map *names)
 {
     struct map_link *next;
@@ -163,76 +175,118 @@ void server_statements_init(struct server_statements *on, uint32_t most)
 {
     *on = (struct server_statements){.known = MAP_INIT(UINT32_MAX), .most = most};
     list_init(&on->used);
+    list_init(&on->closing);
 }
 
 void server_statements_fini(struct server_statements *on)
 {
-    for (struct node *node; (node = list_pop(&on->used)) != NULL;)
-        free(LIST_ENTRY(node, struct server_statement, used));
+    struct list *const lists[] = {&on->used, &on->closing};
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+        for (struct node *node; (node = list_pop(lists[i])) != NULL;)
+            free(LIST_ENTRY(node, struct server_statement, used));
     map_fini(&on->known);
 }
 
-struct server_statement *server_statement_use(struct server_statements *on,
-                                              const uint8_t digest[DIGEST_SIZE])
+static struct server_statement *server_statement_find(struct server_statements *on,
+                                                      const uint8_t digest[DIGEST_SIZE])
 {
     struct map_link *link = map_find(&on->known, digest_hash(digest), digest_is, digest);
-    if (link == NULL)
-        return NULL;
-    struct server_statement *known = MAP_ENTRY(link, struct server_statement, link);
-    if (list_first(&on->used) != &known->used) {
-        list_remove(&on->used, &known->used);
+    return link == NULL ? NULL : MAP_ENTRY(link, struct server_statement, link);
+}
+
+/* To the front of `used`, from wherever it is. */
+static void server_statement_touch(struct server_statements *on, struct server_statement *known)
+{
+    if (list_first(&on->used) == &known->used)
+        return;
+    list_remove(known->closing ? &on->closing : &on->used, &known->used);
+    known->closing = false;
+    list_push_front(&on->used, &known->used);
+}
+
+enum statement_place server_statement_use(struct server_statements *on,
+                                          const uint8_t digest[DIGEST_SIZE], uint32_t batch)
+{
+    struct server_statement *known = server_statement_find(on, digest);
+    if (known == NULL)
+        return STATEMENT_ABSENT;
+    bool unsure = known->closing || known->doubtful || (known->pending > 0 && known->batch != batch);
+    server_statement_touch(on, known);
+    known->doubtful = unsure; /* until the Parse that follows */
+    return unsure ? STATEMENT_UNSURE : STATEMENT_THERE;
+}
+
+fault server_statement_add(struct server_statements *on, const uint8_t digest[DIGEST_SIZE],
+                           uint32_t batch)
+{
+    struct server_statement *known = server_statement_find(on, digest);
+    if (known == NULL) {
+        known = calloc(1, sizeof(*known));
+        if (known == NULL)
+            return FAULT_MEMORY;
+        memcpy(known->digest, digest, DIGEST_SIZE);
+        fault inserted = map_insert(&on->known, &known->link, digest_hash(digest));
+        if (inserted != OK) {
+            free(known);
+            return inserted;
+        }
         list_push_front(&on->used, &known->used);
     }
-    return known;
+    server_statement_touch(on, known);
+    known->pending += 1;
+    known->batch = batch;
+    known->doubtful = false;
+    return OK;
 }
 
-struct server_statement *server_statement_add(struct server_statements *on,
-                                              const uint8_t digest[DIGEST_SIZE])
+void server_statement_settle(struct server_statements *on, const uint8_t digest[DIGEST_SIZE],
+                             bool parsed)
 {
-    struct server_statement *known = calloc(1, sizeof(*known));
-    if (known == NULL)
-        return NULL;
-    memcpy(known->digest, digest, DIGEST_SIZE);
-    if (map_insert(&on->known, &known->link, digest_hash(digest)) != OK) {
-        free(known);
-        return NULL;
+    struct server_statement *known = server_statement_find(on, digest);
+    if (known == NULL && !parsed)
+        return;
+    if (known == NULL) {
+        /* A DISCARD ALL has been answered since it was sent: it is there, and may not be forgotten. */
+        if (server_statement_add(on, digest, 0) != OK)
+            return;
+        known = server_statement_find(on, digest);
     }
-    list_push_front(&on->used, &known->used);
-    return known;
+    if (known->pending > 0)
+        known->pending -= 1;
+    known->doubtful = !parsed;
 }
 
-static void server_statement_take_out(struct server_statements *on, struct server_statement *known)
+static void server_statement_free(struct server_statements *on, struct server_statement *known)
 {
     map_remove(&on->known, &known->link);
-    list_remove(&on->used, &known->used);
-}
-
-struct server_statement *server_statement_evict(struct server_statements *on)
-{
-    if (on->known.count <= on->most)
-        return NULL;
-    struct server_statement *oldest = LIST_ENTRY(list_last(&on->used), struct server_statement, used);
-    server_statement_take_out(on, oldest);
-    return oldest;
-}
-
-void server_statement_remove(struct server_statements *on, const uint8_t digest[DIGEST_SIZE])
-{
-    struct map_link *link = map_find(&on->known, digest_hash(digest), digest_is, digest);
-    if (link == NULL)
-        return;
-    struct server_statement *known = MAP_ENTRY(link, struct server_statement, link);
-    server_statement_take_out(on, known);
+    list_remove(known->closing ? &on->closing : &on->used, &known->used);
     free(known);
 }
 
-void server_statement_restore(struct server_statements *on, struct server_statement *take)
+const struct server_statement *server_statement_evict(struct server_statements *on)
 {
-    uint64_t hash = digest_hash(take->digest);
-    if (map_find(&on->known, hash, digest_is, take->digest) != NULL ||
-        map_insert(&on->known, &take->link, hash) != OK) {
-        free(take);
+    if (on->used.count <= on->most)
+        return NULL;
+    struct server_statement *oldest =
+        LIST_ENTRY(list_last(&on->used), struct server_statement, used);
+    list_remove(&on->used, &oldest->used);
+    list_push(&on->closing, &oldest->used);
+    oldest->closing = true;
+    return oldest;
+}
+
+void server_statement_evicted(struct server_statements *on, const uint8_t digest[DIGEST_SIZE],
+                              bool closed)
+{
+    struct server_statement *known = server_statement_find(on, digest);
+    if (known == NULL || !known->closing)
+        return; /* parsed again since */
+    if (closed) {
+        server_statement_free(on, known);
         return;
     }
-    list_push(&on->used, &take->used);
+    list_remove(&on->closing, &known->used);
+    list_push(&on->used, &known->used);
+    known->closing = false;
+    known->doubtful = true;
 }

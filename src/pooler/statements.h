@@ -39,6 +39,7 @@ struct client_statement {
     struct map_link link; /* in the client's map while `current` */
     uint32_t references;
     bool current;
+    bool pending;  /* its Parse has not been answered yet */
     uint16_t size; /* of `name` */
     struct statement *statement;
     char name[]; /* not terminated */
@@ -53,32 +54,49 @@ void client_statement_remove(struct map *names, struct client_statement *named);
 /** Puts a removed name back (its Close was never carried out); false when the name is taken. */
 bool client_statement_restore(struct map *names, struct client_statement *named);
 void client_statement_unref(struct client_statement **named);
-/** Forgets all names (DEALLOCATE ALL, DISCARD ALL, the client's end). */
+/** Forgets all names (the client's end). */
 void client_statements_clear(struct map *names);
+/** Forgets those that exist on a server (DEALLOCATE ALL, DISCARD ALL): others come after it. */
+void client_statements_deallocate(struct map *names);
 
-/* What one server has prepared. */
+/* What one server has prepared, as far as what was sent to it so far will be carried out. */
 struct server_statement {
     struct map_link link;
-    struct node used; /* most recently used first */
+    struct node used; /* in `used`, most recently used first, or in `closing` */
+    uint32_t pending; /* Parses of it that were sent and not answered yet */
+    uint32_t batch;   /* the last of them belongs to: see struct ledger */
+    bool doubtful;    /* a Parse of it failed or was skipped: it may be there or not */
+    bool closing;     /* its Close was sent and not answered yet */
     uint8_t digest[DIGEST_SIZE];
 };
 struct server_statements {
     struct map known;
     struct list used;
+    struct list closing;
     uint32_t most;
 };
+
+enum statement_place {
+    STATEMENT_ABSENT,
+    STATEMENT_THERE,
+    STATEMENT_UNSURE, /* that depends on an earlier batch: close it, then parse it */
+};
+
 void server_statements_init(struct server_statements *on, uint32_t most);
 void server_statements_fini(struct server_statements *on);
-/** NULL when it is not prepared there; else it becomes the most recently used. */
-struct server_statement *server_statement_use(struct server_statements *on,
-                                              const uint8_t digest[DIGEST_SIZE]);
-/** Enters one as most recently used.  NULL: no memory. */
-struct server_statement *server_statement_add(struct server_statements *on,
-                                              const uint8_t digest[DIGEST_SIZE]);
-/** Takes the least recently used one out when there are more than `most`; the caller owns it. */
-struct server_statement *server_statement_evict(struct server_statements *on);
-void server_statement_remove(struct server_statements *on, const uint8_t digest[DIGEST_SIZE]);
-/** Puts an evicted one back: its Close was never carried out. */
-void server_statement_restore(struct server_statements *on, struct server_statement *take);
+/** Whether messages of this batch may name it.  It becomes the most recently used. */
+enum statement_place server_statement_use(struct server_statements *on,
+                                          const uint8_t digest[DIGEST_SIZE], uint32_t batch);
+/** A Parse of it is sent.  Faults: MEMORY. */
+fault server_statement_add(struct server_statements *on, const uint8_t digest[DIGEST_SIZE],
+                           uint32_t batch) MUST_USE;
+/** That Parse was answered, or (false) failed or was skipped. */
+void server_statement_settle(struct server_statements *on, const uint8_t digest[DIGEST_SIZE],
+                             bool parsed);
+/** The least recently used one when there are more than `most`: its Close is sent.  NULL: none. */
+const struct server_statement *server_statement_evict(struct server_statements *on);
+/** That Close was answered, or (false) was skipped. */
+void server_statement_evicted(struct server_statements *on, const uint8_t digest[DIGEST_SIZE],
+                              bool closed);
 /** The name on servers of the statement with this digest. */
 void statement_name(const uint8_t digest[DIGEST_SIZE], char name[STATEMENT_NAME_SIZE]);

@@ -40,7 +40,7 @@ static void down_tag(struct turn *turn, struct span tag)
         server_statements_fini(&server->statements);
         server_statements_init(&server->statements, most);
         if (turn->client != NULL && turn->client->share->route->mode != POOL_SESSION)
-            client_statements_clear(&turn->client->statements);
+            client_statements_deallocate(&turn->client->statements);
     }
     if (all || span_is(tag, "RESET") || span_is(tag, "SET"))
         server->doubtful = true;

@@ -18,6 +18,7 @@ fault turn_ask(struct turn *turn, struct span sql, deadline by)
         return FAULT_MEMORY;
     }
     server->unmade = false;
+    server->unnamed_of = 0; /* a simple query destroys it */
     ledger_owe(&server->ledger, (struct owed){.kind = OWED_QUERY, .fate = FATE_SWALLOW,
                                               .about = ABOUT_STATE});
     outbox_take_heap(&turn->up.out, message.at, message.size);
@@ -134,6 +135,7 @@ static fault inject_parameters(struct turn *turn, struct span sql)
     memcpy(at + WIRE_HEADER, sql.at, sql.size);
     at[size - 1] = '\0';
     server->unmade = false;
+    server->unnamed_of = 0; /* a simple query destroys it */
     ledger_owe(&server->ledger, (struct owed){.kind = OWED_QUERY, .fate = FATE_SWALLOW,
                                               .about = ABOUT_STATE});
     params_assign(&server->params, params_ref(turn->client->params));

@@ -73,51 +73,87 @@ static fault make_parse(struct turn *turn, const char *name, struct span body)
     return OK;
 }
 
-/* Closes what the server has prepared beyond its limit, the least recently used first. */
-static fault make_evictions(struct turn *turn)
+/* Closes a statement on the server, unseen by the client. */
+static fault make_close(struct turn *turn, const uint8_t *digest, enum owed_about about, void *what)
 {
-    struct server_statement *victim = server_statement_evict(&turn->server->statements);
-    if (victim == NULL)
-        return OK;
-    size_t size = WIRE_HEADER + 1 + STATEMENT_NAME_SIZE;
+    size_t size = WIRE_HEADER + 1 + (digest == NULL ? 1 : STATEMENT_NAME_SIZE);
     uint8_t *at = make(turn, size);
     if (at == NULL) {
-        server_statement_restore(&turn->server->statements, victim);
+        free(what);
         return FAULT_MEMORY;
     }
     at = put_header(at, WIRE_CLOSE, size);
     *at++ = 'S';
-    statement_name(victim->digest, (char *)at);
-    turn_owe(turn, OWED_CLOSE, FATE_SWALLOW, ABOUT_EVICT, victim);
+    *at = '\0';
+    if (digest != NULL)
+        statement_name(digest, (char *)at);
+    turn_owe(turn, OWED_CLOSE, FATE_SWALLOW, about, what);
     return OK;
 }
 
+static uint8_t *digest_copy(const uint8_t digest[DIGEST_SIZE])
+{
+    uint8_t *copy = malloc(DIGEST_SIZE);
+    if (copy != NULL)
+        memcpy(copy, digest, DIGEST_SIZE);
+    return copy;
+}
+
+/* Closes what the server has prepared beyond its limit, the least recently used first. */
+static fault make_evictions(struct turn *turn)
+{
+    const struct server_statement *victim = server_statement_evict(&turn->server->statements);
+    if (victim == NULL)
+        return OK;
+    uint8_t *digest = digest_copy(victim->digest);
+    return digest == NULL ? FAULT_MEMORY : make_close(turn, victim->digest, ABOUT_EVICT, digest);
+}
+
 /* --- what must be on the server -------------------------------------------------------------------------- */
+
+/* Whether the server has it for certain.  Where that depends on an earlier batch it is closed first, so
+ * that a Parse of it is always right. */
+static fault look_for_statement(struct turn *turn, const struct statement *statement, bool *there)
+{
+    struct server *server = turn->server;
+    enum statement_place place =
+        server_statement_use(&server->statements, statement->digest, server->ledger.batch);
+    *there = place == STATEMENT_THERE;
+    if (place == STATEMENT_UNSURE)
+        return make_close(turn, statement->digest, ABOUT_NOTHING, NULL);
+    return OK;
+}
 
 /* Parses the statement there, unseen by the client, if the server does not have it. */
 static fault ensure_statement(struct turn *turn, struct statement *statement)
 {
     struct server *server = turn->server;
-    if (server_statement_use(&server->statements, statement->digest) != NULL)
+    bool there;
+    TRY(look_for_statement(turn, statement, &there));
+    if (there)
         return OK;
-    uint8_t *digest = malloc(DIGEST_SIZE);
-    if (digest == NULL || server_statement_add(&server->statements, statement->digest) == NULL) {
+    uint8_t *digest = digest_copy(statement->digest);
+    if (digest == NULL)
+        return FAULT_MEMORY;
+    if (server_statement_add(&server->statements, digest, server->ledger.batch) != OK) {
         free(digest);
         return FAULT_MEMORY;
     }
-    memcpy(digest, statement->digest, DIGEST_SIZE);
     turn_owe(turn, OWED_PARSE, FATE_SWALLOW, ABOUT_INJECT, digest);
     TRY(make_parse(turn, statement->name, span_of(statement->body, statement->size)));
     return make_evictions(turn);
 }
 
-/* The same for the unnamed statement, which another client may have replaced since. */
+/* The same for the unnamed statement, which another client may have replaced since, or which this one
+ * does not have although the server does. */
 static fault ensure_unnamed(struct turn *turn)
 {
     struct client *client = turn->client;
-    if (turn->server->unnamed_of == client || client->unnamed == NULL)
+    if (turn->server->unnamed_of == client->serial)
         return OK;
-    turn->server->unnamed_of = client;
+    turn->server->unnamed_of = client->serial;
+    if (client->unnamed == NULL)
+        return make_close(turn, NULL, ABOUT_UNNAMED, NULL);
     turn_owe(turn, OWED_PARSE, FATE_SWALLOW, ABOUT_UNNAMED, NULL);
     return make_parse(turn, "", span_of(client->unnamed, client->unnamed_size));
 }
@@ -127,7 +163,7 @@ static fault ensure_unnamed(struct turn *turn)
 static fault parse_unnamed(struct turn *turn, const struct message *message, struct span body)
 {
     client_keep_unnamed(turn->client, body);
-    turn->server->unnamed_of = turn->client;
+    turn->server->unnamed_of = turn->client->serial;
     turn_owe(turn, OWED_PARSE, FATE_FORWARD, ABOUT_UNNAMED, NULL);
     hint_add(&turn->client->share->stats.server_parses, 1);
     forward(turn, message);
@@ -139,27 +175,28 @@ static fault parse_duplicate(struct turn *turn, struct client_statement *named)
 {
     struct statement *statement = named->statement;
     TRY(ensure_statement(turn, statement));
+    TRY(make_parse(turn, statement->name, span_of(statement->body, statement->size)));
     named->references += 1;
     turn_owe(turn, OWED_PARSE, FATE_FORWARD, ABOUT_DUPLICATE, named);
-    return make_parse(turn, statement->name, span_of(statement->body, statement->size));
+    return OK;
 }
 
 /* Sends the client's Parse under the statement's own name. */
 static fault parse_rename(struct turn *turn, const struct message *message,
                           struct client_statement *named, struct span body)
 {
+    struct server *server = turn->server;
     size_t size = WIRE_HEADER + STATEMENT_NAME_SIZE + body.size;
-    if (server_statement_add(&turn->server->statements, named->statement->digest) == NULL) {
+    uint8_t *at = make(turn, WIRE_HEADER + STATEMENT_NAME_SIZE);
+    if (at == NULL || server_statement_add(&server->statements, named->statement->digest,
+                                           server->ledger.batch) != OK) {
         client_statement_unref(&named);
         return FAULT_MEMORY;
     }
-    turn_owe(turn, OWED_PARSE, FATE_FORWARD, ABOUT_PARSE, named);
-    uint8_t *at = make(turn, WIRE_HEADER + STATEMENT_NAME_SIZE);
-    if (at == NULL)
-        return FAULT_MEMORY;
     at = put_header(at, WIRE_PARSE, size);
     memcpy(at, named->statement->name, STATEMENT_NAME_SIZE);
     hint_add(&turn->client->share->stats.server_parses, 1);
+    turn_owe(turn, OWED_PARSE, FATE_FORWARD, ABOUT_PARSE, named); /* it may be gone now */
     if (turn->held == NULL) {
         outbox_run(&turn->up.out, body.at, body.size);
         return make_evictions(turn);
@@ -190,7 +227,13 @@ static fault on_parse(struct turn *turn, const struct message *message)
     if (client_statement_add(&client->statements, parse.statement, statement, &named) != OK)
         return fault_raise(FAULT_LIMIT, "more than %u prepared statements",
                            CLIENT_STATEMENTS_MOST);
-    if (server_statement_use(&turn->server->statements, statement->digest) != NULL) {
+    bool there;
+    fault looked = look_for_statement(turn, statement, &there);
+    if (looked != OK) {
+        client_statement_unref(&named);
+        return looked;
+    }
+    if (there) {
         turn_owe(turn, OWED_PARSE, FATE_SYNTHETIC, ABOUT_PARSE, named);
         return OK;
     }
@@ -272,8 +315,10 @@ static fault on_close(struct turn *turn, const struct message *message,
     if (target->kind == 'S' && target->name.size > 0)
         named = client_statement_find(&turn->client->statements, target->name);
     if (named == NULL) {
-        if (target->kind == 'S' && target->name.size == 0)
+        if (target->kind == 'S' && target->name.size == 0) {
             client_keep_unnamed(turn->client, SPAN_NONE);
+            turn->server->unnamed_of = 0;
+        }
         turn_owe(turn, OWED_CLOSE, FATE_FORWARD, ABOUT_NOTHING, NULL);
         forward(turn, message);
         return OK;

@@ -140,7 +140,7 @@ static void up_note(struct turn *turn, uint8_t type)
         /* A simple query destroys the unnamed statement (manual, "Simple Query"). */
         if (turn->client->unnamed != NULL)
             client_keep_unnamed(turn->client, SPAN_NONE);
-        turn->server->unnamed_of = NULL;
+        turn->server->unnamed_of = 0;
         up_owe(turn, OWED_QUERY);
         return;
     case WIRE_FUNCTION_CALL:
@@ -188,19 +188,32 @@ static fault up_whole(struct turn *turn, uint8_t type, const uint8_t *at, uint32
     return OK;
 }
 
+/* Its names are needed before any of it can be sent. */
+static fault up_long_bind(struct turn *turn, const uint8_t *at, uint32_t here)
+{
+    struct wire_bind_names names;
+    if (wire_read_bind_names(span_of(at + WIRE_HEADER, here - WIRE_HEADER), &names) == OK)
+        return turn_statement(turn, WIRE_BIND, at, here);
+    if (here == turn->up.chunk->size)
+        return fault_raise(FAULT_LIMIT, "the names in a Bind message do not fit into chunk_size=%u",
+                           here);
+    turn->starved = true;
+    return OK;
+}
+
 /* A message that is longer than a chunk: what must be seen whole is held, the rest is streamed. */
 static fault up_long(struct turn *turn, uint8_t type, uint32_t size)
 {
     struct lane *up = &turn->up;
     const uint8_t *at = up->chunk->bytes + up->begin;
     uint32_t most = turn->relay->config->message_most;
-    if (turn->client->skipping) {
+    if (turn->client->skipping || turn->server == NULL) {
         up->dropping = size;
         return OK;
     }
     if (type_is(type, CLASS_STATEMENT) && turn_remaps(turn)) {
         if (type == WIRE_BIND)
-            return turn_statement(turn, type, at, up->end - up->begin);
+            return up_long_bind(turn, at, up->end - up->begin);
         if (size > most)
             return fault_raise(FAULT_LIMIT, "a '%c' message of %u bytes, the limit is message_limit=%u",
                                type, size, most);

@@ -159,58 +159,109 @@ static const uint8_t *digest(uint8_t number)
     return at;
 }
 
-static uint8_t victim(struct server_statements *on, struct server_statement **ret)
+static void add(struct server_statements *on, uint8_t number, uint32_t batch)
 {
-    *ret = server_statement_evict(on);
-    return *ret == NULL ? 0 : (*ret)->digest[0];
+    ck_assert_int_eq(server_statement_add(on, digest(number), batch), OK);
+}
+
+static void parsed(struct server_statements *on, uint8_t number)
+{
+    server_statement_settle(on, digest(number), true);
+}
+
+static uint8_t victim(struct server_statements *on)
+{
+    const struct server_statement *victim = server_statement_evict(on);
+    return victim == NULL ? 0 : victim->digest[0];
+}
+
+static enum statement_place use(struct server_statements *on, uint8_t number, uint32_t batch)
+{
+    return server_statement_use(on, digest(number), batch);
 }
 
 TEST(the_least_recently_used_statement_is_the_first_to_go)
 {
     struct server_statements on;
-    struct server_statement *gone;
     server_statements_init(&on, 3);
-    for (uint8_t i = 1; i <= 3; i++)
-        ck_assert_ptr_nonnull(server_statement_add(&on, digest(i)));
-    ck_assert_uint_eq(victim(&on, &gone), 0); /* there is room for them */
-    ck_assert_ptr_nonnull(server_statement_use(&on, digest(1)));
-    ck_assert_ptr_null(server_statement_use(&on, digest(4)));
-    ck_assert_ptr_nonnull(server_statement_add(&on, digest(4)));
-    ck_assert_uint_eq(victim(&on, &gone), 2);
-    ck_assert_ptr_null(server_statement_use(&on, digest(2)));
-    ck_assert_uint_eq(on.known.count, 3);
-    free(gone);
-    server_statements_fini(&on);
-}
-END_TEST
-
-TEST(a_statement_whose_eviction_was_dropped_is_there_again_and_the_next_to_go)
-{
-    struct server_statements on;
-    struct server_statement *gone;
-    server_statements_init(&on, 2);
-    for (uint8_t i = 1; i <= 3; i++)
-        ck_assert_ptr_nonnull(server_statement_add(&on, digest(i)));
-    ck_assert_uint_eq(victim(&on, &gone), 1);
-    server_statement_restore(&on, gone);
-    ck_assert_uint_eq(on.known.count, 3);
-    ck_assert_uint_eq(victim(&on, &gone), 1);
-    ck_assert_ptr_nonnull(server_statement_add(&on, digest(1))); /* prepared anew meanwhile */
-    server_statement_restore(&on, gone);
+    for (uint8_t i = 1; i <= 3; i++) {
+        add(&on, i, 0);
+        parsed(&on, i);
+    }
+    ck_assert_uint_eq(victim(&on), 0); /* there is room for them */
+    ck_assert_int_eq(use(&on, 1, 1), STATEMENT_THERE);
+    ck_assert_int_eq(use(&on, 4, 1), STATEMENT_ABSENT);
+    add(&on, 4, 1);
+    ck_assert_uint_eq(victim(&on), 2);
+    server_statement_evicted(&on, digest(2), true);
+    ck_assert_int_eq(use(&on, 2, 1), STATEMENT_ABSENT);
     ck_assert_uint_eq(on.known.count, 3);
     server_statements_fini(&on);
 }
 END_TEST
 
-TEST(a_statement_that_could_not_be_prepared_is_forgotten)
+TEST(a_statement_whose_eviction_was_dropped_may_be_there_and_is_the_next_to_go)
 {
     struct server_statements on;
     server_statements_init(&on, 2);
-    ck_assert_ptr_nonnull(server_statement_add(&on, digest(1)));
-    server_statement_remove(&on, digest(1));
-    server_statement_remove(&on, digest(1));
-    ck_assert_ptr_null(server_statement_use(&on, digest(1)));
-    ck_assert(list_empty(&on.used));
+    for (uint8_t i = 1; i <= 3; i++)
+        add(&on, i, 0);
+    ck_assert_uint_eq(victim(&on), 1);
+    server_statement_evicted(&on, digest(1), false);
+    ck_assert_uint_eq(on.known.count, 3);
+    ck_assert_uint_eq(victim(&on), 1);
+    ck_assert_int_eq(use(&on, 1, 0), STATEMENT_UNSURE);
+    add(&on, 1, 0); /* prepared anew meanwhile */
+    server_statement_evicted(&on, digest(1), true);
+    ck_assert_uint_eq(on.known.count, 3);
+    ck_assert_int_eq(use(&on, 1, 0), STATEMENT_THERE);
+    server_statements_fini(&on);
+}
+END_TEST
+
+TEST(what_an_earlier_batch_prepares_is_certain_once_it_is_answered)
+{
+    struct server_statements on;
+    server_statements_init(&on, 2);
+    add(&on, 1, 7);
+    ck_assert_int_eq(use(&on, 1, 7), STATEMENT_THERE); /* carried out, or skipped, together */
+    ck_assert_int_eq(use(&on, 1, 8), STATEMENT_UNSURE);
+    add(&on, 1, 8);
+    ck_assert_int_eq(use(&on, 1, 8), STATEMENT_THERE);
+    server_statement_settle(&on, digest(1), false);
+    ck_assert_int_eq(use(&on, 1, 8), STATEMENT_UNSURE);
+    parsed(&on, 1);
+    ck_assert_int_eq(use(&on, 1, 9), STATEMENT_THERE);
+    server_statements_fini(&on);
+}
+END_TEST
+
+TEST(a_statement_that_could_not_be_prepared_is_in_doubt)
+{
+    struct server_statements on;
+    server_statements_init(&on, 2);
+    add(&on, 1, 0);
+    server_statement_settle(&on, digest(1), false);
+    ck_assert_int_eq(use(&on, 1, 0), STATEMENT_UNSURE);
+    ck_assert_int_eq(use(&on, 1, 0), STATEMENT_UNSURE);
+    add(&on, 1, 0);
+    parsed(&on, 1);
+    ck_assert_int_eq(use(&on, 1, 5), STATEMENT_THERE);
+    server_statements_fini(&on);
+}
+END_TEST
+
+TEST(a_statement_prepared_behind_a_discard_all_is_not_forgotten)
+{
+    struct server_statements on;
+    server_statements_init(&on, 2);
+    add(&on, 1, 0);
+    server_statements_fini(&on);
+    server_statements_init(&on, 2);
+    server_statement_settle(&on, digest(2), false);
+    ck_assert_uint_eq(on.known.count, 0);
+    parsed(&on, 1);
+    ck_assert_int_eq(use(&on, 1, 3), STATEMENT_THERE);
     server_statements_fini(&on);
 }
 END_TEST
@@ -222,5 +273,7 @@ TESTS("statements", the_same_text_is_one_statement_with_one_name,
       a_name_that_was_given_anew_meanwhile_stays_the_new_one,
       a_client_has_no_more_names_than_the_limit, a_name_is_not_longer_than_its_length_can_say,
       the_least_recently_used_statement_is_the_first_to_go,
-      a_statement_whose_eviction_was_dropped_is_there_again_and_the_next_to_go,
-      a_statement_that_could_not_be_prepared_is_forgotten)
+      a_statement_whose_eviction_was_dropped_may_be_there_and_is_the_next_to_go,
+      what_an_earlier_batch_prepares_is_certain_once_it_is_answered,
+      a_statement_that_could_not_be_prepared_is_in_doubt,
+      a_statement_prepared_behind_a_discard_all_is_not_forgotten)
