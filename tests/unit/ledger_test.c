@@ -166,7 +166,7 @@ TEST(an_error_drops_the_batch_up_to_its_sync_and_nothing_behind_it)
     hears("1E");
     ck_assert_str_eq(settled, "a+c-b-");
     hears("Z1Z");
-    ck_assert_str_eq(settled, "a+b-c-d+");
+    ck_assert_str_eq(settled, "a+c-b-d+");
     is_even();
 }
 END_TEST
