@@ -211,7 +211,7 @@ static fault machine_make(const char *name, void (*entry)(void *argument), void 
 fault machine_new(const char *name, void (*entry)(void *argument), void *argument,
                   struct machine **ret)
 {
-    struct machine *machine;
+    struct machine *machine = NULL;
     TRY(machine_make(name, entry, argument, &machine));
     /* The thread may use *ret at once, through what its entry was given. */
     *ret = machine;
@@ -227,7 +227,7 @@ fault machine_new(const char *name, void (*entry)(void *argument), void *argumen
 
 fault machine_run(const char *name, void (*entry)(void *argument), void *argument)
 {
-    struct machine *machine;
+    struct machine *machine = NULL;
     TRY(machine_make(name, entry, argument, &machine));
     machine_main(machine);
     machine_free(&machine);

@@ -266,7 +266,7 @@ fault stream_read_all(struct stream *stream, void *bytes, size_t size, deadline 
 {
     size_t filled = 0;
     while (filled < size) {
-        size_t got;
+        size_t got = 0;
         TRY(stream_read(stream, (char *)bytes + filled, size - filled, &got, by));
         filled += got;
     }
@@ -287,7 +287,7 @@ fault stream_write(struct stream *stream, struct span bytes, deadline by)
 {
     while (bytes.size > 0) {
         struct iovec part = {(void *)(uintptr_t)bytes.at, bytes.size};
-        size_t sent;
+        size_t sent = 0;
         fault end = stream_write_some(stream, &part, 1, &sent);
         if (end == FAULT_AGAIN) {
             TRY(stream_wait(stream, POLL_WRITE, by));
