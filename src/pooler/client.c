@@ -3,6 +3,7 @@
 #include "machine/clock.h"
 #include "machine/ids.h"
 #include "machine/log.h"
+#include "pooler/census.h"
 #include "pooler/pooler.h"
 #include "pooler/relay.h"
 #include "pooler/turn.h"
@@ -69,6 +70,8 @@ static void client_free(struct client *client)
     params_unref(&client->params);
     if (client->counted)
         pooler_client_gone(relay->pooler);
+    if (client->admitted)
+        census_dismiss(client->share->census);
     if (client->share != NULL)
         share_leave(client->share);
     free(client->unnamed);

@@ -56,6 +56,7 @@ struct client {
     bool leaving;             /* to be ended when its turn is over */
     bool console;
     bool counted;             /* in the global number of clients */
+    bool admitted;            /* in its pool's census */
     struct client_key key;
     struct uuid id;
     uint64_t serial;          /* counts the clients of its relay, from 1 */

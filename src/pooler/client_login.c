@@ -4,6 +4,7 @@
 #include "machine/log.h"
 #include "pooler/auth.h"
 #include "pooler/cancel.h"
+#include "pooler/census.h"
 #include "pooler/pooler.h"
 #include "pooler/turn.h"
 
@@ -94,10 +95,18 @@ static fault login_enter_share(struct login *login, const struct route_config *r
     struct client *client = login->client;
     TRY(share_of(client->relay, route, login->database, login->user, &client->share));
     share_join(client->share);
-    if (route->client_most > 0 && client->share->clients > route->client_most)
-        return fault_raise(FAULT_CLIENTS, "too many clients of route \"%.*s\"/\"%.*s\", the limit is %u",
-                           SPAN_ARG(login->database), SPAN_ARG(login->user), route->client_most);
-    return OK;
+    return share_enter(client->share, login->by);
+}
+
+/* Only who has proven who it is takes one of the pool's places. */
+static fault login_admit(struct login *login, const struct route_config *route)
+{
+    struct client *client = login->client;
+    client->admitted = census_admit(client->share->census, route->client_most);
+    if (client->admitted)
+        return OK;
+    return fault_raise(FAULT_CLIENTS, "too many clients of pool \"%.*s\"/\"%.*s\", the limit is %u",
+                       SPAN_ARG(login->database), SPAN_ARG(login->user), route->client_most);
 }
 
 static fault login_console(struct login *login)
@@ -142,6 +151,7 @@ static fault login_route(struct login *login)
         return fault_raise(FAULT_AUTH, "user \"%.*s\" is blocked", SPAN_ARG(login->user));
     TRY(login_enter_share(login, route));
     TRY(auth_client(client, route, login->user, &login->out, login->by));
+    TRY(login_admit(login, route));
     TRY(share_set_secret(client->share));
     hint_add(&client->share->stats.logins, 1);
     return OK;
@@ -149,20 +159,28 @@ static fault login_route(struct login *login)
 
 /* --- session state --------------------------------------------------------------------------------------------- */
 
-static fault login_claim(struct login *login)
+/* Until it has a server or, if that is all it needs one for, what servers tell is known. */
+static fault login_await(struct client *client, bool greeting_will_do)
+{
+    if (claim_make(client, co_waker(co_self())))
+        return OK;
+    while (client->claim.state == CLAIM_WAITING) {
+        fault waited = co_wait(NEVER);
+        bool gone = stream_hung_up(&client->stream);
+        bool told = greeting_will_do && client->share->greeting.known;
+        if (waited == OK && !gone && !told)
+            continue;
+        claim_withdraw(client);
+        return gone ? FAULT_CLOSED : waited;
+    }
+    return OK;
+}
+
+/* The claim's outcome; without one there was no need of it. */
+static fault login_settle_claim(struct login *login)
 {
     struct client *client = login->client;
-    if (!claim_make(client, co_waker(co_self()))) {
-        while (client->claim.state == CLAIM_WAITING) {
-            fault waited = co_wait(NEVER);
-            bool gone = stream_hung_up(&client->stream);
-            if (waited == OK && !gone)
-                continue;
-            claim_withdraw(client);
-            return gone ? FAULT_CLOSED : waited;
-        }
-    }
-    if (client->claim.state == CLAIM_GRANTED)
+    if (client->claim.state != CLAIM_REFUSED)
         return OK;
     struct refusal *refusal = TAKE(client->claim.refusal);
     claim_done(client);
@@ -173,14 +191,22 @@ static fault login_claim(struct login *login)
     return raised;
 }
 
-/* Gives a server back that was claimed for the login alone. */
-static void login_unclaim(struct login *login)
+static fault login_claim(struct login *login)
+{
+    TRY(login_await(login->client, false));
+    return login_settle_claim(login);
+}
+
+static fault login_learn_greeting(struct login *login)
 {
     struct client *client = login->client;
-    struct server *server = client->server != NULL ? TAKE(client->server) : TAKE(client->claim.server);
-    claim_done(client);
-    server->client = NULL;
-    share_free(client->share, server);
+    if (client->share->greeting.known)
+        return OK;
+    TRY(login_await(client, true));
+    TRY(login_settle_claim(login));
+    if (client->claim.state == CLAIM_GRANTED)
+        claim_withdraw(client);
+    return OK;
 }
 
 /* How servers spell what they have taken before; values that are their defaults fall away. */
@@ -238,10 +264,7 @@ static fault login_confirm(struct login *login)
 static fault login_transaction(struct login *login)
 {
     struct client *client = login->client;
-    if (!client->share->greeting.known) {
-        TRY(login_claim(login));
-        login_unclaim(login);
-    }
+    TRY(login_learn_greeting(login));
     login_canonical(login);
     TRY(params_intern(&client->relay->params, login->params, login->param_count, &client->params));
     TRY(login_confirm(login));

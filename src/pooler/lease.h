@@ -17,23 +17,26 @@ struct server;
 
 enum lease_return {
     LEASE_FAILED, /* the login failed: `failure` says how */
-    LEASE_CLOSED, /* the connection is gone: `end` says how */
+    LEASE_CLOSED, /* the connection is gone, or (`server`) was told to end: `end` says how */
     LEASE_GIVEN,  /* recalled: `server` is detached and alive */
 };
 
 struct lease {
+    struct node node;        /* in pool->leases */
     struct mail to_relay;
     struct mail to_router;
     struct mail report;      /* relay to router: logged in, as `role` */
     struct pool *pool;       /* the router's */
     struct slot *slot;       /* the router's */
     struct share *share;     /* who holds it, or shall */
-    struct server *server;   /* alive and detached while travelling; else the relay's */
+    struct server *server;   /* detached, while travelling; else the relay's */
     struct link_target target;
     enum lease_return how;
     enum slot_failure failure;
     enum slot_end end;
     uint64_t role;           /* enum backend_role, written before `report` */
+    uint8_t *greeting;       /* with `report`, owned: news of what servers tell at login; or NULL */
+    uint32_t greeting_size;
+    uint64_t doomed;         /* the router's hint: its backend is obsolete */
     bool connected;          /* the router saw the report */
-    bool used;               /* it carries, or carried, a live connection */
 };

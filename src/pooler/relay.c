@@ -2,6 +2,7 @@
 
 #include "machine/clock.h"
 #include "machine/log.h"
+#include "pooler/census.h"
 #include "pooler/lease.h"
 #include "pooler/pooler.h"
 #include "pooler/router.h"
@@ -24,7 +25,8 @@ struct feed {
 
 static bool share_quiet(const struct share *share)
 {
-    return list_empty(&share->busy) && list_empty(&share->idle) && !share->retiring;
+    return list_empty(&share->busy) && list_empty(&share->idle) && !share->retiring &&
+           !share->enrolling;
 }
 
 static bool relay_done(const struct relay *relay)
@@ -193,18 +195,35 @@ void relay_lease(struct mail *mail)
     lease->how = LEASE_CLOSED;
     lease->end = SLOT_ENDED;
     mail_send(router_machine(share->relay->pooler), &lease->to_router);
+    share_maybe_retire(share);
 }
 
-/* The router wants leases back: idle ones at once, the others as they become free. */
+/* The router wants leases back, or has something to say about some of them. */
 void router_recalled(struct mail *mail)
 {
     struct share *share = CONTAINER_OF(mail, struct share, recall);
-    share->recalls += (uint32_t)__atomic_exchange_n(&share->told.recall, 0, __ATOMIC_ACQ_REL);
-    while (share->recalls > 0 && !list_empty(&share->idle)) {
-        struct server *server = LIST_ENTRY(list_last(&share->idle), struct server, node);
-        server_become(server, SERVER_CLEANING);
-        share_free(share, server);
-    }
+    LIST_EACH (&share->idle, it)
+        server_note_doom(LIST_ENTRY(it, struct server, node));
+    LIST_EACH (&share->busy, it)
+        server_note_doom(LIST_ENTRY(it, struct server, node));
+    share_trim(share);
+    share_recall(share, (uint32_t)__atomic_exchange_n(&share->told.recall, 0, __ATOMIC_ACQ_REL));
+}
+
+void relay_hello(struct mail *mail)
+{
+    struct hello *hello = CONTAINER_OF(mail, struct hello, mail);
+    share_hear(hello->share, span_of(hello->bytes, hello->size));
+    free(hello);
+}
+
+void relay_enrolled(struct mail *mail)
+{
+    struct share *share = CONTAINER_OF(mail, struct share, enroll);
+    share->enrolling = false;
+    share_entered(share);
+    share_maybe_retire(share);
+    relay_check_end(share->relay);
 }
 
 void relay_retired(struct mail *mail)
@@ -212,8 +231,14 @@ void relay_retired(struct mail *mail)
     struct share *share = CONTAINER_OF(mail, struct share, retire);
     struct relay *relay = share->relay;
     share->retiring = false;
+    if (share->retired)
+        census_unref(&share->census);
     if (share->retired && share_unused(share))
         share_free_now(&share);
+    else if (share->retired)
+        share_entered(share); /* clients have come meanwhile: they enroll it anew */
+    else
+        share_maybe_retire(share);
     relay_check_end(relay);
 }
 

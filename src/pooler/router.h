@@ -24,16 +24,27 @@ fault router_reload(struct router *router, struct config *config) MUST_USE;
 /** The machine to send mail to. */
 struct machine *router_machine(struct pooler *pooler);
 
-/* Deliveries: of share->want and share->retire on the pooler machine, of share->recall and of the
- * answer to share->retire on the relay; lease->to_router and lease->report on the pooler machine,
- * lease->to_relay on the relay. */
+/* Deliveries: of share->enroll, share->want and share->retire on the pooler machine, of share->recall
+ * and of the answers to share->enroll and share->retire on the relay; lease->to_router and
+ * lease->report on the pooler machine, lease->to_relay and hello->mail on the relay. */
+void router_enroll(struct mail *mail);
 void router_want(struct mail *mail);
 void router_retire(struct mail *mail);
 void router_recalled(struct mail *mail);
 void router_lease_back(struct mail *mail);
 void router_lease_report(struct mail *mail);
 void relay_lease(struct mail *mail);
+void relay_enrolled(struct mail *mail);
 void relay_retired(struct mail *mail);
+void relay_hello(struct mail *mail);
+
+/* What a pool's servers tell at their login, for a share that has not logged one in itself. */
+struct hello {
+    struct mail mail;
+    struct share *share;
+    uint32_t size;
+    uint8_t bytes[];
+};
 
 struct supply;
 /** A service's addresses have changed, or are known at last. */

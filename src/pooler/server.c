@@ -148,16 +148,26 @@ static void server_free(struct server *server)
     free(server);
 }
 
-/* A graceful goodbye, as far as it goes without waiting. */
-static void server_say_goodbye(struct server *server)
+/* A graceful goodbye, as far as it goes without waiting; false: only closing says it. */
+static bool server_say_goodbye(struct server *server)
 {
     static const uint8_t terminate[] = {WIRE_TERMINATE, 0, 0, 0, 4};
     struct iovec part = {(void *)terminate, sizeof(terminate)};
     size_t sent;
     if (!stream_open(&server->stream) || server->broken || !ledger_empty(&server->ledger))
-        return;
-    if (stream_write_some(&server->stream, &part, 1, &sent) != OK)
-        return; /* closing says it too */
+        return false;
+    return stream_write_some(&server->stream, &part, 1, &sent) == OK && sent == sizeof(terminate);
+}
+
+/* What belongs to this relay stays here; the rest can travel. */
+static void server_strip(struct server *server)
+{
+    params_unref(&server->params);
+    params_unref(&server->startup);
+    server->unnamed_of = 0;
+    server_leave_share(server);
+    stream_detach(&server->stream);
+    server->share = NULL;
 }
 
 void server_close(struct server **server, const char *reason, bool lost)
@@ -169,13 +179,18 @@ void server_close(struct server **server, const char *reason, bool lost)
     log_event(LOG_INFO, "server.closed", "server=%s database=%s user=%s pid=%u age_ms=%" PRId64
               " reason=\"%s\"", uuid_text(&gone->id, id), share->database, share->user, gone->pid,
               between(gone->since, now()).us / 1000, reason);
-    server_say_goodbye(gone);
-    stream_close(&gone->stream);
-    server_leave_share(gone);
     struct lease *lease = TAKE(gone->lease);
     lease->how = LEASE_CLOSED;
     lease->end = lost ? SLOT_LOST : SLOT_ENDED;
-    server_free(gone);
+    if (server_say_goodbye(gone) && !lost && !share->relay->stopping) {
+        server_strip(gone);
+        lease->server = gone;
+    } else {
+        stream_close(&gone->stream);
+        server_leave_share(gone);
+        server_free(gone);
+    }
+    share_settle_recalls(share);
     share_tell(share);
     mail_send(router_machine(share->relay->pooler), &lease->to_router);
     share_maybe_retire(share);
@@ -316,19 +331,18 @@ void server_detach(struct server *server)
     server->flat = flat.at;
     server->flat_size = (uint32_t)flat.size;
     server->travels_with_startup = server->startup != NULL;
-    params_unref(&server->params);
-    params_unref(&server->startup);
-    server->unnamed_of = 0;
-    server_leave_share(server);
-    stream_detach(&server->stream);
-    server->share = NULL;
+    server_strip(server);
+}
+
+void server_part(struct server *server)
+{
+    (void)server_say_goodbye(server);
 }
 
 void server_discard(struct server **server)
 {
     struct server *gone = TAKE(*server);
     invariant(gone->share == NULL && gone->params == NULL);
-    server_say_goodbye(gone);
     stream_close(&gone->stream);
     free(gone->flat);
     server_free(gone);
@@ -351,16 +365,24 @@ void server_arrive(struct share *share, struct lease *take_lease)
     server->lease = take_lease;
     server->state = SERVER_CLEANING;
     list_push(&share->busy, &server->node);
+    hint_add(&share->told.arrived, 1);
+    server_note_doom(server);
     fault unpacked = server_unpack(server, share->relay);
     free(server->flat);
     server->flat = NULL;
-    share_greet(share, server);
+    share_greet(share, buffer_span(&server->greeting));
     if (unpacked != OK) {
         if (server->params == NULL)
             server->params = params_ref(share->relay->params.none);
         server->broken = true;
     }
     share_free(share, server);
+}
+
+void server_note_doom(struct server *server)
+{
+    if (server->lease != NULL && hint_read(&server->lease->doomed) != 0)
+        server->until = (deadline){0};
 }
 
 const char *server_state_text(const struct server *server)

@@ -59,7 +59,8 @@ struct server {
 
 /** A new one in state CONNECTING, in share->busy.  Takes the lease. NULL: no memory. */
 struct server *server_new(struct share *share, struct lease *take_lease);
-/** Closes it, gives the lease back to the router, frees it.  `lost`: the other side closed. */
+/** Closes it, gives the lease back to the router, frees it.  `lost`: the other side closed; else it
+ *  is told to end, and the router waits for that. */
 void server_close(struct server **server, const char *reason, bool lost);
 /** Frees one whose login failed; its lease has gone back already. */
 void server_drop_login(struct server **server);
@@ -67,8 +68,12 @@ void server_drop_login(struct server **server);
 void server_become(struct server *server, enum server_state next);
 /** Takes it off its relay, alive and idle, so that it can travel in its lease. */
 void server_detach(struct server *server);
+/** Tells one that was detached to end, as far as it goes without waiting; on any machine. */
+void server_part(struct server *server);
 /** Closes and frees one that was detached; on any machine. */
 void server_discard(struct server **server);
+/** Its backend may be obsolete: then it ends when it is free. */
+void server_note_doom(struct server *server);
 /** Puts a server that travelled in `lease` into this share, idle or handed on.  Closes it on failure. */
 void server_arrive(struct share *share, struct lease *take_lease);
 /** Watches the stream of an idle server. */

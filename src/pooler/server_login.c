@@ -8,6 +8,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #define FLAT_MOST (PARAMS_SIZE_MOST + 2 * PARAMS_MOST)
 
@@ -77,6 +78,16 @@ static deadline lifetime_end(duration lifetime)
     return after((duration){.us = lifetime.us - (int64_t)((double)bits / UINT32_MAX * (double)spread)});
 }
 
+/* The pool's shares on other relays shall hear of it too. */
+static void login_spread(struct lease *lease, struct span greeting)
+{
+    lease->greeting = malloc(greeting.size);
+    if (lease->greeting == NULL)
+        return; /* they learn from logins of their own */
+    memcpy(lease->greeting, greeting.at, greeting.size);
+    lease->greeting_size = (uint32_t)greeting.size;
+}
+
 static void login_succeeded(struct server *server, const struct link_greeting *said)
 {
     struct share *share = server->share;
@@ -86,12 +97,17 @@ static void login_succeeded(struct server *server, const struct link_greeting *s
     server->since = now();
     server->used = now();
     server->until = lifetime_end(share->route->server_lifetime);
+    server_note_doom(server);
     log_event(LOG_INFO, "server.connected", "server=%s database=%s user=%s backend=%s pid=%u",
               uuid_text(&server->id, id), share->database, share->user,
               address_text(&server->lease->target.address, at, sizeof(at)), server->pid);
     hint_write(&server->lease->role, said->in_hot_standby ? ROLE_REPLICA : ROLE_PRIMARY);
+    buffer_append_span(&server->greeting, buffer_span(&said->parameters));
+    if (share_greet(share, buffer_span(&server->greeting)))
+        login_spread(server->lease, buffer_span(&server->greeting));
     mail_send(router_machine(share->relay->pooler), &server->lease->report);
-    share_logged_in(share, server, said);
+    server_become(server, SERVER_CLEANING);
+    share_free(share, server);
 }
 
 /* --- the coroutine ------------------------------------------------------------------------------------------ */
@@ -158,23 +174,28 @@ void server_login(struct share *share, struct lease *take_lease, struct params *
 
 /* --- what the share makes of it ------------------------------------------------------------------------------- */
 
-void share_greet(struct share *share, const struct server *server)
+bool share_greet(struct share *share, struct span said)
 {
     struct greeting *greeting = &share->greeting;
-    struct span said = buffer_span(&server->greeting);
     bool session = share->route->mode == POOL_SESSION;
+    if (said.size == 0)
+        return false;
     /* In session pools it holds one client's startup parameters too: the first will do. */
     if (greeting->known && (session || span_equal(buffer_span(&greeting->parameters), said)))
-        return;
+        return false;
     buffer_clear(&greeting->parameters);
     buffer_append_span(&greeting->parameters, said);
     greeting->known = buffer_fault(&greeting->parameters) == OK;
+    return greeting->known && !session;
 }
 
-void share_logged_in(struct share *share, struct server *server, const struct link_greeting *said)
+void share_hear(struct share *share, struct span said)
 {
-    buffer_append_span(&server->greeting, buffer_span(&said->parameters));
-    share_greet(share, server);
-    server_become(server, SERVER_CLEANING);
-    share_free(share, server);
+    if (!share_greet(share, said))
+        return;
+    LIST_EACH (&share->claims, it) {
+        struct claim *claim = LIST_ENTRY(it, struct claim, node);
+        if (CONTAINER_OF(claim, struct client, claim)->state == CLIENT_LOGIN)
+            claim->waker->wake(claim->waker);
+    }
 }

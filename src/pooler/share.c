@@ -1,7 +1,9 @@
 #include "pooler/share.h"
 
 #include "machine/clock.h"
+#include "machine/co.h"
 #include "machine/log.h"
+#include "pooler/census.h"
 #include "pooler/claim.h"
 #include "pooler/client.h"
 #include "pooler/lease.h"
@@ -60,9 +62,9 @@ static struct share *share_new(struct relay *relay, const struct route_config *r
     list_init(&share->idle);
     list_init(&share->busy);
     list_init(&share->claims);
+    list_init(&share->arriving);
     share->want.deliver = router_want;
     share->recall.deliver = router_recalled;
-    share->retire.deliver = router_retire;
     list_push(&relay->shares, &share->node);
     return share;
 }
@@ -102,23 +104,62 @@ bool share_unused(const struct share *share)
 
 void share_maybe_retire(struct share *share)
 {
-    if (!share_unused(share) || share->retiring || share->relay->stopping)
+    if (!share_unused(share) || share->retiring || share->enrolling || share->relay->stopping)
         return;
     share->retiring = true;
+    share->retire.deliver = router_retire;
     mail_send(router_machine(share->relay->pooler), &share->retire);
 }
+
+/* --- a seat at the router ---------------------------------------------------------------------- */
+
+/* A login that waits until the router knows the share; on its stack. */
+struct arrival {
+    struct node node;
+    struct co *co;
+};
+
+fault share_enter(struct share *share, deadline by)
+{
+    struct arrival arrival = {.co = co_self()};
+    bool asked = false;
+    while (share->census == NULL || share->retiring) {
+        if (!share->retiring && !share->enrolling) {
+            if (asked)
+                return FAULT_MEMORY;
+            asked = true;
+            share->enrolling = true;
+            share->enroll.deliver = router_enroll;
+            mail_send(router_machine(share->relay->pooler), &share->enroll);
+        }
+        list_push(&share->arriving, &arrival.node);
+        fault waited = co_wait(by);
+        list_remove(&share->arriving, &arrival.node);
+        TRY(waited);
+    }
+    return OK;
+}
+
+void share_entered(struct share *share)
+{
+    LIST_EACH (&share->arriving, it)
+        co_wake(LIST_ENTRY(it, struct arrival, node)->co);
+}
+
+/* --- its end ------------------------------------------------------------------------------------ */
 
 static void accepted_clear(struct share *share);
 
 void share_free_now(struct share **share)
 {
     struct share *gone = TAKE(*share);
-    invariant(share_unused(gone));
+    invariant(share_unused(gone) && list_empty(&gone->arriving));
     timer_disarm(&gone->timer);
     list_remove(&gone->relay->shares, &gone->node);
     stats_depart(&gone->relay->departed, gone->database, &gone->stats);
     accepted_clear(gone);
     buffer_fini(&gone->greeting.parameters);
+    census_unref(&gone->census);
     config_unref(&gone->config);
     config_unref(&gone->born_config);
     if (gone->password != NULL)
@@ -275,10 +316,26 @@ static const char *server_outlived(const struct share *share, const struct serve
     if (share->obsolete && share->clients == 0)
         return "its route is obsolete";
     if (server->until.us <= now().us)
-        return "end of its lifetime";
+        return server->until.us == 0 ? "its address is no longer its service's"
+                                     : "end of its lifetime";
     if (share->relay->stopping && share->clients == 0)
         return "shutting down";
     return NULL;
+}
+
+/* Nobody here needs it now. */
+static void share_rest(struct share *share, struct server *server)
+{
+    server->used = now();
+    server_become(server, SERVER_IDLE);
+    server_watch(server);
+    hint_write(&share->told.idle, share->idle.count);
+    if (share->timer.due == INT64_MAX)
+        share_arm(share);
+    if (UNLIKELY(hint_read(&share->told.hungry) != 0)) {
+        hint_write(&share->told.hungry, 0);
+        mail_send(router_machine(share->relay->pooler), &share->want);
+    }
 }
 
 void share_free(struct share *share, struct server *server)
@@ -313,12 +370,28 @@ void share_free(struct share *share, struct server *server)
         server_close(&server, "makes room for other startup parameters", false);
         return;
     }
-    server->used = now();
-    server_become(server, SERVER_IDLE);
-    server_watch(server);
-    hint_write(&share->told.idle, share->idle.count);
-    if (share->timer.due == INT64_MAX)
-        share_arm(share);
+    share_rest(share, server);
+}
+
+void share_recall(struct share *share, uint32_t more)
+{
+    share->recalls += more;
+    while (share->recalls > 0 && !list_empty(&share->idle)) {
+        struct server *server = LIST_ENTRY(list_last(&share->idle), struct server, node);
+        server_become(server, SERVER_CLEANING);
+        share_free(share, server);
+    }
+    share_settle_recalls(share);
+}
+
+void share_settle_recalls(struct share *share)
+{
+    uint32_t held = share->idle.count + share->busy.count - share->logins;
+    if (share->recalls <= held)
+        return;
+    __atomic_fetch_add(&share->told.unmet, share->recalls - held, __ATOMIC_ACQ_REL);
+    share->recalls = held;
+    mail_send(router_machine(share->relay->pooler), &share->want);
 }
 
 void share_trim(struct share *share)

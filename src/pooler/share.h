@@ -7,6 +7,8 @@
  * when claims wait and none is free; it may recall leases for other relays.
  *
  * Belongs to its relay.  `told` and `mail` fields are what the router reads and sends; see lease.h.
+ * The router makes a seat for it before its first client goes on; so the pool's clients are counted
+ * over all relays, and what its servers tell at login is known here too.
  * Invariant: claims wait only while no usable server is idle.
  */
 #include "link/link.h"
@@ -15,6 +17,7 @@
 #include "pooler/server.h"
 #include "pooler/stats.h"
 
+struct census;
 struct relay;
 struct pool;
 struct lease;
@@ -40,8 +43,11 @@ struct share {
     uint64_t version;          /* of the configuration that made it */
     bool obsolete;             /* a newer version has taken its place: drains */
     deadline drain_by;         /* its clients leave then; NEVER while it is not obsolete */
+    struct census *census;     /* counted, from the router; NULL: not enrolled */
+    bool enrolling;            /* the router was asked for it, and has not answered */
     bool retiring;             /* the router was asked to forget it, and has not answered */
     bool retired;              /* router's answer */
+    struct list arriving;      /* struct arrival: logins that wait for one of these answers */
     struct list idle;          /* servers; most recently used first */
     struct list busy;          /* servers in every other state */
     struct list claims;        /* waiting, in order of arrival */
@@ -66,8 +72,12 @@ struct share {
         uint64_t idle;         /* idle servers */
         uint64_t clients;
         uint64_t recall;       /* router's: leases to give back, not yet seen by the relay */
-        uint64_t full;         /* router's: the pool is at its size */
+        uint64_t arrived;      /* live servers that came from other relays, ever */
+        uint64_t unmet;        /* atomic: recalls that found no server; the router takes them */
+        uint64_t full;         /* router's: the pool, or its backends, have no room for more */
+        uint64_t hungry;       /* router's: others wait; say when a server rests */
     } told;
+    struct mail enroll;        /* relay to router and back: give me a seat */
     struct mail want;          /* relay to router: look at me */
     struct mail recall;        /* router to relay: look at told.recall */
     struct mail retire;        /* relay to router and back: forget me */
@@ -79,6 +89,10 @@ struct share {
 fault share_of(struct relay *relay, const struct route_config *route, struct span database,
                struct span user, struct share **ret) MUST_USE;
 void share_join(struct share *share);
+/** Until the router knows the share.  Suspends.  Faults: MEMORY, TIMEOUT, CANCELLED. */
+fault share_enter(struct share *share, deadline by) MUST_USE;
+/** The router has answered. */
+void share_entered(struct share *share);
 void share_leave(struct share *share);
 
 /** An idle server fit for `client`: its own last one if free, else any. NULL: none. */
@@ -94,10 +108,14 @@ void share_want(struct share *share);
 /** Refuses all waiting claims, or those of clients with these startup parameters. */
 void share_refuse(struct share *share, const struct params *startup, const char *sqlstate,
                   const char *text);
-/** A server logged in. */
-void share_logged_in(struct share *share, struct server *server, const struct link_greeting *said);
-/** Takes over what this server reported at its login. */
-void share_greet(struct share *share, const struct server *server);
+/** Takes over what a server reported at its login; false: it is no news. */
+bool share_greet(struct share *share, struct span said);
+/** The same, told by another relay: those whose login waits for it go on. */
+void share_hear(struct share *share, struct span said);
+/** The router wants so many leases more; those that no server can answer are answered now. */
+void share_recall(struct share *share, uint32_t more);
+/** A server has gone: recalls beyond those that are left are answered. */
+void share_settle_recalls(struct share *share);
 /** Closes idle servers beyond use: obsolete version, limits lowered, or all. */
 void share_trim(struct share *share);
 /** A newer configuration: same identity: takes it over; else becomes obsolete. */

@@ -1,0 +1,17 @@
+#pragma once
+/*
+ * census.h - how many clients a pool has, over all relays and all versions of it.
+ *
+ * Counted, shared by the router and every share of the pool; the count is exact: whoever is admitted
+ * was below the limit at that moment.  From any thread.
+ */
+#include "base/compiler.h"
+
+struct census;
+
+struct census *census_new(void); /* NULL: no memory */
+struct census *census_ref(struct census *census);
+void census_unref(struct census **census); /* NULL-safe */
+/** Counts a client in; false: there are `most` already (0: no limit). */
+bool census_admit(struct census *census, uint32_t most);
+void census_dismiss(struct census *census);
