@@ -34,13 +34,13 @@ static fault greeter_closed(const struct greeter *greeter, size_t have)
     return fault_raise(FAULT_CLOSED, "%s", ""); /* a probe: no story */
 }
 
-/* Bytes up to `size` in all, and never one more: what follows may be TLS. */
+/* At least `size` bytes in all; what has come behind them is looked at, and never taken for TLS. */
 static fault greeter_fill(struct greeter *greeter, size_t *have, size_t size)
 {
     while (*have < size) {
         size_t got = 0;
-        fault what =
-            stream_read(greeter->stream, greeter->bytes + *have, size - *have, &got, greeter->by);
+        fault what = stream_read(greeter->stream, greeter->bytes + *have,
+                                 WIRE_STARTUP_MOST - *have, &got, greeter->by);
         if (what == FAULT_CLOSED)
             return greeter_closed(greeter, *have);
         TRY(what);
@@ -69,17 +69,20 @@ static fault greeter_packet(struct greeter *greeter, struct wire_startup *ret)
                            packet.version >> 16, packet.version & 0xffff);
     if (what != OK)
         return fault_raise(what, "malformed startup packet of %u bytes", length);
+    packet.behind = span_of(greeter->bytes + length, have - length);
     *ret = packet;
     return OK;
 }
 
-static fault greeter_answer_tls(struct greeter *greeter)
+static fault greeter_answer_tls(struct greeter *greeter, size_t behind)
 {
     if (greeter->stream->tls != NULL)
         return fault_raise(FAULT_PROTOCOL, "an SSLRequest inside TLS");
     if (greeter->asked_tls)
         return fault_raise(FAULT_PROTOCOL, "a second SSLRequest");
     greeter->asked_tls = true;
+    if (behind > 0)
+        return fault_raise(FAULT_PROTOCOL, "unencrypted bytes behind an SSLRequest");
     if (!greeter_has_tls(greeter))
         return stream_write(greeter->stream, SPAN("N"), greeter->by);
     TRY(link_check_silence(greeter->stream, "an SSLRequest"));
@@ -87,11 +90,13 @@ static fault greeter_answer_tls(struct greeter *greeter)
     return stream_tls_accept(greeter->stream, greeter->accept->tls, greeter->by);
 }
 
-static fault greeter_answer_gss(struct greeter *greeter)
+static fault greeter_answer_gss(struct greeter *greeter, size_t behind)
 {
     if (greeter->asked_gss)
         return fault_raise(FAULT_PROTOCOL, "a second GSSENCRequest");
     greeter->asked_gss = true;
+    if (behind > 0)
+        return fault_raise(FAULT_PROTOCOL, "unencrypted bytes behind a GSSENCRequest");
     return stream_write(greeter->stream, SPAN("N"), greeter->by);
 }
 
@@ -103,9 +108,9 @@ fault link_read_startup(struct stream *stream, const struct link_accept *accept,
     for (;;) {
         TRY(greeter_packet(&greeter, &packet));
         if (packet.kind == WIRE_STARTUP_SSL)
-            TRY(greeter_answer_tls(&greeter));
+            TRY(greeter_answer_tls(&greeter, packet.behind.size));
         else if (packet.kind == WIRE_STARTUP_GSS)
-            TRY(greeter_answer_gss(&greeter));
+            TRY(greeter_answer_gss(&greeter, packet.behind.size));
         else
             break;
     }

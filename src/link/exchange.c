@@ -30,6 +30,32 @@ fault link_read_message(struct stream *stream, struct buffer *into, uint32_t mos
     return OK;
 }
 
+/* Most answers are shorter than this and come whole with one read. */
+#define ANSWER_USUAL 512u
+
+fault link_read_answer(struct stream *stream, struct buffer *into, uint32_t most,
+                       struct wire_frame *ret, deadline by)
+{
+    buffer_clear(into);
+    for (;;) {
+        size_t got = 0;
+        struct span rest = buffer_span(into);
+        fault framed = wire_next_frame(&rest, most, ret);
+        if (framed == OK && rest.size > 0)
+            return fault_raise(FAULT_PROTOCOL, "%zu bytes behind a '%c' message that wants an answer",
+                               rest.size, ret->type);
+        if (framed != FAULT_AGAIN)
+            return framed == OK ? OK
+                                : fault_raise(framed, "malformed message, or one of more than %u bytes",
+                                              most);
+        uint8_t *room = buffer_room(into, ANSWER_USUAL);
+        if (room == NULL)
+            return buffer_fault(into);
+        TRY(stream_read(stream, room, ANSWER_USUAL, &got, by));
+        into->size += got;
+    }
+}
+
 fault link_send(struct stream *stream, struct buffer *bytes, deadline by)
 {
     fault what = buffer_fault(bytes);

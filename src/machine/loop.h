@@ -62,6 +62,8 @@ struct machine {
     uint64_t wakes_owed; /* senders that took the mark, and so will call poll_wake */
     struct fault_story story;
     struct machine_stats stats;
+    uint32_t random_left; /* bytes of `random` that nobody has got yet, its first ones */
+    uint8_t random[1024];
     char name[16];
     void *thread; /* NULL: runs on its caller's */
     void (*entry)(void *argument);

@@ -24,7 +24,7 @@ static fault auth_ask(struct client *client, uint32_t kind, struct span rest,
     fault sent = link_send(&client->stream, &out, by);
     buffer_fini(&out);
     TRY(sent);
-    TRY(link_read_message(&client->stream, message, PASSWORD_MOST, ret, by));
+    TRY(link_read_answer(&client->stream, message, PASSWORD_MOST, ret, by));
     if (ret->type != WIRE_PASSWORD)
         return fault_raise(FAULT_PROTOCOL, "expected a password, got a '%c' message", ret->type);
     return OK;
@@ -85,7 +85,7 @@ static void keep_password(struct share *share, struct span password)
 
 static fault auth_password(struct client *client, struct span user, const char *secret, deadline by)
 {
-    struct buffer message = BUFFER_INIT(PASSWORD_MOST + WIRE_HEADER);
+    struct buffer message = BUFFER_INIT(PASSWORD_MOST + 1024);
     struct wire_frame frame;
     struct span password;
     fault result = auth_ask(client, WIRE_AUTH_PASSWORD, SPAN_NONE, &message, &frame, by);
@@ -105,7 +105,7 @@ static fault auth_password(struct client *client, struct span user, const char *
 
 static fault auth_md5(struct client *client, struct span user, const char *secret, deadline by)
 {
-    struct buffer message = BUFFER_INIT(PASSWORD_MOST + WIRE_HEADER);
+    struct buffer message = BUFFER_INIT(PASSWORD_MOST + 1024);
     struct wire_frame frame;
     struct span answer;
     uint8_t salt[4];
@@ -129,12 +129,31 @@ static fault auth_md5(struct client *client, struct span user, const char *secre
 
 /* --- SCRAM ------------------------------------------------------------------------------------------------- */
 
+/* Decoded once for each pool and version of the configuration. */
+static bool scram_known_verifier(struct client *client, const char *secret,
+                                 struct scram_verifier *ret)
+{
+    struct share *share = client->share; /* NULL: the console */
+    uint64_t version = client->relay->config->version;
+    if (share != NULL && share->verifier_version == version) {
+        *ret = share->verifier;
+        return true;
+    }
+    if (scram_read_verifier(span_text(secret), ret) != OK)
+        return false;
+    if (share != NULL) {
+        share->verifier = *ret;
+        share->verifier_version = version;
+    }
+    return true;
+}
+
 /* A user that is unknown, or has no usable secret, goes through the same motions and fails. */
 static bool scram_find_verifier(struct client *client, struct span user, const char *secret,
                                 struct scram_verifier *ret)
 {
     struct share *share = client->share; /* NULL: the console */
-    if (secret_is_scram(secret) && scram_read_verifier(span_text(secret), ret) == OK)
+    if (secret_is_scram(secret) && scram_known_verifier(client, secret, ret))
         return true;
     if (secret == NULL || secret_is_md5(secret)) {
         scram_mock_verifier(pooler_mock_secret(client->relay->pooler), user, ret);
@@ -218,10 +237,11 @@ static void keep_keys(struct share *share, const struct scram_exchange *exchange
 static fault auth_scram(struct client *client, struct span user, const char *secret,
                         struct buffer *out, deadline by)
 {
-    struct scram_exchange *exchange = calloc(1, sizeof(*exchange));
+    struct scram_exchange *exchange = malloc(sizeof(*exchange));
     if (exchange == NULL)
         return FAULT_MEMORY;
-    exchange->message = BUFFER_INIT(PASSWORD_MOST + WIRE_HEADER);
+    exchange->scram.nonce[0] = '\0'; /* the rest is written before it is read */
+    exchange->message = BUFFER_INIT(PASSWORD_MOST + 1024);
     exchange->out = BUFFER_INIT(SCRAM_MESSAGE_MOST * 2);
     bool known = scram_find_verifier(client, user, secret, &exchange->verifier);
     fault result = scram_talk(client, exchange, out, by);

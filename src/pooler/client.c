@@ -237,6 +237,8 @@ static void client_park_server(struct client *client)
 /* Whether something is there for it already, which no new event will tell. */
 static bool client_has_more(const struct client *client)
 {
+    if (client->ahead)
+        return true;
     if (stream_may_read(&client->stream) || stream_hung_up(&client->stream))
         return true;
     return client->server != NULL && (stream_may_read(&client->server->stream) ||

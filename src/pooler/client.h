@@ -52,6 +52,7 @@ struct client {
     uint8_t *stash;           /* bytes that were read and not yet handled; NULL: none */
     uint32_t stash_size;
     enum client_state state;
+    bool ahead;               /* the stash was sent ahead of the login's end: walked without reading */
     bool skipping;            /* an extended batch failed before it had a server: until its Sync */
     bool leaving;             /* to be ended when its turn is over */
     bool console;

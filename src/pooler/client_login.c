@@ -136,6 +136,20 @@ static fault login_finish_console(struct login *login)
     return link_send(&client->stream, &login->out, login->by);
 }
 
+/* Bytes behind the startup packet are queries where no password is asked for, and nothing that a
+ * client may send elsewhere. */
+static fault login_keep_ahead(struct login *login, const struct route_config *route)
+{
+    struct span behind = login->startup.behind;
+    if (behind.size == 0)
+        return OK;
+    if (route->auth != AUTH_TRUST)
+        return fault_raise(FAULT_PROTOCOL, "%zu bytes ahead of the authentication request",
+                           behind.size);
+    login->client->ahead = true;
+    return client_stash(login->client, behind.at, behind.size);
+}
+
 static fault login_route(struct login *login)
 {
     struct client *client = login->client;
@@ -150,6 +164,7 @@ static fault login_route(struct login *login)
     if (route->auth == AUTH_BLOCK)
         return fault_raise(FAULT_AUTH, "user \"%.*s\" is blocked", SPAN_ARG(login->user));
     TRY(login_enter_share(login, route));
+    TRY(login_keep_ahead(login, route));
     TRY(auth_client(client, route, login->user, &login->out, login->by));
     TRY(login_admit(login, route));
     TRY(share_set_secret(client->share));
@@ -331,7 +346,6 @@ static void login_log(struct login *login)
 static fault login_run(struct login *login)
 {
     struct client *client = login->client;
-    stream_set_options(&client->stream, &login->config->client_socket);
     TRY(login_startup(login));
     wire_put_negotiate(&login->out, login->startup.version, login->startup.parameters);
     if (login->out.size > 0)

@@ -159,6 +159,7 @@ static fault door_open(struct pooler *pooler, const struct address *address, uin
         free(door);
         return opened;
     }
+    stream_set_options(&door->listener.stream, &pooler->config->client_socket);
     pooler->doors[pooler->door_count++] = door;
     log_event(LOG_NOTICE, "listening", "address=%s",
               address_text(&door->listener.address, at, sizeof(at)));
@@ -237,6 +238,8 @@ fault pooler_reload(struct pooler *pooler, struct config *config)
     config_ref(config);
     config_unref(&pooler->config);
     pooler->config = config;
+    for (size_t i = 0; i < pooler->door_count; i++) /* accepted sockets inherit them */
+        stream_set_options(&pooler->doors[i]->listener.stream, &config->client_socket);
     for (uint32_t i = 0; i < pooler->relay_count; i++)
         relay_reload(pooler->relays[i], config);
     return OK;

@@ -338,6 +338,11 @@ static bool arrival_read(struct client *client)
     invariant(size < chunk->size);
     if (size > 0)
         memcpy(chunk->bytes, client->stash, size);
+    if (client->ahead) {
+        client->ahead = false;
+        client_drop_stash(client);
+        return arrival_decide(client, chunk, size);
+    }
     fault read = stream_read_some(&client->stream, chunk->bytes + size, chunk->size - size, &more);
     if (read == FAULT_AGAIN) {
         chunk_return(&client->relay->chunks, &chunk);

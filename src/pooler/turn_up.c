@@ -40,7 +40,9 @@ static fault turn_say_ready(struct turn *turn)
     uint8_t *at = outbox_make(&turn->down.out, &turn->relay->chunks, 6);
     if (at == NULL)
         return FAULT_MEMORY;
-    memcpy(at, "Z\0\0\0\5I", 6);
+    at[0] = WIRE_READY;
+    wire_store_u32(at + 1, 5);
+    at[5] = WIRE_TX_IDLE;
     return OK;
 }
 

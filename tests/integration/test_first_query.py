@@ -3,6 +3,7 @@ import subprocess
 
 from support import wire as w
 from support.postgres import binaries
+from support.trunkline import route
 
 
 def test_a_query_is_answered(door):
@@ -43,3 +44,11 @@ def test_pg_isready_agrees(door):
     done = subprocess.run([binaries() / "pg_isready", "-h", door.host, "-p", str(door.port)],
                           capture_output=True, timeout=60)
     assert done.returncode == 0, done.stdout
+
+
+def test_a_query_sent_ahead_of_the_logins_end_is_answered(trunkline):
+    daemon = trunkline(routes=[route(auth="trust", server_password="app")])
+    with daemon.door().wire(login=False) as wire:
+        wire.send(w.startup_packet(user="app", database="app") + w.query("select 'ahead'"))
+        wire.login("app", "app")
+        assert [m.kind for m in wire.until()] == ["T", "D", "C", "Z"]
