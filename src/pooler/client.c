@@ -270,20 +270,31 @@ static void client_end_parked(struct client *client, const char *sqlstate, const
         client_close(&client, text);
 }
 
+static const char client_why[] =
+    "terminating connection: the pooler is shutting down or the route has changed";
+
+void client_end(struct client *client)
+{
+    if (client->co != NULL)
+        co_cancel(client->co);
+    else if (client->state == CLIENT_PARKED || client->state == CLIENT_QUEUED)
+        client_end_parked(client, "57P01", client_why);
+    else
+        client->leaving = true; /* its coroutine is about to begin */
+}
+
 void client_leave(struct client *client)
 {
-    static const char why[] = "terminating connection: the pooler is shutting down or the route has "
-                              "changed";
     switch (client->state) {
     case CLIENT_PARKED:
         if (client->server == NULL || client->server->transaction == WIRE_TX_IDLE) {
-            client_end_parked(client, "57P01", why);
+            client_end_parked(client, "57P01", client_why);
             return;
         }
         client->leaving = true;
         return;
     case CLIENT_QUEUED:
-        client_end_parked(client, "57P01", why);
+        client_end_parked(client, "57P01", client_why);
         return;
     default:
         client->leaving = true;

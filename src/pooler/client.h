@@ -78,6 +78,8 @@ bool client_park(struct client *client);
 void client_farewell(struct client **client, const char *sqlstate, const char *text);
 /** Ends it as soon as its transaction is over; at once when parked outside of one. */
 void client_leave(struct client *client);
+/** Ends it now, whatever it is doing. */
+void client_end(struct client *client);
 /** The login coroutine's entry. */
 void client_login(void *argument);
 /** Bytes for later; replaces what was stashed.  MEMORY. */

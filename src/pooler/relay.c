@@ -154,13 +154,8 @@ static void relay_do_release(struct mail *mail)
 static void relay_do_halt(struct mail *mail)
 {
     struct relay *relay = CONTAINER_OF(mail, struct relay, halt);
-    LIST_EACH_SAFE (&relay->clients, it) {
-        struct client *client = LIST_ENTRY(it, struct client, node);
-        if (client->co != NULL)
-            co_cancel(client->co);
-        else
-            client_leave(client);
-    }
+    LIST_EACH_SAFE (&relay->clients, it)
+        client_end(LIST_ENTRY(it, struct client, node));
 }
 
 void relay_stop(struct relay *relay)

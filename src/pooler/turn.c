@@ -202,7 +202,8 @@ static bool turn_park(struct turn *turn)
 {
     struct lane *up = &turn->up;
     struct client *client = turn->client;
-    if (client->leaving) {
+    if (client->leaving &&
+        (client->server == NULL || client->server->transaction == WIRE_TX_IDLE)) {
         turn_fail(turn, fault_raise(FAULT_SHUTDOWN,
                                     "terminating connection: the pooler is shutting down or the "
                                     "route has changed"));
