@@ -174,6 +174,7 @@ const struct os os_linux = {
     .connect_result = os_linux_connect_result,
     .set_options = os_linux_set_options,
     .local_address = os_linux_local_address,
+    .peer_user = os_linux_peer_user,
     .recv = os_linux_recv,
     .send = os_linux_send,
     .send_vector = os_linux_send_vector,

@@ -38,6 +38,7 @@ int os_linux_connect(const struct address *to);
 int os_linux_connect_result(int handle);
 int os_linux_set_options(int handle, const struct socket_options *options);
 int os_linux_local_address(int handle, struct address *ret);
+int64_t os_linux_peer_user(int handle);
 int64_t os_linux_recv(int handle, void *bytes, size_t size);
 int64_t os_linux_send(int handle, const void *bytes, size_t size);
 int64_t os_linux_send_vector(int handle, const struct iovec *parts, int count);

@@ -211,6 +211,16 @@ int os_linux_set_options(int handle, const struct socket_options *options)
     return MIN_OF(worst, socket_set(handle, TCP_USER_TIMEOUT, options->user_timeout));
 }
 
+int64_t os_linux_peer_user(int handle)
+{
+    struct ucred peer;
+    socklen_t size = sizeof(peer);
+    if (getsockopt(handle, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
+        return -errno;
+    /* Sockets of other kinds answer too, with nobody's number. */
+    return peer.uid == (uid_t)-1 ? -ENOTSUP : (int64_t)peer.uid;
+}
+
 int os_linux_local_address(int handle, struct address *ret)
 {
     union socket_name name = {0};

@@ -336,6 +336,7 @@ const struct os os_sim = {
     .connect_result = sim_connect_result,
     .set_options = sim_set_options,
     .local_address = sim_local_address,
+    .peer_user = sim_peer_user,
     .recv = sim_recv,
     .send = sim_send,
     .send_vector = sim_send_vector,

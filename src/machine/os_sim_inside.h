@@ -32,6 +32,7 @@ int sim_connect(const struct address *to);
 int sim_connect_result(int handle);
 int sim_set_options(int handle, const struct socket_options *options);
 int sim_local_address(int handle, struct address *ret);
+int64_t sim_peer_user(int handle);
 int64_t sim_recv(int handle, void *bytes, size_t size);
 int64_t sim_send(int handle, const void *bytes, size_t size);
 int64_t sim_send_vector(int handle, const struct iovec *parts, int count);

@@ -334,6 +334,12 @@ int sim_set_options(int handle, const struct socket_options *options)
     return 0;
 }
 
+int64_t sim_peer_user(int handle)
+{
+    (void)handle;
+    return -ENOTSUP;
+}
+
 int sim_local_address(int handle, struct address *ret)
 {
     *ret = socket_at(handle)->local;

@@ -6,6 +6,11 @@
 #include <sched.h>
 #include <unistd.h>
 
+uint32_t process_user(void)
+{
+    return geteuid();
+}
+
 uint32_t process_processors(void)
 {
     cpu_set_t set;

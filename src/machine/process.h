@@ -7,6 +7,8 @@
  */
 #include "base/fault.h"
 
+/** The number of the user that it runs as. */
+uint32_t process_user(void);
 /** Processors that this process may use, at least 1. */
 uint32_t process_processors(void);
 /** The working directory, absolute.  SYSTEM: it has no path, or one longer than `size`. */

@@ -3,6 +3,7 @@
 #include "machine/clock.h"
 #include "machine/co.h"
 #include "machine/loop.h"
+#include "machine/process.h"
 #include "machine/tls_session.h"
 
 #include <errno.h>
@@ -315,6 +316,12 @@ void stream_set_options(struct stream *stream, const struct socket_options *opti
 {
     if (stream->handle >= 0 && !stream->is_unix)
         (void)os->set_options(stream->handle, options);
+}
+
+bool stream_peer_is_own(const struct stream *stream)
+{
+    int64_t user = stream->handle < 0 || !stream->is_unix ? -ENOTSUP : os->peer_user(stream->handle);
+    return user == 0 || (user > 0 && user == process_user());
 }
 
 fault stream_local(const struct stream *stream, struct address *ret)

@@ -92,6 +92,8 @@ fault stream_tls_connect(struct stream *stream, struct tls_context *context, con
 const char *stream_tls_text(const struct stream *stream, char *text, size_t size);
 
 void stream_set_options(struct stream *stream, const struct socket_options *options);
+/** Whether the peer is a process of our own user, or of root; false where that is not known. */
+bool stream_peer_is_own(const struct stream *stream);
 fault stream_local(const struct stream *stream, struct address *ret) MUST_USE;
 
 /* --- listening ---------------------------------------------------------------------------- */

@@ -114,13 +114,12 @@ static fault login_console(struct login *login)
     struct client *client = login->client;
     static const struct route_config console = {.auth = AUTH_SCRAM, .mode = POOL_SESSION};
     static const struct route_config trusted = {.auth = AUTH_TRUST, .mode = POOL_SESSION};
-    bool local = client->peer->family == ADDRESS_UNIX;
     if (!config_console_user(login->config, login->user))
         return fault_raise(FAULT_AUTH, "user \"%.*s\" may not use the console",
                            SPAN_ARG(login->user));
     login->console = client->console = true;
     const struct secret *stored = config_secret(login->config, login->user);
-    if (stored == NULL && !local)
+    if (stored == NULL && !stream_peer_is_own(&client->stream))
         return fault_raise(FAULT_PASSWORD, "console user \"%.*s\" is not in the auth file",
                            SPAN_ARG(login->user));
     return auth_client(client, stored == NULL ? &trusted : &console, login->user, &login->out,

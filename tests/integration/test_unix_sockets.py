@@ -1,7 +1,9 @@
 """Unix sockets on either side."""
 import os
+import pwd
 import shutil
 import stat
+import subprocess
 import threading
 
 import psycopg
@@ -9,8 +11,8 @@ import pytest
 from support import wire as w
 from support.patience import eventually
 from support.ports import free_port
-from support.postgres import place
-from support.processes import Program
+from support.postgres import OWNER, binaries, place
+from support.processes import Program, as_user
 from support.trunkline import binary, route
 
 
@@ -90,3 +92,24 @@ def test_a_cancel_works_over_a_unix_socket(trunkline, postgres, folder):
         with pytest.raises(psycopg.errors.QueryCanceled):
             connection.execute("select pg_sleep(61)")
         timer.join()
+
+
+def psql_as(name, daemon, user):
+    """SHOW VERSION on the console, by a process of this user, without a password."""
+    command = as_user(name) + [binaries() / "psql", "-w", "-X", "-h", daemon.host, "-p",
+                               str(daemon.port), "-U", user, "-d", "trunkline", "-tAc",
+                               "SHOW VERSION"]
+    return subprocess.run([str(word) for word in command], capture_output=True, text=True, cwd="/")
+
+
+def test_the_console_trusts_a_peer_of_its_own_user_and_nobody_else(trunkline, folder):
+    """The user `operator` is not in the auth file; `admin` is, and needs the password anyway."""
+    daemon = trunkline(listen=[{"host": str(folder), "port": free_port()}],
+                       console={"users": ["admin", "operator"]})
+    own = pwd.getpwuid(os.geteuid()).pw_name
+    assert psql_as(own, daemon, "operator").returncode == 0
+    assert psql_as(own, daemon, "admin").returncode != 0
+    assert psql_as(own, daemon, "app").returncode != 0
+    if os.geteuid() == 0:
+        stranger = psql_as(OWNER, daemon, "operator")
+        assert stranger.returncode != 0 and "auth file" in stranger.stderr
