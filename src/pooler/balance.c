@@ -9,7 +9,8 @@
  * one release.
  *
  * Where the backends are at their limit of connections, pools compete in the same way, a server
- * being closed here so that another can be made there: see router_contest().
+ * being closed here so that another can be made there, which costs more: a busy pool gives one up
+ * to claims that are older by the whole of overtake_limit.  See router_contest().
  */
 #include "machine/clock.h"
 #include "pooler/pool.h"
@@ -360,8 +361,30 @@ void router_balance_supply(struct router *router, const struct supply *supply)
     }
 }
 
+/* The version whose claim is the oldest; NULL: none has any that lacks a server. */
+static struct pool *kin_neediest(const struct kin *kin)
+{
+    struct pool *neediest = NULL;
+    LIST_EACH (&kin->pools, it) {
+        struct pool *pool = LIST_ENTRY(it, struct pool, kin_node);
+        uint64_t oldest = pool_oldest(pool);
+        if (oldest != UINT64_MAX && (neediest == NULL || oldest < pool_oldest(neediest)))
+            neediest = pool;
+    }
+    return neediest;
+}
+
+/* The oldest claim goes first, lest the pool that was to give something up takes it back. */
 void router_balance(struct router *router, const struct pool *pool)
 {
+    struct pool *kin = kin_neediest(pool->kin);
+    struct pool *other = waiting_next(router, pool->supply, LACKS_ROOM, 0);
+    if (other != NULL && kin != NULL && pool_oldest(kin) < pool_oldest(other))
+        other = NULL;
+    if (other != NULL)
+        pool_balance(other);
+    if (kin != NULL)
+        pool_balance(kin);
     LIST_EACH (&pool->kin->pools, it)
         pool_balance(LIST_ENTRY(it, struct pool, kin_node));
     router_balance_supply(router, pool->supply);
@@ -393,7 +416,7 @@ static void contest_step(struct hunt *hunt, const struct pool *needy,
 /* One that waits calls on all other pools of the service. */
 static void contest_for(struct pool *pool)
 {
-    struct hunt hunt = {.needy = pool_needy(pool), .bound = pool_bound(pool)};
+    struct hunt hunt = {.needy = pool_needy(pool), .bound = pool->config->overtake_most};
     hunt.wanted = seat_lacks(hunt.needy);
     contest_count(&hunt, pool->router, pool->supply);
     contest_step(&hunt, pool, hunt_idle);

@@ -100,6 +100,50 @@ def test_the_limit_of_one_pools_clients_is_its_own(trunkline):
         client.close()
 
 
+def test_the_limit_of_one_pools_clients_is_exact_when_many_come_at_once(trunkline):
+    """Over both relays, for clients of the two versions that a reload makes, and again afterwards."""
+    daemon = trunkline(relays=2, routes=[route(client_limit=5)])
+    door = daemon.door()
+
+    def rush():
+        entered, turned_away, lock = [], [], threading.Lock()
+
+        def enter():
+            try:
+                connection = door.connect()
+            except psycopg.OperationalError as error:
+                with lock:
+                    turned_away.append(str(error))
+                return
+            with lock:
+                entered.append(connection)
+
+        threads = [threading.Thread(target=enter) for _ in range(24)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert all("too many clients of pool" in error for error in turned_away), turned_away
+        return entered
+
+    first = rush()
+    assert len(first) == 5
+    first.pop().close()
+    first.pop().close()
+    daemon.pool_shows(cl_active=3)
+    daemon.reload(dict(daemon.config, routes=[route(client_limit=5, auth="md5")]))
+    second = rush()
+    assert len(second) == 2
+    for connection in first + second:
+        assert connection.execute("select 1").fetchone() == (1,)
+        connection.close()
+    daemon.pool_shows(cl_active=0)
+    third = rush()
+    assert len(third) == 5
+    for connection in third:
+        connection.close()
+
+
 def test_a_server_that_is_full_is_waited_for(trunkline, cluster):
     own = cluster(max_connections=6, superuser_reserved_connections=3)
     daemon = trunkline(server=own, routes=[route(pool_size=10)])

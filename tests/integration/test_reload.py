@@ -1,10 +1,11 @@
 """A reload is a new version: old clients finish on theirs, new ones get the new one."""
 import copy
+import threading
 
 import psycopg
 import pytest
 from support import wire as w
-from support.patience import eventually
+from support.patience import STRETCH, eventually, seconds
 from support.trunkline import USERS, route
 
 
@@ -126,6 +127,30 @@ def test_clients_of_an_obsolete_route_leave_after_the_drain_timeout(trunkline, o
     with pytest.raises(psycopg.OperationalError):
         eventually(lambda: old.execute("select 1") is None)
     eventually(lambda: len(versions(daemon)) == 1)
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_the_versions_of_a_pool_share_one_budget(trunkline, postgres, other, elsewhere):
+    """While the old version's client is in a transaction the new one's waits, and not longer."""
+    rule = route(user="reports", pool_size=1)
+    daemon = trunkline(routes=[rule])
+    with daemon.door(user="reports").wire() as old:
+        old.ask(w.query("begin"))
+        daemon.reload(moved(daemon, other, dict(rule, service="other")) if elsewhere else
+                      changed(daemon, routes=[dict(rule, auth="md5")]))
+        with daemon.door(user="reports").wire(login=False) as new:
+            new.send(w.startup_packet(user="reports", database="app"))
+            waiter = threading.Thread(target=lambda: new.login("reports", "reports"))
+            waiter.start()
+            eventually(lambda: int(daemon.pool("app", "reports")["cl_waiting"]) == 1)
+            assert len(postgres.backends("app", "reports")) == 1
+            assert other.backends("app", "reports") == []
+            took = seconds(lambda: (old.ask(w.query("commit")), waiter.join()))
+            assert took < 1 * STRETCH
+            for client in (new, old, new):
+                assert w.rows(client.ask(w.query("select 'served'"))) == [["served"]]
+                assert len(postgres.backends("app", "reports") +
+                           other.backends("app", "reports")) == 1
 
 
 def test_a_service_that_moves_takes_its_pools_along(trunkline, postgres, other):

@@ -1,0 +1,164 @@
+"""Clients of all relays wait in one line, as far as overtake_limit says."""
+import selectors
+import statistics
+import time
+
+import pytest
+from support import wire as w
+from support.patience import STRETCH, seconds
+from support.trunkline import route
+
+LIMIT = 0.050  # overtake_limit's default
+SLACK = 0.150 * STRETCH  # for a machine that does other things besides
+SHORT = w.query("select extract(epoch from clock_timestamp()), pg_sleep(0.002)")
+
+
+def relay_of(client):
+    """A transaction pool's key names the relay."""
+    return client.pid & 127
+
+
+def crowd(daemon, *counts):
+    """So many clients on relay 0, on relay 1, ..."""
+    members = [[] for _ in counts]
+    while any(len(have) < want for have, want in zip(members, counts)):
+        client = daemon.door().wire()
+        members[relay_of(client)].append(client)
+    for have, want in zip(members, counts):
+        for extra in have[want:]:
+            extra.__exit__()
+        del have[want:]
+    return [client for have in members for client in have]
+
+
+def go_round(clients, during, query=SHORT):
+    """Every client asks again as soon as it was answered: (client, asked, began) of each query."""
+    served, asked = [], {}
+    with selectors.DefaultSelector() as ready:
+        for number, client in enumerate(clients):
+            ready.register(client.socket, selectors.EVENT_READ, number)
+            asked[number] = time.time()
+            client.send(query)
+        end = time.monotonic() + during
+        while asked:
+            events = ready.select(timeout=10)
+            assert events, f"{len(asked)} clients wait for ever"
+            for key, _ in events:
+                number = key.data
+                answers = clients[number].until()
+                served.append((number, asked.pop(number), float(w.rows(answers)[0][0])))
+                if time.monotonic() < end:
+                    asked[number] = time.time()
+                    clients[number].send(query)
+    return served
+
+
+def overtaken(served, relays):
+    """The most by which a query was overtaken by one of another relay that was asked later."""
+    worst = 0
+    newest = {}  # by relay: the latest asking time of what has begun so far
+    for number, asked, _ in sorted(served, key=lambda row: row[2]):
+        others = [at for relay, at in newest.items() if relay != relays[number]]
+        worst = max([worst] + [at - asked for at in others])
+        newest[relays[number]] = max(asked, newest.get(relays[number], 0))
+    return worst
+
+
+def counts_of(served, clients):
+    counts = [0] * len(clients)
+    for number, _, _ in served:
+        counts[number] += 1
+    return counts
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_no_claim_is_overtaken_from_another_relay_by_much(trunkline, size):
+    daemon = trunkline(relays=2, routes=[route(pool_size=size)])
+    clients = crowd(daemon, 12, 12)
+    go_round(clients, 0.2)
+    served = go_round(clients, 1.5)
+    relays = [relay_of(client) for client in clients]
+    worst = overtaken(served, relays)
+    counts = counts_of(served, clients)
+    print(f"size {size}: overtaken by {worst * 1000:.1f} ms at most, {len(served)} served, "
+          f"each {min(counts)} to {max(counts)}, relay 0 {sum(counts[:12])}")
+    assert worst <= LIMIT + SLACK
+    assert min(counts) * 2 >= max(counts)
+    for client in clients:
+        client.__exit__()
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_few_clients_of_one_relay_are_served_like_many_of_the_other(trunkline, size):
+    daemon = trunkline(relays=2, routes=[route(pool_size=size)])
+    clients = crowd(daemon, 24, 2)
+    go_round(clients, 0.2)
+    served = go_round(clients, 1.5)
+    relays = [relay_of(client) for client in clients]
+    counts = counts_of(served, clients)
+    worst = overtaken(served, relays)
+    print(f"size {size}: many {sum(counts[:24]) / 24:.1f} each, few {counts[24:]}, "
+          f"overtaken by {worst * 1000:.1f} ms at most")
+    assert worst <= LIMIT + SLACK
+    # A line that is shorter than overtake_limit lets one side go round more often, within bounds.
+    assert min(counts[24:]) * 4 >= sum(counts[:24]) / 24
+    assert min(counts[:24]) * 4 >= max(counts[24:])
+    for client in clients:
+        client.__exit__()
+
+
+def test_an_idle_server_moves_to_the_relay_that_needs_it(trunkline):
+    """The pool's only server rests on the wrong relay each time."""
+    daemon = trunkline(relays=2, routes=[route(pool_size=1)])
+    clients = crowd(daemon, 1, 1)
+    took, pids = [], set()
+    for turn in range(100):
+        client = clients[turn % 2]
+        took.append(seconds(lambda: pids.add(
+            w.rows(client.ask(w.query("select pg_backend_pid()")))[0][0])))
+    stays = [seconds(lambda: clients[0].ask(w.query("select 1"))) for _ in range(50)]
+    print(f"moved {statistics.median(took) * 1e6:.0f} us, worst {max(took) * 1e6:.0f} us; "
+          f"stayed {statistics.median(stays) * 1e6:.0f} us")
+    assert len(pids) == 1
+    assert statistics.median(took) < 0.010 * STRETCH
+    for client in clients:
+        client.__exit__()
+
+
+def test_a_busy_server_moves_at_its_release(trunkline):
+    daemon = trunkline(relays=2, routes=[route(pool_size=2)])
+    holders = crowd(daemon, 2, 0)
+    waiting = crowd(daemon, 0, 1)[0]
+    took = []
+    for turn in range(20):
+        for holder in holders:
+            holder.ask(w.query("begin"))
+        waiting.send(w.query("select 'moved'"))
+        assert waiting.silent(0.01)
+        holder = holders[turn % 2]
+        holder.ask(w.query("commit"))
+        took.append(seconds(waiting.until))
+        holders[1 - turn % 2].ask(w.query("commit"))
+    print(f"moved {statistics.median(took) * 1e6:.0f} us, worst {max(took) * 1e6:.0f} us")
+    assert statistics.median(took) < 0.020 * STRETCH
+    for client in holders + [waiting]:
+        client.__exit__()
+
+
+def test_pools_that_compete_for_one_backend_go_by_age_too(trunkline, cluster):
+    """Two connections for three pools: each is closed here to be made there."""
+    own = cluster()
+    daemon = trunkline(server=own, relays=2, services={"main": {
+        "hosts": [f"127.0.0.1:{own.port}"], "tls": {"mode": "disable"}, "connection_limit": 2}})
+    doors = [daemon.door(), daemon.door(user="reports"), daemon.door(database="transaction")]
+    clients = [door.wire() for door in doors for _ in range(4)]
+    go_round(clients, 0.2)
+    served = go_round(clients, 2)
+    counts = counts_of(served, clients)
+    by_pool = [sum(counts[i:i + 4]) for i in range(0, 12, 4)]
+    worst = overtaken(served, [number // 4 for number in range(12)])
+    print(f"pools {by_pool}, overtaken by {worst * 1000:.1f} ms at most")
+    assert min(by_pool) * 3 >= max(by_pool)
+    assert worst <= LIMIT + 0.1 + SLACK  # a connection more or less takes its time
+    for client in clients:
+        client.__exit__()
