@@ -1,0 +1,522 @@
+#include "pooler_world.h"
+
+#include <stdio.h>
+
+/*
+ * Turns, seen from both ends: the test is the client and the server, a real relay is between them.
+ * One step after the other, so that what is awaited is all that comes.
+ */
+#define BODY(name)                                                                                 \
+    static void name##_body(void *argument);                                                       \
+    TEST(name)                                                                                     \
+    {                                                                                              \
+        ck_assert_int_eq(machine_run("test", name##_body, NULL), OK);                              \
+    }                                                                                              \
+    END_TEST                                                                                       \
+    static void name##_body(void *argument UNUSED)
+
+static struct world world;
+
+/* --- steps -------------------------------------------------------------------------------------------- */
+
+static void flush(struct talk *talk)
+{
+    ck_assert_int_eq(talk_flush(talk), OK);
+}
+
+static void expect_bytes(struct talk *talk, char type, const void *body, size_t size)
+{
+    ck_assert_int_eq(talk_read(talk), OK);
+    ck_assert_msg(talk->frame.type == type, "'%c' came, '%c' was awaited", talk->frame.type, type);
+    ck_assert_uint_eq(talk->frame.body.size, size);
+    if (size > 0)
+        ck_assert_mem_eq(talk->frame.body.at, body, size);
+}
+#define EXPECT(talk, type, literal)      expect_bytes(talk, type, "" literal, sizeof(literal))
+#define EXPECT_BARE(talk, type, literal) expect_bytes(talk, type, "" literal, sizeof(literal) - 1)
+
+static void expect_error(struct talk *talk, const char *severity, const char *sqlstate)
+{
+    struct wire_error error;
+    ck_assert_int_eq(talk_read(talk), OK);
+    ck_assert_int_eq(talk->frame.type, WIRE_ERROR);
+    ck_assert_int_eq(wire_read_error(talk->frame.body, &error), OK);
+    ck_assert_msg(span_is(error.sqlstate, sqlstate), "%.*s: %.*s", SPAN_ARG(error.sqlstate),
+                  SPAN_ARG(error.message));
+    ck_assert(span_is(error.severity, severity));
+}
+
+static void expect_end(struct talk *talk)
+{
+    ck_assert_int_eq(talk_read(talk), FAULT_CLOSED);
+}
+
+static void put_error(struct talk *talk, const char *severity, const char *sqlstate)
+{
+    wire_put_report(&talk->out, &(struct wire_report){severity, sqlstate, "said so", NULL, NULL});
+}
+
+static void accept_server(struct talk *server, uint32_t pid)
+{
+    int handle;
+    struct address from;
+    uint32_t cancelled;
+    *server = TALK_INIT;
+    ck_assert_int_eq(listener_accept(&world.backend, &handle, &from, soon()), OK);
+    ck_assert_int_eq(stream_adopt(&server->stream, handle, false), OK);
+    ck_assert_int_eq(talk_welcome(server, pid, &cancelled), OK);
+}
+
+/* A cancel request comes for this pid. */
+static void accept_cancel(uint32_t pid)
+{
+    int handle;
+    struct address from;
+    uint32_t cancelled = 0;
+    struct talk talk = TALK_INIT;
+    ck_assert_int_eq(listener_accept(&world.backend, &handle, &from, soon()), OK);
+    ck_assert_int_eq(stream_adopt(&talk.stream, handle, false), OK);
+    ck_assert_int_eq(talk_welcome(&talk, pid, &cancelled), FAULT_CLOSED);
+    ck_assert_uint_eq(cancelled, pid);
+    talk_end(&talk);
+}
+
+/* Another client of a pool that has a server. */
+static void log_in(struct talk *client)
+{
+    *client = TALK_INIT;
+    ck_assert_int_eq(talk_hello(client, &world, "app", "joe"), OK);
+    ck_assert_int_eq(talk_await_ready(client), OK);
+}
+
+/* The pool's first client, and the server that its login brings. */
+static void begin(struct talk *client, struct talk *server)
+{
+    world_start(&world, 1, 1);
+    *client = TALK_INIT;
+    ck_assert_int_eq(talk_hello(client, &world, "app", "joe"), OK);
+    accept_server(server, 100);
+    ck_assert_int_eq(talk_await_ready(client), OK);
+}
+
+static void finish(struct talk *client, struct talk *server)
+{
+    talk_end(client);
+    talk_end(server);
+    world_stop(&world);
+}
+
+/* One query there and back. */
+static void ask(struct talk *client, struct talk *server)
+{
+    PUT(client, 'Q', "SELECT 1");
+    flush(client);
+    EXPECT(server, 'Q', "SELECT 1");
+    PUT(server, 'C', "SELECT 1");
+    PUT_BARE(server, 'Z', "I");
+    flush(server);
+    EXPECT(client, 'C', "SELECT 1");
+    EXPECT_BARE(client, 'Z', "I");
+}
+
+/* --- what passes --------------------------------------------------------------------------------------- */
+
+BODY(a_query_and_its_answer_pass_unchanged)
+{
+    struct talk client, server;
+    begin(&client, &server);
+    PUT(&client, 'Q', "SELECT 'x'");
+    flush(&client);
+    EXPECT(&server, 'Q', "SELECT 'x'");
+    PUT_BARE(&server, 'T', "\0\0");
+    PUT_BARE(&server, 'D', "\0\0");
+    PUT(&server, 'C', "SELECT 1");
+    PUT_BARE(&server, 'Z', "I");
+    flush(&server);
+    EXPECT_BARE(&client, 'T', "\0\0");
+    EXPECT_BARE(&client, 'D', "\0\0");
+    EXPECT(&client, 'C', "SELECT 1");
+    EXPECT_BARE(&client, 'Z', "I");
+    ask(&client, &server);
+    finish(&client, &server);
+}
+
+BODY(messages_may_come_byte_by_byte_on_both_sides)
+{
+    struct talk client, server;
+    begin(&client, &server);
+    static const uint8_t query[] = {'Q', 0, 0, 0, 6, ';', 0};
+    static const uint8_t answer[] = {'I', 0, 0, 0, 4, 'Z', 0, 0, 0, 5, 'I'};
+    for (size_t i = 0; i < sizeof(query); i++)
+        ck_assert_int_eq(stream_write(&client.stream, span_of(query + i, 1), soon()), OK);
+    EXPECT(&server, 'Q', ";");
+    for (size_t i = 0; i < sizeof(answer); i++)
+        ck_assert_int_eq(stream_write(&server.stream, span_of(answer + i, 1), soon()), OK);
+    EXPECT_BARE(&client, 'I', "");
+    EXPECT_BARE(&client, 'Z', "I");
+    ask(&client, &server);
+    finish(&client, &server);
+}
+
+BODY(queries_need_not_wait_for_each_other)
+{
+    struct talk client, server;
+    begin(&client, &server);
+    for (int i = 0; i < 50; i++)
+        PUT(&client, 'Q', "SELECT 1");
+    flush(&client);
+    for (int i = 0; i < 50; i++)
+        EXPECT(&server, 'Q', "SELECT 1");
+    for (int i = 0; i < 50; i++) {
+        PUT(&server, 'C', "SELECT 1");
+        PUT_BARE(&server, 'Z', "I");
+    }
+    flush(&server);
+    for (int i = 0; i < 50; i++) {
+        EXPECT(&client, 'C', "SELECT 1");
+        EXPECT_BARE(&client, 'Z', "I");
+    }
+    finish(&client, &server);
+}
+
+BODY(a_message_longer_than_a_chunk_is_streamed)
+{
+    struct talk client, server;
+    static char text[100000];
+    begin(&client, &server);
+    memset(text, 'x', sizeof(text) - 1);
+    talk_put(&client, 'Q', text, sizeof(text));
+    flush(&client);
+    expect_bytes(&server, 'Q', text, sizeof(text));
+    talk_put(&server, 'D', text, sizeof(text));
+    PUT(&server, 'C', "SELECT 1");
+    PUT_BARE(&server, 'Z', "I");
+    flush(&server);
+    expect_bytes(&client, 'D', text, sizeof(text));
+    EXPECT(&client, 'C', "SELECT 1");
+    EXPECT_BARE(&client, 'Z', "I");
+    finish(&client, &server);
+}
+
+BODY(a_client_that_waits_gets_the_server_when_it_is_free)
+{
+    struct talk one, two, server;
+    begin(&one, &server);
+    log_in(&two);
+    PUT(&one, 'Q', "BEGIN");
+    flush(&one);
+    EXPECT(&server, 'Q', "BEGIN");
+    PUT(&server, 'C', "BEGIN");
+    PUT_BARE(&server, 'Z', "T");
+    flush(&server);
+    EXPECT(&one, 'C', "BEGIN");
+    EXPECT_BARE(&one, 'Z', "T");
+    PUT(&two, 'Q', "second");
+    flush(&two);
+    PUT(&one, 'Q', "COMMIT");
+    flush(&one);
+    EXPECT(&server, 'Q', "COMMIT");
+    PUT(&server, 'C', "COMMIT");
+    PUT_BARE(&server, 'Z', "I");
+    flush(&server);
+    EXPECT(&server, 'Q', "second");
+    PUT(&server, 'C', "x");
+    PUT_BARE(&server, 'Z', "I");
+    flush(&server);
+    EXPECT(&one, 'C', "COMMIT");
+    EXPECT(&two, 'C', "x");
+    talk_end(&two);
+    finish(&one, &server);
+}
+
+/* --- statements ------------------------------------------------------------------------------------------ */
+
+/* The name on the server of what was just parsed there. */
+static void expect_parse(struct talk *server, char name[40], const char *query)
+{
+    struct wire_parse parse;
+    ck_assert_int_eq(talk_read(server), OK);
+    ck_assert_int_eq(server->frame.type, WIRE_PARSE);
+    ck_assert_int_eq(wire_read_parse(server->frame.body, &parse), OK);
+    ck_assert(span_is(parse.query, query));
+    snprintf(name, 40, "%.*s", SPAN_ARG(parse.statement));
+}
+
+static void expect_bind(struct talk *server, const char *name)
+{
+    struct wire_bind_names names;
+    ck_assert_int_eq(talk_read(server), OK);
+    ck_assert_int_eq(server->frame.type, WIRE_BIND);
+    ck_assert_int_eq(wire_read_bind_names(server->frame.body, &names), OK);
+    ck_assert_msg(span_is(names.statement, name), "%.*s", SPAN_ARG(names.statement));
+}
+
+BODY(a_statement_prepared_by_one_client_serves_another_under_its_own_name)
+{
+    struct talk one, two, server;
+    char name[40];
+    begin(&one, &server);
+    log_in(&two);
+    PUT_BARE(&one, 'P', "mine\0SELECT $1\0\0\0");
+    PUT_BARE(&one, 'B', "\0mine\0\0\0\0\0\0\0");
+    PUT_BARE(&one, 'S', "");
+    flush(&one);
+    expect_parse(&server, name, "SELECT $1");
+    ck_assert_int_eq(strncmp(name, "tl_", 3), 0);
+    expect_bind(&server, name);
+    EXPECT_BARE(&server, 'S', "");
+    PUT_BARE(&server, '1', "");
+    PUT_BARE(&server, '2', "");
+    PUT_BARE(&server, 'Z', "I");
+    flush(&server);
+    EXPECT_BARE(&one, '1', "");
+    EXPECT_BARE(&one, '2', "");
+    EXPECT_BARE(&one, 'Z', "I");
+    /* The server has it already: the client's ParseComplete is ours. */
+    PUT_BARE(&two, 'P', "yours\0SELECT $1\0\0\0");
+    PUT_BARE(&two, 'B', "\0yours\0\0\0\0\0\0\0");
+    PUT_BARE(&two, 'C', "Syours\0");
+    PUT_BARE(&two, 'S', "");
+    flush(&two);
+    expect_bind(&server, name);
+    EXPECT_BARE(&server, 'S', "");
+    PUT_BARE(&server, '2', "");
+    PUT_BARE(&server, 'Z', "I");
+    flush(&server);
+    EXPECT_BARE(&two, '1', "");
+    EXPECT_BARE(&two, '2', "");
+    EXPECT_BARE(&two, '3', "");
+    EXPECT_BARE(&two, 'Z', "I");
+    talk_end(&two);
+    finish(&one, &server);
+}
+
+BODY(a_failed_batch_leaves_its_statement_unprepared)
+{
+    struct talk client, server;
+    char name[40], again[40];
+    begin(&client, &server);
+    for (int i = 0; i < 2; i++) {
+        PUT_BARE(&client, 'P', "s\0SELEC 1\0\0\0");
+        PUT_BARE(&client, 'B', "\0s\0\0\0\0\0\0\0");
+        PUT_BARE(&client, 'E', "\0\0\0\0\0");
+        PUT_BARE(&client, 'S', "");
+        flush(&client);
+        expect_parse(&server, i == 0 ? name : again, "SELEC 1");
+        expect_bind(&server, name);
+        EXPECT_BARE(&server, 'E', "\0\0\0\0\0");
+        EXPECT_BARE(&server, 'S', "");
+        put_error(&server, "ERROR", "42601");
+        PUT_BARE(&server, 'Z', "I");
+        flush(&server);
+        expect_error(&client, "ERROR", "42601");
+        EXPECT_BARE(&client, 'Z', "I");
+    }
+    ck_assert_str_eq(name, again);
+    finish(&client, &server);
+}
+
+/* --- parameters ------------------------------------------------------------------------------------------- */
+
+BODY(what_one_client_has_set_is_undone_for_the_next_and_set_again_for_itself)
+{
+    struct talk one, two, server;
+    begin(&one, &server);
+    log_in(&two);
+    PUT(&one, 'Q', "SET application_name TO 'me'");
+    flush(&one);
+    EXPECT(&server, 'Q', "SET application_name TO 'me'");
+    PUT(&server, 'C', "SET");
+    PUT(&server, 'S', "application_name\0me");
+    PUT_BARE(&server, 'Z', "I");
+    flush(&server);
+    EXPECT(&one, 'C', "SET");
+    EXPECT(&one, 'S', "application_name\0me");
+    EXPECT_BARE(&one, 'Z', "I");
+    ask(&one, &server); /* its own server: nothing is said */
+    PUT(&two, 'Q', "SELECT 2");
+    flush(&two);
+    EXPECT(&server, 'Q', "RESET \"application_name\";");
+    EXPECT(&server, 'Q', "SELECT 2");
+    PUT(&server, 'C', "RESET");
+    PUT(&server, 'S', "application_name\0");
+    PUT_BARE(&server, 'Z', "I");
+    PUT(&server, 'C', "SELECT 1");
+    PUT_BARE(&server, 'Z', "I");
+    flush(&server);
+    ck_assert_int_eq(talk_read(&two), OK);
+    if (two.frame.type == 'S') /* harmless: its own value */
+        ck_assert_int_eq(talk_read(&two), OK);
+    ck_assert_int_eq(two.frame.type, 'C');
+    EXPECT_BARE(&two, 'Z', "I");
+    PUT(&one, 'Q', "SELECT 3");
+    flush(&one);
+    EXPECT(&server, 'Q', "SET \"application_name\"='me';");
+    EXPECT(&server, 'Q', "SELECT 3");
+    PUT(&server, 'C', "SET");
+    PUT_BARE(&server, 'Z', "I");
+    put_error(&server, "ERROR", "42601");
+    PUT_BARE(&server, 'Z', "I");
+    flush(&server);
+    expect_error(&one, "ERROR", "42601");
+    EXPECT_BARE(&one, 'Z', "I");
+    talk_end(&two);
+    finish(&one, &server);
+}
+
+/* --- ends -------------------------------------------------------------------------------------------------- */
+
+BODY(the_end_of_a_server_is_told_to_its_client)
+{
+    struct talk client, server;
+    begin(&client, &server);
+    PUT(&client, 'Q', "SELECT 1");
+    flush(&client);
+    EXPECT(&server, 'Q', "SELECT 1");
+    PUT_BARE(&server, 'T', "\0\0");
+    flush(&server);
+    stream_close(&server.stream);
+    EXPECT_BARE(&client, 'T', "\0\0");
+    expect_error(&client, "FATAL", "08006");
+    expect_end(&client);
+    finish(&client, &server);
+}
+
+BODY(the_last_words_of_a_server_are_the_clients)
+{
+    struct talk client, server;
+    begin(&client, &server);
+    PUT(&client, 'Q', "SELECT 1");
+    flush(&client);
+    EXPECT(&server, 'Q', "SELECT 1");
+    put_error(&server, "FATAL", "57P01");
+    flush(&server);
+    stream_close(&server.stream);
+    expect_error(&client, "FATAL", "57P01");
+    expect_end(&client);
+    finish(&client, &server);
+}
+
+BODY(a_server_that_answers_what_was_not_asked_is_closed)
+{
+    struct talk client, server;
+    begin(&client, &server);
+    PUT(&client, 'Q', "SELECT 1");
+    flush(&client);
+    EXPECT(&server, 'Q', "SELECT 1");
+    PUT_BARE(&server, '1', "");
+    flush(&server);
+    expect_error(&client, "FATAL", "08P01");
+    expect_end(&client);
+    expect_end(&server);
+    finish(&client, &server);
+}
+
+BODY(a_client_that_goes_in_mid_transaction_is_rolled_back)
+{
+    struct talk client, next, server;
+    begin(&client, &server);
+    PUT(&client, 'Q', "BEGIN");
+    flush(&client);
+    EXPECT(&server, 'Q', "BEGIN");
+    PUT(&server, 'C', "BEGIN");
+    PUT_BARE(&server, 'Z', "T");
+    flush(&server);
+    EXPECT(&client, 'C', "BEGIN");
+    talk_end(&client);
+    EXPECT(&server, 'Q', "ROLLBACK");
+    PUT(&server, 'C', "ROLLBACK");
+    PUT_BARE(&server, 'Z', "I");
+    flush(&server);
+    log_in(&next);
+    ask(&next, &server);
+    finish(&next, &server);
+}
+
+BODY(a_client_that_goes_in_mid_query_is_cancelled_first)
+{
+    struct talk client, next, server;
+    begin(&client, &server);
+    PUT(&client, 'Q', "SELECT pg_sleep(100)");
+    flush(&client);
+    EXPECT(&server, 'Q', "SELECT pg_sleep(100)");
+    talk_end(&client);
+    accept_cancel(100);
+    put_error(&server, "ERROR", "57014");
+    PUT_BARE(&server, 'Z', "I");
+    flush(&server);
+    log_in(&next);
+    ask(&next, &server);
+    finish(&next, &server);
+}
+
+BODY(a_client_that_goes_inside_a_batch_has_it_ended_for_it)
+{
+    struct talk client, next, server;
+    begin(&client, &server);
+    PUT_BARE(&client, 'P', "\0SELECT 1\0\0\0");
+    PUT_BARE(&client, 'H', "");
+    flush(&client);
+    ck_assert_int_eq(talk_read(&server), OK);
+    EXPECT_BARE(&server, 'H', "");
+    PUT_BARE(&server, '1', "");
+    flush(&server);
+    EXPECT_BARE(&client, '1', "");
+    talk_end(&client);
+    EXPECT_BARE(&server, 'S', "");
+    PUT_BARE(&server, 'Z', "I");
+    flush(&server);
+    log_in(&next);
+    ask(&next, &server);
+    finish(&next, &server);
+}
+
+BODY(a_client_that_breaks_the_protocol_is_told_and_costs_no_server)
+{
+    struct talk client, next, server;
+    begin(&client, &server);
+    PUT_BARE(&client, '!', "what");
+    flush(&client);
+    expect_error(&client, "FATAL", "08P01");
+    expect_end(&client);
+    talk_end(&client);
+    log_in(&next);
+    ask(&next, &server);
+    finish(&next, &server);
+}
+
+BODY(a_session_pool_cleans_up_behind_its_client)
+{
+    struct talk client = TALK_INIT, next = TALK_INIT, server;
+    world_start(&world, 1, 1);
+    ck_assert_int_eq(talk_hello(&client, &world, "session", "joe"), OK);
+    accept_server(&server, 200);
+    ck_assert_int_eq(talk_await_ready(&client), OK);
+    ask(&client, &server);
+    ask(&client, &server);
+    PUT_BARE(&client, 'X', "");
+    flush(&client);
+    EXPECT(&server, 'Q', "DISCARD ALL");
+    PUT(&server, 'C', "DISCARD ALL");
+    PUT_BARE(&server, 'Z', "I");
+    flush(&server);
+    ck_assert_int_eq(talk_hello(&next, &world, "session", "joe"), OK);
+    ck_assert_int_eq(talk_await_ready(&next), OK);
+    ask(&next, &server);
+    talk_end(&next);
+    finish(&client, &server);
+}
+
+TESTS("turn", a_query_and_its_answer_pass_unchanged, messages_may_come_byte_by_byte_on_both_sides,
+      queries_need_not_wait_for_each_other, a_message_longer_than_a_chunk_is_streamed,
+      a_client_that_waits_gets_the_server_when_it_is_free,
+      a_statement_prepared_by_one_client_serves_another_under_its_own_name,
+      a_failed_batch_leaves_its_statement_unprepared,
+      what_one_client_has_set_is_undone_for_the_next_and_set_again_for_itself,
+      the_end_of_a_server_is_told_to_its_client, the_last_words_of_a_server_are_the_clients,
+      a_server_that_answers_what_was_not_asked_is_closed,
+      a_client_that_goes_in_mid_transaction_is_rolled_back,
+      a_client_that_goes_in_mid_query_is_cancelled_first,
+      a_client_that_goes_inside_a_batch_has_it_ended_for_it,
+      a_client_that_breaks_the_protocol_is_told_and_costs_no_server,
+      a_session_pool_cleans_up_behind_its_client)
