@@ -81,6 +81,13 @@ static int64_t net_hour(void)
     return sim_now() + 10 + (int64_t)sim_below(late);
 }
 
+/* The hour of what is sent next: never before what was sent earlier. */
+static int64_t net_hour_behind(int64_t last)
+{
+    int64_t hour = net_hour();
+    return MAX_OF(hour, last);
+}
+
 /* --- sockets ---------------------------------------------------------------------------------- */
 
 static struct sim_socket *socket_at(int handle)
@@ -376,7 +383,7 @@ int64_t sim_recv(int handle, void *bytes, size_t size)
 static void socket_send_piece(struct sim_socket *to, size_t count)
 {
     to->sent += count;
-    to->last = MAX_OF(to->last, net_hour());
+    to->last = net_hour_behind(to->last);
     if (to->piece_count == PIECES_MOST) {
         to->pieces[PIECES_MOST - 1] = (struct piece){to->sent, to->last};
         return;
@@ -443,7 +450,7 @@ static void socket_send_end(struct sim_socket *socket)
     if (socket->shut || socket->other < 0)
         return;
     struct sim_socket *to = socket_at(socket->other);
-    to->last = MAX_OF(to->last, net_hour());
+    to->last = net_hour_behind(to->last);
     to->end_at = to->last;
 }
 
