@@ -14,6 +14,7 @@
 
 _Thread_local struct machine *machine_current;
 uint64_t (*machine_stale_hint)(const uint64_t *hint);
+void (*machine_forget_hints)(const void *at, size_t size);
 
 /* --- mail ------------------------------------------------------------------------------------- */
 
@@ -266,6 +267,12 @@ uint64_t hint_read(const uint64_t *hint)
     if (UNLIKELY(machine_stale_hint != NULL))
         return machine_stale_hint(hint);
     return __atomic_load_n(hint, __ATOMIC_RELAXED);
+}
+
+void hint_begin(const void *at, size_t size)
+{
+    if (UNLIKELY(machine_forget_hints != NULL))
+        machine_forget_hints(at, size);
 }
 
 struct machine_stats machine_stats(const struct machine *machine)

@@ -75,6 +75,8 @@ struct machine_stats machine_stats(const struct machine *machine);
 
 /** A hint: a number that another thread may be changing.  In the simulation it may be stale. */
 uint64_t hint_read(const uint64_t *hint);
+/** New memory with hints in it: what lay there before is not their past. */
+void hint_begin(const void *at, size_t size);
 static inline void hint_write(uint64_t *hint, uint64_t value)
 {
     __atomic_store_n(hint, value, __ATOMIC_RELAXED);

@@ -36,6 +36,7 @@ struct sim_thread {
 struct hint_seen {
     const uint64_t *hint;
     uint64_t value;
+    bool known; /* false: in memory that has become another object's since */
 };
 
 static struct sim {
@@ -122,10 +123,17 @@ static uint64_t sim_stale_hint(const uint64_t *hint)
     struct hint_seen *seen = hint_find(hint);
     if (seen == NULL)
         return value;
-    if (seen->hint == hint && stale)
+    if (seen->hint == hint && seen->known && stale)
         return seen->value;
-    *seen = (struct hint_seen){hint, value};
+    *seen = (struct hint_seen){hint, value, true};
     return value;
+}
+
+static void sim_forget_hints(const void *at, size_t size)
+{
+    for (uint32_t i = 0; i < HINTS; i++)
+        if ((uintptr_t)sim.hints[i].hint - (uintptr_t)at < size)
+            sim.hints[i].known = false;
 }
 
 /* --- threads ---------------------------------------------------------------------------------- */
@@ -373,6 +381,7 @@ void os_sim_start(uint64_t seed)
     sim.threads[sim.count++] = here;
     sim.running = here;
     machine_stale_hint = sim_stale_hint;
+    machine_forget_hints = sim_forget_hints;
     os = &os_sim;
 }
 
@@ -389,5 +398,6 @@ void os_sim_finish(void)
     free(sim.running);
     sim_net_reset();
     machine_stale_hint = NULL;
+    machine_forget_hints = NULL;
     os = &os_linux;
 }

@@ -144,6 +144,7 @@ static enum pool_lack pool_grant(struct pool *pool, struct seat *seat, deadline 
         free(lease);
         return lack_of(asked);
     }
+    hint_begin(lease, sizeof(*lease));
     const struct backend *backend = slot_backend(lease->slot);
     lease->pool = pool;
     lease->target.address = *backend_address(backend);

@@ -34,7 +34,7 @@ struct lease {
     enum lease_return how;
     enum slot_failure failure;
     enum slot_end end;
-    uint64_t role;           /* enum backend_role, written before `report` */
+    enum backend_role role;  /* written before `report` */
     uint8_t *greeting;       /* with `report`, owned: news of what servers tell at login; or NULL */
     uint32_t greeting_size;
     uint64_t doomed;         /* the router's hint: its backend is obsolete */

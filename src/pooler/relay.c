@@ -263,6 +263,7 @@ fault relay_start(struct pooler *pooler, uint32_t index, struct config *config, 
     struct relay *relay = calloc(1, sizeof(*relay));
     if (relay == NULL)
         return FAULT_MEMORY;
+    hint_begin(relay, sizeof(*relay));
     relay->pooler = pooler;
     relay->index = index;
     relay->config = config_ref(config);

@@ -172,7 +172,8 @@ static struct seat *seat_new(struct router *router, struct share *share)
     }
     seat->pool = pool;
     seat->share = share;
-    seat->sent = hint_read(&share->told.arrived);
+    /* No hint: all that came to this share came before the mail that we are in. */
+    seat->sent = __atomic_load_n(&share->told.arrived, __ATOMIC_RELAXED);
     list_push(&pool->seats, &seat->node);
     share->seat = seat;
     return seat;
@@ -272,7 +273,7 @@ void router_lease_report(struct mail *mail)
     struct lease *lease = CONTAINER_OF(mail, struct lease, report);
     struct pool *pool = lease->pool;
     struct seat *seat = lease->share->seat;
-    slot_connected(lease->slot, (enum backend_role)hint_read(&lease->role), now());
+    slot_connected(lease->slot, lease->role, now());
     lease->connected = true;
     seat->coming -= 1;
     pool->pause = ms(0);

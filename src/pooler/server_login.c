@@ -101,7 +101,7 @@ static void login_succeeded(struct server *server, const struct link_greeting *s
     log_event(LOG_INFO, "server.connected", "server=%s database=%s user=%s backend=%s pid=%u",
               uuid_text(&server->id, id), share->database, share->user,
               address_text(&server->lease->target.address, at, sizeof(at)), server->pid);
-    hint_write(&server->lease->role, said->in_hot_standby ? ROLE_REPLICA : ROLE_PRIMARY);
+    server->lease->role = said->in_hot_standby ? ROLE_REPLICA : ROLE_PRIMARY;
     buffer_append_span(&server->greeting, buffer_span(&said->parameters));
     if (share_greet(share, buffer_span(&server->greeting)))
         login_spread(server->lease, buffer_span(&server->greeting));

@@ -39,6 +39,7 @@ static struct share *share_new(struct relay *relay, const struct route_config *r
     struct share *share = calloc(1, sizeof(*share));
     if (share == NULL)
         return NULL;
+    hint_begin(share, sizeof(*share));
     share->database = strndup((const char *)database.at, database.size);
     share->user = strndup((const char *)user.at, user.size);
     if (share->database == NULL || share->user == NULL) {
