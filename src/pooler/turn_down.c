@@ -79,6 +79,14 @@ static fault down_duplicate(struct turn *turn, const struct owed *owed)
     return turn_say(turn, &out);
 }
 
+/* Its client may have another server from now on: what it says is nobody's business any more. */
+static bool turn_is_over_for_server(const struct turn *turn)
+{
+    const struct server *server = turn->server;
+    return server->share->route->mode != POOL_SESSION && server->transaction == WIRE_TX_IDLE &&
+           !server->ledger.extended;
+}
+
 /* An error: whether it is the client's, ours, or one that is told in other words. */
 static fault down_error(struct turn *turn, struct span body, enum ledger_verdict *verdict)
 {
@@ -86,6 +94,11 @@ static fault down_error(struct turn *turn, struct span body, enum ledger_verdict
     struct wire_error error = {0};
     const struct owed *head = ledger_head(ledger);
     bool known = wire_read_error(body, &error) == OK;
+    if (head == NULL && turn_is_over_for_server(turn)) {
+        turn->server->broken = true;
+        *verdict = VERDICT_SWALLOW;
+        return OK;
+    }
     if (known && span_is(error.severity, "FATAL"))
         turn->fatal = true;
     if (head != NULL && head->fate == FATE_SWALLOW && head->about == ABOUT_STATE) {

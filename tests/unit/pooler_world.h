@@ -124,11 +124,17 @@ static inline void world_start(struct world *world, uint32_t relays, uint32_t po
     ck_assert_int_eq(pooler_start(world->config, &no_console, &world->pooler), OK);
 }
 
-/* The machine ends after this. */
-static inline void world_stop(struct world *world)
+static inline void world_stop_pooler(struct world *world)
 {
     ck_assert(pooler_stop(world->pooler, soon()));
     pooler_free(&world->pooler);
+}
+
+/* The machine ends after this. */
+static inline void world_stop(struct world *world)
+{
+    if (world->pooler != NULL)
+        world_stop_pooler(world);
     config_unref(&world->config);
     listener_close(&world->backend);
     machine_stop();
@@ -200,6 +206,17 @@ static inline fault talk_await_ready(struct talk *talk)
     return OK;
 }
 
+/* What a server says after a login. */
+static inline void talk_greet(struct talk *talk, uint32_t pid)
+{
+    wire_put_authentication(&talk->out, WIRE_AUTH_OK, SPAN_NONE);
+    wire_put_parameter_status(&talk->out, SPAN("server_version"), SPAN("15.5"));
+    wire_put_parameter_status(&talk->out, SPAN("client_encoding"), SPAN("UTF8"));
+    wire_put_parameter_status(&talk->out, SPAN("application_name"), SPAN_NONE);
+    wire_put_backend_key(&talk->out, pid, pid * 7);
+    wire_put_ready(&talk->out, WIRE_TX_IDLE);
+}
+
 /* The other side of a login: reads the startup packet and greets.  CLOSED: it was a cancel request,
  * whose pid is then *ret_cancelled. */
 static inline fault talk_welcome(struct talk *talk, uint32_t pid, uint32_t *ret_cancelled)
@@ -215,11 +232,6 @@ static inline fault talk_welcome(struct talk *talk, uint32_t pid, uint32_t *ret_
     TRY(read);
     if (cancel)
         return FAULT_CLOSED;
-    wire_put_authentication(&talk->out, WIRE_AUTH_OK, SPAN_NONE);
-    wire_put_parameter_status(&talk->out, SPAN("server_version"), SPAN("15.5"));
-    wire_put_parameter_status(&talk->out, SPAN("client_encoding"), SPAN("UTF8"));
-    wire_put_parameter_status(&talk->out, SPAN("application_name"), SPAN_NONE);
-    wire_put_backend_key(&talk->out, pid, pid * 7);
-    wire_put_ready(&talk->out, WIRE_TX_IDLE);
+    talk_greet(talk, pid);
     return talk_flush(talk);
 }

@@ -302,6 +302,11 @@ BODY(a_failed_batch_leaves_its_statement_unprepared)
         PUT_BARE(&client, 'E', "\0\0\0\0\0");
         PUT_BARE(&client, 'S', "");
         flush(&client);
+        if (i > 0) { /* it may be there, for all we know */
+            ck_assert_int_eq(talk_read(&server), OK);
+            ck_assert_int_eq(server.frame.type, WIRE_CLOSE);
+            PUT_BARE(&server, '3', "");
+        }
         expect_parse(&server, i == 0 ? name : again, "SELEC 1");
         expect_bind(&server, name);
         EXPECT_BARE(&server, 'E', "\0\0\0\0\0");
@@ -394,6 +399,32 @@ BODY(the_last_words_of_a_server_are_the_clients)
     stream_close(&server.stream);
     expect_error(&client, "FATAL", "57P01");
     expect_end(&client);
+    finish(&client, &server);
+}
+
+BODY(the_end_of_a_server_that_is_free_again_is_nobodys)
+{
+    struct talk client, server, next;
+    begin(&client, &server);
+    PUT(&client, 'Q', "SELECT 1");
+    flush(&client);
+    EXPECT(&server, 'Q', "SELECT 1");
+    PUT(&server, 'C', "SELECT 1");
+    PUT_BARE(&server, 'Z', "I");
+    put_error(&server, "FATAL", "57P01");
+    flush(&server);
+    EXPECT(&client, 'C', "SELECT 1");
+    EXPECT_BARE(&client, 'Z', "I");
+    expect_end(&server);
+    PUT(&client, 'Q', "SELECT 2");
+    flush(&client);
+    accept_server(&next, 101);
+    EXPECT(&next, 'Q', "SELECT 2");
+    PUT(&next, 'C', "SELECT 1");
+    PUT_BARE(&next, 'Z', "I");
+    flush(&next);
+    EXPECT(&client, 'C', "SELECT 1");
+    talk_end(&next);
     finish(&client, &server);
 }
 
@@ -514,6 +545,7 @@ TESTS("turn", a_query_and_its_answer_pass_unchanged, messages_may_come_byte_by_b
       a_failed_batch_leaves_its_statement_unprepared,
       what_one_client_has_set_is_undone_for_the_next_and_set_again_for_itself,
       the_end_of_a_server_is_told_to_its_client, the_last_words_of_a_server_are_the_clients,
+      the_end_of_a_server_that_is_free_again_is_nobodys,
       a_server_that_answers_what_was_not_asked_is_closed,
       a_client_that_goes_in_mid_transaction_is_rolled_back,
       a_client_that_goes_in_mid_query_is_cancelled_first,
