@@ -133,7 +133,7 @@ END_TEST
 TEST(more_parameters_than_the_limit_are_refused)
 {
     begin();
-    char names[PARAMS_MOST + 1][8];
+    char names[PARAMS_MOST + 1][16];
     struct param all[PARAMS_MOST + 1];
     for (int i = 0; i <= PARAMS_MOST; i++) {
         snprintf(names[i], sizeof(names[i]), "p%d", i);
