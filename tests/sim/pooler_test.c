@@ -9,7 +9,7 @@
  *
  *   each query is answered once, in order, by its own answer, on a server with its client's settings;
  *   no two clients are on one server within one transaction, or in one session;
- *   a pool has never more servers than its size;
+ *   a pool has never more servers than its size, all pools together never more than the backend allows;
  *   a cancel request meets nobody who did not ask for it;
  *   at the end nothing is left, and the same seed gives the same history.
  */
@@ -405,8 +405,10 @@ static void sim_main(void *argument UNUSED)
     list_init(&sim.alive);
     co_group_init(&sim.sessions);
     co_group_init(&listening);
-    world_start(&sim.world, RELAYS, POOL_SIZE);
+    world_prepare(&sim.world, RELAYS, POOL_SIZE);
     sim.world.routes[1].prepared_most = sim.evicts ? 1 : 100;
+    sim.world.service.connections_most = sim.crowded ? POOL_SIZE + 1 : 100;
+    world_open(&sim.world);
     ck_assert_int_eq(co_group_start(&listening, postgres, NULL, CO_LARGE), OK);
     for (int i = 0; i < DIALERS * CLIENTS; i++)
         sim.done[i].deliver = client_done;
@@ -427,7 +429,8 @@ static void sim_main(void *argument UNUSED)
 static uint64_t run(uint64_t seed)
 {
     sim = (struct sim){.chance = seed * 0x2545f4914f6cdd1d + 1, .crashes = seed % 2 == 1,
-                       .evicts = seed % 3 == 0};
+                       .evicts = seed % 3 == 0,
+                       .crowded = seed % 5 == 0};
     os_sim_start(seed);
     ck_assert_int_eq(machine_run("main", sim_main, NULL), OK);
     uint64_t history = os_sim_history();

@@ -108,9 +108,9 @@ static inline uint16_t world_free_port(void)
     return port;
 }
 
-static inline void world_start(struct world *world, uint32_t relays, uint32_t pool_size)
+/* Settings may be changed before world_open. */
+static inline void world_prepare(struct world *world, uint32_t relays, uint32_t pool_size)
 {
-    static const struct pooler_console no_console = {0};
     struct address at = {.family = ADDRESS_IPV4, .bytes = {127, 0, 0, 1}};
     ck_assert_int_eq(log_configure(LOG_CRIT, LOG_FORMAT_TEXT, NULL), 0);
     *world = (struct world){0};
@@ -121,7 +121,18 @@ static inline void world_start(struct world *world, uint32_t relays, uint32_t po
     world_put_service(world);
     world_put_routes(world, pool_size);
     world->config = world_config(world, relays);
+}
+
+static inline void world_open(struct world *world)
+{
+    static const struct pooler_console no_console = {0};
     ck_assert_int_eq(pooler_start(world->config, &no_console, &world->pooler), OK);
+}
+
+static inline void world_start(struct world *world, uint32_t relays, uint32_t pool_size)
+{
+    world_prepare(world, relays, pool_size);
+    world_open(world);
 }
 
 static inline void world_stop_pooler(struct world *world)
