@@ -103,17 +103,34 @@ void cancel_finish(struct server *server)
             co_yield();
 }
 
+/* While a change of parameters goes in front of the client's query, that would be hit instead.  Whether
+ * there is something to cancel afterwards. */
+static bool cancel_awaits_query(struct server *server, deadline by)
+{
+    const struct owed *head;
+    while (server->client != NULL && (head = ledger_head(&server->ledger)) != NULL &&
+           head->about == ABOUT_STATE) {
+        if (now().us >= by.us)
+            return false;
+        if (co_wait(after(ms(1))) == FAULT_CANCELLED)
+            return false;
+    }
+    return server->client != NULL && !ledger_empty(&server->ledger);
+}
+
 /* Withheld while the request is under way: whoever frees it meanwhile leaves it to us. */
 static void cancel_run(void *argument)
 {
     struct server *server = argument;
     struct relay *relay = server->share->relay;
     struct dial dial = {server, after(relay->config->cancel_timeout), OK};
-    cancel_dial(&dial);
-    fault result = dial.result;
-    char id[UUID_TEXT_SIZE];
-    log_event(result == OK ? LOG_INFO : LOG_WARNING, "cancel.sent", "server=%s pid=%u result=%s",
-              uuid_text(&server->id, id), server->pid, fault_name(result));
+    if (cancel_awaits_query(server, dial.by)) {
+        char id[UUID_TEXT_SIZE];
+        cancel_dial(&dial);
+        log_event(dial.result == OK ? LOG_INFO : LOG_WARNING, "cancel.sent",
+                  "server=%s pid=%u result=%s", uuid_text(&server->id, id), server->pid,
+                  fault_name(dial.result));
+    }
     relay->cancels -= 1;
     server->cancels -= 1;
     if (server->cancels == 0 && server->state == SERVER_CLEANING && server->withheld) {

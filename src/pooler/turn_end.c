@@ -10,7 +10,8 @@
 
 /* --- cleaning ---------------------------------------------------------------------------------------- */
 
-/* Ends what is under way: the query by a cancel request, COPY by CopyFail, the batch by a Sync. */
+/* Ends what is under way: the query by a cancel request, the batch by a Sync; a COPY by CopyFail, also
+ * one that has not begun yet, for where there is none it is ignored. */
 static fault clean_interrupt(struct turn *turn, deadline by)
 {
     struct server *server = turn->server;
@@ -18,9 +19,8 @@ static fault clean_interrupt(struct turn *turn, deadline by)
     bool needs_sync = ledger_needs_sync(&server->ledger) || server->ledger.extended;
     if (ledger_empty(&server->ledger) && !needs_sync)
         return OK;
-    if (!ledger_empty(&server->ledger))
+    if (!ledger_empty(&server->ledger)) {
         TRY(cancel_server(server, by));
-    if (server->ledger.copy_in) {
         size_t start = wire_begin(&out, WIRE_COPY_FAIL);
         wire_put_text(&out, "the client has gone");
         wire_end(&out, start);
