@@ -13,14 +13,18 @@
 
 #define RELAY_BITS 7 /* of the key's pid, lowest: which relay */
 
-/* A request on its way from relay to relay. */
+/* A request on its way from relay to relay, and back home when it is through. */
 struct errand {
     struct mail mail;
     struct pooler *pooler;
-    uint32_t relay;  /* where it is now */
-    uint32_t visits; /* relays that have looked */
+    uint32_t home;       /* the relay that it came to */
+    uint32_t relay;      /* where it is now */
+    uint32_t visits;     /* relays that have looked */
     uint32_t pid;
     uint32_t secret;
+    struct server *server; /* whose query is being cancelled */
+    struct co *waiting;  /* home's: the coroutine that waits for it; NULL: not any more */
+    bool done;           /* home's: it is back */
 };
 
 /* --- keys ------------------------------------------------------------------------------------------------ */
@@ -118,10 +122,28 @@ static bool cancel_awaits_query(struct server *server, deadline by)
     return server->client != NULL && !ledger_empty(&server->ledger);
 }
 
+static void errand_home(struct mail *mail)
+{
+    struct errand *errand = CONTAINER_OF(mail, struct errand, mail);
+    if (errand->waiting == NULL) {
+        free(errand);
+        return;
+    }
+    errand->done = true;
+    co_wake(errand->waiting);
+}
+
+static void errand_return(struct errand *errand)
+{
+    errand->mail.deliver = errand_home;
+    mail_send(pooler_relay(errand->pooler, errand->home)->machine, &errand->mail);
+}
+
 /* Withheld while the request is under way: whoever frees it meanwhile leaves it to us. */
 static void cancel_run(void *argument)
 {
-    struct server *server = argument;
+    struct errand *errand = argument;
+    struct server *server = errand->server;
     struct relay *relay = server->share->relay;
     struct dial dial = {server, after(relay->config->cancel_timeout), OK};
     if (cancel_awaits_query(server, dial.by)) {
@@ -131,6 +153,7 @@ static void cancel_run(void *argument)
                   "server=%s pid=%u result=%s", uuid_text(&server->id, id), server->pid,
                   fault_name(dial.result));
     }
+    errand_return(errand);
     relay->cancels -= 1;
     server->cancels -= 1;
     if (server->cancels == 0 && server->state == SERVER_CLEANING && server->withheld) {
@@ -140,35 +163,34 @@ static void cancel_run(void *argument)
     relay_check_end(relay);
 }
 
-static void cancel_active(struct relay *relay, struct client *client)
+/* Whether the errand is under way now: cancel_run returns it. */
+static bool cancel_active(struct relay *relay, struct client *client, struct errand *errand)
 {
     struct server *server = client->server;
     if (server == NULL || ledger_empty(&server->ledger))
-        return; /* nothing under way: PostgreSQL ignores such a request, and so do we */
+        return false; /* nothing under way: PostgreSQL ignores such a request, and so do we */
     if (relay->cancels >= relay->config->cancels_most) {
         log_event(LOG_WARNING, "cancel.dropped", "pid=%u limit=%u", client->key.pid,
                   relay->config->cancels_most);
-        return;
+        return false;
     }
+    errand->server = server;
+    if (co_start(cancel_run, errand, CO_LARGE) != OK)
+        return false;
     server->cancels += 1;
     relay->cancels += 1;
-    if (co_start(cancel_run, server, CO_LARGE) == OK)
-        return;
-    server->cancels -= 1;
-    relay->cancels -= 1;
+    return true;
 }
 
-static void cancel_client(struct relay *relay, struct client *client)
+static bool cancel_client(struct relay *relay, struct client *client, struct errand *errand)
 {
-    if (client->claim.state == CLAIM_WAITING && client->state != CLIENT_LOGIN) {
-        struct refusal *refusal =
-            refusal_new("57014", "canceling statement due to user request");
-        claim_refuse(client, refusal);
-        refusal_unref(&refusal);
-        share_tell(client->share);
-        return;
-    }
-    cancel_active(relay, client);
+    if (client->claim.state != CLAIM_WAITING || client->state == CLIENT_LOGIN)
+        return cancel_active(relay, client, errand);
+    struct refusal *refusal = refusal_new("57014", "canceling statement due to user request");
+    claim_refuse(client, refusal);
+    refusal_unref(&refusal);
+    share_tell(client->share);
+    return false;
 }
 
 /* --- from relay to relay ------------------------------------------------------------------------------------ */
@@ -179,21 +201,21 @@ static void cancel_visit(struct mail *mail)
     struct relay *relay = pooler_relay(errand->pooler, errand->relay);
     struct client *client = relay_find_key(relay, errand->pid, errand->secret);
     if (client != NULL) {
-        cancel_client(relay, client);
-        free(errand);
+        if (!cancel_client(relay, client, errand))
+            errand_return(errand);
         return;
     }
     /* The keys of session pools are the backends' own and name no relay. */
     errand->visits += 1;
     errand->relay = (errand->relay + 1) % pooler_relays(errand->pooler);
     if (errand->visits == pooler_relays(errand->pooler)) {
-        free(errand);
+        errand_return(errand);
         return;
     }
     mail_send(pooler_relay(errand->pooler, errand->relay)->machine, &errand->mail);
 }
 
-void cancel_request(struct relay *relay, uint32_t pid, uint32_t secret)
+void cancel_request(struct relay *relay, uint32_t pid, uint32_t secret, deadline by)
 {
     struct errand *errand = calloc(1, sizeof(*errand));
     if (errand == NULL)
@@ -202,6 +224,14 @@ void cancel_request(struct relay *relay, uint32_t pid, uint32_t secret)
     errand->pooler = relay->pooler;
     errand->pid = pid;
     errand->secret = secret;
+    errand->home = relay->index;
     errand->relay = (pid & ((1u << RELAY_BITS) - 1)) % pooler_relays(relay->pooler);
+    errand->waiting = co_self();
     mail_send(pooler_relay(relay->pooler, errand->relay)->machine, &errand->mail);
+    while (!errand->done && co_wait(by) == OK)
+        continue;
+    if (errand->done)
+        free(errand);
+    else
+        errand->waiting = NULL;
 }

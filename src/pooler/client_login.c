@@ -1,6 +1,7 @@
 /* client_login.c - from an accepted socket to a parked client: startup, route, proof, greeting. */
 #include "link/link.h"
 #include "machine/clock.h"
+#include "machine/ids.h"
 #include "machine/log.h"
 #include "pooler/auth.h"
 #include "pooler/cancel.h"
@@ -82,7 +83,7 @@ static fault login_startup(struct login *login)
     if (login->startup.kind == WIRE_STARTUP_CANCEL) {
         if (login->startup.cancel.secret.size == 4)
             cancel_request(client->relay, login->startup.cancel.pid,
-                           wire_u32(login->startup.cancel.secret.at));
+                           wire_u32(login->startup.cancel.secret.at), login->by);
         return FAULT_CLOSED;
     }
     return login_read_params(login);
@@ -149,9 +150,18 @@ static fault login_keep_ahead(struct login *login, const struct route_config *ro
     return client_stash(login->client, behind.at, behind.size);
 }
 
+/* A reload since its first byte: it enters a pool of the version that pools have now. */
+static void login_take_version(struct login *login)
+{
+    struct config *latest = config_ref(login->client->relay->config);
+    config_unref(&login->config);
+    login->config = latest;
+}
+
 static fault login_route(struct login *login)
 {
     struct client *client = login->client;
+    login_take_version(login);
     if (span_is(login->database, login->config->console_database))
         return login_console(login);
     TRY(pooler_client_comes(client->relay->pooler, login->config->client_most));
@@ -286,7 +296,8 @@ static fault login_transaction(struct login *login)
     return OK;
 }
 
-/* A session pool's client has its server from now on, and that server's key. */
+/* A session pool's client has its server from now on, and is known by that one's pid.  The secret is its
+ * own: the server's would outlive it, and cancel its next owner's queries. */
 static fault login_session(struct login *login)
 {
     struct client *client = login->client;
@@ -298,7 +309,7 @@ static fault login_session(struct login *login)
     server->last_client = client;
     client->last_server = server;
     client->key.pid = server->pid;
-    client->key.secret = server->secret;
+    random_bytes(&client->key.secret, sizeof(client->key.secret));
     return OK;
 }
 

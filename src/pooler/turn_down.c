@@ -99,8 +99,10 @@ static fault down_error(struct turn *turn, struct span body, enum ledger_verdict
         *verdict = VERDICT_SWALLOW;
         return OK;
     }
-    if (known && span_is(error.severity, "FATAL"))
-        turn->fatal = true;
+    if (known && span_is(error.severity, "FATAL")) {
+        turn->fatal = true; /* its last word: the end of the connection follows */
+        turn->server_lost = true;
+    }
     if (head != NULL && head->fate == FATE_SWALLOW && head->about == ABOUT_STATE) {
         turn->server->unmade = true;
         turn->state_fault = fault_raise_state(
@@ -208,6 +210,8 @@ static fault walk_message(struct turn *turn, struct walk *walk, bool *taken)
         *taken = here >= size;
         if (!*taken && size <= down->chunk->size)
             return OK;
+        if (at[0] == WIRE_ERROR)
+            walk_cut(turn, walk); /* it may be told in other words, behind what came before it */
         if (*taken)
             TRY(down_look(turn, at[0], span_of(at + WIRE_HEADER, length - 4), &verdict));
         else
@@ -369,7 +373,7 @@ fault turn_down(struct turn *turn, bool *moved)
     turn->down_blocked = turn->server != NULL && turn->down.begin != turn->down.end &&
                          !down_has_room(turn);
     TRY(down_send(turn, moved));
-    if (turn->server_gone && lane_sent(&turn->down))
+    if ((turn->server_gone || turn->fatal) && lane_sent(&turn->down))
         return FAULT_UPSTREAM;
     if (turn->server == NULL || turn->down.begin == turn->down.end)
         lane_settle(&turn->down, &turn->relay->chunks);

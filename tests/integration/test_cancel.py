@@ -155,3 +155,31 @@ def test_a_cancel_in_a_transaction_leaves_the_transaction_failed(door, postgres)
         wire.cancel_elsewhere()
         assert wire.until()[-1].body == b"E"
         assert wire.ask(w.query("rollback"))[-1].body == b"I"
+
+
+def test_a_cancel_has_arrived_when_its_connection_ends(door):
+    """It hits the query that it was sent for, or nothing; never the one after it."""
+    with door.wire() as wire:
+        for number in range(100):
+            wire.send(w.query("select pg_sleep(0.0003)"))
+            wire.cancel_elsewhere()
+            wire.until()
+            assert w.rows(wire.ask(w.query(f"select {number}"))) == [[str(number)]]
+
+
+def test_a_key_of_a_session_that_ended_cancels_nobody(trunkline, postgres):
+    """Its server serves another session now, under the same pid."""
+    daemon = trunkline(routes=[route(pool="session", pool_size=1)])
+    door = daemon.door()
+    with door.wire() as gone:
+        old = w.cancel_packet(gone.pid, gone.secret)
+        pid = gone.pid
+    with door.wire() as wire:
+        assert wire.pid == pid
+        start_sleeping(wire, postgres, door)
+        with door.wire(login=False) as late:
+            late.send(old)
+            assert late.rest() == []
+        assert wire.silent()
+        wire.cancel_elsewhere()
+        wire.until()

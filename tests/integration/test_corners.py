@@ -155,6 +155,12 @@ def test_a_failed_batch_in_one_piece_changes_nothing(one):
     assert one.ask(w.bind(statement="new"), w.execute(), w.SYNC)[0].sqlstate == "26000"
 
 
+def test_a_name_that_is_taken_is_told_in_its_turn(one):
+    answers = one.ask(w.parse("", "select 1"), w.bind(), w.execute(), w.parse("twice", "select 2"),
+                      w.parse("twice", "select 3"), w.SYNC)
+    assert w.kinds(answers) == "1 2 D C 1 E Z" and answers[5].sqlstate == "42P05"
+
+
 def test_a_text_that_fails_fails_in_every_batch(one):
     bad = "select no_such_column_at_all"
     for _ in range(2):

@@ -194,3 +194,16 @@ def test_many_reloads_leak_nothing(trunkline):
         daemon.reload(changed(daemon, routes=[route(pool_size=1 + number % 3)]))
         assert daemon.door().one("select 1") == 1
     eventually(lambda: daemon.descriptors() <= descriptors + 4)
+
+
+def test_a_client_that_connected_before_a_reload_logs_in_after_it(trunkline):
+    daemon = trunkline()
+    early = [daemon.door().wire(login=False) for _ in range(3)]
+    for _ in range(3):
+        daemon.console("RELOAD")
+    for client in early:
+        client.startup("app", "app", "app")
+    daemon.console("RELOAD")
+    for client in early:
+        assert w.rows(client.ask(w.query("select 1"))) == [["1"]]
+        client.__exit__()

@@ -270,7 +270,7 @@ static void session_message(struct session *session)
         put_ready(session);
         return;
     }
-    if (session->skipping || frame->type == WIRE_FLUSH)
+    if (session->skipping || frame->type == WIRE_FLUSH || frame->type == WIRE_COPY_FAIL)
         return;
     switch (frame->type) {
     case WIRE_QUERY:

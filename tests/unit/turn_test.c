@@ -473,6 +473,7 @@ BODY(a_client_that_goes_in_mid_query_is_cancelled_first)
     EXPECT(&server, 'Q', "SELECT pg_sleep(100)");
     talk_end(&client);
     accept_cancel(100);
+    EXPECT(&server, 'f', "the client has gone"); /* for a COPY; ignored where there is none */
     put_error(&server, "ERROR", "57014");
     PUT_BARE(&server, 'Z', "I");
     flush(&server);

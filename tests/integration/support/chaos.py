@@ -81,6 +81,8 @@ class Batch:
 
     def parse(self, name, statement, bad=False):
         client = self.client
+        if bad and name in client.names:
+            name = ""  # which of the two errors comes first is not asked
         sql = "select no_such_column" if bad else statement.sql
         fails = "42703" if bad else "42P05" if name and name in client.names else None
         if not name:
@@ -280,7 +282,7 @@ class Client:
         token = self.token()
         self.unnamed = None
         self.ask(w.query(f"select '{token}'; select 1/0; select 'never'"),
-                 ("T",), ("D", token), ("C",), ("T",), ("E", "22012"), ("Z", "I"))
+                 ("T",), ("D", token), ("C",), ("E", "22012"), ("Z", "I"))
 
     def pipeline(self):
         batch = Batch(self)
@@ -313,10 +315,10 @@ class Client:
                     batch.run(name, self.token())
                 if chance.random() < 0.1:
                     batch.bytes += w.FLUSH
-            if self.status == "T" and batch.failed:
-                batch.sync()
-                break
+            failed = batch.failed
             batch.sync()
+            if failed:
+                break  # which names there are is known when that is answered
         self.ask(batch.bytes, *batch.expected, what="a pipeline")
         self.recover()
 
@@ -326,14 +328,14 @@ class Client:
 
     def row_limit(self):
         token = self.token()
-        self.unnamed = None
+        self.unnamed = UNKNOWN
         self.ask(w.parse("", f"select '{token}' || n from generate_series(1, 5) n") +
-                 w.bind("p") + w.execute("p", 2) + w.FLUSH,
+                 w.bind(token) + w.execute(token, 2) + w.FLUSH,
                  ("1",), ("2",), ("D", f"{token}1"), ("D", f"{token}2"), ("s",))
         if self.random.random() < 0.1:
             self.die()
-        self.ask(w.execute("p", 2) + w.FLUSH, ("D", f"{token}3"), ("D", f"{token}4"), ("s",))
-        self.ask(w.execute("p") + w.SYNC, ("D", f"{token}5"), ("C",), ("Z", self.status))
+        self.ask(w.execute(token, 2) + w.FLUSH, ("D", f"{token}3"), ("D", f"{token}4"), ("s",))
+        self.ask(w.execute(token) + w.SYNC, ("D", f"{token}5"), ("C",), ("Z", self.status))
 
     def copy_in(self):
         if self.status == "T":
@@ -345,7 +347,7 @@ class Client:
         data = b"".join(w.copy_data(b"%d\t%s\n" % (self.index, b"x" * self.random.randint(1, 90)))
                         for _ in range(count))
         bad = w.copy_data(b"no number\tx\n")
-        self.unnamed = None
+        self.unnamed = UNKNOWN
         begin = w.parse("", sql) + w.bind() + w.execute() if extended else w.query(sql)
         end = {"give up": w.copy_fail("no")}.get(how, w.COPY_DONE) + (w.SYNC if extended else b"")
         started = ([("1",), ("2",)] if extended else []) + [("G",)]
@@ -427,7 +429,7 @@ class Client:
             return
         self.unnamed = None
         self.status = "E"
-        self.ask(w.query("select 1/0"), ("T",), ("E", "22012"), ("Z", "E"))
+        self.ask(w.query("select 1/0"), ("E", "22012"), ("Z", "E"))
         self.ask(w.query("select 1"), ("E", "25P02"), ("Z", "E"))
         self.roll_back()
 
@@ -436,10 +438,10 @@ class Client:
         value = self.random.choice(SETTINGS[name])
         quoted = value.replace("'", "''")
         if self.random.random() < 0.5:
-            self.unnamed = None
+            self.unnamed = UNKNOWN
             self.ask(w.query(f"set {name} = '{quoted}'"), ("C",), ("Z", self.status))
         else:
-            self.unnamed = None
+            self.unnamed = UNKNOWN
             self.ask(w.parse("", f"set {name} = '{quoted}'") + w.bind() + w.execute() + w.SYNC,
                      ("1",), ("2",), ("C",), ("Z", self.status))
         self.values[name] = value
@@ -521,7 +523,7 @@ class Client:
         self.expect([("Z", self.status)], "big result")
 
     def big_parameter(self):
-        self.unnamed = None
+        self.unnamed = UNKNOWN
         size = self.random.choice([100, 16370, 16384, 65536, 300000])
         self.ask(w.parse("", "select length($1::text)") + w.bind("", "", ["y" * size]) +
                  w.execute() + w.SYNC,
