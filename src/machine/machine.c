@@ -156,6 +156,7 @@ static void machine_main(void *argument)
 {
     struct machine *machine = argument;
     struct machine *outer = machine_current;
+    invariant(machine != NULL);
     context_init_thread(&machine->loop);
     machine_enter(machine);
     machine->now_us = os->monotonic_us();

@@ -303,7 +303,8 @@ void lease_end(struct lease *lease)
 /* The backend refused this login for good, and yet others of the pool stand: not again at once. */
 static void pool_pause(struct pool *pool)
 {
-    pool->pause.us = MIN_OF(MAX_OF(2 * pool->pause.us, PAUSE_LEAST.us), PAUSE_MOST.us);
+    int64_t longer = MAX_OF(2 * pool->pause.us, PAUSE_LEAST.us);
+    pool->pause.us = MIN_OF(longer, PAUSE_MOST.us);
     pool->paused = after(pool->pause);
 }
 

@@ -109,7 +109,7 @@ static fault person_expects(struct person *person, char type)
         wire_read_error(person->talk.frame.body, &error) == OK &&
         span_is(error.severity, "FATAL"))
         return person_lost(person, fault_raise(FAULT_UPSTREAM, "%.*s", SPAN_ARG(error.message)));
-    ck_assert_msg(person->talk.frame.type == type, "client %u: '%c' came instead of '%c'",
+    ck_assert_msg(person->talk.frame.type == (uint8_t)type, "client %u: '%c' came instead of '%c'",
                   person->id, person->talk.frame.type, type);
     return OK;
 }

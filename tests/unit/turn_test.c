@@ -27,7 +27,7 @@ static void flush(struct talk *talk)
 static void expect_bytes(struct talk *talk, char type, const void *body, size_t size)
 {
     ck_assert_int_eq(talk_read(talk), OK);
-    ck_assert_msg(talk->frame.type == type, "'%c' came, '%c' was awaited", talk->frame.type, type);
+    ck_assert_msg(talk->frame.type == (uint8_t)type, "'%c' came, '%c' was awaited", talk->frame.type, type);
     ck_assert_uint_eq(talk->frame.body.size, size);
     if (size > 0)
         ck_assert_mem_eq(talk->frame.body.at, body, size);
