@@ -22,8 +22,8 @@ SETTINGS = {
 }
 
 
-# The unnamed statement after a Parse that was skipped: PostgreSQL has the one before still, a pool
-# whose servers change does not.
+# The unnamed statement after a Parse or Close that was skipped: PostgreSQL has the one before still,
+# a pool whose servers change does not.
 UNKNOWN = object()
 
 
@@ -110,6 +110,8 @@ class Batch:
         self.add(w.describe("S", name), ("t",), ("T",), fails=None if known else "26000")
 
     def close(self, name):
+        if not name and self.failed:
+            self.client.unnamed = UNKNOWN
         if self.add(w.close("S", name), ("3",)):
             if name:
                 self.client.names.pop(name, None)
@@ -470,7 +472,7 @@ class Client:
         """Its own query: it ends by that, or was quicker."""
         if self.status == "T":
             return
-        self.unnamed = None
+        self.unnamed = UNKNOWN  # refused while it waits, it destroys nothing
         token = self.token()
         self.send(w.query(f"select '{token}' from pg_sleep({self.random.random() * 0.03})"))
         self.pause(0.01)
