@@ -216,6 +216,8 @@ void relay_enrolled(struct mail *mail)
 {
     struct share *share = CONTAINER_OF(mail, struct share, enroll);
     share->enrolling = false;
+    if (share->census_sent != NULL)
+        share->census = TAKE(share->census_sent);
     share_entered(share);
     share_maybe_retire(share);
     relay_check_end(share->relay);

@@ -222,7 +222,7 @@ void router_enroll(struct mail *mail)
     if (seat == NULL) {
         log_event(LOG_ERR, "router.memory", "database=%s user=%s", share->database, share->user);
     } else {
-        share->census = census_ref(seat->pool->kin->census);
+        share->census_sent = census_ref(seat->pool->kin->census);
         if (seat->pool->greeting != NULL)
             seat_hello(seat);
     }

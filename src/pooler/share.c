@@ -161,6 +161,7 @@ void share_free_now(struct share **share)
     accepted_clear(gone);
     buffer_fini(&gone->greeting.parameters);
     census_unref(&gone->census);
+    census_unref(&gone->census_sent);
     config_unref(&gone->config);
     config_unref(&gone->born_config);
     if (gone->password != NULL)

@@ -43,7 +43,8 @@ struct share {
     uint64_t version;          /* of the configuration that made it */
     bool obsolete;             /* a newer version has taken its place: drains */
     deadline drain_by;         /* its clients leave then; NEVER while it is not obsolete */
-    struct census *census;     /* counted, from the router; NULL: not enrolled */
+    struct census *census;     /* counted; NULL: not enrolled */
+    struct census *census_sent; /* the same on its way from the router, as `enroll` is */
     bool enrolling;            /* the router was asked for it, and has not answered */
     bool retiring;             /* the router was asked to forget it, and has not answered */
     bool retired;              /* router's answer */
