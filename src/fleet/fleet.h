@@ -47,6 +47,8 @@ fault service_set_addresses(struct service *service, const struct address *addre
                             const char *const *hosts, size_t count) MUST_USE;
 /** Whether a failure since the last call asks for resolving the names again. */
 bool service_wants_resolving(struct service *service);
+/** Backends that are not obsolete. */
+uint32_t service_backends(const struct service *service);
 /** At least one backend is online, or none has been tried yet. */
 bool service_online(const struct service *service);
 

@@ -316,6 +316,14 @@ bool service_wants_resolving(struct service *service)
     return wants;
 }
 
+uint32_t service_backends(const struct service *service)
+{
+    uint32_t count = 0;
+    LIST_EACH (&service->backends, it)
+        count += LIST_ENTRY(it, struct backend, node)->obsolete ? 0 : 1;
+    return count;
+}
+
 bool service_online(const struct service *service)
 {
     bool any = false;

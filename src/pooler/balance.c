@@ -149,6 +149,7 @@ static enum pool_lack pool_grant(struct pool *pool, struct seat *seat, deadline 
     lease->pool = pool;
     lease->target.address = *backend_address(backend);
     lease->target.host = backend_host(backend);
+    lease->sole = service_backends(supply_service(pool->supply)) == 1;
     lease->to_relay.deliver = relay_lease;
     lease->to_router.deliver = router_lease_back;
     lease->report.deliver = router_lease_report;

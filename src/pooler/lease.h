@@ -38,5 +38,6 @@ struct lease {
     uint8_t *greeting;       /* with `report`, owned: news of what servers tell at login; or NULL */
     uint32_t greeting_size;
     uint64_t doomed;         /* the router's hint: its backend is obsolete */
+    bool sole;               /* the service has no other backend: a standby will do */
     bool connected;          /* the router saw the report */
 };

@@ -101,7 +101,9 @@ static void login_succeeded(struct server *server, const struct link_greeting *s
     log_event(LOG_INFO, "server.connected", "server=%s database=%s user=%s backend=%s pid=%u",
               uuid_text(&server->id, id), share->database, share->user,
               address_text(&server->lease->target.address, at, sizeof(at)), server->pid);
-    server->lease->role = said->in_hot_standby ? ROLE_REPLICA : ROLE_PRIMARY;
+    /* A standby that is welcome for want of another is no replica in the fleet's sense, which would
+     * look at it only now and then. */
+    server->lease->role = said->in_hot_standby ? ROLE_UNKNOWN : ROLE_PRIMARY;
     buffer_append_span(&server->greeting, buffer_span(&said->parameters));
     if (share_greet(share, buffer_span(&server->greeting)))
         login_spread(server->lease, buffer_span(&server->greeting));
@@ -144,10 +146,9 @@ static void login_main(void *argument)
     struct config *config = config_ref(server->share->config);
     struct link_greeting said = {.parameters = BUFFER_INIT(65536)};
     fault result = login_run(server, &said);
-    const struct service_config *service = server->share->route->service;
     if (result != OK) {
         login_failed(server, result, failure_of(result));
-    } else if (said.in_hot_standby && service->host_count > 1) {
+    } else if (said.in_hot_standby && !server->lease->sole) {
         login_failed(server, fault_raise(FAULT_REFUSED, "it is a standby, a primary is wanted"),
                      SLOT_WRONG_ROLE);
     } else {

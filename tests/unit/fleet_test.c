@@ -533,9 +533,12 @@ TEST(an_address_that_comes_back_is_the_same_backend)
     struct bench bench = bench_with("12", usual, 9);
     struct slot *first = bench_connect(&bench);
     struct backend *backend = slot_backend(first);
+    ck_assert_uint_eq(service_backends(bench.service), 2);
     bench_resolve(&bench, "2");
     ck_assert(backend_obsolete(backend));
+    ck_assert_uint_eq(service_backends(bench.service), 1);
     bench_resolve(&bench, "211");
+    ck_assert_uint_eq(service_backends(bench.service), 2);
     ck_assert_ptr_eq(slot_backend(first), backend);
     ck_assert(!backend_obsolete(backend));
     struct slot *second = bench_connect(&bench); /* the one known as primary, although not first */

@@ -82,7 +82,7 @@ class Postgres:
     def __init__(self, template, certificate=None, hba=HBA, **settings):
         self.folder = place("pg")
         self.data = self.folder / "data"
-        self.port = free_port()
+        self.port = settings.pop("port", None) or free_port()
         self.log_file = self.folder / "log"
         subprocess.run(as_user(OWNER) + ["cp", "-a", template, self.data], check=True, cwd="/")
         values = dict(SETTINGS, port=self.port, unix_socket_directories=self.folder, **settings)
