@@ -41,7 +41,8 @@ static uint64_t seat_oldest(const struct seat *seat)
 /* Claims beyond the servers that are on their way to it. */
 static uint64_t seat_lacks(const struct seat *seat)
 {
-    uint64_t expected = seat->coming + (seat->sent - hint_read(&seat->share->told.arrived));
+    uint64_t arrived = hint_read(&seat->share->told.arrived);
+    uint64_t expected = seat->coming + (seat->sent > arrived ? seat->sent - arrived : 0);
     uint64_t queued = seat_queued(seat);
     return queued > expected ? queued - expected : 0;
 }
@@ -127,6 +128,11 @@ static enum pool_lack lack_of(fault asked)
     default:
         return LACKS_MEMORY;
     }
+}
+
+static bool pool_lacks_room(const struct pool *pool)
+{
+    return pool->lack == LACKS_ROOM || pool->lack == LACKS_CROWD;
 }
 
 static enum pool_lack pool_grant(struct pool *pool, struct seat *seat, deadline *again)
@@ -284,13 +290,13 @@ static enum pool_lack pool_fill(struct pool *pool, deadline *again)
             break;
         lack = pool_grant(pool, seat, again);
     }
-    return lack;
+    return lack == LACKS_PERMIT && pool->crowded ? LACKS_CROWD : lack;
 }
 
 static void pool_set_lack(struct pool *pool, enum pool_lack lack)
 {
     struct list *waiting = &pool->router->waiting;
-    uint64_t full = lack == LACKS_SIZE || lack == LACKS_ROOM;
+    uint64_t full = lack == LACKS_SIZE || lack == LACKS_ROOM || lack == LACKS_CROWD;
     pool->lack = lack;
     if (lack == LACKS_NOTHING && node_linked(&pool->waiting_node))
         list_remove(waiting, &pool->waiting_node);
@@ -300,10 +306,16 @@ static void pool_set_lack(struct pool *pool, enum pool_lack lack)
         hint_write(&LIST_ENTRY(it, struct seat, node)->share->told.full, full);
 }
 
-/* Has others that it could take from, or that could take from it. */
+/* Others of its kin have leases that it could get, as time passes. */
 static bool pool_competes(const struct pool *pool)
 {
-    return pool->seats.count > 1 || pool->kin->pools.count > 1;
+    const struct seat *needy = pool_needy(pool);
+    uint32_t leases = 0;
+    if (needy == NULL)
+        return false;
+    LIST_EACH (&pool->kin->pools, it)
+        leases += pool_leases(LIST_ENTRY(it, struct pool, kin_node));
+    return leases > needy->leases;
 }
 
 void pool_balance(struct pool *pool)
@@ -314,12 +326,11 @@ void pool_balance(struct pool *pool)
         return;
     pool_set_lack(pool, pool_fill(pool, &again));
     pool_recall_excess(pool);
-    if (pool->lack == LACKS_SIZE || pool->lack == LACKS_ROOM) {
+    if (pool->lack != LACKS_NOTHING && pool_competes(pool)) {
         pool_recall(pool);
-        if (pool_competes(pool) && pool_needy(pool) != NULL)
-            again = after(pool_period(pool));
+        again = earlier_of(again, after(pool_period(pool)));
     }
-    if (pool->lack == LACKS_ROOM)
+    if (pool_lacks_room(pool))
         timer_set(&router->contest,
                   earlier_of((deadline){router->contest.due}, later(router->contested, CONTEST_PAUSE)));
     if (pool->lack == LACKS_MEMORY)
@@ -330,16 +341,16 @@ void pool_balance(struct pool *pool)
 
 /* --- balance of many -------------------------------------------------------------------------------- */
 
-/* Of those that wait, the one whose claim is the oldest, but younger than `beyond`. */
+/* Of those that wait for room, the one whose claim is the oldest, but younger than `beyond`. */
 static struct pool *waiting_next(const struct router *router, const struct supply *supply,
-                                 enum pool_lack lack, uint64_t beyond)
+                                 uint64_t beyond)
 {
     struct pool *next = NULL;
     uint64_t oldest = UINT64_MAX;
     LIST_EACH (&router->waiting, it) {
         struct pool *pool = LIST_ENTRY(it, struct pool, waiting_node);
-        uint64_t age = pool->supply != supply || pool->lack != lack ? UINT64_MAX
-                                                                    : pool_oldest(pool);
+        bool waits = pool->supply == supply && pool_lacks_room(pool);
+        uint64_t age = waits ? pool_oldest(pool) : UINT64_MAX;
         if (age > beyond && age < oldest) {
             oldest = age;
             next = pool;
@@ -350,7 +361,7 @@ static struct pool *waiting_next(const struct router *router, const struct suppl
 
 void router_balance_supply(struct router *router, const struct supply *supply)
 {
-    struct pool *first = waiting_next(router, supply, LACKS_ROOM, 0);
+    struct pool *first = waiting_next(router, supply, 0);
     if (first != NULL)
         pool_balance(first);
     bool full = first != NULL && first->lack == LACKS_ROOM;
@@ -380,7 +391,7 @@ static struct pool *kin_neediest(const struct kin *kin)
 void router_balance(struct router *router, const struct pool *pool)
 {
     struct pool *kin = kin_neediest(pool->kin);
-    struct pool *other = waiting_next(router, pool->supply, LACKS_ROOM, 0);
+    struct pool *other = waiting_next(router, pool->supply, 0);
     if (other != NULL && kin != NULL && pool_oldest(kin) < pool_oldest(other))
         other = NULL;
     if (other != NULL)
@@ -430,7 +441,7 @@ static void contest_supply(struct router *router, const struct supply *supply)
 {
     uint64_t beyond = 0;
     for (int i = 0; i < CONTEST_POOLS; i++) {
-        struct pool *pool = waiting_next(router, supply, LACKS_ROOM, beyond);
+        struct pool *pool = waiting_next(router, supply, beyond);
         if (pool == NULL)
             return;
         beyond = pool_oldest(pool);
@@ -446,7 +457,7 @@ void router_contest(struct waker *waker)
     router->contested = now();
     LIST_EACH (&router->waiting, it) {
         const struct pool *pool = LIST_ENTRY(it, struct pool, waiting_node);
-        if (pool->lack != LACKS_ROOM || pool_needy(pool) == NULL)
+        if (!pool_lacks_room(pool) || pool_needy(pool) == NULL)
             continue;
         any = pool;
         if (pool->supply != done)
@@ -465,7 +476,7 @@ static bool pool_yields(const struct pool *pool)
     LIST_EACH (&pool->router->waiting, it) {
         const struct pool *other = LIST_ENTRY(it, struct pool, waiting_node);
         bool rival = (other->lack == LACKS_SIZE && other->kin == pool->kin) ||
-                     (other->lack == LACKS_ROOM && other->supply == pool->supply);
+                     (pool_lacks_room(other) && other->supply == pool->supply);
         if (rival && other != pool && pool_oldest(other) < own)
             return true;
     }

@@ -37,7 +37,7 @@ struct lease {
     enum backend_role role;  /* written before `report` */
     uint8_t *greeting;       /* with `report`, owned: news of what servers tell at login; or NULL */
     uint32_t greeting_size;
-    uint64_t doomed;         /* the router's hint: its backend is obsolete */
+    bool doomed;             /* atomic, the router's: its backend is obsolete; told by share->recall */
     bool sole;               /* the service has no other backend: a standby will do */
     bool connected;          /* the router saw the report */
 };

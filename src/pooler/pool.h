@@ -51,7 +51,8 @@ struct seat {
 enum pool_lack {
     LACKS_NOTHING,
     LACKS_SIZE,   /* the pool, with its kin, is at its size */
-    LACKS_ROOM,   /* the backends are at their limit of connections */
+    LACKS_ROOM,   /* the backends are at our limit of connections */
+    LACKS_CROWD,  /* or at a limit of their own, as the latest login was told */
     LACKS_PERMIT, /* or time has to pass */
     LACKS_MEMORY,
 };
@@ -71,6 +72,7 @@ struct pool {
     uint32_t ending;          /* of these: the server was told to end */
     bool obsolete;
     enum pool_lack lack;
+    bool crowded;             /* a backend had no room for its latest login */
     deadline paused;          /* no login before: the backend refused one though others stand */
     duration pause;
     struct timer timer;

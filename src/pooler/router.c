@@ -278,6 +278,7 @@ void router_lease_report(struct mail *mail)
     seat->coming -= 1;
     pool->pause = ms(0);
     pool->paused = now();
+    pool->crowded = false;
     pool_greet(pool, lease);
     router_balance(pool->router, pool);
 }
@@ -322,6 +323,8 @@ void router_lease_back(struct mail *mail)
     }
     if (!lease->connected)
         seat->coming -= 1;
+    if (lease->how == LEASE_FAILED)
+        pool->crowded = lease->failure == SLOT_CROWDED;
     if (lease->how == LEASE_FAILED && lease->failure == SLOT_REJECTED && pool_leases(pool) > 0)
         pool_pause(pool);
     if (lease->server != NULL)
@@ -339,7 +342,7 @@ static void pool_doom(struct pool *pool)
     LIST_EACH (&pool->leases, it) {
         struct lease *lease = LIST_ENTRY(it, struct lease, node);
         bool obsolete = backend_obsolete(slot_backend(lease->slot));
-        hint_write(&lease->doomed, obsolete);
+        __atomic_store_n(&lease->doomed, obsolete, __ATOMIC_RELAXED);
         any |= obsolete;
     }
     if (!any)

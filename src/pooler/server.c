@@ -381,7 +381,7 @@ void server_arrive(struct share *share, struct lease *take_lease)
 
 void server_note_doom(struct server *server)
 {
-    if (server->lease != NULL && hint_read(&server->lease->doomed) != 0)
+    if (server->lease != NULL && __atomic_load_n(&server->lease->doomed, __ATOMIC_RELAXED))
         server->until = (deadline){0};
 }
 

@@ -155,6 +155,23 @@ def test_a_server_that_is_full_is_waited_for(trunkline, cluster):
         client.__exit__()
 
 
+def test_a_server_without_room_gets_it_from_pools_that_rest(trunkline, cluster):
+    """The limit is PostgreSQL's own: it is met, and an idle server of another pool makes room."""
+    own = cluster(max_connections=6, superuser_reserved_connections=3)
+    daemon = trunkline(server=own, routes=[route(pool_size=10)])
+    resting = [daemon.door().wire() for _ in range(3)]
+    for client in resting:
+        client.send(w.query("select pg_sleep(0.1)"))
+    for client in resting:
+        client.until()
+    assert len(own.backends()) == 3
+    took = seconds(lambda: daemon.door(user="reports").one("select 1"))
+    assert took < 2 * STRETCH
+    for client in resting:
+        assert w.rows(client.ask(w.query("select 1"))) == [["1"]]
+        client.__exit__()
+
+
 def test_the_limit_of_connections_to_one_server_counts_all_pools(trunkline, cluster):
     own = cluster()
     daemon = trunkline(server=own, services={"main": {
