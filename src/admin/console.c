@@ -15,7 +15,8 @@
 /* Bytes that go out before others of this relay have their turn. */
 #define SLICE ((size_t)128 * 1024)
 
-/* --- sending ------------------------------------------------------------------------------------- */
+/* --- sending -------------------------------------------------------------------------------------
+ */
 
 fault console_send(struct console *console, struct span rows)
 {
@@ -26,7 +27,7 @@ fault console_send(struct console *console, struct span rows)
         TRY(stream_write(stream, span_of(rows.at, size), after(SEND_PATIENCE)));
         rows = span_skip(rows, size);
         if (rows.size > 0)
-            co_yield();
+            co_yield ();
     }
     return OK;
 }
@@ -59,7 +60,8 @@ void console_refuse(struct console *console, fault why)
     console_report(console, "ERROR", why);
 }
 
-/* --- statements ---------------------------------------------------------------------------------- */
+/* --- statements ----------------------------------------------------------------------------------
+ */
 
 fault console_run(struct console *console, const struct console_call *call,
                   struct console_result *result)
@@ -90,7 +92,8 @@ void console_complete(struct console *console, const struct console_call *call, 
     wire_put_command_complete(&console->out, tag);
 }
 
-/* Runs and sends one statement of a simple query; *ret_refused: it failed, and so the rest is left. */
+/* Runs and sends one statement of a simple query; *ret_refused: it failed, and so the rest is left.
+ */
 static fault simple_statement(struct console *console, struct span statement, bool *ret_refused)
 {
     struct console_call call;
@@ -144,7 +147,8 @@ static fault simple_query(struct console *console, struct span body)
     return console_send(console, SPAN_NONE);
 }
 
-/* --- a session ----------------------------------------------------------------------------------- */
+/* --- a session -----------------------------------------------------------------------------------
+ */
 
 static fault console_message(struct console *console, const struct wire_frame *frame)
 {

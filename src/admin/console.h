@@ -1,9 +1,11 @@
 #pragma once
 /*
- * console.h - the administrators' console: a database of its own name that speaks SQL's wire protocol.
+ * console.h - the administrators' console: a database of its own name that speaks SQL's wire
+ * protocol.
  *
- * Serves one logged-in client on its relay, on its login's coroutine.  Commands are rows of a table;
- * what they show is gathered by a look at every machine.  Changes state only through the pooler's calls.
+ * Serves one logged-in client on its relay, on its login's coroutine.  Commands are rows of a
+ * table; what they show is gathered by a look at every machine.  Changes state only through the
+ * pooler's calls.
  */
 struct buffer;
 struct client;

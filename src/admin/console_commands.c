@@ -6,7 +6,8 @@
 
 #include <stdio.h>
 
-/* --- small answers --------------------------------------------------------------------------------- */
+/* --- small answers
+ * --------------------------------------------------------------------------------- */
 
 static const struct console_column version_columns[] = {
     {"version", COLUMN_TEXT, "name and version of the program"},
@@ -91,7 +92,8 @@ static fault show_backends(struct console *console, struct console_result *resul
     return OK;
 }
 
-/* --- the table ---------------------------------------------------------------------------------------- */
+/* --- the table
+ * ---------------------------------------------------------------------------------------- */
 
 #define SHOW .tag = "SHOW"
 
@@ -126,7 +128,8 @@ const struct console_command console_commands[] = {
 };
 const size_t console_command_count = ARRAY_SIZE(console_commands);
 
-/* --- what drivers say --------------------------------------------------------------------------------- */
+/* --- what drivers say
+ * --------------------------------------------------------------------------------- */
 
 static const struct console_column one_columns[] = {{"?column?", COLUMN_INT4, ""}};
 static const struct console_view one_view = CONSOLE_VIEW(one_columns);
@@ -158,7 +161,8 @@ static const struct console_command pings[] = {
 static const struct console_command show_setting = {"SHOW", "", NULL, NULL, SHOW};
 
 const struct console_setting console_settings[] = {
-    /* Drivers read a number from its beginning: that of a PostgreSQL whose manners the console has. */
+    /* Drivers read a number from its beginning: that of a PostgreSQL whose manners the console has.
+     */
     {"server_version", "15.0 (Trunkline " TRUNKLINE_VERSION ")", true},
     {"server_encoding", "UTF8", true},
     {"client_encoding", "UTF8", true},
@@ -179,7 +183,8 @@ const struct console_setting console_settings[] = {
 };
 const size_t console_setting_count = ARRAY_SIZE(console_settings);
 
-/* --- understanding --------------------------------------------------------------------------------------- */
+/* --- understanding
+ * --------------------------------------------------------------------------------------- */
 
 /* The words that follow `first` in `words`; NULL when they begin otherwise. */
 static const char *words_behind(const char *words, const char *first)
@@ -247,7 +252,8 @@ fault console_understand(struct span statement, const struct config *config,
     return OK;
 }
 
-const struct console_column *console_call_columns(const struct console_call *call, size_t *ret_count)
+const struct console_column *console_call_columns(const struct console_call *call,
+                                                  size_t *ret_count)
 {
     const struct console_view *view = call->command == NULL ? NULL : call->command->view;
     if (call->setting != NULL) {

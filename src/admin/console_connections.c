@@ -1,8 +1,8 @@
 /*
  * SHOW CLIENTS and SHOW SERVERS.
  *
- * A look at each relay copies what its connections are into records, quickly, because meanwhile that
- * relay does nothing else; text is made of them afterwards, on the console's own coroutine.
+ * A look at each relay copies what its connections are into records, quickly, because meanwhile
+ * that relay does nothing else; text is made of them afterwards, on the console's own coroutine.
  */
 #include "admin/console_parts.h"
 #include "machine/clock.h"
@@ -74,7 +74,8 @@ struct gather {
     int64_t wall; /* wall clock at monotonic zero, us */
 };
 
-/* --- copying, on each relay -------------------------------------------------------------------------- */
+/* --- copying, on each relay
+ * -------------------------------------------------------------------------- */
 
 static void shorten(struct short_address *to, const struct address *from)
 {
@@ -148,10 +149,10 @@ static void gather_client(struct gather *gather, const struct client *client)
     shorten(&record.remote, client->peer);
     record_stream(&record, &client->stream);
     struct span texts[TEXTS] = {
-        [TEXT_USER] = share != NULL ? span_text(share->user)
-                                    : param_of(client->params, SPAN("user")),
-        [TEXT_DATABASE] = span_text(share != NULL ? share->database
-                                                  : client->relay->config->console_database),
+        [TEXT_USER] =
+            share != NULL ? span_text(share->user) : param_of(client->params, SPAN("user")),
+        [TEXT_DATABASE] =
+            span_text(share != NULL ? share->database : client->relay->config->console_database),
         [TEXT_TLS] = span_text(stream_tls_text(&client->stream, tls, sizeof(tls))),
         [TEXT_APPLICATION] = param_of(client->params, SPAN("application_name")),
     };
@@ -220,7 +221,8 @@ static void look_at_servers(struct relay *relay, void *argument)
     }
 }
 
-/* --- writing, on the console's relay ------------------------------------------------------------------- */
+/* --- writing, on the console's relay
+ * ------------------------------------------------------------------- */
 
 static void write_address(struct table_sink *sink, const struct short_address *from)
 {
@@ -274,7 +276,7 @@ static void write_records(struct span rest, struct console_result *result)
         }
         write_record(&result->sink, &record, texts);
         if (written % RECORDS_AT_A_TIME == 0)
-            co_yield();
+            co_yield ();
     }
 }
 

@@ -20,7 +20,8 @@ struct portal {
     bool ran;
 };
 
-/* --- names ---------------------------------------------------------------------------------------- */
+/* --- names
+ * ---------------------------------------------------------------------------------------- */
 
 static struct named *named_find(const struct list *list, struct span name)
 {
@@ -63,7 +64,8 @@ static struct portal *portal_find(const struct console *console, struct span nam
 static void portals_drop(struct console *console)
 {
     LIST_EACH_SAFE (&console->portals, it)
-        portal_drop(console, CONTAINER_OF(LIST_ENTRY(it, struct named, node), struct portal, named));
+        portal_drop(console,
+                    CONTAINER_OF(LIST_ENTRY(it, struct named, node), struct portal, named));
 }
 
 void console_extended_fini(struct console *console)
@@ -85,7 +87,8 @@ static fault no_portal(struct span name)
                              SPAN_ARG(name));
 }
 
-/* --- Parse ---------------------------------------------------------------------------------------- */
+/* --- Parse
+ * ---------------------------------------------------------------------------------------- */
 
 /* The one statement of `text`, or none. */
 static fault understand_one(struct console *console, struct span text, struct console_call *ret)
@@ -110,7 +113,8 @@ static fault extended_parse(struct console *console, struct span body)
     TRY(understand_one(console, parse.query, &call));
     struct named *there = named_find(&console->statements, parse.statement);
     if (there != NULL && parse.statement.size > 0)
-        return fault_raise_state(FAULT_SYNTAX, "42P05", "prepared statement \"%.*s\" already exists",
+        return fault_raise_state(FAULT_SYNTAX, "42P05",
+                                 "prepared statement \"%.*s\" already exists",
                                  SPAN_ARG(parse.statement));
     if (there != NULL)
         statement_drop(console, there);
@@ -129,7 +133,8 @@ static fault extended_parse(struct console *console, struct span body)
     return OK;
 }
 
-/* --- Bind ------------------------------------------------------------------------------------------- */
+/* --- Bind
+ * ------------------------------------------------------------------------------------------- */
 
 /* The formats that a Bind asks for: none is text, one is for all columns. */
 static fault read_formats(struct span body, size_t columns, uint64_t *ret)
@@ -202,7 +207,8 @@ static fault extended_bind(struct console *console, struct span body)
     return OK;
 }
 
-/* --- Describe, Execute, Close ------------------------------------------------------------------------- */
+/* --- Describe, Execute, Close
+ * ------------------------------------------------------------------------- */
 
 static fault extended_describe(struct console *console, struct span body)
 {

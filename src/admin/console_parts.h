@@ -2,8 +2,8 @@
 /*
  * console_parts.h - what the files of the console share.
  *
- * Private to admin/.  A session lives on the relay of its client and runs on one coroutine; commands
- * write text cells into a result, which keeps them as the messages that will be sent.
+ * Private to admin/.  A session lives on the relay of its client and runs on one coroutine;
+ * commands write text cells into a result, which keeps them as the messages that will be sent.
  * Design: docs/internals/console.md
  */
 #include "base/list.h"
@@ -13,14 +13,14 @@
 #include "pooler/pooler.h"
 
 /* Ceilings of one session. */
-#define CONSOLE_MESSAGE_MOST ((uint32_t)256 * 1024)        /* bytes of one message of the client */
-#define CONSOLE_RECORDS_MOST ((size_t)64 * 1024 * 1024)    /* bytes gathered for one answer */
-#define CONSOLE_ROWS_MOST    ((size_t)64 * 1024 * 1024)    /* bytes of one answer */
-#define CONSOLE_OUT_MOST     ((size_t)4 * 1024 * 1024)     /* bytes of the messages around it */
-#define CONSOLE_DETAIL_MOST  ((size_t)256 * 1024)          /* bytes of a report on a reload */
-#define CONSOLE_NAMES_MOST   1000u                         /* prepared statements; also portals */
+#define CONSOLE_MESSAGE_MOST ((uint32_t)256 * 1024)     /* bytes of one message of the client */
+#define CONSOLE_RECORDS_MOST ((size_t)64 * 1024 * 1024) /* bytes gathered for one answer */
+#define CONSOLE_ROWS_MOST    ((size_t)64 * 1024 * 1024) /* bytes of one answer */
+#define CONSOLE_OUT_MOST     ((size_t)4 * 1024 * 1024)  /* bytes of the messages around it */
+#define CONSOLE_DETAIL_MOST  ((size_t)256 * 1024)       /* bytes of a report on a reload */
+#define CONSOLE_NAMES_MOST   1000u                      /* prepared statements; also portals */
 #define CONSOLE_COLUMNS_MOST 64u
-#define CONSOLE_WORDS_MOST   1024u                         /* bytes of a command, normalised */
+#define CONSOLE_WORDS_MOST   1024u /* bytes of a command, normalised */
 
 struct console;
 struct console_result;
@@ -38,16 +38,19 @@ struct console_view {
     const struct console_column *columns;
     size_t count;
 };
-#define CONSOLE_VIEW(all) {(all), ARRAY_SIZE(all)}
+#define CONSOLE_VIEW(all)                                                                          \
+    {                                                                                              \
+        (all), ARRAY_SIZE(all)                                                                     \
+    }
 
 struct console_command {
-    const char *words;                    /* upper case, single blanks between them */
+    const char *words; /* upper case, single blanks between them */
     const char *help;
-    const struct console_view *view;      /* NULL: no rows */
+    const struct console_view *view; /* NULL: no rows */
     /* Writes the rows; may suspend.  Faults are told to the client, the session goes on. */
     fault (*run)(struct console *console, struct console_result *result);
-    const char *tag;                      /* of CommandComplete */
-    bool begins;                          /* a transaction, which means nothing here */
+    const char *tag; /* of CommandComplete */
+    bool begins;     /* a transaction, which means nothing here */
     bool ends;
 };
 
@@ -72,12 +75,14 @@ struct console_call {
 /** Faults: SYNTAX, UNSUPPORTED.  Pure; `config` names the settings that are the file's. */
 fault console_understand(struct span statement, const struct config *config,
                          struct console_call *ret) MUST_USE;
-const struct console_column *console_call_columns(const struct console_call *call, size_t *ret_count);
+const struct console_column *console_call_columns(const struct console_call *call,
+                                                  size_t *ret_count);
 
-/* --- text (console_text.c) --------------------------------------------------------------------- */
+/* --- text (console_text.c) ---------------------------------------------------------------------
+ */
 
-/** Takes the next statement off `text`, up to its semicolon or the end; false when nothing but blanks
- *  and comments is left.  Faults: SYNTAX (a quote or comment without its end). */
+/** Takes the next statement off `text`, up to its semicolon or the end; false when nothing but
+ * blanks and comments is left.  Faults: SYNTAX (a quote or comment without its end). */
 fault console_next_statement(struct span *text, struct span *ret, bool *ret_any) MUST_USE;
 /** The statement's words in upper case, one blank between them, comments left out.  SYNTAX when it
  *  has more than fits. */
@@ -86,18 +91,19 @@ fault console_words(struct span statement, char words[CONSOLE_WORDS_MOST]) MUST_
 #define CONSOLE_TIME_SIZE 32
 const char *console_time(int64_t us, char text[CONSOLE_TIME_SIZE]);
 
-/* --- results (console_result.c) ---------------------------------------------------------------- */
+/* --- results (console_result.c) ----------------------------------------------------------------
+ */
 
 struct console_result {
-    struct table_sink sink;               /* writes rows into this */
+    struct table_sink sink; /* writes rows into this */
     const struct console_column *columns;
     size_t column_count;
-    uint64_t binary;                      /* bit i: column i is wanted in binary */
-    struct buffer rows;                   /* DataRow messages */
+    uint64_t binary;    /* bit i: column i is wanted in binary */
+    struct buffer rows; /* DataRow messages */
     size_t row_start;
-    size_t cell;                          /* cells of the row under way; 0: none is */
+    size_t cell; /* cells of the row under way; 0: none is */
     uint64_t count;
-    size_t sent;                          /* bytes of `rows` that a portal has given out */
+    size_t sent; /* bytes of `rows` that a portal has given out */
 };
 
 void console_result_init(struct console_result *result, const struct console_column *columns,
@@ -110,7 +116,8 @@ bool console_result_take(struct console_result *result, uint32_t most, struct sp
 void console_put_columns(struct buffer *out, const struct console_column *columns, size_t count,
                          uint64_t binary);
 
-/* --- a session --------------------------------------------------------------------------------- */
+/* --- a session ---------------------------------------------------------------------------------
+ */
 
 struct console {
     struct client *client;
@@ -118,11 +125,11 @@ struct console {
     struct config *config; /* in force when the statement under way began; counted */
     struct buffer in;
     struct buffer out;
-    struct buffer detail;  /* of the error under way: every problem of a reload */
+    struct buffer detail; /* of the error under way: every problem of a reload */
     struct list statements;
     struct list portals;
-    bool in_transaction;   /* as the client believes */
-    bool skipping;         /* an extended batch failed: until its Sync */
+    bool in_transaction; /* as the client believes */
+    bool skipping;       /* an extended batch failed: until its Sync */
 };
 
 /** Runs a call into `result`.  Faults are for the client. */
@@ -140,7 +147,8 @@ void console_ready(struct console *console);
 fault console_extended(struct console *console, const struct wire_frame *frame) MUST_USE;
 void console_extended_fini(struct console *console);
 
-/* --- what they show ---------------------------------------------------------------------------- */
+/* --- what they show ----------------------------------------------------------------------------
+ */
 
 extern const struct console_view console_view_connections, console_view_pools, console_view_routes,
     console_view_relays, console_view_databases, console_view_lists, console_view_stats,

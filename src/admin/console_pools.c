@@ -5,7 +5,8 @@
 #include "admin/console_tally.h"
 #include "machine/clock.h"
 
-/* --- pools --------------------------------------------------------------------------------------------- */
+/* --- pools
+ * --------------------------------------------------------------------------------------------- */
 
 static const struct console_column pool_columns[] = {
     {"database", COLUMN_TEXT, "as clients ask for it"},
@@ -39,7 +40,7 @@ struct pool_row {
     uint32_t servers_login;
     int64_t longest; /* us */
     enum pool_mode mode;
-    bool current;    /* `mode` is that of the version in force */
+    bool current; /* `mode` is that of the version in force */
 };
 
 const char *console_mode_text(enum pool_mode mode)
@@ -92,8 +93,8 @@ static void look_at_pools(struct relay *relay, void *argument)
         const struct share *share = LIST_ENTRY(it, struct share, node);
         if (share_unused(share))
             continue;
-        struct pool_row *row = console_tally_row(argument, span_text(share->database),
-                                                 span_text(share->user));
+        struct pool_row *row =
+            console_tally_row(argument, span_text(share->database), span_text(share->user));
         if (row != NULL)
             pool_add(row, share);
     }
@@ -137,7 +138,8 @@ fault console_show_pools(struct console *console, struct console_result *result)
     return shown;
 }
 
-/* --- lists --------------------------------------------------------------------------------------------- */
+/* --- lists
+ * --------------------------------------------------------------------------------------------- */
 
 static const struct console_column list_columns[] = {
     {"list", COLUMN_TEXT, "what is counted; names that PgBouncer has and Trunkline not count 0"},
@@ -191,14 +193,20 @@ fault console_show_lists(struct console *console, struct console_result *result)
         const char *name;
         uint32_t items;
     } lists[] = {
-        {"databases", databases},      {"users", console->config->secrets.count},
-        {"peers", 0},                  {"pools", counts.pools.rows.count},
-        {"peer_pools", 0},             {"free_clients", 0},
+        {"databases", databases},
+        {"users", console->config->secrets.count},
+        {"peers", 0},
+        {"pools", counts.pools.rows.count},
+        {"peer_pools", 0},
+        {"free_clients", 0},
         {"used_clients", counts.clients - counts.logins},
         {"login_clients", counts.logins},
-        {"free_servers", 0},           {"used_servers", counts.servers},
-        {"dns_names", 0},              {"dns_zones", 0},
-        {"dns_queries", 0},            {"dns_pending", 0},
+        {"free_servers", 0},
+        {"used_servers", counts.servers},
+        {"dns_names", 0},
+        {"dns_zones", 0},
+        {"dns_queries", 0},
+        {"dns_pending", 0},
     };
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
         table_text(&result->sink, lists[i].name);
@@ -210,7 +218,8 @@ fault console_show_lists(struct console *console, struct console_result *result)
     return failed;
 }
 
-/* --- relays ---------------------------------------------------------------------------------------------- */
+/* --- relays
+ * ---------------------------------------------------------------------------------------------- */
 
 static const struct console_column relay_columns[] = {
     {"relay", COLUMN_INT4, "its number"},

@@ -1,8 +1,8 @@
 /*
  * RELOAD: loads the configuration again on the pooler machine, and tells all that is wrong with it.
  *
- * Reading files blocks, and what a reload changes belongs to the pooler machine: so a message starts
- * a coroutine there, and comes back when it is done.
+ * Reading files blocks, and what a reload changes belongs to the pooler machine: so a message
+ * starts a coroutine there, and comes back when it is done.
  */
 #include "admin/console_parts.h"
 
@@ -16,7 +16,7 @@ struct errand {
     struct co *asker;
     bool done;
     fault result;
-    char sqlstate[6];      /* of a failure: the story is the other coroutine's */
+    char sqlstate[6]; /* of a failure: the story is the other coroutine's */
     char story[FAULT_STORY_MOST];
 };
 
@@ -73,9 +73,9 @@ static void tell_lines(struct console *console, struct span lines)
         size_t size = end == NULL ? lines.size : (size_t)(end - lines.at);
         snprintf(line, sizeof(line), "%.*s", (int)size, (const char *)lines.at);
         if (size > 0)
-            wire_put_report(&console->out, &(struct wire_report){.severity = "NOTICE",
-                                                                 .sqlstate = "00000",
-                                                                 .message = line});
+            wire_put_report(
+                &console->out,
+                &(struct wire_report){.severity = "NOTICE", .sqlstate = "00000", .message = line});
         lines = span_skip(lines, size + 1);
     }
 }
@@ -92,10 +92,11 @@ fault console_reload(struct console *console, struct console_result *result)
     /* The errand lives on this stack, so nothing ends the wait but its return. */
     while (!errand.done)
         if (co_wait(NEVER) == FAULT_CANCELLED && !errand.done)
-            co_yield();
+            co_yield ();
     if (errand.result != OK)
         return fault_raise_state(errand.result, errand.sqlstate, "%s", errand.story);
-    /* Each relay has got the new version before this look, so it holds when the client reads the tag. */
+    /* Each relay has got the new version before this look, so it holds when the client reads the
+     * tag. */
     pooler_look(console->pooler, look_at_nothing, NULL);
     tell_lines(console, buffer_span(&console->detail));
     buffer_clear(&console->detail);

@@ -4,7 +4,8 @@
 #include "admin/console_parts.h"
 #include "admin/console_tally.h"
 
-/* --- routes ---------------------------------------------------------------------------------------------- */
+/* --- routes
+ * ---------------------------------------------------------------------------------------------- */
 
 static const struct console_column route_columns[] = {
     {"version", COLUMN_INT8, "of the configuration that it is from"},
@@ -116,7 +117,8 @@ fault console_show_routes(struct console *console, struct console_result *result
     return shown;
 }
 
-/* --- databases ------------------------------------------------------------------------------------------- */
+/* --- databases
+ * ------------------------------------------------------------------------------------------- */
 
 static const struct console_column database_columns[] = {
     {"name", COLUMN_TEXT, "as routes have it; `*`: any"},
@@ -190,8 +192,8 @@ static void database_write(struct table_sink *sink, const struct database_row *r
     table_span(sink, row->row.first);
     write_hosts(sink, service);
     table_int(sink, service == NULL || service->host_count == 0 ? 0 : service->hosts[0].port);
-    table_text(sink, route->server_database != NULL ? route->server_database
-                                                    : or_any(route->database));
+    table_text(sink,
+               route->server_database != NULL ? route->server_database : or_any(route->database));
     table_text(sink, route->server_user);
     table_int(sink, route->pool_size);
     table_int(sink, route->pool_min);
@@ -214,8 +216,8 @@ fault console_show_databases(struct console *console, struct console_result *res
     const struct config *config = console->config;
     console_tally_init(&databases, sizeof(struct database_row));
     for (size_t i = 0; i < config->route_count; i++) {
-        struct database_row *row = console_tally_row(
-            &databases, span_text(or_any(config->routes[i].database)), SPAN_NONE);
+        struct database_row *row =
+            console_tally_row(&databases, span_text(or_any(config->routes[i].database)), SPAN_NONE);
         if (row != NULL && row->route == NULL)
             row->route = &config->routes[i];
     }

@@ -12,7 +12,8 @@
 
 #include <stdio.h>
 
-/* --- what is counted --------------------------------------------------------------------------------- */
+/* --- what is counted
+ * --------------------------------------------------------------------------------- */
 
 #define COUNTERS 12
 
@@ -22,7 +23,7 @@
 struct counter {
     const char *name; /* in SHOW TOTALS, behind total_ or avg_ */
     size_t at;
-    size_t per;       /* PER_SECOND, or where the divisor stands */
+    size_t per; /* PER_SECOND, or where the divisor stands */
 };
 
 #define AT(field) offsetof(struct share_stats, field)
@@ -44,8 +45,14 @@ static const struct counter counters[COUNTERS] = {
 };
 static_assert(sizeof(struct share_stats) == COUNTERS * sizeof(uint64_t), "each counter is shown");
 
-#define DATABASE {"database", COLUMN_TEXT, "whose pools, also departed ones, are summed up"}
-#define N(column, text) {column, COLUMN_NUMERIC, text}
+#define DATABASE                                                                                   \
+    {                                                                                              \
+        "database", COLUMN_TEXT, "whose pools, also departed ones, are summed up"                  \
+    }
+#define N(column, text)                                                                            \
+    {                                                                                              \
+        column, COLUMN_NUMERIC, text                                                               \
+    }
 
 static const struct console_column stats_columns[] = {
     DATABASE,
@@ -123,7 +130,8 @@ static uint64_t counter_of(const struct share_stats *stats, size_t at)
     return value;
 }
 
-/* --- averages ---------------------------------------------------------------------------------------- */
+/* --- averages
+ * ---------------------------------------------------------------------------------------- */
 
 void console_stats_look(struct stats_window *window, const struct share_stats *stats, deadline at,
                         struct share_stats *ret_since, duration *ret_during)
@@ -144,13 +152,14 @@ void console_stats_look(struct stats_window *window, const struct share_stats *s
     ret_during->us = MAX_OF(between(window->older_at, at).us, sec(1).us);
 }
 
-/* --- gathering ----------------------------------------------------------------------------------------- */
+/* --- gathering
+ * ----------------------------------------------------------------------------------------- */
 
 struct stats_row {
     struct console_tally_row row;
     struct share_stats total;
-    struct share_stats since;  /* over the windows */
-    double rates[COUNTERS];    /* per second, each window by its own length */
+    struct share_stats since; /* over the windows */
+    double rates[COUNTERS];   /* per second, each window by its own length */
 };
 
 static void row_add(struct stats_row *row, struct share *share)
@@ -184,7 +193,9 @@ static void look_at_stats(struct relay *relay, void *argument)
     }
 }
 
-/* --- writing ----------------------------------------------------------------------------------------------- */
+/* --- writing
+ * -----------------------------------------------------------------------------------------------
+ */
 
 /* PgBouncer's averages are whole numbers too. */
 static void write_number(struct table_sink *sink, double number)

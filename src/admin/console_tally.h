@@ -2,8 +2,8 @@
 /*
  * console_tally.h - rows that are summed up over all relays, each found by its key.
  *
- * Lives on the stack of the command that asks; touched by one machine at a time, as a look comes by.
- * Bounded in rows; what does not fit is remembered as a fault.
+ * Lives on the stack of the command that asks; touched by one machine at a time, as a look comes
+ * by. Bounded in rows; what does not fit is remembered as a fault.
  */
 #include "base/list.h"
 #include "base/map.h"
@@ -14,13 +14,13 @@
 struct console_tally_row {
     struct map_link link;
     struct node node;
-    struct span first;  /* the key: two texts, copied */
+    struct span first; /* the key: two texts, copied */
     struct span second;
 };
 
 struct console_tally {
     struct map map;
-    struct list rows;   /* in the order in which they came */
+    struct list rows; /* in the order in which they came */
     size_t row_size;
     fault failed;
 };

@@ -17,5 +17,5 @@
 #endif
 
 /** Says on stderr which fact did not hold, and aborts.  Async-signal-safe. */
-void invariant_failed(const char *fact, const char *file, int line, const char *function) NORETURN
-    COLD;
+void invariant_failed(const char *fact, const char *file, int line,
+                      const char *function) NORETURN COLD;

@@ -10,18 +10,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MUST_USE         __attribute__((warn_unused_result))
-#define UNUSED           __attribute__((unused))
-#define NORETURN         __attribute__((noreturn))
-#define COLD             __attribute__((cold, noinline))
+#define MUST_USE          __attribute__((warn_unused_result))
+#define UNUSED            __attribute__((unused))
+#define NORETURN          __attribute__((noreturn))
+#define COLD              __attribute__((cold, noinline))
 #define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
-#define LIKELY(fact)     __builtin_expect(!!(fact), 1)
-#define UNLIKELY(fact)   __builtin_expect(!!(fact), 0)
+#define LIKELY(fact)      __builtin_expect(!!(fact), 1)
+#define UNLIKELY(fact)    __builtin_expect(!!(fact), 0)
 
-#define ARRAY_SIZE(array)    (sizeof(array) / sizeof((array)[0]))
-#define IS_POWER_OF_TWO(n)   ((n) != 0 && ((n) & ((n)-1)) == 0)
-#define MIN_OF(a, b)         ((a) < (b) ? (a) : (b))
-#define MAX_OF(a, b)         ((a) > (b) ? (a) : (b))
+#define ARRAY_SIZE(array)  (sizeof(array) / sizeof((array)[0]))
+#define IS_POWER_OF_TWO(n) ((n) != 0 && ((n) & ((n)-1)) == 0)
+#define MIN_OF(a, b)       ((a) < (b) ? (a) : (b))
+#define MAX_OF(a, b)       ((a) > (b) ? (a) : (b))
 
 /* The object that `pointer` is the member `field` of. */
 #define CONTAINER_OF(pointer, type, field) ((type *)((char *)(pointer)-offsetof(type, field)))

@@ -80,5 +80,5 @@ const char *fault_story_sqlstate(fault code)
 {
     const struct fault_story *story = fault_slot();
     return story->code == code && story->sqlstate[0] != '\0' ? story->sqlstate
-                                                              : fault_sqlstate(code);
+                                                             : fault_sqlstate(code);
 }

@@ -17,7 +17,8 @@ struct list {
 };
 
 #define LIST_ENTRY(node, type, field) CONTAINER_OF(node, type, field)
-#define LIST_EACH(list, it) for (struct node *it = (list)->head.next; it != &(list)->head; it = it->next)
+#define LIST_EACH(list, it)                                                                        \
+    for (struct node *it = (list)->head.next; it != &(list)->head; it = it->next)
 /* Survives the removal of `it`, not of its successor. */
 #define LIST_EACH_SAFE(list, it)                                                                   \
     for (struct node *it = (list)->head.next, *it##_next = it->next; it != &(list)->head;          \

@@ -75,7 +75,8 @@ struct map_link *map_next(const struct map *map, const struct map_link *after)
         return NULL;
     if (after != NULL && after->next != NULL)
         return after->next;
-    for (uint32_t i = after == NULL ? 0 : (uint32_t)(after->hash & map->mask) + 1; i <= map->mask; i++)
+    for (uint32_t i = after == NULL ? 0 : (uint32_t)(after->hash & map->mask) + 1; i <= map->mask;
+         i++)
         if (map->buckets[i] != NULL)
             return map->buckets[i];
     return NULL;

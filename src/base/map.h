@@ -22,13 +22,14 @@ struct map {
 
 typedef bool map_equal(const struct map_link *link, const void *key);
 
-#define MAP_INIT(ceiling) ((struct map){.most = (ceiling)})
+#define MAP_INIT(ceiling)            ((struct map){.most = (ceiling)})
 #define MAP_ENTRY(link, type, field) CONTAINER_OF(link, type, field)
 
 void map_fini(struct map *map);
 /** Borrowed, or NULL. */
 struct map_link *map_find(const struct map *map, uint64_t hash, map_equal *equal, const void *key);
-/** LIMIT at `most`, MEMORY when the table can't grow.  The caller made sure the key is not there. */
+/** LIMIT at `most`, MEMORY when the table can't grow.  The caller made sure the key is not there.
+ */
 fault map_insert(struct map *map, struct map_link *link, uint64_t hash) MUST_USE;
 void map_remove(struct map *map, struct map_link *link);
 /** All objects, in no order: NULL starts, NULL ends.  The one returned may be removed once its

@@ -16,8 +16,8 @@ struct span {
 };
 static_assert(sizeof(struct span) == 16, "a span travels in two registers");
 
-#define SPAN(literal)  ((struct span){(const uint8_t *)("" literal), sizeof(literal) - 1})
-#define SPAN_NONE      ((struct span){NULL, 0})
+#define SPAN(literal) ((struct span){(const uint8_t *)("" literal), sizeof(literal) - 1})
+#define SPAN_NONE     ((struct span){NULL, 0})
 /* For printf's "%.*s". */
 #define SPAN_ARG(span) (int)(span).size, (const char *)(span).at
 

@@ -17,10 +17,10 @@ typedef struct {
     int64_t us;
 } instant;
 
-#define ms(n)         ((duration){.us = (int64_t)(n)*1000})
-#define sec(n)        ((duration){.us = (int64_t)(n)*1000000})
-#define NEVER         ((deadline){.us = INT64_MAX})
-#define NO_LIMIT      ((duration){.us = INT64_MAX})
+#define ms(n)    ((duration){.us = (int64_t)(n)*1000})
+#define sec(n)   ((duration){.us = (int64_t)(n)*1000000})
+#define NEVER    ((deadline){.us = INT64_MAX})
+#define NO_LIMIT ((duration){.us = INT64_MAX})
 
 static inline bool is_never(deadline by)
 {

@@ -41,7 +41,8 @@ static const struct cli_command commands[] = {
      cli_version},
     {"docs", "PAGE", 1, NULL,
      "Prints a generated page of the manual.  There are two: configuration and\n"
-     "console.\n", cli_docs},
+     "console.\n",
+     cli_docs},
 };
 
 int cli_run(char **arguments)

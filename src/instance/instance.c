@@ -21,12 +21,13 @@ struct instance {
     uint64_t versions;     /* made so far, failed ones included */
     struct pooler *pooler;
     struct signals signals;
-    struct co *main;       /* waits for the end */
+    struct co *main; /* waits for the end */
     bool stopping;
     int status;
 };
 
-/* --- configuration -------------------------------------------------------------------------------------------- */
+/* --- configuration
+ * -------------------------------------------------------------------------------------------- */
 
 static void log_problems(int level, struct span problems)
 {
@@ -40,8 +41,8 @@ static void log_problems(int level, struct span problems)
 
 static void instance_configure_log(const struct config *config)
 {
-    int failed = log_configure(config->log_level, (enum log_format)config->log_format,
-                               config->log_file);
+    int failed =
+        log_configure(config->log_level, (enum log_format)config->log_format, config->log_file);
     if (failed != 0)
         log_event(LOG_ERR, "log.unwritable", "file=%s errno=%d", config->log_file, -failed);
 }
@@ -70,7 +71,9 @@ static fault instance_reload(void *argument, struct buffer *report)
     return OK;
 }
 
-/* --- signals ---------------------------------------------------------------------------------------------------- */
+/* --- signals
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 static void instance_signal(struct instance *instance, int number)
 {
@@ -97,7 +100,9 @@ static void instance_watch_signals(void *argument)
         instance_signal(instance, number);
 }
 
-/* --- life --------------------------------------------------------------------------------------------------------- */
+/* --- life
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 static fault instance_load(struct instance *instance)
 {
@@ -135,9 +140,8 @@ static void instance_main(void *argument)
 {
     static const int numbers[] = {SIGHUP, SIGINT, SIGTERM};
     struct instance *instance = argument;
-    struct pooler_console console = {.serve = console_serve,
-                                     .reload = instance_reload,
-                                     .argument = instance};
+    struct pooler_console console = {
+        .serve = console_serve, .reload = instance_reload, .argument = instance};
     fault started = signals_open(&instance->signals, numbers, ARRAY_SIZE(numbers));
     if (started == OK)
         started = pooler_start(instance->config, &console, &instance->pooler);

@@ -39,8 +39,8 @@ static fault greeter_fill(struct greeter *greeter, size_t *have, size_t size)
 {
     while (*have < size) {
         size_t got = 0;
-        fault what = stream_read(greeter->stream, greeter->bytes + *have,
-                                 WIRE_STARTUP_MOST - *have, &got, greeter->by);
+        fault what = stream_read(greeter->stream, greeter->bytes + *have, WIRE_STARTUP_MOST - *have,
+                                 &got, greeter->by);
         if (what == FAULT_CLOSED)
             return greeter_closed(greeter, *have);
         TRY(what);

@@ -42,12 +42,14 @@ fault link_read_answer(struct stream *stream, struct buffer *into, uint32_t most
         struct span rest = buffer_span(into);
         fault framed = wire_next_frame(&rest, most, ret);
         if (framed == OK && rest.size > 0)
-            return fault_raise(FAULT_PROTOCOL, "%zu bytes behind a '%c' message that wants an answer",
-                               rest.size, ret->type);
+            return fault_raise(FAULT_PROTOCOL,
+                               "%zu bytes behind a '%c' message that wants an answer", rest.size,
+                               ret->type);
         if (framed != FAULT_AGAIN)
-            return framed == OK ? OK
-                                : fault_raise(framed, "malformed message, or one of more than %u bytes",
-                                              most);
+            return framed == OK
+                       ? OK
+                       : fault_raise(framed, "malformed message, or one of more than %u bytes",
+                                     most);
         uint8_t *room = buffer_room(into, ANSWER_USUAL);
         if (room == NULL)
             return buffer_fault(into);

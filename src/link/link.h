@@ -86,8 +86,8 @@ fault link_read_startup(struct stream *stream, const struct link_accept *accept,
  *  into it.  Faults: CLOSED, TIMEOUT, PROTOCOL, LIMIT, CANCELLED. */
 fault link_read_message(struct stream *stream, struct buffer *into, uint32_t most,
                         struct wire_frame *ret, deadline by) MUST_USE;
-/** As link_read_message, for a peer that has nothing more to say until it is answered: reads whatever
- *  has come at once.  Faults: also PROTOCOL when bytes follow the message. */
+/** As link_read_message, for a peer that has nothing more to say until it is answered: reads
+ * whatever has come at once.  Faults: also PROTOCOL when bytes follow the message. */
 fault link_read_answer(struct stream *stream, struct buffer *into, uint32_t most,
                        struct wire_frame *ret, deadline by) MUST_USE;
 /** Writes the buffer's bytes and clears it. Faults: those of the buffer, CLOSED, TIMEOUT. */

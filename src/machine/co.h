@@ -1,9 +1,10 @@
 #pragma once
 /*
- * co.h - coroutines of one machine: they start, wait, are woken, are cancelled, and end by returning.
+ * co.h - coroutines of one machine: they start, wait, are woken, are cancelled, and end by
+ * returning.
  *
- * A coroutine lives and dies on its machine.  It suspends only in calls that take a deadline (and in
- * co_group_join).  A wake-up that comes while it runs is remembered: the next co_wait returns at
+ * A coroutine lives and dies on its machine.  It suspends only in calls that take a deadline (and
+ * in co_group_join).  A wake-up that comes while it runs is remembered: the next co_wait returns at
  * once.  Whoever waits re-checks its condition; wake-ups may be spurious.
  * Cancelling makes every wait, from then on, return FAULT_CANCELLED, so that the coroutine unwinds
  * itself; no stack is ever thrown away.  Design: docs/internals/machine.md
@@ -21,8 +22,8 @@ enum co_stack {
  *  call.  Faults: MEMORY (no stack). */
 fault co_start(void (*entry)(void *argument), void *argument, enum co_stack stack) MUST_USE;
 
-/** As co_start, but switches to it at once; returns when it first suspends or ends.  From the loop's
- *  own stack only (wakers, deliveries, timers): the hot path of a turn. */
+/** As co_start, but switches to it at once; returns when it first suspends or ends.  From the
+ * loop's own stack only (wakers, deliveries, timers): the hot path of a turn. */
 fault co_run_now(void (*entry)(void *argument), void *argument, enum co_stack stack) MUST_USE;
 
 /** The running coroutine; NULL on the loop's own stack. */
@@ -33,7 +34,7 @@ struct waker *co_waker(struct co *co);
 /** Suspends until woken (OK), until `by` (TIMEOUT), or until cancelled (CANCELLED). */
 fault co_wait(deadline by) MUST_USE;
 /** Lets the others run once.  Suspends. */
-void co_yield(void);
+void co_yield (void);
 /** Puts it in the run queue, or remembers the wake-up if it runs now.  Same machine only. */
 void co_wake(struct co *co);
 /** Same machine only; idempotent. */
@@ -58,6 +59,7 @@ fault co_group_wait_any(struct co_group *group, deadline by) MUST_USE;
 void co_group_join(struct co_group *group);
 
 /* A block that must not suspend: the scheduler aborts if it does. */
-#define NO_SUSPEND() int no_suspend_ __attribute__((cleanup(co_suspend_allow), unused)) = co_suspend_forbid()
+#define NO_SUSPEND()                                                                               \
+    int no_suspend_ __attribute__((cleanup(co_suspend_allow), unused)) = co_suspend_forbid()
 int co_suspend_forbid(void);
 void co_suspend_allow(int *token);

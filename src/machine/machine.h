@@ -5,8 +5,8 @@
  * A machine owns its coroutines, streams and timers; nothing of it may be touched from another
  * thread, except by mail.  Mail is intrusive: the sender hands the object over with the message
  * (its `mail` member is the envelope), sending never waits and never fails, and each message is
- * delivered by a call of its `deliver` on the receiving machine's own stack (it must not suspend; it
- * may start or wake coroutines).  Design: docs/internals/machine.md
+ * delivered by a call of its `deliver` on the receiving machine's own stack (it must not suspend;
+ * it may start or wake coroutines).  Design: docs/internals/machine.md
  */
 #include "base/fault.h"
 #include "base/list.h"
@@ -29,9 +29,9 @@ struct waker {
 
 /* One pending point in time.  Owned by its object, which must disarm it before it goes. */
 struct timer {
-    int64_t due;        /* when the owner wants it; INT64_MAX: not at all */
-    int64_t armed;      /* when the queue will look at it: <= due; INT64_MAX: not in the queue */
-    uint32_t place;     /* in the machine's heap */
+    int64_t due;    /* when the owner wants it; INT64_MAX: not at all */
+    int64_t armed;  /* when the queue will look at it: <= due; INT64_MAX: not in the queue */
+    uint32_t place; /* in the machine's heap */
     struct waker *waker;
 };
 #define TIMER_INIT(who) ((struct timer){.due = INT64_MAX, .armed = INT64_MAX, .waker = (who)})
@@ -64,7 +64,7 @@ void timer_disarm(struct timer *timer);
 
 /* What a machine counts; read by others as hints. */
 struct machine_stats {
-    uint64_t wakeups;    /* returns of poll_wait */
+    uint64_t wakeups; /* returns of poll_wait */
     uint64_t events;
     uint64_t mails;
     uint64_t switches;   /* coroutine resumes */

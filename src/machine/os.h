@@ -57,7 +57,8 @@ struct os {
     int (*connect_result)(int handle);        /* 0 connected, -EINPROGRESS, -errno */
     int (*set_options)(int handle, const struct socket_options *options);
     int (*local_address)(int handle, struct address *ret);
-    int64_t (*peer_user)(int handle); /* who connected to a Unix socket: a user's number, or -errno */
+    int64_t (*peer_user)(
+        int handle); /* who connected to a Unix socket: a user's number, or -errno */
     int64_t (*recv)(int handle, void *bytes, size_t size);
     int64_t (*send)(int handle, const void *bytes, size_t size);
     int64_t (*send_vector)(int handle, const struct iovec *parts, int count);

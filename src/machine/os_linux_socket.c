@@ -6,8 +6,8 @@
 #include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -237,11 +237,11 @@ int os_linux_local_address(int handle, struct address *ret)
  * there is a second thread.  No thread of ours is ever cancelled, so the kernel is asked directly;
  * the sanitizers want to see the library's calls. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(__clang__)
-#define call_recv(handle, bytes, size)    recv(handle, bytes, size, 0)
-#define call_send(handle, bytes, size)    send(handle, bytes, size, MSG_NOSIGNAL)
+#define call_recv(handle, bytes, size)     recv(handle, bytes, size, 0)
+#define call_send(handle, bytes, size)     send(handle, bytes, size, MSG_NOSIGNAL)
 #define call_send_message(handle, message) sendmsg(handle, message, MSG_NOSIGNAL)
 #else
-#define call_recv(handle, bytes, size)    syscall(SYS_recvfrom, handle, bytes, size, 0, NULL, NULL)
+#define call_recv(handle, bytes, size) syscall(SYS_recvfrom, handle, bytes, size, 0, NULL, NULL)
 #define call_send(handle, bytes, size)                                                             \
     syscall(SYS_sendto, handle, bytes, size, MSG_NOSIGNAL, NULL, 0)
 #define call_send_message(handle, message) syscall(SYS_sendmsg, handle, message, MSG_NOSIGNAL)

@@ -320,7 +320,8 @@ void stream_set_options(struct stream *stream, const struct socket_options *opti
 
 bool stream_peer_is_own(const struct stream *stream)
 {
-    int64_t user = stream->handle < 0 || !stream->is_unix ? -ENOTSUP : os->peer_user(stream->handle);
+    int64_t user =
+        stream->handle < 0 || !stream->is_unix ? -ENOTSUP : os->peer_user(stream->handle);
     return user == 0 || (user > 0 && user == process_user());
 }
 

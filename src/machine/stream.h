@@ -4,11 +4,11 @@
  *
  * Embedded in its owner (a client, a server), belongs to exactly one machine at a time, and is
  * registered there once, edge-triggered.  `ready` remembers what the poller said: READ until a read
- * came back short, WRITE until a write did, HANGUP for ever.  Whoever waits sets `waker`; it is woken
- * at each new readiness.  One waits at a time: reading and writing at once is one coroutine's work.
- * The *_some calls never suspend; the others do, and take a deadline.
- * TLS: SSL objects over our own BIO, which calls os->recv and os->send through this stream; no
- * buffers while idle.  Design: docs/internals/machine.md
+ * came back short, WRITE until a write did, HANGUP for ever.  Whoever waits sets `waker`; it is
+ * woken at each new readiness.  One waits at a time: reading and writing at once is one coroutine's
+ * work. The *_some calls never suspend; the others do, and take a deadline. TLS: SSL objects over
+ * our own BIO, which calls os->recv and os->send through this stream; no buffers while idle.
+ * Design: docs/internals/machine.md
  */
 #include "machine/machine.h"
 #include "machine/os.h"
@@ -75,7 +75,8 @@ bool stream_quiet(const struct stream *stream);
 /* --- suspending (logins, console) --------------------------------------------------------- */
 
 /** Reads 1 to `size` bytes.  Faults: TIMEOUT, CLOSED, TLS, CANCELLED. */
-fault stream_read(struct stream *stream, void *bytes, size_t size, size_t *ret, deadline by) MUST_USE;
+fault stream_read(struct stream *stream, void *bytes, size_t size, size_t *ret,
+                  deadline by) MUST_USE;
 /** Reads exactly `size` bytes. */
 fault stream_read_all(struct stream *stream, void *bytes, size_t size, deadline by) MUST_USE;
 /** Writes all, and flushes. */

@@ -49,7 +49,8 @@ static bool secret_is_md5(const char *secret)
            span_starts(span_text(secret), SPAN("md5"));
 }
 
-/* --- clear text ------------------------------------------------------------------------------------------ */
+/* --- clear text
+ * ------------------------------------------------------------------------------------------ */
 
 /* Whether this password answers to what is stored, whatever form that has. */
 static bool password_matches(struct span password, struct span user, const char *secret)
@@ -101,7 +102,9 @@ static fault auth_password(struct client *client, struct span user, const char *
     return result;
 }
 
-/* --- md5 --------------------------------------------------------------------------------------------------- */
+/* --- md5
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 static fault auth_md5(struct client *client, struct span user, const char *secret, deadline by)
 {
@@ -111,7 +114,8 @@ static fault auth_md5(struct client *client, struct span user, const char *secre
     uint8_t salt[4];
     char stored[MD5_TEXT], expected[MD5_TEXT];
     random_bytes(salt, sizeof(salt));
-    fault result = auth_ask(client, WIRE_AUTH_MD5, span_of(salt, sizeof(salt)), &message, &frame, by);
+    fault result =
+        auth_ask(client, WIRE_AUTH_MD5, span_of(salt, sizeof(salt)), &message, &frame, by);
     if (result == OK)
         result = auth_read_text(&frame, &answer);
     if (result == OK) {
@@ -127,7 +131,9 @@ static fault auth_md5(struct client *client, struct span user, const char *secre
     return result;
 }
 
-/* --- SCRAM ------------------------------------------------------------------------------------------------- */
+/* --- SCRAM
+ * -------------------------------------------------------------------------------------------------
+ */
 
 /* Decoded once for each pool and version of the configuration. */
 static bool scram_known_verifier(struct client *client, const char *secret,
@@ -205,10 +211,11 @@ static fault scram_talk(struct client *client, struct scram_exchange *exchange, 
     struct span first;
     uint8_t random[SCRAM_NONCE];
     random_bytes(random, sizeof(random));
-    TRY(auth_ask(client, WIRE_AUTH_SASL, SPAN("SCRAM-SHA-256\0\0"), &exchange->message, &frame, by));
+    TRY(auth_ask(client, WIRE_AUTH_SASL, SPAN("SCRAM-SHA-256\0\0"), &exchange->message, &frame,
+                 by));
     TRY(scram_read_initial(&frame, &first));
-    fault begun = scram_server_first(&exchange->scram, first, &exchange->verifier, random,
-                                     &exchange->out);
+    fault begun =
+        scram_server_first(&exchange->scram, first, &exchange->verifier, random, &exchange->out);
     if (begun != OK)
         return fault_raise(begun, "malformed or unsupported SCRAM message");
     TRY(auth_ask(client, WIRE_AUTH_SASL_CONTINUE, buffer_span(&exchange->out), &exchange->message,

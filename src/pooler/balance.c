@@ -2,11 +2,11 @@
  * balance.c - who gets a lease, and from whom one is called back.
  *
  * By the age of the oldest claims.  A seat that lacks a lease takes one, in this order: of the
- * backends, while sizes and limits allow it; an idle server of another seat; and of a seat that is busy
- * but whose own oldest claim is younger by more than half of overtake_limit, the part of its leases that
- * belongs to the longer queue.  What can change while nobody says so, the ages, is looked at
- * again after a quarter of overtake_limit: so a claim is overtaken by no more than that limit and
- * one release.
+ * backends, while sizes and limits allow it; an idle server of another seat; and of a seat that is
+ * busy but whose own oldest claim is younger by more than half of overtake_limit, the part of its
+ * leases that belongs to the longer queue.  What can change while nobody says so, the ages, is
+ * looked at again after a quarter of overtake_limit: so a claim is overtaken by no more than that
+ * limit and one release.
  *
  * Where the backends are at their limit of connections, pools compete in the same way, a server
  * being closed here so that another can be made there, which costs more: a busy pool gives one up
@@ -24,7 +24,8 @@
 #define CONTEST_PAUSE ms(1)
 #define CONTEST_POOLS 8
 
-/* --- who needs one ------------------------------------------------------------------------------ */
+/* --- who needs one ------------------------------------------------------------------------------
+ */
 
 static uint64_t seat_queued(const struct seat *seat)
 {
@@ -96,7 +97,8 @@ static uint64_t pool_oldest(const struct pool *pool)
     return needy == NULL ? UINT64_MAX : seat_oldest(needy);
 }
 
-/* --- giving leases ------------------------------------------------------------------------------ */
+/* --- giving leases ------------------------------------------------------------------------------
+ */
 
 /* The versions of one pool share one budget. */
 static bool pool_over_budget(const struct pool *pool)
@@ -144,8 +146,7 @@ static enum pool_lack pool_grant(struct pool *pool, struct seat *seat, deadline 
     if (pool_over_budget(pool))
         return LACKS_SIZE;
     struct lease *lease = calloc(1, sizeof(*lease));
-    fault asked = lease == NULL ? FAULT_MEMORY
-                                : slots_ask(pool->slots, now(), &lease->slot, again);
+    fault asked = lease == NULL ? FAULT_MEMORY : slots_ask(pool->slots, now(), &lease->slot, again);
     if (asked != OK) {
         free(lease);
         return lack_of(asked);
@@ -165,7 +166,8 @@ static enum pool_lack pool_grant(struct pool *pool, struct seat *seat, deadline 
     return LACKS_NOTHING;
 }
 
-/* --- calling leases back -------------------------------------------------------------------------- */
+/* --- calling leases back
+ * -------------------------------------------------------------------------- */
 
 static void seat_recall(struct seat *seat, uint64_t count)
 {
@@ -277,7 +279,8 @@ static void pool_recall_excess(struct pool *pool)
     }
 }
 
-/* --- balance of one pool -------------------------------------------------------------------------- */
+/* --- balance of one pool
+ * -------------------------------------------------------------------------- */
 
 static enum pool_lack pool_fill(struct pool *pool, deadline *again)
 {
@@ -331,15 +334,16 @@ void pool_balance(struct pool *pool)
         again = earlier_of(again, after(pool_period(pool)));
     }
     if (pool_lacks_room(pool))
-        timer_set(&router->contest,
-                  earlier_of((deadline){router->contest.due}, later(router->contested, CONTEST_PAUSE)));
+        timer_set(&router->contest, earlier_of((deadline){router->contest.due},
+                                               later(router->contested, CONTEST_PAUSE)));
     if (pool->lack == LACKS_MEMORY)
         again = after(ms(100));
     timer_set(&pool->timer, again);
     supply_check(pool->supply);
 }
 
-/* --- balance of many -------------------------------------------------------------------------------- */
+/* --- balance of many
+ * -------------------------------------------------------------------------------- */
 
 /* Of those that wait for room, the one whose claim is the oldest, but younger than `beyond`. */
 static struct pool *waiting_next(const struct router *router, const struct supply *supply,
@@ -403,7 +407,8 @@ void router_balance(struct router *router, const struct pool *pool)
     router_balance_supply(router, pool->supply);
 }
 
-/* --- room at the backends ------------------------------------------------------------------------------ */
+/* --- room at the backends
+ * ------------------------------------------------------------------------------ */
 
 /* Recalls under way and servers that are ending make room, for whomever. */
 static void contest_count(struct hunt *hunt, const struct router *router,
@@ -467,7 +472,8 @@ void router_contest(struct waker *waker)
     timer_set(&router->contest, any == NULL ? NEVER : after(pool_period(any)));
 }
 
-/* --- what comes back ----------------------------------------------------------------------------------- */
+/* --- what comes back
+ * ----------------------------------------------------------------------------------- */
 
 /* Whether a pool that competes with this one has waited longer for room than anyone here. */
 static bool pool_yields(const struct pool *pool)

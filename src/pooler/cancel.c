@@ -17,17 +17,19 @@
 struct errand {
     struct mail mail;
     struct pooler *pooler;
-    uint32_t home;       /* the relay that it came to */
-    uint32_t relay;      /* where it is now */
-    uint32_t visits;     /* relays that have looked */
+    uint32_t home;   /* the relay that it came to */
+    uint32_t relay;  /* where it is now */
+    uint32_t visits; /* relays that have looked */
     uint32_t pid;
     uint32_t secret;
     struct server *server; /* whose query is being cancelled */
-    struct co *waiting;  /* home's: the coroutine that waits for it; NULL: not any more */
-    bool done;           /* home's: it is back */
+    struct co *waiting;    /* home's: the coroutine that waits for it; NULL: not any more */
+    bool done;             /* home's: it is back */
 };
 
-/* --- keys ------------------------------------------------------------------------------------------------ */
+/* --- keys
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static uint64_t key_hash(uint32_t pid, uint32_t secret)
 {
@@ -46,8 +48,9 @@ struct client *relay_find_key(struct relay *relay, uint32_t pid, uint32_t secret
 {
     struct client_key wanted = {.pid = pid, .secret = secret};
     struct map_link *link = map_find(&relay->keys, key_hash(pid, secret), key_is, &wanted);
-    return link == NULL ? NULL : CONTAINER_OF(MAP_ENTRY(link, struct client_key, link),
-                                              struct client, key);
+    return link == NULL
+               ? NULL
+               : CONTAINER_OF(MAP_ENTRY(link, struct client_key, link), struct client, key);
 }
 
 void cancel_make_key(struct relay *relay, struct client *client)
@@ -65,12 +68,15 @@ void cancel_make_key(struct relay *relay, struct client *client)
 
 fault cancel_enter_key(struct relay *relay, struct client *client)
 {
-    return map_insert(&relay->keys, &client->key.link, key_hash(client->key.pid, client->key.secret));
+    return map_insert(&relay->keys, &client->key.link,
+                      key_hash(client->key.pid, client->key.secret));
 }
 
-/* --- dialling -------------------------------------------------------------------------------------------- */
+/* --- dialling
+ * -------------------------------------------------------------------------------------------- */
 
-/* Handshakes need more stack than a turn has, so the request goes out from a coroutine of its own. */
+/* Handshakes need more stack than a turn has, so the request goes out from a coroutine of its own.
+ */
 struct dial {
     struct server *server;
     deadline by;
@@ -104,11 +110,11 @@ void cancel_finish(struct server *server)
 {
     while (server->cancels > 0)
         if (co_wait(after(ms(50))) == FAULT_CANCELLED && server->cancels > 0)
-            co_yield();
+            co_yield ();
 }
 
-/* While a change of parameters goes in front of the client's query, that would be hit instead.  Whether
- * there is something to cancel afterwards. */
+/* While a change of parameters goes in front of the client's query, that would be hit instead.
+ * Whether there is something to cancel afterwards. */
 static bool cancel_awaits_query(struct server *server, deadline by)
 {
     const struct owed *head;
@@ -193,7 +199,8 @@ static bool cancel_client(struct relay *relay, struct client *client, struct err
     return false;
 }
 
-/* --- from relay to relay ------------------------------------------------------------------------------------ */
+/* --- from relay to relay
+ * ------------------------------------------------------------------------------------ */
 
 static void cancel_visit(struct mail *mail)
 {

@@ -4,18 +4,19 @@
  *
  * A key names the relay and the client and carries random bits; in session pools its pid is the
  * backend's own.  A request is mailed to that relay, which looks the client up, checks that it has
- * something under way, dials the backend, and withholds the server until that socket's end, so that a
- * late cancel never meets the next owner.  Requests have a budget of their own (cancels_most).
+ * something under way, dials the backend, and withholds the server until that socket's end, so that
+ * a late cancel never meets the next owner.  Requests have a budget of their own (cancels_most).
  */
 #include "pooler/server.h"
 
 struct relay;
 
-/** A CancelRequest has come on this relay: finds its owner, here or on another one.  Suspends until the
- *  request is through: the end of its connection tells the client that it hits no later query. */
+/** A CancelRequest has come on this relay: finds its owner, here or on another one.  Suspends until
+ * the request is through: the end of its connection tells the client that it hits no later query.
+ */
 void cancel_request(struct relay *relay, uint32_t pid, uint32_t secret, deadline by);
-/** Cancels what this server is doing and waits until the request is through; suspends.  For a server
- *  whose client has gone. */
+/** Cancels what this server is doing and waits until the request is through; suspends.  For a
+ * server whose client has gone. */
 fault cancel_server(struct server *server, deadline by) MUST_USE;
 /** Gives a key to a client that has none of a backend's. */
 void cancel_make_key(struct relay *relay, struct client *client);

@@ -2,8 +2,8 @@
 /*
  * census.h - how many clients a pool has, over all relays and all versions of it.
  *
- * Counted, shared by the router and every share of the pool; the count is exact: whoever is admitted
- * was below the limit at that moment.  From any thread.
+ * Counted, shared by the router and every share of the pool; the count is exact: whoever is
+ * admitted was below the limit at that moment.  From any thread.
  */
 #include "base/compiler.h"
 

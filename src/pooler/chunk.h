@@ -1,6 +1,7 @@
 #pragma once
 /*
- * chunk.h - the relay's big buffers, lent for as long as bytes are under way and not a moment longer.
+ * chunk.h - the relay's big buffers, lent for as long as bytes are under way and not a moment
+ * longer.
  *
  * One store per relay, nothing shared but the ceiling.  A chunk is lent when bytes are about to be
  * read and given back when they have been sent; the most recently used one is lent first, so that a
@@ -17,9 +18,9 @@ struct chunk {
 
 struct chunk_store {
     struct list idle;
-    uint32_t size;  /* of one chunk, bytes */
+    uint32_t size; /* of one chunk, bytes */
     uint32_t lent;
-    uint32_t most;  /* lent at a time; from memory= */
+    uint32_t most;     /* lent at a time; from memory= */
     uint64_t short_of; /* how often none was to be had */
 };
 

@@ -2,8 +2,8 @@
 /*
  * claim.h - a client's place in its relay's queue for a server, or its hold on one.
  *
- * First come, first served.  A claim lives until it is GRANTED, REFUSED or WITHDRAWN, whatever became
- * of the coroutine that made it.  Only the share touches its queue.
+ * First come, first served.  A claim lives until it is GRANTED, REFUSED or WITHDRAWN, whatever
+ * became of the coroutine that made it.  Only the share touches its queue.
  */
 #include "base/list.h"
 #include "base/time.h"
@@ -16,11 +16,11 @@ struct client;
 enum claim_state { CLAIM_NONE, CLAIM_WAITING, CLAIM_GRANTED, CLAIM_REFUSED };
 
 struct claim {
-    struct node node;       /* in share->claims while WAITING */
+    struct node node; /* in share->claims while WAITING */
     enum claim_state state;
     deadline since;
-    struct waker *waker;    /* told when it is granted or refused */
-    struct server *server;  /* GRANTED: attached to the claim's client */
+    struct waker *waker;     /* told when it is granted or refused */
+    struct server *server;   /* GRANTED: attached to the claim's client */
     struct refusal *refusal; /* REFUSED: why; counted */
 };
 

@@ -24,8 +24,8 @@ static void client_timer_fired(struct waker *waker);
 
 static struct address *address_keep(const struct address *address)
 {
-    size_t size = address->family == ADDRESS_UNIX ? sizeof(*address)
-                                                  : offsetof(struct address, path);
+    size_t size =
+        address->family == ADDRESS_UNIX ? sizeof(*address) : offsetof(struct address, path);
     struct address *kept = malloc(size);
     if (kept != NULL)
         memcpy(kept, address, size);
@@ -128,8 +128,11 @@ void client_farewell(struct client **client, const char *sqlstate, const char *t
 {
     struct buffer out = BUFFER_INIT(1024);
     char ids[CLIENT_IDS_SIZE];
-    struct wire_report report = {.severity = "FATAL", .sqlstate = sqlstate, .message = text,
-                                 .detail = client_ids(*client, (*client)->server, ids, sizeof(ids))};
+    struct wire_report report = {.severity = "FATAL",
+                                 .sqlstate = sqlstate,
+                                 .message = text,
+                                 .detail =
+                                     client_ids(*client, (*client)->server, ids, sizeof(ids))};
     size_t sent;
     wire_put_report(&out, &report);
     struct iovec part = {out.at, out.size};
@@ -241,8 +244,8 @@ static bool client_has_more(const struct client *client)
         return true;
     if (stream_may_read(&client->stream) || stream_hung_up(&client->stream))
         return true;
-    return client->server != NULL && (stream_may_read(&client->server->stream) ||
-                                      stream_hung_up(&client->server->stream));
+    return client->server != NULL &&
+           (stream_may_read(&client->server->stream) || stream_hung_up(&client->server->stream));
 }
 
 bool client_park(struct client *client)

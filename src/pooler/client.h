@@ -34,37 +34,37 @@ struct client_key {
 
 struct client {
     struct stream stream;
-    struct waker waker;       /* of the stream while parked, and of the claim */
+    struct waker waker; /* of the stream while parked, and of the claim */
     struct waker timer_waker;
-    struct timer timer;       /* idle timeout */
-    struct node node;         /* in relay->clients */
+    struct timer timer; /* idle timeout */
+    struct node node;   /* in relay->clients */
     struct relay *relay;
-    struct share *share;      /* NULL until it is routed, and for console clients */
-    struct server *server;    /* attached, or NULL */
+    struct share *share;        /* NULL until it is routed, and for console clients */
+    struct server *server;      /* attached, or NULL */
     struct server *last_server; /* that may still have its state */
     struct claim claim;
-    struct co *co;            /* its coroutine in LOGIN and TURN */
+    struct co *co; /* its coroutine in LOGIN and TURN */
     struct params *params;
-    struct map statements;    /* struct client_statement by name */
-    uint8_t *unnamed;         /* body of its unnamed statement's Parse; NULL: none */
+    struct map statements; /* struct client_statement by name */
+    uint8_t *unnamed;      /* body of its unnamed statement's Parse; NULL: none */
     uint32_t unnamed_size;
     uint32_t unnamed_room;
-    uint8_t *stash;           /* bytes that were read and not yet handled; NULL: none */
+    uint8_t *stash; /* bytes that were read and not yet handled; NULL: none */
     uint32_t stash_size;
     enum client_state state;
-    bool ahead;               /* the stash was sent ahead of the login's end: walked without reading */
-    bool skipping;            /* an extended batch failed before it had a server: until its Sync */
-    bool leaving;             /* to be ended when its turn is over */
+    bool ahead;    /* the stash was sent ahead of the login's end: walked without reading */
+    bool skipping; /* an extended batch failed before it had a server: until its Sync */
+    bool leaving;  /* to be ended when its turn is over */
     bool console;
-    bool counted;             /* in the global number of clients */
-    bool admitted;            /* in its pool's census */
+    bool counted;  /* in the global number of clients */
+    bool admitted; /* in its pool's census */
     struct client_key key;
     struct uuid id;
-    uint64_t serial;          /* counts the clients of its relay, from 1 */
-    struct address *peer;     /* heap, its size cut to the family */
-    uint32_t listen;          /* index of the listener that it came by */
-    int64_t connected;        /* wall clock, us */
-    deadline since;           /* of its present turn or wait */
+    uint64_t serial;      /* counts the clients of its relay, from 1 */
+    struct address *peer; /* heap, its size cut to the family */
+    uint32_t listen;      /* index of the listener that it came by */
+    int64_t connected;    /* wall clock, us */
+    deadline since;       /* of its present turn or wait */
 };
 
 /** Takes an accepted handle; starts the login coroutine.  Closes the handle when it can't. */

@@ -26,12 +26,13 @@ struct login {
     struct buffer out;
     size_t param_count;
     bool console;
-    struct param params[PARAMS_MOST];   /* from here on nothing is zeroed */
+    struct param params[PARAMS_MOST]; /* from here on nothing is zeroed */
     uint8_t packet[WIRE_STARTUP_MOST];
     uint8_t scratch[WIRE_STARTUP_MOST]; /* options without their escapes */
 };
 
-/* --- startup packet --------------------------------------------------------------------------------------- */
+/* --- startup packet
+ * --------------------------------------------------------------------------------------- */
 
 static fault login_add_param(void *argument, struct span name, struct span value)
 {
@@ -89,7 +90,8 @@ static fault login_startup(struct login *login)
     return login_read_params(login);
 }
 
-/* --- route and proof ----------------------------------------------------------------------------------------- */
+/* --- route and proof
+ * ----------------------------------------------------------------------------------------- */
 
 static fault login_enter_share(struct login *login, const struct route_config *route)
 {
@@ -181,7 +183,8 @@ static fault login_route(struct login *login)
     return OK;
 }
 
-/* --- session state --------------------------------------------------------------------------------------------- */
+/* --- session state
+ * --------------------------------------------------------------------------------------------- */
 
 /* Until it has a server or, if that is all it needs one for, what servers tell is known. */
 static fault login_await(struct client *client, bool greeting_will_do)
@@ -267,9 +270,9 @@ static fault login_confirm(struct login *login)
     outbox_drop(&turn.down.out, &relay->chunks);
     chunk_return(&relay->chunks, &turn.down.chunk);
     if (turn.server == NULL)
-        return refused ? fault_raise_state(FAULT_UPSTREAM, turn.refused_state, "%s",
-                                           turn.refused_text)
-                       : adopted;
+        return refused
+                   ? fault_raise_state(FAULT_UPSTREAM, turn.refused_state, "%s", turn.refused_text)
+                   : adopted;
     if (adopted == OK && !ledger_empty(&server->ledger))
         adopted = turn_drain(&turn, login->by);
     turn.client = NULL;
@@ -296,8 +299,8 @@ static fault login_transaction(struct login *login)
     return OK;
 }
 
-/* A session pool's client has its server from now on, and is known by that one's pid.  The secret is its
- * own: the server's would outlive it, and cancel its next owner's queries. */
+/* A session pool's client has its server from now on, and is known by that one's pid.  The secret
+ * is its own: the server's would outlive it, and cancel its next owner's queries. */
 static fault login_session(struct login *login)
 {
     struct client *client = login->client;
@@ -313,7 +316,9 @@ static fault login_session(struct login *login)
     return OK;
 }
 
-/* --- greeting ----------------------------------------------------------------------------------------------------- */
+/* --- greeting
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 /* What the server reported, with the client's own values in their place. */
 static void login_put_parameters(struct login *login)
@@ -372,14 +377,17 @@ static fault login_run(struct login *login)
     return OK;
 }
 
-/* --- the coroutine ------------------------------------------------------------------------------------------------- */
+/* --- the coroutine
+ * -------------------------------------------------------------------------------------------------
+ */
 
 static void login_refuse(struct login *login, fault why)
 {
     struct client *client = login->client;
     char id[UUID_TEXT_SIZE], from[ADDRESS_TEXT_SIZE], text[FAULT_STORY_MOST], state[6];
     const char *default_text = fault_text(why);
-    snprintf(text, sizeof(text), "%s", why == FAULT_TIMEOUT ? "login_timeout passed" : fault_story(why));
+    snprintf(text, sizeof(text), "%s",
+             why == FAULT_TIMEOUT ? "login_timeout passed" : fault_story(why));
     memcpy(state, fault_story_sqlstate(why), sizeof(state));
     if (why == FAULT_CANCELLED)
         memcpy(state, "57P01", sizeof(state));

@@ -3,8 +3,8 @@
  * config.h - one version of the configuration: immutable, counted, shared by all machines.
  *
  * instance/ builds it from the file (settings.h gives every row its default, range and help) and
- * hands it to the pooler.  Strings are owned by the version (NUL-terminated, in its arena).  A reload
- * makes a new version; whoever works by an old one keeps it by a reference.
+ * hands it to the pooler.  Strings are owned by the version (NUL-terminated, in its arena).  A
+ * reload makes a new version; whoever works by an old one keeps it by a reference.
  */
 #include "base/fault.h"
 #include "base/map.h"
@@ -48,16 +48,16 @@ struct service_config {
     struct host_config *hosts;
     size_t host_count;
     struct tls_config tls;
-    duration connect_timeout; /* connect and login together */
-    uint32_t logins_most;     /* logins at a time towards one backend */
+    duration connect_timeout;  /* connect and login together */
+    uint32_t logins_most;      /* logins at a time towards one backend */
     uint32_t connections_most; /* server connections per backend, over all pools */
-    duration retry_least;     /* first and longest wait before a backend is tried again */
+    duration retry_least;      /* first and longest wait before a backend is tried again */
     duration retry_most;
 };
 
 struct route_config {
-    const char *database; /* NULL: any ("*") */
-    const char *user;     /* NULL: any */
+    const char *database;                 /* NULL: any ("*") */
+    const char *user;                     /* NULL: any */
     const struct service_config *service; /* NULL only for AUTH_BLOCK */
     enum auth_method auth;
     enum pool_mode mode;
@@ -65,11 +65,12 @@ struct route_config {
     uint32_t pool_min;    /* servers kept open while the pool has clients */
     uint32_t client_most; /* clients of one pool; 0: no limit but the global one */
     duration claim_timeout;
-    duration idle_timeout;    /* an idle server is closed after this; NO_LIMIT: never */
-    duration server_lifetime; /* a server is closed at its next release after this, spread by a tenth */
-    duration client_idle_timeout;   /* NO_LIMIT: never */
-    bool fresh;               /* session pools: a new backend for every client, no DISCARD ALL */
-    uint32_t prepared_most;   /* prepared statements kept on one server (LRU); 0: no remapping */
+    duration idle_timeout; /* an idle server is closed after this; NO_LIMIT: never */
+    duration
+        server_lifetime; /* a server is closed at its next release after this, spread by a tenth */
+    duration client_idle_timeout; /* NO_LIMIT: never */
+    bool fresh;                  /* session pools: a new backend for every client, no DISCARD ALL */
+    uint32_t prepared_most;      /* prepared statements kept on one server (LRU); 0: no remapping */
     const char *server_database; /* towards the server; NULL: as the client said */
     const char *server_user;
     const char *server_password; /* NULL: from the auth file, or passed through */
@@ -97,7 +98,7 @@ struct config {
     duration shutdown_timeout;
     duration drain_timeout; /* clients of an obsolete route are ended after this; NO_LIMIT: never */
     duration cancel_timeout;
-    uint32_t cancels_most; /* cancel requests towards servers at a time, per relay */
+    uint32_t cancels_most;  /* cancel requests towards servers at a time, per relay */
     duration reset_timeout; /* to clean a server that a client left behind */
     duration overtake_most; /* how long a claim may be overtaken from another relay */
     struct socket_options client_socket;
@@ -130,7 +131,7 @@ struct config {
         const char *value;
         const char *preset;
         bool reloadable;
-    } *rows;
+    } * rows;
     size_t row_count;
 };
 

@@ -4,8 +4,8 @@
  *
  * The router makes it with the slot and hands it to a relay, which logs in and uses the server over
  * many claims; it comes back when the login failed, when the connection is gone, or, with the live
- * connection in it, when the router recalled it.  Exactly one side owns it at a time; `report` may be
- * under way besides and carries nothing but "look".
+ * connection in it, when the router recalled it.  Exactly one side owns it at a time; `report` may
+ * be under way besides and carries nothing but "look".
  */
 #include "fleet/fleet.h"
 #include "link/link.h"
@@ -22,22 +22,22 @@ enum lease_return {
 };
 
 struct lease {
-    struct node node;        /* in pool->leases */
+    struct node node; /* in pool->leases */
     struct mail to_relay;
     struct mail to_router;
-    struct mail report;      /* relay to router: logged in, as `role` */
-    struct pool *pool;       /* the router's */
-    struct slot *slot;       /* the router's */
-    struct share *share;     /* who holds it, or shall */
-    struct server *server;   /* detached, while travelling; else the relay's */
+    struct mail report;    /* relay to router: logged in, as `role` */
+    struct pool *pool;     /* the router's */
+    struct slot *slot;     /* the router's */
+    struct share *share;   /* who holds it, or shall */
+    struct server *server; /* detached, while travelling; else the relay's */
     struct link_target target;
     enum lease_return how;
     enum slot_failure failure;
     enum slot_end end;
-    enum backend_role role;  /* written before `report` */
-    uint8_t *greeting;       /* with `report`, owned: news of what servers tell at login; or NULL */
+    enum backend_role role; /* written before `report` */
+    uint8_t *greeting;      /* with `report`, owned: news of what servers tell at login; or NULL */
     uint32_t greeting_size;
-    bool doomed;             /* atomic, the router's: its backend is obsolete; told by share->recall */
-    bool sole;               /* the service has no other backend: a standby will do */
-    bool connected;          /* the router saw the report */
+    bool doomed;    /* atomic, the router's: its backend is obsolete; told by share->recall */
+    bool sole;      /* the service has no other backend: a standby will do */
+    bool connected; /* the router saw the report */
 };

@@ -135,7 +135,8 @@ static enum ledger_verdict ledger_ready(struct ledger *ledger)
     return verdict;
 }
 
-/* The server skips all up to the next Sync; the error itself is the first dropped entry's answer. */
+/* The server skips all up to the next Sync; the error itself is the first dropped entry's answer.
+ */
 static enum ledger_verdict ledger_error(struct ledger *ledger)
 {
     const struct owed *head = ledger_head(ledger);
@@ -190,8 +191,7 @@ static enum ledger_verdict ledger_copy_in(struct ledger *ledger)
     /* Syncs that were sent behind it, but before its end, are read by the COPY. */
     uint32_t syncs = 0;
     bool ended = owed_take_end(ledger_at(ledger, 0));
-    while (!ended && syncs + 1 < ledger->count &&
-           ledger_at(ledger, syncs + 1)->kind == OWED_SYNC) {
+    while (!ended && syncs + 1 < ledger->count && ledger_at(ledger, syncs + 1)->kind == OWED_SYNC) {
         syncs += 1;
         ended = owed_take_end(ledger_at(ledger, syncs));
     }

@@ -2,29 +2,30 @@
 /*
  * ledger.h - the ordered list of answers that a server still owes, and what becomes of each.
  *
- * One per server.  Whoever sends a message to the server that will be answered writes an entry first;
- * each message that comes back is taken to the ledger, which says whether it goes to the client, and
- * strikes the entry out once it is fully answered.  Answers that Trunkline gives itself (a Parse that
- * the server has already) are entries too, so that they come in their turn.  "Nothing outstanding" is
- * an empty ledger.  Pure; nothing here knows sockets.  Design: docs/internals/ledger.md
+ * One per server.  Whoever sends a message to the server that will be answered writes an entry
+ * first; each message that comes back is taken to the ledger, which says whether it goes to the
+ * client, and strikes the entry out once it is fully answered.  Answers that Trunkline gives itself
+ * (a Parse that the server has already) are entries too, so that they come in their turn.  "Nothing
+ * outstanding" is an empty ledger.  Pure; nothing here knows sockets.  Design:
+ * docs/internals/ledger.md
  *
  * Invariants: entries are answered strictly in order; after an error in an extended-protocol batch
- * all entries up to the next Sync are dropped (the server skips those messages); `skipping` says that
- * this Sync has not been sent yet, so that messages sent meanwhile owe nothing.
+ * all entries up to the next Sync are dropped (the server skips those messages); `skipping` says
+ * that this Sync has not been sent yet, so that messages sent meanwhile owe nothing.
  */
 #include "base/fault.h"
 
 enum owed_kind {
     OWED_NOTHING,
-    OWED_QUERY,    /* until ReadyForQuery */
-    OWED_FUNCTION, /* until ReadyForQuery */
-    OWED_SYNC,     /* ReadyForQuery */
+    OWED_QUERY,     /* until ReadyForQuery */
+    OWED_FUNCTION,  /* until ReadyForQuery */
+    OWED_SYNC,      /* ReadyForQuery */
     OWED_COPY_SYNC, /* a Sync sent into COPY IN: answered only if the COPY failed before it */
-    OWED_PARSE,    /* ParseComplete */
-    OWED_BIND,     /* BindComplete */
-    OWED_DESCRIBE, /* RowDescription or NoData, a ParameterDescription before it for statements */
-    OWED_EXECUTE,  /* until CommandComplete, EmptyQueryResponse or PortalSuspended */
-    OWED_CLOSE,    /* CloseComplete */
+    OWED_PARSE,     /* ParseComplete */
+    OWED_BIND,      /* BindComplete */
+    OWED_DESCRIBE,  /* RowDescription or NoData, a ParameterDescription before it for statements */
+    OWED_EXECUTE,   /* until CommandComplete, EmptyQueryResponse or PortalSuspended */
+    OWED_CLOSE,     /* CloseComplete */
 };
 
 enum owed_fate {
@@ -50,20 +51,21 @@ struct owed {
     uint8_t fate;
     uint8_t about;
     uint8_t ends; /* the ledger's: ends of a COPY that were sent right behind it */
-    void *what; /* owned by the entry, released by the ledger's `settle` */
+    void *what;   /* owned by the entry, released by the ledger's `settle` */
 };
 
 enum owed_end { OWED_ANSWERED, OWED_DROPPED };
 
 struct ledger {
     struct owed *ring;
-    uint32_t mask;  /* of the ring's size; the ring doubles up to LEDGER_MOST */
-    uint32_t head;  /* index of the oldest entry */
+    uint32_t mask; /* of the ring's size; the ring doubles up to LEDGER_MOST */
+    uint32_t head; /* index of the oldest entry */
     uint32_t count;
-    bool skipping;  /* the server skips until a Sync that has not been sent */
-    bool copy_in;   /* the server is reading COPY data */
-    bool extended;  /* messages were sent after the last Sync, Query or FunctionCall */
-    uint32_t batch; /* Syncs sent so far: what is sent now is carried out or skipped with its batch */
+    bool skipping; /* the server skips until a Sync that has not been sent */
+    bool copy_in;  /* the server is reading COPY data */
+    bool extended; /* messages were sent after the last Sync, Query or FunctionCall */
+    uint32_t
+        batch; /* Syncs sent so far: what is sent now is carried out or skipped with its batch */
     /* Called once for every entry with `about`, when it is answered or dropped. */
     void (*settle)(void *owner, const struct owed *owed, enum owed_end end);
     void *owner;
@@ -84,7 +86,7 @@ static inline bool ledger_empty(const struct ledger *ledger)
 }
 /** Whether `more` entries fit; if not, wait for answers. */
 bool ledger_has_room(struct ledger *ledger, uint32_t more);
-/** Writes an entry for a message that is about to be sent (or is never sent: FATE_SYNTHETIC).  While
+/** Writes an entry for a message that is about to be sent (or is never sent: FATE_SYNTHETIC). While
  *  the server is skipping, only a Sync, which ends that, is written; others are dropped at once. */
 void ledger_owe(struct ledger *ledger, struct owed owed);
 /** The entry whose turn it is; NULL when nothing is owed. */
@@ -97,7 +99,8 @@ enum ledger_verdict {
     VERDICT_SWALLOW,
     VERDICT_BREACH, /* an answer to nothing: the server can't be trusted any more */
 };
-/** Takes one message of the server to the ledger.  `fatal`: an ErrorResponse that ends the session. */
+/** Takes one message of the server to the ledger.  `fatal`: an ErrorResponse that ends the session.
+ */
 enum ledger_verdict ledger_take(struct ledger *ledger, uint8_t type);
 /** CopyDone or CopyFail is sent: to the COPY under way, or to one that may be about to begin. */
 void ledger_copy_ends(struct ledger *ledger);

@@ -75,8 +75,8 @@ fault outbox_send(struct outbox *outbox, struct stream *stream, struct chunk_sto
 {
     while (!outbox_empty(outbox)) {
         size_t sent = 0;
-        TRY(stream_write_some(stream, outbox->parts + outbox->first,
-                              outbox->count - outbox->first, &sent));
+        TRY(stream_write_some(stream, outbox->parts + outbox->first, outbox->count - outbox->first,
+                              &sent));
         invariant(sent > 0);
         outbox_advance(outbox, sent);
         *ret_sent += sent;

@@ -2,8 +2,9 @@
 /*
  * outbox.h - bytes on their way to one stream: runs inside borrowed chunks, and small made ones.
  *
- * Order is kept.  Runs point into memory that the caller keeps until the outbox is empty; made bytes
- * live in a chunk of the outbox's own, lent on first use.  Nothing is copied but what was made.
+ * Order is kept.  Runs point into memory that the caller keeps until the outbox is empty; made
+ * bytes live in a chunk of the outbox's own, lent on first use.  Nothing is copied but what was
+ * made.
  */
 #include "base/span.h"
 #include "machine/stream.h"
@@ -36,7 +37,8 @@ void outbox_run(struct outbox *outbox, const uint8_t *at, size_t size);
 uint8_t *outbox_make(struct outbox *outbox, struct chunk_store *store, size_t size);
 /** Adds heap bytes that the outbox frees when all is sent; one at a time. */
 void outbox_take_heap(struct outbox *outbox, void *bytes, size_t size);
-/** Sends what fits.  OK: it is empty now; AGAIN; CLOSED; TLS.  *ret_sent grows by the bytes sent. */
+/** Sends what fits.  OK: it is empty now; AGAIN; CLOSED; TLS.  *ret_sent grows by the bytes sent.
+ */
 fault outbox_send(struct outbox *outbox, struct stream *stream, struct chunk_store *store,
                   uint64_t *ret_sent) MUST_USE;
 /** Forgets everything and gives its chunk back. */

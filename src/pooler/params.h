@@ -2,10 +2,11 @@
 /*
  * params.h - sets of session parameters (name = value), shared by all who have the same.
  *
- * A set is immutable, sorted by name, counted, and interned per relay: two connections have the same
- * parameters exactly when they point to the same set, so that "nothing to send" is one comparison.
- * A set holds what differs from the server's own defaults: startup parameters, `options`, and what
- * SET changed since.  Names compare without case, values with case (application_name's does matter).
+ * A set is immutable, sorted by name, counted, and interned per relay: two connections have the
+ * same parameters exactly when they point to the same set, so that "nothing to send" is one
+ * comparison. A set holds what differs from the server's own defaults: startup parameters,
+ * `options`, and what SET changed since.  Names compare without case, values with case
+ * (application_name's does matter).
  */
 #include "base/buffer.h"
 #include "base/map.h"
@@ -51,7 +52,8 @@ const struct span *params_find(const struct params *set, struct span name);
 
 /** Appends SQL that leads a session from `from` to `to`; nothing when they are equal.
  *  Faults are the buffer's. */
-void params_write_difference(struct buffer *sql, const struct params *from, const struct params *to);
+void params_write_difference(struct buffer *sql, const struct params *from,
+                             const struct params *to);
 /** Appends name NUL value NUL ... (startup packet form). */
 void params_write_flat(struct buffer *out, const struct params *set);
 /** The reverse of params_write_flat. */

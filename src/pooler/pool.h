@@ -20,12 +20,12 @@ struct router {
     struct config *config; /* the latest version, counted */
     struct map kin;        /* struct kin by database and user */
     struct list pools;
-    struct list waiting;   /* pools that lack something, by waiting_node */
-    struct list goodbyes;  /* struct goodbye: slots whose servers are about to end */
+    struct list waiting;  /* pools that lack something, by waiting_node */
+    struct list goodbyes; /* struct goodbye: slots whose servers are about to end */
     struct supplies *supplies;
-    struct timer contest;  /* the next look at who waits for room at the backends */
+    struct timer contest; /* the next look at who waits for room at the backends */
     struct waker contest_waker;
-    deadline contested;    /* the last one */
+    deadline contested; /* the last one */
 };
 
 /* All versions of one pool. */
@@ -63,29 +63,31 @@ struct pool {
     struct node waiting_node; /* in router->waiting, unless it lacks nothing */
     struct router *router;
     struct kin *kin;
-    struct config *config;    /* counted: whose route it goes by */
+    struct config *config; /* counted: whose route it goes by */
     const struct route_config *route;
     struct supply *supply;
     struct slots *slots;
     struct list seats;
     struct list leases;
-    uint32_t ending;          /* of these: the server was told to end */
+    uint32_t ending; /* of these: the server was told to end */
     bool obsolete;
     enum pool_lack lack;
-    bool crowded;             /* a backend had no room for its latest login */
-    deadline paused;          /* no login before: the backend refused one though others stand */
+    bool crowded;    /* a backend had no room for its latest login */
+    deadline paused; /* no login before: the backend refused one though others stand */
     duration pause;
     struct timer timer;
     struct waker timer_waker;
-    uint8_t *greeting;        /* what the latest server reported, if any; for shares without one */
+    uint8_t *greeting; /* what the latest server reported, if any; for shares without one */
     uint32_t greeting_size;
 };
 
-/* --- balance.c: who gets one, and from whom ------------------------------------------------------ */
+/* --- balance.c: who gets one, and from whom ------------------------------------------------------
+ */
 
 /** Grants what can be granted, calls back what is missing. */
 void pool_balance(struct pool *pool);
-/** A slot or a permit of this pool has come back, or a server of it rests: those who wait for it. */
+/** A slot or a permit of this pool has come back, or a server of it rests: those who wait for it.
+ */
 void router_balance(struct router *router, const struct pool *pool);
 /** The same for all pools of a service. */
 void router_balance_supply(struct router *router, const struct supply *supply);
@@ -95,12 +97,14 @@ void router_contest(struct waker *waker);
 void lease_pass_on(struct lease *take_lease, struct seat *from);
 uint32_t pool_leases(const struct pool *pool);
 
-/* --- router.c ---------------------------------------------------------------------------------- */
+/* --- router.c ----------------------------------------------------------------------------------
+ */
 
 /** The slot is free: ends the lease, and the pool if it was the last thing in it. */
 void lease_end(struct lease *take_lease);
 
-/* --- goodbye.c: a slot is free when its server's process has let go of the connection ------------ */
+/* --- goodbye.c: a slot is free when its server's process has let go of the connection ------------
+ */
 
 /** `lease->server` is detached and has been told to end. */
 void goodbye_begin(struct router *router, struct lease *take_lease);

@@ -26,18 +26,19 @@ struct pooler {
     struct relay *relays[RELAYS_MOST];
     uint32_t relay_count;
     uint32_t relays_ended;
-    uint32_t next;              /* the relay that gets the next of equals */
-    uint64_t fed[RELAYS_MOST];  /* sockets handed over so far */
+    uint32_t next;             /* the relay that gets the next of equals */
+    uint64_t fed[RELAYS_MOST]; /* sockets handed over so far */
     struct door *doors[LISTENERS_MOST];
     size_t door_count;
     struct co_group accepting;
-    struct co *waiting;         /* for relays to end */
+    struct co *waiting; /* for relays to end */
     bool stopping;
     uint8_t mock_secret[32];
-    uint32_t clients;           /* atomic: counted ones */
+    uint32_t clients; /* atomic: counted ones */
 };
 
-/* --- what others read ---------------------------------------------------------------------------------------- */
+/* --- what others read
+ * ---------------------------------------------------------------------------------------- */
 
 uint32_t pooler_relays(const struct pooler *pooler)
 {
@@ -94,7 +95,9 @@ void pooler_client_gone(struct pooler *pooler)
     __atomic_fetch_sub(&pooler->clients, 1, __ATOMIC_RELAXED);
 }
 
-/* --- accepting -------------------------------------------------------------------------------------------------- */
+/* --- accepting
+ * --------------------------------------------------------------------------------------------------
+ */
 
 /* The relay with the fewest clients; of equals, the next in turn. */
 static struct relay *pooler_pick(struct pooler *pooler)
@@ -196,7 +199,9 @@ static void pooler_close_doors(struct pooler *pooler)
     }
 }
 
-/* --- life --------------------------------------------------------------------------------------------------------- */
+/* --- life
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 static fault pooler_begin(struct pooler *pooler)
 {
@@ -300,7 +305,8 @@ void pooler_free(struct pooler **pooler)
     free(gone);
 }
 
-/* --- a look at every machine ------------------------------------------------------------------------------------------ */
+/* --- a look at every machine
+ * ------------------------------------------------------------------------------------------ */
 
 struct look {
     struct mail mail;
@@ -349,5 +355,5 @@ void pooler_look(struct pooler *pooler, void (*visit)(struct relay *relay, void 
     /* The machines never block, so the round is short; the argument lives on this stack. */
     while (!look.done)
         if (co_wait(NEVER) == FAULT_CANCELLED && !look.done)
-            co_yield();
+            co_yield ();
 }

@@ -25,8 +25,8 @@ fault pooler_start(struct config *config, const struct pooler_console *console,
                    struct pooler **ret) MUST_USE;
 /** Takes a new version over.  Listeners and the number of relays stay as they are. */
 fault pooler_reload(struct pooler *pooler, struct config *config) MUST_USE;
-/** Stops accepting, lets transactions finish until `by`, then ends all.  Suspends.  False: some relay
- *  did not end, and nothing may be freed. */
+/** Stops accepting, lets transactions finish until `by`, then ends all.  Suspends.  False: some
+ * relay did not end, and nothing may be freed. */
 bool pooler_stop(struct pooler *pooler, deadline by);
 /** Ends what a pooler_stop under way still waits for. */
 void pooler_hurry(struct pooler *pooler);

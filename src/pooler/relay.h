@@ -15,36 +15,36 @@ struct pooler;
 struct relay {
     struct machine *machine;
     struct pooler *pooler;
-    struct config *config;    /* the latest version, counted */
+    struct config *config; /* the latest version, counted */
     uint32_t index;
-    bool stopping;            /* no new clients; those there leave */
+    bool stopping; /* no new clients; those there leave */
     struct list clients;
     uint64_t clients_ever;
     struct list shares;
-    struct map keys;          /* struct client_key by pid and secret */
+    struct map keys; /* struct client_key by pid and secret */
     struct params_store params;
     struct map statements;
-    struct map departed;      /* struct stats_departed by database: pools that are gone */
+    struct map departed; /* struct stats_departed by database: pools that are gone */
     struct chunk_store chunks;
-    struct {                  /* from the loop's stack to the coroutine that it starts at once */
+    struct { /* from the loop's stack to the coroutine that it starts at once */
         struct client *client;
         struct chunk *chunk;
         uint32_t size;
     } arrival;
     struct stash_block *stashes; /* spare blocks for short stashes, see client.c */
     uint32_t stash_count;
-    uint32_t cancels;         /* cancel requests towards servers under way */
-    struct co *main;          /* waits for the relay's end */
+    uint32_t cancels; /* cancel requests towards servers under way */
+    struct co *main;  /* waits for the relay's end */
     struct mail stop;
     struct mail halt;
-    struct mail ended;        /* to the pooler machine: nothing is left here */
-    struct mail release;      /* from it: all relays are at their end, so end the thread */
+    struct mail ended;   /* to the pooler machine: nothing is left here */
+    struct mail release; /* from it: all relays are at their end, so end the thread */
     bool released;
     struct mail config_mail;
     struct config *config_next; /* atomic: the newest that config_mail announced; counted */
     struct {
-        uint64_t clients;     /* connected now */
-        uint64_t gone;        /* handed over and gone again, in all */
+        uint64_t clients; /* connected now */
+        uint64_t gone;    /* handed over and gone again, in all */
     } told;
 };
 

@@ -10,7 +10,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-/* After a login that was refused though other servers of the pool stand: doubles, up to the most. */
+/* After a login that was refused though other servers of the pool stand: doubles, up to the most.
+ */
 #define PAUSE_LEAST ms(100)
 #define PAUSE_MOST  sec(5)
 
@@ -142,8 +143,8 @@ static struct pool *pool_new(struct kin *kin, struct router *router, const struc
     list_init(&pool->leases);
     pool_set_route(pool, share->born_config, share->born_route);
     pool->supply = supply_join(router->supplies, pool->route->service);
-    if (pool->supply == NULL || slots_new(supply_service(pool->supply), pool->route->pool_size,
-                                          &pool->slots) != OK) {
+    if (pool->supply == NULL ||
+        slots_new(supply_service(pool->supply), pool->route->pool_size, &pool->slots) != OK) {
         pool_free(pool);
         return NULL;
     }
@@ -179,7 +180,8 @@ static struct seat *seat_new(struct router *router, struct share *share)
     return seat;
 }
 
-/* --- what servers tell at login ---------------------------------------------------------------- */
+/* --- what servers tell at login ----------------------------------------------------------------
+ */
 
 static void seat_hello(struct seat *seat)
 {
@@ -187,9 +189,8 @@ static void seat_hello(struct seat *seat)
     struct hello *hello = malloc(sizeof(*hello) + pool->greeting_size);
     if (hello == NULL)
         return; /* it learns from a login of its own */
-    *hello = (struct hello){.mail = {.deliver = relay_hello},
-                            .share = seat->share,
-                            .size = pool->greeting_size};
+    *hello = (struct hello){
+        .mail = {.deliver = relay_hello}, .share = seat->share, .size = pool->greeting_size};
     memcpy(hello->bytes, pool->greeting, pool->greeting_size);
     mail_send(seat->share->relay->machine, &hello->mail);
 }
@@ -208,7 +209,8 @@ static void pool_greet(struct pool *pool, struct lease *lease)
     }
 }
 
-/* --- deliveries --------------------------------------------------------------------------------- */
+/* --- deliveries ---------------------------------------------------------------------------------
+ */
 
 static struct router *share_router(const struct share *share)
 {
@@ -333,7 +335,8 @@ void router_lease_back(struct mail *mail)
         lease_end(lease);
 }
 
-/* --- versions ------------------------------------------------------------------------------------ */
+/* --- versions ------------------------------------------------------------------------------------
+ */
 
 /* Servers of backends that are no longer the service's end as soon as they are free. */
 static void pool_doom(struct pool *pool)
@@ -378,7 +381,8 @@ fault router_reload(struct router *router, struct config *config)
     return OK;
 }
 
-/* --- life ---------------------------------------------------------------------------------------- */
+/* --- life ----------------------------------------------------------------------------------------
+ */
 
 fault router_new(struct pooler *pooler, struct config *config, struct router **ret)
 {

@@ -3,10 +3,10 @@
  * router.h - pools over all relays: who gets a lease, and from whom one is recalled.
  *
  * Runs on the pooler machine.  A pool is the live state of one route for one database and user; its
- * seats are the shares that relays have in it; its slots stand in the fleet.  Limits are exact because
- * only the router asks for slots.  Between relays it goes by the age of their oldest claims: a claim
- * is never overtaken from another relay by more than `overtake_most` and one release.
- * Recalls are always answered: at once when a server is idle, else at the next release.
+ * seats are the shares that relays have in it; its slots stand in the fleet.  Limits are exact
+ * because only the router asks for slots.  Between relays it goes by the age of their oldest
+ * claims: a claim is never overtaken from another relay by more than `overtake_most` and one
+ * release. Recalls are always answered: at once when a server is idle, else at the next release.
  */
 #include "fleet/fleet.h"
 #include "machine/machine.h"
@@ -24,9 +24,10 @@ fault router_reload(struct router *router, struct config *config) MUST_USE;
 /** The machine to send mail to. */
 struct machine *router_machine(struct pooler *pooler);
 
-/* Deliveries: of share->enroll, share->want and share->retire on the pooler machine, of share->recall
- * and of the answers to share->enroll and share->retire on the relay; lease->to_router and
- * lease->report on the pooler machine, lease->to_relay and hello->mail on the relay. */
+/* Deliveries: of share->enroll, share->want and share->retire on the pooler machine, of
+ * share->recall and of the answers to share->enroll and share->retire on the relay;
+ * lease->to_router and lease->report on the pooler machine, lease->to_relay and hello->mail on the
+ * relay. */
 void router_enroll(struct mail *mail);
 void router_want(struct mail *mail);
 void router_retire(struct mail *mail);

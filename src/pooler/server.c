@@ -176,8 +176,9 @@ void server_close(struct server **server, const char *reason, bool lost)
     struct share *share = gone->share;
     char id[UUID_TEXT_SIZE];
     invariant(gone->client == NULL && gone->cancels == 0);
-    log_event(LOG_INFO, "server.closed", "server=%s database=%s user=%s pid=%u age_ms=%" PRId64
-              " reason=\"%s\"", uuid_text(&gone->id, id), share->database, share->user, gone->pid,
+    log_event(LOG_INFO, "server.closed",
+              "server=%s database=%s user=%s pid=%u age_ms=%" PRId64 " reason=\"%s\"",
+              uuid_text(&gone->id, id), share->database, share->user, gone->pid,
               between(gone->since, now()).us / 1000, reason);
     struct lease *lease = TAKE(gone->lease);
     lease->how = LEASE_CLOSED;
@@ -216,7 +217,8 @@ void server_become(struct server *server, enum server_state next)
         list_remove(&share->idle, &server->node);
         list_push(&share->busy, &server->node);
     }
-    /* Who moved its bytes may be gone before the next one comes; what arrives meanwhile is seen then. */
+    /* Who moved its bytes may be gone before the next one comes; what arrives meanwhile is seen
+     * then. */
     server->stream.waker = NULL;
     if (next == SERVER_IDLE) {
         invariant(server->client == NULL && ledger_empty(&server->ledger));
@@ -291,8 +293,8 @@ static const struct span *share_default(const struct share *share, struct span n
 static bool parameter_is_state(struct span name)
 {
     static const char *const names[] = {
-        "server_version", "server_encoding", "integer_datetimes", "in_hot_standby",
-        "is_superuser", "session_authorization", "scram_iterations", "ssl_renegotiation_limit",
+        "server_version", "server_encoding",       "integer_datetimes", "in_hot_standby",
+        "is_superuser",   "session_authorization", "scram_iterations",  "ssl_renegotiation_limit",
     };
     for (size_t i = 0; i < ARRAY_SIZE(names); i++)
         if (span_is_nocase(name, names[i]))

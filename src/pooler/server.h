@@ -8,8 +8,9 @@
  *      CONNECTING ──> IDLE <──> ACTIVE ──> CLEANING ──> IDLE
  *           └───────────┴──────────┴───────────┴──────> CLOSED
  *
- * CONNECTING  its login coroutine owns it            IDLE      in share->idle, ledger empty, tx idle
- * ACTIVE      a claim holds it                       CLEANING  a coroutine puts its session in order
+ * CONNECTING  its login coroutine owns it            IDLE      in share->idle, ledger empty, tx
+ * idle ACTIVE      a claim holds it                       CLEANING  a coroutine puts its session in
+ * order
  */
 #include "base/uuid.h"
 #include "machine/stream.h"
@@ -26,32 +27,32 @@ enum server_state { SERVER_CONNECTING, SERVER_IDLE, SERVER_ACTIVE, SERVER_CLEANI
 
 struct server {
     struct stream stream;
-    struct waker idle_waker;    /* of the stream while idle */
-    struct node node;           /* in share->idle or share->busy */
+    struct waker idle_waker; /* of the stream while idle */
+    struct node node;        /* in share->idle or share->busy */
     struct share *share;
     struct lease *lease;        /* owned until it is given back to the router */
     struct client *client;      /* attached, or NULL */
     struct client *last_client; /* whose state it has; both sides null the other's pointer */
     struct ledger ledger;
-    struct params *params;      /* what differs from its defaults */
-    struct params *startup;     /* session pools: what its startup packet said */
-    struct buffer greeting;     /* what it reported at its login: name NUL value NUL ... */
+    struct params *params;  /* what differs from its defaults */
+    struct params *startup; /* session pools: what its startup packet said */
+    struct buffer greeting; /* what it reported at its login: name NUL value NUL ... */
     struct server_statements statements;
-    uint64_t unnamed_of;        /* serial of the client whose unnamed statement it holds, or lacks */
+    uint64_t unnamed_of; /* serial of the client whose unnamed statement it holds, or lacks */
     uint32_t pid;
     uint32_t secret;
     enum server_state state;
-    uint8_t transaction;        /* status byte of the last ReadyForQuery */
-    bool broken;                /* must not be used again: closed at release */
-    bool unmade;                /* ABOUT_STATE failed: its parameters are not what we think */
-    bool doubtful;              /* SET or RESET may have changed parameters that are not reported */
-    uint32_t cancels;           /* cancel requests under way */
-    bool withheld;              /* free but for those */
+    uint8_t transaction; /* status byte of the last ReadyForQuery */
+    bool broken;         /* must not be used again: closed at release */
+    bool unmade;         /* ABOUT_STATE failed: its parameters are not what we think */
+    bool doubtful;       /* SET or RESET may have changed parameters that are not reported */
+    uint32_t cancels;    /* cancel requests under way */
+    bool withheld;       /* free but for those */
     struct uuid id;
-    deadline since;             /* when it logged in */
-    deadline until;             /* end of its lifetime */
-    deadline used;              /* when its last turn began or, idle, ended */
-    uint8_t *flat;              /* while it travels: its parameters, flat; else NULL */
+    deadline since; /* when it logged in */
+    deadline until; /* end of its lifetime */
+    deadline used;  /* when its last turn began or, idle, ended */
+    uint8_t *flat;  /* while it travels: its parameters, flat; else NULL */
     uint32_t flat_size;
     uint32_t flat_params_size;
     bool travels_with_startup;
@@ -74,7 +75,8 @@ void server_part(struct server *server);
 void server_discard(struct server **server);
 /** Its backend may be obsolete: then it ends when it is free. */
 void server_note_doom(struct server *server);
-/** Puts a server that travelled in `lease` into this share, idle or handed on.  Closes it on failure. */
+/** Puts a server that travelled in `lease` into this share, idle or handed on.  Closes it on
+ * failure. */
 void server_arrive(struct share *share, struct lease *take_lease);
 /** Watches the stream of an idle server. */
 void server_watch(struct server *server);
@@ -84,8 +86,8 @@ void server_forget_owner(struct server *server);
  *  configuration: keep a reference to that. */
 struct link_target;
 void server_target(const struct share *share, const struct lease *lease, struct link_target *ret);
-/** Starts the login coroutine for a lease that has just been granted.  `startup`: session pools; the
- *  caller's reference is taken. */
+/** Starts the login coroutine for a lease that has just been granted.  `startup`: session pools;
+ * the caller's reference is taken. */
 void server_login(struct share *share, struct lease *take_lease, struct params *take_startup);
 /** Takes in one ParameterStatus: of the server, and of the client if one is attached. */
 fault server_learn(struct server *server, struct span name, struct span value) MUST_USE;

@@ -1,4 +1,5 @@
-/* server_login.c - a lease becomes a server: the login coroutine, and what is made of its outcome. */
+/* server_login.c - a lease becomes a server: the login coroutine, and what is made of its outcome.
+ */
 #include "machine/clock.h"
 #include "machine/ids.h"
 #include "machine/log.h"
@@ -21,7 +22,8 @@ void server_target(const struct share *share, const struct lease *lease, struct 
     ret->socket = share->config->server_socket;
 }
 
-/* --- the outcome ------------------------------------------------------------------------------------------ */
+/* --- the outcome
+ * ------------------------------------------------------------------------------------------ */
 
 static enum slot_failure failure_of(fault why)
 {
@@ -75,7 +77,8 @@ static deadline lifetime_end(duration lifetime)
         return NEVER;
     random_bytes(&bits, sizeof(bits));
     int64_t spread = lifetime.us / 10;
-    return after((duration){.us = lifetime.us - (int64_t)((double)bits / UINT32_MAX * (double)spread)});
+    return after(
+        (duration){.us = lifetime.us - (int64_t)((double)bits / UINT32_MAX * (double)spread)});
 }
 
 /* The pool's shares on other relays shall hear of it too. */
@@ -112,7 +115,8 @@ static void login_succeeded(struct server *server, const struct link_greeting *s
     share_free(share, server);
 }
 
-/* --- the coroutine ------------------------------------------------------------------------------------------ */
+/* --- the coroutine
+ * ------------------------------------------------------------------------------------------ */
 
 static fault login_run(struct server *server, struct link_greeting *said)
 {
@@ -121,7 +125,8 @@ static fault login_run(struct server *server, struct link_greeting *said)
     struct buffer flat = BUFFER_INIT(FLAT_MOST);
     struct link_target target;
     const char *user = route->server_user != NULL ? route->server_user : share->user;
-    const char *database = route->server_database != NULL ? route->server_database : share->database;
+    const char *database =
+        route->server_database != NULL ? route->server_database : share->database;
     TRY(share_set_secret(share));
     server_target(share, server->lease, &target);
     if (server->startup != NULL)
@@ -173,7 +178,8 @@ void server_login(struct share *share, struct lease *take_lease, struct params *
         login_failed(server, FAULT_MEMORY, SLOT_REJECTED);
 }
 
-/* --- what the share makes of it ------------------------------------------------------------------------------- */
+/* --- what the share makes of it
+ * ------------------------------------------------------------------------------- */
 
 bool share_greet(struct share *share, struct span said)
 {

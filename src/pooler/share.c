@@ -112,7 +112,8 @@ void share_maybe_retire(struct share *share)
     mail_send(router_machine(share->relay->pooler), &share->retire);
 }
 
-/* --- a seat at the router ---------------------------------------------------------------------- */
+/* --- a seat at the router ----------------------------------------------------------------------
+ */
 
 /* A login that waits until the router knows the share; on its stack. */
 struct arrival {
@@ -147,7 +148,8 @@ void share_entered(struct share *share)
         co_wake(LIST_ENTRY(it, struct arrival, node)->co);
 }
 
-/* --- its end ------------------------------------------------------------------------------------ */
+/* --- its end ------------------------------------------------------------------------------------
+ */
 
 static void accepted_clear(struct share *share);
 
@@ -203,8 +205,8 @@ static void share_arm(struct share *share)
     }
     struct node *last = list_last(&share->idle);
     if (last != NULL && share->route->idle_timeout.us != INT64_MAX)
-        by = earlier_of(by, later(LIST_ENTRY(last, struct server, node)->used,
-                                  share->route->idle_timeout));
+        by = earlier_of(
+            by, later(LIST_ENTRY(last, struct server, node)->used, share->route->idle_timeout));
     timer_set(&share->timer, by);
 }
 
@@ -492,8 +494,9 @@ void share_reload(struct share *share, struct config *config)
         share->obsolete = true;
         if (share->clients > 0 && config->drain_timeout.us != INT64_MAX)
             share->drain_by = after(config->drain_timeout);
-        log_event(LOG_NOTICE, "route.obsolete", "database=%s user=%s version=%" PRIu64 " clients=%u",
-                  share->database, share->user, share->version, share->clients);
+        log_event(LOG_NOTICE, "route.obsolete",
+                  "database=%s user=%s version=%" PRIu64 " clients=%u", share->database,
+                  share->user, share->version, share->clients);
     } else {
         config_ref(config);
         config_unref(&share->config);
@@ -529,7 +532,8 @@ static uint64_t accepted_hash(const struct param *param)
     return hash_bytes(param->value.at, param->value.size, param->name.size);
 }
 
-bool share_accepted(const struct share *share, const struct param *param, struct span *ret_canonical)
+bool share_accepted(const struct share *share, const struct param *param,
+                    struct span *ret_canonical)
 {
     struct map_link *link = map_find(&share->accepted, accepted_hash(param), accepted_is, param);
     if (link == NULL)

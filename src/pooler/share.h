@@ -2,9 +2,9 @@
 /*
  * share.h - one relay's part of a pool: its leased servers, and the queue of its clients' claims.
  *
- * A free leased server is a list pop, a release pops the relay's own oldest claim: no message, no lock
- * and no system call, also when clients by far outnumber servers.  The router is asked for a lease
- * when claims wait and none is free; it may recall leases for other relays.
+ * A free leased server is a list pop, a release pops the relay's own oldest claim: no message, no
+ * lock and no system call, also when clients by far outnumber servers.  The router is asked for a
+ * lease when claims wait and none is free; it may recall leases for other relays.
  *
  * Belongs to its relay.  `told` and `mail` fields are what the router reads and sends; see lease.h.
  * The router makes a seat for it before its first client goes on; so the pool's clients are counted
@@ -32,30 +32,30 @@ struct greeting {
 struct accepted;
 
 struct share {
-    struct node node;          /* in relay->shares */
+    struct node node; /* in relay->shares */
     struct relay *relay;
-    struct config *config;     /* counted: the version whose route this is */
+    struct config *config; /* counted: the version whose route this is */
     const struct route_config *route;
     struct config *born_config; /* counted, never changes: for the router */
     const struct route_config *born_route;
     char *database;
     char *user;
-    uint64_t version;          /* of the configuration that made it */
-    bool obsolete;             /* a newer version has taken its place: drains */
-    deadline drain_by;         /* its clients leave then; NEVER while it is not obsolete */
-    struct census *census;     /* counted; NULL: not enrolled */
+    uint64_t version;           /* of the configuration that made it */
+    bool obsolete;              /* a newer version has taken its place: drains */
+    deadline drain_by;          /* its clients leave then; NEVER while it is not obsolete */
+    struct census *census;      /* counted; NULL: not enrolled */
     struct census *census_sent; /* the same on its way from the router, as `enroll` is */
-    bool enrolling;            /* the router was asked for it, and has not answered */
-    bool retiring;             /* the router was asked to forget it, and has not answered */
-    bool retired;              /* router's answer */
-    struct list arriving;      /* struct arrival: logins that wait for one of these answers */
-    struct list idle;          /* servers; most recently used first */
-    struct list busy;          /* servers in every other state */
-    struct list claims;        /* waiting, in order of arrival */
+    bool enrolling;             /* the router was asked for it, and has not answered */
+    bool retiring;              /* the router was asked to forget it, and has not answered */
+    bool retired;               /* router's answer */
+    struct list arriving;       /* struct arrival: logins that wait for one of these answers */
+    struct list idle;           /* servers; most recently used first */
+    struct list busy;           /* servers in every other state */
+    struct list claims;         /* waiting, in order of arrival */
     uint32_t clients;
-    uint32_t logins;           /* servers in CONNECTING */
-    uint32_t recalls;          /* leases that the router wants back and has not got yet */
-    struct timer timer;        /* the oldest claim's deadline, the oldest idle server's, the drain's */
+    uint32_t logins;    /* servers in CONNECTING */
+    uint32_t recalls;   /* leases that the router wants back and has not got yet */
+    struct timer timer; /* the oldest claim's deadline, the oldest idle server's, the drain's */
     struct waker timer_waker;
     struct greeting greeting;
     struct link_secret secret; /* how to log in to servers */
@@ -69,22 +69,22 @@ struct share {
 
     /* Hints for the router. */
     struct {
-        uint64_t queued;       /* claims waiting */
-        uint64_t oldest;       /* since when, us; 0: none */
-        uint64_t idle;         /* idle servers */
+        uint64_t queued; /* claims waiting */
+        uint64_t oldest; /* since when, us; 0: none */
+        uint64_t idle;   /* idle servers */
         uint64_t clients;
-        uint64_t recall;       /* router's: leases to give back, not yet seen by the relay */
-        uint64_t arrived;      /* live servers that came from other relays, ever */
-        uint64_t unmet;        /* atomic: recalls that found no server; the router takes them */
-        uint64_t full;         /* router's: the pool, or its backends, have no room for more */
-        uint64_t hungry;       /* router's: others wait; say when a server rests */
+        uint64_t recall;  /* router's: leases to give back, not yet seen by the relay */
+        uint64_t arrived; /* live servers that came from other relays, ever */
+        uint64_t unmet;   /* atomic: recalls that found no server; the router takes them */
+        uint64_t full;    /* router's: the pool, or its backends, have no room for more */
+        uint64_t hungry;  /* router's: others wait; say when a server rests */
     } told;
-    struct mail enroll;        /* relay to router and back: give me a seat */
-    struct mail want;          /* relay to router: look at me */
-    struct mail recall;        /* router to relay: look at told.recall */
-    struct mail retire;        /* relay to router and back: forget me */
-    deadline want_after;       /* not before, while the pool is full */
-    void *seat;                /* the router's */
+    struct mail enroll;  /* relay to router and back: give me a seat */
+    struct mail want;    /* relay to router: look at me */
+    struct mail recall;  /* router to relay: look at told.recall */
+    struct mail retire;  /* relay to router and back: forget me */
+    deadline want_after; /* not before, while the pool is full */
+    void *seat;          /* the router's */
 };
 
 /** The share for this route, database and user; made if there is none.  Faults: MEMORY. */
@@ -132,7 +132,8 @@ void share_tell(struct share *share);
 /** How to log in: fills share->secret from the route or the auth file, if nothing is there yet. */
 fault share_set_secret(struct share *share) MUST_USE;
 /** Whether a server of this pool has taken this value; *ret_canonical: how it spells it. */
-bool share_accepted(const struct share *share, const struct param *param, struct span *ret_canonical);
+bool share_accepted(const struct share *share, const struct param *param,
+                    struct span *ret_canonical);
 /** Whether this is what servers of this pool report at login. */
 bool share_is_default(const struct share *share, const struct param *param);
 void share_accept(struct share *share, const struct param *param, struct span canonical);

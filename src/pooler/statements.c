@@ -97,8 +97,8 @@ fault client_statement_add(struct map *names, struct span name, struct statement
     struct client_statement *named = malloc(sizeof(*named) + name.size);
     if (named == NULL)
         return FAULT_MEMORY;
-    *named = (struct client_statement){
-        .references = 2, .pending = true, .size = (uint16_t)name.size};
+    *named =
+        (struct client_statement){.references = 2, .pending = true, .size = (uint16_t)name.size};
     memcpy(named->name, name.at, name.size);
     fault inserted = map_insert(names, &named->link, hash_span(name));
     if (inserted != OK) {
@@ -210,7 +210,8 @@ enum statement_place server_statement_use(struct server_statements *on,
     struct server_statement *known = server_statement_find(on, digest);
     if (known == NULL)
         return STATEMENT_ABSENT;
-    bool unsure = known->closing || known->doubtful || (known->pending > 0 && known->batch != batch);
+    bool unsure =
+        known->closing || known->doubtful || (known->pending > 0 && known->batch != batch);
     server_statement_touch(on, known);
     known->doubtful = unsure; /* until the Parse that follows */
     return unsure ? STATEMENT_UNSURE : STATEMENT_THERE;
@@ -246,7 +247,8 @@ void server_statement_settle(struct server_statements *on, const uint8_t digest[
     if (known == NULL && !parsed)
         return;
     if (known == NULL) {
-        /* A DISCARD ALL has been answered since it was sent: it is there, and may not be forgotten. */
+        /* A DISCARD ALL has been answered since it was sent: it is there, and may not be forgotten.
+         */
         if (server_statement_add(on, digest, 0) != OK)
             return;
         known = server_statement_find(on, digest);

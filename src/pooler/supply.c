@@ -9,7 +9,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#define ADDRESSES_MOST 64
+#define ADDRESSES_MOST  64
 #define RESOLVE_TIMEOUT sec(5)
 
 struct supplies {
@@ -22,12 +22,12 @@ struct supply {
     struct supplies *supplies; /* NULL: given up, the resolver frees it */
     char *name;
     struct service *service;
-    struct config *config;     /* counted: whose hosts these are */
+    struct config *config; /* counted: whose hosts these are */
     const struct service_config *settings;
-    struct co *resolver;       /* NULL: ended */
+    struct co *resolver; /* NULL: ended */
     uint32_t pools;
-    bool named;                /* by the latest configuration */
-    bool again;                /* resolve at once */
+    bool named; /* by the latest configuration */
+    bool again; /* resolve at once */
 };
 
 static struct fleet_limits limits_of(const struct service_config *settings)
@@ -40,7 +40,8 @@ static struct fleet_limits limits_of(const struct service_config *settings)
     };
 }
 
-/* --- resolving --------------------------------------------------------------------------------------------- */
+/* --- resolving
+ * --------------------------------------------------------------------------------------------- */
 
 struct found {
     struct address addresses[ADDRESSES_MOST];
@@ -79,10 +80,10 @@ static fault supply_resolve(struct supply *supply)
         all = all && result == OK;
     }
     /* A name that did not resolve just now takes no known backend away. */
-    if (result != FAULT_CANCELLED && supply->supplies != NULL && found != NULL && found->count > 0 &&
-        (all || !service_online(supply->service)))
-        result = service_set_addresses(supply->service, found->addresses, found->hosts,
-                                       found->count);
+    if (result != FAULT_CANCELLED && supply->supplies != NULL && found != NULL &&
+        found->count > 0 && (all || !service_online(supply->service)))
+        result =
+            service_set_addresses(supply->service, found->addresses, found->hosts, found->count);
     free(found);
     config_unref(&config);
     return result == FAULT_CANCELLED ? result : all ? OK : FAULT_NAME;
@@ -127,7 +128,9 @@ void supply_check(struct supply *supply)
     co_wake(supply->resolver);
 }
 
-/* --- life ---------------------------------------------------------------------------------------------------- */
+/* --- life
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 /* The resolver may be in the middle of a look-up: it frees the supply when it comes back. */
 static void supply_give_up(struct supply *supply)

@@ -1,10 +1,10 @@
 #pragma once
 /*
- * supply.h - the services of a configuration on the pooler machine: fleet's, each with the coroutine
- * that resolves its hosts.
+ * supply.h - the services of a configuration on the pooler machine: fleet's, each with the
+ * coroutine that resolves its hosts.
  *
- * A supply lives while a pool uses it or the latest configuration names it.  Its resolver runs once at
- * the start, and again when a failure asks for it or the hosts change.
+ * A supply lives while a pool uses it or the latest configuration names it.  Its resolver runs once
+ * at the start, and again when a failure asks for it or the hosts change.
  */
 #include "fleet/fleet.h"
 #include "pooler/config.h"

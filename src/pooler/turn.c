@@ -10,15 +10,15 @@
 /* Rounds in which a turn always found something to do, before it lets the others run. */
 #define ROUNDS_AT_ONCE 16
 
-/* --- taking a server, giving it back ----------------------------------------------------------- */
+/* --- taking a server, giving it back -----------------------------------------------------------
+ */
 
 static void turn_attach(struct turn *turn)
 {
     struct client *client = turn->client;
     struct server *server = client->claim.server;
     invariant(server != NULL && server->client == client && server->state == SERVER_ACTIVE);
-    hint_add(&client->share->stats.wait_us,
-             (uint64_t)between(client->claim.since, now()).us);
+    hint_add(&client->share->stats.wait_us, (uint64_t)between(client->claim.since, now()).us);
     claim_done(client);
     client->server = server;
     client->since = now();
@@ -100,9 +100,8 @@ fault turn_settle_claim(struct turn *turn)
     invariant(claim->state == CLAIM_REFUSED);
     struct refusal *refusal = TAKE(claim->refusal);
     claim_done(turn->client);
-    fault said = refusal == NULL
-                     ? turn_refuse(turn, "53200", "out of memory")
-                     : turn_refuse(turn, refusal->sqlstate, refusal->text);
+    fault said = refusal == NULL ? turn_refuse(turn, "53200", "out of memory")
+                                 : turn_refuse(turn, refusal->sqlstate, refusal->text);
     refusal_unref(&refusal);
     return said;
 }
@@ -144,7 +143,7 @@ static fault turn_run(struct turn *turn)
         if (!moved || turn_is_quiet(turn)) {
             TRY(turn_wait(turn, NEVER));
         } else if (++turn->busy % ROUNDS_AT_ONCE == 0) {
-            co_yield();
+            co_yield ();
         }
         if (co_cancelled())
             return FAULT_CANCELLED;
@@ -248,7 +247,8 @@ static void turn_main(void *argument)
     }
 }
 
-/* --- arrival: on the loop's stack ---------------------------------------------------------------- */
+/* --- arrival: on the loop's stack ----------------------------------------------------------------
+ */
 
 static void arrival_end(struct client *client, struct chunk *chunk, const char *sqlstate,
                         const char *text)
@@ -296,7 +296,8 @@ static bool arrival_bad(const struct chunk *chunk, uint32_t size)
     return size >= WIRE_HEADER && turn_check_header(chunk->bytes) != OK;
 }
 
-/* Stashes an incomplete message (true: it is still parked), queues for a server, or runs the turn. */
+/* Stashes an incomplete message (true: it is still parked), queues for a server, or runs the turn.
+ */
 static bool arrival_decide(struct client *client, struct chunk *chunk, uint32_t size)
 {
     bool bad = arrival_bad(chunk, size);

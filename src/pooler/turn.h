@@ -2,10 +2,10 @@
 /*
  * turn.h - what a client does from its first byte after idling until it idles again.
  *
- * One coroutine over the pair of client and server, with one wait for any of: either one readable or
- * writable, a grant, a message, a deadline.  No blocking send and no second pump: a slow side never
- * stops the draining of the other.  Two lanes, one a direction; each walks message headers in place
- * in a lent chunk and forwards whole runs from there.  Design: docs/internals/turn.md
+ * One coroutine over the pair of client and server, with one wait for any of: either one readable
+ * or writable, a grant, a message, a deadline.  No blocking send and no second pump: a slow side
+ * never stops the draining of the other.  Two lanes, one a direction; each walks message headers in
+ * place in a lent chunk and forwards whole runs from there.  Design: docs/internals/turn.md
  */
 #include "pooler/client.h"
 #include "pooler/outbox.h"
@@ -24,25 +24,25 @@ struct lane {
 
 struct turn {
     struct relay *relay;
-    struct client *client;  /* NULL: it has gone, the server is being cleaned */
-    struct server *server;  /* NULL: none yet, or released */
-    uint8_t *held;          /* a message longer than a chunk that must be seen whole; heap */
+    struct client *client; /* NULL: it has gone, the server is being cleaned */
+    struct server *server; /* NULL: none yet, or released */
+    uint8_t *held;         /* a message longer than a chunk that must be seen whole; heap */
     uint32_t held_size;
-    uint32_t held_most;     /* its whole length */
-    uint32_t busy;          /* rounds without a wait */
-    fault state_fault;      /* a change of parameters that should not have failed did */
-    bool starved;           /* the up lane has the beginning of a message only */
-    bool server_lost;       /* nothing can be sent to it any more */
-    bool up_cut;            /* it got a part of a message only */
-    bool server_gone;       /* and it has said its last word */
-    bool muted;             /* the message under way in the down lane is not the client's */
-    bool down_blocked;      /* whole messages wait in the down lane for room in its outbox */
-    bool fatal;             /* it said goodbye, and the client was told */
-    bool ready_after_drop;  /* answer ReadyForQuery once `dropping` is done */
-    bool closing;           /* the client said Terminate, or is to be ended */
-    struct lane up;         /* client to server; the first field that turn_init does not zero whole */
-    struct lane down;       /* server to client */
-    char refused_state[6];  /* why the claim, or the parameters, were refused; for logins */
+    uint32_t held_most;    /* its whole length */
+    uint32_t busy;         /* rounds without a wait */
+    fault state_fault;     /* a change of parameters that should not have failed did */
+    bool starved;          /* the up lane has the beginning of a message only */
+    bool server_lost;      /* nothing can be sent to it any more */
+    bool up_cut;           /* it got a part of a message only */
+    bool server_gone;      /* and it has said its last word */
+    bool muted;            /* the message under way in the down lane is not the client's */
+    bool down_blocked;     /* whole messages wait in the down lane for room in its outbox */
+    bool fatal;            /* it said goodbye, and the client was told */
+    bool ready_after_drop; /* answer ReadyForQuery once `dropping` is done */
+    bool closing;          /* the client said Terminate, or is to be ended */
+    struct lane up;   /* client to server; the first field that turn_init does not zero whole */
+    struct lane down; /* server to client */
+    char refused_state[6]; /* why the claim, or the parameters, were refused; for logins */
     char refused_text[240];
 };
 
@@ -75,7 +75,8 @@ fault turn_settle_claim(struct turn *turn) MUST_USE;
 /** Ends the turn and its client, for this reason; cleans or closes the server. */
 void turn_fail(struct turn *turn, fault why); /* turn_end.c */
 /** Handles one whole message of the client that prepares, names or closes statements. */
-fault turn_statement(struct turn *turn, uint8_t type, const uint8_t *message, uint32_t size) MUST_USE;
+fault turn_statement(struct turn *turn, uint8_t type, const uint8_t *message,
+                     uint32_t size) MUST_USE;
 /** Emits answers of ours that are next in the ledger. */
 fault turn_give_synthetic(struct turn *turn) MUST_USE;
 /** Makes the server's parameters the client's; may suspend where a value must be confirmed. */

@@ -9,7 +9,8 @@
 /* Room that makes another read into the same chunk worth it. */
 #define ROOM_WORTH_READING 4096u
 
-/* --- answers of our own --------------------------------------------------------------------------- */
+/* --- answers of our own
+ * --------------------------------------------------------------------------- */
 
 fault turn_give_synthetic(struct turn *turn)
 {
@@ -28,7 +29,8 @@ fault turn_give_synthetic(struct turn *turn)
     return OK;
 }
 
-/* --- messages that are looked into ----------------------------------------------------------------- */
+/* --- messages that are looked into
+ * ----------------------------------------------------------------- */
 
 /* Tags of commands that throw prepared statements or parameters away. */
 static void down_tag(struct turn *turn, struct span tag)
@@ -72,9 +74,11 @@ static fault down_duplicate(struct turn *turn, const struct owed *owed)
     char text[256], ids[CLIENT_IDS_SIZE];
     snprintf(text, sizeof(text), "prepared statement \"%.*s\" already exists",
              (int)MIN_OF(named->size, 200), named->name);
-    struct wire_report report = {
-        .severity = "ERROR", .sqlstate = "42P05", .message = text,
-        .detail = client_ids(turn->client, turn->server, ids, sizeof(ids))};
+    struct wire_report report = {.severity = "ERROR",
+                                 .sqlstate = "42P05",
+                                 .message = text,
+                                 .detail =
+                                     client_ids(turn->client, turn->server, ids, sizeof(ids))};
     wire_put_report(&out, &report);
     return turn_say(turn, &out);
 }
@@ -106,8 +110,9 @@ static fault down_error(struct turn *turn, struct span body, enum ledger_verdict
     if (head != NULL && head->fate == FATE_SWALLOW && head->about == ABOUT_STATE) {
         turn->server->unmade = true;
         turn->state_fault = fault_raise_state(
-            FAULT_UPSTREAM, known && error.sqlstate.size == 5 ? (const char *)error.sqlstate.at : "XX000",
-            "%.*s", (int)MIN_OF(error.message.size, (size_t)200), (const char *)error.message.at);
+            FAULT_UPSTREAM,
+            known && error.sqlstate.size == 5 ? (const char *)error.sqlstate.at : "XX000", "%.*s",
+            (int)MIN_OF(error.message.size, (size_t)200), (const char *)error.message.at);
     }
     if (known && head != NULL && head->about == ABOUT_DUPLICATE && turn->client != NULL &&
         span_is(error.sqlstate, "42P05")) {
@@ -150,8 +155,8 @@ static fault down_look(struct turn *turn, uint8_t type, struct span body,
         return OK;
     case WIRE_COMMAND_COMPLETE:
         /* Not SELECT, INSERT, UPDATE: the common ones cost no comparison. */
-        if (body.size > 3 && (body.at[0] == 'D' || body.at[0] == 'R' ||
-                              (body.at[0] == 'S' && body.at[2] == 'T')))
+        if (body.size > 3 &&
+            (body.at[0] == 'D' || body.at[0] == 'R' || (body.at[0] == 'S' && body.at[2] == 'T')))
             down_tag(turn, span_of(body.at, body.size - 1));
         *verdict = ledger_take(&turn->server->ledger, type);
         return OK;
@@ -167,7 +172,8 @@ static bool type_is_looked_into(uint8_t type)
            type == WIRE_COMMAND_COMPLETE;
 }
 
-/* --- the walk ----------------------------------------------------------------------------------------- */
+/* --- the walk
+ * ----------------------------------------------------------------------------------------- */
 
 /* Where the walk is: a run of bytes to forward grows until something is left out. */
 struct walk {
@@ -297,7 +303,8 @@ static fault turn_walk_down(struct turn *turn)
     return result;
 }
 
-/* --- reading and sending -------------------------------------------------------------------------------- */
+/* --- reading and sending
+ * -------------------------------------------------------------------------------- */
 
 static fault down_send(struct turn *turn, bool *moved)
 {
@@ -370,8 +377,8 @@ fault turn_down(struct turn *turn, bool *moved)
     bool more = down_may_read(turn);
     while (more)
         TRY(down_read(turn, moved, &more));
-    turn->down_blocked = turn->server != NULL && turn->down.begin != turn->down.end &&
-                         !down_has_room(turn);
+    turn->down_blocked =
+        turn->server != NULL && turn->down.begin != turn->down.end && !down_has_room(turn);
     TRY(down_send(turn, moved));
     if ((turn->server_gone || turn->fatal) && lane_sent(&turn->down))
         return FAULT_UPSTREAM;

@@ -1,4 +1,5 @@
-/* turn_end.c - how turns end badly: the client goes, the server goes, or one of them breaks the rules. */
+/* turn_end.c - how turns end badly: the client goes, the server goes, or one of them breaks the
+ * rules. */
 #include "machine/clock.h"
 #include "machine/log.h"
 #include "pooler/cancel.h"
@@ -8,10 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* --- cleaning ---------------------------------------------------------------------------------------- */
+/* --- cleaning
+ * ---------------------------------------------------------------------------------------- */
 
-/* Ends what is under way: the query by a cancel request, the batch by a Sync; a COPY by CopyFail, also
- * one that has not begun yet, for where there is none it is ignored. */
+/* Ends what is under way: the query by a cancel request, the batch by a Sync; a COPY by CopyFail,
+ * also one that has not begun yet, for where there is none it is ignored. */
 static fault clean_interrupt(struct turn *turn, deadline by)
 {
     struct server *server = turn->server;
@@ -88,7 +90,8 @@ void turn_clean(struct turn *turn)
     share_free(server->share, server);
 }
 
-/* --- ending the client ---------------------------------------------------------------------------------- */
+/* --- ending the client
+ * ---------------------------------------------------------------------------------- */
 
 /* What the client is told when its turn ends for this reason; NULL: nothing. */
 static const char *last_words(const struct turn *turn, fault why, char *sqlstate)
@@ -159,7 +162,8 @@ void turn_fail(struct turn *turn, fault why)
     }
 }
 
-/* --- session pools: a parked client goes ------------------------------------------------------------------- */
+/* --- session pools: a parked client goes
+ * ------------------------------------------------------------------- */
 
 static void end_session(void *argument)
 {

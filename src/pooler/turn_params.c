@@ -19,8 +19,8 @@ fault turn_ask(struct turn *turn, struct span sql, deadline by)
     }
     server->unmade = false;
     server->unnamed_of = 0; /* a simple query destroys it */
-    ledger_owe(&server->ledger, (struct owed){.kind = OWED_QUERY, .fate = FATE_SWALLOW,
-                                              .about = ABOUT_STATE});
+    ledger_owe(&server->ledger,
+               (struct owed){.kind = OWED_QUERY, .fate = FATE_SWALLOW, .about = ABOUT_STATE});
     outbox_take_heap(&turn->up.out, message.at, message.size);
     TRY(turn_drain(turn, by));
     fault failed = turn->state_fault;
@@ -136,8 +136,8 @@ static fault inject_parameters(struct turn *turn, struct span sql)
     at[size - 1] = '\0';
     server->unmade = false;
     server->unnamed_of = 0; /* a simple query destroys it */
-    ledger_owe(&server->ledger, (struct owed){.kind = OWED_QUERY, .fate = FATE_SWALLOW,
-                                              .about = ABOUT_STATE});
+    ledger_owe(&server->ledger,
+               (struct owed){.kind = OWED_QUERY, .fate = FATE_SWALLOW, .about = ABOUT_STATE});
     params_assign(&server->params, params_ref(turn->client->params));
     return OK;
 }

@@ -1,4 +1,5 @@
-/* turn_statement.c - messages that prepare, name or close statements, in pools whose servers change. */
+/* turn_statement.c - messages that prepare, name or close statements, in pools whose servers
+ * change. */
 #include "pooler/turn.h"
 #include "wire/messages.h"
 
@@ -36,7 +37,8 @@ static void forward(struct turn *turn, const struct message *message)
     turn->up.passing = message->size - message->here;
 }
 
-/* --- making messages --------------------------------------------------------------------------------- */
+/* --- making messages
+ * --------------------------------------------------------------------------------- */
 
 /* Room for a made message; what does not fit the scratch chunk goes to the heap. */
 static uint8_t *make(struct turn *turn, size_t size)
@@ -109,10 +111,11 @@ static fault make_evictions(struct turn *turn)
     return digest == NULL ? FAULT_MEMORY : make_close(turn, victim->digest, ABOUT_EVICT, digest);
 }
 
-/* --- what must be on the server -------------------------------------------------------------------------- */
+/* --- what must be on the server
+ * -------------------------------------------------------------------------- */
 
-/* Whether the server has it for certain.  Where that depends on an earlier batch it is closed first, so
- * that a Parse of it is always right. */
+/* Whether the server has it for certain.  Where that depends on an earlier batch it is closed
+ * first, so that a Parse of it is always right. */
 static fault look_for_statement(struct turn *turn, const struct statement *statement, bool *there)
 {
     struct server *server = turn->server;
@@ -144,8 +147,8 @@ static fault ensure_statement(struct turn *turn, struct statement *statement)
     return make_evictions(turn);
 }
 
-/* The same for the unnamed statement, which another client may have replaced since, or which this one
- * does not have although the server does. */
+/* The same for the unnamed statement, which another client may have replaced since, or which this
+ * one does not have although the server does. */
 static fault ensure_unnamed(struct turn *turn)
 {
     struct client *client = turn->client;
@@ -158,7 +161,9 @@ static fault ensure_unnamed(struct turn *turn)
     return make_parse(turn, "", span_of(client->unnamed, client->unnamed_size));
 }
 
-/* --- Parse ------------------------------------------------------------------------------------------------- */
+/* --- Parse
+ * -------------------------------------------------------------------------------------------------
+ */
 
 static fault parse_unnamed(struct turn *turn, const struct message *message, struct span body)
 {
@@ -225,8 +230,7 @@ static fault on_parse(struct turn *turn, const struct message *message)
     __attribute__((cleanup(statement_unref))) struct statement *statement = NULL;
     TRY(statement_intern(&turn->relay->statements, body, &statement));
     if (client_statement_add(&client->statements, parse.statement, statement, &named) != OK)
-        return fault_raise(FAULT_LIMIT, "more than %u prepared statements",
-                           CLIENT_STATEMENTS_MOST);
+        return fault_raise(FAULT_LIMIT, "more than %u prepared statements", CLIENT_STATEMENTS_MOST);
     bool there;
     fault looked = look_for_statement(turn, statement, &there);
     if (looked != OK) {
@@ -240,7 +244,8 @@ static fault on_parse(struct turn *turn, const struct message *message)
     return parse_rename(turn, message, named, body);
 }
 
-/* --- Bind, Describe, Close ------------------------------------------------------------------------------------ */
+/* --- Bind, Describe, Close
+ * ------------------------------------------------------------------------------------ */
 
 static fault bind_named(struct turn *turn, const struct message *message,
                         const struct wire_bind_names *names, struct client_statement *named)

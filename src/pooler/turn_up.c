@@ -46,7 +46,8 @@ static fault turn_say_ready(struct turn *turn)
     return OK;
 }
 
-/* --- messages without a server ------------------------------------------------------------------ */
+/* --- messages without a server ------------------------------------------------------------------
+ */
 
 fault turn_refuse(struct turn *turn, const char *sqlstate, const char *text)
 {
@@ -121,7 +122,8 @@ bool turn_needs_server(uint8_t type)
     return (classes[type] & (CLASS_KNOWN | CLASS_LOCAL)) == CLASS_KNOWN;
 }
 
-/* --- messages with a server ----------------------------------------------------------------------- */
+/* --- messages with a server
+ * ----------------------------------------------------------------------- */
 
 static bool turn_remaps(const struct turn *turn)
 {
@@ -217,8 +219,9 @@ static fault up_long(struct turn *turn, uint8_t type, uint32_t size)
         if (type == WIRE_BIND)
             return up_long_bind(turn, at, up->end - up->begin);
         if (size > most)
-            return fault_raise(FAULT_LIMIT, "a '%c' message of %u bytes, the limit is message_limit=%u",
-                               type, size, most);
+            return fault_raise(FAULT_LIMIT,
+                               "a '%c' message of %u bytes, the limit is message_limit=%u", type,
+                               size, most);
         turn->held = malloc(size);
         if (turn->held == NULL)
             return FAULT_MEMORY;
@@ -245,7 +248,8 @@ static fault up_part(struct turn *turn, uint8_t type, uint32_t size)
     return OK;
 }
 
-/* --- bytes that are in the middle of a message ------------------------------------------------------ */
+/* --- bytes that are in the middle of a message
+ * ------------------------------------------------------ */
 
 static uint32_t lane_take(struct lane *lane, uint64_t most)
 {
@@ -285,7 +289,8 @@ static fault up_continue(struct turn *turn, bool *whole)
     return OK;
 }
 
-/* --- the walk ----------------------------------------------------------------------------------------- */
+/* --- the walk
+ * ----------------------------------------------------------------------------------------- */
 
 static bool up_has_room(struct turn *turn)
 {

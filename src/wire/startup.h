@@ -22,7 +22,7 @@ struct wire_startup {
         uint32_t pid;
         struct span secret; /* 4 bytes in 3.0 */
     } cancel;               /* WIRE_STARTUP_CANCEL */
-    struct span behind; /* bytes that were read behind the packet; for whoever reads it */
+    struct span behind;     /* bytes that were read behind the packet; for whoever reads it */
 };
 
 /** Length of the packet that starts with these 4 bytes; 0: nonsense (below 8 or above the limit).

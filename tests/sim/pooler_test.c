@@ -7,14 +7,16 @@
  * The whole pooler in the simulated world: relays, router, a model of PostgreSQL, and clients that
  * ask, fail, cancel and vanish.  The model and the clients know what must not happen:
  *
- *   each query is answered once, in order, by its own answer, on a server with its client's settings;
- *   no two clients are on one server within one transaction, or in one session;
- *   a pool has never more servers than its size, all pools together never more than the backend allows;
- *   a cancel request meets nobody who did not ask for it;
- *   at the end nothing is left, and the same seed gives the same history.
+ *   each query is answered once, in order, by its own answer, on a server with its client's
+ * settings; no two clients are on one server within one transaction, or in one session; a pool has
+ * never more servers than its size, all pools together never more than the backend allows; a cancel
+ * request meets nobody who did not ask for it; at the end nothing is left, and the same seed gives
+ * the same history.
  */
 
-/* --- clients --------------------------------------------------------------------------------------------------- */
+/* --- clients
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 /* Who is connected now: each login is somebody else. */
 struct person {
@@ -106,8 +108,7 @@ static fault person_expects(struct person *person, char type)
     struct wire_error error;
     TRY(person_read(person));
     if (person->talk.frame.type == WIRE_ERROR && type != WIRE_ERROR &&
-        wire_read_error(person->talk.frame.body, &error) == OK &&
-        span_is(error.severity, "FATAL"))
+        wire_read_error(person->talk.frame.body, &error) == OK && span_is(error.severity, "FATAL"))
         return person_lost(person, fault_raise(FAULT_UPSTREAM, "%.*s", SPAN_ARG(error.message)));
     ck_assert_msg(person->talk.frame.type == (uint8_t)type, "client %u: '%c' came instead of '%c'",
                   person->id, person->talk.frame.type, type);
@@ -175,7 +176,9 @@ static fault person_asks(struct person *person, enum verb verb)
     return person_hears(person, verb, number);
 }
 
-/* --- what they do ------------------------------------------------------------------------------------------------ */
+/* --- what they do
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static fault do_transaction(struct person *person)
 {
@@ -388,14 +391,15 @@ static void dialer_main(void *argument)
     struct co_group clients;
     co_group_init(&clients);
     for (uintptr_t i = 0; i < CLIENTS; i++)
-        ck_assert_int_eq(co_group_start(&clients, client_main, (void *)(number * CLIENTS + i),
-                                        CO_LARGE),
-                         OK);
+        ck_assert_int_eq(
+            co_group_start(&clients, client_main, (void *)(number * CLIENTS + i), CO_LARGE), OK);
     co_group_join(&clients);
     machine_stop();
 }
 
-/* --- the world ----------------------------------------------------------------------------------------------------- */
+/* --- the world
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 static void sim_main(void *argument UNUSED)
 {
@@ -428,7 +432,8 @@ static void sim_main(void *argument UNUSED)
 
 static uint64_t run(uint64_t seed)
 {
-    sim = (struct sim){.chance = seed * 0x2545f4914f6cdd1d + 1, .crashes = seed % 2 == 1,
+    sim = (struct sim){.chance = seed * 0x2545f4914f6cdd1d + 1,
+                       .crashes = seed % 2 == 1,
                        .evicts = seed % 3 == 0,
                        .crowded = seed % 5 == 0};
     os_sim_start(seed);

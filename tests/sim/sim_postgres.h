@@ -2,9 +2,9 @@
 /*
  * sim_postgres.h - a model of PostgreSQL for the simulated world, which knows what must not happen.
  *
- * Each query says who asks it ("ASK 12 3": client 12, its third); the model holds that against what it
- * knows of its sessions, and sends it back in the row together with the session's application_name.
- * One coroutine a connection, all on the pooler's machine.
+ * Each query says who asks it ("ASK 12 3": client 12, its third); the model holds that against what
+ * it knows of its sessions, and sends it back in the row together with the session's
+ * application_name. One coroutine a connection, all on the pooler's machine.
  */
 #include "pooler_world.h"
 
@@ -35,8 +35,8 @@ struct session {
     struct co *co;
     bool is_session; /* of the session pool */
     uint32_t pid;
-    uint32_t owner;  /* since its last ReadyForQuery, or of the session; 0: nobody */
-    uint32_t asker;  /* whose query runs; 0: none */
+    uint32_t owner; /* since its last ReadyForQuery, or of the session; 0: nobody */
+    uint32_t asker; /* whose query runs; 0: none */
     bool cancelled;
     bool skipping;
     bool in_transaction;
@@ -73,7 +73,8 @@ static uint32_t draw(uint64_t *chance, uint32_t limit)
     return (uint32_t)(*chance >> 33) % limit;
 }
 
-/* --- the model: one session ------------------------------------------------------------------------------ */
+/* --- the model: one session
+ * ------------------------------------------------------------------------------ */
 
 static void put_error(struct talk *talk, const char *severity, const char *sqlstate,
                       const char *text)
@@ -126,8 +127,8 @@ static enum verb session_read(struct session *session, const char *text)
     char word[16];
     uint32_t client;
     ck_assert_msg(sscanf(text, "%15s %u", word, &client) == 2, "the model got '%s'", text);
-    ck_assert_msg(session->owner == 0 || session->owner == client,
-                  "'%s' on a server of client %u", text, session->owner);
+    ck_assert_msg(session->owner == 0 || session->owner == client, "'%s' on a server of client %u",
+                  text, session->owner);
     session->owner = session->asker = client;
     for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
         if (strcmp(word, verbs[i]) == 0)
@@ -294,7 +295,8 @@ static void session_message(struct session *session)
     }
 }
 
-/* --- the model: its connections ------------------------------------------------------------------------------ */
+/* --- the model: its connections
+ * ------------------------------------------------------------------------------ */
 
 static uint32_t sessions_alive(bool is_session)
 {

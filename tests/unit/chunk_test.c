@@ -69,5 +69,5 @@ TEST(beyond_a_few_idle_chunks_memory_goes_back)
 END_TEST
 
 TESTS("chunk", the_chunk_that_came_back_last_is_lent_first,
-      no_more_chunks_are_lent_than_the_ceiling_allows,
-      a_turn_finds_its_chunks_whatever_the_ceiling, beyond_a_few_idle_chunks_memory_goes_back)
+      no_more_chunks_are_lent_than_the_ceiling_allows, a_turn_finds_its_chunks_whatever_the_ceiling,
+      beyond_a_few_idle_chunks_memory_goes_back)

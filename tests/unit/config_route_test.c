@@ -13,11 +13,13 @@ static const struct route_config *route(const struct config *config, const char 
 
 TEST(the_first_route_that_matches_wins)
 {
-    struct config *config = taken(HEAD "routes:\n"
-                                       "  - {database: app, user: reports, service: main, auth: trust}\n"
-                                       "  - {database: app, user: mallory, auth: block}\n"
-                                       "  - {database: app, service: main, auth: trust}\n"
-                                       "  - {user: admin, service: main, auth: trust}\n", "");
+    struct config *config =
+        taken(HEAD "routes:\n"
+                   "  - {database: app, user: reports, service: main, auth: trust}\n"
+                   "  - {database: app, user: mallory, auth: block}\n"
+                   "  - {database: app, service: main, auth: trust}\n"
+                   "  - {user: admin, service: main, auth: trust}\n",
+              "");
     ck_assert_ptr_eq(route(config, "app", "reports"), &config->routes[0]);
     ck_assert_ptr_eq(route(config, "app", "mallory"), &config->routes[1]);
     ck_assert_ptr_eq(route(config, "app", "admin"), &config->routes[2]);
@@ -74,7 +76,8 @@ TEST(the_hosts_of_a_service_are_not_the_identity_of_its_routes)
 {
     struct config *one = taken(HEAD ROUTES, "");
     struct config *other = taken(LISTEN "services: {main: {hosts: [\"127.0.0.1:5433\"], "
-                                        "tls: {mode: disable}}}\n" ROUTES, "");
+                                        "tls: {mode: disable}}}\n" ROUTES,
+                                 "");
     ck_assert(route_same_identity(&one->routes[0], &other->routes[0]));
     config_unref(&one);
     config_unref(&other);

@@ -6,7 +6,8 @@
 
 #include <stdio.h>
 
-/* --- statements and words ------------------------------------------------------------------------- */
+/* --- statements and words
+ * ------------------------------------------------------------------------- */
 
 /* The statements of a text, joined by '|'. */
 static const char *statements_of(const char *text, fault *ret)
@@ -62,7 +63,8 @@ TEST(statements_are_parted_by_semicolons)
 
 TEST(a_quote_or_comment_without_its_end_is_a_syntax_error)
 {
-    static const char *const wrong[] = {"'", "SHOW 'x", "\"", "SHOW /* x", "/*", "/*/", "SHOW ''';"};
+    static const char *const wrong[] = {"'",  "SHOW 'x", "\"",       "SHOW /* x",
+                                        "/*", "/*/",     "SHOW ''';"};
     for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
         fault result;
         statements_of(wrong[i], &result);
@@ -111,10 +113,22 @@ TEST(every_command_is_understood_in_any_case)
 TEST(what_drivers_say_is_accepted)
 {
     static const char *const said[] = {
-        "BEGIN", "begin isolation level serializable", "START TRANSACTION", "COMMIT", "rollback",
-        "END", "SET client_encoding TO 'UTF8'", "set extra_float_digits = 3", "SELECT 1",
-        "SHOW datestyle", "show TimeZone", "SHOW standard_conforming_strings", "RESET ALL",
-        "SHOW server_version", "SHOW default_transaction_isolation", "DISCARD ALL",
+        "BEGIN",
+        "begin isolation level serializable",
+        "START TRANSACTION",
+        "COMMIT",
+        "rollback",
+        "END",
+        "SET client_encoding TO 'UTF8'",
+        "set extra_float_digits = 3",
+        "SELECT 1",
+        "SHOW datestyle",
+        "show TimeZone",
+        "SHOW standard_conforming_strings",
+        "RESET ALL",
+        "SHOW server_version",
+        "SHOW default_transaction_isolation",
+        "DISCARD ALL",
     };
     for (size_t i = 0; i < ARRAY_SIZE(said); i++) {
         struct console_call call;
@@ -125,8 +139,8 @@ TEST(what_drivers_say_is_accepted)
 
 TEST(what_is_no_command_is_a_syntax_error)
 {
-    static const char *const wrong[] = {"SHOW", "SHOW NOTHING", "DROP TABLE t", "SHOWPOOLS",
-                                        "SETTER", "SELECT 2", "RELOAD NOW", "COMMITTED"};
+    static const char *const wrong[] = {"SHOW",   "SHOW NOTHING", "DROP TABLE t", "SHOWPOOLS",
+                                        "SETTER", "SELECT 2",     "RELOAD NOW",   "COMMITTED"};
     for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
         struct console_call call;
         ck_assert_msg(understand(wrong[i], &call) == FAULT_SYNTAX, "%s", wrong[i]);
@@ -159,7 +173,8 @@ TEST(times_are_those_of_utc)
                      "2026-08-01 12:00:00 UTC");
 }
 
-/* --- rows ------------------------------------------------------------------------------------------- */
+/* --- rows
+ * ------------------------------------------------------------------------------------------- */
 
 static const struct console_column kinds[] = {
     {"text", COLUMN_TEXT, ""},       {"four", COLUMN_INT4, ""}, {"eight", COLUMN_INT8, ""},
@@ -275,7 +290,8 @@ TEST(columns_are_described_with_their_types)
     buffer_fini(&out);
 }
 
-/* --- sums --------------------------------------------------------------------------------------------- */
+/* --- sums
+ * --------------------------------------------------------------------------------------------- */
 
 struct summed {
     struct console_tally_row row;
@@ -288,12 +304,13 @@ TEST(rows_of_one_key_are_summed_in_the_order_of_their_first)
     static const char *const keys[][2] = {{"a", "bc"}, {"ab", "c"}, {"a", "bc"}, {"a", ""}};
     console_tally_init(&tally, sizeof(struct summed));
     for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
-        struct summed *row = console_tally_row(&tally, span_text(keys[i][0]), span_text(keys[i][1]));
+        struct summed *row =
+            console_tally_row(&tally, span_text(keys[i][0]), span_text(keys[i][1]));
         row->sum += 1;
     }
     ck_assert_uint_eq(tally.rows.count, 3);
-    const struct summed *first = (const void *)LIST_ENTRY(list_first(&tally.rows),
-                                                          struct console_tally_row, node);
+    const struct summed *first =
+        (const void *)LIST_ENTRY(list_first(&tally.rows), struct console_tally_row, node);
     ck_assert_int_eq(first->sum, 2);
     ck_assert_ptr_null(console_tally_find(&tally, SPAN("abc"), SPAN("")));
     ck_assert_int_eq(console_tally_fault(&tally), OK);
@@ -312,7 +329,8 @@ TEST(more_rows_than_fit_are_a_limit)
     console_tally_fini(&tally);
 }
 
-/* --- averages ------------------------------------------------------------------------------------------ */
+/* --- averages
+ * ------------------------------------------------------------------------------------------ */
 
 /* What a look at `second` sees of queries, of which there are 10 a second. */
 static uint64_t look_at(struct stats_window *window, int64_t second, int64_t *ret_seconds)

@@ -5,8 +5,8 @@
 #include <string.h>
 
 /*
- * The ledger against a small model of PostgreSQL: random messages, random failures, random delays on
- * both ways.  At every moment the ledger is empty exactly when the model will say nothing more.
+ * The ledger against a small model of PostgreSQL: random messages, random failures, random delays
+ * on both ways.  At every moment the ledger is empty exactly when the model will say nothing more.
  *
  * What the model reads and says is that of PostgresMain and CopyGetData: an error in the extended
  * protocol skips all up to the next Sync, also a Query; a COPY ignores Sync and Flush; data outside
@@ -21,11 +21,11 @@
 #define QUEUE 512
 
 struct message {
-    char type;     /* of the client: P B D E C S Q F d c f H */
+    char type; /* of the client: P B D E C S Q F d c f H */
     bool fails;
-    bool copies;   /* E, Q: COPY FROM STDIN */
+    bool copies; /* E, Q: COPY FROM STDIN */
     uint8_t fate;
-    uint8_t said;  /* E, Q: how it is answered */
+    uint8_t said; /* E, Q: how it is answered */
 };
 
 struct answer {
@@ -47,7 +47,7 @@ struct play {
     uint64_t chance;
     struct ledger ledger;
     struct model model;
-    int owed;     /* entries with something to settle */
+    int owed; /* entries with something to settle */
     int answered;
     int dropped;
     enum { FREE, BEGUN } copy; /* what the client is doing */
@@ -61,7 +61,8 @@ static uint32_t below(struct play *play, uint32_t limit)
     return (uint32_t)(play->chance >> 33) % limit;
 }
 
-/* --- the model ---------------------------------------------------------------------------------------- */
+/* --- the model
+ * ---------------------------------------------------------------------------------------- */
 
 static void say(struct model *model, const char *types, uint8_t fate)
 {
@@ -167,7 +168,8 @@ static bool model_owes(const struct model *model)
     return ahead.out_count > 0 || ahead.copying;
 }
 
-/* --- between client and model --------------------------------------------------------------------------- */
+/* --- between client and model
+ * --------------------------------------------------------------------------- */
 
 static void settle(void *owner, const struct owed *owed, enum owed_end end)
 {
@@ -227,7 +229,8 @@ static void receive(struct play *play)
     give(play);
 }
 
-/* --- the client --------------------------------------------------------------------------------------------- */
+/* --- the client
+ * --------------------------------------------------------------------------------------------- */
 
 /* A COPY is under way, as far as the client knows: data, Syncs, at last the end, which may all be
  * sent before the server has asked for it. */

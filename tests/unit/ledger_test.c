@@ -64,7 +64,8 @@ static void is_even(void)
     ledger_fini(&ledger);
 }
 
-/* --- each kind --------------------------------------------------------------------------------- */
+/* --- each kind ---------------------------------------------------------------------------------
+ */
 
 TEST(a_query_is_owed_until_ready)
 {
@@ -95,9 +96,10 @@ TEST(each_message_of_a_batch_is_struck_out_by_its_own_answer)
         enum owed_kind kind;
         const char *answer;
     } batch[] = {
-        {OWED_PARSE, "1"},  {OWED_DESCRIBE, "tT"}, {OWED_DESCRIBE, "tn"}, {OWED_BIND, "2"},
-        {OWED_DESCRIBE, "n"}, {OWED_EXECUTE, "DDC"}, {OWED_EXECUTE, "I"},  {OWED_EXECUTE, "DDs"},
-        {OWED_EXECUTE, "HddcC"}, {OWED_CLOSE, "3"}, {OWED_SYNC, "Z"},
+        {OWED_PARSE, "1"},   {OWED_DESCRIBE, "tT"}, {OWED_DESCRIBE, "tn"},
+        {OWED_BIND, "2"},    {OWED_DESCRIBE, "n"},  {OWED_EXECUTE, "DDC"},
+        {OWED_EXECUTE, "I"}, {OWED_EXECUTE, "DDs"}, {OWED_EXECUTE, "HddcC"},
+        {OWED_CLOSE, "3"},   {OWED_SYNC, "Z"},
     };
     begin();
     for (size_t i = 0; i < ARRAY_SIZE(batch); i++)
@@ -152,7 +154,8 @@ TEST(answers_to_what_trunkline_asked_are_swallowed_but_not_notifications)
 }
 END_TEST
 
-/* --- errors -------------------------------------------------------------------------------------- */
+/* --- errors --------------------------------------------------------------------------------------
+ */
 
 TEST(an_error_drops_the_batch_up_to_its_sync_and_nothing_behind_it)
 {
@@ -254,7 +257,8 @@ TEST(the_verdict_of_an_error_is_that_of_the_message_that_failed)
 }
 END_TEST
 
-/* --- answers of our own ---------------------------------------------------------------------------- */
+/* --- answers of our own
+ * ---------------------------------------------------------------------------- */
 
 TEST(synthetic_answers_come_in_their_turn)
 {
@@ -290,7 +294,8 @@ TEST(synthetic_answers_behind_an_error_are_never_given)
 }
 END_TEST
 
-/* --- COPY FROM STDIN ---------------------------------------------------------------------------------- */
+/* --- COPY FROM STDIN
+ * ---------------------------------------------------------------------------------- */
 
 TEST(a_copy_by_a_simple_query_ends_with_it)
 {
@@ -408,7 +413,8 @@ TEST(two_copies_of_one_query_may_both_be_sent_ahead)
 }
 END_TEST
 
-/* --- a server that can't be trusted -------------------------------------------------------------------- */
+/* --- a server that can't be trusted
+ * -------------------------------------------------------------------- */
 
 TEST(an_answer_to_nothing_is_a_breach)
 {
@@ -428,9 +434,9 @@ TEST(an_answer_out_of_turn_is_a_breach)
         enum owed_kind kind;
         const char *wrong;
     } rows[] = {
-        {OWED_PARSE, "23CZG"},   {OWED_BIND, "13CIsZG"},   {OWED_CLOSE, "12CZG"},
-        {OWED_EXECUTE, "123Z"},  {OWED_DESCRIBE, "123CZG"}, {OWED_SYNC, "123CIsG"},
-        {OWED_QUERY, "123"},     {OWED_FUNCTION, "123CG"},
+        {OWED_PARSE, "23CZG"},  {OWED_BIND, "13CIsZG"},    {OWED_CLOSE, "12CZG"},
+        {OWED_EXECUTE, "123Z"}, {OWED_DESCRIBE, "123CZG"}, {OWED_SYNC, "123CIsG"},
+        {OWED_QUERY, "123"},    {OWED_FUNCTION, "123CG"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
         for (const char *type = rows[i].wrong; *type != '\0'; type++) {
@@ -452,7 +458,8 @@ TEST(types_that_no_server_sends_then_are_breaches)
 }
 END_TEST
 
-/* --- room ---------------------------------------------------------------------------------------------- */
+/* --- room
+ * ---------------------------------------------------------------------------------------------- */
 
 TEST(the_ring_grows_in_order_up_to_its_ceiling)
 {
@@ -498,8 +505,8 @@ TESTS("ledger", a_query_is_owed_until_ready, a_function_call_is_owed_until_ready
       the_verdict_of_an_error_is_that_of_the_message_that_failed,
       synthetic_answers_come_in_their_turn, synthetic_answers_behind_an_error_are_never_given,
       a_copy_by_a_simple_query_ends_with_it,
-      a_sync_that_was_sent_before_the_copy_began_is_read_by_it,
-      the_same_with_data_that_is_refused, a_sync_into_a_copy_that_succeeds_is_not_answered,
+      a_sync_that_was_sent_before_the_copy_began_is_read_by_it, the_same_with_data_that_is_refused,
+      a_sync_into_a_copy_that_succeeds_is_not_answered,
       a_sync_into_a_copy_that_has_failed_ends_the_skipping,
       a_copy_sent_in_one_go_keeps_the_sync_behind_its_end,
       syncs_before_and_behind_the_end_of_a_copy_sent_in_one_go_are_told_apart,

@@ -33,7 +33,8 @@ static struct params *set_of(const char *text)
     return set;
 }
 
-/* --- sets ---------------------------------------------------------------------------------------- */
+/* --- sets ----------------------------------------------------------------------------------------
+ */
 
 TEST(equal_sets_are_one_set_whatever_the_order_and_the_case_of_names)
 {
@@ -128,7 +129,8 @@ TEST(a_set_owns_its_bytes)
 }
 END_TEST
 
-/* --- limits ---------------------------------------------------------------------------------------- */
+/* --- limits
+ * ---------------------------------------------------------------------------------------- */
 
 TEST(more_parameters_than_the_limit_are_refused)
 {
@@ -169,7 +171,8 @@ TEST(more_bytes_than_the_limit_are_refused)
 }
 END_TEST
 
-/* --- SQL --------------------------------------------------------------------------------------------- */
+/* --- SQL
+ * --------------------------------------------------------------------------------------------- */
 
 static void leads(const char *from, const char *to, const char *sql)
 {
@@ -212,8 +215,7 @@ END_TEST
 
 TEST(lists_are_set_as_a_startup_packet_would)
 {
-    leads("", "Search_Path=a b",
-          "SELECT pg_catalog.set_config('Search_Path','a b',false);");
+    leads("", "Search_Path=a b", "SELECT pg_catalog.set_config('Search_Path','a b',false);");
     leads("", "search_path=\"$user\"; public",
           "SELECT pg_catalog.set_config('search_path','\"$user\"; public',false);");
     leads("", "temp_tablespaces=a'b\\c",
@@ -236,7 +238,9 @@ TEST(sql_beyond_the_buffer_is_its_fault)
 }
 END_TEST
 
-/* --- flat ------------------------------------------------------------------------------------------------ */
+/* --- flat
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static void survives(const char *text)
 {
@@ -272,9 +276,8 @@ END_TEST
 
 TESTS("params", equal_sets_are_one_set_whatever_the_order_and_the_case_of_names,
       the_empty_set_is_there_once, of_equal_names_the_last_wins,
-      names_of_which_one_begins_the_other_are_two,
-      a_set_with_one_change_leads_back_to_the_same_set, a_set_owns_its_bytes,
-      more_parameters_than_the_limit_are_refused, more_bytes_than_the_limit_are_refused,
-      sql_says_only_what_differs, sql_quotes_whatever_it_is_given,
-      lists_are_set_as_a_startup_packet_would, sql_beyond_the_buffer_is_its_fault,
-      a_flat_set_is_the_same_set_again_also_elsewhere)
+      names_of_which_one_begins_the_other_are_two, a_set_with_one_change_leads_back_to_the_same_set,
+      a_set_owns_its_bytes, more_parameters_than_the_limit_are_refused,
+      more_bytes_than_the_limit_are_refused, sql_says_only_what_differs,
+      sql_quotes_whatever_it_is_given, lists_are_set_as_a_startup_packet_would,
+      sql_beyond_the_buffer_is_its_fault, a_flat_set_is_the_same_set_again_also_elsewhere)

@@ -152,7 +152,8 @@ static inline void world_stop(struct world *world)
     log_finish();
 }
 
-/* --- a stream that speaks the protocol ------------------------------------------------------------ */
+/* --- a stream that speaks the protocol
+ * ------------------------------------------------------------ */
 
 struct talk {
     struct stream stream;
@@ -161,9 +162,7 @@ struct talk {
     struct wire_frame frame; /* the last message read */
 };
 #define TALK_INIT                                                                                  \
-    ((struct talk){.stream = STREAM_INIT,                                                          \
-                   .out = BUFFER_INIT(1 << 20),                                                    \
-                   .in = BUFFER_INIT(1 << 20)})
+    ((struct talk){.stream = STREAM_INIT, .out = BUFFER_INIT(1 << 20), .in = BUFFER_INIT(1 << 20)})
 
 static inline void talk_end(struct talk *talk)
 {

@@ -21,11 +21,13 @@ static struct client_statement *named(const char *name, struct statement *statem
     return entered;
 }
 
-/* --- texts ---------------------------------------------------------------------------------------- */
+/* --- texts
+ * ---------------------------------------------------------------------------------------- */
 
 TEST(the_same_text_is_one_statement_with_one_name)
 {
-    struct statement *a = prepared("select 1"), *b = prepared("select 1"), *c = prepared("select 2");
+    struct statement *a = prepared("select 1"), *b = prepared("select 1"),
+                     *c = prepared("select 2");
     ck_assert_ptr_eq(a, b);
     ck_assert_ptr_ne(a, c);
     ck_assert_str_ne(a->name, c->name);
@@ -60,7 +62,8 @@ TEST(other_parameter_types_are_another_statement)
 }
 END_TEST
 
-/* --- a client's names ------------------------------------------------------------------------------ */
+/* --- a client's names
+ * ------------------------------------------------------------------------------ */
 
 TEST(a_client_finds_its_statements_by_the_names_it_gave_them)
 {
@@ -148,7 +151,8 @@ TEST(a_name_is_not_longer_than_its_length_can_say)
 }
 END_TEST
 
-/* --- a server's statements --------------------------------------------------------------------------- */
+/* --- a server's statements
+ * --------------------------------------------------------------------------- */
 
 static const uint8_t *digest(uint8_t number)
 {

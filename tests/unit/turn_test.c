@@ -17,7 +17,8 @@
 
 static struct world world;
 
-/* --- steps -------------------------------------------------------------------------------------------- */
+/* --- steps
+ * -------------------------------------------------------------------------------------------- */
 
 static void flush(struct talk *talk)
 {
@@ -27,7 +28,8 @@ static void flush(struct talk *talk)
 static void expect_bytes(struct talk *talk, char type, const void *body, size_t size)
 {
     ck_assert_int_eq(talk_read(talk), OK);
-    ck_assert_msg(talk->frame.type == (uint8_t)type, "'%c' came, '%c' was awaited", talk->frame.type, type);
+    ck_assert_msg(talk->frame.type == (uint8_t)type, "'%c' came, '%c' was awaited",
+                  talk->frame.type, type);
     ck_assert_uint_eq(talk->frame.body.size, size);
     if (size > 0)
         ck_assert_mem_eq(talk->frame.body.at, body, size);
@@ -119,7 +121,8 @@ static void ask(struct talk *client, struct talk *server)
     EXPECT_BARE(client, 'Z', "I");
 }
 
-/* --- what passes --------------------------------------------------------------------------------------- */
+/* --- what passes
+ * --------------------------------------------------------------------------------------- */
 
 BODY(a_query_and_its_answer_pass_unchanged)
 {
@@ -229,7 +232,8 @@ BODY(a_client_that_waits_gets_the_server_when_it_is_free)
     finish(&one, &server);
 }
 
-/* --- statements ------------------------------------------------------------------------------------------ */
+/* --- statements
+ * ------------------------------------------------------------------------------------------ */
 
 /* The name on the server of what was just parsed there. */
 static void expect_parse(struct talk *server, char name[40], const char *query)
@@ -321,7 +325,8 @@ BODY(a_failed_batch_leaves_its_statement_unprepared)
     finish(&client, &server);
 }
 
-/* --- parameters ------------------------------------------------------------------------------------------- */
+/* --- parameters
+ * ------------------------------------------------------------------------------------------- */
 
 BODY(what_one_client_has_set_is_undone_for_the_next_and_set_again_for_itself)
 {
@@ -369,7 +374,9 @@ BODY(what_one_client_has_set_is_undone_for_the_next_and_set_again_for_itself)
     finish(&one, &server);
 }
 
-/* --- ends -------------------------------------------------------------------------------------------------- */
+/* --- ends
+ * --------------------------------------------------------------------------------------------------
+ */
 
 BODY(the_end_of_a_server_is_told_to_its_client)
 {
