@@ -70,13 +70,39 @@ static void outbox_advance(struct outbox *outbox, size_t sent)
     }
 }
 
+/* Below this, copying several parts together costs less than handing the kernel a vector. */
+#define TOGETHER_MOST 1024u
+
+static size_t outbox_left(const struct outbox *outbox)
+{
+    size_t left = 0;
+    for (uint8_t i = outbox->first; i < outbox->count; i++)
+        left += outbox->parts[i].iov_len;
+    return left;
+}
+
+static fault outbox_try(const struct outbox *outbox, struct stream *stream, size_t *ret_sent)
+{
+    const struct iovec *parts = outbox->parts + outbox->first;
+    int count = outbox->count - outbox->first;
+    size_t left = count > 1 ? outbox_left(outbox) : 0;
+    uint8_t together[TOGETHER_MOST];
+    if (left == 0 || left > sizeof(together))
+        return stream_write_some(stream, parts, count, ret_sent);
+    struct iovec whole = {together, 0};
+    for (int i = 0; i < count; i++) {
+        memcpy(together + whole.iov_len, parts[i].iov_base, parts[i].iov_len);
+        whole.iov_len += parts[i].iov_len;
+    }
+    return stream_write_some(stream, &whole, 1, ret_sent);
+}
+
 fault outbox_send(struct outbox *outbox, struct stream *stream, struct chunk_store *store,
                   uint64_t *ret_sent)
 {
     while (!outbox_empty(outbox)) {
         size_t sent = 0;
-        TRY(stream_write_some(stream, outbox->parts + outbox->first, outbox->count - outbox->first,
-                              &sent));
+        TRY(outbox_try(outbox, stream, &sent));
         invariant(sent > 0);
         outbox_advance(outbox, sent);
         *ret_sent += sent;
