@@ -9,8 +9,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* --- cleaning
- * ---------------------------------------------------------------------------------------- */
+/* --- cleaning ------------------------------------------------------------------------------- */
+
+/* The end of a batch that its client did not end: its Sync alone would commit what was done so far.
+ */
+static void put_failing_end(struct ledger *ledger, struct buffer *out)
+{
+    size_t start = wire_begin(out, WIRE_EXECUTE);
+    wire_put_text(out, "tl_abandoned"); /* no such portal: the transaction fails */
+    wire_put_u32(out, 0);
+    wire_end(out, start);
+    wire_put_empty(out, WIRE_SYNC);
+    ledger_owe(ledger, (struct owed){.kind = OWED_EXECUTE, .fate = FATE_SWALLOW});
+    ledger_owe(ledger, (struct owed){.kind = OWED_SYNC, .fate = FATE_SWALLOW});
+}
 
 /* Ends what is under way: the query by a cancel request, the batch by a Sync; a COPY by CopyFail,
  * also one that has not begun yet, for where there is none it is ignored. */
@@ -28,10 +40,8 @@ static fault clean_interrupt(struct turn *turn, deadline by)
         wire_end(&out, start);
         ledger_copy_ends(&server->ledger);
     }
-    if (needs_sync && ledger_has_room(&server->ledger, 1)) {
-        wire_put_empty(&out, WIRE_SYNC);
-        ledger_owe(&server->ledger, (struct owed){.kind = OWED_SYNC, .fate = FATE_SWALLOW});
-    }
+    if (needs_sync && ledger_has_room(&server->ledger, 2))
+        put_failing_end(&server->ledger, &out);
     if (buffer_fault(&out) != OK) {
         buffer_fini(&out);
         return FAULT_MEMORY;

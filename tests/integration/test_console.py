@@ -360,6 +360,7 @@ def test_a_shutdown_ends_console_sessions(trunkline):
         daemon.program.send_signal(15)
         answers = wire.rest()
         assert [(a.kind, a.sqlstate) for a in answers] == [("E", "57P01")]
+    assert daemon.program.wait() == 0  # before a second signal ends it at once
 
 
 def test_a_shutdown_is_not_held_up_by_those_who_watch(trunkline):

@@ -257,6 +257,11 @@ static void session_close(struct session *session)
 static void session_execute(struct session *session)
 {
     size_t before = session->talk.out.size;
+    if (memcmp(session->talk.frame.body.at, "tl_abandoned", 12) == 0) {
+        session_fails(session, "34000", "no such portal");
+        session->skipping = true;
+        return;
+    }
     ck_assert_int_ne(session->portal[0], '\0');
     session_runs(session, session->portal);
     session->skipping = session->talk.out.at[before] == WIRE_ERROR;

@@ -502,7 +502,9 @@ BODY(a_client_that_goes_inside_a_batch_has_it_ended_for_it)
     flush(&server);
     EXPECT_BARE(&client, '1', "");
     talk_end(&client);
+    EXPECT_BARE(&server, 'E', "tl_abandoned\0\0\0\0\0"); /* or the Sync would commit */
     EXPECT_BARE(&server, 'S', "");
+    put_error(&server, "ERROR", "34000");
     PUT_BARE(&server, 'Z', "I");
     flush(&server);
     log_in(&next);
