@@ -486,7 +486,7 @@ const struct setting config_settings[] = {
      .kind = SETTING_BYTES,
      AT(config, chunk),
      RANGE(KIB(16), MIB(1)),
-     .preset = "64KiB",
+     .preset = "256KiB",
      .help = "One buffer of a relay; idle connections hold none."},
     {.name = "login_timeout",
      .kind = SETTING_DURATION,

@@ -19,7 +19,7 @@ TEST(a_minimal_file_gets_the_presets)
     ck_assert_uint_eq(config->client_most, 10000);
     ck_assert_uint_eq(config->message_most, 16 << 20);
     ck_assert_uint_eq(config->memory_most, (size_t)1 << 30);
-    ck_assert_uint_eq(config->chunk, 64 << 10);
+    ck_assert_uint_eq(config->chunk, 256 << 10);
     ck_assert_int_eq(config->login_timeout.us, sec(60).us);
     ck_assert_int_eq(config->shutdown_timeout.us, sec(30).us);
     ck_assert_int_eq(config->drain_timeout.us, NO_LIMIT.us);
