@@ -410,33 +410,44 @@ void router_balance(struct router *router, const struct pool *pool)
 /* --- room at the backends
  * ------------------------------------------------------------------------------ */
 
-/* Recalls under way and servers that are ending make room, for whomever. */
-static void contest_count(struct hunt *hunt, const struct router *router,
-                          const struct supply *supply)
+/* Recalls under way and servers that are ending make room, first for those that wait longest. */
+static uint64_t contest_rooms(const struct router *router, const struct supply *supply)
 {
+    uint64_t rooms = 0;
     LIST_EACH (&router->pools, it) {
         const struct pool *pool = LIST_ENTRY(it, struct pool, node);
         if (pool->supply == supply)
-            hunt_less(hunt, pool_recalls(pool) + pool->ending);
+            rooms += pool_recalls(pool) + pool->ending;
     }
+    return rooms;
 }
 
+/* Who has given goes to the end of the list, so that the next time others give. */
 static void contest_step(struct hunt *hunt, const struct pool *needy,
                          void (*step)(struct hunt *hunt, struct seat *victim))
 {
-    LIST_EACH (&needy->router->pools, it) {
+    struct list *pools = &needy->router->pools;
+    LIST_EACH_SAFE (pools, it) {
         const struct pool *pool = LIST_ENTRY(it, struct pool, node);
+        uint64_t wanted = hunt->wanted;
         if (pool->supply == needy->supply && pool != needy)
             hunt_pool(hunt, pool, step);
+        if (hunt->wanted == wanted)
+            continue;
+        list_remove(pools, it);
+        list_push(pools, it);
     }
 }
 
-/* One that waits calls on all other pools of the service. */
-static void contest_for(struct pool *pool)
+/* One that waits calls on all other pools of the service, unless room is coming. */
+static void contest_for(struct pool *pool, uint64_t *rooms)
 {
     struct hunt hunt = {.needy = pool_needy(pool), .bound = pool->config->overtake_most};
-    hunt.wanted = seat_lacks(hunt.needy);
-    contest_count(&hunt, pool->router, pool->supply);
+    uint64_t lacks = seat_lacks(hunt.needy), coming = MIN_OF(lacks, *rooms);
+    hunt.wanted = lacks - coming;
+    *rooms -= coming;
+    if (hunt.wanted == 0)
+        return;
     contest_step(&hunt, pool, hunt_idle);
     contest_step(&hunt, pool, hunt_busy);
 }
@@ -444,13 +455,13 @@ static void contest_for(struct pool *pool)
 /* Those that wait for room at the backends, the oldest claims first. */
 static void contest_supply(struct router *router, const struct supply *supply)
 {
-    uint64_t beyond = 0;
+    uint64_t beyond = 0, rooms = contest_rooms(router, supply);
     for (int i = 0; i < CONTEST_POOLS; i++) {
         struct pool *pool = waiting_next(router, supply, beyond);
         if (pool == NULL)
             return;
         beyond = pool_oldest(pool);
-        contest_for(pool);
+        contest_for(pool, &rooms);
     }
 }
 

@@ -216,6 +216,14 @@ def test_a_pool_keeps_its_least_servers_while_it_has_clients(trunkline, postgres
     with daemon.connect(user="reports") as connection:
         connection.execute("select 1")
         eventually(lambda: len(postgres.backends("app", "reports")) == 3)
+        kept = postgres.backends("app", "reports")
+        with daemon.door(user="reports").wire() as other:
+            assert other.silent(0.8)  # longer than idle_timeout: they stay, and are not made anew
+        assert postgres.backends("app", "reports") == kept
+        postgres.sql("select pg_terminate_backend(%s)", kept[0])
+        eventually(lambda: len(postgres.backends("app", "reports")) == 3 and
+                   kept[0] not in postgres.backends("app", "reports"))
+    eventually(lambda: postgres.backends("app", "reports") == [])
 
 
 def test_an_idle_client_is_disconnected_after_its_time(trunkline):
