@@ -190,7 +190,9 @@ static bool cancel_active(struct relay *relay, struct client *client, struct err
 
 static bool cancel_client(struct relay *relay, struct client *client, struct errand *errand)
 {
-    if (client->claim.state != CLAIM_WAITING || client->state == CLIENT_LOGIN)
+    /* Granted, its turn has not begun: the query that was asked for is still here. */
+    if (client->claim.state == CLAIM_NONE || client->claim.state == CLAIM_REFUSED ||
+        client->state == CLIENT_LOGIN)
         return cancel_active(relay, client, errand);
     struct refusal *refusal = refusal_new("57014", "canceling statement due to user request");
     claim_refuse(client, refusal);

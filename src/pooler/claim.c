@@ -61,13 +61,21 @@ void claim_grant(struct client *client, struct server *server)
 
 void claim_refuse(struct client *client, struct refusal *refusal)
 {
-    invariant(client->claim.state == CLAIM_WAITING);
-    list_remove(&client->share->claims, &client->claim.node);
+    struct server *server = NULL;
+    if (client->claim.state == CLAIM_GRANTED) {
+        server = TAKE(client->claim.server);
+        server->client = NULL;
+    } else {
+        invariant(client->claim.state == CLAIM_WAITING);
+        list_remove(&client->share->claims, &client->claim.node);
+    }
     client->claim.state = CLAIM_REFUSED;
     client->claim.refusal = refusal;
     if (refusal != NULL)
         refusal->references += 1;
     client->claim.waker->wake(client->claim.waker);
+    if (server != NULL)
+        share_free(client->share, server);
 }
 
 void claim_withdraw(struct client *client)

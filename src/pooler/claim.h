@@ -35,8 +35,10 @@ void refusal_unref(struct refusal **refusal);
 
 /** Takes a server at once, or queues the claim and returns false. */
 bool claim_make(struct client *client, struct waker *waker);
-/** Hands it a server, or a reason why there is none, and wakes it.  For the share. */
+/** Hands it a server, and wakes it.  For the share. */
 void claim_grant(struct client *client, struct server *server);
+/** Gives it a reason why there is none, and wakes it; a server that was granted, but not yet taken
+ *  over, goes to the next. */
 void claim_refuse(struct client *client, struct refusal *refusal);
 /** Leaves the queue; a server that was granted meanwhile goes to the next. */
 void claim_withdraw(struct client *client);
