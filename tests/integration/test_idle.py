@@ -1,4 +1,8 @@
 """Clients that do nothing cost next to nothing."""
+import resource
+
+import pytest
+
 from support import wire as w
 from support.patience import STRETCH, eventually
 from support.trunkline import route
@@ -32,6 +36,29 @@ def test_idle_clients_that_all_wake_at_once_are_all_served(trunkline):
     for number, client in enumerate(clients):
         assert w.rows(client.until()) == [[str(number)]]
         client.__exit__()
+
+
+@pytest.mark.timeout(120)
+def test_a_crowd_that_wakes_at_once_while_some_read_slowly_is_served(trunkline):
+    """Ten thousand, where descriptors allow; each gets its own answer, whole."""
+    room = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 500
+    many = min(10000 // STRETCH ** 2, room)
+    daemon = trunkline(routes=[route(user="trusted", auth="trust", pool_size=8)])
+    door = daemon.door(user="trusted")
+    big = w.query("select repeat('x', 1000) from generate_series(1, 4000)")
+    slow = [door.wire() for _ in range(4)]
+    clients = [door.wire() for _ in range(many)]
+    for client in slow:
+        client.send(big)
+    for number, client in enumerate(clients):
+        client.send(w.query(f"select {number}"))
+    for number, client in enumerate(clients):
+        assert w.rows(client.until()) == [[str(number)]]
+    for client in slow:
+        assert len(w.rows(client.until())) == 4000
+    for client in clients + slow:
+        client.__exit__()
+    eventually(lambda: len(daemon.console("SHOW CLIENTS")) <= 1)
 
 
 def test_descriptors_are_given_back(trunkline):

@@ -5,9 +5,10 @@ import threading
 import pytest
 
 from support import wire as w
-from support.patience import eventually
+from support.patience import STRETCH, eventually
 
 MEGABYTE = 1 << 20
+GIGABYTE = 1024 // STRETCH ** 2  # of megabytes; less under sanitizers
 
 
 def drain(wire, chunk=1 << 18):
@@ -34,6 +35,37 @@ def test_a_result_of_100_megabytes_passes_in_bounded_memory(door, request):
         assert rows == 100000 and size > 100 * 1000 * 1000
         if daemon:
             assert daemon.memory() - before < 16 * MEGABYTE
+
+
+def test_a_result_of_a_gigabyte_passes_in_bounded_memory(pooler):
+    with pooler.door(database="transaction").wire() as wire:
+        before = pooler.memory()
+        wire.send(w.query(f"select repeat('x', {MEGABYTE}) from generate_series(1, {GIGABYTE})"))
+        size, rows = drain(wire)
+        assert rows == GIGABYTE and size > GIGABYTE * MEGABYTE
+        assert pooler.memory() - before < 16 * MEGABYTE
+
+
+@pytest.mark.parametrize("size", [1 << 18, 50 * MEGABYTE])
+def test_every_kind_of_message_may_be_large(door, size):
+    """Query, Parse, Bind and CopyData; a Parse with a name is held and has a limit of its own."""
+    text = "z" * size
+    named = text[:15 * MEGABYTE]
+    with door.wire() as wire:
+        assert w.rows(wire.ask(w.query(f"select length('{text}')"))) == [[str(size)]]
+        for name, value in (("", text), ("named", named)):
+            answers = wire.ask(w.parse(name, f"select length('{value}')"), w.bind(statement=name),
+                               w.execute(), w.SYNC)
+            assert w.rows(answers) == [[str(len(value))]]
+        answers = wire.ask(w.parse("", "select length($1::text)"), w.bind(values=[text]),
+                           w.execute(), w.SYNC)
+        assert w.rows(answers) == [[str(size)]]
+        wire.ask(w.query("begin; create temp table large (t text) on commit drop"))
+        wire.send(w.query("copy large from stdin"))
+        wire.until("G")
+        assert w.kinds(wire.ask(w.copy_data(text.encode() + b"\n"), w.COPY_DONE)) == "C Z"
+        assert w.rows(wire.ask(w.query("select sum(length(t)) from large"))) == [[str(size)]]
+        wire.ask(w.query("rollback"))
 
 
 def test_a_single_row_of_64_megabytes_passes_in_bounded_memory(door, request):
