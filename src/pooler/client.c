@@ -14,9 +14,6 @@
 #include <stdlib.h>
 #include <sys/uio.h>
 
-/* Unnamed statements longer than this are not replayed on another server. */
-#define UNNAMED_MOST 65536u
-
 static void client_event(struct waker *waker);
 static void client_timer_fired(struct waker *waker);
 
@@ -205,7 +202,7 @@ fault client_stash(struct client *client, const uint8_t *at, size_t size)
 
 void client_keep_unnamed(struct client *client, struct span body)
 {
-    if (body.size == 0 || body.size > UNNAMED_MOST) {
+    if (body.size == 0 || body.size > CLIENT_UNNAMED_MOST) {
         free(client->unnamed);
         client->unnamed = NULL;
         client->unnamed_size = client->unnamed_room = 0;

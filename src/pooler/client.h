@@ -23,6 +23,9 @@ struct chunk;
 struct listen_config;
 struct config;
 
+/* Unnamed statements longer than this are not replayed on another server. */
+#define CLIENT_UNNAMED_MOST 65536u
+
 enum client_state { CLIENT_LOGIN, CLIENT_PARKED, CLIENT_QUEUED, CLIENT_TURN, CLIENT_STATES };
 
 /* The cancel key that the client was given. */

@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-/* A whole message of the client, or the first bytes of a Bind. */
+/* A whole message of the client, or the first bytes of a Bind or of an unnamed Parse. */
 struct message {
     uint8_t type;
     const uint8_t *at;
@@ -218,6 +218,8 @@ static fault on_parse(struct turn *turn, const struct message *message)
     struct client *client = turn->client;
     struct wire_parse parse;
     struct span whole = message_body(message);
+    if (message->here < message->size) /* unnamed, and longer than what is kept of such */
+        return parse_unnamed(turn, message, SPAN_NONE);
     if (wire_read_parse(whole, &parse) != OK)
         return fault_raise(FAULT_PROTOCOL, "malformed Parse message of %u bytes", message->size);
     struct span body = span_skip(whole, parse.statement.size + 1);
@@ -352,7 +354,7 @@ static fault on_message(struct turn *turn, const struct message *message)
 fault turn_statement(struct turn *turn, uint8_t type, const uint8_t *at, uint32_t here)
 {
     struct message message = {type, at, here, wire_u32(at + 1) + 1};
-    /* A Bind that is longer than a chunk has not been walked past yet: its first bytes are here. */
+    /* One that is longer than a chunk has not been walked past yet: its first bytes are here. */
     if (message.here < message.size)
         turn->up.begin = turn->up.end;
     TRY(on_message(turn, &message));

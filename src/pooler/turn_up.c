@@ -205,12 +205,38 @@ static fault up_long_bind(struct turn *turn, const uint8_t *at, uint32_t here)
     return OK;
 }
 
+static fault up_hold(struct turn *turn, uint8_t type, uint32_t size)
+{
+    uint32_t most = turn->relay->config->message_most;
+    if (size > most)
+        return fault_raise(FAULT_LIMIT, "a '%c' message of %u bytes, the limit is message_limit=%u",
+                           type, size, most);
+    turn->held = malloc(size);
+    if (turn->held == NULL)
+        return FAULT_MEMORY;
+    turn->held_size = 0;
+    turn->held_most = size;
+    return OK;
+}
+
+/* A statement without a name that is too long to be kept may pass as it comes. */
+static fault up_long_parse(struct turn *turn, const uint8_t *at, uint32_t size)
+{
+    uint32_t here = turn->up.end - turn->up.begin;
+    if (here == WIRE_HEADER) {
+        turn->starved = true;
+        return OK;
+    }
+    if (at[WIRE_HEADER] == '\0' && size > CLIENT_UNNAMED_MOST + WIRE_HEADER + 1)
+        return turn_statement(turn, WIRE_PARSE, at, here);
+    return up_hold(turn, WIRE_PARSE, size);
+}
+
 /* A message that is longer than a chunk: what must be seen whole is held, the rest is streamed. */
 static fault up_long(struct turn *turn, uint8_t type, uint32_t size)
 {
     struct lane *up = &turn->up;
     const uint8_t *at = up->chunk->bytes + up->begin;
-    uint32_t most = turn->relay->config->message_most;
     if (turn->client->skipping || turn->server == NULL) {
         up->dropping = size;
         return OK;
@@ -218,16 +244,7 @@ static fault up_long(struct turn *turn, uint8_t type, uint32_t size)
     if (type_is(type, CLASS_STATEMENT) && turn_remaps(turn)) {
         if (type == WIRE_BIND)
             return up_long_bind(turn, at, up->end - up->begin);
-        if (size > most)
-            return fault_raise(FAULT_LIMIT,
-                               "a '%c' message of %u bytes, the limit is message_limit=%u", type,
-                               size, most);
-        turn->held = malloc(size);
-        if (turn->held == NULL)
-            return FAULT_MEMORY;
-        turn->held_size = 0;
-        turn->held_most = size;
-        return OK;
+        return type == WIRE_PARSE ? up_long_parse(turn, at, size) : up_hold(turn, type, size);
     }
     up_note(turn, type);
     up->passing = size;

@@ -43,7 +43,7 @@ def test_a_crowd_that_wakes_at_once_while_some_read_slowly_is_served(trunkline):
     """Ten thousand, where descriptors allow; each gets its own answer, whole."""
     room = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 500
     many = min(10000 // STRETCH ** 2, room)
-    daemon = trunkline(routes=[route(user="trusted", auth="trust", pool_size=8)])
+    daemon = trunkline(routes=[route(user="trusted", auth="trust", pool_size=8)], clients=many + 100)
     door = daemon.door(user="trusted")
     big = w.query("select repeat('x', 1000) from generate_series(1, 4000)")
     slow = [door.wire() for _ in range(4)]
