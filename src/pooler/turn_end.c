@@ -62,6 +62,8 @@ static fault clean_server(struct turn *turn)
     if (session && share->route->fresh)
         return fault_raise(FAULT_CLOSED, "the route wants a fresh server for every client");
     TRY(clean_interrupt(turn, by));
+    if (server->unmade)
+        return fault_raise(FAULT_PROTOCOL, "a change of its parameters was not carried out");
     if (server->transaction != WIRE_TX_IDLE)
         TRY(turn_ask(turn, SPAN("ROLLBACK"), by));
     if (session) {

@@ -25,6 +25,7 @@ fault turn_ask(struct turn *turn, struct span sql, deadline by)
     TRY(turn_drain(turn, by));
     fault failed = turn->state_fault;
     turn->state_fault = OK;
+    server->unmade = false; /* who asks notes what is so only afterwards */
     return failed;
 }
 

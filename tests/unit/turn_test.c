@@ -489,6 +489,50 @@ BODY(a_client_that_goes_in_mid_query_is_cancelled_first)
     finish(&next, &server);
 }
 
+/* The cancel request for its query has hit our change of parameters in front of it. */
+BODY(a_server_whose_parameters_were_not_changed_is_not_used_again)
+{
+    struct talk one, two, next, server, other;
+    begin(&one, &server);
+    log_in(&two);
+    PUT(&one, 'Q', "SET application_name TO 'me'");
+    flush(&one);
+    EXPECT(&server, 'Q', "SET application_name TO 'me'");
+    PUT(&server, 'S', "application_name\0me");
+    PUT(&server, 'C', "SET");
+    PUT_BARE(&server, 'Z', "I");
+    flush(&server);
+    EXPECT(&one, 'S', "application_name\0me");
+    EXPECT(&one, 'C', "SET");
+    EXPECT_BARE(&one, 'Z', "I");
+    PUT(&two, 'Q', "SELECT 2");
+    flush(&two);
+    EXPECT(&server, 'Q', "RESET \"application_name\";");
+    EXPECT(&server, 'Q', "SELECT 2");
+    talk_end(&two);
+    accept_cancel(100);
+    EXPECT(&server, 'f', "the client has gone");
+    put_error(&server, "ERROR", "57014");
+    PUT_BARE(&server, 'Z', "I");
+    PUT(&server, 'C', "SELECT 1");
+    PUT_BARE(&server, 'Z', "I");
+    flush(&server);
+    expect_end(&server);
+    talk_end(&server);
+    log_in(&next);
+    PUT(&next, 'Q', "SELECT 1");
+    flush(&next);
+    accept_server(&other, 101);
+    EXPECT(&other, 'Q', "SELECT 1");
+    PUT(&other, 'C', "SELECT 1");
+    PUT_BARE(&other, 'Z', "I");
+    flush(&other);
+    EXPECT(&next, 'C', "SELECT 1");
+    EXPECT_BARE(&next, 'Z', "I");
+    talk_end(&one);
+    finish(&next, &other);
+}
+
 BODY(a_client_that_goes_inside_a_batch_has_it_ended_for_it)
 {
     struct talk client, next, server;
@@ -559,6 +603,7 @@ TESTS("turn", a_query_and_its_answer_pass_unchanged, messages_may_come_byte_by_b
       a_server_that_answers_what_was_not_asked_is_closed,
       a_client_that_goes_in_mid_transaction_is_rolled_back,
       a_client_that_goes_in_mid_query_is_cancelled_first,
+      a_server_whose_parameters_were_not_changed_is_not_used_again,
       a_client_that_goes_inside_a_batch_has_it_ended_for_it,
       a_client_that_breaks_the_protocol_is_told_and_costs_no_server,
       a_session_pool_cleans_up_behind_its_client)
