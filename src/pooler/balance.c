@@ -173,6 +173,7 @@ static void seat_recall(struct seat *seat, uint64_t count)
 {
     invariant(count > 0 && count <= seat_spare(seat));
     seat->recalls += (uint32_t)count;
+    seat->recalled = now();
     __atomic_fetch_add(&seat->share->told.recall, count, __ATOMIC_ACQ_REL);
     mail_send(seat->share->relay->machine, &seat->share->recall);
 }
@@ -248,6 +249,19 @@ static duration pool_period(const struct pool *pool)
     return (duration){.us = pool->config->overtake_most.us / 4};
 }
 
+/* Recalls that may soon be answered.  A seat that has not answered for so long is in long
+ * transactions: others are asked instead of waiting for it. */
+static uint32_t pool_hopes(const struct pool *pool)
+{
+    uint32_t hopes = pool->ending;
+    LIST_EACH (&pool->seats, it) {
+        const struct seat *seat = LIST_ENTRY(it, struct seat, node);
+        if (later(seat->recalled, pool_period(pool)).us > now().us)
+            hopes += seat->recalls;
+    }
+    return hopes;
+}
+
 /* From the seats of the pool's own kin: for each claim that nothing will serve, at most one. */
 static void pool_recall(struct pool *pool)
 {
@@ -257,7 +271,7 @@ static void pool_recall(struct pool *pool)
     hunt.wanted = seat_lacks(hunt.needy);
     LIST_EACH (&pool->kin->pools, it) {
         const struct pool *kin = LIST_ENTRY(it, struct pool, kin_node);
-        hunt_less(&hunt, pool_recalls(kin) + kin->ending);
+        hunt_less(&hunt, pool_hopes(kin));
     }
     LIST_EACH (&pool->kin->pools, it)
         hunt_pool(&hunt, LIST_ENTRY(it, struct pool, kin_node), hunt_idle);
@@ -417,7 +431,7 @@ static uint64_t contest_rooms(const struct router *router, const struct supply *
     LIST_EACH (&router->pools, it) {
         const struct pool *pool = LIST_ENTRY(it, struct pool, node);
         if (pool->supply == supply)
-            rooms += pool_recalls(pool) + pool->ending;
+            rooms += pool_hopes(pool);
     }
     return rooms;
 }

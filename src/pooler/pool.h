@@ -45,6 +45,7 @@ struct seat {
     uint32_t leases;  /* out there */
     uint32_t coming;  /* of these: to be logged in under, and not connected yet */
     uint32_t recalls; /* asked for and not answered yet */
+    deadline recalled; /* the latest asking */
     uint64_t sent;    /* live servers passed on to it so far */
 };
 

@@ -1,6 +1,7 @@
 """Clients of all relays wait in one line, as far as overtake_limit says."""
 import selectors
 import statistics
+import threading
 import time
 
 import pytest
@@ -142,6 +143,33 @@ def test_a_busy_server_moves_at_its_release(trunkline):
     print(f"moved {statistics.median(took) * 1e6:.0f} us, worst {max(took) * 1e6:.0f} us")
     assert statistics.median(took) < 0.020 * STRETCH
     for client in holders + [waiting]:
+        client.__exit__()
+
+
+def test_a_server_that_stays_busy_is_not_waited_for(trunkline):
+    """One of two servers is in a transaction for long; the other relay's goes round all the time."""
+    daemon = trunkline(relays=3, routes=[route(pool_size=2)])
+    clients = crowd(daemon, 1, 8, 1)
+    holder, busy, needy = clients[0], clients[1:9], clients[9]
+    holder.ask(w.query("begin"))
+    took, stop = [], threading.Event()
+
+    def ask():
+        try:
+            for _ in range(10):
+                took.append(seconds(lambda: needy.ask(SHORT)))
+        finally:
+            stop.set()
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    while not stop.is_set():
+        go_round(busy, 0.1)
+    asking.join()
+    print(f"waited {statistics.median(took) * 1000:.1f} ms, worst {max(took) * 1000:.1f} ms")
+    assert len(took) == 10 and max(took) < 2 * LIMIT + SLACK
+    holder.ask(w.query("commit"))
+    for client in clients:
         client.__exit__()
 
 
