@@ -6,7 +6,8 @@
  * busy but whose own oldest claim is younger by more than half of overtake_limit, the part of its
  * leases that belongs to the longer queue.  What can change while nobody says so, the ages, is
  * looked at again after a quarter of overtake_limit: so a claim is overtaken by no more than that
- * limit and one release.
+ * limit and one release.  Within the limit one lease at a time, once in such a period, goes where
+ * more claims share one, until no move makes the shares more even.
  *
  * Where the backends are at their limit of connections, pools compete in the same way, a server
  * being closed here so that another can be made there, which costs more: a busy pool gives one up
@@ -183,6 +184,7 @@ struct hunt {
     const struct seat *needy;
     uint64_t wanted;
     duration bound;
+    bool may_even; /* once in a while, between claims that are about as old */
 };
 
 static void hunt_less(struct hunt *hunt, uint64_t found)
@@ -203,6 +205,15 @@ static void hunt_idle(struct hunt *hunt, struct seat *victim)
         hint_write(&victim->share->told.hungry, 1);
 }
 
+/* Whether more claims would share a lease here than there even after one has moved. */
+static bool hunt_evens(const struct hunt *hunt, const struct seat *victim)
+{
+    uint64_t ours = seat_queued(hunt->needy) + hunt->needy->leases;
+    uint64_t theirs = seat_queued(victim) + victim->leases;
+    return hunt->may_even && victim->leases > 0 &&
+           ours * (victim->leases - 1) >= theirs * (hunt->needy->leases + 1);
+}
+
 /* The part of a busy seat's leases that would make both queues equally long for their leases. */
 static void hunt_busy(struct hunt *hunt, struct seat *victim)
 {
@@ -211,11 +222,14 @@ static void hunt_busy(struct hunt *hunt, struct seat *victim)
     uint64_t queue = seat_queued(hunt->needy), rival = seat_queued(victim);
     if (hunt->wanted == 0 || spare == 0 || queue == 0)
         return;
+    uint64_t count = 1;
     if (theirs == UINT64_MAX)
-        rival = 0;
-    else if (theirs <= ours || theirs - ours <= (uint64_t)hunt->bound.us)
+        count = spare;
+    else if (theirs > ours && theirs - ours > (uint64_t)hunt->bound.us)
+        count = (spare * queue + queue + rival - 1) / (queue + rival);
+    else if (!hunt_evens(hunt, victim))
         return;
-    uint64_t count = (spare * queue + queue + rival - 1) / (queue + rival);
+    hunt->may_even = false;
     count = MIN_OF(MIN_OF(count, spare), hunt->wanted);
     seat_recall(victim, count);
     hunt_less(hunt, count);
@@ -268,6 +282,9 @@ static void pool_recall(struct pool *pool)
     struct hunt hunt = {.needy = pool_needy(pool), .bound = pool_bound(pool)};
     if (hunt.needy == NULL)
         return;
+    hunt.may_even = pool->evened.us + pool_period(pool).us <= now().us;
+    if (hunt.may_even)
+        pool->evened = now();
     hunt.wanted = seat_lacks(hunt.needy);
     LIST_EACH (&pool->kin->pools, it) {
         const struct pool *kin = LIST_ENTRY(it, struct pool, kin_node);

@@ -74,6 +74,7 @@ struct pool {
     bool obsolete;
     enum pool_lack lack;
     bool crowded;    /* a backend had no room for its latest login */
+    deadline evened; /* when its seats were last compared for evenness */
     deadline paused; /* no login before: the backend refused one though others stand */
     duration pause;
     struct timer timer;
