@@ -14,6 +14,7 @@
 #define UNUSED            __attribute__((unused))
 #define NORETURN          __attribute__((noreturn))
 #define COLD              __attribute__((cold, noinline))
+#define NEVER_INLINE      __attribute__((noinline))
 #define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
 #define LIKELY(fact)      __builtin_expect(!!(fact), 1)
 #define UNLIKELY(fact)    __builtin_expect(!!(fact), 0)

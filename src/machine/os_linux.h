@@ -36,6 +36,7 @@ int os_linux_listen(const struct address *at, int backlog, int unix_mode);
 int os_linux_accept(int listener, struct address *ret_peer);
 int os_linux_connect(const struct address *to);
 int os_linux_connect_result(int handle);
+int os_linux_set_low_water(int handle, int bytes);
 int os_linux_set_options(int handle, const struct socket_options *options);
 int os_linux_local_address(int handle, struct address *ret);
 int64_t os_linux_peer_user(int handle);

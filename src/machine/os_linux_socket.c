@@ -1,4 +1,5 @@
 #include "base/check.h"
+#include "machine/kernel_call.h"
 #include "machine/os_linux.h"
 
 #include <errno.h>
@@ -7,7 +8,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -199,6 +199,11 @@ static int socket_set(int handle, int option, int value)
     return setsockopt(handle, IPPROTO_TCP, option, &value, sizeof(value)) < 0 ? -errno : 0;
 }
 
+int os_linux_set_low_water(int handle, int bytes)
+{
+    return setsockopt(handle, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof(bytes)) < 0 ? -errno : 0;
+}
+
 int os_linux_set_options(int handle, const struct socket_options *options)
 {
     int worst = socket_set(handle, TCP_NODELAY, options->nodelay ? 1 : 0);
@@ -233,29 +238,17 @@ int os_linux_local_address(int handle, struct address *ret)
 
 /* --- bytes ------------------------------------------------------------------------------------ */
 
-/* The C library's calls are cancellation points, which costs each of them two atomic exchanges once
- * there is a second thread.  No thread of ours is ever cancelled, so the kernel is asked directly;
- * the sanitizers want to see the library's calls. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(__clang__)
-#define call_recv(handle, bytes, size)     recv(handle, bytes, size, 0)
-#define call_send(handle, bytes, size)     send(handle, bytes, size, MSG_NOSIGNAL)
-#define call_send_message(handle, message) sendmsg(handle, message, MSG_NOSIGNAL)
-#else
-#define call_recv(handle, bytes, size) syscall(SYS_recvfrom, handle, bytes, size, 0, NULL, NULL)
-#define call_send(handle, bytes, size)                                                             \
-    syscall(SYS_sendto, handle, bytes, size, MSG_NOSIGNAL, NULL, 0)
-#define call_send_message(handle, message) syscall(SYS_sendmsg, handle, message, MSG_NOSIGNAL)
-#endif
 
 int64_t os_linux_recv(int handle, void *bytes, size_t size)
 {
-    int64_t got = call_recv(handle, bytes, size);
+    int64_t got = recv(handle, bytes, size, 0);
     return got < 0 ? -errno : got;
 }
 
 int64_t os_linux_send(int handle, const void *bytes, size_t size)
 {
-    int64_t put = call_send(handle, bytes, size);
+    int64_t put = send(handle, bytes, size, MSG_NOSIGNAL);
     return put < 0 ? -errno : put;
 }
 
@@ -263,9 +256,30 @@ int64_t os_linux_send_vector(int handle, const struct iovec *parts, int count)
 {
     struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)parts,
                              .msg_iovlen = (size_t)count};
-    int64_t put = call_send_message(handle, &message);
+    int64_t put = sendmsg(handle, &message, MSG_NOSIGNAL);
     return put < 0 ? -errno : put;
 }
+
+#else
+
+int64_t os_linux_recv(int handle, void *bytes, size_t size)
+{
+    return kernel_call(SYS_recvfrom, (long[6]){handle, (long)bytes, (long)size});
+}
+
+int64_t os_linux_send(int handle, const void *bytes, size_t size)
+{
+    return kernel_call(SYS_sendto, (long[6]){handle, (long)bytes, (long)size, MSG_NOSIGNAL});
+}
+
+int64_t os_linux_send_vector(int handle, const struct iovec *parts, int count)
+{
+    struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)parts,
+                             .msg_iovlen = (size_t)count};
+    return kernel_call(SYS_sendmsg, (long[6]){handle, (long)&message, MSG_NOSIGNAL});
+}
+
+#endif
 
 void os_linux_shut(int handle)
 {

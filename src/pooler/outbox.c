@@ -81,13 +81,14 @@ static size_t outbox_left(const struct outbox *outbox)
     return left;
 }
 
-static fault outbox_try(const struct outbox *outbox, struct stream *stream, size_t *ret_sent)
+/* Several parts; apart from the common case because of the bytes on its stack. */
+static NEVER_INLINE fault outbox_try_parts(const struct outbox *outbox, struct stream *stream,
+                                           size_t *ret_sent)
 {
     const struct iovec *parts = outbox->parts + outbox->first;
     int count = outbox->count - outbox->first;
-    size_t left = count > 1 ? outbox_left(outbox) : 0;
     uint8_t together[TOGETHER_MOST];
-    if (left == 0 || left > sizeof(together))
+    if (outbox_left(outbox) > sizeof(together))
         return stream_write_some(stream, parts, count, ret_sent);
     struct iovec whole = {together, 0};
     for (int i = 0; i < count; i++) {
@@ -95,6 +96,13 @@ static fault outbox_try(const struct outbox *outbox, struct stream *stream, size
         whole.iov_len += parts[i].iov_len;
     }
     return stream_write_some(stream, &whole, 1, ret_sent);
+}
+
+static fault outbox_try(const struct outbox *outbox, struct stream *stream, size_t *ret_sent)
+{
+    if (outbox->count - outbox->first > 1)
+        return outbox_try_parts(outbox, stream, ret_sent);
+    return stream_write_some(stream, outbox->parts + outbox->first, 1, ret_sent);
 }
 
 fault outbox_send(struct outbox *outbox, struct stream *stream, struct chunk_store *store,
