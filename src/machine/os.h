@@ -56,6 +56,8 @@ struct os {
     int (*connect)(const struct address *to); /* handle; completion shows as writable */
     int (*connect_result)(int handle);        /* 0 connected, -EINPROGRESS, -errno */
     int (*set_options)(int handle, const struct socket_options *options);
+    /* A read is worth an event from so many bytes on; the end and errors always are.  TCP only. */
+    int (*set_low_water)(int handle, int bytes);
     int (*local_address)(int handle, struct address *ret);
     int64_t (*peer_user)(
         int handle); /* who connected to a Unix socket: a user's number, or -errno */

@@ -173,6 +173,7 @@ const struct os os_linux = {
     .connect = os_linux_connect,
     .connect_result = os_linux_connect_result,
     .set_options = os_linux_set_options,
+    .set_low_water = os_linux_set_low_water,
     .local_address = os_linux_local_address,
     .peer_user = os_linux_peer_user,
     .recv = os_linux_recv,

@@ -343,6 +343,7 @@ const struct os os_sim = {
     .connect = sim_connect,
     .connect_result = sim_connect_result,
     .set_options = sim_set_options,
+    .set_low_water = sim_set_low_water,
     .local_address = sim_local_address,
     .peer_user = sim_peer_user,
     .recv = sim_recv,

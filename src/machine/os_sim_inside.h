@@ -30,6 +30,7 @@ int sim_listen(const struct address *at, int backlog, int unix_mode);
 int sim_accept(int listener, struct address *ret_peer);
 int sim_connect(const struct address *to);
 int sim_connect_result(int handle);
+int sim_set_low_water(int handle, int bytes);
 int sim_set_options(int handle, const struct socket_options *options);
 int sim_local_address(int handle, struct address *ret);
 int64_t sim_peer_user(int handle);

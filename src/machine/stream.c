@@ -318,6 +318,12 @@ void stream_set_options(struct stream *stream, const struct socket_options *opti
         (void)os->set_options(stream->handle, options);
 }
 
+void stream_set_low_water(struct stream *stream, uint32_t bytes)
+{
+    if (stream->handle >= 0 && !stream->is_unix)
+        (void)os->set_low_water(stream->handle, (int)bytes);
+}
+
 bool stream_peer_is_own(const struct stream *stream)
 {
     int64_t user =

@@ -93,6 +93,14 @@ fault stream_tls_connect(struct stream *stream, struct tls_context *context, con
 const char *stream_tls_text(const struct stream *stream, char *text, size_t size);
 
 void stream_set_options(struct stream *stream, const struct socket_options *options);
+/** From now on bytes are announced when there are so many of them; 1: as usual.  Its end is always
+ *  announced at once.  The caller looks by itself, in time, whether fewer have come. */
+void stream_set_low_water(struct stream *stream, uint32_t bytes);
+/** A read is to be tried although none was announced. */
+static inline void stream_look(struct stream *stream)
+{
+    stream->ready |= POLL_READ;
+}
 /** Whether the peer is a process of our own user, or of root; false where that is not known. */
 bool stream_peer_is_own(const struct stream *stream);
 fault stream_local(const struct stream *stream, struct address *ret) MUST_USE;

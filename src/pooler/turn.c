@@ -54,6 +54,7 @@ void turn_detach_server(struct turn *turn)
 {
     struct server *server = turn->server;
     struct client *client = turn->client;
+    turn_bulk_end(turn);
     if (server->last_client != client) {
         server_forget_owner(server);
         if (client->last_server != NULL)
@@ -142,7 +143,7 @@ static fault turn_run(struct turn *turn)
         if (turn_over(turn))
             return turn->closing ? FAULT_CLOSED : OK;
         if (!moved || turn_is_quiet(turn)) {
-            TRY(turn_wait(turn, NEVER));
+            TRY(turn->gathers ? turn_bulk_wait(turn) : turn_wait(turn, NEVER));
         } else if (++turn->busy % ROUNDS_AT_ONCE == 0) {
             co_yield ();
         }
@@ -217,6 +218,8 @@ static bool turn_park(struct turn *turn)
         return false;
     }
     up->begin = up->end = 0;
+    if (turn->gathers)
+        turn_bulk_end(turn);
     lane_settle(up, &turn->relay->chunks);
     lane_settle(&turn->down, &turn->relay->chunks);
     if (!client_park(client))

@@ -30,7 +30,9 @@ struct turn {
     uint32_t held_size;
     uint32_t held_most;    /* its whole length */
     uint32_t busy;         /* rounds without a wait */
+    uint32_t bulk;         /* bytes from the server since the client last said something */
     fault state_fault;     /* a change of parameters that should not have failed did */
+    bool gathers;          /* it announces what it sends in larger parts: see turn_bulk.c */
     bool starved;          /* the up lane has the beginning of a message only */
     bool server_lost;      /* nothing can be sent to it any more */
     bool up_cut;           /* it got a part of a message only */
@@ -86,6 +88,12 @@ fault turn_give_synthetic(struct turn *turn) MUST_USE;
 fault turn_adopt_parameters(struct turn *turn) MUST_USE; /* turn_params.c */
 /** Waits until either side or a claim has something new. */
 fault turn_wait(struct turn *turn, deadline by) MUST_USE;
+/** So many bytes came from the server. */
+void turn_bulk_came(struct turn *turn, uint32_t bytes); /* turn_bulk.c */
+/** They come one by one again. */
+void turn_bulk_end(struct turn *turn);
+/** turn_wait, and a look at what has come meanwhile. */
+fault turn_bulk_wait(struct turn *turn) MUST_USE;
 /** Detaches the server when nothing is owed and its transaction is over, else does nothing. */
 void turn_release(struct turn *turn);
 /** The same, whatever the session's state: for a server that the client's batch never reached. */

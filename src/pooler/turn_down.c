@@ -248,6 +248,11 @@ static fault walk_synthetic(struct turn *turn, struct walk *walk)
     return turn_give_synthetic(turn);
 }
 
+static bool type_is_row(uint8_t type)
+{
+    return type == WIRE_DATA_ROW || type == WIRE_COPY_DATA;
+}
+
 /* Rows and COPY data: nothing but their length matters. */
 static void walk_rows(struct turn *turn, struct walk *walk)
 {
@@ -256,8 +261,7 @@ static void walk_rows(struct turn *turn, struct walk *walk)
     const struct owed *head = ledger_head(&turn->server->ledger);
     if (head == NULL || head->fate != FATE_FORWARD)
         return;
-    while (down->end - walk->at >= WIRE_HEADER &&
-           (bytes[walk->at] == WIRE_DATA_ROW || bytes[walk->at] == WIRE_COPY_DATA)) {
+    while (down->end - walk->at >= WIRE_HEADER && type_is_row(bytes[walk->at])) {
         uint32_t length = wire_u32(bytes + walk->at + 1);
         if (length < 4 || length > INT32_MAX)
             return; /* walk_message says so */
@@ -286,7 +290,7 @@ static fault turn_walk_down(struct turn *turn)
         bool taken = true;
         if (down->passing > 0)
             walk_pass(turn, &walk);
-        else
+        else if (type_is_row(down->chunk->bytes[walk.at]))
             walk_rows(turn, &walk);
         if (down->passing > 0 || down->end - walk.at < WIRE_HEADER)
             break;
@@ -351,6 +355,7 @@ static fault down_read(struct turn *turn, bool *moved, bool *more)
     }
     down->end += (uint32_t)size;
     *moved = true;
+    turn_bulk_came(turn, (uint32_t)size);
     TRY(turn_walk_down(turn));
     *more = stream_may_read(&turn->server->stream) && !ledger_empty(&turn->server->ledger) &&
             down->chunk->size - down->end >= ROOM_WORTH_READING && down_has_room(turn);

@@ -82,6 +82,7 @@ void turn_clean(struct turn *turn)
     invariant(server->client == NULL && turn->client == NULL);
     server_become(server, SERVER_CLEANING);
     server->stream.waker = co_waker(co_self());
+    turn_bulk_end(turn);
     turn->server_lost = turn->server_lost || turn->server_gone;
     fault cleaned = turn->server_lost ? FAULT_CLOSED : clean_server(turn);
     bool lost = turn->server_lost;

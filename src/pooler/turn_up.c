@@ -413,6 +413,7 @@ static fault up_read(struct turn *turn, bool *moved)
     up->end += (uint32_t)size;
     hint_add(&turn->client->share->stats.received, size);
     turn->starved = false;
+    turn->bulk = 0;
     *moved = true;
     return OK;
 }

@@ -146,3 +146,31 @@ def test_many_columns_and_many_rows(door):
         columns = ", ".join(f"n + {i}" for i in range(500))
         rows = connection.execute(f"select {columns} from generate_series(1, 50) n").fetchall()
         assert rows[49][499] == 549
+
+
+@pytest.mark.parametrize("database", ["session", "transaction"])
+def test_what_follows_a_long_answer_comes_at_once(pooler, database):
+    """Long answers are gathered on their way; short ones, in whatever form, are not waited for."""
+    big = "select repeat('x', 1000) from generate_series(1, 2000)"
+    with pooler.door(database=database).wire() as wire:
+        for _ in range(3):
+            wire.send(w.query(big + "; select 1"))
+            assert drain(wire)[1] == 2001
+        wire.send(w.parse("", big), w.bind(), w.execute(rows=1999), w.FLUSH)
+        while wire.receive().kind != "s":
+            pass
+        wire.send(w.execute(rows=10), w.FLUSH)
+        assert wire.receive().kind == "D"
+        assert wire.receive().kind == "C"
+        wire.send(w.SYNC)
+        wire.until()
+
+
+def test_a_notification_comes_after_a_long_answer(pooler):
+    door = pooler.door(database="session")
+    with door.wire() as wire, door.wire() as other:
+        wire.ask(w.query("listen news"))
+        wire.send(w.query("select repeat('x', 1000) from generate_series(1, 2000)"))
+        assert drain(wire)[1] == 2000
+        other.ask(w.query("notify news"))
+        assert wire.receive().kind == "A"
