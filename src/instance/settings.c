@@ -540,6 +540,15 @@ const struct setting config_settings[] = {
      .reloadable = true,
      .help = "How long a client that waits for a server may be overtaken by clients of another "
              "relay."},
+    {.name = "ignore_startup_parameters",
+     .kind = SETTING_SPECIAL,
+     AT(config, ignored_parameters),
+     .special = &config_special_ignored,
+     .reloadable = true,
+     .unit = "a list of parameter names",
+     .help = "Startup parameters of clients that are dropped, also inside of `options`; the name "
+             "options drops all that is in there.  All others reach the server, which refuses "
+             "those that it does not know."},
     {.name = "client_tcp",
      .kind = SETTING_GROUP,
      AT(config, client_socket),

@@ -27,3 +27,4 @@ extern const struct setting config_settings[];
 extern const struct setting_special config_special_hosts;   /* struct service_config */
 extern const struct setting_special config_special_service; /* struct route_config */
 extern const struct setting_special config_special_users;   /* struct config: console.users */
+extern const struct setting_special config_special_ignored; /* struct config */

@@ -65,7 +65,7 @@ static fault greeter_packet(struct greeter *greeter, struct wire_startup *ret)
     struct wire_startup packet = {0};
     fault what = wire_read_startup(span_of(greeter->bytes, length), &packet);
     if (what == FAULT_UNSUPPORTED)
-        return fault_raise(what, "protocol version %u.%u is not supported, 3.0 is",
+        return fault_raise(what, "protocol version %u.%u is not supported, 3.0 to 3.2 are",
                            packet.version >> 16, packet.version & 0xffff);
     if (what != OK)
         return fault_raise(what, "malformed startup packet of %u bytes", length);
@@ -92,6 +92,8 @@ static fault greeter_answer_tls(struct greeter *greeter, size_t behind)
 
 static fault greeter_answer_gss(struct greeter *greeter, size_t behind)
 {
+    if (greeter->stream->tls != NULL)
+        return fault_raise(FAULT_PROTOCOL, "a GSSENCRequest inside TLS");
     if (greeter->asked_gss)
         return fault_raise(FAULT_PROTOCOL, "a second GSSENCRequest");
     greeter->asked_gss = true;

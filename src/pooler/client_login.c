@@ -37,6 +37,8 @@ struct login {
 static fault login_add_param(void *argument, struct span name, struct span value)
 {
     struct login *login = argument;
+    if (config_ignores(login->config, name))
+        return OK;
     if (login->param_count == PARAMS_MOST)
         return fault_raise(FAULT_LIMIT, "more than %d startup parameters", PARAMS_MOST);
     login->params[login->param_count++] = (struct param){name, value};
@@ -49,6 +51,21 @@ static bool name_is_protocol(struct span name)
            span_starts(name, SPAN("_pq_."));
 }
 
+/* What `options` holds counts first: a parameter of its own goes over it, as in PostgreSQL. */
+static fault login_read_options(struct login *login)
+{
+    struct span options = wire_find_parameter(login->startup.parameters, "options");
+    struct span wrong = SPAN_NONE;
+    if (config_ignores(login->config, SPAN("options")))
+        return OK;
+    fault read = wire_read_options(options, login->scratch, login_add_param, login, &wrong);
+    if (read == FAULT_PROTOCOL)
+        return fault_raise_state(read, "42601",
+                                 "invalid command-line argument for server process: %.*s",
+                                 (int)MIN_OF(wrong.size, 100), (const char *)wrong.at);
+    return read;
+}
+
 static fault login_read_params(struct login *login)
 {
     struct span rest = login->startup.parameters;
@@ -59,10 +76,7 @@ static fault login_read_params(struct login *login)
         return fault_raise(FAULT_AUTH, "no PostgreSQL user name specified in startup packet");
     if (login->database.size == 0)
         login->database = login->user;
-    struct span options = wire_find_parameter(login->startup.parameters, "options");
-    if (wire_read_options(options, login->scratch, login_add_param, login) != OK)
-        return fault_raise(FAULT_PROTOCOL, "invalid command-line argument in options: \"%.*s\"",
-                           (int)MIN_OF(options.size, 100), (const char *)options.at);
+    TRY(login_read_options(login));
     while (wire_next_parameter(&rest, &name, &value)) {
         if (span_is(name, "replication")) {
             if (!span_is_nocase(value, "off") && !span_is_nocase(value, "false") &&

@@ -66,6 +66,14 @@ bool config_console_user(const struct config *config, struct span user)
     return false;
 }
 
+bool config_ignores(const struct config *config, struct span parameter)
+{
+    for (size_t i = 0; i < config->ignored_count; i++)
+        if (span_is_nocase(parameter, config->ignored_parameters[i]))
+            return true;
+    return false;
+}
+
 static bool same_text(const char *a, const char *b)
 {
     return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);

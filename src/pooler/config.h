@@ -119,6 +119,9 @@ struct config {
     const char *auth_file; /* absolute; NULL: none */
     struct map secrets;    /* struct secret by user */
 
+    const char **ignored_parameters; /* startup parameters that clients may send in vain */
+    size_t ignored_count;
+
     const char *console_database; /* "trunkline" */
     const char **console_users;
     size_t console_user_count;
@@ -144,6 +147,8 @@ const struct route_config *config_route(const struct config *config, struct span
 /** The stored secret of a user, or NULL.  Borrowed from the version. */
 const struct secret *config_secret(const struct config *config, struct span user);
 bool config_console_user(const struct config *config, struct span user);
+/** Whether clients' values for this startup parameter are dropped. */
+bool config_ignores(const struct config *config, struct span parameter);
 /** Whether two routes mean the same servers and the same treatment (service, database, user, mode,
  *  auth, TLS): if not, a reload makes a new version of the pool.  Limits don't count. */
 bool route_same_identity(const struct route_config *a, const struct route_config *b);

@@ -97,75 +97,6 @@ struct span wire_find_parameter(struct span parameters, const char *name)
     return found;
 }
 
-/* --- the `options` parameter: pg_split_opts, then getopt of process_postgres_switches ------- */
-
-struct option_words {
-    struct span rest;
-    uint8_t *scratch; /* never ahead of `rest`: a word is no longer than what it was made of */
-};
-
-/* isspace() of the C locale, whatever ours is. */
-static bool option_is_blank(uint8_t byte)
-{
-    return byte == ' ' || (byte >= '\t' && byte <= '\r');
-}
-
-/* The next word, unescaped.  A lone backslash at the end makes an empty word, as in PostgreSQL. */
-static bool option_next_word(struct option_words *words, struct span *ret)
-{
-    struct span rest = words->rest;
-    while (rest.size > 0 && option_is_blank(rest.at[0]))
-        rest = span_skip(rest, 1);
-    if (rest.size == 0)
-        return false;
-    uint8_t *word = words->scratch;
-    bool escaped = false;
-    for (; rest.size > 0 && (escaped || !option_is_blank(rest.at[0])); rest = span_skip(rest, 1)) {
-        escaped = !escaped && rest.at[0] == '\\';
-        if (!escaped)
-            *words->scratch++ = rest.at[0];
-    }
-    words->rest = rest;
-    *ret = span_of(word, (size_t)(words->scratch - word));
-    return true;
-}
-
-/* "name=value" after -c or --.  `setting` lies in the scratch, where dashes can be replaced. */
-static fault option_split(struct span setting, struct span *name, struct span *value)
-{
-    const uint8_t *equals = setting.size == 0 ? NULL : memchr(setting.at, '=', setting.size);
-    if (equals == NULL || equals == setting.at)
-        return FAULT_PROTOCOL;
-    *name = span_of(setting.at, (size_t)(equals - setting.at));
-    *value = span_skip(setting, name->size + 1);
-    uint8_t *letters = (uint8_t *)(uintptr_t)name->at;
-    for (size_t i = 0; i < name->size; i++)
-        if (letters[i] == '-')
-            letters[i] = '_';
-    return OK;
-}
-
-fault wire_read_options(struct span options, uint8_t *scratch,
-                        fault (*each)(void *argument, struct span name, struct span value),
-                        void *argument)
-{
-    struct option_words words = {.rest = options, .scratch = scratch};
-    struct span word, name, value;
-    while (option_next_word(&words, &word)) {
-        /* A bare "--" ends the options, after which PostgreSQL accepts nothing at all. */
-        if (span_is(word, "--"))
-            return option_next_word(&words, &word) ? FAULT_PROTOCOL : OK;
-        if (!span_starts(word, SPAN("-c")) && !span_starts(word, SPAN("--")))
-            return FAULT_PROTOCOL;
-        struct span setting = span_skip(word, 2);
-        if (setting.size == 0 && !option_next_word(&words, &setting))
-            return FAULT_PROTOCOL;
-        TRY(option_split(setting, &name, &value));
-        TRY(each(argument, name, value));
-    }
-    return OK;
-}
-
 /* --- building ------------------------------------------------------------------------------- */
 
 void wire_put_startup_begin(struct buffer *out, size_t *ret_start)
@@ -215,11 +146,11 @@ void wire_put_negotiate(struct buffer *out, uint32_t version, struct span parame
     uint32_t unknown = 0;
     while (wire_next_parameter(&rest, &name, &value))
         unknown += span_starts(name, NEGOTIATE_PREFIX);
-    if (version <= WIRE_PROTOCOL_3_0 && unknown == 0)
+    if (version <= WIRE_PROTOCOL_3_2 && unknown == 0)
         return;
     size_t start = wire_begin(out, WIRE_NEGOTIATE);
     /* The manual says "minor version"; PostgreSQL sends, and libpq reads, the whole one. */
-    wire_put_u32(out, WIRE_PROTOCOL_3_0);
+    wire_put_u32(out, MIN_OF(version, WIRE_PROTOCOL_3_2));
     wire_put_u32(out, unknown);
     for (rest = parameters; wire_next_parameter(&rest, &name, &value);)
         if (span_starts(name, NEGOTIATE_PREFIX))

@@ -8,6 +8,7 @@
 #define WIRE_STARTUP_MOST 10000u
 
 #define WIRE_PROTOCOL_3_0   0x00030000u
+#define WIRE_PROTOCOL_3_2   0x00030002u /* the newest that we speak: longer cancel keys */
 #define WIRE_SSL_REQUEST    80877103u
 #define WIRE_GSS_REQUEST    80877104u
 #define WIRE_CANCEL_REQUEST 80877102u
@@ -36,14 +37,17 @@ bool wire_next_parameter(struct span *rest, struct span *name, struct span *valu
 /** The value of a parameter, the empty span when it is not there.  The last one wins. */
 struct span wire_find_parameter(struct span parameters, const char *name);
 
-/** Splits the `options` parameter as PostgreSQL does: blanks part words, a backslash takes the next
- *  character as it is; -c name=value, -cname=value, --name=value.  Calls `each` for each setting
- *  (dashes in its name become underscores).  PROTOCOL when it is none of these forms: then `each`
- *  has been called for the settings before it.
- *  `scratch`: at least options.size bytes; the spans given to `each` point into it. */
+/** Reads the `options` parameter as a backend of PostgreSQL does: blanks part words, a backslash
+ *  takes the next character as it is, and the words are the switches of `postgres`: -c name=value,
+ *  -cname=value, --name=value, and the short ones for one setting (-S, -W, -d, -e, -f, -t, ...).
+ *  Calls `each` for each setting that they stand for (dashes in its name become underscores).
+ *  PROTOCOL when one is none of these: *ret_wrong is that word, and `each` has been called for the
+ *  settings before it.  Faults of `each` end the reading.
+ *  `scratch`: at least options.size bytes; the spans given to `each` point into it, or to static
+ *  text. */
 fault wire_read_options(struct span options, uint8_t *scratch,
                         fault (*each)(void *argument, struct span name, struct span value),
-                        void *argument) MUST_USE;
+                        void *argument, struct span *ret_wrong) MUST_USE;
 
 /* Building, for the side that connects. */
 void wire_put_startup_begin(struct buffer *out, size_t *ret_start);
@@ -52,6 +56,6 @@ void wire_put_startup_end(struct buffer *out, size_t start);
 void wire_put_ssl_request(struct buffer *out);
 void wire_put_cancel(struct buffer *out, uint32_t pid, uint32_t secret);
 
-/** NegotiateProtocolVersion: we speak 3.0, and these `_pq_.` options (names in `parameters`) not.
- *  Appends nothing when the client asked for 3.0 with no such option. */
+/** NegotiateProtocolVersion: we speak `version` or 3.2, whichever is older, and these `_pq_.`
+ * options (names in `parameters`) not.  Appends nothing when that is what the client asked for. */
 void wire_put_negotiate(struct buffer *out, uint32_t version, struct span parameters);

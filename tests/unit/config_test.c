@@ -304,7 +304,7 @@ TEST(broken_yaml_is_told_with_its_place)
             "t.yaml:1:1: a: unknown key; accepted: listen, services, routes, auth_file, relays, "
             "clients, message_limit, memory_limit, chunk_size, login_timeout, "
             "shutdown_timeout, drain_timeout, cancel_timeout, cancel_limit, reset_timeout, "
-            "overtake_limit, client_tcp, server_tcp, console, log\n"
+            "overtake_limit, ignore_startup_parameters, client_tcp, server_tcp, console, log\n"
             "t.yaml:1:1: listen: missing; accepted: a list of mappings\n"
             "t.yaml:1:1: routes: missing; accepted: a list of mappings\n"
             "t.yaml:3:1: found a second document; accepted: one\n");

@@ -196,9 +196,11 @@ TEST(negotiation_lists_what_is_unknown_and_is_silent_when_nothing_is)
     struct span odd = SPAN("_pq_.one\0on\0user\0ann\0_pq_.two\0\0");
     wire_put_negotiate(&out, WIRE_PROTOCOL_3_0, plain);
     wire_put_negotiate(&out, WIRE_PROTOCOL_3_0, SPAN_NONE);
+    wire_put_negotiate(&out, 0x00030001, plain);
+    wire_put_negotiate(&out, WIRE_PROTOCOL_3_2, plain);
     ck_assert_uint_eq(out.size, 0);
-    wire_put_negotiate(&out, 0x00030002, plain);
-    ck_assert(span_equal(buffer_span(&out), SPAN("v\0\0\0\x0c\0\3\0\0\0\0\0\0")));
+    wire_put_negotiate(&out, 0x0003270f, plain);
+    ck_assert(span_equal(buffer_span(&out), SPAN("v\0\0\0\x0c\0\3\0\2\0\0\0\0")));
     buffer_clear(&out);
     wire_put_negotiate(&out, WIRE_PROTOCOL_3_0, odd);
     ck_assert(
@@ -220,7 +222,9 @@ static void assert_options(const char *options, fault expected, const char *sett
     struct buffer out = BUFFER_INIT(4096);
     uint8_t scratch[256];
     ck_assert_uint_lt(strlen(options), sizeof(scratch));
-    fault found = wire_read_options(span_text(options), scratch, write_setting, &out);
+    struct span wrong = SPAN_NONE;
+    fault found = wire_read_options(span_text(options), scratch, write_setting, &out, &wrong);
+    ck_assert(found == OK || wrong.at != NULL);
     buffer_append_byte(&out, 0);
     ck_assert_msg(found == expected, "%s: %s", options, fault_name(found));
     ck_assert_str_eq((const char *)out.at, settings);
@@ -273,12 +277,44 @@ END_TEST
 TEST(options_that_are_no_setting_are_refused)
 {
     static const char *const bad[] = {
-        "-c",    "-c a",      "--a", "x",     "-",         "-e",        "-ec a=1", "-c =x", "--=x",
-        "-c --", "-c -c a=b", "\\",  "-c \\", "\\ -c a=b", "-- -c a=b", "-- x",    "-d5",   "a=b",
+        "-c",    "-c a",      "--a", "x",     "-",         "-x",        "-E-",  "-c =x",     "--=x",
+        "-c --", "-c -c a=b", "\\",  "-c \\", "\\ -c a=b", "-- -c a=b", "-- x", "-fx",       "a=b",
+        "-f",    "-W",        "-t",  "-tp",   "-t x",      "-A",        "-",    "-\xc3\xa4", "-d",
     };
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
         assert_options(bad[i], FAULT_PROTOCOL, "");
     assert_options("-c a=b foo", FAULT_PROTOCOL, "[a|b]");
+    assert_options("-eq", FAULT_PROTOCOL, "[datestyle|euro]");
+}
+END_TEST
+
+TEST(short_switches_stand_for_their_settings)
+{
+    assert_options("-e", OK, "[datestyle|euro]");
+    assert_options("-S 64", OK, "[work_mem|64]");
+    assert_options("-S64 -W1", OK, "[work_mem|64][post_auth_delay|1]");
+    assert_options("-ec a=1", OK, "[datestyle|euro][a|1]");
+    assert_options("-es-a=1", OK, "[datestyle|euro][log_statement_stats|true][a|1]");
+    assert_options("-EnbjT -C x -D y -r z -v 7", OK, "");
+    assert_options("-B 1 -N 2 -p 3 -h x -k y -il", OK,
+                   "[shared_buffers|1][max_connections|2][port|3][listen_addresses|x]"
+                   "[unix_socket_directories|y][listen_addresses|*][ssl|true]");
+    assert_options("-FOP", OK,
+                   "[fsync|false][allow_system_table_mods|true][ignore_system_indexes|true]");
+    assert_options("-fs -fi -fo -fb -ft -fn -fm -fhash", OK,
+                   "[enable_seqscan|false][enable_indexscan|false][enable_indexonlyscan|false]"
+                   "[enable_bitmapscan|false][enable_tidscan|false][enable_nestloop|false]"
+                   "[enable_mergejoin|false][enable_hashjoin|false]");
+    assert_options("-tpa -tplanner -te", OK,
+                   "[log_parser_stats|true][log_planner_stats|true][log_executor_stats|true]");
+    assert_options("-d0 -d -1 -d 1x", OK,
+                   "[log_min_messages|notice][log_min_messages|notice][log_min_messages|debug1]");
+    assert_options("-d3", OK,
+                   "[log_min_messages|debug3][log_statement|all][debug_print_parse|true]");
+    assert_options("-d5", OK,
+                   "[log_min_messages|debug5][log_statement|all][debug_print_parse|true]"
+                   "[debug_print_plan|true][debug_print_rewritten|true]");
+    assert_options("-d 99", OK, "[log_min_messages|99]");
 }
 END_TEST
 
@@ -292,8 +328,10 @@ TEST(the_first_refusal_of_a_setting_ends_the_reading)
 {
     int calls = 0;
     uint8_t scratch[64];
-    ck_assert_int_eq(wire_read_options(SPAN("-c a=b -c c=d"), scratch, refuse_setting, &calls),
-                     FAULT_UNSUPPORTED);
+    struct span wrong;
+    ck_assert_int_eq(
+        wire_read_options(SPAN("-c a=b -c c=d"), scratch, refuse_setting, &calls, &wrong),
+        FAULT_UNSUPPORTED);
     ck_assert_int_eq(calls, 1);
 }
 END_TEST
@@ -310,4 +348,4 @@ TESTS("wire_startup", a_first_length_is_taken_only_between_eight_and_the_limit,
       negotiation_lists_what_is_unknown_and_is_silent_when_nothing_is,
       options_take_every_form_that_postgres_takes, values_of_options_may_hold_anything,
       a_backslash_takes_the_next_character_as_it_is, options_that_are_no_setting_are_refused,
-      the_first_refusal_of_a_setting_ends_the_reading)
+      short_switches_stand_for_their_settings, the_first_refusal_of_a_setting_ends_the_reading)
