@@ -199,6 +199,21 @@ static void check_routes(struct config_reader *reader)
     }
 }
 
+/* --- users ---------------------------------------------------------------------------------- */
+
+static void index_users(struct config_reader *reader)
+{
+    struct config *config = reader->config;
+    config->users_by_name = MAP_INIT(UINT32_MAX);
+    for (size_t i = 0; i < config->user_count; i++) {
+        struct user_config *user = &config->users[i];
+        if (user->name == NULL)
+            continue;
+        if (map_insert(&config->users_by_name, &user->link, hash_span(span_text(user->name))) != OK)
+            config_error(reader, reader->root, NULL, "no memory for its users");
+    }
+}
+
 /* --- the whole ------------------------------------------------------------------------------ */
 
 void config_check(struct config_reader *reader)
@@ -209,6 +224,7 @@ void config_check(struct config_reader *reader)
     check_listeners(reader);
     check_services(reader);
     check_routes(reader);
+    index_users(reader);
     if (reader->config->memory_most < reader->config->message_most) {
         const struct config_key key = {.name = "memory_limit"};
         config_error(reader, config_yaml_place(reader, reader->root, "memory_limit"), &key,

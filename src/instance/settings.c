@@ -27,6 +27,7 @@
 #define SECRET_MOST 2047
 
 static_assert(offsetof(struct service_config, name) == 0, "the name of a NAMED element is first");
+static_assert(offsetof(struct user_config, name) == 0, "the name of a NAMED element is first");
 
 static const struct setting_choice listen_tls_modes[] = {
     {"disable", TLS_MODE_DISABLE},         {"allow", TLS_MODE_ALLOW},
@@ -294,7 +295,32 @@ static const struct setting route_rows[] = {
      OR_NEVER,
      .preset = "never",
      .reloadable = true,
-     .help = "A client that was idle for so long is disconnected."},
+     .help = "A client that was idle for so long is disconnected (57P05)."},
+    {.name = "query_timeout",
+     .kind = SETTING_DURATION,
+     AT(route_config, query_timeout),
+     RANGE(MS(1), DAYS(365)),
+     OR_NEVER,
+     .preset = "never",
+     .reloadable = true,
+     .help = "A query that takes longer is cancelled and its client disconnected (57014)."},
+    {.name = "transaction_timeout",
+     .kind = SETTING_DURATION,
+     AT(route_config, transaction_timeout),
+     RANGE(MS(1), DAYS(365)),
+     OR_NEVER,
+     .preset = "never",
+     .reloadable = true,
+     .help = "A transaction that takes longer is rolled back and its client disconnected (25P04)."},
+    {.name = "idle_transaction_timeout",
+     .kind = SETTING_DURATION,
+     AT(route_config, idle_transaction_timeout),
+     RANGE(MS(1), DAYS(365)),
+     OR_NEVER,
+     .preset = "never",
+     .reloadable = true,
+     .help =
+         "A client that says nothing for so long within a transaction is disconnected (25P03)."},
     {.name = "fresh",
      .kind = SETTING_SWITCH,
      AT(route_config, fresh),
@@ -428,6 +454,41 @@ static const struct setting log_rows[] = {
     {.name = NULL},
 };
 
+/* What a user's settings replace is said by its route. */
+#define OR_ROUTE .word = "route", .word_value = 0, .preset = "route"
+
+static const struct setting user_rows[] = {
+    {.name = "query_timeout",
+     .kind = SETTING_DURATION,
+     AT(user_config, query_timeout),
+     RANGE(MS(1), DAYS(365)),
+     OR_ROUTE,
+     .reloadable = true,
+     .help = "The user's own query_timeout; route: what its route says."},
+    {.name = "transaction_timeout",
+     .kind = SETTING_DURATION,
+     AT(user_config, transaction_timeout),
+     RANGE(MS(1), DAYS(365)),
+     OR_ROUTE,
+     .reloadable = true,
+     .help = "The user's own transaction_timeout; route: what its route says."},
+    {.name = "idle_transaction_timeout",
+     .kind = SETTING_DURATION,
+     AT(user_config, idle_transaction_timeout),
+     RANGE(MS(1), DAYS(365)),
+     OR_ROUTE,
+     .reloadable = true,
+     .help = "The user's own idle_transaction_timeout; route: what its route says."},
+    {.name = "client_idle_timeout",
+     .kind = SETTING_DURATION,
+     AT(user_config, client_idle_timeout),
+     RANGE(MS(1), DAYS(365)),
+     OR_ROUTE,
+     .reloadable = true,
+     .help = "The user's own client_idle_timeout; route: what its route says."},
+    {.name = NULL},
+};
+
 const struct setting config_settings[] = {
     {.name = "listen",
      .kind = SETTING_LIST,
@@ -447,6 +508,11 @@ const struct setting config_settings[] = {
      RANGE(1, 4096),
      .help = "Which clients are let in, and where their queries go: the first route that matches "
              "database and user counts, as in pg_hba.conf."},
+    {.name = "users",
+     .kind = SETTING_NAMED,
+     LIST_OF(config, users, user_count, user_config, user_rows),
+     RANGE(0, 10000),
+     .help = "What holds for a user by name, whichever route it takes."},
     {.name = "auth_file",
      .kind = SETTING_PATH,
      AT(config, auth_file),

@@ -221,13 +221,6 @@ void client_keep_unnamed(struct client *client, struct span body)
     client->unnamed_size = (uint32_t)body.size;
 }
 
-static void client_arm_idle(struct client *client)
-{
-    duration most = client->share == NULL ? NO_LIMIT : client->share->route->client_idle_timeout;
-    if (most.us != INT64_MAX)
-        timer_set(&client->timer, after(most));
-}
-
 static void client_park_server(struct client *client)
 {
     if (client->server != NULL)
@@ -326,10 +319,17 @@ static void client_timer_fired(struct waker *waker)
     struct client *client = CONTAINER_OF(waker, struct client, timer_waker);
     if (client->state != CLIENT_PARKED)
         return;
-    if (client_has_more(client))
+    if (client_has_more(client)) {
         turn_arrive(client);
-    else
-        client_end_parked(client, "57P05", "terminating connection: client_idle_timeout");
+        return;
+    }
+    fault overdue = client_overdue(client);
+    if (overdue == OK)
+        return;
+    char sqlstate[6], text[FAULT_STORY_MOST];
+    memcpy(sqlstate, fault_story_sqlstate(overdue), sizeof(sqlstate));
+    snprintf(text, sizeof(text), "%s", fault_story(overdue));
+    client_end_parked(client, sqlstate, text);
 }
 
 const char *client_state_text(const struct client *client)

@@ -70,6 +70,8 @@ struct client {
     uint32_t listen;      /* index of the listener that it came by */
     int64_t connected;    /* wall clock, us */
     deadline since;       /* of its present turn or wait */
+    deadline began;       /* its transaction, where limits of time hold; 0: none seen */
+    deadline parked;      /* the same */
 };
 
 /** Takes an accepted handle; starts the login coroutine.  Closes the handle when it can't. */
@@ -81,6 +83,10 @@ void client_close(struct client **client, const char *reason);
 bool client_park(struct client *client);
 /** Sends FATAL with this state and text as far as it goes, and closes. From any state but TURN. */
 void client_farewell(struct client **client, const char *sqlstate, const char *text);
+/** When it has been parked for too long: turn_time.c. */
+void client_arm_idle(struct client *client);
+/** Whether that is so: OK, or TIMEOUT with the story. */
+fault client_overdue(const struct client *client) MUST_USE;
 /** Ends it as soon as its transaction is over; at once when parked outside of one. */
 void client_leave(struct client *client);
 /** Ends it now, whatever it is doing. */

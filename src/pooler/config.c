@@ -25,6 +25,7 @@ void config_unref(struct config **config)
     for (size_t i = 0; i < self->service_count; i++)
         tls_context_unref(&self->services[i].tls.context);
     map_fini(&self->secrets);
+    map_fini(&self->users_by_name);
     if (self->arena_free != NULL)
         self->arena_free(self->arena);
     free(self);
@@ -56,6 +57,18 @@ const struct secret *config_secret(const struct config *config, struct span user
 {
     struct map_link *link = map_find(&config->secrets, hash_span(user), secret_is, &user);
     return link == NULL ? NULL : MAP_ENTRY(link, const struct secret, link);
+}
+
+static bool user_is(const struct map_link *link, const void *key)
+{
+    return strcmp(MAP_ENTRY(link, const struct user_config, link)->name, key) == 0;
+}
+
+const struct user_config *config_user(const struct config *config, const char *user)
+{
+    struct map_link *link =
+        map_find(&config->users_by_name, hash_span(span_text(user)), user_is, user);
+    return link == NULL ? NULL : MAP_ENTRY(link, const struct user_config, link);
 }
 
 bool config_console_user(const struct config *config, struct span user)

@@ -68,13 +68,26 @@ struct route_config {
     duration idle_timeout; /* an idle server is closed after this; NO_LIMIT: never */
     duration
         server_lifetime; /* a server is closed at its next release after this, spread by a tenth */
-    duration client_idle_timeout; /* NO_LIMIT: never */
+    duration client_idle_timeout; /* these four: NO_LIMIT: never */
+    duration query_timeout;
+    duration transaction_timeout;
+    duration idle_transaction_timeout;
     bool fresh;                  /* session pools: a new backend for every client, no DISCARD ALL */
     uint32_t prepared_most;      /* prepared statements kept on one server (LRU); 0: no remapping */
     const char *server_database; /* towards the server; NULL: as the client said */
     const char *server_user;
     const char *server_password; /* NULL: from the auth file, or passed through */
     uint32_t line;               /* in the file; for SHOW ROUTES */
+};
+
+/* What holds for a user by name; a duration of 0: as its route says. */
+struct user_config {
+    const char *name;
+    struct map_link link; /* in config->users_by_name */
+    duration query_timeout;
+    duration transaction_timeout;
+    duration idle_transaction_timeout;
+    duration client_idle_timeout;
 };
 
 /* A line of the auth file. */
@@ -115,6 +128,9 @@ struct config {
     size_t service_count;
     struct route_config *routes;
     size_t route_count;
+    struct user_config *users;
+    size_t user_count;
+    struct map users_by_name;
 
     const char *auth_file; /* absolute; NULL: none */
     struct map secrets;    /* struct secret by user */
@@ -146,6 +162,8 @@ const struct route_config *config_route(const struct config *config, struct span
                                         struct span user);
 /** The stored secret of a user, or NULL.  Borrowed from the version. */
 const struct secret *config_secret(const struct config *config, struct span user);
+/** What is configured for a user by name, or NULL.  Borrowed from the version. */
+const struct user_config *config_user(const struct config *config, const char *user);
 bool config_console_user(const struct config *config, struct span user);
 /** Whether clients' values for this startup parameter are dropped. */
 bool config_ignores(const struct config *config, struct span parameter);

@@ -61,6 +61,7 @@ static void relay_fini(struct relay *relay)
     }
     stats_departed_clear(&relay->departed);
     client_free_stashes(relay);
+    map_fini(&relay->share_map);
     map_fini(&relay->keys);
     map_fini(&relay->statements);
     params_store_fini(&relay->params);
@@ -252,6 +253,7 @@ static fault relay_init(struct relay *relay)
     size_t per_relay = config->memory_most / config->relays / config->chunk;
     list_init(&relay->clients);
     list_init(&relay->shares);
+    relay->share_map = MAP_INIT(UINT32_MAX);
     relay->keys = MAP_INIT(UINT32_MAX);
     relay->statements = MAP_INIT(STATEMENTS_MOST);
     relay->departed = MAP_INIT(STATS_DEPARTED_MOST);

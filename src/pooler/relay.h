@@ -21,7 +21,8 @@ struct relay {
     struct list clients;
     uint64_t clients_ever;
     struct list shares;
-    struct map keys; /* struct client_key by pid and secret */
+    struct map share_map; /* those that take new clients, by database and user */
+    struct map keys;      /* struct client_key by pid and secret */
     struct params_store params;
     struct map statements;
     struct map departed; /* struct stats_departed by database: pools that are gone */

@@ -21,33 +21,57 @@ static void share_timer_fired(struct waker *waker);
 
 /* --- life ----------------------------------------------------------------------------------- */
 
-static struct share *share_find(struct relay *relay, const struct route_config *route,
-                                struct span database, struct span user)
+struct share_key {
+    const struct route_config *route;
+    struct span database;
+    struct span user;
+};
+
+static bool share_is(const struct map_link *link, const void *wanted)
 {
-    LIST_EACH (&relay->shares, it) {
-        struct share *share = LIST_ENTRY(it, struct share, node);
-        if (!share->obsolete && share->route == route && span_is(database, share->database) &&
-            span_is(user, share->user))
-            return share;
-    }
-    return NULL;
+    const struct share *share = MAP_ENTRY(link, struct share, link);
+    const struct share_key *key = wanted;
+    return share->route == key->route && span_is(key->database, share->database) &&
+           span_is(key->user, share->user);
 }
 
-static struct share *share_new(struct relay *relay, const struct route_config *route,
-                               struct span database, struct span user)
+static uint64_t share_hash(const struct share_key *key)
 {
+    return hash_bytes(key->user.at, key->user.size, hash_span(key->database));
+}
+
+static struct share *share_find(struct relay *relay, const struct share_key *key)
+{
+    struct map_link *link = map_find(&relay->share_map, share_hash(key), share_is, key);
+    return link == NULL ? NULL : MAP_ENTRY(link, struct share, link);
+}
+
+/* New clients do not find it any more. */
+static void share_unmap(struct share *share)
+{
+    if (!share->mapped)
+        return;
+    share->mapped = false;
+    map_remove(&share->relay->share_map, &share->link);
+}
+
+static struct share *share_new(struct relay *relay, const struct share_key *key)
+{
+    const struct route_config *route = key->route;
     struct share *share = calloc(1, sizeof(*share));
     if (share == NULL)
         return NULL;
     hint_begin(share, sizeof(*share));
-    share->database = strndup((const char *)database.at, database.size);
-    share->user = strndup((const char *)user.at, user.size);
-    if (share->database == NULL || share->user == NULL) {
+    share->database = strndup((const char *)key->database.at, key->database.size);
+    share->user = strndup((const char *)key->user.at, key->user.size);
+    if (share->database == NULL || share->user == NULL ||
+        map_insert(&relay->share_map, &share->link, share_hash(key)) != OK) {
         free(share->database);
         free(share->user);
         free(share);
         return NULL;
     }
+    share->mapped = true;
     share->relay = relay;
     share->config = config_ref(relay->config);
     share->route = route;
@@ -66,6 +90,7 @@ static struct share *share_new(struct relay *relay, const struct route_config *r
     list_init(&share->arriving);
     share->want.deliver = router_want;
     share->recall.deliver = router_recalled;
+    share_set_times(share);
     list_push(&relay->shares, &share->node);
     return share;
 }
@@ -73,9 +98,10 @@ static struct share *share_new(struct relay *relay, const struct route_config *r
 fault share_of(struct relay *relay, const struct route_config *route, struct span database,
                struct span user, struct share **ret)
 {
-    struct share *share = share_find(relay, route, database, user);
+    struct share_key key = {route, database, user};
+    struct share *share = share_find(relay, &key);
     if (share == NULL)
-        share = share_new(relay, route, database, user);
+        share = share_new(relay, &key);
     if (share == NULL)
         return FAULT_MEMORY;
     *ret = share;
@@ -158,6 +184,7 @@ void share_free_now(struct share **share)
     struct share *gone = TAKE(*share);
     invariant(share_unused(gone) && list_empty(&gone->arriving));
     timer_disarm(&gone->timer);
+    share_unmap(gone);
     list_remove(&gone->relay->shares, &gone->node);
     stats_depart(&gone->relay->departed, gone->database, &gone->stats);
     accepted_clear(gone);
@@ -492,6 +519,7 @@ void share_reload(struct share *share, struct config *config)
         return;
     if (route == NULL || !route_same_identity(route, share->route)) {
         share->obsolete = true;
+        share_unmap(share);
         if (share->clients > 0 && config->drain_timeout.us != INT64_MAX)
             share->drain_by = after(config->drain_timeout);
         log_event(LOG_NOTICE, "route.obsolete",
@@ -502,6 +530,7 @@ void share_reload(struct share *share, struct config *config)
         config_unref(&share->config);
         share->config = config;
         share->route = route;
+        share_set_times(share);
     }
     share_trim(share);
     share_arm(share);

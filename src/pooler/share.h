@@ -31,16 +31,28 @@ struct greeting {
 /* A parameter value that a server of this pool has taken, and how it spells it. */
 struct accepted;
 
+/* How long its clients may take; NO_LIMIT: as long as they like. */
+struct share_times {
+    bool any; /* some limit is set */
+    duration query;
+    duration transaction;
+    duration idle_transaction;
+    duration client_idle;
+};
+
 struct share {
-    struct node node; /* in relay->shares */
+    struct node node;     /* in relay->shares */
+    struct map_link link; /* in relay->share_map, unless obsolete */
     struct relay *relay;
     struct config *config; /* counted: the version whose route this is */
     const struct route_config *route;
+    struct share_times times;   /* by the route, and the user */
     struct config *born_config; /* counted, never changes: for the router */
     const struct route_config *born_route;
     char *database;
     char *user;
-    uint64_t version;           /* of the configuration that made it */
+    uint64_t version; /* of the configuration that made it */
+    bool mapped;
     bool obsolete;              /* a newer version has taken its place: drains */
     deadline drain_by;          /* its clients leave then; NEVER while it is not obsolete */
     struct census *census;      /* counted; NULL: not enrolled */
@@ -122,6 +134,8 @@ void share_settle_recalls(struct share *share);
 void share_trim(struct share *share);
 /** A newer configuration: same identity: takes it over; else becomes obsolete. */
 void share_reload(struct share *share, struct config *config);
+/** Its limits of time, as its configuration has them; clients that are parked go by them. */
+void share_set_times(struct share *share); /* turn_time.c */
 /** Frees it when nothing is left, by way of the router. */
 void share_maybe_retire(struct share *share);
 void share_free_now(struct share **share);

@@ -133,6 +133,13 @@ static bool turn_is_quiet(const struct turn *turn)
            !stream_hung_up(&server->stream) && !ledger_empty(&server->ledger);
 }
 
+static inline fault turn_pause(struct turn *turn)
+{
+    if (UNLIKELY(turn->timed))
+        return turn_wait_timed(turn);
+    return turn->gathers ? turn_bulk_wait(turn) : turn_wait(turn, NEVER);
+}
+
 static fault turn_run(struct turn *turn)
 {
     for (;;) {
@@ -143,7 +150,7 @@ static fault turn_run(struct turn *turn)
         if (turn_over(turn))
             return turn->closing ? FAULT_CLOSED : OK;
         if (!moved || turn_is_quiet(turn)) {
-            TRY(turn->gathers ? turn_bulk_wait(turn) : turn_wait(turn, NEVER));
+            TRY(turn_pause(turn));
         } else if (++turn->busy % ROUNDS_AT_ONCE == 0) {
             co_yield ();
         }
@@ -168,6 +175,9 @@ static void turn_begin(struct turn *turn, struct client *client)
 {
     turn_init(turn, client->relay, client->server);
     turn->client = client;
+    turn->timed = client->share->times.any;
+    if (turn->timed && (client->server == NULL || client->server->transaction == WIRE_TX_IDLE))
+        client->began = (deadline){0};
     client->state = CLIENT_TURN;
     client->co = co_self();
     client->stream.waker = co_waker(client->co);

@@ -22,6 +22,9 @@ struct lane {
     struct outbox out;
 };
 
+/* What a turn waits for, as far as limits of time go. */
+enum turn_phase { PHASE_NONE, PHASE_ASKING, PHASE_SILENT };
+
 struct turn {
     struct relay *relay;
     struct client *client; /* NULL: it has gone, the server is being cleaned */
@@ -42,8 +45,12 @@ struct turn {
     bool fatal;            /* it said goodbye, and the client was told */
     bool ready_after_drop; /* answer ReadyForQuery once `dropping` is done */
     bool closing;          /* the client said Terminate, or is to be ended */
-    struct lane up;   /* client to server; the first field that turn_init does not zero whole */
-    struct lane down; /* server to client */
+    bool timed;            /* limits of time hold: see turn_time.c, whose fields these are */
+    enum turn_phase phase;
+    deadline phase_since;
+    deadline phase_mark; /* server->used then: it changes with each ReadyForQuery */
+    struct lane up;      /* client to server; the first field that turn_init does not zero whole */
+    struct lane down;    /* server to client */
     char refused_state[6]; /* why the claim, or the parameters, were refused; for logins */
     char refused_text[240];
 };
@@ -94,6 +101,8 @@ void turn_bulk_came(struct turn *turn, uint32_t bytes); /* turn_bulk.c */
 void turn_bulk_end(struct turn *turn);
 /** turn_wait, and a look at what has come meanwhile. */
 fault turn_bulk_wait(struct turn *turn) MUST_USE;
+/** The same where limits of time hold.  TIMEOUT: one has passed, with the story. */
+fault turn_wait_timed(struct turn *turn) MUST_USE; /* turn_time.c */
 /** Detaches the server when nothing is owed and its transaction is over, else does nothing. */
 void turn_release(struct turn *turn);
 /** The same, whatever the session's state: for a server that the client's batch never reached. */

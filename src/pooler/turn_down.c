@@ -58,12 +58,15 @@ static void down_ready(struct turn *turn, uint8_t status)
     hint_add(&stats->queries, 1);
     hint_add(&stats->query_us, (uint64_t)between(server->used, now()).us);
     server->used = now();
-    if (status == WIRE_TX_IDLE)
+    if (status == WIRE_TX_IDLE) {
         hint_add(&stats->transactions, 1);
-    else if (turn->client->share->route->mode == POOL_STATEMENT)
+        if (UNLIKELY(turn->timed))
+            turn->client->began = (deadline){0};
+    } else if (turn->client->share->route->mode == POOL_STATEMENT) {
         turn->state_fault = fault_raise_state(FAULT_UNSUPPORTED, "0A000",
                                               "transactions of several statements are not allowed "
                                               "in a statement pool");
+    }
 }
 
 /* The client prepared a name twice: the server refused ours, the client hears of its own. */
