@@ -73,10 +73,17 @@ static void load_tls(struct config_reader *reader, struct tls_config *tls, const
         config_error(reader, group, &key, "found a key without its certificate: cert");
         return;
     }
+    if (tls->negotiation == TLS_NEGOTIATION_DIRECT && tls->mode < TLS_MODE_REQUIRE) {
+        config_error(reader, group, &key,
+                     "negotiation: direct never goes on without TLS; the mode must be require, "
+                     "verify-ca or verify-full");
+        return;
+    }
     struct tls_settings settings = {.mode = tls->mode,
                                     .certificate = tls->certificate,
                                     .key = tls->key,
                                     .authorities = tls->authorities,
+                                    .policy = tls->policy,
                                     .server = server};
     fault made = tls_context_new(&settings, &tls->context);
     if (made != OK)

@@ -1,44 +1,9 @@
-#include "instance/settings.h"
-
+#include "instance/settings_rows.h"
 #include "machine/log.h"
-#include "pooler/config.h"
-
-/* Where a setting is kept, and the kind's range in its base unit. */
-#define AT(type, field)                                                                            \
-    .at = offsetof(struct type, field), .size = sizeof(((struct type *)0)->field)
-#define RANGE(first, last) .least = (first), .most = (last)
-#define US(n)              INT64_C(n)
-#define MS(n)              (INT64_C(1000) * (n))
-#define SECONDS(n)         (INT64_C(1000000) * (n))
-#define DAYS(n)            SECONDS(INT64_C(86400) * (n))
-#define KIB(n)             (INT64_C(1024) * (n))
-#define MIB(n)             KIB(INT64_C(1024) * (n))
-#define GIB(n)             MIB(INT64_C(1024) * (n))
-#define OR_NEVER           .word = "never", .word_value = INT64_MAX
-#define OR_ZERO(text)      .word = (text), .word_value = 0
-#define LIST_OF(owner, list, counter, element, its_rows)                                           \
-    .at = offsetof(struct owner, list), .size = sizeof(struct element),                            \
-    .count_at = offsetof(struct owner, counter), .rows = (its_rows)
-
-/* NAMEDATALEN - 1: PostgreSQL cuts longer names. */
-#define NAME_MOST   63
-#define PATH_MOST   4095
-#define HOST_MOST   253
-#define SECRET_MOST 2047
 
 static_assert(offsetof(struct service_config, name) == 0, "the name of a NAMED element is first");
 static_assert(offsetof(struct user_config, name) == 0, "the name of a NAMED element is first");
 
-static const struct setting_choice listen_tls_modes[] = {
-    {"disable", TLS_MODE_DISABLE},         {"allow", TLS_MODE_ALLOW},
-    {"require", TLS_MODE_REQUIRE},         {"verify-ca", TLS_MODE_VERIFY_CA},
-    {"verify-full", TLS_MODE_VERIFY_FULL}, {NULL, 0},
-};
-static const struct setting_choice service_tls_modes[] = {
-    {"disable", TLS_MODE_DISABLE},         {"prefer", TLS_MODE_PREFER},
-    {"require", TLS_MODE_REQUIRE},         {"verify-ca", TLS_MODE_VERIFY_CA},
-    {"verify-full", TLS_MODE_VERIFY_FULL}, {NULL, 0},
-};
 static const struct setting_choice pool_modes[] = {
     {"session", POOL_SESSION},
     {"transaction", POOL_TRANSACTION},
@@ -57,64 +22,6 @@ static const struct setting_choice log_formats[] = {
     {"text", LOG_FORMAT_TEXT},
     {"json", LOG_FORMAT_JSON},
     {NULL, 0},
-};
-
-static const struct setting listen_tls_rows[] = {
-    {.name = "mode",
-     .kind = SETTING_CHOICE,
-     AT(tls_config, mode),
-     .choices = listen_tls_modes,
-     .preset = "disable",
-     .reloadable = true,
-     .help = "Whether clients may or must use TLS; the verify modes ask them for a certificate."},
-    {.name = "cert",
-     .kind = SETTING_PATH,
-     AT(tls_config, certificate),
-     RANGE(1, PATH_MOST),
-     .reloadable = true,
-     .help = "The certificate chain shown to clients, in PEM."},
-    {.name = "key",
-     .kind = SETTING_PATH,
-     AT(tls_config, key),
-     RANGE(1, PATH_MOST),
-     .reloadable = true,
-     .help = "Its private key; without it, the key is in the file of `cert`."},
-    {.name = "ca",
-     .kind = SETTING_PATH,
-     AT(tls_config, authorities),
-     RANGE(1, PATH_MOST),
-     .reloadable = true,
-     .help = "The authorities that may have signed a client's certificate."},
-    {.name = NULL},
-};
-
-static const struct setting service_tls_rows[] = {
-    {.name = "mode",
-     .kind = SETTING_CHOICE,
-     AT(tls_config, mode),
-     .choices = service_tls_modes,
-     .preset = "prefer",
-     .reloadable = true,
-     .help = "Whether servers are asked for TLS and how far they are verified, as in libpq."},
-    {.name = "ca",
-     .kind = SETTING_PATH,
-     AT(tls_config, authorities),
-     RANGE(1, PATH_MOST),
-     .reloadable = true,
-     .help = "The authorities that may have signed the servers' certificates."},
-    {.name = "cert",
-     .kind = SETTING_PATH,
-     AT(tls_config, certificate),
-     RANGE(1, PATH_MOST),
-     .reloadable = true,
-     .help = "The certificate shown to servers that ask for one, in PEM."},
-    {.name = "key",
-     .kind = SETTING_PATH,
-     AT(tls_config, key),
-     RANGE(1, PATH_MOST),
-     .reloadable = true,
-     .help = "Its private key; without it, the key is in the file of `cert`."},
-    {.name = NULL},
 };
 
 static const struct setting listen_rows[] = {
@@ -147,7 +54,7 @@ static const struct setting listen_rows[] = {
     {.name = "tls",
      .kind = SETTING_GROUP,
      AT(listen_config, tls),
-     .rows = listen_tls_rows,
+     .rows = config_listen_tls_rows,
      .help = "Encryption between clients and this listener."},
     {.name = NULL},
 };
@@ -165,7 +72,7 @@ static const struct setting service_rows[] = {
     {.name = "tls",
      .kind = SETTING_GROUP,
      AT(service_config, tls),
-     .rows = service_tls_rows,
+     .rows = config_service_tls_rows,
      .help = "Encryption towards the servers; never used on Unix sockets."},
     {.name = "connect_timeout",
      .kind = SETTING_DURATION,

@@ -49,13 +49,32 @@ static fault greeter_fill(struct greeter *greeter, size_t *have, size_t size)
     return OK;
 }
 
+/* A first byte that is no length: TLS without a question.  Only ALPN tells then that it is meant
+ * for a database, and not for a web server that listens elsewhere (as PostgreSQL 17 has it). */
+static fault greeter_direct_tls(struct greeter *greeter, size_t have)
+{
+    if (greeter->asked_tls || greeter->asked_gss)
+        return fault_raise(FAULT_PROTOCOL, "a TLS handshake that was not agreed on");
+    if (!greeter_has_tls(greeter))
+        return fault_raise(FAULT_PROTOCOL, "a TLS handshake, and this listener has no TLS");
+    greeter->asked_tls = true;
+    TRY(stream_tls_accept_after(greeter->stream, greeter->accept->tls,
+                                span_of(greeter->bytes, have), greeter->by));
+    if (!stream_tls_agreed(greeter->stream))
+        return fault_raise(FAULT_PROTOCOL, "direct TLS without ALPN for \"postgresql\"");
+    return OK;
+}
+
 static fault greeter_packet(struct greeter *greeter, struct wire_startup *ret)
 {
     size_t have = 0;
     TRY(greeter_fill(greeter, &have, 4));
+    if (greeter->bytes[0] == RECORD_HANDSHAKE && greeter->stream->tls == NULL) {
+        TRY(greeter_direct_tls(greeter, have));
+        have = 0;
+        TRY(greeter_fill(greeter, &have, 4));
+    }
     uint32_t length = wire_startup_length(greeter->bytes);
-    if (length == 0 && greeter->bytes[0] == RECORD_HANDSHAKE)
-        return fault_raise(FAULT_PROTOCOL, "a TLS handshake without an SSLRequest before it");
     if (length == 0)
         return fault_raise(FAULT_PROTOCOL, "startup packet of %u bytes, the limits are 8 and %u",
                            wire_u32(greeter->bytes), WIRE_STARTUP_MOST);

@@ -83,6 +83,16 @@ static fault dial_tls(struct stream *stream, const struct link_target *target, d
     }
 }
 
+/* No question is asked.  A server that takes the handshake and not ALPN is something else. */
+static fault dial_direct_tls(struct stream *stream, const struct link_target *target, deadline by)
+{
+    TRY(stream_tls_connect(stream, target->tls, target->host, by));
+    if (!stream_tls_agreed(stream))
+        return fault_raise(FAULT_TLS, "the server took direct TLS without ALPN: it is older than "
+                                      "PostgreSQL 17, or none");
+    return OK;
+}
+
 static fault dial_once(struct stream *stream, const struct link_target *target, enum dial_kind kind,
                        deadline by)
 {
@@ -97,6 +107,8 @@ static fault dial_once(struct stream *stream, const struct link_target *target, 
     if (plain)
         return OK;
     invariant(target->tls != NULL);
+    if (target->tls_direct)
+        return dial_direct_tls(stream, target, by);
     return dial_tls(stream, target, by);
 }
 

@@ -17,6 +17,7 @@ struct link_target {
     const char *host; /* as configured: for SNI and verify-full */
     enum tls_mode tls_mode;
     struct tls_context *tls; /* borrowed; NULL when disabled */
+    bool tls_direct;         /* TLS from the first byte; the mode requires it then */
     struct socket_options socket;
 };
 
@@ -71,10 +72,11 @@ struct link_accept {
 };
 /**
  * Reads a client's first packets: answers GSSENCRequest with 'N' and SSLRequest with 'S' (and the
- * handshake) or 'N', each at most once, refuses plaintext buffered behind an SSLRequest, and
- * returns the startup or cancel packet, decoded over `bytes` (at least WIRE_STARTUP_MOST).
- * On Unix sockets there is no TLS, as in PostgreSQL, and none is required.
- * A connection that closes before its first byte is CLOSED without a story (a probe).
+ * handshake) or 'N', each at most once, refuses plaintext buffered behind an SSLRequest, shakes
+ * hands at once where the first byte is that of TLS (then ALPN must name PostgreSQL), and returns
+ * the startup or cancel packet, decoded over `bytes` (at least WIRE_STARTUP_MOST). On Unix sockets
+ * there is no TLS, as in PostgreSQL, and none is required. A connection that closes before its
+ * first byte is CLOSED without a story (a probe).
  *
  * Faults: CLOSED, TIMEOUT, PROTOCOL, UNSUPPORTED (major version), TLS, AUTH (TLS is required and
  * not used), CANCELLED.

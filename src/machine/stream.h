@@ -89,6 +89,11 @@ fault stream_wait(struct stream *stream, uint32_t what, deadline by) MUST_USE;
 fault stream_tls_accept(struct stream *stream, struct tls_context *context, deadline by) MUST_USE;
 fault stream_tls_connect(struct stream *stream, struct tls_context *context, const char *host,
                          deadline by) MUST_USE;
+/** stream_tls_accept, when the first bytes of the handshake have been read already. */
+fault stream_tls_accept_after(struct stream *stream, struct tls_context *context, struct span read,
+                              deadline by) MUST_USE;
+/** Whether both ends have agreed, by ALPN, that they speak PostgreSQL's protocol. */
+bool stream_tls_agreed(const struct stream *stream);
 /** "TLSv1.3/TLS_AES_256_GCM_SHA384/ECDH..." as PgBouncer's `tls` column; empty when plain. */
 const char *stream_tls_text(const struct stream *stream, char *text, size_t size);
 

@@ -40,6 +40,7 @@ struct tls {
     size_t out_sent;
     const char *broken; /* why no more can be read or written; static text; NULL: works */
     fault broken_as;    /* CLOSED or TLS; OK while it works */
+    struct span ahead;  /* borrowed: bytes of the handshake that were read before it */
     bool starved;
     bool unwritable; /* the socket failed a send; what the peer said before can still be read */
 };
@@ -63,8 +64,14 @@ static BIO_METHOD *tls_bio_method;
 static int bio_read(BIO *bio, char *bytes, size_t size, size_t *ret)
 {
     struct tls *tls = BIO_get_data(bio);
-    int64_t got = stream_raw_recv(tls->stream, bytes, size);
     BIO_clear_retry_flags(bio);
+    if (UNLIKELY(tls->ahead.size > 0)) {
+        *ret = MIN_OF(tls->ahead.size, size);
+        memcpy(bytes, tls->ahead.at, *ret);
+        tls->ahead = span_skip(tls->ahead, *ret);
+        return 1;
+    }
+    int64_t got = stream_raw_recv(tls->stream, bytes, size);
     *ret = got > 0 ? (size_t)got : 0;
     if (got == -EAGAIN)
         BIO_set_retry_read(bio);
@@ -499,13 +506,14 @@ static fault handshake_run(struct tls *tls, deadline by)
 }
 
 static fault handshake(struct stream *stream, struct tls_context *context, const char *host,
-                       deadline by)
+                       struct span read, deadline by)
 {
     invariant(stream_open(stream) && stream->tls == NULL);
     struct tls *tls = tls_new(stream, context);
     fault result = OK;
     if (tls == NULL)
         return fault_raise(FAULT_TLS, "no memory for a TLS session");
+    tls->ahead = read;
     if (context->server)
         SSL_set_accept_state(tls->ssl);
     else
@@ -514,6 +522,8 @@ static fault handshake(struct stream *stream, struct tls_context *context, const
         result = expect_host(tls, context, host);
     if (result == OK)
         result = handshake_run(tls, by);
+    if (result == OK && tls->ahead.size > 0)
+        result = fault_raise(FAULT_TLS, "%zu bytes too many before the handshake", tls->ahead.size);
     if (result == OK)
         stream->tls = tls;
     else
@@ -523,15 +533,30 @@ static fault handshake(struct stream *stream, struct tls_context *context, const
 
 fault stream_tls_accept(struct stream *stream, struct tls_context *context, deadline by)
 {
+    return stream_tls_accept_after(stream, context, SPAN_NONE, by);
+}
+
+fault stream_tls_accept_after(struct stream *stream, struct tls_context *context, struct span read,
+                              deadline by)
+{
     invariant(context->server);
-    return handshake(stream, context, NULL, by);
+    return handshake(stream, context, NULL, read, by);
 }
 
 fault stream_tls_connect(struct stream *stream, struct tls_context *context, const char *host,
                          deadline by)
 {
     invariant(!context->server);
-    return handshake(stream, context, host, by);
+    return handshake(stream, context, host, SPAN_NONE, by);
+}
+
+bool stream_tls_agreed(const struct stream *stream)
+{
+    const unsigned char *name = NULL;
+    unsigned size = 0;
+    if (stream->tls != NULL)
+        SSL_get0_alpn_selected(stream->tls->ssl, &name, &size);
+    return size > 0;
 }
 
 const char *tls_text(const struct tls *tls, char *text, size_t size)

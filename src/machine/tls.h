@@ -18,12 +18,23 @@ enum tls_mode {
     TLS_MODE_VERIFY_FULL,
 };
 
+enum tls_version { TLS_VERSION_1_2, TLS_VERSION_1_3 };
+
+/* Which TLS is spoken; NULL: as OpenSSL chooses. */
+struct tls_policy {
+    enum tls_version min_version;
+    const char *ciphers; /* of TLS 1.2: a cipher list of OpenSSL's */
+    const char *suites;  /* of TLS 1.3 */
+    const char *groups;
+};
+
 struct tls_settings {
     enum tls_mode mode;
     const char *certificate; /* path, NULL: none */
     const char *key;         /* path, NULL: in the certificate's file */
     const char *authorities; /* path, NULL: none */
-    bool server;             /* which end we are */
+    struct tls_policy policy;
+    bool server; /* which end we are */
 };
 
 /** Loads the files (blocks: at start and at reload only).  Caller owns a reference.

@@ -92,10 +92,17 @@ static bool same_text(const char *a, const char *b)
     return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
 }
 
+static bool same_policy(const struct tls_policy *a, const struct tls_policy *b)
+{
+    return a->min_version == b->min_version && same_text(a->ciphers, b->ciphers) &&
+           same_text(a->suites, b->suites) && same_text(a->groups, b->groups);
+}
+
 static bool same_tls(const struct tls_config *a, const struct tls_config *b)
 {
     return a->mode == b->mode && same_text(a->certificate, b->certificate) &&
-           same_text(a->key, b->key) && same_text(a->authorities, b->authorities);
+           same_text(a->key, b->key) && same_text(a->authorities, b->authorities) &&
+           a->negotiation == b->negotiation && same_policy(&a->policy, &b->policy);
 }
 
 /* By name: the hosts of a service may change under its pools, which is the fleet's affair. */

@@ -22,8 +22,12 @@ enum auth_method {
     AUTH_SCRAM,    /* scram-sha-256 */
 };
 
+enum tls_negotiation { TLS_NEGOTIATION_POSTGRES, TLS_NEGOTIATION_DIRECT };
+
 struct tls_config {
     enum tls_mode mode;
+    enum tls_negotiation negotiation; /* services: how it begins */
+    struct tls_policy policy;
     const char *certificate; /* absolute paths; NULL: none */
     const char *key;
     const char *authorities;

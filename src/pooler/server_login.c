@@ -19,6 +19,7 @@ void server_target(const struct share *share, const struct lease *lease, struct 
     *ret = lease->target;
     ret->tls_mode = service->tls.mode;
     ret->tls = service->tls.context;
+    ret->tls_direct = service->tls.negotiation == TLS_NEGOTIATION_DIRECT;
     ret->socket = share->config->server_socket;
 }
 

@@ -243,7 +243,7 @@ BODY(another_protocol_is_refused)
 
 BODY(tls_without_a_request_is_named)
 {
-    send_nonsense("\x16\3\1\2", 4, FAULT_PROTOCOL, "a TLS handshake without an SSLRequest");
+    send_nonsense("\x16\3\1\2", 4, FAULT_PROTOCOL, "a TLS handshake, and this listener has no TLS");
 }
 
 BODY(a_probe_has_no_story)

@@ -1,0 +1,33 @@
+#pragma once
+/*
+ * settings_rows.h - how rows of the table of settings are written; for settings*.c only.
+ */
+#include "instance/settings.h"
+#include "pooler/config.h"
+
+/* Where a setting is kept, and the kind's range in its base unit. */
+#define AT(type, field)                                                                            \
+    .at = offsetof(struct type, field), .size = sizeof(((struct type *)0)->field)
+#define RANGE(first, last) .least = (first), .most = (last)
+#define US(n)              INT64_C(n)
+#define MS(n)              (INT64_C(1000) * (n))
+#define SECONDS(n)         (INT64_C(1000000) * (n))
+#define DAYS(n)            SECONDS(INT64_C(86400) * (n))
+#define KIB(n)             (INT64_C(1024) * (n))
+#define MIB(n)             KIB(INT64_C(1024) * (n))
+#define GIB(n)             MIB(INT64_C(1024) * (n))
+#define OR_NEVER           .word = "never", .word_value = INT64_MAX
+#define OR_ZERO(text)      .word = (text), .word_value = 0
+#define LIST_OF(owner, list, counter, element, its_rows)                                           \
+    .at = offsetof(struct owner, list), .size = sizeof(struct element),                            \
+    .count_at = offsetof(struct owner, counter), .rows = (its_rows)
+
+/* NAMEDATALEN - 1: PostgreSQL cuts longer names. */
+#define NAME_MOST   63
+#define PATH_MOST   4095
+#define HOST_MOST   253
+#define SECRET_MOST 2047
+
+/* Parts of the table that have a file of their own. */
+extern const struct setting config_listen_tls_rows[];  /* struct tls_config */
+extern const struct setting config_service_tls_rows[]; /* struct tls_config */
