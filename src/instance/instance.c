@@ -1,9 +1,15 @@
 #include "instance/instance.h"
 
 #include "admin/console.h"
+#include "instance/budget.h"
 #include "instance/config_load.h"
+#include "instance/reload.h"
+#include "instance/watch.h"
 #include "machine/clock.h"
+#include "machine/inherited.h"
 #include "machine/log.h"
+#include "machine/notify.h"
+#include "machine/privileges.h"
 #include "machine/signals.h"
 #include "pooler/pooler.h"
 
@@ -21,8 +27,14 @@ struct instance {
     uint64_t versions;     /* made so far, failed ones included */
     struct pooler *pooler;
     struct signals signals;
-    struct co *main; /* waits for the end */
+    struct co *main;       /* waits for the end */
+    struct co_group group; /* signals, watch, reloads of signals */
+    struct watch watch;
+    struct list waiting; /* struct turnstile: the next to reload */
+    bool reloading;
     bool stopping;
+    bool ending;  /* no reload begins any more */
+    bool at_once; /* transactions are not waited for */
     int status;
 };
 
@@ -47,49 +59,123 @@ static void instance_configure_log(const struct config *config)
         log_event(LOG_ERR, "log.unwritable", "file=%s errno=%d", config->log_file, -failed);
 }
 
-/* A version that can't be loaded changes nothing; `report` gets every problem of it. */
-static fault instance_reload(void *argument, struct buffer *report)
+/* --- reload
+ * ----------------------------------------------------------------------------------------------------
+ */
+
+/* A place in the queue of those who want to reload; on its coroutine's stack. */
+struct turnstile {
+    struct node node;
+    struct co *co;
+    bool mine;
+};
+
+/* One at a time: a reload suspends. */
+static void reload_enter(struct instance *instance)
 {
-    struct instance *instance = argument;
+    struct turnstile turnstile = {.co = co_self()};
+    if (!instance->reloading) {
+        instance->reloading = true;
+        return;
+    }
+    list_push(&instance->waiting, &turnstile.node);
+    while (!turnstile.mine)
+        if (co_wait(NEVER) == FAULT_CANCELLED && !turnstile.mine)
+            co_yield ();
+}
+
+static void reload_leave(struct instance *instance)
+{
+    struct node *first = list_pop(&instance->waiting);
+    instance->reloading = first != NULL;
+    if (first == NULL)
+        return;
+    struct turnstile *next = LIST_ENTRY(first, struct turnstile, node);
+    next->mine = true;
+    co_wake(next->co);
+}
+
+/* What stays as it was is told, and also what the process as a whole takes over. */
+static void instance_take(struct instance *instance, struct config *config, struct buffer *report)
+{
+    uint32_t clients = config->client_most;
+    if (budget_make(config, &clients) != OK)
+        buffer_printf(report, "%s: warning: %s\n", config->path, fault_story(FAULT_LIMIT));
+    pooler_set_clients_most(instance->pooler, clients);
+    privileges_core_dumps(config->core_dumps);
+    config_unref(&instance->config);
+    instance->config = config;
+    instance_configure_log(config);
+}
+
+static fault instance_reload_entered(struct instance *instance, struct buffer *report)
+{
     struct config *config = NULL;
-    fault result = config_load(instance->path, ++instance->versions, &config, report);
+    if (instance->ending)
+        return fault_raise(FAULT_SHUTDOWN, "the pooler is shutting down");
+    fault result = reload_load(instance->path, ++instance->versions, &config, report);
     if (result == OK)
         config_unreloadable(instance->config, config, report);
     if (result == OK)
         result = pooler_reload(instance->pooler, config);
-    if (result != OK) {
+    if (result == OK)
+        instance_take(instance, config, report);
+    else
         config_unref(&config);
+    return result;
+}
+
+/* A version that can't be loaded changes nothing; `report` gets every problem of it. */
+static fault instance_reload(void *argument, struct buffer *report)
+{
+    struct instance *instance = argument;
+    reload_enter(instance);
+    notify_send("RELOADING=1\nMONOTONIC_USEC=%" PRId64 "\nSTATUS=Reloading", now_exact().us);
+    fault result = instance_reload_entered(instance, report);
+    uint64_t version = instance->config->version;
+    if (result == OK) {
+        log_problems(LOG_WARNING, buffer_span(report));
+        log_event(LOG_NOTICE, "config.reloaded", "version=%" PRIu64, version);
+        notify_send("READY=1\nSTATUS=Ready: version %" PRIu64 " of the configuration", version);
+    } else {
+        notify_send("READY=1\nSTATUS=Ready: the last reload failed, version %" PRIu64 " stays",
+                    version);
         log_event(LOG_ERR, "config.reload_failed", "reason=\"%s\"", fault_story(result));
         log_problems(LOG_ERR, buffer_span(report));
-        return result;
     }
-    config_unref(&instance->config);
-    instance->config = config;
-    instance_configure_log(config);
-    log_problems(LOG_WARNING, buffer_span(report));
-    log_event(LOG_NOTICE, "config.reloaded", "version=%" PRIu64, config->version);
-    return OK;
+    reload_leave(instance);
+    return result;
 }
 
 /* --- signals
  * ----------------------------------------------------------------------------------------------------
  */
 
-static void instance_signal(struct instance *instance, int number)
+static void instance_hangup(void *argument)
 {
     struct buffer report = BUFFER_INIT(PROBLEMS_MOST);
+    (void)!instance_reload(argument, &report); /* it has logged what is wrong */
+    buffer_fini(&report);
+}
+
+static void instance_signal(struct instance *instance, int number)
+{
     if (number == SIGHUP) {
-        (void)!instance_reload(instance, &report); /* it has logged what is wrong */
-    } else if (instance->stopping) {
+        /* On its own, so that a signal to stop is heard meanwhile. */
+        if (co_group_start(&instance->group, instance_hangup, instance, CO_LARGE) != OK)
+            log_event(LOG_ERR, "config.reload_failed", "reason=\"%s\"", fault_text(FAULT_MEMORY));
+    } else if (instance->stopping && number != SIGQUIT) {
         log_event(LOG_NOTICE, "shutdown.at_once", "signal=%d", number);
         log_finish();
         _Exit(1);
     } else {
         log_event(LOG_NOTICE, "shutdown.started", "signal=%d", number);
+        instance->at_once = number == SIGQUIT;
+        if (instance->at_once && instance->ending)
+            pooler_hurry(instance->pooler);
         instance->stopping = true;
         co_wake(instance->main);
     }
-    buffer_fini(&report);
 }
 
 static void instance_watch_signals(void *argument)
@@ -115,36 +201,94 @@ static fault instance_load(struct instance *instance)
     return loaded;
 }
 
+/* Every listener is bound: the rest of the work needs no privilege. */
+static fault instance_bound(void *argument)
+{
+    const struct instance *instance = argument;
+    const struct config *config = instance->config;
+    const char *files[] = {config->path, config->auth_file};
+    if (config->user != NULL) {
+        if (config->log_file != NULL)
+            TRY(privileges_give(config->log_file, config->user));
+        TRY(privileges_become(config->user));
+        /* Becoming somebody forbids it, whatever it was. */
+        privileges_core_dumps(config->core_dumps);
+        for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+            if (files[i] != NULL && !privileges_readable(files[i]))
+                log_event(LOG_WARNING, "config.unreadable",
+                          "file=%s user=%s reason=\"a reload will fail\"", files[i], config->user);
+    } else if (privileges_root()) {
+        log_event(LOG_WARNING, "privileges.root",
+                  "reason=\"runs as root; set user, or start it as another user\"");
+        return OK;
+    }
+    privileges_shed();
+    return OK;
+}
+
+/* Until it is told to stop, and as long after that as new clients are still welcome. */
+static void instance_await_stop(struct instance *instance)
+{
+    while (!instance->stopping)
+        if (co_wait(NEVER) == FAULT_CANCELLED)
+            return;
+    duration most = instance->config->shutdown_timeout;
+    notify_send("STOPPING=1\nSTATUS=Shutting down");
+    if (most.us != NO_LIMIT.us)
+        notify_send("EXTEND_TIMEOUT_USEC=%" PRId64,
+                    instance->config->shutdown_delay.us + most.us + sec(10).us);
+    deadline until = after(instance->config->shutdown_delay);
+    while (!instance->at_once && co_wait(until) == OK)
+        ;
+}
+
 static void instance_serve(struct instance *instance)
 {
-    struct co_group group;
-    co_group_init(&group);
     instance->main = co_self();
-    if (co_group_start(&group, instance_watch_signals, instance, CO_LARGE) != OK)
+    instance->watch.pooler = instance->pooler;
+    if (co_group_start(&instance->group, instance_watch_signals, instance, CO_LARGE) != OK ||
+        co_group_start(&instance->group, watch_main, &instance->watch, CO_LARGE) != OK)
         instance->stopping = true;
     log_event(LOG_NOTICE, "ready", "version=%s relays=%u config=%s", TRUNKLINE_VERSION,
               pooler_relays(instance->pooler), instance->path);
-    while (!instance->stopping)
-        if (co_wait(NEVER) == FAULT_CANCELLED)
-            break;
-    if (!pooler_stop(instance->pooler, after(instance->config->shutdown_timeout))) {
+    notify_send("READY=1\nSTATUS=Ready: version 1 of the configuration");
+    instance_await_stop(instance);
+    /* A reload that is under way comes to its end; no other begins. */
+    reload_enter(instance);
+    instance->ending = true;
+    reload_leave(instance);
+    duration most = instance->at_once ? ms(0) : instance->config->shutdown_timeout;
+    if (!watch_end_looks(&instance->watch, after(sec(5))) ||
+        !pooler_stop(instance->pooler, after(most))) {
         log_event(LOG_WARNING, "shutdown.incomplete", "reason=\"a relay did not end in time\"");
         log_finish();
         _Exit(0);
     }
-    co_group_cancel(&group);
-    co_group_join(&group);
+    co_group_cancel(&instance->group);
+    co_group_join(&instance->group);
+}
+
+static fault instance_start(struct instance *instance)
+{
+    static const int numbers[] = {SIGHUP, SIGINT, SIGTERM, SIGQUIT};
+    uint32_t clients;
+    struct pooler_console console = {.serve = console_serve,
+                                     .reload = instance_reload,
+                                     .bound = instance_bound,
+                                     .argument = instance};
+    TRY(budget_make(instance->config, &clients));
+    TRY(signals_open(&instance->signals, numbers, ARRAY_SIZE(numbers)));
+    TRY(pooler_start(instance->config, &console, &instance->pooler));
+    pooler_set_clients_most(instance->pooler, clients);
+    return OK;
 }
 
 static void instance_main(void *argument)
 {
-    static const int numbers[] = {SIGHUP, SIGINT, SIGTERM};
     struct instance *instance = argument;
-    struct pooler_console console = {
-        .serve = console_serve, .reload = instance_reload, .argument = instance};
-    fault started = signals_open(&instance->signals, numbers, ARRAY_SIZE(numbers));
-    if (started == OK)
-        started = pooler_start(instance->config, &console, &instance->pooler);
+    co_group_init(&instance->group);
+    list_init(&instance->waiting);
+    fault started = instance_start(instance);
     if (started != OK) {
         log_event(LOG_ERR, "start.failed", "reason=\"%s\"", fault_story(started));
         instance->status = 1;
@@ -159,9 +303,15 @@ static void instance_main(void *argument)
 
 int instance_run(const char *path)
 {
-    struct instance instance = {.path = path};
+    struct instance instance = {.path = path, .signals = {.stream = STREAM_INIT}};
+    /* Before any other thread, and before the first secret is read. */
+    privileges_lock();
+    privileges_core_dumps(false);
+    notify_collect();
+    (void)inherited_collect();
     if (instance_load(&instance) != OK)
         return 1;
+    privileges_core_dumps(instance.config->core_dumps);
     instance_configure_log(instance.config);
     if (machine_run("pooler", instance_main, &instance) != OK) {
         log_event(LOG_ERR, "start.failed", "reason=\"%s\"", fault_story(FAULT_SYSTEM));

@@ -2,6 +2,7 @@
 
 #include "machine/clock.h"
 #include "machine/co.h"
+#include "machine/log.h"
 
 #include <errno.h>
 #include <string.h>
@@ -21,6 +22,28 @@ fault listener_open(struct listener *listener, const struct address *at, int bac
     if (at->family != ADDRESS_UNIX && os->local_address(handle, &bound) == 0)
         listener->address.port = bound.port;
     return stream_adopt(&listener->stream, handle, at->family == ADDRESS_UNIX);
+}
+
+fault listener_adopt(struct listener *listener, int handle, const struct address *at, int backlog)
+{
+    *listener = (struct listener){.stream = STREAM_INIT, .address = *at, .adopted = true};
+    char text[ADDRESS_TEXT_SIZE];
+    int status = os->listen_again(handle, at, backlog, -1);
+    if (status < 0) {
+        os->close(handle);
+        return fault_raise(FAULT_SYSTEM, "cannot listen on %s, which was passed: %s",
+                           address_text(at, text, sizeof(text)), strerrordesc_np(-status));
+    }
+    return stream_adopt(&listener->stream, handle, at->family == ADDRESS_UNIX);
+}
+
+void listener_change(struct listener *listener, int backlog, int unix_mode)
+{
+    char text[ADDRESS_TEXT_SIZE];
+    int status = os->listen_again(listener->stream.handle, &listener->address, backlog, unix_mode);
+    if (status < 0)
+        log_event(LOG_WARNING, "listener.unchanged", "address=%s reason=\"%s\"",
+                  address_text(&listener->address, text, sizeof(text)), strerrordesc_np(-status));
 }
 
 enum accept_end { ACCEPT_NEXT, ACCEPT_EMPTY, ACCEPT_EXHAUSTED };
@@ -67,6 +90,6 @@ void listener_close(struct listener *listener)
     if (!stream_open(&listener->stream))
         return;
     stream_close(&listener->stream);
-    if (listener->address.family == ADDRESS_UNIX)
+    if (listener->address.family == ADDRESS_UNIX && !listener->adopted)
         (void)os->file_unlink(listener->address.path);
 }

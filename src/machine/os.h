@@ -52,6 +52,8 @@ struct os {
 
     /* Sockets.  Always non-blocking and close-on-exec. */
     int (*listen)(const struct address *at, int backlog, int unix_mode);
+    /** Changes a listener: its backlog and, unless negative, the mode of its Unix socket. */
+    int (*listen_again)(int handle, const struct address *at, int backlog, int unix_mode);
     int (*accept)(int listener, struct address *ret_peer);
     int (*connect)(const struct address *to); /* handle; completion shows as writable */
     int (*connect_result)(int handle);        /* 0 connected, -EINPROGRESS, -errno */

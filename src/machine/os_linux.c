@@ -1,5 +1,6 @@
 #include "machine/os_linux.h"
 #include "base/check.h"
+#include "machine/privileges.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -62,6 +63,9 @@ static void *thread_main(void *argument)
 {
     struct thread *thread = argument;
     pthread_setname_np(pthread_self(), thread->name);
+    /* What an ordinary user was lent is for the first thread, which binds. */
+    if (!privileges_root())
+        privileges_shed();
     thread->main(thread->argument);
     if (thread->detached)
         free(thread);
@@ -169,6 +173,7 @@ const struct os os_linux = {
     .wall_us = linux_wall_us,
     .random = linux_random,
     .listen = os_linux_listen,
+    .listen_again = os_linux_listen_again,
     .accept = os_linux_accept,
     .connect = os_linux_connect,
     .connect_result = os_linux_connect_result,

@@ -33,6 +33,7 @@ int os_linux_spawn(const char *name, void (*main)(void *argument), void *argumen
 /* --- rows of the table that live in files of their own ---------------------------------------- */
 
 int os_linux_listen(const struct address *at, int backlog, int unix_mode);
+int os_linux_listen_again(int handle, const struct address *at, int backlog, int unix_mode);
 int os_linux_accept(int listener, struct address *ret_peer);
 int os_linux_connect(const struct address *to);
 int os_linux_connect_result(int handle);

@@ -149,6 +149,13 @@ int os_linux_listen(const struct address *at, int backlog, int unix_mode)
     return handle;
 }
 
+int os_linux_listen_again(int handle, const struct address *at, int backlog, int unix_mode)
+{
+    if (at->family == ADDRESS_UNIX && unix_mode >= 0 && chmod(at->path, (mode_t)unix_mode) < 0)
+        return -errno;
+    return listen(handle, backlog) < 0 ? -errno : 0;
+}
+
 int os_linux_accept(int listener, struct address *ret_peer)
 {
     union socket_name name = {0};

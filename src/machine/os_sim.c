@@ -295,6 +295,11 @@ static int sim_poll_wait(int poller, struct poll_event *events, int most, deadli
 
 /* --- what this world does not have, or hardly ------------------------------------------------- */
 
+static int sim_listen_again(int handle, const struct address *at, int backlog, int unix_mode)
+{
+    return 0;
+}
+
 static int sim_signals_open(const int *numbers, size_t count)
 {
     return -ENOSYS;
@@ -339,6 +344,7 @@ const struct os os_sim = {
     .wall_us = sim_wall_us,
     .random = sim_random,
     .listen = sim_listen,
+    .listen_again = sim_listen_again,
     .accept = sim_accept,
     .connect = sim_connect,
     .connect_result = sim_connect_result,

@@ -115,11 +115,17 @@ fault stream_local(const struct stream *stream, struct address *ret) MUST_USE;
 struct listener {
     struct stream stream; /* only its registration is used */
     struct address address;
+    bool adopted;
 };
 /** Binds and listens (a port of 0 is filled in).  `unix_mode`: permission bits of a Unix socket.
  *  Faults: SYSTEM, saying the address and why. */
 fault listener_open(struct listener *listener, const struct address *at, int backlog,
                     int unix_mode) MUST_USE;
+/** Takes over a socket that was bound by somebody else; its file stays when it is closed. */
+fault listener_adopt(struct listener *listener, int handle, const struct address *at,
+                     int backlog) MUST_USE;
+/** Another backlog; another mode of a Unix socket, unless it is negative. */
+void listener_change(struct listener *listener, int backlog, int unix_mode);
 /** The next connection, not registered anywhere: a bare handle.  Suspends.  Out of descriptors it
  *  raises SYSTEM after having waited a little; the caller logs and goes on. */
 fault listener_accept(struct listener *listener, int *ret_handle, struct address *ret_peer,

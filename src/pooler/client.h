@@ -67,7 +67,7 @@ struct client {
     struct uuid id;
     uint64_t serial;      /* counts the clients of its relay, from 1 */
     struct address *peer; /* heap, its size cut to the family */
-    uint32_t listen;      /* index of the listener that it came by */
+    uint32_t listen;      /* number of the listener that it came by */
     int64_t connected;    /* wall clock, us */
     deadline since;       /* of its present turn or wait */
     deadline began;       /* its transaction, where limits of time hold; 0: none seen */

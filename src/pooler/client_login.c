@@ -93,6 +93,8 @@ static fault login_startup(struct login *login)
 {
     struct client *client = login->client;
     const struct listen_config *listen = pooler_listen(login->config, client->listen);
+    if (listen == NULL)
+        return fault_raise(FAULT_CLOSED, "its listener has gone");
     struct link_accept accept = {.tls_mode = listen->tls.mode, .tls = listen->tls.context};
     TRY(link_read_startup(&client->stream, &accept, login->packet, &login->startup, login->by));
     if (login->startup.kind == WIRE_STARTUP_CANCEL) {

@@ -37,6 +37,8 @@ struct tls_config {
 struct listen_config {
     const char *host; /* name, address, "*", or an absolute directory */
     uint16_t port;
+    const char *socket; /* the name of sockets that the service manager passes; NULL: none */
+    uint32_t number;    /* stays the same over versions; given by the pooler */
     int backlog;
     int unix_mode; /* permission bits of a Unix socket */
     struct tls_config tls;
@@ -106,12 +108,16 @@ struct config {
     uint64_t version;    /* 1, 2, 3, ... */
     const char *path;    /* absolute */
 
+    const char *user; /* to become; NULL: none */
+    bool core_dumps;
     uint32_t relays;
     uint32_t client_most;
     uint32_t message_most;  /* bytes of one message that must be held whole (Parse, Query, login) */
     size_t memory_most;     /* bytes for chunks and held messages, over all relays */
     uint32_t chunk;         /* bytes of one relay buffer */
     duration login_timeout; /* a client must have logged in */
+    duration shutdown_delay; /* after the signal all goes on for so long */
+    uint32_t shutdown_rate;  /* clients that are told in a second; 0: all at once */
     duration shutdown_timeout;
     duration drain_timeout; /* clients of an obsolete route are ended after this; NO_LIMIT: never */
     duration cancel_timeout;

@@ -1,22 +1,13 @@
 #include "pooler/pooler.h"
 
 #include "machine/clock.h"
-#include "machine/dns.h"
 #include "machine/ids.h"
-#include "machine/log.h"
+#include "pooler/doors.h"
 #include "pooler/router.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 
-#define LISTENERS_MOST 64
-#define RELAYS_MOST    128
-
-struct door {
-    struct listener listener;
-    struct pooler *pooler;
-    uint32_t listen; /* index in the configuration */
-};
+#define RELAYS_MOST 128
 
 struct pooler {
     struct machine *machine;
@@ -28,13 +19,12 @@ struct pooler {
     uint32_t relays_ended;
     uint32_t next;             /* the relay that gets the next of equals */
     uint64_t fed[RELAYS_MOST]; /* sockets handed over so far */
-    struct door *doors[LISTENERS_MOST];
-    size_t door_count;
-    struct co_group accepting;
+    struct doors *doors;
     struct co *waiting; /* for relays to end */
     bool stopping;
     uint8_t mock_secret[32];
-    uint32_t clients; /* atomic: counted ones */
+    uint32_t clients;      /* atomic: counted ones */
+    uint32_t clients_most; /* atomic */
 };
 
 /* --- what others read
@@ -73,7 +63,10 @@ const uint8_t *pooler_mock_secret(const struct pooler *pooler)
 
 const struct listen_config *pooler_listen(const struct config *config, uint32_t listen)
 {
-    return &config->listens[MIN_OF(listen, config->listen_count - 1)];
+    for (size_t i = 0; i < config->listen_count; i++)
+        if (config->listens[i].number == listen)
+            return &config->listens[i];
+    return NULL;
 }
 
 bool pooler_stopping(const struct pooler *pooler)
@@ -81,9 +74,20 @@ bool pooler_stopping(const struct pooler *pooler)
     return pooler->stopping;
 }
 
+void pooler_set_clients_most(struct pooler *pooler, uint32_t most)
+{
+    __atomic_store_n(&pooler->clients_most, most, __ATOMIC_RELAXED);
+}
+
+uint32_t pooler_clients(const struct pooler *pooler)
+{
+    return __atomic_load_n(&pooler->clients, __ATOMIC_RELAXED);
+}
+
 fault pooler_client_comes(struct pooler *pooler, uint32_t most)
 {
     uint32_t before = __atomic_fetch_add(&pooler->clients, 1, __ATOMIC_RELAXED);
+    most = MIN_OF(most, __atomic_load_n(&pooler->clients_most, __ATOMIC_RELAXED));
     if (before < most)
         return OK;
     pooler_client_gone(pooler);
@@ -119,84 +123,13 @@ static struct relay *pooler_pick(struct pooler *pooler)
     return pooler->relays[best];
 }
 
-static void door_refuse(int handle)
+void pooler_take(struct pooler *pooler, int handle, const struct address *peer, uint32_t listen)
 {
+    if (relay_feed(pooler_pick(pooler), handle, peer, listen) == OK)
+        return;
     struct stream stream = STREAM_INIT;
-    if (stream_adopt(&stream, handle, false) == OK)
+    if (stream_adopt(&stream, handle, peer->family == ADDRESS_UNIX) == OK)
         stream_close(&stream);
-}
-
-static void door_main(void *argument)
-{
-    struct door *door = argument;
-    char at[ADDRESS_TEXT_SIZE];
-    for (;;) {
-        struct address peer;
-        int handle;
-        fault accepted = listener_accept(&door->listener, &handle, &peer, NEVER);
-        if (accepted == FAULT_CANCELLED)
-            return;
-        if (accepted != OK) {
-            log_event(LOG_ERR, "listener.accept_failed", "address=%s reason=\"%s\"",
-                      address_text(&door->listener.address, at, sizeof(at)), fault_story(accepted));
-            continue;
-        }
-        if (relay_feed(pooler_pick(door->pooler), handle, &peer, door->listen) != OK)
-            door_refuse(handle);
-    }
-}
-
-static fault door_open(struct pooler *pooler, const struct address *address, uint32_t listen)
-{
-    const struct listen_config *config = &pooler->config->listens[listen];
-    char at[ADDRESS_TEXT_SIZE];
-    if (pooler->door_count == LISTENERS_MOST)
-        return fault_raise(FAULT_LIMIT, "more than %d addresses to listen on", LISTENERS_MOST);
-    struct door *door = calloc(1, sizeof(*door));
-    if (door == NULL)
-        return FAULT_MEMORY;
-    door->pooler = pooler;
-    door->listen = listen;
-    fault opened = listener_open(&door->listener, address, config->backlog, config->unix_mode);
-    if (opened != OK) {
-        free(door);
-        return opened;
-    }
-    stream_set_options(&door->listener.stream, &pooler->config->client_socket);
-    pooler->doors[pooler->door_count++] = door;
-    log_event(LOG_NOTICE, "listening", "address=%s",
-              address_text(&door->listener.address, at, sizeof(at)));
-    return OK;
-}
-
-static fault pooler_open_doors(struct pooler *pooler)
-{
-    for (uint32_t i = 0; i < pooler->config->listen_count; i++) {
-        const struct listen_config *listen = &pooler->config->listens[i];
-        struct dns_answer answer;
-        TRY(dns_resolve(listen->host, listen->port, &answer, after(sec(10))));
-        for (size_t j = 0; j < answer.count; j++)
-            TRY(door_open(pooler, &answer.addresses[j], i));
-    }
-    return OK;
-}
-
-static fault pooler_accept(struct pooler *pooler)
-{
-    for (size_t i = 0; i < pooler->door_count; i++)
-        TRY(co_group_start(&pooler->accepting, door_main, pooler->doors[i], CO_LARGE));
-    return OK;
-}
-
-static void pooler_close_doors(struct pooler *pooler)
-{
-    co_group_cancel(&pooler->accepting);
-    co_group_join(&pooler->accepting);
-    while (pooler->door_count > 0) {
-        struct door *door = pooler->doors[--pooler->door_count];
-        listener_close(&door->listener);
-        free(door);
-    }
 }
 
 /* --- life
@@ -207,14 +140,16 @@ static fault pooler_begin(struct pooler *pooler)
 {
     struct config *config = pooler->config;
     uint32_t relays = MIN_OF(MAX_OF(config->relays, 1u), (uint32_t)RELAYS_MOST);
-    TRY(pooler_open_doors(pooler));
+    TRY(doors_prepare(pooler->doors, config));
+    if (pooler->console.bound != NULL)
+        TRY(pooler->console.bound(pooler->console.argument));
     TRY(router_new(pooler, config, &pooler->router));
     /* All are counted before the first can look. */
     for (uint32_t i = 0; i < relays; i++) {
         TRY(relay_start(pooler, i, config, &pooler->relays[i]));
         pooler->relay_count += 1;
     }
-    return pooler_accept(pooler);
+    return doors_commit(pooler->doors, config);
 }
 
 fault pooler_start(struct config *config, const struct pooler_console *console, struct pooler **ret)
@@ -225,9 +160,10 @@ fault pooler_start(struct config *config, const struct pooler_console *console, 
     pooler->machine = machine_self();
     pooler->config = config_ref(config);
     pooler->console = *console;
-    co_group_init(&pooler->accepting);
+    pooler->clients_most = UINT32_MAX;
+    pooler->doors = doors_new(pooler);
     random_bytes(pooler->mock_secret, sizeof(pooler->mock_secret));
-    fault result = pooler_begin(pooler);
+    fault result = pooler->doors == NULL ? FAULT_MEMORY : pooler_begin(pooler);
     if (result != OK) {
         pooler_stop(pooler, after(sec(1)));
         pooler_free(&pooler);
@@ -239,15 +175,19 @@ fault pooler_start(struct config *config, const struct pooler_console *console, 
 
 fault pooler_reload(struct pooler *pooler, struct config *config)
 {
-    TRY(router_reload(pooler->router, config));
+    TRY(doors_prepare(pooler->doors, config));
+    fault taken = router_reload(pooler->router, config);
+    if (taken != OK) {
+        doors_abort(pooler->doors);
+        return taken;
+    }
     config_ref(config);
     config_unref(&pooler->config);
     pooler->config = config;
-    for (size_t i = 0; i < pooler->door_count; i++) /* accepted sockets inherit them */
-        stream_set_options(&pooler->doors[i]->listener.stream, &config->client_socket);
+    /* Before the doors: a client of a new listener meets a relay that knows it. */
     for (uint32_t i = 0; i < pooler->relay_count; i++)
         relay_reload(pooler->relays[i], config);
-    return OK;
+    return doors_commit(pooler->doors, config);
 }
 
 void pooler_relay_ended(struct mail *mail)
@@ -278,7 +218,7 @@ void pooler_hurry(struct pooler *pooler)
 bool pooler_stop(struct pooler *pooler, deadline by)
 {
     pooler->stopping = true;
-    pooler_close_doors(pooler);
+    doors_close(pooler->doors);
     for (uint32_t i = 0; i < pooler->relay_count; i++)
         relay_stop(pooler->relays[i]);
     if (!pooler_await_relays(pooler, by)) {
@@ -300,6 +240,7 @@ void pooler_free(struct pooler **pooler)
     if (gone == NULL)
         return;
     invariant(gone->relay_count == 0);
+    doors_free(&gone->doors);
     router_free(&gone->router);
     config_unref(&gone->config);
     free(gone);

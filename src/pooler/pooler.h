@@ -16,6 +16,9 @@ struct client;
 struct pooler_console {
     void (*serve)(struct client *client, struct pooler *pooler);
     fault (*reload)(void *argument, struct buffer *report);
+    /** Every listener is bound, and no relay has begun: what binding needed can be given up.
+     *  NULL: nothing to do. */
+    fault (*bound)(void *argument);
     void *argument;
 };
 
@@ -23,7 +26,8 @@ struct pooler_console {
  *  the story); nothing is left behind. */
 fault pooler_start(struct config *config, const struct pooler_console *console,
                    struct pooler **ret) MUST_USE;
-/** Takes a new version over.  Listeners and the number of relays stay as they are. */
+/** Takes a new version over, with its listeners; the number of relays stays as it is.  Suspends.
+ *  After a fault nothing has changed, unless no memory was left for a listener. */
 fault pooler_reload(struct pooler *pooler, struct config *config) MUST_USE;
 /** Stops accepting, lets transactions finish until `by`, then ends all.  Suspends.  False: some
  * relay did not end, and nothing may be freed. */
@@ -40,9 +44,15 @@ struct machine *pooler_machine(struct pooler *pooler);
 const struct pooler_console *pooler_console(const struct pooler *pooler);
 /** The secret of mock authentication. */
 const uint8_t *pooler_mock_secret(const struct pooler *pooler);
-/** How this listener negotiates; `config` is the relay's own version. */
+/** The listener of this number, NULL when the version has it no more; `config` is the relay's own.
+ */
 const struct listen_config *pooler_listen(const struct config *config, uint32_t listen);
 
+/** On the pooler machine: a client has come; the relay with the fewest gets it. */
+void pooler_take(struct pooler *pooler, int handle, const struct address *peer, uint32_t listen);
+/** However many a version allows, there are never more clients than this. */
+void pooler_set_clients_most(struct pooler *pooler, uint32_t most);
+uint32_t pooler_clients(const struct pooler *pooler);
 /** Counts a client in; CLIENTS when there are as many as `most`.  From any relay. */
 fault pooler_client_comes(struct pooler *pooler, uint32_t most) MUST_USE;
 void pooler_client_gone(struct pooler *pooler);

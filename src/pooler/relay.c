@@ -12,6 +12,9 @@
 
 #define STATEMENTS_MOST 1000000u
 
+/* While a relay stops, it tells some of its clients, and the next ones after this. */
+#define DISMISS_STEP ms(10)
+
 /* An accepted socket on its way. */
 struct feed {
     struct mail mail;
@@ -87,6 +90,7 @@ static void relay_main(void *argument)
         if (co_wait(NEVER) == FAULT_CANCELLED)
             break;
     relay->main = NULL;
+    timer_disarm(&relay->dismissal);
     LIST_EACH (&relay->shares, it)
         timer_disarm(&LIST_ENTRY(it, struct share, node)->timer);
     machine_stop();
@@ -138,14 +142,48 @@ void relay_reload(struct relay *relay, struct config *config)
     mail_send(relay->machine, &relay->config_mail);
 }
 
+/* How many clients are told in one step: as many as `shutdown_rate` grants this relay, and so many
+ * that all have been told by half of the time that they are given. */
+static uint32_t relay_dismiss_most(const struct relay *relay)
+{
+    const struct config *config = relay->config;
+    int64_t half = config->shutdown_timeout.us / 2;
+    if (config->shutdown_rate == 0)
+        return UINT32_MAX;
+    uint64_t most = config->shutdown_rate * (uint64_t)DISMISS_STEP.us / 1000000 / config->relays;
+    uint64_t least = relay->clients.count * (uint64_t)DISMISS_STEP.us / (uint64_t)MAX_OF(half, 1);
+    return (uint32_t)MIN_OF(MAX_OF(most, least) + 1, (uint64_t)UINT32_MAX);
+}
+
+/* All at once would meet again at the next pooler, all at once. */
+static void relay_dismiss(struct relay *relay)
+{
+    uint32_t left = relay_dismiss_most(relay);
+    LIST_EACH_SAFE (&relay->clients, it) {
+        struct client *client = LIST_ENTRY(it, struct client, node);
+        if (client->leaving)
+            continue;
+        if (left == 0) {
+            timer_set(&relay->dismissal, after(DISMISS_STEP));
+            break;
+        }
+        left -= 1;
+        client_leave(client);
+    }
+    relay_trim(relay);
+    relay_check_end(relay);
+}
+
+static void relay_dismissal_due(struct waker *waker)
+{
+    relay_dismiss(CONTAINER_OF(waker, struct relay, dismisser));
+}
+
 static void relay_do_stop(struct mail *mail)
 {
     struct relay *relay = CONTAINER_OF(mail, struct relay, stop);
     relay->stopping = true;
-    LIST_EACH_SAFE (&relay->clients, it)
-        client_leave(LIST_ENTRY(it, struct client, node));
-    relay_trim(relay);
-    relay_check_end(relay);
+    relay_dismiss(relay);
 }
 
 static void relay_do_release(struct mail *mail)
@@ -257,6 +295,8 @@ static fault relay_init(struct relay *relay)
     relay->keys = MAP_INIT(UINT32_MAX);
     relay->statements = MAP_INIT(STATEMENTS_MOST);
     relay->departed = MAP_INIT(STATS_DEPARTED_MOST);
+    relay->dismisser.wake = relay_dismissal_due;
+    relay->dismissal = TIMER_INIT(&relay->dismisser);
     relay->stop.deliver = relay_do_stop;
     relay->halt.deliver = relay_do_halt;
     relay->release.deliver = relay_do_release;

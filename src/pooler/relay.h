@@ -34,8 +34,10 @@ struct relay {
     } arrival;
     struct stash_block *stashes; /* spare blocks for short stashes, see client.c */
     uint32_t stash_count;
-    uint32_t cancels; /* cancel requests towards servers under way */
-    struct co *main;  /* waits for the relay's end */
+    uint32_t cancels;       /* cancel requests towards servers under way */
+    struct co *main;        /* waits for the relay's end */
+    struct timer dismissal; /* while it stops: the next of its clients are told */
+    struct waker dismisser;
     struct mail stop;
     struct mail halt;
     struct mail ended;   /* to the pooler machine: nothing is left here */
@@ -56,7 +58,7 @@ fault relay_start(struct pooler *pooler, uint32_t index, struct config *config,
 fault relay_feed(struct relay *relay, int handle, const struct address *peer, uint32_t listen);
 /** From the pooler machine: a new version (a reference is taken along). */
 void relay_reload(struct relay *relay, struct config *config);
-/** From the pooler machine: lets transactions finish, tells clients why, and ends. */
+/** From the pooler machine: tells clients why, a few at a time, lets transactions finish, ends. */
 void relay_stop(struct relay *relay);
 /** From the pooler machine: as relay_stop, but at once. */
 void relay_halt(struct relay *relay);

@@ -52,6 +52,7 @@ def configuration(postgres, **changes):
             route(),
         ],
         "console": {"users": ["admin"]},
+        "core_dumps": True,  # so that /proc tells tests that are not root about it
     }
     config.update(copy.deepcopy(changes))
     return {key: value for key, value in config.items() if value is not None}

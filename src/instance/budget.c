@@ -1,0 +1,48 @@
+#include "instance/budget.h"
+
+#include "machine/log.h"
+#include "machine/privileges.h"
+
+#include <inttypes.h>
+
+/* Standard input and output, log, name look-ups, files that are read, the signal queue. */
+#define SPARE 64
+/* Of one relay or the pooler: what it polls by, and what wakes it. */
+#define MACHINE_HANDLES 4
+
+static uint64_t budget_servers(const struct config *config)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < config->service_count; i++)
+        sum += config->services[i].host_count * (uint64_t)config->services[i].connections_most;
+    return sum;
+}
+
+fault budget_make(const struct config *config, uint32_t *ret_clients)
+{
+    uint64_t limit = privileges_descriptors();
+    uint64_t servers = budget_servers(config);
+    uint64_t cancels = (uint64_t)config->cancels_most * config->relays;
+    uint64_t spare =
+        SPARE + 16 * config->listen_count + MACHINE_HANDLES * ((uint64_t)config->relays + 1);
+    uint64_t needed = config->client_most + servers + cancels + spare;
+    *ret_clients = config->client_most;
+    if (needed <= limit)
+        return OK;
+    if (limit < spare + cancels + 2)
+        return fault_raise(FAULT_LIMIT,
+                           "%" PRIu64 " descriptors are too few: %" PRIu64 " cancel requests and "
+                           "%" PRIu64 " others leave none for clients and servers; raise the hard "
+                           "limit (LimitNOFILE=, ulimit -Hn) to %" PRIu64,
+                           limit, cancels, spare, needed);
+    uint64_t left = limit - spare - cancels;
+    *ret_clients =
+        (uint32_t)MIN_OF((uint64_t)config->client_most, left - MIN_OF(servers, left / 2));
+    log_event(LOG_WARNING, "descriptors.few",
+              "limit=%" PRIu64 " needed=%" PRIu64 " clients=%u servers=%" PRIu64 " cancels=%" PRIu64
+              " spare=%" PRIu64 " clients_allowed=%u"
+              " hint=\"raise the hard limit (LimitNOFILE=, ulimit -Hn), or lower clients or "
+              "connection_limit\"",
+              limit, needed, config->client_most, servers, cancels, spare, *ret_clients);
+    return OK;
+}

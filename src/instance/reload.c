@@ -1,0 +1,56 @@
+#include "instance/reload.h"
+
+#include "instance/config_load.h"
+#include "machine/clock.h"
+#include "machine/offload.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define PROBLEMS_MOST ((size_t)256 * 1024)
+
+struct reload {
+    struct offload_job job;
+    const char *path; /* of the command line: outlives everything */
+    uint64_t version;
+    struct config *config;
+    struct buffer report;
+    fault result;
+    char story[FAULT_STORY_MOST];
+};
+
+static void reload_run(struct offload_job *job)
+{
+    struct reload *reload = CONTAINER_OF(job, struct reload, job);
+    reload->result = config_load(reload->path, reload->version, &reload->config, &reload->report);
+    if (reload->result != OK)
+        snprintf(reload->story, sizeof(reload->story), "%s", fault_story(reload->result));
+}
+
+static void reload_free(struct offload_job *job)
+{
+    struct reload *reload = CONTAINER_OF(job, struct reload, job);
+    config_unref(&reload->config);
+    buffer_fini(&reload->report);
+    free(reload);
+}
+
+fault reload_load(const char *path, uint64_t version, struct config **ret, struct buffer *report)
+{
+    struct reload *reload = calloc(1, sizeof(*reload));
+    if (reload == NULL)
+        return FAULT_MEMORY;
+    reload->job = (struct offload_job){.run = reload_run, .free = reload_free};
+    reload->path = path;
+    reload->version = version;
+    reload->report = BUFFER_INIT(PROBLEMS_MOST);
+    TRY(offload(&reload->job, NEVER));
+    fault result = reload->result;
+    buffer_append_span(report, buffer_span(&reload->report));
+    if (result == OK)
+        *ret = TAKE(reload->config);
+    else
+        (void)!fault_raise(result, "%s", reload->story);
+    reload_free(&reload->job);
+    return result;
+}

@@ -1,0 +1,10 @@
+#pragma once
+/*
+ * reload.h - loads a version of the configuration while the pooler runs: elsewhere, as files block.
+ */
+#include "base/buffer.h"
+#include "pooler/config.h"
+
+/** As config_load, on an offload thread.  Suspends.  Faults: as config_load; SYSTEM, CANCELLED. */
+fault reload_load(const char *path, uint64_t version, struct config **ret,
+                  struct buffer *report) MUST_USE;
