@@ -185,8 +185,8 @@ static void console_greet(struct console *console)
         if (it->reported)
             wire_put_parameter_status(&console->out, span_text(it->name), span_text(it->value));
     }
-    cancel_make_key(client->relay, client);
-    wire_put_backend_key(&console->out, client->key.pid, client->key.secret);
+    cancel_make_key(client->relay, client, WIRE_PROTOCOL_3_0);
+    wire_put_backend_key(&console->out, client->key.pid, client_secret(&client->key));
     console_ready(console);
 }
 

@@ -1,9 +1,15 @@
 #include "instance/settings_rows.h"
 #include "machine/log.h"
+#include "wire/startup.h"
 
 static_assert(offsetof(struct service_config, name) == 0, "the name of a NAMED element is first");
 static_assert(offsetof(struct user_config, name) == 0, "the name of a NAMED element is first");
 
+static const struct setting_choice protocols[] = {
+    {"3.0", WIRE_PROTOCOL_3_0},
+    {"3.2", WIRE_PROTOCOL_3_2},
+    {NULL, 0},
+};
 static const struct setting_choice pool_modes[] = {
     {"session", POOL_SESSION},
     {"transaction", POOL_TRANSACTION},
@@ -85,6 +91,14 @@ static const struct setting service_rows[] = {
      AT(service_config, tls),
      .rows = config_service_tls_rows,
      .help = "Encryption towards the servers; never used on Unix sockets."},
+    {.name = "protocol",
+     .kind = SETTING_CHOICE,
+     AT(service_config, protocol),
+     .choices = protocols,
+     .preset = "3.0",
+     .reloadable = true,
+     .help = "The version of the protocol that servers are asked for.  3.2 has longer cancel keys; "
+             "servers older than PostgreSQL 18 say that they speak 3.0, and that is spoken then."},
     {.name = "connect_timeout",
      .kind = SETTING_DURATION,
      AT(service_config, connect_timeout),

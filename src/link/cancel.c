@@ -1,6 +1,6 @@
 #include "link/dial.h"
 
-#define CANCEL_SIZE 16 /* bytes of a CancelRequest of protocol 3.0 */
+#define CANCEL_SIZE (12 + WIRE_SECRET_MOST) /* bytes of the longest CancelRequest */
 
 /* The server answers only by closing the socket, whether the key was right or not; a server for
  * which a cancel is under way must not be reused before that.  (PostgreSQL manual, "Canceling
@@ -17,8 +17,10 @@ static fault cancel_wait_for_end(struct stream *stream, deadline by)
     }
 }
 
-fault link_cancel(const struct link_target *target, uint32_t pid, uint32_t secret, deadline by)
+fault link_cancel(const struct link_target *target, uint32_t pid, struct span secret, deadline by)
 {
+    if (secret.size == 0)
+        return fault_raise(FAULT_UNSUPPORTED, "the server gave no key to cancel with");
     struct stream stream = STREAM_INIT;
     TRY(link_dial(&stream, target, DIAL_AS_CONFIGURED, by));
     struct buffer request = BUFFER_INIT(CANCEL_SIZE);

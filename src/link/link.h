@@ -34,25 +34,28 @@ struct link_login {
     struct span user;
     struct span database;
     struct span parameters;     /* further startup parameters: name NUL value NUL ... */
+    uint32_t version;           /* of the protocol, to ask for; 0: 3.0 */
     struct link_secret *secret; /* borrowed; `keys` may be filled in */
 };
 
 /* What the server said until its first ReadyForQuery. */
 struct link_greeting {
+    uint32_t version; /* of the protocol that is spoken now */
     uint32_t pid;
-    uint32_t secret;
-    struct buffer parameters; /* ParameterStatus: name NUL value NUL ...; caller's to fini */
+    struct wire_secret secret; /* of the cancel key; empty where the server gave none */
+    struct buffer parameters;  /* ParameterStatus: name NUL value NUL ...; caller's to fini */
     bool in_hot_standby;
 };
 
 /**
  * Connects `stream`, negotiates TLS, logs in, and reads up to the first ReadyForQuery.
  *
- * On a fault the stream is closed.  Notices are skipped.  Any bytes read behind ReadyForQuery, or
- * before a TLS handshake, are a PROTOCOL fault.
- * Faults: REFUSED (connect refused, reset or unreachable; also when it closes during the login),
- * TIMEOUT, TLS, PROTOCOL, AUTH, UNSUPPORTED (a method of authentication), UPSTREAM (the server's
- * own ErrorResponse: story and SQLSTATE are the server's), LIMIT, MEMORY, SYSTEM, CANCELLED.
+ * On a fault the stream is closed.  Notices are skipped.  A server that speaks an older version
+ * says so, or refuses; then it is asked for 3.0 on a new connection.  Any bytes read behind
+ * ReadyForQuery, or before a TLS handshake, are a PROTOCOL fault. Faults: REFUSED (connect refused,
+ * reset or unreachable; also when it closes during the login), TIMEOUT, TLS, PROTOCOL, AUTH,
+ * UNSUPPORTED (a method of authentication), UPSTREAM (the server's own ErrorResponse: story and
+ * SQLSTATE are the server's), LIMIT, MEMORY, SYSTEM, CANCELLED.
  *
  * Needs a CO_LARGE stack where the target has TLS.  `ret` needs no preparation.
  */
@@ -60,8 +63,9 @@ fault link_login(struct stream *stream, const struct link_login *login, struct l
                  deadline by) MUST_USE;
 
 /** Dials, negotiates TLS if the session has it, sends a CancelRequest, and waits until the server
- *  closes.  Uses a stream of its own.  Faults: those of link_login that come before it is sent. */
-fault link_cancel(const struct link_target *target, uint32_t pid, uint32_t secret,
+ *  closes.  Uses a stream of its own.  Faults: those of link_login that come before it is sent, and
+ *  UNSUPPORTED for the empty secret of a server that gave no key. */
+fault link_cancel(const struct link_target *target, uint32_t pid, struct span secret,
                   deadline by) MUST_USE;
 
 /* --- the side that accepts ------------------------------------------------------------------ */

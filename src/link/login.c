@@ -11,8 +11,27 @@
 
 /* What pg_hba.conf's refusal of an encrypted connection is told with. */
 #define SQLSTATE_INVALID_AUTHORIZATION "28000"
+/* And what servers refuse a version of the protocol with that they can't negotiate. */
+#define SQLSTATE_UNSUPPORTED "0A000"
+#define SQLSTATE_VIOLATION   "08P01"
 
 /* --- messages --------------------------------------------------------------------------------- */
+
+/* We ask for no options, so there are none that the server could not know. */
+static fault login_negotiated(struct login *login, struct span body)
+{
+    struct wire_negotiate said;
+    if (wire_read_negotiate(body, &said) != OK)
+        return fault_raise(FAULT_PROTOCOL, "malformed negotiation of the protocol's version");
+    if (said.version < WIRE_PROTOCOL_3_0 || said.version > login->version || said.count > 0)
+        return fault_raise(FAULT_PROTOCOL,
+                           "the server wants protocol %u.%u without %u options, when %u.%u was "
+                           "asked for",
+                           said.version >> 16, said.version & 0xffff, said.count,
+                           login->version >> 16, login->version & 0xffff);
+    login->greeting.version = said.version;
+    return OK;
+}
 
 /* The next message; its spans die at the next call.  Notices may come at any time. */
 static fault login_next(struct login *login, struct wire_frame *ret)
@@ -25,8 +44,12 @@ static fault login_next(struct login *login, struct wire_frame *ret)
                                wire_u32(rest.at + 1), LOGIN_MESSAGE_MOST);
         if (what == OK) {
             login->taken = login->in.size - rest.size;
-            if (ret->type == WIRE_NOTICE || ret->type == WIRE_NEGOTIATE)
+            if (ret->type == WIRE_NOTICE)
                 continue;
+            if (ret->type == WIRE_NEGOTIATE) {
+                TRY(login_negotiated(login, ret->body));
+                continue;
+            }
             return ret->type == WIRE_ERROR ? link_raise_upstream(ret->body) : OK;
         }
         buffer_consume(&login->in, login->taken);
@@ -45,7 +68,7 @@ static fault login_send_startup(struct login *login)
     const struct link_login *what = login->what;
     struct span rest = what->parameters, name, value;
     size_t start;
-    wire_put_startup_begin(&login->out, &start);
+    wire_put_startup_begin(&login->out, login->version, &start);
     wire_put_startup_parameter(&login->out, SPAN("user"), what->user);
     wire_put_startup_parameter(&login->out, SPAN("database"), what->database);
     while (wire_next_parameter(&rest, &name, &value))
@@ -78,8 +101,10 @@ static fault login_keep_key(struct login *login, struct span body)
 {
     struct wire_key key;
     TRY(wire_read_backend_key(body, &key));
+    if (login->greeting.version < WIRE_PROTOCOL_3_2 && key.secret.size != WIRE_SECRET_LEAST)
+        return FAULT_PROTOCOL;
     login->greeting.pid = key.pid;
-    login->greeting.secret = key.secret;
+    wire_secret_keep(&login->greeting.secret, key.secret);
     return OK;
 }
 
@@ -144,13 +169,15 @@ static fault login_authenticate(struct login *login)
 static void login_init(struct login *login, struct stream *stream, const struct link_login *what,
                        deadline by)
 {
+    uint32_t version = what->version != 0 ? what->version : WIRE_PROTOCOL_3_0;
     *login = (struct login){
         .stream = stream,
         .what = what,
         .by = by,
         .in = BUFFER_INIT(LOGIN_MESSAGE_MOST + LOGIN_READ),
         .out = BUFFER_INIT(LOGIN_SEND_MOST),
-        .greeting = {.parameters = BUFFER_INIT(LOGIN_PARAMETERS_MOST)},
+        .version = version,
+        .greeting = {.version = version, .parameters = BUFFER_INIT(LOGIN_PARAMETERS_MOST)},
     };
 }
 
@@ -181,18 +208,40 @@ static bool login_may_go_plain(const struct login *login, fault what)
            strcmp(fault_story_sqlstate(what), SQLSTATE_INVALID_AUTHORIZATION) == 0;
 }
 
+/* Servers of before the negotiation (PostgreSQL 9.2 and some poolers) refuse a newer version. */
+static bool login_may_go_back(const struct login *login, fault what)
+{
+    const char *state = fault_story_sqlstate(what);
+    return what == FAULT_UPSTREAM && !login->asked && login->version > WIRE_PROTOCOL_3_0 &&
+           (strcmp(state, SQLSTATE_UNSUPPORTED) == 0 || strcmp(state, SQLSTATE_VIOLATION) == 0);
+}
+
+/* Another try on a new connection. */
+static fault login_again(struct login *login, enum dial_kind kind, uint32_t version)
+{
+    struct stream *stream = login->stream;
+    const struct link_login *what = login->what;
+    deadline by = login->by;
+    stream_close(stream);
+    login_fini(login);
+    login_init(login, stream, what, by);
+    login->version = login->greeting.version = version;
+    return login_try(login, kind);
+}
+
 fault link_login(struct stream *stream, const struct link_login *login, struct link_greeting *ret,
                  deadline by)
 {
     struct login attempt;
     login_init(&attempt, stream, login, by);
-    fault what = login_try(&attempt, DIAL_AS_CONFIGURED);
+    enum dial_kind kind = DIAL_AS_CONFIGURED;
+    fault what = login_try(&attempt, kind);
     if (login_may_go_plain(&attempt, what)) {
-        stream_close(stream);
-        login_fini(&attempt);
-        login_init(&attempt, stream, login, by);
-        what = login_try(&attempt, DIAL_PLAIN);
+        kind = DIAL_PLAIN;
+        what = login_again(&attempt, kind, attempt.version);
     }
+    if (login_may_go_back(&attempt, what))
+        what = login_again(&attempt, kind, WIRE_PROTOCOL_3_0);
     if (what == OK) {
         *ret = attempt.greeting;
         attempt.greeting.parameters = BUFFER_INIT(0);

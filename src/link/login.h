@@ -20,7 +20,8 @@ struct login {
     struct buffer in;
     size_t taken; /* bytes of `in` that were read as messages */
     struct buffer out;
-    bool asked; /* the server asked for a proof, or waived it */
+    bool asked;       /* the server asked for a proof, or waived it */
+    uint32_t version; /* asked for */
     enum login_scram phase;
     struct scram_client scram;
     struct link_greeting greeting;

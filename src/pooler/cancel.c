@@ -8,6 +8,8 @@
 #include "pooler/pooler.h"
 #include "pooler/relay.h"
 #include "pooler/turn.h"
+#include "wire/scram.h"
+#include "wire/startup.h"
 
 #include <stdlib.h>
 
@@ -17,11 +19,10 @@
 struct errand {
     struct mail mail;
     struct pooler *pooler;
-    uint32_t home;   /* the relay that it came to */
-    uint32_t relay;  /* where it is now */
-    uint32_t visits; /* relays that have looked */
-    uint32_t pid;
-    uint32_t secret;
+    uint32_t home;         /* the relay that it came to */
+    uint32_t relay;        /* where it is now */
+    uint32_t visits;       /* relays that have looked */
+    struct client_key key; /* asked for */
     struct server *server; /* whose query is being cancelled */
     struct co *waiting;    /* home's: the coroutine that waits for it; NULL: not any more */
     bool done;             /* home's: it is back */
@@ -31,45 +32,62 @@ struct errand {
  * ------------------------------------------------------------------------------------------------
  */
 
-static uint64_t key_hash(uint32_t pid, uint32_t secret)
+static uint64_t key_hash(uint32_t pid, struct span secret)
 {
-    uint64_t key = (uint64_t)pid << 32 | secret;
-    return hash_bytes(&key, sizeof(key), 0) | 1; /* 0 says: not entered */
+    return hash_bytes(secret.at, secret.size, pid) | 1; /* 0 says: not entered */
 }
 
 static bool key_is(const struct map_link *link, const void *wanted)
 {
     const struct client_key *key = MAP_ENTRY(link, struct client_key, link);
     const struct client_key *other = wanted;
-    return key->pid == other->pid && key->secret == other->secret;
+    return key->pid == other->pid && secret_equal(client_secret(key), client_secret(other));
 }
 
-struct client *relay_find_key(struct relay *relay, uint32_t pid, uint32_t secret)
+static bool key_set(struct client_key *key, uint32_t pid, struct span secret)
 {
-    struct client_key wanted = {.pid = pid, .secret = secret};
+    if (secret.size > sizeof(key->secret))
+        return false;
+    key->pid = pid;
+    key->size = (uint8_t)secret.size;
+    memcpy(key->secret, secret.at, secret.size);
+    return true;
+}
+
+struct client *relay_find_key(struct relay *relay, uint32_t pid, struct span secret)
+{
+    struct client_key wanted = {0};
+    if (!key_set(&wanted, pid, secret))
+        return NULL;
     struct map_link *link = map_find(&relay->keys, key_hash(pid, secret), key_is, &wanted);
     return link == NULL
                ? NULL
                : CONTAINER_OF(MAP_ENTRY(link, struct client_key, link), struct client, key);
 }
 
-void cancel_make_key(struct relay *relay, struct client *client)
+void cancel_make_secret(struct client *client, uint32_t version)
+{
+    client->key.size = version < WIRE_PROTOCOL_3_2 ? WIRE_SECRET_LEAST : CLIENT_SECRET_MOST;
+    random_bytes(client->key.secret, client->key.size);
+}
+
+void cancel_make_key(struct relay *relay, struct client *client, uint32_t version)
 {
     do {
-        uint32_t bits[2];
-        random_bytes(bits, sizeof(bits));
+        uint32_t bits;
+        random_bytes(&bits, sizeof(bits));
+        cancel_make_secret(client, version);
         /* A negative or zero pid breaks clients. */
-        client->key.pid = ((bits[0] & 0x7fffffffu) >> RELAY_BITS << RELAY_BITS) |
+        client->key.pid = ((bits & 0x7fffffffu) >> RELAY_BITS << RELAY_BITS) |
                           (relay->index & ((1u << RELAY_BITS) - 1));
-        client->key.secret = bits[1];
     } while (client->key.pid >> RELAY_BITS == 0 ||
-             relay_find_key(relay, client->key.pid, client->key.secret) != NULL);
+             relay_find_key(relay, client->key.pid, client_secret(&client->key)) != NULL);
 }
 
 fault cancel_enter_key(struct relay *relay, struct client *client)
 {
     return map_insert(&relay->keys, &client->key.link,
-                      key_hash(client->key.pid, client->key.secret));
+                      key_hash(client->key.pid, client_secret(&client->key)));
 }
 
 /* --- dialling
@@ -90,7 +108,7 @@ static void cancel_dial(void *argument)
     struct link_target target;
     struct config *config = config_ref(server->share->config);
     server_target(server->share, server->lease, &target);
-    dial->result = link_cancel(&target, server->pid, server->secret, dial->by);
+    dial->result = link_cancel(&target, server->pid, wire_secret_span(&server->secret), dial->by);
     config_unref(&config);
 }
 
@@ -208,7 +226,7 @@ static void cancel_visit(struct mail *mail)
 {
     struct errand *errand = CONTAINER_OF(mail, struct errand, mail);
     struct relay *relay = pooler_relay(errand->pooler, errand->relay);
-    struct client *client = relay_find_key(relay, errand->pid, errand->secret);
+    struct client *client = relay_find_key(relay, errand->key.pid, client_secret(&errand->key));
     if (client != NULL) {
         if (!cancel_client(relay, client, errand))
             errand_return(errand);
@@ -224,15 +242,17 @@ static void cancel_visit(struct mail *mail)
     mail_send(pooler_relay(errand->pooler, errand->relay)->machine, &errand->mail);
 }
 
-void cancel_request(struct relay *relay, uint32_t pid, uint32_t secret, deadline by)
+void cancel_request(struct relay *relay, uint32_t pid, struct span secret, deadline by)
 {
     struct errand *errand = calloc(1, sizeof(*errand));
     if (errand == NULL)
         return;
+    if (!key_set(&errand->key, pid, secret)) {
+        free(errand); /* no key of ours is as long */
+        return;
+    }
     errand->mail.deliver = cancel_visit;
     errand->pooler = relay->pooler;
-    errand->pid = pid;
-    errand->secret = secret;
     errand->home = relay->index;
     errand->relay = (pid & ((1u << RELAY_BITS) - 1)) % pooler_relays(relay->pooler);
     errand->waiting = co_self();

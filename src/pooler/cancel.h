@@ -14,12 +14,14 @@ struct relay;
 /** A CancelRequest has come on this relay: finds its owner, here or on another one.  Suspends until
  * the request is through: the end of its connection tells the client that it hits no later query.
  */
-void cancel_request(struct relay *relay, uint32_t pid, uint32_t secret, deadline by);
+void cancel_request(struct relay *relay, uint32_t pid, struct span secret, deadline by);
 /** Cancels what this server is doing and waits until the request is through; suspends.  For a
  * server whose client has gone. */
 fault cancel_server(struct server *server, deadline by) MUST_USE;
-/** Gives a key to a client that has none of a backend's. */
-void cancel_make_key(struct relay *relay, struct client *client);
+/** Gives a key to a client that has none of a backend's.  `version`: of its protocol. */
+void cancel_make_key(struct relay *relay, struct client *client, uint32_t version);
+/** Only the secret, for a client that is known by its backend's pid. */
+void cancel_make_secret(struct client *client, uint32_t version);
 /** Enters client->key so that requests find it. */
 fault cancel_enter_key(struct relay *relay, struct client *client) MUST_USE;
 /** The server is about to be closed: waits until no request to it is under way.  Suspends. */

@@ -29,11 +29,17 @@ struct config;
 enum client_state { CLIENT_LOGIN, CLIENT_PARKED, CLIENT_QUEUED, CLIENT_TURN, CLIENT_STATES };
 
 /* The cancel key that the client was given. */
+#define CLIENT_SECRET_MOST 32u
 struct client_key {
     struct map_link link;
     uint32_t pid;
-    uint32_t secret;
+    uint8_t size; /* 4 in protocol 3.0, CLIENT_SECRET_MOST in 3.2 */
+    uint8_t secret[CLIENT_SECRET_MOST];
 };
+static inline struct span client_secret(const struct client_key *key)
+{
+    return (struct span){key->secret, key->size};
+}
 
 struct client {
     struct stream stream;

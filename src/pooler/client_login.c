@@ -98,9 +98,8 @@ static fault login_startup(struct login *login)
     struct link_accept accept = {.tls_mode = listen->tls.mode, .tls = listen->tls.context};
     TRY(link_read_startup(&client->stream, &accept, login->packet, &login->startup, login->by));
     if (login->startup.kind == WIRE_STARTUP_CANCEL) {
-        if (login->startup.cancel.secret.size == 4)
-            cancel_request(client->relay, login->startup.cancel.pid,
-                           wire_u32(login->startup.cancel.secret.at), login->by);
+        cancel_request(client->relay, login->startup.cancel.pid, login->startup.cancel.secret,
+                       login->by);
         return FAULT_CLOSED;
     }
     return login_read_params(login);
@@ -311,7 +310,7 @@ static fault login_transaction(struct login *login)
     login_canonical(login);
     TRY(params_intern(&client->relay->params, login->params, login->param_count, &client->params));
     TRY(login_confirm(login));
-    cancel_make_key(client->relay, client);
+    cancel_make_key(client->relay, client, login->startup.version);
     return OK;
 }
 
@@ -328,7 +327,7 @@ static fault login_session(struct login *login)
     server->last_client = client;
     client->last_server = server;
     client->key.pid = server->pid;
-    random_bytes(&client->key.secret, sizeof(client->key.secret));
+    cancel_make_secret(client, login->startup.version);
     return OK;
 }
 
@@ -358,7 +357,7 @@ static fault login_greet(struct login *login)
     struct relay *relay = client->relay;
     TRY(cancel_enter_key(relay, client));
     login_put_parameters(login);
-    wire_put_backend_key(&login->out, client->key.pid, client->key.secret);
+    wire_put_backend_key(&login->out, client->key.pid, client_secret(&client->key));
     wire_put_ready(&login->out, WIRE_TX_IDLE);
     return link_send(&client->stream, &login->out, login->by);
 }

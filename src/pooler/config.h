@@ -54,6 +54,7 @@ struct service_config {
     struct host_config *hosts;
     size_t host_count;
     struct tls_config tls;
+    uint32_t protocol;         /* the version to ask for, major << 16 | minor */
     duration connect_timeout;  /* connect and login together */
     uint32_t logins_most;      /* logins at a time towards one backend */
     uint32_t connections_most; /* server connections per backend, over all pools */

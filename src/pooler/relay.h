@@ -71,4 +71,4 @@ void relay_join(struct relay **relay);
 void relay_check_end(struct relay *relay);
 
 /** On the relay: finds the client of a cancel key. */
-struct client *relay_find_key(struct relay *relay, uint32_t pid, uint32_t secret);
+struct client *relay_find_key(struct relay *relay, uint32_t pid, struct span secret);

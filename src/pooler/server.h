@@ -40,7 +40,7 @@ struct server {
     struct server_statements statements;
     uint64_t unnamed_of; /* serial of the client whose unnamed statement it holds, or lacks */
     uint32_t pid;
-    uint32_t secret;
+    struct wire_secret secret; /* its cancel key's */
     enum server_state state;
     uint8_t transaction; /* status byte of the last ReadyForQuery */
     bool broken;         /* must not be used again: closed at release */

@@ -137,6 +137,7 @@ static fault login_run(struct server *server, struct link_greeting *said)
         .user = span_text(user),
         .database = span_text(database),
         .parameters = buffer_span(&flat),
+        .version = route->service->protocol,
         .secret = &share->secret,
     };
     fault result = buffer_fault(&flat);

@@ -166,12 +166,20 @@ void wire_put_parameter_status(struct buffer *out, struct span name, struct span
     wire_end(out, start);
 }
 
-void wire_put_backend_key(struct buffer *out, uint32_t pid, uint32_t secret)
+void wire_put_backend_key(struct buffer *out, uint32_t pid, struct span secret)
 {
     size_t start = wire_begin(out, WIRE_BACKEND_KEY);
     wire_put_u32(out, pid);
-    wire_put_u32(out, secret);
+    wire_put_bytes(out, secret);
     wire_end(out, start);
+}
+
+void wire_secret_keep(struct wire_secret *into, struct span secret)
+{
+    invariant(secret.size <= sizeof(into->at));
+    into->size = (uint16_t)secret.size;
+    if (secret.size > 0)
+        memcpy(into->at, secret.at, secret.size);
 }
 
 void wire_put_command_complete(struct buffer *out, const char *tag)

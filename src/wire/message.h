@@ -52,6 +52,20 @@ enum wire_server_type {
 /* ReadyForQuery's status byte. */
 enum wire_transaction { WIRE_TX_IDLE = 'I', WIRE_TX_ACTIVE = 'T', WIRE_TX_FAILED = 'E' };
 
+/* The secret of a cancel key: 4 bytes in protocol 3.0 and 3.1, 4 to 256 in 3.2. */
+#define WIRE_SECRET_LEAST 4u
+#define WIRE_SECRET_MOST  256u
+struct wire_secret {
+    uint16_t size; /* 0: none */
+    uint8_t at[WIRE_SECRET_MOST];
+};
+static inline struct span wire_secret_span(const struct wire_secret *secret)
+{
+    return (struct span){secret->at, secret->size};
+}
+/** `secret` has at most WIRE_SECRET_MOST bytes. */
+void wire_secret_keep(struct wire_secret *into, struct span secret);
+
 /* The type byte and the length that follow each other in every message but the first. */
 #define WIRE_HEADER 5
 
@@ -121,7 +135,7 @@ void wire_end(struct buffer *out, size_t start);
 void wire_put_ready(struct buffer *out, enum wire_transaction status);
 void wire_put_empty(struct buffer *out, uint8_t type); /* type and length 4 */
 void wire_put_parameter_status(struct buffer *out, struct span name, struct span value);
-void wire_put_backend_key(struct buffer *out, uint32_t pid, uint32_t secret);
+void wire_put_backend_key(struct buffer *out, uint32_t pid, struct span secret);
 void wire_put_command_complete(struct buffer *out, const char *tag);
 void wire_put_query(struct buffer *out, struct span text);
 void wire_put_authentication(struct buffer *out, uint32_t kind, struct span rest);

@@ -77,9 +77,26 @@ fault wire_read_backend_key(struct span body, struct wire_key *ret)
     struct wire_reader in = wire_reader_over(body);
     struct wire_key key = {0};
     key.pid = wire_get_u32(&in);
-    key.secret = wire_get_u32(&in);
+    key.secret = wire_get_rest(&in);
     TRY(wire_done(&in));
+    if (key.secret.size < WIRE_SECRET_LEAST || key.secret.size > WIRE_SECRET_MOST)
+        return FAULT_PROTOCOL;
     *ret = key;
+    return OK;
+}
+
+fault wire_read_negotiate(struct span body, struct wire_negotiate *ret)
+{
+    struct wire_reader in = wire_reader_over(body);
+    struct wire_negotiate negotiate = {0};
+    negotiate.version = wire_get_u32(&in);
+    negotiate.count = wire_get_u32(&in);
+    const uint8_t *names = in.at;
+    for (uint32_t i = 0; i < negotiate.count && !in.failed; i++)
+        (void)wire_get_string(&in);
+    TRY(wire_done(&in));
+    negotiate.names = span_of(names, (size_t)(in.at - names));
+    *ret = negotiate;
     return OK;
 }
 

@@ -47,12 +47,20 @@ struct wire_parameter {
 };
 fault wire_read_parameter_status(struct span body, struct wire_parameter *ret) MUST_USE;
 
-/* BackendKeyData ('K') of protocol 3.0. */
+/* BackendKeyData ('K'). */
 struct wire_key {
     uint32_t pid;
-    uint32_t secret;
+    struct span secret; /* 4 to 256 bytes, as in protocol 3.2 */
 };
 fault wire_read_backend_key(struct span body, struct wire_key *ret) MUST_USE;
+
+/* NegotiateProtocolVersion ('v'). */
+struct wire_negotiate {
+    uint32_t version;  /* the newest that the server speaks, major << 16 | minor */
+    uint32_t count;    /* options that it does not know */
+    struct span names; /* name NUL name NUL ... */
+};
+fault wire_read_negotiate(struct span body, struct wire_negotiate *ret) MUST_USE;
 
 /* ErrorResponse and NoticeResponse: empty spans where a field is missing. */
 struct wire_error {

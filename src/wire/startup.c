@@ -1,8 +1,8 @@
 #include "wire/startup.h"
 
-#define STARTUP_LEAST    8u                      /* the length, then a version or a request code */
-#define CANCEL_LEAST     (STARTUP_LEAST + 4 + 4) /* a process id and a secret of protocol 3.0 */
-#define CANCEL_MOST      (STARTUP_LEAST + 4 + 256) /* protocol 3.2 allows secrets of 4 to 256 */
+#define STARTUP_LEAST    8u /* the length, then a version or a request code */
+#define CANCEL_LEAST     (STARTUP_LEAST + 4 + WIRE_SECRET_LEAST)
+#define CANCEL_MOST      (STARTUP_LEAST + 4 + WIRE_SECRET_MOST)
 #define NEGOTIATE_PREFIX SPAN("_pq_.")
 
 uint32_t wire_startup_length(const uint8_t bytes[4])
@@ -99,11 +99,11 @@ struct span wire_find_parameter(struct span parameters, const char *name)
 
 /* --- building ------------------------------------------------------------------------------- */
 
-void wire_put_startup_begin(struct buffer *out, size_t *ret_start)
+void wire_put_startup_begin(struct buffer *out, uint32_t version, size_t *ret_start)
 {
     *ret_start = out->size;
     wire_put_u32(out, 0);
-    wire_put_u32(out, WIRE_PROTOCOL_3_0);
+    wire_put_u32(out, version);
 }
 
 void wire_put_startup_parameter(struct buffer *out, struct span name, struct span value)
@@ -131,12 +131,12 @@ void wire_put_ssl_request(struct buffer *out)
     wire_put_u32(out, WIRE_SSL_REQUEST);
 }
 
-void wire_put_cancel(struct buffer *out, uint32_t pid, uint32_t secret)
+void wire_put_cancel(struct buffer *out, uint32_t pid, struct span secret)
 {
-    wire_put_u32(out, CANCEL_LEAST);
+    wire_put_u32(out, (uint32_t)(STARTUP_LEAST + 4 + secret.size));
     wire_put_u32(out, WIRE_CANCEL_REQUEST);
     wire_put_u32(out, pid);
-    wire_put_u32(out, secret);
+    wire_put_bytes(out, secret);
 }
 
 void wire_put_negotiate(struct buffer *out, uint32_t version, struct span parameters)

@@ -21,7 +21,7 @@ struct wire_startup {
     struct span parameters; /* WIRE_STARTUP: name NUL value NUL ..., without the last NUL */
     struct wire_cancel {
         uint32_t pid;
-        struct span secret; /* 4 bytes in 3.0 */
+        struct span secret; /* 4 to 256 bytes */
     } cancel;               /* WIRE_STARTUP_CANCEL */
     struct span behind;     /* bytes that were read behind the packet; for whoever reads it */
 };
@@ -50,11 +50,11 @@ fault wire_read_options(struct span options, uint8_t *scratch,
                         void *argument, struct span *ret_wrong) MUST_USE;
 
 /* Building, for the side that connects. */
-void wire_put_startup_begin(struct buffer *out, size_t *ret_start);
+void wire_put_startup_begin(struct buffer *out, uint32_t version, size_t *ret_start);
 void wire_put_startup_parameter(struct buffer *out, struct span name, struct span value);
 void wire_put_startup_end(struct buffer *out, size_t start);
 void wire_put_ssl_request(struct buffer *out);
-void wire_put_cancel(struct buffer *out, uint32_t pid, uint32_t secret);
+void wire_put_cancel(struct buffer *out, uint32_t pid, struct span secret);
 
 /** NegotiateProtocolVersion: we speak `version` or 3.2, whichever is older, and these `_pq_.`
  * options (names in `parameters`) not.  Appends nothing when that is what the client asked for. */

@@ -67,6 +67,7 @@ static void read_from_server(uint8_t type, struct span body)
     struct wire_error found;
     struct wire_parameter parameter;
     struct wire_key key;
+    struct wire_negotiate negotiate;
     struct wire_auth_request request;
     switch (type) {
     case 'e':
@@ -82,7 +83,11 @@ static void read_from_server(uint8_t type, struct span body)
         break;
     case 'k':
         if (wire_read_backend_key(body, &key) == OK)
-            invariant(body.size == 8);
+            invariant(key.secret.size + 4 == body.size && inside(key.secret, body));
+        break;
+    case 'v':
+        if (wire_read_negotiate(body, &negotiate) == OK)
+            invariant(negotiate.names.size + 8 == body.size && inside(negotiate.names, body));
         break;
     case 'r':
         if (wire_read_authentication(body, &request) == OK && request.kind == WIRE_AUTH_SASL)

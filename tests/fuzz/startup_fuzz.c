@@ -7,7 +7,7 @@ static void check_parameters(struct span packet, const struct wire_startup *star
     struct buffer out = BUFFER_INIT(WIRE_STARTUP_MOST);
     struct span rest = startup->parameters, name, value, last = SPAN_NONE;
     size_t start;
-    wire_put_startup_begin(&out, &start);
+    wire_put_startup_begin(&out, startup->version, &start);
     while (wire_next_parameter(&rest, &name, &value)) {
         invariant(name.size > 0);
         wire_put_startup_parameter(&out, name, value);

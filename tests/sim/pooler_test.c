@@ -26,7 +26,8 @@ struct person {
     uint32_t id;
     uint32_t number; /* of its last query */
     struct talk talk;
-    struct wire_key key;
+    uint32_t pid;
+    struct wire_secret secret;
     char name[TEXT];
     char next_name[TEXT];
     bool has[2]; /* prepared: ASK, FAIL */
@@ -57,6 +58,14 @@ static void person_end(struct person *person)
     person->connected = false;
 }
 
+static void person_keep_key(struct person *person, struct span body)
+{
+    struct wire_key key;
+    ck_assert_int_eq(wire_read_backend_key(body, &key), OK);
+    person->pid = key.pid;
+    wire_secret_keep(&person->secret, key.secret);
+}
+
 static fault person_begin(struct person *person)
 {
     const char *database = person->is_session ? "session" : "app";
@@ -74,7 +83,7 @@ static fault person_begin(struct person *person)
         if (talk->frame.type == WIRE_ERROR)
             return person_lost(person, FAULT_UPSTREAM);
         if (talk->frame.type == WIRE_BACKEND_KEY)
-            ck_assert_int_eq(wire_read_backend_key(talk->frame.body, &person->key), OK);
+            person_keep_key(person, talk->frame.body);
     } while (talk->frame.type != WIRE_READY);
     return OK;
 }
@@ -287,7 +296,7 @@ static fault do_cancel(struct person *person)
     TRY(co_sleep((duration){.us = draw(&person->chance, 250000)}));
     sim.wants_cancel[person->id] = true;
     ck_assert_int_eq(stream_connect(&talk.stream, &sim.world.at, NULL, soon()), OK);
-    wire_put_cancel(&talk.out, person->key.pid, person->key.secret);
+    wire_put_cancel(&talk.out, person->pid, wire_secret_span(&person->secret));
     ck_assert_int_eq(talk_flush(&talk), OK);
     ck_assert_int_eq(talk_read(&talk), FAULT_CLOSED);
     talk_end(&talk);

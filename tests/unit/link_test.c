@@ -29,7 +29,7 @@ static void put_greeting(struct peer *peer)
 {
     wire_put_parameter_status(&peer->out, SPAN("server_version"), SPAN("15.5"));
     wire_put_parameter_status(&peer->out, SPAN("in_hot_standby"), SPAN("on"));
-    wire_put_backend_key(&peer->out, 4711, 0xdeadbeef);
+    wire_put_backend_key(&peer->out, 4711, SPAN("\xde\xad\xbe\xef"));
     wire_put_ready(&peer->out, WIRE_TX_IDLE);
 }
 
@@ -86,7 +86,7 @@ static void log_in_well(struct attempt *attempt, struct peer *peer)
     ck_assert_int_eq(log_in(attempt, peer), OK);
     ck_assert(stream_open(&attempt->stream));
     ck_assert_uint_eq(attempt->greeting.pid, 4711);
-    ck_assert_uint_eq(attempt->greeting.secret, 0xdeadbeef);
+    ck_assert(span_is(wire_secret_span(&attempt->greeting.secret), "\xde\xad\xbe\xef"));
     ck_assert(attempt->greeting.in_hot_standby);
     struct span version =
         wire_find_parameter(buffer_span(&attempt->greeting.parameters), "server_version");
@@ -700,7 +700,7 @@ BODY(a_cancel_request_waits_until_the_server_closes)
     struct link_target target = {0};
     peer_start(&peer, expecting_a_cancel, 1);
     target.address = peer.address;
-    ck_assert_int_eq(link_cancel(&target, 4711, 0xdeadbeef, soon()), OK);
+    ck_assert_int_eq(link_cancel(&target, 4711, SPAN("\xde\xad\xbe\xef"), soon()), OK);
     cancel_ended = true;
     peer_finish(&peer);
 }
@@ -711,7 +711,7 @@ BODY(a_cancel_request_is_bounded_by_its_deadline)
     struct link_target target = {0};
     peer_start(&peer, accepting_nobody, 0);
     target.address = peer.address;
-    ck_assert_int_eq(link_cancel(&target, 1, 2, after(ms(30))), FAULT_TIMEOUT);
+    ck_assert_int_eq(link_cancel(&target, 1, SPAN("abcd"), after(ms(30))), FAULT_TIMEOUT);
     peer_finish(&peer);
 }
 

@@ -48,7 +48,7 @@ static fault accept_startup(struct peer *peer, struct wire_startup *packet)
 static void welcome(struct peer *peer)
 {
     wire_put_authentication(&peer->out, WIRE_AUTH_OK, SPAN_NONE);
-    wire_put_backend_key(&peer->out, 1, 2);
+    wire_put_backend_key(&peer->out, 1, SPAN("abcd"));
     wire_put_ready(&peer->out, WIRE_TX_IDLE);
     peer_send(peer);
     peer_drain(peer);
@@ -158,7 +158,7 @@ BODY(a_cancel_request_is_encrypted_like_its_session)
 {
     struct peer peer;
     begin(&peer, TLS_MODE_REQUIRE, expecting_a_cancel, 1);
-    ck_assert_int_eq(link_cancel(&target, 4711, 1, soon()), OK);
+    ck_assert_int_eq(link_cancel(&target, 4711, SPAN("abcd"), soon()), OK);
     finish(&peer);
 }
 

@@ -198,7 +198,7 @@ static inline fault talk_hello(struct talk *talk, const struct world *world, con
 {
     size_t start;
     TRY(stream_connect(&talk->stream, &world->at, NULL, soon()));
-    wire_put_startup_begin(&talk->out, &start);
+    wire_put_startup_begin(&talk->out, WIRE_PROTOCOL_3_0, &start);
     wire_put_startup_parameter(&talk->out, SPAN("user"), span_text(user));
     wire_put_startup_parameter(&talk->out, SPAN("database"), span_text(database));
     wire_put_startup_end(&talk->out, start);
@@ -223,7 +223,9 @@ static inline void talk_greet(struct talk *talk, uint32_t pid)
     wire_put_parameter_status(&talk->out, SPAN("server_version"), SPAN("15.5"));
     wire_put_parameter_status(&talk->out, SPAN("client_encoding"), SPAN("UTF8"));
     wire_put_parameter_status(&talk->out, SPAN("application_name"), SPAN_NONE);
-    wire_put_backend_key(&talk->out, pid, pid * 7);
+    uint8_t secret[4];
+    wire_store_u32(secret, pid * 7);
+    wire_put_backend_key(&talk->out, pid, span_of(secret, sizeof(secret)));
     wire_put_ready(&talk->out, WIRE_TX_IDLE);
 }
 

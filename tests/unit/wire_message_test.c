@@ -102,7 +102,7 @@ TEST(what_is_built_can_be_taken_apart_again)
     wire_put_ready(&out, WIRE_TX_FAILED);
     wire_put_empty(&out, WIRE_PARSE_COMPLETE);
     wire_put_parameter_status(&out, SPAN("TimeZone"), SPAN("UTC"));
-    wire_put_backend_key(&out, 0x7fffffff, 0xdeadbeef);
+    wire_put_backend_key(&out, 0x7fffffff, SPAN("\xde\xad\xbe\xef"));
     wire_put_command_complete(&out, "SELECT 1");
     wire_put_query(&out, SPAN("SELECT\0 2"));
     wire_put_authentication(&out, 5, SPAN("salt"));

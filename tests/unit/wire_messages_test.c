@@ -82,13 +82,31 @@ TEST(texts_keys_and_parameters_are_exactly_as_long_as_they_say)
 {
     ASSERT_EXACT(wire_read_query, SPAN("SELECT 1\0"), struct span);
     ASSERT_EXACT(wire_read_parameter_status, SPAN("a\0b\0"), struct wire_parameter);
-    ASSERT_EXACT(wire_read_backend_key, SPAN("\x80\0\0\1abcd"), struct wire_key);
     struct wire_key key;
     ck_assert_int_eq(wire_read_backend_key(SPAN("\x80\0\0\1abcd"), &key), OK);
     ck_assert_uint_eq(key.pid, 0x80000001);
-    ck_assert_uint_eq(key.secret, 0x61626364);
+    ck_assert(span_is(key.secret, "abcd"));
+    uint8_t longest[4 + WIRE_SECRET_MOST + 1] = {0};
+    for (size_t size = 0; size <= sizeof(longest); size++)
+        ck_assert_int_eq(wire_read_backend_key(span_of(longest, size), &key),
+                         size >= 8 && size < sizeof(longest) ? OK : FAULT_PROTOCOL);
+    ck_assert_uint_eq(key.secret.size, WIRE_SECRET_MOST);
     struct span text;
     ck_assert_int_eq(wire_read_query(SPAN("SELECT 1\0; DROP\0"), &text), FAULT_PROTOCOL);
+}
+END_TEST
+
+TEST(a_negotiation_names_as_many_options_as_it_counts)
+{
+    struct wire_negotiate said;
+    ASSERT_EXACT(wire_read_negotiate, SPAN("\0\3\0\0\0\0\0\2_pq_.a\0_pq_.b\0"),
+                 struct wire_negotiate);
+    ck_assert_int_eq(wire_read_negotiate(SPAN("\0\3\0\2\0\0\0\1_pq_.a\0"), &said), OK);
+    ck_assert_uint_eq(said.version, 0x30002);
+    ck_assert_uint_eq(said.count, 1);
+    ck_assert(span_equal(said.names, SPAN("_pq_.a\0")));
+    ck_assert_int_eq(wire_read_negotiate(SPAN("\0\3\0\2\xff\xff\xff\xff_pq_.a\0"), &said),
+                     FAULT_PROTOCOL);
 }
 END_TEST
 
@@ -202,6 +220,7 @@ TESTS("wire_messages", a_parse_names_its_statement_its_text_and_its_types,
       describe_and_close_name_a_statement_or_a_portal_and_nothing_else,
       an_execute_with_a_negative_row_count_means_all,
       texts_keys_and_parameters_are_exactly_as_long_as_they_say,
+      a_negotiation_names_as_many_options_as_it_counts,
       an_error_gives_its_fields_and_the_severity_that_is_not_translated,
       an_error_without_sqlstate_or_without_anything_is_still_read,
       a_report_is_an_error_or_a_notice_by_its_severity,

@@ -156,7 +156,7 @@ TEST(what_the_connecting_side_builds_is_what_this_side_reads)
     struct wire_startup startup;
     size_t start;
     buffer_append_text(&out, "before");
-    wire_put_startup_begin(&out, &start);
+    wire_put_startup_begin(&out, WIRE_PROTOCOL_3_0, &start);
     wire_put_startup_parameter(&out, SPAN("user"), SPAN("ann"));
     wire_put_startup_parameter(&out, SPAN("options"), SPAN("-c a=b"));
     wire_put_startup_end(&out, start);
@@ -167,7 +167,7 @@ TEST(what_the_connecting_side_builds_is_what_this_side_reads)
     ck_assert_int_eq(wire_read_startup(buffer_span(&out), &startup), OK);
     ck_assert_int_eq(startup.kind, WIRE_STARTUP_SSL);
     buffer_clear(&out);
-    wire_put_cancel(&out, 77, 0x80000001);
+    wire_put_cancel(&out, 77, SPAN("\x80\0\0\1"));
     ck_assert_int_eq(wire_read_startup(buffer_span(&out), &startup), OK);
     ck_assert_uint_eq(startup.cancel.pid, 77);
     ck_assert_uint_eq(wire_u32(startup.cancel.secret.at), 0x80000001);
@@ -180,7 +180,7 @@ TEST(a_startup_packet_that_passes_the_ceiling_leaves_a_failed_buffer)
     for (size_t ceiling = 0; ceiling < 18; ceiling++) {
         struct buffer out = BUFFER_INIT(ceiling);
         size_t start;
-        wire_put_startup_begin(&out, &start);
+        wire_put_startup_begin(&out, WIRE_PROTOCOL_3_0, &start);
         wire_put_startup_parameter(&out, SPAN("user"), SPAN("ann"));
         wire_put_startup_end(&out, start);
         ck_assert_int_eq(buffer_fault(&out), FAULT_LIMIT);
