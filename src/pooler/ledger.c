@@ -68,7 +68,7 @@ static bool ledger_grow(struct ledger *ledger)
     return true;
 }
 
-bool ledger_has_room(struct ledger *ledger, uint32_t more)
+bool ledger_make_room(struct ledger *ledger, uint32_t more)
 {
     while (ledger->ring == NULL || ledger->count + more > ledger->mask + 1)
         if (!ledger_grow(ledger))
@@ -94,11 +94,6 @@ void ledger_owe(struct ledger *ledger, struct owed owed)
     invariant(ledger->ring != NULL && ledger->count <= ledger->mask);
     *ledger_at(ledger, ledger->count) = owed;
     ledger->count += 1;
-}
-
-const struct owed *ledger_head(const struct ledger *ledger)
-{
-    return ledger->count == 0 ? NULL : ledger_at(ledger, 0);
 }
 
 void ledger_give(struct ledger *ledger)

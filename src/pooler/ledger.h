@@ -84,13 +84,22 @@ static inline bool ledger_empty(const struct ledger *ledger)
 {
     return ledger->count == 0;
 }
+/** Makes room for `more` entries; false: wait for answers. */
+bool ledger_make_room(struct ledger *ledger, uint32_t more);
 /** Whether `more` entries fit; if not, wait for answers. */
-bool ledger_has_room(struct ledger *ledger, uint32_t more);
+static inline bool ledger_has_room(struct ledger *ledger, uint32_t more)
+{
+    return (ledger->ring != NULL && ledger->count + more <= ledger->mask + 1) ||
+           ledger_make_room(ledger, more);
+}
 /** Writes an entry for a message that is about to be sent (or is never sent: FATE_SYNTHETIC). While
  *  the server is skipping, only a Sync, which ends that, is written; others are dropped at once. */
 void ledger_owe(struct ledger *ledger, struct owed owed);
 /** The entry whose turn it is; NULL when nothing is owed. */
-const struct owed *ledger_head(const struct ledger *ledger);
+static inline const struct owed *ledger_head(const struct ledger *ledger)
+{
+    return ledger->count == 0 ? NULL : &ledger->ring[ledger->head & ledger->mask];
+}
 /** Strikes out the synthetic entry at the head. */
 void ledger_give(struct ledger *ledger);
 

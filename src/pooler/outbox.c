@@ -2,15 +2,6 @@
 
 #include <stdlib.h>
 
-/* One message may add: the run before it, made bytes, a heap part, the run after it. */
-#define PARTS_A_MESSAGE 6
-
-bool outbox_has_room(const struct outbox *outbox, const struct chunk_store *store, size_t bytes)
-{
-    return outbox->count + PARTS_A_MESSAGE <= OUTBOX_PARTS && outbox->owned == NULL &&
-           outbox->made + bytes <= store->size;
-}
-
 void outbox_run(struct outbox *outbox, const uint8_t *at, size_t size)
 {
     if (size == 0)

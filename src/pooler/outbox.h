@@ -28,8 +28,16 @@ static inline bool outbox_empty(const struct outbox *outbox)
     return outbox->first == outbox->count;
 }
 
-/** Whether a few more parts and `bytes` made ones surely fit. */
-bool outbox_has_room(const struct outbox *outbox, const struct chunk_store *store, size_t bytes);
+/* One message may add: the run before it, made bytes, a heap part, the run after it. */
+#define OUTBOX_PARTS_A_MESSAGE 6
+
+/** Whether the parts of a message and `bytes` made ones surely fit. */
+static inline bool outbox_has_room(const struct outbox *outbox, const struct chunk_store *store,
+                                   size_t bytes)
+{
+    return outbox->count + OUTBOX_PARTS_A_MESSAGE <= OUTBOX_PARTS && outbox->owned == NULL &&
+           outbox->made + bytes <= store->size;
+}
 /** Adds a run of borrowed bytes; joins it to the last part where they touch. */
 void outbox_run(struct outbox *outbox, const uint8_t *at, size_t size);
 /** Room for `size` made bytes, already part of the outbox; NULL: no memory, or outbox_has_room said
