@@ -26,6 +26,11 @@ void dns_set_hosts_path(const char *path)
     dns_hosts_path = path != NULL ? path : "/etc/hosts";
 }
 
+const char *dns_hosts_file(void)
+{
+    return dns_hosts_path;
+}
+
 /* --- answers ------------------------------------------------------------------------------ */
 
 static void answer_add(struct dns_answer *answer, const struct address *address)

@@ -17,3 +17,11 @@ struct dns_answer {
 /** Resolves `host` ("*" gives the wildcard addresses, IPv6 first where there is IPv6).
  *  Faults: NAME (with why), TIMEOUT, CANCELLED. */
 fault dns_resolve(const char *host, uint16_t port, struct dns_answer *ret, deadline by) MUST_USE;
+
+/* The longest name, NUL included. */
+#define DNS_NAME_SIZE 254
+
+/** The name of a number's machine, by the hosts file, then PTR; "" when it has none.  It is only
+ *  what whoever owns the number says: ask dns_resolve for the way back.
+ *  Faults: TIMEOUT, CANCELLED, NAME (no name server answered). */
+fault dns_reverse(const struct address *address, char ret[DNS_NAME_SIZE], deadline by) MUST_USE;

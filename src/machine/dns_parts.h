@@ -4,7 +4,7 @@
  */
 #include "machine/dns.h"
 
-enum { DNS_TYPE_A = 1, DNS_TYPE_AAAA = 28 };
+enum { DNS_TYPE_A = 1, DNS_TYPE_PTR = 12, DNS_TYPE_AAAA = 28 };
 
 /** Adds what the text of a hosts file says about `host`; names compare without case. */
 void dns_hosts_find(struct span text, const char *host, uint16_t port, struct dns_answer *answer);
@@ -12,5 +12,11 @@ void dns_hosts_find(struct span text, const char *host, uint16_t port, struct dn
  *  os->dns_query reports what is wrong). */
 int dns_answer_read(int type, struct span raw, uint16_t port, struct dns_answer *answer);
 
+/** The first name that the text of a hosts file has for an address; false: none. */
+bool dns_hosts_name(struct span text, const struct address *address, char ret[DNS_NAME_SIZE]);
+/** The name in a raw answer to a PTR question; 0 or -errno. */
+int dns_name_read(struct span raw, const struct address *address, char ret[DNS_NAME_SIZE]);
+
 /** Another hosts file, NULL: the system's.  Borrowed.  Before the first machine. */
 void dns_set_hosts_path(const char *path);
+const char *dns_hosts_file(void);

@@ -37,6 +37,12 @@ enum {
     POLL_URGENT = 8, /* urgent data came: reads stop at its mark, so a short one says nothing */
 };
 
+/* An address of this machine. */
+struct os_interface {
+    struct address address;
+    uint8_t mask[16]; /* 4 or 16 bytes, network order */
+};
+
 struct poll_event {
     uint64_t tag; /* as given to poll_add */
     uint32_t ready;
@@ -88,6 +94,12 @@ struct os {
     /* Whole small files: -errno, or bytes read (at most `size`). */
     int64_t (*file_read)(const char *path, void *bytes, size_t size);
     int (*file_unlink)(const char *path);
+    /* Names in a directory, in no order, "." and ".." too: 0 or -errno. */
+    int (*file_list)(const char *path, void (*each)(void *argument, const char *name),
+                     void *argument);
+
+    /* The addresses of this machine, with their masks: how many, at most `most`; or -errno. */
+    int (*interfaces)(struct os_interface *ret, int most);
 
     /* Name look-up below the table: `done` runs on the asking machine's thread, within the
      * poll_wait of that poller, with the raw answer or -errno. */

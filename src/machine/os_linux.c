@@ -2,6 +2,7 @@
 #include "base/check.h"
 #include "machine/privileges.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -165,6 +166,19 @@ static int linux_file_unlink(const char *path)
     return unlink(path) < 0 ? -errno : 0;
 }
 
+static int linux_file_list(const char *path, void (*each)(void *argument, const char *name),
+                           void *argument)
+{
+    const struct dirent *entry;
+    DIR *directory = opendir(path);
+    if (directory == NULL)
+        return -errno;
+    while ((entry = readdir(directory)) != NULL)
+        each(argument, entry->d_name);
+    closedir(directory);
+    return 0;
+}
+
 /* --- the table -------------------------------------------------------------------------------- */
 
 const struct os os_linux = {
@@ -198,6 +212,8 @@ const struct os os_linux = {
     .signals_next = linux_signals_next,
     .file_read = linux_file_read,
     .file_unlink = linux_file_unlink,
+    .file_list = linux_file_list,
+    .interfaces = os_linux_interfaces,
     .dns_query = os_linux_dns_query,
     .offload = os_linux_offload,
     .log_line = os_linux_log_line,

@@ -45,6 +45,7 @@ int64_t os_linux_recv(int handle, void *bytes, size_t size);
 int64_t os_linux_send(int handle, const void *bytes, size_t size);
 int64_t os_linux_send_vector(int handle, const struct iovec *parts, int count);
 void os_linux_shut(int handle);
+int os_linux_interfaces(struct os_interface *ret, int most);
 
 int os_linux_poll_new(void);
 void os_linux_poll_free(int poller);

@@ -3,6 +3,7 @@
 #include "machine/os_linux.h"
 
 #include <errno.h>
+#include <ifaddrs.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
@@ -231,6 +232,35 @@ int64_t os_linux_peer_user(int handle)
         return -errno;
     /* Sockets of other kinds answer too, with nobody's number. */
     return peer.uid == (uid_t)-1 ? -ENOTSUP : (int64_t)peer.uid;
+}
+
+static bool interface_read(const struct ifaddrs *from, struct os_interface *ret)
+{
+    union socket_name name, mask;
+    if (from->ifa_addr == NULL || from->ifa_netmask == NULL)
+        return false;
+    bool six = from->ifa_addr->sa_family == AF_INET6;
+    if (!six && from->ifa_addr->sa_family != AF_INET)
+        return false;
+    memcpy(&name, from->ifa_addr, six ? sizeof(name.v6) : sizeof(name.v4));
+    memcpy(&mask, from->ifa_netmask, six ? sizeof(mask.v6) : sizeof(mask.v4));
+    *ret = (struct os_interface){.address.family = six ? ADDRESS_IPV6 : ADDRESS_IPV4};
+    memcpy(ret->address.bytes, six ? (void *)&name.v6.sin6_addr : (void *)&name.v4.sin_addr,
+           six ? 16 : 4);
+    memcpy(ret->mask, six ? (void *)&mask.v6.sin6_addr : (void *)&mask.v4.sin_addr, six ? 16 : 4);
+    return true;
+}
+
+int os_linux_interfaces(struct os_interface *ret, int most)
+{
+    struct ifaddrs *all;
+    int count = 0;
+    if (getifaddrs(&all) != 0)
+        return -errno;
+    for (const struct ifaddrs *it = all; it != NULL && count < most; it = it->ifa_next)
+        count += interface_read(it, &ret[count]) ? 1 : 0;
+    freeifaddrs(all);
+    return count;
 }
 
 int os_linux_local_address(int handle, struct address *ret)

@@ -320,6 +320,17 @@ static int sim_file_unlink(const char *path)
     return 0;
 }
 
+static int sim_file_list(const char *path, void (*each)(void *argument, const char *name),
+                         void *argument)
+{
+    return -ENOENT;
+}
+
+static int sim_interfaces(struct os_interface *ret, int most)
+{
+    return 0;
+}
+
 static int sim_dns_query(int poller, const char *name, int type,
                          void (*done)(void *argument, int status, const uint8_t *answer,
                                       size_t size),
@@ -369,6 +380,8 @@ const struct os os_sim = {
     .signals_next = sim_signals_next,
     .file_read = sim_file_read,
     .file_unlink = sim_file_unlink,
+    .file_list = sim_file_list,
+    .interfaces = sim_interfaces,
     .dns_query = sim_dns_query,
     .offload = sim_offload,
     .log_line = sim_log_line,

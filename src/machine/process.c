@@ -3,12 +3,23 @@
 #include "base/check.h"
 
 #include <errno.h>
+#include <pwd.h>
 #include <sched.h>
+#include <stdio.h>
 #include <unistd.h>
 
 uint32_t process_user(void)
 {
     return geteuid();
+}
+
+void process_user_name(uint32_t user, char *text, size_t size)
+{
+    char room[16384];
+    struct passwd entry, *found = NULL;
+    text[0] = '\0';
+    if (getpwuid_r(user, &entry, room, sizeof(room), &found) == 0 && found != NULL)
+        snprintf(text, size, "%s", found->pw_name);
 }
 
 uint32_t process_processors(void)

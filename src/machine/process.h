@@ -9,6 +9,8 @@
 
 /** The number of the user that it runs as. */
 uint32_t process_user(void);
+/** The name of a user's number; "" when it has none.  Blocks: it may ask a directory server. */
+void process_user_name(uint32_t user, char *text, size_t size);
 /** Processors that this process may use, at least 1. */
 uint32_t process_processors(void);
 /** The working directory, absolute.  SYSTEM: it has no path, or one longer than `size`. */

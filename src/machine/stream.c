@@ -331,6 +331,16 @@ bool stream_peer_is_own(const struct stream *stream)
     return user == 0 || (user > 0 && user == process_user());
 }
 
+bool stream_peer_user(const struct stream *stream, uint32_t *ret)
+{
+    int64_t user =
+        stream->handle < 0 || !stream->is_unix ? -ENOTSUP : os->peer_user(stream->handle);
+    if (user < 0)
+        return false;
+    *ret = (uint32_t)user;
+    return true;
+}
+
 fault stream_local(const struct stream *stream, struct address *ret)
 {
     int status = stream->handle < 0 ? -ENOTCONN : os->local_address(stream->handle, ret);

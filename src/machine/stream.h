@@ -13,6 +13,9 @@
 #include "machine/machine.h"
 #include "machine/os.h"
 
+#define STREAM_ENDPOINT_MOST 64 /* bytes of the largest digest */
+
+struct buffer;
 struct tls;         /* a TLS session on a stream; opaque, heap, see tls.h */
 struct tls_context; /* certificates and policy; see tls.h */
 
@@ -97,6 +100,17 @@ bool stream_tls_agreed(const struct stream *stream);
 /** "TLSv1.3/TLS_AES_256_GCM_SHA384/ECDH..." as PgBouncer's `tls` column; empty when plain. */
 const char *stream_tls_text(const struct stream *stream, char *text, size_t size);
 
+/** Whether the peer has shown a certificate that our authorities have signed. */
+bool stream_tls_verified(const struct stream *stream);
+/* What of a certificate is a name. */
+enum stream_name { STREAM_NAME_CN, STREAM_NAME_DN, STREAM_NAME_SAN };
+/** Appends the names of the peer's certificate, each with a NUL behind it: its common name, its
+ *  subject (RFC 2253), or all DNS names, mail addresses and URIs that it is for. */
+void stream_tls_names(const struct stream *stream, enum stream_name kind, struct buffer *out);
+/** The digest of the server's certificate (RFC 5929, tls-server-end-point), from either end; 0
+ *  bytes: plain, or a certificate that defines none. */
+size_t stream_tls_endpoint(const struct stream *stream, uint8_t ret[STREAM_ENDPOINT_MOST]);
+
 void stream_set_options(struct stream *stream, const struct socket_options *options);
 /** From now on bytes are announced when there are so many of them; 1: as usual.  Its end is always
  *  announced at once.  The caller looks by itself, in time, whether fewer have come. */
@@ -108,6 +122,8 @@ static inline void stream_look(struct stream *stream)
 }
 /** Whether the peer is a process of our own user, or of root; false where that is not known. */
 bool stream_peer_is_own(const struct stream *stream);
+/** The number of the user at the other end of a Unix socket; false where that is not known. */
+bool stream_peer_user(const struct stream *stream, uint32_t *ret);
 fault stream_local(const struct stream *stream, struct address *ret) MUST_USE;
 
 /* --- listening ---------------------------------------------------------------------------- */

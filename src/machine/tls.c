@@ -559,6 +559,11 @@ bool stream_tls_agreed(const struct stream *stream)
     return size > 0;
 }
 
+void *tls_ssl(const struct tls *tls)
+{
+    return tls->ssl;
+}
+
 const char *tls_text(const struct tls *tls, char *text, size_t size)
 {
     SSL *ssl = tls->ssl;

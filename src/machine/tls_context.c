@@ -65,6 +65,10 @@ static void set_options(SSL_CTX *ssl)
     SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                               SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_mode(ssl, SSL_MODE_AUTO_RETRY);
+    /* The authorities are there to judge by; what is shown is what stands in the certificate's
+     * file.
+     */
+    SSL_CTX_set_mode(ssl, SSL_MODE_NO_AUTO_CHAIN);
     /* One recv takes two of PostgreSQL's 8 KiB records.  Larger buffers than OpenSSL's own were
      * measured: 64 KiB cost 7 % more CPU, 128 KiB 20 %. */
     SSL_CTX_set_read_ahead(ssl, 1);
@@ -114,13 +118,17 @@ static bool verifies(const struct tls_settings *settings)
     return settings->mode == TLS_MODE_VERIFY_CA || settings->mode == TLS_MODE_VERIFY_FULL;
 }
 
+/* A listener that knows authorities asks every client for a certificate, as PostgreSQL does; only
+ * the verify modes insist on one. */
 static fault load_authorities(SSL_CTX *ssl, const struct tls_settings *settings)
 {
-    if (!verifies(settings)) {
+    bool insists = verifies(settings);
+    if (!insists && (!settings->server || settings->authorities == NULL)) {
         SSL_CTX_set_verify(ssl, SSL_VERIFY_NONE, NULL);
         return OK;
     }
-    SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER | (insists ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
+                       NULL);
     if (settings->authorities == NULL) {
         if (SSL_CTX_set_default_verify_paths(ssl) != 1)
             return context_fault("the system's certificate authorities", NULL);

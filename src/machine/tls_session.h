@@ -34,5 +34,7 @@ bool tls_quiet(const struct tls *tls);
 /** Tries one close_notify (never waits) and frees the session.  NULL-safe.  The stream's handle is
  *  still open. */
 void tls_free(struct tls **tls);
+/** OpenSSL's own session (SSL), for tls_names.c. */
+void *tls_ssl(const struct tls *tls);
 /** The session in words, as stream_tls_text. */
 const char *tls_text(const struct tls *tls, char *text, size_t size);
