@@ -76,6 +76,7 @@ static void config_read(struct config_reader *reader)
     config_read_mapping(reader, config_settings, reader->root, NULL, config);
     config_check(reader);
     config_read_secrets(reader);
+    config_read_hba(reader);
     if (config->relays == 0)
         config->relays = MIN_OF(process_processors(), (uint32_t)RELAYS_MOST);
     if (reader->problems.errors == 0)

@@ -79,5 +79,7 @@ int config_file_read(const char *path, struct buffer *into);
 void config_read_secrets(struct config_reader *reader);
 /** The same, of a text; for tests and fuzzing, too. */
 void config_parse_secrets(struct config_reader *reader, struct span text);
+/** Reads the HBA and ident files and the options of routes into config->hba. */
+void config_read_hba(struct config_reader *reader);
 /** Makes config->rows, for SHOW CONFIG. */
 void config_make_rows(struct config_reader *reader);

@@ -17,8 +17,15 @@ static const struct setting_choice pool_modes[] = {
     {NULL, 0},
 };
 static const struct setting_choice auth_methods[] = {
-    {"trust", AUTH_TRUST}, {"block", AUTH_BLOCK},         {"password", AUTH_PASSWORD},
-    {"md5", AUTH_MD5},     {"scram-sha-256", AUTH_SCRAM}, {NULL, 0},
+    {"trust", AUTH_TRUST},
+    {"block", AUTH_BLOCK},
+    {"password", AUTH_PASSWORD},
+    {"md5", AUTH_MD5},
+    {"scram-sha-256", AUTH_SCRAM},
+    {"cert", AUTH_CERT},
+    {"peer", AUTH_PEER},
+    {"hba", AUTH_HBA},
+    {NULL, 0},
 };
 static const struct setting_choice log_levels[] = {
     {"error", LOG_ERR}, {"warning", LOG_WARNING}, {"notice", LOG_NOTICE},
@@ -187,7 +194,15 @@ static const struct setting route_rows[] = {
      .choices = auth_methods,
      .preset = "scram-sha-256",
      .reloadable = true,
-     .help = "How clients prove who they are; md5 also takes users whose secret is a SCRAM one."},
+     .help = "How clients prove who they are; md5 also takes users whose secret is a SCRAM one; "
+             "hba: as the line of `hba_file` says that matches first."},
+    {.name = "auth_options",
+     .kind = SETTING_TEXT,
+     AT(route_config, auth_options),
+     RANGE(1, OPTIONS_MOST),
+     .reloadable = true,
+     .unit = "options as behind the method in pg_hba.conf, such as `map=name clientname=DN`",
+     .help = "What the method of `auth` is to know."},
     {.name = "client_limit",
      .kind = SETTING_COUNT,
      AT(route_config, client_most),
@@ -465,6 +480,20 @@ const struct setting config_settings[] = {
      .reloadable = true,
      .help = "Whether a crash may write memory, passwords of clients included, to a file, and "
              "debuggers may look into the process."},
+    {.name = "hba_file",
+     .kind = SETTING_PATH,
+     AT(config, hba_file),
+     RANGE(1, PATH_MOST),
+     .reloadable = true,
+     .help = "Who may come in from where, and how, in the syntax of pg_hba.conf; for routes with "
+             "`auth: hba`."},
+    {.name = "ident_file",
+     .kind = SETTING_PATH,
+     AT(config, ident_file),
+     RANGE(1, PATH_MOST),
+     .reloadable = true,
+     .help = "Which names of certificates and of the operating system may be which users, in the "
+             "syntax of pg_ident.conf; used by `map=`."},
     {.name = "relays",
      .kind = SETTING_COUNT,
      AT(config, relays),

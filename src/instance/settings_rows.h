@@ -23,10 +23,11 @@
     .count_at = offsetof(struct owner, counter), .rows = (its_rows)
 
 /* NAMEDATALEN - 1: PostgreSQL cuts longer names. */
-#define NAME_MOST   63
-#define PATH_MOST   4095
-#define HOST_MOST   253
-#define SECRET_MOST 2047
+#define NAME_MOST    63
+#define PATH_MOST    4095
+#define HOST_MOST    253
+#define SECRET_MOST  2047
+#define OPTIONS_MOST 4095
 
 /* Parts of the table that have a file of their own. */
 extern const struct setting config_listen_tls_rows[];  /* struct tls_config */

@@ -77,7 +77,8 @@ const struct setting config_listen_tls_rows[] = {
      AT(tls_config, authorities),
      RANGE(1, PATH_MOST),
      .reloadable = true,
-     .help = "The authorities that may have signed a client's certificate."},
+     .help = "The authorities that may have signed a client's certificate; clients are asked for "
+             "one then, and must have one in the verify modes."},
     POLICY_ROWS,
     {.name = NULL},
 };

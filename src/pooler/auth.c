@@ -263,29 +263,41 @@ static fault auth_scram(struct client *client, struct span user, const char *sec
     return result;
 }
 
-fault auth_client(struct client *client, const struct route_config *route, struct span user,
-                  struct buffer *out, deadline by)
+static const char *auth_secret(const struct auth_request *request)
 {
-    const struct secret *stored = config_secret(client->relay->config, user);
-    const char *secret = stored == NULL ? NULL : stored->text;
-    switch (route->auth) {
+    const struct secret *stored = config_secret(request->config, request->user);
+    return stored == NULL ? NULL : stored->text;
+}
+
+static fault auth_by_method(struct auth_request *request)
+{
+    struct client *client = request->client;
+    struct span user = request->user;
+    const char *secret = auth_secret(request);
+    switch (request->how.method) {
     case AUTH_TRUST:
-        break;
-    case AUTH_BLOCK:
-        return fault_raise(FAULT_AUTH, "user \"%.*s\" is blocked", SPAN_ARG(user));
+        return OK;
     case AUTH_PASSWORD:
-        TRY(auth_password(client, user, secret, by));
-        break;
+        return auth_password(client, user, secret, request->by);
     case AUTH_MD5:
         if (secret_is_scram(secret))
-            TRY(auth_scram(client, user, secret, out, by));
-        else
-            TRY(auth_md5(client, user, secret, by));
-        break;
+            return auth_scram(client, user, secret, request->out, request->by);
+        return auth_md5(client, user, secret, request->by);
     case AUTH_SCRAM:
-        TRY(auth_scram(client, user, secret, out, by));
-        break;
+        return auth_scram(client, user, secret, request->out, request->by);
+    case AUTH_CERT:
+        return auth_certificate(request);
+    case AUTH_PEER:
+        return auth_peer(request);
+    default:
+        return fault_raise(FAULT_AUTH, "user \"%.*s\" is blocked", SPAN_ARG(user));
     }
-    wire_put_authentication(out, WIRE_AUTH_OK, SPAN_NONE);
+}
+
+fault auth_client(struct auth_request *request)
+{
+    TRY(auth_check_certificate(request));
+    TRY(auth_by_method(request));
+    wire_put_authentication(request->out, WIRE_AUTH_OK, SPAN_NONE);
     return OK;
 }

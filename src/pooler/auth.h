@@ -1,6 +1,6 @@
 #pragma once
 /*
- * auth.h - a client proves who it is, by the method of its route.
+ * auth.h - a client proves who it is, by the method of its route or of the HBA file.
  *
  * Suspends on the client's login coroutine.  Leaves AuthenticationOk (and SCRAM's last message) in
  * `out`, to be sent with the rest of the login.  What the client proves may serve towards servers:
@@ -10,7 +10,39 @@
 #include "pooler/client.h"
 #include "pooler/config.h"
 
-/** Faults: PASSWORD (wrong, or the user is unknown: the client can't tell which), AUTH, PROTOCOL,
- *  UNSUPPORTED, CLOSED, TIMEOUT, MEMORY. */
-fault auth_client(struct client *client, const struct route_config *route, struct span user,
-                  struct buffer *out, deadline by) MUST_USE;
+/* Who wants in.  All but `how` is the caller's; `config` is the version that the login works by. */
+struct auth_request {
+    struct client *client;
+    const struct config *config;
+    const struct route_config *route;
+    struct span database;
+    struct span user;
+    bool replication; /* physical */
+    struct auth_how how;
+    struct buffer *out;
+    deadline by;
+};
+
+/** Finds the method: the route's, or that of the first line of the HBA file that matches.
+ *  Faults: AUTH (rejected, or no line matches), NAME, TIMEOUT, CANCELLED. */
+fault auth_choose(struct auth_request *request) MUST_USE;
+/** By the method that was chosen.  Faults: PASSWORD (wrong, or the user is unknown: the client
+ *  can't tell which), AUTH, PROTOCOL, UNSUPPORTED, CLOSED, TIMEOUT, MEMORY. */
+fault auth_client(struct auth_request *request) MUST_USE;
+
+/* --- between the files of auth -------------------------------------------------------------- */
+
+/* What a login has asked the world; on its stack. */
+struct auth_world {
+    struct auth_request *request;
+    struct hba_world world; /* of this login */
+    bool named;             /* `host` was asked for */
+    char host[254];         /* the peer's own name; "": none */
+};
+void auth_world_init(struct auth_world *world, struct auth_request *request);
+
+/* auth_names.c */
+fault auth_certificate(struct auth_request *request) MUST_USE;
+/** As clientcert= asks, whatever the method. */
+fault auth_check_certificate(struct auth_request *request) MUST_USE;
+fault auth_peer(struct auth_request *request) MUST_USE;

@@ -127,11 +127,25 @@ static fault login_admit(struct login *login, const struct route_config *route)
                        SPAN_ARG(login->database), SPAN_ARG(login->user), route->client_most);
 }
 
+static struct auth_request login_request(struct login *login, const struct route_config *route)
+{
+    return (struct auth_request){.client = login->client,
+                                 .config = login->config,
+                                 .route = route,
+                                 .database = login->database,
+                                 .user = login->user,
+                                 .how = route->how,
+                                 .out = &login->out,
+                                 .by = login->by};
+}
+
 static fault login_console(struct login *login)
 {
     struct client *client = login->client;
-    static const struct route_config console = {.auth = AUTH_SCRAM, .mode = POOL_SESSION};
-    static const struct route_config trusted = {.auth = AUTH_TRUST, .mode = POOL_SESSION};
+    static const struct route_config console = {
+        .auth = AUTH_SCRAM, .how.method = AUTH_SCRAM, .mode = POOL_SESSION};
+    static const struct route_config trusted = {
+        .auth = AUTH_TRUST, .how.method = AUTH_TRUST, .mode = POOL_SESSION};
     if (!config_console_user(login->config, login->user))
         return fault_raise(FAULT_AUTH, "user \"%.*s\" may not use the console",
                            SPAN_ARG(login->user));
@@ -140,8 +154,8 @@ static fault login_console(struct login *login)
     if (stored == NULL && !stream_peer_is_own(&client->stream))
         return fault_raise(FAULT_PASSWORD, "console user \"%.*s\" is not in the auth file",
                            SPAN_ARG(login->user));
-    return auth_client(client, stored == NULL ? &trusted : &console, login->user, &login->out,
-                       login->by);
+    struct auth_request request = login_request(login, stored == NULL ? &trusted : &console);
+    return auth_client(&request);
 }
 
 /* Its set of parameters also says who it is: there is no share that would. */
@@ -155,12 +169,12 @@ static fault login_finish_console(struct login *login)
 
 /* Bytes behind the startup packet are queries where no password is asked for, and nothing that a
  * client may send elsewhere. */
-static fault login_keep_ahead(struct login *login, const struct route_config *route)
+static fault login_keep_ahead(struct login *login, const struct auth_how *how)
 {
     struct span behind = login->startup.behind;
     if (behind.size == 0)
         return OK;
-    if (route->auth != AUTH_TRUST)
+    if (how->method != AUTH_TRUST)
         return fault_raise(FAULT_PROTOCOL, "%zu bytes ahead of the authentication request",
                            behind.size);
     login->client->ahead = true;
@@ -190,8 +204,10 @@ static fault login_route(struct login *login)
     if (route->auth == AUTH_BLOCK)
         return fault_raise(FAULT_AUTH, "user \"%.*s\" is blocked", SPAN_ARG(login->user));
     TRY(login_enter_share(login, route));
-    TRY(login_keep_ahead(login, route));
-    TRY(auth_client(client, route, login->user, &login->out, login->by));
+    struct auth_request request = login_request(login, route);
+    TRY(auth_choose(&request));
+    TRY(login_keep_ahead(login, &request.how));
+    TRY(auth_client(&request));
     TRY(login_admit(login, route));
     TRY(share_set_secret(client->share));
     hint_add(&client->share->stats.logins, 1);

@@ -25,6 +25,7 @@ void config_unref(struct config **config)
     for (size_t i = 0; i < self->service_count; i++)
         tls_context_unref(&self->services[i].tls.context);
     map_fini(&self->secrets);
+    hba_free(&self->hba);
     map_fini(&self->users_by_name);
     if (self->arena_free != NULL)
         self->arena_free(self->arena);
@@ -116,7 +117,8 @@ static bool same_service(const struct service_config *a, const struct service_co
 bool route_same_identity(const struct route_config *a, const struct route_config *b)
 {
     return same_text(a->database, b->database) && same_text(a->user, b->user) &&
-           same_service(a->service, b->service) && a->auth == b->auth && a->mode == b->mode &&
+           same_service(a->service, b->service) && a->auth == b->auth &&
+           same_text(a->auth_options, b->auth_options) && a->mode == b->mode &&
            a->fresh == b->fresh && (a->prepared_most == 0) == (b->prepared_most == 0) &&
            same_text(a->server_database, b->server_database) &&
            same_text(a->server_user, b->server_user) &&

@@ -11,16 +11,9 @@
 #include "base/time.h"
 #include "machine/os.h"
 #include "machine/tls.h"
+#include "pooler/hba.h"
 
 enum pool_mode { POOL_SESSION, POOL_TRANSACTION, POOL_STATEMENT };
-
-enum auth_method {
-    AUTH_TRUST,
-    AUTH_BLOCK,
-    AUTH_PASSWORD, /* clear text */
-    AUTH_MD5,      /* md5, or SCRAM where the stored secret is a SCRAM verifier */
-    AUTH_SCRAM,    /* scram-sha-256 */
-};
 
 enum tls_negotiation { TLS_NEGOTIATION_POSTGRES, TLS_NEGOTIATION_DIRECT };
 
@@ -67,6 +60,8 @@ struct route_config {
     const char *user;                     /* NULL: any */
     const struct service_config *service; /* NULL only for AUTH_BLOCK */
     enum auth_method auth;
+    const char *auth_options; /* as in pg_hba.conf; NULL: none */
+    struct auth_how how;      /* `auth` with its options; not for AUTH_HBA */
     enum pool_mode mode;
     uint32_t pool_size;   /* servers of one pool, over all relays */
     uint32_t pool_min;    /* servers kept open while the pool has clients */
@@ -142,6 +137,10 @@ struct config {
     struct user_config *users;
     size_t user_count;
     struct map users_by_name;
+
+    const char *hba_file;   /* absolute; NULL: none */
+    const char *ident_file; /* absolute; NULL: none */
+    struct hba *hba;        /* owned; rules, maps, and the options of routes */
 
     const char *auth_file; /* absolute; NULL: none */
     struct map secrets;    /* struct secret by user */

@@ -20,7 +20,14 @@ static int64_t fuzz_read(const char *path, void *bytes, size_t size)
     return (int64_t)count;
 }
 
-static const struct os os_fuzz = {.name = "fuzz", .file_read = fuzz_read};
+static int fuzz_list(const char *path, void (*each)(void *argument, const char *name),
+                     void *argument)
+{
+    each(argument, "users.conf");
+    return 0;
+}
+
+static const struct os os_fuzz = {.name = "fuzz", .file_read = fuzz_read, .file_list = fuzz_list};
 const struct os *os = &os_fuzz;
 
 /* Certificates are read by OpenSSL, from wherever the input says: not here. */

@@ -1,0 +1,198 @@
+/* config_hba.c - the HBA and ident files, and the options of routes. */
+#include "instance/config_reader.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define NAMES_MOST 65536u /* of one directory */
+
+/* --- what the parser asks for --------------------------------------------------------------- */
+
+static int hba_file_read(void *argument, const char *path, struct buffer *into)
+{
+    return config_file_read(path, into);
+}
+
+struct names {
+    char **all;
+    size_t count;
+    size_t room;
+    int status;
+};
+
+static void names_add(void *argument, const char *name)
+{
+    struct names *names = argument;
+    if (names->count == names->room && names->status == 0) {
+        size_t room = MAX_OF(names->room * 2, (size_t)64);
+        char **all = room > NAMES_MOST ? NULL : realloc(names->all, room * sizeof(char *));
+        if (all == NULL) {
+            names->status = -ENOMEM;
+            return;
+        }
+        names->all = all;
+        names->room = room;
+    }
+    if (names->status != 0)
+        return;
+    names->all[names->count] = strdup(name);
+    if (names->all[names->count] == NULL)
+        names->status = -ENOMEM;
+    else
+        names->count += 1;
+}
+
+static int names_order(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static int hba_file_list(void *argument, const char *path, struct buffer *into)
+{
+    struct names names = {0};
+    int status = os->file_list(path, names_add, &names);
+    if (status == 0)
+        status = names.status;
+    if (names.count > 0)
+        qsort(names.all, names.count, sizeof(char *), names_order);
+    for (size_t i = 0; i < names.count; i++) {
+        buffer_append(into, names.all[i], strlen(names.all[i]) + 1);
+        free(names.all[i]);
+    }
+    free(names.all);
+    return status;
+}
+
+static void hba_file_problem(void *argument, const char *file, uint32_t line, const char *text)
+{
+    struct config_reader *reader = argument;
+    struct config_place place = {.file = config_arena_text(reader->arena, span_text(file)),
+                                 .line = line};
+    if (place.file != NULL)
+        config_problems_add(&reader->problems, CONFIG_ERROR, place, NULL, text);
+}
+
+/* Options of a route are told at the route. */
+struct route_place {
+    struct config_reader *reader;
+    const yaml_node_t *node;
+    struct config_key key;
+};
+
+static void route_problem(void *argument, const char *file, uint32_t line, const char *text)
+{
+    const struct route_place *place = argument;
+    config_error(place->reader, place->node, &place->key, "%s", text);
+}
+
+/* --- what must fit each other --------------------------------------------------------------- */
+
+static bool certificates_asked(const struct config *config)
+{
+    for (size_t i = 0; i < config->listen_count; i++)
+        if (config->listens[i].tls.mode != TLS_MODE_DISABLE &&
+            config->listens[i].tls.authorities != NULL)
+            return true;
+    return false;
+}
+
+static bool needs_certificate(const struct auth_how *how)
+{
+    return how->method == AUTH_CERT || how->clientcert != AUTH_CLIENTCERT_NONE;
+}
+
+static bool needs_secret(enum auth_method method)
+{
+    return method == AUTH_PASSWORD || method == AUTH_MD5 || method == AUTH_SCRAM;
+}
+
+static const char *how_lacks(const struct config *config, const struct auth_how *how)
+{
+    if (needs_certificate(how) && !certificates_asked(config))
+        return "asks for certificates, but no listener with TLS has authorities (ca)";
+    if (needs_secret(how->method) && config->auth_file == NULL)
+        return "this method needs an auth_file, and there is none";
+    return NULL;
+}
+
+static void check_rules(struct config_reader *reader)
+{
+    const struct config *config = reader->config;
+    const struct hba_rule *rule;
+    char text[256];
+    for (size_t i = 0; (rule = hba_rule(config->hba, i)) != NULL; i++) {
+        const char *lacks = how_lacks(config, &rule->how);
+        if (lacks != NULL)
+            hba_file_problem(reader, rule->file, rule->line, lacks);
+        if (rule->how.map == NULL || hba_has_map(config->hba, rule->how.map))
+            continue;
+        snprintf(text, sizeof(text), "ident_file has no map \"%s\"", rule->how.map);
+        hba_file_problem(reader, rule->file, rule->line, text);
+    }
+    if (!hba_needs_roles(config->hba))
+        return;
+    const struct config_key key = {.name = "hba_file"};
+    config_error(reader, config_yaml_place(reader, reader->root, "hba_file"), &key,
+                 "it asks who is in a role (+name, samerole), and there is no server to ask");
+}
+
+static void check_route_how(struct config_reader *reader, const yaml_node_t *node,
+                            const struct config_key *up, struct route_config *route)
+{
+    struct route_place place = {.reader = reader,
+                                .node = config_yaml_place(reader, node, "auth_options"),
+                                .key = {.up = up, .name = "auth_options"}};
+    struct hba_reader options = {.problem = route_problem, .argument = &place};
+    route->how = (struct auth_how){.method = route->auth};
+    if (route->auth == AUTH_HBA) {
+        struct config_key key = {.up = up, .name = "auth"};
+        if (reader->config->hba_file == NULL)
+            config_error(reader, config_yaml_place(reader, node, "auth"), &key,
+                         "this method needs an hba_file, and there is none");
+        if (route->auth_options != NULL)
+            config_error(reader, place.node, &place.key,
+                         "stand in the lines of hba_file with auth: hba");
+        return;
+    }
+    hba_read_options(reader->config->hba, route->auth_options == NULL ? "" : route->auth_options,
+                     &options, "", &route->how);
+    const char *lacks = how_lacks(reader->config, &route->how);
+    struct config_key key = {.up = up, .name = "auth"};
+    if (lacks != NULL && needs_certificate(&route->how))
+        config_error(reader, config_yaml_place(reader, node, "auth"), &key, "%s", lacks);
+    if (route->how.map != NULL && !hba_has_map(reader->config->hba, route->how.map))
+        config_error(reader, place.node, &place.key, "ident_file has no map \"%s\"",
+                     route->how.map);
+}
+
+/* --- the whole ------------------------------------------------------------------------------ */
+
+void config_read_hba(struct config_reader *reader)
+{
+    struct config *config = reader->config;
+    struct hba_reader files = {.read = hba_file_read,
+                               .list = hba_file_list,
+                               .problem = hba_file_problem,
+                               .argument = reader};
+    const struct config_key top = {.name = "routes"};
+    config->hba = hba_new();
+    if (config->hba == NULL) {
+        config_error(reader, NULL, NULL, "out of memory");
+        return;
+    }
+    if (reader->root->type != YAML_MAPPING_NODE)
+        return;
+    if (config->ident_file != NULL)
+        hba_read_maps(config->hba, config->ident_file, &files);
+    if (config->hba_file != NULL)
+        hba_read_rules(config->hba, config->hba_file, &files);
+    check_rules(reader);
+    const yaml_node_t *list = config_yaml_find(reader, reader->root, "routes");
+    for (size_t i = 0; i < config->route_count; i++) {
+        struct config_key key = {.up = &top, .index = i};
+        const yaml_node_t *node = config_yaml_item(reader, list, i);
+        if (node->type == YAML_MAPPING_NODE)
+            check_route_how(reader, node, &key, &config->routes[i]);
+    }
+}
