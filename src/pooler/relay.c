@@ -12,8 +12,8 @@
 
 #define STATEMENTS_MOST 1000000u
 
-/* While a relay stops, it tells some of its clients, and the next ones after this. */
-#define DISMISS_STEP ms(10)
+/* In so many steps a second a relay that stops tells its clients. */
+#define DISMISS_STEPS 100
 
 /* An accepted socket on its way. */
 struct feed {
@@ -142,32 +142,31 @@ void relay_reload(struct relay *relay, struct config *config)
     mail_send(relay->machine, &relay->config_mail);
 }
 
-/* How many clients are told in one step: as many as `shutdown_rate` grants this relay, and so many
- * that all have been told by half of the time that they are given. */
-static uint32_t relay_dismiss_most(const struct relay *relay)
+/* Clients that are told in a second: as many as `shutdown_rate` grants this relay, and so many that
+ * all have been told by half of the time that they are given. */
+static uint64_t relay_dismiss_rate(const struct relay *relay)
 {
     const struct config *config = relay->config;
-    int64_t half = config->shutdown_timeout.us / 2;
-    if (config->shutdown_rate == 0)
-        return UINT32_MAX;
-    uint64_t most = config->shutdown_rate * (uint64_t)DISMISS_STEP.us / 1000000 / config->relays;
-    uint64_t least = relay->clients.count * (uint64_t)DISMISS_STEP.us / (uint64_t)MAX_OF(half, 1);
-    return (uint32_t)MIN_OF(MAX_OF(most, least) + 1, (uint64_t)UINT32_MAX);
+    uint64_t half = (uint64_t)MAX_OF(config->shutdown_timeout.us / 2, INT64_C(1));
+    uint64_t least = relay->clients.count * UINT64_C(1000000) / half + 1;
+    return MAX_OF((uint64_t)(config->shutdown_rate / config->relays), least);
 }
 
 /* All at once would meet again at the next pooler, all at once. */
 static void relay_dismiss(struct relay *relay)
 {
-    uint32_t left = relay_dismiss_most(relay);
+    uint64_t rate = relay->dismiss_rate;
+    uint64_t left = MAX_OF(rate / DISMISS_STEPS, UINT64_C(1));
+    bool paced = relay->config->shutdown_rate > 0;
     LIST_EACH_SAFE (&relay->clients, it) {
         struct client *client = LIST_ENTRY(it, struct client, node);
         if (client->leaving)
             continue;
-        if (left == 0) {
-            timer_set(&relay->dismissal, after(DISMISS_STEP));
+        if (paced && left-- == 0) {
+            duration step = {.us = (int64_t)(1000000 / MIN_OF(rate, (uint64_t)DISMISS_STEPS))};
+            timer_set(&relay->dismissal, after(step));
             break;
         }
-        left -= 1;
         client_leave(client);
     }
     relay_trim(relay);
@@ -183,6 +182,7 @@ static void relay_do_stop(struct mail *mail)
 {
     struct relay *relay = CONTAINER_OF(mail, struct relay, stop);
     relay->stopping = true;
+    relay->dismiss_rate = relay_dismiss_rate(relay);
     relay_dismiss(relay);
 }
 

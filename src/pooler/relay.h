@@ -38,6 +38,7 @@ struct relay {
     struct co *main;        /* waits for the relay's end */
     struct timer dismissal; /* while it stops: the next of its clients are told */
     struct waker dismisser;
+    uint64_t dismiss_rate; /* clients in a second, from the stop on */
     struct mail stop;
     struct mail halt;
     struct mail ended;   /* to the pooler machine: nothing is left here */
