@@ -66,6 +66,8 @@ fault slots_new(struct service *service, uint32_t most, struct slots **ret) MUST
 void slots_free(struct slots **slots); /* none may be left */
 void slots_set_most(struct slots *slots, uint32_t most);
 uint32_t slots_count(const struct slots *slots);
+/** A backend had no room for this pool, and it waits for that: others need not. */
+bool slots_paused(const struct slots *slots);
 /** More than `most` (it was lowered): how many should be closed. */
 uint32_t slots_excess(const struct slots *slots);
 

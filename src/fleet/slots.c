@@ -42,6 +42,16 @@ uint32_t slots_excess(const struct slots *slots)
     return slots->count > slots->most ? slots->count - slots->most : 0;
 }
 
+bool slots_paused(const struct slots *slots)
+{
+    LIST_EACH (&slots->service->backends, it) {
+        const struct backend *backend = LIST_ENTRY(it, struct backend, node);
+        if (slots->crowded_at == backend->id && slots->crowded_releases == backend->releases)
+            return true;
+    }
+    return false;
+}
+
 /* --- asking ----------------------------------------------------------------------------------- */
 
 /* What one walk over the backends found. */

@@ -206,11 +206,20 @@ static void check_routes(struct config_reader *reader)
     }
 }
 
-/* --- users ---------------------------------------------------------------------------------- */
+/* --- databases and users -------------------------------------------------------------------- */
 
-static void index_users(struct config_reader *reader)
+static void index_names(struct config_reader *reader)
 {
     struct config *config = reader->config;
+    config->databases_by_name = MAP_INIT(UINT32_MAX);
+    for (size_t i = 0; i < config->database_count; i++) {
+        struct database_config *database = &config->databases[i];
+        if (database->name == NULL)
+            continue;
+        if (map_insert(&config->databases_by_name, &database->link,
+                       hash_span(span_text(database->name))) != OK)
+            config_error(reader, reader->root, NULL, "no memory for its databases");
+    }
     config->users_by_name = MAP_INIT(UINT32_MAX);
     for (size_t i = 0; i < config->user_count; i++) {
         struct user_config *user = &config->users[i];
@@ -231,7 +240,7 @@ void config_check(struct config_reader *reader)
     check_listeners(reader);
     check_services(reader);
     check_routes(reader);
-    index_users(reader);
+    index_names(reader);
     if (reader->config->memory_most < reader->config->message_most) {
         const struct config_key key = {.name = "memory_limit"};
         config_error(reader, config_yaml_place(reader, reader->root, "memory_limit"), &key,

@@ -9,9 +9,7 @@
  * limit and one release.  Within the limit one lease at a time, once in such a period, goes where
  * more claims share one, until no move makes the shares more even.
  *
- * Where the backends are at their limit of connections, pools compete in the same way, a server
- * being closed here so that another can be made there, which costs more: a busy pool gives one up
- * to claims that are older by the whole of overtake_limit.  See router_contest().
+ * Where a limit stops a pool that it shares with others, pools compete in the same way: contest.c.
  */
 #include "machine/clock.h"
 #include "pooler/pool.h"
@@ -21,27 +19,26 @@
 
 #include <stdlib.h>
 
-/* Looks at the contest for room are no closer than this; those that wait longest go first. */
-#define CONTEST_PAUSE ms(1)
-#define CONTEST_POOLS 8
+/* Pools that something of their own holds up, passed over in one walk along a line. */
+#define ASIDE_MOST 64
 
 /* --- who needs one ------------------------------------------------------------------------------
  */
 
-static uint64_t seat_queued(const struct seat *seat)
+uint64_t seat_queued(const struct seat *seat)
 {
     return hint_read(&seat->share->told.queued);
 }
 
 /* Since when its oldest claim waits; UINT64_MAX: none does. */
-static uint64_t seat_oldest(const struct seat *seat)
+uint64_t seat_oldest(const struct seat *seat)
 {
     uint64_t oldest = hint_read(&seat->share->told.oldest);
     return oldest == 0 ? UINT64_MAX : oldest;
 }
 
 /* Claims beyond the servers that are on their way to it. */
-static uint64_t seat_lacks(const struct seat *seat)
+uint64_t seat_lacks(const struct seat *seat)
 {
     uint64_t arrived = hint_read(&seat->share->told.arrived);
     uint64_t expected = seat->coming + (seat->sent > arrived ? seat->sent - arrived : 0);
@@ -50,7 +47,7 @@ static uint64_t seat_lacks(const struct seat *seat)
 }
 
 /* Leases that may be called back. */
-static uint32_t seat_spare(const struct seat *seat)
+uint32_t seat_spare(const struct seat *seat)
 {
     uint32_t taken = seat->coming + seat->recalls;
     return seat->leases > taken ? seat->leases - taken : 0;
@@ -65,7 +62,7 @@ uint32_t pool_leases(const struct pool *pool)
 }
 
 /* The seat that lacks a lease and whose claim has waited longest; NULL: none. */
-static struct seat *pool_needy(const struct pool *pool)
+struct seat *pool_needy(const struct pool *pool)
 {
     struct seat *needy = NULL;
     LIST_EACH (&pool->seats, it) {
@@ -76,12 +73,17 @@ static struct seat *pool_needy(const struct pool *pool)
     return needy;
 }
 
+bool pool_wants_least(const struct pool *pool)
+{
+    return !pool->obsolete && pool->route->mode != POOL_SESSION &&
+           pool_leases(pool) < pool->route->pool_min;
+}
+
 /* While the pool is below its least: the seat with clients that has the fewest. */
 static struct seat *pool_below_least(const struct pool *pool)
 {
     struct seat *fewest = NULL;
-    if (pool->obsolete || pool->route->mode == POOL_SESSION ||
-        pool_leases(pool) >= pool->route->pool_min)
+    if (!pool_wants_least(pool))
         return NULL;
     LIST_EACH (&pool->seats, it) {
         struct seat *seat = LIST_ENTRY(it, struct seat, node);
@@ -92,7 +94,7 @@ static struct seat *pool_below_least(const struct pool *pool)
     return fewest;
 }
 
-static uint64_t pool_oldest(const struct pool *pool)
+uint64_t pool_oldest(const struct pool *pool)
 {
     const struct seat *needy = pool_needy(pool);
     return needy == NULL ? UINT64_MAX : seat_oldest(needy);
@@ -101,13 +103,30 @@ static uint64_t pool_oldest(const struct pool *pool)
 /* --- giving leases ------------------------------------------------------------------------------
  */
 
+static uint32_t kin_slots(const struct kin *kin)
+{
+    uint32_t slots = 0;
+    LIST_EACH (&kin->pools, it)
+        slots += slots_count(LIST_ENTRY(it, struct pool, kin_node)->slots);
+    return slots;
+}
+
+/* When the pool's oldest claim has waited for so long that the reserve is for it. */
+static deadline pool_reserve_due(const struct pool *pool)
+{
+    uint64_t oldest = pool_oldest(pool);
+    if (pool->route->pool_reserve == 0 || oldest == UINT64_MAX)
+        return NEVER;
+    return later((deadline){(int64_t)oldest}, pool->route->reserve_after);
+}
+
 /* The versions of one pool share one budget. */
 static bool pool_over_budget(const struct pool *pool)
 {
-    uint32_t slots = 0;
-    LIST_EACH (&pool->kin->pools, it)
-        slots += slots_count(LIST_ENTRY(it, struct pool, kin_node)->slots);
-    return slots >= pool->route->pool_size;
+    uint32_t slots = kin_slots(pool->kin), size = pool->route->pool_size;
+    if (slots < size)
+        return false;
+    return slots >= size + pool->route->pool_reserve || pool_reserve_due(pool).us > now().us;
 }
 
 static void lease_send(struct lease *lease, struct seat *seat)
@@ -133,19 +152,19 @@ static enum pool_lack lack_of(fault asked)
     }
 }
 
-static bool pool_lacks_room(const struct pool *pool)
-{
-    return pool->lack == LACKS_ROOM || pool->lack == LACKS_CROWD;
-}
-
 static enum pool_lack pool_grant(struct pool *pool, struct seat *seat, deadline *again)
 {
     if (pool->paused.us > now().us) {
         *again = pool->paused;
+        pool->lacks_at = pool->caps[CAP_SERVICE];
         return LACKS_PERMIT;
     }
     if (pool_over_budget(pool))
         return LACKS_SIZE;
+    pool->lacks_at = pool_capped(pool);
+    if (pool->lacks_at != NULL)
+        return LACKS_ROOM;
+    pool->lacks_at = pool->caps[CAP_SERVICE];
     struct lease *lease = calloc(1, sizeof(*lease));
     fault asked = lease == NULL ? FAULT_MEMORY : slots_ask(pool->slots, now(), &lease->slot, again);
     if (asked != OK) {
@@ -162,6 +181,7 @@ static enum pool_lack pool_grant(struct pool *pool, struct seat *seat, deadline 
     lease->to_router.deliver = router_lease_back;
     lease->report.deliver = router_lease_report;
     list_push(&pool->leases, &lease->node);
+    pool_hold(pool);
     seat->coming += 1;
     lease_send(lease, seat);
     return LACKS_NOTHING;
@@ -170,7 +190,7 @@ static enum pool_lack pool_grant(struct pool *pool, struct seat *seat, deadline 
 /* --- calling leases back
  * -------------------------------------------------------------------------- */
 
-static void seat_recall(struct seat *seat, uint64_t count)
+void seat_recall(struct seat *seat, uint64_t count)
 {
     invariant(count > 0 && count <= seat_spare(seat));
     seat->recalls += (uint32_t)count;
@@ -258,14 +278,14 @@ static duration pool_bound(const struct pool *pool)
     return (duration){.us = pool->config->overtake_most.us / 2};
 }
 
-static duration pool_period(const struct pool *pool)
+duration pool_period(const struct pool *pool)
 {
     return (duration){.us = pool->config->overtake_most.us / 4};
 }
 
 /* Recalls that may soon be answered.  A seat that has not answered for so long is in long
  * transactions: others are asked instead of waiting for it. */
-static uint32_t pool_hopes(const struct pool *pool)
+uint32_t pool_hopes(const struct pool *pool)
 {
     uint32_t hopes = pool->ending;
     LIST_EACH (&pool->seats, it) {
@@ -327,17 +347,40 @@ static enum pool_lack pool_fill(struct pool *pool, deadline *again)
     return lack == LACKS_PERMIT && pool->crowded ? LACKS_CROWD : lack;
 }
 
-static void pool_set_lack(struct pool *pool, enum pool_lack lack)
+static enum share_full full_of(const struct pool *pool)
 {
-    struct list *waiting = &pool->router->waiting;
-    uint64_t full = lack == LACKS_SIZE || lack == LACKS_ROOM || lack == LACKS_CROWD;
-    pool->lack = lack;
-    if (lack == LACKS_NOTHING && node_linked(&pool->waiting_node))
-        list_remove(waiting, &pool->waiting_node);
-    if (lack != LACKS_NOTHING && !node_linked(&pool->waiting_node))
-        list_push(waiting, &pool->waiting_node);
-    LIST_EACH (&pool->seats, it)
-        hint_write(&LIST_ENTRY(it, struct seat, node)->share->told.full, full);
+    static const enum share_full at[CAPS] = {[CAP_SERVICE] = FULL_SERVICE,
+                                             [CAP_DATABASE] = FULL_DATABASE,
+                                             [CAP_USER] = FULL_USER,
+                                             [CAP_ALL] = FULL_ALL};
+    switch (pool->lack) {
+    case LACKS_SIZE:
+        return FULL_POOL;
+    case LACKS_ROOM:
+        return at[pool->lacks_at->kind];
+    case LACKS_CROWD:
+        return FULL_CROWD;
+    default:
+        return FULL_NOTHING;
+    }
+}
+
+/* What its relays should know: why there are no more servers, and which of them stay when idle. */
+static void pool_tell(const struct pool *pool)
+{
+    enum share_full full = full_of(pool);
+    bool reserve = kin_slots(pool->kin) > pool->route->pool_size;
+    uint32_t least = pool->obsolete ? 0 : pool->route->pool_min;
+    LIST_EACH (&pool->seats, it) {
+        struct seat *seat = LIST_ENTRY(it, struct seat, node);
+        struct share *share = seat->share;
+        uint32_t keep = MIN_OF(least, seat->leases);
+        least -= keep;
+        hint_write(&share->told.full, full);
+        hint_write(&share->told.full_at, pool_lacks_room(pool) ? pool->lacks_at->most : 0);
+        hint_write(&share->told.reserve, reserve);
+        hint_write(&share->told.keep, keep);
+    }
 }
 
 /* Others of its kin have leases that it could get, as time passes. */
@@ -358,15 +401,18 @@ void pool_balance(struct pool *pool)
     deadline again = NEVER;
     if (pooler_stopping(router->pooler))
         return;
-    pool_set_lack(pool, pool_fill(pool, &again));
+    pool->lack = pool_fill(pool, &again);
+    pool_line_up(pool);
+    pool_tell(pool);
     pool_recall_excess(pool);
     if (pool->lack != LACKS_NOTHING && pool_competes(pool)) {
         pool_recall(pool);
         again = earlier_of(again, after(pool_period(pool)));
     }
     if (pool_lacks_room(pool))
-        timer_set(&router->contest, earlier_of((deadline){router->contest.due},
-                                               later(router->contested, CONTEST_PAUSE)));
+        router_contest_soon(router);
+    if (pool->lack == LACKS_SIZE && pool_reserve_due(pool).us > now().us)
+        again = earlier_of(again, pool_reserve_due(pool));
     if (pool->lack == LACKS_MEMORY)
         again = after(ms(100));
     timer_set(&pool->timer, again);
@@ -376,36 +422,37 @@ void pool_balance(struct pool *pool)
 /* --- balance of many
  * -------------------------------------------------------------------------------- */
 
-/* Of those that wait for room, the one whose claim is the oldest, but younger than `beyond`. */
-static struct pool *waiting_next(const struct router *router, const struct supply *supply,
-                                 uint64_t beyond)
+/* The oldest of those that wait under a cap, for room or for a permit. */
+static struct pool *cap_first(struct cap *cap)
 {
-    struct pool *next = NULL;
-    uint64_t oldest = UINT64_MAX;
-    LIST_EACH (&router->waiting, it) {
-        struct pool *pool = LIST_ENTRY(it, struct pool, waiting_node);
-        bool waits = pool->supply == supply && pool_lacks_room(pool);
-        uint64_t age = waits ? pool_oldest(pool) : UINT64_MAX;
-        if (age > beyond && age < oldest) {
-            oldest = age;
-            next = pool;
-        }
-    }
-    return next;
+    struct pool *room = line_first(&cap->room), *permit = line_first(&cap->permits);
+    if (room == NULL || permit == NULL)
+        return room == NULL ? permit : room;
+    return room->place.key <= permit->place.key ? room : permit;
 }
 
-void router_balance_supply(struct router *router, const struct supply *supply)
+/* What holds it up is its own: others may get what it does not. */
+static bool pool_held_alone(const struct pool *pool)
 {
-    struct pool *first = waiting_next(router, supply, 0);
-    if (first != NULL)
-        pool_balance(first);
-    bool full = first != NULL && first->lack == LACKS_ROOM;
-    LIST_EACH_SAFE (&router->waiting, it) {
-        struct pool *pool = LIST_ENTRY(it, struct pool, waiting_node);
-        if (pool->supply != supply || (full && pool->lack == LACKS_ROOM))
-            continue;
+    return pool->paused.us > now().us || slots_paused(pool->slots);
+}
+
+void cap_balance(struct cap *cap)
+{
+    struct list aside;
+    list_init(&aside);
+    for (struct pool *pool; (pool = cap_first(cap)) != NULL && aside.count < ASIDE_MOST;) {
         pool_balance(pool);
-        full = full || pool->lack == LACKS_ROOM;
+        if (pool->line == NULL || pool->lacks_at != cap)
+            continue;
+        if (!pool_held_alone(pool))
+            break;
+        heap_remove(pool->line, &pool->place);
+        list_push(&aside, &pool->aside);
+    }
+    for (struct node *node; (node = list_pop(&aside)) != NULL;) {
+        struct pool *pool = LIST_ENTRY(node, struct pool, aside);
+        heap_push(pool->line, &pool->place, pool->place.key);
     }
 }
 
@@ -425,119 +472,30 @@ static struct pool *kin_neediest(const struct kin *kin)
 /* The oldest claim goes first, lest the pool that was to give something up takes it back. */
 void router_balance(struct router *router, const struct pool *pool)
 {
-    struct pool *kin = kin_neediest(pool->kin);
-    struct pool *other = waiting_next(router, pool->supply, 0);
-    if (other != NULL && kin != NULL && pool_oldest(kin) < pool_oldest(other))
+    struct kin *kin = pool->kin;
+    struct cap *const caps[CAPS] = {pool->caps[0], pool->caps[1], pool->caps[2], pool->caps[3]};
+    struct pool *own = kin_neediest(kin), *other = NULL;
+    if (pooler_stopping(router->pooler))
+        return;
+    for (int i = 0; i < CAPS; i++) {
+        struct pool *first = cap_first(caps[i]);
+        if (first != NULL && (other == NULL || pool_oldest(first) < pool_oldest(other)))
+            other = first;
+    }
+    if (other != NULL && own != NULL && pool_oldest(own) < pool_oldest(other))
         other = NULL;
     if (other != NULL)
         pool_balance(other);
-    if (kin != NULL)
-        pool_balance(kin);
-    LIST_EACH (&pool->kin->pools, it)
+    if (own != NULL)
+        pool_balance(own);
+    LIST_EACH (&kin->pools, it)
         pool_balance(LIST_ENTRY(it, struct pool, kin_node));
-    router_balance_supply(router, pool->supply);
-}
-
-/* --- room at the backends
- * ------------------------------------------------------------------------------ */
-
-/* Recalls under way and servers that are ending make room, first for those that wait longest. */
-static uint64_t contest_rooms(const struct router *router, const struct supply *supply)
-{
-    uint64_t rooms = 0;
-    LIST_EACH (&router->pools, it) {
-        const struct pool *pool = LIST_ENTRY(it, struct pool, node);
-        if (pool->supply == supply)
-            rooms += pool_hopes(pool);
-    }
-    return rooms;
-}
-
-/* Who has given goes to the end of the list, so that the next time others give. */
-static void contest_step(struct hunt *hunt, const struct pool *needy,
-                         void (*step)(struct hunt *hunt, struct seat *victim))
-{
-    struct list *pools = &needy->router->pools;
-    LIST_EACH_SAFE (pools, it) {
-        const struct pool *pool = LIST_ENTRY(it, struct pool, node);
-        uint64_t wanted = hunt->wanted;
-        if (pool->supply == needy->supply && pool != needy)
-            hunt_pool(hunt, pool, step);
-        if (hunt->wanted == wanted)
-            continue;
-        list_remove(pools, it);
-        list_push(pools, it);
-    }
-}
-
-/* One that waits calls on all other pools of the service, unless room is coming. */
-static void contest_for(struct pool *pool, uint64_t *rooms)
-{
-    struct hunt hunt = {.needy = pool_needy(pool), .bound = pool->config->overtake_most};
-    uint64_t lacks = seat_lacks(hunt.needy), coming = MIN_OF(lacks, *rooms);
-    hunt.wanted = lacks - coming;
-    *rooms -= coming;
-    if (hunt.wanted == 0)
-        return;
-    contest_step(&hunt, pool, hunt_idle);
-    contest_step(&hunt, pool, hunt_busy);
-}
-
-/* Those that wait for room at the backends, the oldest claims first. */
-static void contest_supply(struct router *router, const struct supply *supply)
-{
-    uint64_t beyond = 0, rooms = contest_rooms(router, supply);
-    for (int i = 0; i < CONTEST_POOLS; i++) {
-        struct pool *pool = waiting_next(router, supply, beyond);
-        if (pool == NULL)
-            return;
-        beyond = pool_oldest(pool);
-        contest_for(pool, &rooms);
-    }
-}
-
-void router_contest(struct waker *waker)
-{
-    struct router *router = CONTAINER_OF(waker, struct router, contest_waker);
-    const struct supply *done = NULL;
-    const struct pool *any = NULL;
-    router->contested = now();
-    LIST_EACH (&router->waiting, it) {
-        const struct pool *pool = LIST_ENTRY(it, struct pool, waiting_node);
-        if (!pool_lacks_room(pool) || pool_needy(pool) == NULL)
-            continue;
-        any = pool;
-        if (pool->supply != done)
-            contest_supply(router, pool->supply);
-        done = pool->supply;
-    }
-    timer_set(&router->contest, any == NULL ? NEVER : after(pool_period(any)));
+    for (int i = 0; i < CAPS; i++)
+        cap_balance(caps[i]);
 }
 
 /* --- what comes back
  * ----------------------------------------------------------------------------------- */
-
-/* Whether a pool that competes with this one has waited longer for room than anyone here. */
-static bool pool_yields(const struct pool *pool)
-{
-    uint64_t own = pool_oldest(pool);
-    LIST_EACH (&pool->router->waiting, it) {
-        const struct pool *other = LIST_ENTRY(it, struct pool, waiting_node);
-        bool rival = (other->lack == LACKS_SIZE && other->kin == pool->kin) ||
-                     (pool_lacks_room(other) && other->supply == pool->supply);
-        if (rival && other != pool && pool_oldest(other) < own)
-            return true;
-    }
-    return false;
-}
-
-static void lease_close(struct lease *lease)
-{
-    lease->how = LEASE_CLOSED;
-    lease->end = SLOT_ENDED;
-    server_part(lease->server);
-    goodbye_begin(lease->pool->router, lease);
-}
 
 void lease_pass_on(struct lease *lease, struct seat *from)
 {

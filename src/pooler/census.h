@@ -1,13 +1,16 @@
 #pragma once
 /*
- * census.h - how many clients a pool has, over all relays and all versions of it.
+ * census.h - how many clients a pool, a database or a user has, over all relays and versions.
  *
- * Counted, shared by the router and every share of the pool; the count is exact: whoever is
+ * Counted, shared by the router and every share that it is about; the count is exact: whoever is
  * admitted was below the limit at that moment.  From any thread.
  */
 #include "base/compiler.h"
 
 struct census;
+
+/* Those that a client is counted in. */
+enum census_of { CENSUS_POOL, CENSUS_DATABASE, CENSUS_USER, CENSUSES };
 
 struct census *census_new(void); /* NULL: no memory */
 struct census *census_ref(struct census *census);

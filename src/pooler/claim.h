@@ -28,7 +28,7 @@ struct claim {
 struct refusal {
     uint32_t references;
     char sqlstate[6];
-    char text[240];
+    char text[360];
 };
 struct refusal *refusal_new(const char *sqlstate, const char *text); /* NULL: no memory */
 void refusal_unref(struct refusal **refusal);

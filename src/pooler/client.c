@@ -67,8 +67,8 @@ static void client_free(struct client *client)
     params_unref(&client->params);
     if (client->counted)
         pooler_client_gone(relay->pooler);
-    if (client->admitted)
-        census_dismiss(client->share->census);
+    for (int i = 0; i < CENSUSES && client->admitted; i++)
+        census_dismiss(client->share->census[i]);
     if (client->share != NULL)
         share_leave(client->share);
     free(client->unnamed);

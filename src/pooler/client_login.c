@@ -116,15 +116,52 @@ static fault login_enter_share(struct login *login, const struct route_config *r
     return share_enter(client->share, login->by);
 }
 
-/* Only who has proven who it is takes one of the pool's places. */
-static fault login_admit(struct login *login, const struct route_config *route)
+static uint32_t login_most(const struct login *login, enum census_of of)
+{
+    const struct config *config = login->config;
+    const struct share *share = login->client->share;
+    if (of == CENSUS_POOL)
+        return share->route->client_most;
+    if (of == CENSUS_DATABASE) {
+        const struct database_config *database = config_database(config, share->database);
+        bool own = database != NULL && database->client_most != 0;
+        return own ? database->client_most : config->database_clients_most;
+    }
+    const struct user_config *user = config_user(config, share->user);
+    bool own = user != NULL && user->client_most != 0;
+    return own ? user->client_most : config->user_clients_most;
+}
+
+static fault login_too_many(const struct share *share, enum census_of of, uint32_t most)
+{
+    switch (of) {
+    case CENSUS_DATABASE:
+        return fault_raise(FAULT_CLIENTS, "too many clients of database \"%s\", the limit is %u",
+                           share->database, most);
+    case CENSUS_USER:
+        return fault_raise(FAULT_CLIENTS, "too many clients of user \"%s\", the limit is %u",
+                           share->user, most);
+    default:
+        return fault_raise(FAULT_CLIENTS, "too many clients of pool \"%s\"/\"%s\", the limit is %u",
+                           share->database, share->user, most);
+    }
+}
+
+/* Only who has proven who it is takes one of the places of its pool, database and user. */
+static fault login_admit(struct login *login)
 {
     struct client *client = login->client;
-    client->admitted = census_admit(client->share->census, route->client_most);
-    if (client->admitted)
-        return OK;
-    return fault_raise(FAULT_CLIENTS, "too many clients of pool \"%.*s\"/\"%.*s\", the limit is %u",
-                       SPAN_ARG(login->database), SPAN_ARG(login->user), route->client_most);
+    struct census *const *census = client->share->census;
+    for (int i = 0; i < CENSUSES; i++) {
+        uint32_t most = login_most(login, (enum census_of)i);
+        if (census_admit(census[i], most))
+            continue;
+        for (int j = 0; j < i; j++)
+            census_dismiss(census[j]);
+        return login_too_many(client->share, (enum census_of)i, most);
+    }
+    client->admitted = true;
+    return OK;
 }
 
 static struct auth_request login_request(struct login *login, const struct route_config *route)
@@ -208,7 +245,7 @@ static fault login_route(struct login *login)
     TRY(auth_choose(&request));
     TRY(login_keep_ahead(login, &request.how));
     TRY(auth_client(&request));
-    TRY(login_admit(login, route));
+    TRY(login_admit(login));
     TRY(share_set_secret(client->share));
     hint_add(&client->share->stats.logins, 1);
     return OK;

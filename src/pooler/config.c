@@ -27,6 +27,7 @@ void config_unref(struct config **config)
     map_fini(&self->secrets);
     hba_free(&self->hba);
     map_fini(&self->users_by_name);
+    map_fini(&self->databases_by_name);
     if (self->arena_free != NULL)
         self->arena_free(self->arena);
     free(self);
@@ -58,6 +59,18 @@ const struct secret *config_secret(const struct config *config, struct span user
 {
     struct map_link *link = map_find(&config->secrets, hash_span(user), secret_is, &user);
     return link == NULL ? NULL : MAP_ENTRY(link, const struct secret, link);
+}
+
+static bool database_is(const struct map_link *link, const void *key)
+{
+    return strcmp(MAP_ENTRY(link, const struct database_config, link)->name, key) == 0;
+}
+
+const struct database_config *config_database(const struct config *config, const char *database)
+{
+    struct map_link *link =
+        map_find(&config->databases_by_name, hash_span(span_text(database)), database_is, database);
+    return link == NULL ? NULL : MAP_ENTRY(link, const struct database_config, link);
 }
 
 static bool user_is(const struct map_link *link, const void *key)

@@ -63,7 +63,9 @@ struct route_config {
     const char *auth_options; /* as in pg_hba.conf; NULL: none */
     struct auth_how how;      /* `auth` with its options; not for AUTH_HBA */
     enum pool_mode mode;
-    uint32_t pool_size;   /* servers of one pool, over all relays */
+    uint32_t pool_size;    /* servers of one pool, over all relays */
+    uint32_t pool_reserve; /* more servers for claims that have waited for `reserve_after` */
+    duration reserve_after;
     uint32_t pool_min;    /* servers kept open while the pool has clients */
     uint32_t client_most; /* clients of one pool; 0: no limit but the global one */
     duration claim_timeout;
@@ -82,10 +84,20 @@ struct route_config {
     uint32_t line;               /* in the file; for SHOW ROUTES */
 };
 
+/* What holds for a database by name; 0: as for all. */
+struct database_config {
+    const char *name;
+    struct map_link link;  /* in config->databases_by_name */
+    uint32_t client_most;  /* clients of it, over all users */
+    uint32_t servers_most; /* servers of its pools */
+};
+
 /* What holds for a user by name; a duration of 0: as its route says. */
 struct user_config {
     const char *name;
-    struct map_link link; /* in config->users_by_name */
+    struct map_link link;  /* in config->users_by_name */
+    uint32_t client_most;  /* clients of it, over all databases; 0: as for all */
+    uint32_t servers_most; /* servers that log in as it */
     duration query_timeout;
     duration transaction_timeout;
     duration idle_transaction_timeout;
@@ -108,6 +120,11 @@ struct config {
     bool core_dumps;
     uint32_t relays;
     uint32_t client_most;
+    uint32_t servers_most; /* these: 0: no limit */
+    uint32_t database_clients_most;
+    uint32_t database_servers_most;
+    uint32_t user_clients_most;
+    uint32_t user_servers_most;
     uint32_t message_most;  /* bytes of one message that must be held whole (Parse, Query, login) */
     size_t memory_most;     /* bytes for chunks and held messages, over all relays */
     uint32_t chunk;         /* bytes of one relay buffer */
@@ -134,6 +151,9 @@ struct config {
     size_t service_count;
     struct route_config *routes;
     size_t route_count;
+    struct database_config *databases;
+    size_t database_count;
+    struct map databases_by_name;
     struct user_config *users;
     size_t user_count;
     struct map users_by_name;
@@ -172,6 +192,8 @@ const struct route_config *config_route(const struct config *config, struct span
                                         struct span user);
 /** The stored secret of a user, or NULL.  Borrowed from the version. */
 const struct secret *config_secret(const struct config *config, struct span user);
+/** What is configured for a database by name, or NULL.  Borrowed from the version. */
+const struct database_config *config_database(const struct config *config, const char *database);
 /** What is configured for a user by name, or NULL.  Borrowed from the version. */
 const struct user_config *config_user(const struct config *config, const char *user);
 bool config_console_user(const struct config *config, struct span user);

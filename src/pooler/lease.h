@@ -40,4 +40,5 @@ struct lease {
     bool doomed;    /* atomic, the router's: its backend is obsolete; told by share->recall */
     bool sole;      /* the service has no other backend: a standby will do */
     bool connected; /* the router saw the report */
+    deadline since; /* and when, as its residence goes: contest.c */
 };

@@ -258,8 +258,8 @@ void relay_enrolled(struct mail *mail)
 {
     struct share *share = CONTAINER_OF(mail, struct share, enroll);
     share->enrolling = false;
-    if (share->census_sent != NULL)
-        share->census = TAKE(share->census_sent);
+    for (int i = 0; i < CENSUSES && share->census_sent[i] != NULL; i++)
+        share->census[i] = TAKE(share->census_sent[i]);
     share_entered(share);
     share_maybe_retire(share);
     relay_check_end(share->relay);
@@ -270,8 +270,8 @@ void relay_retired(struct mail *mail)
     struct share *share = CONTAINER_OF(mail, struct share, retire);
     struct relay *relay = share->relay;
     share->retiring = false;
-    if (share->retired)
-        census_unref(&share->census);
+    for (int i = 0; i < CENSUSES && share->retired; i++)
+        census_unref(&share->census[i]);
     if (share->retired && share_unused(share))
         share_free_now(&share);
     else if (share->retired)

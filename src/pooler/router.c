@@ -15,7 +15,8 @@
 #define PAUSE_LEAST ms(100)
 #define PAUSE_MOST  sec(5)
 
-#define KIN_MOST 1000000u
+#define KIN_MOST    1000000u
+#define GROUPS_MOST 2000000u
 
 /* --- kin -------------------------------------------------------------------------------------- */
 
@@ -113,8 +114,7 @@ static void pool_free(struct pool *pool)
     timer_disarm(&pool->timer);
     if (node_linked(&pool->node))
         list_remove(&router->pools, &pool->node);
-    if (node_linked(&pool->waiting_node))
-        list_remove(&router->waiting, &pool->waiting_node);
+    pool_leave_caps(pool);
     kin_leave(pool);
     slots_free(&pool->slots);
     supply_leave(router->supplies, &pool->supply);
@@ -127,6 +127,11 @@ static void pool_free(struct pool *pool)
 static bool pool_over(const struct pool *pool)
 {
     return list_empty(&pool->seats) && slots_count(pool->slots) == 0;
+}
+
+static uint32_t pool_most(const struct pool *pool)
+{
+    return pool->route->pool_size + pool->route->pool_reserve;
 }
 
 static struct pool *pool_new(struct kin *kin, struct router *router, const struct share *share)
@@ -143,8 +148,8 @@ static struct pool *pool_new(struct kin *kin, struct router *router, const struc
     list_init(&pool->leases);
     pool_set_route(pool, share->born_config, share->born_route);
     pool->supply = supply_join(router->supplies, pool->route->service);
-    if (pool->supply == NULL ||
-        slots_new(supply_service(pool->supply), pool->route->pool_size, &pool->slots) != OK) {
+    if (pool->supply == NULL || pool_join_caps(pool) != OK ||
+        slots_new(supply_service(pool->supply), pool_most(pool), &pool->slots) != OK) {
         pool_free(pool);
         return NULL;
     }
@@ -224,7 +229,10 @@ void router_enroll(struct mail *mail)
     if (seat == NULL) {
         log_event(LOG_ERR, "router.memory", "database=%s user=%s", share->database, share->user);
     } else {
-        share->census_sent = census_ref(seat->pool->kin->census);
+        struct pool *pool = seat->pool;
+        share->census_sent[CENSUS_POOL] = census_ref(pool->kin->census);
+        share->census_sent[CENSUS_DATABASE] = census_ref(pool->groups[GROUP_DATABASE]->census);
+        share->census_sent[CENSUS_USER] = census_ref(pool->groups[GROUP_USER]->census);
         if (seat->pool->greeting != NULL)
             seat_hello(seat);
     }
@@ -277,6 +285,7 @@ void router_lease_report(struct mail *mail)
     struct seat *seat = lease->share->seat;
     slot_connected(lease->slot, lease->role, now());
     lease->connected = true;
+    lease->since = now();
     seat->coming -= 1;
     pool->pause = ms(0);
     pool->paused = now();
@@ -294,6 +303,7 @@ void lease_end(struct lease *lease)
         slot_failed(&lease->slot, lease->failure, now());
     else
         slot_closed(&lease->slot, lease->end, now());
+    pool_let_go(pool);
     free(lease->greeting);
     free(lease);
     if (pooler_stopping(router->pooler))
@@ -356,14 +366,14 @@ static void pool_doom(struct pool *pool)
     }
 }
 
-void router_supplied(struct router *router, const struct supply *supply)
+void router_supplied(struct router *router, struct supply *supply)
 {
     LIST_EACH (&router->pools, it) {
         struct pool *pool = LIST_ENTRY(it, struct pool, node);
         if (pool->supply == supply)
             pool_doom(pool);
     }
-    router_balance_supply(router, supply);
+    cap_balance(supply_cap(supply));
 }
 
 fault router_reload(struct router *router, struct config *config)
@@ -372,10 +382,11 @@ fault router_reload(struct router *router, struct config *config)
     config_ref(config);
     config_unref(&router->config);
     router->config = config;
+    router_set_caps(router);
     LIST_EACH (&router->pools, it) {
         struct pool *pool = LIST_ENTRY(it, struct pool, node);
         pool_set_route(pool, pool->config, pool->route);
-        slots_set_most(pool->slots, pool->route->pool_size);
+        slots_set_most(pool->slots, pool_most(pool));
         pool_balance(pool);
     }
     return OK;
@@ -392,7 +403,10 @@ fault router_new(struct pooler *pooler, struct config *config, struct router **r
     router->pooler = pooler;
     router->kin = MAP_INIT(KIN_MOST);
     list_init(&router->pools);
-    list_init(&router->waiting);
+    router->groups = MAP_INIT(GROUPS_MOST);
+    cap_init(&router->all, CAP_ALL);
+    router->all.most = config->servers_most;
+    list_init(&router->contests);
     list_init(&router->goodbyes);
     router->contest_waker.wake = router_contest;
     router->contest = TIMER_INIT(&router->contest_waker);
@@ -420,6 +434,7 @@ void router_free(struct router **router)
             pool_free(pool);
     }
     map_fini(&gone->kin);
+    map_fini(&gone->groups);
     timer_disarm(&gone->contest);
     supplies_free(&gone->supplies);
     config_unref(&gone->config);

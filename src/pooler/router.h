@@ -49,6 +49,6 @@ struct hello {
 
 struct supply;
 /** A service's addresses have changed, or are known at last. */
-void router_supplied(struct router *router, const struct supply *supply);
+void router_supplied(struct router *router, struct supply *supply);
 /** On the pooler machine, for the console. */
 void router_show_backends(struct router *router, struct table_sink *sink);

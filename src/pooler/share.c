@@ -151,7 +151,7 @@ fault share_enter(struct share *share, deadline by)
 {
     struct arrival arrival = {.co = co_self()};
     bool asked = false;
-    while (share->census == NULL || share->retiring) {
+    while (share->census[CENSUS_POOL] == NULL || share->retiring) {
         if (!share->retiring && !share->enrolling) {
             if (asked)
                 return FAULT_MEMORY;
@@ -189,8 +189,10 @@ void share_free_now(struct share **share)
     stats_depart(&gone->relay->departed, gone->database, &gone->stats);
     accepted_clear(gone);
     buffer_fini(&gone->greeting.parameters);
-    census_unref(&gone->census);
-    census_unref(&gone->census_sent);
+    for (int i = 0; i < CENSUSES; i++) {
+        census_unref(&gone->census[i]);
+        census_unref(&gone->census_sent[i]);
+    }
     config_unref(&gone->config);
     config_unref(&gone->born_config);
     if (gone->password != NULL)
@@ -221,6 +223,8 @@ static struct client *share_oldest_claim(struct share *share)
     return CONTAINER_OF(LIST_ENTRY(first, struct claim, node), struct client, claim);
 }
 
+static deadline share_idle_end(const struct share *share, const struct server *server);
+
 /* The timer serves three ends: the oldest claim's, the oldest idle server's, and the drain's. */
 static void share_arm(struct share *share)
 {
@@ -231,9 +235,11 @@ static void share_arm(struct share *share)
         by = earlier_of(by, share->want_after);
     }
     struct node *last = list_last(&share->idle);
-    if (last != NULL && share->route->idle_timeout.us != INT64_MAX)
-        by = earlier_of(
-            by, later(LIST_ENTRY(last, struct server, node)->used, share->route->idle_timeout));
+    if (last != NULL) {
+        deadline end = share_idle_end(share, LIST_ENTRY(last, struct server, node));
+        /* One that is kept although its time is over is looked at again in a while. */
+        by = earlier_of(by, end.us > now().us ? end : after(share->route->idle_timeout));
+    }
     timer_set(&share->timer, by);
 }
 
@@ -354,6 +360,14 @@ static const char *server_outlived(const struct share *share, const struct serve
     return NULL;
 }
 
+/* The idle server that rests longest is another one. */
+static void share_tell_rest(struct share *share, struct node *last)
+{
+    share->rests_longest = last;
+    hint_write(&share->told.rested,
+               last == NULL ? 0 : (uint64_t)LIST_ENTRY(last, struct server, node)->used.us);
+}
+
 /* Nobody here needs it now. */
 static void share_rest(struct share *share, struct server *server)
 {
@@ -361,6 +375,9 @@ static void share_rest(struct share *share, struct server *server)
     server_become(server, SERVER_IDLE);
     server_watch(server);
     hint_write(&share->told.idle, share->idle.count);
+    struct node *last = list_last(&share->idle);
+    if (last == &server->node || last != share->rests_longest)
+        share_tell_rest(share, last);
     if (share->timer.due == INT64_MAX)
         share_arm(share);
     if (UNLIKELY(hint_read(&share->told.hungry) != 0)) {
@@ -452,31 +469,71 @@ void share_refuse(struct share *share, const struct params *startup, const char 
 
 /* --- time ------------------------------------------------------------------------------------ */
 
+/* The limit that kept a claim waiting, for whoever reads the error. */
+static void share_say_full(const struct share *share, char *text, size_t size)
+{
+    uint64_t at = hint_read(&share->told.full_at);
+    const char *server_user = share->route->server_user;
+    switch ((enum share_full)hint_read(&share->told.full)) {
+    case FULL_SERVICE:
+        snprintf(text, size, "service \"%s\" is at its connection_limit %u",
+                 share->route->service->name, share->route->service->connections_most);
+        return;
+    case FULL_CROWD:
+        snprintf(text, size, "service \"%s\" takes no more connections",
+                 share->route->service->name);
+        return;
+    case FULL_DATABASE:
+        snprintf(text, size, "database \"%s\" is at its limit of %" PRIu64 " servers",
+                 share->database, at);
+        return;
+    case FULL_USER:
+        snprintf(text, size, "user \"%s\" is at its limit of %" PRIu64 " servers",
+                 server_user != NULL ? server_user : share->user, at);
+        return;
+    case FULL_ALL:
+        snprintf(text, size, "all pools are at the limit of %" PRIu64 " servers", at);
+        return;
+    default:
+        snprintf(text, size, "pool_size %u", share->route->pool_size);
+    }
+}
+
 static void share_expire_claims(struct share *share)
 {
     struct client *oldest;
     while ((oldest = share_oldest_claim(share)) != NULL &&
            later(oldest->claim.since, share->route->claim_timeout).us <= now().us) {
-        char text[240];
+        char full[120], text[360];
+        share_say_full(share, full, sizeof(full));
         snprintf(text, sizeof(text),
                  "no server of pool \"%s\"/\"%s\" became free within claim_timeout (%" PRId64
-                 " ms, pool_size %u)",
-                 share->database, share->user, share->route->claim_timeout.us / 1000,
-                 share->route->pool_size);
+                 " ms, %s)",
+                 share->database, share->user, share->route->claim_timeout.us / 1000, full);
         struct refusal *refusal = refusal_new("53300", text);
         claim_refuse(oldest, refusal);
         refusal_unref(&refusal);
     }
 }
 
+/* When an idle server has been idle for too long: sooner where it is one of the reserve. */
+static deadline share_idle_end(const struct share *share, const struct server *server)
+{
+    duration most = share->route->idle_timeout;
+    if (hint_read(&share->told.reserve) != 0)
+        most.us = MIN_OF(most.us, share->route->reserve_after.us);
+    return later(server->used, most);
+}
+
 static void share_expire_idle(struct share *share)
 {
     struct node *last;
-    while (share->route->idle_timeout.us != INT64_MAX && (last = list_last(&share->idle)) != NULL) {
+    while ((last = list_last(&share->idle)) != NULL) {
         struct server *server = LIST_ENTRY(last, struct server, node);
-        if (later(server->used, share->route->idle_timeout).us > now().us)
+        if (share_idle_end(share, server).us > now().us)
             break;
-        if (share->clients > 0 && share->idle.count + share->busy.count <= share->route->pool_min)
+        if (share->clients > 0 &&
+            share->idle.count + share->busy.count <= hint_read(&share->told.keep))
             break;
         server_close(&server, "idle for too long", false);
     }

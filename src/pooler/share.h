@@ -12,12 +12,12 @@
  * Invariant: claims wait only while no usable server is idle.
  */
 #include "link/link.h"
+#include "pooler/census.h"
 #include "pooler/config.h"
 #include "pooler/params.h"
 #include "pooler/server.h"
 #include "pooler/stats.h"
 
-struct census;
 struct relay;
 struct pool;
 struct lease;
@@ -30,6 +30,17 @@ struct greeting {
 
 /* A parameter value that a server of this pool has taken, and how it spells it. */
 struct accepted;
+
+/* Why the router has no more servers for a share. */
+enum share_full {
+    FULL_NOTHING,
+    FULL_POOL,     /* the pool is at its size */
+    FULL_SERVICE,  /* the backends are at connection_limit */
+    FULL_CROWD,    /* or at a limit of PostgreSQL's own */
+    FULL_DATABASE, /* the servers of its database, of its user, of all are at a limit */
+    FULL_USER,
+    FULL_ALL,
+};
 
 /* How long its clients may take; NO_LIMIT: as long as they like. */
 struct share_times {
@@ -53,17 +64,18 @@ struct share {
     char *user;
     uint64_t version; /* of the configuration that made it */
     bool mapped;
-    bool obsolete;              /* a newer version has taken its place: drains */
-    deadline drain_by;          /* its clients leave then; NEVER while it is not obsolete */
-    struct census *census;      /* counted; NULL: not enrolled */
-    struct census *census_sent; /* the same on its way from the router, as `enroll` is */
-    bool enrolling;             /* the router was asked for it, and has not answered */
+    bool obsolete;                   /* a newer version has taken its place: drains */
+    deadline drain_by;               /* its clients leave then; NEVER while it is not obsolete */
+    struct census *census[CENSUSES]; /* counted; NULL: not enrolled */
+    struct census *census_sent[CENSUSES]; /* the same on their way from the router with `enroll` */
+    bool enrolling;                       /* the router was asked for it, and has not answered */
     bool retiring;              /* the router was asked to forget it, and has not answered */
     bool retired;               /* router's answer */
     struct list arriving;       /* struct arrival: logins that wait for one of these answers */
     struct list idle;           /* servers; most recently used first */
     struct list busy;           /* servers in every other state */
     struct list claims;         /* waiting, in order of arrival */
+    struct node *rests_longest; /* what told.rested is about; not followed */
     uint32_t clients;
     uint32_t logins;    /* servers in CONNECTING */
     uint32_t recalls;   /* leases that the router wants back and has not got yet */
@@ -88,7 +100,11 @@ struct share {
         uint64_t recall;  /* router's: leases to give back, not yet seen by the relay */
         uint64_t arrived; /* live servers that came from other relays, ever */
         uint64_t unmet;   /* atomic: recalls that found no server; the router takes them */
-        uint64_t full;    /* router's: the pool, or its backends, have no room for more */
+        uint64_t rested;  /* since when the idle server that rests longest does; 0: never mind */
+        uint64_t full;    /* router's: enum share_full */
+        uint64_t full_at; /* router's: the limit that it is at, where that is one of ours */
+        uint64_t reserve; /* router's: the pool has more servers than its size */
+        uint64_t keep;    /* router's: how many servers stay here however long they are idle */
         uint64_t hungry;  /* router's: others wait; say when a server rests */
     } told;
     struct mail enroll;  /* relay to router and back: give me a seat */

@@ -4,7 +4,7 @@
 #include "machine/co.h"
 #include "machine/dns.h"
 #include "machine/log.h"
-#include "pooler/router.h"
+#include "pooler/pool.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -22,6 +22,7 @@ struct supply {
     struct supplies *supplies; /* NULL: given up, the resolver frees it */
     char *name;
     struct service *service;
+    struct cap cap;        /* the pools that wait for its backends */
     struct config *config; /* counted: whose hosts these are */
     const struct service_config *settings;
     struct co *resolver; /* NULL: ended */
@@ -169,6 +170,7 @@ static fault supply_new(struct supplies *supplies, struct config *config,
     supply->config = config_ref(config);
     supply->settings = settings;
     supply->named = true;
+    cap_init(&supply->cap, CAP_SERVICE);
     fault result = supply->name == NULL ? FAULT_MEMORY
                                         : service_new(settings->name, &limits, &supply->service);
     if (result != OK) {
@@ -256,6 +258,11 @@ void supply_leave(struct supplies *supplies, struct supply **supply)
     invariant(left->pools > 0);
     left->pools -= 1;
     supplies_sweep(supplies);
+}
+
+struct cap *supply_cap(struct supply *supply)
+{
+    return &supply->cap;
 }
 
 struct service *supply_service(const struct supply *supply)

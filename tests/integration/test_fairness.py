@@ -6,7 +6,7 @@ import time
 
 import pytest
 from support import wire as w
-from support.patience import STRETCH, seconds
+from support.patience import STRETCH, eventually, seconds
 from support.trunkline import route
 
 LIMIT = 0.050  # overtake_limit's default
@@ -188,5 +188,79 @@ def test_pools_that_compete_for_one_backend_go_by_age_too(trunkline, cluster):
     print(f"pools {by_pool}, overtaken by {worst * 1000:.1f} ms at most")
     assert min(by_pool) * 3 >= max(by_pool)
     assert worst <= LIMIT + 0.1 + SLACK  # a connection more or less takes its time
+    for client in clients:
+        client.__exit__()
+
+
+def many_pools(count, **settings):
+    """Routes of so many databases that are all the same one."""
+    return [route(database=f"p{number}", server_database="app", auth="trust", **settings)
+            for number in range(count)]
+
+
+@pytest.mark.parametrize("count, room", [(5, 4), (16, 4)])
+def test_pools_under_a_common_limit_take_turns_and_not_room_from_each_other(trunkline, count, room):
+    """Each server stays where it was made for overtake_limit, however many ask for its room."""
+    residence = 0.1
+    daemon = trunkline(relays=2, servers=room, overtake_limit="100ms", routes=many_pools(count))
+    clients = [daemon.door(database=f"p{number}").wire() for number in range(count)
+               for _ in range(2)]
+    go_round(clients, 0.3)
+    before = daemon.log().count("server.evicted")
+    during = 3
+    served = go_round(clients, during)
+    took = max(began for _, _, began in served) - min(asked for _, asked, _ in served)
+    evicted = daemon.log().count("server.evicted") - before
+    counts = counts_of(served, clients)
+    waited = max(began - asked for _, asked, began in served)
+    print(f"{count} pools, room for {room}: {len(served)} served, each {min(counts)} to "
+          f"{max(counts)}, {evicted} evicted, waited {waited * 1000:.0f} ms at most")
+    assert evicted <= room * (took / residence + 1)
+    assert min(counts) >= 1
+    # A pool's turn comes after the others', each of which has its servers for the residence and for
+    # as long as a login takes.
+    assert waited < (count / room + 1) * (residence + 0.1) * 2 + SLACK
+    for client in clients:
+        client.__exit__()
+
+
+def test_least_servers_are_not_kept_at_the_cost_of_others(trunkline, cluster):
+    """pool_min fills up where there is room, gives way to those that wait, and fills up again."""
+    own = cluster()
+    daemon = trunkline(server=own, servers=3, routes=[
+        route(user="app", pool_min=3), route(user="reports", pool_min=3)])
+    with daemon.connect() as first:
+        first.execute("select 1")
+        eventually(lambda: len(own.backends("app", "app")) == 3)
+        with daemon.connect(user="reports") as second:
+            assert second.execute("select 1").fetchone() == (1,)
+            assert daemon.log().count("server.evicted") == 1
+            for _ in range(20):
+                first.execute("select 1")
+                second.execute("select 1")
+            assert len(own.backends("app", "app")) == 2
+            assert len(own.backends("app", "reports")) == 1
+            assert daemon.log().count("server.evicted") == 1
+        daemon.reload(dict(daemon.config, servers=6))
+        eventually(lambda: len(own.backends("app", "app")) == 3)
+
+
+def test_thousands_of_pools_cost_a_login_nothing(trunkline):
+    """2,000 pools on one daemon: a login and a first query there take as long as with few."""
+    few, many = 20, 2000
+    daemon = trunkline(relays=2, servers=8, routes=[
+        route(server_database="app", server_user="trusted", auth="trust", idle_timeout="1h")])
+    clients, took = [], []
+
+    def come(number):
+        client = daemon.door(database=f"p{number}", user="trusted").wire()
+        clients.append(client)
+        client.ask(w.query("select 1"))
+
+    for number in range(many):
+        took.append(seconds(lambda: come(number)))
+    first, last = statistics.median(took[8:8 + few]), statistics.median(took[-few:])
+    print(f"the first {first * 1000:.2f} ms, the last {last * 1000:.2f} ms")
+    assert last < 3 * first + 0.010 * STRETCH
     for client in clients:
         client.__exit__()

@@ -188,6 +188,99 @@ def test_the_limit_of_connections_to_one_server_counts_all_pools(trunkline, clus
         client.__exit__()
 
 
+def limited(trunkline, limits, **options):
+    """A daemon with these keys; `users` among them is the configuration's, not the auth file's."""
+    daemon = trunkline(start=False, **options)
+    daemon.write(dict(daemon.config, **limits))
+    return daemon.start()
+
+
+@pytest.mark.parametrize("limits, full, named", [
+    ({"database_clients": 3}, dict(database="app", user="reports"), 'database "app"'),
+    ({"databases": {"app": {"client_limit": 3}}}, dict(database="app", user="reports"),
+     'database "app"'),
+    ({"user_clients": 3}, dict(database="transaction", user="app"), 'user "app"'),
+    ({"users": {"app": {"client_limit": 3}}, "user_clients": 1},
+     dict(database="transaction", user="app"), 'user "app"'),
+])
+def test_clients_of_a_database_or_a_user_are_counted_over_all_pools(trunkline, limits, full,
+                                                                   named):
+    daemon = limited(trunkline, limits, relays=2, routes=[route(auth="trust")])
+    clients = [daemon.connect() for _ in range(3)]
+    with pytest.raises(psycopg.OperationalError, match=f"too many clients of {named}, "
+                                                       "the limit is 3"):
+        daemon.connect(**full)
+    assert refused(daemon) == "53300"
+    with daemon.connect(database="transaction", user="reports") as other:
+        assert other.execute("select 1").fetchone() == (1,)
+    clients.pop().close()
+    eventually(lambda: clients.append(daemon.connect(**full)) is None)
+    for client in clients:
+        client.close()
+
+
+@pytest.mark.parametrize("limits, pools, most", [
+    ({"servers": 2}, [("app", "app"), ("app", "reports"), ("transaction", "app")], 2),
+    ({"database_servers": 2}, [("app", "app"), ("app", "reports")], 2),
+    ({"databases": {"app": {"server_limit": 2}}}, [("app", "app"), ("app", "reports")], 2),
+    ({"user_servers": 2}, [("app", "app"), ("transaction", "app"), ("session", "app")], 2),
+    ({"users": {"app": {"server_limit": 2}}}, [("app", "app"), ("transaction", "app")], 2),
+])
+def test_servers_are_counted_over_pools_and_all_pools_are_served(trunkline, cluster, limits, pools,
+                                                                 most):
+    own = cluster()
+    daemon = limited(trunkline, limits, server=own, relays=2, routes=[route()])
+    clients = [daemon.door(database=database, user=user).wire()
+               for database, user in pools for _ in range(3)]
+    for _ in range(3):
+        for client in clients:
+            client.send(w.query("select count(*) from pg_stat_activity "
+                                "where usename in ('app', 'reports')"))
+        for client in clients:
+            assert int(w.rows(client.until())[0][0]) <= most
+    assert len(own.backends()) <= most
+    for client in clients:
+        client.__exit__()
+
+
+@pytest.mark.parametrize("limits, named", [
+    ({"servers": 1}, "all pools are at the limit of 1 servers"),
+    ({"database_servers": 1}, 'database "app" is at its limit of 1 servers'),
+    ({"services": "connection_limit"}, 'service "main" is at its connection_limit 1'),
+    ({}, "pool_size 1"),
+])
+def test_who_waits_for_too_long_hears_which_limit_it_was(trunkline, postgres, limits, named):
+    if "services" in limits:
+        limits = {"services": {"main": {"hosts": [f"127.0.0.1:{postgres.port}"],
+                                        "tls": {"mode": "disable"}, "connection_limit": 1}}}
+    daemon = trunkline(routes=[route(pool_size=2 if limits else 1, claim_timeout="300ms")],
+                       **limits)
+    with daemon.door().wire() as holder, daemon.door().wire() as waiting:
+        holder.ask(w.query("begin"))
+        answer = waiting.ask(w.query("select 1"))[0]
+        assert answer.sqlstate == "53300" and named in answer.fields["M"]
+
+
+def test_a_limit_of_servers_changes_with_a_reload(trunkline, cluster):
+    own = cluster()
+    daemon = trunkline(server=own, routes=[route()], servers=1)
+    clients = [daemon.door().wire() for _ in range(4)]
+    pids = w.query("select pg_backend_pid(), pg_sleep(0.1)")
+
+    def count():
+        for client in clients:
+            client.send(pids)
+        return len({w.rows(client.until())[0][0] for client in clients})
+
+    assert count() == 1
+    daemon.reload(dict(daemon.config, servers=3))
+    assert count() == 3
+    daemon.reload(dict(daemon.config, servers="off"))
+    assert count() == 4
+    for client in clients:
+        client.__exit__()
+
+
 def test_a_database_that_no_route_knows_is_refused(trunkline):
     daemon = trunkline(routes=[route(database="app")])
     with pytest.raises(psycopg.OperationalError):

@@ -1,4 +1,5 @@
 #include "base/buffer.h"
+#include "base/heap.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "base/uuid.h"
@@ -70,6 +71,31 @@ TEST(a_list_keeps_its_order_and_its_count)
 }
 END_TEST
 
+TEST(a_heap_gives_the_least_first_whatever_was_moved_or_removed)
+{
+    struct heap heap = {0};
+    struct heap_node nodes[200] = {0};
+    uint64_t last = 0;
+    for (uint64_t i = 0; i < 200; i++)
+        heap_push(&heap, &nodes[i], (i * 7919) % 211);
+    for (uint64_t i = 0; i < 200; i += 3)
+        heap_remove(&heap, &nodes[i]);
+    for (uint64_t i = 1; i < 200; i += 3)
+        heap_move(&heap, &nodes[i], (i * 104729) % 223);
+    uint32_t left = heap.count;
+    ck_assert_uint_eq(left, 133);
+    for (; heap.top != NULL; left--) {
+        struct heap_node *top = heap.top;
+        ck_assert_uint_ge(top->key, last);
+        last = top->key;
+        heap_remove(&heap, top);
+        ck_assert(!top->queued);
+    }
+    ck_assert_uint_eq(left, 0);
+    ck_assert_uint_eq(heap.count, 0);
+}
+END_TEST
+
 TEST(a_uuid_says_its_version_and_its_time)
 {
     static const uint8_t random[10] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
@@ -90,5 +116,6 @@ END_TEST
 
 TESTS("base", a_buffer_refuses_to_pass_its_ceiling_and_remembers_it,
       a_map_finds_what_was_inserted_and_nothing_that_was_removed,
-      a_list_keeps_its_order_and_its_count, a_uuid_says_its_version_and_its_time,
-      a_story_is_told_for_its_own_code_only)
+      a_list_keeps_its_order_and_its_count,
+      a_heap_gives_the_least_first_whatever_was_moved_or_removed,
+      a_uuid_says_its_version_and_its_time, a_story_is_told_for_its_own_code_only)
