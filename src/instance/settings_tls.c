@@ -1,5 +1,6 @@
 /* settings_tls.c - the rows of the groups named tls, of listeners and of services. */
 #include "instance/settings_rows.h"
+#include "link/link.h"
 
 static const struct setting_choice listen_tls_modes[] = {
     {"disable", TLS_MODE_DISABLE},         {"allow", TLS_MODE_ALLOW},
@@ -19,6 +20,13 @@ static const struct setting_choice tls_versions[] = {
 static const struct setting_choice tls_negotiations[] = {
     {"postgres", TLS_NEGOTIATION_POSTGRES},
     {"direct", TLS_NEGOTIATION_DIRECT},
+    {NULL, 0},
+};
+
+static const struct setting_choice channel_bindings[] = {
+    {"prefer", LINK_BINDING_PREFER},
+    {"require", LINK_BINDING_REQUIRE},
+    {"disable", LINK_BINDING_DISABLE},
     {NULL, 0},
 };
 
@@ -91,6 +99,15 @@ const struct setting config_service_tls_rows[] = {
      .preset = "prefer",
      .reloadable = true,
      .help = "Whether servers are asked for TLS and how far they are verified, as in libpq."},
+    {.name = "channel_binding",
+     .kind = SETTING_CHOICE,
+     AT(tls_config, binding),
+     .choices = channel_bindings,
+     .preset = "prefer",
+     .reloadable = true,
+     .help =
+         "Whether SCRAM logins at servers are bound to the TLS connection (SCRAM-SHA-256-PLUS), "
+         "as in libpq; require refuses every other way to log in."},
     {.name = "ca",
      .kind = SETTING_PATH,
      AT(tls_config, authorities),

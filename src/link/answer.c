@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define SCRAM_MECHANISM "SCRAM-SHA-256"
+#define SCRAM_PLUS      "SCRAM-SHA-256-PLUS"
 
 /* --- clear text and md5 ----------------------------------------------------------------------- */
 
@@ -24,9 +25,19 @@ static fault answer_password(struct login *login, struct span text)
     return link_send(login->stream, &login->out, login->by);
 }
 
+/* Whoever can't be sure of the channel is not told a password. */
+static fault answer_unbound(const struct login *login)
+{
+    if (login->what->target->binding != LINK_BINDING_REQUIRE)
+        return OK;
+    return fault_raise(FAULT_AUTH, "channel binding is required, and the server asks for something "
+                                   "else than SCRAM-SHA-256-PLUS");
+}
+
 static fault answer_clear(struct login *login)
 {
     const struct link_secret *secret = login->what->secret;
+    TRY(answer_unbound(login));
     if (secret == NULL || secret->password.size == 0)
         return answer_missing(login, "a plain password");
     return answer_password(login, secret->password);
@@ -36,6 +47,7 @@ static fault answer_md5(struct login *login, struct span salt)
 {
     const struct link_secret *secret = login->what->secret;
     char stored[MD5_TEXT], text[MD5_TEXT];
+    TRY(answer_unbound(login));
     if (salt.size != 4)
         return fault_raise(FAULT_PROTOCOL, "md5 salt of %zu bytes", salt.size);
     if (secret != NULL && secret->md5[0] != '\0')
@@ -113,14 +125,34 @@ static fault answer_keys(struct login *login)
 
 /* --- SCRAM's conversation --------------------------------------------------------------------- */
 
+/* As libpq: bound to the channel where both can, and never quietly without it where both could. */
+static fault answer_binding(struct login *login, struct span mechanisms,
+                            uint8_t channel[STREAM_ENDPOINT_MOST], size_t *ret_size)
+{
+    enum link_binding binding = login->what->target->binding;
+    bool offered = wire_sasl_offers(mechanisms, SCRAM_PLUS);
+    *ret_size = binding == LINK_BINDING_DISABLE ? 0 : stream_tls_endpoint(login->stream, channel);
+    login->scram_flag = *ret_size == 0 ? 'n' : offered ? 'p' : 'y';
+    if (login->scram_flag == 'p')
+        return OK;
+    *ret_size = 0;
+    if (binding != LINK_BINDING_REQUIRE)
+        return OK;
+    return fault_raise(FAULT_AUTH, "channel binding is required, and %s",
+                       login->stream->tls == NULL ? "the connection has no TLS"
+                                                  : "the server does not offer it");
+}
+
 static fault answer_sasl(struct login *login, struct span mechanisms)
 {
     const struct link_secret *secret = login->what->secret;
-    uint8_t random[SCRAM_NONCE];
+    uint8_t random[SCRAM_NONCE], channel[STREAM_ENDPOINT_MOST];
+    size_t channel_size;
     struct buffer first = BUFFER_INIT(SCRAM_MESSAGE_MOST);
     if (login->phase != LOGIN_SCRAM_NONE)
         return fault_raise(FAULT_PROTOCOL, "the server starts SASL a second time");
-    if (!wire_sasl_offers(mechanisms, SCRAM_MECHANISM)) {
+    TRY(answer_binding(login, mechanisms, channel, &channel_size));
+    if (login->scram_flag != 'p' && !wire_sasl_offers(mechanisms, SCRAM_MECHANISM)) {
         struct wire_reader in = wire_reader_over(mechanisms);
         struct span name = wire_get_string(&in);
         return fault_raise(FAULT_UNSUPPORTED, "SASL mechanism \"%.*s\" is not supported",
@@ -130,9 +162,10 @@ static fault answer_sasl(struct login *login, struct span mechanisms)
         return answer_missing(login, "SCRAM-SHA-256 with a plain password or SCRAM keys");
 
     random_bytes(random, sizeof(random));
-    scram_client_first(&login->scram, random, &first);
+    scram_client_begin(&login->scram, random, login->scram_flag, span_of(channel, channel_size),
+                       &first);
     size_t start = wire_begin(&login->out, WIRE_PASSWORD);
-    wire_put_text(&login->out, SCRAM_MECHANISM);
+    wire_put_text(&login->out, login->scram_flag == 'p' ? SCRAM_PLUS : SCRAM_MECHANISM);
     wire_put_u32(&login->out, (uint32_t)first.size);
     wire_put_bytes(&login->out, buffer_span(&first));
     wire_end(&login->out, start);
@@ -174,7 +207,9 @@ static fault answer_sasl_final(struct login *login, struct span server_final)
 /* A server that could waive its own proof would not need to know any password. */
 static fault answer_ok(const struct login *login)
 {
-    if (login->phase == LOGIN_SCRAM_NONE || login->phase == LOGIN_SCRAM_CHECKED)
+    if (login->phase == LOGIN_SCRAM_NONE)
+        return answer_unbound(login);
+    if (login->phase == LOGIN_SCRAM_CHECKED)
         return OK;
     return fault_raise(FAULT_AUTH, "the server ended SCRAM without having proven itself");
 }

@@ -11,6 +11,9 @@
 #include "wire/scram.h"
 #include "wire/startup.h"
 
+/* SCRAM bound to the TLS channel: where both ends can, always, or never. */
+enum link_binding { LINK_BINDING_PREFER, LINK_BINDING_REQUIRE, LINK_BINDING_DISABLE };
+
 /* Where and how to dial. */
 struct link_target {
     struct address address;
@@ -18,6 +21,7 @@ struct link_target {
     enum tls_mode tls_mode;
     struct tls_context *tls; /* borrowed; NULL when disabled */
     bool tls_direct;         /* TLS from the first byte; the mode requires it then */
+    enum link_binding binding;
     struct socket_options socket;
 };
 

@@ -23,6 +23,7 @@ struct login {
     bool asked;       /* the server asked for a proof, or waived it */
     uint32_t version; /* asked for */
     enum login_scram phase;
+    char scram_flag; /* gs2: n, y or p */
     struct scram_client scram;
     struct link_greeting greeting;
 };

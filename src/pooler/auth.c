@@ -182,8 +182,12 @@ static bool scram_find_verifier(struct client *client, struct span user, const c
     return true;
 }
 
+#define MECHANISM      "SCRAM-SHA-256"
+#define MECHANISM_PLUS "SCRAM-SHA-256-PLUS"
+
 /* SASLInitialResponse: the mechanism, a length, and the first message. */
-static fault scram_read_initial(const struct wire_frame *frame, struct span *ret)
+static fault scram_read_initial(const struct wire_frame *frame, struct scram_offer *offer,
+                                struct span *ret)
 {
     struct wire_reader in = wire_reader_over(frame->body);
     struct span mechanism = wire_get_string(&in);
@@ -191,7 +195,8 @@ static fault scram_read_initial(const struct wire_frame *frame, struct span *ret
     *ret = wire_get_rest(&in);
     if (in.failed || size != ret->size)
         return fault_raise(FAULT_PROTOCOL, "malformed SASL response");
-    if (!span_is(mechanism, "SCRAM-SHA-256"))
+    offer->plus = offer->channel.size > 0 && span_is(mechanism, MECHANISM_PLUS);
+    if (!offer->plus && !span_is(mechanism, MECHANISM))
         return fault_raise(FAULT_PROTOCOL, "SASL mechanism \"%.*s\" was not offered",
                            (int)MIN_OF(mechanism.size, 40), (const char *)mechanism.at);
     return OK;
@@ -202,7 +207,18 @@ struct scram_exchange {
     struct scram_verifier verifier;
     struct buffer message;
     struct buffer out;
+    uint8_t channel[STREAM_ENDPOINT_MOST];
 };
+
+static fault scram_begin(struct scram_exchange *exchange, struct span first,
+                         const struct scram_offer *offer)
+{
+    fault begun = scram_server_begin(&exchange->scram, first, offer, &exchange->out);
+    if (begun == FAULT_AUTH)
+        return fault_raise(begun, "the client believes that channel binding was not offered, but "
+                                  "it was: somebody may be in between");
+    return begun == OK ? OK : fault_raise(begun, "malformed or unsupported SCRAM message");
+}
 
 static fault scram_talk(struct client *client, struct scram_exchange *exchange, struct buffer *last,
                         deadline by)
@@ -211,17 +227,22 @@ static fault scram_talk(struct client *client, struct scram_exchange *exchange, 
     struct span first;
     uint8_t random[SCRAM_NONCE];
     random_bytes(random, sizeof(random));
-    TRY(auth_ask(client, WIRE_AUTH_SASL, SPAN("SCRAM-SHA-256\0\0"), &exchange->message, &frame,
-                 by));
-    TRY(scram_read_initial(&frame, &first));
-    fault begun =
-        scram_server_first(&exchange->scram, first, &exchange->verifier, random, &exchange->out);
-    if (begun != OK)
-        return fault_raise(begun, "malformed or unsupported SCRAM message");
+    struct scram_offer offer = {.verifier = &exchange->verifier, .random = random};
+    offer.channel =
+        span_of(exchange->channel, stream_tls_endpoint(&client->stream, exchange->channel));
+    struct span mechanisms = offer.channel.size > 0 ? SPAN(MECHANISM_PLUS "\0" MECHANISM "\0\0")
+                                                    : SPAN(MECHANISM "\0\0");
+    TRY(auth_ask(client, WIRE_AUTH_SASL, mechanisms, &exchange->message, &frame, by));
+    TRY(scram_read_initial(&frame, &offer, &first));
+    TRY(scram_begin(exchange, first, &offer));
     TRY(auth_ask(client, WIRE_AUTH_SASL_CONTINUE, buffer_span(&exchange->out), &exchange->message,
                  &frame, by));
     buffer_clear(&exchange->out);
-    TRY(scram_server_final(&exchange->scram, frame.body, &exchange->verifier, &exchange->out));
+    fault ended =
+        scram_server_final(&exchange->scram, frame.body, &exchange->verifier, &exchange->out);
+    if (ended == FAULT_AUTH)
+        return fault_raise(ended, "SCRAM channel binding check failed");
+    TRY(ended);
     TRY(buffer_fault(&exchange->out));
     wire_put_authentication(last, WIRE_AUTH_SASL_FINAL, buffer_span(&exchange->out));
     return OK;

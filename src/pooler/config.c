@@ -116,7 +116,8 @@ static bool same_tls(const struct tls_config *a, const struct tls_config *b)
 {
     return a->mode == b->mode && same_text(a->certificate, b->certificate) &&
            same_text(a->key, b->key) && same_text(a->authorities, b->authorities) &&
-           a->negotiation == b->negotiation && same_policy(&a->policy, &b->policy);
+           a->negotiation == b->negotiation && a->binding == b->binding &&
+           same_policy(&a->policy, &b->policy);
 }
 
 /* By name: the hosts of a service may change under its pools, which is the fleet's affair. */

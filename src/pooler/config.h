@@ -20,6 +20,7 @@ enum tls_negotiation { TLS_NEGOTIATION_POSTGRES, TLS_NEGOTIATION_DIRECT };
 struct tls_config {
     enum tls_mode mode;
     enum tls_negotiation negotiation; /* services: how it begins */
+    int binding;                      /* services: enum link_binding */
     struct tls_policy policy;
     const char *certificate; /* absolute paths; NULL: none */
     const char *key;

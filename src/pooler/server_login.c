@@ -20,6 +20,7 @@ void server_target(const struct share *share, const struct lease *lease, struct 
     ret->tls_mode = service->tls.mode;
     ret->tls = service->tls.context;
     ret->tls_direct = service->tls.negotiation == TLS_NEGOTIATION_DIRECT;
+    ret->binding = (enum link_binding)service->tls.binding;
     ret->socket = share->config->server_socket;
 }
 

@@ -89,8 +89,9 @@ void scram_derive(struct span password, const uint8_t *salt, size_t salt_size, u
     char room[WIRE_SASLPREP_MOST];
     uint8_t salted[SCRAM_KEY];
     struct span prepared = wire_saslprep(password, room);
-    int made = PKCS5_PBKDF2_HMAC((const char *)prepared.at, (int)prepared.size, salt,
-                                 (int)salt_size, (int)iterations, scram_sha256(), SCRAM_KEY, salted);
+    int made =
+        PKCS5_PBKDF2_HMAC((const char *)prepared.at, (int)prepared.size, salt, (int)salt_size,
+                          (int)iterations, scram_sha256(), SCRAM_KEY, salted);
     invariant(made == 1);
     *ret = (struct scram_keys){.iterations = iterations, .salt_size = salt_size};
     memcpy(ret->salt, salt, salt_size);
@@ -251,23 +252,57 @@ static void scram_sign(const uint8_t key[SCRAM_KEY], const char *client_first_ba
 
 /* --- we authenticate a client --------------------------------------------------------------- */
 
-/* Up to client-first-bare.  Without channel binding 'n' and 'y' differ only in what is repeated in
- * client-final: we never offer -PLUS, so that 'y' is no downgrade. */
-static fault scram_read_gs2(struct span *rest, const char **ret)
+/* What client-final repeats: the gs2 header, and the channel where one is bound to. */
+static void scram_bind(const char *header, struct span channel, char ret[SCRAM_BINDING_TEXT])
 {
-    if (rest->size < 3)
-        return FAULT_PROTOCOL;
+    uint8_t all[64 + SCRAM_CHANNEL_MOST];
+    size_t size = strlen(header);
+    invariant(size <= 64 && channel.size <= SCRAM_CHANNEL_MOST);
+    memcpy(all, header, size);
+    if (channel.size > 0)
+        memcpy(all + size, channel.at, channel.size);
+    invariant(WIRE_BASE64_SIZE(size + channel.size) < SCRAM_BINDING_TEXT);
+    wire_base64_encode(span_of(all, size + channel.size), ret);
+}
+
+#define CHANNEL_HEADER "p=tls-server-end-point,,"
+
+/* Without -PLUS: 'n' says that the client has no channel binding, 'y' that it believes that we have
+ * none, which is a lie that somebody told it where we have offered it. */
+static fault scram_read_flag(struct span *rest, const struct scram_offer *offer, const char **ret)
+{
     if (rest->at[0] == 'p')
         return FAULT_UNSUPPORTED;
     if ((rest->at[0] != 'n' && rest->at[0] != 'y') || rest->at[1] != ',')
         return FAULT_PROTOCOL;
+    if (rest->at[0] == 'y' && offer->channel.size > 0)
+        return FAULT_AUTH;
     /* To act for another role. */
     if (rest->at[2] == 'a')
         return FAULT_UNSUPPORTED;
     if (rest->at[2] != ',')
         return FAULT_PROTOCOL;
-    *ret = rest->at[0] == 'n' ? "biws" : "eSws";
-    *rest = span_skip(*rest, 3);
+    *ret = rest->at[0] == 'n' ? "n,," : "y,,";
+    return OK;
+}
+
+/* Up to client-first-bare. */
+static fault scram_read_gs2(struct span *rest, const struct scram_offer *offer, const char **ret)
+{
+    struct span header = SPAN(CHANNEL_HEADER);
+    if (rest->size < 3)
+        return FAULT_PROTOCOL;
+    if (!offer->plus) {
+        TRY(scram_read_flag(rest, offer, ret));
+        *rest = span_skip(*rest, 3);
+        return OK;
+    }
+    if (rest->at[0] != 'p')
+        return FAULT_PROTOCOL;
+    if (!span_starts(*rest, header))
+        return FAULT_UNSUPPORTED;
+    *ret = CHANNEL_HEADER;
+    *rest = span_skip(*rest, header.size);
     return OK;
 }
 
@@ -287,22 +322,24 @@ static fault scram_read_client_first(struct span bare, struct span *ret_nonce)
     return OK;
 }
 
-fault scram_server_first(struct scram_server *scram, struct span client_first,
-                         const struct scram_verifier *verifier, const uint8_t random[SCRAM_NONCE],
-                         struct buffer *out)
+fault scram_server_begin(struct scram_server *scram, struct span client_first,
+                         const struct scram_offer *offer, struct buffer *out)
 {
+    const struct scram_verifier *verifier = offer->verifier;
     struct span nonce;
     const char *gs2;
     char ours[NONCE_TEXT + 1], salt[SALT_TEXT_MOST + 1];
     invariant(verifier->salt_size <= SCRAM_SALT_MOST);
+    invariant(!offer->plus || offer->channel.size > 0);
     if (!scram_is_message(client_first))
         return FAULT_PROTOCOL;
-    TRY(scram_read_gs2(&client_first, &gs2));
+    TRY(scram_read_gs2(&client_first, offer, &gs2));
     TRY(scram_read_client_first(client_first, &nonce));
     *scram = (struct scram_server){0};
-    scram_keep(scram->gs2, sizeof(scram->gs2), span_text(gs2));
+    scram->bound = offer->plus;
+    scram_bind(gs2, offer->plus ? offer->channel : SPAN_NONE, scram->binding);
     scram_keep(scram->client_first_bare, sizeof(scram->client_first_bare), client_first);
-    wire_base64_encode(span_of(random, SCRAM_NONCE), ours);
+    wire_base64_encode(span_of(offer->random, SCRAM_NONCE), ours);
     snprintf(scram->nonce, sizeof(scram->nonce), "%.*s%s", SPAN_ARG(nonce), ours);
     wire_base64_encode(span_of(verifier->salt, verifier->salt_size), salt);
     int size = snprintf(scram->server_first, sizeof(scram->server_first), "r=%s,s=%s,i=%u",
@@ -317,9 +354,10 @@ static fault scram_read_client_final(const struct scram_server *scram, struct sp
                                      struct span *ret_unproven, uint8_t proof[SCRAM_KEY])
 {
     struct span rest = message, value;
-    if (!scram_is_message(message) || !scram_attribute(&rest, 'c', &value) ||
-        !span_is(value, scram->gs2))
+    if (!scram_is_message(message) || !scram_attribute(&rest, 'c', &value))
         return FAULT_PROTOCOL;
+    if (!span_is(value, scram->binding))
+        return scram->bound ? FAULT_AUTH : FAULT_PROTOCOL;
     if (!scram_attribute(&rest, 'r', &value) || !span_is(value, scram->nonce))
         return FAULT_PROTOCOL;
     for (;;) {
@@ -365,15 +403,18 @@ fault scram_server_final(struct scram_server *scram, struct span client_final,
 
 /* --- we log in to a server ------------------------------------------------------------------ */
 
-void scram_client_first(struct scram_client *scram, const uint8_t random[SCRAM_NONCE],
-                        struct buffer *out)
+void scram_client_begin(struct scram_client *scram, const uint8_t random[SCRAM_NONCE], char flag,
+                        struct span channel, struct buffer *out)
 {
+    const char *header = flag == 'p' ? CHANNEL_HEADER : flag == 'y' ? "y,," : "n,,";
+    invariant((flag == 'p') == (channel.size > 0));
     *scram = (struct scram_client){0};
+    scram_bind(header, channel, scram->binding);
     wire_base64_encode(span_of(random, SCRAM_NONCE), scram->nonce);
     int size = snprintf(scram->client_first_bare, sizeof(scram->client_first_bare), "n=,r=%s",
                         scram->nonce);
     invariant(size > 0 && (size_t)size < sizeof(scram->client_first_bare));
-    buffer_append_text(out, "n,,");
+    buffer_append_text(out, header);
     buffer_append_text(out, scram->client_first_bare);
 }
 
@@ -401,11 +442,11 @@ fault scram_client_challenge(struct scram_client *scram, struct span server_firs
 fault scram_client_final(struct scram_client *scram, const struct scram_keys *keys,
                          struct buffer *out)
 {
-    char unproven[SCRAM_NONCE_MOST + 16], text[KEY_TEXT + 1];
+    char unproven[SCRAM_NONCE_MOST + SCRAM_BINDING_TEXT + 16], text[KEY_TEXT + 1];
     uint8_t stored[SCRAM_KEY], proof[SCRAM_KEY];
     if (!scram_keys_fit(keys, scram->salt, scram->salt_size, scram->iterations))
         return FAULT_AUTH;
-    int size = snprintf(unproven, sizeof(unproven), "c=biws,r=%s", scram->full_nonce);
+    int size = snprintf(unproven, sizeof(unproven), "c=%s,r=%s", scram->binding, scram->full_nonce);
     invariant(size > 0 && (size_t)size < sizeof(unproven));
     struct span final = span_of(unproven, (size_t)size);
     scram_digest(keys->client_key, stored);

@@ -49,21 +49,43 @@ bool scram_keys_fit(const struct scram_keys *keys, const uint8_t *salt, size_t s
 /** A stable, fake salt for a user that does not exist (mock authentication). */
 void scram_mock_verifier(const uint8_t secret[32], struct span user, struct scram_verifier *ret);
 
+/* --- channel binding (RFC 5802, 6; RFC 5929: tls-server-end-point) ---------------------------- */
+
+#define SCRAM_CHANNEL_MOST 64 /* bytes of a certificate's digest */
+#define SCRAM_BINDING_TEXT                                                                         \
+    128 /* base64 of a gs2 header with such a digest behind it, NUL included */
+
 /* --- we authenticate a client --------------------------------------------------------------- */
 
 struct scram_server {
     char client_first_bare[SCRAM_MESSAGE_MOST];
     char server_first[SCRAM_MESSAGE_MOST];
     char nonce[SCRAM_NONCE_MOST * 2]; /* both parts */
-    char gs2[8];                      /* base64 of the client's gs2 header, e.g. "biws" */
+    char binding[SCRAM_BINDING_TEXT]; /* base64 of the client's gs2 header ("biws") and channel */
+    bool bound;                       /* to a channel */
     uint8_t client_key[SCRAM_KEY];    /* known after a good final message */
 };
+struct scram_offer {
+    const struct scram_verifier *verifier;
+    const uint8_t *random; /* SCRAM_NONCE bytes */
+    struct span channel;   /* the certificate's digest; empty: -PLUS was not offered */
+    bool plus;             /* the client has chosen -PLUS */
+};
 /** Reads client-first (SASLInitialResponse's data), writes server-first.
- *  PROTOCOL; UNSUPPORTED (channel binding asked for). */
-fault scram_server_first(struct scram_server *scram, struct span client_first,
-                         const struct scram_verifier *verifier, const uint8_t random[SCRAM_NONCE],
-                         struct buffer *out) MUST_USE;
-/** Reads client-final, checks the proof, writes server-final.  PASSWORD; PROTOCOL. */
+ *  PROTOCOL; UNSUPPORTED (another channel binding, or one that was not offered); AUTH (the client
+ *  was told by somebody in between that -PLUS was not offered). */
+fault scram_server_begin(struct scram_server *scram, struct span client_first,
+                         const struct scram_offer *offer, struct buffer *out) MUST_USE;
+/** The same where there is no channel to bind to. */
+static inline fault scram_server_first(struct scram_server *scram, struct span client_first,
+                                       const struct scram_verifier *verifier,
+                                       const uint8_t random[SCRAM_NONCE], struct buffer *out)
+{
+    struct scram_offer offer = {.verifier = verifier, .random = random};
+    return scram_server_begin(scram, client_first, &offer, out);
+}
+/** Reads client-final, checks the proof, writes server-final.  PASSWORD; PROTOCOL; AUTH (the client
+ *  has another channel than we: somebody is in between). */
 fault scram_server_final(struct scram_server *scram, struct span client_final,
                          const struct scram_verifier *verifier, struct buffer *out) MUST_USE;
 
@@ -74,14 +96,21 @@ struct scram_client {
     char client_first_bare[96];
     char server_first[SCRAM_MESSAGE_MOST];
     char full_nonce[SCRAM_NONCE_MOST + 1];
+    char binding[SCRAM_BINDING_TEXT]; /* as in struct scram_server */
     uint8_t salt[SCRAM_SALT_MOST];
     size_t salt_size;
     uint32_t iterations;
     uint8_t server_signature[SCRAM_KEY];
 };
-/** Writes client-first ("n,,n=,r=..."). */
-void scram_client_first(struct scram_client *scram, const uint8_t random[SCRAM_NONCE],
-                        struct buffer *out);
+/** Writes client-first ("n,,n=,r=...").  `flag`: 'n' (no channel to bind to), 'y' (there is one,
+ * but the server offers no -PLUS), or 'p', with the digest of the server's certificate. */
+void scram_client_begin(struct scram_client *scram, const uint8_t random[SCRAM_NONCE], char flag,
+                        struct span channel, struct buffer *out);
+static inline void scram_client_first(struct scram_client *scram, const uint8_t random[SCRAM_NONCE],
+                                      struct buffer *out)
+{
+    scram_client_begin(scram, random, 'n', SPAN_NONE, out);
+}
 /** Reads server-first: salt and iterations are known after it. PROTOCOL. */
 fault scram_client_challenge(struct scram_client *scram, struct span server_first) MUST_USE;
 /** Writes client-final, with keys that fit the challenge. */

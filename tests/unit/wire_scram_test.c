@@ -73,7 +73,7 @@ TEST(the_server_side_agrees_with_rfc_7677)
     struct scram_server server = {.client_first_bare = "n=user,r=rOprNGfwEbeRWgbNEkqO",
                                   .server_first = RFC_SERVER_FIRST,
                                   .nonce = RFC_NONCE,
-                                  .gs2 = "biws"};
+                                  .binding = "biws"};
     struct buffer out = BUFFER_INIT(1024);
     ck_assert_int_eq(scram_server_final(&server, SPAN(RFC_CLIENT_FINAL), &verifier, &out), OK);
     ck_assert(span_is(buffer_span(&out), RFC_SERVER_FINAL));
@@ -86,6 +86,7 @@ TEST(the_client_side_agrees_with_rfc_7677)
 {
     struct scram_client client = {.nonce = "rOprNGfwEbeRWgbNEkqO",
                                   .client_first_bare = "n=user,r=rOprNGfwEbeRWgbNEkqO"};
+    snprintf(client.binding, sizeof(client.binding), "biws");
     struct scram_keys keys;
     struct buffer out = BUFFER_INIT(1024);
     ck_assert_int_eq(scram_client_challenge(&client, SPAN(RFC_SERVER_FIRST)), OK);
@@ -368,10 +369,10 @@ TEST(a_client_may_say_that_it_could_or_could_not_bind_but_not_that_it_does)
 {
     struct scram_server server;
     ck_assert_int_eq(first_with("n,,n=,r=abc", &server), OK);
-    ck_assert_str_eq(server.gs2, "biws");
+    ck_assert_str_eq(server.binding, "biws");
     ck_assert_str_eq(server.client_first_bare, "n=,r=abc");
     ck_assert_int_eq(first_with("y,,n=,r=abc", &server), OK);
-    ck_assert_str_eq(server.gs2, "eSws");
+    ck_assert_str_eq(server.binding, "eSws");
     ck_assert_int_eq(first_with("p=tls-server-end-point,,n=,r=abc", &server), FAULT_UNSUPPORTED);
     ck_assert_int_eq(first_with("n,a=other,n=,r=abc", &server), FAULT_UNSUPPORTED);
     ck_assert_int_eq(first_with("n,,m=must,n=,r=abc", &server), FAULT_UNSUPPORTED);
@@ -396,7 +397,7 @@ TEST(the_flag_of_the_first_message_must_be_repeated_in_the_last)
     ck_assert_int_eq(exchange_prove(&all, wrong), OK);
     replace(wrong, "c=eSws");
     ck_assert_int_eq(exchange_prove(&all, wrong), FAULT_PROTOCOL);
-    snprintf(all.server.gs2, sizeof(all.server.gs2), "eSws");
+    snprintf(all.server.binding, sizeof(all.server.binding), "eSws");
     ck_assert_int_eq(exchange_prove(&all, wrong), FAULT_PASSWORD);
     replace(wrong, "c=biws");
     ck_assert_int_eq(exchange_prove(&all, wrong), FAULT_PROTOCOL);
@@ -662,6 +663,56 @@ TEST(base64_is_strict_and_goes_both_ways)
 }
 END_TEST
 
+static const uint8_t channel_bytes[32] = "the digest of some certificate";
+
+/* What the server makes of a client with this flag, under an offer. */
+static fault bound_exchange(char flag, const struct scram_offer *offer, const uint8_t *channel)
+{
+    struct scram_client client;
+    struct scram_server server = {0};
+    struct scram_keys keys;
+    struct buffer out = BUFFER_INIT(2048), back = BUFFER_INIT(2048);
+    struct span bound = flag == 'p' ? span_of(channel, 32) : SPAN_NONE;
+    scram_client_begin(&client, client_random, flag, bound, &out);
+    fault result = scram_server_begin(&server, buffer_span(&out), offer, &back);
+    if (result == OK) {
+        ck_assert_int_eq(scram_client_challenge(&client, buffer_span(&back)), OK);
+        scram_derive(SPAN("secret"), client.salt, client.salt_size, client.iterations, &keys);
+        buffer_clear(&out);
+        buffer_clear(&back);
+        ck_assert_int_eq(scram_client_final(&client, &keys, &out), OK);
+        result = scram_server_final(&server, buffer_span(&out), offer->verifier, &back);
+    }
+    if (result == OK)
+        ck_assert_int_eq(scram_client_check(&client, buffer_span(&back)), OK);
+    buffer_fini(&out);
+    buffer_fini(&back);
+    return result;
+}
+
+START_TEST(a_channel_is_bound_to_or_missed)
+{
+    struct scram_keys keys;
+    struct scram_verifier verifier;
+    uint8_t other[32] = "the digest of an impostor's one";
+    scram_derive(SPAN("secret"), (const uint8_t *)"salt", 4, 4096, &keys);
+    scram_verifier_of(&keys, &verifier);
+    struct scram_offer offer = {.verifier = &verifier, .random = server_random};
+    ck_assert_int_eq(bound_exchange('n', &offer, NULL), OK);
+    ck_assert_int_eq(bound_exchange('y', &offer, NULL), OK);
+    ck_assert_int_eq(bound_exchange('p', &offer, channel_bytes), FAULT_UNSUPPORTED);
+    offer.channel = span_of(channel_bytes, sizeof(channel_bytes));
+    ck_assert_int_eq(bound_exchange('n', &offer, NULL), OK);
+    ck_assert_int_eq(bound_exchange('y', &offer, NULL), FAULT_AUTH);
+    ck_assert_int_eq(bound_exchange('p', &offer, channel_bytes), FAULT_UNSUPPORTED);
+    offer.plus = true;
+    ck_assert_int_eq(bound_exchange('p', &offer, channel_bytes), OK);
+    ck_assert_int_eq(bound_exchange('p', &offer, other), FAULT_AUTH);
+    ck_assert_int_eq(bound_exchange('n', &offer, NULL), FAULT_PROTOCOL);
+    ck_assert_int_eq(bound_exchange('y', &offer, NULL), FAULT_PROTOCOL);
+}
+END_TEST
+
 TESTS("wire_scram", the_server_side_agrees_with_rfc_7677, the_client_side_agrees_with_rfc_7677,
       verifiers_are_those_that_postgres_15_makes,
       passwords_that_saslprep_refuses_are_hashed_raw_as_postgres_15_does,
@@ -681,4 +732,5 @@ TESTS("wire_scram", the_server_side_agrees_with_rfc_7677, the_client_side_agrees
       keys_of_another_salt_do_not_answer_a_challenge,
       a_server_that_does_not_know_the_password_is_found_out,
       a_server_that_skips_to_the_end_is_found_out, md5_secrets_and_answers_are_those_of_postgres,
-      secrets_are_equal_only_when_all_of_them_is, base64_is_strict_and_goes_both_ways)
+      secrets_are_equal_only_when_all_of_them_is, base64_is_strict_and_goes_both_ways,
+      a_channel_is_bound_to_or_missed)
