@@ -82,7 +82,7 @@ static void pool_add(struct pool_row *row, const struct share *share)
     if (row->current)
         return;
     row->mode = share->route->mode;
-    row->current = !share->obsolete;
+    row->current = !share->obsolete && !share->route->is_replication;
 }
 
 static void look_at_pools(struct relay *relay, void *argument)

@@ -77,6 +77,7 @@ static void config_read(struct config_reader *reader)
     config_check(reader);
     config_read_secrets(reader);
     config_read_hba(reader);
+    config_add_replication(reader);
     if (config->relays == 0)
         config->relays = MIN_OF(process_processors(), (uint32_t)RELAYS_MOST);
     if (reader->problems.errors == 0)

@@ -73,6 +73,8 @@ const char *config_read_text(struct config_reader *reader, const struct setting 
 
 /** What the rows can't say: references, TLS files, routes that never match. */
 void config_check(struct config_reader *reader);
+/** Gives each route its like for replication connections. */
+void config_add_replication(struct config_reader *reader);
 /** Reads a whole file; 0 or -errno (EFBIG: more than the buffer's ceiling). */
 int config_file_read(const char *path, struct buffer *into);
 /** Reads the auth file into config->secrets. */

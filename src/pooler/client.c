@@ -276,6 +276,13 @@ void client_end(struct client *client)
         client->leaving = true; /* its coroutine is about to begin */
 }
 
+/* A stream of replication has no end that could be waited for. */
+static bool client_streams(const struct client *client)
+{
+    const struct server *server = client->server;
+    return server != NULL && server->share->route->is_replication && server->ledger.copy_in;
+}
+
 void client_leave(struct client *client)
 {
     switch (client->state) {
@@ -291,7 +298,8 @@ void client_leave(struct client *client)
         return;
     default:
         client->leaving = true;
-        if (client->co != NULL && (client->state == CLIENT_LOGIN || client->console))
+        if (client->co != NULL &&
+            (client->state == CLIENT_LOGIN || client->console || client_streams(client)))
             co_cancel(client->co);
     }
 }

@@ -23,6 +23,7 @@ struct login {
     struct wire_startup startup;
     struct span database;
     struct span user;
+    enum wire_replication replication;
     struct buffer out;
     size_t param_count;
     bool console;
@@ -47,8 +48,23 @@ static fault login_add_param(void *argument, struct span name, struct span value
 
 static bool name_is_protocol(struct span name)
 {
-    return span_is(name, "user") || span_is(name, "database") || span_is(name, "options") ||
-           span_starts(name, SPAN("_pq_."));
+    return span_is(name, "user") || span_is(name, "database") || span_starts(name, SPAN("_pq_."));
+}
+
+/* Parameters that are no setting: read apart, unless they are passed on as they are. */
+static bool name_is_read_apart(struct span name)
+{
+    return span_is(name, "options") || span_is(name, "replication");
+}
+
+static fault login_read_replication(struct login *login)
+{
+    struct span value = wire_find_parameter(login->startup.parameters, "replication");
+    if (value.at == NULL || wire_read_replication(value, &login->replication) == OK)
+        return OK;
+    return fault_raise_state(FAULT_PROTOCOL, "22023",
+                             "invalid value for parameter \"replication\": \"%.*s\"",
+                             (int)MIN_OF(value.size, 100), (const char *)value.at);
 }
 
 /* What `options` holds counts first: a parameter of its own goes over it, as in PostgreSQL. */
@@ -56,7 +72,8 @@ static fault login_read_options(struct login *login)
 {
     struct span options = wire_find_parameter(login->startup.parameters, "options");
     struct span wrong = SPAN_NONE;
-    if (config_ignores(login->config, SPAN("options")))
+    bool verbatim = login->replication != WIRE_REPLICATION_NONE;
+    if (verbatim || config_ignores(login->config, SPAN("options")))
         return OK;
     fault read = wire_read_options(options, login->scratch, login_add_param, login, &wrong);
     if (read == FAULT_PROTOCOL)
@@ -76,16 +93,12 @@ static fault login_read_params(struct login *login)
         return fault_raise(FAULT_AUTH, "no PostgreSQL user name specified in startup packet");
     if (login->database.size == 0)
         login->database = login->user;
+    TRY(login_read_replication(login));
     TRY(login_read_options(login));
-    while (wire_next_parameter(&rest, &name, &value)) {
-        if (span_is(name, "replication")) {
-            if (!span_is_nocase(value, "off") && !span_is_nocase(value, "false") &&
-                !span_is(value, "0"))
-                return fault_raise(FAULT_UNSUPPORTED, "replication connections are not supported");
-        } else if (!name_is_protocol(name)) {
+    bool verbatim = login->replication != WIRE_REPLICATION_NONE;
+    while (wire_next_parameter(&rest, &name, &value))
+        if (!name_is_protocol(name) && (verbatim || !name_is_read_apart(name)))
             TRY(login_add_param(login, name, value));
-        }
-    }
     return OK;
 }
 
@@ -172,8 +185,28 @@ static struct auth_request login_request(struct login *login, const struct route
                                  .database = login->database,
                                  .user = login->user,
                                  .how = route->how,
+                                 .replication = login->replication == WIRE_REPLICATION_PHYSICAL,
                                  .out = &login->out,
                                  .by = login->by};
+}
+
+/* What the route is to this client; NULL: nothing. */
+static const struct route_config *login_find_route(const struct login *login)
+{
+    const struct route_config *route = config_route(login->config, login->database, login->user);
+    if (route == NULL) {
+        (void)fault_raise(FAULT_ROUTE, "no route matches database \"%.*s\" and user \"%.*s\"",
+                          SPAN_ARG(login->database), SPAN_ARG(login->user));
+        return NULL;
+    }
+    if (login->replication == WIRE_REPLICATION_NONE || route->auth == AUTH_BLOCK)
+        return route;
+    if (route->replication == NULL)
+        (void)fault_raise(FAULT_ROUTE,
+                          "replication connections of user \"%.*s\" to database \"%.*s\" are not "
+                          "let in: replication_limit is off",
+                          SPAN_ARG(login->user), SPAN_ARG(login->database));
+    return route->replication;
 }
 
 static fault login_console(struct login *login)
@@ -234,10 +267,9 @@ static fault login_route(struct login *login)
         return login_console(login);
     TRY(pooler_client_comes(client->relay->pooler, login->config->client_most));
     client->counted = true;
-    const struct route_config *route = config_route(login->config, login->database, login->user);
+    const struct route_config *route = login_find_route(login);
     if (route == NULL)
-        return fault_raise(FAULT_ROUTE, "no route matches database \"%.*s\" and user \"%.*s\"",
-                           SPAN_ARG(login->database), SPAN_ARG(login->user));
+        return FAULT_ROUTE;
     if (route->auth == AUTH_BLOCK)
         return fault_raise(FAULT_AUTH, "user \"%.*s\" is blocked", SPAN_ARG(login->user));
     TRY(login_enter_share(login, route));

@@ -49,6 +49,13 @@ const struct route_config *config_route(const struct config *config, struct span
     return NULL;
 }
 
+const struct route_config *config_route_like(const struct config *config, struct span database,
+                                             struct span user, const struct route_config *like)
+{
+    const struct route_config *route = config_route(config, database, user);
+    return route != NULL && like->is_replication ? route->replication : route;
+}
+
 static bool secret_is(const struct map_link *link, const void *key)
 {
     const struct secret *secret = MAP_ENTRY(link, const struct secret, link);
@@ -133,7 +140,8 @@ bool route_same_identity(const struct route_config *a, const struct route_config
     return same_text(a->database, b->database) && same_text(a->user, b->user) &&
            same_service(a->service, b->service) && a->auth == b->auth &&
            same_text(a->auth_options, b->auth_options) && a->mode == b->mode &&
-           a->fresh == b->fresh && (a->prepared_most == 0) == (b->prepared_most == 0) &&
+           a->fresh == b->fresh && a->is_replication == b->is_replication &&
+           (a->prepared_most == 0) == (b->prepared_most == 0) &&
            same_text(a->server_database, b->server_database) &&
            same_text(a->server_user, b->server_user) &&
            same_text(a->server_password, b->server_password);

@@ -83,6 +83,9 @@ struct route_config {
     const char *server_user;
     const char *server_password; /* NULL: from the auth file, or passed through */
     uint32_t line;               /* in the file; for SHOW ROUTES */
+    uint32_t replication_most;   /* replication connections of one pool; 0: none are let in */
+    bool is_replication;         /* made from another one, for those */
+    const struct route_config *replication; /* that other one's; NULL: none are let in */
 };
 
 /* What holds for a database by name; 0: as for all. */
@@ -191,6 +194,9 @@ void config_unref(struct config **config); /* NULL-safe, any thread */
 /** First match wins; NULL when none does.  Borrowed from the version. */
 const struct route_config *config_route(const struct config *config, struct span database,
                                         struct span user);
+/** The same, for clients of the kind that `like` is for. */
+const struct route_config *config_route_like(const struct config *config, struct span database,
+                                             struct span user, const struct route_config *like);
 /** The stored secret of a user, or NULL.  Borrowed from the version. */
 const struct secret *config_secret(const struct config *config, struct span user);
 /** What is configured for a database by name, or NULL.  Borrowed from the version. */

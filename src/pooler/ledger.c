@@ -230,7 +230,6 @@ enum ledger_verdict ledger_take(struct ledger *ledger, uint8_t type)
     case WIRE_COPY_DATA:
     case WIRE_COPY_DONE:
     case WIRE_COPY_OUT:
-    case WIRE_COPY_BOTH:
     case WIRE_FUNCTION_RESULT:
     case WIRE_PARAMETER_DESCRIPTION:
         return ledger->count == 0 ? VERDICT_BREACH : verdict_of(ledger);
@@ -252,6 +251,7 @@ enum ledger_verdict ledger_take(struct ledger *ledger, uint8_t type)
     case WIRE_NO_DATA:
         return ledger_described(ledger);
     case WIRE_COPY_IN:
+    case WIRE_COPY_BOTH: /* what the server sends meanwhile is COPY data like any other */
         return ledger_copy_in(ledger);
     case WIRE_NOTICE:
     case WIRE_PARAMETER_STATUS:

@@ -69,6 +69,7 @@ struct router {
 /* All versions of one pool. */
 struct kin {
     struct map_link link; /* in router->kin */
+    bool replication;     /* a pool of its own beside that of the same database and user */
     struct list pools;    /* by kin_node */
     struct census *census;
     char *database;

@@ -24,7 +24,8 @@ static bool kin_is(const struct map_link *link, const void *key)
 {
     const struct kin *kin = MAP_ENTRY(link, struct kin, link);
     const struct share *share = key;
-    return strcmp(kin->database, share->database) == 0 && strcmp(kin->user, share->user) == 0;
+    return kin->replication == share->born_route->is_replication &&
+           strcmp(kin->database, share->database) == 0 && strcmp(kin->user, share->user) == 0;
 }
 
 static uint64_t kin_hash(const struct share *share)
@@ -52,6 +53,7 @@ static struct kin *kin_new(struct router *router, const struct share *share)
     if (kin == NULL)
         return NULL;
     list_init(&kin->pools);
+    kin->replication = share->born_route->is_replication;
     kin->database = strdup(share->database);
     kin->user = strdup(share->user);
     kin->census = census_new();
@@ -97,8 +99,8 @@ static void pool_set_route(struct pool *pool, struct config *config,
                            const struct route_config *route)
 {
     const struct config *latest = pool->router->config;
-    const struct route_config *now_is =
-        config_route(latest, span_text(pool->kin->database), span_text(pool->kin->user));
+    const struct route_config *now_is = config_route_like(latest, span_text(pool->kin->database),
+                                                          span_text(pool->kin->user), route);
     bool same = now_is != NULL && route_same_identity(now_is, route);
     struct config *held = config_ref(same ? pool->router->config : config);
     config_unref(&pool->config);

@@ -27,13 +27,14 @@ void server_target(const struct share *share, const struct lease *lease, struct 
 /* --- the outcome
  * ------------------------------------------------------------------------------------------ */
 
-static enum slot_failure failure_of(fault why)
+static enum slot_failure failure_of(const struct share *share, fault why)
 {
     const char *state = fault_story_sqlstate(why);
     if (why == FAULT_REFUSED || why == FAULT_TIMEOUT || why == FAULT_NAME)
         return SLOT_UNREACHABLE;
+    /* For replication that may be max_wal_senders, which says nothing about others. */
     if (why == FAULT_UPSTREAM && strcmp(state, "53300") == 0)
-        return SLOT_CROWDED;
+        return share->route->is_replication ? SLOT_REJECTED : SLOT_CROWDED;
     if (why == FAULT_UPSTREAM && strcmp(state, "57P03") == 0)
         return SLOT_NOT_READY;
     return SLOT_REJECTED;
@@ -155,7 +156,7 @@ static void login_main(void *argument)
     struct link_greeting said = {.parameters = BUFFER_INIT(65536)};
     fault result = login_run(server, &said);
     if (result != OK) {
-        login_failed(server, result, failure_of(result));
+        login_failed(server, result, failure_of(server->share, result));
     } else if (said.in_hot_standby && !server->lease->sole) {
         login_failed(server, fault_raise(FAULT_REFUSED, "it is a standby, a primary is wanted"),
                      SLOT_WRONG_ROLE);

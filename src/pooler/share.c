@@ -571,7 +571,7 @@ static void share_timer_fired(struct waker *waker)
 void share_reload(struct share *share, struct config *config)
 {
     const struct route_config *route =
-        config_route(config, span_text(share->database), span_text(share->user));
+        config_route_like(config, span_text(share->database), span_text(share->user), share->route);
     if (share->obsolete)
         return;
     if (route == NULL || !route_same_identity(route, share->route)) {

@@ -125,7 +125,7 @@ void share_set_times(struct share *share)
     const struct route_config *route = share->route;
     const struct user_config *user = config_user(share->config, share->user);
     struct share_times times = {.any = false};
-    if (user == NULL)
+    if (user == NULL || route->is_replication)
         user = &nobody;
     times.query = time_of(user->query_timeout, route->query_timeout, &times.any);
     times.transaction = time_of(user->transaction_timeout, route->transaction_timeout, &times.any);

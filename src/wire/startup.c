@@ -97,6 +97,30 @@ struct span wire_find_parameter(struct span parameters, const char *name)
     return found;
 }
 
+/* --- replication ---------------------------------------------------------------------------- */
+
+/* Whether `value` abbreviates `word` by at least `least` letters, as parse_bool() has it. */
+static bool startup_abbreviates(struct span value, const char *word, size_t least)
+{
+    return value.size >= least && value.size <= strlen(word) &&
+           strncasecmp((const char *)value.at, word, value.size) == 0;
+}
+
+fault wire_read_replication(struct span value, enum wire_replication *ret)
+{
+    bool on = startup_abbreviates(value, "true", 1) || startup_abbreviates(value, "yes", 1) ||
+              startup_abbreviates(value, "on", 2) || span_is(value, "1");
+    bool off = startup_abbreviates(value, "false", 1) || startup_abbreviates(value, "no", 1) ||
+               startup_abbreviates(value, "off", 2) || span_is(value, "0");
+    if (span_is(value, "database"))
+        *ret = WIRE_REPLICATION_LOGICAL;
+    else if (on || off)
+        *ret = on ? WIRE_REPLICATION_PHYSICAL : WIRE_REPLICATION_NONE;
+    else
+        return FAULT_PROTOCOL;
+    return OK;
+}
+
 /* --- building ------------------------------------------------------------------------------- */
 
 void wire_put_startup_begin(struct buffer *out, uint32_t version, size_t *ret_start)

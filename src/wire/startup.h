@@ -37,6 +37,15 @@ bool wire_next_parameter(struct span *rest, struct span *name, struct span *valu
 /** The value of a parameter, the empty span when it is not there.  The last one wins. */
 struct span wire_find_parameter(struct span parameters, const char *name);
 
+/* What a connection is for, by its `replication` parameter. */
+enum wire_replication {
+    WIRE_REPLICATION_NONE,
+    WIRE_REPLICATION_PHYSICAL, /* of the whole cluster: the database counts for nothing */
+    WIRE_REPLICATION_LOGICAL,  /* of one database */
+};
+/** "database", or a boolean as PostgreSQL spells them.  PROTOCOL: neither. */
+fault wire_read_replication(struct span value, enum wire_replication *ret) MUST_USE;
+
 /** Reads the `options` parameter as a backend of PostgreSQL does: blanks part words, a backslash
  *  takes the next character as it is, and the words are the switches of `postgres`: -c name=value,
  *  -cname=value, --name=value, and the short ones for one setting (-S, -W, -d, -e, -f, -t, ...).

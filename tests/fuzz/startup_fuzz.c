@@ -55,6 +55,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         invariant(startup.cancel.secret.size >= 4 && startup.cancel.secret.size <= 256);
     if (startup.kind != WIRE_STARTUP)
         return 0;
+    enum wire_replication replication;
+    struct span word = wire_find_parameter(startup.parameters, "replication");
+    if (wire_read_replication(word, &replication) == OK)
+        invariant(word.size > 0 && word.size <= strlen("database"));
     check_parameters(packet, &startup);
     check_negotiation(&startup);
     return 0;

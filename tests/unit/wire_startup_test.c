@@ -209,6 +209,38 @@ TEST(negotiation_lists_what_is_unknown_and_is_silent_when_nothing_is)
 }
 END_TEST
 
+TEST(replication_is_a_boolean_or_of_a_database)
+{
+    static const struct {
+        const char *word;
+        fault read;
+        enum wire_replication kind;
+    } rows[] = {
+        {"database", OK, WIRE_REPLICATION_LOGICAL},
+        {"1", OK, WIRE_REPLICATION_PHYSICAL},
+        {"t", OK, WIRE_REPLICATION_PHYSICAL},
+        {"TRUE", OK, WIRE_REPLICATION_PHYSICAL},
+        {"on", OK, WIRE_REPLICATION_PHYSICAL},
+        {"ye", OK, WIRE_REPLICATION_PHYSICAL},
+        {"0", OK, WIRE_REPLICATION_NONE},
+        {"off", OK, WIRE_REPLICATION_NONE},
+        {"of", OK, WIRE_REPLICATION_NONE},
+        {"n", OK, WIRE_REPLICATION_NONE},
+        {"F", OK, WIRE_REPLICATION_NONE},
+        {"o", FAULT_PROTOCOL, WIRE_REPLICATION_NONE},
+        {"", FAULT_PROTOCOL, WIRE_REPLICATION_NONE},
+        {"Database", FAULT_PROTOCOL, WIRE_REPLICATION_NONE},
+        {"trues", FAULT_PROTOCOL, WIRE_REPLICATION_NONE},
+        {"10", FAULT_PROTOCOL, WIRE_REPLICATION_NONE},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        enum wire_replication kind = WIRE_REPLICATION_NONE;
+        ck_assert_int_eq(wire_read_replication(span_text(rows[i].word), &kind), rows[i].read);
+        ck_assert_int_eq(kind, rows[i].kind);
+    }
+}
+END_TEST
+
 /* --- options: each row was tried with PostgreSQL 15 ------------------------------------------ */
 
 static fault write_setting(void *argument, struct span name, struct span value)
@@ -346,6 +378,7 @@ TESTS("wire_startup", a_first_length_is_taken_only_between_eight_and_the_limit,
       what_the_connecting_side_builds_is_what_this_side_reads,
       a_startup_packet_that_passes_the_ceiling_leaves_a_failed_buffer,
       negotiation_lists_what_is_unknown_and_is_silent_when_nothing_is,
-      options_take_every_form_that_postgres_takes, values_of_options_may_hold_anything,
-      a_backslash_takes_the_next_character_as_it_is, options_that_are_no_setting_are_refused,
-      short_switches_stand_for_their_settings, the_first_refusal_of_a_setting_ends_the_reading)
+      replication_is_a_boolean_or_of_a_database, options_take_every_form_that_postgres_takes,
+      values_of_options_may_hold_anything, a_backslash_takes_the_next_character_as_it_is,
+      options_that_are_no_setting_are_refused, short_switches_stand_for_their_settings,
+      the_first_refusal_of_a_setting_ends_the_reading)

@@ -1,0 +1,31 @@
+/*
+ * config_replication.c - what a route means to replication connections.
+ *
+ * Each has a server of its own, made for it and closed with it: a session pool beside the route's
+ * own, so that neither's servers, limits and failures are the other's.  A stream is one query that
+ * may last for months, so none of the times that end queries or silences holds for it.
+ */
+#include "instance/config_reader.h"
+
+void config_add_replication(struct config_reader *reader)
+{
+    struct config *config = reader->config;
+    struct config_arena *arena = reader->arena;
+    struct route_config *likes =
+        config_arena_array(arena, config->route_count, sizeof(struct route_config));
+    for (size_t i = 0; likes != NULL && i < config->route_count; i++) {
+        struct route_config *route = &config->routes[i];
+        if (route->replication_most == 0)
+            continue;
+        likes[i] = *route;
+        likes[i].is_replication = true;
+        likes[i].mode = POOL_SESSION;
+        likes[i].fresh = true;
+        likes[i].pool_size = likes[i].client_most = route->replication_most;
+        likes[i].pool_min = 0;
+        likes[i].prepared_most = 0;
+        likes[i].client_idle_timeout = likes[i].query_timeout = NO_LIMIT;
+        likes[i].transaction_timeout = likes[i].idle_transaction_timeout = NO_LIMIT;
+        route->replication = &likes[i];
+    }
+}
