@@ -22,7 +22,7 @@ void config_add_replication(struct config_reader *reader)
         likes[i].mode = POOL_SESSION;
         likes[i].fresh = true;
         likes[i].pool_size = likes[i].client_most = route->replication_most;
-        likes[i].pool_min = 0;
+        likes[i].pool_min = likes[i].pool_reserve = 0;
         likes[i].prepared_most = 0;
         likes[i].client_idle_timeout = likes[i].query_timeout = NO_LIMIT;
         likes[i].transaction_timeout = likes[i].idle_transaction_timeout = NO_LIMIT;
