@@ -2,7 +2,7 @@
 # Writes the generated documents again; ./dev docs builds the program first.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
-for page in configuration console; do
+for page in configuration console migrating-from-pgbouncer; do
     build/trunkline docs "$page" >"build/$page.md"
     mv "build/$page.md" "docs/$page.md"
 done

@@ -37,11 +37,15 @@ static const struct cli_command commands[] = {
      "the user with a SCRAM-SHA-256 verifier, from which the password cannot be found.  Without a\n"
      "terminal, the password is the first line of standard input.\n",
      cli_secret},
+    {"import", "FILE", 1, "tells a PgBouncer configuration in Trunkline's words",
+     "Reads pgbouncer.ini, and the files that it includes, and prints a configuration that does\n"
+     "the same.  What has no equal stands in it as comments, each with the reason.\n",
+     cli_import},
     {"version", "", 0, "prints the version", "Prints the name and version of this program.\n",
      cli_version},
     {"docs", "PAGE", 1, NULL,
-     "Prints a generated page of the manual.  There are two: configuration and\n"
-     "console.\n",
+     "Prints a generated page of the manual.  There are three: configuration,\n"
+     "console and migrating-from-pgbouncer.\n",
      cli_docs},
 };
 

@@ -2,6 +2,7 @@
 
 #include "admin/console.h"
 #include "instance/config_load.h"
+#include "instance/import.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -41,6 +42,7 @@ static const struct {
 } pages[] = {
     {"configuration", config_print_manual},
     {"console", console_print_manual},
+    {"migrating-from-pgbouncer", import_print_manual},
 };
 
 int cli_docs(char **arguments)

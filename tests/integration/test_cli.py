@@ -10,7 +10,7 @@ import pytest
 from support.patience import PATIENCE
 from support.trunkline import TOP, binary
 
-COMMANDS = ["run", "check", "secret", "version"]
+COMMANDS = ["run", "check", "secret", "import", "version"]
 
 
 def trunkline(*arguments, stdin="", cwd=None):
@@ -70,7 +70,7 @@ def test_the_version_is_that_of_the_project():
         assert trunkline(word).stdout == f"trunkline {version}\n"
 
 
-@pytest.mark.parametrize("page", ["configuration", "console"])
+@pytest.mark.parametrize("page", ["configuration", "console", "migrating-from-pgbouncer"])
 def test_the_manual_is_made_from_the_tables(page):
     done = trunkline("docs", page)
     assert done.returncode == 0
