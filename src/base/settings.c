@@ -249,8 +249,13 @@ void setting_accepts(const struct setting *setting, struct buffer *out)
     case SETTING_CHOICE:
         choices_print(setting->choices, out);
         break;
-    case SETTING_TEXT:
     case SETTING_SECRET:
+        buffer_printf(out,
+                      "a text of 1 to %" PRId64 " bytes, {env: NAME}, {file: PATH} or "
+                      "{command: TEXT or WORDS}",
+                      setting->most);
+        break;
+    case SETTING_TEXT:
         buffer_printf(out, "a text of 1 to %" PRId64 " bytes", setting->most);
         break;
     case SETTING_PATTERN:

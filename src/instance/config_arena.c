@@ -1,6 +1,7 @@
 #include "instance/config_arena.h"
 
 #include "base/check.h"
+#include "machine/process.h"
 
 #include <stdlib.h>
 
@@ -34,6 +35,10 @@ void config_arena_end(void *arena)
     while (self->blocks != NULL) {
         struct arena_block *block = self->blocks;
         self->blocks = block->next;
+        /* Secrets are among the texts. */
+        size_t size = sizeof(*block) + block->size;
+        explicit_bzero(block->bytes, block->used);
+        process_hide(block, size, false);
         free(block);
     }
     free(self);
@@ -41,16 +46,21 @@ void config_arena_end(void *arena)
 
 static struct arena_block *arena_grow(struct config_arena *arena, size_t need)
 {
-    size_t size = MAX_OF(need, BLOCK_LEAST);
+    size_t whole = sizeof(struct arena_block) + MAX_OF(need, BLOCK_LEAST);
+    size_t size =
+        (whole + PROCESS_PAGE - 1) / PROCESS_PAGE * PROCESS_PAGE - sizeof(struct arena_block);
     if (size > CONFIG_ARENA_MOST - arena->size) {
         arena->failed = FAULT_LIMIT;
         return NULL;
     }
-    struct arena_block *block = calloc(1, sizeof(*block) + size);
+    /* Whole pages, which stay out of core dumps. */
+    struct arena_block *block = aligned_alloc(PROCESS_PAGE, sizeof(*block) + size);
     if (block == NULL) {
         arena->failed = FAULT_MEMORY;
         return NULL;
     }
+    process_hide(block, sizeof(*block) + size, true);
+    memset(block, 0, sizeof(*block) + size);
     block->size = size;
     block->next = arena->blocks;
     arena->blocks = block;

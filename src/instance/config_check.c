@@ -79,6 +79,9 @@ static void load_tls(struct config_reader *reader, struct tls_config *tls, const
                      "verify-ca or verify-full");
         return;
     }
+    const char *secret = tls->key != NULL ? tls->key : tls->certificate;
+    if (secret != NULL && !config_check_private(reader, group, &key, secret))
+        return;
     struct tls_settings settings = {.mode = tls->mode,
                                     .certificate = tls->certificate,
                                     .key = tls->key,

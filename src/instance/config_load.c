@@ -14,6 +14,9 @@ int config_file_read(const char *path, struct buffer *into)
 {
     size_t size = 64 * 1024;
     for (;;) {
+        /* It may hold secrets, and growing leaves the old memory as it is. */
+        if (into->at != NULL)
+            explicit_bzero(into->at, into->capacity);
         buffer_clear(into);
         size = MIN_OF(size, into->most);
         uint8_t *room = buffer_room(into, size);
@@ -124,7 +127,7 @@ fault config_load(const char *path, uint64_t version, struct config **ret, struc
         loaded = config_verdict(reader);
     }
     if (reader->root != NULL)
-        yaml_document_delete(&reader->document);
+        config_yaml_delete(reader);
     free(reader);
     if (loaded == OK)
         *ret = config;

@@ -28,7 +28,7 @@ const char *config_read_text(struct config_reader *reader, const struct setting 
     return config_arena_text(reader->arena, text);
 }
 
-static const char *path_absolute(struct config_reader *reader, const char *path)
+const char *config_path_absolute(struct config_reader *reader, const char *path)
 {
     if (path[0] == '/')
         return path;
@@ -37,6 +37,18 @@ static const char *path_absolute(struct config_reader *reader, const char *path)
     const char *kept = config_arena_text(reader->arena, buffer_span(&whole));
     buffer_fini(&whole);
     return kept;
+}
+
+/* Once for a file: it holds a secret in plain words. */
+static void warn_of_open_file(struct config_reader *reader, const yaml_node_t *node,
+                              const struct config_key *key)
+{
+    int mode;
+    if (reader->open_told || config_file_private(reader, reader->config->path, &mode))
+        return;
+    reader->open_told = true;
+    config_warning(reader, node, key, "stands in a file of mode %04o, which others can read",
+                   (unsigned)mode);
 }
 
 static void read_scalar(struct config_reader *reader, const struct setting *setting,
@@ -50,13 +62,17 @@ static void read_scalar(struct config_reader *reader, const struct setting *sett
             setting_store(setting, object, value);
         return;
     }
-    const char *text = config_read_text(reader, setting, node, key, setting->most);
+    bool elsewhere = setting->kind == SETTING_SECRET && node->type == YAML_MAPPING_NODE;
+    const char *text = elsewhere ? config_read_source(reader, setting, node, key)
+                                 : config_read_text(reader, setting, node, key, setting->most);
     if (text == NULL)
         return;
+    if (setting->kind == SETTING_SECRET && !elsewhere)
+        warn_of_open_file(reader, node, key);
     if (setting->kind == SETTING_PATTERN && strcmp(text, "*") == 0)
         text = NULL;
     if (setting->kind == SETTING_PATH)
-        text = path_absolute(reader, text);
+        text = config_path_absolute(reader, text);
     *(const char **)((char *)object + setting->at) = text;
 }
 

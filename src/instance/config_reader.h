@@ -14,6 +14,8 @@
 /* Bytes of the configuration file, and of the auth file. */
 #define CONFIG_FILE_MOST ((size_t)8 * 1024 * 1024)
 #define CONFIG_AUTH_MOST ((size_t)64 * 1024 * 1024)
+/* Bytes of a secret. */
+#define CONFIG_SECRET_MOST 2047
 /* Users of the auth file. */
 #define CONFIG_USERS_MOST 1000000
 
@@ -25,6 +27,7 @@ struct config_reader {
     struct config_problems problems;
     yaml_document_t document;
     yaml_node_t *root; /* NULL: the file could not be parsed */
+    bool open_told;    /* that others can read the file, which holds secrets */
 };
 
 /* --- what is wrong (config_yaml.c) ---------------------------------------------------------- */
@@ -42,6 +45,8 @@ void config_refuse(struct config_reader *reader, const yaml_node_t *node,
 
 /** Parses the text into `document` and `root`, or reports why not. */
 void config_yaml_parse(struct config_reader *reader, struct span text);
+/** Wipes and frees the document. */
+void config_yaml_delete(struct config_reader *reader);
 /** The value of a key of a mapping, the first if there are several; NULL when it is not there. */
 yaml_node_t *config_yaml_find(struct config_reader *reader, const yaml_node_t *mapping,
                               const char *name);
@@ -68,6 +73,21 @@ void config_read_mapping(struct config_reader *reader, const struct setting *row
  */
 const char *config_read_text(struct config_reader *reader, const struct setting *setting,
                              yaml_node_t *node, const struct config_key *key, int64_t most);
+
+/** Relative paths start from the file's directory; NULL: no memory. */
+const char *config_path_absolute(struct config_reader *reader, const char *path);
+
+/* --- secrets (config_source.c) --------------------------------------------------------------- */
+
+/** A secret that stands elsewhere: {env: ...}, {file: ...} or {command: ...}; NULL after telling
+ *  what is wrong. */
+const char *config_read_source(struct config_reader *reader, const struct setting *setting,
+                               const yaml_node_t *node, const struct config_key *key);
+/** Whether nobody else can read a file with secrets, or nobody minds; `ret_mode`: its bits. */
+bool config_file_private(struct config_reader *reader, const char *path, int *ret_mode);
+/** The same, and tells when it is not so. */
+bool config_check_private(struct config_reader *reader, const yaml_node_t *node,
+                          const struct config_key *key, const char *path);
 
 /* --- the whole (config_check.c, config_secrets.c, config_rows.c) ----------------------------- */
 

@@ -147,6 +147,9 @@ void config_read_secrets(struct config_reader *reader)
     const char *path = reader->config->auth_file;
     if (path == NULL || reader->root->type != YAML_MAPPING_NODE)
         return;
+    if (!config_check_private(reader, config_yaml_place(reader, reader->root, "auth_file"), &key,
+                              path))
+        return;
     struct buffer text = BUFFER_INIT(CONFIG_AUTH_MOST);
     int status = config_file_read(path, &text);
     if (status != 0)

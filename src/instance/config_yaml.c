@@ -130,6 +130,12 @@ static void refuse_more(struct config_reader *reader, yaml_parser_t *parser)
     yaml_document_delete(&more);
 }
 
+static void yaml_buffer_wipe(yaml_char_t *start, yaml_char_t *end)
+{
+    if (start != NULL)
+        explicit_bzero(start, (size_t)(end - start));
+}
+
 void config_yaml_parse(struct config_reader *reader, struct span text)
 {
     yaml_parser_t parser;
@@ -150,7 +156,18 @@ void config_yaml_parse(struct config_reader *reader, struct span text)
             yaml_document_delete(&reader->document);
         }
     }
+    yaml_buffer_wipe(parser.raw_buffer.start, parser.raw_buffer.end);
+    yaml_buffer_wipe(parser.buffer.start, parser.buffer.end);
     yaml_parser_delete(&parser);
+}
+
+void config_yaml_delete(struct config_reader *reader)
+{
+    yaml_document_t *document = &reader->document;
+    for (yaml_node_t *node = document->nodes.start; node < document->nodes.top; node++)
+        if (node->type == YAML_SCALAR_NODE)
+            explicit_bzero(node->data.scalar.value, node->data.scalar.length);
+    yaml_document_delete(document);
 }
 
 yaml_node_t *config_yaml_find(struct config_reader *reader, const yaml_node_t *mapping,

@@ -11,6 +11,11 @@ static const struct setting_choice protocols[] = {
     {"3.2", WIRE_PROTOCOL_3_2},
     {NULL, 0},
 };
+static const struct setting_choice secret_files[] = {
+    {"private", 0},
+    {"any", 1},
+    {NULL, 0},
+};
 static const struct setting_choice pool_modes[] = {
     {"session", POOL_SESSION},
     {"transaction", POOL_TRANSACTION},
@@ -533,6 +538,14 @@ const struct setting config_settings[] = {
      .reloadable = true,
      .help = "Users and their secrets (plain, md5 or SCRAM), in the format of PgBouncer's "
              "userlist.txt."},
+    {.name = "secret_files",
+     .kind = SETTING_CHOICE,
+     AT(config, secret_files),
+     .choices = secret_files,
+     .preset = "private",
+     .reloadable = true,
+     .help = "Whether files with secrets (auth_file, tls.key, {file: ...}) must be private to "
+             "their owner (0600, or 0640 where root owns them), or may be open to any."},
     {.name = "user",
      .kind = SETTING_TEXT,
      AT(config, user),

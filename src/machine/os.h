@@ -48,6 +48,14 @@ struct poll_event {
     uint32_t ready;
 };
 
+/* What a command printed. */
+struct os_output {
+    char *at;
+    size_t most; /* room */
+    size_t size;
+    int exit; /* its status, or the negative number of the signal that ended it */
+};
+
 /* What a signal wait returns; the numbers are those of signal(7). */
 struct os {
     const char *name;
@@ -93,6 +101,8 @@ struct os {
 
     /* Whole small files: -errno, or bytes read (at most `size`). */
     int64_t (*file_read)(const char *path, void *bytes, size_t size);
+    /** The permission bits of a file, and whose it is; or -errno. */
+    int (*file_mode)(const char *path, uint32_t *ret_owner);
     int (*file_unlink)(const char *path);
     /* Names in a directory, in no order, "." and ".." too: 0 or -errno. */
     int (*file_list)(const char *path, void (*each)(void *argument, const char *name),
@@ -106,6 +116,10 @@ struct os {
     int (*dns_query)(int poller, const char *name, int type,
                      void (*done)(void *argument, int status, const uint8_t *answer, size_t size),
                      void *argument);
+
+    /* Runs a command, found by its name, and takes what it prints: 0 or -errno; ETIMEDOUT and
+     * EMSGSIZE end it.  Blocks: at the start, and on threads that may. */
+    int (*run)(const char *const *words, deadline by, struct os_output *output);
 
     /* Runs `job` on a thread that may block; `job` itself mails the result back. */
     int (*offload)(void (*job)(void *argument), void *argument);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <sys/random.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -161,6 +162,15 @@ static int64_t linux_file_read(const char *path, void *bytes, size_t size)
     return status < 0 ? status : (int64_t)filled;
 }
 
+static int linux_file_mode(const char *path, uint32_t *ret_owner)
+{
+    struct stat state;
+    if (stat(path, &state) < 0)
+        return -errno;
+    *ret_owner = state.st_uid;
+    return (int)(state.st_mode & 07777);
+}
+
 static int linux_file_unlink(const char *path)
 {
     return unlink(path) < 0 ? -errno : 0;
@@ -211,10 +221,12 @@ const struct os os_linux = {
     .signals_open = linux_signals_open,
     .signals_next = linux_signals_next,
     .file_read = linux_file_read,
+    .file_mode = linux_file_mode,
     .file_unlink = linux_file_unlink,
     .file_list = linux_file_list,
     .interfaces = os_linux_interfaces,
     .dns_query = os_linux_dns_query,
+    .run = os_linux_run,
     .offload = os_linux_offload,
     .log_line = os_linux_log_line,
     .log_dropped = os_linux_log_dropped,

@@ -57,6 +57,7 @@ void os_linux_poll_wake(int poller);
 int os_linux_dns_query(int poller, const char *name, int type,
                        void (*done)(void *argument, int status, const uint8_t *answer, size_t size),
                        void *argument);
+int os_linux_run(const char *const *words, deadline by, struct os_output *output);
 int os_linux_offload(void (*job)(void *argument), void *argument);
 void os_linux_log_line(const char *line, size_t size);
 uint64_t os_linux_log_dropped(void);

@@ -315,6 +315,16 @@ static int64_t sim_file_read(const char *path, void *bytes, size_t size)
     return -ENOENT;
 }
 
+static int sim_file_mode(const char *path, uint32_t *ret_owner)
+{
+    return -ENOENT;
+}
+
+static int sim_run(const char *const *words, deadline by, struct os_output *output)
+{
+    return -ENOSYS;
+}
+
 static int sim_file_unlink(const char *path)
 {
     return 0;
@@ -379,10 +389,12 @@ const struct os os_sim = {
     .signals_open = sim_signals_open,
     .signals_next = sim_signals_next,
     .file_read = sim_file_read,
+    .file_mode = sim_file_mode,
     .file_unlink = sim_file_unlink,
     .file_list = sim_file_list,
     .interfaces = sim_interfaces,
     .dns_query = sim_dns_query,
+    .run = sim_run,
     .offload = sim_offload,
     .log_line = sim_log_line,
     .log_dropped = sim_log_dropped,

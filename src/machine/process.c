@@ -6,6 +6,8 @@
 #include <pwd.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 uint32_t process_user(void)
@@ -31,6 +33,17 @@ uint32_t process_processors(void)
         return CPU_SETSIZE;
     invariant(CPU_COUNT(&set) > 0);
     return (uint32_t)CPU_COUNT(&set);
+}
+
+const char *process_variable(const char *name)
+{
+    return getenv(name);
+}
+
+void process_hide(void *pages, size_t size, bool hidden)
+{
+    /* Where pages are larger, those are refused that don't begin one: a hint is all it is. */
+    (void)madvise(pages, size, hidden ? MADV_DONTDUMP : MADV_DODUMP);
 }
 
 fault process_directory(char *path, size_t size)

@@ -13,5 +13,10 @@ uint32_t process_user(void);
 void process_user_name(uint32_t user, char *text, size_t size);
 /** Processors that this process may use, at least 1. */
 uint32_t process_processors(void);
+/** The value of a variable of the environment, or NULL. */
+const char *process_variable(const char *name);
+/** Keeps whole pages out of core dumps, or lets them in again. */
+void process_hide(void *pages, size_t size, bool hidden);
+#define PROCESS_PAGE ((size_t)4096)
 /** The working directory, absolute.  SYSTEM: it has no path, or one longer than `size`. */
 fault process_directory(char *path, size_t size) MUST_USE;

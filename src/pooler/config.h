@@ -122,6 +122,7 @@ struct config {
 
     const char *user; /* to become; NULL: none */
     bool core_dumps;
+    int secret_files; /* 1: others may read them */
     uint32_t relays;
     uint32_t client_most;
     uint32_t servers_most; /* these: 0: no limit */

@@ -27,7 +27,29 @@ static int fuzz_list(const char *path, void (*each)(void *argument, const char *
     return 0;
 }
 
-static const struct os os_fuzz = {.name = "fuzz", .file_read = fuzz_read, .file_list = fuzz_list};
+static int fuzz_mode(const char *path, uint32_t *ret_owner)
+{
+    *ret_owner = 0;
+    return 0600;
+}
+
+/* Whatever the input says, nothing is run. */
+static int fuzz_run(const char *const *words, deadline by, struct os_output *output)
+{
+    return -ENOENT;
+}
+
+static int64_t fuzz_time(void)
+{
+    return 0;
+}
+
+static const struct os os_fuzz = {.name = "fuzz",
+                                  .file_read = fuzz_read,
+                                  .file_list = fuzz_list,
+                                  .file_mode = fuzz_mode,
+                                  .run = fuzz_run,
+                                  .monotonic_us = fuzz_time};
 const struct os *os = &os_fuzz;
 
 /* Certificates are read by OpenSSL, from wherever the input says: not here. */

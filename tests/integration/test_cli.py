@@ -26,6 +26,8 @@ def sample(tmp_path, certificate):
     (tmp_path / "users.txt").write_text('"app" "app"\n"admin" "admin"\n')
     (tmp_path / "server.crt").write_bytes(certificate.cert.read_bytes())
     (tmp_path / "server.key").write_bytes(certificate.key.read_bytes())
+    for name in "trunkline.yaml", "users.txt", "server.key":
+        (tmp_path / name).chmod(0o600)
     return tmp_path / "trunkline.yaml"
 
 

@@ -8,6 +8,7 @@
 #include "unit.h"
 
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define LISTEN   "listen: [{host: 127.0.0.1, port: 6432}]\n"
@@ -39,6 +40,7 @@ static void file_write(const char *name, const char *text, size_t size)
     ck_assert_ptr_nonnull(file);
     ck_assert_uint_eq(fwrite(text, 1, size, file), size);
     ck_assert_int_eq(fclose(file), 0);
+    ck_assert_int_eq(chmod(name, 0600), 0);
 }
 
 static struct config *load(const char *text)

@@ -83,7 +83,10 @@ class Trunkline:
             self.users = dict(users)
         self.config = config
         self.file.write_text(config if isinstance(config, str) else json.dumps(config, indent=2))
-        (self.folder / "users.txt").write_text(userlist(self.users))
+        users_file = self.folder / "users.txt"
+        users_file.write_text(userlist(self.users))
+        for path in self.file, users_file:
+            path.chmod(0o600)
 
     # -- life
 
