@@ -244,6 +244,7 @@ void config_check(struct config_reader *reader)
     check_services(reader);
     check_routes(reader);
     index_names(reader);
+    config_check_log(reader);
     if (reader->config->memory_most < reader->config->message_most) {
         const struct config_key key = {.name = "memory_limit"};
         config_error(reader, config_yaml_place(reader, reader->root, "memory_limit"), &key,

@@ -95,6 +95,7 @@ bool config_check_private(struct config_reader *reader, const yaml_node_t *node,
 void config_check(struct config_reader *reader);
 /** Gives each route its like for replication connections. */
 void config_add_replication(struct config_reader *reader);
+void config_check_log(struct config_reader *reader);
 /** Reads a whole file; 0 or -errno (EFBIG: more than the buffer's ceiling). */
 int config_file_read(const char *path, struct buffer *into);
 /** Reads the auth file into config->secrets. */

@@ -3,6 +3,7 @@
 #include "admin/console.h"
 #include "instance/budget.h"
 #include "instance/config_load.h"
+#include "instance/instance_log.h"
 #include "instance/reload.h"
 #include "instance/watch.h"
 #include "machine/clock.h"
@@ -51,14 +52,6 @@ static void log_problems(int level, struct span problems)
     }
 }
 
-static void instance_configure_log(const struct config *config)
-{
-    int failed =
-        log_configure(config->log_level, (enum log_format)config->log_format, config->log_file);
-    if (failed != 0)
-        log_event(LOG_ERR, "log.unwritable", "file=%s errno=%d", config->log_file, -failed);
-}
-
 /* --- reload
  * ----------------------------------------------------------------------------------------------------
  */
@@ -105,7 +98,7 @@ static void instance_take(struct instance *instance, struct config *config, stru
     privileges_core_dumps(config->core_dumps);
     config_unref(&instance->config);
     instance->config = config;
-    instance_configure_log(config);
+    instance_log_configure(config);
 }
 
 static fault instance_reload_entered(struct instance *instance, struct buffer *report)
@@ -164,6 +157,8 @@ static void instance_signal(struct instance *instance, int number)
         /* On its own, so that a signal to stop is heard meanwhile. */
         if (co_group_start(&instance->group, instance_hangup, instance, CO_LARGE) != OK)
             log_event(LOG_ERR, "config.reload_failed", "reason=\"%s\"", fault_text(FAULT_MEMORY));
+    } else if (number == SIGUSR1) {
+        instance_log_reopen(instance->config);
     } else if (instance->stopping && number != SIGQUIT) {
         log_event(LOG_NOTICE, "shutdown.at_once", "signal=%d", number);
         log_finish();
@@ -208,8 +203,7 @@ static fault instance_bound(void *argument)
     const struct config *config = instance->config;
     const char *files[] = {config->path, config->auth_file};
     if (config->user != NULL) {
-        if (config->log_file != NULL)
-            TRY(privileges_give(config->log_file, config->user));
+        TRY(instance_log_give(config));
         TRY(privileges_become(config->user));
         /* Becoming somebody forbids it, whatever it was. */
         privileges_core_dumps(config->core_dumps);
@@ -247,7 +241,8 @@ static void instance_serve(struct instance *instance)
     instance->main = co_self();
     instance->watch.pooler = instance->pooler;
     if (co_group_start(&instance->group, instance_watch_signals, instance, CO_LARGE) != OK ||
-        co_group_start(&instance->group, watch_main, &instance->watch, CO_LARGE) != OK)
+        co_group_start(&instance->group, watch_main, &instance->watch, CO_LARGE) != OK ||
+        co_group_start(&instance->group, instance_log_main, &instance->config, CO_LARGE) != OK)
         instance->stopping = true;
     log_event(LOG_NOTICE, "ready", "version=%s relays=%u config=%s", TRUNKLINE_VERSION,
               pooler_relays(instance->pooler), instance->path);
@@ -270,7 +265,7 @@ static void instance_serve(struct instance *instance)
 
 static fault instance_start(struct instance *instance)
 {
-    static const int numbers[] = {SIGHUP, SIGINT, SIGTERM, SIGQUIT};
+    static const int numbers[] = {SIGHUP, SIGINT, SIGTERM, SIGQUIT, SIGUSR1};
     uint32_t clients;
     struct pooler_console console = {.serve = console_serve,
                                      .reload = instance_reload,
@@ -312,7 +307,7 @@ int instance_run(const char *path)
     if (instance_load(&instance) != OK)
         return 1;
     privileges_core_dumps(instance.config->core_dumps);
-    instance_configure_log(instance.config);
+    instance_log_configure(instance.config);
     if (machine_run("pooler", instance_main, &instance) != OK) {
         log_event(LOG_ERR, "start.failed", "reason=\"%s\"", fault_story(FAULT_SYSTEM));
         instance.status = 1;

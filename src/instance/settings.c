@@ -1,5 +1,4 @@
 #include "instance/settings_rows.h"
-#include "machine/log.h"
 #include "wire/startup.h"
 
 static_assert(offsetof(struct service_config, name) == 0, "the name of a NAMED element is first");
@@ -31,15 +30,6 @@ static const struct setting_choice auth_methods[] = {
     {"cert", AUTH_CERT},
     {"peer", AUTH_PEER},
     {"hba", AUTH_HBA},
-    {NULL, 0},
-};
-static const struct setting_choice log_levels[] = {
-    {"error", LOG_ERR}, {"warning", LOG_WARNING}, {"notice", LOG_NOTICE},
-    {"info", LOG_INFO}, {"debug", LOG_DEBUG},     {NULL, 0},
-};
-static const struct setting_choice log_formats[] = {
-    {"text", LOG_FORMAT_TEXT},
-    {"json", LOG_FORMAT_JSON},
     {NULL, 0},
 };
 
@@ -402,36 +392,6 @@ static const struct setting console_rows[] = {
     {.name = NULL},
 };
 
-static const struct setting log_rows[] = {
-    {.name = "level",
-     .kind = SETTING_CHOICE,
-     AT(config, log_level),
-     .choices = log_levels,
-     .preset = "info",
-     .reloadable = true,
-     .help = "The least urgent events that are written."},
-    {.name = "format",
-     .kind = SETTING_CHOICE,
-     AT(config, log_format),
-     .choices = log_formats,
-     .preset = "text",
-     .reloadable = true,
-     .help = "One line of key=value pairs, or of JSON."},
-    {.name = "file",
-     .kind = SETTING_PATH,
-     AT(config, log_file),
-     RANGE(1, PATH_MOST),
-     .reloadable = true,
-     .help = "Where to; standard error unless given."},
-    {.name = "connections",
-     .kind = SETTING_SWITCH,
-     AT(config, log_connections),
-     .preset = "yes",
-     .reloadable = true,
-     .help = "Writes an event for each client that comes or goes."},
-    {.name = NULL},
-};
-
 /* What a user's settings replace is said by its route. */
 #define OR_ROUTE .word = "route", .word_value = 0, .preset = "route"
 
@@ -740,6 +700,6 @@ const struct setting config_settings[] = {
      .kind = SETTING_GROUP,
      .rows = console_rows,
      .help = "The administration console, a database of its own."},
-    {.name = "log", .kind = SETTING_GROUP, .rows = log_rows, .help = "The log."},
+    {.name = "log", .kind = SETTING_GROUP, .rows = config_log_rows, .help = "The log."},
     {.name = NULL},
 };

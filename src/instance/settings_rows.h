@@ -32,3 +32,4 @@
 /* Parts of the table that have a file of their own. */
 extern const struct setting config_listen_tls_rows[];  /* struct tls_config */
 extern const struct setting config_service_tls_rows[]; /* struct tls_config */
+extern const struct setting config_log_rows[];         /* struct config */

@@ -1,74 +1,354 @@
 #include "machine/log.h"
 
-#include "base/span.h"
+#include "base/check.h"
 #include "machine/log_line.h"
+#include "machine/log_repeat.h"
 #include "machine/os.h"
 #include "machine/os_linux_log.h"
 
+#include <errno.h>
 #include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
-static int log_least_urgent = LOG_INFO;         /* atomic */
-static int log_chosen_format = LOG_FORMAT_TEXT; /* atomic; an enum log_format */
+#define HOST_MOST 64
+
+struct log_place {
+    struct log_target target; /* its texts are the next two */
+    char path[4096];
+    char ident[LOG_IDENT_MOST + 1];
+    enum log_dress dress;
+    int sink;
+};
+
+/* What is written where: immutable once it is in use.  Any thread may still read an older one, so
+ * these stay; there is one for every change of the log's settings. */
+struct log_set {
+    struct log_set *older;
+    size_t count;
+    struct log_place places[];
+};
+
+/* Before the first of them: as they come, to standard error. */
+static struct log_set *log_current;     /* atomic */
+static int log_least_urgent = LOG_INFO; /* atomic: of all targets */
+static const struct log_place log_at_first = {
+    .target = {.to = LOG_TO_STDERR, .level = LOG_INFO, .format = LOG_FORMAT_TEXT}};
+static char log_host[HOST_MOST + 1] = "-"; /* written before the first set is in use */
 
 /* Too large for a turn's stack; an event never suspends. */
 static _Thread_local struct log_line log_scratch;
 
-static void log_build(struct log_line *line, const struct log_head *event, const char *pairs,
-                      va_list values)
+/* --- building ------------------------------------------------------------------------------ */
+
+static void log_build(struct log_line *line, const struct log_place *place,
+                      const struct log_head *event, const char *pairs, va_list values)
 {
     struct log_head head = *event;
-    head.wall_us = os->wall_us();
     head.process = (int)getpid();
-    line->format = (enum log_format)__atomic_load_n(&log_chosen_format, __ATOMIC_RELAXED);
+    head.facility = place->target.facility;
+    head.ident = place->ident;
+    head.host = log_host;
+    line->format = (enum log_format)place->target.format;
+    line->dress = place->dress;
     log_line_build(line, &head, pairs, values);
 }
 
-/* Only the line: what the sink itself has to say must not go through the sink. */
-static const struct log_line *log_make(const char *name, const char *pairs, ...)
+/* Only the line: what a sink itself has to say must not go through the sink. */
+static const struct log_line *log_make(const struct log_place *place, const char *name,
+                                       const char *pairs, ...) PRINTF_LIKE(3, 4);
+static const struct log_line *log_make(const struct log_place *place, const char *name,
+                                       const char *pairs, ...)
 {
+    struct log_head head = {.level = LOG_WARNING, .name = name, .wall_us = os->wall_us()};
     va_list values;
     va_start(values, pairs);
-    log_build(&log_scratch, &(struct log_head){.level = LOG_WARNING, .name = name}, pairs, values);
+    log_build(&log_scratch, place, &head, pairs, values);
     va_end(values);
     return &log_scratch;
 }
 
-static size_t log_report_dropped(char *bytes, size_t most, uint64_t count)
+static struct log_set *log_set_now(void)
 {
-    const struct log_line *line = log_make("log.dropped", "lines=%llu", (unsigned long long)count);
-    size_t size = MIN_OF(line->size, most);
-    memcpy(bytes, line->bytes, size);
-    return size;
+    return __atomic_load_n(&log_current, __ATOMIC_ACQUIRE);
+}
+
+static size_t log_report_dropped(int sink, char *bytes, size_t most, uint64_t count)
+{
+    const struct log_set *set = log_set_now();
+    for (size_t i = 0; set != NULL && i < set->count; i++) {
+        if (set->places[i].sink != sink)
+            continue;
+        const struct log_line *line =
+            log_make(&set->places[i], "log.dropped", "lines=%llu", (unsigned long long)count);
+        size_t size = line->size <= most ? line->size : 0;
+        memcpy(bytes, line->bytes, size);
+        return size;
+    }
+    return 0;
+}
+
+/* --- targets ------------------------------------------------------------------------------- */
+
+static const char *usual_path(const struct log_target *target)
+{
+    if (target->path != NULL || target->to == LOG_TO_STDERR)
+        return target->path;
+    return target->to == LOG_TO_JOURNAL ? "/run/systemd/journal/socket" : "/dev/log";
+}
+
+static enum log_dress dress_of(const struct log_target *target)
+{
+    if (target->to == LOG_TO_JOURNAL)
+        return LOG_DRESS_JOURNAL;
+    if (target->to != LOG_TO_SYSLOG)
+        return LOG_DRESS_PLAIN;
+    return target->protocol == LOG_RFC5424 ? LOG_DRESS_RFC5424 : LOG_DRESS_RFC3164;
+}
+
+static void place_set(struct log_place *place, const struct log_target *target, int sink)
+{
+    const char *path = usual_path(target);
+    place->target = *target;
+    snprintf(place->path, sizeof(place->path), "%s", path != NULL ? path : "");
+    snprintf(place->ident, sizeof(place->ident), "%s",
+             target->ident != NULL ? target->ident : "trunkline");
+    place->target.path = path != NULL ? place->path : NULL;
+    place->target.ident = place->ident;
+    place->dress = dress_of(target);
+    place->sink = sink;
+}
+
+static struct log_set *set_new(const struct log_target *targets, size_t count)
+{
+    int stream = 0, socket = OS_LINUX_LOG_STREAMS;
+    struct log_set *set = calloc(1, sizeof(*set) + count * sizeof(struct log_place));
+    if (set == NULL)
+        return NULL;
+    set->count = count;
+    for (size_t i = 0; i < count; i++) {
+        bool file = dress_of(&targets[i]) == LOG_DRESS_PLAIN;
+        place_set(&set->places[i], &targets[i], file ? stream++ : socket++);
+    }
+    return set;
+}
+
+static int place_open(const struct log_place *place, struct os_linux_log_target *ret)
+{
+    size_t size = strlen(place->path) + 1;
+    ret->file = -1;
+    if (place->dress == LOG_DRESS_PLAIN) {
+        ret->file = os_linux_log_open(place->target.path);
+        return MIN_OF(ret->file, 0);
+    }
+    if (size > sizeof(ret->socket))
+        return -ENAMETOOLONG;
+    memcpy(ret->socket, place->path, size);
+    return 0;
+}
+
+/* Opens what the set's targets need; 0, or -errno and nothing is open. */
+static int set_open(const struct log_set *set, struct os_linux_log_target *opened,
+                    size_t *ret_failed)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        int result = place_open(&set->places[i], &opened[i]);
+        if (result == 0)
+            continue;
+        *ret_failed = i;
+        while (i-- > 0)
+            os_linux_log_close(opened[i].file);
+        return result;
+    }
+    return 0;
+}
+
+/* A sink that no target is left for has nothing to write to. */
+static void set_rest(const struct log_set *set, const struct log_set *before)
+{
+    static const struct os_linux_log_target nothing = {.file = -1};
+    for (size_t i = 0; before != NULL && i < before->count; i++) {
+        bool wanted = false;
+        for (size_t k = 0; k < set->count; k++)
+            wanted = wanted || set->places[k].sink == before->places[i].sink;
+        if (!wanted)
+            (void)os_linux_log_turn(before->places[i].sink, &nothing, log_report_dropped);
+    }
+}
+
+static int set_turn(const struct log_set *set, size_t *ret_failed)
+{
+    struct os_linux_log_target opened[LOG_TARGETS_MOST] = {0};
+    int result = set_open(set, opened, ret_failed);
+    for (size_t i = 0; i < set->count && result == 0; i++) {
+        *ret_failed = i;
+        result = os_linux_log_turn(set->places[i].sink, &opened[i], log_report_dropped);
+        if (result != 0)
+            os_linux_log_close(opened[i].file);
+    }
+    return result;
+}
+
+static bool same_place(const struct log_place *a, const struct log_place *b)
+{
+    return a->target.to == b->target.to && a->target.level == b->target.level &&
+           a->target.format == b->target.format && a->target.facility == b->target.facility &&
+           a->sink == b->sink && a->dress == b->dress && strcmp(a->path, b->path) == 0 &&
+           strcmp(a->ident, b->ident) == 0;
+}
+
+static bool same_set(const struct log_set *a, const struct log_set *b)
+{
+    if (a == NULL || a->count != b->count)
+        return false;
+    for (size_t i = 0; i < a->count; i++)
+        if (!same_place(&a->places[i], &b->places[i]))
+            return false;
+    return true;
+}
+
+static void set_use(struct log_set *set)
+{
+    int least = LOG_EMERG;
+    for (size_t i = 0; i < set->count; i++)
+        least = MAX_OF(least, set->places[i].target.level);
+    set->older = log_current;
+    __atomic_store_n(&log_current, set, __ATOMIC_RELEASE);
+    __atomic_store_n(&log_least_urgent, least, __ATOMIC_RELAXED);
+}
+
+int log_set_targets(const struct log_target *targets, size_t count, size_t *ret_failed)
+{
+    struct log_set *before = log_set_now();
+    *ret_failed = 0;
+    invariant(count <= LOG_TARGETS_MOST);
+    struct log_set *set = set_new(targets, count);
+    if (set == NULL)
+        return -ENOMEM;
+    if (before == NULL && gethostname(log_host, HOST_MOST) != 0)
+        snprintf(log_host, sizeof(log_host), "-");
+    int result = os == &os_linux ? set_turn(set, ret_failed) : 0;
+    if (result == 0 && os == &os_linux)
+        set_rest(set, before);
+    if (result == 0 && !same_set(before, set))
+        set_use(TAKE(set));
+    free(set);
+    return result;
 }
 
 int log_configure(int level, enum log_format format, const char *path)
 {
-    int result = os == &os_linux ? os_linux_log_start(path, log_report_dropped) : 0;
-    if (result != 0)
-        return result;
-    __atomic_store_n(&log_least_urgent, level, __ATOMIC_RELAXED);
-    __atomic_store_n(&log_chosen_format, (int)format, __ATOMIC_RELAXED);
-    return 0;
+    size_t failed;
+    struct log_target target = {.to = path == NULL ? LOG_TO_STDERR : LOG_TO_FILE,
+                                .level = level,
+                                .format = (int)format,
+                                .path = path};
+    return log_set_targets(&target, 1, &failed);
+}
+
+int log_reopen(void)
+{
+    size_t failed;
+    const struct log_set *set = log_set_now();
+    return set != NULL && os == &os_linux ? set_turn(set, &failed) : 0;
 }
 
 void log_finish(void)
 {
+    log_tell_repeats(true);
     os_linux_log_stop();
 }
+
+/* --- events -------------------------------------------------------------------------------- */
 
 bool log_wants(int level)
 {
     return level <= __atomic_load_n(&log_least_urgent, __ATOMIC_RELAXED);
 }
 
+/* To every target that wants it; targets of the same looks share the line. */
+static void log_write(const struct log_head *head, const char *pairs, va_list values)
+{
+    const struct log_set *set = log_set_now();
+    const struct log_place *places = set != NULL ? set->places : &log_at_first;
+    size_t count = set != NULL ? set->count : 1;
+    const struct log_place *built = NULL;
+    for (size_t i = 0; i < count; i++) {
+        const struct log_place *place = &places[i];
+        if (head->level > place->target.level)
+            continue;
+        bool same = built != NULL && place->dress == LOG_DRESS_PLAIN &&
+                    built->dress == LOG_DRESS_PLAIN && built->target.format == place->target.format;
+        if (!same) {
+            va_list again;
+            va_copy(again, values);
+            log_build(&log_scratch, place, head, pairs, again);
+            va_end(again);
+        }
+        built = place;
+        os->log_line(place->sink, log_scratch.bytes, log_scratch.size);
+    }
+}
+
+static void log_say(int level, const char *name, const char *pairs, ...) PRINTF_LIKE(3, 4);
+static void log_say(int level, const char *name, const char *pairs, ...)
+{
+    struct log_head head = {.level = level, .name = name, .wall_us = os->wall_us()};
+    va_list values;
+    va_start(values, pairs);
+    log_write(&head, pairs, values);
+    va_end(values);
+}
+
+static void tell_repeat(const struct log_repeat *over)
+{
+    if (over->count > 0)
+        log_say(over->level, "log.repeated", "event=%s times=%llu line=\"%s\"", over->name,
+                (unsigned long long)over->count, over->sample);
+}
+
+void log_count_repeats(int64_t period_us)
+{
+    log_repeat_period(period_us);
+}
+
+void log_tell_repeats(bool all)
+{
+    struct log_repeat over;
+    while (log_repeat_take(os->monotonic_us(), all, &over))
+        tell_repeat(&over);
+}
+
+/* Whether it shall be written; what came before it in other words is told ahead of it. */
+static bool log_is_new(const struct log_head *head, const char *pairs, va_list values)
+{
+    struct log_repeat said = {.level = head->level};
+    struct log_repeat over;
+    va_list again;
+    va_copy(again, values);
+    log_build(&log_scratch, &log_at_first, head, pairs, again);
+    va_end(again);
+    size_t size = log_scratch.size - 1 - log_scratch.pairs_at;
+    const char *sample = log_scratch.bytes + log_scratch.pairs_at;
+    said.likeness = log_scratch.likeness;
+    snprintf(said.name, sizeof(said.name), "%s", head->name);
+    snprintf(said.sample, sizeof(said.sample), "%.*s", (int)size, sample);
+    if (!log_repeat_admit(&said, os->monotonic_us(), &over))
+        return false;
+    tell_repeat(&over);
+    return true;
+}
+
 void log_event(int level, const char *name, const char *format, ...)
 {
+    struct log_head head = {.level = level, .name = name};
     va_list values;
     if (!log_wants(level))
         return;
+    head.wall_us = os->wall_us();
     va_start(values, format);
-    log_build(&log_scratch, &(struct log_head){.level = level, .name = name}, format, values);
+    if (level > LOG_NOTICE || !log_repeat_on() || log_is_new(&head, format, values))
+        log_write(&head, format, values);
     va_end(values);
-    os->log_line(log_scratch.bytes, log_scratch.size);
 }

@@ -1,7 +1,7 @@
 #include "machine/log_line.h"
 
 #include "base/check.h"
-#include "base/span.h"
+#include "base/map.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -26,7 +26,7 @@ static const char *const log_level_names[] = {"EMERG",   "ALERT",  "CRIT", "ERRO
 /* All of `bytes` or nothing: an escape is never cut in half. */
 static bool line_put(struct log_line *line, const char *bytes, size_t size)
 {
-    if (line->size + size > LOG_LINE_MOST - LOG_LINE_RESERVE)
+    if (line->size + size > line->most - LOG_LINE_RESERVE)
         return false;
     memcpy(line->bytes + line->size, bytes, size);
     line->size += size;
@@ -42,7 +42,7 @@ static bool line_put_text(struct log_line *line, const char *text)
 static void line_close(struct log_line *line, const char *text)
 {
     size_t size = strlen(text);
-    invariant(line->size + size <= LOG_LINE_MOST);
+    invariant(line->size + size <= line->most);
     memcpy(line->bytes + line->size, text, size);
     line->size += size;
 }
@@ -110,9 +110,9 @@ static void line_put_escaped(struct log_line *line, const char *bytes, size_t si
         } else if (length > 0) {
             fits = line_put(line, (const char *)at, length);
         } else {
-            const char *form = line->format == LOG_FORMAT_TEXT ? "\\x%02x" : "\\u%04x";
-            snprintf(code, sizeof(code), form,
-                     *at < 0x80 || line->format == LOG_FORMAT_TEXT ? *at : 0xfffd);
+            bool text = line->format == LOG_FORMAT_TEXT;
+            snprintf(code, sizeof(code), text ? "\\x%02x" : "\\u%04x",
+                     *at < 0x80 || text ? *at : 0xfffd);
             fits = line_put_text(line, code);
         }
         at += length > 0 ? length : 1;
@@ -329,8 +329,10 @@ static bool value_is_plain(const struct log_value *value)
 
 static void line_put_value(struct log_line *line, const struct log_value *value)
 {
-    bool bare = line->format == LOG_FORMAT_TEXT ? value_is_plain(value) : value_is_number(value);
-    if (bare && !value->quoted) {
+    bool bare = line->fields ||
+                (!value->quoted && (line->format == LOG_FORMAT_JSON ? value_is_number(value)
+                                                                    : value_is_plain(value)));
+    if (bare) {
         line_put_escaped(line, value->bytes, value->size);
         return;
     }
@@ -339,17 +341,48 @@ static void line_put_value(struct log_line *line, const struct log_value *value)
     line_close(line, "\"");
 }
 
+/* The journal takes capitals, digits and underscores. */
+static void line_put_field(struct log_line *line, struct span key)
+{
+    line_put_text(line, "TRUNKLINE_");
+    for (size_t i = 0; i < key.size; i++) {
+        uint8_t byte = key.at[i];
+        bool plain = (byte >= '0' && byte <= '9') || (byte >= 'A' && byte <= 'Z');
+        char put = plain ? (char)byte : '_';
+        if (byte >= 'a' && byte <= 'z')
+            put = (char)(byte - 'a' + 'A');
+        line_put(line, &put, 1);
+    }
+    line_put(line, "=", 1);
+}
+
 static void line_put_key(struct log_line *line, struct span key)
 {
-    if (line->format == LOG_FORMAT_TEXT) {
+    struct span name = key.size > 0 ? key : SPAN("text");
+    if (line->fields) {
+        line_put_field(line, name);
+    } else if (line->format == LOG_FORMAT_JSON) {
+        line_put(line, ",\"", 2);
+        line_put(line, (const char *)name.at, name.size);
+        line_put(line, "\":", 2);
+    } else {
+        bool keyed = key.size > 0 || line->format == LOG_FORMAT_LOGFMT;
         line_put(line, " ", 1);
-        if (key.size > 0 && line_put(line, (const char *)key.at, key.size))
+        if (keyed && line_put(line, (const char *)name.at, name.size))
             line_put(line, "=", 1);
-        return;
     }
-    line_put(line, ",\"", 2);
-    line_put(line, key.size > 0 ? (const char *)key.at : "text", key.size > 0 ? key.size : 4);
-    line_put(line, "\":", 2);
+}
+
+/* Ids differ from one connection to the next, and so does the port that it comes from. */
+static void line_liken(struct log_line *line, struct span key, const struct log_value *value)
+{
+    struct span text = span_of(value->bytes, value->size);
+    if (span_is(key, "client") || span_is(key, "server") || span_is(key, "pid"))
+        return;
+    if (span_is(key, "from"))
+        while (text.size > 0 && text.at[text.size - 1] != ':')
+            text.size -= 1;
+    line->likeness = line->likeness * 31 + (hash_span(key) ^ (hash_span(text) * 3));
 }
 
 /* One pair, or a bare word, which has no key; returns where the next begins. */
@@ -362,20 +395,48 @@ static const char *line_put_pair(struct log_line *line, const char *at, va_list 
     value.quoted = *at == '"';
     at = value_take(&value, at + (value.quoted ? 1 : 0), value.quoted ? "\"" : " ", values);
     at += value.quoted && *at == '"' ? 1 : 0;
+    if (!line->fields)
+        line_liken(line, key, &value);
     /* Room for the key, its decoration and an empty value, or the pair is left out. */
-    if (line->size + key.size + 16 > LOG_LINE_MOST - LOG_LINE_RESERVE)
+    if (line->size + key.size + 32 > line->most - LOG_LINE_RESERVE)
         return at;
     line_put_key(line, key);
     line_put_value(line, &value);
+    if (line->fields)
+        line_close(line, "\n");
     return at;
 }
+
+static void line_put_pairs(struct log_line *line, const char *pairs, va_list values)
+{
+    /* Passed by address: every helper takes its values from where the last one stopped. */
+    va_list rest;
+    va_copy(rest, values);
+    for (const char *at = pairs + strspn(pairs, " "); *at != '\0'; at += strspn(at, " "))
+        at = line_put_pair(line, at, &rest);
+    va_end(rest);
+}
+
+/* --- the head ------------------------------------------------------------------------------ */
 
 /* The second that was written last, as text: converting it is the dearest part of a line. */
 struct log_second {
     time_t second;
     char date[11];
     char time[9];
+    char local[16]; /* syslog's old form: of the local clock; English whatever the locale */
 };
+
+static void second_local(struct log_second *last)
+{
+    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    struct tm parts;
+    localtime_r(&last->second, &parts);
+    snprintf(last->local, sizeof(last->local), "%.3s %2u %02u:%02u:%02u",
+             months + (size_t)3 * ((unsigned)parts.tm_mon % 12), (unsigned)parts.tm_mday % 32,
+             (unsigned)parts.tm_hour % 24, (unsigned)parts.tm_min % 60,
+             (unsigned)parts.tm_sec % 61);
+}
 
 static const struct log_second *second_text(time_t second)
 {
@@ -387,36 +448,86 @@ static const struct log_second *second_text(time_t second)
     last.second = second;
     strftime(last.date, sizeof(last.date), "%Y-%m-%d", &parts);
     strftime(last.time, sizeof(last.time), "%H:%M:%S", &parts);
+    second_local(&last);
     return &last;
 }
 
+/* What the target wants ahead of the message. */
+static void line_put_dress(struct log_line *line, const struct log_head *head)
+{
+    const struct log_second *second = second_text((time_t)(head->wall_us / 1000000));
+    int thousandths = (int)(head->wall_us / 1000 % 1000);
+    int priority = head->facility | (head->level & 7);
+    char text[512] = "";
+    if (line->dress == LOG_DRESS_RFC3164)
+        snprintf(text, sizeof(text), "<%d>%s %s[%d]: ", priority, second->local, head->ident,
+                 head->process);
+    else if (line->dress == LOG_DRESS_RFC5424)
+        snprintf(text, sizeof(text), "<%d>1 %sT%s.%03dZ %s %s %d %.32s - ", priority, second->date,
+                 second->time, thousandths, head->host, head->ident, head->process, head->name);
+    else if (line->dress == LOG_DRESS_JOURNAL)
+        snprintf(text, sizeof(text),
+                 "PRIORITY=%d\nSYSLOG_FACILITY=%d\nSYSLOG_IDENTIFIER=%s\nMESSAGE=", head->level & 7,
+                 LOG_FAC(head->facility), head->ident);
+    line_put_text(line, text);
+}
+
+/* The message up to its first pair.  What the target writes by itself is not said again, but that
+ * JSON and logfmt are always whole. */
 static void line_put_head(struct log_line *line, const struct log_head *head)
 {
     const struct log_second *second = second_text((time_t)(head->wall_us / 1000000));
     int thousandths = (int)(head->wall_us / 1000 % 1000);
     const char *level = log_level_names[head->level & 7];
     char text[256];
-    if (line->format == LOG_FORMAT_TEXT)
-        snprintf(text, sizeof(text), "%s %s.%03d UTC [%d] %s %s", second->date, second->time,
-                 thousandths, head->process, level, head->name);
-    else
+    if (line->format == LOG_FORMAT_JSON)
         snprintf(text, sizeof(text),
                  "{\"ts\":\"%sT%s.%03dZ\",\"level\":\"%s\",\"pid\":%d,\"event\":\"%s\"",
                  second->date, second->time, thousandths, level, head->process, head->name);
+    else if (line->format == LOG_FORMAT_LOGFMT)
+        snprintf(text, sizeof(text), "ts=%sT%s.%03dZ level=%s pid=%d event=%s", second->date,
+                 second->time, thousandths, level, head->process, head->name);
+    else if (line->dress == LOG_DRESS_PLAIN)
+        snprintf(text, sizeof(text), "%s %s.%03d UTC [%d] %s %s", second->date, second->time,
+                 thousandths, head->process, level, head->name);
+    else
+        snprintf(text, sizeof(text), "%s %s", level, head->name);
     line_put_text(line, text);
+    line->pairs_at = line->size;
+}
+
+/* --- the whole ----------------------------------------------------------------------------- */
+
+static void line_put_fields(struct log_line *line, const struct log_head *head, const char *pairs,
+                            va_list values)
+{
+    line->fields = true;
+    line->most = LOG_BYTES_MOST;
+    line_put_text(line, "TRUNKLINE_EVENT=");
+    line_put_text(line, head->name);
+    line_close(line, "\n");
+    line_put_pairs(line, pairs, values);
+    line->fields = false;
 }
 
 void log_line_build(struct log_line *line, const struct log_head *head, const char *pairs,
                     va_list values)
 {
-    /* Passed by address: every helper takes its values from where the last one stopped. */
-    va_list rest;
-    va_copy(rest, values);
     line->size = 0;
+    line->fields = false;
+    line->likeness = hash_span(span_text(head->name));
+    line->most = LOG_BYTES_MOST;
+    line_put_dress(line, head);
+    line->most = line->size + LOG_LINE_MOST;
     line_put_head(line, head);
-    for (const char *at = pairs + strspn(pairs, " "); *at != '\0'; at += strspn(at, " "))
-        at = line_put_pair(line, at, &rest);
-    va_end(rest);
-    line_close(line, line->format == LOG_FORMAT_JSON ? "}\n" : "\n");
-    invariant(line->size <= LOG_LINE_MOST);
+    line_put_pairs(line, pairs, values);
+    if (line->format == LOG_FORMAT_JSON)
+        line_close(line, "}");
+    if (line->dress == LOG_DRESS_PLAIN || line->dress == LOG_DRESS_JOURNAL)
+        line_close(line, "\n");
+    if (line->dress == LOG_DRESS_JOURNAL)
+        line_put_fields(line, head, pairs, values);
+    if (line->dress != LOG_DRESS_PLAIN)
+        line->bytes[line->size++] = '\0';
+    invariant(line->size <= LOG_BYTES_MOST);
 }

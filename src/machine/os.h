@@ -124,8 +124,8 @@ struct os {
     /* Runs `job` on a thread that may block; `job` itself mails the result back. */
     int (*offload)(void (*job)(void *argument), void *argument);
 
-    /* The log sink: takes a whole line or drops it; never waits. */
-    void (*log_line)(const char *line, size_t size);
+    /* A log sink takes a whole line or drops it; never waits. */
+    void (*log_line)(int sink, const char *line, size_t size);
     uint64_t (*log_dropped)(void);
 };
 

@@ -1,6 +1,7 @@
 #include "machine/os_linux_log.h"
 
 #include "base/check.h"
+#include "base/time.h"
 #include "machine/os_linux.h"
 
 #include <errno.h>
@@ -10,7 +11,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 /* Two halves: the callers fill one, the writer empties the other, and under the lock they are only
@@ -20,45 +23,75 @@ struct log_half {
     size_t size;
 };
 
-static struct {
-    pthread_mutex_t lock; /* guards all but `lost_ever`; never held while writing */
+struct log_sink {
+    pthread_mutex_t lock; /* never held while writing */
     pthread_cond_t work;
     void *thread;
+    char *spare; /* the writer's half, until it starts */
     struct log_half filling;
-    uint64_t lost;      /* since the last report */
-    uint64_t lost_ever; /* atomic */
+    uint64_t lost; /* since the last report */
     os_linux_log_report *report;
-    int target;   /* what to write to: owned, unless it is stderr */
-    int taken;    /* what the writer writes to now, and closes once `target` is another; -1: none */
-    bool running; /* the queue takes lines */
+    struct os_linux_log_target target; /* what to write to: its file is owned, unless stderr */
+    struct os_linux_log_target taken;  /* the writer's: what it writes to, and closes when turned */
+    size_t turned;                     /* bytes of `filling` that are still for `taken` */
+    bool turning;                      /* `target` is not `taken` yet */
+    bool running;                      /* the queue takes lines */
     bool stop;
-} sink = {
-    .lock = PTHREAD_MUTEX_INITIALIZER,
-    .work = PTHREAD_COND_INITIALIZER,
-    .target = STDERR_FILENO,
-    .taken = -1,
+    int64_t retry; /* the writer's: when it tries a socket again that was not there */
 };
 
-static void close_target(int target)
+#define SINK(descriptor)                                                                           \
+    {                                                                                              \
+        .lock = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_COND_INITIALIZER,                       \
+        .target = {.file = (descriptor)}, .taken = {.file = (descriptor)},                         \
+    }
+
+static struct log_sink sinks[OS_LINUX_LOG_SINKS] = {
+    [0] = SINK(STDERR_FILENO),
+    [1 ... OS_LINUX_LOG_SINKS - 1] = SINK(-1),
+};
+static uint64_t lost_ever; /* atomic */
+
+static bool sink_is_stream(const struct log_sink *sink)
 {
-    if (target >= 0 && target != STDERR_FILENO)
-        close(target);
+    return sink - sinks < OS_LINUX_LOG_STREAMS;
 }
 
-static bool is_stopping(void)
+int os_linux_log_open(const char *path)
 {
-    pthread_mutex_lock(&sink.lock);
-    bool stopping = sink.stop;
-    pthread_mutex_unlock(&sink.lock);
+    if (path == NULL)
+        return STDERR_FILENO;
+    int file = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+    return file < 0 ? -errno : file;
+}
+
+void os_linux_log_close(int file)
+{
+    if (file >= 0 && file != STDERR_FILENO)
+        close(file);
+}
+
+static void count_lost(uint64_t lines)
+{
+    __atomic_fetch_add(&lost_ever, lines, __ATOMIC_RELAXED);
+}
+
+/* --- writing ------------------------------------------------------------------------------- */
+
+static bool is_stopping(struct log_sink *sink)
+{
+    pthread_mutex_lock(&sink->lock);
+    bool stopping = sink->stop;
+    pthread_mutex_unlock(&sink->lock);
     return stopping;
 }
 
 /* Whether the target takes more; while the writer is to stop, it gets one last second. */
-static bool wait_writable(int target)
+static bool wait_writable(struct log_sink *sink)
 {
-    struct pollfd poll_target = {.fd = target, .events = POLLOUT};
+    struct pollfd poll_target = {.fd = sink->taken.file, .events = POLLOUT};
     for (;;) {
-        bool last = is_stopping();
+        bool last = is_stopping(sink);
         int found = poll(&poll_target, 1, 1000);
         if (found > 0)
             return true;
@@ -71,12 +104,13 @@ static bool wait_writable(int target)
 
 /* Writes it all, or says how much was left.  A pipe is fed in pieces that poll() promises to fit,
  * because a reader that stands still must not keep the process from ending. */
-static size_t write_all(int target, const char *at, size_t size)
+static size_t stream_out(struct log_sink *sink, const char *at, size_t size)
 {
     struct stat kind;
-    size_t piece = fstat(target, &kind) == 0 && S_ISREG(kind.st_mode) ? 65536 : 4096;
-    while (size > 0 && wait_writable(target)) {
-        ssize_t done = write(target, at, MIN_OF(size, piece));
+    int file = sink->taken.file;
+    size_t piece = fstat(file, &kind) == 0 && S_ISREG(kind.st_mode) ? 65536 : 4096;
+    while (file >= 0 && size > 0 && wait_writable(sink)) {
+        ssize_t done = write(file, at, MIN_OF(size, piece));
         if (done < 0 && errno != EINTR && errno != EAGAIN)
             break;
         if (done > 0) {
@@ -87,145 +121,229 @@ static size_t write_all(int target, const char *at, size_t size)
     return size;
 }
 
-static void count_lost(uint64_t lines)
+static void drop_socket(struct log_sink *sink)
 {
-    __atomic_fetch_add(&sink.lost_ever, lines, __ATOMIC_RELAXED);
+    os_linux_log_close(sink->taken.file);
+    sink->taken.file = -1;
 }
 
-static uint64_t count_lines(const char *at, size_t size)
+/* A socket that is not there is tried once a second; meanwhile records are lost, not kept. */
+static bool connect_socket(struct log_sink *sink)
+{
+    struct os_linux_log_target *taken = &sink->taken;
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    int64_t clock = os_linux.monotonic_us();
+    if (taken->file >= 0)
+        return true;
+    if (taken->socket[0] == '\0' || clock < sink->retry)
+        return false;
+    sink->retry = clock + 1000000;
+    taken->file = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    memcpy(to.sun_path, taken->socket, sizeof(to.sun_path));
+    if (taken->file >= 0 && connect(taken->file, (const struct sockaddr *)&to, sizeof(to)) == 0)
+        return true;
+    drop_socket(sink);
+    return false;
+}
+
+/* One record; a daemon behind the socket that was started anew is found again at once. */
+static bool record_out(struct log_sink *sink, const char *at, size_t size)
+{
+    for (int tries = 0; tries < 2 && connect_socket(sink); tries++) {
+        ssize_t done;
+        do {
+            done = send(sink->taken.file, at, size, MSG_NOSIGNAL);
+        } while (done < 0 && (errno == EINTR || (errno == EAGAIN && wait_writable(sink))));
+        if (done >= 0)
+            return true;
+        if (errno == EMSGSIZE || errno == EAGAIN)
+            return false;
+        drop_socket(sink);
+        sink->retry = 0;
+    }
+    return false;
+}
+
+static uint64_t count_ends(const char *at, size_t size, char end)
 {
     uint64_t lines = 0;
     for (size_t i = 0; i < size; i++)
-        lines += at[i] == '\n';
+        lines += at[i] == end;
     return lines;
 }
+
+/* Writes what it can; returns how many lines it could not. */
+static uint64_t sink_out(struct log_sink *sink, const char *at, size_t size)
+{
+    uint64_t lost = 0;
+    if (sink_is_stream(sink)) {
+        size_t left = stream_out(sink, at, size);
+        return count_ends(at + size - left, left, '\n');
+    }
+    while (size > 0) {
+        const char *end = memchr(at, '\0', size);
+        invariant(end != NULL);
+        size_t record = (size_t)(end - at);
+        if (!record_out(sink, at, record))
+            lost += 1;
+        at += record + 1;
+        size -= record + 1;
+    }
+    return lost;
+}
+
+/* --- the writer ---------------------------------------------------------------------------- */
 
 /* What the writer took over in one go. */
 struct log_batch {
     struct log_half half;
+    size_t turned; /* bytes for the target before */
+    bool turning;
+    struct os_linux_log_target target; /* the next one, if `turning` */
     uint64_t lost; /* lines that did not fit behind it, or were lost before and not told yet */
     os_linux_log_report *report;
-    int target;
     bool last;
 };
 
 /* Waits for work, and takes it in exchange for the emptied half. */
-static void take_batch(struct log_batch *batch)
+static void take_batch(struct log_sink *sink, struct log_batch *batch)
 {
-    pthread_mutex_lock(&sink.lock);
-    while (sink.filling.size == 0 && sink.lost == 0 && !sink.stop && sink.target == sink.taken)
-        pthread_cond_wait(&sink.work, &sink.lock);
-    struct log_half full = sink.filling;
-    int old = sink.taken;
-    batch->last = sink.stop && full.size == 0 && sink.lost == 0;
-    batch->lost += sink.lost;
-    batch->report = sink.report;
-    batch->target = sink.target;
-    sink.filling = (struct log_half){.at = batch->half.at};
+    pthread_mutex_lock(&sink->lock);
+    while (sink->filling.size == 0 && sink->lost == 0 && !sink->stop && !sink->turning)
+        pthread_cond_wait(&sink->work, &sink->lock);
+    struct log_half full = sink->filling;
+    batch->last = sink->stop && full.size == 0 && sink->lost == 0 && !sink->turning;
+    batch->lost += sink->lost;
+    batch->report = sink->report;
+    batch->turning = sink->turning;
+    batch->turned = sink->turning ? sink->turned : full.size;
+    batch->target = sink->target;
+    sink->filling = (struct log_half){.at = batch->half.at};
     batch->half = full;
-    sink.lost = 0;
-    sink.taken = sink.target;
-    pthread_mutex_unlock(&sink.lock);
-    if (old != batch->target)
-        close_target(old);
+    sink->lost = 0;
+    sink->turning = false;
+    pthread_mutex_unlock(&sink->lock);
 }
 
-static void write_batch(struct log_batch *batch)
+static void write_batch(struct log_sink *sink, struct log_batch *batch)
 {
-    char report[1024];
-    size_t size = batch->half.size;
-    size_t left = write_all(batch->target, batch->half.at, size);
-    uint64_t unwritten = count_lines(batch->half.at + size - left, left);
+    char report[4096];
+    uint64_t unwritten = sink_out(sink, batch->half.at, batch->turned);
+    if (batch->turning) {
+        os_linux_log_close(sink->taken.file);
+        sink->taken = batch->target;
+        sink->retry = 0;
+    }
+    unwritten += sink_out(sink, batch->half.at + batch->turned, batch->half.size - batch->turned);
     count_lost(unwritten);
     batch->lost += unwritten;
     if (batch->lost == 0)
         return;
-    size = batch->report(report, sizeof(report), batch->lost);
+    size_t size = batch->report((int)(sink - sinks), report, sizeof(report), batch->lost);
     invariant(size <= sizeof(report));
     /* If not even that can be written, it is told behind the next batch. */
-    if (write_all(batch->target, report, size) == 0)
+    if (sink_out(sink, report, size) == 0)
         batch->lost = 0;
 }
 
 static void writer_main(void *argument)
 {
-    struct log_batch batch = {.half.at = argument};
+    struct log_sink *sink = argument;
+    struct log_batch batch = {.half.at = sink->spare};
     for (;;) {
-        take_batch(&batch);
+        take_batch(sink, &batch);
         if (batch.last)
             break;
-        write_batch(&batch);
+        write_batch(sink, &batch);
     }
     free(batch.half.at);
 }
 
-static int writer_start(int target, os_linux_log_report *report)
+static int writer_start(struct log_sink *sink, const struct os_linux_log_target *target)
 {
     char *first = malloc(OS_LINUX_LOG_BYTES);
     char *second = malloc(OS_LINUX_LOG_BYTES);
+    struct os_linux_log_target before = sink->taken;
     int result = first == NULL || second == NULL ? -ENOMEM : 0;
-    sink.filling = (struct log_half){.at = first};
-    sink.report = report;
-    sink.stop = false;
-    sink.taken = sink.target;
+    sink->filling = (struct log_half){.at = first};
+    sink->spare = second;
+    sink->stop = false;
+    sink->turning = false;
+    sink->taken = *target;
     if (result == 0)
-        result = os_linux_spawn("log", writer_main, second, &sink.thread);
-    sink.running = result == 0;
+        result = os_linux_spawn("log", writer_main, sink, &sink->thread);
+    sink->running = result == 0;
     if (result == 0) {
-        sink.target = target;
+        os_linux_log_close(before.file);
         return 0;
     }
-    sink.filling.at = NULL;
+    sink->taken = before;
+    sink->filling.at = NULL;
     free(first);
     free(second);
     return result;
 }
 
-int os_linux_log_start(const char *path, os_linux_log_report *report)
+int os_linux_log_turn(int number, const struct os_linux_log_target *target,
+                      os_linux_log_report *report)
 {
+    struct log_sink *sink = &sinks[number];
     int result = 0;
-    int target = STDERR_FILENO;
-    if (path != NULL)
-        target = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
-    if (target < 0)
-        return -errno;
-    pthread_mutex_lock(&sink.lock);
-    if (sink.running) {
+    pthread_mutex_lock(&sink->lock);
+    sink->report = report;
+    if (sink->running) {
         /* One that the writer never took is closed here, all others by the writer. */
-        if (sink.target != sink.taken)
-            close_target(sink.target);
-        sink.report = report;
-        sink.target = target;
-        pthread_cond_signal(&sink.work);
+        if (sink->turning)
+            os_linux_log_close(sink->target.file);
+        sink->target = *target;
+        sink->turned = sink->filling.size;
+        sink->turning = true;
+        pthread_cond_signal(&sink->work);
     } else {
-        result = writer_start(target, report);
+        result = writer_start(sink, target);
     }
-    pthread_mutex_unlock(&sink.lock);
-    if (result != 0)
-        close_target(target);
+    pthread_mutex_unlock(&sink->lock);
     return result;
+}
+
+static void sink_stop(struct log_sink *sink)
+{
+    pthread_mutex_lock(&sink->lock);
+    sink->stop = true;
+    pthread_cond_signal(&sink->work);
+    pthread_mutex_unlock(&sink->lock);
+}
+
+/* Its writer has been told, or there is none. */
+static void sink_join(struct log_sink *sink)
+{
+    pthread_mutex_lock(&sink->lock);
+    bool running = sink->running;
+    sink->running = false;
+    pthread_mutex_unlock(&sink->lock);
+    if (!running)
+        return;
+    os_linux.join(sink->thread);
+    free(sink->filling.at);
+    sink->filling.at = NULL;
 }
 
 void os_linux_log_stop(void)
 {
-    pthread_mutex_lock(&sink.lock);
-    bool running = sink.running;
-    sink.running = false;
-    sink.stop = true;
-    pthread_cond_signal(&sink.work);
-    pthread_mutex_unlock(&sink.lock);
-    if (!running)
-        return;
-    os_linux.join(sink.thread);
-    free(sink.filling.at);
-    sink.filling.at = NULL;
+    /* All at once: each may take its last second. */
+    for (int i = 0; i < OS_LINUX_LOG_SINKS; i++)
+        sink_stop(&sinks[i]);
+    for (int i = 0; i < OS_LINUX_LOG_SINKS; i++)
+        sink_join(&sinks[i]);
 }
 
+/* --- the callers --------------------------------------------------------------------------- */
+
 /* The queue is not there: the caller writes. */
-static void write_now(int target, const char *line, size_t size)
+static void write_now(int file, const char *line, size_t size)
 {
     while (size > 0) {
-        ssize_t done = write(target, line, size);
+        ssize_t done = write(file, line, size);
         if (done < 0 && errno == EINTR)
             continue;
         if (done < 0)
@@ -237,28 +355,28 @@ static void write_now(int target, const char *line, size_t size)
         count_lost(1);
 }
 
-void os_linux_log_line(const char *line, size_t size)
+void os_linux_log_line(int number, const char *line, size_t size)
 {
-    pthread_mutex_lock(&sink.lock);
-    bool running = sink.running;
-    int target = sink.target;
-    bool first = sink.filling.size == 0;
-    bool fits = running && size <= OS_LINUX_LOG_BYTES - sink.filling.size;
+    struct log_sink *sink = &sinks[number];
+    pthread_mutex_lock(&sink->lock);
+    bool running = sink->running;
+    bool idle = sink->filling.size == 0;
+    bool fits = running && size <= OS_LINUX_LOG_BYTES - sink->filling.size;
     if (fits) {
-        memcpy(sink.filling.at + sink.filling.size, line, size);
-        sink.filling.size += size;
-        if (first)
-            pthread_cond_signal(&sink.work);
+        memcpy(sink->filling.at + sink->filling.size, line, size);
+        sink->filling.size += size;
+        if (idle)
+            pthread_cond_signal(&sink->work);
     } else if (running) {
-        sink.lost += 1;
+        sink->lost += 1;
         count_lost(1);
     }
-    pthread_mutex_unlock(&sink.lock);
+    pthread_mutex_unlock(&sink->lock);
     if (!running)
-        write_now(target, line, size);
+        write_now(sink->taken.file, line, sink_is_stream(sink) ? size : size - 1);
 }
 
 uint64_t os_linux_log_dropped(void)
 {
-    return __atomic_load_n(&sink.lost_ever, __ATOMIC_RELAXED);
+    return __atomic_load_n(&lost_ever, __ATOMIC_RELAXED);
 }

@@ -349,7 +349,7 @@ static int sim_dns_query(int poller, const char *name, int type,
     return -ENOSYS;
 }
 
-static void sim_log_line(const char *line, size_t size)
+static void sim_log_line(int sink, const char *line, size_t size)
 {
     sim_note_bytes(line, size);
 }

@@ -9,6 +9,7 @@
 #include "base/fault.h"
 #include "base/map.h"
 #include "base/time.h"
+#include "machine/log.h"
 #include "machine/os.h"
 #include "machine/tls.h"
 #include "pooler/hba.h"
@@ -148,7 +149,11 @@ struct config {
     int log_level;
     int log_format;       /* enum log_format */
     const char *log_file; /* NULL: stderr */
+    struct log_target *log_targets;
+    size_t log_target_count; /* 0: the three above say where to */
     bool log_connections;
+    bool log_disconnections;
+    duration log_repeat_period; /* 0: off */
 
     struct listen_config *listens;
     size_t listen_count;

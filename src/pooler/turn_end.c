@@ -120,6 +120,14 @@ static const char *last_words(const struct turn *turn, fault why, char *sqlstate
     return fault_story(why);
 }
 
+/* Why a client went that is told nothing. */
+static const char *silent_reason(const struct turn *turn)
+{
+    if (turn->fatal)
+        return "its server ended";
+    return turn->closing ? "terminated by the client" : "closed by the client";
+}
+
 /* A message that is cut in two can't be followed by another. */
 static bool down_is_clean(const struct turn *turn)
 {
@@ -166,7 +174,7 @@ void turn_fail(struct turn *turn, fault why)
     if (words != NULL && clean)
         client_farewell(&client, sqlstate, text);
     else
-        client_close(&client, words != NULL ? text : "closed");
+        client_close(&client, words != NULL ? text : silent_reason(turn));
     if (server != NULL) {
         turn->state_fault = OK;
         turn_clean(turn);

@@ -14,7 +14,9 @@ static void build(struct log_line *line, enum log_format format, const char *pai
     va_list values;
     va_start(values, pairs);
     line->format = format;
-    log_line_build(line, &(struct log_head){.wall_us = 1, .name = "fuzz.line"}, pairs, values);
+    log_line_build(
+        line, &(struct log_head){.wall_us = 1, .name = "fuzz.line", .ident = "fuzz", .host = "-"},
+        pairs, values);
     va_end(values);
 }
 
@@ -37,6 +39,20 @@ static void check_json(struct span line)
     invariant(!quoted && quotes % 4 == 2 && line.at[line.size - 1] == '}');
 }
 
+/* Lines of NAME=VALUE, and one NUL at the end. */
+static void check_journal(struct log_line *line, const char *text, int cut)
+{
+    line->dress = LOG_DRESS_JOURNAL;
+    build(line, LOG_FORMAT_LOGFMT, "a=%s b=\"%s\" c=%.*s", text, text, cut, text);
+    line->dress = LOG_DRESS_PLAIN;
+    invariant(line->size <= LOG_BYTES_MOST);
+    invariant(memchr(line->bytes, '\0', line->size) == line->bytes + line->size - 1);
+    for (const char *at = line->bytes; *at != '\0'; at = strchr(at, '\n') + 1) {
+        size_t name = strspn(at, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_");
+        invariant(name > 0 && at[name] == '=');
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct log_line line;
@@ -52,6 +68,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     build(&line, LOG_FORMAT_JSON, "a=%s b=\"%s\" c=%.*s", text, text, cut, text);
     invariant(line.size <= LOG_LINE_MOST && line.bytes[line.size - 1] == '\n');
     check_json(span_of(line.bytes, line.size - 1));
+    check_journal(&line, text, cut);
     free(text);
     return 0;
 }

@@ -1,0 +1,59 @@
+#include "instance/instance_log.h"
+
+#include "machine/clock.h"
+#include "machine/co.h"
+#include "machine/log.h"
+#include "machine/privileges.h"
+
+static struct log_target only_target(const struct config *config)
+{
+    return (struct log_target){.to = config->log_file == NULL ? LOG_TO_STDERR : LOG_TO_FILE,
+                               .level = config->log_level,
+                               .format = config->log_format,
+                               .path = config->log_file};
+}
+
+void instance_log_configure(const struct config *config)
+{
+    struct log_target only = only_target(config);
+    bool several = config->log_target_count > 0;
+    const struct log_target *targets = several ? config->log_targets : &only;
+    size_t failed;
+    log_count_repeats(config->log_repeat_period.us);
+    int result = log_set_targets(targets, several ? config->log_target_count : 1, &failed);
+    if (result != 0)
+        log_event(LOG_ERR, "log.unwritable", "file=%s reason=\"%s\"",
+                  targets[failed].path != NULL ? targets[failed].path : "",
+                  strerrordesc_np(-result));
+}
+
+void instance_log_reopen(const struct config *config)
+{
+    int result = log_reopen();
+    if (result != 0)
+        log_event(LOG_ERR, "log.unwritable", "file=%s reason=\"%s\"",
+                  config->log_file != NULL ? config->log_file : "", strerrordesc_np(-result));
+    else
+        log_event(LOG_NOTICE, "log.reopened", "signal=SIGUSR1");
+}
+
+void instance_log_main(void *argument)
+{
+    struct config *const *config = argument;
+    for (;;) {
+        duration period = (*config)->log_repeat_period;
+        if (co_sleep(period.us > 0 ? period : sec(10)) != OK)
+            return;
+        log_tell_repeats(false);
+    }
+}
+
+fault instance_log_give(const struct config *config)
+{
+    if (config->log_file != NULL && config->log_target_count == 0)
+        TRY(privileges_give(config->log_file, config->user));
+    for (size_t i = 0; i < config->log_target_count; i++)
+        if (config->log_targets[i].to == LOG_TO_FILE)
+            TRY(privileges_give(config->log_targets[i].path, config->user));
+    return OK;
+}

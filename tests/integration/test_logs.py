@@ -1,0 +1,202 @@
+"""The log: formats, targets, rotation, and what its lines say."""
+import json
+import re
+import signal
+import socket
+import threading
+
+import psycopg
+import pytest
+from support.patience import eventually
+from support.trunkline import configuration, route
+
+
+class Collector:
+    """A datagram socket that keeps what it is sent, as syslog and the journal would."""
+
+    def __init__(self, path):
+        self.path = str(path)
+        self.records = []
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(self.path)
+        self.thread = threading.Thread(target=self.collect, daemon=True)
+        self.thread.start()
+
+    def collect(self):
+        while True:
+            record = self.socket.recv(65536)
+            if record == b"end of the test":
+                return
+            self.records.append(record)
+
+    def close(self):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as last:
+            last.sendto(b"end of the test", self.path)
+        self.thread.join()
+        self.socket.close()
+
+    def record(self, pattern):
+        return eventually(lambda: next((r for r in self.records if re.search(pattern, r)), None))
+
+
+@pytest.fixture
+def collector(tmp_path):
+    made = []
+
+    def make(name):
+        made.append(Collector(tmp_path / name))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def reads(path, pattern):
+    return eventually(lambda: path.exists() and re.search(pattern, path.read_text()))
+
+
+def query(daemon, statement="SELECT 1", **options):
+    with daemon.connect(**options) as session:
+        return session.execute(statement).fetchall()
+
+
+# --- formats and targets
+
+
+def test_every_target_has_its_own_format_and_level(trunkline, postgres, tmp_path):
+    files = {name: tmp_path / name for name in ("text", "json", "logfmt", "errors")}
+    daemon = trunkline(config=configuration(postgres, log={"level": "debug", "targets": [
+        {"to": "file", "path": str(files["text"]), "format": "text"},
+        {"to": "file", "path": str(files["json"]), "format": "json", "level": "info"},
+        {"to": "file", "path": str(files["logfmt"]), "format": "logfmt"},
+        {"to": "file", "path": str(files["errors"]), "level": "error"},
+        {"to": "stderr"},
+    ]}))
+    query(daemon)
+    reads(files["text"], r"(?m)^\d{4}-\d\d-\d\d [\d:.]+ UTC \[\d+\] INFO client\.connected client=\S+ ")
+    reads(files["logfmt"], r"(?m)^ts=\d{4}-\d\d-\d\dT[\d:.]+Z level=INFO pid=\d+ event=client\.connected ")
+    reads(files["json"], r'"event":"client.connected"')
+    for line in files["json"].read_text().splitlines():
+        assert {"ts", "level", "pid", "event"} <= json.loads(line).keys()
+    daemon.logged(r"INFO client\.connected")
+    assert files["errors"].read_text() == ""
+
+
+@pytest.mark.parametrize("protocol, head", [
+    ("rfc3164", rb"^<158>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d pool\[\d+\]: INFO client\.connected client="),
+    ("rfc5424", rb"^<158>1 \d{4}-\d\d-\d\dT[\d:.]+Z \S+ pool \d+ client\.connected - "
+                rb"INFO client\.connected client="),
+])
+def test_syslog_gets_a_datagram_for_each_event(trunkline, postgres, collector, protocol, head):
+    syslog = collector("syslog")
+    daemon = trunkline(config=configuration(postgres, log={"targets": [
+        {"to": "syslog", "path": syslog.path, "facility": "local3", "ident": "pool",
+         "protocol": protocol}, {"to": "stderr"}]}))
+    query(daemon)
+    assert re.search(head, syslog.record(rb"client\.connected"))
+
+
+def test_the_journal_gets_fields(trunkline, postgres, collector):
+    journal = collector("journal")
+    daemon = trunkline(config=configuration(postgres, log={"targets": [
+        {"to": "journal", "path": journal.path, "ident": "pool"}, {"to": "stderr"}]}))
+    query(daemon)
+    lines = journal.record(rb"client\.connected").decode().splitlines()
+    fields = dict(line.split("=", 1) for line in lines)
+    assert fields["PRIORITY"] == "6" and fields["SYSLOG_IDENTIFIER"] == "pool"
+    assert fields["TRUNKLINE_EVENT"] == "client.connected"
+    assert fields["TRUNKLINE_USER"] == "app"
+    assert fields["MESSAGE"].startswith("INFO client.connected client=" + fields["TRUNKLINE_CLIENT"])
+
+
+def test_a_syslog_that_is_not_there_holds_up_nothing_and_is_found_when_it_comes(
+        trunkline, postgres, collector, tmp_path):
+    daemon = trunkline(config=configuration(postgres, log={"targets": [
+        {"to": "syslog", "path": str(tmp_path / "late")}, {"to": "stderr"}]}))
+    query(daemon)
+    syslog = collector("late")
+
+    def told():
+        query(daemon)
+        return any(b"client.connected" in record for record in syslog.records)
+    eventually(told)
+    syslog.record(rb"log\.dropped lines=\d+")
+
+
+def test_wrong_targets_are_refused_with_their_place(trunkline, postgres):
+    daemon = trunkline(config=configuration(postgres))
+    daemon.write(configuration(postgres, log={"targets": [
+        {"to": "file"}, {"to": "stderr", "path": "/tmp/x"}, {"format": "text"}]}))
+    with pytest.raises(psycopg.Error) as refused:
+        daemon.console("RELOAD")
+    detail = refused.value.diag.message_detail
+    assert "log.targets[0].path: missing" in detail
+    assert "log.targets[1].path: is not for standard error" in detail
+    assert "log.targets[2].to" in detail
+
+
+# --- rotation
+
+
+@pytest.mark.parametrize("how", ["SIGUSR1", "reload"])
+def test_a_file_that_was_moved_away_is_opened_anew(trunkline, postgres, tmp_path, how):
+    file = tmp_path / "pooler.log"
+    daemon = trunkline(config=configuration(postgres, log={"targets": [
+        {"to": "file", "path": str(file)}, {"to": "stderr"}]}))
+    query(daemon, user="app")
+    reads(file, "client.connected")
+    file.rename(tmp_path / "pooler.log.1")
+    if how == "reload":
+        daemon.hangup()
+        reads(file, "config.reloaded")
+    else:
+        daemon.program.send_signal(signal.SIGUSR1)
+        reads(file, "log.reopened")
+    query(daemon, user="reports", database="app")
+    reads(file, "client.connected .*user=reports")
+    assert "user=reports" not in (tmp_path / "pooler.log.1").read_text()
+
+
+def test_targets_come_and_go_with_a_reload(trunkline, postgres, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    config = configuration(postgres, log={"targets": [
+        {"to": "file", "path": str(first)}, {"to": "stderr"}]})
+    daemon = trunkline(config=config)
+    query(daemon)
+    reads(first, "client.connected")
+    config["log"]["targets"][0] = {"to": "file", "path": str(second), "format": "json"}
+    daemon.reload(config)
+    query(daemon, user="reports", database="app")
+    reads(second, '"client.connected".*"reports"')
+    assert "reports" not in first.read_text()
+
+
+# --- what is said
+
+
+def test_coming_and_going_are_switched_one_by_one(trunkline, postgres):
+    config = configuration(postgres, log={"connections": False})
+    daemon = trunkline(config=config)
+    query(daemon)
+    daemon.logged(r'client\.disconnected .*reason="terminated by the client"')
+    assert "client.connected" not in daemon.log()
+    config["log"] = {"disconnections": False}
+    daemon.reload(config)
+    query(daemon, user="reports", database="app")
+    daemon.logged(r"client\.connected .*user=reports")
+    assert not re.search(r"client\.disconnected .*user=reports", daemon.log())
+
+
+def test_what_says_the_same_again_is_counted(trunkline, postgres):
+    config = configuration(postgres, log={"repeat_period": "1s"})
+    daemon = trunkline(config=config)
+    for _ in range(20):
+        with pytest.raises(psycopg.Error):
+            daemon.connect(user="app", password="wrong")
+
+    def counted():
+        told = re.findall(r"log\.repeated event=client\.login_failed times=(\d+)", daemon.log())
+        lines = len(re.findall(r"NOTICE client\.login_failed", daemon.log()))
+        return sum(map(int, told)) + lines == 20 and lines < 20
+    eventually(counted)
