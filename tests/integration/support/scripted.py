@@ -10,16 +10,22 @@ class Scripted:
     """Lets everybody in.  Answers `select ...` by its own pid and waits in `wait` until cancelled.
 
     `speaks` is the newest version: a newer one is negotiated down or, if it `refuses`, an error.
+    `reports` are parameters of the login, `refusal` an ErrorResponse to each login; `answers` maps
+    the beginning of a query to the bytes that answer it.
     """
 
-    def __init__(self, speaks=0x30002, secret=32, refuses=None):
+    def __init__(self, speaks=0x30002, secret=32, refuses=None, reports=(), refusal=None,
+                 answers=(), port=0):
         self.speaks, self.secret, self.refuses = speaks, secret, refuses
+        self.reports = {"server_version": "18.0", "client_encoding": "UTF8", **dict(reports)}
+        self.refusal, self.answers = refusal, dict(answers)
         self.startups = []  # (version, parameters) of each
         self.cancels = []   # (pid, secret) of each
         self.keys = {}      # pid -> (secret, event)
+        self.wires = {}     # pid -> its connection
         self.ends = []
         self.lock = threading.Lock()
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener = socket.create_server(("127.0.0.1", port))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self._run, daemon=True).start()
 
@@ -62,6 +68,10 @@ class Scripted:
         words = body.rstrip(b"\0").split(b"\0")
         self.startups.append((code, dict(zip(words[::2], words[1::2]))))
         version = min(code, self.speaks)
+        if self.refusal is not None:
+            wire.send(w.message("N", b"SNOTICE\0VNOTICE\0C00000\0Mmind\0\0"),
+                      w.message("E", self.refusal))
+            return None
         if version < code and self.refuses:
             wire.send(w.message("E", b"SFATAL\0VFATAL\0C" + self.refuses.encode() + b"\0Mno\0\0"))
             return None
@@ -70,9 +80,11 @@ class Scripted:
         secret = bytes(pid % 251 for _ in range(self.secret if version >= 0x30002 else 4))
         cancelled = threading.Event()
         self.keys[pid] = secret, cancelled
-        wire.send(w.message("R", struct.pack("!I", 0)),
-                  w.message("S", b"server_version\0" + b"18.0\0"),
-                  w.message("S", b"client_encoding\0UTF8\0"),
+        self.wires[pid] = wire
+        wire.send(w.message("N", b"SNOTICE\0VNOTICE\0C00000\0Mwelcome\0\0"),
+                  w.message("R", struct.pack("!I", 0)),
+                  *[w.message("S", w.text(name) + w.text(value))
+                    for name, value in self.reports.items()],
                   w.message("K", struct.pack("!I", pid) + secret), w.message("Z", b"I"))
         while True:
             asked = wire.receive()
@@ -82,6 +94,10 @@ class Scripted:
                 self._answer(wire, asked.body, pid, cancelled)
 
     def _answer(self, wire, sql, pid, cancelled):
+        for start, answer in self.answers.items():
+            if sql.startswith(start):
+                wire.send(answer)
+                return
         if sql.startswith(b"wait"):
             assert cancelled.wait(30)
             cancelled.clear()
