@@ -10,6 +10,7 @@ struct cli_command {
     const char *name;
     const char *arguments; /* for the usage line */
     int count;             /* of arguments */
+    int most;              /* with its options; 0: there are none */
     const char *summary;   /* NULL: for developers, not listed */
     const char *help;
     int (*run)(char **arguments);
@@ -22,28 +23,33 @@ static int cli_version(char **arguments)
 }
 
 static const struct cli_command commands[] = {
-    {"run", "FILE", 1, "runs the pooler in the foreground",
+    {"run", "FILE", 1, 0, "runs the pooler in the foreground",
      "Runs the pooler with this configuration file, in the foreground, until it gets SIGINT or\n"
      "SIGTERM: then it lets transactions finish; a second signal ends it at once.  SIGHUP loads\n"
      "the file again.  The log goes to standard error unless the file says otherwise.\n",
      cli_run},
-    {"check", "FILE", 1, "tells everything that is wrong with a configuration file",
+    {"check", "FILE [--match DATABASE USER ADDRESS]", 1, 5,
+     "tells everything that is wrong with a configuration file",
      "Loads the configuration file, the auth file and the certificates that it names, and prints\n"
      "every problem: file, line, column, key, what was found, and what is accepted.  The exit\n"
-     "status is 0 when the file can be run (there may be warnings), else 1.\n",
+     "status is 0 when the file can be run (there may be warnings), else 1.\n"
+     "\n"
+     "With --match it tells which route such a client would take, and which line of the HBA file\n"
+     "would let it in, with and without TLS.  ADDRESS is an IP address, or local for a Unix "
+     "socket.\n",
      cli_check},
-    {"secret", "USER", 1, "makes a line for the auth file from a password",
+    {"secret", "USER", 1, 0, "makes a line for the auth file from a password",
      "Asks for a password, twice and without showing it, and prints the line for the auth file:\n"
      "the user with a SCRAM-SHA-256 verifier, from which the password cannot be found.  Without a\n"
      "terminal, the password is the first line of standard input.\n",
      cli_secret},
-    {"import", "FILE", 1, "tells a PgBouncer configuration in Trunkline's words",
+    {"import", "FILE", 1, 0, "tells a PgBouncer configuration in Trunkline's words",
      "Reads pgbouncer.ini, and the files that it includes, and prints a configuration that does\n"
      "the same.  What has no equal stands in it as comments, each with the reason.\n",
      cli_import},
-    {"version", "", 0, "prints the version", "Prints the name and version of this program.\n",
+    {"version", "", 0, 0, "prints the version", "Prints the name and version of this program.\n",
      cli_version},
-    {"docs", "PAGE", 1, NULL,
+    {"docs", "PAGE", 1, 0, NULL,
      "Prints a generated page of the manual.  There are three: configuration,\n"
      "console and migrating-from-pgbouncer.\n",
      cli_docs},
@@ -62,7 +68,8 @@ static void usage_print(FILE *to)
         char call[32];
         if (it->summary == NULL)
             continue;
-        snprintf(call, sizeof(call), "%s %s", it->name, it->arguments);
+        snprintf(call, sizeof(call), "%s %.*s", it->name, (int)strcspn(it->arguments, " "),
+                 it->arguments);
         fprintf(to, "  trunkline %-12s %s\n", call, it->summary);
     }
     fputs("  trunkline COMMAND --help\n", to);
@@ -102,12 +109,12 @@ static int command_run(const struct cli_command *command, int count, char **argu
     if (count > 0 && strcmp(arguments[0], "--") == 0) {
         arguments++;
         count--;
-    } else if (count > 0 && arguments[0][0] == '-') {
+    } else if (count > 0 && arguments[0][0] == '-' && command->most == 0) {
         fprintf(stderr, "trunkline %s: there is no option %s\n", command->name, arguments[0]);
         command_usage(command, stderr);
         return CLI_USAGE;
     }
-    if (count != command->count) {
+    if (count != command->count && count != command->most) {
         fprintf(stderr, "trunkline %s: found %d arguments; accepted: %d\n", command->name, count,
                 command->count);
         command_usage(command, stderr);
