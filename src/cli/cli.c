@@ -10,7 +10,8 @@ struct cli_command {
     const char *name;
     const char *arguments; /* for the usage line */
     int count;             /* of arguments */
-    int most;              /* with its options; 0: there are none */
+    int most;              /* with its option */
+    const char *option;    /* NULL: there is none */
     const char *summary;   /* NULL: for developers, not listed */
     const char *help;
     int (*run)(char **arguments);
@@ -23,12 +24,12 @@ static int cli_version(char **arguments)
 }
 
 static const struct cli_command commands[] = {
-    {"run", "FILE", 1, 0, "runs the pooler in the foreground",
+    {"run", "FILE", 1, 1, NULL, "runs the pooler in the foreground",
      "Runs the pooler with this configuration file, in the foreground, until it gets SIGINT or\n"
      "SIGTERM: then it lets transactions finish; a second signal ends it at once.  SIGHUP loads\n"
      "the file again.  The log goes to standard error unless the file says otherwise.\n",
      cli_run},
-    {"check", "FILE [--match DATABASE USER ADDRESS]", 1, 5,
+    {"check", "FILE [--match DATABASE USER ADDRESS]", 1, 5, "--match",
      "tells everything that is wrong with a configuration file",
      "Loads the configuration file, the auth file and the certificates that it names, and prints\n"
      "every problem: file, line, column, key, what was found, and what is accepted.  The exit\n"
@@ -38,18 +39,18 @@ static const struct cli_command commands[] = {
      "would let it in, with and without TLS.  ADDRESS is an IP address, or local for a Unix "
      "socket.\n",
      cli_check},
-    {"secret", "USER", 1, 0, "makes a line for the auth file from a password",
+    {"secret", "USER", 1, 1, NULL, "makes a line for the auth file from a password",
      "Asks for a password, twice and without showing it, and prints the line for the auth file:\n"
      "the user with a SCRAM-SHA-256 verifier, from which the password cannot be found.  Without a\n"
      "terminal, the password is the first line of standard input.\n",
      cli_secret},
-    {"import", "FILE", 1, 0, "tells a PgBouncer configuration in Trunkline's words",
+    {"import", "FILE", 1, 1, NULL, "tells a PgBouncer configuration in Trunkline's words",
      "Reads pgbouncer.ini, and the files that it includes, and prints a configuration that does\n"
      "the same.  What has no equal stands in it as comments, each with the reason.\n",
      cli_import},
-    {"version", "", 0, 0, "prints the version", "Prints the name and version of this program.\n",
-     cli_version},
-    {"docs", "PAGE", 1, 0, NULL,
+    {"version", "", 0, 0, NULL, "prints the version",
+     "Prints the name and version of this program.\n", cli_version},
+    {"docs", "PAGE", 1, 1, NULL, NULL,
      "Prints a generated page of the manual.  There are three: configuration,\n"
      "console and migrating-from-pgbouncer.\n",
      cli_docs},
@@ -94,6 +95,11 @@ static bool asks_for_help(const char *word)
     return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0;
 }
 
+static bool is_option(const struct cli_command *command, const char *word)
+{
+    return command->option != NULL && strcmp(command->option, word) == 0;
+}
+
 static int command_run(const struct cli_command *command, int count, char **arguments)
 {
     for (int i = 0; i < count; i++) {
@@ -109,7 +115,7 @@ static int command_run(const struct cli_command *command, int count, char **argu
     if (count > 0 && strcmp(arguments[0], "--") == 0) {
         arguments++;
         count--;
-    } else if (count > 0 && arguments[0][0] == '-' && command->most == 0) {
+    } else if (count > 0 && arguments[0][0] == '-' && !is_option(command, arguments[0])) {
         fprintf(stderr, "trunkline %s: there is no option %s\n", command->name, arguments[0]);
         command_usage(command, stderr);
         return CLI_USAGE;

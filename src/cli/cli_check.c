@@ -23,7 +23,7 @@ static bool match_words(char **arguments, const char **file, char ***ret_words)
     *file = arguments[0];
     *ret_words = NULL;
     if (arguments[1] == NULL)
-        return arguments[0][0] != '-';
+        return true;
     bool leads = strcmp(arguments[0], "--match") == 0;
     *file = arguments[leads ? 4 : 0];
     *ret_words = arguments + (leads ? 1 : 2);

@@ -11,7 +11,8 @@ host app joe 10.0.0.0/8 md5
 hostssl all all 0.0.0.0/0 scram-sha-256
 host all mallory all reject
 """
-CONFIG = """
+CONFIG = """listen: [{host: 127.0.0.1}]
+auth_file: users.txt
 hba_file: hba.conf
 services: {main: {hosts: ["127.0.0.1:5432"]}}
 routes:
@@ -24,6 +25,7 @@ routes:
 @pytest.fixture
 def match(tmp_path):
     (tmp_path / "hba.conf").write_text(HBA)
+    (tmp_path / "users.txt").write_text('"joe" "secret"\n')
     (tmp_path / "trunkline.yaml").write_text(CONFIG)
 
     def ask(*words):
@@ -34,13 +36,13 @@ def match(tmp_path):
 
 
 @pytest.mark.parametrize("words, status, told", [
-    (("app", "joe", "10.1.2.3"), 0, ["line 6", "hba.conf:3: host app joe"]),
+    (("app", "joe", "10.1.2.3"), 0, ["line 7", "hba.conf:3: host app joe"]),
     (("app", "joe", "192.0.2.1"), 0, ["no line of", "hba.conf:4: hostssl"]),
     (("app", "joe", "local"), 0, ["hba.conf:2: local all all peer"]),
     (("app", "joe", "2001:db8::1"), 1, ["no line of"]),
     (("app", "mallory", "2001:db8::1"), 1, ["hba.conf:5: host all mallory all reject"]),
-    (("app", "blocked", "10.1.2.3"), 1, ["line 5", "block"]),
-    (("other", "anyone", "10.1.2.3"), 0, ["line 7", "trust", "session pool of 20"]),
+    (("app", "blocked", "10.1.2.3"), 1, ["line 6", "block"]),
+    (("other", "anyone", "10.1.2.3"), 0, ["line 8", "trust", "session pool of 20"]),
     (("nowhere", "joe", "local"), 1, ["none matches", "3D000"]),
 ])
 def test_the_route_and_the_line_that_win_are_told(match, words, status, told):
