@@ -26,6 +26,7 @@ routes:
 def match(tmp_path):
     (tmp_path / "hba.conf").write_text(HBA)
     (tmp_path / "users.txt").write_text('"joe" "secret"\n')
+    (tmp_path / "users.txt").chmod(0o600)
     (tmp_path / "trunkline.yaml").write_text(CONFIG)
 
     def ask(*words):

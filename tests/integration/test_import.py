@@ -38,6 +38,7 @@ def bouncer(tmp_path):
     """Writes a configuration; answers what import says of it."""
     def make(text):
         (tmp_path / "users.txt").write_text('"app" "app"\n"admin" "admin"\n')
+        (tmp_path / "users.txt").chmod(0o600)
         (tmp_path / "pgbouncer.ini").write_text(text)
         return run("import", "pgbouncer.ini", cwd=tmp_path)
     make.folder = tmp_path
