@@ -82,6 +82,10 @@ static void secret_add(struct config_reader *reader, const struct secret_line *l
         line_problem(reader, CONFIG_WARNING, line, "the secret is empty: it lets nobody in");
         return;
     }
+    struct scram_verifier verifier;
+    if (config->scram_iterations == 0 &&
+        scram_read_verifier(buffer_span(&line->text), &verifier) == OK)
+        config->scram_iterations = verifier.iterations;
     struct secret *secret = config_arena_take(reader->arena, sizeof(*secret));
     if (secret == NULL)
         return;

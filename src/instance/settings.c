@@ -519,6 +519,10 @@ const struct setting config_settings[] = {
      .reloadable = true,
      .help = "Whether a crash may write memory, passwords of clients included, to a file, and "
              "debuggers may look into the process."},
+    {.name = "failed_logins",
+     .kind = SETTING_GROUP,
+     .rows = config_failures_rows,
+     .help = "What meets those who guess passwords."},
     {.name = "hba_file",
      .kind = SETTING_PATH,
      AT(config, hba_file),

@@ -1,9 +1,7 @@
 #include "link/login.h"
 
 #include "machine/ids.h"
-#include "machine/offload.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #define SCRAM_MECHANISM "SCRAM-SHA-256"
@@ -63,49 +61,14 @@ static fault answer_md5(struct login *login, struct span salt)
 
 /* --- SCRAM's keys ----------------------------------------------------------------------------- */
 
-/* Owns all it touches: whoever waits for it may stop waiting. */
-struct derivation {
-    struct offload_job job;
-    uint8_t salt[SCRAM_SALT_MOST];
-    size_t salt_size;
-    uint32_t iterations;
-    struct scram_keys keys;
-    size_t password_size;
-    uint8_t password[];
-};
-
-static void derivation_run(struct offload_job *job)
-{
-    struct derivation *derivation = CONTAINER_OF(job, struct derivation, job);
-    scram_derive(span_of(derivation->password, derivation->password_size), derivation->salt,
-                 derivation->salt_size, derivation->iterations, &derivation->keys);
-}
-
-static void derivation_free(struct offload_job *job)
-{
-    struct derivation *derivation = CONTAINER_OF(job, struct derivation, job);
-    explicit_bzero(derivation, sizeof(*derivation) + derivation->password_size);
-    free(derivation);
-}
-
 static fault answer_derive(struct login *login)
 {
     struct link_secret *secret = login->what->secret;
-    struct derivation *derivation = calloc(1, sizeof(*derivation) + secret->password.size);
-    if (derivation == NULL)
-        return FAULT_MEMORY;
-    derivation->job.run = derivation_run;
-    derivation->job.free = derivation_free;
-    derivation->iterations = login->scram.iterations;
-    derivation->salt_size = login->scram.salt_size;
-    memcpy(derivation->salt, login->scram.salt, sizeof(derivation->salt));
-    derivation->password_size = secret->password.size;
-    memcpy(derivation->password, secret->password.at, secret->password.size);
-
-    TRY(offload(&derivation->job, login->by));
-    secret->keys = derivation->keys;
+    const struct scram_client *scram = &login->scram;
+    struct scram_keys like = {.iterations = scram->iterations, .salt_size = scram->salt_size};
+    memcpy(like.salt, scram->salt, sizeof(like.salt));
+    TRY(link_derive(secret->password, &like, &secret->keys, login->by));
     secret->have_keys = true;
-    derivation_free(&derivation->job);
     return OK;
 }
 

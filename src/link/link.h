@@ -72,6 +72,11 @@ fault link_login(struct stream *stream, const struct link_login *login, struct l
 fault link_cancel(const struct link_target *target, uint32_t pid, struct span secret,
                   deadline by) MUST_USE;
 
+/** Keys of a password for the salt and iterations of `like`, made on another thread: it takes most
+ *  of a millisecond at least.  Faults: MEMORY, SYSTEM, TIMEOUT, CANCELLED. */
+fault link_derive(struct span password, const struct scram_keys *like, struct scram_keys *ret,
+                  deadline by) MUST_USE;
+
 /* --- the side that accepts ------------------------------------------------------------------ */
 
 struct link_accept {

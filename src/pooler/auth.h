@@ -29,20 +29,8 @@ fault auth_choose(struct auth_request *request) MUST_USE;
 /** By the method that was chosen.  Faults: PASSWORD (wrong, or the user is unknown: the client
  *  can't tell which), AUTH, PROTOCOL, UNSUPPORTED, CLOSED, TIMEOUT, MEMORY. */
 fault auth_client(struct auth_request *request) MUST_USE;
-
-/* --- between the files of auth -------------------------------------------------------------- */
-
-/* What a login has asked the world; on its stack. */
-struct auth_world {
-    struct auth_request *request;
-    struct hba_world world; /* of this login */
-    bool named;             /* `host` was asked for */
-    char host[254];         /* the peer's own name; "": none */
-};
-void auth_world_init(struct auth_world *world, struct auth_request *request);
-
-/* auth_names.c */
-fault auth_certificate(struct auth_request *request) MUST_USE;
-/** As clientcert= asks, whatever the method. */
-fault auth_check_certificate(struct auth_request *request) MUST_USE;
-fault auth_peer(struct auth_request *request) MUST_USE;
+/** For who has no route: asks as if there were one, so that a stranger can't learn which databases
+ *  exist.  OK: this one may be told. */
+fault auth_stranger(struct auth_request *request) MUST_USE;
+/** Before anything is asked: AUTH when too many logins from this address have failed. */
+fault auth_admit(const struct client *client, const struct config *config) MUST_USE;

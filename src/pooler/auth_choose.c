@@ -2,7 +2,7 @@
 #include "machine/clock.h"
 #include "machine/dns.h"
 #include "machine/log.h"
-#include "pooler/auth.h"
+#include "pooler/auth_parts.h"
 
 #include <stdio.h>
 

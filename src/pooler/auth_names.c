@@ -1,7 +1,7 @@
 /* auth_names.c - clients whose name somebody else vouches for: a certificate, or the kernel. */
 #include "machine/offload.h"
 #include "machine/process.h"
-#include "pooler/auth.h"
+#include "pooler/auth_parts.h"
 
 #include <stdlib.h>
 

@@ -259,17 +259,27 @@ static void login_take_version(struct login *login)
     login->config = latest;
 }
 
+static fault login_stranger(struct login *login)
+{
+    static const struct route_config none;
+    struct auth_request request = login_request(login, &none);
+    TRY(auth_stranger(&request));
+    (void)login_find_route(login); /* the story, for whom it may be told to */
+    return FAULT_ROUTE;
+}
+
 static fault login_route(struct login *login)
 {
     struct client *client = login->client;
     login_take_version(login);
+    TRY(auth_admit(client, login->config));
     if (span_is(login->database, login->config->console_database))
         return login_console(login);
     TRY(pooler_client_comes(client->relay->pooler, login->config->client_most));
     client->counted = true;
     const struct route_config *route = login_find_route(login);
     if (route == NULL)
-        return FAULT_ROUTE;
+        return login_stranger(login);
     if (route->auth == AUTH_BLOCK)
         return fault_raise(FAULT_AUTH, "user \"%.*s\" is blocked", SPAN_ARG(login->user));
     TRY(login_enter_share(login, route));

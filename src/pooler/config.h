@@ -172,8 +172,14 @@ struct config {
     const char *ident_file; /* absolute; NULL: none */
     struct hba *hba;        /* owned; rules, maps, and the options of routes */
 
-    const char *auth_file; /* absolute; NULL: none */
-    struct map secrets;    /* struct secret by user */
+    uint32_t failures_most; /* failed logins of one address within the window; 0: any number */
+    duration failures_window;
+    duration failures_delay; /* the answer to more of them comes so much later */
+    duration failures_block; /* connections are refused for so long; 0: never */
+
+    const char *auth_file;     /* absolute; NULL: none */
+    struct map secrets;        /* struct secret by user */
+    uint32_t scram_iterations; /* of SCRAM secrets in the auth file; 0: it has none */
 
     const char **ignored_parameters; /* startup parameters that clients may send in vain */
     size_t ignored_count;

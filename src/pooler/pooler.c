@@ -2,6 +2,7 @@
 
 #include "machine/clock.h"
 #include "machine/ids.h"
+#include "pooler/auth_failures.h"
 #include "pooler/doors.h"
 #include "pooler/router.h"
 
@@ -23,6 +24,7 @@ struct pooler {
     struct co *waiting; /* for relays to end */
     bool stopping;
     uint8_t mock_secret[32];
+    struct auth_failures *failures;
     uint32_t clients;      /* atomic: counted ones */
     uint32_t clients_most; /* atomic */
 };
@@ -59,6 +61,11 @@ const struct pooler_console *pooler_console(const struct pooler *pooler)
 const uint8_t *pooler_mock_secret(const struct pooler *pooler)
 {
     return pooler->mock_secret;
+}
+
+struct auth_failures *pooler_failures(const struct pooler *pooler)
+{
+    return pooler->failures;
 }
 
 const struct listen_config *pooler_listen(const struct config *config, uint32_t listen)
@@ -163,7 +170,9 @@ fault pooler_start(struct config *config, const struct pooler_console *console, 
     pooler->clients_most = UINT32_MAX;
     pooler->doors = doors_new(pooler);
     random_bytes(pooler->mock_secret, sizeof(pooler->mock_secret));
-    fault result = pooler->doors == NULL ? FAULT_MEMORY : pooler_begin(pooler);
+    pooler->failures = auth_failures_new();
+    bool whole = pooler->doors != NULL && pooler->failures != NULL;
+    fault result = whole ? pooler_begin(pooler) : FAULT_MEMORY;
     if (result != OK) {
         pooler_stop(pooler, after(sec(1)));
         pooler_free(&pooler);
@@ -243,6 +252,7 @@ void pooler_free(struct pooler **pooler)
     doors_free(&gone->doors);
     router_free(&gone->router);
     config_unref(&gone->config);
+    auth_failures_free(&gone->failures);
     free(gone);
 }
 

@@ -10,6 +10,7 @@
 
 struct pooler;
 struct client;
+struct auth_failures;
 
 /* A target of the router that is no pool: serves a logged-in client on its relay until it returns;
  * the caller then closes it.  Registered by instance/. */
@@ -42,6 +43,8 @@ struct relay *pooler_relay(struct pooler *pooler, uint32_t index);
 struct router *pooler_router(struct pooler *pooler);
 struct machine *pooler_machine(struct pooler *pooler);
 const struct pooler_console *pooler_console(const struct pooler *pooler);
+/** Failed logins by address. */
+struct auth_failures *pooler_failures(const struct pooler *pooler);
 /** The secret of mock authentication. */
 const uint8_t *pooler_mock_secret(const struct pooler *pooler);
 /** The listener of this number, NULL when the version has it no more; `config` is the relay's own.

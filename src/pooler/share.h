@@ -84,8 +84,7 @@ struct share {
     struct greeting greeting;
     struct link_secret secret; /* how to log in to servers */
     char *password;            /* owned: what secret.password points to */
-    bool have_verifier;        /* made from a plain secret, for SCRAM logins of clients */
-    uint64_t verifier_version; /* of the configuration whose stored verifier this is; 0: none */
+    uint64_t verifier_of;      /* hash of the plain secret that `verifier` was made from; 0: none */
     struct scram_verifier verifier;
     struct map accepted;
     struct share_stats stats;

@@ -1,0 +1,115 @@
+"""What strangers and guessers learn: nothing, and slowly."""
+import base64
+import os
+import time
+
+import psycopg
+import pytest
+from support import wire as w
+from support.patience import eventually, seconds
+from support.trunkline import USERS, route
+
+
+def conversation(door, password="wrong"):
+    """Every answer to a login that fails, the user's and the database's name masked."""
+    wire = door.wire(login=False)
+    wire.send(w.startup_packet(user=door.user, database=door.database))
+    said = []
+    try:
+        wire.login(door.user, password)
+    except w.Refused as refusal:
+        said = [refusal.fields["C"], refusal.fields["M"]]
+    finally:
+        wire.__exit__()
+    return [text.replace(door.user, "USER").replace(door.database, "DATABASE") for text in said]
+
+
+def challenge(door):
+    """Salt and iterations of the SCRAM challenge."""
+    with door.wire(login=False) as wire:
+        wire.send(w.startup_packet(user=door.user, database=door.database))
+        assert wire.receive().kind == "R"
+        wire.send(w.Scram("x").first())
+        text = wire.receive().body[4:].decode()
+        words = dict(item.split("=", 1) for item in text.split(","))
+        return words["s"], words["i"]
+
+
+@pytest.mark.parametrize("method", ["scram-sha-256", "md5", "password"])
+def test_a_database_that_does_not_exist_cannot_be_told_from_a_wrong_password(trunkline, method):
+    daemon = trunkline(routes=[route(database="app", auth=method)])
+    wrong = conversation(daemon.door())
+    assert wrong[0] == "28P01"
+    assert conversation(daemon.door(user="nobody")) == wrong
+    assert conversation(daemon.door(database="nowhere")) == wrong
+    assert conversation(daemon.door(database="nowhere", user="nobody")) == wrong
+
+
+def test_who_knows_the_password_is_told_that_there_is_no_such_database(trunkline):
+    daemon = trunkline(routes=[route(database="app")])
+    with pytest.raises(psycopg.OperationalError, match="no route matches"):
+        daemon.door(database="nowhere").one("select 1")
+
+
+def test_the_salt_of_a_user_is_always_the_same_whether_it_exists_or_not(trunkline, postgres):
+    secret = postgres.one("select rolpassword from pg_authid where rolname = 'reports'")
+    salt = base64.b64encode(os.urandom(16)).decode()
+    many = f"SCRAM-SHA-256$9000:{salt}${secret.split('$')[2]}"
+    daemon = trunkline(users=dict(USERS, reports=many), relays=2)
+    for user in ("app", "nobody", "reports"):
+        seen = {challenge(daemon.door(user=user)) for _ in range(6)}
+        assert len(seen) == 1
+        salt, iterations = seen.pop()
+        assert iterations == "9000" and len(base64.b64decode(salt)) == 16
+
+
+@pytest.mark.parametrize("scram", [False, True])
+def test_md5_asks_an_unknown_user_as_it_asks_the_others(trunkline, postgres, scram):
+    secrets = dict(postgres.sql("select rolname, rolpassword from pg_authid where rolpassword <> ''"))
+    users = {"app": secrets["app"]} if scram else {"hashed": secrets["hashed"]}
+    daemon = trunkline(users=dict(users, admin="admin"), routes=[route(auth="md5")])
+    for user in ("app" if scram else "hashed", "nobody"):
+        with daemon.door().wire(login=False) as wire:
+            wire.send(w.startup_packet(user=user, database="app"))
+            kind = int.from_bytes(wire.receive().body[:4], "big")
+            assert kind == (10 if scram else 5)
+
+
+def test_guesses_beyond_the_limit_are_answered_late_and_others_at_once(trunkline):
+    daemon = trunkline(failed_logins={"limit": 3, "delay": "700ms"})
+    wrong = daemon.door(password="wrong")
+    for _ in range(2):
+        assert conversation(wrong)[0] == "28P01"
+    assert seconds(lambda: conversation(wrong)) >= 0.7
+    assert seconds(lambda: conversation(daemon.door(user="nobody"))) >= 0.7
+    assert seconds(lambda: daemon.door().one("select 1")) < 5
+    daemon.logged("client.failures.*from=127.0.0.1 count=3")
+
+
+def test_an_address_that_fails_too_often_is_blocked_for_a_time(trunkline):
+    daemon = trunkline(failed_logins={"limit": 2, "delay": "off", "block": "3s"})
+    begin = time.monotonic()
+    wrong = daemon.door(password="wrong")
+    assert conversation(wrong)[0] == "28P01"
+    assert conversation(wrong)[0] == "28P01"
+    with pytest.raises(psycopg.OperationalError, match="failed logins from 127.0.0.1"):
+        daemon.door().one("select 1")
+
+    def welcome():
+        try:
+            return daemon.door().one("select 1") == 1
+        except psycopg.OperationalError:
+            return False
+
+    eventually(welcome)
+    assert time.monotonic() - begin > 2
+
+
+def test_a_changed_password_counts_after_a_reload(trunkline):
+    daemon = trunkline(routes=[route(server_user="app", server_password="app")])
+    assert daemon.door().one("select 1") == 1
+    daemon.write(daemon.config, users=dict(USERS, app="other"))
+    daemon.console("RELOAD")
+    with pytest.raises(psycopg.OperationalError):
+        daemon.door().one("select 1")
+    assert daemon.door(password="other").one("select 1") == 1
