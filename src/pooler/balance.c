@@ -369,13 +369,15 @@ static enum share_full full_of(const struct pool *pool)
 static void pool_tell(const struct pool *pool)
 {
     enum share_full full = full_of(pool);
-    bool reserve = kin_slots(pool->kin) > pool->route->pool_size;
+    uint32_t slots = kin_slots(pool->kin), size = pool->route->pool_size;
+    uint32_t excess = slots > size ? slots - size : 0;
     uint32_t least = pool->obsolete ? 0 : pool->route->pool_min;
     LIST_EACH (&pool->seats, it) {
         struct seat *seat = LIST_ENTRY(it, struct seat, node);
         struct share *share = seat->share;
-        uint32_t keep = MIN_OF(least, seat->leases);
+        uint32_t keep = MIN_OF(least, seat->leases), reserve = MIN_OF(excess, seat->leases);
         least -= keep;
+        excess -= reserve;
         hint_write(&share->told.full, full);
         hint_write(&share->told.full_at, pool_lacks_room(pool) ? pool->lacks_at->most : 0);
         hint_write(&share->told.reserve, reserve);

@@ -30,6 +30,7 @@ static void claim_attach(struct client *client, struct server *server)
     client->claim.server = server;
     client->claim.state = CLAIM_GRANTED;
     server->client = client;
+    server->taken = true;
     server->used = now();
 }
 
@@ -39,6 +40,7 @@ bool claim_make(struct client *client, struct waker *waker)
     struct share *share = client->share;
     invariant(claim->state == CLAIM_NONE && client->server == NULL);
     claim->since = now();
+    claim->tell = false;
     claim->waker = waker;
     struct server *server = share_take_idle(share, client);
     if (server != NULL) {

@@ -5,6 +5,7 @@
  * First come, first served.  A claim lives until it is GRANTED, REFUSED or WITHDRAWN, whatever
  * became of the coroutine that made it.  Only the share touches its queue.
  */
+#include "base/buffer.h"
 #include "base/list.h"
 #include "base/time.h"
 #include "machine/machine.h"
@@ -19,6 +20,7 @@ struct claim {
     struct node node; /* in share->claims while WAITING */
     enum claim_state state;
     deadline since;
+    bool tell;               /* its coroutine shall say that it waits */
     struct waker *waker;     /* told when it is granted or refused */
     struct server *server;   /* GRANTED: attached to the claim's client */
     struct refusal *refusal; /* REFUSED: why; counted */
@@ -32,6 +34,15 @@ struct refusal {
 };
 struct refusal *refusal_new(const char *sqlstate, const char *text); /* NULL: no memory */
 void refusal_unref(struct refusal **refusal);
+
+/* --- claim_notice.c: who waits for long is told ----------------------------------------------- */
+
+/** When somebody in this queue is to be told; `oldest` is its first claim. */
+deadline claim_notice_due(const struct share *share, const struct claim *oldest);
+/** Tells those that have waited for claim_notice. */
+void claim_notices(struct share *share);
+/** What they are told. */
+void claim_put_notice(const struct share *share, const struct claim *claim, struct buffer *out);
 
 /** Takes a server at once, or queues the claim and returns false. */
 bool claim_make(struct client *client, struct waker *waker);

@@ -71,6 +71,9 @@ struct route_config {
     uint32_t pool_min;    /* servers kept open while the pool has clients */
     uint32_t client_most; /* clients of one pool; 0: no limit but the global one */
     duration claim_timeout;
+    duration claim_notice; /* a client that waits for so long is told */
+    duration check_delay;  /* a server that was idle for so long is asked before it is used */
+    duration check_timeout;
     duration idle_timeout; /* an idle server is closed after this; NO_LIMIT: never */
     duration
         server_lifetime; /* a server is closed at its next release after this, spread by a tenth */

@@ -48,6 +48,7 @@ struct server {
     bool doubtful;       /* SET or RESET may have changed parameters that are not reported */
     uint32_t cancels;    /* cancel requests under way */
     bool withheld;       /* free but for those */
+    bool taken;          /* some claim has had it */
     struct uuid id;
     deadline since; /* when it logged in */
     deadline until; /* end of its lifetime */

@@ -76,7 +76,7 @@ static void login_failed(struct server *server, fault why, enum slot_failure fai
 static deadline lifetime_end(duration lifetime)
 {
     uint32_t bits;
-    if (lifetime.us == INT64_MAX)
+    if (lifetime.us == INT64_MAX || lifetime.us == 0) /* 0: used once, see server_outlived */
         return NEVER;
     random_bytes(&bits, sizeof(bits));
     int64_t spread = lifetime.us / 10;

@@ -208,7 +208,8 @@ void share_free_now(struct share **share)
 void share_tell(struct share *share)
 {
     struct node *first = list_first(&share->claims);
-    hint_write(&share->told.queued, share->claims.count);
+    uint32_t queued = share->claims.count, checks = share->checks;
+    hint_write(&share->told.queued, queued > checks ? queued - checks : 0);
     hint_write(&share->told.idle, share->idle.count);
     hint_write(&share->told.clients, share->clients);
     hint_write(&share->told.oldest,
@@ -233,6 +234,7 @@ static void share_arm(struct share *share)
     if (oldest != NULL) {
         by = earlier_of(by, later(oldest->claim.since, share->route->claim_timeout));
         by = earlier_of(by, share->want_after);
+        by = earlier_of(by, claim_notice_due(share, &oldest->claim));
     }
     struct node *last = list_last(&share->idle);
     if (last != NULL) {
@@ -250,12 +252,12 @@ void share_want(struct share *share)
      * then keeps the bound on overtaking. */
     bool full = hint_read(&share->told.full) != 0;
     bool some = !list_empty(&share->busy);
-    if (full && some && share->want_after.us > now().us) {
-        share_arm(share);
-        return;
+    bool checked = share->claims.count <= share->checks; /* for each claim a server is on its way */
+    if (!full || !some || share->want_after.us <= now().us) {
+        share->want_after = after((duration){.us = share->config->overtake_most.us / 4});
+        if (!checked)
+            mail_send(router_machine(share->relay->pooler), &share->want);
     }
-    share->want_after = after((duration){.us = share->config->overtake_most.us / 4});
-    mail_send(router_machine(share->relay->pooler), &share->want);
     share_arm(share);
 }
 
@@ -293,7 +295,7 @@ static struct server *share_pick(struct share *share, struct client *client)
 {
     struct server *last = client->last_server;
     if (last != NULL && last->state == SERVER_IDLE && last->share == share &&
-        server_fits(last, client))
+        server_fits(last, client) && !share_rested(share, last))
         return last;
     LIST_EACH (&share->idle, it) {
         struct server *server = LIST_ENTRY(it, struct server, node);
@@ -305,9 +307,14 @@ static struct server *share_pick(struct share *share, struct client *client)
 
 struct server *share_take_idle(struct share *share, struct client *client)
 {
-    if (!list_empty(&share->claims) && share->route->mode != POOL_SESSION)
+    if (!list_empty(&share->claims) && share->route->mode != POOL_SESSION) {
+        if (UNLIKELY(!list_empty(&share->idle))) /* they are asked whether they answer */
+            (void)!share_check(share, LIST_ENTRY(list_first(&share->idle), struct server, node));
         return NULL;
+    }
     struct server *server = share_pick(share, client);
+    if (server != NULL && UNLIKELY(share_rested(share, server)) && share_check(share, server) == OK)
+        return NULL;
     if (server == NULL) {
         /* A session pool at its size, with idle servers of other startup parameters: one of them
          * gives its place away. */
@@ -355,6 +362,8 @@ static const char *server_outlived(const struct share *share, const struct serve
     if (server->until.us <= now().us)
         return server->until.us == 0 ? "its address is no longer its service's"
                                      : "end of its lifetime";
+    if (server->taken && share->route->server_lifetime.us == 0)
+        return "it is used once only";
     if (share->relay->stopping && share->clients == 0)
         return "shutting down";
     return NULL;
@@ -378,7 +387,7 @@ static void share_rest(struct share *share, struct server *server)
     struct node *last = list_last(&share->idle);
     if (last == &server->node || last != share->rests_longest)
         share_tell_rest(share, last);
-    if (share->timer.due == INT64_MAX)
+    if (share->timer.due == INT64_MAX || UNLIKELY(hint_read(&share->told.reserve) != 0))
         share_arm(share);
     if (UNLIKELY(hint_read(&share->told.hungry) != 0)) {
         hint_write(&share->told.hungry, 0);
@@ -469,8 +478,7 @@ void share_refuse(struct share *share, const struct params *startup, const char 
 
 /* --- time ------------------------------------------------------------------------------------ */
 
-/* The limit that kept a claim waiting, for whoever reads the error. */
-static void share_say_full(const struct share *share, char *text, size_t size)
+void share_say_full(const struct share *share, char *text, size_t size)
 {
     uint64_t at = hint_read(&share->told.full_at);
     const char *server_user = share->route->server_user;
@@ -535,7 +543,11 @@ static void share_expire_idle(struct share *share)
         if (share->clients > 0 &&
             share->idle.count + share->busy.count <= hint_read(&share->told.keep))
             break;
-        server_close(&server, "idle for too long", false);
+        uint64_t reserve = hint_read(&share->told.reserve);
+        if (reserve > 0) /* until the router says what is so now */
+            hint_write(&share->told.reserve, reserve - 1);
+        server_close(&server, reserve > 0 ? "the reserve is not needed" : "idle for too long",
+                     false);
     }
 }
 
@@ -559,6 +571,7 @@ static void share_timer_fired(struct waker *waker)
     struct share *share = CONTAINER_OF(waker, struct share, timer_waker);
     share_drain(share);
     share_expire_claims(share);
+    claim_notices(share);
     share_expire_idle(share);
     if (!list_empty(&share->claims))
         share_want(share);

@@ -77,6 +77,7 @@ struct share {
     struct list claims;         /* waiting, in order of arrival */
     struct node *rests_longest; /* what told.rested is about; not followed */
     uint32_t clients;
+    uint32_t checks;    /* of the busy ones: asked whether they still answer, each for a claim */
     uint32_t logins;    /* servers in CONNECTING */
     uint32_t recalls;   /* leases that the router wants back and has not got yet */
     struct timer timer; /* the oldest claim's deadline, the oldest idle server's, the drain's */
@@ -102,7 +103,7 @@ struct share {
         uint64_t rested;  /* since when the idle server that rests longest does; 0: never mind */
         uint64_t full;    /* router's: enum share_full */
         uint64_t full_at; /* router's: the limit that it is at, where that is one of ours */
-        uint64_t reserve; /* router's: the pool has more servers than its size */
+        uint64_t reserve; /* router's: so many of its servers are more than the pool's size */
         uint64_t keep;    /* router's: how many servers stay here however long they are idle */
         uint64_t hungry;  /* router's: others wait; say when a server rests */
     } told;
@@ -110,6 +111,8 @@ struct share {
     struct mail want;    /* relay to router: look at me */
     struct mail recall;  /* router to relay: look at told.recall */
     struct mail retire;  /* relay to router and back: forget me */
+    deadline noticed;    /* claims made until then were told that they wait */
+    deadline notice_at;  /* no look for others before */
     deadline want_after; /* not before, while the pool is full */
     void *seat;          /* the router's */
 };
@@ -126,12 +129,20 @@ void share_leave(struct share *share);
 
 /** An idle server fit for `client`: its own last one if free, else any. NULL: none. */
 struct server *share_take_idle(struct share *share, struct client *client);
+/** Whether an idle server has rested for so long that it must be asked first: server_check.c. */
+bool share_rested(const struct share *share, const struct server *server);
+/** Asks it; it comes free or is closed.  Else MEMORY, and it is idle as before. */
+fault share_check(struct share *share, struct server *server) MUST_USE;
+/** A check has failed: asks the next server for the claim that waits, or the router. */
+void share_check_next(struct share *share);
 /** A server has become free (ledger empty, transaction over, cleaned): recalled, closed, handed to
  *  the oldest claim, or idle. */
 void share_free(struct share *share, struct server *take_server);
 /** What to log in for, under a lease that has just come: false: for nobody (any more).  Session
  *  pools: *ret_startup is the waiting client's parameters, a reference. */
 bool share_needs_login(struct share *share, struct params **ret_startup);
+/** The limit that keeps claims waiting, in words. */
+void share_say_full(const struct share *share, char *text, size_t size);
 /** Claims wait: asks the router unless that is of no use now. */
 void share_want(struct share *share);
 /** Refuses all waiting claims, or those of clients with these startup parameters. */

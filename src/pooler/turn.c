@@ -75,6 +75,17 @@ fault turn_wait(struct turn *turn, deadline by)
     return co_wait(by);
 }
 
+static fault turn_tell_wait(struct turn *turn)
+{
+    struct client *client = turn->client;
+    struct buffer notice = BUFFER_INIT(1024);
+    bool moved = false;
+    client->claim.tell = false;
+    claim_put_notice(client->share, &client->claim, &notice);
+    TRY(turn_say(turn, &notice));
+    return turn_send_down(turn, &moved);
+}
+
 fault turn_claim(struct turn *turn)
 {
     struct client *client = turn->client;
@@ -82,6 +93,8 @@ fault turn_claim(struct turn *turn)
         while (client->claim.state == CLAIM_WAITING) {
             fault waited = co_wait(NEVER);
             bool gone = stream_hung_up(&client->stream);
+            if (waited == OK && !gone && client->claim.tell)
+                waited = turn_tell_wait(turn);
             if (waited == OK && !gone)
                 continue;
             claim_withdraw(client);

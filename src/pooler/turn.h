@@ -107,6 +107,8 @@ fault turn_wait_timed(struct turn *turn) MUST_USE; /* turn_time.c */
 void turn_release(struct turn *turn);
 /** The same, whatever the session's state: for a server that the client's batch never reached. */
 void turn_detach_server(struct turn *turn);
+/** Sends what waits in the down lane, as far as it goes. */
+fault turn_send_down(struct turn *turn, bool *moved) MUST_USE;
 /** Sends what waits in the up lane, as far as it goes. */
 fault turn_send_up(struct turn *turn, bool *moved) MUST_USE;
 /** Until nothing is owed any more.  Faults: UPSTREAM (the server closed), TIMEOUT, CANCELLED. */

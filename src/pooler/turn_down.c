@@ -313,7 +313,7 @@ static fault turn_walk_down(struct turn *turn)
 /* --- reading and sending
  * -------------------------------------------------------------------------------- */
 
-static fault down_send(struct turn *turn, bool *moved)
+fault turn_send_down(struct turn *turn, bool *moved)
 {
     struct lane *down = &turn->down;
     uint64_t sent = 0;
@@ -375,7 +375,7 @@ static bool down_may_read(const struct turn *turn)
 
 fault turn_down(struct turn *turn, bool *moved)
 {
-    TRY(down_send(turn, moved));
+    TRY(turn_send_down(turn, moved));
     if (turn->server != NULL && lane_sent(&turn->down) && turn->down.begin != turn->down.end &&
         turn->down_blocked) {
         turn->down_blocked = false;
@@ -387,7 +387,7 @@ fault turn_down(struct turn *turn, bool *moved)
         TRY(down_read(turn, moved, &more));
     turn->down_blocked =
         turn->server != NULL && turn->down.begin != turn->down.end && !down_has_room(turn);
-    TRY(down_send(turn, moved));
+    TRY(turn_send_down(turn, moved));
     if ((turn->server_gone || turn->fatal) && lane_sent(&turn->down))
         return FAULT_UPSTREAM;
     if (turn->server == NULL || turn->down.begin == turn->down.end)
