@@ -63,10 +63,30 @@ void console_refuse(struct console *console, fault why)
 /* --- statements ----------------------------------------------------------------------------------
  */
 
+enum console_role console_role(const struct console *console)
+{
+    const struct config *config = console->client->relay->config;
+    if (console->own && config_console_database(config, console->user))
+        return CONSOLE_ALL;
+    return config_console_role(config, console->user);
+}
+
+/* A reload may have changed what the client may do. */
+static fault check_role(const struct console *console, const struct console_command *command)
+{
+    enum console_role role = console_role(console);
+    if (role == CONSOLE_ALL || (role == CONSOLE_READS && !command->admin))
+        return OK;
+    return fault_raise_state(FAULT_AUTH, "42501", "user \"%.*s\" may not %s on the console",
+                             SPAN_ARG(console->user),
+                             role == CONSOLE_NOTHING ? "do anything" : command->words);
+}
+
 fault console_run(struct console *console, const struct console_call *call,
                   struct console_result *result)
 {
     const struct console_command *command = call->command;
+    TRY(check_role(console, command));
     if (call->setting != NULL) {
         table_text(&result->sink, call->setting->value);
         table_end_row(&result->sink);
@@ -74,6 +94,7 @@ fault console_run(struct console *console, const struct console_call *call,
     }
     config_unref(&console->config);
     console->config = config_ref(console->client->relay->config);
+    console->call = call;
     if (command->run != NULL)
         TRY(command->run(console, result));
     TRY(console_result_fault(result));
@@ -217,6 +238,9 @@ void console_serve(struct client *client, struct pooler *pooler)
     };
     list_init(&console.statements);
     list_init(&console.portals);
+    const struct span *user = params_find(client->params, SPAN("user"));
+    console.user = user == NULL ? SPAN_NONE : *user;
+    console.own = stream_peer_is_own(&client->stream);
     client->since = now();
     fault ended = console_session(&console);
     if (ended != OK && ended != FAULT_CLOSED && ended != FAULT_TIMEOUT) {

@@ -1,8 +1,9 @@
 /*
- * SHOW CLIENTS and SHOW SERVERS.
+ * SHOW CLIENTS, SHOW SERVERS, SHOW SOCKETS and SHOW ACTIVE_SOCKETS.
  *
- * A look at each relay copies what its connections are into records, quickly, because meanwhile
- * that relay does nothing else; text is made of them afterwards, on the console's own coroutine.
+ * A look at each relay copies what its connections are into records, some at a time, because
+ * meanwhile that relay does nothing else; text is made of them afterwards, on the console's own
+ * coroutine.
  */
 #include "admin/console_parts.h"
 #include "machine/clock.h"
@@ -11,36 +12,54 @@
 #include <stdio.h>
 
 #define COLUMNS_OF_CONNECTIONS 21
+#define COLUMNS_OF_SOCKETS     28
 /* Records that are written before others of this relay have their turn. */
 #define RECORDS_AT_A_TIME 64
+/* Records that are copied before others of their relay have theirs. */
+#define RECORDS_AT_A_LOOK 256u
 /* Bytes of a name or a text that are shown. */
 #define TEXT_MOST 256u
 
-static const struct console_column columns[] = {
-    {"type", COLUMN_TEXT, "`C` client, `S` server"},
-    {"user", COLUMN_TEXT, "as the client logged in"},
-    {"database", COLUMN_TEXT, "as the client asked for; the console's has its own name"},
-    {"replication", COLUMN_TEXT, "always `none`"},
-    {"state", COLUMN_TEXT,
-     "clients: `active`, `idle`, `waiting`, `login`; servers: `active`, `idle`, `tested` (is "
-     "cleaned), `login`, `being_canceled`"},
-    {"addr", COLUMN_TEXT, "of the peer; `unix` for Unix sockets"},
-    {"port", COLUMN_INT4, "of the peer"},
-    {"local_addr", COLUMN_TEXT, "our end"},
-    {"local_port", COLUMN_INT4, "our end"},
-    {"connect_time", COLUMN_TEXT, "when it was accepted or dialled, UTC"},
-    {"request_time", COLUMN_TEXT, "when its latest turn, wait or rest began, UTC"},
-    {"wait", COLUMN_INT4, "how long a waiting client has waited, whole seconds"},
-    {"wait_us", COLUMN_INT4, "the microseconds beyond `wait`"},
-    {"close_needed", COLUMN_INT4, "1: it ends when its transaction is over"},
-    {"ptr", COLUMN_TEXT, "the same as `id`"},
-    {"link", COLUMN_TEXT, "`ptr` of the server or client that it is bound to now"},
-    {"remote_pid", COLUMN_INT4, "servers: the backend's process"},
-    {"tls", COLUMN_TEXT, "protocol and cipher; empty: none"},
-    {"application_name", COLUMN_TEXT, "as the session has it"},
-    {"prepared_statements", COLUMN_INT4, "named ones that it has"},
-    {"id", COLUMN_TEXT, "its UUID, as in log lines and errors"},
+/* The columns of both views; sockets have some more. */
+#define CONNECTION_COLUMNS                                                                         \
+    {"type", COLUMN_TEXT, "`C` client, `S` server"},                                               \
+        {"user", COLUMN_TEXT, "as the client logged in"},                                          \
+        {"database", COLUMN_TEXT, "as the client asked for; the console's has its own name"},      \
+        {"replication", COLUMN_TEXT, "always `none`"},                                             \
+        {"state", COLUMN_TEXT,                                                                     \
+         "clients: `active`, `idle`, `waiting`, `login`; servers: `active`, `idle`, `tested` (is " \
+         "cleaned), `login`, `being_canceled`"},                                                   \
+        {"addr", COLUMN_TEXT, "of the peer; `unix` for Unix sockets"},                             \
+        {"port", COLUMN_INT4, "of the peer"}, {"local_addr", COLUMN_TEXT, "our end"},              \
+        {"local_port", COLUMN_INT4, "our end"},                                                    \
+        {"connect_time", COLUMN_TEXT, "when it was accepted or dialled, UTC"},                     \
+        {"request_time", COLUMN_TEXT, "when its latest turn, wait or rest began, UTC"},            \
+        {"wait", COLUMN_INT4, "how long a waiting client has waited, whole seconds"},              \
+        {"wait_us", COLUMN_INT4, "the microseconds beyond `wait`"},                                \
+        {"close_needed", COLUMN_INT4, "1: it ends when its transaction is over"},                  \
+        {"ptr", COLUMN_TEXT, "the same as `id`"},                                                  \
+        {"link", COLUMN_TEXT, "`ptr` of the server or client that it is bound to now"},            \
+        {"remote_pid", COLUMN_INT4, "servers: the backend's process"},                             \
+        {"tls", COLUMN_TEXT, "protocol and cipher; empty: none"},                                  \
+        {"application_name", COLUMN_TEXT, "as the session has it"},                                \
+        {"prepared_statements", COLUMN_INT4, "named ones that it has"},                            \
+    {                                                                                              \
+        "id", COLUMN_TEXT, "its UUID, as in log lines and errors"                                  \
+    }
+
+static const struct console_column columns[] = {CONNECTION_COLUMNS};
+static const struct console_column socket_columns[] = {
+    CONNECTION_COLUMNS,
+    {"recv_pos", COLUMN_INT4, "always 0: bytes that are kept begin where their buffer does"},
+    {"pkt_pos", COLUMN_INT4, "the same"},
+    {"pkt_remain", COLUMN_INT4, "always 0: messages are passed on as they come"},
+    {"send_pos", COLUMN_INT4, "always 0"},
+    {"send_remain", COLUMN_INT4, "always 0: what is not sent yet is not read yet"},
+    {"pkt_avail", COLUMN_INT4, "bytes that were read and wait for a server"},
+    {"send_avail", COLUMN_INT4, "always 0"},
 };
+const struct console_view console_view_sockets = CONSOLE_VIEW(socket_columns);
+static_assert(ARRAY_SIZE(socket_columns) == COLUMNS_OF_SOCKETS, "write_socket fills all columns");
 const struct console_view console_view_connections = CONSOLE_VIEW(columns);
 static_assert(ARRAY_SIZE(columns) == COLUMNS_OF_CONNECTIONS, "write_record fills all columns");
 
@@ -61,6 +80,7 @@ struct record {
     int64_t wait;      /* us */
     uint32_t pid;
     uint32_t prepared;
+    uint32_t kept; /* bytes that were read and not handled yet */
     uint16_t sizes[TEXTS];
     char type;
     bool bound; /* to peer_id */
@@ -71,7 +91,12 @@ struct record {
 
 struct gather {
     struct buffer records;
-    int64_t wall; /* wall clock at monotonic zero, us */
+    int64_t wall;    /* wall clock at monotonic zero, us */
+    uint64_t serial; /* of the relay's last client that was copied */
+    bool clients;
+    bool servers;
+    bool active; /* only those that are at work */
+    bool sockets;
 };
 
 /* --- copying, on each relay
@@ -139,6 +164,7 @@ static void gather_client(struct gather *gather, const struct client *client)
         .connected = client->connected,
         .request = client->since.us == 0 ? client->connected : wall_of(gather, client->since),
         .prepared = client->statements.count,
+        .kept = client->stash_size,
         .bound = server != NULL,
         .close_needed = client->leaving || (share != NULL && share->obsolete),
     };
@@ -152,22 +178,36 @@ static void gather_client(struct gather *gather, const struct client *client)
         [TEXT_USER] =
             share != NULL ? span_text(share->user) : param_of(client->params, SPAN("user")),
         [TEXT_DATABASE] =
-            span_text(share != NULL ? share->database : client->relay->config->console_database),
+            share != NULL ? span_text(share->database) : param_of(client->params, SPAN("database")),
         [TEXT_TLS] = span_text(stream_tls_text(&client->stream, tls, sizeof(tls))),
         [TEXT_APPLICATION] = param_of(client->params, SPAN("application_name")),
     };
     gather_add(gather, &record, texts);
 }
 
-static void look_at_clients(struct relay *relay, void *argument)
+static bool gather_wants(const struct gather *gather, const struct client *client)
 {
-    if (relay == NULL)
-        return;
+    if (client->share == NULL && !client->console)
+        return false;
+    return !gather->active || strcmp(client_state(client), "active") == 0;
+}
+
+/* True: there are more.  Clients stand in the order of their serials. */
+static bool gather_clients(const struct relay *relay, struct gather *gather)
+{
+    uint32_t copied = 0;
     LIST_EACH (&relay->clients, it) {
         const struct client *client = LIST_ENTRY(it, struct client, node);
-        if (client->share != NULL || client->console)
-            gather_client(argument, client);
+        if (client->serial <= gather->serial)
+            continue;
+        if (copied++ == RECORDS_AT_A_LOOK)
+            return true;
+        gather->serial = client->serial;
+        if (gather_wants(gather, client))
+            gather_client(gather, client);
     }
+    gather->serial = 0;
+    return false;
 }
 
 /* A version 7 UUID begins with its milliseconds since 1970. */
@@ -208,17 +248,32 @@ static void gather_server(struct gather *gather, const struct server *server)
     gather_add(gather, &record, texts);
 }
 
-static void look_at_servers(struct relay *relay, void *argument)
+static void gather_servers(const struct relay *relay, struct gather *gather)
 {
-    if (relay == NULL)
-        return;
     LIST_EACH (&relay->shares, it) {
         const struct share *share = LIST_ENTRY(it, struct share, node);
-        LIST_EACH (&share->busy, at)
-            gather_server(argument, LIST_ENTRY(at, struct server, node));
+        LIST_EACH (&share->busy, at) {
+            const struct server *server = LIST_ENTRY(at, struct server, node);
+            if (!gather->active || server->state == SERVER_ACTIVE)
+                gather_server(gather, server);
+        }
+        if (gather->active)
+            continue;
         LIST_EACH (&share->idle, at)
-            gather_server(argument, LIST_ENTRY(at, struct server, node));
+            gather_server(gather, LIST_ENTRY(at, struct server, node));
     }
+}
+
+static bool look_at_connections(struct relay *relay, void *argument)
+{
+    struct gather *gather = argument;
+    if (relay == NULL)
+        return false;
+    if (gather->clients && gather_clients(relay, gather))
+        return true;
+    if (gather->servers)
+        gather_servers(relay, gather);
+    return false;
 }
 
 /* --- writing, on the console's relay
@@ -259,11 +314,17 @@ static void write_record(struct table_sink *sink, const struct record *record,
     table_span(sink, texts[TEXT_APPLICATION]);
     table_int(sink, record->prepared);
     table_text(sink, id);
-    table_end_row(sink);
+}
+
+static void write_socket(struct table_sink *sink, const struct record *record)
+{
+    const int64_t numbers[] = {0, 0, 0, 0, 0, record->kept, 0};
+    for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
+        table_int(sink, numbers[i]);
 }
 
 /* Suspends now and then. */
-static void write_records(struct span rest, struct console_result *result)
+static void write_records(struct span rest, bool sockets, struct console_result *result)
 {
     for (uint32_t written = 1; rest.size > 0; written++) {
         struct record record;
@@ -275,23 +336,24 @@ static void write_records(struct span rest, struct console_result *result)
             rest = span_skip(rest, record.sizes[i]);
         }
         write_record(&result->sink, &record, texts);
+        if (sockets)
+            write_socket(&result->sink, &record);
+        table_end_row(&result->sink);
         if (written % RECORDS_AT_A_TIME == 0)
             co_yield ();
     }
 }
 
 static fault show_connections(struct console *console, struct console_result *result,
-                              void (*look)(struct relay *relay, void *argument))
+                              struct gather what)
 {
-    struct gather gather = {
-        .records = BUFFER_INIT(CONSOLE_RECORDS_MOST),
-        .wall = wall_now().us - now_exact().us,
-    };
-    pooler_look(console->pooler, look, &gather);
-    fault gathered = buffer_fault(&gather.records);
+    what.records = BUFFER_INIT(CONSOLE_RECORDS_MOST);
+    what.wall = wall_now().us - now_exact().us;
+    pooler_look_on(console->pooler, look_at_connections, &what);
+    fault gathered = buffer_fault(&what.records);
     if (gathered == OK)
-        write_records(buffer_span(&gather.records), result);
-    buffer_fini(&gather.records);
+        write_records(buffer_span(&what.records), what.sockets, result);
+    buffer_fini(&what.records);
     if (gathered == FAULT_LIMIT)
         return fault_raise(FAULT_LIMIT, "more than %zu MiB of connections to show",
                            CONSOLE_RECORDS_MOST >> 20);
@@ -300,10 +362,23 @@ static fault show_connections(struct console *console, struct console_result *re
 
 fault console_show_clients(struct console *console, struct console_result *result)
 {
-    return show_connections(console, result, look_at_clients);
+    return show_connections(console, result, (struct gather){.clients = true});
 }
 
 fault console_show_servers(struct console *console, struct console_result *result)
 {
-    return show_connections(console, result, look_at_servers);
+    return show_connections(console, result, (struct gather){.servers = true});
+}
+
+fault console_show_sockets(struct console *console, struct console_result *result)
+{
+    return show_connections(console, result,
+                            (struct gather){.clients = true, .servers = true, .sockets = true});
+}
+
+fault console_show_active_sockets(struct console *console, struct console_result *result)
+{
+    return show_connections(
+        console, result,
+        (struct gather){.clients = true, .servers = true, .active = true, .sockets = true});
 }

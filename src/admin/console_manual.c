@@ -10,12 +10,17 @@ static const char manual_start[] =
     "\n"
     "<!-- Made by `trunkline docs console` from the tables in src/admin. -->\n"
     "\n"
-    "Connect with any PostgreSQL client to the database `trunkline` (the setting\n"
-    "`console.database`), as one of the users in `console.users`, with that user's password from "
-    "the\n"
-    "auth file. Over a Unix socket a console user that the auth file does not know needs no "
-    "password,\n"
-    "if the process at the other end is of the daemon's own user or of root.\n"
+    "Connect with any PostgreSQL client to the database `trunkline` or `pgbouncer` (the setting\n"
+    "`console.databases` gives it other names, and real databases of these names back to "
+    "clients).\n"
+    "Who is listed in `console.users` may do everything, who is listed in `console.stats_users` "
+    "may\n"
+    "SHOW everything but FDS. The password is that of the auth file. Over a Unix socket, if the\n"
+    "process at the other end is of the daemon's own user or of root, a console user that the "
+    "auth\n"
+    "file does not know needs no password, and the users `trunkline` and `pgbouncer` (as "
+    "`console.databases`\n"
+    "has it) need not be listed.\n"
     "\n"
     "```\n"
     "psql -h 127.0.0.1 -p 6432 -U admin trunkline -c 'SHOW POOLS'\n"
@@ -88,7 +93,9 @@ void console_print_manual(struct buffer *out)
 {
     buffer_append_text(out, manual_start);
     for (size_t i = 0; i < console_command_count; i++) {
-        buffer_printf(out, "| `%s` | ", console_commands[i].words);
+        const char *argument = console_commands[i].argument;
+        buffer_printf(out, "| `%s%s%s` | ", console_commands[i].words, argument == NULL ? "" : " ",
+                      argument == NULL ? "" : argument);
         cell_print(console_commands[i].help, out);
         buffer_append_text(out, " |\n");
     }

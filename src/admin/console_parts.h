@@ -21,6 +21,7 @@
 #define CONSOLE_NAMES_MOST   1000u                      /* prepared statements; also portals */
 #define CONSOLE_COLUMNS_MOST 64u
 #define CONSOLE_WORDS_MOST   1024u /* bytes of a command, normalised */
+#define CONSOLE_TEXT_MOST    256u  /* bytes of a name or value in a command, NUL included */
 
 struct console;
 struct console_result;
@@ -46,10 +47,12 @@ struct console_view {
 struct console_command {
     const char *words; /* upper case, single blanks between them */
     const char *help;
+    const char *argument;            /* what may follow, as the manual says it; NULL: nothing */
     const struct console_view *view; /* NULL: no rows */
     /* Writes the rows; may suspend.  Faults are told to the client, the session goes on. */
     fault (*run)(struct console *console, struct console_result *result);
     const char *tag; /* of CommandComplete */
+    bool admin;      /* not for those who may only look */
     bool begins;     /* a transaction, which means nothing here */
     bool ends;
 };
@@ -71,6 +74,7 @@ struct console_call {
     const struct console_command *command; /* NULL: an empty statement */
     struct console_column setting_column;  /* SHOW of one setting: its only column */
     const struct console_setting *setting;
+    char argument[CONSOLE_TEXT_MOST]; /* what followed, unquoted; "": nothing */
 };
 /** Faults: SYNTAX, UNSUPPORTED.  Pure; `config` names the settings that are the file's. */
 fault console_understand(struct span statement, const struct config *config,
@@ -87,6 +91,18 @@ fault console_next_statement(struct span *text, struct span *ret, bool *ret_any)
 /** The statement's words in upper case, one blank between them, comments left out.  SYNTAX when it
  *  has more than fits. */
 fault console_words(struct span statement, char words[CONSOLE_WORDS_MOST]) MUST_USE;
+
+enum console_token_kind { TOKEN_END, TOKEN_WORD, TOKEN_NAME, TOKEN_TEXT, TOKEN_SIGN };
+/* A word as it stands there, a "name" or 'text' without its quotes, or a sign. */
+struct console_token {
+    enum console_token_kind kind;
+    char text[CONSOLE_TEXT_MOST];
+};
+/** Takes the next token off `rest`.  SYNTAX when it is too long or has no end. */
+fault console_token(struct span *rest, struct console_token *ret) MUST_USE;
+/** Whether it is this word, in any case. */
+bool console_token_is(const struct console_token *token, const char *word);
+
 /** "2026-08-01 12:00:00 UTC", from microseconds since 1970. */
 #define CONSOLE_TIME_SIZE 32
 const char *console_time(int64_t us, char text[CONSOLE_TIME_SIZE]);
@@ -122,7 +138,10 @@ void console_put_columns(struct buffer *out, const struct console_column *column
 struct console {
     struct client *client;
     struct pooler *pooler;
-    struct config *config; /* in force when the statement under way began; counted */
+    const struct console_call *call; /* under way */
+    struct span user;                /* the client's own */
+    bool own;                        /* it is a process of our own user */
+    struct config *config;           /* in force when the statement under way began; counted */
     struct buffer in;
     struct buffer out;
     struct buffer detail; /* of the error under way: every problem of a reload */
@@ -132,6 +151,8 @@ struct console {
     bool skipping;       /* an extended batch failed: until its Sync */
 };
 
+/** What the client may do by the configuration in force. */
+enum console_role console_role(const struct console *console);
 /** Runs a call into `result`.  Faults are for the client. */
 fault console_run(struct console *console, const struct console_call *call,
                   struct console_result *result) MUST_USE;
@@ -150,12 +171,20 @@ void console_extended_fini(struct console *console);
 /* --- what they show ----------------------------------------------------------------------------
  */
 
-extern const struct console_view console_view_connections, console_view_pools, console_view_routes,
+extern const struct console_view console_view_connections, console_view_sockets, console_view_users,
+    console_view_peers, console_view_peer_pools, console_view_memory, console_view_version,
+    console_view_dns_hosts, console_view_dns_zones, console_view_pools, console_view_routes,
     console_view_relays, console_view_databases, console_view_lists, console_view_stats,
     console_view_stats_totals, console_view_stats_averages, console_view_totals;
 
 fault console_show_clients(struct console *console, struct console_result *result) MUST_USE;
 fault console_show_servers(struct console *console, struct console_result *result) MUST_USE;
+fault console_show_sockets(struct console *console, struct console_result *result) MUST_USE;
+fault console_show_active_sockets(struct console *console, struct console_result *result) MUST_USE;
+fault console_show_users(struct console *console, struct console_result *result) MUST_USE;
+fault console_show_version(struct console *console, struct console_result *result) MUST_USE;
+fault console_show_memory(struct console *console, struct console_result *result) MUST_USE;
+fault console_show_dns_hosts(struct console *console, struct console_result *result) MUST_USE;
 fault console_show_pools(struct console *console, struct console_result *result) MUST_USE;
 fault console_show_routes(struct console *console, struct console_result *result) MUST_USE;
 fault console_show_relays(struct console *console, struct console_result *result) MUST_USE;

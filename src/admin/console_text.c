@@ -112,6 +112,88 @@ fault console_words(struct span statement, char words[CONSOLE_WORDS_MOST])
     return OK;
 }
 
+/* --- tokens --------------------------------------------------------------------------------- */
+
+static bool is_sign(uint8_t byte)
+{
+    return memchr("=<>!~(),;", byte, 9) != NULL;
+}
+
+static fault token_keep(struct console_token *token, size_t *used, uint8_t byte)
+{
+    if (*used + 1 == CONSOLE_TEXT_MOST)
+        return fault_raise(FAULT_SYNTAX, "a name or value of more than %u bytes",
+                           CONSOLE_TEXT_MOST - 1);
+    token->text[(*used)++] = (char)byte;
+    return OK;
+}
+
+/* A doubled quote stands for itself. */
+static fault token_quoted(struct span *rest, struct console_token *token, size_t *used)
+{
+    uint8_t quote = rest->at[0];
+    token->kind = quote == '"' ? TOKEN_NAME : TOKEN_TEXT;
+    for (*rest = span_skip(*rest, 1); rest->size > 0; *rest = span_skip(*rest, 1)) {
+        bool ends = rest->at[0] == quote;
+        if (ends && (rest->size == 1 || rest->at[1] != quote)) {
+            *rest = span_skip(*rest, 1);
+            return OK;
+        }
+        if (ends)
+            *rest = span_skip(*rest, 1);
+        TRY(token_keep(token, used, rest->at[0]));
+    }
+    return fault_raise(FAULT_SYNTAX, "unterminated quoted text");
+}
+
+static bool word_ends(struct span rest)
+{
+    uint8_t byte = rest.at[0];
+    return is_blank(byte) || is_sign(byte) || byte == '\'' || byte == '"' ||
+           span_starts(rest, SPAN("--")) || span_starts(rest, SPAN("/*"));
+}
+
+static fault token_read(struct span *rest, struct console_token *token, size_t *used)
+{
+    uint8_t first = rest->at[0];
+    if (first == '\'' || first == '"')
+        return token_quoted(rest, token, used);
+    if (!is_sign(first)) {
+        token->kind = TOKEN_WORD;
+        for (; rest->size > 0 && !word_ends(*rest); *rest = span_skip(*rest, 1))
+            TRY(token_keep(token, used, rest->at[0]));
+        return OK;
+    }
+    token->kind = TOKEN_SIGN;
+    TRY(token_keep(token, used, first));
+    *rest = span_skip(*rest, 1);
+    bool longer = rest->size > 0 && (rest->at[0] == '=' || (first == '<' && rest->at[0] == '>'));
+    if (!longer || strchr("<>!", first) == NULL)
+        return OK;
+    TRY(token_keep(token, used, rest->at[0]));
+    *rest = span_skip(*rest, 1);
+    return OK;
+}
+
+fault console_token(struct span *rest, struct console_token *ret)
+{
+    size_t used = 0;
+    ret->kind = TOKEN_END;
+    ret->text[0] = '\0';
+    TRY(skip_nothing(rest));
+    if (rest->size == 0)
+        return OK;
+    TRY(token_read(rest, ret, &used));
+    ret->text[used] = '\0';
+    return OK;
+}
+
+bool console_token_is(const struct console_token *token, const char *word)
+{
+    return (token->kind == TOKEN_WORD || token->kind == TOKEN_SIGN) &&
+           strcasecmp(token->text, word) == 0;
+}
+
 const char *console_time(int64_t us, char text[CONSOLE_TIME_SIZE])
 {
     time_t seconds = (time_t)(us / 1000000);

@@ -69,6 +69,9 @@ static void text_read(struct config_reader *reader)
     buffer_fini(&text);
 }
 
+/* Unless the file names others. */
+static const char *console_databases[] = {"trunkline", "pgbouncer"};
+
 static void config_read(struct config_reader *reader)
 {
     struct config *config = reader->config;
@@ -76,6 +79,8 @@ static void config_read(struct config_reader *reader)
     if (reader->root == NULL)
         return;
     config_preset(reader, config_settings, config);
+    config->console_databases = console_databases;
+    config->console_database_count = ARRAY_SIZE(console_databases);
     config_read_mapping(reader, config_settings, reader->root, NULL, config);
     config_check(reader);
     config_read_secrets(reader);

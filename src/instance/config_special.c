@@ -182,34 +182,39 @@ static void service_print(const struct setting *setting, const void *object, str
 const struct setting_special config_special_service = {.read = service_read,
                                                        .print = service_print};
 
-/* --- the users of the console --------------------------------------------------------------- */
+/* --- lists of names: users and databases of the console ------------------------------------- */
 
-static void users_read(struct config_reader *reader, const struct setting *setting,
+static void names_read(struct config_reader *reader, const struct setting *setting,
                        yaml_node_t *node, const struct config_key *key, void *object)
 {
-    struct config *config = object;
     size_t count = node->type == YAML_SEQUENCE_NODE ? config_yaml_count(node) : USERS_MOST + 1;
+    size_t *known = (size_t *)(void *)((char *)object + setting->count_at);
     if (count > USERS_MOST) {
         config_refuse(reader, node, key, setting);
         return;
     }
-    config->console_users = config_arena_array(reader->arena, count, sizeof(const char *));
-    for (size_t i = 0; config->console_users != NULL && i < count; i++) {
-        static const struct setting user_row = {
+    const char **names =
+        config_arena_array(reader->arena, MAX_OF(count, (size_t)1), sizeof(*names));
+    *(const char ***)(void *)((char *)object + setting->at) = names;
+    *known = 0;
+    for (size_t i = 0; names != NULL && i < count; i++) {
+        static const struct setting name_row = {
             .kind = SETTING_TEXT, .least = 1, .most = USER_MOST};
         struct config_key item = {.up = key, .index = i};
-        const char *text = config_read_text(reader, &user_row, config_yaml_item(reader, node, i),
+        const char *text = config_read_text(reader, &name_row, config_yaml_item(reader, node, i),
                                             &item, USER_MOST);
         if (text != NULL)
-            config->console_users[config->console_user_count++] = text;
+            names[(*known)++] = text;
     }
 }
 
-static void users_print(const struct setting *setting, const void *object, struct buffer *out)
+static void names_print(const struct setting *setting, const void *object, struct buffer *out)
 {
-    const struct config *config = object;
-    for (size_t i = 0; i < config->console_user_count; i++)
-        buffer_printf(out, "%s%s", i > 0 ? ", " : "", config->console_users[i]);
+    const char *const *names =
+        *(const char *const *const *)(const void *)((const char *)object + setting->at);
+    size_t count = *(const size_t *)(const void *)((const char *)object + setting->count_at);
+    for (size_t i = 0; i < count; i++)
+        buffer_printf(out, "%s%s", i > 0 ? ", " : "", names[i]);
 }
 
-const struct setting_special config_special_users = {.read = users_read, .print = users_print};
+const struct setting_special config_special_names = {.read = names_read, .print = names_print};

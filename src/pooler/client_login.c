@@ -216,12 +216,14 @@ static fault login_console(struct login *login)
         .auth = AUTH_SCRAM, .how.method = AUTH_SCRAM, .mode = POOL_SESSION};
     static const struct route_config trusted = {
         .auth = AUTH_TRUST, .how.method = AUTH_TRUST, .mode = POOL_SESSION};
-    if (!config_console_user(login->config, login->user))
+    bool own = stream_peer_is_own(&client->stream);
+    if (config_console_role(login->config, login->user) == CONSOLE_NOTHING &&
+        !(own && config_console_database(login->config, login->user)))
         return fault_raise(FAULT_AUTH, "user \"%.*s\" may not use the console",
                            SPAN_ARG(login->user));
     login->console = client->console = true;
     const struct secret *stored = config_secret(login->config, login->user);
-    if (stored == NULL && !stream_peer_is_own(&client->stream))
+    if (stored == NULL && !own)
         return fault_raise(FAULT_PASSWORD, "console user \"%.*s\" is not in the auth file",
                            SPAN_ARG(login->user));
     struct auth_request request = login_request(login, stored == NULL ? &trusted : &console);
@@ -233,6 +235,7 @@ static fault login_finish_console(struct login *login)
 {
     struct client *client = login->client;
     TRY(login_add_param(login, SPAN("user"), login->user));
+    TRY(login_add_param(login, SPAN("database"), login->database));
     TRY(params_intern(&client->relay->params, login->params, login->param_count, &client->params));
     return link_send(&client->stream, &login->out, login->by);
 }
@@ -273,7 +276,7 @@ static fault login_route(struct login *login)
     struct client *client = login->client;
     login_take_version(login);
     TRY(auth_admit(client, login->config));
-    if (span_is(login->database, login->config->console_database))
+    if (config_console_database(login->config, login->database))
         return login_console(login);
     TRY(pooler_client_comes(client->relay->pooler, login->config->client_most));
     client->counted = true;

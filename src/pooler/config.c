@@ -92,12 +92,26 @@ const struct user_config *config_user(const struct config *config, const char *u
     return link == NULL ? NULL : MAP_ENTRY(link, const struct user_config, link);
 }
 
-bool config_console_user(const struct config *config, struct span user)
+static bool name_listed(const char *const *names, size_t count, struct span name)
 {
-    for (size_t i = 0; i < config->console_user_count; i++)
-        if (span_is(user, config->console_users[i]))
+    for (size_t i = 0; i < count; i++)
+        if (span_is(name, names[i]))
             return true;
     return false;
+}
+
+bool config_console_database(const struct config *config, struct span database)
+{
+    return name_listed(config->console_databases, config->console_database_count, database);
+}
+
+enum console_role config_console_role(const struct config *config, struct span user)
+{
+    if (name_listed(config->console_users, config->console_user_count, user))
+        return CONSOLE_ALL;
+    return name_listed(config->console_readers, config->console_reader_count, user)
+               ? CONSOLE_READS
+               : CONSOLE_NOTHING;
 }
 
 bool config_ignores(const struct config *config, struct span parameter)

@@ -187,9 +187,12 @@ struct config {
     const char **ignored_parameters; /* startup parameters that clients may send in vain */
     size_t ignored_count;
 
-    const char *console_database; /* "trunkline" */
-    const char **console_users;
+    const char **console_databases; /* "trunkline", "pgbouncer"; none: there is no console */
+    size_t console_database_count;
+    const char **console_users; /* they may do anything there */
     size_t console_user_count;
+    const char **console_readers; /* they may look */
+    size_t console_reader_count;
 
     void *arena; /* owns every string and array above; private to the builder */
     void (*arena_free)(void *arena);
@@ -218,7 +221,10 @@ const struct secret *config_secret(const struct config *config, struct span user
 const struct database_config *config_database(const struct config *config, const char *database);
 /** What is configured for a user by name, or NULL.  Borrowed from the version. */
 const struct user_config *config_user(const struct config *config, const char *user);
-bool config_console_user(const struct config *config, struct span user);
+bool config_console_database(const struct config *config, struct span database);
+/** What a user may do on the console. */
+enum console_role { CONSOLE_NOTHING, CONSOLE_READS, CONSOLE_ALL };
+enum console_role config_console_role(const struct config *config, struct span user);
 /** Whether clients' values for this startup parameter are dropped. */
 bool config_ignores(const struct config *config, struct span parameter);
 /** Whether two routes mean the same servers and the same treatment (service, database, user, mode,

@@ -262,7 +262,7 @@ void pooler_free(struct pooler **pooler)
 struct look {
     struct mail mail;
     struct pooler *pooler;
-    void (*look)(struct relay *relay, void *argument);
+    bool (*look)(struct relay *relay, void *argument); /* true: once more here */
     void *argument;
     struct machine *home;
     struct co *asker; /* NULL: it no longer waits */
@@ -281,8 +281,9 @@ static void look_next(struct mail *mail)
 {
     struct look *look = CONTAINER_OF(mail, struct look, mail);
     struct pooler *pooler = look->pooler;
-    look->look(look->at < pooler->relay_count ? pooler->relays[look->at] : NULL, look->argument);
-    look->at += 1;
+    if (!look->look(look->at < pooler->relay_count ? pooler->relays[look->at] : NULL,
+                    look->argument))
+        look->at += 1;
     if (look->at < pooler->relay_count) {
         mail_send(pooler->relays[look->at]->machine, mail);
     } else if (look->at == pooler->relay_count) {
@@ -293,8 +294,8 @@ static void look_next(struct mail *mail)
     }
 }
 
-void pooler_look(struct pooler *pooler, void (*visit)(struct relay *relay, void *argument),
-                 void *argument)
+void pooler_look_on(struct pooler *pooler, bool (*visit)(struct relay *relay, void *argument),
+                    void *argument)
 {
     struct look look = {.mail = {.deliver = look_next},
                         .pooler = pooler,
@@ -307,4 +308,23 @@ void pooler_look(struct pooler *pooler, void (*visit)(struct relay *relay, void 
     while (!look.done)
         if (co_wait(NEVER) == FAULT_CANCELLED && !look.done)
             co_yield ();
+}
+
+struct look_once {
+    void (*visit)(struct relay *relay, void *argument);
+    void *argument;
+};
+
+static bool look_only_once(struct relay *relay, void *argument)
+{
+    const struct look_once *once = argument;
+    once->visit(relay, once->argument);
+    return false;
+}
+
+void pooler_look(struct pooler *pooler, void (*visit)(struct relay *relay, void *argument),
+                 void *argument)
+{
+    struct look_once once = {visit, argument};
+    pooler_look_on(pooler, look_only_once, &once);
 }

@@ -66,5 +66,9 @@ void pooler_relay_ended(struct mail *mail);
  *  of the pooler machine, while the asking coroutine, on any of them, is suspended. */
 void pooler_look(struct pooler *pooler, void (*visit)(struct relay *relay, void *argument),
                  void *argument);
+/** The same in slices: a machine at which `visit` returned true is looked at again, once others
+ *  there have had their turn. */
+void pooler_look_on(struct pooler *pooler, bool (*visit)(struct relay *relay, void *argument),
+                    void *argument);
 /** On the pooler machine. */
 bool pooler_stopping(const struct pooler *pooler);

@@ -452,3 +452,8 @@ void router_show_backends(struct router *router, struct table_sink *sink)
 {
     supplies_show(router->supplies, sink);
 }
+
+void router_show_hosts(struct router *router, struct table_sink *sink)
+{
+    supplies_show_hosts(router->supplies, sink);
+}

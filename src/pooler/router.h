@@ -52,3 +52,5 @@ struct supply;
 void router_supplied(struct router *router, struct supply *supply);
 /** On the pooler machine, for the console. */
 void router_show_backends(struct router *router, struct table_sink *sink);
+/** The host names of services: hostname, ttl, addrs. */
+void router_show_hosts(struct router *router, struct table_sink *sink);

@@ -1,5 +1,6 @@
 #include "pooler/supply.h"
 
+#include "base/table.h"
 #include "machine/clock.h"
 #include "machine/co.h"
 #include "machine/dns.h"
@@ -26,6 +27,7 @@ struct supply {
     struct config *config; /* counted: whose hosts these are */
     const struct service_config *settings;
     struct co *resolver; /* NULL: ended */
+    struct map names;    /* struct known_name by host */
     uint32_t pools;
     bool named; /* by the latest configuration */
     bool again; /* resolve at once */
@@ -41,6 +43,98 @@ static struct fleet_limits limits_of(const struct service_config *settings)
     };
 }
 
+/* --- what names resolved to ----------------------------------------------------------------------
+ */
+
+#define NAMES_MOST 64u /* hosts of one service */
+
+struct known_name {
+    struct map_link link; /* in supply->names */
+    deadline until;       /* the answer's time to live; NEVER: without end */
+    char *addresses;
+    char host[];
+};
+
+static bool known_is(const struct map_link *link, const void *host)
+{
+    return strcmp(MAP_ENTRY(link, struct known_name, link)->host, host) == 0;
+}
+
+static bool host_is_name(const char *host)
+{
+    struct address number;
+    return host[0] != '/' && !address_parse(host, 0, &number);
+}
+
+static struct known_name *known_find(struct supply *supply, const char *host)
+{
+    uint64_t hash = hash_span(span_text(host));
+    struct map_link *link = map_find(&supply->names, hash, known_is, host);
+    if (link != NULL)
+        return MAP_ENTRY(link, struct known_name, link);
+    struct known_name *known = calloc(1, sizeof(*known) + strlen(host) + 1);
+    if (known == NULL)
+        return NULL;
+    memcpy(known->host, host, strlen(host) + 1);
+    if (map_insert(&supply->names, &known->link, hash) == OK)
+        return known;
+    free(known);
+    return NULL;
+}
+
+/* For the console; what does not fit is not shown. */
+static void supply_note(struct supply *supply, const char *host, const struct dns_answer *answer)
+{
+    struct known_name *known = host_is_name(host) ? known_find(supply, host) : NULL;
+    struct buffer texts = BUFFER_INIT(4096);
+    char text[ADDRESS_TEXT_SIZE];
+    if (known == NULL)
+        return;
+    for (size_t i = 0; i < answer->count; i++)
+        buffer_printf(&texts, "%s%s", i > 0 ? "," : "",
+                      address_text(&answer->addresses[i], text, sizeof(text)));
+    free(known->addresses);
+    known->addresses = strndup(texts.size == 0 ? "" : (const char *)texts.at, texts.size);
+    known->until = answer->ttl.us == NO_LIMIT.us ? NEVER : after(answer->ttl);
+    buffer_fini(&texts);
+}
+
+static void supply_forget_names(struct supply *supply)
+{
+    struct map_link *next;
+    for (struct map_link *link = map_next(&supply->names, NULL); link != NULL; link = next) {
+        struct known_name *known = MAP_ENTRY(link, struct known_name, link);
+        next = map_next(&supply->names, link);
+        map_remove(&supply->names, link);
+        free(known->addresses);
+        free(known);
+    }
+    map_fini(&supply->names);
+}
+
+static void supply_show_host(struct supply *supply, const char *host, struct table_sink *sink)
+{
+    struct map_link *link = map_find(&supply->names, hash_span(span_text(host)), known_is, host);
+    const struct known_name *known = link == NULL ? NULL : MAP_ENTRY(link, struct known_name, link);
+    table_text(sink, host);
+    if (known == NULL || known->until.us == INT64_MAX)
+        table_null(sink);
+    else
+        table_int(sink, MAX_OF(between(now(), known->until).us, INT64_C(0)) / 1000000);
+    table_text(sink, known == NULL || known->addresses == NULL ? "" : known->addresses);
+    table_end_row(sink);
+}
+
+void supplies_show_hosts(struct supplies *supplies, struct table_sink *sink)
+{
+    LIST_EACH (&supplies->all, it) {
+        struct supply *supply = LIST_ENTRY(it, struct supply, node);
+        for (size_t i = 0; i < supply->settings->host_count; i++)
+            if (host_is_name(supply->settings->hosts[i].host))
+                supply_show_host(supply, supply->settings->hosts[i].host, sink);
+    }
+}
+
 /* --- resolving
  * --------------------------------------------------------------------------------------------- */
 
@@ -51,7 +145,8 @@ struct found {
 };
 
 /* Adds what one host resolves to; a name that fails is logged, and the others still count. */
-static fault resolve_host(const struct host_config *host, struct found *found)
+static fault resolve_host(struct supply *supply, const struct host_config *host,
+                          struct found *found)
 {
     struct dns_answer answer;
     fault result = dns_resolve(host->host, host->port, &answer, after(RESOLVE_TIMEOUT));
@@ -60,6 +155,7 @@ static fault resolve_host(const struct host_config *host, struct found *found)
                   fault_story(result));
         return result;
     }
+    supply_note(supply, host->host, &answer);
     for (size_t i = 0; i < answer.count && found->count < ADDRESSES_MOST; i++) {
         found->addresses[found->count] = answer.addresses[i];
         found->hosts[found->count++] = host->host;
@@ -75,7 +171,7 @@ static fault supply_resolve(struct supply *supply)
     fault result = found == NULL ? FAULT_MEMORY : OK;
     bool all = true;
     for (size_t i = 0; found != NULL && i < settings->host_count; i++) {
-        result = resolve_host(&settings->hosts[i], found);
+        result = resolve_host(supply, &settings->hosts[i], found);
         if (result == FAULT_CANCELLED)
             break;
         all = all && result == OK;
@@ -92,6 +188,7 @@ static fault supply_resolve(struct supply *supply)
 
 static void supply_free(struct supply *supply)
 {
+    supply_forget_names(supply);
     service_free(&supply->service);
     config_unref(&supply->config);
     free(supply->name);
@@ -169,6 +266,7 @@ static fault supply_new(struct supplies *supplies, struct config *config,
     supply->name = strdup(settings->name);
     supply->config = config_ref(config);
     supply->settings = settings;
+    supply->names = MAP_INIT(NAMES_MOST);
     supply->named = true;
     cap_init(&supply->cap, CAP_SERVICE);
     fault result = supply->name == NULL ? FAULT_MEMORY

@@ -25,4 +25,6 @@ void supply_leave(struct supplies *supplies, struct supply **supply); /* NULL-sa
 struct service *supply_service(const struct supply *supply);
 /** Wakes the resolver if a failure asked for it. */
 void supply_check(struct supply *supply);
+/** Names, what they resolved to, and how long that holds. */
+void supplies_show_hosts(struct supplies *supplies, struct table_sink *sink);
 void supplies_show(struct supplies *supplies, struct table_sink *sink);

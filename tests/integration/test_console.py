@@ -166,6 +166,9 @@ def test_a_client_that_left_is_not_shown(trunkline):
 MANUAL = (Path(__file__).resolve().parents[2] / "docs" / "console.md").read_text()
 
 
+MAY_BE_EMPTY = {"SHOW PEERS", "SHOW PEER_POOLS", "SHOW DNS_ZONES", "SHOW DNS_HOSTS"}
+
+
 def documented():
     """command -> [(column, type)], from the manual."""
     views = {}
@@ -184,14 +187,16 @@ def test_every_view_has_the_columns_and_types_of_the_manual(busy):
     views = documented()
     oids = {"text": 25, "integer": 23, "bigint": 20, "numeric": 1700, "boolean": 16}
     helped = {row["command"] for row in busy.console("SHOW HELP")}
-    assert set(views) == {command for command in helped if command.startswith("SHOW")}
+    assert set(views) == {command for command in helped
+                          if command.startswith("SHOW")} - {"SHOW FDS"}
     with admin(busy, autocommit=True) as connection:
         for command, columns in views.items():
             cursor = connection.execute(command)
             assert [(c.name, c.type_code) for c in cursor.description] == \
                 [(name, oids[kind]) for name, kind in columns], command
             rows = cursor.fetchall()
-            assert rows and all(len(row) == len(columns) for row in rows), command
+            assert rows or command in MAY_BE_EMPTY, command
+            assert all(len(row) == len(columns) for row in rows), command
 
 
 def test_results_are_the_same_in_binary(busy):

@@ -90,8 +90,8 @@ TEST(a_version_lives_as_long_as_somebody_holds_it)
     struct config *held = config_ref(config);
     config_unref(&config);
     ck_assert_ptr_null(config);
-    ck_assert(config_console_user(held, SPAN("admin")));
-    ck_assert(!config_console_user(held, SPAN("Admin")));
+    ck_assert_int_eq(config_console_role(held, SPAN("admin")), CONSOLE_ALL);
+    ck_assert_int_eq(config_console_role(held, SPAN("Admin")), CONSOLE_NOTHING);
     ck_assert_ptr_null(config_secret(held, SPAN("nobody")));
     config_unref(&held);
     config_unref(&held);

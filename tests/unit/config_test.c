@@ -28,7 +28,8 @@ TEST(a_minimal_file_gets_the_presets)
     ck_assert(config->client_socket.nodelay && config->server_socket.keepalive);
     ck_assert_int_eq(config->log_level, LOG_INFO);
     ck_assert(config->log_connections);
-    ck_assert_str_eq(config->console_database, "trunkline");
+    ck_assert(config_console_database(config, SPAN("trunkline")));
+    ck_assert(config_console_database(config, SPAN("pgbouncer")));
     ck_assert_uint_eq(config->console_user_count, 0);
     ck_assert_int_eq(config->listens[0].unix_mode, 0777);
 
@@ -65,7 +66,7 @@ TEST(every_key_is_read_into_its_field)
               "client_tcp: {nodelay: no, keepalive: off, keepalive_idle: 7s, user_timeout: 8ms}\n"
               "server_tcp: {keepalive_interval: 9s, keepalive_count: 10}\n"
               "log: {level: debug, format: json, file: a.log, connections: no}\n"
-              "console: {database: admin, users: [ann, bob]}\n"
+              "console: {databases: [admin], users: [ann, bob], stats_users: [eve]}\n"
               "services:\n"
               "  a: {hosts: [x], connect_timeout: 1s, login_limit: 2, connection_limit: 3,\n"
               "      retry_least: 4ms, retry_most: 5ms, tls: {mode: disable}}\n"
@@ -101,8 +102,11 @@ TEST(every_key_is_read_into_its_field)
     ck_assert_int_eq(config->log_level, LOG_DEBUG);
     ck_assert_int_eq(config->log_format, LOG_FORMAT_JSON);
     ck_assert(!config->log_connections);
-    ck_assert_str_eq(config->console_database, "admin");
-    ck_assert(config_console_user(config, SPAN("bob")) && !config_console_user(config, SPAN("bo")));
+    ck_assert(config_console_database(config, SPAN("admin")));
+    ck_assert(!config_console_database(config, SPAN("trunkline")));
+    ck_assert_int_eq(config_console_role(config, SPAN("bob")), CONSOLE_ALL);
+    ck_assert_int_eq(config_console_role(config, SPAN("eve")), CONSOLE_READS);
+    ck_assert_int_eq(config_console_role(config, SPAN("bo")), CONSOLE_NOTHING);
 
     const struct service_config *service = &config->services[0];
     ck_assert_str_eq(service->name, "a");
@@ -286,7 +290,7 @@ END_TEST
 TEST(an_unknown_key_far_from_all_others_gets_the_list)
 {
     refused(LISTEN SERVICES ROUTES "console: {xyzzy: 1}\n",
-            "t.yaml:4:11: console.xyzzy: unknown key; accepted: users, database\n");
+            "t.yaml:4:11: console.xyzzy: unknown key; accepted: users, stats_users, databases\n");
     refused(LISTEN SERVICES "routes: [{service: main, auth: trust, pool_sise: 1, client: 2}]\n",
             "t.yaml:3:39: routes[0].pool_sise: unknown key; did you mean \"pool_size\"?\n"
             "t.yaml:3:53: routes[0].client: unknown key; did you mean \"client_limit\"?\n");
@@ -300,10 +304,9 @@ TEST(broken_yaml_is_told_with_its_place)
             "numeric character; write \"*\" in quotes\n");
     refused("listen: [\n", "t.yaml:2:1: YAML: while parsing a flow node: did not find expected "
                            "node content\n");
-    refused("clients: 5\n---\nc: d\n",
-            "t.yaml:1:1: listen: missing; accepted: a list of mappings\n"
-            "t.yaml:1:1: routes: missing; accepted: a list of mappings\n"
-            "t.yaml:3:1: found a second document; accepted: one\n");
+    refused("clients: 5\n---\nc: d\n", "t.yaml:1:1: listen: missing; accepted: a list of mappings\n"
+                                       "t.yaml:1:1: routes: missing; accepted: a list of mappings\n"
+                                       "t.yaml:3:1: found a second document; accepted: one\n");
     refused("a: \xff\n", "t.yaml: YAML: invalid leading UTF-8 octet, at byte 3\n");
     refused("a: *b\n", "t.yaml:1:4: YAML: found undefined alias\n");
 }

@@ -95,7 +95,6 @@ static inline struct config *world_config(struct world *world, uint32_t relays)
         .service_count = 1,
         .routes = world->routes,
         .route_count = ARRAY_SIZE(world->routes),
-        .console_database = "trunkline",
     };
     return config;
 }

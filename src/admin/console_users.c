@@ -1,0 +1,98 @@
+/*
+ * SHOW USERS.
+ */
+#include "admin/console_parts.h"
+#include "admin/console_tally.h"
+
+/* Names that are walked before others of this relay have their turn. */
+#define NAMES_AT_A_TIME 256
+
+static const struct console_column columns[] = {
+    {"name", COLUMN_TEXT, "as clients log in, or servers are logged in to"},
+    {"pool_size", COLUMN_TEXT, "always null: that is the route's"},
+    {"reserve_pool_size", COLUMN_TEXT, "always null: that is the route's"},
+    {"pool_mode", COLUMN_TEXT, "always null: that is the route's"},
+    {"max_user_connections", COLUMN_INT4, "servers that may log in as it; 0: no limit"},
+    {"current_connections", COLUMN_INT4, "servers that do"},
+    {"max_user_client_connections", COLUMN_INT4, "clients of it, over all databases; 0: no limit"},
+    {"current_client_connections", COLUMN_INT4, "clients that are connected"},
+};
+const struct console_view console_view_users = CONSOLE_VIEW(columns);
+
+struct user_row {
+    struct console_tally_row row;
+    uint32_t clients;
+    uint32_t servers;
+};
+
+static void look_at_users(struct relay *relay, void *argument)
+{
+    if (relay == NULL)
+        return;
+    LIST_EACH (&relay->shares, it) {
+        const struct share *share = LIST_ENTRY(it, struct share, node);
+        const char *forced = share->route->server_user;
+        struct user_row *client = console_tally_row(argument, span_text(share->user), SPAN_NONE);
+        struct user_row *server =
+            forced == NULL ? client : console_tally_row(argument, span_text(forced), SPAN_NONE);
+        if (client != NULL)
+            client->clients += share->clients;
+        if (server != NULL)
+            server->servers += share->idle.count + share->busy.count;
+    }
+}
+
+/* Those that the files know.  Suspends now and then. */
+static void add_known(const struct config *config, struct console_tally *users)
+{
+    uint32_t walked = 1;
+    for (size_t i = 0; i < config->user_count; i++)
+        (void)console_tally_row(users, span_text(config->users[i].name), SPAN_NONE);
+    for (struct map_link *link = map_next(&config->secrets, NULL);
+         link != NULL && users->failed == OK; link = map_next(&config->secrets, link)) {
+        const struct secret *secret = MAP_ENTRY(link, struct secret, link);
+        (void)console_tally_row(users, span_text(secret->user), SPAN_NONE);
+        if (walked++ % NAMES_AT_A_TIME == 0)
+            co_yield ();
+    }
+}
+
+static void user_write(struct table_sink *sink, const struct config *config,
+                       const struct user_row *row)
+{
+    char name[CONSOLE_TEXT_MOST];
+    size_t size = MIN_OF(row->row.first.size, sizeof(name) - 1);
+    if (size > 0)
+        memcpy(name, row->row.first.at, size);
+    name[size] = '\0';
+    const struct user_config *user = config_user(config, name);
+    table_span(sink, row->row.first);
+    table_null(sink);
+    table_null(sink);
+    table_null(sink);
+    table_int(sink, user != NULL && user->servers_most != 0 ? user->servers_most
+                                                            : config->user_servers_most);
+    table_int(sink, row->servers);
+    table_int(sink, user != NULL && user->client_most != 0 ? user->client_most
+                                                           : config->user_clients_most);
+    table_int(sink, row->clients);
+    table_end_row(sink);
+}
+
+fault console_show_users(struct console *console, struct console_result *result)
+{
+    struct console_tally users;
+    uint32_t written = 1;
+    console_tally_init(&users, sizeof(struct user_row));
+    add_known(console->config, &users);
+    pooler_look(console->pooler, look_at_users, &users);
+    LIST_EACH (&users.rows, it) {
+        const struct console_tally_row *row = LIST_ENTRY(it, struct console_tally_row, node);
+        user_write(&result->sink, console->config, CONTAINER_OF(row, struct user_row, row));
+        if (written++ % NAMES_AT_A_TIME == 0)
+            co_yield ();
+    }
+    fault shown = console_tally_fault(&users);
+    console_tally_fini(&users);
+    return shown;
+}
