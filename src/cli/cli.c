@@ -6,6 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Behind a command's name. */
+#define WORDS_MOST 8
+
 struct cli_command {
     const char *name;
     const char *arguments; /* for the usage line */
@@ -39,10 +42,15 @@ static const struct cli_command commands[] = {
      "would let it in, with and without TLS.  ADDRESS is an IP address, or local for a Unix "
      "socket.\n",
      cli_check},
-    {"secret", "USER", 1, 1, NULL, "makes a line for the auth file from a password",
+    {"secret", "USER [--from-server HOST[:PORT] ADMIN]", 1, 4, "--from-server",
+     "makes a line for the auth file from a password",
      "Asks for a password, twice and without showing it, and prints the line for the auth file:\n"
      "the user with a SCRAM-SHA-256 verifier, from which the password cannot be found.  Without a\n"
-     "terminal, the password is the first line of standard input.\n",
+     "terminal, the password is the first line of standard input.\n"
+     "\n"
+     "With --from-server the secret is the one that a server has: logins of that user then pass\n"
+     "through, and no password need be stored.  ADMIN may read pg_authid there; its password is\n"
+     "asked for, or is the first line of standard input (none: empty).\n",
      cli_secret},
     {"import", "FILE", 1, 1, NULL, "tells a PgBouncer configuration in Trunkline's words",
      "Reads pgbouncer.ini, and the files that it includes, and prints a configuration that does\n"
@@ -100,6 +108,19 @@ static bool is_option(const struct cli_command *command, const char *word)
     return command->option != NULL && strcmp(command->option, word) == 0;
 }
 
+/* What stands where the option does not: "FILE --match A B C", or "--match A B C FILE". */
+static bool option_last(const struct cli_command *command, char **arguments, char **ret)
+{
+    int words = command->most;
+    bool leads = is_option(command, arguments[0]);
+    if (!leads && !is_option(command, arguments[1]))
+        return false;
+    for (int i = 0; i < words; i++)
+        ret[i] = arguments[leads ? (i + words - 1) % words : i];
+    ret[words] = NULL;
+    return true;
+}
+
 static int command_run(const struct cli_command *command, int count, char **arguments)
 {
     for (int i = 0; i < count; i++) {
@@ -126,7 +147,14 @@ static int command_run(const struct cli_command *command, int count, char **argu
         command_usage(command, stderr);
         return CLI_USAGE;
     }
-    return command->run(arguments);
+    char *ordered[WORDS_MOST + 1];
+    invariant(command->most <= WORDS_MOST);
+    if (count == command->count)
+        return command->run(arguments);
+    if (option_last(command, arguments, ordered))
+        return command->run(ordered);
+    command_usage(command, stderr);
+    return CLI_USAGE;
 }
 
 int cli_main(int argc, char **argv)

@@ -10,7 +10,8 @@ enum { CLI_DONE = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
 /** The program: what main() returns. */
 int cli_main(int argc, char **argv);
 
-/* The commands; `arguments` are those behind the command's name, as many as its row says. */
+/* The commands; `arguments` are those behind the command's name, as many as its row says: with its
+ * option, that and its words come last.  NULL is behind the last. */
 int cli_run(char **arguments);
 int cli_check(char **arguments);
 int cli_secret(char **arguments);

@@ -16,43 +16,23 @@ static void count_print(size_t count, const char *thing, const char *behind)
     printf("%zu %s%s%s", count, thing, count == 1 ? "" : "s", behind);
 }
 
-/* FILE and the words behind --match, in either order; NULL: there is no --match.  False: neither.
- */
-static bool match_words(char **arguments, const char **file, char ***ret_words)
-{
-    *file = arguments[0];
-    *ret_words = NULL;
-    if (arguments[1] == NULL)
-        return true;
-    bool leads = strcmp(arguments[0], "--match") == 0;
-    *file = arguments[leads ? 4 : 0];
-    *ret_words = arguments + (leads ? 1 : 2);
-    return leads || strcmp(arguments[1], "--match") == 0;
-}
-
 int cli_check(char **arguments)
 {
     struct config *config = NULL;
     struct buffer problems = BUFFER_INIT(PROBLEMS_MOST);
-    const char *file;
-    char **words;
-    if (!match_words(arguments, &file, &words)) {
-        fputs("trunkline check: accepted: FILE, or FILE --match DATABASE USER ADDRESS\n", stderr);
-        return CLI_USAGE;
-    }
-    fault loaded = config_load(file, 1, &config, &problems);
+    fault loaded = config_load(arguments[0], 1, &config, &problems);
     fprintf(stderr, "%.*s", SPAN_ARG(buffer_span(&problems)));
     buffer_fini(&problems);
     if (loaded != OK) {
         fprintf(stderr, "trunkline: %s\n", fault_story(loaded));
         return CLI_FAILED;
     }
-    if (words != NULL) {
-        int matched = cli_match(config, words[0], words[1], words[2]);
+    if (arguments[1] != NULL) {
+        int matched = cli_match(config, arguments[2], arguments[3], arguments[4]);
         config_unref(&config);
         return matched;
     }
-    printf("%s can be run: ", file);
+    printf("%s can be run: ", arguments[0]);
     count_print(config->listen_count, "listener", ", ");
     count_print(config->relays, "relay", ", ");
     count_print(config->service_count, "service", ", ");

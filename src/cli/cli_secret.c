@@ -1,4 +1,5 @@
 #include "cli/cli.h"
+#include "cli/cli_takeover.h"
 
 #include "machine/ids.h"
 #include "wire/scram.h"
@@ -82,6 +83,17 @@ static bool user_sound(const char *user)
     return size > 0 && size <= USER_MOST;
 }
 
+static void line_print(const char *user, struct span secret)
+{
+    putchar('"');
+    for (; *user != '\0'; user++) {
+        if (*user == '"')
+            putchar('"');
+        putchar(*user);
+    }
+    printf("\" \"%.*s\"\n", SPAN_ARG(secret));
+}
+
 static void secret_print(const char *user, struct span password)
 {
     uint8_t salt[SCRAM_SALT];
@@ -93,14 +105,30 @@ static void secret_print(const char *user, struct span password)
     scram_verifier_of(&keys, &verifier);
     scram_print_verifier(&verifier, text);
     explicit_bzero(&keys, sizeof(keys));
+    line_print(user, span_text(text));
+}
 
-    putchar('"');
-    for (; *user != '\0'; user++) {
-        if (*user == '"')
-            putchar('"');
-        putchar(*user);
-    }
-    printf("\" \"%s\"\n", text);
+/* As the server has it.  Its administrator may need no password. */
+static int secret_take_over(char **arguments)
+{
+    struct password password = {.size = 0};
+    bool asked = isatty(STDIN_FILENO) ? prompt("Password of the administrator: ", &password)
+                                      : line_read(&password);
+    struct buffer secret = BUFFER_INIT(4096);
+    struct takeover takeover = {
+        .user = arguments[0],
+        .server = arguments[2],
+        .admin = arguments[3],
+        .password = span_of(password.text, asked ? password.size : 0),
+    };
+    fault taken = cli_take_over(&takeover, &secret);
+    explicit_bzero(&password, sizeof(password));
+    if (taken == OK)
+        line_print(arguments[0], buffer_span(&secret));
+    else
+        fprintf(stderr, "trunkline secret: %s\n", fault_story(taken));
+    buffer_fini(&secret);
+    return taken == OK ? CLI_DONE : CLI_FAILED;
 }
 
 int cli_secret(char **arguments)
@@ -112,6 +140,8 @@ int cli_secret(char **arguments)
                 USER_MOST);
         return CLI_FAILED;
     }
+    if (arguments[1] != NULL)
+        return secret_take_over(arguments);
     const char *problem = password_ask(&password);
     if (problem == NULL && password.size == 0)
         problem = "the password is empty";
