@@ -128,6 +128,7 @@ def everything(tally, full):
     meson_tests("debug", tally)
     pytests("debug", tally, ["tests/rules", "tests/integration"])
     if full:
+        pytests("debug", tally, ["tests/package"])
         tally.one("build", "release", build("release", tally))
         heading("lint")
         for name, ok in lint.run():
