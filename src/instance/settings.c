@@ -11,8 +11,9 @@ static const struct setting_choice protocols[] = {
     {NULL, 0},
 };
 static const struct setting_choice secret_files[] = {
-    {"private", 0},
-    {"any", 1},
+    {"private", SECRET_FILES_PRIVATE},
+    {"warn", SECRET_FILES_WARN},
+    {"any", SECRET_FILES_ANY},
     {NULL, 0},
 };
 static const struct setting_choice pool_modes[] = {
@@ -538,10 +539,11 @@ const struct setting config_settings[] = {
      .kind = SETTING_CHOICE,
      AT(config, secret_files),
      .choices = secret_files,
-     .preset = "private",
+     .preset = "warn",
      .reloadable = true,
      .help = "Whether files with secrets (auth_file, tls.key, {file: ...}) must be private to "
-             "their owner (0600, or 0640 where root owns them), or may be open to any."},
+             "their owner (0600, or 0640 where root owns them); warn: a warning tells of those "
+             "that are not; any: none does."},
     {.name = "user",
      .kind = SETTING_TEXT,
      AT(config, user),

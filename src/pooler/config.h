@@ -119,6 +119,9 @@ struct secret {
     const char *text; /* plain, "md5...", or "SCRAM-SHA-256$..." */
 };
 
+/* Whether others may read the files that secrets are in. */
+enum secret_files { SECRET_FILES_PRIVATE, SECRET_FILES_WARN, SECRET_FILES_ANY };
+
 struct config {
     uint32_t references; /* atomic */
     uint64_t version;    /* 1, 2, 3, ... */
@@ -126,7 +129,7 @@ struct config {
 
     const char *user; /* to become; NULL: none */
     bool core_dumps;
-    int secret_files; /* 1: others may read them */
+    int secret_files; /* enum secret_files */
     uint32_t relays;
     uint32_t client_most;
     uint32_t servers_most; /* these: 0: no limit */

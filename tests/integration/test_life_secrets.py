@@ -108,13 +108,16 @@ def test_files_with_secrets_must_be_private(tmp_path, mode, sound):
     for path in users, secret:
         path.write_text('"app" "app"\n')
         path.chmod(mode)
-    config = dict(configuration(None), routes=trusted({"file": "secret"}))
+    config = dict(configuration(None), routes=trusted({"file": "secret"}), secret_files="private")
     status, said = check(tmp_path, config)
     assert (status == 0) == sound, said
     if not sound:
         for path, key in (users, "auth_file"), (secret, r"routes\[0\].server_password"):
             assert re.search(rf"{key}: {path} has mode {mode:04o}, so that others can read", said)
-        assert check(tmp_path, dict(config, secret_files="any"))[0] == 0
+        status, warned = check(tmp_path, dict(config, secret_files="warn"))
+        assert status == 0 and warned.count("so that others can read") == 2
+        status, silent = check(tmp_path, dict(config, secret_files="any"))
+        assert status == 0 and "so that others can read" not in silent
 
 
 def test_keys_of_tls_must_be_private(tmp_path, certificate):
@@ -124,7 +127,8 @@ def test_keys_of_tls_must_be_private(tmp_path, certificate):
     config = dict(configuration(None), auth_file=None, routes=[route(auth="trust")])
     config["listen"][0]["tls"] = {"mode": "allow", "cert": str(certificate.cert), "key": str(key)}
     config = {k: v for k, v in config.items() if v is not None}
-    status, said = check(tmp_path, config)
+    assert check(tmp_path, config)[0] == 0
+    status, said = check(tmp_path, dict(config, secret_files="private"))
     assert status == 1 and re.search(r"listen\[0\].tls: .*open.key has mode 0644", said)
     assert check(tmp_path, dict(config, secret_files="any"))[0] == 0
 
