@@ -31,6 +31,7 @@ struct instance {
     struct co *main;       /* waits for the end */
     struct co_group group; /* signals, watch, reloads of signals */
     struct watch watch;
+    struct instance_log log;
     struct list waiting; /* struct turnstile: the next to reload */
     bool reloading;
     bool stopping;
@@ -99,6 +100,7 @@ static void instance_take(struct instance *instance, struct config *config, stru
     config_unref(&instance->config);
     instance->config = config;
     instance_log_configure(config);
+    instance_log_renew(&instance->log);
 }
 
 static fault instance_reload_entered(struct instance *instance, struct buffer *report)
@@ -240,9 +242,11 @@ static void instance_serve(struct instance *instance)
 {
     instance->main = co_self();
     instance->watch.pooler = instance->pooler;
+    instance->log.pooler = instance->pooler;
+    instance->log.config = &instance->config;
     if (co_group_start(&instance->group, instance_watch_signals, instance, CO_LARGE) != OK ||
         co_group_start(&instance->group, watch_main, &instance->watch, CO_LARGE) != OK ||
-        co_group_start(&instance->group, instance_log_main, &instance->config, CO_LARGE) != OK)
+        co_group_start(&instance->group, instance_log_main, &instance->log, CO_LARGE) != OK)
         instance->stopping = true;
     log_event(LOG_NOTICE, "ready", "version=%s relays=%u config=%s", TRUNKLINE_VERSION,
               pooler_relays(instance->pooler), instance->path);
@@ -254,6 +258,7 @@ static void instance_serve(struct instance *instance)
     reload_leave(instance);
     duration most = instance->at_once ? ms(0) : instance->config->shutdown_timeout;
     if (!watch_end_looks(&instance->watch, after(sec(5))) ||
+        !instance_log_end_looks(&instance->log, after(sec(5))) ||
         !pooler_stop(instance->pooler, after(most))) {
         log_event(LOG_WARNING, "shutdown.incomplete", "reason=\"a relay did not end in time\"");
         log_finish();

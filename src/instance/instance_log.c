@@ -4,6 +4,7 @@
 #include "machine/co.h"
 #include "machine/log.h"
 #include "machine/privileges.h"
+#include "pooler/logbook.h"
 
 static struct log_target only_target(const struct config *config)
 {
@@ -37,15 +38,58 @@ void instance_log_reopen(const struct config *config)
         log_event(LOG_NOTICE, "log.reopened", "signal=SIGUSR1");
 }
 
+void instance_log_renew(struct instance_log *log)
+{
+    if (log->co != NULL)
+        co_wake(log->co);
+}
+
+bool instance_log_end_looks(struct instance_log *log, deadline by)
+{
+    log->ending = true;
+    while (log->looking && now().us < by.us)
+        if (co_sleep(ms(1)) != OK)
+            break;
+    return !log->looking;
+}
+
+static void tell_routes(struct instance_log *log, duration period)
+{
+    if (log->ending)
+        return;
+    log->looking = true;
+    logbook_tell_routes(log->pooler, period);
+    log->looking = false;
+}
+
+/* From `last` on, every period; what is off is looked at again when there is another version. */
+static deadline next_of(deadline last, duration period)
+{
+    return period.us > 0 ? later(last, period) : NEVER;
+}
+
 void instance_log_main(void *argument)
 {
-    struct config *const *config = argument;
+    struct instance_log *log = argument;
+    deadline told = now(), counted = now();
+    log->co = co_self();
     for (;;) {
-        duration period = (*config)->log_repeat_period;
-        if (co_sleep(period.us > 0 ? period : sec(10)) != OK)
-            return;
-        log_tell_repeats(false);
+        const struct config *config = *log->config;
+        duration period = config->log_stats_period;
+        deadline tell = next_of(told, period);
+        deadline count = next_of(counted, config->log_repeat_period);
+        if (co_wait(earlier_of(tell, count)) == FAULT_CANCELLED)
+            break;
+        if (now().us >= count.us) {
+            log_tell_repeats(false);
+            counted = now();
+        }
+        if (now().us >= tell.us) {
+            tell_routes(log, period);
+            told = tell;
+        }
     }
+    log->co = NULL;
 }
 
 fault instance_log_give(const struct config *config)

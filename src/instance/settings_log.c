@@ -150,6 +150,22 @@ const struct setting config_log_rows[] = {
      .reloadable = true,
      .help = "An event of level notice or above that says the same as one within this time is "
              "counted; the count is written at its end."},
+    {.name = "stats_period",
+     .kind = SETTING_DURATION,
+     AT(config, log_stats_period),
+     RANGE(SECONDS(1), DAYS(1)),
+     OR_ZERO("off"),
+     .preset = "60s",
+     .reloadable = true,
+     .help = "How often the statistics of each route are written."},
+    {.name = "query_text",
+     .kind = SETTING_COUNT,
+     AT(config, log_query_text),
+     RANGE(1, 2000),
+     OR_ZERO("off"),
+     .preset = "off",
+     .reloadable = true,
+     .help = "Bytes of a slow query's text that are written with it; texts may hold secrets."},
     {.name = NULL},
 };
 

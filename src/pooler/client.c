@@ -100,11 +100,8 @@ void client_accept(struct relay *relay, int handle, const struct address *peer, 
 void client_close(struct client **client, const char *reason)
 {
     struct client *gone = TAKE(*client);
-    char id[UUID_TEXT_SIZE];
     invariant(gone->server == NULL && gone->claim.state == CLAIM_NONE);
-    if (gone->relay->config->log_disconnections && gone->share != NULL)
-        log_event(LOG_INFO, "client.disconnected", "client=%s database=%s user=%s reason=\"%s\"",
-                  uuid_text(&gone->id, id), gone->share->database, gone->share->user, reason);
+    logbook_client_gone(gone, reason);
     stream_close(&gone->stream);
     client_free(gone);
 }

@@ -71,6 +71,8 @@ struct client {
     bool admitted; /* in its pool's census */
     struct client_key key;
     struct uuid id;
+    struct uuid served_by; /* the server that was taken from it at its end, and that one's pid */
+    uint32_t served_pid;
     uint64_t serial;      /* counts the clients of its relay, from 1 */
     struct address *peer; /* heap, its size cut to the family */
     uint32_t listen;      /* number of the listener that it came by */

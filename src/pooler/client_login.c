@@ -460,17 +460,6 @@ static fault login_greet(struct login *login)
     return link_send(&client->stream, &login->out, login->by);
 }
 
-static void login_log(struct login *login)
-{
-    struct client *client = login->client;
-    char id[UUID_TEXT_SIZE], from[ADDRESS_TEXT_SIZE];
-    if (!login->config->log_connections)
-        return;
-    log_event(LOG_INFO, "client.connected", "client=%s database=%.*s user=%.*s from=%s",
-              uuid_text(&client->id, id), SPAN_ARG(login->database), SPAN_ARG(login->user),
-              address_text(client->peer, from, sizeof(from)));
-}
-
 static fault login_run(struct login *login)
 {
     struct client *client = login->client;
@@ -486,7 +475,7 @@ static fault login_run(struct login *login)
     else
         TRY(login_transaction(login));
     TRY(login_greet(login));
-    login_log(login);
+    logbook_client_came(client, client->share->database, client->share->user);
     return OK;
 }
 

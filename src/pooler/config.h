@@ -78,6 +78,7 @@ struct route_config {
     duration
         server_lifetime; /* a server is closed at its next release after this, spread by a tenth */
     duration client_idle_timeout; /* these four: NO_LIMIT: never */
+    duration slow_query; /* NO_LIMIT: none is told */
     duration query_timeout;
     duration transaction_timeout;
     duration idle_transaction_timeout;
@@ -160,6 +161,8 @@ struct config {
     bool log_connections;
     bool log_disconnections;
     duration log_repeat_period; /* 0: off */
+    duration log_stats_period;  /* 0: off */
+    uint32_t log_query_text;    /* bytes of a slow query's text; 0: none */
 
     struct listen_config *listens;
     size_t listen_count;

@@ -62,6 +62,7 @@ static void relay_fini(struct relay *relay)
         struct share *share = LIST_ENTRY(it, struct share, node);
         share_free_now(&share);
     }
+    logbook_clear(&relay->tallies);
     stats_departed_clear(&relay->departed);
     client_free_stashes(relay);
     map_fini(&relay->share_map);
@@ -294,6 +295,7 @@ static fault relay_init(struct relay *relay)
     relay->share_map = MAP_INIT(UINT32_MAX);
     relay->keys = MAP_INIT(UINT32_MAX);
     relay->statements = MAP_INIT(STATEMENTS_MOST);
+    relay->tallies = MAP_INIT(LOGBOOK_TALLIES_MOST);
     relay->departed = MAP_INIT(STATS_DEPARTED_MOST);
     relay->dismisser.wake = relay_dismissal_due;
     relay->dismissal = TIMER_INIT(&relay->dismisser);

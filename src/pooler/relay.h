@@ -25,6 +25,7 @@ struct relay {
     struct map keys;      /* struct client_key by pid and secret */
     struct params_store params;
     struct map statements;
+    struct map tallies;  /* struct tally by route */
     struct map departed; /* struct stats_departed by database: pools that are gone */
     struct chunk_store chunks;
     struct { /* from the loop's stack to the coroutine that it starts at once */

@@ -155,6 +155,7 @@ static void server_free(struct server *server)
     params_unref(&server->params);
     params_unref(&server->startup);
     buffer_fini(&server->greeting);
+    free(server->note);
     free(server);
 }
 

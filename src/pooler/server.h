@@ -53,7 +53,10 @@ struct server {
     deadline since; /* when it logged in */
     deadline until; /* end of its lifetime */
     deadline used;  /* when its last turn began or, idle, ended */
-    uint8_t *flat;  /* while it travels: its parameters, flat; else NULL */
+    char *note;     /* of the text that it works at, where slow queries are told with it */
+    uint32_t note_size;
+    uint32_t note_room;
+    uint8_t *flat; /* while it travels: its parameters, flat; else NULL */
     uint32_t flat_size;
     uint32_t flat_params_size;
     bool travels_with_startup;

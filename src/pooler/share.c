@@ -90,9 +90,12 @@ static struct share *share_new(struct relay *relay, const struct share_key *key)
     list_init(&share->arriving);
     share->want.deliver = router_want;
     share->recall.deliver = router_recalled;
-    share_set_times(share);
     list_push(&relay->shares, &share->node);
-    return share;
+    share_set_times(share);
+    if (logbook_enter(share) == OK)
+        return share;
+    share_free_now(&share);
+    return NULL;
 }
 
 fault share_of(struct relay *relay, const struct route_config *route, struct span database,
@@ -186,6 +189,8 @@ void share_free_now(struct share **share)
     timer_disarm(&gone->timer);
     share_unmap(gone);
     list_remove(&gone->relay->shares, &gone->node);
+    if (gone->tally != NULL)
+        logbook_leave(gone);
     stats_depart(&gone->relay->departed, gone->database, &gone->stats);
     accepted_clear(gone);
     buffer_fini(&gone->greeting.parameters);
@@ -600,6 +605,7 @@ void share_reload(struct share *share, struct config *config)
         config_unref(&share->config);
         share->config = config;
         share->route = route;
+        logbook_renew(share);
         share_set_times(share);
     }
     share_trim(share);

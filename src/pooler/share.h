@@ -14,6 +14,7 @@
 #include "link/link.h"
 #include "pooler/census.h"
 #include "pooler/config.h"
+#include "pooler/logbook.h"
 #include "pooler/params.h"
 #include "pooler/server.h"
 #include "pooler/stats.h"
@@ -89,7 +90,11 @@ struct share {
     struct scram_verifier verifier;
     struct map accepted;
     struct share_stats stats;
-    struct stats_window window; /* of `stats`; the console's */
+    struct share_stats told_stats; /* of `stats`: what the log has told */
+    struct tally *tally;           /* the times of its route on this relay */
+    int64_t slow_us;               /* queries that take so long are told; INT64_MAX: none */
+    uint32_t noted;                /* bytes of their texts that are told */
+    struct stats_window window;    /* of `stats`; the console's */
 
     /* Hints for the router. */
     struct {

@@ -15,6 +15,16 @@ void stats_add(struct share_stats *sum, const struct share_stats *more)
     memcpy(sum, counters, sizeof(counters));
 }
 
+void stats_subtract(struct share_stats *from, const struct share_stats *less)
+{
+    uint64_t counters[COUNTERS], others[COUNTERS];
+    memcpy(counters, from, sizeof(counters));
+    memcpy(others, less, sizeof(others));
+    for (size_t i = 0; i < COUNTERS; i++)
+        counters[i] -= others[i];
+    memcpy(from, counters, sizeof(counters));
+}
+
 static bool departed_is(const struct map_link *link, const void *database)
 {
     return strcmp(MAP_ENTRY(link, struct stats_departed, link)->database, database) == 0;

@@ -38,6 +38,7 @@ struct stats_departed {
     char database[];
 };
 
+void stats_subtract(struct share_stats *from, const struct share_stats *less);
 void stats_add(struct share_stats *sum, const struct share_stats *more);
 /** Adds what a pool of this database has counted to the departed.  Forgets it without memory. */
 void stats_depart(struct map *departed, const char *database, const struct share_stats *stats);

@@ -18,12 +18,16 @@ static void turn_attach(struct turn *turn)
     struct client *client = turn->client;
     struct server *server = client->claim.server;
     invariant(server != NULL && server->client == client && server->state == SERVER_ACTIVE);
-    hint_add(&client->share->stats.wait_us, (uint64_t)between(client->claim.since, now()).us);
+    int64_t waited = between(client->claim.since, now()).us;
+    hint_add(&client->share->stats.wait_us, (uint64_t)waited);
+    histogram_add(&client->share->tally->wait, waited);
     claim_done(client);
     client->server = server;
     client->since = now();
     turn->server = server;
     server->stream.waker = co_waker(client->co);
+    if (UNLIKELY(log_wants(LOG_DEBUG)))
+        logbook_assigned(client, server);
 }
 
 static bool turn_unfinished(const struct turn *turn)
@@ -62,7 +66,6 @@ void turn_detach_server(struct turn *turn)
         server->last_client = client;
         client->last_server = server;
     }
-    hint_add(&client->share->stats.transaction_us, (uint64_t)between(client->since, now()).us);
     server->client = NULL;
     client->server = NULL;
     turn->server = NULL;
@@ -189,6 +192,7 @@ static void turn_begin(struct turn *turn, struct client *client)
     turn_init(turn, client->relay, client->server);
     turn->client = client;
     turn->timed = client->share->times.any;
+    turn->noting = client->share->noted > 0;
     if (turn->timed && (client->server == NULL || client->server->transaction == WIRE_TX_IDLE))
         client->began = (deadline){0};
     client->state = CLIENT_TURN;

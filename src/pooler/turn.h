@@ -45,6 +45,7 @@ struct turn {
     bool fatal;            /* it said goodbye, and the client was told */
     bool ready_after_drop; /* answer ReadyForQuery once `dropping` is done */
     bool closing;          /* the client said Terminate, or is to be ended */
+    bool noting;           /* texts are kept, for slow queries are told with them */
     bool timed;            /* limits of time hold: see turn_time.c, whose fields these are */
     enum turn_phase phase;
     deadline phase_since;

@@ -48,6 +48,19 @@ static void down_tag(struct turn *turn, struct span tag)
         server->doubtful = true;
 }
 
+/* A query is over: how long it took. */
+static void down_took(struct turn *turn)
+{
+    struct server *server = turn->server;
+    struct share *share = turn->client->share;
+    int64_t took = between(server->used, now()).us;
+    hint_add(&share->stats.query_us, (uint64_t)took);
+    histogram_add(&share->tally->query, took);
+    if (UNLIKELY(took >= share->slow_us))
+        logbook_slow(turn->client, server, took);
+    server->note_size = 0;
+}
+
 static void down_ready(struct turn *turn, uint8_t status)
 {
     struct server *server = turn->server;
@@ -56,10 +69,14 @@ static void down_ready(struct turn *turn, uint8_t status)
         return;
     struct share_stats *stats = &turn->client->share->stats;
     hint_add(&stats->queries, 1);
-    hint_add(&stats->query_us, (uint64_t)between(server->used, now()).us);
+    down_took(turn);
     server->used = now();
     if (status == WIRE_TX_IDLE) {
+        int64_t took = between(turn->client->since, now()).us;
         hint_add(&stats->transactions, 1);
+        hint_add(&stats->transaction_us, (uint64_t)took);
+        histogram_add(&turn->client->share->tally->transaction, took);
+        turn->client->since = now();
         if (UNLIKELY(turn->timed))
             turn->client->began = (deadline){0};
     } else if (turn->client->share->route->mode == POOL_STATEMENT) {

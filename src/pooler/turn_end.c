@@ -167,6 +167,7 @@ void turn_fail(struct turn *turn, fault why)
     char ids[CLIENT_IDS_SIZE];
     client_ids(client, server, ids, sizeof(ids));
     if (server != NULL) {
+        logbook_parting(client, server);
         client->server = NULL;
         server->client = NULL;
         server_forget_owner(server);
@@ -197,6 +198,7 @@ static void end_session(void *argument)
 void turn_end_session(struct client *client, const char *sqlstate, const char *text)
 {
     struct server *server = TAKE(client->server);
+    logbook_parting(client, server);
     server->client = NULL;
     server_forget_owner(server);
     server_become(server, SERVER_CLEANING);

@@ -185,6 +185,9 @@ static fault up_whole(struct turn *turn, uint8_t type, const uint8_t *at, uint32
         turn->closing = true;
         return OK;
     }
+    if (UNLIKELY(turn->noting))
+        logbook_note(turn->client, turn->server, type,
+                     span_of(at + WIRE_HEADER, size - WIRE_HEADER));
     if (type_is(type, CLASS_STATEMENT) && turn_remaps(turn))
         return turn_statement(turn, type, at, size);
     up_note(turn, type);
@@ -426,6 +429,14 @@ static bool up_may_read(const struct turn *turn)
            (stream_may_read(&turn->client->stream) || stream_hung_up(&turn->client->stream));
 }
 
+/* A query's time runs from here, not from the answer before; so does a transaction's. */
+static void turn_query_begins(struct turn *turn)
+{
+    turn->server->used = now();
+    if (turn->server->transaction == WIRE_TX_IDLE)
+        turn->client->since = now();
+}
+
 fault turn_up(struct turn *turn, bool *moved)
 {
     if (turn->client == NULL)
@@ -440,7 +451,10 @@ fault turn_up(struct turn *turn, bool *moved)
         TRY(up_read(turn, moved));
     if (outbox_empty(&turn->up.out) && turn->up.begin != turn->up.end && !turn->starved) {
         uint32_t begin = turn->up.begin;
+        bool idle = turn->server != NULL && ledger_empty(&turn->server->ledger);
         TRY(turn_walk_up(turn));
+        if (idle && turn->server != NULL && !ledger_empty(&turn->server->ledger))
+            turn_query_begins(turn);
         *moved = *moved || turn->up.begin != begin;
         TRY(turn_send_up(turn, moved));
     }

@@ -200,3 +200,121 @@ def test_what_says_the_same_again_is_counted(trunkline, postgres):
         lines = len(re.findall(r"NOTICE client\.login_failed", daemon.log()))
         return sum(map(int, told)) + lines == 20 and lines < 20
     eventually(counted)
+
+
+def test_one_line_links_client_server_and_backend(trunkline, postgres):
+    """A session's first and last line, and in a transaction pool its last one."""
+    daemon = trunkline(config=configuration(postgres))
+    ids = r"client=(\S+) database=session user=app .*server=(\S+) pid=(\d+)"
+    with daemon.connect(database="session") as session:
+        pid = session.execute("SELECT pg_backend_pid()").fetchone()[0]
+        came = daemon.logged(r"client\.connected " + ids)
+        assert int(came[3]) == pid
+    gone = daemon.logged(r"client\.disconnected " + ids)
+    assert gone.groups() == came.groups()
+    with daemon.connect() as session:
+        pid = session.execute("SELECT pg_backend_pid()").fetchone()[0]
+    gone = daemon.logged(r"client\.disconnected client=\S+ database=app user=app server=(\S+) pid=(\d+)")
+    assert int(gone[2]) == pid
+    daemon.logged(rf"server\.connected server={gone[1]} .*pid={pid}\b")
+
+
+def test_at_level_debug_each_assignment_is_told(trunkline, postgres):
+    daemon = trunkline(config=configuration(postgres, log={"level": "debug"}))
+    with daemon.connect() as session:
+        pid = session.execute("SELECT pg_backend_pid()").fetchone()[0]
+        daemon.logged(rf"DEBUG client\.served client=\S+ server=\S+ pid={pid} database=app user=app")
+
+
+# --- statistics
+
+
+def statistics(daemon, pattern):
+    line = daemon.logged(rf"route\.statistics [^\n]*{pattern}[^\n]*").group()
+    return dict(pair.split("=", 1) for pair in line.split()[1:])
+
+
+@pytest.mark.parametrize("database", ["transaction", "session"])
+def test_each_route_tells_its_times_every_period(trunkline, postgres, database):
+    daemon = trunkline(config=configuration(postgres, log={"stats_period": "1s"}))
+    with daemon.connect(database=database, autocommit=True) as session:
+        for _ in range(20):
+            session.execute("SELECT pg_sleep(0.02)")
+        time_of = statistics(daemon, f"database={'session' if database == 'session' else '.'} "
+                             r".*queries=[1-9]")
+    assert 19000 <= int(time_of["query_p50_us"]) <= 200000
+    assert int(time_of["query_p50_us"]) <= int(time_of["query_p95_us"]) <= int(time_of["query_p99_us"])
+    assert int(time_of["transaction_p50_us"]) >= 19000
+    assert int(time_of["received"]) > 0 and int(time_of["sent"]) > 0
+
+
+def test_a_transaction_lasts_longer_than_its_queries_and_rests_count_for_none(trunkline, postgres):
+    daemon = trunkline(config=configuration(postgres, log={"stats_period": "2s"}))
+    with daemon.connect(database="session", autocommit=True) as session:
+        session.execute("SELECT 1")
+        statistics(daemon, "queries=[1-9]")
+        statistics(daemon, "queries=0")
+        session.execute("SELECT 1")
+        twice = r"(?s)queries=1 .*queries=0 .*queries=1 .*query_p99_us=(\d+)"
+        assert int(daemon.logged(twice)[1]) < 1000000
+        with session.transaction():
+            session.execute("SELECT 1")
+            session.execute("SELECT pg_sleep(0.3)")
+            session.execute("SELECT 1")
+        told = statistics(daemon, r"transactions=\d queries=[5-9]")
+    assert int(told["transaction_p99_us"]) >= 280000 > int(told["query_p50_us"])
+
+
+def test_what_a_pool_counted_is_told_after_its_end(trunkline, postgres):
+    daemon = trunkline(config=configuration(postgres, log={"stats_period": "3s"}, routes=[
+        route(idle_timeout="10ms")]))
+    query(daemon)
+    told = statistics(daemon, "queries=[1-9]")
+    assert told["clients"] == "0" and told["busy"] == "0"
+
+
+def test_statistics_can_be_off(trunkline, postgres):
+    config = configuration(postgres, log={"stats_period": "off"})
+    daemon = trunkline(config=config)
+    query(daemon)
+    config["log"] = {"stats_period": "1s"}
+    daemon.reload(config)
+    assert "route.statistics" not in daemon.log()
+    statistics(daemon, "queries=1")
+
+
+# --- slow queries
+
+
+def slow(daemon, pattern):
+    return daemon.logged(rf"NOTICE query\.slow client=\S+ server=\S+ pid=\d+ database=\S+ user=app {pattern}")
+
+
+@pytest.mark.parametrize("database", ["transaction", "session"])
+def test_a_slow_query_is_told_without_its_text(trunkline, postgres, database):
+    daemon = trunkline(config=configuration(postgres, routes=[
+        route(database="session", pool="session", slow_query="100ms"), route(slow_query="100ms")]))
+    with daemon.connect(database=database, autocommit=True) as session:
+        session.execute("SELECT 1, 'quick'")
+        session.execute("SELECT pg_sleep(0.15), 'secret'")
+    slow(daemon, r"us=\d{6}\n")
+    assert "secret" not in daemon.log() and "quick" not in daemon.log()
+    assert daemon.log().count("query.slow") == 1
+
+
+@pytest.mark.parametrize("database", ["transaction", "session"])
+def test_a_slow_query_is_told_with_the_beginning_of_its_text(trunkline, postgres, database):
+    daemon = trunkline(config=configuration(postgres, log={"query_text": 60}, routes=[
+        route(database="session", pool="session", slow_query="100ms"), route(slow_query="100ms")]))
+    with daemon.connect(database=database, autocommit=True) as session:
+        session.execute("SELECT 1, 'quick'")
+        session.execute("SELECT pg_sleep(0.15), 'simple'" + " " * 100 + "-- far behind")
+        session.execute("SELECT pg_sleep(%s), 'extended'", [0.15])
+        for _ in range(2):
+            session.execute("SELECT pg_sleep(%s), 'prepared'", [0.15], prepare=True)
+    slow(daemon, r"us=\d+ text=\"SELECT pg_sleep\(0.15\), 'simple' +\"")
+    slow(daemon, r"us=\d+ text=\"SELECT pg_sleep\(\$1\), 'extended'\"")
+    eventually(lambda: daemon.log().count("query.slow") == 4)
+    assert "far behind" not in daemon.log() and "quick" not in daemon.log()
+    # A session's own named statements are not followed.
+    assert daemon.log().count("'prepared'") == (2 if database == "transaction" else 0)
