@@ -3,9 +3,10 @@
  * chunk.h - the relay's big buffers, lent for as long as bytes are under way and not a moment
  * longer.
  *
- * One store per relay, nothing shared but the ceiling.  A chunk is lent when bytes are about to be
- * read and given back when they have been sent; the most recently used one is lent first, so that a
- * quiet relay works in one warm chunk.  Chunks beyond a few idle ones are freed.
+ * One store per relay, nothing shared; its ceiling counts long messages on the heap too.  A chunk
+ * is lent when bytes are about to be read and given back when they have been sent; the most
+ * recently used one is lent first, so that a quiet relay works in one warm chunk.  Chunks beyond a
+ * few idle ones are freed.
  */
 #include "base/fault.h"
 #include "base/list.h"
@@ -21,6 +22,7 @@ struct chunk_store {
     uint32_t size; /* of one chunk, bytes */
     uint32_t lent;
     uint32_t most;     /* lent at a time; from memory= */
+    uint64_t held;     /* bytes on the heap that count like chunks: long messages */
     uint64_t short_of; /* how often none was to be had */
 };
 
@@ -28,5 +30,10 @@ void chunk_store_init(struct chunk_store *store, uint32_t size, uint32_t most);
 void chunk_store_fini(struct chunk_store *store); /* none may be lent */
 /** NULL at the ceiling or without memory. */
 struct chunk *chunk_lend(struct chunk_store *store);
+/** Counts memory on the heap in; false at the ceiling. */
+bool chunk_hold(struct chunk_store *store, uint64_t bytes);
+void chunk_unhold(struct chunk_store *store, uint64_t bytes);
+/** What is in use. */
+uint64_t chunk_store_bytes(const struct chunk_store *store);
 /** NULL-safe; *chunk is NULL afterwards. */
 void chunk_return(struct chunk_store *store, struct chunk **chunk);

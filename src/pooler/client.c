@@ -71,7 +71,7 @@ static void client_free(struct client *client)
         census_dismiss(client->share->census[i]);
     if (client->share != NULL)
         share_leave(client->share);
-    free(client->unnamed);
+    client_keep_unnamed(client, SPAN_NONE);
     client_drop_stash(client);
     free(client->peer);
     free(client);
@@ -150,8 +150,14 @@ struct stash_block {
 static uint8_t *stash_lend(struct relay *relay, size_t size)
 {
     struct stash_block *block = relay->stashes;
-    if (size > STASH_BLOCK)
-        return malloc(size);
+    if (size > STASH_BLOCK) {
+        if (!chunk_hold(&relay->chunks, size))
+            return NULL;
+        uint8_t *long_one = malloc(size);
+        if (long_one == NULL)
+            chunk_unhold(&relay->chunks, size);
+        return long_one;
+    }
     if (block == NULL)
         return malloc(STASH_BLOCK);
     relay->stashes = block->next;
@@ -165,6 +171,8 @@ void client_drop_stash(struct client *client)
     struct stash_block *block = (struct stash_block *)(void *)TAKE(client->stash);
     if (block == NULL)
         return;
+    if (client->stash_size > STASH_BLOCK)
+        chunk_unhold(&relay->chunks, client->stash_size);
     if (client->stash_size > STASH_BLOCK || relay->stash_count == STASHES_KEPT) {
         free(block);
     } else {
@@ -201,12 +209,17 @@ void client_keep_unnamed(struct client *client, struct span body)
 {
     if (body.size == 0 || body.size > CLIENT_UNNAMED_MOST) {
         free(client->unnamed);
+        chunk_unhold(&client->relay->chunks, client->unnamed_room);
         client->unnamed = NULL;
         client->unnamed_size = client->unnamed_room = 0;
         return;
     }
     if (body.size > client->unnamed_room) {
-        uint8_t *kept = realloc(client->unnamed, body.size);
+        uint64_t more = body.size - client->unnamed_room;
+        bool room = chunk_hold(&client->relay->chunks, more);
+        uint8_t *kept = room ? realloc(client->unnamed, body.size) : NULL;
+        if (room && kept == NULL)
+            chunk_unhold(&client->relay->chunks, more);
         if (kept == NULL) {
             client_keep_unnamed(client, SPAN_NONE);
             return;
@@ -260,6 +273,8 @@ static void client_end_parked(struct client *client, const char *sqlstate, const
         client_close(&client, text);
 }
 
+const char client_shed_why[] =
+    "terminating connection: memory_limit is in use, and no client holds more of it than this one";
 static const char client_why[] =
     "terminating connection: the pooler is shutting down or the route has changed";
 
@@ -267,6 +282,8 @@ void client_end(struct client *client)
 {
     if (client->co != NULL)
         co_cancel(client->co);
+    else if (client->shed)
+        client_end_parked(client, "53200", client_shed_why);
     else if (client->state == CLIENT_PARKED || client->state == CLIENT_QUEUED)
         client_end_parked(client, "57P01", client_why);
     else

@@ -52,7 +52,8 @@ struct client {
     struct server *server;      /* attached, or NULL */
     struct server *last_server; /* that may still have its state */
     struct claim claim;
-    struct co *co; /* its coroutine in LOGIN and TURN */
+    struct turn *turn; /* in TURN: on its coroutine's stack */
+    struct co *co;     /* its coroutine in LOGIN and TURN */
     struct params *params;
     struct map statements; /* struct client_statement by name */
     uint32_t naming;       /* ledger entries that will settle whether it has a name or not */
@@ -65,6 +66,7 @@ struct client {
     enum client_state state;
     bool ahead;    /* the stash was sent ahead of the login's end: walked without reading */
     bool skipping; /* an extended batch failed before it had a server: until its Sync */
+    bool shed;     /* to be ended for want of memory */
     bool leaving;  /* to be ended when its turn is over */
     bool console;
     bool counted;  /* in the global number of clients */
@@ -97,6 +99,8 @@ void client_arm_idle(struct client *client);
 fault client_overdue(const struct client *client) MUST_USE;
 /** Ends it as soon as its transaction is over; at once when parked outside of one. */
 void client_leave(struct client *client);
+/** What one that is shed is told. */
+extern const char client_shed_why[];
 /** Ends it now, whatever it is doing. */
 void client_end(struct client *client);
 /** The login coroutine's entry. */

@@ -45,6 +45,9 @@ void outbox_drop(struct outbox *outbox, struct chunk_store *store)
     outbox->made = 0;
     free(outbox->owned);
     outbox->owned = NULL;
+    if (outbox->held > 0)
+        chunk_unhold(store, outbox->held);
+    outbox->held = 0;
     chunk_return(store, &outbox->scratch);
 }
 

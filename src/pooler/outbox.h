@@ -17,6 +17,7 @@
 struct outbox {
     struct chunk *scratch;
     void *owned;   /* heap memory that one part points into, freed once all is sent */
+    uint32_t held; /* bytes of `owned` that the store counts */
     uint32_t made; /* bytes of `scratch` in use */
     uint8_t first; /* the part under way */
     uint8_t count; /* parts in use, those already sent included */

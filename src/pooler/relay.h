@@ -49,6 +49,7 @@ struct relay {
     struct config *config_next; /* atomic: the newest that config_mail announced; counted */
     struct {
         uint64_t clients; /* connected now */
+        uint64_t shed;    /* ended or refused for want of memory */
         uint64_t gone;    /* handed over and gone again, in all */
     } told;
 };
@@ -71,6 +72,11 @@ void relay_release(struct relay *relay);
 void relay_join(struct relay **relay);
 /** On the relay: something that it waits for when stopping has gone. */
 void relay_check_end(struct relay *relay);
+
+/** On the relay: `asking` wants more memory than there is.  Somebody who holds more goes: try again
+ *  soon; or it is to be refused.  Counted and logged.  See relay_memory.c. */
+enum relay_relief { RELIEF_NONE, RELIEF_SOON };
+enum relay_relief relay_relieve(struct relay *relay, struct client *asking, uint64_t wanted);
 
 /** On the relay: finds the client of a cancel key. */
 struct client *relay_find_key(struct relay *relay, uint32_t pid, struct span secret);

@@ -191,6 +191,7 @@ static void turn_begin(struct turn *turn, struct client *client)
 {
     turn_init(turn, client->relay, client->server);
     turn->client = client;
+    client->turn = turn;
     turn->timed = client->share->times.any;
     turn->noting = client->share->noted > 0;
     if (turn->timed && (client->server == NULL || client->server->transaction == WIRE_TX_IDLE))
@@ -216,9 +217,8 @@ static fault turn_load(struct turn *turn)
     }
     if (client->stash == NULL)
         return OK;
-    turn->up.chunk = chunk_lend(&relay->chunks);
-    if (turn->up.chunk == NULL || turn->up.chunk->size < client->stash_size)
-        return fault_raise(FAULT_MEMORY, "no buffer is free: memory_limit is exhausted");
+    TRY(turn_lend(turn, &turn->up.chunk));
+    invariant(client->stash_size <= turn->up.chunk->size);
     memcpy(turn->up.chunk->bytes, client->stash, client->stash_size);
     turn->up.end = client->stash_size;
     client_drop_stash(client);
@@ -327,6 +327,15 @@ static bool arrival_bad(const struct chunk *chunk, uint32_t size)
     return size >= WIRE_HEADER && turn_check_header(chunk->bytes) != OK;
 }
 
+/* Another that waits may have to go for it. */
+static fault arrival_stash(struct client *client, const struct chunk *chunk, uint32_t size)
+{
+    fault stashed = client_stash(client, chunk->bytes, size);
+    if (stashed != OK && relay_relieve(client->relay, client, size) == RELIEF_SOON)
+        stashed = client_stash(client, chunk->bytes, size);
+    return stashed;
+}
+
 /* Stashes an incomplete message (true: it is still parked), queues for a server, or runs the turn.
  */
 static bool arrival_decide(struct client *client, struct chunk *chunk, uint32_t size)
@@ -338,10 +347,10 @@ static bool arrival_decide(struct client *client, struct chunk *chunk, uint32_t 
         arrival_run(client, chunk, size);
         return false;
     }
-    if (client_stash(client, chunk->bytes, size) != OK) {
+    if (arrival_stash(client, chunk, size) != OK) {
         if (client->claim.state != CLAIM_NONE)
             claim_withdraw(client);
-        arrival_end(client, chunk, "53200", "out of memory");
+        arrival_end(client, chunk, "53200", "no memory to wait in: memory_limit is in use");
         return false;
     }
     chunk_return(&client->relay->chunks, &chunk);
@@ -350,6 +359,15 @@ static bool arrival_decide(struct client *client, struct chunk *chunk, uint32_t 
     client->state = CLIENT_QUEUED;
     timer_set(&client->timer, NEVER);
     return false;
+}
+
+/* No buffer to read into: soon again, when somebody that holds more has gone. */
+static void arrival_starve(struct client *client)
+{
+    if (relay_relieve(client->relay, client, client->relay->chunks.size) == RELIEF_SOON)
+        timer_set(&client->timer, after(ms(1)));
+    else
+        arrival_end(client, NULL, "53200", "no buffer is free: memory_limit is in use");
 }
 
 /* Reads once; true: it is still parked, with the beginning of a message. */
@@ -363,7 +381,7 @@ static bool arrival_read(struct client *client)
     }
     struct chunk *chunk = chunk_lend(&client->relay->chunks);
     if (chunk == NULL) {
-        arrival_end(client, NULL, "53200", "no buffer is free: memory_limit is exhausted");
+        arrival_starve(client);
         return false;
     }
     uint32_t size = client->stash_size;

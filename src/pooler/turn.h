@@ -100,6 +100,14 @@ fault turn_wait(struct turn *turn, deadline by) MUST_USE;
 void turn_bulk_came(struct turn *turn, uint32_t bytes); /* turn_bulk.c */
 /** They come one by one again. */
 void turn_bulk_end(struct turn *turn);
+/* Memory, as far as memory_limit goes: relay_memory.c.  These may suspend, and end somebody that
+ * holds more.  MEMORY, with the story. */
+fault turn_lend(struct turn *turn, struct chunk **ret) MUST_USE;
+/** Room for a message of this size in turn->held. */
+fault turn_hold(struct turn *turn, uint32_t size) MUST_USE;
+void turn_drop_held(struct turn *turn);
+/** Its first `size` bytes go to the server. */
+void turn_send_held(struct turn *turn, size_t size);
 /** turn_wait, and a look at what has come meanwhile. */
 fault turn_bulk_wait(struct turn *turn) MUST_USE;
 /** The same where limits of time hold.  TIMEOUT: one has passed, with the story. */

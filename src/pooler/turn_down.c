@@ -354,9 +354,7 @@ static fault down_read(struct turn *turn, bool *moved, bool *more)
     size_t size = 0;
     *more = false;
     if (down->chunk == NULL)
-        down->chunk = chunk_lend(&turn->relay->chunks);
-    if (down->chunk == NULL)
-        return fault_raise(FAULT_MEMORY, "no buffer is free: memory_limit is exhausted");
+        TRY(turn_lend(turn, &down->chunk));
     if (outbox_empty(&down->out) && down->begin > 0) {
         memmove(down->chunk->bytes, down->chunk->bytes + down->begin, down->end - down->begin);
         down->end -= down->begin;

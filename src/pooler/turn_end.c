@@ -113,6 +113,10 @@ static const char *last_words(const struct turn *turn, fault why, char *sqlstate
     memcpy(sqlstate, state, 6);
     if (turn->closing || why == FAULT_CLOSED || turn->fatal)
         return NULL;
+    if (why == FAULT_CANCELLED && turn->client->shed) {
+        memcpy(sqlstate, "53200", 6);
+        return client_shed_why;
+    }
     if (why == FAULT_UPSTREAM && turn->server_gone) {
         memcpy(sqlstate, "08006", 6);
         return "the server closed the connection unexpectedly";
@@ -143,8 +147,7 @@ static void turn_drop_lanes(struct turn *turn)
     chunk_return(chunks, &turn->up.chunk);
     turn->up.begin = turn->up.end = 0;
     turn->up.flushing = turn->down.flushing = false;
-    free(turn->held);
-    turn->held = NULL;
+    turn_drop_held(turn);
 }
 
 void turn_fail(struct turn *turn, fault why)

@@ -65,7 +65,7 @@ bool turn_awaits_names(const struct turn *turn, const uint8_t *at, uint32_t here
 static void forward(struct turn *turn, const struct message *message)
 {
     if (turn->held != NULL)
-        outbox_take_heap(&turn->up.out, TAKE(turn->held), message->size);
+        turn_send_held(turn, message->size);
     else
         outbox_run(&turn->up.out, message->at, message->here);
     turn->up.passing = message->size - message->here;
@@ -243,7 +243,7 @@ static fault parse_rename(struct turn *turn, const struct message *message,
     size_t skip = (size_t)(body.at - turn->held);
     memmove(turn->held, body.at, body.size);
     invariant(skip + body.size == message->size);
-    outbox_take_heap(&turn->up.out, TAKE(turn->held), body.size);
+    turn_send_held(turn, body.size);
     return make_evictions(turn);
 }
 
@@ -401,9 +401,7 @@ fault turn_statement_held(struct turn *turn)
 {
     uint8_t *held = turn->held;
     fault result = turn_statement(turn, held[0], held, turn->held_most);
-    if (turn->held == held) { /* it was not sent from there */
-        free(held);
-        turn->held = NULL;
-    }
+    if (turn->held == held) /* it was not sent from there */
+        turn_drop_held(turn);
     return result;
 }

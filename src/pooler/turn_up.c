@@ -214,12 +214,7 @@ static fault up_hold(struct turn *turn, uint8_t type, uint32_t size)
     if (size > most)
         return fault_raise(FAULT_LIMIT, "a '%c' message of %u bytes, the limit is message_limit=%u",
                            type, size, most);
-    turn->held = malloc(size);
-    if (turn->held == NULL)
-        return FAULT_MEMORY;
-    turn->held_size = 0;
-    turn->held_most = size;
-    return OK;
+    return turn_hold(turn, size);
 }
 
 /* A statement without a name that is too long to be kept may pass as it comes. */
@@ -397,9 +392,7 @@ static fault up_read(struct turn *turn, bool *moved)
     struct lane *up = &turn->up;
     size_t size = 0;
     if (up->chunk == NULL)
-        up->chunk = chunk_lend(&turn->relay->chunks);
-    if (up->chunk == NULL)
-        return fault_raise(FAULT_MEMORY, "no buffer is free: memory_limit is exhausted");
+        TRY(turn_lend(turn, &up->chunk));
     if (up->begin > 0) {
         memmove(up->chunk->bytes, up->chunk->bytes + up->begin, up->end - up->begin);
         up->end -= up->begin;

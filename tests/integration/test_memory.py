@@ -1,0 +1,79 @@
+"""memory_limit: who holds the most goes first, is told why, and is counted."""
+from support import wire as w
+from support.patience import eventually
+from support.trunkline import route
+
+MEGABYTE = 1 << 20
+
+
+def begin_of_parse(size, sent):
+    """The first bytes of a named statement that must be held whole."""
+    whole = w.parse("long", "select '" + "x" * size + "'")
+    return whole[:sent]
+
+
+def relay(daemon):
+    return daemon.console("SHOW RELAYS")[0]
+
+
+def daemon_with(trunkline, **changes):
+    return trunkline(relays=1, memory_limit="16MiB", message_limit="12MiB", chunk_size="64KiB",
+                     routes=[route(pool_size=4)], **changes)
+
+
+def test_the_largest_goes_and_who_asked_goes_on(trunkline):
+    daemon = daemon_with(trunkline)
+    with daemon.door().wire() as large, daemon.door().wire() as small, daemon.door().wire() as next:
+        large.send(begin_of_parse(11 * MEGABYTE, MEGABYTE))
+        eventually(lambda: relay(daemon)["held_bytes"] > 11 * MEGABYTE)
+        small.send(begin_of_parse(3 * MEGABYTE, MEGABYTE))
+        eventually(lambda: relay(daemon)["held_bytes"] > 14 * MEGABYTE)
+        text = "select length('" + "y" * 4 * MEGABYTE + "')"
+        next.send(w.parse("mine", text), w.bind(statement="mine"), w.execute(), w.SYNC)
+        answers = large.rest()
+        assert [m.fields["S"] for m in answers if m.kind == "E"] == ["FATAL"]
+        assert answers[-1].sqlstate == "53200" and "memory_limit" in answers[-1].fields["M"]
+        assert w.rows(next.until()) == [[str(4 * MEGABYTE)]]
+        shown = relay(daemon)
+        assert shown["shed"] == 1 and shown["chunks_short"] > 0
+        assert 3 * MEGABYTE < shown["held_bytes"] < 4 * MEGABYTE  # the small one's, still
+        daemon.logged(r"memory\.shed .*database=app user=app bytes=1\d{7} ")
+    eventually(lambda: relay(daemon)["held_bytes"] == 0)
+
+
+def test_who_asks_for_more_than_anybody_holds_is_refused_itself(trunkline):
+    daemon = daemon_with(trunkline)
+    with daemon.door().wire() as first, daemon.door().wire() as second:
+        first.send(begin_of_parse(8 * MEGABYTE, MEGABYTE))
+        eventually(lambda: relay(daemon)["held_bytes"] > 8 * MEGABYTE)
+        second.send(begin_of_parse(9 * MEGABYTE, MEGABYTE))
+        answers = second.rest()
+        assert answers[-1].sqlstate == "53200" and answers[-1].fields["S"] == "FATAL"
+        assert relay(daemon)["shed"] == 1
+        whole = w.parse("long", "select '" + "x" * 8 * MEGABYTE + "'")
+        first.send(whole[MEGABYTE:], w.SYNC)
+        assert w.kinds(first.until()) == "1 Z"
+
+
+def test_those_that_wait_for_a_server_hold_memory_too(trunkline):
+    daemon = trunkline(relays=1, memory_limit="16MiB", message_limit="1MiB", chunk_size="64KiB",
+                       routes=[route(pool_size=1)])
+    with daemon.door().wire() as holder:
+        holder.ask(w.query("begin"))
+        before = daemon.memory()
+        clients = [daemon.door().wire() for _ in range(400)]
+        for client in clients:
+            client.send(w.query("select '" + "x" * 60000 + "'"))
+        eventually(lambda: relay(daemon)["shed"] > 100)
+        assert relay(daemon)["held_bytes"] <= 16 * MEGABYTE
+        assert daemon.memory() - before < 32 * MEGABYTE
+        holder.ask(w.query("commit"))
+        served = told = 0
+        for client in clients:
+            first = client.receive()
+            if first.kind == "E":
+                told += first.sqlstate == "53200" and first.fields["S"] == "FATAL"
+            else:
+                served += client.until()[-1].kind == "Z"
+            client.__exit__()
+        assert told == relay(daemon)["shed"] and told + served == 400
