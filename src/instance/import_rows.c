@@ -27,6 +27,8 @@ const struct import_row import_rows[] = {
     {"query_wait_timeout", "query_wait_timeout", "query_wait_timeout", "claim_timeout",
      IMPORT_ROUTE, IMPORT_SECONDS, "never", NULL,
      "The client gets an error (53300) and stays connected."},
+    {"query_wait_notify", NULL, NULL, "claim_notice", IMPORT_ROUTE, IMPORT_SECONDS, "never", NULL,
+     NULL},
     {"server_idle_timeout", NULL, NULL, "idle_timeout", IMPORT_ROUTE, IMPORT_SECONDS, "never", NULL,
      NULL},
     {"server_lifetime", "server_lifetime", NULL, "server_lifetime", IMPORT_ROUTE, IMPORT_SECONDS,
@@ -118,6 +120,7 @@ const struct import_row import_rows[] = {
     GLOBAL("auth_ident_file", "ident_file", IMPORT_TOP, IMPORT_AS_IT_IS, ),
     GLOBAL("auth_file", "auth_file", IMPORT_TOP, IMPORT_AS_IT_IS, .remark = "The same file."),
     GLOBAL("admin_users", "users", IMPORT_CONSOLE, IMPORT_NAMES, ),
+    GLOBAL("stats_users", "stats_users", IMPORT_CONSOLE, IMPORT_NAMES, ),
     /* Cancelling, cleaning. */
     GLOBAL("cancel_wait_timeout", "cancel_timeout", IMPORT_TOP, IMPORT_SECONDS, .zero = "1h"),
     NO_EQUAL("server_reset_query",
@@ -147,6 +150,12 @@ const struct import_row import_rows[] = {
     NO_EQUAL("sbuf_loopcnt", "Work per connection and turn is bounded."),
     /* Logging. */
     GLOBAL("log_connections", "connections", IMPORT_LOG, IMPORT_SWITCH, ),
+    GLOBAL("log_disconnections", "disconnections", IMPORT_LOG, IMPORT_SWITCH, ),
+    GLOBAL("logfile", "file", IMPORT_LOG, IMPORT_AS_IT_IS, ),
+    NO_EQUAL("syslog", "`log.targets: [{to: syslog}]`."),
+    NO_EQUAL("syslog_facility", "`facility` of that target."),
+    NO_EQUAL("syslog_ident", "`ident` of that target."),
+    NO_EQUAL("log_pooler_errors", "Errors that clients are sent are always logged."),
     NO_EQUAL("verbose", "`log.level: debug`."),
     /* Protocol. */
     NO_EQUAL("disable_pqexec", "Both protocols are carried."),
