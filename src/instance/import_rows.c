@@ -29,6 +29,8 @@ const struct import_row import_rows[] = {
      "The client gets an error (53300) and stays connected."},
     {"query_wait_notify", NULL, NULL, "claim_notice", IMPORT_ROUTE, IMPORT_SECONDS, "never", NULL,
      NULL},
+    {"server_check_delay", NULL, NULL, "server_check_delay", IMPORT_ROUTE, IMPORT_SECONDS, "1ms",
+     NULL, "The check is an empty query."},
     {"server_idle_timeout", NULL, NULL, "idle_timeout", IMPORT_ROUTE, IMPORT_SECONDS, "never", NULL,
      NULL},
     {"server_lifetime", "server_lifetime", NULL, "server_lifetime", IMPORT_ROUTE, IMPORT_SECONDS,
@@ -123,6 +125,7 @@ const struct import_row import_rows[] = {
     GLOBAL("stats_users", "stats_users", IMPORT_CONSOLE, IMPORT_NAMES, ),
     /* Cancelling, cleaning. */
     GLOBAL("cancel_wait_timeout", "cancel_timeout", IMPORT_TOP, IMPORT_SECONDS, .zero = "1h"),
+    NO_EQUAL("server_check_query", "An empty query."),
     NO_EQUAL("server_reset_query",
              "Session pools: DISCARD ALL, or `fresh: yes` for a new server each."),
     NO_EQUAL("server_reset_query_always", "Transaction pools keep sessions apart by themselves."),
