@@ -141,18 +141,51 @@ fault config_load(const char *path, uint64_t version, struct config **ret, struc
     return loaded;
 }
 
-void config_unreloadable(const struct config *running, const struct config *loaded,
-                         struct buffer *problems)
+/* --- what a reload can't change ------------------------------------------------------------- */
+
+/* Copies the fields of rows that are not reloadable.  Lists and special ones all are. */
+static void fields_keep(const struct setting *rows, const char *running, char *loaded,
+                        struct config_arena *arena)
 {
-    for (size_t i = 0; i < loaded->row_count; i++) {
-        const struct config_row *row = &loaded->rows[i];
-        if (row->reloadable)
-            continue;
-        for (size_t j = 0; j < running->row_count; j++) {
-            const struct config_row *old = &running->rows[j];
-            if (strcmp(old->key, row->key) == 0 && strcmp(old->value, row->value) != 0)
-                buffer_printf(problems, "%s: warning: %s: stays %s until the next start, not %s\n",
-                              loaded->path, row->key, old->value, row->value);
+    for (const struct setting *row = rows; row->name != NULL; row++) {
+        if (row->kind == SETTING_GROUP) {
+            fields_keep(row->rows, running + row->at, loaded + row->at, arena);
+        } else if (setting_is_number(row) && !row->reloadable) {
+            setting_store(row, loaded, setting_load(row, running));
+        } else if (setting_is_text(row) && !row->reloadable) {
+            const char *text = *(const char *const *)(running + row->at);
+            *(const char **)(loaded + row->at) =
+                text == NULL ? NULL : config_arena_text(arena, span_text(text));
         }
     }
+}
+
+static const char *value_or_unset(const char *value)
+{
+    return *value == '\0' ? "unset" : value;
+}
+
+static void row_keep(struct config_row *row, const struct config_row *old, struct config *loaded,
+                     struct buffer *problems)
+{
+    if (strcmp(old->key, row->key) != 0 || strcmp(old->value, row->value) == 0)
+        return;
+    buffer_printf(problems, "%s: warning: %s: stays %s until the next start, not %s\n",
+                  loaded->path, row->key, value_or_unset(old->value), value_or_unset(row->value));
+    const char *value = config_arena_text(loaded->arena, span_text(old->value));
+    if (value != NULL)
+        row->value = value;
+}
+
+fault config_keep_unreloadable(const struct config *running, struct config *loaded,
+                               struct buffer *problems)
+{
+    fields_keep(config_settings, (const char *)running, (char *)loaded, loaded->arena);
+    for (size_t i = 0; i < loaded->row_count; i++) {
+        if (loaded->rows[i].reloadable)
+            continue;
+        for (size_t j = 0; j < running->row_count; j++)
+            row_keep(&loaded->rows[i], &running->rows[j], loaded, problems);
+    }
+    return config_arena_fault(loaded->arena);
 }

@@ -15,10 +15,11 @@
 fault config_load(const char *path, uint64_t version, struct config **ret,
                   struct buffer *problems) MUST_USE;
 
-/** Appends a line for each setting that differs but is not `reloadable`: it keeps its old value
- *  until the next start. */
-void config_unreloadable(const struct config *running, const struct config *loaded,
-                         struct buffer *problems);
+/** Brings a version that nobody else sees yet to the truth: settings that are not `reloadable` keep
+ *  the running version's values until the next start.  Appends a line for each that differs.
+ *  Faults: MEMORY, LIMIT. */
+fault config_keep_unreloadable(const struct config *running, struct config *loaded,
+                               struct buffer *problems) MUST_USE;
 
 /** docs/configuration.md, made from the table of settings. */
 void config_print_manual(struct buffer *out);

@@ -110,7 +110,7 @@ static fault instance_reload_entered(struct instance *instance, struct buffer *r
         return fault_raise(FAULT_SHUTDOWN, "the pooler is shutting down");
     fault result = reload_load(instance->path, ++instance->versions, &config, report);
     if (result == OK)
-        config_unreloadable(instance->config, config, report);
+        result = config_keep_unreloadable(instance->config, config, report);
     if (result == OK)
         result = pooler_reload(instance->pooler, config);
     if (result == OK)

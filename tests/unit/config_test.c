@@ -1,4 +1,5 @@
 #include "config_files.h"
+#include "instance/settings.h"
 #include "machine/log.h"
 
 static const char *row_value(const struct config *config, const char *key)
@@ -475,13 +476,34 @@ TEST(what_a_reload_cannot_change_is_told)
     struct config *new = taken(LISTEN SERVICES ROUTES "relays: 2\nclients: 6\n", "");
     struct buffer told = BUFFER_INIT(4096);
     char expected[512];
-    config_unreloadable(old, new, &told);
+    ck_assert_int_eq(config_keep_unreloadable(old, new, &told), OK);
     snprintf(expected, sizeof(expected),
              "%s: warning: relays: stays 1 until the next start, not 2\n", new->path);
     ck_assert(span_is(buffer_span(&told), expected));
     buffer_fini(&told);
+    ck_assert_uint_eq(new->relays, 1);
+    ck_assert_str_eq(row_value(new, "relays"), "1");
+    ck_assert_uint_eq(new->client_most, 6);
     config_unref(&old);
     config_unref(&new);
+}
+END_TEST
+
+/* The next version's elements of lists have no counterparts that they could keep a value of. */
+static void check_reloadable(const struct setting *rows, bool in_list)
+{
+    for (const struct setting *row = rows; row->name != NULL; row++) {
+        bool list = row->kind == SETTING_LIST || row->kind == SETTING_NAMED;
+        if (list || row->kind == SETTING_GROUP)
+            check_reloadable(row->rows, in_list || list);
+        else if (in_list || row->kind == SETTING_SPECIAL)
+            ck_assert_msg(row->reloadable, "%s", row->name);
+    }
+}
+
+TEST(only_single_values_may_stay_until_the_next_start)
+{
+    check_reloadable(config_settings, false);
 }
 END_TEST
 
@@ -494,9 +516,10 @@ CONFIG_TESTS("config", a_minimal_file_gets_the_presets, every_key_is_read_into_i
              values_of_the_wrong_type_are_named_for_what_they_are,
              an_empty_mapping_lists_what_is_missing, a_key_that_is_set_twice_is_an_error,
              an_unknown_key_far_from_all_others_gets_the_list, broken_yaml_is_told_with_its_place,
-             a_file_that_cannot_be_read_is_told, listeners_may_not_share_an_address_and_port,
-             values_must_fit_each_other, a_route_that_can_never_match_is_warned_about,
-             tls_needs_the_files_of_its_mode, problems_beyond_the_most_that_are_told_are_counted,
+             only_single_values_may_stay_until_the_next_start, a_file_that_cannot_be_read_is_told,
+             listeners_may_not_share_an_address_and_port, values_must_fit_each_other,
+             a_route_that_can_never_match_is_warned_about, tls_needs_the_files_of_its_mode,
+             problems_beyond_the_most_that_are_told_are_counted,
              the_first_route_that_matches_counts,
              limits_and_hosts_are_no_part_of_the_identity_of_a_route,
              a_version_lives_as_long_as_its_last_reference, what_a_reload_cannot_change_is_told)
