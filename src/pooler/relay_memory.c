@@ -92,7 +92,7 @@ static fault turn_relieve(struct turn *turn, uint64_t wanted, uint32_t *tries)
                        wanted, turn->relay->config->memory_most);
 }
 
-fault turn_lend(struct turn *turn, struct chunk **ret)
+fault turn_lend_late(struct turn *turn, struct chunk **ret)
 {
     struct chunk_store *store = &turn->relay->chunks;
     uint32_t tries = 0;

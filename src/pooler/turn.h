@@ -102,7 +102,12 @@ void turn_bulk_came(struct turn *turn, uint32_t bytes); /* turn_bulk.c */
 void turn_bulk_end(struct turn *turn);
 /* Memory, as far as memory_limit goes: relay_memory.c.  These may suspend, and end somebody that
  * holds more.  MEMORY, with the story. */
-fault turn_lend(struct turn *turn, struct chunk **ret) MUST_USE;
+fault turn_lend_late(struct turn *turn, struct chunk **ret) MUST_USE;
+static inline fault turn_lend(struct turn *turn, struct chunk **ret)
+{
+    *ret = chunk_lend(&turn->relay->chunks);
+    return LIKELY(*ret != NULL) ? OK : turn_lend_late(turn, ret);
+}
 /** Room for a message of this size in turn->held. */
 fault turn_hold(struct turn *turn, uint32_t size) MUST_USE;
 void turn_drop_held(struct turn *turn);

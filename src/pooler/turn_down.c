@@ -390,7 +390,8 @@ static bool down_may_read(const struct turn *turn)
 
 fault turn_down(struct turn *turn, bool *moved)
 {
-    TRY(turn_send_down(turn, moved));
+    if (!lane_sent(&turn->down))
+        TRY(turn_send_down(turn, moved));
     if (turn->server != NULL && lane_sent(&turn->down) && turn->down.begin != turn->down.end &&
         turn->down_blocked) {
         turn->down_blocked = false;
@@ -402,7 +403,8 @@ fault turn_down(struct turn *turn, bool *moved)
         TRY(down_read(turn, moved, &more));
     turn->down_blocked =
         turn->server != NULL && turn->down.begin != turn->down.end && !down_has_room(turn);
-    TRY(turn_send_down(turn, moved));
+    if (!lane_sent(&turn->down))
+        TRY(turn_send_down(turn, moved));
     if ((turn->server_gone || turn->fatal) && lane_sent(&turn->down))
         return FAULT_UPSTREAM;
     if (turn->server == NULL || turn->down.begin == turn->down.end)
