@@ -193,12 +193,12 @@ def test_a_shorter_login_timeout_holds_for_the_next_login(trunkline):
 
 def test_a_lower_message_limit_refuses_the_next_long_message(trunkline):
     daemon = trunkline()
-    statement = w.parse("", "select '" + "x" * 200_000 + "'") + w.SYNC
+    statement = [w.parse("named", "select '" + "x" * 2_000_000 + "'"), w.SYNC]
     with daemon.door().wire() as wire:
-        assert "E" not in w.kinds(wire.ask(statement))
-    daemon.reload(changed(daemon, message_limit="64KiB"))
+        assert "E" not in w.kinds(wire.ask(*statement))
+    daemon.reload(changed(daemon, message_limit="1MiB"))
     with daemon.door().wire() as wire:
-        assert "54000" in [m.sqlstate for m in wire.ask(statement) if m.kind == "E"]
+        assert "54000" in [m.sqlstate for m in wire.last_words(*statement) if m.kind == "E"]
 
 
 def test_core_dumps_are_allowed_and_forbidden(trunkline):
