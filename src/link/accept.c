@@ -17,12 +17,12 @@ struct greeter {
 static bool greeter_has_tls(const struct greeter *greeter)
 {
     return greeter->accept->tls_mode != TLS_MODE_DISABLE && greeter->accept->tls != NULL &&
-           !greeter->stream->is_unix;
+           !stream_is_local(greeter->stream);
 }
 
 static bool greeter_requires_tls(const struct greeter *greeter)
 {
-    return greeter->accept->tls_mode >= TLS_MODE_REQUIRE && !greeter->stream->is_unix;
+    return greeter->accept->tls_mode >= TLS_MODE_REQUIRE && !stream_is_local(greeter->stream);
 }
 
 static fault greeter_closed(const struct greeter *greeter, size_t have)

@@ -21,6 +21,7 @@ fault stream_adopt(struct stream *stream, int handle, bool is_unix)
     stream->tls = NULL;
     stream->handle = handle;
     stream->is_unix = is_unix;
+    stream->is_forwarded = false;
     stream->ready = 0;
     return stream_attach(stream);
 }
@@ -327,14 +328,14 @@ void stream_set_low_water(struct stream *stream, uint32_t bytes)
 bool stream_peer_is_own(const struct stream *stream)
 {
     int64_t user =
-        stream->handle < 0 || !stream->is_unix ? -ENOTSUP : os->peer_user(stream->handle);
+        stream->handle < 0 || !stream_is_local(stream) ? -ENOTSUP : os->peer_user(stream->handle);
     return user == 0 || (user > 0 && user == process_user());
 }
 
 bool stream_peer_user(const struct stream *stream, uint32_t *ret)
 {
     int64_t user =
-        stream->handle < 0 || !stream->is_unix ? -ENOTSUP : os->peer_user(stream->handle);
+        stream->handle < 0 || !stream_is_local(stream) ? -ENOTSUP : os->peer_user(stream->handle);
     if (user < 0)
         return false;
     *ret = (uint32_t)user;

@@ -26,6 +26,7 @@ struct stream {
     int handle;              /* -1: closed */
     uint8_t ready;           /* POLL_READ | POLL_WRITE | POLL_HANGUP | POLL_URGENT */
     bool is_unix;
+    bool is_forwarded; /* who speaks is not who has connected */
 };
 #define STREAM_INIT ((struct stream){.handle = -1})
 
@@ -45,6 +46,11 @@ fault stream_connect(struct stream *stream, const struct address *to,
                      const struct socket_options *options, deadline by) MUST_USE;
 /** Closes at once; with TLS, tries one close_notify.  Idempotent; the stream can be used anew. */
 void stream_close(struct stream *stream);
+/** Whether the peer is a process of this machine, which the kernel knows. */
+static inline bool stream_is_local(const struct stream *stream)
+{
+    return stream->is_unix && !stream->is_forwarded;
+}
 static inline bool stream_open(const struct stream *stream)
 {
     return stream->handle >= 0;

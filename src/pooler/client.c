@@ -29,6 +29,16 @@ static struct address *address_keep(const struct address *address)
     return kept;
 }
 
+fault client_set_peer(struct client *client, const struct address *peer)
+{
+    struct address *kept = address_keep(peer);
+    if (kept == NULL)
+        return FAULT_MEMORY;
+    free(client->peer);
+    client->peer = kept;
+    return OK;
+}
+
 static struct client *client_new(struct relay *relay, const struct address *peer)
 {
     struct client *client = calloc(1, sizeof(*client));

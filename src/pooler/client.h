@@ -86,6 +86,8 @@ struct client {
 
 /** Takes an accepted handle; starts the login coroutine.  Closes the handle when it can't. */
 void client_accept(struct relay *relay, int handle, const struct address *peer, uint32_t listen);
+/** It comes from elsewhere than it seemed.  MEMORY. */
+fault client_set_peer(struct client *client, const struct address *peer) MUST_USE;
 /** Closes and frees it; it must not be attached to a server nor queued. */
 void client_close(struct client **client, const char *reason);
 /** Nothing under way any more: parks it, or goes on at once where bytes are there already.

@@ -1,5 +1,6 @@
 /* client_login.c - from an accepted socket to a parked client: startup, route, proof, greeting. */
 #include "link/link.h"
+#include "link/proxy.h"
 #include "machine/clock.h"
 #include "machine/ids.h"
 #include "machine/log.h"
@@ -102,12 +103,23 @@ static fault login_read_params(struct login *login)
     return OK;
 }
 
+/* A proxy's connection: whom it speaks for. */
+static fault login_learn_origin(struct login *login)
+{
+    struct link_proxied said;
+    TRY(link_read_proxy(&login->client->stream, &said, login->by));
+    login->client->stream.is_forwarded = said.what != LINK_PROXY_SELF;
+    return said.what == LINK_PROXY_FOR ? client_set_peer(login->client, &said.from) : OK;
+}
+
 static fault login_startup(struct login *login)
 {
     struct client *client = login->client;
     const struct listen_config *listen = pooler_listen(login->config, client->listen);
     if (listen == NULL)
         return fault_raise(FAULT_CLOSED, "its listener has gone");
+    if (listen_from_proxy(listen, client->peer))
+        TRY(login_learn_origin(login));
     struct link_accept accept = {.tls_mode = listen->tls.mode, .tls = listen->tls.context};
     TRY(link_read_startup(&client->stream, &accept, login->packet, &login->startup, login->by));
     if (login->startup.kind == WIRE_STARTUP_CANCEL) {

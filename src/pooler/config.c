@@ -33,6 +33,26 @@ void config_unref(struct config **config)
     free(self);
 }
 
+static bool range_holds(const struct address_range *range, const struct address *address)
+{
+    uint32_t whole = range->bits / 8;
+    uint32_t rest = range->bits % 8;
+    if (range->address.family != address->family)
+        return false;
+    if (memcmp(range->address.bytes, address->bytes, whole) != 0)
+        return false;
+    uint8_t mask = (uint8_t)(0xff00u >> rest);
+    return rest == 0 || ((range->address.bytes[whole] ^ address->bytes[whole]) & mask) == 0;
+}
+
+bool listen_from_proxy(const struct listen_config *listen, const struct address *peer)
+{
+    for (size_t i = 0; i < listen->proxy_count; i++)
+        if (range_holds(&listen->proxies[i], peer))
+            return true;
+    return false;
+}
+
 static bool pattern_matches(const char *pattern, struct span name)
 {
     return pattern == NULL || span_is(name, pattern);

@@ -29,13 +29,21 @@ struct tls_config {
     struct tls_context *context; /* counted; NULL when the mode is disable */
 };
 
+/* The addresses whose first bits are these; of a Unix socket: all of them. */
+struct address_range {
+    struct address address;
+    uint32_t bits;
+};
+
 struct listen_config {
     const char *host; /* name, address, "*", or an absolute directory */
     uint16_t port;
     const char *socket; /* the name of sockets that the service manager passes; NULL: none */
     uint32_t number;    /* stays the same over versions; given by the pooler */
     int backlog;
-    int unix_mode; /* permission bits of a Unix socket */
+    int unix_mode;                 /* permission bits of a Unix socket */
+    struct address_range *proxies; /* who must say, by the PROXY protocol, whom it speaks for */
+    size_t proxy_count;
     struct tls_config tls;
 };
 
@@ -78,7 +86,7 @@ struct route_config {
     duration
         server_lifetime; /* a server is closed at its next release after this, spread by a tenth */
     duration client_idle_timeout; /* these four: NO_LIMIT: never */
-    duration slow_query; /* NO_LIMIT: none is told */
+    duration slow_query;          /* NO_LIMIT: none is told */
     duration query_timeout;
     duration transaction_timeout;
     duration idle_transaction_timeout;
@@ -215,6 +223,8 @@ struct config {
 struct config *config_ref(struct config *config);
 void config_unref(struct config **config); /* NULL-safe, any thread */
 
+/** Whether the listener takes a connection from this address for a proxy's. */
+bool listen_from_proxy(const struct listen_config *listen, const struct address *peer);
 /** First match wins; NULL when none does.  Borrowed from the version. */
 const struct route_config *config_route(const struct config *config, struct span database,
                                         struct span user);
