@@ -413,7 +413,8 @@ static const struct setting socket_rows[] = {
      OR_ZERO("system"),
      .preset = "system",
      .reloadable = true,
-     .help = "How long sent bytes may stay unacknowledged (TCP_USER_TIMEOUT)."},
+     .help = "How long sent bytes may stay unacknowledged (TCP_USER_TIMEOUT); system: as long as "
+             "the probes take, where keepalive_idle is set."},
     {.name = NULL},
 };
 

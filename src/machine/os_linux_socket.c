@@ -212,6 +212,23 @@ int os_linux_set_low_water(int handle, int bytes)
     return setsockopt(handle, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof(bytes)) < 0 ? -errno : 0;
 }
 
+static int64_t socket_seconds(int handle, int option)
+{
+    int value = 0;
+    socklen_t size = sizeof(value);
+    return getsockopt(handle, IPPROTO_TCP, option, &value, &size) == 0 ? value : 0;
+}
+
+/* The kernel sends no probes while sent bytes are not acknowledged: without a limit of its own, a
+ * dead peer would hang for a quarter of an hour then, whatever the probes' settings. */
+static int user_timeout_of(int handle, const struct socket_options *options)
+{
+    if (options->user_timeout != 0 || !options->keepalive || options->keep_idle == 0)
+        return options->user_timeout;
+    int64_t probes = socket_seconds(handle, TCP_KEEPINTVL) * socket_seconds(handle, TCP_KEEPCNT);
+    return (int)MIN_OF((options->keep_idle + probes) * 1000, (int64_t)INT32_MAX);
+}
+
 int os_linux_set_options(int handle, const struct socket_options *options)
 {
     int worst = socket_set(handle, TCP_NODELAY, options->nodelay ? 1 : 0);
@@ -221,7 +238,8 @@ int os_linux_set_options(int handle, const struct socket_options *options)
         worst = MIN_OF(worst, socket_set(handle, TCP_KEEPINTVL, options->keep_interval));
         worst = MIN_OF(worst, socket_set(handle, TCP_KEEPCNT, options->keep_count));
     }
-    return MIN_OF(worst, socket_set(handle, TCP_USER_TIMEOUT, options->user_timeout));
+    int user_timeout = user_timeout_of(handle, options);
+    return MIN_OF(worst, socket_set(handle, TCP_USER_TIMEOUT, user_timeout));
 }
 
 int64_t os_linux_peer_user(int handle)

@@ -311,13 +311,16 @@ static fault login_route(struct login *login)
 /* --- session state
  * --------------------------------------------------------------------------------------------- */
 
-/* Until it has a server or, if that is all it needs one for, what servers tell is known. */
-static fault login_await(struct client *client, bool greeting_will_do)
+/* Until it has a server or, if that is all it needs one for, what servers tell is known.  The
+ * claim has its own end; a login whose claim has none ends by login_timeout. */
+static fault login_await(struct login *login, bool greeting_will_do)
 {
+    struct client *client = login->client;
+    bool endless = client->share->route->claim_timeout.us == INT64_MAX;
     if (claim_make(client, co_waker(co_self())))
         return OK;
     while (client->claim.state == CLAIM_WAITING) {
-        fault waited = co_wait(NEVER);
+        fault waited = co_wait(endless ? login->by : NEVER);
         bool gone = stream_hung_up(&client->stream);
         bool told = greeting_will_do && client->share->greeting.known;
         if (waited == OK && !gone && !told)
@@ -345,7 +348,7 @@ static fault login_settle_claim(struct login *login)
 
 static fault login_claim(struct login *login)
 {
-    TRY(login_await(login->client, false));
+    TRY(login_await(login, false));
     return login_settle_claim(login);
 }
 
@@ -354,7 +357,7 @@ static fault login_learn_greeting(struct login *login)
     struct client *client = login->client;
     if (client->share->greeting.known)
         return OK;
-    TRY(login_await(client, true));
+    TRY(login_await(login, true));
     TRY(login_settle_claim(login));
     if (client->claim.state == CLAIM_GRANTED)
         claim_withdraw(client);

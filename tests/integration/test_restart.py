@@ -6,7 +6,8 @@ import time
 import psycopg
 import pytest
 from support import wire as w
-from support.patience import STRETCH, eventually
+from support.patience import STRETCH, eventually, seconds
+from support.ports import free_port
 from support.trunkline import route
 
 SERVED = 0.5 * STRETCH
@@ -178,3 +179,22 @@ def test_a_server_whose_bytes_come_one_by_one_is_understood(trunkline, postgres,
                                           "tls": {"mode": "disable"}}})
     with daemon.connect() as connection:
         assert connection.execute("select repeat('x', 300)").fetchone() == ("x" * 300,)
+
+
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+@pytest.mark.parametrize("limits", [{"claim_timeout": "400ms"}, {"claim_timeout": "never"}],
+                         ids=["claim_timeout", "login_timeout"])
+def test_who_waits_for_the_first_server_of_all_does_not_wait_for_ever(trunkline, mode, limits):
+    """Nothing of the pool is known yet; either limit ends the login."""
+    daemon = trunkline(services={"main": {"hosts": [f"127.0.0.1:{free_port()}"],
+                                          "tls": {"mode": "disable"}}},
+                       login_timeout="600ms" if limits["claim_timeout"] == "never" else "30s",
+                       routes=[route(pool=mode, auth="trust", **limits)])
+    with daemon.door().wire(login=False) as wire:
+        wire.send(w.startup_packet(user="app", database="app"))
+        answers = []
+        took = seconds(lambda: answers.extend(wire.rest()))
+        assert 0.35 < took < 2 * STRETCH
+        assert [m.fields["S"] for m in answers if m.kind == "E"] == ["FATAL"]
+        assert answers[-1].sqlstate == ("57014" if limits["claim_timeout"] == "never" else "53300")
+        assert not [m for m in answers if m.kind == "N"]

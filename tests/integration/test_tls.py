@@ -193,3 +193,17 @@ def test_a_certificate_file_that_is_missing_stops_the_start(trunkline, certifica
         daemon.start()
     assert daemon.program.process.returncode != 0
     daemon.program = None
+
+
+def test_servers_are_made_anew_only_when_their_encryption_changed(trunkline, postgres, authority):
+    daemon = trunkline(relays=1, services=services(postgres, "require"),
+                       routes=[route(pool_size=1)])
+    pid = "select pg_backend_pid()"
+    first = daemon.door().one(pid)
+    daemon.reload(dict(daemon.config, login_timeout="50s"))
+    assert daemon.door().one(pid) == first
+    with daemon.connect() as old:
+        daemon.reload(dict(daemon.config, services=services(postgres, "verify-ca",
+                                                            ca=authority.cert)))
+        assert old.execute(pid).fetchone() == (first,)
+    assert daemon.door().one(pid) != first

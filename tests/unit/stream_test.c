@@ -576,8 +576,31 @@ TEST(addresses_are_read_and_written_as_people_write_them)
 }
 END_TEST
 
-TESTS("stream", a_connection_carries_bytes_both_ways, a_refused_connection_says_why,
-      an_address_in_use_is_named_in_the_story, a_cancelled_read_ends_and_leaves_the_stream_usable,
+/* A dead peer is given up as soon while bytes are under way as while it is silent. */
+BODY(the_users_timeout_follows_from_the_probes)
+{
+    struct pair pair;
+    pair_open(&pair);
+    int timeout = 0;
+    socklen_t size = sizeof(timeout);
+    struct socket_options options = {
+        .keepalive = true, .keep_idle = 60, .keep_interval = 10, .keep_count = 3};
+    stream_set_options(&pair.client, &options);
+    ck_assert_int_eq(getsockopt(pair.client.handle, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, &size),
+                     0);
+    ck_assert_int_eq(timeout, 90000);
+    options.user_timeout = 7000;
+    stream_set_options(&pair.client, &options);
+    ck_assert_int_eq(getsockopt(pair.client.handle, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, &size),
+                     0);
+    ck_assert_int_eq(timeout, 7000);
+    pair_close(&pair);
+    machine_stop();
+}
+
+TESTS("stream", the_users_timeout_follows_from_the_probes, a_connection_carries_bytes_both_ways,
+      a_refused_connection_says_why, an_address_in_use_is_named_in_the_story,
+      a_cancelled_read_ends_and_leaves_the_stream_usable,
       an_end_that_comes_with_the_last_bytes_is_seen, a_side_that_ended_can_still_be_written_to,
       a_reset_is_an_end_with_a_reason, a_parked_stream_calls_its_waker_for_bytes_and_for_the_end,
       urgent_bytes_stay_in_line, megabytes_pass_both_ways_over_tcp,
