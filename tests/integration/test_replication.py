@@ -4,12 +4,14 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 
 import pytest
 from support import wire as w
 from support.patience import PATIENCE, eventually
+from support.ports import free_port
 from support.postgres import OWNER, Postgres, binaries, place
 from support.processes import Program, as_user
 from support.trunkline import USERS, route
@@ -55,7 +57,7 @@ def tool(name, daemon, *words):
 def run(name, daemon, *words):
     done = subprocess.run([str(word) for word in tool(name, daemon, *words)], cwd="/", text=True,
                           capture_output=True, timeout=PATIENCE * 2,
-                          env=dict(os.environ, PGPASSWORD="walker"))
+                          env=dict(os.environ, PGPASSWORD="walker", HOME="/nonexistent"))
     assert done.returncode == 0, done.stderr
     return done.stdout + done.stderr
 
@@ -64,7 +66,7 @@ def start(folder, name, daemon, *words):
     """One that goes on until it is ended."""
     output = folder / f"{name}.log"
     return Program(tool(name, daemon, *words), output, cwd="/",
-                   env=dict(os.environ, PGPASSWORD="walker"))
+                   env=dict(os.environ, PGPASSWORD="walker", HOME="/nonexistent"))
 
 
 def walkers(source):
@@ -306,3 +308,92 @@ def test_the_console_shows_them_in_their_pool(daemon):
         pools = [row for row in daemon.console("SHOW POOLS") if row["user"] == "walker"]
         assert [(row["database"], row["cl_active"], row["pool_mode"]) for row in pools] == \
             [("app", 2, "transaction")]
+
+
+# --- PostgreSQL itself on the other side
+
+def test_a_standby_follows_its_primary_by_way_of_the_pooler(daemon, source, template):
+    """And takes up the stream again after it was cut."""
+    source.sql("create table if not exists followed (n int)")
+    behind = place("standby")
+    try:
+        run("pg_basebackup", daemon, "-D", behind / "data", "-c", "fast", "--no-sync", "-R")
+        standby = Postgres(behind / "data", hba=HBA, hot_standby="on", wal_level="logical",
+                           wal_retrieve_retry_interval="100ms", max_wal_senders=5,
+                           max_replication_slots=5,
+                           primary_conninfo=f"host={daemon.host} port={daemon.port} user=walker "
+                                            "password=walker")
+        try:
+            def arrived(number):
+                return standby.one("select count(*) from followed where n = %s", number) == 1
+
+            source.sql("insert into followed values (1)")
+            eventually(lambda: arrived(1))
+            source.sql("select pg_terminate_backend(pid) from pg_stat_replication")
+            source.sql("insert into followed values (2)")
+            eventually(lambda: arrived(2))
+        finally:
+            standby.remove()
+    finally:
+        shutil.rmtree(behind, ignore_errors=True)
+    eventually(lambda: walkers(source) == 0)
+
+
+def test_a_subscription_copies_its_tables_and_follows_them(daemon, source, cluster):
+    """Its options, in libpq's own quoting, reach the server as they are."""
+    other = cluster(wal_level="logical", max_logical_replication_workers=4, max_worker_processes=8)
+    source.sql("create table published (n int primary key); grant all on published to walker")
+    source.sql("insert into published select generate_series(1, 1000)")
+    source.sql("create publication everything for table published")
+    other.sql("create table published (n int primary key)")
+    other.sql("create subscription everything connection "
+              f"'host={daemon.host} port={daemon.port} dbname=app user=walker password=walker' "
+              "publication everything")
+    try:
+        eventually(lambda: other.one("select count(*) from published") == 1000)
+        source.sql("insert into published values (1001); delete from published where n <= 10")
+        eventually(lambda: other.one("select count(*) from published") == 991)
+    finally:
+        other.sql("drop subscription everything")
+        source.sql("drop publication everything; drop table published")
+    eventually(lambda: walkers(source) == 0)
+
+
+def test_a_base_backup_that_is_given_up_leaves_nothing(daemon, source):
+    fill(source, 100000)
+    wire = connect(daemon, "true")
+    wire.send(w.query("BASE_BACKUP (CHECKPOINT 'fast', WAL false)"))
+    total = 0
+    while total < 4 << 20:
+        total += len(wire.receive().body)
+    wire.__exit__()
+    eventually(lambda: walkers(source) == 0)
+    assert daemon.door().one("select 1") == 1
+
+
+@pytest.mark.parametrize("tls", ["postgres", "direct"])
+def test_replication_is_encrypted_like_everything_else(trunkline, cluster, certificate, folder, tls):
+    source = cluster(hba=HBA, wal_level="replica", max_wal_senders=5, certificate=certificate)
+    source.sql("create role walker login replication password 'walker'")
+    listen = {"host": "127.0.0.1", "port": free_port(),
+              "tls": {"mode": "require", "cert": str(certificate.cert),
+                      "key": str(certificate.key)}}
+    services = {"main": {"hosts": [f"127.0.0.1:{source.port}"], "tls": {"mode": "require"}}}
+    daemon = trunkline(server=source, users=ALL_USERS, listen=[listen], services=services)
+    if tls == "postgres":
+        run("pg_basebackup", daemon, "-D", folder / "copy", "-c", "fast", "--no-sync")
+        return
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["postgresql"])
+    wire = daemon.door().wire(login=False)
+    wire.socket = context.wrap_socket(wire.socket)
+    wire.startup("walker", "app", "walker", replication="true")
+    copy_both(wire, source)
+    fill(source, 5000)
+    received = 0
+    while received < 1 << 20:
+        received += len(wire.receive().body)
+    wire.send(w.COPY_DONE)
+    assert wire.until()[-1].kind == "Z"
+    wire.__exit__()

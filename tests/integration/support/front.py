@@ -23,12 +23,17 @@ class DirectFront:
         return self
 
     def __exit__(self, *_):
+        self.cut(self.listener)
         for end in [self.listener, *self.ends]:
+            end.close()
+
+    def cut(self, *more):
+        """Ends every connection, without a goodbye of TLS."""
+        for end in [*more, *self.ends]:
             try:
-                end.shutdown(socket.SHUT_RDWR)
+                socket.socket.shutdown(end, socket.SHUT_RDWR)
             except OSError:
                 pass
-            end.close()
 
     def _run(self):
         while True:

@@ -28,6 +28,7 @@ for name, result, *arguments in [
 
 WANT_READ, WANT_WRITE, ZERO_RETURN = 2, 3, 6
 SET_MAX_VERSION, TLS_1_2 = 124, 0x0303
+SET_MODE, PARTIAL_AND_MOVING = 33, 3
 
 
 class Session:
@@ -39,6 +40,7 @@ class Session:
         self.session = ssl.SSL_new(self.context)
         if newest:
             ssl.SSL_ctrl(self.session, SET_MAX_VERSION, newest, None)
+        ssl.SSL_ctrl(self.session, SET_MODE, PARTIAL_AND_MOVING, None)
         ssl.SSL_set_fd(self.session, socket.fileno())
         socket.setblocking(False)
         self._wait(lambda: ssl.SSL_connect(self.session))
@@ -89,7 +91,9 @@ class Session:
         return room.raw[:result] if result else b""
 
     def update_keys(self, ask_the_same=True):
-        """The next write has new keys, and asks the other side for new ones."""
+        """The next write has new keys, and asks the other side for new ones.
+
+        Not while one waits that could not go on."""
         assert ssl.SSL_key_update(self.session, int(ask_the_same)) == 1
 
     def renegotiate(self):
