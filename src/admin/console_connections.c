@@ -25,7 +25,7 @@
     {"type", COLUMN_TEXT, "`C` client, `S` server"},                                               \
         {"user", COLUMN_TEXT, "as the client logged in"},                                          \
         {"database", COLUMN_TEXT, "as the client asked for; the console's has its own name"},      \
-        {"replication", COLUMN_TEXT, "always `none`"},                                             \
+        {"replication", COLUMN_TEXT, "`none`, `physical` or `logical`"},                           \
         {"state", COLUMN_TEXT,                                                                     \
          "clients: `active`, `idle`, `waiting`, `login`; servers: `active`, `idle`, `tested` (is " \
          "cleaned), `login`, `being_canceled`"},                                                   \
@@ -74,10 +74,11 @@ enum text { TEXT_USER, TEXT_DATABASE, TEXT_TLS, TEXT_APPLICATION, TEXTS };
 struct record {
     struct uuid id;
     struct uuid peer_id;
-    const char *state; /* static */
-    int64_t connected; /* wall clock, us */
-    int64_t request;   /* wall clock, us */
-    int64_t wait;      /* us */
+    const char *state;       /* static */
+    const char *replication; /* static */
+    int64_t connected;       /* wall clock, us */
+    int64_t request;         /* wall clock, us */
+    int64_t wait;            /* us */
     uint32_t pid;
     uint32_t prepared;
     uint32_t kept; /* bytes that were read and not handled yet */
@@ -152,6 +153,14 @@ static const char *client_state(const struct client *client)
     return client->claim.state == CLAIM_WAITING ? "waiting" : client_state_text(client);
 }
 
+/* What it is for, by a parameter that no other connection has. */
+static const char *replication_text(const struct share *share, const struct params *params)
+{
+    if (share == NULL || !share->route->is_replication)
+        return "none";
+    return span_is(param_of(params, SPAN("replication")), "database") ? "logical" : "physical";
+}
+
 static void gather_client(struct gather *gather, const struct client *client)
 {
     const struct share *share = client->share;
@@ -160,6 +169,7 @@ static void gather_client(struct gather *gather, const struct client *client)
     struct record record = {
         .id = client->id,
         .state = client_state(client),
+        .replication = replication_text(share, client->params),
         .type = 'C',
         .connected = client->connected,
         .request = client->since.us == 0 ? client->connected : wall_of(gather, client->since),
@@ -227,6 +237,7 @@ static void gather_server(struct gather *gather, const struct server *server)
     struct record record = {
         .id = server->id,
         .state = server_state_text(server),
+        .replication = replication_text(share, server->startup),
         .type = 'S',
         .connected = uuid_time(&server->id),
         .pid = server->pid,
@@ -298,7 +309,7 @@ static void write_record(struct table_sink *sink, const struct record *record,
     table_span(sink, span_of(&record->type, 1));
     table_span(sink, texts[TEXT_USER]);
     table_span(sink, texts[TEXT_DATABASE]);
-    table_text(sink, "none");
+    table_text(sink, record->replication);
     table_text(sink, record->state);
     write_address(sink, &record->remote);
     write_address(sink, &record->local);

@@ -221,7 +221,9 @@ def test_replication_can_be_limited_and_forbidden(trunkline, source):
         assert daemon.door().one("select 1") == 1
     with daemon.door("session").wire(login=False) as wire:
         wire.send(w.startup_packet(user="walker", database="session", replication="true"))
-        assert [m.sqlstate for m in wire.rest()] == ["3D000"]
+        with pytest.raises(w.Refused) as refused:
+            wire.login("walker", "walker")
+        assert refused.value.sqlstate == "3D000"
 
 
 def copy_both(wire, source):
@@ -308,6 +310,12 @@ def test_the_console_shows_them_in_their_pool(daemon):
         pools = [row for row in daemon.console("SHOW POOLS") if row["user"] == "walker"]
         assert [(row["database"], row["cl_active"], row["pool_mode"]) for row in pools] == \
             [("app", 2, "transaction")]
+        with connect(daemon, "database") as two:
+            for view in ("SHOW CLIENTS", "SHOW SERVERS"):
+                kinds = [row["replication"] for row in daemon.console(view)
+                         if row["user"] == "walker"]
+                assert sorted(kinds) == ["logical", "none", "physical"]
+            two.ask(w.query("IDENTIFY_SYSTEM"))
 
 
 # --- PostgreSQL itself on the other side
