@@ -192,7 +192,8 @@ static void check_routes(struct config_reader *reader)
     const yaml_node_t *list = config_yaml_find(reader, reader->root, "routes");
     const struct config_key top = {.name = "routes"};
     struct config *config = reader->config;
-    bool told = config_yaml_find(reader, reader->root, "auth_file") != NULL;
+    bool told = config_yaml_find(reader, reader->root, "auth_file") != NULL ||
+                config_yaml_find(reader, reader->root, "auth_query") != NULL;
     for (size_t i = 0; i < config->route_count; i++) {
         struct config_key key = {.up = &top, .index = i};
         const yaml_node_t *node = config_yaml_item(reader, list, i);

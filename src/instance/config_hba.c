@@ -111,8 +111,8 @@ static const char *how_lacks(const struct config *config, const struct auth_how 
 {
     if (needs_certificate(how) && !certificates_asked(config))
         return "asks for certificates, but no listener with TLS has authorities (ca)";
-    if (needs_secret(how->method) && config->auth_file == NULL)
-        return "this method needs an auth_file, and there is none";
+    if (needs_secret(how->method) && config->auth_file == NULL && config->query.user == NULL)
+        return "this method needs an auth_file or an auth_query, and there is neither";
     return NULL;
 }
 
@@ -130,11 +130,12 @@ static void check_rules(struct config_reader *reader)
         snprintf(text, sizeof(text), "ident_file has no map \"%s\"", rule->how.map);
         hba_file_problem(reader, rule->file, rule->line, text);
     }
-    if (!hba_needs_roles(config->hba))
+    if (!hba_needs_roles(config->hba) || config->query.user != NULL)
         return;
     const struct config_key key = {.name = "hba_file"};
     config_error(reader, config_yaml_place(reader, reader->root, "hba_file"), &key,
-                 "it asks who is in a role (+name, samerole), and there is no server to ask");
+                 "it asks who is in a role (+name, samerole), and there is no auth_query to ask a "
+                 "server by");
 }
 
 static void check_route_how(struct config_reader *reader, const yaml_node_t *node,
@@ -168,6 +169,38 @@ static void check_route_how(struct config_reader *reader, const yaml_node_t *nod
 
 /* --- the whole ------------------------------------------------------------------------------ */
 
+/* A question goes its own way to the servers of a service. */
+static void add_lookups(struct config_reader *reader)
+{
+    struct config *config = reader->config;
+    const struct setting *routes = settings_find(config_settings, SPAN("routes"));
+    if (config->query.user == NULL)
+        return;
+    config->lookups =
+        config_arena_array(reader->arena, config->service_count, sizeof(struct route_config));
+    for (size_t i = 0; config->lookups != NULL && i < config->service_count; i++) {
+        struct route_config *lookup = &config->lookups[config->lookup_count++];
+        config_preset(reader, routes->rows, lookup);
+        lookup->is_lookup = true;
+        lookup->service = &config->services[i];
+        lookup->auth = lookup->how.method = AUTH_TRUST;
+        lookup->mode = POOL_TRANSACTION;
+        lookup->pool_size = config->query.pool_size;
+        lookup->pool_reserve = 0;
+        lookup->claim_timeout = config->query.timeout;
+        lookup->claim_notice = NO_LIMIT; /* nobody is there to be told */
+        lookup->server_password = config->query.password;
+    }
+}
+
+static void check_query(struct config_reader *reader)
+{
+    const struct config_key key = {.name = "auth_query"};
+    const yaml_node_t *node = config_yaml_find(reader, reader->root, "auth_query");
+    if (node != NULL && reader->config->query.user == NULL)
+        config_error(reader, node, &key, "missing: the user who asks");
+}
+
 void config_read_hba(struct config_reader *reader)
 {
     struct config *config = reader->config;
@@ -183,6 +216,8 @@ void config_read_hba(struct config_reader *reader)
     }
     if (reader->root->type != YAML_MAPPING_NODE)
         return;
+    check_query(reader);
+    add_lookups(reader);
     if (config->ident_file != NULL)
         hba_read_maps(config->hba, config->ident_file, &files);
     if (config->hba_file != NULL)

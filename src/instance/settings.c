@@ -217,6 +217,13 @@ static const struct setting route_rows[] = {
      .reloadable = true,
      .help = "How clients prove who they are; md5 also takes users whose secret is a SCRAM one; "
              "hba: as the line of `hba_file` says that matches first."},
+    {.name = "auth_query",
+     .kind = SETTING_SWITCH,
+     AT(route_config, query),
+     .preset = "yes",
+     .reloadable = true,
+     .help = "Whether users who are not in the auth file are asked for at its servers, where there "
+             "is an `auth_query`."},
     {.name = "auth_options",
      .kind = SETTING_TEXT,
      AT(route_config, auth_options),
@@ -576,6 +583,10 @@ const struct setting config_settings[] = {
      .reloadable = true,
      .help = "Whether a crash may write memory, passwords of clients included, to a file, and "
              "debuggers may look into the process."},
+    {.name = "auth_query",
+     .kind = SETTING_GROUP,
+     .rows = config_query_rows,
+     .help = "Users who are not in the auth file are asked for at the servers."},
     {.name = "failed_logins",
      .kind = SETTING_GROUP,
      .rows = config_failures_rows,

@@ -1,6 +1,8 @@
 /* settings_auth.c - the rows of the groups about authentication. */
 #include "instance/settings_rows.h"
 
+#define QUERY_MOST 16384
+
 const struct setting config_failures_rows[] = {
     {.name = "limit",
      .kind = SETTING_COUNT,
@@ -35,5 +37,59 @@ const struct setting config_failures_rows[] = {
      .reloadable = true,
      .help = "Every login from that address is refused (28000) until so long after the first wrong "
              "password; beware of addresses that many share."},
+    {.name = NULL},
+};
+
+const struct setting config_query_rows[] = {
+    {.name = "user",
+     .kind = SETTING_TEXT,
+     AT(config, query.user),
+     RANGE(1, NAME_MOST),
+     .reloadable = true,
+     .help = "Who asks; needs to be allowed to run `query`, and nothing else."},
+    {.name = "password",
+     .kind = SETTING_SECRET,
+     AT(config, query.password),
+     RANGE(1, SECRET_MOST),
+     .reloadable = true,
+     .help = "Its password at the servers; unless given, the auth file's."},
+    {.name = "database",
+     .kind = SETTING_TEXT,
+     AT(config, query.database),
+     RANGE(1, NAME_MOST),
+     .preset = "postgres",
+     .reloadable = true,
+     .help = "Where it asks, whichever database the client wants."},
+    {.name = "query",
+     .kind = SETTING_TEXT,
+     AT(config, query.sql),
+     RANGE(1, QUERY_MOST),
+     .preset = "SELECT rolname, rolpassword FROM pg_catalog.pg_authid WHERE rolname = $1 AND "
+               "rolcanlogin AND (rolvaliduntil IS NULL OR rolvaliduntil > pg_catalog.now())",
+     .reloadable = true,
+     .help = "What it asks, $1 being the client's user: one row, of the secret, or of the name and "
+             "the secret."},
+    {.name = "pool_size",
+     .kind = SETTING_COUNT,
+     AT(config, query.pool_size),
+     RANGE(1, 1000),
+     .preset = "2",
+     .reloadable = true,
+     .help = "Connections to one service for this, which no client uses."},
+    {.name = "refresh",
+     .kind = SETTING_DURATION,
+     AT(config, query.refresh),
+     RANGE(MS(1), DAYS(1)),
+     OR_ZERO("off"),
+     .preset = "30s",
+     .reloadable = true,
+     .help = "How long an answer is good for; off: every login asks."},
+    {.name = "timeout",
+     .kind = SETTING_DURATION,
+     AT(config, query.timeout),
+     RANGE(MS(10), SECONDS(3600)),
+     .preset = "10s",
+     .reloadable = true,
+     .help = "A login whose user is not known by then fails (58000)."},
     {.name = NULL},
 };

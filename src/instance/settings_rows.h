@@ -30,6 +30,7 @@
 #define OPTIONS_MOST 4095
 
 /* Parts of the table that have a file of their own. */
+extern const struct setting config_query_rows[];       /* struct config */
 extern const struct setting config_failures_rows[];    /* struct config */
 extern const struct setting config_listen_tls_rows[];  /* struct tls_config */
 extern const struct setting config_service_tls_rows[]; /* struct tls_config */

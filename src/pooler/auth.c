@@ -6,6 +6,7 @@
 #include "machine/log.h"
 #include "pooler/auth_failures.h"
 #include "pooler/auth_parts.h"
+#include "pooler/auth_query.h"
 #include "pooler/pooler.h"
 #include "pooler/relay.h"
 
@@ -78,7 +79,7 @@ static fault password_matches(const struct auth_request *request, struct span pa
     *ret = false;
     if (secret == NULL) {
         auth_mock_verifier(request, &verifier);
-        if (request->config->scram_iterations > 0)
+        if (auth_usual_iterations(request) > 0)
             TRY(verifier_matches(request, password, &verifier, ret));
         *ret = false;
         return OK;
@@ -213,33 +214,53 @@ static fault auth_failed(const struct auth_request *request)
 
 /* --- the whole ------------------------------------------------------------------------------ */
 
-static const char *auth_secret(const struct auth_request *request)
-{
-    const struct secret *stored = config_secret(request->config, request->user);
-    return stored == NULL ? NULL : stored->text;
-}
-
 /* A user who does not exist is asked as most of those are who do. */
 static bool md5_means_scram(const struct auth_request *request, const char *secret)
 {
-    if (secret == NULL)
-        return request->config->scram_iterations > 0;
-    return auth_secret_is_scram(secret);
+    return secret == NULL ? auth_usual_iterations(request) > 0 : auth_secret_is_scram(secret);
 }
 
-static fault auth_by_method(struct auth_request *request)
+static fault auth_by_secret(struct auth_request *request, const char *secret)
 {
-    const char *secret = auth_secret(request);
     switch (request->how.method) {
-    case AUTH_TRUST:
-        return OK;
     case AUTH_PASSWORD:
         return auth_password(request, secret);
     case AUTH_MD5:
         return md5_means_scram(request, secret) ? auth_scram(request, secret)
                                                 : auth_md5(request, secret);
-    case AUTH_SCRAM:
+    default:
         return auth_scram(request, secret);
+    }
+}
+
+/* By what the auth file has stored, or else a server. */
+static fault auth_by_stored(struct auth_request *request)
+{
+    const struct secret *stored = config_secret(request->config, request->user);
+    char *asked = NULL;
+    if (stored != NULL)
+        return auth_by_secret(request, stored->text);
+    TRY(auth_query_secret(request, &asked));
+    fault result = auth_by_secret(request, asked);
+    if (result == OK && asked != NULL && request->client->share != NULL)
+        share_keep_secret(request->client->share, asked);
+    if (result == FAULT_PASSWORD)
+        auth_query_doubt(request);
+    if (asked != NULL)
+        explicit_bzero(asked, strlen(asked));
+    free(asked);
+    return result == FAULT_PASSWORD ? auth_wrong(request->user) : result;
+}
+
+static fault auth_by_method(struct auth_request *request)
+{
+    switch (request->how.method) {
+    case AUTH_TRUST:
+        return OK;
+    case AUTH_PASSWORD:
+    case AUTH_MD5:
+    case AUTH_SCRAM:
+        return auth_by_stored(request);
     case AUTH_CERT:
         return auth_certificate(request);
     case AUTH_PEER:
@@ -260,6 +281,12 @@ fault auth_client(struct auth_request *request)
     return OK;
 }
 
+const struct service_config *auth_lookup_of(const struct config *config,
+                                            const struct route_config *route)
+{
+    return config->query.user != NULL && route->query ? route->service : NULL;
+}
+
 /* Where nobody has to prove anything, there is nothing to hide. */
 static bool hides_routes(const struct config *config)
 {
@@ -276,6 +303,9 @@ fault auth_stranger(struct auth_request *request)
     request->route = request->config->hba_file != NULL ? &hba : &scram;
     if (!hides_routes(request->config))
         return OK;
+    /* The same server knows them as where there is a route. */
+    for (size_t i = 0; i < request->config->route_count && request->lookup == NULL; i++)
+        request->lookup = auth_lookup_of(request->config, &request->config->routes[i]);
     TRY(auth_choose(request));
     return auth_client(request);
 }

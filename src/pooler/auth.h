@@ -17,7 +17,8 @@ struct auth_request {
     const struct route_config *route;
     struct span database;
     struct span user;
-    bool replication; /* physical */
+    bool replication;                    /* physical */
+    const struct service_config *lookup; /* whose server knows users of no file; NULL: nobody is */
     struct auth_how how;
     struct buffer *out;
     deadline by;
@@ -32,5 +33,8 @@ fault auth_client(struct auth_request *request) MUST_USE;
 /** For who has no route: asks as if there were one, so that a stranger can't learn which databases
  *  exist.  OK: this one may be told. */
 fault auth_stranger(struct auth_request *request) MUST_USE;
+/** Who knows this route's users; for auth_request.lookup. */
+const struct service_config *auth_lookup_of(const struct config *config,
+                                            const struct route_config *route);
 /** Before anything is asked: AUTH when too many logins from this address have failed. */
 fault auth_admit(const struct client *client, const struct config *config) MUST_USE;

@@ -3,6 +3,7 @@
 #include "machine/dns.h"
 #include "machine/log.h"
 #include "pooler/auth_parts.h"
+#include "pooler/auth_query.h"
 
 #include <stdio.h>
 
@@ -81,11 +82,19 @@ static fault world_is_host(void *argument, const struct address *peer, const cha
     return OK;
 }
 
+static fault world_in_role(void *argument, struct span user, const char *role, bool *ret)
+{
+    struct auth_world *world = argument;
+    return auth_query_role(world->request, role, ret);
+}
+
 void auth_world_init(struct auth_world *world, struct auth_request *request)
 {
     *world = (struct auth_world){.request = request};
-    world->world =
-        (struct hba_world){.is_host = world_is_host, .is_own = world_is_own, .argument = world};
+    world->world = (struct hba_world){.in_role = world_in_role,
+                                      .is_host = world_is_host,
+                                      .is_own = world_is_own,
+                                      .argument = world};
 }
 
 /* --- the choice ----------------------------------------------------------------------------- */

@@ -37,6 +37,8 @@ bool auth_secret_is_md5(const char *secret);
 
 /** `secret` NULL: a user who does not exist, or has none. */
 fault auth_scram(struct auth_request *request, const char *secret) MUST_USE;
+/** Iterations of SCRAM secrets here; 0: there are none. */
+uint32_t auth_usual_iterations(const struct auth_request *request);
 void auth_mock_verifier(const struct auth_request *request, struct scram_verifier *ret);
 fault auth_certificate(struct auth_request *request) MUST_USE;
 /** As clientcert= asks, whatever the method. */

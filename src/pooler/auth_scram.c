@@ -2,6 +2,7 @@
 #include "link/link.h"
 #include "machine/ids.h"
 #include "pooler/auth_parts.h"
+#include "pooler/auth_query.h"
 #include "pooler/pooler.h"
 #include "pooler/relay.h"
 
@@ -9,13 +10,19 @@
 
 /* --- verifiers ------------------------------------------------------------------------------ */
 
+uint32_t auth_usual_iterations(const struct auth_request *request)
+{
+    uint32_t file = request->config->scram_iterations;
+    return file > 0 ? file : auth_query_iterations(request);
+}
+
 /* What a user who does not exist is checked against; the salt is also that of plain secrets, so
  * that nobody can tell the two apart. */
 void auth_mock_verifier(const struct auth_request *request, struct scram_verifier *ret)
 {
     scram_mock_verifier(pooler_mock_secret(request->client->relay->pooler), request->user, ret);
-    if (request->config->scram_iterations > 0)
-        ret->iterations = request->config->scram_iterations;
+    if (auth_usual_iterations(request) > 0)
+        ret->iterations = auth_usual_iterations(request);
 }
 
 /* A plain secret's, derived once for each pool, and kept. */

@@ -197,6 +197,7 @@ static struct auth_request login_request(struct login *login, const struct route
                                  .database = login->database,
                                  .user = login->user,
                                  .how = route->how,
+                                 .lookup = auth_lookup_of(login->config, route),
                                  .replication = login->replication == WIRE_REPLICATION_PHYSICAL,
                                  .out = &login->out,
                                  .by = login->by};

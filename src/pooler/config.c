@@ -53,6 +53,11 @@ bool listen_from_proxy(const struct listen_config *listen, const struct address 
     return false;
 }
 
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
 static bool pattern_matches(const char *pattern, struct span name)
 {
     return pattern == NULL || span_is(name, pattern);
@@ -69,9 +74,19 @@ const struct route_config *config_route(const struct config *config, struct span
     return NULL;
 }
 
+const struct route_config *config_route_lookup(const struct config *config, const char *service)
+{
+    for (size_t i = 0; i < config->lookup_count; i++)
+        if (same_text(config->lookups[i].service->name, service))
+            return &config->lookups[i];
+    return NULL;
+}
+
 const struct route_config *config_route_like(const struct config *config, struct span database,
                                              struct span user, const struct route_config *like)
 {
+    if (like->is_lookup)
+        return config_route_lookup(config, like->service->name);
     const struct route_config *route = config_route(config, database, user);
     return route != NULL && like->is_replication ? route->replication : route;
 }
@@ -142,11 +157,6 @@ bool config_ignores(const struct config *config, struct span parameter)
     return false;
 }
 
-static bool same_text(const char *a, const char *b)
-{
-    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
-}
-
 static bool same_policy(const struct tls_policy *a, const struct tls_policy *b)
 {
     return a->min_version == b->min_version && same_text(a->ciphers, b->ciphers) &&
@@ -175,7 +185,7 @@ bool route_same_identity(const struct route_config *a, const struct route_config
            same_service(a->service, b->service) && a->auth == b->auth &&
            same_text(a->auth_options, b->auth_options) && a->mode == b->mode &&
            a->fresh == b->fresh && a->is_replication == b->is_replication &&
-           (a->prepared_most == 0) == (b->prepared_most == 0) &&
+           a->is_lookup == b->is_lookup && (a->prepared_most == 0) == (b->prepared_most == 0) &&
            same_text(a->server_database, b->server_database) &&
            same_text(a->server_user, b->server_user) &&
            same_text(a->server_password, b->server_password);

@@ -97,6 +97,8 @@ struct route_config {
     const char *server_password; /* NULL: from the auth file, or passed through */
     uint32_t line;               /* in the file; for SHOW ROUTES */
     uint32_t replication_most;   /* replication connections of one pool; 0: none are let in */
+    bool query;                  /* users who stand in no file are asked for at a server */
+    bool is_lookup;              /* made for those questions, see auth_query.h */
     bool is_replication;         /* made from another one, for those */
     const struct route_config *replication; /* that other one's; NULL: none are let in */
 };
@@ -194,6 +196,18 @@ struct config {
     duration failures_delay; /* the answer to more of them comes so much later */
     duration failures_block; /* connections are refused for so long; 0: never */
 
+    struct { /* users who stand in no file */
+        const char *sql;
+        const char *user; /* who asks; NULL: nobody is asked */
+        const char *password;
+        const char *database;
+        uint32_t pool_size;
+        duration refresh;
+        duration timeout;
+    } query;
+    struct route_config *lookups; /* for these questions: one for each service, or none */
+    size_t lookup_count;
+
     const char *auth_file;     /* absolute; NULL: none */
     struct map secrets;        /* struct secret by user */
     uint32_t scram_iterations; /* of SCRAM secrets in the auth file; 0: it has none */
@@ -228,6 +242,8 @@ bool listen_from_proxy(const struct listen_config *listen, const struct address 
 /** First match wins; NULL when none does.  Borrowed from the version. */
 const struct route_config *config_route(const struct config *config, struct span database,
                                         struct span user);
+/** The route by which users are asked for at this service; NULL: there is none. */
+const struct route_config *config_route_lookup(const struct config *config, const char *service);
 /** The same, for clients of the kind that `like` is for. */
 const struct route_config *config_route_like(const struct config *config, struct span database,
                                              struct span user, const struct route_config *like);

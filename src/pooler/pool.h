@@ -70,6 +70,7 @@ struct router {
 struct kin {
     struct map_link link; /* in router->kin */
     bool replication;     /* a pool of its own beside that of the same database and user */
+    bool lookup;          /* as well */
     struct list pools;    /* by kin_node */
     struct census *census;
     char *database;

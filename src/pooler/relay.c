@@ -2,6 +2,7 @@
 
 #include "machine/clock.h"
 #include "machine/log.h"
+#include "pooler/auth_query.h"
 #include "pooler/census.h"
 #include "pooler/lease.h"
 #include "pooler/pooler.h"
@@ -64,6 +65,7 @@ static void relay_fini(struct relay *relay)
     }
     logbook_clear(&relay->tallies);
     stats_departed_clear(&relay->departed);
+    auth_cache_free(&relay->auth_cache);
     client_free_stashes(relay);
     map_fini(&relay->share_map);
     map_fini(&relay->keys);

@@ -11,6 +11,7 @@
 #include "pooler/share.h"
 
 struct pooler;
+struct auth_cache;
 
 struct relay {
     struct machine *machine;
@@ -27,6 +28,7 @@ struct relay {
     struct map statements;
     struct map tallies;  /* struct tally by route */
     struct map departed; /* struct stats_departed by database: pools that are gone */
+    struct auth_cache *auth_cache; /* NULL: nothing was asked yet; see auth_query.c */
     struct chunk_store chunks;
     struct { /* from the loop's stack to the coroutine that it starts at once */
         struct client *client;

@@ -25,6 +25,7 @@ static bool kin_is(const struct map_link *link, const void *key)
     const struct kin *kin = MAP_ENTRY(link, struct kin, link);
     const struct share *share = key;
     return kin->replication == share->born_route->is_replication &&
+           kin->lookup == share->born_route->is_lookup &&
            strcmp(kin->database, share->database) == 0 && strcmp(kin->user, share->user) == 0;
 }
 
@@ -54,6 +55,7 @@ static struct kin *kin_new(struct router *router, const struct share *share)
         return NULL;
     list_init(&kin->pools);
     kin->replication = share->born_route->is_replication;
+    kin->lookup = share->born_route->is_lookup;
     kin->database = strdup(share->database);
     kin->user = strdup(share->user);
     kin->census = census_new();
