@@ -339,6 +339,12 @@ static const struct setting route_rows[] = {
      .reloadable = true,
      .help =
          "A client that says nothing for so long within a transaction is disconnected (25P03)."},
+    {.name = "application_name_add_host",
+     .kind = SETTING_SWITCH,
+     AT(route_config, name_with_host),
+     .preset = "no",
+     .reloadable = true,
+     .help = "Appends the client's address and port to the application_name that it logs in with."},
     {.name = "fresh",
      .kind = SETTING_SWITCH,
      AT(route_config, fresh),

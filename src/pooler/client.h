@@ -88,6 +88,13 @@ struct client {
 void client_accept(struct relay *relay, int handle, const struct address *peer, uint32_t listen);
 /** It comes from elsewhere than it seemed.  MEMORY. */
 fault client_set_peer(struct client *client, const struct address *peer) MUST_USE;
+/* Of an application_name, NUL included. */
+#define CLIENT_NAME_SIZE 64
+/** "asked - address:port": what is asked for is cut, so that the rest fits. */
+struct span client_origin_name(const struct client *client, struct span asked,
+                               char name[CLIENT_NAME_SIZE]);
+/** Gives its session this name; it has a server and is logging in.  Suspends. */
+fault client_name_session(struct client *client, struct span name, deadline by) MUST_USE;
 /** Closes and frees it; it must not be attached to a server nor queued. */
 void client_close(struct client **client, const char *reason);
 /** Nothing under way any more: parks it, or goes on at once where bytes are there already.

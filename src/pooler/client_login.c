@@ -26,6 +26,7 @@ struct login {
     struct span user;
     enum wire_replication replication;
     struct buffer out;
+    char name[CLIENT_NAME_SIZE]; /* of the application, with the client's address */
     size_t param_count;
     bool console;
     struct param params[PARAMS_MOST]; /* from here on nothing is zeroed */
@@ -417,9 +418,39 @@ static fault login_confirm(struct login *login)
     return adopted;
 }
 
+/* The last of several counts. */
+static struct param *login_find_param(struct login *login, const char *name)
+{
+    for (size_t i = login->param_count; i-- > 0;)
+        if (span_is_nocase(login->params[i].name, name))
+            return &login->params[i];
+    return NULL;
+}
+
+/* Its application_name with its address.  Servers that go from one client to the next can't be
+ * started with it. */
+static fault login_name(struct login *login)
+{
+    const struct route_config *route = login->client->share->route;
+    struct param *known = login_find_param(login, "application_name");
+    struct span name;
+    if (!route->name_with_host)
+        return OK;
+    memset(login->name, 0, sizeof(login->name));
+    name = client_origin_name(login->client, known != NULL ? known->value : SPAN_NONE, login->name);
+    if (route->mode == POOL_SESSION && !route->fresh)
+        return login->client->server != NULL ? client_name_session(login->client, name, login->by)
+                                             : OK;
+    if (known == NULL)
+        return login_add_param(login, SPAN("application_name"), name);
+    known->value = name;
+    return OK;
+}
+
 static fault login_transaction(struct login *login)
 {
     struct client *client = login->client;
+    TRY(login_name(login));
     TRY(login_learn_greeting(login));
     login_canonical(login);
     TRY(params_intern(&client->relay->params, login->params, login->param_count, &client->params));
@@ -433,6 +464,7 @@ static fault login_transaction(struct login *login)
 static fault login_session(struct login *login)
 {
     struct client *client = login->client;
+    TRY(login_name(login));
     TRY(params_intern(&client->relay->params, login->params, login->param_count, &client->params));
     TRY(login_claim(login));
     struct server *server = TAKE(client->claim.server);
@@ -442,7 +474,7 @@ static fault login_session(struct login *login)
     client->last_server = server;
     client->key.pid = server->pid;
     cancel_make_secret(client, login->startup.version);
-    return OK;
+    return client->share->route->fresh ? OK : login_name(login);
 }
 
 /* --- greeting
@@ -459,6 +491,9 @@ static void login_put_parameters(struct login *login)
                    : buffer_span(&client->share->greeting.parameters);
     while (wire_next_parameter(&rest, &name, &value)) {
         const struct span *own = session ? NULL : params_find(client->params, name);
+        struct span named = span_text(login->name);
+        if (session && named.size > 0 && span_is(name, "application_name"))
+            own = &named;
         if (span_is(name, "session_authorization") && client->share->route->server_user == NULL)
             value = login->user;
         wire_put_parameter_status(&login->out, name, own != NULL ? *own : value);

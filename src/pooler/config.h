@@ -90,6 +90,7 @@ struct route_config {
     duration query_timeout;
     duration transaction_timeout;
     duration idle_transaction_timeout;
+    bool name_with_host;         /* application_name tells the client's address */
     bool fresh;                  /* session pools: a new backend for every client, no DISCARD ALL */
     uint32_t prepared_most;      /* prepared statements kept on one server (LRU); 0: no remapping */
     const char *server_database; /* towards the server; NULL: as the client said */
