@@ -678,6 +678,7 @@ const struct setting config_settings[] = {
      AT(config, memory_most),
      RANGE(MIB(16), GIB(1024)),
      .preset = "1GiB",
+     .reloadable = true,
      .help = "Memory for buffers and held messages, over all relays; beyond it, an error (53200)."},
     {.name = "chunk_size",
      .kind = SETTING_BYTES,

@@ -11,6 +11,11 @@ void chunk_store_init(struct chunk_store *store, uint32_t size, uint32_t most)
     list_init(&store->idle);
 }
 
+void chunk_store_bound(struct chunk_store *store, uint32_t most)
+{
+    store->most = MAX_OF(most, 4u);
+}
+
 void chunk_store_fini(struct chunk_store *store)
 {
     invariant(store->lent == 0);

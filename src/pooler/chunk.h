@@ -27,6 +27,8 @@ struct chunk_store {
 };
 
 void chunk_store_init(struct chunk_store *store, uint32_t size, uint32_t most);
+/** Another ceiling; what is lent beyond it comes back when it is given back. */
+void chunk_store_bound(struct chunk_store *store, uint32_t most);
 void chunk_store_fini(struct chunk_store *store); /* none may be lent */
 /** NULL at the ceiling or without memory. */
 struct chunk *chunk_lend(struct chunk_store *store);

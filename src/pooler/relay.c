@@ -124,6 +124,13 @@ fault relay_feed(struct relay *relay, int handle, const struct address *peer, ui
     return OK;
 }
 
+/* Its part of the memory. */
+static uint32_t relay_chunks_most(const struct config *config)
+{
+    size_t most = config->memory_most / config->relays / config->chunk;
+    return (uint32_t)MIN_OF(most, 1u << 20);
+}
+
 static void relay_take_config(struct mail *mail)
 {
     struct relay *relay = CONTAINER_OF(mail, struct relay, config_mail);
@@ -132,6 +139,7 @@ static void relay_take_config(struct mail *mail)
         return;
     config_unref(&relay->config);
     relay->config = next;
+    chunk_store_bound(&relay->chunks, relay_chunks_most(next));
     LIST_EACH_SAFE (&relay->shares, it)
         share_reload(LIST_ENTRY(it, struct share, node), relay->config);
 }
@@ -291,7 +299,6 @@ void relay_retired(struct mail *mail)
 static fault relay_init(struct relay *relay)
 {
     const struct config *config = relay->config;
-    size_t per_relay = config->memory_most / config->relays / config->chunk;
     list_init(&relay->clients);
     list_init(&relay->shares);
     relay->share_map = MAP_INIT(UINT32_MAX);
@@ -306,7 +313,7 @@ static fault relay_init(struct relay *relay)
     relay->release.deliver = relay_do_release;
     relay->config_mail.deliver = relay_take_config;
     relay->ended.deliver = pooler_relay_ended;
-    chunk_store_init(&relay->chunks, config->chunk, (uint32_t)MIN_OF(per_relay, 1u << 20));
+    chunk_store_init(&relay->chunks, config->chunk, relay_chunks_most(config));
     return params_store_init(&relay->params);
 }
 

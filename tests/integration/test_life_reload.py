@@ -201,6 +201,16 @@ def test_a_lower_message_limit_refuses_the_next_long_message(trunkline):
         assert "54000" in [m.sqlstate for m in wire.last_words(*statement) if m.kind == "E"]
 
 
+def test_more_memory_is_there_at_once(trunkline):
+    daemon = trunkline(relays=2, memory_limit="16MiB", message_limit="16MiB")
+    statement = [w.parse("named", "select '" + "x" * 10_000_000 + "'"), w.SYNC]
+    with daemon.door().wire() as wire:
+        assert "53200" in [m.sqlstate for m in wire.last_words(*statement) if m.kind == "E"]
+    daemon.reload(changed(daemon, memory_limit="64MiB"))
+    with daemon.door().wire() as wire:
+        assert "E" not in w.kinds(wire.ask(*statement))
+
+
 def test_core_dumps_are_allowed_and_forbidden(trunkline):
     daemon = trunkline()
     limits = Path(f"/proc/{daemon.program.pid}/limits")
