@@ -421,6 +421,14 @@ static void sim_main(void *argument UNUSED)
     world_prepare(&sim.world, RELAYS, POOL_SIZE);
     sim.world.routes[1].prepared_most = sim.evicts ? 1 : 100;
     sim.world.service.connections_most = sim.crowded ? POOL_SIZE + 1 : 100;
+    sim.world.config->servers_most = sim.capped ? POOL_SIZE + 1 : 0;
+    for (size_t i = 0; i < ARRAY_SIZE(sim.world.routes); i++) {
+        struct route_config *route = &sim.world.routes[i];
+        route->check_delay = sim.rests ? ms(1) : NO_LIMIT;
+        route->server_lifetime = sim.once ? ms(0) : NO_LIMIT;
+        route->pool_reserve = sim.reserve;
+        route->reserve_after = ms(2);
+    }
     world_open(&sim.world);
     ck_assert_int_eq(co_group_start(&listening, postgres, NULL, CO_LARGE), OK);
     for (int i = 0; i < DIALERS * CLIENTS; i++)
@@ -444,7 +452,11 @@ static uint64_t run(uint64_t seed)
     sim = (struct sim){.chance = seed * 0x2545f4914f6cdd1d + 1,
                        .crashes = seed % 2 == 1,
                        .evicts = seed % 3 == 0,
-                       .crowded = seed % 5 == 0};
+                       .crowded = seed % 5 == 0,
+                       .capped = seed % 5 == 1,
+                       .rests = seed % 4 == 2,
+                       .once = seed % 7 == 3,
+                       .reserve = seed % 6 == 4 ? 1 : 0};
     os_sim_start(seed);
     ck_assert_int_eq(machine_run("main", sim_main, NULL), OK);
     uint64_t history = os_sim_history();

@@ -52,6 +52,10 @@ static struct sim {
     bool crashes; /* servers end now and then */
     bool evicts;  /* a server keeps one statement only */
     bool crowded; /* the backend has no room for both pools at their size */
+    bool capped;  /* nor has the limit of all servers */
+    bool rests;   /* servers that have rested are asked whether they answer */
+    bool once;    /* servers are used once */
+    uint32_t reserve;
     struct machine *home;
     struct co *main;
     struct machine *dialers[DIALERS];
@@ -186,6 +190,12 @@ static void session_query(struct session *session, struct span text)
     bool pooler = true;
     snprintf(copy, sizeof(copy), "%.*s", SPAN_ARG(text));
     session->portal[0] = '\0';
+    if (text.size == 0) {
+        ck_assert(!session->in_transaction);
+        wire_put_empty(&session->talk.out, WIRE_EMPTY_QUERY);
+        put_ready(session);
+        return;
+    }
     if (span_starts(text, SPAN("RESET \"")) || span_starts(text, SPAN("SET \""))) {
         session_rename(session, text);
     } else if (span_is(text, "ROLLBACK")) {
@@ -316,8 +326,9 @@ static uint32_t sessions_alive(bool is_session)
 static bool limits_hold(void)
 {
     uint32_t in_session = sessions_alive(true), others = sessions_alive(false);
-    return in_session <= POOL_SIZE && others <= POOL_SIZE &&
-           in_session + others <= sim.world.service.connections_most;
+    uint32_t most = POOL_SIZE + sim.reserve, all = in_session + others;
+    return in_session <= most && others <= most && all <= sim.world.service.connections_most &&
+           (!sim.capped || all <= sim.world.config->servers_most);
 }
 
 /* The end of an earlier one may still be on its way: then it is looked at again. */
