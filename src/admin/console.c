@@ -95,6 +95,7 @@ fault console_run(struct console *console, const struct console_call *call,
     config_unref(&console->config);
     console->config = config_ref(console->client->relay->config);
     console->call = call;
+    console->client->asked = false;
     if (command->run != NULL)
         TRY(command->run(console, result));
     TRY(console_result_fault(result));
@@ -207,6 +208,8 @@ static void console_greet(struct console *console)
             wire_put_parameter_status(&console->out, span_text(it->name), span_text(it->value));
     }
     cancel_make_key(client->relay, client, WIRE_PROTOCOL_3_0);
+    /* Without an entry it can't be cancelled, which is no reason to refuse it. */
+    (void)!cancel_enter_key(client->relay, client);
     wire_put_backend_key(&console->out, client->key.pid, client_secret(&client->key));
     console_ready(console);
 }

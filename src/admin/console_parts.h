@@ -172,10 +172,10 @@ void console_extended_fini(struct console *console);
  */
 
 extern const struct console_view console_view_connections, console_view_sockets, console_view_users,
-    console_view_peers, console_view_peer_pools, console_view_memory, console_view_version,
-    console_view_dns_hosts, console_view_dns_zones, console_view_pools, console_view_routes,
-    console_view_relays, console_view_databases, console_view_lists, console_view_stats,
-    console_view_stats_totals, console_view_stats_averages, console_view_totals;
+    console_view_peers, console_view_peer_pools, console_view_memory, console_view_state,
+    console_view_version, console_view_dns_hosts, console_view_dns_zones, console_view_pools,
+    console_view_routes, console_view_relays, console_view_databases, console_view_lists,
+    console_view_stats, console_view_stats_totals, console_view_stats_averages, console_view_totals;
 
 fault console_show_clients(struct console *console, struct console_result *result) MUST_USE;
 fault console_show_servers(struct console *console, struct console_result *result) MUST_USE;
@@ -194,6 +194,17 @@ fault console_show_stats(struct console *console, struct console_result *result)
 fault console_show_stats_totals(struct console *console, struct console_result *result) MUST_USE;
 fault console_show_stats_averages(struct console *console, struct console_result *result) MUST_USE;
 fault console_show_totals(struct console *console, struct console_result *result) MUST_USE;
+fault console_show_state(struct console *console, struct console_result *result) MUST_USE;
 fault console_reload(struct console *console, struct console_result *result) MUST_USE;
+fault console_pause(struct console *console, struct console_result *result) MUST_USE;
+fault console_resume(struct console *console, struct console_result *result) MUST_USE;
+fault console_suspend(struct console *console, struct console_result *result) MUST_USE;
+fault console_disable(struct console *console, struct console_result *result) MUST_USE;
+fault console_enable(struct console *console, struct console_result *result) MUST_USE;
+fault console_reconnect(struct console *console, struct console_result *result) MUST_USE;
+fault console_wait_close(struct console *console, struct console_result *result) MUST_USE;
+fault console_kill(struct console *console, struct console_result *result) MUST_USE;
+fault console_kill_client(struct console *console, struct console_result *result) MUST_USE;
+fault console_shutdown(struct console *console, struct console_result *result) MUST_USE;
 
 const char *console_mode_text(enum pool_mode mode);

@@ -128,16 +128,16 @@ static const struct console_column database_columns[] = {
     {"force_user", COLUMN_TEXT, "towards the server; null: as the client said"},
     {"pool_size", COLUMN_INT4, "servers of one pool"},
     {"min_pool_size", COLUMN_INT4, "servers kept open while there are clients"},
-    {"reserve_pool_size", COLUMN_INT4, "always 0"},
+    {"reserve_pool_size", COLUMN_INT4, "more servers for claims that have waited for long"},
     {"server_lifetime", COLUMN_INT4, "seconds; null: without end"},
     {"pool_mode", COLUMN_TEXT, "`session`, `transaction` or `statement`"},
     {"load_balance_hosts", COLUMN_TEXT, "always null"},
-    {"max_connections", COLUMN_INT4, "per backend of the service, over all pools"},
+    {"max_connections", COLUMN_INT4, "servers of the database, over all pools; 0: no limit"},
     {"current_connections", COLUMN_INT4, "servers of all routes of this name"},
-    {"max_client_connections", COLUMN_INT4, "clients of one pool; 0: no limit of its own"},
+    {"max_client_connections", COLUMN_INT4, "clients of the database; 0: no limit of its own"},
     {"current_client_connections", COLUMN_INT4, "clients of all routes of this name"},
-    {"paused", COLUMN_INT4, "always 0"},
-    {"disabled", COLUMN_INT4, "1: its clients are refused (`auth: block`)"},
+    {"paused", COLUMN_INT4, "1: by PAUSE or KILL"},
+    {"disabled", COLUMN_INT4, "1: its clients are refused, by DISABLE or `auth: block`"},
 };
 const struct console_view console_view_databases = CONSOLE_VIEW(database_columns);
 
@@ -146,7 +146,33 @@ struct database_row {
     const struct route_config *route;
     uint32_t clients;
     uint32_t servers;
+    bool paused;
+    bool disabled;
 };
+
+/* Databases that no route names may be paused and disabled, too. */
+static void add_marked(const struct control *control, const struct config *config,
+                       struct console_tally *databases)
+{
+    for (struct map_link *link = map_next(&control->marks, NULL); link != NULL;
+         link = map_next(&control->marks, link)) {
+        const struct control_mark *mark = MAP_ENTRY(link, struct control_mark, link);
+        const struct route_config *any = NULL;
+        for (size_t i = 0; any == NULL && i < config->route_count; i++)
+            if (config->routes[i].database == NULL)
+                any = &config->routes[i];
+        struct database_row *row =
+            console_tally_find(databases, span_text(mark->database), SPAN_NONE);
+        if (row == NULL && any != NULL)
+            row = console_tally_row(databases, span_text(mark->database), SPAN_NONE);
+        if (row == NULL)
+            continue;
+        if (row->route == NULL)
+            row->route = any;
+        row->paused = (mark->flags & CONTROL_PAUSED) != 0;
+        row->disabled = (mark->flags & CONTROL_DISABLED) != 0;
+    }
+}
 
 static void look_at_databases(struct relay *relay, void *argument)
 {
@@ -155,7 +181,10 @@ static void look_at_databases(struct relay *relay, void *argument)
     LIST_EACH (&relay->shares, it) {
         const struct share *share = LIST_ENTRY(it, struct share, node);
         struct database_row *row =
-            console_tally_find(argument, span_text(or_any(share->route->database)), SPAN_NONE);
+            console_tally_find(argument, span_text(share->database), SPAN_NONE);
+        if (row == NULL)
+            row =
+                console_tally_find(argument, span_text(or_any(share->route->database)), SPAN_NONE);
         if (row == NULL)
             continue;
         row->clients += share->clients;
@@ -185,8 +214,12 @@ static void write_seconds(struct table_sink *sink, duration time)
         table_int(sink, time.us / 1000000);
 }
 
-static void database_write(struct table_sink *sink, const struct database_row *row)
+static void database_write(struct table_sink *sink, const struct config *config,
+                           const struct database_row *row, bool paused)
 {
+    const struct database_config *own = config_database(config, (const char *)row->row.first.at);
+    uint32_t clients = own == NULL ? 0 : own->client_most;
+    uint32_t servers = own == NULL ? 0 : own->servers_most;
     const struct route_config *route = row->route;
     const struct service_config *service = route->service;
     table_span(sink, row->row.first);
@@ -197,16 +230,16 @@ static void database_write(struct table_sink *sink, const struct database_row *r
     table_text(sink, route->server_user);
     table_int(sink, route->pool_size);
     table_int(sink, route->pool_min);
-    table_int(sink, 0);
+    table_int(sink, route->pool_reserve);
     write_seconds(sink, route->server_lifetime);
     table_text(sink, console_mode_text(route->mode));
     table_null(sink);
-    table_int(sink, service == NULL ? 0 : service->connections_most);
+    table_int(sink, servers != 0 ? servers : config->database_servers_most);
     table_int(sink, row->servers);
-    table_int(sink, route->client_most);
+    table_int(sink, clients != 0 ? clients : config->database_clients_most);
     table_int(sink, row->clients);
-    table_int(sink, 0);
-    table_int(sink, route->auth == AUTH_BLOCK);
+    table_int(sink, paused || row->paused);
+    table_int(sink, row->disabled || route->auth == AUTH_BLOCK);
     table_end_row(sink);
 }
 
@@ -221,10 +254,13 @@ fault console_show_databases(struct console *console, struct console_result *res
         if (row != NULL && row->route == NULL)
             row->route = &config->routes[i];
     }
+    const struct control *control = &console->client->relay->control;
+    add_marked(control, config, &databases);
     pooler_look(console->pooler, look_at_databases, &databases);
     LIST_EACH (&databases.rows, it) {
         const struct console_tally_row *row = LIST_ENTRY(it, struct console_tally_row, node);
-        database_write(&result->sink, CONTAINER_OF(row, struct database_row, row));
+        database_write(&result->sink, config, CONTAINER_OF(row, struct database_row, row),
+                       control->paused);
     }
     fault shown = console_tally_fault(&databases);
     console_tally_fini(&databases);

@@ -54,7 +54,7 @@ void *console_tally_row(struct console_tally *tally, struct span first, struct s
     struct console_tally_row *row = console_tally_find(tally, first, second);
     if (row != NULL)
         return row;
-    row = calloc(1, tally->row_size + first.size + second.size);
+    row = calloc(1, tally->row_size + first.size + second.size + 1);
     fault added = row == NULL ? FAULT_MEMORY : map_insert(&tally->map, &row->link, key_hash(&key));
     if (added != OK) {
         tally->failed = added;

@@ -14,7 +14,7 @@
 struct console_tally_row {
     struct map_link link;
     struct node node;
-    struct span first; /* the key: two texts, copied */
+    struct span first; /* the key: two texts, copied; one text alone has a NUL behind it */
     struct span second;
 };
 

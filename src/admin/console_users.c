@@ -60,12 +60,7 @@ static void add_known(const struct config *config, struct console_tally *users)
 static void user_write(struct table_sink *sink, const struct config *config,
                        const struct user_row *row)
 {
-    char name[CONSOLE_TEXT_MOST];
-    size_t size = MIN_OF(row->row.first.size, sizeof(name) - 1);
-    if (size > 0)
-        memcpy(name, row->row.first.at, size);
-    name[size] = '\0';
-    const struct user_config *user = config_user(config, name);
+    const struct user_config *user = config_user(config, (const char *)row->row.first.at);
     table_span(sink, row->row.first);
     table_null(sink);
     table_null(sink);

@@ -13,12 +13,15 @@
 #include "machine/privileges.h"
 #include "machine/signals.h"
 #include "pooler/pooler.h"
+#include "pooler/router.h"
 
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+/* Between looks whether the servers are free, or the clients gone. */
+#define AWAIT_PAUSE   ms(100)
 #define PROBLEMS_MOST ((size_t)256 * 1024)
 
 /* The daemon as a whole; all of it on the pooler machine. */
@@ -35,6 +38,8 @@ struct instance {
     struct list waiting; /* struct turnstile: the next to reload */
     bool reloading;
     bool stopping;
+    bool awaits; /* an end that was asked for on the console, and then by `how` */
+    enum pooler_shutdown how;
     bool ending;  /* no reload begins any more */
     bool at_once; /* transactions are not waited for */
     int status;
@@ -222,12 +227,40 @@ static fault instance_bound(void *argument)
     return OK;
 }
 
+/* Asked for on the console.  Until the servers are free or the clients have gone, the console is
+ * open and may hurry it. */
+static void instance_shutdown(void *argument, enum pooler_shutdown how)
+{
+    struct instance *instance = argument;
+    static const char *const texts[] = {
+        [SHUTDOWN_NOW] = "now",
+        [SHUTDOWN_WAIT_SERVERS] = "wait_for_servers",
+        [SHUTDOWN_WAIT_CLIENTS] = "wait_for_clients",
+    };
+    log_event(LOG_NOTICE, "shutdown.started", "console=%s", texts[how]);
+    instance->how = how;
+    instance->awaits = true;
+    co_wake(instance->main);
+}
+
+/* Whether it need not be awaited any longer. */
+static bool instance_awaited(const struct instance *instance)
+{
+    if (!instance->awaits)
+        return false;
+    if (instance->how == SHUTDOWN_WAIT_SERVERS)
+        return router_servers(pooler_router(instance->pooler), NULL, false) == 0;
+    return instance->how == SHUTDOWN_NOW || pooler_clients(instance->pooler) == 0;
+}
+
 /* Until it is told to stop, and as long after that as new clients are still welcome. */
 static void instance_await_stop(struct instance *instance)
 {
-    while (!instance->stopping)
-        if (co_wait(NEVER) == FAULT_CANCELLED)
+    while (!instance->stopping && !instance_awaited(instance))
+        if (co_wait(instance->awaits ? after(AWAIT_PAUSE) : NEVER) == FAULT_CANCELLED)
             return;
+    instance->at_once = instance->at_once || !instance->stopping;
+    instance->stopping = true;
     duration most = instance->config->shutdown_timeout;
     notify_send("STOPPING=1\nSTATUS=Shutting down");
     if (most.us != NO_LIMIT.us)
@@ -274,6 +307,7 @@ static fault instance_start(struct instance *instance)
     uint32_t clients;
     struct pooler_console console = {.serve = console_serve,
                                      .reload = instance_reload,
+                                     .shutdown = instance_shutdown,
                                      .bound = instance_bound,
                                      .argument = instance};
     TRY(budget_make(instance->config, &clients));

@@ -506,7 +506,7 @@ void lease_pass_on(struct lease *lease, struct seat *from)
     invariant(from->recalls > 0);
     from->recalls -= 1;
     if (slots_excess(pool->slots) > 0 || pooler_stopping(router->pooler) ||
-        backend_obsolete(slot_backend(lease->slot)) || pool_yields(pool)) {
+        lease->doomed || backend_obsolete(slot_backend(lease->slot)) || pool_yields(pool)) {
         lease_close(lease);
         return;
     }

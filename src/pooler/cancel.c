@@ -209,6 +209,10 @@ static bool cancel_active(struct relay *relay, struct client *client, struct err
 static bool cancel_client(struct relay *relay, struct client *client, struct errand *errand)
 {
     /* Granted, its turn has not begun: the query that was asked for is still here. */
+    if (client->console) {
+        client->asked = true;
+        return false;
+    }
     if (client->claim.state == CLAIM_NONE || client->claim.state == CLAIM_REFUSED ||
         client->state == CLIENT_LOGIN)
         return cancel_active(relay, client, errand);

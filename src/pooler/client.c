@@ -15,6 +15,7 @@
 #include <sys/uio.h>
 
 static void client_event(struct waker *waker);
+static void client_held_event(struct waker *waker);
 static void client_timer_fired(struct waker *waker);
 
 /* --- life ------------------------------------------------------------------------------------ */
@@ -50,7 +51,7 @@ static struct client *client_new(struct relay *relay, const struct address *peer
         return NULL;
     }
     client->stream = STREAM_INIT;
-    client->waker.wake = client_event;
+    client->waker.wake = relay->control.suspended ? client_held_event : client_event;
     client->timer_waker.wake = client_timer_fired;
     client->timer = TIMER_INIT(&client->timer_waker);
     client->relay = relay;
@@ -265,7 +266,7 @@ bool client_park(struct client *client)
     client->stream.waker = &client->waker;
     client_park_server(client);
     client_arm_idle(client);
-    return client_has_more(client);
+    return client_has_more(client) && !client_held(client);
 }
 
 /* Ends a client that is parked, with or without a server of a session pool. */
@@ -288,6 +289,19 @@ const char client_shed_why[] =
 static const char client_why[] =
     "terminating connection: the pooler is shutting down or the route has changed";
 
+static const char client_killed[] = "terminating connection due to administrator command";
+
+static const char *client_reason(const struct client *client)
+{
+    return client->killed ? client_killed : client_why;
+}
+
+void client_kill(struct client *client)
+{
+    client->killed = true;
+    client_end(client);
+}
+
 void client_end(struct client *client)
 {
     if (client->co != NULL)
@@ -295,7 +309,7 @@ void client_end(struct client *client)
     else if (client->shed)
         client_end_parked(client, "53200", client_shed_why);
     else if (client->state == CLIENT_PARKED || client->state == CLIENT_QUEUED)
-        client_end_parked(client, "57P01", client_why);
+        client_end_parked(client, "57P01", client_reason(client));
     else
         client->leaving = true; /* its coroutine is about to begin */
 }
@@ -346,10 +360,30 @@ static void client_event(struct waker *waker)
     }
 }
 
+/* Suspended: what comes for a parked client is remembered by its stream. */
+static void client_held_event(struct waker *waker)
+{
+    const struct client *client = CONTAINER_OF(waker, struct client, waker);
+    if (client->state != CLIENT_PARKED)
+        client_event(waker);
+}
+
+bool client_held(const struct client *client)
+{
+    return client->waker.wake == client_held_event;
+}
+
+void client_hold(struct client *client, bool held)
+{
+    client->waker.wake = held ? client_held_event : client_event;
+    if (!held && client->state == CLIENT_PARKED)
+        timer_set(&client->timer, now()); /* looks at what has come, and how long it is idle */
+}
+
 static void client_timer_fired(struct waker *waker)
 {
     struct client *client = CONTAINER_OF(waker, struct client, timer_waker);
-    if (client->state != CLIENT_PARKED)
+    if (client->state != CLIENT_PARKED || client_held(client))
         return;
     if (client_has_more(client)) {
         turn_arrive(client);

@@ -69,6 +69,8 @@ struct client {
     bool shed;     /* to be ended for want of memory */
     bool leaving;  /* to be ended when its turn is over */
     bool console;
+    bool killed;   /* by an administrator */
+    bool asked;    /* console: its command was cancelled */
     bool counted;  /* in the global number of clients */
     bool admitted; /* in its pool's census */
     struct client_key key;
@@ -112,6 +114,11 @@ void client_leave(struct client *client);
 extern const char client_shed_why[];
 /** Ends it now, whatever it is doing. */
 void client_end(struct client *client);
+/** The same, because an administrator said so. */
+void client_kill(struct client *client);
+/** While it is held, it does not begin anything new. */
+void client_hold(struct client *client, bool held);
+bool client_held(const struct client *client);
 /** The login coroutine's entry. */
 void client_login(void *argument);
 /** Bytes for later; replaces what was stashed.  MEMORY. */

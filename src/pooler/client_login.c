@@ -292,6 +292,8 @@ static fault login_route(struct login *login)
     TRY(auth_admit(client, login->config));
     if (config_console_database(login->config, login->database))
         return login_console(login);
+    if (client->relay->control.closing)
+        return fault_raise_state(FAULT_SHUTDOWN, "57P03", "the pooler is shutting down");
     TRY(pooler_client_comes(client->relay->pooler, login->config->client_most));
     client->counted = true;
     const struct route_config *route = login_find_route(login);
@@ -304,6 +306,7 @@ static fault login_route(struct login *login)
     TRY(auth_choose(&request));
     TRY(login_keep_ahead(login, &request.how));
     TRY(auth_client(&request));
+    TRY(control_admit(&client->relay->control, client->share->database));
     TRY(login_admit(login));
     TRY(share_set_secret(client->share));
     hint_add(&client->share->stats.logins, 1);

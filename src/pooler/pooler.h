@@ -12,11 +12,15 @@ struct pooler;
 struct client;
 struct auth_failures;
 
+/* When an administrator's SHUTDOWN comes into force. */
+enum pooler_shutdown { SHUTDOWN_NOW, SHUTDOWN_WAIT_SERVERS, SHUTDOWN_WAIT_CLIENTS };
+
 /* A target of the router that is no pool: serves a logged-in client on its relay until it returns;
  * the caller then closes it.  Registered by instance/. */
 struct pooler_console {
     void (*serve)(struct client *client, struct pooler *pooler);
     fault (*reload)(void *argument, struct buffer *report);
+    void (*shutdown)(void *argument, enum pooler_shutdown how); /* on the pooler machine */
     /** Every listener is bound, and no relay has begun: what binding needed can be given up.
      *  NULL: nothing to do. */
     fault (*bound)(void *argument);

@@ -67,6 +67,7 @@ static void relay_fini(struct relay *relay)
     stats_departed_clear(&relay->departed);
     auth_cache_free(&relay->auth_cache);
     client_free_stashes(relay);
+    control_fini(&relay->control);
     map_fini(&relay->share_map);
     map_fini(&relay->keys);
     map_fini(&relay->statements);
@@ -299,6 +300,7 @@ void relay_retired(struct mail *mail)
 static fault relay_init(struct relay *relay)
 {
     const struct config *config = relay->config;
+    control_init(&relay->control);
     list_init(&relay->clients);
     list_init(&relay->shares);
     relay->share_map = MAP_INIT(UINT32_MAX);

@@ -8,6 +8,7 @@
 #include "pooler/chunk.h"
 #include "pooler/client.h"
 #include "pooler/config.h"
+#include "pooler/control.h"
 #include "pooler/share.h"
 
 struct pooler;
@@ -19,6 +20,7 @@ struct relay {
     struct config *config; /* the latest version, counted */
     uint32_t index;
     bool stopping; /* no new clients; those there leave */
+    struct control control;
     struct list clients;
     uint64_t clients_ever;
     struct list shares;

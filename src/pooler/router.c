@@ -352,15 +352,16 @@ void router_lease_back(struct mail *mail)
 /* --- versions ------------------------------------------------------------------------------------
  */
 
-/* Servers of backends that are no longer the service's end as soon as they are free. */
-static void pool_doom(struct pool *pool)
+/* Servers of backends that are no longer the service's, or all, end as soon as they are free. */
+static void pool_doom(struct pool *pool, bool all)
 {
     bool any = false;
     LIST_EACH (&pool->leases, it) {
         struct lease *lease = LIST_ENTRY(it, struct lease, node);
-        bool obsolete = backend_obsolete(slot_backend(lease->slot));
-        __atomic_store_n(&lease->doomed, obsolete, __ATOMIC_RELAXED);
-        any |= obsolete;
+        if (!all && !backend_obsolete(slot_backend(lease->slot)))
+            continue;
+        __atomic_store_n(&lease->doomed, true, __ATOMIC_RELAXED);
+        any = true;
     }
     if (!any)
         return;
@@ -370,12 +371,39 @@ static void pool_doom(struct pool *pool)
     }
 }
 
+static bool pool_is_of(const struct pool *pool, const char *database)
+{
+    return database == NULL || strcmp(pool->kin->database, database) == 0;
+}
+
+void router_doom(struct router *router, const char *database)
+{
+    LIST_EACH (&router->pools, it) {
+        struct pool *pool = LIST_ENTRY(it, struct pool, node);
+        if (pool_is_of(pool, database))
+            pool_doom(pool, true);
+    }
+}
+
+uint64_t router_servers(const struct router *router, const char *database, bool doomed)
+{
+    uint64_t count = 0;
+    LIST_EACH (&router->pools, it) {
+        const struct pool *pool = LIST_ENTRY(it, struct pool, node);
+        if (!pool_is_of(pool, database))
+            continue;
+        LIST_EACH (&pool->leases, at)
+            count += !doomed || pool->obsolete || LIST_ENTRY(at, struct lease, node)->doomed;
+    }
+    return count;
+}
+
 void router_supplied(struct router *router, struct supply *supply)
 {
     LIST_EACH (&router->pools, it) {
         struct pool *pool = LIST_ENTRY(it, struct pool, node);
         if (pool->supply == supply)
-            pool_doom(pool);
+            pool_doom(pool, false);
     }
     cap_balance(supply_cap(supply));
 }

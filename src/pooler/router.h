@@ -50,6 +50,11 @@ struct hello {
 struct supply;
 /** A service's addresses have changed, or are known at last. */
 void router_supplied(struct router *router, struct supply *supply);
+/** On the pooler machine: servers of this database, or of all (NULL), end as soon as they are free.
+ */
+void router_doom(struct router *router, const char *database);
+/** How many there are; `doomed`: of those that shall end. */
+uint64_t router_servers(const struct router *router, const char *database, bool doomed);
 /** On the pooler machine, for the console. */
 void router_show_backends(struct router *router, struct table_sink *sink);
 /** The host names of services: hostname, ttl, addrs. */

@@ -92,6 +92,8 @@ static struct share *share_new(struct relay *relay, const struct share_key *key)
     share->recall.deliver = router_recalled;
     list_push(&relay->shares, &share->node);
     share_set_times(share);
+    if (control_holds(&relay->control, share->database))
+        share_hold(share, true);
     if (logbook_enter(share) == OK)
         return share;
     share_free_now(&share);
@@ -212,11 +214,11 @@ void share_free_now(struct share **share)
 
 void share_tell(struct share *share)
 {
-    struct node *first = list_first(&share->claims);
-    uint32_t queued = share->claims.count, checks = share->checks;
+    struct node *first = share->held ? NULL : list_first(&share->claims);
+    uint32_t queued = share->held ? 0 : share->claims.count, checks = share->checks;
     hint_write(&share->told.queued, queued > checks ? queued - checks : 0);
     hint_write(&share->told.idle, share->idle.count);
-    hint_write(&share->told.clients, share->clients);
+    hint_write(&share->told.clients, share->held ? 0 : share->clients);
     hint_write(&share->told.oldest,
                first == NULL ? 0 : (uint64_t)LIST_ENTRY(first, struct claim, node)->since.us);
 }
@@ -253,6 +255,10 @@ static void share_arm(struct share *share)
 void share_want(struct share *share)
 {
     share_tell(share);
+    if (share->held) {
+        share_arm(share);
+        return;
+    }
     /* While the pool is full only another relay's lease could help, and not at once: asking now and
      * then keeps the bound on overtaking. */
     bool full = hint_read(&share->told.full) != 0;
@@ -269,7 +275,7 @@ void share_want(struct share *share)
 bool share_needs_login(struct share *share, struct params **ret_startup)
 {
     *ret_startup = NULL;
-    if (share->relay->stopping)
+    if (share->relay->stopping || share->held)
         return false;
     uint32_t servers = share->idle.count + share->busy.count;
     if (share->claims.count <= share->logins)
@@ -365,8 +371,7 @@ static const char *server_outlived(const struct share *share, const struct serve
     if (share->obsolete && share->clients == 0)
         return "its route is obsolete";
     if (server->until.us <= now().us)
-        return server->until.us == 0 ? "its address is no longer its service's"
-                                     : "end of its lifetime";
+        return server->until.us == 0 ? "it is to be made anew" : "end of its lifetime";
     if (server->taken && share->route->server_lifetime.us == 0)
         return "it is used once only";
     if (share->relay->stopping && share->clients == 0)
@@ -465,6 +470,15 @@ void share_trim(struct share *share)
             server_close(&server, over, false);
     }
     share_maybe_retire(share);
+}
+
+void share_hold(struct share *share, bool held)
+{
+    if (share->held == held)
+        return;
+    share->held = held;
+    share->want_after = held ? NEVER : now();
+    share_want(share);
 }
 
 void share_refuse(struct share *share, const struct params *startup, const char *sqlstate,

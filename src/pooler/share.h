@@ -65,6 +65,7 @@ struct share {
     char *user;
     uint64_t version; /* of the configuration that made it */
     bool mapped;
+    bool held;                       /* paused: its claims wait, and the router sees none */
     bool obsolete;                   /* a newer version has taken its place: drains */
     deadline drain_by;               /* its clients leave then; NEVER while it is not obsolete */
     struct census *census[CENSUSES]; /* counted; NULL: not enrolled */
@@ -163,6 +164,8 @@ void share_recall(struct share *share, uint32_t more);
 void share_settle_recalls(struct share *share);
 /** Closes idle servers beyond use: obsolete version, limits lowered, or all. */
 void share_trim(struct share *share);
+/** Its database is paused, or goes on. */
+void share_hold(struct share *share, bool held);
 /** A newer configuration: same identity: takes it over; else becomes obsolete. */
 void share_reload(struct share *share, struct config *config);
 /** Its limits of time, as its configuration has them; clients that are parked go by them. */

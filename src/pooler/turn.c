@@ -237,7 +237,8 @@ static bool turn_park(struct turn *turn)
                                     "route has changed"));
         return false;
     }
-    if (stream_may_read(&client->stream) || stream_hung_up(&client->stream))
+    bool more = stream_may_read(&client->stream) || stream_hung_up(&client->stream);
+    if (more && !client_held(client))
         return true;
     if (up->begin != up->end &&
         client_stash(client, up->chunk->bytes + up->begin, up->end - up->begin) != OK) {

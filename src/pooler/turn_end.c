@@ -121,6 +121,10 @@ static const char *last_words(const struct turn *turn, fault why, char *sqlstate
         memcpy(sqlstate, "08006", 6);
         return "the server closed the connection unexpectedly";
     }
+    if (why == FAULT_CANCELLED && turn->client->killed) {
+        memcpy(sqlstate, "57P01", 6);
+        return "terminating connection due to administrator command";
+    }
     return fault_story(why);
 }
 

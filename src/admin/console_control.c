@@ -1,0 +1,277 @@
+/*
+ * PAUSE, RESUME, DISABLE, ENABLE, RECONNECT, KILL, KILL_CLIENT, SUSPEND, WAIT_CLOSE and SHUTDOWN;
+ * SHOW STATE.
+ *
+ * What they order is done by pooler/control.h.  Those that wait look again and again, less and less
+ * often, until it is so, the client goes, or it sends a cancel request.
+ */
+#include "admin/console_parts.h"
+#include "machine/clock.h"
+#include "pooler/control.h"
+
+#include <stdio.h>
+
+#define LOOK_PAUSE_LEAST ms(2)
+#define LOOK_PAUSE_MOST  ms(200)
+
+/* --- which database -----------------------------------------------------------------------------
+ */
+
+/* NULL: all. */
+static const char *database_of(const struct console *console)
+{
+    const char *argument = console->call->argument;
+    return argument[0] == '\0' ? NULL : argument;
+}
+
+static fault check_database(const struct console *console)
+{
+    const char *database = database_of(console);
+    const struct config *config = console->config;
+    for (size_t i = 0; database != NULL && i < config->route_count; i++) {
+        const char *name = config->routes[i].database;
+        if (name == NULL || strcmp(name, database) == 0)
+            return OK;
+    }
+    if (database == NULL)
+        return OK;
+    return fault_raise_state(FAULT_ROUTE, "3D000", "no route leads to database \"%s\"", database);
+}
+
+static const struct control *control_of(const struct console *console)
+{
+    return &console->client->relay->control;
+}
+
+static bool is_paused(const struct console *console)
+{
+    const char *database = database_of(console);
+    const struct control *control = control_of(console);
+    if (database == NULL)
+        return control->paused;
+    return (control_flags(control, database) & CONTROL_PAUSED) != 0;
+}
+
+/* --- waiting ------------------------------------------------------------------------------------
+ */
+
+/* A short rest before the next look; faults: CANCELLED, CLOSED, and what the client asked for. */
+static fault rest(struct console *console, duration *pause)
+{
+    struct client *client = console->client;
+    deadline until = after(*pause);
+    pause->us = MIN_OF(2 * pause->us, LOOK_PAUSE_MOST.us);
+    while (now().us < until.us) {
+        fault waited = co_wait(until);
+        if (waited == FAULT_CANCELLED)
+            return waited;
+        if (stream_hung_up(&client->stream))
+            return FAULT_CLOSED;
+        if (client->asked)
+            break;
+    }
+    if (!client->asked)
+        return OK;
+    client->asked = false;
+    return fault_raise_state(FAULT_CANCELLED, "57014", "canceling statement due to user request");
+}
+
+static fault wait_for_servers(struct console *console, bool doomed)
+{
+    duration pause = LOOK_PAUSE_LEAST;
+    while (control_servers(console->pooler, database_of(console), doomed) > 0)
+        TRY(rest(console, &pause));
+    return OK;
+}
+
+/* --- pausing ------------------------------------------------------------------------------------
+ */
+
+fault console_pause(struct console *console, struct console_result *result)
+{
+    const char *database = database_of(console);
+    duration pause = LOOK_PAUSE_LEAST;
+    fault waited = OK;
+    TRY(check_database(console));
+    bool before = is_paused(console);
+    TRY(control_mark(console->pooler, database, CONTROL_PAUSED, 0));
+    while (waited == OK && control_servers(console->pooler, database, false) > 0) {
+        waited = rest(console, &pause);
+        if (waited == OK && !is_paused(console))
+            return fault_raise_state(FAULT_CANCELLED, "57014", "RESUME came before PAUSE was done");
+    }
+    /* A cancelled PAUSE has not happened; one whose client has gone has. */
+    if (waited == FAULT_CANCELLED && !co_cancelled() && !before) {
+        TRY(control_mark(console->pooler, database, 0, CONTROL_PAUSED));
+        return fault_raise_state(FAULT_CANCELLED, "57014",
+                                 "canceling PAUSE due to user request; nothing is paused by it");
+    }
+    return waited;
+}
+
+fault console_resume(struct console *console, struct console_result *result)
+{
+    const char *database = database_of(console);
+    TRY(check_database(console));
+    if (control_of(console)->closing)
+        return fault_raise_state(FAULT_SHUTDOWN, "55000", "the pooler is shutting down");
+    bool suspended = database == NULL && control_of(console)->suspended;
+    if (!is_paused(console) && !suspended)
+        return database == NULL ? fault_raise_state(FAULT_AGAIN, "55000",
+                                                    "the pooler is neither paused nor suspended")
+                                : fault_raise_state(FAULT_AGAIN, "55000",
+                                                    "database \"%s\" is not paused", database);
+    if (suspended)
+        control_suspend(console->pooler, false);
+    return control_mark(console->pooler, database, 0, CONTROL_PAUSED);
+}
+
+fault console_suspend(struct console *console, struct console_result *result)
+{
+    duration pause = LOOK_PAUSE_LEAST;
+    fault waited = OK;
+    bool before = control_of(console)->suspended;
+    control_suspend(console->pooler, true);
+    while (waited == OK && control_busy(console->pooler) > 0)
+        waited = rest(console, &pause);
+    if (waited != FAULT_CANCELLED || co_cancelled() || before)
+        return waited;
+    control_suspend(console->pooler, false);
+    return fault_raise_state(FAULT_CANCELLED, "57014",
+                             "canceling SUSPEND due to user request; nothing is suspended by it");
+}
+
+fault console_disable(struct console *console, struct console_result *result)
+{
+    TRY(check_database(console));
+    return control_mark(console->pooler, database_of(console), CONTROL_DISABLED, 0);
+}
+
+fault console_enable(struct console *console, struct console_result *result)
+{
+    TRY(check_database(console));
+    return control_mark(console->pooler, database_of(console), 0, CONTROL_DISABLED);
+}
+
+/* --- ending connections -------------------------------------------------------------------------
+ */
+
+fault console_reconnect(struct console *console, struct console_result *result)
+{
+    TRY(check_database(console));
+    control_reconnect(console->pooler, database_of(console));
+    return OK;
+}
+
+fault console_wait_close(struct console *console, struct console_result *result)
+{
+    TRY(check_database(console));
+    return wait_for_servers(console, true);
+}
+
+fault console_kill(struct console *console, struct console_result *result)
+{
+    TRY(check_database(console));
+    TRY(control_kill(console->pooler, database_of(console)));
+    return wait_for_servers(console, false);
+}
+
+static int hex_of(char digit)
+{
+    if (digit >= '0' && digit <= '9')
+        return digit - '0';
+    char lower = (char)(digit | 0x20);
+    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
+
+static bool uuid_read(const char *text, struct uuid *ret)
+{
+    size_t digits = 0;
+    for (const char *at = text; *at != '\0'; at++) {
+        int value = hex_of(*at);
+        if (*at == '-')
+            continue;
+        if (value < 0 || digits == 2 * sizeof(ret->bytes))
+            return false;
+        uint8_t *byte = &ret->bytes[digits / 2];
+        *byte = digits % 2 == 0 ? (uint8_t)(value << 4) : (uint8_t)(*byte | value);
+        digits += 1;
+    }
+    return digits == 2 * sizeof(ret->bytes);
+}
+
+fault console_kill_client(struct console *console, struct console_result *result)
+{
+    const char *text = console->call->argument;
+    struct uuid id;
+    if (!uuid_read(text, &id))
+        return fault_raise(FAULT_SYNTAX, "\"%s\" is no id of a client: SHOW CLIENTS has them",
+                           text);
+    if (memcmp(id.bytes, console->client->id.bytes, sizeof(id.bytes)) == 0)
+        return fault_raise_state(FAULT_UNSUPPORTED, "55000", "that is this very client");
+    if (!control_kill_client(console->pooler, &id))
+        return fault_raise_state(FAULT_ROUTE, "42704", "there is no client \"%s\"", text);
+    return OK;
+}
+
+/* --- shutdown -----------------------------------------------------------------------------------
+ */
+
+struct shutdown {
+    const struct pooler_console *console;
+    enum pooler_shutdown how;
+};
+
+static void visit_shutdown(struct relay *relay, void *argument)
+{
+    const struct shutdown *shutdown = argument;
+    if (relay == NULL && shutdown->console->shutdown != NULL)
+        shutdown->console->shutdown(shutdown->console->argument, shutdown->how);
+}
+
+fault console_shutdown(struct console *console, struct console_result *result)
+{
+    const char *how = console->call->argument;
+    struct shutdown shutdown = {pooler_console(console->pooler), SHUTDOWN_NOW};
+    if (strcasecmp(how, "WAIT_FOR_SERVERS") == 0)
+        shutdown.how = SHUTDOWN_WAIT_SERVERS;
+    else if (strcasecmp(how, "WAIT_FOR_CLIENTS") == 0)
+        shutdown.how = SHUTDOWN_WAIT_CLIENTS;
+    else if (how[0] != '\0')
+        return fault_raise(FAULT_SYNTAX,
+                           "SHUTDOWN %s: accepted are WAIT_FOR_SERVERS and WAIT_FOR_CLIENTS", how);
+    if (shutdown.how != SHUTDOWN_NOW)
+        control_close(console->pooler);
+    if (shutdown.how == SHUTDOWN_WAIT_SERVERS)
+        TRY(control_mark(console->pooler, NULL, CONTROL_PAUSED, 0));
+    pooler_look(console->pooler, visit_shutdown, &shutdown);
+    return OK;
+}
+
+/* --- state --------------------------------------------------------------------------------------
+ */
+
+static const struct console_column state_columns[] = {
+    {"key", COLUMN_TEXT, "`active`, `paused` or `suspended`"},
+    {"value", COLUMN_TEXT, "`yes` or `no`; of the pooler as a whole"},
+};
+const struct console_view console_view_state = CONSOLE_VIEW(state_columns);
+
+fault console_show_state(struct console *console, struct console_result *result)
+{
+    const struct control *control = control_of(console);
+    const struct {
+        const char *key;
+        bool value;
+    } rows[] = {
+        {"active", !control->paused && !control->suspended},
+        {"paused", control->paused},
+        {"suspended", control->suspended},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        table_text(&result->sink, rows[i].key);
+        table_text(&result->sink, rows[i].value ? "yes" : "no");
+        table_end_row(&result->sink);
+    }
+    return OK;
+}

@@ -1,0 +1,305 @@
+#include "pooler/control.h"
+
+#include "machine/clock.h"
+#include "machine/log.h"
+#include "pooler/client.h"
+#include "pooler/pooler.h"
+#include "pooler/relay.h"
+#include "pooler/router.h"
+#include "pooler/share.h"
+
+#include <stdlib.h>
+
+/* Clients that are ended before others of their relay have their turn. */
+#define ENDED_AT_A_TIME 32u
+/* Clients that are walked over. */
+#define WALKED_AT_A_TIME 1024u
+
+/* --- a relay's copy -----------------------------------------------------------------------------
+ */
+
+static bool mark_is(const struct map_link *link, const void *database)
+{
+    return strcmp(MAP_ENTRY(link, struct control_mark, link)->database, database) == 0;
+}
+
+static struct control_mark *mark_find(const struct control *control, const char *database)
+{
+    struct map_link *link =
+        map_find(&control->marks, hash_span(span_text(database)), mark_is, database);
+    return link == NULL ? NULL : MAP_ENTRY(link, struct control_mark, link);
+}
+
+static void mark_free(struct control *control, struct control_mark *mark)
+{
+    map_remove(&control->marks, &mark->link);
+    free(mark);
+}
+
+void control_init(struct control *control)
+{
+    *control = (struct control){.marks = MAP_INIT(CONTROL_MARKS_MOST)};
+}
+
+void control_fini(struct control *control)
+{
+    for (struct map_link *link; (link = map_next(&control->marks, NULL)) != NULL;)
+        mark_free(control, MAP_ENTRY(link, struct control_mark, link));
+    map_fini(&control->marks);
+}
+
+uint32_t control_flags(const struct control *control, const char *database)
+{
+    const struct control_mark *mark = mark_find(control, database);
+    return mark == NULL ? 0 : mark->flags;
+}
+
+bool control_holds(const struct control *control, const char *database)
+{
+    return control->paused || (control_flags(control, database) & CONTROL_PAUSED) != 0;
+}
+
+fault control_admit(const struct control *control, const char *database)
+{
+    if ((control_flags(control, database) & CONTROL_DISABLED) != 0)
+        return fault_raise_state(FAULT_SHUTDOWN, "57P03", "database \"%s\" is disabled", database);
+    return OK;
+}
+
+static fault mark_set(struct control *control, const char *database, uint32_t set, uint32_t clear)
+{
+    struct control_mark *mark = mark_find(control, database);
+    if (mark == NULL) {
+        size_t size = strlen(database) + 1;
+        mark = calloc(1, sizeof(*mark) + size);
+        if (mark == NULL)
+            return FAULT_MEMORY;
+        memcpy(mark->database, database, size);
+        fault added = map_insert(&control->marks, &mark->link, hash_span(span_text(database)));
+        if (added != OK) {
+            free(mark);
+            return added;
+        }
+    }
+    mark->flags = (mark->flags & ~clear) | set;
+    if (mark->flags == 0)
+        mark_free(control, mark);
+    return OK;
+}
+
+/* --- orders that go round -----------------------------------------------------------------------
+ */
+
+struct order {
+    struct pooler *pooler;
+    const char *database; /* NULL: all */
+    uint32_t set;
+    uint32_t clear;
+    fault result;
+    bool doom;
+    bool doomed;
+    uint64_t count;
+    uint64_t serial; /* of the relay's last client that was walked over */
+    const struct uuid *id;
+};
+
+static bool order_is_for(const struct order *order, const char *database)
+{
+    return order->database == NULL || strcmp(order->database, database) == 0;
+}
+
+/* Shares follow what the relay's copy says. */
+static void relay_hold(struct relay *relay)
+{
+    LIST_EACH_SAFE (&relay->shares, it) {
+        struct share *share = LIST_ENTRY(it, struct share, node);
+        share_hold(share, control_holds(&relay->control, share->database));
+    }
+}
+
+static void visit_mark(struct relay *relay, void *argument)
+{
+    struct order *order = argument;
+    if (relay == NULL) {
+        if (order->doom)
+            router_doom(pooler_router(order->pooler), order->database);
+        return;
+    }
+    if (order->database == NULL) {
+        relay->control.paused = (order->set & CONTROL_PAUSED) != 0 ||
+                                (relay->control.paused && (order->clear & CONTROL_PAUSED) == 0);
+    } else {
+        fault marked = mark_set(&relay->control, order->database, order->set, order->clear);
+        order->result = order->result == OK ? marked : order->result;
+    }
+    relay_hold(relay);
+}
+
+fault control_mark(struct pooler *pooler, const char *database, uint32_t set, uint32_t clear)
+{
+    struct order order = {.pooler = pooler,
+                          .database = database,
+                          .set = set,
+                          .clear = clear,
+                          .doom = (set & CONTROL_PAUSED) != 0};
+    invariant(database != NULL || ((set | clear) & CONTROL_DISABLED) == 0);
+    pooler_look(pooler, visit_mark, &order);
+    log_event(LOG_NOTICE, "control.marked", "database=%s set=%u clear=%u",
+              database == NULL ? "*" : database, set, clear);
+    if (order.result == FAULT_LIMIT)
+        return fault_raise(FAULT_LIMIT, "more than %u databases are paused or disabled",
+                           CONTROL_MARKS_MOST);
+    return order.result;
+}
+
+static void visit_doom(struct relay *relay, void *argument)
+{
+    const struct order *order = argument;
+    if (relay == NULL)
+        router_doom(pooler_router(order->pooler), order->database);
+}
+
+void control_reconnect(struct pooler *pooler, const char *database)
+{
+    struct order order = {.pooler = pooler, .database = database};
+    pooler_look(pooler, visit_doom, &order);
+    log_event(LOG_NOTICE, "control.reconnect", "database=%s", database == NULL ? "*" : database);
+}
+
+/* --- ending clients -----------------------------------------------------------------------------
+ */
+
+static bool kill_wants(const struct order *order, const struct client *client)
+{
+    if (order->id != NULL)
+        return memcmp(order->id->bytes, client->id.bytes, sizeof(client->id.bytes)) == 0;
+    return client->share != NULL && order_is_for(order, client->share->database);
+}
+
+/* Clients stand in the order of their serials.  True: there are more. */
+static bool visit_kill(struct relay *relay, void *argument)
+{
+    struct order *order = argument;
+    uint32_t walked = 0, ended = 0;
+    if (relay == NULL)
+        return false;
+    LIST_EACH_SAFE (&relay->clients, it) {
+        struct client *client = LIST_ENTRY(it, struct client, node);
+        if (client->serial <= order->serial)
+            continue;
+        if (walked++ == WALKED_AT_A_TIME || ended == ENDED_AT_A_TIME)
+            return true;
+        order->serial = client->serial;
+        if (!kill_wants(order, client))
+            continue;
+        ended += 1;
+        client_kill(client);
+    }
+    order->count += ended;
+    order->serial = 0;
+    return false;
+}
+
+fault control_kill(struct pooler *pooler, const char *database)
+{
+    struct order order = {.pooler = pooler, .database = database};
+    TRY(control_mark(pooler, database, CONTROL_PAUSED, 0));
+    pooler_look_on(pooler, visit_kill, &order);
+    return OK;
+}
+
+bool control_kill_client(struct pooler *pooler, const struct uuid *id)
+{
+    struct order order = {.pooler = pooler, .id = id};
+    pooler_look_on(pooler, visit_kill, &order);
+    return order.count > 0;
+}
+
+/* --- holding still ------------------------------------------------------------------------------
+ */
+
+/* Clients that come meanwhile are held from their first byte on. */
+static bool visit_suspend(struct relay *relay, void *argument)
+{
+    struct order *order = argument;
+    bool held = order->set != 0;
+    uint32_t walked = 0;
+    if (relay == NULL)
+        return false;
+    relay->control.suspended = held;
+    LIST_EACH_SAFE (&relay->clients, it) {
+        struct client *client = LIST_ENTRY(it, struct client, node);
+        if (client->serial <= order->serial)
+            continue;
+        if (walked++ == WALKED_AT_A_TIME)
+            return true;
+        order->serial = client->serial;
+        if (client->share != NULL || client->state == CLIENT_LOGIN)
+            client_hold(client, held);
+    }
+    order->serial = 0;
+    return false;
+}
+
+void control_suspend(struct pooler *pooler, bool suspended)
+{
+    struct order order = {.pooler = pooler, .set = suspended};
+    pooler_look_on(pooler, visit_suspend, &order);
+    log_event(LOG_NOTICE, suspended ? "control.suspended" : "control.continued", "clients=all");
+}
+
+static uint64_t share_busy(const struct share *share)
+{
+    uint64_t busy = share->held ? 0 : share->claims.count;
+    LIST_EACH (&share->busy, it) {
+        const struct server *server = LIST_ENTRY(it, struct server, node);
+        const struct client *client = server->client;
+        busy +=
+            server->state == SERVER_CLEANING || (client != NULL && client->state == CLIENT_TURN);
+    }
+    return busy;
+}
+
+static void visit_busy(struct relay *relay, void *argument)
+{
+    struct order *order = argument;
+    if (relay == NULL)
+        return;
+    LIST_EACH (&relay->shares, it)
+        order->count += share_busy(LIST_ENTRY(it, struct share, node));
+}
+
+uint64_t control_busy(struct pooler *pooler)
+{
+    struct order order = {.pooler = pooler};
+    pooler_look(pooler, visit_busy, &order);
+    return order.count;
+}
+
+static void visit_close(struct relay *relay, void *argument)
+{
+    if (relay != NULL)
+        relay->control.closing = true;
+}
+
+void control_close(struct pooler *pooler)
+{
+    pooler_look(pooler, visit_close, NULL);
+}
+
+/* --- what is left -------------------------------------------------------------------------------
+ */
+
+static void visit_servers(struct relay *relay, void *argument)
+{
+    struct order *order = argument;
+    if (relay == NULL)
+        order->count = router_servers(pooler_router(order->pooler), order->database, order->doomed);
+}
+
+uint64_t control_servers(struct pooler *pooler, const char *database, bool doomed)
+{
+    struct order order = {.pooler = pooler, .database = database, .doomed = doomed};
+    pooler_look(pooler, visit_servers, &order);
+    return order.count;
+}
