@@ -96,18 +96,60 @@ TEST(every_command_is_understood_in_any_case)
 {
     for (size_t i = 0; i < console_command_count; i++) {
         const struct console_command *command = &console_commands[i];
-        char lower[64];
+        char lower[64], with[80];
         struct console_call call;
         size_t size = strlen(command->words);
+        bool needs = command->argument != NULL && command->argument[0] != '[';
         for (size_t j = 0; j <= size; j++) {
             char c = command->words[j];
             lower[j] = c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
         }
-        ck_assert_int_eq(understand(lower, &call), OK);
+        snprintf(with, sizeof(with), "%s Some_Name", lower);
+        ck_assert_int_eq(understand(lower, &call), needs ? FAULT_SYNTAX : OK);
+        ck_assert_int_eq(understand(command->words, &call), needs ? FAULT_SYNTAX : OK);
+        if (command->argument == NULL) {
+            ck_assert_int_eq(understand(with, &call), FAULT_SYNTAX);
+            continue;
+        }
+        ck_assert_int_eq(understand(with, &call), OK);
         ck_assert_ptr_eq(call.command, command);
-        ck_assert_int_eq(understand(command->words, &call), OK);
-        ck_assert_ptr_eq(call.command, command);
+        ck_assert_str_eq(call.argument, "Some_Name");
     }
+}
+
+/* The tokens of a text, each with the first letter of its kind, joined by blanks. */
+static const char *tokens_of(const char *text)
+{
+    static char joined[512];
+    struct span rest = span_text(text);
+    struct console_token token;
+    size_t used = 0;
+    joined[0] = '\0';
+    while (console_token(&rest, &token) == OK && token.kind != TOKEN_END)
+        used += (size_t)snprintf(joined + used, sizeof(joined) - used, "%s%c:%s",
+                                 used > 0 ? " " : "", " wnts"[token.kind], token.text);
+    return joined;
+}
+
+TEST(a_statement_is_cut_into_words_names_texts_and_signs)
+{
+    ck_assert_str_eq(tokens_of("PAUSE Db_1"), "w:PAUSE w:Db_1");
+    ck_assert_str_eq(tokens_of("pause \"a \"\"b;\""), "w:pause n:a \"b;");
+    ck_assert_str_eq(tokens_of("a>=1 and b<>'it''s' -- x"), "w:a s:>= w:1 w:and w:b s:<> t:it's");
+    ck_assert_str_eq(tokens_of("a/* x */b=c"), "w:a w:b s:= w:c");
+    ck_assert_str_eq(tokens_of("routes[0].pool_size=-5"), "w:routes[0].pool_size s:= w:-5");
+    ck_assert_str_eq(tokens_of("  "), "");
+}
+
+TEST(a_token_without_its_end_or_without_measure_is_a_syntax_error)
+{
+    static char longer[CONSOLE_TEXT_MOST + 2];
+    struct console_token token;
+    struct span rest = SPAN("'x");
+    ck_assert_int_eq(console_token(&rest, &token), FAULT_SYNTAX);
+    memset(longer, 'x', sizeof(longer) - 1);
+    rest = span_text(longer);
+    ck_assert_int_eq(console_token(&rest, &token), FAULT_SYNTAX);
 }
 
 TEST(what_drivers_say_is_accepted)
@@ -394,7 +436,8 @@ TEST(what_departed_pools_counted_stays)
 TESTS("console", statements_are_parted_by_semicolons,
       a_quote_or_comment_without_its_end_is_a_syntax_error,
       words_are_upper_case_with_one_blank_between, words_beyond_the_limit_are_refused,
-      every_command_is_understood_in_any_case, what_drivers_say_is_accepted,
+      every_command_is_understood_in_any_case, a_statement_is_cut_into_words_names_texts_and_signs,
+      a_token_without_its_end_or_without_measure_is_a_syntax_error, what_drivers_say_is_accepted,
       what_is_no_command_is_a_syntax_error, a_setting_of_the_file_can_not_be_set,
       nothing_is_understood_as_nothing, times_are_those_of_utc, a_row_is_written_as_a_message,
       a_missing_value_is_null, numbers_are_written_in_binary_where_asked_for,
