@@ -15,6 +15,8 @@
 
 void turn_bulk_came(struct turn *turn, uint32_t bytes)
 {
+    if (turn->client == NULL)
+        return; /* nobody waits for it, and whoever cleans the server for its end */
     turn->bulk += bytes;
     if (turn->bulk < BULK_BEGINS || turn->gathers || turn->server->stream.is_unix)
         return;
