@@ -26,6 +26,8 @@ static void route_print(const struct route_config *route)
     if (route->auth != AUTH_BLOCK)
         printf(": service %s, %s pool of %u", route->service->name, mode_text(route->mode),
                route->pool_size);
+    for (size_t i = 0; i < route->listener_count; i++)
+        printf("%s %s", i == 0 ? ", for clients of the listeners" : ",", route->listeners[i]);
     putchar('\n');
 }
 

@@ -151,7 +151,8 @@ static void check_reachable(struct config_reader *reader, size_t index, const ya
     const struct route_config *routes = reader->config->routes;
     for (size_t i = 0; i < index; i++) {
         if (routes[i].line == 0 || !covers(routes[i].database, routes[index].database) ||
-            !covers(routes[i].user, routes[index].user))
+            !covers(routes[i].user, routes[index].user) ||
+            (routes[i].listener_count > 0 && !route_same_listeners(&routes[i], &routes[index])))
             continue;
         config_warning(reader, node, key, "never matches: routes[%zu] in line %u takes all of it",
                        i, routes[i].line);
@@ -159,11 +160,31 @@ static void check_reachable(struct config_reader *reader, size_t index, const ya
     }
 }
 
+static bool is_listener(const struct config *config, const char *name)
+{
+    for (size_t i = 0; i < config->listen_count; i++)
+        if (config->listens[i].name != NULL && strcmp(config->listens[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+static void check_route_listeners(struct config_reader *reader, const struct route_config *route,
+                                  const yaml_node_t *node, const struct config_key *up)
+{
+    struct config_key key = {.up = up, .name = "listeners"};
+    for (size_t i = 0; i < route->listener_count; i++)
+        if (!is_listener(reader->config, route->listeners[i]))
+            config_error(reader, config_yaml_place(reader, node, "listeners"), &key,
+                         "there is no listener \"%s\"; accepted: the name of an entry of listen",
+                         route->listeners[i]);
+}
+
 static void check_route(struct config_reader *reader, size_t index, const yaml_node_t *node,
                         const struct config_key *up)
 {
     const struct route_config *route = &reader->config->routes[index];
     check_reachable(reader, index, node, up);
+    check_route_listeners(reader, route, node, up);
     if (route->auth != AUTH_BLOCK && config_yaml_find(reader, node, "service") == NULL) {
         struct config_key key = {.up = up, .name = "service"};
         config_error(reader, node, &key,

@@ -35,6 +35,12 @@ static const struct setting_choice auth_methods[] = {
 };
 
 static const struct setting listen_rows[] = {
+    {.name = "name",
+     .kind = SETTING_TEXT,
+     AT(listen_config, name),
+     RANGE(1, NAME_MOST),
+     .reloadable = true,
+     .help = "What `listeners` of a route calls it."},
     {.name = "host",
      .kind = SETTING_TEXT,
      AT(listen_config, host),
@@ -164,6 +170,14 @@ static const struct setting route_rows[] = {
      .preset = "*",
      .reloadable = true,
      .help = "The user that it logs in as."},
+    {.name = "listeners",
+     .kind = SETTING_SPECIAL,
+     AT(route_config, listeners),
+     .count_at = offsetof(struct route_config, listener_count),
+     .special = &config_special_names,
+     .reloadable = true,
+     .unit = "a list of names of listeners",
+     .help = "The listeners that its clients come by; all unless given."},
     {.name = "service",
      .kind = SETTING_SPECIAL,
      AT(route_config, service),

@@ -207,7 +207,9 @@ static struct auth_request login_request(struct login *login, const struct route
 /* What the route is to this client; NULL: nothing. */
 static const struct route_config *login_find_route(const struct login *login)
 {
-    const struct route_config *route = config_route(login->config, login->database, login->user);
+    const struct listen_config *listen = pooler_listen(login->config, login->client->listen);
+    const struct route_config *route = config_route_at(
+        login->config, listen != NULL ? listen->name : NULL, login->database, login->user);
     if (route == NULL) {
         (void)fault_raise(FAULT_ROUTE, "no route matches database \"%.*s\" and user \"%.*s\"",
                           SPAN_ARG(login->database), SPAN_ARG(login->user));

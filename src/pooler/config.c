@@ -82,12 +82,43 @@ const struct route_config *config_route_lookup(const struct config *config, cons
     return NULL;
 }
 
+static bool route_listens(const struct route_config *route, const char *listener)
+{
+    for (size_t i = 0; listener != NULL && i < route->listener_count; i++)
+        if (strcmp(route->listeners[i], listener) == 0)
+            return true;
+    return route->listener_count == 0;
+}
+
+const struct route_config *config_route_at(const struct config *config, const char *listener,
+                                           struct span database, struct span user)
+{
+    for (size_t i = 0; i < config->route_count; i++) {
+        const struct route_config *route = &config->routes[i];
+        if (pattern_matches(route->database, database) && pattern_matches(route->user, user) &&
+            route_listens(route, listener))
+            return route;
+    }
+    return NULL;
+}
+
+bool route_same_listeners(const struct route_config *a, const struct route_config *b)
+{
+    if (a->listener_count != b->listener_count)
+        return false;
+    for (size_t i = 0; i < a->listener_count; i++)
+        if (strcmp(a->listeners[i], b->listeners[i]) != 0)
+            return false;
+    return true;
+}
+
 const struct route_config *config_route_like(const struct config *config, struct span database,
                                              struct span user, const struct route_config *like)
 {
     if (like->is_lookup)
         return config_route_lookup(config, like->service->name);
-    const struct route_config *route = config_route(config, database, user);
+    const char *listener = like->listener_count > 0 ? like->listeners[0] : NULL;
+    const struct route_config *route = config_route_at(config, listener, database, user);
     return route != NULL && like->is_replication ? route->replication : route;
 }
 
@@ -184,8 +215,9 @@ bool route_same_identity(const struct route_config *a, const struct route_config
     return same_text(a->database, b->database) && same_text(a->user, b->user) &&
            same_service(a->service, b->service) && a->auth == b->auth &&
            same_text(a->auth_options, b->auth_options) && a->mode == b->mode &&
-           a->fresh == b->fresh && a->is_replication == b->is_replication &&
-           a->is_lookup == b->is_lookup && (a->prepared_most == 0) == (b->prepared_most == 0) &&
+           route_same_listeners(a, b) && a->fresh == b->fresh &&
+           a->is_replication == b->is_replication && a->is_lookup == b->is_lookup &&
+           (a->prepared_most == 0) == (b->prepared_most == 0) &&
            same_text(a->server_database, b->server_database) &&
            same_text(a->server_user, b->server_user) &&
            same_text(a->server_password, b->server_password);

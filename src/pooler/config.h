@@ -36,6 +36,7 @@ struct address_range {
 };
 
 struct listen_config {
+    const char *name; /* what routes call it; NULL: nothing */
     const char *host; /* name, address, "*", or an absolute directory */
     uint16_t port;
     const char *socket; /* the name of sockets that the service manager passes; NULL: none */
@@ -68,6 +69,8 @@ struct service_config {
 struct route_config {
     const char *database;                 /* NULL: any ("*") */
     const char *user;                     /* NULL: any */
+    const char **listeners;               /* names of those that lead to it */
+    size_t listener_count;                /* 0: all do */
     const struct service_config *service; /* NULL only for AUTH_BLOCK */
     enum auth_method auth;
     const char *auth_options; /* as in pg_hba.conf; NULL: none */
@@ -243,6 +246,11 @@ bool listen_from_proxy(const struct listen_config *listen, const struct address 
 /** First match wins; NULL when none does.  Borrowed from the version. */
 const struct route_config *config_route(const struct config *config, struct span database,
                                         struct span user);
+/** The same for clients of this listener; NULL: of one without a name. */
+const struct route_config *config_route_at(const struct config *config, const char *listener,
+                                           struct span database, struct span user);
+/** Whether two routes are led to by the same listeners. */
+bool route_same_listeners(const struct route_config *a, const struct route_config *b);
 /** The route by which users are asked for at this service; NULL: there is none. */
 const struct route_config *config_route_lookup(const struct config *config, const char *service);
 /** The same, for clients of the kind that `like` is for. */

@@ -43,3 +43,78 @@ def test_a_session_pool_still_gives_its_servers_from_client_to_client(trunkline,
 def test_who_has_no_name_is_called_app(trunkline, postgres):
     daemon = trunkline(config=configuration(postgres, routes=[route(**NAMED)]))
     assert named(daemon, "app", "")[0].startswith("app - 127.0.0.1:")
+
+
+# --- listeners with routes and TLS of their own
+
+
+def two_doors(postgres, **changes):
+    config = configuration(postgres, **{"routes": [
+        route(listeners=["inside"], auth="trust", server_user="app", server_password="app"),
+        route(listeners=["outside"]),
+    ], **changes})
+    config["listen"][0]["name"] = "outside"
+    config["listen"].append({"host": "127.0.0.1", "port": free_port(), "name": "inside"})
+    config["listen"].append({"host": "127.0.0.1", "port": free_port()})
+    return config
+
+
+def knock(config, index, user="app", password="app", **options):
+    door = Door("127.0.0.1", config["listen"][index]["port"], "app", user, password, **options)
+    with door.connect() as session:
+        return session.execute("SELECT current_user").fetchone()[0]
+
+
+def test_a_listener_leads_to_its_own_routes(trunkline, postgres):
+    config = two_doors(postgres)
+    daemon = trunkline(config=config)
+    assert knock(config, 0) == "app"
+    with pytest.raises(psycopg.OperationalError, match="password"):
+        knock(config, 0, password="wrong")
+    assert knock(config, 1, "anybody", None) == "app"
+    with pytest.raises(psycopg.OperationalError, match="no route matches"):
+        knock(config, 2)
+    assert daemon.console("SHOW POOLS")
+
+
+def test_routes_of_listeners_change_with_a_reload(trunkline, postgres):
+    config = two_doors(postgres)
+    daemon = trunkline(config=config)
+    with daemon.connect() as stays:
+        knock(config, 1, "anybody", None)
+        config["routes"][0]["listeners"] = []
+        config["routes"].reverse()
+        config["listen"][2]["name"] = "another"
+        config["routes"][0]["listeners"] = ["outside", "another"]
+        daemon.reload(config)
+        assert knock(config, 2) == "app"
+        with pytest.raises(psycopg.OperationalError):
+            knock(config, 2, password="wrong")
+        assert knock(config, 1, "anybody", None) == "app"
+        config["listen"].pop(2)
+        config["routes"][0]["listeners"] = ["outside"]
+        daemon.reload(config)
+        assert stays.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_listener_that_no_one_knows_is_an_error(trunkline, postgres):
+    config = two_doors(postgres)
+    daemon = trunkline(config=config)
+    config["routes"][0]["listeners"] = ["insde"]
+    daemon.write(config)
+    with pytest.raises(psycopg.Error) as refused:
+        daemon.console("RELOAD")
+    assert 'there is no listener "insde"' in refused.value.diag.message_detail
+
+
+def test_each_listener_has_its_own_tls(trunkline, postgres, certificate):
+    config = configuration(postgres)
+    config["listen"].append({"host": "127.0.0.1", "port": free_port(), "tls": {
+        "mode": "require", "cert": str(certificate.cert), "key": str(certificate.key)}})
+    trunkline(config=config)
+    assert knock(config, 0, sslmode="disable") == "app"
+    assert knock(config, 1, sslmode="require") == "app"
+    with pytest.raises(psycopg.OperationalError, match="TLS is required"):
+        knock(config, 1, sslmode="disable")
+    with pytest.raises(psycopg.OperationalError, match="does not support SSL"):
+        knock(config, 0, sslmode="require")
