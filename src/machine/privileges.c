@@ -100,9 +100,10 @@ void privileges_core_dumps(bool wanted)
         (void)setrlimit(RLIMIT_CORE, &limit);
     }
 /* The leak detector of AddressSanitizer is a debugger. */
-#if !defined(__SANITIZE_ADDRESS__)
-    (void)prctl(PR_SET_DUMPABLE, wanted ? 1 : 0, 0, 0, 0);
+#if defined(__SANITIZE_ADDRESS__)
+    wanted = true;
 #endif
+    (void)prctl(PR_SET_DUMPABLE, wanted ? 1 : 0, 0, 0, 0);
 }
 
 uint64_t privileges_descriptors(void)

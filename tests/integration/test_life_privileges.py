@@ -37,6 +37,10 @@ def limited(postgres, tmp_path):
         folder.mkdir()
         daemon = Limited(folder, configuration(postgres, **changes))
         daemon.words = words
+        for word in words:
+            if word.startswith("--reuid="):
+                for path in daemon.file, daemon.folder / "users.txt":
+                    os.chown(path, int(word.removeprefix("--reuid=")), -1)
         made.append(daemon)
         return daemon.start()
 
@@ -84,7 +88,7 @@ def test_it_becomes_its_user_with_all_threads_and_gives_up_what_binding_needed(l
 
 def test_no_thread_of_an_ordinary_user_can_do_more_than_that(limited):
     daemon = limited(user=pwd.getpwuid(NOBODY.pw_uid if ROOT else os.geteuid()).pw_name)
-    eventually(daemon.listening)
+    daemon.logged("ready")
     assert daemon.door().one("select 1") == 1
     for state in states(daemon):
         for key in ("CapEff", "CapPrm", "CapInh", "CapAmb"):
@@ -110,7 +114,7 @@ def test_a_capability_that_was_lent_for_binding_is_given_back(limited, tmp_path)
             folder.chmod(folder.stat().st_mode | 0o011)
     daemon = limited("setpriv", f"--reuid={NOBODY.pw_uid}", "--clear-groups",
                      "--inh-caps=+net_bind_service", "--ambient-caps=+net_bind_service")
-    eventually(daemon.listening)
+    daemon.logged("ready")
     for state in states(daemon):
         assert int(state["CapEff"], 16) == int(state["CapAmb"], 16) == 0, state["Name"]
 
@@ -127,7 +131,7 @@ def test_a_reload_that_will_not_be_able_to_read_its_files_is_foretold(limited):
         assert "config.unreadable" not in daemon.log()
         return
     daemon.folder.chmod(0o700)
-    assert re.search(r"config.unreadable.*trunkline.yaml.*user=nobody", daemon.log())
+    daemon.logged(r"config.unreadable.*trunkline.yaml.*user=nobody")
     daemon.hangup()
     daemon.logged("config.reload_failed")
     assert daemon.door().one("select 1") == 1
@@ -192,6 +196,7 @@ def test_no_core_dumps_unless_asked(limited, wanted):
     name = "nobody" if ROOT else pwd.getpwuid(os.geteuid()).pw_name
     daemon = limited("prlimit", "--core=1000000:2000000", core_dumps=wanted, user=name)
     eventually(daemon.listening)
+    daemon.logged("ready")
     path = Path(f"/proc/{daemon.program.pid}")
     soft = re.search(r"Max core file size\s+(\w+)", (path / "limits").read_text()).group(1)
     assert soft == ("2000000" if wanted else "0")

@@ -118,6 +118,17 @@ def shown(daemon):
     return {row["key"]: row["value"] for row in daemon.console("SHOW CONFIG")}
 
 
+def remarks(daemon, config):
+    """Loads a configuration, and returns what RELOAD has to say to it."""
+    daemon.write(config)
+    said = []
+    with psycopg.connect(daemon.door("trunkline", "admin").conninfo(), autocommit=True,
+                         cursor_factory=psycopg.ClientCursor) as admin:
+        admin.add_notice_handler(lambda notice: said.append(notice.message_primary))
+        admin.execute("RELOAD")
+    return "\n".join(said)
+
+
 def judge(daemon, place, row):
     """None when what the manual says of the row holds, else what does not."""
     section, key, accepted, default, reloadable = row
@@ -128,18 +139,20 @@ def judge(daemon, place, row):
         value = another(accepted, str(before[key]).replace("True", "yes"))
     if value is None:
         return None
-    daemon.reload(before)
+    try:
+        daemon.reload(before)
+    except psycopg.errors.ConfigFileError:
+        return None  # it needs others beside it; a test of its own has them
     name = dotted(path, key)
     old = shown(daemon)[name]
     if old == str(value):
         return None
-    mark = len(daemon.log())
     try:
-        daemon.reload(put(before, path, {}, key, value))
+        said = remarks(daemon, put(before, path, {}, key, value))
     except psycopg.Error as error:
         return f"{name}: {value} is refused: {error}" if "problem" not in str(error) else None
     daemon.tried.add(name)
-    stays = f"{name}: stays" in daemon.log()[mark:]
+    stays = f"{name}: stays" in said
     new = shown(daemon)[name]
     if reloadable and (stays or new == old):
         return f"{name}: {value} is not taken over ({old}, {new})"
@@ -153,10 +166,10 @@ def test_every_setting_reloads_or_says_that_it_does_not(trunkline, postgres, cer
     daemon.base, daemon.tried = copy.deepcopy(daemon.config), set()
     where = places(certificate, tmp_path)
     rows = manual()
-    assert {section for section, *_ in rows} <= set(where), "a section that this test must learn"
-    wrong = [judge(daemon, where[row[0]], row) for row in rows]
+    # A section that is not known here is a mapping of the file itself.
+    wrong = [judge(daemon, where.get(row[0], ((row[0],), {})), row) for row in rows]
     assert [line for line in wrong if line] == []
-    assert len(daemon.tried) > 60, daemon.tried
+    assert len(daemon.tried) > 80, daemon.tried
     # What the reload did not take over is what the next start does.
     relays = daemon.config["relays"]
     daemon.reload(dict(daemon.base, relays=relays + 1, chunk_size="128KiB"))
