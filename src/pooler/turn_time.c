@@ -38,7 +38,8 @@ static void due_in_transaction(struct due *due, const struct client *client, dea
 
 static fault due_raise(const struct due *due)
 {
-    bool query = due->sqlstate[0] == '5';
+    invariant(due->sqlstate != NULL);
+    bool query = strcmp(due->sqlstate, "57014") == 0;
     return fault_raise_state(FAULT_TIMEOUT, due->sqlstate,
                              query ? "canceling statement due to %s (%" PRId64 " ms)"
                                    : "terminating connection due to %s (%" PRId64 " ms)",
