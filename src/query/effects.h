@@ -1,0 +1,60 @@
+#pragma once
+/*
+ * effects.h - what a piece of SQL may do to the session that outlives its transaction.
+ *
+ * One pass over the text says which kinds of session state its statements may create or end.  It is
+ * a guess on the careful side: it may name what does not happen (a setting that is what it was, a
+ * lock that was not got), and misses what the text does not show (functions that the server runs,
+ * and what EXECUTE builds in a DO block).  It decides no policy.  Design: docs/internals/pins.md
+ */
+#include "base/span.h"
+
+enum query_kind {
+    QUERY_SETTING,   /* SET of a parameter */
+    QUERY_ROLE,      /* SET ROLE, SET SESSION AUTHORIZATION */
+    QUERY_CONFIG,    /* set_config() */
+    QUERY_TEMPORARY, /* CREATE TEMP, SELECT INTO TEMP */
+    QUERY_PREPARE,   /* PREPARE */
+    QUERY_LISTEN,    /* LISTEN */
+    QUERY_CURSOR,    /* DECLARE ... WITH HOLD */
+    QUERY_LOCK,      /* pg_advisory_lock() and its kin of the session */
+    QUERY_KINDS,
+};
+#define QUERY_KIND(kind) ((uint8_t)(1u << (kind)))
+#define QUERY_ALL_KINDS  ((uint8_t)((1u << QUERY_KINDS) - 1))
+
+enum query_act {
+    QUERY_CREATES,
+    QUERY_ENDS,     /* the one of this name */
+    QUERY_ENDS_ALL, /* all of the kind */
+};
+
+/* PostgreSQL cuts identifiers at 63 bytes. */
+#define QUERY_NAME_SIZE 64
+
+struct query_effect {
+    uint8_t kind;
+    uint8_t act;
+    uint8_t statement;          /* its place in the text, counted as CommandComplete will; from 0 */
+    bool single;                /* locks: one, and no more, if any */
+    char name[QUERY_NAME_SIZE]; /* of what is created or ended, folded; "": it can't be said */
+};
+
+/* Statements whose effects are told one by one; what further ones create is told in `more`. */
+#define QUERY_EFFECTS_MOST 16
+
+struct query_effects {
+    uint32_t references; /* the holder's, for sharing */
+    uint8_t count;
+    uint8_t creates; /* all kinds that it may create, `more` included */
+    uint8_t more;
+    struct query_effect all[QUERY_EFFECTS_MOST];
+};
+
+/** False: the text has none.  Cheap, and right for most of what applications send; true says look
+ *  closer. */
+bool query_may_have_effects(struct span text);
+/** The closer look; false: none after all. */
+bool query_read_effects(struct span text, struct query_effects *ret);
+/** Whether a part of a long text, wherever it was cut, could have any. */
+bool query_part_may_have_effects(struct span part);

@@ -1,0 +1,44 @@
+/* SQL: tokens, and what the statements of a text may do to their session. */
+#include "base/check.h"
+#include "fuzz.h"
+#include "query/effects.h"
+#include "query/scan.h"
+
+#include <stdlib.h>
+
+static void check_tokens(struct span input)
+{
+    struct query_scan scan;
+    query_scan_init(&scan, input);
+    const uint8_t *before = scan.at;
+    for (;;) {
+        struct query_token token = query_scan_next(&scan);
+        if (token.kind == QUERY_TOKEN_END)
+            break;
+        invariant(scan.at > before && scan.at <= scan.end);
+        invariant(token.text.at >= before && token.text.at + token.text.size <= scan.end);
+        before = scan.at;
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct query_effects effects;
+    /* Exactly as long as the input, so that a read behind it is seen. */
+    uint8_t *copy = malloc(size + 1);
+    if (copy == NULL)
+        return 0;
+    memcpy(copy + 1, data, size);
+    struct span input = span_of(copy + 1, size);
+    check_tokens(input);
+    bool found = query_read_effects(input, &effects);
+    invariant(found == (effects.count > 0 || effects.more != 0));
+    invariant(effects.count <= QUERY_EFFECTS_MOST);
+    for (unsigned i = 0; i < effects.count; i++)
+        invariant(effects.all[i].kind < QUERY_KINDS &&
+                  memchr(effects.all[i].name, '\0', QUERY_NAME_SIZE) != NULL);
+    (void)query_may_have_effects(input);
+    (void)query_part_may_have_effects(input);
+    free(copy);
+    return 0;
+}
