@@ -128,7 +128,8 @@ const struct import_row import_rows[] = {
     NO_EQUAL("server_check_query", "An empty query."),
     NO_EQUAL("server_reset_query",
              "Session pools: DISCARD ALL, or `fresh: yes` for a new server each."),
-    NO_EQUAL("server_reset_query_always", "Transaction pools keep sessions apart by themselves."),
+    NO_EQUAL("server_reset_query_always",
+             "Transaction pools keep sessions apart by `session_state`."),
     NO_EQUAL("server_fast_close", "Obsolete servers close when they become free."),
     /* Finding servers. */
     GLOBAL("server_connect_timeout", "services.NAME.connect_timeout", IMPORT_APART, IMPORT_SECONDS,

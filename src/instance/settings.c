@@ -374,6 +374,12 @@ static const struct setting route_rows[] = {
      .reloadable = true,
      .help = "Named prepared statements kept on one server, the latest used; off: names are "
              "passed on as they are."},
+    {.name = "session_state",
+     .kind = SETTING_GROUP,
+     AT(route_config, session),
+     .rows = config_session_rows,
+     .help = "Transaction and statement pools: what becomes of state that a session would have "
+             "beyond its transaction."},
     {.name = "server_database",
      .kind = SETTING_TEXT,
      AT(route_config, server_database),

@@ -34,4 +34,5 @@ extern const struct setting config_query_rows[];       /* struct config */
 extern const struct setting config_failures_rows[];    /* struct config */
 extern const struct setting config_listen_tls_rows[];  /* struct tls_config */
 extern const struct setting config_service_tls_rows[]; /* struct tls_config */
+extern const struct setting config_session_rows[];     /* struct session_config */
 extern const struct setting config_log_rows[];         /* struct config */

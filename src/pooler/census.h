@@ -18,3 +18,6 @@ void census_unref(struct census **census); /* NULL-safe */
 /** Counts a client in; false: there are `most` already (0: no limit). */
 bool census_admit(struct census *census, uint32_t most);
 void census_dismiss(struct census *census);
+/** Counts a server that its client keeps; false: there are `most` already. */
+bool census_pin(struct census *census, uint32_t most);
+void census_unpin(struct census *census);

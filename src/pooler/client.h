@@ -61,6 +61,7 @@ struct client {
     uint8_t *unnamed;      /* body of its unnamed statement's Parse; NULL: none */
     uint32_t unnamed_size;
     uint32_t unnamed_room;
+    struct query_effects *unnamed_effects; /* of its text; NULL: none */
     uint8_t *stash; /* bytes that were read and not yet handled; NULL: none */
     uint32_t stash_size;
     enum client_state state;

@@ -13,6 +13,7 @@
 #include "machine/os.h"
 #include "machine/tls.h"
 #include "pooler/hba.h"
+#include "query/effects.h"
 
 enum pool_mode { POOL_SESSION, POOL_TRANSACTION, POOL_STATEMENT };
 
@@ -66,6 +67,19 @@ struct service_config {
     duration retry_most;
 };
 
+/* What becomes of session state that a client of a transaction pool leaves behind. */
+enum pin_policy {
+    PIN_PIN,    /* it keeps its server until the state has ended */
+    PIN_RESET,  /* cleaned at the end of the transaction */
+    PIN_REJECT, /* refused */
+    PIN_ALLOW,  /* left for whoever comes next */
+};
+
+struct session_config {
+    uint16_t policy[QUERY_KINDS]; /* enum pin_policy */
+    uint32_t pin_share;           /* percent of pool_size */
+};
+
 struct route_config {
     const char *database;                 /* NULL: any ("*") */
     const char *user;                     /* NULL: any */
@@ -95,6 +109,7 @@ struct route_config {
     duration idle_transaction_timeout;
     bool name_with_host;         /* application_name tells the client's address */
     bool fresh;                  /* session pools: a new backend for every client, no DISCARD ALL */
+    struct session_config session; /* not for session pools */
     uint32_t prepared_most;      /* prepared statements kept on one server (LRU); 0: no remapping */
     const char *server_database; /* towards the server; NULL: as the client said */
     const char *server_user;

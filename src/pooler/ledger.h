@@ -43,6 +43,8 @@ enum owed_about {
     ABOUT_CLOSE,     /* what: struct client_statement; the client closes it */
     ABOUT_EVICT,     /* what: its digest, heap; Trunkline closes a statement on the server */
     ABOUT_INJECT,    /* what: its digest, heap; Trunkline parses a statement on the server */
+    ABOUT_EFFECTS,   /* what: struct query_effects, heap; the text may leave state behind */
+    ABOUT_REFUSED,   /* what: struct refused, heap; must fail, and is told in other words */
     ABOUT_STATE,     /* a change of session parameters, or cleaning */
 };
 

@@ -9,6 +9,7 @@
 #include "pooler/client.h"
 #include "pooler/config.h"
 #include "pooler/control.h"
+#include "pooler/pin.h"
 #include "pooler/share.h"
 
 struct pooler;
@@ -31,6 +32,7 @@ struct relay {
     struct map tallies;  /* struct tally by route */
     struct map departed; /* struct stats_departed by database: pools that are gone */
     struct auth_cache *auth_cache; /* NULL: nothing was asked yet; see auth_query.c */
+    struct pin_counts pins;
     struct chunk_store chunks;
     struct { /* from the loop's stack to the coroutine that it starts at once */
         struct client *client;

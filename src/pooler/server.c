@@ -5,6 +5,7 @@
 #include "machine/log.h"
 #include "pooler/client.h"
 #include "pooler/lease.h"
+#include "pooler/pin.h"
 #include "pooler/relay.h"
 #include "pooler/router.h"
 
@@ -100,6 +101,12 @@ static void server_settle(void *owner, const struct owed *owed, enum owed_end en
     case ABOUT_UNNAMED:
         settle_unnamed(server, owed, end);
         return;
+    case ABOUT_EFFECTS:
+        pin_settle(server, owed, end == OWED_ANSWERED);
+        return;
+    case ABOUT_REFUSED:
+        free(owed->what);
+        return;
     case ABOUT_STATE:
     case ABOUT_NOTHING:
         return;
@@ -187,6 +194,7 @@ void server_close(struct server **server, const char *reason, bool lost)
     struct share *share = gone->share;
     char id[UUID_TEXT_SIZE];
     invariant(gone->client == NULL && gone->cancels == 0);
+    pin_free(gone);
     log_event(LOG_INFO, "server.closed",
               "server=%s database=%s user=%s pid=%u age_ms=%" PRId64 " reason=\"%s\"",
               uuid_text(&gone->id, id), share->database, share->user, gone->pid,
@@ -310,6 +318,22 @@ static bool parameter_is_state(struct span name)
     for (size_t i = 0; i < ARRAY_SIZE(names); i++)
         if (span_is_nocase(name, names[i]))
             return true;
+    return false;
+}
+
+bool server_tracks(const struct share *share, struct span name)
+{
+    struct span rest = buffer_span(&share->greeting.parameters);
+    if (parameter_is_state(name))
+        return false;
+    while (rest.size > 0) {
+        struct span reported = span_text((const char *)rest.at);
+        if (reported.size == name.size &&
+            strncasecmp((const char *)reported.at, (const char *)name.at, name.size) == 0)
+            return true;
+        rest = span_skip(rest, reported.size + 1);
+        rest = span_skip(rest, span_text((const char *)rest.at).size + 1);
+    }
     return false;
 }
 

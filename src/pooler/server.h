@@ -38,6 +38,7 @@ struct server {
     struct params *startup; /* session pools: what its startup packet said */
     struct buffer greeting; /* what it reported at its login: name NUL value NUL ... */
     struct server_statements statements;
+    struct pin *pin;     /* state that its client has left there; NULL: none */
     uint64_t unnamed_of; /* serial of the client whose unnamed statement it holds, or lacks */
     uint32_t pid;
     struct wire_secret secret; /* its cancel key's */
@@ -95,5 +96,8 @@ void server_target(const struct share *share, const struct lease *lease, struct 
 void server_login(struct share *share, struct lease *take_lease, struct params *take_startup);
 /** Takes in one ParameterStatus: of the server, and of the client if one is attached. */
 fault server_learn(struct server *server, struct span name, struct span value) MUST_USE;
+
+/** Whether servers of this pool report this parameter, so that it follows its clients. */
+bool server_tracks(const struct share *share, struct span name);
 
 const char *server_state_text(const struct server *server);

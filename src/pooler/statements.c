@@ -1,6 +1,7 @@
 #include "pooler/statements.h"
 
 #include "base/check.h"
+#include "pooler/pin.h"
 
 #include <openssl/sha.h>
 #include <stdlib.h>
@@ -46,8 +47,12 @@ fault statement_intern(struct map *store, struct span body, struct statement **r
     memcpy(statement->digest, digest, DIGEST_SIZE);
     statement_name(digest, statement->name);
     memcpy(statement->body, body.at, body.size);
+    statement->effects = NULL;
+    if (UNLIKELY(query_may_have_effects(body)))
+        statement->effects = pin_effects_of(body);
     fault inserted = map_insert(store, &statement->link, digest_hash(digest));
     if (inserted != OK) {
+        free(statement->effects);
         free(statement);
         return inserted;
     }
@@ -70,6 +75,7 @@ void statement_unref(struct statement **statement)
     if (--gone->references > 0)
         return;
     map_remove(gone->store, &gone->link);
+    free(gone->effects);
     free(gone);
 }
 

@@ -10,6 +10,7 @@
  */
 #include "base/list.h"
 #include "base/map.h"
+#include "query/effects.h"
 #include "wire/messages.h"
 
 #define DIGEST_SIZE         16
@@ -22,7 +23,8 @@ struct statement {
     struct map_link link;
     struct map *store;
     uint32_t references;
-    uint32_t size; /* of `body` */
+    struct query_effects *effects; /* of the text; NULL: none */
+    uint32_t size;                 /* of `body` */
     uint8_t digest[DIGEST_SIZE];
     char name[STATEMENT_NAME_SIZE];
     uint8_t body[]; /* a Parse message's, after the statement's name */

@@ -3,6 +3,7 @@
 #include "machine/clock.h"
 #include "machine/log.h"
 #include "pooler/claim.h"
+#include "pooler/pin.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -51,6 +52,8 @@ void turn_release(struct turn *turn)
         return;
     if (server->transaction != WIRE_TX_IDLE || turn_unfinished(turn) || turn_has_input(turn))
         return;
+    if (UNLIKELY(server->pin != NULL) && pin_holds(server))
+        return;
     turn_detach_server(turn);
 }
 
@@ -69,6 +72,11 @@ void turn_detach_server(struct turn *turn)
     server->client = NULL;
     client->server = NULL;
     turn->server = NULL;
+    if (UNLIKELY(server->pin != NULL) && pin_soiled(server)) {
+        turn_clean_alone(server);
+        return;
+    }
+    pin_free(server);
     share_free(client->share, server);
 }
 
@@ -136,7 +144,10 @@ static bool turn_over(const struct turn *turn)
         return false;
     if (turn->server == NULL)
         return true;
-    return turn->client->share->route->mode == POOL_SESSION && !turn_unfinished(turn);
+    if (turn->client->share->route->mode != POOL_SESSION &&
+        (turn->server->transaction != WIRE_TX_IDLE || !pin_holds(turn->server)))
+        return false;
+    return !turn_unfinished(turn);
 }
 
 /* Nothing to read and nothing to walk: what moved was the last that could. */

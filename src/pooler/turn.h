@@ -46,6 +46,8 @@ struct turn {
     bool ready_after_drop; /* answer ReadyForQuery once `dropping` is done */
     bool closing;          /* the client said Terminate, or is to be ended */
     bool noting;           /* texts are kept, for slow queries are told with them */
+    bool scans;            /* what passes up is a text: see turn_pin.c */
+    uint8_t seam[3];       /* of that text, the last bytes before those to come */
     bool timed;            /* limits of time hold: see turn_time.c, whose fields these are */
     enum turn_phase phase;
     deadline phase_since;
@@ -96,6 +98,36 @@ fault turn_give_synthetic(struct turn *turn) MUST_USE;
 fault turn_adopt_parameters(struct turn *turn) MUST_USE; /* turn_params.c */
 /** Waits until either side or a claim has something new. */
 fault turn_wait(struct turn *turn, deadline by) MUST_USE;
+/** A Query, or a Parse where names are not changed, whose text may have effects on its session.
+ *  false: it has none.  true: it was sent, or the refusal was prepared. */
+fault turn_pin_text(struct turn *turn, const uint8_t *at, uint32_t size,
+                    bool *ret_taken) MUST_USE; /* turn_pin.c */
+/** A Bind of a statement with such effects: *ret_effects, heap, belong to its entry; NULL: none
+ *  that matter.  *ret_refused: nothing is to be sent. */
+fault turn_pin_bind(struct turn *turn, const struct query_effects *found,
+                    struct query_effects **ret_effects, bool *ret_refused) MUST_USE;
+/** A Parse of such a statement: whether its route refuses it. */
+fault turn_pin_parse(struct turn *turn, const struct query_effects *found,
+                     bool *ret_refused) MUST_USE;
+/** The first part of a text that passes as it comes, and each further one. */
+fault turn_pin_long(struct turn *turn, struct span part) MUST_USE;
+fault turn_pin_part(struct turn *turn, struct span part) MUST_USE;
+/** The server's error is the answer to what was refused: says so. */
+fault turn_pin_refused(struct turn *turn, const struct owed *owed) MUST_USE;
+/** A server that nobody has: puts its session in order, on a coroutine of its own. */
+void turn_clean_alone(struct server *server); /* turn_end.c */
+/** A simple query destroys the unnamed statement (manual, "Simple Query"). */
+static inline void turn_forget_unnamed(struct turn *turn)
+{
+    if (turn->client->unnamed != NULL)
+        client_keep_unnamed(turn->client, SPAN_NONE);
+    turn->server->unnamed_of = 0;
+}
+/** Whether texts are looked at. */
+static inline bool turn_gates(const struct turn *turn)
+{
+    return turn->client->share->route->mode != POOL_SESSION;
+}
 /** So many bytes came from the server. */
 void turn_bulk_came(struct turn *turn, uint32_t bytes); /* turn_bulk.c */
 /** They come one by one again. */

@@ -1,5 +1,6 @@
 /* turn_down.c - the lane from the server to the client. */
 #include "machine/clock.h"
+#include "pooler/pin.h"
 #include "pooler/turn.h"
 #include "wire/messages.h"
 
@@ -108,7 +109,7 @@ static bool turn_is_over_for_server(const struct turn *turn)
 {
     const struct server *server = turn->server;
     return server->share->route->mode != POOL_SESSION && server->transaction == WIRE_TX_IDLE &&
-           !server->ledger.extended;
+           !server->ledger.extended && server->pin == NULL;
 }
 
 /* An error: whether it is the client's, ours, or one that is told in other words. */
@@ -141,6 +142,15 @@ static fault down_error(struct turn *turn, struct span body, enum ledger_verdict
         *verdict = VERDICT_SWALLOW;
         return OK;
     }
+    if (UNLIKELY(turn->server->pin != NULL) && (head == NULL || head->fate == FATE_FORWARD))
+        pin_failed(turn->server, head);
+    if (known && head != NULL && head->about == ABOUT_REFUSED && turn->client != NULL &&
+        (span_is(error.sqlstate, "42601") || span_is(error.sqlstate, "34000"))) {
+        TRY(turn_pin_refused(turn, head));
+        (void)!ledger_take(ledger, WIRE_ERROR);
+        *verdict = VERDICT_SWALLOW;
+        return OK;
+    }
     /* An injected Parse that fails is the answer to the client's Bind: it must hear of it. */
     bool injected = head != NULL && head->fate == FATE_SWALLOW && head->about != ABOUT_STATE;
     *verdict = ledger_take(ledger, WIRE_ERROR);
@@ -157,6 +167,8 @@ static fault down_look(struct turn *turn, uint8_t type, struct span body,
     switch (type) {
     case WIRE_READY:
         *verdict = ledger_take(&turn->server->ledger, type);
+        if (UNLIKELY(turn->server->pin != NULL) && *verdict == VERDICT_FORWARD && body.size == 1)
+            pin_ready(turn->server, body.at[0]);
         if (body.size != 1)
             *verdict = VERDICT_BREACH;
         else if (*verdict == VERDICT_FORWARD)
@@ -178,6 +190,9 @@ static fault down_look(struct turn *turn, uint8_t type, struct span body,
         if (body.size > 3 &&
             (body.at[0] == 'D' || body.at[0] == 'R' || (body.at[0] == 'S' && body.at[2] == 'T')))
             down_tag(turn, span_of(body.at, body.size - 1));
+        if (UNLIKELY(turn->server->pin != NULL) && body.size > 0)
+            pin_completed(turn->server, ledger_head(&turn->server->ledger),
+                          span_of(body.at, body.size - 1));
         *verdict = ledger_take(&turn->server->ledger, type);
         return OK;
     default:

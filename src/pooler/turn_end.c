@@ -3,6 +3,7 @@
 #include "machine/clock.h"
 #include "machine/log.h"
 #include "pooler/cancel.h"
+#include "pooler/pin.h"
 #include "pooler/turn.h"
 #include "wire/messages.h"
 
@@ -51,6 +52,15 @@ static fault clean_interrupt(struct turn *turn, deadline by)
     return turn_drain(turn, by);
 }
 
+static fault clean_pins(struct turn *turn, deadline by)
+{
+    char sql[PIN_CLEANING_SIZE];
+    if (pin_cleaning(turn->server, sql)[0] != '\0')
+        TRY(turn_ask(turn, span_text(sql), by));
+    pin_cleaned(turn->server);
+    return OK;
+}
+
 static fault clean_server(struct turn *turn)
 {
     struct server *server = turn->server;
@@ -70,6 +80,8 @@ static fault clean_server(struct turn *turn)
         TRY(turn_ask(turn, SPAN("DISCARD ALL"), by));
         params_assign(&server->params, params_ref(turn->relay->params.none));
     }
+    if (server->pin != NULL)
+        TRY(clean_pins(turn, by));
     if (server->transaction != WIRE_TX_IDLE)
         return fault_raise(FAULT_PROTOCOL, "its transaction could not be ended");
     return OK;
@@ -202,6 +214,18 @@ static void end_session(void *argument)
     turn_clean(&turn);
 }
 
+void turn_clean_alone(struct server *server)
+{
+    server_forget_owner(server);
+    server_become(server, SERVER_CLEANING);
+    server->stream.waker = NULL;
+    if (co_start(end_session, server, CO_SMALL) == OK)
+        return;
+    server->broken = true;
+    ledger_fini(&server->ledger);
+    server_close(&server, "no memory for a coroutine", false);
+}
+
 void turn_end_session(struct client *client, const char *sqlstate, const char *text)
 {
     struct server *server = TAKE(client->server);
@@ -209,14 +233,9 @@ void turn_end_session(struct client *client, const char *sqlstate, const char *t
     server->client = NULL;
     server_forget_owner(server);
     server_become(server, SERVER_CLEANING);
-    server->stream.waker = NULL;
     if (sqlstate != NULL)
         client_farewell(&client, sqlstate, text);
     else
         client_close(&client, text);
-    if (co_start(end_session, server, CO_SMALL) == OK)
-        return;
-    server->broken = true;
-    ledger_fini(&server->ledger);
-    server_close(&server, "no memory for a coroutine", false);
+    turn_clean_alone(server);
 }

@@ -1,5 +1,6 @@
 /* turn_statement.c - messages that prepare, name or close statements, in pools whose servers
  * change. */
+#include "pooler/pin.h"
 #include "pooler/turn.h"
 #include "wire/messages.h"
 
@@ -201,11 +202,26 @@ static fault ensure_unnamed(struct turn *turn)
 
 static fault parse_unnamed(struct turn *turn, const struct message *message, struct span body)
 {
+    struct query_effects *effects =
+        body.size > 0 && UNLIKELY(query_may_have_effects(body)) ? pin_effects_of(body) : NULL;
+    free(turn->client->unnamed_effects);
+    turn->client->unnamed_effects = effects;
+    if (UNLIKELY(effects != NULL)) {
+        bool refused;
+        TRY(turn_pin_parse(turn, effects, &refused));
+        if (refused) { /* and the one before is gone, as a server would have it */
+            free(TAKE(turn->client->unnamed_effects));
+            turn_forget_unnamed(turn);
+            return OK;
+        }
+    }
     client_keep_unnamed(turn->client, body);
     turn->server->unnamed_of = turn->client->serial;
     turn_owe(turn, OWED_PARSE, FATE_FORWARD, ABOUT_UNNAMED, NULL);
     hint_add(&turn->client->share->stats.server_parses, 1);
     forward(turn, message);
+    if (message->here < message->size)
+        return turn_pin_long(turn, span_skip(message_body(message), 1));
     return OK;
 }
 
@@ -265,6 +281,12 @@ static fault on_parse(struct turn *turn, const struct message *message)
         return parse_duplicate(turn, named);
     __attribute__((cleanup(statement_unref))) struct statement *statement = NULL;
     TRY(statement_intern(&turn->relay->statements, body, &statement));
+    if (UNLIKELY(statement->effects != NULL)) {
+        bool refused;
+        TRY(turn_pin_parse(turn, statement->effects, &refused));
+        if (refused)
+            return OK;
+    }
     if (client_statement_add(&client->statements, parse.statement, statement, &named) != OK)
         return fault_raise(FAULT_LIMIT, "more than %u prepared statements", CLIENT_STATEMENTS_MOST);
     bool there;
@@ -283,13 +305,34 @@ static fault on_parse(struct turn *turn, const struct message *message)
 /* --- Bind, Describe, Close
  * ------------------------------------------------------------------------------------ */
 
+/* The entry of a Bind; true in *ret_refused: it must not be sent. */
+static fault owe_bind(struct turn *turn, const struct message *message,
+                      const struct query_effects *found, bool *ret_refused)
+{
+    struct query_effects *effects = NULL;
+    *ret_refused = false;
+    if (UNLIKELY(found != NULL)) {
+        TRY(turn_pin_bind(turn, found, &effects, ret_refused));
+        if (*ret_refused) {
+            turn->up.dropping = message->size - message->here;
+            return OK;
+        }
+    }
+    turn_owe(turn, OWED_BIND, FATE_FORWARD, effects != NULL ? ABOUT_EFFECTS : ABOUT_NOTHING,
+             effects);
+    return OK;
+}
+
 static fault bind_named(struct turn *turn, const struct message *message,
                         const struct wire_bind_names *names, struct client_statement *named)
 {
     size_t old_names = names->portal.size + 1 + names->statement.size + 1;
     size_t new_names = names->portal.size + 1 + STATEMENT_NAME_SIZE;
     TRY(ensure_statement(turn, named->statement));
-    turn_owe(turn, OWED_BIND, FATE_FORWARD, ABOUT_NOTHING, NULL);
+    bool refused;
+    TRY(owe_bind(turn, message, named->statement->effects, &refused));
+    if (refused)
+        return OK;
     uint8_t *at = make(turn, WIRE_HEADER + new_names);
     if (at == NULL)
         return FAULT_MEMORY;
@@ -319,7 +362,12 @@ static fault on_bind(struct turn *turn, const struct message *message)
         TRY(ensure_unnamed(turn));
     }
     /* A name that was never prepared: the server says 26000, or knows it from SQL's PREPARE. */
-    turn_owe(turn, OWED_BIND, FATE_FORWARD, ABOUT_NOTHING, NULL);
+    bool refused;
+    const struct query_effects *effects =
+        names.statement.size > 0 ? NULL : turn->client->unnamed_effects;
+    TRY(owe_bind(turn, message, effects, &refused));
+    if (refused)
+        return OK;
     forward(turn, message);
     return OK;
 }

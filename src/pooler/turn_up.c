@@ -1,6 +1,7 @@
 /* turn_up.c - the lane from the client to the server. */
 #include "machine/clock.h"
 #include "pooler/turn.h"
+#include "query/effects.h"
 #include "wire/messages.h"
 
 #include <inttypes.h>
@@ -95,12 +96,13 @@ enum {
     CLASS_LOCAL = 2,     /* needs no server */
     CLASS_BARE = 4,      /* nothing but its header */
     CLASS_STATEMENT = 8, /* names a prepared statement, or may */
+    CLASS_TEXT = 16,     /* holds SQL */
 };
 static const uint8_t classes[256] = {
-    [WIRE_QUERY] = CLASS_KNOWN,
+    [WIRE_QUERY] = CLASS_KNOWN | CLASS_TEXT,
     [WIRE_FUNCTION_CALL] = CLASS_KNOWN,
     [WIRE_EXECUTE] = CLASS_KNOWN,
-    [WIRE_PARSE] = CLASS_KNOWN | CLASS_STATEMENT,
+    [WIRE_PARSE] = CLASS_KNOWN | CLASS_STATEMENT | CLASS_TEXT,
     [WIRE_BIND] = CLASS_KNOWN | CLASS_STATEMENT,
     [WIRE_DESCRIBE] = CLASS_KNOWN | CLASS_STATEMENT,
     [WIRE_CLOSE] = CLASS_KNOWN | CLASS_STATEMENT,
@@ -141,10 +143,7 @@ static void up_note(struct turn *turn, uint8_t type)
 {
     switch (type) {
     case WIRE_QUERY:
-        /* A simple query destroys the unnamed statement (manual, "Simple Query"). */
-        if (turn->client->unnamed != NULL)
-            client_keep_unnamed(turn->client, SPAN_NONE);
-        turn->server->unnamed_of = 0;
+        turn_forget_unnamed(turn);
         up_owe(turn, OWED_QUERY);
         return;
     case WIRE_FUNCTION_CALL:
@@ -190,6 +189,13 @@ static fault up_whole(struct turn *turn, uint8_t type, const uint8_t *at, uint32
                      span_of(at + WIRE_HEADER, size - WIRE_HEADER));
     if (type_is(type, CLASS_STATEMENT) && turn_remaps(turn))
         return turn_statement(turn, type, at, size);
+    if (type_is(type, CLASS_TEXT) && turn_gates(turn) &&
+        UNLIKELY(query_may_have_effects(span_of(at + WIRE_HEADER, size - WIRE_HEADER)))) {
+        bool taken;
+        TRY(turn_pin_text(turn, at, size, &taken));
+        if (taken)
+            return OK;
+    }
     up_note(turn, type);
     outbox_run(&turn->up.out, at, size);
     return OK;
@@ -246,6 +252,8 @@ static fault up_long(struct turn *turn, uint8_t type, uint32_t size)
     }
     up_note(turn, type);
     up->passing = size;
+    if (type_is(type, CLASS_TEXT) && turn_gates(turn))
+        return turn_pin_long(turn, span_of(at + WIRE_HEADER, up->end - up->begin - WIRE_HEADER));
     return OK;
 }
 
@@ -292,6 +300,8 @@ static fault up_continue(struct turn *turn, bool *whole)
         outbox_run(&up->out, at, step);
         up->passing -= step;
         *whole = up->passing == 0;
+        if (UNLIKELY(turn->scans))
+            return turn_pin_part(turn, span_of(at, step));
     } else if (turn->held != NULL) {
         const uint8_t *at = up->chunk->bytes + up->begin;
         uint32_t step = lane_take(up, turn->held_most - turn->held_size);

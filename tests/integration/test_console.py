@@ -166,7 +166,7 @@ def test_a_client_that_left_is_not_shown(trunkline):
 MANUAL = (Path(__file__).resolve().parents[2] / "docs" / "console.md").read_text()
 
 
-MAY_BE_EMPTY = {"SHOW PEERS", "SHOW PEER_POOLS", "SHOW DNS_ZONES", "SHOW DNS_HOSTS"}
+MAY_BE_EMPTY = {"SHOW PEERS", "SHOW PINS", "SHOW PEER_POOLS", "SHOW DNS_ZONES", "SHOW DNS_HOSTS"}
 
 
 def documented():

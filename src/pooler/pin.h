@@ -1,0 +1,82 @@
+#pragma once
+/*
+ * pin.h - session state that a client has left on a server, and what its route wants of that.
+ *
+ * A pin belongs to one server and lives from the first statement that may leave something until the
+ * server is clean.  What is sent and what is answered is told to it in order; it says whether the
+ * client must keep this server, and what to clean.  It knows no sockets and decides no wait; only
+ * pins_* of the pool are shared, by the census.  Design: docs/internals/pins.md
+ *
+ * Invariants: what was created by a transaction counts once that is committed, what outlives a
+ * rollback at once; state whose end is uncertain counts until the server has been cleaned.
+ */
+#include "base/fault.h"
+#include "pooler/config.h"
+#include "query/effects.h"
+
+struct owed;
+struct pin;
+struct server;
+struct share;
+
+/* What became of statements with effects on one relay, by kind; hints. */
+struct pin_counts {
+    uint64_t pinned[QUERY_KINDS];   /* made their client keep its server */
+    uint64_t cleaned[QUERY_KINDS];  /* were cleaned away */
+    uint64_t rejected[QUERY_KINDS]; /* refused by the route's policy */
+    uint64_t full[QUERY_KINDS];     /* refused by pin_share */
+};
+
+/* For the console. */
+struct pin_view {
+    char reason[QUERY_NAME_SIZE + 32]; /* the first that pins: "SET work_mem" */
+    uint8_t kinds;                     /* held now */
+    deadline since;
+};
+
+/** "set", "listen", ...: the kind's setting. */
+const char *pin_kind_text(enum query_kind kind);
+/** "SET work_mem", "LISTEN": the statement in short. */
+void pin_describe(const struct query_effect *effect, char *text, size_t size);
+/** How many servers of one pool clients may keep. */
+uint32_t pin_most(const struct route_config *route);
+
+/* --- what is sent ----------------------------------------------------------------------------- */
+
+/** Leaves those that the route tracks; *ret_rejected: the first that it refuses, or NULL. */
+void pin_filter(const struct share *share, struct query_effects *effects,
+                const struct query_effect **ret_rejected);
+/** Makes ready for effects that are about to be sent.  FULL: no more servers of the pool may be
+ *  kept; MEMORY. */
+fault pin_expect(struct server *server, const struct query_effects *effects) MUST_USE;
+/** Anything may be left there by a text that was too long to be looked at. */
+fault pin_suspect(struct server *server) MUST_USE;
+/** What the text may do, heap; NULL: nothing, or no memory. */
+struct query_effects *pin_effects_of(struct span text);
+struct query_effects *pin_effects_copy(const struct query_effects *effects); /* NULL: no memory */
+
+/* --- what is answered ------------------------------------------------------------------------- */
+
+/** An entry about effects is answered or dropped; takes the effects. */
+void pin_settle(struct server *server, const struct owed *owed, bool answered);
+/** CommandComplete for `head`, which may be NULL. */
+void pin_completed(struct server *server, const struct owed *head, struct span tag);
+/** ErrorResponse for `head`, which may be NULL. */
+void pin_failed(struct server *server, const struct owed *head);
+/** ReadyForQuery with this status. */
+void pin_ready(struct server *server, uint8_t status);
+
+/* --- what follows ----------------------------------------------------------------------------- */
+
+/** Its client must keep it. */
+bool pin_holds(const struct server *server);
+/** It must be cleaned before anybody else gets it. */
+bool pin_soiled(const struct server *server);
+/** What cleans it; "" when there is nothing to clean. */
+#define PIN_CLEANING_SIZE 256
+const char *pin_cleaning(const struct server *server, char text[PIN_CLEANING_SIZE]);
+/** That was done, so RESET ALL may have been. */
+void pin_cleaned(struct server *server);
+/** Forgets everything, without cleaning; NULL-safe. */
+void pin_free(struct server *server);
+void pin_look(const struct server *server, struct pin_view *ret);
