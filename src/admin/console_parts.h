@@ -171,6 +171,7 @@ void console_extended_fini(struct console *console);
 /* --- what they show ----------------------------------------------------------------------------
  */
 
+extern const struct console_view console_view_pins, console_view_pin_totals;
 extern const struct console_view console_view_connections, console_view_sockets, console_view_users,
     console_view_peers, console_view_peer_pools, console_view_memory, console_view_state,
     console_view_version, console_view_dns_hosts, console_view_dns_zones, console_view_pools,
@@ -181,6 +182,8 @@ fault console_show_clients(struct console *console, struct console_result *resul
 fault console_show_servers(struct console *console, struct console_result *result) MUST_USE;
 fault console_show_sockets(struct console *console, struct console_result *result) MUST_USE;
 fault console_show_active_sockets(struct console *console, struct console_result *result) MUST_USE;
+fault console_show_pins(struct console *console, struct console_result *result) MUST_USE;
+fault console_show_pin_totals(struct console *console, struct console_result *result) MUST_USE;
 fault console_show_users(struct console *console, struct console_result *result) MUST_USE;
 fault console_show_version(struct console *console, struct console_result *result) MUST_USE;
 fault console_show_memory(struct console *console, struct console_result *result) MUST_USE;
