@@ -82,6 +82,20 @@ static fault check_role(const struct console *console, const struct console_comm
                              role == CONSOLE_NOTHING ? "do anything" : command->words);
 }
 
+static fault run_filtered(struct console *console, const struct console_call *call,
+                          struct console_result *result)
+{
+    struct console_sieve sieve;
+    console_sieve_init(&sieve, &call->filter);
+    result->sieve = &sieve;
+    fault ran = call->command->run == NULL ? OK : call->command->run(console, result);
+    result->sieve = NULL;
+    if (ran == OK)
+        ran = console_sieve_pour(&sieve, result->columns, result->column_count, &result->sink);
+    console_sieve_fini(&sieve);
+    return ran;
+}
+
 fault console_run(struct console *console, const struct console_call *call,
                   struct console_result *result)
 {
@@ -96,7 +110,9 @@ fault console_run(struct console *console, const struct console_call *call,
     console->config = config_ref(console->client->relay->config);
     console->call = call;
     console->client->asked = false;
-    if (command->run != NULL)
+    if (call->filter.any)
+        TRY(run_filtered(console, call, result));
+    else if (command->run != NULL)
         TRY(command->run(console, result));
     TRY(console_result_fault(result));
     if (command->begins || command->ends)

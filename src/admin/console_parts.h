@@ -69,11 +69,70 @@ struct console_setting {
 extern const struct console_setting console_settings[];
 extern const size_t console_setting_count;
 
+/* --- filters (console_filter.c) ---------------------------------------------------------------
+ */
+
+#define CONSOLE_CONDITIONS_MOST 8u
+
+enum console_comparison {
+    COMPARE_EQUAL,
+    COMPARE_OTHER,
+    COMPARE_LESS,
+    COMPARE_MOST,
+    COMPARE_GREATER,
+    COMPARE_LEAST,
+    COMPARE_LIKE,
+    COMPARE_NULL,
+    COMPARE_NOT_NULL,
+};
+
+struct console_condition {
+    enum console_comparison how;
+    uint8_t column;
+    char value[CONSOLE_TEXT_MOST];
+};
+
+/* Which rows of a view, in which order. */
+struct console_filter {
+    bool any; /* else all rows as they come */
+    bool ordered;
+    bool descending;
+    bool limited;
+    uint8_t order; /* a column */
+    uint64_t limit;
+    size_t count;
+    struct console_condition conditions[CONSOLE_CONDITIONS_MOST]; /* all must hold */
+};
+
+/* Rows as they come, until all are there. */
+struct console_sieve {
+    const struct console_filter *filter;
+    struct buffer
+        cells; /* of rows that fit: size (or that it is null) and bytes, one after another */
+    struct buffer rows; /* uint32_t: where each begins */
+    size_t row_start;
+    size_t count;
+};
+
+struct console_command;
+/** What follows a SHOW.  Faults: SYNTAX. */
+fault console_read_filter(const struct console_command *command, struct span rest,
+                          struct console_filter *ret) MUST_USE;
+void console_sieve_init(struct console_sieve *sieve, const struct console_filter *filter);
+void console_sieve_fini(struct console_sieve *sieve);
+void console_sieve_cell(struct console_sieve *sieve, struct span text, bool null);
+/** The row is complete: kept if it fits. */
+void console_sieve_row(struct console_sieve *sieve, const struct console_column *columns);
+/** Writes the rows in their order.  Suspends now and then.  Faults: LIMIT, MEMORY. */
+fault console_sieve_pour(struct console_sieve *sieve, const struct console_column *columns,
+                         size_t column_count, struct table_sink *sink) MUST_USE;
+
 /* A statement that was understood. */
 struct console_call {
     const struct console_command *command; /* NULL: an empty statement */
     struct console_column setting_column;  /* SHOW of one setting: its only column */
     const struct console_setting *setting;
+    struct console_filter filter;
     char argument[CONSOLE_TEXT_MOST]; /* what followed, unquoted; "": nothing */
 };
 /** Faults: SYNTAX, UNSUPPORTED.  Pure; `config` names the settings that are the file's. */
@@ -114,8 +173,9 @@ struct console_result {
     struct table_sink sink; /* writes rows into this */
     const struct console_column *columns;
     size_t column_count;
-    uint64_t binary;    /* bit i: column i is wanted in binary */
-    struct buffer rows; /* DataRow messages */
+    struct console_sieve *sieve; /* takes the rows first; NULL: none does */
+    uint64_t binary;             /* bit i: column i is wanted in binary */
+    struct buffer rows;          /* DataRow messages */
     size_t row_start;
     size_t cell; /* cells of the row under way; 0: none is */
     uint64_t count;

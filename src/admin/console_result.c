@@ -102,6 +102,10 @@ static void result_cell(struct table_sink *sink, struct span text, bool null)
     struct buffer *rows = &result->rows;
     invariant(result->cell < result->column_count);
     size_t column = result->cell++;
+    if (result->sieve != NULL) {
+        console_sieve_cell(result->sieve, text, null);
+        return;
+    }
     if (rows->failed != OK)
         return;
     if (column == 0) {
@@ -121,6 +125,10 @@ static void result_end_row(struct table_sink *sink)
     struct console_result *result = result_of(sink);
     invariant(result->cell == result->column_count);
     result->cell = 0;
+    if (result->sieve != NULL) {
+        console_sieve_row(result->sieve, result->columns);
+        return;
+    }
     if (result->rows.failed != OK)
         return;
     wire_end(&result->rows, result->row_start);

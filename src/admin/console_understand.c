@@ -137,6 +137,8 @@ static fault understand_rest(struct span statement, struct console_call *call)
         words += *at == ' ';
     while (words-- > 0)
         TRY(console_token(&rest, &token));
+    if (call->command->view != NULL)
+        return console_read_filter(call->command, rest, &call->filter);
     TRY(console_token(&rest, &token));
     if (token.kind == TOKEN_END)
         return OK;
