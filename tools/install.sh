@@ -75,7 +75,7 @@ install_packages() {
     quiet_end
     local package
     for package in "$@"; do
-        case $package in pgbouncer | haproxy) disable_service "$package" ;; esac
+        case $package in pgbouncer | haproxy | slapd) disable_service "$package" ;; esac
     done
 }
 

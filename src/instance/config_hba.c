@@ -107,8 +107,23 @@ static bool needs_secret(enum auth_method method)
     return method == AUTH_PASSWORD || method == AUTH_MD5 || method == AUTH_SCRAM;
 }
 
+#ifdef WITH_PAM
+static const bool has_pam = true;
+#else
+static const bool has_pam = false;
+#endif
+#ifdef WITH_LDAP
+static const bool has_ldap = true;
+#else
+static const bool has_ldap = false;
+#endif
+
 static const char *how_lacks(const struct config *config, const struct auth_how *how)
 {
+    if (how->method == AUTH_PAM && !has_pam)
+        return "this program was built without PAM";
+    if (how->method == AUTH_LDAP && !has_ldap)
+        return "this program was built without LDAP";
     if (needs_certificate(how) && !certificates_asked(config))
         return "asks for certificates, but no listener with TLS has authorities (ca)";
     if (needs_secret(how->method) && config->auth_file == NULL && config->query.user == NULL)
@@ -160,7 +175,7 @@ static void check_route_how(struct config_reader *reader, const yaml_node_t *nod
                      &options, "", &route->how);
     const char *lacks = how_lacks(reader->config, &route->how);
     struct config_key key = {.up = up, .name = "auth"};
-    if (lacks != NULL && needs_certificate(&route->how))
+    if (lacks != NULL && !needs_secret(route->how.method))
         config_error(reader, config_yaml_place(reader, node, "auth"), &key, "%s", lacks);
     if (route->how.map != NULL && !hba_has_map(reader->config->hba, route->how.map))
         config_error(reader, place.node, &place.key, "ident_file has no map \"%s\"",

@@ -30,6 +30,8 @@ static const struct setting_choice auth_methods[] = {
     {"scram-sha-256", AUTH_SCRAM},
     {"cert", AUTH_CERT},
     {"peer", AUTH_PEER},
+    {"pam", AUTH_PAM},
+    {"ldap", AUTH_LDAP},
     {"hba", AUTH_HBA},
     {NULL, 0},
 };

@@ -68,7 +68,8 @@ fault offload(struct offload_job *job, deadline by)
     }
     *errand = (struct errand){
         .mail.deliver = errand_deliver, .job = job, .home = machine_self(), .waiting = co_self()};
-    int started = os->offload(errand_run, errand);
+    int started =
+        job->blocks ? os->offload_slow(errand_run, errand) : os->offload(errand_run, errand);
     if (started != 0) {
         char text[96];
         free(errand);

@@ -8,6 +8,7 @@
 #include "machine/machine.h"
 
 struct offload_job {
+    bool blocks;                           /* for seconds, it may be: on threads of their own */
     void (*run)(struct offload_job *job);  /* on an offload thread */
     void (*free)(struct offload_job *job); /* when nobody waits any more; any thread */
 };

@@ -123,6 +123,9 @@ struct os {
 
     /* Runs `job` on a thread that may block; `job` itself mails the result back. */
     int (*offload)(void (*job)(void *argument), void *argument);
+    /* The same for a job that may take seconds, on threads of their own: others don't wait for it.
+     */
+    int (*offload_slow)(void (*job)(void *argument), void *argument);
 
     /* A log sink takes a whole line or drops it; never waits. */
     void (*log_line)(int sink, const char *line, size_t size);

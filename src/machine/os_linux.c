@@ -228,6 +228,7 @@ const struct os os_linux = {
     .dns_query = os_linux_dns_query,
     .run = os_linux_run,
     .offload = os_linux_offload,
+    .offload_slow = os_linux_offload_slow,
     .log_line = os_linux_log_line,
     .log_dropped = os_linux_log_dropped,
 };

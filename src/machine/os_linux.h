@@ -59,5 +59,6 @@ int os_linux_dns_query(int poller, const char *name, int type,
                        void *argument);
 int os_linux_run(const char *const *words, deadline by, struct os_output *output);
 int os_linux_offload(void (*job)(void *argument), void *argument);
+int os_linux_offload_slow(void (*job)(void *argument), void *argument);
 void os_linux_log_line(int sink, const char *line, size_t size);
 uint64_t os_linux_log_dropped(void);

@@ -6,6 +6,8 @@
 
 /* Threads that may block; started one by one as jobs find none idle, and kept. */
 #define OFFLOAD_THREADS 2
+/* Those for jobs that wait for others, in the network mostly. */
+#define OFFLOAD_SLOW_THREADS 16
 /* Jobs that wait for a thread; more are refused. */
 #define OFFLOAD_JOBS_MOST 4096
 
@@ -14,29 +16,38 @@ struct offload_entry {
     void *argument;
 };
 
-static struct {
+struct offload_lane {
     pthread_mutex_t lock; /* guards everything; not held while a job runs */
     pthread_cond_t work;
     struct offload_entry waiting[OFFLOAD_JOBS_MOST]; /* a ring */
     uint32_t first;
     uint32_t count;
     uint32_t threads;
+    uint32_t threads_most;
     uint32_t idle; /* threads that wait for work and were not called yet */
-} pool = {.lock = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_COND_INITIALIZER};
+};
+
+#define LANE_INIT(most)                                                                            \
+    {                                                                                              \
+        .lock = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_COND_INITIALIZER,                       \
+        .threads_most = (most)                                                                     \
+    }
+static struct offload_lane quick = LANE_INIT(OFFLOAD_THREADS);
+static struct offload_lane slow = LANE_INIT(OFFLOAD_SLOW_THREADS);
 static_assert(IS_POWER_OF_TWO(OFFLOAD_JOBS_MOST), "the ring's index is a mask");
 
-static struct offload_entry take_job(void)
+static struct offload_entry take_job(struct offload_lane *lane)
 {
-    pthread_mutex_lock(&pool.lock);
-    while (pool.count == 0) {
-        pool.idle += 1;
-        pthread_cond_wait(&pool.work, &pool.lock);
-        pool.idle -= 1;
+    pthread_mutex_lock(&lane->lock);
+    while (lane->count == 0) {
+        lane->idle += 1;
+        pthread_cond_wait(&lane->work, &lane->lock);
+        lane->idle -= 1;
     }
-    struct offload_entry entry = pool.waiting[pool.first];
-    pool.first = (pool.first + 1) & (OFFLOAD_JOBS_MOST - 1);
-    pool.count -= 1;
-    pthread_mutex_unlock(&pool.lock);
+    struct offload_entry entry = lane->waiting[lane->first];
+    lane->first = (lane->first + 1) & (OFFLOAD_JOBS_MOST - 1);
+    lane->count -= 1;
+    pthread_mutex_unlock(&lane->lock);
     return entry;
 }
 
@@ -44,36 +55,46 @@ static struct offload_entry take_job(void)
 static void thread_main(void *argument)
 {
     for (;;) {
-        struct offload_entry entry = take_job();
+        struct offload_entry entry = take_job(argument);
         entry.job(entry.argument);
     }
 }
 
 /* One more thread if the jobs outnumber the idle ones; with one at least, its failure is no harm.
  */
-static int threads_suffice_locked(void)
+static int threads_suffice_locked(struct offload_lane *lane)
 {
-    if (pool.count <= pool.idle || pool.threads == OFFLOAD_THREADS)
+    if (lane->count <= lane->idle || lane->threads == lane->threads_most)
         return 0;
-    int result = os_linux_spawn("offload", thread_main, NULL, NULL);
+    int result = os_linux_spawn("offload", thread_main, lane, NULL);
     if (result == 0)
-        pool.threads += 1;
-    return pool.threads > 0 ? 0 : result;
+        lane->threads += 1;
+    return lane->threads > 0 ? 0 : result;
+}
+
+static int lane_take(struct offload_lane *lane, void (*job)(void *argument), void *argument)
+{
+    int result = -EAGAIN;
+    pthread_mutex_lock(&lane->lock);
+    if (lane->count < OFFLOAD_JOBS_MOST) {
+        uint32_t place = (lane->first + lane->count) & (OFFLOAD_JOBS_MOST - 1);
+        lane->waiting[place] = (struct offload_entry){.job = job, .argument = argument};
+        lane->count += 1;
+        result = threads_suffice_locked(lane);
+        lane->count -= result == 0 ? 0 : 1;
+        pthread_cond_signal(&lane->work);
+    }
+    pthread_mutex_unlock(&lane->lock);
+    invariant(result <= 0);
+    return result;
 }
 
 int os_linux_offload(void (*job)(void *argument), void *argument)
 {
-    int result = -EAGAIN;
-    pthread_mutex_lock(&pool.lock);
-    if (pool.count < OFFLOAD_JOBS_MOST) {
-        uint32_t place = (pool.first + pool.count) & (OFFLOAD_JOBS_MOST - 1);
-        pool.waiting[place] = (struct offload_entry){.job = job, .argument = argument};
-        pool.count += 1;
-        result = threads_suffice_locked();
-        pool.count -= result == 0 ? 0 : 1;
-        pthread_cond_signal(&pool.work);
-    }
-    pthread_mutex_unlock(&pool.lock);
-    invariant(result <= 0);
-    return result;
+    return lane_take(&quick, job, argument);
+}
+
+int os_linux_offload_slow(void (*job)(void *argument), void *argument)
+{
+    return lane_take(&slow, job, argument);
 }

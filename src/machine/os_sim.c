@@ -396,6 +396,7 @@ const struct os os_sim = {
     .dns_query = sim_dns_query,
     .run = sim_run,
     .offload = sim_offload,
+    .offload_slow = sim_offload,
     .log_line = sim_log_line,
     .log_dropped = sim_log_dropped,
 };

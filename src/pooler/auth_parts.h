@@ -28,8 +28,6 @@ fault auth_ask(struct client *client, uint32_t kind, struct span rest, struct bu
 fault auth_ask_password(struct auth_request *request, struct buffer *message,
                         struct span *ret) MUST_USE;
 void auth_wipe(struct buffer *message);
-/** The password itself may log in to servers too. */
-void auth_keep_password(struct share *share, struct span password);
 bool auth_secret_is_scram(const char *secret); /* NULL-safe, as the next */
 bool auth_secret_is_md5(const char *secret);
 
@@ -44,3 +42,5 @@ fault auth_certificate(struct auth_request *request) MUST_USE;
 /** As clientcert= asks, whatever the method. */
 fault auth_check_certificate(struct auth_request *request) MUST_USE;
 fault auth_peer(struct auth_request *request) MUST_USE;
+/** By PAM or LDAP, as `how` says. */
+fault auth_verified(struct auth_request *request) MUST_USE;

@@ -56,7 +56,8 @@ struct auth_how {
     enum auth_clientcert clientcert;
     enum auth_name clientname;
     const char *pam_service;
-    bool pam_hostname; /* PAM is told the client's host name, not its address */
+    const char *pam_directory; /* of service files; NULL: the system's */
+    bool pam_hostname;         /* PAM is told the client's host name, not its address */
     const struct auth_ldap *ldap;
 };
 

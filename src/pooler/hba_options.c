@@ -185,6 +185,10 @@ static bool option_take(struct options *options, const char *name, const char *v
         how->pam_service = hba_text(hba, span_text(value));
         return how->pam_service != NULL;
     }
+    if (strcmp(name, "pam_confdir") == 0 && how->method == AUTH_PAM) {
+        how->pam_directory = hba_text(hba, span_text(value));
+        return value[0] == '/' || refuse(options, name, value, "an absolute directory");
+    }
     if (strcmp(name, "pam_use_hostname") == 0 && how->method == AUTH_PAM) {
         how->pam_hostname = strcmp(value, "1") == 0;
         return how->pam_hostname || strcmp(value, "0") == 0 || refuse(options, name, value, "0, 1");

@@ -709,21 +709,14 @@ static void accepted_clear(struct share *share)
 
 /* --- secrets --------------------------------------------------------------------------------- */
 
-void share_keep_secret(struct share *share, const char *text)
+void share_keep_password(struct share *share, const char *text)
 {
-    const struct route_config *route = share->route;
-    if (route->server_user != NULL || route->server_password != NULL)
+    if (share->route->server_user != NULL || share->route->server_password != NULL)
         return;
-    if (span_starts(span_text(text), SPAN("SCRAM-SHA-256$")))
-        return; /* the client's login brings keys */
-    if (strlen(text) == MD5_TEXT - 1 && span_starts(span_text(text), SPAN("md5"))) {
-        memcpy(share->secret.md5, text, MD5_TEXT);
-        return;
-    }
     /* A login at a server that is under way looks at the old one: the next client brings it again.
      */
     bool same = share->password != NULL && strcmp(share->password, text) == 0;
-    if (same || share->logins > 0)
+    if (same || (share->logins > 0 && share->password != NULL))
         return;
     char *kept = strdup(text);
     if (kept == NULL)
@@ -734,6 +727,19 @@ void share_keep_secret(struct share *share, const char *text)
     share->password = kept;
     share->secret.password = span_text(kept);
     share->secret.have_keys = false;
+}
+
+void share_keep_secret(struct share *share, const char *text)
+{
+    const struct route_config *route = share->route;
+    if (route->server_user != NULL || route->server_password != NULL)
+        return;
+    if (span_starts(span_text(text), SPAN("SCRAM-SHA-256$")))
+        return; /* the client's login brings keys */
+    if (strlen(text) == MD5_TEXT - 1 && span_starts(span_text(text), SPAN("md5")))
+        memcpy(share->secret.md5, text, MD5_TEXT);
+    else
+        share_keep_password(share, text);
 }
 
 fault share_set_secret(struct share *share)

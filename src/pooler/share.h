@@ -179,6 +179,8 @@ bool share_unused(const struct share *share);
 void share_tell(struct share *share);
 /** How to log in: fills share->secret from the route or the auth file, if nothing is there yet. */
 fault share_set_secret(struct share *share) MUST_USE;
+/** A password that a client has just proven: it may log in to servers too. */
+void share_keep_password(struct share *share, const char *text);
 /** The secret of the pool's user, from elsewhere than the auth file; it may have changed since. */
 void share_keep_secret(struct share *share, const char *text);
 /** Whether a server of this pool has taken this value; *ret_canonical: how it spells it. */

@@ -1,0 +1,208 @@
+#include "machine/verify.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#ifdef WITH_LDAP
+#include <ldap.h>
+#include <sys/time.h>
+
+#define URIS_MOST       2048
+#define NAME_MOST       1024
+#define CONNECT_TIMEOUT 5 /* seconds */
+#define ANSWER_TIMEOUT  10
+
+struct session {
+    const struct verify_ldap *ldap;
+    LDAP *handle;
+    char *why;
+};
+
+static enum verify_outcome broken(const struct session *session, const char *what, int code)
+{
+    snprintf(session->why, VERIFY_WHY_SIZE, "LDAP: %s: %s", what, ldap_err2string(code));
+    return VERIFY_BROKEN;
+}
+
+/* "ldap://a:389 ldap://b:389" */
+static bool uris_make(const struct verify_ldap *ldap, char *uris, size_t size)
+{
+    const char *scheme = ldap->scheme == NULL ? "ldap" : ldap->scheme;
+    unsigned port = ldap->port != 0 ? ldap->port : strcmp(scheme, "ldaps") == 0 ? 636 : 389;
+    size_t used = 0;
+    const char *at = ldap->server;
+    uris[0] = '\0';
+    while (*(at += strspn(at, " ")) != '\0') {
+        size_t length = strcspn(at, " ");
+        int more = snprintf(uris + used, size - used, "%s%s://%.*s:%u", used > 0 ? " " : "", scheme,
+                            (int)length, at, port);
+        if (more < 0 || (size_t)more >= size - used)
+            return false;
+        used += (size_t)more;
+        at += length;
+    }
+    return used > 0;
+}
+
+static enum verify_outcome session_open(struct session *session)
+{
+    static const int version = LDAP_VERSION3;
+    static const struct timeval connect = {.tv_sec = CONNECT_TIMEOUT};
+    static const struct timeval answer = {.tv_sec = ANSWER_TIMEOUT};
+    char uris[URIS_MOST];
+    if (!uris_make(session->ldap, uris, sizeof(uris)))
+        return broken(session, "the servers' names are too long", LDAP_PARAM_ERROR);
+    int code = ldap_initialize(&session->handle, uris);
+    if (code != LDAP_SUCCESS)
+        return broken(session, uris, code);
+    ldap_set_option(session->handle, LDAP_OPT_PROTOCOL_VERSION, &version);
+    ldap_set_option(session->handle, LDAP_OPT_NETWORK_TIMEOUT, &connect);
+    ldap_set_option(session->handle, LDAP_OPT_TIMEOUT, &answer);
+    ldap_set_option(session->handle, LDAP_OPT_REFERRALS, LDAP_OPT_OFF);
+    ldap_set_option(session->handle, LDAP_OPT_RESTART, LDAP_OPT_ON);
+    if (!session->ldap->start_tls)
+        return VERIFY_YES;
+    code = ldap_start_tls_s(session->handle, NULL, NULL);
+    return code == LDAP_SUCCESS ? VERIFY_YES : broken(session, "StartTLS", code);
+}
+
+static void session_close(struct session *session)
+{
+    if (session->handle != NULL)
+        ldap_unbind_ext_s(session->handle, NULL, NULL);
+    session->handle = NULL;
+}
+
+static int session_bind(const struct session *session, const char *dn, const char *password)
+{
+    struct berval secret = {.bv_len = strlen(password), .bv_val = (char *)(uintptr_t)password};
+    return ldap_sasl_bind_s(session->handle, dn, LDAP_SASL_SIMPLE, &secret, NULL, NULL, NULL);
+}
+
+/* A refusal, or nobody there to refuse? */
+static enum verify_outcome bind_outcome(const struct session *session, int code)
+{
+    switch (code) {
+    case LDAP_SUCCESS:
+        return VERIFY_YES;
+    case LDAP_INVALID_CREDENTIALS:
+    case LDAP_NO_SUCH_OBJECT:
+    case LDAP_INVALID_DN_SYNTAX:
+    case LDAP_INAPPROPRIATE_AUTH:
+    case LDAP_UNWILLING_TO_PERFORM:
+    case LDAP_INSUFFICIENT_ACCESS:
+    case LDAP_CONSTRAINT_VIOLATION:
+        return VERIFY_NO;
+    default:
+        return broken(session, "bind", code);
+    }
+}
+
+/* The filter with the name in the place of each $username. */
+static bool filter_make(const struct verify_ldap *ldap, const char *user, char *filter, size_t size)
+{
+    static const char mark[] = "$username";
+    const char *at = ldap->filter;
+    size_t used = 0;
+    if (at == NULL) {
+        const char *attribute = ldap->attribute == NULL ? "uid" : ldap->attribute;
+        int made = snprintf(filter, size, "(%s=%s)", attribute, user);
+        return made > 0 && (size_t)made < size;
+    }
+    while (*at != '\0') {
+        bool here = strncmp(at, mark, sizeof(mark) - 1) == 0;
+        int more = here ? snprintf(filter + used, size - used, "%s", user)
+                        : snprintf(filter + used, size - used, "%c", *at);
+        if (more < 0 || (size_t)more >= size - used)
+            return false;
+        used += (size_t)more;
+        at += here ? sizeof(mark) - 1 : 1;
+    }
+    return used > 0;
+}
+
+/* The one entry that the search finds; none or several are nobody. */
+static enum verify_outcome entry_find(const struct session *session, const char *user, char *dn,
+                                      size_t size)
+{
+    static const int scopes[] = {LDAP_SCOPE_BASE, LDAP_SCOPE_ONELEVEL, LDAP_SCOPE_SUBTREE};
+    const struct verify_ldap *ldap = session->ldap;
+    char filter[NAME_MOST * 2], none[] = LDAP_NO_ATTRS;
+    char *attributes[] = {none, NULL};
+    LDAPMessage *found = NULL;
+    enum verify_outcome result = VERIFY_NO;
+    if (!filter_make(ldap, user, filter, sizeof(filter)))
+        return VERIFY_NO;
+    int code = ldap_search_ext_s(session->handle, ldap->base, scopes[ldap->scope], filter,
+                                 attributes, 0, NULL, NULL, NULL, 2, &found);
+    if (code != LDAP_SUCCESS && code != LDAP_SIZELIMIT_EXCEEDED && code != LDAP_NO_SUCH_OBJECT)
+        result = broken(session, "search", code);
+    else if (code == LDAP_SUCCESS && ldap_count_entries(session->handle, found) == 1) {
+        char *text = ldap_get_dn(session->handle, ldap_first_entry(session->handle, found));
+        if (text != NULL && strlen(text) < size) {
+            snprintf(dn, size, "%s", text);
+            result = VERIFY_YES;
+        }
+        ldap_memfree(text);
+    }
+    ldap_msgfree(found);
+    return result;
+}
+
+static enum verify_outcome search(struct session *session, const char *user, char *dn, size_t size)
+{
+    const struct verify_ldap *ldap = session->ldap;
+    enum verify_outcome opened = session_open(session);
+    if (opened != VERIFY_YES)
+        return opened;
+    int code = session_bind(session, ldap->bind_dn == NULL ? "" : ldap->bind_dn,
+                            ldap->bind_password == NULL ? "" : ldap->bind_password);
+    enum verify_outcome result = code == LDAP_SUCCESS
+                                     ? entry_find(session, user, dn, size)
+                                     : broken(session, "bind for the search", code);
+    session_close(session);
+    return result;
+}
+
+/* What would be read as something else than a part of a name. */
+static bool name_sound(const struct verify_ldap *ldap, const char *user)
+{
+    return strpbrk(user, ldap->base != NULL ? "*()\\/" : ",+\"\\<>;=#") == NULL;
+}
+
+enum verify_outcome verify_by_ldap(const struct verify_ldap *ldap, const char *user,
+                                   const char *password, char why[VERIFY_WHY_SIZE])
+{
+    struct session session = {.ldap = ldap, .why = why};
+    char dn[NAME_MOST];
+    why[0] = '\0';
+    /* A bind without a password succeeds: as nobody. */
+    if (password[0] == '\0' || !name_sound(ldap, user))
+        return VERIFY_NO;
+    if (ldap->base != NULL) {
+        enum verify_outcome found = search(&session, user, dn, sizeof(dn));
+        if (found != VERIFY_YES)
+            return found;
+    } else {
+        int made = snprintf(dn, sizeof(dn), "%s%s%s", ldap->prefix == NULL ? "" : ldap->prefix,
+                            user, ldap->suffix == NULL ? "" : ldap->suffix);
+        if (made < 0 || (size_t)made >= sizeof(dn))
+            return VERIFY_NO;
+    }
+    enum verify_outcome result = session_open(&session);
+    if (result == VERIFY_YES)
+        result = bind_outcome(&session, session_bind(&session, dn, password));
+    session_close(&session);
+    return result;
+}
+
+#else
+
+enum verify_outcome verify_by_ldap(const struct verify_ldap *ldap, const char *user,
+                                   const char *password, char why[VERIFY_WHY_SIZE])
+{
+    snprintf(why, VERIFY_WHY_SIZE, "this program was built without LDAP");
+    return VERIFY_BROKEN;
+}
+
+#endif

@@ -1,0 +1,182 @@
+"""Passwords that others judge: an LDAP server, and PAM."""
+import shutil
+import socket
+import subprocess
+
+import psycopg
+import pytest
+from support import wire as w
+from support.directory import SLAPD, Directory
+from support.patience import seconds
+from support.ports import free_port
+from support.postgres import place
+from support.trunkline import binary, route
+
+# The servers behind know the users by other passwords than the directory.
+SERVER = {"server_user": "app", "server_password": "app"}
+BASE = "ldapbasedn=ou=people,dc=example,dc=org"
+FINDER = "ldapbinddn=cn=finder,dc=example,dc=org ldapbindpasswd=finder"
+SIMPLE = 'ldapprefix=uid= ldapsuffix=",ou=people,dc=example,dc=org"'
+
+
+def refusal(door):
+    with pytest.raises(psycopg.OperationalError) as error:
+        with door.connect():
+            pass
+    return str(error.value)
+
+
+@pytest.fixture(scope="module")
+def directory(certificate):
+    assert SLAPD, "slapd is not installed"
+    folder = place("ldap")
+    made = Directory(folder / "slapd", certificate)
+    yield made
+    made.stop()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def ldap(trunkline, directory):
+    """ldap(options): a daemon whose users the directory knows."""
+    def make(options, port=None):
+        server = f"ldapserver=127.0.0.1 ldapport={port or directory.port}"
+        quoted = " ".join(f'"{word}"' if "," in word and '"' not in word else word
+                          for word in f"{server} {options}".split(" "))
+        return trunkline(users={"admin": "admin"}, failed_logins={"limit": "off"},
+                         routes=[route(auth="ldap", auth_options=quoted, **SERVER)])
+    return make
+
+
+@pytest.mark.parametrize("options", [
+    SIMPLE,
+    f"{BASE} {FINDER}",
+    f"{BASE} {FINDER} ldapsearchattribute=cn",
+    f'{BASE} {FINDER} "ldapsearchfilter=(|(uid=$username)(mail=$username))"',
+    f"{BASE} {FINDER} ldapscope=one",
+])
+def test_a_directory_knows_the_password(ldap, options):
+    daemon = ldap(options)
+    assert daemon.door(password="of the directory").one("select current_user") == "app"
+    assert daemon.door(password="of the directory").one("select 1") == 1
+    for user, password in (("app", "app"), ("nobody", "x"), ("*", "reports"), ("app)(uid=*", "x"),
+                           ("app,ou=people", "x")):
+        assert "password authentication failed" in refusal(daemon.door(user=user, password=password))
+
+
+def test_a_bind_without_a_password_lets_nobody_in(ldap):
+    daemon = ldap(SIMPLE)
+    with daemon.door().wire(login=False) as wire:
+        wire.send(w.startup_packet(user="app", database="app"))
+        assert wire.receive().kind == "R"
+        wire.send(w.message("p", b"\0"))
+        assert [m.sqlstate for m in wire.rest() if m.kind == "E"] == ["28P01"]
+
+
+def test_a_name_that_two_entries_have_is_nobodys(ldap):
+    daemon = ldap(f"{BASE} {FINDER} ldapsearchattribute=cn")
+    for password in ("reports", "mallory"):
+        assert "password authentication failed" in refusal(
+            daemon.door(user="twin", password=password))
+
+
+def test_a_directory_that_does_not_answer_is_told_in_the_log(ldap):
+    daemon = ldap(SIMPLE, port=free_port())
+    assert "LDAP authentication failed" in refusal(daemon.door(password="of the directory"))
+    daemon.logged("auth.verify_failed.*user=app")
+    daemon = ldap(f"{BASE} ldapbinddn=cn=finder,dc=example,dc=org ldapbindpasswd=wrong")
+    assert "LDAP authentication failed" in refusal(daemon.door(password="of the directory"))
+
+
+def test_the_hba_file_can_send_some_to_the_directory(trunkline, directory, tmp_path):
+    lines = tmp_path / "hba.conf"
+    lines.write_text(f"""host all reports all scram-sha-256
+        host all all all ldap "ldapurl=ldap://127.0.0.1:{directory.port}/ou=people,dc=example,dc=org?uid" ldapbindpasswd=finder "ldapbinddn=cn=finder,dc=example,dc=org"
+    """)
+    daemon = trunkline(hba_file=str(lines), routes=[route(auth="hba", **SERVER)])
+    assert daemon.door(password="of the directory").one("select 1") == 1
+    assert daemon.door(user="reports").one("select 1") == 1
+
+
+def test_the_password_that_was_proven_may_log_in_to_the_server(trunkline, directory, cluster):
+    own = cluster()
+    own.sql("alter role app password 'of the directory'")
+    options = f'ldapserver=127.0.0.1 ldapport={directory.port} {SIMPLE}'
+    daemon = trunkline(server=own, users={"admin": "admin"},
+                       routes=[route(auth="ldap", auth_options=options)])
+    assert daemon.door(password="of the directory").one("select current_user") == "app"
+
+
+# -- PAM
+
+SCRIPT = """#!/bin/sh
+read -r password
+[ "$PAM_USER" = app ] && [ "$PAM_RHOST" = 127.0.0.1 ] && [ "$password" = "by pam" ]
+"""
+
+
+@pytest.fixture
+def pam(trunkline):
+    """pam(service): a daemon whose users a PAM service knows; the service files are the test's."""
+    folder = place("pam")
+    script = folder / "judge"
+    script.write_text(SCRIPT)
+    script.chmod(0o755)
+    (folder / "judged").write_text(
+        f"auth required pam_exec.so quiet expose_authtok {script}\naccount required pam_permit.so\n")
+    (folder / "expired").write_text(
+        "auth required pam_permit.so\naccount required pam_deny.so\n")
+
+    def make(service, hba=None):
+        return trunkline(users={"admin": "admin"}, failed_logins={"limit": "off"},
+                         routes=[route(auth="pam", **SERVER,
+                                       auth_options=f"pamservice={service} pam_confdir={folder}")])
+    yield make
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_pam_knows_the_password(pam):
+    daemon = pam("judged")
+    assert daemon.door(password="by pam").one("select current_user") == "app"
+    assert "password authentication failed" in refusal(daemon.door(password="app"))
+    assert "password authentication failed" in refusal(daemon.door(user="other", password="by pam"))
+
+
+def test_an_account_that_pam_closes_is_refused(pam):
+    daemon = pam("expired")
+    assert "authentication failed" in refusal(daemon.door(password="by pam"))
+
+
+def test_a_slow_judge_holds_up_nobody_else(pam, trunkline, directory, tmp_path):
+    """A server that takes connections and says nothing."""
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(64)
+        options = f'ldapserver=127.0.0.1 ldapport={deaf.getsockname()[1]} {SIMPLE}'
+        daemon = trunkline(login_timeout="3s",
+                           routes=[route(user="reports", auth="ldap", auth_options=options),
+                                   route(auth="password")])
+        waiting = []
+        for _ in range(20):
+            wire = daemon.door(user="reports").wire(login=False)
+            wire.send(w.startup_packet(user="reports", database="app"))
+            assert wire.receive().kind == "R"
+            wire.send(w.message("p", b"reports\0"))
+            waiting.append(wire)
+        assert seconds(lambda: daemon.door().one("select 1")) < 2
+        for wire in waiting:
+            assert [m.kind for m in wire.rest()][-1:] == ["E"]
+            wire.__exit__()
+
+
+def test_options_that_contradict_each_other_are_told(trunkline):
+    daemon = trunkline(routes=[route(auth="ldap", auth_options=f"ldapserver=x {BASE.split(',')[0]} "
+                                                               "ldapprefix=a"),
+                               route(database="x", auth="ldap"), route(auth="pam",
+                                                                       auth_options="ldapserver=x")],
+                       start=False)
+    done = subprocess.run([binary(), "check", daemon.file], capture_output=True, text=True)
+    said = done.stdout + done.stderr
+    for part in ("don't go with the options of a search", "ldap needs ldapserver",
+                 'found option "ldapserver", which pam does not have'):
+        assert part in said, said
