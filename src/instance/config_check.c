@@ -2,6 +2,7 @@
  * What the table of settings can't say: values that must fit each other, and files that must load.
  */
 #include "instance/config_reader.h"
+#include "machine/process.h"
 
 /* sizeof(sun_path) less "/.s.PGSQL.65535" and the NUL. */
 #define DIRECTORY_MOST (108 - 15 - 1)
@@ -93,6 +94,18 @@ static void load_tls(struct config_reader *reader, struct tls_config *tls, const
         config_error(reader, group, &key, "%s", fault_story(made));
 }
 
+static void check_group(struct config_reader *reader, struct listen_config *listener,
+                        const yaml_node_t *node, const struct config_key *up)
+{
+    struct config_key key = {.up = up, .name = "unix_group"};
+    listener->unix_group_number = -1;
+    if (listener->unix_group == NULL ||
+        process_group_number(listener->unix_group, &listener->unix_group_number))
+        return;
+    config_error(reader, config_yaml_place(reader, node, "unix_group"), &key,
+                 "there is no group \"%s\" on this machine", listener->unix_group);
+}
+
 static void check_listeners(struct config_reader *reader)
 {
     const yaml_node_t *list = config_yaml_find(reader, reader->root, "listen");
@@ -105,6 +118,7 @@ static void check_listeners(struct config_reader *reader)
         if (node->type != YAML_MAPPING_NODE)
             continue;
         check_host(reader, listener, node, &key);
+        check_group(reader, listener, node, &key);
         load_tls(reader, &listener->tls, node, &key, true);
         for (size_t before = 0; before < i; before++) {
             if (!same_listener(listener, &config->listens[before]))

@@ -37,4 +37,5 @@ extern const struct setting config_service_tls_rows[]; /* struct tls_config */
 extern const struct setting config_database_rows[];    /* struct database_config */
 extern const struct setting config_user_rows[];        /* struct user_config */
 extern const struct setting config_session_rows[];     /* struct session_config */
+extern const struct setting config_listen_rows[];      /* struct listen_config */
 extern const struct setting config_log_rows[];         /* struct config */

@@ -46,6 +46,19 @@ void listener_change(struct listener *listener, int backlog, int unix_mode)
                   address_text(&listener->address, text, sizeof(text)), strerrordesc_np(-status));
 }
 
+fault listener_tune(const struct listener *listener, int64_t group, int defer)
+{
+    char text[ADDRESS_TEXT_SIZE];
+    int64_t wanted = listener->adopted ? -1 : group;
+    int status = os->listen_tune(listener->stream.handle, &listener->address, wanted, defer);
+    if (status == 0)
+        return OK;
+    return fault_raise(FAULT_SYSTEM, "cannot set the %s of %s: %s",
+                       listener->address.family == ADDRESS_UNIX ? "group" : "deferred accept",
+                       address_text(&listener->address, text, sizeof(text)),
+                       strerrordesc_np(-status));
+}
+
 enum accept_end { ACCEPT_NEXT, ACCEPT_EMPTY, ACCEPT_EXHAUSTED };
 
 /* What an error of accept(2) means; most of them are one connection's, which is gone. */

@@ -68,6 +68,9 @@ struct os {
     int (*listen)(const struct address *at, int backlog, int unix_mode);
     /** Changes a listener: its backlog and, unless negative, the mode of its Unix socket. */
     int (*listen_again)(int handle, const struct address *at, int backlog, int unix_mode);
+    /* Whose group the file of a Unix socket is (negative: stays), and how many seconds a connection
+     * may wait for its first byte before it is accepted without one (0: none). */
+    int (*listen_tune)(int handle, const struct address *at, int64_t group, int defer);
     int (*accept)(int listener, struct address *ret_peer);
     int (*connect)(const struct address *to); /* handle; completion shows as writable */
     int (*connect_result)(int handle);        /* 0 connected, -EINPROGRESS, -errno */

@@ -198,6 +198,7 @@ const struct os os_linux = {
     .random = linux_random,
     .listen = os_linux_listen,
     .listen_again = os_linux_listen_again,
+    .listen_tune = os_linux_listen_tune,
     .accept = os_linux_accept,
     .connect = os_linux_connect,
     .connect_result = os_linux_connect_result,

@@ -34,6 +34,7 @@ int os_linux_spawn(const char *name, void (*main)(void *argument), void *argumen
 
 int os_linux_listen(const struct address *at, int backlog, int unix_mode);
 int os_linux_listen_again(int handle, const struct address *at, int backlog, int unix_mode);
+int os_linux_listen_tune(int handle, const struct address *at, int64_t group, int defer);
 int os_linux_accept(int listener, struct address *ret_peer);
 int os_linux_connect(const struct address *to);
 int os_linux_connect_result(int handle);

@@ -157,6 +157,16 @@ int os_linux_listen_again(int handle, const struct address *at, int backlog, int
     return listen(handle, backlog) < 0 ? -errno : 0;
 }
 
+int os_linux_listen_tune(int handle, const struct address *at, int64_t group, int defer)
+{
+    int status = 0;
+    if (at->family != ADDRESS_UNIX)
+        status = setsockopt(handle, IPPROTO_TCP, TCP_DEFER_ACCEPT, &defer, sizeof(defer));
+    else if (group >= 0)
+        status = lchown(at->path, (uid_t)-1, (gid_t)group);
+    return status < 0 ? -errno : 0;
+}
+
 int os_linux_accept(int listener, struct address *ret_peer)
 {
     union socket_name name = {0};

@@ -300,6 +300,11 @@ static int sim_listen_again(int handle, const struct address *at, int backlog, i
     return 0;
 }
 
+static int sim_listen_tune(int handle, const struct address *at, int64_t group, int defer)
+{
+    return 0;
+}
+
 static int sim_signals_open(const int *numbers, size_t count)
 {
     return -ENOSYS;
@@ -366,6 +371,7 @@ const struct os os_sim = {
     .random = sim_random,
     .listen = sim_listen,
     .listen_again = sim_listen_again,
+    .listen_tune = sim_listen_tune,
     .accept = sim_accept,
     .connect = sim_connect,
     .connect_result = sim_connect_result,

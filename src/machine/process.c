@@ -3,6 +3,7 @@
 #include "base/check.h"
 
 #include <errno.h>
+#include <grp.h>
 #include <pwd.h>
 #include <sched.h>
 #include <stdio.h>
@@ -22,6 +23,16 @@ void process_user_name(uint32_t user, char *text, size_t size)
     text[0] = '\0';
     if (getpwuid_r(user, &entry, room, sizeof(room), &found) == 0 && found != NULL)
         snprintf(text, size, "%s", found->pw_name);
+}
+
+bool process_group_number(const char *name, int64_t *ret)
+{
+    char room[16384];
+    struct group entry, *found = NULL;
+    if (getgrnam_r(name, &entry, room, sizeof(room), &found) != 0 || found == NULL)
+        return false;
+    *ret = found->gr_gid;
+    return true;
 }
 
 uint32_t process_processors(void)

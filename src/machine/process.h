@@ -11,6 +11,8 @@
 uint32_t process_user(void);
 /** The name of a user's number; "" when it has none.  Blocks: it may ask a directory server. */
 void process_user_name(uint32_t user, char *text, size_t size);
+/** The number of a group; false: there is no such group.  Blocks, as the other one. */
+bool process_group_number(const char *name, int64_t *ret);
 /** Processors that this process may use, at least 1. */
 uint32_t process_processors(void);
 /** The value of a variable of the environment, or NULL. */

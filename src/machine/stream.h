@@ -148,6 +148,9 @@ fault listener_adopt(struct listener *listener, int handle, const struct address
                      int backlog) MUST_USE;
 /** Another backlog; another mode of a Unix socket, unless it is negative. */
 void listener_change(struct listener *listener, int backlog, int unix_mode);
+/** The group of a Unix socket's file (negative: stays), and for how many seconds a connection that
+ *  sends nothing is not accepted.  Faults: SYSTEM. */
+fault listener_tune(const struct listener *listener, int64_t group, int defer) MUST_USE;
 /** The next connection, not registered anywhere: a bare handle.  Suspends.  Out of descriptors it
  *  raises SYSTEM after having waited a little; the caller logs and goes on. */
 fault listener_accept(struct listener *listener, int *ret_handle, struct address *ret_peer,

@@ -44,6 +44,9 @@ struct listen_config {
     uint32_t number;    /* stays the same over versions; given by the pooler */
     int backlog;
     int unix_mode;                 /* permission bits of a Unix socket */
+    const char *unix_group;        /* whose a Unix socket is; NULL: our own */
+    int64_t unix_group_number;     /* the same; negative: none */
+    int defer_accept;              /* seconds; 0: not */
     struct address_range *proxies; /* who must say, by the PROXY protocol, whom it speaks for */
     size_t proxy_count;
     struct tls_config tls;

@@ -99,8 +99,12 @@ static fault door_open(struct doors *doors, const struct address *at,
     door->passed = handle >= 0;
     if (handle >= 0)
         return door_keep(doors, door, listener_adopt(&door->listener, handle, at, config->backlog));
-    return door_keep(doors, door,
-                     listener_open(&door->listener, at, config->backlog, config->unix_mode));
+    fault opened = listener_open(&door->listener, at, config->backlog, config->unix_mode);
+    if (opened == OK) /* while we still have the privileges for it */
+        opened = listener_tune(&door->listener, config->unix_group_number, config->defer_accept);
+    if (opened != OK)
+        listener_close(&door->listener);
+    return door_keep(doors, door, opened);
 }
 
 /* Those of the listener's `socket` name; false: none was passed. */
@@ -238,6 +242,10 @@ static fault door_apply(struct door *door, const struct config *config)
     stream_set_options(&door->listener.stream, &config->client_socket); /* its sockets get them */
     if (door->open) {
         listener_change(&door->listener, listen->backlog, door->passed ? -1 : listen->unix_mode);
+        if (listener_tune(&door->listener, listen->unix_group_number, listen->defer_accept) != OK)
+            log_event(LOG_WARNING, "listener.unchanged", "address=%s reason=\"%s\"",
+                      address_text(&door->listener.address, at, sizeof(at)),
+                      fault_story(FAULT_SYSTEM));
         return OK;
     }
     TRY(co_group_start(&door->accepting, door_main, door, CO_LARGE));

@@ -1,4 +1,5 @@
 """Several listeners, what each lets in, and the names that tell where clients come from."""
+import grp
 import os
 import socket
 import stat
@@ -118,3 +119,36 @@ def test_each_listener_has_its_own_tls(trunkline, postgres, certificate):
         knock(config, 1, sslmode="disable")
     with pytest.raises(psycopg.OperationalError, match="does not support SSL"):
         knock(config, 0, sslmode="require")
+
+
+# --- options of sockets
+
+
+def test_a_unix_sockets_group_and_mode_are_set_and_change_with_a_reload(trunkline, postgres, tmp_path):
+    groups = [group.gr_name for group in grp.getgrall() if os.geteuid() == 0 or group.gr_gid in os.getgroups()]
+    first, last = groups[0], groups[-1]
+    config = configuration(postgres)
+    config["listen"].append({"host": str(tmp_path), "port": 6432, "unix_mode": "0770", "unix_group": first})
+    daemon = trunkline(config=config)
+    path = tmp_path / ".s.PGSQL.6432"
+    assert (path.stat().st_gid, stat.S_IMODE(path.stat().st_mode)) == (grp.getgrnam(first).gr_gid, 0o770)
+    config["listen"][1].update(unix_group=last, unix_mode="0700")
+    daemon.reload(config)
+    assert (path.stat().st_gid, stat.S_IMODE(path.stat().st_mode)) == (grp.getgrnam(last).gr_gid, 0o700)
+    config["listen"][1]["unix_group"] = "no-such-group"
+    daemon.write(config)
+    with pytest.raises(psycopg.Error) as refused:
+        daemon.console("RELOAD")
+    assert 'there is no group "no-such-group"' in refused.value.diag.message_detail
+
+
+def test_a_connection_that_says_nothing_is_not_accepted_for_a_while(trunkline, postgres):
+    config = configuration(postgres)
+    config["listen"].append({"host": "127.0.0.1", "port": free_port(), "defer_accept": "30s"})
+    daemon = trunkline(config=config)
+    before = daemon.descriptors()
+    with socket.create_connection(("127.0.0.1", config["listen"][1]["port"])):
+        assert knock(config, 1) == "app"
+        # One that came later has been served: the silent one would have been accepted by now.
+        eventually(lambda: not [row for row in daemon.console("SHOW CLIENTS") if row["user"] == "app"])
+        assert daemon.descriptors() <= before + 1
