@@ -64,22 +64,25 @@ duration notify_watchdog(void)
     return manager.watchdog;
 }
 
+static void notify_put(const char *text, size_t size)
+{
+    int handle = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (handle < 0)
+        return;
+    /* A manager that does not listen is not our affair; one whose queue is full hears the next. */
+    ssize_t sent =
+        sendto(handle, text, size, MSG_NOSIGNAL, (struct sockaddr *)&manager.to, manager.size);
+    (void)sent;
+    close(handle);
+}
+
 void notify_send(const char *format, ...)
 {
     char text[NOTICE_MOST];
     va_list values;
-    if (manager.size == 0)
-        return;
     va_start(values, format);
     int size = vsnprintf(text, sizeof(text), format, values);
     va_end(values);
-    int handle = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (handle < 0 || size < 0)
-        return;
-    size_t whole = (size_t)size < sizeof(text) ? (size_t)size : sizeof(text) - 1;
-    /* A manager that does not listen is not our affair; one whose queue is full hears the next. */
-    ssize_t sent =
-        sendto(handle, text, whole, MSG_NOSIGNAL, (struct sockaddr *)&manager.to, manager.size);
-    (void)sent;
-    close(handle);
+    if (manager.size > 0 && size > 0)
+        notify_put(text, strlen(text));
 }

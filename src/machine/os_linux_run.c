@@ -80,7 +80,7 @@ static int output_read(int pipe, deadline by, struct os_output *output)
 int os_linux_run(const char *const *words, deadline by, struct os_output *output)
 {
     int ends[2];
-    pid_t child;
+    pid_t child = -1;
     if (pipe2(ends, O_CLOEXEC) < 0)
         return -errno;
     int status = command_spawn(words, ends[1], &child);

@@ -58,7 +58,7 @@ static fault become_failed(const char *user, const char *step)
 
 fault privileges_become(const char *user)
 {
-    struct account account;
+    struct account account = {0};
     TRY(account_find(user, &account));
     if (geteuid() != 0) {
         if (geteuid() == account.user)
@@ -84,7 +84,7 @@ fault privileges_become(const char *user)
 
 fault privileges_give(const char *path, const char *user)
 {
-    struct account account;
+    struct account account = {0};
     TRY(account_find(user, &account));
     if (geteuid() == 0 && lchown(path, account.user, account.group) != 0 && errno != ENOENT)
         return fault_raise(FAULT_SYSTEM, "cannot give %s to \"%s\": %s", path, user,

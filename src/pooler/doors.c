@@ -64,19 +64,24 @@ static void door_close(struct doors *doors, struct door *door)
 
 /* --- binding ---------------------------------------------------------------------------------- */
 
-static fault door_new(struct doors *doors, const struct listen_config *config, struct door **ret)
+/* NULL: no memory, or too many. */
+static struct door *door_new(struct doors *doors, const struct listen_config *config)
 {
-    if (doors->all.count == LISTENERS_MOST)
-        return fault_raise(FAULT_LIMIT, "more than %d addresses to listen on", LISTENERS_MOST);
-    struct door *door = calloc(1, sizeof(*door));
+    struct door *door = doors->all.count < LISTENERS_MOST ? calloc(1, sizeof(*door)) : NULL;
     if (door == NULL)
-        return FAULT_MEMORY;
+        return NULL;
     door->pooler = doors->pooler;
     door->next = config->number;
     door->wanted = true;
     co_group_init(&door->accepting);
-    *ret = door;
-    return OK;
+    return door;
+}
+
+static fault door_none(const struct doors *doors)
+{
+    if (doors->all.count < LISTENERS_MOST)
+        return FAULT_MEMORY;
+    return fault_raise(FAULT_LIMIT, "more than %d addresses to listen on", LISTENERS_MOST);
 }
 
 static fault door_keep(struct doors *doors, struct door *door, fault opened)
@@ -91,11 +96,15 @@ static fault door_keep(struct doors *doors, struct door *door, fault opened)
 static fault door_open(struct doors *doors, const struct address *at,
                        const struct listen_config *config)
 {
-    struct door *door;
     int handle = inherited_take(at);
     if (handle == INHERITED_COVERED)
         return OK;
-    TRY(door_new(doors, config, &door));
+    struct door *door = door_new(doors, config);
+    if (door == NULL) {
+        if (handle >= 0)
+            os->close(handle);
+        return door_none(doors);
+    }
     door->passed = handle >= 0;
     if (handle >= 0)
         return door_keep(doors, door, listener_adopt(&door->listener, handle, at, config->backlog));
@@ -114,11 +123,10 @@ static fault doors_adopt_named(struct doors *doors, const struct listen_config *
     int handle;
     *ret = false;
     while ((handle = inherited_take_named(config->socket, &at)) >= 0) {
-        struct door *door;
-        fault made = door_new(doors, config, &door);
-        if (made != OK) {
+        struct door *door = door_new(doors, config);
+        if (door == NULL) {
             os->close(handle);
-            return made;
+            return door_none(doors);
         }
         door->passed = true;
         TRY(door_keep(doors, door, listener_adopt(&door->listener, handle, &at, config->backlog)));

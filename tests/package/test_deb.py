@@ -194,13 +194,19 @@ def test_it_is_installed_started_upgraded_and_purged(system, package, postgres, 
     eventually(lambda: "config.reloaded" in system.program.text())
     system.stop()
 
-    # Its log is rotated, and the next one is its own again.
+    # Its log is rotated, and the next one is its own again; the daemon goes over to it.
     log = system.folder / "var/log/trunkline/trunkline.log"
-    log.write_text("a line\n")
-    os.chown(log, int(user[2]), group)
+    with system.config.open("a") as config:
+        config.write("\nlog: {file: /var/log/trunkline/trunkline.log}\n")
+    mine = system.config.read_text()
+    system.start()
+    eventually(lambda: "ready" in log.read_text())
     system.run("logrotate", "--force", "/etc/logrotate.d/trunkline")
-    assert log.with_suffix(".log.1").read_text() == "a line\n"
+    assert "ready" in log.with_suffix(".log.1").read_text()
     assert (log.stat().st_uid, log.stat().st_mode & 0o777) == (int(user[2]), 0o640)
+    system.program.send_signal(signal.SIGUSR1)
+    eventually(lambda: "log.reopened" in log.read_text())
+    system.stop()
 
     # Removed: the program goes, what was configured stays.  Purged: nothing of it stays.
     system.dpkg("--remove", "trunkline")
