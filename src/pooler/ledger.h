@@ -38,7 +38,7 @@ enum owed_fate {
 enum owed_about {
     ABOUT_NOTHING,
     ABOUT_PARSE,     /* what: struct parsed_note; a statement that exists if this succeeds */
-    ABOUT_UNNAMED,   /* the unnamed statement that this Parse makes */
+    ABOUT_UNNAMED,   /* what: its server's unnamed_mark; the unnamed statement that this makes */
     ABOUT_DUPLICATE, /* what: struct client_statement; a Parse that must fail with 42P05 */
     ABOUT_CLOSE,     /* what: struct client_statement; the client closes it */
     ABOUT_EVICT,     /* what: its digest, heap; Trunkline closes a statement on the server */

@@ -113,7 +113,7 @@ static fault make_parse(struct turn *turn, const char *name, struct span body)
 /* Closes a statement on the server, unseen by the client. */
 static fault make_close(struct turn *turn, const uint8_t *digest, enum owed_about about, void *what)
 {
-    size_t size = WIRE_HEADER + 1 + (digest == NULL ? 1 : STATEMENT_NAME_SIZE);
+    size_t size = WIRE_HEADER + 1 + STATEMENT_NAME_SIZE;
     uint8_t *at = make(turn, size);
     if (at == NULL) {
         free(what);
@@ -121,9 +121,7 @@ static fault make_close(struct turn *turn, const uint8_t *digest, enum owed_abou
     }
     at = put_header(at, WIRE_CLOSE, size);
     *at++ = 'S';
-    *at = '\0';
-    if (digest != NULL)
-        statement_name(digest, (char *)at);
+    statement_name(digest, (char *)at);
     turn_owe(turn, OWED_CLOSE, FATE_SWALLOW, about, what);
     return OK;
 }
@@ -182,6 +180,23 @@ static fault ensure_statement(struct turn *turn, struct statement *statement)
     return make_evictions(turn);
 }
 
+/* Not a pointer: a number, for the entry of the message that comes next. */
+static void *unnamed_mark(struct turn *turn)
+{
+    turn->server->unnamed_mark += 1;
+    return (void *)(uintptr_t)turn->server->unnamed_mark;
+}
+
+static fault close_unnamed(struct turn *turn)
+{
+    uint8_t *at = make(turn, WIRE_HEADER + 2);
+    if (at == NULL)
+        return FAULT_MEMORY;
+    memcpy(put_header(at, WIRE_CLOSE, WIRE_HEADER + 2), "S", 2);
+    turn_owe(turn, OWED_CLOSE, FATE_SWALLOW, ABOUT_UNNAMED, unnamed_mark(turn));
+    return OK;
+}
+
 /* The same for the unnamed statement, which another client may have replaced since, or which this
  * one does not have although the server does. */
 static fault ensure_unnamed(struct turn *turn)
@@ -191,8 +206,8 @@ static fault ensure_unnamed(struct turn *turn)
         return OK;
     turn->server->unnamed_of = client->serial;
     if (client->unnamed == NULL)
-        return make_close(turn, NULL, ABOUT_UNNAMED, NULL);
-    turn_owe(turn, OWED_PARSE, FATE_SWALLOW, ABOUT_UNNAMED, NULL);
+        return close_unnamed(turn);
+    turn_owe(turn, OWED_PARSE, FATE_SWALLOW, ABOUT_UNNAMED, unnamed_mark(turn));
     return make_parse(turn, "", span_of(client->unnamed, client->unnamed_size));
 }
 
@@ -217,7 +232,7 @@ static fault parse_unnamed(struct turn *turn, const struct message *message, str
     }
     client_keep_unnamed(turn->client, body);
     turn->server->unnamed_of = turn->client->serial;
-    turn_owe(turn, OWED_PARSE, FATE_FORWARD, ABOUT_UNNAMED, NULL);
+    turn_owe(turn, OWED_PARSE, FATE_FORWARD, ABOUT_UNNAMED, unnamed_mark(turn));
     hint_add(&turn->client->share->stats.server_parses, 1);
     forward(turn, message);
     if (message->here < message->size)

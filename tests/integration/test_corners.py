@@ -252,3 +252,16 @@ def test_a_long_bind_whose_header_ends_a_buffer(one):
         one.until("1")
         one.send(tail[cut:])
         assert w.rows(one.until()) == [["200000"]]
+
+
+def test_a_batch_that_fails_late_does_not_take_the_next_ones_unnamed_statement(one, two):
+    """Its end is known when the next has prepared one already."""
+    for _ in range(3):
+        one.send(w.bind("", "no such name") + w.parse("", "select 7") + w.SYNC +
+                 w.parse("", "select 8") + w.bind() + w.execute() + w.FLUSH)
+        assert [m.sqlstate for m in one.until("Z") if m.kind == "E"] == ["26000"]
+        assert w.rows(one.until("C")) == [["8"]]
+        assert w.kinds(one.ask(w.describe("S"), w.SYNC)) == "t T Z"
+        assert w.rows(one.ask(w.bind(), w.execute(), w.SYNC)) == [["8"]]
+        two.ask(w.query("select 1"))
+        assert w.rows(one.ask(w.bind(), w.execute(), w.SYNC)) == [["8"]]
