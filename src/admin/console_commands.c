@@ -182,6 +182,11 @@ const struct console_command console_commands[] = {
          console_reload),
     VERB("RESUME", "Takes PAUSE, KILL and SUSPEND back; those who wait are served.", "[database]",
          console_resume),
+    VERB(
+        "SET",
+        "Changes a setting until the next reload; its key is that of SHOW CONFIG. What drivers set "
+        "is accepted and changes nothing.",
+        "key = value", console_set),
     VERB("SHUTDOWN",
          "Ends the pooler: at once, when all servers are free, or when all clients have gone; "
          "until then only the console lets clients in.",

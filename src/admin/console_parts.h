@@ -134,6 +134,7 @@ struct console_call {
     const struct console_setting *setting;
     struct console_filter filter;
     char argument[CONSOLE_TEXT_MOST]; /* what followed, unquoted; "": nothing */
+    char value[CONSOLE_TEXT_MOST];    /* SET of a setting: to what */
 };
 /** Faults: SYNTAX, UNSUPPORTED.  Pure; `config` names the settings that are the file's. */
 fault console_understand(struct span statement, const struct config *config,
@@ -258,6 +259,7 @@ fault console_show_stats_totals(struct console *console, struct console_result *
 fault console_show_stats_averages(struct console *console, struct console_result *result) MUST_USE;
 fault console_show_totals(struct console *console, struct console_result *result) MUST_USE;
 fault console_show_state(struct console *console, struct console_result *result) MUST_USE;
+fault console_set(struct console *console, struct console_result *result) MUST_USE;
 fault console_reload(struct console *console, struct console_result *result) MUST_USE;
 fault console_pause(struct console *console, struct console_result *result) MUST_USE;
 fault console_resume(struct console *console, struct console_result *result) MUST_USE;

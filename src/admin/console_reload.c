@@ -1,5 +1,6 @@
 /*
- * RELOAD: loads the configuration again on the pooler machine, and tells all that is wrong with it.
+ * RELOAD and SET: load the configuration again on the pooler machine, and tells all that is wrong
+ * with it.
  *
  * Reading files blocks, and what a reload changes belongs to the pooler machine: so a message
  * starts a coroutine there, and comes back when it is done.
@@ -11,6 +12,8 @@
 struct errand {
     struct mail mail;
     struct pooler *pooler;
+    const struct console_call *call; /* SET: what is set */
+    bool sets;
     struct buffer *report; /* the asker's, which waits */
     struct machine *home;
     struct co *asker;
@@ -43,9 +46,14 @@ static void errand_reload(void *argument)
 {
     struct errand *errand = argument;
     const struct pooler_console *console = pooler_console(errand->pooler);
-    fault result = pooler_stopping(errand->pooler)
-                       ? fault_raise(FAULT_SHUTDOWN, "the pooler is shutting down")
-                       : console->reload(console->argument, errand->report);
+    fault result;
+    if (pooler_stopping(errand->pooler))
+        result = fault_raise(FAULT_SHUTDOWN, "the pooler is shutting down");
+    else if (errand->sets)
+        result = console->set(console->argument, errand->call->argument, errand->call->value,
+                              errand->report);
+    else
+        result = console->reload(console->argument, errand->report);
     errand_return(errand, result);
 }
 
@@ -80,10 +88,12 @@ static void tell_lines(struct console *console, struct span lines)
     }
 }
 
-fault console_reload(struct console *console, struct console_result *result)
+static fault load(struct console *console, bool sets)
 {
     struct errand errand = {.mail = {.deliver = errand_arrive},
                             .pooler = console->pooler,
+                            .call = console->call,
+                            .sets = sets,
                             .report = &console->detail,
                             .home = machine_self(),
                             .asker = co_self()};
@@ -101,4 +111,14 @@ fault console_reload(struct console *console, struct console_result *result)
     tell_lines(console, buffer_span(&console->detail));
     buffer_clear(&console->detail);
     return OK;
+}
+
+fault console_reload(struct console *console, struct console_result *result)
+{
+    return load(console, false);
+}
+
+fault console_set(struct console *console, struct console_result *result)
+{
+    return load(console, true);
 }

@@ -86,7 +86,8 @@ static const struct console_command *command_find(const char *words, bool *ret_c
 {
     *ret_chatter = false;
     for (size_t i = 0; i < console_command_count; i++)
-        if (words_behind(words, console_commands[i].words) != NULL)
+        if (words_behind(words, console_commands[i].words) != NULL &&
+            console_commands[i].run != console_set)
             return &console_commands[i];
     *ret_chatter = true;
     for (size_t i = 0; i < ARRAY_SIZE(pings); i++)
@@ -106,19 +107,6 @@ static const struct console_setting *setting_find(const char *name)
         if (strcasecmp(name, console_settings[i].name) == 0)
             return &console_settings[i];
     return NULL;
-}
-
-/* SET of what only the file can change must not look as if it had worked. */
-static fault check_set(const char *words, const struct config *config)
-{
-    const char *name = words_behind(words, "SET");
-    size_t size = name == NULL ? 0 : strcspn(name, " =");
-    for (size_t i = 0; size > 0 && i < config->row_count; i++)
-        if (span_is_nocase(span_of(name, size), config->rows[i].key))
-            return fault_raise(FAULT_UNSUPPORTED,
-                               "\"%s\" is set in the configuration file, then RELOAD",
-                               config->rows[i].key);
-    return OK;
 }
 
 static fault unknown_command(struct span statement)
@@ -159,6 +147,52 @@ static fault check_argument(const struct console_call *call)
                        call->command->words, argument);
 }
 
+static const struct console_command *command_set(void)
+{
+    size_t at = 0;
+    while (console_commands[at].run != console_set)
+        at++;
+    return &console_commands[at];
+}
+
+/* SET of one of the file's settings; all others are what drivers say, *ret_is false. */
+static fault understand_set(struct span statement, const struct config *config,
+                            struct console_call *call, bool *ret_is)
+{
+    struct console_token token;
+    const struct config_row *row = NULL;
+    *ret_is = false;
+    TRY(console_token(&statement, &token));
+    TRY(console_token(&statement, &token));
+    for (size_t i = 0; row == NULL && token.text[0] != '\0' && i < config->row_count; i++)
+        if (strcasecmp(token.text, config->rows[i].key) == 0)
+            row = &config->rows[i];
+    *ret_is = row != NULL || strpbrk(token.text, ".[") != NULL;
+    if (row == NULL)
+        return *ret_is ? fault_raise_state(FAULT_SYNTAX, "42704", "there is no setting \"%s\"",
+                                           token.text)
+                       : OK;
+    if (!row->reloadable)
+        return fault_raise(FAULT_UNSUPPORTED, "\"%s\" is set in the file and at a start only",
+                           row->key);
+    call->command = command_set();
+    snprintf(call->argument, sizeof(call->argument), "%s", row->key);
+    TRY(console_token(&statement, &token));
+    if (!console_token_is(&token, "=") && !console_token_is(&token, "TO"))
+        return fault_raise(FAULT_SYNTAX, "SET %s needs a value: SET %s = value", row->key,
+                           row->key);
+    TRY(console_token(&statement, &token));
+    if (token.kind == TOKEN_END || token.kind == TOKEN_SIGN)
+        return fault_raise(FAULT_SYNTAX, "SET %s needs a value: SET %s = value", row->key,
+                           row->key);
+    memcpy(call->value, token.text, sizeof(call->value));
+    TRY(console_token(&statement, &token));
+    return token.kind == TOKEN_END
+               ? OK
+               : fault_raise(FAULT_SYNTAX, "syntax error at \"%s\": one value should follow SET %s",
+                             token.text, row->key);
+}
+
 fault console_understand(struct span statement, const struct config *config,
                          struct console_call *ret)
 {
@@ -168,7 +202,12 @@ fault console_understand(struct span statement, const struct config *config,
     TRY(console_words(statement, words));
     if (words[0] == '\0')
         return OK;
-    TRY(check_set(words, config));
+    if (words_behind(words, "SET") != NULL) {
+        bool is_setting;
+        TRY(understand_set(statement, config, ret, &is_setting));
+        if (is_setting)
+            return OK;
+    }
     ret->command = command_find(words, &is_chatter);
     if (ret->command != NULL && is_chatter)
         return OK;

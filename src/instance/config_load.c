@@ -72,12 +72,13 @@ static void text_read(struct config_reader *reader)
 /* Unless the file names others. */
 static const char *console_databases[] = {"trunkline", "pgbouncer"};
 
-static void config_read(struct config_reader *reader)
+static void config_read(struct config_reader *reader, struct span overrides)
 {
     struct config *config = reader->config;
     text_read(reader);
     if (reader->root == NULL)
         return;
+    config_override(reader, overrides);
     config_preset(reader, config_settings, config);
     config->console_databases = console_databases;
     config->console_database_count = ARRAY_SIZE(console_databases);
@@ -105,7 +106,8 @@ static fault config_verdict(struct config_reader *reader)
     return OK;
 }
 
-fault config_load(const char *path, uint64_t version, struct config **ret, struct buffer *problems)
+fault config_load_with(const char *path, uint64_t version, struct span overrides,
+                       struct config **ret, struct buffer *problems)
 {
     struct config *config = calloc(1, sizeof(*config));
     struct config_reader *reader = calloc(1, sizeof(*reader));
@@ -127,7 +129,7 @@ fault config_load(const char *path, uint64_t version, struct config **ret, struc
 
     fault loaded = places_set(reader, path);
     if (loaded == OK) {
-        config_read(reader);
+        config_read(reader, overrides);
         config_problems_print(&reader->problems, problems);
         loaded = config_verdict(reader);
     }
@@ -139,6 +141,11 @@ fault config_load(const char *path, uint64_t version, struct config **ret, struc
     else
         config_unref(&config);
     return loaded;
+}
+
+fault config_load(const char *path, uint64_t version, struct config **ret, struct buffer *problems)
+{
+    return config_load_with(path, version, SPAN_NONE, ret, problems);
 }
 
 /* --- what a reload can't change ------------------------------------------------------------- */

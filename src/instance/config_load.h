@@ -15,6 +15,10 @@
 fault config_load(const char *path, uint64_t version, struct config **ret,
                   struct buffer *problems) MUST_USE;
 
+/** The same, with values that take the place of the file's: key NUL value NUL ... */
+fault config_load_with(const char *path, uint64_t version, struct span overrides,
+                       struct config **ret, struct buffer *problems) MUST_USE;
+
 /** Brings a version that nobody else sees yet to the truth: settings that are not `reloadable` keep
  *  the running version's values until the next start.  Appends a line for each that differs.
  *  Faults: MEMORY, LIMIT. */

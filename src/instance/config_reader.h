@@ -89,6 +89,11 @@ bool config_file_private(struct config_reader *reader, const char *path, int *re
 bool config_check_private(struct config_reader *reader, const yaml_node_t *node,
                           const struct config_key *key, const char *path);
 
+/* --- values set while it runs (config_override.c) -------------------------------------------- */
+
+/** Puts them into the document: key NUL value NUL ... */
+void config_override(struct config_reader *reader, struct span overrides);
+
 /* --- the whole (config_check.c, config_secrets.c, config_rows.c) ----------------------------- */
 
 /** What the rows can't say: references, TLS files, routes that never match. */

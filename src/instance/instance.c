@@ -21,14 +21,17 @@
 #include <stdlib.h>
 
 /* Between looks whether the servers are free, or the clients gone. */
-#define AWAIT_PAUSE   ms(100)
-#define PROBLEMS_MOST ((size_t)256 * 1024)
+#define AWAIT_PAUSE ms(100)
+/* Bytes of all that SET has set. */
+#define OVERRIDES_MOST ((size_t)256 * 1024)
+#define PROBLEMS_MOST  ((size_t)256 * 1024)
 
 /* The daemon as a whole; all of it on the pooler machine. */
 struct instance {
     const char *path;
-    struct config *config; /* the version in force, counted */
-    uint64_t versions;     /* made so far, failed ones included */
+    struct config *config;   /* the version in force, counted */
+    struct buffer overrides; /* key NUL value NUL ...: what SET has set since the last reload */
+    uint64_t versions;       /* made so far, failed ones included */
     struct pooler *pooler;
     struct signals signals;
     struct co *main;       /* waits for the end */
@@ -113,7 +116,8 @@ static fault instance_reload_entered(struct instance *instance, struct buffer *r
     struct config *config = NULL;
     if (instance->ending)
         return fault_raise(FAULT_SHUTDOWN, "the pooler is shutting down");
-    fault result = reload_load(instance->path, ++instance->versions, &config, report);
+    fault result = reload_load(instance->path, ++instance->versions,
+                               buffer_span(&instance->overrides), &config, report);
     if (result == OK)
         result = config_keep_unreloadable(instance->config, config, report);
     if (result == OK)
@@ -126,10 +130,8 @@ static fault instance_reload_entered(struct instance *instance, struct buffer *r
 }
 
 /* A version that can't be loaded changes nothing; `report` gets every problem of it. */
-static fault instance_reload(void *argument, struct buffer *report)
+static fault instance_load_again(struct instance *instance, struct buffer *report)
 {
-    struct instance *instance = argument;
-    reload_enter(instance);
     notify_send("RELOADING=1\nMONOTONIC_USEC=%" PRId64 "\nSTATUS=Reloading", now_exact().us);
     fault result = instance_reload_entered(instance, report);
     uint64_t version = instance->config->version;
@@ -143,6 +145,41 @@ static fault instance_reload(void *argument, struct buffer *report)
         log_event(LOG_ERR, "config.reload_failed", "reason=\"%s\"", fault_story(result));
         log_problems(LOG_ERR, buffer_span(report));
     }
+    return result;
+}
+
+/* What the file says holds again, also where SET has said something else. */
+static fault instance_reload(void *argument, struct buffer *report)
+{
+    struct instance *instance = argument;
+    reload_enter(instance);
+    struct buffer overrides = instance->overrides;
+    instance->overrides = BUFFER_INIT(OVERRIDES_MOST);
+    fault result = instance_load_again(instance, report);
+    if (result != OK) {
+        struct buffer none = instance->overrides;
+        instance->overrides = overrides;
+        overrides = none;
+    }
+    buffer_fini(&overrides);
+    reload_leave(instance);
+    return result;
+}
+
+/* One value until the next reload; refused as if the file had it. */
+static fault instance_set(void *argument, const char *key, const char *value, struct buffer *report)
+{
+    struct instance *instance = argument;
+    struct buffer *overrides = &instance->overrides;
+    reload_enter(instance);
+    size_t before = overrides->size;
+    buffer_append(overrides, key, strlen(key) + 1);
+    buffer_append(overrides, value, strlen(value) + 1);
+    fault result = buffer_fault(overrides);
+    if (result == OK)
+        result = instance_load_again(instance, report);
+    if (result != OK && overrides->failed == OK)
+        overrides->size = before;
     reload_leave(instance);
     return result;
 }
@@ -307,6 +344,7 @@ static fault instance_start(struct instance *instance)
     uint32_t clients;
     struct pooler_console console = {.serve = console_serve,
                                      .reload = instance_reload,
+                                     .set = instance_set,
                                      .shutdown = instance_shutdown,
                                      .bound = instance_bound,
                                      .argument = instance};
@@ -337,7 +375,8 @@ static void instance_main(void *argument)
 
 int instance_run(const char *path)
 {
-    struct instance instance = {.path = path, .signals = {.stream = STREAM_INIT}};
+    struct instance instance = {
+        .path = path, .overrides = BUFFER_INIT(OVERRIDES_MOST), .signals = {.stream = STREAM_INIT}};
     /* Before any other thread, and before the first secret is read. */
     privileges_lock();
     privileges_core_dumps(false);
@@ -351,6 +390,7 @@ int instance_run(const char *path)
         log_event(LOG_ERR, "start.failed", "reason=\"%s\"", fault_story(FAULT_SYSTEM));
         instance.status = 1;
     }
+    buffer_fini(&instance.overrides);
     config_unref(&instance.config);
     log_finish();
     return instance.status;

@@ -13,6 +13,7 @@ struct reload {
     struct offload_job job;
     const char *path; /* of the command line: outlives everything */
     uint64_t version;
+    struct buffer overrides;
     struct config *config;
     struct buffer report;
     fault result;
@@ -22,7 +23,9 @@ struct reload {
 static void reload_run(struct offload_job *job)
 {
     struct reload *reload = CONTAINER_OF(job, struct reload, job);
-    reload->result = config_load(reload->path, reload->version, &reload->config, &reload->report);
+    reload->result =
+        config_load_with(reload->path, reload->version, buffer_span(&reload->overrides),
+                         &reload->config, &reload->report);
     if (reload->result != OK)
         snprintf(reload->story, sizeof(reload->story), "%s", fault_story(reload->result));
 }
@@ -32,10 +35,12 @@ static void reload_free(struct offload_job *job)
     struct reload *reload = CONTAINER_OF(job, struct reload, job);
     config_unref(&reload->config);
     buffer_fini(&reload->report);
+    buffer_fini(&reload->overrides);
     free(reload);
 }
 
-fault reload_load(const char *path, uint64_t version, struct config **ret, struct buffer *report)
+fault reload_load(const char *path, uint64_t version, struct span overrides, struct config **ret,
+                  struct buffer *report)
 {
     struct reload *reload = calloc(1, sizeof(*reload));
     if (reload == NULL)
@@ -44,6 +49,13 @@ fault reload_load(const char *path, uint64_t version, struct config **ret, struc
     reload->path = path;
     reload->version = version;
     reload->report = BUFFER_INIT(PROBLEMS_MOST);
+    reload->overrides = BUFFER_INIT(PROBLEMS_MOST);
+    buffer_append_span(&reload->overrides, overrides);
+    fault copied = buffer_fault(&reload->overrides);
+    if (copied != OK) {
+        reload_free(&reload->job);
+        return copied;
+    }
     TRY(offload(&reload->job, NEVER));
     fault result = reload->result;
     buffer_append_span(report, buffer_span(&reload->report));

@@ -20,6 +20,7 @@ enum pooler_shutdown { SHUTDOWN_NOW, SHUTDOWN_WAIT_SERVERS, SHUTDOWN_WAIT_CLIENT
 struct pooler_console {
     void (*serve)(struct client *client, struct pooler *pooler);
     fault (*reload)(void *argument, struct buffer *report);
+    fault (*set)(void *argument, const char *key, const char *value, struct buffer *report);
     void (*shutdown)(void *argument, enum pooler_shutdown how); /* on the pooler machine */
     /** Every listener is bound, and no relay has begun: what binding needed can be given up.
      *  NULL: nothing to do. */

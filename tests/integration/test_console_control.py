@@ -409,12 +409,57 @@ def test_another_word_behind_shutdown_is_an_error(daemon):
         daemon.console("SHUTDOWN TOMORROW")
 
 
+# --- SET
+
+
+def setting(daemon, key):
+    return {r["key"]: r["value"] for r in daemon.console("SHOW CONFIG")}[key]
+
+
+def test_a_set_holds_until_the_next_reload(daemon):
+    assert setting(daemon, "routes[2].claim_timeout") == "1min"
+    daemon.console("SET routes[2].claim_timeout = 200ms")
+    daemon.console("SET routes[2].pool_size TO '1'")
+    assert setting(daemon, "routes[2].claim_timeout") == "200ms"
+    with daemon.connect() as holder, daemon.connect() as waiter:
+        holder.execute("begin")
+        with pytest.raises(psycopg.Error) as refused:
+            waiter.execute("select 1")
+        assert refused.value.sqlstate == "53300"
+        holder.execute("commit")
+    daemon.reload()
+    assert setting(daemon, "routes[2].claim_timeout") == "1min"
+    assert setting(daemon, "routes[2].pool_size") == "20"
+
+
+def test_a_set_of_what_the_file_leaves_out_is_put_there(daemon):
+    daemon.console("SET log.level = debug")
+    assert setting(daemon, "log.level") == "debug"
+    daemon.console("SET services.main.connect_timeout = 7s")
+    assert setting(daemon, "services.main.connect_timeout") == "7s"
+    assert setting(daemon, "log.level") == "debug"
+
+
+@pytest.mark.parametrize(("statement", "sqlstate"), [
+    ("SET routes[0].pool_size = many", "F0000"), ("SET routes[0].pool_size = 0", "F0000"),
+    ("SET routes[7].pool_size = 1", "42704"), ("SET relays = 3", "0A000"),
+    ("SET routes[0].pool_size", "42601")])
+def test_a_set_that_is_wrong_changes_nothing(daemon, statement, sqlstate):
+    before = {r["key"]: r["value"] for r in daemon.console("SHOW CONFIG")}
+    with pytest.raises(psycopg.Error) as refused:
+        daemon.console(statement)
+    assert refused.value.sqlstate == sqlstate
+    assert {r["key"]: r["value"] for r in daemon.console("SHOW CONFIG")} == before
+    daemon.console("SET routes[0].pool_size = 3")
+    assert setting(daemon, "routes[0].pool_size") == "3"
+
+
 # --- who may
 
 
 VERBS = ["PAUSE", "RESUME", "DISABLE app", "ENABLE app", "RECONNECT", "KILL", "WAIT_CLOSE",
          "KILL_CLIENT 0198aaaa-0000-7000-8000-000000000000", "SUSPEND", "RELOAD", "SHUTDOWN",
-         "SHUTDOWN WAIT_FOR_CLIENTS", "SHOW FDS"]
+         "SHUTDOWN WAIT_FOR_CLIENTS", "SHOW FDS", "SET overtake_limit = 1s"]
 
 
 @pytest.mark.parametrize("verb", VERBS)

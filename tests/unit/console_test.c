@@ -32,8 +32,10 @@ static const char *words_of(const char *text)
 
 static fault understand(const char *text, struct console_call *ret)
 {
-    static struct config_row rows[] = {{.key = "relays", .value = "2", .preset = "1"}};
-    static const struct config config = {.rows = rows, .row_count = 1};
+    static struct config_row rows[] = {
+        {.key = "relays", .value = "2", .preset = "1"},
+        {.key = "routes[0].pool_size", .value = "2", .preset = "1", .reloadable = true}};
+    static const struct config config = {.rows = rows, .row_count = 2};
     return console_understand(span_text(text), &config, ret);
 }
 
@@ -96,6 +98,8 @@ TEST(every_command_is_understood_in_any_case)
 {
     for (size_t i = 0; i < console_command_count; i++) {
         const struct console_command *command = &console_commands[i];
+        if (command->run == console_set)
+            continue; /* the next test */
         char lower[64], with[80];
         struct console_call call;
         size_t size = strlen(command->words);
@@ -195,6 +199,31 @@ TEST(a_setting_of_the_file_can_not_be_set)
     ck_assert_int_eq(understand("SET relays = 3", &call), FAULT_UNSUPPORTED);
     ck_assert_int_eq(understand("set RELAYS to 3", &call), FAULT_UNSUPPORTED);
     ck_assert_int_eq(understand("SET relay = 3", &call), OK);
+}
+
+TEST(a_setting_that_reloads_can_be_set)
+{
+    static const char *const forms[] = {"SET routes[0].pool_size = 7",
+                                        "set Routes[0].Pool_Size to '7';",
+                                        "set routes[0].pool_size=7"};
+    static const char *const wrong[] = {
+        "SET routes[0].pool_size", "SET routes[0].pool_size =", "SET routes[0].pool_size 7",
+        "SET routes[0].pool_size = 7 8", "SET routes[9].pool_size = 7"};
+    struct console_call call;
+    for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
+        struct span text = span_text(forms[i]), statement;
+        bool any;
+        ck_assert_int_eq(console_next_statement(&text, &statement, &any), OK);
+        char copy[64];
+        snprintf(copy, sizeof(copy), "%.*s", SPAN_ARG(statement));
+        ck_assert_int_eq(understand(copy, &call), OK);
+        ck_assert_ptr_eq(call.command->run, console_set);
+        ck_assert(call.command->admin);
+        ck_assert_str_eq(call.argument, "routes[0].pool_size");
+        ck_assert_str_eq(call.value, "7");
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(wrong); i++)
+        ck_assert_int_eq(understand(wrong[i], &call), FAULT_SYNTAX);
 }
 
 TEST(nothing_is_understood_as_nothing)
@@ -439,10 +468,11 @@ TESTS("console", statements_are_parted_by_semicolons,
       every_command_is_understood_in_any_case, a_statement_is_cut_into_words_names_texts_and_signs,
       a_token_without_its_end_or_without_measure_is_a_syntax_error, what_drivers_say_is_accepted,
       what_is_no_command_is_a_syntax_error, a_setting_of_the_file_can_not_be_set,
-      nothing_is_understood_as_nothing, times_are_those_of_utc, a_row_is_written_as_a_message,
-      a_missing_value_is_null, numbers_are_written_in_binary_where_asked_for,
-      zero_is_a_numeric_without_digits, rows_are_given_out_in_portions,
-      an_answer_beyond_its_ceiling_is_a_limit, columns_are_described_with_their_types,
+      a_setting_that_reloads_can_be_set, nothing_is_understood_as_nothing, times_are_those_of_utc,
+      a_row_is_written_as_a_message, a_missing_value_is_null,
+      numbers_are_written_in_binary_where_asked_for, zero_is_a_numeric_without_digits,
+      rows_are_given_out_in_portions, an_answer_beyond_its_ceiling_is_a_limit,
+      columns_are_described_with_their_types,
       rows_of_one_key_are_summed_in_the_order_of_their_first, more_rows_than_fit_are_a_limit,
       the_first_look_sees_all_since_the_beginning, looks_in_short_order_see_one_to_two_periods,
       less_than_a_second_counts_as_one, what_departed_pools_counted_stays)
