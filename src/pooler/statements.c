@@ -298,3 +298,9 @@ void server_statement_evicted(struct server_statements *on, const uint8_t digest
     known->closing = false;
     known->doubtful = true;
 }
+
+void server_statements_doubt(struct server_statements *on)
+{
+    LIST_EACH (&on->used, it)
+        LIST_ENTRY(it, struct server_statement, used)->doubtful = true;
+}

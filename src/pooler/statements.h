@@ -100,5 +100,7 @@ const struct server_statement *server_statement_evict(struct server_statements *
 /** That Close was answered, or (false) was skipped. */
 void server_statement_evicted(struct server_statements *on, const uint8_t digest[DIGEST_SIZE],
                               bool closed);
+/** The tables under them have changed their shape: each is parsed again before its next use. */
+void server_statements_doubt(struct server_statements *on);
 /** The name on servers of the statement with this digest. */
 void statement_name(const uint8_t digest[DIGEST_SIZE], char name[STATEMENT_NAME_SIZE]);

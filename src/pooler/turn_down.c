@@ -128,6 +128,10 @@ static fault down_error(struct turn *turn, struct span body, enum ledger_verdict
         turn->fatal = true; /* its last word: the end of the connection follows */
         turn->server_lost = true;
     }
+    /* "cached plan must not change result type": its client would close it and prepare it again,
+     * and that must not find the old one. */
+    if (UNLIKELY(known && span_is(error.routine, "RevalidateCachedQuery")))
+        server_statements_doubt(&turn->server->statements);
     if (head != NULL && head->fate == FATE_SWALLOW && head->about == ABOUT_STATE) {
         turn->server->unmade = true;
         turn->state_fault = fault_raise_state(

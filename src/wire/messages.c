@@ -112,6 +112,8 @@ static struct span *wire_error_field(struct wire_error *into, uint8_t type)
         return &into->detail;
     case 'H':
         return &into->hint;
+    case 'R':
+        return &into->routine;
     default:
         return NULL;
     }

@@ -69,6 +69,7 @@ struct wire_error {
     struct span message;
     struct span detail;
     struct span hint;
+    struct span routine; /* of the server's source: says which error it is in any language */
 };
 fault wire_read_error(struct span body, struct wire_error *ret) MUST_USE;
 

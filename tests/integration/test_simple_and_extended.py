@@ -206,6 +206,14 @@ def test_deallocate_all_forgets_every_name(wire):
     assert w.rows(answers) == [["2"]]
 
 
+def test_deallocate_all_among_other_statements_forgets_every_name(wire):
+    wire.ask(w.parse("name", "select 1"), w.SYNC)
+    wire.ask(w.query("select 1; deallocate all; select 2"))
+    answer = wire.ask(w.bind("", "name"), w.SYNC)
+    assert [m.sqlstate for m in answer if m.kind == "E"] == ["26000"]
+    assert w.kinds(wire.ask(w.parse("name", "select 2"), w.SYNC)) == "1 Z"
+
+
 def test_a_notice_arrives_between_other_answers(wire):
     answers = wire.ask(w.query("do $$ begin raise notice 'hear %', 'me'; end $$"))
     assert [m.fields["M"] for m in answers if m.kind == "N"] == ["hear me"]
@@ -263,6 +271,26 @@ def test_a_schema_change_under_a_prepared_statement_reaches_its_client_as_an_err
             assert "cached plan" in str(error)
         assert connection.execute("select 1").fetchone() == (1,)
         connection.execute("drop table shifting")
+
+
+@pytest.mark.parametrize("how", ["the same name", "another name", "a new client"])
+def test_a_statement_whose_table_changed_can_be_prepared_again(door, how):
+    with door.wire() as wire, door.wire() as other:
+        table = "reshaped_" + how.replace(" ", "_")
+        wire.ask(w.query(f"create table {table} (a int)"))
+        text = f"select * from {table}"
+        assert w.kinds(wire.ask(w.parse("it", text), w.bind("", "it"), w.execute(),
+                                w.SYNC)) == "1 2 C Z"
+        wire.ask(w.query(f"alter table {table} add b int"))
+        again = wire.ask(w.bind("", "it"), w.describe("P"), w.execute(), w.SYNC)
+        assert [m.sqlstate for m in again if m.kind == "E"] == ["0A000"]
+        if how == "the same name":
+            wire.ask(w.close("S", "it"), w.SYNC)
+        who, name = (other, "it") if how == "a new client" else (wire, "it2")
+        name = "it" if how == "the same name" else name
+        assert w.kinds(who.ask(w.parse(name, text), w.bind("", name), w.describe("P"), w.execute(),
+                               w.SYNC)) == "1 2 T C Z"
+        wire.ask(w.query(f"drop table {table}"))
 
 
 def test_statements_of_many_clients_on_few_servers_never_mix(trunkline):
