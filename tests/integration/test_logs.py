@@ -1,4 +1,7 @@
 """The log: formats, targets, rotation, and what its lines say."""
+import base64
+import hashlib
+import hmac
 import json
 import re
 import signal
@@ -318,3 +321,48 @@ def test_a_slow_query_is_told_with_the_beginning_of_its_text(trunkline, postgres
     assert "far behind" not in daemon.log() and "quick" not in daemon.log()
     # A session's own named statements are not followed.
     assert daemon.log().count("'prepared'") == (2 if database == "transaction" else 0)
+
+
+# --- secrets
+
+
+def verifier(password):
+    """A SCRAM verifier, with PostgreSQL's usual number of rounds."""
+    salt = b"sixteen bytes ok"
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, 4096)
+    client = hmac.digest(salted, b"Client Key", "sha256")
+    keys = hashlib.sha256(client).digest(), hmac.digest(salted, b"Server Key", "sha256")
+    stored, server = (base64.b64encode(key).decode() for key in keys)
+    return f"SCRAM-SHA-256$4096:{base64.b64encode(salt).decode()}${stored}:{server}"
+
+
+@pytest.mark.parametrize("form", ["text", "json", "logfmt"])
+def test_no_secret_is_ever_written(trunkline, postgres, form):
+    """Logins of all kinds, right and wrong, and a reload, at the highest level."""
+    words = {"plain": "open-sesame-plain", "hashed": "open-sesame-md5", "secret": "open-sesame-scram"}
+    stored = {"plain": words["plain"], "secret": verifier(words["secret"]),
+              "hashed": "md5" + hashlib.md5((words["hashed"] + "hashed").encode()).hexdigest()}
+    servers = dict(server_user="app", server_password="app")
+    routes = [route(user="hashed", auth="md5", **servers), route(database="clear", auth="password", **servers),
+              route(server_user="app", server_password="open-sesame-wrong", database="wrong"),
+              route(**servers)]
+    daemon = trunkline(config=configuration(postgres, routes=routes, log={
+        "level": "debug", "format": form, "query_text": 2000, "repeat_period": "off"}),
+        users={**stored, "admin": "admin"})
+    for database in ("app", "clear", "wrong"):
+        for user, word in words.items():
+            for said in (word, "open-sesame-typo"):
+                try:
+                    with daemon.connect(database=database, user=user, password=said) as session:
+                        session.execute("SELECT 1")
+                except psycopg.Error:
+                    pass
+    daemon.reload()
+    daemon.console("SHOW CONFIG")
+    daemon.logged(r"client\.login_failed")
+    daemon.logged(r"server\.login_failed")
+    written = daemon.log()
+    pieces = [piece for secret in stored.values() for piece in re.split(r"[$:]", secret) if len(piece) > 8]
+    for secret in ["open-sesame", *stored.values(), *pieces]:
+        assert secret not in written
+    assert not re.search(r"SCRAM-SHA-256\$|md5[0-9a-f]{32}", written)
