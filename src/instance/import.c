@@ -222,6 +222,9 @@ static void put_listeners(struct importing *import)
     const char *mode = global_value(import, "unix_socket_mode");
     if (mode != NULL)
         import_put_line(import->out, 4, "unix_mode", mode);
+    const char *group = global_value(import, "unix_socket_group");
+    if (group != NULL && group[0] != '\0')
+        import_put_line(import->out, 4, "unix_group", group);
 }
 
 /* --- services --------------------------------------------------------------------------------- */

@@ -87,6 +87,9 @@ const struct import_row import_rows[] = {
     GLOBAL("unix_socket_dir", "listen[].host", IMPORT_APART, IMPORT_AS_IT_IS,
            .remark = "A listener of its own."),
     GLOBAL("unix_socket_mode", "listen[].unix_mode", IMPORT_APART, IMPORT_AS_IT_IS, ),
+    GLOBAL("unix_socket_group", "listen[].unix_group", IMPORT_APART, IMPORT_AS_IT_IS, ),
+    GLOBAL("tcp_defer_accept", "defer_accept", IMPORT_LISTEN, IMPORT_SECONDS, .zero = "off"),
+    GLOBAL("application_name_add_host", "application_name_add_host", IMPORT_ROUTE, IMPORT_SWITCH, ),
     NO_EQUAL("so_reuseport", "One process uses all processors: `relays`."),
     GLOBAL("client_login_timeout", "login_timeout", IMPORT_TOP, IMPORT_SECONDS, .zero = "1h"),
     GLOBAL("ignore_startup_parameters", "ignore_startup_parameters", IMPORT_TOP, IMPORT_NAMES,
@@ -159,6 +162,8 @@ const struct import_row import_rows[] = {
     NO_EQUAL("syslog", "`log.targets: [{to: syslog}]`."),
     NO_EQUAL("syslog_facility", "`facility` of that target."),
     NO_EQUAL("syslog_ident", "`ident` of that target."),
+    GLOBAL("stats_period", "stats_period", IMPORT_LOG, IMPORT_SECONDS, ),
+    NO_EQUAL("log_stats", "`log.stats_period: off` turns statistics off."),
     NO_EQUAL("log_pooler_errors", "Errors that clients are sent are always logged."),
     NO_EQUAL("verbose", "`log.level: debug`."),
     /* Protocol. */

@@ -107,6 +107,7 @@ def test_every_setting_with_an_equal_is_accepted_here(bouncer):
     """With a value of PgBouncer's own kind for each key of the table."""
     values = {"pool_mode": "session", "user": "root", "listen_addr": "127.0.0.1",
               "unix_socket_dir": str(bouncer.folder), "unix_socket_mode": "0770",
+              "unix_socket_group": "root",
               "client_tls_sslmode": "disable", "server_tls_sslmode": "prefer",
               "auth_type": "md5", "auth_file": "users.txt", "admin_users": "admin, joe",
               "ignore_startup_parameters": "geqo, options"}
