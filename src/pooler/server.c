@@ -71,7 +71,10 @@ static void settle_evict(struct server *server, uint8_t *digest, enum owed_end e
  * followed since, in a batch of its own: what that left counts. */
 static void settle_unnamed(struct server *server, const struct owed *owed, enum owed_end end)
 {
-    if (end != OWED_DROPPED || (uintptr_t)owed->what != server->unnamed_mark)
+    if ((uintptr_t)owed->what != server->unnamed_mark)
+        return;
+    server->unnamed_unsure = false;
+    if (end == OWED_ANSWERED)
         return;
     server->unnamed_of = 0;
     if (owed->fate == FATE_FORWARD && server->client != NULL)

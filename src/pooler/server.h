@@ -38,9 +38,11 @@ struct server {
     struct params *startup; /* session pools: what its startup packet said */
     struct buffer greeting; /* what it reported at its login: name NUL value NUL ... */
     struct server_statements statements;
-    struct pin *pin;       /* state that its client has left there; NULL: none */
-    uint64_t unnamed_of;   /* serial of the client whose unnamed statement it holds, or lacks */
-    uint32_t unnamed_mark; /* counts the messages that made or closed one */
+    struct pin *pin;        /* state that its client has left there; NULL: none */
+    uint64_t unnamed_of;    /* serial of the client whose unnamed statement it holds, or lacks */
+    uint32_t unnamed_mark;  /* counts the messages that made or closed one */
+    uint32_t unnamed_batch; /* of ours, the latest */
+    bool unnamed_unsure; /* and that has not been answered: its batch may have failed before it */
     uint32_t pid;
     struct wire_secret secret; /* its cancel key's */
     enum server_state state;

@@ -202,9 +202,13 @@ static fault close_unnamed(struct turn *turn)
 static fault ensure_unnamed(struct turn *turn)
 {
     struct client *client = turn->client;
-    if (turn->server->unnamed_of == client->serial)
+    struct server *server = turn->server;
+    bool sure = !server->unnamed_unsure || server->unnamed_batch == server->ledger.batch;
+    if (server->unnamed_of == client->serial && sure)
         return OK;
-    turn->server->unnamed_of = client->serial;
+    server->unnamed_of = client->serial;
+    server->unnamed_unsure = true;
+    server->unnamed_batch = server->ledger.batch;
     if (client->unnamed == NULL)
         return close_unnamed(turn);
     turn_owe(turn, OWED_PARSE, FATE_SWALLOW, ABOUT_UNNAMED, unnamed_mark(turn));
@@ -232,6 +236,7 @@ static fault parse_unnamed(struct turn *turn, const struct message *message, str
     }
     client_keep_unnamed(turn->client, body);
     turn->server->unnamed_of = turn->client->serial;
+    turn->server->unnamed_unsure = false;
     turn_owe(turn, OWED_PARSE, FATE_FORWARD, ABOUT_UNNAMED, unnamed_mark(turn));
     hint_add(&turn->client->share->stats.server_parses, 1);
     forward(turn, message);

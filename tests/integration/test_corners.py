@@ -265,3 +265,14 @@ def test_a_batch_that_fails_late_does_not_take_the_next_ones_unnamed_statement(o
         assert w.rows(one.ask(w.bind(), w.execute(), w.SYNC)) == [["8"]]
         two.ask(w.query("select 1"))
         assert w.rows(one.ask(w.bind(), w.execute(), w.SYNC)) == [["8"]]
+
+
+def test_an_unnamed_statement_is_there_for_the_batch_behind_one_that_failed(one, two):
+    """Another client has used the server; what would have brought it back there was skipped."""
+    one.ask(w.parse("", "select 9") + w.SYNC)
+    for _ in range(3):
+        two.ask(w.query("select 1"))
+        one.send(w.bind("", "no such name") + w.bind() + w.execute() + w.SYNC +
+                 w.bind() + w.execute() + w.SYNC)
+        assert [m.sqlstate for m in one.until("Z") if m.kind == "E"] == ["26000"]
+        assert w.rows(one.until("Z")) == [["9"]]
