@@ -161,6 +161,11 @@ static void check_route_how(struct config_reader *reader, const yaml_node_t *nod
                                 .key = {.up = up, .name = "auth_options"}};
     struct hba_reader options = {.problem = route_problem, .argument = &place};
     route->how = (struct auth_how){.method = route->auth};
+    if (route->password_command != NULL && route->server_password != NULL) {
+        struct config_key both = {.up = up, .name = "password_command"};
+        config_error(reader, config_yaml_place(reader, node, "password_command"), &both,
+                     "does not go with server_password");
+    }
     if (route->auth == AUTH_HBA) {
         struct config_key key = {.up = up, .name = "auth"};
         if (reader->config->hba_file == NULL)

@@ -110,18 +110,20 @@ struct route_config {
     duration query_timeout;
     duration transaction_timeout;
     duration idle_transaction_timeout;
-    bool name_with_host;         /* application_name tells the client's address */
-    bool fresh;                  /* session pools: a new backend for every client, no DISCARD ALL */
+    bool name_with_host; /* application_name tells the client's address */
+    bool fresh;          /* session pools: a new backend for every client, no DISCARD ALL */
     struct session_config session; /* not for session pools */
     uint32_t prepared_most;      /* prepared statements kept on one server (LRU); 0: no remapping */
     const char *server_database; /* towards the server; NULL: as the client said */
     const char *server_user;
-    const char *server_password; /* NULL: from the auth file, or passed through */
-    uint32_t line;               /* in the file; for SHOW ROUTES */
-    uint32_t replication_most;   /* replication connections of one pool; 0: none are let in */
-    bool query;                  /* users who stand in no file are asked for at a server */
-    bool is_lookup;              /* made for those questions, see auth_query.h */
-    bool is_replication;         /* made from another one, for those */
+    const char *server_password;  /* NULL: from the auth file, or passed through */
+    const char *password_command; /* prints the password towards servers; NULL: none */
+    duration password_lifetime;
+    uint32_t line;             /* in the file; for SHOW ROUTES */
+    uint32_t replication_most; /* replication connections of one pool; 0: none are let in */
+    bool query;                /* users who stand in no file are asked for at a server */
+    bool is_lookup;            /* made for those questions, see auth_query.h */
+    bool is_replication;       /* made from another one, for those */
     const struct route_config *replication; /* that other one's; NULL: none are let in */
 };
 

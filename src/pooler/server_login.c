@@ -3,6 +3,7 @@
 #include "machine/clock.h"
 #include "machine/ids.h"
 #include "machine/log.h"
+#include "pooler/auth_command.h"
 #include "pooler/lease.h"
 #include "pooler/relay.h"
 #include "pooler/router.h"
@@ -121,6 +122,27 @@ static void login_succeeded(struct server *server, const struct link_greeting *s
 /* --- the coroutine
  * ------------------------------------------------------------------------------------------ */
 
+/* With the share's own secret, or with what a command prints. */
+static fault login_try(struct server *server, struct link_login *login, struct link_greeting *said)
+{
+    struct share *share = server->share;
+    const struct route_config *route = share->route;
+    char *password = NULL;
+    struct link_secret own = {.have_keys = false};
+    login->secret = &share->secret;
+    if (route->password_command != NULL) {
+        TRY(auth_command_password(share, login->target, &password));
+        own.password = span_text(password);
+        login->secret = &own;
+    }
+    fault result = link_login(&server->stream, login, said, after(route->service->connect_timeout));
+    if (password != NULL && result == FAULT_UPSTREAM)
+        auth_command_doubt(share);
+    auth_command_wipe(&password);
+    explicit_bzero(&own, sizeof(own));
+    return result;
+}
+
 static fault login_run(struct server *server, struct link_greeting *said)
 {
     struct share *share = server->share;
@@ -140,11 +162,10 @@ static fault login_run(struct server *server, struct link_greeting *said)
         .database = span_text(database),
         .parameters = buffer_span(&flat),
         .version = route->service->protocol,
-        .secret = &share->secret,
     };
     fault result = buffer_fault(&flat);
     if (result == OK)
-        result = link_login(&server->stream, &login, said, after(route->service->connect_timeout));
+        result = login_try(server, &login, said);
     buffer_fini(&flat);
     return result;
 }

@@ -3,6 +3,7 @@
 #include "machine/clock.h"
 #include "machine/co.h"
 #include "machine/log.h"
+#include "pooler/auth_command.h"
 #include "pooler/census.h"
 #include "pooler/claim.h"
 #include "pooler/client.h"
@@ -205,6 +206,7 @@ void share_free_now(struct share **share)
     if (gone->password != NULL)
         explicit_bzero(gone->password, strlen(gone->password));
     free(gone->password);
+    auth_command_forget(gone);
     free(gone->database);
     free(gone->user);
     free(gone);

@@ -87,7 +87,10 @@ struct share {
     struct greeting greeting;
     struct link_secret secret; /* how to log in to servers */
     char *password;            /* owned: what secret.password points to */
-    uint64_t verifier_of;      /* hash of the plain secret that `verifier` was made from; 0: none */
+    char *command_password;    /* owned: what password_command printed last; see auth_command.c */
+    deadline command_until;
+    uint64_t command_place; /* hash of the host and port that it is for */
+    uint64_t verifier_of;   /* hash of the plain secret that `verifier` was made from; 0: none */
     struct scram_verifier verifier;
     struct map accepted;
     struct share_stats stats;
