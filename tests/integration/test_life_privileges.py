@@ -115,8 +115,10 @@ def test_a_capability_that_was_lent_for_binding_is_given_back(limited, tmp_path)
     daemon = limited("setpriv", f"--reuid={NOBODY.pw_uid}", "--clear-groups",
                      "--inh-caps=+net_bind_service", "--ambient-caps=+net_bind_service")
     daemon.logged("ready")
-    for state in states(daemon):
-        assert int(state["CapEff"], 16) == int(state["CapAmb"], 16) == 0, state["Name"]
+    able = [state["Name"] for state in states(daemon)
+            if int(state["CapEff"], 16) or int(state["CapAmb"], 16)]
+    # ThreadSanitizer has a thread of its own, from before the first instruction.
+    assert len(able) <= (KIND == "tsan"), able
 
 
 def test_a_user_that_does_not_exist_is_refused_by_name(limited):
