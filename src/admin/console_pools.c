@@ -181,6 +181,20 @@ static uint32_t count_databases(const struct config *config, fault *failed)
     return count;
 }
 
+/* Hosts of services that are neither numbers nor directories. */
+static uint32_t count_names(const struct config *config)
+{
+    uint32_t count = 0;
+    struct address number;
+    for (size_t i = 0; i < config->service_count; i++) {
+        const struct service_config *service = &config->services[i];
+        for (size_t j = 0; j < service->host_count; j++)
+            count += service->hosts[j].host[0] != '/' &&
+                     !address_parse(service->hosts[j].host, 0, &number);
+    }
+    return count;
+}
+
 fault console_show_lists(struct console *console, struct console_result *result)
 {
     struct counts counts = {.clients = 0};
@@ -203,7 +217,7 @@ fault console_show_lists(struct console *console, struct console_result *result)
         {"login_clients", counts.logins},
         {"free_servers", 0},
         {"used_servers", counts.servers},
-        {"dns_names", 0},
+        {"dns_names", count_names(console->config)},
         {"dns_zones", 0},
         {"dns_queries", 0},
         {"dns_pending", 0},

@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* Between looks whether only consoles are left. */
+#define DRAIN_LOOK      ms(20)
 #define STATEMENTS_MOST 1000000u
 
 /* In so many steps a second a relay that stops tells its clients. */
@@ -170,17 +172,23 @@ static void relay_dismiss(struct relay *relay)
     uint64_t rate = relay->dismiss_rate;
     uint64_t left = MAX_OF(rate / DISMISS_STEPS, UINT64_C(1));
     bool paced = relay->config->shutdown_rate > 0;
+    bool watched = pooler_clients(relay->pooler) > 0; /* by consoles, which go last */
+    duration step = DRAIN_LOOK;
+    bool again = false;
     LIST_EACH_SAFE (&relay->clients, it) {
         struct client *client = LIST_ENTRY(it, struct client, node);
-        if (client->leaving)
+        again = again || (watched && client->console);
+        if (client->leaving || (watched && client->console))
             continue;
         if (paced && left-- == 0) {
-            duration step = {.us = (int64_t)(1000000 / MIN_OF(rate, (uint64_t)DISMISS_STEPS))};
-            timer_set(&relay->dismissal, after(step));
+            step.us = (int64_t)(1000000 / MIN_OF(rate, (uint64_t)DISMISS_STEPS));
+            again = true;
             break;
         }
         client_leave(client);
     }
+    if (again)
+        timer_set(&relay->dismissal, after(step));
     relay_trim(relay);
     relay_check_end(relay);
 }

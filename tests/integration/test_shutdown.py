@@ -4,6 +4,7 @@ import signal
 import socket
 from pathlib import Path
 
+import psycopg
 import pytest
 from support import wire as w
 from support.patience import STRETCH, eventually, seconds
@@ -120,3 +121,23 @@ def test_only_one_thread_takes_signals(trunkline):
         blocked.append(bool(int(mask, 16) >> (signal.SIGTERM - 1) & 1))
     assert sum(not b for b in blocked) <= 1
     assert len(blocked) >= 3
+
+
+def test_the_console_stays_open_while_it_drains(trunkline):
+    daemon = trunkline(relays=3, shutdown_timeout="60s")
+    clients = [daemon.connect() for _ in range(4)]
+    for client in clients:
+        client.execute("begin")
+    watchers = [psycopg.connect(daemon.door("trunkline", "admin").conninfo(), autocommit=True)
+                for _ in range(3)]
+    daemon.program.send_signal(signal.SIGTERM)
+    daemon.logged("shutdown.started")
+    for client in clients:
+        for watcher in watchers:
+            shown = watcher.execute("SHOW CLIENTS WHERE database = 'app'").fetchall()
+            assert shown
+        client.execute("commit")
+    assert daemon.program.wait() == 0
+    for watcher in watchers:
+        with pytest.raises(psycopg.OperationalError):
+            watcher.execute("SHOW VERSION")
