@@ -49,6 +49,33 @@ bool query_part_may_have_effects(struct span part)
     return block_hits(padded);
 }
 
+/* Shorter than the shortest statement whose effect is not in its first word: SELECT INTO TEMP t. */
+#define SHORT_MOST 16u
+
+static uint64_t eight_from(const uint8_t *at)
+{
+    uint64_t bytes;
+    memcpy(&bytes, at, sizeof(bytes));
+    return bytes;
+}
+
+static uint64_t semicolons_of(uint64_t bytes)
+{
+    uint64_t zero = bytes ^ UINT64_C(0x3b3b3b3b3b3b3b3b);
+    return (zero - UINT64_C(0x0101010101010101)) & ~zero & UINT64_C(0x8080808080808080);
+}
+
+/* Whether a short text has a second statement. */
+static bool short_hits(const uint8_t *at, size_t size)
+{
+    if (size >= 8)
+        return (semicolons_of(eight_from(at)) | semicolons_of(eight_from(at + size - 8))) != 0;
+    bool hits = false;
+    for (size_t i = 4; i < size; i++)
+        hits |= at[i] == ';';
+    return hits;
+}
+
 #define FOUR(a, b, c, d)                                                                           \
     ((uint32_t)(a) | (uint32_t)(b) << 8 | (uint32_t)(c) << 16 | (uint32_t)(d) << 24)
 
@@ -102,5 +129,7 @@ bool query_may_have_effects(struct span text)
         return true;
     if (UNLIKELY((text.at[0] | 0x20) == 'u' && text.size > 9 && updates_catalog(text)))
         return true;
+    if (text.size <= SHORT_MOST)
+        return short_hits(text.at, text.size);
     return query_part_may_have_effects(text);
 }

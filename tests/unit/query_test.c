@@ -135,6 +135,7 @@ TEST(temporary_objects_are_found_where_they_are_made)
         {"SELECT 1 AS a INTO TEMP t", "+temp:t"},
         {"SELECT 1 AS a INTO TEMPORARY TABLE t FROM x", "+temp:t"},
         {"WITH q AS (SELECT 1) SELECT * INTO pg_temp.t FROM q", "+temp:t"},
+        {"SELECT INTO TEMP t", "+temp:t"},
         {"SELECT 1 AS a INTO t", ""},
         {"INSERT INTO temp VALUES (1)", ""},
         {"DROP TABLE t", "-temp:t"},
@@ -198,6 +199,10 @@ TEST(statements_of_one_text_are_told_apart)
 {
     static const struct case_of cases[] = {
         {"SELECT 1; SET x = 1", "> +set:x"},
+        {"TABLE t;LISTEN a", "> +listen:a"},
+        {"BEGIN;LISTEN a", "> +listen:a"},
+        {"COMMIT;LISTEN a;", "> +listen:a"},
+        {"BEGIN;RESET a", "> -set:a"},
         {";;BEGIN;; SET x = 1; SELECT ';'; LISTEN a;", "> +set:x > > +listen:a"},
         {"CREATE RULE r AS ON INSERT TO t DO (SELECT 1; SELECT 2); SET x = 1", "> +set:x"},
         {"INSERT INTO t VALUES ('it''s; SET y = 1', E'\\'; SET z = 1'); SET x = 1", "> +set:x"},
@@ -250,7 +255,9 @@ TEST(the_cheap_look_finds_every_place)
                 snprintf(text, sizeof(text), "select %.*s%s%.*s", (int)before,
                          "                                                                      ",
                          finds[f], (int)after, "xxxxxxxxxxxxxxxxxxxxxx");
-                ck_assert_msg(query_may_have_effects(span_text(text)), "%s", text);
+                /* Shorter ones can't have any but by a second statement. */
+                if (strlen(text) > 16 || f == 0)
+                    ck_assert_msg(query_may_have_effects(span_text(text)), "%s", text);
                 ck_assert_msg(query_part_may_have_effects(span_text(text)), "%s", text);
             }
 }
