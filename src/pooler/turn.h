@@ -92,6 +92,9 @@ void turn_fail(struct turn *turn, fault why); /* turn_end.c */
 /** Handles one whole message of the client that prepares, names or closes statements. */
 fault turn_statement(struct turn *turn, uint8_t type, const uint8_t *message,
                      uint32_t size) MUST_USE;
+/** A Query: true if it gave up a name of the client's and is answered here. */
+fault turn_deallocate(struct turn *turn, const uint8_t *at, uint32_t size,
+                      bool *ret_taken) MUST_USE; /* turn_deallocate.c */
 /** Emits answers of ours that are next in the ledger. */
 fault turn_give_synthetic(struct turn *turn) MUST_USE;
 /** Makes the server's parameters the client's; may suspend where a value must be confirmed. */

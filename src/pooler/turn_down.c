@@ -13,18 +13,30 @@
 /* --- answers of our own
  * --------------------------------------------------------------------------- */
 
+/* What a message that was never sent is answered with. */
+static fault say_synthetic(struct turn *turn, enum owed_kind kind)
+{
+    static const char tag[] = "DEALLOCATE";
+    uint32_t more = kind == OWED_EXECUTE ? sizeof(tag) : 0;
+    uint8_t *at = outbox_make(&turn->down.out, &turn->relay->chunks, WIRE_HEADER + more);
+    if (at == NULL)
+        return FAULT_MEMORY;
+    at[0] = kind == OWED_PARSE ? WIRE_PARSE_COMPLETE : WIRE_CLOSE_COMPLETE;
+    if (kind == OWED_EXECUTE) {
+        at[0] = WIRE_COMMAND_COMPLETE;
+        memcpy(at + WIRE_HEADER, tag, sizeof(tag));
+    }
+    wire_store_u32(at + 1, 4 + more);
+    return OK;
+}
+
 fault turn_give_synthetic(struct turn *turn)
 {
     struct ledger *ledger = &turn->server->ledger;
     const struct owed *head;
     while ((head = ledger_head(ledger)) != NULL && head->fate == FATE_SYNTHETIC) {
-        if (turn->client != NULL) {
-            uint8_t *at = outbox_make(&turn->down.out, &turn->relay->chunks, WIRE_HEADER);
-            if (at == NULL)
-                return FAULT_MEMORY;
-            at[0] = head->kind == OWED_PARSE ? WIRE_PARSE_COMPLETE : WIRE_CLOSE_COMPLETE;
-            wire_store_u32(at + 1, 4);
-        }
+        if (turn->client != NULL)
+            TRY(say_synthetic(turn, (enum owed_kind)head->kind));
         ledger_give(ledger);
     }
     return OK;

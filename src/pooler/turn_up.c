@@ -189,6 +189,12 @@ static fault up_whole(struct turn *turn, uint8_t type, const uint8_t *at, uint32
                      span_of(at + WIRE_HEADER, size - WIRE_HEADER));
     if (type_is(type, CLASS_STATEMENT) && turn_remaps(turn))
         return turn_statement(turn, type, at, size);
+    if (type == WIRE_QUERY && UNLIKELY(turn->client->statements.count > 0) && turn_remaps(turn)) {
+        bool taken;
+        TRY(turn_deallocate(turn, at, size, &taken));
+        if (taken)
+            return OK;
+    }
     if (type_is(type, CLASS_TEXT) && turn_gates(turn) &&
         UNLIKELY(query_may_have_effects(span_of(at + WIRE_HEADER, size - WIRE_HEADER)))) {
         bool taken;
