@@ -27,7 +27,7 @@ void turn_bulk_came(struct turn *turn, uint32_t bytes)
 void turn_bulk_end(struct turn *turn)
 {
     turn->bulk = 0;
-    if (!turn->gathers)
+    if (!turn->gathers || turn->server == NULL)
         return;
     turn->gathers = false;
     stream_set_low_water(&turn->server->stream, 1);

@@ -31,6 +31,7 @@ fault turn_ask(struct turn *turn, struct span sql, deadline by)
 
 fault turn_drain(struct turn *turn, deadline by)
 {
+    turn_bulk_end(turn);
     while (!ledger_empty(&turn->server->ledger) || !lane_sent(&turn->up)) {
         bool moved = false;
         TRY(turn_send_up(turn, &moved));
