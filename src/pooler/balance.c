@@ -505,8 +505,8 @@ void lease_pass_on(struct lease *lease, struct seat *from)
     struct router *router = pool->router;
     invariant(from->recalls > 0);
     from->recalls -= 1;
-    if (slots_excess(pool->slots) > 0 || pooler_stopping(router->pooler) ||
-        lease->doomed || backend_obsolete(slot_backend(lease->slot)) || pool_yields(pool)) {
+    if (slots_excess(pool->slots) > 0 || pooler_stopping(router->pooler) || lease->doomed ||
+        backend_obsolete(slot_backend(lease->slot)) || pool_yields(pool)) {
         lease_close(lease);
         return;
     }

@@ -29,8 +29,8 @@ struct relay {
     struct map keys;      /* struct client_key by pid and secret */
     struct params_store params;
     struct map statements;
-    struct map tallies;  /* struct tally by route */
-    struct map departed; /* struct stats_departed by database: pools that are gone */
+    struct map tallies;            /* struct tally by route */
+    struct map departed;           /* struct stats_departed by database: pools that are gone */
     struct auth_cache *auth_cache; /* NULL: nothing was asked yet; see auth_query.c */
     struct pin_counts pins;
     struct chunk_store chunks;

@@ -119,7 +119,8 @@ static inline void world_prepare(struct world *world, uint32_t relays, uint32_t 
     ck_assert_int_eq(listener_open(&world->backend, &at, 64, 0), OK);
     at.port = world_free_port();
     world->at = at;
-    world->listen = (struct listen_config){.unix_group_number = -1, .host = "127.0.0.1", .port = at.port, .backlog = 64};
+    world->listen = (struct listen_config){
+        .unix_group_number = -1, .host = "127.0.0.1", .port = at.port, .backlog = 64};
     world_put_service(world);
     world_put_routes(world, pool_size);
     world->config = world_config(world, relays);
