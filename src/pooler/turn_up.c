@@ -461,7 +461,9 @@ fault turn_up(struct turn *turn, bool *moved)
         TRY(turn_walk_up(turn));
         if (idle && turn->server != NULL && !ledger_empty(&turn->server->ledger))
             turn_query_begins(turn);
-        *moved = *moved || turn->up.begin != begin;
+        /* What it found too short may be there by now: that was no reason to read before. */
+        bool more = turn->starved && stream_may_read(&turn->client->stream);
+        *moved = *moved || more || turn->up.begin != begin;
         TRY(turn_send_up(turn, moved));
     }
     if (turn->closing || turn->up.begin == turn->up.end)
