@@ -56,6 +56,8 @@ struct client {
     struct co *co;     /* its coroutine in LOGIN and TURN */
     struct params *params;
     struct map statements; /* struct client_statement by name */
+    uint32_t naming;       /* ledger entries that will settle whether it has a name or not */
+    uint32_t naming_batch; /* which all belong to */
     uint8_t *unnamed;      /* body of its unnamed statement's Parse; NULL: none */
     uint32_t unnamed_size;
     uint32_t unnamed_room;

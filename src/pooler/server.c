@@ -26,9 +26,18 @@ static void server_idle_event(struct waker *waker);
 
 /* --- what becomes of ledger entries ----------------------------------------------------------- */
 
+static void settle_naming(struct server *server)
+{
+    if (server->client == NULL)
+        return;
+    invariant(server->client->naming > 0);
+    server->client->naming -= 1;
+}
+
 static void settle_parse(struct server *server, const struct owed *owed, enum owed_end end)
 {
     struct client_statement *named = owed->what;
+    settle_naming(server);
     if (owed->fate != FATE_SYNTHETIC)
         server_statement_settle(&server->statements, named->statement->digest,
                                 end == OWED_ANSWERED);
@@ -40,6 +49,7 @@ static void settle_parse(struct server *server, const struct owed *owed, enum ow
 
 static void settle_close(struct server *server, struct client_statement *named, enum owed_end end)
 {
+    settle_naming(server);
     if (end == OWED_DROPPED && server->client != NULL && !named->current)
         client_statement_restore(&server->client->statements, named);
     client_statement_unref(&named);

@@ -82,6 +82,9 @@ bool turn_needs_server(uint8_t type);
 fault turn_walk_up(struct turn *turn) MUST_USE;
 /** The same for the message in turn->held. */
 fault turn_statement_held(struct turn *turn) MUST_USE;
+/** Whether it names a statement, and an earlier batch that is not answered yet settles which there
+ *  are.  `at`: a message that names one or may, its header at least. */
+bool turn_awaits_names(const struct turn *turn, const uint8_t *at, uint32_t here);
 /** Takes over the outcome of the client's claim. */
 fault turn_settle_claim(struct turn *turn) MUST_USE;
 /** Ends the turn and its client, for this reason; cleans or closes the server. */

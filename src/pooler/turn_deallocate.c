@@ -76,8 +76,8 @@ static struct client_statement *deallocated(struct turn *turn, const uint8_t *at
 {
     struct client *client = turn->client;
     char name[NAME_MOST];
-    if (size > DEALLOCATE_MOST || at[size - 1] != '\0' || turn->server->ledger.extended ||
-        turn->server->transaction == WIRE_TX_FAILED)
+    if (size > DEALLOCATE_MOST || at[size - 1] != '\0' || client->naming != 0 ||
+        turn->server->ledger.extended || turn->server->transaction == WIRE_TX_FAILED)
         return NULL;
     if (!read_deallocate((const char *)at + WIRE_HEADER, name))
         return NULL;
@@ -100,6 +100,8 @@ fault turn_deallocate(struct turn *turn, const uint8_t *at, uint32_t size, bool 
     turn_forget_unnamed(turn);
     named->references += 1;
     client_statement_remove(&client->statements, named);
+    client->naming += 1;
+    client->naming_batch = ledger->batch;
     ledger_owe(ledger, (struct owed){.kind = OWED_EXECUTE,
                                      .fate = FATE_SYNTHETIC,
                                      .about = ABOUT_CLOSE,

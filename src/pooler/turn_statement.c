@@ -28,6 +28,40 @@ static void turn_owe(struct turn *turn, enum owed_kind kind, enum owed_fate fate
                                                     .what = what});
 }
 
+/* The same for a message that gives a name or takes one away. */
+static void turn_owe_name(struct turn *turn, enum owed_kind kind, enum owed_fate fate,
+                          enum owed_about about, struct client_statement *named)
+{
+    turn->client->naming += 1;
+    turn->client->naming_batch = turn->server->ledger.batch;
+    turn_owe(turn, kind, fate, about, named);
+}
+
+/* Where the statement's name begins in a message, if as much of it is here; 0: not. */
+static uint32_t name_begins(const uint8_t *at, uint32_t here)
+{
+    const uint8_t *end;
+    switch (at[0]) {
+    case WIRE_PARSE:
+        return WIRE_HEADER < here ? WIRE_HEADER : 0;
+    case WIRE_BIND:
+        end = memchr(at + WIRE_HEADER, '\0', here - WIRE_HEADER);
+        return end != NULL && end + 1 < at + here ? (uint32_t)(end + 1 - at) : 0;
+    default:
+        return WIRE_HEADER + 1 < here && at[WIRE_HEADER] == 'S' ? WIRE_HEADER + 1 : 0;
+    }
+}
+
+bool turn_awaits_names(const struct turn *turn, const uint8_t *at, uint32_t here)
+{
+    const struct client *client = turn->client;
+    if (client->naming == 0 || turn->server == NULL ||
+        client->naming_batch == turn->server->ledger.batch)
+        return false;
+    uint32_t begin = name_begins(at, here);
+    return begin != 0 && at[begin] != '\0';
+}
+
 /* The message as it is; what is missing of a long one follows as it comes. */
 static void forward(struct turn *turn, const struct message *message)
 {
@@ -237,7 +271,7 @@ static fault parse_rename(struct turn *turn, const struct message *message,
     at = put_header(at, WIRE_PARSE, size);
     memcpy(at, named->statement->name, STATEMENT_NAME_SIZE);
     hint_add(&turn->client->share->stats.server_parses, 1);
-    turn_owe(turn, OWED_PARSE, FATE_FORWARD, ABOUT_PARSE, named); /* it may be gone now */
+    turn_owe_name(turn, OWED_PARSE, FATE_FORWARD, ABOUT_PARSE, named); /* it may be gone now */
     if (turn->held == NULL) {
         outbox_run(&turn->up.out, body.at, body.size);
         return make_evictions(turn);
@@ -282,7 +316,7 @@ static fault on_parse(struct turn *turn, const struct message *message)
         return looked;
     }
     if (there) {
-        turn_owe(turn, OWED_PARSE, FATE_SYNTHETIC, ABOUT_PARSE, named);
+        turn_owe_name(turn, OWED_PARSE, FATE_SYNTHETIC, ABOUT_PARSE, named);
         return OK;
     }
     return parse_rename(turn, message, named, body);
@@ -401,7 +435,7 @@ static fault on_close(struct turn *turn, const struct message *message,
     /* The server keeps it for others; the client's name is gone when its turn comes. */
     named->references += 1;
     client_statement_remove(&turn->client->statements, named);
-    turn_owe(turn, OWED_CLOSE, FATE_SYNTHETIC, ABOUT_CLOSE, named);
+    turn_owe_name(turn, OWED_CLOSE, FATE_SYNTHETIC, ABOUT_CLOSE, named);
     return OK;
 }
 

@@ -375,6 +375,9 @@ fault turn_walk_up(struct turn *turn)
             turn->starved = true;
             return OK;
         }
+        const uint8_t *at = up->chunk->bytes + up->begin;
+        if (type_is(at[0], CLASS_STATEMENT) && turn_awaits_names(turn, at, up->end - up->begin))
+            return OK;
         TRY(up_message(turn));
         if (turn->starved)
             return OK;

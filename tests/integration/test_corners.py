@@ -202,6 +202,26 @@ def test_statements_outlive_another_clients_discard_all_in_the_middle(one, two):
                       w.SYNC) == "1 2 D C 3 Z"
 
 
+def test_names_are_settled_batch_by_batch(one):
+    """Whether a name is there depends on batches in front that were sent and not yet answered."""
+    assert answer(one, w.parse("old", "select 'old'"), w.SYNC) == "1 Z"
+    one.send(w.bind(statement="missing"), w.close("S", "old"), w.parse("new", "select 'new'"), w.SYNC,
+             w.bind(statement="old"), w.execute(), w.SYNC,
+             w.bind(statement="new"), w.execute(), w.SYNC,
+             w.parse("old", "select 'older'"), w.SYNC,
+             w.close("S", "old"), w.SYNC,
+             w.bind(statement="old"), w.SYNC,
+             w.parse("old", "select 'newer'"), w.SYNC,
+             w.bind(statement="old"), w.execute(), w.SYNC,
+             w.parse("bad", "nonsense"), w.SYNC, w.parse("bad", "select 'good'"), w.SYNC,
+             w.bind(statement="bad"), w.execute(), w.SYNC)
+    answers = one.until("Z", 11)
+    assert w.kinds(answers) == "E Z 2 D C Z E Z E Z 3 Z E Z 1 Z 2 D C Z E Z 1 Z 2 D C Z"
+    assert [row[0] for row in w.rows(answers)] == ["old", "newer", "good"]
+    assert [m.sqlstate for m in answers if m.kind == "E"] == ["26000", "26000", "42P05", "26000",
+                                                              "42601"]
+
+
 # -- lengths
 
 

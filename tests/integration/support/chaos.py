@@ -146,6 +146,7 @@ class Client:
     # -- the connection
 
     def connect(self):
+        self.last = "login"
         world = self.world
         door = world.doors[1] if self.session else world.doors[0]
         self.names, self.unnamed, self.status = {}, None, "I"
@@ -317,10 +318,10 @@ class Client:
                     batch.run(name, self.token())
                 if chance.random() < 0.1:
                     batch.bytes += w.FLUSH
-            failed = batch.failed
+            failed = batch.failed and self.status == "T"
             batch.sync()
             if failed:
-                break  # which names there are is known when that is answered
+                break
         self.ask(batch.bytes, *batch.expected, what="a pipeline")
         self.recover()
 
