@@ -147,7 +147,7 @@ static int command_run(const struct cli_command *command, int count, char **argu
         command_usage(command, stderr);
         return CLI_USAGE;
     }
-    char *ordered[WORDS_MOST + 1];
+    char *ordered[WORDS_MOST + 1] = {NULL};
     invariant(command->most <= WORDS_MOST);
     if (count == command->count)
         return command->run(arguments);

@@ -106,7 +106,7 @@ void auth_command_doubt(struct share *share)
 
 static fault command_ask(struct share *share, const struct link_target *target, char **ret)
 {
-    struct span text;
+    struct span text = SPAN_NONE;
     struct command *command = command_new(share, target);
     if (command == NULL)
         return FAULT_MEMORY;

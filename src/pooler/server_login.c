@@ -123,19 +123,21 @@ static void login_succeeded(struct server *server, const struct link_greeting *s
  * ------------------------------------------------------------------------------------------ */
 
 /* With the share's own secret, or with what a command prints. */
-static fault login_try(struct server *server, struct link_login *login, struct link_greeting *said)
+static fault login_try(struct server *server, const struct link_login *login,
+                       struct link_greeting *said)
 {
     struct share *share = server->share;
     const struct route_config *route = share->route;
     char *password = NULL;
     struct link_secret own = {.have_keys = false};
-    login->secret = &share->secret;
+    struct link_login mine = *login;
+    mine.secret = &share->secret;
     if (route->password_command != NULL) {
         TRY(auth_command_password(share, login->target, &password));
         own.password = span_text(password);
-        login->secret = &own;
+        mine.secret = &own;
     }
-    fault result = link_login(&server->stream, login, said, after(route->service->connect_timeout));
+    fault result = link_login(&server->stream, &mine, said, after(route->service->connect_timeout));
     if (password != NULL && result == FAULT_UPSTREAM)
         auth_command_doubt(share);
     auth_command_wipe(&password);

@@ -25,31 +25,51 @@ static void put_failing_end(struct ledger *ledger, struct buffer *out)
     ledger_owe(ledger, (struct owed){.kind = OWED_SYNC, .fate = FATE_SWALLOW});
 }
 
+/* Whether messages were sent, or skipped, behind the last Sync. */
+static bool batch_is_open(const struct ledger *ledger)
+{
+    return ledger_needs_sync(ledger) || ledger->extended;
+}
+
+/* Sends what ends it, and waits for all answers. */
+static fault clean_end(struct turn *turn, struct buffer *out, deadline by)
+{
+    struct ledger *ledger = &turn->server->ledger;
+    if (batch_is_open(ledger) && ledger_has_room(ledger, 2))
+        put_failing_end(ledger, out);
+    if (buffer_fault(out) != OK) {
+        buffer_fini(out);
+        return FAULT_MEMORY;
+    }
+    if (out->size > 0)
+        outbox_take_heap(&turn->up.out, out->at, out->size);
+    *out = BUFFER_INIT(256);
+    return turn_drain(turn, by);
+}
+
 /* Ends what is under way: the query by a cancel request, the batch by a Sync; a COPY by CopyFail,
- * also one that has not begun yet, for where there is none it is ignored. */
+ * also one that has not begun yet, for where there is none it is ignored.  A COPY may have read the
+ * Sync that was sent behind it: that is known only when it has answered. */
 static fault clean_interrupt(struct turn *turn, deadline by)
 {
     struct server *server = turn->server;
+    struct ledger *ledger = &server->ledger;
     struct buffer out = BUFFER_INIT(256);
-    bool needs_sync = ledger_needs_sync(&server->ledger) || server->ledger.extended;
-    if (ledger_empty(&server->ledger) && !needs_sync)
+    if (ledger_empty(ledger) && !batch_is_open(ledger))
         return OK;
-    if (!ledger_empty(&server->ledger)) {
+    if (!ledger_empty(ledger)) {
         TRY(cancel_server(server, by));
         size_t start = wire_begin(&out, WIRE_COPY_FAIL);
         wire_put_text(&out, "the client has gone");
         wire_end(&out, start);
-        ledger_copy_ends(&server->ledger);
+        ledger_copy_ends(ledger);
     }
-    if (needs_sync && ledger_has_room(&server->ledger, 2))
-        put_failing_end(&server->ledger, &out);
-    if (buffer_fault(&out) != OK) {
-        buffer_fini(&out);
-        return FAULT_MEMORY;
-    }
-    if (out.size > 0)
-        outbox_take_heap(&turn->up.out, out.at, out.size);
-    return turn_drain(turn, by);
+    TRY(clean_end(turn, &out, by));
+    if (batch_is_open(ledger))
+        TRY(clean_end(turn, &out, by));
+    if (batch_is_open(ledger))
+        return fault_raise(FAULT_PROTOCOL, "its batch could not be ended");
+    return OK;
 }
 
 static fault clean_pins(struct turn *turn, deadline by)
