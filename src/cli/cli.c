@@ -90,6 +90,12 @@ static void command_usage(const struct cli_command *command, FILE *to)
             command->arguments);
 }
 
+static void command_tell(const struct cli_command *command)
+{
+    command_usage(command, stdout);
+    printf("\n%s", command->help);
+}
+
 static const struct cli_command *command_find(const char *name)
 {
     for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
@@ -105,7 +111,7 @@ static bool asks_for_help(const char *word)
 
 static bool is_option(const struct cli_command *command, const char *word)
 {
-    return command->option != NULL && strcmp(command->option, word) == 0;
+    return command->option != NULL && word != NULL && strcmp(command->option, word) == 0;
 }
 
 /* What stands where the option does not: "FILE --match A B C", or "--match A B C FILE". */
@@ -127,8 +133,7 @@ static int command_run(const struct cli_command *command, int count, char **argu
         if (strcmp(arguments[i], "--") == 0)
             break;
         if (strcmp(arguments[i], "--help") == 0 || strcmp(arguments[i], "-h") == 0) {
-            command_usage(command, stdout);
-            printf("\n%s", command->help);
+            command_tell(command);
             return CLI_DONE;
         }
     }
@@ -168,10 +173,10 @@ int cli_main(int argc, char **argv)
         return cli_version(NULL);
     if (asks_for_help(word)) {
         const struct cli_command *about = argc > 2 ? command_find(argv[2]) : NULL;
-        char help[] = "--help";
-        if (about != NULL)
-            return command_run(about, 1, (char *[]){help, NULL});
-        usage_print(stdout);
+        if (about == NULL)
+            usage_print(stdout);
+        else
+            command_tell(about);
         return CLI_DONE;
     }
     const struct cli_command *command = command_find(word);

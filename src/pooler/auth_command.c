@@ -113,7 +113,7 @@ static fault command_ask(struct share *share, const struct link_target *target, 
     TRY(offload(&command->job, after(share->route->service->connect_timeout)));
     fault result = command_outcome(command, &text);
     if (result == OK) {
-        *ret = strndup((const char *)text.at, text.size);
+        *ret = text.at == NULL ? NULL : strndup((const char *)text.at, text.size);
         result = *ret == NULL ? FAULT_MEMORY : OK;
     }
     command_free(&command->job);
