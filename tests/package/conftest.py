@@ -15,7 +15,7 @@ from support.postgres import Postgres, make_template, place  # noqa: E402
 
 # What the package depends on, and what its test uses, so that no test asks the mirror for anything.
 INSIDE = ["libc-ares2", "libidn12", "libpcre2-8-0", "libssl3", "libxxhash0", "libyaml-0-2",
-          "logrotate", "systemd-standalone-sysusers", "systemd-standalone-tmpfiles"]
+          "logrotate", "systemd-standalone-sysusers", "systemd-standalone-tmpfiles", "libldap-2.5-0"]
 
 
 @pytest.fixture(scope="session")
