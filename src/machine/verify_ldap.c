@@ -5,6 +5,7 @@
 
 #ifdef WITH_LDAP
 #include <ldap.h>
+#include <pthread.h>
 #include <sys/time.h>
 
 #define URIS_MOST       2048
@@ -17,6 +18,16 @@ struct session {
     LDAP *handle;
     char *why;
 };
+
+/* libldap makes its global options when they are first needed, and does not mind other threads. */
+static void library_begin(void)
+{
+    LDAPAPIInfo info = {.ldapai_info_version = LDAP_API_INFO_VERSION};
+    if (ldap_get_option(NULL, LDAP_OPT_API_INFO, &info) != LDAP_OPT_SUCCESS)
+        return;
+    ldap_memfree(info.ldapai_vendor_name);
+    ldap_memvfree((void **)info.ldapai_extensions);
+}
 
 static enum verify_outcome broken(const struct session *session, const char *what, int code)
 {
@@ -177,6 +188,8 @@ enum verify_outcome verify_by_ldap(const struct verify_ldap *ldap, const char *u
     char dn[NAME_MOST];
     why[0] = '\0';
     /* A bind without a password succeeds: as nobody. */
+    static pthread_once_t begun = PTHREAD_ONCE_INIT;
+    pthread_once(&begun, library_begin);
     if (password[0] == '\0' || !name_sound(ldap, user))
         return VERIFY_NO;
     if (ldap->base != NULL) {
