@@ -19,7 +19,7 @@ static const struct console_column pool_columns[] = {
     {"sv_active_cancel", COLUMN_INT4, "always 0: requests travel on connections of their own"},
     {"sv_being_canceled", COLUMN_INT4, "servers towards which a cancel request is under way"},
     {"sv_idle", COLUMN_INT4, "servers ready for use"},
-    {"sv_used", COLUMN_INT4, "always 0: idle servers need no check"},
+    {"sv_used", COLUMN_INT4, "always 0: idle servers are tested when they are wanted"},
     {"sv_tested", COLUMN_INT4, "servers whose session is being put in order"},
     {"sv_login", COLUMN_INT4, "servers that are logging in"},
     {"maxwait", COLUMN_INT4, "age of the oldest wait, whole seconds"},

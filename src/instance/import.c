@@ -269,11 +269,9 @@ static void put_service(struct importing *import, size_t number)
 {
     char name[32];
     const char *mode = global_or(import, "server_tls_sslmode", "prefer");
-    const char *wait = global_value(import, "server_connect_timeout");
     service_name(number, name, sizeof(name));
     buffer_printf(import->out, "  %s:\n    hosts: %s\n", name, import->services[number]);
-    if (wait != NULL)
-        buffer_printf(import->out, "    connect_timeout: %ss\n", wait);
+    put_place(import, IMPORT_SERVICE, 4);
     buffer_append_text(import->out, "    tls:\n");
     import_put_line(import->out, 6, "mode", strcmp(mode, "allow") == 0 ? "prefer" : mode);
     put_place(import, IMPORT_SERVICE_TLS, 6);

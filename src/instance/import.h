@@ -14,6 +14,7 @@ enum import_place {
     IMPORT_TOP,
     IMPORT_LISTEN,     /* each listener */
     IMPORT_LISTEN_TLS, /* its tls: */
+    IMPORT_SERVICE,    /* each service */
     IMPORT_SERVICE_TLS,
     IMPORT_ROUTE,
     IMPORT_DATABASE, /* databases.NAME: */
@@ -30,7 +31,6 @@ enum import_shape {
     IMPORT_AS_IT_IS, /* a name, a number, a path */
     IMPORT_SECONDS,  /* "2.5" becomes 2500ms */
     IMPORT_MILLISECONDS,
-    IMPORT_BYTES,
     IMPORT_SWITCH, /* 0 and 1 become no and yes */
     IMPORT_NAMES,  /* a list with commas or blanks between */
 };

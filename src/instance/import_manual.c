@@ -43,6 +43,8 @@ static const char *place_head(enum import_place place)
         return "listen[].";
     case IMPORT_LISTEN_TLS:
         return "listen[].tls.";
+    case IMPORT_SERVICE:
+        return "services.NAME.";
     case IMPORT_SERVICE_TLS:
         return "services.NAME.tls.";
     case IMPORT_DATABASE:

@@ -92,9 +92,6 @@ static void put_value(struct buffer *out, const struct import_row *row, const ch
     case IMPORT_NAMES:
         put_names(out, value);
         break;
-    case IMPORT_BYTES:
-        buffer_printf(out, "%sB", value);
-        break;
     case IMPORT_AS_IT_IS:
         import_put_text(out, row->zero != NULL && strcmp(value, "0") == 0 ? row->zero : value);
         break;

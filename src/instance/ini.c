@@ -69,9 +69,8 @@ static fault ini_include(struct ini_reader *reader, struct span name)
     snprintf(path, sizeof(path), "%.*s", (int)MIN_OF(name.size, sizeof(path) - 1),
              (const char *)name.at);
     const char *slash = strrchr(reader->path, '/');
-    struct buffer looked = BUFFER_INIT(INI_FILE_MOST);
-    bool there = config_file_read(path, &looked) == 0;
-    buffer_fini(&looked);
+    uint32_t owner;
+    bool there = os->file_mode(path, &owner) >= 0;
     if (there || slash == NULL || path[0] == '/')
         return ini_read_into(reader->ini, path, reader->depth + 1, reader->problems);
     int size = snprintf(beside, sizeof(beside), "%.*s/%s", (int)(slash - reader->path),

@@ -15,7 +15,6 @@ struct ini_entry {
     char *value;
     char *file;
     uint32_t line; /* from 1 */
-    bool used;     /* for the reader's own marks */
 };
 
 struct ini {

@@ -70,6 +70,13 @@ def test_what_has_no_equal_is_told_with_its_place_and_the_reason(bouncer):
     assert re.search(r"^# pgbouncer.ini:4: connect_query = select 'a'\n#     \S", done.stdout, re.M)
     assert re.search(r"^# pgbouncer.ini:\d+: server_round_robin = 1\n#     \S", done.stdout, re.M)
     assert re.search(r"^# pgbouncer.ini:\d+: no_such_thing = 5\n", done.stdout, re.M)
+    for line in "max_packet_size = 9999", "server_login_retry = 3", "client_tls_protocols = all":
+        assert f": {line}\n#     " in bouncer(HEAD.format(port=1) + line + "\n").stdout
+
+
+def test_a_fraction_of_a_second_is_kept(bouncer):
+    text = bouncer(HEAD.format(port=1) + "server_connect_timeout = 2.5\n").stdout
+    assert "    connect_timeout: 2500ms\n" in text
 
 
 def test_a_user_with_a_pool_of_its_own_has_a_route_before_the_others(bouncer):
