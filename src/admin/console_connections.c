@@ -7,7 +7,7 @@
  */
 #include "admin/console_parts.h"
 #include "machine/clock.h"
-#include "pooler/lease.h"
+#include "pooler/router/lease.h"
 
 #include <stdio.h>
 

@@ -2,7 +2,7 @@
  * SHOW MEM, and the views of what the pooler does not have.
  */
 #include "admin/console_parts.h"
-#include "pooler/router.h"
+#include "pooler/router/router.h"
 
 /* --- memory
  * --------------------------------------------------------------------------------------------- */

@@ -13,7 +13,7 @@
 #include "machine/privileges.h"
 #include "machine/signals.h"
 #include "pooler/pooler.h"
-#include "pooler/router.h"
+#include "pooler/router/router.h"
 
 #include <inttypes.h>
 #include <signal.h>

@@ -15,6 +15,9 @@
 #define THREADS_MOST 256
 #define THREAD_STACK (256 * 1024 * CONTEXT_STACK_FACTOR)
 #define HINTS        1024 /* remembered; the rest is always fresh */
+/* One wait in so many goes on late, by so much at most: the processor was somebody else's. */
+#define PREEMPTED_ONE_IN  64
+#define PREEMPTED_MOST_US 5000
 /* Wall time of the beginning: 2025-01-01. */
 #define WALL_START INT64_C(1735689600000000)
 
@@ -24,6 +27,7 @@ struct sim_thread {
     enum thread_state state;
     int poller;               /* POLLING */
     int64_t until;            /* POLLING */
+    int64_t held;             /* does not run before: others have its processor */
     struct sim_thread *other; /* JOINING: who must end */
     struct context *resume;   /* where it waits; `begin` at first */
     struct context begin;
@@ -140,6 +144,8 @@ static void sim_forget_hints(const void *at, size_t size)
 
 static bool thread_can_run(const struct sim_thread *thread)
 {
+    if (thread->held > sim.now)
+        return false;
     switch (thread->state) {
     case THREAD_READY:
         return true;
@@ -170,8 +176,11 @@ static void sim_pass_time(void)
 {
     int64_t next = sim_net_next();
     for (uint32_t i = 0; i < sim.count; i++) {
-        if (sim.threads[i]->state == THREAD_POLLING && sim.threads[i]->until < next)
-            next = sim.threads[i]->until;
+        const struct sim_thread *thread = sim.threads[i];
+        if (thread->state == THREAD_POLLING && MAX_OF(thread->until, thread->held) < next)
+            next = MAX_OF(thread->until, thread->held);
+        if (thread->held > sim.now && thread->held < next)
+            next = thread->held;
     }
     if (next == INT64_MAX) {
         fprintf(stderr, "simulation with seed %llu: nothing can happen any more\n",
@@ -285,6 +294,8 @@ static int sim_poll_wait(int poller, struct poll_event *events, int most, deadli
     thread->state = THREAD_POLLING;
     thread->poller = poller;
     thread->until = by.us;
+    bool preempted = sim_below(PREEMPTED_ONE_IN) == 0;
+    thread->held = preempted ? sim.now + (int64_t)sim_below(PREEMPTED_MOST_US) : 0;
     /* Work takes time: or those who never wait would stop the clock. */
     sim.now += 1;
     sim_block();

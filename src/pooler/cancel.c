@@ -4,10 +4,10 @@
 #include "machine/ids.h"
 #include "machine/log.h"
 #include "pooler/claim.h"
-#include "pooler/lease.h"
 #include "pooler/pooler.h"
 #include "pooler/relay.h"
-#include "pooler/turn.h"
+#include "pooler/router/lease.h"
+#include "pooler/turn/turn.h"
 #include "wire/scram.h"
 #include "wire/startup.h"
 

@@ -6,7 +6,7 @@
 #include "pooler/census.h"
 #include "pooler/pooler.h"
 #include "pooler/relay.h"
-#include "pooler/turn.h"
+#include "pooler/turn/turn.h"
 #include "wire/messages.h"
 
 #include <inttypes.h>

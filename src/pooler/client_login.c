@@ -4,11 +4,11 @@
 #include "machine/clock.h"
 #include "machine/ids.h"
 #include "machine/log.h"
-#include "pooler/auth.h"
+#include "pooler/auth/auth.h"
 #include "pooler/cancel.h"
 #include "pooler/census.h"
 #include "pooler/pooler.h"
-#include "pooler/turn.h"
+#include "pooler/turn/turn.h"
 
 #include <inttypes.h>
 #include <stdio.h>

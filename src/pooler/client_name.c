@@ -6,9 +6,9 @@
  * is set once the client has its server, and falls away with DISCARD ALL.
  */
 #include "machine/clock.h"
-#include "pooler/chunk.h"
 #include "pooler/relay.h"
-#include "pooler/turn.h"
+#include "pooler/turn/chunk.h"
+#include "pooler/turn/turn.h"
 
 #include <stdio.h>
 

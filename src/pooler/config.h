@@ -12,7 +12,7 @@
 #include "machine/log.h"
 #include "machine/os.h"
 #include "machine/tls.h"
-#include "pooler/hba.h"
+#include "pooler/auth/hba.h"
 #include "query/effects.h"
 
 enum pool_mode { POOL_SESSION, POOL_TRANSACTION, POOL_STATEMENT };

@@ -5,7 +5,7 @@
 #include "pooler/client.h"
 #include "pooler/pooler.h"
 #include "pooler/relay.h"
-#include "pooler/router.h"
+#include "pooler/router/router.h"
 #include "pooler/share.h"
 
 #include <stdlib.h>

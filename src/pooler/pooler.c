@@ -2,9 +2,9 @@
 
 #include "machine/clock.h"
 #include "machine/ids.h"
-#include "pooler/auth_failures.h"
+#include "pooler/auth/auth_failures.h"
 #include "pooler/doors.h"
-#include "pooler/router.h"
+#include "pooler/router/router.h"
 
 #include <stdlib.h>
 

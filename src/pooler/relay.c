@@ -2,11 +2,11 @@
 
 #include "machine/clock.h"
 #include "machine/log.h"
-#include "pooler/auth_query.h"
+#include "pooler/auth/auth_query.h"
 #include "pooler/census.h"
-#include "pooler/lease.h"
 #include "pooler/pooler.h"
-#include "pooler/router.h"
+#include "pooler/router/lease.h"
+#include "pooler/router/router.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -292,12 +292,12 @@ void relay_retired(struct mail *mail)
     share->retiring = false;
     for (int i = 0; i < CENSUSES && share->retired; i++)
         census_unref(&share->census[i]);
-    if (share->retired && share_unused(share))
+    if (share->retired && share_unused(share)) {
         share_free_now(&share);
-    else if (share->retired)
-        share_entered(share); /* clients have come meanwhile: they enroll it anew */
-    else
+    } else {
+        share_entered(share); /* clients have come meanwhile: they go on, or enroll it anew */
         share_maybe_retire(share);
+    }
     relay_check_end(relay);
 }
 

@@ -5,12 +5,12 @@
  * Everything in it belongs to its thread.  Others reach it by mail, or look at its `told` hints.
  */
 #include "machine/co.h"
-#include "pooler/chunk.h"
 #include "pooler/client.h"
 #include "pooler/config.h"
 #include "pooler/control.h"
-#include "pooler/pin.h"
 #include "pooler/share.h"
+#include "pooler/turn/chunk.h"
+#include "pooler/turn/pin.h"
 
 struct pooler;
 struct auth_cache;

@@ -9,7 +9,7 @@
 #include "machine/clock.h"
 #include "machine/ids.h"
 #include "machine/log.h"
-#include "pooler/turn.h"
+#include "pooler/turn/turn.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

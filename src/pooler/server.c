@@ -4,10 +4,10 @@
 #include "machine/ids.h"
 #include "machine/log.h"
 #include "pooler/client.h"
-#include "pooler/lease.h"
-#include "pooler/pin.h"
 #include "pooler/relay.h"
-#include "pooler/router.h"
+#include "pooler/router/lease.h"
+#include "pooler/router/router.h"
+#include "pooler/turn/pin.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -14,9 +14,9 @@
  */
 #include "base/uuid.h"
 #include "machine/stream.h"
-#include "pooler/ledger.h"
 #include "pooler/params.h"
 #include "pooler/statements.h"
+#include "pooler/turn/ledger.h"
 #include "wire/message.h"
 
 struct share;

@@ -9,7 +9,7 @@
  */
 #include "machine/clock.h"
 #include "pooler/cancel.h"
-#include "pooler/turn.h"
+#include "pooler/turn/turn.h"
 
 bool share_rested(const struct share *share, const struct server *server)
 {

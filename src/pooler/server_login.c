@@ -3,10 +3,10 @@
 #include "machine/clock.h"
 #include "machine/ids.h"
 #include "machine/log.h"
-#include "pooler/auth_command.h"
-#include "pooler/lease.h"
+#include "pooler/auth/auth_command.h"
 #include "pooler/relay.h"
-#include "pooler/router.h"
+#include "pooler/router/lease.h"
+#include "pooler/router/router.h"
 
 #include <inttypes.h>
 #include <stdio.h>

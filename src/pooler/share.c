@@ -3,13 +3,13 @@
 #include "machine/clock.h"
 #include "machine/co.h"
 #include "machine/log.h"
-#include "pooler/auth_command.h"
+#include "pooler/auth/auth_command.h"
 #include "pooler/census.h"
 #include "pooler/claim.h"
 #include "pooler/client.h"
-#include "pooler/lease.h"
 #include "pooler/relay.h"
-#include "pooler/router.h"
+#include "pooler/router/lease.h"
+#include "pooler/router/router.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 #include "pooler/statements.h"
 
 #include "base/check.h"
-#include "pooler/pin.h"
+#include "pooler/turn/pin.h"
 
 #include <openssl/sha.h>
 #include <stdlib.h>

@@ -3,7 +3,7 @@
  * includes, then who comes.  Whatever it was, matching ends with an answer.
  */
 #include "fuzz.h"
-#include "pooler/hba.h"
+#include "pooler/auth/hba.h"
 
 #include <errno.h>
 

@@ -327,7 +327,8 @@ static fault do_vanish(struct person *person)
     }
     if (person->talk.out.size > 0)
         TRY(person_flush(person));
-    TRY(co_sleep((duration){.us = draw(&person->chance, 3000)}));
+    uint32_t most = sim.clients < CLIENTS ? 100 : 3000;
+    TRY(co_sleep((duration){.us = draw(&person->chance, most)}));
     person_end(person);
     return OK;
 }
@@ -342,6 +343,8 @@ static fault do_leave(struct person *person)
 
 static fault person_acts(struct person *person)
 {
+    if (sim.clients < CLIENTS && draw(&person->chance, 2) == 0)
+        return do_vanish(person);
     switch (draw(&person->chance, 14)) {
     case 0:
         return person_asks(person, FAIL);
@@ -399,7 +402,7 @@ static void dialer_main(void *argument)
     uintptr_t number = (uintptr_t)argument;
     struct co_group clients;
     co_group_init(&clients);
-    for (uintptr_t i = 0; i < CLIENTS; i++)
+    for (uintptr_t i = 0; i < sim.clients; i++)
         ck_assert_int_eq(
             co_group_start(&clients, client_main, (void *)(number * CLIENTS + i), CO_LARGE), OK);
     co_group_join(&clients);
@@ -435,7 +438,7 @@ static void sim_main(void *argument UNUSED)
         sim.done[i].deliver = client_done;
     for (uintptr_t i = 0; i < DIALERS; i++)
         ck_assert_int_eq(machine_new("dialer", dialer_main, (void *)i, &sim.dialers[i]), OK);
-    while (sim.finished < DIALERS * CLIENTS)
+    while (sim.finished < DIALERS * sim.clients)
         ck_assert_int_eq(co_wait(after(sec(600))), OK);
     for (int i = 0; i < DIALERS; i++)
         machine_join(&sim.dialers[i]);
@@ -456,6 +459,7 @@ static uint64_t run(uint64_t seed)
                        .capped = seed % 5 == 1,
                        .rests = seed % 4 == 2,
                        .once = seed % 7 == 3,
+                       .clients = seed % 9 == 2 ? 2 : CLIENTS,
                        .reserve = seed % 6 == 4 ? 1 : 0};
     os_sim_start(seed);
     ck_assert_int_eq(machine_run("main", sim_main, NULL), OK);

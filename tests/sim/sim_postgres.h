@@ -49,12 +49,13 @@ struct session {
 static struct sim {
     struct world world;
     uint64_t chance;
-    bool crashes; /* servers end now and then */
-    bool evicts;  /* a server keeps one statement only */
-    bool crowded; /* the backend has no room for both pools at their size */
-    bool capped;  /* nor has the limit of all servers */
-    bool rests;   /* servers that have rested are asked whether they answer */
-    bool once;    /* servers are used once */
+    bool crashes;     /* servers end now and then */
+    bool evicts;      /* a server keeps one statement only */
+    bool crowded;     /* the backend has no room for both pools at their size */
+    bool capped;      /* nor has the limit of all servers */
+    bool rests;       /* servers that have rested are asked whether they answer */
+    bool once;        /* servers are used once */
+    uint32_t clients; /* on each dialer; a few come and go in haste, and leave nothing behind */
     uint32_t reserve;
     struct machine *home;
     struct co *main;

@@ -1,4 +1,4 @@
-#include "pooler/ledger.h"
+#include "pooler/turn/ledger.h"
 #include "unit.h"
 #include "wire/message.h"
 

@@ -1,4 +1,4 @@
-#include "pooler/outbox.h"
+#include "pooler/turn/outbox.h"
 #include "unit.h"
 
 #include <errno.h>

@@ -1,0 +1,87 @@
+#include "pooler/turn/chunk.h"
+
+#include <stdlib.h>
+
+/* Idle chunks that are kept: enough for the turns that usually are under way at once. */
+#define CHUNKS_KEPT 64
+
+void chunk_store_init(struct chunk_store *store, uint32_t size, uint32_t most)
+{
+    *store = (struct chunk_store){.size = size, .most = MAX_OF(most, 4u)};
+    list_init(&store->idle);
+}
+
+void chunk_store_bound(struct chunk_store *store, uint32_t most)
+{
+    store->most = MAX_OF(most, 4u);
+}
+
+void chunk_store_fini(struct chunk_store *store)
+{
+    invariant(store->lent == 0);
+    for (struct node *node; (node = list_pop(&store->idle)) != NULL;)
+        free(LIST_ENTRY(node, struct chunk, node));
+}
+
+uint64_t chunk_store_bytes(const struct chunk_store *store)
+{
+    return (uint64_t)store->lent * store->size + store->held;
+}
+
+static bool store_has_room(const struct chunk_store *store, uint64_t bytes)
+{
+    return chunk_store_bytes(store) + bytes <= (uint64_t)store->most * store->size;
+}
+
+/* Idle chunks are not counted, and are few; but they are memory, so they go first. */
+bool chunk_hold(struct chunk_store *store, uint64_t bytes)
+{
+    if (!store_has_room(store, bytes)) {
+        store->short_of += 1;
+        return false;
+    }
+    uint64_t idle = (uint64_t)store->idle.count * store->size;
+    while (store->idle.count > 0 && !store_has_room(store, bytes + idle)) {
+        free(LIST_ENTRY(list_pop(&store->idle), struct chunk, node));
+        idle -= store->size;
+    }
+    store->held += bytes;
+    return true;
+}
+
+void chunk_unhold(struct chunk_store *store, uint64_t bytes)
+{
+    invariant(store->held >= bytes);
+    store->held -= bytes;
+}
+
+struct chunk *chunk_lend(struct chunk_store *store)
+{
+    struct node *node = list_pop(&store->idle);
+    struct chunk *chunk = NULL;
+    if (node != NULL)
+        chunk = LIST_ENTRY(node, struct chunk, node);
+    else if (store_has_room(store, store->size))
+        chunk = malloc(sizeof(*chunk) + store->size);
+    if (chunk == NULL) {
+        store->short_of += 1;
+        return NULL;
+    }
+    chunk->node = (struct node){NULL, NULL};
+    chunk->size = store->size;
+    store->lent += 1;
+    return chunk;
+}
+
+void chunk_return(struct chunk_store *store, struct chunk **chunk)
+{
+    if (*chunk == NULL)
+        return;
+    invariant(store->lent > 0);
+    store->lent -= 1;
+    if (store->idle.count < CHUNKS_KEPT && (*chunk)->size == store->size)
+        list_push_front(&store->idle, &(*chunk)->node);
+    else
+        free(*chunk);
+    *chunk = NULL;
+}

@@ -1,0 +1,507 @@
+#include "pooler/turn/pin.h"
+
+#include "base/check.h"
+#include "machine/clock.h"
+#include "pooler/relay.h"
+#include "pooler/server.h"
+#include "pooler/share.h"
+#include "wire/messages.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Names of settings, tables, channels and so on that one session may have in hand; those of more
+ * are not told apart, and end all together. */
+#define NAMES_MOST 32
+
+struct pin_name {
+    uint8_t kind;
+    char text[QUERY_NAME_SIZE];
+};
+
+/* Kinds in sets, one bit each. */
+struct pin {
+    uint8_t held;   /* there, whatever becomes of the transaction under way */
+    uint8_t tried;  /* made by the transaction under way, and there if it is committed */
+    uint8_t ever;   /* made by it, also what it has ended since */
+    uint8_t ending; /* held, and gone if it is committed */
+    uint8_t rolled; /* made by it before a ROLLBACK of which it is not known yet how far it went */
+    uint8_t stain;  /* ended as far as the text tells, which is not far enough */
+    uint8_t any;    /* ever made or tried since the server was clean */
+    uint8_t many;   /* whose names are not all known */
+    bool failed;    /* an error came since the last ReadyForQuery */
+    bool counted;   /* among the pool's pinned servers */
+    bool pinned;    /* and the relay has counted why */
+    uint8_t statement;           /* of the simple query under way that is answered next */
+    uint16_t locks;              /* held, if `many` does not say that it can't be known */
+    struct query_effects *bound; /* of the portal without a name */
+    struct pin_view view;
+    unsigned name_count;
+    struct pin_name names[NAMES_MOST];
+};
+
+/* What a rollback undoes; the others take effect at once and stay. */
+#define TRANSACTIONAL                                                                              \
+    ((uint8_t)(QUERY_KIND(QUERY_SETTING) | QUERY_KIND(QUERY_ROLE) | QUERY_KIND(QUERY_CONFIG) |     \
+               QUERY_KIND(QUERY_TEMPORARY) | QUERY_KIND(QUERY_LISTEN) | QUERY_KIND(QUERY_CURSOR)))
+/* What ends at once. */
+#define IMMEDIATE                                                                                  \
+    ((uint8_t)(QUERY_KIND(QUERY_PREPARE) | QUERY_KIND(QUERY_LOCK) | QUERY_KIND(QUERY_CURSOR)))
+
+static const struct {
+    const char *setting;
+    const char *statement;
+    bool named;
+} kind_texts[QUERY_KINDS] = {
+    [QUERY_SETTING] = {"set", "SET", true},
+    [QUERY_ROLE] = {"role", "SET ROLE", false},
+    [QUERY_CONFIG] = {"set_config", "set_config()", true},
+    [QUERY_TEMPORARY] = {"temporary", "a temporary object", true},
+    [QUERY_PREPARE] = {"prepare", "PREPARE", true},
+    [QUERY_LISTEN] = {"listen", "LISTEN", true},
+    [QUERY_CURSOR] = {"cursor", "a cursor WITH HOLD", true},
+    [QUERY_LOCK] = {"lock", "a session's advisory lock", false},
+};
+
+const char *pin_kind_text(enum query_kind kind)
+{
+    return kind_texts[kind].setting;
+}
+
+void pin_describe(const struct query_effect *effect, char *text, size_t size)
+{
+    bool named = kind_texts[effect->kind].named && effect->name[0] != '\0';
+    snprintf(text, size, "%s%s%s", kind_texts[effect->kind].statement, named ? " " : "",
+             named ? effect->name : "");
+}
+
+uint32_t pin_most(const struct route_config *route)
+{
+    uint64_t most = (uint64_t)route->pool_size * route->session.pin_share / 100;
+    return most == 0 ? 1 : (uint32_t)most;
+}
+
+/* --- what is sent ------------------------------------------------------------------------------
+ */
+
+/* Parameters that follow their client anyway, because servers report them. */
+static bool is_tracked(const struct share *share, const struct query_effect *effect)
+{
+    if (effect->kind != QUERY_SETTING && effect->kind != QUERY_CONFIG)
+        return false;
+    return effect->name[0] != '\0' && server_tracks(share, span_text(effect->name));
+}
+
+static uint8_t policy_of(const struct share *share, unsigned kind)
+{
+    return share->route->session.policy[kind];
+}
+
+void pin_filter(const struct share *share, struct query_effects *effects,
+                const struct query_effect **ret_rejected)
+{
+    unsigned count = 0;
+    uint8_t creates = 0;
+    *ret_rejected = NULL;
+    for (unsigned i = 0; i < effects->count; i++) {
+        const struct query_effect *effect = &effects->all[i];
+        uint8_t policy = policy_of(share, effect->kind);
+        if (is_tracked(share, effect) || policy == PIN_ALLOW)
+            continue;
+        effects->all[count++] = *effect;
+        if (effect->act != QUERY_CREATES)
+            continue;
+        creates |= QUERY_KIND(effect->kind);
+        if (policy == PIN_REJECT && *ret_rejected == NULL)
+            *ret_rejected = &effects->all[count - 1];
+    }
+    for (unsigned kind = 0; kind < QUERY_KINDS; kind++)
+        if (policy_of(share, kind) == PIN_ALLOW)
+            effects->more &= (uint8_t)~QUERY_KIND(kind);
+    effects->count = (uint8_t)count;
+    effects->creates = creates | effects->more;
+}
+
+struct query_effects *pin_effects_copy(const struct query_effects *effects)
+{
+    size_t size = offsetof(struct query_effects, all) + effects->count * sizeof(effects->all[0]);
+    struct query_effects *copy = malloc(size);
+    if (copy != NULL)
+        memcpy(copy, effects, size);
+    return copy;
+}
+
+struct query_effects *pin_effects_of(struct span text)
+{
+    struct query_effects effects;
+    return query_read_effects(text, &effects) ? pin_effects_copy(&effects) : NULL;
+}
+
+static fault pin_begin(struct server *server)
+{
+    if (server->pin != NULL)
+        return OK;
+    server->pin = calloc(1, sizeof(*server->pin));
+    return server->pin == NULL ? FAULT_MEMORY : OK;
+}
+
+static uint8_t pinning_kinds(const struct share *share)
+{
+    uint8_t kinds = 0;
+    for (unsigned kind = 0; kind < QUERY_KINDS; kind++)
+        if (policy_of(share, kind) == PIN_PIN)
+            kinds |= QUERY_KIND(kind);
+    return kinds;
+}
+
+fault pin_expect(struct server *server, const struct query_effects *effects)
+{
+    struct share *share = server->share;
+    if (effects->creates == 0)
+        return OK;
+    TRY(pin_begin(server));
+    struct pin *pin = server->pin;
+    if (!pin->counted && (effects->creates & pinning_kinds(share)) != 0) {
+        if (!census_pin(share->census[CENSUS_POOL], pin_most(share->route)))
+            return FAULT_FULL;
+        pin->counted = true;
+    }
+    pin->any |= effects->creates;
+    return OK;
+}
+
+fault pin_suspect(struct server *server)
+{
+    TRY(pin_begin(server));
+    server->pin->any = server->pin->stain = QUERY_ALL_KINDS;
+    return OK;
+}
+
+/* --- names -------------------------------------------------------------------------------------
+ */
+
+static void name_add(struct pin *pin, const struct query_effect *effect)
+{
+    for (unsigned i = 0; i < pin->name_count; i++)
+        if (pin->names[i].kind == effect->kind && strcmp(pin->names[i].text, effect->name) == 0)
+            return;
+    if (effect->name[0] == '\0' || pin->name_count == NAMES_MOST) {
+        pin->many |= QUERY_KIND(effect->kind);
+        return;
+    }
+    struct pin_name *name = &pin->names[pin->name_count++];
+    name->kind = effect->kind;
+    memcpy(name->text, effect->name, sizeof(name->text));
+}
+
+/* All of a kind, or (with a text) the one; true: none of the kind is left. */
+static bool name_drop(struct pin *pin, unsigned kind, const char *text)
+{
+    unsigned kept = 0, left = 0;
+    for (unsigned i = 0; i < pin->name_count; i++) {
+        bool same = pin->names[i].kind == kind;
+        if (same && (text == NULL || strcmp(pin->names[i].text, text) == 0))
+            continue;
+        left += same;
+        if (kept != i)
+            pin->names[kept] = pin->names[i];
+        kept += 1;
+    }
+    pin->name_count = kept;
+    return left == 0 && (pin->many & QUERY_KIND(kind)) == 0;
+}
+
+/* --- effects -----------------------------------------------------------------------------------
+ */
+
+static void pin_count_why(struct server *server, const struct query_effect *effect)
+{
+    struct pin *pin = server->pin;
+    uint8_t kind = QUERY_KIND(effect->kind);
+    if (((pin->held | pin->tried) & kind) != 0)
+        return;
+    if (policy_of(server->share, effect->kind) != PIN_PIN)
+        return;
+    hint_add(&server->share->relay->pins.pinned[effect->kind], 1);
+    if (pin->pinned)
+        return;
+    pin->pinned = true;
+    pin->view.since = now();
+    pin_describe(effect, pin->view.reason, sizeof(pin->view.reason));
+}
+
+static void apply_create(struct server *server, const struct query_effect *effect)
+{
+    struct pin *pin = server->pin;
+    uint8_t kind = QUERY_KIND(effect->kind);
+    pin_count_why(server, effect);
+    if (effect->kind == QUERY_LOCK) {
+        if (effect->single && pin->locks < UINT16_MAX)
+            pin->locks += 1;
+        else
+            pin->many |= kind;
+    } else {
+        name_add(pin, effect);
+    }
+    if ((kind & TRANSACTIONAL) != 0) {
+        pin->tried |= kind;
+        pin->ever |= kind;
+    } else {
+        pin->held |= kind;
+    }
+}
+
+static void end_kind(struct pin *pin, unsigned kind)
+{
+    uint8_t bit = QUERY_KIND(kind);
+    pin->tried &= (uint8_t)~bit;
+    if ((bit & IMMEDIATE) != 0) {
+        pin->held &= (uint8_t)~bit;
+        pin->many &= (uint8_t)~bit;
+    } else {
+        pin->ending |= bit;
+    }
+}
+
+/* A parameter has one name, however it was set. */
+static void end_name(struct pin *pin, unsigned kind, const char *name)
+{
+    if (((pin->held | pin->tried) & QUERY_KIND(kind)) != 0 && name_drop(pin, kind, name))
+        end_kind(pin, kind);
+}
+
+static void apply_end(struct pin *pin, const struct query_effect *effect)
+{
+    uint8_t kind = QUERY_KIND(effect->kind);
+    switch (effect->kind) {
+    case QUERY_LOCK:
+        if (!effect->single || pin->locks == 0)
+            return;
+        pin->locks -= 1;
+        pin->stain |= pin->held & kind; /* as many unlocked as locked, but were they the same? */
+        if (pin->locks == 0 && (pin->many & kind) == 0)
+            end_kind(pin, QUERY_LOCK);
+        return;
+    case QUERY_SETTING:
+        end_name(pin, QUERY_CONFIG, effect->name);
+        break;
+    case QUERY_TEMPORARY:
+        pin->stain |= (pin->held | pin->tried) & kind; /* another's table may have had that name */
+        break;
+    default:
+        break;
+    }
+    end_name(pin, effect->kind, effect->name);
+}
+
+static void apply_end_all(struct pin *pin, unsigned kind)
+{
+    (void)name_drop(pin, kind, NULL);
+    if (kind == QUERY_LOCK)
+        pin->locks = 0;
+    end_kind(pin, kind);
+}
+
+static void apply(struct server *server, const struct query_effect *effect)
+{
+    if (effect->act == QUERY_CREATES)
+        apply_create(server, effect);
+    else if (effect->act == QUERY_ENDS)
+        apply_end(server->pin, effect);
+    else
+        apply_end_all(server->pin, effect->kind);
+}
+
+static void apply_more(struct pin *pin, uint8_t kinds)
+{
+    pin->many |= kinds;
+    pin->held |= kinds & (uint8_t)~TRANSACTIONAL;
+    pin->tried |= kinds & TRANSACTIONAL;
+    pin->ever |= kinds & TRANSACTIONAL;
+}
+
+/* What it creates, from this statement on. */
+static void apply_creates(struct server *server, const struct query_effects *effects, unsigned from)
+{
+    for (unsigned i = 0; i < effects->count; i++)
+        if (effects->all[i].act == QUERY_CREATES && effects->all[i].statement >= from)
+            apply_create(server, &effects->all[i]);
+    apply_more(server->pin, effects->more);
+}
+
+/* --- transactions ------------------------------------------------------------------------------
+ */
+
+static void pin_commit(struct pin *pin)
+{
+    uint8_t made = pin->tried | pin->rolled;
+    pin->held = (uint8_t)(pin->held & ~pin->ending) | made;
+    pin->many &= (uint8_t) ~(pin->ending & ~made);
+    pin->tried = pin->ever = pin->ending = pin->rolled = 0;
+}
+
+/* What was to end stays, and it is not known any more by which names. */
+static void pin_undo(struct pin *pin)
+{
+    pin->many |= pin->ending;
+    pin->tried = pin->ever = pin->ending = pin->rolled = 0;
+}
+
+/* ROLLBACK, or ROLLBACK TO SAVEPOINT: the tag is the same. */
+static void pin_rollback(struct pin *pin)
+{
+    pin->many |= pin->ending | pin->ever;
+    pin->rolled |= pin->tried | pin->ever;
+    pin->tried = pin->ever = pin->ending = 0;
+}
+
+void pin_ready(struct server *server, uint8_t status)
+{
+    struct pin *pin = server->pin;
+    if (status == WIRE_TX_IDLE && (pin->failed || pin->rolled != 0)) {
+        uint8_t tried = pin->failed ? 0 : pin->tried;
+        pin_undo(pin);
+        pin->held |= tried;
+    } else if (status == WIRE_TX_IDLE) {
+        pin_commit(pin);
+    } else {
+        pin->tried |= pin->rolled;
+        pin->ever |= pin->rolled;
+        pin->rolled = 0;
+    }
+    pin->failed = false;
+    pin->statement = 0;
+    free(pin->bound);
+    pin->bound = NULL;
+}
+
+void pin_failed(struct server *server, const struct owed *head)
+{
+    struct pin *pin = server->pin;
+    pin->failed = true;
+    if (head == NULL || head->about != ABOUT_EFFECTS)
+        return;
+    /* A lock that was taken before the error stays. */
+    const struct query_effects *effects = head->what;
+    if ((effects->creates & QUERY_KIND(QUERY_LOCK)) != 0)
+        apply_more(pin, QUERY_KIND(QUERY_LOCK));
+}
+
+/* --- answers -----------------------------------------------------------------------------------
+ */
+
+void pin_settle(struct server *server, const struct owed *owed, bool answered)
+{
+    struct query_effects *effects = owed->what;
+    struct pin *pin = server->pin;
+    if (pin != NULL && answered) {
+        if (owed->kind != OWED_QUERY || !pin->failed)
+            apply_creates(server, effects, owed->kind == OWED_QUERY ? pin->statement : 0);
+        if (owed->kind == OWED_BIND) {
+            free(pin->bound);
+            pin->bound = TAKE(effects);
+        }
+    }
+    free(effects);
+}
+
+/* Ends are told only of the portal without a name. */
+static void apply_bound_ends(struct server *server)
+{
+    const struct query_effects *effects = server->pin->bound;
+    for (unsigned i = 0; effects != NULL && i < effects->count; i++)
+        if (effects->all[i].act != QUERY_CREATES) {
+            /* It is not known that this was the portal that was executed. */
+            server->pin->stain |= server->pin->held & QUERY_KIND(effects->all[i].kind);
+            apply(server, &effects->all[i]);
+        }
+}
+
+void pin_completed(struct server *server, const struct owed *head, struct span tag)
+{
+    struct pin *pin = server->pin;
+    if (head == NULL || head->fate != FATE_FORWARD)
+        return;
+    if (head->kind == OWED_QUERY && head->about == ABOUT_EFFECTS) {
+        const struct query_effects *effects = head->what;
+        for (unsigned i = 0; i < effects->count; i++)
+            if (effects->all[i].statement == pin->statement && pin->statement != UINT8_MAX)
+                apply(server, &effects->all[i]);
+        pin->statement += pin->statement < UINT8_MAX;
+    } else if (head->kind == OWED_EXECUTE) {
+        apply_bound_ends(server);
+    }
+    if (span_is(tag, "COMMIT"))
+        pin_commit(pin);
+    else if (span_is(tag, "ROLLBACK"))
+        pin_rollback(pin);
+    else if (span_is(tag, "DISCARD ALL"))
+        pin->held = pin->tried = pin->ever = pin->stain = pin->many = 0;
+}
+
+/* --- what follows ------------------------------------------------------------------------------
+ */
+
+bool pin_holds(const struct server *server)
+{
+    return server->pin != NULL && (server->pin->held & pinning_kinds(server->share)) != 0;
+}
+
+bool pin_soiled(const struct server *server)
+{
+    return server->pin != NULL && (server->pin->held | server->pin->stain) != 0;
+}
+
+const char *pin_cleaning(const struct server *server, char text[PIN_CLEANING_SIZE])
+{
+    static const struct {
+        uint8_t kinds;
+        const char *sql;
+    } cures[] = {
+        {QUERY_KIND(QUERY_ROLE), "RESET SESSION AUTHORIZATION;RESET ROLE;"},
+        {QUERY_KIND(QUERY_SETTING) | QUERY_KIND(QUERY_CONFIG), "RESET ALL;"},
+        {QUERY_KIND(QUERY_CURSOR), "CLOSE ALL;"},
+        {QUERY_KIND(QUERY_LISTEN), "UNLISTEN *;"},
+        {QUERY_KIND(QUERY_LOCK), "SELECT pg_catalog.pg_advisory_unlock_all();"},
+        {QUERY_KIND(QUERY_TEMPORARY), "DISCARD TEMP;"},
+        {QUERY_KIND(QUERY_PREPARE), "DEALLOCATE ALL;"},
+    };
+    size_t size = 0;
+    text[0] = '\0';
+    for (size_t i = 0; server->pin != NULL && i < ARRAY_SIZE(cures); i++)
+        if ((server->pin->any & cures[i].kinds) != 0)
+            size += (size_t)snprintf(text + size, PIN_CLEANING_SIZE - size, "%s", cures[i].sql);
+    invariant(size < PIN_CLEANING_SIZE);
+    return text;
+}
+
+void pin_cleaned(struct server *server)
+{
+    struct relay *relay = server->share->relay;
+    uint8_t any = server->pin->any;
+    for (unsigned kind = 0; kind < QUERY_KINDS; kind++)
+        if ((any & QUERY_KIND(kind)) != 0)
+            hint_add(&relay->pins.cleaned[kind], 1);
+    if ((any & (QUERY_KIND(QUERY_SETTING) | QUERY_KIND(QUERY_CONFIG))) != 0) {
+        params_assign(&server->params, params_ref(relay->params.none));
+        server->doubtful = false;
+    }
+    pin_free(server);
+}
+
+void pin_free(struct server *server)
+{
+    struct pin *pin = TAKE(server->pin);
+    if (pin == NULL)
+        return;
+    if (pin->counted)
+        census_unpin(server->share->census[CENSUS_POOL]);
+    free(pin->bound);
+    free(pin);
+}
+
+void pin_look(const struct server *server, struct pin_view *ret)
+{
+    *ret = server->pin->view;
+    ret->kinds = server->pin->held | server->pin->tried;
+}

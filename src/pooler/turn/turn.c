@@ -1,0 +1,440 @@
+#include "pooler/turn/turn.h"
+
+#include "machine/clock.h"
+#include "machine/log.h"
+#include "pooler/claim.h"
+#include "pooler/turn/pin.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+/* Rounds in which a turn always found something to do, before it lets the others run. */
+#define ROUNDS_AT_ONCE 16
+
+/* --- taking a server, giving it back -----------------------------------------------------------
+ */
+
+static void turn_attach(struct turn *turn)
+{
+    struct client *client = turn->client;
+    struct server *server = client->claim.server;
+    invariant(server != NULL && server->client == client && server->state == SERVER_ACTIVE);
+    int64_t waited = between(client->claim.since, now()).us;
+    hint_add(&client->share->stats.wait_us, (uint64_t)waited);
+    histogram_add(&client->share->tally->wait, waited);
+    claim_done(client);
+    client->server = server;
+    client->since = now();
+    turn->server = server;
+    server->stream.waker = co_waker(client->co);
+    if (UNLIKELY(log_wants(LOG_DEBUG)))
+        logbook_assigned(client, server);
+}
+
+static bool turn_unfinished(const struct turn *turn)
+{
+    const struct server *server = turn->server;
+    return !ledger_empty(&server->ledger) || server->ledger.skipping || server->ledger.extended ||
+           !outbox_empty(&turn->up.out) || turn->up.passing > 0 || turn->held != NULL ||
+           turn->down.passing > 0 || turn->down.begin != turn->down.end;
+}
+
+/* Bytes of the client that have come whole and were not walked yet. */
+static bool turn_has_input(const struct turn *turn)
+{
+    return turn->up.begin != turn->up.end && !turn->starved && !turn->closing;
+}
+
+void turn_release(struct turn *turn)
+{
+    struct server *server = turn->server;
+    if (server == NULL || turn->client->share->route->mode == POOL_SESSION)
+        return;
+    if (server->transaction != WIRE_TX_IDLE || turn_unfinished(turn) || turn_has_input(turn))
+        return;
+    if (UNLIKELY(server->pin != NULL) && pin_holds(server))
+        return;
+    turn_detach_server(turn);
+}
+
+void turn_detach_server(struct turn *turn)
+{
+    struct server *server = turn->server;
+    struct client *client = turn->client;
+    turn_bulk_end(turn);
+    if (server->last_client != client) {
+        server_forget_owner(server);
+        if (client->last_server != NULL)
+            server_forget_owner(client->last_server);
+        server->last_client = client;
+        client->last_server = server;
+    }
+    server->client = NULL;
+    client->server = NULL;
+    turn->server = NULL;
+    if (UNLIKELY(server->pin != NULL) && pin_soiled(server)) {
+        turn_clean_alone(server);
+        return;
+    }
+    pin_free(server);
+    share_free(client->share, server);
+}
+
+fault turn_wait(struct turn *turn, deadline by)
+{
+    turn->busy = 0;
+    return co_wait(by);
+}
+
+static fault turn_tell_wait(struct turn *turn)
+{
+    struct client *client = turn->client;
+    struct buffer notice = BUFFER_INIT(1024);
+    bool moved = false;
+    client->claim.tell = false;
+    claim_put_notice(client->share, &client->claim, &notice);
+    TRY(turn_say(turn, &notice));
+    return turn_send_down(turn, &moved);
+}
+
+fault turn_claim(struct turn *turn)
+{
+    struct client *client = turn->client;
+    if (!claim_make(client, co_waker(client->co))) {
+        while (client->claim.state == CLAIM_WAITING) {
+            fault waited = co_wait(NEVER);
+            bool gone = stream_hung_up(&client->stream);
+            if (waited == OK && !gone && client->claim.tell)
+                waited = turn_tell_wait(turn);
+            if (waited == OK && !gone)
+                continue;
+            claim_withdraw(client);
+            return gone ? FAULT_CLOSED : waited;
+        }
+    }
+    return turn_settle_claim(turn);
+}
+
+fault turn_settle_claim(struct turn *turn)
+{
+    struct claim *claim = &turn->client->claim;
+    if (claim->state == CLAIM_GRANTED) {
+        turn_attach(turn);
+        return turn_adopt_parameters(turn);
+    }
+    invariant(claim->state == CLAIM_REFUSED);
+    struct refusal *refusal = TAKE(claim->refusal);
+    claim_done(turn->client);
+    fault said = refusal == NULL ? turn_refuse(turn, "53200", "out of memory")
+                                 : turn_refuse(turn, refusal->sqlstate, refusal->text);
+    refusal_unref(&refusal);
+    return said;
+}
+
+/* --- the coroutine --------------------------------------------------------------------------- */
+
+static bool turn_over(const struct turn *turn)
+{
+    if (turn->closing && lane_sent(&turn->down)) /* what is left undone is for turn_clean */
+        return turn->server == NULL || turn->server->ledger.extended ||
+               turn->server->ledger.copy_in || /* it waits for what will not come */
+               (ledger_empty(&turn->server->ledger) && lane_sent(&turn->up));
+    if (!lane_sent(&turn->down) || turn->up.dropping > 0 || turn_has_input(turn) ||
+        turn->held != NULL)
+        return false;
+    if (turn->server == NULL)
+        return true;
+    if (turn->client->share->route->mode != POOL_SESSION &&
+        (turn->server->transaction != WIRE_TX_IDLE || !pin_holds(turn->server)))
+        return false;
+    return !turn_unfinished(turn);
+}
+
+/* Nothing to read and nothing to walk: what moved was the last that could. */
+static bool turn_is_quiet(const struct turn *turn)
+{
+    const struct server *server = turn->server;
+    return server != NULL && !turn->closing && !turn->server_lost && !turn->down_blocked &&
+           turn->up.begin == turn->up.end && !stream_may_read(&turn->client->stream) &&
+           !stream_hung_up(&turn->client->stream) && !stream_may_read(&server->stream) &&
+           !stream_hung_up(&server->stream) && !ledger_empty(&server->ledger);
+}
+
+static inline fault turn_pause(struct turn *turn)
+{
+    if (UNLIKELY(turn->timed))
+        return turn_wait_timed(turn);
+    return turn->gathers ? turn_bulk_wait(turn) : turn_wait(turn, NEVER);
+}
+
+static fault turn_run(struct turn *turn)
+{
+    for (;;) {
+        bool moved = false;
+        TRY(turn_up(turn, &moved));
+        TRY(turn_down(turn, &moved));
+        turn_release(turn);
+        if (turn_over(turn))
+            return turn->closing ? FAULT_CLOSED : OK;
+        if (!moved || turn_is_quiet(turn)) {
+            TRY(turn_pause(turn));
+        } else if (++turn->busy % ROUNDS_AT_ONCE == 0) {
+            co_yield ();
+        }
+        if (co_cancelled())
+            return FAULT_CANCELLED;
+    }
+}
+
+/* The parts of the outboxes and the refusal's text are most of a turn, and are written before they
+ * are read: zeroing them would cost a query more than its ledger. */
+void turn_init(struct turn *turn, struct relay *relay, struct server *server)
+{
+    memset(turn, 0, offsetof(struct turn, up));
+    memset(&turn->up, 0, offsetof(struct lane, out.parts));
+    memset(&turn->down, 0, offsetof(struct lane, out.parts));
+    turn->refused_state[0] = turn->refused_text[0] = '\0';
+    turn->relay = relay;
+    turn->server = server;
+}
+
+static void turn_begin(struct turn *turn, struct client *client)
+{
+    turn_init(turn, client->relay, client->server);
+    turn->client = client;
+    client->turn = turn;
+    turn->timed = client->share->times.any;
+    turn->noting = client->share->noted > 0;
+    if (turn->timed && (client->server == NULL || client->server->transaction == WIRE_TX_IDLE))
+        client->began = (deadline){0};
+    client->state = CLIENT_TURN;
+    client->co = co_self();
+    client->stream.waker = co_waker(client->co);
+    timer_set(&client->timer, NEVER);
+    if (client->server != NULL)
+        client->server->stream.waker = co_waker(client->co);
+}
+
+/* What was read before the coroutine began: in a chunk handed over, or stashed. */
+static fault turn_load(struct turn *turn)
+{
+    struct relay *relay = turn->relay;
+    struct client *client = turn->client;
+    if (relay->arrival.client == client) {
+        turn->up.chunk = TAKE(relay->arrival.chunk);
+        turn->up.end = relay->arrival.size;
+        relay->arrival.client = NULL;
+        return OK;
+    }
+    if (client->stash == NULL)
+        return OK;
+    TRY(turn_lend(turn, &turn->up.chunk));
+    invariant(client->stash_size <= turn->up.chunk->size);
+    memcpy(turn->up.chunk->bytes, client->stash, client->stash_size);
+    turn->up.end = client->stash_size;
+    client_drop_stash(client);
+    return OK;
+}
+
+/* Parks the client, keeping the first bytes of its next message; true: it goes on at once. */
+static bool turn_park(struct turn *turn)
+{
+    struct lane *up = &turn->up;
+    struct client *client = turn->client;
+    if (client->leaving &&
+        (client->server == NULL || client->server->transaction == WIRE_TX_IDLE)) {
+        turn_fail(turn, fault_raise(FAULT_SHUTDOWN,
+                                    "terminating connection: the pooler is shutting down or the "
+                                    "route has changed"));
+        return false;
+    }
+    bool more = stream_may_read(&client->stream) || stream_hung_up(&client->stream);
+    if (more && !client_held(client))
+        return true;
+    if (up->begin != up->end &&
+        client_stash(client, up->chunk->bytes + up->begin, up->end - up->begin) != OK) {
+        turn_fail(turn, FAULT_MEMORY);
+        return false;
+    }
+    up->begin = up->end = 0;
+    if (turn->gathers)
+        turn_bulk_end(turn);
+    lane_settle(up, &turn->relay->chunks);
+    lane_settle(&turn->down, &turn->relay->chunks);
+    if (!client_park(client))
+        return false;
+    turn_begin(turn, client);
+    if (turn_load(turn) == OK)
+        return true;
+    turn_fail(turn, FAULT_MEMORY);
+    return false;
+}
+
+static void turn_main(void *argument)
+{
+    struct client *client = argument;
+    struct turn turn;
+    turn_begin(&turn, client);
+    fault ended = turn_load(&turn);
+    if (ended == OK && client->claim.state != CLAIM_NONE)
+        ended = turn_settle_claim(&turn);
+    for (;;) {
+        if (ended == OK)
+            ended = turn_run(&turn);
+        if (ended != OK) {
+            turn_fail(&turn, ended);
+            return;
+        }
+        if (!turn_park(&turn))
+            return;
+    }
+}
+
+/* --- arrival: on the loop's stack ----------------------------------------------------------------
+ */
+
+static void arrival_end(struct client *client, struct chunk *chunk, const char *sqlstate,
+                        const char *text)
+{
+    chunk_return(&client->relay->chunks, &chunk);
+    if (client->server != NULL)
+        turn_end_session(client, sqlstate, text);
+    else if (sqlstate != NULL)
+        client_farewell(&client, sqlstate, text);
+    else
+        client_close(&client, text);
+}
+
+static void arrival_run(struct client *client, struct chunk *chunk, uint32_t size)
+{
+    struct relay *relay = client->relay;
+    invariant(relay->arrival.client == NULL);
+    relay->arrival.client = client;
+    relay->arrival.chunk = chunk;
+    relay->arrival.size = size;
+    if (co_run_now(turn_main, client, CO_SMALL) == OK)
+        return;
+    relay->arrival.client = NULL;
+    if (client->claim.state != CLAIM_NONE)
+        claim_withdraw(client);
+    arrival_end(client, chunk, "53200", "no memory for a coroutine");
+}
+
+/* The first message is there as far as a claim needs it: whole, or filling the chunk. */
+static bool arrival_complete(const struct chunk *chunk, uint32_t size)
+{
+    if (size < WIRE_HEADER)
+        return false;
+    return size == chunk->size || size - 1 >= wire_u32(chunk->bytes + 1);
+}
+
+static bool arrival_needs_server(const struct client *client, const struct chunk *chunk)
+{
+    return client->server == NULL && !client->skipping && turn_needs_server(chunk->bytes[0]);
+}
+
+/* A header that no client may send: the turn refuses it, without a server. */
+static bool arrival_bad(const struct chunk *chunk, uint32_t size)
+{
+    return size >= WIRE_HEADER && turn_check_header(chunk->bytes) != OK;
+}
+
+/* Another that waits may have to go for it. */
+static fault arrival_stash(struct client *client, const struct chunk *chunk, uint32_t size)
+{
+    fault stashed = client_stash(client, chunk->bytes, size);
+    if (stashed != OK && relay_relieve(client->relay, client, size) == RELIEF_SOON)
+        stashed = client_stash(client, chunk->bytes, size);
+    return stashed;
+}
+
+/* Stashes an incomplete message (true: it is still parked), queues for a server, or runs the turn.
+ */
+static bool arrival_decide(struct client *client, struct chunk *chunk, uint32_t size)
+{
+    bool bad = arrival_bad(chunk, size);
+    bool complete = bad || arrival_complete(chunk, size);
+    bool needs = complete && !bad && arrival_needs_server(client, chunk);
+    if (complete && (!needs || claim_make(client, &client->waker))) {
+        arrival_run(client, chunk, size);
+        return false;
+    }
+    if (arrival_stash(client, chunk, size) != OK) {
+        if (client->claim.state != CLAIM_NONE)
+            claim_withdraw(client);
+        arrival_end(client, chunk, "53200", "no memory to wait in: memory_limit is in use");
+        return false;
+    }
+    chunk_return(&client->relay->chunks, &chunk);
+    if (!needs)
+        return true;
+    client->state = CLIENT_QUEUED;
+    timer_set(&client->timer, NEVER);
+    return false;
+}
+
+/* No buffer to read into: soon again, when somebody that holds more has gone. */
+static void arrival_starve(struct client *client)
+{
+    if (relay_relieve(client->relay, client, client->relay->chunks.size) == RELIEF_SOON)
+        timer_set(&client->timer, after(ms(1)));
+    else
+        arrival_end(client, NULL, "53200", "no buffer is free: memory_limit is in use");
+}
+
+/* Reads once; true: it is still parked, with the beginning of a message. */
+static bool arrival_read(struct client *client)
+{
+    invariant(client->state == CLIENT_PARKED);
+    if (client->server != NULL && !stream_may_read(&client->stream) &&
+        !stream_hung_up(&client->stream)) {
+        arrival_run(client, NULL, 0);
+        return false;
+    }
+    struct chunk *chunk = chunk_lend(&client->relay->chunks);
+    if (chunk == NULL) {
+        arrival_starve(client);
+        return false;
+    }
+    uint32_t size = client->stash_size;
+    size_t more = 0;
+    invariant(size < chunk->size);
+    if (size > 0)
+        memcpy(chunk->bytes, client->stash, size);
+    if (client->ahead) {
+        client->ahead = false;
+        client_drop_stash(client);
+        return arrival_decide(client, chunk, size);
+    }
+    fault read = stream_read_some(&client->stream, chunk->bytes + size, chunk->size - size, &more);
+    if (read == FAULT_AGAIN) {
+        chunk_return(&client->relay->chunks, &chunk);
+        return false;
+    }
+    if (read != OK) {
+        arrival_end(client, chunk, NULL,
+                    read == FAULT_CLOSED ? "closed by the client" : fault_story(read));
+        return false;
+    }
+    hint_add(&client->share->stats.received, more);
+    client_drop_stash(client);
+    return arrival_decide(client, chunk, size + (uint32_t)more);
+}
+
+void turn_arrive(struct client *client)
+{
+    /* The end may have come with the last bytes: no further event will tell. */
+    while (arrival_read(client) &&
+           (stream_may_read(&client->stream) || stream_hung_up(&client->stream)))
+        continue;
+}
+
+void turn_start_granted(struct client *client)
+{
+    invariant(client->state == CLIENT_QUEUED && client->claim.state != CLAIM_WAITING);
+    client->state = CLIENT_TURN; /* until it runs, further events are for the coroutine */
+    if (co_start(turn_main, client, CO_SMALL) == OK)
+        return;
+    claim_withdraw(client);
+    client_farewell(&client, "53200", "no memory for a coroutine");
+}

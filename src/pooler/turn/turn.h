@@ -1,0 +1,186 @@
+#pragma once
+/*
+ * turn.h - what a client does from its first byte after idling until it idles again.
+ *
+ * One coroutine over the pair of client and server, with one wait for any of: either one readable
+ * or writable, a grant, a message, a deadline.  No blocking send and no second pump: a slow side
+ * never stops the draining of the other.  Two lanes, one a direction; each walks message headers in
+ * place in a lent chunk and forwards whole runs from there.  Design: docs/internals/turn.md
+ */
+#include "pooler/client.h"
+#include "pooler/relay.h"
+#include "pooler/server.h"
+#include "pooler/turn/outbox.h"
+
+struct lane {
+    struct chunk *chunk; /* lent while bytes are in it */
+    uint32_t begin;      /* first byte not walked */
+    uint32_t end;        /* behind the last byte read */
+    uint64_t passing;    /* bytes of a message that is forwarded as it comes */
+    uint64_t dropping;   /* bytes of a message that is thrown away as it comes */
+    bool flushing;       /* TLS holds ciphertext of what was sent */
+    struct outbox out;
+};
+
+/* What a turn waits for, as far as limits of time go. */
+enum turn_phase { PHASE_NONE, PHASE_ASKING, PHASE_SILENT };
+
+struct turn {
+    struct relay *relay;
+    struct client *client; /* NULL: it has gone, the server is being cleaned */
+    struct server *server; /* NULL: none yet, or released */
+    uint8_t *held;         /* a message longer than a chunk that must be seen whole; heap */
+    uint32_t held_size;
+    uint32_t held_most;    /* its whole length */
+    uint32_t busy;         /* rounds without a wait */
+    uint32_t bulk;         /* bytes from the server since the client last said something */
+    fault state_fault;     /* a change of parameters that should not have failed did */
+    bool gathers;          /* it announces what it sends in larger parts: see turn_bulk.c */
+    bool starved;          /* the up lane has the beginning of a message only */
+    bool server_lost;      /* nothing can be sent to it any more */
+    bool up_cut;           /* it got a part of a message only */
+    bool server_gone;      /* and it has said its last word */
+    bool muted;            /* the message under way in the down lane is not the client's */
+    bool down_blocked;     /* whole messages wait in the down lane for room in its outbox */
+    bool fatal;            /* it said goodbye, and the client was told */
+    bool ready_after_drop; /* answer ReadyForQuery once `dropping` is done */
+    bool closing;          /* the client said Terminate, or is to be ended */
+    bool noting;           /* texts are kept, for slow queries are told with them */
+    bool scans;            /* what passes up is a text: see turn_pin.c */
+    uint8_t seam[3];       /* of that text, the last bytes before those to come */
+    bool timed;            /* limits of time hold: see turn_time.c, whose fields these are */
+    enum turn_phase phase;
+    deadline phase_since;
+    deadline phase_mark; /* server->used then: it changes with each ReadyForQuery */
+    struct lane up;      /* client to server; the first field that turn_init does not zero whole */
+    struct lane down;    /* server to client */
+    char refused_state[6]; /* why the claim, or the parameters, were refused; for logins */
+    char refused_text[240];
+};
+
+/** An empty turn; `turn->client` is NULL. */
+void turn_init(struct turn *turn, struct relay *relay, struct server *server);
+
+/** A parked client's stream has become ready: on the loop's stack.  Reads, and either stashes an
+ *  incomplete message, queues a claim, or runs a turn. */
+void turn_arrive(struct client *client);
+/** Its queued claim was granted or refused: starts the turn with the stashed bytes. */
+void turn_start_granted(struct client *client);
+/** Ends a session pool's client that is parked: says why (NULL: it has gone), cleans the server. */
+void turn_end_session(struct client *client, const char *sqlstate, const char *text);
+
+/* --- between the files of the turn ------------------------------------------------------------ */
+
+/** What one lane did. */
+fault turn_up(struct turn *turn, bool *moved) MUST_USE;   /* turn_up.c */
+fault turn_down(struct turn *turn, bool *moved) MUST_USE; /* turn_down.c */
+/** Whether a client may send a message with this header.  PROTOCOL, with the story. */
+fault turn_check_header(const uint8_t header[WIRE_HEADER]) MUST_USE;
+/** Whether a message of this type is for a server. */
+bool turn_needs_server(uint8_t type);
+/** Walks what is in the up lane's chunk. */
+fault turn_walk_up(struct turn *turn) MUST_USE;
+/** The same for the message in turn->held. */
+fault turn_statement_held(struct turn *turn) MUST_USE;
+/** Whether it names a statement, and an earlier batch that is not answered yet settles which there
+ *  are.  `at`: a message that names one or may, its header at least. */
+bool turn_awaits_names(const struct turn *turn, const uint8_t *at, uint32_t here);
+/** Takes over the outcome of the client's claim. */
+fault turn_settle_claim(struct turn *turn) MUST_USE;
+/** Ends the turn and its client, for this reason; cleans or closes the server. */
+void turn_fail(struct turn *turn, fault why); /* turn_end.c */
+/** Handles one whole message of the client that prepares, names or closes statements. */
+fault turn_statement(struct turn *turn, uint8_t type, const uint8_t *message,
+                     uint32_t size) MUST_USE;
+/** A Query: true if it gave up a name of the client's and is answered here. */
+fault turn_deallocate(struct turn *turn, const uint8_t *at, uint32_t size,
+                      bool *ret_taken) MUST_USE; /* turn_deallocate.c */
+/** Emits answers of ours that are next in the ledger. */
+fault turn_give_synthetic(struct turn *turn) MUST_USE;
+/** Makes the server's parameters the client's; may suspend where a value must be confirmed. */
+fault turn_adopt_parameters(struct turn *turn) MUST_USE; /* turn_params.c */
+/** Waits until either side or a claim has something new. */
+fault turn_wait(struct turn *turn, deadline by) MUST_USE;
+/** A Query, or a Parse where names are not changed, whose text may have effects on its session.
+ *  false: it has none.  true: it was sent, or the refusal was prepared. */
+fault turn_pin_text(struct turn *turn, const uint8_t *at, uint32_t size,
+                    bool *ret_taken) MUST_USE; /* turn_pin.c */
+/** A Bind of a statement with such effects: *ret_effects, heap, belong to its entry; NULL: none
+ *  that matter.  *ret_refused: nothing is to be sent. */
+fault turn_pin_bind(struct turn *turn, const struct query_effects *found,
+                    struct query_effects **ret_effects, bool *ret_refused) MUST_USE;
+/** A Parse of such a statement: whether its route refuses it. */
+fault turn_pin_parse(struct turn *turn, const struct query_effects *found,
+                     bool *ret_refused) MUST_USE;
+/** The first part of a text that passes as it comes, and each further one. */
+fault turn_pin_long(struct turn *turn, struct span part) MUST_USE;
+fault turn_pin_part(struct turn *turn, struct span part) MUST_USE;
+/** The server's error is the answer to what was refused: says so. */
+fault turn_pin_refused(struct turn *turn, const struct owed *owed) MUST_USE;
+/** A server that nobody has: puts its session in order, on a coroutine of its own. */
+void turn_clean_alone(struct server *server); /* turn_end.c */
+/** A simple query destroys the unnamed statement (manual, "Simple Query"). */
+static inline void turn_forget_unnamed(struct turn *turn)
+{
+    if (turn->client->unnamed != NULL)
+        client_keep_unnamed(turn->client, SPAN_NONE);
+    turn->server->unnamed_of = 0;
+}
+/** Whether texts are looked at. */
+static inline bool turn_gates(const struct turn *turn)
+{
+    return turn->client->share->route->mode != POOL_SESSION;
+}
+/** So many bytes came from the server. */
+void turn_bulk_came(struct turn *turn, uint32_t bytes); /* turn_bulk.c */
+/** They come one by one again. */
+void turn_bulk_end(struct turn *turn);
+/* Memory, as far as memory_limit goes: relay_memory.c.  These may suspend, and end somebody that
+ * holds more.  MEMORY, with the story. */
+fault turn_lend_late(struct turn *turn, struct chunk **ret) MUST_USE;
+static inline fault turn_lend(struct turn *turn, struct chunk **ret)
+{
+    *ret = chunk_lend(&turn->relay->chunks);
+    return LIKELY(*ret != NULL) ? OK : turn_lend_late(turn, ret);
+}
+/** Room for a message of this size in turn->held. */
+fault turn_hold(struct turn *turn, uint32_t size) MUST_USE;
+void turn_drop_held(struct turn *turn);
+/** Its first `size` bytes go to the server. */
+void turn_send_held(struct turn *turn, size_t size);
+/** turn_wait, and a look at what has come meanwhile. */
+fault turn_bulk_wait(struct turn *turn) MUST_USE;
+/** The same where limits of time hold.  TIMEOUT: one has passed, with the story. */
+fault turn_wait_timed(struct turn *turn) MUST_USE; /* turn_time.c */
+/** Detaches the server when nothing is owed and its transaction is over, else does nothing. */
+void turn_release(struct turn *turn);
+/** The same, whatever the session's state: for a server that the client's batch never reached. */
+void turn_detach_server(struct turn *turn);
+/** Sends what waits in the down lane, as far as it goes. */
+fault turn_send_down(struct turn *turn, bool *moved) MUST_USE;
+/** Sends what waits in the up lane, as far as it goes. */
+fault turn_send_up(struct turn *turn, bool *moved) MUST_USE;
+/** Until nothing is owed any more.  Faults: UPSTREAM (the server closed), TIMEOUT, CANCELLED. */
+fault turn_drain(struct turn *turn, deadline by) MUST_USE;
+/** Whether servers of this pool have taken all values in which `want` differs from `have`. */
+bool params_confirmed(const struct share *share, const struct params *have,
+                      const struct params *want);
+/** Claims a server for the batch whose first message has come; suspends.  On refusal answers the
+ *  client itself (and there is still no server). */
+fault turn_claim(struct turn *turn) MUST_USE;
+/** Answers the batch under way with an error of our own; the connection stays usable. */
+fault turn_refuse(struct turn *turn, const char *sqlstate, const char *text) MUST_USE;
+/** Appends a message of ours to what goes to the client. */
+fault turn_say(struct turn *turn, struct buffer *message) MUST_USE;
+/** The client has gone: cancels, rolls back, resets, and frees its server, or closes it. */
+void turn_clean(struct turn *turn); /* turn_end.c */
+/** Sends `sql` to the server and waits for its ReadyForQuery; nothing else may be owed.
+ *  UPSTREAM: the server said an error (its story). */
+fault turn_ask(struct turn *turn, struct span sql, deadline by) MUST_USE;
+/** All that was meant for the other side has left the process. */
+static inline bool lane_sent(const struct lane *lane)
+{
+    return outbox_empty(&lane->out) && !lane->flushing;
+}
+/** Gives the lane's chunk back if nothing is in it. */
+void lane_settle(struct lane *lane, struct chunk_store *store);

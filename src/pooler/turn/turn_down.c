@@ -1,0 +1,444 @@
+/* turn_down.c - the lane from the server to the client. */
+#include "machine/clock.h"
+#include "pooler/turn/pin.h"
+#include "pooler/turn/turn.h"
+#include "wire/messages.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+/* Room that makes another read into the same chunk worth it. */
+#define ROOM_WORTH_READING 4096u
+
+/* --- answers of our own
+ * --------------------------------------------------------------------------- */
+
+/* What a message that was never sent is answered with. */
+static fault say_synthetic(struct turn *turn, enum owed_kind kind)
+{
+    static const char tag[] = "DEALLOCATE";
+    uint32_t more = kind == OWED_EXECUTE ? sizeof(tag) : 0;
+    uint8_t *at = outbox_make(&turn->down.out, &turn->relay->chunks, WIRE_HEADER + more);
+    if (at == NULL)
+        return FAULT_MEMORY;
+    at[0] = kind == OWED_PARSE ? WIRE_PARSE_COMPLETE : WIRE_CLOSE_COMPLETE;
+    if (kind == OWED_EXECUTE) {
+        at[0] = WIRE_COMMAND_COMPLETE;
+        memcpy(at + WIRE_HEADER, tag, sizeof(tag));
+    }
+    wire_store_u32(at + 1, 4 + more);
+    return OK;
+}
+
+fault turn_give_synthetic(struct turn *turn)
+{
+    struct ledger *ledger = &turn->server->ledger;
+    const struct owed *head;
+    while ((head = ledger_head(ledger)) != NULL && head->fate == FATE_SYNTHETIC) {
+        if (turn->client != NULL)
+            TRY(say_synthetic(turn, (enum owed_kind)head->kind));
+        ledger_give(ledger);
+    }
+    return OK;
+}
+
+/* --- messages that are looked into
+ * ----------------------------------------------------------------- */
+
+/* Tags of commands that throw prepared statements or parameters away. */
+static void down_tag(struct turn *turn, struct span tag)
+{
+    struct server *server = turn->server;
+    bool all = span_is(tag, "DISCARD ALL");
+    if (all || span_is(tag, "DEALLOCATE ALL")) {
+        uint32_t most = server->statements.most;
+        server_statements_fini(&server->statements);
+        server_statements_init(&server->statements, most);
+        if (turn->client != NULL && turn->client->share->route->mode != POOL_SESSION)
+            client_statements_deallocate(&turn->client->statements);
+    }
+    if (all || span_is(tag, "RESET") || span_is(tag, "SET"))
+        server->doubtful = true;
+}
+
+/* A query is over: how long it took. */
+static void down_took(struct turn *turn)
+{
+    struct server *server = turn->server;
+    struct share *share = turn->client->share;
+    int64_t took = between(server->used, now()).us;
+    hint_add(&share->stats.query_us, (uint64_t)took);
+    histogram_add(&share->tally->query, took);
+    if (UNLIKELY(took >= share->slow_us))
+        logbook_slow(turn->client, server, took);
+    server->note_size = 0;
+}
+
+static void down_ready(struct turn *turn, uint8_t status)
+{
+    struct server *server = turn->server;
+    server->transaction = status;
+    if (turn->client == NULL)
+        return;
+    struct share_stats *stats = &turn->client->share->stats;
+    hint_add(&stats->queries, 1);
+    down_took(turn);
+    server->used = now();
+    if (status == WIRE_TX_IDLE) {
+        int64_t took = between(turn->client->since, now()).us;
+        hint_add(&stats->transactions, 1);
+        hint_add(&stats->transaction_us, (uint64_t)took);
+        histogram_add(&turn->client->share->tally->transaction, took);
+        turn->client->since = now();
+        if (UNLIKELY(turn->timed))
+            turn->client->began = (deadline){0};
+    } else if (turn->client->share->route->mode == POOL_STATEMENT) {
+        turn->state_fault = fault_raise_state(FAULT_UNSUPPORTED, "0A000",
+                                              "transactions of several statements are not allowed "
+                                              "in a statement pool");
+    }
+}
+
+/* The client prepared a name twice: the server refused ours, the client hears of its own. */
+static fault down_duplicate(struct turn *turn, const struct owed *owed)
+{
+    const struct client_statement *named = owed->what;
+    struct buffer out = BUFFER_INIT(66000);
+    char text[256], ids[CLIENT_IDS_SIZE];
+    snprintf(text, sizeof(text), "prepared statement \"%.*s\" already exists",
+             (int)MIN_OF(named->size, 200), named->name);
+    struct wire_report report = {.severity = "ERROR",
+                                 .sqlstate = "42P05",
+                                 .message = text,
+                                 .detail =
+                                     client_ids(turn->client, turn->server, ids, sizeof(ids))};
+    wire_put_report(&out, &report);
+    return turn_say(turn, &out);
+}
+
+/* Its client may have another server from now on: what it says is nobody's business any more. */
+static bool turn_is_over_for_server(const struct turn *turn)
+{
+    const struct server *server = turn->server;
+    return server->share->route->mode != POOL_SESSION && server->transaction == WIRE_TX_IDLE &&
+           !server->ledger.extended && server->pin == NULL;
+}
+
+/* An error: whether it is the client's, ours, or one that is told in other words. */
+static fault down_error(struct turn *turn, struct span body, enum ledger_verdict *verdict)
+{
+    struct ledger *ledger = &turn->server->ledger;
+    struct wire_error error = {0};
+    const struct owed *head = ledger_head(ledger);
+    bool known = wire_read_error(body, &error) == OK;
+    if (head == NULL && turn_is_over_for_server(turn)) {
+        turn->server->broken = true;
+        *verdict = VERDICT_SWALLOW;
+        return OK;
+    }
+    if (known && span_is(error.severity, "FATAL")) {
+        turn->fatal = true; /* its last word: the end of the connection follows */
+        turn->server_lost = true;
+    }
+    /* "cached plan must not change result type": its client would close it and prepare it again,
+     * and that must not find the old one. */
+    if (UNLIKELY(known && span_is(error.routine, "RevalidateCachedQuery")))
+        server_statements_doubt(&turn->server->statements);
+    if (head != NULL && head->fate == FATE_SWALLOW && head->about == ABOUT_STATE) {
+        turn->server->unmade = true;
+        turn->state_fault = fault_raise_state(
+            FAULT_UPSTREAM,
+            known && error.sqlstate.size == 5 ? (const char *)error.sqlstate.at : "XX000", "%.*s",
+            (int)MIN_OF(error.message.size, (size_t)200), (const char *)error.message.at);
+    }
+    if (known && head != NULL && head->about == ABOUT_DUPLICATE && turn->client != NULL &&
+        span_is(error.sqlstate, "42P05")) {
+        TRY(down_duplicate(turn, head));
+        (void)!ledger_take(ledger, WIRE_ERROR);
+        *verdict = VERDICT_SWALLOW;
+        return OK;
+    }
+    if (UNLIKELY(turn->server->pin != NULL) && (head == NULL || head->fate == FATE_FORWARD))
+        pin_failed(turn->server, head);
+    if (known && head != NULL && head->about == ABOUT_REFUSED && turn->client != NULL &&
+        (span_is(error.sqlstate, "42601") || span_is(error.sqlstate, "34000"))) {
+        TRY(turn_pin_refused(turn, head));
+        (void)!ledger_take(ledger, WIRE_ERROR);
+        *verdict = VERDICT_SWALLOW;
+        return OK;
+    }
+    /* An injected Parse that fails is the answer to the client's Bind: it must hear of it. */
+    bool injected = head != NULL && head->fate == FATE_SWALLOW && head->about != ABOUT_STATE;
+    *verdict = ledger_take(ledger, WIRE_ERROR);
+    if (injected)
+        *verdict = VERDICT_FORWARD;
+    return OK;
+}
+
+/* One message that is whole and matters to more than the client. */
+static fault down_look(struct turn *turn, uint8_t type, struct span body,
+                       enum ledger_verdict *verdict)
+{
+    struct wire_parameter parameter;
+    switch (type) {
+    case WIRE_READY:
+        *verdict = ledger_take(&turn->server->ledger, type);
+        if (UNLIKELY(turn->server->pin != NULL) && *verdict == VERDICT_FORWARD && body.size == 1)
+            pin_ready(turn->server, body.at[0]);
+        if (body.size != 1)
+            *verdict = VERDICT_BREACH;
+        else if (*verdict == VERDICT_FORWARD)
+            down_ready(turn, body.at[0]);
+        else
+            turn->server->transaction = body.at[0];
+        return OK;
+    case WIRE_ERROR:
+        return down_error(turn, body, verdict);
+    case WIRE_PARAMETER_STATUS:
+        *verdict = ledger_take(&turn->server->ledger, type);
+        if (wire_read_parameter_status(body, &parameter) != OK)
+            *verdict = VERDICT_BREACH;
+        else
+            TRY(server_learn(turn->server, parameter.name, parameter.value));
+        return OK;
+    case WIRE_COMMAND_COMPLETE:
+        /* Not SELECT, INSERT, UPDATE: the common ones cost no comparison. */
+        if (body.size > 3 &&
+            (body.at[0] == 'D' || body.at[0] == 'R' || (body.at[0] == 'S' && body.at[2] == 'T')))
+            down_tag(turn, span_of(body.at, body.size - 1));
+        if (UNLIKELY(turn->server->pin != NULL) && body.size > 0)
+            pin_completed(turn->server, ledger_head(&turn->server->ledger),
+                          span_of(body.at, body.size - 1));
+        *verdict = ledger_take(&turn->server->ledger, type);
+        return OK;
+    default:
+        *verdict = ledger_take(&turn->server->ledger, type);
+        return OK;
+    }
+}
+
+static bool type_is_looked_into(uint8_t type)
+{
+    return type == WIRE_READY || type == WIRE_ERROR || type == WIRE_PARAMETER_STATUS ||
+           type == WIRE_COMMAND_COMPLETE;
+}
+
+/* --- the walk
+ * ----------------------------------------------------------------------------------------- */
+
+/* Where the walk is: a run of bytes to forward grows until something is left out. */
+struct walk {
+    uint32_t run; /* its first byte */
+    uint32_t at;
+};
+
+static void walk_cut(struct turn *turn, struct walk *walk)
+{
+    if (turn->client != NULL)
+        outbox_run(&turn->down.out, turn->down.chunk->bytes + walk->run, walk->at - walk->run);
+    walk->run = walk->at;
+}
+
+static void walk_pass(struct turn *turn, struct walk *walk)
+{
+    struct lane *down = &turn->down;
+    uint32_t here = down->end - walk->at;
+    uint32_t step = down->passing < here ? (uint32_t)down->passing : here;
+    walk->at += step;
+    down->passing -= step;
+    if (turn->muted)
+        walk->run = walk->at;
+}
+
+/* A message that starts here.  *whole: it was taken, or its beginning was. */
+static fault walk_message(struct turn *turn, struct walk *walk, bool *taken)
+{
+    struct lane *down = &turn->down;
+    const uint8_t *at = down->chunk->bytes + walk->at;
+    uint32_t here = down->end - walk->at;
+    uint32_t length = wire_u32(at + 1);
+    enum ledger_verdict verdict = VERDICT_FORWARD;
+    if (length < 4 || length > INT32_MAX) {
+        turn->server_lost = true;
+        return fault_raise(FAULT_PROTOCOL, "the server sent an invalid length %u", length);
+    }
+    uint32_t size = length + 1;
+    if (type_is_looked_into(at[0])) {
+        *taken = here >= size;
+        if (!*taken && size <= down->chunk->size)
+            return OK;
+        if (at[0] == WIRE_ERROR)
+            walk_cut(turn, walk); /* it may be told in other words, behind what came before it */
+        if (*taken)
+            TRY(down_look(turn, at[0], span_of(at + WIRE_HEADER, length - 4), &verdict));
+        else
+            verdict = ledger_take(&turn->server->ledger, at[0]);
+    } else {
+        verdict = ledger_take(&turn->server->ledger, at[0]);
+    }
+    *taken = true;
+    if (verdict == VERDICT_BREACH) {
+        turn->server_lost = true;
+        return fault_raise(FAULT_PROTOCOL, "the server sent an unexpected '%c' message", at[0]);
+    }
+    turn->muted = verdict == VERDICT_SWALLOW;
+    if (turn->muted)
+        walk_cut(turn, walk);
+    down->passing = size;
+    walk_pass(turn, walk);
+    return OK;
+}
+
+/* Between two messages: answers of ours whose turn has come. */
+static fault walk_synthetic(struct turn *turn, struct walk *walk)
+{
+    const struct owed *head = ledger_head(&turn->server->ledger);
+    if (head == NULL || head->fate != FATE_SYNTHETIC)
+        return OK;
+    walk_cut(turn, walk);
+    return turn_give_synthetic(turn);
+}
+
+static bool type_is_row(uint8_t type)
+{
+    return type == WIRE_DATA_ROW || type == WIRE_COPY_DATA;
+}
+
+/* Rows and COPY data: nothing but their length matters. */
+static void walk_rows(struct turn *turn, struct walk *walk)
+{
+    struct lane *down = &turn->down;
+    const uint8_t *bytes = down->chunk->bytes;
+    const struct owed *head = ledger_head(&turn->server->ledger);
+    if (head == NULL || head->fate != FATE_FORWARD)
+        return;
+    while (down->end - walk->at >= WIRE_HEADER && type_is_row(bytes[walk->at])) {
+        uint32_t length = wire_u32(bytes + walk->at + 1);
+        if (length < 4 || length > INT32_MAX)
+            return; /* walk_message says so */
+        uint64_t size = (uint64_t)length + 1;
+        if (size > down->end - walk->at) {
+            turn->muted = false;
+            down->passing = size;
+            walk_pass(turn, walk);
+            return;
+        }
+        walk->at += (uint32_t)size;
+    }
+}
+
+static bool down_has_room(struct turn *turn)
+{
+    return outbox_has_room(&turn->down.out, &turn->relay->chunks, 1024);
+}
+
+static fault turn_walk_down(struct turn *turn)
+{
+    struct lane *down = &turn->down;
+    struct walk walk = {down->begin, down->begin};
+    fault result = OK;
+    while (walk.at != down->end && result == OK && down_has_room(turn)) {
+        bool taken = true;
+        if (down->passing > 0)
+            walk_pass(turn, &walk);
+        else if (type_is_row(down->chunk->bytes[walk.at]))
+            walk_rows(turn, &walk);
+        if (down->passing > 0 || down->end - walk.at < WIRE_HEADER)
+            break;
+        result = walk_message(turn, &walk, &taken);
+        if (!taken)
+            break;
+        if (result == OK && down->passing == 0)
+            result = walk_synthetic(turn, &walk);
+    }
+    if (result == OK && down->passing == 0)
+        result = walk_synthetic(turn, &walk);
+    walk_cut(turn, &walk);
+    down->begin = walk.at;
+    return result;
+}
+
+/* --- reading and sending
+ * -------------------------------------------------------------------------------- */
+
+fault turn_send_down(struct turn *turn, bool *moved)
+{
+    struct lane *down = &turn->down;
+    uint64_t sent = 0;
+    if (lane_sent(down) || turn->client == NULL)
+        return OK;
+    fault result = outbox_send(&down->out, &turn->client->stream, &turn->relay->chunks, &sent);
+    down->flushing = result == FAULT_AGAIN;
+    *moved = *moved || sent > 0;
+    hint_add(&turn->client->share->stats.sent, sent);
+    if (result == FAULT_AGAIN)
+        return OK;
+    TRY(result);
+    lane_settle(down, &turn->relay->chunks);
+    return OK;
+}
+
+/* Into the room behind what is there; *more: there may be more to read at once. */
+static fault down_read(struct turn *turn, bool *moved, bool *more)
+{
+    struct lane *down = &turn->down;
+    size_t size = 0;
+    *more = false;
+    if (down->chunk == NULL)
+        TRY(turn_lend(turn, &down->chunk));
+    if (outbox_empty(&down->out) && down->begin > 0) {
+        memmove(down->chunk->bytes, down->chunk->bytes + down->begin, down->end - down->begin);
+        down->end -= down->begin;
+        down->begin = 0;
+    }
+    if (down->end == down->chunk->size)
+        return OK;
+    fault read = stream_read_some(&turn->server->stream, down->chunk->bytes + down->end,
+                                  down->chunk->size - down->end, &size);
+    if (read == FAULT_AGAIN)
+        return OK;
+    if (read != OK) {
+        turn->server_lost = true;
+        turn->server_gone = true;
+        return OK;
+    }
+    down->end += (uint32_t)size;
+    *moved = true;
+    turn_bulk_came(turn, (uint32_t)size);
+    TRY(turn_walk_down(turn));
+    *more = stream_may_read(&turn->server->stream) && !ledger_empty(&turn->server->ledger) &&
+            down->chunk->size - down->end >= ROOM_WORTH_READING && down_has_room(turn);
+    return OK;
+}
+
+static bool down_may_read(const struct turn *turn)
+{
+    const struct server *server = turn->server;
+    return server != NULL && !turn->server_gone && lane_sent(&turn->down) &&
+           (stream_may_read(&server->stream) || stream_hung_up(&server->stream) ||
+            turn->server_lost);
+}
+
+fault turn_down(struct turn *turn, bool *moved)
+{
+    if (!lane_sent(&turn->down))
+        TRY(turn_send_down(turn, moved));
+    if (turn->server != NULL && lane_sent(&turn->down) && turn->down.begin != turn->down.end &&
+        turn->down_blocked) {
+        turn->down_blocked = false;
+        TRY(turn_walk_down(turn));
+        *moved = true;
+    }
+    bool more = down_may_read(turn);
+    while (more)
+        TRY(down_read(turn, moved, &more));
+    turn->down_blocked =
+        turn->server != NULL && turn->down.begin != turn->down.end && !down_has_room(turn);
+    if (!lane_sent(&turn->down))
+        TRY(turn_send_down(turn, moved));
+    if ((turn->server_gone || turn->fatal) && lane_sent(&turn->down))
+        return FAULT_UPSTREAM;
+    if (turn->server == NULL || turn->down.begin == turn->down.end)
+        lane_settle(&turn->down, &turn->relay->chunks);
+    return turn->state_fault;
+}

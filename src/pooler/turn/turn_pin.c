@@ -1,0 +1,217 @@
+/*
+ * turn_pin.c - texts that may leave state in their session, in pools whose servers change.
+ *
+ * A text is looked at once, before it is sent; what it may do travels with the entry of its answer.
+ * What a route refuses is never sent: something that must fail is, in its place, so that the
+ * server's transaction and batch fail as they should, and the client hears why in our words.
+ */
+#include "pooler/turn/pin.h"
+#include "pooler/turn/turn.h"
+#include "wire/messages.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* What the client is told for a statement that was refused. */
+struct refused {
+    char sqlstate[6];
+    char text[160];
+    char hint[200];
+};
+
+/* --- refusals ----------------------------------------------------------------------------------
+ */
+
+static fault refused_new(struct refused **ret)
+{
+    *ret = calloc(1, sizeof(**ret));
+    return *ret == NULL ? FAULT_MEMORY : OK;
+}
+
+static fault refused_by_policy(const struct query_effect *effect, struct refused **ret)
+{
+    char what[QUERY_NAME_SIZE + 32];
+    TRY(refused_new(ret));
+    pin_describe(effect, what, sizeof(what));
+    memcpy((*ret)->sqlstate, "0A000", 6);
+    snprintf((*ret)->text, sizeof((*ret)->text),
+             "%s is not allowed here: it would outlive its transaction", what);
+    snprintf((*ret)->hint, sizeof((*ret)->hint),
+             "session_state.%s of the route is \"reject\"; use a session pool, or what lasts for a "
+             "transaction only.",
+             pin_kind_text((enum query_kind)effect->kind));
+    return OK;
+}
+
+static fault refused_by_share(const struct share *share, struct refused **ret)
+{
+    TRY(refused_new(ret));
+    memcpy((*ret)->sqlstate, "53300", 6);
+    snprintf((*ret)->text, sizeof((*ret)->text),
+             "no more than %u servers of this pool may be kept by their clients",
+             pin_most(share->route));
+    snprintf((*ret)->hint, sizeof((*ret)->hint),
+             "The limit is session_state.pin_share=%u percent of pool_size=%u; SHOW PINS tells who "
+             "keeps them.",
+             share->route->session.pin_share, share->route->pool_size);
+    return OK;
+}
+
+/* Sends what must fail: a text that is no SQL, or the name of no portal. */
+static fault refused_send(struct turn *turn, bool simple, struct refused *take_refused)
+{
+    static const char text[] = "trunkline: refused by session_state";
+    static const char portal[] = "tl_refused\0\0\0\0"; /* and its number of rows */
+    size_t body = simple ? sizeof(text) : sizeof(portal);
+    uint8_t *at = outbox_make(&turn->up.out, &turn->relay->chunks, WIRE_HEADER + body);
+    if (at == NULL) {
+        free(take_refused);
+        return FAULT_MEMORY;
+    }
+    at[0] = simple ? WIRE_QUERY : WIRE_EXECUTE;
+    wire_store_u32(at + 1, (uint32_t)body + 4);
+    memcpy(at + WIRE_HEADER, simple ? text : portal, body);
+    if (simple)
+        turn_forget_unnamed(turn);
+    ledger_owe(&turn->server->ledger,
+               (struct owed){.kind = (uint8_t)(simple ? OWED_QUERY : OWED_EXECUTE),
+                             .about = ABOUT_REFUSED,
+                             .what = take_refused});
+    return OK;
+}
+
+fault turn_pin_refused(struct turn *turn, const struct owed *owed)
+{
+    const struct refused *refused = owed->what;
+    struct buffer out = BUFFER_INIT(4096);
+    char ids[CLIENT_IDS_SIZE];
+    struct wire_report report = {.severity = "ERROR",
+                                 .sqlstate = refused->sqlstate,
+                                 .message = refused->text,
+                                 .detail = client_ids(turn->client, turn->server, ids, sizeof(ids)),
+                                 .hint = refused->hint};
+    wire_put_report(&out, &report);
+    return turn_say(turn, &out);
+}
+
+/* --- the gate ----------------------------------------------------------------------------------
+ */
+
+static void count_kinds(uint64_t counts[QUERY_KINDS], uint8_t kinds)
+{
+    for (unsigned kind = 0; kind < QUERY_KINDS; kind++)
+        if ((kinds & QUERY_KIND(kind)) != 0)
+            hint_add(&counts[kind], 1);
+}
+
+/* What the route makes of them: *ret_refused why not, or NULL; what is left in `effects` matters.
+ */
+static fault gate(struct turn *turn, struct query_effects *effects, struct refused **ret_refused)
+{
+    const struct query_effect *rejected;
+    struct pin_counts *counts = &turn->relay->pins;
+    *ret_refused = NULL;
+    pin_filter(turn->client->share, effects, &rejected);
+    if (rejected != NULL) {
+        count_kinds(counts->rejected, QUERY_KIND(rejected->kind));
+        return refused_by_policy(rejected, ret_refused);
+    }
+    fault expected = pin_expect(turn->server, effects);
+    if (expected != FAULT_FULL)
+        return expected;
+    count_kinds(counts->full, effects->creates);
+    return refused_by_share(turn->client->share, ret_refused);
+}
+
+/* Copies what matters; NULL: nothing does, as the server has no state that could end. */
+static fault keep(const struct turn *turn, const struct query_effects *effects,
+                  struct query_effects **ret)
+{
+    *ret = NULL;
+    if (turn->server->pin == NULL || (effects->count == 0 && effects->more == 0))
+        return OK;
+    *ret = pin_effects_copy(effects);
+    return *ret == NULL ? FAULT_MEMORY : OK;
+}
+
+fault turn_pin_text(struct turn *turn, const uint8_t *at, uint32_t size, bool *ret_taken)
+{
+    struct query_effects found, *effects;
+    struct refused *refused;
+    bool simple = at[0] == WIRE_QUERY;
+    struct span text = span_of(at + WIRE_HEADER, size - WIRE_HEADER);
+    if (!simple)
+        text = span_skip(text, strnlen((const char *)text.at, text.size) + 1);
+    *ret_taken = query_read_effects(text, &found);
+    if (!*ret_taken)
+        return OK;
+    TRY(gate(turn, &found, &refused));
+    if (refused != NULL)
+        return refused_send(turn, simple, refused);
+    TRY(keep(turn, &found, &effects));
+    if (simple)
+        turn_forget_unnamed(turn);
+    ledger_owe(&turn->server->ledger,
+               (struct owed){.kind = (uint8_t)(simple ? OWED_QUERY : OWED_PARSE),
+                             .about = effects != NULL ? ABOUT_EFFECTS : ABOUT_NOTHING,
+                             .what = effects});
+    outbox_run(&turn->up.out, at, size);
+    return OK;
+}
+
+fault turn_pin_bind(struct turn *turn, const struct query_effects *found,
+                    struct query_effects **ret_effects, bool *ret_refused)
+{
+    struct query_effects effects = {0};
+    struct refused *refused;
+    memcpy(&effects, found,
+           offsetof(struct query_effects, all) + found->count * sizeof(found->all[0]));
+    TRY(gate(turn, &effects, &refused));
+    *ret_refused = refused != NULL;
+    if (refused != NULL)
+        return refused_send(turn, false, refused);
+    return keep(turn, &effects, ret_effects);
+}
+
+fault turn_pin_parse(struct turn *turn, const struct query_effects *found, bool *ret_refused)
+{
+    struct query_effects effects = {0};
+    const struct query_effect *rejected;
+    memcpy(&effects, found,
+           offsetof(struct query_effects, all) + found->count * sizeof(found->all[0]));
+    pin_filter(turn->client->share, &effects, &rejected);
+    *ret_refused = rejected != NULL;
+    if (rejected == NULL)
+        return OK;
+    struct refused *refused;
+    count_kinds(turn->relay->pins.rejected, QUERY_KIND(rejected->kind));
+    TRY(refused_by_policy(rejected, &refused));
+    return refused_send(turn, false, refused);
+}
+
+/* --- texts that are too long to be kept ---------------------------------------------------------
+ */
+
+fault turn_pin_long(struct turn *turn, struct span part)
+{
+    memset(turn->seam, 0, sizeof(turn->seam));
+    turn->scans = !query_may_have_effects(part);
+    return turn->scans ? OK : pin_suspect(turn->server);
+}
+
+/* A word may lie across two parts. */
+fault turn_pin_part(struct turn *turn, struct span part)
+{
+    uint8_t joined[2 * sizeof(turn->seam)] = {0};
+    size_t keeps = sizeof(turn->seam);
+    memcpy(joined, turn->seam, keeps);
+    memcpy(joined + keeps, part.at, MIN_OF(part.size, keeps));
+    bool hits = query_part_may_have_effects(span_of(joined, sizeof(joined))) ||
+                query_part_may_have_effects(part);
+    if (part.size >= keeps)
+        memcpy(turn->seam, part.at + part.size - keeps, keeps);
+    else
+        memcpy(turn->seam, joined + part.size, keeps);
+    turn->scans = !hits && turn->up.passing > 0;
+    return hits ? pin_suspect(turn->server) : OK;
+}
