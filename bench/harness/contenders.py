@@ -216,7 +216,7 @@ class Trunkline(Contender):
     backlog: 4096{tls}
 relays: {self.relays}
 clients: {CLIENTS_MOST}
-log: {{connections: false}}
+log: {{connections: false, disconnections: false}}
 services:
   main:
     hosts: ["127.0.0.1:{self.backend_port(variant)}"]

@@ -288,9 +288,9 @@ void logbook_client_came(const struct client *client, const char *database, cons
 {
     char id[UUID_TEXT_SIZE], other[UUID_TEXT_SIZE], from[ADDRESS_TEXT_SIZE];
     const struct server *server = client->server;
-    address_text(client->peer, from, sizeof(from));
     if (!client->relay->config->log_connections)
         return;
+    address_text(client->peer, from, sizeof(from));
     if (server != NULL)
         log_event(LOG_INFO, "client.connected",
                   "client=%s database=%s user=%s from=%s server=%s pid=%u",
