@@ -6,3 +6,5 @@ for page in configuration console migrating-from-pgbouncer; do
     build/trunkline docs "$page" >"build/$page.md"
     mv "build/$page.md" "docs/$page.md"
 done
+build/trunkline docs trunkline.5 >build/trunkline.5
+mv build/trunkline.5 docs/man/trunkline.5

@@ -59,8 +59,8 @@ static const struct cli_command commands[] = {
     {"version", "", 0, 0, NULL, "prints the version",
      "Prints the name and version of this program.\n", cli_version},
     {"docs", "PAGE", 1, 1, NULL, NULL,
-     "Prints a generated page of the manual.  There are three: configuration,\n"
-     "console and migrating-from-pgbouncer.\n",
+     "Prints a generated page of the manual.  There are four: configuration,\n"
+     "console, migrating-from-pgbouncer and trunkline.5.\n",
      cli_docs},
 };
 

@@ -49,6 +49,7 @@ static const struct {
     {"configuration", config_print_manual},
     {"console", console_print_manual},
     {"migrating-from-pgbouncer", import_print_manual},
+    {"trunkline.5", config_print_man},
 };
 
 int cli_docs(char **arguments)

@@ -27,3 +27,5 @@ fault config_keep_unreloadable(const struct config *running, struct config *load
 
 /** docs/configuration.md, made from the table of settings. */
 void config_print_manual(struct buffer *out);
+/** docs/man/trunkline.5, made from the same table. */
+void config_print_man(struct buffer *out);

@@ -1,6 +1,8 @@
 /*
  * docs/configuration.md, made from the table of settings: `trunkline docs configuration`.
  */
+#include "instance/config_manual.h"
+
 #include "instance/config_load.h"
 #include "instance/settings.h"
 
@@ -37,9 +39,12 @@ static void cell_print(const char *text, struct buffer *out)
     }
 }
 
-/* The units stand at the top of the page, so the range is enough. */
-static void accepted_briefly(const struct setting *setting, struct buffer *out)
+void config_manual_accepts(const struct setting *setting, struct buffer *out)
 {
+    if (setting->unit != NULL) {
+        buffer_append_text(out, setting->unit);
+        return;
+    }
     switch (setting->kind) {
     case SETTING_BYTES:
         buffer_append_text(out, "a size");
@@ -66,19 +71,26 @@ static void accepted_briefly(const struct setting *setting, struct buffer *out)
 static void accepted_print(const struct setting *setting, struct buffer *out)
 {
     struct buffer text = BUFFER_INIT(4096);
-    if (setting->unit != NULL)
-        buffer_append_text(&text, setting->unit);
-    else
-        accepted_briefly(setting, &text);
+    config_manual_accepts(setting, &text);
     buffer_append_byte(&text, '\0');
     if (buffer_fault(&text) == OK)
         cell_print((const char *)text.at, out);
     buffer_fini(&text);
 }
 
-static void preset_print(const struct setting *setting, struct buffer *out)
+void config_manual_preset(const struct setting *setting, struct buffer *out)
 {
     int64_t value;
+    if (setting->preset == NULL)
+        return;
+    if (setting_is_number(setting) && setting_read(setting, span_text(setting->preset), &value))
+        setting_print(setting, value, out);
+    else
+        buffer_append_text(out, setting->preset);
+}
+
+static void preset_print(const struct setting *setting, struct buffer *out)
+{
     if (setting->required) {
         buffer_append_text(out, "required");
         return;
@@ -86,10 +98,7 @@ static void preset_print(const struct setting *setting, struct buffer *out)
     if (setting->preset == NULL)
         return;
     buffer_append_byte(out, '`');
-    if (setting_is_number(setting) && setting_read(setting, span_text(setting->preset), &value))
-        setting_print(setting, value, out);
-    else
-        buffer_append_text(out, setting->preset);
+    config_manual_preset(setting, out);
     buffer_append_byte(out, '`');
 }
 
@@ -118,6 +127,12 @@ static void table_print(const struct setting *rows, struct buffer *out)
             row_print(row, out);
 }
 
+void config_manual_path(const struct setting *row, const char *above, char *ret, size_t room)
+{
+    const char *mark = row->kind == SETTING_LIST ? "[]" : row->kind == SETTING_NAMED ? ".NAME" : "";
+    snprintf(ret, room, "%s%s%s%s", above, *above != '\0' ? "." : "", row->name, mark);
+}
+
 /* The parts below a mapping, each with its own heading, the outer ones first. */
 static void parts_print(const struct setting *rows, const char *path, struct buffer *out)
 {
@@ -125,10 +140,7 @@ static void parts_print(const struct setting *rows, const char *path, struct buf
         if (!is_part(row))
             continue;
         char below[128];
-        const char *mark = row->kind == SETTING_LIST    ? "[]"
-                           : row->kind == SETTING_NAMED ? ".NAME"
-                                                        : "";
-        snprintf(below, sizeof(below), "%s%s%s%s", path, *path != '\0' ? "." : "", row->name, mark);
+        config_manual_path(row, path, below, sizeof(below));
         buffer_printf(out, "\n## `%s`\n\n%s\n", below, row->help);
         table_print(row->rows, out);
         parts_print(row->rows, below, out);

@@ -44,7 +44,8 @@ def test_its_configuration_is_for_its_own_files(package):
     for path in ("/etc/trunkline/trunkline.yaml", "/etc/logrotate.d/trunkline",
                  "/lib/systemd/system/trunkline.service", "/usr/lib/sysusers.d/trunkline.conf",
                  "/usr/lib/tmpfiles.d/trunkline.conf", "/usr/bin/trunkline",
-                 "/usr/share/man/man1/trunkline.1.gz"):
+                 "/usr/share/man/man1/trunkline.1.gz",
+                 "/usr/share/man/man5/trunkline.5.gz"):
         assert f" .{path}\n" in files, path
 
 

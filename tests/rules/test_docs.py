@@ -1,47 +1,74 @@
-"""Documents that can be trusted: links that lead somewhere, commands that exist."""
+"""Documents that can be trusted: links, files, commands and examples lead somewhere."""
 import re
 import subprocess
 
 import pytest
+from examples import unknown_keys, wrong_examples
+from pages import (broken_links, unknown_files, unnamed_blocks, wrong_commands, wrong_console)
 from tree import TOP, listed
-
-LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-CODE = re.compile(r"```.*?```", re.S)
 
 
 def documents():
-    return listed("*.md")
+    return [(path, path.read_text()) for path in listed("*.md")]
 
 
-def anchors(text):
-    """The anchors that a page's headings make."""
-    heads = re.findall(r"^#+\s+(.*)$", CODE.sub("", text), re.M)
-    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+def all_of(check, *arguments):
+    return [wrong for path, text in documents() for wrong in check(path, text, *arguments)]
+
+
+def settings():
+    manual = (TOP / "docs" / "configuration.md").read_text()
+    return set(re.findall(r"^\| `(\w+)` \|", manual, re.M))
 
 
 def test_every_link_of_a_document_leads_somewhere():
-    wrong = []
-    for path in documents():
-        for target in LINK.findall(CODE.sub("", path.read_text())):
-            if re.match(r"[a-z]+:", target):
-                continue
-            name, _, anchor = target.partition("#")
-            file = (path.parent / name).resolve() if name else path
-            if not file.exists():
-                wrong.append(f"{path.name}: {target}")
-            elif anchor and file.suffix == ".md" and anchor not in anchors(file.read_text()):
-                wrong.append(f"{path.name}: {target} (no such heading)")
+    wrong = all_of(broken_links)
     assert not wrong, "\n".join(wrong)
 
 
-def test_every_command_of_dev_that_a_document_shows_exists():
+def test_every_file_that_a_document_names_exists():
+    names = {path.name for path in listed(".")}
+    wrong = all_of(unknown_files, names)
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_block_of_a_document_says_what_it_is():
+    wrong = [what for path, text in documents() if TOP / "bench" not in path.parents
+             for what in unnamed_blocks(path, text)]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_command_that_a_document_shows_exists(trunkline_usage):
     usage = subprocess.run([TOP / "dev", "help"], text=True, stdout=subprocess.PIPE,
                            check=True).stdout
     known = set(re.findall(r"^\./dev (\w+)", usage, re.M))
-    shown = {(path.name, word) for path in documents()
-             for word in re.findall(r"\./dev (\w+)", path.read_text())}
-    wrong = {item for item in shown if item[1] not in known}
-    assert known and not wrong, wrong
+    wrong = all_of(wrong_commands, known, trunkline_usage)
+    assert known and not wrong, "\n".join(wrong)
+
+
+def test_every_command_of_dev_in_running_text_exists():
+    usage = subprocess.run([TOP / "dev", "help"], text=True, stdout=subprocess.PIPE,
+                           check=True).stdout
+    known = set(re.findall(r"^\./dev (\w+)", usage, re.M))
+    wrong = [f"{path.name}: {word}" for path, text in documents()
+             for word in re.findall(r"\./dev (\w+)", text) if word not in known]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_command_of_the_console_that_a_document_shows_is_known():
+    manual = (TOP / "docs" / "console.md").read_text()
+    wrong = all_of(wrong_console, manual, settings())
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_configuration_that_a_document_shows_can_be_run(trunkline, tmp_path):
+    wrong = all_of(wrong_examples, trunkline, tmp_path)
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_setting_in_a_fragment_of_a_configuration_exists():
+    wrong = all_of(unknown_keys, settings() | {"env", "file", "command"})
+    assert not wrong, "\n".join(wrong)
 
 
 def test_dev_refuses_a_command_that_it_does_not_have():
@@ -87,8 +114,8 @@ def test_every_limit_that_is_documented_exists():
 
 def test_every_setting_among_the_limits_is_in_the_manual():
     text = (TOP / "docs" / "LIMITS.md").read_text().split("## Constants")[0]
-    manual = (TOP / "docs" / "configuration.md").read_text()
+    known = settings()
     names = {name.split(".")[-1] for row in re.findall(r"^\|[^|]*\|([^|]*)\|", text, re.M)
              for name in re.findall(r"`([a-zA-Z_.\[\]]+)`", row)}
-    unknown = [name for name in names if f"| `{name}` |" not in manual]
+    unknown = [name for name in names if name not in known]
     assert names and not unknown
