@@ -25,13 +25,13 @@ void refusal_unref(struct refusal **refusal)
         free(gone);
 }
 
-static void claim_attach(struct client *client, struct server *server)
+static void claim_attach(struct client *client, struct server *server, deadline at)
 {
     client->claim.server = server;
     client->claim.state = CLAIM_GRANTED;
     server->client = client;
     server->taken = true;
-    server->used = now();
+    server->used = at;
 }
 
 bool claim_make(struct client *client, struct waker *waker)
@@ -44,7 +44,7 @@ bool claim_make(struct client *client, struct waker *waker)
     claim->waker = waker;
     struct server *server = share_take_idle(share, client);
     if (server != NULL) {
-        claim_attach(client, server);
+        claim_attach(client, server, claim->since);
         return true;
     }
     claim->state = CLAIM_WAITING;
@@ -57,7 +57,7 @@ void claim_grant(struct client *client, struct server *server)
 {
     invariant(client->claim.state == CLAIM_WAITING);
     list_remove(&client->share->claims, &client->claim.node);
-    claim_attach(client, server);
+    claim_attach(client, server, now());
     client->claim.waker->wake(client->claim.waker);
 }
 

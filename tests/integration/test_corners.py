@@ -276,3 +276,17 @@ def test_an_unnamed_statement_is_there_for_the_batch_behind_one_that_failed(one,
                  w.bind() + w.execute() + w.SYNC)
         assert [m.sqlstate for m in one.until("Z") if m.kind == "E"] == ["26000"]
         assert w.rows(one.until("Z")) == [["9"]]
+
+
+def test_an_answer_of_ours_behind_one_that_comes_in_pieces_is_in_its_turn(one):
+    wide = "select " + ", ".join(f"{n} as \"{n:060}\"" for n in range(1600))
+    one.ask(w.parse("wide", wide) + w.parse("known", "select 1") + w.SYNC)
+    for _ in range(20):
+        answers = one.ask(w.bind(statement="wide") + w.describe("P") + w.execute() +
+                          w.parse("again", "select 1") + w.bind(statement="again") + w.execute() +
+                          w.close("S", "again") + w.SYNC)
+        assert w.kinds(answers) == "2 T D C 1 2 D C 3 Z"
+        answers = one.ask(w.bind(statement="wide") + w.describe("P") +
+                          w.parse("again", "select 1") + w.bind(statement="again") + w.execute() +
+                          w.close("S", "again") + w.SYNC)
+        assert w.kinds(answers) == "2 T 1 2 D C 3 Z"

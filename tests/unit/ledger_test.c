@@ -493,6 +493,31 @@ TEST(the_end_drops_what_is_left)
 }
 END_TEST
 
+/* The short way and the long way come to the same. */
+TEST(a_plain_answer_is_what_the_ledger_says_of_it)
+{
+    uint32_t plain = 0;
+    for (int kind = OWED_QUERY; kind <= OWED_CLOSE; kind++) {
+        for (int fate = FATE_FORWARD; fate <= FATE_SYNTHETIC; fate++) {
+            for (int type = 0; type < 256; type++) {
+                begin();
+                owe_about((enum owed_kind)kind, (enum owed_fate)fate, "a");
+                owe(OWED_SYNC);
+                enum ledger_plain said = ledger_plain(&ledger, (uint8_t)type);
+                if (said != PLAIN_NOT) {
+                    plain += 1;
+                    ck_assert_int_eq(ledger_take(&ledger, (uint8_t)type), VERDICT_FORWARD);
+                    ck_assert_uint_eq(ledger.count, said == PLAIN_ANSWER ? 1 : 2);
+                    ck_assert_str_eq(settled, said == PLAIN_ANSWER ? "a+" : "");
+                }
+                ledger_fini(&ledger);
+            }
+        }
+    }
+    ck_assert_uint_gt(plain, 10);
+}
+END_TEST
+
 TESTS("ledger", a_query_is_owed_until_ready, a_function_call_is_owed_until_ready,
       each_message_of_a_batch_is_struck_out_by_its_own_answer,
       a_sync_is_needed_while_a_batch_is_open, what_comes_at_any_time_strikes_nothing_out,
@@ -512,4 +537,5 @@ TESTS("ledger", a_query_is_owed_until_ready, a_function_call_is_owed_until_ready
       syncs_before_and_behind_the_end_of_a_copy_sent_in_one_go_are_told_apart,
       two_copies_of_one_query_may_both_be_sent_ahead, an_answer_to_nothing_is_a_breach,
       an_answer_out_of_turn_is_a_breach, types_that_no_server_sends_then_are_breaches,
-      the_ring_grows_in_order_up_to_its_ceiling, the_end_drops_what_is_left)
+      the_ring_grows_in_order_up_to_its_ceiling, the_end_drops_what_is_left,
+      a_plain_answer_is_what_the_ledger_says_of_it)

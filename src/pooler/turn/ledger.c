@@ -1,7 +1,6 @@
 #include "pooler/turn/ledger.h"
 
 #include "base/check.h"
-#include "wire/message.h"
 
 #include <stdlib.h>
 

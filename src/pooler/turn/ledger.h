@@ -14,6 +14,7 @@
  * that this Sync has not been sent yet, so that messages sent meanwhile owe nothing.
  */
 #include "base/fault.h"
+#include "wire/message.h"
 
 enum owed_kind {
     OWED_NOTHING,
@@ -104,6 +105,45 @@ static inline const struct owed *ledger_head(const struct ledger *ledger)
 }
 /** Strikes out the synthetic entry at the head. */
 void ledger_give(struct ledger *ledger);
+
+/* A message that is the client's own, and the most common of its kind. */
+enum ledger_plain {
+    PLAIN_NOT,    /* or another: ledger_take knows */
+    PLAIN_PART,   /* more of the answer follows */
+    PLAIN_ANSWER, /* the whole of it: ledger_strike */
+};
+static inline enum ledger_plain ledger_plain(const struct ledger *ledger, uint8_t type)
+{
+    const struct owed *head = ledger_head(ledger);
+    if (head == NULL || head->fate != FATE_FORWARD)
+        return PLAIN_NOT;
+    switch (type) {
+    case WIRE_DATA_ROW:
+    case WIRE_COPY_DATA:
+        return PLAIN_PART;
+    case WIRE_ROW_DESCRIPTION:
+        return head->kind == OWED_QUERY      ? PLAIN_PART
+               : head->kind == OWED_DESCRIBE ? PLAIN_ANSWER
+                                             : PLAIN_NOT;
+    case WIRE_NO_DATA:
+        return head->kind == OWED_DESCRIBE ? PLAIN_ANSWER : PLAIN_NOT;
+    case WIRE_PARSE_COMPLETE:
+        return head->kind == OWED_PARSE ? PLAIN_ANSWER : PLAIN_NOT;
+    case WIRE_BIND_COMPLETE:
+        return head->kind == OWED_BIND ? PLAIN_ANSWER : PLAIN_NOT;
+    default:
+        return PLAIN_NOT;
+    }
+}
+/** Strikes out the head: its whole answer has come. */
+static inline void ledger_strike(struct ledger *ledger)
+{
+    struct owed owed = ledger->ring[ledger->head & ledger->mask];
+    ledger->head = (ledger->head + 1) & ledger->mask;
+    ledger->count -= 1;
+    if (owed.about != ABOUT_NOTHING)
+        ledger->settle(ledger->owner, &owed, OWED_ANSWERED);
+}
 
 enum ledger_verdict {
     VERDICT_FORWARD,

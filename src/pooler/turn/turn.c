@@ -19,12 +19,13 @@ static void turn_attach(struct turn *turn)
     struct client *client = turn->client;
     struct server *server = client->claim.server;
     invariant(server != NULL && server->client == client && server->state == SERVER_ACTIVE);
-    int64_t waited = between(client->claim.since, now()).us;
+    deadline at = now();
+    int64_t waited = between(client->claim.since, at).us;
     hint_add(&client->share->stats.wait_us, (uint64_t)waited);
     histogram_add(&client->share->tally->wait, waited);
     claim_done(client);
     client->server = server;
-    client->since = now();
+    client->since = at;
     turn->server = server;
     server->stream.waker = co_waker(client->co);
     if (UNLIKELY(log_wants(LOG_DEBUG)))

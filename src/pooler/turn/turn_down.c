@@ -62,11 +62,11 @@ static void down_tag(struct turn *turn, struct span tag)
 }
 
 /* A query is over: how long it took. */
-static void down_took(struct turn *turn)
+static void down_took(struct turn *turn, deadline at)
 {
     struct server *server = turn->server;
     struct share *share = turn->client->share;
-    int64_t took = between(server->used, now()).us;
+    int64_t took = between(server->used, at).us;
     hint_add(&share->stats.query_us, (uint64_t)took);
     histogram_add(&share->tally->query, took);
     if (UNLIKELY(took >= share->slow_us))
@@ -81,15 +81,16 @@ static void down_ready(struct turn *turn, uint8_t status)
     if (turn->client == NULL)
         return;
     struct share_stats *stats = &turn->client->share->stats;
+    deadline at = now();
     hint_add(&stats->queries, 1);
-    down_took(turn);
-    server->used = now();
+    down_took(turn, at);
+    server->used = at;
     if (status == WIRE_TX_IDLE) {
-        int64_t took = between(turn->client->since, now()).us;
+        int64_t took = between(turn->client->since, at).us;
         hint_add(&stats->transactions, 1);
         hint_add(&stats->transaction_us, (uint64_t)took);
         histogram_add(&turn->client->share->tally->transaction, took);
-        turn->client->since = now();
+        turn->client->since = at;
         if (UNLIKELY(turn->timed))
             turn->client->began = (deadline){0};
     } else if (turn->client->share->route->mode == POOL_STATEMENT) {
@@ -299,32 +300,30 @@ static fault walk_synthetic(struct turn *turn, struct walk *walk)
     return turn_give_synthetic(turn);
 }
 
-static bool type_is_row(uint8_t type)
-{
-    return type == WIRE_DATA_ROW || type == WIRE_COPY_DATA;
-}
-
-/* Rows and COPY data: nothing but their length matters. */
-static void walk_rows(struct turn *turn, struct walk *walk)
+/* Messages of which nothing matters but their length and their turn: rows and COPY data, and the
+ * common answers that are the client's own.  The rest is walk_message's. */
+static void walk_plain(struct turn *turn, struct walk *walk)
 {
     struct lane *down = &turn->down;
+    struct ledger *ledger = &turn->server->ledger;
     const uint8_t *bytes = down->chunk->bytes;
-    const struct owed *head = ledger_head(&turn->server->ledger);
-    if (head == NULL || head->fate != FATE_FORWARD)
-        return;
-    while (down->end - walk->at >= WIRE_HEADER && type_is_row(bytes[walk->at])) {
-        uint32_t length = wire_u32(bytes + walk->at + 1);
-        if (length < 4 || length > INT32_MAX)
-            return; /* walk_message says so */
-        uint64_t size = (uint64_t)length + 1;
-        if (size > down->end - walk->at) {
+    uint32_t at = walk->at;
+    while (down->end - at >= WIRE_HEADER) {
+        enum ledger_plain plain = ledger_plain(ledger, bytes[at]);
+        uint32_t length = wire_u32(bytes + at + 1);
+        if (plain == PLAIN_NOT || length < 4 || length > INT32_MAX)
+            break; /* walk_message says so */
+        if (plain == PLAIN_ANSWER)
+            ledger_strike(ledger);
+        if (length >= down->end - at) {
             turn->muted = false;
-            down->passing = size;
-            walk_pass(turn, walk);
-            return;
+            down->passing = (uint64_t)length + 1 - (down->end - at);
+            at = down->end;
+            break;
         }
-        walk->at += (uint32_t)size;
+        at += length + 1;
     }
+    walk->at = at;
 }
 
 static bool down_has_room(struct turn *turn)
@@ -341,15 +340,15 @@ static fault turn_walk_down(struct turn *turn)
         bool taken = true;
         if (down->passing > 0)
             walk_pass(turn, &walk);
-        else if (type_is_row(down->chunk->bytes[walk.at]))
-            walk_rows(turn, &walk);
-        if (down->passing > 0 || down->end - walk.at < WIRE_HEADER)
+        if (down->passing == 0)
+            walk_plain(turn, &walk);
+        if (down->passing == 0)
+            result = walk_synthetic(turn, &walk);
+        if (result != OK || down->passing > 0 || down->end - walk.at < WIRE_HEADER)
             break;
         result = walk_message(turn, &walk, &taken);
         if (!taken)
             break;
-        if (result == OK && down->passing == 0)
-            result = walk_synthetic(turn, &walk);
     }
     if (result == OK && down->passing == 0)
         result = walk_synthetic(turn, &walk);

@@ -441,9 +441,10 @@ static bool up_may_read(const struct turn *turn)
 /* A query's time runs from here, not from the answer before; so does a transaction's. */
 static void turn_query_begins(struct turn *turn)
 {
-    turn->server->used = now();
+    deadline at = now();
+    turn->server->used = at;
     if (turn->server->transaction == WIRE_TX_IDLE)
-        turn->client->since = now();
+        turn->client->since = at;
 }
 
 fault turn_up(struct turn *turn, bool *moved)
