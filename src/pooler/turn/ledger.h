@@ -103,6 +103,12 @@ static inline const struct owed *ledger_head(const struct ledger *ledger)
 {
     return ledger->count == 0 ? NULL : &ledger->ring[ledger->head & ledger->mask];
 }
+/** Whether the next answer is Trunkline's own. */
+static inline bool ledger_synthetic(const struct ledger *ledger)
+{
+    const struct owed *head = ledger_head(ledger);
+    return head != NULL && head->fate == FATE_SYNTHETIC;
+}
 /** Strikes out the synthetic entry at the head. */
 void ledger_give(struct ledger *ledger);
 

@@ -293,8 +293,7 @@ static fault walk_message(struct turn *turn, struct walk *walk, bool *taken)
 /* Between two messages: answers of ours whose turn has come. */
 static fault walk_synthetic(struct turn *turn, struct walk *walk)
 {
-    const struct owed *head = ledger_head(&turn->server->ledger);
-    if (head == NULL || head->fate != FATE_SYNTHETIC)
+    if (!ledger_synthetic(&turn->server->ledger))
         return OK;
     walk_cut(turn, walk);
     return turn_give_synthetic(turn);

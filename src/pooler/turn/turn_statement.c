@@ -460,7 +460,7 @@ fault turn_statement(struct turn *turn, uint8_t type, const uint8_t *at, uint32_
     if (message.here < message.size)
         turn->up.begin = turn->up.end;
     TRY(on_message(turn, &message));
-    if (turn->down.passing == 0)
+    if (turn->down.passing == 0 && ledger_synthetic(&turn->server->ledger))
         return turn_give_synthetic(turn);
     return OK;
 }

@@ -331,17 +331,26 @@ static bool up_has_room(struct turn *turn)
            (turn->server == NULL || ledger_has_room(&turn->server->ledger, OWED_A_MESSAGE));
 }
 
+static uint32_t length_most(uint8_t type)
+{
+    return type_is(type, CLASS_BARE) ? 4 : MESSAGE_MOST;
+}
+
+static bool header_good(uint8_t type, uint32_t length)
+{
+    return type_is(type, CLASS_KNOWN) && length >= 4 && length <= length_most(type);
+}
+
 fault turn_check_header(const uint8_t header[WIRE_HEADER])
 {
     uint8_t type = header[0];
     uint32_t length = wire_u32(header + 1);
-    if (UNLIKELY(!type_is(type, CLASS_KNOWN)))
+    if (LIKELY(header_good(type, length)))
+        return OK;
+    if (!type_is(type, CLASS_KNOWN))
         return fault_raise(FAULT_PROTOCOL, "invalid frontend message type %u", type);
-    uint32_t most = type_is(type, CLASS_BARE) ? 4 : MESSAGE_MOST;
-    if (UNLIKELY(length < 4 || length > most))
-        return fault_raise(FAULT_PROTOCOL, "invalid length %u of a '%c' message, the limit is %u",
-                           length, type, most);
-    return OK;
+    return fault_raise(FAULT_PROTOCOL, "invalid length %u of a '%c' message, the limit is %u",
+                       length, type, length_most(type));
 }
 
 /* One message, or as much of it as is there. */
@@ -349,8 +358,9 @@ static fault up_message(struct turn *turn)
 {
     struct lane *up = &turn->up;
     uint8_t type = up->chunk->bytes[up->begin];
-    TRY(turn_check_header(up->chunk->bytes + up->begin));
-    uint32_t size = wire_u32(up->chunk->bytes + up->begin + 1) + 1;
+    uint32_t length = wire_u32(up->chunk->bytes + up->begin + 1), size = length + 1;
+    if (UNLIKELY(!header_good(type, length)))
+        return turn_check_header(up->chunk->bytes + up->begin);
     bool whole = up->end - up->begin >= size;
     if (turn->server == NULL && !turn->client->skipping && turn_needs_server(type) &&
         (whole || size > up->chunk->size))
