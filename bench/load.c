@@ -5,8 +5,9 @@
  * usage: load --port P [options]     prints one line of JSON
  *
  *   --host A --user U --database D --password P --tls
- *   --mode simple|extended|prepared|pipeline|batch|connect|idle
+ *   --mode simple|extended|prepared|pipeline|batch|connect|churn|idle
  *          pipeline: --depth queries, a Sync each; batch: --depth queries, one Sync
+ *          churn: all are connected; --depth at a time leave, come again and ask
  *   --clients N --depth K --query SQL --value TEXT --rows N --bytes N    (what every answer must
  * be)
  *   --warm S --seconds S | --queries N
@@ -34,12 +35,13 @@ enum load_mode {
     MODE_PIPELINE,
     MODE_BATCH,
     MODE_CONNECT,
+    MODE_CHURN,
     MODE_IDLE,
     MODES,
 };
 
 static const char *const mode_names[MODES] = {"simple", "extended", "prepared", "pipeline",
-                                              "batch",  "connect",  "idle"};
+                                              "batch",  "connect",  "churn",    "idle"};
 
 enum phase { PHASE_OPENING, PHASE_WARM, PHASE_MEASURE, PHASE_DRAIN, PHASE_HOLD, PHASE_OVER };
 
@@ -72,6 +74,7 @@ static struct {
     size_t opened;
     size_t logged_in;
     size_t busy;
+    size_t next; /* churn: who leaves next */
     uint64_t asked;
     uint64_t answered; /* in the window */
     int64_t now;
@@ -135,7 +138,7 @@ static void build_request(void)
     struct bytes *out = &request->bytes;
     bool many = load.mode == MODE_PIPELINE || load.mode == MODE_BATCH;
     unsigned count = many ? load.depth : 1;
-    bool simple = load.mode == MODE_SIMPLE || load.mode == MODE_CONNECT || load.mode == MODE_IDLE;
+    bool simple = load.mode == MODE_SIMPLE || load.mode >= MODE_CONNECT;
     const char *name = load.mode == MODE_PREPARED ? "bench" : "";
     if (load.mode == MODE_PREPARED) {
         add_parse(&request->prepare, name);
@@ -188,6 +191,16 @@ static void ask(struct client *client)
     client_ask(client, &load.request);
 }
 
+/* In the order of their coming, so that each has been idle for about as long. */
+static void churn(void)
+{
+    struct client *client = &load.clients[load.next++ % load.client_count];
+    if (!may_ask())
+        return;
+    client_close(client);
+    ask(client);
+}
+
 static void start_window(void)
 {
     load.phase = PHASE_MEASURE;
@@ -215,7 +228,9 @@ static void start_asking(void)
     load.phase = PHASE_WARM;
     if (load.queries > 0)
         start_window();
-    for (size_t i = 0; i < load.client_count; i++)
+    for (size_t i = 0; load.mode == MODE_CHURN && i < load.depth; i++)
+        churn();
+    for (size_t i = 0; load.mode != MODE_CHURN && i < load.client_count; i++)
         ask(&load.clients[i]);
 }
 
@@ -231,7 +246,7 @@ static void hold(void)
 
 static void on_logged_in(struct client *client)
 {
-    if (load.mode == MODE_CONNECT) {
+    if (load.mode == MODE_CONNECT || (load.mode == MODE_CHURN && load.phase != PHASE_OPENING)) {
         client_ask(client, &load.request);
         return;
     }
@@ -260,7 +275,10 @@ static void on_answered(struct client *client)
         load.phase = PHASE_OVER;
     if (load.queries > 0 && load.phase == PHASE_MEASURE && load.answered >= load.queries)
         end_window();
-    ask(client);
+    if (load.mode == MODE_CHURN)
+        churn();
+    else
+        ask(client);
 }
 
 static void on_time(void)

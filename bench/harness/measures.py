@@ -73,6 +73,18 @@ WINDOWS = {
         {"mode": "connect", "clients": 16},
         pools_only=True,
     ),
+    "connecttls": Windows(
+        "connect, TLS 1.3, SCRAM, SELECT 1, disconnect",
+        Variant(auth="scram", tls=True),
+        {"mode": "connect", "clients": 16},
+        pools_only=True,
+    ),
+    "churn": Windows(
+        "10,000 clients that come and go, 16 at a time",
+        Variant(auth="scram"),
+        {"mode": "churn", "clients": 10000, "depth": 16},
+        pools_only=True,
+    ),
     "unpinned64": Windows(
         "SELECT 1 simple, 64 on 16, unpinned",
         Variant(backend="instant-unpinned", pinned=False),
@@ -333,7 +345,7 @@ GROUPS = {
     "big": ["big", "bigreal"],
     "bigtls": ["bigtls"],
     "memory": ["idle-plain", "idle-tls"],
-    "connect": ["connect"],
+    "connect": ["connect", "connecttls", "churn"],
     "relays": ["unpinned64"],
     "pgbench": ["pgbench-simple", "pgbench-extended", "pgbench-prepared"],
 }

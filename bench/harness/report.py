@@ -107,6 +107,8 @@ ROWS = [
     counted("wake-ups/s, idle clients, plain", "idle-plain", "wakeups", Bar(2), Bar(0)),
     counted("wake-ups/s, idle clients, TLS", "idle-tls", "wakeups", Bar(2), Bar(0)),
     cpu("connect + SCRAM + query", "connect", pgbouncer(1), pgbouncer(0.85)),
+    cpu("connect + TLS 1.3 + SCRAM + query", "connecttls", pgbouncer(1), pgbouncer(0.9)),
+    cpu("10,000 clients that come and go", "churn", pgbouncer(1), pgbouncer(0.85)),
     cpu("two relays against one, unpinned", "unpinned64", Bar(1.05, OURS), None, "trunkline2"),
 ]
 
