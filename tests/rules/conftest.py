@@ -14,7 +14,7 @@ BUILD = Path(os.environ.get("TRUNKLINE_BUILD", TOP / "build" / "debug"))
 def library():
     """The static library of the floors: one object per source, named FOLDER_FILE.c.o."""
     found = sorted(BUILD.glob("src/libtrunkline.a.p/*.o"))
-    assert found, f"nothing built in {BUILD}: ./dev build first"
+    assert found, f"nothing built in {BUILD}: ./dev build debug first"
     return found
 
 
@@ -22,7 +22,7 @@ def library():
 def trunkline():
     """The program."""
     program = BUILD / "trunkline"
-    assert program.exists(), f"nothing built in {BUILD}: ./dev build first"
+    assert program.exists(), f"nothing built in {BUILD}: ./dev build debug first"
     return program
 
 
