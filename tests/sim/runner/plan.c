@@ -1,0 +1,105 @@
+#include "runner/plan.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define CLIENTS_MOST   12
+#define CLIENTS_HASTY  4
+#define ROUNDS_LEAST   8
+#define ROUNDS_SPREAD  12
+#define CHANCE_CLIENTS 1000 /* after the kinds */
+#define CHANCE_ROUNDS  1001
+
+static const struct {
+    const char *name;
+    uint32_t one_in;
+} kinds[] = {
+#define KIND(name, one_in, text) {#name, one_in},
+#include "runner/kinds.def"
+#undef KIND
+};
+
+/* splitmix64. */
+static uint64_t chance_next(uint64_t *chance)
+{
+    uint64_t z = (*chance += 0x9e3779b97f4a7c15);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+    return z ^ (z >> 31);
+}
+
+uint32_t chance_below(uint64_t *chance, uint32_t limit)
+{
+    return (uint32_t)(chance_next(chance) % limit);
+}
+
+uint64_t plan_chance(const struct plan *plan, uint64_t who)
+{
+    uint64_t chance = plan->seed * 0x2545f4914f6cdd1d + who;
+    return chance_next(&chance);
+}
+
+void plan_make(struct plan *plan, uint64_t seed, uint64_t without, uint32_t clients,
+               uint32_t rounds)
+{
+    *plan = (struct plan){.seed = seed, .without = without};
+    for (size_t i = 0; i < KINDS; i++) {
+        uint64_t chance = plan_chance(plan, i);
+        if (chance_one_in(&chance, kinds[i].one_in))
+            plan->kinds |= (uint64_t)1 << i;
+    }
+    plan->kinds &= ~without;
+    uint64_t chance = plan_chance(plan, CHANCE_CLIENTS);
+    plan->clients = 2 + chance_below(&chance, CLIENTS_MOST - 1);
+    if (plan_has(plan, KIND_haste))
+        plan->clients = CLIENTS_HASTY;
+    if (clients > 0)
+        plan->clients = clients;
+    chance = plan_chance(plan, CHANCE_ROUNDS);
+    plan->rounds = rounds > 0 ? rounds : ROUNDS_LEAST + chance_below(&chance, ROUNDS_SPREAD);
+}
+
+static bool kind_find(const char *name, size_t size, uint64_t *kinds_found)
+{
+    for (size_t i = 0; i < KINDS; i++) {
+        if (strlen(kinds[i].name) != size || memcmp(kinds[i].name, name, size) != 0)
+            continue;
+        *kinds_found |= (uint64_t)1 << i;
+        return true;
+    }
+    return false;
+}
+
+bool plan_read_kinds(const char *text, uint64_t *ret)
+{
+    *ret = 0;
+    while (*text != '\0') {
+        size_t size = strcspn(text, ",");
+        if (!kind_find(text, size, ret))
+            return false;
+        text += size;
+        text += *text == ',';
+    }
+    return true;
+}
+
+const char *plan_kinds_text(uint64_t bits, char *text, size_t size)
+{
+    size_t used = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < KINDS && used < size; i++)
+        if ((bits >> i & 1) != 0)
+            used += (size_t)snprintf(text + used, size - used, "%s%s", used > 0 ? "," : "",
+                                     kinds[i].name);
+    return text;
+}
+
+const char *plan_command(const struct plan *plan, char *text, size_t size)
+{
+    char without[PLAN_TEXT];
+    plan_kinds_text(plan->without, without, sizeof(without));
+    snprintf(text, size, "./dev sim --seed %" PRIu64 " --clients %u --rounds %u%s%s", plan->seed,
+             plan->clients, plan->rounds, plan->without != 0 ? " --without " : "", without);
+    return text;
+}
