@@ -254,8 +254,21 @@ static void share_arm(struct share *share)
     timer_set(&share->timer, by);
 }
 
+/* What idles while claims wait in a session pool has other startup parameters: where there are no
+ * more servers, one of them gives its place away. */
+static void share_make_room(struct share *share)
+{
+    bool full = hint_read(&share->told.full) != 0;
+    if (!full || list_empty(&share->claims) || list_empty(&share->idle))
+        return;
+    struct server *oldest = LIST_ENTRY(list_last(&share->idle), struct server, node);
+    if (share->route->mode == POOL_SESSION)
+        server_close(&oldest, "makes room for other startup parameters", false);
+}
+
 void share_want(struct share *share)
 {
+    share_make_room(share);
     share_tell(share);
     if (share->held) {
         share_arm(share);
@@ -328,15 +341,8 @@ struct server *share_take_idle(struct share *share, struct client *client)
     struct server *server = share_pick(share, client);
     if (server != NULL && UNLIKELY(share_rested(share, server)) && share_check(share, server) == OK)
         return NULL;
-    if (server == NULL) {
-        /* A session pool at its size, with idle servers of other startup parameters: one of them
-         * gives its place away. */
-        if (!list_empty(&share->idle) && hint_read(&share->told.full) != 0) {
-            struct server *oldest = LIST_ENTRY(list_last(&share->idle), struct server, node);
-            server_close(&oldest, "makes room for other startup parameters", false);
-        }
+    if (server == NULL)
         return NULL;
-    }
     server_become(server, SERVER_ACTIVE);
     hint_write(&share->told.idle, share->idle.count);
     hint_add(&share->stats.assignments, 1);
@@ -450,6 +456,7 @@ void share_recall(struct share *share, uint32_t more)
         server_become(server, SERVER_CLEANING);
         share_free(share, server);
     }
+    share_make_room(share);
     share_settle_recalls(share);
 }
 

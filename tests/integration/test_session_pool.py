@@ -167,3 +167,17 @@ def test_the_servers_own_error_comes_with_its_own_sqlstate(pooler):
     wire.send(w.startup_packet(user="app", database="session", options="-c work_mem=much"))
     with pytest.raises(w.Refused, match="22023"):
         wire.login("app", "app")
+
+
+@pytest.mark.parametrize("relays", [1, 2])
+def test_idle_servers_of_other_startup_parameters_make_room(relays, trunkline):
+    daemon = trunkline(relays=relays, routes=[
+        route(pool="session", pool_size=3, claim_timeout="20s")])
+    door = daemon.door()
+    for zone in ("Asia/Tokyo", "Europe/Paris", "America/Lima"):
+        crowd = [door.connect(options=f"-c TimeZone={zone}") for _ in range(3)]
+        assert all(one.execute("show TimeZone").fetchone() == (zone,) for one in crowd)
+        for one in crowd:
+            one.close()
+        daemon.pool_shows(sv_idle=3, cl_active=0)
+    assert seconds(lambda: door.connect().close()) < 5

@@ -385,6 +385,17 @@ static void pool_tell(const struct pool *pool)
     }
 }
 
+/* Who lacks a server in a session pool may have idle ones, of other startup parameters: it learns
+ * that the pool is full while it waits, and gives one up. */
+static void pool_tell_needy(const struct pool *pool)
+{
+    const struct seat *needy = pool_needy(pool);
+    bool full = pool->lack == LACKS_SIZE || pool_lacks_room(pool);
+    if (full && needy != NULL && pool->route->mode == POOL_SESSION &&
+        hint_read(&needy->share->told.idle) > 0 && pool_hopes(pool) == 0)
+        mail_send(needy->share->relay->machine, &needy->share->recall);
+}
+
 /* Others of its kin have leases that it could get, as time passes. */
 static bool pool_competes(const struct pool *pool)
 {
@@ -406,6 +417,7 @@ void pool_balance(struct pool *pool)
     pool->lack = pool_fill(pool, &again);
     pool_line_up(pool);
     pool_tell(pool);
+    pool_tell_needy(pool);
     pool_recall_excess(pool);
     if (pool->lack != LACKS_NOTHING && pool_competes(pool)) {
         pool_recall(pool);
