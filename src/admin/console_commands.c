@@ -172,6 +172,10 @@ const struct console_command console_commands[] = {
          "Ends the clients and servers of the database, or all; it stays paused until RESUME.",
          "[database]", console_kill),
     VERB("KILL_CLIENT", "Ends one client, by its `id` in SHOW CLIENTS.", "id", console_kill_client),
+    VERB("MOVE_CLIENT",
+         "Hands one idle client, by its `id` in SHOW CLIENTS, to the relay with the fewest clients "
+         "but its own.",
+         "id", console_move_client),
     VERB("PAUSE",
          "Lets clients wait, and closes servers as they become free; returns when all are "
          "closed. A cancel request takes it back.",

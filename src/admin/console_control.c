@@ -1,6 +1,6 @@
 /*
- * PAUSE, RESUME, DISABLE, ENABLE, RECONNECT, KILL, KILL_CLIENT, SUSPEND, WAIT_CLOSE and SHUTDOWN;
- * SHOW STATE.
+ * PAUSE, RESUME, DISABLE, ENABLE, RECONNECT, KILL, KILL_CLIENT, MOVE_CLIENT, SUSPEND, WAIT_CLOSE
+ * and SHUTDOWN; SHOW STATE.
  *
  * What they order is done by pooler/control.h.  Those that wait look again and again, less and less
  * often, until it is so, the client goes, or it sends a cancel request.
@@ -212,6 +212,19 @@ fault console_kill_client(struct console *console, struct console_result *result
     if (!control_kill_client(console->pooler, &id))
         return fault_raise_state(FAULT_ROUTE, "42704", "there is no client \"%s\"", text);
     return OK;
+}
+
+fault console_move_client(struct console *console, struct console_result *result)
+{
+    const char *text = console->call->argument;
+    struct uuid id;
+    if (!uuid_read(text, &id))
+        return fault_raise(FAULT_SYNTAX, "\"%s\" is no id of a client: SHOW CLIENTS has them",
+                           text);
+    fault moved = control_move_client(console->pooler, &id);
+    if (moved == FAULT_ROUTE)
+        return fault_raise_state(FAULT_ROUTE, "42704", "there is no client \"%s\"", text);
+    return moved;
 }
 
 /* --- shutdown -----------------------------------------------------------------------------------

@@ -269,6 +269,7 @@ fault console_enable(struct console *console, struct console_result *result) MUS
 fault console_reconnect(struct console *console, struct console_result *result) MUST_USE;
 fault console_wait_close(struct console *console, struct console_result *result) MUST_USE;
 fault console_kill(struct console *console, struct console_result *result) MUST_USE;
+fault console_move_client(struct console *console, struct console_result *result) MUST_USE;
 fault console_kill_client(struct console *console, struct console_result *result) MUST_USE;
 fault console_shutdown(struct console *console, struct console_result *result) MUST_USE;
 

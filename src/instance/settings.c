@@ -664,6 +664,15 @@ const struct setting config_settings[] = {
      .reloadable = true,
      .help = "How long a client that waits for a server may be overtaken by clients of another "
              "relay."},
+    {.name = "hot_relay",
+     .kind = SETTING_COUNT,
+     AT(config, hot_relay),
+     RANGE(1, 100),
+     OR_ZERO("off"),
+     .preset = "60",
+     .reloadable = true,
+     .help = "A relay that uses more than so many percent of a processor, and half as much again "
+             "as the least busy one, hands it idle clients; off: clients stay where they came."},
     {.name = "ignore_startup_parameters",
      .kind = SETTING_SPECIAL,
      AT(config, ignored_parameters),

@@ -276,6 +276,11 @@ void hint_begin(const void *at, size_t size)
         machine_forget_hints(at, size);
 }
 
+duration machine_used(const struct machine *machine)
+{
+    return (duration){.us = os->thread_used_us(machine->thread)};
+}
+
 struct machine_stats machine_stats(const struct machine *machine)
 {
     const struct machine_stats *stats = &machine->stats;

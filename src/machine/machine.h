@@ -71,6 +71,9 @@ struct machine_stats {
     uint64_t coroutines; /* alive now */
     uint64_t stacks;     /* mapped now */
 };
+/** How long its thread has kept a processor busy, ever.  From any machine, while it has not been
+ *  joined. */
+duration machine_used(const struct machine *machine);
 struct machine_stats machine_stats(const struct machine *machine);
 
 /** A hint: a number that another thread may be changing.  In the simulation it may be stale. */

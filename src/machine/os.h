@@ -97,6 +97,7 @@ struct os {
     /* Threads.  In the simulation all machines share one, in seeded order. */
     int (*spawn)(const char *name, void (*main)(void *argument), void *argument, void **ret_thread);
     void (*join)(void *thread);
+    int64_t (*thread_used_us)(void *thread); /* of a processor, ever */
 
     /* Signals, blocked in every thread; a handle that polls readable, then one number a call. */
     int (*signals_open)(const int *numbers, size_t count);

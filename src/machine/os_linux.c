@@ -114,6 +114,16 @@ static void linux_join(void *thread)
     free(ended);
 }
 
+static int64_t linux_thread_used_us(void *thread)
+{
+    const struct thread *other = thread;
+    struct timespec used = {0};
+    clockid_t clock;
+    if (pthread_getcpuclockid(other->id, &clock) != 0 || clock_gettime(clock, &used) != 0)
+        return 0;
+    return (int64_t)used.tv_sec * 1000000 + used.tv_nsec / 1000;
+}
+
 /* --- signals ---------------------------------------------------------------------------------- */
 
 static int linux_signals_open(const int *numbers, size_t count)
@@ -219,6 +229,7 @@ const struct os os_linux = {
     .poll_wake = os_linux_poll_wake,
     .spawn = os_linux_spawn,
     .join = linux_join,
+    .thread_used_us = linux_thread_used_us,
     .signals_open = linux_signals_open,
     .signals_next = linux_signals_next,
     .file_read = linux_file_read,

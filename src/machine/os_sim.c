@@ -283,6 +283,12 @@ static void sim_join(void *ended)
     sim_reap();
 }
 
+/* Work costs no time that anybody could read. */
+static int64_t sim_thread_used_us(void *thread UNUSED)
+{
+    return 0;
+}
+
 static int sim_offload(void (*job)(void *argument), void *argument)
 {
     return sim_spawn("offload", job, argument, NULL);
@@ -403,6 +409,7 @@ const struct os os_sim = {
     .poll_wake = sim_poll_wake,
     .spawn = sim_spawn,
     .join = sim_join,
+    .thread_used_us = sim_thread_used_us,
     .signals_open = sim_signals_open,
     .signals_next = sim_signals_next,
     .file_read = sim_file_read,

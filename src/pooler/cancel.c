@@ -236,10 +236,11 @@ static void cancel_visit(struct mail *mail)
             errand_return(errand);
         return;
     }
-    /* The keys of session pools are the backends' own and name no relay. */
+    /* The keys of session pools are the backends' own and name no relay, and clients move: one that
+     * went where this has been already is there in the second round. */
     errand->visits += 1;
     errand->relay = (errand->relay + 1) % pooler_relays(errand->pooler);
-    if (errand->visits == pooler_relays(errand->pooler)) {
+    if (errand->visits == 2 * pooler_relays(errand->pooler)) {
         errand_return(errand);
         return;
     }

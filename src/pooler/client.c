@@ -270,6 +270,17 @@ bool client_park(struct client *client)
     return client_has_more(client) && !client_held(client);
 }
 
+void client_park_again(struct client *client)
+{
+    client->state = CLIENT_PARKED;
+    client->co = NULL;
+    client->stream.waker = &client->waker;
+    if (client->parked.us == 0)
+        client->parked = now();
+    if (!client_held(client))
+        timer_set(&client->timer, now()); /* looks at what has come, and how long it is idle */
+}
+
 /* Ends a client that is parked, with or without a server of a session pool. */
 static void client_end_parked(struct client *client, const char *sqlstate, const char *text)
 {
@@ -391,8 +402,10 @@ static void client_timer_fired(struct waker *waker)
         return;
     }
     fault overdue = client_overdue(client);
-    if (overdue == OK)
+    if (overdue == OK) {
+        client_arm_idle_again(client);
         return;
+    }
     char sqlstate[6], text[FAULT_STORY_MOST];
     memcpy(sqlstate, fault_story_sqlstate(overdue), sizeof(sqlstate));
     snprintf(text, sizeof(text), "%s", fault_story(overdue));

@@ -8,7 +8,8 @@
  * PARKED  idle: no coroutine, no buffer; its waker runs on the loop's stack
  * QUEUED  its first message is stashed, its claim waits in the share's queue
  * TURN    a coroutine moves bytes between it and a server
- * In session pools it keeps its server also while parked.  Lives on one relay.
+ * In session pools it keeps its server also while parked.  Lives on one relay at a time: parked
+ * without a server it may move to another (move.h).
  */
 #include "base/uuid.h"
 #include "machine/co.h"
@@ -85,6 +86,7 @@ struct client {
     deadline since;       /* of its present turn or wait */
     deadline began;       /* its transaction, where limits of time hold; 0: none seen */
     deadline parked;      /* the same */
+    deadline moved;       /* when it came from another relay; 0: it has not */
 };
 
 /** Takes an accepted handle; starts the login coroutine.  Closes the handle when it can't. */
@@ -105,8 +107,12 @@ void client_close(struct client **client, const char *reason);
 bool client_park(struct client *client);
 /** Sends FATAL with this state and text as far as it goes, and closes. From any state but TURN. */
 void client_farewell(struct client **client, const char *sqlstate, const char *text);
+/** The same for one that has only been away: how long it is idle goes on. */
+void client_park_again(struct client *client);
 /** When it has been parked for too long: turn_time.c. */
 void client_arm_idle(struct client *client);
+/** The same, counted from when it parked. */
+void client_arm_idle_again(struct client *client);
 /** Whether that is so: OK, or TIMEOUT with the story. */
 fault client_overdue(const struct client *client) MUST_USE;
 /** Ends it as soon as its transaction is over; at once when parked outside of one. */

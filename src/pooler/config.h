@@ -183,6 +183,7 @@ struct config {
     duration cancel_timeout;
     uint32_t cancels_most;  /* cancel requests towards servers at a time, per relay */
     duration reset_timeout; /* to clean a server that a client left behind */
+    uint32_t hot_relay;     /* percent of a processor; beyond, its clients may move; 0: never */
     duration overtake_most; /* how long a claim may be overtaken from another relay */
     struct socket_options client_socket;
     struct socket_options server_socket;

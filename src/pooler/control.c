@@ -3,6 +3,7 @@
 #include "machine/clock.h"
 #include "machine/log.h"
 #include "pooler/client.h"
+#include "pooler/move.h"
 #include "pooler/pooler.h"
 #include "pooler/relay.h"
 #include "pooler/router/router.h"
@@ -101,6 +102,7 @@ struct order {
     uint64_t count;
     uint64_t serial; /* of the relay's last client that was walked over */
     const struct uuid *id;
+    const char *why; /* it was not moved */
 };
 
 static bool order_is_for(const struct order *order, const char *database)
@@ -200,19 +202,101 @@ static bool visit_kill(struct relay *relay, void *argument)
     return false;
 }
 
+static void visit_still(struct relay *relay, void *argument)
+{
+    const int *more = argument;
+    if (relay != NULL)
+        relay->control.still += (uint32_t)*more;
+}
+
+/* Who moves would be met twice or not at all.  Those that left before the first round came by have
+ * arrived when the second one does. */
+static void control_walk(struct pooler *pooler, struct order *order)
+{
+    int one = 1, less = -1;
+    pooler_look(pooler, visit_still, &one);
+    pooler_look_on(pooler, visit_kill, order);
+    pooler_look(pooler, visit_still, &less);
+}
+
 fault control_kill(struct pooler *pooler, const char *database)
 {
     struct order order = {.pooler = pooler, .database = database};
     TRY(control_mark(pooler, database, CONTROL_PAUSED, 0));
-    pooler_look_on(pooler, visit_kill, &order);
+    control_walk(pooler, &order);
     return OK;
 }
 
 bool control_kill_client(struct pooler *pooler, const struct uuid *id)
 {
     struct order order = {.pooler = pooler, .id = id};
-    pooler_look_on(pooler, visit_kill, &order);
+    control_walk(pooler, &order);
     return order.count > 0;
+}
+
+/* --- moving one client --------------------------------------------------------------------------
+ */
+
+/* The one with the fewest clients but its own; NULL: there is no other. */
+static struct relay *move_target(struct pooler *pooler, const struct relay *own)
+{
+    struct relay *best = NULL;
+    for (uint32_t i = 0; i < pooler_relays(pooler); i++) {
+        struct relay *relay = pooler_relay(pooler, i);
+        if (relay == own)
+            continue;
+        if (best == NULL || hint_read(&relay->told.clients) < hint_read(&best->told.clients))
+            best = relay;
+    }
+    return best;
+}
+
+static void order_move(struct order *order, struct client *client)
+{
+    struct relay *to = move_target(order->pooler, client->relay);
+    order->count = 1;
+    order->why = to == NULL ? "there is one relay only" : move_hindrance(client);
+    if (order->why == NULL && move_client(client, to) != OK)
+        order->why = "it has too much to take along";
+}
+
+static bool visit_move(struct relay *relay, void *argument)
+{
+    struct order *order = argument;
+    uint32_t walked = 0;
+    if (relay == NULL || order->count > 0)
+        return false;
+    LIST_EACH_SAFE (&relay->clients, it) {
+        struct client *client = LIST_ENTRY(it, struct client, node);
+        if (client->serial <= order->serial)
+            continue;
+        if (walked++ == WALKED_AT_A_TIME)
+            return true;
+        order->serial = client->serial;
+        if (!kill_wants(order, client))
+            continue;
+        order_move(order, client);
+        break;
+    }
+    order->serial = 0;
+    return false;
+}
+
+static void visit_nothing(struct relay *relay UNUSED, void *argument UNUSED)
+{
+}
+
+fault control_move_client(struct pooler *pooler, const struct uuid *id)
+{
+    struct order order = {.pooler = pooler, .id = id};
+    pooler_look_on(pooler, visit_move, &order);
+    if (order.count == 0)
+        return FAULT_ROUTE;
+    if (order.why != NULL)
+        return fault_raise_state(FAULT_AGAIN, "55000", "the client can't be moved now: %s",
+                                 order.why);
+    pooler_look(pooler, visit_nothing, NULL); /* it arrives before this comes by */
+    return OK;
 }
 
 /* --- holding still ------------------------------------------------------------------------------

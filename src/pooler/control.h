@@ -33,6 +33,7 @@ struct control {
     struct map marks; /* struct control_mark by database */
     bool paused;      /* all databases are */
     bool suspended;   /* no client begins anything new */
+    uint32_t still;   /* orders that walk over clients: until they are through, none moves */
     bool closing;     /* the pooler waits for its end: new clients are refused */
 };
 
@@ -64,6 +65,9 @@ void control_reconnect(struct pooler *pooler, const char *database);
 fault control_kill(struct pooler *pooler, const char *database) MUST_USE;
 /** Ends one client; false: there is none with this id. */
 bool control_kill_client(struct pooler *pooler, const struct uuid *id);
+/** Moves one client to the relay with the fewest clients but its own.  ROUTE: there is none with
+ *  this id; else AGAIN (55000), with the story. */
+fault control_move_client(struct pooler *pooler, const struct uuid *id) MUST_USE;
 /** No client begins anything new, or they go on. */
 void control_suspend(struct pooler *pooler, bool suspended);
 /** From now on no new clients are let in, but for the console. */

@@ -4,11 +4,12 @@
 #include "machine/ids.h"
 #include "pooler/auth/auth_failures.h"
 #include "pooler/doors.h"
+#include "pooler/heat.h"
 #include "pooler/router/router.h"
 
 #include <stdlib.h>
 
-#define RELAYS_MOST 128
+#define RELAYS_MOST HEAT_RELAYS_MOST
 
 struct pooler {
     struct machine *machine;
@@ -25,6 +26,7 @@ struct pooler {
     bool stopping;
     uint8_t mock_secret[32];
     struct auth_failures *failures;
+    struct heat *heat;
     uint32_t clients;      /* atomic: counted ones */
     uint32_t clients_most; /* atomic */
 };
@@ -119,7 +121,9 @@ static struct relay *pooler_pick(struct pooler *pooler)
         uint32_t index = (pooler->next + i) % pooler->relay_count;
         const struct relay *relay = pooler->relays[index];
         /* Those on their way are not counted there yet. */
-        uint64_t clients = pooler->fed[index] - hint_read(&relay->told.gone);
+        uint64_t came = pooler->fed[index] + hint_read(&relay->told.came);
+        uint64_t gone = hint_read(&relay->told.gone);
+        uint64_t clients = came > gone ? came - gone : 0; /* one of the two may be old news */
         if (clients < fewest) {
             fewest = clients;
             best = index;
@@ -156,6 +160,7 @@ static fault pooler_begin(struct pooler *pooler)
         TRY(relay_start(pooler, i, config, &pooler->relays[i]));
         pooler->relay_count += 1;
     }
+    heat_set(pooler->heat, config->hot_relay);
     return doors_commit(pooler->doors, config);
 }
 
@@ -171,7 +176,8 @@ fault pooler_start(struct config *config, const struct pooler_console *console, 
     pooler->doors = doors_new(pooler);
     random_bytes(pooler->mock_secret, sizeof(pooler->mock_secret));
     pooler->failures = auth_failures_new();
-    bool whole = pooler->doors != NULL && pooler->failures != NULL;
+    pooler->heat = heat_new(pooler);
+    bool whole = pooler->doors != NULL && pooler->failures != NULL && pooler->heat != NULL;
     fault result = whole ? pooler_begin(pooler) : FAULT_MEMORY;
     if (result != OK) {
         pooler_stop(pooler, after(sec(1)));
@@ -196,6 +202,7 @@ fault pooler_reload(struct pooler *pooler, struct config *config)
     /* Before the doors: a client of a new listener meets a relay that knows it. */
     for (uint32_t i = 0; i < pooler->relay_count; i++)
         relay_reload(pooler->relays[i], config);
+    heat_set(pooler->heat, config->hot_relay);
     return doors_commit(pooler->doors, config);
 }
 
@@ -227,6 +234,8 @@ void pooler_hurry(struct pooler *pooler)
 bool pooler_stop(struct pooler *pooler, deadline by)
 {
     pooler->stopping = true;
+    if (pooler->heat != NULL)
+        heat_stop(pooler->heat);
     doors_close(pooler->doors);
     for (uint32_t i = 0; i < pooler->relay_count; i++)
         relay_stop(pooler->relays[i]);
@@ -253,6 +262,7 @@ void pooler_free(struct pooler **pooler)
     router_free(&gone->router);
     config_unref(&gone->config);
     auth_failures_free(&gone->failures);
+    heat_free(&gone->heat);
     free(gone);
 }
 

@@ -57,6 +57,8 @@ struct relay {
         uint64_t clients; /* connected now */
         uint64_t shed;    /* ended or refused for want of memory */
         uint64_t gone;    /* handed over and gone again, in all */
+        uint64_t came;    /* clients that came from other relays, in all */
+        uint64_t left;    /* and that left for others; in `gone` too */
     } told;
 };
 

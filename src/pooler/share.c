@@ -22,12 +22,6 @@ static void share_timer_fired(struct waker *waker);
 
 /* --- life ----------------------------------------------------------------------------------- */
 
-struct share_key {
-    const struct route_config *route;
-    struct span database;
-    struct span user;
-};
-
 static bool share_is(const struct map_link *link, const void *wanted)
 {
     const struct share *share = MAP_ENTRY(link, struct share, link);
@@ -56,7 +50,8 @@ static void share_unmap(struct share *share)
     map_remove(&share->relay->share_map, &share->link);
 }
 
-static struct share *share_new(struct relay *relay, const struct share_key *key)
+static struct share *share_new(struct relay *relay, struct config *config,
+                               const struct share_key *key)
 {
     const struct route_config *route = key->route;
     struct share *share = calloc(1, sizeof(*share));
@@ -74,11 +69,11 @@ static struct share *share_new(struct relay *relay, const struct share_key *key)
     }
     share->mapped = true;
     share->relay = relay;
-    share->config = config_ref(relay->config);
+    share->config = config_ref(config);
     share->route = route;
-    share->born_config = config_ref(relay->config);
+    share->born_config = config_ref(config);
     share->born_route = route;
-    share->version = relay->config->version;
+    share->version = config->version;
     share->drain_by = NEVER;
     share->window.older_at = share->window.newer_at = now();
     share->accepted = MAP_INIT(ACCEPTED_MOST);
@@ -107,9 +102,26 @@ fault share_of(struct relay *relay, const struct route_config *route, struct spa
     struct share_key key = {route, database, user};
     struct share *share = share_find(relay, &key);
     if (share == NULL)
-        share = share_new(relay, &key);
+        share = share_new(relay, relay->config, &key);
     if (share == NULL)
         return FAULT_MEMORY;
+    *ret = share;
+    return OK;
+}
+
+fault share_of_version(struct relay *relay, struct config *config, const struct share_key *key,
+                       struct share **ret)
+{
+    LIST_EACH (&relay->shares, it) {
+        *ret = LIST_ENTRY(it, struct share, node);
+        if (share_is(&(*ret)->link, key))
+            return OK;
+    }
+    struct share *share = share_new(relay, config, key);
+    if (share == NULL)
+        return FAULT_MEMORY;
+    if (relay->config->version > config->version)
+        share_reload(share, relay->config);
     *ret = share;
     return OK;
 }
@@ -153,11 +165,16 @@ struct arrival {
     struct co *co;
 };
 
+bool share_is_entered(const struct share *share)
+{
+    return share->census[CENSUS_POOL] != NULL && !share->retiring;
+}
+
 fault share_enter(struct share *share, deadline by)
 {
     struct arrival arrival = {.co = co_self()};
     bool asked = false;
-    while (share->census[CENSUS_POOL] == NULL || share->retiring) {
+    while (!share_is_entered(share)) {
         if (!share->retiring && !share->enrolling) {
             if (asked)
                 return FAULT_MEMORY;

@@ -126,10 +126,23 @@ struct share {
     void *seat;          /* the router's */
 };
 
+/* What a share is known by. */
+struct share_key {
+    const struct route_config *route;
+    struct span database;
+    struct span user;
+};
+
 /** The share for this route, database and user; made if there is none.  Faults: MEMORY. */
 fault share_of(struct relay *relay, const struct route_config *route, struct span database,
                struct span user, struct share **ret) MUST_USE;
+/** The same for a route of another version than the relay's own.  One that is of an older version
+ *  drains. */
+fault share_of_version(struct relay *relay, struct config *config, const struct share_key *key,
+                       struct share **ret) MUST_USE;
 void share_join(struct share *share);
+/** Whether the router knows it, and is not about to forget it. */
+bool share_is_entered(const struct share *share);
 /** Until the router knows the share.  Suspends.  Faults: MEMORY, TIMEOUT, CANCELLED. */
 fault share_enter(struct share *share, deadline by) MUST_USE;
 /** The router has answered. */

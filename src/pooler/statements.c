@@ -35,6 +35,12 @@ fault statement_intern(struct map *store, struct span body, struct statement **r
 {
     uint8_t digest[SHA256_DIGEST_LENGTH];
     SHA256(body.at, body.size, digest);
+    return statement_intern_as(store, digest, body, ret);
+}
+
+fault statement_intern_as(struct map *store, const uint8_t digest[DIGEST_SIZE], struct span body,
+                          struct statement **ret)
+{
     struct map_link *found = map_find(store, digest_hash(digest), statement_is, digest);
     if (found != NULL) {
         *ret = statement_ref(MAP_ENTRY(found, struct statement, link));

@@ -33,6 +33,9 @@ struct statement {
 /** The statement with this Parse body (what follows the name); the caller owns a reference.
  *  Faults: MEMORY, LIMIT. */
 fault statement_intern(struct map *store, struct span body, struct statement **ret) MUST_USE;
+/** The same, whose digest is known. */
+fault statement_intern_as(struct map *store, const uint8_t digest[DIGEST_SIZE], struct span body,
+                          struct statement **ret) MUST_USE;
 struct statement *statement_ref(struct statement *statement);
 void statement_unref(struct statement **statement); /* NULL-safe */
 

@@ -1,4 +1,5 @@
 #include "machine/os_sim.h"
+#include "pooler/move.h"
 #include "sim_postgres.h"
 
 #include <inttypes.h>
@@ -10,7 +11,8 @@
  *   each query is answered once, in order, by its own answer, on a server with its client's
  * settings; no two clients are on one server within one transaction, or in one session; a pool has
  * never more servers than its size, all pools together never more than the backend allows; a cancel
- * request meets nobody who did not ask for it; at the end nothing is left, and the same seed gives
+ * request meets nobody who did not ask for it; clients that rest are moved from relay to relay all
+ * the time, and none notices; at the end nothing is left, and the same seed gives
  * the same history.
  */
 
@@ -413,6 +415,24 @@ static void dialer_main(void *argument)
  * -----------------------------------------------------------------------------------------------------
  */
 
+/* Clients go to and fro while the others act; some seeds leave them in peace. */
+static void await_clients(void)
+{
+    deadline end = after(sec(600));
+    while (sim.finished < DIALERS * sim.clients) {
+        deadline next = sim.moves ? after((duration){.us = draw(&sim.chance, 20000)}) : end;
+        if (co_wait(next) == OK)
+            continue;
+        ck_assert_int_lt(now().us, end.us);
+        uint32_t from = draw(&sim.chance, RELAYS);
+        struct relay *relay = pooler_relay(sim.world.pooler, from);
+        struct relay *other = pooler_relay(sim.world.pooler, (from + 1) % RELAYS);
+        ck_assert_int_eq(move_some(relay, other, draw(&sim.chance, 1001), true), OK);
+    }
+    for (uint32_t i = 0; i < RELAYS; i++)
+        sim.moved += hint_read(&pooler_relay(sim.world.pooler, i)->told.came);
+}
+
 static void sim_main(void *argument UNUSED)
 {
     struct co_group listening;
@@ -438,8 +458,7 @@ static void sim_main(void *argument UNUSED)
         sim.done[i].deliver = client_done;
     for (uintptr_t i = 0; i < DIALERS; i++)
         ck_assert_int_eq(machine_new("dialer", dialer_main, (void *)i, &sim.dialers[i]), OK);
-    while (sim.finished < DIALERS * sim.clients)
-        ck_assert_int_eq(co_wait(after(sec(600))), OK);
+    await_clients();
     for (int i = 0; i < DIALERS; i++)
         machine_join(&sim.dialers[i]);
     world_stop_pooler(&sim.world);
@@ -460,7 +479,8 @@ static uint64_t run(uint64_t seed)
                        .rests = seed % 4 == 2,
                        .once = seed % 7 == 3,
                        .clients = seed % 9 == 2 ? 2 : CLIENTS,
-                       .reserve = seed % 6 == 4 ? 1 : 0};
+                       .reserve = seed % 6 == 4 ? 1 : 0,
+                       .moves = seed % 4 != 3};
     os_sim_start(seed);
     ck_assert_int_eq(machine_run("main", sim_main, NULL), OK);
     uint64_t history = os_sim_history();
@@ -478,6 +498,7 @@ static uint64_t asked(const char *variable, uint64_t otherwise)
 TEST(clients_of_a_pooler_never_notice_each_other)
 {
     uint32_t answered = 0, cancelled = 0, lost = 0;
+    uint64_t moved = 0;
     uint64_t only = asked("SIM_SEED", 0);
     if (only != 0) {
         run(only);
@@ -490,11 +511,13 @@ TEST(clients_of_a_pooler_never_notice_each_other)
         answered += sim.answered;
         cancelled += sim.cancelled;
         lost += sim.lost;
+        moved += sim.moved;
         ck_assert(sim.crashes || sim.lost == 0);
     }
     ck_assert_uint_gt(answered, 100 * SEEDS);
     ck_assert_uint_gt(cancelled, SEEDS / 2);
     ck_assert_uint_gt(lost, SEEDS / 2);
+    ck_assert_uint_gt(moved, SEEDS / 2);
 }
 END_TEST
 

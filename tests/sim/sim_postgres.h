@@ -57,6 +57,8 @@ static struct sim {
     bool once;        /* servers are used once */
     uint32_t clients; /* on each dialer; a few come and go in haste, and leave nothing behind */
     uint32_t reserve;
+    bool moves;     /* clients move from relay to relay */
+    uint64_t moved; /* how many did, as far as is known */
     struct machine *home;
     struct co *main;
     struct machine *dialers[DIALERS];

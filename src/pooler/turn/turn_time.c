@@ -102,6 +102,11 @@ void client_arm_idle(struct client *client)
     timer_set(&client->timer, client_due(client, client->parked).by);
 }
 
+void client_arm_idle_again(struct client *client)
+{
+    timer_set(&client->timer, client_due(client, client->parked).by);
+}
+
 fault client_overdue(const struct client *client)
 {
     struct due due = client_due(client, client->parked);
@@ -139,7 +144,10 @@ void share_set_times(struct share *share)
         return;
     LIST_EACH (&share->relay->clients, it) { /* those that are parked go by the new ones */
         struct client *client = LIST_ENTRY(it, struct client, node);
-        if (client->share == share && client->state == CLIENT_PARKED)
-            timer_set(&client->timer, times.any ? client_due(client, client->parked).by : NEVER);
+        if (client->share != share || client->state != CLIENT_PARKED)
+            continue;
+        if (!was)
+            client->parked = now(); /* nobody has looked at the time until now */
+        timer_set(&client->timer, times.any ? client_due(client, client->parked).by : NEVER);
     }
 }

@@ -1,0 +1,412 @@
+#include "pooler/move.h"
+
+#include "machine/clock.h"
+#include "machine/ids.h"
+#include "machine/log.h"
+#include "pooler/cancel.h"
+#include "pooler/pooler.h"
+#include "pooler/relay.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Who was active so lately is worth moving. */
+#define MOVE_ACTIVE sec(1)
+/* Who has moved stays for so long. */
+#define MOVE_REST sec(10)
+/* Clients that are walked over, and moved, before others of the relay have their turn. */
+#define WALKED_AT_A_TIME 1024u
+#define MOVED_AT_A_TIME  32u
+/* And for one order. */
+#define MOVED_MOST 512u
+
+/* --- the parcel -------------------------------------------------------------------------------
+ */
+
+struct parcel {
+    struct mail mail;
+    struct client *client;
+    struct relay *to;
+    struct config *config;            /* counted: the version of its share */
+    const struct route_config *route; /* in there */
+    struct census *census[CENSUSES];  /* counted; the client is counted in there */
+    bool keyed;                       /* it has a cancel key */
+    struct link_secret secret;        /* how the share logs in to servers; its password is ours */
+    char *password;
+    struct buffer names;      /* database NUL user NUL */
+    struct buffer params;     /* flat */
+    struct buffer statements; /* struct packed and what follows it, one after another */
+};
+
+/* A named statement; its name and the body of its Parse follow. */
+struct packed {
+    uint8_t digest[DIGEST_SIZE];
+    uint32_t body;
+    uint16_t name;
+};
+
+static void parcel_free(struct parcel **parcel)
+{
+    struct parcel *gone = TAKE(*parcel);
+    if (gone == NULL)
+        return;
+    for (int i = 0; i < CENSUSES; i++)
+        census_unref(&gone->census[i]);
+    config_unref(&gone->config);
+    if (gone->password != NULL)
+        explicit_bzero(gone->password, strlen(gone->password));
+    free(gone->password);
+    explicit_bzero(&gone->secret, sizeof(gone->secret));
+    buffer_fini(&gone->names);
+    buffer_fini(&gone->params);
+    buffer_fini(&gone->statements);
+    free(gone);
+}
+
+/* --- who may go -------------------------------------------------------------------------------
+ */
+
+static bool client_rests(const struct client *client)
+{
+    return client->state == CLIENT_PARKED && client->server == NULL &&
+           client->claim.state == CLAIM_NONE && client->stash == NULL && client->naming == 0 &&
+           !client->ahead && !client->skipping && !stream_may_read(&client->stream) &&
+           stream_quiet(&client->stream);
+}
+
+const char *move_hindrance(const struct client *client)
+{
+    const struct share *share = client->share;
+    const struct control *control = &client->relay->control;
+    if (client->console || share == NULL || share->route->mode == POOL_SESSION ||
+        share->route->is_replication || share->route->is_lookup)
+        return "only clients of transaction and statement pools move";
+    if (client->relay->stopping || client->leaving || client->killed || client->shed ||
+        share->obsolete || stream_hung_up(&client->stream))
+        return "it is about to end";
+    if (control->suspended || control->still > 0)
+        return "an order about clients is under way";
+    if (!client_rests(client) || !client->admitted)
+        return "it is in the middle of something";
+    return NULL;
+}
+
+/* --- leaving ----------------------------------------------------------------------------------
+ */
+
+static void pack_statements(struct buffer *out, const struct map *statements)
+{
+    for (struct map_link *link = map_next(statements, NULL); link != NULL;
+         link = map_next(statements, link)) {
+        const struct client_statement *named = MAP_ENTRY(link, struct client_statement, link);
+        const struct statement *statement = named->statement;
+        struct packed packed = {.body = statement->size, .name = named->size};
+        invariant(named->references == 1 && !named->pending);
+        memcpy(packed.digest, statement->digest, DIGEST_SIZE);
+        buffer_append(out, &packed, sizeof(packed));
+        buffer_append(out, named->name, named->size);
+        buffer_append(out, statement->body, statement->size);
+    }
+}
+
+static fault pack_secret(struct parcel *parcel, const struct share *share)
+{
+    parcel->secret = share->secret;
+    parcel->secret.password = SPAN_NONE;
+    if (share->password == NULL)
+        return OK;
+    parcel->password = strdup(share->password);
+    return parcel->password == NULL ? FAULT_MEMORY : OK;
+}
+
+static fault parcel_pack(struct parcel *parcel, struct client *client)
+{
+    struct share *share = client->share;
+    buffer_append(&parcel->names, share->database, strlen(share->database) + 1);
+    buffer_append(&parcel->names, share->user, strlen(share->user) + 1);
+    params_write_flat(&parcel->params, client->params);
+    pack_statements(&parcel->statements, &client->statements);
+    TRY(buffer_fault(&parcel->names));
+    TRY(buffer_fault(&parcel->params));
+    TRY(buffer_fault(&parcel->statements));
+    parcel->config = config_ref(share->config);
+    parcel->route = share->route;
+    for (int i = 0; i < CENSUSES; i++)
+        parcel->census[i] = census_ref(share->census[i]);
+    return pack_secret(parcel, share);
+}
+
+/* What was this relay's stays behind. */
+static void client_uproot(struct client *client)
+{
+    struct relay *relay = client->relay;
+    timer_disarm(&client->timer);
+    stream_detach(&client->stream);
+    client->stream.waker = NULL;
+    list_remove(&relay->clients, &client->node);
+    hint_write(&relay->told.clients, relay->clients.count);
+    if (client->key.link.hash != 0)
+        map_remove(&relay->keys, &client->key.link);
+    if (client->last_server != NULL) {
+        logbook_parting(client, client->last_server);
+        server_forget_owner(client->last_server);
+    }
+    client_statements_clear(&client->statements);
+    client->statements = MAP_INIT(CLIENT_STATEMENTS_MOST);
+    params_unref(&client->params);
+    chunk_unhold(&relay->chunks, client->unnamed_room);
+    client->admitted = false;
+    share_leave(TAKE(client->share));
+    client->state = CLIENT_LOGIN; /* nobody's events are for it */
+    hint_add(&relay->told.gone, 1);
+    hint_add(&relay->told.left, 1);
+}
+
+static void parcel_arrive(struct mail *mail);
+
+fault move_client(struct client *client, struct relay *to)
+{
+    char id[UUID_TEXT_SIZE];
+    struct parcel *parcel = calloc(1, sizeof(*parcel));
+    invariant(move_hindrance(client) == NULL && to != client->relay);
+    if (parcel == NULL)
+        return FAULT_MEMORY;
+    parcel->names = parcel->params = parcel->statements = BUFFER_INIT(MOVE_LUGGAGE_MOST);
+    fault packed = parcel_pack(parcel, client);
+    if (packed != OK) {
+        parcel_free(&parcel);
+        return packed;
+    }
+    log_event(LOG_DEBUG, "client.moved", "client=%s from=%u to=%u", uuid_text(&client->id, id),
+              client->relay->index, to->index);
+    parcel->mail.deliver = parcel_arrive;
+    parcel->to = to;
+    parcel->client = client;
+    parcel->keyed = client->key.link.hash != 0;
+    client_uproot(client);
+    mail_send(to->machine, &parcel->mail);
+    return OK;
+}
+
+/* --- arriving ---------------------------------------------------------------------------------
+ */
+
+/* From here on it is one of this relay's, whatever becomes of it. */
+static fault client_root(struct client *client, struct relay *relay, bool keyed)
+{
+    client->relay = relay;
+    client->serial = ++relay->clients_ever;
+    client->moved = now();
+    list_push(&relay->clients, &client->node);
+    hint_write(&relay->told.clients, relay->clients.count);
+    hint_add(&relay->told.came, 1);
+    client_hold(client, relay->control.suspended);
+    if (client->unnamed != NULL && !chunk_hold(&relay->chunks, client->unnamed_room)) {
+        free(client->unnamed); /* as if there had been no room for it in the first place */
+        client->unnamed = NULL;
+        client->unnamed_size = client->unnamed_room = 0;
+    }
+    client->key.link = (struct map_link){.hash = 0};
+    TRY(stream_attach(&client->stream));
+    return keyed ? cancel_enter_key(relay, client) : OK;
+}
+
+static fault unpack_statements(struct client *client, struct span rest)
+{
+    while (rest.size > 0) {
+        struct packed packed;
+        struct statement *statement;
+        struct client_statement *named;
+        memcpy(&packed, rest.at, sizeof(packed));
+        rest = span_skip(rest, sizeof(packed));
+        struct span name = span_of(rest.at, packed.name);
+        rest = span_skip(rest, packed.name);
+        struct span body = span_of(rest.at, packed.body);
+        rest = span_skip(rest, packed.body);
+        TRY(statement_intern_as(&client->relay->statements, packed.digest, body, &statement));
+        fault added = client_statement_add(&client->statements, name, statement, &named);
+        statement_unref(&statement);
+        TRY(added);
+        named->pending = false;
+        client_statement_unref(&named);
+    }
+    return OK;
+}
+
+/* What this relay has learned by itself is at least as good. */
+static fault unpack_secret(struct parcel *parcel, struct share *share)
+{
+    if (share->password != NULL || share->secret.have_keys || share->secret.md5[0] != '\0')
+        return OK;
+    share->secret = parcel->secret;
+    share->password = TAKE(parcel->password);
+    if (share->password != NULL)
+        share->secret.password = span_text(share->password);
+    return share_set_secret(share);
+}
+
+/* This relay's share of its pool: by the version in force here, if the route is the same in there;
+ * else by its own version, of which that share is. */
+static fault unpack_share(struct parcel *parcel, struct share **ret)
+{
+    struct relay *relay = parcel->to;
+    const char *names = (const char *)parcel->names.at;
+    struct span database = span_text(names);
+    struct span user = span_text(names + database.size + 1);
+    const struct route_config *route =
+        config_route_like(relay->config, database, user, parcel->route);
+    if (route != NULL && route_same_identity(route, parcel->route))
+        return share_of(relay, route, database, user, ret);
+    struct share_key key = {parcel->route, database, user};
+    return share_of_version(relay, parcel->config, &key, ret);
+}
+
+static fault parcel_unpack(struct parcel *parcel)
+{
+    struct client *client = parcel->client;
+    struct relay *relay = parcel->to;
+    TRY(client_root(client, relay, parcel->keyed));
+    if (relay->stopping)
+        return fault_raise(FAULT_SHUTDOWN, "the pooler is shutting down");
+    TRY(params_read_flat(&relay->params, buffer_span(&parcel->params), &client->params));
+    TRY(unpack_statements(client, buffer_span(&parcel->statements)));
+    TRY(unpack_share(parcel, &client->share));
+    share_join(client->share);
+    return unpack_secret(parcel, client->share);
+}
+
+/* It is counted as before; elsewhere, if a reload has given it another pool. */
+static void client_settle(struct client *client, struct parcel *parcel)
+{
+    struct census *const *census = client->share->census;
+    for (int i = 0; i < CENSUSES; i++) {
+        if (census[i] == parcel->census[i])
+            continue;
+        census_dismiss(parcel->census[i]);
+        (void)!census_admit(census[i], 0);
+    }
+    client->admitted = true;
+}
+
+/* No seat for it: it ends here. */
+static void parcel_fail(struct parcel *parcel, fault why)
+{
+    char sqlstate[6], text[FAULT_STORY_MOST];
+    struct client *client = parcel->client;
+    bool ends = why == FAULT_CANCELLED || why == FAULT_SHUTDOWN;
+    memcpy(sqlstate, ends ? "57P01" : fault_story_sqlstate(why), sizeof(sqlstate));
+    snprintf(text, sizeof(text), "%s",
+             ends ? "terminating connection due to administrator command" : fault_story(why));
+    for (int i = 0; i < CENSUSES; i++)
+        census_dismiss(parcel->census[i]);
+    client_farewell(&client, sqlstate, text);
+    parcel_free(&parcel);
+}
+
+static void parcel_done(struct parcel *parcel)
+{
+    struct client *client = parcel->client;
+    client_settle(client, parcel);
+    parcel_free(&parcel);
+    client_park_again(client);
+}
+
+/* The router does not know this relay's share of the pool yet. */
+static void parcel_wait(void *argument)
+{
+    struct parcel *parcel = argument;
+    struct client *client = parcel->client;
+    client->co = co_self();
+    fault entered = client->leaving
+                        ? FAULT_CANCELLED
+                        : share_enter(client->share, after(client->relay->config->login_timeout));
+    client->co = NULL;
+    if (entered == OK && client->leaving)
+        entered = FAULT_CANCELLED;
+    if (entered != OK)
+        parcel_fail(parcel, entered);
+    else
+        parcel_done(parcel);
+}
+
+static void parcel_arrive(struct mail *mail)
+{
+    struct parcel *parcel = CONTAINER_OF(mail, struct parcel, mail);
+    fault unpacked = parcel_unpack(parcel);
+    if (unpacked != OK)
+        parcel_fail(parcel, unpacked);
+    else if (share_is_entered(parcel->client->share))
+        parcel_done(parcel);
+    else if (co_start(parcel_wait, parcel, CO_SMALL) != OK)
+        parcel_fail(parcel, FAULT_MEMORY);
+}
+
+/* --- some of many -----------------------------------------------------------------------------
+ */
+
+struct order {
+    struct mail mail;
+    struct relay *from;
+    struct relay *to;
+    uint64_t serial;  /* of the last client that was walked over */
+    uint32_t portion; /* of a thousand */
+    uint32_t due;     /* thousandths of a client that are to go */
+    uint32_t left;    /* that may go */
+    bool any;
+};
+
+static bool lately(deadline at, duration since)
+{
+    return at.us != 0 && between(at, now()).us < since.us;
+}
+
+/* Each that counts makes the portion more due; those that can go then do. */
+static void order_consider(struct order *order, struct client *client)
+{
+    if (!order->any && (!lately(client->since, MOVE_ACTIVE) || lately(client->moved, MOVE_REST)))
+        return;
+    order->due += order->portion;
+    if (order->due < 1000 || move_hindrance(client) != NULL || move_client(client, order->to) != OK)
+        return;
+    order->due -= 1000;
+    order->left -= 1;
+}
+
+/* Clients stand in the order of their serials. */
+static void order_deliver(struct mail *mail)
+{
+    struct order *order = CONTAINER_OF(mail, struct order, mail);
+    struct relay *relay = order->from;
+    uint32_t walked = 0, least = order->left - MIN_OF(order->left, MOVED_AT_A_TIME);
+    bool more = false;
+    LIST_EACH_SAFE (&relay->clients, it) {
+        struct client *client = LIST_ENTRY(it, struct client, node);
+        if (client->serial <= order->serial)
+            continue;
+        more = walked++ == WALKED_AT_A_TIME || order->left == least;
+        if (more)
+            break;
+        order->serial = client->serial;
+        order_consider(order, client);
+    }
+    if (more && order->left > 0 && !relay->stopping)
+        mail_send(relay->machine, &order->mail);
+    else
+        free(order);
+}
+
+fault move_some(struct relay *from, struct relay *to, uint32_t portion, bool any)
+{
+    struct order *order = calloc(1, sizeof(*order));
+    if (order == NULL)
+        return FAULT_MEMORY;
+    order->mail.deliver = order_deliver;
+    order->from = from;
+    order->to = to;
+    order->portion = portion;
+    order->due = 490; /* rounds, but half of one client is none */
+    order->left = MOVED_MOST;
+    order->any = any;
+    mail_send(from->machine, &order->mail);
+    return OK;
+}
