@@ -1,0 +1,336 @@
+#!/usr/bin/env python3
+"""Plants one mistake after the other in a copy of the sources, and says how soon the simulation
+notices it.
+
+Each patch of tests/sim/faults is a plausible mistake.  The sources are copied to build/sim-faults,
+once per job; a patch is applied there, what it changes is built again, seeds are played until one
+fails, and the patch is taken back.  The command fails if a mistake is never noticed.
+"""
+import argparse
+import concurrent.futures
+import os
+import queue
+import re
+import select
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parent.parent
+FAULTS = TOP / "tests/sim/faults"
+COPIES = TOP / "build/sim-faults"
+PAGE = TOP / "docs/simulation-faults.md"
+OPTIONS = ["-Ddebug=true", "-Doptimization=1", "-Dwerror=false"]
+HEADER = ("What", "Users see", "Caught by")
+APPLY = ["-C1", "--whitespace=nowarn"]  # lines near a mistake may change
+SEEDS = 2000
+RATE_SEEDS = 200
+SILENCE = 60  # seconds of real time in which no seed ends: it never will
+SAMPLE = 40  # lines of a failing seed's output that are kept
+
+
+@dataclass
+class Fault:
+    """A patch, and what its first lines say about it."""
+    path: Path
+    says: dict = field(default_factory=dict)
+
+    @property
+    def name(self):
+        return self.path.stem
+
+
+@dataclass
+class Verdict:
+    fault: Fault
+    caught: int = 0  # by so many seeds, the first that fails included; 0: not
+    seed: int = 0
+    message: str = ""
+    failed: int = 0  # of `played` seeds
+    played: int = 0
+    seconds: float = 0.0
+    error: str = ""  # it could not be tried
+
+    @property
+    def good(self):
+        return self.caught > 0 and not self.error
+
+
+def read_fault(path):
+    fault = Fault(path)
+    last = None
+    for line in path.read_text().splitlines():
+        if line.startswith("--- "):
+            break
+        begin = re.match(r"([A-Z][a-z ]+): (.*)", line)
+        if begin is not None and begin[1] in HEADER:
+            last = begin[1]
+            fault.says[last] = begin[2].strip()
+        elif last is not None and line.strip():
+            fault.says[last] += " " + line.strip()
+    return fault
+
+
+def read_faults():
+    return [read_fault(path) for path in sorted(FAULTS.glob("*.patch"))]
+
+
+# --- copies ---------------------------------------------------------------------------------------
+
+
+def listed():
+    done = subprocess.run(["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=TOP,
+                          text=True, stdout=subprocess.PIPE, check=True)
+    return [name for name in done.stdout.split("\0") if name and (TOP / name).is_file()]
+
+
+class Copy:
+    """A copy of the tree, with a build folder that is used again and again."""
+
+    def __init__(self, number):
+        self.top = COPIES / str(number)
+        self.tree = self.top / "tree"
+        self.build = self.top / "build"
+
+    def sync(self):
+        """Makes it the tree again.  Files that are the same keep their time, and are not built."""
+        names = set(listed())
+        for name in names:
+            ours, copy = TOP / name, self.tree / name
+            if copy.is_file() and copy.read_bytes() == ours.read_bytes():
+                continue
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ours, copy)
+        for copy in list(self.tree.rglob("*")):
+            if copy.is_file() and str(copy.relative_to(self.tree)) not in names:
+                copy.unlink()
+
+    def call(self, *command, **more):
+        # A repository around it is none of its business.
+        env = dict(os.environ, GIT_CEILING_DIRECTORIES=str(self.top))
+        done = subprocess.run(command, cwd=self.tree, env=env, text=True,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, **more)
+        if done.returncode != 0:
+            raise RuntimeError(f"{' '.join(map(str, command))}:\n{done.stdout[-3000:]}")
+
+    def make(self):
+        if not (self.build / "build.ninja").exists():
+            shutil.rmtree(self.build, ignore_errors=True)
+            self.call("meson", "setup", *OPTIONS, self.build)
+        self.call("ninja", "-C", self.build, "-j", "1", Player.TARGET)
+
+    def plant(self, fault):
+        self.call("git", "apply", *APPLY, fault.path)
+
+
+# --- playing --------------------------------------------------------------------------------------
+
+
+class Player:
+    """Plays seeds from `first` on until one fails."""
+    TARGET = "tests/sim/sim_pooler_test"
+
+    def __init__(self, build):
+        self.program = build / self.TARGET
+        self.tail = []
+
+    def follow(self, process):
+        """Its output until it ends or is silent for too long; the last seed that it named."""
+        seed, self.tail = None, []
+        os.set_blocking(process.stdout.fileno(), False)
+        rest = b""
+        while True:
+            ready, _, _ = select.select([process.stdout], [], [], SILENCE)
+            if not ready:
+                process.kill()
+                self.tail.append(f"no seed ended for {SILENCE} s of real time")
+                return seed, True
+            part = os.read(process.stdout.fileno(), 65536)
+            if not part:
+                return seed, False
+            *lines, rest = (rest + part).split(b"\n")
+            for line in lines:
+                text = line.decode(errors="replace")
+                named = re.match(r"seed (\d+)$", text)
+                if named is not None:
+                    seed, self.tail = int(named[1]), []
+                else:
+                    self.tail = (self.tail + [text])[-SAMPLE:]
+
+    def play(self, first, count):
+        """(seed, message) of the first failure, or None."""
+        env = dict(os.environ, SIM_FIRST=str(first), SIM_SEEDS=str(count), CK_FORK="no",
+                   CK_RUN_CASE="sim_pooler", CK_DEFAULT_TIMEOUT="0")
+        with subprocess.Popen([self.program], env=env, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+            seed, stuck = self.follow(process)
+            code = process.wait()
+        if code == 0 and not stuck:
+            return None
+        if seed is None:
+            raise RuntimeError("it failed before the first seed: " + self.message(code))
+        return seed, self.message(code)
+
+    def message(self, code):
+        """What the failing seed had to say, in one line."""
+        said = [line.strip() for line in self.tail if line.strip()]
+        for line in said:
+            found = re.match(r"not ok \d+ - \S+?:\w+:\w+: (.*)", line)
+            if found is not None:
+                return found[1]
+        for line in said:
+            line = re.sub(r"^trunkline: \.\./tree/", "", line)
+            if "invariant" in line or "nothing can happen" in line or "no seed ended" in line:
+                return line
+        return said[-1] if said else f"it ended with code {code}"
+
+
+def measure(player, verdict, seeds):
+    """Which part of the seeds notices it."""
+    first = 1
+    while first <= seeds:
+        found = player.play(first, seeds - first + 1)
+        if found is None:
+            break
+        verdict.failed += 1
+        first = found[0] + 1
+    verdict.played = seeds
+
+
+def attempt(copy, fault, options):
+    verdict, began = Verdict(fault), time.monotonic()
+    try:
+        copy.sync()
+        copy.plant(fault)
+        copy.make()
+        player = Player(copy.build)
+        found = player.play(1, options.seeds)
+        if found is not None:
+            verdict.caught = verdict.seed = found[0]
+            verdict.message = found[1]
+            if options.rates > 0:
+                measure(player, verdict, options.rates)
+    except RuntimeError as error:
+        verdict.error = str(error)
+    verdict.seconds = time.monotonic() - began
+    return verdict
+
+
+# --- telling --------------------------------------------------------------------------------------
+
+
+def percent(verdict):
+    if verdict.played == 0:
+        return ""
+    return f"{100 * verdict.failed / verdict.played:.1f} %"
+
+
+def tell(verdict):
+    name = verdict.fault.name
+    if verdict.error:
+        text = f"{name}: COULD NOT BE TRIED: {verdict.error}"
+    elif verdict.caught == 0:
+        text = f"{name}: NOT CAUGHT"
+    else:
+        rate = f" ({percent(verdict)} of seeds)" if verdict.played else ""
+        text = f"{name}: caught after {verdict.caught} seeds{rate} by {verdict.message}"
+    print(f"{text} [{verdict.seconds:.0f} s]", flush=True)
+
+
+def escape(text):
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+
+
+def row(verdict):
+    says = verdict.fault.says
+    first = str(verdict.seed) if verdict.caught else "none"
+    cells = [f"`{verdict.fault.name}`: {says['What']}", says["Users see"], says["Caught by"], first,
+             percent(verdict), f"`{verdict.message[:120]}`" if verdict.message else ""]
+    return "| " + " | ".join(escape(cell) for cell in cells) + " |"
+
+
+def row_untried(fault):
+    return row(Verdict(fault)).replace("| none |", "| |")
+
+
+def write_page(verdicts):
+    """Rows of those that were tried now; the others' stay."""
+    begin, end = "<!-- faults -->\n", "<!-- end of faults -->\n"
+    before, rest = PAGE.read_text().split(begin)
+    old, after = rest.split(end)
+    rows = {found[1]: line for line in old.splitlines()
+            if (found := re.match(r"\| `([\w-]+)`: ", line))}
+    rows.update((verdict.fault.name, row(verdict)) for verdict in verdicts)
+    head = ["| mistake | users would see | to be noticed by | first seed | of seeds | said |",
+            "|---|---|---|---|---|---|"]
+    body = [rows.get(fault.name) or row_untried(fault) for fault in read_faults()]
+    PAGE.write_text(before + begin + "\n".join(head + body) + "\n" + end + after)
+
+
+# --- all of them ----------------------------------------------------------------------------------
+
+
+def run(faults, options):
+    copies = queue.SimpleQueue()
+    for number in range(options.jobs):
+        copies.put(Copy(number))
+    told = threading.Lock()
+
+    def one(fault):
+        copy = copies.get()
+        try:
+            verdict = attempt(copy, fault, options)
+        finally:
+            copies.put(copy)
+        with told:
+            tell(verdict)
+        return verdict
+
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        return list(pool.map(one, faults))
+
+
+def sound(options):
+    """Without a mistake nothing may be noticed, or all that follows means nothing."""
+    copy = Copy(0)
+    copy.sync()
+    copy.make()
+    found = Player(copy.build).play(1, options.sound)
+    if found is not None:
+        print(f"without any mistake seed {found[0]} fails: {found[1]}")
+    return found is None
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("names", nargs="*", help="of mistakes; none: all")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="at most, for each")
+    parser.add_argument("--rates", type=int, nargs="?", const=RATE_SEEDS, default=0,
+                        metavar="SEEDS", help="play so many besides, and count those that notice")
+    parser.add_argument("--sound", type=int, default=100, metavar="SEEDS",
+                        help="first play so many without any mistake")
+    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
+    parser.add_argument("--write", action="store_true", help=f"write the table of {PAGE.name}")
+    options = parser.parse_args()
+    known = read_faults()
+    unknown = set(options.names) - {fault.name for fault in known}
+    if unknown:
+        parser.error(f"no such mistake: {', '.join(sorted(unknown))}")
+    began = time.monotonic()
+    if options.sound > 0 and not sound(options):
+        return 1
+    verdicts = run([f for f in known if not options.names or f.name in options.names], options)
+    if options.write:
+        write_page(verdicts)
+    caught = sum(verdict.good for verdict in verdicts)
+    print(f"{caught} of {len(verdicts)} mistakes caught, {time.monotonic() - began:.0f} s")
+    return 0 if caught == len(verdicts) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
