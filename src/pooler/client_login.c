@@ -591,6 +591,7 @@ void client_login(void *argument)
     }
     memset(login, 0, offsetof(struct login, params));
     login->client = client;
+    login->user = login->database = SPAN(""); /* until it says who it is */
     login->config = config_ref(client->relay->config);
     login->out = BUFFER_INIT(GREETING_MOST);
     login->by = after(login->config->login_timeout);

@@ -205,6 +205,13 @@ def test_what_says_the_same_again_is_counted(trunkline, postgres):
     eventually(counted)
 
 
+def test_who_has_not_said_who_it_is_has_no_name_in_the_log(trunkline, postgres):
+    daemon = trunkline(config=configuration(postgres))
+    with socket.create_connection(("127.0.0.1", daemon.port)) as stranger:
+        stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        daemon.logged(r'client\.login_failed .* database="" user="" sqlstate=08P01')
+
+
 def test_one_line_links_client_server_and_backend(trunkline, postgres):
     """A session's first and last line, and in a transaction pool its last one."""
     daemon = trunkline(config=configuration(postgres))
