@@ -84,11 +84,11 @@ static void heat_due(struct waker *waker)
     timer_set(&heat->timer, after(HEAT_PERIOD));
     if (order.portion == 0)
         return;
-    log_event(LOG_INFO, "relay.hot", "relay=%u busy=%u%% coolest=%u busy=%u%% portion=%u%%",
+    log_event(LOG_INFO, "relay.hot", "relay=%u busy=%u%% coolest=%u coolest_busy=%u%% portion=%u%%",
               order.from, busy[order.from] / 10, order.to, busy[order.to] / 10, order.portion / 10);
     if (move_some(pooler_relay(heat->pooler, order.from), pooler_relay(heat->pooler, order.to),
                   order.portion, false) != OK)
-        log_event(LOG_WARNING, "relay.memory", "relay=%u: no client moves", order.from);
+        log_event(LOG_WARNING, "relay.memory", "relay=%u reason=\"no client can move\"", order.from);
 }
 
 struct heat *heat_new(struct pooler *pooler)

@@ -30,3 +30,36 @@ def functions(text):
             start = None
         if line.strip() and not line.startswith("{"):
             previous = line.strip()
+
+
+def calls(text, function):
+    """The arguments, as texts, of every call of a function outside of comments."""
+    plain = re.sub(r"/\*.*?\*/", lambda match: re.sub(r"[^\n]", " ", match.group()), text,
+                   flags=re.S)
+    blind = bare(text)
+    for match in re.finditer(rf"\b{function}\(", blind):
+        depth, arguments, begin = 1, [], match.end()
+        for at in range(match.end(), len(blind)):
+            depth += {"(": 1, ")": -1}.get(blind[at], 0)
+            if (blind[at] == "," and depth == 1) or depth == 0:
+                arguments.append(plain[begin:at].strip())
+                begin = at + 1
+            if depth == 0:
+                break
+        yield arguments
+
+
+def literals(text, apart=""):
+    """What the literals of a text say: neighbours joined, as the compiler joins them, and a
+    placeholder that a macro spells left out; `apart` stands between those that are no neighbours.
+    """
+    said, end = [], None
+    for match in TOKEN.finditer(text):
+        if not match.group().startswith('"'):
+            continue
+        between = re.sub(r"/\*.*?\*/", "", text[end or match.start():match.start()], flags=re.S)
+        if end is not None and not re.fullmatch(r"\s*(PRI\w+)?\s*", between):
+            said.append(apart)
+        said.append(match.group()[1:-1])
+        end = match.end()
+    return "".join(said)

@@ -18,8 +18,6 @@ FENCE_PARTS = re.compile(r"^( *)```([^\n`]*)\n(.*?)^\1```$", re.S | re.M)
 INLINE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 LANGUAGES = {"sh", "yaml", "sql", "text", "ini", "c"}
 FOLDERS = {path.name for path in TOP.iterdir() if path.is_dir()} - {"build", "var"}
-VERBS = {"DISABLE", "ENABLE", "KILL", "KILL_CLIENT", "PAUSE", "RECONNECT", "RELOAD", "RESUME",
-         "SET", "SHOW", "SHUTDOWN", "SUSPEND", "WAIT_CLOSE"}
 
 
 def fences(text):
@@ -159,11 +157,15 @@ def console_views(manual):
     return views
 
 
-def wrong_statement(statement, views, keys):
+def console_verbs(manual):
+    return set(re.findall(r"^\| `([A-Z_]+)\b", manual, re.M))
+
+
+def wrong_statement(statement, verbs, views, keys):
     """What the console would not know of one command, or nothing."""
     words = statement.split()
     verb = words[0].upper() if words else ""
-    if verb not in VERBS:
+    if verb not in verbs:
         return f"{statement}: no such command"
     if verb == "SET" and len(words) > 1 and words[1] not in keys:
         return f"{statement}: no such setting"
@@ -195,8 +197,9 @@ def console_statements(text):
 
 
 def wrong_console(path, text, manual, keys):
-    views = console_views(manual)
-    said = (wrong_statement(statement, views, keys) for statement in console_statements(text))
+    verbs, views = console_verbs(manual), console_views(manual)
+    said = (wrong_statement(statement, verbs, views, keys)
+            for statement in console_statements(text))
     return [f"{path.name}: {what}" for what in said if what]
 
 
