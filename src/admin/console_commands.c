@@ -27,13 +27,7 @@ static const struct console_column help_columns[] = {
 };
 static const struct console_view help_view = CONSOLE_VIEW(help_columns);
 
-static fault show_fds(struct console *console, struct console_result *result)
-{
-    return fault_raise(FAULT_UNSUPPORTED, "SHOW FDS hands sockets to another process, which this "
-                                          "pooler does not do; see SHOW SOCKETS");
-}
-
-static fault show_help(struct console *console, struct console_result *result)
+static fault show_commands(struct console *console, struct console_result *result)
 {
     for (size_t i = 0; i < console_command_count; i++) {
         const struct console_command *command = &console_commands[i];
@@ -46,6 +40,27 @@ static fault show_help(struct console *console, struct console_result *result)
         table_end_row(&result->sink);
     }
     return OK;
+}
+
+/* As PgBouncer tells it: no rows, but a notice. */
+static fault show_help(struct console *console, struct console_result *result)
+{
+    struct buffer text = BUFFER_INIT(CONSOLE_DETAIL_MOST);
+    for (size_t i = 0; i < console_command_count; i++) {
+        const struct console_command *command = &console_commands[i];
+        bool follows = command->argument != NULL;
+        buffer_printf(&text, "\n\t%s%s%s", command->words, follows ? " " : "",
+                      follows ? command->argument : "");
+    }
+    buffer_append_byte(&text, '\0');
+    fault told = buffer_fault(&text);
+    if (told == OK)
+        wire_put_report(&console->out, &(struct wire_report){.severity = "NOTICE",
+                                                             .sqlstate = "00000",
+                                                             .message = "Console usage",
+                                                             .detail = (const char *)text.at});
+    buffer_fini(&text);
+    return told;
 }
 
 static const struct console_column config_columns[] = {
@@ -122,6 +137,7 @@ const struct console_command console_commands[] = {
     VIEW("BACKENDS", "One row per backend of every service.", &backends_view, show_backends),
     VIEW("CLIENTS", "One row per client that has logged in or waits for a server to do so.",
          &console_view_connections, console_show_clients),
+    VIEW("COMMANDS", "One row per command: this list.", &help_view, show_commands),
     VIEW("CONFIG", "Every setting of the configuration in force.", &config_view, show_config),
     VIEW("DATABASES", "One row per database that routes name, with the settings of the first.",
          &console_view_databases, console_show_databases),
@@ -129,11 +145,12 @@ const struct console_command console_commands[] = {
          &console_view_dns_hosts, console_show_dns_hosts),
     VIEW("DNS_ZONES", "No rows: zones are not watched.", &console_view_dns_zones, NULL),
     {.words = "SHOW FDS",
-     .help = "Refused: sockets are not handed to other processes this way.",
-     .run = show_fds,
+     .help = "One row per socket of a client or server; the sockets themselves are not handed out.",
+     .view = &console_view_fds,
+     .run = console_show_fds,
      .tag = "SHOW",
      .admin = true},
-    VIEW("HELP", "This list.", &help_view, show_help),
+    VIEW("HELP", "The commands, as a notice.", NULL, show_help),
     VIEW("LISTS", "How many of what there are.", &console_view_lists, console_show_lists),
     VIEW("MEM", "One row per kind of object: its memory over all relays.", &console_view_memory,
          console_show_memory),

@@ -122,7 +122,12 @@ def test_help_is_help(pooler):
     done = subprocess.run(["psql", "-X", pooler.door("trunkline", "admin").conninfo(), "-c",
                            "SHOW HELP"], text=True, capture_output=True, timeout=60)
     assert done.returncode == 0
-    assert "SHOW POOLS" in done.stdout + done.stderr
+    assert done.stderr.startswith("NOTICE:  Console usage\nDETAIL:") and "SHOW POOLS" in done.stderr
+    assert done.stdout == "SHOW\n"
+    with pooler.door("trunkline", "admin").wire() as wire:
+        assert [m.kind for m in wire.ask(w.query("show help"))] == ["N", "C", "Z"]
+        answers = wire.ask(w.parse("", "show help"), w.bind(), w.describe("P"), w.execute(), w.SYNC)
+        assert [m.kind for m in answers] == ["1", "2", "n", "N", "C", "Z"]
 
 
 def test_an_unknown_command_is_an_error_and_the_console_stays(pooler):
@@ -186,9 +191,9 @@ def admin(daemon, **options):
 def test_every_view_has_the_columns_and_types_of_the_manual(busy):
     views = documented()
     oids = {"text": 25, "integer": 23, "bigint": 20, "numeric": 1700, "boolean": 16}
-    helped = {row["command"] for row in busy.console("SHOW HELP")}
+    helped = {row["command"] for row in busy.console("SHOW COMMANDS")}
     assert set(views) == {command for command in helped
-                          if command.startswith("SHOW")} - {"SHOW FDS"}
+                          if command.startswith("SHOW")} - {"SHOW HELP"}
     with admin(busy, autocommit=True) as connection:
         for command, columns in views.items():
             cursor = connection.execute(command)

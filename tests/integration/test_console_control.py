@@ -458,7 +458,8 @@ def test_a_set_that_is_wrong_changes_nothing(daemon, statement, sqlstate):
 
 
 VERBS = ["PAUSE", "RESUME", "DISABLE app", "ENABLE app", "RECONNECT", "KILL", "WAIT_CLOSE",
-         "KILL_CLIENT 0198aaaa-0000-7000-8000-000000000000", "SUSPEND", "RELOAD", "SHUTDOWN",
+         "KILL_CLIENT 0198aaaa-0000-7000-8000-000000000000",
+         "MOVE_CLIENT 0198aaaa-0000-7000-8000-000000000000", "SUSPEND", "RELOAD", "SHUTDOWN",
          "SHUTDOWN WAIT_FOR_CLIENTS", "SHOW FDS", "SET overtake_limit = 1s"]
 
 
@@ -479,5 +480,5 @@ def test_a_verb_is_refused_to_those_who_may_only_look(trunkline, verb):
 
 def test_every_verb_of_the_console_is_among_these(trunkline):
     daemon = trunkline()
-    helped = {row["command"].split()[0] for row in daemon.console("SHOW HELP")} - {"SHOW"}
+    helped = {row["command"].split()[0] for row in daemon.console("SHOW COMMANDS")} - {"SHOW"}
     assert helped == {verb.split()[0] for verb in VERBS} - {"SHOW"}

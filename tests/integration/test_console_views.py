@@ -1,4 +1,6 @@
 """Tools that were made for PgBouncer read the console: names, order and types are a contract."""
+import os
+
 import psycopg
 import psycopg2
 import pytest
@@ -180,10 +182,27 @@ def test_there_are_no_peers_and_no_zones(pooler):
         assert rows(pooler, f"SHOW {view}") == []
 
 
-def test_descriptors_are_not_handed_out(pooler):
-    with admin(pooler) as connection:
-        with pytest.raises(psycopg.errors.FeatureNotSupported):
-            connection.execute("SHOW FDS")
+FDS = ["fd", "task", "user", "database", "addr", "port", "cancel", "link", "client_encoding",
+       "std_strings", "datestyle", "timezone", "password"]
+
+
+def test_descriptors_are_shown_without_what_is_secret(trunkline):
+    daemon = trunkline()
+    with daemon.connect(options="-c timezone=Asia/Tokyo") as client:
+        client.execute("begin")
+        shown = rows(daemon, "SHOW FDS")
+        assert list(shown[0]) == FDS
+        assert all(row["password"] is None and int(row["cancel"]) == 0 for row in shown)
+        mine, = [row for row in shown if row["task"] == "client" and row["database"] == "app"]
+        server, = [row for row in shown if row["fd"] == mine["link"]]
+        assert server["task"] == "server" and server["link"] == mine["fd"]
+        assert mine["user"] == server["user"] == "app"
+        assert mine["timezone"] == server["timezone"] == "Asia/Tokyo"
+        assert mine["std_strings"] == "on" and mine["client_encoding"] == "UTF8"
+        assert mine["addr"] == "127.0.0.1"
+        target = os.readlink(f"/proc/{daemon.program.pid}/fd/{mine['fd']}")
+        assert target.startswith("socket:")
+        client.execute("rollback")
 
 
 def test_many_clients_are_shown_once_each(trunkline):
@@ -229,7 +248,7 @@ def guarded(trunkline):
 def help_of(daemon):
     with admin(daemon) as connection:
         connection.row_factory = dict_row
-        return [row["command"] for row in connection.execute("SHOW HELP").fetchall()]
+        return [row["command"] for row in connection.execute("SHOW COMMANDS").fetchall()]
 
 
 def test_those_who_may_look_see_everything_but_descriptors(guarded):
