@@ -218,8 +218,13 @@ bool share_greet(struct share *share, struct span said)
     if (greeting->known && (session || span_equal(buffer_span(&greeting->parameters), said)))
         return false;
     buffer_clear(&greeting->parameters);
+    buffer_clear(&greeting->messages);
     buffer_append_span(&greeting->parameters, said);
-    greeting->known = buffer_fault(&greeting->parameters) == OK;
+    struct span rest = said, name, value;
+    while (wire_next_parameter(&rest, &name, &value))
+        wire_put_parameter_status(&greeting->messages, name, value);
+    greeting->known =
+        buffer_fault(&greeting->parameters) == OK && buffer_fault(&greeting->messages) == OK;
     return greeting->known && !session;
 }
 

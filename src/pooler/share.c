@@ -78,6 +78,7 @@ static struct share *share_new(struct relay *relay, struct config *config,
     share->window.older_at = share->window.newer_at = now();
     share->accepted = MAP_INIT(ACCEPTED_MOST);
     share->greeting.parameters = BUFFER_INIT(GREETING_MOST);
+    share->greeting.messages = BUFFER_INIT(2 * GREETING_MOST);
     share->timer_waker.wake = share_timer_fired;
     share->timer = TIMER_INIT(&share->timer_waker);
     list_init(&share->idle);
@@ -214,6 +215,7 @@ void share_free_now(struct share **share)
     stats_depart(&gone->relay->departed, gone->database, &gone->stats);
     accepted_clear(gone);
     buffer_fini(&gone->greeting.parameters);
+    buffer_fini(&gone->greeting.messages);
     for (int i = 0; i < CENSUSES; i++) {
         census_unref(&gone->census[i]);
         census_unref(&gone->census_sent[i]);

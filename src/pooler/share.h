@@ -27,6 +27,7 @@ struct lease;
 struct greeting {
     bool known;
     struct buffer parameters; /* name NUL value NUL ... */
+    struct buffer messages;   /* the same as ParameterStatus messages */
 };
 
 /* A parameter value that a server of this pool has taken, and how it spells it. */

@@ -35,6 +35,20 @@ static const uint8_t base64_values[256] = {
     ['w'] = 49, ['x'] = 50, ['y'] = 51, ['z'] = 52, ['0'] = 53, ['1'] = 54, ['2'] = 55, ['3'] = 56,
     ['4'] = 57, ['5'] = 58, ['6'] = 59, ['7'] = 60, ['8'] = 61, ['9'] = 62, ['+'] = 63, ['/'] = 64};
 
+/* Four letters without padding; false: one of them is none. */
+static bool base64_four(const uint8_t *letters, uint8_t *ret)
+{
+    uint8_t a = base64_values[letters[0]], b = base64_values[letters[1]];
+    uint8_t c = base64_values[letters[2]], d = base64_values[letters[3]];
+    if (a == 0 || b == 0 || c == 0 || d == 0)
+        return false;
+    uint32_t group = (a - 1u) << 18 | (b - 1u) << 12 | (c - 1u) << 6 | (d - 1u);
+    ret[0] = (uint8_t)(group >> 16);
+    ret[1] = (uint8_t)(group >> 8);
+    ret[2] = (uint8_t)group;
+    return true;
+}
+
 /* Four letters, of which the last `padding` are '='; false for a wrong letter or a stray bit. */
 static bool base64_group(const uint8_t *letters, size_t padding, uint32_t *ret)
 {
@@ -59,14 +73,15 @@ bool wire_base64_decode(struct span text, uint8_t *ret, size_t most, size_t *ret
     size_t size = text.size / 4 * 3 - padding;
     if (size > most)
         return false;
-    size_t done = 0;
-    for (size_t i = 0; i < text.size; i += 4) {
-        uint32_t group;
-        if (!base64_group(text.at + i, i + 4 == text.size ? padding : 0, &group))
+    size_t done = 0, whole = text.size - (padding > 0 ? 4 : 0);
+    for (size_t i = 0; i < whole; i += 4, done += 3)
+        if (!base64_four(text.at + i, ret + done))
             return false;
-        for (int shift = 16; shift >= 0 && done < size; shift -= 8)
-            ret[done++] = (uint8_t)(group >> shift);
-    }
+    uint32_t group = 0;
+    if (padding > 0 && !base64_group(text.at + whole, padding, &group))
+        return false;
+    for (int shift = 16; done < size; shift -= 8)
+        ret[done++] = (uint8_t)(group >> shift);
     invariant(done == size);
     *ret_size = size;
     return true;

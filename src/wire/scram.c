@@ -237,17 +237,26 @@ static void scram_keep(char *text, size_t room, struct span value)
     text[value.size] = '\0';
 }
 
-/* The signature by `key` of all that was said: both first messages and client-final without its
- * proof. */
-static void scram_sign(const uint8_t key[SCRAM_KEY], const char *client_first_bare,
-                       const char *server_first, struct span client_final, uint8_t ret[SCRAM_KEY])
+static char *put(char *to, struct span text)
 {
-    char said[3 * SCRAM_MESSAGE_MOST + 3];
+    memcpy(to, text.at, text.size);
+    return to + text.size;
+}
+
+#define SCRAM_SAID_MOST (3 * SCRAM_MESSAGE_MOST + 3)
+
+/* All that was said, which both sides sign: both first messages and client-final without its
+ * proof. */
+static struct span scram_said(char said[SCRAM_SAID_MOST], const char *client_first_bare,
+                              const char *server_first, struct span client_final)
+{
     invariant(client_final.size < SCRAM_MESSAGE_MOST);
-    int size = snprintf(said, sizeof(said), "%s,%s,%.*s", client_first_bare, server_first,
-                        SPAN_ARG(client_final));
-    invariant(size > 0 && (size_t)size < sizeof(said));
-    scram_hmac(key, span_of(said, (size_t)size), ret);
+    char *to = put(said, span_text(client_first_bare));
+    to = put(to, SPAN(","));
+    to = put(to, span_text(server_first));
+    to = put(to, SPAN(","));
+    to = put(to, client_final);
+    return span_of(said, (size_t)(to - said));
 }
 
 /* --- we authenticate a client --------------------------------------------------------------- */
@@ -335,12 +344,11 @@ fault scram_server_begin(struct scram_server *scram, struct span client_first,
         return FAULT_PROTOCOL;
     TRY(scram_read_gs2(&client_first, offer, &gs2));
     TRY(scram_read_client_first(client_first, &nonce));
-    *scram = (struct scram_server){0};
     scram->bound = offer->plus;
     scram_bind(gs2, offer->plus ? offer->channel : SPAN_NONE, scram->binding);
     scram_keep(scram->client_first_bare, sizeof(scram->client_first_bare), client_first);
     wire_base64_encode(span_of(offer->random, SCRAM_NONCE), ours);
-    snprintf(scram->nonce, sizeof(scram->nonce), "%.*s%s", SPAN_ARG(nonce), ours);
+    *put(put(scram->nonce, nonce), span_text(ours)) = '\0';
     wire_base64_encode(span_of(verifier->salt, verifier->salt_size), salt);
     int size = snprintf(scram->server_first, sizeof(scram->server_first), "r=%s,s=%s,i=%u",
                         scram->nonce, salt, verifier->iterations);
@@ -379,13 +387,13 @@ fault scram_server_final(struct scram_server *scram, struct span client_final,
 {
     struct span unproven;
     uint8_t proof[SCRAM_KEY], signature[SCRAM_KEY], stored[SCRAM_KEY];
-    char text[KEY_TEXT + 1];
+    char text[KEY_TEXT + 1], room[SCRAM_SAID_MOST];
     /* No client-first was accepted: there is no nonce of ours to answer to. */
     if (scram->nonce[0] == '\0')
         return FAULT_PROTOCOL;
     TRY(scram_read_client_final(scram, client_final, &unproven, proof));
-    scram_sign(verifier->stored_key, scram->client_first_bare, scram->server_first, unproven,
-               signature);
+    struct span said = scram_said(room, scram->client_first_bare, scram->server_first, unproven);
+    scram_hmac(verifier->stored_key, said, signature);
     for (size_t i = 0; i < SCRAM_KEY; i++)
         proof[i] ^= signature[i];
     scram_digest(proof, stored);
@@ -393,8 +401,7 @@ fault scram_server_final(struct scram_server *scram, struct span client_final,
         return FAULT_PASSWORD;
     memcpy(scram->client_key, proof, SCRAM_KEY);
     OPENSSL_cleanse(proof, sizeof(proof));
-    scram_sign(verifier->server_key, scram->client_first_bare, scram->server_first, unproven,
-               signature);
+    scram_hmac(verifier->server_key, said, signature);
     wire_base64_encode(span_of(signature, sizeof(signature)), text);
     buffer_append_text(out, "v=");
     buffer_append_text(out, text);
@@ -443,18 +450,19 @@ fault scram_client_final(struct scram_client *scram, const struct scram_keys *ke
                          struct buffer *out)
 {
     char unproven[SCRAM_NONCE_MOST + SCRAM_BINDING_TEXT + 16], text[KEY_TEXT + 1];
+    char room[SCRAM_SAID_MOST];
     uint8_t stored[SCRAM_KEY], proof[SCRAM_KEY];
     if (!scram_keys_fit(keys, scram->salt, scram->salt_size, scram->iterations))
         return FAULT_AUTH;
     int size = snprintf(unproven, sizeof(unproven), "c=%s,r=%s", scram->binding, scram->full_nonce);
     invariant(size > 0 && (size_t)size < sizeof(unproven));
     struct span final = span_of(unproven, (size_t)size);
+    struct span said = scram_said(room, scram->client_first_bare, scram->server_first, final);
     scram_digest(keys->client_key, stored);
-    scram_sign(stored, scram->client_first_bare, scram->server_first, final, proof);
+    scram_hmac(stored, said, proof);
     for (size_t i = 0; i < SCRAM_KEY; i++)
         proof[i] ^= keys->client_key[i];
-    scram_sign(keys->server_key, scram->client_first_bare, scram->server_first, final,
-               scram->server_signature);
+    scram_hmac(keys->server_key, said, scram->server_signature);
     wire_base64_encode(span_of(proof, sizeof(proof)), text);
     buffer_append_span(out, final);
     buffer_append_text(out, ",p=");

@@ -166,7 +166,8 @@ fault auth_scram(struct auth_request *request, const char *secret)
         keep_keys(client->share, exchange);
     buffer_fini(&exchange->message);
     buffer_fini(&exchange->out);
-    explicit_bzero(exchange, sizeof(*exchange));
+    explicit_bzero(&exchange->verifier, sizeof(exchange->verifier));
+    explicit_bzero(exchange->scram.client_key, SCRAM_KEY); /* the rest went over the wire */
     free(exchange);
     return result;
 }

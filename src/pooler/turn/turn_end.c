@@ -203,8 +203,6 @@ void turn_fail(struct turn *turn, fault why)
     client->state = CLIENT_LOGIN; /* nobody's events are for it any more */
     client->co = NULL;
     client->stream.waker = NULL;
-    char ids[CLIENT_IDS_SIZE];
-    client_ids(client, server, ids, sizeof(ids));
     if (server != NULL) {
         logbook_parting(client, server);
         client->server = NULL;
