@@ -11,6 +11,7 @@
 #include "machine/log.h"
 #include "machine/notify.h"
 #include "machine/privileges.h"
+#include "machine/process.h"
 #include "machine/signals.h"
 #include "pooler/pooler.h"
 #include "pooler/router/router.h"
@@ -206,7 +207,7 @@ static void instance_signal(struct instance *instance, int number)
     } else if (instance->stopping && number != SIGQUIT) {
         log_event(LOG_NOTICE, "shutdown.at_once", "signal=%d", number);
         log_finish();
-        _Exit(1);
+        process_leave(1);
     } else {
         log_event(LOG_NOTICE, "shutdown.started", "signal=%d", number);
         instance->at_once = number == SIGQUIT;
@@ -332,7 +333,7 @@ static void instance_serve(struct instance *instance)
         !pooler_stop(instance->pooler, after(most))) {
         log_event(LOG_WARNING, "shutdown.incomplete", "reason=\"a relay did not end in time\"");
         log_finish();
-        _Exit(0);
+        process_leave(0);
     }
     co_group_cancel(&instance->group);
     co_group_join(&instance->group);

@@ -17,6 +17,9 @@ bool dns_hosts_name(struct span text, const struct address *address, char ret[DN
 /** The name in a raw answer to a PTR question; 0 or -errno. */
 int dns_name_read(struct span raw, const struct address *address, char ret[DNS_NAME_SIZE]);
 
+/** "4.3.2.1.in-addr.arpa", or the nibbles of an IPv6 address under ip6.arpa. */
+void dns_reverse_name(const struct address *address, char *text, size_t size);
+
 /** Another hosts file, NULL: the system's.  Borrowed.  Before the first machine. */
 void dns_set_hosts_path(const char *path);
 const char *dns_hosts_file(void);

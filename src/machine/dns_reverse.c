@@ -40,8 +40,7 @@ int dns_name_read(struct span raw, const struct address *address, char ret[DNS_N
     return 0;
 }
 
-/* "4.3.2.1.in-addr.arpa", or the nibbles of an IPv6 address under ip6.arpa. */
-static void question_name(const struct address *address, char *text, size_t size)
+void dns_reverse_name(const struct address *address, char *text, size_t size)
 {
     const uint8_t *at = address->bytes;
     size_t used = 0;
@@ -85,7 +84,7 @@ static fault ask_servers(const struct address *address, char ret[DNS_NAME_SIZE],
     if (reverse == NULL)
         return fault_raise(FAULT_NAME, "no memory to resolve an address");
     reverse->address = *address;
-    question_name(address, name, sizeof(name));
+    dns_reverse_name(address, name, sizeof(name));
     int status = os->dns_query(machine_self()->poller, name, DNS_TYPE_PTR, reverse_done, reverse);
     if (status != 0) {
         reverse->status = status;

@@ -1,6 +1,7 @@
 #include "machine/inherited.h"
 
 #include "base/check.h"
+#include "machine/os_process.h"
 #include "machine/process.h"
 #include "machine/stream.h"
 
@@ -24,7 +25,7 @@ static uint32_t inherited_count;
 /* The number in a variable; -1 when it is not there or none. */
 static int64_t variable_number(const char *name)
 {
-    const char *text = getenv(name);
+    const char *text = os->process->variable(name);
     char *end = NULL;
     if (text == NULL || *text == '\0')
         return -1;
@@ -64,8 +65,8 @@ static void name_next(const char **names, char name[INHERITED_NAME_MOST + 1])
 uint32_t inherited_collect(void)
 {
     int64_t count = variable_number("LISTEN_FDS");
-    const char *names = getenv("LISTEN_FDNAMES");
-    if (variable_number("LISTEN_PID") != getpid() || count <= 0)
+    const char *names = os->process->variable("LISTEN_FDNAMES");
+    if (variable_number("LISTEN_PID") != (int64_t)os->process->number() || count <= 0)
         return 0;
     names = names == NULL ? "" : names;
     for (int i = 0; i < (int)MIN_OF(count, (int64_t)INHERITED_MOST); i++) {
@@ -77,9 +78,9 @@ uint32_t inherited_collect(void)
         one->dual = one->at.family == ADDRESS_IPV6 && is_dual(one->handle);
         inherited_count += 1;
     }
-    unsetenv("LISTEN_PID");
-    unsetenv("LISTEN_FDS");
-    unsetenv("LISTEN_FDNAMES");
+    os->process->variable_drop("LISTEN_PID");
+    os->process->variable_drop("LISTEN_FDS");
+    os->process->variable_drop("LISTEN_FDNAMES");
     return inherited_count;
 }
 

@@ -3,14 +3,12 @@
 #include "base/check.h"
 #include "machine/log_line.h"
 #include "machine/log_repeat.h"
-#include "machine/os.h"
-#include "machine/os_linux_log.h"
+#include "machine/os_process.h"
 
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #define HOST_MOST 64
 
@@ -36,6 +34,7 @@ static int log_least_urgent = LOG_INFO; /* atomic: of all targets */
 static const struct log_place log_at_first = {
     .target = {.to = LOG_TO_STDERR, .level = LOG_INFO, .format = LOG_FORMAT_TEXT}};
 static char log_host[HOST_MOST + 1] = "-"; /* written before the first set is in use */
+static const struct os *log_host_of;
 
 /* Too large for a turn's stack; an event never suspends. */
 static _Thread_local struct log_line log_scratch;
@@ -46,7 +45,7 @@ static void log_build(struct log_line *line, const struct log_place *place,
                       const struct log_head *event, const char *pairs, va_list values)
 {
     struct log_head head = *event;
-    head.process = (int)getpid();
+    head.process = (int)os->process->number();
     head.facility = place->target.facility;
     head.ident = place->ident;
     head.host = log_host;
@@ -122,7 +121,7 @@ static void place_set(struct log_place *place, const struct log_target *target, 
 
 static struct log_set *set_new(const struct log_target *targets, size_t count)
 {
-    int stream = 0, socket = OS_LINUX_LOG_STREAMS;
+    int stream = 0, socket = OS_LOG_STREAMS;
     struct log_set *set = calloc(1, sizeof(*set) + count * sizeof(struct log_place));
     if (set == NULL)
         return NULL;
@@ -134,12 +133,12 @@ static struct log_set *set_new(const struct log_target *targets, size_t count)
     return set;
 }
 
-static int place_open(const struct log_place *place, struct os_linux_log_target *ret)
+static int place_open(const struct log_place *place, struct os_log_target *ret)
 {
     size_t size = strlen(place->path) + 1;
     ret->file = -1;
     if (place->dress == LOG_DRESS_PLAIN) {
-        ret->file = os_linux_log_open(place->target.path);
+        ret->file = os->log_open(place->target.path);
         return MIN_OF(ret->file, 0);
     }
     if (size > sizeof(ret->socket))
@@ -149,7 +148,7 @@ static int place_open(const struct log_place *place, struct os_linux_log_target 
 }
 
 /* Opens what the set's targets need; 0, or -errno and nothing is open. */
-static int set_open(const struct log_set *set, struct os_linux_log_target *opened,
+static int set_open(const struct log_set *set, struct os_log_target *opened,
                     size_t *ret_failed)
 {
     for (size_t i = 0; i < set->count; i++) {
@@ -158,7 +157,7 @@ static int set_open(const struct log_set *set, struct os_linux_log_target *opene
             continue;
         *ret_failed = i;
         while (i-- > 0)
-            os_linux_log_close(opened[i].file);
+            os->log_close(opened[i].file);
         return result;
     }
     return 0;
@@ -167,25 +166,25 @@ static int set_open(const struct log_set *set, struct os_linux_log_target *opene
 /* A sink that no target is left for has nothing to write to. */
 static void set_rest(const struct log_set *set, const struct log_set *before)
 {
-    static const struct os_linux_log_target nothing = {.file = -1};
+    static const struct os_log_target nothing = {.file = -1};
     for (size_t i = 0; before != NULL && i < before->count; i++) {
         bool wanted = false;
         for (size_t k = 0; k < set->count; k++)
             wanted = wanted || set->places[k].sink == before->places[i].sink;
         if (!wanted)
-            (void)os_linux_log_turn(before->places[i].sink, &nothing, log_report_dropped);
+            (void)os->log_turn(before->places[i].sink, &nothing, log_report_dropped);
     }
 }
 
 static int set_turn(const struct log_set *set, size_t *ret_failed)
 {
-    struct os_linux_log_target opened[LOG_TARGETS_MOST] = {0};
+    struct os_log_target opened[LOG_TARGETS_MOST] = {0};
     int result = set_open(set, opened, ret_failed);
     for (size_t i = 0; i < set->count && result == 0; i++) {
         *ret_failed = i;
-        result = os_linux_log_turn(set->places[i].sink, &opened[i], log_report_dropped);
+        result = os->log_turn(set->places[i].sink, &opened[i], log_report_dropped);
         if (result != 0)
-            os_linux_log_close(opened[i].file);
+            os->log_close(opened[i].file);
     }
     return result;
 }
@@ -226,10 +225,11 @@ int log_set_targets(const struct log_target *targets, size_t count, size_t *ret_
     struct log_set *set = set_new(targets, count);
     if (set == NULL)
         return -ENOMEM;
-    if (before == NULL && gethostname(log_host, HOST_MOST) != 0)
-        snprintf(log_host, sizeof(log_host), "-");
-    int result = os == &os_linux ? set_turn(set, ret_failed) : 0;
-    if (result == 0 && os == &os_linux)
+    if (before == NULL || log_host_of != os)
+        os->process->host_name(log_host, sizeof(log_host));
+    log_host_of = os;
+    int result = set_turn(set, ret_failed);
+    if (result == 0)
         set_rest(set, before);
     if (result == 0 && !same_set(before, set))
         set_use(TAKE(set));
@@ -251,13 +251,13 @@ int log_reopen(void)
 {
     size_t failed;
     const struct log_set *set = log_set_now();
-    return set != NULL && os == &os_linux ? set_turn(set, &failed) : 0;
+    return set != NULL ? set_turn(set, &failed) : 0;
 }
 
 void log_finish(void)
 {
     log_tell_repeats(true);
-    os_linux_log_stop();
+    os->log_stop();
 }
 
 /* --- events -------------------------------------------------------------------------------- */

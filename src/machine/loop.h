@@ -80,6 +80,13 @@ extern _Thread_local struct machine *machine_current;
 void machine_enter(struct machine *machine);
 /** The filter through which hints are read; NULL: none.  Set by the simulation. */
 extern uint64_t (*machine_stale_hint)(const uint64_t *hint);
+/** Called where threads can meet; NULL: nothing to do.  Set by the simulation. */
+extern void (*machine_meeting)(void);
+static inline void machine_meet(void)
+{
+    if (UNLIKELY(machine_meeting != NULL))
+        machine_meeting();
+}
 /** Forgets what it knows of hints in this memory; NULL: nothing to forget. */
 extern void (*machine_forget_hints)(const void *at, size_t size);
 

@@ -15,6 +15,7 @@
 _Thread_local struct machine *machine_current;
 uint64_t (*machine_stale_hint)(const uint64_t *hint);
 void (*machine_forget_hints)(const void *at, size_t size);
+void (*machine_meeting)(void);
 
 /* --- mail ------------------------------------------------------------------------------------- */
 
@@ -33,15 +34,19 @@ static struct mail mailbox_mark;
 
 bool mail_send(struct machine *to, struct mail *mail)
 {
+    machine_meet();
     if (__atomic_exchange_n(&mail->under_way, 1, __ATOMIC_ACQ_REL) != 0)
         return false;
     struct mail *newest = __atomic_load_n(&to->mailbox, __ATOMIC_RELAXED);
     do {
+        machine_meet();
         mail->next = newest == &mailbox_mark ? NULL : newest;
     } while (!__atomic_compare_exchange_n(&to->mailbox, &newest, mail, true, __ATOMIC_RELEASE,
                                           __ATOMIC_RELAXED));
     if (newest == &mailbox_mark) {
+        machine_meet();
         os->poll_wake(to->poller);
+        machine_meet();
         __atomic_add_fetch(&to->woken, 1, __ATOMIC_RELEASE);
     }
     return true;
@@ -51,6 +56,7 @@ bool mail_send(struct machine *to, struct mail *mail)
 static bool mailbox_sleep(struct machine *machine)
 {
     struct mail *empty = NULL;
+    machine_meet();
     machine->asleep = __atomic_compare_exchange_n(&machine->mailbox, &empty, &mailbox_mark, false,
                                                   __ATOMIC_RELAXED, __ATOMIC_RELAXED);
     return machine->asleep;
@@ -61,6 +67,7 @@ static void mailbox_rise(struct machine *machine)
     if (!machine->asleep)
         return;
     machine->asleep = false;
+    machine_meet();
     struct mail *mark = &mailbox_mark;
     if (!__atomic_compare_exchange_n(&machine->mailbox, &mark, NULL, false, __ATOMIC_RELAXED,
                                      __ATOMIC_RELAXED))
@@ -72,6 +79,7 @@ static struct mail *mailbox_take(struct machine *machine)
 {
     if (__atomic_load_n(&machine->mailbox, __ATOMIC_RELAXED) == NULL)
         return NULL;
+    machine_meet();
     struct mail *newest = __atomic_exchange_n(&machine->mailbox, NULL, __ATOMIC_ACQUIRE);
     invariant(newest != &mailbox_mark);
     struct mail *oldest = NULL;
@@ -93,6 +101,7 @@ static uint32_t mailbox_deliver(struct machine *machine)
         /* An exchange, not a store: a sender that was told "coalesced" must find that we see all it
          * wrote before, and that needs its write to this word to be read by ours. */
         __atomic_exchange_n(&mail->under_way, 0, __ATOMIC_ACQ_REL);
+        machine_meet();
         mail->deliver(mail);
         mail = next;
         delivered += 1;
@@ -190,6 +199,7 @@ static fault machine_make(const char *name, void (*entry)(void *argument), void 
     if (machine == NULL)
         return fault_raise(FAULT_MEMORY, "no memory for machine %s", name);
     memset(machine, 0, sizeof(*machine));
+    hint_begin(&machine->stats, sizeof(machine->stats));
     machine->entry = entry;
     machine->argument = argument;
     snprintf(machine->name, sizeof(machine->name), "%s", name);

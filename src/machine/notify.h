@@ -3,8 +3,7 @@
  * notify.h - what the service manager is told about us, and how long it waits for a sign of life.
  *
  * The protocol of systemd's sd_notify(3), without its library: datagrams to the socket that
- * NOTIFY_SOCKET names.  Nothing happens where it names none.  Never waits.  For one thread, and not
- * behind the table of os.h: like process.h it is about this process alone.
+ * NOTIFY_SOCKET names.  Nothing happens where it names none.  Never waits.  For one thread.
  */
 #include "base/compiler.h"
 #include "base/time.h"

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "machine/co.h"
+#include "machine/loop.h"
 #include "machine/os.h"
 
 #include <stdio.h>
@@ -39,6 +40,7 @@ static void errand_run(void *argument)
 {
     struct errand *errand = argument;
     errand->job->run(errand->job);
+    machine_meet();
     uint32_t before = __atomic_exchange_n(&errand->state, ERRAND_RAN, __ATOMIC_ACQ_REL);
     if (before == ERRAND_LEFT) {
         errand->job->free(errand->job);
@@ -53,6 +55,7 @@ static void errand_run(void *argument)
 static bool errand_leave(struct errand *errand)
 {
     uint32_t expected = ERRAND_RUNNING;
+    machine_meet();
     return __atomic_compare_exchange_n(&errand->state, &expected, ERRAND_LEFT, false,
                                        __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }

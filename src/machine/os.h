@@ -43,6 +43,8 @@ struct os_interface {
     uint8_t mask[16]; /* 4 or 16 bytes, network order */
 };
 
+struct os_process;
+
 struct poll_event {
     uint64_t tag; /* as given to poll_add */
     uint32_t ready;
@@ -56,9 +58,23 @@ struct os_output {
     int exit; /* its status, or the negative number of the signal that ended it */
 };
 
+/* Sinks of the log.  The first ones take lines that end by a newline, towards files; the others
+ * records that end by a NUL, which go to a socket as a datagram each. */
+#define OS_LOG_STREAMS 8
+#define OS_LOG_SINKS   16
+
+struct os_log_target {
+    int file;         /* what log_open has returned; -1: none */
+    char socket[108]; /* of a datagram sink */
+};
+
+/* Makes the line that reports `count` lost ones; returns its size, at most `most`. */
+typedef size_t os_log_report(int sink, char *line, size_t most, uint64_t count);
+
 /* What a signal wait returns; the numbers are those of signal(7). */
 struct os {
     const char *name;
+    const struct os_process *process; /* os_process.h */
 
     int64_t (*monotonic_us)(void);
     int64_t (*wall_us)(void);
@@ -131,6 +147,14 @@ struct os {
      */
     int (*offload_slow)(void (*job)(void *argument), void *argument);
 
+    /* Opens a file to append lines to it (NULL: stderr): its number or -errno. */
+    int (*log_open)(const char *path);
+    void (*log_close)(int file);
+    /* Turns a sink to a target, whose file is its own from now on: 0 or -errno, and then nothing
+     * has changed. */
+    int (*log_turn)(int sink, const struct os_log_target *target, os_log_report *report);
+    /* Writes what waits; later lines are written at once. */
+    void (*log_stop)(void);
     /* A log sink takes a whole line or drops it; never waits. */
     void (*log_line)(int sink, const char *line, size_t size);
     uint64_t (*log_dropped)(void);

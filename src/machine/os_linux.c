@@ -1,6 +1,6 @@
 #include "machine/os_linux.h"
 #include "base/check.h"
-#include "machine/privileges.h"
+#include "machine/os_linux_log.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -66,8 +66,8 @@ static void *thread_main(void *argument)
     struct thread *thread = argument;
     pthread_setname_np(pthread_self(), thread->name);
     /* What an ordinary user was lent is for the first thread, which binds. */
-    if (!privileges_root())
-        privileges_shed();
+    if (geteuid() != 0)
+        os_linux_shed();
     thread->main(thread->argument);
     if (thread->detached)
         free(thread);
@@ -203,6 +203,7 @@ static int linux_file_list(const char *path, void (*each)(void *argument, const 
 
 const struct os os_linux = {
     .name = "linux",
+    .process = &os_linux_process,
     .monotonic_us = linux_monotonic_us,
     .wall_us = linux_wall_us,
     .random = linux_random,
@@ -241,6 +242,10 @@ const struct os os_linux = {
     .run = os_linux_run,
     .offload = os_linux_offload,
     .offload_slow = os_linux_offload_slow,
+    .log_open = os_linux_log_open,
+    .log_close = os_linux_log_close,
+    .log_turn = os_linux_log_turn,
+    .log_stop = os_linux_log_stop,
     .log_line = os_linux_log_line,
     .log_dropped = os_linux_log_dropped,
 };

@@ -30,6 +30,10 @@ int os_linux_guest_watch(int poller, int descriptor, uint32_t what);
 int os_linux_spawn(const char *name, void (*main)(void *argument), void *argument,
                    void **ret_thread);
 
+extern const struct os_process os_linux_process;
+/** Gives up every capability of this thread. */
+void os_linux_shed(void);
+
 /* --- rows of the table that live in files of their own ---------------------------------------- */
 
 int os_linux_listen(const struct address *at, int backlog, int unix_mode);

@@ -30,9 +30,9 @@ struct log_sink {
     char *spare; /* the writer's half, until it starts */
     struct log_half filling;
     uint64_t lost; /* since the last report */
-    os_linux_log_report *report;
-    struct os_linux_log_target target; /* what to write to: its file is owned, unless stderr */
-    struct os_linux_log_target taken;  /* the writer's: what it writes to, and closes when turned */
+    os_log_report *report;
+    struct os_log_target target; /* what to write to: its file is owned, unless stderr */
+    struct os_log_target taken;  /* the writer's: what it writes to, and closes when turned */
     size_t turned;                     /* bytes of `filling` that are still for `taken` */
     bool turning;                      /* `target` is not `taken` yet */
     bool running;                      /* the queue takes lines */
@@ -46,15 +46,15 @@ struct log_sink {
         .target = {.file = (descriptor)}, .taken = {.file = (descriptor)},                         \
     }
 
-static struct log_sink sinks[OS_LINUX_LOG_SINKS] = {
+static struct log_sink sinks[OS_LOG_SINKS] = {
     [0] = SINK(STDERR_FILENO),
-    [1 ... OS_LINUX_LOG_SINKS - 1] = SINK(-1),
+    [1 ... OS_LOG_SINKS - 1] = SINK(-1),
 };
 static uint64_t lost_ever; /* atomic */
 
 static bool sink_is_stream(const struct log_sink *sink)
 {
-    return sink - sinks < OS_LINUX_LOG_STREAMS;
+    return sink - sinks < OS_LOG_STREAMS;
 }
 
 int os_linux_log_open(const char *path)
@@ -130,7 +130,7 @@ static void drop_socket(struct log_sink *sink)
 /* A socket that is not there is tried once a second; meanwhile records are lost, not kept. */
 static bool connect_socket(struct log_sink *sink)
 {
-    struct os_linux_log_target *taken = &sink->taken;
+    struct os_log_target *taken = &sink->taken;
     struct sockaddr_un to = {.sun_family = AF_UNIX};
     int64_t clock = os_linux.monotonic_us();
     if (taken->file >= 0)
@@ -199,9 +199,9 @@ struct log_batch {
     struct log_half half;
     size_t turned; /* bytes for the target before */
     bool turning;
-    struct os_linux_log_target target; /* the next one, if `turning` */
+    struct os_log_target target; /* the next one, if `turning` */
     uint64_t lost; /* lines that did not fit behind it, or were lost before and not told yet */
-    os_linux_log_report *report;
+    os_log_report *report;
     bool last;
 };
 
@@ -259,11 +259,11 @@ static void writer_main(void *argument)
     free(batch.half.at);
 }
 
-static int writer_start(struct log_sink *sink, const struct os_linux_log_target *target)
+static int writer_start(struct log_sink *sink, const struct os_log_target *target)
 {
     char *first = malloc(OS_LINUX_LOG_BYTES);
     char *second = malloc(OS_LINUX_LOG_BYTES);
-    struct os_linux_log_target before = sink->taken;
+    struct os_log_target before = sink->taken;
     int result = first == NULL || second == NULL ? -ENOMEM : 0;
     sink->filling = (struct log_half){.at = first};
     sink->spare = second;
@@ -284,8 +284,8 @@ static int writer_start(struct log_sink *sink, const struct os_linux_log_target 
     return result;
 }
 
-int os_linux_log_turn(int number, const struct os_linux_log_target *target,
-                      os_linux_log_report *report)
+int os_linux_log_turn(int number, const struct os_log_target *target,
+                      os_log_report *report)
 {
     struct log_sink *sink = &sinks[number];
     int result = 0;
@@ -331,9 +331,9 @@ static void sink_join(struct log_sink *sink)
 void os_linux_log_stop(void)
 {
     /* All at once: each may take its last second. */
-    for (int i = 0; i < OS_LINUX_LOG_SINKS; i++)
+    for (int i = 0; i < OS_LOG_SINKS; i++)
         sink_stop(&sinks[i]);
-    for (int i = 0; i < OS_LINUX_LOG_SINKS; i++)
+    for (int i = 0; i < OS_LOG_SINKS; i++)
         sink_join(&sinks[i]);
 }
 

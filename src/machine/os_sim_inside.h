@@ -2,36 +2,96 @@
 /*
  * os_sim_inside.h - what the files of the simulated door share; private to os_sim*.c.
  *
- * os_sim.c keeps time, chance and threads, os_sim_net.c keeps sockets and pollers.
+ * os_sim.c        the table, beginning and end, chance, clocks
+ * os_sim_history.c   the hash over all that happens, the trace
+ * os_sim_threads.c   who runs
+ * os_sim_hints.c     what hints were
+ * os_sim_events.c    what is to happen, by its hour
+ * os_sim_net.c       listening, connecting, closing; os_sim_bytes.c: what is sent and read
+ * os_sim_poll.c      pollers
+ * os_sim_faults.c    rates, and what a test does to the network
+ * os_sim_files.c     files and the log; os_sim_dns.c: names; os_sim_process.c: the process, signals
+ * os_sim_tls.c       what OpenSSL takes for chance
  */
 #include "machine/os.h"
+#include "machine/os_sim_world.h"
 
-/** The virtual monotonic time, in microseconds. */
-int64_t sim_now(void);
-/** A number below `limit`, from the seed. */
-uint64_t sim_below(uint64_t limit);
-/** Adds what happened to the history. */
-void sim_note(const char *what, int64_t a, int64_t b);
-
-/* --- os_sim_net.c ------------------------------------------------------------------------------
+/* --- chance and time: os_sim.c ------------------------------------------------------------------
  */
 
-/** Brings what has arrived by now. */
-void sim_net_deliver(void);
-/** When something arrives next; INT64_MAX: nothing is under way. */
-int64_t sim_net_next(void);
-/** The poller's wait may end: an event, or a wake-up. */
-bool sim_poller_ready(int poller);
-/** Takes events, in seeded order; clears the wake-up. */
-int sim_poller_take(int poller, struct poll_event *events, int most);
-void sim_net_reset(void);
+/* Separate, so that fewer lots of one kind do not change those of another. */
+enum sim_lot { LOT_ORDER, LOT_NET, LOT_FAULT, LOT_HINT, LOT_BYTES, LOT_TLS, LOT_RATES, SIM_LOTS };
+
+uint64_t sim_draw(enum sim_lot lot);
+/** A number below `limit`, from the seed. */
+uint64_t sim_below(enum sim_lot lot, uint64_t limit);
+/** One from `least` to `most`; `least` if that is not less. */
+uint64_t sim_between(enum sim_lot lot, uint64_t least, uint64_t most);
+/** True so many times in a million; draws nothing for 0. */
+bool sim_chance(enum sim_lot lot, uint32_t in_a_million);
+uint64_t sim_seed(void);
+/** The virtual monotonic time, in microseconds. */
+int64_t sim_now(void);
+/** On to `hour`, if that is later. */
+void sim_advance(int64_t hour);
+/** Now and then, wall time steps. */
+void sim_wall_drift(void);
+extern struct sim_rates sim_rates;
+
+/* --- os_sim_history.c --------------------------------------------------------------------------
+ */
+
+/** Adds what happened to the history; the first eight letters of `what` tell it. */
+void sim_note(const char *what, int64_t a, int64_t b);
+/** The same, with the bytes that passed. */
+void sim_note_bytes(const char *what, int64_t a, const void *bytes, size_t size);
+void sim_note_text(const char *what, const char *text, size_t size);
+void sim_history_start(void);
+
+/* --- os_sim_threads.c --------------------------------------------------------------------------
+ */
+
+void sim_threads_start(void);
+/** Frees those that have ended; the calling one is the last. */
+void sim_threads_finish(void);
+uint32_t sim_threads_leaks(void (*each)(void *argument, const char *what), void *argument);
+const char *sim_thread_name(void);
+/** Where threads can meet: perhaps others go first. */
+void sim_meet(void);
+int sim_spawn(const char *name, void (*main)(void *argument), void *argument, void **ret_thread);
+void sim_join(void *thread);
+int64_t sim_thread_used_us(void *thread);
+int sim_offload(void (*job)(void *argument), void *argument);
+int sim_poll_wait(int poller, struct poll_event *events, int most, deadline by);
+
+/* --- os_sim_hints.c ----------------------------------------------------------------------------
+ */
+
+void sim_hints_start(void);
+void sim_hints_finish(void);
+
+/* --- os_sim_events.c ---------------------------------------------------------------------------
+ */
+
+/** `happen` is called with the two numbers when `at` has come. */
+void sim_event_put(int64_t at, void (*happen)(int64_t a, int64_t b), int64_t a, int64_t b);
+/** Lets happen what is due. */
+void sim_events_run(void);
+/** When something happens next; INT64_MAX: never. */
+int64_t sim_events_next(void);
+void sim_events_finish(void);
+
+/* --- os_sim_net.c, os_sim_bytes.c: see os_sim_net.h --------------------------------------------
+ */
 
 int sim_listen(const struct address *at, int backlog, int unix_mode);
+int sim_listen_again(int handle, const struct address *at, int backlog, int unix_mode);
+int sim_listen_tune(int handle, const struct address *at, int64_t group, int defer);
 int sim_accept(int listener, struct address *ret_peer);
 int sim_connect(const struct address *to);
 int sim_connect_result(int handle);
-int sim_set_low_water(int handle, int bytes);
 int sim_set_options(int handle, const struct socket_options *options);
+int sim_set_low_water(int handle, int bytes);
 int sim_local_address(int handle, struct address *ret);
 int64_t sim_peer_user(int handle);
 int64_t sim_recv(int handle, void *bytes, size_t size);
@@ -39,8 +99,82 @@ int64_t sim_send(int handle, const void *bytes, size_t size);
 int64_t sim_send_vector(int handle, const struct iovec *parts, int count);
 void sim_shut(int handle);
 void sim_close(int handle);
+int sim_interfaces(struct os_interface *ret, int most);
+void sim_net_start(void);
+void sim_net_finish(void);
+uint32_t sim_net_leaks(void (*each)(void *argument, const char *what), void *argument);
+
+/* --- os_sim_poll.c -----------------------------------------------------------------------------
+ */
+
 int sim_poll_new(void);
 void sim_poll_free(int poller);
 int sim_poll_add(int poller, int handle, uint64_t tag);
 int sim_poll_del(int poller, int handle);
 void sim_poll_wake(int poller);
+/** The poller's wait may end: an event, a wake-up, an answer. */
+bool sim_poller_ready(int poller);
+/** Takes events, in seeded order; clears the wake-up; answers questions. */
+int sim_poller_take(int poller, struct poll_event *events, int most);
+/** This handle may have an event for its poller. */
+void sim_poller_look(int poller, int handle);
+/** One of the poller's questions is answered: sim_dns_answer will be asked for it. */
+void sim_poller_answers(int poller);
+void sim_pollers_finish(void);
+uint32_t sim_pollers_leaks(void (*each)(void *argument, const char *what), void *argument);
+
+/* --- os_sim_faults.c ---------------------------------------------------------------------------
+ */
+
+enum sim_fate { FATE_PASSES, FATE_REFUSED, FATE_BLACK };
+/** What the tests want of connections to `at`. */
+enum sim_fate sim_fate_of(const struct address *at);
+void sim_faults_start(void);
+
+/* --- os_sim_files.c ----------------------------------------------------------------------------
+ */
+
+int64_t sim_file_read(const char *path, void *bytes, size_t size);
+int sim_file_mode(const char *path, uint32_t *ret_owner);
+int sim_file_unlink(const char *path);
+int sim_file_list(const char *path, void (*each)(void *argument, const char *name), void *argument);
+bool sim_file_exists(const char *path);
+/** The file of a Unix socket, which may be left over from another; false: another kind is there. */
+bool sim_file_socket(const char *path, uint32_t mode);
+void sim_files_finish(void);
+int sim_log_open(const char *path);
+void sim_log_close(int file);
+int sim_log_turn(int sink, const struct os_log_target *target, os_log_report *report);
+void sim_log_stop(void);
+void sim_log_line(int sink, const char *line, size_t size);
+uint64_t sim_log_dropped(void);
+
+/* --- os_sim_dns.c ------------------------------------------------------------------------------
+ */
+
+int sim_dns_query(int poller, const char *name, int type,
+                  void (*done)(void *argument, int status, const uint8_t *answer, size_t size),
+                  void *argument);
+/** Hands out the answers that have come for this poller. */
+void sim_dns_deliver(int poller);
+/** The poller goes: its questions end with -ECANCELED. */
+void sim_dns_cancel(int poller);
+void sim_dns_finish(void);
+uint32_t sim_dns_leaks(void (*each)(void *argument, const char *what), void *argument);
+
+/* --- os_sim_process.c --------------------------------------------------------------------------
+ */
+
+extern const struct os_process sim_process;
+int sim_signals_open(const int *numbers, size_t count);
+int sim_signals_next(int handle);
+/** The signals that nobody has taken, as bits. */
+uint64_t sim_signals_waiting(void);
+int sim_run(const char *const *words, deadline by, struct os_output *output);
+void sim_process_start(void);
+
+/* --- os_sim_tls.c ------------------------------------------------------------------------------
+ */
+
+void sim_tls_start(void);
+void sim_tls_finish(void);

@@ -1,238 +1,108 @@
-#include "base/check.h"
-#include "machine/os_sim_inside.h"
+#include "machine/os_sim_net.h"
+
 #include "machine/stream.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/uio.h>
 
-/*
- * Sockets of memory, and pollers.  What is sent lies in the receiver's ring at once, but becomes
- * visible piece by piece, each at its hour; an end likewise, behind the bytes.  A ring that is full
- * makes short writes; the ring's size is drawn, so that they happen everywhere.
- */
+/* Handles, listening, connecting, closing. */
 #define SOCKETS_MOST 65536
-#define POLLERS_MOST 256
-#define PIECES_MOST  8
-#define QUEUE_MOST   128
-#define RING_LEAST   2048
-#define RING_SPREAD  4 /* times doubled at most */
-#define PORT_FIRST   40000
-
-enum socket_kind { SOCKET_FREE, SOCKET_LISTENER, SOCKET_STREAM };
-
-struct piece {
-    uint64_t end; /* offset in the stream behind its last byte */
-    int64_t at;   /* when it arrives */
-};
-
-struct sim_socket {
-    enum socket_kind kind;
-    bool is_unix;
-    struct address local;
-    int poller; /* -1: not registered */
-    uint64_t tag;
-    bool edge; /* something happened since the last event */
-
-    /* Listeners: connections that wait, by arrival. */
-    struct {
-        int handle;
-        int64_t at;
-    } queue[QUEUE_MOST];
-    int queued;
-    int announced; /* of them, how many have made their edge */
-    int backlog;
-
-    /* Streams. */
-    int other;   /* the peer's handle; -1: closed, or never there */
-    int status;  /* of connecting: 0, -EINPROGRESS, or why not */
-    int verdict; /* what `status` becomes at `decided` */
-    int64_t decided;
-    uint8_t *ring;
-    size_t ring_size;
-    uint64_t taken; /* offsets in the stream: taken <= visible <= sent */
-    uint64_t visible;
-    uint64_t sent;
-    struct piece pieces[PIECES_MOST];
-    int piece_count;
-    int64_t last;   /* nothing arrives before this */
-    int64_t end_at; /* the peer's end arrives; INT64_MAX: not sent */
-    bool ended;     /* it has */
-    bool shut;      /* we sent ours */
-    bool starved;   /* a write was cut short */
-};
-
-struct sim_poller {
-    bool taken;
-    bool awake;
-};
+#define PORT_FIRST   32768
+#define PORT_LAST    60999
+/* What the kernel waits for an answer to a connect, and for an acknowledgement. */
+#define CONNECT_PATIENCE INT64_C(127000000)
+#define SEND_PATIENCE    INT64_C(924000000)
 
 static struct sim_net {
     struct sim_socket **sockets;
     int count;
-    struct sim_poller pollers[POLLERS_MOST];
-    uint16_t port;
+    int first_free; /* none below it is free */
+    int *listeners;
+    int listener_count;
+    uint32_t port;
+    uint32_t user;
 } net;
 
-static int64_t net_hour(void)
-{
-    uint64_t late = sim_below(16) == 0 ? 5000 : 200;
-    return sim_now() + 10 + (int64_t)sim_below(late);
-}
+/* --- handles ---------------------------------------------------------------------------------- */
 
-/* The hour of what is sent next: never before what was sent earlier. */
-static int64_t net_hour_behind(int64_t last)
-{
-    int64_t hour = net_hour();
-    return MAX_OF(hour, last);
-}
-
-/* --- sockets ---------------------------------------------------------------------------------- */
-
-static struct sim_socket *socket_at(int handle)
+struct sim_socket *sim_socket_at(int handle)
 {
     invariant(handle >= 0 && handle < net.count && net.sockets[handle]->kind != SOCKET_FREE);
     return net.sockets[handle];
 }
 
-static int socket_slot(void)
+struct sim_socket *sim_socket_any(int handle)
 {
-    for (int i = 0; i < net.count; i++) {
-        if (net.sockets[i]->kind == SOCKET_FREE)
-            return i;
-    }
-    if (net.count == SOCKETS_MOST)
-        return -EMFILE;
-    struct sim_socket **grown =
-        realloc(net.sockets, ((size_t)net.count + 1) * sizeof(struct sim_socket *));
-    if (grown == NULL)
-        return -ENOMEM;
-    net.sockets = grown;
-    net.sockets[net.count] = calloc(1, sizeof(struct sim_socket));
-    return net.sockets[net.count] == NULL ? -ENOMEM : net.count++;
+    struct sim_socket *socket = net.sockets[handle];
+    return socket->kind == SOCKET_FREE ? NULL : socket;
 }
 
-static int socket_make(enum socket_kind kind, const struct address *local)
+struct sim_socket *sim_socket_of(int64_t handle, int64_t generation)
+{
+    struct sim_socket *socket = net.sockets[handle];
+    return socket->kind != SOCKET_FREE && socket->generation == generation ? socket : NULL;
+}
+
+int sim_sockets_end(void)
+{
+    return net.count;
+}
+
+static int socket_slot(void)
+{
+    while (net.first_free < net.count && net.sockets[net.first_free]->kind != SOCKET_FREE)
+        net.first_free += 1;
+    if (net.first_free < net.count)
+        return net.first_free;
+    if (net.count == SOCKETS_MOST)
+        return -EMFILE;
+    net.sockets = reallocarray(net.sockets, (size_t)net.count + 1, sizeof(*net.sockets));
+    invariant(net.sockets != NULL);
+    net.sockets[net.count] = calloc(1, sizeof(struct sim_socket));
+    invariant(net.sockets[net.count] != NULL);
+    return net.count++;
+}
+
+static void stream_init(struct sim_socket *socket)
+{
+    const struct sim_rates *rates = &sim_rates;
+    size_t least = rates->ring_least > 0 ? rates->ring_least : 65536;
+    socket->ring_size = sim_between(LOT_NET, least, rates->ring_most);
+    socket->ring = malloc(socket->ring_size);
+    invariant(socket->ring != NULL);
+    socket->latency = (int64_t)sim_between(LOT_NET, rates->latency_least, rates->latency_most);
+    socket->bandwidth =
+        (int64_t)sim_between(LOT_NET, rates->bandwidth_least, rates->bandwidth_most);
+}
+
+int sim_socket_make(enum socket_kind kind, const struct address *local)
 {
     int handle = socket_slot();
     if (handle < 0)
         return handle;
-    size_t size = (size_t)RING_LEAST << sim_below(RING_SPREAD);
-    uint8_t *ring = kind == SOCKET_STREAM ? malloc(size) : NULL;
-    if (kind == SOCKET_STREAM && ring == NULL)
-        return -ENOMEM;
-    *net.sockets[handle] = (struct sim_socket){
+    struct sim_socket *socket = net.sockets[handle];
+    *socket = (struct sim_socket){
         .kind = kind,
+        .generation = socket->generation + 1,
         .is_unix = local->family == ADDRESS_UNIX,
         .local = *local,
         .poller = -1,
         .other = -1,
-        .ring = ring,
-        .ring_size = size,
         .end_at = INT64_MAX,
+        .reset_at = INT64_MAX,
+        .dies_at = INT64_MAX,
+        .patience = SEND_PATIENCE,
+        .keepalive = INT64_MAX,
+        .low_water = 1,
     };
+    if (kind == SOCKET_STREAM)
+        stream_init(socket);
     return handle;
 }
 
-static void socket_edge(struct sim_socket *socket)
-{
-    socket->edge = true;
-}
-
-/* Bytes that it can still be sent. */
-static size_t socket_space(const struct sim_socket *socket)
-{
-    return socket->ring_size - (size_t)(socket->sent - socket->taken);
-}
-
-static bool listener_has(const struct sim_socket *socket)
-{
-    return socket->queued > 0 && socket->queue[0].at <= sim_now();
-}
-
-/* What an epoll would say now. */
-static uint32_t socket_state(const struct sim_socket *socket)
-{
-    if (socket->kind == SOCKET_LISTENER)
-        return listener_has(socket) ? POLL_READ : 0;
-    if (socket->status == -EINPROGRESS)
-        return 0;
-    if (socket->status < 0)
-        return POLL_READ | POLL_WRITE | POLL_HANGUP;
-    uint32_t state = 0;
-    if (socket->visible > socket->taken || socket->ended)
-        state |= POLL_READ;
-    if (socket->ended)
-        state |= POLL_HANGUP;
-    if (socket->other < 0 || socket_space(socket_at(socket->other)) > 0)
-        state |= POLL_WRITE;
-    return state;
-}
-
-/* --- arrival ---------------------------------------------------------------------------------- */
-
-static int64_t socket_next(const struct sim_socket *socket)
-{
-    int64_t next = INT64_MAX;
-    if (socket->kind == SOCKET_LISTENER)
-        return socket->announced < socket->queued ? socket->queue[socket->announced].at : INT64_MAX;
-    if (socket->status == -EINPROGRESS)
-        next = socket->decided;
-    if (socket->piece_count > 0 && socket->pieces[0].at < next)
-        next = socket->pieces[0].at;
-    if (!socket->ended && socket->end_at < next)
-        next = socket->end_at;
-    return next;
-}
-
-static void socket_deliver(struct sim_socket *socket)
-{
-    if (socket->kind == SOCKET_LISTENER) {
-        while (socket->announced < socket->queued &&
-               socket->queue[socket->announced].at <= sim_now()) {
-            socket->announced += 1;
-            socket_edge(socket);
-        }
-        return;
-    }
-    if (socket->status == -EINPROGRESS && socket->decided <= sim_now()) {
-        socket->status = socket->verdict;
-        socket_edge(socket);
-    }
-    while (socket->piece_count > 0 && socket->pieces[0].at <= sim_now()) {
-        socket->visible = socket->pieces[0].end;
-        socket->piece_count -= 1;
-        memmove(socket->pieces, socket->pieces + 1,
-                (size_t)socket->piece_count * sizeof(socket->pieces[0]));
-        socket_edge(socket);
-    }
-    if (!socket->ended && socket->end_at <= sim_now()) {
-        invariant(socket->visible == socket->sent);
-        socket->ended = true;
-        socket_edge(socket);
-    }
-}
-
-void sim_net_deliver(void)
-{
-    for (int i = 0; i < net.count; i++) {
-        if (net.sockets[i]->kind != SOCKET_FREE)
-            socket_deliver(net.sockets[i]);
-    }
-}
-
-int64_t sim_net_next(void)
-{
-    int64_t next = INT64_MAX;
-    for (int i = 0; i < net.count; i++) {
-        if (net.sockets[i]->kind != SOCKET_FREE)
-            next = MIN_OF(next, socket_next(net.sockets[i]));
-    }
-    return next;
-}
-
-/* --- listening and connecting ----------------------------------------------------------------- */
+/* --- listening -------------------------------------------------------------------------------- */
 
 static bool address_covers(const struct address *bound, const struct address *to)
 {
@@ -245,16 +115,32 @@ static bool address_covers(const struct address *bound, const struct address *to
 
 static int listener_find(const struct address *to)
 {
-    for (int i = 0; i < net.count; i++) {
-        if (net.sockets[i]->kind == SOCKET_LISTENER && address_covers(&net.sockets[i]->local, to))
-            return i;
+    for (int i = 0; i < net.listener_count; i++) {
+        if (address_covers(&net.sockets[net.listeners[i]]->local, to))
+            return net.listeners[i];
     }
     return -1;
 }
 
+/* A port that nobody listens on, and that was not used a moment ago. */
 static uint16_t port_next(void)
 {
-    return (uint16_t)(PORT_FIRST + net.port++ % (UINT16_MAX - PORT_FIRST));
+    struct address at = {.family = ADDRESS_IPV4};
+    do {
+        at.port = (uint16_t)(PORT_FIRST + net.port++ % (PORT_LAST - PORT_FIRST));
+    } while (listener_find(&at) >= 0);
+    return at.port;
+}
+
+static void listener_add(int handle, int backlog)
+{
+    struct sim_socket *socket = net.sockets[handle];
+    socket->backlog = MIN_OF(MAX_OF(backlog, 1), SIM_QUEUE_MOST);
+    socket->queue = calloc(SIM_QUEUE_MOST, sizeof(*socket->queue));
+    net.listeners =
+        reallocarray(net.listeners, (size_t)net.listener_count + 1, sizeof(*net.listeners));
+    invariant(socket->queue != NULL && net.listeners != NULL);
+    net.listeners[net.listener_count++] = handle;
 }
 
 int sim_listen(const struct address *at, int backlog, int unix_mode)
@@ -264,322 +150,304 @@ int sim_listen(const struct address *at, int backlog, int unix_mode)
         bound.port = port_next();
     if (listener_find(&bound) >= 0)
         return -EADDRINUSE;
-    int handle = socket_make(SOCKET_LISTENER, &bound);
+    if (bound.family == ADDRESS_UNIX && !sim_file_socket(bound.path, (uint32_t)unix_mode))
+        return -EADDRINUSE;
+    int handle = sim_socket_make(SOCKET_LISTENER, &bound);
     if (handle >= 0)
-        net.sockets[handle]->backlog = MIN_OF(MAX_OF(backlog, 1), QUEUE_MOST);
+        listener_add(handle, backlog);
     sim_note("listen", handle, bound.port);
     return handle;
 }
 
+int sim_listen_again(int handle, const struct address *at, int backlog, int unix_mode)
+{
+    struct sim_socket *socket = sim_socket_at(handle);
+    invariant(socket->kind == SOCKET_LISTENER);
+    socket->backlog = MIN_OF(MAX_OF(backlog, 1), SIM_QUEUE_MOST);
+    if (socket->is_unix && unix_mode >= 0)
+        sim_file_socket(at->path, (uint32_t)unix_mode);
+    return 0;
+}
+
+int sim_listen_tune(int handle, const struct address *at, int64_t group, int defer)
+{
+    (void)at;
+    sim_note("tune", group, defer);
+    invariant(sim_socket_at(handle)->kind == SOCKET_LISTENER);
+    return 0;
+}
+
+static bool listener_has(const struct sim_socket *socket)
+{
+    return socket->queued > 0 && socket->queue[0].at <= sim_now();
+}
+
 int sim_accept(int listener, struct address *ret_peer)
 {
-    struct sim_socket *socket = socket_at(listener);
+    struct sim_socket *socket = sim_socket_at(listener);
     if (!listener_has(socket))
         return -EAGAIN;
     int handle = socket->queue[0].handle;
     socket->queued -= 1;
-    socket->announced -= socket->announced > 0;
     memmove(socket->queue, socket->queue + 1, (size_t)socket->queued * sizeof(socket->queue[0]));
-    int other = socket_at(handle)->other;
-    *ret_peer = other < 0 ? socket->local : socket_at(other)->local;
+    int other = sim_socket_at(handle)->other;
+    *ret_peer = other < 0 ? socket->local : sim_socket_at(other)->local;
     sim_note("accept", listener, handle);
     return handle;
 }
 
-static void listener_enqueue(struct sim_socket *listener, int handle, int64_t at)
+static void listener_enqueue(int listener, int handle, int64_t at)
 {
-    if (listener->queued > 0)
-        at = MAX_OF(at, listener->queue[listener->queued - 1].at);
-    listener->queue[listener->queued].handle = handle;
-    listener->queue[listener->queued].at = at;
-    listener->queued += 1;
+    struct sim_socket *socket = net.sockets[listener];
+    if (socket->queued > 0)
+        at = MAX_OF(at, socket->queue[socket->queued - 1].at);
+    socket->queue[socket->queued++] = (struct sim_arrival){handle, at};
+    sim_socket_expect(listener, at);
 }
 
-/* The two ends of a connection that `listener` will find; its own end, or -errno. */
-static int connect_pair(int client, int listener)
+/* --- connecting ------------------------------------------------------------------------------- */
+
+/* The two ends of a connection; false: the listener's end can't be made. */
+static bool connect_pair(int client, int listener, int64_t at)
 {
-    int server = socket_make(SOCKET_STREAM, &net.sockets[listener]->local);
+    int server = sim_socket_make(SOCKET_STREAM, &net.sockets[client]->service);
     if (server < 0)
-        return server;
-    net.sockets[server]->other = client;
-    net.sockets[client]->other = server;
-    listener_enqueue(net.sockets[listener], server, net_hour());
-    return server;
+        return false;
+    struct sim_socket *here = net.sockets[client], *there = net.sockets[server];
+    there->service = here->service;
+    there->other = client;
+    there->user = net.user;
+    /* A link is as slow in either direction. */
+    there->latency = here->latency;
+    there->bandwidth = here->bandwidth;
+    here->other = server;
+    listener_enqueue(listener, server, at);
+    return true;
+}
+
+static int connect_verdict(int client, int listener)
+{
+    struct sim_socket *socket = net.sockets[client];
+    if (listener < 0 || sim_fate_of(&socket->service) == FATE_REFUSED ||
+        sim_chance(LOT_FAULT, sim_rates.refused))
+        return -ECONNREFUSED;
+    int64_t at = sim_now() + 1 + socket->latency;
+    return connect_pair(client, listener, at) ? 0 : -ENOBUFS;
+}
+
+/* TCP: the answer comes, or never. */
+static void connect_dial(int client)
+{
+    struct sim_socket *socket = net.sockets[client];
+    int listener = listener_find(&socket->service);
+    bool full = listener >= 0 && net.sockets[listener]->queued >= net.sockets[listener]->backlog;
+    socket->status = -EINPROGRESS;
+    socket->dialling = full || sim_fate_of(&socket->service) == FATE_BLACK ||
+                       sim_chance(LOT_FAULT, sim_rates.unanswered);
+    if (socket->dialling) {
+        socket->verdict = -ETIMEDOUT;
+        socket->decided = sim_now() + CONNECT_PATIENCE;
+    } else {
+        socket->verdict = connect_verdict(client, listener);
+        socket->decided = sim_socket_hour(socket, 0) + socket->latency;
+        socket->last = socket->decided;
+    }
+    sim_socket_expect(client, socket->decided);
+}
+
+/* Unix sockets know at once. */
+static int connect_unix(int client)
+{
+    const struct address *to = &net.sockets[client]->service;
+    int listener = listener_find(to);
+    int status = -ECONNREFUSED;
+    if (listener < 0)
+        status = sim_file_exists(to->path) ? -ECONNREFUSED : -ENOENT;
+    else if (net.sockets[listener]->queued >= net.sockets[listener]->backlog)
+        status = -EAGAIN;
+    else if (sim_fate_of(to) != FATE_REFUSED && !sim_chance(LOT_FAULT, sim_rates.refused))
+        status = connect_pair(client, listener, sim_now()) ? 0 : -ENOBUFS;
+    if (status == 0)
+        return client;
+    sim_close(client);
+    return status;
 }
 
 int sim_connect(const struct address *to)
 {
-    int listener = listener_find(to);
-    bool full = listener >= 0 && net.sockets[listener]->queued == net.sockets[listener]->backlog;
-    if (full && to->family == ADDRESS_UNIX)
-        return -EAGAIN;
     struct address local = {.family = to->family};
     if (to->family != ADDRESS_UNIX) {
         memcpy(local.bytes, to->bytes, sizeof(local.bytes));
         local.port = port_next();
     }
-    int client = socket_make(SOCKET_STREAM, &local);
+    int client = sim_socket_make(SOCKET_STREAM, &local);
     if (client < 0)
         return client;
-    struct sim_socket *socket = net.sockets[client];
-    socket->status = -EINPROGRESS;
-    socket->decided = net_hour();
-    socket->verdict = listener < 0 || full ? -ECONNREFUSED : 0;
-    if (socket->verdict == 0 && connect_pair(client, listener) < 0)
-        socket->verdict = -ENOBUFS;
-    sim_note("connect", client, listener);
+    net.sockets[client]->service = *to;
+    sim_note("connect", client, to->port);
+    if (to->family == ADDRESS_UNIX)
+        return connect_unix(client);
+    connect_dial(client);
     return client;
+}
+
+/* The kernel asks again, a little later each time: somebody is there now, perhaps. */
+static void connect_retry(int64_t handle, int64_t generation)
+{
+    struct sim_socket *socket = sim_socket_of(handle, generation);
+    if (socket == NULL || !socket->dialling || socket->status != -EINPROGRESS)
+        return;
+    socket->dialling = false;
+    connect_dial((int)handle);
+}
+
+void sim_connect_again(int handle)
+{
+    const struct sim_socket *socket = net.sockets[handle];
+    int64_t at = sim_now() + 1000 + (int64_t)sim_below(LOT_NET, 1000000);
+    sim_event_put(at, connect_retry, handle, socket->generation);
 }
 
 int sim_connect_result(int handle)
 {
-    return socket_at(handle)->status;
+    struct sim_socket *socket = sim_socket_at(handle);
+    int error = socket->error;
+    socket->error = 0;
+    return error < 0 ? error : socket->status;
 }
 
-/* More events than asked for are always allowed. */
-int sim_set_low_water(int handle, int bytes)
-{
-    (void)handle;
-    (void)bytes;
-    return 0;
-}
+/* --- what sockets are told, and asked --------------------------------------------------------- */
 
 int sim_set_options(int handle, const struct socket_options *options)
 {
+    struct sim_socket *socket = sim_socket_at(handle);
+    int64_t idle = options->keep_idle > 0 ? options->keep_idle : 7200;
+    int64_t interval = options->keep_interval > 0 ? options->keep_interval : 75;
+    int64_t count = options->keep_count > 0 ? options->keep_count : 9;
+    int64_t probed = (idle + interval * count) * 1000000;
+    socket->keepalive = options->keepalive ? probed : INT64_MAX;
+    if (options->user_timeout > 0)
+        socket->patience = (int64_t)options->user_timeout * 1000;
+    else if (options->keepalive && options->keep_idle > 0)
+        socket->patience = probed;
+    sim_note("options", handle, options->nodelay);
+    return 0;
+}
+
+int sim_set_low_water(int handle, int bytes)
+{
+    struct sim_socket *socket = sim_socket_at(handle);
+    if (socket->is_unix)
+        return -EOPNOTSUPP;
+    socket->low_water = (size_t)MAX_OF(bytes, 1);
+    sim_note("lowat", handle, bytes);
+    if ((sim_socket_state(socket) & POLL_READ) != 0)
+        sim_socket_edge(handle);
+    return 0;
+}
+
+int sim_local_address(int handle, struct address *ret)
+{
+    *ret = sim_socket_at(handle)->local;
     return 0;
 }
 
 int64_t sim_peer_user(int handle)
 {
-    (void)handle;
-    return -ENOTSUP;
+    const struct sim_socket *socket = sim_socket_at(handle);
+    return socket->is_unix ? (int64_t)socket->user : -ENOTSUP;
 }
 
-int sim_local_address(int handle, struct address *ret)
+void sim_net_user(uint32_t user)
 {
-    *ret = socket_at(handle)->local;
-    return 0;
+    net.user = user;
 }
 
-/* --- bytes ------------------------------------------------------------------------------------ */
-
-int64_t sim_recv(int handle, void *bytes, size_t size)
+int sim_interfaces(struct os_interface *ret, int most)
 {
-    struct sim_socket *socket = socket_at(handle);
-    if (socket->status < 0)
-        return socket->status == -EINPROGRESS ? -EAGAIN : socket->status;
-    size_t ready = (size_t)(socket->visible - socket->taken);
-    if (ready == 0)
-        return socket->ended ? 0 : -EAGAIN;
-    size_t count = MIN_OF(ready, size);
-    /* Only there may a read stop where it likes. */
-    if (socket->is_unix && count > 1 && sim_below(8) == 0)
-        count = 1 + sim_below(count);
-    for (size_t i = 0; i < count; i++)
-        ((uint8_t *)bytes)[i] = socket->ring[(socket->taken + i) % socket->ring_size];
-    socket->taken += count;
-    struct sim_socket *other = socket->other < 0 ? NULL : socket_at(socket->other);
-    if (other != NULL && other->starved && socket_space(socket) >= socket->ring_size / 3) {
-        other->starved = false;
-        socket_edge(other);
+    if (most < 1)
+        return 0;
+    *ret = (struct os_interface){.address = {.family = ADDRESS_IPV4, .bytes = {127, 0, 0, 1}},
+                                 .mask = {255}};
+    return 1;
+}
+
+/* --- closing ---------------------------------------------------------------------------------- */
+
+static void listener_drop(struct sim_socket *socket, int handle)
+{
+    int at = 0;
+    while (net.listeners[at] != handle)
+        at += 1;
+    memmove(net.listeners + at, net.listeners + at + 1,
+            (size_t)(--net.listener_count - at) * sizeof(*net.listeners));
+    /* Those who were never accepted are reset. */
+    for (int i = 0; i < socket->queued; i++) {
+        sim_socket_at(socket->queue[i].handle)->linger = true;
+        sim_close(socket->queue[i].handle);
     }
-    sim_note("recv", handle, (int64_t)count);
-    return (int64_t)count;
 }
 
-/* `count` more bytes are on their way; the last piece takes what the list can't. */
-static void socket_send_piece(struct sim_socket *to, size_t count)
+/* What the peer sees of it: bytes that nobody has read are answered by a reset. */
+static void stream_drop(struct sim_socket *socket, int handle)
 {
-    to->sent += count;
-    to->last = net_hour_behind(to->last);
-    if (to->piece_count == PIECES_MOST) {
-        to->pieces[PIECES_MOST - 1] = (struct piece){to->sent, to->last};
+    bool unread = !socket->is_unix && socket->visible > socket->taken;
+    if (socket->linger || unread)
+        sim_socket_send_reset(handle);
+    else
+        sim_socket_send_end(handle);
+    if (socket->other < 0)
         return;
-    }
-    to->pieces[to->piece_count++] = (struct piece){to->sent, to->last};
-}
-
-static size_t socket_fill(struct sim_socket *to, const uint8_t *bytes, size_t size)
-{
-    size_t count = MIN_OF(size, socket_space(to));
-    for (size_t i = 0; i < count; i++)
-        to->ring[(to->sent + i) % to->ring_size] = bytes[i];
-    size_t left = count;
-    while (left > 0) {
-        size_t piece = sim_below(4) == 0 ? 1 + sim_below(left) : left;
-        socket_send_piece(to, piece);
-        left -= piece;
-    }
-    return count;
-}
-
-/* The other end's socket, or NULL with why nothing can be sent. */
-static struct sim_socket *socket_target(struct sim_socket *socket, int64_t *ret)
-{
-    *ret = 0;
-    if (socket->status < 0)
-        *ret = socket->status == -EINPROGRESS ? -EAGAIN : socket->status;
-    else if (socket->shut || (socket->other < 0 && socket->ended))
-        *ret = -EPIPE;
-    if (*ret < 0 || socket->other < 0)
-        return NULL;
-    return socket_at(socket->other);
-}
-
-int64_t sim_send(int handle, const void *bytes, size_t size)
-{
-    struct iovec part = {(void *)(uintptr_t)bytes, size};
-    return sim_send_vector(handle, &part, 1);
-}
-
-int64_t sim_send_vector(int handle, const struct iovec *parts, int count)
-{
-    struct sim_socket *socket = socket_at(handle);
-    int64_t status;
-    struct sim_socket *to = socket_target(socket, &status);
-    if (status < 0)
-        return status;
-    size_t sent = 0;
-    bool cut = false;
-    for (int i = 0; i < count && !cut; i++) {
-        /* A peer that has closed, which we can't know yet, loses the bytes. */
-        size_t put =
-            to == NULL ? parts[i].iov_len : socket_fill(to, parts[i].iov_base, parts[i].iov_len);
-        sent += put;
-        cut = put < parts[i].iov_len;
-    }
-    socket->starved |= cut;
-    sim_note("send", handle, (int64_t)sent);
-    return sent == 0 && cut ? -EAGAIN : (int64_t)sent;
-}
-
-static void socket_send_end(struct sim_socket *socket)
-{
-    if (socket->shut || socket->other < 0)
-        return;
-    struct sim_socket *to = socket_at(socket->other);
-    to->last = net_hour_behind(to->last);
-    to->end_at = to->last;
-}
-
-void sim_shut(int handle)
-{
-    struct sim_socket *socket = socket_at(handle);
-    socket_send_end(socket);
-    socket->shut = true;
-    socket->ended = true;
-    socket_edge(socket);
-    sim_note("shut", handle, 0);
+    struct sim_socket *other = sim_socket_at(socket->other);
+    other->other = -1;
+    if (other->starved)
+        sim_socket_edge(socket->other);
 }
 
 void sim_close(int handle)
 {
-    struct sim_socket *socket = socket_at(handle);
-    /* Those who were never accepted see the end too. */
-    for (int i = 0; i < socket->queued; i++)
-        sim_close(socket->queue[i].handle);
-    if (socket->kind == SOCKET_STREAM)
-        socket_send_end(socket);
-    if (socket->other >= 0) {
-        struct sim_socket *other = socket_at(socket->other);
-        other->other = -1;
-        socket_edge(other);
-    }
-    free(socket->ring);
-    *socket = (struct sim_socket){.kind = SOCKET_FREE};
+    struct sim_socket *socket = sim_socket_at(handle);
     sim_note("close", handle, 0);
+    if (socket->kind == SOCKET_LISTENER)
+        listener_drop(socket, handle);
+    if (socket->kind == SOCKET_STREAM)
+        stream_drop(socket, handle);
+    free(socket->ring);
+    free(socket->queue);
+    *socket = (struct sim_socket){.kind = SOCKET_FREE, .generation = socket->generation};
+    net.first_free = MIN_OF(net.first_free, handle);
 }
 
-/* --- pollers ---------------------------------------------------------------------------------- */
+/* --- beginning and end ------------------------------------------------------------------------ */
 
-static struct sim_poller *sim_poller_at(int poller)
+void sim_net_start(void)
 {
-    invariant(poller >= 0 && poller < POLLERS_MOST && net.pollers[poller].taken);
-    return &net.pollers[poller];
+    net = (struct sim_net){.user = 1000};
 }
 
-int sim_poll_new(void)
+uint32_t sim_net_leaks(void (*each)(void *argument, const char *what), void *argument)
 {
-    for (int i = 0; i < POLLERS_MOST; i++) {
-        if (net.pollers[i].taken)
-            continue;
-        net.pollers[i] = (struct sim_poller){.taken = true};
-        return i;
-    }
-    return -EMFILE;
-}
-
-void sim_poll_free(int poller)
-{
-    sim_poller_at(poller)->taken = false;
-}
-
-int sim_poll_add(int poller, int handle, uint64_t tag)
-{
-    struct sim_socket *socket = socket_at(handle);
-    if (socket->poller >= 0)
-        return -EEXIST;
-    socket->poller = poller;
-    socket->tag = tag;
-    socket_edge(socket);
-    return 0;
-}
-
-int sim_poll_del(int poller, int handle)
-{
-    struct sim_socket *socket = socket_at(handle);
-    if (socket->poller != poller)
-        return -ENOENT;
-    socket->poller = -1;
-    return 0;
-}
-
-void sim_poll_wake(int poller)
-{
-    sim_poller_at(poller)->awake = true;
-}
-
-static bool socket_has_event(const struct sim_socket *socket, int poller)
-{
-    return socket->kind != SOCKET_FREE && socket->poller == poller && socket->edge &&
-           socket_state(socket) != 0;
-}
-
-bool sim_poller_ready(int poller)
-{
-    if (sim_poller_at(poller)->awake)
-        return true;
+    uint32_t count = 0;
     for (int i = 0; i < net.count; i++) {
-        if (socket_has_event(net.sockets[i], poller))
-            return true;
-    }
-    return false;
-}
-
-int sim_poller_take(int poller, struct poll_event *events, int most)
-{
-    sim_poller_at(poller)->awake = false;
-    int count = 0;
-    int start = net.count == 0 ? 0 : (int)sim_below((uint64_t)net.count);
-    for (int i = 0; i < net.count && count < most; i++) {
-        struct sim_socket *socket = net.sockets[(start + i) % net.count];
-        if (!socket_has_event(socket, poller))
+        char text[256], at[ADDRESS_TEXT_SIZE], to[ADDRESS_TEXT_SIZE];
+        const struct sim_socket *socket = net.sockets[i];
+        if (socket->kind == SOCKET_FREE)
             continue;
-        /* Some come with the next wait. */
-        if (count > 0 && sim_below(4) == 0)
-            continue;
-        socket->edge = false;
-        events[count++] = (struct poll_event){socket->tag, socket_state(socket)};
+        snprintf(text, sizeof(text), "%s %d at %s, dialled as %s",
+                 socket->kind == SOCKET_STREAM ? "stream" : "listener or signals", i,
+                 address_text(&socket->local, at, sizeof(at)),
+                 address_text(&socket->service, to, sizeof(to)));
+        each(argument, text);
+        count += 1;
     }
     return count;
 }
 
-void sim_net_reset(void)
+void sim_net_finish(void)
 {
-    for (int i = 0; i < net.count; i++) {
-        invariant(net.sockets[i]->kind == SOCKET_FREE);
+    for (int i = 0; i < net.count; i++)
         free(net.sockets[i]);
-    }
     free(net.sockets);
+    free(net.listeners);
     net = (struct sim_net){0};
 }

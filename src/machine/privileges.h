@@ -2,7 +2,7 @@
 /*
  * privileges.h - what this process may do and who may look into it; each step is for good.
  *
- * For start-up, like process.h: not behind the table of os.h.  Users and groups belong to all
+ * For start-up, like process.h.  Users and groups belong to all
  * threads; the rest is inherited by the threads that are started afterwards.
  */
 #include "base/fault.h"

@@ -2,8 +2,8 @@
 /*
  * process.h - what this process was given when it started.
  *
- * For start-up and the command line, which run before there is a world to choose: not behind the
- * table of os.h.  Any thread.
+ * Behind the door (os_process.h), so that the simulated world gives what its test says.  Any
+ * thread.
  */
 #include "base/fault.h"
 
@@ -22,3 +22,5 @@ void process_hide(void *pages, size_t size, bool hidden);
 #define PROCESS_PAGE ((size_t)4096)
 /** The working directory, absolute.  SYSTEM: it has no path, or one longer than `size`. */
 fault process_directory(char *path, size_t size) MUST_USE;
+/** Ends it at once, without any cleaning up. */
+NORETURN void process_leave(int status);

@@ -1,6 +1,7 @@
 /* A configuration file and, behind its first NUL byte, the auth file. */
 #include "fuzz.h"
 #include "instance/config_load.h"
+#include "machine/os_process.h"
 
 #include <errno.h>
 
@@ -44,7 +45,34 @@ static int64_t fuzz_time(void)
     return 0;
 }
 
+static bool fuzz_group(const char *name, int64_t *ret)
+{
+    *ret = 7;
+    return name[0] == 'g';
+}
+
+static uint32_t fuzz_processors(void)
+{
+    return 4;
+}
+
+/* Variables have their own names as values. */
+static const char *fuzz_variable(const char *name)
+{
+    return name[0] == '\0' ? NULL : name;
+}
+
+static void fuzz_hide(void *pages, size_t size, bool hidden)
+{
+}
+
+static const struct os_process fuzz_process = {.group_number = fuzz_group,
+                                               .processors = fuzz_processors,
+                                               .variable = fuzz_variable,
+                                               .hide = fuzz_hide};
+
 static const struct os os_fuzz = {.name = "fuzz",
+                                  .process = &fuzz_process,
                                   .file_read = fuzz_read,
                                   .file_list = fuzz_list,
                                   .file_mode = fuzz_mode,

@@ -1,0 +1,35 @@
+#pragma once
+/*
+ * os_process.h - the part of the door that is about this process: who it is, what it was given,
+ * what it may do.
+ *
+ * One table for each world, reached through os->process by process.c, privileges.c, notify.c and
+ * inherited.c, whose headers say what the rows mean.  Private to machine/.
+ */
+#include "machine/os.h"
+
+struct os_process {
+    uint32_t (*number)(void);
+    uint32_t (*user)(void);
+    void (*user_name)(uint32_t user, char *text, size_t size);
+    bool (*group_number)(const char *name, int64_t *ret);
+    uint32_t (*processors)(void);
+    void (*host_name)(char *text, size_t size);
+    /* NULL: there is none. */
+    const char *(*variable)(const char *name);
+    void (*variable_drop)(const char *name);
+    int (*directory)(char *path, size_t size);
+    void (*hide)(void *pages, size_t size, bool hidden);
+    /* To the service manager's datagram socket, if it is there; "@" begins an abstract name. */
+    void (*notify)(const char *path, const char *text, size_t size);
+    /* Ends the process at once. */
+    NORETURN void (*leave)(int status);
+
+    void (*lock)(void);
+    fault (*become)(const char *user);
+    fault (*give)(const char *path, const char *user);
+    void (*shed)(void);
+    void (*core_dumps)(bool wanted);
+    uint64_t (*descriptors)(void);
+    bool (*readable)(const char *path);
+};

@@ -1,0 +1,289 @@
+#include "base/check.h"
+#include "machine/dns_parts.h"
+#include "machine/os_sim_inside.h"
+#include "machine/stream.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/*
+ * Names.  What a name has is what it has when the answer leaves, not when it was asked for; answers
+ * come in the asking machine's poll_wait, raw, as name servers send them.
+ */
+#define ADDRESSES_MOST 32
+#define ANSWER_MOST    1024
+/* What a question is given up after. */
+#define SILENCE INT64_C(5000000)
+
+struct sim_name {
+    char *name;
+    char *points_to; /* of a PTR */
+    int status;
+    uint32_t ttl;
+    size_t count;
+    struct address addresses[ADDRESSES_MOST];
+};
+
+struct sim_question {
+    struct sim_question *next;
+    uint64_t number;
+    int poller;
+    int type;
+    bool answered;
+    int status;
+    size_t size;
+    uint8_t answer[ANSWER_MOST];
+    void (*done)(void *argument, int status, const uint8_t *answer, size_t size);
+    void *argument;
+    char name[256];
+};
+
+static struct sim_dns {
+    struct sim_name **names;
+    size_t count;
+    struct sim_question *questions; /* newest first */
+    uint64_t number;
+} dns;
+
+/* --- the table -------------------------------------------------------------------------------- */
+
+static struct sim_name *name_find(const char *name)
+{
+    for (size_t i = 0; i < dns.count; i++)
+        if (strcasecmp(dns.names[i]->name, name) == 0)
+            return dns.names[i];
+    return NULL;
+}
+
+static struct sim_name *name_make(const char *name)
+{
+    struct sim_name *entry = name_find(name);
+    if (entry == NULL) {
+        entry = calloc(1, sizeof(*entry));
+        dns.names = reallocarray(dns.names, dns.count + 1, sizeof(struct sim_name *));
+        invariant(entry != NULL && dns.names != NULL);
+        entry->name = strdup(name);
+        invariant(entry->name != NULL);
+        dns.names[dns.count++] = entry;
+    }
+    free(entry->points_to);
+    entry->points_to = NULL;
+    entry->count = 0;
+    entry->status = 0;
+    sim_note_text("name", name, strlen(name));
+    return entry;
+}
+
+void sim_dns_set(const char *name, const struct address *addresses, size_t count, uint32_t ttl)
+{
+    struct sim_name *entry = name_make(name);
+    invariant(count <= ADDRESSES_MOST);
+    entry->ttl = ttl;
+    entry->count = count;
+    if (count > 0)
+        memcpy(entry->addresses, addresses, count * sizeof(*addresses));
+}
+
+void sim_dns_fail(const char *name, int status)
+{
+    name_make(name)->status = status;
+}
+
+void sim_dns_reverse(const struct address *address, const char *name)
+{
+    char text[80];
+    dns_reverse_name(address, text, sizeof(text));
+    struct sim_name *entry = name_make(text);
+    entry->points_to = strdup(name);
+    invariant(entry->points_to != NULL);
+    entry->ttl = 60;
+}
+
+/* --- answers ---------------------------------------------------------------------------------- */
+
+static void put_number(struct sim_question *question, uint32_t value, int bytes)
+{
+    invariant(question->size + 4 <= ANSWER_MOST);
+    while (bytes-- > 0)
+        question->answer[question->size++] = (uint8_t)(value >> 8 * bytes);
+}
+
+/* Labels with their lengths. */
+static void put_name(struct sim_question *question, const char *name)
+{
+    while (*name != '\0') {
+        size_t size = strcspn(name, ".");
+        invariant(question->size + size + 2 <= ANSWER_MOST && size < 64);
+        put_number(question, (uint32_t)size, 1);
+        memcpy(question->answer + question->size, name, size);
+        question->size += size;
+        name += size + (name[size] == '.');
+    }
+    put_number(question, 0, 1);
+}
+
+/* The owner is the question's name, by reference. */
+static void put_record_head(struct sim_question *question, uint32_t ttl)
+{
+    put_number(question, 0xc00c, 2);
+    put_number(question, (uint32_t)question->type, 2);
+    put_number(question, 1, 2);
+    put_number(question, ttl, 4);
+}
+
+static bool is_of_type(const struct address *address, int type)
+{
+    return address->family == (type == DNS_TYPE_A ? ADDRESS_IPV4 : ADDRESS_IPV6);
+}
+
+static uint32_t put_addresses(struct sim_question *question, const struct sim_name *entry)
+{
+    uint32_t count = 0;
+    size_t bytes = question->type == DNS_TYPE_A ? 4 : 16;
+    for (size_t i = 0; i < entry->count; i++) {
+        if (!is_of_type(&entry->addresses[i], question->type))
+            continue;
+        put_record_head(question, entry->ttl);
+        put_number(question, (uint32_t)bytes, 2);
+        invariant(question->size + bytes <= ANSWER_MOST);
+        memcpy(question->answer + question->size, entry->addresses[i].bytes, bytes);
+        question->size += bytes;
+        count += 1;
+    }
+    return count;
+}
+
+static uint32_t put_pointer(struct sim_question *question, const struct sim_name *entry)
+{
+    put_record_head(question, entry->ttl);
+    size_t length_at = question->size;
+    put_number(question, 0, 2);
+    put_name(question, entry->points_to);
+    size_t size = question->size - length_at - 2;
+    question->answer[length_at + 1] = (uint8_t)size;
+    return 1;
+}
+
+/* A whole packet. */
+static void question_fill(struct sim_question *question, const struct sim_name *entry)
+{
+    uint32_t count;
+    put_number(question, (uint32_t)question->number & 0xffff, 2);
+    put_number(question, 0x8180, 2); /* a recursive answer */
+    put_number(question, 1, 2);
+    put_number(question, 0, 2);
+    put_number(question, 0, 4);
+    put_name(question, question->name);
+    put_number(question, (uint32_t)question->type, 2);
+    put_number(question, 1, 2);
+    if (question->type == DNS_TYPE_PTR)
+        count = entry->points_to == NULL ? 0 : put_pointer(question, entry);
+    else
+        count = put_addresses(question, entry);
+    question->answer[7] = (uint8_t)count;
+    if (count == 0) {
+        question->status = -ENODATA;
+        question->size = 0;
+    }
+}
+
+/* --- questions -------------------------------------------------------------------------------- */
+
+static void question_answer(int64_t number, int64_t silent)
+{
+    struct sim_question *question = dns.questions;
+    while (question != NULL && question->number != (uint64_t)number)
+        question = question->next;
+    if (question == NULL)
+        return;
+    const struct sim_name *entry = name_find(question->name);
+    question->answered = true;
+    question->status = silent != 0 ? -ETIMEDOUT : entry == NULL ? -ENOENT : entry->status;
+    if (silent == 0 && sim_chance(LOT_FAULT, sim_rates.dns_fails))
+        question->status = -ECONNREFUSED;
+    if (question->status == 0)
+        question_fill(question, entry);
+    sim_note("answer", number, question->status);
+    sim_poller_answers(question->poller);
+}
+
+int sim_dns_query(int poller, const char *name, int type,
+                  void (*done)(void *argument, int status, const uint8_t *answer, size_t size),
+                  void *argument)
+{
+    struct sim_question *question = calloc(1, sizeof(*question));
+    invariant(question != NULL);
+    question->number = ++dns.number;
+    question->poller = poller;
+    question->type = type;
+    question->done = done;
+    question->argument = argument;
+    snprintf(question->name, sizeof(question->name), "%s", name);
+    size_t size = strlen(question->name);
+    if (size > 0 && question->name[size - 1] == '.')
+        question->name[size - 1] = '\0';
+    question->next = dns.questions;
+    dns.questions = question;
+    sim_note_text("ask", name, strlen(name));
+    bool silent = sim_chance(LOT_FAULT, sim_rates.dns_silent);
+    int64_t wait = 1 + (int64_t)sim_below(LOT_NET, sim_rates.dns_latency_most + (uint64_t)1);
+    sim_event_put(sim_now() + (silent ? SILENCE : wait), question_answer, (int64_t)question->number,
+                  silent);
+    return 0;
+}
+
+/* Takes one that is answered, or any if that is not asked for, out of the list. */
+static struct sim_question *question_take(int poller, bool answered)
+{
+    struct sim_question **link = &dns.questions, **found = NULL;
+    for (; *link != NULL; link = &(*link)->next)
+        if ((*link)->poller == poller && (!answered || (*link)->answered))
+            found = link; /* the oldest */
+    if (found == NULL)
+        return NULL;
+    struct sim_question *question = *found;
+    *found = question->next;
+    return question;
+}
+
+void sim_dns_deliver(int poller)
+{
+    struct sim_question *question;
+    while ((question = question_take(poller, true)) != NULL) {
+        question->done(question->argument, question->status, question->answer, question->size);
+        free(question);
+    }
+}
+
+void sim_dns_cancel(int poller)
+{
+    struct sim_question *question;
+    while ((question = question_take(poller, false)) != NULL) {
+        question->done(question->argument, -ECANCELED, question->answer, 0);
+        free(question);
+    }
+}
+
+uint32_t sim_dns_leaks(void (*each)(void *argument, const char *what), void *argument)
+{
+    uint32_t count = 0;
+    for (const struct sim_question *it = dns.questions; it != NULL; it = it->next) {
+        each(argument, it->name);
+        count += 1;
+    }
+    return count;
+}
+
+void sim_dns_finish(void)
+{
+    for (size_t i = 0; i < dns.count; i++) {
+        free(dns.names[i]->name);
+        free(dns.names[i]->points_to);
+        free(dns.names[i]);
+    }
+    free(dns.names);
+    dns = (struct sim_dns){0};
+}

@@ -1,0 +1,221 @@
+#include "machine/os_sim_net.h"
+#include "machine/stream.h"
+
+#include <string.h>
+
+/* Rates, and what a test does to the network by name. */
+#define RULES_MOST 64
+
+struct sim_rule {
+    struct address at;
+    enum sim_fate fate;
+};
+
+struct sim_rates sim_rates;
+
+static struct sim_rules {
+    struct sim_rule all[RULES_MOST];
+    size_t count;
+} rules;
+
+/* --- rates ------------------------------------------------------------------------------------ */
+
+struct sim_rates sim_rates_usual(void)
+{
+    return (struct sim_rates){
+        .latency_least = 5,
+        .latency_most = 100,
+        .jitter_most = 150,
+        .late = 60000,
+        .late_most = 5000,
+        .ring_least = 2048,
+        .ring_most = 16384,
+        .pieces = 250000,
+        .single = 200000,
+        .short_reads = 125000,
+        .short_writes = 10000,
+        .preempted = 15000,
+        .preempted_most = 5000,
+        .meets = 20000,
+        .stale = 250000,
+        .late_event = 250000,
+        .job_most = 2000,
+        .dns_latency_most = 20000,
+    };
+}
+
+/* Some of the seeds, and then anything up to `most`, the small as often as the large. */
+static uint32_t rate_drawn(uint32_t one_in, uint32_t most)
+{
+    if (sim_below(LOT_RATES, one_in) != 0)
+        return 0;
+    uint32_t bits = 32 - (uint32_t)__builtin_clz(most);
+    uint32_t scale = (uint32_t)1 << sim_below(LOT_RATES, bits);
+    return (uint32_t)MIN_OF(scale + sim_below(LOT_RATES, scale), (uint64_t)most);
+}
+
+static void rates_draw_links(struct sim_rates *rates)
+{
+    rates->latency_least = 1;
+    rates->latency_most = 1 + rate_drawn(1, 20000);
+    rates->jitter_most = rate_drawn(2, 5000);
+    rates->late = rate_drawn(2, 200000);
+    rates->late_most = 1 + rate_drawn(1, 1000000);
+    rates->bandwidth_most = rate_drawn(4, 10000000);
+    rates->bandwidth_least = rates->bandwidth_most / 10 + (rates->bandwidth_most > 0);
+    rates->ring_least = 512 + rate_drawn(1, 8192);
+    rates->ring_most = rates->ring_least + rate_drawn(1, 65536);
+    rates->pieces = rate_drawn(2, 900000);
+    rates->single = rate_drawn(2, 900000);
+    rates->short_reads = rate_drawn(2, 900000);
+    rates->short_writes = rate_drawn(2, 500000);
+}
+
+static void rates_draw_faults(struct sim_rates *rates)
+{
+    rates->refused = rate_drawn(4, 300000);
+    rates->unanswered = rate_drawn(6, 50000);
+    rates->reset = rate_drawn(4, 20000);
+    rates->silenced = rate_drawn(8, 2000);
+    rates->ended = rate_drawn(8, 10000);
+    rates->reset_overtakes = rate_drawn(2, 900000);
+    rates->wall_step = rate_drawn(4, 20000);
+    rates->wall_step_most = 1 + rate_drawn(1, 1000000000);
+    rates->file_fails = rate_drawn(8, 300000);
+    rates->dns_fails = rate_drawn(4, 300000);
+    rates->dns_silent = rate_drawn(8, 100000);
+}
+
+struct sim_rates sim_rates_drawn(void)
+{
+    struct sim_rates rates = {0};
+    rates_draw_links(&rates);
+    rates_draw_faults(&rates);
+    rates.preempted = rate_drawn(2, 100000);
+    rates.preempted_most = 1 + rate_drawn(1, 100000);
+    rates.meets = rate_drawn(2, 300000);
+    rates.stale = rate_drawn(2, 700000);
+    rates.hot = rate_drawn(2, 500000);
+    rates.late_event = rate_drawn(2, 700000);
+    rates.job_most = rate_drawn(2, 1000000);
+    rates.dns_latency_most = rate_drawn(1, 2000000);
+    return rates;
+}
+
+void sim_set_rates(const struct sim_rates *wanted)
+{
+    sim_rates = *wanted;
+    sim_note("rates", wanted->pieces, wanted->meets);
+}
+
+const struct sim_rates *sim_rates_now(void)
+{
+    return &sim_rates;
+}
+
+void sim_faults_start(void)
+{
+    sim_rates = sim_rates_usual();
+    rules = (struct sim_rules){0};
+}
+
+/* --- addresses -------------------------------------------------------------------------------- */
+
+static bool rule_covers(const struct address *rule, const struct address *at)
+{
+    struct address like = *at;
+    if (rule->family == ADDRESS_NONE)
+        return true;
+    if (rule->family != ADDRESS_UNIX && rule->port == 0)
+        like.port = 0;
+    return address_equal(rule, &like);
+}
+
+enum sim_fate sim_fate_of(const struct address *at)
+{
+    enum sim_fate fate = FATE_PASSES;
+    for (size_t i = 0; i < rules.count; i++)
+        if (rule_covers(&rules.all[i].at, at))
+            fate = MAX_OF(fate, rules.all[i].fate);
+    return fate;
+}
+
+static void rule_put(const struct address *at, enum sim_fate fate, bool holds)
+{
+    size_t place = 0;
+    while (place < rules.count &&
+           !(rules.all[place].fate == fate && address_equal(&rules.all[place].at, at)))
+        place += 1;
+    sim_note("rule", fate, holds);
+    if (place < rules.count && !holds)
+        rules.all[place] = rules.all[--rules.count];
+    if (place < rules.count || !holds)
+        return;
+    invariant(rules.count < RULES_MOST);
+    rules.all[rules.count++] = (struct sim_rule){*at, fate};
+}
+
+/* Connections whose address is black fall silent, all others that a rule had silenced speak. */
+static void streams_look(bool heals)
+{
+    for (int i = 0; i < sim_sockets_end(); i++) {
+        struct sim_socket *socket = sim_socket_any(i);
+        if (socket == NULL || socket->kind != SOCKET_STREAM)
+            continue;
+        bool black = sim_fate_of(&socket->service) == FATE_BLACK;
+        if (black)
+            sim_socket_hold(i);
+        else if (heals)
+            sim_socket_release(i);
+        if (!black && heals && socket->dialling)
+            sim_connect_again(i);
+    }
+}
+
+void sim_net_refuse(const struct address *at, bool refuses)
+{
+    rule_put(at, FATE_REFUSED, refuses);
+}
+
+void sim_net_blackhole(const struct address *at, bool is_black)
+{
+    rule_put(at, FATE_BLACK, is_black);
+    streams_look(!is_black);
+}
+
+void sim_net_reset_all(const struct address *at)
+{
+    for (int i = 0; i < sim_sockets_end(); i++) {
+        const struct sim_socket *socket = sim_socket_any(i);
+        if (socket != NULL && socket->kind == SOCKET_STREAM && socket->other > i &&
+            rule_covers(at, &socket->service))
+            sim_socket_reset_both(i);
+    }
+}
+
+void sim_net_heal(void)
+{
+    rules.count = 0;
+    sim_note("heal", 0, 0);
+    streams_look(true);
+}
+
+void sim_calm(void)
+{
+    sim_rates = (struct sim_rates){0};
+    sim_net_heal();
+}
+
+void sim_net_end(struct stream *stream)
+{
+    invariant(stream->handle >= 0);
+    sim_note("end", stream->handle, 0);
+    sim_socket_send_end(stream->handle);
+    sim_socket_at(stream->handle)->shut = true;
+}
+
+void sim_net_linger(struct stream *stream)
+{
+    invariant(stream->handle >= 0);
+    sim_socket_at(stream->handle)->linger = true;
+}

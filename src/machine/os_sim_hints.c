@@ -1,0 +1,101 @@
+#include "machine/loop.h"
+#include "machine/os_sim_inside.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/*
+ * What hints were when they were last looked at.  Only those in memory that hint_begin has named
+ * have a past: a region is found by where it lies, which nobody sees, and forgets everything when
+ * it begins anew, so that a history does not depend on what the allocator gives out twice.
+ */
+struct hint_past {
+    uint64_t value;
+    bool known;
+};
+
+struct hint_region {
+    uintptr_t at;
+    size_t size;
+    struct hint_past *past; /* one for each eight bytes; NULL until the first look */
+};
+
+static struct sim_hints {
+    struct hint_region *regions; /* by address, none overlapping */
+    size_t count;
+    size_t capacity;
+} hints;
+
+/* The first region that ends behind `at`. */
+static size_t region_find(uintptr_t at)
+{
+    size_t from = 0, to = hints.count;
+    while (from < to) {
+        size_t middle = (from + to) / 2;
+        if (hints.regions[middle].at + hints.regions[middle].size > at)
+            to = middle;
+        else
+            from = middle + 1;
+    }
+    return from;
+}
+
+static void sim_forget_hints(const void *memory, size_t size)
+{
+    uintptr_t at = (uintptr_t)memory;
+    size_t first = region_find(at), last = first;
+    while (last < hints.count && hints.regions[last].at < at + size)
+        free(hints.regions[last++].past);
+    if (hints.count + 1 - (last - first) > hints.capacity) {
+        hints.capacity = MAX_OF(2 * hints.capacity, (size_t)64);
+        hints.regions = reallocarray(hints.regions, hints.capacity, sizeof(*hints.regions));
+        invariant(hints.regions != NULL);
+    }
+    memmove(hints.regions + first + 1, hints.regions + last,
+            (hints.count - last) * sizeof(*hints.regions));
+    hints.count = hints.count + 1 - (last - first);
+    hints.regions[first] = (struct hint_region){at, size, NULL};
+}
+
+static struct hint_past *hint_find(const uint64_t *hint)
+{
+    uintptr_t at = (uintptr_t)hint;
+    size_t place = region_find(at);
+    if (place == hints.count || hints.regions[place].at > at)
+        return NULL;
+    struct hint_region *region = &hints.regions[place];
+    if (region->past == NULL)
+        region->past = calloc(region->size / sizeof(*hint) + 1, sizeof(*region->past));
+    invariant(region->past != NULL);
+    return &region->past[(at - region->at) / sizeof(*hint)];
+}
+
+/* Now and then what it was when it was last looked at. */
+static uint64_t sim_stale_hint(const uint64_t *hint)
+{
+    sim_meet();
+    uint64_t value = __atomic_load_n(hint, __ATOMIC_RELAXED);
+    struct hint_past *past = hint_find(hint);
+    if (past == NULL)
+        return value;
+    if (past->known && sim_chance(LOT_HINT, sim_rates.stale))
+        return past->value;
+    *past = (struct hint_past){value, true};
+    return value;
+}
+
+void sim_hints_start(void)
+{
+    machine_stale_hint = sim_stale_hint;
+    machine_forget_hints = sim_forget_hints;
+}
+
+void sim_hints_finish(void)
+{
+    for (size_t i = 0; i < hints.count; i++)
+        free(hints.regions[i].past);
+    free(hints.regions);
+    hints = (struct sim_hints){0};
+    machine_stale_hint = NULL;
+    machine_forget_hints = NULL;
+}
