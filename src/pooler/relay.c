@@ -292,7 +292,8 @@ void relay_retired(struct mail *mail)
     share->retiring = false;
     for (int i = 0; i < CENSUSES && share->retired; i++)
         census_unref(&share->census[i]);
-    if (share->retired && share_unused(share)) {
+    /* What was sent behind the question may still be on its way: it is asked once more. */
+    if (share->retired && share_unused(share) && !share->asked) {
         share_free_now(&share);
     } else {
         share_entered(share); /* clients have come meanwhile: they go on, or enroll it anew */

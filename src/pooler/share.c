@@ -153,6 +153,7 @@ void share_maybe_retire(struct share *share)
     if (!share_unused(share) || share->retiring || share->enrolling || share->relay->stopping)
         return;
     share->retiring = true;
+    share->asked = false;
     share->retire.deliver = router_retire;
     mail_send(router_machine(share->relay->pooler), &share->retire);
 }
@@ -285,6 +286,12 @@ static void share_make_room(struct share *share)
         server_close(&oldest, "makes room for other startup parameters", false);
 }
 
+static void share_ask(struct share *share)
+{
+    share->asked = true;
+    mail_send(router_machine(share->relay->pooler), &share->want);
+}
+
 void share_want(struct share *share)
 {
     share_make_room(share);
@@ -301,7 +308,7 @@ void share_want(struct share *share)
     if (!full || !some || share->want_after.us <= now().us) {
         share->want_after = after((duration){.us = share->config->overtake_most.us / 4});
         if (!checked)
-            mail_send(router_machine(share->relay->pooler), &share->want);
+            share_ask(share);
     }
     share_arm(share);
 }
@@ -428,7 +435,7 @@ static void share_rest(struct share *share, struct server *server)
         share_arm(share);
     if (UNLIKELY(hint_read(&share->told.hungry) != 0)) {
         hint_write(&share->told.hungry, 0);
-        mail_send(router_machine(share->relay->pooler), &share->want);
+        share_ask(share);
     }
 }
 
@@ -486,7 +493,7 @@ void share_settle_recalls(struct share *share)
         return;
     __atomic_fetch_add(&share->told.unmet, share->recalls - held, __ATOMIC_ACQ_REL);
     share->recalls = held;
-    mail_send(router_machine(share->relay->pooler), &share->want);
+    share_ask(share);
 }
 
 void share_trim(struct share *share)

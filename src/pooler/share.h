@@ -74,6 +74,7 @@ struct share {
     bool enrolling;                       /* the router was asked for it, and has not answered */
     bool retiring;              /* the router was asked to forget it, and has not answered */
     bool retired;               /* router's answer */
+    bool asked;                 /* `want` was sent behind the last `retire` */
     struct list arriving;       /* struct arrival: logins that wait for one of these answers */
     struct list idle;           /* servers; most recently used first */
     struct list busy;           /* servers in every other state */
