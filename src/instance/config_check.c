@@ -3,25 +3,23 @@
  */
 #include "instance/config_reader.h"
 #include "machine/process.h"
+#include "machine/stream.h"
 
 /* sizeof(sun_path) less "/.s.PGSQL.65535" and the NUL. */
 #define DIRECTORY_MOST (108 - 15 - 1)
 
 /* --- listeners ------------------------------------------------------------------------------ */
 
-static bool is_directory(const char *host)
-{
-    return host[0] == '/';
-}
-
 static bool same_listener(const struct listen_config *a, const struct listen_config *b)
 {
     if (a->port != b->port)
         return false;
+    if (address_host_is_unix(a->host) && address_host_is_unix(b->host))
+        return strcmp(a->host, b->host) == 0;
     if (strcasecmp(a->host, b->host) == 0)
         return true;
     bool any = strcmp(a->host, "*") == 0 || strcmp(b->host, "*") == 0;
-    return any && !is_directory(a->host) && !is_directory(b->host);
+    return any && !address_host_is_unix(a->host) && !address_host_is_unix(b->host);
 }
 
 static void check_host(struct config_reader *reader, const struct listen_config *listener,
@@ -29,7 +27,7 @@ static void check_host(struct config_reader *reader, const struct listen_config 
 {
     struct config_key key = {.up = up, .name = "host"};
     const yaml_node_t *place = config_yaml_place(reader, node, "host");
-    if (is_directory(listener->host)) {
+    if (address_host_is_unix(listener->host)) {
         if (strlen(listener->host) > DIRECTORY_MOST)
             config_error(reader, place, &key,
                          "found a directory of %zu bytes; accepted: at most %d, so that the "
@@ -40,7 +38,7 @@ static void check_host(struct config_reader *reader, const struct listen_config 
     if (strpbrk(listener->host, " /[],@\"'") != NULL)
         config_error(reader, place, &key,
                      "found \"%s\"; accepted: a name, an address (IPv6 without brackets), \"*\", "
-                     "or an absolute directory",
+                     "an absolute directory, or \"@name\"",
                      listener->host);
 }
 
@@ -99,6 +97,9 @@ static void check_group(struct config_reader *reader, struct listen_config *list
 {
     struct config_key key = {.up = up, .name = "unix_group"};
     listener->unix_group_number = -1;
+    if (listener->unix_group != NULL && listener->host != NULL && listener->host[0] == '@')
+        config_warning(reader, config_yaml_place(reader, node, "unix_group"), &key,
+                       "it has no effect: an abstract socket has no file, so all may connect");
     if (listener->unix_group == NULL ||
         process_group_number(listener->unix_group, &listener->unix_group_number))
         return;

@@ -2,6 +2,7 @@
  * The settings that are neither a number nor a text: hosts, a reference to a service, user names.
  */
 #include "instance/config_reader.h"
+#include "machine/stream.h"
 
 #include <stdlib.h>
 
@@ -44,13 +45,13 @@ static size_t colons(struct span text, size_t *ret_last)
 }
 
 /* Splits "host", "host:port", "[IPv6]:port", a bare IPv6 address, "/directory", "/directory:port".
- * False when it is none of them. */
+ * "@name" and "@name:port".  False when it is none of them. */
 static bool host_split(struct span text, struct span *host, uint16_t *port)
 {
     size_t last = 0;
     size_t count = colons(text, &last);
     bool bracket = text.size > 0 && text.at[0] == '[';
-    bool directory = text.size > 0 && text.at[0] == '/';
+    bool directory = text.size > 0 && (text.at[0] == '/' || text.at[0] == '@');
     *port = POSTGRES_PORT;
     *host = text;
     if (bracket) {
@@ -80,7 +81,7 @@ static bool host_sound(struct span host)
 {
     if (host.size == 0 || host.size > HOST_MOST)
         return false;
-    bool directory = host.at[0] == '/';
+    bool directory = host.at[0] == '/' || (host.at[0] == '@' && host.size > 1);
     for (size_t i = 0; i < host.size; i++) {
         uint8_t byte = host.at[i];
         if (byte < ' ' || byte == 127)
@@ -124,7 +125,7 @@ static void hosts_print(const struct setting *setting, const void *object, struc
     const struct service_config *service = object;
     for (size_t i = 0; i < service->host_count; i++) {
         const struct host_config *host = &service->hosts[i];
-        bool bare = host->host[0] != '/' && strchr(host->host, ':') != NULL;
+        bool bare = !address_host_is_unix(host->host) && strchr(host->host, ':') != NULL;
         buffer_printf(out, "%s%s%s%s:%u", i > 0 ? ", " : "", bare ? "[" : "", host->host,
                       bare ? "]" : "", host->port);
     }

@@ -2,6 +2,7 @@
 
 #include "instance/import_write.h"
 #include "instance/ini.h"
+#include "machine/stream.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -216,7 +217,7 @@ static void put_listeners(struct importing *import)
         put_listener(import, host);
         put_listener_tls(import);
     }
-    if (directory[0] != '/')
+    if (!address_host_is_unix(directory))
         return;
     put_listener(import, directory);
     const char *mode = global_value(import, "unix_socket_mode");
@@ -247,7 +248,7 @@ static void hosts_of(const struct pairs *pairs, char *ret, size_t size)
     hosts = hosts == NULL || *hosts == '\0' ? SOCKETS : hosts;
     port = port == NULL ? "5432" : port;
     while (import_next_name(&hosts, host, sizeof(host))) {
-        bool is_v6 = host[0] != '/' && strchr(host, ':') != NULL;
+        bool is_v6 = !address_host_is_unix(host) && strchr(host, ':') != NULL;
         buffer_printf(&list, is_v6 ? "%s\"[%s]:%s\"" : "%s\"%s:%s\"", between, host, port);
         between = ", ";
     }

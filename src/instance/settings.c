@@ -44,7 +44,7 @@ static const struct setting service_rows[] = {
      .special = &config_special_hosts,
      .reloadable = true,
      .unit = "a list of \"host\", \"host:port\", \"[IPv6]:port\", \"/directory\" or "
-             "\"/directory:port\"",
+             "\"/directory:port\"; \"@name\" in place of a directory: a name that is no file",
      .help = "The interchangeable PostgreSQL servers; the port is 5432 unless given."},
     {.name = "tls",
      .kind = SETTING_GROUP,

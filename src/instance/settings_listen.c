@@ -16,7 +16,7 @@ const struct setting config_listen_rows[] = {
      RANGE(1, HOST_MOST),
      .preset = "127.0.0.1",
      .unit = "a name, an address, `\"*\"` (all addresses), or an absolute "
-             "directory for a Unix socket",
+             "directory for a Unix socket; \"@name\": one whose name is no file",
      .reloadable = true,
      .help = "Where to listen; every address that a name resolves to is bound."},
     {.name = "port",

@@ -90,7 +90,7 @@ static bool address_parse_scoped(const char *host, struct address *address)
 bool address_parse(const char *host, uint16_t port, struct address *ret)
 {
     struct address address = {.port = port};
-    if (host[0] == '/') {
+    if (address_host_is_unix(host)) {
         address.family = ADDRESS_UNIX;
         int size = snprintf(address.path, sizeof(address.path), "%s/.s.PGSQL.%u", host, port);
         if (size < 0 || (size_t)size >= sizeof(address.path))

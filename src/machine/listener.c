@@ -103,6 +103,7 @@ void listener_close(struct listener *listener)
     if (!stream_open(&listener->stream))
         return;
     stream_close(&listener->stream);
-    if (listener->address.family == ADDRESS_UNIX && !listener->adopted)
+    if (listener->address.family == ADDRESS_UNIX && !listener->adopted &&
+        !address_is_abstract(&listener->address))
         (void)os->file_unlink(listener->address.path);
 }

@@ -18,7 +18,7 @@ struct address {
     uint16_t port;
     uint32_t scope;    /* IPv6 link-local interface, else 0 */
     uint8_t bytes[16]; /* 4 or 16 of them, network order */
-    char path[108];    /* Unix: the socket's path, NUL-terminated */
+    char path[108];    /* Unix: the socket's path, NUL-terminated; '@': an abstract name */
 };
 
 struct socket_options {

@@ -1,6 +1,7 @@
 #include "base/check.h"
 #include "machine/kernel_call.h"
 #include "machine/os_linux.h"
+#include "machine/stream.h"
 
 #include <errno.h>
 #include <ifaddrs.h>
@@ -42,7 +43,11 @@ static socklen_t name_from_address(const struct address *address, union socket_n
         ret->local.sun_family = AF_UNIX;
         static_assert(sizeof(ret->local.sun_path) == sizeof(address->path), "the same limit");
         memcpy(ret->local.sun_path, address->path, sizeof(address->path));
-        return sizeof(ret->local);
+        if (!address_is_abstract(address))
+            return sizeof(ret->local);
+        /* An abstract name begins with a NUL and ends with its length. */
+        ret->local.sun_path[0] = '\0';
+        return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(address->path));
     case ADDRESS_NONE:
         break;
     }
@@ -67,6 +72,8 @@ static void name_to_address(const union socket_name *name, struct address *ret)
     case AF_UNIX:
         ret->family = ADDRESS_UNIX;
         memcpy(ret->path, name->local.sun_path, sizeof(ret->path) - 1);
+        if (ret->path[0] == '\0' && ret->path[1] != '\0')
+            ret->path[0] = '@';
         break;
     default:
         break;
@@ -125,6 +132,11 @@ static int listen_bind(int handle, const union socket_name *name, socklen_t size
     return bind(handle, &name->any, size) == 0 ? 0 : -errno;
 }
 
+static bool is_file(const struct address *at)
+{
+    return at->family == ADDRESS_UNIX && !address_is_abstract(at);
+}
+
 int os_linux_listen(const struct address *at, int backlog, int unix_mode)
 {
     union socket_name name;
@@ -143,7 +155,7 @@ int os_linux_listen(const struct address *at, int backlog, int unix_mode)
     if (status < 0)
         return socket_give_up(handle, status);
     /* Before listen(), so that nobody connects under the wrong mode. */
-    if (at->family == ADDRESS_UNIX && chmod(at->path, (mode_t)unix_mode) < 0)
+    if (is_file(at) && chmod(at->path, (mode_t)unix_mode) < 0)
         return socket_give_up(handle, -errno);
     if (listen(handle, backlog) < 0)
         return socket_give_up(handle, -errno);
@@ -152,7 +164,7 @@ int os_linux_listen(const struct address *at, int backlog, int unix_mode)
 
 int os_linux_listen_again(int handle, const struct address *at, int backlog, int unix_mode)
 {
-    if (at->family == ADDRESS_UNIX && unix_mode >= 0 && chmod(at->path, (mode_t)unix_mode) < 0)
+    if (is_file(at) && unix_mode >= 0 && chmod(at->path, (mode_t)unix_mode) < 0)
         return -errno;
     return listen(handle, backlog) < 0 ? -errno : 0;
 }
@@ -162,7 +174,7 @@ int os_linux_listen_tune(int handle, const struct address *at, int64_t group, in
     int status = 0;
     if (at->family != ADDRESS_UNIX)
         status = setsockopt(handle, IPPROTO_TCP, TCP_DEFER_ACCEPT, &defer, sizeof(defer));
-    else if (group >= 0)
+    else if (group >= 0 && is_file(at))
         status = lchown(at->path, (uid_t)-1, (gid_t)group);
     return status < 0 ? -errno : 0;
 }

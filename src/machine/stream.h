@@ -165,6 +165,17 @@ const char *address_text(const struct address *address, char *text, size_t size)
 /** The host part only ("unix" for Unix sockets), as PgBouncer's `addr` column. */
 const char *address_host_text(const struct address *address, char *text, size_t size);
 bool address_equal(const struct address *a, const struct address *b);
-/** A numeric address, or an absolute directory (gives DIR/.s.PGSQL.PORT); false when `host` is a
+/** A numeric address, or an absolute directory (gives DIR/.s.PGSQL.PORT; "@NAME" the same in the
+ *  abstract namespace, as libpq has it); false when `host` is a
  *  name. */
 bool address_parse(const char *host, uint16_t port, struct address *ret);
+/** Whether a host is that of a Unix socket: a directory, or "@NAME" in the abstract namespace. */
+static inline bool address_host_is_unix(const char *host)
+{
+    return host[0] == '/' || host[0] == '@';
+}
+/** A Unix socket that is no file: who may connect is not for us to say. */
+static inline bool address_is_abstract(const struct address *address)
+{
+    return address->family == ADDRESS_UNIX && address->path[0] == '@';
+}

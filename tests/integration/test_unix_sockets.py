@@ -113,3 +113,52 @@ def test_the_console_trusts_a_peer_of_its_own_user_and_nobody_else(trunkline, fo
     if os.geteuid() == 0:
         stranger = psql_as(OWNER, daemon, "operator")
         assert stranger.returncode != 0 and "auth file" in stranger.stderr
+
+
+@pytest.fixture
+def abstract():
+    """A name for a socket that is no file, which nobody else has."""
+    return f"@trunkline-test-{os.getpid()}-{free_port()}"
+
+
+def test_clients_come_over_an_abstract_socket(trunkline, postgres, abstract):
+    listen = [{"host": "127.0.0.1", "port": free_port()}, {"host": abstract, "port": 6432}]
+    daemon = trunkline(listen=listen)
+    door = daemon.door().at(host=abstract, port=6432)
+    with door.connect() as connection:
+        assert connection.execute("select 1").fetchone() == (1,)
+        query = "select count(*) from pg_stat_activity where query = 'select pg_sleep(62)'"
+        timer = threading.Thread(target=lambda: (
+            eventually(lambda: postgres.one(query) == 1), connection.cancel()))
+        timer.start()
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            connection.execute("select pg_sleep(62)")
+        timer.join()
+        shown, = daemon.console("SHOW CLIENTS WHERE database = 'app'")
+        assert shown["addr"] == shown["local_addr"] == "unix"
+    daemon.stop()
+    again = trunkline(listen=listen)
+    assert again.door().at(host=abstract, port=6432).one("select 2") == 2
+
+
+def test_an_abstract_name_that_is_taken_is_told(trunkline, abstract):
+    listen = [{"host": "127.0.0.1", "port": free_port()}, {"host": abstract, "port": 6432}]
+    first = trunkline(listen=listen)
+    listen[0]["port"] = free_port()
+    second = trunkline(listen=listen, start=False)
+    second.program = Program([binary(), "run", second.file], second.log_file, cwd=second.folder)
+    assert second.program.wait() != 0
+    assert f"{abstract}/.s.PGSQL.6432" in second.log()
+    second.program = None
+    assert first.door().at(host=abstract, port=6432).one("select 1") == 1
+
+
+def test_servers_are_reached_over_an_abstract_socket(trunkline, abstract):
+    """A pooler behind a pooler: PostgreSQL here may not listen on such a name."""
+    inner = trunkline(listen=[{"host": "127.0.0.1", "port": free_port()},
+                              {"host": abstract, "port": 6432}])
+    outer = trunkline(services={"main": {"hosts": [f"{abstract}:6432"]}})
+    with outer.connect() as connection:
+        assert connection.execute("select 1").fetchone() == (1,)
+    assert inner.pool()
+    assert [row["host"] for row in outer.console("SHOW BACKENDS")] == [abstract]

@@ -233,7 +233,8 @@ TEST(all_problems_are_told_at_once_in_the_order_of_the_file)
             "t.yaml:3:5: listen[0].prot: unknown key; did you mean \"port\"?\n"
             "t.yaml:4:9: relays: found \"many\"; accepted: a whole number from 1 to 256, or auto\n"
             "t.yaml:7:13: services.main.hosts[0]: found \"127.0.0.1:99999\"; accepted: a list of "
-            "\"host\", \"host:port\", \"[IPv6]:port\", \"/directory\" or \"/directory:port\"\n"
+            "\"host\", \"host:port\", \"[IPv6]:port\", \"/directory\" or \"/directory:port\"; "
+            "\"@name\" in place of a directory: a name that is no file\n"
             "t.yaml:8:17: services.main.tls.mode: found \"maybe\"; accepted: disable, prefer, "
             "require, verify-ca or verify-full\n"
             "t.yaml:10:30: routes[0].service: there is no service \"mian\"; did you mean "
@@ -336,9 +337,9 @@ TEST(listeners_may_not_share_an_address_and_port)
         "t.yaml:1:23: listen[1]: b port 6432 is already taken by listen[0]\n");
     refused("listen: [{host: run/socket}, {host: \"[::1]\"}]\n" SERVICES ROUTES,
             "t.yaml:1:17: listen[0].host: found \"run/socket\"; accepted: a name, an address (IPv6 "
-            "without brackets), \"*\", or an absolute directory\n"
+            "without brackets), \"*\", an absolute directory, or \"@name\"\n"
             "t.yaml:1:37: listen[1].host: found \"[::1]\"; accepted: a name, an address (IPv6 "
-            "without brackets), \"*\", or an absolute directory\n");
+            "without brackets), \"*\", an absolute directory, or \"@name\"\n");
 }
 END_TEST
 
