@@ -5,6 +5,7 @@
     ./dev sim --seed N [--trace]   one seed, always the same; with its history
     ./dev sim --seeds A..B         a range: what is finished is remembered and not played again
     ./dev sim --forever            seed after seed, where the last soak ended
+    ./dev sim --faults [NAME...]   plants mistakes in the daemon, which the simulation must notice
     ./dev sim --coverage           which lines and branches of the daemon 1,000 seeds reach
 
 A range is played in parts; build/sim-seeds keeps the finished ones.  It is for one long run over
@@ -77,7 +78,13 @@ def coverage(arguments):
     return sim_coverage.run(build("coverage"), arguments)
 
 
+def faults(arguments):
+    return subprocess.run([sys.executable, TOP / "tools" / "sim_faults.py", *arguments]).returncode
+
+
 def main(arguments):
+    if "--faults" in arguments:
+        return faults([word for word in arguments if word != "--faults"])
     if "--coverage" in arguments:
         return coverage([word for word in arguments if word != "--coverage"])
     player = build("sim")

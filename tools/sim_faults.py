@@ -154,7 +154,7 @@ def message(text):
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith("play it again")]
     for line in lines:
-        found = re.search(r"(\S+: )?invariant does not hold: .*|nothing can happen.*", line)
+        found = re.search(r"src/\S+: \w+: invariant does not hold: .*|nothing can happen.*", line)
         if found is not None:
             return found[0]
     return lines[0] if lines else "nothing"
