@@ -1,10 +1,12 @@
 """Documents that can be trusted: links, files, commands and examples lead somewhere."""
 import re
 import subprocess
+from fnmatch import fnmatch
 
 import pytest
 from examples import unknown_keys, wrong_examples
-from pages import (broken_links, unknown_files, unnamed_blocks, wrong_commands, wrong_console)
+from pages import (broken_links, spans, unknown_files, unnamed_blocks, wrong_commands,
+                   wrong_console)
 from tree import TOP, listed
 
 
@@ -119,3 +121,11 @@ def test_every_setting_among_the_limits_is_in_the_manual():
              for name in re.findall(r"`([a-zA-Z_.\[\]]+)`", row)}
     unknown = [name for name in names if name not in known]
     assert names and not unknown
+
+
+def test_every_source_stands_in_a_page_about_the_internals():
+    text = "\n".join(path.read_text() for path in listed("docs/internals/*.md"))
+    named = {span.split("/")[-1] for span in spans(text) if span.endswith((".c", ".h"))}
+    missing = [path.name for path in listed("src/*.c") if path.name != "main.c" and not any(
+        fnmatch(path.name, name) or fnmatch(f"{path.stem}.h", name) for name in named)]
+    assert not missing
