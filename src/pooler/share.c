@@ -248,9 +248,8 @@ void share_tell(struct share *share)
 static struct client *share_oldest_claim(struct share *share)
 {
     struct node *first = list_first(&share->claims);
-    if (first == NULL)
-        return NULL;
-    return CONTAINER_OF(LIST_ENTRY(first, struct claim, node), struct client, claim);
+    struct claim *claim = first == NULL ? NULL : LIST_ENTRY(first, struct claim, node);
+    return claim == NULL ? NULL : CONTAINER_OF(claim, struct client, claim);
 }
 
 static deadline share_idle_end(const struct share *share, const struct server *server);
