@@ -158,8 +158,7 @@ void share_maybe_retire(struct share *share)
     mail_send(router_machine(share->relay->pooler), &share->retire);
 }
 
-/* --- a seat at the router ----------------------------------------------------------------------
- */
+/* --- a seat at the router --------------------------------------------------------------------- */
 
 /* A login that waits until the router knows the share; on its stack. */
 struct arrival {
@@ -199,8 +198,7 @@ void share_entered(struct share *share)
         co_wake(LIST_ENTRY(it, struct arrival, node)->co);
 }
 
-/* --- its end ------------------------------------------------------------------------------------
- */
+/* --- its end ---------------------------------------------------------------------------------- */
 
 static void accepted_clear(struct share *share);
 
