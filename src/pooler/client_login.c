@@ -134,12 +134,14 @@ static fault login_startup(struct login *login)
 /* --- route and proof
  * ----------------------------------------------------------------------------------------- */
 
+/* For now only here: what a client proves may serve its share towards servers, but the router is
+ * not troubled with those who have proven nothing. */
 static fault login_enter_share(struct login *login, const struct route_config *route)
 {
     struct client *client = login->client;
     TRY(share_of(client->relay, route, login->database, login->user, &client->share));
     share_join(client->share);
-    return share_enter(client->share, login->by);
+    return OK;
 }
 
 static uint32_t login_most(const struct login *login, enum census_of of)
@@ -225,6 +227,7 @@ static const struct route_config *login_find_route(const struct login *login)
     return route->replication;
 }
 
+/* Who may use the console is told only to those who have proven who they are. */
 static fault login_console(struct login *login)
 {
     struct client *client = login->client;
@@ -233,17 +236,15 @@ static fault login_console(struct login *login)
     static const struct route_config trusted = {
         .auth = AUTH_TRUST, .how.method = AUTH_TRUST, .mode = POOL_SESSION};
     bool own = stream_peer_is_own(&client->stream);
-    if (config_console_role(login->config, login->user) == CONSOLE_NOTHING &&
-        !(own && config_console_database(login->config, login->user)))
-        return fault_raise(FAULT_AUTH, "user \"%.*s\" may not use the console",
-                           SPAN_ARG(login->user));
+    bool may = config_console_role(login->config, login->user) != CONSOLE_NOTHING ||
+               (own && config_console_database(login->config, login->user));
+    bool stored = config_secret(login->config, login->user) != NULL;
     login->console = client->console = true;
-    const struct secret *stored = config_secret(login->config, login->user);
-    if (stored == NULL && !own)
-        return fault_raise(FAULT_PASSWORD, "console user \"%.*s\" is not in the auth file",
-                           SPAN_ARG(login->user));
-    struct auth_request request = login_request(login, stored == NULL ? &trusted : &console);
-    return auth_client(&request);
+    struct auth_request request = login_request(login, own && may && !stored ? &trusted : &console);
+    TRY(auth_client(&request));
+    if (may)
+        return OK;
+    return fault_raise(FAULT_AUTH, "user \"%.*s\" may not use the console", SPAN_ARG(login->user));
 }
 
 /* Its set of parameters also says who it is: there is no share that would. */
@@ -308,6 +309,7 @@ static fault login_route(struct login *login)
     TRY(auth_choose(&request));
     TRY(login_keep_ahead(login, &request.how));
     TRY(auth_client(&request));
+    TRY(share_enter(client->share, login->by));
     TRY(control_admit(&client->relay->control, client->share->database));
     TRY(login_admit(login));
     TRY(share_set_secret(client->share));

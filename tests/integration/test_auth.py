@@ -4,7 +4,7 @@ import re
 import psycopg
 import pytest
 from support import wire as w
-from support.patience import seconds
+from support.patience import eventually, seconds
 from support.trunkline import USERS, route
 
 
@@ -78,6 +78,39 @@ def test_a_stranger_cannot_be_told_from_a_wrong_password(trunkline):
             challenge = wire.receive().body[4:].decode()
             salts.append(dict(i.split("=", 1) for i in challenge.split(","))["s"])
     assert salts[0] == salts[1]
+
+
+def test_the_console_does_not_say_who_may_use_it(trunkline):
+    daemon = trunkline()
+    heard = []
+    for user in ("admin", "app", "nobody"):
+        wire = daemon.door("trunkline", user).wire(login=False)
+        wire.send(w.startup_packet(user=user, database="trunkline"))
+        with pytest.raises(w.Refused) as refused:
+            wire.login(user, "wrong")
+        fields = {key: value.replace(f'"{user}"', "") for key, value in
+                  refused.value.fields.items() if key != "D"}
+        heard.append(fields)
+        wire.__exit__()
+    assert heard[0]["C"] == "28P01"
+    assert heard[0] == heard[1] == heard[2]
+    with pytest.raises(w.Refused, match="28000"):  # it has proven that it is app
+        daemon.door("trunkline", "app").wire()
+
+
+def test_who_has_proven_nothing_costs_no_server(trunkline):
+    daemon = trunkline(routes=[route(pool_min=1)])
+    with daemon.door().wire(login=False) as wire:
+        wire.send(w.startup_packet(user="app", database="app"))
+        first = wire.receive()
+        assert first.kind == "R"
+        for _ in range(5):
+            assert daemon.console("SHOW SERVERS") == []
+        wire.send(w.Scram("wrong").first())
+        assert wire.receive().kind == "R"
+        assert daemon.console("SHOW SERVERS") == []
+    with daemon.door().wire():
+        assert eventually(lambda: daemon.console("SHOW SERVERS"))
 
 
 def test_a_blocked_user_is_refused_before_anything_else(trunkline):

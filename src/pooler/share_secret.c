@@ -1,0 +1,61 @@
+/* share_secret.c - how a share's servers are logged in to: what clients have proven, or files say.
+ */
+#include "pooler/share.h"
+
+#include <stdlib.h>
+
+void share_keep_password(struct share *share, const char *text)
+{
+    if (share->route->server_user != NULL || share->route->server_password != NULL)
+        return;
+    /* A login at a server that is under way looks at the old one: the next client brings it again.
+     */
+    bool same = share->password != NULL && strcmp(share->password, text) == 0;
+    if (same || (share->logins > 0 && share->password != NULL))
+        return;
+    char *kept = strdup(text);
+    if (kept == NULL)
+        return;
+    if (share->password != NULL)
+        explicit_bzero(share->password, strlen(share->password));
+    free(share->password);
+    share->password = kept;
+    share->secret.password = span_text(kept);
+    share->secret.have_keys = false;
+}
+
+void share_keep_secret(struct share *share, const char *text)
+{
+    const struct route_config *route = share->route;
+    if (route->server_user != NULL || route->server_password != NULL)
+        return;
+    if (span_starts(span_text(text), SPAN("SCRAM-SHA-256$")))
+        return; /* the client's login brings keys */
+    if (strlen(text) == MD5_TEXT - 1 && span_starts(span_text(text), SPAN("md5")))
+        memcpy(share->secret.md5, text, MD5_TEXT);
+    else
+        share_keep_password(share, text);
+}
+
+fault share_set_secret(struct share *share)
+{
+    const char *text = share->route->server_password;
+    if (share->password != NULL || share->secret.have_keys || share->secret.md5[0] != '\0')
+        return OK;
+    if (text == NULL) {
+        const char *user = share->route->server_user ? share->route->server_user : share->user;
+        const struct secret *secret = config_secret(share->config, span_text(user));
+        text = secret == NULL ? NULL : secret->text;
+    }
+    if (text == NULL || span_starts(span_text(text), SPAN("SCRAM-SHA-256$")))
+        return OK; /* nothing to show, or keys that a client's login may bring */
+    if (strlen(text) == MD5_TEXT - 1 && span_starts(span_text(text), SPAN("md5"))) {
+        memcpy(share->secret.md5, text, MD5_TEXT);
+        return OK;
+    }
+    share->password = strdup(text);
+    if (share->password == NULL)
+        return FAULT_MEMORY;
+    share->secret.password = span_text(share->password);
+    return OK;
+}
