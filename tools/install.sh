@@ -14,8 +14,12 @@ as_root() {
 # missing_packages ERRAND...: prints what is not installed
 missing_packages() {
     local errand wanted
-    wanted=$(for errand in "$@"; do awk -v e="$errand" '$1 == e { print $2 }' tools/packages; done |
-        sort -u)
+    wanted=$(for errand in "$@"; do awk -v e="$errand" '$1 == e { print $2, $3 }' tools/packages; done |
+        while read -r package unless; do
+            if [ -z "$unless" ] || ! command -v "${unless#unless:}" >/dev/null; then
+                echo "$package"
+            fi
+        done | sort -u)
     # shellcheck disable=SC2086
     comm -23 <(printf '%s\n' $wanted) \
         <(dpkg-query -W -f '${db:Status-Status} ${Package}\n' $wanted 2>/dev/null |
@@ -79,14 +83,41 @@ install_packages() {
     done
 }
 
+# Packages that npm has and Debian has not: what the lock file of a driver's test pins goes into
+# build/drivers/NAME, once for each lock file.
+install_node_modules() {
+    local lock name folder
+    for lock in tests/integration/drivers/*/package-lock.json; do
+        name=$(basename "${lock%/*}")
+        folder=build/drivers/$name
+        cmp -s "$lock" "$folder/installed-from" && continue
+        say "installing: what $lock names"
+        mkdir -p "$folder"
+        cp "${lock%/*}"/package*.json "$folder"
+        npm ci --prefix "$folder" --no-audit --no-fund --ignore-scripts --loglevel=error \
+            </dev/null >build/install.log 2>&1 || {
+            cat build/install.log >&2
+            say "npm could not install what $lock names; the tests with it will fail"
+            continue
+        }
+        cp "$lock" "$folder/installed-from"
+    done
+}
+
 # need ERRAND...: what the errands want is there when this returns
 need() {
-    local errand missing open=()
+    local errand open=()
     mkdir -p build
     for errand in "$@"; do
         [ "build/.packages-$errand" -nt tools/packages ] || open+=("$errand")
     done
-    [ ${#open[@]} -gt 0 ] || return 0
+    [ ${#open[@]} -eq 0 ] || need_packages "${open[@]}"
+    case " $* " in *" test "*) install_node_modules ;; esac
+}
+
+# need_packages ERRAND...: the same for what Debian has
+need_packages() {
+    local errand missing open=("$@")
     if ! command -v apt-get >/dev/null; then
         say "this is no Debian: install by hand what tools/packages lists for: ${open[*]}"
         return 0
