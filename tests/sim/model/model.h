@@ -1,0 +1,175 @@
+#pragma once
+/*
+ * model.h - a model of a PostgreSQL 15 server, for the simulated world and for the real one.
+ *
+ * It speaks the protocol as the server does, message by message (tests/integration/test_model.py
+ * holds it to that), and knows a small SQL over one table, kv(k int primary key, v text), and
+ * temporary tables of the same columns.  A model belongs to the machine that starts it: sessions
+ * are coroutines there, and all calls that change anything must come from there.  Reading the
+ * table, the counters and the views of sessions never suspends.
+ *
+ * What is random in it comes from its seed.  Nothing but the calls below and `struct model_faults`
+ * makes it misbehave.  Design: docs/internals/model-postgres.md
+ */
+#include "machine/stream.h"
+#include "wire/messages.h"
+#include "wire/startup.h"
+
+struct model;
+
+/* Who may log in.  Without a password: trust; with one: SCRAM-SHA-256, one iteration. */
+struct model_user {
+    const char *name;
+    const char *password;
+    bool superuser;
+};
+
+/* Once in how many chances; 0: never.  A chance is what the comment names. */
+struct model_faults {
+    uint32_t crash;     /* a read or a write: the connection ends there, in mid message too */
+    uint32_t terminate; /* a message from the client: FATAL 57P01 instead of an answer */
+    uint32_t slow;      /* a statement: it takes up to slow_most longer */
+    uint32_t slow_login;
+    duration slow_most;
+    uint32_t notice;      /* a statement: a NOTICE ahead of its answer */
+    uint32_t parameter;   /* a statement: a ParameterStatus that says nothing new */
+    uint32_t refuse;      /* a login: FATAL 57P03, "the database system is starting up" */
+    uint32_t crowded;     /* a login: FATAL 53300, "sorry, too many clients already" */
+    uint32_t cancel_late; /* a cancel request: carried out up to slow_most later */
+    uint32_t fail;        /* a statement: ERROR 53200, "out of memory" */
+    uint32_t flush_oddly; /* a message: what was answered so far is sent at once */
+};
+
+/* What the director of a simulation may want to know at once.  Called on the model's machine; must
+ * not suspend.  Any may be NULL. */
+struct model_session_view;
+struct model_watch {
+    void *argument;
+    void (*session_began)(void *argument, const struct model_session_view *session);
+    void (*session_ended)(void *argument, const struct model_session_view *session);
+    /* A statement begins to run: of a Query message, or by Execute. */
+    void (*statement)(void *argument, const struct model_session_view *session, struct span text);
+    /* Its end; `sqlstate` is NULL when it was well. */
+    void (*finished)(void *argument, const struct model_session_view *session,
+                     const char *sqlstate);
+    /* A cancel request met it. `text` is what ran (empty: nothing did, it will be forgotten). */
+    void (*cancelled)(void *argument, const struct model_session_view *session, struct span text);
+    /* A transaction that wrote was committed, or not; before the client hears of it. */
+    void (*decided)(void *argument, const struct model_session_view *session, bool committed);
+    /* ReadyForQuery is about to be sent. */
+    void (*ready)(void *argument, const struct model_session_view *session);
+};
+
+struct model_options {
+    struct address address; /* where it listens; a port of 0 is chosen, and kept for ever */
+    const struct model_user *users;
+    size_t user_count;
+    const char *const *databases; /* NULL at the end; NULL: any name is one */
+    const char *version;          /* server_version; NULL: 15.20 */
+    uint32_t connections_most;    /* max_connections; 0: 100 */
+    uint32_t reserved;            /* of these, for superusers */
+    bool standby;
+    struct tls_context *tls; /* borrowed; NULL: SSLRequest is answered with 'N' */
+    uint64_t seed;
+    struct model_faults faults;
+    struct model_watch watch;
+};
+
+/** Caller owns.  All that `options` points to must outlive the model. */
+fault model_new(const struct model_options *options, struct model **ret) MUST_USE;
+/** It must be stopped.  NULL-safe; nulls *model. */
+void model_free(struct model **model);
+
+/* --- its life, on its machine --------------------------------------------------------------- */
+
+/** Listens; from then on it serves.  Faults: SYSTEM. */
+fault model_start(struct model *model) MUST_USE;
+/** Ends as a fast shutdown does: sessions hear FATAL 57P01, newcomers 57P03, then nobody listens.
+ *  Suspends until all sessions are gone, at most until `by`, then they are cut off.  What was
+ *  committed stays: model_start serves it again. */
+void model_stop(struct model *model, deadline by);
+/** All sessions end at once, without a word and in mid message; what was not committed is lost.  It
+ *  goes on listening: newcomers hear 57P03 until model_set_state(MODEL_READY). */
+void model_crash(struct model *model);
+/** Nobody listens any more either (a machine that lost its power); then model_start.  Suspends
+ *  until the coroutines are gone, which they are at once. */
+void model_kill(struct model *model);
+
+enum model_state {
+    MODEL_READY,
+    MODEL_STARTING,      /* 57P03 the database system is starting up */
+    MODEL_RECOVERING,    /* 57P03 the database system is in recovery mode */
+    MODEL_SHUTTING_DOWN, /* 57P03 the database system is shutting down */
+};
+/** What newcomers hear; those who are in stay. */
+void model_set_state(struct model *model, enum model_state state);
+/** A standby becomes a primary: sessions report in_hot_standby with their next ReadyForQuery. */
+void model_promote(struct model *model);
+/** Another max_connections. */
+void model_set_connections(struct model *model, uint32_t most);
+/** Another default of a setting, as a reload of postgresql.conf brings it.  False: no such
+ *  setting, or no such value. */
+bool model_set_default(struct model *model, const char *name, const char *value);
+void model_set_faults(struct model *model, const struct model_faults *faults);
+/** All faults off, and nobody is slow any more. */
+void model_calm(struct model *model);
+
+/** pg_terminate_backend, pg_cancel_backend, and a backend that dies without a word.  False: there
+ *  is none. */
+bool model_terminate(struct model *model, uint32_t pid);
+bool model_cancel(struct model *model, uint32_t pid);
+bool model_crash_session(struct model *model, uint32_t pid);
+
+/* --- looking in, never suspends --------------------------------------------------------------- */
+
+/** Where it listens. */
+struct address model_address(const struct model *model);
+
+/* A session as it is now.  Spans live until it runs again. */
+struct model_session_view {
+    uint32_t pid;
+    uint64_t number; /* logins of this model, counted */
+    struct span user;
+    struct span database;
+    struct span application_name;
+    enum wire_transaction status;
+    bool running;        /* a statement */
+    bool ready;          /* logged in */
+    struct span query;   /* that runs, or ran last */
+    uint32_t statements; /* prepared, with a name */
+    uint32_t portals;
+    uint32_t locks;     /* advisory, of the session */
+    uint32_t channels;  /* listened to */
+    uint32_t temporary; /* tables */
+};
+/** All sessions, in order of their logins: NULL ends. */
+struct model_session;
+const struct model_session *model_session_next(const struct model *model,
+                                               const struct model_session *after);
+struct model_session_view model_session_look(const struct model_session *session);
+/** What SHOW would say there; the empty span where there is no such setting. */
+struct span model_session_setting(const struct model_session *session, const char *name);
+/** NULL: none with this pid. */
+const struct model_session *model_session_find(const struct model *model, uint32_t pid);
+
+struct model_counts {
+    uint64_t connections; /* accepted, cancel requests too */
+    uint64_t logins;
+    uint64_t refused;
+    uint64_t cancels; /* requests with a good key */
+    uint64_t statements;
+    uint64_t commits; /* of transactions that wrote */
+    uint64_t crashes;
+    uint32_t sessions;      /* alive */
+    uint32_t sessions_most; /* ever at a time */
+};
+struct model_counts model_counts(const struct model *model);
+
+/** The committed value of a key in kv: false when there is none.  The span lives until the table
+ *  changes. */
+bool model_table_read(const struct model *model, int32_t key, struct span *ret);
+/** Each committed row. */
+void model_table_each(const struct model *model, void *argument,
+                      void (*each)(void *argument, int32_t key, struct span value));
+/** Puts a committed row there, as if it had always been. */
+fault model_table_put(struct model *model, int32_t key, struct span value) MUST_USE;

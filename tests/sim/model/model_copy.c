@@ -1,0 +1,308 @@
+/* model_copy.c - COPY in text form, in both directions. */
+#include "model_inside.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#define LINE_MOST   (64u << 20)
+#define BATCH_ROWS  1000 /* rows are inserted together, as the server does it */
+#define BATCH_BYTES 65535
+
+static void put_copy_begin(struct model_session *session, uint8_t type, uint32_t columns)
+{
+    size_t start = wire_begin(&session->out, type);
+    wire_put_u8(&session->out, 0);
+    wire_put_u16(&session->out, (uint16_t)columns);
+    for (uint32_t i = 0; i < columns; i++)
+        wire_put_u16(&session->out, 0);
+    wire_end(&session->out, start);
+}
+
+/* --- out
+ * ------------------------------------------------------------------------------------------ */
+
+static void put_escaped(struct buffer *out, struct span text)
+{
+    static const char letters[] = "\bb\ff\nn\rr\tt\vv\\\\";
+    for (size_t i = 0; i < text.size; i++) {
+        const char *found = NULL;
+        for (size_t j = 0; j + 1 < sizeof(letters) && found == NULL; j += 2)
+            found = letters[j] == (char)text.at[i] ? &letters[j] : NULL;
+        if (found != NULL) {
+            wire_put_u8(out, '\\');
+            wire_put_u8(out, (uint8_t)found[1]);
+        } else {
+            wire_put_u8(out, text.at[i]);
+        }
+    }
+}
+
+static fault sink_copy(struct model_sink *sink, const struct sql_stmt *stmt,
+                       const struct sql_value *values)
+{
+    struct buffer *out = &sink->session->out;
+    size_t start = wire_begin(out, WIRE_COPY_DATA);
+    uint32_t column = 0;
+    for (const struct sql_target *it = stmt->targets; it != NULL; it = it->next, column++) {
+        if (column > 0)
+            wire_put_u8(out, '\t');
+        if (values[column].null)
+            wire_put_bytes(out, SPAN("\\N"));
+        else
+            put_escaped(out, sql_value_text(&sink->portal->row, it->expr->type, &values[column]));
+    }
+    wire_put_u8(out, '\n');
+    wire_end(out, start);
+    return model_flush_much(sink->session);
+}
+
+/* COPY kv TO is COPY (select ... from kv) TO. */
+static struct sql_stmt *query_of(struct sql_arena *arena, const struct sql_stmt *stmt)
+{
+    static const char *const names[] = {"k", "v"};
+    struct sql_stmt *query = sql_take(arena, sizeof(*query));
+    struct sql_target **last = &query->targets;
+    *query = (struct sql_stmt){
+        .kind = SQL_SELECT, .source = SQL_FROM_TABLE, .table = stmt->table, .alias = stmt->table};
+    const struct sql_assignment *column = stmt->columns;
+    for (uint32_t i = 0; i < 2 && (i == 0 || stmt->columns == NULL || column != NULL); i++) {
+        uint32_t number = column == NULL ? i : column->number;
+        *last = sql_take(arena, sizeof(**last));
+        (*last)->expr = sql_take(arena, sizeof(*(*last)->expr));
+        *(*last)->expr = (struct sql_expr){.kind = SQL_COLUMN,
+                                           .number = number,
+                                           .type = number == 0 ? SQL_INT4 : SQL_TEXT,
+                                           .name = span_text(names[number])};
+        last = &(*last)->next;
+        column = column == NULL ? NULL : column->next;
+    }
+    return query;
+}
+
+static fault copy_out(struct model_session *session, struct model_portal *portal, char tag[48])
+{
+    const struct sql_stmt *stmt = portal->stmt;
+    struct model_portal inner = {.params = portal->params};
+    struct model_sink sink = {.row = sink_copy, .session = session, .portal = &inner};
+    inner.stmt = stmt->inner != NULL ? stmt->inner : query_of(&portal->arena, stmt);
+    if (inner.stmt->kind != SQL_SELECT)
+        return model_raise(session, "0A000", "the model copies the rows of queries only");
+    fault done = model_run_begin(session, &inner);
+    if (done == OK) {
+        put_copy_begin(session, WIRE_COPY_OUT, model_target_count(inner.stmt));
+        done = model_run_rows(session, &inner, UINT64_MAX, &sink);
+    }
+    model_portal_fini(&inner);
+    TRY(done);
+    wire_put_empty(&session->out, WIRE_COPY_DONE);
+    snprintf(tag, 48, "COPY %" PRIu64, sink.rows);
+    return OK;
+}
+
+/* --- in
+ * ------------------------------------------------------------------------------------------- */
+
+struct copy_in {
+    struct model_session *session;
+    const struct sql_stmt *stmt;
+    struct model_table *table;
+    uint32_t columns;
+    struct buffer line; /* what has come of it */
+    bool ended;         /* a line said \. */
+    struct sql_arena arena;
+    struct sql_value (*rows)[2];
+    uint32_t count;
+    size_t bytes;
+    uint64_t total;
+};
+
+static fault copy_insert(struct copy_in *copy)
+{
+    for (uint32_t i = 0; i < copy->count; i++) {
+        TRY(model_check(copy->session));
+        TRY(model_table_insert(copy->session, copy->table, copy->rows[i], NULL));
+    }
+    copy->total += copy->count;
+    copy->count = 0;
+    copy->bytes = 0;
+    sql_arena_reset(&copy->arena);
+    return OK;
+}
+
+static int hex_of(uint8_t byte)
+{
+    static const char digits[] = "0123456789abcdef";
+    const char *found = byte == 0 ? NULL : strchr(digits, byte | 0x20);
+    return found == NULL ? -1 : (int)(found - digits);
+}
+
+/* \x41, \101 */
+static size_t read_code(struct span text, uint8_t *ret)
+{
+    bool hex = text.at[0] == 'x' && text.size > 1 && hex_of(text.at[1]) >= 0;
+    size_t size = hex ? 1 : 0;
+    unsigned value = 0;
+    for (size_t most = size + (hex ? 2 : 3); size < text.size && size < most; size++) {
+        int digit = hex_of(text.at[size]);
+        if (digit < 0 || (!hex && (digit > 7 || text.at[size] > '7')))
+            break;
+        value = value * (hex ? 16 : 8) + (unsigned)digit;
+    }
+    *ret = (uint8_t)value;
+    return hex || size > 0 ? size : 0;
+}
+
+/* One field up to a tab, which goes; a \N alone is NULL. */
+static struct span read_field(struct sql_arena *arena, struct span *rest, bool *null, bool *more)
+{
+    static const char letters[] = "b\bf\fn\nr\rt\tv\v";
+    uint8_t *field = sql_take(arena, rest->size + 1);
+    size_t size = 0, i = 0;
+    for (; i < rest->size && rest->at[i] != '\t'; i++) {
+        if (rest->at[i] != '\\' || i + 1 == rest->size) {
+            field[size++] = rest->at[i];
+            continue;
+        }
+        i += 1;
+        uint8_t byte = rest->at[i], code;
+        size_t used = read_code(span_skip(*rest, i), &code);
+        for (size_t j = 0; j + 1 < sizeof(letters); j += 2)
+            if (letters[j] == (char)byte)
+                byte = (uint8_t)letters[j + 1];
+        field[size++] = used > 0 ? code : byte;
+        i += used > 0 ? used - 1 : 0;
+    }
+    *null = i == 2 && rest->at[0] == '\\' && rest->at[1] == 'N';
+    *more = i < rest->size;
+    *rest = span_skip(*rest, i + 1);
+    return span_of(field, size);
+}
+
+static fault copy_fields(struct copy_in *copy, struct span line, struct sql_value row[2])
+{
+    static const char *const names[] = {"k", "v"};
+    const struct sql_assignment *column = copy->stmt->columns;
+    struct span fields[2];
+    bool nulls[2], more = true;
+    uint32_t count = 0;
+    for (; more; count++) {
+        if (count == copy->columns)
+            return model_raise(copy->session, "22P04", "extra data after last expected column");
+        fields[count] = read_field(&copy->arena, &line, &nulls[count], &more);
+    }
+    for (uint32_t i = 0; i < copy->columns; i++) {
+        uint32_t into = column == NULL ? i : column->number;
+        if (i >= count)
+            return model_raise(copy->session, "22P04", "missing data for column \"%s\"",
+                               names[into]);
+        row[into] = (struct sql_value){.null = true};
+        if (!nulls[i])
+            TRY(sql_value_read(copy->session, into == 0 ? SQL_INT4 : SQL_TEXT, fields[i],
+                               &row[into]));
+        column = column == NULL ? NULL : column->next;
+    }
+    return OK;
+}
+
+static fault copy_line(struct copy_in *copy, struct span line)
+{
+    struct sql_value row[2] = {{.null = true}, {.null = true}};
+    TRY(model_check(copy->session));
+    if (line.size > 0 && line.at[line.size - 1] == '\r')
+        line.size -= 1;
+    copy->ended = copy->ended || span_is(line, "\\.");
+    if (copy->ended)
+        return OK;
+    TRY(copy_fields(copy, line, row));
+    memcpy(copy->rows[copy->count++], row, sizeof(row));
+    copy->bytes += line.size;
+    if (copy->count < BATCH_ROWS && copy->bytes < BATCH_BYTES)
+        return OK;
+    return copy_insert(copy);
+}
+
+static fault copy_data(struct copy_in *copy, struct span data)
+{
+    if (copy->ended)
+        return OK;
+    buffer_append_span(&copy->line, data);
+    TRY(buffer_fault(&copy->line));
+    size_t at = 0;
+    for (;;) {
+        struct span rest = span_skip(buffer_span(&copy->line), at);
+        const uint8_t *end = rest.size == 0 ? NULL : memchr(rest.at, '\n', rest.size);
+        if (end == NULL)
+            break;
+        TRY(copy_line(copy, span_of(rest.at, (size_t)(end - rest.at))));
+        at += (size_t)(end - rest.at) + 1;
+    }
+    buffer_consume(&copy->line, at);
+    return OK;
+}
+
+static fault copy_done(struct copy_in *copy)
+{
+    if (copy->line.size > 0 && !copy->ended)
+        TRY(copy_line(copy, buffer_span(&copy->line)));
+    return copy_insert(copy);
+}
+
+static fault copy_failed(struct copy_in *copy, struct span body)
+{
+    struct wire_reader in = wire_reader_over(body);
+    struct span why = wire_get_string(&in);
+    return model_raise(copy->session, "57014", "COPY from stdin failed: %.*s", SPAN_ARG(why));
+}
+
+static fault copy_messages(struct copy_in *copy)
+{
+    struct model_session *session = copy->session;
+    for (;;) {
+        struct wire_frame frame;
+        TRY(model_read(session, true, &frame));
+        switch (frame.type) {
+        case WIRE_COPY_DATA:
+            TRY(copy_data(copy, frame.body));
+            break;
+        case WIRE_COPY_DONE:
+            return copy_done(copy);
+        case WIRE_COPY_FAIL:
+            return copy_failed(copy, frame.body);
+        case WIRE_FLUSH:
+        case WIRE_SYNC:
+            break;
+        default:
+            session->protocol_lost = true;
+            return model_raise(session, "08P01",
+                               "unexpected message type 0x%02X during COPY from stdin", frame.type);
+        }
+    }
+}
+
+static fault copy_in(struct model_session *session, struct model_portal *portal, char tag[48])
+{
+    struct copy_in copy = {
+        .session = session, .stmt = portal->stmt, .line = BUFFER_INIT(LINE_MOST), .columns = 2};
+    TRY(model_table_find(session, portal->stmt->table, &copy.table));
+    if (!copy.table->temporary)
+        TRY(tx_must_write(session, "COPY FROM"));
+    if (portal->stmt->columns != NULL)
+        copy.columns = portal->stmt->columns->next == NULL ? 1 : 2;
+    (void)model_snapshot(session);
+    copy.rows = malloc(BATCH_ROWS * sizeof(*copy.rows));
+    invariant(copy.rows != NULL);
+    put_copy_begin(session, WIRE_COPY_IN, copy.columns);
+    fault done = model_flush(session);
+    if (done == OK)
+        done = copy_messages(&copy);
+    snprintf(tag, 48, "COPY %" PRIu64, copy.total);
+    sql_arena_fini(&copy.arena);
+    buffer_fini(&copy.line);
+    free(copy.rows);
+    return done;
+}
+
+fault model_run_copy(struct model_session *session, struct model_portal *portal, char tag[48])
+{
+    return portal->stmt->to_client ? copy_out(session, portal, tag) : copy_in(session, portal, tag);
+}

@@ -1,0 +1,374 @@
+/* model_server.c - the server: its listener, its sessions, its life and its accidents. */
+#include "model_inside.h"
+
+#include <stdio.h>
+
+#define OUT_MOST (256u << 20)
+#define BACKLOG  128
+
+/* --- chance
+ * --------------------------------------------------------------------------------------- */
+
+uint64_t model_draw(struct model *model, uint64_t limit)
+{
+    model->chance = model->chance * 6364136223846793005u + 1442695040888963407u;
+    uint64_t bits = model->chance ^ model->chance >> 29;
+    return limit == 0 ? 0 : (bits * 0x9e3779b97f4a7c15u >> 16) % limit;
+}
+
+bool model_chance(struct model *model, uint32_t chances)
+{
+    return chances > 0 && model_draw(model, chances) == 0;
+}
+
+/* --- a model
+ * -------------------------------------------------------------------------------------- */
+
+fault model_new(const struct model_options *options, struct model **ret)
+{
+    struct model *model = calloc(1, sizeof(*model));
+    if (model == NULL)
+        return FAULT_MEMORY;
+    model->options = *options;
+    model->chance = options->seed;
+    model->standby = options->standby;
+    model->next_oid = 16384;
+    model->pid = 1000;
+    if (model->options.connections_most == 0)
+        model->options.connections_most = 100;
+    for (size_t i = 0; i < sizeof(model->mock_secret); i++)
+        model->mock_secret[i] = (uint8_t)model_draw(model, 256);
+    model->listener.address = options->address;
+    list_init(&model->sessions);
+    list_init(&model->waiting);
+    list_init(&model->locks);
+    co_group_init(&model->coroutines);
+    co_group_init(&model->acceptors);
+    model_table_init(&model->kv, model, "kv");
+    model->kv.has_key = true;
+    *ret = model;
+    return OK;
+}
+
+void model_free(struct model **model)
+{
+    struct model *gone = TAKE(*model);
+    if (gone == NULL)
+        return;
+    invariant(!gone->listening && list_empty(&gone->sessions) && list_empty(&gone->locks));
+    model_table_fini(&gone->kv);
+    for (size_t i = 0; i < GUC_COUNT_MOST; i++)
+        free(gone->defaults[i]);
+    free(gone);
+}
+
+/* --- sessions
+ * ------------------------------------------------------------------------------------- */
+
+static struct model_session *session_new(struct model *model)
+{
+    struct model_session *session = calloc(1, sizeof(*session));
+    invariant(session != NULL);
+    session->model = model;
+    session->stream = STREAM_INIT;
+    session->in = BUFFER_INIT(OUT_MOST);
+    session->out = BUFFER_INIT(OUT_MOST);
+    session->query_text = BUFFER_INIT(OUT_MOST);
+    session->pid = ++model->pid;
+    session->secret = (uint32_t)model_draw(model, UINT32_MAX);
+    session->statement_end = session->idle_end = NEVER;
+    session->statements = MAP_INIT(UINT32_MAX);
+    session->portals = MAP_INIT(UINT32_MAX);
+    list_init(&session->temporary);
+    list_init(&session->channels);
+    list_init(&session->pending_notifications);
+    list_init(&session->incoming_notifications);
+    list_init(&session->pending_channels);
+    model_gucs_init(session);
+    return session;
+}
+
+static void tell(const struct model_session *session,
+                 void (*what)(void *argument, const struct model_session_view *session))
+{
+    if (what == NULL || !session->ready)
+        return;
+    struct model_session_view view = model_session_look(session);
+    what(session->model->options.watch.argument, &view);
+}
+
+static void session_free(struct model_session *session)
+{
+    struct model *model = session->model;
+    model_portals_close_all(session);
+    model_temporary_drop(session);
+    model_unlock_all(session, true);
+    model_unlock_all(session, false);
+    model_notify_gone(session);
+    model_statements_remove_all(session);
+    model_plan_unref(&session->unnamed.plan);
+    LIST_EACH (&model->waiting, it) {
+        struct model_session *waiting = LIST_ENTRY(it, struct model_session, waiting_node);
+        if (waiting->waits_for == session)
+            waiting->waits_for = NULL;
+    }
+    map_fini(&session->statements);
+    map_fini(&session->portals);
+    model_gucs_fini(session);
+    buffer_fini(&session->in);
+    buffer_fini(&session->out);
+    buffer_fini(&session->query_text);
+    free(session);
+}
+
+static void session_end(struct model_session *session)
+{
+    struct model *model = session->model;
+    if (session->running)
+        model_statement_ends(session, "08006");
+    tx_gone(session);
+    tell(session, model->options.watch.session_ended);
+    if (node_linked(&session->node))
+        list_remove(&model->sessions, &session->node);
+    model->counts.sessions = model->sessions.count;
+    stream_close(&session->stream);
+    session_free(session);
+}
+
+static void session_main(void *argument)
+{
+    struct model_session *session = argument;
+    struct model *model = session->model;
+    session->co = co_self();
+    fault login = model_login(session);
+    if (login == OK) {
+        session->ready = session->ready_due = true;
+        session->number = ++model->counts.logins;
+        model->counts.sessions = model->sessions.count;
+        if (model->counts.sessions_most < model->sessions.count)
+            model->counts.sessions_most = model->sessions.count;
+        tell(session, model->options.watch.session_began);
+        model_session_run(session);
+    } else if (login == FAULT_UPSTREAM) {
+        model->counts.refused += 1;
+        model_put_error(session);
+        (void)!model_flush(session);
+    }
+    session_end(session);
+}
+
+static void acceptor_main(void *argument)
+{
+    struct model *model = argument;
+    int handle;
+    struct address peer;
+    for (;;) {
+        fault accepted = listener_accept(&model->listener, &handle, &peer, NEVER);
+        if (accepted == FAULT_SYSTEM)
+            continue;
+        if (accepted != OK)
+            return;
+        struct model_session *session = session_new(model);
+        model->counts.connections += 1;
+        if (stream_adopt(&session->stream, handle, peer.family == ADDRESS_UNIX) != OK ||
+            co_group_start(&model->coroutines, session_main, session, CO_LARGE) != OK)
+            session_end(session);
+    }
+}
+
+/* --- life
+ * ----------------------------------------------------------------------------------------- */
+
+fault model_start(struct model *model)
+{
+    struct address at = model->listener.address;
+    invariant(!model->listening);
+    TRY(listener_open(&model->listener, &at, BACKLOG, 0777));
+    model->state = MODEL_READY;
+    model->listening = true;
+    return co_group_start(&model->acceptors, acceptor_main, model, CO_SMALL);
+}
+
+static void stop_listening(struct model *model)
+{
+    if (!model->listening)
+        return;
+    co_group_cancel(&model->acceptors);
+    co_group_join(&model->acceptors);
+    struct address at = model->listener.address;
+    listener_close(&model->listener);
+    model->listener.address = at;
+    model->listening = false;
+}
+
+static void ask_to_end(struct model_session *session, enum model_end end)
+{
+    session->end = end;
+    if (session->co != NULL)
+        co_wake(session->co);
+}
+
+void model_stop(struct model *model, deadline by)
+{
+    model->state = MODEL_SHUTTING_DOWN;
+    LIST_EACH (&model->sessions, it)
+        ask_to_end(LIST_ENTRY(it, struct model_session, node), END_SHUTDOWN);
+    while (!list_empty(&model->coroutines.members))
+        if (co_group_wait_any(&model->coroutines, by) != OK)
+            break;
+    model_kill(model);
+}
+
+void model_kill(struct model *model)
+{
+    stop_listening(model);
+    co_group_cancel(&model->coroutines);
+    co_group_join(&model->coroutines);
+}
+
+void model_crash(struct model *model)
+{
+    model->state = MODEL_RECOVERING;
+    model->counts.crashes += 1;
+    co_group_cancel(&model->coroutines);
+}
+
+void model_set_state(struct model *model, enum model_state state)
+{
+    model->state = state;
+}
+
+void model_promote(struct model *model)
+{
+    model->standby = false;
+}
+
+void model_set_connections(struct model *model, uint32_t most)
+{
+    model->options.connections_most = most;
+}
+
+bool model_set_default(struct model *model, const char *name, const char *value)
+{
+    return model_guc_default(model, name, value);
+}
+
+void model_set_faults(struct model *model, const struct model_faults *faults)
+{
+    model->options.faults = *faults;
+}
+
+void model_calm(struct model *model)
+{
+    model->options.faults = (struct model_faults){0};
+}
+
+/* --- single sessions
+ * ------------------------------------------------------------------------------ */
+
+struct model_session *model_session_by_pid(const struct model *model, uint32_t pid)
+{
+    LIST_EACH (&model->sessions, it) {
+        struct model_session *session = LIST_ENTRY(it, struct model_session, node);
+        if (session->pid == pid && session->ready)
+            return session;
+    }
+    return NULL;
+}
+
+bool model_terminate(struct model *model, uint32_t pid)
+{
+    struct model_session *session = model_session_by_pid(model, pid);
+    if (session != NULL)
+        ask_to_end(session, END_TERMINATED);
+    return session != NULL;
+}
+
+bool model_crash_session(struct model *model, uint32_t pid)
+{
+    struct model_session *session = model_session_by_pid(model, pid);
+    if (session == NULL)
+        return false;
+    model->counts.crashes += 1;
+    co_cancel(session->co);
+    return true;
+}
+
+bool model_cancel(struct model *model, uint32_t pid)
+{
+    struct model_session *session = model_session_by_pid(model, pid);
+    const struct model_watch *watch = &model->options.watch;
+    if (session == NULL)
+        return false;
+    session->cancel = !session->idle;
+    if (watch->cancelled != NULL) {
+        struct model_session_view view = model_session_look(session);
+        watch->cancelled(watch->argument, &view, session->running ? session->query : SPAN_NONE);
+    }
+    if (session->cancel)
+        co_wake(session->co);
+    return true;
+}
+
+void model_cancel_request(struct model *model, const struct wire_cancel *cancel)
+{
+    const struct model_faults *faults = &model->options.faults;
+    if (model_chance(model, faults->cancel_late) &&
+        co_sleep(
+            (duration){.us = (int64_t)model_draw(model, (uint64_t)faults->slow_most.us + 1)}) != OK)
+        return;
+    const struct model_session *session = model_session_by_pid(model, cancel->pid);
+    if (session == NULL || cancel->secret.size != 4 ||
+        wire_u32(cancel->secret.at) != session->secret)
+        return;
+    model->counts.cancels += 1;
+    (void)model_cancel(model, cancel->pid);
+}
+
+/* --- looking in
+ * ----------------------------------------------------------------------------------- */
+
+struct address model_address(const struct model *model)
+{
+    return model->listener.address;
+}
+
+struct model_counts model_counts(const struct model *model)
+{
+    return model->counts;
+}
+
+const struct model_session *model_session_next(const struct model *model,
+                                               const struct model_session *after)
+{
+    const struct node *it = after == NULL ? model->sessions.head.next : after->node.next;
+    return it == &model->sessions.head ? NULL : LIST_ENTRY(it, struct model_session, node);
+}
+
+const struct model_session *model_session_find(const struct model *model, uint32_t pid)
+{
+    return model_session_by_pid(model, pid);
+}
+
+struct model_session_view model_session_look(const struct model_session *session)
+{
+    enum tx_block block = session->tx.block;
+    return (struct model_session_view){
+        .pid = session->pid,
+        .number = session->number,
+        .user = span_text(session->user),
+        .database = span_text(session->database),
+        .application_name = model_session_setting(session, "application_name"),
+        .status = block == TX_FAILED ? WIRE_TX_FAILED
+                  : block == TX_NONE ? WIRE_TX_IDLE
+                                     : WIRE_TX_ACTIVE,
+        .running = session->running,
+        .ready = session->ready,
+        .query = session->query,
+        .statements = session->statements.count,
+        .portals = session->portals.count,
+        .locks = model_locks_held(session),
+        .channels = session->channels.count,
+        .temporary = session->temporary.count,
+    };
+}

@@ -1,0 +1,297 @@
+/* model_session.c - one session: its messages, its waits, its errors, its end. */
+#include "model_inside.h"
+
+#include <stdio.h>
+
+#define READ_SIZE    4096
+#define SMALL_MOST   10000u
+#define MESSAGE_MOST (256u << 20)
+
+/* --- whether it may go on
+ * ------------------------------------------------------------------------- */
+
+static fault end_now(struct model_session *session)
+{
+    if (session->end == END_CRASHED)
+        return fault_raise(FAULT_CLOSED, "crashed");
+    return model_raise_fatal(session, "57P01",
+                             "terminating connection due to administrator command");
+}
+
+fault model_check(struct model_session *session)
+{
+    if (co_cancelled())
+        return FAULT_CANCELLED;
+    if (session->end != END_NOT)
+        return end_now(session);
+    if (session->cancel) {
+        session->cancel = false;
+        return model_raise(session, "57014", "canceling statement due to user request");
+    }
+    if (session->statement_end.us != INT64_MAX && now().us >= session->statement_end.us)
+        return model_raise(session, "57014", "canceling statement due to statement timeout");
+    return OK;
+}
+
+fault model_wait(struct model_session *session, deadline by)
+{
+    TRY(model_check(session));
+    fault waited = co_wait(earlier_of(by, session->statement_end));
+    if (waited == FAULT_CANCELLED)
+        return waited;
+    return model_check(session);
+}
+
+/* --- reading
+ * -------------------------------------------------------------------------------------- */
+
+/* An idle session: what makes it speak, or end, by itself. */
+static fault look_around(struct model_session *session)
+{
+    if (session->end != END_NOT)
+        return end_now(session);
+    if (now().us >= session->idle_end.us)
+        return session->tx.block == TX_NONE
+                   ? model_raise_fatal(session, "57P05",
+                                       "terminating connection due to idle-session timeout")
+                   : model_raise_fatal(session, "25P03",
+                                       "terminating connection due to idle-in-transaction timeout");
+    if (session->tx.block != TX_NONE || list_empty(&session->incoming_notifications))
+        return OK;
+    model_notify_deliver(session);
+    return model_flush(session);
+}
+
+static fault await_bytes(struct model_session *session, bool copying)
+{
+    fault flushed = stream_flush_some(&session->stream);
+    if (flushed != OK && flushed != FAULT_AGAIN)
+        return flushed;
+    if (!copying)
+        TRY(look_around(session));
+    session->idle = !copying;
+    session->stream.waker = co_waker(session->co);
+    fault waited = co_wait(copying ? NEVER : session->idle_end);
+    session->stream.waker = NULL;
+    session->idle = false;
+    if (waited == FAULT_CANCELLED)
+        return waited;
+    return copying && session->end != END_NOT ? end_now(session) : OK;
+}
+
+/* More bytes behind those that are there. */
+static fault read_more(struct model_session *session, bool copying)
+{
+    struct model *model = session->model;
+    if (session->in_at == session->in.size) {
+        buffer_clear(&session->in);
+        session->in_at = 0;
+    } else if (session->in_at > READ_SIZE) {
+        buffer_consume(&session->in, session->in_at);
+        session->in_at = 0;
+    }
+    uint8_t *room = buffer_room(&session->in, READ_SIZE);
+    if (room == NULL)
+        return buffer_fault(&session->in);
+    for (;;) {
+        size_t got = 0;
+        fault read = stream_read_some(&session->stream, room, READ_SIZE, &got);
+        if (read == FAULT_AGAIN) {
+            TRY(await_bytes(session, copying));
+            continue;
+        }
+        TRY(read);
+        session->in.size += got;
+        if (!session->ready || !model_chance(model, model->options.faults.crash))
+            return OK;
+        model->counts.crashes += 1;
+        return fault_raise(FAULT_CLOSED, "crashed while it was reading");
+    }
+}
+
+/* How long a message of this type may be; 0: there is no such type. */
+static uint32_t size_most(uint8_t type, bool login)
+{
+    if (login)
+        return type == WIRE_PASSWORD ? 65535 : 0;
+    if (strchr("QFBPd", type) != NULL && type != 0)
+        return MESSAGE_MOST;
+    return strchr("EDCHSXcf", type) != NULL && type != 0 ? SMALL_MOST : 0;
+}
+
+fault model_read(struct model_session *session, bool copying, struct wire_frame *ret)
+{
+    for (;;) {
+        struct span rest = span_skip(buffer_span(&session->in), session->in_at);
+        uint32_t most = rest.size == 0 ? 0 : size_most(rest.at[0], !session->ready);
+        if (rest.size > 0 && most == 0)
+            return model_raise_fatal(session, "08P01", "invalid frontend message type %u",
+                                     rest.at[0]);
+        fault framed = rest.size == 0 ? FAULT_AGAIN : wire_next_frame(&rest, most, ret);
+        if (framed == OK) {
+            session->in_at = session->in.size - rest.size;
+            session->cancel = session->cancel && copying;
+            return co_cancelled() ? FAULT_CANCELLED : OK;
+        }
+        if (framed != FAULT_AGAIN)
+            return fault_raise(FAULT_CLOSED, "a message of a length that can't be");
+        TRY(read_more(session, copying));
+    }
+}
+
+/* --- messages
+ * ------------------------------------------------------------------------------------- */
+
+static fault simple_query(struct model_session *session, struct span body)
+{
+    struct span text;
+    session->ready_due = true;
+    if (wire_read_query(body, &text) != OK)
+        return model_raise(session, "08P01", "invalid message format");
+    return model_query(session, text);
+}
+
+static fault function_call(struct model_session *session, struct span body)
+{
+    struct wire_reader in = wire_reader_over(body);
+    session->ready_due = true;
+    tx_start(session);
+    if (tx_is_failed(session))
+        return tx_refuse_failed(session);
+    return model_raise(session, "42883", "function with OID %u does not exist", wire_get_u32(&in));
+}
+
+static fault synchronise(struct model_session *session)
+{
+    session->skipping = false;
+    session->extended = false;
+    session->ready_due = true;
+    tx_finish(session);
+    return OK;
+}
+
+static bool is_extended(uint8_t type)
+{
+    return type == WIRE_PARSE || type == WIRE_BIND || type == WIRE_DESCRIBE ||
+           type == WIRE_EXECUTE || type == WIRE_CLOSE || type == WIRE_FLUSH;
+}
+
+static fault take_message(struct model_session *session, const struct wire_frame *frame)
+{
+    if (frame->type == WIRE_TERMINATE)
+        return fault_raise(FAULT_CLOSED, "the client has said goodbye");
+    session->extended = is_extended(frame->type);
+    if (frame->type == WIRE_SYNC)
+        return synchronise(session);
+    if (session->skipping)
+        return OK;
+    switch (frame->type) {
+    case WIRE_QUERY:
+        return simple_query(session, frame->body);
+    case WIRE_FUNCTION_CALL:
+        return function_call(session, frame->body);
+    case WIRE_PARSE:
+        return model_parse(session, frame->body);
+    case WIRE_BIND:
+        return model_bind(session, frame->body);
+    case WIRE_DESCRIBE:
+        return model_describe(session, frame->body);
+    case WIRE_EXECUTE:
+        return model_execute(session, frame->body);
+    case WIRE_CLOSE:
+        return model_close(session, frame->body);
+    case WIRE_FLUSH:
+        return model_flush(session);
+    default: /* what is left of a COPY that failed */
+        return OK;
+    }
+}
+
+/* --- the loop
+ * ------------------------------------------------------------------------------------- */
+
+static enum wire_transaction status_of(const struct model_session *session)
+{
+    switch (session->tx.block) {
+    case TX_OPEN:
+        return WIRE_TX_ACTIVE;
+    case TX_FAILED:
+        return WIRE_TX_FAILED;
+    default:
+        return WIRE_TX_IDLE;
+    }
+}
+
+static fault say_ready(struct model_session *session)
+{
+    const struct model_watch *watch = &session->model->options.watch;
+    const char *timeout = session->tx.block == TX_NONE ? "idle_session_timeout"
+                                                       : "idle_in_transaction_session_timeout";
+    int64_t limit = model_guc_number(session, timeout);
+    session->ready_due = false;
+    session->idle_end = limit > 0 ? after(ms(limit)) : NEVER;
+    if (session->tx.block == TX_NONE)
+        model_notify_deliver(session);
+    model_gucs_report(session, false);
+    if (watch->ready != NULL) {
+        struct model_session_view view = model_session_look(session);
+        watch->ready(watch->argument, &view);
+    }
+    wire_put_ready(&session->out, status_of(session));
+    return model_flush(session);
+}
+
+/* An error was raised.  False: the session ends of it. */
+static bool recover(struct model_session *session)
+{
+    model_statement_ends(session, session->error.sqlstate);
+    model_put_error(session);
+    bool fatal = session->error.fatal;
+    if (session->protocol_lost && !fatal) {
+        (void)model_raise_fatal(session, "08P01",
+                                "terminating connection because protocol "
+                                "synchronization was lost");
+        model_put_error(session);
+        fatal = true;
+    }
+    if (model_flush(session) != OK || fatal)
+        return false;
+    tx_abort(session);
+    session->skipping = session->extended;
+    session->ready_due = !session->skipping;
+    return true;
+}
+
+/* A fault that comes between messages, from nobody's statement. */
+static fault administrator(struct model_session *session)
+{
+    struct model *model = session->model;
+    if (!model_chance(model, model->options.faults.terminate))
+        return OK;
+    return model_raise_fatal(session, "57P01",
+                             "terminating connection due to administrator command");
+}
+
+static fault serve(struct model_session *session)
+{
+    struct wire_frame frame;
+    if (session->ready_due)
+        TRY(say_ready(session));
+    TRY(model_read(session, false, &frame));
+    session->idle_end = NEVER;
+    TRY(administrator(session));
+    TRY(take_message(session, &frame));
+    if (model_chance(session->model, session->model->options.faults.flush_oddly))
+        return model_flush(session);
+    return OK;
+}
+
+void model_session_run(struct model_session *session)
+{
+    for (;;) {
+        fault served = serve(session);
+        if (served == OK || (served == FAULT_UPSTREAM && recover(session)))
+            continue;
+        return;
+    }
+}
