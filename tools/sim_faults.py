@@ -23,7 +23,10 @@ TOP = Path(__file__).resolve().parent.parent
 FAULTS = TOP / "tests/sim/faults"
 COPIES = TOP / "build/sim-faults"
 PAGE = TOP / "docs/simulation-faults.md"
+TARGET = "tests/sim/sim"
 OPTIONS = ["-Ddebug=true", "-Doptimization=1", "-Dwerror=false"]
+BUILDS = {"": [], "address": ["-Db_sanitize=address", "-Db_lundef=false"]}
+SANITIZER = {"ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=0"}
 HEADER = ("What", "Users see", "Caught by")
 APPLY = ["-C1", "--whitespace=nowarn"]  # lines near a mistake may change
 SEEDS = 2000
@@ -39,6 +42,11 @@ class Fault:
     @property
     def name(self):
         return self.path.stem
+
+    @property
+    def build(self):
+        """"address": what is lost is seen by the sanitizer only."""
+        return self.says.get("Build", "")
 
 
 @dataclass
@@ -64,7 +72,7 @@ def read_fault(path):
         if line.startswith("--- "):
             break
         begin = re.match(r"([A-Z][a-z ]+): (.*)", line)
-        if begin is not None and begin[1] in HEADER:
+        if begin is not None and begin[1] in (*HEADER, "Build"):
             last = begin[1]
             fault.says[last] = begin[2].strip()
         elif last is not None and line.strip():
@@ -86,12 +94,14 @@ def listed():
 
 
 class Copy:
-    """A copy of the tree, with a build folder that is used again and again."""
+    """A copy of the tree, with build folders that are used again and again."""
 
     def __init__(self, number):
         self.top = COPIES / str(number)
         self.tree = self.top / "tree"
-        self.build = self.top / "build"
+
+    def build(self, kind):
+        return self.top / f"build{kind}"
 
     def sync(self):
         """Makes it the tree again.  Files that are the same keep their time, and are not built."""
@@ -115,11 +125,14 @@ class Copy:
         if done.returncode != 0:
             raise RuntimeError(f"{' '.join(map(str, command))}:\n{done.stdout[-3000:]}")
 
-    def make(self):
-        if not (self.build / "build.ninja").exists():
-            shutil.rmtree(self.build, ignore_errors=True)
-            self.call("meson", "setup", *OPTIONS, self.build)
-        self.call("ninja", "-C", self.build, "-j", "1", Player.TARGET)
+    def make(self, kind):
+        """The program that plays it."""
+        build = self.build(kind)
+        if not (build / "build.ninja").exists():
+            shutil.rmtree(build, ignore_errors=True)
+            self.call("meson", "setup", *OPTIONS, *BUILDS[kind], build)
+        self.call("ninja", "-C", build, "-j", "1", TARGET)
+        return build / TARGET
 
     def plant(self, fault):
         self.call("git", "apply", *APPLY, fault.path)
@@ -128,25 +141,18 @@ class Copy:
 # --- playing --------------------------------------------------------------------------------------
 
 
-class Player:
-    """Plays seeds, one after the other, until one fails."""
-    TARGET = "tests/sim/sim"
-
-    def __init__(self, build):
-        self.program = build / self.TARGET
-
-    def play(self, first, count):
-        """(seed, message) of the first failure, or None."""
-        command = [self.program, "--seeds", f"{first}..{first + count - 1}", "--workers", "1",
-                   "--no-shrink", "--quiet"]
-        done = subprocess.run(command, text=True, errors="replace", stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        if done.returncode == 0:
-            return None
-        found = re.search(r"^seed (\d+) FAILED: (.*(?:\n.+)*)", done.stdout, re.M)
-        if found is None:
-            raise RuntimeError(f"it failed before the first seed: {done.stdout[-2000:]}")
-        return int(found[1]), message(found[2])
+def play(program, first, count):
+    """Plays seeds until one fails: (seed, message) of the failure, or None."""
+    command = [program, "--seeds", f"{first}..{first + count - 1}", "--workers", "1", "--no-shrink",
+               "--quiet"]
+    done = subprocess.run(command, env=dict(os.environ, **SANITIZER), text=True, errors="replace",
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if done.returncode == 0:
+        return None
+    found = re.search(r"^seed (\d+) FAILED: (.*(?:\n.+)*)", done.stdout, re.M)
+    if found is None:
+        raise RuntimeError(f"it failed before the first seed: {done.stdout[-2000:]}")
+    return int(found[1]), message(found[2])
 
 
 def message(text):
@@ -160,11 +166,11 @@ def message(text):
     return lines[0] if lines else "nothing"
 
 
-def measure(player, verdict, seeds):
+def measure(program, verdict, seeds):
     """Which part of the seeds notices it."""
     first = 1
     while first <= seeds:
-        found = player.play(first, seeds - first + 1)
+        found = play(program, first, seeds - first + 1)
         if found is None:
             break
         verdict.failed += 1
@@ -177,14 +183,13 @@ def attempt(copy, fault, options):
     try:
         copy.sync()
         copy.plant(fault)
-        copy.make()
-        player = Player(copy.build)
-        found = player.play(1, options.seeds)
+        program = copy.make(fault.build)
+        found = play(program, 1, options.seeds)
         if found is not None:
             verdict.caught = verdict.seed = found[0]
             verdict.message = found[1]
             if options.rates > 0:
-                measure(player, verdict, options.rates)
+                measure(program, verdict, options.rates)
     except RuntimeError as error:
         verdict.error = str(error)
     verdict.seconds = time.monotonic() - began
@@ -269,8 +274,7 @@ def sound(options):
     """Without a mistake nothing may be noticed, or all that follows means nothing."""
     copy = Copy(0)
     copy.sync()
-    copy.make()
-    found = Player(copy.build).play(1, options.sound)
+    found = play(copy.make(""), 1, options.sound)
     if found is not None:
         print(f"without any mistake seed {found[0]} fails: {found[1]}")
     return found is None
