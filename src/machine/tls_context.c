@@ -31,13 +31,10 @@ const char *tls_reason(char *text, size_t size)
     return text;
 }
 
-static fault context_fault(const char *what, const char *path)
+static fault context_fault(const char *what)
 {
     char reason[TLS_REASON_SIZE];
-    tls_reason(reason, sizeof(reason));
-    if (path == NULL)
-        return fault_raise(FAULT_TLS, "%s: %s", what, reason);
-    return fault_raise(FAULT_TLS, "%s \"%s\": %s", what, path, reason);
+    return fault_raise(FAULT_TLS, "%s: %s", what, tls_reason(reason, sizeof(reason)));
 }
 
 static int select_protocol(SSL *ssl, const unsigned char **ret, unsigned char *ret_size,
@@ -48,12 +45,6 @@ static int select_protocol(SSL *ssl, const unsigned char **ret, unsigned char *r
                                        offered_size);
     *ret = found;
     return result == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
-}
-
-/* An encrypted key can't be asked for its password by a daemon: loading it fails, and says so. */
-static int refuse_password(char *text, int size, int writing, void *argument)
-{
-    return -1;
 }
 
 static void set_options(SSL_CTX *ssl)
@@ -72,7 +63,6 @@ static void set_options(SSL_CTX *ssl)
     /* One recv takes two of PostgreSQL's 8 KiB records.  Larger buffers than OpenSSL's own were
      * measured: 64 KiB cost 7 % more CPU, 128 KiB 20 %. */
     SSL_CTX_set_read_ahead(ssl, 1);
-    SSL_CTX_set_default_passwd_cb(ssl, refuse_password);
 }
 
 static fault policy_fault(const char *what, const char *value)
@@ -104,13 +94,8 @@ static fault load_certificate(SSL_CTX *ssl, const struct tls_settings *settings)
         return fault_raise(FAULT_TLS, "key \"%s\" has no certificate", settings->key);
     if (settings->certificate == NULL)
         return OK;
-    if (SSL_CTX_use_certificate_chain_file(ssl, settings->certificate) != 1)
-        return context_fault("certificate", settings->certificate);
-    if (SSL_CTX_use_PrivateKey_file(ssl, key, SSL_FILETYPE_PEM) != 1)
-        return context_fault("key", key);
-    if (SSL_CTX_check_private_key(ssl) != 1)
-        return context_fault("key", key);
-    return OK;
+    TRY(tls_use_chain(ssl, settings->certificate));
+    return tls_use_key(ssl, key);
 }
 
 static bool verifies(const struct tls_settings *settings)
@@ -131,30 +116,22 @@ static fault load_authorities(SSL_CTX *ssl, const struct tls_settings *settings)
                        NULL);
     if (settings->authorities == NULL) {
         if (SSL_CTX_set_default_verify_paths(ssl) != 1)
-            return context_fault("the system's certificate authorities", NULL);
+            return context_fault("the system's certificate authorities");
         return OK;
     }
-    if (SSL_CTX_load_verify_file(ssl, settings->authorities) != 1)
-        return context_fault("certificate authorities", settings->authorities);
-    if (!settings->server)
-        return OK;
-    STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(settings->authorities);
-    if (names == NULL)
-        return context_fault("certificate authorities", settings->authorities);
-    SSL_CTX_set_client_CA_list(ssl, names);
-    return OK;
+    return tls_use_authorities(ssl, settings->authorities, settings->server);
 }
 
 static fault context_load(struct tls_context *context, const struct tls_settings *settings)
 {
     if (context->ssl == NULL)
-        return context_fault("TLS context", NULL);
+        return context_fault("TLS context");
     set_options(context->ssl);
     TRY(set_policy(context->ssl, &settings->policy));
     if (settings->server)
         SSL_CTX_set_alpn_select_cb(context->ssl, select_protocol, NULL);
     else if (SSL_CTX_set_alpn_protos(context->ssl, tls_protocols, TLS_PROTOCOLS_SIZE) != 0)
-        return context_fault("ALPN", NULL);
+        return context_fault("ALPN");
     TRY(load_certificate(context->ssl, settings));
     return load_authorities(context->ssl, settings);
 }
