@@ -2,6 +2,7 @@
 #include "machine/os_sim.h"
 #include "machine/os_sim_world.h"
 #include "pooler_world.h"
+#include "sim_certificate.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -15,7 +16,8 @@
 #define LOG    "/var/log/trunkline.log"
 
 static const char first_config[] = "listen:\n"
-                                   "  - {host: 127.0.0.1, port: 6432}\n"
+                                   "  - host: 127.0.0.1\n"
+                                   "    tls: {mode: allow, cert: server.crt, key: server.key}\n"
                                    "  - {host: /run/trunkline, port: 6432, unix_mode: 700}\n"
                                    "relays: 2\n"
                                    "services: {main: {hosts: [\"db.example:5432\"]}}\n"
@@ -35,6 +37,7 @@ static struct act {
     uint32_t reloads;
     uint32_t failed_reloads;
     bool ready;
+    bool over_tls;
 } act;
 
 /* --- the server ------------------------------------------------------------------------------- */
@@ -94,6 +97,38 @@ static void await_count(const uint32_t *count, uint32_t wanted)
         ck_assert_int_eq(co_sleep(ms(5)), OK);
 }
 
+/* Where every byte that OpenSSL draws is the seed's, too. */
+static fault hello_over_tls(struct talk *talk, struct tls_context *tls)
+{
+    static const uint8_t request[] = {0, 0, 0, 8, 4, 210, 22, 47}; /* SSLRequest */
+    char answer;
+    size_t start;
+    TRY(stream_connect(&talk->stream, &act.world.at, NULL, soon()));
+    TRY(stream_write(&talk->stream, span_of(request, sizeof(request)), soon()));
+    TRY(stream_read_all(&talk->stream, &answer, 1, soon()));
+    ck_assert_int_eq(answer, 'S');
+    TRY(stream_tls_connect(&talk->stream, tls, "localhost", soon()));
+    wire_put_startup_begin(&talk->out, WIRE_PROTOCOL_3_0, &start);
+    wire_put_startup_parameter(&talk->out, SPAN("user"), SPAN("ann"));
+    wire_put_startup_parameter(&talk->out, SPAN("database"), SPAN("app"));
+    wire_put_startup_end(&talk->out, start);
+    return talk_flush(talk);
+}
+
+static void greet(struct talk *talk)
+{
+    struct tls_context *tls = NULL;
+    struct tls_settings settings = {.mode = TLS_MODE_VERIFY_FULL, .authorities = SIM_CERTIFICATE};
+    if (!act.over_tls) {
+        ck_assert_int_eq(talk_hello(talk, &act.world, "app", "ann"), OK);
+    } else {
+        ck_assert_int_eq(tls_context_new(&settings, &tls), OK);
+        ck_assert_int_eq(hello_over_tls(talk, tls), OK);
+        tls_context_unref(&tls);
+    }
+    ck_assert_int_eq(talk_await_ready(talk), OK);
+}
+
 static void ask(struct talk *talk, const char *text)
 {
     talk_put(talk, WIRE_QUERY, text, strlen(text) + 1);
@@ -133,8 +168,7 @@ static void play(void)
 {
     struct talk talk = TALK_INIT;
     await(&act.ready);
-    ck_assert_int_eq(talk_hello(&talk, &act.world, "app", "ann"), OK);
-    ck_assert_int_eq(talk_await_ready(&talk), OK);
+    greet(&talk);
     ask(&talk, "select 1");
     ck_assert(config_says("cancel_timeout", "10s"));
     put_config("cancel_timeout: 7s\n");
@@ -182,6 +216,8 @@ static uint64_t run(uint64_t seed)
     struct address db = {.family = ADDRESS_IPV4, .bytes = {127, 0, 0, 1}};
     os_sim_start(seed);
     act = (struct act){.world.at = {.family = ADDRESS_IPV4, .port = 6432, .bytes = {127, 0, 0, 1}}};
+    act.over_tls = seed % 2 == 0;
+    sim_put_certificate();
     sim_log_to(hear, NULL);
     sim_dns_set("db.example", &db, 1, 30);
     put_config("");
