@@ -207,5 +207,7 @@ def wrong_console(path, text, manual, keys):
 
 def unnamed_blocks(path, text):
     """Blocks that do not say what they are are blocks that nobody checks."""
-    return [f"{path.name}:{fence.line}: a block of \"{fence.language}\"" for fence in fences(text)
-            if fence.language not in LANGUAGES]
+    wrong = [f"{path.name}:{fence.line}: a block of \"{fence.language}\"" for fence in fences(text)
+             if fence.language not in LANGUAGES]
+    indented = re.findall(r"^(?![ *\-\d]).+\n\n    (\S.*)$", FENCE.sub("-", text), re.M)
+    return wrong + [f"{path.name}: an indented block: {line}" for line in indented]

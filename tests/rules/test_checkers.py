@@ -87,6 +87,8 @@ def test_a_view_between_backticks_is_looked_at_too():
 
 def test_a_block_without_a_language_is_found():
     assert len(unnamed_blocks(PAGE, "```\nwhat?\n```\n\n```sh\ntrue\n```\n")) == 1
+    assert len(unnamed_blocks(PAGE, "So:\n\n    what?\n")) == 1
+    assert unnamed_blocks(PAGE, "* So:\n\n    and on.\n") == []
 
 
 def test_blocks_within_lists_are_blocks():

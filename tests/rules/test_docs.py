@@ -114,6 +114,36 @@ def test_every_limit_that_is_documented_exists():
     assert names and not unknown
 
 
+UNITS = {"bytes": 1, "KiB": 1024, "MiB": 1024 ** 2, "s": 1}
+
+
+def value_of(text):
+    """What a page or a header says of a limit, as a number; None: no number."""
+    text = re.sub(r"/\*.*", "", text).replace(",", "").strip()
+    text = re.sub(r"\b(?:sec|ms)\((\d+)\)|\(size_t\)|\(uint32_t\)|(?<=\d)u\b", r"\1", text)
+    number, _, unit = text.partition(" ")
+    if re.fullmatch(r"[\d ()*]+", text):
+        return eval(text)  # digits, brackets and stars
+    return int(number) * UNITS[unit.split(",")[0]] if number.isdigit() and unit in UNITS else None
+
+
+def test_every_limit_has_the_value_that_is_documented():
+    text = (TOP / "docs" / "LIMITS.md").read_text().split("## Constants")[1]
+    sources = "\n".join(path.read_text() for path in listed("src/*.c", "src/*.h"))
+    compared, wrong = 0, []
+    for _, names, values, _ in re.findall(r"^\|(.*)\|(.*)\|(.*)\|(.*)\|$", text, re.M):
+        names, values = re.findall(r"`([A-Z_]+)`", names), values.strip().split(", ")
+        unit = values[-1].partition(" ")[2]
+        for name, value in zip(names, values):
+            said = {value_of(value), value_of(f"{value} {unit}".strip())} - {None}
+            there = [value_of(found) for found in re.findall(rf"#define {name}\s+(.*)", sources)]
+            if not said or None in there:
+                continue
+            compared += 1
+            wrong += [f"{name}: {value}, not {there}"] if not said & set(there) else []
+    assert compared > 40 and not wrong
+
+
 def test_every_setting_among_the_limits_is_in_the_manual():
     text = (TOP / "docs" / "LIMITS.md").read_text().split("## Constants")[0]
     known = settings()
