@@ -131,7 +131,7 @@ def test_every_text_of_an_error_that_is_explained_exists():
     said = re.sub(r'\\"', '"', literals("\n".join(sources()), apart="\0"))
     wrong = []
     for row in cells("sqlstates.md"):
-        for text in [text for cell in row[1:3] for text in re.findall(r"`([^`]+)`", cell)]:
+        for text in re.findall(r"`([^`]+)`", row[2 if len(row) == 5 else 1]):
             pieces = [re.escape(piece) for piece in text.split("...")]
             if not re.search(r"[^\0]{0,40}".join(pieces), said):
                 wrong.append(text)
