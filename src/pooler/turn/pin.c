@@ -355,6 +355,14 @@ static void pin_rollback(struct pin *pin)
     pin->tried = pin->ever = pin->ending = 0;
 }
 
+static void pin_uncount(struct server *server)
+{
+    struct pin *pin = server->pin;
+    if (pin->counted)
+        census_unpin(server->share->census[CENSUS_POOL]);
+    pin->counted = false;
+}
+
 void pin_ready(struct server *server, uint8_t status)
 {
     struct pin *pin = server->pin;
@@ -373,6 +381,8 @@ void pin_ready(struct server *server, uint8_t status)
     pin->statement = 0;
     free(pin->bound);
     pin->bound = NULL;
+    if (status == WIRE_TX_IDLE && ledger_empty(&server->ledger) && !pin_holds(server))
+        pin_uncount(server); /* before its client hears of it: another may ask at once */
 }
 
 void pin_failed(struct server *server, const struct owed *head)
@@ -491,11 +501,10 @@ void pin_cleaned(struct server *server)
 
 void pin_free(struct server *server)
 {
-    struct pin *pin = TAKE(server->pin);
-    if (pin == NULL)
+    if (server->pin == NULL)
         return;
-    if (pin->counted)
-        census_unpin(server->share->census[CENSUS_POOL]);
+    pin_uncount(server);
+    struct pin *pin = TAKE(server->pin);
     free(pin->bound);
     free(pin);
 }
