@@ -160,7 +160,7 @@ def test_no_more_than_a_share_of_the_pool_is_pinned(trunkline):
         fine(three.ask(w.query("listen here")))
         totals = {row["kind"]: row for row in daemon.console("SHOW PIN_TOTALS")}
         assert totals["listen"]["over_limit"] == 2
-        for gives, takes in [(three, two), (two, three)] * 50:  # as soon as the one is told
+        for gives, takes in [(three, two), (two, three)] * 10:  # as soon as the one is told
             fine(gives.ask(w.query("unlisten *")))
             fine(takes.ask(w.query("listen here")))
 
