@@ -38,8 +38,8 @@ bool mail_send(struct machine *to, struct mail *mail)
     if (__atomic_exchange_n(&mail->under_way, 1, __ATOMIC_ACQ_REL) != 0)
         return false;
     struct mail *newest = __atomic_load_n(&to->mailbox, __ATOMIC_RELAXED);
+    machine_meet();
     do {
-        machine_meet();
         mail->next = newest == &mailbox_mark ? NULL : newest;
     } while (!__atomic_compare_exchange_n(&to->mailbox, &newest, mail, true, __ATOMIC_RELEASE,
                                           __ATOMIC_RELAXED));

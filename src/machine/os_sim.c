@@ -33,7 +33,7 @@ uint64_t sim_draw(enum sim_lot lot)
 uint64_t sim_below(enum sim_lot lot, uint64_t limit)
 {
     invariant(limit > 0);
-    return sim_draw(lot) % limit;
+    return (uint64_t)((unsigned __int128)sim_draw(lot) * limit >> 64);
 }
 
 uint64_t sim_between(enum sim_lot lot, uint64_t least, uint64_t most)
