@@ -87,6 +87,13 @@ def ignored(name):
     return done.returncode == 0
 
 
+def unknown_names(path, text, known):
+    """Names of several words, as code has them; `known` are all that there are."""
+    named = (name for span in spans(text)
+             for name in re.findall(r"(?<![\w./])[A-Za-z]+(?:_[A-Za-z0-9]+)+(?![\w.])", span))
+    return [f"{path.name}: {name}" for name in named if name not in known]
+
+
 # --- commands ------------------------------------------------------------------------------------
 
 def command_lines(text):

@@ -2,7 +2,7 @@
 import pytest
 from examples import unknown_keys, wrong_examples
 from pages import (anchors, broken_links, console_statements, fences, unknown_files,
-                   unnamed_blocks, wrong_commands, wrong_console)
+                   unknown_names, unnamed_blocks, wrong_commands, wrong_console)
 from tree import TOP
 
 PAGE = TOP / "docs" / "page.md"
@@ -37,6 +37,11 @@ def test_a_file_that_does_not_exist_is_found(name):
                                   "build/trunkline", "a/b", "tests/rules/*"])
 def test_a_file_that_exists_or_is_none_is_not(name):
     assert unknown_files(PAGE, f"In `{name}`.\n", {"main.c"}) == []
+
+
+def test_a_name_that_the_code_does_not_have_is_found():
+    text = "`co_wait(by)`, `no_such(x)` and `tests/unit/no_such.c`; plain no_such."
+    assert unknown_names(PAGE, text, {"co_wait"}) == ["page.md: no_such"]
 
 
 @pytest.mark.parametrize("line", ["./dev nosuch", "trunkline nosuch file", "sudo trunkline chekc x",

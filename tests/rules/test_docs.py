@@ -5,8 +5,8 @@ from fnmatch import fnmatch
 
 import pytest
 from examples import unknown_keys, wrong_examples
-from pages import (broken_links, spans, unknown_files, unnamed_blocks, wrong_commands,
-                   wrong_console)
+from pages import (broken_links, spans, unknown_files, unknown_names, unnamed_blocks,
+                   wrong_commands, wrong_console)
 from tree import TOP, listed
 
 
@@ -31,6 +31,14 @@ def test_every_link_of_a_document_leads_somewhere():
 def test_every_file_that_a_document_names_exists():
     names = {path.name for path in listed(".")}
     wrong = all_of(unknown_files, names)
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_name_in_a_page_about_the_internals_is_one_of_the_code():
+    code = "\n".join(path.read_text() for path in listed("src/*", "tests/*.c", "tests/*.h"))
+    known = set(re.findall(r"\w+", code)) | {"SSL_set_session", "PGBOUNCER_7"}
+    wrong = [what for path in listed("docs/internals/*.md")
+             for what in unknown_names(path, path.read_text(), known)]
     assert not wrong, "\n".join(wrong)
 
 
