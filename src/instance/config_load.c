@@ -7,9 +7,6 @@
 #include <limits.h>
 #include <stdlib.h>
 
-/* What `relays: auto` stops at: the most that may be asked for. */
-#define RELAYS_MOST 256
-
 int config_file_read(const char *path, struct buffer *into)
 {
     size_t size = 64 * 1024;

@@ -522,7 +522,7 @@ const struct setting config_settings[] = {
     {.name = "relays",
      .kind = SETTING_COUNT,
      AT(config, relays),
-     RANGE(1, 256),
+     RANGE(1, RELAYS_MOST),
      OR_ZERO("auto"),
      .preset = "auto",
      .help = "Worker threads; auto: the processors that this process may use."},

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #define RELAY_BITS 7 /* of the key's pid, lowest: which relay */
+static_assert(RELAYS_MOST == 1u << RELAY_BITS, "each has a number of its own");
 
 /* A request on its way from relay to relay, and back home when it is through. */
 struct errand {

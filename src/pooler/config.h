@@ -15,6 +15,9 @@
 #include "pooler/auth/hba.h"
 #include "query/effects.h"
 
+/* Worker threads, also where `auto` stops: cancel keys name each by seven bits. */
+#define RELAYS_MOST 128
+
 enum pool_mode { POOL_SESSION, POOL_TRANSACTION, POOL_STATEMENT };
 
 enum tls_negotiation { TLS_NEGOTIATION_POSTGRES, TLS_NEGOTIATION_DIRECT };

@@ -9,7 +9,7 @@
 
 #include <stdlib.h>
 
-#define RELAYS_MOST HEAT_RELAYS_MOST
+static_assert(RELAYS_MOST <= HEAT_RELAYS_MOST, "the heat of each is known");
 
 struct pooler {
     struct machine *machine;

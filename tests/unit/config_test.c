@@ -231,7 +231,7 @@ TEST(all_problems_are_told_at_once_in_the_order_of_the_file)
             "  - {database: app, service: mian, pool_size: 0, auth: trust}\n"
             "  - {user: x, auth: trust, claim_timeout: 5}\n",
             "t.yaml:3:5: listen[0].prot: unknown key; did you mean \"port\"?\n"
-            "t.yaml:4:9: relays: found \"many\"; accepted: a whole number from 1 to 256, or auto\n"
+            "t.yaml:4:9: relays: found \"many\"; accepted: a whole number from 1 to 128, or auto\n"
             "t.yaml:7:13: services.main.hosts[0]: found \"127.0.0.1:99999\"; accepted: a list of "
             "\"host\", \"host:port\", \"[IPv6]:port\", \"/directory\" or \"/directory:port\"; "
             "\"@name\" in place of a directory: a name that is no file\n"
@@ -253,7 +253,7 @@ TEST(values_of_the_wrong_type_are_named_for_what_they_are)
     refused("listen: {host: x}\nrelays: [1]\nservices: [a]\nroutes: 5\nlog: {level: }\n"
             "auth_file: ~\nconsole: {users: ann}\nchunk_size: {}\n",
             "t.yaml:1:9: listen: found a mapping; accepted: a list of mappings\n"
-            "t.yaml:2:9: relays: found a list; accepted: a whole number from 1 to 256, or auto\n"
+            "t.yaml:2:9: relays: found a list; accepted: a whole number from 1 to 128, or auto\n"
             "t.yaml:3:11: services: found a list; accepted: a mapping\n"
             "t.yaml:4:9: routes: found \"5\"; accepted: a list of mappings\n"
             "t.yaml:5:14: log.level: found nothing; accepted: error, warning, notice, info or "
