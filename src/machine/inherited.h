@@ -4,7 +4,7 @@
  *
  * The protocol of systemd's sd_listen_fds(3), without its library: LISTEN_PID, LISTEN_FDS and
  * LISTEN_FDNAMES say which descriptors from 3 on are ours.  Given to the process when it starts,
- * so not behind the table of os.h; in the simulated world there are none.  One thread.
+ * handles of a system; in the simulated world there are none.  One thread.
  */
 #include "machine/os.h"
 
