@@ -55,6 +55,26 @@ static void settle_close(struct server *server, struct client_statement *named, 
     client_statement_unref(&named);
 }
 
+/* A Query's commands have said one by one that they are done; a Bind stands for its Execute. */
+static void settle_deallocate(struct server *server, const struct owed *owed, enum owed_end end)
+{
+    struct deallocation *gone = owed->what;
+    bool left = false, bound = owed->kind == OWED_BIND && end == OWED_ANSWERED;
+    if (gone->effects != NULL) {
+        struct owed rest = *owed;
+        rest.what = gone->effects;
+        pin_settle(server, &rest, end == OWED_ANSWERED);
+    }
+    for (unsigned i = 0; i < gone->count; i++) {
+        bool done = bound || gone->names[i].place <= gone->done;
+        settle_close(server, gone->names[i].named, done ? OWED_ANSWERED : OWED_DROPPED);
+        left = left || !done;
+    }
+    free(gone);
+    if (left && stream_open(&server->stream) && pin_stain(server, QUERY_PREPARE) != OK)
+        server->broken = true;
+}
+
 static void settle_inject(struct server *server, uint8_t *digest, enum owed_end end)
 {
     server_statement_settle(&server->statements, digest, end == OWED_ANSWERED);
@@ -107,6 +127,9 @@ static void server_settle(void *owner, const struct owed *owed, enum owed_end en
         return;
     case ABOUT_EFFECTS:
         pin_settle(server, owed, end == OWED_ANSWERED);
+        return;
+    case ABOUT_DEALLOCATE:
+        settle_deallocate(server, owed, end);
         return;
     case ABOUT_REFUSED:
         free(owed->what);

@@ -64,6 +64,17 @@ void client_statements_clear(struct map *names);
 /** Forgets those that exist on a server (DEALLOCATE ALL, DISCARD ALL): others come after it. */
 void client_statements_deallocate(struct map *names);
 
+/* Names that a text gives up by SQL's DEALLOCATE; belongs to the entry of its answer. */
+struct deallocation {
+    struct query_effects *effects; /* what else the text may do, heap; NULL: nothing that matters */
+    uint8_t count;
+    uint8_t done; /* DEALLOCATE commands of the text that have completed */
+    struct {
+        struct client_statement *named;
+        uint8_t place; /* among those commands, from 1 */
+    } names[QUERY_EFFECTS_MOST];
+};
+
 /* What one server has prepared, as far as what was sent to it so far will be carried out. */
 struct server_statement {
     struct map_link link;

@@ -62,10 +62,12 @@ static bool at_end(const struct look *look)
 
 static void fold(char name[QUERY_NAME_SIZE], struct span text, bool as_it_is)
 {
-    size_t size = text.size < QUERY_NAME_SIZE - 1 ? text.size : QUERY_NAME_SIZE - 1;
-    for (size_t i = 0; i < size; i++) {
+    size_t size = 0;
+    for (size_t i = 0; i < text.size && size < QUERY_NAME_SIZE - 1; i++) {
         uint8_t c = text.at[i];
-        name[i] = (char)(!as_it_is && c >= 'A' && c <= 'Z' ? c | 0x20 : c);
+        name[size++] = (char)(!as_it_is && c >= 'A' && c <= 'Z' ? c | 0x20 : c);
+        if (as_it_is && c == '"')
+            i += 1; /* they come in pairs */
     }
     name[size] = '\0';
 }
@@ -270,8 +272,10 @@ static void on_prepare(struct look *look)
 
 static void on_deallocate(struct look *look)
 {
-    take(look, "prepare");
-    end_of(look, QUERY_PREPARE);
+    if (take(look, "prepare") && at_end(look))
+        add_text(look, QUERY_PREPARE, QUERY_ENDS, "prepare"); /* a name like any other */
+    else
+        end_of(look, QUERY_PREPARE);
 }
 
 static void on_declare(struct look *look)

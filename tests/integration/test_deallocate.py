@@ -1,6 +1,8 @@
 """DEALLOCATE of statements that were prepared by Parse messages, as drivers on old libpq do it."""
+import psycopg
 import pytest
 from psycopg import pq
+from support import wire as w
 
 
 @pytest.fixture
@@ -59,3 +61,119 @@ def test_all_others_are_kept(connection):
     assert connection.exec_prepared(b"q", []).get_value(0, 0) == b"1"
     assert tag(connection, "DEALLOCATE ALL") == "DEALLOCATE ALL"
     assert tag(connection, "DEALLOCATE q") == "26000"
+
+
+@pytest.mark.parametrize("text", [
+    'SAVEPOINT a;DEALLOCATE "p";RELEASE a', "select 1; deallocate p; select 2",
+    'set local work_mem = 5000 ; /* deallocate q */ DEALLOCATE PREPARE "p"',
+    "select 'deallocate q', $$deallocate q$$, \"?column?\" from (select 1) x; deallocate p;;",
+])
+def test_a_name_may_be_given_up_among_other_commands(connection, text):
+    connection.prepare(b"q", b"select 3")
+    for number in (b"1", b"2"):
+        assert tag(connection, "begin") == "BEGIN"
+        connection.prepare(b"p", b"select " + number)
+        assert connection.exec_prepared(b"p", []).get_value(0, 0) == number
+        assert connection.exec_(text.encode()).status in (
+            pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
+        assert connection.exec_prepared(b"q", []).get_value(0, 0) == b"3"
+        assert tag(connection, "commit") == "COMMIT"
+        assert tag(connection, "DEALLOCATE p") == "26000"
+    assert tag(connection, "DEALLOCATE q") == "DEALLOCATE"
+
+
+def test_several_names_are_given_up_up_to_the_command_that_fails(connection):
+    names = [b"one", b'2"nd', b"Three", b"four"]
+    for name in names:
+        connection.prepare(name, b"select 1")
+    assert tag(connection, 'deallocate one; deallocate "2""nd"; select 1/0; deallocate "Three"; '
+                           'deallocate four') == "22012"
+    assert tag(connection, "deallocate one") == "26000"
+    assert tag(connection, 'deallocate "2""nd"') == "26000"
+    for name in names[:2]:
+        assert connection.prepare(name, b"select 5").status == pq.ExecStatus.COMMAND_OK
+    for name, number in zip(names, b"5511"):
+        assert connection.exec_prepared(name, []).get_value(0, 0) == bytes([number])
+    assert tag(connection, 'deallocate "Three"; deallocate "Three"') == "26000"
+    assert connection.prepare(b"Three", b"select 6").status == pq.ExecStatus.COMMAND_OK
+    assert tag(connection, "deallocate all; deallocate four") == "26000"
+    assert tag(connection, "deallocate one") == "26000"
+
+
+def test_a_position_in_an_error_is_that_of_the_text(connection):
+    connection.prepare(b"p", b"select 1")
+    result = connection.exec_(b'deallocate "p"; select nothing')
+    assert result.error_field(pq.DiagnosticField.STATEMENT_POSITION) == b"24"
+
+
+def test_what_a_failed_text_leaves_is_not_there_for_others(connection, door):
+    connection.prepare(b"p", b"select 1")
+    assert tag(connection, "select 1/0; deallocate p") == "22012"
+    with door.connect(autocommit=True) as other:
+        with pytest.raises(psycopg.errors.InvalidSqlStatementName):
+            other.execute("deallocate p")
+        other.execute("prepare p as select 2")
+        assert other.execute("execute p").fetchone() == (2,)
+    assert connection.exec_prepared(b"p", []).get_value(0, 0) == b"1"
+
+
+def ask(connection, text):
+    """The same in the extended protocol."""
+    result = connection.exec_params(text.encode(), [])
+    state = result.error_field(pq.DiagnosticField.SQLSTATE)
+    return (state or result.command_status).decode()
+
+
+@pytest.mark.parametrize("text", ["DEALLOCATE p", 'deallocate prepare "p"'])
+def test_a_name_may_be_given_up_in_the_extended_protocol(connection, text):
+    for number in (b"1", b"2", b"3"):
+        assert connection.prepare(b"p", b"select " + number).status == pq.ExecStatus.COMMAND_OK
+        assert connection.exec_prepared(b"p", []).get_value(0, 0) == number
+        assert ask(connection, text) == "DEALLOCATE"
+        assert ask(connection, text) == "26000"
+
+
+def test_a_prepared_deallocate_gives_up_what_has_the_name_then(connection):
+    connection.prepare(b"end", b"deallocate p")
+    for number in (b"1", b"2", b"3"):
+        assert connection.prepare(b"p", b"select " + number).status == pq.ExecStatus.COMMAND_OK
+        assert connection.exec_prepared(b"p", []).get_value(0, 0) == number
+        assert connection.exec_prepared(b"end", []).command_status == b"DEALLOCATE"
+        result = connection.exec_prepared(b"end", [])
+        assert result.error_field(pq.DiagnosticField.SQLSTATE) == b"26000"
+
+
+def test_a_failed_transaction_refuses_it_in_the_extended_protocol(connection):
+    connection.prepare(b"p", b"select 1")
+    assert tag(connection, "begin") == "BEGIN"
+    assert tag(connection, "select 1/0") == "22012"
+    assert ask(connection, "DEALLOCATE p") == "25P02"
+    assert tag(connection, "rollback") == "ROLLBACK"
+    assert connection.exec_prepared(b"p", []).get_value(0, 0) == b"1"
+    assert ask(connection, "DEALLOCATE p") == "DEALLOCATE"
+
+
+def test_a_savepoint_brings_no_name_back(connection):
+    connection.prepare(b"p", b"select 1")
+    assert tag(connection, "begin") == "BEGIN"
+    assert tag(connection, "savepoint a") == "SAVEPOINT"
+    assert tag(connection, "select 1/0") == "22012"
+    assert tag(connection, "rollback to a; deallocate p") == "DEALLOCATE"
+    assert connection.prepare(b"p", b"select 2").status == pq.ExecStatus.COMMAND_OK
+    assert tag(connection, "rollback") == "ROLLBACK"
+    assert connection.exec_prepared(b"p", []).get_value(0, 0) == b"2"
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_name_is_given_up_and_taken_again_in_one_flight(door, apart):
+    sync = [w.SYNC] if apart else []
+    with door.wire() as wire:
+        for _ in range(3):
+            wire.send(
+                w.parse("p", "select 1"), w.bind(statement="p"), w.execute(), *sync,
+                w.parse("", "deallocate p"), w.bind(), w.execute(), *sync,
+                w.parse("p", "select 2"), w.bind(statement="p"), w.execute(), *sync,
+                w.parse("", "deallocate p"), w.bind(), w.execute(), w.SYNC)
+            answers = wire.until("Z", times=4 if apart else 1)
+            assert w.rows(answers) == [["1"], ["2"]]
+            assert "E" not in w.kinds(answers), answers

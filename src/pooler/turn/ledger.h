@@ -38,15 +38,16 @@ enum owed_fate {
 /* What an entry is about, for whoever must know when it is answered or dropped. */
 enum owed_about {
     ABOUT_NOTHING,
-    ABOUT_PARSE,     /* what: struct parsed_note; a statement that exists if this succeeds */
-    ABOUT_UNNAMED,   /* what: its server's unnamed_mark; the unnamed statement that this makes */
-    ABOUT_DUPLICATE, /* what: struct client_statement; a Parse that must fail with 42P05 */
-    ABOUT_CLOSE,     /* what: struct client_statement; the client closes it */
-    ABOUT_EVICT,     /* what: its digest, heap; Trunkline closes a statement on the server */
-    ABOUT_INJECT,    /* what: its digest, heap; Trunkline parses a statement on the server */
-    ABOUT_EFFECTS,   /* what: struct query_effects, heap; the text may leave state behind */
-    ABOUT_REFUSED,   /* what: struct refused, heap; must fail, and is told in other words */
-    ABOUT_STATE,     /* a change of session parameters, or cleaning */
+    ABOUT_PARSE,      /* what: struct parsed_note; a statement that exists if this succeeds */
+    ABOUT_UNNAMED,    /* what: its server's unnamed_mark; the unnamed statement that this makes */
+    ABOUT_DUPLICATE,  /* what: struct client_statement; a Parse that must fail with 42P05 */
+    ABOUT_CLOSE,      /* what: struct client_statement; the client closes it */
+    ABOUT_EVICT,      /* what: its digest, heap; Trunkline closes a statement on the server */
+    ABOUT_INJECT,     /* what: its digest, heap; Trunkline parses a statement on the server */
+    ABOUT_EFFECTS,    /* what: struct query_effects, heap; the text may leave state behind */
+    ABOUT_DEALLOCATE, /* what: struct deallocation, heap; the text gives names up */
+    ABOUT_REFUSED,    /* what: struct refused, heap; must fail, and is told in other words */
+    ABOUT_STATE,      /* a change of session parameters, or cleaning */
 };
 
 struct owed {

@@ -177,6 +177,14 @@ fault pin_suspect(struct server *server)
     return OK;
 }
 
+fault pin_stain(struct server *server, enum query_kind kind)
+{
+    TRY(pin_begin(server));
+    server->pin->any |= QUERY_KIND(kind);
+    server->pin->stain |= QUERY_KIND(kind);
+    return OK;
+}
+
 /* --- names -------------------------------------------------------------------------------------
  */
 
@@ -385,15 +393,23 @@ void pin_ready(struct server *server, uint8_t status)
         pin_uncount(server); /* before its client hears of it: another may ask at once */
 }
 
+/* What travels with the entry; NULL: nothing. */
+static const struct query_effects *effects_of(const struct owed *owed)
+{
+    if (owed->about == ABOUT_EFFECTS)
+        return owed->what;
+    if (owed->about == ABOUT_DEALLOCATE)
+        return ((const struct deallocation *)owed->what)->effects;
+    return NULL;
+}
+
 void pin_failed(struct server *server, const struct owed *head)
 {
     struct pin *pin = server->pin;
     pin->failed = true;
-    if (head == NULL || head->about != ABOUT_EFFECTS)
-        return;
+    const struct query_effects *effects = head == NULL ? NULL : effects_of(head);
     /* A lock that was taken before the error stays. */
-    const struct query_effects *effects = head->what;
-    if ((effects->creates & QUERY_KIND(QUERY_LOCK)) != 0)
+    if (effects != NULL && (effects->creates & QUERY_KIND(QUERY_LOCK)) != 0)
         apply_more(pin, QUERY_KIND(QUERY_LOCK));
 }
 
@@ -432,8 +448,8 @@ void pin_completed(struct server *server, const struct owed *head, struct span t
     struct pin *pin = server->pin;
     if (head == NULL || head->fate != FATE_FORWARD)
         return;
-    if (head->kind == OWED_QUERY && head->about == ABOUT_EFFECTS) {
-        const struct query_effects *effects = head->what;
+    const struct query_effects *effects = effects_of(head);
+    if (head->kind == OWED_QUERY && effects != NULL) {
         for (unsigned i = 0; i < effects->count; i++)
             if (effects->all[i].statement == pin->statement && pin->statement != UINT8_MAX)
                 apply(server, &effects->all[i]);

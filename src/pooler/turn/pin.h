@@ -51,6 +51,8 @@ void pin_filter(const struct share *share, struct query_effects *effects,
 fault pin_expect(struct server *server, const struct query_effects *effects) MUST_USE;
 /** Anything may be left there by a text that was too long to be looked at. */
 fault pin_suspect(struct server *server) MUST_USE;
+/** Something of this kind may have been left there, and is to be cleaned. */
+fault pin_stain(struct server *server, enum query_kind kind) MUST_USE;
 /** What the text may do, heap; NULL: nothing, or no memory. */
 struct query_effects *pin_effects_of(struct span text);
 struct query_effects *pin_effects_copy(const struct query_effects *effects); /* NULL: no memory */

@@ -92,9 +92,15 @@ void turn_fail(struct turn *turn, fault why); /* turn_end.c */
 /** Handles one whole message of the client that prepares, names or closes statements. */
 fault turn_statement(struct turn *turn, uint8_t type, const uint8_t *message,
                      uint32_t size) MUST_USE;
-/** A Query: true if it gave up a name of the client's and is answered here. */
-fault turn_deallocate(struct turn *turn, const uint8_t *at, uint32_t size,
-                      bool *ret_taken) MUST_USE; /* turn_deallocate.c */
+/** A Query with these effects is about to be sent: makes the server ready for it to give up names
+ *  that Parse messages gave.  *ret: belongs to its entry; NULL: it gives none up. */
+fault turn_deallocate(struct turn *turn, const struct query_effects *found,
+                      struct deallocation **ret) MUST_USE; /* turn_deallocate.c */
+/** The same for a Bind; true: its entry was written, and only the message is to be sent. */
+fault turn_deallocate_bind(struct turn *turn, const struct query_effects *found,
+                           bool *ret_taken) MUST_USE;
+/** Room for a made message on its way to the server; NULL: no memory. */
+uint8_t *turn_make(struct turn *turn, size_t size); /* turn_statement.c */
 /** Emits answers of ours that are next in the ledger. */
 fault turn_give_synthetic(struct turn *turn) MUST_USE;
 /** Makes the server's parameters the client's; may suspend where a value must be confirmed. */
@@ -130,6 +136,12 @@ static inline void turn_forget_unnamed(struct turn *turn)
 static inline bool turn_gates(const struct turn *turn)
 {
     return turn->client->share->route->mode != POOL_SESSION;
+}
+/** Whether statements have other names on servers. */
+static inline bool turn_remaps(const struct turn *turn)
+{
+    const struct route_config *route = turn->client->share->route;
+    return route->mode != POOL_SESSION && route->prepared_most > 0;
 }
 /** So many bytes came from the server. */
 void turn_bulk_came(struct turn *turn, uint32_t bytes); /* turn_bulk.c */

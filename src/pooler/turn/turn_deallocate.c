@@ -1,111 +1,149 @@
 /*
- * turn_deallocate.c - SQL's DEALLOCATE of a statement that was prepared by a Parse message.
+ * turn_deallocate.c - SQL's DEALLOCATE of statements that were prepared by Parse messages.
  *
- * libpq before version 17 has no call for Close, so drivers on it (psqlODBC, PDO, DBD::Pg) give
- * their statements up by a simple query.  The server knows these by other names and keeps them for
- * other clients, so the name is taken from the client here.  A Sync asks the server for the
- * ReadyForQuery.
+ * Drivers whose library has no call for Close (libpq before version 17) give statements up in this
+ * way: alone, among other commands of one text, or in the extended protocol.  The server knows the
+ * client's statements by other names and keeps them for other clients.  So a stand-in, an empty
+ * statement of the client's own name, is prepared in front of the text, which goes to the server as
+ * it is: PostgreSQL itself says whether and when the name is given up.
  */
 #include "pooler/turn/turn.h"
 #include "wire/messages.h"
 
-#include <strings.h>
+#include <stdlib.h>
 
-/* The longest identifier, twice in quotes, and the words around it. */
-#define DEALLOCATE_MOST 160u
-#define NAME_MOST       64u
-
-static const char *skip_space(const char *at)
+static bool has_name(const struct deallocation *deallocation, const struct client_statement *named)
 {
-    return at + strspn(at, " \t\r\n\f\v");
+    for (unsigned i = 0; i < deallocation->count; i++)
+        if (deallocation->names[i].named == named)
+            return true;
+    return false;
 }
 
-static bool is_name_byte(uint8_t byte)
+/* The client's names among those that a text gives up, in order. */
+static void find_names(const struct client *client, const struct query_effects *found,
+                       struct deallocation *ret)
 {
-    return byte >= 0x80 || byte == '_' || byte == '$' || (byte >= '0' && byte <= '9') ||
-           (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z');
-}
-
-/* Takes a word that stands alone; NULL: another stands there. */
-static const char *skip_word(const char *at, const char *word)
-{
-    size_t size = strlen(word);
-    if (strncasecmp(at, word, size) != 0 || is_name_byte((uint8_t)at[size]))
-        return NULL;
-    return skip_space(at + size);
-}
-
-/* Reads a name, folded unless it is quoted; NULL: there is none of a usual form. */
-static const char *read_name(const char *at, char name[NAME_MOST])
-{
-    size_t size = 0;
-    bool quoted = *at == '"';
-    at += quoted ? 1 : 0;
-    for (; quoted ? *at != '"' && *at != '\0' : is_name_byte((uint8_t)*at); at++) {
-        if (size + 1 == NAME_MOST)
-            return NULL;
-        bool upper = !quoted && *at >= 'A' && *at <= 'Z';
-        name[size++] = (char)(upper ? *at - 'A' + 'a' : *at);
+    uint8_t place = 0;
+    for (unsigned i = 0; i < found->count; i++) {
+        const struct query_effect *effect = &found->all[i];
+        if (effect->kind != QUERY_PREPARE || effect->act == QUERY_CREATES)
+            continue;
+        if (effect->act == QUERY_ENDS_ALL)
+            return; /* whatever is named behind it is gone by then */
+        place += 1;
+        struct client_statement *named =
+            client_statement_find(&client->statements, span_text(effect->name));
+        if (named == NULL || has_name(ret, named))
+            continue;
+        ret->names[ret->count].named = named;
+        ret->names[ret->count++].place = place;
     }
-    name[size] = '\0';
-    if (size == 0 || (quoted && (at[0] != '"' || at[1] == '"')))
-        return NULL;
-    return skip_space(quoted ? at + 1 : at);
 }
 
-/* Whether the text is DEALLOCATE of one name, and nothing else. */
-static bool read_deallocate(const char *at, char name[NAME_MOST])
+static size_t stand_in_size(const struct client_statement *named)
 {
-    at = skip_word(skip_space(at), "deallocate");
-    if (at == NULL)
-        return false;
-    const char *behind = skip_word(at, "prepare");
-    if (behind != NULL && *behind != '\0' && *behind != ';')
-        at = behind;
-    if (skip_word(at, "all") != NULL)
-        return false;
-    at = read_name(at, name);
-    if (at == NULL)
-        return false;
-    if (*at == ';')
-        at = skip_space(at + 1);
-    return *at == '\0';
+    return (WIRE_HEADER + 1 + named->size + 1u) + (WIRE_HEADER + named->size + 1u + 1 + 2);
 }
 
-static struct client_statement *deallocated(struct turn *turn, const uint8_t *at, uint32_t size)
+/* Close, since something may have been left under that name, and Parse: neither can fail. */
+static uint8_t *put_stand_in(uint8_t *at, const struct client_statement *named)
 {
-    struct client *client = turn->client;
-    char name[NAME_MOST];
-    if (size > DEALLOCATE_MOST || at[size - 1] != '\0' || client->naming != 0 ||
-        turn->server->ledger.extended || turn->server->transaction == WIRE_TX_FAILED)
-        return NULL;
-    if (!read_deallocate((const char *)at + WIRE_HEADER, name))
-        return NULL;
-    return client_statement_find(&client->statements, span_text(name));
+    size_t close_size = WIRE_HEADER + 1 + named->size + 1u;
+    memset(at, 0, stand_in_size(named));
+    at[0] = WIRE_CLOSE;
+    wire_store_u32(at + 1, (uint32_t)close_size - 1);
+    at[WIRE_HEADER] = 'S';
+    memcpy(at + WIRE_HEADER + 1, named->name, named->size);
+    uint8_t *parse = at + close_size;
+    parse[0] = WIRE_PARSE;
+    wire_store_u32(parse + 1, (uint32_t)(stand_in_size(named) - close_size) - 1);
+    memcpy(parse + WIRE_HEADER, named->name, named->size);
+    return at + stand_in_size(named);
 }
 
-fault turn_deallocate(struct turn *turn, const uint8_t *at, uint32_t size, bool *ret_taken)
+/* Sends stand-ins; `alone`: in a batch of their own, so that the text is never skipped with them.
+ */
+static fault send_stand_ins(struct turn *turn, const struct deallocation *gone, bool alone)
 {
-    struct client *client = turn->client;
     struct ledger *ledger = &turn->server->ledger;
-    struct client_statement *named = deallocated(turn, at, size);
-    *ret_taken = named != NULL;
-    if (named == NULL)
-        return OK;
-    uint8_t *sync = outbox_make(&turn->up.out, &turn->relay->chunks, WIRE_HEADER);
-    if (sync == NULL)
+    size_t size = alone ? WIRE_HEADER : 0;
+    for (unsigned i = 0; i < gone->count; i++)
+        size += stand_in_size(gone->names[i].named);
+    if (!ledger_has_room(ledger, 2u * gone->count + 3))
         return FAULT_MEMORY;
-    sync[0] = WIRE_SYNC;
-    wire_store_u32(sync + 1, 4);
-    turn_forget_unnamed(turn);
-    named->references += 1;
-    client_statement_remove(&client->statements, named);
-    client->naming += 1;
-    client->naming_batch = ledger->batch;
-    ledger_owe(ledger, (struct owed){.kind = OWED_EXECUTE,
-                                     .fate = FATE_SYNTHETIC,
-                                     .about = ABOUT_CLOSE,
-                                     .what = named});
-    ledger_owe(ledger, (struct owed){.kind = OWED_SYNC});
-    return turn_give_synthetic(turn);
+    uint8_t *at = turn_make(turn, size);
+    if (at == NULL)
+        return FAULT_MEMORY;
+    for (unsigned i = 0; i < gone->count; i++) {
+        at = put_stand_in(at, gone->names[i].named);
+        ledger_owe(ledger, (struct owed){.kind = OWED_CLOSE, .fate = FATE_SWALLOW});
+        ledger_owe(ledger, (struct owed){.kind = OWED_PARSE, .fate = FATE_SWALLOW});
+    }
+    if (!alone)
+        return OK;
+    at[0] = WIRE_SYNC;
+    wire_store_u32(at + 1, 4);
+    ledger_owe(ledger, (struct owed){.kind = OWED_SYNC, .fate = FATE_SWALLOW});
+    return OK;
+}
+
+/* The client has these names no more, until it turns out that they were not given up. */
+static void take_names(struct client *client, struct deallocation *gone)
+{
+    for (unsigned i = 0; i < gone->count; i++) {
+        gone->names[i].named->references += 1;
+        client_statement_remove(&client->statements, gone->names[i].named);
+    }
+    client->naming += gone->count;
+}
+
+static fault prepare_names(struct turn *turn, const struct query_effects *found, bool alone,
+                           struct deallocation **ret)
+{
+    struct deallocation names = {0};
+    *ret = NULL;
+    find_names(turn->client, found, &names);
+    if (names.count == 0)
+        return OK;
+    struct deallocation *gone = malloc(sizeof(*gone));
+    if (gone == NULL)
+        return FAULT_MEMORY;
+    *gone = names;
+    fault sent = send_stand_ins(turn, gone, alone);
+    if (sent != OK) {
+        free(gone);
+        return sent;
+    }
+    take_names(turn->client, gone);
+    *ret = gone;
+    return OK;
+}
+
+fault turn_deallocate(struct turn *turn, const struct query_effects *found,
+                      struct deallocation **ret)
+{
+    const struct ledger *ledger = &turn->server->ledger;
+    struct client *client = turn->client;
+    *ret = NULL;
+    /* In the middle of a batch a Sync of ours would end it. */
+    if (ledger->extended || ledger->skipping || ledger->copy_in)
+        return OK;
+    TRY(prepare_names(turn, found, true, ret));
+    if (*ret != NULL)
+        client->naming_batch = ledger->batch - 1; /* whatever names a statement next waits */
+    return OK;
+}
+
+fault turn_deallocate_bind(struct turn *turn, const struct query_effects *found, bool *ret_taken)
+{
+    struct ledger *ledger = &turn->server->ledger;
+    struct deallocation *gone;
+    TRY(prepare_names(turn, found, false, &gone));
+    *ret_taken = gone != NULL;
+    if (gone == NULL)
+        return OK;
+    turn->client->naming_batch = ledger->batch;
+    ledger_owe(ledger, (struct owed){.kind = OWED_BIND, .about = ABOUT_DEALLOCATE, .what = gone});
+    return OK;
 }

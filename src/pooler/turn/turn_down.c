@@ -16,17 +16,11 @@
 /* What a message that was never sent is answered with. */
 static fault say_synthetic(struct turn *turn, enum owed_kind kind)
 {
-    static const char tag[] = "DEALLOCATE";
-    uint32_t more = kind == OWED_EXECUTE ? sizeof(tag) : 0;
-    uint8_t *at = outbox_make(&turn->down.out, &turn->relay->chunks, WIRE_HEADER + more);
+    uint8_t *at = outbox_make(&turn->down.out, &turn->relay->chunks, WIRE_HEADER);
     if (at == NULL)
         return FAULT_MEMORY;
     at[0] = kind == OWED_PARSE ? WIRE_PARSE_COMPLETE : WIRE_CLOSE_COMPLETE;
-    if (kind == OWED_EXECUTE) {
-        at[0] = WIRE_COMMAND_COMPLETE;
-        memcpy(at + WIRE_HEADER, tag, sizeof(tag));
-    }
-    wire_store_u32(at + 1, 4 + more);
+    wire_store_u32(at + 1, 4);
     return OK;
 }
 
@@ -57,6 +51,10 @@ static void down_tag(struct turn *turn, struct span tag)
         if (turn->client != NULL && turn->client->share->route->mode != POOL_SESSION)
             client_statements_deallocate(&turn->client->statements);
     }
+    const struct owed *head = ledger_head(&server->ledger);
+    struct deallocation *gone = head != NULL && head->about == ABOUT_DEALLOCATE ? head->what : NULL;
+    if (gone != NULL && span_is(tag, "DEALLOCATE"))
+        gone->done += gone->done < UINT8_MAX;
     if (all || span_is(tag, "RESET") || span_is(tag, "SET"))
         server->doubtful = true;
 }

@@ -136,8 +136,10 @@ static fault keep(const struct turn *turn, const struct query_effects *effects,
 
 fault turn_pin_text(struct turn *turn, const uint8_t *at, uint32_t size, bool *ret_taken)
 {
-    struct query_effects found, *effects;
+    struct query_effects found, ends, *effects;
     struct refused *refused;
+    struct deallocation *gone = NULL;
+    bool names = turn->client->statements.count > 0 && turn_remaps(turn);
     bool simple = at[0] == WIRE_QUERY;
     struct span text = span_of(at + WIRE_HEADER, size - WIRE_HEADER);
     if (!simple)
@@ -145,16 +147,27 @@ fault turn_pin_text(struct turn *turn, const uint8_t *at, uint32_t size, bool *r
     *ret_taken = query_read_effects(text, &found);
     if (!*ret_taken)
         return OK;
+    if (names)
+        ends = found; /* as it is, whatever the route makes of it */
     TRY(gate(turn, &found, &refused));
     if (refused != NULL)
         return refused_send(turn, simple, refused);
     TRY(keep(turn, &found, &effects));
+    fault ready = names ? turn_deallocate(turn, &ends, &gone) : OK;
+    if (ready != OK) {
+        free(effects);
+        return ready;
+    }
+    if (gone != NULL)
+        gone->effects = effects;
     if (simple)
         turn_forget_unnamed(turn);
     ledger_owe(&turn->server->ledger,
                (struct owed){.kind = (uint8_t)(simple ? OWED_QUERY : OWED_PARSE),
-                             .about = effects != NULL ? ABOUT_EFFECTS : ABOUT_NOTHING,
-                             .what = effects});
+                             .about = gone != NULL      ? ABOUT_DEALLOCATE
+                                      : effects != NULL ? ABOUT_EFFECTS
+                                                        : ABOUT_NOTHING,
+                             .what = gone != NULL ? (void *)gone : (void *)effects});
     outbox_run(&turn->up.out, at, size);
     return OK;
 }

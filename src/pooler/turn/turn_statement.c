@@ -59,7 +59,9 @@ bool turn_awaits_names(const struct turn *turn, const uint8_t *at, uint32_t here
         client->naming_batch == turn->server->ledger.batch)
         return false;
     uint32_t begin = name_begins(at, here);
-    return begin != 0 && at[begin] != '\0';
+    if (begin == 0 || at[begin] != '\0')
+        return begin != 0;
+    return at[0] == WIRE_BIND && client->unnamed_effects != NULL; /* it may be a DEALLOCATE */
 }
 
 /* The message as it is; what is missing of a long one follows as it comes. */
@@ -86,6 +88,11 @@ static uint8_t *make(struct turn *turn, size_t size)
     if (at != NULL)
         outbox_take_heap(out, at, size);
     return at;
+}
+
+uint8_t *turn_make(struct turn *turn, size_t size)
+{
+    return make(turn, size);
 }
 
 static uint8_t *put_header(uint8_t *at, uint8_t type, size_t size)
@@ -332,6 +339,10 @@ static fault owe_bind(struct turn *turn, const struct message *message,
     struct query_effects *effects = NULL;
     *ret_refused = false;
     if (UNLIKELY(found != NULL)) {
+        bool owed;
+        TRY(turn_deallocate_bind(turn, found, &owed));
+        if (owed)
+            return OK;
         TRY(turn_pin_bind(turn, found, &effects, ret_refused));
         if (*ret_refused) {
             turn->up.dropping = message->size - message->here;

@@ -127,12 +127,6 @@ bool turn_needs_server(uint8_t type)
 /* --- messages with a server
  * ----------------------------------------------------------------------- */
 
-static bool turn_remaps(const struct turn *turn)
-{
-    const struct route_config *route = turn->client->share->route;
-    return route->mode != POOL_SESSION && route->prepared_most > 0;
-}
-
 static void up_owe(struct turn *turn, enum owed_kind kind)
 {
     ledger_owe(&turn->server->ledger, (struct owed){.kind = (uint8_t)kind});
@@ -189,12 +183,6 @@ static fault up_whole(struct turn *turn, uint8_t type, const uint8_t *at, uint32
                      span_of(at + WIRE_HEADER, size - WIRE_HEADER));
     if (type_is(type, CLASS_STATEMENT) && turn_remaps(turn))
         return turn_statement(turn, type, at, size);
-    if (type == WIRE_QUERY && UNLIKELY(turn->client->statements.count > 0) && turn_remaps(turn)) {
-        bool taken;
-        TRY(turn_deallocate(turn, at, size, &taken));
-        if (taken)
-            return OK;
-    }
     if (type_is(type, CLASS_TEXT) && turn_gates(turn) &&
         UNLIKELY(query_may_have_effects(span_of(at + WIRE_HEADER, size - WIRE_HEADER)))) {
         bool taken;

@@ -74,6 +74,7 @@ COMMANDS = {
     "psycopg2": script("/usr/bin/python3", "psycopg2/main.py"),
     "psycopg3": script("/usr/bin/python3", "psycopg3/main.py"),
     "asyncpg": script("/usr/bin/python3", "asyncpg/main.py"),
+    "odbc": script("/usr/bin/python3", "odbc/main.py"),
     "node-postgres": lambda: node("node-postgres"),
     "porsager": lambda: node("porsager"),
     "jdbc": java,

@@ -15,8 +15,6 @@ def connect(**options):
              "Port": os.environ["PGPORT"], "Database": os.environ["PGDATABASE"],
              "UserName": os.environ["PGUSER"], "Password": os.environ["PGPASSWORD"],
              "MaxLongVarcharSize": "0", "TextAsLongVarchar": "1"}
-    if os.environ["PGDATABASE"] == "transaction":
-        words["UseServerSidePrepare"] = "0"  # why: docs/drivers.md
     if "DRIVER_CA" in os.environ:
         words["SSLmode"] = "require"
     text = ";".join(f"{key}={value}" for key, value in words.items())

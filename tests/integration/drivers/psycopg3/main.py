@@ -48,6 +48,10 @@ def prepared(connection):
     print("prepared.kept", len(connection._prepared._names))
     many = [one(connection, f"select %s::int * {n}", (1,)) for n in range(1, 201)]
     print("prepared.many", sum(many))
+    connection.prepared_max = 3  # beyond it the oldest is given up by DEALLOCATE
+    beyond = [one(connection, f"select %s::int + {n}", (1,)) for _ in range(2)
+              for n in range(10) for _ in range(7)]
+    print("prepared.beyond", sum(beyond), len(connection._prepared._names))
 
 
 def transactions(connection):
