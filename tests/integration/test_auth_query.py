@@ -1,4 +1,7 @@
 """Users who stand in no file are asked for at the server, by connections that nobody else has."""
+import re
+from pathlib import Path
+
 import psycopg
 import pytest
 from support import wire as w
@@ -55,6 +58,17 @@ def test_a_user_of_the_server_comes_in_by_its_own_secret(asking, method, mode):
     assert "password authentication failed" in refusal(daemon.door(user="newcomer", password="no"))
     assert "password authentication failed" in refusal(daemon.door(user="nobody"))
     assert "password authentication failed" in refusal(daemon.door(user="nobody", password="looker"))
+
+
+def test_the_sql_of_the_page_about_authentication_is_all_that_is_needed(trunkline, cluster):
+    page = (Path(__file__).resolve().parents[2] / "docs" / "authentication.md").read_text()
+    own = cluster()
+    own.sql(re.search(r"^```sql\n(.*?)^```$", page, re.S | re.M).group(1), database="postgres")
+    query = re.search(r"^  query: (.*lookup_user.*)$", page, re.M).group(1)
+    daemon = trunkline(server=own, users={"admin": "admin"}, auth_query={
+        "user": "lookup", "password": "as in lookup.password", "query": query})
+    assert daemon.door(user="app").one("select current_user") == "app"
+    assert "password authentication failed" in refusal(daemon.door(user="nobody"))
 
 
 def test_the_default_query_asks_the_catalog_and_honours_valid_until(trunkline, users):
