@@ -61,8 +61,10 @@ static void rates_draw_links(struct sim_rates *rates)
     rates->jitter_most = rate_drawn(2, 5000);
     rates->late = rate_drawn(2, 200000);
     rates->late_most = 1 + rate_drawn(1, 1000000);
-    rates->bandwidth_most = rate_drawn(4, 10000000);
-    rates->bandwidth_least = rates->bandwidth_most / 10 + (rates->bandwidth_most > 0);
+    if (sim_below(LOT_RATES, 4) == 0) {
+        rates->bandwidth_least = 20000;
+        rates->bandwidth_most = 20000 + rate_drawn(1, 10000000);
+    }
     rates->ring_least = 512 + rate_drawn(1, 8192);
     rates->ring_most = rates->ring_least + rate_drawn(1, 65536);
     rates->pieces = rate_drawn(2, 900000);

@@ -1,6 +1,7 @@
 #include "machine/os_sim.h"
 
 #include "machine/os_sim_inside.h"
+#include "machine/stream.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -97,6 +98,14 @@ void sim_note_text(const char *what, const char *text, size_t size)
         size -= 1;
     if (UNLIKELY(history.line != NULL))
         history_line("%s %.*s", what, (int)size, text);
+}
+
+void sim_note_link(int handle, const struct address *from, const struct address *to)
+{
+    char near[ADDRESS_TEXT_SIZE], far[ADDRESS_TEXT_SIZE];
+    if (history.line != NULL)
+        history_line("link %d %s > %s", handle, address_text(from, near, sizeof(near)),
+                     address_text(to, far, sizeof(far)));
 }
 
 void sim_remark(const char *format, ...)

@@ -46,6 +46,8 @@ void sim_note(const char *what, int64_t a, int64_t b);
 /** The same, with the bytes that passed. */
 void sim_note_bytes(const char *what, int64_t a, const void *bytes, size_t size);
 void sim_note_text(const char *what, const char *text, size_t size);
+/** For the trace alone: which ends a handle connects. */
+void sim_note_link(int handle, const struct address *from, const struct address *to);
 void sim_history_start(void);
 
 /* --- os_sim_threads.c --------------------------------------------------------------------------

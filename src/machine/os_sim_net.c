@@ -23,6 +23,7 @@ static struct sim_net {
     int listener_count;
     uint32_t port;
     uint32_t user;
+    struct address from; /* NONE: whom they dial */
 } net;
 
 /* --- handles ---------------------------------------------------------------------------------- */
@@ -277,7 +278,8 @@ int sim_connect(const struct address *to)
 {
     struct address local = {.family = to->family};
     if (to->family != ADDRESS_UNIX) {
-        memcpy(local.bytes, to->bytes, sizeof(local.bytes));
+        memcpy(local.bytes, net.from.family == to->family ? net.from.bytes : to->bytes,
+               sizeof(local.bytes));
         local.port = port_next();
     }
     int client = sim_socket_make(SOCKET_STREAM, &local);
@@ -285,6 +287,7 @@ int sim_connect(const struct address *to)
         return client;
     net.sockets[client]->service = *to;
     sim_note("connect", client, to->port);
+    sim_note_link(client, &local, to);
     if (to->family == ADDRESS_UNIX)
         return connect_unix(client);
     connect_dial(client);
@@ -361,6 +364,11 @@ int64_t sim_peer_user(int handle)
 void sim_net_user(uint32_t user)
 {
     net.user = user;
+}
+
+void sim_net_from(const struct address *host)
+{
+    net.from = *host;
 }
 
 int sim_interfaces(struct os_interface *ret, int most)

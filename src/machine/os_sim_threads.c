@@ -272,7 +272,12 @@ int64_t sim_thread_used_us(void *asked)
 
 int sim_offload(void (*job)(void *argument), void *argument)
 {
-    return sim_spawn("offload", job, argument, NULL);
+    int status = sim_spawn("offload", job, argument, NULL);
+    /* Others are served before it. */
+    if (status == 0 && sim_rates.job_most > 0)
+        threads.all[threads.count - 1]->held =
+            sim_now() + (int64_t)sim_between(LOT_ORDER, 1, sim_rates.job_most);
+    return status;
 }
 
 const char *sim_thread_name(void)

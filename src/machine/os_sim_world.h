@@ -86,6 +86,9 @@ void sim_net_heal(void);
 void sim_net_end(struct stream *stream);
 /** A reset instead of an end when it is closed, as by SO_LINGER with zero. */
 void sim_net_linger(struct stream *stream);
+/** Where TCP connections come from, from now on (at first, and for ADDRESS_NONE: the host that they
+ *  dial).  A connect is made before stream_connect suspends. */
+void sim_net_from(const struct address *host);
 /** Who connects to Unix sockets from now on (at first, the user that the process runs as). */
 void sim_net_user(uint32_t user);
 
