@@ -174,6 +174,7 @@ static void cancel_run(void *argument)
     if (cancel_awaits_query(server, dial.by)) {
         char id[UUID_TEXT_SIZE];
         cancel_dial(&dial);
+        server->doubtful_cancel = true;
         log_event(dial.result == OK ? LOG_INFO : LOG_WARNING, "cancel.sent",
                   "server=%s pid=%u result=%s", uuid_text(&server->id, id), server->pid,
                   fault_name(dial.result));

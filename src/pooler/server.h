@@ -46,13 +46,14 @@ struct server {
     uint32_t pid;
     struct wire_secret secret; /* its cancel key's */
     enum server_state state;
-    uint8_t transaction; /* status byte of the last ReadyForQuery */
-    bool broken;         /* must not be used again: closed at release */
-    bool unmade;         /* ABOUT_STATE failed: its parameters are not what we think */
-    bool doubtful;       /* SET or RESET may have changed parameters that are not reported */
-    uint32_t cancels;    /* cancel requests under way */
-    bool withheld;       /* free but for those */
-    bool taken;          /* some claim has had it */
+    uint8_t transaction;  /* status byte of the last ReadyForQuery */
+    bool broken;          /* must not be used again: closed at release */
+    bool unmade;          /* ABOUT_STATE failed: its parameters are not what we think */
+    bool doubtful;        /* SET or RESET may have changed parameters that are not reported */
+    uint32_t cancels;     /* cancel requests under way */
+    bool withheld;        /* free but for those */
+    bool doubtful_cancel; /* one was sent: a mark is to follow before anybody else has it */
+    bool taken;           /* some claim has had it */
     struct uuid id;
     deadline since; /* when it logged in */
     deadline until; /* end of its lifetime */
@@ -86,6 +87,9 @@ void server_note_doom(struct server *server);
 /** Puts a server that travelled in `lease` into this share, idle or handed on.  Closes it on
  * failure. */
 void server_arrive(struct share *share, struct lease *take_lease);
+/** Free, but a cancel request was sent to it: asks it for a mark, then it comes free or is closed.
+ */
+void turn_mark_alone(struct server *server); /* turn/turn_mark.c */
 /** Watches the stream of an idle server. */
 void server_watch(struct server *server);
 /** Forgets what ties it to its last client. */

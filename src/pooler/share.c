@@ -444,6 +444,10 @@ void share_free(struct share *share, struct server *server)
         server->withheld = true;
         return;
     }
+    if (UNLIKELY(server->doubtful_cancel) && !server->broken) {
+        turn_mark_alone(server);
+        return;
+    }
     const char *over = server_outlived(share, server);
     if (over != NULL) {
         server_close(&server, over, server->broken);

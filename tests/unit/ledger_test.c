@@ -518,7 +518,55 @@ TEST(a_plain_answer_is_what_the_ledger_says_of_it)
 }
 END_TEST
 
-TESTS("ledger", a_query_is_owed_until_ready, a_function_call_is_owed_until_ready,
+/* --- marks -------------------------------------------------------------------------------------
+ */
+
+TEST(what_comes_before_a_mark_is_swallowed_once_nothing_else_is_owed)
+{
+    begin();
+    owe_about(OWED_MARK, FATE_SWALLOW, NULL);
+    swallows("EZZ12CIDTEZ");
+    swallows("3");
+    ck_assert(!ledger_empty(&ledger));
+    swallows("Z");
+    is_even();
+}
+END_TEST
+
+TEST(a_cancelled_copy_may_have_read_its_sync_or_not)
+{
+    for (int read = 0; read < 2; read++) {
+        begin();
+        owe(OWED_EXECUTE);
+        owe(OWED_SYNC);
+        hears("G");
+        ledger_copy_ends(&ledger);
+        owe_about(OWED_MARK, FATE_SWALLOW, NULL);
+        hears("E");
+        swallows(read ? "Z3Z" : "ZEZ3Z");
+        is_even();
+    }
+}
+END_TEST
+
+TEST(an_error_drops_nothing_behind_a_mark_and_ends_no_skipping_ahead_of_it)
+{
+    begin();
+    owe(OWED_PARSE);
+    hears("E");
+    ck_assert(ledger.skipping);
+    owe_about(OWED_MARK, FATE_SWALLOW, NULL);
+    ck_assert(!ledger.skipping && !ledger_needs_sync(&ledger));
+    owe(OWED_PARSE);
+    swallows("EZ3Z");
+    hears("1");
+    ledger_fini(&ledger);
+}
+END_TEST
+
+TESTS("ledger", what_comes_before_a_mark_is_swallowed_once_nothing_else_is_owed,
+      a_cancelled_copy_may_have_read_its_sync_or_not,
+      an_error_drops_nothing_behind_a_mark_and_ends_no_skipping_ahead_of_it, a_query_is_owed_until_ready, a_function_call_is_owed_until_ready,
       each_message_of_a_batch_is_struck_out_by_its_own_answer,
       a_sync_is_needed_while_a_batch_is_open, what_comes_at_any_time_strikes_nothing_out,
       answers_to_what_trunkline_asked_are_swallowed_but_not_notifications,

@@ -471,6 +471,26 @@ BODY(a_client_that_goes_in_mid_transaction_is_rolled_back)
     finish(&next, &server);
 }
 
+/* What ends all that a client has left; `open`: a batch among it. */
+static void expect_abandon(struct talk *server, bool open)
+{
+    EXPECT(server, 'f', "the client has gone"); /* for a COPY; ignored where there is none */
+    if (open)
+        EXPECT(server, 'E', "tl_abandoned\0\0\0\0");
+    EXPECT_BARE(server, 'S', "");
+    EXPECT(server, 'C', "Stl_mark");
+    EXPECT_BARE(server, 'S', "");
+}
+
+/* To that Sync, and to the mark. */
+static void answer_abandon(struct talk *server)
+{
+    PUT_BARE(server, 'Z', "I");
+    PUT_BARE(server, '3', "");
+    PUT_BARE(server, 'Z', "I");
+    flush(server);
+}
+
 BODY(a_client_that_goes_in_mid_query_is_cancelled_first)
 {
     struct talk client, next, server;
@@ -480,10 +500,45 @@ BODY(a_client_that_goes_in_mid_query_is_cancelled_first)
     EXPECT(&server, 'Q', "SELECT pg_sleep(100)");
     talk_end(&client);
     accept_cancel(100);
-    EXPECT(&server, 'f', "the client has gone"); /* for a COPY; ignored where there is none */
+    expect_abandon(&server, false);
     put_error(&server, "ERROR", "57014");
     PUT_BARE(&server, 'Z', "I");
+    answer_abandon(&server);
+    log_in(&next);
+    ask(&next, &server);
+    finish(&next, &server);
+}
+
+/* A COPY that was cancelled before it had read the Sync behind it: the answers that this makes come
+ * when nothing seems to be owed any more. */
+BODY(a_server_that_is_out_of_step_is_not_handed_on_before_it_is_in_step_again)
+{
+    struct talk client, next, server;
+    begin(&client, &server);
+    PUT(&client, 'P', "\0COPY t FROM STDIN\0\0");
+    PUT(&client, 'B', "\0\0\0\0\0\0\0");
+    PUT(&client, 'E', "\0\0\0\0");
+    PUT_BARE(&client, 'S', "");
+    flush(&client);
+    EXPECT(&server, 'P', "\0COPY t FROM STDIN\0\0");
+    EXPECT(&server, 'B', "\0\0\0\0\0\0\0");
+    EXPECT(&server, 'E', "\0\0\0\0");
+    EXPECT_BARE(&server, 'S', "");
+    PUT_BARE(&server, '1', "");
+    PUT_BARE(&server, '2', "");
+    PUT(&server, 'G', "\0\0");
     flush(&server);
+    EXPECT_BARE(&client, '1', "");
+    EXPECT_BARE(&client, '2', "");
+    EXPECT(&client, 'G', "\0\0");
+    talk_end(&client);
+    accept_cancel(100);
+    put_error(&server, "ERROR", "57014");
+    PUT_BARE(&server, 'Z', "I"); /* to the Sync */
+    flush(&server);
+    expect_abandon(&server, true);
+    put_error(&server, "ERROR", "34000");
+    answer_abandon(&server);
     log_in(&next);
     ask(&next, &server);
     finish(&next, &server);
@@ -511,12 +566,12 @@ BODY(a_server_whose_parameters_were_not_changed_is_not_used_again)
     EXPECT(&server, 'Q', "SELECT 2");
     talk_end(&two);
     accept_cancel(100);
-    EXPECT(&server, 'f', "the client has gone");
+    expect_abandon(&server, false);
     put_error(&server, "ERROR", "57014");
     PUT_BARE(&server, 'Z', "I");
     PUT(&server, 'C', "SELECT 1");
     PUT_BARE(&server, 'Z', "I");
-    flush(&server);
+    answer_abandon(&server);
     expect_end(&server);
     talk_end(&server);
     log_in(&next);
@@ -548,9 +603,10 @@ BODY(a_client_that_goes_inside_a_batch_has_it_ended_for_it)
     talk_end(&client);
     EXPECT_BARE(&server, 'E', "tl_abandoned\0\0\0\0\0"); /* or the Sync would commit */
     EXPECT_BARE(&server, 'S', "");
+    EXPECT(&server, 'C', "Stl_mark");
+    EXPECT_BARE(&server, 'S', "");
     put_error(&server, "ERROR", "34000");
-    PUT_BARE(&server, 'Z', "I");
-    flush(&server);
+    answer_abandon(&server);
     log_in(&next);
     ask(&next, &server);
     finish(&next, &server);
@@ -603,6 +659,7 @@ TESTS("turn", a_query_and_its_answer_pass_unchanged, messages_may_come_byte_by_b
       a_server_that_answers_what_was_not_asked_is_closed,
       a_client_that_goes_in_mid_transaction_is_rolled_back,
       a_client_that_goes_in_mid_query_is_cancelled_first,
+      a_server_that_is_out_of_step_is_not_handed_on_before_it_is_in_step_again,
       a_server_whose_parameters_were_not_changed_is_not_used_again,
       a_client_that_goes_inside_a_batch_has_it_ended_for_it,
       a_client_that_breaks_the_protocol_is_told_and_costs_no_server,

@@ -77,7 +77,7 @@ bool ledger_make_room(struct ledger *ledger, uint32_t more)
 
 void ledger_owe(struct ledger *ledger, struct owed owed)
 {
-    bool is_sync = owed.kind == OWED_SYNC;
+    bool is_sync = owed.kind >= OWED_SYNC && owed.kind <= OWED_MARK;
     if (ledger->skipping && !is_sync) {
         ledger_settle(ledger, &owed, OWED_DROPPED);
         return;
@@ -107,12 +107,22 @@ static enum ledger_verdict verdict_of(const struct ledger *ledger)
     return head != NULL && head->fate == FATE_SWALLOW ? VERDICT_SWALLOW : VERDICT_FORWARD;
 }
 
+/* Out of turn: a breach, unless a mark is awaited.  Once that has come, its Sync is owed. */
+static enum ledger_verdict ledger_marked(struct ledger *ledger, bool is_mark)
+{
+    if (ledger->count == 0 || ledger_at(ledger, 0)->kind != OWED_MARK)
+        return VERDICT_BREACH;
+    if (is_mark)
+        ledger_at(ledger, 0)->kind = OWED_SYNC;
+    return VERDICT_SWALLOW;
+}
+
 /* Strikes out the head if it is of this kind; a breach otherwise. */
 static enum ledger_verdict ledger_answer(struct ledger *ledger, enum owed_kind kind)
 {
     const struct owed *head = ledger_head(ledger);
     if (head == NULL || head->kind != kind)
-        return VERDICT_BREACH;
+        return ledger_marked(ledger, kind == OWED_CLOSE);
     enum ledger_verdict verdict = verdict_of(ledger);
     ledger_pop(ledger, OWED_ANSWERED);
     return verdict;
@@ -122,7 +132,7 @@ static enum ledger_verdict ledger_ready(struct ledger *ledger)
 {
     const struct owed *head = ledger_head(ledger);
     if (head == NULL || head->kind > OWED_COPY_SYNC || head->kind == OWED_NOTHING)
-        return VERDICT_BREACH;
+        return ledger_marked(ledger, false);
     enum ledger_verdict verdict = verdict_of(ledger);
     ledger->copy_in = false;
     ledger_pop(ledger, OWED_ANSWERED);
@@ -136,11 +146,12 @@ static enum ledger_verdict ledger_error(struct ledger *ledger)
     const struct owed *head = ledger_head(ledger);
     enum ledger_verdict verdict = verdict_of(ledger);
     ledger->copy_in = false;
-    if (head == NULL || head->kind <= OWED_COPY_SYNC)
+    if (head == NULL || head->kind <= OWED_MARK)
         return verdict;
     uint32_t skipped = 0;
     while (skipped < ledger->count && ledger_at(ledger, skipped)->kind != OWED_SYNC &&
-           ledger_at(ledger, skipped)->kind != OWED_COPY_SYNC)
+           ledger_at(ledger, skipped)->kind != OWED_COPY_SYNC &&
+           ledger_at(ledger, skipped)->kind != OWED_MARK)
         skipped += 1;
     /* The last one first: each undoes what it did when it was written. */
     for (uint32_t i = skipped; i-- > 0;)
@@ -200,7 +211,7 @@ static enum ledger_verdict ledger_complete(struct ledger *ledger)
 {
     const struct owed *head = ledger_head(ledger);
     if (head == NULL || (head->kind != OWED_EXECUTE && head->kind != OWED_QUERY))
-        return VERDICT_BREACH;
+        return ledger_marked(ledger, false);
     enum ledger_verdict verdict = verdict_of(ledger);
     ledger->copy_in = false;
     uint32_t syncs = ledger_cut_copy_syncs(ledger, 1);

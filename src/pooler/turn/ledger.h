@@ -22,6 +22,7 @@ enum owed_kind {
     OWED_FUNCTION,  /* until ReadyForQuery */
     OWED_SYNC,      /* ReadyForQuery */
     OWED_COPY_SYNC, /* a Sync sent into COPY IN: answered only if the COPY failed before it */
+    OWED_MARK,      /* a Close and a Sync: all that comes before CloseComplete is swallowed */
     OWED_PARSE,     /* ParseComplete */
     OWED_BIND,      /* BindComplete */
     OWED_DESCRIBE,  /* RowDescription or NoData, a ParameterDescription before it for statements */

@@ -13,63 +13,59 @@
 /* --- cleaning ------------------------------------------------------------------------------- */
 
 /* The end of a batch that its client did not end: its Sync alone would commit what was done so far.
- */
-static void put_failing_end(struct ledger *ledger, struct buffer *out)
+ * What is answered to it is not owed: the mark behind it swallows that. */
+static void put_failing_end(struct buffer *out)
 {
     size_t start = wire_begin(out, WIRE_EXECUTE);
     wire_put_text(out, "tl_abandoned"); /* no such portal: the transaction fails */
     wire_put_u32(out, 0);
     wire_end(out, start);
-    wire_put_empty(out, WIRE_SYNC);
-    ledger_owe(ledger, (struct owed){.kind = OWED_EXECUTE, .fate = FATE_SWALLOW});
-    ledger_owe(ledger, (struct owed){.kind = OWED_SYNC, .fate = FATE_SWALLOW});
 }
 
-/* Whether messages were sent, or skipped, behind the last Sync. */
+/* A COPY by CopyFail, also one that has not begun yet, for where there is none it is ignored. */
+static void put_copy_end(struct ledger *ledger, struct buffer *out)
+{
+    size_t start = wire_begin(out, WIRE_COPY_FAIL);
+    wire_put_text(out, "the client has gone");
+    wire_end(out, start);
+    ledger_copy_ends(ledger);
+}
+
+/* Whether messages were sent, or skipped, behind the last Sync, or a COPY may have read that. */
 static bool batch_is_open(const struct ledger *ledger)
 {
-    return ledger_needs_sync(ledger) || ledger->extended;
+    const struct owed *head = ledger_head(ledger);
+    return ledger_needs_sync(ledger) || ledger->extended ||
+           (head != NULL && head->kind > OWED_FUNCTION);
 }
 
-/* Sends what ends it, and waits for all answers. */
-static fault clean_end(struct turn *turn, struct buffer *out, deadline by)
-{
-    struct ledger *ledger = &turn->server->ledger;
-    if (batch_is_open(ledger) && ledger_has_room(ledger, 2))
-        put_failing_end(ledger, out);
-    if (buffer_fault(out) != OK) {
-        buffer_fini(out);
-        return FAULT_MEMORY;
-    }
-    if (out->size > 0)
-        outbox_take_heap(&turn->up.out, out->at, out->size);
-    *out = BUFFER_INIT(256);
-    return turn_drain(turn, by);
-}
-
-/* Ends what is under way: the query by a cancel request, the batch by a Sync; a COPY by CopyFail,
- * also one that has not begun yet, for where there is none it is ignored.  A COPY may have read the
- * Sync that was sent behind it: that is known only when it has answered. */
+/* Ends what is under way: the query by a cancel request, a COPY by CopyFail, the batch by a Sync.
+ * A COPY may have read the Sync that was sent behind it, or not: the mark tells where all has been
+ * answered. */
 static fault clean_interrupt(struct turn *turn, deadline by)
 {
     struct server *server = turn->server;
     struct ledger *ledger = &server->ledger;
-    struct buffer out = BUFFER_INIT(256);
-    if (ledger_empty(ledger) && !batch_is_open(ledger))
+    struct buffer out = BUFFER_INIT(512);
+    bool open = batch_is_open(ledger);
+    if (ledger_empty(ledger) && !open)
         return OK;
     if (!ledger_empty(ledger)) {
         TRY(cancel_server(server, by));
-        size_t start = wire_begin(&out, WIRE_COPY_FAIL);
-        wire_put_text(&out, "the client has gone");
-        wire_end(&out, start);
-        ledger_copy_ends(ledger);
+        put_copy_end(ledger, &out);
     }
-    TRY(clean_end(turn, &out, by));
-    if (batch_is_open(ledger))
-        TRY(clean_end(turn, &out, by));
-    if (batch_is_open(ledger))
-        return fault_raise(FAULT_PROTOCOL, "its batch could not be ended");
-    return OK;
+    if (open)
+        put_failing_end(&out);
+    wire_put_empty(&out, WIRE_SYNC);
+    bool room = ledger_has_room(ledger, 1);
+    if (room)
+        turn_put_mark(ledger, &out);
+    if (!room || buffer_fault(&out) != OK) {
+        buffer_fini(&out);
+        return FAULT_MEMORY;
+    }
+    outbox_take_heap(&turn->up.out, out.at, out.size);
+    return turn_drain(turn, by);
 }
 
 static fault clean_pins(struct turn *turn, deadline by)
