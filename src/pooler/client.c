@@ -68,8 +68,7 @@ static void client_free(struct client *client)
 {
     struct relay *relay = client->relay;
     timer_disarm(&client->timer);
-    list_remove(&relay->clients, &client->node);
-    hint_write(&relay->told.clients, relay->clients.count);
+    relay_drop_client(relay, client);
     if (client->key.link.hash != 0)
         map_remove(&relay->keys, &client->key.link);
     if (client->last_server != NULL)

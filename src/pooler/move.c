@@ -143,8 +143,7 @@ static void client_uproot(struct client *client)
     timer_disarm(&client->timer);
     stream_detach(&client->stream);
     client->stream.waker = NULL;
-    list_remove(&relay->clients, &client->node);
-    hint_write(&relay->told.clients, relay->clients.count);
+    relay_drop_client(relay, client);
     if (client->key.link.hash != 0)
         map_remove(&relay->keys, &client->key.link);
     if (client->last_server != NULL) {

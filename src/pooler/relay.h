@@ -34,6 +34,11 @@ struct relay {
     struct auth_cache *auth_cache; /* NULL: nothing was asked yet; see auth_query.c */
     struct pin_counts pins;
     struct chunk_store chunks;
+    struct {                /* see relay_memory.c */
+        struct node *at;    /* the client that is looked at next; NULL: the first */
+        uint32_t looked;    /* in a row, nobody of whom had to go */
+        uint32_t under_way; /* who was told to go, and has not gone */
+    } shedding;
     struct { /* from the loop's stack to the coroutine that it starts at once */
         struct client *client;
         struct chunk *chunk;
@@ -86,5 +91,7 @@ void relay_check_end(struct relay *relay);
 enum relay_relief { RELIEF_NONE, RELIEF_SOON };
 enum relay_relief relay_relieve(struct relay *relay, struct client *asking, uint64_t wanted);
 
+/** On the relay: takes a client, which goes, off its list. */
+void relay_drop_client(struct relay *relay, struct client *client);
 /** On the relay: finds the client of a cancel key. */
 struct client *relay_find_key(struct relay *relay, uint32_t pid, struct span secret);

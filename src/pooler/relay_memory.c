@@ -4,7 +4,8 @@
  * A relay's part of memory_limit is in its chunk store: chunks that are lent, and long messages,
  * which are held whole on the heap.  Who asks for more than is left is refused, unless somebody
  * else holds more than it would have: then the largest goes, of equals the newest, and who asked
- * goes on in its place.  Either is told (53200), logged and counted.
+ * goes on in its place.  Of very many clients, the largest of those that are looked at in one go;
+ * the next look begins where that one ended.  Either is told (53200), logged and counted.
  */
 #include "machine/clock.h"
 #include "machine/ids.h"
@@ -17,6 +18,8 @@
 /* How long who asks waits for the largest to go; nothing of that waits for anybody else. */
 #define SHED_PAUSE ms(1)
 #define SHED_TRIES 1000
+/* Clients that are looked at before others of the relay have their turn. */
+#define LOOKED_AT_A_TIME 4096u
 
 static uint64_t client_holds(const struct client *client)
 {
@@ -28,30 +31,44 @@ static uint64_t client_holds(const struct client *client)
     return (turn->held != NULL ? turn->held_most : 0) + (uint64_t)turn->up.out.held;
 }
 
-/* What a walk over the clients found. */
-struct shedding {
-    struct client *largest; /* NULL: nobody holds more than who asks */
-    uint64_t holds;
-    uint64_t coming; /* by those that were told to go, and have not gone yet */
-};
-
-static struct shedding relay_largest(const struct relay *relay, const struct client *asking,
-                                     uint64_t wanted)
+/* The next around the ring of clients. */
+static struct node *client_after(const struct list *clients, struct node *node)
 {
-    struct shedding found = {.holds = wanted + client_holds(asking)};
-    LIST_EACH (&relay->clients, it) {
+    return node->next == &clients->head ? clients->head.next : node->next;
+}
+
+void relay_drop_client(struct relay *relay, struct client *client)
+{
+    if (relay->shedding.at == &client->node)
+        relay->shedding.at =
+            relay->clients.count > 1 ? client_after(&relay->clients, &client->node) : NULL;
+    if (client->shed)
+        relay->shedding.under_way -= 1;
+    list_remove(&relay->clients, &client->node);
+    hint_write(&relay->told.clients, relay->clients.count);
+}
+
+/* The largest of the next clients around the ring, if it holds more than who asks; NULL: nobody
+ * does.  All of them, if they are no more than can be looked at in one go. */
+static struct client *relay_largest(struct relay *relay, const struct client *asking,
+                                    uint64_t wanted, uint64_t *ret_holds)
+{
+    struct client *largest = NULL;
+    uint32_t looks = MIN_OF(relay->clients.count, LOOKED_AT_A_TIME);
+    struct node *it = relay->shedding.at != NULL ? relay->shedding.at : list_first(&relay->clients);
+    *ret_holds = wanted + client_holds(asking);
+    for (uint32_t i = 0; i < looks; i++, it = client_after(&relay->clients, it)) {
         struct client *client = LIST_ENTRY(it, struct client, node);
         uint64_t holds = client_holds(client);
-        if (client->shed) {
-            found.coming += holds;
-        } else if (client != asking && holds > 0 &&
-                   (holds > found.holds || (found.largest != NULL && holds == found.holds &&
-                                            client->serial > found.largest->serial))) {
-            found.largest = client;
-            found.holds = holds;
-        }
+        if (client == asking || client->shed || holds == 0 || holds < *ret_holds ||
+            (holds == *ret_holds && (largest == NULL || client->serial < largest->serial)))
+            continue;
+        largest = client;
+        *ret_holds = holds;
     }
-    return found;
+    relay->shedding.at = it;
+    relay->shedding.looked = largest != NULL ? 0 : relay->shedding.looked + looks;
+    return largest;
 }
 
 static void memory_log(const struct client *client, uint64_t bytes)
@@ -67,15 +84,19 @@ static void memory_log(const struct client *client, uint64_t bytes)
 
 enum relay_relief relay_relieve(struct relay *relay, struct client *asking, uint64_t wanted)
 {
-    struct shedding found = relay_largest(relay, asking, wanted);
-    if (found.coming >= wanted)
+    uint64_t holds;
+    if (relay->shedding.under_way > 0)
         return RELIEF_SOON;
-    struct client *victim = found.largest != NULL ? found.largest : asking;
+    struct client *victim = relay_largest(relay, asking, wanted, &holds);
+    if (victim == NULL && relay->shedding.looked < relay->clients.count)
+        return RELIEF_SOON; /* among those that have not been looked at yet */
+    relay->shedding.looked = 0;
     relay->told.shed += 1;
-    memory_log(victim, found.holds);
-    if (victim == asking)
+    memory_log(victim != NULL ? victim : asking, holds);
+    if (victim == NULL)
         return RELIEF_NONE;
     victim->shed = true;
+    relay->shedding.under_way += 1;
     client_end(victim);
     return RELIEF_SOON;
 }
