@@ -64,6 +64,28 @@ def test_a_directory_knows_the_password(ldap, options):
         assert "password authentication failed" in refusal(daemon.door(user=user, password=password))
 
 
+@pytest.fixture(params=["ldaptls=1", "ldapscheme=ldaps"])
+def ldap_tls(request, trunkline, directory):
+    """A daemon that asks the directory over TLS, by the address in its certificate."""
+    port = directory.tls_port if "ldaps" in request.param else directory.port
+    options = f"ldapserver=127.0.0.1 ldapport={port} {request.param} {SIMPLE}"
+    return lambda: trunkline(users={"admin": "admin"}, failed_logins={"limit": "off"},
+                             routes=[route(auth="ldap", auth_options=options, **SERVER)])
+
+
+def test_a_directory_is_asked_over_tls(ldap_tls, authority, monkeypatch):
+    monkeypatch.setenv("LDAPTLS_CACERT", str(authority.cert))
+    daemon = ldap_tls()
+    assert daemon.door(password="of the directory").one("select current_user") == "app"
+    assert "password authentication failed" in refusal(daemon.door(password="wrong"))
+
+
+def test_a_directory_that_nobody_vouches_for_gets_no_password(ldap_tls):
+    daemon = ldap_tls()
+    assert "LDAP authentication failed" in refusal(daemon.door(password="of the directory"))
+    daemon.logged("auth.verify_failed.*user=app")
+
+
 def test_a_bind_without_a_password_lets_nobody_in(ldap):
     daemon = ldap(SIMPLE)
     with daemon.door().wire(login=False) as wire:
