@@ -108,7 +108,8 @@ def test_the_route_for_one_application_is_taken_by_a_reload(reader, cluster):
     file.write_text(re.sub(r"^routes:.*?(?=^\w)", routes + "\n", whole, flags=re.S | re.M))
     console = f"psql -h 127.0.0.1 -p {newcomer.port} -U admin trunkline -c "
     newcomer.types(console + "RELOAD")
-    assert re.search(r"app +\| app +\| main +\| transaction", newcomer.types(console + "'SHOW ROUTES'"))
+    shown = newcomer.types(console + "'SHOW ROUTES'")
+    assert re.search(r"app +\| app +\| main +\| transaction", shown)
 
 
 @pytest.fixture
