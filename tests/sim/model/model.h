@@ -80,7 +80,7 @@ fault model_new(const struct model_options *options, struct model **ret) MUST_US
 /** It must be stopped.  NULL-safe; nulls *model. */
 void model_free(struct model **model);
 
-/* --- its life, on its machine --------------------------------------------------------------- */
+/* --- its life, on its machine ----------------------------------------------------------------- */
 
 /** Listens; from then on it serves.  Faults: SYSTEM. */
 fault model_start(struct model *model) MUST_USE;

@@ -115,9 +115,12 @@ static fault settle_param(struct model_session *session, struct sql_params *para
                           struct sql_expr *expr, enum sql_type type)
 {
     enum sql_type *known = &params->types[expr->number - 1];
-    if (*known != SQL_UNKNOWN && *known != type)
-        return model_raise(session, "42P08", "inconsistent types deduced for parameter $%u",
-                           expr->number);
+    if (*known != SQL_UNKNOWN && *known != type) {
+        (void)model_raise(session, "42P08", "inconsistent types deduced for parameter $%u",
+                          expr->number);
+        model_detail(session, "%s versus %s", sql_types[*known].name, sql_types[type].name);
+        return FAULT_UPSTREAM;
+    }
     *known = type;
     expr->type = type;
     return OK;
@@ -163,10 +166,15 @@ static fault no_operator(struct analysis *a, const struct sql_expr *expr, bool a
     else
         (void)model_raise(a->session, ambiguous ? "42725" : "42883", "%s: %s %s %s", word,
                           sql_types[left->type].name, expr->sign, sql_types[right->type].name);
-    model_hint(a->session, ambiguous ? "Could not choose a best candidate operator. You might "
-                                       "need to add explicit type casts."
-                                     : "No operator matches the given name and argument types. "
-                                       "You might need to add explicit type casts.");
+    if (ambiguous)
+        model_hint(a->session, "Could not choose a best candidate operator. You might need to add "
+                               "explicit type casts.");
+    else if (right == NULL)
+        model_hint(a->session, "No operator matches the given name and argument type. You might "
+                               "need to add an explicit type cast.");
+    else
+        model_hint(a->session, "No operator matches the given name and argument types. You might "
+                               "need to add explicit type casts.");
     return FAULT_UPSTREAM;
 }
 
@@ -483,11 +491,12 @@ static fault analyse_series(struct analysis *a)
         TRY(analyse(a, arg));
         type = arg->type == SQL_INT8 ? SQL_INT8 : type;
     }
+    struct sql_expr call = {.name = SPAN("generate_series"), .args = stmt->series};
     for (struct sql_expr **arg = &stmt->series; *arg != NULL; arg = &(*arg)->next) {
         bool done;
         TRY(coerce(a, arg, type, false, &done));
         if (!done || count < 2 || count > 3)
-            return model_raise(a->session, "42883", "function generate_series does not exist so");
+            return no_function(a, &call);
     }
     stmt->source = source;
     return OK;
@@ -518,6 +527,12 @@ static fault analyse_select(struct analysis *a)
 /* --- changes ------------------------------------------------------------------------------------
  */
 
+/* All values are looked at before the first is made one of its column. */
+static fault analyse_value(struct analysis *a, struct sql_expr *value)
+{
+    return value->kind == SQL_DEFAULT ? OK : analyse(a, value);
+}
+
 /* `*value` becomes one of column `number`. */
 static fault assign(struct analysis *a, struct sql_expr **value, uint32_t number)
 {
@@ -529,7 +544,6 @@ static fault assign(struct analysis *a, struct sql_expr **value, uint32_t number
         (*value)->type = type;
         return OK;
     }
-    TRY(analyse(a, *value));
     TRY(coerce(a, value, type, true, &done));
     if (done)
         return OK;
@@ -565,6 +579,8 @@ static fault analyse_columns(struct analysis *a, uint32_t *count)
 static fault analyse_set(struct analysis *a)
 {
     uint32_t seen = 0;
+    for (struct sql_assignment *it = a->stmt->set; it != NULL; it = it->next)
+        TRY(analyse_value(a, it->value));
     for (struct sql_assignment *it = a->stmt->set; it != NULL; it = it->next) {
         TRY(find_column(a, it));
         if ((seen & 1u << it->number) != 0)
@@ -584,6 +600,8 @@ static fault analyse_row(struct analysis *a, struct sql_row *row, uint32_t named
         return model_raise(a->session, "42601", "INSERT has more expressions than target columns");
     if (row->count < named)
         return model_raise(a->session, "42601", "INSERT has more target columns than expressions");
+    for (struct sql_expr *value = row->values; value != NULL; value = value->next)
+        TRY(analyse_value(a, value));
     for (struct sql_expr **value = &row->values; *value != NULL; value = &(*value)->next) {
         TRY(assign(a, value, column == NULL ? number : column->number));
         column = column == NULL ? NULL : column->next;

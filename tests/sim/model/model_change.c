@@ -54,8 +54,7 @@ static fault set_row(struct change *change, struct sql_value row[2])
     return OK;
 }
 
-/* --- update and delete
- * ---------------------------------------------------------------------------- */
+/* --- update and delete ------------------------------------------------------------------------ */
 
 static fault change_version(struct change *change, struct model_version *version)
 {
@@ -119,8 +118,7 @@ static fault change_all(struct change *change)
     return done;
 }
 
-/* --- insert
- * --------------------------------------------------------------------------------------- */
+/* --- insert ----------------------------------------------------------------------------------- */
 
 /* ON CONFLICT DO UPDATE: the row that is there is changed, once it is ours. */
 static fault change_conflict(struct change *change, struct model_version *version,

@@ -18,8 +18,7 @@ static void put_copy_begin(struct model_session *session, uint8_t type, uint32_t
     wire_end(&session->out, start);
 }
 
-/* --- out
- * ------------------------------------------------------------------------------------------ */
+/* --- out -------------------------------------------------------------------------------------- */
 
 static void put_escaped(struct buffer *out, struct span text)
 {
@@ -99,8 +98,7 @@ static fault copy_out(struct model_session *session, struct model_portal *portal
     return OK;
 }
 
-/* --- in
- * ------------------------------------------------------------------------------------------- */
+/* --- in --------------------------------------------------------------------------------------- */
 
 struct copy_in {
     struct model_session *session;
@@ -109,6 +107,7 @@ struct copy_in {
     uint32_t columns;
     struct buffer line; /* what has come of it */
     bool ended;         /* a line said \. */
+    struct span last;   /* what stood before that */
     struct sql_arena arena;
     struct sql_value (*rows)[2];
     uint32_t count;
@@ -204,21 +203,47 @@ static fault copy_fields(struct copy_in *copy, struct span line, struct sql_valu
     return OK;
 }
 
-static fault copy_line(struct copy_in *copy, struct span line)
+/* Looks for the mark of the end, which may stand behind something; takes it off the line. */
+static fault copy_mark(struct copy_in *copy, struct span *line)
+{
+    for (size_t i = 0; i + 1 < line->size; i++) {
+        if (line->at[i] != '\\')
+            continue;
+        if (line->at[++i] != '.')
+            continue;
+        if (i + 1 < line->size)
+            return model_raise(copy->session, "22P04", "end-of-copy marker corrupt");
+        copy->ended = true;
+        line->size -= 2;
+        return OK;
+    }
+    return OK;
+}
+
+static fault copy_row(struct copy_in *copy, struct span line)
 {
     struct sql_value row[2] = {{.null = true}, {.null = true}};
-    TRY(model_check(copy->session));
-    if (line.size > 0 && line.at[line.size - 1] == '\r')
-        line.size -= 1;
-    copy->ended = copy->ended || span_is(line, "\\.");
-    if (copy->ended)
-        return OK;
     TRY(copy_fields(copy, line, row));
+    TRY(model_table_check(copy->session, copy->table, row));
     memcpy(copy->rows[copy->count++], row, sizeof(row));
     copy->bytes += line.size;
     if (copy->count < BATCH_ROWS && copy->bytes < BATCH_BYTES)
         return OK;
     return copy_insert(copy);
+}
+
+static fault copy_line(struct copy_in *copy, struct span line)
+{
+    TRY(model_check(copy->session));
+    TRY(model_check_text(copy->session, line));
+    if (line.size > 0 && line.at[line.size - 1] == '\r')
+        line.size -= 1;
+    TRY(copy_mark(copy, &line));
+    if (!copy->ended)
+        return copy_row(copy, line);
+    /* What stands before the mark is a line, once all has come. */
+    copy->last = sql_copy(&copy->arena, line);
+    return OK;
 }
 
 static fault copy_data(struct copy_in *copy, struct span data)
@@ -235,6 +260,8 @@ static fault copy_data(struct copy_in *copy, struct span data)
             break;
         TRY(copy_line(copy, span_of(rest.at, (size_t)(end - rest.at))));
         at += (size_t)(end - rest.at) + 1;
+        if (copy->ended)
+            break;
     }
     buffer_consume(&copy->line, at);
     return OK;
@@ -244,6 +271,8 @@ static fault copy_done(struct copy_in *copy)
 {
     if (copy->line.size > 0 && !copy->ended)
         TRY(copy_line(copy, buffer_span(&copy->line)));
+    if (copy->last.size > 0)
+        TRY(copy_row(copy, copy->last));
     return copy_insert(copy);
 }
 

@@ -4,21 +4,32 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-static fault bad_message(struct model_session *session)
-{
-    return model_raise(session, "08P01", "invalid message format");
-}
+/* Fields of messages: what is missing is told as the server tells it. */
 
-/* The end of a message that was read by fields. */
-static fault message_done(struct model_session *session, const struct wire_reader *in)
+fault model_get_string(struct model_session *session, struct wire_reader *in, struct span *ret)
 {
+    *ret = wire_get_string(in);
     if (in->failed)
-        return model_raise(session, "08P01", "insufficient data left in message");
-    return wire_done(in) == OK ? OK : bad_message(session);
+        return model_raise(session, "08P01", "invalid string in message");
+    return model_check_text(session, *ret);
 }
 
-/* --- statements that run
- * -------------------------------------------------------------------------- */
+static fault get_number(struct model_session *session, struct wire_reader *in, int bytes,
+                        uint32_t *ret)
+{
+    *ret = bytes == 1 ? wire_get_u8(in) : bytes == 2 ? wire_get_u16(in) : wire_get_u32(in);
+    if (!in->failed)
+        return OK;
+    return model_raise(session, "08P01", "%s data left in message",
+                       bytes == 1 ? "no" : "insufficient");
+}
+
+fault model_get_end(struct model_session *session, const struct wire_reader *in)
+{
+    return wire_done(in) == OK ? OK : model_raise(session, "08P01", "invalid message format");
+}
+
+/* --- statements that run ---------------------------------------------------------------------- */
 
 /* What may go wrong or odd in any statement. */
 static fault suffer(struct model_session *session)
@@ -71,8 +82,15 @@ void model_statement_ends(struct model_session *session, const char *sqlstate)
     watch->finished(watch->argument, &view, sqlstate);
 }
 
-/* --- Query
- * ---------------------------------------------------------------------------------------- */
+/* --- Query ------------------------------------------------------------------------------------ */
+
+/* The portal of a statement that went wrong stays in its transaction, and can only be refused. */
+static void leave_portal(struct model_session *session, const struct sql_stmt *stmt)
+{
+    static const struct sql_stmt with_rows = {.kind = SQL_SELECT}, without = {.kind = SQL_SET};
+    struct model_portal *portal = model_portal_new(session, SPAN(""));
+    portal->stmt = model_shape(session, stmt) != NULL ? &with_rows : &without;
+}
 
 static fault run_simple(struct model_session *session, struct sql_arena *arena,
                         struct sql_stmt *stmt, char tag[48])
@@ -81,11 +99,14 @@ static fault run_simple(struct model_session *session, struct sql_arena *arena,
     struct model_portal portal = {.stmt = stmt, .stored = BUFFER_INIT(64u << 20)};
     bool suspended;
     TRY(sql_analyse(session, arena, stmt, &none));
-    struct model_portal *unnamed = model_portal_find(session, SPAN(""));
-    model_portal_remove(session, &unnamed);
     fault done = model_run_begin(session, &portal);
-    if (done == OK)
+    if (done == OK) {
+        struct model_portal *unnamed = model_portal_find(session, SPAN(""));
+        model_portal_remove(session, &unnamed);
         done = model_run(session, &portal, UINT64_MAX, true, &suspended, tag);
+        if (done != OK)
+            leave_portal(session, stmt);
+    }
     model_portal_fini(&portal);
     return done;
 }
@@ -130,44 +151,44 @@ fault model_query(struct model_session *session, struct span text)
     return done;
 }
 
-/* --- Parse
- * ---------------------------------------------------------------------------------------- */
+/* --- Parse ------------------------------------------------------------------------------------ */
 
-static fault read_types(struct model_session *session, const struct wire_parse *parse,
+static fault read_types(struct model_session *session, struct wire_reader *in,
                         struct sql_params *params)
 {
     params->open = true;
-    params->count = parse->types;
-    if (parse->types > SQL_PARAMS_MOST)
+    TRY(get_number(session, in, 2, &params->count));
+    if (params->count > SQL_PARAMS_MOST)
         return model_raise(session, "54000", "the model knows %d parameters", SQL_PARAMS_MOST);
-    for (uint32_t i = 0; i < parse->types; i++) {
-        uint32_t oid = wire_u32(parse->oids.at + (size_t)i * 4);
+    for (uint32_t i = 0; i < params->count; i++) {
+        uint32_t oid;
+        TRY(get_number(session, in, 4, &oid));
         params->types[i] = oid == 0 || oid == 705 ? SQL_UNKNOWN : sql_type_by_oid(oid);
         if (params->types[i] == SQL_TYPES)
-            return model_raise(session, "42704", "type with OID %u does not exist", oid);
+            return model_raise(session, "XX000", "cache lookup failed for type %u", oid);
     }
-    return OK;
+    return model_get_end(session, in);
 }
 
 fault model_parse(struct model_session *session, struct span body)
 {
-    struct wire_parse parse;
+    struct wire_reader in = wire_reader_over(body);
+    struct span name, text;
     struct sql_params params = {0};
     struct model_plan *plan;
-    if (wire_read_parse(body, &parse) != OK)
-        return bad_message(session);
+    TRY(model_get_string(session, &in, &name));
+    TRY(model_get_string(session, &in, &text));
+    TRY(read_types(session, &in, &params));
     tx_start(session);
-    if (parse.statement.size == 0)
+    if (name.size == 0)
         model_statement_remove(session, SPAN(""));
-    TRY(read_types(session, &parse, &params));
-    TRY(model_plan_new(session, parse.query, &params, &plan));
-    TRY(model_statement_add(session, parse.statement, plan));
+    TRY(model_plan_new(session, text, &params, &plan));
+    TRY(model_statement_add(session, name, plan));
     wire_put_empty(&session->out, WIRE_PARSE_COMPLETE);
     return OK;
 }
 
-/* --- Bind
- * ----------------------------------------------------------------------------------------- */
+/* --- Bind ------------------------------------------------------------------------------------- */
 
 struct binding {
     struct model_session *session;
@@ -182,9 +203,10 @@ static fault bind_value(struct binding *binding, uint32_t number, struct sql_val
 {
     struct model_session *session = binding->session;
     enum sql_type type = binding->plan->params.types[number];
-    uint32_t size = wire_get_u32(&binding->in);
+    uint32_t size;
     uint16_t format = 0;
     *ret = (struct sql_value){.null = true};
+    TRY(get_number(session, &binding->in, 4, &size));
     if (binding->format_count > 0)
         format = wire_u16(binding->formats + (binding->format_count == 1 ? 0 : 2 * (size_t)number));
     if (size == UINT32_MAX)
@@ -193,6 +215,8 @@ static fault bind_value(struct binding *binding, uint32_t number, struct sql_val
     if (binding->in.failed)
         return model_raise(session, "08P01", "insufficient data left in message");
     bytes = sql_copy(&binding->portal->arena, bytes);
+    if (format == 0 || type == SQL_TEXT)
+        TRY(model_check_text(session, bytes));
     if (format == 0)
         return sql_value_read(session, type, bytes, ret);
     if (format != 1)
@@ -212,11 +236,15 @@ static fault bind_values(struct binding *binding, uint32_t count)
     for (uint32_t i = 0; i < count; i++)
         TRY(bind_value(binding, i, &values[i]));
     portal->params = values;
-    portal->format_count = wire_get_u16(&binding->in);
-    portal->formats = sql_take(&portal->arena, (portal->format_count + 1u) * sizeof(uint16_t));
-    for (uint32_t i = 0; i < portal->format_count && !binding->in.failed; i++)
-        portal->formats[i] = wire_get_u16(&binding->in);
-    return message_done(binding->session, &binding->in);
+    uint32_t formats, format;
+    TRY(get_number(binding->session, &binding->in, 2, &formats));
+    portal->format_count = (uint16_t)formats;
+    portal->formats = sql_take(&portal->arena, (formats + 1) * sizeof(uint16_t));
+    for (uint32_t i = 0; i < formats; i++) {
+        TRY(get_number(binding->session, &binding->in, 2, &format));
+        portal->formats[i] = (uint16_t)format;
+    }
+    return model_get_end(binding->session, &binding->in);
 }
 
 /* What the plan and the message say of each other. */
@@ -265,19 +293,22 @@ static fault bind_formats(struct binding *binding)
 fault model_bind(struct model_session *session, struct span body)
 {
     struct binding binding = {.session = session, .in = wire_reader_over(body)};
-    struct span portal = wire_get_string(&binding.in);
-    struct span name = wire_get_string(&binding.in);
+    struct span portal, name;
+    uint32_t count;
+    TRY(model_get_string(session, &binding.in, &portal));
+    TRY(model_get_string(session, &binding.in, &name));
     tx_start(session);
     struct model_statement *statement = model_statement_find(session, name);
     if (statement == NULL)
         return model_statement_missing(session, name);
     binding.plan = statement->plan;
-    binding.format_count = wire_get_u16(&binding.in);
-    binding.formats = wire_get_bytes(&binding.in, 2 * (size_t)binding.format_count).at;
-    uint32_t count = wire_get_u16(&binding.in);
-    if (binding.in.failed)
-        return model_raise(session, "08P01", "insufficient data left in message");
+    TRY(get_number(session, &binding.in, 2, &count));
+    binding.format_count = (uint16_t)count;
+    binding.formats = wire_get_bytes(&binding.in, 2 * (size_t)count).at;
+    TRY(get_number(session, &binding.in, 2, &count));
     TRY(bind_check(&binding, name, count));
+    if (count > 0)
+        (void)model_snapshot(session);
     TRY(bind_portal(&binding, portal));
     binding.portal->plan = model_plan_ref(binding.plan);
     TRY(bind_values(&binding, count));
@@ -288,13 +319,11 @@ fault model_bind(struct model_session *session, struct span body)
     return OK;
 }
 
-/* --- Describe, Execute, Close
- * --------------------------------------------------------------------- */
+/* --- Describe, Execute, Close ----------------------------------------------------------------- */
 
-static fault put_shape(struct model_session *session, const struct sql_stmt *stmt,
+static fault put_shape(struct model_session *session, const struct sql_stmt *shape,
                        const struct model_portal *portal)
 {
-    const struct sql_stmt *shape = stmt == NULL ? NULL : model_shape(session, stmt);
     if (shape != NULL && tx_is_failed(session))
         return tx_refuse_failed(session);
     if (shape != NULL)
@@ -310,31 +339,43 @@ static fault describe_statement(struct model_session *session, struct span name)
     if (statement == NULL)
         return model_statement_missing(session, name);
     const struct sql_params *params = &statement->plan->params;
-    const struct sql_stmt *stmt = statement->plan->stmt;
-    if (stmt != NULL && model_shape(session, stmt) != NULL && tx_is_failed(session))
+    if (statement->plan->shape != NULL && tx_is_failed(session))
         return tx_refuse_failed(session);
     size_t start = wire_begin(&session->out, WIRE_PARAMETER_DESCRIPTION);
     wire_put_u16(&session->out, (uint16_t)params->count);
     for (uint32_t i = 0; i < params->count; i++)
         wire_put_u32(&session->out, sql_types[params->types[i]].oid);
     wire_end(&session->out, start);
-    return put_shape(session, stmt, NULL);
+    return put_shape(session, statement->plan->shape, NULL);
+}
+
+struct target {
+    uint32_t kind;
+    struct span name;
+};
+
+static fault get_target(struct model_session *session, struct span body, struct target *ret)
+{
+    struct wire_reader in = wire_reader_over(body);
+    TRY(get_number(session, &in, 1, &ret->kind));
+    TRY(model_get_string(session, &in, &ret->name));
+    return model_get_end(session, &in);
 }
 
 fault model_describe(struct model_session *session, struct span body)
 {
-    struct wire_target target;
-    if (wire_read_target(body, &target) != OK)
-        return bad_message(session);
+    struct target target;
+    TRY(get_target(session, body, &target));
     tx_start(session);
     if (target.kind == 'S')
         return describe_statement(session, target.name);
     if (target.kind != 'P')
-        return model_raise(session, "08P01", "invalid DESCRIBE message subtype %d", target.kind);
+        return model_raise(session, "08P01", "invalid DESCRIBE message subtype %u", target.kind);
     struct model_portal *portal = model_portal_find(session, target.name);
     if (portal == NULL)
         return model_portal_missing(session, target.name);
-    return put_shape(session, portal->stmt, portal);
+    return put_shape(session, portal->stmt == NULL ? NULL : model_shape(session, portal->stmt),
+                     portal);
 }
 
 static fault run_portal(struct model_session *session, struct model_portal *portal, uint64_t most,
@@ -352,21 +393,24 @@ static fault run_portal(struct model_session *session, struct model_portal *port
 
 fault model_execute(struct model_session *session, struct span body)
 {
-    struct wire_execute execute;
+    struct wire_reader in = wire_reader_over(body);
+    struct span name;
+    uint32_t rows;
     bool suspended;
     char tag[48] = "";
-    if (wire_read_execute(body, &execute) != OK)
-        return bad_message(session);
-    struct model_portal *portal = model_portal_find(session, execute.portal);
+    TRY(model_get_string(session, &in, &name));
+    TRY(get_number(session, &in, 4, &rows));
+    TRY(model_get_end(session, &in));
+    struct model_portal *portal = model_portal_find(session, name);
     if (portal == NULL)
-        return model_portal_missing(session, execute.portal);
+        return model_portal_missing(session, name);
     if (portal->stmt == NULL) {
         wire_put_empty(&session->out, WIRE_EMPTY_QUERY);
         return OK;
     }
     tx_start(session);
     bool transaction = tx_is_transaction(portal->stmt);
-    uint64_t most = (int32_t)execute.rows <= 0 ? UINT64_MAX : execute.rows;
+    uint64_t most = (int32_t)rows <= 0 ? UINT64_MAX : rows;
     TRY(run_portal(session, portal, most, &suspended, tag));
     if (!suspended && (transaction || session->tx.commit_soon))
         tx_finish(session);
@@ -382,14 +426,13 @@ fault model_execute(struct model_session *session, struct span body)
 
 fault model_close(struct model_session *session, struct span body)
 {
-    struct wire_target target;
-    if (wire_read_target(body, &target) != OK)
-        return bad_message(session);
+    struct target target;
+    TRY(get_target(session, body, &target));
     struct model_portal *portal = model_portal_find(session, target.name);
     if (target.kind == 'S')
         model_statement_remove(session, target.name);
     else if (target.kind != 'P')
-        return model_raise(session, "08P01", "invalid CLOSE message subtype %d", target.kind);
+        return model_raise(session, "08P01", "invalid CLOSE message subtype %u", target.kind);
     else
         model_portal_remove(session, &portal);
     wire_put_empty(&session->out, WIRE_CLOSE_COMPLETE);

@@ -9,12 +9,20 @@
 static fault invalid_value(struct model_session *session, const struct guc_row *row,
                            const char *value)
 {
-    return model_raise(session, "22023", "invalid value for parameter \"%s\": \"%s\"", row->name,
+    return model_raise(session, "22023", "invalid value for parameter \"%s\": \"%s\"", row->asked,
                        value);
 }
 
 /* --- booleans and words -------------------------------------------------------------------------
  */
+
+/* What a check of its own refuses is told by the setting's own name. */
+static fault refused_value(struct model_session *session, const struct guc_row *row,
+                           const char *value)
+{
+    return model_raise(session, "22023", "invalid value for parameter \"%s\": \"%s\"", row->name,
+                       value);
+}
 
 static fault canon_bool(struct model_session *session, const struct guc_row *row, const char *value,
                         const char **ret)
@@ -29,7 +37,7 @@ static fault canon_bool(struct model_session *session, const struct guc_row *row
         *ret = i % 2 == 0 ? "on" : "off";
         return OK;
     }
-    return model_raise(session, "22023", "parameter \"%s\" requires a Boolean value", row->name);
+    return model_raise(session, "22023", "parameter \"%s\" requires a Boolean value", row->asked);
 }
 
 static fault canon_enum(struct model_session *session, const struct guc_row *row, const char *value,
@@ -52,8 +60,7 @@ static fault canon_enum(struct model_session *session, const struct guc_row *row
     return FAULT_UPSTREAM;
 }
 
-/* --- numbers with units
- * --------------------------------------------------------------------------- */
+/* --- numbers with units ----------------------------------------------------------------------- */
 
 static const struct guc_measure {
     enum guc_unit unit;
@@ -124,7 +131,7 @@ static fault canon_int(struct model_session *session, const struct guc_row *row,
         return model_raise(session, "22023",
                            "%" PRId64 "%s is outside the valid range for parameter \"%s\" (%" PRId64
                            " .. %" PRId64 ")",
-                           whole, unit_word(row), row->name, row->least, row->most);
+                           whole, unit_word(row), row->asked, row->least, row->most);
     *ret = (const char *)sql_printf(arena, "%" PRId64, whole).at;
     return OK;
 }
@@ -174,7 +181,7 @@ static fault canon_datestyle(struct model_session *session, const struct guc_row
             known = known || is;
         }
         if (!known) {
-            (void)invalid_value(session, row, value);
+            (void)refused_value(session, row, value);
             model_detail(session, "Unrecognized key word: \"%s\".", word);
             return FAULT_UPSTREAM;
         }
@@ -208,7 +215,7 @@ static fault canon_encoding(struct model_session *session, const struct guc_row 
         *ret = names[i][1];
         return OK;
     }
-    return invalid_value(session, row, value);
+    return refused_value(session, row, value);
 }
 
 static fault canon_zone(struct model_session *session, const struct guc_row *row, const char *value,
@@ -223,7 +230,7 @@ static fault canon_zone(struct model_session *session, const struct guc_row *row
         *ret = zones[i];
         return OK;
     }
-    return invalid_value(session, row, value);
+    return refused_value(session, row, value);
 }
 
 static const struct model_user *find_user(const struct model *model, const char *name)

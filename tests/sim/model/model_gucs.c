@@ -156,10 +156,15 @@ static const char *own_value(const struct model_session *session, const struct g
         return session->user;
     if (row_is(row, "server_version") && model->options.version != NULL)
         return model->options.version;
+    bool begun = session->tx.block != TX_NONE;
     if (row_is(row, "transaction_isolation"))
-        return model_guc_value(session, "default_transaction_isolation");
+        return begun ? session->tx.isolation
+                     : model_guc_value(session, "default_transaction_isolation");
+    if (row_is(row, "transaction_read_only") && model->standby)
+        return "on";
     if (row_is(row, "transaction_read_only"))
-        return model->standby ? "on" : model_guc_value(session, "default_transaction_read_only");
+        return begun ? session->tx.read_only
+                     : model_guc_value(session, "default_transaction_read_only");
     return NULL;
 }
 
@@ -182,6 +187,14 @@ const char *model_guc_value(const struct model_session *session, const char *nam
     size_t number = find_row(span_text(name));
     invariant(number < guc_row_count);
     return row_value(session, number);
+}
+
+const char *model_guc_word(const char *isolation)
+{
+    size_t i = 0;
+    while (words_isolation[i + 1] != NULL && strcmp(words_isolation[i], isolation) != 0)
+        i++;
+    return words_isolation[i];
 }
 
 int64_t model_guc_number(const struct model_session *session, const char *name)
@@ -315,10 +328,10 @@ static fault may_change(struct model_session *session, const struct guc_row *row
                                       [GUC_RELOAD] = "cannot be changed now"};
     if (row->context == GUC_SUPERUSER && !is_superuser(session, user_of(session)))
         return model_raise(session, "42501", "permission denied to set parameter \"%s\"",
-                           row->name);
+                           row->asked);
     if (row->context == GUC_USER || row->context == GUC_SUPERUSER)
         return OK;
-    return model_raise(session, "55P02", "parameter \"%s\" %s", row->name, why[row->context]);
+    return model_raise(session, "55P02", "parameter \"%s\" %s", row->asked, why[row->context]);
 }
 
 /* A transaction's own modes are fixed by its first query. */
@@ -351,15 +364,18 @@ static fault check_modes(struct model_session *session, const struct guc_row *ro
     return OK;
 }
 
-static fault set_row(struct model_session *session, const struct guc_row *row, const char *value,
-                     bool local, struct sql_arena *arena)
+static fault set_row(struct model_session *session, struct span name, const char *value, bool local,
+                     struct sql_arena *arena)
 {
+    const struct guc_row *row = &guc_rows[find_row(name)];
     struct guc_slot *slot = &session->gucs.slots[row - guc_rows];
     bool mode = row->kind == GUC_ISOLATION || row_is(row, "transaction_read_only");
     const char *canon = NULL;
-    TRY(may_change(session, row));
+    struct guc_row spelled = *row;
+    spelled.asked = (const char *)sql_copy(arena, name).at;
+    TRY(may_change(session, &spelled));
     if (value != NULL)
-        TRY(model_guc_canon(session, row, value, arena, &canon));
+        TRY(model_guc_canon(session, &spelled, value, arena, &canon));
     if (mode && canon != NULL)
         TRY(check_modes(session, row, canon));
     remember(session, slot, local || mode);
@@ -372,7 +388,7 @@ fault model_guc_set(struct model_session *session, struct span name, const char 
     size_t number = find_row(name);
     if (number < guc_row_count) {
         struct sql_arena arena = {0};
-        fault set = set_row(session, &guc_rows[number], value, local, &arena);
+        fault set = set_row(session, name, value, local, &arena);
         sql_arena_fini(&arena);
         return set;
     }
@@ -420,8 +436,7 @@ void model_guc_reset_all(struct model_session *session)
     }
 }
 
-/* --- the end of a transaction, or of a savepoint
- * ---------------------------------------------------- */
+/* --- the end of a transaction, or of a savepoint ---------------------------------------------- */
 
 static void pop(struct guc_slot *slot)
 {

@@ -90,6 +90,9 @@ void model_scan_end(struct model_scan *scan);
 fault model_table_insert(struct model_session *session, struct model_table *table,
                          const struct sql_value row[2],
                          struct model_version **ret_conflict) MUST_USE;
+/** What can be said of a row before it is put in; 23502. */
+fault model_table_check(struct model_session *session, const struct model_table *table,
+                        const struct sql_value row[2]) MUST_USE;
 /** Makes it ours to change: waits for others, follows what they have made of it.  `*version` is
  *  NULL then where it is gone; another one where it must be looked at again. */
 fault model_table_claim(struct model_session *session, struct model_table *table,
@@ -144,6 +147,8 @@ const char *model_guc_show(const struct model_session *session, struct span name
                            struct sql_arena *arena, const char **ret_spelled);
 /** The raw value, of a setting that exists. */
 const char *model_guc_value(const struct model_session *session, const char *name);
+/** The static spelling of a level of isolation. */
+const char *model_guc_word(const char *isolation);
 int64_t model_guc_number(const struct model_session *session, const char *name);
 void model_gucs_end(struct model_session *session, bool commit, uint32_t level);
 /** ParameterStatus of what has changed; `all`: of everything, in a greeting. */
@@ -174,6 +179,7 @@ enum guc_context { GUC_USER, GUC_SUPERUSER, GUC_RELOAD, GUC_RESTART, GUC_FIXED }
 enum guc_unit { GUC_NO_UNIT, GUC_MS, GUC_S, GUC_KB };
 struct guc_row {
     const char *name;
+    const char *asked; /* in a copy: how a statement has spelled it */
     enum guc_kind kind;
     const char *preset;
     bool reported;
@@ -204,6 +210,8 @@ struct model_tx {
     bool commit_soon; /* DISCARD ALL and its like */
     bool snapshot_taken;
     bool wrote;
+    const char *isolation; /* as it begins; both are static */
+    const char *read_only;
     uint64_t snapshot; /* of repeatable read */
     uint32_t level;    /* the innermost savepoint; 0: none */
     uint32_t target;   /* of TX_RELEASE, TX_BACK */
@@ -242,7 +250,10 @@ struct model_plan {
     struct span text;
     struct sql_stmt *stmt; /* NULL: an empty text */
     struct sql_params params;
-    uint32_t customs; /* times that it was planned for the values at hand */
+    /* Whose columns it gives: its own, or those that EXECUTE and FETCH had when it was made. */
+    const struct sql_stmt *shape;
+    struct model_plan *shape_owner; /* counted; NULL: itself */
+    uint32_t customs;               /* times that it was planned for the values at hand */
 };
 fault model_plan_new(struct model_session *session, struct span text,
                      const struct sql_params *params, struct model_plan **ret) MUST_USE;
@@ -373,8 +384,7 @@ void model_notify_end(struct model_session *session, bool commit);
 void model_notify_deliver(struct model_session *session);
 void model_notify_gone(struct model_session *session);
 
-/* --- the session (model_session.c, model_out.c)
- * --------------------------------------------------- */
+/* --- the session (model_session.c, model_out.c) ----------------------------------------------- */
 
 struct model_error {
     bool fatal;
@@ -426,6 +436,7 @@ struct model_session {
     deadline statement_end; /* of statement_timeout */
     deadline lock_end;      /* of lock_timeout; 0: the statement has not waited yet */
     deadline idle_end;      /* of the timeouts of idle sessions */
+    uint32_t nested;        /* EXECUTEs that we are in */
     bool ready_due;         /* ReadyForQuery comes next */
 };
 
@@ -494,6 +505,12 @@ void model_session_run(struct model_session *session);
 /** Whatever a statement begins with: faults, its text for those who look. */
 fault model_statement_begins(struct model_session *session, struct span text) MUST_USE;
 void model_statement_ends(struct model_session *session, const char *sqlstate);
+/** Whether a text is one in UTF-8; 22021. */
+fault model_check_text(struct model_session *session, struct span text) MUST_USE;
+/** A string of a message, and its end; 08P01. */
+fault model_get_string(struct model_session *session, struct wire_reader *in,
+                       struct span *ret) MUST_USE;
+fault model_get_end(struct model_session *session, const struct wire_reader *in) MUST_USE;
 fault model_query(struct model_session *session, struct span text) MUST_USE;
 fault model_parse(struct model_session *session, struct span body) MUST_USE;
 fault model_bind(struct model_session *session, struct span body) MUST_USE;

@@ -82,8 +82,7 @@ uint32_t model_locks_held(const struct model_session *session)
     return count;
 }
 
-/* --- waiting
- * -------------------------------------------------------------------------------------- */
+/* --- waiting ---------------------------------------------------------------------------------- */
 
 void model_wake_waiters(struct model *model)
 {

@@ -7,8 +7,7 @@
 #define MECHANISM    "SCRAM-SHA-256"
 #define LOGIN_WITHIN sec(60)
 
-/* --- who
- * ------------------------------------------------------------------------------------------ */
+/* --- who -------------------------------------------------------------------------------------- */
 
 static const struct model_user *find_user(const struct model *model, const char *name)
 {
@@ -100,8 +99,7 @@ static fault authenticate(struct model_session *session)
     return OK;
 }
 
-/* --- the startup packet
- * --------------------------------------------------------------------------- */
+/* --- the startup packet ----------------------------------------------------------------------- */
 
 static fault read_names(struct model_session *session, struct span parameters)
 {
@@ -151,10 +149,13 @@ static fault set_parameters(struct model_session *session, struct span parameter
     uint8_t scratch[WIRE_STARTUP_MOST];
     if (options.size > 0) {
         fault read = wire_read_options(options, scratch, set_parameter, session, &wrong);
-        if (read == FAULT_PROTOCOL)
-            return model_raise_fatal(session, "42601",
-                                     "invalid command-line argument for server process: %.*s",
-                                     SPAN_ARG(wrong));
+        if (read == FAULT_PROTOCOL) {
+            (void)model_raise_fatal(session, "42601",
+                                    "invalid command-line argument for server process: %.*s",
+                                    SPAN_ARG(wrong));
+            model_hint(session, "Try \"postgres --help\" for more information.");
+            return FAULT_UPSTREAM;
+        }
         TRY(read);
     }
     while (wire_next_parameter(&parameters, &name, &value)) {
@@ -167,8 +168,7 @@ static fault set_parameters(struct model_session *session, struct span parameter
     return OK;
 }
 
-/* --- whether we are open
- * -------------------------------------------------------------------------- */
+/* --- whether we are open ---------------------------------------------------------------------- */
 
 static fault refuse_state(struct model_session *session)
 {

@@ -70,8 +70,7 @@ void model_notify(struct model_session *session, struct span channel, struct spa
     add_notification(&session->pending_notifications, session->pid, name, payload);
 }
 
-/* --- the end of the transaction
- * --------------------------------------------------------------------- */
+/* --- the end of the transaction --------------------------------------------------------------- */
 
 static void list_forget(struct list *list)
 {

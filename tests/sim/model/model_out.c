@@ -6,8 +6,7 @@
 
 #define FLUSH_AT 8192 /* the server's own buffer */
 
-/* --- errors
- * --------------------------------------------------------------------------------------- */
+/* --- errors ----------------------------------------------------------------------------------- */
 
 static void raise(struct model_session *session, bool fatal, const char *sqlstate,
                   const char *format, va_list arguments)
@@ -89,8 +88,7 @@ fault model_warn(struct model_session *session, const char *severity, const char
     return model_flush(session);
 }
 
-/* --- sending
- * -------------------------------------------------------------------------------------- */
+/* --- sending ---------------------------------------------------------------------------------- */
 
 /* Waits for room; a wake-up that is not the stream's is for whoever looks at the flags. */
 static fault await_room(struct model_session *session)
@@ -147,8 +145,7 @@ fault model_flush_much(struct model_session *session)
     return session->out.size < FLUSH_AT ? OK : model_flush(session);
 }
 
-/* --- rows
- * ----------------------------------------------------------------------------------------- */
+/* --- rows ------------------------------------------------------------------------------------- */
 
 uint32_t model_target_count(const struct sql_stmt *stmt)
 {

@@ -30,8 +30,9 @@ static struct sql_expr *new_number(struct sql_parser *parser, const struct sql_t
 {
     struct sql_expr *expr = new_expr(parser, SQL_CONST);
     if (token->kind == SQL_INTEGER && token->number <= INT64_MAX) {
-        expr->type = token->number <= INT32_MAX ? SQL_INT4 : SQL_INT8;
-        expr->value.number = negative ? -(int64_t)token->number : (int64_t)token->number;
+        int64_t number = negative ? -(int64_t)token->number : (int64_t)token->number;
+        expr->type = number <= INT32_MAX && number >= INT32_MIN ? SQL_INT4 : SQL_INT8;
+        expr->value.number = number;
         return expr;
     }
     expr->type = SQL_NUMERIC;
@@ -113,10 +114,9 @@ static fault read_word(struct sql_parser *parser, struct sql_expr **ret)
         return OK;
     }
     if (sql_is_word(parser, "true") || sql_is_word(parser, "false")) {
-        struct sql_expr *truth = new_expr(parser, SQL_CONST);
-        truth->type = SQL_BOOL;
-        truth->value.number = sql_is_word(parser, "true");
-        *ret = new_cast(parser, truth, SQL_BOOL, SPAN("bool"));
+        *ret = new_expr(parser, SQL_CONST);
+        (*ret)->type = SQL_BOOL;
+        (*ret)->value.number = sql_is_word(parser, "true");
         parser->at += 1;
         return OK;
     }

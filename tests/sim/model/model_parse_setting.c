@@ -141,16 +141,31 @@ static fault read_setting_value(struct sql_parser *parser, struct span *ret)
     return OK;
 }
 
+/* A list of names is kept as such: what is no plain name is quoted. */
+static struct span quoted(struct sql_parser *parser, struct span name)
+{
+    bool plain = name.size > 0 && !(name.at[0] >= '0' && name.at[0] <= '9');
+    for (size_t i = 0; i < name.size; i++)
+        plain = plain && ((name.at[i] >= 'a' && name.at[i] <= 'z') || name.at[i] == '_' ||
+                          (name.at[i] >= '0' && name.at[i] <= '9'));
+    return plain ? name : sql_printf(parser->arena, "\"%.*s\"", SPAN_ARG(name));
+}
+
 static fault read_setting_values(struct sql_parser *parser, struct sql_stmt *stmt)
 {
     if (sql_accept_word(parser, "default")) {
         stmt->is_default = true;
         return OK;
     }
+    bool names = span_is(stmt->name, "search_path");
     TRY(read_setting_value(parser, &stmt->value));
+    if (names)
+        stmt->value = quoted(parser, stmt->value);
     while (sql_accept_sign(parser, ",")) {
         struct span more;
         TRY(read_setting_value(parser, &more));
+        if (names)
+            more = quoted(parser, more);
         stmt->value =
             sql_printf(parser->arena, "%.*s, %.*s", SPAN_ARG(stmt->value), SPAN_ARG(more));
         stmt->is_list = true;

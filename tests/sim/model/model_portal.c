@@ -7,8 +7,22 @@
 #define STORED_MOST (64u << 20)
 #define NAMES_MOST  65536
 
-/* --- plans
- * ---------------------------------------------------------------------------------------- */
+/* --- plans ------------------------------------------------------------------------------------ */
+
+static void plan_shape(struct model_session *session, struct model_plan *plan)
+{
+    struct model_plan *owner = NULL;
+    plan->shape = model_shape(session, plan->stmt);
+    if (plan->stmt->kind == SQL_EXECUTE) {
+        struct model_statement *statement = model_statement_find(session, plan->stmt->name);
+        owner = statement == NULL ? NULL : statement->plan;
+    } else if (plan->stmt->kind == SQL_FETCH) {
+        struct model_portal *portal = model_portal_find(session, plan->stmt->name);
+        owner = portal == NULL ? NULL : portal->plan;
+    }
+    if (plan->shape != NULL && owner != NULL)
+        plan->shape_owner = model_plan_ref(owner->shape_owner != NULL ? owner->shape_owner : owner);
+}
 
 static fault plan_make(struct model_session *session, struct model_plan *plan, struct span text)
 {
@@ -20,6 +34,8 @@ static fault plan_make(struct model_session *session, struct model_plan *plan, s
                            "cannot insert multiple commands into a prepared statement");
     if (stmt != NULL && tx_is_failed(session) && !tx_is_exit(stmt))
         return tx_refuse_failed(session);
+    if (stmt != NULL && (stmt->kind <= SQL_DELETE || stmt->kind == SQL_DECLARE))
+        (void)model_snapshot(session);
     if (stmt != NULL)
         TRY(sql_analyse(session, &plan->arena, stmt, &plan->params));
     for (uint32_t i = 0; i < plan->params.count; i++)
@@ -27,6 +43,8 @@ static fault plan_make(struct model_session *session, struct model_plan *plan, s
             return model_raise(session, "42P18", "could not determine data type of parameter $%u",
                                i + 1);
     plan->stmt = stmt;
+    if (stmt != NULL)
+        plan_shape(session, plan);
     return OK;
 }
 
@@ -55,12 +73,12 @@ void model_plan_unref(struct model_plan **plan)
     struct model_plan *gone = TAKE(*plan);
     if (gone == NULL || --gone->refs > 0)
         return;
+    model_plan_unref(&gone->shape_owner);
     sql_arena_fini(&gone->arena);
     free(gone);
 }
 
-/* --- prepared statements
- * -------------------------------------------------------------------------- */
+/* --- prepared statements ---------------------------------------------------------------------- */
 
 static bool is_statement(const struct map_link *link, const void *key)
 {
@@ -130,8 +148,7 @@ void model_statements_remove_all(struct model_session *session)
     }
 }
 
-/* --- portals
- * -------------------------------------------------------------------------------------- */
+/* --- portals ---------------------------------------------------------------------------------- */
 
 static bool is_portal(const struct map_link *link, const void *key)
 {
@@ -182,15 +199,21 @@ void model_portal_remove(struct model_session *session, struct model_portal **po
 static fault hold_row(struct model_sink *sink, const struct sql_stmt *stmt,
                       const struct sql_value *values)
 {
-    model_put_row(sink->into, &sink->portal->row, stmt, values, NULL);
-    return buffer_fault(sink->into);
+    struct model_portal *portal = sink->portal;
+    uint32_t count = model_target_count(stmt);
+    struct sql_value *row = sql_take(&portal->arena, (count + 1) * sizeof(*row));
+    for (uint32_t i = 0; i < count; i++) {
+        row[i] = values[i];
+        row[i].text = sql_copy(&portal->arena, values[i].text);
+    }
+    buffer_append(&portal->stored, &row, sizeof(struct sql_value *));
+    return buffer_fault(&portal->stored);
 }
 
 /* WITH HOLD: its rows outlive the transaction. */
 static void portal_hold(struct model_session *session, struct model_portal *portal)
 {
-    struct model_sink sink = {
-        .row = hold_row, .session = session, .portal = portal, .into = &portal->stored};
+    struct model_sink sink = {.row = hold_row, .session = session, .portal = portal};
     portal->held = true;
     if (portal->state == PORTAL_READY)
         (void)!model_run_rows(session, portal, UINT64_MAX, &sink);
@@ -248,8 +271,7 @@ void model_portals_close_all(struct model_session *session)
     }
 }
 
-/* --- cursors of SQL
- * ------------------------------------------------------------------------------- */
+/* --- cursors of SQL --------------------------------------------------------------------------- */
 
 static const struct sql_value *copy_params(struct sql_arena *arena, const struct sql_value *params,
                                            uint32_t count)
@@ -289,17 +311,16 @@ fault model_run_declare(struct model_session *session, struct model_portal *oute
 }
 
 /* Rows that a held cursor has kept. */
-static void fetch_held(struct model_portal *portal, uint64_t most, struct model_sink *sink,
-                       bool quietly)
+static fault fetch_held(struct model_portal *portal, uint64_t most, struct model_sink *sink)
 {
     while (sink->rows < most && portal->stored_at < portal->stored.size) {
-        const uint8_t *at = portal->stored.at + portal->stored_at;
-        uint32_t size = wire_u32(at + 1) + 1;
-        if (!quietly)
-            wire_put_bytes(sink->into, span_of(at, size));
-        portal->stored_at += size;
+        const struct sql_value *row;
+        memcpy((void *)&row, portal->stored.at + portal->stored_at, sizeof(row));
+        portal->stored_at += sizeof(row);
+        TRY(sink->row(sink, portal->stmt, row));
         sink->rows += 1;
     }
+    return OK;
 }
 
 static fault drop_row(struct model_sink *sink, const struct sql_stmt *stmt,
@@ -321,7 +342,7 @@ fault model_run_fetch(struct model_session *session, const struct sql_stmt *stmt
     struct model_sink *to = stmt->quietly ? &quiet : sink;
     to->rows = 0;
     if (portal->held)
-        fetch_held(portal, (uint64_t)stmt->count, to, stmt->quietly);
+        TRY(fetch_held(portal, (uint64_t)stmt->count, to));
     else
         TRY(model_run_rows(session, portal, (uint64_t)stmt->count, to));
     snprintf(tag, 48, "%s %" PRIu64, stmt->quietly ? "MOVE" : "FETCH", to->rows);
@@ -332,9 +353,7 @@ const struct sql_stmt *model_shape(struct model_session *session, const struct s
 {
     if (stmt->kind == SQL_EXECUTE) {
         struct model_statement *statement = model_statement_find(session, stmt->name);
-        return statement == NULL || statement->plan->stmt == NULL
-                   ? NULL
-                   : model_shape(session, statement->plan->stmt);
+        return statement == NULL ? NULL : statement->plan->shape;
     }
     if (stmt->kind == SQL_FETCH && !stmt->quietly) {
         struct model_portal *portal = model_portal_find(session, stmt->name);

@@ -6,8 +6,7 @@
 
 #define AGGREGATES_MOST 8
 
-/* --- planning
- * ------------------------------------------------------------------------------------- */
+/* --- planning --------------------------------------------------------------------------------- */
 
 static fault fold_list(const struct sql_scope *scope, const struct sql_expr *list, bool params)
 {
@@ -45,8 +44,7 @@ static fault plan(struct model_session *session, struct model_portal *portal)
     return fold_stmt(&scope, portal->stmt, custom);
 }
 
-/* --- the beginning of a query
- * --------------------------------------------------------------------- */
+/* --- the beginning of a query ----------------------------------------------------------------- */
 
 static bool depends_on_rows(const struct sql_expr *expr)
 {
@@ -175,8 +173,7 @@ fault model_run_begin(struct model_session *session, struct model_portal *portal
     return stmt->source == SQL_FROM_TABLE ? open_table(session, portal) : OK;
 }
 
-/* --- rows
- * ------------------------------------------------------------------------------------------ */
+/* --- rows ------------------------------------------------------------------------------------- */
 
 /* The columns of the next row; false: none is left. */
 static bool next_row(struct model_portal *portal, struct sql_value columns[2])
@@ -372,12 +369,32 @@ fault model_run_rows(struct model_session *session, struct model_portal *portal,
     return OK;
 }
 
-/* --- portals
- * ---------------------------------------------------------------------------------------- */
+/* --- portals ---------------------------------------------------------------------------------- */
+
+/* Formats are looked at when there is a row to be written in them. */
+static fault check_formats(const struct model_sink *sink)
+{
+    for (uint32_t i = 0; sink->portal != NULL && i < sink->portal->format_count; i++)
+        if (sink->portal->formats[i] > 1)
+            return model_raise(sink->session, "22023", "unsupported format code: %u",
+                               sink->portal->formats[i]);
+    return OK;
+}
+
+/* A command's count is that of the rows which this run has given. */
+static void count_rows(char tag[48], uint64_t rows)
+{
+    char *space = strrchr(tag, ' ');
+    if (space == NULL || space[1] < '0' || space[1] > '9')
+        return;
+    size_t size = (size_t)(space + 1 - tag);
+    snprintf(space + 1, 48 - size, "%" PRIu64, rows);
+}
 
 static fault sink_to_client(struct model_sink *sink, const struct sql_stmt *stmt,
                             const struct sql_value *values)
 {
+    TRY(check_formats(sink));
     model_put_row(&sink->session->out, &sink->portal->row, stmt, values, sink->portal);
     return model_flush_much(sink->session);
 }
@@ -385,6 +402,7 @@ static fault sink_to_client(struct model_sink *sink, const struct sql_stmt *stmt
 static fault sink_to_store(struct model_sink *sink, const struct sql_stmt *stmt,
                            const struct sql_value *values)
 {
+    TRY(check_formats(sink));
     model_put_row(sink->into, &sink->portal->row, stmt, values, sink->portal);
     return buffer_fault(sink->into);
 }
@@ -428,8 +446,7 @@ static fault run_stored(struct model_session *session, struct model_portal *port
         TRY(model_flush_much(session));
     }
     portal->at_end = rows < most;
-    if (memcmp(portal->tag, "SELECT", 6) == 0)
-        snprintf(portal->tag, sizeof(portal->tag), "SELECT %" PRIu64, rows);
+    count_rows(portal->tag, rows);
     return OK;
 }
 

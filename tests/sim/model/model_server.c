@@ -6,8 +6,7 @@
 #define OUT_MOST (256u << 20)
 #define BACKLOG  128
 
-/* --- chance
- * --------------------------------------------------------------------------------------- */
+/* --- chance ----------------------------------------------------------------------------------- */
 
 uint64_t model_draw(struct model *model, uint64_t limit)
 {
@@ -21,8 +20,7 @@ bool model_chance(struct model *model, uint32_t chances)
     return chances > 0 && model_draw(model, chances) == 0;
 }
 
-/* --- a model
- * -------------------------------------------------------------------------------------- */
+/* --- a model ---------------------------------------------------------------------------------- */
 
 fault model_new(const struct model_options *options, struct model **ret)
 {
@@ -62,8 +60,7 @@ void model_free(struct model **model)
     free(gone);
 }
 
-/* --- sessions
- * ------------------------------------------------------------------------------------- */
+/* --- sessions --------------------------------------------------------------------------------- */
 
 static struct model_session *session_new(struct model *model)
 {
@@ -160,6 +157,7 @@ static void session_main(void *argument)
 static void acceptor_main(void *argument)
 {
     struct model *model = argument;
+    static const struct socket_options nodelay = {.nodelay = true};
     int handle;
     struct address peer;
     for (;;) {
@@ -173,11 +171,12 @@ static void acceptor_main(void *argument)
         if (stream_adopt(&session->stream, handle, peer.family == ADDRESS_UNIX) != OK ||
             co_group_start(&model->coroutines, session_main, session, CO_LARGE) != OK)
             session_end(session);
+        else
+            stream_set_options(&session->stream, &nodelay);
     }
 }
 
-/* --- life
- * ----------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 fault model_start(struct model *model)
 {
@@ -263,8 +262,7 @@ void model_calm(struct model *model)
     model->options.faults = (struct model_faults){0};
 }
 
-/* --- single sessions
- * ------------------------------------------------------------------------------ */
+/* --- single sessions -------------------------------------------------------------------------- */
 
 struct model_session *model_session_by_pid(const struct model *model, uint32_t pid)
 {
@@ -325,8 +323,7 @@ void model_cancel_request(struct model *model, const struct wire_cancel *cancel)
     (void)model_cancel(model, cancel->pid);
 }
 
-/* --- looking in
- * ----------------------------------------------------------------------------------- */
+/* --- looking in ------------------------------------------------------------------------------- */
 
 struct address model_address(const struct model *model)
 {

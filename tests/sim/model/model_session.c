@@ -7,8 +7,7 @@
 #define SMALL_MOST   10000u
 #define MESSAGE_MOST (256u << 20)
 
-/* --- whether it may go on
- * ------------------------------------------------------------------------- */
+/* --- whether it may go on --------------------------------------------------------------------- */
 
 static fault end_now(struct model_session *session)
 {
@@ -42,8 +41,7 @@ fault model_wait(struct model_session *session, deadline by)
     return model_check(session);
 }
 
-/* --- reading
- * -------------------------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 /* An idle session: what makes it speak, or end, by itself. */
 static fault look_around(struct model_session *session)
@@ -139,15 +137,15 @@ fault model_read(struct model_session *session, bool copying, struct wire_frame 
     }
 }
 
-/* --- messages
- * ------------------------------------------------------------------------------------- */
+/* --- messages --------------------------------------------------------------------------------- */
 
 static fault simple_query(struct model_session *session, struct span body)
 {
+    struct wire_reader in = wire_reader_over(body);
     struct span text;
     session->ready_due = true;
-    if (wire_read_query(body, &text) != OK)
-        return model_raise(session, "08P01", "invalid message format");
+    TRY(model_get_string(session, &in, &text));
+    TRY(model_get_end(session, &in));
     return model_query(session, text);
 }
 
@@ -207,8 +205,7 @@ static fault take_message(struct model_session *session, const struct wire_frame
     }
 }
 
-/* --- the loop
- * ------------------------------------------------------------------------------------- */
+/* --- the loop --------------------------------------------------------------------------------- */
 
 static enum wire_transaction status_of(const struct model_session *session)
 {

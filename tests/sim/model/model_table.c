@@ -10,8 +10,7 @@
 
 #define VACUUM_LEAST 64
 
-/* --- transactions, as rows see them
- * --------------------------------------------------------------- */
+/* --- transactions, as rows see them ----------------------------------------------------------- */
 
 static const struct model_xact *root_of(const struct model_xact *xact)
 {
@@ -69,8 +68,7 @@ static struct model_xact *xact_ref(struct model_session *session)
     return xact;
 }
 
-/* --- what is seen
- * --------------------------------------------------------------------------------- */
+/* --- what is seen ----------------------------------------------------------------------------- */
 
 static bool keeps_snapshot(const struct model_session *session)
 {
@@ -103,8 +101,7 @@ bool model_version_seen(const struct model_version *version, const struct model_
     return version->dead == NULL || !xact_seen(version->dead, snapshot);
 }
 
-/* --- the table
- * ------------------------------------------------------------------------------------ */
+/* --- the table -------------------------------------------------------------------------------- */
 
 void model_table_init(struct model_table *table, struct model *model, const char *name)
 {
@@ -219,8 +216,7 @@ void model_table_vacuum(struct model_table *table)
     index_again(table, table->mask + 1);
 }
 
-/* --- reading
- * -------------------------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 void model_scan_begin(struct model_scan *scan, struct model_table *table,
                       const struct model_snapshot *snapshot, const int32_t *key)
@@ -257,8 +253,7 @@ void model_scan_end(struct model_scan *scan)
     *scan = (struct model_scan){0};
 }
 
-/* --- writing
- * -------------------------------------------------------------------------------------- */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 static fault refuse_duplicate(struct model_session *session, const struct model_table *table,
                               int64_t key)
@@ -323,13 +318,18 @@ static fault find_conflict(struct model_session *session, struct model_table *ta
     return OK;
 }
 
+fault model_table_check(struct model_session *session, const struct model_table *table,
+                        const struct sql_value row[2])
+{
+    return table->has_key && row[0].null ? refuse_null(session, table, row) : OK;
+}
+
 static fault insert_pinned(struct model_session *session, struct model_table *table,
                            const struct sql_value row[2], struct model_version **ret_conflict,
                            struct model_version **ret_made)
 {
     struct model_version *conflict = NULL;
-    if (table->has_key && row[0].null)
-        return refuse_null(session, table, row);
+    TRY(model_table_check(session, table, row));
     if (table->has_key)
         TRY(find_conflict(session, table, (int32_t)row[0].number, &conflict));
     if (conflict != NULL && ret_conflict == NULL)
@@ -403,8 +403,7 @@ fault model_table_update(struct model_session *session, struct model_table *tabl
     return done;
 }
 
-/* --- from outside
- * --------------------------------------------------------------------------------- */
+/* --- from outside ----------------------------------------------------------------------------- */
 
 static const struct model_snapshot everything = {.order = UINT64_MAX};
 

@@ -15,8 +15,7 @@
 
 #include <stdio.h>
 
-/* --- ends
- * ----------------------------------------------------------------------------------------- */
+/* --- ends ------------------------------------------------------------------------------------- */
 
 static void forget_levels(struct model_tx *tx, uint32_t from)
 {
@@ -90,8 +89,13 @@ static void push_level(struct model_tx *tx, const char *name)
 
 void tx_start(struct model_session *session)
 {
-    if (session->tx.block == TX_NONE)
-        session->tx.block = TX_STARTED;
+    struct model_tx *tx = &session->tx;
+    if (tx->block != TX_NONE)
+        return;
+    tx->isolation = model_guc_word(model_guc_value(session, "default_transaction_isolation"));
+    tx->read_only = model_guc_value(session, "default_transaction_read_only");
+    tx->read_only = strcmp(tx->read_only, "on") == 0 ? "on" : "off";
+    tx->block = TX_STARTED;
 }
 
 static void go_back(struct model_session *session)
@@ -111,6 +115,7 @@ static void chain(struct model_session *session, bool commit)
     snprintf(isolation, sizeof(isolation), "%s", model_guc_value(session, "transaction_isolation"));
     snprintf(read_only, sizeof(read_only), "%s", model_guc_value(session, "transaction_read_only"));
     end_transaction(session, commit);
+    tx_start(session);
     session->tx.block = TX_OPEN;
     (void)!model_guc_set(session, SPAN("transaction_isolation"), isolation, true);
     (void)!model_guc_set(session, SPAN("transaction_read_only"), read_only, true);
@@ -187,8 +192,7 @@ void tx_gone(struct model_session *session)
         end_transaction(session, false);
 }
 
-/* --- statements
- * ----------------------------------------------------------------------------------- */
+/* --- statements ------------------------------------------------------------------------------- */
 
 bool tx_is_transaction(const struct sql_stmt *stmt)
 {
@@ -210,7 +214,7 @@ fault tx_refuse_failed(struct model_session *session)
 bool tx_in_block(const struct model_session *session)
 {
     enum tx_block block = session->tx.block;
-    return block == TX_OPEN || block == TX_FAILED || block == TX_IMPLICIT || session->tx.pipelining;
+    return session->nested > 0 || block == TX_OPEN || block == TX_FAILED || block == TX_IMPLICIT;
 }
 
 fault tx_prevent(struct model_session *session, const char *what)
@@ -220,6 +224,8 @@ fault tx_prevent(struct model_session *session, const char *what)
         return model_raise(session, "25001", "%s cannot run inside a transaction block", what);
     if (tx->pipelining)
         return model_raise(session, "25001", "%s cannot be executed within a pipeline", what);
+    if (session->nested > 0)
+        return model_raise(session, "25001", "%s cannot be executed from a function", what);
     tx->commit_soon = true;
     return OK;
 }
@@ -231,8 +237,11 @@ fault tx_must_write(struct model_session *session, const char *what)
     return model_raise(session, "25006", "cannot execute %s in a read-only transaction", what);
 }
 
-static fault only_in_block(struct model_session *session, const char *what)
+/* `inside`: the server's own name for it, which it tells where EXECUTE has led it astray. */
+static fault only_in_block(struct model_session *session, const char *what, const char *inside)
 {
+    if (inside != NULL && session->nested > 0 && session->tx.block == TX_STARTED)
+        return model_raise_fatal(session, "XX000", "%s: unexpected state STARTED", inside);
     return model_raise(session, "25P01", "%s can only be used in transaction blocks", what);
 }
 
@@ -266,7 +275,7 @@ static fault run_commit(struct model_session *session, const struct sql_stmt *st
         return OK;
     }
     if (tx->block != TX_OPEN && stmt->chain)
-        return only_in_block(session, "COMMIT AND CHAIN");
+        return only_in_block(session, "COMMIT AND CHAIN", NULL);
     if (tx->block != TX_OPEN)
         TRY(warn_no_transaction(session));
     tx->pending = TX_COMMIT;
@@ -277,7 +286,7 @@ static fault run_rollback(struct model_session *session, const struct sql_stmt *
 {
     session->tx.chain = stmt->chain && is_block(session);
     if (!is_block(session) && stmt->chain)
-        return only_in_block(session, "ROLLBACK AND CHAIN");
+        return only_in_block(session, "ROLLBACK AND CHAIN", NULL);
     if (!is_block(session))
         TRY(warn_no_transaction(session));
     session->tx.pending = TX_ROLLBACK;
@@ -297,7 +306,7 @@ static fault run_save(struct model_session *session, const struct sql_stmt *stmt
 {
     struct model_tx *tx = &session->tx;
     if (!is_block(session))
-        return only_in_block(session, "SAVEPOINT");
+        return only_in_block(session, "SAVEPOINT", "DefineSavepoint");
     if (tx->level + 2 >= TX_LEVELS_MOST)
         return model_raise(session, "54000", "the model keeps %d savepoints at most",
                            TX_LEVELS_MOST - 2);
@@ -325,14 +334,14 @@ fault tx_run(struct model_session *session, const struct sql_stmt *stmt, const c
     case SQL_RELEASE:
         *tag = "RELEASE";
         if (!is_block(session))
-            return only_in_block(session, "RELEASE SAVEPOINT");
+            return only_in_block(session, "RELEASE SAVEPOINT", "ReleaseSavepoint");
         TRY(find_level(session, stmt->name));
         tx->pending = TX_RELEASE;
         return OK;
     default:
         *tag = "ROLLBACK";
         if (!is_block(session))
-            return only_in_block(session, "ROLLBACK TO SAVEPOINT");
+            return only_in_block(session, "ROLLBACK TO SAVEPOINT", "RollbackToSavepoint");
         TRY(find_level(session, stmt->name));
         tx->pending = TX_BACK;
         return OK;

@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 
 const struct sql_type_row sql_types[SQL_TYPES] = {
     [SQL_UNKNOWN] = {"unknown", "unknown", 25, -1},
@@ -192,5 +193,46 @@ fault sql_value_cast(struct model_session *session, struct sql_arena *arena,
     }
     if (to == SQL_BOOL)
         value->number = value->number != 0;
+    return OK;
+}
+
+/* --- UTF-8
+ * ---------------------------------------------------------------------------------------- */
+
+/* Bytes of the character that begins here; 0: none does. */
+static size_t character_size(struct span text)
+{
+    static const uint8_t leads[][3] = {
+        {0x80, 0x00, 1}, {0xe0, 0xc0, 2}, {0xf0, 0xe0, 3}, {0xf8, 0xf0, 4}};
+    uint8_t first = text.at[0];
+    for (size_t i = 0; i < ARRAY_SIZE(leads); i++) {
+        if ((first & leads[i][0]) != leads[i][1])
+            continue;
+        size_t size = leads[i][2];
+        bool good = first != 0 && first != 0xc0 && first != 0xc1 && size <= text.size;
+        for (size_t j = 1; j < size && good; j++)
+            good = (text.at[j] & 0xc0) == 0x80;
+        return good ? size : 0;
+    }
+    return 0;
+}
+
+fault model_check_text(struct model_session *session, struct span text)
+{
+    while (text.size > 0) {
+        size_t size = character_size(text);
+        if (size == 0) {
+            uint8_t first = text.at[0];
+            size_t most = first < 0xc0 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+            char bytes[32] = "";
+            size_t at = 0;
+            for (size_t i = 0; i < MIN_OF(most, text.size); i++)
+                at += (size_t)snprintf(bytes + at, sizeof(bytes) - at, "%s0x%02x", i > 0 ? " " : "",
+                                       text.at[i]);
+            return model_raise(session, "22021", "invalid byte sequence for encoding \"UTF8\": %s",
+                               bytes);
+        }
+        text = span_skip(text, size);
+    }
     return OK;
 }

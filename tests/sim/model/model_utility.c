@@ -4,8 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-/* --- tables
- * --------------------------------------------------------------------------------------- */
+/* --- tables ----------------------------------------------------------------------------------- */
 
 static struct model_table *find_temporary(const struct model_session *session, struct span name)
 {
@@ -55,6 +54,7 @@ static fault run_create(struct model_session *session, const struct sql_stmt *st
 {
     char name[MODEL_NAME];
     snprintf(name, sizeof(name), "%.*s", SPAN_ARG(stmt->table));
+    TRY(tx_must_write(session, "CREATE TABLE"));
     if (find_temporary(session, stmt->table) != NULL && stmt->missing_ok)
         return model_warn(session, "NOTICE", "42P07", "relation \"%s\" already exists, skipping",
                           name);
@@ -72,6 +72,7 @@ static fault run_create(struct model_session *session, const struct sql_stmt *st
 static fault run_drop(struct model_session *session, const struct sql_stmt *stmt)
 {
     struct model_table *table = find_temporary(session, stmt->table);
+    TRY(tx_must_write(session, "DROP TABLE"));
     if (table == NULL && stmt->missing_ok)
         return model_warn(session, "NOTICE", "00000", "table \"%.*s\" does not exist, skipping",
                           SPAN_ARG(stmt->table));
@@ -89,9 +90,8 @@ static fault run_truncate(struct model_session *session, const struct sql_stmt *
     struct model_table *table;
     struct model_scan scan;
     fault done = OK;
+    TRY(tx_must_write(session, "TRUNCATE TABLE"));
     TRY(model_table_find(session, stmt->table, &table));
-    if (!table->temporary)
-        TRY(tx_must_write(session, "TRUNCATE TABLE"));
     struct model_snapshot snapshot = model_snapshot(session);
     model_scan_begin(&scan, table, &snapshot, NULL);
     while (done == OK && scan.at < scan.count) {
@@ -104,8 +104,7 @@ static fault run_truncate(struct model_session *session, const struct sql_stmt *
     return done;
 }
 
-/* --- settings
- * ------------------------------------------------------------------------------------- */
+/* --- settings --------------------------------------------------------------------------------- */
 
 static fault warn_outside(struct model_session *session, const char *what)
 {
@@ -156,8 +155,7 @@ static fault run_set_transaction(struct model_session *session, const struct sql
     return tx_set_modes(session, &stmt->modes, stmt->all);
 }
 
-/* --- prepared statements
- * -------------------------------------------------------------------------- */
+/* --- prepared statements ---------------------------------------------------------------------- */
 
 fault model_run_prepare(struct model_session *session, const struct sql_stmt *stmt)
 {
@@ -170,12 +168,25 @@ fault model_run_prepare(struct model_session *session, const struct sql_stmt *st
     return OK;
 }
 
+/* The arguments are analysed for each run, against what the statement wants now. */
+static struct sql_expr *copy_args(struct sql_arena *arena, const struct sql_expr *args)
+{
+    struct sql_expr *first = NULL, **last = &first;
+    for (; args != NULL; args = args->next) {
+        *last = sql_take(arena, sizeof(**last));
+        **last = *args;
+        (*last)->args = copy_args(arena, args->args);
+        last = &(*last)->next;
+    }
+    return first;
+}
+
 static fault evaluate_arguments(struct model_session *session, struct model_portal *outer,
                                 const struct model_plan *made, struct sql_value *values)
 {
     struct sql_scope scope = {.session = session, .arena = &outer->arena, .params = outer->params};
     struct sql_params params = {0};
-    struct sql_expr **arg = (struct sql_expr **)(uintptr_t)&outer->stmt->args;
+    struct sql_expr *args = copy_args(&outer->arena, outer->stmt->args), **arg = &args;
     if (outer->plan != NULL)
         params = outer->plan->params;
     for (uint32_t i = 0; i < made->params.count; i++, arg = &(*arg)->next) {
@@ -184,10 +195,13 @@ static fault evaluate_arguments(struct model_session *session, struct model_port
         TRY(sql_analyse_lone(session, &outer->arena, *arg, &params));
         enum sql_type from = (*arg)->type;
         TRY(sql_coerce(session, &outer->arena, arg, type, true, &done));
-        if (!done)
-            return model_raise(session, "42804",
-                               "parameter $%u of type %s cannot be coerced to the expected type %s",
-                               i + 1, sql_types[from].name, sql_types[type].name);
+        if (!done) {
+            (void)model_raise(session, "42804",
+                              "parameter $%u of type %s cannot be coerced to the expected type %s",
+                              i + 1, sql_types[from].name, sql_types[type].name);
+            model_hint(session, "You will need to rewrite or cast the expression.");
+            return FAULT_UPSTREAM;
+        }
         TRY(sql_evaluate(&scope, *arg, &values[i]));
     }
     return OK;
@@ -209,6 +223,16 @@ static fault run_inner(struct model_session *session, struct model_portal *inner
     return model_run_utility(session, inner, sink, tag);
 }
 
+#define NESTED_MOST 8
+
+static fault refuse_depth(struct model_session *session)
+{
+    (void)model_raise(session, "54001", "stack depth limit exceeded");
+    model_hint(session, "Increase the configuration parameter \"max_stack_depth\" (currently "
+                        "2048kB), after ensuring the platform's stack depth limit is adequate.");
+    return FAULT_UPSTREAM;
+}
+
 fault model_run_execute(struct model_session *session, struct model_portal *portal,
                         struct model_sink *sink, char tag[48])
 {
@@ -222,7 +246,7 @@ fault model_run_execute(struct model_session *session, struct model_portal *port
         given++;
     if (statement->plan->stmt == NULL)
         return OK;
-    if (given != statement->plan->params.count) {
+    if (statement->plan->params.count > 0 && given != statement->plan->params.count) {
         (void)model_raise(session, "42601",
                           "wrong number of parameters for prepared statement \"%.*s\"",
                           SPAN_ARG(stmt->name));
@@ -231,19 +255,22 @@ fault model_run_execute(struct model_session *session, struct model_portal *port
         return FAULT_UPSTREAM;
     }
     TRY(evaluate_arguments(session, portal, statement->plan, values));
+    (void)model_snapshot(session);
     struct model_portal inner = {
         .plan = model_plan_ref(statement->plan), .params = values, .stmt = statement->plan->stmt};
     inner.formats = portal->formats;
     inner.format_count = portal->format_count;
     inner.stored = BUFFER_INIT(0);
-    fault done = run_inner(session, &inner, sink, tag);
+    session->nested += 1;
+    fault done = session->nested > NESTED_MOST ? refuse_depth(session)
+                                               : run_inner(session, &inner, sink, tag);
+    session->nested -= 1;
     sink->portal = portal;
     model_portal_fini(&inner);
     return done;
 }
 
-/* --- discarding
- * ----------------------------------------------------------------------------------- */
+/* --- discarding ------------------------------------------------------------------------------- */
 
 void model_discard(struct model_session *session, enum sql_discard what)
 {
@@ -286,8 +313,7 @@ static fault run_deallocate(struct model_session *session, const struct sql_stmt
     return OK;
 }
 
-/* --- all of them
- * ---------------------------------------------------------------------------------- */
+/* --- all of them ------------------------------------------------------------------------------ */
 
 static fault run_channel(struct model_session *session, const struct sql_stmt *stmt,
                          const char **tag)
@@ -354,11 +380,33 @@ static fault run_plain(struct model_session *session, const struct sql_stmt *stm
     }
 }
 
+/* Whether it looks at the world as of its transaction's beginning, and so fixes that. */
+static bool takes_snapshot(const struct sql_stmt *stmt)
+{
+    switch (stmt->kind) {
+    case SQL_TRUNCATE:
+    case SQL_PREPARE:
+    case SQL_EXECUTE:
+    case SQL_DEALLOCATE:
+    case SQL_DISCARD:
+    case SQL_COPY:
+    case SQL_DECLARE:
+    case SQL_CLOSE:
+    case SQL_CREATE:
+    case SQL_DROP:
+        return true;
+    default:
+        return false;
+    }
+}
+
 fault model_run_utility(struct model_session *session, struct model_portal *portal,
                         struct model_sink *sink, char tag[48])
 {
     const struct sql_stmt *stmt = portal->stmt;
     const char *word = "";
+    if (takes_snapshot(stmt))
+        (void)model_snapshot(session);
     switch (stmt->kind) {
     case SQL_EXECUTE:
         return model_run_execute(session, portal, sink, tag);

@@ -1,0 +1,175 @@
+"""Random sequences of messages, legal and slightly illegal, from a seed; see conversation.py."""
+import random
+
+NAMES = ["", "", "s1", "s2", "s3"]
+PORTALS = ["", "", "", "p1", "p2"]
+
+# Text, and values for its parameters.
+PLAIN = [
+    "select 1", "select 'text'", "select 1 as a, 'b' as b, null as c", "select 2147483647 + 1",
+    "select 1/0", "select k, v from kv order by k", "select v from kv where k = 2",
+    "select count(*), sum(k), min(v), max(k) from kv", "select * from kv where k > 2 order by k desc limit 2",
+    "insert into kv values (1, 'one')", "insert into kv values (2, 'two'), (3, 'three')",
+    "insert into kv (v, k) values ('four', 4) returning k, v", "insert into kv values (null, 'x')",
+    "insert into kv values (1, 'x') on conflict do nothing",
+    "insert into kv values (1, 'y') on conflict (k) do update set v = excluded.v || kv.v",
+    "insert into kv select g, 'g' || g from generate_series(10, 12) g",
+    "update kv set v = v || '!' where k = 1", "update kv set v = upper(v) returning *",
+    "update kv set k = k + 100 where k < 3", "delete from kv where k = 2", "delete from kv",
+    "delete from kv where k > 2 returning k", "select g from generate_series(1, 5) g",
+    "select 6 / (3 - g) from generate_series(1, 5) g", "select generate_series(1, 3)",
+    "select g, repeat('x', g) from generate_series(1, 4) g where g <> 2",
+    "begin", "begin isolation level repeatable read", "start transaction read only", "commit",
+    "rollback", "savepoint a", "savepoint b", "release a", "rollback to a", "rollback to b",
+    "commit and chain", "rollback and chain", "abort", "end",
+    "set application_name = 'me'", "set local application_name = 'here'", "reset application_name",
+    "show application_name", "select current_setting('application_name')",
+    "select set_config('application_name', 'by function', true)",
+    "select set_config('application_name', 'for long', false)", "set datestyle = german",
+    "show datestyle", "reset all", "set work_mem = '8MB'", "show work_mem", "set work_mem = 1",
+    "set nonsense = 1", "show nonsense", "set my.own = 'mine'", "show my.own",
+    "set statement_timeout = '5s'", "show statement_timeout", "set intervalstyle = wrong",
+    "set transaction isolation level serializable", "show transaction_isolation",
+    "set default_transaction_read_only = on", "set standard_conforming_strings = off",
+    "prepare s1 as select 1", "prepare s2 (int) as select $1 + 1", "execute s1", "execute s2 (4)",
+    "execute s2 ('x')", "execute s3", "deallocate s1", "deallocate all",
+    "prepare s3 as insert into kv values (7, 'seven') returning k", "discard all",
+    "discard plans", "discard temp", "declare c cursor for select k from kv order by k",
+    "declare c cursor with hold for select g from generate_series(1, 4) g", "fetch 2 from c",
+    "fetch c", "fetch all from c", "move 1 from c", "close c", "close all",
+    "copy (select k, v from kv order by k) to stdout", "copy (select 1/0) to stdout",
+    "copy (select 4 / (2 - g) from generate_series(1, 3) g) to stdout",
+    "listen news", "notify news, 'paper'", "unlisten *", "select pg_notify('news', 'more')",
+    "select pg_advisory_lock(1)", "select pg_advisory_unlock(1)", "select pg_advisory_unlock_all()",
+    "select pg_sleep(0)", "select pg_try_advisory_xact_lock(2)", "select nonsense", "select k",
+    "select * from nowhere", "select nonsense(1)", "select 'a' + 1", "select 'abc'::int", "selec 1",
+    "select 1 from", "", ";", "select 1; select 2", "select true and null, not false, 1 < 2, 'a' <> 'b'",
+    "insert into kv values (5, 'five'); select 1/0", "begin; insert into kv values (6, 'six')",
+    "insert into kv values (8, 'a'); commit; insert into kv values (8, 'b')",
+    "select 1; rollback; select 2", "set application_name = 'x'; set datestyle = 'sql, dmy'; select 1/0",
+    "select 1; begin; select 2; savepoint s; select 3", "savepoint a; select 1", "select current_user, session_user",
+    "select 1; discard all", "truncate kv", "create temp table t (k int primary key, v text)",
+    "insert into t values (1, 'temporary') returning v", "select * from t", "drop table t",
+    "drop table if exists t", "create temp table if not exists t (k int primary key, v text)",
+]
+PARAMETERS = [
+    ("select $1", ["a", r"\N"]), ("select $1::int", ["5", "x", r"\N", "x:00000007"]),
+    ("select $1::int + $2::int", ["1|2", "1|z", "1"]), ("select v from kv where k = $1", ["1", "2", "q"]),
+    ("insert into kv values ($1, $2)", ["9|nine", "9|again", r"\N|x", "5"]),
+    ("update kv set v = $2 where k = $1 returning v", ["9|new"]), ("select 1/$1", ["0", "2"]),
+    ("select $1 || 'x', length($1)", ["abc", r"\N"]), ("delete from kv where k = $1", ["9", "10"]),
+    ("select g from generate_series(1, $1) g", ["3", "0"]), ("select $2::int", ["1|2"]),
+    ("select k from kv where v = $1 order by k limit $2", ["one|1", "one|-1"]),
+]
+LINES = [r"20\ttwenty\n", r"21\t\\N\n", r"22\t", r"half\n", r"bad\tx\n", r"23\n", r"24\ta\tb\n", r"\\.\n",
+         r"25\tx\\ty\n26\tz\n"]
+
+
+class Talk:
+    def __init__(self, seed):
+        self.random = random.Random(seed)
+        self.lines = []
+        self.values = {}
+        self.bound = False  # the unnamed portal is of this turn
+
+    def chance(self, of):
+        return self.random.random() < of
+
+    def pick(self, of):
+        return self.random.choice(of)
+
+    # -- messages of the extended protocol
+
+    def parse(self, name=None):
+        name = self.pick(NAMES) if name is None else name
+        if self.chance(0.4):
+            text, values = self.pick(PARAMETERS)
+            types = self.pick(["", "", "", "23", "25"])
+        else:
+            text, values, types = self.pick(PLAIN), [""], ""
+        if name and self.chance(0.6):
+            self.lines.append(f"C S {name}")
+        self.values[name] = values
+        self.lines.append(f"P {name} | {text} | {types}")
+
+    def bind(self, portal=None, name=None):
+        name = self.pick(NAMES) if name is None else name
+        portal = self.pick(PORTALS) if portal is None else portal
+        self.bound = self.bound or not portal
+        values = self.pick(self.values.get(name, ["", "1"]))
+        formats = self.pick(["", "", "", "=> 0", "=> 1", "=> 0,1"])
+        self.lines.append(f"B {portal} | {name}{' | ' + values.replace('|', ' | ') if values else ''} {formats}")
+
+    def portal(self):
+        """The unnamed portal that a Query has left behind in a failed transaction is not touched:
+        PostgreSQL 15 may crash of it, since its statements are gone by then."""
+        return self.pick(PORTALS if self.bound else ["p1", "p2"])
+
+    def execute(self, portal=None):
+        portal = self.portal() if portal is None else portal
+        self.lines.append(f"E {portal} {self.pick(['', '', '', '1', '2'])}".rstrip() if portal
+                          else "E")
+
+    def whole(self):
+        """Parse, Bind, maybe Describe, Execute."""
+        name, portal = self.pick(NAMES), self.pick(PORTALS)
+        self.parse(name)
+        if self.chance(0.3):
+            self.lines.append(f"D S {name}")
+        self.bind(portal, name)
+        if self.chance(0.4):
+            self.lines.append(f"D P {portal}")
+        self.execute(portal)
+        while portal and self.chance(0.3):
+            self.execute(portal)
+
+    def any(self):
+        what = self.random.random()
+        if what < 0.5:
+            self.whole()
+        elif what < 0.6:
+            self.parse()
+        elif what < 0.7:
+            self.bind()
+        elif what < 0.78:
+            self.execute()
+        elif what < 0.86:
+            self.lines.append(self.pick([f"D S {self.pick(NAMES)}", f"D P {self.portal()}"]))
+        elif what < 0.9:
+            self.lines.append(self.pick([f"C S {self.pick(NAMES)}", f"C P {self.pick(PORTALS)}"]))
+        elif what < 0.96:
+            self.lines.append(self.pick(["+S", "+H"]))
+        else:
+            self.copy_in(extended=True)
+
+    def copy_in(self, extended):
+        start = "copy kv from stdin" if self.chance(0.8) else "copy kv (v, k) from stdin"
+        if extended:
+            self.lines += [f"P | {start}", "B |", "E"]
+        else:
+            self.lines.append(f"+Q {start}")
+        for _ in range(self.random.randrange(4)):
+            self.lines.append(f"d {self.pick(LINES)}")
+        self.lines.append(self.pick(["c", "c", "c", "f I don't want to", "+H", "+S"]))
+
+    # -- a turn: messages, then what makes the answer's end known
+
+    def turn(self):
+        what = self.random.random()
+        self.bound = False
+        if what < 0.5:
+            self.lines.append(f"+Q {self.pick(PLAIN)}")
+        elif what < 0.57:
+            self.copy_in(extended=False)
+        else:
+            for _ in range(1 + self.random.randrange(4)):
+                self.any()
+        self.lines += ["f enough", "+S", "+Q", ".I", "."]
+
+
+def babble(seed):
+    """The lines of a conversation."""
+    talk = Talk(seed)
+    for _ in range(4 + talk.random.randrange(12)):
+        talk.turn()
+    return talk.lines
