@@ -31,6 +31,11 @@ fault model_get_end(struct model_session *session, const struct wire_reader *in)
 
 /* --- statements that run ---------------------------------------------------------------------- */
 
+static bool begins_with_word(struct span text, const char *word)
+{
+    return text.size >= strlen(word) && strncasecmp((const char *)text.at, word, strlen(word)) == 0;
+}
+
 /* What may go wrong or odd in any statement. */
 static fault suffer(struct model_session *session)
 {
@@ -46,7 +51,9 @@ static fault suffer(struct model_session *session)
         while (now().us < by.us)
             TRY(model_wait(session, by));
     }
-    if (model_chance(model, faults->fail))
+    /* Settings take no memory to speak of. */
+    if (!begins_with_word(session->query, "SET ") && !begins_with_word(session->query, "RESET ") &&
+        model_chance(model, faults->fail))
         return model_raise(session, "53200", "out of memory");
     return OK;
 }

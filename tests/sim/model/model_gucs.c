@@ -474,8 +474,6 @@ static void end_slot(struct guc_slot *slot, bool commit, uint32_t level)
         struct guc_stack *top = slot->stack;
         if (commit && top->level > 1) {
             merge(slot);
-            if (slot->stack == top)
-                return;
             continue;
         }
         if (!commit || top->state == GUC_LOCAL || top->state == GUC_SAVE)

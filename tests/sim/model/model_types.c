@@ -196,8 +196,7 @@ fault sql_value_cast(struct model_session *session, struct sql_arena *arena,
     return OK;
 }
 
-/* --- UTF-8
- * ---------------------------------------------------------------------------------------- */
+/* --- UTF-8 ------------------------------------------------------------------------------------ */
 
 /* Bytes of the character that begins here; 0: none does. */
 static size_t character_size(struct span text)
