@@ -136,7 +136,9 @@ static fault down_error(struct turn *turn, struct span body, enum ledger_verdict
         return OK;
     }
     if (known && span_is(error.severity, "FATAL")) {
-        turn->fatal = true; /* its last word: the end of the connection follows */
+        /* Its last word, the end of the connection follows; our own questions' the client does not
+         * hear. */
+        turn->fatal = head == NULL || head->fate != FATE_SWALLOW;
         turn->server_lost = true;
     }
     /* "cached plan must not change result type": its client would close it and prepare it again,

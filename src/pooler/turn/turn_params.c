@@ -36,7 +36,7 @@ fault turn_drain(struct turn *turn, deadline by)
         bool moved = false;
         TRY(turn_send_up(turn, &moved));
         fault went = turn_down(turn, &moved);
-        if (went != OK && went != turn->state_fault)
+        if (went != OK && (went != turn->state_fault || turn->server_gone || turn->fatal))
             return went;
         if (!moved)
             TRY(turn_wait(turn, by));
@@ -111,7 +111,8 @@ static fault confirm_parameters(struct turn *turn, struct span sql)
     fault asked = turn_ask(turn, sql, after(most));
     fault settled = asked == OK ? params_settle(turn, want) : OK;
     params_unref(&want);
-    if (asked != FAULT_UPSTREAM)
+    /* The end of the connection is no refusal: such a server serves nobody any more. */
+    if (asked != FAULT_UPSTREAM || turn->server_gone || turn->fatal)
         return asked != OK ? asked : settled;
     char text[FAULT_STORY_MOST], sqlstate[6];
     memcpy(sqlstate, fault_story_sqlstate(asked), sizeof(sqlstate));
