@@ -103,7 +103,11 @@ fault turn_claim(struct turn *turn)
     struct client *client = turn->client;
     if (!claim_make(client, co_waker(client->co))) {
         while (client->claim.state == CLAIM_WAITING) {
-            fault waited = co_wait(NEVER);
+            bool moved = false;
+            /* What was answered before, such as the refusal of an earlier claim, does not wait. */
+            fault waited = turn_send_down(turn, &moved);
+            if (waited == OK)
+                waited = co_wait(NEVER);
             bool gone = stream_hung_up(&client->stream);
             if (waited == OK && !gone && client->claim.tell)
                 waited = turn_tell_wait(turn);
