@@ -61,6 +61,8 @@ static void relay_trim(struct relay *relay)
 /* The shares stay until the router has seen the last mail about them, which `ended` follows. */
 static void relay_fini(struct relay *relay)
 {
+    costly_invariant(list_empty(&relay->clients) && relay->keys.count == 0);
+    costly_invariant(relay->statements.count == 0 && relay->cancels == 0);
     LIST_EACH_SAFE (&relay->shares, it) {
         struct share *share = LIST_ENTRY(it, struct share, node);
         share_free_now(&share);

@@ -465,6 +465,7 @@ void router_free(struct router **router)
         if (pool_over(pool))
             pool_free(pool);
     }
+    costly_invariant(list_empty(&gone->pools) && gone->kin.count == 0);
     map_fini(&gone->kin);
     map_fini(&gone->groups);
     timer_disarm(&gone->contest);

@@ -19,6 +19,7 @@ void chunk_store_bound(struct chunk_store *store, uint32_t most)
 void chunk_store_fini(struct chunk_store *store)
 {
     invariant(store->lent == 0);
+    costly_invariant(store->held == 0);
     for (struct node *node; (node = list_pop(&store->idle)) != NULL;)
         free(LIST_ENTRY(node, struct chunk, node));
 }
