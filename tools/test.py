@@ -7,6 +7,7 @@ with real PostgreSQL.  With --san those of code run again under ASan+UBSan and T
 """
 import json
 import os
+import random
 import re
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import lint
 
 TOP = Path(__file__).resolve().parent.parent
 PYTEST = ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider"]
+FRESH_SEEDS = {"debug": 200, "asan": 30, "tsan": 20}
 SANITIZERS = {
     "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=0:strict_string_checks=1",
     "UBSAN_OPTIONS": "print_stacktrace=1",
@@ -91,6 +93,17 @@ def meson_tests(kind, tally, names=()):
         tally.one(f"unit {kind}", "meson test", False)
 
 
+def simulation(kind, tally):
+    """Seeds that nobody has played before, besides the fixed ones among Meson's tests."""
+    first = random.randrange(10**6, 10**12)
+    last = first + FRESH_SEEDS[kind] - 1
+    heading(f"simulation, {kind}: seeds {first}..{last}")
+    player = TOP / "build" / kind / "tests" / "sim" / "sim"
+    code = subprocess.run([player, "--seeds", f"{first}..{last}", "--quiet"], cwd=TOP,
+                          env=environment(kind)).returncode
+    tally.one(f"simulation {kind}", f"seeds {first}..{last}", code == 0)
+
+
 def pytests(kind, tally, arguments):
     heading(f"pytest, {kind}: {' '.join(arguments)}")
     report = TOP / "build" / kind / "pytest.xml"
@@ -119,6 +132,7 @@ def sanitizers(tally, arguments):
     for kind in ("asan", "tsan"):
         if build(kind, tally):
             meson_tests(kind, tally)
+            simulation(kind, tally)
             pytests(kind, tally, arguments or ["tests/integration"])
 
 
@@ -126,6 +140,7 @@ def everything(tally, full):
     if not build("debug", tally):
         return
     meson_tests("debug", tally)
+    simulation("debug", tally)
     pytests("debug", tally, ["tests/rules", "tests/integration"])
     if full:
         pytests("debug", tally, ["tests/package"])

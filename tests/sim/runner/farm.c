@@ -27,7 +27,7 @@ struct lane {
     int errors;    /* a file of memory: what the worker's stderr got */
     uint64_t seed; /* that it plays */
     uint64_t done;
-    struct deeds deeds;
+    struct counts counts;
     struct failure failure;
 };
 
@@ -73,19 +73,19 @@ static void farm_begin_lane(struct lane *lane)
 
 static void farm_run(const struct plan *plan, bool hashes)
 {
-    struct deeds deeds = {0};
+    struct counts counts = {0};
     farm_lane->seed = plan->seed;
     alarm(SEED_SECONDS);
-    uint64_t hash = scene_play(plan, &deeds);
+    uint64_t hash = scene_play(plan, &counts);
     alarm(0);
     farm_check_leaks();
-    struct deeds *sum = &farm_lane->deeds;
-    sum->simulated_us += deeds.simulated_us;
-    sum->logins += deeds.logins;
-    sum->answered += deeds.answered;
-    sum->errors += deeds.errors;
-    sum->cancelled += deeds.cancelled;
-    sum->lost += deeds.lost;
+    struct counts *sum = &farm_lane->counts;
+    sum->simulated_us += counts.simulated_us;
+    sum->logins += counts.logins;
+    sum->answered += counts.answered;
+    sum->errors += counts.errors;
+    sum->cancelled += counts.cancelled;
+    sum->lost += counts.lost;
     farm_lane->done += 1;
     if (hashes)
         printf("%" PRIu64 " %016" PRIx64 "\n", plan->seed, hash);
@@ -195,12 +195,12 @@ static void field_sum(const struct field *field, double seconds, struct harvest 
     for (size_t i = 0; i < WORKERS_MOST; i++) {
         const struct lane *lane = &field->lanes[i];
         ret->seeds += lane->done;
-        ret->deeds.simulated_us += lane->deeds.simulated_us;
-        ret->deeds.logins += lane->deeds.logins;
-        ret->deeds.answered += lane->deeds.answered;
-        ret->deeds.errors += lane->deeds.errors;
-        ret->deeds.cancelled += lane->deeds.cancelled;
-        ret->deeds.lost += lane->deeds.lost;
+        ret->counts.simulated_us += lane->counts.simulated_us;
+        ret->counts.logins += lane->counts.logins;
+        ret->counts.answered += lane->counts.answered;
+        ret->counts.errors += lane->counts.errors;
+        ret->counts.cancelled += lane->counts.cancelled;
+        ret->counts.lost += lane->counts.lost;
     }
 }
 

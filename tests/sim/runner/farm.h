@@ -26,7 +26,7 @@ struct failure {
 struct harvest {
     uint64_t seeds; /* that went well */
     double seconds;
-    struct deeds deeds;
+    struct counts counts;
 };
 
 /** Plays the seeds until one fails; false: *ret says which and how. */

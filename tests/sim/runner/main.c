@@ -28,7 +28,7 @@ static void usage(FILE *to)
           "    --rounds K     each of them does so much\n"
           "    --without A,B  kinds of trouble that are left out:\n",
           to);
-#define KIND(name, one_in, text) fprintf(to, "        %-16s %s\n", #name, text);
+#define KIND(name, one_in, costly, text) fprintf(to, "        %-16s %s\n", #name, text);
 #include "runner/kinds.def"
 #undef KIND
     fputs("    --no-shrink    show a failure as it came\n"
@@ -119,13 +119,13 @@ static bool read_option(struct command *command, int option)
 
 static void say_harvest(const struct harvest *harvest)
 {
-    const struct deeds *deeds = &harvest->deeds;
-    double hours = (double)deeds->simulated_us / 3.6e9;
+    const struct counts *counts = &harvest->counts;
+    double hours = (double)counts->simulated_us / 3.6e9;
     printf("%" PRIu64 " seeds in %.1f s: %.1f simulated hours, %.0f in an hour\n", harvest->seeds,
            harvest->seconds, hours, hours / MAX_OF(harvest->seconds, 0.001) * 3600);
     printf("%" PRIu64 " logins, %" PRIu64 " queries answered, %" PRIu64
            " failed as they should, %" PRIu64 " cancelled, %" PRIu64 " connections lost\n",
-           deeds->logins, deeds->answered, deeds->errors, deeds->cancelled, deeds->lost);
+           counts->logins, counts->answered, counts->errors, counts->cancelled, counts->lost);
 }
 
 static int show_failure(const struct command *command, struct failure *failure)
@@ -147,7 +147,7 @@ static int show_failure(const struct command *command, struct failure *failure)
 static int play_one(const struct command *command)
 {
     struct plan plan;
-    struct deeds deeds = {0};
+    struct counts counts = {0};
     const struct options *options = &command->options;
     plan_make(&plan, options->first, options->without, options->clients, options->rounds);
     plan.trace = command->trace;
@@ -156,7 +156,7 @@ static int play_one(const struct command *command)
     printf("seed %" PRIu64 ": %u clients, %u rounds, %s\n", plan.seed, plan.clients, plan.rounds,
            plan_kinds_text(plan.kinds, text, sizeof(text)));
     fflush(stdout);
-    uint64_t hash = scene_play(&plan, &deeds);
+    uint64_t hash = scene_play(&plan, &counts);
     printf("history %016" PRIx64 "\n", hash);
     return 0;
 }

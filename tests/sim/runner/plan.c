@@ -6,16 +6,21 @@
 
 #define CLIENTS_MOST   12
 #define CLIENTS_HASTY  4
+#define CLIENTS_RUSH   18
+#define ROUNDS_RUSH    30
 #define ROUNDS_LEAST   8
 #define ROUNDS_SPREAD  12
 #define CHANCE_CLIENTS 1000 /* after the kinds */
 #define CHANCE_ROUNDS  1001
+#define CHANCE_GENTLE  1002
+#define GENTLE_ONE_IN  3
 
 static const struct {
     const char *name;
     uint32_t one_in;
+    bool costly;
 } kinds[] = {
-#define KIND(name, one_in, text) {#name, one_in},
+#define KIND(name, one_in, costly, text) {#name, one_in, costly},
 #include "runner/kinds.def"
 #undef KIND
 };
@@ -44,9 +49,11 @@ void plan_make(struct plan *plan, uint64_t seed, uint64_t without, uint32_t clie
                uint32_t rounds)
 {
     *plan = (struct plan){.seed = seed, .without = without};
+    uint64_t gentle = plan_chance(plan, CHANCE_GENTLE);
+    bool is_gentle = chance_one_in(&gentle, GENTLE_ONE_IN);
     for (size_t i = 0; i < KINDS; i++) {
         uint64_t chance = plan_chance(plan, i);
-        if (chance_one_in(&chance, kinds[i].one_in))
+        if (chance_one_in(&chance, kinds[i].one_in) && !(is_gentle && kinds[i].costly))
             plan->kinds |= (uint64_t)1 << i;
     }
     plan->kinds &= ~without;
@@ -54,10 +61,14 @@ void plan_make(struct plan *plan, uint64_t seed, uint64_t without, uint32_t clie
     plan->clients = 2 + chance_below(&chance, CLIENTS_MOST - 1);
     if (plan_has(plan, KIND_haste))
         plan->clients = CLIENTS_HASTY;
+    if (plan_has(plan, KIND_rush))
+        plan->clients = CLIENTS_RUSH;
     if (clients > 0)
         plan->clients = clients;
     chance = plan_chance(plan, CHANCE_ROUNDS);
     plan->rounds = rounds > 0 ? rounds : ROUNDS_LEAST + chance_below(&chance, ROUNDS_SPREAD);
+    if (rounds == 0 && plan_has(plan, KIND_rush))
+        plan->rounds = ROUNDS_RUSH;
 }
 
 static bool kind_find(const char *name, size_t size, uint64_t *kinds_found)

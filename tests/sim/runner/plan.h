@@ -10,7 +10,7 @@
 #include <stddef.h>
 
 enum kind {
-#define KIND(name, one_in, text) KIND_##name,
+#define KIND(name, one_in, costly, text) KIND_##name,
 #include "runner/kinds.def"
 #undef KIND
     KINDS

@@ -1,466 +1,223 @@
 #include "runner/scene.h"
 
+#include "machine/log.h"
 #include "machine/os_sim.h"
-#include "runner/toy_postgres.h"
+#include "machine/os_sim_world.h"
+#include "model/model.h"
+#include "oracle/oracle.h"
+#include "runner/memory.h"
+#include "stage/stage.h"
+
+#include <signal.h>
+#include <stdio.h>
 
 /*
- * The whole pooler in the simulated world: relays, router, a model of PostgreSQL, and clients that
- * ask, fail, cancel and vanish.  The model and the clients know what must not happen:
- *
- *   each query is answered once, in order, by its own answer, on a server with its client's
- * settings; no two clients are on one server within one transaction, or in one session; a pool has
- * never more servers than its size, all pools together never more than the backend allows; a cancel
- * request meets nobody who did not ask for it; at the end nothing is left, and the same seed gives
- * the same history.
+ * One run, from its beginning to its end.
  */
+#define CHANCE_DIRECTOR 3000
+#define CHANCE_PERSON   4000
+#define LOOK_EACH       ms(50)
+#define FINISHED_BY     sec(600)
 
-/* --- clients
- * ---------------------------------------------------------------------------------------------------
- */
+struct stage stage;
 
-/* Who is connected now: each login is somebody else. */
-struct person {
-    uint64_t chance;
-    bool is_session;
-    bool connected;
-    uint32_t id;
-    uint32_t number; /* of its last query */
-    struct talk talk;
-    uint32_t pid;
-    struct wire_secret secret;
-    char name[TEXT];
-    char next_name[TEXT];
-    bool has[2]; /* prepared: ASK, FAIL */
-    bool failed; /* its last query */
-};
+/* --- reasons ---------------------------------------------------------------------------------- */
 
-/* The connection was lost; that may be. */
-static fault person_lost(struct person *person, fault why)
+static bool stage_has_any(const enum kind *kinds, size_t count)
 {
-    PROVE(has(KIND_crashes), "client %u lost its connection: %s", person->id, fault_story(why));
-    sim.deeds->lost += 1;
-    return FAULT_CLOSED;
+    for (size_t i = 0; i < count; i++)
+        if (stage_has(kinds[i]))
+            return true;
+    return false;
 }
 
-static fault person_read(struct person *person)
+bool stage_may_lose_ends(void)
 {
-    do {
-        fault read = talk_read(&person->talk);
-        if (read != OK)
-            return person_lost(person, read);
-    } while (person->talk.frame.type == WIRE_PARAMETER_STATUS);
-    return OK;
+    /* Whoever leaves in the middle of a message leaves a server that can't be told to end; nor can
+     * one to which the last word does not pass. */
+    static const enum kind kinds[] = {
+        KIND_short_writes,
+        KIND_resets,
+        KIND_silences,
+        KIND_half_ends,
+        KIND_blackouts,
+        KIND_reloads,
+        KIND_restarts,
+        KIND_deaths,
+        KIND_kills,
+        KIND_query_timeout,
+        KIND_transaction_timeout,
+        KIND_idle_timeout,
+    };
+    return stage_has_any(kinds, ARRAY_SIZE(kinds));
 }
 
-static void person_end(struct person *person)
+bool stage_excuses_loss(const struct person *person)
 {
-    talk_end(&person->talk);
-    person->connected = false;
+    static const enum kind kinds[] = {
+        KIND_resets,        KIND_refusals,
+        KIND_silences,      KIND_half_ends,
+        KIND_blackouts,     KIND_crashes,
+        KIND_starting,      KIND_full,
+        KIND_terminations,  KIND_outages,
+        KIND_kills,         KIND_restarts,
+        KIND_query_timeout, KIND_transaction_timeout,
+        KIND_promotions,    KIND_idle_timeout,
+    };
+    /* Who comes may need a server. */
+    if (!person->greeted && stage_has(KIND_claim_timeout))
+        return true;
+    /* Who has come into a calm world has none but those that the configuration gives. */
+    if (stage.calm && person->asked_at.us > stage.calm_since.us && !stage_has(KIND_idle_timeout) &&
+        !stage_has(KIND_query_timeout) && !stage_has(KIND_transaction_timeout) && person->is_new)
+        return false;
+    return stage_has_any(kinds, ARRAY_SIZE(kinds));
 }
 
-static void person_keep_key(struct person *person, struct span body)
+bool stage_excuses_error(const struct person *person, const struct wire_error *error)
 {
-    struct wire_key key;
-    PROVE(wire_read_backend_key(body, &key) == OK);
-    person->pid = key.pid;
-    wire_secret_keep(&person->secret, key.secret);
+    if (span_is(error->sqlstate, "53200"))
+        return stage_has(KIND_failing);
+    /* A standby takes no writes. */
+    if (span_is(error->sqlstate, "25006"))
+        return stage_has(KIND_promotions);
+    if (span_is(error->sqlstate, "53300"))
+        return stage_has(KIND_claim_timeout) || stage_has(KIND_pins) || stage_excuses_loss(person);
+    return stage_excuses_loss(person);
 }
 
-static fault person_begin(struct person *person)
+uint32_t stage_pool_most(void)
 {
-    const char *database = person->is_session ? "session" : "app";
-    struct talk *talk = &person->talk;
-    *talk = TALK_INIT;
-    person->id = ++sim.people;
-    PROVE(person->id < PEOPLE);
-    person->number = 0;
-    person->name[0] = '\0';
-    person->has[0] = person->has[1] = false;
-    person->connected = true;
-    PROVE(talk_hello(talk, &sim.world, database, "joe") == OK);
-    do {
-        TRY(person_read(person));
-        if (talk->frame.type == WIRE_ERROR)
-            return person_lost(person, FAULT_UPSTREAM);
-        if (talk->frame.type == WIRE_BACKEND_KEY)
-            person_keep_key(person, talk->frame.body);
-    } while (talk->frame.type != WIRE_READY);
-    return OK;
+    return stage.setup.pool_size_ever + stage.setup.pool_reserve;
 }
 
-static void person_text(const struct person *person, enum verb verb, uint32_t number, char *text)
+/* --- people ----------------------------------------------------------------------------------- */
+
+static void stage_person_gone(struct mail *mail UNUSED)
 {
-    size_t size = (size_t)snprintf(text, TEXT, "%s %u %u", verbs[verb], person->id, number);
-    if (verb == SETS)
-        snprintf(text + size, TEXT - size, " '%s'", person->next_name);
+    stage.finished += 1;
+    co_wake(stage.main);
 }
 
-static uint32_t person_says(struct person *person, enum verb verb)
+static void stage_machine_main(void *argument)
 {
-    char text[TEXT];
-    person->number += 1;
-    if (verb == SETS)
-        snprintf(person->next_name, TEXT, "name of %u.%u", person->id, person->number);
-    person_text(person, verb, person->number, text);
-    wire_put_query(&person->talk.out, span_text(text));
-    return person->number;
-}
-
-static fault person_flush(struct person *person)
-{
-    fault sent = talk_flush(&person->talk);
-    return sent == OK ? OK : person_lost(person, sent);
-}
-
-static fault person_expects(struct person *person, char type)
-{
-    struct wire_error error;
-    TRY(person_read(person));
-    if (person->talk.frame.type == WIRE_ERROR && type != WIRE_ERROR &&
-        wire_read_error(person->talk.frame.body, &error) == OK && span_is(error.severity, "FATAL"))
-        return person_lost(person, fault_raise(FAULT_UPSTREAM, "%.*s", SPAN_ARG(error.message)));
-    PROVE(person->talk.frame.type == (uint8_t)type, "client %u: '%c' came instead of '%c'",
-          person->id, person->talk.frame.type, type);
-    return OK;
-}
-
-static fault person_row(struct person *person, enum verb verb, const char *text)
-{
-    char row[2 * TEXT + 8];
-    if (verb == SETS)
-        memcpy(person->name, person->next_name, TEXT);
-    PROVE(verb != FAIL);
-    snprintf(row, sizeof(row), "%s|%s", text, person->name);
-    struct span got = span_skip(person->talk.frame.body, 6);
-    PROVE(span_is(got, row), "'%.*s' came instead of '%s'", SPAN_ARG(got), row);
-    sim.deeds->answered += 1;
-    return person_expects(person, WIRE_COMMAND_COMPLETE);
-}
-
-static fault person_error(struct person *person, enum verb verb, const char *text)
-{
-    struct wire_error error;
-    PROVE(wire_read_error(person->talk.frame.body, &error) == OK);
-    if (span_is(error.severity, "FATAL"))
-        return person_lost(person, fault_raise(FAULT_UPSTREAM, "%.*s", SPAN_ARG(error.message)));
-    if (span_is(error.sqlstate, "57014")) {
-        bool waited = span_is(error.message, "canceling statement due to user request");
-        PROVE(waited || span_is(error.message, text));
-        PROVE(sim.wants_cancel[person->id]);
-        sim.deeds->cancelled += 1;
-        return OK;
-    }
-    PROVE(span_is(error.message, text), "'%.*s' came as the error of '%s'", SPAN_ARG(error.message),
-          text);
-    PROVE(verb == FAIL);
-    PROVE(span_is(error.sqlstate, "22012"));
-    sim.deeds->answered += 1;
-    return OK;
-}
-
-/* A row or an error, which must be this query's. */
-static fault person_outcome(struct person *person, enum verb verb, uint32_t number)
-{
-    char text[TEXT];
-    person_text(person, verb, number, text);
-    TRY(person_read(person));
-    person->failed = person->talk.frame.type == WIRE_ERROR;
-    if (person->talk.frame.type == WIRE_DATA_ROW)
-        return person_row(person, verb, text);
-    PROVE(person->talk.frame.type == WIRE_ERROR, "'%c' came instead of a row",
-          person->talk.frame.type);
-    return person_error(person, verb, text);
-}
-
-static fault person_hears(struct person *person, enum verb verb, uint32_t number)
-{
-    TRY(person_outcome(person, verb, number));
-    return person_expects(person, WIRE_READY);
-}
-
-static fault person_asks(struct person *person, enum verb verb)
-{
-    uint32_t number = person_says(person, verb);
-    TRY(person_flush(person));
-    return person_hears(person, verb, number);
-}
-
-/* --- what they do
- * ------------------------------------------------------------------------------------------------
- */
-
-static fault do_transaction(struct person *person)
-{
-    uint32_t queries = chance_below(&person->chance, 4);
-    TRY(person_asks(person, BEGIN));
-    for (uint32_t i = 0; i < queries; i++) {
-        TRY(person_asks(person, chance_below(&person->chance, 6) == 0 ? FAIL : ASK));
-        if (chance_below(&person->chance, 3) == 0)
-            TRY(co_sleep((duration){.us = chance_below(&person->chance, 5000)}));
-    }
-    return person_asks(person, COMMIT);
-}
-
-static fault do_pipeline(struct person *person)
-{
-    enum verb said[40];
-    uint32_t count = 1 + chance_below(&person->chance, ARRAY_SIZE(said));
-    uint32_t first = person->number + 1;
-    for (uint32_t i = 0; i < count; i++) {
-        said[i] = chance_below(&person->chance, 5) == 0 ? FAIL : ASK;
-        person_says(person, said[i]);
-    }
-    TRY(person_flush(person));
-    for (uint32_t i = 0; i < count; i++)
-        TRY(person_hears(person, said[i], first + i));
-    return OK;
-}
-
-static void put_bind(struct person *person, const char *statement)
-{
-    char portal[TEXT];
-    struct buffer *out = &person->talk.out;
-    person->number += 1;
-    snprintf(portal, sizeof(portal), "%u %u", person->id, person->number);
-    size_t start = wire_begin(out, WIRE_BIND);
-    wire_put_text(out, portal);
-    wire_put_text(out, statement);
-    wire_put_bytes(out, span_of("\0\0\0\0\0\0", 6));
-    wire_end(out, start);
-    start = wire_begin(out, WIRE_EXECUTE);
-    wire_put_text(out, portal);
-    wire_put_u32(out, 0);
-    wire_end(out, start);
-}
-
-static void put_parse(struct person *person, const char *statement, const char *text)
-{
-    size_t start = wire_begin(&person->talk.out, WIRE_PARSE);
-    wire_put_text(&person->talk.out, statement);
-    wire_put_text(&person->talk.out, text);
-    wire_put_u16(&person->talk.out, 0);
-    wire_end(&person->talk.out, start);
-}
-
-/* Prepared when it is not yet, used, now and then closed. */
-static fault do_prepared(struct person *person)
-{
-    static const char *const names[] = {"a", "f"};
-    enum verb verb = chance_below(&person->chance, 4) == 0 ? FAIL : ASK;
-    bool prepare = !person->has[verb];
-    bool close = chance_below(&person->chance, 4) == 0 && verb == ASK;
-    if (prepare)
-        put_parse(person, names[verb], verbs[verb]);
-    put_bind(person, names[verb]);
-    if (close)
-        talk_put(&person->talk, WIRE_CLOSE, "Sa", 3);
-    wire_put_empty(&person->talk.out, WIRE_SYNC);
-    TRY(person_flush(person));
-    if (prepare)
-        TRY(person_expects(person, WIRE_PARSE_COMPLETE));
-    person->has[verb] = true;
-    TRY(person_expects(person, WIRE_BIND_COMPLETE));
-    TRY(person_outcome(person, verb, person->number));
-    if (close && !person->failed) {
-        TRY(person_expects(person, WIRE_CLOSE_COMPLETE));
-        person->has[verb] = false;
-    }
-    return person_expects(person, WIRE_READY);
-}
-
-/* An unnamed statement that fails: the rest of its batch is skipped, the next one is not. */
-static fault do_failing_batch(struct person *person)
-{
-    put_parse(person, "", "FAIL");
-    put_bind(person, "");
-    uint32_t number = person->number;
-    put_bind(person, "");
-    wire_put_empty(&person->talk.out, WIRE_SYNC);
-    put_parse(person, "", "ASK");
-    put_bind(person, "");
-    wire_put_empty(&person->talk.out, WIRE_SYNC);
-    TRY(person_flush(person));
-    TRY(person_expects(person, WIRE_PARSE_COMPLETE));
-    TRY(person_expects(person, WIRE_BIND_COMPLETE));
-    TRY(person_hears(person, FAIL, number));
-    TRY(person_expects(person, WIRE_PARSE_COMPLETE));
-    TRY(person_expects(person, WIRE_BIND_COMPLETE));
-    return person_hears(person, ASK, person->number);
-}
-
-static fault do_cancel(struct person *person)
-{
-    struct talk talk = TALK_INIT;
-    uint32_t number = person_says(person, LONG);
-    TRY(person_flush(person));
-    TRY(co_sleep((duration){.us = chance_below(&person->chance, 250000)}));
-    sim.wants_cancel[person->id] = true;
-    PROVE(stream_connect(&talk.stream, &sim.world.at, NULL, soon()) == OK);
-    wire_put_cancel(&talk.out, person->pid, wire_secret_span(&person->secret));
-    PROVE(talk_flush(&talk) == OK);
-    PROVE(talk_read(&talk) == FAULT_CLOSED);
-    talk_end(&talk);
-    return person_hears(person, LONG, number);
-}
-
-/* Goes without a word in the middle of something. */
-static fault do_vanish(struct person *person)
-{
-    uint8_t part[] = {'Q', 0, 0, 0, 200, 'x'};
-    sim.wants_cancel[person->id] = true;
-    switch (chance_below(&person->chance, 5)) {
-    case 0:
-        TRY(person_asks(person, BEGIN));
-        break;
-    case 1:
-        person_says(person, LONG);
-        break;
-    case 2:
-        put_parse(person, "x", "ASK");
-        break;
-    case 3:
-        buffer_append(&person->talk.out, part, sizeof(part));
-        break;
-    default:
-        for (int i = 0; i < 30; i++)
-            person_says(person, ASK);
-    }
-    if (person->talk.out.size > 0)
-        TRY(person_flush(person));
-    uint32_t most = has(KIND_haste) ? 100 : 3000;
-    TRY(co_sleep((duration){.us = chance_below(&person->chance, most)}));
-    person_end(person);
-    return OK;
-}
-
-static fault do_leave(struct person *person)
-{
-    wire_put_empty(&person->talk.out, WIRE_TERMINATE);
-    TRY(person_flush(person));
-    person_end(person);
-    return OK;
-}
-
-static fault person_acts(struct person *person)
-{
-    if (has(KIND_haste) && chance_below(&person->chance, 2) == 0)
-        return do_vanish(person);
-    switch (chance_below(&person->chance, 14)) {
-    case 0:
-        return person_asks(person, FAIL);
-    case 1:
-    case 2:
-        return do_transaction(person);
-    case 3:
-        return do_pipeline(person);
-    case 4:
-    case 5:
-    case 6:
-        return do_prepared(person);
-    case 7:
-        return do_failing_batch(person);
-    case 8:
-        return has(KIND_cancels) ? do_cancel(person) : person_asks(person, ASK);
-    case 9:
-        return has(KIND_deaths) ? do_vanish(person) : do_leave(person);
-    case 10:
-        return do_leave(person);
-    case 11:
-        return person_asks(person, SETS);
-    case 12:
-        return co_sleep((duration){.us = chance_below(&person->chance, 30000)});
-    default:
-        return person_asks(person, ASK);
-    }
-}
-
-static void client_done(struct mail *mail UNUSED)
-{
-    sim.finished += 1;
-    co_wake(sim.main);
-}
-
-static void client_main(void *argument)
-{
-    uintptr_t number = (uintptr_t)argument;
-    struct person person = {.chance = plan_chance(sim.plan, PEOPLE + number),
-                            .is_session = number % 3 == 0};
-    for (uint32_t i = 0; i < sim.plan->rounds; i++) {
-        fault done = person.connected ? OK : person_begin(&person);
-        if (done == OK)
-            done = person_acts(&person);
-        if (done != OK)
-            person_end(&person);
-    }
-    if (person.connected)
-        person_end(&person);
-    mail_send(sim.home, &sim.done[number]);
-}
-
-static void dialer_main(void *argument)
-{
-    struct co_group clients;
-    co_group_init(&clients);
-    for (uintptr_t i = (uintptr_t)argument; i < sim.plan->clients; i += DIALERS)
-        PROVE(co_group_start(&clients, client_main, (void *)i, CO_LARGE) == OK);
-    co_group_join(&clients);
+    struct co_group group;
+    co_group_init(&group);
+    for (uintptr_t i = (uintptr_t)argument; i < stage.plan->clients; i += STAGE_MACHINES)
+        PROVE(co_group_start(&group, person_main, &stage.people[i], CO_LARGE) == OK);
+    co_group_join(&group);
     machine_stop();
 }
 
-/* --- the world ---------------------------------------------------------------------------------
- */
-
-static void sim_configure(struct world *world)
+static void stage_people_come(void)
 {
-    world_prepare(world, RELAYS, POOL_SIZE);
-    sim.reserve = has(KIND_reserve) ? 1 : 0;
-    world->routes[1].prepared_most = has(KIND_evictions) ? 1 : 100;
-    world->service.connections_most = has(KIND_crowding) ? POOL_SIZE + 1 : 100;
-    world->config->servers_most = has(KIND_capping) ? POOL_SIZE + 1 : 0;
-    for (size_t i = 0; i < ARRAY_SIZE(world->routes); i++) {
-        struct route_config *route = &world->routes[i];
-        route->check_delay = has(KIND_checks) ? ms(1) : NO_LIMIT;
-        route->server_lifetime = has(KIND_single_use) ? ms(0) : NO_LIMIT;
-        route->pool_reserve = sim.reserve;
-        route->reserve_after = ms(2);
+    for (uint32_t i = 0; i < stage.plan->clients; i++) {
+        struct person *person = &stage.people[i];
+        *person = (struct person){
+            .number = i, .chance = plan_chance(stage.plan, CHANCE_PERSON + i), .talk = TALK_INIT};
+        if (stage_has(KIND_sessions) && i % 3 == 0)
+            person->pool = PERSON_SESSION;
+        stage.done[i].deliver = stage_person_gone;
     }
+    for (uintptr_t i = 0; i < STAGE_MACHINES; i++)
+        PROVE(machine_new("people", stage_machine_main, (void *)i, &stage.machines[i]) == OK);
 }
 
-static void sim_main(void *argument UNUSED)
+static void stage_people_go(void)
 {
-    struct co_group listening;
-    sim.home = machine_self();
-    sim.main = co_self();
-    list_init(&sim.alive);
-    co_group_init(&sim.sessions);
-    co_group_init(&listening);
-    sim_configure(&sim.world);
-    world_open(&sim.world);
-    PROVE(co_group_start(&listening, postgres, NULL, CO_LARGE) == OK);
-    for (int i = 0; i < CLIENTS; i++)
-        sim.done[i].deliver = client_done;
-    for (uintptr_t i = 0; i < DIALERS; i++)
-        PROVE(machine_new("dialer", dialer_main, (void *)i, &sim.dialers[i]) == OK);
-    while (sim.finished < sim.plan->clients)
-        PROVE(co_wait(after(sec(600))) == OK);
-    for (int i = 0; i < DIALERS; i++)
-        machine_join(&sim.dialers[i]);
-    world_stop_pooler(&sim.world);
-    co_group_cancel(&listening);
-    co_group_join(&listening);
-    co_group_join(&sim.sessions); /* the pooler has closed them all */
-    PROVE(list_empty(&sim.alive));
-    world_stop(&sim.world);
-    sim.deeds->simulated_us = now().us;
+    deadline by = after(FINISHED_BY);
+    while (stage.finished < stage.plan->clients)
+        PROVE(co_wait(by) == OK, "%u of %u clients are not done",
+              stage.plan->clients - stage.finished, stage.plan->clients);
+    for (int i = 0; i < STAGE_MACHINES; i++)
+        machine_join(&stage.machines[i]);
 }
 
-uint64_t scene_play(const struct plan *plan, struct deeds *deeds)
+/* --- the run ---------------------------------------------------------------------------------- */
+
+static void stage_looks(void *argument UNUSED)
 {
-    PROVE(plan->clients <= CLIENTS);
-    sim = (struct sim){.plan = plan, .deeds = deeds, .chance = plan_chance(plan, PEOPLE - 1)};
+    while (co_sleep(LOOK_EACH) == OK)
+        oracle_look(stage.model);
+}
+
+static void stage_open(void)
+{
+    static const struct model_user users[] = {{"joe", NULL, false}, {"admin", NULL, true}};
+    struct address at = {.family = ADDRESS_IPV4, .port = STAGE_SERVER, .bytes = {127, 0, 0, 1}};
+    const struct model_options options = {
+        .address = at,
+        .users = users,
+        .user_count = ARRAY_SIZE(users),
+        .seed = plan_chance(stage.plan, CHANCE_DIRECTOR + 1),
+        .standby = stage_has(KIND_promotions),
+        .watch = oracle_watch(),
+    };
+    PROVE(model_new(&options, &stage.model) == OK);
+    PROVE(model_start(stage.model) == OK);
+    stage.at =
+        (struct address){.family = ADDRESS_IPV4, .port = STAGE_PORT, .bytes = {127, 0, 0, 1}};
+    setup_make(&stage.setup, stage.plan);
+    setup_write(&stage.setup);
+    daemon_start();
+}
+
+static void stage_close(void)
+{
+    daemon_stop(SIGTERM);
+    model_stop(stage.model, after(sec(30)));
+    oracle_end(stage.model);
+    model_free(&stage.model);
+}
+
+static void stage_main(void *argument UNUSED)
+{
+    struct co_group looking;
+    stage.home = machine_self();
+    stage.main = co_self();
+    oracle_init();
+    co_group_init(&looking);
+    stage_open();
+    PROVE(co_group_start(&looking, stage_looks, NULL, CO_SMALL) == OK);
+    mood_begin();
+    stage_people_come();
+    director_troubles();
+    mood_calm();
+    director_makes_good();
+    stage_people_go();
+    co_group_cancel(&looking);
+    co_group_join(&looking);
+    stage_close();
+    oracle_fini();
+    stage.counts->simulated_us = now().us;
+    machine_stop();
+}
+
+static void stage_leak(void *argument UNUSED, const char *what)
+{
+    say("oracle", 0, "is left: %s", what);
+}
+
+static void stage_trace(void *argument UNUSED, const char *text, size_t size)
+{
+    printf("%.*s\n", (int)size, text);
+}
+
+uint64_t scene_play(const struct plan *plan, struct counts *counts)
+{
+    PROVE(plan->clients <= STAGE_PEOPLE);
+    stage = (struct stage){
+        .plan = plan, .counts = counts, .chance = plan_chance(plan, CHANCE_DIRECTOR)};
     os_sim_start(plan->seed);
-    PROVE(machine_run("main", sim_main, NULL) == OK);
+    /* The log's targets stay for ever, as somebody might still write to them. */
+    PROVE(log_configure(LOG_INFO, LOG_FORMAT_TEXT, NULL) == 0);
+    memory_watch();
+    if (plan->trace)
+        sim_trace(stage_trace, NULL);
+    PROVE(machine_run("stage", stage_main, NULL) == OK);
+    PROVE(sim_leaks(stage_leak, NULL) == 0, "something of the world is left");
     uint64_t history = os_sim_history();
     os_sim_finish();
+    memory_prove_all_back();
     return history;
 }

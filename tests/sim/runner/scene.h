@@ -5,7 +5,7 @@
 #include "runner/plan.h"
 
 /* What came of it; added up over runs, to see that they do something. */
-struct deeds {
+struct counts {
     int64_t simulated_us;
     uint64_t logins;
     uint64_t answered; /* queries */
@@ -15,4 +15,4 @@ struct deeds {
 };
 
 /** Plays it to its end.  Returns the hash of its history; a failure ends the process. */
-uint64_t scene_play(const struct plan *plan, struct deeds *deeds);
+uint64_t scene_play(const struct plan *plan, struct counts *counts);

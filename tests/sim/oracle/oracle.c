@@ -1,0 +1,217 @@
+#include "oracle/oracle.h"
+
+#include "model/model.h"
+#include "oracle/deeds.h"
+#include "oracle/fair.h"
+#include "stage/stage.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define LOGINS_MOST   65536u
+#define SESSIONS_MOST 65536u
+
+/* A login of a client. */
+struct login_record {
+    struct person *person;
+    bool gone;
+};
+
+/* A session of PostgreSQL, by the number that the model gives it. */
+struct session_record {
+    uint32_t owner; /* the login whose statements run there; 0: nobody's */
+    uint32_t last;  /* who was its owner last, and may have kept it */
+};
+
+static struct oracle {
+    struct login_record *logins;
+    uint32_t login_count;
+    struct session_record *sessions;
+    deadline over_since; /* more servers than may be; NEVER: no */
+} oracle;
+
+void oracle_init(void)
+{
+    oracle = (struct oracle){.over_since = NEVER, .login_count = 1};
+    oracle.logins = calloc(LOGINS_MOST, sizeof(*oracle.logins));
+    oracle.sessions = calloc(SESSIONS_MOST, sizeof(*oracle.sessions));
+    PROVE(oracle.logins != NULL && oracle.sessions != NULL);
+    deeds_init();
+}
+
+void oracle_fini(void)
+{
+    free(oracle.logins);
+    free(oracle.sessions);
+    deeds_fini();
+}
+
+uint32_t oracle_enrol(struct person *person)
+{
+    PROVE(oracle.login_count < LOGINS_MOST);
+    oracle.logins[oracle.login_count].person = person;
+    return oracle.login_count++;
+}
+
+void oracle_depart(struct person *person)
+{
+    oracle.logins[person->login].gone = true;
+}
+
+static struct session_record *oracle_session(const struct model_session_view *session)
+{
+    PROVE(session->number < SESSIONS_MOST);
+    return &oracle.sessions[session->number];
+}
+
+/* --- whose statement it is -------------------------------------------------------------------- */
+
+/* The login whose number stands in the statement's comment; 0: it has none. */
+static uint32_t oracle_asker(struct span text)
+{
+    uint32_t login = 0;
+    const uint8_t *at = memmem(text.at, text.size, "/*", 2), *end = text.at + text.size;
+    if (at == NULL)
+        return 0;
+    for (at += 2; at < end && *at >= '0' && *at <= '9'; at++)
+        login = login * 10 + (uint32_t)(*at - '0');
+    return login;
+}
+
+/* Nothing is left of whoever was there before. */
+static void oracle_check_clean(const struct model_session_view *session, uint32_t login)
+{
+    PROVE(session->locks == 0 && session->channels == 0 && session->temporary == 0,
+          "login %u is given a server with %u locks, %u channels, %u temporary tables", login,
+          session->locks, session->channels, session->temporary);
+}
+
+/* It runs with its client's settings. */
+static void oracle_check_settings(const struct model_session_view *session,
+                                  const struct person *person)
+{
+    PROVE(span_is(session->application_name, person->name),
+          "a statement of login %u runs as '%.*s'", person->login,
+          SPAN_ARG(session->application_name));
+    const struct model_session *found = model_session_find(stage.model, session->pid);
+    for (size_t i = 0; found != NULL && !person->sets && i < SETTINGS; i++) {
+        struct span is = model_session_setting(found, setting_names[i]);
+        const char *must = setting_values[i][person->now.values[i]];
+        PROVE(span_is(is, must), "a statement of login %u runs with %s '%.*s' instead of '%s'",
+              person->login, setting_names[i], SPAN_ARG(is), must);
+    }
+}
+
+static void oracle_statement(void *argument UNUSED, const struct model_session_view *session,
+                             struct span text)
+{
+    struct session_record *record = oracle_session(session);
+    uint32_t login = oracle_asker(text);
+    say("backend", session->pid, "runs %.*s", SPAN_ARG(text));
+    if (span_is(text, "DISCARD ALL"))
+        record->owner = 0;
+    if (login == 0)
+        return;
+    PROVE(login < oracle.login_count, "a statement of nobody: %.*s", SPAN_ARG(text));
+    PROVE(record->owner == 0 || record->owner == login, "'%.*s' runs on a server of login %u",
+          SPAN_ARG(text), record->owner);
+    if (record->last != login)
+        oracle_check_clean(session, login);
+    record->owner = record->last = login;
+    if (oracle.logins[login].gone)
+        return;
+    oracle_check_settings(session, oracle.logins[login].person);
+    fair_begins(oracle.logins[login].person);
+}
+
+static void oracle_ready(void *argument UNUSED, const struct model_session_view *session)
+{
+    if (session->status == WIRE_TX_IDLE && !span_is(session->database, "session"))
+        oracle_session(session)->owner = 0;
+}
+
+/* --- cancel requests -------------------------------------------------------------------------- */
+
+static void oracle_cancelled(void *argument UNUSED, const struct model_session_view *session,
+                             struct span text)
+{
+    uint32_t login = oracle_asker(text);
+    say("backend", session->pid, "is cancelled in '%.*s'", SPAN_ARG(text));
+    if (text.size == 0)
+        return;
+    if (login == 0)
+        login = oracle_session(session)->owner;
+    if (login == 0)
+        return;
+    const struct login_record *record = &oracle.logins[login];
+    PROVE(record->gone || record->person->wants_cancel || stage_excuses_loss(record->person),
+          "login %u was cancelled unasked: %.*s", login, SPAN_ARG(text));
+}
+
+/* --- limits ----------------------------------------------------------------------------------- */
+
+static bool oracle_limits_hold(const struct model *model)
+{
+    uint32_t in_session = 0, others = 0;
+    const struct setup *setup = &stage.setup;
+    for (const struct model_session *at = model_session_next(model, NULL); at != NULL;
+         at = model_session_next(model, at)) {
+        struct model_session_view view = model_session_look(at);
+        if (span_is(view.database, "session"))
+            in_session += 1;
+        else
+            others += 1;
+    }
+    uint32_t most = stage_pool_most();
+    return in_session <= most && others <= most && in_session + others <= setup->connections_most &&
+           (setup->servers_most == 0 || in_session + others <= setup->servers_most);
+}
+
+static void oracle_began(void *argument UNUSED, const struct model_session_view *session)
+{
+    say("backend", session->pid, "begins");
+    oracle_session(session)->owner = 0;
+    bool holds = oracle_limits_hold(stage.model);
+    /* A connection that was reset may have ended at one end only. */
+    PROVE(holds || stage_may_lose_ends(), "there are more servers than there may be");
+}
+
+static void oracle_ended(void *argument UNUSED, const struct model_session_view *session)
+{
+    say("backend", session->pid, "ends");
+}
+
+#define OVER_MOST sec(5)
+
+void oracle_look(const struct model *model)
+{
+    for (uint32_t i = 0; i < stage.plan->clients; i++)
+        if (stage.people[i].waits)
+            fair_waits(&stage.people[i]);
+    if (oracle_limits_hold(model))
+        oracle.over_since = NEVER;
+    else if (is_never(oracle.over_since))
+        oracle.over_since = now();
+    PROVE(is_never(oracle.over_since) || between(oracle.over_since, now()).us < OVER_MOST.us ||
+              !stage.calm,
+          "there are more servers than there may be, and that lasts");
+}
+
+/* --- beginning and end ------------------------------------------------------------------------ */
+
+struct model_watch oracle_watch(void)
+{
+    return (struct model_watch){
+        .session_began = oracle_began,
+        .session_ended = oracle_ended,
+        .statement = oracle_statement,
+        .cancelled = oracle_cancelled,
+        .ready = oracle_ready,
+    };
+}
+
+void oracle_end(const struct model *model)
+{
+    PROVE(model_session_next(model, NULL) == NULL, "a server is left when the daemon has ended");
+    deeds_check(model);
+}

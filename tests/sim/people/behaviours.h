@@ -1,0 +1,18 @@
+#pragma once
+/*
+ * behaviours.h - everything that clients do.
+ *
+ * One file per family: do_simple.c, do_extended.c, do_transaction.c, do_copy.c, do_death.c,
+ * do_session.c.  A behaviour begins and ends outside of a transaction, unless it closes the
+ * connection.
+ */
+#include "people/person.h"
+
+typedef fault (*behaviour)(struct person *person);
+
+#define BEHAVIOUR(name, weight, kind) fault do_##name(struct person *person) MUST_USE;
+#include "people/behaviours.def"
+#undef BEHAVIOUR
+
+/** One that the plan allows. */
+behaviour behaviour_draw(struct person *person);

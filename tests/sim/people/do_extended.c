@@ -1,0 +1,220 @@
+#include "machine/clock.h"
+#include "people/batch.h"
+#include "people/behaviours.h"
+#include "stage/stage.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/*
+ * The extended protocol: pipelines, named statements, portals, Flush and many Syncs.
+ */
+
+fault do_pipeline(struct person *person)
+{
+    struct batch batch;
+    struct statement statement;
+    uint32_t count = 1 + person_draw(person, 20);
+    batch_begin(&batch, person);
+    for (uint32_t i = 0; i < count; i++) {
+        statement_plain(person, &statement);
+        if (person_one_in(person, 2)) {
+            batch_query(&batch, &statement);
+            continue;
+        }
+        batch_extended(&batch, &statement, person_one_in(person, 3));
+        batch_sync(&batch);
+    }
+    return batch_run(&batch);
+}
+
+/* Statements that are prepared under a name: the same texts for all clients, told apart by what
+ * they answer. */
+static const char *const prepared_names[PREPARED] = {"one", "two", "three", "fails"};
+static const char *const prepared_texts[PREPARED] = {
+    "SELECT $1 || ' by the first'",
+    "SELECT $1 || ' by the second'",
+    "SELECT $1 || ' by the third'",
+    "SELECT 1/length($1)",
+};
+static const char *const prepared_answers[PREPARED] = {" by the first", " by the second",
+                                                       " by the third", ""};
+
+static void batch_prepare(struct batch *batch, uint8_t which, const char *name)
+{
+    struct expectation parsed = {.what = EXPECT_PARSED,
+                                 .effect = name[0] == '\0' ? EFFECT_NONE : EFFECT_PREPARED,
+                                 .a = which};
+    put_parse(batch->person, name, prepared_texts[which]);
+    batch_expect(batch, &parsed);
+}
+
+static void batch_execute(struct batch *batch, uint8_t which, const char *name)
+{
+    char value[64];
+    struct person *person = batch->person;
+    bool fails = which == PREPARED - 1;
+    batch->anonymous = true;
+    snprintf(value, sizeof(value), "%u.%u", person->login, ++person->said);
+    put_bind(person, "", name, fails ? "" : value);
+    /* The planner computes it already, as long as it plans for the values at hand. */
+    batch_expect(batch,
+                 &(struct expectation){.what = EXPECT_BOUND, .sqlstate = fails ? "22012" : NULL});
+    put_execute(person, "", 0);
+    struct expectation expected = {.what = EXPECT_ANSWER,
+                                   .has_rows = true,
+                                   .rows = 1,
+                                   .sqlstate = fails ? "22012" : NULL,
+                                   .tag = "SELECT 1"};
+    snprintf(expected.text, sizeof(expected.text), "%s%s", value, prepared_answers[which]);
+    batch_expect(batch, &expected);
+    say("client", person->number, "executes '%s' with %s", name, value);
+}
+
+fault do_prepared(struct person *person)
+{
+    struct batch batch;
+    uint8_t which = (uint8_t)person_draw(person, PREPARED);
+    const char *name = prepared_names[which];
+    batch_begin(&batch, person);
+    if (!person->prepared[which])
+        batch_prepare(&batch, which, name);
+    if (person_one_in(person, 4)) {
+        put_target(person, WIRE_DESCRIBE, 'S', name);
+        batch_expect(&batch, &(struct expectation){.what = EXPECT_PARAMETERS});
+        batch_expect(&batch, &(struct expectation){.what = EXPECT_ROWS});
+    }
+    batch_execute(&batch, which, name);
+    if (person_one_in(person, 4)) {
+        put_target(person, WIRE_CLOSE, 'S', name);
+        batch_expect(&batch, &(struct expectation){
+                                 .what = EXPECT_CLOSED, .effect = EFFECT_CLOSED, .a = which});
+    }
+    batch_sync(&batch);
+    return batch_run(&batch);
+}
+
+/* The unnamed statement stays from one batch to the next, on whichever server that runs. */
+fault do_unnamed(struct person *person)
+{
+    struct batch batch;
+    uint8_t which = (uint8_t)person_draw(person, PREPARED - 1);
+    batch_begin(&batch, person);
+    batch_prepare(&batch, which, "");
+    batch_sync(&batch);
+    TRY(batch_run(&batch));
+    if (batch.any_failed)
+        return OK;
+    TRY(person_rests(person, 3000));
+    batch_begin(&batch, person);
+    batch_execute(&batch, which, "");
+    batch_sync(&batch);
+    return batch_run(&batch);
+}
+
+/* The rest of a batch is skipped behind an error, the next one is not; a statement that is missing
+ * is said to be missing. */
+fault do_failing_batch(struct person *person)
+{
+    struct batch batch;
+    struct statement statement;
+    uint8_t which = (uint8_t)person_draw(person, PREPARED);
+    batch_begin(&batch, person);
+    if (person_one_in(person, 2)) {
+        statement_fail(person, &statement);
+        batch_extended(&batch, &statement, false);
+    } else {
+        put_bind(person, "", "nobody has prepared this", NULL);
+        batch_expect(&batch, &(struct expectation){.what = EXPECT_BOUND, .sqlstate = "26000"});
+    }
+    if (!person->prepared[which])
+        batch_prepare(&batch, which, prepared_names[which]);
+    if (person_one_in(person, 2)) {
+        put_target(person, WIRE_CLOSE, 'S', prepared_names[which]);
+        batch_expect(&batch, &(struct expectation){
+                                 .what = EXPECT_CLOSED, .effect = EFFECT_CLOSED, .a = which});
+    }
+    batch_sync(&batch);
+    statement_echo(person, &statement);
+    batch_extended(&batch, &statement, true);
+    batch_sync(&batch);
+    return batch_run(&batch);
+}
+
+/* Some rows at a time, out of a portal with a name, with Flush or Sync in between. */
+fault do_portal(struct person *person)
+{
+    struct batch batch;
+    struct statement statement;
+    char text[64];
+    uint32_t rows = 2 + person_draw(person, 20), at = 1;
+    uint32_t step = 1 + person_draw(person, 6);
+    snprintf(text, sizeof(text), "part %u.%u ", person->login, person->said + 1);
+    statement_make(person, &statement, "", EFFECT_NONE,
+                   "SELECT '%s' || g FROM generate_series(1, %u) AS g", text, rows);
+    batch_begin(&batch, person);
+    put_parse(person, "", statement.text);
+    batch_expect(&batch, &(struct expectation){.what = EXPECT_PARSED});
+    put_bind(person, "p", "", NULL);
+    batch_expect(&batch, &(struct expectation){.what = EXPECT_BOUND});
+    while (at <= rows + 1) {
+        struct expectation expected = {
+            .what = EXPECT_SUSPENDED, .numbered = true, .rows = step, .first = at};
+        if (at + step > rows + 1) {
+            /* Rows that were there exactly are only known to be the last by one more look. */
+            expected.what = EXPECT_ANSWER;
+            expected.rows = rows + 1 - at;
+            snprintf(expected.tag, sizeof(expected.tag), "SELECT %u", expected.rows);
+        }
+        snprintf(expected.text, sizeof(expected.text), "%s", text);
+        put_execute(person, "p", step);
+        batch_expect(&batch, &expected);
+        at += step;
+        if (expected.what == EXPECT_ANSWER)
+            break;
+        if (person_one_in(person, 3)) {
+            batch_flush(&batch);
+            TRY(batch_run(&batch));
+            if (batch.failed)
+                break;
+        }
+    }
+    batch_sync(&batch);
+    return batch_run(&batch);
+}
+
+/* Answers are asked for before the batch is at its end. */
+fault do_flushes(struct person *person)
+{
+    struct batch batch;
+    struct statement statement;
+    uint32_t count = 1 + person_draw(person, 4);
+    batch_begin(&batch, person);
+    for (uint32_t i = 0; i < count && !batch.failed; i++) {
+        statement_any(person, &statement);
+        batch_extended(&batch, &statement, person_one_in(person, 3));
+        batch_flush(&batch);
+        TRY(batch_run(&batch));
+        if (person_one_in(person, 3))
+            TRY(person_rests(person, 3000));
+    }
+    batch_sync(&batch);
+    return batch_run(&batch);
+}
+
+fault do_many_syncs(struct person *person)
+{
+    struct batch batch;
+    struct statement statement;
+    uint32_t count = 1 + person_draw(person, 8);
+    batch_begin(&batch, person);
+    for (uint32_t i = 0; i < count; i++) {
+        for (uint32_t syncs = person_draw(person, 3); syncs > 0; syncs--)
+            batch_sync(&batch);
+        statement_echo(person, &statement);
+        batch_extended(&batch, &statement, false);
+        batch_sync(&batch);
+    }
+    batch_sync(&batch);
+    return batch_run(&batch);
+}

@@ -1,0 +1,263 @@
+#include "people/person.h"
+
+#include "link/link.h"
+#include "machine/clock.h"
+#include "oracle/deeds.h"
+#include "oracle/oracle.h"
+#include "people/behaviours.h"
+#include "stage/stage.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/*
+ * One client: its connection, what it hears besides answers, its ways to lose it.
+ */
+#define SLICE       sec(1)
+#define PATIENCE    sec(120) /* whatever the world does, it is not waited longer */
+#define SERVED_BY   sec(90)  /* once the world is calm */
+#define CALM_ROUNDS 2
+
+const char *const setting_names[SETTINGS] = {"TimeZone", "DateStyle", "IntervalStyle"};
+const char *const setting_values[SETTINGS][SETTING_VALUES] = {
+    {"Etc/UTC", "Europe/Berlin", "Asia/Tokyo"},
+    {"ISO, MDY", "ISO, DMY", "German, DMY"},
+    {"postgres", "iso_8601", "sql_standard"},
+};
+
+/* --- losing it -------------------------------------------------------------------------------- */
+
+void person_settle(struct person *person, bool done)
+{
+    if (!person->has_deed)
+        return;
+    deed_settle(person->deed, done ? DEED_DONE : DEED_UNDONE);
+    person->has_deed = false;
+}
+
+void person_end(struct person *person)
+{
+    if (person->has_deed)
+        deed_settle(person->deed, person->may_commit ? DEED_UNKNOWN : DEED_UNDONE);
+    person->has_deed = false;
+    if (person->connected)
+        oracle_depart(person);
+    talk_end(&person->talk);
+    person->connected = person->waits = false;
+}
+
+fault person_lost(struct person *person, fault why)
+{
+    say("client", person->number, "loses its connection: %s", fault_story(why));
+    PROVE(stage_excuses_loss(person), "client %u (login %u) lost its connection: %s",
+          person->number, person->login, fault_story(why));
+    stage.counts->lost += 1;
+    return FAULT_CLOSED;
+}
+
+fault person_dismissed(struct person *person, const struct wire_error *error)
+{
+    say("client", person->number, "is dismissed: %.*s %.*s", SPAN_ARG(error->sqlstate),
+        SPAN_ARG(error->message));
+    PROVE(stage_excuses_loss(person), "client %u (login %u) was dismissed: %.*s (%.*s)",
+          person->number, person->login, SPAN_ARG(error->message), SPAN_ARG(error->sqlstate));
+    stage.counts->lost += 1;
+    return FAULT_CLOSED;
+}
+
+/* --- reading ---------------------------------------------------------------------------------- */
+
+static void person_takes_parameter(struct person *person, struct span body)
+{
+    struct wire_parameter said;
+    PROVE(wire_read_parameter_status(body, &said) == OK);
+    for (size_t i = 0; i < SETTINGS; i++)
+        if (span_is(said.name, setting_names[i]))
+            snprintf(person->reported[i], sizeof(person->reported[i]), "%.*s",
+                     SPAN_ARG(said.value));
+}
+
+void person_check_settings(const struct person *person)
+{
+    for (size_t i = 0; i < SETTINGS; i++) {
+        const char *must = setting_values[i][person->now.values[i]];
+        PROVE(strcmp(person->reported[i], must) == 0, "client %u: %s is '%s' and was set to '%s'",
+              person->number, setting_names[i], person->reported[i], must);
+    }
+}
+
+/* A message, in slices; TIMEOUT never comes back. */
+static fault person_read(struct person *person)
+{
+    deadline begun = now();
+    for (;;) {
+        fault read = talk_next(&person->talk, after(SLICE));
+        if (read != FAULT_TIMEOUT)
+            return read == OK ? OK : person_lost(person, read);
+        deadline since = stage.calm && stage.calm_since.us > begun.us ? stage.calm_since : begun;
+        duration waited = between(since, now());
+        PROVE(waited.us < PATIENCE.us, "client %u waits for ever", person->number);
+        PROVE(!stage.calm || waited.us < SERVED_BY.us,
+              "client %u still waits %lld s after the world became calm", person->number,
+              (long long)(waited.us / 1000000));
+    }
+}
+
+fault person_next(struct person *person)
+{
+    for (;;) {
+        TRY(person_read(person));
+        const struct wire_frame *frame = &person->talk.frame;
+        switch (frame->type) {
+        case WIRE_PARAMETER_STATUS:
+            person_takes_parameter(person, frame->body);
+            continue;
+        case WIRE_NOTICE:
+            continue;
+        case WIRE_NOTIFICATION:
+            PROVE(person->listens, "client %u is notified and does not listen", person->number);
+            continue;
+        case WIRE_ERROR: {
+            struct wire_error error;
+            PROVE(wire_read_error(frame->body, &error) == OK);
+            return span_is(error.severity, "FATAL") ? person_dismissed(person, &error) : OK;
+        }
+        default:
+            return OK;
+        }
+    }
+}
+
+fault person_flush(struct person *person)
+{
+    fault sent = talk_flush(&person->talk, after(PATIENCE));
+    PROVE(sent != FAULT_TIMEOUT, "client %u can't send", person->number);
+    return sent == OK ? OK : person_lost(person, sent);
+}
+
+fault person_rests(struct person *person, uint32_t most_us)
+{
+    PROVE(co_sleep((duration){.us = 1 + person_draw(person, most_us)}) == OK);
+    return OK;
+}
+
+/* --- coming ----------------------------------------------------------------------------------- */
+
+static void person_resets(struct person *person)
+{
+    person->talk = TALK_INIT;
+    person->login = oracle_enrol(person);
+    person->is_new = stage.calm;
+    person->greeted = false;
+    snprintf(person->name, sizeof(person->name), "client %u", person->login);
+    person->status = WIRE_TX_IDLE;
+    person->savepoints = person->said = 0;
+    person->has_deed = person->listens = person->may_commit = false;
+    person->sets = person->wants_cancel = person->waits = false;
+    memset(person->prepared, 0, sizeof(person->prepared));
+    for (size_t i = 0; i < SETTINGS; i++) {
+        uint8_t value = person_one_in(person, 3) ? (uint8_t)person_draw(person, SETTING_VALUES) : 0;
+        person->now.values[i] = person->now.lasting[i] = value;
+        /* Only a session has servers of its own, that were begun with these. */
+        person->reset[i] = person->pool == PERSON_SESSION ? value : 0;
+    }
+    person->before = person->now;
+}
+
+static void person_put_parameters(const struct person *person, struct buffer *out)
+{
+    buffer_append(out, "application_name", sizeof("application_name"));
+    buffer_append(out, person->name, strlen(person->name) + 1);
+    for (size_t i = 0; i < SETTINGS; i++) {
+        const char *value = setting_values[i][person->now.values[i]];
+        if (person->now.values[i] == 0)
+            continue;
+        buffer_append(out, setting_names[i], strlen(setting_names[i]) + 1);
+        buffer_append(out, value, strlen(value) + 1);
+    }
+}
+
+static void person_greeted(struct person *person, struct link_greeting *greeting)
+{
+    struct span rest = buffer_span(&greeting->parameters), name, value;
+    person->pid = greeting->pid;
+    person->secret = greeting->secret;
+    while (wire_next_parameter(&rest, &name, &value))
+        for (size_t i = 0; i < SETTINGS; i++)
+            if (span_is(name, setting_names[i]))
+                snprintf(person->reported[i], sizeof(person->reported[i]), "%.*s", SPAN_ARG(value));
+    buffer_fini(&greeting->parameters);
+    person_check_settings(person);
+}
+
+fault person_begin(struct person *person)
+{
+    struct buffer parameters = BUFFER_INIT(1024);
+    struct link_greeting greeting;
+    struct link_secret secret = {0};
+    struct link_target target = {.address = stage.at, .host = "sim"};
+    person_resets(person);
+    person_put_parameters(person, &parameters);
+    struct link_login login = {.target = &target,
+                               .user = SPAN("joe"),
+                               .database =
+                                   person->pool == PERSON_SESSION ? SPAN("session") : SPAN("app"),
+                               .parameters = buffer_span(&parameters),
+                               .secret = &secret};
+    say("client", person->number, "logs in as login %u", person->login);
+    person->connected = true;
+    person->asked_at = now();
+    fault done = link_login(&person->talk.stream, &login, &greeting,
+                            after(stage.calm ? SERVED_BY : PATIENCE));
+    buffer_fini(&parameters);
+    if (done != OK)
+        return person_lost(person, done);
+    stage.counts->logins += 1;
+    person->greeted = true;
+    person_greeted(person, &greeting);
+    return OK;
+}
+
+/* --- what it does ----------------------------------------------------------------------------- */
+
+static void person_acts(struct person *person)
+{
+    fault done = person->connected ? OK : person_begin(person);
+    if (done == OK)
+        done = behaviour_draw(person)(person);
+    /* The end of its transaction may have failed. */
+    while (done == OK && person->connected && person->status != WIRE_TX_IDLE)
+        done = person_rolls_back(person);
+    PROVE(done == OK || done == FAULT_CLOSED);
+    if (done != OK && person->connected)
+        person_end(person);
+    /* Whoever is refused at once comes back a little later. */
+    if (done != OK)
+        (void)!person_rests(person, 20000);
+}
+
+void person_main(void *argument)
+{
+    struct person *person = argument;
+    (void)!person_rests(person, stage_has(KIND_haste) ? 1000 : 20000);
+    for (uint32_t i = 0; i < stage.plan->rounds && !stage.calm; i++)
+        person_acts(person);
+    stage.rounds_over += 1;
+    while (!stage.calm)
+        (void)!person_rests(person, 100000);
+    for (uint32_t i = 0; i < CALM_ROUNDS; i++)
+        person_acts(person);
+    /* Whoever comes now is served. */
+    if (person->connected)
+        person_end(person);
+    deadline by = after(SERVED_BY);
+    while (!person->connected || do_echo(person) != OK) {
+        PROVE(now().us < by.us, "client %u is not served although all is well", person->number);
+        person_end(person);
+        if (person_begin(person) != OK)
+            person_end(person);
+        (void)!person_rests(person, 10000);
+    }
+    person_end(person);
+    mail_send(stage.home, &stage.done[person->number]);
+}

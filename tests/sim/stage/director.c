@@ -1,0 +1,129 @@
+#include "stage/stage.h"
+
+#include "machine/clock.h"
+#include "machine/os_sim_world.h"
+#include "model/model.h"
+
+#include <signal.h>
+
+/*
+ * What happens to the world as a whole, at moments drawn from the seed.
+ */
+#define TROUBLES_MOST sec(40)
+#define PAUSE_MOST    200000 /* us between two events */
+
+static uint32_t director_draw(uint32_t limit)
+{
+    return chance_below(&stage.chance, limit);
+}
+
+static void director_rests(uint32_t most_us)
+{
+    PROVE(co_sleep((duration){.us = 1 + director_draw(most_us)}) == OK);
+}
+
+static void trouble_outage(void)
+{
+    say("director", 0, "PostgreSQL crashes");
+    model_crash(stage.model);
+    director_rests(300000);
+    model_set_state(stage.model, MODEL_READY);
+    say("director", 0, "PostgreSQL has recovered");
+}
+
+static void trouble_blackout(void)
+{
+    struct address at = model_address(stage.model);
+    say("director", 0, "nothing passes to PostgreSQL");
+    sim_net_blackhole(&at, true);
+    director_rests(3000000);
+    sim_net_blackhole(&at, false);
+    say("director", 0, "it passes again");
+}
+
+static void trouble_promotion(void)
+{
+    say("director", 0, "the standby is promoted");
+    model_promote(stage.model);
+}
+
+static void trouble_reload(void)
+{
+    if (!stage.up)
+        return;
+    setup_change(&stage.setup, &stage.chance);
+    setup_write(&stage.setup);
+    say("director", 0, "reloads version %u", stage.setup.version);
+    PROVE(sim_signal(SIGHUP));
+}
+
+static void trouble_restart(void)
+{
+    daemon_stop(director_draw(2) == 0 ? SIGTERM : SIGQUIT);
+    director_rests(50000);
+    daemon_start();
+}
+
+/* What could not be said is said when all is calm. */
+static const char *director_owes;
+
+static void director_resumes(const char *command)
+{
+    director_owes = console_order(command) ? NULL : command;
+}
+
+void director_makes_good(void)
+{
+    while (director_owes != NULL) {
+        director_rests(100000);
+        director_resumes(director_owes);
+    }
+}
+
+static void trouble_pause(void)
+{
+    /* Clients of session pools keep a pause of all waiting until they leave. */
+    bool all = !stage_has(KIND_sessions);
+    console_order(all ? "PAUSE" : "PAUSE app");
+    director_rests(100000);
+    director_resumes(all ? "RESUME" : "RESUME app");
+}
+
+static void trouble_reconnect(void)
+{
+    console_order("RECONNECT");
+}
+
+static void trouble_kill(void)
+{
+    console_order("KILL app");
+    director_rests(50000);
+    director_resumes("RESUME app");
+}
+
+static const struct {
+    enum kind kind;
+    void (*happens)(void);
+} troubles[] = {
+    {KIND_outages, trouble_outage},       {KIND_blackouts, trouble_blackout},
+    {KIND_promotions, trouble_promotion}, {KIND_reloads, trouble_reload},
+    {KIND_restarts, trouble_restart},     {KIND_pauses, trouble_pause},
+    {KIND_reconnects, trouble_reconnect}, {KIND_kills, trouble_kill},
+};
+
+static void director_acts(void)
+{
+    size_t which = director_draw(ARRAY_SIZE(troubles));
+    if (stage_has(troubles[which].kind))
+        troubles[which].happens();
+}
+
+void director_troubles(void)
+{
+    deadline end = after(TROUBLES_MOST);
+    director_owes = NULL;
+    while (stage.rounds_over < stage.plan->clients && now().us < end.us) {
+        director_rests(PAUSE_MOST);
+        director_acts();
+    }
+}

@@ -1,0 +1,110 @@
+#include "stage/stage.h"
+
+#include "machine/os_sim_world.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+/*
+ * The daemon's configuration file, from the plan.
+ */
+#define CHANCE_SETUP 2000
+
+void setup_make(struct setup *setup, const struct plan *plan)
+{
+    uint64_t chance = plan_chance(plan, CHANCE_SETUP);
+    uint32_t pool_size = plan_has(plan, KIND_small_pools) ? 1 + chance_below(&chance, 2) : 4;
+    *setup = (struct setup){
+        .relays = 1 + chance_below(&chance, 3),
+        .pool_size = pool_size,
+        .pool_size_ever = pool_size,
+        .pool_reserve = plan_has(plan, KIND_reserve) ? 1 : 0,
+        .connections_most = plan_has(plan, KIND_crowding) ? pool_size + 1 : 60,
+        .servers_most = plan_has(plan, KIND_capping) ? pool_size + 1 : 0,
+        .prepared_most = plan_has(plan, KIND_evictions) ? 1 : 100,
+        .checks = plan_has(plan, KIND_checks),
+        .single_use = plan_has(plan, KIND_single_use),
+        .claim_timeout = plan_has(plan, KIND_claim_timeout) ? ms(100) : sec(60),
+        .query_timeout = plan_has(plan, KIND_query_timeout) ? ms(150) : NO_LIMIT,
+        .transaction_timeout = plan_has(plan, KIND_transaction_timeout) ? ms(300) : NO_LIMIT,
+        .idle_transaction_timeout = plan_has(plan, KIND_idle_timeout) ? ms(60) : NO_LIMIT,
+        .client_idle_timeout = plan_has(plan, KIND_idle_timeout) ? ms(500) : NO_LIMIT,
+        .login_timeout = plan_has(plan, KIND_login_timeout) ? sec(1) : sec(30),
+        .reset_timeout = sec(3),
+        .overtake_limit = ms(50),
+        .version = 1,
+    };
+}
+
+void setup_change(struct setup *setup, uint64_t *chance)
+{
+    setup->version += 1;
+    switch (chance_below(chance, 4)) {
+    case 0:
+        setup->pool_size = 1 + chance_below(chance, 4);
+        setup->pool_size_ever = MAX_OF(setup->pool_size_ever, setup->pool_size);
+        break;
+    case 1:
+        setup->prepared_most = 1 + chance_below(chance, 100);
+        break;
+    case 2:
+        setup->checks = !setup->checks;
+        break;
+    default:
+        break;
+    }
+}
+
+static void put_time(struct buffer *out, const char *key, duration time)
+{
+    if (time.us == NO_LIMIT.us)
+        buffer_printf(out, "    %s: never\n", key);
+    else
+        buffer_printf(out, "    %s: %" PRId64 "us\n", key, time.us);
+}
+
+static void put_route(struct buffer *out, const struct setup *setup, const char *database,
+                      const char *pool)
+{
+    buffer_printf(out, "  - database: %s\n    service: main\n    auth: trust\n    pool: %s\n",
+                  database, pool);
+    buffer_printf(out, "    pool_size: %u\n    prepared_statements: %u\n", setup->pool_size,
+                  setup->prepared_most);
+    if (setup->pool_reserve > 0)
+        buffer_printf(out, "    pool_reserve: %u\n    reserve_after: 2ms\n", setup->pool_reserve);
+    buffer_printf(out, "    server_check_delay: %s\n", setup->checks ? "1ms" : "never");
+    buffer_printf(out, "    server_lifetime: %s\n", setup->single_use ? "0s" : "never");
+    put_time(out, "claim_timeout", setup->claim_timeout);
+    put_time(out, "query_timeout", setup->query_timeout);
+    put_time(out, "transaction_timeout", setup->transaction_timeout);
+    put_time(out, "idle_transaction_timeout", setup->idle_transaction_timeout);
+    put_time(out, "client_idle_timeout", setup->client_idle_timeout);
+}
+
+void setup_write(const struct setup *setup)
+{
+    struct buffer out = BUFFER_INIT(1 << 16);
+    buffer_printf(&out, "# version %u\nlisten:\n  - {host: 127.0.0.1, port: %d}\n", setup->version,
+                  STAGE_PORT);
+    buffer_printf(&out, "relays: %u\nclients: 1000\nchunk_size: 16KiB\nmessage_limit: 1MiB\n",
+                  setup->relays);
+    buffer_printf(&out, "auth_file: users.txt\nsecret_files: any\nlogin_timeout: %" PRId64 "us\n",
+                  setup->login_timeout.us);
+    buffer_printf(&out, "reset_timeout: %" PRId64 "us\novertake_limit: %" PRId64 "us\n",
+                  setup->reset_timeout.us, setup->overtake_limit.us);
+    buffer_printf(&out, "shutdown_timeout: 20s\n");
+    if (setup->servers_most > 0)
+        buffer_printf(&out, "servers: %u\n", setup->servers_most);
+    buffer_printf(&out,
+                  "services:\n  main:\n    hosts: [\"127.0.0.1:%d\"]\n"
+                  "    connection_limit: %u\n    connect_timeout: 5s\n",
+                  STAGE_SERVER, setup->connections_most);
+    buffer_printf(&out, "routes:\n");
+    put_route(&out, setup, "session", "session");
+    put_route(&out, setup, "\"*\"", "transaction");
+    buffer_printf(&out, "console: {users: [admin]}\nlog: {level: info}\n");
+    PROVE(buffer_fault(&out) == OK);
+    sim_file_put_text("/etc/trunkline/users.txt", "\"admin\" \"secret\"\n");
+    sim_file_put(STAGE_CONFIG, out.at, out.size, 0600);
+    buffer_fini(&out);
+}

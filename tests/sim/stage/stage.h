@@ -1,0 +1,116 @@
+#pragma once
+/*
+ * stage.h - what one run is made of: the daemon, its PostgreSQL, its people, and the world's mood.
+ *
+ * The main machine holds the model, the director and the oracle; people live on machines of their
+ * own; the daemon is a thread of the simulated world and runs instance_run as it is.
+ */
+#include "machine/clock.h"
+#include "machine/co.h"
+#include "machine/os.h"
+#include "people/person.h"
+#include "runner/plan.h"
+#include "runner/scene.h"
+
+#define STAGE_PEOPLE   64
+#define STAGE_MACHINES 2
+
+/* The daemon's configuration, as the seed and the reloads since then have it. */
+struct setup {
+    uint32_t relays;
+    uint32_t pool_size;
+    uint32_t pool_size_ever; /* the largest so far: nobody is thrown out when it shrinks */
+    uint32_t pool_reserve;
+    uint32_t connections_most; /* of the backend */
+    uint32_t servers_most;     /* 0: no limit */
+    uint32_t prepared_most;
+    bool checks;
+    bool single_use;
+    duration claim_timeout;
+    duration query_timeout;
+    duration transaction_timeout;
+    duration idle_transaction_timeout;
+    duration client_idle_timeout;
+    duration login_timeout;
+    duration reset_timeout;
+    duration overtake_limit;
+    uint32_t version; /* stands in the file, so that each reload changes something */
+};
+
+struct model;
+struct stage {
+    const struct plan *plan;
+    struct counts *counts;
+    struct machine *home;
+    struct co *main;
+    struct model *model;
+    struct setup setup;
+    uint64_t chance;   /* the director's */
+    struct address at; /* of the daemon */
+    struct person people[STAGE_PEOPLE];
+    struct mail done[STAGE_PEOPLE];
+    struct machine *machines[STAGE_MACHINES];
+    uint32_t rounds_over; /* people who have done their rounds */
+    uint32_t finished;    /* and have gone */
+    bool up;              /* the daemon serves */
+    bool running;         /* its thread is there */
+    bool leaving;         /* it was told to stop */
+    void *thread;
+    struct mail ended;
+    bool calm; /* nothing goes wrong any more */
+    deadline calm_since;
+    deadline shaken_at; /* the director last did something that may end connections */
+};
+extern struct stage stage;
+
+static inline bool stage_has(enum kind kind)
+{
+    return plan_has(stage.plan, kind);
+}
+/** Whether the world gives people reasons to lose their connections. */
+bool stage_excuses_loss(const struct person *person);
+/** Whether it gives a reason for an error that nobody has asked for. */
+struct wire_error;
+bool stage_excuses_error(const struct person *person, const struct wire_error *error);
+
+/** Servers that one pool may have. */
+uint32_t stage_pool_most(void);
+/** A connection to PostgreSQL may have ended at one end only. */
+bool stage_may_lose_ends(void);
+
+/* --- setup.c ---------------------------------------------------------------------------------- */
+
+#define STAGE_CONFIG "/etc/trunkline/trunkline.yaml"
+#define STAGE_PORT   6432
+#define STAGE_SERVER 5432
+void setup_make(struct setup *setup, const struct plan *plan);
+/** Another version of it: a limit or a timeout is other than it was. */
+void setup_change(struct setup *setup, uint64_t *chance);
+/** Writes the file. */
+void setup_write(const struct setup *setup);
+
+/* --- daemon.c --------------------------------------------------------------------------------- */
+
+/** Suspends until it serves. */
+void daemon_start(void);
+/** Suspends until it has ended. */
+void daemon_stop(int signal);
+
+/* --- mood.c ----------------------------------------------------------------------------------- */
+
+/** The world and the model as the plan wants them. */
+void mood_begin(void);
+void mood_calm(void);
+
+/* --- console.c -------------------------------------------------------------------------------- */
+
+/** One command; false: the connection was lost, or it was no more than tried. */
+bool console_order(const char *command);
+
+/* --- director.c ------------------------------------------------------------------------------- */
+
+/** Does to the world what the plan holds, until people have done their rounds or it takes too
+ *  long. */
+void director_troubles(void);
+/** Takes back what it has ordered and could not take back at once. */
+void director_makes_good(void);
