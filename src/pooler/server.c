@@ -351,16 +351,13 @@ static bool parameter_is_state(struct span name)
 bool server_tracks(const struct share *share, struct span name)
 {
     struct span rest = buffer_span(&share->greeting.parameters);
+    struct span reported, value;
     if (parameter_is_state(name))
         return false;
-    while (rest.size > 0) {
-        struct span reported = span_text((const char *)rest.at);
+    while (wire_next_parameter(&rest, &reported, &value))
         if (reported.size == name.size &&
             strncasecmp((const char *)reported.at, (const char *)name.at, name.size) == 0)
             return true;
-        rest = span_skip(rest, reported.size + 1);
-        rest = span_skip(rest, span_text((const char *)rest.at).size + 1);
-    }
     return false;
 }
 

@@ -56,6 +56,14 @@ def java():
     return ["java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{folder}:{JDBC}", "Main"]
 
 
+def go(driver):
+    """Against the sources that Debian's packages bring, without a module or a network."""
+    values = dict(os.environ, GOPATH="/usr/share/gocode", GO111MODULE="off", GOFLAGS="",
+                  CGO_ENABLED="0", GOCACHE=str(BUILT / "go-cache"))
+    folder = once("go", ["go", "build", "-o", "main", "main.go"], env=values)
+    return [folder / "main", driver]
+
+
 def node(name):
     """./dev puts what the program's package-lock.json pins into build/drivers."""
     modules = BUILT / name / "node_modules"
@@ -78,6 +86,8 @@ COMMANDS = {
     "node-postgres": lambda: node("node-postgres"),
     "porsager": lambda: node("porsager"),
     "jdbc": java,
+    "go pgx": lambda: go("pgx"),
+    "go lib/pq": lambda: go("postgres"),
     "perl-dbd": script("perl", "perl-dbd/main.pl"),
     "ruby": script("ruby", "ruby/main.rb"),
     "php": script("php", "php/main.php"),
