@@ -13,7 +13,10 @@ COMMON = {"prepared.repeated": "210", "prepared.many": "20100", "transactions.co
           "transactions.rollback": "1", "transactions.after": "1", "cancel.after": "1",
           "large": f"{drivers.LARGE} same", "terminated.after": "1", "crowd": "160"}
 POOL_SIZE = 4  # a crowd has eight workers
-ALL_MAY_PIN = {"pin_share": 100}  # some drivers SET what no server reports as soon as they connect
+ALL_MAY_PIN = {"pin_share": 100}
+# What keeps a server with its client: some drivers SET what servers do not report, as soon as they
+# connect; psycopg2's program uses SQL's PREPARE.
+PINS = {"jdbc": {"set"}, "odbc": {"set"}, "psycopg2": {"prepare"}}
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +61,10 @@ def direct(postgres):
     return ask
 
 
+def pinned(daemon):
+    return {row["kind"]: row["pinned"] for row in daemon.console("SHOW PIN_TOTALS")}
+
+
 @pytest.mark.timeout(180 * drivers.STRETCH)
 @pytest.mark.parametrize("name", drivers.COMMANDS)
 def test_a_program_prints_the_same_through_every_pool(name, daemons, direct, authority):
@@ -65,10 +72,26 @@ def test_a_program_prints_the_same_through_every_pool(name, daemons, direct, aut
     found = dict(line.split(" ", 1) for line in wanted.splitlines() if " " in line)
     assert {key: found.get(key) for key in COMMON} == COMMON, wanted
     for encryption, daemon in daemons.items():
+        before = pinned(daemon)
         for mode in ("session", "transaction"):
             said = drivers.run(name, daemon.door(database=mode),
                                authority=authority if encryption == "tls" else None)
             assert said == wanted, f"{encryption}, {mode}"
+        pins = {kind for kind, count in pinned(daemon).items() if count != before[kind]}
+        assert pins == PINS.get(name, set())
+
+
+@pytest.mark.timeout(180 * drivers.STRETCH)
+@pytest.mark.parametrize("name, settings, session_state", [
+    ("jdbc", {"DRIVER_URL": "?assumeMinServerVersion=9.0"}, {}), ("odbc", {}, {"set": "allow"})])
+def test_no_connection_is_pinned_if_the_driver_is_set_up_as_its_page_says(
+        name, settings, session_state, make_daemon, postgres, direct):
+    daemon = make_daemon(postgres, "plain")
+    daemon.reload(dict(daemon.config, routes=[
+        route(pool_size=POOL_SIZE, session_state=session_state)]))
+    assert drivers.run(name, daemon.door(database="transaction"),
+                       settings=settings) == direct(name)
+    assert not any(pinned(daemon).values())
 
 
 @pytest.mark.timeout(180 * drivers.STRETCH)

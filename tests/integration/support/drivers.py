@@ -106,10 +106,10 @@ def environment(door, authority=None):
     return values
 
 
-def begin(name, door, *arguments, authority=None):
+def begin(name, door, *arguments, authority=None, settings=None):
     """A running program, with pipes to and from it; what it complains of is for people only."""
     return subprocess.Popen([str(word) for word in [*COMMANDS[name](), *arguments]],
-                            env=environment(door, authority), text=True, stdin=subprocess.PIPE,
+                            env=dict(environment(door, authority), **(settings or {})), text=True, stdin=subprocess.PIPE,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 

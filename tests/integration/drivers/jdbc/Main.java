@@ -27,7 +27,7 @@ public class Main {
             p.setProperty("sslrootcert", env.get("DRIVER_CA"));
         }
         return DriverManager.getConnection("jdbc:postgresql://" + env.get("PGHOST") + ":" + env.get("PGPORT")
-                                           + "/" + env.get("PGDATABASE"), p);
+                                           + "/" + env.get("PGDATABASE") + env.getOrDefault("DRIVER_URL", ""), p);
     }
 
     static void run(Connection db, String sql) throws SQLException {

@@ -98,8 +98,10 @@ async function cancel(client) {
   if (ca) connection.on("connect", () => connection.requestSsl());
   connection.on(ca ? "sslconnect" : "connect",
                 () => connection.cancel(client.processID, client.secretKey));
+  const end = new Promise((done) => connection.on("end", done));
   connection.connect(client.port, client.host);
   say("cancel", await query);
+  await end; // until then another signal may be on its way
   say("cancel.after", await one(client, "select 1"));
 }
 

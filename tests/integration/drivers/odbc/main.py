@@ -74,11 +74,13 @@ def transactions(connection):
 
 def cancel(connection):
     cursor = connection.cursor()
-    threading.Timer(0.2, cursor.cancel).start()
+    timer = threading.Timer(0.2, cursor.cancel)
+    timer.start()
     try:
         cursor.execute("select pg_sleep(20)")
     except pyodbc.Error as error:
         print("cancel", error.args[0])
+    timer.join()  # until then another signal may be on its way
     print("cancel.after", one(connection, "select 1"))
 
 

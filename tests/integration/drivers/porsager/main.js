@@ -66,12 +66,15 @@ async function copy(sql) {
   await reader.end({ timeout: 0 });
 }
 
+// On a connection of its own: nothing tells when the request has ended.
 async function cancel(sql) {
-  const query = sql`select pg_sleep(20)`.execute();
+  const other = postgres(options);
+  const query = other`select pg_sleep(20)`.execute();
   const end = state(query);
   await pause(200);
   query.cancel();
   say("cancel", await end);
+  await other.end({ timeout: 0 });
   say("cancel.after", (await sql`select 1 as n`)[0].n);
 }
 

@@ -87,8 +87,10 @@ def copy(connection):
 
 
 def cancel(connection):
-    threading.Timer(0.2, connection.cancel).start()
+    timer = threading.Timer(0.2, connection.cancel)
+    timer.start()
     print("cancel", state(connection, "select pg_sleep(20)"))
+    timer.join()  # until then another signal may be on its way
     print("cancel.after", one(connection, "select 1"))
 
 
