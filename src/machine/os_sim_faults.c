@@ -51,7 +51,8 @@ static uint32_t rate_drawn(uint32_t one_in, uint32_t most)
         return 0;
     uint32_t bits = 32 - (uint32_t)__builtin_clz(most);
     uint32_t scale = (uint32_t)1 << sim_below(LOT_RATES, bits);
-    return (uint32_t)MIN_OF(scale + sim_below(LOT_RATES, scale), (uint64_t)most);
+    uint64_t drawn = scale + sim_below(LOT_RATES, scale);
+    return (uint32_t)MIN_OF(drawn, (uint64_t)most);
 }
 
 static void rates_draw_links(struct sim_rates *rates)
