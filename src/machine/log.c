@@ -148,8 +148,7 @@ static int place_open(const struct log_place *place, struct os_log_target *ret)
 }
 
 /* Opens what the set's targets need; 0, or -errno and nothing is open. */
-static int set_open(const struct log_set *set, struct os_log_target *opened,
-                    size_t *ret_failed)
+static int set_open(const struct log_set *set, struct os_log_target *opened, size_t *ret_failed)
 {
     for (size_t i = 0; i < set->count; i++) {
         int result = place_open(&set->places[i], &opened[i]);

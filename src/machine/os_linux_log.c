@@ -33,9 +33,9 @@ struct log_sink {
     os_log_report *report;
     struct os_log_target target; /* what to write to: its file is owned, unless stderr */
     struct os_log_target taken;  /* the writer's: what it writes to, and closes when turned */
-    size_t turned;                     /* bytes of `filling` that are still for `taken` */
-    bool turning;                      /* `target` is not `taken` yet */
-    bool running;                      /* the queue takes lines */
+    size_t turned;               /* bytes of `filling` that are still for `taken` */
+    bool turning;                /* `target` is not `taken` yet */
+    bool running;                /* the queue takes lines */
     bool stop;
     int64_t retry; /* the writer's: when it tries a socket again that was not there */
 };
@@ -284,8 +284,7 @@ static int writer_start(struct log_sink *sink, const struct os_log_target *targe
     return result;
 }
 
-int os_linux_log_turn(int number, const struct os_log_target *target,
-                      os_log_report *report)
+int os_linux_log_turn(int number, const struct os_log_target *target, os_log_report *report)
 {
     struct log_sink *sink = &sinks[number];
     int result = 0;

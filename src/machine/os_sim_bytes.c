@@ -284,7 +284,7 @@ static void stream_suffer(int handle, struct sim_socket *socket)
         sim_socket_hold(handle);
     else if (sim_chance(LOT_FAULT, rates->ended))
         sim_socket_send_end(handle);
-    if (socket->other >= 0 && sim_socket_at(socket->other)->held)
+    if (sim_socket_at(socket->other)->held)
         sim_socket_despair(handle);
 }
 

@@ -66,10 +66,10 @@ static void history_line(const char *format, ...)
                          us % 1000000, sim_thread_name());
     va_list values;
     va_start(values, format);
-    int size = vsnprintf(text + start, sizeof(text) - (size_t)start, format, values);
+    int more = vsnprintf(text + start, sizeof(text) - (size_t)start, format, values);
     va_end(values);
-    size = MIN_OF(size, (int)sizeof(text) - start - 1);
-    history.line(history.argument, text, (size_t)(start + size));
+    size_t size = (size_t)start + (size_t)more;
+    history.line(history.argument, text, MIN_OF(size, sizeof(text) - 1));
 }
 
 void sim_note(const char *what, int64_t a, int64_t b)

@@ -141,14 +141,14 @@ static void threads_reap(void)
     threads.count = kept;
 }
 
-static void threads_switch(struct sim_thread *from, struct sim_thread *to)
+static void threads_switch(struct sim_thread *to)
 {
     struct machine *machine = machine_current;
     struct fault_story *story = fault_story_current;
     /* It may wait on any stack, a coroutine's too. */
     struct context here;
     context_init_thread(&here);
-    from->resume = &here;
+    threads.running->resume = &here;
     threads.running = to;
     context_switch(&here, to->resume);
     machine_enter(machine);
@@ -168,7 +168,7 @@ static void threads_block(void)
     }
     next->state = THREAD_READY;
     if (next != thread)
-        threads_switch(thread, next);
+        threads_switch(next);
 }
 
 static void thread_perhaps_hold(struct sim_thread *thread)
