@@ -65,11 +65,29 @@ LINES = [r"20\ttwenty\n", r"21\t\\N\n", r"22\t", r"half\n", r"bad\tx\n", r"23\n"
          r"25\tx\\ty\n26\tz\n"]
 
 
+# What two clients do to each other.
+SHARED = [
+    "begin", "begin", "begin", "begin isolation level repeatable read", "commit", "commit", "rollback",
+    "savepoint a", "rollback to a", "release a", "select * from kv order by k", "select count(*) from kv",
+    "insert into kv values (1, 'p')", "insert into kv values (2, 'q'), (3, 'r')", "select v from kv where k = 1",
+    "update kv set v = v || 'u' where k = 1", "update kv set v = v || 'w' where k = 2 returning v",
+    "update kv set v = 'all'", "update kv set k = k + 1 where k = 3", "delete from kv where k = 1",
+    "insert into kv values (1, 'c') on conflict (k) do update set v = kv.v || excluded.v returning *",
+    "insert into kv values (2, 'd') on conflict do nothing", "select pg_try_advisory_lock(5)",
+    "select pg_advisory_xact_lock(6)", "select pg_advisory_unlock(5)", "select pg_advisory_lock(7)",
+]
+# Not when two talk: what they do to each other is not a matter of rows, or comes at its own time.
+LONELY = ("truncate", "listen", "notify", "pg_notify")
+
+
 class Talk:
-    def __init__(self, seed):
+    def __init__(self, seed, plain=PLAIN, simple=0.5):
         self.random = random.Random(seed)
+        self.plain = plain
+        self.simple = simple  # how many turns are of the simple protocol
         self.lines = []
         self.values = {}
+        self.portals = []   # of this turn
         self.bound = False  # the unnamed portal is of this turn
 
     def chance(self, of):
@@ -86,16 +104,18 @@ class Talk:
             text, values = self.pick(PARAMETERS)
             types = self.pick(["", "", "", "23", "25"])
         else:
-            text, values, types = self.pick(PLAIN), [""], ""
+            text, values, types = self.pick(self.plain), [""], ""
         if name and self.chance(0.6):
             self.lines.append(f"C S {name}")
         self.values[name] = values
         self.lines.append(f"P {name} | {text} | {types}")
 
     def bind(self, portal=None, name=None):
-        name = self.pick(NAMES) if name is None else name
+        known = [*self.values] * 4 + NAMES
+        name = self.pick(known) if name is None else name
         portal = self.pick(PORTALS) if portal is None else portal
         self.bound = self.bound or not portal
+        self.portals.append(portal)
         values = self.pick(self.values.get(name, ["", "1"]))
         formats = self.pick(["", "", "", "=> 0", "=> 1", "=> 0,1"])
         self.lines.append(f"B {portal} | {name}{' | ' + values.replace('|', ' | ') if values else ''} {formats}")
@@ -103,7 +123,7 @@ class Talk:
     def portal(self):
         """The unnamed portal that a Query has left behind in a failed transaction is not touched:
         PostgreSQL 15 may crash of it, since its statements are gone by then."""
-        return self.pick(PORTALS if self.bound else ["p1", "p2"])
+        return self.pick(self.portals * 4 + (PORTALS if self.bound else ["p1", "p2"]))
 
     def execute(self, portal=None):
         portal = self.portal() if portal is None else portal
@@ -150,16 +170,18 @@ class Talk:
             self.lines.append(f"+Q {start}")
         for _ in range(self.random.randrange(4)):
             self.lines.append(f"d {self.pick(LINES)}")
-        self.lines.append(self.pick(["c", "c", "c", "f I don't want to", "+H", "+S"]))
+        ends = ["c"] * 12 + ["f I don't want to"] * 4 + ["+H", "+S"]
+        self.lines.append(self.pick(ends))
 
     # -- a turn: messages, then what makes the answer's end known
 
     def turn(self):
         what = self.random.random()
         self.bound = False
-        if what < 0.5:
-            self.lines.append(f"+Q {self.pick(PLAIN)}")
-        elif what < 0.57:
+        self.portals = []
+        if what < self.simple:
+            self.lines.append(f"+Q {self.pick(self.plain)}")
+        elif what < self.simple + 0.05:
             self.copy_in(extended=False)
         else:
             for _ in range(1 + self.random.randrange(4)):
@@ -168,8 +190,20 @@ class Talk:
 
 
 def babble(seed):
-    """The lines of a conversation."""
-    talk = Talk(seed)
-    for _ in range(4 + talk.random.randrange(12)):
-        talk.turn()
-    return talk.lines
+    """The lines of a conversation; every fourth is one of two clients."""
+    if seed % 4:
+        talk = Talk(seed)
+        for _ in range(4 + talk.random.randrange(12)):
+            talk.turn()
+        return talk.lines
+    # The answer to an empty text ends a turn: another one would let the two run side by side.
+    plain = [text for text in PLAIN if text.strip(";") and
+             not any(word in text for word in LONELY)] + SHARED * 16
+    talks = [Talk(seed * 2 + number, plain, simple=0.75) for number in range(2)]
+    lines = [f"{name}: login options=-clock_timeout=20" for name in "AB"]
+    for _ in range(8 + talks[0].random.randrange(24)):
+        number = talks[0].random.randrange(2)
+        talks[number].lines = []
+        talks[number].turn()
+        lines += [f"{'AB'[number]}: {line}" for line in talks[number].lines]
+    return lines

@@ -22,6 +22,7 @@ A script is lines; each is a message, or several things that are asked for:
 "B: " in front speaks for another connection than A.  Lines that start with # are remarks.
 """
 import codecs
+import re
 import select
 import struct
 
@@ -36,7 +37,8 @@ def unescape(text):
 
 
 def parts(text):
-    return [part.strip() for part in text.split("|")]
+    """What stands between single bars."""
+    return [part.strip() for part in re.split(r"(?<!\|)\|(?!\|)", text)]
 
 
 def bind_message(text):

@@ -395,6 +395,8 @@ static fault run_portal(struct model_session *session, struct model_portal *port
     portal->active = true;
     fault done = model_run(session, portal, most, false, suspended, tag);
     portal->active = false;
+    if (done != OK)
+        portal->state = PORTAL_FAILED;
     return done;
 }
 

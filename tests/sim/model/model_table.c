@@ -334,6 +334,12 @@ static fault insert_pinned(struct model_session *session, struct model_table *ta
         TRY(find_conflict(session, table, (int32_t)row[0].number, &conflict));
     if (conflict != NULL && ret_conflict == NULL)
         return refuse_duplicate(session, table, row[0].number);
+    if (conflict != NULL && keeps_snapshot(session)) {
+        struct model_snapshot snapshot = model_snapshot(session);
+        if (!model_version_seen(conflict, &snapshot))
+            return model_raise(session, "40001",
+                               "could not serialize access due to concurrent update");
+    }
     if (ret_conflict != NULL)
         *ret_conflict = conflict;
     if (conflict != NULL)
