@@ -9,6 +9,8 @@
  * have a past: a region is found by where it lies, which nobody sees, and forgets everything when
  * it begins anew, so that a history does not depend on what the allocator gives out twice.
  */
+#define FOUND 256
+
 struct hint_past {
     uint64_t value;
     bool known;
@@ -20,10 +22,17 @@ struct hint_region {
     struct hint_past *past; /* one for each eight bytes; NULL until the first look */
 };
 
+/* Where a hint was found, until any region begins. */
+struct hint_found {
+    const uint64_t *hint;
+    struct hint_past *past;
+};
+
 static struct sim_hints {
     struct hint_region *regions; /* by address, none overlapping */
     size_t count;
     size_t capacity;
+    struct hint_found found[FOUND];
 } hints;
 
 /* The first region that ends behind `at`. */
@@ -43,6 +52,7 @@ static size_t region_find(uintptr_t at)
 static void sim_forget_hints(const void *memory, size_t size)
 {
     uintptr_t at = (uintptr_t)memory;
+    memset(hints.found, 0, sizeof(hints.found));
     size_t first = region_find(at), last = first;
     while (last < hints.count && hints.regions[last].at < at + size)
         free(hints.regions[last++].past);
@@ -57,7 +67,7 @@ static void sim_forget_hints(const void *memory, size_t size)
     hints.regions[first] = (struct hint_region){at, size, NULL};
 }
 
-static struct hint_past *hint_find(const uint64_t *hint)
+static struct hint_past *hint_search(const uint64_t *hint)
 {
     uintptr_t at = (uintptr_t)hint;
     size_t place = region_find(at);
@@ -68,6 +78,14 @@ static struct hint_past *hint_find(const uint64_t *hint)
         region->past = calloc(region->size / sizeof(*hint) + 1, sizeof(*region->past));
     invariant(region->past != NULL);
     return &region->past[(at - region->at) / sizeof(*hint)];
+}
+
+static struct hint_past *hint_find(const uint64_t *hint)
+{
+    struct hint_found *found = &hints.found[(uintptr_t)hint / sizeof(*hint) % FOUND];
+    if (found->hint != hint)
+        *found = (struct hint_found){hint, hint_search(hint)};
+    return found->past;
 }
 
 /* Now and then what it was when it was last looked at. */
