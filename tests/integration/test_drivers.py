@@ -83,7 +83,7 @@ def test_a_program_prints_the_same_through_every_pool(name, daemons, direct, aut
 
 @pytest.mark.timeout(180 * drivers.STRETCH)
 @pytest.mark.parametrize("name, settings, session_state", [
-    ("jdbc", {"DRIVER_URL": "?assumeMinServerVersion=9.0"}, {}), ("odbc", {}, {"set": "allow"})])
+    ("jdbc", {"DRIVER_URL": "?assumeMinServerVersion=9.0"}, {}), ("odbc", {}, {"set": "reset"})])
 def test_no_connection_is_pinned_if_the_driver_is_set_up_as_its_page_says(
         name, settings, session_state, make_daemon, postgres, direct):
     daemon = make_daemon(postgres, "plain")
