@@ -70,6 +70,8 @@ static struct session_record *oracle_session(const struct model_session_view *se
 static uint32_t oracle_asker(struct span text)
 {
     uint32_t login = 0;
+    if (text.size == 0)
+        return 0;
     const uint8_t *at = memmem(text.at, text.size, "/*", 2), *end = text.at + text.size;
     if (at == NULL)
         return 0;
