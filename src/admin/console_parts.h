@@ -235,9 +235,10 @@ void console_extended_fini(struct console *console);
 extern const struct console_view console_view_pins, console_view_pin_totals;
 extern const struct console_view console_view_connections, console_view_sockets, console_view_users,
     console_view_peers, console_view_peer_pools, console_view_memory, console_view_state,
-    console_view_version, console_view_fds, console_view_dns_hosts, console_view_dns_zones, console_view_pools,
-    console_view_routes, console_view_relays, console_view_databases, console_view_lists,
-    console_view_stats, console_view_stats_totals, console_view_stats_averages, console_view_totals;
+    console_view_version, console_view_fds, console_view_dns_hosts, console_view_dns_zones,
+    console_view_pools, console_view_routes, console_view_relays, console_view_databases,
+    console_view_lists, console_view_stats, console_view_stats_totals, console_view_stats_averages,
+    console_view_totals;
 
 fault console_show_clients(struct console *console, struct console_result *result) MUST_USE;
 fault console_show_servers(struct console *console, struct console_result *result) MUST_USE;

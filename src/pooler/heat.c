@@ -88,7 +88,8 @@ static void heat_due(struct waker *waker)
               order.from, busy[order.from] / 10, order.to, busy[order.to] / 10, order.portion / 10);
     if (move_some(pooler_relay(heat->pooler, order.from), pooler_relay(heat->pooler, order.to),
                   order.portion, false) != OK)
-        log_event(LOG_WARNING, "relay.memory", "relay=%u reason=\"no client can move\"", order.from);
+        log_event(LOG_WARNING, "relay.memory", "relay=%u reason=\"no client can move\"",
+                  order.from);
 }
 
 struct heat *heat_new(struct pooler *pooler)

@@ -7,8 +7,8 @@
  * lease when claims wait and none is free; it may recall leases for other relays.
  *
  * Belongs to its relay.  `told` and `mail` fields are what the router reads and sends; see lease.h.
- * The router makes a seat for it before its first client that is let in goes on; so the pool's clients are counted
- * over all relays, and what its servers tell at login is known here too.
+ * The router makes a seat for it before its first client that is let in goes on; so the pool's
+ * clients are counted over all relays, and what its servers tell at login is known here too.
  * Invariant: claims wait only while no usable server is idle.
  */
 #include "link/link.h"

@@ -566,7 +566,8 @@ END_TEST
 
 TESTS("ledger", what_comes_before_a_mark_is_swallowed_once_nothing_else_is_owed,
       a_cancelled_copy_may_have_read_its_sync_or_not,
-      an_error_drops_nothing_behind_a_mark_and_ends_no_skipping_ahead_of_it, a_query_is_owed_until_ready, a_function_call_is_owed_until_ready,
+      an_error_drops_nothing_behind_a_mark_and_ends_no_skipping_ahead_of_it,
+      a_query_is_owed_until_ready, a_function_call_is_owed_until_ready,
       each_message_of_a_batch_is_struck_out_by_its_own_answer,
       a_sync_is_needed_while_a_batch_is_open, what_comes_at_any_time_strikes_nothing_out,
       answers_to_what_trunkline_asked_are_swallowed_but_not_notifications,
