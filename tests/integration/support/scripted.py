@@ -92,6 +92,10 @@ class Scripted:
                 return None
             if asked.kind == "Q":
                 self._answer(wire, asked.body, pid, cancelled)
+            if asked.kind == "C":
+                wire.send(w.message("3"))
+            if asked.kind == "S":
+                wire.send(w.message("Z", b"I"))
 
     def _answer(self, wire, sql, pid, cancelled):
         for start, answer in self.answers.items():

@@ -206,7 +206,7 @@ class Wire:
     def receive(self):
         kind, size = struct.unpack("!cI", self.take(5))
         answer = Message(kind.decode(), self.take(size - 4))
-        if answer.kind == "S":
+        if answer.kind == "S" and answer.body:  # else a Sync, which a scripted server hears
             name, value = answer.body.split(b"\0")[:2]
             self.parameters[name.decode()] = value.decode()
         return answer
