@@ -130,6 +130,7 @@ static fault coerce(struct analysis *a, struct sql_expr **expr, enum sql_type ty
                     bool *done)
 {
     struct sql_expr *old = *expr;
+    invariant(old != NULL);
     *done = is_implicit(old->type, type, assigned);
     if (!*done || old->type == type)
         return OK;
@@ -195,9 +196,18 @@ static fault both(struct analysis *a, struct sql_expr *expr, enum sql_type type)
     return coerce(a, &expr->args->next, type, false, &done);
 }
 
+/* The other side of an operator that has two. */
+static const struct sql_expr *other_side(const struct sql_expr *expr)
+{
+    invariant(expr->args != NULL);
+    const struct sql_expr *other = expr->args->next;
+    invariant(other != NULL);
+    return other;
+}
+
 static fault analyse_arithmetic(struct analysis *a, struct sql_expr *expr)
 {
-    enum sql_type left = expr->args->type, right = expr->args->next->type;
+    enum sql_type left = expr->args->type, right = other_side(expr)->type;
     if (left == SQL_UNKNOWN && right == SQL_UNKNOWN)
         return no_operator(a, expr, true);
     left = left == SQL_UNKNOWN ? right : left;
@@ -210,7 +220,7 @@ static fault analyse_arithmetic(struct analysis *a, struct sql_expr *expr)
 
 static fault analyse_comparison(struct analysis *a, struct sql_expr *expr)
 {
-    enum sql_type left = expr->args->type, right = expr->args->next->type;
+    enum sql_type left = expr->args->type, right = other_side(expr)->type;
     left = left == SQL_UNKNOWN ? right : left;
     right = right == SQL_UNKNOWN ? left : right;
     expr->type = SQL_BOOL;
@@ -228,7 +238,7 @@ static fault analyse_comparison(struct analysis *a, struct sql_expr *expr)
 static fault analyse_concatenation(struct analysis *a, struct sql_expr *expr)
 {
     struct sql_expr **sides[2] = {&expr->args, &expr->args->next};
-    enum sql_type types[2] = {expr->args->type, expr->args->next->type};
+    enum sql_type types[2] = {expr->args->type, other_side(expr)->type};
     bool text = is_text(types[0]) || is_text(types[1]) || types[0] == SQL_UNKNOWN ||
                 types[1] == SQL_UNKNOWN;
     if (!text || types[0] == SQL_VOID || types[1] == SQL_VOID)
@@ -243,6 +253,7 @@ static fault analyse_concatenation(struct analysis *a, struct sql_expr *expr)
 
 static fault analyse_operator(struct analysis *a, struct sql_expr *expr)
 {
+    invariant(expr->args != NULL);
     if (expr->arg_count == 1) {
         if (expr->args->type == SQL_UNKNOWN)
             return no_operator(a, expr, true);
@@ -338,6 +349,7 @@ static fault analyse_logic(struct analysis *a, struct sql_expr *expr)
 
 static fault analyse_cast(struct analysis *a, struct sql_expr *expr)
 {
+    invariant(expr->args != NULL);
     enum sql_type from = expr->args->type;
     bool done;
     if (from == SQL_UNKNOWN)

@@ -179,10 +179,9 @@ static struct span read_field(struct sql_arena *arena, struct span *rest, bool *
 
 static fault copy_fields(struct copy_in *copy, struct span line, struct sql_value row[2])
 {
-    static const char *const names[] = {"k", "v"};
     const struct sql_assignment *column = copy->stmt->columns;
-    struct span fields[2];
-    bool nulls[2], more = true;
+    struct span fields[2] = {SPAN_NONE, SPAN_NONE};
+    bool nulls[2] = {false, false}, more = true;
     uint32_t count = 0;
     for (; more; count++) {
         if (count == copy->columns)
@@ -193,7 +192,7 @@ static fault copy_fields(struct copy_in *copy, struct span line, struct sql_valu
         uint32_t into = column == NULL ? i : column->number;
         if (i >= count)
             return model_raise(copy->session, "22P04", "missing data for column \"%s\"",
-                               names[into]);
+                               into == 0 ? "k" : "v");
         row[into] = (struct sql_value){.null = true};
         if (!nulls[i])
             TRY(sql_value_read(copy->session, into == 0 ? SQL_INT4 : SQL_TEXT, fields[i],

@@ -405,7 +405,7 @@ fault model_execute(struct model_session *session, struct span body)
     struct wire_reader in = wire_reader_over(body);
     struct span name;
     uint32_t rows;
-    bool suspended;
+    bool suspended = false;
     char tag[48] = "";
     TRY(model_get_string(session, &in, &name));
     TRY(get_number(session, &in, 4, &rows));

@@ -109,7 +109,7 @@ static_assert(ARRAY_SIZE(guc_rows) <= GUC_COUNT_MOST, "a slot for each row");
 static size_t find_row(struct span name)
 {
     for (size_t i = 0; i < guc_row_count; i++)
-        if (span_is_nocase(name, guc_rows[i].name))
+        if (name.size > 0 && span_is_nocase(name, guc_rows[i].name))
             return i;
     return guc_row_count;
 }
@@ -322,16 +322,17 @@ static fault find_or_make_custom(struct model_session *session, struct span name
 
 static fault may_change(struct model_session *session, const struct guc_row *row)
 {
-    static const char *const why[] = {[GUC_FIXED] = "cannot be changed",
-                                      [GUC_RESTART] = "cannot be changed without restarting the "
-                                                      "server",
-                                      [GUC_RELOAD] = "cannot be changed now"};
+    const char *why = "cannot be changed without restarting the server";
+    if (row->context == GUC_FIXED)
+        why = "cannot be changed";
+    if (row->context == GUC_RELOAD)
+        why = "cannot be changed now";
     if (row->context == GUC_SUPERUSER && !is_superuser(session, user_of(session)))
         return model_raise(session, "42501", "permission denied to set parameter \"%s\"",
                            row->asked);
     if (row->context == GUC_USER || row->context == GUC_SUPERUSER)
         return OK;
-    return model_raise(session, "55P02", "parameter \"%s\" %s", row->asked, why[row->context]);
+    return model_raise(session, "55P02", "parameter \"%s\" %s", row->asked, why);
 }
 
 /* A transaction's own modes are fixed by its first query. */

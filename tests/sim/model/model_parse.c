@@ -89,7 +89,7 @@ fault sql_read_relation(struct sql_parser *parser, struct span *ret)
 
 fault sql_read_type(struct sql_parser *parser, enum sql_type *ret)
 {
-    struct span name;
+    struct span name = SPAN_NONE;
     TRY(sql_read_name(parser, &name));
     if (span_is(name, "pg_catalog") && sql_accept_sign(parser, "."))
         TRY(sql_read_name(parser, &name));
@@ -257,7 +257,7 @@ static fault read_close(struct sql_parser *parser, struct sql_stmt *stmt)
 /* create temp table NAME (k int [primary key], v text) */
 static fault read_create(struct sql_parser *parser, struct sql_stmt *stmt)
 {
-    enum sql_type type;
+    enum sql_type type = SQL_UNKNOWN;
     stmt->kind = SQL_CREATE;
     if (!sql_accept_word(parser, "temporary"))
         TRY(sql_expect_word(parser, "temp"));

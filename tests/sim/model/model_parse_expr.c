@@ -16,6 +16,7 @@ static struct sql_expr *new_pair(struct sql_parser *parser, enum sql_expr_kind k
                                  struct sql_expr *left, struct sql_expr *right)
 {
     struct sql_expr *expr = new_expr(parser, kind);
+    invariant(left != NULL);
     expr->args = left;
     expr->arg_count = right == NULL ? 1 : 2;
     left->next = right;
@@ -96,8 +97,8 @@ static fault read_named(struct sql_parser *parser, struct sql_expr **ret)
 /* CAST(x AS type) */
 static fault read_cast(struct sql_parser *parser, struct sql_expr **ret)
 {
-    struct sql_expr *of;
-    enum sql_type type;
+    struct sql_expr *of = NULL;
+    enum sql_type type = SQL_UNKNOWN;
     TRY(sql_expect_sign(parser, "("));
     TRY(sql_read_expr(parser, &of));
     TRY(sql_expect_word(parser, "as"));
@@ -165,7 +166,7 @@ static fault read_with_casts(struct sql_parser *parser, struct sql_expr **ret)
 {
     TRY(read_primary(parser, ret));
     while (sql_accept_sign(parser, "::")) {
-        enum sql_type type;
+        enum sql_type type = SQL_UNKNOWN;
         TRY(sql_read_type(parser, &type));
         *ret = new_cast(parser, *ret, type, span_text(sql_types[type].word));
     }
@@ -185,7 +186,7 @@ static fault read_signed(struct sql_parser *parser, struct sql_expr **ret)
         parser->at += 1;
         return OK;
     }
-    struct sql_expr *of;
+    struct sql_expr *of = NULL;
     TRY(read_signed(parser, &of));
     *ret = new_pair(parser, SQL_OPERATOR, of, NULL);
     (*ret)->sign[0] = '-';
@@ -229,7 +230,7 @@ static fault read_operators(struct sql_parser *parser, int level, struct sql_exp
     TRY(read_level(parser, level + 1, ret));
     for (;;) {
         const char *sign = level_sign(parser, level);
-        struct sql_expr *right;
+        struct sql_expr *right = NULL;
         if (sign == NULL)
             return OK;
         parser->at += 1;
@@ -246,7 +247,7 @@ static fault read_logic(struct sql_parser *parser, int level, struct sql_expr **
     const char *word = level == LEVEL_OR ? "or" : "and";
     TRY(read_level(parser, level + 1, ret));
     while (sql_accept_word(parser, word)) {
-        struct sql_expr *right;
+        struct sql_expr *right = NULL;
         TRY(read_level(parser, level + 1, &right));
         *ret = new_pair(parser, level == LEVEL_OR ? SQL_OR : SQL_AND, *ret, right);
     }
@@ -273,8 +274,8 @@ static fault read_in(struct sql_parser *parser, struct sql_expr **ret)
     parser->at += negated;
     if (!sql_accept_word(parser, "in"))
         return OK;
-    struct sql_expr *list, *all = NULL;
-    uint32_t count;
+    struct sql_expr *list = NULL, *all = NULL;
+    uint32_t count = 0;
     TRY(sql_expect_sign(parser, "("));
     TRY(sql_read_list(parser, &list, &count));
     TRY(sql_expect_sign(parser, ")"));
@@ -295,7 +296,7 @@ static fault read_not(struct sql_parser *parser, struct sql_expr **ret)
 {
     if (!sql_accept_word(parser, "not"))
         return read_level(parser, LEVEL_NOT + 1, ret);
-    struct sql_expr *of;
+    struct sql_expr *of = NULL;
     TRY(read_not(parser, &of));
     *ret = new_pair(parser, SQL_NOT, of, NULL);
     return OK;
@@ -336,6 +337,7 @@ fault sql_read_list(struct sql_parser *parser, struct sql_expr **ret, uint32_t *
     *count = 0;
     do {
         TRY(sql_read_expr(parser, ret));
+        invariant(*ret != NULL);
         ret = &(*ret)->next;
         *count += 1;
     } while (sql_accept_sign(parser, ","));

@@ -46,7 +46,7 @@ static bool may_be_label(const struct sql_parser *parser)
 static fault read_target(struct sql_parser *parser, struct sql_target **ret)
 {
     struct sql_target *target = sql_take(parser->arena, sizeof(*target));
-    bool strong;
+    bool strong = false;
     *ret = target;
     if (sql_accept_sign(parser, "*")) {
         target->expr = sql_take(parser->arena, sizeof(*target->expr));
@@ -97,7 +97,7 @@ static fault read_alias(struct sql_parser *parser, struct sql_stmt *stmt)
 
 static fault read_from(struct sql_parser *parser, struct sql_stmt *stmt)
 {
-    uint32_t count;
+    uint32_t count = 0;
     TRY(sql_read_relation(parser, &stmt->table));
     stmt->alias = stmt->table;
     stmt->source = SQL_FROM_TABLE;

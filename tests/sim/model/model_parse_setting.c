@@ -49,7 +49,7 @@ static fault read_mode(struct sql_parser *parser, struct sql_modes *modes, bool 
 
 static fault read_modes(struct sql_parser *parser, struct sql_modes *modes, bool needed)
 {
-    bool found, comma = false;
+    bool found = false, comma = false;
     for (bool first = true;; first = false) {
         TRY(read_mode(parser, modes, &found));
         if (!found)
@@ -117,7 +117,7 @@ static fault read_setting_name(struct sql_parser *parser, struct span *ret)
 {
     TRY(sql_read_name(parser, ret));
     while (sql_accept_sign(parser, ".")) {
-        struct span more;
+        struct span more = SPAN_NONE;
         TRY(sql_read_name(parser, &more));
         *ret = sql_printf(parser->arena, "%.*s.%.*s", SPAN_ARG(*ret), SPAN_ARG(more));
     }
@@ -162,7 +162,7 @@ static fault read_setting_values(struct sql_parser *parser, struct sql_stmt *stm
     if (names)
         stmt->value = quoted(parser, stmt->value);
     while (sql_accept_sign(parser, ",")) {
-        struct span more;
+        struct span more = SPAN_NONE;
         TRY(read_setting_value(parser, &more));
         if (names)
             more = quoted(parser, more);
@@ -203,7 +203,7 @@ static fault read_set_words(struct sql_parser *parser, struct sql_stmt *stmt, bo
 
 static fault read_set(struct sql_parser *parser, struct sql_stmt *stmt)
 {
-    bool found;
+    bool found = false;
     stmt->kind = SQL_SET;
     bool session = sql_accept_word(parser, "session");
     stmt->local = !session && sql_accept_word(parser, "local");

@@ -242,6 +242,7 @@ static void aggregate_row(const struct sql_function *function, const struct sql_
         total->number += 1;
         return;
     }
+    invariant(value != NULL); /* only count() does without */
     if (function->aggregate == SQL_SUM) {
         total->number = total->null ? value->number : total->number + value->number;
         total->null = false;

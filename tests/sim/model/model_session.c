@@ -271,7 +271,7 @@ static fault administrator(struct model_session *session)
 
 static fault serve(struct model_session *session)
 {
-    struct wire_frame frame;
+    struct wire_frame frame = {0};
     if (session->ready_due)
         TRY(say_ready(session));
     TRY(model_read(session, false, &frame));

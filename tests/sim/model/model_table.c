@@ -89,6 +89,7 @@ static bool xact_seen(const struct model_xact *xact, const struct model_snapshot
 {
     const struct model_xact *root = root_of(xact);
     enum model_fate fate = fate_of(xact);
+    invariant(root != NULL);
     if (root == snapshot->own && fate == FATE_OPEN)
         return true;
     return fate == FATE_COMMITTED && root->order <= snapshot->order;

@@ -101,7 +101,8 @@ static fault read_bool(struct model_session *session, struct span text, int64_t 
     static const char *const words[] = {"true", "false", "yes", "no", "1", "0"};
     struct span bare = trimmed(text);
     for (size_t i = 0; i < ARRAY_SIZE(words) && bare.size > 0; i++) {
-        if (bare.size > strlen(words[i]) || strncasecmp((const char *)bare.at, words[i], bare.size))
+        if (bare.size > strlen(words[i]) ||
+            strncasecmp((const char *)bare.at, words[i], bare.size) != 0)
             continue;
         *ret = i % 2 == 0;
         return OK;
