@@ -3,6 +3,8 @@ import os
 import threading
 import time
 
+import pytest
+
 # Sanitizers make everything slower; what a test measures against the clock is stretched by this.
 STRETCH = {"asan": 3, "tsan": 6}.get(os.environ.get("TRUNKLINE_KIND", ""), 1)
 PATIENCE = 15 * STRETCH
@@ -17,7 +19,8 @@ class Hopeless(AssertionError):
 def eventually(condition, timeout=PATIENCE, every=0.02):
     """Asks until the answer is true and returns it; fails when the time is over.
 
-    A condition that raises AssertionError is asked again; its last complaint is told at the end.
+    A condition that raises AssertionError, or in which pytest.raises() finds nothing raised, is asked
+    again; its last complaint is told at the end.
     """
     end = time.monotonic() + timeout
     complaint = None
@@ -29,7 +32,7 @@ def eventually(condition, timeout=PATIENCE, every=0.02):
             complaint = f"still {answer!r}"
         except Hopeless:
             raise
-        except AssertionError as error:
+        except (AssertionError, pytest.fail.Exception) as error:
             complaint = str(error)
         if time.monotonic() > end:
             raise AssertionError(f"not within {timeout} s: {complaint}")
