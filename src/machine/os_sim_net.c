@@ -216,6 +216,8 @@ static bool connect_pair(int client, int listener, int64_t at)
         return false;
     struct sim_socket *here = net.sockets[client], *there = net.sockets[server];
     there->service = here->service;
+    there->patience = net.sockets[listener]->patience;
+    there->keepalive = net.sockets[listener]->keepalive;
     there->other = client;
     there->user = net.user;
     /* A link is as slow in either direction. */

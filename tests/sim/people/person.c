@@ -195,7 +195,11 @@ fault person_begin(struct person *person)
     struct buffer parameters = BUFFER_INIT(1024);
     struct link_greeting greeting;
     struct link_secret secret = {0};
-    struct link_target target = {.address = stage.at, .host = "sim"};
+    /* As libpq's own users set it: a connection that has fallen silent ends. */
+    struct link_target target = {
+        .address = stage.at,
+        .host = "sim",
+        .socket = {.keepalive = true, .keep_idle = 20, .keep_interval = 5, .keep_count = 3}};
     person_resets(person);
     person_put_parameters(person, &parameters);
     struct link_login login = {.target = &target,
