@@ -320,7 +320,10 @@ fault model_bind(struct model_session *session, struct span body)
     binding.portal->plan = model_plan_ref(binding.plan);
     TRY(bind_values(&binding, count));
     binding.portal->stmt = binding.plan->stmt;
-    TRY(model_run_begin(session, binding.portal));
+    fault begun = model_run_begin(session, binding.portal);
+    if (begun != OK)
+        binding.portal->stmt = NULL; /* a portal without a plan is as good as an empty one */
+    TRY(begun);
     TRY(bind_formats(&binding));
     wire_put_empty(&session->out, WIRE_BIND_COMPLETE);
     return OK;

@@ -436,7 +436,7 @@ static fault run_stored(struct model_session *session, struct model_portal *port
     uint64_t rows = 0;
     if (!portal->begun)
         TRY(run_whole(session, portal));
-    if (describe)
+    if (describe && shape != NULL)
         model_put_row_description(session, shape, portal);
     while (rows < most && portal->stored_at < portal->stored.size) {
         struct span rest = span_skip(buffer_span(&portal->stored), portal->stored_at);
@@ -464,7 +464,7 @@ fault model_run(struct model_session *session, struct model_portal *portal, uint
         *ret_suspended = !portal->at_end;
         return OK;
     }
-    if (shape != NULL) {
+    if (shape != NULL || portal->begun) {
         TRY(run_stored(session, portal, most, shape, describe));
         *ret_suspended = !portal->at_end;
     } else {

@@ -244,8 +244,10 @@ fault model_run_execute(struct model_session *session, struct model_portal *port
         return model_statement_missing(session, stmt->name);
     for (const struct sql_expr *arg = stmt->args; arg != NULL; arg = arg->next)
         given++;
-    if (statement->plan->stmt == NULL)
+    if (statement->plan->stmt == NULL) {
+        snprintf(tag, 48, "EXECUTE");
         return OK;
+    }
     if (statement->plan->params.count > 0 && given != statement->plan->params.count) {
         (void)model_raise(session, "42601",
                           "wrong number of parameters for prepared statement \"%.*s\"",
