@@ -200,6 +200,10 @@ fault person_begin(struct person *person)
         .address = stage.at,
         .host = "sim",
         .socket = {.keepalive = true, .keep_idle = 20, .keep_interval = 5, .keep_count = 3}};
+    if (stage.client_tls != NULL && person->number % 4 > 0) {
+        target.tls_mode = TLS_MODE_REQUIRE;
+        target.tls = stage.client_tls;
+    }
     person_resets(person);
     person_put_parameters(person, &parameters);
     struct link_login login = {.target = &target,

@@ -9,6 +9,8 @@
 #ifdef SIM_WRAPS_MALLOC
 
 #define BLOCKS (1u << 20) /* a power of two, far more than a run has at a time */
+/* What TLS lends to all sessions of a thread; it goes with the thread, and that is ours. */
+#define TLS_CHUNK_OF_A_THREAD (size_t)(256 * 1024 + 16 * 1024)
 
 struct block {
     uintptr_t at; /* 0: free; 1: was taken once, look further */
@@ -40,7 +42,7 @@ static uint32_t block_place(uintptr_t at)
 
 static void *block_taken(void *at, size_t size, void *by)
 {
-    if (!watching || at == NULL)
+    if (!watching || at == NULL || size == TLS_CHUNK_OF_A_THREAD)
         return at;
     PROVE(block_count < BLOCKS / 2);
     uint32_t place = block_place((uintptr_t)at);

@@ -145,12 +145,14 @@ static void stage_open(void)
 {
     static const struct model_user users[] = {{"joe", NULL, false}, {"admin", NULL, true}};
     struct address at = {.family = ADDRESS_IPV4, .port = STAGE_SERVER, .bytes = {127, 0, 0, 1}};
+    keys_make();
     const struct model_options options = {
         .address = at,
         .users = users,
         .user_count = ARRAY_SIZE(users),
         .seed = plan_chance(stage.plan, CHANCE_DIRECTOR + 1),
         .standby = stage_has(KIND_promotions),
+        .tls = stage.model_tls,
         .watch = oracle_watch(),
     };
     PROVE(model_new(&options, &stage.model) == OK);
@@ -168,6 +170,7 @@ static void stage_close(void)
     model_stop(stage.model, after(sec(30)));
     oracle_end(stage.model);
     model_free(&stage.model);
+    keys_drop();
 }
 
 static void stage_main(void *argument UNUSED)

@@ -105,10 +105,16 @@ static const struct {
     enum kind kind;
     void (*happens)(void);
 } troubles[] = {
-    {KIND_outages, trouble_outage},       {KIND_blackouts, trouble_blackout},
-    {KIND_promotions, trouble_promotion}, {KIND_reloads, trouble_reload},
-    {KIND_restarts, trouble_restart},     {KIND_pauses, trouble_pause},
-    {KIND_reconnects, trouble_reconnect}, {KIND_kills, trouble_kill},
+    {KIND_outages, trouble_outage},
+    {KIND_blackouts, trouble_blackout},
+    {KIND_promotions, trouble_promotion},
+    {KIND_reloads, trouble_reload},
+    {KIND_restarts, trouble_restart},
+    {KIND_pauses, trouble_pause},
+    {KIND_reconnects, trouble_reconnect},
+    {KIND_kills, trouble_kill},
+    {KIND_moves, moves_order},
+    {KIND_moves, moves_order},
 };
 
 static void director_acts(void)

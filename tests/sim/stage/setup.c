@@ -84,8 +84,10 @@ static void put_route(struct buffer *out, const struct setup *setup, const char 
 void setup_write(const struct setup *setup)
 {
     struct buffer out = BUFFER_INIT(1 << 16);
-    buffer_printf(&out, "# version %u\nlisten:\n  - {host: 127.0.0.1, port: %d}\n", setup->version,
-                  STAGE_PORT);
+    buffer_printf(&out, "# version %u\nlisten:\n  - {host: 127.0.0.1, port: %d%s}\n",
+                  setup->version, STAGE_PORT,
+                  stage_has(KIND_tls) ? ", tls: {mode: allow, cert: server.crt, key: server.key}"
+                                      : "");
     buffer_printf(&out, "relays: %u\nclients: 1000\nchunk_size: 16KiB\nmessage_limit: 1MiB\n",
                   setup->relays);
     buffer_printf(&out, "auth_file: users.txt\nsecret_files: any\nlogin_timeout: %" PRId64 "us\n",
@@ -99,6 +101,8 @@ void setup_write(const struct setup *setup)
                   "services:\n  main:\n    hosts: [\"127.0.0.1:%d\"]\n"
                   "    connection_limit: %u\n    connect_timeout: 5s\n",
                   STAGE_SERVER, setup->connections_most);
+    if (stage_has(KIND_server_tls))
+        buffer_printf(&out, "    tls: {mode: require}\n");
     buffer_printf(&out, "routes:\n");
     put_route(&out, setup, "session", "session");
     put_route(&out, setup, "\"*\"", "transaction");

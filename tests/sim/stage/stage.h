@@ -38,12 +38,15 @@ struct setup {
 };
 
 struct model;
+struct tls_context;
 struct stage {
     const struct plan *plan;
     struct counts *counts;
     struct machine *home;
     struct co *main;
     struct model *model;
+    struct tls_context *client_tls; /* NULL: nobody encrypts */
+    struct tls_context *model_tls;
     struct setup setup;
     uint64_t chance;   /* the director's */
     struct address at; /* of the daemon */
@@ -106,6 +109,20 @@ void mood_calm(void);
 
 /** One command; false: the connection was lost, or it was no more than tried. */
 bool console_order(const char *command);
+/** The same, with a look at each row of the answer. */
+bool console_look(const char *command, void (*row)(void *argument, struct span row),
+                  void *argument);
+
+/* --- keys.c ----------------------------------------------------------------------------------- */
+
+/** What the plan needs for TLS. */
+void keys_make(void);
+void keys_drop(void);
+
+/* --- moves.c ---------------------------------------------------------------------------------- */
+
+/** Some clients are moved from one relay to another. */
+void moves_order(void);
 
 /* --- director.c ------------------------------------------------------------------------------- */
 

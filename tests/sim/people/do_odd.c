@@ -1,0 +1,123 @@
+#include "link/link.h"
+#include "machine/clock.h"
+#include "people/batch.h"
+#include "people/behaviours.h"
+#include "stage/stage.h"
+
+#include <stdio.h>
+
+/*
+ * What drivers seldom do and the protocol allows, and what must hold for it all the same.
+ */
+#define CANCELS_MOST  50u
+#define TRICKLE_PAUSE sec(5)
+#define LOGIN_SLACK   sec(20)
+
+/* Behind a failed message all is skipped up to the Sync, a Query too: it is never answered. */
+fault do_query_behind_failure(struct person *person)
+{
+    struct batch batch;
+    struct statement statement;
+    batch_begin(&batch, person);
+    put_bind(person, "", "nobody has prepared this", NULL);
+    batch_expect(&batch, &(struct expectation){.what = EXPECT_BOUND, .sqlstate = "26000"});
+    statement_echo(person, &statement);
+    wire_put_query(&person->talk.out, span_text(statement.text));
+    say("client", person->number, "asks behind a failure: %s", statement.text);
+    batch_sync(&batch);
+    return batch_run(&batch);
+}
+
+static void put_typed_parse(struct person *person, const char *name, const char *text,
+                            uint32_t type)
+{
+    struct buffer *out = &person->talk.out;
+    size_t start = wire_begin(out, WIRE_PARSE);
+    wire_put_text(out, name);
+    wire_put_text(out, text);
+    wire_put_u16(out, 1);
+    wire_put_u32(out, type);
+    wire_end(out, start);
+}
+
+/* The same text with one type and another is two statements. */
+fault do_typed(struct person *person)
+{
+    static const struct {
+        uint32_t type;
+        const char *value;
+    } kinds[] = {{23, "17"}, {25, "no number"}};
+    struct batch batch;
+    char name[32];
+    uint32_t kind = person_draw(person, ARRAY_SIZE(kinds));
+    snprintf(name, sizeof(name), "typed %u", ++person->said);
+    batch_begin(&batch, person);
+    put_typed_parse(person, name, "SELECT $1", kinds[kind].type);
+    batch_expect(&batch, &(struct expectation){.what = EXPECT_PARSED});
+    put_bind(person, "", name, kinds[kind].value);
+    batch_expect(&batch, &(struct expectation){.what = EXPECT_BOUND});
+    put_execute(person, "", 0);
+    struct expectation expected = {
+        .what = EXPECT_ANSWER, .has_rows = true, .rows = 1, .tag = "SELECT 1"};
+    snprintf(expected.text, sizeof(expected.text), "%s", kinds[kind].value);
+    batch_expect(&batch, &expected);
+    put_target(person, WIRE_CLOSE, 'S', name);
+    batch_expect(&batch, &(struct expectation){.what = EXPECT_CLOSED});
+    batch_sync(&batch);
+    return batch_run(&batch);
+}
+
+static bool has_answer(const struct person *person)
+{
+    return stream_may_read(&person->talk.stream) || stream_hung_up(&person->talk.stream);
+}
+
+/* Asked for again and again, a cancellation comes: the key is good wherever the client is. */
+fault do_cancel_again(struct person *person)
+{
+    struct batch batch;
+    struct statement statement;
+    struct link_target target = {.address = stage.at, .host = "sim"};
+    statement_make(person, &statement, "SELECT 1", EFFECT_NONE, "SELECT pg_sleep(600)");
+    statement.expected.has_rows = true;
+    statement.expected.sqlstate = "57014";
+    batch_begin(&batch, person);
+    batch_query(&batch, &statement);
+    person->wants_cancel = true;
+    TRY(batch_send(&batch));
+    fault through = OK;
+    for (uint32_t i = 0; i < CANCELS_MOST && !has_answer(person); i++) {
+        TRY(person_rests(person, person_one_in(person, 2) ? 2000 : 200000));
+        fault sent =
+            link_cancel(&target, person->pid, wire_secret_span(&person->secret), after(sec(60)));
+        through = through == OK ? sent : through;
+    }
+    PROVE(has_answer(person) || stage_excuses_loss(person),
+          "client %u has cancelled '%s' %u times in vain", person->number, statement.text,
+          CANCELS_MOST);
+    TRY(batch_hear(&batch));
+    person->wants_cancel = through != OK;
+    return OK;
+}
+
+/* A startup packet that comes byte by byte, and too late: login_timeout ends it. */
+fault do_slow_login(struct person *person)
+{
+    size_t start;
+    struct talk talk = TALK_INIT;
+    deadline most = later(later(now(), stage.setup.login_timeout), LOGIN_SLACK);
+    wire_put_startup_begin(&talk.out, WIRE_PROTOCOL_3_0, &start);
+    wire_put_startup_parameter(&talk.out, SPAN("user"), SPAN("joe"));
+    wire_put_startup_parameter(&talk.out, SPAN("database"), SPAN("somewhere"));
+    wire_put_startup_end(&talk.out, start);
+    fault done =
+        stage.calm ? FAULT_CLOSED : stream_connect(&talk.stream, &stage.at, NULL, after(sec(60)));
+    while (done == OK && talk.out.size > 1 && !stream_hung_up(&talk.stream)) {
+        PROVE(now().us < most.us, "client %u is still let log in after login_timeout",
+              person->number);
+        done = talk_flush_part(&talk, 1, after(sec(60)));
+        PROVE(co_sleep(TRICKLE_PAUSE) == OK);
+    }
+    talk_end(&talk);
+    return OK;
+}

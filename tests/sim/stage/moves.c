@@ -1,0 +1,53 @@
+#include "stage/stage.h"
+
+#include "base/uuid.h"
+#include "machine/clock.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/*
+ * An administrator who moves clients from one relay to another.
+ */
+#define ID_SIZE   (UUID_TEXT_SIZE - 1)
+#define KEPT_MOST 16
+
+struct ids {
+    char texts[KEPT_MOST][UUID_TEXT_SIZE];
+    uint32_t count;
+};
+
+static bool is_id(struct span value)
+{
+    return value.size == ID_SIZE && value.at[8] == '-' && value.at[13] == '-';
+}
+
+/* A row of SHOW CLIENTS: its first value that looks like an id is one. */
+static void keep_id(void *argument, struct span row)
+{
+    struct ids *ids = argument;
+    struct wire_reader in = wire_reader_over(row);
+    for (uint16_t columns = wire_get_u16(&in); columns > 0; columns--) {
+        uint32_t size = wire_get_u32(&in);
+        struct span value = size == UINT32_MAX ? SPAN_NONE : wire_get_bytes(&in, size);
+        if (!is_id(value) || ids->count == KEPT_MOST)
+            continue;
+        snprintf(ids->texts[ids->count++], UUID_TEXT_SIZE, "%.*s", SPAN_ARG(value));
+        return;
+    }
+}
+
+void moves_order(void)
+{
+    struct ids ids = {.count = 0};
+    if (!console_look("SHOW CLIENTS", keep_id, &ids))
+        return;
+    for (uint32_t i = 0; i < ids.count; i++) {
+        char command[64];
+        if (chance_below(&stage.chance, 2) == 0)
+            continue;
+        snprintf(command, sizeof(command), "MOVE_CLIENT '%s'", ids.texts[i]);
+        if (!console_order(command))
+            return;
+    }
+}
