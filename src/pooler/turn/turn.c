@@ -229,9 +229,9 @@ static fault turn_load(struct turn *turn)
         turn->up.chunk = TAKE(relay->arrival.chunk);
         turn->up.end = relay->arrival.size;
         relay->arrival.client = NULL;
-        return OK;
     }
-    if (client->stash == NULL)
+    /* It may have been its server that spoke, while the beginning of a message lies here. */
+    if (turn->up.chunk != NULL || client->stash == NULL)
         return OK;
     TRY(turn_lend(turn, &turn->up.chunk));
     invariant(client->stash_size <= turn->up.chunk->size);
