@@ -565,10 +565,12 @@ BODY(a_server_whose_parameters_were_not_changed_is_not_used_again)
     EXPECT(&server, 'Q', "RESET \"application_name\";");
     EXPECT(&server, 'Q', "SELECT 2");
     talk_end(&two);
-    accept_cancel(100);
-    expect_abandon(&server, false);
+    /* The query is cancelled, and not what goes in front of it. */
     put_error(&server, "ERROR", "57014");
     PUT_BARE(&server, 'Z', "I");
+    flush(&server);
+    accept_cancel(100);
+    expect_abandon(&server, false);
     PUT(&server, 'C', "SELECT 1");
     PUT_BARE(&server, 'Z', "I");
     answer_abandon(&server);

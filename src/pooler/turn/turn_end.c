@@ -39,6 +39,22 @@ static bool batch_is_open(const struct ledger *ledger)
            (head != NULL && head->kind > OWED_FUNCTION);
 }
 
+/* A change of parameters in front of the client's query comes to its end first: the request would
+ * hit that, and the query would run with somebody else's. */
+static fault clean_await_query(struct turn *turn, deadline by)
+{
+    const struct owed *head;
+    while ((head = ledger_head(&turn->server->ledger)) != NULL && head->about == ABOUT_STATE) {
+        bool moved = false;
+        fault went = turn_down(turn, &moved);
+        if (went != OK && (went != turn->state_fault || turn->server_gone || turn->fatal))
+            return went;
+        if (!moved)
+            TRY(turn_wait(turn, by));
+    }
+    return OK;
+}
+
 /* Ends what is under way: the query by a cancel request, a COPY by CopyFail, the batch by a Sync.
  * A COPY may have read the Sync that was sent behind it, or not: the mark tells where all has been
  * answered. */
@@ -47,6 +63,7 @@ static fault clean_interrupt(struct turn *turn, deadline by)
     struct server *server = turn->server;
     struct ledger *ledger = &server->ledger;
     struct buffer out = BUFFER_INIT(512);
+    TRY(clean_await_query(turn, by));
     bool open = batch_is_open(ledger);
     if (ledger_empty(ledger) && !open)
         return OK;
