@@ -4,14 +4,14 @@
 
 /* The server answers only by closing the socket, whether the key was right or not; a server for
  * which a cancel is under way must not be reused before that.  (PostgreSQL manual, "Canceling
- * Requests in Progress") */
+ * Requests in Progress")  A connection that was reset says nothing: it may yet be carried out. */
 static fault cancel_wait_for_end(struct stream *stream, deadline by)
 {
     for (;;) {
         uint8_t ignored[64];
         size_t size;
         fault what = stream_read(stream, ignored, sizeof(ignored), &size, by);
-        if (what == FAULT_CLOSED)
+        if (what == FAULT_CLOSED && !stream->was_reset)
             return OK;
         TRY(what);
     }

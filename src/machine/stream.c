@@ -127,6 +127,7 @@ int64_t stream_raw_recv(struct stream *stream, void *bytes, size_t size)
     if (got == -EAGAIN) {
         stream->ready &= (uint8_t)~POLL_READ;
     } else if (got <= 0) {
+        stream->was_reset = got < 0;
         stream_note_end(stream);
     } else if ((size_t)got < size && stream_short_is_drained(stream)) {
         stream->ready &= (uint8_t)~POLL_READ;

@@ -27,6 +27,7 @@ struct stream {
     uint8_t ready;           /* POLL_READ | POLL_WRITE | POLL_HANGUP | POLL_URGENT */
     bool is_unix;
     bool is_forwarded; /* who speaks is not who has connected */
+    bool was_reset;    /* it has ended, and not because the peer has ended it */
 };
 #define STREAM_INIT ((struct stream){.handle = -1})
 

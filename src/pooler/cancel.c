@@ -175,6 +175,8 @@ static void cancel_run(void *argument)
         char id[UUID_TEXT_SIZE];
         cancel_dial(&dial);
         server->doubtful_cancel = true;
+        if (dial.result != OK)
+            server->until = (deadline){0}; /* whenever it is carried out, it must meet nobody */
         log_event(dial.result == OK ? LOG_INFO : LOG_WARNING, "cancel.sent",
                   "server=%s pid=%u result=%s", uuid_text(&server->id, id), server->pid,
                   fault_name(dial.result));
