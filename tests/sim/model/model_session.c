@@ -67,6 +67,9 @@ static fault await_bytes(struct model_session *session, bool copying)
         return flushed;
     if (!copying)
         TRY(look_around(session));
+    /* Something may have come while that was written. */
+    if (stream_may_read(&session->stream))
+        return OK;
     session->idle = !copying;
     session->stream.waker = co_waker(session->co);
     fault waited = co_wait(copying ? NEVER : session->idle_end);
