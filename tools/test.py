@@ -104,6 +104,16 @@ def simulation(kind, tally):
     tally.one(f"simulation {kind}", f"seeds {first}..{last}", code == 0)
 
 
+def histories(kind, tally, known={}):
+    """The same seeds have the same histories in every build."""
+    player = TOP / "build" / kind / "tests" / "sim" / "sim"
+    said = subprocess.run([player, "--seeds", "1..8", "--hashes", "--workers", "1", "--quiet"], cwd=TOP,
+                          env=environment(kind), text=True, stdout=subprocess.PIPE).stdout
+    known.setdefault("first", said)
+    tally.one(f"simulation {kind}", "histories are those of the other builds",
+              said.count("\n") == 8 and said == known["first"])
+
+
 def pytests(kind, tally, arguments):
     heading(f"pytest, {kind}: {' '.join(arguments)}")
     report = TOP / "build" / kind / "pytest.xml"
@@ -133,6 +143,7 @@ def sanitizers(tally, arguments):
         if build(kind, tally):
             meson_tests(kind, tally)
             simulation(kind, tally)
+            histories(kind, tally)
             pytests(kind, tally, arguments or ["tests/integration"])
 
 
@@ -141,6 +152,7 @@ def everything(tally, full):
         return
     meson_tests("debug", tally)
     simulation("debug", tally)
+    histories("debug", tally)
     pytests("debug", tally, ["tests/rules", "tests/integration"])
     if full:
         pytests("debug", tally, ["tests/package"])

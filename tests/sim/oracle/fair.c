@@ -61,7 +61,7 @@ void fair_waits(const struct person *person)
               setup->claim_timeout.us == NO_LIMIT.us ||
               asked < setup->claim_timeout.us + DEADLINE_SLACK.us,
           "client %u waits for its claim for %lld ms", person->number, (long long)(asked / 1000));
-    PROVE(!person->begun || setup->query_timeout.us == NO_LIMIT.us ||
+    PROVE(!person->begun || is_never(person->begun_at) || setup->query_timeout.us == NO_LIMIT.us ||
               between(person->begun_at, now()).us < setup->query_timeout.us + DEADLINE_SLACK.us,
           "client %u waits for the answer of a query beyond query_timeout", person->number);
 }

@@ -354,7 +354,7 @@ fault batch_send(struct batch *batch)
     person->asked_at = now();
     person->idle = person->status == WIRE_TX_IDLE && batch->at == 0;
     person->begun = !batch_is_named(batch);
-    person->begun_at = now();
+    person->begun_at = NEVER; /* until the oracle sees it */
     person->waits = true;
     return person_flush(person);
 }

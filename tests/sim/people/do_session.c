@@ -33,12 +33,16 @@ static fault settled(fault done)
 
 static fault sql_prepared(struct person *person)
 {
+    if (person->left_prepared)
+        return OK;
     TRY(asks(person, "PREPARE", "PREPARE mine AS SELECT 'mine'", NULL));
     TRY(person_rests(person, 3000));
     fault done = asks(person, "SELECT 1", "EXECUTE mine", "mine");
     if (done == FAULT_CLOSED)
         return done;
-    return asks(person, "DEALLOCATE", "DEALLOCATE mine", NULL);
+    done = asks(person, "DEALLOCATE", "DEALLOCATE mine", NULL);
+    person->left_prepared = done == FAULT_AGAIN;
+    return done;
 }
 
 fault do_sql_prepared(struct person *person)

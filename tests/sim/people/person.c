@@ -152,7 +152,7 @@ static void person_resets(struct person *person)
     snprintf(person->name, sizeof(person->name), "client %u", person->login);
     person->status = WIRE_TX_IDLE;
     person->savepoints = person->said = 0;
-    person->has_deed = person->listens = person->may_commit = false;
+    person->has_deed = person->listens = person->may_commit = person->left_prepared = false;
     person->sets = person->wants_cancel = person->waits = false;
     memset(person->prepared, 0, sizeof(person->prepared));
     for (size_t i = 0; i < SETTINGS; i++) {

@@ -59,7 +59,8 @@ struct person {
     bool may_commit; /* what ends the transaction was put, and not all answers have come */
     uint32_t said;   /* statements, in this login: names them */
     bool listens;
-    deadline asked_at; /* the beginning of what it waits for */
+    bool left_prepared; /* SQL's DEALLOCATE has failed */
+    deadline asked_at;  /* the beginning of what it waits for */
 
     /* For the oracle. */
     bool sets;         /* what is under way may change settings */

@@ -71,12 +71,18 @@ static void farm_begin_lane(struct lane *lane)
     dup2(lane->errors, STDERR_FILENO);
 }
 
-static void farm_run(const struct plan *plan, bool hashes)
+static void farm_run(const struct plan *plan, bool hashes, bool twice)
 {
     struct counts counts = {0};
     farm_lane->seed = plan->seed;
     alarm(SEED_SECONDS);
     uint64_t hash = scene_play(plan, &counts);
+    if (twice) {
+        struct counts again = {0};
+        uint64_t second = scene_play(plan, &again);
+        PROVE(hash == second, "the same seed has another history: %016" PRIx64 ", %016" PRIx64,
+              hash, second);
+    }
     alarm(0);
     farm_check_leaks();
     struct counts *sum = &farm_lane->counts;
@@ -99,7 +105,7 @@ static void farm_work(struct field *field, const struct options *options)
             break;
         struct plan plan;
         plan_make(&plan, seed, options->without, options->clients, options->rounds);
-        farm_run(&plan, options->hashes);
+        farm_run(&plan, options->hashes, options->twice);
     }
     /* Not _exit: coverage is written by what runs at the end. */
     exit(0);
@@ -177,7 +183,7 @@ static void lane_start(struct field *field, struct lane *lane, const struct opti
     farm_begin_lane(lane);
     if (plan == NULL)
         farm_work(field, options);
-    farm_run(plan, false);
+    farm_run(plan, false, options->twice);
     exit(0);
 }
 

@@ -13,6 +13,7 @@ struct options {
     uint32_t rounds;
     uint32_t workers;
     bool hashes; /* say each seed's */
+    bool twice;  /* each is played twice, and must have the same history */
     bool quiet;
 };
 

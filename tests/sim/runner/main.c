@@ -33,6 +33,7 @@ static void usage(FILE *to)
 #undef KIND
     fputs("    --no-shrink    show a failure as it came\n"
           "    --hashes       print each seed's hash of its history\n"
+          "    --twice        play each twice: its history must be the same\n"
           "    --quiet        no progress\n",
           to);
 }
@@ -47,6 +48,7 @@ enum {
     OPT_WITHOUT,
     OPT_NO_SHRINK,
     OPT_HASHES,
+    OPT_TWICE,
     OPT_QUIET,
     OPT_TRACE,
     OPT_HELP
@@ -62,6 +64,7 @@ static const struct option long_options[] = {
     {"without", required_argument, NULL, OPT_WITHOUT},
     {"no-shrink", no_argument, NULL, OPT_NO_SHRINK},
     {"hashes", no_argument, NULL, OPT_HASHES},
+    {"twice", no_argument, NULL, OPT_TWICE},
     {"quiet", no_argument, NULL, OPT_QUIET},
     {"trace", no_argument, NULL, OPT_TRACE},
     {"help", no_argument, NULL, OPT_HELP},
@@ -105,6 +108,8 @@ static bool read_option(struct command *command, int option)
         return command->as_it_is = true;
     case OPT_HASHES:
         return options->hashes = true;
+    case OPT_TWICE:
+        return options->twice = true;
     case OPT_QUIET:
         return options->quiet = true;
     case OPT_TRACE:
