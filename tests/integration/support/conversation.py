@@ -193,6 +193,8 @@ class Speaker:
 
         eventually(asked, PATIENCE)
         self.read()
+        # How far the query had come by then is a matter of time.
+        self.history = [heard for heard in self.history if heard[0] != "T"]
 
 
 def say(speaker, line):
