@@ -142,7 +142,8 @@ static void types(PGconn *c)
 {
     const char *values[] = {"42", "grüße", "\xde\xad\0\xef", "12345.6789", NULL, "{1,NULL,3}"};
     const int lengths[] = {2, 0, 4, 0, 0, 0}, formats[] = {0, 0, 1, 0, 0, 0};
-    PGresult *r = exec_params(c,
+    PGresult *r = exec_params(
+        c,
         "select $1::int8, $2::text, $3::bytea, $4::numeric, $5::int, $6::int[], 1.5::float4,"
         " 0.1::float8, timestamptz '2024-02-29 12:34:56.789+00' at time zone 'UTC',"
         " '{\"a\": [1, 2]}'::jsonb, true, '-infinity'::float8",
