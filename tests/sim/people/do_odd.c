@@ -21,6 +21,10 @@ fault do_query_behind_failure(struct person *person)
     batch_begin(&batch, person);
     put_bind(person, "", "nobody has prepared this", NULL);
     batch_expect(&batch, &(struct expectation){.what = EXPECT_BOUND, .sqlstate = "26000"});
+    if (person_one_in(person, 2)) { /* asked when the failure is known */
+        batch_flush(&batch);
+        TRY(batch_run(&batch));
+    }
     statement_echo(person, &statement);
     wire_put_query(&person->talk.out, span_text(statement.text));
     say("client", person->number, "asks behind a failure: %s", statement.text);
