@@ -58,7 +58,7 @@ static struct client *client_new(struct relay *relay, const struct address *peer
     client->statements = MAP_INIT(CLIENT_STATEMENTS_MOST);
     client->id = uuid_new();
     client->serial = ++relay->clients_ever;
-    client->connected = wall_now().us;
+    client->connected = now();
     list_push(&relay->clients, &client->node);
     hint_write(&relay->told.clients, relay->clients.count);
     return client;

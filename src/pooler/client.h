@@ -82,7 +82,7 @@ struct client {
     uint64_t serial;      /* counts the clients of its relay, from 1 */
     struct address *peer; /* heap, its size cut to the family */
     uint32_t listen;      /* number of the listener that it came by */
-    int64_t connected;    /* wall clock, us */
+    deadline connected;   /* since when */
     deadline since;       /* of its present turn or wait */
     deadline began;       /* its transaction, where limits of time hold; 0: none seen */
     deadline parked;      /* the same */

@@ -314,7 +314,7 @@ void logbook_client_gone(const struct client *client, const char *reason)
     const struct server *last = client->last_server;
     const struct uuid *server = last != NULL ? &last->id : &client->served_by;
     uint32_t pid = last != NULL ? last->pid : client->served_pid;
-    int64_t age = (wall_now().us - client->connected) / 1000;
+    int64_t age = between(client->connected, now()).us / 1000;
     if (share == NULL || !client->relay->config->log_disconnections)
         return;
     if (pid != 0)
