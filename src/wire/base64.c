@@ -80,8 +80,10 @@ bool wire_base64_decode(struct span text, uint8_t *ret, size_t most, size_t *ret
     uint32_t group = 0;
     if (padding > 0 && !base64_group(text.at + whole, padding, &group))
         return false;
-    for (int shift = 16; done < size; shift -= 8)
-        ret[done++] = (uint8_t)(group >> shift);
+    if (padding > 0)
+        ret[done++] = (uint8_t)(group >> 16);
+    if (padding == 1)
+        ret[done++] = (uint8_t)(group >> 8);
     invariant(done == size);
     *ret_size = size;
     return true;

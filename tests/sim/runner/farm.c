@@ -183,7 +183,8 @@ static void lane_start(struct field *field, struct lane *lane, const struct opti
     farm_begin_lane(lane);
     if (plan == NULL)
         farm_work(field, options);
-    farm_run(plan, false, options->twice);
+    else
+        farm_run(plan, false, options->twice);
     exit(0);
 }
 
