@@ -485,6 +485,8 @@ void share_recall(struct share *share, uint32_t more)
     }
     share_make_room(share);
     share_settle_recalls(share);
+    if (hint_read(&share->told.reserve) != 0)
+        share_arm(share);
 }
 
 void share_settle_recalls(struct share *share)

@@ -380,8 +380,11 @@ static void pool_tell(const struct pool *pool)
         excess -= reserve;
         hint_write(&share->told.full, full);
         hint_write(&share->told.full_at, pool_lacks_room(pool) ? pool->lacks_at->most : 0);
+        bool more = reserve > hint_read(&share->told.reserve);
         hint_write(&share->told.reserve, reserve);
         hint_write(&share->told.keep, keep);
+        if (more) /* those that are idle already have less time now */
+            mail_send(share->relay->machine, &share->recall);
     }
 }
 

@@ -170,6 +170,14 @@ static void up_note(struct turn *turn, uint8_t type)
     }
 }
 
+/* A Describe of the portal without a name, as drivers send it with every query: it concerns no
+ * statement. */
+static bool describes_portal(const uint8_t *at, uint32_t size)
+{
+    return at[0] == WIRE_DESCRIBE && size == WIRE_HEADER + 2 && at[WIRE_HEADER] == 'P' &&
+           at[WIRE_HEADER + 1] == '\0';
+}
+
 static fault up_whole(struct turn *turn, uint8_t type, const uint8_t *at, uint32_t size)
 {
     if (turn->client->skipping || turn->server == NULL)
@@ -181,7 +189,7 @@ static fault up_whole(struct turn *turn, uint8_t type, const uint8_t *at, uint32
     if (UNLIKELY(turn->noting))
         logbook_note(turn->client, turn->server, type,
                      span_of(at + WIRE_HEADER, size - WIRE_HEADER));
-    if (type_is(type, CLASS_STATEMENT) && turn_remaps(turn))
+    if (type_is(type, CLASS_STATEMENT) && turn_remaps(turn) && !describes_portal(at, size))
         return turn_statement(turn, type, at, size);
     if (type_is(type, CLASS_TEXT) && turn_gates(turn) &&
         UNLIKELY(query_may_have_effects(span_of(at + WIRE_HEADER, size - WIRE_HEADER)))) {
