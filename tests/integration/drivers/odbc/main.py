@@ -2,7 +2,6 @@
 import os
 import sys
 import threading
-import time
 from decimal import Decimal
 
 import pyodbc
@@ -133,7 +132,6 @@ def restart():
             return
         except pyodbc.Error:
             connection = None
-            time.sleep(0.05)
 
 
 def main():

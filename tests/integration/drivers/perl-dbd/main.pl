@@ -3,7 +3,6 @@ use strict;
 use warnings;
 use DBI;
 use DBD::Pg qw(:pg_types :async);
-use Time::HiRes qw(sleep ualarm);
 
 $| = 1;
 binmode STDOUT, ':utf8';
@@ -86,7 +85,9 @@ sub cancel {
     my $db = shift;
     my $st = $db->prepare('select pg_sleep(20)', {pg_async => PG_ASYNC});
     $st->execute;
-    sleep 0.2;
+    my $other = try_open();
+    1 until one($other, q(select count(*) from pg_stat_activity where state = 'active' and query = 'select pg_sleep(20)'));
+    $other->disconnect;
     eval { $db->pg_cancel };
     print 'cancel ', $db->state, "\n";
     print 'cancel.after ', one($db, 'select 1'), "\n";
@@ -140,7 +141,6 @@ sub restart {
             $db->disconnect;
             return;
         }
-        sleep 0.05;
         my $next = eval { try_open() };
         $db = $next if $next;
     }

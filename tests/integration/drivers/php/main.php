@@ -103,7 +103,12 @@ function cancel(): void
 {
     $db = pg_connect('');
     pg_send_query($db, 'select pg_sleep(20)');
-    usleep(200000);
+    $other = connect();
+    $running = "select count(*) from pg_stat_activity where state = 'active' and query = 'select pg_sleep(20)'";
+    while (!one($other, $running)) {
+        continue;
+    }
+    unset($other);
     pg_cancel_query($db);
     say('cancel', 'asked');
     $result = pg_query_params($db, 'select $1::int', [1]);
@@ -163,7 +168,6 @@ function restart(): void
             return;
         } catch (PDOException) {
             $db = null;
-            usleep(50000);
         }
     }
 }

@@ -3,7 +3,6 @@ import io
 import os
 import sys
 import threading
-import time
 
 import psycopg2
 import psycopg2.extras
@@ -142,7 +141,7 @@ def restart():
             print("restart works")
             return
         except psycopg2.Error:
-            time.sleep(0.05)
+            continue  # the connection is lost; the next one waits for its answer
 
 
 def main():

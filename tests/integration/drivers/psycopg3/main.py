@@ -3,7 +3,6 @@ import asyncio
 import os
 import sys
 import threading
-import time
 import uuid
 from decimal import Decimal
 
@@ -182,7 +181,7 @@ def restart():
             print("restart works")
             return
         except psycopg.Error:
-            time.sleep(0.05)
+            continue  # the connection is lost; the next one waits for its answer
 
 
 def main():

@@ -69,7 +69,13 @@ def copy(db)
 end
 
 def cancel(db)
-  waker = Thread.new { sleep 0.2; db.cancel }
+  waker = Thread.new do
+    other = PG.connect
+    running = "select count(*) from pg_stat_activity where state = 'active' and query like 'select pg_sleep%'"
+    nil until one(other, running).to_i == 1
+    other.close
+    db.cancel
+  end
   puts "cancel #{state(db, "select pg_sleep(20)")}"
   waker.join
   puts "cancel.after #{one(db, "select 1")}"
@@ -112,7 +118,6 @@ def restart
     puts "restart works"
     return
   rescue PG::Error
-    sleep 0.05
     begin
       db.reset
     rescue PG::Error
