@@ -127,7 +127,7 @@ async def restart():
                 print("restart works")
                 return
             except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-                await asyncio.sleep(0.05)
+                continue  # the connection is lost; the next one waits for its answer
 
 
 async def main():
