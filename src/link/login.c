@@ -108,16 +108,30 @@ static fault login_keep_key(struct login *login, struct span body)
     return OK;
 }
 
-/* The server has nothing to say now until it is asked: more bytes are not the answer to anything.
- */
-static fault login_check_ready(const struct login *login, struct span body)
+/* What comes unasked may be right behind the end: notices, new values, and that the server has been
+ * told to end, which is as if it had hung up during the login.  Anything else is an answer to
+ * nothing. */
+static fault login_hear_rest(struct login *login)
 {
-    size_t left = login->in.size - login->taken;
+    struct wire_frame frame;
+    while (login->in.size > login->taken) {
+        fault what = login_next(login, &frame);
+        if (what == FAULT_UPSTREAM)
+            return FAULT_CLOSED;
+        TRY(what);
+        if (frame.type != WIRE_PARAMETER_STATUS)
+            return fault_raise(FAULT_PROTOCOL, "message of type 0x%02x behind the login's end",
+                               frame.type);
+        TRY(login_keep_parameter(login, frame.body));
+    }
+    return OK;
+}
+
+static fault login_check_ready(struct login *login, struct span body)
+{
     if (body.size != 1 || body.at[0] != WIRE_TX_IDLE)
         return fault_raise(FAULT_PROTOCOL, "the login ended in a transaction");
-    if (left > 0)
-        return fault_raise(FAULT_PROTOCOL, "%zu bytes behind the login's end", left);
-    return OK;
+    return login_hear_rest(login);
 }
 
 static fault login_greeting_message(struct login *login, const struct wire_frame *frame)

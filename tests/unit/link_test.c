@@ -130,6 +130,49 @@ BODY(a_login_keeps_what_the_server_says_of_itself_and_skips_notices)
     peer_finish(&peer);
 }
 
+static void going_on_unasked(struct peer *peer)
+{
+    expect_startup(peer);
+    put_ok(peer);
+    put_greeting(peer);
+    wire_put_report(&peer->out, &(struct wire_report){"NOTICE", "00000", "mind", NULL, NULL});
+    wire_put_parameter_status(&peer->out, SPAN("late"), SPAN("news"));
+    peer_send(peer);
+    peer_expect_end(peer);
+}
+
+BODY(what_comes_unasked_right_behind_a_login_is_kept_as_well)
+{
+    struct peer peer;
+    struct attempt attempt = {0};
+    peer_start(&peer, going_on_unasked, 1);
+    ck_assert_int_eq(log_in(&attempt, &peer), OK);
+    struct span late = wire_find_parameter(buffer_span(&attempt.greeting.parameters), "late");
+    ck_assert(span_is(late, "news"));
+    stream_close(&attempt.stream);
+    buffer_fini(&attempt.greeting.parameters);
+    peer_finish(&peer);
+}
+
+static void told_to_end(struct peer *peer)
+{
+    expect_startup(peer);
+    put_ok(peer);
+    put_greeting(peer);
+    put_error(peer, "57P01", "terminating connection due to administrator command");
+    peer_send(peer);
+    peer_expect_end(peer);
+}
+
+BODY(a_server_that_is_told_to_end_right_behind_its_login_has_closed_it)
+{
+    struct peer peer;
+    struct attempt attempt = {0};
+    peer_start(&peer, told_to_end, 1);
+    log_in_badly(&attempt, &peer, FAULT_REFUSED, "closed the connection during the login");
+    peer_finish(&peer);
+}
+
 static void asking_for_clear_text(struct peer *peer)
 {
     expect_startup(peer);
@@ -509,7 +552,7 @@ BODY(nonsense_from_a_server_is_a_protocol_fault)
         "type 0x44 in the login",
         "message of 3 bytes",
         "message of 65537 bytes in the login, the limit is 65536",
-        "bytes behind the login's end",
+        "type 0x43 behind the login's end",
         "ended in a transaction",
         "malformed authentication request",
         "SASL goes on without having begun",
@@ -716,6 +759,8 @@ BODY(a_cancel_request_is_bounded_by_its_deadline)
 }
 
 TESTS("link", a_login_keeps_what_the_server_says_of_itself_and_skips_notices,
+      what_comes_unasked_right_behind_a_login_is_kept_as_well,
+      a_server_that_is_told_to_end_right_behind_its_login_has_closed_it,
       a_password_is_sent_when_asked_for, md5_is_answered_from_the_password_or_from_its_stored_form,
       a_login_without_a_secret_says_what_is_missing, an_unknown_method_is_named,
       scram_keys_are_derived_once_and_kept, scram_keys_for_another_salt_are_not_used,
