@@ -70,6 +70,7 @@ void claim_refuse(struct client *client, struct refusal *refusal)
     } else {
         invariant(client->claim.state == CLAIM_WAITING);
         list_remove(&client->share->claims, &client->claim.node);
+        share_tell(client->share);
     }
     client->claim.state = CLAIM_REFUSED;
     client->claim.refusal = refusal;

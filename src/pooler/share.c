@@ -530,7 +530,6 @@ void share_refuse(struct share *share, const struct params *startup, const char 
             claim_refuse(client, refusal);
     }
     refusal_unref(&refusal);
-    share_tell(share);
 }
 
 /* --- time ------------------------------------------------------------------------------------ */
