@@ -40,6 +40,7 @@ static struct sim_threads {
     struct sim_thread *all[THREADS_MOST];
     uint32_t count;
     struct sim_thread *running;
+    uint64_t idle_turns;
 } threads;
 
 /* Stacks are large and threads short-lived: the last ones are used again, also by later worlds. */
@@ -200,9 +201,15 @@ int sim_poll_wait(int poller, struct poll_event *events, int most, deadline by)
     thread->used += 1;
     threads_block();
     int count = sim_poller_take(poller, events, most);
+    threads.idle_turns += count == 0;
     sim_note("poll", poller, count);
     sim_dns_deliver(poller);
     return count;
+}
+
+uint64_t sim_idle_turns(void)
+{
+    return threads.idle_turns;
 }
 
 /* --- their life ------------------------------------------------------------------------------- */

@@ -145,3 +145,5 @@ uint32_t sim_leaks(void (*each)(void *argument, const char *what), void *argumen
 /** Events at the door so far, and virtual microseconds since the start. */
 uint64_t sim_events(void);
 int64_t sim_elapsed_us(void);
+/** How often threads have come from a wait so far without any event: for mail, or for the time. */
+uint64_t sim_idle_turns(void);

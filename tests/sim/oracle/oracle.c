@@ -1,5 +1,6 @@
 #include "oracle/oracle.h"
 
+#include "machine/os_sim_world.h"
 #include "model/model.h"
 #include "oracle/deeds.h"
 #include "oracle/fair.h"
@@ -10,6 +11,8 @@
 
 #define LOGINS_MOST   65536u
 #define SESSIONS_MOST 65536u
+#define BUSY_TURNS    20000u /* of all threads, between two looks */
+#define BUSY_MOST     ms(500)
 
 /* A login of a client. */
 struct login_record {
@@ -28,11 +31,14 @@ static struct oracle {
     uint32_t login_count;
     struct session_record *sessions;
     deadline over_since; /* more servers than may be; NEVER: no */
+    uint64_t turns;      /* of threads without an event, at the latest look */
+    deadline busy_since; /* there are very many of them; NEVER: no */
 } oracle;
 
 void oracle_init(void)
 {
-    oracle = (struct oracle){.over_since = NEVER, .login_count = 1};
+    oracle = (struct oracle){
+        .over_since = NEVER, .busy_since = NEVER, .login_count = 1, .turns = sim_idle_turns()};
     oracle.logins = calloc(LOGINS_MOST, sizeof(*oracle.logins));
     oracle.sessions = calloc(SESSIONS_MOST, sizeof(*oracle.sessions));
     PROVE(oracle.logins != NULL && oracle.sessions != NULL);
@@ -185,8 +191,23 @@ static void oracle_ended(void *argument UNUSED, const struct model_session_view 
 
 #define OVER_MOST sec(5)
 
+/* Threads that keep each other going for ever, about nothing. */
+static void oracle_rests(void)
+{
+    uint64_t turns = sim_idle_turns();
+    bool busy = turns - oracle.turns > BUSY_TURNS;
+    oracle.turns = turns;
+    if (!busy)
+        oracle.busy_since = NEVER;
+    else if (is_never(oracle.busy_since))
+        oracle.busy_since = now();
+    PROVE(!busy || between(oracle.busy_since, now()).us < BUSY_MOST.us,
+          "threads go round and round, though nothing happens");
+}
+
 void oracle_look(const struct model *model)
 {
+    oracle_rests();
     for (uint32_t i = 0; i < stage.plan->clients; i++)
         if (stage.people[i].waits)
             fair_waits(&stage.people[i]);
