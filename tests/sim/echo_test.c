@@ -1,6 +1,6 @@
 #include "machine/clock.h"
 #include "machine/co.h"
-#include "machine/os_sim.h"
+#include "machine/sim/os_sim.h"
 #include "machine/stream.h"
 #include "unit.h"
 

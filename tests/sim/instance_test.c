@@ -1,6 +1,6 @@
 #include "instance/instance.h"
-#include "machine/os_sim.h"
-#include "machine/os_sim_world.h"
+#include "machine/sim/os_sim.h"
+#include "machine/sim/world.h"
 #include "pooler_world.h"
 #include "sim_certificate.h"
 

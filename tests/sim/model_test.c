@@ -1,7 +1,7 @@
 #include "link/link.h"
 #include "machine/clock.h"
 #include "machine/co.h"
-#include "machine/os_sim.h"
+#include "machine/sim/os_sim.h"
 #include "model/model.h"
 #include "unit.h"
 

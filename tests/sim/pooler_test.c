@@ -1,4 +1,4 @@
-#include "machine/os_sim.h"
+#include "machine/sim/os_sim.h"
 #include "pooler/move.h"
 #include "sim_postgres.h"
 

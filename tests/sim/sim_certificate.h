@@ -4,7 +4,7 @@
  * for ever, so that histories with TLS are too.  It is its own authority, for db.example, localhost
  * and 127.0.0.1.
  */
-#include "machine/os_sim_world.h"
+#include "machine/sim/world.h"
 
 #define SIM_CERTIFICATE "/etc/trunkline/server.crt"
 #define SIM_KEY         "/etc/trunkline/server.key"

@@ -1,9 +1,9 @@
 #include "machine/clock.h"
 #include "machine/co.h"
 #include "machine/dns.h"
-#include "machine/os_sim.h"
-#include "machine/os_sim_world.h"
 #include "machine/signals.h"
+#include "machine/sim/os_sim.h"
+#include "machine/sim/world.h"
 #include "machine/stream.h"
 #include "unit.h"
 

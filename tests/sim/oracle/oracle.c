@@ -1,6 +1,6 @@
 #include "oracle/oracle.h"
 
-#include "machine/os_sim_world.h"
+#include "machine/sim/world.h"
 #include "model/model.h"
 #include "oracle/deeds.h"
 #include "oracle/fair.h"

@@ -1,6 +1,6 @@
 #include "link/link.h"
 #include "machine/clock.h"
-#include "machine/os_sim_world.h"
+#include "machine/sim/world.h"
 #include "people/batch.h"
 #include "people/behaviours.h"
 #include "stage/stage.h"

@@ -1,8 +1,8 @@
 #include "runner/scene.h"
 
 #include "machine/log.h"
-#include "machine/os_sim.h"
-#include "machine/os_sim_world.h"
+#include "machine/sim/os_sim.h"
+#include "machine/sim/world.h"
 #include "model/model.h"
 #include "oracle/oracle.h"
 #include "runner/memory.h"

@@ -2,7 +2,7 @@
 
 #include "instance/instance.h"
 #include "machine/clock.h"
-#include "machine/os_sim_world.h"
+#include "machine/sim/world.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
 #include "stage/stage.h"
 
 #include "machine/clock.h"
-#include "machine/os_sim_world.h"
+#include "machine/sim/world.h"
 #include "model/model.h"
 
 #include <signal.h>

@@ -1,6 +1,6 @@
 #include "stage/stage.h"
 
-#include "machine/os_sim_world.h"
+#include "machine/sim/world.h"
 #include "wire/scram.h"
 
 #include <inttypes.h>

@@ -1,6 +1,6 @@
 #include "base/check.h"
 #include "machine/os_process.h"
-#include "machine/os_sim_net.h"
+#include "machine/sim/net.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,6 +1,6 @@
 /* OpenSSL's table of random sources is the one way to give it a seed without a provider. */
 #define OPENSSL_SUPPRESS_DEPRECATED
-#include "machine/os_sim_inside.h"
+#include "machine/sim/inside.h"
 
 #include "base/check.h"
 

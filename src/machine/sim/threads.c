@@ -1,7 +1,7 @@
 #include "base/check.h"
 #include "machine/context.h"
 #include "machine/loop.h"
-#include "machine/os_sim_inside.h"
+#include "machine/sim/inside.h"
 
 #include <errno.h>
 #include <stdio.h>

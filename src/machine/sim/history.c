@@ -1,6 +1,6 @@
-#include "machine/os_sim.h"
+#include "machine/sim/os_sim.h"
 
-#include "machine/os_sim_inside.h"
+#include "machine/sim/inside.h"
 #include "machine/stream.h"
 
 #include <inttypes.h>

@@ -1,14 +1,13 @@
 #pragma once
 /*
- * os_sim_net.h - sockets of memory; shared by os_sim_net.c, os_sim_bytes.c, os_sim_faults.c and
- * os_sim_poll.c.
+ * net.h - sockets of memory; shared by net.c, bytes.c, faults.c and poll.c.
  *
  * What is sent lies in the receiver's ring at once, but becomes visible piece by piece, each at its
  * hour; an end or a reset likewise, behind the bytes.  A ring that is full makes short writes.
  * Handles are the lowest free numbers, as descriptors are, so that one is often used again.
  */
 #include "base/check.h"
-#include "machine/os_sim_inside.h"
+#include "machine/sim/inside.h"
 
 #define SIM_PIECES_MOST 8
 #define SIM_QUEUE_MOST  1024

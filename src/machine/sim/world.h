@@ -1,6 +1,6 @@
 #pragma once
 /*
- * os_sim_world.h - what a test does to the simulated world: its faults, files, names, signals.
+ * world.h - what a test does to the simulated world: its faults, files, names, signals.
  *
  * Between os_sim_start and os_sim_finish, from any simulated thread.  All state is the world's and
  * ends with it.  Chances are in a million; all rates at zero is a calm world: everything arrives in

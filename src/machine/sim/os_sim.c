@@ -1,7 +1,7 @@
-#include "machine/os_sim.h"
+#include "machine/sim/os_sim.h"
 
 #include "machine/loop.h"
-#include "machine/os_sim_inside.h"
+#include "machine/sim/inside.h"
 
 #include <stdio.h>
 #include <stdlib.h>

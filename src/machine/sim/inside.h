@@ -1,20 +1,20 @@
 #pragma once
 /*
- * os_sim_inside.h - what the files of the simulated door share; private to os_sim*.c.
+ * inside.h - what the files of the simulated door share; private to machine/sim.
  *
- * os_sim.c        the table, beginning and end, chance, clocks
- * os_sim_history.c   the hash over all that happens, the trace
- * os_sim_threads.c   who runs
- * os_sim_hints.c     what hints were
- * os_sim_events.c    what is to happen, by its hour
- * os_sim_net.c       listening, connecting, closing; os_sim_bytes.c: what is sent and read
- * os_sim_poll.c      pollers
- * os_sim_faults.c    rates, and what a test does to the network
- * os_sim_files.c     files and the log; os_sim_dns.c: names; os_sim_process.c: the process, signals
- * os_sim_tls.c       what OpenSSL takes for chance
+ * os_sim.c    the table, beginning and end, chance, clocks
+ * history.c   the hash over all that happens, the trace
+ * threads.c   who runs
+ * hints.c     what hints were
+ * events.c    what is to happen, by its hour
+ * net.c       listening, connecting, closing; bytes.c: what is sent and read
+ * poll.c      pollers
+ * faults.c    rates, and what a test does to the network
+ * files.c     files and the log; dns.c: names; process.c: the process, signals
+ * tls.c       what OpenSSL takes for chance
  */
 #include "machine/os.h"
-#include "machine/os_sim_world.h"
+#include "machine/sim/world.h"
 
 /* --- chance and time: os_sim.c ------------------------------------------------------------------
  */
@@ -38,7 +38,7 @@ void sim_advance(int64_t hour);
 void sim_wall_drift(void);
 extern struct sim_rates sim_rates;
 
-/* --- os_sim_history.c --------------------------------------------------------------------------
+/* --- history.c ----------------------------------------------------------------------------------
  */
 
 /** Adds what happened to the history; the first eight letters of `what` tell it. */
@@ -50,7 +50,7 @@ void sim_note_text(const char *what, const char *text, size_t size);
 void sim_note_link(int handle, const struct address *from, const struct address *to);
 void sim_history_start(void);
 
-/* --- os_sim_threads.c --------------------------------------------------------------------------
+/* --- threads.c ----------------------------------------------------------------------------------
  */
 
 void sim_threads_start(void);
@@ -66,13 +66,13 @@ int64_t sim_thread_used_us(void *thread);
 int sim_offload(void (*job)(void *argument), void *argument);
 int sim_poll_wait(int poller, struct poll_event *events, int most, deadline by);
 
-/* --- os_sim_hints.c ----------------------------------------------------------------------------
+/* --- hints.c ------------------------------------------------------------------------------------
  */
 
 void sim_hints_start(void);
 void sim_hints_finish(void);
 
-/* --- os_sim_events.c ---------------------------------------------------------------------------
+/* --- events.c -----------------------------------------------------------------------------------
  */
 
 /** `happen` is called with the two numbers when `at` has come. */
@@ -83,7 +83,7 @@ void sim_events_run(void);
 int64_t sim_events_next(void);
 void sim_events_finish(void);
 
-/* --- os_sim_net.c, os_sim_bytes.c: see os_sim_net.h --------------------------------------------
+/* --- net.c, bytes.c: see net.h ------------------------------------------------------------------
  */
 
 int sim_listen(const struct address *at, int backlog, int unix_mode);
@@ -106,7 +106,7 @@ void sim_net_start(void);
 void sim_net_finish(void);
 uint32_t sim_net_leaks(void (*each)(void *argument, const char *what), void *argument);
 
-/* --- os_sim_poll.c -----------------------------------------------------------------------------
+/* --- poll.c -------------------------------------------------------------------------------------
  */
 
 int sim_poll_new(void);
@@ -125,7 +125,7 @@ void sim_poller_answers(int poller);
 void sim_pollers_finish(void);
 uint32_t sim_pollers_leaks(void (*each)(void *argument, const char *what), void *argument);
 
-/* --- os_sim_faults.c ---------------------------------------------------------------------------
+/* --- faults.c -----------------------------------------------------------------------------------
  */
 
 enum sim_fate { FATE_PASSES, FATE_REFUSED, FATE_BLACK };
@@ -133,7 +133,7 @@ enum sim_fate { FATE_PASSES, FATE_REFUSED, FATE_BLACK };
 enum sim_fate sim_fate_of(const struct address *at);
 void sim_faults_start(void);
 
-/* --- os_sim_files.c ----------------------------------------------------------------------------
+/* --- files.c ------------------------------------------------------------------------------------
  */
 
 int64_t sim_file_read(const char *path, void *bytes, size_t size);
@@ -151,7 +151,7 @@ void sim_log_stop(void);
 void sim_log_line(int sink, const char *line, size_t size);
 uint64_t sim_log_dropped(void);
 
-/* --- os_sim_dns.c ------------------------------------------------------------------------------
+/* --- dns.c --------------------------------------------------------------------------------------
  */
 
 int sim_dns_query(int poller, const char *name, int type,
@@ -164,7 +164,7 @@ void sim_dns_cancel(int poller);
 void sim_dns_finish(void);
 uint32_t sim_dns_leaks(void (*each)(void *argument, const char *what), void *argument);
 
-/* --- os_sim_process.c --------------------------------------------------------------------------
+/* --- process.c ----------------------------------------------------------------------------------
  */
 
 extern const struct os_process sim_process;
@@ -175,7 +175,7 @@ uint64_t sim_signals_waiting(void);
 int sim_run(const char *const *words, deadline by, struct os_output *output);
 void sim_process_start(void);
 
-/* --- os_sim_tls.c ------------------------------------------------------------------------------
+/* --- tls.c --------------------------------------------------------------------------------------
  */
 
 void sim_tls_start(void);

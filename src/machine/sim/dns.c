@@ -1,6 +1,6 @@
 #include "base/check.h"
 #include "machine/dns_parts.h"
-#include "machine/os_sim_inside.h"
+#include "machine/sim/inside.h"
 #include "machine/stream.h"
 
 #include <errno.h>

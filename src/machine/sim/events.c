@@ -1,5 +1,5 @@
 #include "base/check.h"
-#include "machine/os_sim_inside.h"
+#include "machine/sim/inside.h"
 
 #include <stdlib.h>
 

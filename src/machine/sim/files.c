@@ -1,4 +1,4 @@
-#include "machine/os_sim_inside.h"
+#include "machine/sim/inside.h"
 
 #include "base/check.h"
 #include "machine/os_process.h"

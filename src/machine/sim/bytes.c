@@ -1,4 +1,4 @@
-#include "machine/os_sim_net.h"
+#include "machine/sim/net.h"
 
 #include <errno.h>
 #include <string.h>
