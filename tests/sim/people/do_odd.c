@@ -71,11 +71,6 @@ fault do_typed(struct person *person)
     return batch_run(&batch);
 }
 
-static bool has_answer(const struct person *person)
-{
-    return stream_may_read(&person->talk.stream) || stream_hung_up(&person->talk.stream);
-}
-
 /* Asked for again and again, a cancellation comes: the key is good wherever the client is. */
 fault do_cancel_again(struct person *person)
 {
@@ -90,13 +85,13 @@ fault do_cancel_again(struct person *person)
     person->wants_cancel = true;
     TRY(batch_send(&batch));
     fault through = OK;
-    for (uint32_t i = 0; i < CANCELS_MOST && !has_answer(person); i++) {
+    for (uint32_t i = 0; i < CANCELS_MOST && !talk_is_answered(&person->talk); i++) {
         TRY(person_rests(person, person_one_in(person, 2) ? 2000 : 200000));
         fault sent =
             link_cancel(&target, person->pid, wire_secret_span(&person->secret), after(sec(60)));
         through = through == OK ? sent : through;
     }
-    PROVE(has_answer(person) || stage_excuses_loss(person),
+    PROVE(talk_is_answered(&person->talk) || stage_excuses_loss(person),
           "client %u has cancelled '%s' %u times in vain", person->number, statement.text,
           CANCELS_MOST);
     TRY(batch_hear(&batch));
@@ -109,13 +104,13 @@ fault do_slow_login(struct person *person)
 {
     size_t start;
     struct talk talk = TALK_INIT;
-    deadline most = later(later(now(), stage.setup.login_timeout), LOGIN_SLACK);
     wire_put_startup_begin(&talk.out, WIRE_PROTOCOL_3_0, &start);
     wire_put_startup_parameter(&talk.out, SPAN("user"), SPAN("joe"));
     wire_put_startup_parameter(&talk.out, SPAN("database"), SPAN("somewhere"));
     wire_put_startup_end(&talk.out, start);
     fault done =
         stage.calm ? FAULT_CLOSED : stream_connect(&talk.stream, &stage.at, NULL, after(sec(60)));
+    deadline most = later(later(now(), stage.setup.login_timeout), LOGIN_SLACK);
     while (done == OK && talk.out.size > 1 && !stream_hung_up(&talk.stream)) {
         PROVE(now().us < most.us, "client %u is still let log in after login_timeout",
               person->number);

@@ -94,6 +94,8 @@ static fault person_read(struct person *person)
         fault read = talk_next(&person->talk, after(SLICE));
         if (read != FAULT_TIMEOUT)
             return read == OK ? OK : person_lost(person, read);
+        if (stage.stopped)
+            begun = now();
         deadline since = stage.calm && stage.calm_since.us > begun.us ? stage.calm_since : begun;
         duration waited = between(since, now());
         PROVE(waited.us < PATIENCE.us, "client %u waits for ever", person->number);

@@ -31,6 +31,39 @@ fault talk_next(struct talk *talk, deadline by)
     }
 }
 
+/* What is there; false: the connection has ended. */
+static bool talk_fill(struct talk *talk)
+{
+    fault what = OK;
+    while (what == OK) {
+        uint8_t *room = buffer_room(&talk->in, TALK_READ);
+        size_t size = 0;
+        if (room == NULL)
+            return false;
+        what = stream_read_some(&talk->stream, room, TALK_READ, &size);
+        talk->in.size += size;
+    }
+    return what == FAULT_AGAIN;
+}
+
+static bool talk_is_unasked(const struct wire_frame *frame)
+{
+    return frame->type == WIRE_NOTICE || frame->type == WIRE_PARAMETER_STATUS ||
+           frame->type == WIRE_NOTIFICATION;
+}
+
+bool talk_is_answered(struct talk *talk)
+{
+    if (!talk_fill(talk))
+        return true;
+    struct span rest = span_of(talk->in.at + talk->at, talk->in.size - talk->at);
+    struct wire_frame frame;
+    while (wire_next_frame(&rest, TALK_FRAME, &frame) == OK)
+        if (!talk_is_unasked(&frame))
+            return true;
+    return false;
+}
+
 fault talk_flush_part(struct talk *talk, size_t size, deadline by)
 {
     TRY(buffer_fault(&talk->out));

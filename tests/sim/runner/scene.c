@@ -185,8 +185,9 @@ static void stage_main(void *argument UNUSED)
     mood_begin();
     stage_people_come();
     director_troubles();
-    mood_calm();
+    mood_heals();
     director_makes_good();
+    mood_calm();
     stage_people_go();
     co_group_cancel(&looking);
     co_group_join(&looking);

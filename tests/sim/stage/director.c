@@ -9,8 +9,9 @@
 /*
  * What happens to the world as a whole, at moments drawn from the seed.
  */
-#define TROUBLES_MOST sec(40)
-#define PAUSE_MOST    200000 /* us between two events */
+#define TROUBLES_MOST  sec(40)
+#define PAUSE_MOST     200000 /* us between two events */
+#define HELD_BACK_MOST sec(5)
 
 static uint32_t director_draw(uint32_t limit)
 {
@@ -68,27 +69,39 @@ static void trouble_restart(void)
     daemon_start();
 }
 
-/* What could not be said is said when all is calm. */
-static const char *director_owes;
+/* An order was not answered: it may be on its way still, and arrive behind what ends it. */
+static bool director_doubts;
+
+static void director_stops(const char *command)
+{
+    stage.stopped = true;
+    director_doubts |= !console_order(command);
+}
 
 static void director_resumes(const char *command)
 {
-    director_owes = console_order(command) ? NULL : command;
+    stage.stopped = !console_order(command);
+    director_doubts |= stage.stopped;
 }
 
+/* Once more when the world has healed, behind all that was held back. */
 void director_makes_good(void)
 {
-    while (director_owes != NULL) {
-        director_rests(100000);
-        director_resumes(director_owes);
-    }
+    static const char *const resumes[] = {"RESUME", "RESUME app"};
+    if (!director_doubts)
+        return;
+    PROVE(co_sleep(HELD_BACK_MOST) == OK);
+    for (size_t i = 0; i < ARRAY_SIZE(resumes); i++)
+        while (!console_order(resumes[i]))
+            director_rests(100000);
+    stage.stopped = false;
 }
 
 static void trouble_pause(void)
 {
     /* Clients of session pools keep a pause of all waiting until they leave. */
     bool all = !stage_has(KIND_sessions);
-    console_order(all ? "PAUSE" : "PAUSE app");
+    director_stops(all ? "PAUSE" : "PAUSE app");
     director_rests(100000);
     director_resumes(all ? "RESUME" : "RESUME app");
 }
@@ -100,7 +113,7 @@ static void trouble_reconnect(void)
 
 static void trouble_kill(void)
 {
-    console_order("KILL app");
+    director_stops("KILL app");
     director_rests(50000);
     director_resumes("RESUME app");
 }
@@ -131,7 +144,6 @@ static void director_acts(void)
 void director_troubles(void)
 {
     deadline end = after(TROUBLES_MOST);
-    director_owes = NULL;
     while (stage.rounds_over < stage.plan->clients && now().us < end.us) {
         director_rests(PAUSE_MOST);
         director_acts();

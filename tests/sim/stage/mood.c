@@ -105,12 +105,17 @@ void mood_begin(void)
     model_set_faults(stage.model, &faults);
 }
 
-void mood_calm(void)
+void mood_heals(void)
 {
     struct sim_rates rates = mood_calm_rates();
     sim_calm();
     sim_set_rates(&rates);
     model_calm(stage.model);
+    say("director", 0, "the world heals");
+}
+
+void mood_calm(void)
+{
     stage.calm_since = now();
     stage.calm = true;
     say("director", 0, "the world is calm");

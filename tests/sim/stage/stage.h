@@ -60,7 +60,8 @@ struct stage {
     bool leaving;         /* it was told to stop */
     void *thread;
     struct mail ended;
-    bool calm; /* nothing goes wrong any more */
+    bool stopped; /* an administrator has paused a database, and not resumed it */
+    bool calm;    /* nothing goes wrong any more */
     deadline calm_since;
     deadline shaken_at; /* the director last did something that may end connections */
 };
@@ -103,6 +104,8 @@ void daemon_stop(int signal);
 
 /** The world and the model as the plan wants them. */
 void mood_begin(void);
+/** Nothing goes wrong any more; what was held back arrives. */
+void mood_heals(void);
 void mood_calm(void);
 
 /* --- console.c -------------------------------------------------------------------------------- */
