@@ -423,6 +423,14 @@ void sim_socket_hold(int handle)
         sim_socket_despair(other);
 }
 
+/* The other end has given up meanwhile, and could not say so: the next probe finds out. */
+static void stream_release_alone(struct sim_socket *socket)
+{
+    if (socket->other < 0 && !socket->ended && socket->end_at == INT64_MAX &&
+        socket->reset_at == INT64_MAX && socket->keepalive != INT64_MAX)
+        socket->reset_at = sim_now() + socket->keepalive;
+}
+
 void sim_socket_release(int handle)
 {
     struct sim_socket *socket = sim_socket_at(handle);
@@ -431,6 +439,7 @@ void sim_socket_release(int handle)
         return;
     socket->held = false;
     socket->dies_at = INT64_MAX;
+    stream_release_alone(socket);
     for (uint32_t i = 0; i < socket->piece_count; i++) {
         struct sim_piece *piece = &socket->pieces[(socket->piece_first + i) % SIM_PIECES_MOST];
         piece->at = at = MAX_OF(piece->at, at);

@@ -111,7 +111,8 @@ void setup_write(const struct setup *setup)
                   setup->login_timeout.us);
     buffer_printf(&out, "reset_timeout: %" PRId64 "us\novertake_limit: %" PRId64 "us\n",
                   setup->reset_timeout.us, setup->overtake_limit.us);
-    buffer_printf(&out, "shutdown_timeout: 20s\n");
+    buffer_printf(&out, "shutdown_timeout: 20s\nclient_tcp: {keepalive_idle: 10s, "
+                        "keepalive_interval: 5s, keepalive_count: 4}\n");
     if (setup->servers_most > 0)
         buffer_printf(&out, "servers: %u\n", setup->servers_most);
     buffer_printf(&out,
