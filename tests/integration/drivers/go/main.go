@@ -198,9 +198,16 @@ func batch() {
 }
 
 func cancel(s session) {
-	soon, done := context.WithTimeout(background, 200*time.Millisecond)
-	defer done()
-	_, err := s.conn.ExecContext(soon, "select pg_sleep(20)")
+	asleep, wake := context.WithCancel(background)
+	go func() {
+		other := open(s.driver)
+		defer other.close()
+		for other.one("select count(*) from pg_stat_activity"+
+			" where query = 'select pg_sleep(20)' and wait_event = 'PgSleep'") == 0 {
+		}
+		wake()
+	}()
+	_, err := s.conn.ExecContext(asleep, "select pg_sleep(20)")
 	say("cancel", err != nil)
 }
 

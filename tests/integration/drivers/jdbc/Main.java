@@ -159,12 +159,28 @@ public class Main {
         }
     }
 
+    static void cancelAsleep(Statement s) {
+        String asleep = "select count(*) from pg_stat_activity"
+            + " where query = 'select pg_sleep(20)' and wait_event = 'PgSleep'";
+        try (Connection other = connect()) {
+            while (one(other, asleep).equals(0L))
+                continue;
+            s.cancel();
+        } catch (SQLException error) {
+            say("FAILED", error);
+        }
+    }
+
     static void cancel(Connection db) throws Exception {
         try (Statement s = db.createStatement()) {
-            s.setQueryTimeout(1);
-            s.execute("select pg_sleep(20)");
-        } catch (SQLException error) {
-            say("cancel", error.getSQLState());
+            Thread canceller = new Thread(() -> cancelAsleep(s));
+            canceller.start();
+            try {
+                s.execute("select pg_sleep(20)");
+            } catch (SQLException error) {
+                say("cancel", error.getSQLState());
+            }
+            canceller.join();
         }
         say("cancel.after", one(db, "select 1"));
     }

@@ -299,11 +299,15 @@ static void copy(PGconn *c)
         PQenterPipelineMode(c);
 }
 
-static void *cancel_soon(void *argument)
+static void *cancel_asleep(void *argument)
 {
     char why[256];
     PGcancel *cancel = argument;
-    poll(NULL, 0, 200);
+    PGconn *other = connect_now();
+    while (number(other, "select count(*) from pg_stat_activity where "
+                         "query = 'select pg_sleep(20)' and wait_event = 'PgSleep'") == 0)
+        continue;
+    PQfinish(other);
     if (!PQcancel(cancel, why, sizeof why))
         die("cancel", why);
     return NULL;
@@ -314,7 +318,7 @@ static void cancel(PGconn *c)
     char state[6];
     pthread_t thread;
     PGcancel *key = PQgetCancel(c);
-    pthread_create(&thread, NULL, cancel_soon, key);
+    pthread_create(&thread, NULL, cancel_asleep, key);
     printf("cancel %s\n", state_of(c, "select pg_sleep(20)", state));
     pthread_join(thread, NULL);
     PQfreeCancel(key);

@@ -32,6 +32,8 @@ async function state(client, text) {
   return "none";
 }
 
+const ASLEEP = "select count(*) from pg_stat_activity" +
+  " where query = 'select pg_sleep(20)' and wait_event = 'PgSleep'";
 const count = (client) => one(client, "select count(*) from driver_rows");
 
 async function types(client) {
@@ -91,7 +93,9 @@ async function copy(client) {
 // The driver has a cancel request, though no public call for it.
 async function cancel(client) {
   const query = state(client, "select pg_sleep(20)");
-  await pause(200);
+  const observer = await connect();
+  while (await one(observer, ASLEEP) === "0");
+  await observer.end();
   const other = new Client(options);
   const connection = other.connection;
   connection.on("error", () => {});

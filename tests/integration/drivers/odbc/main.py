@@ -8,6 +8,9 @@ import pyodbc
 
 pyodbc.pooling = False
 
+ASLEEP = ("select count(*) from pg_stat_activity"
+          " where query = 'select pg_sleep(20)' and wait_event = 'PgSleep'")
+
 
 def connect(**options):
     words = {"Driver": "PostgreSQL Unicode", "Servername": os.environ["PGHOST"],
@@ -71,15 +74,23 @@ def transactions(connection):
     connection.autocommit = True
 
 
+def cancel_asleep(cursor):
+    other = connect()
+    while not one(other, ASLEEP):
+        continue
+    other.close()
+    cursor.cancel()
+
+
 def cancel(connection):
     cursor = connection.cursor()
-    timer = threading.Timer(0.2, cursor.cancel)
-    timer.start()
+    canceller = threading.Thread(target=cancel_asleep, args=(cursor,))
+    canceller.start()
     try:
         cursor.execute("select pg_sleep(20)")
     except pyodbc.Error as error:
         print("cancel", error.args[0])
-    timer.join()  # until then another signal may be on its way
+    canceller.join()  # until then another signal may be on its way
     print("cancel.after", one(connection, "select 1"))
 
 

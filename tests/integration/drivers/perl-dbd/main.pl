@@ -86,7 +86,7 @@ sub cancel {
     my $st = $db->prepare('select pg_sleep(20)', {pg_async => PG_ASYNC});
     $st->execute;
     my $other = try_open();
-    1 until one($other, q(select count(*) from pg_stat_activity where state = 'active' and query = 'select pg_sleep(20)'));
+    1 until one($other, q(select count(*) from pg_stat_activity where query = 'select pg_sleep(20)' and wait_event = 'PgSleep'));
     $other->disconnect;
     eval { $db->pg_cancel };
     print 'cancel ', $db->state, "\n";

@@ -104,7 +104,7 @@ function cancel(): void
     $db = pg_connect('');
     pg_send_query($db, 'select pg_sleep(20)');
     $other = connect();
-    $running = "select count(*) from pg_stat_activity where state = 'active' and query = 'select pg_sleep(20)'";
+    $running = "select count(*) from pg_stat_activity where query = 'select pg_sleep(20)' and wait_event = 'PgSleep'";
     while (!one($other, $running)) {
         continue;
     }

@@ -20,6 +20,8 @@ async function state(query) {
   return "none";
 }
 
+const ASLEEP = "select count(*) from pg_stat_activity" +
+  " where query = 'select pg_sleep(20)' and wait_event = 'PgSleep'";
 const count = async (sql) => (await sql`select count(*) from driver_rows`)[0].count;
 
 async function types(sql) {
@@ -71,7 +73,7 @@ async function cancel(sql) {
   const other = postgres(options);
   const query = other`select pg_sleep(20)`.execute();
   const end = state(query);
-  await pause(200);
+  while ((await sql.unsafe(ASLEEP))[0].count === "0");
   query.cancel();
   say("cancel", await end);
   await other.end({ timeout: 0 });

@@ -10,6 +10,9 @@ from psycopg2.extras import Json
 
 psycopg2.extras.register_uuid()
 
+ASLEEP = ("select count(*) from pg_stat_activity"
+          " where query = 'select pg_sleep(20)' and wait_event = 'PgSleep'")
+
 
 def connect():
     connection = psycopg2.connect("")
@@ -85,11 +88,19 @@ def copy(connection):
             print("copy.refused", error.pgcode)
 
 
+def cancel_asleep(connection):
+    other = connect()
+    while not one(other, ASLEEP):
+        continue
+    other.close()
+    connection.cancel()
+
+
 def cancel(connection):
-    timer = threading.Timer(0.2, connection.cancel)
-    timer.start()
+    canceller = threading.Thread(target=cancel_asleep, args=(connection,))
+    canceller.start()
     print("cancel", state(connection, "select pg_sleep(20)"))
-    timer.join()  # until then another signal may be on its way
+    canceller.join()  # until then another signal may be on its way
     print("cancel.after", one(connection, "select 1"))
 
 

@@ -9,6 +9,9 @@ from decimal import Decimal
 import psycopg
 from psycopg.types.json import Jsonb
 
+ASLEEP = ("select count(*) from pg_stat_activity"
+          " where query = 'select pg_sleep(20)' and wait_event = 'PgSleep'")
+
 
 def connect():
     return psycopg.connect("", autocommit=True)
@@ -86,11 +89,18 @@ def copy(connection):
         print("copy.refused", error.sqlstate)
 
 
+def cancel_asleep(connection):
+    with connect() as other:
+        while not one(other, ASLEEP):
+            continue
+    connection.cancel()
+
+
 def cancel(connection):
-    timer = threading.Timer(0.2, connection.cancel)
-    timer.start()
+    canceller = threading.Thread(target=cancel_asleep, args=(connection,))
+    canceller.start()
     print("cancel", state(connection, "select pg_sleep(20)"))
-    timer.join()  # until then another signal may be on its way
+    canceller.join()  # until then another signal may be on its way
     print("cancel.after", one(connection, "select 1"))
 
 
@@ -133,8 +143,7 @@ async def asynchronous():
                 await cursor.execute("select n from generate_series(1, 1000) n")
                 print("async.named", sum([row[0] async for row in cursor]))
         task = asyncio.create_task(connection.execute("select pg_sleep(20)"))
-        await asyncio.sleep(0.2)
-        connection.cancel()
+        await asyncio.to_thread(cancel_asleep, connection)
         try:
             await task
         except psycopg.Error as error:

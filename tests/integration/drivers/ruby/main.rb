@@ -71,7 +71,7 @@ end
 def cancel(db)
   waker = Thread.new do
     other = PG.connect
-    running = "select count(*) from pg_stat_activity where state = 'active' and query like 'select pg_sleep%'"
+    running = "select count(*) from pg_stat_activity where query = 'select pg_sleep(20)' and wait_event = 'PgSleep'"
     nil until one(other, running).to_i == 1
     other.close
     db.cancel
