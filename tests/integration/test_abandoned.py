@@ -99,6 +99,23 @@ def test_a_server_that_dies_in_the_middle_of_its_answer_ends_its_client_once(nar
             assert backend(wire) != pid
 
 
+def test_a_server_that_is_terminated_while_it_prepares_again_is_told_once(trunkline, postgres):
+    """Its last word answers a Parse that its client did not send."""
+    postgres.sql("drop table if exists abandoned; create table abandoned (n int);"
+                 "grant all on abandoned to app")
+    daemon = trunkline(relays=1, routes=[route(pool_size=2)])
+    with daemon.door().wire() as wire, daemon.door().wire() as other:
+        wire.ask(w.parse("kept", "select n from abandoned"), w.SYNC)
+        first = backend(other)
+        other.ask(w.query("begin; lock table abandoned"))
+        wire.send(w.bind("", "kept"), w.execute(), w.SYNC)
+        preparing = eventually(lambda: postgres.sql(
+            "select pid from pg_stat_activity where wait_event_type = 'Lock' and "
+            "query = 'select n from abandoned' and pid <> %s", first))
+        postgres.sql("select pg_terminate_backend(%s)", preparing[0][0])
+        assert [m.sqlstate for m in wire.rest() if m.kind == "E"] == ["57P01"]
+
+
 @pytest.mark.parametrize("database", ["session", "app"])
 def test_a_terminated_server_is_told_once(trunkline, postgres, database):
     daemon = trunkline()

@@ -135,10 +135,12 @@ static fault down_error(struct turn *turn, struct span body, enum ledger_verdict
         *verdict = VERDICT_SWALLOW;
         return OK;
     }
+    /* What is made for the client's messages fails in their place: it must hear of that. */
+    bool injected = head != NULL && head->fate == FATE_SWALLOW && head->about != ABOUT_STATE;
     if (known && span_is(error.severity, "FATAL")) {
         /* Its last word, the end of the connection follows; our own questions' the client does not
          * hear. */
-        turn->fatal = head == NULL || head->fate != FATE_SWALLOW;
+        turn->fatal = head == NULL || head->fate != FATE_SWALLOW || injected;
         turn->server_lost = true;
     }
     /* "cached plan must not change result type": its client would close it and prepare it again,
@@ -168,8 +170,6 @@ static fault down_error(struct turn *turn, struct span body, enum ledger_verdict
         *verdict = VERDICT_SWALLOW;
         return OK;
     }
-    /* An injected Parse that fails is the answer to the client's Bind: it must hear of it. */
-    bool injected = head != NULL && head->fate == FATE_SWALLOW && head->about != ABOUT_STATE;
     *verdict = ledger_take(ledger, WIRE_ERROR);
     if (injected)
         *verdict = VERDICT_FORWARD;
