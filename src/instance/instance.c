@@ -83,8 +83,7 @@ static void reload_enter(struct instance *instance)
     }
     list_push(&instance->waiting, &turnstile.node);
     while (!turnstile.mine)
-        if (co_wait(NEVER) == FAULT_CANCELLED && !turnstile.mine)
-            co_yield ();
+        co_wait_through(NEVER);
 }
 
 static void reload_leave(struct instance *instance)

@@ -398,6 +398,13 @@ fault co_wait(deadline by)
     return OK;
 }
 
+void co_wait_through(deadline by)
+{
+    struct co *co = co_suspender();
+    co_pause(co, by);
+    co->woken = false;
+}
+
 void co_yield (void)
 {
     struct co *co = co_suspender();

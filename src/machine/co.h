@@ -33,6 +33,9 @@ struct waker *co_waker(struct co *co);
 
 /** Suspends until woken (OK), until `by` (TIMEOUT), or until cancelled (CANCELLED). */
 fault co_wait(deadline by) MUST_USE;
+/** Suspends until woken or until `by`, cancelled or not: for what must not be left before it is
+ *  over.  May return early; the caller looks whether what it waits for is so. */
+void co_wait_through(deadline by);
 /** Lets the others run once.  Suspends. */
 void co_yield (void);
 /** Puts it in the run queue, or remembers the wake-up if it runs now.  Same machine only. */

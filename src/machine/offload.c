@@ -86,7 +86,7 @@ fault offload(struct offload_job *job, deadline by)
         return result;
     /* It ran after all; its mail is about to come, and this machine must not end before. */
     while (!errand->delivered)
-        co_yield ();
+        co_wait_through(NEVER);
     free(errand);
     return OK;
 }

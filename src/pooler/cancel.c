@@ -128,8 +128,7 @@ fault cancel_server(struct server *server, deadline by)
 void cancel_finish(struct server *server)
 {
     while (server->cancels > 0)
-        if (co_wait(after(ms(50))) == FAULT_CANCELLED && server->cancels > 0)
-            co_yield ();
+        co_wait_through(after(ms(50)));
 }
 
 /* While a change of parameters goes in front of the client's query, that would be hit instead.

@@ -144,6 +144,31 @@ BODY(a_cancelled_coroutine_unwinds_itself_through_every_wait)
     machine_stop();
 }
 
+static void waits_through(void *argument)
+{
+    struct patient *patient = argument;
+    patient->co = co_self();
+    patient->first = co_wait(NEVER);
+    co_wait_through(NEVER);
+    patient->unwound = true;
+}
+
+BODY(what_must_not_be_left_waits_for_its_wake_up_though_cancelled)
+{
+    struct patient patient = {0};
+    ck_assert_int_eq(co_start(waits_through, &patient, CO_SMALL), OK);
+    co_yield ();
+    co_cancel(patient.co);
+    for (int i = 0; i < 5; i++)
+        co_yield ();
+    ck_assert_int_eq(patient.first, FAULT_CANCELLED);
+    ck_assert(!patient.unwound);
+    co_wake(patient.co);
+    co_yield ();
+    ck_assert(patient.unwound);
+    machine_stop();
+}
+
 /* --- groups ----------------------------------------------------------------------------------- */
 
 static void sleeps_for(void *argument)
@@ -356,6 +381,7 @@ TESTS("co", a_wake_up_that_comes_before_the_wait_is_remembered,
       a_waiting_coroutine_goes_on_when_another_wakes_it, a_wait_ends_at_its_deadline_and_not_before,
       a_wake_up_does_not_end_a_sleep_and_is_not_lost_in_it, a_yield_lets_the_others_run_once,
       a_cancelled_coroutine_unwinds_itself_through_every_wait,
+      what_must_not_be_left_waits_for_its_wake_up_though_cancelled,
       a_group_is_joined_before_its_scope_ends, a_cancelled_owner_still_joins_its_group,
       each_coroutine_keeps_its_own_story, a_switch_keeps_the_rounding_mode_of_each_side,
       a_stack_can_be_used_to_its_stated_size, stacks_are_used_again_and_the_surplus_is_unmapped,
