@@ -8,6 +8,7 @@
 #include "pooler/claim.h"
 #include "pooler/client.h"
 #include "pooler/share.h"
+#include "pooler/turn/turn.h"
 #include "wire/messages.h"
 
 #include <inttypes.h>
@@ -33,8 +34,8 @@ void claim_put_notice(const struct share *share, const struct claim *claim, stru
         out, &(struct wire_report){.severity = "NOTICE", .sqlstate = "00000", .message = text});
 }
 
-/* One that is parked but for its claim: nothing of it is under way, so this goes out at once or not
- * at all; a message that is cut in two would be the end of it. */
+/* One that is parked but for its claim: nothing of it is under way.  What does not fit into its
+ * socket goes with a turn, for a message that is cut in two would be the end of it. */
 static void notice_queued(struct client *client)
 {
     struct buffer out = BUFFER_INIT(1024);
@@ -44,11 +45,12 @@ static void notice_queued(struct client *client)
     fault wrote = buffer_fault(&out) == OK ? stream_write_some(&client->stream, &part, 1, &sent)
                                            : FAULT_MEMORY;
     if (wrote == OK)
-        (void)!stream_flush_some(&client->stream);
-    bool cut = wrote == OK && sent < out.size;
-    buffer_fini(&out);
-    if (cut)
-        client_end(client);
+        wrote = stream_flush_some(&client->stream);
+    buffer_consume(&out, sent);
+    if (sent > 0 && (out.size > 0 || wrote == FAULT_AGAIN))
+        turn_start_untold(client, &out);
+    else
+        buffer_fini(&out);
 }
 
 static void claim_notice(struct client *client)

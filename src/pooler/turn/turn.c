@@ -98,25 +98,32 @@ static fault turn_tell_wait(struct turn *turn)
     return turn_send_down(turn, &moved);
 }
 
+/* Until the claim is decided, or the client has gone. */
+static fault turn_await_claim(struct turn *turn)
+{
+    struct client *client = turn->client;
+    while (client->claim.state == CLAIM_WAITING) {
+        bool moved = false;
+        /* What was answered before, such as the refusal of an earlier claim, does not wait. */
+        fault waited = turn_send_down(turn, &moved);
+        if (waited == OK)
+            waited = co_wait(NEVER);
+        bool gone = stream_hung_up(&client->stream);
+        if (waited == OK && !gone && client->claim.tell)
+            waited = turn_tell_wait(turn);
+        if (waited == OK && !gone)
+            continue;
+        claim_withdraw(client);
+        return gone ? FAULT_CLOSED : waited;
+    }
+    return OK;
+}
+
 fault turn_claim(struct turn *turn)
 {
     struct client *client = turn->client;
-    if (!claim_make(client, co_waker(client->co))) {
-        while (client->claim.state == CLAIM_WAITING) {
-            bool moved = false;
-            /* What was answered before, such as the refusal of an earlier claim, does not wait. */
-            fault waited = turn_send_down(turn, &moved);
-            if (waited == OK)
-                waited = co_wait(NEVER);
-            bool gone = stream_hung_up(&client->stream);
-            if (waited == OK && !gone && client->claim.tell)
-                waited = turn_tell_wait(turn);
-            if (waited == OK && !gone)
-                continue;
-            claim_withdraw(client);
-            return gone ? FAULT_CLOSED : waited;
-        }
-    }
+    if (!claim_make(client, co_waker(client->co)))
+        TRY(turn_await_claim(turn));
     return turn_settle_claim(turn);
 }
 
@@ -275,6 +282,21 @@ static bool turn_park(struct turn *turn)
     return false;
 }
 
+static void turn_goes_on(struct turn *turn, fault so_far)
+{
+    fault ended = so_far;
+    for (;;) {
+        if (ended == OK)
+            ended = turn_run(turn);
+        if (ended != OK) {
+            turn_fail(turn, ended);
+            return;
+        }
+        if (!turn_park(turn))
+            return;
+    }
+}
+
 static void turn_main(void *argument)
 {
     struct client *client = argument;
@@ -283,16 +305,31 @@ static void turn_main(void *argument)
     fault ended = turn_load(&turn);
     if (ended == OK && client->claim.state != CLAIM_NONE)
         ended = turn_settle_claim(&turn);
-    for (;;) {
-        if (ended == OK)
-            ended = turn_run(&turn);
-        if (ended != OK) {
-            turn_fail(&turn, ended);
-            return;
-        }
-        if (!turn_park(&turn))
-            return;
-    }
+    turn_goes_on(&turn, ended);
+}
+
+/* What a queued client has not taken of what it is told; lives until the turn first suspends. */
+struct untold {
+    struct client *client;
+    struct buffer *rest;
+};
+
+/* Its claim still waits: what it has asked stays stashed until that is decided. */
+static void turn_main_untold(void *argument)
+{
+    const struct untold *untold = argument;
+    struct client *client = untold->client;
+    struct turn turn;
+    turn_begin(&turn, client);
+    client->claim.waker = co_waker(client->co);
+    outbox_take_heap(&turn.down.out, untold->rest->at, untold->rest->size);
+    turn.down.flushing = true;
+    fault ended = turn_await_claim(&turn);
+    if (ended == OK)
+        ended = turn_load(&turn);
+    if (ended == OK)
+        ended = turn_settle_claim(&turn);
+    turn_goes_on(&turn, ended);
 }
 
 /* --- arrival: on the loop's stack ----------------------------------------------------------------
@@ -442,4 +479,15 @@ void turn_start_granted(struct client *client)
         return;
     claim_withdraw(client);
     client_farewell(&client, "53200", "no memory for a coroutine");
+}
+
+void turn_start_untold(struct client *client, struct buffer *take_rest)
+{
+    struct untold untold = {client, take_rest};
+    invariant(client->state == CLIENT_QUEUED && client->claim.state == CLAIM_WAITING);
+    if (co_run_now(turn_main_untold, &untold, CO_SMALL) == OK)
+        return;
+    buffer_fini(take_rest);
+    claim_withdraw(client);
+    client_close(&client, "no memory for a coroutine");
 }

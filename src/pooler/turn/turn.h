@@ -66,6 +66,9 @@ void turn_init(struct turn *turn, struct relay *relay, struct server *server);
 void turn_arrive(struct client *client);
 /** Its queued claim was granted or refused: starts the turn with the stashed bytes. */
 void turn_start_granted(struct client *client);
+/** It is queued and has taken a part only of what it is told: starts the turn, which sends the rest
+ *  of that and waits for the claim.  On the loop's stack; takes what the buffer holds. */
+void turn_start_untold(struct client *client, struct buffer *take_rest);
 /** Ends a session pool's client that is parked: says why (NULL: it has gone), cleans the server. */
 void turn_end_session(struct client *client, const char *sqlstate, const char *text);
 

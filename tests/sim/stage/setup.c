@@ -75,9 +75,7 @@ static void put_route(struct buffer *out, const struct setup *setup, const char 
         buffer_printf(out, "    pool_reserve: %u\n    reserve_after: 2ms\n", setup->pool_reserve);
     buffer_printf(out, "    server_check_delay: %s\n", setup->checks ? "1ms" : "never");
     buffer_printf(out, "    server_lifetime: %s\n", setup->single_use ? "0s" : "never");
-    /* A notice that is cut in two ends its client: see docs/simulation.md. */
-    if (stage_has(KIND_short_writes) || stage_has(KIND_narrowness))
-        buffer_printf(out, "    claim_notice: never\n");
+    put_time(out, "claim_notice", stage_has(KIND_claim_notices) ? ms(2) : sec(5));
     put_time(out, "claim_timeout", setup->claim_timeout);
     put_time(out, "query_timeout", setup->query_timeout);
     put_time(out, "transaction_timeout", setup->transaction_timeout);
