@@ -215,8 +215,9 @@ void oracle_look(const struct model *model)
         oracle.over_since = NEVER;
     else if (is_never(oracle.over_since))
         oracle.over_since = now();
-    PROVE(is_never(oracle.over_since) || between(oracle.over_since, now()).us < OVER_MOST.us ||
-              !stage.calm,
+    deadline since =
+        oracle.over_since.us > stage.calm_since.us ? oracle.over_since : stage.calm_since;
+    PROVE(!stage.calm || is_never(oracle.over_since) || between(since, now()).us < OVER_MOST.us,
           "there are more servers than there may be, and that lasts");
 }
 

@@ -15,13 +15,17 @@ void setup_make(struct setup *setup, const struct plan *plan)
 {
     uint64_t chance = plan_chance(plan, CHANCE_SETUP);
     uint32_t pool_size = plan_has(plan, KIND_small_pools) ? 1 + chance_below(&chance, 2) : 4;
+    uint32_t reserve = plan_has(plan, KIND_reserve) ? 1 : 0;
+    /* What sessions may keep, and one more for the others. */
+    uint32_t room = pool_size + reserve + 1;
     *setup = (struct setup){
         .relays = 1 + chance_below(&chance, 3),
         .pool_size = pool_size,
         .pool_size_ever = pool_size,
-        .pool_reserve = plan_has(plan, KIND_reserve) ? 1 : 0,
-        .connections_most = plan_has(plan, KIND_crowding) ? pool_size + 1 : 60,
-        .servers_most = plan_has(plan, KIND_capping) ? pool_size + 1 : 0,
+        .pool_size_most = plan_has(plan, KIND_sessions) ? pool_size : 4,
+        .pool_reserve = reserve,
+        .connections_most = plan_has(plan, KIND_crowding) ? room : 60,
+        .servers_most = plan_has(plan, KIND_capping) ? room : 0,
         .prepared_most = plan_has(plan, KIND_evictions) ? 1 : 100,
         .checks = plan_has(plan, KIND_checks),
         .single_use = plan_has(plan, KIND_single_use),
@@ -42,7 +46,7 @@ void setup_change(struct setup *setup, uint64_t *chance)
     setup->version += 1;
     switch (chance_below(chance, 4)) {
     case 0:
-        setup->pool_size = 1 + chance_below(chance, 4);
+        setup->pool_size = 1 + chance_below(chance, setup->pool_size_most);
         setup->pool_size_ever = MAX_OF(setup->pool_size_ever, setup->pool_size);
         break;
     case 1:

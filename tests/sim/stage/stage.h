@@ -19,6 +19,7 @@
 struct setup {
     uint32_t relays;
     uint32_t pool_size;
+    uint32_t pool_size_most; /* that a reload may give it */
     uint32_t pool_size_ever; /* the largest so far: nobody is thrown out when it shrinks */
     uint32_t pool_reserve;
     uint32_t connections_most; /* of the backend */
