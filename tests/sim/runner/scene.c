@@ -64,12 +64,8 @@ bool stage_excuses_loss(const struct person *person)
         KIND_query_timeout, KIND_transaction_timeout,
         KIND_promotions,    KIND_idle_timeout,
     };
-    /* Who comes may need a server, and sessions keep theirs for as long as they like: all that the
-     * backend has, where it has few. */
-    bool may_wait =
-        stage_has(KIND_claim_timeout) || person->pool == PERSON_SESSION ||
-        (stage_has(KIND_sessions) && (stage_has(KIND_crowding) || stage_has(KIND_capping)));
-    if (!person->greeted && may_wait)
+    /* Who comes may need a server, and sessions keep theirs for as long as they like. */
+    if (!person->greeted && (stage_has(KIND_claim_timeout) || person->pool == PERSON_SESSION))
         return true;
     /* Who has come into a calm world has none but those that the configuration gives. */
     if (stage.calm && person->asked_at.us > stage.calm_since.us && !stage_has(KIND_idle_timeout) &&
