@@ -1,5 +1,8 @@
 """Who may come in, and as whom the pooler goes on."""
+import hashlib
+import hmac
 import re
+from base64 import b64encode
 
 import psycopg
 import pytest
@@ -20,6 +23,15 @@ def login_error(door, **startup):
     finally:
         wire.__exit__()
     raise AssertionError("the login was accepted")
+
+
+def verifier(password, salt):
+    """As it stands in an auth file."""
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, 4096)
+    stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    parts = [b64encode(part).decode()
+             for part in (salt, stored, hmac.digest(salted, b"Server Key", "sha256"))]
+    return "SCRAM-SHA-256$4096:{}${}:{}".format(*parts)
 
 
 @pytest.fixture
@@ -152,6 +164,16 @@ def test_a_scram_secret_is_enough_for_both_sides(trunkline, secrets, method, mod
     for _ in range(3):
         assert daemon.door().one("select current_user") == "app"
     assert login_error(daemon.door(password="wrong")) == "28P01"
+
+
+@pytest.mark.parametrize("method", ["scram-sha-256", "password"])
+def test_the_password_of_a_route_goes_before_what_its_clients_have_proven(trunkline, method):
+    """Their verifier has a salt of its own, so that their keys are no good at the server."""
+    salted = verifier("another", b"a salt of its own")
+    daemon = trunkline(users={"app": salted, "admin": "admin"},
+                       routes=[route(auth=method, server_password="app")])
+    for _ in range(2):
+        assert daemon.door(password="another").one("select current_user") == "app"
 
 
 def test_keys_that_were_passed_through_survive_a_restart_of_the_server(trunkline, cluster):

@@ -137,7 +137,9 @@ static fault scram_talk(const struct auth_request *request, struct scram_exchang
 static void keep_keys(struct share *share, const struct scram_exchange *exchange)
 {
     struct scram_keys *keys = &share->secret.keys;
-    if (share->secret.password.size > 0 || share->route->server_user != NULL)
+    const struct route_config *route = share->route;
+    if (share->secret.password.size > 0 || route->server_user != NULL ||
+        route->server_password != NULL)
         return;
     keys->iterations = exchange->verifier.iterations;
     keys->salt_size = exchange->verifier.salt_size;
