@@ -17,11 +17,18 @@
 
 struct model;
 
-/* Who may log in.  Without a password: trust; with one: SCRAM-SHA-256, one iteration. */
+/* What proves a password. */
+enum model_method { MODEL_SCRAM, MODEL_MD5, MODEL_CLEARTEXT };
+
+/* Who may log in.  Without a password and a verifier: trust.  SCRAM-SHA-256 has one iteration, or
+ * what the verifier has. */
 struct model_user {
     const char *name;
     const char *password;
     bool superuser;
+    const char
+        *verifier; /* of SCRAM, as pg_authid has it; NULL: of the password, salt of its own */
+    enum model_method method;
 };
 
 /* Once in how many chances; 0: never.  A chance is what the comment names. */
@@ -31,8 +38,9 @@ struct model_faults {
     uint32_t slow;      /* a statement: it takes up to slow_most longer */
     uint32_t slow_login;
     duration slow_most;
-    uint32_t notice;      /* a statement: a NOTICE ahead of its answer */
-    uint32_t parameter;   /* a statement: a ParameterStatus that says nothing new */
+    uint32_t dismiss;     /* a login: FATAL 57P01 right behind it */
+    uint32_t notice;      /* a statement: a NOTICE ahead of its answer; a login: right behind it */
+    uint32_t parameter;   /* the same: a ParameterStatus that says nothing new */
     uint32_t refuse;      /* a login: FATAL 57P03, "the database system is starting up" */
     uint32_t crowded;     /* a login: FATAL 53300, "sorry, too many clients already" */
     uint32_t cancel_late; /* a cancel request: carried out up to slow_most later */

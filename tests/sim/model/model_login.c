@@ -17,15 +17,19 @@ static const struct model_user *find_user(const struct model *model, const char 
     return NULL;
 }
 
-static void make_verifier(struct model *model, const char *password, struct span user,
+static void make_verifier(struct model *model, const struct model_user *user, struct span name,
                           struct scram_verifier *ret)
 {
     struct scram_keys keys;
-    scram_mock_verifier(model->mock_secret, user, ret);
-    ret->iterations = 1;
-    if (password == NULL)
+    if (user != NULL && user->verifier != NULL) {
+        invariant(scram_read_verifier(span_text(user->verifier), ret) == OK);
         return;
-    scram_derive(span_text(password), ret->salt, ret->salt_size, 1, &keys);
+    }
+    scram_mock_verifier(model->mock_secret, name, ret);
+    ret->iterations = 1;
+    if (user == NULL)
+        return;
+    scram_derive(span_text(user->password), ret->salt, ret->salt_size, 1, &keys);
     scram_verifier_of(&keys, ret);
 }
 
@@ -64,8 +68,7 @@ static fault prove(struct model_session *session, const struct model_user *user,
     uint8_t random[SCRAM_NONCE];
     for (size_t i = 0; i < sizeof(random); i++)
         random[i] = (uint8_t)model_draw(session->model, 256);
-    make_verifier(session->model, user == NULL ? NULL : user->password, span_text(session->user),
-                  &verifier);
+    make_verifier(session->model, user, span_text(session->user), &verifier);
     TRY(ask(session, WIRE_AUTH_SASL, SPAN(MECHANISM "\0\0"), &frame));
     TRY(read_initial(session, frame.body, &first));
     if (scram_server_first(scram, first, &verifier, random, answer) != OK)
@@ -81,19 +84,43 @@ static fault prove(struct model_session *session, const struct model_user *user,
     return OK;
 }
 
+static fault prove_by_scram(struct model_session *session, const struct model_user *user)
+{
+    struct scram_server *scram = calloc(1, sizeof(*scram));
+    struct buffer answer = BUFFER_INIT(SCRAM_MESSAGE_MOST * 2);
+    invariant(scram != NULL);
+    fault proven = prove(session, user, scram, &answer);
+    buffer_fini(&answer);
+    free(scram);
+    return proven;
+}
+
+/* The password itself, or its md5. */
+static fault prove_by_password(struct model_session *session, const struct model_user *user)
+{
+    char secret[MD5_TEXT], must[MD5_TEXT];
+    uint8_t salt[4];
+    struct wire_frame frame;
+    bool md5 = user->method == MODEL_MD5;
+    for (size_t i = 0; i < sizeof(salt); i++)
+        salt[i] = (uint8_t)model_draw(session->model, 256);
+    TRY(ask(session, md5 ? WIRE_AUTH_MD5 : WIRE_AUTH_PASSWORD,
+            md5 ? span_of(salt, sizeof(salt)) : SPAN_NONE, &frame));
+    struct wire_reader in = wire_reader_over(frame.body);
+    struct span said = wire_get_string(&in);
+    md5_secret(span_text(user->password), span_text(user->name), secret);
+    md5_answer(secret, salt, must);
+    return span_is(said, md5 ? must : user->password) ? OK : wrong_password(session);
+}
+
 static fault authenticate(struct model_session *session)
 {
     const struct model_user *user = find_user(session->model, session->user);
     bool anybody = session->model->options.user_count == 0;
-    if (!anybody && (user == NULL || user->password != NULL)) {
-        struct scram_server *scram = calloc(1, sizeof(*scram));
-        struct buffer answer = BUFFER_INIT(SCRAM_MESSAGE_MOST * 2);
-        invariant(scram != NULL);
-        fault proven = prove(session, user, scram, &answer);
-        buffer_fini(&answer);
-        free(scram);
-        TRY(proven);
-    }
+    if (user != NULL && user->method != MODEL_SCRAM)
+        TRY(prove_by_password(session, user));
+    else if (!anybody && (user == NULL || user->password != NULL || user->verifier != NULL))
+        TRY(prove_by_scram(session, user));
     session->superuser = user != NULL && user->superuser;
     wire_put_authentication(&session->out, WIRE_AUTH_OK, SPAN_NONE);
     return OK;

@@ -222,7 +222,7 @@ static enum wire_transaction status_of(const struct model_session *session)
     }
 }
 
-static fault say_ready(struct model_session *session)
+static void put_ready(struct model_session *session)
 {
     const struct model_watch *watch = &session->model->options.watch;
     const char *timeout = session->tx.block == TX_NONE ? "idle_session_timeout"
@@ -238,6 +238,24 @@ static fault say_ready(struct model_session *session)
         watch->ready(watch->argument, &view);
     }
     wire_put_ready(&session->out, status_of(session));
+}
+
+/* The end of the login, and what may follow it in the same piece. */
+static fault greet(struct model_session *session)
+{
+    struct model *model = session->model;
+    const struct model_faults *faults = &model->options.faults;
+    put_ready(session);
+    if (model_chance(model, faults->notice))
+        wire_put_report(&session->out,
+                        &(struct wire_report){.severity = "NOTICE",
+                                              .sqlstate = "00000",
+                                              .message = "the model greets its client"});
+    if (model_chance(model, faults->parameter))
+        model_gucs_repeat(session);
+    if (model_chance(model, faults->dismiss))
+        return model_raise_fatal(session, "57P01",
+                                 "terminating connection due to administrator command");
     return model_flush(session);
 }
 
@@ -275,8 +293,10 @@ static fault administrator(struct model_session *session)
 static fault serve(struct model_session *session)
 {
     struct wire_frame frame = {0};
-    if (session->ready_due)
-        TRY(say_ready(session));
+    if (session->ready_due) {
+        put_ready(session);
+        TRY(model_flush(session));
+    }
     TRY(model_read(session, false, &frame));
     session->idle_end = NEVER;
     TRY(administrator(session));
@@ -288,10 +308,7 @@ static fault serve(struct model_session *session)
 
 void model_session_run(struct model_session *session)
 {
-    for (;;) {
-        fault served = serve(session);
-        if (served == OK || (served == FAULT_UPSTREAM && recover(session)))
-            continue;
-        return;
-    }
+    fault served = greet(session);
+    while (served == OK || (served == FAULT_UPSTREAM && recover(session)))
+        served = serve(session);
 }

@@ -49,6 +49,8 @@ void person_end(struct person *person)
 fault person_lost(struct person *person, fault why)
 {
     say("client", person->number, "loses its connection: %s", fault_story(why));
+    PROVE(strcmp(fault_story_sqlstate(why), "08P01") != 0, "client %u (login %u) is blamed: %s",
+          person->number, person->login, fault_story(why));
     PROVE(stage_excuses_loss(person), "client %u (login %u) lost its connection: %s",
           person->number, person->login, fault_story(why));
     stage.counts->lost += 1;
@@ -59,6 +61,8 @@ fault person_dismissed(struct person *person, const struct wire_error *error)
 {
     say("client", person->number, "is dismissed: %.*s %.*s", SPAN_ARG(error->sqlstate),
         SPAN_ARG(error->message));
+    PROVE(!span_is(error->sqlstate, "08P01"), "client %u (login %u) is blamed: %.*s",
+          person->number, person->login, SPAN_ARG(error->message));
     PROVE(stage_excuses_loss(person), "client %u (login %u) was dismissed: %.*s (%.*s)",
           person->number, person->login, SPAN_ARG(error->message), SPAN_ARG(error->sqlstate));
     stage.counts->lost += 1;
@@ -198,7 +202,7 @@ fault person_begin(struct person *person)
 {
     struct buffer parameters = BUFFER_INIT(1024);
     struct link_greeting greeting;
-    struct link_secret secret = {0};
+    struct link_secret secret = {.password = SPAN(STAGE_PASSWORD)};
     /* As libpq's own users set it: a connection that has fallen silent ends. */
     struct link_target target = {
         .address = stage.at,

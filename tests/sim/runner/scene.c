@@ -143,9 +143,12 @@ static void stage_looks(void *argument UNUSED)
 
 static void stage_open(void)
 {
-    static const struct model_user users[] = {{"joe", NULL, false}, {"admin", NULL, true}};
+    /* Stays for as long as the model. */
+    static struct model_user users[] = {{.name = "joe"}, {.name = "admin", .superuser = true}};
     struct address at = {.family = ADDRESS_IPV4, .port = STAGE_SERVER, .bytes = {127, 0, 0, 1}};
     keys_make();
+    setup_make(&stage.setup, stage.plan);
+    secrets_user(&stage.setup, &users[0]);
     const struct model_options options = {
         .address = at,
         .users = users,
@@ -159,7 +162,6 @@ static void stage_open(void)
     PROVE(model_start(stage.model) == OK);
     stage.at =
         (struct address){.family = ADDRESS_IPV4, .port = STAGE_PORT, .bytes = {127, 0, 0, 1}};
-    setup_make(&stage.setup, stage.plan);
     setup_write(&stage.setup);
     daemon_start();
 }

@@ -1,7 +1,6 @@
 #include "stage/stage.h"
 
 #include "machine/sim/world.h"
-#include "wire/scram.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -39,6 +38,7 @@ void setup_make(struct setup *setup, const struct plan *plan)
         .overtake_limit = ms(50),
         .version = 1,
     };
+    secrets_draw(setup, plan);
 }
 
 void setup_change(struct setup *setup, uint64_t *chance)
@@ -71,8 +71,10 @@ static void put_time(struct buffer *out, const char *key, duration time)
 static void put_route(struct buffer *out, const struct setup *setup, const char *database,
                       const char *pool)
 {
-    buffer_printf(out, "  - database: %s\n    service: main\n    auth: trust\n    pool: %s\n",
-                  database, pool);
+    buffer_printf(out, "  - database: %s\n    service: main\n    auth: %s\n    pool: %s\n",
+                  database, secrets_method(setup), pool);
+    if (setup->server_password)
+        buffer_printf(out, "    server_password: %s\n", STAGE_PASSWORD);
     buffer_printf(out, "    pool_size: %u\n    prepared_statements: %u\n", setup->pool_size,
                   setup->prepared_most);
     if (setup->pool_reserve > 0)
@@ -85,19 +87,6 @@ static void put_route(struct buffer *out, const struct setup *setup, const char 
     put_time(out, "transaction_timeout", setup->transaction_timeout);
     put_time(out, "idle_transaction_timeout", setup->idle_transaction_timeout);
     put_time(out, "client_idle_timeout", setup->client_idle_timeout);
-}
-
-/* The administrator's: with one iteration, since thousands of them take a seed's time. */
-static void put_users(void)
-{
-    char verifier[SCRAM_VERIFIER_MOST], line[SCRAM_VERIFIER_MOST + 16];
-    struct scram_keys keys;
-    struct scram_verifier stored;
-    scram_derive(SPAN("secret"), (const uint8_t *)"salt of a world", 15, 1, &keys);
-    scram_verifier_of(&keys, &stored);
-    scram_print_verifier(&stored, verifier);
-    snprintf(line, sizeof(line), "\"admin\" \"%s\"\n", verifier);
-    sim_file_put_text("/etc/trunkline/users.txt", line);
 }
 
 void setup_write(const struct setup *setup)
@@ -128,7 +117,7 @@ void setup_write(const struct setup *setup)
     put_route(&out, setup, "\"*\"", "transaction");
     buffer_printf(&out, "console: {users: [admin]}\nlog: {level: info}\n");
     PROVE(buffer_fault(&out) == OK);
-    put_users();
+    secrets_put(setup);
     sim_file_put(STAGE_CONFIG, out.at, out.size, 0600);
     buffer_fini(&out);
 }

@@ -15,6 +15,9 @@
 #define STAGE_PEOPLE   64
 #define STAGE_MACHINES 2
 
+/* How a password is proven. */
+enum proof { PROOF_NONE, PROOF_SCRAM, PROOF_MD5, PROOF_PASSWORD };
+
 /* The daemon's configuration, as the seed and the reloads since then have it. */
 struct setup {
     uint32_t relays;
@@ -27,6 +30,9 @@ struct setup {
     uint32_t prepared_most;
     bool checks;
     bool single_use;
+    enum proof proof;        /* by clients */
+    enum proof server_proof; /* to servers */
+    bool server_password;    /* the route knows it */
     duration claim_timeout;
     duration query_timeout;
     duration transaction_timeout;
@@ -93,6 +99,18 @@ void setup_make(struct setup *setup, const struct plan *plan);
 void setup_change(struct setup *setup, uint64_t *chance);
 /** Writes the file. */
 void setup_write(const struct setup *setup);
+
+/* --- secrets.c -------------------------------------------------------------------------------- */
+
+#define STAGE_PASSWORD "open sesame"
+struct model_user;
+void secrets_draw(struct setup *setup, const struct plan *plan);
+/** Writes the auth file. */
+void secrets_put(const struct setup *setup);
+/** `auth` of the routes. */
+const char *secrets_method(const struct setup *setup);
+/** joe, as PostgreSQL knows him. */
+void secrets_user(const struct setup *setup, struct model_user *user);
 
 /* --- daemon.c --------------------------------------------------------------------------------- */
 

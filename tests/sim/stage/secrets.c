@@ -1,0 +1,76 @@
+#include "stage/stage.h"
+
+#include "machine/sim/world.h"
+#include "model/model.h"
+#include "wire/scram.h"
+
+#include <stdio.h>
+
+/*
+ * Who knows which password.  SCRAM has one iteration, since thousands take all of a seed's time.
+ */
+#define CHANCE_SECRETS 2010
+#define SALT           "salt of a world"
+
+static char joe_verifier[SCRAM_VERIFIER_MOST];
+
+static void verifier_make(const char *password, char text[SCRAM_VERIFIER_MOST])
+{
+    struct scram_keys keys;
+    struct scram_verifier stored;
+    scram_derive(span_text(password), (const uint8_t *)SALT, sizeof(SALT) - 1, 1, &keys);
+    scram_verifier_of(&keys, &stored);
+    scram_print_verifier(&stored, text);
+}
+
+void secrets_draw(struct setup *setup, const struct plan *plan)
+{
+    static const enum proof proofs[] = {PROOF_SCRAM, PROOF_SCRAM, PROOF_SCRAM, PROOF_MD5,
+                                        PROOF_PASSWORD};
+    uint64_t chance = plan_chance(plan, CHANCE_SECRETS);
+    if (!plan_has(plan, KIND_scram))
+        return;
+    setup->proof = proofs[chance_below(&chance, ARRAY_SIZE(proofs))];
+    setup->server_proof = proofs[chance_below(&chance, ARRAY_SIZE(proofs))];
+    setup->server_password = chance_one_in(&chance, 3);
+    /* What the client has proven is good for the same proof only, but for the password itself. */
+    if (!setup->server_password && setup->proof != PROOF_PASSWORD)
+        setup->server_proof = setup->proof;
+}
+
+void secrets_put(const struct setup *setup)
+{
+    char admin[SCRAM_VERIFIER_MOST], joe[SCRAM_VERIFIER_MOST], text[2 * SCRAM_VERIFIER_MOST + 64];
+    verifier_make("secret", admin);
+    if (setup->proof == PROOF_MD5)
+        md5_secret(SPAN(STAGE_PASSWORD), SPAN("joe"), joe);
+    else if (setup->proof == PROOF_PASSWORD)
+        snprintf(joe, sizeof(joe), "%s", STAGE_PASSWORD);
+    else
+        verifier_make(STAGE_PASSWORD, joe);
+    snprintf(text, sizeof(text), "\"admin\" \"%s\"\n\"joe\" \"%s\"\n", admin, joe);
+    sim_file_put_text("/etc/trunkline/users.txt", text);
+}
+
+const char *secrets_method(const struct setup *setup)
+{
+    static const char *const names[] = {[PROOF_NONE] = "trust",
+                                        [PROOF_SCRAM] = "scram-sha-256",
+                                        [PROOF_MD5] = "md5",
+                                        [PROOF_PASSWORD] = "password"};
+    return names[setup->proof];
+}
+
+void secrets_user(const struct setup *setup, struct model_user *user)
+{
+    static const enum model_method methods[] = {
+        [PROOF_SCRAM] = MODEL_SCRAM, [PROOF_MD5] = MODEL_MD5, [PROOF_PASSWORD] = MODEL_CLEARTEXT};
+    *user = (struct model_user){.name = "joe"};
+    if (setup->proof == PROOF_NONE)
+        return;
+    user->password = STAGE_PASSWORD;
+    user->method = methods[setup->server_proof];
+    /* The same salt as in the file: keys pass through. */
+    verifier_make(STAGE_PASSWORD, joe_verifier);
+    user->verifier = joe_verifier;
+}
