@@ -180,9 +180,10 @@ fault turn_drain(struct turn *turn, deadline by) MUST_USE;
 /** Whether servers of this pool have taken all values in which `want` differs from `have`. */
 bool params_confirmed(const struct share *share, const struct params *have,
                       const struct params *want);
-/** What shows where the server is in step again, whatever was cancelled; the ledger has room for
- *  one entry.  The server must not skip it: a Sync goes ahead where it may. */
-void turn_put_mark(struct ledger *ledger, struct buffer *out); /* turn_mark.c */
+/** Sends what is in `out`, which is consumed, and behind it what shows where the server is in step
+ *  again, whatever was cancelled; until that is answered.  The server must not skip it: a Sync goes
+ *  ahead where it may.  MEMORY and turn_drain's. */
+fault turn_send_mark(struct turn *turn, struct buffer *take_out, deadline by) MUST_USE;
 /** Claims a server for the batch whose first message has come; suspends.  On refusal answers the
  *  client itself (and there is still no server). */
 fault turn_claim(struct turn *turn) MUST_USE;

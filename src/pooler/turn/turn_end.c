@@ -74,15 +74,7 @@ static fault clean_interrupt(struct turn *turn, deadline by)
     if (open)
         put_failing_end(&out);
     wire_put_empty(&out, WIRE_SYNC);
-    bool room = ledger_has_room(ledger, 1);
-    if (room)
-        turn_put_mark(ledger, &out);
-    if (!room || buffer_fault(&out) != OK) {
-        buffer_fini(&out);
-        return FAULT_MEMORY;
-    }
-    outbox_take_heap(&turn->up.out, out.at, out.size);
-    return turn_drain(turn, by);
+    return turn_send_mark(turn, &out, by);
 }
 
 static fault clean_pins(struct turn *turn, deadline by)

@@ -10,7 +10,7 @@
 #include "pooler/turn/turn.h"
 #include "wire/messages.h"
 
-void turn_put_mark(struct ledger *ledger, struct buffer *out)
+static void put_mark(struct ledger *ledger, struct buffer *out)
 {
     size_t start = wire_begin(out, WIRE_CLOSE);
     buffer_append_byte(out, 'S');
@@ -20,20 +20,26 @@ void turn_put_mark(struct ledger *ledger, struct buffer *out)
     ledger_owe(ledger, (struct owed){.kind = OWED_MARK, .fate = FATE_SWALLOW});
 }
 
-static fault mark_ask(struct turn *turn, deadline by)
+fault turn_send_mark(struct turn *turn, struct buffer *out, deadline by)
 {
     struct ledger *ledger = &turn->server->ledger;
-    struct buffer out = BUFFER_INIT(256);
-    invariant(ledger_empty(ledger) && !ledger->skipping);
     bool room = ledger_has_room(ledger, 1);
     if (room)
-        turn_put_mark(ledger, &out);
-    if (!room || buffer_fault(&out) != OK) {
-        buffer_fini(&out);
+        put_mark(ledger, out);
+    if (!room || buffer_fault(out) != OK) {
+        buffer_fini(out);
         return FAULT_MEMORY;
     }
-    outbox_take_heap(&turn->up.out, out.at, out.size);
+    outbox_take_heap(&turn->up.out, out->at, out->size);
     return turn_drain(turn, by);
+}
+
+static fault mark_ask(struct turn *turn, deadline by)
+{
+    const struct ledger *ledger = &turn->server->ledger;
+    struct buffer out = BUFFER_INIT(256);
+    invariant(ledger_empty(ledger) && !ledger->skipping);
+    return turn_send_mark(turn, &out, by);
 }
 
 static void mark_main(void *argument)
