@@ -199,7 +199,7 @@ def test_a_resume_ends_a_pause_that_still_waits(daemon):
 
 
 def test_a_client_that_waits_for_too_long_is_refused_as_always(trunkline):
-    daemon = trunkline(routes=[route(claim_timeout="200ms")])
+    daemon = trunkline(routes=[route(claim_timeout="1s")])
     with daemon.connect() as client:
         client.execute("select 1")
         daemon.console("PAUSE")

@@ -247,7 +247,10 @@ def test_least_servers_are_not_kept_at_the_cost_of_others(trunkline, cluster):
 
 
 def test_thousands_of_pools_cost_a_login_nothing(trunkline):
-    """2,000 pools on one daemon: a login and a first query there take as long as with few."""
+    """2,000 pools on one daemon: a login and a first query there take as long as with few.
+
+    The quickest of some are compared: what else the machine does makes others slower.
+    """
     few, many = 20, 2000
     daemon = trunkline(relays=2, servers=8, routes=[
         route(server_database="app", server_user="trusted", auth="trust", idle_timeout="1h")])
@@ -260,7 +263,7 @@ def test_thousands_of_pools_cost_a_login_nothing(trunkline):
 
     for number in range(many):
         took.append(seconds(lambda: come(number)))
-    first, last = statistics.median(took[8:8 + few]), statistics.median(took[-few:])
+    first, last = min(took[8:8 + few]), min(took[-few:])
     print(f"the first {first * 1000:.2f} ms, the last {last * 1000:.2f} ms")
     assert last < 3 * first + 0.010 * STRETCH
     for client in clients:

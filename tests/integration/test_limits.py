@@ -35,12 +35,12 @@ def let_in(clients, connect):
 
 
 def test_a_claim_that_waits_too_long_is_answered_and_its_client_stays(trunkline):
-    daemon = trunkline(routes=[route(pool_size=1, claim_timeout="300ms")])
+    daemon = trunkline(routes=[route(pool_size=1, claim_timeout="1s")])
     with daemon.door().wire() as holder, daemon.door().wire() as waiting:
         holder.ask(w.query("begin"))
         waiting.send(w.query("select 1"))
         took = seconds(lambda: waiting.until("E"))
-        assert 0.25 < took < 2 * STRETCH
+        assert 0.9 < took < 2 * STRETCH
         assert waiting.until()[-1].body == b"I"
         waiting.send(w.parse("", "select 1"), w.bind(), w.execute(), w.SYNC)
         answers = waiting.until()
@@ -266,7 +266,7 @@ def test_who_waits_for_too_long_hears_which_limit_it_was(trunkline, postgres, li
     if "services" in limits:
         limits = {"services": {"main": {"hosts": [f"127.0.0.1:{postgres.port}"],
                                         "tls": {"mode": "disable"}, "connection_limit": 1}}}
-    daemon = trunkline(routes=[route(pool_size=2 if limits else 1, claim_timeout="300ms")],
+    daemon = trunkline(routes=[route(pool_size=2 if limits else 1, claim_timeout="1s")],
                        **limits)
     with daemon.door().wire() as holder, daemon.door().wire() as waiting:
         holder.ask(w.query("begin"))
@@ -302,7 +302,7 @@ def test_a_database_that_no_route_knows_is_refused(trunkline):
 
 
 def test_an_idle_server_is_closed_after_its_time(trunkline, postgres):
-    daemon = trunkline(routes=[route(user="reports", idle_timeout="300ms")])
+    daemon = trunkline(routes=[route(user="reports", idle_timeout="1s")])
     with daemon.connect(user="reports") as connection:
         connection.execute("select 1")
         assert len(postgres.backends("app", "reports")) == 1
@@ -333,7 +333,7 @@ def test_a_pool_keeps_its_least_servers_while_it_has_clients(trunkline, postgres
 
 
 def test_an_idle_client_is_disconnected_after_its_time(trunkline):
-    daemon = trunkline(routes=[route(client_idle_timeout="300ms")])
+    daemon = trunkline(routes=[route(client_idle_timeout="800ms")])
     with daemon.door().wire() as wire:
         wire.ask(w.query("select 1"))
         answers = wire.rest()

@@ -284,7 +284,7 @@ def test_a_walker_that_leaves_in_the_middle_leaves_nothing(daemon, source, how):
 
 def test_times_for_queries_do_not_hold_for_streams(trunkline, source):
     daemon = trunkline(server=source, users=ALL_USERS, routes=[route(
-        query_timeout="300ms", client_idle_timeout="300ms", transaction_timeout="300ms")])
+        query_timeout="1s", client_idle_timeout="1s", transaction_timeout="1s")])
     with connect(daemon, "true") as wire:
         copy_both(wire, source)
         with daemon.door().wire() as other:

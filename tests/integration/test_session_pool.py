@@ -150,7 +150,7 @@ def test_a_login_waits_for_a_session_to_end(single):
 
 
 def test_a_login_that_waits_too_long_is_refused(trunkline):
-    daemon = trunkline(routes=[route(pool="session", pool_size=1, claim_timeout="300ms")])
+    daemon = trunkline(routes=[route(pool="session", pool_size=1, claim_timeout="1s")])
     with daemon.connect():
         with pytest.raises(psycopg.OperationalError) as error:
             daemon.connect()

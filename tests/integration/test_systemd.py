@@ -196,7 +196,7 @@ def silence(manager):
         count = len(manager.listen())
         state["same"] = state["same"] + 1 if count == state["count"] else 0
         state["count"] = count
-        return state["same"] > 15
+        return state["same"] > 40
     eventually(quiet)
     return state["count"]
 

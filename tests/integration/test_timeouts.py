@@ -28,15 +28,15 @@ def rests(postgres, pid):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_query_that_takes_too_long_is_cancelled_and_its_client_ended(trunkline, postgres, mode):
-    daemon = trunkline(routes=[route(pool=mode, pool_size=1, query_timeout="300ms")])
+    daemon = trunkline(routes=[route(pool=mode, pool_size=1, query_timeout="500ms")])
     with daemon.door().wire() as wire:
         pid = pid_of(wire)
         wire.send(w.query("select pg_sleep(60)"))
         answers = []
         took = seconds(lambda: answers.extend(wire.rest()))
         assert ended_with(answers) == "57014"
-        assert "query_timeout (300 ms)" in answers[-1].fields["M"]
-        assert 0.25 < took < 3 * STRETCH
+        assert "query_timeout (500 ms)" in answers[-1].fields["M"]
+        assert 0.45 < took < 3 * STRETCH
     rests(postgres, pid)
     with daemon.door().wire() as wire:
         assert pid_of(wire) == pid
@@ -44,7 +44,7 @@ def test_a_query_that_takes_too_long_is_cancelled_and_its_client_ended(trunkline
 
 @pytest.mark.parametrize("mode", MODES)
 def test_many_short_queries_in_a_row_are_none_that_takes_too_long(trunkline, mode):
-    daemon = trunkline(routes=[route(pool=mode, query_timeout="600ms")])
+    daemon = trunkline(routes=[route(pool=mode, query_timeout="1200ms")])
     with daemon.door().wire() as wire:
         wire.send(*[w.query("select pg_sleep(0.05)")] * 30)
         for _ in range(30):
@@ -53,15 +53,15 @@ def test_many_short_queries_in_a_row_are_none_that_takes_too_long(trunkline, mod
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_silence_within_a_transaction_ends_client_and_transaction(trunkline, postgres, mode):
-    daemon = trunkline(routes=[route(pool=mode, pool_size=1, idle_transaction_timeout="300ms")])
+    daemon = trunkline(routes=[route(pool=mode, pool_size=1, idle_transaction_timeout="800ms")])
     with daemon.door().wire() as wire:
         pid = pid_of(wire)
         wire.ask(w.query("begin"))
         for _ in range(4):  # each of these is an end of the silence
-            wire.ask(w.query("select pg_sleep(0.15)"))
+            wire.ask(w.query("select pg_sleep(0.3)"))
         answers = wire.rest()
         assert ended_with(answers) == "25P03"
-        assert "idle_transaction_timeout (300 ms)" in answers[-1].fields["M"]
+        assert "idle_transaction_timeout (800 ms)" in answers[-1].fields["M"]
     rests(postgres, pid)
     with daemon.door().wire() as wire:
         assert pid_of(wire) == pid
@@ -76,61 +76,61 @@ def test_a_batch_without_its_end_is_a_silence_too(trunkline):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_silence_outside_of_a_transaction_is_no_such_thing(trunkline, mode):
-    daemon = trunkline(routes=[route(pool=mode, idle_transaction_timeout="200ms",
-                                     transaction_timeout="200ms", query_timeout="200ms")])
+    daemon = trunkline(routes=[route(pool=mode, idle_transaction_timeout="800ms",
+                                     transaction_timeout="800ms", query_timeout="800ms")])
     with daemon.door().wire() as wire:
         wire.ask(w.query("select 1"))
-        assert wire.silent(0.6)
+        assert wire.silent(1.2)
         assert w.rows(wire.ask(w.query("select 1"))) == [["1"]]
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("last", ["select 1", "select pg_sleep(60)"])
 def test_a_transaction_that_takes_too_long_is_rolled_back(trunkline, postgres, mode, last):
-    daemon = trunkline(routes=[route(pool=mode, pool_size=1, transaction_timeout="600ms")])
+    daemon = trunkline(routes=[route(pool=mode, pool_size=1, transaction_timeout="1500ms")])
     with daemon.door().wire() as wire:
         pid = pid_of(wire)
         for _ in range(3):
             wire.ask(w.query("begin"))
-            wire.ask(w.query("select pg_sleep(0.3)"))
+            wire.ask(w.query("select pg_sleep(0.6)"))
             wire.ask(w.query("commit"))
         wire.ask(w.query("begin"))
         wire.send(w.query(last))
         answers = wire.rest()
         assert ended_with(answers) == "25P04"
-        assert "transaction_timeout (600 ms)" in answers[-1].fields["M"]
+        assert "transaction_timeout (1500 ms)" in answers[-1].fields["M"]
     rests(postgres, pid)
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_client_that_is_idle_for_too_long_is_told_so(trunkline, mode):
-    daemon = trunkline(routes=[route(pool=mode, client_idle_timeout="300ms")])
+    daemon = trunkline(routes=[route(pool=mode, client_idle_timeout="800ms")])
     with daemon.door().wire() as wire:
-        wire.ask(w.query("select pg_sleep(0.5)"))
+        wire.ask(w.query("select pg_sleep(1)"))
         answers = wire.rest()
         assert ended_with(answers) == "57P05"
         assert answers[-1].fields["M"] == ("terminating connection due to client_idle_timeout "
-                                           "(300 ms)")
+                                           "(800 ms)")
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_an_idle_clients_time_does_not_run_within_a_transaction(trunkline, mode):
-    daemon = trunkline(routes=[route(pool=mode, client_idle_timeout="200ms")])
+    daemon = trunkline(routes=[route(pool=mode, client_idle_timeout="800ms")])
     with daemon.door().wire() as wire:
         wire.ask(w.query("begin"))
-        assert wire.silent(0.6)
+        assert wire.silent(1.2)
         assert wire.ask(w.query("commit"))[-1].body == b"I"
         assert ended_with(wire.rest()) == "57P05"
 
 
 def test_a_users_own_limits_replace_those_of_its_route(trunkline):
     daemon = trunkline(users={"app": "app", "reports": "reports", "admin": "admin"},
-                       routes=[route(query_timeout="200ms")])
+                       routes=[route(query_timeout="500ms")])
     config = dict(daemon.config)
-    config["users"] = {"reports": {"query_timeout": "30s", "client_idle_timeout": "300ms"}}
+    config["users"] = {"reports": {"query_timeout": "30s", "client_idle_timeout": "800ms"}}
     daemon.reload(config)
     with daemon.door(user="reports").wire() as wire:
-        assert w.kinds(wire.ask(w.query("select pg_sleep(0.5)"))) == "T D C Z"
+        assert w.kinds(wire.ask(w.query("select pg_sleep(1)"))) == "T D C Z"
         assert ended_with(wire.rest()) == "57P05"
     with daemon.door().wire() as wire:
         wire.send(w.query("select pg_sleep(60)"))
