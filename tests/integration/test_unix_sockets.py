@@ -122,7 +122,7 @@ def abstract():
 
 
 def two_doors(trunkline, abstract, port):
-    """Listens on the name, and then on TCP, where it is waited for."""
+    """Listens on the name, and on TCP, where its console is reached."""
     daemon = trunkline(listen=[{"host": abstract, "port": 6432},
                                {"host": "127.0.0.1", "port": port}], start=False)
     daemon.host, daemon.port = "127.0.0.1", port

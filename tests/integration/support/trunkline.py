@@ -92,14 +92,19 @@ class Trunkline:
 
     def start(self):
         self.program = Program([binary(), "run", self.file], self.log_file, cwd=self.folder)
-        eventually(self.listening)
+        eventually(lambda: all(self.listening(one["host"], one["port"])
+                               for one in self.config["listen"]))
         return self
 
-    def listening(self):
+    def listening(self, host=None, port=None):
+        """At this address, or at the first one."""
         self.program.must_run()
-        host = "127.0.0.1" if self.host in ("*", "localhost") else self.host
-        family = socket.AF_UNIX if host.startswith("/") else socket.AF_INET
-        address = f"{host}/.s.PGSQL.{self.port}" if host.startswith("/") else (host, self.port)
+        host, port = host or self.host, port or self.port
+        if host[0] in "/@":
+            family, address = socket.AF_UNIX, f"{host}/.s.PGSQL.{port}".replace("@", "\0", 1)
+        else:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            address = "127.0.0.1" if host in ("*", "localhost") else host, port
         with socket.socket(family) as probe:
             return probe.connect_ex(address) == 0
 
