@@ -157,7 +157,9 @@ static void session_main(void *argument)
 static void acceptor_main(void *argument)
 {
     struct model *model = argument;
-    static const struct socket_options nodelay = {.nodelay = true};
+    /* As with tcp_keepalives_idle and its like set: clients that have gone are found out. */
+    static const struct socket_options options = {
+        .nodelay = true, .keepalive = true, .keep_idle = 10, .keep_interval = 5, .keep_count = 4};
     int handle;
     struct address peer;
     for (;;) {
@@ -172,7 +174,7 @@ static void acceptor_main(void *argument)
             co_group_start(&model->coroutines, session_main, session, CO_LARGE) != OK)
             session_end(session);
         else
-            stream_set_options(&session->stream, &nodelay);
+            stream_set_options(&session->stream, &options);
     }
 }
 

@@ -189,7 +189,7 @@ static void oracle_ended(void *argument UNUSED, const struct model_session_view 
     say("backend", session->pid, "ends");
 }
 
-#define OVER_MOST sec(5)
+#define OVER_MOST sec(40) /* what keepalives of the model take, and some more */
 
 /* Threads that keep each other going for ever, about nothing. */
 static void oracle_rests(void)

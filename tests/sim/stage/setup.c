@@ -91,6 +91,7 @@ static void put_route(struct buffer *out, const struct setup *setup, const char 
 
 void setup_write(const struct setup *setup)
 {
+    static const char probes[] = "keepalive_idle: 10s, keepalive_interval: 5s, keepalive_count: 4";
     struct buffer out = BUFFER_INIT(1 << 16);
     buffer_printf(&out, "# version %u\nlisten:\n  - {host: 127.0.0.1, port: %d%s}\n",
                   setup->version, STAGE_PORT,
@@ -102,8 +103,8 @@ void setup_write(const struct setup *setup)
                   setup->login_timeout.us);
     buffer_printf(&out, "reset_timeout: %" PRId64 "us\novertake_limit: %" PRId64 "us\n",
                   setup->reset_timeout.us, setup->overtake_limit.us);
-    buffer_printf(&out, "shutdown_timeout: 20s\nclient_tcp: {keepalive_idle: 10s, "
-                        "keepalive_interval: 5s, keepalive_count: 4}\n");
+    buffer_printf(&out, "shutdown_timeout: 20s\n");
+    buffer_printf(&out, "client_tcp: {%s}\nserver_tcp: {%s}\n", probes, probes);
     if (setup->servers_most > 0)
         buffer_printf(&out, "servers: %u\n", setup->servers_most);
     buffer_printf(&out,
