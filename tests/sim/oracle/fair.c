@@ -14,11 +14,12 @@
 static bool fair_world(void)
 {
     static const enum kind kinds[] = {
-        KIND_lateness,     KIND_narrowness, KIND_resets,       KIND_silences,   KIND_half_ends,
-        KIND_blackouts,    KIND_crashes,    KIND_terminations, KIND_starting,   KIND_full,
-        KIND_outages,      KIND_failing,    KIND_pauses,       KIND_reconnects, KIND_kills,
-        KIND_restarts,     KIND_reloads,    KIND_slow_logins,  KIND_single_use, KIND_checks,
-        KIND_short_writes, KIND_refusals,   KIND_pins,         KIND_preemption};
+        KIND_lateness,  KIND_narrowness, KIND_resets,       KIND_silences,   KIND_half_ends,
+        KIND_blackouts, KIND_crashes,    KIND_terminations, KIND_starting,   KIND_full,
+        KIND_outages,   KIND_failing,    KIND_pauses,       KIND_reconnects, KIND_kills,
+        KIND_restarts,  KIND_reloads,    KIND_slow_logins,  KIND_single_use, KIND_checks,
+        KIND_orders,    KIND_names,      KIND_short_writes, KIND_refusals,   KIND_pins,
+        KIND_preemption};
     for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
         if (stage_has(kinds[i]))
             return false;
@@ -54,7 +55,7 @@ void fair_waits(const struct person *person)
 {
     const struct setup *setup = &stage.setup;
     if (stage_has(KIND_silences) || stage_has(KIND_half_ends) || stage_has(KIND_restarts) ||
-        stage_has(KIND_narrowness) || stage_has(KIND_lateness))
+        stage_has(KIND_blackouts) || stage_has(KIND_narrowness) || stage_has(KIND_lateness))
         return;
     int64_t asked = between(person->asked_at, now()).us;
     PROVE(person->begun || !person->idle || person->pool != PERSON_TRANSACTION ||

@@ -200,6 +200,9 @@ static void person_greeted(struct person *person, struct link_greeting *greeting
 
 fault person_begin(struct person *person)
 {
+    static const char *const databases[] = {[PERSON_TRANSACTION] = "app",
+                                            [PERSON_SESSION] = "session",
+                                            [PERSON_STATEMENT] = "statement"};
     struct buffer parameters = BUFFER_INIT(1024);
     struct link_greeting greeting;
     struct link_secret secret = {.password = SPAN(STAGE_PASSWORD)};
@@ -216,8 +219,7 @@ fault person_begin(struct person *person)
     person_put_parameters(person, &parameters);
     struct link_login login = {.target = &target,
                                .user = SPAN("joe"),
-                               .database =
-                                   person->pool == PERSON_SESSION ? SPAN("session") : SPAN("app"),
+                               .database = span_text(databases[person->pool]),
                                .parameters = buffer_span(&parameters),
                                .secret = &secret};
     say("client", person->number, "logs in as login %u", person->login);

@@ -36,17 +36,9 @@ bool stage_may_lose_ends(void)
     /* Whoever leaves in the middle of a message leaves a server that can't be told to end; nor can
      * one to which the last word does not pass. */
     static const enum kind kinds[] = {
-        KIND_short_writes,
-        KIND_resets,
-        KIND_silences,
-        KIND_half_ends,
-        KIND_blackouts,
-        KIND_reloads,
-        KIND_restarts,
-        KIND_deaths,
-        KIND_kills,
-        KIND_query_timeout,
-        KIND_transaction_timeout,
+        KIND_short_writes, KIND_resets, KIND_silences,      KIND_half_ends,
+        KIND_blackouts,    KIND_names,  KIND_reloads,       KIND_restarts,
+        KIND_deaths,       KIND_kills,  KIND_query_timeout, KIND_transaction_timeout,
         KIND_idle_timeout,
     };
     return stage_has_any(kinds, ARRAY_SIZE(kinds));
@@ -63,6 +55,7 @@ bool stage_excuses_loss(const struct person *person)
         KIND_kills,         KIND_restarts,
         KIND_query_timeout, KIND_transaction_timeout,
         KIND_promotions,    KIND_idle_timeout,
+        KIND_names,
     };
     /* Who comes may need a server, and sessions keep theirs for as long as they like. */
     if (!person->greeted && (stage_has(KIND_claim_timeout) || person->pool == PERSON_SESSION))
@@ -117,6 +110,8 @@ static void stage_people_come(void)
             .number = i, .chance = plan_chance(stage.plan, CHANCE_PERSON + i), .talk = TALK_INIT};
         if (stage_has(KIND_sessions) && i % 3 == 0)
             person->pool = PERSON_SESSION;
+        if (stage_has(KIND_statement_pools) && i % 3 == 1)
+            person->pool = PERSON_STATEMENT;
         stage.done[i].deliver = stage_person_gone;
     }
     for (uintptr_t i = 0; i < STAGE_MACHINES; i++)
@@ -145,7 +140,9 @@ static void stage_open(void)
 {
     /* Stays for as long as the model. */
     static struct model_user users[] = {{.name = "joe"}, {.name = "admin", .superuser = true}};
-    struct address at = {.family = ADDRESS_IPV4, .port = STAGE_SERVER, .bytes = {127, 0, 0, 1}};
+    /* Everywhere: its name has several addresses. */
+    struct address at = {.family = ADDRESS_IPV4, .port = STAGE_SERVER};
+    names_begin();
     keys_make();
     setup_make(&stage.setup, stage.plan);
     secrets_user(&stage.setup, &users[0]);

@@ -34,11 +34,10 @@ static void trouble_outage(void)
 
 static void trouble_blackout(void)
 {
-    struct address at = model_address(stage.model);
     say("director", 0, "nothing passes to PostgreSQL");
-    sim_net_blackhole(&at, true);
+    names_blackhole(true);
     director_rests(3000000);
-    sim_net_blackhole(&at, false);
+    names_blackhole(false);
     say("director", 0, "it passes again");
 }
 
@@ -71,6 +70,7 @@ static void trouble_restart(void)
 
 /* An order was not answered: it may be on its way still, and arrive behind what ends it. */
 static bool director_doubts;
+static bool director_disabled; /* or may be so */
 
 static void director_stops(const char *command)
 {
@@ -88,6 +88,8 @@ static void director_resumes(const char *command)
 void director_makes_good(void)
 {
     static const char *const resumes[] = {"RESUME", "RESUME app"};
+    while (director_disabled && !console_order("ENABLE app"))
+        director_rests(100000);
     if (!director_doubts)
         return;
     PROVE(co_sleep(HELD_BACK_MOST) == OK);
@@ -118,6 +120,26 @@ static void trouble_kill(void)
     director_resumes("RESUME app");
 }
 
+/* Nothing begins for a while, of anybody. */
+static void trouble_suspend(void)
+{
+    stage.stopped = true;
+    director_doubts |= console_try("SUSPEND", director_draw(2) == 0, sec(2)) != CONSOLE_DONE;
+    director_rests(50000);
+    director_resumes("RESUME");
+}
+
+/* Nobody else comes in for a while. */
+static void trouble_disable(void)
+{
+    if (!stage_has(KIND_kills))
+        return;
+    director_disabled |=
+        console_try("DISABLE app", director_draw(2) == 0, sec(100)) != CONSOLE_REFUSED;
+    director_rests(50000);
+    director_disabled = !console_order("ENABLE app");
+}
+
 static const struct {
     enum kind kind;
     void (*happens)(void);
@@ -130,6 +152,14 @@ static const struct {
     {KIND_pauses, trouble_pause},
     {KIND_reconnects, trouble_reconnect},
     {KIND_kills, trouble_kill},
+    {KIND_names, names_change},
+    {KIND_names, names_change},
+    {KIND_orders, orders_talk},
+    {KIND_orders, orders_talk},
+    {KIND_orders, orders_reload},
+    {KIND_orders, orders_wait},
+    {KIND_orders, trouble_suspend},
+    {KIND_orders, trouble_disable},
     {KIND_moves, moves_order},
     {KIND_moves, moves_order},
 };
@@ -144,6 +174,7 @@ static void director_acts(void)
 void director_troubles(void)
 {
     deadline end = after(TROUBLES_MOST);
+    director_doubts = director_disabled = false;
     while (stage.rounds_over < stage.plan->clients && now().us < end.us) {
         director_rests(PAUSE_MOST);
         director_acts();

@@ -67,6 +67,11 @@ static struct sim_rates mood_rates(void)
     if (!stage_has(KIND_staleness))
         rates.stale = rates.late_event = 0;
     mood_network(&rates, &chance);
+    if (stage_has(KIND_names)) {
+        rates.dns_latency_most = mood_rate(&chance, 100000);
+        rates.dns_fails = mood_rate(&chance, 200000);
+        rates.dns_silent = mood_rate(&chance, 50000);
+    }
     if (stage_has(KIND_preemption)) {
         rates.preempted = mood_rate(&chance, 60000);
         rates.preempted_most = mood_rate(&chance, 20000);
@@ -112,6 +117,7 @@ void mood_heals(void)
     sim_calm();
     sim_set_rates(&rates);
     model_calm(stage.model);
+    names_settle();
     say("director", 0, "the world heals");
 }
 

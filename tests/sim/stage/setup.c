@@ -108,13 +108,15 @@ void setup_write(const struct setup *setup)
     if (setup->servers_most > 0)
         buffer_printf(&out, "servers: %u\n", setup->servers_most);
     buffer_printf(&out,
-                  "services:\n  main:\n    hosts: [\"127.0.0.1:%d\"]\n"
+                  "services:\n  main:\n    hosts: [\"%s:%d\"]\n"
                   "    connection_limit: %u\n    connect_timeout: 5s\n",
-                  STAGE_SERVER, setup->connections_most);
+                  stage_has(KIND_names) ? STAGE_NAME : "127.0.0.1", STAGE_SERVER,
+                  setup->connections_most);
     if (stage_has(KIND_server_tls))
         buffer_printf(&out, "    tls: {mode: require}\n");
     buffer_printf(&out, "routes:\n");
     put_route(&out, setup, "session", "session");
+    put_route(&out, setup, "statement", "statement");
     put_route(&out, setup, "\"*\"", "transaction");
     buffer_printf(&out, "console: {users: [admin]}\nlog: {level: info}\n");
     PROVE(buffer_fault(&out) == OK);

@@ -112,6 +112,18 @@ const char *secrets_method(const struct setup *setup);
 /** joe, as PostgreSQL knows him. */
 void secrets_user(const struct setup *setup, struct model_user *user);
 
+/* --- names.c ---------------------------------------------------------------------------------- */
+
+#define STAGE_NAME      "db.example"
+#define STAGE_ADDRESSES 3u
+void names_begin(void);
+/** Other addresses, or none, or no answer. */
+void names_change(void);
+/** In a calm world it has some, and the others are nobody's. */
+void names_settle(void);
+/** Nothing passes to any of them, or again. */
+void names_blackhole(bool is_black);
+
 /* --- daemon.c --------------------------------------------------------------------------------- */
 
 /** Suspends until it serves. */
@@ -134,6 +146,19 @@ bool console_order(const char *command);
 /** The same, with a look at each row of the answer. */
 bool console_look(const char *command, void (*row)(void *argument, struct span row),
                   void *argument);
+
+enum console_outcome { CONSOLE_DONE, CONSOLE_REFUSED, CONSOLE_LOST };
+/** The same in either protocol; LOST too if an answer takes longer than `patience`. */
+enum console_outcome console_try(const char *command, bool extended, duration patience);
+
+/* --- orders.c --------------------------------------------------------------------------------- */
+
+/** Some commands that change nothing. */
+void orders_talk(void);
+/** Loads a file with errors. */
+void orders_reload(void);
+/** Waits for servers that are to close. */
+void orders_wait(void);
 
 /* --- keys.c ----------------------------------------------------------------------------------- */
 

@@ -1,0 +1,82 @@
+#include "stage/stage.h"
+
+#include "machine/clock.h"
+#include "machine/sim/world.h"
+
+#include <signal.h>
+#include <stdio.h>
+
+/*
+ * An administrator who says everything that the console knows, and some of what it does not.
+ */
+#define MOMENT sec(2)
+
+static const char *const harmless[] = {
+    "SHOW ACTIVE_SOCKETS", "SHOW BACKENDS", "SHOW CLIENTS", "SHOW COMMANDS", "SHOW CONFIG",
+    "SHOW DATABASES", "SHOW DNS_HOSTS", "SHOW DNS_ZONES", "SHOW FDS", "SHOW HELP", "SHOW LISTS",
+    "SHOW MEM", "SHOW PEERS", "SHOW PEER_POOLS", "SHOW POOLS", "SHOW RELAYS", "SHOW ROUTES",
+    "SHOW SERVERS", "SHOW SOCKETS", "SHOW STATE", "SHOW STATS", "SHOW STATS_AVERAGES",
+    "SHOW STATS_TOTALS", "SHOW TOTALS", "SHOW PINS", "SHOW PIN_TOTALS", "SHOW USERS",
+    "SHOW VERSION",
+    /* Conditions, an order, a limit. */
+    "SHOW CLIENTS WHERE state = 'idle' AND wait >= 0 ORDER BY connect_time DESC LIMIT 3",
+    "SHOW SERVERS WHERE link IS NULL ORDER BY remote_pid",
+    "SHOW SERVERS WHERE application_name LIKE 'client%' AND prepared_statements > 0",
+    "SHOW POOLS WHERE maxwait < 1 AND user <> 'admin' ORDER BY cl_active LIMIT 1",
+    "SHOW CONFIG WHERE key LIKE 'routes%' AND value IS NOT NULL ORDER BY key DESC",
+    "SHOW FDS ORDER BY fd DESC LIMIT 2", "SHOW RELAYS ORDER BY events",
+    /* Settings, and what drivers say. */
+    "SET log.level = 'info'", "SET extra_float_digits = 3", "SHOW client_encoding", "BEGIN",
+    "COMMIT", "SELECT 1", "",
+    /* What is wrong. */
+    "SHOW", "SHOW NONSENSE", "FLY", "SHOW POOLS WHERE nothing = 1", "SHOW POOLS ORDER BY",
+    "SET nonsense = 1", "SET routes[0].pool_size = 'many'", "KILL_CLIENT 'nobody'",
+    "MOVE_CLIENT ''", "SHOW 'unended", "RESUME nothing", "SHUTDOWN WAIT_FOR_GODOT"};
+
+static uint32_t orders_draw(uint32_t limit)
+{
+    return chance_below(&stage.chance, limit);
+}
+
+static void orders_rest(uint32_t most_us)
+{
+    PROVE(co_sleep((duration){.us = 1 + orders_draw(most_us)}) == OK);
+}
+
+void orders_talk(void)
+{
+    for (uint32_t count = 1 + orders_draw(4); count > 0; count--)
+        console_try(harmless[orders_draw(ARRAY_SIZE(harmless))], orders_draw(2) == 0, sec(100));
+    if (orders_draw(3) == 0)
+        console_try("SHOW POOLS; SHOW STATE; SHOW NONSENSE; SHOW CLIENTS", false, sec(100));
+    if (orders_draw(3) == 0)
+        console_try("SHOW VERSION; SHOW LISTS", false, sec(100));
+}
+
+/* A file with errors changes nothing, whoever asks for it. */
+void orders_reload(void)
+{
+    static const char *const broken[] = {"relays: [", "relays: 2\nnonsense: yes\n",
+                                         "routes:\n  - {service: nobody}\n", "",
+                                         "listen: []\nservices: {}\nroutes: {a: b}\n\t\n"};
+    if (!stage.up)
+        return;
+    sim_file_put_text(STAGE_CONFIG, broken[orders_draw(ARRAY_SIZE(broken))]);
+    if (orders_draw(2) == 0) {
+        PROVE(sim_signal(SIGHUP));
+        orders_rest(50000);
+    }
+    PROVE(console_try("RELOAD", orders_draw(2) == 0, sec(100)) != CONSOLE_DONE,
+          "a file with errors was loaded");
+    setup_write(&stage.setup);
+    if (orders_draw(2) == 0)
+        console_try("RELOAD", orders_draw(2) == 0, sec(100));
+}
+
+/* What waits is given up after a moment, which must not matter. */
+void orders_wait(void)
+{
+    if (orders_draw(2) == 0)
+        console_try("RECONNECT app", false, sec(100));
+    console_try(orders_draw(2) == 0 ? "WAIT_CLOSE" : "WAIT_CLOSE app", orders_draw(2) == 0, MOMENT);
+}
