@@ -84,7 +84,9 @@ class Postgres:
         self.data = self.folder / "data"
         self.port = settings.pop("port", None) or free_port()
         self.log_file = self.folder / "log"
-        subprocess.run(as_user(OWNER) + ["cp", "-a", template, self.data], check=True, cwd="/")
+        copied = subprocess.run(as_user(OWNER) + ["cp", "-a", template, self.data], cwd="/",
+                                text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        assert copied.returncode == 0, f"cp ended with {copied.returncode}: {copied.stdout}"
         values = dict(SETTINGS, port=self.port, unix_socket_directories=self.folder, **settings)
         if certificate is not None:
             values.update(ssl="on", ssl_cert_file=self._own(certificate.cert, "server.crt"),
