@@ -113,15 +113,23 @@ static void cancel_dial(void *argument)
     config_unref(&config);
 }
 
+static void cancel_dial_kept(void *argument)
+{
+    const struct dial *dial = argument;
+    dial->server->keeper = co_self();
+    cancel_dial(argument);
+}
+
 fault cancel_server(struct server *server, deadline by)
 {
     struct dial dial = {server, by, OK};
     struct co_group group;
     co_group_init(&group);
-    TRY(co_group_start(&group, cancel_dial, &dial, CO_LARGE));
+    TRY(co_group_start(&group, cancel_dial_kept, &dial, CO_LARGE));
     server->cancels += 1;
     co_group_join(&group);
     server->cancels -= 1;
+    server->keeper = co_self();
     return dial.result;
 }
 
@@ -202,7 +210,7 @@ static bool cancel_active(struct relay *relay, struct client *client, struct err
         return false;
     }
     errand->server = server;
-    if (co_start(cancel_run, errand, CO_LARGE) != OK)
+    if (co_group_start(&relay->errands, cancel_run, errand, CO_LARGE) != OK)
         return false;
     server->cancels += 1;
     relay->cancels += 1;

@@ -15,6 +15,9 @@
 #define DRAIN_LOOK      ms(20)
 #define STATEMENTS_MOST 1000000u
 
+/* What clients that are ended leave behind has so long to come to its end. */
+#define HALT_MOST sec(2)
+
 /* In so many steps a second a relay that stops tells its clients. */
 #define DISMISS_STEPS 100
 
@@ -195,9 +198,38 @@ static void relay_dismiss(struct relay *relay)
     relay_check_end(relay);
 }
 
+/* Servers that are logged in, cleaned or asked something, and cancel requests: what they wait for
+ * may never come. */
+static void relay_halt_servers(struct relay *relay)
+{
+    co_group_cancel(&relay->errands);
+    LIST_EACH (&relay->shares, it) {
+        LIST_EACH (&LIST_ENTRY(it, struct share, node)->busy, at) {
+            struct server *server = LIST_ENTRY(at, struct server, node);
+            if (server->keeper != NULL)
+                co_cancel(server->keeper);
+        }
+    }
+}
+
+/* Again and again, for some are about to begin something. */
+static void relay_halt_step(struct relay *relay)
+{
+    LIST_EACH_SAFE (&relay->clients, it)
+        client_end(LIST_ENTRY(it, struct client, node));
+    if (relay->halts_all.us <= now().us)
+        relay_halt_servers(relay);
+    if (!relay_done(relay))
+        timer_set(&relay->dismissal, after(DRAIN_LOOK));
+}
+
 static void relay_dismissal_due(struct waker *waker)
 {
-    relay_dismiss(CONTAINER_OF(waker, struct relay, dismisser));
+    struct relay *relay = CONTAINER_OF(waker, struct relay, dismisser);
+    if (relay->halted)
+        relay_halt_step(relay);
+    else
+        relay_dismiss(relay);
 }
 
 static void relay_do_stop(struct mail *mail)
@@ -218,8 +250,10 @@ static void relay_do_release(struct mail *mail)
 static void relay_do_halt(struct mail *mail)
 {
     struct relay *relay = CONTAINER_OF(mail, struct relay, halt);
-    LIST_EACH_SAFE (&relay->clients, it)
-        client_end(LIST_ENTRY(it, struct client, node));
+    if (!relay->halted)
+        relay->halts_all = after(HALT_MOST);
+    relay->halted = true;
+    relay_halt_step(relay);
 }
 
 void relay_stop(struct relay *relay)
@@ -314,6 +348,7 @@ static fault relay_init(struct relay *relay)
     control_init(&relay->control);
     list_init(&relay->clients);
     list_init(&relay->shares);
+    co_group_init(&relay->errands);
     relay->share_map = MAP_INIT(UINT32_MAX);
     relay->keys = MAP_INIT(UINT32_MAX);
     relay->statements = MAP_INIT(STATEMENTS_MOST);

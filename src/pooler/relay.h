@@ -46,13 +46,16 @@ struct relay {
     } arrival;
     struct stash_block *stashes; /* spare blocks for short stashes, see client.c */
     uint32_t stash_count;
-    uint32_t cancels;       /* cancel requests towards servers under way */
-    struct co *main;        /* waits for the relay's end */
-    struct timer dismissal; /* while it stops: the next of its clients are told */
+    struct co_group errands; /* cancel requests towards servers under way */
+    uint32_t cancels;        /* how many there are */
+    struct co *main;         /* waits for the relay's end */
+    struct timer dismissal;  /* while it stops: the next of its clients are told, or ended */
     struct waker dismisser;
     uint64_t dismiss_rate; /* clients in a second, from the stop on */
     struct mail stop;
     struct mail halt;
+    bool halted;         /* clients are ended */
+    deadline halts_all;  /* and from then on, whatever else is under way */
     struct mail ended;   /* to the pooler machine: nothing is left here */
     struct mail release; /* from it: all relays are at their end, so end the thread */
     bool released;

@@ -266,12 +266,20 @@ void server_become(struct server *server, enum server_state next)
     /* Who moved its bytes may be gone before the next one comes; what arrives meanwhile is seen
      * then. */
     server->stream.waker = NULL;
+    server->keeper = NULL;
     if (next == SERVER_IDLE) {
         invariant(server->client == NULL && ledger_empty(&server->ledger));
         list_remove(&share->busy, &server->node);
         list_push_front(&share->idle, &server->node);
     }
     server->state = next;
+}
+
+void server_keep(struct server *server)
+{
+    invariant(server->state == SERVER_CLEANING);
+    server->keeper = co_self();
+    server->stream.waker = co_waker(server->keeper);
 }
 
 /* --- idle ------------------------------------------------------------------------------------ */

@@ -33,6 +33,7 @@ struct server {
     struct lease *lease;        /* owned until it is given back to the router */
     struct client *client;      /* attached, or NULL */
     struct client *last_client; /* whose state it has; both sides null the other's pointer */
+    struct co *keeper;          /* moves its bytes while no client does; NULL: nothing does */
     struct ledger ledger;
     struct params *params;  /* what differs from its defaults */
     struct params *startup; /* session pools: what its startup packet said */
@@ -76,6 +77,8 @@ void server_close(struct server **server, const char *reason, bool lost);
 void server_drop_login(struct server **server);
 /** The one setter of `state`; keeps the lists of the share. */
 void server_become(struct server *server, enum server_state next);
+/** While it is cleaned, the running coroutine moves its bytes. */
+void server_keep(struct server *server);
 /** Takes it off its relay, alive and idle, so that it can travel in its lease. */
 void server_detach(struct server *server);
 /** Tells one that was detached to end, as far as it goes without waiting; on any machine. */

@@ -44,7 +44,7 @@ static void check_main(void *argument)
     struct share *share = server->share;
     struct turn turn;
     turn_init(&turn, share->relay, server);
-    server->stream.waker = co_waker(co_self());
+    server_keep(server);
     check_end(&turn, turn_ask(&turn, SPAN(""), after(share->route->check_timeout)));
 }
 

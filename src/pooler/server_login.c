@@ -177,6 +177,7 @@ static void login_main(void *argument)
     struct server *server = argument;
     struct config *config = config_ref(server->share->config);
     struct link_greeting said = {.parameters = BUFFER_INIT(65536)};
+    server->keeper = co_self();
     fault result = login_run(server, &said);
     if (result != OK) {
         login_failed(server, result, failure_of(server->share, result));

@@ -118,7 +118,7 @@ void turn_clean(struct turn *turn)
     struct chunk_store *chunks = &turn->relay->chunks;
     invariant(server->client == NULL && turn->client == NULL);
     server_become(server, SERVER_CLEANING);
-    server->stream.waker = co_waker(co_self());
+    server_keep(server);
     turn_bulk_end(turn);
     turn->server_lost = turn->server_lost || turn->server_gone;
     fault cleaned = turn->server_lost ? FAULT_CLOSED : clean_server(turn);

@@ -48,7 +48,7 @@ static void mark_main(void *argument)
     struct relay *relay = server->share->relay;
     struct turn turn;
     turn_init(&turn, relay, server);
-    server->stream.waker = co_waker(co_self());
+    server_keep(server);
     fault marked = mark_ask(&turn, after(relay->config->reset_timeout));
     bool lost = turn.server_lost || turn.server_gone;
     outbox_drop(&turn.up.out, &relay->chunks);

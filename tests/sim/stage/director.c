@@ -59,10 +59,6 @@ static void trouble_reload(void)
 
 static void trouble_restart(void)
 {
-    /* With connections that are silent for ever a relay may not end in time, and the daemon ends
-     * without it. */
-    if (stage_has(KIND_silences))
-        return;
     daemon_stop(director_draw(2) == 0 ? SIGTERM : SIGQUIT);
     director_rests(50000);
     daemon_start();
