@@ -99,7 +99,7 @@ struct os {
     int64_t (*recv)(int handle, void *bytes, size_t size);
     int64_t (*send)(int handle, const void *bytes, size_t size);
     int64_t (*send_vector)(int handle, const struct iovec *parts, int count);
-    void (*shut)(int handle); /* both directions; the peer sees the end */
+    void (*shut)(int handle); /* nothing more is sent; the peer sees the end */
     void (*close)(int handle);
 
     /* One poller per machine.  Edge-triggered; a handle is registered once, for everything. */

@@ -360,5 +360,5 @@ int64_t os_linux_send_vector(int handle, const struct iovec *parts, int count)
 
 void os_linux_shut(int handle)
 {
-    shutdown(handle, SHUT_RDWR);
+    shutdown(handle, SHUT_WR);
 }

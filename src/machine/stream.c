@@ -211,6 +211,12 @@ fault stream_flush_some(struct stream *stream)
     return tls_flush_some(stream->tls);
 }
 
+void stream_end(struct stream *stream)
+{
+    if (stream->handle >= 0)
+        os->shut(stream->handle);
+}
+
 bool stream_may_read(const struct stream *stream)
 {
     return (stream->ready & POLL_READ) != 0 ||

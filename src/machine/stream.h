@@ -68,6 +68,8 @@ fault stream_write_some(struct stream *stream, const struct iovec *parts, int co
                         size_t *ret) MUST_USE;
 /** TLS: sends ciphertext that is still inside; OK when none is left, AGAIN, CLOSED.  Plain: OK. */
 fault stream_flush_some(struct stream *stream) MUST_USE;
+/** Nothing more will be sent, which the peer hears behind what was; it may still be listened to. */
+void stream_end(struct stream *stream);
 /** Something may be there to read: readiness is remembered, or TLS holds decrypted bytes. */
 bool stream_may_read(const struct stream *stream);
 static inline bool stream_may_write(const struct stream *stream)

@@ -193,15 +193,17 @@ static void server_free(struct server *server)
     free(server);
 }
 
-/* A graceful goodbye, as far as it goes without waiting; false: only closing says it. */
-static bool server_say_goodbye(struct server *server)
+/* A graceful goodbye, as far as it goes without waiting; else the end of what we send says it. */
+static void server_say_goodbye(struct server *server)
 {
     static const uint8_t terminate[] = {WIRE_TERMINATE, 0, 0, 0, 4};
     struct iovec part = {(void *)terminate, sizeof(terminate)};
-    size_t sent;
-    if (!stream_open(&server->stream) || server->broken || !ledger_empty(&server->ledger))
-        return false;
-    return stream_write_some(&server->stream, &part, 1, &sent) == OK && sent == sizeof(terminate);
+    struct stream *stream = &server->stream;
+    size_t sent = 0;
+    bool may = !server->broken && ledger_empty(&server->ledger);
+    if (!may || stream_write_some(stream, &part, 1, &sent) != OK || sent < sizeof(terminate) ||
+        stream_flush_some(stream) != OK)
+        stream_end(stream);
 }
 
 /* What belongs to this relay stays here; the rest can travel. */
@@ -229,7 +231,10 @@ void server_close(struct server **server, const char *reason, bool lost)
     struct lease *lease = TAKE(gone->lease);
     lease->how = LEASE_CLOSED;
     lease->end = lost ? SLOT_LOST : SLOT_ENDED;
-    if (server_say_goodbye(gone) && !lost && !share->relay->stopping) {
+    if (stream_open(&gone->stream))
+        server_say_goodbye(gone);
+    if (stream_open(&gone->stream) && !stream_hung_up(&gone->stream) && !share->relay->stopping) {
+        ledger_fini(&gone->ledger);
         server_strip(gone);
         lease->server = gone;
     } else {
@@ -405,7 +410,7 @@ void server_detach(struct server *server)
 
 void server_part(struct server *server)
 {
-    (void)server_say_goodbye(server);
+    server_say_goodbye(server);
 }
 
 void server_discard(struct server **server)

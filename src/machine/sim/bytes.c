@@ -381,8 +381,6 @@ void sim_shut(int handle)
     struct sim_socket *socket = sim_socket_at(handle);
     sim_socket_send_end(handle);
     socket->shut = true;
-    socket->ended = true;
-    sim_socket_edge(handle);
     sim_note("shut", handle, 0);
 }
 

@@ -142,6 +142,7 @@ struct model_session_view {
     struct span application_name;
     enum wire_transaction status;
     bool running;        /* a statement */
+    bool gone;           /* its client's end has come, which it does not look at while it runs */
     bool ready;          /* logged in */
     struct span query;   /* that runs, or ran last */
     uint32_t statements; /* prepared, with a name */

@@ -362,6 +362,7 @@ struct model_session_view model_session_look(const struct model_session *session
                   : block == TX_NONE ? WIRE_TX_IDLE
                                      : WIRE_TX_ACTIVE,
         .running = session->running,
+        .gone = stream_hung_up(&session->stream),
         .ready = session->ready,
         .query = session->query,
         .statements = session->statements.count,

@@ -24,6 +24,8 @@ struct login_record {
 struct session_record {
     uint32_t owner; /* the login whose statements run there; 0: nobody's */
     uint32_t last;  /* who was its owner last, and may have kept it */
+    bool left;      /* its client has been gone for so long that it does not count any more */
+    deadline gone;  /* since when; 0: it is not */
 };
 
 static struct oracle {
@@ -158,7 +160,21 @@ static void oracle_cancelled(void *argument UNUSED, const struct model_session_v
 
 /* --- limits ----------------------------------------------------------------------------------- */
 
-/* PostgreSQL does not notice that its client is gone before it has something to say. */
+/* PostgreSQL does not notice the end of a client while a statement of it runs, for hours if it
+ * must: nobody can wait for that. */
+#define LEFT_AFTER ms(500)
+
+static void oracle_note_gone(const struct model_session_view *session)
+{
+    struct session_record *record = oracle_session(session);
+    if (!session->gone)
+        return;
+    if (record->gone.us == 0)
+        record->gone = now();
+    record->left = between(record->gone, now()).us > LEFT_AFTER.us;
+}
+
+/* Nor does it hear of an end that is lost before it has something to say. */
 static bool oracle_sleeps(const struct model_session_view *view)
 {
     static const char sleep[] = "pg_sleep(600)";
@@ -173,7 +189,8 @@ static bool oracle_limits_hold(const struct model *model)
     for (const struct model_session *at = model_session_next(model, NULL); at != NULL;
          at = model_session_next(model, at)) {
         struct model_session_view view = model_session_look(at);
-        if (stage.calm && oracle_sleeps(&view))
+        oracle_note_gone(&view);
+        if (oracle_session(&view)->left || (stage.calm && oracle_sleeps(&view)))
             continue;
         if (span_is(view.database, "session"))
             in_session += 1;
