@@ -234,14 +234,14 @@ def test_least_servers_are_not_kept_at_the_cost_of_others(trunkline, cluster):
         eventually(lambda: len(own.backends("app", "app")) == 3)
         with daemon.connect(user="reports") as second:
             assert second.execute("select 1").fetchone() == (1,)
-            evicted = daemon.log().count("server.evicted")
-            assert evicted in (1, 2)  # another is asked where one does not answer at once
+            daemon.logged("server.evicted")
             for _ in range(20):
                 first.execute("select 1")
                 second.execute("select 1")
             assert 1 <= len(own.backends("app", "app")) <= 2
             assert 1 <= len(own.backends("app", "reports")) <= 2
-            assert daemon.log().count("server.evicted") == evicted
+            # Another is asked where one does not answer at once.
+            assert daemon.log().count("server.evicted") <= 2
         daemon.reload(dict(daemon.config, servers=6))
         eventually(lambda: len(own.backends("app", "app")) == 3)
 

@@ -149,8 +149,7 @@ def test_the_log_belongs_to_the_user(limited, tmp_path):
     name = "nobody" if ROOT else pwd.getpwuid(os.geteuid()).pw_name
     path = tmp_path / "the.log"
     daemon = limited(user=name, log={"file": str(path)})
-    eventually(daemon.listening)
-    assert path.owner() == name
+    eventually(lambda: path.exists() and path.owner() == name)
 
 
 # --- descriptors ----------------------------------------------------------------------------------

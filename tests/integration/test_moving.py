@@ -6,9 +6,18 @@ import pytest
 from support import wire as w
 from support.patience import STRETCH, eventually
 from support.ports import free_port
-from support.trunkline import route
+from support.trunkline import Trunkline, configuration, route
 
 SLEEP = w.query("select pg_sleep(60)")
+
+
+@pytest.fixture(scope="module")
+def pooler(postgres, tmp_path_factory):
+    """Where nobody moves who was not told to: a relay may be hot after what a test did to it."""
+    daemon = Trunkline(tmp_path_factory.mktemp("moving"),
+                       configuration(postgres, hot_relay="off")).start()
+    yield daemon
+    daemon.stop()
 
 
 def relay_of(pid):
@@ -248,8 +257,8 @@ def serve(wires, until):
 def test_a_hot_relay_gives_clients_away(trunkline):
     daemon = trunkline(hot_relay=1)
     wires = all_on_one_relay(daemon, 8)
-    serve(wires, lambda: came(daemon) >= 2)
-    assert clients(daemon)[1] >= 2
+    # They may come back as well, when the other one has become the busier of the two.
+    serve(wires, lambda: came(daemon) >= 2 and clients(daemon)[1] >= 2)
     for wire in wires:
         assert w.rows(wire.ask(w.query("select 1"))) == [["1"]]
         wire.socket.close()

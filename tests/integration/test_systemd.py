@@ -252,7 +252,7 @@ def test_a_listener_takes_the_socket_of_its_address(managed):
         early.settimeout(PATIENCE)
         assert early.recv(1) == b"N"
         assert daemon.door().one("select 1") == 1
-        assert re.search(rf"listening.*127.0.0.1:{port}.*passed=yes", daemon.log())
+        daemon.logged(rf"listening.*127.0.0.1:{port}.*passed=yes")
         daemon.stop()
         assert socket.socket().connect_ex(("127.0.0.1", port)) == 0  # still the manager's
 
