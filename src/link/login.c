@@ -33,8 +33,8 @@ static fault login_negotiated(struct login *login, struct span body)
     return OK;
 }
 
-/* The next message; its spans die at the next call.  Notices may come at any time. */
-static fault login_next(struct login *login, struct wire_frame *ret)
+/* The next message of any kind; its spans die at the next call. */
+static fault login_frame(struct login *login, struct wire_frame *ret)
 {
     for (;;) {
         struct span rest = span_skip(buffer_span(&login->in), login->taken);
@@ -44,13 +44,7 @@ static fault login_next(struct login *login, struct wire_frame *ret)
                                wire_u32(rest.at + 1), LOGIN_MESSAGE_MOST);
         if (what == OK) {
             login->taken = login->in.size - rest.size;
-            if (ret->type == WIRE_NOTICE)
-                continue;
-            if (ret->type == WIRE_NEGOTIATE) {
-                TRY(login_negotiated(login, ret->body));
-                continue;
-            }
-            return ret->type == WIRE_ERROR ? link_raise_upstream(ret->body) : OK;
+            return OK;
         }
         buffer_consume(&login->in, login->taken);
         login->taken = 0;
@@ -60,6 +54,20 @@ static fault login_next(struct login *login, struct wire_frame *ret)
         size_t size = 0;
         TRY(stream_read(login->stream, room, LOGIN_READ, &size, login->by));
         login->in.size += size;
+    }
+}
+
+/* The next message that answers something.  Notices may come at any time. */
+static fault login_next(struct login *login, struct wire_frame *ret)
+{
+    for (;;) {
+        TRY(login_frame(login, ret));
+        if (ret->type == WIRE_ERROR)
+            return link_raise_upstream(ret->body);
+        if (ret->type == WIRE_NEGOTIATE)
+            TRY(login_negotiated(login, ret->body));
+        else if (ret->type != WIRE_NOTICE)
+            return OK;
     }
 }
 
@@ -115,10 +123,11 @@ static fault login_hear_rest(struct login *login)
 {
     struct wire_frame frame;
     while (login->in.size > login->taken) {
-        fault what = login_next(login, &frame);
-        if (what == FAULT_UPSTREAM)
+        TRY(login_frame(login, &frame));
+        if (frame.type == WIRE_ERROR)
             return FAULT_CLOSED;
-        TRY(what);
+        if (frame.type == WIRE_NOTICE)
+            continue;
         if (frame.type != WIRE_PARAMETER_STATUS)
             return fault_raise(FAULT_PROTOCOL, "message of type 0x%02x behind the login's end",
                                frame.type);

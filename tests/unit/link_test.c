@@ -135,8 +135,8 @@ static void going_on_unasked(struct peer *peer)
     expect_startup(peer);
     put_ok(peer);
     put_greeting(peer);
-    wire_put_report(&peer->out, &(struct wire_report){"NOTICE", "00000", "mind", NULL, NULL});
     wire_put_parameter_status(&peer->out, SPAN("late"), SPAN("news"));
+    wire_put_report(&peer->out, &(struct wire_report){"NOTICE", "00000", "mind", NULL, NULL});
     peer_send(peer);
     peer_expect_end(peer);
 }
