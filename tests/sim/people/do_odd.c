@@ -71,6 +71,33 @@ fault do_typed(struct person *person)
     return batch_run(&batch);
 }
 
+/* What it asks comes in two parts, cut anywhere: the first may be answered before the rest of a
+ * message is there. */
+fault do_halves(struct person *person)
+{
+    struct batch batch;
+    struct statement statement;
+    uint32_t count = 1 + person_draw(person, 4);
+    batch_begin(&batch, person);
+    for (uint32_t i = 0; i < count; i++) {
+        statement_plain(person, &statement);
+        if (person_one_in(person, 2)) {
+            batch_query(&batch, &statement);
+            continue;
+        }
+        batch_extended(&batch, &statement, person_one_in(person, 3));
+        batch_sync(&batch);
+    }
+    batch.anonymous = true; /* statements begin before all was asked */
+    size_t size = 1 + person_draw(person, (uint32_t)person->talk.out.size - 1);
+    say("client", person->number, "sends %zu of %zu bytes first", size, person->talk.out.size);
+    fault sent = talk_flush_part(&person->talk, size, after(sec(60)));
+    if (sent != OK)
+        return person_lost(person, sent);
+    TRY(person_rests(person, person_one_in(person, 2) ? 3000 : 30000));
+    return batch_run(&batch);
+}
+
 /* Asked for again and again, a cancellation comes: the key is good wherever the client is. */
 fault do_cancel_again(struct person *person)
 {

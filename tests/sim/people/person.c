@@ -157,14 +157,19 @@ static void person_resets(struct person *person)
     person->login = oracle_enrol(person);
     person->is_new = stage.calm;
     person->greeted = false;
-    snprintf(person->name, sizeof(person->name), "client %u", person->login);
+    /* Some ask for nothing: their servers must have lost what others have set, and are given on. */
+    bool plain = person_one_in(person, 4);
+    person->name[0] = '\0';
+    if (!plain)
+        snprintf(person->name, sizeof(person->name), "client %u", person->login);
     person->status = WIRE_TX_IDLE;
     person->savepoints = person->said = 0;
     person->has_deed = person->listens = person->may_commit = person->left_prepared = false;
     person->sets = person->wants_cancel = person->waits = false;
     memset(person->prepared, 0, sizeof(person->prepared));
     for (size_t i = 0; i < SETTINGS; i++) {
-        uint8_t value = person_one_in(person, 3) ? (uint8_t)person_draw(person, SETTING_VALUES) : 0;
+        uint8_t value =
+            !plain && person_one_in(person, 3) ? (uint8_t)person_draw(person, SETTING_VALUES) : 0;
         person->now.values[i] = person->now.lasting[i] = value;
         /* Only a session has servers of its own, that were begun with these. */
         person->reset[i] = person->pool == PERSON_SESSION ? value : 0;
@@ -174,8 +179,10 @@ static void person_resets(struct person *person)
 
 static void person_put_parameters(const struct person *person, struct buffer *out)
 {
-    buffer_append(out, "application_name", sizeof("application_name"));
-    buffer_append(out, person->name, strlen(person->name) + 1);
+    if (person->name[0] != '\0') {
+        buffer_append(out, "application_name", sizeof("application_name"));
+        buffer_append(out, person->name, strlen(person->name) + 1);
+    }
     for (size_t i = 0; i < SETTINGS; i++) {
         const char *value = setting_values[i][person->now.values[i]];
         if (person->now.values[i] == 0)

@@ -42,7 +42,7 @@ struct person {
     bool is_new;    /* it has come into a calm world */
     uint32_t login; /* its number; 0: none yet */
     struct talk talk;
-    char name[32]; /* its application_name */
+    char name[32]; /* its application_name; empty: it has none */
     uint32_t pid;
     struct wire_secret secret;
     uint8_t status; /* 'I', 'T', 'E': the transaction, as it must be */
