@@ -117,6 +117,9 @@ void mood_heals(void)
     sim_calm();
     sim_set_rates(&rates);
     model_calm(stage.model);
+    /* Of several standbys none will do. */
+    if (stage_has(KIND_names) && stage_has(KIND_promotions))
+        model_promote(stage.model);
     names_settle();
     say("director", 0, "the world heals");
 }
