@@ -58,8 +58,9 @@ void fair_waits(const struct person *person)
         stage_has(KIND_blackouts) || stage_has(KIND_narrowness) || stage_has(KIND_lateness))
         return;
     int64_t asked = between(person->asked_at, now()).us;
+    /* Who is suspended by an order has no claim yet. */
     PROVE(person->begun || !person->idle || person->pool != PERSON_TRANSACTION ||
-              setup->claim_timeout.us == NO_LIMIT.us ||
+              stage_has(KIND_orders) || setup->claim_timeout.us == NO_LIMIT.us ||
               asked < setup->claim_timeout.us + DEADLINE_SLACK.us,
           "client %u waits for its claim for %lld ms", person->number, (long long)(asked / 1000));
     PROVE(!person->begun || is_never(person->begun_at) || setup->query_timeout.us == NO_LIMIT.us ||
