@@ -14,12 +14,12 @@
 static bool fair_world(void)
 {
     static const enum kind kinds[] = {
-        KIND_lateness,  KIND_narrowness, KIND_resets,       KIND_silences,   KIND_half_ends,
-        KIND_blackouts, KIND_crashes,    KIND_terminations, KIND_starting,   KIND_full,
-        KIND_outages,   KIND_failing,    KIND_pauses,       KIND_reconnects, KIND_kills,
-        KIND_restarts,  KIND_reloads,    KIND_slow_logins,  KIND_single_use, KIND_checks,
-        KIND_orders,    KIND_names,      KIND_short_writes, KIND_refusals,   KIND_pins,
-        KIND_preemption};
+        KIND_lateness,   KIND_narrowness, KIND_resets,       KIND_silences,     KIND_half_ends,
+        KIND_blackouts,  KIND_crashes,    KIND_terminations, KIND_starting,     KIND_full,
+        KIND_outages,    KIND_failing,    KIND_pauses,       KIND_reconnects,   KIND_kills,
+        KIND_restarts,   KIND_reloads,    KIND_slow_logins,  KIND_single_use,   KIND_checks,
+        KIND_identities, KIND_orders,     KIND_names,        KIND_short_writes, KIND_refusals,
+        KIND_pins,       KIND_preemption};
     for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
         if (stage_has(kinds[i]))
             return false;

@@ -218,7 +218,10 @@ fault person_begin(struct person *person)
         .address = stage.at,
         .host = "sim",
         .socket = {.keepalive = true, .keep_idle = 20, .keep_interval = 5, .keep_count = 3}};
-    if (stage.client_tls != NULL && person->number % 4 > 0) {
+    bool by_socket = stage_has(KIND_unix_sockets) && person->number % 3 == 0;
+    if (by_socket)
+        target.address = stage.at_socket;
+    if (stage.client_tls != NULL && !by_socket && person->number % 4 > 0) {
         target.tls_mode = TLS_MODE_REQUIRE;
         target.tls = stage.client_tls;
     }

@@ -50,7 +50,7 @@ bool stage_excuses_loss(const struct person *person)
         KIND_kills,         KIND_restarts,
         KIND_query_timeout, KIND_transaction_timeout,
         KIND_promotions,    KIND_idle_timeout,
-        KIND_names,
+        KIND_names,         KIND_identities,
     };
     /* Who comes may need a server, and sessions keep theirs for as long as they like. */
     if (!person->greeted && (stage_has(KIND_claim_timeout) || person->pool == PERSON_SESSION))
@@ -154,6 +154,9 @@ static void stage_open(void)
     PROVE(model_start(stage.model) == OK);
     stage.at =
         (struct address){.family = ADDRESS_IPV4, .port = STAGE_PORT, .bytes = {127, 0, 0, 1}};
+    stage.at_socket = (struct address){.family = ADDRESS_UNIX};
+    snprintf(stage.at_socket.path, sizeof(stage.at_socket.path), "%s/.s.PGSQL.%d", STAGE_FOLDER,
+             STAGE_PORT);
     setup_write(&stage.setup);
     daemon_start();
 }

@@ -144,6 +144,7 @@ static const struct {
     {KIND_blackouts, trouble_blackout},
     {KIND_promotions, trouble_promotion},
     {KIND_reloads, trouble_reload},
+    {KIND_identities, trouble_reload},
     {KIND_restarts, trouble_restart},
     {KIND_pauses, trouble_pause},
     {KIND_reconnects, trouble_reconnect},

@@ -44,6 +44,8 @@ void setup_make(struct setup *setup, const struct plan *plan)
 void setup_change(struct setup *setup, uint64_t *chance)
 {
     setup->version += 1;
+    if (stage_has(KIND_identities))
+        setup->identity = chance_below(chance, STAGE_IDENTITIES);
     switch (chance_below(chance, 4)) {
     case 0:
         setup->pool_size = 1 + chance_below(chance, setup->pool_size_most);
@@ -71,12 +73,15 @@ static void put_time(struct buffer *out, const char *key, duration time)
 static void put_route(struct buffer *out, const struct setup *setup, const char *database,
                       const char *pool)
 {
-    buffer_printf(out, "  - database: %s\n    service: main\n    auth: %s\n    pool: %s\n",
-                  database, secrets_method(setup), pool);
+    buffer_printf(out, "  - database: %s\n    service: %s\n    auth: %s\n    pool: %s\n", database,
+                  setup->identity == 2 ? "second" : "main", secrets_method(setup), pool);
     if (setup->server_password)
         buffer_printf(out, "    server_password: %s\n", STAGE_PASSWORD);
     buffer_printf(out, "    pool_size: %u\n    prepared_statements: %u\n", setup->pool_size,
                   setup->prepared_most);
+    /* Nothing that a session shows, but a pool of its own. */
+    if (setup->identity == 1)
+        buffer_printf(out, "    server_database: %s\n", database[0] == '"' ? "app" : database);
     if (setup->pool_reserve > 0)
         buffer_printf(out, "    pool_reserve: %u\n    reserve_after: 2ms\n", setup->pool_reserve);
     buffer_printf(out, "    server_check_delay: %s\n", setup->checks ? "1ms" : "never");
@@ -89,6 +94,17 @@ static void put_route(struct buffer *out, const struct setup *setup, const char 
     put_time(out, "client_idle_timeout", setup->client_idle_timeout);
 }
 
+static void put_service(struct buffer *out, const struct setup *setup, const char *name)
+{
+    buffer_printf(out,
+                  "  %s:\n    hosts: [\"%s:%d\"]\n    connection_limit: %u\n"
+                  "    connect_timeout: 5s\n",
+                  name, stage_has(KIND_names) ? STAGE_NAME : "127.0.0.1", STAGE_SERVER,
+                  setup->connections_most);
+    if (stage_has(KIND_server_tls))
+        buffer_printf(out, "    tls: {mode: require}\n");
+}
+
 void setup_write(const struct setup *setup)
 {
     static const char probes[] = "keepalive_idle: 10s, keepalive_interval: 5s, keepalive_count: 4";
@@ -97,6 +113,8 @@ void setup_write(const struct setup *setup)
                   setup->version, STAGE_PORT,
                   stage_has(KIND_tls) ? ", tls: {mode: allow, cert: server.crt, key: server.key}"
                                       : "");
+    if (stage_has(KIND_unix_sockets))
+        buffer_printf(&out, "  - {host: %s, port: %d}\n", STAGE_FOLDER, STAGE_PORT);
     buffer_printf(&out, "relays: %u\nclients: 1000\nchunk_size: 16KiB\nmessage_limit: 1MiB\n",
                   setup->relays);
     buffer_printf(&out, "auth_file: users.txt\nsecret_files: any\nlogin_timeout: %" PRId64 "us\n",
@@ -107,13 +125,10 @@ void setup_write(const struct setup *setup)
     buffer_printf(&out, "client_tcp: {%s}\nserver_tcp: {%s}\n", probes, probes);
     if (setup->servers_most > 0)
         buffer_printf(&out, "servers: %u\n", setup->servers_most);
-    buffer_printf(&out,
-                  "services:\n  main:\n    hosts: [\"%s:%d\"]\n"
-                  "    connection_limit: %u\n    connect_timeout: 5s\n",
-                  stage_has(KIND_names) ? STAGE_NAME : "127.0.0.1", STAGE_SERVER,
-                  setup->connections_most);
-    if (stage_has(KIND_server_tls))
-        buffer_printf(&out, "    tls: {mode: require}\n");
+    buffer_printf(&out, "services:\n");
+    put_service(&out, setup, "main");
+    if (stage_has(KIND_identities))
+        put_service(&out, setup, "second");
     buffer_printf(&out, "routes:\n");
     put_route(&out, setup, "session", "session");
     put_route(&out, setup, "statement", "statement");

@@ -41,7 +41,8 @@ struct setup {
     duration login_timeout;
     duration reset_timeout;
     duration overtake_limit;
-    uint32_t version; /* stands in the file, so that each reload changes something */
+    uint32_t identity; /* of routes: another one makes pools anew */
+    uint32_t version;  /* stands in the file, so that each reload changes something */
 };
 
 struct model;
@@ -57,6 +58,7 @@ struct stage {
     struct setup setup;
     uint64_t chance;   /* the director's */
     struct address at; /* of the daemon */
+    struct address at_socket;
     struct person people[STAGE_PEOPLE];
     struct mail done[STAGE_PEOPLE];
     struct machine *machines[STAGE_MACHINES];
@@ -91,9 +93,11 @@ bool stage_may_lose_ends(void);
 
 /* --- setup.c ---------------------------------------------------------------------------------- */
 
-#define STAGE_CONFIG "/etc/trunkline/trunkline.yaml"
-#define STAGE_PORT   6432
-#define STAGE_SERVER 5432
+#define STAGE_CONFIG     "/etc/trunkline/trunkline.yaml"
+#define STAGE_PORT       6432
+#define STAGE_SERVER     5432
+#define STAGE_IDENTITIES 3u /* that routes may have */
+#define STAGE_FOLDER     "/run/trunkline"
 void setup_make(struct setup *setup, const struct plan *plan);
 /** Another version of it: a limit or a timeout is other than it was. */
 void setup_change(struct setup *setup, uint64_t *chance);
