@@ -397,6 +397,7 @@ static void client_timer_fired(struct waker *waker)
     if (client->state != CLIENT_PARKED || client_held(client))
         return;
     if (client_has_more(client)) {
+        client_arm_idle_again(client); /* it may turn out that there is nothing */
         turn_arrive(client);
         return;
     }

@@ -113,6 +113,14 @@ def test_a_client_that_is_idle_for_too_long_is_told_so(trunkline, mode):
                                            "(800 ms)")
 
 
+def test_a_client_of_a_unix_socket_that_never_asks_is_idle_from_its_login_on(trunkline, tmp_path):
+    daemon = trunkline(listen=[{"host": str(tmp_path), "port": 6432}],
+                       routes=[route(auth="trust", server_user="app", server_password="app",
+                                     client_idle_timeout="800ms")])
+    with daemon.door().wire() as wire:
+        assert ended_with(wire.rest()) == "57P05"
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_an_idle_clients_time_does_not_run_within_a_transaction(trunkline, mode):
     daemon = trunkline(routes=[route(pool=mode, client_idle_timeout="800ms")])
