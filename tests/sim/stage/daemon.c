@@ -4,6 +4,7 @@
 #include "machine/clock.h"
 #include "machine/sim/world.h"
 
+#include <signal.h>
 #include <string.h>
 
 /*
@@ -51,15 +52,30 @@ void daemon_start(void)
     }
 }
 
+static void daemon_ends(void)
+{
+    deadline by = after(sec(60));
+    while (stage.running)
+        PROVE(co_wait(by) == OK, "the daemon does not end");
+    os->join(stage.thread);
+    stage.thread = NULL;
+}
+
 void daemon_stop(int signal)
 {
     say("director", 0, "stops the daemon by signal %d", signal);
     stage.leaving = true;
     stage.up = false;
     PROVE(sim_signal(signal));
-    deadline by = after(sec(60));
-    while (stage.running)
-        PROVE(co_wait(by) == OK, "the daemon does not end");
-    os->join(stage.thread);
-    stage.thread = NULL;
+    daemon_ends();
+}
+
+void daemon_shut_down(const char *order)
+{
+    stage.leaving = true;
+    stage.up = false;
+    (void)console_try(order, chance_one_in(&stage.chance, 2), sec(2));
+    if (stage.running)
+        (void)sim_signal(SIGQUIT);
+    daemon_ends();
 }

@@ -59,7 +59,13 @@ static void trouble_reload(void)
 
 static void trouble_restart(void)
 {
-    daemon_stop(director_draw(2) == 0 ? SIGTERM : SIGQUIT);
+    static const char *const orders[] = {"SHUTDOWN", "SHUTDOWN WAIT_FOR_SERVERS",
+                                         "SHUTDOWN WAIT_FOR_CLIENTS"};
+    uint32_t lot = director_draw(4);
+    if (stage_has(KIND_orders) && lot < ARRAY_SIZE(orders))
+        daemon_shut_down(orders[lot]);
+    else
+        daemon_stop(director_draw(2) == 0 ? SIGTERM : SIGQUIT);
     director_rests(50000);
     daemon_start();
 }
@@ -149,6 +155,7 @@ static const struct {
     {KIND_pauses, trouble_pause},
     {KIND_reconnects, trouble_reconnect},
     {KIND_kills, trouble_kill},
+    {KIND_kills, moves_kill},
     {KIND_names, names_change},
     {KIND_names, names_change},
     {KIND_orders, orders_talk},

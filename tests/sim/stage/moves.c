@@ -7,7 +7,7 @@
 #include <string.h>
 
 /*
- * An administrator who moves clients from one relay to another.
+ * An administrator who moves clients from one relay to another, or ends them.
  */
 #define ID_SIZE   (UUID_TEXT_SIZE - 1)
 #define KEPT_MOST 16
@@ -37,17 +37,27 @@ static void keep_id(void *argument, struct span row)
     }
 }
 
-void moves_order(void)
+static void order_some(const char *verb, uint32_t one_in)
 {
     struct ids ids = {.count = 0};
     if (!console_look("SHOW CLIENTS", keep_id, &ids))
         return;
     for (uint32_t i = 0; i < ids.count; i++) {
         char command[64];
-        if (chance_below(&stage.chance, 2) == 0)
+        if (!chance_one_in(&stage.chance, one_in))
             continue;
-        snprintf(command, sizeof(command), "MOVE_CLIENT '%s'", ids.texts[i]);
+        snprintf(command, sizeof(command), "%s '%s'", verb, ids.texts[i]);
         if (!console_order(command))
             return;
     }
+}
+
+void moves_order(void)
+{
+    order_some("MOVE_CLIENT", 2);
+}
+
+void moves_kill(void)
+{
+    order_some("KILL_CLIENT", 4);
 }

@@ -134,6 +134,8 @@ void names_blackhole(bool is_black);
 void daemon_start(void);
 /** Suspends until it has ended. */
 void daemon_stop(int signal);
+/** The same by an order, and by a signal if that takes long. */
+void daemon_shut_down(const char *order);
 
 /* --- mood.c ----------------------------------------------------------------------------------- */
 
@@ -174,6 +176,8 @@ void keys_drop(void);
 
 /** Some clients are moved from one relay to another. */
 void moves_order(void);
+/** Some are ended. */
+void moves_kill(void);
 
 /* --- director.c ------------------------------------------------------------------------------- */
 
