@@ -34,8 +34,8 @@ static bool stage_has_any(const enum kind *kinds, size_t count)
 bool stage_may_lose_ends(void)
 {
     /* One end hears of the end much later than the other, or never. */
-    static const enum kind kinds[] = {KIND_resets,    KIND_silences, KIND_half_ends,
-                                      KIND_blackouts, KIND_restarts, KIND_names};
+    static const enum kind kinds[] = {KIND_resets,   KIND_silences, KIND_half_ends, KIND_blackouts,
+                                      KIND_restarts, KIND_names,    KIND_strangers};
     return stage_has_any(kinds, ARRAY_SIZE(kinds));
 }
 
