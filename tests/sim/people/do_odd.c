@@ -122,6 +122,11 @@ fault do_cancel_again(struct person *person)
     PROVE(talk_is_answered(&person->talk) || stage_excuses_loss(person),
           "client %u has cancelled '%s' %u times in vain", person->number, statement.text,
           CANCELS_MOST);
+    /* No request can come through: it does not wait for the end of such a query. */
+    if (!talk_is_answered(&person->talk)) {
+        person_end(person);
+        return FAULT_CLOSED;
+    }
     TRY(batch_hear(&batch));
     person->wants_cancel = through != OK;
     return OK;
