@@ -286,6 +286,7 @@ const struct server_statement *server_statement_evict(struct server_statements *
     list_remove(&on->used, &oldest->used);
     list_push(&on->closing, &oldest->used);
     oldest->closing = true;
+    oldest->closes += 1;
     return oldest;
 }
 
@@ -293,8 +294,11 @@ void server_statement_evicted(struct server_statements *on, const uint8_t digest
                               bool closed)
 {
     struct server_statement *known = server_statement_find(on, digest);
-    if (known == NULL || !known->closing)
-        return; /* parsed again since */
+    if (known == NULL)
+        return;
+    known->closes -= known->closes > 0;
+    if (!known->closing || known->closes > 0)
+        return; /* parsed again since, and perhaps closed again */
     if (closed) {
         server_statement_free(on, known);
         return;

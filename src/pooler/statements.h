@@ -81,8 +81,9 @@ struct server_statement {
     struct node used; /* in `used`, most recently used first, or in `closing` */
     uint32_t pending; /* Parses of it that were sent and not answered yet */
     uint32_t batch;   /* the last of them belongs to: see struct ledger */
+    uint32_t closes;  /* Closes of it, for room, that were sent and not answered yet */
     bool doubtful;    /* a Parse of it failed or was skipped: it may be there or not */
-    bool closing;     /* its Close was sent and not answered yet */
+    bool closing;     /* such a Close was sent last */
     uint8_t digest[DIGEST_SIZE];
 };
 struct server_statements {

@@ -223,6 +223,29 @@ TEST(a_statement_whose_eviction_was_dropped_may_be_there_and_is_the_next_to_go)
 }
 END_TEST
 
+TEST(of_two_evictions_on_their_way_the_second_is_the_one_that_counts)
+{
+    struct server_statements on;
+    server_statements_init(&on, 1);
+    add(&on, 1, 0);
+    add(&on, 2, 0);
+    ck_assert_uint_eq(victim(&on), 1);
+    ck_assert_int_eq(use(&on, 1, 0), STATEMENT_UNSURE);
+    add(&on, 1, 0);
+    ck_assert_uint_eq(victim(&on), 2);
+    ck_assert_int_eq(use(&on, 2, 0), STATEMENT_UNSURE);
+    add(&on, 2, 0);
+    ck_assert_uint_eq(victim(&on), 1);
+    parsed(&on, 1);
+    server_statement_evicted(&on, digest(1), true); /* the first: it was prepared again behind it */
+    ck_assert_int_eq(on.closing.count, 1);
+    parsed(&on, 1);
+    server_statement_evicted(&on, digest(1), true);
+    ck_assert_int_eq(use(&on, 1, 0), STATEMENT_ABSENT);
+    server_statements_fini(&on);
+}
+END_TEST
+
 TEST(what_an_earlier_batch_prepares_is_certain_once_it_is_answered)
 {
     struct server_statements on;
@@ -278,6 +301,7 @@ TESTS("statements", the_same_text_is_one_statement_with_one_name,
       a_client_has_no_more_names_than_the_limit, a_name_is_not_longer_than_its_length_can_say,
       the_least_recently_used_statement_is_the_first_to_go,
       a_statement_whose_eviction_was_dropped_may_be_there_and_is_the_next_to_go,
+      of_two_evictions_on_their_way_the_second_is_the_one_that_counts,
       what_an_earlier_batch_prepares_is_certain_once_it_is_answered,
       a_statement_that_could_not_be_prepared_is_in_doubt,
       a_statement_prepared_behind_a_discard_all_is_not_forgotten)
