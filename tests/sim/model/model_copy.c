@@ -321,6 +321,8 @@ static fault copy_in(struct model_session *session, struct model_portal *portal,
     invariant(copy.rows != NULL);
     put_copy_begin(session, WIRE_COPY_IN, copy.columns);
     fault done = model_flush(session);
+    if (done == OK) /* it may be cancelled before it reads anything */
+        done = model_dawdle(session);
     if (done == OK)
         done = copy_messages(&copy);
     snprintf(tag, 48, "COPY %" PRIu64, copy.total);

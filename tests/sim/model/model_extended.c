@@ -45,12 +45,7 @@ static fault suffer(struct model_session *session)
         TRY(model_warn(session, "NOTICE", "00000", "the model has something to say"));
     if (model_chance(model, faults->parameter))
         model_gucs_repeat(session);
-    if (model_chance(model, faults->slow)) {
-        deadline by =
-            after((duration){.us = (int64_t)model_draw(model, (uint64_t)faults->slow_most.us + 1)});
-        while (now().us < by.us)
-            TRY(model_wait(session, by));
-    }
+    TRY(model_dawdle(session));
     /* Settings take no memory to speak of. */
     if (!begins_with_word(session->query, "SET ") && !begins_with_word(session->query, "RESET ") &&
         model_chance(model, faults->fail))

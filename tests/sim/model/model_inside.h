@@ -497,6 +497,8 @@ fault model_read(struct model_session *session, bool copying, struct wire_frame 
 fault model_check(struct model_session *session) MUST_USE;
 /** Waits for a wake-up or until `by`: OK for both; the faults of model_check. */
 fault model_wait(struct model_session *session, deadline by) MUST_USE;
+/** Takes its time, if it is a slow one. */
+fault model_dawdle(struct model_session *session) MUST_USE;
 /** The same for a lock that another session holds; 40P01, 55P03. */
 fault model_wait_lock(struct model_session *session, const struct model_session *holder) MUST_USE;
 void model_wake_waiters(struct model *model);

@@ -41,6 +41,19 @@ fault model_wait(struct model_session *session, deadline by)
     return model_check(session);
 }
 
+fault model_dawdle(struct model_session *session)
+{
+    struct model *model = session->model;
+    const struct model_faults *faults = &model->options.faults;
+    if (!model_chance(model, faults->slow))
+        return OK;
+    deadline by =
+        after((duration){.us = (int64_t)model_draw(model, (uint64_t)faults->slow_most.us + 1)});
+    while (now().us < by.us)
+        TRY(model_wait(session, by));
+    return OK;
+}
+
 /* --- reading ---------------------------------------------------------------------------------- */
 
 /* An idle session: what makes it speak, or end, by itself. */

@@ -45,6 +45,10 @@ fault do_vanish(struct person *person)
     case 0:
         statement_make(person, &statement, "BEGIN", EFFECT_BEGIN, "BEGIN WORK");
         TRY(person_asks(person, &statement));
+        if (person_one_in(person, 2)) { /* its end takes it back */
+            statement_set(person, &statement, false);
+            TRY(person_asks(person, &statement));
+        }
         statement_write(person, &statement);
         TRY(person_asks(person, &statement));
         return vanishes(person);

@@ -45,6 +45,7 @@ static void batch_prepare(struct batch *batch, uint8_t which, const char *name)
     struct expectation parsed = {.what = EXPECT_PARSED,
                                  .effect = name[0] == '\0' ? EFFECT_NONE : EFFECT_PREPARED,
                                  .a = which};
+    batch->anonymous = true;
     put_parse(batch->person, name, prepared_texts[which]);
     batch_expect(batch, &parsed);
 }
@@ -105,9 +106,37 @@ fault do_unnamed(struct person *person)
     TRY(batch_run(&batch));
     if (batch.any_failed)
         return OK;
-    TRY(person_rests(person, 3000));
+    for (uint32_t times = 1 + person_draw(person, 4); times > 0; times--) {
+        TRY(person_rests(person, 10000));
+        batch_begin(&batch, person);
+        batch_execute(&batch, which, "");
+        batch_sync(&batch);
+        TRY(batch_run(&batch));
+    }
+    return OK;
+}
+
+/* Many that were prepared before, in one breath: each may have to be brought back for another. */
+fault do_prepared_pipeline(struct person *person)
+{
+    struct batch batch;
     batch_begin(&batch, person);
-    batch_execute(&batch, which, "");
+    for (uint8_t i = 0; i + 1 < PREPARED; i++) {
+        if (person->prepared[i])
+            continue;
+        batch_prepare(&batch, i, prepared_names[i]);
+        batch_sync(&batch);
+    }
+    TRY(batch_run(&batch));
+    if (batch.any_failed)
+        return OK;
+    batch_begin(&batch, person);
+    for (uint32_t count = 2 + person_draw(person, 8); count > 0; count--) {
+        uint8_t which = (uint8_t)person_draw(person, PREPARED - 1);
+        batch_execute(&batch, which, prepared_names[which]);
+        if (person_one_in(person, 4))
+            batch_sync(&batch);
+    }
     batch_sync(&batch);
     return batch_run(&batch);
 }

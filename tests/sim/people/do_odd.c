@@ -56,6 +56,7 @@ fault do_typed(struct person *person)
     uint32_t kind = person_draw(person, ARRAY_SIZE(kinds));
     snprintf(name, sizeof(name), "typed %u", ++person->said);
     batch_begin(&batch, person);
+    batch.anonymous = true;
     put_typed_parse(person, name, "SELECT $1", kinds[kind].type);
     batch_expect(&batch, &(struct expectation){.what = EXPECT_PARSED});
     put_bind(person, "", name, kinds[kind].value);

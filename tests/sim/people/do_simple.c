@@ -4,6 +4,7 @@
 #include "stage/stage.h"
 
 #include <stdio.h>
+#include <string.h>
 
 /*
  * One statement after the other, in either protocol; long answers, and readers who take their time.
@@ -85,4 +86,33 @@ fault do_slow_reading(struct person *person)
     TRY(batch_send(&batch));
     TRY(person_rests(person, 100000));
     return batch_hear(&batch);
+}
+
+#define PADDING_MOST 6000u
+
+/* Queries that fill connections and buffers by themselves. */
+fault do_long_queries(struct person *person)
+{
+    struct batch batch;
+    struct statement statement;
+    struct buffer *out = &person->talk.out;
+    batch_begin(&batch, person);
+    for (uint32_t count = 1 + person_draw(person, 5); count > 0; count--) {
+        uint32_t padding = 1 + person_draw(person, PADDING_MOST);
+        statement_echo(person, &statement);
+        statement.expected.simple = true;
+        say("client", person->number, "asks, %u bytes longer: %s", padding, statement.text);
+        size_t start = wire_begin(out, WIRE_QUERY);
+        wire_put_bytes(out, span_text(statement.text));
+        wire_put_bytes(out, SPAN(" --"));
+        uint8_t *room = buffer_room(out, padding);
+        PROVE(room != NULL);
+        memset(room, 'x', padding);
+        out->size += padding;
+        wire_put_u8(out, 0);
+        wire_end(out, start);
+        batch_expect(&batch, &statement.expected);
+        batch_expect(&batch, &(struct expectation){.what = EXPECT_READY});
+    }
+    return batch_run(&batch);
 }

@@ -136,9 +136,25 @@ fault person_next(struct person *person)
     }
 }
 
+/* What it says may come in pieces, which end anywhere; close together or a while apart. */
+static fault person_dribbles(struct person *person)
+{
+    struct talk *talk = &person->talk;
+    fault sent = OK;
+    for (uint32_t i = 1 + person_draw(person, 4); i > 0 && talk->out.size > 1 && sent == OK; i--) {
+        size_t part = 1 + person_draw(person, (uint32_t)talk->out.size - 1);
+        sent = talk_flush_part(talk, part, after(PATIENCE));
+        if (sent == OK && person_one_in(person, 2))
+            sent = person_rests(person, person_one_in(person, 2) ? 200 : 10000);
+    }
+    return sent;
+}
+
 fault person_flush(struct person *person)
 {
-    fault sent = talk_flush(&person->talk, after(PATIENCE));
+    fault sent = person_one_in(person, 6) ? person_dribbles(person) : OK;
+    if (sent == OK)
+        sent = talk_flush(&person->talk, after(PATIENCE));
     PROVE(sent != FAULT_TIMEOUT, "client %u can't send", person->number);
     return sent == OK ? OK : person_lost(person, sent);
 }
