@@ -58,6 +58,7 @@ static struct client *client_new(struct relay *relay, const struct address *peer
     client->statements = MAP_INIT(CLIENT_STATEMENTS_MOST);
     client->id = uuid_new();
     client->serial = ++relay->clients_ever;
+    client->unnamed_number = ++relay->unnamed_ever;
     client->connected = now();
     list_push(&relay->clients, &client->node);
     hint_write(&relay->told.clients, relay->clients.count);
@@ -218,6 +219,8 @@ fault client_stash(struct client *client, const uint8_t *at, size_t size)
 
 void client_keep_unnamed(struct client *client, struct span body)
 {
+    /* An older one of its may be there still, on another server. */
+    client->unnamed_number = ++client->relay->unnamed_ever;
     if (body.size == 0 || body.size > CLIENT_UNNAMED_MOST) {
         free(client->unnamed);
         chunk_unhold(&client->relay->chunks, client->unnamed_room);

@@ -195,6 +195,7 @@ static fault client_root(struct client *client, struct relay *relay, bool keyed)
 {
     client->relay = relay;
     client->serial = ++relay->clients_ever;
+    client->unnamed_number = ++relay->unnamed_ever;
     client->moved = now();
     list_push(&relay->clients, &client->node);
     hint_write(&relay->told.clients, relay->clients.count);

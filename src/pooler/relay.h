@@ -24,6 +24,7 @@ struct relay {
     struct control control;
     struct list clients;
     uint64_t clients_ever;
+    uint64_t unnamed_ever; /* unnamed statements, each Parse's or end's another */
     struct list shares;
     struct map share_map; /* those that take new clients, by database and user */
     struct map keys;      /* struct client_key by pid and secret */

@@ -40,7 +40,7 @@ struct server {
     struct buffer greeting; /* what it reported at its login: name NUL value NUL ... */
     struct server_statements statements;
     struct pin *pin;        /* state that its client has left there; NULL: none */
-    uint64_t unnamed_of;    /* serial of the client whose unnamed statement it holds, or lacks */
+    uint64_t unnamed_of;    /* number of the unnamed statement that it holds, or lacks */
     uint32_t unnamed_mark;  /* counts the messages that made or closed one */
     uint32_t unnamed_batch; /* of ours, the latest */
     bool unnamed_unsure; /* and that has not been answered: its batch may have failed before it */

@@ -133,6 +133,8 @@ static inline void turn_forget_unnamed(struct turn *turn)
 {
     if (turn->client->unnamed != NULL)
         client_keep_unnamed(turn->client, SPAN_NONE);
+    else /* too long to be kept, it may be on another server */
+        turn->client->unnamed_number = ++turn->relay->unnamed_ever;
     turn->server->unnamed_of = 0;
 }
 /** Whether texts are looked at. */

@@ -211,9 +211,9 @@ static fault ensure_unnamed(struct turn *turn)
     struct client *client = turn->client;
     struct server *server = turn->server;
     bool sure = !server->unnamed_unsure || server->unnamed_batch == server->ledger.batch;
-    if (server->unnamed_of == client->serial && sure)
+    if (server->unnamed_of == client->unnamed_number && sure)
         return OK;
-    server->unnamed_of = client->serial;
+    server->unnamed_of = client->unnamed_number;
     server->unnamed_unsure = true;
     server->unnamed_batch = server->ledger.batch;
     if (client->unnamed == NULL)
@@ -242,7 +242,7 @@ static fault parse_unnamed(struct turn *turn, const struct message *message, str
         }
     }
     client_keep_unnamed(turn->client, body);
-    turn->server->unnamed_of = turn->client->serial;
+    turn->server->unnamed_of = turn->client->unnamed_number;
     turn->server->unnamed_unsure = false;
     turn_owe(turn, OWED_PARSE, FATE_FORWARD, ABOUT_UNNAMED, unnamed_mark(turn));
     hint_add(&turn->client->share->stats.server_parses, 1);

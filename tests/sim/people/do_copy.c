@@ -200,12 +200,15 @@ fault do_copy_late_rest(struct person *person)
         return person_lost(person, sent);
     TRY(batch_hear(&batch));
     TRY(person_rests(person, 3000));
-    TRY(person_flush(person));
-    return do_echo(person); /* whoever leaves before that has passed costs a server */
+    /* Whoever leaves before that has passed costs a server. */
+    statement_echo(person, &statement);
+    batch_query(&batch, &statement);
+    return batch_run(&batch);
 }
 
 /* Cancelled while it begins, nobody knows which of its Syncs it reads: if the first is answered,
- * what stands behind it is too.  Its client leaves, and what comes is nobody else's. */
+ * what stands behind it is too.  Its client leaves, and what comes is nobody else's; the
+ * server may be given up for it. */
 fault do_copy_cancelled(struct person *person)
 {
     struct batch batch;

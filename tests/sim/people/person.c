@@ -173,8 +173,8 @@ static void person_resets(struct person *person)
     person->login = oracle_enrol(person);
     person->is_new = stage.calm;
     person->greeted = false;
-    /* Some ask for nothing: their servers must have lost what others have set, and are given on. */
-    bool plain = person_one_in(person, 4);
+    /* Some say nothing of themselves, and must be given nothing of the others'. */
+    bool plain = person_one_in(person, 4) || stage_has(KIND_plainness);
     person->name[0] = '\0';
     if (!plain)
         snprintf(person->name, sizeof(person->name), "client %u", person->login);

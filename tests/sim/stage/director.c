@@ -165,7 +165,6 @@ static const struct {
     {KIND_orders, trouble_suspend},
     {KIND_orders, trouble_disable},
     {KIND_moves, moves_order},
-    {KIND_moves, moves_order},
 };
 
 static void director_acts(void)
@@ -182,5 +181,7 @@ void director_troubles(void)
     while (stage.rounds_over < stage.plan->clients && now().us < end.us) {
         director_rests(PAUSE_MOST);
         director_acts();
+        if (stage_has(KIND_moves)) /* most of those who do little are gone before long */
+            moves_order();
     }
 }
