@@ -89,30 +89,57 @@ fault do_slow_reading(struct person *person)
 }
 
 #define PADDING_MOST 6000u
+#define CHUNK        16384u /* the daemon's, and the most that a record of TLS holds */
+#define RECORD_SMALL 200u
+
+static const char padding_begins[] = " --";
+
+/* Of a Query message, without padding. */
+static size_t query_size(const struct statement *statement)
+{
+    return WIRE_HEADER + strlen(statement->text) + sizeof(padding_begins);
+}
+
+static void batch_padded(struct batch *batch, struct statement *statement, size_t padding)
+{
+    struct buffer *out = &batch->person->talk.out;
+    say("client", batch->person->number, "asks, %zu bytes longer: %s", padding, statement->text);
+    statement->expected.simple = true;
+    size_t start = wire_begin(out, WIRE_QUERY);
+    wire_put_bytes(out, span_text(statement->text));
+    wire_put_bytes(out, span_text(padding_begins));
+    uint8_t *room = buffer_room(out, padding);
+    PROVE(room != NULL);
+    memset(room, 'x', padding);
+    out->size += padding;
+    wire_put_u8(out, 0);
+    wire_end(out, start);
+    batch_expect(batch, &statement->expected);
+    batch_expect(batch, &(struct expectation){.what = EXPECT_READY});
+}
 
 /* Queries that fill connections and buffers by themselves. */
 fault do_long_queries(struct person *person)
 {
     struct batch batch;
     struct statement statement;
-    struct buffer *out = &person->talk.out;
     batch_begin(&batch, person);
     for (uint32_t count = 1 + person_draw(person, 5); count > 0; count--) {
-        uint32_t padding = 1 + person_draw(person, PADDING_MOST);
         statement_echo(person, &statement);
-        statement.expected.simple = true;
-        say("client", person->number, "asks, %u bytes longer: %s", padding, statement.text);
-        size_t start = wire_begin(out, WIRE_QUERY);
-        wire_put_bytes(out, span_text(statement.text));
-        wire_put_bytes(out, SPAN(" --"));
-        uint8_t *room = buffer_room(out, padding);
-        PROVE(room != NULL);
-        memset(room, 'x', padding);
-        out->size += padding;
-        wire_put_u8(out, 0);
-        wire_end(out, start);
-        batch_expect(&batch, &statement.expected);
-        batch_expect(&batch, &(struct expectation){.what = EXPECT_READY});
+        batch_padded(&batch, &statement, 1 + person_draw(person, PADDING_MOST));
     }
+    return batch_run(&batch);
+}
+
+/* Some bytes more than what is read at once: a record of their own, which has come with the first
+ * and is not heard of again. */
+fault do_more_than_a_chunk(struct person *person)
+{
+    struct batch batch;
+    struct statement statement;
+    batch_begin(&batch, person);
+    statement_echo(person, &statement);
+    size_t more = 1 + person_draw(person, RECORD_SMALL);
+    batch_padded(&batch, &statement, CHUNK + more - query_size(&statement));
     return batch_run(&batch);
 }
