@@ -212,12 +212,23 @@ static void hunt_less(struct hunt *hunt, uint64_t found)
     hunt->wanted -= MIN_OF(found, hunt->wanted);
 }
 
+/* What it may be asked for.  Another version of the pool gives one up only where that makes room,
+ * to an older claim, and when it has had it for long: else it gets the same one back at once. */
+static uint64_t hunt_spare(const struct hunt *hunt, const struct seat *victim)
+{
+    const struct pool *pool = hunt->needy->pool;
+    if (victim->pool == pool)
+        return seat_spare(victim);
+    bool yields = pool->lack == LACKS_SIZE && seat_oldest(hunt->needy) < pool_oldest(victim->pool);
+    return yields ? seat_ripe(victim) : 0;
+}
+
 /* Idle servers; and when there are none, its relay says so when there is one. */
 static void hunt_idle(struct hunt *hunt, struct seat *victim)
 {
     uint64_t idle = hint_read(&victim->share->told.idle);
     uint64_t count = idle > victim->recalls ? idle - victim->recalls : 0;
-    count = MIN_OF(MIN_OF(count, hunt->wanted), seat_spare(victim));
+    count = MIN_OF(MIN_OF(count, hunt->wanted), hunt_spare(hunt, victim));
     if (count > 0)
         seat_recall(victim, count);
     hunt_less(hunt, count);
@@ -238,7 +249,7 @@ static bool hunt_evens(const struct hunt *hunt, const struct seat *victim)
 static void hunt_busy(struct hunt *hunt, struct seat *victim)
 {
     uint64_t theirs = seat_oldest(victim), ours = seat_oldest(hunt->needy);
-    uint64_t spare = seat_spare(victim);
+    uint64_t spare = hunt_spare(hunt, victim);
     uint64_t queue = seat_queued(hunt->needy), rival = seat_queued(victim);
     if (hunt->wanted == 0 || spare == 0 || queue == 0)
         return;

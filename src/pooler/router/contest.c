@@ -37,7 +37,7 @@ static bool lease_ripe(const struct lease *lease)
     return lease->connected && ripe.us <= now().us;
 }
 
-static uint32_t seat_ripe(const struct seat *seat)
+uint32_t seat_ripe(const struct seat *seat)
 {
     uint32_t ripe = 0;
     LIST_EACH (&seat->pool->leases, it) {

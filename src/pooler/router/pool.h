@@ -187,6 +187,8 @@ void router_set_caps(struct router *router);
 /** When it is time to look again at who waits for room. */
 void router_contest(struct waker *waker);
 void router_contest_soon(struct router *router);
+/** Leases of it that may be called back for other pools: their residence is over. */
+uint32_t seat_ripe(const struct seat *seat);
 /** Whether this pool has to give one of its servers up to one that waits longer. */
 bool pool_yields(const struct pool *pool);
 /** Closes a live server that was given back. */
