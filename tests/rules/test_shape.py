@@ -72,3 +72,14 @@ def test_no_mark_of_unfinished_work_is_left():
              if path.suffix in (".c", ".h", ".py", ".sh", ".S", ".def")
              for number, line in enumerate(path.read_text().splitlines(), 1) if marks.search(line)]
     assert not wrong, "\n".join(wrong)
+
+
+def test_draws_have_an_order():
+    """Two draws of one expression come in the order that the compiler likes: another history."""
+    draw = re.compile(r"\b\w*(?:chance_\w+|draw\w*|one_in)(\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\))")
+    apart = re.compile(r"[;{}?:]|&&|\|\||(?<=\))\s+(?=\w)")
+    wrong = [f"{named(path)}: {' '.join(piece.split())}"
+             for path in listed("tests/*.c", "src/machine/sim/*.c")
+             for piece in apart.split(csource.bare(path.read_text()))
+             if len(draw.findall(piece)) > 1]
+    assert not wrong, "give each a variable:\n" + "\n".join(wrong)

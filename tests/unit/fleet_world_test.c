@@ -134,6 +134,12 @@ static void set_limits(struct world *world, uint32_t logins, uint32_t connection
     wake_all(world);
 }
 
+static void draw_limits(struct world *world)
+{
+    uint32_t logins = 1 + draw(world, 4);
+    set_limits(world, logins, 1 + draw(world, 10));
+}
+
 /* --- the oracle's rules ----------------------------------------------------------------------- */
 
 static void check_grant(struct world *world, int number, const struct slot *slot)
@@ -339,7 +345,7 @@ static void step(struct world *world)
     else if (dice == 80)
         resolve(world, draw(world, 1u << HOSTS));
     else if (dice == 81)
-        set_limits(world, 1 + draw(world, 4), 1 + draw(world, 10));
+        draw_limits(world);
     else if (dice == 82)
         change_size(world);
     check_sleepers(world);

@@ -45,8 +45,10 @@ static void orders_rest(uint32_t most_us)
 
 void orders_talk(void)
 {
-    for (uint32_t count = 1 + orders_draw(4); count > 0; count--)
-        console_try(harmless[orders_draw(ARRAY_SIZE(harmless))], orders_draw(2) == 0, sec(100));
+    for (uint32_t count = 1 + orders_draw(4); count > 0; count--) {
+        const char *order = harmless[orders_draw(ARRAY_SIZE(harmless))];
+        console_try(order, orders_draw(2) == 0, sec(100));
+    }
     if (orders_draw(3) == 0)
         console_try("SHOW POOLS; SHOW STATE; SHOW NONSENSE; SHOW CLIENTS", false, sec(100));
     if (orders_draw(3) == 0)
