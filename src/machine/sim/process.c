@@ -258,6 +258,11 @@ bool sim_signal(int number)
     return heard;
 }
 
+void sim_signals_forget(void)
+{
+    process.signals = 0;
+}
+
 /* --- commands --------------------------------------------------------------------------------- */
 
 void sim_run_by(int (*run)(void *argument, const char *const *words, deadline by,

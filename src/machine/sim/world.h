@@ -108,6 +108,9 @@ const void *sim_file_get(const char *path, size_t *ret_size);
 /** Sends a signal to the process: false if nobody has opened a queue for it. */
 bool sim_signal(int number);
 
+/* The process has ended: the signals that it has not taken go with it. */
+void sim_signals_forget(void);
+
 /** A name has these addresses from now on; 0: it exists without addresses. */
 void sim_dns_set(const char *name, const struct address *addresses, size_t count, uint32_t ttl);
 /** Questions for it end with -ENOENT, -ETIMEDOUT, -ECONNREFUSED; unknown names with -ENOENT. */

@@ -59,6 +59,7 @@ static void daemon_ends(void)
         PROVE(co_wait(by) == OK, "the daemon does not end");
     os->join(stage.thread);
     stage.thread = NULL;
+    sim_signals_forget();
 }
 
 void daemon_stop(int signal)
