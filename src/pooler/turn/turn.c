@@ -36,7 +36,7 @@ static bool turn_unfinished(const struct turn *turn)
 {
     const struct server *server = turn->server;
     return !ledger_empty(&server->ledger) || server->ledger.skipping || server->ledger.extended ||
-           !outbox_empty(&turn->up.out) || turn->up.passing > 0 || turn->held != NULL ||
+           !lane_sent(&turn->up) || turn->up.passing > 0 || turn->held != NULL ||
            turn->down.passing > 0 || turn->down.begin != turn->down.end;
 }
 
