@@ -49,6 +49,15 @@ static fault greeter_fill(struct greeter *greeter, size_t *have, size_t size)
     return OK;
 }
 
+static fault greeter_shake_hands(struct greeter *greeter, struct span read)
+{
+    struct stream *stream = greeter->stream;
+    stream->is_shaking = true;
+    TRY(stream_tls_accept(stream, greeter->accept->tls, read, greeter->by));
+    stream->is_shaking = false;
+    return OK;
+}
+
 /* A first byte that is no length: TLS without a question.  Only ALPN tells then that it is meant
  * for a database, and not for a web server that listens elsewhere (as PostgreSQL 17 has it). */
 static fault greeter_direct_tls(struct greeter *greeter, size_t have)
@@ -58,8 +67,7 @@ static fault greeter_direct_tls(struct greeter *greeter, size_t have)
     if (!greeter_has_tls(greeter))
         return fault_raise(FAULT_PROTOCOL, "a TLS handshake, and this listener has no TLS");
     greeter->asked_tls = true;
-    TRY(stream_tls_accept_after(greeter->stream, greeter->accept->tls,
-                                span_of(greeter->bytes, have), greeter->by));
+    TRY(greeter_shake_hands(greeter, span_of(greeter->bytes, have)));
     if (!stream_tls_agreed(greeter->stream))
         return fault_raise(FAULT_PROTOCOL, "direct TLS without ALPN for \"postgresql\"");
     return OK;
@@ -105,8 +113,9 @@ static fault greeter_answer_tls(struct greeter *greeter, size_t behind)
     if (!greeter_has_tls(greeter))
         return stream_write(greeter->stream, SPAN("N"), greeter->by);
     TRY(link_check_silence(greeter->stream, "an SSLRequest"));
+    greeter->stream->is_shaking = true; /* the peer may have the 'S' before we know */
     TRY(stream_write(greeter->stream, SPAN("S"), greeter->by));
-    return stream_tls_accept(greeter->stream, greeter->accept->tls, greeter->by);
+    return greeter_shake_hands(greeter, SPAN_NONE);
 }
 
 static fault greeter_answer_gss(struct greeter *greeter, size_t behind)

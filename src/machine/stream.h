@@ -28,6 +28,7 @@ struct stream {
     bool is_unix;
     bool is_forwarded; /* who speaks is not who has connected */
     bool was_reset;    /* it has ended, and not because the peer has ended it */
+    bool is_shaking;   /* TLS is agreed but does not stand: the peer would take no plain word */
 };
 #define STREAM_INIT ((struct stream){.handle = -1})
 
@@ -96,14 +97,13 @@ fault stream_write(struct stream *stream, struct span bytes, deadline by) MUST_U
 /** Suspends until a read or a write is worth trying (`what`: POLL_READ and/or POLL_WRITE). */
 fault stream_wait(struct stream *stream, uint32_t what, deadline by) MUST_USE;
 
-/** TLS handshakes.  Suspend.  `host`: the name to verify and to send as SNI; NULL for none.
- *  Faults: TLS (with OpenSSL's reason), TIMEOUT, CLOSED, CANCELLED. */
-fault stream_tls_accept(struct stream *stream, struct tls_context *context, deadline by) MUST_USE;
+/** TLS handshakes.  Suspend.  `read`: what has been read of it already; `host`: the name to verify
+ *  and to send as SNI; NULL for none.  Faults: TLS (with OpenSSL's reason), TIMEOUT, CLOSED,
+ *  CANCELLED. */
+fault stream_tls_accept(struct stream *stream, struct tls_context *context, struct span read,
+                        deadline by) MUST_USE;
 fault stream_tls_connect(struct stream *stream, struct tls_context *context, const char *host,
                          deadline by) MUST_USE;
-/** stream_tls_accept, when the first bytes of the handshake have been read already. */
-fault stream_tls_accept_after(struct stream *stream, struct tls_context *context, struct span read,
-                              deadline by) MUST_USE;
 /** Whether both ends have agreed, by ALPN, that they speak PostgreSQL's protocol. */
 bool stream_tls_agreed(const struct stream *stream);
 /** "TLSv1.3/TLS_AES_256_GCM_SHA384/ECDH..." as PgBouncer's `tls` column; empty when plain. */

@@ -531,13 +531,8 @@ static fault handshake(struct stream *stream, struct tls_context *context, const
     return result;
 }
 
-fault stream_tls_accept(struct stream *stream, struct tls_context *context, deadline by)
-{
-    return stream_tls_accept_after(stream, context, SPAN_NONE, by);
-}
-
-fault stream_tls_accept_after(struct stream *stream, struct tls_context *context, struct span read,
-                              deadline by)
+fault stream_tls_accept(struct stream *stream, struct tls_context *context, struct span read,
+                        deadline by)
 {
     invariant(context->server);
     return handshake(stream, context, NULL, read, by);

@@ -143,7 +143,8 @@ void client_farewell(struct client **client, const char *sqlstate, const char *t
     wire_put_report(&out, &report);
     struct iovec part = {out.at, out.size};
     /* One try: a client that does not read gets the end of the connection alone. */
-    if (buffer_fault(&out) == OK && stream_write_some(&(*client)->stream, &part, 1, &sent) == OK)
+    if (!(*client)->stream.is_shaking && buffer_fault(&out) == OK &&
+        stream_write_some(&(*client)->stream, &part, 1, &sent) == OK)
         (void)!stream_flush_some(&(*client)->stream);
     buffer_fini(&out);
     client_close(client, text);

@@ -106,7 +106,8 @@ void client_close(struct client **client, const char *reason);
 /** Nothing under way any more: parks it, or goes on at once where bytes are there already.
  *  Returns true when the caller, a turn's coroutine, shall run another turn now. */
 bool client_park(struct client *client);
-/** Sends FATAL with this state and text as far as it goes, and closes. From any state but TURN. */
+/** Sends FATAL with this state and text as far as it goes, nothing in the middle of a TLS handshake
+ *  (PostgreSQL is silent there, too), and closes.  From any state but TURN. */
 void client_farewell(struct client **client, const char *sqlstate, const char *text);
 /** The same for one that has only been away: how long it is idle goes on. */
 void client_park_again(struct client *client);

@@ -149,6 +149,15 @@ def test_a_handshake_that_never_ends_keeps_nobody_else_waiting(trunkline, certif
         wire.__exit__()
 
 
+def test_who_is_ended_in_the_middle_of_a_handshake_hears_no_plain_word(trunkline, certificate):
+    daemon = trunkline(listen=listen(certificate, "allow"), login_timeout="1s")
+    with daemon.door().wire(login=False) as wire:
+        wire.send(w.SSL_REQUEST)
+        assert wire.take(1) == b"S"
+        assert wire.rest() == []
+    daemon.logged(r"client.login_failed .*reason=\"login_timeout passed\"")
+
+
 def test_plain_text_that_was_sent_along_with_the_request_is_never_trusted(trunkline, certificate):
     """A man in the middle could put a startup packet of his own in front of the handshake."""
     daemon = trunkline(listen=listen(certificate, "allow"))

@@ -63,7 +63,7 @@ static void server_main(void *argument)
 {
     struct bench *bench = argument;
     bench->server_result =
-        stream_tls_accept(&bench->server, bench->server_context, after(patience));
+        stream_tls_accept(&bench->server, bench->server_context, SPAN_NONE, after(patience));
     snprintf(bench->server_story, sizeof(bench->server_story), "%s",
              fault_story(bench->server_result));
     if (bench->server_result == OK && bench->server_part != NULL)
@@ -348,7 +348,7 @@ static void bare_main(void *argument)
                      (ssize_t)strlen(bare->bytes));
     if (*bare->bytes == '\0')
         close(ends[1]);
-    bare->result = stream_tls_accept(&stream, bare->context, after(patience));
+    bare->result = stream_tls_accept(&stream, bare->context, SPAN_NONE, after(patience));
     snprintf(bare->story, sizeof(bare->story), "%s", fault_story(bare->result));
     if (*bare->bytes != '\0')
         close(ends[1]);
@@ -557,7 +557,7 @@ static void hosting_main(void *argument)
     hosting->foreign.handle = ends[1];
     pthread_create(&thread, NULL, foreign_main, &hosting->foreign);
     ck_assert_int_eq(stream_adopt(&stream, ends[0], true), OK);
-    ck_assert_int_eq(stream_tls_accept(&stream, hosting->context, after(patience)), OK);
+    ck_assert_int_eq(stream_tls_accept(&stream, hosting->context, SPAN_NONE, after(patience)), OK);
     ck_assert_int_eq(stream_read_all(&stream, text, 5, after(patience)), OK);
     ck_assert_int_eq(stream_write(&stream, SPAN("HELLO"), after(patience)), OK);
     stream_tls_text(&stream, text, sizeof(text));
@@ -622,8 +622,8 @@ static size_t crowd_accept(struct crowd *crowd, size_t from, size_t to)
         fcntl(crowd->listener_ends[i], F_SETFL, O_NONBLOCK);
         crowd->streams[i] = STREAM_INIT;
         ck_assert_int_eq(stream_adopt(&crowd->streams[i], crowd->listener_ends[i], true), OK);
-        ck_assert_int_eq(stream_tls_accept(&crowd->streams[i], crowd->context, after(patience)),
-                         OK);
+        ck_assert_int_eq(
+            stream_tls_accept(&crowd->streams[i], crowd->context, SPAN_NONE, after(patience)), OK);
         ck_assert_int_eq(stream_read_all(&crowd->streams[i], &byte, 1, after(patience)), OK);
         ck_assert(stream_quiet(&crowd->streams[i]));
     }
