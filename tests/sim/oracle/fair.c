@@ -9,7 +9,13 @@
  */
 #define SAME_RELAY_SLACK  ms(250)
 #define OTHER_RELAY_SLACK ms(1500) /* overtake_limit, the longest statements, logins */
-#define RELAY_OF(person)  ((person)->pid & 127u)
+
+/* The number names the relay of the login; who was moved has kept it. */
+static bool fair_same_relay(const struct person *one, const struct person *other)
+{
+    const uint32_t relay = 127;
+    return !stage_has(KIND_moves) && (one->pid & relay) == (other->pid & relay);
+}
 
 static bool fair_world(void)
 {
@@ -37,7 +43,7 @@ void fair_begins(struct person *person)
         if (other == person || other->pool != person->pool || !other->waits || other->begun ||
             !other->idle)
             continue;
-        bool same = RELAY_OF(other) == RELAY_OF(person);
+        bool same = fair_same_relay(other, person);
         duration most = same ? SAME_RELAY_SLACK : OTHER_RELAY_SLACK;
         duration ahead = between(other->asked_at, person->asked_at);
         PROVE(ahead.us < most.us,
