@@ -65,6 +65,7 @@ static void timer_take_out(struct timer_heap *heap, struct timer *timer)
         timer_rise(heap, place, last);
     else
         timer_sink(heap, place, last);
+    costly_invariant(place == 0 || heap->entries[(place - 1) / 2].at <= heap->entries[place].at);
 }
 
 void timer_set(struct timer *timer, deadline by)

@@ -258,7 +258,7 @@ static void cancel_visit(struct mail *mail)
     mail_send(pooler_relay(errand->pooler, errand->relay)->machine, &errand->mail);
 }
 
-void cancel_request(struct relay *relay, uint32_t pid, struct span secret, deadline by)
+void cancel_request(struct relay *relay, uint32_t pid, struct span secret)
 {
     struct errand *errand = calloc(1, sizeof(*errand));
     if (errand == NULL)
@@ -273,7 +273,7 @@ void cancel_request(struct relay *relay, uint32_t pid, struct span secret, deadl
     errand->relay = (pid & ((1u << RELAY_BITS) - 1)) % pooler_relays(relay->pooler);
     errand->waiting = co_self();
     mail_send(pooler_relay(relay->pooler, errand->relay)->machine, &errand->mail);
-    while (!errand->done && co_wait(by) == OK)
+    while (!errand->done && co_wait(NEVER) == OK)
         continue;
     if (errand->done)
         free(errand);

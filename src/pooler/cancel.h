@@ -12,9 +12,9 @@
 struct relay;
 
 /** A CancelRequest has come on this relay: finds its owner, here or on another one.  Suspends until
- * the request is through: the end of its connection tells the client that it hits no later query.
- */
-void cancel_request(struct relay *relay, uint32_t pid, struct span secret, deadline by);
+ *  the request is through, up to cancel_timeout and not login_timeout: the end of its connection
+ *  tells the client that it hits no later query. */
+void cancel_request(struct relay *relay, uint32_t pid, struct span secret);
 /** Cancels what this server is doing and waits until the request is through; suspends.  For a
  * server whose client has gone. */
 fault cancel_server(struct server *server, deadline by) MUST_USE;

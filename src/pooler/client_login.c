@@ -124,8 +124,7 @@ static fault login_startup(struct login *login)
     struct link_accept accept = {.tls_mode = listen->tls.mode, .tls = listen->tls.context};
     TRY(link_read_startup(&client->stream, &accept, login->packet, &login->startup, login->by));
     if (login->startup.kind == WIRE_STARTUP_CANCEL) {
-        cancel_request(client->relay, login->startup.cancel.pid, login->startup.cancel.secret,
-                       login->by);
+        cancel_request(client->relay, login->startup.cancel.pid, login->startup.cancel.secret);
         return FAULT_CLOSED;
     }
     return login_read_params(login);
