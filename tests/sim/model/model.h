@@ -38,7 +38,8 @@ struct model_faults {
     uint32_t slow;      /* a statement: it takes up to slow_most longer */
     uint32_t slow_login;
     duration slow_most;
-    uint32_t dismiss;     /* a login: FATAL 57P01 right behind it */
+    duration slow_login_most; /* 0: slow_most */
+    uint32_t dismiss;         /* a login: FATAL 57P01 right behind it */
     uint32_t notice;      /* a statement: a NOTICE ahead of its answer; a login: right behind it */
     uint32_t parameter;   /* the same: a ParameterStatus that says nothing new */
     uint32_t refuse;      /* a login: FATAL 57P03, "the database system is starting up" */

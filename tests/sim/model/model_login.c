@@ -241,8 +241,9 @@ static fault be_slow(struct model_session *session)
     struct model *model = session->model;
     if (!model_chance(model, model->options.faults.slow_login))
         return OK;
-    return co_sleep((duration){
-        .us = (int64_t)model_draw(model, (uint64_t)model->options.faults.slow_most.us + 1)});
+    const struct model_faults *faults = &model->options.faults;
+    duration most = faults->slow_login_most.us > 0 ? faults->slow_login_most : faults->slow_most;
+    return co_sleep((duration){.us = (int64_t)model_draw(model, (uint64_t)most.us + 1)});
 }
 
 static fault begin_session(struct model_session *session, const struct wire_startup *startup)

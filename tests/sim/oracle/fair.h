@@ -4,6 +4,8 @@
  */
 #include "people/person.h"
 
+/** It has a server; none of its statements may have begun. */
+void fair_is_served(struct person *person);
 /** A statement of this client begins at the server. */
 void fair_begins(struct person *person);
 /** It still waits. */

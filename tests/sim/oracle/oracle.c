@@ -134,8 +134,23 @@ static void oracle_statement(void *argument UNUSED, const struct model_session_v
     fair_begins(oracle.logins[login].person);
 }
 
+/* Who has the server, by its application_name: what it asks first may fail before it runs. */
+static void oracle_serves(const struct model_session_view *session)
+{
+    static const char prefix[] = "client ";
+    struct span name = session->application_name;
+    uint32_t login = 0;
+    if (name.size < sizeof(prefix) || memcmp(name.at, prefix, sizeof(prefix) - 1) != 0)
+        return;
+    for (size_t i = sizeof(prefix) - 1; i < name.size; i++)
+        login = login * 10 + (uint32_t)(name.at[i] - '0');
+    if (login < oracle.login_count && !oracle.logins[login].gone)
+        fair_is_served(oracle.logins[login].person);
+}
+
 static void oracle_ready(void *argument UNUSED, const struct model_session_view *session)
 {
+    oracle_serves(session);
     if (session->status == WIRE_TX_IDLE && !span_is(session->database, "session"))
         oracle_session(session)->owner = 0;
 }

@@ -45,6 +45,21 @@ uint64_t plan_chance(const struct plan *plan, uint64_t who)
     return chance_next(&chance);
 }
 
+/* Nothing but rivals makes people wait. */
+static void plan_measure(struct plan *plan)
+{
+    static const enum kind besides[] = {KIND_contest,     KIND_staleness, KIND_notices,
+                                        KIND_odd_flushes, KIND_evictions, KIND_tls,
+                                        KIND_scram};
+    uint64_t kept = 0;
+    if (!plan_has(plan, KIND_contest))
+        return;
+    for (size_t i = 0; i < ARRAY_SIZE(besides); i++)
+        kept |= (uint64_t)1 << besides[i];
+    plan->kinds &= kept;
+    plan->kinds |= (uint64_t)1 << KIND_rush;
+}
+
 void plan_make(struct plan *plan, uint64_t seed, uint64_t without, uint32_t clients,
                uint32_t rounds)
 {
@@ -57,6 +72,7 @@ void plan_make(struct plan *plan, uint64_t seed, uint64_t without, uint32_t clie
             plan->kinds |= (uint64_t)1 << i;
     }
     plan->kinds &= ~without;
+    plan_measure(plan);
     uint64_t chance = plan_chance(plan, CHANCE_CLIENTS);
     plan->clients = 2 + chance_below(&chance, CLIENTS_MOST - 1);
     if (plan_has(plan, KIND_haste))

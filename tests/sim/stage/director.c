@@ -47,14 +47,19 @@ static void trouble_promotion(void)
     model_promote(stage.model);
 }
 
+/* Several in haste: the next one comes before all have taken the last. */
 static void trouble_reload(void)
 {
+    uint32_t count = director_draw(3) == 0 ? 4 : 1;
     if (!stage.up)
         return;
-    setup_change(&stage.setup, &stage.chance);
-    setup_write(&stage.setup);
-    say("director", 0, "reloads version %u", stage.setup.version);
-    PROVE(sim_signal(SIGHUP));
+    for (uint32_t i = 0; i < count; i++) {
+        setup_change(&stage.setup, &stage.chance);
+        setup_write(&stage.setup);
+        say("director", 0, "reloads version %u", stage.setup.version);
+        PROVE(sim_signal(SIGHUP));
+        director_rests(1000);
+    }
 }
 
 static void trouble_restart(void)

@@ -90,6 +90,8 @@ static struct model_faults mood_faults(void)
     struct model_faults faults = {.slow_most = ms(20)};
     faults.slow = stage_has(KIND_slowness) ? 4 : 0;
     faults.slow_login = stage_has(KIND_slow_logins) ? 3 : 0;
+    /* Longer than claims wait. */
+    faults.slow_login_most = stage_has(KIND_claim_timeout) ? ms(2500) : faults.slow_most;
     faults.notice = stage_has(KIND_notices) ? 20 : 0;
     faults.parameter = stage_has(KIND_notices) ? 20 : 0;
     faults.flush_oddly = stage_has(KIND_odd_flushes) ? 3 : 0;

@@ -14,6 +14,8 @@ void setup_make(struct setup *setup, const struct plan *plan)
 {
     uint64_t chance = plan_chance(plan, CHANCE_SETUP);
     uint32_t pool_size = plan_has(plan, KIND_small_pools) ? 1 + chance_below(&chance, 2) : 4;
+    if (plan_has(plan, KIND_contest))
+        pool_size = 1;
     uint32_t reserve = plan_has(plan, KIND_reserve) ? 1 : 0;
     /* What sessions may keep, and one more for the others. */
     uint32_t room = pool_size + reserve + 1;
@@ -82,6 +84,8 @@ static void put_route(struct buffer *out, const struct setup *setup, const char 
     /* Nothing that a session shows, but a pool of its own. */
     if (setup->identity == 1)
         buffer_printf(out, "    server_database: %s\n", database[0] == '"' ? "app" : database);
+    if (stage_has(KIND_haste))
+        buffer_printf(out, "    idle_timeout: 1ms\n");
     if (setup->pool_reserve > 0)
         buffer_printf(out, "    pool_reserve: %u\n    reserve_after: 2ms\n", setup->pool_reserve);
     buffer_printf(out, "    server_check_delay: %s\n", setup->checks ? "1ms" : "never");
