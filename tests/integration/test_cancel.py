@@ -167,6 +167,26 @@ def test_a_cancel_has_arrived_when_its_connection_ends(door):
             assert w.rows(wire.ask(w.query(f"select {number}"))) == [[str(number)]]
 
 
+def test_a_request_that_is_held_up_on_its_way_holds_its_connection(trunkline, postgres, proxy):
+    """Beyond login_timeout: it meets what runs now, and the client asks nothing else meanwhile."""
+    road = proxy("127.0.0.1", postgres.port)
+    daemon = trunkline(routes=[route(pool="session")], login_timeout="300ms",
+                       services={"main": {"hosts": [f"127.0.0.1:{road.port}"],
+                                          "tls": {"mode": "disable"}}})
+    door = daemon.door()
+    with door.wire() as wire, door.wire(login=False) as late, door.wire(login=False) as slow:
+        start_sleeping(wire, postgres, door)
+        road.stuck("up")
+        late.send(w.cancel_packet(wire.pid, wire.secret))
+        slow.send(b"\0")
+        assert [m.kind for m in slow.rest()] == ["E"]
+        assert late.silent()
+        assert sleeping(postgres, door) == 1
+        road.flow()
+        assert late.rest() == []
+        assert [m.sqlstate for m in wire.until() if m.kind == "E"] == ["57014"]
+
+
 def test_a_key_of_a_session_that_ended_cancels_nobody(trunkline, postgres):
     """Its server serves another session now, under the same pid."""
     daemon = trunkline(routes=[route(pool="session", pool_size=1)])
