@@ -215,9 +215,9 @@ static bool oracle_limits_hold(const struct model *model)
             others += 1;
     }
     uint32_t all = in_session + in_statements + others;
-    /* A service's limit is for each address; routes of another identity have pools of their own. */
+    /* The versions of a pool share its size; a service's limit is for each address. */
+    uint32_t most = stage_pool_most();
     uint32_t services = stage_has(KIND_identities) ? STAGE_IDENTITIES : 1;
-    uint32_t most = stage_pool_most() * services;
     uint32_t addresses = stage_has(KIND_names) ? STAGE_ADDRESSES : 1;
     return in_session <= most && in_statements <= most && others <= most &&
            all <= setup->connections_most * addresses * services &&
