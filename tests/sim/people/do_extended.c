@@ -72,6 +72,13 @@ static void batch_execute(struct batch *batch, uint8_t which, const char *name)
     say("client", person->number, "executes '%s' with %s", name, value);
 }
 
+static void batch_close(struct batch *batch, uint8_t which, const char *name)
+{
+    put_target(batch->person, WIRE_CLOSE, 'S', name);
+    batch_expect(batch,
+                 &(struct expectation){.what = EXPECT_CLOSED, .effect = EFFECT_CLOSED, .a = which});
+}
+
 fault do_prepared(struct person *person)
 {
     struct batch batch;
@@ -86,11 +93,8 @@ fault do_prepared(struct person *person)
         batch_expect(&batch, &(struct expectation){.what = EXPECT_ROWS});
     }
     batch_execute(&batch, which, name);
-    if (person_one_in(person, 4)) {
-        put_target(person, WIRE_CLOSE, 'S', name);
-        batch_expect(&batch, &(struct expectation){
-                                 .what = EXPECT_CLOSED, .effect = EFFECT_CLOSED, .a = which});
-    }
+    if (person_one_in(person, 4))
+        batch_close(&batch, which, name);
     batch_sync(&batch);
     return batch_run(&batch);
 }
@@ -141,6 +145,32 @@ fault do_prepared_pipeline(struct person *person)
     return batch_run(&batch);
 }
 
+/* What a name means is known when its Parse is answered, and the Bind that uses it comes in two
+ * pieces meanwhile. */
+fault do_bind_in_pieces(struct person *person)
+{
+    struct batch batch;
+    uint8_t which = (uint8_t)person_draw(person, PREPARED - 1);
+    const char *name = prepared_names[which];
+    /* Without the Parse, the Bind would fail. */
+    if (stage_has(KIND_failing) || stage_has(KIND_claim_timeout))
+        return OK;
+    batch_begin(&batch, person);
+    if (person->prepared[which])
+        batch_close(&batch, which, name);
+    batch_prepare(&batch, which, name);
+    batch_sync(&batch);
+    say("client", person->number, "prepares and binds '%s' in pieces", name);
+    size_t named = person->talk.out.size + WIRE_HEADER + sizeof("") + strlen(name) + 1;
+    batch_execute(&batch, which, name);
+    batch_sync(&batch);
+    fault sent = talk_flush_part(&person->talk, named, after(sec(60)));
+    if (sent != OK)
+        return person_lost(person, sent);
+    TRY(person_rests(person, 300));
+    return batch_run(&batch);
+}
+
 /* The rest of a batch is skipped behind an error, the next one is not; a statement that is missing
  * is said to be missing. */
 fault do_failing_batch(struct person *person)
@@ -158,11 +188,8 @@ fault do_failing_batch(struct person *person)
     }
     if (!person->prepared[which])
         batch_prepare(&batch, which, prepared_names[which]);
-    if (person_one_in(person, 2)) {
-        put_target(person, WIRE_CLOSE, 'S', prepared_names[which]);
-        batch_expect(&batch, &(struct expectation){
-                                 .what = EXPECT_CLOSED, .effect = EFFECT_CLOSED, .a = which});
-    }
+    if (person_one_in(person, 2))
+        batch_close(&batch, which, prepared_names[which]);
     batch_sync(&batch);
     statement_echo(person, &statement);
     batch_extended(&batch, &statement, true);

@@ -24,8 +24,18 @@ static struct sim_rates mood_calm_rates(void)
     return rates;
 }
 
+/* As real ones do, half of all worlds' connections hold more than anybody reads at once. */
+static void mood_room(struct sim_rates *rates, uint64_t *chance)
+{
+    if (!chance_one_in(chance, 2))
+        return;
+    rates->ring_least = 32768;
+    rates->ring_most = 131072;
+}
+
 static void mood_network(struct sim_rates *rates, uint64_t *chance)
 {
+    mood_room(rates, chance);
     if (stage_has(KIND_lateness)) {
         rates->late = mood_rate(chance, 200000);
         rates->late_most = mood_rate(chance, 100000);
