@@ -44,7 +44,8 @@ struct model_faults {
     uint32_t parameter;   /* the same: a ParameterStatus that says nothing new */
     uint32_t refuse;      /* a login: FATAL 57P03, "the database system is starting up" */
     uint32_t crowded;     /* a login: FATAL 53300, "sorry, too many clients already" */
-    uint32_t cancel_late; /* a cancel request: carried out up to slow_most later */
+    uint32_t cancel_late; /* a cancel request: carried out up to late_most later */
+    duration late_most;
     uint32_t fail;        /* a statement: ERROR 53200, "out of memory" */
     uint32_t flush_oddly; /* a message: what was answered so far is sent at once */
 };

@@ -315,7 +315,7 @@ void model_cancel_request(struct model *model, const struct wire_cancel *cancel)
     const struct model_faults *faults = &model->options.faults;
     if (model_chance(model, faults->cancel_late) &&
         co_sleep(
-            (duration){.us = (int64_t)model_draw(model, (uint64_t)faults->slow_most.us + 1)}) != OK)
+            (duration){.us = (int64_t)model_draw(model, (uint64_t)faults->late_most.us + 1)}) != OK)
         return;
     const struct model_session *session = model_session_by_pid(model, cancel->pid);
     if (session == NULL || cancel->secret.size != 4 ||

@@ -147,14 +147,11 @@ fault do_prepared_pipeline(struct person *person)
 
 /* What a name means is known when its Parse is answered, and the Bind that uses it comes in two
  * pieces meanwhile. */
-fault do_bind_in_pieces(struct person *person)
+static fault bind_in_pieces(struct person *person)
 {
     struct batch batch;
     uint8_t which = (uint8_t)person_draw(person, PREPARED - 1);
     const char *name = prepared_names[which];
-    /* Without the Parse, the Bind would fail. */
-    if (stage_has(KIND_failing) || stage_has(KIND_claim_timeout))
-        return OK;
     batch_begin(&batch, person);
     if (person->prepared[which])
         batch_close(&batch, which, name);
@@ -169,6 +166,20 @@ fault do_bind_in_pieces(struct person *person)
         return person_lost(person, sent);
     TRY(person_rests(person, 300));
     return batch_run(&batch);
+}
+
+fault do_bind_in_pieces(struct person *person)
+{
+    /* Without the Parse, the Bind would fail. */
+    if (stage_has(KIND_failing) || stage_has(KIND_claim_timeout))
+        return OK;
+    if (person->pool == PERSON_STATEMENT || person_one_in(person, 2))
+        return bind_in_pieces(person);
+    TRY(person_begins(person));
+    if (person->status != WIRE_TX_ACTIVE)
+        return OK;
+    TRY(bind_in_pieces(person));
+    return person_rolls_back(person);
 }
 
 /* The rest of a batch is skipped behind an error, the next one is not; a statement that is missing

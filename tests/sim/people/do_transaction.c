@@ -14,6 +14,11 @@ static fault asks(struct person *person, const char *tag, enum effect effect, co
     return person_asks(person, &statement);
 }
 
+fault person_begins(struct person *person)
+{
+    return asks(person, "BEGIN", EFFECT_BEGIN, "BEGIN WORK");
+}
+
 fault person_rolls_back(struct person *person)
 {
     return asks(person, "ROLLBACK", EFFECT_ROLLBACK, "ROLLBACK WORK");
@@ -30,7 +35,7 @@ fault do_transaction(struct person *person)
 {
     struct statement statement;
     uint32_t count = person_draw(person, 5);
-    TRY(asks(person, "BEGIN", EFFECT_BEGIN, "BEGIN WORK"));
+    TRY(person_begins(person));
     for (uint32_t i = 0; i < count; i++) {
         uint32_t lot = person_draw(person, 8);
         if (lot < 4)
@@ -52,7 +57,7 @@ fault do_transaction(struct person *person)
 fault do_savepoints(struct person *person)
 {
     struct statement statement;
-    TRY(asks(person, "BEGIN", EFFECT_BEGIN, "BEGIN WORK"));
+    TRY(person_begins(person));
     statement_write(person, &statement);
     TRY(person_asks(person, &statement));
     if (person->status != WIRE_TX_ACTIVE)

@@ -89,6 +89,8 @@ fault person_next(struct person *person) MUST_USE;
 fault person_flush(struct person *person) MUST_USE;
 /** What servers report is what it must be. */
 void person_check_settings(const struct person *person);
+/** Into a transaction, unless that is refused. */
+fault person_begins(struct person *person) MUST_USE;
 /** Out of the transaction that it is in. */
 fault person_rolls_back(struct person *person) MUST_USE;
 /** What is open in a transaction is settled. */

@@ -45,19 +45,25 @@ uint64_t plan_chance(const struct plan *plan, uint64_t who)
     return chance_next(&chance);
 }
 
+/* One kind comes with another, unless it is left out by name. */
+static void plan_add(struct plan *plan, enum kind kind)
+{
+    plan->kinds |= ((uint64_t)1 << kind) & ~plan->without;
+}
+
 /* Nothing but rivals makes people wait. */
 static void plan_measure(struct plan *plan)
 {
     static const enum kind besides[] = {KIND_contest,     KIND_staleness, KIND_notices,
                                         KIND_odd_flushes, KIND_evictions, KIND_tls,
-                                        KIND_scram};
+                                        KIND_scram,       KIND_cancels,   KIND_preemption};
     uint64_t kept = 0;
     if (!plan_has(plan, KIND_contest))
         return;
     for (size_t i = 0; i < ARRAY_SIZE(besides); i++)
         kept |= (uint64_t)1 << besides[i];
     plan->kinds &= kept;
-    plan->kinds |= (uint64_t)1 << KIND_rush;
+    plan_add(plan, KIND_rush);
 }
 
 void plan_make(struct plan *plan, uint64_t seed, uint64_t without, uint32_t clients,
@@ -73,6 +79,9 @@ void plan_make(struct plan *plan, uint64_t seed, uint64_t without, uint32_t clie
     }
     plan->kinds &= ~without;
     plan_measure(plan);
+    /* Who comes meets what the one before has left, if threads take their time. */
+    if (plan_has(plan, KIND_haste))
+        plan_add(plan, KIND_preemption);
     uint64_t chance = plan_chance(plan, CHANCE_CLIENTS);
     plan->clients = 2 + chance_below(&chance, CLIENTS_MOST - 1);
     if (plan_has(plan, KIND_haste))

@@ -52,9 +52,9 @@ bool stage_excuses_loss(const struct person *person)
         KIND_promotions,    KIND_idle_timeout,
         KIND_names,         KIND_identities,
     };
-    /* Who comes may need a server; sessions, and who is pinned, keep theirs as long as they like. */
-    if (!person->greeted && (stage_has(KIND_claim_timeout) || stage_has(KIND_pins) ||
-                             person->pool == PERSON_SESSION))
+    /* Who comes may need a server; sessions and who is pinned keep theirs as long as they like. */
+    if (!person->greeted &&
+        (stage_has(KIND_claim_timeout) || stage_has(KIND_pins) || person->pool == PERSON_SESSION))
         return true;
     /* Who has come into a calm world has none but those that the configuration gives. */
     if (stage.calm && person->asked_at.us > stage.calm_since.us && !stage_has(KIND_idle_timeout) &&

@@ -32,10 +32,15 @@ static void trouble_outage(void)
     say("director", 0, "PostgreSQL has recovered");
 }
 
+/* In the middle of which an administrator may lose patience with all who wait. */
 static void trouble_blackout(void)
 {
     say("director", 0, "nothing passes to PostgreSQL");
     names_blackhole(true);
+    if (stage_has(KIND_kills)) {
+        director_rests(1000000);
+        moves_kill(1);
+    }
     director_rests(3000000);
     names_blackhole(false);
     say("director", 0, "it passes again");
@@ -127,6 +132,11 @@ static void trouble_kill(void)
     director_resumes("RESUME app");
 }
 
+static void trouble_kill_some(void)
+{
+    moves_kill(4);
+}
+
 /* Nothing begins for a while, of anybody. */
 static void trouble_suspend(void)
 {
@@ -160,7 +170,7 @@ static const struct {
     {KIND_pauses, trouble_pause},
     {KIND_reconnects, trouble_reconnect},
     {KIND_kills, trouble_kill},
-    {KIND_kills, moves_kill},
+    {KIND_kills, trouble_kill_some},
     {KIND_names, names_change},
     {KIND_names, names_change},
     {KIND_orders, orders_talk},

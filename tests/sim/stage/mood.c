@@ -106,6 +106,8 @@ static struct model_faults mood_faults(void)
     faults.parameter = stage_has(KIND_notices) ? 20 : 0;
     faults.flush_oddly = stage_has(KIND_odd_flushes) ? 3 : 0;
     faults.cancel_late = stage_has(KIND_late_cancels) ? 2 : 0;
+    /* So late that whoever has asked for it is ended meanwhile. */
+    faults.late_most = stage_has(KIND_kills) ? ms(1500) : faults.slow_most;
     faults.fail = stage_has(KIND_failing) ? 30 : 0;
     faults.crash = stage_has(KIND_crashes) ? 100 + chance_below(&chance, 400) : 0;
     faults.terminate = stage_has(KIND_terminations) ? 100 + chance_below(&chance, 200) : 0;

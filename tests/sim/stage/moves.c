@@ -57,7 +57,7 @@ void moves_order(void)
     order_some("MOVE_CLIENT", 2);
 }
 
-void moves_kill(void)
+void moves_kill(uint32_t one_in)
 {
-    order_some("KILL_CLIENT", 4);
+    order_some("KILL_CLIENT", one_in);
 }

@@ -176,8 +176,8 @@ void keys_drop(void);
 
 /** Some clients are moved from one relay to another. */
 void moves_order(void);
-/** Some are ended. */
-void moves_kill(void);
+/** One in so many is ended. */
+void moves_kill(uint32_t one_in);
 
 /* --- director.c ------------------------------------------------------------------------------- */
 
