@@ -134,7 +134,7 @@ static void trouble_kill(void)
 
 static void trouble_kill_some(void)
 {
-    moves_kill(4);
+    moves_kill(2);
 }
 
 /* Nothing begins for a while, of anybody. */

@@ -86,6 +86,8 @@ static struct sim_rates mood_rates(void)
         rates.preempted = mood_rate(&chance, 60000);
         rates.preempted_most = mood_rate(&chance, 20000);
         rates.meets = mood_rate(&chance, 300000);
+        if (stage_has(KIND_haste))
+            rates.preempted = 60000;
     }
     if (stage_has(KIND_wall_steps)) {
         rates.wall_step = mood_rate(&chance, 20000);
@@ -107,7 +109,7 @@ static struct model_faults mood_faults(void)
     faults.flush_oddly = stage_has(KIND_odd_flushes) ? 3 : 0;
     faults.cancel_late = stage_has(KIND_late_cancels) ? 2 : 0;
     /* So late that whoever has asked for it is ended meanwhile. */
-    faults.late_most = stage_has(KIND_kills) ? ms(1500) : faults.slow_most;
+    faults.late_most = stage_has(KIND_kills) ? ms(4000) : faults.slow_most;
     faults.fail = stage_has(KIND_failing) ? 30 : 0;
     faults.crash = stage_has(KIND_crashes) ? 100 + chance_below(&chance, 400) : 0;
     faults.terminate = stage_has(KIND_terminations) ? 100 + chance_below(&chance, 200) : 0;
