@@ -76,10 +76,14 @@ def test_no_mark_of_unfinished_work_is_left():
 
 def test_draws_have_an_order():
     """Two draws of one expression come in the order that the compiler likes: another history."""
-    draw = re.compile(r"\b\w*(?:chance_\w+|draw\w*|one_in)(\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\))")
+    draw = re.compile(r"\b\w*(?:chance|chance_\w+|draw\w*|one_in|sim_below|sim_between|mood_rate)(\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\))")
     apart = re.compile(r"[;{}?:]|&&|\|\||(?<=\))\s+(?=\w)")
-    wrong = [f"{named(path)}: {' '.join(piece.split())}"
-             for path in listed("tests/*.c", "src/machine/sim/*.c")
+    call = r"(?!(?:if|for|while|switch|PROVE)\b)[A-Za-z_]\w*"
+    files = listed("tests/*.c", "src/machine/sim/*.c")
+    wrong = [f"{named(path)}: {' '.join(piece.split())}" for path in files
              for piece in apart.split(csource.bare(path.read_text()))
              if len(draw.findall(piece)) > 1]
+    wrong += [f"{named(path)}: {arguments}" for path in files if draw.search(path.read_text())
+              for arguments in csource.calls(path.read_text(), call)
+              if sum(1 for argument in arguments if draw.search(argument)) > 1]
     assert not wrong, "give each a variable:\n" + "\n".join(wrong)

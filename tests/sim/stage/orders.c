@@ -80,5 +80,6 @@ void orders_wait(void)
 {
     if (orders_draw(2) == 0)
         console_try("RECONNECT app", false, sec(100));
-    console_try(orders_draw(2) == 0 ? "WAIT_CLOSE" : "WAIT_CLOSE app", orders_draw(2) == 0, MOMENT);
+    bool extended = orders_draw(2) == 0;
+    console_try(orders_draw(2) == 0 ? "WAIT_CLOSE" : "WAIT_CLOSE app", extended, MOMENT);
 }
