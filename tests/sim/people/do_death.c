@@ -1,12 +1,12 @@
-#include "link/link.h"
 #include "machine/clock.h"
 #include "machine/sim/world.h"
 #include "people/batch.h"
 #include "people/behaviours.h"
 #include "stage/stage.h"
+#include "wire/startup.h"
 
 /*
- * How clients go, and how they cancel.
+ * How clients go.
  */
 
 fault do_leave(struct person *person)
@@ -149,29 +149,5 @@ fault do_idle_too_long(struct person *person)
           "client %u idles and is not thrown out", person->number);
     person->wants_cancel = true;
     person_end(person);
-    return OK;
-}
-
-fault do_cancel(struct person *person)
-{
-    struct batch batch;
-    struct statement statement;
-    struct link_target target = {.address = stage.at, .host = "sim"};
-    statement_make(person, &statement, "SELECT 1", EFFECT_NONE, "SELECT pg_sleep(0.2)");
-    statement.expected.has_rows = true;
-    statement.expected.rows = 1;
-    statement.expected.text[0] = '\0';
-    batch_begin(&batch, person);
-    batch_query(&batch, &statement);
-    TRY(batch_send(&batch));
-    TRY(person_rests(person, person_one_in(person, 3) ? 2000 : 250000));
-    say("client", person->number, "cancels");
-    person->wants_cancel = true;
-    person->waits = false; /* for its answer, which may have come */
-    fault through =
-        link_cancel(&target, person->pid, wire_secret_span(&person->secret), after(sec(60)));
-    TRY(batch_hear(&batch));
-    /* A request that is through meets nothing that comes later. */
-    person->wants_cancel = through != OK;
     return OK;
 }

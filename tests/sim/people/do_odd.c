@@ -1,15 +1,14 @@
-#include "link/link.h"
 #include "machine/clock.h"
 #include "people/batch.h"
 #include "people/behaviours.h"
 #include "stage/stage.h"
+#include "wire/startup.h"
 
 #include <stdio.h>
 
 /*
  * What drivers seldom do and the protocol allows, and what must hold for it all the same.
  */
-#define CANCELS_MOST  50u
 #define TRICKLE_PAUSE sec(5)
 #define LOGIN_SLACK   sec(20)
 
@@ -97,42 +96,6 @@ fault do_halves(struct person *person)
         return person_lost(person, sent);
     TRY(person_rests(person, person_one_in(person, 2) ? 3000 : 30000));
     return batch_run(&batch);
-}
-
-/* Asked for again and again, a cancellation comes: the key is good wherever the client is.  Only
- * who is suspended has not been heard yet, so that there is nothing to cancel. */
-fault do_cancel_again(struct person *person)
-{
-    struct batch batch;
-    struct statement statement;
-    struct link_target target = {.address = stage.at, .host = "sim"};
-    statement_make(person, &statement, "SELECT 1", EFFECT_NONE, "SELECT pg_sleep(600)");
-    statement.expected.has_rows = true;
-    statement.expected.sqlstate = "57014";
-    batch_begin(&batch, person);
-    batch_query(&batch, &statement);
-    person->wants_cancel = true;
-    TRY(batch_send(&batch));
-    person->waits = false; /* it does not listen while it cancels */
-    fault through = OK;
-    for (uint32_t sent = 0; sent < CANCELS_MOST && !talk_is_answered(&person->talk);) {
-        TRY(person_rests(person, person_one_in(person, 2) ? 2000 : 200000));
-        fault came =
-            link_cancel(&target, person->pid, wire_secret_span(&person->secret), after(sec(60)));
-        through = through == OK ? came : through;
-        sent = stage.stopped ? 0 : sent + 1;
-    }
-    PROVE(talk_is_answered(&person->talk) || stage_excuses_loss(person),
-          "client %u has cancelled '%s' %u times in vain", person->number, statement.text,
-          CANCELS_MOST);
-    /* No request can come through: it does not wait for the end of such a query. */
-    if (!talk_is_answered(&person->talk)) {
-        person_end(person);
-        return FAULT_CLOSED;
-    }
-    TRY(batch_hear(&batch));
-    person->wants_cancel = through != OK;
-    return OK;
 }
 
 /* A startup packet that comes byte by byte, and too late: login_timeout ends it. */
