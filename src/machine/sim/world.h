@@ -108,7 +108,7 @@ const void *sim_file_get(const char *path, size_t *ret_size);
 /** Sends a signal to the process: false if nobody has opened a queue for it. */
 bool sim_signal(int number);
 
-/* The process has ended: the signals that it has not taken go with it. */
+/** The process has ended: the signals that it has not taken go with it. */
 void sim_signals_forget(void);
 
 /** A name has these addresses from now on; 0: it exists without addresses. */

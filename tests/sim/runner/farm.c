@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +46,22 @@ static double farm_seconds(void)
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+static sigset_t farm_ends(void)
+{
+    sigset_t ends;
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGCHLD);
+    return ends;
+}
+
+/* Until a worker has ended since the last look, or for a second. */
+static void farm_await_end(void)
+{
+    const sigset_t ends = farm_ends();
+    const struct timespec most = {.tv_sec = 1};
+    (void)sigtimedwait(&ends, NULL, &most);
 }
 
 /* --- in a worker ------------------------------------------------------------------------------ */
@@ -162,6 +179,8 @@ static struct field *field_new(void)
         perror("sim: no memory");
         exit(2);
     }
+    const sigset_t ends = farm_ends(); /* kept until it is waited for */
+    sigprocmask(SIG_BLOCK, &ends, NULL);
     return field;
 }
 
@@ -227,7 +246,7 @@ static bool field_wait(struct field *field, const struct options *options, struc
         int status;
         pid_t pid = waitpid(-1, &status, WNOHANG);
         if (pid == 0) {
-            usleep(20000);
+            farm_await_end();
             if (!options->quiet && farm_seconds() - told > TELL_SECONDS) {
                 struct harvest sum;
                 told = farm_seconds();
