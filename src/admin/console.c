@@ -15,8 +15,7 @@
 /* Bytes that go out before others of this relay have their turn. */
 #define SLICE ((size_t)128 * 1024)
 
-/* --- sending -------------------------------------------------------------------------------------
- */
+/* --- sending ---------------------------------------------------------------------------------- */
 
 fault console_send(struct console *console, struct span rows)
 {
@@ -60,8 +59,7 @@ void console_refuse(struct console *console, fault why)
     console_report(console, "ERROR", why);
 }
 
-/* --- statements ----------------------------------------------------------------------------------
- */
+/* --- statements ------------------------------------------------------------------------------- */
 
 enum console_role console_role(const struct console *console)
 {
@@ -185,8 +183,7 @@ static fault simple_query(struct console *console, struct span body)
     return console_send(console, SPAN_NONE);
 }
 
-/* --- a session -----------------------------------------------------------------------------------
- */
+/* --- a session -------------------------------------------------------------------------------- */
 
 static fault console_message(struct console *console, const struct wire_frame *frame)
 {

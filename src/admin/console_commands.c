@@ -6,8 +6,7 @@
 
 #include <stdio.h>
 
-/* --- small answers
- * --------------------------------------------------------------------------------- */
+/* --- small answers ---------------------------------------------------------------------------- */
 
 static const struct console_column version_columns[] = {
     {"version", COLUMN_TEXT, "name and version of the program"},
@@ -118,8 +117,7 @@ static fault show_backends(struct console *console, struct console_result *resul
     return OK;
 }
 
-/* --- the table
- * ---------------------------------------------------------------------------------------- */
+/* --- the table -------------------------------------------------------------------------------- */
 
 #define VIEW(name, text, columns, shower)                                                          \
     {                                                                                              \

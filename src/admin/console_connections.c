@@ -100,8 +100,7 @@ struct gather {
     bool sockets;
 };
 
-/* --- copying, on each relay
- * -------------------------------------------------------------------------- */
+/* --- copying, on each relay ------------------------------------------------------------------- */
 
 static void shorten(struct short_address *to, const struct address *from)
 {
@@ -287,8 +286,7 @@ static bool look_at_connections(struct relay *relay, void *argument)
     return false;
 }
 
-/* --- writing, on the console's relay
- * ------------------------------------------------------------------- */
+/* --- writing, on the console's relay ---------------------------------------------------------- */
 
 static void write_address(struct table_sink *sink, const struct short_address *from)
 {

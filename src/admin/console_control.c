@@ -14,8 +14,7 @@
 #define LOOK_PAUSE_LEAST ms(2)
 #define LOOK_PAUSE_MOST  ms(200)
 
-/* --- which database -----------------------------------------------------------------------------
- */
+/* --- which database --------------------------------------------------------------------------- */
 
 /* NULL: all. */
 static const char *database_of(const struct console *console)
@@ -52,8 +51,7 @@ static bool is_paused(const struct console *console)
     return (control_flags(control, database) & CONTROL_PAUSED) != 0;
 }
 
-/* --- waiting ------------------------------------------------------------------------------------
- */
+/* --- waiting ---------------------------------------------------------------------------------- */
 
 /* A short rest before the next look; faults: CANCELLED, CLOSED, and what the client asked for. */
 static fault rest(struct console *console, duration *pause)
@@ -84,8 +82,7 @@ static fault wait_for_servers(struct console *console, bool doomed)
     return OK;
 }
 
-/* --- pausing ------------------------------------------------------------------------------------
- */
+/* --- pausing ---------------------------------------------------------------------------------- */
 
 fault console_pause(struct console *console, struct console_result *result)
 {
@@ -153,8 +150,7 @@ fault console_enable(struct console *console, struct console_result *result)
     return control_mark(console->pooler, database_of(console), 0, CONTROL_DISABLED);
 }
 
-/* --- ending connections -------------------------------------------------------------------------
- */
+/* --- ending connections ----------------------------------------------------------------------- */
 
 fault console_reconnect(struct console *console, struct console_result *result)
 {
@@ -227,8 +223,7 @@ fault console_move_client(struct console *console, struct console_result *result
     return moved;
 }
 
-/* --- shutdown -----------------------------------------------------------------------------------
- */
+/* --- shutdown --------------------------------------------------------------------------------- */
 
 struct shutdown {
     const struct pooler_console *console;
@@ -261,8 +256,7 @@ fault console_shutdown(struct console *console, struct console_result *result)
     return OK;
 }
 
-/* --- state --------------------------------------------------------------------------------------
- */
+/* --- state ------------------------------------------------------------------------------------ */
 
 static const struct console_column state_columns[] = {
     {"key", COLUMN_TEXT, "`active`, `paused` or `suspended`"},

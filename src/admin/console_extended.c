@@ -20,8 +20,7 @@ struct portal {
     bool ran;
 };
 
-/* --- names
- * ---------------------------------------------------------------------------------------- */
+/* --- names ------------------------------------------------------------------------------------ */
 
 static struct named *named_find(const struct list *list, struct span name)
 {
@@ -87,8 +86,7 @@ static fault no_portal(struct span name)
                              SPAN_ARG(name));
 }
 
-/* --- Parse
- * ---------------------------------------------------------------------------------------- */
+/* --- Parse ------------------------------------------------------------------------------------ */
 
 /* The one statement of `text`, or none. */
 static fault understand_one(struct console *console, struct span text, struct console_call *ret)
@@ -133,8 +131,7 @@ static fault extended_parse(struct console *console, struct span body)
     return OK;
 }
 
-/* --- Bind
- * ------------------------------------------------------------------------------------------- */
+/* --- Bind ------------------------------------------------------------------------------------- */
 
 /* The formats that a Bind asks for: none is text, one is for all columns. */
 static fault read_formats(struct span body, size_t columns, uint64_t *ret)
@@ -207,8 +204,7 @@ static fault extended_bind(struct console *console, struct span body)
     return OK;
 }
 
-/* --- Describe, Execute, Close
- * ------------------------------------------------------------------------- */
+/* --- Describe, Execute, Close ----------------------------------------------------------------- */
 
 static fault extended_describe(struct console *console, struct span body)
 {

@@ -12,8 +12,7 @@
 #define COMPARED_AT_A_TIME 4096u
 #define ROWS_AT_A_TIME     64u
 
-/* --- understanding ------------------------------------------------------------------------------
- */
+/* --- understanding ---------------------------------------------------------------------------- */
 
 static fault unexpected(const struct console_token *token, const char *wanted)
 {
@@ -170,8 +169,7 @@ fault console_read_filter(const struct console_command *command, struct span res
     return token.kind == TOKEN_END ? OK : unexpected(&token, "WHERE, ORDER BY, LIMIT or the end");
 }
 
-/* --- cells that are kept ------------------------------------------------------------------------
- */
+/* --- cells that are kept ---------------------------------------------------------------------- */
 
 struct cell {
     struct span text;
@@ -269,8 +267,7 @@ static bool condition_holds(const struct console_condition *condition, enum colu
     }
 }
 
-/* --- the sieve ----------------------------------------------------------------------------------
- */
+/* --- the sieve -------------------------------------------------------------------------------- */
 
 void console_sieve_init(struct console_sieve *sieve, const struct console_filter *filter)
 {

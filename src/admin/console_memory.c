@@ -4,8 +4,7 @@
 #include "admin/console_parts.h"
 #include "pooler/router/router.h"
 
-/* --- memory
- * --------------------------------------------------------------------------------------------- */
+/* --- memory ----------------------------------------------------------------------------------- */
 
 static const struct console_column memory_columns[] = {
     {"name", COLUMN_TEXT, "`client`, `server`, `pool` (a relay's part of one), `chunk` (a buffer)"},
@@ -67,8 +66,7 @@ fault console_show_memory(struct console *console, struct console_result *result
     return OK;
 }
 
-/* --- what there is none of
- * ------------------------------------------------------------------------------ */
+/* --- what there is none of -------------------------------------------------------------------- */
 
 static const struct console_column peer_columns[] = {
     {"peer_id", COLUMN_INT4, "no rows: there are no peers"},
@@ -94,8 +92,7 @@ static const struct console_column zone_columns[] = {
 };
 const struct console_view console_view_dns_zones = CONSOLE_VIEW(zone_columns);
 
-/* --- names
- * ---------------------------------------------------------------------------------------------- */
+/* --- names ------------------------------------------------------------------------------------ */
 
 static const struct console_column host_columns[] = {
     {"hostname", COLUMN_TEXT, "as a service has it"},

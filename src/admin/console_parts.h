@@ -69,8 +69,7 @@ struct console_setting {
 extern const struct console_setting console_settings[];
 extern const size_t console_setting_count;
 
-/* --- filters (console_filter.c) ---------------------------------------------------------------
- */
+/* --- filters (console_filter.c) --------------------------------------------------------------- */
 
 #define CONSOLE_CONDITIONS_MOST 8u
 
@@ -142,8 +141,7 @@ fault console_understand(struct span statement, const struct config *config,
 const struct console_column *console_call_columns(const struct console_call *call,
                                                   size_t *ret_count);
 
-/* --- text (console_text.c) ---------------------------------------------------------------------
- */
+/* --- text (console_text.c) -------------------------------------------------------------------- */
 
 /** Takes the next statement off `text`, up to its semicolon or the end; false when nothing but
  * blanks and comments is left.  Faults: SYNTAX (a quote or comment without its end). */
@@ -167,8 +165,7 @@ bool console_token_is(const struct console_token *token, const char *word);
 #define CONSOLE_TIME_SIZE 32
 const char *console_time(int64_t us, char text[CONSOLE_TIME_SIZE]);
 
-/* --- results (console_result.c) ----------------------------------------------------------------
- */
+/* --- results (console_result.c) --------------------------------------------------------------- */
 
 struct console_result {
     struct table_sink sink; /* writes rows into this */
@@ -193,8 +190,7 @@ bool console_result_take(struct console_result *result, uint32_t most, struct sp
 void console_put_columns(struct buffer *out, const struct console_column *columns, size_t count,
                          uint64_t binary);
 
-/* --- a session ---------------------------------------------------------------------------------
- */
+/* --- a session -------------------------------------------------------------------------------- */
 
 struct console {
     struct client *client;
@@ -229,8 +225,7 @@ void console_ready(struct console *console);
 fault console_extended(struct console *console, const struct wire_frame *frame) MUST_USE;
 void console_extended_fini(struct console *console);
 
-/* --- what they show ----------------------------------------------------------------------------
- */
+/* --- what they show --------------------------------------------------------------------------- */
 
 extern const struct console_view console_view_pins, console_view_pin_totals;
 extern const struct console_view console_view_connections, console_view_sockets, console_view_users,

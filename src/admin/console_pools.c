@@ -5,8 +5,7 @@
 #include "admin/console_tally.h"
 #include "machine/clock.h"
 
-/* --- pools
- * --------------------------------------------------------------------------------------------- */
+/* --- pools ------------------------------------------------------------------------------------ */
 
 static const struct console_column pool_columns[] = {
     {"database", COLUMN_TEXT, "as clients ask for it"},
@@ -138,8 +137,7 @@ fault console_show_pools(struct console *console, struct console_result *result)
     return shown;
 }
 
-/* --- lists
- * --------------------------------------------------------------------------------------------- */
+/* --- lists ------------------------------------------------------------------------------------ */
 
 static const struct console_column list_columns[] = {
     {"list", COLUMN_TEXT, "what is counted; names that PgBouncer has and Trunkline not count 0"},
@@ -232,8 +230,7 @@ fault console_show_lists(struct console *console, struct console_result *result)
     return failed;
 }
 
-/* --- relays
- * ---------------------------------------------------------------------------------------------- */
+/* --- relays ----------------------------------------------------------------------------------- */
 
 static const struct console_column relay_columns[] = {
     {"relay", COLUMN_INT4, "its number"},

@@ -20,8 +20,7 @@ static const struct type types[] = {
     [COLUMN_NUMERIC] = {1700, 0xffff}, [COLUMN_BOOL] = {16, 1},
 };
 
-/* --- one cell -----------------------------------------------------------------------------------
- */
+/* --- one cell --------------------------------------------------------------------------------- */
 
 static int64_t number_of(struct span text)
 {
@@ -79,8 +78,7 @@ static void put_binary(struct buffer *out, enum column_type type, struct span te
     }
 }
 
-/* --- the sink -----------------------------------------------------------------------------------
- */
+/* --- the sink --------------------------------------------------------------------------------- */
 
 static struct console_result *result_of(struct table_sink *sink)
 {
@@ -175,8 +173,7 @@ bool console_result_take(struct console_result *result, uint32_t most, struct sp
     return result->sent < result->rows.size;
 }
 
-/* --- their description
- * ---------------------------------------------------------------------------- */
+/* --- their description ------------------------------------------------------------------------ */
 
 void console_put_columns(struct buffer *out, const struct console_column *columns, size_t count,
                          uint64_t binary)

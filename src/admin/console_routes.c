@@ -4,8 +4,7 @@
 #include "admin/console_parts.h"
 #include "admin/console_tally.h"
 
-/* --- routes
- * ---------------------------------------------------------------------------------------------- */
+/* --- routes ----------------------------------------------------------------------------------- */
 
 static const struct console_column route_columns[] = {
     {"version", COLUMN_INT8, "of the configuration that it is from"},
@@ -117,8 +116,7 @@ fault console_show_routes(struct console *console, struct console_result *result
     return shown;
 }
 
-/* --- databases
- * ------------------------------------------------------------------------------------------- */
+/* --- databases -------------------------------------------------------------------------------- */
 
 static const struct console_column database_columns[] = {
     {"name", COLUMN_TEXT, "as routes have it; `*`: any"},

@@ -12,8 +12,7 @@
 
 #include <stdio.h>
 
-/* --- what is counted
- * --------------------------------------------------------------------------------- */
+/* --- what is counted -------------------------------------------------------------------------- */
 
 #define COUNTERS 12
 
@@ -130,8 +129,7 @@ static uint64_t counter_of(const struct share_stats *stats, size_t at)
     return value;
 }
 
-/* --- averages
- * ---------------------------------------------------------------------------------------- */
+/* --- averages --------------------------------------------------------------------------------- */
 
 void console_stats_look(struct stats_window *window, const struct share_stats *stats, deadline at,
                         struct share_stats *ret_since, duration *ret_during)
@@ -152,8 +150,7 @@ void console_stats_look(struct stats_window *window, const struct share_stats *s
     ret_during->us = MAX_OF(between(window->older_at, at).us, sec(1).us);
 }
 
-/* --- gathering
- * ----------------------------------------------------------------------------------------- */
+/* --- gathering -------------------------------------------------------------------------------- */
 
 struct stats_row {
     struct console_tally_row row;
@@ -193,9 +190,7 @@ static void look_at_stats(struct relay *relay, void *argument)
     }
 }
 
-/* --- writing
- * -----------------------------------------------------------------------------------------------
- */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 /* PgBouncer's averages are whole numbers too. */
 static void write_number(struct table_sink *sink, double number)

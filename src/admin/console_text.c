@@ -112,7 +112,7 @@ fault console_words(struct span statement, char words[CONSOLE_WORDS_MOST])
     return OK;
 }
 
-/* --- tokens --------------------------------------------------------------------------------- */
+/* --- tokens ----------------------------------------------------------------------------------- */
 
 static bool is_sign(uint8_t byte)
 {

@@ -5,8 +5,7 @@
 
 #include <stdio.h>
 
-/* --- what drivers say
- * --------------------------------------------------------------------------------- */
+/* --- what drivers say ------------------------------------------------------------------------- */
 
 static const struct console_column one_columns[] = {{"?column?", COLUMN_INT4, ""}};
 static const struct console_view one_view = CONSOLE_VIEW(one_columns);
@@ -70,8 +69,7 @@ const struct console_setting console_settings[] = {
 };
 const size_t console_setting_count = ARRAY_SIZE(console_settings);
 
-/* --- understanding
- * --------------------------------------------------------------------------------------- */
+/* --- understanding ---------------------------------------------------------------------------- */
 
 /* The words that follow `first` in `words`; NULL when they begin otherwise. */
 static const char *words_behind(const char *words, const char *first)

@@ -32,7 +32,7 @@ struct fleet_limits {
     duration retry_most;
 };
 
-/* --- services and backends ------------------------------------------------------------------ */
+/* --- services and backends -------------------------------------------------------------------- */
 
 fault service_new(const char *name, const struct fleet_limits *limits,
                   struct service **ret) MUST_USE;
@@ -59,7 +59,7 @@ bool backend_online(const struct backend *backend);
 bool backend_obsolete(const struct backend *backend);
 uint32_t backend_slots(const struct backend *backend);
 
-/* --- slots ---------------------------------------------------------------------------------- */
+/* --- slots ------------------------------------------------------------------------------------ */
 
 /** The slots of one pool at all backends of a service. */
 fault slots_new(struct service *service, uint32_t most, struct slots **ret) MUST_USE;
@@ -108,7 +108,7 @@ uint64_t slot_id(const struct slot *slot);
 /** When it was asked for. */
 deadline slot_since(const struct slot *slot);
 
-/* --- for the console ------------------------------------------------------------------------ */
+/* --- for the console -------------------------------------------------------------------------- */
 /* service, host, addr, role, state (online, suspect, not_ready, offline, obsolete), slots, logins,
  * failures, retry_in_ms (as of the service's latest event). */
 struct table_sink;

@@ -8,7 +8,7 @@
 /* sizeof(sun_path) less "/.s.PGSQL.65535" and the NUL. */
 #define DIRECTORY_MOST (108 - 15 - 1)
 
-/* --- listeners ------------------------------------------------------------------------------ */
+/* --- listeners -------------------------------------------------------------------------------- */
 
 static bool same_listener(const struct listen_config *a, const struct listen_config *b)
 {
@@ -131,7 +131,7 @@ static void check_listeners(struct config_reader *reader)
     }
 }
 
-/* --- services ------------------------------------------------------------------------------- */
+/* --- services --------------------------------------------------------------------------------- */
 
 static void check_services(struct config_reader *reader)
 {
@@ -153,7 +153,7 @@ static void check_services(struct config_reader *reader)
     }
 }
 
-/* --- routes --------------------------------------------------------------------------------- */
+/* --- routes ----------------------------------------------------------------------------------- */
 
 static bool covers(const char *wide, const char *narrow)
 {
@@ -246,7 +246,7 @@ static void check_routes(struct config_reader *reader)
     }
 }
 
-/* --- databases and users -------------------------------------------------------------------- */
+/* --- databases and users ---------------------------------------------------------------------- */
 
 static void index_names(struct config_reader *reader)
 {
@@ -270,7 +270,7 @@ static void index_names(struct config_reader *reader)
     }
 }
 
-/* --- the whole ------------------------------------------------------------------------------ */
+/* --- the whole -------------------------------------------------------------------------------- */
 
 void config_check(struct config_reader *reader)
 {

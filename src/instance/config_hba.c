@@ -7,7 +7,7 @@
 
 #define NAMES_MOST 65536u /* of one directory */
 
-/* --- what the parser asks for --------------------------------------------------------------- */
+/* --- what the parser asks for ----------------------------------------------------------------- */
 
 static int hba_file_read(void *argument, const char *path, struct buffer *into)
 {
@@ -86,7 +86,7 @@ static void route_problem(void *argument, const char *file, uint32_t line, const
     config_error(place->reader, place->node, &place->key, "%s", text);
 }
 
-/* --- what must fit each other --------------------------------------------------------------- */
+/* --- what must fit each other ----------------------------------------------------------------- */
 
 static bool certificates_asked(const struct config *config)
 {
@@ -187,7 +187,7 @@ static void check_route_how(struct config_reader *reader, const yaml_node_t *nod
                      route->how.map);
 }
 
-/* --- the whole ------------------------------------------------------------------------------ */
+/* --- the whole -------------------------------------------------------------------------------- */
 
 /* A question goes its own way to the servers of a service. */
 static void add_lookups(struct config_reader *reader)

@@ -145,7 +145,7 @@ fault config_load(const char *path, uint64_t version, struct config **ret, struc
     return config_load_with(path, version, SPAN_NONE, ret, problems);
 }
 
-/* --- what a reload can't change ------------------------------------------------------------- */
+/* --- what a reload can't change --------------------------------------------------------------- */
 
 /* Copies the fields of rows that are not reloadable.  Lists and special ones all are. */
 static void fields_keep(const struct setting *rows, const char *running, char *loaded,

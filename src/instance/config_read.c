@@ -3,7 +3,7 @@
  */
 #include "instance/config_reader.h"
 
-/* --- scalars -------------------------------------------------------------------------------- */
+/* --- scalars ---------------------------------------------------------------------------------- */
 
 static bool text_fits(const struct setting *setting, struct span text, int64_t most)
 {
@@ -76,7 +76,7 @@ static void read_scalar(struct config_reader *reader, const struct setting *sett
     *(const char **)((char *)object + setting->at) = text;
 }
 
-/* --- parts ---------------------------------------------------------------------------------- */
+/* --- parts ------------------------------------------------------------------------------------ */
 
 /* Room for `count` elements with their presets, kept in the object; NULL: none. */
 static char *elements_new(struct config_reader *reader, const struct setting *setting, void *object,
@@ -172,7 +172,7 @@ static void read_value(struct config_reader *reader, const struct setting *setti
     }
 }
 
-/* --- mappings ------------------------------------------------------------------------------- */
+/* --- mappings --------------------------------------------------------------------------------- */
 
 void config_preset(struct config_reader *reader, const struct setting *rows, void *object)
 {

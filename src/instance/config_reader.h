@@ -30,7 +30,7 @@ struct config_reader {
     bool open_told;    /* that others can read the file, which holds secrets */
 };
 
-/* --- what is wrong (config_yaml.c) ---------------------------------------------------------- */
+/* --- what is wrong (config_yaml.c) ------------------------------------------------------------ */
 
 /** `node` NULL: the file as a whole. */
 void config_error(struct config_reader *reader, const yaml_node_t *node,
@@ -41,7 +41,7 @@ void config_warning(struct config_reader *reader, const yaml_node_t *node,
 void config_refuse(struct config_reader *reader, const yaml_node_t *node,
                    const struct config_key *key, const struct setting *setting);
 
-/* --- the document (config_yaml.c) ----------------------------------------------------------- */
+/* --- the document (config_yaml.c) ------------------------------------------------------------- */
 
 /** Parses the text into `document` and `root`, or reports why not. */
 void config_yaml_parse(struct config_reader *reader, struct span text);
@@ -62,7 +62,7 @@ struct span config_yaml_text(const yaml_node_t *node);
 /** A scalar that stands for nothing: empty, ~ or null, unquoted. */
 bool config_yaml_nothing(const yaml_node_t *node);
 
-/* --- values (config_read.c) ----------------------------------------------------------------- */
+/* --- values (config_read.c) ------------------------------------------------------------------- */
 
 /** Fills an object with the presets of its rows. */
 void config_preset(struct config_reader *reader, const struct setting *rows, void *object);
@@ -77,7 +77,7 @@ const char *config_read_text(struct config_reader *reader, const struct setting 
 /** Relative paths start from the file's directory; NULL: no memory. */
 const char *config_path_absolute(struct config_reader *reader, const char *path);
 
-/* --- secrets (config_source.c) --------------------------------------------------------------- */
+/* --- secrets (config_source.c) ---------------------------------------------------------------- */
 
 /** A secret that stands elsewhere: {env: ...}, {file: ...} or {command: ...}; NULL after telling
  *  what is wrong. */
@@ -89,12 +89,12 @@ bool config_file_private(struct config_reader *reader, const char *path, int *re
 bool config_check_private(struct config_reader *reader, const yaml_node_t *node,
                           const struct config_key *key, const char *path);
 
-/* --- values set while it runs (config_override.c) -------------------------------------------- */
+/* --- values set while it runs (config_override.c) --------------------------------------------- */
 
 /** Puts them into the document: key NUL value NUL ... */
 void config_override(struct config_reader *reader, struct span overrides);
 
-/* --- the whole (config_check.c, config_secrets.c, config_rows.c) ----------------------------- */
+/* --- the whole (config_check.c, config_secrets.c, config_rows.c) ------------------------------ */
 
 /** What the rows can't say: references, TLS files, routes that never match. */
 void config_check(struct config_reader *reader);

@@ -14,7 +14,7 @@
 /* sizeof(sun_path) less "/.s.PGSQL.65535" and the NUL. */
 #define DIRECTORY_MOST (108 - 15 - 1)
 
-/* --- hosts ---------------------------------------------------------------------------------- */
+/* --- hosts ------------------------------------------------------------------------------------ */
 
 static bool port_read(struct span text, uint16_t *ret)
 {
@@ -133,7 +133,7 @@ static void hosts_print(const struct setting *setting, const void *object, struc
 
 const struct setting_special config_special_hosts = {.read = hosts_read, .print = hosts_print};
 
-/* --- the service of a route ----------------------------------------------------------------- */
+/* --- the service of a route ------------------------------------------------------------------- */
 
 /* The name of a service that was probably meant, or NULL. */
 static const char *service_nearest(const struct config *config, struct span name)
@@ -183,7 +183,7 @@ static void service_print(const struct setting *setting, const void *object, str
 const struct setting_special config_special_service = {.read = service_read,
                                                        .print = service_print};
 
-/* --- lists of names: users and databases of the console ------------------------------------- */
+/* --- lists of names: users and databases of the console --------------------------------------- */
 
 static void names_read(struct config_reader *reader, const struct setting *setting,
                        yaml_node_t *node, const struct config_key *key, void *object)

@@ -93,7 +93,7 @@ void config_refuse(struct config_reader *reader, const yaml_node_t *node,
     buffer_fini(&text);
 }
 
-/* --- the document --------------------------------------------------------------------------- */
+/* --- the document ----------------------------------------------------------------------------- */
 
 static void parse_failed(struct config_reader *reader, const yaml_parser_t *parser)
 {

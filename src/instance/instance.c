@@ -49,8 +49,7 @@ struct instance {
     int status;
 };
 
-/* --- configuration
- * -------------------------------------------------------------------------------------------- */
+/* --- configuration ---------------------------------------------------------------------------- */
 
 static void log_problems(int level, struct span problems)
 {
@@ -62,9 +61,7 @@ static void log_problems(int level, struct span problems)
     }
 }
 
-/* --- reload
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- reload ----------------------------------------------------------------------------------- */
 
 /* A place in the queue of those who want to reload; on its coroutine's stack. */
 struct turnstile {
@@ -184,9 +181,7 @@ static fault instance_set(void *argument, const char *key, const char *value, st
     return result;
 }
 
-/* --- signals
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- signals ---------------------------------------------------------------------------------- */
 
 static void instance_hangup(void *argument)
 {
@@ -225,9 +220,7 @@ static void instance_watch_signals(void *argument)
         instance_signal(instance, number);
 }
 
-/* --- life
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 static fault instance_load(struct instance *instance)
 {

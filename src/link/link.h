@@ -77,7 +77,7 @@ fault link_cancel(const struct link_target *target, uint32_t pid, struct span se
 fault link_derive(struct span password, const struct scram_keys *like, struct scram_keys *ret,
                   deadline by) MUST_USE;
 
-/* --- the side that accepts ------------------------------------------------------------------ */
+/* --- the side that accepts -------------------------------------------------------------------- */
 
 struct link_accept {
     enum tls_mode tls_mode;

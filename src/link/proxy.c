@@ -9,7 +9,7 @@
 static const uint8_t v2_signature[12] = {'\r', '\n', '\r', '\n', 0,   '\r',
                                          '\n', 'Q',  'U',  'I',  'T', '\n'};
 
-/* --- version 1: a line of text --------------------------------------------------------------- */
+/* --- version 1: a line of text ---------------------------------------------------------------- */
 
 /* Up to the next blank or the end of the line. */
 static bool next_word(struct span *line, struct span *ret)
@@ -104,7 +104,7 @@ static fault text_walk(struct span bytes, struct link_proxied *ret, size_t *ret_
     return FAULT_AGAIN;
 }
 
-/* --- version 2: binary ----------------------------------------------------------------------- */
+/* --- version 2: binary ------------------------------------------------------------------------ */
 
 /* The bytes of the two addresses and ports; `known`: of a family that we look into. */
 static bool addresses_size(uint8_t family, uint32_t *ret)
@@ -163,7 +163,7 @@ static fault binary_walk(struct span bytes, struct link_proxied *ret, size_t *re
     return OK;
 }
 
-/* --- both ------------------------------------------------------------------------------------ */
+/* --- both ------------------------------------------------------------------------------------- */
 
 fault link_proxy_decode(struct span bytes, struct link_proxied *ret, size_t *ret_more)
 {

@@ -31,7 +31,7 @@ const char *dns_hosts_file(void)
     return dns_hosts_path;
 }
 
-/* --- answers ------------------------------------------------------------------------------ */
+/* --- answers ---------------------------------------------------------------------------------- */
 
 static void answer_add(struct dns_answer *answer, const struct address *address)
 {
@@ -105,7 +105,7 @@ int dns_answer_read(int type, struct span raw, uint16_t port, struct dns_answer 
     return status;
 }
 
-/* --- hosts files --------------------------------------------------------------------------- */
+/* --- hosts files ------------------------------------------------------------------------------ */
 
 static bool is_blank(uint8_t byte)
 {
@@ -165,7 +165,7 @@ static fault find_in_hosts(const char *host, uint16_t port, struct dns_answer *a
     return OK;
 }
 
-/* --- questions ------------------------------------------------------------------------------ */
+/* --- questions -------------------------------------------------------------------------------- */
 
 enum { QUESTION_A, QUESTION_AAAA, QUESTIONS };
 static const int question_types[QUESTIONS] = {DNS_TYPE_A, DNS_TYPE_AAAA};
@@ -294,7 +294,7 @@ static fault ask_servers(const char *host, uint16_t port, struct dns_answer *ans
     return result;
 }
 
-/* --- the whole ------------------------------------------------------------------------------ */
+/* --- the whole -------------------------------------------------------------------------------- */
 
 /* Both families, where there are both: our listening IPv6 sockets are IPv6 only. */
 static void answer_wildcard(uint16_t port, struct dns_answer *answer)

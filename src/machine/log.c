@@ -39,7 +39,7 @@ static const struct os *log_host_of;
 /* Too large for a turn's stack; an event never suspends. */
 static _Thread_local struct log_line log_scratch;
 
-/* --- building ------------------------------------------------------------------------------ */
+/* --- building --------------------------------------------------------------------------------- */
 
 static void log_build(struct log_line *line, const struct log_place *place,
                       const struct log_head *event, const char *pairs, va_list values)
@@ -88,7 +88,7 @@ static size_t log_report_dropped(int sink, char *bytes, size_t most, uint64_t co
     return 0;
 }
 
-/* --- targets ------------------------------------------------------------------------------- */
+/* --- targets ---------------------------------------------------------------------------------- */
 
 static const char *usual_path(const struct log_target *target)
 {
@@ -259,7 +259,7 @@ void log_finish(void)
     os->log_stop();
 }
 
-/* --- events -------------------------------------------------------------------------------- */
+/* --- events ----------------------------------------------------------------------------------- */
 
 bool log_wants(int level)
 {

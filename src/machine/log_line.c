@@ -21,7 +21,7 @@ struct log_value {
 static const char *const log_level_names[] = {"EMERG",   "ALERT",  "CRIT", "ERROR",
                                               "WARNING", "NOTICE", "INFO", "DEBUG"};
 
-/* --- the line ----------------------------------------------------------------------------- */
+/* --- the line --------------------------------------------------------------------------------- */
 
 /* All of `bytes` or nothing: an escape is never cut in half. */
 static bool line_put(struct log_line *line, const char *bytes, size_t size)
@@ -119,7 +119,7 @@ static void line_put_escaped(struct log_line *line, const char *bytes, size_t si
     }
 }
 
-/* --- values -------------------------------------------------------------------------------- */
+/* --- values ----------------------------------------------------------------------------------- */
 
 static void value_put(struct log_value *value, const char *bytes, size_t size)
 {
@@ -297,7 +297,7 @@ static const char *value_take(struct log_value *value, const char *at, const cha
     return at;
 }
 
-/* --- pairs --------------------------------------------------------------------------------- */
+/* --- pairs ------------------------------------------------------------------------------------ */
 
 static bool value_is_number(const struct log_value *value)
 {
@@ -417,7 +417,7 @@ static void line_put_pairs(struct log_line *line, const char *pairs, va_list val
     va_end(rest);
 }
 
-/* --- the head ------------------------------------------------------------------------------ */
+/* --- the head --------------------------------------------------------------------------------- */
 
 /* The second that was written last, as text: converting it is the dearest part of a line. */
 struct log_second {
@@ -496,7 +496,7 @@ static void line_put_head(struct log_line *line, const struct log_head *head)
     line->pairs_at = line->size;
 }
 
-/* --- the whole ----------------------------------------------------------------------------- */
+/* --- the whole -------------------------------------------------------------------------------- */
 
 static void line_put_fields(struct log_line *line, const struct log_head *head, const char *pairs,
                             va_list values)

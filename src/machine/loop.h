@@ -90,7 +90,7 @@ static inline void machine_meet(void)
 /** Forgets what it knows of hints in this memory; NULL: nothing to forget. */
 extern void (*machine_forget_hints)(const void *at, size_t size);
 
-/* --- co.c --------------------------------------------------------------------------------- */
+/* --- co.c ------------------------------------------------------------------------------------- */
 
 void co_pools_init(struct machine *machine);
 /** Maps one stack ahead, so that the first co_start of that kind can't fail. */
@@ -100,7 +100,7 @@ void co_pools_fini(struct machine *machine);
 /** Resumes what was ready when called, in order.  Returns how many. */
 uint32_t co_run_ready(struct machine *machine);
 
-/* --- timers.c ----------------------------------------------------------------------------- */
+/* --- timers.c --------------------------------------------------------------------------------- */
 
 void timers_fini(struct machine *machine);
 /** Fires what is due.  Returns how many. */
@@ -110,7 +110,7 @@ deadline timers_next(const struct machine *machine);
 /** Brings stale entries at the top to their true times, so that they wake nobody. */
 void timers_tidy(struct machine *machine);
 
-/* --- registrations.c ---------------------------------------------------------------------- */
+/* --- registrations.c -------------------------------------------------------------------------- */
 
 /** Registers the stream's handle with the poller of the running machine: 0 or -errno. */
 int registration_add(struct stream *stream);

@@ -76,7 +76,7 @@ static void count_lost(uint64_t lines)
     __atomic_fetch_add(&lost_ever, lines, __ATOMIC_RELAXED);
 }
 
-/* --- writing ------------------------------------------------------------------------------- */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 static bool is_stopping(struct log_sink *sink)
 {
@@ -192,7 +192,7 @@ static uint64_t sink_out(struct log_sink *sink, const char *at, size_t size)
     return lost;
 }
 
-/* --- the writer ---------------------------------------------------------------------------- */
+/* --- the writer ------------------------------------------------------------------------------- */
 
 /* What the writer took over in one go. */
 struct log_batch {
@@ -336,7 +336,7 @@ void os_linux_log_stop(void)
         sink_join(&sinks[i]);
 }
 
-/* --- the callers --------------------------------------------------------------------------- */
+/* --- the callers ------------------------------------------------------------------------------ */
 
 /* The queue is not there: the caller writes. */
 static void write_now(int file, const char *line, size_t size)

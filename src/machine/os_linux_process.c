@@ -122,8 +122,7 @@ static void linux_notify(const char *path, const char *text, size_t size)
     close(handle);
 }
 
-/* --- what it may do ----------------------------------------------------------------------------
- */
+/* --- what it may do --------------------------------------------------------------------------- */
 
 static void linux_lock(void)
 {

@@ -32,7 +32,7 @@ struct stream {
 };
 #define STREAM_INIT ((struct stream){.handle = -1})
 
-/* --- life --------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 /** Takes over an accepted handle and registers it with the running machine.  Readiness is reported
  *  again, so nothing is lost.  Faults: SYSTEM; the handle is then closed. */
@@ -58,7 +58,7 @@ static inline bool stream_open(const struct stream *stream)
     return stream->handle >= 0;
 }
 
-/* --- without suspending ------------------------------------------------------------------- */
+/* --- without suspending ----------------------------------------------------------------------- */
 
 /** Reads what is there.  OK with *ret > 0; AGAIN (nothing now: wait for the waker); CLOSED (end or
  *  reset; TLS without close_notify counts as an end); TLS (broken). */
@@ -85,7 +85,7 @@ static inline bool stream_hung_up(const struct stream *stream)
 /** Whether it can be parked without memory: nothing undelivered in TLS in either direction. */
 bool stream_quiet(const struct stream *stream);
 
-/* --- suspending (logins, console) --------------------------------------------------------- */
+/* --- suspending (logins, console) ------------------------------------------------------------- */
 
 /** Reads 1 to `size` bytes.  Faults: TIMEOUT, CLOSED, TLS, CANCELLED. */
 fault stream_read(struct stream *stream, void *bytes, size_t size, size_t *ret,
@@ -135,7 +135,7 @@ bool stream_peer_is_own(const struct stream *stream);
 bool stream_peer_user(const struct stream *stream, uint32_t *ret);
 fault stream_local(const struct stream *stream, struct address *ret) MUST_USE;
 
-/* --- listening ---------------------------------------------------------------------------- */
+/* --- listening -------------------------------------------------------------------------------- */
 
 struct listener {
     struct stream stream; /* only its registration is used */
@@ -160,7 +160,7 @@ fault listener_accept(struct listener *listener, int *ret_handle, struct address
                       deadline by) MUST_USE;
 void listener_close(struct listener *listener); /* removes a Unix socket's file */
 
-/* --- addresses ---------------------------------------------------------------------------- */
+/* --- addresses -------------------------------------------------------------------------------- */
 
 /** "127.0.0.1:5432", "[::1]:5432", "/run/postgresql/.s.PGSQL.5432". */
 const char *address_text(const struct address *address, char *text, size_t size);

@@ -59,7 +59,7 @@ static pthread_once_t tls_once = PTHREAD_ONCE_INIT;
 static pthread_key_t tls_thread_key; /* frees the chunk with its thread */
 static BIO_METHOD *tls_bio_method;
 
-/* --- the BIO: no buffer, no state ---------------------------------------------------------- */
+/* --- the BIO: no buffer, no state ------------------------------------------------------------- */
 
 static int bio_read(BIO *bio, char *bytes, size_t size, size_t *ret)
 {
@@ -117,7 +117,7 @@ static void tls_prepare(void)
     invariant(pthread_key_create(&tls_thread_key, free) == 0);
 }
 
-/* --- ciphertext on its way out ------------------------------------------------------------- */
+/* --- ciphertext on its way out ---------------------------------------------------------------- */
 
 static void out_drop(struct tls *tls)
 {
@@ -229,7 +229,7 @@ static fault tls_end(struct tls *tls)
     return result;
 }
 
-/* --- what OpenSSL answered ------------------------------------------------------------------ */
+/* --- what OpenSSL answered -------------------------------------------------------------------- */
 
 /* Texts that a session may remember must be static, which OpenSSL's own are. */
 static const char *static_reason(unsigned long code)
@@ -271,7 +271,7 @@ static fault tls_outcome(struct tls *tls, int result)
     }
 }
 
-/* --- bytes ---------------------------------------------------------------------------------- */
+/* --- bytes ------------------------------------------------------------------------------------ */
 
 static bool worth_reading(const struct tls *tls)
 {
@@ -395,7 +395,7 @@ bool tls_quiet(const struct tls *tls)
     return !out_pending(tls) && !SSL_has_pending(tls->ssl);
 }
 
-/* --- life ----------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 static struct tls *tls_new(struct stream *stream, const struct tls_context *context)
 {
@@ -441,7 +441,7 @@ void tls_free(struct tls **tls)
     free(gone);
 }
 
-/* --- handshake ------------------------------------------------------------------------------ */
+/* --- handshake -------------------------------------------------------------------------------- */
 
 enum host_kind { HOST_NONE, HOST_NUMBER, HOST_NAME };
 

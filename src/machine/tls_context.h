@@ -17,8 +17,7 @@ struct tls_context {
 const char *tls_reason(char *text, size_t size);
 #define TLS_REASON_SIZE 160
 
-/* --- tls_files.c: faults say what, which file and why ------------------------------------------
- */
+/* --- tls_files.c: faults say what, which file and why ----------------------------------------- */
 
 /** A certificate, and those behind it in the file as its chain. */
 fault tls_use_chain(SSL_CTX *ssl, const char *path) MUST_USE;

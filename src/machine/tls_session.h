@@ -10,7 +10,7 @@
  */
 #include "machine/stream.h"
 
-/* --- by stream.c, for tls.c ----------------------------------------------------------------- */
+/* --- by stream.c, for tls.c ------------------------------------------------------------------- */
 
 /** One recv on the bare handle: bytes, 0 (end), or -errno.  Keeps the stream's readiness: returns
  *  -EAGAIN without a system call while READ is not remembered; clears READ when drained. */
@@ -18,7 +18,7 @@ int64_t stream_raw_recv(struct stream *stream, void *bytes, size_t size);
 /** One send on the bare handle: bytes or -errno; the same for WRITE. */
 int64_t stream_raw_send(struct stream *stream, const void *bytes, size_t size);
 
-/* --- by tls.c, for stream.c ----------------------------------------------------------------- */
+/* --- by tls.c, for stream.c ------------------------------------------------------------------- */
 
 /** OK with *ret > 0 (decrypted); AGAIN (wants bytes, or wants to write: flush and wait for either);
  *  CLOSED (close_notify, end or reset); TLS (broken).  Never suspends. */

@@ -29,9 +29,7 @@ struct errand {
     bool done;             /* home's: it is back */
 };
 
-/* --- keys
- * ------------------------------------------------------------------------------------------------
- */
+/* --- keys ------------------------------------------------------------------------------------- */
 
 static uint64_t key_hash(uint32_t pid, struct span secret)
 {
@@ -91,8 +89,7 @@ fault cancel_enter_key(struct relay *relay, struct client *client)
                       key_hash(client->key.pid, client_secret(&client->key)));
 }
 
-/* --- dialling
- * -------------------------------------------------------------------------------------------- */
+/* --- dialling --------------------------------------------------------------------------------- */
 
 /* Handshakes need more stack than a turn has, so the request goes out from a coroutine of its own.
  */
@@ -234,8 +231,7 @@ static bool cancel_client(struct relay *relay, struct client *client, struct err
     return false;
 }
 
-/* --- from relay to relay
- * ------------------------------------------------------------------------------------ */
+/* --- from relay to relay ---------------------------------------------------------------------- */
 
 static void cancel_visit(struct mail *mail)
 {

@@ -18,7 +18,7 @@ static void client_event(struct waker *waker);
 static void client_held_event(struct waker *waker);
 static void client_timer_fired(struct waker *waker);
 
-/* --- life ------------------------------------------------------------------------------------ */
+/* --- life ------------------------------------------------------------------------------------- */
 
 static struct address *address_keep(const struct address *address)
 {
@@ -150,7 +150,7 @@ void client_farewell(struct client **client, const char *sqlstate, const char *t
     client_close(client, text);
 }
 
-/* --- parked ---------------------------------------------------------------------------------- */
+/* --- parked ----------------------------------------------------------------------------------- */
 
 /* Most stashes are one short message, for as long as its claim waits: those share spare blocks. */
 #define STASH_BLOCK  256u

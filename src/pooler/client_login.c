@@ -34,8 +34,7 @@ struct login {
     uint8_t scratch[WIRE_STARTUP_MOST]; /* options without their escapes */
 };
 
-/* --- startup packet
- * --------------------------------------------------------------------------------------- */
+/* --- startup packet --------------------------------------------------------------------------- */
 
 static fault login_add_param(void *argument, struct span name, struct span value)
 {
@@ -130,8 +129,7 @@ static fault login_startup(struct login *login)
     return login_read_params(login);
 }
 
-/* --- route and proof
- * ----------------------------------------------------------------------------------------- */
+/* --- route and proof -------------------------------------------------------------------------- */
 
 /* For now only here: what a client proves may serve its share towards servers, but the router is
  * not troubled with those who have proven nothing. */
@@ -316,8 +314,7 @@ static fault login_route(struct login *login)
     return OK;
 }
 
-/* --- session state
- * --------------------------------------------------------------------------------------------- */
+/* --- session state ---------------------------------------------------------------------------- */
 
 /* Until it has a server or, if that is all it needs one for, what servers tell is known.  The
  * claim has its own end; a login whose claim has none ends by login_timeout. */
@@ -483,9 +480,7 @@ static fault login_session(struct login *login)
     return client->share->route->fresh ? OK : login_name(login);
 }
 
-/* --- greeting
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- greeting --------------------------------------------------------------------------------- */
 
 /* What the client's own server reported. */
 static void login_put_session(struct login *login)
@@ -553,9 +548,7 @@ static fault login_run(struct login *login)
     return OK;
 }
 
-/* --- the coroutine
- * -------------------------------------------------------------------------------------------------
- */
+/* --- the coroutine ---------------------------------------------------------------------------- */
 
 static void login_refuse(struct login *login, fault why)
 {

@@ -16,8 +16,7 @@
 /* Clients that are walked over. */
 #define WALKED_AT_A_TIME 1024u
 
-/* --- a relay's copy -----------------------------------------------------------------------------
- */
+/* --- a relay's copy --------------------------------------------------------------------------- */
 
 static bool mark_is(const struct map_link *link, const void *database)
 {
@@ -88,8 +87,7 @@ static fault mark_set(struct control *control, const char *database, uint32_t se
     return OK;
 }
 
-/* --- orders that go round -----------------------------------------------------------------------
- */
+/* --- orders that go round --------------------------------------------------------------------- */
 
 struct order {
     struct pooler *pooler;
@@ -168,8 +166,7 @@ void control_reconnect(struct pooler *pooler, const char *database)
     log_event(LOG_NOTICE, "control.reconnect", "database=%s", database == NULL ? "*" : database);
 }
 
-/* --- ending clients -----------------------------------------------------------------------------
- */
+/* --- ending clients --------------------------------------------------------------------------- */
 
 static bool kill_wants(const struct order *order, const struct client *client)
 {
@@ -234,8 +231,7 @@ bool control_kill_client(struct pooler *pooler, const struct uuid *id)
     return order.count > 0;
 }
 
-/* --- moving one client --------------------------------------------------------------------------
- */
+/* --- moving one client ------------------------------------------------------------------------ */
 
 /* The one with the fewest clients but its own; NULL: there is no other. */
 static struct relay *move_target(struct pooler *pooler, const struct relay *own)
@@ -299,8 +295,7 @@ fault control_move_client(struct pooler *pooler, const struct uuid *id)
     return OK;
 }
 
-/* --- holding still ------------------------------------------------------------------------------
- */
+/* --- holding still ---------------------------------------------------------------------------- */
 
 /* Clients that come meanwhile are held from their first byte on. */
 static bool visit_suspend(struct relay *relay, void *argument)
@@ -371,8 +366,7 @@ void control_close(struct pooler *pooler)
     pooler_look(pooler, visit_close, NULL);
 }
 
-/* --- what is left -------------------------------------------------------------------------------
- */
+/* --- what is left ----------------------------------------------------------------------------- */
 
 static void visit_servers(struct relay *relay, void *argument)
 {

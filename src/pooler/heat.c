@@ -12,8 +12,7 @@
 #define HEAT_STREAK 2
 #define HEAT_PAUSE  2
 
-/* --- deciding ---------------------------------------------------------------------------------
- */
+/* --- deciding --------------------------------------------------------------------------------- */
 
 /* Half as much again, and by more than a sixth of what is hot. */
 static bool much_hotter(uint32_t hot, uint32_t cool, uint32_t above)
@@ -47,8 +46,7 @@ struct heat_order heat_step(struct heat_past *past, const uint32_t *busy, uint32
     return order;
 }
 
-/* --- looking ----------------------------------------------------------------------------------
- */
+/* --- looking ---------------------------------------------------------------------------------- */
 
 struct heat {
     struct pooler *pooler;

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* --- tallies ------------------------------------------------------------------------------- */
+/* --- tallies ---------------------------------------------------------------------------------- */
 
 /* What tells one route's times from another's, over versions of the configuration. */
 struct tally_key {
@@ -87,7 +87,7 @@ void logbook_clear(struct map *tallies)
     map_fini(tallies);
 }
 
-/* --- shares -------------------------------------------------------------------------------- */
+/* --- shares ----------------------------------------------------------------------------------- */
 
 void logbook_renew(struct share *share)
 {
@@ -128,7 +128,7 @@ void logbook_leave(struct share *share)
         tally_drop(&share->relay->tallies, tally);
 }
 
-/* --- what a period has brought ------------------------------------------------------------- */
+/* --- what a period has brought ---------------------------------------------------------------- */
 
 static void row_add_share(struct tally *row, struct share *share)
 {
@@ -222,7 +222,7 @@ void logbook_tell_routes(struct pooler *pooler, duration period)
     logbook_clear(&rows);
 }
 
-/* --- slow queries -------------------------------------------------------------------------- */
+/* --- slow queries ----------------------------------------------------------------------------- */
 
 /* The text that a Parse, a simple Query or the use of a prepared statement is about. */
 static struct span text_of(const struct client *client, uint8_t type, struct span body)
@@ -282,7 +282,7 @@ void logbook_slow(const struct client *client, const struct server *server, int6
                   share->database, share->user, us);
 }
 
-/* --- who comes and goes -------------------------------------------------------------------- */
+/* --- who comes and goes ----------------------------------------------------------------------- */
 
 void logbook_client_came(const struct client *client, const char *database, const char *user)
 {

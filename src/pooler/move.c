@@ -20,8 +20,7 @@
 /* And for one order. */
 #define MOVED_MOST 512u
 
-/* --- the parcel -------------------------------------------------------------------------------
- */
+/* --- the parcel ------------------------------------------------------------------------------- */
 
 struct parcel {
     struct mail mail;
@@ -63,8 +62,7 @@ static void parcel_free(struct parcel **parcel)
     free(gone);
 }
 
-/* --- who may go -------------------------------------------------------------------------------
- */
+/* --- who may go ------------------------------------------------------------------------------- */
 
 static bool client_rests(const struct client *client)
 {
@@ -91,8 +89,7 @@ const char *move_hindrance(const struct client *client)
     return NULL;
 }
 
-/* --- leaving ----------------------------------------------------------------------------------
- */
+/* --- leaving ---------------------------------------------------------------------------------- */
 
 static void pack_statements(struct buffer *out, const struct map *statements)
 {
@@ -187,8 +184,7 @@ fault move_client(struct client *client, struct relay *to)
     return OK;
 }
 
-/* --- arriving ---------------------------------------------------------------------------------
- */
+/* --- arriving --------------------------------------------------------------------------------- */
 
 /* From here on it is one of this relay's, whatever becomes of it. */
 static fault client_root(struct client *client, struct relay *relay, bool keyed)
@@ -341,8 +337,7 @@ static void parcel_arrive(struct mail *mail)
         parcel_fail(parcel, FAULT_MEMORY);
 }
 
-/* --- some of many -----------------------------------------------------------------------------
- */
+/* --- some of many ----------------------------------------------------------------------------- */
 
 struct order {
     struct mail mail;

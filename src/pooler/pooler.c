@@ -31,8 +31,7 @@ struct pooler {
     uint32_t clients_most; /* atomic */
 };
 
-/* --- what others read
- * ---------------------------------------------------------------------------------------- */
+/* --- what others read ------------------------------------------------------------------------- */
 
 uint32_t pooler_relays(const struct pooler *pooler)
 {
@@ -108,9 +107,7 @@ void pooler_client_gone(struct pooler *pooler)
     __atomic_fetch_sub(&pooler->clients, 1, __ATOMIC_RELAXED);
 }
 
-/* --- accepting
- * --------------------------------------------------------------------------------------------------
- */
+/* --- accepting -------------------------------------------------------------------------------- */
 
 /* The relay with the fewest clients; of equals, the next in turn. */
 static struct relay *pooler_pick(struct pooler *pooler)
@@ -143,9 +140,7 @@ void pooler_take(struct pooler *pooler, int handle, const struct address *peer, 
         stream_close(&stream);
 }
 
-/* --- life
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 static fault pooler_begin(struct pooler *pooler)
 {
@@ -266,8 +261,7 @@ void pooler_free(struct pooler **pooler)
     free(gone);
 }
 
-/* --- a look at every machine
- * ------------------------------------------------------------------------------------------ */
+/* --- a look at every machine ------------------------------------------------------------------ */
 
 struct look {
     struct mail mail;

@@ -140,7 +140,7 @@ static void server_settle(void *owner, const struct owed *owed, enum owed_end en
     }
 }
 
-/* --- life ------------------------------------------------------------------------------------ */
+/* --- life ------------------------------------------------------------------------------------- */
 
 struct server *server_new(struct share *share, struct lease *take_lease)
 {
@@ -287,7 +287,7 @@ void server_keep(struct server *server)
     server->stream.waker = co_waker(server->keeper);
 }
 
-/* --- idle ------------------------------------------------------------------------------------ */
+/* --- idle ------------------------------------------------------------------------------------- */
 
 /* Whole messages at the head of what an idle server sent; returns how much of it was taken, or -1
  * when the server is of no use any more. */

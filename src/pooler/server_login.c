@@ -25,8 +25,7 @@ void server_target(const struct share *share, const struct lease *lease, struct 
     ret->socket = share->config->server_socket;
 }
 
-/* --- the outcome
- * ------------------------------------------------------------------------------------------ */
+/* --- the outcome ------------------------------------------------------------------------------ */
 
 static enum slot_failure failure_of(const struct share *share, fault why)
 {
@@ -119,8 +118,7 @@ static void login_succeeded(struct server *server, const struct link_greeting *s
     share_free(share, server);
 }
 
-/* --- the coroutine
- * ------------------------------------------------------------------------------------------ */
+/* --- the coroutine ---------------------------------------------------------------------------- */
 
 /* With the share's own secret, or with what a command prints. */
 static fault login_try(struct server *server, const struct link_login *login,
@@ -206,8 +204,7 @@ void server_login(struct share *share, struct lease *take_lease, struct params *
         login_failed(server, FAULT_MEMORY, SLOT_REJECTED);
 }
 
-/* --- what the share makes of it
- * ------------------------------------------------------------------------------- */
+/* --- what the share makes of it --------------------------------------------------------------- */
 
 bool share_greet(struct share *share, struct span said)
 {

@@ -20,7 +20,7 @@
 
 static void share_timer_fired(struct waker *waker);
 
-/* --- life ----------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 static bool share_is(const struct map_link *link, const void *wanted)
 {
@@ -230,7 +230,7 @@ void share_free_now(struct share **share)
     free(gone);
 }
 
-/* --- what the router sees -------------------------------------------------------------------- */
+/* --- what the router sees --------------------------------------------------------------------- */
 
 void share_tell(struct share *share)
 {
@@ -333,7 +333,7 @@ bool share_needs_login(struct share *share, struct params **ret_startup)
     return false;
 }
 
-/* --- servers --------------------------------------------------------------------------------- */
+/* --- servers ---------------------------------------------------------------------------------- */
 
 static bool server_fits(const struct server *server, const struct client *client)
 {
@@ -532,7 +532,7 @@ void share_refuse(struct share *share, const struct params *startup, const char 
     refusal_unref(&refusal);
 }
 
-/* --- time ------------------------------------------------------------------------------------ */
+/* --- time ------------------------------------------------------------------------------------- */
 
 void share_say_full(const struct share *share, char *text, size_t size)
 {
@@ -635,7 +635,7 @@ static void share_timer_fired(struct waker *waker)
     share_maybe_retire(share);
 }
 
-/* --- versions -------------------------------------------------------------------------------- */
+/* --- versions --------------------------------------------------------------------------------- */
 
 void share_reload(struct share *share, struct config *config)
 {

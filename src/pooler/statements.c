@@ -24,7 +24,7 @@ void statement_name(const uint8_t digest[DIGEST_SIZE], char name[STATEMENT_NAME_
     name[STATEMENT_NAME_SIZE - 1] = '\0';
 }
 
-/* --- texts ---------------------------------------------------------------------------------- */
+/* --- texts ------------------------------------------------------------------------------------ */
 
 static bool statement_is(const struct map_link *link, const void *digest)
 {
@@ -85,7 +85,7 @@ void statement_unref(struct statement **statement)
     free(gone);
 }
 
-/* --- a client's names ----------------------------------------------------------------------- */
+/* --- a client's names ------------------------------------------------------------------------- */
 
 static bool name_is(const struct map_link *link, const void *key)
 {
@@ -176,7 +176,7 @@ void client_statements_clear(struct map *names)
     map_fini(names);
 }
 
-/* --- a server's digests --------------------------------------------------------------------- */
+/* --- a server's digests ----------------------------------------------------------------------- */
 
 static bool digest_is(const struct map_link *link, const void *digest)
 {

@@ -21,8 +21,7 @@ struct look {
 
 static void look_statements(struct look *look);
 
-/* --- tokens ------------------------------------------------------------------------------------
- */
+/* --- tokens ----------------------------------------------------------------------------------- */
 
 static void advance(struct look *look)
 {
@@ -57,8 +56,7 @@ static bool at_end(const struct look *look)
     return look->token.kind == QUERY_TOKEN_END || at_punct(look, ';');
 }
 
-/* --- effects -----------------------------------------------------------------------------------
- */
+/* --- effects ---------------------------------------------------------------------------------- */
 
 static void fold(char name[QUERY_NAME_SIZE], struct span text, bool as_it_is)
 {
@@ -109,8 +107,7 @@ static void add_text(struct look *look, enum query_kind kind, enum query_act act
         fold(effect->name, span_text(name), true);
 }
 
-/* --- SET, RESET --------------------------------------------------------------------------------
- */
+/* --- SET, RESET ------------------------------------------------------------------------------- */
 
 /* Parameters that are the role, and those of the transaction alone. */
 static bool is_role(struct span name)
@@ -227,8 +224,7 @@ static void on_reset(struct look *look)
     }
 }
 
-/* --- DISCARD, LISTEN, PREPARE, cursors ----------------------------------------------------------
- */
+/* --- DISCARD, LISTEN, PREPARE, cursors -------------------------------------------------------- */
 
 static void on_discard(struct look *look)
 {
@@ -295,8 +291,7 @@ static void on_close(struct look *look)
     end_of(look, QUERY_CURSOR);
 }
 
-/* --- CREATE, DROP, INTO ------------------------------------------------------------------------
- */
+/* --- CREATE, DROP, INTO ----------------------------------------------------------------------- */
 
 static bool take_temp(struct look *look)
 {
@@ -397,8 +392,7 @@ static void take_commit_drop(struct look *look)
         effects->count -= 1;
 }
 
-/* --- functions ---------------------------------------------------------------------------------
- */
+/* --- functions -------------------------------------------------------------------------------- */
 
 static void look_token(struct look *look);
 
@@ -506,8 +500,7 @@ static void look_token(struct look *look)
     advance(look);
 }
 
-/* --- statements ---------------------------------------------------------------------------------
- */
+/* --- statements ------------------------------------------------------------------------------- */
 
 /* The body of a DO block: its statements are looked at as if each stood alone. */
 static void on_do(struct look *look)

@@ -99,7 +99,7 @@ struct wire_frame {
  *  below 4 or above `most` bytes. */
 fault wire_next_frame(struct span *rest, uint32_t most, struct wire_frame *ret) MUST_USE;
 
-/* --- reading fields: a reader fails once and yields zeros after that ----------------------- */
+/* --- reading fields: a reader fails once and yields zeros after that -------------------------- */
 
 struct wire_reader {
     const uint8_t *at;
@@ -117,7 +117,7 @@ struct span wire_get_rest(struct wire_reader *in);
 /** OK when nothing overran and nothing is left; PROTOCOL otherwise. */
 fault wire_done(const struct wire_reader *in) MUST_USE;
 
-/* --- building: appended to a buffer, whose failure is asked for once at the end ------------- */
+/* --- building: appended to a buffer, whose failure is asked for once at the end --------------- */
 
 /** Appends type and a length to be filled in; returns where the message starts. */
 size_t wire_begin(struct buffer *out, uint8_t type);

@@ -2,7 +2,7 @@
  * process_postgres_switches. */
 #include "wire/startup.h"
 
-/* --- words ---------------------------------------------------------------------------------- */
+/* --- words ------------------------------------------------------------------------------------ */
 
 struct option_words {
     struct span rest;
@@ -35,7 +35,7 @@ static bool option_next_word(struct option_words *words, struct span *ret)
     return true;
 }
 
-/* --- switches -------------------------------------------------------------------------------- */
+/* --- switches --------------------------------------------------------------------------------- */
 
 /* What a switch is followed by. */
 enum option_form {

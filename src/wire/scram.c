@@ -25,7 +25,7 @@ static_assert(SCRAM_NONCE_MOST + NONCE_TEXT + SALT_TEXT_MOST + ITERATIONS_MOST_T
 static_assert(14 + ITERATIONS_MOST_TEXT + SALT_TEXT_MOST + 2 * KEY_TEXT + 4 < SCRAM_VERIFIER_MOST,
               "a verifier always fits");
 
-/* --- keys ----------------------------------------------------------------------------------- */
+/* --- keys ------------------------------------------------------------------------------------- */
 
 /* Fetched once: by name it costs more than the digest of a short text. */
 static const EVP_MD *scram_sha256(void)
@@ -128,7 +128,7 @@ void scram_mock_verifier(const uint8_t secret[32], struct span user, struct scra
     scram_hmac(seed, SPAN("server key"), ret->server_key);
 }
 
-/* --- texts ---------------------------------------------------------------------------------- */
+/* --- texts ------------------------------------------------------------------------------------ */
 
 /* Digits alone: no sign, no blank, and no number that would wrap. */
 static bool scram_read_iterations(struct span text, uint32_t *ret)
@@ -193,7 +193,7 @@ void scram_print_verifier(const struct scram_verifier *verifier, char *text)
     invariant(size > 0 && size < SCRAM_VERIFIER_MOST);
 }
 
-/* --- messages: attributes, a letter and '=' and a value, parted by commas ------------------- */
+/* --- messages: attributes, a letter and '=' and a value, parted by commas --------------------- */
 
 /* Of a size that we keep, and without a NUL, since we keep it as a string. */
 static bool scram_is_message(struct span message)
@@ -259,7 +259,7 @@ static struct span scram_said(char said[SCRAM_SAID_MOST], const char *client_fir
     return span_of(said, (size_t)(to - said));
 }
 
-/* --- we authenticate a client --------------------------------------------------------------- */
+/* --- we authenticate a client ----------------------------------------------------------------- */
 
 /* What client-final repeats: the gs2 header, and the channel where one is bound to. */
 static void scram_bind(const char *header, struct span channel, char ret[SCRAM_BINDING_TEXT])
@@ -408,7 +408,7 @@ fault scram_server_final(struct scram_server *scram, struct span client_final,
     return OK;
 }
 
-/* --- we log in to a server ------------------------------------------------------------------ */
+/* --- we log in to a server -------------------------------------------------------------------- */
 
 void scram_client_begin(struct scram_client *scram, const uint8_t random[SCRAM_NONCE], char flag,
                         struct span channel, struct buffer *out)

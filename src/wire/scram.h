@@ -55,7 +55,7 @@ void scram_mock_verifier(const uint8_t secret[32], struct span user, struct scra
 #define SCRAM_BINDING_TEXT                                                                         \
     128 /* base64 of a gs2 header with such a digest behind it, NUL included */
 
-/* --- we authenticate a client --------------------------------------------------------------- */
+/* --- we authenticate a client ----------------------------------------------------------------- */
 
 struct scram_server {
     char client_first_bare[SCRAM_MESSAGE_MOST];
@@ -89,7 +89,7 @@ static inline fault scram_server_first(struct scram_server *scram, struct span c
 fault scram_server_final(struct scram_server *scram, struct span client_final,
                          const struct scram_verifier *verifier, struct buffer *out) MUST_USE;
 
-/* --- we log in to a server ------------------------------------------------------------------ */
+/* --- we log in to a server -------------------------------------------------------------------- */
 
 struct scram_client {
     char nonce[40];
@@ -119,7 +119,7 @@ fault scram_client_final(struct scram_client *scram, const struct scram_keys *ke
 /** Checks server-final's signature.  AUTH when it is not that of the real server. */
 fault scram_client_check(struct scram_client *scram, struct span server_final) MUST_USE;
 
-/* --- md5 (pg_md5_encrypt) ------------------------------------------------------------------- */
+/* --- md5 (pg_md5_encrypt) --------------------------------------------------------------------- */
 
 #define MD5_TEXT 36 /* "md5", 32 digits, NUL */
 /** "md5" and the digest of password and user: what userlist.txt and pg_authid store. */

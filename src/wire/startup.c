@@ -97,7 +97,7 @@ struct span wire_find_parameter(struct span parameters, const char *name)
     return found;
 }
 
-/* --- replication ---------------------------------------------------------------------------- */
+/* --- replication ------------------------------------------------------------------------------ */
 
 /* Whether `value` abbreviates `word` by at least `least` letters, as parse_bool() has it. */
 static bool startup_abbreviates(struct span value, const char *word, size_t least)
@@ -121,7 +121,7 @@ fault wire_read_replication(struct span value, enum wire_replication *ret)
     return OK;
 }
 
-/* --- building ------------------------------------------------------------------------------- */
+/* --- building --------------------------------------------------------------------------------- */
 
 void wire_put_startup_begin(struct buffer *out, uint32_t version, size_t *ret_start)
 {

@@ -48,6 +48,14 @@ def test_comments_have_one_form():
     assert not wrong, "\n".join(wrong)
 
 
+def test_the_heading_of_a_section_is_one_line():
+    heading = re.compile(r"/\* --- \S.*? -+ \*/")
+    wrong = [f"{named(path)}:{number}: {line}" for path in listed(*C_FILES)
+             for number, line in enumerate(path.read_text().splitlines(), 1)
+             if line.startswith("/* ---") and (len(line) != 100 or not heading.fullmatch(line))]
+    assert not wrong, "\n".join(wrong)
+
+
 def test_every_header_says_what_it_is():
     wrong = [named(path) for path in listed("src/*.h")
              if not re.match(r"#pragma once\n/\*(\n \*)? " + re.escape(path.name) + " - ",

@@ -43,8 +43,7 @@ static struct {
     bool calm;
 } scene;
 
-/* --- guests -------------------------------------------------------------------------------------
- */
+/* --- guests ----------------------------------------------------------------------------------- */
 
 static fault guest_begin_as(struct guest *guest, const char *user, const char *password)
 {
@@ -124,8 +123,7 @@ static void refused(struct guest *guest, const char *sql, const char *sqlstate)
     ck_assert_msg(strcmp(guest->sqlstate, sqlstate) == 0, "%s: '%s'", sql, guest->sqlstate);
 }
 
-/* --- the scene ----------------------------------------------------------------------------------
- */
+/* --- the scene -------------------------------------------------------------------------------- */
 
 static void tell_began(void *argument UNUSED, const struct model_session_view *session)
 {
@@ -204,8 +202,7 @@ static uint64_t play(uint64_t seed, void (*part)(void))
     return history;
 }
 
-/* --- what is committed
- * ---------------------------------------------------------------------------- */
+/* --- what is committed ------------------------------------------------------------------------ */
 
 /* Each round writes two rows in one transaction. */
 static int32_t key_of(uint32_t writer, uint32_t round, uint32_t which)
@@ -320,8 +317,7 @@ TEST(a_seed_gives_one_history)
 }
 END_TEST
 
-/* --- what a director does -----------------------------------------------------------------------
- */
+/* --- what a director does --------------------------------------------------------------------- */
 
 static void newcomer_hears(const char *sqlstate)
 {

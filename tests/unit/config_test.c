@@ -10,7 +10,7 @@ static const char *row_value(const struct config *config, const char *key)
     return NULL;
 }
 
-/* --- files that are taken ------------------------------------------------------------------- */
+/* --- files that are taken --------------------------------------------------------------------- */
 
 TEST(a_minimal_file_gets_the_presets)
 {
@@ -215,7 +215,7 @@ TEST(anchors_and_aliases_may_share_what_repeats)
 }
 END_TEST
 
-/* --- files that are refused ----------------------------------------------------------------- */
+/* --- files that are refused ------------------------------------------------------------------- */
 
 TEST(all_problems_are_told_at_once_in_the_order_of_the_file)
 {
@@ -405,7 +405,7 @@ TEST(problems_beyond_the_most_that_are_told_are_counted)
 }
 END_TEST
 
-/* --- versions ------------------------------------------------------------------------------- */
+/* --- versions --------------------------------------------------------------------------------- */
 
 TEST(the_first_route_that_matches_counts)
 {

@@ -6,8 +6,7 @@
 
 #include <stdio.h>
 
-/* --- statements and words
- * ------------------------------------------------------------------------- */
+/* --- statements and words --------------------------------------------------------------------- */
 
 /* The statements of a text, joined by '|'. */
 static const char *statements_of(const char *text, fault *ret)
@@ -244,8 +243,7 @@ TEST(times_are_those_of_utc)
                      "2026-08-01 12:00:00 UTC");
 }
 
-/* --- rows
- * ------------------------------------------------------------------------------------------- */
+/* --- rows ------------------------------------------------------------------------------------- */
 
 static const struct console_column kinds[] = {
     {"text", COLUMN_TEXT, ""},       {"four", COLUMN_INT4, ""}, {"eight", COLUMN_INT8, ""},
@@ -361,8 +359,7 @@ TEST(columns_are_described_with_their_types)
     buffer_fini(&out);
 }
 
-/* --- sums
- * --------------------------------------------------------------------------------------------- */
+/* --- sums ------------------------------------------------------------------------------------- */
 
 struct summed {
     struct console_tally_row row;
@@ -400,8 +397,7 @@ TEST(more_rows_than_fit_are_a_limit)
     console_tally_fini(&tally);
 }
 
-/* --- averages
- * ------------------------------------------------------------------------------------------ */
+/* --- averages --------------------------------------------------------------------------------- */
 
 /* What a look at `second` sees of queries, of which there are 10 a second. */
 static uint64_t look_at(struct stats_window *window, int64_t second, int64_t *ret_seconds)

@@ -236,8 +236,7 @@ static void expect(const struct dns_answer *answer, size_t place, const char *te
     ck_assert_str_eq(address_text(&answer->addresses[place], found, sizeof(found)), text);
 }
 
-/* --- without a server ---------------------------------------------------------------------------
- */
+/* --- without a server ------------------------------------------------------------------------- */
 
 TEST(numbers_and_directories_need_no_server)
 {
@@ -301,8 +300,7 @@ TEST(a_name_in_the_hosts_file_is_not_asked_for)
 }
 END_TEST
 
-/* --- with one ------------------------------------------------------------------------------------
- */
+/* --- with one --------------------------------------------------------------------------------- */
 
 TEST(both_families_are_asked_and_the_shorter_life_counts)
 {

@@ -61,8 +61,7 @@ static uint32_t below(struct play *play, uint32_t limit)
     return (uint32_t)(play->chance >> 33) % limit;
 }
 
-/* --- the model
- * ---------------------------------------------------------------------------------------- */
+/* --- the model -------------------------------------------------------------------------------- */
 
 static void say(struct model *model, const char *types, uint8_t fate)
 {
@@ -168,8 +167,7 @@ static bool model_owes(const struct model *model)
     return ahead.out_count > 0 || ahead.copying;
 }
 
-/* --- between client and model
- * --------------------------------------------------------------------------- */
+/* --- between client and model ----------------------------------------------------------------- */
 
 static void settle(void *owner, const struct owed *owed, enum owed_end end)
 {
@@ -229,8 +227,7 @@ static void receive(struct play *play)
     give(play);
 }
 
-/* --- the client
- * --------------------------------------------------------------------------------------------- */
+/* --- the client ------------------------------------------------------------------------------- */
 
 /* A COPY is under way, as far as the client knows: data, Syncs, at last the end, which may all be
  * sent before the server has asked for it. */

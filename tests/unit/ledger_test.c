@@ -64,8 +64,7 @@ static void is_even(void)
     ledger_fini(&ledger);
 }
 
-/* --- each kind ---------------------------------------------------------------------------------
- */
+/* --- each kind -------------------------------------------------------------------------------- */
 
 TEST(a_query_is_owed_until_ready)
 {
@@ -154,8 +153,7 @@ TEST(answers_to_what_trunkline_asked_are_swallowed_but_not_notifications)
 }
 END_TEST
 
-/* --- errors --------------------------------------------------------------------------------------
- */
+/* --- errors ----------------------------------------------------------------------------------- */
 
 TEST(an_error_drops_the_batch_up_to_its_sync_and_nothing_behind_it)
 {
@@ -257,8 +255,7 @@ TEST(the_verdict_of_an_error_is_that_of_the_message_that_failed)
 }
 END_TEST
 
-/* --- answers of our own
- * ---------------------------------------------------------------------------- */
+/* --- answers of our own ----------------------------------------------------------------------- */
 
 TEST(synthetic_answers_come_in_their_turn)
 {
@@ -294,8 +291,7 @@ TEST(synthetic_answers_behind_an_error_are_never_given)
 }
 END_TEST
 
-/* --- COPY FROM STDIN
- * ---------------------------------------------------------------------------------- */
+/* --- COPY FROM STDIN -------------------------------------------------------------------------- */
 
 TEST(a_copy_by_a_simple_query_ends_with_it)
 {
@@ -413,8 +409,7 @@ TEST(two_copies_of_one_query_may_both_be_sent_ahead)
 }
 END_TEST
 
-/* --- a server that can't be trusted
- * -------------------------------------------------------------------- */
+/* --- a server that can't be trusted ----------------------------------------------------------- */
 
 TEST(an_answer_to_nothing_is_a_breach)
 {
@@ -458,8 +453,7 @@ TEST(types_that_no_server_sends_then_are_breaches)
 }
 END_TEST
 
-/* --- room
- * ---------------------------------------------------------------------------------------------- */
+/* --- room ------------------------------------------------------------------------------------- */
 
 TEST(the_ring_grows_in_order_up_to_its_ceiling)
 {
@@ -518,8 +512,7 @@ TEST(a_plain_answer_is_what_the_ledger_says_of_it)
 }
 END_TEST
 
-/* --- marks -------------------------------------------------------------------------------------
- */
+/* --- marks ------------------------------------------------------------------------------------ */
 
 TEST(what_comes_before_a_mark_is_swallowed_once_nothing_else_is_owed)
 {

@@ -110,7 +110,7 @@ TEST(a_line_that_is_too_long_is_cut_and_still_closed)
 }
 END_TEST
 
-/* --- the writer --------------------------------------------------------------------------- */
+/* --- the writer ------------------------------------------------------------------------------- */
 
 static char folder[] = "/tmp/log_test.XXXXXX";
 

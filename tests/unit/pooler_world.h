@@ -155,8 +155,7 @@ static inline void world_stop(struct world *world)
     log_finish();
 }
 
-/* --- a stream that speaks the protocol
- * ------------------------------------------------------------ */
+/* --- a stream that speaks the protocol -------------------------------------------------------- */
 
 struct talk {
     struct stream stream;

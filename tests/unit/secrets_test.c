@@ -1,6 +1,6 @@
 #include "config_files.h"
 
-/* --- the auth file -------------------------------------------------------------------------- */
+/* --- the auth file ---------------------------------------------------------------------------- */
 
 #define WITH_USERS LISTEN SERVICES "routes: [{service: main}]\nauth_file: users.txt\n"
 

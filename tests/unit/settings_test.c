@@ -1,7 +1,7 @@
 #include "instance/settings.h"
 #include "unit.h"
 
-/* --- the table ------------------------------------------------------------------------------ */
+/* --- the table -------------------------------------------------------------------------------- */
 
 static void rows_are_sound(const struct setting *rows)
 {

@@ -21,8 +21,7 @@ static struct client_statement *named(const char *name, struct statement *statem
     return entered;
 }
 
-/* --- texts
- * ---------------------------------------------------------------------------------------- */
+/* --- texts ------------------------------------------------------------------------------------ */
 
 TEST(the_same_text_is_one_statement_with_one_name)
 {
@@ -62,8 +61,7 @@ TEST(other_parameter_types_are_another_statement)
 }
 END_TEST
 
-/* --- a client's names
- * ------------------------------------------------------------------------------ */
+/* --- a client's names ------------------------------------------------------------------------- */
 
 TEST(a_client_finds_its_statements_by_the_names_it_gave_them)
 {
@@ -151,8 +149,7 @@ TEST(a_name_is_not_longer_than_its_length_can_say)
 }
 END_TEST
 
-/* --- a server's statements
- * --------------------------------------------------------------------------- */
+/* --- a server's statements -------------------------------------------------------------------- */
 
 static const uint8_t *digest(uint8_t number)
 {

@@ -18,7 +18,7 @@
 static struct pki pki;
 static const duration patience = sec(20);
 
-/* --- two ends on one machine --------------------------------------------------------------- */
+/* --- two ends on one machine ------------------------------------------------------------------ */
 
 /* What one test is made of: contexts, connected streams, and what each side does with its own. */
 struct bench {
@@ -125,7 +125,7 @@ static void expect_closed(struct stream *stream)
     ck_assert_int_eq(stream_read(stream, &byte, 1, &got, after(patience)), FAULT_CLOSED);
 }
 
-/* --- sessions ------------------------------------------------------------------------------ */
+/* --- sessions --------------------------------------------------------------------------------- */
 
 static void says_hello(struct bench *bench)
 {
@@ -225,7 +225,7 @@ TEST(megabytes_arrive_whole_however_they_were_cut)
 }
 END_TEST
 
-/* --- certificates -------------------------------------------------------------------------- */
+/* --- certificates ----------------------------------------------------------------------------- */
 
 TEST(a_certificate_is_held_against_the_name_that_was_asked_for)
 {
@@ -327,7 +327,7 @@ TEST(files_that_can_not_be_used_are_named_with_the_reason)
 }
 END_TEST
 
-/* --- ends that do not behave ---------------------------------------------------------------- */
+/* --- ends that do not behave ------------------------------------------------------------------ */
 
 /* The client's end is a bare descriptor that the test plays itself, on the machine's thread. */
 struct bare {
@@ -588,7 +588,7 @@ TEST(tls_1_2_is_spoken_too)
 }
 END_TEST
 
-/* --- memory --------------------------------------------------------------------------------- */
+/* --- memory ----------------------------------------------------------------------------------- */
 
 enum { IDLE = 100, IDLE_BYTES_MOST = 20 * 1024 };
 

@@ -17,8 +17,7 @@
 
 static struct world world;
 
-/* --- steps
- * -------------------------------------------------------------------------------------------- */
+/* --- steps ------------------------------------------------------------------------------------ */
 
 static void flush(struct talk *talk)
 {
@@ -121,8 +120,7 @@ static void ask(struct talk *client, struct talk *server)
     EXPECT_BARE(client, 'Z', "I");
 }
 
-/* --- what passes
- * --------------------------------------------------------------------------------------- */
+/* --- what passes ------------------------------------------------------------------------------ */
 
 BODY(a_query_and_its_answer_pass_unchanged)
 {
@@ -232,8 +230,7 @@ BODY(a_client_that_waits_gets_the_server_when_it_is_free)
     finish(&one, &server);
 }
 
-/* --- statements
- * ------------------------------------------------------------------------------------------ */
+/* --- statements ------------------------------------------------------------------------------- */
 
 /* The name on the server of what was just parsed there. */
 static void expect_parse(struct talk *server, char name[40], const char *query)
@@ -325,8 +322,7 @@ BODY(a_failed_batch_leaves_its_statement_unprepared)
     finish(&client, &server);
 }
 
-/* --- parameters
- * ------------------------------------------------------------------------------------------- */
+/* --- parameters ------------------------------------------------------------------------------- */
 
 BODY(what_one_client_has_set_is_undone_for_the_next_and_set_again_for_itself)
 {
@@ -374,9 +370,7 @@ BODY(what_one_client_has_set_is_undone_for_the_next_and_set_again_for_itself)
     finish(&one, &server);
 }
 
-/* --- ends
- * --------------------------------------------------------------------------------------------------
- */
+/* --- ends ------------------------------------------------------------------------------------- */
 
 BODY(the_end_of_a_server_is_told_to_its_client)
 {

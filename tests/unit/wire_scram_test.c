@@ -55,7 +55,7 @@ static fault exchange_prove(struct exchange *all, const char *client_final)
                               &all->server_final);
 }
 
-/* --- known vectors -------------------------------------------------------------------------- */
+/* --- known vectors ---------------------------------------------------------------------------- */
 
 #define RFC_NONCE        "rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"
 #define RFC_SERVER_FIRST "r=" RFC_NONCE ",s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"
@@ -195,7 +195,7 @@ TEST(any_bytes_and_any_length_make_a_password)
 }
 END_TEST
 
-/* --- verifiers ------------------------------------------------------------------------------ */
+/* --- verifiers -------------------------------------------------------------------------------- */
 
 #define GOOD_KEY "1gm6SfpQF8eM6NKDjpZl6GO+kMm1yV9ISNk9CMHNyrI="
 
@@ -290,7 +290,7 @@ TEST(a_user_that_does_not_exist_has_a_stable_verifier_that_looks_like_any_other)
 }
 END_TEST
 
-/* --- the exchange --------------------------------------------------------------------------- */
+/* --- the exchange ----------------------------------------------------------------------------- */
 
 TEST(both_sides_agree_and_the_client_key_becomes_known)
 {
@@ -513,7 +513,7 @@ TEST(the_last_message_must_repeat_the_whole_nonce)
 }
 END_TEST
 
-/* --- what a server may try ------------------------------------------------------------------ */
+/* --- what a server may try -------------------------------------------------------------------- */
 
 static fault challenge_with(const char *format, const char *nonce)
 {
@@ -616,7 +616,7 @@ TEST(a_server_that_skips_to_the_end_is_found_out)
 }
 END_TEST
 
-/* --- md5, base64 ---------------------------------------------------------------------------- */
+/* --- md5, base64 ------------------------------------------------------------------------------ */
 
 TEST(md5_secrets_and_answers_are_those_of_postgres)
 {

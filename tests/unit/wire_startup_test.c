@@ -241,7 +241,7 @@ TEST(replication_is_a_boolean_or_of_a_database)
 }
 END_TEST
 
-/* --- options: each row was tried with PostgreSQL 15 ------------------------------------------ */
+/* --- options: each row was tried with PostgreSQL 15 ------------------------------------------- */
 
 static fault write_setting(void *argument, struct span name, struct span value)
 {

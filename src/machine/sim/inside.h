@@ -16,8 +16,7 @@
 #include "machine/os.h"
 #include "machine/sim/world.h"
 
-/* --- chance and time: os_sim.c ------------------------------------------------------------------
- */
+/* --- chance and time: os_sim.c ---------------------------------------------------------------- */
 
 /* Separate, so that fewer lots of one kind do not change those of another. */
 enum sim_lot { LOT_ORDER, LOT_NET, LOT_FAULT, LOT_HINT, LOT_BYTES, LOT_TLS, LOT_RATES, SIM_LOTS };
@@ -38,8 +37,7 @@ void sim_advance(int64_t hour);
 void sim_wall_drift(void);
 extern struct sim_rates sim_rates;
 
-/* --- history.c ----------------------------------------------------------------------------------
- */
+/* --- history.c -------------------------------------------------------------------------------- */
 
 /** Adds what happened to the history; the first eight letters of `what` tell it. */
 void sim_note(const char *what, int64_t a, int64_t b);
@@ -50,8 +48,7 @@ void sim_note_text(const char *what, const char *text, size_t size);
 void sim_note_link(int handle, const struct address *from, const struct address *to);
 void sim_history_start(void);
 
-/* --- threads.c ----------------------------------------------------------------------------------
- */
+/* --- threads.c -------------------------------------------------------------------------------- */
 
 void sim_threads_start(void);
 /** Frees those that have ended; the calling one is the last. */
@@ -66,14 +63,12 @@ int64_t sim_thread_used_us(void *thread);
 int sim_offload(void (*job)(void *argument), void *argument);
 int sim_poll_wait(int poller, struct poll_event *events, int most, deadline by);
 
-/* --- hints.c ------------------------------------------------------------------------------------
- */
+/* --- hints.c ---------------------------------------------------------------------------------- */
 
 void sim_hints_start(void);
 void sim_hints_finish(void);
 
-/* --- events.c -----------------------------------------------------------------------------------
- */
+/* --- events.c --------------------------------------------------------------------------------- */
 
 /** `happen` is called with the two numbers when `at` has come. */
 void sim_event_put(int64_t at, void (*happen)(int64_t a, int64_t b), int64_t a, int64_t b);
@@ -83,8 +78,7 @@ void sim_events_run(void);
 int64_t sim_events_next(void);
 void sim_events_finish(void);
 
-/* --- net.c, bytes.c: see net.h ------------------------------------------------------------------
- */
+/* --- net.c, bytes.c: see net.h ---------------------------------------------------------------- */
 
 int sim_listen(const struct address *at, int backlog, int unix_mode);
 int sim_listen_again(int handle, const struct address *at, int backlog, int unix_mode);
@@ -106,8 +100,7 @@ void sim_net_start(void);
 void sim_net_finish(void);
 uint32_t sim_net_leaks(void (*each)(void *argument, const char *what), void *argument);
 
-/* --- poll.c -------------------------------------------------------------------------------------
- */
+/* --- poll.c ----------------------------------------------------------------------------------- */
 
 int sim_poll_new(void);
 void sim_poll_free(int poller);
@@ -125,16 +118,14 @@ void sim_poller_answers(int poller);
 void sim_pollers_finish(void);
 uint32_t sim_pollers_leaks(void (*each)(void *argument, const char *what), void *argument);
 
-/* --- faults.c -----------------------------------------------------------------------------------
- */
+/* --- faults.c --------------------------------------------------------------------------------- */
 
 enum sim_fate { FATE_PASSES, FATE_REFUSED, FATE_BLACK };
 /** What the tests want of connections to `at`. */
 enum sim_fate sim_fate_of(const struct address *at);
 void sim_faults_start(void);
 
-/* --- files.c ------------------------------------------------------------------------------------
- */
+/* --- files.c ---------------------------------------------------------------------------------- */
 
 int64_t sim_file_read(const char *path, void *bytes, size_t size);
 int sim_file_mode(const char *path, uint32_t *ret_owner);
@@ -151,8 +142,7 @@ void sim_log_stop(void);
 void sim_log_line(int sink, const char *line, size_t size);
 uint64_t sim_log_dropped(void);
 
-/* --- dns.c --------------------------------------------------------------------------------------
- */
+/* --- dns.c ------------------------------------------------------------------------------------ */
 
 int sim_dns_query(int poller, const char *name, int type,
                   void (*done)(void *argument, int status, const uint8_t *answer, size_t size),
@@ -164,8 +154,7 @@ void sim_dns_cancel(int poller);
 void sim_dns_finish(void);
 uint32_t sim_dns_leaks(void (*each)(void *argument, const char *what), void *argument);
 
-/* --- process.c ----------------------------------------------------------------------------------
- */
+/* --- process.c -------------------------------------------------------------------------------- */
 
 extern const struct os_process sim_process;
 int sim_signals_open(const int *numbers, size_t count);
@@ -175,8 +164,7 @@ uint64_t sim_signals_waiting(void);
 int sim_run(const char *const *words, deadline by, struct os_output *output);
 void sim_process_start(void);
 
-/* --- tls.c --------------------------------------------------------------------------------------
- */
+/* --- tls.c ------------------------------------------------------------------------------------ */
 
 void sim_tls_start(void);
 void sim_tls_finish(void);

@@ -52,7 +52,7 @@ bool auth_secret_is_md5(const char *secret)
            span_starts(span_text(secret), SPAN("md5"));
 }
 
-/* --- clear text ----------------------------------------------------------------------------- */
+/* --- clear text ------------------------------------------------------------------------------- */
 
 static fault verifier_matches(const struct auth_request *request, struct span password,
                               const struct scram_verifier *verifier, bool *ret)
@@ -128,7 +128,7 @@ static fault auth_password(struct auth_request *request, const char *secret)
     return result;
 }
 
-/* --- md5 ------------------------------------------------------------------------------------ */
+/* --- md5 -------------------------------------------------------------------------------------- */
 
 static fault auth_md5(struct auth_request *request, const char *secret)
 {
@@ -155,7 +155,7 @@ static fault auth_md5(struct auth_request *request, const char *secret)
     return result;
 }
 
-/* --- failed logins -------------------------------------------------------------------------- */
+/* --- failed logins ---------------------------------------------------------------------------- */
 
 static bool counts_failures(const struct client *client, const struct config *config)
 {
@@ -203,7 +203,7 @@ static fault auth_failed(const struct auth_request *request)
     return waited == FAULT_CANCELLED ? waited : auth_wrong(request->user);
 }
 
-/* --- the whole ------------------------------------------------------------------------------ */
+/* --- the whole -------------------------------------------------------------------------------- */
 
 /* A user who does not exist is asked as most of those are who do. */
 static bool md5_means_scram(const struct auth_request *request, const char *secret)

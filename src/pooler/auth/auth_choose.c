@@ -9,7 +9,7 @@
 
 #define INTERFACES_MOST 256
 
-/* --- the world ------------------------------------------------------------------------------ */
+/* --- the world -------------------------------------------------------------------------------- */
 
 static size_t address_size(const struct address *address)
 {
@@ -97,7 +97,7 @@ void auth_world_init(struct auth_world *world, struct auth_request *request)
                                       .argument = world};
 }
 
-/* --- the choice ----------------------------------------------------------------------------- */
+/* --- the choice ------------------------------------------------------------------------------- */
 
 static fault choose_refused(const struct auth_request *request, const struct hba_rule *rule)
 {

@@ -13,7 +13,7 @@ static_assert((int)AUTH_NAME_CN == (int)STREAM_NAME_CN &&
                   (int)AUTH_NAME_SAN == (int)STREAM_NAME_SAN,
               "the same kinds of names");
 
-/* --- certificates --------------------------------------------------------------------------- */
+/* --- certificates ----------------------------------------------------------------------------- */
 
 /* Whether one of the certificate's names may be this user. */
 static fault names_allow(struct auth_request *request, bool *ret)
@@ -60,7 +60,7 @@ fault auth_certificate(struct auth_request *request)
     return certificate_names_user(request);
 }
 
-/* --- the operating system's user ------------------------------------------------------------ */
+/* --- the operating system's user -------------------------------------------------------------- */
 
 /* Asking for a user's name may ask a server somewhere. */
 struct naming {

@@ -17,7 +17,7 @@ struct auth_world {
 };
 void auth_world_init(struct auth_world *world, struct auth_request *request);
 
-/* --- auth.c --------------------------------------------------------------------------------- */
+/* --- auth.c ----------------------------------------------------------------------------------- */
 
 /** PASSWORD, in the words that every wrong proof gets. */
 fault auth_wrong(struct span user);
@@ -31,7 +31,7 @@ void auth_wipe(struct buffer *message);
 bool auth_secret_is_scram(const char *secret); /* NULL-safe, as the next */
 bool auth_secret_is_md5(const char *secret);
 
-/* --- the methods ---------------------------------------------------------------------------- */
+/* --- the methods ------------------------------------------------------------------------------ */
 
 /** `secret` NULL: a user who does not exist, or has none. */
 fault auth_scram(struct auth_request *request, const char *secret) MUST_USE;

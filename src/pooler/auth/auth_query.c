@@ -23,7 +23,7 @@ static const char roles_sql[] =
     "SELECT m.roleid FROM pg_catalog.pg_auth_members m JOIN held ON m.member = held.oid) "
     "SELECT r.rolname FROM held JOIN pg_catalog.pg_roles r ON r.oid = held.oid";
 
-/* --- what is known -------------------------------------------------------------------------- */
+/* --- what is known ---------------------------------------------------------------------------- */
 
 enum question { QUESTION_SECRET = 's', QUESTION_ROLES = 'r' };
 
@@ -156,7 +156,7 @@ static void cache_keep(const struct lookup *lookup)
         free(answer);
 }
 
-/* --- the answer ----------------------------------------------------------------------------- */
+/* --- the answer ------------------------------------------------------------------------------- */
 
 /* One field of a row; false: NULL, or none. */
 static bool row_field(struct wire_reader *in, struct span *ret)
@@ -233,7 +233,7 @@ static fault answer_read(struct lookup *lookup, struct stream *stream, deadline 
     }
 }
 
-/* --- the question --------------------------------------------------------------------------- */
+/* --- the question ----------------------------------------------------------------------------- */
 
 static void question_put(const struct lookup *lookup, struct buffer *out)
 {
@@ -368,7 +368,7 @@ static fault lookup_run(struct lookup *lookup)
     return result == OK ? OK : lookup_failed(lookup, result);
 }
 
-/* --- the whole ------------------------------------------------------------------------------ */
+/* --- the whole -------------------------------------------------------------------------------- */
 
 static struct lookup *lookup_new(struct auth_request *request, enum question question)
 {

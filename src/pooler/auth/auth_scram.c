@@ -8,7 +8,7 @@
 
 #include <stdlib.h>
 
-/* --- verifiers ------------------------------------------------------------------------------ */
+/* --- verifiers -------------------------------------------------------------------------------- */
 
 uint32_t auth_usual_iterations(const struct auth_request *request)
 {
@@ -63,7 +63,7 @@ static fault scram_find_verifier(const struct auth_request *request, const char 
     return OK;
 }
 
-/* --- the exchange --------------------------------------------------------------------------- */
+/* --- the exchange ----------------------------------------------------------------------------- */
 
 #define MECHANISM      "SCRAM-SHA-256"
 #define MECHANISM_PLUS "SCRAM-SHA-256-PLUS"

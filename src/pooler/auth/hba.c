@@ -67,7 +67,7 @@ char *hba_text(struct hba *hba, struct span text)
     return copy;
 }
 
-/* --- regular expressions -------------------------------------------------------------------- */
+/* --- regular expressions ---------------------------------------------------------------------- */
 
 const struct hba_regex *hba_regex(struct hba *hba, const char *text, char *why, size_t size)
 {

@@ -59,7 +59,7 @@ bool hba_compile(struct hba_lines *lines, const struct hba_line *line, struct hb
     return token->regex != NULL;
 }
 
-/* --- tokens --------------------------------------------------------------------------------- */
+/* --- tokens ----------------------------------------------------------------------------------- */
 
 static bool is_blank(uint8_t byte)
 {
@@ -119,7 +119,7 @@ static bool gather_add(struct gather *gather, struct hba *hba, struct span text,
     return true;
 }
 
-/* --- files ---------------------------------------------------------------------------------- */
+/* --- files ------------------------------------------------------------------------------------ */
 
 static void source_problem(const struct source *source, const char *text, const char *about)
 {
@@ -206,7 +206,7 @@ static void file_read(const struct source *from, const char *path, bool optional
     buffer_fini(&text);
 }
 
-/* --- lists ---------------------------------------------------------------------------------- */
+/* --- lists ------------------------------------------------------------------------------------ */
 
 static void line_gather(struct source *source, struct span line, void *argument);
 
@@ -245,7 +245,7 @@ static void line_gather(struct source *source, struct span line, void *argument)
             return;
 }
 
-/* --- lines ---------------------------------------------------------------------------------- */
+/* --- lines ------------------------------------------------------------------------------------ */
 
 static void line_read(struct source *source, struct span text, void *argument);
 

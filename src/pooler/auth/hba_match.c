@@ -15,7 +15,7 @@ bool hba_needs_roles(const struct hba *hba)
     return hba->needs_roles;
 }
 
-/* --- names ---------------------------------------------------------------------------------- */
+/* --- names ------------------------------------------------------------------------------------ */
 
 static fault role_asked(const struct hba_world *world, struct span user, const char *role,
                         bool *ret)
@@ -81,7 +81,7 @@ static fault databases_match(const struct hba_field *field, const struct hba_sub
     return OK;
 }
 
-/* --- addresses ------------------------------------------------------------------------------ */
+/* --- addresses -------------------------------------------------------------------------------- */
 
 static bool connection_is(const struct hba_matcher *matcher, const struct hba_subject *subject)
 {
@@ -163,7 +163,7 @@ fault hba_match(const struct hba *hba, const struct hba_subject *subject,
     return OK;
 }
 
-/* --- maps ----------------------------------------------------------------------------------- */
+/* --- maps ------------------------------------------------------------------------------------- */
 
 /* "\1" in the user's name is what the first parenthesis of the system's name took. */
 static bool name_expand(const char *text, struct span group, char name[NAME_MOST])

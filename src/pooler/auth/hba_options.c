@@ -253,7 +253,7 @@ void hba_take_options(struct hba_lines *lines, const struct hba_line *line, size
         hba_problem(lines->reader, line->file, line->line, "%s", wrong);
 }
 
-/* --- of a route ----------------------------------------------------------------------------- */
+/* --- of a route ------------------------------------------------------------------------------- */
 
 struct route_options {
     struct hba_lines lines;

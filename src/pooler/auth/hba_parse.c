@@ -7,7 +7,7 @@
 
 #define RULE_TEXT_MOST 512
 
-/* --- how a client connects ------------------------------------------------------------------ */
+/* --- how a client connects -------------------------------------------------------------------- */
 
 static bool connection_read(const char *word, enum hba_connection *ret)
 {
@@ -28,7 +28,7 @@ static bool connection_read(const char *word, enum hba_connection *ret)
     return false;
 }
 
-/* --- where from ----------------------------------------------------------------------------- */
+/* --- where from ------------------------------------------------------------------------------- */
 
 static size_t address_size(const struct address *address)
 {
@@ -129,7 +129,7 @@ static bool where_read(struct hba_lines *lines, const struct hba_line *line, siz
     return false;
 }
 
-/* --- what --------------------------------------------------------------------------------- */
+/* --- what ------------------------------------------------------------------------------------- */
 
 static bool method_read(struct hba_lines *lines, const struct hba_line *line, const char *word,
                         struct hba_matcher *matcher)
@@ -176,7 +176,7 @@ static bool how_fits(struct hba_lines *lines, const struct hba_line *line,
     return wrong == NULL;
 }
 
-/* --- rules ---------------------------------------------------------------------------------- */
+/* --- rules ------------------------------------------------------------------------------------ */
 
 static bool names_compile(struct hba_lines *lines, const struct hba_line *line,
                           const struct hba_field *field)
@@ -301,7 +301,7 @@ void hba_read_rules(struct hba *hba, const char *path, const struct hba_reader *
         hba_problem(reader, path, 0, "out of memory");
 }
 
-/* --- maps ----------------------------------------------------------------------------------- */
+/* --- maps ------------------------------------------------------------------------------------- */
 
 static void mapping_take(struct hba_lines *lines, const struct hba_line *line)
 {

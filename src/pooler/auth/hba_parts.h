@@ -61,7 +61,7 @@ struct hba {
     bool failed; /* no memory */
 };
 
-/* --- hba.c: memory and expressions ---------------------------------------------------------- */
+/* --- hba.c: memory and expressions ------------------------------------------------------------ */
 
 /** Zeroed; NULL marks the whole as failed. */
 void *hba_take(struct hba *hba, size_t size);
@@ -71,7 +71,7 @@ const struct hba_regex *hba_regex(struct hba *hba, const char *text, char *why, 
 /** `ret_group`: what the first parenthesis took, if it has one; may be NULL. */
 bool hba_regex_matches(const struct hba_regex *regex, struct span text, struct span *ret_group);
 
-/* --- hba_lines.c: files to lines ------------------------------------------------------------ */
+/* --- hba_lines.c: files to lines -------------------------------------------------------------- */
 
 struct hba_lines {
     struct hba *hba;
@@ -88,13 +88,13 @@ bool hba_is_keyword(const struct hba_token *token, const char *word);
 /** Gives a token that begins with a slash its expression; false after telling what is wrong. */
 bool hba_compile(struct hba_lines *lines, const struct hba_line *line, struct hba_token *token);
 
-/* --- hba_options.c -------------------------------------------------------------------------- */
+/* --- hba_options.c ---------------------------------------------------------------------------- */
 
 /** "name=value" behind a method; `how->method` is known. */
 void hba_take_options(struct hba_lines *lines, const struct hba_line *line, size_t first,
                       struct auth_how *how);
 
-/* --- hba_match.c ---------------------------------------------------------------------------- */
+/* --- hba_match.c ------------------------------------------------------------------------------ */
 
 /** Whether one of a field's names of roles is the user: all, +role, /expression, or the name. */
 fault hba_user_matches(const struct hba_field *field, struct span user,

@@ -22,8 +22,7 @@
 /* Pools that something of their own holds up, passed over in one walk along a line. */
 #define ASIDE_MOST 64
 
-/* --- who needs one ------------------------------------------------------------------------------
- */
+/* --- who needs one ---------------------------------------------------------------------------- */
 
 uint64_t seat_queued(const struct seat *seat)
 {
@@ -100,8 +99,7 @@ uint64_t pool_oldest(const struct pool *pool)
     return needy == NULL ? UINT64_MAX : seat_oldest(needy);
 }
 
-/* --- giving leases ------------------------------------------------------------------------------
- */
+/* --- giving leases ---------------------------------------------------------------------------- */
 
 static uint32_t kin_slots(const struct kin *kin)
 {
@@ -187,8 +185,7 @@ static enum pool_lack pool_grant(struct pool *pool, struct seat *seat, deadline 
     return LACKS_NOTHING;
 }
 
-/* --- calling leases back
- * -------------------------------------------------------------------------- */
+/* --- calling leases back ---------------------------------------------------------------------- */
 
 void seat_recall(struct seat *seat, uint64_t count)
 {
@@ -341,8 +338,7 @@ static void pool_recall_excess(struct pool *pool)
     }
 }
 
-/* --- balance of one pool
- * -------------------------------------------------------------------------- */
+/* --- balance of one pool ---------------------------------------------------------------------- */
 
 static enum pool_lack pool_fill(struct pool *pool, deadline *again)
 {
@@ -447,8 +443,7 @@ void pool_balance(struct pool *pool)
     supply_check(pool->supply);
 }
 
-/* --- balance of many
- * -------------------------------------------------------------------------------- */
+/* --- balance of many -------------------------------------------------------------------------- */
 
 /* The oldest of those that wait under a cap, for room or for a permit. */
 static struct pool *cap_first(struct cap *cap)
@@ -522,8 +517,7 @@ void router_balance(struct router *router, const struct pool *pool)
         cap_balance(caps[i]);
 }
 
-/* --- what comes back
- * ----------------------------------------------------------------------------------- */
+/* --- what comes back -------------------------------------------------------------------------- */
 
 void lease_pass_on(struct lease *lease, struct seat *from)
 {

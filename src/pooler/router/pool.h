@@ -129,8 +129,7 @@ struct pool {
     uint32_t greeting_size;
 };
 
-/* --- balance.c: who gets one, and from whom ------------------------------------------------------
- */
+/* --- balance.c: who gets one, and from whom --------------------------------------------------- */
 
 /** Grants what can be granted, calls back what is missing. */
 void pool_balance(struct pool *pool);
@@ -160,8 +159,7 @@ uint64_t seat_lacks(const struct seat *seat);
 uint32_t seat_spare(const struct seat *seat);
 void seat_recall(struct seat *seat, uint64_t count);
 
-/* --- cap.c: limits that pools share --------------------------------------------------------------
- */
+/* --- cap.c: limits that pools share ----------------------------------------------------------- */
 
 void cap_init(struct cap *cap, enum cap_kind kind);
 /** No pool is under it. */
@@ -181,8 +179,7 @@ struct pool *line_first(struct heap *line);
 /** Limits follow the latest configuration. */
 void router_set_caps(struct router *router);
 
-/* --- contest.c: room that pools take from each other ---------------------------------------------
- */
+/* --- contest.c: room that pools take from each other ------------------------------------------ */
 
 /** When it is time to look again at who waits for room. */
 void router_contest(struct waker *waker);
@@ -195,19 +192,16 @@ bool pool_yields(const struct pool *pool);
 void lease_close(struct lease *take_lease);
 bool pool_lacks_room(const struct pool *pool);
 
-/* --- router.c ----------------------------------------------------------------------------------
- */
+/* --- router.c --------------------------------------------------------------------------------- */
 
 /** The slot is free: ends the lease, and the pool if it was the last thing in it. */
 void lease_end(struct lease *take_lease);
 
-/* --- supply.c ----------------------------------------------------------------------------------
- */
+/* --- supply.c --------------------------------------------------------------------------------- */
 
 struct cap *supply_cap(struct supply *supply);
 
-/* --- goodbye.c: a slot is free when its server's process has let go of the connection ------------
- */
+/* --- goodbye.c: a slot is free when its server's process has let go of the connection --------- */
 
 /** `lease->server` is detached and has been told to end. */
 void goodbye_begin(struct router *router, struct lease *take_lease);

@@ -189,8 +189,7 @@ static struct seat *seat_new(struct router *router, struct share *share)
     return seat;
 }
 
-/* --- what servers tell at login ----------------------------------------------------------------
- */
+/* --- what servers tell at login --------------------------------------------------------------- */
 
 static void seat_hello(struct seat *seat)
 {
@@ -218,8 +217,7 @@ static void pool_greet(struct pool *pool, struct lease *lease)
     }
 }
 
-/* --- deliveries ---------------------------------------------------------------------------------
- */
+/* --- deliveries ------------------------------------------------------------------------------- */
 
 static struct router *share_router(const struct share *share)
 {
@@ -349,8 +347,7 @@ void router_lease_back(struct mail *mail)
         lease_end(lease);
 }
 
-/* --- versions ------------------------------------------------------------------------------------
- */
+/* --- versions --------------------------------------------------------------------------------- */
 
 /* Servers of backends that are no longer the service's, or all, end as soon as they are free. */
 static void pool_doom(struct pool *pool, bool all)
@@ -424,8 +421,7 @@ fault router_reload(struct router *router, struct config *config)
     return OK;
 }
 
-/* --- life ----------------------------------------------------------------------------------------
- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 fault router_new(struct pooler *pooler, struct config *config, struct router **ret)
 {

@@ -43,8 +43,7 @@ static struct fleet_limits limits_of(const struct service_config *settings)
     };
 }
 
-/* --- what names resolved to ----------------------------------------------------------------------
- */
+/* --- what names resolved to ------------------------------------------------------------------- */
 
 #define NAMES_MOST 64u /* hosts of one service */
 
@@ -135,8 +134,7 @@ void supplies_show_hosts(struct supplies *supplies, struct table_sink *sink)
     }
 }
 
-/* --- resolving
- * --------------------------------------------------------------------------------------------- */
+/* --- resolving -------------------------------------------------------------------------------- */
 
 struct found {
     struct address addresses[ADDRESSES_MOST];
@@ -226,9 +224,7 @@ void supply_check(struct supply *supply)
     co_wake(supply->resolver);
 }
 
-/* --- life
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 /* The resolver may be in the middle of a look-up: it frees the supply when it comes back. */
 static void supply_give_up(struct supply *supply)

@@ -81,8 +81,7 @@ uint32_t pin_most(const struct route_config *route)
     return most == 0 ? 1 : (uint32_t)most;
 }
 
-/* --- what is sent ------------------------------------------------------------------------------
- */
+/* --- what is sent ----------------------------------------------------------------------------- */
 
 /* Parameters that follow their client anyway, because servers report them. */
 static bool is_tracked(const struct share *share, const struct query_effect *effect)
@@ -185,8 +184,7 @@ fault pin_stain(struct server *server, enum query_kind kind)
     return OK;
 }
 
-/* --- names -------------------------------------------------------------------------------------
- */
+/* --- names ------------------------------------------------------------------------------------ */
 
 static void name_add(struct pin *pin, const struct query_effect *effect)
 {
@@ -219,8 +217,7 @@ static bool name_drop(struct pin *pin, unsigned kind, const char *text)
     return left == 0 && (pin->many & QUERY_KIND(kind)) == 0;
 }
 
-/* --- effects -----------------------------------------------------------------------------------
- */
+/* --- effects ---------------------------------------------------------------------------------- */
 
 static void pin_count_why(struct server *server, const struct query_effect *effect)
 {
@@ -337,8 +334,7 @@ static void apply_creates(struct server *server, const struct query_effects *eff
     apply_more(server->pin, effects->more);
 }
 
-/* --- transactions ------------------------------------------------------------------------------
- */
+/* --- transactions ----------------------------------------------------------------------------- */
 
 static void pin_commit(struct pin *pin)
 {
@@ -413,8 +409,7 @@ void pin_failed(struct server *server, const struct owed *head)
         apply_more(pin, QUERY_KIND(QUERY_LOCK));
 }
 
-/* --- answers -----------------------------------------------------------------------------------
- */
+/* --- answers ---------------------------------------------------------------------------------- */
 
 void pin_settle(struct server *server, const struct owed *owed, bool answered)
 {
@@ -465,8 +460,7 @@ void pin_completed(struct server *server, const struct owed *head, struct span t
         pin->held = pin->tried = pin->ever = pin->stain = pin->many = 0;
 }
 
-/* --- what follows ------------------------------------------------------------------------------
- */
+/* --- what follows ----------------------------------------------------------------------------- */
 
 bool pin_holds(const struct server *server)
 {

@@ -11,8 +11,7 @@
 /* Rounds in which a turn always found something to do, before it lets the others run. */
 #define ROUNDS_AT_ONCE 16
 
-/* --- taking a server, giving it back -----------------------------------------------------------
- */
+/* --- taking a server, giving it back ---------------------------------------------------------- */
 
 static void turn_attach(struct turn *turn)
 {
@@ -143,7 +142,7 @@ fault turn_settle_claim(struct turn *turn)
     return said;
 }
 
-/* --- the coroutine --------------------------------------------------------------------------- */
+/* --- the coroutine ---------------------------------------------------------------------------- */
 
 static bool turn_over(const struct turn *turn)
 {
@@ -332,8 +331,7 @@ static void turn_main_untold(void *argument)
     turn_goes_on(&turn, ended);
 }
 
-/* --- arrival: on the loop's stack ----------------------------------------------------------------
- */
+/* --- arrival: on the loop's stack ------------------------------------------------------------- */
 
 static void arrival_end(struct client *client, struct chunk *chunk, const char *sqlstate,
                         const char *text)

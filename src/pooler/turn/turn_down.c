@@ -10,8 +10,7 @@
 /* Room that makes another read into the same chunk worth it. */
 #define ROOM_WORTH_READING 4096u
 
-/* --- answers of our own
- * --------------------------------------------------------------------------- */
+/* --- answers of our own ----------------------------------------------------------------------- */
 
 /* What a message that was never sent is answered with. */
 static fault say_synthetic(struct turn *turn, enum owed_kind kind)
@@ -36,8 +35,7 @@ fault turn_give_synthetic(struct turn *turn)
     return OK;
 }
 
-/* --- messages that are looked into
- * ----------------------------------------------------------------- */
+/* --- messages that are looked into ------------------------------------------------------------ */
 
 /* Tags of commands that throw prepared statements or parameters away. */
 static void down_tag(struct turn *turn, struct span tag)
@@ -224,8 +222,7 @@ static bool type_is_looked_into(uint8_t type)
            type == WIRE_COMMAND_COMPLETE;
 }
 
-/* --- the walk
- * ----------------------------------------------------------------------------------------- */
+/* --- the walk --------------------------------------------------------------------------------- */
 
 /* Where the walk is: a run of bytes to forward grows until something is left out. */
 struct walk {
@@ -356,8 +353,7 @@ static fault turn_walk_down(struct turn *turn)
     return result;
 }
 
-/* --- reading and sending
- * -------------------------------------------------------------------------------- */
+/* --- reading and sending ---------------------------------------------------------------------- */
 
 fault turn_send_down(struct turn *turn, bool *moved)
 {

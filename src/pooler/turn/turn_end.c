@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* --- cleaning ------------------------------------------------------------------------------- */
+/* --- cleaning --------------------------------------------------------------------------------- */
 
 /* The end of a batch that its client did not end: its Sync alone would commit what was done so far.
  * What is answered to it is not owed: the mark behind it swallows that. */
@@ -140,8 +140,7 @@ void turn_clean(struct turn *turn)
     share_free(server->share, server);
 }
 
-/* --- ending the client
- * ---------------------------------------------------------------------------------- */
+/* --- ending the client ------------------------------------------------------------------------ */
 
 /* What the client is told when its turn ends for this reason; NULL: nothing. */
 static const char *last_words(const struct turn *turn, fault why, char *sqlstate)
@@ -226,8 +225,7 @@ void turn_fail(struct turn *turn, fault why)
     }
 }
 
-/* --- session pools: a parked client goes
- * ------------------------------------------------------------------- */
+/* --- session pools: a parked client goes ------------------------------------------------------ */
 
 static void end_session(void *argument)
 {

@@ -19,8 +19,7 @@ struct refused {
     char hint[200];
 };
 
-/* --- refusals ----------------------------------------------------------------------------------
- */
+/* --- refusals --------------------------------------------------------------------------------- */
 
 static fault refused_new(struct refused **ret)
 {
@@ -94,8 +93,7 @@ fault turn_pin_refused(struct turn *turn, const struct owed *owed)
     return turn_say(turn, &out);
 }
 
-/* --- the gate ----------------------------------------------------------------------------------
- */
+/* --- the gate --------------------------------------------------------------------------------- */
 
 static void count_kinds(uint64_t counts[QUERY_KINDS], uint8_t kinds)
 {
@@ -202,8 +200,7 @@ fault turn_pin_parse(struct turn *turn, const struct query_effects *found, bool 
     return refused_send(turn, false, refused);
 }
 
-/* --- texts that are too long to be kept ---------------------------------------------------------
- */
+/* --- texts that are too long to be kept ------------------------------------------------------- */
 
 fault turn_pin_long(struct turn *turn, struct span part)
 {

@@ -74,8 +74,7 @@ static void forward(struct turn *turn, const struct message *message)
     turn->up.passing = message->size - message->here;
 }
 
-/* --- making messages
- * --------------------------------------------------------------------------------- */
+/* --- making messages -------------------------------------------------------------------------- */
 
 /* Room for a made message; what does not fit the scratch chunk goes to the heap. */
 static uint8_t *make(struct turn *turn, size_t size)
@@ -151,8 +150,7 @@ static fault make_evictions(struct turn *turn)
     return digest == NULL ? FAULT_MEMORY : make_close(turn, victim->digest, ABOUT_EVICT, digest);
 }
 
-/* --- what must be on the server
- * -------------------------------------------------------------------------- */
+/* --- what must be on the server --------------------------------------------------------------- */
 
 /* Whether the server has it for certain.  Where that depends on an earlier batch it is closed
  * first, so that a Parse of it is always right. */
@@ -222,9 +220,7 @@ static fault ensure_unnamed(struct turn *turn)
     return make_parse(turn, "", span_of(client->unnamed, client->unnamed_size));
 }
 
-/* --- Parse
- * -------------------------------------------------------------------------------------------------
- */
+/* --- Parse ------------------------------------------------------------------------------------ */
 
 static fault parse_unnamed(struct turn *turn, const struct message *message, struct span body)
 {
@@ -329,8 +325,7 @@ static fault on_parse(struct turn *turn, const struct message *message)
     return parse_rename(turn, message, named, body);
 }
 
-/* --- Bind, Describe, Close
- * ------------------------------------------------------------------------------------ */
+/* --- Bind, Describe, Close -------------------------------------------------------------------- */
 
 /* The entry of a Bind; true in *ret_refused: it must not be sent. */
 static fault owe_bind(struct turn *turn, const struct message *message,

@@ -46,7 +46,7 @@ static fault due_raise(const struct due *due)
                              due->setting, due->limit.us / 1000);
 }
 
-/* --- while a turn is under way --------------------------------------------------------------- */
+/* --- while a turn is under way ---------------------------------------------------------------- */
 
 /* What the turn waits for now: since when, if that is what it waited for the last time. */
 static void turn_note_phase(struct turn *turn, enum turn_phase phase)
@@ -82,7 +82,7 @@ fault turn_wait_timed(struct turn *turn)
     return waited == FAULT_TIMEOUT ? due_raise(&due) : waited;
 }
 
-/* --- while the client is parked -------------------------------------------------------------- */
+/* --- while the client is parked --------------------------------------------------------------- */
 
 static struct due client_due(const struct client *client, deadline since)
 {
@@ -113,7 +113,7 @@ fault client_overdue(const struct client *client)
     return due.by.us <= now().us ? due_raise(&due) : OK;
 }
 
-/* --- which limits hold ----------------------------------------------------------------------- */
+/* --- which limits hold ------------------------------------------------------------------------ */
 
 /* The user's own, else its route's; 0 is none. */
 static duration time_of(duration own, duration general, bool *any)

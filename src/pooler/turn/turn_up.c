@@ -47,8 +47,7 @@ static fault turn_say_ready(struct turn *turn)
     return OK;
 }
 
-/* --- messages without a server ------------------------------------------------------------------
- */
+/* --- messages without a server ---------------------------------------------------------------- */
 
 fault turn_refuse(struct turn *turn, const char *sqlstate, const char *text)
 {
@@ -124,8 +123,7 @@ bool turn_needs_server(uint8_t type)
     return (classes[type] & (CLASS_KNOWN | CLASS_LOCAL)) == CLASS_KNOWN;
 }
 
-/* --- messages with a server
- * ----------------------------------------------------------------------- */
+/* --- messages with a server ------------------------------------------------------------------- */
 
 static void up_owe(struct turn *turn, enum owed_kind kind)
 {
@@ -273,8 +271,7 @@ static fault up_part(struct turn *turn, uint8_t type, uint32_t size)
     return OK;
 }
 
-/* --- bytes that are in the middle of a message
- * ------------------------------------------------------ */
+/* --- bytes that are in the middle of a message ------------------------------------------------ */
 
 static uint32_t lane_take(struct lane *lane, uint64_t most)
 {
@@ -316,8 +313,7 @@ static fault up_continue(struct turn *turn, bool *whole)
     return OK;
 }
 
-/* --- the walk
- * ----------------------------------------------------------------------------------------- */
+/* --- the walk --------------------------------------------------------------------------------- */
 
 static bool up_has_room(struct turn *turn)
 {

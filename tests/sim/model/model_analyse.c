@@ -18,8 +18,7 @@ struct analysis {
 
 static fault analyse(struct analysis *a, struct sql_expr *expr);
 
-/* --- names --------------------------------------------------------------------------------------
- */
+/* --- names ------------------------------------------------------------------------------------ */
 
 static fault no_column(struct analysis *a, const struct sql_expr *expr)
 {
@@ -73,8 +72,7 @@ static fault analyse_param(struct analysis *a, struct sql_expr *expr)
     return OK;
 }
 
-/* --- coercion -----------------------------------------------------------------------------------
- */
+/* --- coercion --------------------------------------------------------------------------------- */
 
 static bool is_number(enum sql_type type)
 {
@@ -154,8 +152,7 @@ fault sql_coerce(struct model_session *session, struct sql_arena *arena, struct 
     return coerce(&a, expr, type, assigned, ret_done);
 }
 
-/* --- operators ----------------------------------------------------------------------------------
- */
+/* --- operators -------------------------------------------------------------------------------- */
 
 static fault no_operator(struct analysis *a, const struct sql_expr *expr, bool ambiguous)
 {
@@ -267,8 +264,7 @@ static fault analyse_operator(struct analysis *a, struct sql_expr *expr)
     return analyse_arithmetic(a, expr);
 }
 
-/* --- calls --------------------------------------------------------------------------------------
- */
+/* --- calls ------------------------------------------------------------------------------------ */
 
 static fault no_function(struct analysis *a, const struct sql_expr *expr)
 {
@@ -325,8 +321,7 @@ static fault analyse_call(struct analysis *a, struct sql_expr *expr)
     return star ? OK : analyse_arguments(a, expr);
 }
 
-/* --- expressions --------------------------------------------------------------------------------
- */
+/* --- expressions ------------------------------------------------------------------------------ */
 
 static fault must_be_bool(struct analysis *a, struct sql_expr **expr, const char *what)
 {
@@ -395,8 +390,7 @@ static fault analyse(struct analysis *a, struct sql_expr *expr)
     }
 }
 
-/* --- clauses ------------------------------------------------------------------------------------
- */
+/* --- clauses ---------------------------------------------------------------------------------- */
 
 static fault analyse_where(struct analysis *a, struct sql_expr **where)
 {
@@ -536,8 +530,7 @@ static fault analyse_select(struct analysis *a)
     return OK;
 }
 
-/* --- changes ------------------------------------------------------------------------------------
- */
+/* --- changes ---------------------------------------------------------------------------------- */
 
 /* All values are looked at before the first is made one of its column. */
 static fault analyse_value(struct analysis *a, struct sql_expr *value)

@@ -6,8 +6,7 @@ static fault divided_by_zero(const struct sql_scope *scope)
     return model_raise(scope->session, "22012", "division by zero");
 }
 
-/* --- operators ----------------------------------------------------------------------------------
- */
+/* --- operators -------------------------------------------------------------------------------- */
 
 static fault out_of_range(const struct sql_scope *scope, enum sql_type type)
 {
@@ -185,8 +184,7 @@ fault sql_evaluate(const struct sql_scope *scope, const struct sql_expr *expr,
     }
 }
 
-/* --- what the planner does ----------------------------------------------------------------------
- */
+/* --- what the planner does -------------------------------------------------------------------- */
 
 static bool is_constant(const struct sql_expr *expr, bool params)
 {

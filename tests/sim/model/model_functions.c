@@ -3,8 +3,7 @@
 
 #include <ctype.h>
 
-/* --- settings -----------------------------------------------------------------------------------
- */
+/* --- settings --------------------------------------------------------------------------------- */
 
 static fault call_current_setting(const struct sql_scope *scope, const struct sql_value *args,
                                   struct sql_value *ret)
@@ -34,8 +33,7 @@ static fault call_set_config(const struct sql_scope *scope, const struct sql_val
     return OK;
 }
 
-/* --- who and where ------------------------------------------------------------------------------
- */
+/* --- who and where ---------------------------------------------------------------------------- */
 
 static fault call_backend_pid(const struct sql_scope *scope, const struct sql_value *args,
                               struct sql_value *ret)
@@ -105,8 +103,7 @@ static fault call_sleep(const struct sql_scope *scope, const struct sql_value *a
     return OK;
 }
 
-/* --- locks and notifications --------------------------------------------------------------------
- */
+/* --- locks and notifications ------------------------------------------------------------------ */
 
 static fault lock_with(const struct sql_scope *scope, const struct sql_value *args,
                        struct sql_value *ret, bool transaction, bool wait)
@@ -167,8 +164,7 @@ static fault call_notify(const struct sql_scope *scope, const struct sql_value *
     return OK;
 }
 
-/* --- texts --------------------------------------------------------------------------------------
- */
+/* --- texts ------------------------------------------------------------------------------------ */
 
 static fault call_length(const struct sql_scope *scope, const struct sql_value *args,
                          struct sql_value *ret)
@@ -210,8 +206,7 @@ static fault call_version(const struct sql_scope *scope, const struct sql_value 
     return OK;
 }
 
-/* --- the table ----------------------------------------------------------------------------------
- */
+/* --- the table -------------------------------------------------------------------------------- */
 
 #define FUNCTION(name_, result_, call_, volatility_, ...)                                          \
     {                                                                                              \

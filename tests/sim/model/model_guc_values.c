@@ -13,8 +13,7 @@ static fault invalid_value(struct model_session *session, const struct guc_row *
                        value);
 }
 
-/* --- booleans and words -------------------------------------------------------------------------
- */
+/* --- booleans and words ----------------------------------------------------------------------- */
 
 /* What a check of its own refuses is told by the setting's own name. */
 static fault refused_value(struct model_session *session, const struct guc_row *row,
@@ -151,8 +150,7 @@ const char *model_guc_display(const struct guc_row *row, const char *value, stru
     return value;
 }
 
-/* --- dates, encodings, zones --------------------------------------------------------------------
- */
+/* --- dates, encodings, zones ------------------------------------------------------------------ */
 
 /* "German", "SQL, DMY", ...: what is not said stays. */
 static fault canon_datestyle(struct model_session *session, const struct guc_row *row,

@@ -232,8 +232,7 @@ fault model_guc_unknown(struct model_session *session, struct span name)
                        SPAN_ARG(name));
 }
 
-/* --- changing -----------------------------------------------------------------------------------
- */
+/* --- changing --------------------------------------------------------------------------------- */
 
 static char *copy_of(const char *text)
 {
@@ -496,8 +495,7 @@ void model_gucs_end(struct model_session *session, bool commit, uint32_t level)
     session->gucs.any_stack = level > 1;
 }
 
-/* --- telling ------------------------------------------------------------------------------------
- */
+/* --- telling ---------------------------------------------------------------------------------- */
 
 void model_gucs_report(struct model_session *session, bool all)
 {

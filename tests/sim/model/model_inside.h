@@ -17,8 +17,7 @@
 
 #define MODEL_NAME 64 /* longest identifier, NUL included */
 
-/* --- tables: rows by versions (model_table.c) --------------------------------------------------
- */
+/* --- tables: rows by versions (model_table.c) ------------------------------------------------- */
 
 enum model_fate { FATE_OPEN, FATE_COMMITTED, FATE_ABORTED };
 
@@ -103,8 +102,7 @@ fault model_table_update(struct model_session *session, struct model_table *tabl
                          struct model_version *version, const struct sql_value row[2]) MUST_USE;
 void model_table_vacuum(struct model_table *table);
 
-/* --- settings (model_gucs.c) -------------------------------------------------------------------
- */
+/* --- settings (model_gucs.c) ------------------------------------------------------------------ */
 
 enum { GUC_COUNT_MOST = 64 };
 
@@ -191,8 +189,7 @@ struct guc_row {
 extern const struct guc_row guc_rows[];
 extern const size_t guc_row_count;
 
-/* --- transactions (model_transaction.c) ---------------------------------------------------------
- */
+/* --- transactions (model_transaction.c) ------------------------------------------------------- */
 
 enum tx_block { TX_NONE, TX_STARTED, TX_IMPLICIT, TX_OPEN, TX_FAILED };
 enum tx_pending { TX_NOTHING, TX_BEGIN, TX_COMMIT, TX_ROLLBACK, TX_SAVE, TX_RELEASE, TX_BACK };
@@ -329,8 +326,7 @@ struct model_sink {
     uint64_t rows;
 };
 
-/* --- running (model_run.c, model_change.c, model_utility.c) -------------------------------------
- */
+/* --- running (model_run.c, model_change.c, model_utility.c) ----------------------------------- */
 
 /** Plans and looks for the first rows: what goes wrong here goes wrong before any answer. */
 fault model_run_begin(struct model_session *session, struct model_portal *portal) MUST_USE;
@@ -367,8 +363,7 @@ void model_discard(struct model_session *session, enum sql_discard what);
 void model_temporary_drop(struct model_session *session);
 void model_temporary_end(struct model_session *session, bool commit);
 
-/* --- advisory locks, notifications (model_locks.c, model_notify.c) ------------------------------
- */
+/* --- advisory locks, notifications (model_locks.c, model_notify.c) ---------------------------- */
 
 fault model_lock(struct model_session *session, int64_t key, bool transaction, bool wait,
                  bool *ret_got) MUST_USE;

@@ -1,8 +1,7 @@
 /* model_parse.c - statements that are neither queries nor settings, and what all parsers share. */
 #include "model_inside.h"
 
-/* --- what is shared -----------------------------------------------------------------------------
- */
+/* --- what is shared --------------------------------------------------------------------------- */
 
 fault sql_syntax_error(struct sql_parser *parser)
 {
@@ -101,8 +100,7 @@ fault sql_read_type(struct sql_parser *parser, enum sql_type *ret)
     return model_raise(parser->session, "42704", "type \"%.*s\" does not exist", SPAN_ARG(name));
 }
 
-/* --- statements ---------------------------------------------------------------------------------
- */
+/* --- statements ------------------------------------------------------------------------------- */
 
 static fault read_prepare(struct sql_parser *parser, struct sql_stmt *stmt)
 {

@@ -23,8 +23,7 @@ static struct sql_expr *new_pair(struct sql_parser *parser, enum sql_expr_kind k
     return expr;
 }
 
-/* --- primaries ----------------------------------------------------------------------------------
- */
+/* --- primaries -------------------------------------------------------------------------------- */
 
 static struct sql_expr *new_number(struct sql_parser *parser, const struct sql_token *token,
                                    bool negative)
@@ -193,8 +192,7 @@ static fault read_signed(struct sql_parser *parser, struct sql_expr **ret)
     return OK;
 }
 
-/* --- operators ----------------------------------------------------------------------------------
- */
+/* --- operators -------------------------------------------------------------------------------- */
 
 enum {
     LEVEL_OR,

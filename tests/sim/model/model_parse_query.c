@@ -7,8 +7,7 @@ bool sql_is_query(const struct sql_parser *parser)
            sql_is_word(parser, "update") || sql_is_word(parser, "delete");
 }
 
-/* --- targets ------------------------------------------------------------------------------------
- */
+/* --- targets ---------------------------------------------------------------------------------- */
 
 /* How the server calls a column that nobody named; `*strong`: it won't be renamed by a cast. */
 static struct span figure_label(const struct sql_expr *expr, bool *strong)
@@ -79,8 +78,7 @@ static fault read_returning(struct sql_parser *parser, struct sql_stmt *stmt)
     return sql_accept_word(parser, "returning") ? read_targets(parser, &stmt->targets) : OK;
 }
 
-/* --- select -------------------------------------------------------------------------------------
- */
+/* --- select ----------------------------------------------------------------------------------- */
 
 static fault read_alias(struct sql_parser *parser, struct sql_stmt *stmt)
 {
@@ -181,8 +179,7 @@ static fault read_select(struct sql_parser *parser, struct sql_stmt *stmt)
     return sql_expect_word(parser, "update");
 }
 
-/* --- changes ------------------------------------------------------------------------------------
- */
+/* --- changes ---------------------------------------------------------------------------------- */
 
 static fault read_set(struct sql_parser *parser, struct sql_stmt *stmt)
 {

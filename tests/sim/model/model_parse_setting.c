@@ -13,8 +13,7 @@ bool sql_is_setting(const struct sql_parser *parser)
     return false;
 }
 
-/* --- transactions -------------------------------------------------------------------------------
- */
+/* --- transactions ----------------------------------------------------------------------------- */
 
 static fault read_isolation(struct sql_parser *parser, struct sql_modes *modes)
 {
@@ -109,8 +108,7 @@ static fault read_commit(struct sql_parser *parser, struct sql_stmt *stmt)
     return read_chain(parser, stmt);
 }
 
-/* --- settings -----------------------------------------------------------------------------------
- */
+/* --- settings --------------------------------------------------------------------------------- */
 
 /* name, or name.name */
 static fault read_setting_name(struct sql_parser *parser, struct span *ret)
