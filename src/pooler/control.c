@@ -7,7 +7,7 @@
 #include "pooler/pooler.h"
 #include "pooler/relay.h"
 #include "pooler/router/router.h"
-#include "pooler/share.h"
+#include "pooler/share/share.h"
 
 #include <stdlib.h>
 

@@ -91,9 +91,9 @@ void logbook_clear(struct map *tallies)
 
 void logbook_renew(struct share *share)
 {
-    share->slow_us = share->route->slow_query.us;
-    share->tally->line = share->route->line;
-    share->noted = share->slow_us != INT64_MAX ? share->config->log_query_text : 0;
+    share->log.slow_us = share->route->slow_query.us;
+    share->log.tally->line = share->route->line;
+    share->log.noted = share->log.slow_us != INT64_MAX ? share->config->log_query_text : 0;
 }
 
 fault logbook_enter(struct share *share)
@@ -103,10 +103,10 @@ fault logbook_enter(struct share *share)
                             .user = route->user != NULL ? route->user : "*",
                             .service = route->service != NULL ? route->service->name : "",
                             .mode = route->mode};
-    share->tally = tally_of(&share->relay->tallies, &key);
-    if (share->tally == NULL)
+    share->log.tally = tally_of(&share->relay->tallies, &key);
+    if (share->log.tally == NULL)
         return FAULT_MEMORY;
-    share->tally->shares += 1;
+    share->log.tally->shares += 1;
     logbook_renew(share);
     return OK;
 }
@@ -120,8 +120,8 @@ static struct share_stats stats_since(const struct share_stats *now, const struc
 
 void logbook_leave(struct share *share)
 {
-    struct tally *tally = TAKE(share->tally);
-    struct share_stats since = stats_since(&share->stats, &share->told_stats);
+    struct tally *tally = TAKE(share->log.tally);
+    struct share_stats since = stats_since(&share->stats, &share->log.told);
     stats_add(&tally->gone, &since);
     tally->shares -= 1;
     if (tally->shares == 0 && share->relay->config->log_stats_period.us == 0)
@@ -132,8 +132,8 @@ void logbook_leave(struct share *share)
 
 static void row_add_share(struct tally *row, struct share *share)
 {
-    struct share_stats since = stats_since(&share->stats, &share->told_stats);
-    share->told_stats = share->stats;
+    struct share_stats since = stats_since(&share->stats, &share->log.told);
+    share->log.told = share->stats;
     stats_add(&row->gone, &since);
     row->shares += 1;
     row->clients += share->clients;
@@ -162,7 +162,7 @@ static void look_at_tallies(struct relay *relay, void *argument)
         return;
     LIST_EACH (&relay->shares, it) {
         struct share *share = LIST_ENTRY(it, struct share, node);
-        struct tally_key key = key_of(share->tally);
+        struct tally_key key = key_of(share->log.tally);
         struct tally *row = tally_of(rows, &key);
         if (row != NULL)
             row_add_share(row, share);
@@ -247,7 +247,7 @@ static struct span text_of(const struct client *client, uint8_t type, struct spa
 
 void logbook_note(struct client *client, struct server *server, uint8_t type, struct span body)
 {
-    uint32_t most = client->share->noted;
+    uint32_t most = client->share->log.noted;
     if (server->note_size > 0)
         return;
     struct span text = text_of(client, type, body);

@@ -108,11 +108,11 @@ static void pack_statements(struct buffer *out, const struct map *statements)
 
 static fault pack_secret(struct parcel *parcel, const struct share *share)
 {
-    parcel->secret = share->secret;
+    parcel->secret = share->credentials.secret;
     parcel->secret.password = SPAN_NONE;
-    if (share->password == NULL)
+    if (share->credentials.password == NULL)
         return OK;
-    parcel->password = strdup(share->password);
+    parcel->password = strdup(share->credentials.password);
     return parcel->password == NULL ? FAULT_MEMORY : OK;
 }
 
@@ -232,12 +232,13 @@ static fault unpack_statements(struct client *client, struct span rest)
 /* What this relay has learned by itself is at least as good. */
 static fault unpack_secret(struct parcel *parcel, struct share *share)
 {
-    if (share->password != NULL || share->secret.have_keys || share->secret.md5[0] != '\0')
+    if (share->credentials.password != NULL || share->credentials.secret.have_keys ||
+        share->credentials.secret.md5[0] != '\0')
         return OK;
-    share->secret = parcel->secret;
-    share->password = TAKE(parcel->password);
-    if (share->password != NULL)
-        share->secret.password = span_text(share->password);
+    share->credentials.secret = parcel->secret;
+    share->credentials.password = TAKE(parcel->password);
+    if (share->credentials.password != NULL)
+        share->credentials.secret.password = span_text(share->credentials.password);
     return share_set_secret(share);
 }
 

@@ -34,8 +34,8 @@ struct feed {
 
 static bool share_quiet(const struct share *share)
 {
-    return list_empty(&share->busy) && list_empty(&share->idle) && !share->retiring &&
-           !share->enrolling;
+    return list_empty(&share->busy) && list_empty(&share->idle) && !share->membership.retiring &&
+           !share->membership.enrolling;
 }
 
 static bool relay_done(const struct relay *relay)
@@ -291,7 +291,7 @@ void relay_lease(struct mail *mail)
 /* The router wants leases back, or has something to say about some of them. */
 void router_recalled(struct mail *mail)
 {
-    struct share *share = CONTAINER_OF(mail, struct share, recall);
+    struct share *share = CONTAINER_OF(mail, struct share, membership.recall);
     LIST_EACH (&share->idle, it)
         server_note_doom(LIST_ENTRY(it, struct server, node));
     LIST_EACH (&share->busy, it)
@@ -309,10 +309,10 @@ void relay_hello(struct mail *mail)
 
 void relay_enrolled(struct mail *mail)
 {
-    struct share *share = CONTAINER_OF(mail, struct share, enroll);
-    share->enrolling = false;
-    for (int i = 0; i < CENSUSES && share->census_sent[i] != NULL; i++)
-        share->census[i] = TAKE(share->census_sent[i]);
+    struct share *share = CONTAINER_OF(mail, struct share, membership.enroll);
+    share->membership.enrolling = false;
+    for (int i = 0; i < CENSUSES && share->membership.census[i] != NULL; i++)
+        share->census[i] = TAKE(share->membership.census[i]);
     share_entered(share);
     share_maybe_retire(share);
     relay_check_end(share->relay);
@@ -320,13 +320,13 @@ void relay_enrolled(struct mail *mail)
 
 void relay_retired(struct mail *mail)
 {
-    struct share *share = CONTAINER_OF(mail, struct share, retire);
+    struct share *share = CONTAINER_OF(mail, struct share, membership.retire);
     struct relay *relay = share->relay;
-    share->retiring = false;
-    for (int i = 0; i < CENSUSES && share->retired; i++)
+    share->membership.retiring = false;
+    for (int i = 0; i < CENSUSES && share->membership.retired; i++)
         census_unref(&share->census[i]);
     /* What was sent behind the question may still be on its way: it is asked once more. */
-    if (share->retired && share_unused(share) && !share->asked) {
+    if (share->membership.retired && share_unused(share) && !share->membership.asked) {
         share_free_now(&share);
     } else {
         share_entered(share); /* clients have come meanwhile: they go on, or enroll it anew */

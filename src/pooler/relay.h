@@ -8,7 +8,7 @@
 #include "pooler/client.h"
 #include "pooler/config.h"
 #include "pooler/control.h"
-#include "pooler/share.h"
+#include "pooler/share/share.h"
 #include "pooler/turn/chunk.h"
 #include "pooler/turn/pin.h"
 

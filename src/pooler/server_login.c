@@ -129,7 +129,7 @@ static fault login_try(struct server *server, const struct link_login *login,
     char *password = NULL;
     struct link_secret own = {.have_keys = false};
     struct link_login mine = *login;
-    mine.secret = &share->secret;
+    mine.secret = &share->credentials.secret;
     if (route->password_command != NULL) {
         TRY(auth_command_password(share, login->target, &password));
         own.password = span_text(password);
@@ -202,37 +202,4 @@ void server_login(struct share *share, struct lease *take_lease, struct params *
     server->startup = take_startup;
     if (co_start(login_main, server, CO_LARGE) != OK)
         login_failed(server, FAULT_MEMORY, SLOT_REJECTED);
-}
-
-/* --- what the share makes of it --------------------------------------------------------------- */
-
-bool share_greet(struct share *share, struct span said)
-{
-    struct greeting *greeting = &share->greeting;
-    bool session = share->route->mode == POOL_SESSION;
-    if (said.size == 0)
-        return false;
-    /* In session pools it holds one client's startup parameters too: the first will do. */
-    if (greeting->known && (session || span_equal(buffer_span(&greeting->parameters), said)))
-        return false;
-    buffer_clear(&greeting->parameters);
-    buffer_clear(&greeting->messages);
-    buffer_append_span(&greeting->parameters, said);
-    struct span rest = said, name, value;
-    while (wire_next_parameter(&rest, &name, &value))
-        wire_put_parameter_status(&greeting->messages, name, value);
-    greeting->known =
-        buffer_fault(&greeting->parameters) == OK && buffer_fault(&greeting->messages) == OK;
-    return greeting->known && !session;
-}
-
-void share_hear(struct share *share, struct span said)
-{
-    if (!share_greet(share, said))
-        return;
-    LIST_EACH (&share->claims, it) {
-        struct claim *claim = LIST_ENTRY(it, struct claim, node);
-        if (CONTAINER_OF(claim, struct client, claim)->state == CLIENT_LOGIN)
-            claim->waker->wake(claim->waker);
-    }
 }

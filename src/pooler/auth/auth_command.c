@@ -100,12 +100,12 @@ void auth_command_wipe(char **password)
 
 void auth_command_forget(struct share *share)
 {
-    auth_command_wipe(&share->command_password);
+    auth_command_wipe(&share->credentials.command.password);
 }
 
 void auth_command_doubt(struct share *share)
 {
-    share->command_until = (deadline){.us = 0};
+    share->credentials.command.until = (deadline){.us = 0};
 }
 
 static fault command_ask(struct share *share, const struct link_target *target, char **ret)
@@ -129,16 +129,16 @@ fault auth_command_password(struct share *share, const struct link_target *targe
     /* A token may be for one host alone. */
     uint64_t place = hash_bytes(target->host, strlen(target->host), target->address.port);
     char *password = NULL;
-    if (share->command_password != NULL && share->command_place == place &&
-        share->command_until.us > now().us) {
-        *ret = strdup(share->command_password);
+    if (share->credentials.command.password != NULL && share->credentials.command.place == place &&
+        share->credentials.command.until.us > now().us) {
+        *ret = strdup(share->credentials.command.password);
         return *ret == NULL ? FAULT_MEMORY : OK;
     }
     TRY(command_ask(share, target, &password));
     auth_command_forget(share);
-    share->command_password = strdup(password);
-    share->command_place = place;
-    share->command_until = after(share->route->password_lifetime);
+    share->credentials.command.password = strdup(password);
+    share->credentials.command.place = place;
+    share->credentials.command.until = after(share->route->password_lifetime);
     *ret = password;
     return OK;
 }

@@ -7,7 +7,7 @@
  * database.  Suspends.
  */
 #include "link/link.h"
-#include "pooler/share.h"
+#include "pooler/share/share.h"
 
 /** The password for a login at `target`; heap, for the caller to wipe and free.
  *  Faults: AUTH (the command failed, with the story), MEMORY, SYSTEM, TIMEOUT, CANCELLED. */

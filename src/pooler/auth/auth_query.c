@@ -3,8 +3,8 @@
 #include "link/link.h"
 #include "machine/clock.h"
 #include "machine/log.h"
-#include "pooler/claim.h"
 #include "pooler/relay.h"
+#include "pooler/share/claim.h"
 #include "wire/messages.h"
 #include "wire/scram.h"
 

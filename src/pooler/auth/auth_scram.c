@@ -32,8 +32,8 @@ static fault scram_plain_verifier(const struct auth_request *request, const char
     struct share *share = request->client->share; /* NULL: the console, or a stranger */
     uint64_t hash = hash_span(span_text(secret)) | 1;
     struct scram_keys like, keys;
-    if (share != NULL && share->verifier_of == hash) {
-        *ret = share->verifier;
+    if (share != NULL && share->credentials.verifier_of == hash) {
+        *ret = share->credentials.verifier;
         return OK;
     }
     auth_mock_verifier(request, ret);
@@ -43,8 +43,8 @@ static fault scram_plain_verifier(const struct auth_request *request, const char
     scram_verifier_of(&keys, ret);
     explicit_bzero(&keys, sizeof(keys));
     if (share != NULL) {
-        share->verifier = *ret;
-        share->verifier_of = hash;
+        share->credentials.verifier = *ret;
+        share->credentials.verifier_of = hash;
     }
     return OK;
 }
@@ -136,9 +136,9 @@ static fault scram_talk(const struct auth_request *request, struct scram_exchang
 /* The client's key, just proven, logs in to servers that hold the same verifier. */
 static void keep_keys(struct share *share, const struct scram_exchange *exchange)
 {
-    struct scram_keys *keys = &share->secret.keys;
+    struct scram_keys *keys = &share->credentials.secret.keys;
     const struct route_config *route = share->route;
-    if (share->secret.password.size > 0 || route->server_user != NULL ||
+    if (share->credentials.secret.password.size > 0 || route->server_user != NULL ||
         route->server_password != NULL)
         return;
     keys->iterations = exchange->verifier.iterations;
@@ -146,7 +146,7 @@ static void keep_keys(struct share *share, const struct scram_exchange *exchange
     memcpy(keys->salt, exchange->verifier.salt, sizeof(keys->salt));
     memcpy(keys->client_key, exchange->scram.client_key, SCRAM_KEY);
     memcpy(keys->server_key, exchange->verifier.server_key, SCRAM_KEY);
-    share->secret.have_keys = true;
+    share->credentials.secret.have_keys = true;
 }
 
 fault auth_scram(struct auth_request *request, const char *secret)

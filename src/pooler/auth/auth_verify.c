@@ -4,7 +4,7 @@
 #include "machine/offload.h"
 #include "machine/verify.h"
 #include "pooler/auth/auth_parts.h"
-#include "pooler/share.h"
+#include "pooler/share/share.h"
 
 #include <stdio.h>
 #include <stdlib.h>

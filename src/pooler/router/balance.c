@@ -193,7 +193,7 @@ void seat_recall(struct seat *seat, uint64_t count)
     seat->recalls += (uint32_t)count;
     seat->recalled = now();
     __atomic_fetch_add(&seat->share->told.recall, count, __ATOMIC_ACQ_REL);
-    mail_send(seat->share->relay->machine, &seat->share->recall);
+    mail_send(seat->share->relay->machine, &seat->share->membership.recall);
 }
 
 /* On whose behalf leases are called back, and how many more. */
@@ -391,7 +391,7 @@ static void pool_tell(const struct pool *pool)
         hint_write(&share->told.reserve, reserve);
         hint_write(&share->told.keep, keep);
         if (more) /* those that are idle already have less time now */
-            mail_send(share->relay->machine, &share->recall);
+            mail_send(share->relay->machine, &share->membership.recall);
     }
 }
 
@@ -403,7 +403,7 @@ static void pool_tell_needy(const struct pool *pool)
     bool full = pool->lack == LACKS_SIZE || pool_lacks_room(pool);
     if (full && needy != NULL && pool->route->mode == POOL_SESSION &&
         hint_read(&needy->share->told.idle) > 0 && pool_hopes(pool) == 0)
-        mail_send(needy->share->relay->machine, &needy->share->recall);
+        mail_send(needy->share->relay->machine, &needy->share->membership.recall);
 }
 
 /* Others of its kin have leases that it could get, as time passes. */

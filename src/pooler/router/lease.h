@@ -37,8 +37,9 @@ struct lease {
     enum backend_role role; /* written before `report` */
     uint8_t *greeting;      /* with `report`, owned: news of what servers tell at login; or NULL */
     uint32_t greeting_size;
-    bool doomed;    /* atomic, the router's: its backend is obsolete; told by share->recall */
-    bool sole;      /* the service has no other backend: a standby will do */
+    bool doomed; /* atomic, the router's: its backend is obsolete; told by share->membership.recall
+                  */
+    bool sole;   /* the service has no other backend: a standby will do */
     bool connected; /* the router saw the report */
     deadline since; /* and when, as its residence goes: contest.c */
 };

@@ -14,7 +14,7 @@
 #include "pooler/census.h"
 #include "pooler/router/lease.h"
 #include "pooler/router/router.h"
-#include "pooler/share.h"
+#include "pooler/share/share.h"
 
 struct supplies;
 struct supply;

@@ -185,7 +185,7 @@ static struct seat *seat_new(struct router *router, struct share *share)
     /* No hint: all that came to this share came before the mail that we are in. */
     seat->sent = __atomic_load_n(&share->told.arrived, __ATOMIC_RELAXED);
     list_push(&pool->seats, &seat->node);
-    share->seat = seat;
+    share->membership.seat = seat;
     return seat;
 }
 
@@ -226,20 +226,21 @@ static struct router *share_router(const struct share *share)
 
 void router_enroll(struct mail *mail)
 {
-    struct share *share = CONTAINER_OF(mail, struct share, enroll);
+    struct share *share = CONTAINER_OF(mail, struct share, membership.enroll);
     struct seat *seat = seat_new(share_router(share), share);
     if (seat == NULL) {
         log_event(LOG_ERR, "router.memory", "database=%s user=%s", share->database, share->user);
     } else {
         struct pool *pool = seat->pool;
-        share->census_sent[CENSUS_POOL] = census_ref(pool->kin->census);
-        share->census_sent[CENSUS_DATABASE] = census_ref(pool->groups[GROUP_DATABASE]->census);
-        share->census_sent[CENSUS_USER] = census_ref(pool->groups[GROUP_USER]->census);
+        share->membership.census[CENSUS_POOL] = census_ref(pool->kin->census);
+        share->membership.census[CENSUS_DATABASE] =
+            census_ref(pool->groups[GROUP_DATABASE]->census);
+        share->membership.census[CENSUS_USER] = census_ref(pool->groups[GROUP_USER]->census);
         if (seat->pool->greeting != NULL)
             seat_hello(seat);
     }
-    share->enroll.deliver = relay_enrolled;
-    mail_send(share->relay->machine, &share->enroll);
+    share->membership.enroll.deliver = relay_enrolled;
+    mail_send(share->relay->machine, &share->membership.enroll);
 }
 
 /* Recalls that the relay has no server for. */
@@ -252,8 +253,8 @@ static void seat_take_unmet(struct seat *seat)
 
 void router_want(struct mail *mail)
 {
-    struct share *share = CONTAINER_OF(mail, struct share, want);
-    struct seat *seat = share->seat;
+    struct share *share = CONTAINER_OF(mail, struct share, membership.want);
+    struct seat *seat = share->membership.seat;
     if (seat == NULL || pooler_stopping(seat->pool->router->pooler))
         return;
     seat_take_unmet(seat);
@@ -264,27 +265,27 @@ void router_want(struct mail *mail)
 
 void router_retire(struct mail *mail)
 {
-    struct share *share = CONTAINER_OF(mail, struct share, retire);
-    struct seat *seat = share->seat;
+    struct share *share = CONTAINER_OF(mail, struct share, membership.retire);
+    struct seat *seat = share->membership.seat;
     /* A recall that is under way would find another seat, or nobody. */
-    share->retired = seat == NULL || (seat->leases == 0 && seat->recalls == 0);
-    if (seat != NULL && share->retired) {
+    share->membership.retired = seat == NULL || (seat->leases == 0 && seat->recalls == 0);
+    if (seat != NULL && share->membership.retired) {
         struct pool *pool = seat->pool;
         list_remove(&pool->seats, &seat->node);
         free(seat);
-        share->seat = NULL;
+        share->membership.seat = NULL;
         if (pool_over(pool))
             pool_free(pool);
     }
-    share->retire.deliver = relay_retired;
-    mail_send(share->relay->machine, &share->retire);
+    share->membership.retire.deliver = relay_retired;
+    mail_send(share->relay->machine, &share->membership.retire);
 }
 
 void router_lease_report(struct mail *mail)
 {
     struct lease *lease = CONTAINER_OF(mail, struct lease, report);
     struct pool *pool = lease->pool;
-    struct seat *seat = lease->share->seat;
+    struct seat *seat = lease->share->membership.seat;
     slot_connected(lease->slot, lease->role, now());
     lease->connected = true;
     lease->since = now();
@@ -327,7 +328,7 @@ void router_lease_back(struct mail *mail)
 {
     struct lease *lease = CONTAINER_OF(mail, struct lease, to_router);
     struct pool *pool = lease->pool;
-    struct seat *seat = lease->share->seat;
+    struct seat *seat = lease->share->membership.seat;
     invariant(seat->leases > 0);
     seat->leases -= 1;
     seat_take_unmet(seat);
@@ -364,7 +365,7 @@ static void pool_doom(struct pool *pool, bool all)
         return;
     LIST_EACH (&pool->seats, it) {
         struct seat *seat = LIST_ENTRY(it, struct seat, node);
-        mail_send(seat->share->relay->machine, &seat->share->recall);
+        mail_send(seat->share->relay->machine, &seat->share->membership.recall);
     }
 }
 

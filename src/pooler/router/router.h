@@ -24,10 +24,10 @@ fault router_reload(struct router *router, struct config *config) MUST_USE;
 /** The machine to send mail to. */
 struct machine *router_machine(struct pooler *pooler);
 
-/* Deliveries: of share->enroll, share->want and share->retire on the pooler machine, of
- * share->recall and of the answers to share->enroll and share->retire on the relay;
- * lease->to_router and lease->report on the pooler machine, lease->to_relay and hello->mail on the
- * relay. */
+/* Deliveries: of share->membership.enroll, share->membership.want and share->membership.retire on
+ * the pooler machine, of share->membership.recall and of the answers to share->membership.enroll
+ * and share->membership.retire on the relay; lease->to_router and lease->report on the pooler
+ * machine, lease->to_relay and hello->mail on the relay. */
 void router_enroll(struct mail *mail);
 void router_want(struct mail *mail);
 void router_retire(struct mail *mail);

@@ -4,7 +4,7 @@
 #include "machine/clock.h"
 #include "pooler/relay.h"
 #include "pooler/server.h"
-#include "pooler/share.h"
+#include "pooler/share/share.h"
 #include "wire/messages.h"
 
 #include <stdio.h>

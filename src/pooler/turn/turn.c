@@ -2,7 +2,7 @@
 
 #include "machine/clock.h"
 #include "machine/log.h"
-#include "pooler/claim.h"
+#include "pooler/share/claim.h"
 #include "pooler/turn/pin.h"
 
 #include <inttypes.h>
@@ -21,7 +21,7 @@ static void turn_attach(struct turn *turn)
     deadline at = now();
     int64_t waited = between(client->claim.since, at).us;
     hint_add(&client->share->stats.wait_us, (uint64_t)waited);
-    histogram_add(&client->share->tally->wait, waited);
+    histogram_add(&client->share->log.tally->wait, waited);
     claim_done(client);
     client->server = server;
     client->since = at;
@@ -215,7 +215,7 @@ static void turn_begin(struct turn *turn, struct client *client)
     turn->client = client;
     client->turn = turn;
     turn->timed = client->share->times.any;
-    turn->noting = client->share->noted > 0;
+    turn->noting = client->share->log.noted > 0;
     if (turn->timed && (client->server == NULL || client->server->transaction == WIRE_TX_IDLE))
         client->began = (deadline){0};
     client->state = CLIENT_TURN;

@@ -64,8 +64,8 @@ static void down_took(struct turn *turn, deadline at)
     struct share *share = turn->client->share;
     int64_t took = between(server->used, at).us;
     hint_add(&share->stats.query_us, (uint64_t)took);
-    histogram_add(&share->tally->query, took);
-    if (UNLIKELY(took >= share->slow_us))
+    histogram_add(&share->log.tally->query, took);
+    if (UNLIKELY(took >= share->log.slow_us))
         logbook_slow(turn->client, server, took);
     server->note_size = 0;
 }
@@ -85,7 +85,7 @@ static void down_ready(struct turn *turn, uint8_t status)
         int64_t took = between(turn->client->since, at).us;
         hint_add(&stats->transactions, 1);
         hint_add(&stats->transaction_us, (uint64_t)took);
-        histogram_add(&turn->client->share->tally->transaction, took);
+        histogram_add(&turn->client->share->log.tally->transaction, took);
         turn->client->since = at;
         if (UNLIKELY(turn->timed))
             turn->client->began = (deadline){0};

@@ -1,5 +1,6 @@
 /* turn_params.c - the server's session parameters become the client's before its first message. */
 #include "machine/clock.h"
+#include "pooler/share/accepted.h"
 #include "pooler/turn/turn.h"
 #include "wire/messages.h"
 
@@ -71,7 +72,7 @@ bool params_confirmed(const struct share *share, const struct params *have,
         if (old != NULL && span_equal(*old, want->all[i].value))
             continue;
         if (!span_is_nocase(want->all[i].name, "application_name") &&
-            !share_accepted(share, &want->all[i], &canonical))
+            !accepted_find(&share->accepted, &want->all[i], &canonical))
             return false;
     }
     return true;
@@ -88,9 +89,9 @@ static fault params_settle(struct turn *turn, struct params *want)
         struct span value;
         const struct span *now_is = reported_value(server, want->all[i].name, &value);
         struct span canonical = now_is != NULL ? *now_is : want->all[i].value;
-        share_accept(share, &want->all[i], canonical);
+        accepted_add(&share->accepted, &want->all[i], canonical);
         struct param canon = {want->all[i].name, canonical};
-        share_accept(share, &canon, canonical);
+        accepted_add(&share->accepted, &canon, canonical);
         if (!share_is_default(share, &canon))
             all[count++] = canon;
     }

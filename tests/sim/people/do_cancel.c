@@ -10,9 +10,11 @@
 #define CANCELS_MOST    50u
 #define CANCELS_AT_ONCE 6u
 
-/* OK: the request is through, and meets nothing that comes later. */
-static fault cancels(const struct person *person)
+/* OK: the request is through, and meets nothing that comes later.  Meanwhile it does not listen:
+ * its answer may have come. */
+static fault cancels(struct person *person)
 {
+    person->waits = false;
     struct link_target target = {.address = stage.at, .host = "sim"};
     return link_cancel(&target, person->pid, wire_secret_span(&person->secret), after(sec(60)));
 }
@@ -37,7 +39,6 @@ fault do_cancel(struct person *person)
     TRY(person_rests(person, person_one_in(person, 3) ? 2000 : 250000));
     say("client", person->number, "cancels");
     person->wants_cancel = true;
-    person->waits = false; /* for its answer, which may have come */
     fault through = cancels(person);
     TRY(batch_hear(&batch));
     person->wants_cancel = through != OK;
@@ -76,7 +77,6 @@ fault do_cancel_again(struct person *person)
     batch_query(&batch, &statement);
     person->wants_cancel = true;
     TRY(batch_send(&batch));
-    person->waits = false; /* it does not listen while it cancels */
     fault through = OK;
     for (uint32_t sent = 0; sent < CANCELS_MOST && !talk_is_answered(&person->talk);) {
         TRY(person_rests(person, person_one_in(person, 2) ? 2000 : 200000));

@@ -5,9 +5,9 @@
  * arrival, so one time says who was told already; it is walked at most once in LOOK_EVERY.
  */
 #include "machine/clock.h"
-#include "pooler/claim.h"
 #include "pooler/client.h"
-#include "pooler/share.h"
+#include "pooler/share/claim.h"
+#include "pooler/share/share.h"
 #include "pooler/turn/turn.h"
 #include "wire/messages.h"
 
@@ -20,7 +20,7 @@
 deadline claim_notice_due(const struct share *share, const struct claim *oldest)
 {
     deadline due = later(oldest->since, share->route->claim_notice);
-    return due.us == INT64_MAX || due.us > share->notice_at.us ? due : share->notice_at;
+    return due.us == INT64_MAX || due.us > share->notice.next.us ? due : share->notice.next;
 }
 
 void claim_put_notice(const struct share *share, const struct claim *claim, struct buffer *out)
@@ -70,15 +70,15 @@ void claim_notices(struct share *share)
                                     : LIST_ENTRY(list_first(&share->claims), struct claim, node);
     if (first == NULL || claim_notice_due(share, first).us > now().us)
         return;
-    deadline noticed = share->noticed;
-    share->notice_at = after(LOOK_EVERY);
+    deadline noticed = share->notice.told;
+    share->notice.next = after(LOOK_EVERY);
     LIST_EACH_SAFE (&share->claims, it) {
         struct claim *claim = LIST_ENTRY(it, struct claim, node);
         if (later(claim->since, share->route->claim_notice).us > now().us)
             break;
         if (claim->since.us <= noticed.us)
             continue;
-        share->noticed = claim->since;
+        share->notice.told = claim->since;
         claim_notice(CONTAINER_OF(claim, struct client, claim));
     }
 }

@@ -1,6 +1,6 @@
 /* share_secret.c - how a share's servers are logged in to: what clients have proven, or files say.
  */
-#include "pooler/share.h"
+#include "pooler/share/share.h"
 
 #include <stdlib.h>
 
@@ -10,18 +10,19 @@ void share_keep_password(struct share *share, const char *text)
         return;
     /* A login at a server that is under way looks at the old one: the next client brings it again.
      */
-    bool same = share->password != NULL && strcmp(share->password, text) == 0;
-    if (same || (share->logins > 0 && share->password != NULL))
+    bool same =
+        share->credentials.password != NULL && strcmp(share->credentials.password, text) == 0;
+    if (same || (share->logins > 0 && share->credentials.password != NULL))
         return;
     char *kept = strdup(text);
     if (kept == NULL)
         return;
-    if (share->password != NULL)
-        explicit_bzero(share->password, strlen(share->password));
-    free(share->password);
-    share->password = kept;
-    share->secret.password = span_text(kept);
-    share->secret.have_keys = false;
+    if (share->credentials.password != NULL)
+        explicit_bzero(share->credentials.password, strlen(share->credentials.password));
+    free(share->credentials.password);
+    share->credentials.password = kept;
+    share->credentials.secret.password = span_text(kept);
+    share->credentials.secret.have_keys = false;
 }
 
 void share_keep_secret(struct share *share, const char *text)
@@ -32,7 +33,7 @@ void share_keep_secret(struct share *share, const char *text)
     if (span_starts(span_text(text), SPAN("SCRAM-SHA-256$")))
         return; /* the client's login brings keys */
     if (strlen(text) == MD5_TEXT - 1 && span_starts(span_text(text), SPAN("md5")))
-        memcpy(share->secret.md5, text, MD5_TEXT);
+        memcpy(share->credentials.secret.md5, text, MD5_TEXT);
     else
         share_keep_password(share, text);
 }
@@ -40,7 +41,8 @@ void share_keep_secret(struct share *share, const char *text)
 fault share_set_secret(struct share *share)
 {
     const char *text = share->route->server_password;
-    if (share->password != NULL || share->secret.have_keys || share->secret.md5[0] != '\0')
+    if (share->credentials.password != NULL || share->credentials.secret.have_keys ||
+        share->credentials.secret.md5[0] != '\0')
         return OK;
     if (text == NULL) {
         const char *user = share->route->server_user ? share->route->server_user : share->user;
@@ -50,12 +52,12 @@ fault share_set_secret(struct share *share)
     if (text == NULL || span_starts(span_text(text), SPAN("SCRAM-SHA-256$")))
         return OK; /* nothing to show, or keys that a client's login may bring */
     if (strlen(text) == MD5_TEXT - 1 && span_starts(span_text(text), SPAN("md5"))) {
-        memcpy(share->secret.md5, text, MD5_TEXT);
+        memcpy(share->credentials.secret.md5, text, MD5_TEXT);
         return OK;
     }
-    share->password = strdup(text);
-    if (share->password == NULL)
+    share->credentials.password = strdup(text);
+    if (share->credentials.password == NULL)
         return FAULT_MEMORY;
-    share->secret.password = span_text(share->password);
+    share->credentials.secret.password = span_text(share->credentials.password);
     return OK;
 }

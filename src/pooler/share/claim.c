@@ -1,8 +1,8 @@
-#include "pooler/claim.h"
+#include "pooler/share/claim.h"
 
 #include "machine/clock.h"
 #include "pooler/client.h"
-#include "pooler/share.h"
+#include "pooler/share/share.h"
 
 #include <stdio.h>
 #include <stdlib.h>

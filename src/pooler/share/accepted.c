@@ -1,0 +1,70 @@
+#include "pooler/share/accepted.h"
+
+#include <stdlib.h>
+
+struct accepted {
+    struct map_link link;
+    struct span name;
+    struct span value;
+    struct span canonical;
+    uint8_t bytes[];
+};
+
+static bool accepted_is(const struct map_link *link, const void *key)
+{
+    const struct accepted *accepted = MAP_ENTRY(link, struct accepted, link);
+    const struct param *param = key;
+    return accepted->name.size == param->name.size &&
+           strncasecmp((const char *)accepted->name.at, (const char *)param->name.at,
+                       param->name.size) == 0 &&
+           span_equal(accepted->value, param->value);
+}
+
+static uint64_t accepted_hash(const struct param *param)
+{
+    return hash_bytes(param->value.at, param->value.size, param->name.size);
+}
+
+bool accepted_find(const struct map *all, const struct param *param, struct span *ret_canonical)
+{
+    struct map_link *link = map_find(all, accepted_hash(param), accepted_is, param);
+    if (link == NULL)
+        return false;
+    *ret_canonical = MAP_ENTRY(link, struct accepted, link)->canonical;
+    return true;
+}
+
+void accepted_add(struct map *all, const struct param *param, struct span canonical)
+{
+    struct span ignored;
+    if (accepted_find(all, param, &ignored))
+        return;
+    if (all->count == ACCEPTED_MOST)
+        accepted_clear(all);
+    struct accepted *accepted =
+        malloc(sizeof(*accepted) + param->name.size + param->value.size + canonical.size);
+    if (accepted == NULL)
+        return;
+    uint8_t *at = accepted->bytes;
+    const struct span parts[] = {param->name, param->value, canonical};
+    struct span *const copies[] = {&accepted->name, &accepted->value, &accepted->canonical};
+    for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+        if (parts[i].size > 0)
+            memcpy(at, parts[i].at, parts[i].size);
+        *copies[i] = span_of(at, parts[i].size);
+        at += parts[i].size;
+    }
+    if (map_insert(all, &accepted->link, accepted_hash(param)) != OK)
+        free(accepted);
+}
+
+void accepted_clear(struct map *all)
+{
+    struct map_link *next;
+    for (struct map_link *link = map_next(all, NULL); link != NULL; link = next) {
+        next = map_next(all, link);
+        map_remove(all, link);
+        free(MAP_ENTRY(link, struct accepted, link));
+    }
+    map_fini(all);
+}
