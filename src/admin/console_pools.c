@@ -186,9 +186,10 @@ static uint32_t count_names(const struct config *config)
     struct address number;
     for (size_t i = 0; i < config->service_count; i++) {
         const struct service_config *service = &config->services[i];
-        for (size_t j = 0; j < service->host_count; j++)
-            count += service->hosts[j].host[0] != '/' &&
-                     !address_parse(service->hosts[j].host, 0, &number);
+        for (size_t j = 0; j < service->host_count; j++) {
+            const char *host = service->hosts[j].host;
+            count += !address_host_is_unix(host) && !address_parse_number(host, 0, &number);
+        }
     }
     return count;
 }

@@ -62,7 +62,7 @@ int cli_match(const struct config *config, const char *database, const char *use
               const char *address)
 {
     struct address peer = {.family = ADDRESS_UNIX};
-    if (strcmp(address, "local") != 0 && !address_parse(address, 0, &peer)) {
+    if (strcmp(address, "local") != 0 && !address_parse_number(address, 0, &peer)) {
         fprintf(stderr, "trunkline check: found address %s; accepted: an IP address, or local\n",
                 address);
         return CLI_USAGE;

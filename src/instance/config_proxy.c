@@ -32,7 +32,7 @@ static bool range_read(const char *text, struct address_range *ret)
         return false;
     if (slash != NULL)
         *slash = '\0';
-    if (!address_parse(number, 0, &ret->address) || ret->address.family == ADDRESS_UNIX)
+    if (!address_parse_number(number, 0, &ret->address))
         return false;
     uint32_t most = ret->address.family == ADDRESS_IPV4 ? 32 : 128;
     ret->bits = most;

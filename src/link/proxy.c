@@ -41,10 +41,10 @@ static bool read_address(struct span word, bool six, struct address *ret)
         return false;
     memcpy(text, word.at, word.size);
     text[word.size] = '\0';
-    /* No scopes and no sockets: a number as it stands in a header. */
+    /* No scopes: a number as it stands in a header. */
     if (strspn(text, six ? "0123456789abcdefABCDEF:." : "0123456789.") != word.size)
         return false;
-    return address_parse(text, 0, ret) && ret->family == (six ? ADDRESS_IPV6 : ADDRESS_IPV4);
+    return address_parse_number(text, 0, ret) && ret->family == (six ? ADDRESS_IPV6 : ADDRESS_IPV4);
 }
 
 static fault text_decode(struct span line, struct link_proxied *ret)

@@ -87,6 +87,19 @@ static bool address_parse_scoped(const char *host, struct address *address)
     return address->scope != 0 && inet_pton(AF_INET6, number, address->bytes) == 1;
 }
 
+bool address_parse_number(const char *number, uint16_t port, struct address *ret)
+{
+    struct address address = {.port = port};
+    if (inet_pton(AF_INET, number, address.bytes) == 1)
+        address.family = ADDRESS_IPV4;
+    else if (address_parse_scoped(number, &address))
+        address.family = ADDRESS_IPV6;
+    else
+        return false;
+    *ret = address;
+    return true;
+}
+
 bool address_parse(const char *host, uint16_t port, struct address *ret)
 {
     struct address address = {.port = port};
@@ -98,12 +111,5 @@ bool address_parse(const char *host, uint16_t port, struct address *ret)
         *ret = address;
         return true;
     }
-    if (inet_pton(AF_INET, host, address.bytes) == 1)
-        address.family = ADDRESS_IPV4;
-    else if (address_parse_scoped(host, &address))
-        address.family = ADDRESS_IPV6;
-    else
-        return false;
-    *ret = address;
-    return true;
+    return address_parse_number(host, port, ret);
 }

@@ -145,10 +145,10 @@ void dns_hosts_find(struct span text, const char *host, uint16_t port, struct dn
         struct span name = take_word(&line);
         while (name.size > 0 && !span_is_nocase(name, host))
             name = take_word(&line);
-        if (name.size == 0 || first.size >= sizeof(number) || *first.at == '/')
+        if (name.size == 0 || first.size >= sizeof(number))
             continue;
         snprintf(number, sizeof(number), "%.*s", SPAN_ARG(first));
-        if (address_parse(number, port, &address))
+        if (address_parse_number(number, port, &address))
             answer_add(answer, &address);
     }
 }

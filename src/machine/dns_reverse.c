@@ -112,8 +112,8 @@ bool dns_hosts_name(struct span text, const struct address *address, char ret[DN
         snprintf(line, sizeof(line), "%.*s", (int)MIN_OF(size, sizeof(line) - 1), text.at);
         text = span_skip(text, size + 1);
         line[strcspn(line, "#")] = '\0';
-        if (sscanf(line, "%63s %253s", number, name) != 2 || number[0] == '/' ||
-            !address_parse(number, 0, &found) || found.family != address->family ||
+        if (sscanf(line, "%63s %253s", number, name) != 2 ||
+            !address_parse_number(number, 0, &found) || found.family != address->family ||
             memcmp(found.bytes, address->bytes, found.family == ADDRESS_IPV4 ? 4 : 16) != 0)
             continue;
         snprintf(ret, DNS_NAME_SIZE, "%s", name);

@@ -172,6 +172,8 @@ bool address_equal(const struct address *a, const struct address *b);
  *  abstract namespace, as libpq has it); false when `host` is a
  *  name. */
 bool address_parse(const char *host, uint16_t port, struct address *ret);
+/** A numeric address and nothing else. */
+bool address_parse_number(const char *number, uint16_t port, struct address *ret);
 /** Whether a host is that of a Unix socket: a directory, or "@NAME" in the abstract namespace. */
 static inline bool address_host_is_unix(const char *host)
 {

@@ -272,6 +272,7 @@ TEST(a_hosts_file_is_read_by_lines_and_words)
                             "192.0.2.1 db.test again\n"
                             "nonsense db.test\n"
                             "/tmp db.test\n"
+                            "@tmp db.test\n"
                             "\n"
                             "192.0.2.3 xdb.test db.testx\n"
                             "192.0.2.2 db.test");

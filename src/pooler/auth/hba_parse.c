@@ -35,12 +35,6 @@ static size_t address_size(const struct address *address)
     return address->family == ADDRESS_IPV4 ? 4 : 16;
 }
 
-static bool number_read(const char *host, struct address *ret)
-{
-    return host[0] != '/' && host[0] != '*' && address_parse(host, 0, ret) &&
-           ret->family != ADDRESS_UNIX;
-}
-
 static bool prefix_read(const char *text, const struct address *address, uint8_t mask[16])
 {
     unsigned bits = 0;
@@ -72,7 +66,8 @@ static bool mask_field(struct hba_lines *lines, const struct hba_line *line, siz
     struct address mask;
     const char *text =
         at < line->count && line->fields[at].count == 1 ? line->fields[at].tokens[0].text : NULL;
-    if (text == NULL || !number_read(text, &mask) || mask.family != matcher->address.family) {
+    if (text == NULL || !address_parse_number(text, 0, &mask) ||
+        mask.family != matcher->address.family) {
         hba_problem(lines->reader, line->file, line->line,
                     "found \"%s\" behind an address without a prefix; accepted: a mask of the same "
                     "kind, such as 255.255.255.0",
@@ -108,7 +103,7 @@ static bool where_read(struct hba_lines *lines, const struct hba_line *line, siz
     }
     size_t size = slash == NULL ? strlen(token->text) : (size_t)(slash - token->text);
     snprintf(host, sizeof(host), "%.*s", (int)MIN_OF(size, sizeof(host)), token->text);
-    bool number = size < sizeof(host) && number_read(host, &matcher->address);
+    bool number = size < sizeof(host) && address_parse_number(host, 0, &matcher->address);
     if (number && slash == NULL) {
         *at += 1;
         return mask_field(lines, line, *at - 1, matcher);

@@ -62,7 +62,7 @@ static bool known_is(const struct map_link *link, const void *host)
 static bool host_is_name(const char *host)
 {
     struct address number;
-    return host[0] != '/' && !address_parse(host, 0, &number);
+    return !address_host_is_unix(host) && !address_parse_number(host, 0, &number);
 }
 
 static struct known_name *known_find(struct supply *supply, const char *host)
