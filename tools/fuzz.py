@@ -11,28 +11,40 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parent.parent
 
 
-def run(target, seconds):
-    name = target.name.removesuffix("_fuzz")
+def targets(names=()):
+    """Those that were built, or some of them."""
+    built = sorted((TOP / "build" / "fuzz" / "tests" / "fuzz").glob("*_fuzz"))
+    return [path for path in built if path.is_file() and (not names or named(path) in names)]
+
+
+def named(target):
+    return target.name.removesuffix("_fuzz")
+
+
+def run(target, seconds, output=None):
+    """Whether it found nothing."""
+    name = named(target)
     found = TOP / "build" / "fuzz" / "found" / name
     found.mkdir(parents=True, exist_ok=True)
     seeds = [path for path in (TOP / "tests" / "fuzz" / "corpus" / name,) if path.is_dir()]
     print(f"== {name}, {seconds} s", flush=True)
-    return subprocess.run([target, f"-max_total_time={seconds}", "-print_final_stats=1",
+    done = subprocess.run([target, f"-max_total_time={seconds}", "-print_final_stats=1",
                            "-timeout=10", f"-artifact_prefix={found}/crash-", found, *seeds],
-                          cwd=TOP, stdin=subprocess.DEVNULL).returncode == 0
+                          cwd=TOP, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+    if output is not None and done.returncode != 0:
+        print(done.stdout.decode(errors="replace"))
+    return done.returncode == 0
 
 
 def main(arguments):
     seconds = int(arguments[0]) if arguments else 60
-    targets = sorted(path for path in (TOP / "build" / "fuzz" / "tests" / "fuzz").glob("*_fuzz")
-                     if path.is_file())
-    if arguments[1:]:
-        targets = [path for path in targets if path.name.removesuffix("_fuzz") in arguments[1:]]
-    if not targets:
+    all_of_them = targets(arguments[1:])
+    if not all_of_them:
         print("no such fuzz target", file=sys.stderr)
         return 1
-    failed = [path.name for path in targets if not run(path, seconds)]
-    print("found something: " + " ".join(failed) if failed else f"{len(targets)} targets, nothing found")
+    failed = [path.name for path in all_of_them if not run(path, seconds)]
+    print("found something: " + " ".join(failed) if failed
+          else f"{len(all_of_them)} targets, nothing found")
     return 1 if failed else 0
 
 

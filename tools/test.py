@@ -3,7 +3,7 @@
 
 Parts: the tests of Meson (unit, simulation, fuzz corpora), the rules of the tree, and integration
 with real PostgreSQL.  With --san those of code run again under ASan+UBSan and TSan instead, with
---all everything and lint as well.  A build that fails counts as one failed test.
+--all everything, lint and a short run of every fuzzer as well.  A build that fails counts as one failed test.
 """
 import json
 import os
@@ -15,10 +15,12 @@ import time
 import xml.etree.ElementTree as xml
 from pathlib import Path
 
+import fuzz
 import lint
 
 TOP = Path(__file__).resolve().parent.parent
 PYTEST = ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider"]
+FUZZ_SECONDS = 5
 FRESH_SEEDS = {"debug": 200, "asan": 30, "tsan": 20}
 SANITIZERS = {
     "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=0:strict_string_checks=1",
@@ -138,6 +140,16 @@ def pytests(kind, tally, arguments):
         tally.one(part, f"pytest ended with {code}", False)
 
 
+def fuzzing(tally):
+    """A short look with every fuzzer; `./dev fuzz` looks longer."""
+    if not build("fuzz", tally):
+        return
+    heading("fuzz targets")
+    for target in fuzz.targets():
+        sound = fuzz.run(target, FUZZ_SECONDS, subprocess.PIPE)
+        tally.one("fuzz", fuzz.named(target), sound)
+
+
 def sanitizers(tally, arguments):
     for kind in ("asan", "tsan"):
         if build(kind, tally):
@@ -160,6 +172,7 @@ def everything(tally, full):
         heading("lint")
         for name, ok in lint.run():
             tally.one("lint", name, ok)
+        fuzzing(tally)
         sanitizers(tally, [])
 
 
