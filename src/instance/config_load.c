@@ -7,31 +7,6 @@
 #include <limits.h>
 #include <stdlib.h>
 
-int config_file_read(const char *path, struct buffer *into)
-{
-    size_t size = 64 * 1024;
-    for (;;) {
-        /* It may hold secrets, and growing leaves the old memory as it is. */
-        if (into->at != NULL)
-            explicit_bzero(into->at, into->capacity);
-        buffer_clear(into);
-        size = MIN_OF(size, into->most);
-        uint8_t *room = buffer_room(into, size);
-        if (room == NULL)
-            return -ENOMEM;
-        int64_t got = os->file_read(path, room, size);
-        if (got < 0)
-            return (int)got;
-        into->size = (size_t)got;
-        /* Filled to the brim: there may be more. */
-        if (into->size < size)
-            return 0;
-        if (size == into->most)
-            return -EFBIG;
-        size *= 4;
-    }
-}
-
 /* The file's absolute path, and the directory that relative paths start from. */
 static fault places_set(struct config_reader *reader, const char *path)
 {

@@ -5,40 +5,6 @@
 
 /* --- scalars ---------------------------------------------------------------------------------- */
 
-static bool text_fits(const struct setting *setting, struct span text, int64_t most)
-{
-    if (text.size == 0 || text.size > (size_t)most)
-        return false;
-    for (size_t i = 0; i < text.size; i++) {
-        bool control = text.at[i] < ' ' || text.at[i] == 127;
-        if (text.at[i] == '\0' || (control && setting->kind != SETTING_SECRET))
-            return false;
-    }
-    return true;
-}
-
-const char *config_read_text(struct config_reader *reader, const struct setting *setting,
-                             yaml_node_t *node, const struct config_key *key, int64_t most)
-{
-    struct span text = config_yaml_text(node);
-    if (config_yaml_nothing(node) || !text_fits(setting, text, most)) {
-        config_refuse(reader, node, key, setting);
-        return NULL;
-    }
-    return config_arena_text(reader->arena, text);
-}
-
-const char *config_path_absolute(struct config_reader *reader, const char *path)
-{
-    if (path[0] == '/')
-        return path;
-    struct buffer whole = BUFFER_INIT((size_t)2 * 4096);
-    buffer_printf(&whole, "%s/%s", reader->directory, path);
-    const char *kept = config_arena_text(reader->arena, buffer_span(&whole));
-    buffer_fini(&whole);
-    return kept;
-}
-
 /* Once for a file: it holds a secret in plain words. */
 static void warn_of_open_file(struct config_reader *reader, const yaml_node_t *node,
                               const struct config_key *key)

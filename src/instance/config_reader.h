@@ -62,6 +62,25 @@ struct span config_yaml_text(const yaml_node_t *node);
 /** A scalar that stands for nothing: empty, ~ or null, unquoted. */
 bool config_yaml_nothing(const yaml_node_t *node);
 
+/* --- texts (config_text.c) -------------------------------------------------------------------- */
+
+/** A scalar that may be kept as a text of at most `most` bytes; NULL after telling what is wrong.
+ */
+const char *config_read_text(struct config_reader *reader, const struct setting *setting,
+                             yaml_node_t *node, const struct config_key *key, int64_t most);
+
+/* --- files (config_file.c) -------------------------------------------------------------------- */
+
+/** Relative paths start from the file's directory; NULL: no memory. */
+const char *config_path_absolute(struct config_reader *reader, const char *path);
+/** Reads a whole file; 0 or -errno (EFBIG: more than the buffer's ceiling). */
+int config_file_read(const char *path, struct buffer *into);
+/** Whether nobody else can read a file with secrets, or nobody minds; `ret_mode`: its bits. */
+bool config_file_private(struct config_reader *reader, const char *path, int *ret_mode);
+/** The same, and tells when it is not so. */
+bool config_check_private(struct config_reader *reader, const yaml_node_t *node,
+                          const struct config_key *key, const char *path);
+
 /* --- values (config_read.c) ------------------------------------------------------------------- */
 
 /** Fills an object with the presets of its rows. */
@@ -69,13 +88,6 @@ void config_preset(struct config_reader *reader, const struct setting *rows, voi
 /** Reads a mapping by its rows; presets stay where keys are missing. */
 void config_read_mapping(struct config_reader *reader, const struct setting *rows,
                          yaml_node_t *node, const struct config_key *key, void *object);
-/** A scalar that may be kept as a text of at most `most` bytes; NULL after telling what is wrong.
- */
-const char *config_read_text(struct config_reader *reader, const struct setting *setting,
-                             yaml_node_t *node, const struct config_key *key, int64_t most);
-
-/** Relative paths start from the file's directory; NULL: no memory. */
-const char *config_path_absolute(struct config_reader *reader, const char *path);
 
 /* --- secrets (config_source.c) ---------------------------------------------------------------- */
 
@@ -83,11 +95,6 @@ const char *config_path_absolute(struct config_reader *reader, const char *path)
  *  what is wrong. */
 const char *config_read_source(struct config_reader *reader, const struct setting *setting,
                                const yaml_node_t *node, const struct config_key *key);
-/** Whether nobody else can read a file with secrets, or nobody minds; `ret_mode`: its bits. */
-bool config_file_private(struct config_reader *reader, const char *path, int *ret_mode);
-/** The same, and tells when it is not so. */
-bool config_check_private(struct config_reader *reader, const yaml_node_t *node,
-                          const struct config_key *key, const char *path);
 
 /* --- values set while it runs (config_override.c) --------------------------------------------- */
 
@@ -101,8 +108,6 @@ void config_check(struct config_reader *reader);
 /** Gives each route its like for replication connections. */
 void config_add_replication(struct config_reader *reader);
 void config_check_log(struct config_reader *reader);
-/** Reads a whole file; 0 or -errno (EFBIG: more than the buffer's ceiling). */
-int config_file_read(const char *path, struct buffer *into);
 /** Reads the auth file into config->secrets. */
 void config_read_secrets(struct config_reader *reader);
 /** The same, of a text; for tests and fuzzing, too. */

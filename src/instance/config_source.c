@@ -25,49 +25,6 @@ struct source {
     size_t size;
 };
 
-/* --- files that are private ------------------------------------------------------------------- */
-
-/* Before the settings are read: what they will say. */
-static enum secret_files secret_files(struct config_reader *reader)
-{
-    const yaml_node_t *node = config_yaml_find(reader, reader->root, "secret_files");
-    struct span text = node == NULL ? SPAN("warn") : config_yaml_text(node);
-    if (span_is(text, "any"))
-        return SECRET_FILES_ANY;
-    return span_is(text, "private") ? SECRET_FILES_PRIVATE : SECRET_FILES_WARN;
-}
-
-/* As PostgreSQL has it for keys: its owner's alone; a group may read what belongs to root. */
-static bool mode_private(int mode, uint32_t owner)
-{
-    return (mode & (owner == 0 ? 0037 : 0077)) == 0;
-}
-
-bool config_file_private(struct config_reader *reader, const char *path, int *ret_mode)
-{
-    uint32_t owner = 0;
-    int mode = os->file_mode(path, &owner);
-    *ret_mode = mode;
-    /* One that can't be looked at can't be read either, which is told then. */
-    return mode < 0 || mode_private(mode, owner) || secret_files(reader) == SECRET_FILES_ANY;
-}
-
-bool config_check_private(struct config_reader *reader, const yaml_node_t *node,
-                          const struct config_key *key, const char *path)
-{
-    int mode;
-    if (config_file_private(reader, path, &mode))
-        return true;
-    bool refuses = secret_files(reader) == SECRET_FILES_PRIVATE;
-    void (*tell)(struct config_reader *, const yaml_node_t *, const struct config_key *,
-                 const char *, ...) = refuses ? config_error : config_warning;
-    tell(reader, node, key,
-         "%s has mode %04o, so that others can read its secrets; better: 0600, or 0640 where "
-         "root owns it",
-         path, (unsigned)mode);
-    return !refuses;
-}
-
 /* --- the three places ------------------------------------------------------------------------- */
 
 static bool env_read(struct source *source, const char *name)
