@@ -11,10 +11,11 @@
 
 #include <stdlib.h>
 
-/* Clients that are ended before others of their relay have their turn. */
+/* Clients that are walked over before others of their relay have their turn. */
+#define WALK_STEP 1024u
+/* To end one takes longer: so many at a time. */
 #define ENDED_AT_A_TIME 32u
-/* Clients that are walked over. */
-#define WALKED_AT_A_TIME 1024u
+#define WALK_ENDS       UINT32_MAX
 
 /* --- a relay's copy --------------------------------------------------------------------------- */
 
@@ -103,6 +104,28 @@ struct order {
     const char *why; /* it was not moved */
 };
 
+/* Over the relay's clients, which stand in the order of their serials: `each` returns how many its
+ * work counts for, or WALK_ENDS.  True: there are more, for another time. */
+static bool walk(struct relay *relay, struct order *order,
+                 uint32_t (*each)(struct order *order, struct client *client))
+{
+    uint32_t done = 0;
+    LIST_EACH_SAFE (&relay->clients, it) {
+        struct client *client = LIST_ENTRY(it, struct client, node);
+        if (client->serial <= order->serial)
+            continue;
+        if (done >= WALK_STEP)
+            return true;
+        order->serial = client->serial;
+        uint32_t effort = each(order, client);
+        if (effort == WALK_ENDS)
+            break;
+        done += effort;
+    }
+    order->serial = 0;
+    return false;
+}
+
 static bool order_is_for(const struct order *order, const char *database)
 {
     return order->database == NULL || strcmp(order->database, database) == 0;
@@ -175,28 +198,18 @@ static bool kill_wants(const struct order *order, const struct client *client)
     return client->share != NULL && order_is_for(order, client->share->database);
 }
 
-/* Clients stand in the order of their serials.  True: there are more. */
+static uint32_t walk_kill(struct order *order, struct client *client)
+{
+    if (!kill_wants(order, client))
+        return 1;
+    order->count += 1;
+    client_kill(client);
+    return WALK_STEP / ENDED_AT_A_TIME;
+}
+
 static bool visit_kill(struct relay *relay, void *argument)
 {
-    struct order *order = argument;
-    uint32_t walked = 0, ended = 0;
-    if (relay == NULL)
-        return false;
-    LIST_EACH_SAFE (&relay->clients, it) {
-        struct client *client = LIST_ENTRY(it, struct client, node);
-        if (client->serial <= order->serial)
-            continue;
-        if (walked++ == WALKED_AT_A_TIME || ended == ENDED_AT_A_TIME)
-            return true;
-        order->serial = client->serial;
-        if (!kill_wants(order, client))
-            continue;
-        ended += 1;
-        client_kill(client);
-    }
-    order->count += ended;
-    order->serial = 0;
-    return false;
+    return relay != NULL && walk(relay, argument, walk_kill);
 }
 
 static void visit_still(struct relay *relay, void *argument)
@@ -256,26 +269,18 @@ static void order_move(struct order *order, struct client *client)
         order->why = "it has too much to take along";
 }
 
+static uint32_t walk_move(struct order *order, struct client *client)
+{
+    if (!kill_wants(order, client))
+        return 1;
+    order_move(order, client);
+    return WALK_ENDS;
+}
+
 static bool visit_move(struct relay *relay, void *argument)
 {
-    struct order *order = argument;
-    uint32_t walked = 0;
-    if (relay == NULL || order->count > 0)
-        return false;
-    LIST_EACH_SAFE (&relay->clients, it) {
-        struct client *client = LIST_ENTRY(it, struct client, node);
-        if (client->serial <= order->serial)
-            continue;
-        if (walked++ == WALKED_AT_A_TIME)
-            return true;
-        order->serial = client->serial;
-        if (!kill_wants(order, client))
-            continue;
-        order_move(order, client);
-        break;
-    }
-    order->serial = 0;
-    return false;
+    const struct order *order = argument;
+    return relay != NULL && order->count == 0 && walk(relay, argument, walk_move);
 }
 
 static void visit_nothing(struct relay *relay UNUSED, void *argument UNUSED)
@@ -297,27 +302,21 @@ fault control_move_client(struct pooler *pooler, const struct uuid *id)
 
 /* --- holding still ---------------------------------------------------------------------------- */
 
+static uint32_t walk_suspend(struct order *order, struct client *client)
+{
+    if (client->share != NULL || client->state == CLIENT_LOGIN)
+        client_hold(client, order->set != 0);
+    return 1;
+}
+
 /* Clients that come meanwhile are held from their first byte on. */
 static bool visit_suspend(struct relay *relay, void *argument)
 {
-    struct order *order = argument;
-    bool held = order->set != 0;
-    uint32_t walked = 0;
+    const struct order *order = argument;
     if (relay == NULL)
         return false;
-    relay->control.suspended = held;
-    LIST_EACH_SAFE (&relay->clients, it) {
-        struct client *client = LIST_ENTRY(it, struct client, node);
-        if (client->serial <= order->serial)
-            continue;
-        if (walked++ == WALKED_AT_A_TIME)
-            return true;
-        order->serial = client->serial;
-        if (client->share != NULL || client->state == CLIENT_LOGIN)
-            client_hold(client, held);
-    }
-    order->serial = 0;
-    return false;
+    relay->control.suspended = order->set != 0;
+    return walk(relay, argument, walk_suspend);
 }
 
 void control_suspend(struct pooler *pooler, bool suspended)

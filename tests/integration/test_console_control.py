@@ -320,6 +320,26 @@ def test_kill_client_ends_one(daemon):
     close(clients)
 
 
+def test_kill_client_finds_one_in_a_crowd(trunkline):
+    """The relay walks over so many clients in steps: what one of them has ended counts."""
+    crowd = trunkline(relays=1, routes=[route(auth="trust", server_user="trusted")])
+    with admin(crowd) as console:
+
+        def ids():
+            rows = console.execute("SHOW CLIENTS").fetchall()
+            return [row[column] for row in rows if row[user] == "trusted"]
+
+        names = [name.name for name in console.execute("SHOW CLIENTS").description]
+        column, user = names.index("id"), names.index("user")
+        clients = [crowd.door(user="trusted").wire() for _ in range(1200)]
+        first = min(ids())
+        console.execute(f"KILL_CLIENT {first}")
+        eventually(lambda: first not in ids())
+        assert len(ids()) == 1199
+    for client in clients:
+        client.__exit__()
+
+
 # --- SUSPEND
 
 
