@@ -18,6 +18,7 @@
 #define CHANCE_PERSON   4000
 #define LOOK_EACH       ms(50)
 #define FINISHED_BY     sec(600)
+#define UNDER_WAY       ms(200) /* more than the latest piece needs */
 
 struct stage stage;
 
@@ -56,9 +57,11 @@ bool stage_excuses_loss(const struct person *person)
     if (!person->greeted &&
         (stage_has(KIND_claim_timeout) || stage_has(KIND_pins) || person->pool == PERSON_SESSION))
         return true;
-    /* Who has come into a calm world has none but those that the configuration gives. */
-    if (stage.calm && person->asked_at.us > stage.calm_since.us && !stage_has(KIND_idle_timeout) &&
-        !stage_has(KIND_query_timeout) && !stage_has(KIND_transaction_timeout) && person->is_new)
+    /* Who has come into a calm world has none but those that the configuration gives: once what was
+     * still under way when it healed has arrived, as the ends of connections that were cut. */
+    if (stage.calm && person->asked_at.us > later(stage.calm_since, UNDER_WAY).us &&
+        !stage_has(KIND_idle_timeout) && !stage_has(KIND_query_timeout) &&
+        !stage_has(KIND_transaction_timeout) && person->is_new)
         return false;
     return stage_has_any(kinds, ARRAY_SIZE(kinds));
 }
