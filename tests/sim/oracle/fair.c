@@ -59,6 +59,11 @@ void fair_begins(struct person *person)
     }
 }
 
+void fair_rests(struct person *person)
+{
+    person->begun_at = NEVER;
+}
+
 /* --- deadlines -------------------------------------------------------------------------------- */
 
 #define DEADLINE_SLACK sec(2)

@@ -8,5 +8,7 @@
 void fair_is_served(struct person *person);
 /** A statement of this client begins at the server. */
 void fair_begins(struct person *person);
+/** What its server was given is answered: what else it has asked has a claim of its own. */
+void fair_rests(struct person *person);
 /** It still waits. */
 void fair_waits(const struct person *person);

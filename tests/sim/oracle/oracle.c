@@ -150,9 +150,14 @@ static void oracle_serves(const struct model_session_view *session)
 
 static void oracle_ready(void *argument UNUSED, const struct model_session_view *session)
 {
+    struct session_record *record = oracle_session(session);
     oracle_serves(session);
-    if (session->status == WIRE_TX_IDLE && !span_is(session->database, "session"))
-        oracle_session(session)->owner = 0;
+    if (session->status != WIRE_TX_IDLE)
+        return;
+    if (record->owner != 0 && !oracle.logins[record->owner].gone)
+        fair_rests(oracle.logins[record->owner].person);
+    if (!span_is(session->database, "session"))
+        record->owner = 0;
 }
 
 /* --- cancel requests -------------------------------------------------------------------------- */

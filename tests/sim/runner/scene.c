@@ -18,7 +18,6 @@
 #define CHANCE_PERSON   4000
 #define LOOK_EACH       ms(50)
 #define FINISHED_BY     sec(600)
-#define UNDER_WAY       ms(200) /* more than the latest piece needs */
 
 struct stage stage;
 
@@ -40,6 +39,14 @@ bool stage_may_lose_ends(void)
     return stage_has_any(kinds, ARRAY_SIZE(kinds));
 }
 
+/* When all has arrived that was under way when the world healed: the ends of connections that were
+ * cut, and where servers have names, the answer to a question about their addresses, which may have
+ * to be asked twice. */
+static deadline stage_echo_end(void)
+{
+    return later(stage.calm_since, stage_has(KIND_names) ? sec(12) : ms(200));
+}
+
 bool stage_excuses_loss(const struct person *person)
 {
     static const enum kind kinds[] = {
@@ -57,11 +64,9 @@ bool stage_excuses_loss(const struct person *person)
     if (!person->greeted &&
         (stage_has(KIND_claim_timeout) || stage_has(KIND_pins) || person->pool == PERSON_SESSION))
         return true;
-    /* Who has come into a calm world has none but those that the configuration gives: once what was
-     * still under way when it healed has arrived, as the ends of connections that were cut. */
-    if (stage.calm && person->asked_at.us > later(stage.calm_since, UNDER_WAY).us &&
-        !stage_has(KIND_idle_timeout) && !stage_has(KIND_query_timeout) &&
-        !stage_has(KIND_transaction_timeout) && person->is_new)
+    /* Who has come into a calm world has none but those that the configuration gives. */
+    if (stage.calm && person->asked_at.us > stage_echo_end().us && !stage_has(KIND_idle_timeout) &&
+        !stage_has(KIND_query_timeout) && !stage_has(KIND_transaction_timeout) && person->is_new)
         return false;
     return stage_has_any(kinds, ARRAY_SIZE(kinds));
 }
