@@ -1,4 +1,4 @@
-"""What the rules look at besides the sources: the objects and the program of one build."""
+"""What the rules look at besides the sources: the objects and the programs of one build."""
 import os
 import re
 import subprocess
@@ -22,6 +22,14 @@ def library():
 def trunkline():
     """The program."""
     program = BUILD / "trunkline"
+    assert program.exists(), f"nothing built in {BUILD}: ./dev build debug first"
+    return program
+
+
+@pytest.fixture(scope="session")
+def player():
+    """The one of the simulation's seeds."""
+    program = BUILD / "tests" / "sim" / "sim"
     assert program.exists(), f"nothing built in {BUILD}: ./dev build debug first"
     return program
 

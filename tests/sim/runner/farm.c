@@ -86,6 +86,7 @@ static void farm_begin_lane(struct lane *lane)
     farm_lane = lane;
     proof_tell_with(farm_tell);
     dup2(lane->errors, STDERR_FILENO);
+    setvbuf(stdout, NULL, _IOLBF, 0); /* several workers write: whole lines */
 }
 
 static void farm_run(const struct plan *plan, bool hashes, bool twice)
