@@ -21,16 +21,18 @@ def named(target):
     return target.name.removesuffix("_fuzz")
 
 
-def run(target, seconds, output=None):
-    """Whether it found nothing."""
+def run(target, seconds, output=None, seed=0):
+    """Whether it found nothing.  Seed 0: another run each time."""
     name = named(target)
     found = TOP / "build" / "fuzz" / "found" / name
     found.mkdir(parents=True, exist_ok=True)
     seeds = [path for path in (TOP / "tests" / "fuzz" / "corpus" / name,) if path.is_dir()]
     print(f"== {name}, {seconds} s", flush=True)
-    done = subprocess.run([target, f"-max_total_time={seconds}", "-print_final_stats=1",
+    done = subprocess.run([target, f"-max_total_time={seconds}", f"-seed={seed}",
+                           "-print_final_stats=1",
                            "-timeout=10", f"-artifact_prefix={found}/crash-", found, *seeds],
-                          cwd=TOP, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+                          cwd=TOP, stdin=subprocess.DEVNULL, stdout=output,
+                          stderr=None if output is None else subprocess.STDOUT)
     if output is not None and done.returncode != 0:
         print(done.stdout.decode(errors="replace"))
     return done.returncode == 0

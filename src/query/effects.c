@@ -557,7 +557,7 @@ static void look_first(struct look *look)
             return;
         }
     if (take(look, "update")) {
-        bool ignored;
+        bool ignored = false;
         struct query_token name = look->token;
         if (at_name(look))
             name = take_object(look, &ignored);

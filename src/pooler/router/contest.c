@@ -136,9 +136,10 @@ static void contest_for(struct cap *cap, struct pool *pool, uint64_t *rooms)
     if (quest.needy == NULL)
         return;
     uint64_t lacks = seat_lacks(quest.needy), coming = MIN_OF(lacks, *rooms);
-    deadline long_ago = later((deadline){(int64_t)seat_oldest(quest.needy)}, pool_residence(pool));
+    uint64_t oldest = seat_oldest(quest.needy); /* hints: it may wait no more */
     quest.wanted = lacks - coming;
-    quest.patient = long_ago.us <= now().us;
+    quest.patient = oldest != UINT64_MAX &&
+                    later((deadline){(int64_t)oldest}, pool_residence(pool)).us <= now().us;
     *rooms -= coming;
     quest_step(&quest, cap, pool, quest_idle);
     quest_step(&quest, cap, pool, quest_busy);
