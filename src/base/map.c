@@ -82,6 +82,17 @@ struct map_link *map_next(const struct map *map, const struct map_link *after)
     return NULL;
 }
 
+void map_clear(struct map *map, void (*end)(struct map_link *link))
+{
+    struct map_link *next;
+    for (struct map_link *link = map_next(map, NULL); link != NULL; link = next) {
+        next = map_next(map, link);
+        map_remove(map, link);
+        end(link);
+    }
+    map_fini(map);
+}
+
 uint64_t hash_bytes(const void *bytes, size_t size, uint64_t seed)
 {
     return XXH3_64bits_withSeed(bytes, size, seed);

@@ -36,6 +36,9 @@ void map_remove(struct map *map, struct map_link *link);
  *  successor was asked for. */
 struct map_link *map_next(const struct map *map, const struct map_link *after);
 
+/** Takes all objects out, gives each to `end`, which may free it, and ends with an empty map. */
+void map_clear(struct map *map, void (*end)(struct map_link *link));
+
 /** xxHash3, 64 bits.  Not for secrets. */
 uint64_t hash_bytes(const void *bytes, size_t size, uint64_t seed);
 static inline uint64_t hash_span(struct span span)

@@ -77,14 +77,14 @@ static void tally_drop(struct map *map, struct tally *tally)
     free(tally);
 }
 
+static void tally_end(struct map_link *link)
+{
+    free(MAP_ENTRY(link, struct tally, link));
+}
+
 void logbook_clear(struct map *tallies)
 {
-    struct map_link *next;
-    for (struct map_link *link = map_next(tallies, NULL); link != NULL; link = next) {
-        next = map_next(tallies, link);
-        tally_drop(tallies, MAP_ENTRY(link, struct tally, link));
-    }
-    map_fini(tallies);
+    map_clear(tallies, tally_end);
 }
 
 /* --- shares ----------------------------------------------------------------------------------- */

@@ -54,13 +54,12 @@ void stats_depart(struct map *departed, const char *database, const struct share
         stats_add(&entry->stats, stats);
 }
 
+static void departed_end(struct map_link *link)
+{
+    free(MAP_ENTRY(link, struct stats_departed, link));
+}
+
 void stats_departed_clear(struct map *departed)
 {
-    struct map_link *next;
-    for (struct map_link *link = map_next(departed, NULL); link != NULL; link = next) {
-        next = map_next(departed, link);
-        map_remove(departed, link);
-        free(MAP_ENTRY(link, struct stats_departed, link));
-    }
-    map_fini(departed);
+    map_clear(departed, departed_end);
 }

@@ -55,6 +55,27 @@ TEST(a_map_finds_what_was_inserted_and_nothing_that_was_removed)
 }
 END_TEST
 
+static void thing_ends(struct map_link *link)
+{
+    MAP_ENTRY(link, struct thing, link)->key += 1000;
+}
+
+TEST(a_map_that_is_cleared_gives_each_object_back_once)
+{
+    struct map map = MAP_INIT(100);
+    struct thing things[100];
+    for (uint64_t i = 0; i < 100; i++) {
+        things[i] = (struct thing){.key = i};
+        ck_assert_int_eq(map_insert(&map, &things[i].link, hash_bytes(&i, sizeof(i), 0)), OK);
+    }
+    map_clear(&map, thing_ends);
+    for (uint64_t i = 0; i < 100; i++)
+        ck_assert_uint_eq(things[i].key, i + 1000);
+    ck_assert_uint_eq(map.count, 0);
+    ck_assert_ptr_null(map_next(&map, NULL));
+}
+END_TEST
+
 TEST(a_list_keeps_its_order_and_its_count)
 {
     struct list list;
@@ -116,6 +137,6 @@ END_TEST
 
 TESTS("base", a_buffer_refuses_to_pass_its_ceiling_and_remembers_it,
       a_map_finds_what_was_inserted_and_nothing_that_was_removed,
-      a_list_keeps_its_order_and_its_count,
+      a_map_that_is_cleared_gives_each_object_back_once, a_list_keeps_its_order_and_its_count,
       a_heap_gives_the_least_first_whatever_was_moved_or_removed,
       a_uuid_says_its_version_and_its_time, a_story_is_told_for_its_own_code_only)

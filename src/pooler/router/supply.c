@@ -98,17 +98,16 @@ static void supply_note(struct supply *supply, const char *host, const struct dn
     buffer_fini(&texts);
 }
 
+static void known_end(struct map_link *link)
+{
+    struct known_name *known = MAP_ENTRY(link, struct known_name, link);
+    free(known->addresses);
+    free(known);
+}
+
 static void supply_forget_names(struct supply *supply)
 {
-    struct map_link *next;
-    for (struct map_link *link = map_next(&supply->names, NULL); link != NULL; link = next) {
-        struct known_name *known = MAP_ENTRY(link, struct known_name, link);
-        next = map_next(&supply->names, link);
-        map_remove(&supply->names, link);
-        free(known->addresses);
-        free(known);
-    }
-    map_fini(&supply->names);
+    map_clear(&supply->names, known_end);
 }
 
 static void supply_show_host(struct supply *supply, const char *host, struct table_sink *sink)

@@ -58,13 +58,12 @@ void accepted_add(struct map *all, const struct param *param, struct span canoni
         free(accepted);
 }
 
+static void accepted_end(struct map_link *link)
+{
+    free(MAP_ENTRY(link, struct accepted, link));
+}
+
 void accepted_clear(struct map *all)
 {
-    struct map_link *next;
-    for (struct map_link *link = map_next(all, NULL); link != NULL; link = next) {
-        next = map_next(all, link);
-        map_remove(all, link);
-        free(MAP_ENTRY(link, struct accepted, link));
-    }
-    map_fini(all);
+    map_clear(all, accepted_end);
 }
