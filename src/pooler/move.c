@@ -52,9 +52,7 @@ static void parcel_free(struct parcel **parcel)
     for (int i = 0; i < CENSUSES; i++)
         census_unref(&gone->census[i]);
     config_unref(&gone->config);
-    if (gone->password != NULL)
-        explicit_bzero(gone->password, strlen(gone->password));
-    free(gone->password);
+    share_wipe_password(&gone->password);
     explicit_bzero(&gone->secret, sizeof(gone->secret));
     buffer_fini(&gone->names);
     buffer_fini(&gone->params);

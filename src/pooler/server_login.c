@@ -138,7 +138,7 @@ static fault login_try(struct server *server, const struct link_login *login,
     fault result = link_login(&server->stream, &mine, said, after(route->service->connect_timeout));
     if (password != NULL && result == FAULT_UPSTREAM)
         auth_command_doubt(share);
-    auth_command_wipe(&password);
+    share_wipe_password(&password);
     explicit_bzero(&own, sizeof(own));
     return result;
 }

@@ -90,17 +90,9 @@ static fault command_outcome(const struct command *command, struct span *ret)
     return OK;
 }
 
-void auth_command_wipe(char **password)
-{
-    char *gone = TAKE(*password);
-    if (gone != NULL)
-        explicit_bzero(gone, strlen(gone));
-    free(gone);
-}
-
 void auth_command_forget(struct share *share)
 {
-    auth_command_wipe(&share->credentials.command.password);
+    share_wipe_password(&share->credentials.command.password);
 }
 
 void auth_command_doubt(struct share *share)

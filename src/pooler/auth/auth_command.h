@@ -16,4 +16,3 @@ fault auth_command_password(struct share *share, const struct link_target *targe
 /** It was refused: the next login runs the command again. */
 void auth_command_doubt(struct share *share);
 void auth_command_forget(struct share *share);
-void auth_command_wipe(char **password); /* NULL-safe */

@@ -202,10 +202,9 @@ void share_free_now(struct share **share)
     }
     config_unref(&gone->config);
     config_unref(&gone->born_config);
-    if (gone->credentials.password != NULL)
-        explicit_bzero(gone->credentials.password, strlen(gone->credentials.password));
-    free(gone->credentials.password);
+    share_wipe_password(&gone->credentials.password);
     auth_command_forget(gone);
+    explicit_bzero(&gone->credentials, sizeof(gone->credentials));
     free(gone->database);
     free(gone->user);
     free(gone);

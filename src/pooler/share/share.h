@@ -233,5 +233,7 @@ bool share_is_default(const struct share *share, const struct param *param);
 fault share_set_secret(struct share *share) MUST_USE;
 /** A password that a client has just proven: it may log in to servers too. */
 void share_keep_password(struct share *share, const char *text);
+/** Overwrites it, and frees it; NULL-safe. */
+void share_wipe_password(char **password);
 /** The secret of the pool's user, from elsewhere than the auth file; it may have changed since. */
 void share_keep_secret(struct share *share, const char *text);

@@ -4,6 +4,14 @@
 
 #include <stdlib.h>
 
+void share_wipe_password(char **password)
+{
+    char *gone = TAKE(*password);
+    if (gone != NULL)
+        explicit_bzero(gone, strlen(gone));
+    free(gone);
+}
+
 void share_keep_password(struct share *share, const char *text)
 {
     if (share->route->server_user != NULL || share->route->server_password != NULL)
@@ -17,9 +25,7 @@ void share_keep_password(struct share *share, const char *text)
     char *kept = strdup(text);
     if (kept == NULL)
         return;
-    if (share->credentials.password != NULL)
-        explicit_bzero(share->credentials.password, strlen(share->credentials.password));
-    free(share->credentials.password);
+    share_wipe_password(&share->credentials.password);
     share->credentials.password = kept;
     share->credentials.secret.password = span_text(kept);
     share->credentials.secret.have_keys = false;
