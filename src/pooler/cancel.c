@@ -124,6 +124,7 @@ fault cancel_server(struct server *server, deadline by)
     co_group_init(&group);
     TRY(co_group_start(&group, cancel_dial_kept, &dial, CO_LARGE));
     server->cancels += 1;
+    server->ledger.doubt |= DOUBT_CANCEL;
     co_group_join(&group);
     server->cancels -= 1;
     server->keeper = co_self();
@@ -148,7 +149,8 @@ static bool cancel_awaits_query(struct server *server, deadline by)
         if (co_wait(after(ms(1))) == FAULT_CANCELLED)
             return false;
     }
-    return server->client != NULL && !ledger_empty(&server->ledger);
+    return server->client != NULL && !ledger_empty(&server->ledger) &&
+           !ledger_marking(&server->ledger);
 }
 
 static void errand_home(struct mail *mail)
@@ -178,7 +180,7 @@ static void cancel_run(void *argument)
     if (cancel_awaits_query(server, dial.by)) {
         char id[UUID_TEXT_SIZE];
         cancel_dial(&dial);
-        server->doubtful_cancel = true;
+        server->ledger.doubt |= DOUBT_CANCEL;
         if (dial.result != OK)
             server->until = (deadline){0}; /* whenever it is carried out, it must meet nobody */
         log_event(dial.result == OK ? LOG_INFO : LOG_WARNING, "cancel.sent",
@@ -199,8 +201,8 @@ static void cancel_run(void *argument)
 static bool cancel_active(struct relay *relay, struct client *client, struct errand *errand)
 {
     struct server *server = client->server;
-    if (server == NULL || ledger_empty(&server->ledger))
-        return false; /* nothing under way: PostgreSQL ignores such a request, and so do we */
+    if (server == NULL || ledger_empty(&server->ledger) || ledger_marking(&server->ledger))
+        return false; /* nothing of its own under way: PostgreSQL ignores such a request, and so do we */
     if (relay->cancels >= relay->config->cancels_most) {
         log_event(LOG_WARNING, "cancel.dropped", "pid=%u limit=%u", client->key.pid,
                   relay->config->cancels_most);

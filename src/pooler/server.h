@@ -53,7 +53,6 @@ struct server {
     bool doubtful;        /* SET or RESET may have changed parameters that are not reported */
     uint32_t cancels;     /* cancel requests under way */
     bool withheld;        /* free but for those */
-    bool doubtful_cancel; /* one was sent: a mark is to follow before anybody else has it */
     bool taken;           /* some claim has had it */
     struct uuid id;
     deadline since; /* when it logged in */
@@ -90,8 +89,7 @@ void server_note_doom(struct server *server);
 /** Puts a server that travelled in `lease` into this share, idle or handed on.  Closes it on
  * failure. */
 void server_arrive(struct share *share, struct lease *take_lease);
-/** Free, but a cancel request was sent to it: asks it for a mark, then it comes free or is closed.
- */
+/** Free, but in doubt (ledger.h): asks it for a mark, then it comes free or is closed. */
 void turn_mark_alone(struct server *server); /* turn/turn_mark.c */
 /** Watches the stream of an idle server. */
 void server_watch(struct server *server);

@@ -1,124 +1,4 @@
-#include "pooler_world.h"
-
-#include <stdio.h>
-
-/*
- * Turns, seen from both ends: the test is the client and the server, a real relay is between them.
- * One step after the other, so that what is awaited is all that comes.
- */
-#define BODY(name)                                                                                 \
-    static void name##_body(void *argument);                                                       \
-    TEST(name)                                                                                     \
-    {                                                                                              \
-        ck_assert_int_eq(machine_run("test", name##_body, NULL), OK);                              \
-    }                                                                                              \
-    END_TEST                                                                                       \
-    static void name##_body(void *argument UNUSED)
-
-static struct world world;
-
-/* --- steps ------------------------------------------------------------------------------------ */
-
-static void flush(struct talk *talk)
-{
-    ck_assert_int_eq(talk_flush(talk), OK);
-}
-
-static void expect_bytes(struct talk *talk, char type, const void *body, size_t size)
-{
-    ck_assert_int_eq(talk_read(talk), OK);
-    ck_assert_msg(talk->frame.type == (uint8_t)type, "'%c' came, '%c' was awaited",
-                  talk->frame.type, type);
-    ck_assert_uint_eq(talk->frame.body.size, size);
-    if (size > 0)
-        ck_assert_mem_eq(talk->frame.body.at, body, size);
-}
-#define EXPECT(talk, type, literal)      expect_bytes(talk, type, "" literal, sizeof(literal))
-#define EXPECT_BARE(talk, type, literal) expect_bytes(talk, type, "" literal, sizeof(literal) - 1)
-
-static void expect_error(struct talk *talk, const char *severity, const char *sqlstate)
-{
-    struct wire_error error;
-    ck_assert_int_eq(talk_read(talk), OK);
-    ck_assert_int_eq(talk->frame.type, WIRE_ERROR);
-    ck_assert_int_eq(wire_read_error(talk->frame.body, &error), OK);
-    ck_assert_msg(span_is(error.sqlstate, sqlstate), "%.*s: %.*s", SPAN_ARG(error.sqlstate),
-                  SPAN_ARG(error.message));
-    ck_assert(span_is(error.severity, severity));
-}
-
-static void expect_end(struct talk *talk)
-{
-    ck_assert_int_eq(talk_read(talk), FAULT_CLOSED);
-}
-
-static void put_error(struct talk *talk, const char *severity, const char *sqlstate)
-{
-    wire_put_report(&talk->out, &(struct wire_report){severity, sqlstate, "said so", NULL, NULL});
-}
-
-static void accept_server(struct talk *server, uint32_t pid)
-{
-    int handle;
-    struct address from;
-    uint32_t cancelled;
-    *server = TALK_INIT;
-    ck_assert_int_eq(listener_accept(&world.backend, &handle, &from, soon()), OK);
-    ck_assert_int_eq(stream_adopt(&server->stream, handle, false), OK);
-    ck_assert_int_eq(talk_welcome(server, pid, &cancelled), OK);
-}
-
-/* A cancel request comes for this pid. */
-static void accept_cancel(uint32_t pid)
-{
-    int handle;
-    struct address from;
-    uint32_t cancelled = 0;
-    struct talk talk = TALK_INIT;
-    ck_assert_int_eq(listener_accept(&world.backend, &handle, &from, soon()), OK);
-    ck_assert_int_eq(stream_adopt(&talk.stream, handle, false), OK);
-    ck_assert_int_eq(talk_welcome(&talk, pid, &cancelled), FAULT_CLOSED);
-    ck_assert_uint_eq(cancelled, pid);
-    talk_end(&talk);
-}
-
-/* Another client of a pool that has a server. */
-static void log_in(struct talk *client)
-{
-    *client = TALK_INIT;
-    ck_assert_int_eq(talk_hello(client, &world, "app", "joe"), OK);
-    ck_assert_int_eq(talk_await_ready(client), OK);
-}
-
-/* The pool's first client, and the server that its login brings. */
-static void begin(struct talk *client, struct talk *server)
-{
-    world_start(&world, 1, 1);
-    *client = TALK_INIT;
-    ck_assert_int_eq(talk_hello(client, &world, "app", "joe"), OK);
-    accept_server(server, 100);
-    ck_assert_int_eq(talk_await_ready(client), OK);
-}
-
-static void finish(struct talk *client, struct talk *server)
-{
-    talk_end(client);
-    talk_end(server);
-    world_stop(&world);
-}
-
-/* One query there and back. */
-static void ask(struct talk *client, struct talk *server)
-{
-    PUT(client, 'Q', "SELECT 1");
-    flush(client);
-    EXPECT(server, 'Q', "SELECT 1");
-    PUT(server, 'C', "SELECT 1");
-    PUT_BARE(server, 'Z', "I");
-    flush(server);
-    EXPECT(client, 'C', "SELECT 1");
-    EXPECT_BARE(client, 'Z', "I");
-}
+#include "turn_steps.h"
 
 /* --- what passes ------------------------------------------------------------------------------ */
 
@@ -465,26 +345,6 @@ BODY(a_client_that_goes_in_mid_transaction_is_rolled_back)
     finish(&next, &server);
 }
 
-/* What ends all that a client has left; `open`: a batch among it. */
-static void expect_abandon(struct talk *server, bool open)
-{
-    EXPECT(server, 'f', "the client has gone"); /* for a COPY; ignored where there is none */
-    if (open)
-        EXPECT(server, 'E', "tl_abandoned\0\0\0\0");
-    EXPECT_BARE(server, 'S', "");
-    EXPECT(server, 'C', "Stl_mark");
-    EXPECT_BARE(server, 'S', "");
-}
-
-/* To that Sync, and to the mark. */
-static void answer_abandon(struct talk *server)
-{
-    PUT_BARE(server, 'Z', "I");
-    PUT_BARE(server, '3', "");
-    PUT_BARE(server, 'Z', "I");
-    flush(server);
-}
-
 BODY(a_client_that_goes_in_mid_query_is_cancelled_first)
 {
     struct talk client, next, server;
@@ -494,10 +354,10 @@ BODY(a_client_that_goes_in_mid_query_is_cancelled_first)
     EXPECT(&server, 'Q', "SELECT pg_sleep(100)");
     talk_end(&client);
     accept_cancel(100);
-    expect_abandon(&server, false);
     put_error(&server, "ERROR", "57014");
     PUT_BARE(&server, 'Z', "I");
-    answer_abandon(&server);
+    flush(&server);
+    be_marked(&server);
     log_in(&next);
     ask(&next, &server);
     finish(&next, &server);
@@ -531,8 +391,13 @@ BODY(a_server_that_is_out_of_step_is_not_handed_on_before_it_is_in_step_again)
     PUT_BARE(&server, 'Z', "I"); /* to the Sync */
     flush(&server);
     expect_abandon(&server, true);
+    char bits[33];
+    expect_mark(&server, bits);
     put_error(&server, "ERROR", "34000");
-    answer_abandon(&server);
+    PUT_BARE(&server, 'Z', "I");
+    PUT(&server, 'C', "ROLLBACK");
+    PUT_BARE(&server, 'Z', "I");
+    answer_mark(&server, bits);
     log_in(&next);
     ask(&next, &server);
     finish(&next, &server);
@@ -564,10 +429,9 @@ BODY(a_server_whose_parameters_were_not_changed_is_not_used_again)
     PUT_BARE(&server, 'Z', "I");
     flush(&server);
     accept_cancel(100);
-    expect_abandon(&server, false);
     PUT(&server, 'C', "SELECT 1");
     PUT_BARE(&server, 'Z', "I");
-    answer_abandon(&server);
+    flush(&server);
     expect_end(&server);
     talk_end(&server);
     log_in(&next);
@@ -597,12 +461,10 @@ BODY(a_client_that_goes_inside_a_batch_has_it_ended_for_it)
     flush(&server);
     EXPECT_BARE(&client, '1', "");
     talk_end(&client);
-    EXPECT_BARE(&server, 'E', "tl_abandoned\0\0\0\0\0"); /* or the Sync would commit */
-    EXPECT_BARE(&server, 'S', "");
-    EXPECT(&server, 'C', "Stl_mark");
-    EXPECT_BARE(&server, 'S', "");
+    expect_abandon(&server, false); /* or the Sync would commit */
     put_error(&server, "ERROR", "34000");
-    answer_abandon(&server);
+    PUT_BARE(&server, 'Z', "I");
+    flush(&server);
     log_in(&next);
     ask(&next, &server);
     finish(&next, &server);

@@ -118,7 +118,7 @@ void share_free(struct share *share, struct server *server)
         server->withheld = true;
         return;
     }
-    if (UNLIKELY(server->doubtful_cancel) && !server->broken) {
+    if (UNLIKELY(server->ledger.doubt != 0) && !server->broken) {
         turn_mark_alone(server);
         return;
     }
@@ -134,6 +134,7 @@ void share_free(struct share *share, struct server *server)
         share_give_back(share, server);
         return;
     }
+    invariant(server->ledger.doubt == 0);
     struct client *next = share_next_claim(share, server);
     if (next != NULL) {
         server_become(server, SERVER_ACTIVE);

@@ -48,6 +48,7 @@ void ledger_fini(struct ledger *ledger)
     free(ledger->ring);
     ledger->ring = NULL;
     ledger->mask = 0;
+    ledger->syncs = 0;
 }
 
 static bool ledger_grow(struct ledger *ledger)
@@ -75,18 +76,28 @@ bool ledger_make_room(struct ledger *ledger, uint32_t more)
     return true;
 }
 
+/* Whether the entry is a Sync, which ends a batch and what the server skips. */
+static bool owe_sync(struct ledger *ledger, enum owed_kind kind)
+{
+    if (kind != OWED_SYNC) {
+        ledger->ready = false;
+        ledger->syncs = 0;
+        if (UNLIKELY(kind == OWED_MARK))
+            ledger->doubt |= DOUBT_MARK;
+        return false;
+    }
+    ledger->batch += 1;
+    ledger->skipping = false;
+    ledger->syncs += 1;
+    ledger->copy_syncs += ledger->copy_in;
+    return true;
+}
+
 void ledger_owe(struct ledger *ledger, struct owed owed)
 {
-    bool is_sync = owed.kind >= OWED_SYNC && owed.kind <= OWED_MARK;
-    if (ledger->skipping && !is_sync) {
+    if (!owe_sync(ledger, (enum owed_kind)owed.kind) && ledger->skipping) {
         ledger_settle(ledger, &owed, OWED_DROPPED);
         return;
-    }
-    if (is_sync) {
-        ledger->batch += 1;
-        ledger->skipping = false;
-        if (ledger->copy_in)
-            owed.kind = OWED_COPY_SYNC;
     }
     if (owed.fate != FATE_SYNTHETIC)
         ledger->extended = owed.kind >= OWED_PARSE;
@@ -107,22 +118,142 @@ static enum ledger_verdict verdict_of(const struct ledger *ledger)
     return head != NULL && head->fate == FATE_SWALLOW ? VERDICT_SWALLOW : VERDICT_FORWARD;
 }
 
-/* Out of turn: a breach, unless a mark is awaited.  Once that has come, its Sync is owed. */
-static enum ledger_verdict ledger_marked(struct ledger *ledger, bool is_mark)
+/* Drops the oldest, the last of them first: each undoes what it did when it was written. */
+static void ledger_drop(struct ledger *ledger, uint32_t count)
 {
-    if (ledger->count == 0 || ledger_at(ledger, 0)->kind != OWED_MARK)
-        return VERDICT_BREACH;
-    if (is_mark)
-        ledger_at(ledger, 0)->kind = OWED_SYNC;
-    return VERDICT_SWALLOW;
+    for (uint32_t i = count; i-- > 0;)
+        ledger_settle(ledger, ledger_at(ledger, i), OWED_DROPPED);
+    ledger_skip(ledger, count);
 }
+
+/* How many entries there are before the next Sync, a mark or the end. */
+static uint32_t ledger_batch_size(const struct ledger *ledger, uint32_t from)
+{
+    uint32_t size = 0;
+    while (from + size < ledger->count && ledger_at(ledger, from + size)->kind != OWED_SYNC &&
+           ledger_at(ledger, from + size)->kind != OWED_MARK)
+        size += 1;
+    return size;
+}
+
+/* --- answers that are missing ----------------------------------------------------------------- */
+
+/* Whether a message of this type may belong to the answer of such an entry. */
+static bool kind_fits(enum owed_kind kind, uint8_t type)
+{
+    switch (type) {
+    case WIRE_PARSE_COMPLETE:
+        return kind == OWED_PARSE;
+    case WIRE_BIND_COMPLETE:
+        return kind == OWED_BIND;
+    case WIRE_CLOSE_COMPLETE:
+        return kind == OWED_CLOSE;
+    case WIRE_NO_DATA:
+    case WIRE_PARAMETER_DESCRIPTION:
+        return kind == OWED_DESCRIBE;
+    case WIRE_ROW_DESCRIPTION:
+        return kind == OWED_DESCRIBE || kind == OWED_QUERY;
+    case WIRE_FUNCTION_RESULT:
+        return kind == OWED_FUNCTION;
+    case WIRE_PORTAL_SUSPENDED:
+        return kind == OWED_EXECUTE;
+    case WIRE_ERROR:
+        return true;
+    default:
+        return kind == OWED_QUERY || kind == OWED_EXECUTE;
+    }
+}
+
+/* The Syncs at the head, in front of something that answers this message.  One of a COPY that has
+ * failed, or of a batch that succeeded, can't raise an error unless it is all that is left. */
+static void align_syncs(struct ledger *ledger, uint8_t type)
+{
+    uint32_t run = 0;
+    while (run < ledger->count && ledger_at(ledger, run)->kind == OWED_SYNC)
+        run += 1;
+    if (run == 0 || run == ledger->count || (type == WIRE_ERROR && !ledger->unsure))
+        return;
+    if (!ledger->unsure)
+        ledger->doubt |= DOUBT_BROKEN;
+    ledger->unsure = false;
+    ledger_drop(ledger, run);
+}
+
+/* Batches that were skipped whole, since the Sync before them was read by a COPY that failed: the
+ * ReadyForQuery that was taken for that Sync's answered theirs. */
+static void align_batches(struct ledger *ledger, uint8_t type)
+{
+    uint32_t gone = 0;
+    while (gone < ledger->count && ledger_at(ledger, gone)->kind != OWED_MARK &&
+           !kind_fits((enum owed_kind)ledger_at(ledger, gone)->kind, type)) {
+        gone += ledger_batch_size(ledger, gone);
+        while (gone < ledger->count && ledger_at(ledger, gone)->kind == OWED_SYNC)
+            gone += 1;
+    }
+    if (gone == 0 || gone == ledger->count)
+        return; /* it fits, or nothing does */
+    ledger->doubt |= DOUBT_BROKEN;
+    ledger_drop(ledger, gone);
+}
+
+void ledger_align(struct ledger *ledger, uint8_t type)
+{
+    if (LIKELY(ledger->doubt == 0) || type == WIRE_NOTICE || type == WIRE_PARAMETER_STATUS ||
+        type == WIRE_NOTIFICATION || type == WIRE_READY)
+        return;
+    align_syncs(ledger, type);
+    align_batches(ledger, type);
+    const struct owed *head = ledger_head(ledger);
+    if (head != NULL && head->kind == OWED_MARK)
+        ledger->mark_begun = true;
+}
+
+/* --- answers ---------------------------------------------------------------------------------- */
 
 /* Strikes out the head if it is of this kind; a breach otherwise. */
 static enum ledger_verdict ledger_answer(struct ledger *ledger, enum owed_kind kind)
 {
     const struct owed *head = ledger_head(ledger);
     if (head == NULL || head->kind != kind)
-        return ledger_marked(ledger, kind == OWED_CLOSE);
+        return VERDICT_BREACH;
+    enum ledger_verdict verdict = verdict_of(ledger);
+    ledger_pop(ledger, OWED_ANSWERED);
+    return verdict;
+}
+
+/* A mark is over with the ReadyForQuery behind its row.  One that comes before its first answer
+ * is the client's. */
+static enum ledger_verdict ready_for_mark(struct ledger *ledger)
+{
+    if (!ledger->mark_begun)
+        return VERDICT_FORWARD;
+    if (ledger->mark_shown) {
+        ledger->mark_begun = ledger->mark_shown = false;
+        ledger_pop(ledger, OWED_ANSWERED);
+    }
+    return VERDICT_SWALLOW;
+}
+
+/* The batch at the head was skipped, or there is nothing at all that it could answer. */
+static enum ledger_verdict ready_out_of_turn(struct ledger *ledger)
+{
+    uint32_t skipped = ledger_batch_size(ledger, 0);
+    if (ledger->doubt == 0 || (ledger->count > 0 && skipped == ledger->count))
+        return VERDICT_BREACH;
+    if (ledger->count == 0)
+        return VERDICT_FORWARD; /* of a Sync that was given up: its client still has the server */
+    ledger->doubt |= DOUBT_BROKEN;
+    ledger_drop(ledger, skipped);
+    return ledger_answer(ledger, OWED_SYNC);
+}
+
+static enum ledger_verdict ledger_strike_ready(struct ledger *ledger)
+{
+    const struct owed *head = ledger_head(ledger);
+    if (head == NULL || head->kind > OWED_MARK || head->kind == OWED_NOTHING)
+        return ready_out_of_turn(ledger);
+    if (head->kind == OWED_MARK)
+        return ready_for_mark(ledger);
     enum ledger_verdict verdict = verdict_of(ledger);
     ledger_pop(ledger, OWED_ANSWERED);
     return verdict;
@@ -130,53 +261,47 @@ static enum ledger_verdict ledger_answer(struct ledger *ledger, enum owed_kind k
 
 static enum ledger_verdict ledger_ready(struct ledger *ledger)
 {
+    ledger->copy_in = ledger->copying = false;
+    enum ledger_verdict verdict = ledger_strike_ready(ledger);
     const struct owed *head = ledger_head(ledger);
-    if (head == NULL || head->kind > OWED_COPY_SYNC || head->kind == OWED_NOTHING)
-        return ledger_marked(ledger, false);
-    enum ledger_verdict verdict = verdict_of(ledger);
-    ledger->copy_in = false;
-    ledger_pop(ledger, OWED_ANSWERED);
+    if (head == NULL || head->kind != OWED_SYNC)
+        ledger->unsure = false;
+    ledger->syncs = ledger->syncs < ledger->count ? ledger->syncs : ledger->count;
+    ledger->ready = ledger->syncs == ledger->count;
     return verdict;
 }
 
 /* The server skips all up to the next Sync; the error itself is the first dropped entry's answer.
- */
+ * Of the Syncs that were sent into a COPY it is not known which it had read. */
 static enum ledger_verdict ledger_error(struct ledger *ledger)
 {
     const struct owed *head = ledger_head(ledger);
     enum ledger_verdict verdict = verdict_of(ledger);
-    ledger->copy_in = false;
+    if (ledger->copying)
+        ledger->unsure = ledger->copy_syncs > 0;
+    ledger->copy_in = ledger->copying = false;
+    ledger->copy_syncs = 0;
     if (head == NULL || head->kind <= OWED_MARK)
         return verdict;
-    uint32_t skipped = 0;
-    while (skipped < ledger->count && ledger_at(ledger, skipped)->kind != OWED_SYNC &&
-           ledger_at(ledger, skipped)->kind != OWED_COPY_SYNC &&
-           ledger_at(ledger, skipped)->kind != OWED_MARK)
-        skipped += 1;
-    /* The last one first: each undoes what it did when it was written. */
-    for (uint32_t i = skipped; i-- > 0;)
-        ledger_settle(ledger, ledger_at(ledger, i), OWED_DROPPED);
-    ledger_skip(ledger, skipped);
+    ledger->ready = false;
+    ledger_drop(ledger, ledger_batch_size(ledger, 0));
     if (ledger->count == 0)
         ledger->skipping = true;
     return verdict;
 }
 
-/* Takes out `gone` entries without an answer: Syncs that a COPY has read, which it ignores. */
-static void ledger_cut(struct ledger *ledger, uint32_t from, uint32_t gone)
+/* Takes out `gone` Syncs behind the head without an answer: a COPY has read them, and ignores them.
+ * An end that was sent behind one of them may be that of the next COPY of the same text. */
+static void ledger_cut_syncs(struct ledger *ledger, uint32_t gone)
 {
-    for (uint32_t i = from; i + gone < ledger->count; i++)
+    bool newest = ledger->count - ledger->syncs <= 1;
+    for (uint32_t i = 1; i <= gone; i++)
+        ledger_at(ledger, 0)->ends += ledger_at(ledger, i)->ends;
+    for (uint32_t i = 1; i + gone < ledger->count; i++)
         *ledger_at(ledger, i) = *ledger_at(ledger, i + gone);
     ledger->count -= gone;
-}
-
-static uint32_t ledger_cut_copy_syncs(struct ledger *ledger, uint32_t from)
-{
-    uint32_t gone = 0;
-    while (from + gone < ledger->count && ledger_at(ledger, from + gone)->kind == OWED_COPY_SYNC)
-        gone += 1;
-    ledger_cut(ledger, from, gone);
-    return gone;
+    if (newest)
+        ledger->syncs -= gone;
 }
 
 /* Whether the end of a COPY was sent right behind this entry, before the server asked for data. */
@@ -193,7 +318,7 @@ static enum ledger_verdict ledger_copy_in(struct ledger *ledger)
     const struct owed *head = ledger_head(ledger);
     if (head == NULL || (head->kind != OWED_QUERY && head->kind != OWED_EXECUTE))
         return VERDICT_BREACH;
-    /* Syncs that were sent behind it, but before its end, are read by the COPY. */
+    /* Syncs that were sent behind it, but before its end, are read by the COPY unless it fails. */
     uint32_t syncs = 0;
     bool ended = owed_take_end(ledger_at(ledger, 0));
     while (!ended && syncs + 1 < ledger->count && ledger_at(ledger, syncs + 1)->kind == OWED_SYNC) {
@@ -201,25 +326,36 @@ static enum ledger_verdict ledger_copy_in(struct ledger *ledger)
         ended = owed_take_end(ledger_at(ledger, syncs));
     }
     ledger->copy_in = !ended;
-    ledger_cut(ledger, 1, syncs);
-    if (syncs > 0 && ledger->count == 1 && head->kind == OWED_EXECUTE)
-        ledger->extended = true; /* the batch has no Sync any more */
+    ledger->copying = true;
+    ledger->copy_syncs = syncs;
+    ledger->doubt |= DOUBT_COPY;
     return verdict_of(ledger);
+}
+
+/* The COPY of the head is done: the Syncs up to its end have no answer. */
+static void ledger_copied(struct ledger *ledger)
+{
+    uint32_t syncs = 0;
+    while (syncs < ledger->copy_syncs && syncs + 1 < ledger->count &&
+           ledger_at(ledger, syncs + 1)->kind == OWED_SYNC)
+        syncs += 1;
+    ledger_cut_syncs(ledger, syncs);
+    if (syncs > 0 && ledger->count == 1 && ledger_at(ledger, 0)->kind == OWED_EXECUTE)
+        ledger->extended = true; /* the batch has no Sync any more */
+    ledger->copy_in = ledger->copying = false;
+    ledger->copy_syncs = 0;
 }
 
 static enum ledger_verdict ledger_complete(struct ledger *ledger)
 {
     const struct owed *head = ledger_head(ledger);
     if (head == NULL || (head->kind != OWED_EXECUTE && head->kind != OWED_QUERY))
-        return ledger_marked(ledger, false);
+        return VERDICT_BREACH;
     enum ledger_verdict verdict = verdict_of(ledger);
-    ledger->copy_in = false;
-    uint32_t syncs = ledger_cut_copy_syncs(ledger, 1);
-    if (head->kind != OWED_EXECUTE)
-        return verdict;
-    ledger_pop(ledger, OWED_ANSWERED);
-    if (syncs > 0 && ledger->count == 0)
-        ledger->extended = true;
+    if (UNLIKELY(ledger->copying))
+        ledger_copied(ledger);
+    if (head->kind == OWED_EXECUTE)
+        ledger_pop(ledger, OWED_ANSWERED);
     return verdict;
 }
 
@@ -233,8 +369,28 @@ static enum ledger_verdict ledger_described(struct ledger *ledger)
     return verdict_of(ledger);
 }
 
+/* What strikes nothing out, but belongs to an answer. */
+static enum ledger_verdict ledger_part(const struct ledger *ledger)
+{
+    return ledger->count == 0 ? VERDICT_BREACH : verdict_of(ledger);
+}
+
+/* While nothing but a mark is owed.  Its own answers are for nobody; what comes before them, and
+ * what a server says at any time, is for the client. */
+static enum ledger_verdict take_for_mark(struct ledger *ledger, uint8_t type)
+{
+    if (type == WIRE_READY)
+        return ledger_ready(ledger);
+    if (type == WIRE_NOTIFICATION || type == WIRE_PARAMETER_STATUS)
+        return VERDICT_FORWARD;
+    return ledger->mark_begun ? VERDICT_SWALLOW : VERDICT_FORWARD;
+}
+
 enum ledger_verdict ledger_take(struct ledger *ledger, uint8_t type)
 {
+    ledger_align(ledger, type);
+    if (UNLIKELY(ledger_marking(ledger)) && ledger->count == 1)
+        return take_for_mark(ledger, type);
     switch (type) {
     case WIRE_DATA_ROW:
     case WIRE_COPY_DATA:
@@ -242,7 +398,7 @@ enum ledger_verdict ledger_take(struct ledger *ledger, uint8_t type)
     case WIRE_COPY_OUT:
     case WIRE_FUNCTION_RESULT:
     case WIRE_PARAMETER_DESCRIPTION:
-        return ledger->count == 0 ? VERDICT_BREACH : verdict_of(ledger);
+        return ledger_part(ledger);
     case WIRE_READY:
         return ledger_ready(ledger);
     case WIRE_ERROR:
@@ -275,13 +431,28 @@ enum ledger_verdict ledger_take(struct ledger *ledger, uint8_t type)
 
 void ledger_copy_ends(struct ledger *ledger)
 {
+    struct owed *newest = ledger->count == 0 ? NULL : ledger_at(ledger, ledger->count - 1);
     if (ledger->copy_in)
         ledger->copy_in = false;
-    else if (ledger->count > 0 && ledger_at(ledger, ledger->count - 1)->ends < UINT8_MAX)
-        ledger_at(ledger, ledger->count - 1)->ends += 1; /* for a COPY that may still begin */
+    else if (newest != NULL && newest->ends < UINT32_MAX)
+        newest->ends += 1; /* for a COPY that may still begin */
 }
 
 bool ledger_needs_sync(const struct ledger *ledger)
 {
     return ledger->skipping || (ledger->count > 0 && ledger->extended);
+}
+
+void ledger_mark_shown(struct ledger *ledger)
+{
+    invariant(ledger->mark_begun && ledger_marking(ledger));
+    ledger->mark_shown = true;
+}
+
+void ledger_drop_all(struct ledger *ledger)
+{
+    ledger_drop(ledger, ledger->count);
+    ledger->skipping = ledger->extended = ledger->unsure = false;
+    ledger->copy_in = ledger->copying = ledger->mark_begun = ledger->mark_shown = false;
+    ledger->copy_syncs = ledger->syncs = 0;
 }

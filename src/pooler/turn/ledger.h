@@ -12,22 +12,26 @@
  * Invariants: entries are answered strictly in order; after an error in an extended-protocol batch
  * all entries up to the next Sync are dropped (the server skips those messages); `skipping` says
  * that this Sync has not been sent yet, so that messages sent meanwhile owe nothing.
+ *
+ * One thing the ledger can't know: whether a COPY FROM STDIN that fails has read a Sync that was
+ * sent between its beginning and its end.  A Sync that it has read is not answered.  `doubt` says
+ * that this, or something like it, may have happened; while it is not 0, the server goes to no
+ * other client before a mark has been answered (turn_mark.c).
  */
 #include "base/fault.h"
 #include "wire/message.h"
 
 enum owed_kind {
     OWED_NOTHING,
-    OWED_QUERY,     /* until ReadyForQuery */
-    OWED_FUNCTION,  /* until ReadyForQuery */
-    OWED_SYNC,      /* ReadyForQuery */
-    OWED_COPY_SYNC, /* a Sync sent into COPY IN: answered only if the COPY failed before it */
-    OWED_MARK,      /* a Close and a Sync: all that comes before CloseComplete is swallowed */
-    OWED_PARSE,     /* ParseComplete */
-    OWED_BIND,      /* BindComplete */
-    OWED_DESCRIBE,  /* RowDescription or NoData, a ParameterDescription before it for statements */
-    OWED_EXECUTE,   /* until CommandComplete, EmptyQueryResponse or PortalSuspended */
-    OWED_CLOSE,     /* CloseComplete */
+    OWED_QUERY,    /* until ReadyForQuery */
+    OWED_FUNCTION, /* until ReadyForQuery */
+    OWED_SYNC,     /* ReadyForQuery */
+    OWED_MARK,     /* a Query of ours: until ReadyForQuery behind the row that only it can give */
+    OWED_PARSE,    /* ParseComplete */
+    OWED_BIND,     /* BindComplete */
+    OWED_DESCRIBE, /* RowDescription or NoData, a ParameterDescription before it for statements */
+    OWED_EXECUTE,  /* until CommandComplete, EmptyQueryResponse or PortalSuspended */
+    OWED_CLOSE,    /* CloseComplete */
 };
 
 enum owed_fate {
@@ -55,20 +59,36 @@ struct owed {
     uint8_t kind;
     uint8_t fate;
     uint8_t about;
-    uint8_t ends; /* the ledger's: ends of a COPY that were sent right behind it */
-    void *what;   /* owned by the entry, released by the ledger's `settle` */
+    uint32_t ends; /* the ledger's: ends of a COPY that were sent right behind it */
+    void *what;    /* owned by the entry, released by the ledger's `settle` */
 };
 
 enum owed_end { OWED_ANSWERED, OWED_DROPPED };
+
+/* Why one answer more or less than the ledger has may come: bits of `doubt`. */
+enum ledger_doubt {
+    DOUBT_COPY = 1,   /* the server has asked for COPY data */
+    DOUBT_CANCEL = 2, /* a cancel request was sent to it */
+    DOUBT_BROKEN = 4, /* an answer came that did not belong to the oldest entry */
+    DOUBT_MARK = 8,   /* a mark was sent to it, and has not been answered */
+};
 
 struct ledger {
     struct owed *ring;
     uint32_t mask; /* of the ring's size; the ring doubles up to LEDGER_MOST */
     uint32_t head; /* index of the oldest entry */
     uint32_t count;
-    bool skipping; /* the server skips until a Sync that has not been sent */
-    bool copy_in;  /* the server is reading COPY data */
-    bool extended; /* messages were sent after the last Sync, Query or FunctionCall */
+    bool skipping;   /* the server skips until a Sync that has not been sent */
+    bool copy_in;    /* the server is reading COPY data, and its end has not been sent */
+    bool copying;    /* the COPY of the head has begun, and has not been answered */
+    bool extended;   /* messages were sent after the last Sync, Query or FunctionCall */
+    bool ready;      /* ReadyForQuery was the last answer, and nothing but Syncs is owed since */
+    bool unsure;     /* a COPY that failed may have read the Syncs at the head */
+    bool mark_begun; /* what comes from now on belongs to the mark at the head */
+    bool mark_shown; /* its row has come */
+    uint8_t doubt;   /* enum ledger_doubt */
+    uint32_t copy_syncs; /* Syncs right behind the head that its COPY reads if it does not fail */
+    uint32_t syncs;      /* newest entries that are all Syncs */
     uint32_t
         batch; /* Syncs sent so far: what is sent now is carried out or skipped with its batch */
     /* Called once for every entry with `about`, when it is answered or dropped. */
@@ -128,7 +148,7 @@ static inline enum ledger_plain ledger_plain(const struct ledger *ledger, uint8_
     switch (type) {
     case WIRE_DATA_ROW:
     case WIRE_COPY_DATA:
-        return PLAIN_PART;
+        return head->kind == OWED_QUERY || head->kind == OWED_EXECUTE ? PLAIN_PART : PLAIN_NOT;
     case WIRE_ROW_DESCRIPTION:
         return head->kind == OWED_QUERY      ? PLAIN_PART
                : head->kind == OWED_DESCRIBE ? PLAIN_ANSWER
@@ -158,10 +178,31 @@ enum ledger_verdict {
     VERDICT_SWALLOW,
     VERDICT_BREACH, /* an answer to nothing: the server can't be trusted any more */
 };
-/** Takes one message of the server to the ledger.  `fatal`: an ErrorResponse that ends the session.
- */
+/** Where answers may be missing (`doubt`), drops what this message shows to have had none, so that
+ *  the head is what it answers.  ledger_take does it too; for who looks at the head before. */
+void ledger_align(struct ledger *ledger, uint8_t type);
+/** Takes one message of the server to the ledger. */
 enum ledger_verdict ledger_take(struct ledger *ledger, uint8_t type);
 /** CopyDone or CopyFail is sent: to the COPY under way, or to one that may be about to begin. */
 void ledger_copy_ends(struct ledger *ledger);
 /** Whether a Sync must be sent to get ReadyForQuery for what is under way. */
 bool ledger_needs_sync(const struct ledger *ledger);
+
+/* --- marks ------------------------------------------------------------------------------------ */
+
+/** Whether the server was idle at its last word, and nothing was sent since but Syncs, which it may
+ *  never answer: a mark would tell. */
+static inline bool ledger_may_mark(const struct ledger *ledger)
+{
+    return ledger->doubt != 0 && ledger->ready && !ledger->extended && !ledger->skipping;
+}
+/** Whether a mark is owed; nothing is sent behind it. */
+static inline bool ledger_marking(const struct ledger *ledger)
+{
+    return ledger->count > 0 &&
+           ledger->ring[(ledger->head + ledger->count - 1) & ledger->mask].kind == OWED_MARK;
+}
+/** The row of the mark has come. */
+void ledger_mark_shown(struct ledger *ledger);
+/** Drops all that is owed: what follows is a mark, and nothing before it is for anybody. */
+void ledger_drop_all(struct ledger *ledger);

@@ -31,18 +31,42 @@ static void turn_attach(struct turn *turn)
         logbook_assigned(client, server);
 }
 
+/* A message is on its way in either direction, or has come in part. */
+static bool turn_midway(const struct turn *turn)
+{
+    return !lane_sent(&turn->up) || turn->up.passing > 0 || turn->held != NULL ||
+           turn->down.passing > 0 || turn->down.begin != turn->down.end;
+}
+
 static bool turn_unfinished(const struct turn *turn)
 {
     const struct server *server = turn->server;
     return !ledger_empty(&server->ledger) || server->ledger.skipping || server->ledger.extended ||
-           !lane_sent(&turn->up) || turn->up.passing > 0 || turn->held != NULL ||
-           turn->down.passing > 0 || turn->down.begin != turn->down.end;
+           turn_midway(turn);
 }
 
 /* Bytes of the client that have come whole and were not walked yet. */
 static bool turn_has_input(const struct turn *turn)
 {
     return turn->up.begin != turn->up.end && !turn->starved && !turn->closing;
+}
+
+/* Only Syncs are owed, and a COPY may have read them.  A client that keeps its server hears what
+ * comes of them, and needs no more; before another may get it, a mark tells. */
+static fault turn_resolve_syncs(struct turn *turn)
+{
+    struct server *server = turn->server;
+    if (!ledger_may_mark(&server->ledger) || ledger_empty(&server->ledger))
+        return OK;
+    if (turn->client->share->route->mode == POOL_SESSION || pin_holds(server)) {
+        if (server->ledger.unsure)
+            ledger_drop_all(&server->ledger);
+        return OK;
+    }
+    if (server->transaction != WIRE_TX_IDLE || turn_midway(turn) || turn_has_input(turn) ||
+        !lane_sent(&turn->down))
+        return OK;
+    return turn_prove(turn);
 }
 
 void turn_release(struct turn *turn)
@@ -184,6 +208,8 @@ static fault turn_run(struct turn *turn)
         bool moved = false;
         TRY(turn_up(turn, &moved));
         TRY(turn_down(turn, &moved));
+        if (turn->server != NULL && UNLIKELY(turn->server->ledger.doubt != 0))
+            TRY(turn_resolve_syncs(turn));
         turn_release(turn);
         if (turn_over(turn))
             return turn->closing ? FAULT_CLOSED : OK;

@@ -22,6 +22,9 @@ struct lane {
     struct outbox out;
 };
 
+/* 128 random bits in hex, and a NUL. */
+#define MARK_SIZE 33
+
 /* What a turn waits for, as far as limits of time go. */
 enum turn_phase { PHASE_NONE, PHASE_ASKING, PHASE_SILENT };
 
@@ -48,12 +51,14 @@ struct turn {
     bool noting;           /* texts are kept, for slow queries are told with them */
     bool scans;            /* what passes up is a text: see turn_pin.c */
     uint8_t seam[3];       /* of that text, the last bytes before those to come */
+    bool abandoned;        /* no client: what it left behind may fail in front of a mark */
     bool timed;            /* limits of time hold: see turn_time.c, whose fields these are */
     enum turn_phase phase;
     deadline phase_since;
-    deadline phase_mark; /* server->used then: it changes with each ReadyForQuery */
-    struct lane up;      /* client to server; the first field that turn_init does not zero whole */
-    struct lane down;    /* server to client */
+    deadline phase_mark;  /* server->used then: it changes with each ReadyForQuery */
+    struct lane up;       /* client to server; the first field that turn_init does not zero whole */
+    struct lane down;     /* server to client */
+    char mark[MARK_SIZE]; /* what the row of the mark under way holds: see turn_mark.c */
     char refused_state[6]; /* why the claim, or the parameters, were refused; for logins */
     char refused_text[240];
 };
@@ -182,10 +187,20 @@ fault turn_drain(struct turn *turn, deadline by) MUST_USE;
 /** Whether servers of this pool have taken all values in which `want` differs from `have`. */
 bool params_confirmed(const struct share *share, const struct params *have,
                       const struct params *want);
-/** Sends what is in `out`, which is consumed, and behind it what shows where the server is in step
- *  again, whatever was cancelled; until that is answered.  The server must not skip it: a Sync goes
- *  ahead where it may.  MEMORY and turn_drain's. */
-fault turn_send_mark(struct turn *turn, struct buffer *take_out, deadline by) MUST_USE;
+/** Sends what is in `out`, which is consumed, and behind it a mark: after OK nothing of what was
+ *  sent to the server before is still to be answered, its transaction is over and it is in no
+ *  doubt.  `cleaning`: statements that are carried out and committed first; none: SPAN_NONE.  The
+ *  server must be idle, or become so by what is in `out`.  Suspends.  MEMORY; UPSTREAM: it has
+ *  closed, or failed on the mark; TIMEOUT, PROTOCOL; then it must be closed. */
+fault turn_mark(struct turn *turn, struct buffer *take_out, struct span cleaning,
+                deadline by) MUST_USE; /* turn_mark.c */
+/** A message of the server while a mark is owed.  UPSTREAM: it is an error in place of its row. */
+fault turn_take_mark(struct turn *turn, uint8_t type, struct span body) MUST_USE;
+/** The server of a client that is connected owes nothing but Syncs which it may never answer: marks
+ *  it.  A server that fails is closed, and the client goes on without.  Suspends. */
+fault turn_prove(struct turn *turn) MUST_USE;
+/** Logs and counts that a server is closed because it was in doubt and its mark failed. */
+void turn_tell_unmarked(const struct server *server, const char *why);
 /** Claims a server for the batch whose first message has come; suspends.  On refusal answers the
  *  client itself (and there is still no server). */
 fault turn_claim(struct turn *turn) MUST_USE;

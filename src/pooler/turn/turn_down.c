@@ -179,6 +179,10 @@ static fault down_look(struct turn *turn, uint8_t type, struct span body,
                        enum ledger_verdict *verdict)
 {
     struct wire_parameter parameter;
+    bool marking = ledger_marking(&turn->server->ledger);
+    if (UNLIKELY(marking))
+        TRY(turn_take_mark(turn, type, body));
+    ledger_align(&turn->server->ledger, type);
     switch (type) {
     case WIRE_READY:
         *verdict = ledger_take(&turn->server->ledger, type);
@@ -205,7 +209,7 @@ static fault down_look(struct turn *turn, uint8_t type, struct span body,
         if (body.size > 3 &&
             (body.at[0] == 'D' || body.at[0] == 'R' || (body.at[0] == 'S' && body.at[2] == 'T')))
             down_tag(turn, span_of(body.at, body.size - 1));
-        if (UNLIKELY(turn->server->pin != NULL) && body.size > 0)
+        if (UNLIKELY(turn->server->pin != NULL) && body.size > 0 && !marking)
             pin_completed(turn->server, ledger_head(&turn->server->ledger),
                           span_of(body.at, body.size - 1));
         *verdict = ledger_take(&turn->server->ledger, type);
@@ -216,10 +220,11 @@ static fault down_look(struct turn *turn, uint8_t type, struct span body,
     }
 }
 
-static bool type_is_looked_into(uint8_t type)
+static bool type_is_looked_into(const struct turn *turn, uint8_t type)
 {
     return type == WIRE_READY || type == WIRE_ERROR || type == WIRE_PARAMETER_STATUS ||
-           type == WIRE_COMMAND_COMPLETE;
+           type == WIRE_COMMAND_COMPLETE ||
+           (type == WIRE_DATA_ROW && ledger_marking(&turn->server->ledger));
 }
 
 /* --- the walk --------------------------------------------------------------------------------- */
@@ -261,7 +266,7 @@ static fault walk_message(struct turn *turn, struct walk *walk, bool *taken)
         return fault_raise(FAULT_PROTOCOL, "the server sent an invalid length %u", length);
     }
     uint32_t size = length + 1;
-    if (type_is_looked_into(at[0])) {
+    if (type_is_looked_into(turn, at[0])) {
         *taken = here >= size;
         if (!*taken && size <= down->chunk->size)
             return OK;

@@ -12,31 +12,32 @@
 
 /* --- cleaning --------------------------------------------------------------------------------- */
 
-/* The end of a batch that its client did not end: its Sync alone would commit what was done so far.
- * What is answered to it is not owed: the mark behind it swallows that. */
+/* A COPY by CopyFail, also one that has not begun yet, for where there is none it is ignored.  The
+ * batch by an Execute that fails, of a portal that is none: its Sync alone would commit what was
+ * done so far. */
 static void put_failing_end(struct buffer *out)
-{
-    size_t start = wire_begin(out, WIRE_EXECUTE);
-    wire_put_text(out, "tl_abandoned"); /* no such portal: the transaction fails */
-    wire_put_u32(out, 0);
-    wire_end(out, start);
-}
-
-/* A COPY by CopyFail, also one that has not begun yet, for where there is none it is ignored. */
-static void put_copy_end(struct ledger *ledger, struct buffer *out)
 {
     size_t start = wire_begin(out, WIRE_COPY_FAIL);
     wire_put_text(out, "the client has gone");
     wire_end(out, start);
-    ledger_copy_ends(ledger);
+    start = wire_begin(out, WIRE_EXECUTE);
+    wire_put_text(out, "tl_abandoned");
+    wire_put_u32(out, 0);
+    wire_end(out, start);
+    wire_put_empty(out, WIRE_SYNC);
 }
 
-/* Whether messages were sent, or skipped, behind the last Sync, or a COPY may have read that. */
+/* Whether messages were sent, or skipped, behind the last Sync. */
 static bool batch_is_open(const struct ledger *ledger)
 {
-    const struct owed *head = ledger_head(ledger);
-    return ledger_needs_sync(ledger) || ledger->extended ||
-           (head != NULL && head->kind > OWED_FUNCTION);
+    return ledger_needs_sync(ledger) || ledger->extended;
+}
+
+/* Whether Syncs may have been read by a COPY, or a mark is under way that its client has not waited
+ * for, so that the ledger does not tell what is to come. */
+static bool syncs_in_doubt(const struct ledger *ledger)
+{
+    return (ledger->doubt & (DOUBT_COPY | DOUBT_BROKEN | DOUBT_MARK)) != 0;
 }
 
 /* A change of parameters in front of the client's query comes to its end first: the request would
@@ -55,26 +56,74 @@ static fault clean_await_query(struct turn *turn, deadline by)
     return OK;
 }
 
-/* Ends what is under way: the query by a cancel request, a COPY by CopyFail, the batch by a Sync.
- * A COPY may have read the Sync that was sent behind it, or not: the mark tells where all has been
- * answered. */
+/* Where no COPY is in the way, each answer is known: until the last one has come, or a COPY has. */
+static fault clean_await_answers(struct turn *turn, deadline by)
+{
+    struct ledger *ledger = &turn->server->ledger;
+    while ((!ledger_empty(ledger) || !lane_sent(&turn->up)) && !syncs_in_doubt(ledger)) {
+        bool moved = false;
+        TRY(turn_send_up(turn, &moved));
+        fault went = turn_down(turn, &moved);
+        if (went != OK && (went != turn->state_fault || turn->server_gone || turn->fatal))
+            return went;
+        if (!moved)
+            TRY(turn_wait(turn, by));
+    }
+    return OK;
+}
+
+static fault clean_end_batch(struct turn *turn, deadline by)
+{
+    struct ledger *ledger = &turn->server->ledger;
+    struct buffer out = BUFFER_INIT(512);
+    if (batch_is_open(ledger)) {
+        if (!ledger_has_room(ledger, 2))
+            return FAULT_MEMORY;
+        put_failing_end(&out);
+        TRY(buffer_fault(&out));
+        ledger_copy_ends(ledger);
+        ledger_owe(ledger, (struct owed){.kind = OWED_EXECUTE});
+        ledger_owe(ledger, (struct owed){.kind = OWED_SYNC});
+        outbox_take_heap(&turn->up.out, out.at, out.size);
+    }
+    return clean_await_answers(turn, by);
+}
+
+/* The ledger does not tell how much is to come: all that is under way is made to fail, and what
+ * comes before the mark is for nobody. */
+static fault clean_in_doubt(struct turn *turn, deadline by)
+{
+    struct ledger *ledger = &turn->server->ledger;
+    struct buffer out = BUFFER_INIT(512);
+    if (!ledger_empty(ledger) || !ledger->ready || batch_is_open(ledger))
+        put_failing_end(&out);
+    if (out.size > 0 || turn->server->transaction != WIRE_TX_IDLE)
+        wire_put_query(&out, SPAN("rollback"));
+    ledger_drop_all(ledger);
+    turn->abandoned = true;
+    return turn_mark(turn, &out, SPAN_NONE, by);
+}
+
+/* Ends what is under way: a query by a cancel request, a batch by what makes it fail. */
 static fault clean_interrupt(struct turn *turn, deadline by)
 {
     struct server *server = turn->server;
     struct ledger *ledger = &server->ledger;
-    struct buffer out = BUFFER_INIT(512);
     TRY(clean_await_query(turn, by));
-    bool open = batch_is_open(ledger);
-    if (ledger_empty(ledger) && !open)
-        return OK;
-    if (!ledger_empty(ledger)) {
+    if (!ledger_empty(ledger) && !ledger_marking(ledger))
         TRY(cancel_server(server, by));
-        put_copy_end(ledger, &out);
-    }
-    if (open)
-        put_failing_end(&out);
-    wire_put_empty(&out, WIRE_SYNC);
-    return turn_send_mark(turn, &out, by);
+    if (!syncs_in_doubt(ledger))
+        TRY(clean_end_batch(turn, by));
+    return syncs_in_doubt(ledger) ? clean_in_doubt(turn, by) : OK;
+}
+
+/* A cancel request was sent, and all is answered that was asked. */
+static fault clean_mark(struct turn *turn, deadline by)
+{
+    struct buffer out = BUFFER_INIT(256);
+    if (turn->server->ledger.doubt == 0)
+        return OK;
+    return turn_mark(turn, &out, SPAN_NONE, by);
 }
 
 static fault clean_pins(struct turn *turn, deadline by)
@@ -96,11 +145,14 @@ static fault clean_server(struct turn *turn)
         return fault_raise(FAULT_CLOSED, "its client left in the middle of a message");
     if (session && share->route->fresh)
         return fault_raise(FAULT_CLOSED, "the route wants a fresh server for every client");
+    if (share->route->is_replication && server->ledger.doubt != 0)
+        return fault_raise(FAULT_CLOSED, "its client left a stream of replication");
     TRY(clean_interrupt(turn, by));
     if (server->unmade)
         return fault_raise(FAULT_PROTOCOL, "a change of its parameters was not carried out");
     if (server->transaction != WIRE_TX_IDLE)
         TRY(turn_ask(turn, SPAN("ROLLBACK"), by));
+    TRY(clean_mark(turn, by));
     if (session) {
         TRY(turn_ask(turn, SPAN("DISCARD ALL"), by));
         params_assign(&server->params, params_ref(turn->relay->params.none));
@@ -130,6 +182,8 @@ void turn_clean(struct turn *turn)
     chunk_return(chunks, &turn->down.chunk);
     turn->server = NULL;
     if (cleaned != OK) {
+        if (ledger_marking(&server->ledger))
+            turn_tell_unmarked(server, why);
         ledger_fini(&server->ledger);
         server->broken = true;
         cancel_finish(server);

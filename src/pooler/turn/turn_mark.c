@@ -1,55 +1,195 @@
 /*
- * turn_mark.c - where a server's answers are in step with its ledger, whatever came before.
+ * turn_mark.c - a server's answers are complete: proven before another client gets it.
  *
- * A cancel request may end a COPY before or after that has read the Syncs that were sent behind it,
- * and only who knows which can tell how many answers are still to come.  So before anybody else has
- * the server, it is asked for an answer that nothing else gets: to the Close of a statement that
- * never was.  What comes before that was owed to something before.
+ * The ledger counts what a server owes.  After a COPY, a cancel request or an answer out of turn
+ * that count may be wrong by some, and one answer too many would go to the next client.  So such a
+ * server is asked a question that has only one possible answer, a row of 128 random bits.  What
+ * comes before that row was owed to something before; what comes behind it, up to ReadyForQuery,
+ * belongs to the mark.  Why it can't be mistaken: docs/internals/ledger.md
  */
 #include "machine/clock.h"
+#include "machine/ids.h"
+#include "machine/log.h"
+#include "pooler/cancel.h"
+#include "pooler/turn/pin.h"
 #include "pooler/turn/turn.h"
 #include "wire/messages.h"
 
-static void put_mark(struct ledger *ledger, struct buffer *out)
+#include <inttypes.h>
+
+/* It is no read that a SERIALIZABLE READ ONLY DEFERRABLE default could block. */
+static const char mark_begin[] = "begin isolation level read committed; ";
+
+/* --- the question ----------------------------------------------------------------------------- */
+
+static void mark_draw(char mark[MARK_SIZE])
 {
-    size_t start = wire_begin(out, WIRE_CLOSE);
-    buffer_append_byte(out, 'S');
-    wire_put_text(out, "tl_mark");
-    wire_end(out, start);
-    wire_put_empty(out, WIRE_SYNC);
-    ledger_owe(ledger, (struct owed){.kind = OWED_MARK, .fate = FATE_SWALLOW});
+    static const char digits[] = "0123456789abcdef";
+    uint8_t bits[(MARK_SIZE - 1) / 2];
+    random_bytes(bits, sizeof(bits));
+    for (size_t i = 0; i < sizeof(bits); i++) {
+        mark[2 * i] = digits[bits[i] >> 4];
+        mark[2 * i + 1] = digits[bits[i] & 15];
+    }
+    mark[MARK_SIZE - 1] = '\0';
 }
 
-fault turn_send_mark(struct turn *turn, struct buffer *out, deadline by)
+static void put_mark(struct buffer *out, const char *mark, struct span cleaning)
+{
+    size_t start = wire_begin(out, WIRE_QUERY);
+    buffer_append(out, mark_begin, sizeof(mark_begin) - 1);
+    if (cleaning.size > 0) {
+        buffer_append(out, cleaning.at, cleaning.size);
+        buffer_append(out, "; ", 2);
+    }
+    buffer_append(out, "select '", 8);
+    buffer_append(out, mark, MARK_SIZE - 1);
+    buffer_append(out, "'; ", 3);
+    wire_put_text(out, cleaning.size > 0 ? "commit" : "rollback");
+    wire_end(out, start);
+}
+
+/* Until its answer has come; what the server says before goes where it belongs. */
+static fault mark_await(struct turn *turn, deadline by)
 {
     struct ledger *ledger = &turn->server->ledger;
-    bool room = ledger_has_room(ledger, 1);
-    if (room)
-        put_mark(ledger, out);
+    while (!ledger_empty(ledger) || !lane_sent(&turn->up)) {
+        bool moved = false;
+        TRY(turn_send_up(turn, &moved));
+        TRY(turn_down(turn, &moved));
+        if (turn->server_lost)
+            return fault_raise(FAULT_UPSTREAM, "the server closed the connection");
+        if (!moved)
+            TRY(turn_wait(turn, by));
+    }
+    if (turn->server->transaction != WIRE_TX_IDLE)
+        return fault_raise(FAULT_PROTOCOL, "its transaction could not be ended");
+    return OK;
+}
+
+static void mark_settled(struct server *server)
+{
+    if ((server->ledger.doubt & DOUBT_BROKEN) != 0)
+        server->until = (deadline){0}; /* what is prepared there is not known any more */
+    server->ledger.doubt = 0;
+    hint_add(&server->share->stats.marks, 1);
+}
+
+fault turn_mark(struct turn *turn, struct buffer *out, struct span cleaning, deadline by)
+{
+    struct server *server = turn->server;
+    invariant(server != NULL && !ledger_marking(&server->ledger));
+    bool room = ledger_has_room(&server->ledger, 1);
+    mark_draw(turn->mark);
+    put_mark(out, turn->mark, cleaning);
     if (!room || buffer_fault(out) != OK) {
         buffer_fini(out);
         return FAULT_MEMORY;
     }
+    server->unnamed_of = 0; /* a simple query destroys it */
+    ledger_owe(&server->ledger, (struct owed){.kind = OWED_MARK, .fate = FATE_SWALLOW});
     outbox_take_heap(&turn->up.out, out->at, out->size);
-    return turn_drain(turn, by);
+    turn_bulk_end(turn);
+    TRY(mark_await(turn, by));
+    mark_settled(server);
+    return OK;
 }
 
-static fault mark_ask(struct turn *turn, deadline by)
+/* --- the answer ------------------------------------------------------------------------------- */
+
+static bool row_is(struct span row, const char *mark)
 {
-    const struct ledger *ledger = &turn->server->ledger;
-    struct buffer out = BUFFER_INIT(256);
-    invariant(ledger_empty(ledger) && !ledger->skipping);
-    return turn_send_mark(turn, &out, by);
+    const size_t head = 6, size = MARK_SIZE - 1; /* one column, so many bytes */
+    return row.size == head + size && wire_u16(row.at) == 1 && wire_u32(row.at + 2) == size &&
+           memcmp(row.at + head, mark, size) == 0;
 }
+
+/* A client that has gone may have left what fails before the mark is reached. */
+static bool mark_may_fail(const struct turn *turn)
+{
+    return turn->client != NULL || !turn->abandoned || turn->server->ledger.mark_shown;
+}
+
+fault turn_take_mark(struct turn *turn, uint8_t type, struct span body)
+{
+    struct ledger *ledger = &turn->server->ledger;
+    ledger_align(ledger, type);
+    const struct owed *head = ledger_head(ledger);
+    if (head == NULL || head->kind != OWED_MARK)
+        return OK;
+    if (type == WIRE_DATA_ROW && ledger->mark_begun && row_is(body, turn->mark))
+        ledger_mark_shown(ledger);
+    if (type != WIRE_ERROR || !mark_may_fail(turn))
+        return OK;
+    struct wire_error error = {0};
+    (void)!wire_read_error(body, &error);
+    turn->server_lost = true;
+    return fault_raise(FAULT_UPSTREAM, "it answered a mark by an error: %.*s",
+                       (int)MIN_OF(error.message.size, (size_t)200),
+                       (const char *)error.message.at);
+}
+
+/* --- a server that cannot be proven ----------------------------------------------------------- */
+
+void turn_tell_unmarked(const struct server *server, const char *why)
+{
+    char id[UUID_TEXT_SIZE];
+    hint_add(&server->share->stats.marks_failed, 1);
+    log_event(LOG_WARNING, "server.unmarked",
+              "server=%s database=%s user=%s pid=%u doubt=%u reason=\"%s\"",
+              uuid_text(&server->id, id), server->share->database, server->share->user, server->pid,
+              server->ledger.doubt, why);
+}
+
+static void drop_server_bytes(struct turn *turn)
+{
+    struct chunk_store *chunks = &turn->relay->chunks;
+    outbox_drop(&turn->up.out, chunks);
+    turn->up.flushing = false;
+    turn->down.begin = turn->down.end;
+    turn->down.passing = 0;
+    turn->server_lost = turn->server_gone = turn->fatal = turn->down_blocked = false;
+    turn->state_fault = OK;
+}
+
+/* Its client goes on without it. */
+static void unmarked_leaves(struct turn *turn, const char *why)
+{
+    struct server *server = turn->server;
+    turn_tell_unmarked(server, why);
+    ledger_fini(&server->ledger);
+    pin_free(server);
+    server->broken = true;
+    drop_server_bytes(turn);
+    turn_detach_server(turn);
+}
+
+/* --- while its client is connected ------------------------------------------------------------ */
+
+fault turn_prove(struct turn *turn)
+{
+    struct buffer out = BUFFER_INIT(256);
+    fault marked = turn_mark(turn, &out, SPAN_NONE, after(turn->relay->config->reset_timeout));
+    bool servers = turn->server_lost || turn->server_gone || turn->fatal ||
+                   marked == FAULT_TIMEOUT || marked == FAULT_PROTOCOL;
+    bool cut = turn->down.passing > 0 && !turn->muted; /* nothing can follow what it has sent */
+    if (marked == OK || !servers || cut)
+        return marked;
+    unmarked_leaves(turn, fault_story(marked));
+    return OK;
+}
+
+/* --- after it has gone, or has another server ------------------------------------------------- */
 
 static void mark_main(void *argument)
 {
     struct server *server = argument;
     struct relay *relay = server->share->relay;
+    struct buffer out = BUFFER_INIT(256);
     struct turn turn;
     turn_init(&turn, relay, server);
     server_keep(server);
-    fault marked = mark_ask(&turn, after(relay->config->reset_timeout));
+    fault marked = turn_mark(&turn, &out, SPAN_NONE, after(relay->config->reset_timeout));
     bool lost = turn.server_lost || turn.server_gone;
     outbox_drop(&turn.up.out, &relay->chunks);
     outbox_drop(&turn.down.out, &relay->chunks);
@@ -57,17 +197,19 @@ static void mark_main(void *argument)
     chunk_return(&relay->chunks, &turn.down.chunk);
     turn.server = NULL;
     if (marked == OK) {
-        server->doubtful_cancel = false;
         share_free(server->share, server);
         return;
     }
+    turn_tell_unmarked(server, fault_story(marked));
     ledger_fini(&server->ledger);
     server->broken = true;
-    server_close(&server, "it did not answer after a cancel request", lost);
+    cancel_finish(server);
+    server_close(&server, "it did not answer a mark", lost);
 }
 
 void turn_mark_alone(struct server *server)
 {
+    invariant(ledger_empty(&server->ledger));
     server_become(server, SERVER_CLEANING);
     if (co_start(mark_main, server, CO_SMALL) == OK)
         return;

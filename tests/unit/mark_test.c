@@ -1,0 +1,240 @@
+#include "turn_steps.h"
+
+/*
+ * Marks: before a server in doubt goes to another client, it is asked for a row that nothing else
+ * can give.  The server here says what PostgreSQL may say: tests/integration/test_copy_facts.py.
+ */
+
+/* A COPY whose first row fails, with a Sync behind it, in one write: nobody can know whether the
+ * COPY reads the Sync.  The answers up to the mark. */
+static void copy_that_fails(struct talk *client, struct talk *server, char bits[33])
+{
+    PUT(client, 'Q', "copy ct from stdin");
+    PUT_BARE(client, 'd', "bad\n");
+    PUT_BARE(client, 'S', "");
+    flush(client);
+    EXPECT(server, 'Q', "copy ct from stdin");
+    EXPECT_BARE(server, 'd', "bad\n");
+    EXPECT_BARE(server, 'S', "");
+    PUT(server, 'G', "\0\0");
+    put_error(server, "ERROR", "22P02");
+    PUT_BARE(server, 'Z', "I");
+    flush(server);
+    EXPECT(client, 'G', "\0\0");
+    expect_error(client, "ERROR", "22P02");
+    EXPECT_BARE(client, 'Z', "I");
+    expect_mark(server, bits);
+}
+
+BODY(a_sync_that_a_copy_has_not_read_is_answered_to_its_client)
+{
+    struct talk client, next, server;
+    char bits[33];
+    begin(&client, &server);
+    log_in(&next);
+    PUT(&next, 'Q', "SELECT 2");
+    copy_that_fails(&client, &server, bits);
+    flush(&next);
+    PUT_BARE(&server, 'Z', "I"); /* to the Sync */
+    flush(&server);
+    EXPECT_BARE(&client, 'Z', "I");
+    answer_mark(&server, bits);
+    EXPECT(&server, 'Q', "SELECT 2");
+    PUT(&server, 'C', "SELECT 2");
+    PUT_BARE(&server, 'Z', "I");
+    flush(&server);
+    EXPECT(&next, 'C', "SELECT 2");
+    EXPECT_BARE(&next, 'Z', "I");
+    ask(&client, &server);
+    talk_end(&client);
+    finish(&next, &server);
+}
+
+BODY(a_sync_that_a_copy_has_read_is_not_awaited)
+{
+    struct talk client, next, server;
+    char bits[33];
+    begin(&client, &server);
+    log_in(&next);
+    copy_that_fails(&client, &server, bits);
+    answer_mark(&server, bits);
+    ask(&next, &server);
+    ask(&client, &server);
+    talk_end(&client);
+    finish(&next, &server);
+}
+
+/* The client's further input waits, and is answered in its turn. */
+BODY(what_its_client_sends_meanwhile_waits_for_the_mark)
+{
+    struct talk client, server;
+    char bits[33];
+    begin(&client, &server);
+    copy_that_fails(&client, &server, bits);
+    PUT(&client, 'Q', "SELECT 1");
+    flush(&client);
+    PUT_BARE(&server, 'Z', "I");
+    flush(&server);
+    EXPECT_BARE(&client, 'Z', "I");
+    answer_mark(&server, bits);
+    EXPECT(&server, 'Q', "SELECT 1");
+    PUT(&server, 'C', "SELECT 1");
+    PUT_BARE(&server, 'Z', "I");
+    flush(&server);
+    EXPECT(&client, 'C', "SELECT 1");
+    EXPECT_BARE(&client, 'Z', "I");
+    finish(&client, &server);
+}
+
+/* Another one in the pool's place, after the first was closed. */
+static void is_replaced(struct talk *client, struct talk *server)
+{
+    struct talk other;
+    expect_end(server);
+    talk_end(server);
+    PUT(client, 'Q', "SELECT 1");
+    flush(client);
+    accept_server(&other, 101);
+    EXPECT(&other, 'Q', "SELECT 1");
+    PUT(&other, 'C', "SELECT 1");
+    PUT_BARE(&other, 'Z', "I");
+    flush(&other);
+    EXPECT(client, 'C', "SELECT 1");
+    EXPECT_BARE(client, 'Z', "I");
+    finish(client, &other);
+}
+
+BODY(a_server_that_answers_a_mark_by_an_error_is_closed_and_its_client_goes_on)
+{
+    struct talk client, server;
+    char bits[33];
+    begin(&client, &server);
+    copy_that_fails(&client, &server, bits);
+    put_error(&server, "ERROR", "25P02");
+    flush(&server);
+    is_replaced(&client, &server);
+}
+
+BODY(a_row_with_other_bits_is_no_answer_to_a_mark)
+{
+    struct talk client, server;
+    char bits[33];
+    world_prepare(&world, 1, 1);
+    world.config->reset_timeout = ms(200);
+    world_open(&world);
+    client = TALK_INIT;
+    ck_assert_int_eq(talk_hello(&client, &world, "app", "joe"), OK);
+    accept_server(&server, 100);
+    ck_assert_int_eq(talk_await_ready(&client), OK);
+    copy_that_fails(&client, &server, bits);
+    bits[31] = bits[31] == '0' ? '1' : '0';
+    answer_mark(&server, bits);
+    is_replaced(&client, &server); /* once reset_timeout has passed */
+}
+
+BODY(a_copy_that_is_done_is_followed_by_a_mark)
+{
+    struct talk client, server;
+    begin(&client, &server);
+    PUT(&client, 'Q', "copy ct from stdin");
+    flush(&client);
+    EXPECT(&server, 'Q', "copy ct from stdin");
+    PUT(&server, 'G', "\0\0");
+    flush(&server);
+    EXPECT(&client, 'G', "\0\0");
+    PUT_BARE(&client, 'c', "");
+    flush(&client);
+    EXPECT_BARE(&server, 'c', "");
+    PUT(&server, 'C', "COPY 0");
+    PUT_BARE(&server, 'Z', "I");
+    flush(&server);
+    EXPECT(&client, 'C', "COPY 0");
+    EXPECT_BARE(&client, 'Z', "I");
+    be_marked(&server);
+    ask(&client, &server);
+    finish(&client, &server);
+}
+
+/* libpq sends its Sync before it knows of the COPY, and PostgreSQL raises before it has read it. */
+BODY(a_trigger_that_raises_before_a_copy_reads_has_two_answers)
+{
+    struct talk client, server;
+    char bits[33];
+    begin(&client, &server);
+    PUT(&client, 'P', "\0COPY t FROM STDIN\0\0");
+    PUT(&client, 'B', "\0\0\0\0\0\0\0");
+    PUT(&client, 'E', "\0\0\0\0");
+    PUT_BARE(&client, 'S', "");
+    PUT_BARE(&client, 'c', "");
+    PUT_BARE(&client, 'S', "");
+    flush(&client);
+    EXPECT(&server, 'P', "\0COPY t FROM STDIN\0\0");
+    EXPECT(&server, 'B', "\0\0\0\0\0\0\0");
+    EXPECT(&server, 'E', "\0\0\0\0");
+    EXPECT_BARE(&server, 'S', "");
+    EXPECT_BARE(&server, 'c', "");
+    EXPECT_BARE(&server, 'S', "");
+    PUT_BARE(&server, '1', "");
+    PUT_BARE(&server, '2', "");
+    PUT(&server, 'G', "\0\0");
+    put_error(&server, "ERROR", "P0001");
+    PUT_BARE(&server, 'Z', "I");
+    flush(&server);
+    EXPECT_BARE(&client, '1', "");
+    EXPECT_BARE(&client, '2', "");
+    EXPECT(&client, 'G', "\0\0");
+    expect_error(&client, "ERROR", "P0001");
+    EXPECT_BARE(&client, 'Z', "I");
+    expect_mark(&server, bits);
+    PUT_BARE(&server, 'Z', "I");
+    flush(&server);
+    EXPECT_BARE(&client, 'Z', "I");
+    answer_mark(&server, bits);
+    ask(&client, &server);
+    finish(&client, &server);
+}
+
+/* What was for it is for nobody, and the next one waits for the mark as before. */
+BODY(a_client_that_goes_while_its_server_is_marked_leaves_it_to_the_next)
+{
+    struct talk client, next, server;
+    char bits[33];
+    begin(&client, &server);
+    log_in(&next);
+    copy_that_fails(&client, &server, bits);
+    talk_end(&client);
+    PUT(&next, 'Q', "SELECT 2");
+    flush(&next);
+    PUT_BARE(&server, 'Z', "I");
+    answer_mark(&server, bits);
+    EXPECT(&server, 'Q', "SELECT 2");
+    PUT(&server, 'C', "SELECT 2");
+    PUT_BARE(&server, 'Z', "I");
+    flush(&server);
+    EXPECT(&next, 'C', "SELECT 2");
+    EXPECT_BARE(&next, 'Z', "I");
+    finish(&next, &server);
+}
+
+/* No doubt, no cost. */
+BODY(a_server_in_no_doubt_is_asked_nothing)
+{
+    struct talk client, next, server;
+    begin(&client, &server);
+    log_in(&next);
+    for (int i = 0; i < 3; i++) {
+        ask(&client, &server);
+        ask(&next, &server);
+    }
+    talk_end(&client);
+    finish(&next, &server);
+}
+
+TESTS("mark", a_sync_that_a_copy_has_not_read_is_answered_to_its_client,
+      a_sync_that_a_copy_has_read_is_not_awaited,
+      what_its_client_sends_meanwhile_waits_for_the_mark,
+      a_server_that_answers_a_mark_by_an_error_is_closed_and_its_client_goes_on,
+      a_row_with_other_bits_is_no_answer_to_a_mark, a_copy_that_is_done_is_followed_by_a_mark,
+      a_trigger_that_raises_before_a_copy_reads_has_two_answers,
+      a_client_that_goes_while_its_server_is_marked_leaves_it_to_the_next,
+      a_server_in_no_doubt_is_asked_nothing)
