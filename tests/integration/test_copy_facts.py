@@ -13,7 +13,6 @@ COPY = "copy facts from stdin"
 GOOD = w.copy_data(b"1\n")
 BAD = w.copy_data(b"not a number\n")
 END = w.query("select 'the end'")
-OUT_OF_STEP = pytest.mark.xfail(reason="the ledger takes the answer of such a Sync for a breach")
 MARK = "begin isolation level read committed; select '{0}'; rollback"
 
 TABLES = """
@@ -52,7 +51,7 @@ def session(request, tables):
         yield wire
 
 
-@pytest.fixture(params=["direct", pytest.param("session", marks=OUT_OF_STEP)])
+@pytest.fixture(params=["direct", "session"])
 def doubtful(request, tables):
     """The same, where the ledger can't know which answers come."""
     with door_of(request).wire() as wire:
