@@ -56,11 +56,12 @@ static fault clean_await_query(struct turn *turn, deadline by)
     return OK;
 }
 
-/* Where no COPY is in the way, each answer is known: until the last one has come, or a COPY has. */
+/* Where no COPY is in the way, each answer is known: until the last one has come, or a COPY has.  In
+ * either case all that was to be sent has been. */
 static fault clean_await_answers(struct turn *turn, deadline by)
 {
     struct ledger *ledger = &turn->server->ledger;
-    while ((!ledger_empty(ledger) || !lane_sent(&turn->up)) && !syncs_in_doubt(ledger)) {
+    while (!lane_sent(&turn->up) || (!ledger_empty(ledger) && !syncs_in_doubt(ledger))) {
         bool moved = false;
         TRY(turn_send_up(turn, &moved));
         fault went = turn_down(turn, &moved);
