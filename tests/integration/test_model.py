@@ -19,6 +19,15 @@ SCRIPTS = [pytest.param(lines, id=f"{path.stem}: {title}")
 SEEDS_A_TEST = 10
 SEEDS = os.environ.get("MODEL_SEEDS", "1..300")
 
+TABLES = """
+create table kv (k int primary key, v text);
+create table guarded (k int primary key, v text);
+create function refuse() returns trigger language plpgsql as
+    $$ begin raise exception 'nothing may be inserted here'; end $$;
+create trigger guard before insert on guarded execute function refuse();
+grant all on kv, guarded to public;
+"""
+
 
 def connect(port):
     return psycopg.connect(host="127.0.0.1", port=port, user="trusted", dbname="app",
@@ -42,12 +51,12 @@ class Model:
 @pytest.fixture(scope="module")
 def worlds(postgres, tmp_path_factory):
     """The ports of the model and of the server, which hold the same table."""
-    postgres.sql("create table kv (k int primary key, v text); grant all on kv to public")
+    postgres.sql(TABLES)
     model = Model(tmp_path_factory.mktemp("model"))
     yield model.port, postgres.port
     code = model.program.end()
     assert code == 0, model.program.text()[-4000:]
-    postgres.sql("drop table kv")
+    postgres.sql("drop table kv, guarded; drop function refuse")
 
 
 def compare(worlds, lines):

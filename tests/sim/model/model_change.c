@@ -223,6 +223,7 @@ static fault insert_query(struct change *change)
 static fault insert_all(struct change *change)
 {
     (void)model_snapshot(change->session);
+    TRY(model_table_guard(change->session, change->table));
     if (change->stmt->inner != NULL)
         return insert_query(change);
     for (const struct sql_row *it = change->stmt->rows; it != NULL; it = it->next)

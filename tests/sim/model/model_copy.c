@@ -4,9 +4,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define LINE_MOST   (64u << 20)
-#define BATCH_ROWS  1000 /* rows are inserted together, as the server does it */
-#define BATCH_BYTES 65535
+#define LINE_MOST      (64u << 20)
+#define CHARACTER_MOST 4
+#define BATCH_ROWS     1000 /* rows are inserted together, as the server does it */
+#define BATCH_BYTES    65535
 
 static void put_copy_begin(struct model_session *session, uint8_t type, uint32_t columns)
 {
@@ -100,14 +101,20 @@ static fault copy_out(struct model_session *session, struct model_portal *portal
 
 /* --- in --------------------------------------------------------------------------------------- */
 
+/* What ends a line, as the first one has it. */
+enum line_end { LINE_END_UNKNOWN, LINE_END_NL, LINE_END_CR, LINE_END_CRNL };
+
 struct copy_in {
     struct model_session *session;
     const struct sql_stmt *stmt;
     struct model_table *table;
     uint32_t columns;
-    struct buffer line; /* what has come of it */
-    bool ended;         /* a line said \. */
-    struct span last;   /* what stood before that */
+    struct buffer input; /* what has come and is in no row yet */
+    size_t taken;        /* bytes of it that were rows */
+    size_t good;         /* bytes of it that are characters */
+    bool whole;          /* nothing more comes */
+    bool ended;          /* a line said \. */
+    enum line_end line_end;
     struct sql_arena arena;
     struct sql_value (*rows)[2];
     uint32_t count;
@@ -158,11 +165,13 @@ static struct span read_field(struct sql_arena *arena, struct span *rest, bool *
     uint8_t *field = sql_take(arena, rest->size + 1);
     size_t size = 0, i = 0;
     for (; i < rest->size && rest->at[i] != '\t'; i++) {
-        if (rest->at[i] != '\\' || i + 1 == rest->size) {
+        if (rest->at[i] != '\\') {
             field[size++] = rest->at[i];
             continue;
         }
         i += 1;
+        if (i == rest->size) /* a backslash at the end is nothing */
+            break;
         uint8_t byte = rest->at[i], code;
         size_t used = read_code(span_skip(*rest, i), &code);
         for (size_t j = 0; j + 1 < sizeof(letters); j += 2)
@@ -187,6 +196,7 @@ static fault copy_fields(struct copy_in *copy, struct span line, struct sql_valu
         if (count == copy->columns)
             return model_raise(copy->session, "22P04", "extra data after last expected column");
         fields[count] = read_field(&copy->arena, &line, &nulls[count], &more);
+        TRY(model_check_text(copy->session, fields[count]));
     }
     for (uint32_t i = 0; i < copy->columns; i++) {
         uint32_t into = column == NULL ? i : column->number;
@@ -198,23 +208,6 @@ static fault copy_fields(struct copy_in *copy, struct span line, struct sql_valu
             TRY(sql_value_read(copy->session, into == 0 ? SQL_INT4 : SQL_TEXT, fields[i],
                                &row[into]));
         column = column == NULL ? NULL : column->next;
-    }
-    return OK;
-}
-
-/* Looks for the mark of the end, which may stand behind something; takes it off the line. */
-static fault copy_mark(struct copy_in *copy, struct span *line)
-{
-    for (size_t i = 0; i + 1 < line->size; i++) {
-        if (line->at[i] != '\\')
-            continue;
-        if (line->at[++i] != '.')
-            continue;
-        if (i + 1 < line->size)
-            return model_raise(copy->session, "22P04", "end-of-copy marker corrupt");
-        copy->ended = true;
-        line->size -= 2;
-        return OK;
     }
     return OK;
 }
@@ -231,17 +224,145 @@ static fault copy_row(struct copy_in *copy, struct span line)
     return copy_insert(copy);
 }
 
-static fault copy_line(struct copy_in *copy, struct span line)
+/* --- lines of it ------------------------------------------------------------------------------ */
+
+/* Where reading stands within the line at hand. */
+struct line {
+    struct span text; /* all that is good, from its beginning */
+    size_t at;
+    size_t size; /* of what is a row */
+    bool found;
+};
+
+/* The next byte; 0 when no more comes.  False: it has not come yet. */
+static bool next_byte(const struct copy_in *copy, struct line *line, uint8_t *ret)
 {
-    TRY(model_check(copy->session));
-    TRY(model_check_text(copy->session, line));
-    if (line.size > 0 && line.at[line.size - 1] == '\r')
-        line.size -= 1;
-    TRY(copy_mark(copy, &line));
-    if (!copy->ended)
-        return copy_row(copy, line);
-    /* What stands before the mark is a line, once all has come. */
-    copy->last = sql_copy(&copy->arena, line);
+    if (line->at == line->text.size && !copy->whole)
+        return false;
+    *ret = line->at < line->text.size ? line->text.at[line->at] : 0;
+    line->at += 1;
+    return true;
+}
+
+static fault end_by_return(struct copy_in *copy, struct line *line)
+{
+    uint8_t byte;
+    if (copy->line_end == LINE_END_NL)
+        goto refuse;
+    if (copy->line_end == LINE_END_CR) {
+        line->found = true;
+        return OK;
+    }
+    if (!next_byte(copy, line, &byte))
+        return OK;
+    line->found = true;
+    if (byte == '\n') {
+        copy->line_end = LINE_END_CRNL;
+        return OK;
+    }
+    line->at -= 1;
+    if (copy->line_end == LINE_END_CRNL)
+        goto refuse;
+    copy->line_end = LINE_END_CR;
+    return OK;
+refuse:
+    (void)model_raise(copy->session, "22P04", "literal carriage return found in data");
+    model_hint(copy->session, "Use \"\\r\" to represent carriage return.");
+    return FAULT_UPSTREAM;
+}
+
+static fault end_by_newline(struct copy_in *copy, struct line *line)
+{
+    if (copy->line_end == LINE_END_CR || copy->line_end == LINE_END_CRNL) {
+        (void)model_raise(copy->session, "22P04", "literal newline found in data");
+        model_hint(copy->session, "Use \"\\n\" to represent newline.");
+        return FAULT_UPSTREAM;
+    }
+    copy->line_end = LINE_END_NL;
+    line->found = true;
+    return OK;
+}
+
+/* What stands behind \. */
+static fault end_by_mark(struct copy_in *copy, struct line *line)
+{
+    uint8_t byte;
+    if (copy->line_end == LINE_END_CRNL) {
+        if (!next_byte(copy, line, &byte))
+            return OK;
+        if (byte == '\n')
+            goto mismatch;
+        if (byte != '\r')
+            goto corrupt;
+    }
+    if (!next_byte(copy, line, &byte))
+        return OK;
+    if (byte != '\r' && byte != '\n')
+        goto corrupt;
+    if (copy->line_end != LINE_END_UNKNOWN && (copy->line_end == LINE_END_CR) != (byte == '\r'))
+        goto mismatch;
+    line->found = copy->ended = true;
+    return OK;
+corrupt:
+    return model_raise(copy->session, "22P04", "end-of-copy marker corrupt");
+mismatch:
+    return model_raise(copy->session, "22P04",
+                       "end-of-copy marker does not match previous newline style");
+}
+
+/* Looks for the line's end, which may not have come yet.  What follows a backslash ends no line. */
+static fault find_end(struct copy_in *copy, struct line *line)
+{
+    uint8_t byte = 0;
+    while (line->at < line->text.size) {
+        line->size = line->at;
+        byte = line->text.at[line->at++];
+        if (byte == '\n')
+            return end_by_newline(copy, line);
+        if (byte == '\r')
+            return end_by_return(copy, line);
+        if (byte != '\\' || line->at == line->text.size)
+            continue;
+        if (line->text.at[line->at++] == '.')
+            return end_by_mark(copy, line);
+    }
+    line->size = line->at;
+    return OK;
+}
+
+/* What has come anew is looked at from its first byte that is no character yet: a character may
+ * come in pieces, so fewer bytes than the longest one has are no error. */
+static fault verify(struct copy_in *copy)
+{
+    struct span rest = span_skip(buffer_span(&copy->input), copy->good);
+    size_t more = model_text_good(rest);
+    copy->good += more;
+    if (more > 0 || rest.size == 0 || (!copy->whole && rest.size < CHARACTER_MOST))
+        return OK;
+    return model_check_text(copy->session, rest);
+}
+
+/* All lines that are there.  The server looks at what has come when it needs more of it. */
+static fault copy_lines(struct copy_in *copy)
+{
+    for (size_t looked = SIZE_MAX; !copy->ended;) {
+        struct span good = span_of(buffer_span(&copy->input).at, copy->good);
+        struct line line = {.text = span_skip(good, copy->taken)};
+        TRY(find_end(copy, &line));
+        if (!line.found && looked == copy->good)
+            return OK;
+        if (!line.found) {
+            looked = copy->good;
+            TRY(verify(copy));
+        } else if (copy->ended) {
+            /* What stands before the mark is a line, once all has come. */
+            copy->input.size = copy->good = copy->taken + line.size;
+        } else {
+            copy->taken += line.at;
+            TRY(copy_row(copy, span_of(line.text.at, line.size)));
+            TRY(model_check(copy->session));
+        }
+    }
     return OK;
 }
 
@@ -249,42 +370,38 @@ static fault copy_data(struct copy_in *copy, struct span data)
 {
     if (copy->ended)
         return OK;
-    buffer_append_span(&copy->line, data);
-    TRY(buffer_fault(&copy->line));
-    size_t at = 0;
-    for (;;) {
-        struct span rest = span_skip(buffer_span(&copy->line), at);
-        const uint8_t *end = rest.size == 0 ? NULL : memchr(rest.at, '\n', rest.size);
-        if (end == NULL)
-            break;
-        TRY(copy_line(copy, span_of(rest.at, (size_t)(end - rest.at))));
-        at += (size_t)(end - rest.at) + 1;
-        if (copy->ended)
-            break;
-    }
-    buffer_consume(&copy->line, at);
-    return OK;
+    buffer_consume(&copy->input, copy->taken);
+    copy->good -= copy->taken;
+    copy->taken = 0;
+    buffer_append_span(&copy->input, data);
+    TRY(buffer_fault(&copy->input));
+    return copy_lines(copy);
 }
 
 static fault copy_done(struct copy_in *copy)
 {
-    if (copy->line.size > 0 && !copy->ended)
-        TRY(copy_line(copy, buffer_span(&copy->line)));
-    if (copy->last.size > 0)
-        TRY(copy_row(copy, copy->last));
+    copy->whole = true;
+    TRY(copy_lines(copy));
+    struct span rest = span_skip(buffer_span(&copy->input), copy->taken);
+    if (rest.size > 0) /* no newline ends it */
+        TRY(copy_row(copy, rest));
     return copy_insert(copy);
 }
+
+/* --- its messages ----------------------------------------------------------------------------- */
 
 static fault copy_failed(struct copy_in *copy, struct span body)
 {
     struct wire_reader in = wire_reader_over(body);
-    struct span why = wire_get_string(&in);
+    struct span why;
+    TRY(model_get_string(copy->session, &in, &why));
     return model_raise(copy->session, "57014", "COPY from stdin failed: %.*s", SPAN_ARG(why));
 }
 
 static fault copy_messages(struct copy_in *copy)
 {
     struct model_session *session = copy->session;
+    TRY(model_check(session));
     for (;;) {
         struct wire_frame frame;
         TRY(model_read(session, true, &frame));
@@ -296,13 +413,8 @@ static fault copy_messages(struct copy_in *copy)
             return copy_done(copy);
         case WIRE_COPY_FAIL:
             return copy_failed(copy, frame.body);
-        case WIRE_FLUSH:
-        case WIRE_SYNC:
+        default: /* Flush and Sync are ignored; others do not come here */
             break;
-        default:
-            session->protocol_lost = true;
-            return model_raise(session, "08P01",
-                               "unexpected message type 0x%02X during COPY from stdin", frame.type);
         }
     }
 }
@@ -310,7 +422,7 @@ static fault copy_messages(struct copy_in *copy)
 static fault copy_in(struct model_session *session, struct model_portal *portal, char tag[48])
 {
     struct copy_in copy = {
-        .session = session, .stmt = portal->stmt, .line = BUFFER_INIT(LINE_MOST), .columns = 2};
+        .session = session, .stmt = portal->stmt, .input = BUFFER_INIT(LINE_MOST), .columns = 2};
     TRY(model_table_find(session, portal->stmt->table, &copy.table));
     if (!copy.table->temporary)
         TRY(tx_must_write(session, "COPY FROM"));
@@ -321,13 +433,15 @@ static fault copy_in(struct model_session *session, struct model_portal *portal,
     invariant(copy.rows != NULL);
     put_copy_begin(session, WIRE_COPY_IN, copy.columns);
     fault done = model_flush(session);
+    if (done == OK)
+        done = model_table_guard(session, copy.table);
     if (done == OK) /* it may be cancelled before it reads anything */
         done = model_dawdle(session);
     if (done == OK)
         done = copy_messages(&copy);
     snprintf(tag, 48, "COPY %" PRIu64, copy.total);
     sql_arena_fini(&copy.arena);
-    buffer_fini(&copy.line);
+    buffer_fini(&copy.input);
     free(copy.rows);
     return done;
 }

@@ -103,6 +103,15 @@ static fault call_sleep(const struct sql_scope *scope, const struct sql_value *a
     return OK;
 }
 
+static fault call_setseed(const struct sql_scope *scope, const struct sql_value *args,
+                          struct sql_value *ret)
+{
+    if (args[0].real < -1 || args[0].real > 1)
+        return model_raise(scope->session, "22023",
+                           "setseed parameter %g is out of allowed range [-1,1]", args[0].real);
+    return OK;
+}
+
 /* --- locks and notifications ------------------------------------------------------------------ */
 
 static fault lock_with(const struct sql_scope *scope, const struct sql_value *args,
@@ -242,6 +251,7 @@ static const struct sql_function functions[] = {
     FUNCTION("pg_is_in_recovery", SQL_BOOL, call_in_recovery, SQL_VOLATILE),
     FUNCTION("pg_cancel_backend", SQL_BOOL, call_signal_cancel, SQL_VOLATILE, SQL_INT4),
     FUNCTION("pg_terminate_backend", SQL_BOOL, call_signal_terminate, SQL_VOLATILE, SQL_INT4),
+    FUNCTION("setseed", SQL_VOID, call_setseed, SQL_VOLATILE, SQL_FLOAT8),
     FUNCTION("pg_sleep", SQL_VOID, call_sleep, SQL_VOLATILE, SQL_FLOAT8),
     FUNCTION("pg_advisory_lock", SQL_VOID, call_lock, SQL_VOLATILE, SQL_INT8),
     FUNCTION("pg_try_advisory_lock", SQL_BOOL, call_try_lock, SQL_VOLATILE, SQL_INT8),

@@ -49,7 +49,8 @@ struct model_table {
     uint32_t oid;
     bool has_key;
     bool temporary;
-    bool fresh;                  /* made in this transaction */
+    uint32_t made; /* at which level of this transaction, from 1; 0: not in this one */
+    uint32_t gone; /* the same: dropped, unless that comes to nothing */
     struct model_version **heap; /* in the order in which they were made */
     uint32_t count;
     uint32_t room;
@@ -352,6 +353,8 @@ fault model_run_declare(struct model_session *session, struct model_portal *oute
 /** The table that a statement names; 42P01. */
 fault model_table_find(struct model_session *session, struct span name,
                        struct model_table **ret) MUST_USE;
+/** Whoever inserts there is refused by its trigger, before the first row. */
+fault model_table_guard(struct model_session *session, const struct model_table *table) MUST_USE;
 /** Values of all targets for the row in `columns`. */
 fault model_project(const struct sql_scope *scope, const struct sql_stmt *stmt,
                     struct sql_value *values) MUST_USE;
@@ -359,9 +362,10 @@ uint32_t model_target_count(const struct sql_stmt *stmt);
 /** The statement whose columns come back, through EXECUTE and FETCH; NULL: no rows. */
 const struct sql_stmt *model_shape(struct model_session *session, const struct sql_stmt *stmt);
 void model_discard(struct model_session *session, enum sql_discard what);
-/** Temporary tables: all, or those of a transaction that ends badly. */
-void model_temporary_drop(struct model_session *session);
-void model_temporary_end(struct model_session *session, bool commit);
+/** Temporary tables: at the session's end, and at that of a transaction or of its savepoints from
+ *  `level` on. */
+void model_temporary_fini(struct model_session *session);
+void model_temporary_end(struct model_session *session, bool commit, uint32_t level);
 
 /* --- advisory locks, notifications (model_locks.c, model_notify.c) ---------------------------- */
 
@@ -447,7 +451,8 @@ struct model {
     struct list waiting; /* sessions that wait for a lock */
     struct list locks;
     struct model_table kv;
-    uint64_t order; /* of commits */
+    struct model_table guarded; /* whose trigger before INSERT refuses */
+    uint64_t order;             /* of commits */
     uint32_t pid;
     uint64_t chance;
     uint32_t next_oid;
@@ -504,6 +509,8 @@ fault model_statement_begins(struct model_session *session, struct span text) MU
 void model_statement_ends(struct model_session *session, const char *sqlstate);
 /** Whether a text is one in UTF-8; 22021. */
 fault model_check_text(struct model_session *session, struct span text) MUST_USE;
+/** How many of its bytes are good, from the first on. */
+size_t model_text_good(struct span text);
 /** A string of a message, and its end; 08P01. */
 fault model_get_string(struct model_session *session, struct wire_reader *in,
                        struct span *ret) MUST_USE;

@@ -216,6 +216,8 @@ static fault read_set(struct sql_parser *parser, struct sql_stmt *stmt)
         stmt->kind = SQL_SET_TRANSACTION;
         return read_modes(parser, &stmt->modes, true);
     }
+    if (sql_is_word(parser, "session") && span_is(parser->at[1].value, "authorization"))
+        parser->at += 1; /* SET LOCAL SESSION AUTHORIZATION */
     TRY(read_set_words(parser, stmt, &found));
     if (found)
         return OK;

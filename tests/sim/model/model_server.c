@@ -44,6 +44,8 @@ fault model_new(const struct model_options *options, struct model **ret)
     co_group_init(&model->acceptors);
     model_table_init(&model->kv, model, "kv");
     model->kv.has_key = true;
+    model_table_init(&model->guarded, model, "guarded");
+    model->guarded.has_key = true;
     *ret = model;
     return OK;
 }
@@ -55,6 +57,7 @@ void model_free(struct model **model)
         return;
     invariant(!gone->listening && list_empty(&gone->sessions) && list_empty(&gone->locks));
     model_table_fini(&gone->kv);
+    model_table_fini(&gone->guarded);
     for (size_t i = 0; i < GUC_COUNT_MOST; i++)
         free(gone->defaults[i]);
     free(gone);
@@ -98,7 +101,7 @@ static void session_free(struct model_session *session)
 {
     struct model *model = session->model;
     model_portals_close_all(session);
-    model_temporary_drop(session);
+    model_temporary_fini(session);
     model_unlock_all(session, true);
     model_unlock_all(session, false);
     model_notify_gone(session);

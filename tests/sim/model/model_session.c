@@ -133,11 +133,23 @@ static uint32_t size_most(uint8_t type, bool login)
     return strchr("EDCHSXcf", type) != NULL && type != 0 ? SMALL_MOST : 0;
 }
 
+static bool belongs_to_copy(uint8_t type)
+{
+    return type == WIRE_COPY_DATA || type == WIRE_COPY_DONE || type == WIRE_COPY_FAIL ||
+           type == WIRE_FLUSH || type == WIRE_SYNC;
+}
+
 fault model_read(struct model_session *session, bool copying, struct wire_frame *ret)
 {
     for (;;) {
         struct span rest = span_skip(buffer_span(&session->in), session->in_at);
         uint32_t most = rest.size == 0 ? 0 : size_most(rest.at[0], !session->ready);
+        /* The type alone is enough for it. */
+        if (copying && session->ready && rest.size > 0 && !belongs_to_copy(rest.at[0])) {
+            session->protocol_lost = true;
+            return model_raise(session, "08P01",
+                               "unexpected message type 0x%02X during COPY from stdin", rest.at[0]);
+        }
         if (rest.size > 0 && most == 0)
             return model_raise_fatal(session, "08P01", "invalid frontend message type %u",
                                      rest.at[0]);
@@ -175,13 +187,22 @@ static fault function_call(struct model_session *session, struct span body)
     return model_raise(session, "42883", "function with OID %u does not exist", wire_get_u32(&in));
 }
 
-static fault synchronise(struct model_session *session)
+static fault synchronise(struct model_session *session, struct span body)
 {
+    struct wire_reader in = wire_reader_over(body);
     session->skipping = false;
     session->extended = false;
     session->ready_due = true;
+    TRY(model_get_end(session, &in));
     tx_finish(session);
     return OK;
+}
+
+static fault flush(struct model_session *session, struct span body)
+{
+    struct wire_reader in = wire_reader_over(body);
+    TRY(model_get_end(session, &in));
+    return model_flush(session);
 }
 
 static bool is_extended(uint8_t type)
@@ -196,7 +217,7 @@ static fault take_message(struct model_session *session, const struct wire_frame
         return fault_raise(FAULT_CLOSED, "the client has said goodbye");
     session->extended = is_extended(frame->type);
     if (frame->type == WIRE_SYNC)
-        return synchronise(session);
+        return synchronise(session, frame->body);
     if (session->skipping)
         return OK;
     switch (frame->type) {
@@ -215,7 +236,7 @@ static fault take_message(struct model_session *session, const struct wire_frame
     case WIRE_CLOSE:
         return model_close(session, frame->body);
     case WIRE_FLUSH:
-        return model_flush(session);
+        return flush(session, frame->body);
     default: /* what is left of a COPY that failed */
         return OK;
     }

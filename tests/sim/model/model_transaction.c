@@ -54,7 +54,7 @@ static void end_transaction(struct model_session *session, bool commit)
     if (!commit)
         model_portals_end(session, false, 0);
     model_gucs_end(session, commit, 1);
-    model_temporary_end(session, commit);
+    model_temporary_end(session, commit, 0);
     model_unlock_all(session, true);
     forget_levels(tx, 0);
     *tx = (struct model_tx){0};
@@ -74,6 +74,7 @@ static void end_levels(struct model_session *session, uint32_t level, bool commi
             mark(tx->levels[it].xact, FATE_ABORTED, 0);
         model_gucs_end(session, commit, it + 1);
         model_portals_end(session, commit, it);
+        model_temporary_end(session, commit, it);
     }
     forget_levels(tx, level);
     tx->level = level - 1;

@@ -217,13 +217,24 @@ static size_t character_size(struct span text)
     return 0;
 }
 
+size_t model_text_good(struct span text)
+{
+    size_t size = text.size, more;
+    while (text.size > 0 && (more = character_size(text)) > 0)
+        text = span_skip(text, more);
+    return size - text.size;
+}
+
 fault model_check_text(struct model_session *session, struct span text)
 {
     while (text.size > 0) {
         size_t size = character_size(text);
         if (size == 0) {
             uint8_t first = text.at[0];
-            size_t most = first < 0xc0 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+            size_t most = first < 0xc0 || first >= 0xf8 ? 1
+                          : first < 0xe0                ? 2
+                          : first < 0xf0                ? 3
+                                                        : 4;
             char bytes[32] = "";
             size_t at = 0;
             for (size_t i = 0; i < MIN_OF(most, text.size); i++)

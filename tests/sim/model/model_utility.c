@@ -10,7 +10,7 @@ static struct model_table *find_temporary(const struct model_session *session, s
 {
     LIST_EACH (&session->temporary, it) {
         struct model_table *table = LIST_ENTRY(it, struct model_table, node);
-        if (span_is(name, table->name))
+        if (table->gone == 0 && span_is(name, table->name))
             return table;
     }
     return NULL;
@@ -21,32 +21,54 @@ fault model_table_find(struct model_session *session, struct span name, struct m
     *ret = find_temporary(session, name);
     if (*ret == NULL && span_is(name, session->model->kv.name))
         *ret = &session->model->kv;
+    if (*ret == NULL && span_is(name, session->model->guarded.name))
+        *ret = &session->model->guarded;
     if (*ret != NULL)
         return OK;
     return model_raise(session, "42P01", "relation \"%.*s\" does not exist", SPAN_ARG(name));
 }
 
-static void drop_table(struct model_session *session, struct model_table *table)
+fault model_table_guard(struct model_session *session, const struct model_table *table)
+{
+    if (table != &session->model->guarded)
+        return OK;
+    return model_raise(session, "P0001", "nothing may be inserted here");
+}
+
+static void free_table(struct model_session *session, struct model_table *table)
 {
     list_remove(&session->temporary, &table->node);
     model_table_fini(table);
     free(table);
 }
 
-void model_temporary_drop(struct model_session *session)
+void model_temporary_fini(struct model_session *session)
 {
     while (!list_empty(&session->temporary))
-        drop_table(session, LIST_ENTRY(list_first(&session->temporary), struct model_table, node));
+        free_table(session, LIST_ENTRY(list_first(&session->temporary), struct model_table, node));
 }
 
-void model_temporary_end(struct model_session *session, bool commit)
+/* A savepoint that ends well hands what it did to the level above. */
+void model_temporary_end(struct model_session *session, bool commit, uint32_t level)
 {
     LIST_EACH_SAFE (&session->temporary, it) {
         struct model_table *table = LIST_ENTRY(it, struct model_table, node);
-        if (table->fresh && !commit)
-            drop_table(session, table);
-        else
-            table->fresh = false;
+        bool made = table->made > level, gone = table->gone > level;
+        if (commit ? gone && level == 0 : made) {
+            free_table(session, table);
+            continue;
+        }
+        table->made = made ? level : table->made;
+        table->gone = gone ? (commit ? level : 0) : table->gone;
+    }
+}
+
+static void drop_temporary(struct model_session *session)
+{
+    LIST_EACH (&session->temporary, it) {
+        struct model_table *table = LIST_ENTRY(it, struct model_table, node);
+        if (table->gone == 0)
+            table->gone = session->tx.level + 1;
     }
 }
 
@@ -63,7 +85,8 @@ static fault run_create(struct model_session *session, const struct sql_stmt *st
     struct model_table *table = calloc(1, sizeof(*table));
     invariant(table != NULL);
     model_table_init(table, session->model, name);
-    table->temporary = table->fresh = true;
+    table->temporary = true;
+    table->made = session->tx.level + 1;
     table->has_key = stmt->has_key;
     list_push(&session->temporary, &table->node);
     return OK;
@@ -76,12 +99,13 @@ static fault run_drop(struct model_session *session, const struct sql_stmt *stmt
     if (table == NULL && stmt->missing_ok)
         return model_warn(session, "NOTICE", "00000", "table \"%.*s\" does not exist, skipping",
                           SPAN_ARG(stmt->table));
-    if (table == NULL && span_is(stmt->table, session->model->kv.name))
-        return model_raise(session, "42501", "must be owner of table %s", session->model->kv.name);
+    if (table == NULL && (span_is(stmt->table, session->model->kv.name) ||
+                          span_is(stmt->table, session->model->guarded.name)))
+        return model_raise(session, "42501", "must be owner of table %.*s", SPAN_ARG(stmt->table));
     if (table == NULL)
         return model_raise(session, "42P01", "table \"%.*s\" does not exist",
                            SPAN_ARG(stmt->table));
-    drop_table(session, table);
+    table->gone = session->tx.level + 1;
     return OK;
 }
 
@@ -277,7 +301,7 @@ fault model_run_execute(struct model_session *session, struct model_portal *port
 void model_discard(struct model_session *session, enum sql_discard what)
 {
     if (what == SQL_DISCARD_TEMP || what == SQL_DISCARD_ALL)
-        model_temporary_drop(session);
+        drop_temporary(session);
     if (what != SQL_DISCARD_ALL)
         return;
     model_portals_close_all(session);
