@@ -64,6 +64,21 @@ PARAMETERS = [
 LINES = [r"20\ttwenty\n", r"21\t\\N\n", r"22\t", r"half\n", r"bad\tx\n", r"23\n", r"24\ta\tb\n", r"\\.\n",
          r"25\tx\\ty\n26\tz\n"]
 
+COPIES = ["copy kv from stdin"] * 6 + [
+    "copy kv (v, k) from stdin", "copy kv (k) from stdin", "copy guarded from stdin", "copy guarded from stdin",
+    "copy nowhere from stdin", "copy t from stdin", "copy kv to stdout",
+]
+SEVERAL = [
+    "copy kv from stdin; copy kv from stdin", "copy kv from stdin; copy kv from stdin; select 1",
+    "copy kv from stdin; copy guarded from stdin; copy kv from stdin", "select 1; copy kv from stdin",
+    "begin; copy kv from stdin", "copy kv from stdin; select 1/0", "copy kv from stdin; commit; copy kv from stdin",
+    "; ".join(["copy kv from stdin"] * 20), "copy kv from stdin; rollback",
+]
+# Data that are good unless their key is there, lines that are not, pieces of either.
+GOOD = [r"{0}\tgood\n", r"{0}\t\\N\n{1}\tx\n", r"{0}\tgood\r\n", r"{0}\t\xe2\x82\xac\n", "", r"{0}\tend\n\\.\n"]
+BAD = [r"bad\n", r"bad\tx\n", r"{0}\n", r"{0}\ta\tb\n", r"{0}\tx\n\\.x", r"{0}\t\xff\n", r"{0}\t\xff\n{1}\tx\n",
+       r"\n", r"{0}\tx\0\n", r"{0}\tx\r\n{1}\ty\n"]
+PIECES = [r"{0}", r"\t", r"x", r"\n", r"\r", r"\\", ".", r"\xe2", r"\x82", r"\xac", "bad", r"\x00"]
 
 # What two clients do to each other.
 SHARED = [
@@ -173,13 +188,48 @@ class Talk:
         ends = ["c"] * 12 + ["f I don't want to"] * 4 + ["+H", "+S"]
         self.lines.append(self.pick(ends))
 
+    # -- COPY with Syncs in and around it
+
+    def data(self):
+        words = GOOD if self.chance(0.6) else self.pick([BAD, PIECES])
+        keys = [self.random.randrange(200) for _ in range(2)]
+        self.lines.append(f"d {self.pick(words).format(*keys)}")
+
+    def copy_begins(self):
+        if self.chance(0.5):
+            self.lines.append(f"+Q {self.pick(COPIES if self.chance(0.7) else SEVERAL)}")
+            return
+        name = self.pick(["", "", "s1"])
+        self.lines += [f"C S {name}", f"P {name} | {self.pick(COPIES)}"]
+        for _ in range(self.pick([1, 1, 1, 2])):
+            self.lines += [f"B | {name}"] + ["D P"] * self.chance(0.2) + ["E"]
+
+    def storm(self):
+        """All that a client can say in and around a COPY, in any order."""
+        for _ in range(1 + self.random.randrange(3)):
+            if self.chance(0.2):
+                self.lines.append(self.pick(["+Q begin", "+Q rollback", "+Q commit", "+S", "+Q select 1"]))
+            self.copy_begins()
+            for _ in range(self.random.randrange(8)):
+                what = self.random.random()
+                if what < 0.45:
+                    self.data()
+                else:
+                    self.lines.append("+S" if what < 0.8 else "+H" if what < 0.9 else "c")
+            ends = ["c"] * 6 + ["f no"] * 2 + ["+S"] * 2
+            self.lines.append(self.pick(ends + ["+Q select 2", "E p1", "!51", "!660000000441", "!530000000541"] *
+                                        self.chance(0.1)))
+            self.lines += ["+S"] * self.random.randrange(3)
+
     # -- a turn: messages, then what makes the answer's end known
 
-    def turn(self):
+    def turn(self, storms=0.0):
         what = self.random.random()
         self.bound = False
         self.portals = []
-        if what < self.simple:
+        if self.chance(storms):
+            self.storm()
+        elif what < self.simple:
             self.lines.append(f"+Q {self.pick(self.plain)}")
         elif what < self.simple + 0.05:
             self.copy_in(extended=False)
@@ -190,11 +240,11 @@ class Talk:
 
 
 def babble(seed):
-    """The lines of a conversation; every fourth is one of two clients."""
+    """The lines of a conversation; every fourth is one of two clients, every fourth mostly COPY."""
     if seed % 4:
         talk = Talk(seed)
         for _ in range(4 + talk.random.randrange(12)):
-            talk.turn()
+            talk.turn(storms=0.7 if seed % 4 == 1 else 0.05)
         return talk.lines
     # The answer to an empty text ends a turn: another one would let the two run side by side.
     plain = [text for text in PLAIN if text.strip(";") and

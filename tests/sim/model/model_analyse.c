@@ -650,14 +650,20 @@ static fault analyse_change(struct analysis *a)
     return analyse_set(a);
 }
 
-static fault analyse_copy(struct analysis *a)
+fault sql_analyse_copy(struct model_session *session, struct sql_arena *arena,
+                       struct sql_stmt *stmt)
 {
+    struct sql_params none = {0};
+    struct analysis a = {.session = session, .arena = arena, .stmt = stmt, .params = &none};
     struct model_table *table;
     uint32_t count;
-    if (a->stmt->inner != NULL)
-        return sql_analyse(a->session, a->arena, a->stmt->inner, a->params);
-    TRY(model_table_find(a->session, a->stmt->table, &table));
-    return analyse_columns(a, &count);
+    if (stmt->inner != NULL) {
+        /* Once more from its text: analysis changes what it looks at. */
+        TRY(sql_parse(session, arena, stmt->inner->text, &stmt->inner));
+        return sql_analyse(session, arena, stmt->inner, &none);
+    }
+    TRY(model_table_find(session, stmt->table, &table));
+    return analyse_columns(&a, &count);
 }
 
 /* Its only column is called as the setting is spelled. */
@@ -685,8 +691,6 @@ fault sql_analyse(struct model_session *session, struct sql_arena *arena, struct
     case SQL_UPDATE:
     case SQL_DELETE:
         return analyse_change(&a);
-    case SQL_COPY:
-        return analyse_copy(&a);
     case SQL_SHOW:
         return analyse_show(&a);
     case SQL_DECLARE:

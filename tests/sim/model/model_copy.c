@@ -79,9 +79,9 @@ static struct sql_stmt *query_of(struct sql_arena *arena, const struct sql_stmt 
     return query;
 }
 
-static fault copy_out(struct model_session *session, struct model_portal *portal, char tag[48])
+static fault copy_out(struct model_session *session, struct model_portal *portal,
+                      const struct sql_stmt *stmt, char tag[48])
 {
-    const struct sql_stmt *stmt = portal->stmt;
     struct model_portal inner = {.params = portal->params};
     struct model_sink sink = {.row = sink_copy, .session = session, .portal = &inner};
     inner.stmt = stmt->inner != NULL ? stmt->inner : query_of(&portal->arena, stmt);
@@ -419,15 +419,15 @@ static fault copy_messages(struct copy_in *copy)
     }
 }
 
-static fault copy_in(struct model_session *session, struct model_portal *portal, char tag[48])
+static fault copy_in(struct model_session *session, const struct sql_stmt *stmt, char tag[48])
 {
     struct copy_in copy = {
-        .session = session, .stmt = portal->stmt, .input = BUFFER_INIT(LINE_MOST), .columns = 2};
-    TRY(model_table_find(session, portal->stmt->table, &copy.table));
+        .session = session, .stmt = stmt, .input = BUFFER_INIT(LINE_MOST), .columns = 2};
+    TRY(model_table_find(session, stmt->table, &copy.table));
     if (!copy.table->temporary)
         TRY(tx_must_write(session, "COPY FROM"));
-    if (portal->stmt->columns != NULL)
-        copy.columns = portal->stmt->columns->next == NULL ? 1 : 2;
+    if (stmt->columns != NULL)
+        copy.columns = stmt->columns->next == NULL ? 1 : 2;
     (void)model_snapshot(session);
     copy.rows = malloc(BATCH_ROWS * sizeof(*copy.rows));
     invariant(copy.rows != NULL);
@@ -448,5 +448,7 @@ static fault copy_in(struct model_session *session, struct model_portal *portal,
 
 fault model_run_copy(struct model_session *session, struct model_portal *portal, char tag[48])
 {
-    return portal->stmt->to_client ? copy_out(session, portal, tag) : copy_in(session, portal, tag);
+    struct sql_stmt stmt = *portal->stmt;
+    TRY(sql_analyse_copy(session, &portal->arena, &stmt));
+    return stmt.to_client ? copy_out(session, portal, &stmt, tag) : copy_in(session, &stmt, tag);
 }

@@ -275,6 +275,9 @@ struct sql_params {
 /** Finds names and types; raises what is wrong with them. */
 fault sql_analyse(struct model_session *session, struct sql_arena *arena, struct sql_stmt *stmt,
                   struct sql_params *params) MUST_USE;
+/** COPY, which is analysed each time that it runs. */
+fault sql_analyse_copy(struct model_session *session, struct sql_arena *arena,
+                       struct sql_stmt *stmt) MUST_USE;
 /** One expression outside of any table: the arguments of EXECUTE. */
 fault sql_analyse_lone(struct model_session *session, struct sql_arena *arena,
                        struct sql_expr *expr, struct sql_params *params) MUST_USE;
