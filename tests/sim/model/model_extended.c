@@ -142,6 +142,8 @@ fault model_query(struct model_session *session, struct span text)
     struct sql_stmt *first;
     tx_start(session);
     model_statement_remove(session, SPAN(""));
+    /* A COPY reads more into the buffer where the text lies. */
+    text = sql_copy(&arena, text);
     fault done = sql_parse(session, &arena, text, &first);
     if (done == OK && first != NULL) {
         done = run_statements(session, &arena, first);

@@ -17,6 +17,7 @@ void batch_begin(struct batch *batch, struct person *person)
     batch->failed = batch->any_failed = batch->refused = false;
     batch->in_block = person->status != WIRE_TX_IDLE;
     person->sets = batch->anonymous = false;
+    person_check_silence(person);
 }
 
 void batch_expect(struct batch *batch, const struct expectation *expected)

@@ -90,6 +90,12 @@ void person_check_settings(const struct person *person)
     }
 }
 
+void person_check_silence(struct person *person)
+{
+    PROVE(!person->connected || !talk_has_surplus(&person->talk),
+          "client %u (login %u) is answered what it has not asked", person->number, person->login);
+}
+
 /* A message, in slices; TIMEOUT never comes back. */
 static fault person_read(struct person *person)
 {
@@ -179,7 +185,7 @@ static void person_resets(struct person *person)
     if (!plain)
         snprintf(person->name, sizeof(person->name), "client %u", person->login);
     person->status = WIRE_TX_IDLE;
-    person->savepoints = person->said = 0;
+    person->savepoints = person->said = person->owed = 0;
     person->has_deed = person->listens = person->may_commit = person->left_prepared = false;
     person->sets = person->wants_cancel = person->waits = false;
     memset(person->prepared, 0, sizeof(person->prepared));
@@ -268,11 +274,13 @@ static void person_acts(struct person *person)
 {
     fault done = person->connected ? OK : person_begin(person);
     if (done == OK)
-        done = behaviour_draw(person)(person);
+        done = person->hostile ? hostile_acts(person) : behaviour_draw(person)(person);
     /* The end of its transaction may have failed. */
     while (done == OK && person->connected && person->status != WIRE_TX_IDLE)
         done = person_rolls_back(person);
     PROVE(done == OK || done == FAULT_CLOSED);
+    if (done == OK && !person->hostile)
+        person_check_silence(person);
     if (done != OK && person->connected)
         person_end(person);
     /* Whoever is refused at once comes back a little later. */

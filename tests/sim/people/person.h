@@ -35,6 +35,7 @@ struct person {
     uint64_t chance;
     enum person_pool pool;
     struct machine *home;
+    bool hostile; /* do_hostile.c; nothing that it does is an excuse for the others */
 
     /* Of this login. */
     bool connected;
@@ -59,6 +60,7 @@ struct person {
     bool may_commit; /* what ends the transaction was put, and not all answers have come */
     uint32_t said;   /* statements, in this login: names them */
     bool listens;
+    uint32_t owed;      /* of a hostile one: ReadyForQuery that may come */
     bool left_prepared; /* SQL's DEALLOCATE has failed */
     deadline asked_at;  /* the beginning of what it waits for */
 
@@ -89,6 +91,8 @@ fault person_next(struct person *person) MUST_USE;
 fault person_flush(struct person *person) MUST_USE;
 /** What servers report is what it must be. */
 void person_check_settings(const struct person *person);
+/** All that it has asked is answered, and nothing more comes. */
+void person_check_silence(struct person *person);
 /** Into a transaction, unless that is refused. */
 fault person_begins(struct person *person) MUST_USE;
 /** Out of the transaction that it is in. */

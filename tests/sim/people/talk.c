@@ -52,6 +52,17 @@ static bool talk_is_unasked(const struct wire_frame *frame)
            frame->type == WIRE_NOTIFICATION;
 }
 
+bool talk_has_surplus(struct talk *talk)
+{
+    (void)!talk_fill(talk);
+    struct span rest = span_of(talk->in.at + talk->at, talk->in.size - talk->at);
+    struct wire_frame frame;
+    while (wire_next_frame(&rest, TALK_FRAME, &frame) == OK)
+        if (!talk_is_unasked(&frame) && frame.type != WIRE_ERROR)
+            return true;
+    return false;
+}
+
 bool talk_is_answered(struct talk *talk)
 {
     if (!talk_fill(talk))

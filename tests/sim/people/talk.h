@@ -27,6 +27,9 @@ void talk_end(struct talk *talk);
 fault talk_next(struct talk *talk, deadline by) MUST_USE;
 /** Without suspending: whether something has come that is not said unasked, or the end. */
 bool talk_is_answered(struct talk *talk);
+/** Without suspending: whether an answer is there that nobody has asked for: anything but an error
+ *  and what is said unasked. */
+bool talk_has_surplus(struct talk *talk);
 /** Sends all that is in `out`. */
 fault talk_flush(struct talk *talk, deadline by) MUST_USE;
 /** Sends the first `size` bytes of it, and forgets them. */

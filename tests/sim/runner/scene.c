@@ -16,6 +16,7 @@
  */
 #define CHANCE_DIRECTOR 3000
 #define CHANCE_PERSON   4000
+#define HOSTILE_EACH    4 /* clients: one of them */
 #define LOOK_EACH       ms(50)
 #define FINISHED_BY     sec(600)
 
@@ -116,6 +117,7 @@ static void stage_people_come(void)
             person->pool = PERSON_SESSION;
         if (stage_has(KIND_statement_pools) && i % 3 == 1)
             person->pool = PERSON_STATEMENT;
+        person->hostile = stage_has(KIND_hostiles) && i % HOSTILE_EACH == 1;
         stage.done[i].deliver = stage_person_gone;
     }
     for (uintptr_t i = 0; i < STAGE_MACHINES; i++)
