@@ -14,7 +14,7 @@
 
 /* --- what is counted -------------------------------------------------------------------------- */
 
-#define COUNTERS 14
+#define COUNTERS 12
 
 /* How an average is made: per second, or per so many of another counter. */
 #define PER_SECOND SIZE_MAX
@@ -41,8 +41,6 @@ static const struct counter counters[COUNTERS] = {
     {"ps_server_parse_count", AT(server_parses), PER_SECOND},
     {"ps_bind_count", AT(binds), PER_SECOND},
     {"client_login_count", AT(logins), PER_SECOND},
-    {"mark_count", AT(marks), PER_SECOND},
-    {"mark_failure_count", AT(marks_failed), PER_SECOND},
 };
 static_assert(sizeof(struct share_stats) == COUNTERS * sizeof(uint64_t), "each counter is shown");
 
@@ -69,8 +67,6 @@ static const struct console_column stats_columns[] = {
     N("total_server_parse_count", "prepared statements that were made on servers"),
     N("total_bind_count", "statements that clients bound"),
     N("total_client_login_count", "logins of clients"),
-    N("total_mark_count", "servers whose answers were proven complete before they went on"),
-    N("total_mark_failure_count", "servers that were closed because they could not be proven"),
     N("avg_server_assignment_count", "per second"),
     N("avg_xact_count", "per second"),
     N("avg_query_count", "per second"),
@@ -83,8 +79,6 @@ static const struct console_column stats_columns[] = {
     N("avg_server_parse_count", "per second"),
     N("avg_bind_count", "per second"),
     N("avg_client_login_count", "per second"),
-    N("avg_mark_count", "per second"),
-    N("avg_mark_failure_count", "per second"),
 };
 const struct console_view console_view_stats = CONSOLE_VIEW(stats_columns);
 
@@ -102,8 +96,6 @@ static const struct console_column totals_columns[] = {
     N("server_parse_count", "as `total_server_parse_count`"),
     N("bind_count", "as `total_bind_count`"),
     N("client_login_count", "as `total_client_login_count`"),
-    N("mark_count", "as `total_mark_count`"),
-    N("mark_failure_count", "as `total_mark_failure_count`"),
 };
 const struct console_view console_view_stats_totals = CONSOLE_VIEW(totals_columns);
 
@@ -121,8 +113,6 @@ static const struct console_column averages_columns[] = {
     N("avg_server_parse_count", "as there"),
     N("avg_bind_count", "as there"),
     N("avg_client_login_count", "as there"),
-    N("avg_mark_count", "as there"),
-    N("avg_mark_failure_count", "as there"),
 };
 const struct console_view console_view_stats_averages = CONSOLE_VIEW(averages_columns);
 

@@ -149,7 +149,7 @@ static bool cancel_awaits_query(struct server *server, deadline by)
         if (co_wait(after(ms(1))) == FAULT_CANCELLED)
             return false;
     }
-    return server->client != NULL && !ledger_empty(&server->ledger) &&
+    return server->client != NULL && !ledger_quiet(&server->ledger) &&
            !ledger_marking(&server->ledger);
 }
 
@@ -201,7 +201,7 @@ static void cancel_run(void *argument)
 static bool cancel_active(struct relay *relay, struct client *client, struct errand *errand)
 {
     struct server *server = client->server;
-    if (server == NULL || ledger_empty(&server->ledger) || ledger_marking(&server->ledger))
+    if (server == NULL || ledger_quiet(&server->ledger) || ledger_marking(&server->ledger))
         return false; /* nothing of its own under way: PostgreSQL ignores such a request, and so do we */
     if (relay->cancels >= relay->config->cancels_most) {
         log_event(LOG_WARNING, "cancel.dropped", "pid=%u limit=%u", client->key.pid,

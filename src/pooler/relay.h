@@ -63,11 +63,13 @@ struct relay {
     struct mail config_mail;
     struct config *config_next; /* atomic: the newest that config_mail announced; counted */
     struct {
-        uint64_t clients; /* connected now */
-        uint64_t shed;    /* ended or refused for want of memory */
-        uint64_t gone;    /* handed over and gone again, in all */
-        uint64_t came;    /* clients that came from other relays, in all */
-        uint64_t left;    /* and that left for others; in `gone` too */
+        uint64_t clients;  /* connected now */
+        uint64_t shed;     /* ended or refused for want of memory */
+        uint64_t gone;     /* handed over and gone again, in all */
+        uint64_t came;     /* clients that came from other relays, in all */
+        uint64_t left;     /* and that left for others; in `gone` too */
+        uint64_t marks;    /* servers in doubt that were proven: see turn_mark.c */
+        uint64_t unmarked; /* that were not, and were closed */
     } told;
 };
 

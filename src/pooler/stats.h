@@ -17,9 +17,7 @@ struct share_stats {
     uint64_t client_parses;
     uint64_t server_parses;
     uint64_t binds;
-    uint64_t logins;       /* of clients */
-    uint64_t marks;        /* servers in doubt that were proven, and went on */
-    uint64_t marks_failed; /* that were not, and were closed */
+    uint64_t logins; /* of clients */
 };
 
 /* What a share had counted at two earlier looks of the console: averages need no tick. */

@@ -216,6 +216,50 @@ BODY(a_client_that_goes_while_its_server_is_marked_leaves_it_to_the_next)
     finish(&next, &server);
 }
 
+/* Nobody else will get the server: the answer is awaited without a mark, also while the client
+ * idles. */
+BODY(in_a_session_pool_the_client_hears_what_comes_of_its_syncs)
+{
+    struct talk client = TALK_INIT, server;
+    world_start(&world, 1, 1);
+    ck_assert_int_eq(talk_hello(&client, &world, "session", "joe"), OK);
+    accept_server(&server, 200);
+    ck_assert_int_eq(talk_await_ready(&client), OK);
+    for (int read = 0; read < 2; read++) {
+        PUT(&client, 'Q', "copy ct from stdin");
+        PUT_BARE(&client, 'd', "bad\n");
+        PUT_BARE(&client, 'S', "");
+        flush(&client);
+        EXPECT(&server, 'Q', "copy ct from stdin");
+        EXPECT_BARE(&server, 'd', "bad\n");
+        EXPECT_BARE(&server, 'S', "");
+        PUT(&server, 'G', "\0\0");
+        put_error(&server, "ERROR", "22P02");
+        PUT_BARE(&server, 'Z', "I");
+        flush(&server);
+        EXPECT(&client, 'G', "\0\0");
+        expect_error(&client, "ERROR", "22P02");
+        EXPECT_BARE(&client, 'Z', "I");
+        PUT(&client, 'Q', "SELECT 1");
+        flush(&client);
+        EXPECT(&server, 'Q', "SELECT 1");
+        if (read == 0)
+            PUT_BARE(&server, 'Z', "I"); /* to the Sync, when something else is owed already */
+        PUT(&server, 'C', "SELECT 1");
+        PUT_BARE(&server, 'Z', "I");
+        flush(&server);
+        if (read == 0)
+            EXPECT_BARE(&client, 'Z', "I");
+        EXPECT(&client, 'C', "SELECT 1");
+        EXPECT_BARE(&client, 'Z', "I");
+    }
+    PUT_BARE(&client, 'X', "");
+    flush(&client);
+    be_marked(&server);
+    EXPECT(&server, 'Q', "DISCARD ALL");
+    finish(&client, &server);
+}
+
 /* No doubt, no cost. */
 BODY(a_server_in_no_doubt_is_asked_nothing)
 {
@@ -237,4 +281,5 @@ TESTS("mark", a_sync_that_a_copy_has_not_read_is_answered_to_its_client,
       a_row_with_other_bits_is_no_answer_to_a_mark, a_copy_that_is_done_is_followed_by_a_mark,
       a_trigger_that_raises_before_a_copy_reads_has_two_answers,
       a_client_that_goes_while_its_server_is_marked_leaves_it_to_the_next,
+      in_a_session_pool_the_client_hears_what_comes_of_its_syncs,
       a_server_in_no_doubt_is_asked_nothing)

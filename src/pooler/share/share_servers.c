@@ -112,7 +112,9 @@ static void share_rest(struct share *share, struct server *server)
 
 void share_free(struct share *share, struct server *server)
 {
-    invariant(server->client == NULL && ledger_empty(&server->ledger));
+    const struct ledger *ledger = &server->ledger;
+    invariant(server->client == NULL && ledger_empty(ledger));
+    invariant(server->broken || (!ledger->skipping && !ledger->extended));
     if (server->cancels > 0) { /* freed again when the last request is through */
         server_become(server, SERVER_CLEANING);
         server->withheld = true;

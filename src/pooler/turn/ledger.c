@@ -96,6 +96,7 @@ static bool owe_sync(struct ledger *ledger, enum owed_kind kind)
 void ledger_owe(struct ledger *ledger, struct owed owed)
 {
     if (!owe_sync(ledger, (enum owed_kind)owed.kind) && ledger->skipping) {
+        invariant(owed.kind != OWED_MARK); /* it would be lost, and seem to be answered */
         ledger_settle(ledger, &owed, OWED_DROPPED);
         return;
     }
@@ -164,17 +165,15 @@ static bool kind_fits(enum owed_kind kind, uint8_t type)
     }
 }
 
-/* The Syncs at the head, in front of something that answers this message.  One of a COPY that has
- * failed, or of a batch that succeeded, can't raise an error unless it is all that is left. */
-static void align_syncs(struct ledger *ledger, uint8_t type)
+/* Syncs at the head that a COPY may have read, in front of something that this message answers.  A
+ * Sync behind a COPY that has failed commits nothing, so an error is not its answer. */
+static void align_syncs(struct ledger *ledger)
 {
     uint32_t run = 0;
     while (run < ledger->count && ledger_at(ledger, run)->kind == OWED_SYNC)
         run += 1;
-    if (run == 0 || run == ledger->count || (type == WIRE_ERROR && !ledger->unsure))
+    if (!ledger->unsure || run == 0 || run == ledger->count)
         return;
-    if (!ledger->unsure)
-        ledger->doubt |= DOUBT_BROKEN;
     ledger->unsure = false;
     ledger_drop(ledger, run);
 }
@@ -184,6 +183,8 @@ static void align_syncs(struct ledger *ledger, uint8_t type)
 static void align_batches(struct ledger *ledger, uint8_t type)
 {
     uint32_t gone = 0;
+    if (!ledger->murky)
+        return;
     while (gone < ledger->count && ledger_at(ledger, gone)->kind != OWED_MARK &&
            !kind_fits((enum owed_kind)ledger_at(ledger, gone)->kind, type)) {
         gone += ledger_batch_size(ledger, gone);
@@ -201,7 +202,7 @@ void ledger_align(struct ledger *ledger, uint8_t type)
     if (LIKELY(ledger->doubt == 0) || type == WIRE_NOTICE || type == WIRE_PARAMETER_STATUS ||
         type == WIRE_NOTIFICATION || type == WIRE_READY)
         return;
-    align_syncs(ledger, type);
+    align_syncs(ledger);
     align_batches(ledger, type);
     const struct owed *head = ledger_head(ledger);
     if (head != NULL && head->kind == OWED_MARK)
@@ -234,14 +235,12 @@ static enum ledger_verdict ready_for_mark(struct ledger *ledger)
     return VERDICT_SWALLOW;
 }
 
-/* The batch at the head was skipped, or there is nothing at all that it could answer. */
+/* The batch at the head was skipped, as in align_batches. */
 static enum ledger_verdict ready_out_of_turn(struct ledger *ledger)
 {
     uint32_t skipped = ledger_batch_size(ledger, 0);
-    if (ledger->doubt == 0 || (ledger->count > 0 && skipped == ledger->count))
+    if (!ledger->murky || skipped == ledger->count)
         return VERDICT_BREACH;
-    if (ledger->count == 0)
-        return VERDICT_FORWARD; /* of a Sync that was given up: its client still has the server */
     ledger->doubt |= DOUBT_BROKEN;
     ledger_drop(ledger, skipped);
     return ledger_answer(ledger, OWED_SYNC);
@@ -261,13 +260,16 @@ static enum ledger_verdict ledger_strike_ready(struct ledger *ledger)
 
 static enum ledger_verdict ledger_ready(struct ledger *ledger)
 {
+    const struct owed *head = ledger_head(ledger);
+    bool unsure = ledger->unsure && head != NULL && head->kind == OWED_SYNC;
     ledger->copy_in = ledger->copying = false;
     enum ledger_verdict verdict = ledger_strike_ready(ledger);
-    const struct owed *head = ledger_head(ledger);
+    head = ledger_head(ledger);
     if (head == NULL || head->kind != OWED_SYNC)
         ledger->unsure = false;
     ledger->syncs = ledger->syncs < ledger->count ? ledger->syncs : ledger->count;
     ledger->ready = ledger->syncs == ledger->count;
+    ledger->murky = ledger->count > 0 && (ledger->murky || (unsure && !ledger->ready));
     return verdict;
 }
 
@@ -452,7 +454,7 @@ void ledger_mark_shown(struct ledger *ledger)
 void ledger_drop_all(struct ledger *ledger)
 {
     ledger_drop(ledger, ledger->count);
-    ledger->skipping = ledger->extended = ledger->unsure = false;
+    ledger->skipping = ledger->extended = ledger->unsure = ledger->murky = false;
     ledger->copy_in = ledger->copying = ledger->mark_begun = ledger->mark_shown = false;
     ledger->copy_syncs = ledger->syncs = 0;
 }

@@ -84,6 +84,7 @@ struct ledger {
     bool extended;   /* messages were sent after the last Sync, Query or FunctionCall */
     bool ready;      /* ReadyForQuery was the last answer, and nothing but Syncs is owed since */
     bool unsure;     /* a COPY that failed may have read the Syncs at the head */
+    bool murky;      /* ReadyForQuery came for one of those, or for a batch behind it */
     bool mark_begun; /* what comes from now on belongs to the mark at the head */
     bool mark_shown; /* its row has come */
     uint8_t doubt;   /* enum ledger_doubt */
@@ -108,6 +109,12 @@ void ledger_fini(struct ledger *ledger);
 static inline bool ledger_empty(const struct ledger *ledger)
 {
     return ledger->count == 0;
+}
+/** Whether the server may have nothing more to say: only Syncs are owed, which a COPY may have
+ * read. For a client that keeps the server; another one must not get it (ledger_may_mark). */
+static inline bool ledger_quiet(const struct ledger *ledger)
+{
+    return ledger->count == 0 || (ledger->unsure && ledger->ready);
 }
 /** Makes room for `more` entries; false: wait for answers. */
 bool ledger_make_room(struct ledger *ledger, uint32_t more);

@@ -385,7 +385,7 @@ void pin_ready(struct server *server, uint8_t status)
     pin->statement = 0;
     free(pin->bound);
     pin->bound = NULL;
-    if (status == WIRE_TX_IDLE && ledger_empty(&server->ledger) && !pin_holds(server))
+    if (status == WIRE_TX_IDLE && ledger_quiet(&server->ledger) && !pin_holds(server))
         pin_uncount(server); /* before its client hears of it: another may ask at once */
 }
 

@@ -41,7 +41,7 @@ static bool turn_midway(const struct turn *turn)
 static bool turn_unfinished(const struct turn *turn)
 {
     const struct server *server = turn->server;
-    return !ledger_empty(&server->ledger) || server->ledger.skipping || server->ledger.extended ||
+    return !ledger_quiet(&server->ledger) || server->ledger.skipping || server->ledger.extended ||
            turn_midway(turn);
 }
 
@@ -51,20 +51,15 @@ static bool turn_has_input(const struct turn *turn)
     return turn->up.begin != turn->up.end && !turn->starved && !turn->closing;
 }
 
-/* Only Syncs are owed, and a COPY may have read them.  A client that keeps its server hears what
- * comes of them, and needs no more; before another may get it, a mark tells. */
+/* Only Syncs are owed, and a COPY may have read them: a mark tells, before another client may get
+ * the server. */
 static fault turn_resolve_syncs(struct turn *turn)
 {
     struct server *server = turn->server;
-    if (!ledger_may_mark(&server->ledger) || ledger_empty(&server->ledger))
-        return OK;
-    if (turn->client->share->route->mode == POOL_SESSION || pin_holds(server)) {
-        if (server->ledger.unsure)
-            ledger_drop_all(&server->ledger);
-        return OK;
-    }
-    if (server->transaction != WIRE_TX_IDLE || turn_midway(turn) || turn_has_input(turn) ||
-        !lane_sent(&turn->down))
+    if (!ledger_may_mark(&server->ledger) || ledger_empty(&server->ledger) ||
+        server->transaction != WIRE_TX_IDLE || turn_midway(turn) || turn_has_input(turn) ||
+        !lane_sent(&turn->down) || turn->client->share->route->mode == POOL_SESSION ||
+        pin_holds(server))
         return OK;
     return turn_prove(turn);
 }
@@ -74,7 +69,8 @@ void turn_release(struct turn *turn)
     struct server *server = turn->server;
     if (server == NULL || turn->client->share->route->mode == POOL_SESSION)
         return;
-    if (server->transaction != WIRE_TX_IDLE || turn_unfinished(turn) || turn_has_input(turn))
+    if (server->transaction != WIRE_TX_IDLE || turn_unfinished(turn) || turn_has_input(turn) ||
+        !ledger_empty(&server->ledger))
         return;
     if (UNLIKELY(server->pin != NULL) && pin_holds(server))
         return;
@@ -173,7 +169,7 @@ static bool turn_over(const struct turn *turn)
     if (turn->closing && lane_sent(&turn->down)) /* what is left undone is for turn_clean */
         return turn->server == NULL || turn->server->ledger.extended ||
                turn->server->ledger.copy_in || /* it waits for what will not come */
-               (ledger_empty(&turn->server->ledger) && lane_sent(&turn->up));
+               (ledger_quiet(&turn->server->ledger) && lane_sent(&turn->up));
     if (!lane_sent(&turn->down) || turn->up.dropping > 0 || turn_has_input(turn) ||
         turn->held != NULL)
         return false;

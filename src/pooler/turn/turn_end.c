@@ -56,7 +56,7 @@ static fault clean_await_query(struct turn *turn, deadline by)
     return OK;
 }
 
-/* Where no COPY is in the way, each answer is known: until the last one has come, or a COPY has.  In
+/* Where no COPY is in the way, each answer is known: until the last one has come, or a COPY has. In
  * either case all that was to be sent has been. */
 static fault clean_await_answers(struct turn *turn, deadline by)
 {
@@ -73,21 +73,33 @@ static fault clean_await_answers(struct turn *turn, deadline by)
     return OK;
 }
 
-static fault clean_end_batch(struct turn *turn, deadline by)
+/* Makes the open batch fail, and ends it. */
+static fault clean_fail_batch(struct turn *turn)
 {
     struct ledger *ledger = &turn->server->ledger;
     struct buffer out = BUFFER_INIT(512);
-    if (batch_is_open(ledger)) {
-        if (!ledger_has_room(ledger, 2))
-            return FAULT_MEMORY;
-        put_failing_end(&out);
-        TRY(buffer_fault(&out));
-        ledger_copy_ends(ledger);
-        ledger_owe(ledger, (struct owed){.kind = OWED_EXECUTE});
-        ledger_owe(ledger, (struct owed){.kind = OWED_SYNC});
-        outbox_take_heap(&turn->up.out, out.at, out.size);
-    }
-    return clean_await_answers(turn, by);
+    if (!ledger_has_room(ledger, 2))
+        return FAULT_MEMORY;
+    put_failing_end(&out);
+    TRY(buffer_fault(&out));
+    ledger_copy_ends(ledger);
+    ledger_owe(ledger, (struct owed){.kind = OWED_EXECUTE});
+    ledger_owe(ledger, (struct owed){.kind = OWED_SYNC});
+    outbox_take_heap(&turn->up.out, out.at, out.size);
+    return OK;
+}
+
+/* An answer may show that a batch is open which a Query behind it seemed to have ended: it has
+ * failed, and the Query was skipped. */
+static fault clean_end_batch(struct turn *turn, deadline by)
+{
+    const struct ledger *ledger = &turn->server->ledger;
+    do {
+        if (batch_is_open(ledger))
+            TRY(clean_fail_batch(turn));
+        TRY(clean_await_answers(turn, by));
+    } while (batch_is_open(ledger) && !syncs_in_doubt(ledger));
+    return OK;
 }
 
 /* The ledger does not tell how much is to come: all that is under way is made to fail, and what

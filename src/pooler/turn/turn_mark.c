@@ -56,9 +56,10 @@ static fault mark_await(struct turn *turn, deadline by)
     while (!ledger_empty(ledger) || !lane_sent(&turn->up)) {
         bool moved = false;
         TRY(turn_send_up(turn, &moved));
-        TRY(turn_down(turn, &moved));
-        if (turn->server_lost)
-            return fault_raise(FAULT_UPSTREAM, "the server closed the connection");
+        fault went = turn_down(turn, &moved);
+        if (turn->server_gone || turn->fatal || (went == OK && turn->server_lost))
+            return fault_raise(FAULT_UPSTREAM, "the server ended the connection");
+        TRY(went);
         if (!moved)
             TRY(turn_wait(turn, by));
     }
@@ -72,7 +73,7 @@ static void mark_settled(struct server *server)
     if ((server->ledger.doubt & DOUBT_BROKEN) != 0)
         server->until = (deadline){0}; /* what is prepared there is not known any more */
     server->ledger.doubt = 0;
-    hint_add(&server->share->stats.marks, 1);
+    hint_add(&server->share->relay->told.marks, 1);
 }
 
 fault turn_mark(struct turn *turn, struct buffer *out, struct span cleaning, deadline by)
@@ -134,7 +135,7 @@ fault turn_take_mark(struct turn *turn, uint8_t type, struct span body)
 void turn_tell_unmarked(const struct server *server, const char *why)
 {
     char id[UUID_TEXT_SIZE];
-    hint_add(&server->share->stats.marks_failed, 1);
+    hint_add(&server->share->relay->told.unmarked, 1);
     log_event(LOG_WARNING, "server.unmarked",
               "server=%s database=%s user=%s pid=%u doubt=%u reason=\"%s\"",
               uuid_text(&server->id, id), server->share->database, server->share->user, server->pid,

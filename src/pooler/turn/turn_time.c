@@ -68,7 +68,7 @@ fault turn_wait_timed(struct turn *turn)
     if (server == NULL)
         return turn_wait(turn, NEVER);
     const struct share_times *times = &turn->client->share->times;
-    if (ledger_empty(&server->ledger)) {
+    if (ledger_quiet(&server->ledger)) {
         turn_note_phase(turn, PHASE_SILENT);
         due_in_transaction(&due, turn->client, turn->phase_since);
     } else {

@@ -449,6 +449,16 @@ static void turn_query_begins(struct turn *turn)
         turn->client->since = at;
 }
 
+/* The end of a client is its death, also while bytes of its are still on their way, or wait for
+ * answers that may never come. */
+static bool turn_is_left(const struct turn *turn)
+{
+    bool waits = turn->up.begin != turn->up.end && !turn->starved && turn->server != NULL &&
+                 turn->server->ledger.murky;
+    return (waits || !outbox_empty(&turn->up.out)) && !turn->closing &&
+           stream_hung_up(&turn->client->stream);
+}
+
 fault turn_up(struct turn *turn, bool *moved)
 {
     if (turn->client == NULL)
@@ -456,8 +466,7 @@ fault turn_up(struct turn *turn, bool *moved)
     TRY(turn_send_up(turn, moved));
     if (turn->server_lost)
         return OK;
-    /* The end of a client is its death, also while bytes of its are still on their way. */
-    if (!outbox_empty(&turn->up.out) && !turn->closing && stream_hung_up(&turn->client->stream))
+    if (turn_is_left(turn))
         return FAULT_CLOSED;
     if (up_may_read(turn))
         TRY(up_read(turn, moved));
