@@ -115,6 +115,58 @@ BODY(a_server_that_answers_a_mark_by_an_error_is_closed_and_its_client_goes_on)
     is_replaced(&client, &server);
 }
 
+/* Was its Sync answered?  A direct connection would have ended, too. */
+BODY(the_end_of_a_server_before_its_mark_is_told_to_its_client)
+{
+    struct talk client, next, server, other;
+    char bits[33];
+    begin(&client, &server);
+    copy_that_fails(&client, &server, bits);
+    talk_end(&server);
+    expect_error(&client, "FATAL", "08006");
+    expect_end(&client);
+    talk_end(&client);
+    next = TALK_INIT;
+    ck_assert_int_eq(talk_hello(&next, &world, "app", "joe"), OK);
+    accept_server(&other, 101);
+    ck_assert_int_eq(talk_await_ready(&next), OK);
+    ask(&next, &other);
+    finish(&next, &other);
+}
+
+/* The server has read both Syncs, and skips up to one that nobody sends. */
+BODY(a_client_that_terminates_behind_a_copy_that_failed_leaves_its_server)
+{
+    struct talk client, next, server;
+    char bits[33];
+    begin(&client, &server);
+    PUT(&client, 'P', "\0COPY t FROM STDIN\0\0");
+    PUT(&client, 'B', "\0\0\0\0\0\0\0");
+    PUT(&client, 'E', "\0\0\0\0");
+    PUT_BARE(&client, 'S', "");
+    PUT_BARE(&client, 'd', "bad\n");
+    PUT_BARE(&client, 'X', "");
+    flush(&client);
+    for (int i = 0; i < 5; i++)
+        ck_assert_int_eq(talk_read(&server), OK);
+    PUT_BARE(&server, '1', "");
+    PUT_BARE(&server, '2', "");
+    PUT(&server, 'G', "\0\0");
+    put_error(&server, "ERROR", "22P02");
+    flush(&server);
+    accept_cancel(100);
+    expect_abandon(&server, true);
+    expect_mark(&server, bits);
+    PUT_BARE(&server, 'Z', "I");
+    PUT(&server, 'C', "ROLLBACK");
+    PUT_BARE(&server, 'Z', "I");
+    answer_mark(&server, bits);
+    talk_end(&client);
+    log_in(&next);
+    ask(&next, &server);
+    finish(&next, &server);
+}
+
 BODY(a_row_with_other_bits_is_no_answer_to_a_mark)
 {
     struct talk client, server;
@@ -274,7 +326,9 @@ BODY(a_server_in_no_doubt_is_asked_nothing)
     finish(&next, &server);
 }
 
-TESTS("mark", a_sync_that_a_copy_has_not_read_is_answered_to_its_client,
+TESTS("mark", the_end_of_a_server_before_its_mark_is_told_to_its_client,
+      a_client_that_terminates_behind_a_copy_that_failed_leaves_its_server,
+      a_sync_that_a_copy_has_not_read_is_answered_to_its_client,
       a_sync_that_a_copy_has_read_is_not_awaited,
       what_its_client_sends_meanwhile_waits_for_the_mark,
       a_server_that_answers_a_mark_by_an_error_is_closed_and_its_client_goes_on,

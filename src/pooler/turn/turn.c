@@ -169,6 +169,7 @@ static bool turn_over(const struct turn *turn)
     if (turn->closing && lane_sent(&turn->down)) /* what is left undone is for turn_clean */
         return turn->server == NULL || turn->server->ledger.extended ||
                turn->server->ledger.copy_in || /* it waits for what will not come */
+               turn->server->ledger.unsure || turn->server->ledger.murky || /* or may not */
                (ledger_quiet(&turn->server->ledger) && lane_sent(&turn->up));
     if (!lane_sent(&turn->down) || turn->up.dropping > 0 || turn_has_input(turn) ||
         turn->held != NULL)

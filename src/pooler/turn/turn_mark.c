@@ -167,17 +167,29 @@ static void unmarked_leaves(struct turn *turn, const char *why)
 
 /* --- while its client is connected ------------------------------------------------------------ */
 
+/* The mark has failed.  Where none of its answer came, nobody knows whether the client's Syncs were
+ * answered: it is told that its server is lost, as on a direct connection. */
+static fault unproven(struct turn *turn, fault why)
+{
+    bool cut = turn->down.passing > 0 && !turn->muted; /* nothing can follow what it has sent */
+    if (turn->server->ledger.mark_begun && !cut) {
+        unmarked_leaves(turn, fault_story(why));
+        return OK;
+    }
+    if (why == FAULT_UPSTREAM)
+        return why;
+    return fault_raise_state(FAULT_UPSTREAM, "08006",
+                             "the server did not answer within %" PRId64 " ms",
+                             turn->relay->config->reset_timeout.us / 1000);
+}
+
 fault turn_prove(struct turn *turn)
 {
     struct buffer out = BUFFER_INIT(256);
     fault marked = turn_mark(turn, &out, SPAN_NONE, after(turn->relay->config->reset_timeout));
     bool servers = turn->server_lost || turn->server_gone || turn->fatal ||
                    marked == FAULT_TIMEOUT || marked == FAULT_PROTOCOL;
-    bool cut = turn->down.passing > 0 && !turn->muted; /* nothing can follow what it has sent */
-    if (marked == OK || !servers || cut)
-        return marked;
-    unmarked_leaves(turn, fault_story(marked));
-    return OK;
+    return marked == OK || !servers ? marked : unproven(turn, marked);
 }
 
 /* --- after it has gone, or has another server ------------------------------------------------- */
