@@ -1,7 +1,8 @@
 """Hostile clients beside verifying victims, through one pool of one configuration, for a while.
 
 The victims' wait has a bound: an attacker's session ends after hostile.LIFE, a server that it leaves
-is cleaned or closed within reset_timeout, and claims are served in their order.
+is cleaned or closed within reset_timeout, claims are served in their order, and attackers do not
+begin while CROWD clients are there, of whom some have sent all they wanted and left.
 """
 import collections
 import contextlib
@@ -12,6 +13,8 @@ import struct
 import threading
 import time
 
+import psycopg
+
 from . import hostile, victim
 from . import wire as w
 from .door import Door
@@ -20,6 +23,7 @@ from .trunkline import route
 
 ATTACKERS = 3
 VICTIMS = 5
+CROWD = 3 * (ATTACKERS + VICTIMS)
 BOUND = 20 * STRETCH  # seconds that a victim may have to wait for an answer
 SMALLEST_CHUNK = "16KiB"
 
@@ -149,9 +153,11 @@ class Siege:
         self.secure = CONFIGS[name]["tls"]
         self.door = daemon.door(user="trusted", password="")
         self.over = threading.Event()
+        self.room = threading.Event()
         self.lock = threading.Lock()
         self.failures = []
-        self.played = collections.defaultdict(lambda: collections.deque(maxlen=6))
+        self.played = collections.defaultdict(lambda: collections.deque(maxlen=1000))
+        self.waits = []
         self.attacks = self.answers = 0
 
     def connect(self, patience, **parameters):
@@ -182,6 +188,8 @@ class Siege:
     def attack(self, number):
         attack = Attack(self.door, self.secure)
         for seed in self.seeds(number):
+            while not self.room.wait(0.1) and not self.over.is_set():
+                pass
             if self.over.is_set():
                 return
             session = hostile.Session(seed)
@@ -203,12 +211,24 @@ class Siege:
                     one.leave()
             one.leave()
         except victim.Wrong as error:
+            self.waits.append(one.asked)
             self.fail(str(error))
         except OSError as error:
             self.fail(f"{one.name}, leaving: {error}")
         finally:
             with self.lock:
                 self.answers += one.answers
+
+    def count(self, number):
+        """Opens and shuts the door to attackers by the number of clients that are there."""
+        with psycopg.connect(self.daemon.door("trunkline", "admin").conninfo(), autocommit=True,
+                             cursor_factory=psycopg.ClientCursor) as console:
+            while not self.over.wait(0.05):
+                cursor = console.execute("SHOW POOLS")
+                names = [column.name for column in cursor.description]
+                rows = [dict(zip(names, row)) for row in cursor]
+                crowd = sum(int(row["cl_active"]) + int(row["cl_waiting"]) for row in rows)
+                (self.room.set if crowd < CROWD else self.room.clear)()
 
     def guarded(self, work, number):
         try:
@@ -219,7 +239,8 @@ class Siege:
 
     def run(self, seconds):
         threads = [threading.Thread(target=self.guarded, args=(work, number), daemon=True)
-                   for work, count in ((self.suffer, VICTIMS), (self.attack, ATTACKERS))
+                   for work, count in ((self.suffer, VICTIMS), (self.attack, ATTACKERS),
+                                       (self.count, 1))
                    for number in range(count)]
         for thread in threads:
             thread.start()
@@ -256,13 +277,16 @@ class Siege:
 
     def report(self):
         """What went wrong and what the attackers had sent before, as text."""
-        lines = [self.summary(), f"again: {self.replay()}", *self.failures,
-                 "", "What the attackers did, the latest last (in seconds; 0 is the failure):"]
-        played = sorted(entry for entries in self.played.values() for entry in entries)
-        for start, stop, seed, how in played:
-            ended = "" if stop is None else f" to {stop - self.end:+.3f}"
-            lines += ["", f"{start - self.end:+.3f}{ended} s, ended by: {how}",
-                      hostile.Session(seed).text()]
+        lines = [self.summary(), f"again: {self.replay()}", *self.failures, "",
+                 "What the attackers did (in seconds, 0 is the first question without its answer):"]
+        zero = min(self.waits, default=self.end)
+        for entries in self.played.values():
+            before = [entry for entry in entries if entry[0] < zero + 0.1]
+            lines += ["", "=== an attacker, before: " + " ".join(seed for _, _, seed, _ in before)]
+            for start, stop, seed, how in before[-6:]:
+                ended = "" if stop is None else f" to {stop - zero:+.3f}"
+                lines += ["", f"{start - zero:+.3f}{ended} s, ended by: {how}",
+                          hostile.Session(seed).text()]
         return "\n".join(lines)
 
 

@@ -1,6 +1,7 @@
 """Clients that check every answer: its shape, its values, and that it carries their own nonce."""
 import random
 import secrets
+import time
 
 from . import wire as w
 
@@ -36,11 +37,12 @@ class Victim:
         self.name = f"victim-{number}"
         self.random = random.Random(f"{self.name} {secrets.token_hex(4)}")
         self.wire = None
-        self.answers = 0
+        self.answers, self.asked = 0, time.monotonic()
 
     # -- the connection
 
     def arrive(self):
+        self.asked = time.monotonic()
         self.application = self.name
         self.zone = ZONES[self.number % len(ZONES)]
         self.names, self.named_so_far = {}, 0
@@ -98,6 +100,7 @@ class Victim:
 
     def ask(self, data, *expected):
         """Sends, and checks each answer; an item is a kind, or a kind with what it must hold."""
+        self.asked = time.monotonic()
         self.wire.send(data)
         heard = []
         for item in expected:
