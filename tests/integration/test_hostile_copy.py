@@ -328,3 +328,29 @@ def test_a_batch_that_is_left_behind_a_query(daemon, batch, how):
         leave(attacker, how)
         victim.ask("simple")
         victim.check()
+
+
+# The COPY reads all Syncs and fails: the server skips, and no answer is under way.
+SKIPPING = {
+    "Sync ahead": [extended() + w.SYNC * 2 + BAD],
+    "Sync ahead, when asked": [extended() + w.SYNC, None, w.SYNC + BAD],
+    "CopyDone behind": [extended() + w.SYNC * 2 + BAD + w.COPY_DONE + GOOD],
+    "behind another COPY": [w.query(COPY), None, w.SYNC + BAD + w.SYNC, extended() + w.SYNC + BAD],
+    "a Query behind": [extended() + w.SYNC * 2 + BAD + w.query("select 'lost'")],
+    "a Parse behind": [extended() + w.SYNC * 2 + BAD + w.parse("", "select 'lost'")],
+}
+
+
+@pytest.mark.xfail(run=False, reason="a client that terminates waits for Syncs that nobody answers")
+@pytest.mark.parametrize("how", ["closes", "resets", "terminates", "says so at once"])
+@pytest.mark.parametrize("attack", SKIPPING)
+def test_a_copy_that_is_left_while_the_server_skips(daemon, attack, how):
+    door = daemon.door()
+    victim = Victim(door, "victim")
+    *first, last = SKIPPING[attack]
+    for _ in range(20):
+        attacker = door.wire()
+        write(attacker, [*first, last + (w.TERMINATE if how == "says so at once" else b"")])
+        leave(attacker, how)
+        victim.ask("simple")
+        victim.check()
