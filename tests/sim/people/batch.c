@@ -136,6 +136,7 @@ static fault batch_error(struct batch *batch, const struct expectation *expected
                    span_is(error.sqlstate, "25P02");
     batch->refused = span_is(error.sqlstate, "53300");
     bool meant = expected->sqlstate != NULL && span_is(error.sqlstate, expected->sqlstate);
+    batch->meant = meant;
     PROVE(refused || meant || error_excused(person, &error),
           "client %u: '%.*s' (%.*s) came for '%s'", person->number, SPAN_ARG(error.message),
           SPAN_ARG(error.sqlstate), expected->text);

@@ -62,6 +62,7 @@ struct batch {
     uint32_t count;
     uint32_t at;     /* while answers are read */
     bool failed;     /* the unit that is read: an error came */
+    bool meant;      /* it was the one that had to come */
     bool refused;    /* it was for want of a server */
     bool any_failed; /* in the whole batch */
     bool anonymous;  /* what it asks does not say who asks */
@@ -115,6 +116,11 @@ void put_parse(struct person *person, const char *name, const char *text);
 void put_bind(struct person *person, const char *portal, const char *name, const char *value);
 void put_execute(struct person *person, const char *portal, uint32_t rows);
 void put_target(struct person *person, uint8_t type, char kind, const char *name);
+
+/** CopyData or CopyFail. */
+void put_copy(struct person *person, uint8_t type, const char *text);
+/** CopyData: a row of the deed that is open. */
+void put_row(struct person *person);
 
 /** Asks one statement by itself, in one protocol or the other. */
 fault person_asks(struct person *person, const struct statement *statement) MUST_USE;

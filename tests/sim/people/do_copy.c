@@ -12,28 +12,6 @@
  * COPY, in both directions and both protocols, with what can go wrong in it.
  */
 
-static void put_data(struct person *person, const char *text)
-{
-    size_t start = wire_begin(&person->talk.out, WIRE_COPY_DATA);
-    wire_put_bytes(&person->talk.out, span_text(text));
-    wire_end(&person->talk.out, start);
-}
-
-static void put_row(struct person *person)
-{
-    char value[DEED_TEXT], line[DEED_TEXT + 16];
-    int32_t key = deed_row(person->deed, value);
-    snprintf(line, sizeof(line), "%d\t%s\n", key, value);
-    put_data(person, line);
-}
-
-static void put_fail(struct person *person)
-{
-    size_t start = wire_begin(&person->talk.out, WIRE_COPY_FAIL);
-    wire_put_text(&person->talk.out, "no more");
-    wire_end(&person->talk.out, start);
-}
-
 /* The command in either protocol; false: with a Sync behind it that COPY reads. */
 static void put_command(struct batch *batch, const struct statement *statement, bool extended)
 {
@@ -79,13 +57,13 @@ static fault copies(struct person *person, const char *sqlstate, bool by_client)
         put_row(person);
     statement.expected.sqlstate = sqlstate;
     if (by_client) {
-        put_fail(person);
+        put_copy(person, WIRE_COPY_FAIL, "no more");
     } else {
         if (sqlstate != NULL)
-            put_data(person, "this is no number\tx\n");
+            put_copy(person, WIRE_COPY_DATA, "this is no number\tx\n");
         /* What comes after the failure is read and forgotten. */
         if (sqlstate != NULL)
-            put_data(person, "1\tlate\n");
+            put_copy(person, WIRE_COPY_DATA, "1\tlate\n");
         wire_put_empty(&person->talk.out, WIRE_COPY_DONE);
     }
     batch_expect(&batch, &statement.expected);
@@ -163,7 +141,7 @@ fault do_copy_without_end(struct person *person)
     TRY(copy_begins(person, &batch, &statement, person_draw(person, DEED_ROWS - 1)));
     if (batch.failed)
         return batch_ends(&batch);
-    put_data(person, "this is no number\tx\n");
+    put_copy(person, WIRE_COPY_DATA, "this is no number\tx\n");
     statement.expected.sqlstate = "22P02";
     batch_expect(&batch, &statement.expected);
     return batch_ends(&batch);
@@ -187,7 +165,7 @@ fault do_copy_late_rest(struct person *person)
     batch_expect(&batch, &(struct expectation){.what = EXPECT_READY});
     if (batch.failed)
         return batch_hear(&batch);
-    put_data(person, "this is no number\tx\n");
+    put_copy(person, WIRE_COPY_DATA, "this is no number\tx\n");
     size_t before = talk->out.size;
     size_t start = wire_begin(&talk->out, WIRE_COPY_DATA);
     uint32_t size = 1 + person_draw(person, person_one_in(person, 2) ? LATE_DATA : 200);

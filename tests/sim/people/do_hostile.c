@@ -80,15 +80,6 @@ static void put_query(struct person *person, const char *text)
     person->owed += 1;
 }
 
-static void put_copy_text(struct person *person, uint8_t type, const char *text)
-{
-    size_t start = wire_begin(&person->talk.out, type);
-    wire_put_bytes(&person->talk.out, span_text(text));
-    if (type == WIRE_COPY_FAIL)
-        wire_put_u8(&person->talk.out, 0);
-    wire_end(&person->talk.out, start);
-}
-
 static void put_call(struct person *person)
 {
     size_t start = wire_begin(&person->talk.out, WIRE_FUNCTION_CALL);
@@ -111,19 +102,19 @@ static void put_good_row(struct person *person)
     if (person_one_in(person, 4)) { /* in two pieces, with something ignored between them */
         char first[sizeof(line)];
         snprintf(first, sizeof(first), "%.*s", size / 2, line);
-        put_copy_text(person, WIRE_COPY_DATA, first);
+        put_copy(person, WIRE_COPY_DATA, first);
         if (person_one_in(person, 2))
             put_sync(person);
-        put_copy_text(person, WIRE_COPY_DATA, line + size / 2);
+        put_copy(person, WIRE_COPY_DATA, line + size / 2);
         return;
     }
-    put_copy_text(person, WIRE_COPY_DATA, line);
+    put_copy(person, WIRE_COPY_DATA, line);
 }
 
 static void put_bad_row(struct person *person)
 {
     static const char *const rows[] = {"bad\n", "bad\tx\n", "\n", "1\n", "\xff\xff\xff\xff", "b"};
-    put_copy_text(person, WIRE_COPY_DATA, rows[person_draw(person, ARRAY_SIZE(rows))]);
+    put_copy(person, WIRE_COPY_DATA, rows[person_draw(person, ARRAY_SIZE(rows))]);
 }
 
 static const char *portal_of(struct person *person)
@@ -213,14 +204,14 @@ static void put_copy_part(struct person *person)
         wire_put_empty(&person->talk.out, WIRE_COPY_DONE);
         break;
     case 6:
-        put_copy_text(person, WIRE_COPY_FAIL, "no more");
+        put_copy(person, WIRE_COPY_FAIL, "no more");
         break;
     default:
         put_sync(person);
     }
 }
 
-static void put_copy(struct person *person)
+static void put_copying(struct person *person)
 {
     if (person_one_in(person, 12)) {
         put_many_copies(person);
@@ -269,7 +260,7 @@ static void put_something(struct person *person)
     struct statement statement;
     uint32_t lot = person_draw(person, 40);
     if (lot < 18) {
-        put_copy(person);
+        put_copying(person);
     } else if (lot < 24) {
         put_copy_part(person);
     } else if (lot < 32) {
@@ -280,7 +271,7 @@ static void put_something(struct person *person)
     } else if (lot == 37) {
         put_call(person);
     } else if (lot == 38 && person_one_in(person, 4)) {
-        put_copy_text(person, WIRE_PASSWORD, "open");
+        put_copy(person, WIRE_PASSWORD, "open");
     } else {
         put_sync(person);
     }
@@ -316,7 +307,7 @@ static void cancels(struct person *person)
 static fault comes_to_rest(struct person *person)
 {
     deadline begun = now();
-    put_copy_text(person, WIRE_COPY_FAIL, "enough");
+    put_copy(person, WIRE_COPY_FAIL, "enough");
     put_sync(person);
     put_query(person, "ROLLBACK");
     put_query(person, "");

@@ -57,6 +57,23 @@ void put_target(struct person *person, uint8_t type, char kind, const char *name
     wire_end(out, start);
 }
 
+void put_copy(struct person *person, uint8_t type, const char *text)
+{
+    size_t start = wire_begin(&person->talk.out, type);
+    wire_put_bytes(&person->talk.out, span_text(text));
+    if (type == WIRE_COPY_FAIL)
+        wire_put_u8(&person->talk.out, 0);
+    wire_end(&person->talk.out, start);
+}
+
+void put_row(struct person *person)
+{
+    char value[DEED_TEXT], line[DEED_TEXT + 16];
+    int32_t key = deed_row(person->deed, value);
+    snprintf(line, sizeof(line), "%d\t%s\n", key, value);
+    put_copy(person, WIRE_COPY_DATA, line);
+}
+
 /* --- statements ------------------------------------------------------------------------------- */
 
 void statement_make(struct person *person, struct statement *statement, const char *tag,
