@@ -16,7 +16,7 @@ struct copying {
     struct person *person;
     struct batch batch;
     struct statement statement;
-    struct statement echo;
+    struct statement next;
     bool extended;
     bool waits;           /* for the server to ask for data */
     bool asks_on;         /* a query stands behind all that */
@@ -81,9 +81,12 @@ static void put_end(struct copying *copying)
         wire_put_empty(&person->talk.out, WIRE_COPY_DONE);
     put_syncs(copying, copying->extended ? 1 + draw_syncs(copying) : draw_syncs(copying), true);
     if (copying->asks_on) {
-        statement_echo(person, &copying->echo);
-        copying->echo.expected.simple = true;
-        wire_put_query(&person->talk.out, span_text(copying->echo.text));
+        if (person_one_in(person, 3))
+            statement_fail(person, &copying->next);
+        else
+            statement_echo(person, &copying->next);
+        copying->next.expected.simple = true;
+        wire_put_query(&person->talk.out, span_text(copying->next.text));
     }
 }
 
@@ -106,7 +109,7 @@ static fault hears_rest(struct copying *copying)
     for (ready += !copying->extended; ready > 0; ready--)
         batch_expect(batch, &(struct expectation){.what = EXPECT_READY});
     if (copying->asks_on) {
-        batch_expect(batch, &copying->echo.expected);
+        batch_expect(batch, &copying->next.expected);
         batch_expect(batch, &(struct expectation){.what = EXPECT_READY});
     }
     return batch_hear(batch);
