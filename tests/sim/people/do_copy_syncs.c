@@ -145,10 +145,10 @@ static fault copies_among_syncs(struct copying *copying, const char *table)
 
 fault do_copy_syncs(struct person *person)
 {
-    struct copying copying = {.person = person,
-                              .extended = person_one_in(person, 2),
-                              .waits = person_one_in(person, 3),
-                              .asks_on = person_one_in(person, 2)};
+    struct copying copying = {.person = person};
+    copying.extended = person_one_in(person, 2);
+    copying.waits = person_one_in(person, 3);
+    copying.asks_on = person_one_in(person, 2);
     switch (person_draw(person, 3)) {
     case 0:
         return copies_among_syncs(&copying, "kv");

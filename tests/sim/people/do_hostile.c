@@ -229,24 +229,25 @@ static void put_copying(struct person *person)
 static void put_extended(struct person *person)
 {
     struct statement statement;
+    const char *name = name_of(person), *portal = portal_of(person);
+    uint8_t type = person_one_in(person, 2) ? WIRE_CLOSE : WIRE_DESCRIBE;
+    uint32_t rows = person_draw(person, 3);
     make_any(person, &statement);
     switch (person_draw(person, 6)) {
     case 0:
-        put_parse(person, name_of(person), statement.text);
+        put_parse(person, name, statement.text);
         break;
     case 1:
-        put_bind(person, portal_of(person), name_of(person), NULL);
+        put_bind(person, portal, name, NULL);
         break;
     case 2:
-        put_execute(person, portal_of(person), person_draw(person, 3));
+        put_execute(person, portal, rows);
         break;
     case 3:
-        put_target(person, person_one_in(person, 2) ? WIRE_CLOSE : WIRE_DESCRIBE, 'P',
-                   portal_of(person));
+        put_target(person, type, 'P', portal);
         break;
     case 4:
-        put_target(person, person_one_in(person, 2) ? WIRE_CLOSE : WIRE_DESCRIBE, 'S',
-                   name_of(person));
+        put_target(person, type, 'S', name);
         break;
     default:
         put_parse(person, "", statement.text);
