@@ -186,6 +186,18 @@ static void batch_row(const struct batch *batch, const struct expectation *expec
           SPAN_ARG(got), text);
 }
 
+/* A description is the one of this statement's rows. */
+static void batch_label(const struct batch *batch, const struct expectation *expected)
+{
+    const struct person *person = batch->person;
+    struct wire_reader in = wire_reader_over(person->talk.frame.body);
+    (void)wire_get_u16(&in);
+    struct span got = wire_get_string(&in);
+    PROVE(expected->label[0] == '\0' || span_is(got, expected->label),
+          "client %u: rows of '%.*s' are described for '%s'", person->number, SPAN_ARG(got),
+          expected->text);
+}
+
 static void batch_tag(const struct batch *batch, const struct expectation *expected)
 {
     const struct person *person = batch->person;
@@ -212,6 +224,7 @@ static fault batch_answer(struct batch *batch, const struct expectation *expecte
         uint8_t type = person->talk.frame.type;
         if (type == WIRE_ROW_DESCRIPTION && !described) {
             described = true;
+            batch_label(batch, expected);
             continue;
         }
         if (type != WIRE_DATA_ROW || !described || rows == expected->rows)
@@ -330,6 +343,8 @@ static fault batch_one(struct batch *batch, const struct expectation *expected)
         return OK;
     if (batch->person->talk.frame.type != types[expected->what])
         batch_wrong(batch, expected);
+    if (expected->what == EXPECT_ROWS)
+        batch_label(batch, expected);
     effect_apply(batch->person, expected);
     return OK;
 }

@@ -53,6 +53,7 @@ struct expectation {
     bool numbered;
     uint32_t first; /* number of the first */
     char tag[24];
+    char label[24]; /* of the column that is described; empty: any */
     char text[PERSON_TEXT];
 };
 

@@ -45,6 +45,7 @@ static fault hears(struct person *person, deadline by)
     TRY(talk_next(&person->talk, by));
     uint8_t type = person->talk.frame.type;
     check_own(person, "echo ");
+    check_own(person, "echo_");
     if (type == WIRE_PARAMETER_STATUS) /* application_name */
         check_own(person, "client ");
     PROVE(type != WIRE_NOTIFICATION, "hostile client %u is notified and does not listen",

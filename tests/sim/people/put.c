@@ -103,10 +103,12 @@ static void statement_has_row(struct statement *statement, const char *text)
 
 void statement_echo(struct person *person, struct statement *statement)
 {
-    char text[64];
+    char text[64], label[sizeof(statement->expected.label)];
     snprintf(text, sizeof(text), "echo %u.%u", person->login, person->said + 1);
-    statement_make(person, statement, "SELECT 1", EFFECT_NONE, "SELECT '%s'", text);
+    snprintf(label, sizeof(label), "echo_%u_%u", person->login, person->said + 1);
+    statement_make(person, statement, "SELECT 1", EFFECT_NONE, "SELECT '%s' AS %s", text, label);
     statement_has_row(statement, text);
+    memcpy(statement->expected.label, label, sizeof(label));
 }
 
 void statement_fail(struct person *person, struct statement *statement)
@@ -207,6 +209,7 @@ void batch_extended(struct batch *batch, const struct statement *statement, bool
     struct person *person = batch->person;
     struct expectation next = {.what = EXPECT_PARSED};
     snprintf(next.text, PERSON_TEXT, "%s", statement->expected.text);
+    memcpy(next.label, statement->expected.label, sizeof(next.label));
     put_parse(person, "", statement->text);
     batch_expect(batch, &next);
     put_bind(person, "", "", NULL);
