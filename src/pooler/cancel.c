@@ -104,7 +104,7 @@ static void cancel_dial(void *argument)
     struct dial *dial = argument;
     struct server *server = dial->server;
     struct link_target target;
-    struct config *config = config_ref(server->share->config);
+    struct config *config = config_ref(server->share->shown.config);
     server_target(server->share, server->lease, &target);
     dial->result = link_cancel(&target, server->pid, wire_secret_span(&server->secret), dial->by);
     config_unref(&config);

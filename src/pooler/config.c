@@ -219,7 +219,5 @@ bool route_same_identity(const struct route_config *a, const struct route_config
            a->is_replication == b->is_replication && a->is_lookup == b->is_lookup &&
            (a->prepared_most == 0) == (b->prepared_most == 0) &&
            same_text(a->server_database, b->server_database) &&
-           same_text(a->password_command, b->password_command) &&
-           same_text(a->server_user, b->server_user) &&
-           same_text(a->server_password, b->server_password);
+           same_text(a->server_user, b->server_user);
 }

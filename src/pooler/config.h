@@ -293,5 +293,6 @@ enum console_role config_console_role(const struct config *config, struct span u
 /** Whether clients' values for this startup parameter are dropped. */
 bool config_ignores(const struct config *config, struct span parameter);
 /** Whether two routes mean the same servers and the same treatment (service, database, user, mode,
- *  auth, TLS): if not, a reload makes a new version of the pool.  Limits don't count. */
+ *  auth, TLS): if not, a reload makes a new version of the pool.  Limits don't count, nor do the
+ *  passwords that servers are shown. */
 bool route_same_identity(const struct route_config *a, const struct route_config *b);

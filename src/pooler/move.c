@@ -31,6 +31,8 @@ struct parcel {
     struct census *census[CENSUSES];  /* counted; the client is counted in there */
     bool keyed;                       /* it has a cancel key */
     struct link_secret secret;        /* how the share logs in to servers; its password is ours */
+    uint64_t shown_of;                /* of which secrets: as in struct credentials */
+    uint64_t proven_of;
     char *password;
     struct buffer names;      /* database NUL user NUL */
     struct buffer params;     /* flat */
@@ -108,6 +110,8 @@ static fault pack_secret(struct parcel *parcel, const struct share *share)
 {
     parcel->secret = share->credentials.secret;
     parcel->secret.password = SPAN_NONE;
+    parcel->shown_of = share->credentials.shown_of;
+    parcel->proven_of = share->credentials.proven_of;
     if (share->credentials.password == NULL)
         return OK;
     parcel->password = strdup(share->credentials.password);
@@ -227,9 +231,13 @@ static fault unpack_statements(struct client *client, struct span rest)
     return OK;
 }
 
-/* What this relay has learned by itself is at least as good. */
+/* What this relay has learned by itself is at least as good; what the configuration says differs
+ * where a reload has come meanwhile. */
 static fault unpack_secret(struct parcel *parcel, struct share *share)
 {
+    TRY(share_set_secret(share));
+    if (parcel->shown_of != share->credentials.shown_of)
+        return OK;
     if (share->credentials.password != NULL || share->credentials.secret.have_keys ||
         share->credentials.secret.md5[0] != '\0')
         return OK;
@@ -237,7 +245,8 @@ static fault unpack_secret(struct parcel *parcel, struct share *share)
     share->credentials.password = TAKE(parcel->password);
     if (share->credentials.password != NULL)
         share->credentials.secret.password = span_text(share->credentials.password);
-    return share_set_secret(share);
+    share->credentials.proven_of = parcel->proven_of;
+    return OK;
 }
 
 /* This relay's share of its pool: by the version in force here, if the route is the same in there;

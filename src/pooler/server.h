@@ -54,6 +54,7 @@ struct server {
     uint32_t cancels;     /* cancel requests under way */
     bool withheld;        /* free but for those */
     bool taken;           /* some claim has had it */
+    uint32_t shown;       /* its login: how often the share's secret had changed when it began */
     struct uuid id;
     deadline since; /* when it logged in */
     deadline until; /* end of its lifetime */
@@ -95,8 +96,8 @@ void turn_mark_alone(struct server *server); /* turn/turn_mark.c */
 void server_watch(struct server *server);
 /** Forgets what ties it to its last client. */
 void server_forget_owner(struct server *server);
-/** Where and how to dial the backend of this lease.  The TLS context is borrowed from the share's
- *  configuration: keep a reference to that. */
+/** Where and how to dial the backend of this lease.  The TLS context is borrowed from the version
+ *  that the share shows (`shown.config`): keep a reference to that. */
 struct link_target;
 void server_target(const struct share *share, const struct lease *lease, struct link_target *ret);
 /** Starts the login coroutine for a lease that has just been granted.  `startup`: session pools;

@@ -16,13 +16,13 @@
 
 void server_target(const struct share *share, const struct lease *lease, struct link_target *ret)
 {
-    const struct service_config *service = share->route->service;
+    const struct service_config *service = share->shown.route->service;
     *ret = lease->target;
     ret->tls_mode = service->tls.mode;
     ret->tls = service->tls.context;
     ret->tls_direct = service->tls.negotiation == TLS_NEGOTIATION_DIRECT;
     ret->binding = (enum link_binding)service->tls.binding;
-    ret->socket = share->config->server_socket;
+    ret->socket = share->shown.config->server_socket;
 }
 
 /* --- the outcome ------------------------------------------------------------------------------ */
@@ -41,10 +41,13 @@ static enum slot_failure failure_of(const struct share *share, fault why)
 }
 
 /* The backend says that no such login will do: waiting is of no use.  In a session pool that may
- * lie in the startup parameters; else other servers of the pool show that some do work. */
+ * lie in the startup parameters; else other servers of the pool show that some do work.  What it
+ * was shown may have changed meanwhile: then the next login is another one. */
 static void login_rejected(const struct server *server, fault why)
 {
     struct share *share = server->share;
+    if (server->shown != share->credentials.changes)
+        return;
     if (share->route->mode == POOL_SESSION)
         share_refuse(share, server->startup, fault_story_sqlstate(why), fault_story(why));
     else if (list_empty(&share->idle) && share->busy.count == share->logins)
@@ -120,24 +123,55 @@ static void login_succeeded(struct server *server, const struct link_greeting *s
 
 /* --- the coroutine ---------------------------------------------------------------------------- */
 
-/* With the share's own secret, or with what a command prints. */
+/* Keys that the login has made of the share's password spare the next one the work. */
+static void login_keep_keys(struct server *server, const struct link_secret *made)
+{
+    struct credentials *credentials = &server->share->credentials;
+    if (!made->have_keys || server->shown != credentials->changes)
+        return;
+    credentials->secret.keys = made->keys;
+    credentials->secret.have_keys = true;
+}
+
+/* A copy of the share's own secret, which may change while the login lasts, or what a command
+ * prints.  `*ret_password` is the caller's to wipe. */
+static fault login_secret(struct server *server, const struct link_target *target,
+                          struct link_secret *ret, char **ret_password)
+{
+    struct share *share = server->share;
+    const struct credentials *credentials = &share->credentials;
+    *ret = (struct link_secret){.have_keys = false};
+    if (share->shown.route->password_command != NULL) {
+        TRY(auth_command_password(share, target, ret_password));
+    } else {
+        *ret = credentials->secret;
+        if (credentials->password != NULL)
+            *ret_password = strdup(credentials->password);
+        if (credentials->password != NULL && *ret_password == NULL)
+            return FAULT_MEMORY;
+    }
+    if (*ret_password != NULL)
+        ret->password = span_text(*ret_password);
+    return OK;
+}
+
 static fault login_try(struct server *server, const struct link_login *login,
                        struct link_greeting *said)
 {
     struct share *share = server->share;
-    const struct route_config *route = share->route;
+    const struct route_config *route = share->shown.route;
+    bool asks = route->password_command != NULL;
     char *password = NULL;
-    struct link_secret own = {.have_keys = false};
+    struct link_secret own;
     struct link_login mine = *login;
-    mine.secret = &share->credentials.secret;
-    if (route->password_command != NULL) {
-        TRY(auth_command_password(share, login->target, &password));
-        own.password = span_text(password);
-        mine.secret = &own;
-    }
-    fault result = link_login(&server->stream, &mine, said, after(route->service->connect_timeout));
-    if (password != NULL && result == FAULT_UPSTREAM)
+    fault result = login_secret(server, login->target, &own, &password);
+    mine.secret = &own;
+    if (result == OK)
+        result = link_login(&server->stream, &mine, said, after(route->service->connect_timeout));
+    if (asks && result == FAULT_UPSTREAM)
         auth_command_doubt(share);
+    if (!asks)
+        login_keep_keys(server, &own);
     share_wipe_password(&password);
     explicit_bzero(&own, sizeof(own));
     return result;
@@ -146,13 +180,14 @@ static fault login_try(struct server *server, const struct link_login *login,
 static fault login_run(struct server *server, struct link_greeting *said)
 {
     struct share *share = server->share;
-    const struct route_config *route = share->route;
+    const struct route_config *route = share->shown.route;
     struct buffer flat = BUFFER_INIT(FLAT_MOST);
     struct link_target target;
     const char *user = route->server_user != NULL ? route->server_user : share->user;
     const char *database =
         route->server_database != NULL ? route->server_database : share->database;
     TRY(share_set_secret(share));
+    server->shown = share->credentials.changes;
     server_target(share, server->lease, &target);
     if (server->startup != NULL)
         params_write_flat(&flat, server->startup);
@@ -173,7 +208,7 @@ static fault login_run(struct server *server, struct link_greeting *said)
 static void login_main(void *argument)
 {
     struct server *server = argument;
-    struct config *config = config_ref(server->share->config);
+    struct config *config = config_ref(server->share->shown.config);
     struct link_greeting said = {.parameters = BUFFER_INIT(65536)};
     server->keeper = co_self();
     fault result = login_run(server, &said);

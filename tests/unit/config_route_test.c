@@ -57,6 +57,8 @@ TEST(limits_are_not_identity)
     ck_assert(same("service: main", "service: main, pool_size: 3, pool_min: 1, claim_timeout: 7s"));
     ck_assert(same("service: main", "service: main, idle_timeout: 1s, server_lifetime: 1min"));
     ck_assert(same("service: main", "service: main, prepared_statements: 7"));
+    ck_assert(same("service: main", "service: main, server_password: other"));
+    ck_assert(same("service: main", "service: main, password_command: other"));
 }
 END_TEST
 
@@ -67,7 +69,6 @@ TEST(what_servers_are_and_how_they_are_treated_is_identity)
     ck_assert(!same("service: main", "service: main, database: app"));
     ck_assert(!same("service: main", "service: main, server_user: other"));
     ck_assert(!same("service: main", "service: main, server_database: other"));
-    ck_assert(!same("service: main", "service: main, server_password: other"));
     ck_assert(!same("service: main", "service: main, prepared_statements: off"));
 }
 END_TEST

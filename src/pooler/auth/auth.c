@@ -123,7 +123,8 @@ static fault auth_password(struct auth_request *request, const char *secret)
     if (result == OK && !matches)
         result = auth_wrong(request->user);
     if (result == OK && request->client->share != NULL)
-        share_keep_password(request->client->share, (const char *)password.at);
+        share_keep_password(request->client->share, request->config, secret,
+                            (const char *)password.at);
     auth_wipe(&message);
     return result;
 }
@@ -234,7 +235,7 @@ static fault auth_by_stored(struct auth_request *request)
     TRY(auth_query_secret(request, &asked));
     fault result = auth_by_secret(request, asked);
     if (result == OK && asked != NULL && request->client->share != NULL)
-        share_keep_secret(request->client->share, asked);
+        share_keep_secret(request->client->share, request->config, asked);
     if (result == FAULT_PASSWORD)
         auth_query_doubt(request);
     if (asked != NULL)

@@ -42,7 +42,7 @@ static void command_drop(struct offload_job *job)
 
 static struct command *command_new(const struct share *share, const struct link_target *target)
 {
-    const struct route_config *route = share->route;
+    const struct route_config *route = share->shown.route;
     char port[8];
     snprintf(port, sizeof(port), "%u", target->address.port);
     const char *const words[] = {
@@ -106,7 +106,7 @@ static fault command_ask(struct share *share, const struct link_target *target, 
     struct command *command = command_new(share, target);
     if (command == NULL)
         return FAULT_MEMORY;
-    TRY(offload(&command->job, after(share->route->service->connect_timeout)));
+    TRY(offload(&command->job, after(share->shown.route->service->connect_timeout)));
     fault result = command_outcome(command, &text);
     if (result == OK) {
         *ret = text.at == NULL ? NULL : strndup((const char *)text.at, text.size);
@@ -121,16 +121,19 @@ fault auth_command_password(struct share *share, const struct link_target *targe
     /* A token may be for one host alone. */
     uint64_t place = hash_bytes(target->host, strlen(target->host), target->address.port);
     char *password = NULL;
+    uint64_t asked = share->shown.latest->version;
     if (share->credentials.command.password != NULL && share->credentials.command.place == place &&
         share->credentials.command.until.us > now().us) {
         *ret = strdup(share->credentials.command.password);
         return *ret == NULL ? FAULT_MEMORY : OK;
     }
     TRY(command_ask(share, target, &password));
+    *ret = password;
+    if (share->shown.latest->version != asked)
+        return OK; /* a reload has come: the next login asks anew */
     auth_command_forget(share);
     share->credentials.command.password = strdup(password);
     share->credentials.command.place = place;
-    share->credentials.command.until = after(share->route->password_lifetime);
-    *ret = password;
+    share->credentials.command.until = after(share->shown.route->password_lifetime);
     return OK;
 }

@@ -134,19 +134,16 @@ static fault scram_talk(const struct auth_request *request, struct scram_exchang
 }
 
 /* The client's key, just proven, logs in to servers that hold the same verifier. */
-static void keep_keys(struct share *share, const struct scram_exchange *exchange)
+static void keep_keys(const struct auth_request *request, const struct scram_exchange *exchange,
+                      const char *secret)
 {
-    struct scram_keys *keys = &share->credentials.secret.keys;
-    const struct route_config *route = share->route;
-    if (share->credentials.secret.password.size > 0 || route->server_user != NULL ||
-        route->server_password != NULL)
-        return;
-    keys->iterations = exchange->verifier.iterations;
-    keys->salt_size = exchange->verifier.salt_size;
-    memcpy(keys->salt, exchange->verifier.salt, sizeof(keys->salt));
-    memcpy(keys->client_key, exchange->scram.client_key, SCRAM_KEY);
-    memcpy(keys->server_key, exchange->verifier.server_key, SCRAM_KEY);
-    share->credentials.secret.have_keys = true;
+    struct scram_keys keys = {.iterations = exchange->verifier.iterations,
+                              .salt_size = exchange->verifier.salt_size};
+    memcpy(keys.salt, exchange->verifier.salt, sizeof(keys.salt));
+    memcpy(keys.client_key, exchange->scram.client_key, SCRAM_KEY);
+    memcpy(keys.server_key, exchange->verifier.server_key, SCRAM_KEY);
+    share_keep_keys(request->client->share, request->config, secret, &keys);
+    explicit_bzero(&keys, sizeof(keys));
 }
 
 fault auth_scram(struct auth_request *request, const char *secret)
@@ -165,7 +162,7 @@ fault auth_scram(struct auth_request *request, const char *secret)
     if (result == FAULT_PASSWORD || (result == OK && !known))
         result = auth_wrong(request->user);
     if (result == OK && auth_secret_is_scram(secret) && client->share != NULL)
-        keep_keys(client->share, exchange);
+        keep_keys(request, exchange, secret);
     buffer_fini(&exchange->message);
     buffer_fini(&exchange->out);
     explicit_bzero(&exchange->verifier, sizeof(exchange->verifier));

@@ -137,7 +137,8 @@ fault auth_verified(struct auth_request *request)
     if (result == OK)
         result = verify(request, password);
     if (result == OK && request->client->share != NULL)
-        share_keep_password(request->client->share, (const char *)password.at);
+        share_keep_password(request->client->share, request->config, NULL,
+                            (const char *)password.at);
     auth_wipe(&message);
     return result == FAULT_PASSWORD ? auth_wrong(request->user) : result;
 }

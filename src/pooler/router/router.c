@@ -416,6 +416,8 @@ fault router_reload(struct router *router, struct config *config)
     LIST_EACH (&router->pools, it) {
         struct pool *pool = LIST_ENTRY(it, struct pool, node);
         pool_set_route(pool, pool->config, pool->route);
+        pool->pause = ms(0); /* what servers are shown may be right now */
+        pool->paused = now();
         slots_set_most(pool->slots, pool_most(pool));
         pool_balance(pool);
     }

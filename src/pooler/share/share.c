@@ -2,7 +2,6 @@
 
 #include "machine/clock.h"
 #include "machine/log.h"
-#include "pooler/auth/auth_command.h"
 #include "pooler/census.h"
 #include "pooler/relay.h"
 #include "pooler/router/router.h"
@@ -68,6 +67,7 @@ static struct share *share_new(struct relay *relay, struct config *config,
     share->born_config = config_ref(config);
     share->born_route = route;
     share->version = config->version;
+    share->shown = (struct shown){config_ref(config), config_ref(config), route};
     share->drain_by = NEVER;
     share->window.older_at = share->window.newer_at = now();
     share->accepted = MAP_INIT(ACCEPTED_MOST);
@@ -85,7 +85,7 @@ static struct share *share_new(struct relay *relay, struct config *config,
     share_set_times(share);
     if (control_holds(&relay->control, share->database))
         share_hold(share, true);
-    if (logbook_enter(share) == OK)
+    if (share_set_secret(share) == OK && logbook_enter(share) == OK)
         return share;
     share_free_now(&share);
     return NULL;
@@ -159,8 +159,10 @@ void share_reload(struct share *share, struct config *config)
 {
     const struct route_config *route =
         config_route_like(config, span_text(share->database), span_text(share->user), share->route);
-    if (share->obsolete)
+    if (share->obsolete) {
+        share_show(share, config);
         return;
+    }
     if (route == NULL || !route_same_identity(route, share->route)) {
         share->obsolete = true;
         share_unmap(share);
@@ -177,6 +179,7 @@ void share_reload(struct share *share, struct config *config)
         logbook_renew(share);
         share_set_times(share);
     }
+    share_show(share, config);
     share_trim(share);
     share_arm(share);
 }
@@ -202,8 +205,7 @@ void share_free_now(struct share **share)
     }
     config_unref(&gone->config);
     config_unref(&gone->born_config);
-    share_wipe_password(&gone->credentials.password);
-    auth_command_forget(gone);
+    share_show_none(gone);
     explicit_bzero(&gone->credentials, sizeof(gone->credentials));
     free(gone->database);
     free(gone->user);

@@ -62,6 +62,16 @@ struct credentials {
     } command;
     uint64_t verifier_of; /* hash of the plain secret that `verifier` was made from; 0: none */
     struct scram_verifier verifier;
+    uint64_t shown_of;  /* hash of what the configuration says; 0: nothing */
+    uint64_t proven_of; /* hash of the stored secret that the client proved to know; 0: none */
+    uint32_t changes;   /* counts them: a login under way may show what was before */
+};
+
+/* The newest version, by which servers are logged in to, also for clients of an older one. */
+struct shown {
+    struct config *latest; /* counted */
+    struct config *config; /* counted: `latest`, or the share's own, whose the route is */
+    const struct route_config *route;
 };
 
 /* What the router and a share settle: whether it knows it, and the envelopes between them. */
@@ -134,6 +144,7 @@ struct share {
     struct waker timer_waker;
     struct greeting greeting;
     struct credentials credentials;
+    struct shown shown;
     struct map accepted; /* see accepted.h */
     struct share_stats stats;
     struct stats_window window; /* of `stats`; the console's */
@@ -229,11 +240,21 @@ bool share_is_default(const struct share *share, const struct param *param);
 
 /* --- share_secret.c: what servers are shown at login ------------------------------------------ */
 
-/** Fills share->credentials from the route or the auth file, if nothing is there yet. */
+/** Fills share->credentials from what is shown now: the route's or the auth file's secret, if that
+ *  is another than before. */
 fault share_set_secret(struct share *share) MUST_USE;
-/** A password that a client has just proven: it may log in to servers too. */
-void share_keep_password(struct share *share, const char *text);
+/** Logs in to servers by this version from now on, also if its route is another. */
+void share_show(struct share *share, struct config *latest);
+/** Wipes all of it. */
+void share_show_none(struct share *share);
+/** A password that a client has just proven, of a version in which `stored` is its secret (NULL:
+ *  somebody else has judged): it may log in to servers too. */
+void share_keep_password(struct share *share, const struct config *config, const char *stored,
+                         const char *text);
+/** The same for SCRAM's keys. */
+void share_keep_keys(struct share *share, const struct config *config, const char *stored,
+                     const struct scram_keys *keys);
 /** Overwrites it, and frees it; NULL-safe. */
 void share_wipe_password(char **password);
 /** The secret of the pool's user, from elsewhere than the auth file; it may have changed since. */
-void share_keep_secret(struct share *share, const char *text);
+void share_keep_secret(struct share *share, const struct config *config, const char *text);
