@@ -47,6 +47,7 @@ struct registration {
 
 struct machine {
     struct co *running; /* NULL: on the loop's own stack */
+    void *own;
     struct ready_queue ready;
     int64_t now_us; /* as of this turn */
     struct context loop;

@@ -266,6 +266,17 @@ struct machine *machine_self(void)
     return machine_current;
 }
 
+void machine_set_own(void *own)
+{
+    if (machine_current != NULL)
+        machine_current->own = own;
+}
+
+void *machine_own(void)
+{
+    return machine_current == NULL ? NULL : machine_current->own;
+}
+
 const char *machine_name(const struct machine *machine)
 {
     return machine->name;

@@ -51,6 +51,10 @@ void machine_stop(void);
 /** The running machine; NULL on a thread that is none. */
 struct machine *machine_self(void);
 const char *machine_name(const struct machine *machine);
+/** What the running machine keeps for code that has no other way to it; NULL: nothing, or it is
+ *  none. */
+void machine_set_own(void *own);
+void *machine_own(void);
 
 /** Hands `mail` over to `to`, from any thread.  Returns false, and does nothing, when this envelope
  *  is still under way: the receiver has not seen the earlier message yet (coalesced). */

@@ -4,6 +4,7 @@
 #include "machine/ids.h"
 #include "machine/log.h"
 #include "pooler/census.h"
+#include "pooler/kept.h"
 #include "pooler/pooler.h"
 #include "pooler/relay.h"
 #include "pooler/turn/turn.h"
@@ -83,7 +84,7 @@ static void client_free(struct client *client)
     if (client->share != NULL)
         share_leave(client->share);
     client_keep_unnamed(client, SPAN_NONE);
-    free(client->unnamed_effects);
+    pin_effects_free(client->unnamed_effects);
     client_drop_stash(client);
     free(client->peer);
     free(client);
@@ -163,16 +164,15 @@ struct stash_block {
 static uint8_t *stash_lend(struct relay *relay, size_t size)
 {
     struct stash_block *block = relay->stashes;
-    if (size > STASH_BLOCK) {
-        if (!chunk_hold(&relay->chunks, size))
-            return NULL;
-        uint8_t *long_one = malloc(size);
-        if (long_one == NULL)
-            chunk_unhold(&relay->chunks, size);
-        return long_one;
+    size = MAX_OF(size, (size_t)STASH_BLOCK);
+    if (!kept_count(size))
+        return NULL;
+    if (size > STASH_BLOCK || block == NULL) {
+        uint8_t *one = malloc(size);
+        if (one == NULL)
+            kept_uncount(size);
+        return one;
     }
-    if (block == NULL)
-        return malloc(STASH_BLOCK);
     relay->stashes = block->next;
     relay->stash_count -= 1;
     return (uint8_t *)block;
@@ -184,8 +184,7 @@ void client_drop_stash(struct client *client)
     struct stash_block *block = (struct stash_block *)(void *)TAKE(client->stash);
     if (block == NULL)
         return;
-    if (client->stash_size > STASH_BLOCK)
-        chunk_unhold(&relay->chunks, client->stash_size);
+    kept_uncount(MAX_OF(client->stash_size, STASH_BLOCK));
     if (client->stash_size > STASH_BLOCK || relay->stash_count == STASHES_KEPT) {
         free(block);
     } else {

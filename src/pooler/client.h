@@ -133,6 +133,9 @@ void client_login(void *argument);
 /** Bytes for later; replaces what was stashed.  MEMORY. */
 fault client_stash(struct client *client, const uint8_t *at, size_t size) MUST_USE;
 void client_drop_stash(struct client *client);
+/** Waits until there is memory for so much, while others who hold more go for it: relay_memory.c.
+ *  Faults: MEMORY, CANCELLED. */
+fault client_room(struct client *client, uint64_t wanted) MUST_USE;
 /** Frees the relay's spare blocks. */
 void client_free_stashes(struct relay *relay);
 /** Keeps the body of an unnamed Parse, so that it can be replayed on another server. */

@@ -1,6 +1,7 @@
 #include "pooler/params.h"
 
 #include "base/check.h"
+#include "pooler/kept.h"
 
 #include <stdlib.h>
 
@@ -76,10 +77,12 @@ static size_t params_sort(struct param *all, size_t count)
 static struct params *params_new(struct params_store *store, const struct param *all, size_t count,
                                  size_t bytes)
 {
-    struct params *set = malloc(sizeof(*set) + count * sizeof(*all) + bytes);
+    size_t size = sizeof(struct params) + count * sizeof(*all) + bytes;
+    struct params *set = kept_alloc(size);
     if (set == NULL)
         return NULL;
-    *set = (struct params){.store = store, .references = 1, .count = (uint32_t)count};
+    *set = (struct params){
+        .store = store, .references = 1, .count = (uint32_t)count, .size = (uint32_t)size};
     uint8_t *at = (uint8_t *)(set->all + count);
     for (size_t i = 0; i < count; i++) {
         memcpy(at, all[i].name.at, all[i].name.size);
@@ -121,7 +124,7 @@ fault params_intern(struct params_store *store, const struct param *all, size_t 
         return FAULT_MEMORY;
     fault inserted = map_insert(&store->sets, &set->link, hash);
     if (inserted != OK) {
-        free(set);
+        kept_free(set, set->size);
         return inserted;
     }
     *ret = set;
@@ -156,7 +159,7 @@ void params_unref(struct params **set)
     if (--gone->references > 0)
         return;
     map_remove(&gone->store->sets, &gone->link);
-    free(gone);
+    kept_free(gone, gone->size);
 }
 
 void params_assign(struct params **slot, struct params *take)

@@ -21,6 +21,7 @@ struct params {
     struct params_store *store;
     uint32_t references;
     uint32_t count;
+    uint32_t size;      /* of all of it */
     struct param all[]; /* sorted; the bytes follow in the same allocation */
 };
 

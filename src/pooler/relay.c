@@ -4,6 +4,7 @@
 #include "machine/log.h"
 #include "pooler/auth/auth_query.h"
 #include "pooler/census.h"
+#include "pooler/kept.h"
 #include "pooler/pooler.h"
 #include "pooler/router/lease.h"
 #include "pooler/router/router.h"
@@ -65,6 +66,7 @@ static void relay_fini(struct relay *relay)
 {
     costly_invariant(list_empty(&relay->clients) && relay->keys.count == 0);
     costly_invariant(relay->statements.count == 0 && relay->cancels == 0);
+    kept_count_in(&relay->chunks);
     LIST_EACH_SAFE (&relay->shares, it) {
         struct share *share = LIST_ENTRY(it, struct share, node);
         share_free_now(&share);
@@ -78,6 +80,7 @@ static void relay_fini(struct relay *relay)
     map_fini(&relay->keys);
     map_fini(&relay->statements);
     params_store_fini(&relay->params);
+    kept_count_in(NULL);
     chunk_store_fini(&relay->chunks);
     config_unref(&relay->config_next);
     config_unref(&relay->config);
@@ -87,6 +90,7 @@ static void relay_main(void *argument)
 {
     struct relay *relay = argument;
     relay->main = co_self();
+    kept_count_in(&relay->chunks);
     while (!relay_done(relay)) {
         if (relay->stopping && list_empty(&relay->clients))
             relay_trim(relay);
@@ -357,7 +361,10 @@ static fault relay_init(struct relay *relay)
     relay->config_mail.deliver = relay_take_config;
     relay->ended.deliver = pooler_relay_ended;
     chunk_store_init(&relay->chunks, config->chunk, relay_chunks_most(config));
-    return params_store_init(&relay->params);
+    kept_count_in(&relay->chunks);
+    fault result = params_store_init(&relay->params);
+    kept_count_in(NULL);
+    return result;
 }
 
 fault relay_start(struct pooler *pooler, uint32_t index, struct config *config, struct relay **ret)

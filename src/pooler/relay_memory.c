@@ -1,15 +1,20 @@
 /*
  * relay_memory.c - who goes when a relay has no memory left.
  *
- * A relay's part of memory_limit is in its chunk store: chunks that are lent, and long messages,
- * which are held whole on the heap.  Who asks for more than is left is refused, unless somebody
- * else holds more than it would have: then the largest goes, of equals the newest, and who asked
- * goes on in its place.  Of very many clients, the largest of those that are looked at in one go;
- * the next look begins where that one ended.  Either is told (53200), logged and counted.
+ * A relay's part of memory_limit is in its chunk store: chunks that are lent, long messages, which
+ * are held whole on the heap, and all that clients leave there (kept.h).  What was only remembered
+ * (answers of auth_query, values that servers have taken) is forgotten first.  Who asks for more
+ * than is left is refused, unless somebody else holds more than it would have: then the largest
+ * goes, of equals the newest, and who asked goes on in its place.  Of very many clients, the
+ * largest of those that are looked at in one go; the next look begins where that one ended.  Either
+ * is told (53200), logged and counted.
  */
 #include "machine/clock.h"
 #include "machine/ids.h"
 #include "machine/log.h"
+#include "pooler/auth/auth_query.h"
+#include "pooler/kept.h"
+#include "pooler/share/accepted.h"
 #include "pooler/turn/turn.h"
 
 #include <inttypes.h>
@@ -20,15 +25,74 @@
 #define SHED_TRIES 1000
 /* Clients that are looked at before others of the relay have their turn. */
 #define LOOKED_AT_A_TIME 4096u
+/* Prepared statements and open answers of theirs, together. */
+#define ENTRIES_AT_A_TIME 65536u
 
-static uint64_t client_holds(const struct client *client)
+/* --- who holds what --------------------------------------------------------------------------- */
+
+/* A text belongs to all who have prepared it, in equal parts. */
+static uint64_t name_holds(const struct client_statement *named)
 {
-    if (client->state == CLIENT_QUEUED)
-        return client->stash_size;
+    const struct statement *statement = named->statement;
+    return sizeof(*named) + named->size +
+           (sizeof(*statement) + statement->size) / statement->references;
+}
+
+static uint64_t names_hold(const struct client *client, uint32_t *entries)
+{
+    const struct map *names = &client->statements;
+    uint64_t bytes = 0;
+    *entries += names->count;
+    if (names->count == 0)
+        return 0;
+    for (struct map_link *link = map_next(names, NULL); link != NULL; link = map_next(names, link))
+        bytes += name_holds(MAP_ENTRY(link, const struct client_statement, link));
+    return bytes;
+}
+
+/* Names that it has given up live until that is answered. */
+static uint64_t owed_holds(const struct owed *owed)
+{
+    switch ((enum owed_about)owed->about) {
+    case ABOUT_CLOSE: {
+        const struct client_statement *named = owed->what;
+        return named->current ? 0 : name_holds(named);
+    }
+    case ABOUT_EFFECTS:
+    case ABOUT_DEALLOCATE:
+    case ABOUT_REFUSED:
+        return sizeof(struct query_effects); /* about */
+    default:
+        return 0;
+    }
+}
+
+static uint64_t ledger_holds(const struct ledger *ledger, uint32_t *entries)
+{
+    uint64_t bytes = ledger_ring_bytes(ledger);
+    *entries += ledger->count;
+    for (uint32_t i = 0; i < ledger->count; i++)
+        bytes += owed_holds(&ledger->ring[(ledger->head + i) & ledger->mask]);
+    return bytes;
+}
+
+static uint64_t turn_holds(const struct client *client)
+{
     if (client->state != CLIENT_TURN || client->co == NULL || client->turn == NULL)
         return 0;
     const struct turn *turn = client->turn;
     return (turn->held != NULL ? turn->held_most : 0) + (uint64_t)turn->up.out.held;
+}
+
+/* `*entries` grows by what was looked through for it. */
+static uint64_t client_holds(const struct client *client, uint32_t *entries)
+{
+    uint64_t bytes = client->stash_size + client->unnamed_room + turn_holds(client);
+    if (client->params != NULL)
+        bytes += client->params->size / client->params->references;
+    if (client->server != NULL)
+        bytes += ledger_holds(&client->server->ledger, entries);
+    return bytes + names_hold(client, entries);
 }
 
 /* The next around the ring of clients. */
@@ -56,10 +120,12 @@ static struct client *relay_largest(struct relay *relay, const struct client *as
     struct client *largest = NULL;
     uint32_t looks = MIN_OF(relay->clients.count, LOOKED_AT_A_TIME);
     struct node *it = relay->shedding.at != NULL ? relay->shedding.at : list_first(&relay->clients);
-    *ret_holds = wanted + client_holds(asking);
-    for (uint32_t i = 0; i < looks; i++, it = client_after(&relay->clients, it)) {
+    uint32_t entries = 0, looked = 0;
+    *ret_holds = wanted + client_holds(asking, &entries);
+    for (; looked < looks && entries < ENTRIES_AT_A_TIME;
+         looked++, it = client_after(&relay->clients, it)) {
         struct client *client = LIST_ENTRY(it, struct client, node);
-        uint64_t holds = client_holds(client);
+        uint64_t holds = client_holds(client, &entries);
         if (client == asking || client->shed || holds == 0 || holds < *ret_holds ||
             (holds == *ret_holds && (largest == NULL || client->serial < largest->serial)))
             continue;
@@ -67,7 +133,7 @@ static struct client *relay_largest(struct relay *relay, const struct client *as
         *ret_holds = holds;
     }
     relay->shedding.at = it;
-    relay->shedding.looked = largest != NULL ? 0 : relay->shedding.looked + looks;
+    relay->shedding.looked = largest != NULL ? 0 : relay->shedding.looked + looked;
     return largest;
 }
 
@@ -75,17 +141,29 @@ static void memory_log(const struct client *client, uint64_t bytes)
 {
     char id[UUID_TEXT_SIZE];
     const struct relay *relay = client->relay;
+    const struct share *share = client->share;
     log_event(LOG_WARNING, "memory.shed",
               "client=%s database=%s user=%s bytes=%" PRIu64 " relay=%u in_use=%" PRIu64
               " memory_limit=%zu",
-              uuid_text(&client->id, id), client->share->database, client->share->user, bytes,
-              relay->index, chunk_store_bytes(&relay->chunks), relay->config->memory_most);
+              uuid_text(&client->id, id), share == NULL ? "" : share->database,
+              share == NULL ? "" : share->user, bytes, relay->index,
+              chunk_store_bytes(&relay->chunks), relay->config->memory_most);
+}
+
+/* What was kept only to spare a question; whether there was any. */
+static bool relay_forget(struct relay *relay)
+{
+    uint64_t before = relay->chunks.held;
+    auth_cache_clear(relay->auth_cache);
+    LIST_EACH (&relay->shares, it)
+        accepted_clear(&LIST_ENTRY(it, struct share, node)->accepted);
+    return relay->chunks.held < before;
 }
 
 enum relay_relief relay_relieve(struct relay *relay, struct client *asking, uint64_t wanted)
 {
     uint64_t holds;
-    if (relay->shedding.under_way > 0)
+    if (relay->shedding.under_way > 0 || relay_forget(relay))
         return RELIEF_SOON;
     struct client *victim = relay_largest(relay, asking, wanted, &holds);
     if (victim == NULL && relay->shedding.looked < relay->clients.count)
@@ -111,6 +189,36 @@ static fault turn_relieve(struct turn *turn, uint64_t wanted, uint32_t *tries)
                        "no memory for %" PRIu64 " bytes: memory_limit=%zu is in use, and nobody "
                        "holds more",
                        wanted, turn->relay->config->memory_most);
+}
+
+fault client_room(struct client *client, uint64_t wanted)
+{
+    struct relay *relay = client->relay;
+    for (uint32_t tries = 0; !chunk_has_room(&relay->chunks, wanted); tries++) {
+        if (tries == SHED_TRIES || relay_relieve(relay, client, wanted) != RELIEF_SOON)
+            return FAULT_MEMORY;
+        TRY(co_sleep(SHED_PAUSE));
+    }
+    return OK;
+}
+
+fault turn_intern(struct turn *turn, struct span body, struct statement **ret)
+{
+    uint32_t tries = 0;
+    fault interned;
+    while ((interned = statement_intern(&turn->relay->statements, body, ret)) == FAULT_MEMORY)
+        TRY(turn_relieve(turn, sizeof(struct statement) + body.size, &tries));
+    return interned;
+}
+
+uint8_t *turn_make_long(struct turn *turn, size_t size)
+{
+    uint8_t *at = kept_alloc(size);
+    if (at == NULL)
+        return NULL;
+    outbox_take_heap(&turn->up.out, at, size);
+    turn->up.out.held = size;
+    return at;
 }
 
 fault turn_lend_late(struct turn *turn, struct chunk **ret)

@@ -4,10 +4,12 @@
 #include "machine/ids.h"
 #include "machine/log.h"
 #include "pooler/client.h"
+#include "pooler/kept.h"
 #include "pooler/relay.h"
 #include "pooler/router/lease.h"
 #include "pooler/router/router.h"
 #include "pooler/turn/pin.h"
+#include "pooler/turn/turn.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -25,6 +27,9 @@ static const uint8_t permitted[SERVER_STATES] = {
 static void server_idle_event(struct waker *waker);
 
 /* --- what becomes of ledger entries ----------------------------------------------------------- */
+
+/* Bytes of an idle server's ledger: a client's long pipeline is not its next one's. */
+#define RING_KEPT 16384u
 
 static void settle_naming(struct server *server)
 {
@@ -70,7 +75,7 @@ static void settle_deallocate(struct server *server, const struct owed *owed, en
         settle_close(server, gone->names[i].named, done ? OWED_ANSWERED : OWED_DROPPED);
         left = left || !done;
     }
-    free(gone);
+    kept_free(gone, sizeof(*gone));
     if (left && stream_open(&server->stream) && pin_stain(server, QUERY_PREPARE) != OK)
         server->broken = true;
 }
@@ -132,7 +137,7 @@ static void server_settle(void *owner, const struct owed *owed, enum owed_end en
         settle_deallocate(server, owed, end);
         return;
     case ABOUT_REFUSED:
-        free(owed->what);
+        turn_pin_drop_refused(owed->what);
         return;
     case ABOUT_STATE:
     case ABOUT_NOTHING:
@@ -274,6 +279,8 @@ void server_become(struct server *server, enum server_state next)
     server->keeper = NULL;
     if (next == SERVER_IDLE) {
         invariant(server->client == NULL && ledger_empty(&server->ledger));
+        if (ledger_ring_bytes(&server->ledger) > RING_KEPT)
+            ledger_rest(&server->ledger);
         list_remove(&share->busy, &server->node);
         list_push_front(&share->idle, &server->node);
     }
@@ -402,6 +409,7 @@ void server_detach(struct server *server)
     if (server->startup != NULL)
         params_write_flat(&flat, server->startup);
     invariant(buffer_fault(&flat) == OK || flat.at == NULL);
+    ledger_rest(&server->ledger); /* it counts in the memory of this relay */
     server->flat = flat.at;
     server->flat_size = (uint32_t)flat.size;
     server->travels_with_startup = server->startup != NULL;

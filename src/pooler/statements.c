@@ -1,6 +1,7 @@
 #include "pooler/statements.h"
 
 #include "base/check.h"
+#include "pooler/kept.h"
 #include "pooler/turn/pin.h"
 
 #include <openssl/sha.h>
@@ -46,7 +47,7 @@ fault statement_intern_as(struct map *store, const uint8_t digest[DIGEST_SIZE], 
         *ret = statement_ref(MAP_ENTRY(found, struct statement, link));
         return OK;
     }
-    struct statement *statement = malloc(sizeof(*statement) + body.size);
+    struct statement *statement = kept_alloc(sizeof(*statement) + body.size);
     if (statement == NULL)
         return FAULT_MEMORY;
     *statement = (struct statement){.store = store, .references = 1, .size = (uint32_t)body.size};
@@ -58,8 +59,8 @@ fault statement_intern_as(struct map *store, const uint8_t digest[DIGEST_SIZE], 
         statement->effects = pin_effects_of(body);
     fault inserted = map_insert(store, &statement->link, digest_hash(digest));
     if (inserted != OK) {
-        free(statement->effects);
-        free(statement);
+        pin_effects_free(statement->effects);
+        kept_free(statement, sizeof(*statement) + body.size);
         return inserted;
     }
     *ret = statement;
@@ -81,8 +82,8 @@ void statement_unref(struct statement **statement)
     if (--gone->references > 0)
         return;
     map_remove(gone->store, &gone->link);
-    free(gone->effects);
-    free(gone);
+    pin_effects_free(gone->effects);
+    kept_free(gone, sizeof(*gone) + gone->size);
 }
 
 /* --- a client's names ------------------------------------------------------------------------- */
@@ -106,7 +107,7 @@ fault client_statement_add(struct map *names, struct span name, struct statement
 {
     if (name.size > UINT16_MAX)
         return FAULT_LIMIT;
-    struct client_statement *named = malloc(sizeof(*named) + name.size);
+    struct client_statement *named = kept_alloc(sizeof(*named) + name.size);
     if (named == NULL)
         return FAULT_MEMORY;
     *named =
@@ -114,7 +115,7 @@ fault client_statement_add(struct map *names, struct span name, struct statement
     memcpy(named->name, name.at, name.size);
     fault inserted = map_insert(names, &named->link, hash_span(name));
     if (inserted != OK) {
-        free(named);
+        kept_free(named, sizeof(*named) + name.size);
         return inserted;
     }
     named->current = true;
@@ -132,7 +133,7 @@ void client_statement_unref(struct client_statement **named)
     if (--gone->references > 0)
         return;
     statement_unref(&gone->statement);
-    free(gone);
+    kept_free(gone, sizeof(*gone) + gone->size);
 }
 
 void client_statement_remove(struct map *names, struct client_statement *named)

@@ -3,6 +3,7 @@
 #include "link/link.h"
 #include "machine/clock.h"
 #include "machine/log.h"
+#include "pooler/kept.h"
 #include "pooler/relay.h"
 #include "pooler/share/claim.h"
 #include "wire/messages.h"
@@ -56,11 +57,17 @@ static bool answer_is(const struct map_link *link, const void *key)
     return span_equal(answer_key(MAP_ENTRY(link, struct answer, link)), *(const struct span *)key);
 }
 
+static void answer_drop(struct answer *answer)
+{
+    size_t size = sizeof(*answer) + answer->key_size + answer->size;
+    explicit_bzero(answer, size);
+    kept_free(answer, size);
+}
+
 static void answer_free(struct auth_cache *cache, struct answer *answer)
 {
     map_remove(&cache->answers, &answer->link);
-    explicit_bzero(answer, sizeof(*answer) + answer->key_size + answer->size);
-    free(answer);
+    answer_drop(answer);
 }
 
 static void cache_clear(struct auth_cache *cache)
@@ -71,6 +78,12 @@ static void cache_clear(struct auth_cache *cache)
         link = map_next(&cache->answers, link);
         answer_free(cache, answer);
     }
+}
+
+void auth_cache_clear(struct auth_cache *cache)
+{
+    if (cache != NULL)
+        cache_clear(cache);
 }
 
 void auth_cache_free(struct auth_cache **cache)
@@ -142,7 +155,7 @@ static void cache_keep(const struct lookup *lookup)
     cache_forget(cache, key);
     if (cache->answers.count == AUTH_ANSWERS_MOST)
         cache_clear(cache);
-    struct answer *answer = malloc(sizeof(*answer) + key.size + values.size);
+    struct answer *answer = kept_alloc(sizeof(*answer) + key.size + values.size);
     if (answer == NULL)
         return;
     *answer = (struct answer){.version = lookup->config->version,
@@ -153,7 +166,7 @@ static void cache_keep(const struct lookup *lookup)
     if (values.size > 0)
         memcpy(answer->bytes + key.size, values.at, values.size);
     if (map_insert(&cache->answers, &answer->link, hash_span(key)) != OK)
-        free(answer);
+        answer_drop(answer);
 }
 
 /* --- the answer ------------------------------------------------------------------------------- */

@@ -10,6 +10,8 @@
 
 struct auth_cache;
 void auth_cache_free(struct auth_cache **cache);
+/** Forgets all answers, for want of memory; NULL-safe. */
+void auth_cache_clear(struct auth_cache *cache);
 
 /** The secret of the request's user, heap, for the caller to wipe and free; NULL: there is no such
  *  user, or it has none, or nobody is asked.

@@ -2,6 +2,7 @@
 #include "link/link.h"
 #include "machine/clock.h"
 #include "machine/log.h"
+#include "pooler/kept.h"
 #include "pooler/login/login_parts.h"
 #include "pooler/pooler.h"
 #include "pooler/turn/turn.h"
@@ -58,7 +59,7 @@ static void login_free(struct login *login)
 {
     buffer_fini(&login->out);
     config_unref(&login->config);
-    free(login);
+    kept_free(login, sizeof(*login));
 }
 
 /* The console serves on this very coroutine. */
@@ -74,11 +75,13 @@ static void login_serve_console(struct client *client)
 void client_login(void *argument)
 {
     struct client *client = argument;
-    struct login *login = malloc(sizeof(*login));
+    struct login *login = NULL;
     client->co = co_self();
     client->stream.waker = co_waker(client->co);
+    if (client_room(client, sizeof(*login)) == OK)
+        login = kept_alloc(sizeof(*login));
     if (login == NULL) {
-        client_farewell(&client, "53200", "out of memory");
+        client_farewell(&client, "53200", fault_story(FAULT_MEMORY));
         return;
     }
     memset(login, 0, offsetof(struct login, params));

@@ -1,6 +1,6 @@
 #include "pooler/share/accepted.h"
 
-#include <stdlib.h>
+#include "pooler/kept.h"
 
 struct accepted {
     struct map_link link;
@@ -34,6 +34,12 @@ bool accepted_find(const struct map *all, const struct param *param, struct span
     return true;
 }
 
+static void accepted_end(struct map_link *link)
+{
+    struct accepted *gone = MAP_ENTRY(link, struct accepted, link);
+    kept_free(gone, sizeof(*gone) + gone->name.size + gone->value.size + gone->canonical.size);
+}
+
 void accepted_add(struct map *all, const struct param *param, struct span canonical)
 {
     struct span ignored;
@@ -42,7 +48,7 @@ void accepted_add(struct map *all, const struct param *param, struct span canoni
     if (all->count == ACCEPTED_MOST)
         accepted_clear(all);
     struct accepted *accepted =
-        malloc(sizeof(*accepted) + param->name.size + param->value.size + canonical.size);
+        kept_alloc(sizeof(*accepted) + param->name.size + param->value.size + canonical.size);
     if (accepted == NULL)
         return;
     uint8_t *at = accepted->bytes;
@@ -55,12 +61,7 @@ void accepted_add(struct map *all, const struct param *param, struct span canoni
         at += parts[i].size;
     }
     if (map_insert(all, &accepted->link, accepted_hash(param)) != OK)
-        free(accepted);
-}
-
-static void accepted_end(struct map_link *link)
-{
-    free(MAP_ENTRY(link, struct accepted, link));
+        accepted_end(&accepted->link);
 }
 
 void accepted_clear(struct map *all)

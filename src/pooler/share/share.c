@@ -3,6 +3,7 @@
 #include "machine/clock.h"
 #include "machine/log.h"
 #include "pooler/census.h"
+#include "pooler/kept.h"
 #include "pooler/relay.h"
 #include "pooler/router/router.h"
 #include "pooler/share/accepted.h"
@@ -43,11 +44,36 @@ static void share_unmap(struct share *share)
     map_remove(&share->relay->share_map, &share->link);
 }
 
+/* Whoever asks for a database and a user makes one, proven or not. */
+static uint64_t share_bytes(size_t database, size_t user)
+{
+    return sizeof(struct share) + database + user;
+}
+
+static struct share *share_alloc(const struct share_key *key)
+{
+    uint64_t bytes = share_bytes(key->database.size, key->user.size);
+    if (!kept_count(bytes))
+        return NULL;
+    struct share *share = calloc(1, sizeof(*share));
+    if (share == NULL)
+        kept_uncount(bytes);
+    return share;
+}
+
+static void share_drop(struct share *share, uint64_t bytes)
+{
+    free(share->database);
+    free(share->user);
+    free(share);
+    kept_uncount(bytes);
+}
+
 static struct share *share_new(struct relay *relay, struct config *config,
                                const struct share_key *key)
 {
     const struct route_config *route = key->route;
-    struct share *share = calloc(1, sizeof(*share));
+    struct share *share = share_alloc(key);
     if (share == NULL)
         return NULL;
     hint_begin(share, sizeof(*share));
@@ -55,9 +81,7 @@ static struct share *share_new(struct relay *relay, struct config *config,
     share->user = strndup((const char *)key->user.at, key->user.size);
     if (share->database == NULL || share->user == NULL ||
         map_insert(&relay->share_map, &share->link, share_hash(key)) != OK) {
-        free(share->database);
-        free(share->user);
-        free(share);
+        share_drop(share, share_bytes(key->database.size, key->user.size));
         return NULL;
     }
     share->mapped = true;
@@ -207,7 +231,5 @@ void share_free_now(struct share **share)
     config_unref(&gone->born_config);
     share_show_none(gone);
     explicit_bzero(&gone->credentials, sizeof(gone->credentials));
-    free(gone->database);
-    free(gone->user);
-    free(gone);
+    share_drop(gone, share_bytes(strlen(gone->database), strlen(gone->user)));
 }

@@ -1,5 +1,6 @@
 #include "pooler/turn/chunk.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 /* Idle chunks that are kept: enough for the turns that usually are under way at once. */
@@ -29,20 +30,29 @@ uint64_t chunk_store_bytes(const struct chunk_store *store)
     return (uint64_t)store->lent * store->size + store->held;
 }
 
-static bool store_has_room(const struct chunk_store *store, uint64_t bytes)
+bool chunk_has_room(const struct chunk_store *store, uint64_t bytes)
 {
     return chunk_store_bytes(store) + bytes <= (uint64_t)store->most * store->size;
+}
+
+static void store_refuse(struct chunk_store *store, uint64_t bytes)
+{
+    store->short_of += 1;
+    (void)fault_raise(FAULT_MEMORY,
+                      "no memory for %" PRIu64 " bytes: %" PRIu64 " are in use, and this relay's "
+                      "part of memory_limit is %" PRIu64,
+                      bytes, chunk_store_bytes(store), (uint64_t)store->most * store->size);
 }
 
 /* Idle chunks are not counted, and are few; but they are memory, so they go first. */
 bool chunk_hold(struct chunk_store *store, uint64_t bytes)
 {
-    if (!store_has_room(store, bytes)) {
-        store->short_of += 1;
+    if (!chunk_has_room(store, bytes)) {
+        store_refuse(store, bytes);
         return false;
     }
     uint64_t idle = (uint64_t)store->idle.count * store->size;
-    while (store->idle.count > 0 && !store_has_room(store, bytes + idle)) {
+    while (store->idle.count > 0 && !chunk_has_room(store, bytes + idle)) {
         free(LIST_ENTRY(list_pop(&store->idle), struct chunk, node));
         idle -= store->size;
     }
@@ -62,10 +72,10 @@ struct chunk *chunk_lend(struct chunk_store *store)
     struct chunk *chunk = NULL;
     if (node != NULL)
         chunk = LIST_ENTRY(node, struct chunk, node);
-    else if (store_has_room(store, store->size))
+    else if (chunk_has_room(store, store->size))
         chunk = malloc(sizeof(*chunk) + store->size);
     if (chunk == NULL) {
-        store->short_of += 1;
+        store_refuse(store, store->size);
         return NULL;
     }
     chunk->node = (struct node){NULL, NULL};

@@ -30,10 +30,12 @@ void chunk_store_init(struct chunk_store *store, uint32_t size, uint32_t most);
 /** Another ceiling; what is lent beyond it comes back when it is given back. */
 void chunk_store_bound(struct chunk_store *store, uint32_t most);
 void chunk_store_fini(struct chunk_store *store); /* none may be lent */
-/** NULL at the ceiling or without memory. */
+/** NULL at the ceiling or without memory, with the story raised; the next too. */
 struct chunk *chunk_lend(struct chunk_store *store);
 /** Counts memory on the heap in; false at the ceiling. */
 bool chunk_hold(struct chunk_store *store, uint64_t bytes);
+/** Whether so much could be held now. */
+bool chunk_has_room(const struct chunk_store *store, uint64_t bytes);
 void chunk_unhold(struct chunk_store *store, uint64_t bytes);
 /** What is in use. */
 uint64_t chunk_store_bytes(const struct chunk_store *store);

@@ -1,6 +1,7 @@
 #include "pooler/turn/ledger.h"
 
 #include "base/check.h"
+#include "pooler/kept.h"
 
 #include <stdlib.h>
 
@@ -41,14 +42,38 @@ static void ledger_pop(struct ledger *ledger, enum owed_end end)
     ledger_settle(ledger, &owed, end);
 }
 
+/* The first ring, which every server has, is not counted. */
+static uint64_t ring_bytes(uint32_t size)
+{
+    return size <= LEDGER_LEAST ? 0 : (uint64_t)size * LEDGER_ENTRY_BYTES;
+}
+
+uint64_t ledger_ring_bytes(const struct ledger *ledger)
+{
+    return ledger->ring == NULL ? 0 : ring_bytes(ledger->mask + 1);
+}
+
+static void ledger_free_ring(struct ledger *ledger)
+{
+    kept_uncount(ledger_ring_bytes(ledger));
+    free(ledger->ring);
+    ledger->ring = NULL;
+}
+
+void ledger_rest(struct ledger *ledger)
+{
+    invariant(ledger->count == 0);
+    if (ledger->ring != NULL)
+        ledger_free_ring(ledger);
+    ledger->mask = ledger->head = 0;
+}
+
 void ledger_fini(struct ledger *ledger)
 {
     while (ledger->count > 0)
         ledger_pop(ledger, OWED_DROPPED);
-    free(ledger->ring);
-    ledger->ring = NULL;
-    ledger->mask = 0;
     ledger->syncs = 0;
+    ledger_rest(ledger);
 }
 
 static bool ledger_grow(struct ledger *ledger)
@@ -56,12 +81,17 @@ static bool ledger_grow(struct ledger *ledger)
     uint32_t size = ledger->ring == NULL ? LEDGER_LEAST : (ledger->mask + 1) * 2;
     if (size > LEDGER_MOST)
         return false;
-    struct owed *ring = malloc(size * sizeof(*ring));
-    if (ring == NULL)
+    if (!kept_count(ring_bytes(size)))
         return false;
+    struct owed *ring = malloc(size * sizeof(*ring));
+    if (ring == NULL) {
+        kept_uncount(ring_bytes(size));
+        return false;
+    }
     for (uint32_t i = 0; i < ledger->count; i++)
         ring[i] = *ledger_at(ledger, i);
-    free(ledger->ring);
+    if (ledger->ring != NULL)
+        ledger_free_ring(ledger);
     ledger->ring = ring;
     ledger->mask = size - 1;
     ledger->head = 0;

@@ -105,6 +105,12 @@ void ledger_init(struct ledger *ledger,
                  void *owner);
 /** Drops what is left. */
 void ledger_fini(struct ledger *ledger);
+/** Gives its memory back while nothing is owed; it comes again when it is needed. */
+void ledger_rest(struct ledger *ledger);
+
+/* What an entry is counted for in memory_limit, with what it may hold on the heap for itself. */
+#define LEDGER_ENTRY_BYTES 48u
+uint64_t ledger_ring_bytes(const struct ledger *ledger);
 
 static inline bool ledger_empty(const struct ledger *ledger)
 {

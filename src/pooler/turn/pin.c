@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "machine/clock.h"
+#include "pooler/kept.h"
 #include "pooler/relay.h"
 #include "pooler/server.h"
 #include "pooler/share/share.h"
@@ -121,10 +122,21 @@ void pin_filter(const struct share *share, struct query_effects *effects,
     effects->creates = creates | effects->more;
 }
 
+static size_t effects_size(const struct query_effects *effects)
+{
+    return offsetof(struct query_effects, all) + effects->count * sizeof(effects->all[0]);
+}
+
+void pin_effects_free(struct query_effects *effects)
+{
+    if (effects != NULL)
+        kept_free(effects, effects_size(effects));
+}
+
 struct query_effects *pin_effects_copy(const struct query_effects *effects)
 {
-    size_t size = offsetof(struct query_effects, all) + effects->count * sizeof(effects->all[0]);
-    struct query_effects *copy = malloc(size);
+    size_t size = effects_size(effects);
+    struct query_effects *copy = kept_alloc(size);
     if (copy != NULL)
         memcpy(copy, effects, size);
     return copy;
@@ -383,7 +395,7 @@ void pin_ready(struct server *server, uint8_t status)
     }
     pin->failed = false;
     pin->statement = 0;
-    free(pin->bound);
+    pin_effects_free(pin->bound);
     pin->bound = NULL;
     if (status == WIRE_TX_IDLE && ledger_quiet(&server->ledger) && !pin_holds(server))
         pin_uncount(server); /* before its client hears of it: another may ask at once */
@@ -419,11 +431,11 @@ void pin_settle(struct server *server, const struct owed *owed, bool answered)
         if (owed->kind != OWED_QUERY || !pin->failed)
             apply_creates(server, effects, owed->kind == OWED_QUERY ? pin->statement : 0);
         if (owed->kind == OWED_BIND) {
-            free(pin->bound);
+            pin_effects_free(pin->bound);
             pin->bound = TAKE(effects);
         }
     }
-    free(effects);
+    pin_effects_free(effects);
 }
 
 /* Ends are told only of the portal without a name. */
@@ -515,7 +527,7 @@ void pin_free(struct server *server)
         return;
     pin_uncount(server);
     struct pin *pin = TAKE(server->pin);
-    free(pin->bound);
+    pin_effects_free(pin->bound);
     free(pin);
 }
 

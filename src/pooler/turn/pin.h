@@ -56,6 +56,7 @@ fault pin_stain(struct server *server, enum query_kind kind) MUST_USE;
 /** What the text may do, heap; NULL: nothing, or no memory. */
 struct query_effects *pin_effects_of(struct span text);
 struct query_effects *pin_effects_copy(const struct query_effects *effects); /* NULL: no memory */
+void pin_effects_free(struct query_effects *effects);                        /* NULL-safe */
 
 /* --- what is answered ------------------------------------------------------------------------- */
 

@@ -131,6 +131,14 @@ fault turn_pin_long(struct turn *turn, struct span part) MUST_USE;
 fault turn_pin_part(struct turn *turn, struct span part) MUST_USE;
 /** The server's error is the answer to what was refused: says so. */
 fault turn_pin_refused(struct turn *turn, const struct owed *owed) MUST_USE;
+/** relay_memory.c: room for a long made message on the heap, counted; it is in the outbox. NULL:
+ *  none, with the story raised. */
+uint8_t *turn_make_long(struct turn *turn, size_t size);
+/** statement_intern for the turn's client, once there is memory for the text. */
+struct statement;
+fault turn_intern(struct turn *turn, struct span body, struct statement **ret) MUST_USE;
+struct refused;
+void turn_pin_drop_refused(struct refused *refused);
 /** A server that nobody has: puts its session in order, on a coroutine of its own. */
 void turn_clean_alone(struct server *server); /* turn_end.c */
 /** A simple query destroys the unnamed statement (manual, "Simple Query"). */

@@ -7,6 +7,7 @@
  * statement of the client's own name, is prepared in front of the text, which goes to the server as
  * it is: PostgreSQL itself says whether and when the name is given up.
  */
+#include "pooler/kept.h"
 #include "pooler/turn/turn.h"
 #include "wire/messages.h"
 
@@ -106,13 +107,13 @@ static fault prepare_names(struct turn *turn, const struct query_effects *found,
     find_names(turn->client, found, &names);
     if (names.count == 0)
         return OK;
-    struct deallocation *gone = malloc(sizeof(*gone));
+    struct deallocation *gone = kept_alloc(sizeof(*gone));
     if (gone == NULL)
         return FAULT_MEMORY;
     *gone = names;
     fault sent = send_stand_ins(turn, gone, alone);
     if (sent != OK) {
-        free(gone);
+        kept_free(gone, sizeof(*gone));
         return sent;
     }
     take_names(turn->client, gone);

@@ -5,6 +5,7 @@
  * What a route refuses is never sent: something that must fail is, in its place, so that the
  * server's transaction and batch fail as they should, and the client hears why in our words.
  */
+#include "pooler/kept.h"
 #include "pooler/turn/pin.h"
 #include "pooler/turn/turn.h"
 #include "wire/messages.h"
@@ -19,12 +20,20 @@ struct refused {
     char hint[200];
 };
 
+void turn_pin_drop_refused(struct refused *refused)
+{
+    kept_free(refused, sizeof(*refused));
+}
+
 /* --- refusals --------------------------------------------------------------------------------- */
 
 static fault refused_new(struct refused **ret)
 {
-    *ret = calloc(1, sizeof(**ret));
-    return *ret == NULL ? FAULT_MEMORY : OK;
+    *ret = kept_alloc(sizeof(**ret));
+    if (*ret == NULL)
+        return FAULT_MEMORY;
+    **ret = (struct refused){.sqlstate = ""};
+    return OK;
 }
 
 static fault refused_by_policy(const struct query_effect *effect, struct refused **ret)
@@ -64,7 +73,7 @@ static fault refused_send(struct turn *turn, bool simple, struct refused *take_r
     size_t body = simple ? sizeof(text) : sizeof(portal);
     uint8_t *at = outbox_make(&turn->up.out, &turn->relay->chunks, WIRE_HEADER + body);
     if (at == NULL) {
-        free(take_refused);
+        turn_pin_drop_refused(take_refused);
         return FAULT_MEMORY;
     }
     at[0] = simple ? WIRE_QUERY : WIRE_EXECUTE;
@@ -153,7 +162,7 @@ fault turn_pin_text(struct turn *turn, const uint8_t *at, uint32_t size, bool *r
     TRY(keep(turn, &found, &effects));
     fault ready = names ? turn_deallocate(turn, &ends, &gone) : OK;
     if (ready != OK) {
-        free(effects);
+        pin_effects_free(effects);
         return ready;
     }
     if (gone != NULL)

@@ -83,10 +83,7 @@ static uint8_t *make(struct turn *turn, size_t size)
     uint8_t *at = outbox_make(out, &turn->relay->chunks, size);
     if (at != NULL || out->owned != NULL)
         return at;
-    at = malloc(size);
-    if (at != NULL)
-        outbox_take_heap(out, at, size);
-    return at;
+    return turn_make_long(turn, size);
 }
 
 uint8_t *turn_make(struct turn *turn, size_t size)
@@ -226,13 +223,13 @@ static fault parse_unnamed(struct turn *turn, const struct message *message, str
 {
     struct query_effects *effects =
         body.size > 0 && UNLIKELY(query_may_have_effects(body)) ? pin_effects_of(body) : NULL;
-    free(turn->client->unnamed_effects);
+    pin_effects_free(turn->client->unnamed_effects);
     turn->client->unnamed_effects = effects;
     if (UNLIKELY(effects != NULL)) {
         bool refused;
         TRY(turn_pin_parse(turn, effects, &refused));
         if (refused) { /* and the one before is gone, as a server would have it */
-            free(TAKE(turn->client->unnamed_effects));
+            pin_effects_free(TAKE(turn->client->unnamed_effects));
             turn_forget_unnamed(turn);
             return OK;
         }
@@ -303,14 +300,17 @@ static fault on_parse(struct turn *turn, const struct message *message)
     if (named != NULL)
         return parse_duplicate(turn, named);
     __attribute__((cleanup(statement_unref))) struct statement *statement = NULL;
-    TRY(statement_intern(&turn->relay->statements, body, &statement));
+    TRY(turn_intern(turn, body, &statement));
     if (UNLIKELY(statement->effects != NULL)) {
         bool refused;
         TRY(turn_pin_parse(turn, statement->effects, &refused));
         if (refused)
             return OK;
     }
-    if (client_statement_add(&client->statements, parse.statement, statement, &named) != OK)
+    fault added = client_statement_add(&client->statements, parse.statement, statement, &named);
+    if (added == FAULT_MEMORY)
+        return added;
+    if (added != OK)
         return fault_raise(FAULT_LIMIT, "more than %u prepared statements", CLIENT_STATEMENTS_MOST);
     bool there;
     fault looked = look_for_statement(turn, statement, &there);
