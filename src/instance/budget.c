@@ -18,7 +18,21 @@ static uint64_t budget_servers(const struct config *config)
     return sum;
 }
 
-fault budget_make(const struct config *config, uint32_t *ret_clients)
+static fault budget_none(uint64_t limit, uint64_t cancels, uint64_t spare, uint64_t needed)
+{
+    return fault_raise(FAULT_LIMIT,
+                       "%" PRIu64 " descriptors are too few: %" PRIu64 " cancel requests and "
+                       "%" PRIu64 " others leave none for clients and servers; raise the hard "
+                       "limit (LimitNOFILE=, ulimit -Hn) to %" PRIu64,
+                       limit, cancels, spare, needed);
+}
+
+static uint32_t as_count(uint64_t many)
+{
+    return (uint32_t)MIN_OF(many, (uint64_t)UINT32_MAX);
+}
+
+fault budget_make(const struct config *config, struct pooler_budget *ret)
 {
     uint64_t limit = privileges_descriptors();
     uint64_t servers = budget_servers(config);
@@ -26,23 +40,22 @@ fault budget_make(const struct config *config, uint32_t *ret_clients)
     uint64_t spare =
         SPARE + 16 * config->listen_count + MACHINE_HANDLES * ((uint64_t)config->relays + 1);
     uint64_t needed = config->client_most + servers + cancels + spare;
-    *ret_clients = config->client_most;
+    if (limit < spare + cancels + 2)
+        return budget_none(limit, cancels, spare, needed);
+    uint64_t left = limit - spare - cancels;
+    uint64_t reserved = needed <= limit ? servers : MIN_OF(servers, left / 2);
+    /* Those who have said nothing yet may have what servers and clients leave. */
+    *ret = (struct pooler_budget){.clients = as_count(MIN_OF(config->client_most, left - reserved)),
+                                  .connections = as_count(left - reserved),
+                                  .servers = as_count(reserved)};
     if (needed <= limit)
         return OK;
-    if (limit < spare + cancels + 2)
-        return fault_raise(FAULT_LIMIT,
-                           "%" PRIu64 " descriptors are too few: %" PRIu64 " cancel requests and "
-                           "%" PRIu64 " others leave none for clients and servers; raise the hard "
-                           "limit (LimitNOFILE=, ulimit -Hn) to %" PRIu64,
-                           limit, cancels, spare, needed);
-    uint64_t left = limit - spare - cancels;
-    *ret_clients =
-        (uint32_t)MIN_OF((uint64_t)config->client_most, left - MIN_OF(servers, left / 2));
     log_event(LOG_WARNING, "descriptors.few",
               "limit=%" PRIu64 " needed=%" PRIu64 " clients=%u servers=%" PRIu64 " cancels=%" PRIu64
-              " spare=%" PRIu64 " clients_allowed=%u"
+              " spare=%" PRIu64 " clients_allowed=%u servers_allowed=%u"
               " hint=\"raise the hard limit (LimitNOFILE=, ulimit -Hn), or lower clients or "
               "connection_limit\"",
-              limit, needed, config->client_most, servers, cancels, spare, *ret_clients);
+              limit, needed, config->client_most, servers, cancels, spare, ret->clients,
+              ret->servers);
     return OK;
 }

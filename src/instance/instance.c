@@ -97,10 +97,10 @@ static void reload_leave(struct instance *instance)
 /* What stays as it was is told, and also what the process as a whole takes over. */
 static void instance_take(struct instance *instance, struct config *config, struct buffer *report)
 {
-    uint32_t clients = config->client_most;
-    if (budget_make(config, &clients) != OK)
+    struct pooler_budget budget = {.clients = config->client_most};
+    if (budget_make(config, &budget) != OK)
         buffer_printf(report, "%s: warning: %s\n", config->path, fault_story(FAULT_LIMIT));
-    pooler_set_clients_most(instance->pooler, clients);
+    pooler_set_budget(instance->pooler, &budget);
     privileges_core_dumps(config->core_dumps);
     config_unref(&instance->config);
     instance->config = config;
@@ -334,17 +334,17 @@ static void instance_serve(struct instance *instance)
 static fault instance_start(struct instance *instance)
 {
     static const int numbers[] = {SIGHUP, SIGINT, SIGTERM, SIGQUIT, SIGUSR1};
-    uint32_t clients;
+    struct pooler_budget budget;
     struct pooler_console console = {.serve = console_serve,
                                      .reload = instance_reload,
                                      .set = instance_set,
                                      .shutdown = instance_shutdown,
                                      .bound = instance_bound,
                                      .argument = instance};
-    TRY(budget_make(instance->config, &clients));
+    TRY(budget_make(instance->config, &budget));
     TRY(signals_open(&instance->signals, numbers, ARRAY_SIZE(numbers)));
     TRY(pooler_start(instance->config, &console, &instance->pooler));
-    pooler_set_clients_most(instance->pooler, clients);
+    pooler_set_budget(instance->pooler, &budget);
     return OK;
 }
 

@@ -4,6 +4,7 @@
 #include "machine/ids.h"
 #include "machine/log.h"
 #include "pooler/census.h"
+#include "pooler/guests.h"
 #include "pooler/kept.h"
 #include "pooler/pooler.h"
 #include "pooler/relay.h"
@@ -77,6 +78,9 @@ static void client_free(struct client *client)
         server_forget_owner(client->last_server);
     client_statements_clear(&client->statements);
     params_unref(&client->params);
+    client_prove(client);
+    if (client->fed)
+        guests_closed(pooler_guests(relay->pooler));
     if (client->counted)
         pooler_client_gone(relay->pooler);
     for (int i = 0; i < CENSUSES && client->admitted; i++)
@@ -92,10 +96,39 @@ static void client_free(struct client *client)
     relay_check_end(relay);
 }
 
-void client_accept(struct relay *relay, int handle, const struct address *peer, uint32_t listen)
+void client_prove(struct client *client)
+{
+    if (client->guest == NULL)
+        return;
+    guest_settle(&client->guest);
+    hint_add(&client->relay->told.guests, UINT64_MAX);
+}
+
+void client_crowd_out(struct client *client)
+{
+    client->crowded = true;
+    client_end(client);
+}
+
+static void client_be_guest(struct client *client, struct guest *guest)
+{
+    client->guest = guest;
+    client->fed = guest != NULL;
+    if (guest == NULL)
+        return;
+    guest_arrive(guest, client);
+    hint_add(&client->relay->told.guests, 1);
+}
+
+void client_accept(struct relay *relay, int handle, const struct address *peer, uint32_t listen,
+                   struct guest *take_guest)
 {
     struct client *client = client_new(relay, peer);
     if (client == NULL) {
+        if (take_guest != NULL) {
+            guests_closed(pooler_guests(relay->pooler));
+            guest_settle(&take_guest);
+        }
         struct stream stream = STREAM_INIT;
         hint_add(&relay->told.gone, 1);
         if (stream_adopt(&stream, handle, peer->family == ADDRESS_UNIX) == OK)
@@ -103,6 +136,7 @@ void client_accept(struct relay *relay, int handle, const struct address *peer, 
         return;
     }
     client->listen = listen;
+    client_be_guest(client, take_guest);
     if (stream_adopt(&client->stream, handle, peer->family == ADDRESS_UNIX) != OK ||
         co_start(client_login, client, CO_LARGE) != OK) {
         stream_close(&client->stream);

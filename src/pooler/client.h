@@ -53,8 +53,9 @@ struct client {
     struct server *server;      /* attached, or NULL */
     struct server *last_server; /* that may still have its state */
     struct claim claim;
-    struct turn *turn; /* in TURN: on its coroutine's stack */
-    struct co *co;     /* its coroutine in LOGIN and TURN */
+    struct guest *guest; /* while it has not proven who it is; NULL: it has */
+    struct turn *turn;   /* in TURN: on its coroutine's stack */
+    struct co *co;       /* its coroutine in LOGIN and TURN */
     struct params *params;
     struct map statements; /* struct client_statement by name */
     uint32_t naming;       /* ledger entries that will settle whether it has a name or not */
@@ -75,6 +76,8 @@ struct client {
     bool asked;    /* console: its command was cancelled */
     bool counted;  /* in the global number of clients */
     bool admitted; /* in its pool's census */
+    bool fed;      /* in the number of connections */
+    bool crowded;  /* to be ended for others before it has logged in */
     struct client_key key;
     struct uuid id;
     struct uuid served_by; /* the server that was taken from it at its end, and that one's pid */
@@ -91,7 +94,13 @@ struct client {
 };
 
 /** Takes an accepted handle; starts the login coroutine.  Closes the handle when it can't. */
-void client_accept(struct relay *relay, int handle, const struct address *peer, uint32_t listen);
+struct guest;
+void client_accept(struct relay *relay, int handle, const struct address *peer, uint32_t listen,
+                   struct guest *take_guest);
+/** It has proven who it is. */
+void client_prove(struct client *client);
+/** It has not logged in, and goes for others. */
+void client_crowd_out(struct client *client);
 /** It comes from elsewhere than it seemed.  MEMORY. */
 fault client_set_peer(struct client *client, const struct address *peer) MUST_USE;
 /* Of an application_name, NUL included. */

@@ -4,10 +4,13 @@
 #include "machine/ids.h"
 #include "pooler/auth/auth_failures.h"
 #include "pooler/doors.h"
+#include "pooler/guests.h"
 #include "pooler/heat.h"
 #include "pooler/router/router.h"
+#include "wire/messages.h"
 
 #include <stdlib.h>
+#include <sys/uio.h>
 
 static_assert(RELAYS_MOST <= HEAT_RELAYS_MOST, "the heat of each is known");
 
@@ -26,6 +29,7 @@ struct pooler {
     bool stopping;
     uint8_t mock_secret[32];
     struct auth_failures *failures;
+    struct guests *guests;
     struct heat *heat;
     uint32_t clients;      /* atomic: counted ones */
     uint32_t clients_most; /* atomic */
@@ -82,9 +86,17 @@ bool pooler_stopping(const struct pooler *pooler)
     return pooler->stopping;
 }
 
-void pooler_set_clients_most(struct pooler *pooler, uint32_t most)
+void pooler_set_budget(struct pooler *pooler, const struct pooler_budget *budget)
 {
-    __atomic_store_n(&pooler->clients_most, most, __ATOMIC_RELAXED);
+    __atomic_store_n(&pooler->clients_most, budget->clients == 0 ? UINT32_MAX : budget->clients,
+                     __ATOMIC_RELAXED);
+    guests_set_most(pooler->guests, budget->connections == 0 ? UINT32_MAX : budget->connections);
+    router_set_budget(pooler->router, budget->servers);
+}
+
+struct guests *pooler_guests(const struct pooler *pooler)
+{
+    return pooler->guests;
 }
 
 uint32_t pooler_clients(const struct pooler *pooler)
@@ -131,13 +143,40 @@ static struct relay *pooler_pick(struct pooler *pooler)
     return pooler->relays[best];
 }
 
+/* One try to say why; nobody waits for who is not let in. */
+static void pooler_refuse(int handle, const struct address *peer, fault why)
+{
+    struct stream stream = STREAM_INIT;
+    struct buffer out = BUFFER_INIT(1024);
+    struct wire_report report = {
+        .severity = "FATAL", .sqlstate = fault_story_sqlstate(why), .message = fault_story(why)};
+    size_t sent;
+    if (stream_adopt(&stream, handle, peer->family == ADDRESS_UNIX) != OK)
+        return;
+    wire_put_report(&out, &report);
+    struct iovec part = {out.at, out.size};
+    if (why != FAULT_CANCELLED && buffer_fault(&out) == OK)
+        (void)!stream_write_some(&stream, &part, 1, &sent);
+    buffer_fini(&out);
+    stream_close(&stream);
+}
+
 void pooler_take(struct pooler *pooler, int handle, const struct address *peer, uint32_t listen)
 {
-    if (relay_feed(pooler_pick(pooler), handle, peer, listen) == OK)
+    const struct listen_config *at = pooler_listen(pooler->config, listen);
+    bool is_proxy = at != NULL && listen_from_proxy(at, peer);
+    struct guest *guest = NULL;
+    fault let = guests_admit(pooler->guests, pooler->config, peer, is_proxy, &guest);
+    if (let == OK) {
+        struct relay *relay = pooler_pick(pooler);
+        guest_assign(guest, relay);
+        let = relay_feed(relay, handle, peer, listen, guest);
+    }
+    if (let == OK)
         return;
-    struct stream stream = STREAM_INIT;
-    if (stream_adopt(&stream, handle, peer->family == ADDRESS_UNIX) == OK)
-        stream_close(&stream);
+    if (guest != NULL)
+        guest_refuse(&guest);
+    pooler_refuse(handle, peer, let);
 }
 
 /* --- life ------------------------------------------------------------------------------------- */
@@ -171,8 +210,10 @@ fault pooler_start(struct config *config, const struct pooler_console *console, 
     pooler->doors = doors_new(pooler);
     random_bytes(pooler->mock_secret, sizeof(pooler->mock_secret));
     pooler->failures = auth_failures_new();
+    pooler->guests = guests_new();
     pooler->heat = heat_new(pooler);
-    bool whole = pooler->doors != NULL && pooler->failures != NULL && pooler->heat != NULL;
+    bool whole = pooler->doors != NULL && pooler->failures != NULL && pooler->guests != NULL &&
+                 pooler->heat != NULL;
     fault result = whole ? pooler_begin(pooler) : FAULT_MEMORY;
     if (result != OK) {
         pooler_stop(pooler, after(sec(1)));
@@ -257,6 +298,7 @@ void pooler_free(struct pooler **pooler)
     router_free(&gone->router);
     config_unref(&gone->config);
     auth_failures_free(&gone->failures);
+    guests_free(&gone->guests);
     heat_free(&gone->heat);
     free(gone);
 }

@@ -56,10 +56,18 @@ const uint8_t *pooler_mock_secret(const struct pooler *pooler);
  */
 const struct listen_config *pooler_listen(const struct config *config, uint32_t listen);
 
-/** On the pooler machine: a client has come; the relay with the fewest gets it. */
+/** On the pooler machine: a client has come; the relay with the fewest gets it, if there is room
+ * for it.  Suspends. */
 void pooler_take(struct pooler *pooler, int handle, const struct address *peer, uint32_t listen);
-/** However many a version allows, there are never more clients than this. */
-void pooler_set_clients_most(struct pooler *pooler, uint32_t most);
+/* What the descriptors suffice for, however much a version allows; 0: no bound. */
+struct pooler_budget {
+    uint32_t clients;     /* that have logged in, or are about to */
+    uint32_t connections; /* of clients and of those who have said nothing yet */
+    uint32_t servers;
+};
+void pooler_set_budget(struct pooler *pooler, const struct pooler_budget *budget);
+/** Those who have not logged in yet. */
+struct guests *pooler_guests(const struct pooler *pooler);
 uint32_t pooler_clients(const struct pooler *pooler);
 /** Counts a client in; CLIENTS when there are as many as `most`.  From any relay. */
 fault pooler_client_comes(struct pooler *pooler, uint32_t most) MUST_USE;

@@ -28,6 +28,7 @@ struct feed {
     struct relay *relay;
     int handle;
     uint32_t listen;
+    struct guest *guest;
     struct address peer;
 };
 
@@ -74,6 +75,8 @@ static void relay_fini(struct relay *relay)
     logbook_clear(&relay->tallies);
     stats_departed_clear(&relay->departed);
     auth_cache_free(&relay->auth_cache);
+    auth_plain_clear(&relay->verifiers);
+    map_fini(&relay->verifiers);
     client_free_stashes(relay);
     control_fini(&relay->control);
     map_fini(&relay->share_map);
@@ -115,11 +118,12 @@ static void relay_main(void *argument)
 static void feed_arrive(struct mail *mail)
 {
     struct feed *feed = CONTAINER_OF(mail, struct feed, mail);
-    client_accept(feed->relay, feed->handle, &feed->peer, feed->listen);
+    client_accept(feed->relay, feed->handle, &feed->peer, feed->listen, feed->guest);
     free(feed);
 }
 
-fault relay_feed(struct relay *relay, int handle, const struct address *peer, uint32_t listen)
+fault relay_feed(struct relay *relay, int handle, const struct address *peer, uint32_t listen,
+                 struct guest *take_guest)
 {
     struct feed *feed = calloc(1, sizeof(*feed));
     if (feed == NULL)
@@ -128,6 +132,7 @@ fault relay_feed(struct relay *relay, int handle, const struct address *peer, ui
     feed->relay = relay;
     feed->handle = handle;
     feed->listen = listen;
+    feed->guest = take_guest;
     feed->peer = *peer;
     mail_send(relay->machine, &feed->mail);
     return OK;
@@ -148,6 +153,7 @@ static void relay_take_config(struct mail *mail)
         return;
     config_unref(&relay->config);
     relay->config = next;
+    auth_plain_clear(&relay->verifiers);
     chunk_store_bound(&relay->chunks, relay_chunks_most(next));
     LIST_EACH_SAFE (&relay->shares, it)
         share_reload(LIST_ENTRY(it, struct share, node), relay->config);
@@ -352,6 +358,7 @@ static fault relay_init(struct relay *relay)
     relay->keys = MAP_INIT(UINT32_MAX);
     relay->statements = MAP_INIT(STATEMENTS_MOST);
     relay->tallies = MAP_INIT(LOGBOOK_TALLIES_MOST);
+    relay->verifiers = MAP_INIT(UINT32_MAX);
     relay->departed = MAP_INIT(STATS_DEPARTED_MOST);
     relay->dismisser.wake = relay_dismissal_due;
     relay->dismissal = TIMER_INIT(&relay->dismisser);

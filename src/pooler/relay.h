@@ -33,6 +33,7 @@ struct relay {
     struct map tallies;            /* struct tally by route */
     struct map departed;           /* struct stats_departed by database: pools that are gone */
     struct auth_cache *auth_cache; /* NULL: nothing was asked yet; see auth_query.c */
+    struct map verifiers;          /* of plain secrets; see auth_plain.c */
     struct pin_counts pins;
     struct chunk_store chunks;
     struct {                /* see relay_memory.c */
@@ -65,6 +66,9 @@ struct relay {
     struct {
         uint64_t clients;  /* connected now */
         uint64_t shed;     /* ended or refused for want of memory */
+        uint64_t guests;   /* have not logged in yet */
+        uint64_t crowded;  /* of those: ended for others, in all */
+        uint64_t derived;  /* keys of passwords, for clients that have not proven them, in all */
         uint64_t gone;     /* handed over and gone again, in all */
         uint64_t came;     /* clients that came from other relays, in all */
         uint64_t left;     /* and that left for others; in `gone` too */
@@ -77,7 +81,9 @@ struct relay {
 fault relay_start(struct pooler *pooler, uint32_t index, struct config *config,
                   struct relay **ret) MUST_USE;
 /** From the pooler machine: hands a socket over. */
-fault relay_feed(struct relay *relay, int handle, const struct address *peer, uint32_t listen);
+struct guest;
+fault relay_feed(struct relay *relay, int handle, const struct address *peer, uint32_t listen,
+                 struct guest *take_guest);
 /** From the pooler machine: a new version (a reference is taken along). */
 void relay_reload(struct relay *relay, struct config *config);
 /** From the pooler machine: tells clients why, a few at a time, lets transactions finish, ends. */

@@ -27,6 +27,8 @@
 #define LOOKED_AT_A_TIME 4096u
 /* Prepared statements and open answers of theirs, together. */
 #define ENTRIES_AT_A_TIME 65536u
+/* So long a login is let alone. */
+#define GUEST_LEAST sec(1)
 
 /* --- who holds what --------------------------------------------------------------------------- */
 
@@ -160,6 +162,20 @@ static bool relay_forget(struct relay *relay)
     return relay->chunks.held < before;
 }
 
+/* Nobody holds more than who asks.  But who has not proven who it is shall keep nobody out. */
+static struct client *relay_oldest_guest(const struct relay *relay, const struct client *asking)
+{
+    uint32_t looks = LOOKED_AT_A_TIME;
+    LIST_EACH (&relay->clients, it) {
+        struct client *client = LIST_ENTRY(it, struct client, node);
+        if (looks-- == 0 || later(client->connected, GUEST_LEAST).us > now().us)
+            return NULL; /* the others are younger */
+        if (client->guest != NULL && client != asking && !client->shed && !client->crowded)
+            return client;
+    }
+    return NULL;
+}
+
 enum relay_relief relay_relieve(struct relay *relay, struct client *asking, uint64_t wanted)
 {
     uint64_t holds;
@@ -169,6 +185,11 @@ enum relay_relief relay_relieve(struct relay *relay, struct client *asking, uint
     if (victim == NULL && relay->shedding.looked < relay->clients.count)
         return RELIEF_SOON; /* among those that have not been looked at yet */
     relay->shedding.looked = 0;
+    if (victim == NULL) {
+        victim = relay_oldest_guest(relay, asking);
+        if (victim != NULL)
+            victim->crowded = true;
+    }
     relay->told.shed += 1;
     memory_log(victim != NULL ? victim : asking, holds);
     if (victim == NULL)

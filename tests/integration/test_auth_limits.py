@@ -113,3 +113,43 @@ def test_a_changed_password_counts_after_a_reload(trunkline):
     with pytest.raises(psycopg.OperationalError):
         daemon.door().one("select 1")
     assert daemon.door(password="other").one("select 1") == 1
+
+
+def derivations(daemon):
+    return daemon.console("SHOW RELAYS")[0]["derivations"]
+
+
+def asked_for_proof(daemon, user, database):
+    """A login that stops where it should prove something."""
+    client = daemon.door().wire(login=False)
+    client.send(w.startup_packet(user=user, database=database))
+    assert client.receive().kind == "R"
+    return client
+
+
+def test_a_plain_secret_is_derived_once_for_all_who_have_proven_nothing(trunkline):
+    """On the console, where there is no such database, and in pools of any name."""
+    daemon = trunkline(relays=1)
+    before = derivations(daemon)
+    assert before == 1  # its own login
+    for user, databases in ("admin", ["trunkline"]), ("app", ["app", "other", "third"]):
+        clients = [asked_for_proof(daemon, user, databases[number % len(databases)])
+                   for number in range(40)]
+        for client in clients:
+            client.__exit__()
+    assert derivations(daemon) == before + 1  # of app
+    daemon.console("RELOAD")
+    eventually(lambda: derivations(daemon) == before + 2)  # its own again
+    asked_for_proof(daemon, "app", "app").__exit__()
+    assert derivations(daemon) == before + 3
+
+
+def test_who_comes_at_the_same_time_waits_for_one_derivation(trunkline):
+    daemon = trunkline(relays=1, routes=[route(user="nobody")])  # app is a stranger
+    clients = [daemon.door().wire(login=False) for _ in range(60)]
+    for client in clients:
+        client.send(w.startup_packet(user="app", database="app"))
+    for client in clients:
+        assert client.receive().kind == "R"
+        client.__exit__()
+    assert derivations(daemon) == 2

@@ -79,6 +79,8 @@ static inline struct config *world_config(struct world *world, uint32_t relays)
         .path = "/nowhere",
         .relays = relays,
         .client_most = 1000,
+        .guests_most = 1000,
+        .guests_source_most = 1000,
         .message_most = 1 << 20,
         .memory_most = 64 << 20,
         .chunk = 8192,

@@ -61,6 +61,7 @@ static fault verifier_matches(const struct auth_request *request, struct span pa
     struct scram_keys keys,
         like = {.iterations = verifier->iterations, .salt_size = verifier->salt_size};
     memcpy(like.salt, verifier->salt, sizeof(like.salt));
+    hint_add(&request->client->relay->told.derived, 1);
     TRY(link_derive(password, &like, &keys, request->by));
     scram_verifier_of(&keys, &own);
     explicit_bzero(&keys, sizeof(keys));

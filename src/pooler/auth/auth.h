@@ -30,6 +30,8 @@ fault auth_choose(struct auth_request *request) MUST_USE;
 /** By the method that was chosen.  Faults: PASSWORD (wrong, or the user is unknown: the client
  *  can't tell which), AUTH, PROTOCOL, UNSUPPORTED, CLOSED, TIMEOUT, MEMORY. */
 fault auth_client(struct auth_request *request) MUST_USE;
+/** auth_plain.c: forgets the verifiers of plain secrets that a relay keeps. */
+void auth_plain_clear(struct map *all);
 /** For who has no route: asks as if there were one, so that a stranger can't learn which databases
  *  exist.  OK: this one may be told. */
 fault auth_stranger(struct auth_request *request) MUST_USE;

@@ -37,6 +37,9 @@ bool auth_secret_is_md5(const char *secret);
 fault auth_scram(struct auth_request *request, const char *secret) MUST_USE;
 /** Iterations of SCRAM secrets here; 0: there are none. */
 uint32_t auth_usual_iterations(const struct auth_request *request);
+/** Of a plain secret; suspends while it is derived.  Faults: TIMEOUT, CANCELLED, MEMORY. */
+fault auth_plain_verifier(const struct auth_request *request, const char *secret,
+                          struct scram_verifier *ret) MUST_USE;
 void auth_mock_verifier(const struct auth_request *request, struct scram_verifier *ret);
 fault auth_certificate(struct auth_request *request) MUST_USE;
 /** As clientcert= asks, whatever the method. */

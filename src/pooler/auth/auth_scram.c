@@ -25,30 +25,6 @@ void auth_mock_verifier(const struct auth_request *request, struct scram_verifie
         ret->iterations = auth_usual_iterations(request);
 }
 
-/* A plain secret's, derived once for each pool, and kept. */
-static fault scram_plain_verifier(const struct auth_request *request, const char *secret,
-                                  struct scram_verifier *ret)
-{
-    struct share *share = request->client->share; /* NULL: the console, or a stranger */
-    uint64_t hash = hash_span(span_text(secret)) | 1;
-    struct scram_keys like, keys;
-    if (share != NULL && share->credentials.verifier_of == hash) {
-        *ret = share->credentials.verifier;
-        return OK;
-    }
-    auth_mock_verifier(request, ret);
-    like = (struct scram_keys){.iterations = ret->iterations, .salt_size = ret->salt_size};
-    memcpy(like.salt, ret->salt, sizeof(like.salt));
-    TRY(link_derive(span_text(secret), &like, &keys, request->by));
-    scram_verifier_of(&keys, ret);
-    explicit_bzero(&keys, sizeof(keys));
-    if (share != NULL) {
-        share->credentials.verifier = *ret;
-        share->credentials.verifier_of = hash;
-    }
-    return OK;
-}
-
 /* A user that is unknown, or has no usable secret, goes through the same motions and fails. */
 static fault scram_find_verifier(const struct auth_request *request, const char *secret,
                                  struct scram_verifier *ret, bool *ret_known)
@@ -57,7 +33,7 @@ static fault scram_find_verifier(const struct auth_request *request, const char 
     if (auth_secret_is_scram(secret) && scram_read_verifier(span_text(secret), ret) == OK)
         return OK;
     if (secret != NULL && !auth_secret_is_md5(secret) && !auth_secret_is_scram(secret))
-        return scram_plain_verifier(request, secret, ret);
+        return auth_plain_verifier(request, secret, ret);
     *ret_known = false;
     auth_mock_verifier(request, ret);
     return OK;

@@ -42,6 +42,11 @@ static void login_refuse(struct login *login, fault why)
     memcpy(state, fault_story_sqlstate(why), sizeof(state));
     if (why == FAULT_CANCELLED)
         memcpy(state, "57P01", sizeof(state));
+    if (client->crowded) { /* the pooler's log tells of the crowd, not of each */
+        client_farewell(&client, "53300",
+                        "too many connections that have not logged in, this one was the oldest");
+        return;
+    }
     if (why != FAULT_CLOSED || strcmp(text, default_text) != 0)
         log_event(LOG_NOTICE, "client.login_failed",
                   "client=%s from=%s database=%.*s user=%.*s sqlstate=%s reason=\"%s\"",

@@ -23,6 +23,7 @@ struct login {
     struct buffer out;
     char name[CLIENT_NAME_SIZE]; /* of the application, with the client's address */
     size_t param_count;
+    size_t params_over; /* that the client has said beyond the limit */
     bool console;
     struct param params[PARAMS_MOST]; /* from here on nothing is zeroed */
     uint8_t packet[WIRE_STARTUP_MOST];

@@ -113,6 +113,7 @@ static fault login_console(struct login *login)
     login->console = client->console = true;
     struct auth_request request = login_request(login, own && may && !stored ? &trusted : &console);
     TRY(auth_client(&request));
+    client_prove(client);
     if (may)
         return OK;
     return fault_raise(FAULT_AUTH, "user \"%.*s\" may not use the console", SPAN_ARG(login->user));
@@ -180,6 +181,7 @@ fault login_route(struct login *login)
     TRY(auth_choose(&request));
     TRY(login_keep_ahead(login, &request.how));
     TRY(auth_client(&request));
+    client_prove(client);
     TRY(share_enter(client->share, login->by));
     TRY(control_admit(&client->relay->control, client->share->database));
     TRY(login_admit(login));

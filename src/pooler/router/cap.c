@@ -125,12 +125,21 @@ void pool_leave_caps(struct pool *pool)
 
 void router_set_caps(struct router *router)
 {
-    router->all.most = router->config->servers_most;
+    uint32_t most = router->config->servers_most;
+    if (router->budget != 0 && (most == 0 || most > router->budget))
+        most = router->budget;
+    router->all.most = most;
     for (struct map_link *link = map_next(&router->groups, NULL); link != NULL;
          link = map_next(&router->groups, link)) {
         struct group *group = MAP_ENTRY(link, struct group, link);
         group->cap.most = group_most(router->config, group->cap.kind, group->name);
     }
+}
+
+void router_set_budget(struct router *router, uint32_t servers)
+{
+    router->budget = servers;
+    router_set_caps(router);
 }
 
 /* --- counting --------------------------------------------------------------------------------- */

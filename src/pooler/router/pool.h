@@ -57,6 +57,7 @@ struct router {
     struct map kin;        /* struct kin by database and user */
     struct map groups;     /* struct group by kind and name */
     struct cap all;
+    uint32_t budget; /* servers that descriptors suffice for; 0: any number */
     struct list pools;
     struct list contests; /* caps under which pools lack room */
     struct list goodbyes; /* struct goodbye: slots whose servers are about to end */

@@ -23,6 +23,8 @@ void router_free(struct router **router);
 fault router_reload(struct router *router, struct config *config) MUST_USE;
 /** The machine to send mail to. */
 struct machine *router_machine(struct pooler *pooler);
+/** Never more servers than this, whatever a version allows; 0: no bound of this kind. */
+void router_set_budget(struct router *router, uint32_t servers);
 
 /* Deliveries: of share->membership.enroll, share->membership.want and share->membership.retire on
  * the pooler machine, of share->membership.recall and of the answers to share->membership.enroll

@@ -60,8 +60,6 @@ struct credentials {
         deadline until;
         uint64_t place; /* hash of the host and port that it is for */
     } command;
-    uint64_t verifier_of; /* hash of the plain secret that `verifier` was made from; 0: none */
-    struct scram_verifier verifier;
     uint64_t shown_of;  /* hash of what the configuration says; 0: nothing */
     uint64_t proven_of; /* hash of the stored secret that the client proved to know; 0: none */
     uint32_t changes;   /* counts them: a login under way may show what was before */

@@ -35,8 +35,6 @@ static void secret_forget(struct credentials *credentials)
 {
     share_wipe_password(&credentials->password);
     explicit_bzero(&credentials->secret, sizeof(credentials->secret));
-    explicit_bzero(&credentials->verifier, sizeof(credentials->verifier));
-    credentials->verifier_of = 0;
     credentials->proven_of = 0;
     credentials->changes += 1;
 }
