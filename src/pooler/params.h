@@ -30,8 +30,11 @@ struct params_store {
     struct params *none; /* the empty set */
 };
 
-/* Limits of one set. */
+/* Limits of one set.  A client may say so many at its startup that there is room for whatever
+ * servers report beside them, which its session may change: it does not end for a SET. */
 #define PARAMS_MOST      128
+#define PARAMS_REPORTED  32
+#define PARAMS_STARTUP   (PARAMS_MOST - PARAMS_REPORTED)
 #define PARAMS_SIZE_MOST 16384 /* bytes of names and values */
 
 fault params_store_init(struct params_store *store) MUST_USE;

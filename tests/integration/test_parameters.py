@@ -160,3 +160,47 @@ def test_psycopg_sees_the_parameter_change(door):
         with pytest.raises(psycopg.errors.UndefinedObject):
             connection.execute("set no_such_parameter = 1")
         assert connection.execute("select 1").fetchone() == (1,)
+
+
+def startup_with(door, count):
+    """A login with so many startup parameters; application_name is the last."""
+    names = {f"custom.p{number}": "x" for number in range(count - 1)}
+    return door.wire(application_name="first", **names)
+
+
+REPORTED = {"application_name": "second", "datestyle": "German, DMY", "timezone": "Asia/Tokyo",
+            "intervalstyle": "iso_8601", "client_encoding": "LATIN1",
+            "standard_conforming_strings": "off", "default_transaction_read_only": "on"}
+
+
+@pytest.mark.parametrize("database", ["session", "transaction"])
+def test_there_is_room_for_all_that_servers_report_beside_the_startup_parameters(pooler, database):
+    """At the limit, every reported parameter can be set, and be set again."""
+    with startup_with(pooler.door(database=database), 96) as client:
+        for value in "other", None:
+            for name, first in REPORTED.items():
+                if value is None:
+                    answers = client.ask(w.query(f"set {name} = '{first}'"))
+                else:
+                    answers = client.ask(w.query(f"set {name} = default"))
+                assert w.kinds(answers)[-1] == "Z" and "E" not in w.kinds(answers), answers
+        assert w.rows(client.ask(w.query("show application_name"))) == [["second"]]
+        assert w.rows(client.ask(w.query('show "custom.p94"'))) == [["x"]]
+
+
+@pytest.mark.parametrize("database", ["session", "transaction"])
+@pytest.mark.parametrize("count", [97, 128, 200])
+def test_more_startup_parameters_than_the_limit_are_refused_at_login(pooler, database, count):
+    with pooler.door(database=database).wire(login=False) as client:
+        names = {f"custom.p{number}": "x" for number in range(count)}
+        client.send(w.startup_packet(user="app", database=database, **names))
+        answer = client.receive()
+        assert answer.sqlstate == "54000" and answer.fields["S"] == "FATAL"
+        assert f"{count} startup parameters, the limit is 96" in answer.fields["M"]
+
+
+def test_options_count_as_startup_parameters(pooler):
+    many = " ".join(f"-c custom.o{number}=x" for number in range(97))
+    with pooler.door().wire(login=False) as client:
+        client.send(w.startup_packet(user="app", database="app", options=many))
+        assert "97 startup parameters, the limit is 96" in client.receive().fields["M"]

@@ -2,6 +2,7 @@
 #include "link/link.h"
 #include "link/proxy.h"
 #include "pooler/cancel.h"
+#include "pooler/guests.h"
 #include "pooler/login/login_parts.h"
 #include "pooler/pooler.h"
 
@@ -11,8 +12,18 @@ fault login_add_param(void *argument, struct span name, struct span value)
     if (config_ignores(login->config, name))
         return OK;
     if (login->param_count == PARAMS_MOST)
-        return fault_raise(FAULT_LIMIT, "more than %d startup parameters", PARAMS_MOST);
+        return fault_raise(FAULT_LIMIT, "more than %d session parameters", PARAMS_MOST);
     login->params[login->param_count++] = (struct param){name, value};
+    return OK;
+}
+
+/* One that the client has said; those beyond the limit are counted, for the story. */
+static fault login_take_param(void *argument, struct span name, struct span value)
+{
+    struct login *login = argument;
+    if (login->param_count < PARAMS_STARTUP)
+        return login_add_param(login, name, value);
+    login->params_over += !config_ignores(login->config, name);
     return OK;
 }
 
@@ -45,7 +56,7 @@ static fault login_read_options(struct login *login)
     bool verbatim = login->replication != WIRE_REPLICATION_NONE;
     if (verbatim || config_ignores(login->config, SPAN("options")))
         return OK;
-    fault read = wire_read_options(options, login->scratch, login_add_param, login, &wrong);
+    fault read = wire_read_options(options, login->scratch, login_take_param, login, &wrong);
     if (read == FAULT_PROTOCOL)
         return fault_raise_state(read, "42601",
                                  "invalid command-line argument for server process: %.*s",
@@ -68,7 +79,10 @@ static fault login_read_params(struct login *login)
     bool verbatim = login->replication != WIRE_REPLICATION_NONE;
     while (wire_next_parameter(&rest, &name, &value))
         if (!name_is_protocol(name) && (verbatim || !name_is_read_apart(name)))
-            TRY(login_add_param(login, name, value));
+            TRY(login_take_param(login, name, value));
+    if (login->params_over > 0)
+        return fault_raise(FAULT_LIMIT, "%zu startup parameters, the limit is %d",
+                           PARAMS_STARTUP + login->params_over, PARAMS_STARTUP);
     return OK;
 }
 
@@ -91,6 +105,7 @@ fault login_startup(struct login *login)
         TRY(login_learn_origin(login));
     struct link_accept accept = {.tls_mode = listen->tls.mode, .tls = listen->tls.context};
     TRY(link_read_startup(&client->stream, &accept, login->packet, &login->startup, login->by));
+    guest_speak(client->guest);
     if (login->startup.kind == WIRE_STARTUP_CANCEL) {
         cancel_request(client->relay, login->startup.cancel.pid, login->startup.cancel.secret);
         return FAULT_CLOSED;
