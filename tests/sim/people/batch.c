@@ -1,6 +1,8 @@
 #include "people/batch.h"
 
+#include "oracle/arrivals.h"
 #include "oracle/deeds.h"
+#include "oracle/pins.h"
 #include "stage/stage.h"
 
 #include <stdio.h>
@@ -9,6 +11,8 @@
 /*
  * Answers, held to what was asked.
  */
+#define EARLY_MOST ms(2) /* a claim may begin with the first piece of what is asked */
+#define LATE_MOST  ms(5)
 
 void batch_begin(struct batch *batch, struct person *person)
 {
@@ -122,6 +126,20 @@ static bool error_excused(const struct person *person, const struct wire_error *
     return stage_excuses_error(person, error);
 }
 
+/* A claim is refused at claim_timeout, where nothing is late. */
+static void error_is_in_time(const struct person *person, const struct wire_error *error)
+{
+    static const char claim[] = "within claim_timeout";
+    duration limit = stage.setup.claim_timeout;
+    if (!stage_has(KIND_punctual) || !stage_is_exact() || !person->idle ||
+        memmem(error->message.at, error->message.size, claim, sizeof(claim) - 1) == NULL)
+        return;
+    int64_t passed = between(person->asked_at, now()).us;
+    PROVE(passed >= limit.us - EARLY_MOST.us && passed <= limit.us + limit.us / 20 + LATE_MOST.us,
+          "client %u is refused after %lld us, claim_timeout is %lld us", person->number,
+          (long long)passed, (long long)limit.us);
+}
+
 /* It is the answer to `expected`; what follows in its unit is skipped. */
 static fault batch_error(struct batch *batch, const struct expectation *expected)
 {
@@ -130,6 +148,8 @@ static fault batch_error(struct batch *batch, const struct expectation *expected
     PROVE(wire_read_error(person->talk.frame.body, &error) == OK);
     say("client", person->number, "hears %.*s %.*s", SPAN_ARG(error.sqlstate),
         SPAN_ARG(error.message));
+    error_is_in_time(person, &error);
+    pins_check_refusal(error.message);
     batch->failed = batch->any_failed = true;
     bool refused = person->status == WIRE_TX_FAILED && !effect_leaves(expected->effect) &&
                    span_is(error.sqlstate, "25P02");
@@ -341,6 +361,8 @@ fault batch_hear(struct batch *batch)
         heard = batch_one(batch, &batch->expected[batch->at++]);
     person->waits = false;
     person->sets = false;
+    if (heard == OK)
+        arrivals_prove_all(person);
     return heard;
 }
 

@@ -45,7 +45,8 @@ struct person {
     char name[32]; /* its application_name; empty: it has none */
     uint32_t pid;
     struct wire_secret secret;
-    uint8_t status; /* 'I', 'T', 'E': the transaction, as it must be */
+    char last_word[6]; /* the SQLSTATE of what has ended it; empty: nothing has */
+    uint8_t status;    /* 'I', 'T', 'E': the transaction, as it must be */
     struct belief now;
     struct belief before;         /* the transaction */
     struct belief at[SAVEPOINTS]; /* each savepoint */
@@ -59,6 +60,7 @@ struct person {
     bool may_commit; /* what ends the transaction was put, and not all answers have come */
     uint32_t said;   /* statements, in this login: names them */
     bool listens;
+    bool whole;         /* what it says is sent in one piece: its time is measured */
     bool left_prepared; /* SQL's DEALLOCATE has failed */
     deadline asked_at;  /* the beginning of what it waits for */
 
@@ -85,6 +87,8 @@ fault person_dismissed(struct person *person, const struct wire_error *error);
 /** The next message that is no notice, notification or parameter.  CLOSED when it was lost: a FATAL
  *  error is. */
 fault person_next(struct person *person) MUST_USE;
+/** What comes unasked, for so long.  CLOSED as above. */
+fault person_hears(struct person *person, duration most) MUST_USE;
 /** Sends what is in the buffer. */
 fault person_flush(struct person *person) MUST_USE;
 /** What servers report is what it must be. */

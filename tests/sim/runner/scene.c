@@ -16,7 +16,9 @@
  */
 #define CHANCE_DIRECTOR 3000
 #define CHANCE_PERSON   4000
+#define CHANCE_NEWS     5000
 #define LOOK_EACH       ms(50)
+#define NEWS_ONE_IN     3 /* looks */
 #define FINISHED_BY     sec(600)
 
 struct stage stage;
@@ -88,6 +90,17 @@ uint32_t stage_pool_most(void)
     return stage.setup.pool_size_ever + stage.setup.pool_reserve;
 }
 
+bool stage_is_exact(void)
+{
+    static const enum kind kinds[] = {
+        KIND_lateness,  KIND_narrowness, KIND_short_writes, KIND_resets,    KIND_silences,
+        KIND_half_ends, KIND_blackouts,  KIND_preemption,   KIND_staleness, KIND_wall_steps,
+        KIND_outages,   KIND_pauses,     KIND_kills,        KIND_restarts,  KIND_names,
+        KIND_orders,    KIND_identities,
+    };
+    return !stage_has_any(kinds, ARRAY_SIZE(kinds));
+}
+
 /* --- people ----------------------------------------------------------------------------------- */
 
 static void stage_person_gone(struct mail *mail UNUSED)
@@ -134,10 +147,22 @@ static void stage_people_go(void)
 
 /* --- the run ---------------------------------------------------------------------------------- */
 
+static void stage_announces(uint32_t number)
+{
+    char text[32];
+    snprintf(text, sizeof(text), "news %u", number);
+    if (model_announce(stage.model, "news", text) > 0)
+        say("director", 0, "says %s", text);
+}
+
 static void stage_looks(void *argument UNUSED)
 {
-    while (co_sleep(LOOK_EACH) == OK)
+    uint64_t chance = plan_chance(stage.plan, CHANCE_NEWS);
+    for (uint32_t count = 0; co_sleep(LOOK_EACH) == OK;) {
         oracle_look(stage.model);
+        if (stage_has(KIND_news) && chance_one_in(&chance, NEWS_ONE_IN))
+            stage_announces(++count);
+    }
 }
 
 static void stage_open(void)

@@ -82,6 +82,9 @@ static inline bool stage_has(enum kind kind)
 }
 /** Whether the world gives people reasons to lose their connections. */
 bool stage_excuses_loss(const struct person *person);
+/** Nothing is late, lost or held up: neither in the network, nor by threads, nor by anybody's
+ *  orders. */
+bool stage_is_exact(void);
 /** Whether it gives a reason for an error that nobody has asked for. */
 struct wire_error;
 bool stage_excuses_error(const struct person *person, const struct wire_error *error);
