@@ -1,7 +1,7 @@
 #include "oracle/arrivals.h"
 
-#include "oracle/oracle.h"
 #include "machine/clock.h"
+#include "oracle/oracle.h"
 #include "stage/stage.h"
 
 #include <stdlib.h>
@@ -146,8 +146,9 @@ void arrivals_heard(const struct person *person, const struct wire_frame *frame)
 void arrivals_prove_all(const struct person *person)
 {
     const struct arrival *first = by_login[person->login].first;
-    PROVE(first == NULL || !first->due, "client %u (login %u) was told a '%c' ('%.*s') that has not arrived",
-          person->number, person->login, first->type, (int)first->size, (const char *)first->body);
+    PROVE(first == NULL || !first->due,
+          "client %u (login %u) was told a '%c' ('%.*s') that has not arrived", person->number,
+          person->login, first->type, (int)first->size, (const char *)first->body);
 }
 
 void arrivals_prove_prompt(const struct person *person, duration most)

@@ -65,6 +65,20 @@ static duration query_limit(const char **ret_sqlstate)
     return by_transaction ? setup->transaction_timeout : setup->query_timeout;
 }
 
+/* Each query of a transaction has the whole time for itself. */
+static fault queries_within(struct person *person)
+{
+    const struct setup *setup = &stage.setup;
+    duration limit = setup->query_timeout;
+    TRY(person_begins(person));
+    if (person->status != WIRE_TX_ACTIVE)
+        return OK;
+    duration most = is_set(setup->transaction_timeout) ? (duration){limit.us / 3} : limit;
+    for (uint32_t i = 0; i < 2; i++)
+        TRY(sleeps(person, nine_tenths(most)));
+    return person_rolls_back(person);
+}
+
 fault do_query_at_its_limit(struct person *person)
 {
     const char *sqlstate;
@@ -72,6 +86,9 @@ fault do_query_at_its_limit(struct person *person)
     if (!is_set(limit))
         return OK;
     TRY(do_echo(person)); /* it has not been silent for too long */
+    if (is_set(stage.setup.query_timeout) && person->pool != PERSON_STATEMENT &&
+        person_one_in(person, 3))
+        return queries_within(person);
     if (person_one_in(person, 2))
         return sleeps(person, nine_tenths(limit));
     fault slept = sleeps(person, sec(600));
@@ -135,6 +152,10 @@ fault do_silence_at_its_limit(struct person *person)
     TRY(person_begins(person));
     if (person->status != WIRE_TX_ACTIVE)
         return OK;
+    struct statement failure;
+    statement_fail(person, &failure);
+    if (person_one_in(person, 2)) /* one that has failed is no other */
+        TRY(person_asks(person, &failure));
     TRY(says_nothing(person, "25P03", setup->idle_transaction_timeout));
     return person_rolls_back(person);
 }
