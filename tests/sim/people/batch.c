@@ -33,7 +33,7 @@ void batch_expect(struct batch *batch, const struct expectation *expected)
         batch->person->may_commit = true;
     /* These change settings on the server as they run, and what comes behind is seen with them. */
     if (expected->effect != EFFECT_NONE && expected->effect != EFFECT_PREPARED &&
-        expected->effect != EFFECT_CLOSED)
+        expected->effect != EFFECT_CLOSED && expected->effect != EFFECT_CLOSED_ALL)
         batch->person->sets = true;
 }
 
@@ -102,6 +102,9 @@ static void effect_apply(struct person *person, const struct expectation *expect
     case EFFECT_PREPARED:
     case EFFECT_CLOSED:
         person->prepared[expected->a] = expected->effect == EFFECT_PREPARED;
+        break;
+    case EFFECT_CLOSED_ALL:
+        memset(person->prepared, 0, sizeof(person->prepared));
         break;
     case EFFECT_NONE:
         break;
