@@ -224,7 +224,7 @@ static bool oracle_sleeps(const struct model_session_view *view)
 
 static bool oracle_limits_hold(const struct model *model)
 {
-    uint32_t in_session = 0, in_statements = 0, others = 0;
+    uint32_t in_session = 0, in_statements = 0, hidden = 0, others = 0;
     const struct setup *setup = &stage.setup;
     for (const struct model_session *at = model_session_next(model, NULL); at != NULL;
          at = model_session_next(model, at)) {
@@ -236,15 +236,17 @@ static bool oracle_limits_hold(const struct model *model)
             in_session += 1;
         else if (span_is(view.database, "statement"))
             in_statements += 1;
+        else if (span_is(view.database, "hidden"))
+            hidden += 1;
         else
             others += 1;
     }
-    uint32_t all = in_session + in_statements + others;
+    uint32_t all = in_session + in_statements + hidden + others;
     /* The versions of a pool share its size; a service's limit is for each address. */
     uint32_t most = stage_pool_most();
     uint32_t services = stage_has(KIND_identities) ? STAGE_IDENTITIES : 1;
     uint32_t addresses = stage_has(KIND_names) ? STAGE_ADDRESSES : 1;
-    return in_session <= most && in_statements <= most && others <= most &&
+    return in_session <= most && in_statements <= most && hidden <= most && others <= most &&
            all <= setup->connections_most * addresses * services &&
            (setup->servers_most == 0 || all <= setup->servers_most);
 }

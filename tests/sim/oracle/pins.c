@@ -30,7 +30,7 @@ static bool pins_has_state(const struct model_session *session,
 
 static bool is_transaction_pool(const struct model_session_view *view)
 {
-    return !span_is(view->database, "session") && !span_is(view->database, "statement");
+    return span_is(view->database, "app");
 }
 
 void pins_check(const struct model *model)

@@ -261,8 +261,14 @@ fault person_begin(struct person *person)
         .host = "sim",
         .socket = {.keepalive = true, .keep_idle = 20, .keep_interval = 5, .keep_count = 3}};
     bool by_socket = stage_has(KIND_unix_sockets) && person->number % 3 == 0;
+    bool by_second = stage_has(KIND_listeners) && person->number % 4 == 1;
+    if (stage_has(KIND_proxies) && person->number % 2 == 0)
+        target.address = proxy_address();
+    if (by_second)
+        target.address = stage.at_second;
     if (by_socket)
         target.address = stage.at_socket;
+    by_socket |= by_second; /* nor does that one encrypt */
     if (stage.client_tls != NULL && !by_socket && person->number % 4 > 0) {
         target.tls_mode = TLS_MODE_REQUIRE;
         target.tls = stage.client_tls;

@@ -188,15 +188,19 @@ static void stage_open(void)
     PROVE(model_start(stage.model) == OK);
     stage.at =
         (struct address){.family = ADDRESS_IPV4, .port = STAGE_PORT, .bytes = {127, 0, 0, 1}};
+    stage.at_second = stage.at;
+    stage.at_second.port = STAGE_SECOND;
     stage.at_socket = (struct address){.family = ADDRESS_UNIX};
     snprintf(stage.at_socket.path, sizeof(stage.at_socket.path), "%s/.s.PGSQL.%d", STAGE_FOLDER,
              STAGE_PORT);
     setup_write(&stage.setup);
+    proxy_begin();
     daemon_start();
 }
 
 static void stage_close(void)
 {
+    proxy_end();
     daemon_stop(SIGTERM);
     model_stop(stage.model, after(sec(30)));
     oracle_end(stage.model);

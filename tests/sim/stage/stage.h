@@ -59,6 +59,7 @@ struct stage {
     uint64_t chance;   /* the director's */
     struct address at; /* of the daemon */
     struct address at_socket;
+    struct address at_second; /* another listener */
     struct person people[STAGE_PEOPLE];
     struct mail done[STAGE_PEOPLE];
     struct machine *machines[STAGE_MACHINES];
@@ -96,8 +97,13 @@ bool stage_may_lose_ends(void);
 
 /* --- setup.c ---------------------------------------------------------------------------------- */
 
+#define CHANCE_PROXY     5001
 #define STAGE_CONFIG     "/etc/trunkline/trunkline.yaml"
+#define STAGE_HBA        "/etc/trunkline/hba.conf"
 #define STAGE_PORT       6432
+#define STAGE_SECOND     6433 /* another listener */
+#define STAGE_PROXIED    6434 /* for whom a proxy speaks */
+#define STAGE_PROXY      6440 /* the proxy */
 #define STAGE_SERVER     5432
 #define STAGE_IDENTITIES 3u /* that routes may have */
 #define STAGE_FOLDER     "/run/trunkline"
@@ -130,6 +136,13 @@ void names_change(void);
 void names_settle(void);
 /** Nothing passes to any of them, or again. */
 void names_blackhole(bool is_black);
+
+/* --- proxy.c ---------------------------------------------------------------------------------- */
+
+/** Serves, on the machine that it is called on. */
+void proxy_begin(void);
+void proxy_end(void);
+struct address proxy_address(void);
 
 /* --- daemon.c --------------------------------------------------------------------------------- */
 
