@@ -200,9 +200,9 @@ TEST(pin_share_is_met_exactly)
 {
     static const struct {
         uint32_t pool_size, share, most;
-    } cases[] = {{1, 1, 1},   {1, 100, 1},  {2, 49, 1},  {2, 50, 1},     {2, 99, 1},
-                 {2, 100, 2}, {4, 50, 2},   {4, 74, 2},  {4, 75, 3},     {10, 90, 9},
-                 {10, 89, 8}, {20, 90, 18}, {99, 1, 1},  {100, 1, 1},    {199, 1, 1},
+    } cases[] = {{1, 1, 1},   {1, 100, 1},   {2, 49, 1}, {2, 50, 1},       {2, 99, 1},
+                 {2, 100, 2}, {4, 50, 2},    {4, 74, 2}, {4, 75, 3},       {10, 90, 9},
+                 {10, 89, 8}, {20, 90, 18},  {99, 1, 1}, {100, 1, 1},      {199, 1, 1},
                  {200, 1, 2}, {100, 99, 99}, {3, 67, 2}, {10000, 90, 9000}};
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct route_config route = {.pool_size = cases[i].pool_size};
@@ -222,6 +222,6 @@ TEST(pin_share_is_met_exactly)
 END_TEST
 
 TESTS("turn_told", a_server_in_a_transaction_is_nobody_elses,
-          a_server_in_a_failed_transaction_is_nobody_elses,
-          what_is_said_unasked_arrives_once_and_in_order, so_it_does_within_a_transaction,
-          what_is_said_while_a_client_is_parked_arrives, pin_share_is_met_exactly)
+      a_server_in_a_failed_transaction_is_nobody_elses,
+      what_is_said_unasked_arrives_once_and_in_order, so_it_does_within_a_transaction,
+      what_is_said_while_a_client_is_parked_arrives, pin_share_is_met_exactly)

@@ -43,8 +43,7 @@ fault do_other_door(struct person *person)
 {
     char sqlstate[6];
     bool second = person_one_in(person, 2);
-    uint8_t type =
-        first_word(second ? &stage.at_second : &stage.at, "joe", "hidden", sqlstate);
+    uint8_t type = first_word(second ? &stage.at_second : &stage.at, "joe", "hidden", sqlstate);
     say("client", person->number, "hears '%c' %s at the %s door", type != 0 ? type : '-', sqlstate,
         second ? "second" : "first");
     PROVE(!second || type != WIRE_AUTHENTICATION, "client %u is let in by the wrong door",
@@ -59,8 +58,7 @@ fault do_mallory(struct person *person)
 {
     char sqlstate[6];
     bool by_socket = stage_has(KIND_unix_sockets) && person_one_in(person, 2);
-    uint8_t type =
-        first_word(by_socket ? &stage.at_socket : &stage.at, "mallory", "app", sqlstate);
+    uint8_t type = first_word(by_socket ? &stage.at_socket : &stage.at, "mallory", "app", sqlstate);
     say("client", person->number, "hears '%c' %s as mallory", type != 0 ? type : '-', sqlstate);
     PROVE(type == 0 || (type == WIRE_ERROR && strcmp(sqlstate, "28000") == 0) ||
               stage_has(KIND_restarts),

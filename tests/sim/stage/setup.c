@@ -120,10 +120,9 @@ static void put_listeners(struct buffer *out)
     if (stage_has(KIND_listeners))
         buffer_printf(out, "  - {name: second, host: 127.0.0.1, port: %d}\n", STAGE_SECOND);
     if (stage_has(KIND_proxies))
-        buffer_printf(out, "  - {host: 127.0.0.9, port: %d, proxy_protocol: [127.0.0.9]%s}\n",
-                      STAGE_PROXIED,
-                      stage_has(KIND_tls) ? ", tls: {mode: allow, cert: server.crt, key: server.key}"
-                                          : "");
+        buffer_printf(
+            out, "  - {host: 127.0.0.9, port: %d, proxy_protocol: [127.0.0.9]%s}\n", STAGE_PROXIED,
+            stage_has(KIND_tls) ? ", tls: {mode: allow, cert: server.crt, key: server.key}" : "");
 }
 
 /* Nobody comes from elsewhere, and mallory from nowhere. */
