@@ -44,7 +44,7 @@ MODULES = {
               "src/pooler/turn/pin.c"],
              ["ledger", "ledger_model", "outbox", "chunk", "turn", "turn_told", "query"]),
     "pool": (["src/pooler/share/*.c", "src/pooler/router/*.c"],
-             ["turn", "turn_told", "fleet", "fleet_world"]),
+             ["accepted", "turn", "turn_told", "fleet", "fleet_world"]),
     "auth": (["src/pooler/auth/*.c"], ["hba", "secrets", "wire_scram", "config_route"]),
 }
 

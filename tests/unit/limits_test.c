@@ -15,9 +15,9 @@
 /* --- an HBA file ------------------------------------------------------------------------------ */
 
 static struct {
-    size_t size;      /* of the file, filled up with a comment; 0: as it is */
-    uint32_t deep;    /* so many files, each within the one before */
-    uint32_t words;   /* in the list of databases */
+    size_t size;    /* of the file, filled up with a comment; 0: as it is */
+    uint32_t deep;  /* so many files, each within the one before */
+    uint32_t words; /* in the list of databases */
     uint32_t rules;
     char said[2048];
     uint32_t problems;
@@ -159,6 +159,5 @@ END_TEST
 
 CONFIG_TESTS("limits", hba_files_nest_as_deep_as_they_may, an_hba_file_has_as_many_rules_as_it_may,
              a_line_of_an_hba_file_has_as_many_words_as_it_may, an_hba_file_is_as_long_as_it_may_be,
-             there_are_as_many_relays_as_there_may_be,
-             a_configuration_file_is_as_long_as_it_may_be,
+             there_are_as_many_relays_as_there_may_be, a_configuration_file_is_as_long_as_it_may_be,
              a_story_is_as_long_as_it_may_be_and_cut_beyond_that)

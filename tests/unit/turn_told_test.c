@@ -194,6 +194,35 @@ BODY(what_is_said_while_a_client_is_parked_arrives)
     finish(&client, &server);
 }
 
+/* --- what is refused -------------------------------------------------------------------------- */
+
+/* What a route does not allow is not sent: something that must fail is, in its place. */
+BODY(what_a_route_does_not_allow_is_refused_in_its_turn)
+{
+    struct talk client, server;
+    struct wire_error error;
+    world_prepare(&world, 1, 1);
+    world.routes[1].session.policy[QUERY_LISTEN] = PIN_REJECT;
+    world_open(&world);
+    client = TALK_INIT;
+    ck_assert_int_eq(talk_hello(&client, &world, "app", "joe"), OK);
+    accept_server(&server, 100);
+    ck_assert_int_eq(talk_await_ready(&client), OK);
+    PUT(&client, 'Q', "LISTEN news");
+    flush(&client);
+    EXPECT(&server, 'Q', "trunkline: refused by session_state");
+    wire_put_report(&server.out, &(struct wire_report){"ERROR", "42601", "said so", NULL, NULL});
+    PUT_BARE(&server, 'Z', "I");
+    flush(&server);
+    ck_assert_int_eq(talk_read(&client), OK);
+    ck_assert_int_eq(client.frame.type, WIRE_ERROR);
+    ck_assert_int_eq(wire_read_error(client.frame.body, &error), OK);
+    ck_assert(span_is(error.sqlstate, "0A000"));
+    EXPECT_BARE(&client, 'Z', "I");
+    ask(&client, &server, "SELECT 4", 'I');
+    finish(&client, &server);
+}
+
 /* --- how many may be kept --------------------------------------------------------------------- */
 
 TEST(pin_share_is_met_exactly)
@@ -224,4 +253,5 @@ END_TEST
 TESTS("turn_told", a_server_in_a_transaction_is_nobody_elses,
       a_server_in_a_failed_transaction_is_nobody_elses,
       what_is_said_unasked_arrives_once_and_in_order, so_it_does_within_a_transaction,
+      what_a_route_does_not_allow_is_refused_in_its_turn,
       what_is_said_while_a_client_is_parked_arrives, pin_share_is_met_exactly)

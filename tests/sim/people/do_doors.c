@@ -61,7 +61,8 @@ fault do_mallory(struct person *person)
     uint8_t type = first_word(by_socket ? &stage.at_socket : &stage.at, "mallory", "app", sqlstate);
     say("client", person->number, "hears '%c' %s as mallory", type != 0 ? type : '-', sqlstate);
     PROVE(type == 0 || (type == WIRE_ERROR && strcmp(sqlstate, "28000") == 0) ||
-              stage_has(KIND_restarts),
+              stage_has(KIND_restarts) ||
+              (stage_has(KIND_few_descriptors) && strcmp(sqlstate, "53300") == 0),
           "mallory hears '%c' %s", type, sqlstate);
     return OK;
 }

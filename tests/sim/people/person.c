@@ -63,6 +63,10 @@ fault person_dismissed(struct person *person, const struct wire_error *error)
     say("client", person->number, "is dismissed: %.*s %.*s", SPAN_ARG(error->sqlstate),
         SPAN_ARG(error->message));
     snprintf(person->last_word, sizeof(person->last_word), "%.*s", SPAN_ARG(error->sqlstate));
+    /* The memory is not taken from those who hold little. */
+    PROVE(!span_is(error->sqlstate, "53200") || person->holds_much || stage_has(KIND_failing),
+          "client %u (login %u) is ended for want of memory: %.*s", person->number, person->login,
+          SPAN_ARG(error->message));
     PROVE(!span_is(error->sqlstate, "08P01"), "client %u (login %u) is blamed: %.*s",
           person->number, person->login, SPAN_ARG(error->message));
     PROVE(stage_excuses_loss(person), "client %u (login %u) was dismissed: %.*s (%.*s)",
@@ -199,6 +203,7 @@ static void person_resets(struct person *person)
     person->is_new = stage.calm;
     person->greeted = false;
     person->last_word[0] = '\0';
+    person->holds_much = person->whole = false;
     /* Some say nothing of themselves, and must be given nothing of the others'. */
     bool plain = person_one_in(person, 4) || stage_has(KIND_plainness);
     person->name[0] = '\0';

@@ -60,6 +60,7 @@ struct person {
     bool may_commit; /* what ends the transaction was put, and not all answers have come */
     uint32_t said;   /* statements, in this login: names them */
     bool listens;
+    bool holds_much;    /* a long message of it is on its way */
     bool whole;         /* what it says is sent in one piece: its time is measured */
     bool left_prepared; /* SQL's DEALLOCATE has failed */
     deadline asked_at;  /* the beginning of what it waits for */

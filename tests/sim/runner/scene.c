@@ -61,10 +61,13 @@ bool stage_excuses_loss(const struct person *person)
         KIND_query_timeout, KIND_transaction_timeout,
         KIND_promotions,    KIND_idle_timeout,
         KIND_names,         KIND_identities,
+        KIND_little_memory,
     };
     /* Who comes may need a server; sessions and who is pinned keep theirs as long as they like. */
     if (!person->greeted &&
         (stage_has(KIND_claim_timeout) || stage_has(KIND_pins) || person->pool == PERSON_SESSION))
+        return true;
+    if (!person->greeted && stage_has(KIND_few_descriptors))
         return true;
     /* Who has come into a calm world has none but those that the configuration gives. */
     if (stage.calm && person->asked_at.us > stage_echo_end().us && !stage_has(KIND_idle_timeout) &&
@@ -165,6 +168,17 @@ static void stage_looks(void *argument UNUSED)
     }
 }
 
+/* For all that the daemon has of its own, and a few clients and servers (instance/budget.c). */
+static uint64_t stage_descriptors(void)
+{
+    const uint32_t own = 64, each_listener = 16, each_machine = 4, clients = 6, servers = 6;
+    uint32_t relays = stage.setup.relays;
+    uint32_t listeners =
+        1u + stage_has(KIND_unix_sockets) + stage_has(KIND_listeners) + stage_has(KIND_proxies);
+    return own + each_listener * listeners + each_machine * (relays + 1) + STAGE_CANCELS * relays +
+           clients + servers;
+}
+
 static void stage_open(void)
 {
     /* Stays for as long as the model. */
@@ -194,6 +208,8 @@ static void stage_open(void)
     snprintf(stage.at_socket.path, sizeof(stage.at_socket.path), "%s/.s.PGSQL.%d", STAGE_FOLDER,
              STAGE_PORT);
     setup_write(&stage.setup);
+    secrets_tell();
+    sim_descriptors(stage_has(KIND_few_descriptors) ? stage_descriptors() : 1 << 20);
     proxy_begin();
     daemon_start();
 }

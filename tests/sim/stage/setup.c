@@ -16,6 +16,8 @@ void setup_make(struct setup *setup, const struct plan *plan)
     uint32_t pool_size = plan_has(plan, KIND_small_pools) ? 1 + chance_below(&chance, 2) : 4;
     if (plan_has(plan, KIND_contest))
         pool_size = 1;
+    if (plan_has(plan, KIND_little_memory)) /* what is held has a server */
+        pool_size = 10;
     uint32_t reserve = plan_has(plan, KIND_reserve) ? 1 : 0;
     /* What sessions may keep, and one more for the others. */
     uint32_t room = pool_size + reserve + 1;
@@ -23,7 +25,7 @@ void setup_make(struct setup *setup, const struct plan *plan)
         .relays = 1 + chance_below(&chance, 3),
         .pool_size = pool_size,
         .pool_size_ever = pool_size,
-        .pool_size_most = plan_has(plan, KIND_sessions) ? pool_size : 4,
+        .pool_size_most = plan_has(plan, KIND_sessions) ? pool_size : MAX_OF(pool_size, 4u),
         .pool_reserve = reserve,
         .connections_most = plan_has(plan, KIND_crowding) ? room : 60,
         .servers_most = plan_has(plan, KIND_capping) ? room : 0,
@@ -40,6 +42,8 @@ void setup_make(struct setup *setup, const struct plan *plan)
         .overtake_limit = ms(50),
         .version = 1,
     };
+    if (plan_has(plan, KIND_little_memory))
+        setup->relays = 4; /* each has its part of it */
     secrets_draw(setup, plan);
 }
 
@@ -78,7 +82,9 @@ static void put_route(struct buffer *out, const struct setup *setup, const char 
     buffer_printf(out, "  - database: %s\n    service: %s\n    auth: %s\n    pool: %s\n", database,
                   setup->identity == 2 ? "second" : "main",
                   stage_has(KIND_hba) ? "hba" : secrets_method(setup), pool);
-    if (setup->server_password)
+    if (setup->server_password && stage_has(KIND_commands))
+        buffer_printf(out, "    password_command: tell\n    password_lifetime: 1s\n");
+    else if (setup->server_password)
         buffer_printf(out, "    server_password: %s\n", STAGE_PASSWORD);
     buffer_printf(out, "    pool_size: %u\n    prepared_statements: %u\n", setup->pool_size,
                   setup->prepared_most);
@@ -149,8 +155,10 @@ void setup_write(const struct setup *setup)
         put_hba(setup);
         buffer_printf(&out, "hba_file: %s\n", STAGE_HBA);
     }
-    buffer_printf(&out, "relays: %u\nclients: 1000\nchunk_size: 16KiB\nmessage_limit: 1MiB\n",
-                  setup->relays);
+    buffer_printf(&out, "relays: %u\nclients: 1000\nchunk_size: 16KiB\n", setup->relays);
+    buffer_printf(&out, "message_limit: %s\nmemory_limit: %s\ncancel_limit: %u\n",
+                  stage_has(KIND_little_memory) ? "4MiB" : "1MiB",
+                  stage_has(KIND_little_memory) ? "16MiB" : "1GiB", STAGE_CANCELS);
     buffer_printf(&out, "auth_file: users.txt\nsecret_files: any\nlogin_timeout: %" PRId64 "us\n",
                   setup->login_timeout.us);
     buffer_printf(&out, "reset_timeout: %" PRId64 "us\novertake_limit: %" PRId64 "us\n",

@@ -101,6 +101,7 @@ bool stage_may_lose_ends(void);
 #define STAGE_CONFIG     "/etc/trunkline/trunkline.yaml"
 #define STAGE_HBA        "/etc/trunkline/hba.conf"
 #define STAGE_PORT       6432
+#define STAGE_CANCELS    64u
 #define STAGE_SECOND     6433 /* another listener */
 #define STAGE_PROXIED    6434 /* for whom a proxy speaks */
 #define STAGE_PROXY      6440 /* the proxy */
@@ -118,6 +119,8 @@ void setup_write(const struct setup *setup);
 #define STAGE_PASSWORD "open sesame"
 struct model_user;
 void secrets_draw(struct setup *setup, const struct plan *plan);
+/** `password_command` is answered, now and then late. */
+void secrets_tell(void);
 /** Writes the auth file. */
 void secrets_put(const struct setup *setup);
 /** `auth` of the routes. */
