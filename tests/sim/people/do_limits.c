@@ -94,7 +94,7 @@ fault do_query_at_its_limit(struct person *person)
     fault slept = sleeps(person, sec(600));
     if (slept != FAULT_CLOSED) /* its claim was refused */
         return slept;
-    was_ended(person, sqlstate, person->begun_at, limit);
+    was_ended(person, sqlstate, person->ran_at, limit);
     return FAULT_CLOSED;
 }
 
@@ -111,7 +111,7 @@ fault do_transaction_at_its_limit(struct person *person)
     person->whole = false;
     if (begun != OK || person->status != WIRE_TX_ACTIVE)
         return begun;
-    deadline since = person->begun_at;
+    deadline since = person->ran_at;
     bool in_time = person_one_in(person, 2);
     deadline until = later(since, in_time ? nine_tenths(limit) : sec(600));
     while (now().us + SLEEPS.us < until.us) {

@@ -71,7 +71,8 @@ struct person {
     bool waits;        /* for an answer */
     bool idle;         /* was, when it asked */
     bool begun;        /* a statement of what it asked has begun */
-    deadline begun_at;
+    deadline begun_at; /* NEVER: all that it has begun is answered */
+    deadline ran_at;   /* the same, of the latest that has begun */
 };
 
 /** Everything that it does, on a coroutine of its own. */
