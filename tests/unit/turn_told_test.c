@@ -194,6 +194,27 @@ BODY(what_is_said_while_a_client_is_parked_arrives)
     finish(&client, &server);
 }
 
+/* A length that no message has: what comes behind it can't be read, and the server is not asked
+ * anything any more. */
+BODY(a_server_that_sends_an_invalid_length_is_closed_at_once)
+{
+    struct talk client, server;
+    struct wire_error error;
+    begin(&client, &server);
+    PUT(&client, 'Q', "SELECT 5");
+    flush(&client);
+    EXPECT(&server, 'Q', "SELECT 5");
+    wire_put_u8(&server.out, 'D');
+    wire_put_u32(&server.out, 3);
+    flush(&server);
+    ck_assert_int_eq(talk_read(&client), OK);
+    ck_assert_int_eq(client.frame.type, WIRE_ERROR);
+    ck_assert_int_eq(wire_read_error(client.frame.body, &error), OK);
+    ck_assert(span_is(error.sqlstate, "08P01"));
+    ck_assert_int_eq(talk_read(&server), FAULT_CLOSED);
+    finish(&client, &server);
+}
+
 /* --- what is refused -------------------------------------------------------------------------- */
 
 /* What a route does not allow is not sent: something that must fail is, in its place. */
@@ -253,5 +274,6 @@ END_TEST
 TESTS("turn_told", a_server_in_a_transaction_is_nobody_elses,
       a_server_in_a_failed_transaction_is_nobody_elses,
       what_is_said_unasked_arrives_once_and_in_order, so_it_does_within_a_transaction,
+      a_server_that_sends_an_invalid_length_is_closed_at_once,
       what_a_route_does_not_allow_is_refused_in_its_turn,
       what_is_said_while_a_client_is_parked_arrives, pin_share_is_met_exactly)
