@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Plants one mistake after the other in a copy of the sources, and says how soon the simulation
-notices it.
+notices it, or that a unit test does.
 
 Each patch of tests/sim/faults is a plausible mistake.  The sources are copied to build/sim-faults,
 once per job; a patch is applied there, what it changes is built again, seeds are played until one
-fails, and the patch is taken back.  The command fails if a mistake is never noticed.
+fails, and the patch is taken back.  Where a patch names unit tests (`Tests:`), these must fail
+instead.  The command fails if a mistake is never noticed.
 """
 import argparse
 import concurrent.futures
@@ -28,6 +29,7 @@ OPTIONS = ["-Ddebug=true", "-Doptimization=1", "-Dwerror=false"]
 BUILDS = {"": [], "address": ["-Db_sanitize=address", "-Db_lundef=false"]}
 SANITIZER = {"ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=0"}
 HEADER = ("What", "Users see", "Caught by")
+MORE = ("Build", "Tests")  # may be there
 APPLY = ["-C1", "--whitespace=nowarn"]  # lines near a mistake may change
 SEEDS = 2000
 RATE_SEEDS = 200
@@ -48,12 +50,17 @@ class Fault:
         """"address": what is lost is seen by the sanitizer only."""
         return self.says.get("Build", "")
 
+    @property
+    def tests(self):
+        """Unit tests that notice it; none: the simulation does."""
+        return self.says.get("Tests", "").split()
+
 
 @dataclass
 class Verdict:
     fault: Fault
     caught: int = 0  # by so many seeds, the first that fails included; 0: not
-    seed: int = 0
+    seed: int = 0  # 0: by a unit test
     message: str = ""
     failed: int = 0  # of `played` seeds
     played: int = 0
@@ -72,7 +79,7 @@ def read_fault(path):
         if line.startswith("--- "):
             break
         begin = re.match(r"([A-Z][a-z ]+): (.*)", line)
-        if begin is not None and begin[1] in (*HEADER, "Build"):
+        if begin is not None and begin[1] in (*HEADER, *MORE):
             last = begin[1]
             fault.says[last] = begin[2].strip()
         elif last is not None and line.strip():
@@ -125,14 +132,14 @@ class Copy:
         if done.returncode != 0:
             raise RuntimeError(f"{' '.join(map(str, command))}:\n{done.stdout[-3000:]}")
 
-    def make(self, kind):
-        """The program that plays it."""
+    def make(self, kind, target=TARGET):
+        """The program that plays it, or a test."""
         build = self.build(kind)
         if not (build / "build.ninja").exists():
             shutil.rmtree(build, ignore_errors=True)
             self.call("meson", "setup", *OPTIONS, *BUILDS[kind], build)
-        self.call("ninja", "-C", build, "-j", "1", TARGET)
-        return build / TARGET
+        self.call("ninja", "-C", build, "-j", "1", target)
+        return build / target
 
     def plant(self, fault):
         self.call("git", "apply", *APPLY, fault.path)
@@ -177,19 +184,44 @@ def failures(program, first, last, known):
             yield found
 
 
+def test_failure(copy, fault):
+    """The first test of its unit tests that fails; None: they all pass."""
+    for name in fault.tests:
+        program = copy.make(fault.build, f"tests/unit/{name}_test")
+        done = subprocess.run([program], text=True, errors="replace", stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        found = re.search(rf"^not ok \d+ - \S*:({name}:\w+)", done.stdout, re.M)
+        if found is not None:
+            return found[1]
+    return None
+
+
+def attempt_tests(copy, fault, verdict):
+    failed = test_failure(copy, fault)
+    if failed is not None:
+        verdict.caught, verdict.message = 1, failed
+
+
+def attempt_seeds(copy, fault, verdict, options, known):
+    program = copy.make(fault.build)
+    found = next(failures(program, 1, options.seeds, known), None)
+    if found is not None:
+        verdict.caught = verdict.seed = found[0]
+        verdict.message = found[1]
+    if found is not None and options.rates > 0:
+        verdict.failed = sum(1 for _ in failures(program, 1, options.rates, known))
+        verdict.played = options.rates
+
+
 def attempt(copy, fault, options, known):
     verdict, began = Verdict(fault), time.monotonic()
     try:
         copy.sync()
         copy.plant(fault)
-        program = copy.make(fault.build)
-        found = next(failures(program, 1, options.seeds, known), None)
-        if found is not None:
-            verdict.caught = verdict.seed = found[0]
-            verdict.message = found[1]
-        if found is not None and options.rates > 0:
-            verdict.failed = sum(1 for _ in failures(program, 1, options.rates, known))
-            verdict.played = options.rates
+        if fault.tests:
+            attempt_tests(copy, fault, verdict)
+        else:
+            attempt_seeds(copy, fault, verdict, options, known)
     except RuntimeError as error:
         verdict.error = str(error)
     verdict.seconds = time.monotonic() - began
@@ -211,6 +243,8 @@ def tell(verdict):
         text = f"{name}: COULD NOT BE TRIED: {verdict.error}"
     elif verdict.caught == 0:
         text = f"{name}: NOT CAUGHT"
+    elif verdict.seed == 0:
+        text = f"{name}: caught by the unit test {verdict.message}"
     else:
         rate = f" ({percent(verdict)} of seeds)" if verdict.played else ""
         text = f"{name}: caught after {verdict.caught} seeds{rate} by {verdict.message}"
@@ -223,7 +257,7 @@ def escape(text):
 
 def row(verdict):
     says = verdict.fault.says
-    first = str(verdict.seed) if verdict.caught else "none"
+    first = (str(verdict.seed) if verdict.seed else "unit test") if verdict.caught else "none"
     cells = [f"`{verdict.fault.name}`: {says['What']}", says["Users see"], says["Caught by"], first,
              percent(verdict), f"`{verdict.message[:120]}`" if verdict.message else ""]
     return "| " + " | ".join(escape(cell) for cell in cells) + " |"

@@ -3,6 +3,7 @@
  */
 #include "admin/console_parts.h"
 #include "admin/console_tally.h"
+#include "pooler/auth/hba.h"
 
 /* --- routes ----------------------------------------------------------------------------------- */
 
@@ -66,15 +67,6 @@ static void look_at_routes(struct relay *relay, void *argument)
     }
 }
 
-static const char *auth_text(enum auth_method auth)
-{
-    static const char *const texts[] = {
-        [AUTH_TRUST] = "trust", [AUTH_BLOCK] = "block",         [AUTH_PASSWORD] = "password",
-        [AUTH_MD5] = "md5",     [AUTH_SCRAM] = "scram-sha-256",
-    };
-    return texts[auth];
-}
-
 static const char *or_any(const char *name)
 {
     return name == NULL ? "*" : name;
@@ -89,7 +81,7 @@ static void route_write(struct table_sink *sink, const struct route_row *row)
     table_text(sink, route->service == NULL ? NULL : route->service->name);
     table_text(sink, console_mode_text(route->mode));
     table_int(sink, route->pool_size);
-    table_text(sink, auth_text(route->auth));
+    table_text(sink, auth_method_text(route->auth));
     table_int(sink, row->clients);
     table_int(sink, row->servers);
     table_text(sink, row->obsolete ? "yes" : "no");

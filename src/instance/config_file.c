@@ -20,6 +20,7 @@ const char *config_path_absolute(struct config_reader *reader, const char *path)
 int config_file_read(const char *path, struct buffer *into)
 {
     size_t size = 64 * 1024;
+    into->most += 1; /* a byte more than may be there: it says that there is more */
     for (;;) {
         /* It may hold secrets, and growing leaves the old memory as it is. */
         if (into->at != NULL)

@@ -92,6 +92,17 @@ def test_routes_show_their_version(busy):
     assert rows and all(int(row["version"]) >= 1 for row in rows)
 
 
+def test_routes_are_shown_with_every_method(trunkline, tmp_path):
+    (tmp_path / "hba.conf").write_text("host all all all reject\n")
+    methods = ["trust", "block", "password", "md5", "scram-sha-256", "peer", "pam", "ldap",
+               "hba"]
+    options = {"ldap": {"auth_options": "ldapserver=127.0.0.1 ldapprefix=x"}}
+    routes = [route(database=f"by_{method}", auth=method, **options.get(method, {}))
+              for method in methods]
+    daemon = trunkline(hba_file=str(tmp_path / "hba.conf"), routes=routes)
+    assert [row["auth"] for row in daemon.console("SHOW ROUTES")] == methods
+
+
 def test_relays_are_shown(busy):
     assert len(busy.console("SHOW RELAYS")) == 2
 

@@ -68,6 +68,32 @@ TEST(beyond_a_few_idle_chunks_memory_goes_back)
 }
 END_TEST
 
+TEST(what_is_held_takes_the_room_of_idle_chunks_only_where_there_is_no_other)
+{
+    struct chunk_store store;
+    struct chunk *lent[40];
+    chunk_store_init(&store, 100, ARRAY_SIZE(lent));
+    for (size_t i = 0; i < ARRAY_SIZE(lent); i++)
+        ck_assert_ptr_nonnull(lent[i] = chunk_lend(&store));
+    for (size_t i = 0; i < ARRAY_SIZE(lent); i++)
+        chunk_return(&store, &lent[i]);
+    uint32_t idle = store.idle.count;
+    uint64_t room = (uint64_t)ARRAY_SIZE(lent) * 100;
+    ck_assert_uint_gt(idle, 1);
+    ck_assert(chunk_hold(&store, room - (uint64_t)idle * 100));
+    ck_assert_uint_eq(store.idle.count, idle);
+    ck_assert(chunk_hold(&store, 1));
+    ck_assert_uint_eq(store.idle.count, idle - 1);
+    ck_assert(chunk_hold(&store, (uint64_t)idle * 100 - 1));
+    ck_assert_uint_eq(store.idle.count, 0);
+    ck_assert(!chunk_hold(&store, 1));
+    ck_assert_uint_eq(store.short_of, 1);
+    chunk_unhold(&store, room);
+    chunk_store_fini(&store);
+}
+END_TEST
+
 TESTS("chunk", the_chunk_that_came_back_last_is_lent_first,
       no_more_chunks_are_lent_than_the_ceiling_allows, a_turn_finds_its_chunks_whatever_the_ceiling,
-      beyond_a_few_idle_chunks_memory_goes_back)
+      beyond_a_few_idle_chunks_memory_goes_back,
+      what_is_held_takes_the_room_of_idle_chunks_only_where_there_is_no_other)

@@ -66,6 +66,9 @@ struct model_watch {
     void (*cancelled)(void *argument, const struct model_session_view *session, struct span text);
     /* A transaction that wrote was committed, or not; before the client hears of it. */
     void (*decided)(void *argument, const struct model_session_view *session, bool committed);
+    /* A NoticeResponse, NotificationResponse or ParameterStatus was written, as it will be sent. */
+    void (*told)(void *argument, const struct model_session_view *session, uint8_t type,
+                 struct span body);
     /* ReadyForQuery is about to be sent. */
     void (*ready)(void *argument, const struct model_session_view *session);
 };
@@ -129,6 +132,9 @@ void model_calm(struct model *model);
 bool model_terminate(struct model *model, uint32_t pid);
 bool model_cancel(struct model *model, uint32_t pid);
 bool model_crash_session(struct model *model, uint32_t pid);
+/** NOTIFY of somebody else, in a transaction that is committed at once.  Returns how many sessions
+ *  listen. */
+uint32_t model_announce(struct model *model, const char *channel, const char *payload);
 
 /* --- looking in, never suspends --------------------------------------------------------------- */
 

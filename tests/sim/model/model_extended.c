@@ -42,7 +42,8 @@ static fault suffer(struct model_session *session)
     struct model *model = session->model;
     const struct model_faults *faults = &model->options.faults;
     if (model_chance(model, faults->notice))
-        TRY(model_warn(session, "NOTICE", "00000", "the model has something to say"));
+        TRY(model_warn(session, "NOTICE", "00000", "the model has something to say: %u",
+                       ++model->notices));
     if (model_chance(model, faults->parameter))
         model_gucs_repeat(session);
     TRY(model_dawdle(session));

@@ -507,7 +507,9 @@ void model_gucs_report(struct model_session *session, bool all)
         if (!all && slot->reported != NULL && strcmp(slot->reported, value) == 0)
             continue;
         put_value(&slot->reported, value);
+        size_t start = session->out.size;
         wire_put_parameter_status(&session->out, span_text(guc_rows[i].name), span_text(value));
+        model_tells(session, start);
     }
 }
 
@@ -515,9 +517,12 @@ void model_gucs_repeat(struct model_session *session)
 {
     size_t number = (size_t)model_draw(session->model, guc_row_count);
     const struct guc_slot *slot = &session->gucs.slots[number];
-    if (slot->reported != NULL)
-        wire_put_parameter_status(&session->out, span_text(guc_rows[number].name),
-                                  span_text(slot->reported));
+    if (slot->reported == NULL)
+        return;
+    size_t start = session->out.size;
+    wire_put_parameter_status(&session->out, span_text(guc_rows[number].name),
+                              span_text(slot->reported));
+    model_tells(session, start);
 }
 
 bool model_guc_default(struct model *model, const char *name, const char *value)

@@ -454,6 +454,7 @@ struct model {
     struct model_table guarded; /* whose trigger before INSERT refuses */
     uint64_t order;             /* of commits */
     uint32_t pid;
+    uint32_t notices; /* that say something of their own, so far */
     uint64_t chance;
     uint32_t next_oid;
     char *defaults[GUC_COUNT_MOST]; /* NULL: the row's */
@@ -481,6 +482,8 @@ void model_hint(struct model_session *session, const char *format, ...) PRINTF_L
 fault model_warn(struct model_session *session, const char *severity, const char *sqlstate,
                  const char *format, ...) PRINTF_LIKE(4, 5);
 
+/** Tells whoever watches of the message that begins at `start` of what is written. */
+void model_tells(const struct model_session *session, size_t start);
 /** Sends all that is written; may cut it and end the session. */
 fault model_flush(struct model_session *session) MUST_USE;
 /** Sends when much is written, as the server's buffer of 8 KiB does. */

@@ -109,17 +109,31 @@ static void apply_channel(struct model_session *session, const struct channel *c
     }
 }
 
-static void deliver_to_all(struct model *model, const struct notification *notification)
+static uint32_t deliver_to_all(struct model *model, const struct notification *notification)
 {
+    uint32_t listeners = 0;
     LIST_EACH (&model->sessions, it) {
         struct model_session *other = LIST_ENTRY(it, struct model_session, node);
         if (find_channel(other, notification->channel) == NULL)
             continue;
         add_notification(&other->incoming_notifications, notification->pid, notification->channel,
                          span_of(notification->payload, notification->size));
+        listeners += 1;
         if (other->idle)
             co_wake(other->co);
     }
+    return listeners;
+}
+
+uint32_t model_announce(struct model *model, const char *channel, const char *payload)
+{
+    struct list one;
+    list_init(&one);
+    add_notification(&one, 1, channel, span_text(payload));
+    uint32_t listeners =
+        deliver_to_all(model, LIST_ENTRY(list_first(&one), struct notification, node));
+    list_forget_notifications(&one);
+    return listeners;
 }
 
 void model_notify_end(struct model_session *session, bool commit)
@@ -128,7 +142,7 @@ void model_notify_end(struct model_session *session, bool commit)
         LIST_EACH (&session->pending_channels, it)
             apply_channel(session, LIST_ENTRY(it, struct channel, node));
         LIST_EACH (&session->pending_notifications, it)
-            deliver_to_all(session->model, LIST_ENTRY(it, struct notification, node));
+            (void)deliver_to_all(session->model, LIST_ENTRY(it, struct notification, node));
     }
     list_forget(&session->pending_channels);
     list_forget_notifications(&session->pending_notifications);
@@ -143,6 +157,7 @@ void model_notify_deliver(struct model_session *session)
         wire_put_text(&session->out, notification->channel);
         wire_put_string(&session->out, span_of(notification->payload, notification->size));
         wire_end(&session->out, start);
+        model_tells(session, start);
     }
     list_forget_notifications(&session->incoming_notifications);
 }

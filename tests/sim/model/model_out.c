@@ -82,10 +82,23 @@ fault model_warn(struct model_session *session, const char *severity, const char
     va_start(arguments, format);
     vsnprintf(message, sizeof(message), format, arguments);
     va_end(arguments);
+    size_t start = session->out.size;
     wire_put_report(
         &session->out,
         &(struct wire_report){.severity = severity, .sqlstate = sqlstate, .message = message});
+    model_tells(session, start);
     return model_flush(session);
+}
+
+void model_tells(const struct model_session *session, size_t start)
+{
+    const struct model_watch *watch = &session->model->options.watch;
+    const struct buffer *out = &session->out;
+    if (watch->told == NULL || !session->ready || out->size < start + WIRE_HEADER)
+        return;
+    struct model_session_view view = model_session_look(session);
+    size_t body = start + WIRE_HEADER;
+    watch->told(watch->argument, &view, out->at[start], span_of(out->at + body, out->size - body));
 }
 
 /* --- sending ---------------------------------------------------------------------------------- */

@@ -280,11 +280,14 @@ static fault greet(struct model_session *session)
     struct model *model = session->model;
     const struct model_faults *faults = &model->options.faults;
     put_ready(session);
-    if (model_chance(model, faults->notice))
+    size_t start = session->out.size;
+    if (model_chance(model, faults->notice)) {
         wire_put_report(&session->out,
                         &(struct wire_report){.severity = "NOTICE",
                                               .sqlstate = "00000",
                                               .message = "the model greets its client"});
+        model_tells(session, start);
+    }
     if (model_chance(model, faults->parameter))
         model_gucs_repeat(session);
     if (model_chance(model, faults->dismiss))

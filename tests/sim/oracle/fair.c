@@ -40,7 +40,7 @@ void fair_is_served(struct person *person)
 void fair_begins(struct person *person)
 {
     person->begun = true;
-    person->begun_at = now();
+    person->begun_at = person->ran_at = now();
     if (!person->idle || person->pool != PERSON_TRANSACTION || !fair_world())
         return;
     for (uint32_t i = 0; i < stage.plan->clients; i++) {

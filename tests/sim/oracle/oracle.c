@@ -2,14 +2,15 @@
 
 #include "machine/sim/world.h"
 #include "model/model.h"
+#include "oracle/arrivals.h"
 #include "oracle/deeds.h"
 #include "oracle/fair.h"
+#include "oracle/pins.h"
 #include "stage/stage.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define LOGINS_MOST   65536u
 #define SESSIONS_MOST 65536u
 #define BUSY_TURNS    20000u /* of all threads, between two looks */
 #define BUSY_MOST     ms(500)
@@ -24,6 +25,7 @@ struct login_record {
 struct session_record {
     uint32_t owner; /* the login whose statements run there; 0: nobody's */
     uint32_t last;  /* who was its owner last, and may have kept it */
+    bool cleaned;   /* a statement of nobody's has begun since: what it says is for nobody */
     bool left;      /* its client has been gone for so long that it does not count any more */
     deadline gone;  /* since when; 0: it is not */
 };
@@ -41,10 +43,11 @@ void oracle_init(void)
 {
     oracle = (struct oracle){
         .over_since = NEVER, .busy_since = NEVER, .login_count = 1, .turns = sim_idle_turns()};
-    oracle.logins = calloc(LOGINS_MOST, sizeof(*oracle.logins));
+    oracle.logins = calloc(ORACLE_LOGINS_MOST, sizeof(*oracle.logins));
     oracle.sessions = calloc(SESSIONS_MOST, sizeof(*oracle.sessions));
     PROVE(oracle.logins != NULL && oracle.sessions != NULL);
     deeds_init();
+    arrivals_init();
 }
 
 void oracle_fini(void)
@@ -52,11 +55,12 @@ void oracle_fini(void)
     free(oracle.logins);
     free(oracle.sessions);
     deeds_fini();
+    arrivals_fini();
 }
 
 uint32_t oracle_enrol(struct person *person)
 {
-    PROVE(oracle.login_count < LOGINS_MOST);
+    PROVE(oracle.login_count < ORACLE_LOGINS_MOST);
     oracle.logins[oracle.login_count].person = person;
     return oracle.login_count++;
 }
@@ -64,6 +68,7 @@ uint32_t oracle_enrol(struct person *person)
 void oracle_depart(struct person *person)
 {
     oracle.logins[person->login].gone = true;
+    arrivals_forget(person->login);
 }
 
 static struct session_record *oracle_session(const struct model_session_view *session)
@@ -120,6 +125,7 @@ static void oracle_statement(void *argument UNUSED, const struct model_session_v
     say("backend", session->pid, "runs %.*s", SPAN_ARG(text));
     if (span_is(text, "DISCARD ALL"))
         record->owner = 0;
+    record->cleaned = login == 0;
     if (login == 0)
         return;
     PROVE(login < oracle.login_count, "a statement of nobody: %.*s", SPAN_ARG(text));
@@ -148,10 +154,24 @@ static void oracle_serves(const struct model_session_view *session)
         fair_is_served(oracle.logins[login].person);
 }
 
+/* Notifications are for whoever has asked for them, also between its statements. */
+static void oracle_told(void *argument UNUSED, const struct model_session_view *session,
+                        uint8_t type, struct span body)
+{
+    const struct session_record *record = oracle_session(session);
+    uint32_t login = record->cleaned ? 0 : record->owner;
+    if (login == 0 && type == WIRE_NOTIFICATION)
+        login = record->last;
+    if (login == 0 || !oracle.logins[login].gone)
+        arrivals_told(login, type, body);
+}
+
 static void oracle_ready(void *argument UNUSED, const struct model_session_view *session)
 {
     struct session_record *record = oracle_session(session);
     oracle_serves(session);
+    if (record->owner != 0)
+        arrivals_are_due(record->owner);
     if (session->status != WIRE_TX_IDLE)
         return;
     if (record->owner != 0 && !oracle.logins[record->owner].gone)
@@ -204,7 +224,7 @@ static bool oracle_sleeps(const struct model_session_view *view)
 
 static bool oracle_limits_hold(const struct model *model)
 {
-    uint32_t in_session = 0, in_statements = 0, others = 0;
+    uint32_t in_session = 0, in_statements = 0, hidden = 0, others = 0;
     const struct setup *setup = &stage.setup;
     for (const struct model_session *at = model_session_next(model, NULL); at != NULL;
          at = model_session_next(model, at)) {
@@ -216,15 +236,17 @@ static bool oracle_limits_hold(const struct model *model)
             in_session += 1;
         else if (span_is(view.database, "statement"))
             in_statements += 1;
+        else if (span_is(view.database, "hidden"))
+            hidden += 1;
         else
             others += 1;
     }
-    uint32_t all = in_session + in_statements + others;
+    uint32_t all = in_session + in_statements + hidden + others;
     /* The versions of a pool share its size; a service's limit is for each address. */
     uint32_t most = stage_pool_most();
     uint32_t services = stage_has(KIND_identities) ? STAGE_IDENTITIES : 1;
     uint32_t addresses = stage_has(KIND_names) ? STAGE_ADDRESSES : 1;
-    return in_session <= most && in_statements <= most && others <= most &&
+    return in_session <= most && in_statements <= most && hidden <= most && others <= most &&
            all <= setup->connections_most * addresses * services &&
            (setup->servers_most == 0 || all <= setup->servers_most);
 }
@@ -262,6 +284,7 @@ static void oracle_rests(void)
 void oracle_look(const struct model *model)
 {
     oracle_rests();
+    pins_check(model);
     for (uint32_t i = 0; i < stage.plan->clients; i++)
         if (stage.people[i].waits)
             fair_waits(&stage.people[i]);
@@ -284,6 +307,7 @@ struct model_watch oracle_watch(void)
         .session_ended = oracle_ended,
         .statement = oracle_statement,
         .cancelled = oracle_cancelled,
+        .told = oracle_told,
         .ready = oracle_ready,
     };
 }

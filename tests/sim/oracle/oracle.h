@@ -11,6 +11,8 @@
 struct model;
 struct model_watch;
 
+#define ORACLE_LOGINS_MOST 65536u
+
 void oracle_init(void);
 void oracle_fini(void);
 /** What the model is to call. */

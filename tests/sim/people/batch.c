@@ -1,6 +1,8 @@
 #include "people/batch.h"
 
+#include "oracle/arrivals.h"
 #include "oracle/deeds.h"
+#include "oracle/pins.h"
 #include "stage/stage.h"
 
 #include <stdio.h>
@@ -9,6 +11,8 @@
 /*
  * Answers, held to what was asked.
  */
+#define EARLY_MOST ms(2) /* a claim may begin with the first piece of what is asked */
+#define LATE_MOST  ms(5)
 
 void batch_begin(struct batch *batch, struct person *person)
 {
@@ -30,7 +34,7 @@ void batch_expect(struct batch *batch, const struct expectation *expected)
         batch->person->may_commit = true;
     /* These change settings on the server as they run, and what comes behind is seen with them. */
     if (expected->effect != EFFECT_NONE && expected->effect != EFFECT_PREPARED &&
-        expected->effect != EFFECT_CLOSED)
+        expected->effect != EFFECT_CLOSED && expected->effect != EFFECT_CLOSED_ALL)
         batch->person->sets = true;
 }
 
@@ -100,6 +104,9 @@ static void effect_apply(struct person *person, const struct expectation *expect
     case EFFECT_CLOSED:
         person->prepared[expected->a] = expected->effect == EFFECT_PREPARED;
         break;
+    case EFFECT_CLOSED_ALL:
+        memset(person->prepared, 0, sizeof(person->prepared));
+        break;
     case EFFECT_NONE:
         break;
     }
@@ -123,6 +130,20 @@ static bool error_excused(const struct person *person, const struct wire_error *
     return stage_excuses_error(person, error);
 }
 
+/* A claim is refused at claim_timeout, where nothing is late. */
+static void error_is_in_time(const struct person *person, const struct wire_error *error)
+{
+    static const char claim[] = "within claim_timeout";
+    duration limit = stage.setup.claim_timeout;
+    if (!stage_has(KIND_punctual) || !stage_is_exact() || !person->idle ||
+        memmem(error->message.at, error->message.size, claim, sizeof(claim) - 1) == NULL)
+        return;
+    int64_t passed = between(person->asked_at, now()).us;
+    PROVE(passed >= limit.us - EARLY_MOST.us && passed <= limit.us + limit.us / 20 + LATE_MOST.us,
+          "client %u is refused after %lld us, claim_timeout is %lld us", person->number,
+          (long long)passed, (long long)limit.us);
+}
+
 /* It is the answer to `expected`; what follows in its unit is skipped. */
 static fault batch_error(struct batch *batch, const struct expectation *expected)
 {
@@ -131,6 +152,8 @@ static fault batch_error(struct batch *batch, const struct expectation *expected
     PROVE(wire_read_error(person->talk.frame.body, &error) == OK);
     say("client", person->number, "hears %.*s %.*s", SPAN_ARG(error.sqlstate),
         SPAN_ARG(error.message));
+    error_is_in_time(person, &error);
+    pins_check_refusal(error.message);
     batch->failed = batch->any_failed = true;
     bool refused = person->status == WIRE_TX_FAILED && !effect_leaves(expected->effect) &&
                    span_is(error.sqlstate, "25P02");
@@ -358,6 +381,8 @@ fault batch_hear(struct batch *batch)
         heard = batch_one(batch, &batch->expected[batch->at++]);
     person->waits = false;
     person->sets = false;
+    if (heard == OK)
+        arrivals_prove_all(person);
     return heard;
 }
 

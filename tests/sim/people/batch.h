@@ -40,6 +40,7 @@ enum effect {
     EFFECT_UNLISTEN,
     EFFECT_PREPARED, /* named statement `a` */
     EFFECT_CLOSED,
+    EFFECT_CLOSED_ALL,
 };
 
 struct expectation {

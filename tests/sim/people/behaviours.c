@@ -17,7 +17,7 @@ static const struct {
 static bool behaviour_has_block(behaviour act)
 {
     return act == do_transaction || act == do_savepoints || act == do_vanish ||
-           act == do_idle_too_long;
+           act == do_idle_too_long || act == do_transaction_at_its_limit;
 }
 
 static uint32_t behaviour_weight(const struct person *person, size_t i)

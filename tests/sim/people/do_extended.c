@@ -99,6 +99,87 @@ fault do_prepared(struct person *person)
     return batch_run(&batch);
 }
 
+/* SQL's DEALLOCATE gives up what Parse has prepared: alone or among others, within a transaction or
+ * not, and what is not there it names. */
+static fault deallocates(struct person *person, uint8_t which, bool *ret_doubtful)
+{
+    struct batch batch;
+    struct statement statements[3];
+    struct statement *given_up = &statements[1];
+    bool all = person_one_in(person, 5);
+    statement_echo(person, &statements[0]);
+    if (all)
+        statement_make(person, given_up, "DEALLOCATE ALL", EFFECT_CLOSED_ALL, "DEALLOCATE ALL");
+    else
+        statement_make(person, given_up, "DEALLOCATE", EFFECT_CLOSED, "DEALLOCATE %s",
+                       prepared_names[which]);
+    if (!all && !person->prepared[which])
+        given_up->expected.sqlstate = "26000";
+    given_up->expected.a = which;
+    statement_echo(person, &statements[2]);
+    batch_begin(&batch, person);
+    uint32_t form = person_draw(person, 3);
+    switch (form) {
+    case 0:
+        batch_query(&batch, given_up);
+        break;
+    case 1:
+        batch_queries(&batch, statements, ARRAY_SIZE(statements));
+        break;
+    default:
+        batch_extended(&batch, given_up, false);
+        batch_sync(&batch);
+    }
+    fault ran = batch_run(&batch);
+    /* Known: bound, it counts as carried out, and its execution may still fail. */
+    *ret_doubtful = form == 2 && batch.any_failed;
+    return ran;
+}
+
+/* It must be there if it was prepared, and must not if it was given up. */
+static fault looks_for(struct person *person, uint8_t which)
+{
+    struct batch batch;
+    if (person->status == WIRE_TX_FAILED)
+        return OK;
+    batch_begin(&batch, person);
+    if (person->prepared[which]) {
+        batch_execute(&batch, which, prepared_names[which]);
+    } else {
+        batch.anonymous = true;
+        put_bind(person, "", prepared_names[which], "nothing");
+        batch_expect(&batch, &(struct expectation){.what = EXPECT_BOUND, .sqlstate = "26000"});
+    }
+    batch_sync(&batch);
+    return batch_run(&batch);
+}
+
+fault do_deallocate(struct person *person)
+{
+    struct batch batch;
+    uint8_t which = (uint8_t)person_draw(person, PREPARED - 1);
+    if (!person->prepared[which] && !person_one_in(person, 3)) {
+        batch_begin(&batch, person);
+        batch_prepare(&batch, which, prepared_names[which]);
+        batch_sync(&batch);
+        TRY(batch_run(&batch));
+    }
+    if (person->pool != PERSON_STATEMENT && person_one_in(person, 3))
+        TRY(person_begins(person));
+    bool doubtful;
+    TRY(deallocates(person, which, &doubtful));
+    if (!doubtful)
+        TRY(looks_for(person, which));
+    while (person->status != WIRE_TX_IDLE)
+        TRY(person_rolls_back(person));
+    if (!doubtful)
+        return looks_for(person, which);
+    batch_begin(&batch, person);
+    batch_close(&batch, which, prepared_names[which]);
+    batch_sync(&batch);
+    return batch_run(&batch);
+}
+
 /* The unnamed statement stays from one batch to the next, on whichever server that runs. */
 static fault unnamed(struct person *person)
 {

@@ -1,4 +1,5 @@
 #include "machine/clock.h"
+#include "oracle/arrivals.h"
 #include "people/batch.h"
 #include "people/behaviours.h"
 #include "stage/stage.h"
@@ -81,10 +82,24 @@ fault do_lock(struct person *person)
     return settled(lock(person));
 }
 
+#define NEWS_WITHIN ms(100) /* where nothing is late */
+
+/* Parked, it is told of what others notify at once. */
+static fault hears_news(struct person *person)
+{
+    duration most = {.us = 1 + person_draw(person, 400000)};
+    TRY(person_hears(person, most));
+    if (stage_is_exact())
+        arrivals_prove_prompt(person, NEWS_WITHIN);
+    return OK;
+}
+
 static fault listen_and_notify(struct person *person)
 {
     person->listens = true;
     TRY(asks(person, "LISTEN", "LISTEN news", NULL));
+    if (stage_has(KIND_news))
+        TRY(hears_news(person));
     TRY(person_rests(person, 3000));
     fault done = asks(person, "NOTIFY", "NOTIFY news, 'of one'", NULL);
     if (done == FAULT_CLOSED)

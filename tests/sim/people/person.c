@@ -2,6 +2,7 @@
 
 #include "link/link.h"
 #include "machine/clock.h"
+#include "oracle/arrivals.h"
 #include "oracle/deeds.h"
 #include "oracle/oracle.h"
 #include "people/behaviours.h"
@@ -61,6 +62,11 @@ fault person_dismissed(struct person *person, const struct wire_error *error)
 {
     say("client", person->number, "is dismissed: %.*s %.*s", SPAN_ARG(error->sqlstate),
         SPAN_ARG(error->message));
+    snprintf(person->last_word, sizeof(person->last_word), "%.*s", SPAN_ARG(error->sqlstate));
+    /* The memory is not taken from those who hold little. */
+    PROVE(!span_is(error->sqlstate, "53200") || person->holds_much || stage_has(KIND_failing),
+          "client %u (login %u) is ended for want of memory: %.*s", person->number, person->login,
+          SPAN_ARG(error->message));
     PROVE(!span_is(error->sqlstate, "08P01"), "client %u (login %u) is blamed: %.*s",
           person->number, person->login, SPAN_ARG(error->message));
     PROVE(stage_excuses_loss(person), "client %u (login %u) was dismissed: %.*s (%.*s)",
@@ -117,28 +123,50 @@ static fault person_read(struct person *person)
     }
 }
 
+/* False: it was asked for. */
+static bool person_takes_unasked(struct person *person)
+{
+    const struct wire_frame *frame = &person->talk.frame;
+    if (!talk_is_unasked(frame))
+        return false;
+    arrivals_heard(person, frame);
+    if (frame->type == WIRE_PARAMETER_STATUS)
+        person_takes_parameter(person, frame->body);
+    PROVE(frame->type != WIRE_NOTIFICATION || person->listens,
+          "client %u is notified and does not listen", person->number);
+    return true;
+}
+
+/* CLOSED: it is the last word. */
+static fault person_takes_error(struct person *person)
+{
+    struct wire_error error;
+    PROVE(wire_read_error(person->talk.frame.body, &error) == OK);
+    return span_is(error.severity, "FATAL") ? person_dismissed(person, &error) : OK;
+}
+
 fault person_next(struct person *person)
 {
-    for (;;) {
+    do
         TRY(person_read(person));
-        const struct wire_frame *frame = &person->talk.frame;
-        switch (frame->type) {
-        case WIRE_PARAMETER_STATUS:
-            person_takes_parameter(person, frame->body);
-            continue;
-        case WIRE_NOTICE:
-            continue;
-        case WIRE_NOTIFICATION:
-            PROVE(person->listens, "client %u is notified and does not listen", person->number);
-            continue;
-        case WIRE_ERROR: {
-            struct wire_error error;
-            PROVE(wire_read_error(frame->body, &error) == OK);
-            return span_is(error.severity, "FATAL") ? person_dismissed(person, &error) : OK;
-        }
-        default:
+    while (person_takes_unasked(person));
+    return person->talk.frame.type == WIRE_ERROR ? person_takes_error(person) : OK;
+}
+
+fault person_hears(struct person *person, duration most)
+{
+    deadline by = after(most);
+    for (;;) {
+        fault read = talk_next(&person->talk, by);
+        if (read == FAULT_TIMEOUT)
             return OK;
-        }
+        if (read != OK)
+            return person_lost(person, read);
+        if (person_takes_unasked(person))
+            continue;
+        PROVE(person->talk.frame.type == WIRE_ERROR, "client %u hears a '%c' and has asked nothing",
+              person->number, person->talk.frame.type);
+        TRY(person_takes_error(person));
     }
 }
 
@@ -158,7 +186,8 @@ static fault person_dribbles(struct person *person)
 
 fault person_flush(struct person *person)
 {
-    fault sent = person_one_in(person, 6) ? person_dribbles(person) : OK;
+    bool in_pieces = person_one_in(person, 6) && !person->whole;
+    fault sent = in_pieces ? person_dribbles(person) : OK;
     if (sent == OK)
         sent = talk_flush(&person->talk, after(PATIENCE));
     PROVE(sent != FAULT_TIMEOUT, "client %u can't send", person->number);
@@ -179,6 +208,8 @@ static void person_resets(struct person *person)
     person->login = oracle_enrol(person);
     person->is_new = stage.calm;
     person->greeted = false;
+    person->last_word[0] = '\0';
+    person->holds_much = person->whole = false;
     /* Some say nothing of themselves, and must be given nothing of the others'. */
     bool plain = person_one_in(person, 4) || stage_has(KIND_plainness);
     person->name[0] = '\0';
@@ -241,8 +272,14 @@ fault person_begin(struct person *person)
         .host = "sim",
         .socket = {.keepalive = true, .keep_idle = 20, .keep_interval = 5, .keep_count = 3}};
     bool by_socket = stage_has(KIND_unix_sockets) && person->number % 3 == 0;
+    bool by_second = stage_has(KIND_listeners) && person->number % 4 == 1;
+    if (stage_has(KIND_proxies) && person->number % 2 == 0)
+        target.address = proxy_address();
+    if (by_second)
+        target.address = stage.at_second;
     if (by_socket)
         target.address = stage.at_socket;
+    by_socket |= by_second; /* nor does that one encrypt */
     if (stage.client_tls != NULL && !by_socket && person->number % 4 > 0) {
         target.tls_mode = TLS_MODE_REQUIRE;
         target.tls = stage.client_tls;

@@ -46,7 +46,8 @@ struct person {
     char name[32]; /* its application_name; empty: it has none */
     uint32_t pid;
     struct wire_secret secret;
-    uint8_t status; /* 'I', 'T', 'E': the transaction, as it must be */
+    char last_word[6]; /* the SQLSTATE of what has ended it; empty: nothing has */
+    uint8_t status;    /* 'I', 'T', 'E': the transaction, as it must be */
     struct belief now;
     struct belief before;         /* the transaction */
     struct belief at[SAVEPOINTS]; /* each savepoint */
@@ -60,6 +61,8 @@ struct person {
     bool may_commit; /* what ends the transaction was put, and not all answers have come */
     uint32_t said;   /* statements, in this login: names them */
     bool listens;
+    bool holds_much;    /* a long message of it is on its way */
+    bool whole;         /* what it says is sent in one piece: its time is measured */
     uint32_t owed;      /* of a hostile one: ReadyForQuery that may come */
     bool left_prepared; /* SQL's DEALLOCATE has failed */
     deadline asked_at;  /* the beginning of what it waits for */
@@ -70,7 +73,8 @@ struct person {
     bool waits;        /* for an answer */
     bool idle;         /* was, when it asked */
     bool begun;        /* a statement of what it asked has begun */
-    deadline begun_at;
+    deadline begun_at; /* NEVER: all that it has begun is answered */
+    deadline ran_at;   /* the same, of the latest that has begun */
 };
 
 /** Everything that it does, on a coroutine of its own. */
@@ -87,6 +91,8 @@ fault person_dismissed(struct person *person, const struct wire_error *error);
 /** The next message that is no notice, notification or parameter.  CLOSED when it was lost: a FATAL
  *  error is. */
 fault person_next(struct person *person) MUST_USE;
+/** What comes unasked, for so long.  CLOSED as above. */
+fault person_hears(struct person *person, duration most) MUST_USE;
 /** Sends what is in the buffer. */
 fault person_flush(struct person *person) MUST_USE;
 /** What servers report is what it must be. */

@@ -46,7 +46,7 @@ static bool talk_fill(struct talk *talk)
     return what == FAULT_AGAIN;
 }
 
-static bool talk_is_unasked(const struct wire_frame *frame)
+bool talk_is_unasked(const struct wire_frame *frame)
 {
     return frame->type == WIRE_NOTICE || frame->type == WIRE_PARAMETER_STATUS ||
            frame->type == WIRE_NOTIFICATION;

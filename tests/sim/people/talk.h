@@ -25,6 +25,8 @@ struct talk {
 void talk_end(struct talk *talk);
 /** A whole message.  Faults: TIMEOUT (nothing is lost: ask again), CLOSED and its like. */
 fault talk_next(struct talk *talk, deadline by) MUST_USE;
+/** Whether it is a notice, a notification or a parameter. */
+bool talk_is_unasked(const struct wire_frame *frame);
 /** Without suspending: whether something has come that is not said unasked, or the end. */
 bool talk_is_answered(struct talk *talk);
 /** Without suspending: whether an answer is there that nobody has asked for: anything but an error

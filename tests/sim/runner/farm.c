@@ -109,6 +109,7 @@ static void farm_run(const struct plan *plan, bool hashes, bool twice)
     sum->answered += counts.answered;
     sum->errors += counts.errors;
     sum->cancelled += counts.cancelled;
+    sum->arrivals += counts.arrivals;
     sum->lost += counts.lost;
     farm_lane->done += 1;
     if (hashes)
@@ -227,6 +228,7 @@ static void field_sum(const struct field *field, double seconds, struct harvest 
         ret->counts.answered += lane->counts.answered;
         ret->counts.errors += lane->counts.errors;
         ret->counts.cancelled += lane->counts.cancelled;
+        ret->counts.arrivals += lane->counts.arrivals;
         ret->counts.lost += lane->counts.lost;
     }
 }

@@ -8,7 +8,7 @@
 struct options {
     uint64_t first;
     uint64_t last;
-    uint64_t without;
+    kind_set without;
     uint32_t clients; /* 0: as the seed says */
     uint32_t rounds;
     uint32_t workers;

@@ -129,8 +129,10 @@ static void say_harvest(const struct harvest *harvest)
     printf("%" PRIu64 " seeds in %.1f s: %.1f simulated hours, %.0f in an hour\n", harvest->seeds,
            harvest->seconds, hours, hours / MAX_OF(harvest->seconds, 0.001) * 3600);
     printf("%" PRIu64 " logins, %" PRIu64 " queries answered, %" PRIu64
-           " failed as they should, %" PRIu64 " cancelled, %" PRIu64 " connections lost\n",
-           counts->logins, counts->answered, counts->errors, counts->cancelled, counts->lost);
+           " failed as they should, %" PRIu64 " cancelled, %" PRIu64
+           " messages heard unasked, %" PRIu64 " connections lost\n",
+           counts->logins, counts->answered, counts->errors, counts->cancelled, counts->arrivals,
+           counts->lost);
 }
 
 static int show_failure(const struct command *command, struct failure *failure)

@@ -13,6 +13,7 @@
 #define CHANCE_CLIENTS 1000 /* after the kinds */
 #define CHANCE_ROUNDS  1001
 #define CHANCE_GENTLE  1002
+#define CHANCE_LIMITS  1100
 #define GENTLE_ONE_IN  3
 
 static const struct {
@@ -48,25 +49,48 @@ uint64_t plan_chance(const struct plan *plan, uint64_t who)
 /* One kind comes with another, unless it is left out by name. */
 static void plan_add(struct plan *plan, enum kind kind)
 {
-    plan->kinds |= ((uint64_t)1 << kind) & ~plan->without;
+    plan->kinds |= ((kind_set)1 << kind) & ~plan->without;
 }
 
 /* Nothing but rivals makes people wait. */
 static void plan_measure(struct plan *plan)
 {
-    static const enum kind besides[] = {KIND_contest,     KIND_staleness, KIND_notices,
-                                        KIND_odd_flushes, KIND_evictions, KIND_tls,
-                                        KIND_scram,       KIND_cancels,   KIND_preemption};
-    uint64_t kept = 0;
+    static const enum kind besides[] = {
+        KIND_contest, KIND_staleness, KIND_notices, KIND_odd_flushes, KIND_evictions,
+        KIND_tls,     KIND_scram,     KIND_cancels, KIND_preemption,  KIND_news};
+    kind_set kept = 0;
     if (!plan_has(plan, KIND_contest))
         return;
     for (size_t i = 0; i < ARRAY_SIZE(besides); i++)
-        kept |= (uint64_t)1 << besides[i];
+        kept |= (kind_set)1 << besides[i];
     plan->kinds &= kept;
     plan_add(plan, KIND_rush);
 }
 
-void plan_make(struct plan *plan, uint64_t seed, uint64_t without, uint32_t clients,
+/* Nothing is late but those who take too long; each limit is there or not. */
+static void plan_punctual(struct plan *plan)
+{
+    static const enum kind besides[] = {
+        KIND_punctual, KIND_notices,      KIND_odd_flushes,     KIND_evictions, KIND_tls,
+        KIND_scram,    KIND_unix_sockets, KIND_statement_pools, KIND_pins,      KIND_news,
+        KIND_sessions, KIND_plainness,    KIND_server_tls};
+    static const enum kind limits[] = {KIND_claim_timeout, KIND_query_timeout,
+                                       KIND_transaction_timeout, KIND_idle_timeout,
+                                       KIND_login_timeout};
+    kind_set kept = 0;
+    if (!plan_has(plan, KIND_punctual) || plan_has(plan, KIND_contest))
+        return;
+    for (size_t i = 0; i < ARRAY_SIZE(besides); i++)
+        kept |= (kind_set)1 << besides[i];
+    plan->kinds &= kept;
+    for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
+        uint64_t chance = plan_chance(plan, CHANCE_LIMITS + i);
+        if (chance_one_in(&chance, 2))
+            plan_add(plan, limits[i]);
+    }
+}
+
+void plan_make(struct plan *plan, uint64_t seed, kind_set without, uint32_t clients,
                uint32_t rounds)
 {
     *plan = (struct plan){.seed = seed, .without = without};
@@ -75,10 +99,11 @@ void plan_make(struct plan *plan, uint64_t seed, uint64_t without, uint32_t clie
     for (size_t i = 0; i < KINDS; i++) {
         uint64_t chance = plan_chance(plan, i);
         if (chance_one_in(&chance, kinds[i].one_in) && !(is_gentle && kinds[i].costly))
-            plan->kinds |= (uint64_t)1 << i;
+            plan->kinds |= (kind_set)1 << i;
     }
     plan->kinds &= ~without;
     plan_measure(plan);
+    plan_punctual(plan);
     /* Who comes meets what the one before has left, if threads take their time. */
     if (plan_has(plan, KIND_haste))
         plan_add(plan, KIND_preemption);
@@ -96,18 +121,18 @@ void plan_make(struct plan *plan, uint64_t seed, uint64_t without, uint32_t clie
         plan->rounds = ROUNDS_RUSH;
 }
 
-static bool kind_find(const char *name, size_t size, uint64_t *kinds_found)
+static bool kind_find(const char *name, size_t size, kind_set *kinds_found)
 {
     for (size_t i = 0; i < KINDS; i++) {
         if (strlen(kinds[i].name) != size || memcmp(kinds[i].name, name, size) != 0)
             continue;
-        *kinds_found |= (uint64_t)1 << i;
+        *kinds_found |= (kind_set)1 << i;
         return true;
     }
     return false;
 }
 
-bool plan_read_kinds(const char *text, uint64_t *ret)
+bool plan_read_kinds(const char *text, kind_set *ret)
 {
     *ret = 0;
     while (*text != '\0') {
@@ -120,7 +145,7 @@ bool plan_read_kinds(const char *text, uint64_t *ret)
     return true;
 }
 
-const char *plan_kinds_text(uint64_t bits, char *text, size_t size)
+const char *plan_kinds_text(kind_set bits, char *text, size_t size)
 {
     size_t used = 0;
     text[0] = '\0';

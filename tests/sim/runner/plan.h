@@ -16,17 +16,21 @@ enum kind {
     KINDS
 };
 
+/* Bits of enum kind. */
+__extension__ typedef unsigned __int128 kind_set;
+static_assert(KINDS <= 128, "each kind has a bit");
+
 struct plan {
     uint64_t seed;
-    uint64_t without; /* bits of enum kind that are taken away */
-    uint64_t kinds;   /* bits of those it has */
+    kind_set without; /* bits of enum kind that are taken away */
+    kind_set kinds;   /* bits of those it has */
     uint32_t clients;
     uint32_t rounds; /* each client does so many things */
     bool trace;
 };
 
 /** The plan of a seed.  `clients` and `rounds`: 0 for what the seed says. */
-void plan_make(struct plan *plan, uint64_t seed, uint64_t without, uint32_t clients,
+void plan_make(struct plan *plan, uint64_t seed, kind_set without, uint32_t clients,
                uint32_t rounds);
 /** A stream of chance of its own for `who` in this run. */
 uint64_t plan_chance(const struct plan *plan, uint64_t who);
@@ -35,9 +39,9 @@ static inline bool plan_has(const struct plan *plan, enum kind kind)
     return (plan->kinds >> kind & 1) != 0;
 }
 /** The bits of "resets,crashes"; false: one of them is no kind. */
-bool plan_read_kinds(const char *text, uint64_t *ret);
+bool plan_read_kinds(const char *text, kind_set *ret);
 /** "resets,crashes" of the bits. */
-const char *plan_kinds_text(uint64_t kinds, char *text, size_t size);
+const char *plan_kinds_text(kind_set kinds, char *text, size_t size);
 /** The command that plays it again. */
 const char *plan_command(const struct plan *plan, char *text, size_t size);
 #define PLAN_TEXT 512

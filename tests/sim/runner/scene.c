@@ -16,8 +16,10 @@
  */
 #define CHANCE_DIRECTOR 3000
 #define CHANCE_PERSON   4000
+#define CHANCE_NEWS     5000
 #define HOSTILE_EACH    4 /* clients: one of them */
 #define LOOK_EACH       ms(50)
+#define NEWS_ONE_IN     3 /* looks */
 #define FINISHED_BY     sec(600)
 
 struct stage stage;
@@ -60,10 +62,13 @@ bool stage_excuses_loss(const struct person *person)
         KIND_query_timeout, KIND_transaction_timeout,
         KIND_promotions,    KIND_idle_timeout,
         KIND_names,         KIND_identities,
+        KIND_little_memory,
     };
     /* Who comes may need a server; sessions and who is pinned keep theirs as long as they like. */
     if (!person->greeted &&
         (stage_has(KIND_claim_timeout) || stage_has(KIND_pins) || person->pool == PERSON_SESSION))
+        return true;
+    if (!person->greeted && stage_has(KIND_few_descriptors))
         return true;
     /* Who has come into a calm world has none but those that the configuration gives. */
     if (stage.calm && person->asked_at.us > stage_echo_end().us && !stage_has(KIND_idle_timeout) &&
@@ -87,6 +92,17 @@ bool stage_excuses_error(const struct person *person, const struct wire_error *e
 uint32_t stage_pool_most(void)
 {
     return stage.setup.pool_size_ever + stage.setup.pool_reserve;
+}
+
+bool stage_is_exact(void)
+{
+    static const enum kind kinds[] = {
+        KIND_lateness,  KIND_narrowness, KIND_short_writes, KIND_resets,    KIND_silences,
+        KIND_half_ends, KIND_blackouts,  KIND_preemption,   KIND_staleness, KIND_wall_steps,
+        KIND_outages,   KIND_pauses,     KIND_kills,        KIND_restarts,  KIND_names,
+        KIND_orders,    KIND_identities,
+    };
+    return !stage_has_any(kinds, ARRAY_SIZE(kinds));
 }
 
 /* --- people ----------------------------------------------------------------------------------- */
@@ -136,10 +152,33 @@ static void stage_people_go(void)
 
 /* --- the run ---------------------------------------------------------------------------------- */
 
+static void stage_announces(uint32_t number)
+{
+    char text[32];
+    snprintf(text, sizeof(text), "news %u", number);
+    if (model_announce(stage.model, "news", text) > 0)
+        say("director", 0, "says %s", text);
+}
+
 static void stage_looks(void *argument UNUSED)
 {
-    while (co_sleep(LOOK_EACH) == OK)
+    uint64_t chance = plan_chance(stage.plan, CHANCE_NEWS);
+    for (uint32_t count = 0; co_sleep(LOOK_EACH) == OK;) {
         oracle_look(stage.model);
+        if (stage_has(KIND_news) && chance_one_in(&chance, NEWS_ONE_IN))
+            stage_announces(++count);
+    }
+}
+
+/* For all that the daemon has of its own, and a few clients and servers (instance/budget.c). */
+static uint64_t stage_descriptors(void)
+{
+    const uint32_t own = 64, each_listener = 16, each_machine = 4, clients = 6, servers = 6;
+    uint32_t relays = stage.setup.relays;
+    uint32_t listeners =
+        1u + stage_has(KIND_unix_sockets) + stage_has(KIND_listeners) + stage_has(KIND_proxies);
+    return own + each_listener * listeners + each_machine * (relays + 1) + STAGE_CANCELS * relays +
+           clients + servers;
 }
 
 static void stage_open(void)
@@ -165,15 +204,21 @@ static void stage_open(void)
     PROVE(model_start(stage.model) == OK);
     stage.at =
         (struct address){.family = ADDRESS_IPV4, .port = STAGE_PORT, .bytes = {127, 0, 0, 1}};
+    stage.at_second = stage.at;
+    stage.at_second.port = STAGE_SECOND;
     stage.at_socket = (struct address){.family = ADDRESS_UNIX};
     snprintf(stage.at_socket.path, sizeof(stage.at_socket.path), "%s/.s.PGSQL.%d", STAGE_FOLDER,
              STAGE_PORT);
     setup_write(&stage.setup);
+    secrets_tell();
+    sim_descriptors(stage_has(KIND_few_descriptors) ? stage_descriptors() : 1 << 20);
+    proxy_begin();
     daemon_start();
 }
 
 static void stage_close(void)
 {
+    proxy_end();
     daemon_stop(SIGTERM);
     model_stop(stage.model, after(sec(30)));
     oracle_end(stage.model);

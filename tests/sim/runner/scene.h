@@ -11,7 +11,8 @@ struct counts {
     uint64_t answered; /* queries */
     uint64_t errors;   /* queries that failed as they should */
     uint64_t cancelled;
-    uint64_t lost; /* connections that ended with an error */
+    uint64_t arrivals; /* messages that were said unasked, and heard */
+    uint64_t lost;     /* connections that ended with an error */
 };
 
 /** Plays it to its end.  Returns the hash of its history; a failure ends the process. */

@@ -15,7 +15,7 @@ struct shrink {
     time_t until;
 };
 
-static bool shrink_step(struct shrink *shrink, uint64_t without, uint32_t clients, uint32_t rounds)
+static bool shrink_step(struct shrink *shrink, kind_set without, uint32_t clients, uint32_t rounds)
 {
     struct plan smaller;
     struct failure failure = {0};
@@ -34,7 +34,7 @@ static bool shrink_kinds(struct shrink *shrink)
     bool any = false;
     for (size_t i = 0; i < KINDS; i++) {
         const struct plan *plan = shrink->plan;
-        uint64_t bit = (uint64_t)1 << i;
+        kind_set bit = (kind_set)1 << i;
         if ((plan->kinds & bit) != 0)
             any |= shrink_step(shrink, plan->without | bit, plan->clients, plan->rounds);
     }

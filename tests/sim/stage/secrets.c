@@ -5,6 +5,7 @@
 #include "wire/scram.h"
 
 #include <stdio.h>
+#include <string.h>
 
 /*
  * Who knows which password.  SCRAM has one iteration, since thousands take all of a seed's time.
@@ -32,7 +33,7 @@ void secrets_draw(struct setup *setup, const struct plan *plan)
         return;
     setup->proof = proofs[chance_below(&chance, ARRAY_SIZE(proofs))];
     setup->server_proof = proofs[chance_below(&chance, ARRAY_SIZE(proofs))];
-    setup->server_password = chance_one_in(&chance, 3);
+    setup->server_password = chance_one_in(&chance, 3) || plan_has(plan, KIND_commands);
     /* What the client has proven is good for the same proof only, but for the password itself. */
     if (!setup->server_password && setup->proof != PROOF_PASSWORD)
         setup->server_proof = setup->proof;
@@ -50,6 +51,24 @@ void secrets_put(const struct setup *setup)
         verifier_make(STAGE_PASSWORD, joe);
     snprintf(text, sizeof(text), "\"admin\" \"%s\"\n\"joe\" \"%s\"\n", admin, joe);
     sim_file_put_text("/etc/trunkline/users.txt", text);
+}
+
+/* On a thread of its own, which may wait. */
+static int secrets_run(void *argument UNUSED, const char *const *words, deadline by UNUSED,
+                       struct os_output *output)
+{
+    static const char said[] = STAGE_PASSWORD "\n";
+    PROVE(strcmp(words[2], "tell") == 0 && strcmp(words[4], "joe") == 0, "'%s' is run for '%s'",
+          words[2], words[4]);
+    PROVE(sizeof(said) - 1 <= output->most);
+    memcpy(output->at, said, sizeof(said) - 1);
+    output->size = sizeof(said) - 1;
+    return 0;
+}
+
+void secrets_tell(void)
+{
+    sim_run_by(stage_has(KIND_commands) ? secrets_run : NULL, NULL);
 }
 
 const char *secrets_method(const struct setup *setup)

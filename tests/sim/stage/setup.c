@@ -16,6 +16,8 @@ void setup_make(struct setup *setup, const struct plan *plan)
     uint32_t pool_size = plan_has(plan, KIND_small_pools) ? 1 + chance_below(&chance, 2) : 4;
     if (plan_has(plan, KIND_contest))
         pool_size = 1;
+    if (plan_has(plan, KIND_little_memory)) /* what is held has a server */
+        pool_size = 10;
     uint32_t reserve = plan_has(plan, KIND_reserve) ? 1 : 0;
     /* What sessions may keep, and one more for the others. */
     uint32_t room = pool_size + reserve + 1;
@@ -23,7 +25,7 @@ void setup_make(struct setup *setup, const struct plan *plan)
         .relays = 1 + chance_below(&chance, 3),
         .pool_size = pool_size,
         .pool_size_ever = pool_size,
-        .pool_size_most = plan_has(plan, KIND_sessions) ? pool_size : 4,
+        .pool_size_most = plan_has(plan, KIND_sessions) ? pool_size : MAX_OF(pool_size, 4u),
         .pool_reserve = reserve,
         .connections_most = plan_has(plan, KIND_crowding) ? room : 60,
         .servers_most = plan_has(plan, KIND_capping) ? room : 0,
@@ -40,6 +42,8 @@ void setup_make(struct setup *setup, const struct plan *plan)
         .overtake_limit = ms(50),
         .version = 1,
     };
+    if (plan_has(plan, KIND_little_memory))
+        setup->relays = 4; /* each has its part of it */
     secrets_draw(setup, plan);
 }
 
@@ -76,8 +80,11 @@ static void put_route(struct buffer *out, const struct setup *setup, const char 
                       const char *pool)
 {
     buffer_printf(out, "  - database: %s\n    service: %s\n    auth: %s\n    pool: %s\n", database,
-                  setup->identity == 2 ? "second" : "main", secrets_method(setup), pool);
-    if (setup->server_password)
+                  setup->identity == 2 ? "second" : "main",
+                  stage_has(KIND_hba) ? "hba" : secrets_method(setup), pool);
+    if (setup->server_password && stage_has(KIND_commands))
+        buffer_printf(out, "    password_command: tell\n    password_lifetime: 1s\n");
+    else if (setup->server_password)
         buffer_printf(out, "    server_password: %s\n", STAGE_PASSWORD);
     buffer_printf(out, "    pool_size: %u\n    prepared_statements: %u\n", setup->pool_size,
                   setup->prepared_most);
@@ -109,18 +116,49 @@ static void put_service(struct buffer *out, const struct setup *setup, const cha
         buffer_printf(out, "    tls: {mode: require}\n");
 }
 
+static void put_listeners(struct buffer *out)
+{
+    buffer_printf(out, "listen:\n  - {host: 127.0.0.1, port: %d%s}\n", STAGE_PORT,
+                  stage_has(KIND_tls) ? ", tls: {mode: allow, cert: server.crt, key: server.key}"
+                                      : "");
+    if (stage_has(KIND_unix_sockets))
+        buffer_printf(out, "  - {host: %s, port: %d}\n", STAGE_FOLDER, STAGE_PORT);
+    if (stage_has(KIND_listeners))
+        buffer_printf(out, "  - {name: second, host: 127.0.0.1, port: %d}\n", STAGE_SECOND);
+    if (stage_has(KIND_proxies))
+        buffer_printf(
+            out, "  - {host: 127.0.0.9, port: %d, proxy_protocol: [127.0.0.9]%s}\n", STAGE_PROXIED,
+            stage_has(KIND_tls) ? ", tls: {mode: allow, cert: server.crt, key: server.key}" : "");
+}
+
+/* Nobody comes from elsewhere, and mallory from nowhere. */
+static void put_hba(const struct setup *setup)
+{
+    struct buffer out = BUFFER_INIT(4096);
+    const char *method = secrets_method(setup);
+    buffer_printf(&out, "# version %u\nlocal all mallory reject\nhost all mallory all reject\n",
+                  setup->version);
+    buffer_printf(&out, "local all all %s\nhost all all 127.0.0.1/32 %s\n", method, method);
+    buffer_printf(&out, "host all \"joe\" 198.51.100.0 255.255.255.0 %s\n", method);
+    PROVE(buffer_fault(&out) == OK);
+    sim_file_put(STAGE_HBA, out.at, out.size, 0600);
+    buffer_fini(&out);
+}
+
 void setup_write(const struct setup *setup)
 {
     static const char probes[] = "keepalive_idle: 10s, keepalive_interval: 5s, keepalive_count: 4";
     struct buffer out = BUFFER_INIT(1 << 16);
-    buffer_printf(&out, "# version %u\nlisten:\n  - {host: 127.0.0.1, port: %d%s}\n",
-                  setup->version, STAGE_PORT,
-                  stage_has(KIND_tls) ? ", tls: {mode: allow, cert: server.crt, key: server.key}"
-                                      : "");
-    if (stage_has(KIND_unix_sockets))
-        buffer_printf(&out, "  - {host: %s, port: %d}\n", STAGE_FOLDER, STAGE_PORT);
-    buffer_printf(&out, "relays: %u\nclients: 1000\nchunk_size: 16KiB\nmessage_limit: 1MiB\n",
-                  setup->relays);
+    buffer_printf(&out, "# version %u\n", setup->version);
+    put_listeners(&out);
+    if (stage_has(KIND_hba)) {
+        put_hba(setup);
+        buffer_printf(&out, "hba_file: %s\n", STAGE_HBA);
+    }
+    buffer_printf(&out, "relays: %u\nclients: 1000\nchunk_size: 16KiB\n", setup->relays);
+    buffer_printf(&out, "message_limit: %s\nmemory_limit: %s\ncancel_limit: %u\n",
+                  stage_has(KIND_little_memory) ? "4MiB" : "1MiB",
+                  stage_has(KIND_little_memory) ? "16MiB" : "1GiB", STAGE_CANCELS);
     buffer_printf(&out, "auth_file: users.txt\nsecret_files: any\nlogin_timeout: %" PRId64 "us\n",
                   setup->login_timeout.us);
     buffer_printf(&out, "reset_timeout: %" PRId64 "us\novertake_limit: %" PRId64 "us\n",
@@ -134,6 +172,8 @@ void setup_write(const struct setup *setup)
     if (stage_has(KIND_identities))
         put_service(&out, setup, "second");
     buffer_printf(&out, "routes:\n");
+    if (stage_has(KIND_listeners))
+        buffer_printf(&out, "  - {database: hidden, auth: block, listeners: [second]}\n");
     put_route(&out, setup, "session", "session");
     put_route(&out, setup, "statement", "statement");
     put_route(&out, setup, "\"*\"", "transaction");

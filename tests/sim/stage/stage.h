@@ -59,6 +59,7 @@ struct stage {
     uint64_t chance;   /* the director's */
     struct address at; /* of the daemon */
     struct address at_socket;
+    struct address at_second; /* another listener */
     struct person people[STAGE_PEOPLE];
     struct mail done[STAGE_PEOPLE];
     struct machine *machines[STAGE_MACHINES];
@@ -82,6 +83,9 @@ static inline bool stage_has(enum kind kind)
 }
 /** Whether the world gives people reasons to lose their connections. */
 bool stage_excuses_loss(const struct person *person);
+/** Nothing is late, lost or held up: neither in the network, nor by threads, nor by anybody's
+ *  orders. */
+bool stage_is_exact(void);
 /** Whether it gives a reason for an error that nobody has asked for. */
 struct wire_error;
 bool stage_excuses_error(const struct person *person, const struct wire_error *error);
@@ -93,8 +97,14 @@ bool stage_may_lose_ends(void);
 
 /* --- setup.c ---------------------------------------------------------------------------------- */
 
+#define CHANCE_PROXY     5001
 #define STAGE_CONFIG     "/etc/trunkline/trunkline.yaml"
+#define STAGE_HBA        "/etc/trunkline/hba.conf"
 #define STAGE_PORT       6432
+#define STAGE_CANCELS    64u
+#define STAGE_SECOND     6433 /* another listener */
+#define STAGE_PROXIED    6434 /* for whom a proxy speaks */
+#define STAGE_PROXY      6440 /* the proxy */
 #define STAGE_SERVER     5432
 #define STAGE_IDENTITIES 3u /* that routes may have */
 #define STAGE_FOLDER     "/run/trunkline"
@@ -109,6 +119,8 @@ void setup_write(const struct setup *setup);
 #define STAGE_PASSWORD "open sesame"
 struct model_user;
 void secrets_draw(struct setup *setup, const struct plan *plan);
+/** `password_command` is answered, now and then late. */
+void secrets_tell(void);
 /** Writes the auth file. */
 void secrets_put(const struct setup *setup);
 /** `auth` of the routes. */
@@ -127,6 +139,13 @@ void names_change(void);
 void names_settle(void);
 /** Nothing passes to any of them, or again. */
 void names_blackhole(bool is_black);
+
+/* --- proxy.c ---------------------------------------------------------------------------------- */
+
+/** Serves, on the machine that it is called on. */
+void proxy_begin(void);
+void proxy_end(void);
+struct address proxy_address(void);
 
 /* --- daemon.c --------------------------------------------------------------------------------- */
 

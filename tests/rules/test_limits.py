@@ -1,0 +1,120 @@
+"""Every limit of docs/LIMITS.md has a test that meets it: at the limit all is well, beyond it what is written happens.
+
+A row is known by its names (settings or constants).  `OWED` are those that no test meets yet: it gets shorter, never longer.
+"""
+import re
+
+import pytest
+from tree import TOP
+
+PAGE = TOP / "docs/LIMITS.md"
+LIMITS = "integration/test_limits.py"
+TIMEOUTS = "integration/test_timeouts.py"
+PUNCTUAL = "sim/people/do_limits.c"  # the simulation, in worlds where nothing is late
+
+# name -> the test, as FILE:FUNCTION below tests/
+TESTS = {
+    "clients": f"{LIMITS}:test_the_limit_of_all_clients_is_exact_and_lets_go",
+    "routes[].client_limit": f"{LIMITS}:test_the_limit_of_one_pools_clients_is_exact_when_many_come_at_once",
+    "database_clients": f"{LIMITS}:test_clients_of_a_database_or_a_user_are_counted_over_all_pools",
+    "user_clients": f"{LIMITS}:test_clients_of_a_database_or_a_user_are_counted_over_all_pools",
+    "databases.NAME.client_limit": f"{LIMITS}:test_clients_of_a_database_or_a_user_are_counted_over_all_pools",
+    "users.NAME.client_limit": f"{LIMITS}:test_clients_of_a_database_or_a_user_are_counted_over_all_pools",
+    "routes[].pool_size": f"{LIMITS}:test_a_pool_never_has_more_servers_than_its_size",
+    "routes[].replication_limit": "integration/test_replication.py:test_replication_can_be_limited_and_forbidden",
+    "routes[].pool_reserve": "integration/test_server_care.py:test_the_reserve_is_for_those_that_have_waited_for_long",
+    "database_servers": f"{LIMITS}:test_servers_are_counted_over_pools_and_all_pools_are_served",
+    "user_servers": f"{LIMITS}:test_servers_are_counted_over_pools_and_all_pools_are_served",
+    "servers": f"{LIMITS}:test_servers_are_counted_over_pools_and_all_pools_are_served",
+    "databases.NAME.server_limit": f"{LIMITS}:test_servers_are_counted_over_pools_and_all_pools_are_served",
+    "users.NAME.server_limit": f"{LIMITS}:test_servers_are_counted_over_pools_and_all_pools_are_served",
+    "routes[].claim_timeout": "sim/people/batch.c:error_is_in_time",
+    "overtake_limit": "integration/test_fairness.py:test_no_claim_is_overtaken_from_another_relay_by_much",
+    "services.NAME.connection_limit": f"{LIMITS}:test_the_limit_of_connections_to_one_server_counts_all_pools",
+    "services.NAME.connect_timeout": "integration/test_restart.py:test_a_server_that_is_away_for_too_long_is_an_error_at_the_deadline",
+    "login_timeout": f"{PUNCTUAL}:do_login_at_its_limit",
+    "auth_query.pool_size": "integration/test_auth_query.py:test_many_who_come_at_once_share_the_few_connections",
+    "failed_logins.limit": "integration/test_auth_limits.py:test_guesses_beyond_the_limit_are_answered_late_and_others_at_once",
+    "routes[].client_idle_timeout": f"{PUNCTUAL}:do_silence_at_its_limit",
+    "routes[].query_timeout": f"{PUNCTUAL}:do_query_at_its_limit",
+    "routes[].transaction_timeout": f"{PUNCTUAL}:do_transaction_at_its_limit",
+    "routes[].idle_transaction_timeout": f"{PUNCTUAL}:do_silence_at_its_limit",
+    "routes[].claim_notice": "integration/test_server_care.py:test_who_waits_for_long_is_told_once",
+    "routes[].server_check_timeout": "integration/test_server_care.py:test_a_server_that_rested_and_does_not_answer_is_replaced",
+    "routes[].idle_timeout": f"{LIMITS}:test_an_idle_server_is_closed_after_its_time",
+    "routes[].server_lifetime": f"{LIMITS}:test_an_old_server_is_replaced",
+    "message_limit": f"{LIMITS}:test_a_message_beyond_the_limit_is_refused_and_hurts_nobody_else",
+    "memory_limit": "integration/test_memory.py:test_who_asks_for_more_than_anybody_holds_is_refused_itself",
+    "chunk_size": "integration/test_large.py:test_a_message_of_just_the_size_of_a_buffer_passes",
+    "routes[].session_state.pin_share": "unit/turn_told_test.c:pin_share_is_met_exactly",
+    "shutdown_timeout": "integration/test_shutdown.py:test_what_does_not_finish_is_ended_at_the_deadline",
+    "descriptors": "integration/test_life_privileges.py:test_too_few_descriptors_are_told_with_every_number_and_budgeted",
+    "drain_timeout": "integration/test_reload.py:test_clients_of_an_obsolete_route_leave_after_the_drain_timeout",
+    "WIRE_STARTUP_MOST": "unit/wire_startup_test.c:a_first_length_is_taken_only_between_eight_and_the_limit",
+    "AUTH_PASSWORD_MOST": "integration/test_protocol_modes.py:test_a_password_may_be_long",
+    "SCRAM_MESSAGE_MOST": "unit/wire_scram_test.c:a_malformed_first_message_is_refused",
+    "SCRAM_NONCE_MOST": "unit/wire_scram_test.c:a_malformed_first_message_is_refused",
+    "SCRAM_SALT_MOST": "unit/wire_scram_test.c:a_verifier_with_the_largest_salt_goes_through_its_text",
+    "SCRAM_ITERATIONS_MOST": "unit/wire_scram_test.c:a_malformed_verifier_is_refused",
+    "PARAMS_MOST": "unit/params_test.c:more_parameters_than_the_limit_are_refused",
+    "PARAMS_SIZE_MOST": "unit/params_test.c:more_bytes_than_the_limit_are_refused",
+    "LOGIN_PARAMETERS_MOST": "unit/link_test.c:parameters_without_end_are_refused",
+    "CLIENT_STATEMENTS_MOST": "unit/statements_test.c:a_client_has_no_more_names_than_the_limit",
+    "QUERY_EFFECTS_MOST": "unit/query_test.c:too_many_effects_are_told_by_kind",
+    "LEDGER_MOST": "unit/ledger_test.c:the_ring_grows_in_order_up_to_its_ceiling",
+    "RELAYS_MOST": "unit/limits_test.c:there_are_as_many_relays_as_there_may_be",
+    "SERVICE_BACKENDS_MOST": "unit/fleet_test.c:too_many_addresses_are_refused_and_change_nothing",
+    "CONFIG_FILE_MOST": "unit/limits_test.c:a_configuration_file_is_as_long_as_it_may_be",
+    "HBA_FILE_MOST": "unit/limits_test.c:an_hba_file_is_as_long_as_it_may_be",
+    "HBA_DEPTH_MOST": "unit/limits_test.c:hba_files_nest_as_deep_as_they_may",
+    "HBA_RULES_MOST": "unit/limits_test.c:an_hba_file_has_as_many_rules_as_it_may",
+    "HBA_TOKENS_MOST": "unit/limits_test.c:a_line_of_an_hba_file_has_as_many_words_as_it_may",
+    "CONFIG_PROBLEMS_MOST": "unit/config_test.c:problems_beyond_the_most_that_are_told_are_counted",
+    "CONFIG_SECRET_MOST": "unit/secrets_test.c:names_and_secrets_in_the_auth_file_have_a_longest",
+    "LOG_LINE_MOST": "unit/log_test.c:a_line_that_is_too_long_is_cut_and_still_closed",
+    "FAULT_STORY_MOST": "unit/limits_test.c:a_story_is_as_long_as_it_may_be_and_cut_beyond_that",
+    "CONSOLE_ROWS_MOST": "unit/console_test.c:an_answer_beyond_its_ceiling_is_a_limit",
+    "CONSOLE_TALLY_MOST": "unit/console_test.c:more_rows_than_fit_are_a_limit",
+}
+
+# No test meets these from both sides yet.
+OWED = {
+    "hot_relay", "services.NAME.login_limit", "auth_query.timeout", "routes[].prepared_statements",
+    "cancel_limit", "cancel_timeout", "reset_timeout", "shutdown_rate", "CLIENT_UNNAMED_MOST",
+    "STATEMENTS_MOST", "NAMES_MOST", "MOVE_LUGGAGE_MOST", "MOVED_MOST", "MOVED_AT_A_TIME",
+    "LISTENERS_MOST", "INHERITED_MOST", "DNS_ADDRESSES_MOST", "CONFIG_AUTH_MOST",
+    "AUTH_ANSWERS_MOST", "OFFLOAD_JOBS_MOST", "COMMAND_TIMEOUT", "LOG_VALUE_MOST", "CONTEST_POOLS",
+    "ASIDE_MOST", "GROUPS_MOST", "SHED_TRIES", "LOOKED_AT_A_TIME", "GOODBYE_MOST",
+    "CONSOLE_MESSAGE_MOST", "OVERRIDES_MOST", "CONTROL_MARKS_MOST", "CONSOLE_NAMES_MOST",
+    "STATS_DEPARTED_MOST",
+}
+OWED_MOST = 33
+
+
+def limits():
+    """The names of each row, in the order of the page."""
+    names = []
+    for cell in re.findall(r"^\|[^|]*\|([^|]*)\|", PAGE.read_text(), re.M):
+        found = re.findall(r"`([\w.\[\]]+)`", cell)
+        names += found or ([cell.strip()] if "process's hard limit" in cell else [])
+    return ["descriptors" if "hard limit" in name else name for name in names]
+
+
+def test_every_limit_has_a_test():
+    without = [name for name in limits() if name not in TESTS and name not in OWED]
+    assert not without, "a limit is met from both sides by a test, which stands in TESTS"
+
+
+def test_what_is_owed_gets_less():
+    assert len(OWED) <= OWED_MOST and not OWED & set(TESTS)
+
+
+def test_no_test_is_for_a_limit_that_is_gone():
+    assert not (set(TESTS) | OWED) - set(limits())
+
+
+@pytest.mark.parametrize("name", sorted(TESTS))
+def test_the_test_of_a_limit_is_there(name):
+    file, _, function = TESTS[name].partition(":")
+    text = (TOP / "tests" / file).read_text()
+    assert re.search(rf"\b{function}\b", text), f"{file} has no {function}"

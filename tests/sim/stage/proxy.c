@@ -1,0 +1,178 @@
+#include "stage/stage.h"
+
+#include "machine/clock.h"
+#include "machine/stream.h"
+#include "wire/messages.h"
+
+#include <stdlib.h>
+
+/*
+ * A proxy in front of the daemon: it says in a PROXY header who each of its clients is, of either
+ * version and in pieces, and passes on what comes until one of the ends closes.
+ */
+#define PIPE_SIZE    8192
+#define DIAL_MOST    sec(60)
+#define CLIENTS_FROM 254 /* addresses */
+
+static struct proxy {
+    struct listener listener;
+    struct co_group group;
+    uint64_t chance;
+    bool there;
+} proxy;
+
+/* One direction. */
+struct pipe {
+    struct stream *from, *to;
+    uint8_t bytes[PIPE_SIZE];
+    size_t at, size;
+    bool ended; /* nothing more comes, or may go */
+};
+
+struct proxied {
+    struct stream client, daemon;
+    struct pipe up, down;
+};
+
+/* --- bytes ------------------------------------------------------------------------------------ */
+
+/* Whether anything has moved. */
+static bool pipe_moves(struct pipe *pipe)
+{
+    bool moved = false;
+    if (pipe->at == pipe->size && !pipe->ended) {
+        pipe->at = pipe->size = 0;
+        fault read = stream_read_some(pipe->from, pipe->bytes, sizeof(pipe->bytes), &pipe->size);
+        pipe->ended = read != OK && read != FAULT_AGAIN;
+        moved = read != FAULT_AGAIN;
+    }
+    while (pipe->at < pipe->size) {
+        struct iovec part = {pipe->bytes + pipe->at, pipe->size - pipe->at};
+        size_t sent = 0;
+        fault wrote = stream_write_some(pipe->to, &part, 1, &sent);
+        if (wrote == FAULT_AGAIN)
+            return moved;
+        moved = true;
+        pipe->at += sent;
+        if (wrote == OK)
+            continue;
+        pipe->ended = true;
+        pipe->at = pipe->size;
+    }
+    return moved;
+}
+
+static bool pipe_is_done(const struct pipe *pipe)
+{
+    return pipe->ended && pipe->at == pipe->size;
+}
+
+/* --- the header ------------------------------------------------------------------------------- */
+
+static void put_text_header(struct buffer *out, uint32_t from)
+{
+    buffer_printf(out, "PROXY TCP4 198.51.100.%u 127.0.0.9 %u %d\r\n", from, 1024 + from,
+                  STAGE_PROXIED);
+}
+
+static void put_binary_header(struct buffer *out, uint32_t from)
+{
+    static const uint8_t begins[] = {'\r', '\n', '\r', '\n', 0,    '\r', '\n',
+                                     'Q',  'U',  'I',  'T',  '\n', 0x21, 0x11};
+    const uint8_t addresses[] = {198, 51, 100, (uint8_t)from, 127, 0, 0, 9};
+    bool more = chance_one_in(&proxy.chance, 2);
+    buffer_append(out, begins, sizeof(begins));
+    wire_put_u16(out, more ? 12 + 7 : 12);
+    buffer_append(out, addresses, sizeof(addresses));
+    wire_put_u16(out, (uint16_t)(1024 + from));
+    wire_put_u16(out, STAGE_PROXIED);
+    if (more) /* what it says besides means nothing to us */
+        buffer_append(out, "\x04\0\x04nope", 7);
+}
+
+static fault send_header(struct stream *stream)
+{
+    struct buffer out = BUFFER_INIT(256);
+    uint32_t from = 1 + chance_below(&proxy.chance, CLIENTS_FROM);
+    if (chance_one_in(&proxy.chance, 2))
+        put_text_header(&out, from);
+    else
+        put_binary_header(&out, from);
+    size_t first = 1 + chance_below(&proxy.chance, (uint32_t)out.size - 1);
+    fault sent = stream_write(stream, span_of(out.at, first), after(DIAL_MOST));
+    if (sent == OK && chance_one_in(&proxy.chance, 2))
+        sent = co_sleep(ms(1));
+    if (sent == OK)
+        sent = stream_write(stream, span_of(out.at + first, out.size - first), after(DIAL_MOST));
+    buffer_fini(&out);
+    return sent;
+}
+
+/* --- connections ------------------------------------------------------------------------------ */
+
+static void proxied_runs(struct proxied *one)
+{
+    struct pipe *up = &one->up, *down = &one->down;
+    up->from = down->to = &one->client;
+    up->to = down->from = &one->daemon;
+    one->client.waker = one->daemon.waker = co_waker(co_self());
+    while (!pipe_is_done(up) && !pipe_is_done(down)) {
+        bool moved = pipe_moves(up);
+        moved |= pipe_moves(down);
+        if (!moved && co_wait(NEVER) != OK)
+            break;
+    }
+    one->client.waker = one->daemon.waker = NULL;
+}
+
+static void proxied_main(void *argument)
+{
+    struct proxied *one = argument;
+    const struct address to = {
+        .family = ADDRESS_IPV4, .port = STAGE_PROXIED, .bytes = {127, 0, 0, 9}};
+    if (stream_connect(&one->daemon, &to, NULL, after(DIAL_MOST)) == OK &&
+        send_header(&one->daemon) == OK)
+        proxied_runs(one);
+    stream_close(&one->daemon);
+    stream_close(&one->client);
+    free(one);
+}
+
+static void proxy_main(void *argument UNUSED)
+{
+    int handle;
+    struct address from;
+    while (listener_accept(&proxy.listener, &handle, &from, NEVER) == OK) {
+        struct proxied *one = calloc(1, sizeof(*one));
+        PROVE(one != NULL);
+        one->client = one->daemon = STREAM_INIT;
+        PROVE(stream_adopt(&one->client, handle, false) == OK);
+        PROVE(co_group_start(&proxy.group, proxied_main, one, CO_SMALL) == OK);
+    }
+}
+
+struct address proxy_address(void)
+{
+    return proxy.listener.address;
+}
+
+void proxy_begin(void)
+{
+    struct address at = {.family = ADDRESS_IPV4, .port = STAGE_PROXY, .bytes = {127, 0, 0, 1}};
+    proxy = (struct proxy){.there = stage_has(KIND_proxies)};
+    if (!proxy.there)
+        return;
+    proxy.chance = plan_chance(stage.plan, CHANCE_PROXY);
+    PROVE(listener_open(&proxy.listener, &at, 64, 0) == OK);
+    co_group_init(&proxy.group);
+    PROVE(co_group_start(&proxy.group, proxy_main, NULL, CO_SMALL) == OK);
+}
+
+void proxy_end(void)
+{
+    if (!proxy.there)
+        return;
+    co_group_cancel(&proxy.group);
+    co_group_join(&proxy.group);
+    listener_close(&proxy.listener);
+}

@@ -1,0 +1,57 @@
+#include "pooler/share/accepted.h"
+#include "unit.h"
+
+#include <stdio.h>
+
+static struct param param(const char *name, const char *value)
+{
+    return (struct param){span_text(name), span_text(value)};
+}
+
+TEST(a_value_that_was_taken_is_known_by_its_name_and_itself)
+{
+    struct map all = MAP_INIT(ACCEPTED_MOST);
+    struct span canonical;
+    struct param taken = param("TimeZone", "utc");
+    accepted_add(&all, &taken, SPAN("UTC"));
+    struct param same = param("timezone", "utc");
+    ck_assert(accepted_find(&all, &same, &canonical));
+    ck_assert(span_is(canonical, "UTC"));
+    struct param other_value = param("TimeZone", "UTC");
+    ck_assert(!accepted_find(&all, &other_value, &canonical));
+    struct param other_name = param("DateZone", "utc"); /* as long */
+    ck_assert(!accepted_find(&all, &other_name, &canonical));
+    struct param longer = param("TimeZone2", "utc");
+    ck_assert(!accepted_find(&all, &longer, &canonical));
+    accepted_clear(&all);
+    ck_assert(!accepted_find(&all, &taken, &canonical));
+    map_fini(&all);
+}
+END_TEST
+
+TEST(what_does_not_fit_is_forgotten_with_all_the_others)
+{
+    char text[16];
+    struct map all = MAP_INIT(ACCEPTED_MOST);
+    struct span canonical;
+    for (uint32_t i = 0; i < ACCEPTED_MOST; i++) {
+        snprintf(text, sizeof(text), "%u", i);
+        struct param one = param("work_mem", text);
+        accepted_add(&all, &one, SPAN("x"));
+        accepted_add(&all, &one, SPAN("y")); /* it is known */
+    }
+    struct param first = param("work_mem", "0");
+    ck_assert_uint_eq(all.count, ACCEPTED_MOST);
+    ck_assert(accepted_find(&all, &first, &canonical));
+    ck_assert(span_is(canonical, "x"));
+    struct param more = param("work_mem", "more");
+    accepted_add(&all, &more, SPAN("more"));
+    ck_assert_uint_eq(all.count, 1);
+    ck_assert(accepted_find(&all, &more, &canonical));
+    accepted_clear(&all);
+    map_fini(&all);
+}
+END_TEST
+
+TESTS("accepted", a_value_that_was_taken_is_known_by_its_name_and_itself,
+      what_does_not_fit_is_forgotten_with_all_the_others)
