@@ -7,6 +7,8 @@
 
 /* Standard input and output, log, name look-ups, files that are read, the signal queue. */
 #define SPARE 64
+/* Connections beyond the clients that are let in. */
+#define GUESTS_LEAST UINT64_C(8)
 /* Of one relay or the pooler: what it polls by, and what wakes it. */
 #define MACHINE_HANDLES 4
 
@@ -44,12 +46,13 @@ fault budget_make(const struct config *config, struct pooler_budget *ret)
         return budget_none(limit, cancels, spare, needed);
     uint64_t left = limit - spare - cancels;
     uint64_t reserved = needed <= limit ? servers : MIN_OF(servers, left / 2);
-    /* Those who have said nothing yet may have what servers and clients leave. */
-    *ret = (struct pooler_budget){.clients = as_count(MIN_OF(config->client_most, left - reserved)),
-                                  .connections = as_count(left - reserved),
-                                  .servers = as_count(reserved)};
+    uint64_t rest = left - reserved;
+    *ret = (struct pooler_budget){.clients = config->client_most, .connections = as_count(rest)};
     if (needed <= limit)
         return OK;
+    /* Who is one too many shall come so far that it can be told. */
+    ret->clients = as_count(MIN_OF(config->client_most, rest - MIN_OF(GUESTS_LEAST, rest / 4)));
+    ret->servers = as_count(reserved);
     log_event(LOG_WARNING, "descriptors.few",
               "limit=%" PRIu64 " needed=%" PRIu64 " clients=%u servers=%" PRIu64 " cancels=%" PRIu64
               " spare=%" PRIu64 " clients_allowed=%u servers_allowed=%u"

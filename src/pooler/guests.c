@@ -296,10 +296,9 @@ static void crowd_log(struct guests *guests, const struct config *config,
     log_event(LOG_WARNING, "clients.crowd",
               "from=%s unauthenticated=%u unauthenticated_limit=%u source_limit=%u connections=%u "
               "connections_allowed=%u shed=%u refused=%u",
-              address_host_text(peer, host, sizeof(host)), guests->all.count,
-              config->guests_most, config->guests_source_most,
-              __atomic_load_n(&guests->connections, __ATOMIC_RELAXED), guests->most,
-              guests->crowd.shed, guests->crowd.refused);
+              address_host_text(peer, host, sizeof(host)), guests->all.count, config->guests_most,
+              config->guests_source_most, __atomic_load_n(&guests->connections, __ATOMIC_RELAXED),
+              guests->most, guests->crowd.shed, guests->crowd.refused);
     guests->crowd.told = now();
     guests->crowd.shed = guests->crowd.refused = 0;
 }
@@ -335,8 +334,8 @@ static fault crowd_refuse(const struct guests *guests, const struct config *conf
                        guests->most);
 }
 
-/* Room for one more: in the first moment by sending somebody away, else by waiting for those who are
- * about to log in or to go. */
+/* Room for one more: in the first moment by sending somebody away, else by waiting for those who
+ * are about to log in or to go. */
 static fault crowd_make_room(struct guests *guests, const struct config *config,
                              const struct address *peer, bool is_proxy)
 {

@@ -2,10 +2,10 @@
 /*
  * guests.h - connections that have not proven who they are, from the moment they are accepted.
  *
- * Nobody is asked anything before it is in, so silence must not keep others out.  The pooler machine
- * knows every guest in order of arrival and by source, and lets a new one in by sending the oldest
- * away: first of those that have said nothing, then of those that said something a while ago.  All
- * connections, proven or not, stay below what the budget of descriptors leaves for them.
+ * Nobody is asked anything before it is in, so silence must not keep others out.  The pooler
+ * machine knows every guest in order of arrival and by source, and lets a new one in by sending the
+ * oldest away: first of those that have said nothing, then of those that said something a while
+ * ago.  All connections, proven or not, stay below what the budget of descriptors leaves for them.
  *
  * On the pooler machine, unless it says otherwise.  Design: docs/internals/limits.md
  */

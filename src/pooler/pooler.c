@@ -163,10 +163,12 @@ static void pooler_refuse(int handle, const struct address *peer, fault why)
 
 void pooler_take(struct pooler *pooler, int handle, const struct address *peer, uint32_t listen)
 {
-    const struct listen_config *at = pooler_listen(pooler->config, listen);
+    struct config *config = config_ref(pooler->config); /* a reload may come while it waits */
+    const struct listen_config *at = pooler_listen(config, listen);
     bool is_proxy = at != NULL && listen_from_proxy(at, peer);
     struct guest *guest = NULL;
-    fault let = guests_admit(pooler->guests, pooler->config, peer, is_proxy, &guest);
+    fault let = guests_admit(pooler->guests, config, peer, is_proxy, &guest);
+    config_unref(&config);
     if (let == OK) {
         struct relay *relay = pooler_pick(pooler);
         guest_assign(guest, relay);

@@ -27,6 +27,25 @@ def daemon(trunkline):
     return made
 
 
+class Gate:
+    """A query that is not answered until the gate is opened."""
+    query = w.query("select pg_advisory_xact_lock(4711)")
+
+    def __init__(self, postgres):
+        self.holder = psycopg.connect(postgres.door().conninfo())
+        self.holder.execute("select pg_advisory_xact_lock(4711)")
+
+    def open(self):
+        self.holder.close()
+
+
+@pytest.fixture
+def gate(postgres):
+    made = Gate(postgres)
+    yield made
+    made.open()
+
+
 def told(answers):
     """Of a client that was refused for want of memory."""
     last = answers[-1]
@@ -106,45 +125,49 @@ def test_names_of_prepared_statements(daemon):
     eventually(lambda: held(daemon) < MEGABYTE)
 
 
-def test_texts_that_were_closed_and_wait_for_their_answer(daemon):
+def test_texts_that_were_closed_and_wait_for_their_answer(daemon, gate):
     """Names are given up at once, but their texts live until the server has said so."""
     many = [part for number in range(15)
             for part in (w.parse("s", long_text(number, 100000)), w.close("S", "s"))]
     with daemon.door().wire() as client:
-        client.send(w.query("select pg_sleep(1)"), *many, w.SYNC)
+        client.send(gate.query, *many, w.SYNC)
         eventually(lambda: held(daemon) > MEGABYTE)
+        gate.open()
         client.until(times=2)
         eventually(lambda: held(daemon) < MEGABYTE // 2)
 
 
-def test_entries_that_wait_for_an_answer(daemon):
+def test_entries_that_wait_for_an_answer(daemon, gate):
     """The rings of ledgers grow with what is sent ahead, and shrink when it was answered."""
     with daemon.door().wire() as client:
-        client.send(w.query("select pg_sleep(0.5)"), *[w.SYNC] * 12000)
+        client.send(gate.query, *[w.SYNC] * 12000)
         eventually(lambda: held(daemon) > 16384 * 40)
+        gate.open()
         client.until(times=12001)
         eventually(lambda: held(daemon) < 100000)
 
 
-def test_effects_of_texts_that_wait_for_an_answer(daemon):
+def test_effects_of_texts_that_wait_for_an_answer(daemon, gate):
     text = ";".join(f"set local custom.v{n} = '1'; listen c{n}" for n in range(8))
     with daemon.door().wire() as client:
         before = held(daemon)
-        client.send(w.query("select pg_sleep(1)"), *[w.query(text)] * 2000)
+        client.send(gate.query, *[w.query(text)] * 2000)
         eventually(lambda: held(daemon) > before + 900000)
+        gate.open()
         client.until(times=2001)
     eventually(lambda: held(daemon) < 200000)
 
 
-def test_texts_that_give_names_up(daemon):
+def test_texts_that_give_names_up(daemon, gate):
     with daemon.door().wire() as client:
         for number in range(300):
             client.send(w.parse(f"s{number}", "select 1"))
         client.ask(w.SYNC)
         before = held(daemon)
-        client.send(w.query("select pg_sleep(1)"),
+        client.send(gate.query,
                     *[w.query(f"deallocate s{number}") for number in range(300)])
         eventually(lambda: held(daemon) > before + 300 * 150)
+        gate.open()
         client.until(times=301)
         eventually(lambda: held(daemon) < before)
 

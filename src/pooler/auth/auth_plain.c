@@ -1,8 +1,8 @@
 /* auth_plain.c - verifiers of plain secrets: derived once, however many ask before they have proven
  * anything.
  *
- * A relay keeps them by user and secret until a reload; of attempts at the same time one derives and
- * the others wait for it.  Where there are too many, all are forgotten.
+ * A relay keeps them by user and secret until a reload; of attempts at the same time one derives
+ * and the others wait for it.  Where there are too many, all are forgotten.
  */
 #include "link/link.h"
 #include "machine/clock.h"
