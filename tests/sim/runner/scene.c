@@ -70,6 +70,9 @@ bool stage_excuses_loss(const struct person *person)
         return true;
     if (!person->greeted && stage_has(KIND_few_descriptors))
         return true;
+    /* Who holds a long message may have to go for want of memory, also in a calm world. */
+    if (person->holds_much && stage_has(KIND_little_memory))
+        return true;
     /* Who has come into a calm world has none but those that the configuration gives. */
     if (stage.calm && person->asked_at.us > stage_echo_end().us && !stage_has(KIND_idle_timeout) &&
         !stage_has(KIND_query_timeout) && !stage_has(KIND_transaction_timeout) && person->is_new)
