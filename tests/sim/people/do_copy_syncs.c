@@ -112,6 +112,7 @@ static fault hears_rest(struct copying *copying)
         batch_expect(batch, &copying->next.expected);
         batch_expect(batch, &(struct expectation){.what = EXPECT_READY});
     }
+    batch->partly = false;
     return batch_hear(batch);
 }
 
@@ -125,6 +126,7 @@ static fault copies_among_syncs(struct copying *copying, const char *table)
     statement_make(person, &copying->statement, tag, EFFECT_NONE, "COPY %s FROM STDIN", table);
     copying->statement.expected.sqlstate = copying->sqlstate;
     batch_begin(batch, person);
+    batch->partly = true;
     person->deed = deed_begin();
     person->has_deed = person->may_commit = true;
     put_command(copying);
