@@ -67,7 +67,7 @@ bool stage_excuses_loss(const struct person *person)
     if (!person->greeted &&
         (stage_has(KIND_claim_timeout) || stage_has(KIND_pins) || person->pool == PERSON_SESSION))
         return true;
-    if (!person->greeted && stage_has(KIND_few_descriptors))
+    if (!person->greeted && (stage_has(KIND_few_descriptors) || stage_has(KIND_asking)))
         return true;
     /* Who has come into a calm world has none but those that the configuration gives. */
     if (stage.calm && person->asked_at.us > stage_echo_end().us && !stage_has(KIND_idle_timeout) &&
@@ -182,7 +182,8 @@ static uint64_t stage_descriptors(void)
 static void stage_open(void)
 {
     /* Stays for as long as the model. */
-    static struct model_user users[] = {{.name = "joe"}, {.name = "admin", .superuser = true}};
+    static struct model_user users[] = {
+        {.name = "joe"}, {.name = "admin", .superuser = true}, {.name = "asker"}};
     /* Everywhere: its name has several addresses. */
     struct address at = {.family = ADDRESS_IPV4, .port = STAGE_SERVER};
     names_begin();
