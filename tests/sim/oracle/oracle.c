@@ -230,7 +230,8 @@ static bool oracle_limits_hold(const struct model *model)
          at = model_session_next(model, at)) {
         struct model_session_view view = model_session_look(at);
         oracle_note_gone(&view);
-        if (oracle_session(&view)->left || (stage.calm && oracle_sleeps(&view)))
+        if (span_is(view.database, STAGE_ASKING) || oracle_session(&view)->left ||
+            (stage.calm && oracle_sleeps(&view)))
             continue;
         if (span_is(view.database, "session"))
             in_session += 1;

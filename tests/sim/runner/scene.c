@@ -68,7 +68,7 @@ bool stage_excuses_loss(const struct person *person)
     if (!person->greeted &&
         (stage_has(KIND_claim_timeout) || stage_has(KIND_pins) || person->pool == PERSON_SESSION))
         return true;
-    if (!person->greeted && stage_has(KIND_few_descriptors))
+    if (!person->greeted && (stage_has(KIND_few_descriptors) || stage_has(KIND_asking)))
         return true;
     /* Who holds a long message may have to go for want of memory, also in a calm world. */
     if (person->holds_much && stage_has(KIND_little_memory))
@@ -187,7 +187,8 @@ static uint64_t stage_descriptors(void)
 static void stage_open(void)
 {
     /* Stays for as long as the model. */
-    static struct model_user users[] = {{.name = "joe"}, {.name = "admin", .superuser = true}};
+    static struct model_user users[] = {
+        {.name = "joe"}, {.name = "admin", .superuser = true}, {.name = "asker"}};
     /* Everywhere: its name has several addresses. */
     struct address at = {.family = ADDRESS_IPV4, .port = STAGE_SERVER};
     names_begin();

@@ -39,17 +39,38 @@ void secrets_draw(struct setup *setup, const struct plan *plan)
         setup->server_proof = setup->proof;
 }
 
+static void joe_secret(const struct setup *setup, char joe[SCRAM_VERIFIER_MOST])
+{
+    if (setup->proof == PROOF_MD5)
+        md5_secret(SPAN(STAGE_PASSWORD), SPAN("joe"), joe);
+    else if (setup->proof == PROOF_PASSWORD)
+        snprintf(joe, SCRAM_VERIFIER_MOST, "%s", STAGE_PASSWORD);
+    else
+        verifier_make(STAGE_PASSWORD, joe);
+}
+
+void secrets_put_question(const struct setup *setup, struct buffer *out)
+{
+    char joe[SCRAM_VERIFIER_MOST];
+    if (!stage_has(KIND_asking))
+        return;
+    joe_secret(setup, joe);
+    buffer_printf(out,
+                  "auth_query: {user: asker, database: %s, refresh: 300ms, timeout: 3s,\n"
+                  "  query: \"SELECT $1, '%s'\"}\n",
+                  STAGE_ASKING, joe);
+}
+
 void secrets_put(const struct setup *setup)
 {
     char admin[SCRAM_VERIFIER_MOST], joe[SCRAM_VERIFIER_MOST], text[2 * SCRAM_VERIFIER_MOST + 64];
     verifier_make("secret", admin);
-    if (setup->proof == PROOF_MD5)
-        md5_secret(SPAN(STAGE_PASSWORD), SPAN("joe"), joe);
-    else if (setup->proof == PROOF_PASSWORD)
-        snprintf(joe, sizeof(joe), "%s", STAGE_PASSWORD);
+    joe_secret(setup, joe);
+    /* Who is asked for is not in the file. */
+    if (stage_has(KIND_asking))
+        snprintf(text, sizeof(text), "\"admin\" \"%s\"\n", admin);
     else
-        verifier_make(STAGE_PASSWORD, joe);
-    snprintf(text, sizeof(text), "\"admin\" \"%s\"\n\"joe\" \"%s\"\n", admin, joe);
+        snprintf(text, sizeof(text), "\"admin\" \"%s\"\n\"joe\" \"%s\"\n", admin, joe);
     sim_file_put_text("/etc/trunkline/users.txt", text);
 }
 

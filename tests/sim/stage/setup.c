@@ -177,6 +177,7 @@ void setup_write(const struct setup *setup)
     put_route(&out, setup, "session", "session");
     put_route(&out, setup, "statement", "statement");
     put_route(&out, setup, "\"*\"", "transaction");
+    secrets_put_question(setup, &out);
     buffer_printf(&out, "console: {users: [admin]}\nlog: {level: info}\n");
     PROVE(buffer_fault(&out) == OK);
     secrets_put(setup);

@@ -116,11 +116,14 @@ void setup_write(const struct setup *setup);
 
 /* --- secrets.c -------------------------------------------------------------------------------- */
 
+#define STAGE_ASKING   "asking" /* the database where users are asked for */
 #define STAGE_PASSWORD "open sesame"
 struct model_user;
 void secrets_draw(struct setup *setup, const struct plan *plan);
 /** `password_command` is answered, now and then late. */
 void secrets_tell(void);
+/** `auth_query`, if users are asked for. */
+void secrets_put_question(const struct setup *setup, struct buffer *out);
 /** Writes the auth file. */
 void secrets_put(const struct setup *setup);
 /** `auth` of the routes. */
