@@ -84,7 +84,7 @@ class Session:
         self.parameters = self.startup()
         for _ in range(1 + self.random.randrange(3)):
             self.act()
-        self.end = self.pick(["close"] * 4 + ["reset"] * 3 + ["terminate"] * 3 + ["linger", "shut"])
+        self.end = self.pick(["close"] * 5 + ["reset"] * 4 + ["terminate"] * 4 + ["linger", "shut"])
 
     def chance(self, of):
         return self.random.random() < of

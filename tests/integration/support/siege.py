@@ -21,7 +21,7 @@ from .door import Door
 from .patience import STRETCH, eventually
 from .trunkline import route
 
-ATTACKERS = 3
+ATTACKERS = 5
 VICTIMS = 5
 CROWD = 3 * (ATTACKERS + VICTIMS)
 BOUND = 20 * STRETCH  # seconds that a victim may have to wait for an answer
@@ -141,7 +141,7 @@ class Attack:
             wire.socket.shutdown(socket.SHUT_WR)
             self.read(wire, 0.1)
         elif how == "linger":
-            threading.Event().wait(min(0.5, max(0, self.until - time.monotonic())))
+            threading.Event().wait(min(0.3, max(0, self.until - time.monotonic())))
         return how
 
 
