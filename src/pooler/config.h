@@ -116,6 +116,7 @@ struct route_config {
     bool name_with_host; /* application_name tells the client's address */
     bool fresh;          /* session pools: a new backend for every client, no DISCARD ALL */
     struct session_config session; /* not for session pools */
+    bool prepared_private;         /* a server keeps those of one client at a time */
     uint32_t prepared_most;      /* prepared statements kept on one server (LRU); 0: no remapping */
     const char *server_database; /* towards the server; NULL: as the client said */
     const char *server_user;

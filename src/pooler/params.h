@@ -10,6 +10,7 @@
  */
 #include "base/buffer.h"
 #include "base/map.h"
+#include "pooler/digest.h"
 
 struct param {
     struct span name;
@@ -21,7 +22,8 @@ struct params {
     struct params_store *store;
     uint32_t references;
     uint32_t count;
-    struct param all[]; /* sorted; the bytes follow in the same allocation */
+    struct digest session; /* of all but application_name, on which no statement depends */
+    struct param all[];    /* sorted; the bytes follow in the same allocation */
 };
 
 struct params_store {

@@ -39,12 +39,14 @@ enum owed_fate {
 /* What an entry is about, for whoever must know when it is answered or dropped. */
 enum owed_about {
     ABOUT_NOTHING,
-    ABOUT_PARSE,      /* what: struct parsed_note; a statement that exists if this succeeds */
+    ABOUT_PARSE,      /* what: struct client_statement; it exists if this succeeds */
+    ABOUT_SIGNATURE,  /* what: struct client_statement; says what that means */
     ABOUT_UNNAMED,    /* what: its server's unnamed_mark; the unnamed statement that this makes */
     ABOUT_DUPLICATE,  /* what: struct client_statement; a Parse that must fail with 42P05 */
     ABOUT_CLOSE,      /* what: struct client_statement; the client closes it */
-    ABOUT_EVICT,      /* what: its digest, heap; Trunkline closes a statement on the server */
-    ABOUT_INJECT,     /* what: its digest, heap; Trunkline parses a statement on the server */
+    ABOUT_ORPHAN,     /* what: its name, heap; Trunkline closes a statement on the server */
+    ABOUT_INJECT,     /* what: struct client_statement; Trunkline parses it on the server */
+    ABOUT_PROOF,      /* what: the same; says whether it means there what its client knows */
     ABOUT_EFFECTS,    /* what: struct query_effects, heap; the text may leave state behind */
     ABOUT_DEALLOCATE, /* what: struct deallocation, heap; the text gives names up */
     ABOUT_REFUSED,    /* what: struct refused, heap; must fail, and is told in other words */

@@ -139,6 +139,7 @@ static void up_note(struct turn *turn, uint8_t type)
         up_owe(turn, OWED_QUERY);
         return;
     case WIRE_FUNCTION_CALL:
+        turn->server->altered = true;
         up_owe(turn, OWED_FUNCTION);
         return;
     case WIRE_SYNC:
@@ -192,6 +193,7 @@ static fault up_whole(struct turn *turn, uint8_t type, const uint8_t *at, uint32
     if (type_is(type, CLASS_TEXT) && turn_gates(turn) &&
         UNLIKELY(query_may_have_effects(span_of(at + WIRE_HEADER, size - WIRE_HEADER)))) {
         bool taken;
+        turn->server->altered = true;
         TRY(turn_pin_text(turn, at, size, &taken));
         if (taken)
             return OK;
@@ -252,6 +254,7 @@ static fault up_long(struct turn *turn, uint8_t type, uint32_t size)
     }
     up_note(turn, type);
     up->passing = size;
+    turn->server->altered = true; /* it is a long text, most likely */
     if (type_is(type, CLASS_TEXT) && turn_gates(turn))
         return turn_pin_long(turn, span_of(at + WIRE_HEADER, up->end - up->begin - WIRE_HEADER));
     return OK;
@@ -378,9 +381,16 @@ fault turn_walk_up(struct turn *turn)
             return OK;
         }
         const uint8_t *at = up->chunk->bytes + up->begin;
-        if (type_is(at[0], CLASS_STATEMENT) && turn_awaits_names(turn, at, up->end - up->begin))
+        turn->awaits =
+            type_is(at[0], CLASS_STATEMENT) && turn_awaits_names(turn, at, up->end - up->begin);
+        if (turn->awaits)
             return OK;
+        uint32_t begin = up->begin;
         TRY(up_message(turn));
+        if (UNLIKELY(turn->awaits)) { /* it is looked at again */
+            up->begin = begin;
+            return OK;
+        }
         if (turn->starved)
             return OK;
     }
@@ -457,7 +467,8 @@ fault turn_up(struct turn *turn, bool *moved)
     if (turn->server_lost)
         return OK;
     /* The end of a client is its death, also while bytes of its are still on their way. */
-    if (!outbox_empty(&turn->up.out) && !turn->closing && stream_hung_up(&turn->client->stream))
+    bool waits = !outbox_empty(&turn->up.out) || turn->awaits;
+    if (waits && !turn->closing && stream_hung_up(&turn->client->stream))
         return FAULT_CLOSED;
     if (up_may_read(turn))
         TRY(up_read(turn, moved));
