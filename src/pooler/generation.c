@@ -9,7 +9,7 @@ uint64_t *generation_of(struct generations *generations, const char *database)
 
 /* DO and CALL may have run anything; what others have prepared takes effect with COMMIT PREPARED.
  * Rights on schemas decide what a name stands for. */
-bool tag_changes_schema(struct span tag)
+bool generation_changes(struct span tag)
 {
     static const struct span starts[] = {
         SPAN("CREATE "), SPAN("ALTER "),    SPAN("DROP "),  SPAN("GRANT"),

@@ -27,4 +27,4 @@ static inline void generation_raise(uint64_t *count)
 }
 
 /** Whether a command with this tag may change what a statement means that is parsed after it. */
-bool tag_changes_schema(struct span tag);
+bool generation_changes(struct span tag);

@@ -51,7 +51,7 @@ static void settle_parse(struct server *server, const struct owed *owed, enum ow
 static bool server_may_share(const struct server *server, const struct client_statement *named)
 {
     const struct meaning *meaning = &named->meaning;
-    return server->client != NULL && !server->share->route->prepared_private &&
+    return server->client != NULL && server->share->route->prepared_most != PREPARED_PRIVATE &&
            server->pin == NULL && !server->altered && !named->statement->timely &&
            digest_equal(&meaning->session, &server->params->session) &&
            meaning->generation == generation_now(server->generation);

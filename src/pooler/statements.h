@@ -142,6 +142,11 @@ void server_statement_closed(struct server_statements *on, const char name[STATE
 void server_statements_deallocated(struct server_statements *on);
 /** They may be there or not: each is an orphan. */
 void server_statements_doubt(struct server_statements *on);
+/** Whether nothing of ours is there. */
+static inline bool server_statements_empty(const struct server_statements *on)
+{
+    return on->used.count + on->orphans.count + on->closing.count == 0;
+}
 /** Whether the server is believed to have one of this name. */
 bool server_statements_has_name(const struct server_statements *on, struct span name);
 

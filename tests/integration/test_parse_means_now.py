@@ -436,9 +436,24 @@ def test_a_text_is_parsed_for_each_client_that_prepares_it(trunkline):
         for client in made:
             fine(client.ask(w.parse("same", "select 1"), w.SYNC))
             fine(again(client))
-        stats = [row for row in daemon.console_rows("SHOW STATS_TOTALS")
-                 if row["database"] == "app"] if hasattr(daemon, "console_rows") else None
-        assert stats is None or sum(row["server_parse_count"] for row in stats) == 4
+        totals, = [row for row in daemon.console("SHOW STATS_TOTALS") if row["database"] == "app"]
+        assert int(totals["server_parse_count"]) == 4
+
+
+def test_a_temporary_table_of_one_does_not_end_what_others_share(trunkline):
+    daemon = trunkline(relays=1, routes=[route(pool_size=2)])
+    with clients(daemon.door(), 3) as (one, two, three):
+        fine(one.ask(w.parse("same", "select 5"), w.SYNC))
+        for sql in ("create temp table passing (a int)", "create temp table other as select 1 as a",
+                    "select 1 as a into temp third"):
+            do(two, sql)
+        fine(three.ask(w.parse("same", "select 5"), w.SYNC))
+        fine(three.ask(w.parse("more", "select 6"), w.SYNC))
+        assert len(names(three)) == 2
+        do(two, "create table passing_too (a int)", "drop table passing_too", "discard all")
+        fine(three.ask(w.parse("again", "select 5"), w.SYNC))
+        fine(three.ask(w.parse("most", "select 7"), w.SYNC))
+        assert len(names(three)) == 4
 
 
 # --- names --------------------------------------------------------------------------------------
@@ -461,16 +476,139 @@ def test_names_on_servers_can_not_be_foretold(trunkline):
 FORGETTING = "do $$ begin execute 'deallocate all'; end $$"
 
 
-def test_what_a_do_block_deallocates_comes_back(trunkline):
+@pytest.mark.parametrize("end", ["sync", "flush"])
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo"])
+def test_what_a_do_block_deallocates_comes_back(trunkline, end, zone):
+    """A Bind that is the first of its batch is sent again; its client hears of nothing."""
     daemon = trunkline(relays=1, routes=[route(pool_size=1)])
+    with daemon.door().wire() as one, daemon.door().wire(TimeZone=zone) as two:
+        for _ in range(3):
+            for client in one, two:
+                fine(client.ask(w.parse("same", "select 'x'::text || $1"), w.SYNC))
+            do(one, FORGETTING)
+            for client in one, two, one:
+                messages = [w.bind(statement="same", values=("y",)), w.describe("P"), w.execute()]
+                if end == "flush":
+                    answers = client.send(*messages, w.FLUSH).until("C") + client.ask(w.SYNC)
+                else:
+                    answers = client.ask(*messages, w.parse("more", "select 1"),
+                                         w.bind(statement="more"), w.execute(), w.close("S", "more"),
+                                         w.SYNC)
+                assert w.kinds(answers) == ("2 T D C Z" if end == "flush" else
+                                            "2 T D C 1 2 D C 3 Z")
+                assert w.rows(answers)[0] == ["xy"]
+            for client in one, two:
+                fine(client.ask(w.close("S", "same"), w.SYNC))
+
+
+@pytest.mark.parametrize("how", ["transaction", "second", "pipeline", "describe"])
+def test_what_can_not_be_repaired_is_told_once(trunkline, how):
+    daemon = trunkline(relays=1, routes=[route(pool_size=1)])
+    with clients(daemon.door(), 2) as (one, two):
+        for client in one, two:
+            fine(client.ask(w.parse("same", "select 'x'"), w.SYNC))
+        do(two, FORGETTING)
+        use = [w.bind(statement="same"), w.execute(), w.SYNC]
+        if how == "transaction":
+            do(one, "begin")
+            assert states(one.ask(*use)) == ["26000"]
+            do(one, "rollback")
+        elif how == "second":
+            assert states(one.ask(w.parse("", "select 1"), w.bind(), w.execute(), *use)) == ["26000"]
+        elif how == "pipeline":
+            answers = one.send(*use, *use, *use).until("Z", 3)
+            assert states(answers) == ["26000"] * 3
+        else:
+            assert states(one.ask(w.describe("S", "same"), w.SYNC)) == ["26000"]
+        for client in one, two, one:
+            assert w.rows(fine(client.ask(*use))) == [["x"]]
+
+
+def test_a_name_that_is_the_clients_own_is_none_of_ours(trunkline):
+    daemon = trunkline(relays=1, routes=[route(pool_size=1)])
+    with daemon.door().wire() as client:
+        fine(client.ask(w.parse("same", "select 'x'"), w.SYNC))
+        mine, = names(client)
+        for name in "tl_" + "0" * 32, "tl_", "nobody":
+            assert states(client.ask(w.bind(statement=name), w.execute(), w.SYNC)) == ["26000"]
+        assert names(client) == [mine]
+
+
+# --- private statements -------------------------------------------------------------------------
+
+def test_private_statements_are_seen_by_nobody_else(trunkline):
+    daemon = trunkline(relays=1, routes=[route(pool_size=1, prepared_statements="private")])
     with clients(daemon.door(), 3) as made:
         for _ in range(3):
+            for number, client in enumerate(made):
+                fine(client.ask(w.parse("same", f"select {number} + $1::int"), w.SYNC))
+            for number, client in enumerate(made):
+                assert w.rows(fine(again(client, values=("10",)))) == [[str(10 + number)]]
+                shown = w.rows(fine(client.ask(w.query(
+                    "select statement from pg_prepared_statements"))))
+                assert shown == [[f"select {number} + $1::int"]]
             for client in made:
-                fine(client.ask(w.parse("same", "select 'x'::text || $1"), w.SYNC))
-            do(made[0], FORGETTING)
-            for client in made:
-                fine_or_lost = again(client, values=("y",))
-                assert states(fine_or_lost) in ([], ["26000"])
-            for client in made:
-                assert w.rows(fine(again(client, values=("y",)))) == [["xy"]]
                 fine(client.ask(w.close("S", "same"), w.SYNC))
+
+
+def test_private_statements_work_with_parameters_that_differ(trunkline):
+    daemon = trunkline(relays=1, routes=[route(pool_size=1, prepared_statements="private")])
+    with daemon.door().wire(TimeZone="Asia/Tokyo") as one, daemon.door().wire() as two:
+        text = "select '2001-01-01 00:00'::timestamptz at time zone 'UTC'"
+        for client in one, two:
+            fine(client.ask(w.parse("same", text), w.SYNC))
+        for _ in range(3):
+            assert w.rows(fine(again(one))) == [["2000-12-31 15:00:00"]]
+            assert w.rows(fine(again(two))) != [["2000-12-31 15:00:00"]]
+
+
+@pytest.mark.parametrize("setting", [1, 3, "private", "off"])
+def test_every_setting_leaves_a_client_its_statements(trunkline, setting):
+    daemon = trunkline(relays=1, routes=[route(pool_size=1, prepared_statements=setting)])
+    with daemon.door().wire() as client:
+        for number in range(6):
+            fine(client.ask(w.parse(f"s{number}", f"select {number}"), w.SYNC))
+        for number in 0, 5, 3, 3, 0:
+            assert w.rows(fine(again(client, f"s{number}"))) == [[str(number)]]
+        assert len(names(client)) <= (6 if setting in ("private", "off") else setting + 6)
+
+
+# How a client makes the table app.shown, which public.shown then stands behind.
+MAKES = {
+    "create": [w.query("create table app.shown (a int)")],
+    "as": [w.query("create table app.shown as select 7 as a")],
+    "none": [w.query("create table app.shown as select 7 as a where false")],
+    "into": [w.query("select 7 as a into app.shown")],
+    "among others": [w.query("select 1; create table app.shown as select 7 as a; select 2")],
+    "extended": [w.parse("", "create table app.shown as select 7 as a"), w.bind(), w.execute(),
+                 w.SYNC],
+    "described": [w.parse("", "create table app.shown as select 7 as a"), w.bind(),
+                  w.describe("P"), w.execute(), w.SYNC],
+    "do": [w.query("do $$ begin create table app.shown (a int); end $$")],
+    "transaction": [w.query("begin"), w.query("create table app.shown (a int)"),
+                    w.query("commit")],
+    "one text": [w.query("begin; create table app.shown (a int); commit")],
+}
+
+
+@pytest.mark.parametrize("how", MAKES)
+def test_a_change_is_noticed_on_every_server(trunkline, postgres, how):
+    """What nobody's signature shows: the row would go to the table that was there before."""
+    text = "insert into shown values ($1)"
+    with clients(postgres.door(), 1) as oracle:
+        do(oracle, "create schema if not exists app", "create table public.shown (a int)")
+        try:
+            with two_servers(trunkline) as (_, old, new, third):
+                here = prepare_here(old, "same:" + text)
+                holder = keep(new, third, here)
+                free = third if holder is new else new
+                free.send(*MAKES[how]).until("Z", sum(m[:1] in b"QS" for m in MAKES[how]))
+                fine(free.ask(w.parse("same", text), w.SYNC))
+                do(old, "begin")  # on the other server
+                do(holder, "commit")
+                fine(again(free, values=("8",)))
+                assert 8 in [row[0] for row in postgres.sql("select a from app.shown",
+                                                            database="app")]
+        finally:
+            postgres.sql("drop schema app cascade", database="app")
+            postgres.sql("drop table public.shown", database="app")

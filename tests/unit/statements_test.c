@@ -1,3 +1,4 @@
+#include "pooler/generation.h"
 #include "pooler/statements.h"
 #include "unit.h"
 
@@ -119,6 +120,37 @@ TEST(statements_mean_the_same_only_if_all_that_they_depend_on_is_the_same)
         ck_assert_msg(!digest_equal(&is.key, &others[i].key), "%zu", i);
     ck_assert(!others[4].shared && others[4].shaped);
     ck_assert_uint_eq(others[4].key.bytes[0], 77); /* its own, as it was */
+}
+END_TEST
+
+TEST(tags_of_commands_that_change_the_schema_are_known)
+{
+    static const char *const do_change[] = {
+        "CREATE TABLE",    "CREATE VIEW", "ALTER TYPE", "DROP FUNCTION",  "DROP OWNED",
+        "GRANT",           "GRANT ROLE",  "REVOKE",     "REASSIGN OWNED", "IMPORT FOREIGN SCHEMA",
+        "COMMIT PREPARED", "DO",          "CALL",
+    };
+    static const char *const do_not[] = {
+        "SELECT 1", "INSERT 0 1",          "COMMIT", "ROLLBACK", "SET",
+        "COPY 5",   "DISCARD ALL",         "DOUBT",  "DELETE 1", "CALLED",
+        "ANALYZE",  "PREPARE TRANSACTION", "",
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(do_change); i++)
+        ck_assert_msg(generation_changes(span_text(do_change[i])), "%s", do_change[i]);
+    for (size_t i = 0; i < ARRAY_SIZE(do_not); i++)
+        ck_assert_msg(!generation_changes(span_text(do_not[i])), "%s", do_not[i]);
+}
+END_TEST
+
+TEST(a_generation_is_of_one_name)
+{
+    static struct generations generations;
+    uint64_t *app = generation_of(&generations, "app");
+    ck_assert_ptr_eq(app, generation_of(&generations, "app"));
+    ck_assert_ptr_ne(app, generation_of(&generations, "other"));
+    generation_raise(app);
+    ck_assert_uint_eq(generation_now(app), 1);
+    ck_assert_uint_eq(generation_now(generation_of(&generations, "other")), 0);
 }
 END_TEST
 
@@ -457,6 +489,7 @@ END_TEST
 TESTS("statements", the_same_text_is_kept_once, other_parameter_types_are_another_statement,
       literals_that_parse_evaluates_are_found_and_calls_are_not,
       statements_mean_the_same_only_if_all_that_they_depend_on_is_the_same,
+      tags_of_commands_that_change_the_schema_are_known, a_generation_is_of_one_name,
       a_table_made_anew_gives_the_same_shape_and_another_signature,
       what_is_no_description_has_no_signature,
       a_client_finds_its_statements_by_the_names_it_gave_them,

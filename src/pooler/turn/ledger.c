@@ -75,6 +75,14 @@ bool ledger_make_room(struct ledger *ledger, uint32_t more)
     return true;
 }
 
+bool ledger_is_one_batch(const struct ledger *ledger)
+{
+    for (uint32_t i = 0; i + 1 < ledger->count; i++)
+        if (ledger_at(ledger, i)->kind <= OWED_MARK)
+            return false;
+    return true;
+}
+
 void ledger_owe(struct ledger *ledger, struct owed owed)
 {
     bool is_sync = owed.kind >= OWED_SYNC && owed.kind <= OWED_MARK;

@@ -99,6 +99,13 @@ static inline bool ledger_has_room(struct ledger *ledger, uint32_t more)
     return (ledger->ring != NULL && ledger->count + more <= ledger->mask + 1) ||
            ledger_make_room(ledger, more);
 }
+/** Whether nothing is owed behind the first Sync. */
+bool ledger_is_one_batch(const struct ledger *ledger);
+/** The head's answer is for nobody. */
+static inline void ledger_swallow(struct ledger *ledger)
+{
+    ledger->ring[ledger->head & ledger->mask].fate = FATE_SWALLOW;
+}
 /** Writes an entry for a message that is about to be sent (or is never sent: FATE_SYNTHETIC). While
  *  the server is skipping, only a Sync, which ends that, is written; others are dropped at once. */
 void ledger_owe(struct ledger *ledger, struct owed owed);

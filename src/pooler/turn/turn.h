@@ -18,6 +18,8 @@ struct lane {
     uint32_t end;        /* behind the last byte read */
     uint64_t passing;    /* bytes of a message that is forwarded as it comes */
     uint64_t dropping;   /* bytes of a message that is thrown away as it comes */
+    bool keeps;          /* the up lane's: bytes from `kept` on stay where they are */
+    uint32_t kept;       /* first byte of a batch that may have to be sent again */
     uint8_t last;        /* type of the last message that was walked past; the down lane's */
     bool flushing;       /* TLS holds ciphertext of what was sent */
     struct outbox out;
@@ -131,6 +133,14 @@ fault turn_pin_long(struct turn *turn, struct span part) MUST_USE;
 fault turn_pin_part(struct turn *turn, struct span part) MUST_USE;
 /** The server's error is the answer to what was refused: says so. */
 fault turn_pin_refused(struct turn *turn, const struct owed *owed) MUST_USE;
+/** A Bind that names a statement is about to be sent, whole: keeps it while nothing is answered, if
+ *  it is the first of its batch and outside of a transaction. */
+void turn_lost_keep(struct turn *turn, const uint8_t *at); /* turn_lost.c */
+/** The server says that a statement does not exist: forgets what it has if that is one of ours.
+ *  true: its batch is sent again, and the error is for nobody. */
+bool turn_lost(struct turn *turn, struct span message);
+/** Nothing is sent again: something has been answered. */
+void turn_lost_end(struct turn *turn);
 /** Whether this message is an answer to a Describe of ours; keeps it.  turn_shape.c */
 bool turn_shape_wanted(const struct turn *turn, uint8_t type);
 void turn_shape_keep(struct turn *turn, struct span part);

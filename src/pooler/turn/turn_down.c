@@ -122,22 +122,6 @@ static bool turn_is_over_for_server(const struct turn *turn)
            !server->ledger.extended && server->pin == NULL;
 }
 
-/* A statement of ours that is not there: something that Trunkline did not see has deallocated it,
- * and perhaps all others. */
-static void down_lost(struct turn *turn, struct span message)
-{
-    struct server_statements *on = &turn->server->statements;
-    const uint8_t *at = message.at, *end = message.at + message.size;
-    while ((at = memmem(at, (size_t)(end - at), "tl_", 3)) != NULL &&
-           end - at >= STATEMENT_NAME_SIZE - 1) {
-        if (server_statements_has_name(on, span_of(at, STATEMENT_NAME_SIZE - 1))) {
-            server_statements_doubt(on);
-            return;
-        }
-        at += 3;
-    }
-}
-
 /* An error: whether it is the client's, ours, or one that is told in other words. */
 static fault down_error(struct turn *turn, struct span body, enum ledger_verdict *verdict)
 {
@@ -158,8 +142,10 @@ static fault down_error(struct turn *turn, struct span body, enum ledger_verdict
         turn->fatal = head == NULL || head->fate != FATE_SWALLOW || injected;
         turn->server_lost = true;
     }
-    if (UNLIKELY(known && span_is(error.sqlstate, "26000")))
-        down_lost(turn, error.message);
+    if (UNLIKELY(known && span_is(error.sqlstate, "26000")) && turn_lost(turn, error.message)) {
+        *verdict = VERDICT_SWALLOW;
+        return OK;
+    }
     if (head != NULL && head->fate == FATE_SWALLOW && head->about == ABOUT_STATE) {
         turn->server->unmade = true;
         turn->state_fault = fault_raise_state(
@@ -233,7 +219,7 @@ static fault down_look(struct turn *turn, uint8_t type, struct span body,
             TRY(server_learn(turn->server, parameter.name, parameter.value));
         return OK;
     case WIRE_COMMAND_COMPLETE:
-        if (body.size > 3 && tag_matters(turn, body.at))
+        if (body.size >= 3 && tag_matters(turn, body.at))
             down_tag(turn, span_of(body.at, body.size - 1));
         if (UNLIKELY(turn->server->pin != NULL) && body.size > 0)
             pin_completed(turn->server, ledger_head(&turn->server->ledger),
@@ -400,6 +386,8 @@ static fault turn_walk_down(struct turn *turn)
         result = walk_synthetic(turn, &walk);
     walk_cut(turn, &walk);
     down->begin = walk.at;
+    if (turn->up.keeps)
+        turn_lost_end(turn);
     return result;
 }
 

@@ -1,6 +1,7 @@
 /*
  * turn_shape.c - what answers tell about statements: their signatures, and changes of the schema.
  */
+#include "pooler/turn/pin.h"
 #include "pooler/turn/turn.h"
 
 /* --- signatures ------------------------------------------------------------------------------- */
@@ -33,10 +34,14 @@ void turn_schema_tag(struct turn *turn, struct span tag)
 {
     struct server *server = turn->server;
     const struct owed *head = ledger_head(&server->ledger);
-    bool changes = head != NULL && (tag_changes_schema(tag) || selects_into(turn, head, tag));
+    bool changes = head != NULL && (generation_changes(tag) || selects_into(turn, head, tag));
     bool ends = span_is(tag, "COMMIT") || span_is(tag, "ROLLBACK");
-    server->reshaping = server->reshaping || changes;
     server->altered = server->altered || changes;
+    /* Nobody but its client sees that, and who has temporary objects shares nothing. */
+    if (changes && (span_starts(tag, SPAN("CREATE ")) || span_starts(tag, SPAN("SELECT "))) &&
+        pin_makes_temporary(server, head))
+        return;
+    server->reshaping = server->reshaping || changes;
     if (changes || (ends && server->reshaping))
         generation_raise(server->generation);
 }

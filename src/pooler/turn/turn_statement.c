@@ -294,6 +294,8 @@ static fault bind_named(struct turn *turn, const struct message *message,
     TRY(look_for(turn, named, &known));
     if (UNLIKELY(known == NULL))
         return not_sent(turn, message, OWED_BIND);
+    if (LIKELY(message->here == message->size && named->statement->effects == NULL))
+        turn_lost_keep(turn, message->at);
     bool refused;
     TRY(owe_bind(turn, message, named->statement->effects, &refused));
     if (refused)

@@ -16,7 +16,7 @@
 
 void lane_settle(struct lane *lane, struct chunk_store *store)
 {
-    if (lane->begin != lane->end || !outbox_empty(&lane->out))
+    if (lane->begin != lane->end || !outbox_empty(&lane->out) || lane->keeps)
         return;
     lane->begin = lane->end = 0;
     chunk_return(store, &lane->chunk);
@@ -421,6 +421,7 @@ static fault up_read(struct turn *turn, bool *moved)
     size_t size = 0;
     if (up->chunk == NULL)
         TRY(turn_lend(turn, &up->chunk));
+    up->keeps = false;
     if (up->begin > 0) {
         memmove(up->chunk->bytes, up->chunk->bytes + up->begin, up->end - up->begin);
         up->end -= up->begin;
