@@ -87,7 +87,8 @@ static void settle_proof(struct server *server, struct client_statement *named, 
             client_statement_means(named, &signature, false);
         if (known != NULL) {
             known->unproven = false;
-            known->differs = !digest_equal(&signature.shape, &named->meaning.shape);
+            known->differs = !named->statement->follows &&
+                             !digest_equal(&signature.shape, &named->meaning.shape);
         }
     } else if (known != NULL) {
         server_statement_drop(&server->statements, known);

@@ -67,6 +67,14 @@ static bool text_is_timely(struct span text)
     return false;
 }
 
+/* PostgreSQL does not look at these anew: no change of their columns is an error. */
+static bool text_follows(struct span text)
+{
+    while (text.size > 0 && (text.at[0] == ' ' || text.at[0] == '\n' || text.at[0] == '\t'))
+        text = span_skip(text, 1);
+    return is_word(text, 0, "fetch") || is_word(text, 0, "execute");
+}
+
 static bool statement_is(const struct map_link *link, const void *digest)
 {
     return digest_equal(&MAP_ENTRY(link, struct statement, link)->digest, digest);
@@ -89,7 +97,8 @@ static struct statement *statement_new(struct map *store, const struct digest *d
                                     .size = (uint32_t)body.size,
                                     .digest = *digest,
                                     .alters = query_may_have_effects(body),
-                                    .timely = text_is_timely(body)};
+                                    .timely = text_is_timely(body),
+                                    .follows = text_follows(body)};
     memcpy(statement->body, body.at, body.size);
     if (UNLIKELY(statement->alters))
         statement->effects = pin_effects_of(body);

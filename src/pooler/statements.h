@@ -26,6 +26,7 @@ struct statement {
     struct query_effects *effects; /* of the text; NULL: none */
     bool alters;                   /* the text may change its session, or its transaction's */
     bool timely;                   /* it has a literal such as 'now', which Parse evaluates */
+    bool follows;                  /* FETCH, EXECUTE: its columns are those of something else */
     uint32_t size;                 /* of `body` */
     struct digest digest;
     uint8_t body[]; /* a Parse message's, after the statement's name */

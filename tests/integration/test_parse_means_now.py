@@ -389,6 +389,37 @@ def test_a_table_made_anew_with_the_same_columns_is_used_on_another_server(trunk
     postgres.sql("drop table same_again", database="app")
 
 
+def test_a_fetch_has_the_columns_of_its_cursor_on_every_server(trunkline, postgres):
+    fetch = [w.bind(statement="fetch"), w.describe("P"), w.execute(), w.SYNC]
+    with two_servers(trunkline) as (_, client, one, two), clients(postgres.door(), 1) as oracle:
+        do(client, "begin")
+        here = pid(client)
+        do(client, "declare c cursor for select 1 as a")
+        fine(client.ask(w.parse("fetch", " FETCH ALL FROM c"), w.SYNC))
+        do(client, "commit")
+        keep(one, two, here)
+        fine(oracle.ask(w.parse("fetch", " FETCH ALL FROM c"), w.SYNC))
+        answers = []
+        for who in oracle, client:
+            do(who, "begin", "declare c cursor for select 'x' as b, 2 as c")
+            answers.append([w.kinds(fine(who.ask(*fetch))), w.rows(who.ask(w.query("fetch c")))])
+            do(who, "commit")
+        assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize("text", ["rollback", "ROLLBACK TO a", "", "commit"])
+def test_what_a_failed_transaction_accepts_can_be_prepared_in_it(trunkline, postgres, text):
+    answers = []
+    for door in postgres.door(), trunkline(relays=1, routes=[route(pool_size=1)]).door():
+        with door.wire() as client:
+            do(client, "begin", "savepoint a")
+            assert states(client.ask(w.query("select 1/0"))) == ["22012"]
+            answers.append(w.kinds(client.ask(w.parse("out", text), w.describe("S", "out"),
+                                              w.bind(statement="out"), w.execute(), w.SYNC)))
+            answers[-1] += client.ask(w.parse("more", "select 1"), w.SYNC)[-1].body.decode()
+    assert answers[0] == answers[1]
+
+
 def test_a_client_that_goes_while_its_statement_is_looked_at_frees_the_server(trunkline, postgres):
     """Parse waits for a lock; who asked for it is gone."""
     postgres.sql("create table locked_up as select 7 as a", database="app")
