@@ -111,8 +111,10 @@ bool setting_read(const struct setting *setting, struct span text, int64_t *ret)
     }
     if (setting->kind == SETTING_SWITCH)
         return word_read(switch_words, text, ret);
+    if (setting->choices != NULL && word_read(setting->choices, text, ret))
+        return true;
     if (setting->kind == SETTING_CHOICE)
-        return word_read(setting->choices, text, ret);
+        return false;
 
     const struct unit *units = setting_units(setting);
     if (units != NULL) {
@@ -190,8 +192,10 @@ void setting_print(const struct setting *setting, int64_t value, struct buffer *
     if (words != NULL) {
         while (words->word != NULL && words->value != value)
             words++;
-        buffer_append_text(out, words->word != NULL ? words->word : "?");
-        return;
+        if (words->word != NULL || setting->kind != SETTING_COUNT) {
+            buffer_append_text(out, words->word != NULL ? words->word : "?");
+            return;
+        }
     }
     const struct unit *units = setting_units(setting);
     if (units != NULL)
@@ -277,6 +281,10 @@ void setting_accepts(const struct setting *setting, struct buffer *out)
     }
     if (setting->word != NULL)
         buffer_printf(out, ", or %s", setting->word);
+    if (setting->kind != SETTING_CHOICE && setting->choices != NULL) {
+        buffer_append_text(out, ", ");
+        choices_print(setting->choices, out);
+    }
 }
 
 const struct setting *settings_find(const struct setting *rows, struct span name)

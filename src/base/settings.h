@@ -51,8 +51,9 @@ struct setting {
     const char *unit; /* what is counted, for the manual; NULL: says the kind */
     const char *word; /* one more accepted word that stands for `word_value`; NULL: none */
     int64_t word_value;
-    const struct setting_choice *choices; /* CHOICE: ends with a NULL word */
-    const struct setting *rows;           /* GROUP, LIST, NAMED: ends with a NULL name */
+    const struct setting_choice
+        *choices;               /* CHOICE; COUNT: besides numbers; ends with a NULL word */
+    const struct setting *rows; /* GROUP, LIST, NAMED: ends with a NULL name */
     const struct setting_special *special;
 };
 

@@ -97,6 +97,12 @@ static const struct setting service_rows[] = {
     {.name = NULL},
 };
 
+static const struct setting_choice prepared_words[] = {
+    {"off", 0},
+    {"private", PREPARED_PRIVATE},
+    {NULL, 0},
+};
+
 static const struct setting route_rows[] = {
     {.name = "database",
      .kind = SETTING_PATTERN,
@@ -311,11 +317,11 @@ static const struct setting route_rows[] = {
      .kind = SETTING_COUNT,
      AT(route_config, prepared_most),
      RANGE(1, 100000),
-     OR_ZERO("off"),
+     .choices = prepared_words,
      .preset = "200",
      .reloadable = true,
-     .help = "Named prepared statements kept on one server, the latest used; off: names are "
-             "passed on as they are."},
+     .help = "Named prepared statements kept on one server, the latest used; private: a server "
+             "keeps those of one client at a time; off: names are passed on as they are."},
     {.name = "session_state",
      .kind = SETTING_GROUP,
      AT(route_config, session),

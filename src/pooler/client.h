@@ -64,6 +64,7 @@ struct client {
     uint32_t unnamed_size;
     uint32_t unnamed_room;
     struct query_effects *unnamed_effects; /* of its text; NULL: none */
+    bool unnamed_alters;                   /* it may change its session, or its transaction's */
     uint8_t *stash; /* bytes that were read and not yet handled; NULL: none */
     uint32_t stash_size;
     enum client_state state;
@@ -149,6 +150,13 @@ fault client_room(struct client *client, uint64_t wanted) MUST_USE;
 void client_free_stashes(struct relay *relay);
 /** Keeps the body of an unnamed Parse, so that it can be replayed on another server. */
 void client_keep_unnamed(struct client *client, struct span body);
+/** Tells clients apart, over all relays; never 0. */
+static inline uint64_t client_number(const struct client *client)
+{
+    uint64_t number;
+    memcpy(&number, client->id.bytes + sizeof(client->id.bytes) - sizeof(number), sizeof(number));
+    return number;
+}
 const char *client_state_text(const struct client *client);
 /** "client 0198..., server 0198..." for errors of our own. */
 const char *client_ids(const struct client *client, const struct server *server, char *text,

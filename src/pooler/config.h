@@ -86,6 +86,9 @@ struct session_config {
     uint32_t pin_share;           /* percent of pool_size */
 };
 
+/* Of route_config.prepared_most. */
+#define PREPARED_PRIVATE UINT32_MAX
+
 struct route_config {
     const char *database;                 /* NULL: any ("*") */
     const char *user;                     /* NULL: any */
@@ -116,8 +119,9 @@ struct route_config {
     bool name_with_host; /* application_name tells the client's address */
     bool fresh;          /* session pools: a new backend for every client, no DISCARD ALL */
     struct session_config session; /* not for session pools */
-    uint32_t prepared_most;      /* prepared statements kept on one server (LRU); 0: no remapping */
-    const char *server_database; /* towards the server; NULL: as the client said */
+    uint32_t prepared_most;        /* prepared statements kept on one server (LRU); 0: no remapping;
+                                      PREPARED_PRIVATE: those of one client at a time */
+    const char *server_database;   /* towards the server; NULL: as the client said */
     const char *server_user;
     const char *server_password;  /* NULL: from the auth file, or passed through */
     const char *password_command; /* prints the password towards servers; NULL: none */

@@ -41,7 +41,8 @@ struct parcel {
 
 /* A named statement; its name and the body of its Parse follow. */
 struct packed {
-    uint8_t digest[DIGEST_SIZE];
+    struct digest digest;
+    struct meaning meaning;
     uint32_t body;
     uint16_t name;
 };
@@ -97,9 +98,11 @@ static void pack_statements(struct buffer *out, const struct map *statements)
          link = map_next(statements, link)) {
         const struct client_statement *named = MAP_ENTRY(link, struct client_statement, link);
         const struct statement *statement = named->statement;
-        struct packed packed = {.body = statement->size, .name = named->size};
+        struct packed packed = {.digest = statement->digest,
+                                .meaning = named->meaning,
+                                .body = statement->size,
+                                .name = named->size};
         invariant(named->references == 1 && !named->pending);
-        memcpy(packed.digest, statement->digest, DIGEST_SIZE);
         buffer_append(out, &packed, sizeof(packed));
         buffer_append(out, named->name, named->size);
         buffer_append(out, statement->body, statement->size);
@@ -221,11 +224,12 @@ static fault unpack_statements(struct client *client, struct span rest)
         rest = span_skip(rest, packed.name);
         struct span body = span_of(rest.at, packed.body);
         rest = span_skip(rest, packed.body);
-        TRY(statement_intern_as(&client->relay->statements, packed.digest, body, &statement));
+        TRY(statement_intern_as(&client->relay->statements, &packed.digest, body, &statement));
         fault added = client_statement_add(&client->statements, name, statement, &named);
         statement_unref(&statement);
         TRY(added);
         named->pending = false;
+        named->meaning = packed.meaning;
         client_statement_unref(&named);
     }
     return OK;

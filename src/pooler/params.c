@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "pooler/kept.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 
 #define SETS_MOST 1000000u
@@ -74,6 +75,29 @@ static size_t params_sort(struct param *all, size_t count)
     return sorted;
 }
 
+/* Names without case; the same on every relay. */
+static bool params_digest(struct params *set, size_t bytes)
+{
+    uint8_t *flat = malloc(bytes + 2 * set->count + 1);
+    size_t size = 0;
+    if (flat == NULL)
+        return false;
+    for (uint32_t i = 0; i < set->count; i++) {
+        struct span name = set->all[i].name, value = set->all[i].value;
+        if (span_is_nocase(name, "application_name"))
+            continue;
+        for (size_t j = 0; j < name.size; j++)
+            flat[size++] = (uint8_t)tolower(name.at[j]);
+        flat[size++] = '\0';
+        memcpy(flat + size, value.at, value.size);
+        size += value.size;
+        flat[size++] = '\0';
+    }
+    set->session = digest_of(span_of(flat, size));
+    free(flat);
+    return true;
+}
+
 static struct params *params_new(struct params_store *store, const struct param *all, size_t count,
                                  size_t bytes)
 {
@@ -93,7 +117,10 @@ static struct params *params_new(struct params_store *store, const struct param 
         set->all[i].value = span_of(at, all[i].value.size);
         at += all[i].value.size;
     }
-    return set;
+    if (params_digest(set, bytes))
+        return set;
+    free(set);
+    return NULL;
 }
 
 fault params_intern(struct params_store *store, const struct param *all, size_t count,

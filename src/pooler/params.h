@@ -10,6 +10,7 @@
  */
 #include "base/buffer.h"
 #include "base/map.h"
+#include "pooler/digest.h"
 
 struct param {
     struct span name;
@@ -21,8 +22,9 @@ struct params {
     struct params_store *store;
     uint32_t references;
     uint32_t count;
-    uint32_t size;      /* of all of it */
-    struct param all[]; /* sorted; the bytes follow in the same allocation */
+    uint32_t size;         /* of all of it */
+    struct digest session; /* of all but application_name, on which no statement depends */
+    struct param all[];    /* sorted; the bytes follow in the same allocation */
 };
 
 struct params_store {

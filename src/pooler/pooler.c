@@ -28,6 +28,7 @@ struct pooler {
     struct co *waiting; /* for relays to end */
     bool stopping;
     uint8_t mock_secret[32];
+    struct generations generations;
     struct auth_failures *failures;
     struct guests *guests;
     struct heat *heat;
@@ -61,6 +62,11 @@ struct machine *pooler_machine(struct pooler *pooler)
 const struct pooler_console *pooler_console(const struct pooler *pooler)
 {
     return &pooler->console;
+}
+
+struct generations *pooler_generations(struct pooler *pooler)
+{
+    return &pooler->generations;
 }
 
 const uint8_t *pooler_mock_secret(const struct pooler *pooler)

@@ -6,6 +6,7 @@
  */
 #include "machine/co.h"
 #include "pooler/config.h"
+#include "pooler/generation.h"
 #include "pooler/relay.h"
 
 struct pooler;
@@ -52,6 +53,8 @@ const struct pooler_console *pooler_console(const struct pooler *pooler);
 struct auth_failures *pooler_failures(const struct pooler *pooler);
 /** The secret of mock authentication. */
 const uint8_t *pooler_mock_secret(const struct pooler *pooler);
+/** Of the schemas of databases; from any relay. */
+struct generations *pooler_generations(struct pooler *pooler);
 /** The listener of this number, NULL when the version has it no more; `config` is the relay's own.
  */
 const struct listen_config *pooler_listen(const struct config *config, uint32_t listen);

@@ -5,6 +5,7 @@
 #include "machine/log.h"
 #include "pooler/client.h"
 #include "pooler/kept.h"
+#include "pooler/pooler.h"
 #include "pooler/relay.h"
 #include "pooler/router/lease.h"
 #include "pooler/router/router.h"
@@ -43,12 +44,61 @@ static void settle_parse(struct server *server, const struct owed *owed, enum ow
 {
     struct client_statement *named = owed->what;
     settle_naming(server);
-    if (owed->fate != FATE_SYNTHETIC)
-        server_statement_settle(&server->statements, named->statement->digest,
-                                end == OWED_ANSWERED);
+    server_statement_settle(&server->statements, &named->meaning.key, end == OWED_ANSWERED);
     named->pending = false;
     if (end == OWED_DROPPED && named->current && server->client != NULL)
         client_statement_remove(&server->client->statements, named);
+    client_statement_unref(&named);
+}
+
+/* Whether another client's Parse of the same text could mean what this one did: as far as
+ * PostgreSQL tells, all that it depends on is in its meaning. */
+static bool server_may_share(const struct server *server, const struct client_statement *named)
+{
+    const struct meaning *meaning = &named->meaning;
+    return server->client != NULL && server->share->route->prepared_most != PREPARED_PRIVATE &&
+           server->pin == NULL && !server->altered && !named->statement->timely &&
+           digest_equal(&meaning->session, &server->params->session) &&
+           meaning->generation == generation_now(server->generation);
+}
+
+static void settle_signature(struct server *server, struct client_statement *named,
+                             enum owed_end end)
+{
+    struct signature signature;
+    settle_naming(server);
+    if (end == OWED_ANSWERED && signature_read(&server->described, &signature)) {
+        struct digest alone = named->meaning.key;
+        client_statement_means(named, &signature, server_may_share(server, named));
+        server_statement_rename(&server->statements, &alone, &named->meaning.key);
+    }
+    buffer_fini(&server->described);
+    client_statement_unref(&named);
+}
+
+static void settle_inject(struct server *server, struct client_statement *named, enum owed_end end)
+{
+    server_statement_settle(&server->statements, &named->meaning.key, end == OWED_ANSWERED);
+    client_statement_unref(&named);
+}
+
+static void settle_proof(struct server *server, struct client_statement *named, enum owed_end end)
+{
+    struct server_statement *known =
+        server_statement_find(&server->statements, &named->meaning.key);
+    struct signature signature;
+    if (end == OWED_ANSWERED && signature_read(&server->described, &signature)) {
+        if (!named->meaning.shaped)
+            client_statement_means(named, &signature, false);
+        if (known != NULL) {
+            known->unproven = false;
+            known->differs = !named->statement->follows &&
+                             !digest_equal(&signature.shape, &named->meaning.shape);
+        }
+    } else if (known != NULL) {
+        server_statement_drop(&server->statements, known);
+    }
+    buffer_fini(&server->described);
     client_statement_unref(&named);
 }
 
@@ -57,6 +107,12 @@ static void settle_close(struct server *server, struct client_statement *named, 
     settle_naming(server);
     if (end == OWED_DROPPED && server->client != NULL && !named->current)
         client_statement_restore(&server->client->statements, named);
+    if (end == OWED_ANSWERED && !named->meaning.shared) {
+        struct server_statement *known =
+            server_statement_find(&server->statements, &named->meaning.key);
+        if (known != NULL && !known->pending)
+            server_statement_drop(&server->statements, known);
+    }
     client_statement_unref(&named);
 }
 
@@ -80,16 +136,10 @@ static void settle_deallocate(struct server *server, const struct owed *owed, en
         server->broken = true;
 }
 
-static void settle_inject(struct server *server, uint8_t *digest, enum owed_end end)
+static void settle_orphan(struct server *server, char *name, enum owed_end end)
 {
-    server_statement_settle(&server->statements, digest, end == OWED_ANSWERED);
-    free(digest);
-}
-
-static void settle_evict(struct server *server, uint8_t *digest, enum owed_end end)
-{
-    server_statement_evicted(&server->statements, digest, end == OWED_ANSWERED);
-    free(digest);
+    server_statement_closed(&server->statements, name, end == OWED_ANSWERED);
+    free(name);
 }
 
 /* A Parse of the client's own that failed has destroyed the one before.  Not so if another has
@@ -113,14 +163,20 @@ static void server_settle(void *owner, const struct owed *owed, enum owed_end en
     case ABOUT_PARSE:
         settle_parse(server, owed, end);
         return;
+    case ABOUT_SIGNATURE:
+        settle_signature(server, owed->what, end);
+        return;
     case ABOUT_CLOSE:
         settle_close(server, owed->what, end);
         return;
     case ABOUT_INJECT:
         settle_inject(server, owed->what, end);
         return;
-    case ABOUT_EVICT:
-        settle_evict(server, owed->what, end);
+    case ABOUT_PROOF:
+        settle_proof(server, owed->what, end);
+        return;
+    case ABOUT_ORPHAN:
+        settle_orphan(server, owed->what, end);
         return;
     case ABOUT_DUPLICATE: {
         struct client_statement *named = owed->what;
@@ -164,6 +220,10 @@ struct server *server_new(struct share *share, struct lease *take_lease)
     server->until = NEVER;
     ledger_init(&server->ledger, server_settle, server);
     server_statements_init(&server->statements, share->route->prepared_most);
+    server->described = BUFFER_INIT(SIGNATURE_MOST);
+    server->generation = generation_of(
+        pooler_generations(share->relay->pooler),
+        share->route->server_database != NULL ? share->route->server_database : share->database);
     list_push(&share->busy, &server->node);
     share->logins += 1;
     return server;
@@ -194,6 +254,7 @@ static void server_free(struct server *server)
     params_unref(&server->params);
     params_unref(&server->startup);
     buffer_fini(&server->greeting);
+    buffer_fini(&server->described);
     free(server->note);
     free(server);
 }

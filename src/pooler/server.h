@@ -14,6 +14,7 @@
  */
 #include "base/uuid.h"
 #include "machine/stream.h"
+#include "pooler/generation.h"
 #include "pooler/params.h"
 #include "pooler/statements.h"
 #include "pooler/turn/ledger.h"
@@ -39,10 +40,12 @@ struct server {
     struct params *startup; /* session pools: what its startup packet said */
     struct buffer greeting; /* what it reported at its login: name NUL value NUL ... */
     struct server_statements statements;
-    struct pin *pin;        /* state that its client has left there; NULL: none */
-    uint64_t unnamed_of;    /* number of the unnamed statement that it holds, or lacks */
-    uint32_t unnamed_mark;  /* counts the messages that made or closed one */
-    uint32_t unnamed_batch; /* of ours, the latest */
+    struct buffer described; /* answers to a Describe of ours, as far as they have come */
+    uint64_t *generation;    /* of its database: see generation.h */
+    struct pin *pin;         /* state that its client has left there; NULL: none */
+    uint64_t unnamed_of;     /* number of the unnamed statement that it holds, or lacks */
+    uint32_t unnamed_mark;   /* counts the messages that made or closed one */
+    uint32_t unnamed_batch;  /* of ours, the latest */
     bool unnamed_unsure; /* and that has not been answered: its batch may have failed before it */
     uint32_t pid;
     struct wire_secret secret; /* its cancel key's */
@@ -50,6 +53,8 @@ struct server {
     uint8_t transaction;  /* status byte of the last ReadyForQuery */
     bool broken;          /* must not be used again: closed at release */
     bool unmade;          /* ABOUT_STATE failed: its parameters are not what we think */
+    bool altered;         /* the transaction under way may have changed what a text means */
+    bool reshaping;       /* and may have changed the schema */
     bool doubtful;        /* SET or RESET may have changed parameters that are not reported */
     uint32_t cancels;     /* cancel requests under way */
     bool withheld;        /* free but for those */

@@ -4,42 +4,109 @@
 #include "pooler/kept.h"
 #include "pooler/turn/pin.h"
 
-#include <openssl/sha.h>
 #include <stdlib.h>
 
-static uint64_t digest_hash(const uint8_t digest[DIGEST_SIZE])
+static uint64_t digest_hash(const struct digest *digest)
 {
     uint64_t hash;
-    memcpy(&hash, digest, sizeof(hash));
+    memcpy(&hash, digest->bytes, sizeof(hash));
     return hash;
 }
 
-void statement_name(const uint8_t digest[DIGEST_SIZE], char name[STATEMENT_NAME_SIZE])
+void statement_name(const struct digest *fresh, char name[STATEMENT_NAME_SIZE])
 {
     static const char digits[] = "0123456789abcdef";
     memcpy(name, "tl_", 3);
     for (int i = 0; i < DIGEST_SIZE; i++) {
-        name[3 + 2 * i] = digits[digest[i] >> 4];
-        name[4 + 2 * i] = digits[digest[i] & 15];
+        name[3 + 2 * i] = digits[fresh->bytes[i] >> 4];
+        name[4 + 2 * i] = digits[fresh->bytes[i] & 15];
     }
     name[STATEMENT_NAME_SIZE - 1] = '\0';
 }
 
 /* --- texts ------------------------------------------------------------------------------------ */
 
+static bool is_word_part(uint8_t byte)
+{
+    return byte == '_' || (byte >= '0' && byte <= '9') || byte >= 0x80 ||
+           ((byte | 0x20) >= 'a' && (byte | 0x20) <= 'z');
+}
+
+/* Whether a word stands here, and no call of a function of that name. */
+static bool is_word(struct span text, size_t at, const char *word)
+{
+    size_t end = at + strlen(word);
+    if (end > text.size || strncasecmp((const char *)text.at + at, word, end - at) != 0 ||
+        (at > 0 && is_word_part(text.at[at - 1])) ||
+        (end < text.size && is_word_part(text.at[end])))
+        return false;
+    while (end < text.size && text.at[end] == ' ')
+        end += 1;
+    return end == text.size || text.at[end] != '(';
+}
+
+/* Literals whose value is that of the time when they are parsed. */
+static bool text_is_timely(struct span text)
+{
+    for (size_t at = 0; at < text.size; at++)
+        switch (text.at[at] | 0x20) {
+        case 'n':
+            if (is_word(text, at, "now"))
+                return true;
+            break;
+        case 't':
+            if (is_word(text, at, "today") || is_word(text, at, "tomorrow"))
+                return true;
+            break;
+        case 'y':
+            if (is_word(text, at, "yesterday"))
+                return true;
+            break;
+        default:
+            break;
+        }
+    return false;
+}
+
+/* PostgreSQL does not look at these anew: no change of their columns is an error. */
+static bool text_follows(struct span text)
+{
+    while (text.size > 0 && (text.at[0] == ' ' || text.at[0] == '\n' || text.at[0] == '\t'))
+        text = span_skip(text, 1);
+    return is_word(text, 0, "fetch") || is_word(text, 0, "execute");
+}
+
 static bool statement_is(const struct map_link *link, const void *digest)
 {
-    return memcmp(MAP_ENTRY(link, struct statement, link)->digest, digest, DIGEST_SIZE) == 0;
+    return digest_equal(&MAP_ENTRY(link, struct statement, link)->digest, digest);
 }
 
 fault statement_intern(struct map *store, struct span body, struct statement **ret)
 {
-    uint8_t digest[SHA256_DIGEST_LENGTH];
-    SHA256(body.at, body.size, digest);
-    return statement_intern_as(store, digest, body, ret);
+    struct digest digest = digest_of(body);
+    return statement_intern_as(store, &digest, body, ret);
 }
 
-fault statement_intern_as(struct map *store, const uint8_t digest[DIGEST_SIZE], struct span body,
+static struct statement *statement_new(struct map *store, const struct digest *digest,
+                                       struct span body)
+{
+    struct statement *statement = kept_alloc(sizeof(*statement) + body.size);
+    if (statement == NULL)
+        return NULL;
+    *statement = (struct statement){.store = store,
+                                    .references = 1,
+                                    .size = (uint32_t)body.size,
+                                    .digest = *digest,
+                                    .alters = query_may_have_effects(body),
+                                    .timely = text_is_timely(body),
+                                    .follows = text_follows(body)};
+    memcpy(statement->body, body.at, body.size);
+    if (UNLIKELY(statement->alters))
+        statement->effects = pin_effects_of(body);
+    return statement;
+}
+
+fault statement_intern_as(struct map *store, const struct digest *digest, struct span body,
                           struct statement **ret)
 {
     struct map_link *found = map_find(store, digest_hash(digest), statement_is, digest);
@@ -47,16 +114,9 @@ fault statement_intern_as(struct map *store, const uint8_t digest[DIGEST_SIZE], 
         *ret = statement_ref(MAP_ENTRY(found, struct statement, link));
         return OK;
     }
-    struct statement *statement = kept_alloc(sizeof(*statement) + body.size);
+    struct statement *statement = statement_new(store, digest, body);
     if (statement == NULL)
         return FAULT_MEMORY;
-    *statement = (struct statement){.store = store, .references = 1, .size = (uint32_t)body.size};
-    memcpy(statement->digest, digest, DIGEST_SIZE);
-    statement_name(digest, statement->name);
-    memcpy(statement->body, body.at, body.size);
-    statement->effects = NULL;
-    if (UNLIKELY(query_may_have_effects(body)))
-        statement->effects = pin_effects_of(body);
     fault inserted = map_insert(store, &statement->link, digest_hash(digest));
     if (inserted != OK) {
         pin_effects_free(statement->effects);
@@ -124,6 +184,12 @@ fault client_statement_add(struct map *names, struct span name, struct statement
     return OK;
 }
 
+struct client_statement *client_statement_ref(struct client_statement *named)
+{
+    named->references += 1;
+    return named;
+}
+
 void client_statement_unref(struct client_statement **named)
 {
     struct client_statement *gone = TAKE(*named);
@@ -177,141 +243,209 @@ void client_statements_clear(struct map *names)
     map_fini(names);
 }
 
-/* --- a server's digests ----------------------------------------------------------------------- */
-
-static bool digest_is(const struct map_link *link, const void *digest)
+void client_statement_means(struct client_statement *named, const struct signature *signature,
+                            bool shared)
 {
-    return memcmp(MAP_ENTRY(link, struct server_statement, link)->digest, digest, DIGEST_SIZE) == 0;
+    struct meaning *meaning = &named->meaning;
+    meaning->shape = signature->shape;
+    meaning->shaped = true;
+    if (!shared)
+        return;
+    struct {
+        struct digest text, session, whole;
+        uint64_t generation;
+    } all = {named->statement->digest, meaning->session, signature->whole, meaning->generation};
+    static_assert(sizeof(all) == 3 * DIGEST_SIZE + sizeof(uint64_t), "no padding is hashed");
+    meaning->key = digest_of(span_of(&all, sizeof(all)));
+    meaning->shared = true;
+}
+
+/* --- a server's statements -------------------------------------------------------------------- */
+
+static bool key_is(const struct map_link *link, const void *key)
+{
+    return digest_equal(&MAP_ENTRY(link, struct server_statement, link)->key, key);
 }
 
 void server_statements_init(struct server_statements *on, uint32_t most)
 {
     *on = (struct server_statements){.known = MAP_INIT(UINT32_MAX), .most = most};
     list_init(&on->used);
+    list_init(&on->orphans);
     list_init(&on->closing);
 }
 
 void server_statements_fini(struct server_statements *on)
 {
-    struct list *const lists[] = {&on->used, &on->closing};
+    struct list *const lists[] = {&on->used, &on->orphans, &on->closing};
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
         for (struct node *node; (node = list_pop(lists[i])) != NULL;)
             free(LIST_ENTRY(node, struct server_statement, used));
     map_fini(&on->known);
 }
 
-static struct server_statement *server_statement_find(struct server_statements *on,
-                                                      const uint8_t digest[DIGEST_SIZE])
+struct server_statement *server_statement_find(const struct server_statements *on,
+                                               const struct digest *key)
 {
-    struct map_link *link = map_find(&on->known, digest_hash(digest), digest_is, digest);
+    struct map_link *link = map_find(&on->known, digest_hash(key), key_is, key);
     return link == NULL ? NULL : MAP_ENTRY(link, struct server_statement, link);
 }
 
-/* To the front of `used`, from wherever it is. */
-static void server_statement_touch(struct server_statements *on, struct server_statement *known)
+void server_statement_drop(struct server_statements *on, struct server_statement *known)
 {
-    if (list_first(&on->used) == &known->used)
-        return;
-    list_remove(known->closing ? &on->closing : &on->used, &known->used);
-    known->closing = false;
-    list_push_front(&on->used, &known->used);
-}
-
-enum statement_place server_statement_use(struct server_statements *on,
-                                          const uint8_t digest[DIGEST_SIZE], uint32_t batch)
-{
-    struct server_statement *known = server_statement_find(on, digest);
-    if (known == NULL)
-        return STATEMENT_ABSENT;
-    bool unsure =
-        known->closing || known->doubtful || (known->pending > 0 && known->batch != batch);
-    server_statement_touch(on, known);
-    known->doubtful = unsure; /* until the Parse that follows */
-    return unsure ? STATEMENT_UNSURE : STATEMENT_THERE;
-}
-
-fault server_statement_add(struct server_statements *on, const uint8_t digest[DIGEST_SIZE],
-                           uint32_t batch)
-{
-    struct server_statement *known = server_statement_find(on, digest);
-    if (known == NULL) {
-        known = calloc(1, sizeof(*known));
-        if (known == NULL)
-            return FAULT_MEMORY;
-        memcpy(known->digest, digest, DIGEST_SIZE);
-        fault inserted = map_insert(&on->known, &known->link, digest_hash(digest));
-        if (inserted != OK) {
-            free(known);
-            return inserted;
-        }
-        list_push_front(&on->used, &known->used);
-    }
-    server_statement_touch(on, known);
-    known->pending += 1;
-    known->batch = batch;
-    known->doubtful = false;
-    return OK;
-}
-
-void server_statement_settle(struct server_statements *on, const uint8_t digest[DIGEST_SIZE],
-                             bool parsed)
-{
-    struct server_statement *known = server_statement_find(on, digest);
-    if (known == NULL && !parsed)
-        return;
-    if (known == NULL) {
-        /* A DISCARD ALL has been answered since it was sent: it is there, and may not be forgotten.
-         */
-        if (server_statement_add(on, digest, 0) != OK)
-            return;
-        known = server_statement_find(on, digest);
-    }
-    if (known->pending > 0)
-        known->pending -= 1;
-    known->doubtful = !parsed;
+    map_remove(&on->known, &known->link);
+    list_remove(&on->used, &known->used);
+    list_push(&on->orphans, &known->used);
 }
 
 static void server_statement_free(struct server_statements *on, struct server_statement *known)
 {
     map_remove(&on->known, &known->link);
-    list_remove(known->closing ? &on->closing : &on->used, &known->used);
+    list_remove(&on->used, &known->used);
     free(known);
 }
 
-const struct server_statement *server_statement_evict(struct server_statements *on)
+struct server_statement *server_statement_use(struct server_statements *on,
+                                              const struct digest *key, uint64_t client)
 {
-    if (on->used.count <= on->most)
+    struct server_statement *known = server_statement_find(on, key);
+    if (known == NULL)
         return NULL;
-    struct server_statement *oldest =
-        LIST_ENTRY(list_last(&on->used), struct server_statement, used);
-    list_remove(&on->used, &oldest->used);
-    list_push(&on->closing, &oldest->used);
-    oldest->closing = true;
-    oldest->closes += 1;
-    return oldest;
+    if (UNLIKELY(known->owner != 0 && known->owner != client)) {
+        server_statement_drop(on, known);
+        return NULL;
+    }
+    if (list_first(&on->used) != &known->used) {
+        list_remove(&on->used, &known->used);
+        list_push_front(&on->used, &known->used);
+    }
+    return known;
 }
 
-void server_statement_evicted(struct server_statements *on, const uint8_t digest[DIGEST_SIZE],
-                              bool closed)
+fault server_statement_add(struct server_statements *on, const struct digest *key,
+                           const struct digest *fresh, struct server_statement **ret)
 {
-    struct server_statement *known = server_statement_find(on, digest);
+    struct server_statement *known = calloc(1, sizeof(*known));
+    if (known == NULL)
+        return FAULT_MEMORY;
+    known->key = *key;
+    known->pending = true;
+    statement_name(fresh, known->name);
+    fault inserted = map_insert(&on->known, &known->link, digest_hash(key));
+    if (inserted != OK) {
+        free(known);
+        return inserted;
+    }
+    list_push_front(&on->used, &known->used);
+    *ret = known;
+    return OK;
+}
+
+void server_statement_settle(struct server_statements *on, const struct digest *key, bool parsed)
+{
+    struct server_statement *known = server_statement_find(on, key);
     if (known == NULL)
         return;
-    known->closes -= known->closes > 0;
-    if (!known->closing || known->closes > 0)
-        return; /* parsed again since, and perhaps closed again */
-    if (closed) {
+    known->pending = false;
+    if (!parsed)
         server_statement_free(on, known);
+}
+
+void server_statement_rename(struct server_statements *on, const struct digest *from,
+                             const struct digest *to)
+{
+    struct server_statement *known = server_statement_find(on, from);
+    struct server_statement *older = server_statement_find(on, to);
+    if (known == NULL || known == older)
         return;
+    if (older != NULL)
+        server_statement_drop(on, older);
+    map_remove(&on->known, &known->link);
+    known->key = *to;
+    if (map_insert(&on->known, &known->link, digest_hash(to)) == OK)
+        return;
+    list_remove(&on->used, &known->used);
+    list_push(&on->orphans, &known->used);
+}
+
+fault server_statement_litter(struct server_statements *on, const struct digest *fresh)
+{
+    struct server_statement *litter = calloc(1, sizeof(*litter));
+    if (litter == NULL)
+        return FAULT_MEMORY;
+    statement_name(fresh, litter->name);
+    list_push(&on->orphans, &litter->used);
+    return OK;
+}
+
+void server_statement_evict(struct server_statements *on)
+{
+    while (on->used.count > on->most)
+        server_statement_drop(on, LIST_ENTRY(list_last(&on->used), struct server_statement, used));
+}
+
+const struct server_statement *server_statement_orphan(struct server_statements *on)
+{
+    struct node *first = list_pop(&on->orphans);
+    if (first == NULL)
+        return NULL;
+    list_push(&on->closing, first);
+    return LIST_ENTRY(first, struct server_statement, used);
+}
+
+/* They are answered in order, and dropped in the reverse order. */
+static struct node *find_closing(const struct server_statements *on,
+                                 const char name[STATEMENT_NAME_SIZE], bool closed)
+{
+    const struct node *head = &on->closing.head;
+    for (struct node *it = closed ? head->next : head->prev; it != head;
+         it = closed ? it->next : it->prev)
+        if (memcmp(LIST_ENTRY(it, struct server_statement, used)->name, name,
+                   STATEMENT_NAME_SIZE) == 0)
+            return it;
+    return NULL;
+}
+
+void server_statement_closed(struct server_statements *on, const char name[STATEMENT_NAME_SIZE],
+                             bool closed)
+{
+    struct node *node = find_closing(on, name, closed);
+    if (node == NULL)
+        return;
+    list_remove(&on->closing, node);
+    if (closed)
+        free(LIST_ENTRY(node, struct server_statement, used));
+    else
+        list_push_front(&on->orphans, node);
+}
+
+/* Those whose Parse has not been answered come after it. */
+void server_statements_deallocated(struct server_statements *on)
+{
+    struct list *const gone[] = {&on->orphans, &on->closing};
+    for (size_t i = 0; i < ARRAY_SIZE(gone); i++)
+        for (struct node *node; (node = list_pop(gone[i])) != NULL;)
+            free(LIST_ENTRY(node, struct server_statement, used));
+    LIST_EACH_SAFE (&on->used, it) {
+        struct server_statement *known = LIST_ENTRY(it, struct server_statement, used);
+        if (!known->pending)
+            server_statement_free(on, known);
     }
-    list_remove(&on->closing, &known->used);
-    list_push(&on->used, &known->used);
-    known->closing = false;
-    known->doubtful = true;
 }
 
 void server_statements_doubt(struct server_statements *on)
 {
+    LIST_EACH_SAFE (&on->used, it) {
+        struct server_statement *known = LIST_ENTRY(it, struct server_statement, used);
+        if (!known->pending)
+            server_statement_drop(on, known);
+    }
+}
+
+bool server_statements_has_name(const struct server_statements *on, struct span name)
+{
     LIST_EACH (&on->used, it)
-        LIST_ENTRY(it, struct server_statement, used)->doubtful = true;
+        if (span_is(name, LIST_ENTRY(it, struct server_statement, used)->name))
+            return true;
+    return false;
 }

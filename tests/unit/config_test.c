@@ -451,6 +451,9 @@ TEST(limits_and_hosts_are_no_part_of_the_identity_of_a_route)
     ck_assert(same("service: main, claim_timeout: 1s", "service: main, idle_timeout: 3s"));
     ck_assert(same("service: main, prepared_statements: 1", "service: main"));
     ck_assert(!same("service: main, prepared_statements: off", "service: main"));
+    ck_assert(!same("service: main, prepared_statements: off",
+                    "service: main, prepared_statements: private"));
+    ck_assert(same("service: main, prepared_statements: private", "service: main"));
     ck_assert(!same("service: main", "service: b"));
     ck_assert(!same("service: main", "service: main, user: u"));
     ck_assert(!same("service: main", "service: main, pool: transaction"));

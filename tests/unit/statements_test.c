@@ -1,3 +1,4 @@
+#include "pooler/generation.h"
 #include "pooler/statements.h"
 #include "unit.h"
 
@@ -23,20 +24,13 @@ static struct client_statement *named(const char *name, struct statement *statem
 
 /* --- texts ------------------------------------------------------------------------------------ */
 
-TEST(the_same_text_is_one_statement_with_one_name)
+TEST(the_same_text_is_kept_once)
 {
     struct statement *a = prepared("select 1"), *b = prepared("select 1"),
                      *c = prepared("select 2");
     ck_assert_ptr_eq(a, b);
     ck_assert_ptr_ne(a, c);
-    ck_assert_str_ne(a->name, c->name);
-    ck_assert_uint_eq(strlen(a->name), STATEMENT_NAME_SIZE - 1);
-    ck_assert_int_eq(strncmp(a->name, "tl_", 3), 0);
-    ck_assert_uint_eq(strspn(a->name + 3, "0123456789abcdef"), 32);
     ck_assert_uint_eq(a->size, sizeof("select 1"));
-    char again[STATEMENT_NAME_SIZE];
-    statement_name(a->digest, again);
-    ck_assert_str_eq(again, a->name);
     statement_unref(&a);
     ck_assert_uint_eq(texts.count, 2);
     statement_unref(&b);
@@ -54,10 +48,163 @@ TEST(other_parameter_types_are_another_statement)
     struct statement *a, *b;
     ck_assert_int_eq(statement_intern(&texts, span_of(plain, 12), &a), OK);
     ck_assert_int_eq(statement_intern(&texts, span_of(typed, 16), &b), OK);
-    ck_assert_str_ne(a->name, b->name);
+    ck_assert_ptr_ne(a, b);
     statement_unref(&a);
     statement_unref(&b);
     map_fini(&texts);
+}
+END_TEST
+
+TEST(literals_that_parse_evaluates_are_found_and_calls_are_not)
+{
+    static const struct {
+        const char *text;
+        bool timely;
+    } all[] = {
+        {"select 'now'::timestamptz", true},
+        {"select 'NOW'", true},
+        {"select date 'today'", true},
+        {"select 'tomorrow'", true},
+        {"select 'Yesterday '::date", true},
+        {"select '{now}'::date[]", true},
+        {"select now()", false},
+        {"select now ()", false},
+        {"select known from renowned", false},
+        {"select to_day, nowadays", false},
+        {"select 'no'", false},
+        {"n", false},
+        {"select $1", false},
+        {"select now", true},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+        struct statement *statement = prepared(all[i].text);
+        ck_assert_msg(statement->timely == all[i].timely, "%s", all[i].text);
+        statement_unref(&statement);
+    }
+    map_fini(&texts);
+}
+END_TEST
+
+/* --- meanings --------------------------------------------------------------------------------- */
+
+/* What a Parse of this text meant with such a description. */
+static struct meaning meaning(const char *text, uint8_t session, uint64_t generation, uint8_t whole,
+                              bool shared)
+{
+    struct statement *statement = prepared(text);
+    struct client_statement *entered = named("meant", statement);
+    struct signature signature = {.whole = {{whole}}, .shape = {{9}}};
+    entered->meaning =
+        (struct meaning){.key = {{77}}, .session = {{session}}, .generation = generation};
+    client_statement_means(entered, &signature, shared);
+    struct meaning result = entered->meaning;
+    client_statement_unref(&entered);
+    statement_unref(&statement);
+    client_statements_clear(&names);
+    map_fini(&texts);
+    return result;
+}
+
+TEST(statements_mean_the_same_only_if_all_that_they_depend_on_is_the_same)
+{
+    struct meaning is = meaning("select 1", 1, 1, 1, true);
+    struct meaning others[] = {
+        meaning("select 2", 1, 1, 1, true),  meaning("select 1", 2, 1, 1, true),
+        meaning("select 1", 1, 2, 1, true),  meaning("select 1", 1, 1, 2, true),
+        meaning("select 1", 1, 1, 1, false),
+    };
+    struct meaning again = meaning("select 1", 1, 1, 1, true);
+    ck_assert(is.shared && is.shaped && again.shared);
+    ck_assert(digest_equal(&is.key, &again.key));
+    for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+        ck_assert_msg(!digest_equal(&is.key, &others[i].key), "%zu", i);
+    ck_assert(!others[4].shared && others[4].shaped);
+    ck_assert_uint_eq(others[4].key.bytes[0], 77); /* its own, as it was */
+}
+END_TEST
+
+TEST(tags_of_commands_that_change_the_schema_are_known)
+{
+    static const char *const do_change[] = {
+        "CREATE TABLE",    "CREATE VIEW", "ALTER TYPE", "DROP FUNCTION",  "DROP OWNED",
+        "GRANT",           "GRANT ROLE",  "REVOKE",     "REASSIGN OWNED", "IMPORT FOREIGN SCHEMA",
+        "COMMIT PREPARED", "DO",          "CALL",
+    };
+    static const char *const do_not[] = {
+        "SELECT 1", "INSERT 0 1",          "COMMIT", "ROLLBACK", "SET",
+        "COPY 5",   "DISCARD ALL",         "DOUBT",  "DELETE 1", "CALLED",
+        "ANALYZE",  "PREPARE TRANSACTION", "",
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(do_change); i++)
+        ck_assert_msg(generation_changes(span_text(do_change[i])), "%s", do_change[i]);
+    for (size_t i = 0; i < ARRAY_SIZE(do_not); i++)
+        ck_assert_msg(!generation_changes(span_text(do_not[i])), "%s", do_not[i]);
+}
+END_TEST
+
+TEST(a_generation_is_of_one_name)
+{
+    static struct generations generations;
+    uint64_t *app = generation_of(&generations, "app");
+    ck_assert_ptr_eq(app, generation_of(&generations, "app"));
+    ck_assert_ptr_ne(app, generation_of(&generations, "other"));
+    generation_raise(app);
+    ck_assert_uint_eq(generation_now(app), 1);
+    ck_assert_uint_eq(generation_now(generation_of(&generations, "other")), 0);
+}
+END_TEST
+
+/* --- signatures ------------------------------------------------------------------------------- */
+
+/* A column of this table and type, and its place there. */
+#define COLUMN(name, table, type) name "\0\0\0\0" table "\0\1\0\0\0" type "\0\4\xff\xff\xff\xff\0\0"
+#define PARAMETERS                "t\0\0\0\x0a\0\1\0\0\0\x17"
+
+static struct signature described(const char *bytes, size_t size)
+{
+    struct buffer messages = BUFFER_INIT(SIGNATURE_MOST);
+    struct signature signature;
+    buffer_append(&messages, bytes, size);
+    ck_assert(signature_read(&messages, &signature));
+    ck_assert_ptr_null(messages.at);
+    return signature;
+}
+#define DESCRIBED(literal) described(literal, sizeof(literal) - 1)
+
+TEST(a_table_made_anew_gives_the_same_shape_and_another_signature)
+{
+    struct signature old = DESCRIBED(PARAMETERS "T\0\0\0\x1a\0\1" COLUMN("a", "\5", "\x17"));
+    struct signature new = DESCRIBED(PARAMETERS "T\0\0\0\x1a\0\1" COLUMN("a", "\6", "\x17"));
+    struct signature other = DESCRIBED(PARAMETERS "T\0\0\0\x1a\0\1" COLUMN("a", "\5", "\x19"));
+    struct signature name = DESCRIBED(PARAMETERS "T\0\0\0\x1a\0\1" COLUMN("b", "\5", "\x17"));
+    struct signature none = DESCRIBED(PARAMETERS "n\0\0\0\4");
+    ck_assert(digest_equal(&old.shape, &new.shape));
+    ck_assert(!digest_equal(&old.whole, &new.whole));
+    ck_assert(!digest_equal(&old.shape, &other.shape));
+    ck_assert(!digest_equal(&old.shape, &name.shape));
+    ck_assert(!digest_equal(&old.shape, &none.shape));
+}
+END_TEST
+
+TEST(what_is_no_description_has_no_signature)
+{
+    static const struct {
+        const char *bytes;
+        size_t size;
+    } all[] = {
+        {"", 0},
+        {"n\0\0\0\4", 5},
+        {PARAMETERS, 11},
+        {PARAMETERS "n\0\0\0\4n\0\0\0\4", 21},
+        {"T\0\0\0\6\0\0n\0\0\0\4", 12},
+        {PARAMETERS "T\0\0\0\x0a\0\1ab\0\0", 22},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+        struct buffer messages = BUFFER_INIT(SIGNATURE_MOST);
+        struct signature signature;
+        buffer_append(&messages, all[i].bytes, all[i].size);
+        ck_assert_msg(!signature_read(&messages, &signature), "%zu", i);
+    }
 }
 END_TEST
 
@@ -151,154 +298,206 @@ END_TEST
 
 /* --- a server's statements -------------------------------------------------------------------- */
 
-static const uint8_t *digest(uint8_t number)
+static struct digest key(uint8_t number)
 {
-    static uint8_t digests[8][DIGEST_SIZE];
-    static int next;
-    uint8_t *at = digests[next++ % 8];
-    memset(at, number, DIGEST_SIZE);
-    return at;
+    struct digest digest;
+    memset(digest.bytes, number, DIGEST_SIZE);
+    return digest;
 }
 
-static void add(struct server_statements *on, uint8_t number, uint32_t batch)
+/* Under a name made of the same number. */
+static struct server_statement *add(struct server_statements *on, uint8_t number)
 {
-    ck_assert_int_eq(server_statement_add(on, digest(number), batch), OK);
+    struct digest digest = key(number);
+    struct server_statement *added;
+    ck_assert_int_eq(server_statement_add(on, &digest, &digest, &added), OK);
+    return added;
 }
 
-static void parsed(struct server_statements *on, uint8_t number)
+static void settle(struct server_statements *on, uint8_t number, bool parsed)
 {
-    server_statement_settle(on, digest(number), true);
+    struct digest digest = key(number);
+    server_statement_settle(on, &digest, parsed);
 }
 
-static uint8_t victim(struct server_statements *on)
+static struct server_statement *use(struct server_statements *on, uint8_t number, uint64_t client)
 {
-    const struct server_statement *victim = server_statement_evict(on);
-    return victim == NULL ? 0 : victim->digest[0];
+    struct digest digest = key(number);
+    return server_statement_use(on, &digest, client);
 }
 
-static enum statement_place use(struct server_statements *on, uint8_t number, uint32_t batch)
+/* The next whose Close is sent; 0: none. */
+static unsigned orphan(struct server_statements *on)
 {
-    return server_statement_use(on, digest(number), batch);
+    unsigned number = 0;
+    const struct server_statement *orphan = server_statement_orphan(on);
+    if (orphan != NULL)
+        ck_assert_int_eq(sscanf(orphan->name, "tl_%2x", &number), 1);
+    return number;
 }
+
+static void closed(struct server_statements *on, uint8_t number, bool closed)
+{
+    struct digest digest = key(number);
+    char name[STATEMENT_NAME_SIZE];
+    statement_name(&digest, name);
+    server_statement_closed(on, name, closed);
+}
+
+TEST(a_name_on_a_server_shows_all_its_bits)
+{
+    struct digest digest = key(0xa5);
+    char name[STATEMENT_NAME_SIZE];
+    statement_name(&digest, name);
+    ck_assert_str_eq(name, "tl_a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5");
+}
+END_TEST
 
 TEST(the_least_recently_used_statement_is_the_first_to_go)
 {
     struct server_statements on;
     server_statements_init(&on, 3);
     for (uint8_t i = 1; i <= 3; i++) {
-        add(&on, i, 0);
-        parsed(&on, i);
+        add(&on, i);
+        settle(&on, i, true);
     }
-    ck_assert_uint_eq(victim(&on), 0); /* there is room for them */
-    ck_assert_int_eq(use(&on, 1, 1), STATEMENT_THERE);
-    ck_assert_int_eq(use(&on, 4, 1), STATEMENT_ABSENT);
-    add(&on, 4, 1);
-    ck_assert_uint_eq(victim(&on), 2);
-    server_statement_evicted(&on, digest(2), true);
-    ck_assert_int_eq(use(&on, 2, 1), STATEMENT_ABSENT);
+    server_statement_evict(&on);
+    ck_assert_uint_eq(orphan(&on), 0); /* there is room for them */
+    ck_assert_ptr_nonnull(use(&on, 1, 1));
+    ck_assert_ptr_null(use(&on, 4, 1));
+    add(&on, 4);
+    server_statement_evict(&on);
+    ck_assert_uint_eq(orphan(&on), 2);
+    ck_assert_uint_eq(orphan(&on), 0);
+    ck_assert_ptr_null(use(&on, 2, 1));
+    closed(&on, 2, true);
     ck_assert_uint_eq(on.known.count, 3);
+    ck_assert_uint_eq(on.closing.count, 0);
     server_statements_fini(&on);
 }
 END_TEST
 
-TEST(a_statement_whose_eviction_was_dropped_may_be_there_and_is_the_next_to_go)
-{
-    struct server_statements on;
-    server_statements_init(&on, 2);
-    for (uint8_t i = 1; i <= 3; i++)
-        add(&on, i, 0);
-    ck_assert_uint_eq(victim(&on), 1);
-    server_statement_evicted(&on, digest(1), false);
-    ck_assert_uint_eq(on.known.count, 3);
-    ck_assert_uint_eq(victim(&on), 1);
-    ck_assert_int_eq(use(&on, 1, 0), STATEMENT_UNSURE);
-    add(&on, 1, 0); /* prepared anew meanwhile */
-    server_statement_evicted(&on, digest(1), true);
-    ck_assert_uint_eq(on.known.count, 3);
-    ck_assert_int_eq(use(&on, 1, 0), STATEMENT_THERE);
-    server_statements_fini(&on);
-}
-END_TEST
-
-TEST(of_two_evictions_on_their_way_the_second_is_the_one_that_counts)
+TEST(a_close_that_was_skipped_is_sent_again)
 {
     struct server_statements on;
     server_statements_init(&on, 1);
-    add(&on, 1, 0);
-    add(&on, 2, 0);
-    ck_assert_uint_eq(victim(&on), 1);
-    ck_assert_int_eq(use(&on, 1, 0), STATEMENT_UNSURE);
-    add(&on, 1, 0);
-    ck_assert_uint_eq(victim(&on), 2);
-    ck_assert_int_eq(use(&on, 2, 0), STATEMENT_UNSURE);
-    add(&on, 2, 0);
-    ck_assert_uint_eq(victim(&on), 1);
-    parsed(&on, 1);
-    server_statement_evicted(&on, digest(1), true); /* the first: it was prepared again behind it */
-    ck_assert_int_eq(on.closing.count, 1);
-    parsed(&on, 1);
-    server_statement_evicted(&on, digest(1), true);
-    ck_assert_int_eq(use(&on, 1, 0), STATEMENT_ABSENT);
+    for (uint8_t i = 1; i <= 3; i++)
+        add(&on, i);
+    server_statement_evict(&on);
+    ck_assert_uint_eq(orphan(&on), 1);
+    ck_assert_uint_eq(orphan(&on), 2);
+    closed(&on, 2, false);
+    closed(&on, 1, false);
+    ck_assert_uint_eq(on.orphans.count, 2);
+    add(&on, 1); /* the same meaning, under another name as it were */
+    ck_assert_uint_eq(orphan(&on), 1);
+    ck_assert_uint_eq(orphan(&on), 2);
+    closed(&on, 1, true);
+    closed(&on, 2, true);
+    ck_assert_uint_eq(on.orphans.count + on.closing.count, 0);
+    ck_assert_ptr_nonnull(use(&on, 1, 0));
     server_statements_fini(&on);
 }
 END_TEST
 
-TEST(what_an_earlier_batch_prepares_is_certain_once_it_is_answered)
+TEST(a_statement_that_could_not_be_prepared_is_not_there)
 {
     struct server_statements on;
     server_statements_init(&on, 2);
-    add(&on, 1, 7);
-    ck_assert_int_eq(use(&on, 1, 7), STATEMENT_THERE); /* carried out, or skipped, together */
-    ck_assert_int_eq(use(&on, 1, 8), STATEMENT_UNSURE);
-    add(&on, 1, 8);
-    ck_assert_int_eq(use(&on, 1, 8), STATEMENT_THERE);
-    server_statement_settle(&on, digest(1), false);
-    ck_assert_int_eq(use(&on, 1, 8), STATEMENT_UNSURE);
-    parsed(&on, 1);
-    ck_assert_int_eq(use(&on, 1, 9), STATEMENT_THERE);
-    server_statements_fini(&on);
-}
-END_TEST
-
-TEST(a_statement_that_could_not_be_prepared_is_in_doubt)
-{
-    struct server_statements on;
-    server_statements_init(&on, 2);
-    add(&on, 1, 0);
-    server_statement_settle(&on, digest(1), false);
-    ck_assert_int_eq(use(&on, 1, 0), STATEMENT_UNSURE);
-    ck_assert_int_eq(use(&on, 1, 0), STATEMENT_UNSURE);
-    add(&on, 1, 0);
-    parsed(&on, 1);
-    ck_assert_int_eq(use(&on, 1, 5), STATEMENT_THERE);
-    server_statements_fini(&on);
-}
-END_TEST
-
-TEST(a_statement_prepared_behind_a_discard_all_is_not_forgotten)
-{
-    struct server_statements on;
-    server_statements_init(&on, 2);
-    add(&on, 1, 0);
-    server_statements_fini(&on);
-    server_statements_init(&on, 2);
-    server_statement_settle(&on, digest(2), false);
+    add(&on, 1);
+    ck_assert_ptr_nonnull(use(&on, 1, 0)); /* carried out, or skipped, with what follows */
+    settle(&on, 1, false);
+    ck_assert_ptr_null(use(&on, 1, 0));
+    settle(&on, 1, true); /* forgotten meanwhile: no harm */
     ck_assert_uint_eq(on.known.count, 0);
-    parsed(&on, 1);
-    ck_assert_int_eq(use(&on, 1, 3), STATEMENT_THERE);
     server_statements_fini(&on);
 }
 END_TEST
 
-TESTS("statements", the_same_text_is_one_statement_with_one_name,
-      other_parameter_types_are_another_statement,
+TEST(of_two_that_mean_the_same_the_newer_one_stays)
+{
+    struct server_statements on;
+    struct digest shared = key(9), one = key(1), two = key(2);
+    server_statements_init(&on, 9);
+    add(&on, 1);
+    server_statement_rename(&on, &one, &shared);
+    add(&on, 2);
+    ck_assert_str_eq(use(&on, 9, 0)->name + 3, "01010101010101010101010101010101");
+    server_statement_rename(&on, &two, &shared);
+    ck_assert_str_eq(use(&on, 9, 0)->name + 3, "02020202020202020202020202020202");
+    ck_assert_uint_eq(orphan(&on), 1);
+    server_statement_rename(&on, &two, &shared); /* evicted meanwhile: no harm */
+    server_statement_rename(&on, &shared, &shared);
+    ck_assert_uint_eq(on.known.count, 1);
+    server_statements_fini(&on);
+}
+END_TEST
+
+TEST(what_was_used_apart_is_for_its_client_alone)
+{
+    struct server_statements on;
+    server_statements_init(&on, 9);
+    add(&on, 1)->owner = 5;
+    ck_assert_ptr_nonnull(use(&on, 1, 5));
+    ck_assert_ptr_null(use(&on, 1, 6));
+    ck_assert_ptr_null(use(&on, 1, 5));
+    ck_assert_uint_eq(orphan(&on), 1);
+    server_statements_fini(&on);
+}
+END_TEST
+
+TEST(what_is_parsed_behind_a_deallocate_all_is_not_forgotten)
+{
+    struct server_statements on;
+    server_statements_init(&on, 1);
+    for (uint8_t i = 1; i <= 3; i++) {
+        add(&on, i);
+        settle(&on, i, true);
+    }
+    server_statement_evict(&on);
+    ck_assert_uint_eq(orphan(&on), 1);
+    add(&on, 4);
+    server_statements_deallocated(&on);
+    ck_assert_uint_eq(on.orphans.count + on.closing.count, 0);
+    closed(&on, 1, true);
+    ck_assert_uint_eq(on.known.count, 1);
+    ck_assert_ptr_nonnull(use(&on, 4, 0));
+    server_statements_fini(&on);
+}
+END_TEST
+
+TEST(in_doubt_every_statement_is_closed_and_none_is_used)
+{
+    struct server_statements on;
+    struct digest digest = key(1);
+    char name[STATEMENT_NAME_SIZE];
+    statement_name(&digest, name);
+    server_statements_init(&on, 9);
+    add(&on, 1);
+    settle(&on, 1, true);
+    add(&on, 2);
+    ck_assert(server_statements_has_name(&on, span_text(name)));
+    server_statements_doubt(&on);
+    ck_assert(!server_statements_has_name(&on, span_text(name)));
+    ck_assert_ptr_null(use(&on, 1, 0));
+    ck_assert_ptr_nonnull(use(&on, 2, 0));
+    ck_assert_uint_eq(orphan(&on), 1);
+    server_statements_fini(&on);
+}
+END_TEST
+
+TESTS("statements", the_same_text_is_kept_once, other_parameter_types_are_another_statement,
+      literals_that_parse_evaluates_are_found_and_calls_are_not,
+      statements_mean_the_same_only_if_all_that_they_depend_on_is_the_same,
+      tags_of_commands_that_change_the_schema_are_known, a_generation_is_of_one_name,
+      a_table_made_anew_gives_the_same_shape_and_another_signature,
+      what_is_no_description_has_no_signature,
       a_client_finds_its_statements_by_the_names_it_gave_them,
       a_close_that_was_never_carried_out_is_undone,
       a_name_that_was_given_anew_meanwhile_stays_the_new_one,
       a_client_has_no_more_names_than_the_limit, a_name_is_not_longer_than_its_length_can_say,
-      the_least_recently_used_statement_is_the_first_to_go,
-      a_statement_whose_eviction_was_dropped_may_be_there_and_is_the_next_to_go,
-      of_two_evictions_on_their_way_the_second_is_the_one_that_counts,
-      what_an_earlier_batch_prepares_is_certain_once_it_is_answered,
-      a_statement_that_could_not_be_prepared_is_in_doubt,
-      a_statement_prepared_behind_a_discard_all_is_not_forgotten)
+      a_name_on_a_server_shows_all_its_bits, the_least_recently_used_statement_is_the_first_to_go,
+      a_close_that_was_skipped_is_sent_again, a_statement_that_could_not_be_prepared_is_not_there,
+      of_two_that_mean_the_same_the_newer_one_stays, what_was_used_apart_is_for_its_client_alone,
+      what_is_parsed_behind_a_deallocate_all_is_not_forgotten,
+      in_doubt_every_statement_is_closed_and_none_is_used)

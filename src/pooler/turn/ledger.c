@@ -123,6 +123,14 @@ static bool owe_sync(struct ledger *ledger, enum owed_kind kind)
     return true;
 }
 
+bool ledger_is_one_batch(const struct ledger *ledger)
+{
+    for (uint32_t i = 0; i + 1 < ledger->count; i++)
+        if (ledger_at(ledger, i)->kind <= OWED_MARK)
+            return false;
+    return true;
+}
+
 void ledger_owe(struct ledger *ledger, struct owed owed)
 {
     if (!owe_sync(ledger, (enum owed_kind)owed.kind) && ledger->skipping) {

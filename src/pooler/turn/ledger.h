@@ -43,12 +43,14 @@ enum owed_fate {
 /* What an entry is about, for whoever must know when it is answered or dropped. */
 enum owed_about {
     ABOUT_NOTHING,
-    ABOUT_PARSE,      /* what: struct parsed_note; a statement that exists if this succeeds */
+    ABOUT_PARSE,      /* what: struct client_statement; it exists if this succeeds */
+    ABOUT_SIGNATURE,  /* what: struct client_statement; says what that means */
     ABOUT_UNNAMED,    /* what: its server's unnamed_mark; the unnamed statement that this makes */
     ABOUT_DUPLICATE,  /* what: struct client_statement; a Parse that must fail with 42P05 */
     ABOUT_CLOSE,      /* what: struct client_statement; the client closes it */
-    ABOUT_EVICT,      /* what: its digest, heap; Trunkline closes a statement on the server */
-    ABOUT_INJECT,     /* what: its digest, heap; Trunkline parses a statement on the server */
+    ABOUT_ORPHAN,     /* what: its name, heap; Trunkline closes a statement on the server */
+    ABOUT_INJECT,     /* what: struct client_statement; Trunkline parses it on the server */
+    ABOUT_PROOF,      /* what: the same; says whether it means there what its client knows */
     ABOUT_EFFECTS,    /* what: struct query_effects, heap; the text may leave state behind */
     ABOUT_DEALLOCATE, /* what: struct deallocation, heap; the text gives names up */
     ABOUT_REFUSED,    /* what: struct refused, heap; must fail, and is told in other words */
@@ -129,6 +131,13 @@ static inline bool ledger_has_room(struct ledger *ledger, uint32_t more)
 {
     return (ledger->ring != NULL && ledger->count + more <= ledger->mask + 1) ||
            ledger_make_room(ledger, more);
+}
+/** Whether nothing is owed behind the first Sync. */
+bool ledger_is_one_batch(const struct ledger *ledger);
+/** The head's answer is for nobody. */
+static inline void ledger_swallow(struct ledger *ledger)
+{
+    ledger->ring[ledger->head & ledger->mask].fate = FATE_SWALLOW;
 }
 /** Writes an entry for a message that is about to be sent (or is never sent: FATE_SYNTHETIC). While
  *  the server is skipping, only a Sync, which ends that, is written; others are dropped at once. */

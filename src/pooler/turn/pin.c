@@ -450,6 +450,21 @@ static void apply_bound_ends(struct server *server)
         }
 }
 
+/* Of an Execute it is not known that it was of the portal that was bound last. */
+bool pin_makes_temporary(const struct server *server, const struct owed *head)
+{
+    const struct pin *pin = server->pin;
+    if (pin == NULL || head->fate != FATE_FORWARD)
+        return false;
+    bool simple = head->kind == OWED_QUERY;
+    const struct query_effects *effects = simple ? effects_of(head) : pin->bound;
+    for (unsigned i = 0; effects != NULL && i < effects->count; i++)
+        if (effects->all[i].kind == QUERY_TEMPORARY && effects->all[i].act == QUERY_CREATES &&
+            (!simple || effects->all[i].statement == pin->statement))
+            return true;
+    return false;
+}
+
 void pin_completed(struct server *server, const struct owed *head, struct span tag)
 {
     struct pin *pin = server->pin;

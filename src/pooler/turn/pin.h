@@ -62,6 +62,9 @@ void pin_effects_free(struct query_effects *effects);                        /* 
 
 /** An entry about effects is answered or dropped; takes the effects. */
 void pin_settle(struct server *server, const struct owed *owed, bool answered);
+/** Whether the command of `head` that has completed now is one that makes a temporary object;
+ * before pin_completed. */
+bool pin_makes_temporary(const struct server *server, const struct owed *head);
 /** CommandComplete for `head`, which may be NULL. */
 void pin_completed(struct server *server, const struct owed *head, struct span tag);
 /** ErrorResponse for `head`, which may be NULL. */

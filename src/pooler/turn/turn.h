@@ -18,6 +18,9 @@ struct lane {
     uint32_t end;        /* behind the last byte read */
     uint64_t passing;    /* bytes of a message that is forwarded as it comes */
     uint64_t dropping;   /* bytes of a message that is thrown away as it comes */
+    bool keeps;          /* the up lane's: bytes from `kept` on stay where they are */
+    uint32_t kept;       /* first byte of a batch that may have to be sent again */
+    uint8_t last;        /* type of the last message that was walked past; the down lane's */
     bool flushing;       /* TLS holds ciphertext of what was sent */
     struct outbox out;
 };
@@ -39,6 +42,8 @@ struct turn {
     uint32_t bulk;         /* bytes from the server since the client last said something */
     fault state_fault;     /* a change of parameters that should not have failed did */
     bool gathers;          /* it announces what it sends in larger parts: see turn_bulk.c */
+    bool awaits;           /* the message that was looked at last waits for an answer */
+    bool signs;            /* what passes in the down lane is kept in server->described */
     bool starved;          /* the up lane has the beginning of a message only */
     bool server_lost;      /* nothing can be sent to it any more */
     bool up_cut;           /* it got a part of a message only */
@@ -126,6 +131,8 @@ fault turn_pin_bind(struct turn *turn, const struct query_effects *found,
 /** A Parse of such a statement: whether its route refuses it. */
 fault turn_pin_parse(struct turn *turn, const struct query_effects *found,
                      bool *ret_refused) MUST_USE;
+/** Sends what must fail, in place of a message of an extended batch, and tells the client this. */
+fault turn_pin_refuse(struct turn *turn, const char *sqlstate, const char *text) MUST_USE;
 /** The first part of a text that passes as it comes, and each further one. */
 fault turn_pin_long(struct turn *turn, struct span part) MUST_USE;
 fault turn_pin_part(struct turn *turn, struct span part) MUST_USE;
@@ -139,6 +146,22 @@ struct statement;
 fault turn_intern(struct turn *turn, struct span body, struct statement **ret) MUST_USE;
 struct refused;
 void turn_pin_drop_refused(struct refused *refused);
+/** A Bind that names a statement is about to be sent, whole: keeps it while nothing is answered, if
+ *  it is the first of its batch and outside of a transaction. */
+void turn_lost_keep(struct turn *turn, const uint8_t *at); /* turn_lost.c */
+/** The server says that a statement does not exist: forgets what it has if that is one of ours.
+ *  true: its batch is sent again, and the error is for nobody. */
+bool turn_lost(struct turn *turn, struct span message);
+/** Nothing is sent again: something has been answered. */
+void turn_lost_end(struct turn *turn);
+/** Whether this message is an answer to a Describe of ours; keeps it.  turn_shape.c */
+bool turn_shape_wanted(const struct turn *turn, uint8_t type);
+void turn_shape_keep(struct turn *turn, struct span part);
+/** A command of the server's has completed with this tag, behind a message of type `last`: whether
+ *  it may have changed the schema. */
+void turn_schema_tag(struct turn *turn, struct span tag);
+/** ReadyForQuery with this status. */
+void turn_schema_ready(struct turn *turn, uint8_t status);
 /** A server that nobody has: puts its session in order, on a coroutine of its own. */
 void turn_clean_alone(struct server *server); /* turn_end.c */
 /** A simple query destroys the unnamed statement (manual, "Simple Query"). */

@@ -41,15 +41,16 @@ fault turn_give_synthetic(struct turn *turn)
 static void down_tag(struct turn *turn, struct span tag)
 {
     struct server *server = turn->server;
+    const struct owed *head = ledger_head(&server->ledger);
     bool all = span_is(tag, "DISCARD ALL");
+    bool own =
+        head != NULL && head->fate == FATE_SWALLOW; /* ours: the client knows nothing of it */
+    turn_schema_tag(turn, tag);
     if (all || span_is(tag, "DEALLOCATE ALL")) {
-        uint32_t most = server->statements.most;
-        server_statements_fini(&server->statements);
-        server_statements_init(&server->statements, most);
-        if (turn->client != NULL && turn->client->share->route->mode != POOL_SESSION)
+        server_statements_deallocated(&server->statements);
+        if (!own && turn->client != NULL && turn->client->share->route->mode != POOL_SESSION)
             client_statements_deallocate(&turn->client->statements);
     }
-    const struct owed *head = ledger_head(&server->ledger);
     struct deallocation *gone = head != NULL && head->about == ABOUT_DEALLOCATE ? head->what : NULL;
     if (gone != NULL && span_is(tag, "DEALLOCATE"))
         gone->done += gone->done < UINT8_MAX;
@@ -141,10 +142,10 @@ static fault down_error(struct turn *turn, struct span body, enum ledger_verdict
         turn->fatal = head == NULL || head->fate != FATE_SWALLOW || injected;
         turn->server_lost = true;
     }
-    /* "cached plan must not change result type": its client would close it and prepare it again,
-     * and that must not find the old one. */
-    if (UNLIKELY(known && span_is(error.routine, "RevalidateCachedQuery")))
-        server_statements_doubt(&turn->server->statements);
+    if (UNLIKELY(known && span_is(error.sqlstate, "26000")) && turn_lost(turn, error.message)) {
+        *verdict = VERDICT_SWALLOW;
+        return OK;
+    }
     if (head != NULL && head->fate == FATE_SWALLOW && head->about == ABOUT_STATE) {
         turn->server->unmade = true;
         turn->state_fault = fault_raise_state(
@@ -174,6 +175,21 @@ static fault down_error(struct turn *turn, struct span body, enum ledger_verdict
     return OK;
 }
 
+/* Whether a closer look is worth it: not for INSERT, UPDATE, and SELECT behind its rows. */
+static bool tag_matters(const struct turn *turn, const uint8_t tag[3])
+{
+    uint8_t last = turn->down.last;
+    switch (tag[0]) {
+    case 'S':
+        return tag[2] == 'T' || (last != WIRE_DATA_ROW && last != WIRE_ROW_DESCRIPTION);
+    case 'I':
+    case 'U':
+        return tag[1] == 'M'; /* IMPORT */
+    default:
+        return true;
+    }
+}
+
 /* One message that is whole and matters to more than the client. */
 static fault down_look(struct turn *turn, uint8_t type, struct span body,
                        enum ledger_verdict *verdict)
@@ -194,6 +210,8 @@ static fault down_look(struct turn *turn, uint8_t type, struct span body,
             down_ready(turn, body.at[0]);
         else
             turn->server->transaction = body.at[0];
+        if (UNLIKELY(turn->server->altered))
+            turn_schema_ready(turn, turn->server->transaction);
         return OK;
     case WIRE_ERROR:
         return down_error(turn, body, verdict);
@@ -205,9 +223,7 @@ static fault down_look(struct turn *turn, uint8_t type, struct span body,
             TRY(server_learn(turn->server, parameter.name, parameter.value));
         return OK;
     case WIRE_COMMAND_COMPLETE:
-        /* Not SELECT, INSERT, UPDATE: the common ones cost no comparison. */
-        if (body.size > 3 &&
-            (body.at[0] == 'D' || body.at[0] == 'R' || (body.at[0] == 'S' && body.at[2] == 'T')))
+        if (body.size >= 3 && tag_matters(turn, body.at))
             down_tag(turn, span_of(body.at, body.size - 1));
         if (UNLIKELY(turn->server->pin != NULL) && body.size > 0 && !marking)
             pin_completed(turn->server, ledger_head(&turn->server->ledger),
@@ -242,6 +258,16 @@ static void walk_cut(struct turn *turn, struct walk *walk)
     walk->run = walk->at;
 }
 
+/* A part of an answer to a Describe of ours; its last part is its turn in the ledger. */
+static void walk_sign(struct turn *turn, struct span part)
+{
+    turn_shape_keep(turn, part);
+    if (turn->down.passing > 0)
+        return;
+    turn->signs = false;
+    (void)!ledger_take(&turn->server->ledger, turn->down.last);
+}
+
 static void walk_pass(struct turn *turn, struct walk *walk)
 {
     struct lane *down = &turn->down;
@@ -249,6 +275,8 @@ static void walk_pass(struct turn *turn, struct walk *walk)
     uint32_t step = down->passing < here ? (uint32_t)down->passing : here;
     walk->at += step;
     down->passing -= step;
+    if (turn->signs)
+        walk_sign(turn, span_of(down->chunk->bytes + walk->at - step, step));
     if (turn->muted)
         walk->run = walk->at;
 }
@@ -266,7 +294,11 @@ static fault walk_message(struct turn *turn, struct walk *walk, bool *taken)
         return fault_raise(FAULT_PROTOCOL, "the server sent an invalid length %u", length);
     }
     uint32_t size = length + 1;
-    if (type_is_looked_into(turn, at[0])) {
+    ledger_align(&turn->server->ledger, at[0]);
+    turn->signs = UNLIKELY(turn_shape_wanted(turn, at[0]));
+    if (turn->signs) {
+        verdict = VERDICT_SWALLOW;
+    } else if (type_is_looked_into(turn, at[0])) {
         *taken = here >= size;
         if (!*taken && size <= down->chunk->size)
             return OK;
@@ -287,6 +319,8 @@ static fault walk_message(struct turn *turn, struct walk *walk, bool *taken)
     turn->muted = verdict == VERDICT_SWALLOW;
     if (turn->muted)
         walk_cut(turn, walk);
+    if (at[0] != WIRE_NOTICE && at[0] != WIRE_PARAMETER_STATUS && at[0] != WIRE_NOTIFICATION)
+        down->last = at[0];
     down->passing = size;
     walk_pass(turn, walk);
     return OK;
@@ -309,11 +343,13 @@ static void walk_plain(struct turn *turn, struct walk *walk)
     struct ledger *ledger = &turn->server->ledger;
     const uint8_t *bytes = down->chunk->bytes;
     uint32_t at = walk->at;
+    uint8_t last = down->last;
     while (down->end - at >= WIRE_HEADER) {
         enum ledger_plain plain = ledger_plain(ledger, bytes[at]);
         uint32_t length = wire_u32(bytes + at + 1);
         if (plain == PLAIN_NOT || length < 4 || length > INT32_MAX)
             break; /* walk_message says so */
+        last = bytes[at];
         if (plain == PLAIN_ANSWER)
             ledger_strike(ledger);
         if (length >= down->end - at) {
@@ -324,6 +360,7 @@ static void walk_plain(struct turn *turn, struct walk *walk)
         }
         at += length + 1;
     }
+    down->last = last;
     walk->at = at;
 }
 
@@ -355,6 +392,8 @@ static fault turn_walk_down(struct turn *turn)
         result = walk_synthetic(turn, &walk);
     walk_cut(turn, &walk);
     down->begin = walk.at;
+    if (turn->up.keeps)
+        turn_lost_end(turn);
     return result;
 }
 

@@ -164,7 +164,28 @@ static fault server_doubt(struct server *server)
     return OK;
 }
 
-fault turn_adopt_parameters(struct turn *turn)
+/* What another client has prepared is gone before this one can see it, in the same send as its
+ * first message. */
+static fault adopt_alone(struct turn *turn)
+{
+    static const char sql[] = "DEALLOCATE ALL";
+    struct server *server = turn->server;
+    if (server->last_client == turn->client || server_statements_empty(&server->statements))
+        return OK;
+    uint8_t *at = outbox_make(&turn->up.out, &turn->relay->chunks, WIRE_HEADER + sizeof(sql));
+    if (at == NULL || !ledger_has_room(&server->ledger, 2))
+        return FAULT_MEMORY;
+    at[0] = WIRE_QUERY;
+    wire_store_u32(at + 1, sizeof(sql) + 4);
+    memcpy(at + WIRE_HEADER, sql, sizeof(sql));
+    server->unnamed_of = 0; /* a simple query destroys it */
+    server_statements_deallocated(&server->statements);
+    ledger_owe(&server->ledger,
+               (struct owed){.kind = OWED_QUERY, .fate = FATE_SWALLOW, .about = ABOUT_STATE});
+    return OK;
+}
+
+static fault adopt_parameters(struct turn *turn)
 {
     struct server *server = turn->server;
     struct client *client = turn->client;
@@ -184,4 +205,13 @@ fault turn_adopt_parameters(struct turn *turn)
                      : confirm_parameters(turn, buffer_span(&sql));
     buffer_fini(&sql);
     return result;
+}
+
+fault turn_adopt_parameters(struct turn *turn)
+{
+    fault adopted = adopt_parameters(turn);
+    if (LIKELY(turn->client->share->route->prepared_most != PREPARED_PRIVATE) || adopted != OK ||
+        turn->server == NULL || turn->client->share->route->mode == POOL_SESSION)
+        return adopted;
+    return adopt_alone(turn);
 }

@@ -88,6 +88,15 @@ static fault refused_send(struct turn *turn, bool simple, struct refused *take_r
     return OK;
 }
 
+fault turn_pin_refuse(struct turn *turn, const char *sqlstate, const char *text)
+{
+    struct refused *refused;
+    TRY(refused_new(&refused));
+    snprintf(refused->sqlstate, sizeof(refused->sqlstate), "%s", sqlstate);
+    snprintf(refused->text, sizeof(refused->text), "%s", text);
+    return refused_send(turn, false, refused);
+}
+
 fault turn_pin_refused(struct turn *turn, const struct owed *owed)
 {
     const struct refused *refused = owed->what;
@@ -97,7 +106,7 @@ fault turn_pin_refused(struct turn *turn, const struct owed *owed)
                                  .sqlstate = refused->sqlstate,
                                  .message = refused->text,
                                  .detail = client_ids(turn->client, turn->server, ids, sizeof(ids)),
-                                 .hint = refused->hint};
+                                 .hint = refused->hint[0] != '\0' ? refused->hint : NULL};
     wire_put_report(&out, &report);
     return turn_say(turn, &out);
 }

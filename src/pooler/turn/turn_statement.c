@@ -1,26 +1,13 @@
 /* turn_statement.c - messages that prepare, name or close statements, in pools whose servers
  * change. */
+#include "machine/ids.h"
 #include "pooler/turn/pin.h"
-#include "pooler/turn/turn.h"
-#include "wire/messages.h"
+#include "pooler/turn/turn_names.h"
 
 #include <stdlib.h>
 
-/* A whole message of the client, or the first bytes of a Bind or of an unnamed Parse. */
-struct message {
-    uint8_t type;
-    const uint8_t *at;
-    uint32_t here; /* bytes at `at` */
-    uint32_t size; /* of the whole message, type included */
-};
-
-static struct span message_body(const struct message *message)
-{
-    return span_of(message->at + WIRE_HEADER, message->here - WIRE_HEADER);
-}
-
-static void turn_owe(struct turn *turn, enum owed_kind kind, enum owed_fate fate,
-                     enum owed_about about, void *what)
+void turn_owe(struct turn *turn, enum owed_kind kind, enum owed_fate fate, enum owed_about about,
+              void *what)
 {
     ledger_owe(&turn->server->ledger, (struct owed){.kind = (uint8_t)kind,
                                                     .fate = (uint8_t)fate,
@@ -28,9 +15,8 @@ static void turn_owe(struct turn *turn, enum owed_kind kind, enum owed_fate fate
                                                     .what = what});
 }
 
-/* The same for a message that gives a name or takes one away. */
-static void turn_owe_name(struct turn *turn, enum owed_kind kind, enum owed_fate fate,
-                          enum owed_about about, struct client_statement *named)
+void turn_owe_name(struct turn *turn, enum owed_kind kind, enum owed_fate fate,
+                   enum owed_about about, struct client_statement *named)
 {
     turn->client->naming += 1;
     turn->client->naming_batch = turn->server->ledger.batch;
@@ -64,8 +50,7 @@ bool turn_awaits_names(const struct turn *turn, const uint8_t *at, uint32_t here
     return at[0] == WIRE_BIND && client->unnamed_effects != NULL; /* it may be a DEALLOCATE */
 }
 
-/* The message as it is; what is missing of a long one follows as it comes. */
-static void forward(struct turn *turn, const struct message *message)
+void turn_forward(struct turn *turn, const struct message *message)
 {
     if (turn->held != NULL)
         turn_send_held(turn, message->size);
@@ -91,99 +76,143 @@ uint8_t *turn_make(struct turn *turn, size_t size)
     return make(turn, size);
 }
 
-static uint8_t *put_header(uint8_t *at, uint8_t type, size_t size)
+uint8_t *turn_put_header(uint8_t *at, uint8_t type, size_t size)
 {
     at[0] = type;
     wire_store_u32(at + 1, (uint32_t)size - 1);
     return at + WIRE_HEADER;
 }
 
-/* A Parse of `body` (text and types) under this name. */
-static fault make_parse(struct turn *turn, const char *name, struct span body)
+fault turn_make_parse(struct turn *turn, const char *name, struct span body)
 {
     size_t name_size = strlen(name) + 1;
     size_t size = WIRE_HEADER + name_size + body.size;
     uint8_t *at = make(turn, size);
     if (at == NULL)
         return FAULT_MEMORY;
-    at = put_header(at, WIRE_PARSE, size);
+    at = turn_put_header(at, WIRE_PARSE, size);
     memcpy(at, name, name_size);
     memcpy(at + name_size, body.at, body.size);
     hint_add(&turn->client->share->stats.server_parses, 1);
     return OK;
 }
 
-/* Closes a statement on the server, unseen by the client. */
-static fault make_close(struct turn *turn, const uint8_t *digest, enum owed_about about, void *what)
+fault turn_make_describe(struct turn *turn, const char *name)
 {
     size_t size = WIRE_HEADER + 1 + STATEMENT_NAME_SIZE;
     uint8_t *at = make(turn, size);
-    if (at == NULL) {
-        free(what);
+    if (at == NULL)
         return FAULT_MEMORY;
-    }
-    at = put_header(at, WIRE_CLOSE, size);
-    *at++ = 'S';
-    statement_name(digest, (char *)at);
-    turn_owe(turn, OWED_CLOSE, FATE_SWALLOW, about, what);
+    at = turn_put_header(at, WIRE_DESCRIBE, size);
+    at[0] = 'S';
+    memcpy(at + 1, name, STATEMENT_NAME_SIZE);
     return OK;
 }
 
-static uint8_t *digest_copy(const uint8_t digest[DIGEST_SIZE])
+/* Closes a statement on the server, unseen by the client. */
+static fault make_close(struct turn *turn, const struct server_statement *orphan)
 {
-    uint8_t *copy = malloc(DIGEST_SIZE);
-    if (copy != NULL)
-        memcpy(copy, digest, DIGEST_SIZE);
-    return copy;
+    size_t size = WIRE_HEADER + 1 + STATEMENT_NAME_SIZE;
+    char *name = malloc(STATEMENT_NAME_SIZE);
+    uint8_t *at = name == NULL ? NULL : make(turn, size);
+    if (at == NULL) {
+        free(name);
+        return FAULT_MEMORY;
+    }
+    memcpy(name, orphan->name, STATEMENT_NAME_SIZE);
+    at = turn_put_header(at, WIRE_CLOSE, size);
+    at[0] = 'S';
+    memcpy(at + 1, name, STATEMENT_NAME_SIZE);
+    turn_owe(turn, OWED_CLOSE, FATE_SWALLOW, ABOUT_ORPHAN, name);
+    return OK;
 }
 
-/* Closes what the server has prepared beyond its limit, the least recently used first. */
-static fault make_evictions(struct turn *turn)
+/* Two for each Parse: they can't become ever more. */
+fault turn_make_closings(struct turn *turn)
 {
-    const struct server_statement *victim = server_statement_evict(&turn->server->statements);
-    if (victim == NULL)
-        return OK;
-    uint8_t *digest = digest_copy(victim->digest);
-    return digest == NULL ? FAULT_MEMORY : make_close(turn, victim->digest, ABOUT_EVICT, digest);
+    struct server_statements *on = &turn->server->statements;
+    server_statement_evict(on);
+    for (int i = 0; i < 2 && !turn->server->ledger.skipping; i++) {
+        const struct server_statement *orphan = server_statement_orphan(on);
+        if (orphan == NULL)
+            return OK;
+        TRY(make_close(turn, orphan));
+    }
+    return OK;
+}
+
+struct digest turn_fresh_name(void)
+{
+    struct digest fresh;
+    random_bytes(fresh.bytes, sizeof(fresh.bytes));
+    return fresh;
 }
 
 /* --- what must be on the server --------------------------------------------------------------- */
 
-/* Whether the server has it for certain.  Where that depends on an earlier batch it is closed
- * first, so that a Parse of it is always right. */
-static fault look_for_statement(struct turn *turn, const struct statement *statement, bool *there)
+/* Parses the statement there, unseen by the client, and asks what came out. */
+static fault inject(struct turn *turn, struct client_statement *named,
+                    struct server_statement **ret)
 {
     struct server *server = turn->server;
-    enum statement_place place =
-        server_statement_use(&server->statements, statement->digest, server->ledger.batch);
-    *there = place == STATEMENT_THERE;
-    if (place == STATEMENT_UNSURE)
-        return make_close(turn, statement->digest, ABOUT_NOTHING, NULL);
+    struct digest fresh = turn_fresh_name();
+    struct server_statement *known;
+    const struct statement *statement = named->statement;
+    TRY(server_statement_add(&server->statements, &named->meaning.key, &fresh, &known));
+    known->unproven = true;
+    *ret = known;
+    turn_owe(turn, OWED_PARSE, FATE_SWALLOW, ABOUT_INJECT, client_statement_ref(named));
+    turn_owe(turn, OWED_DESCRIBE, FATE_SWALLOW, ABOUT_PROOF, client_statement_ref(named));
+    TRY(turn_make_parse(turn, known->name, span_of(statement->body, statement->size)));
+    TRY(turn_make_describe(turn, known->name));
+    TRY(turn_make_closings(turn));
+    uint8_t *at = make(turn, WIRE_HEADER);
+    if (at == NULL)
+        return FAULT_MEMORY;
+    (void)turn_put_header(at, WIRE_FLUSH, WIRE_HEADER);
     return OK;
 }
 
-/* Parses the statement there, unseen by the client, if the server does not have it. */
-static fault ensure_statement(struct turn *turn, struct statement *statement)
+/* What the client changed in its session, or in its transaction, may change what the server makes
+ * of the statement when it looks at it anew; others do not use it then. */
+static void use_apart(struct turn *turn, const struct client_statement *named,
+                      struct server_statement *known)
 {
-    struct server *server = turn->server;
-    bool there;
-    TRY(look_for_statement(turn, statement, &there));
-    if (there)
-        return OK;
-    uint8_t *digest = digest_copy(statement->digest);
-    if (digest == NULL)
-        return FAULT_MEMORY;
-    if (server_statement_add(&server->statements, digest, server->ledger.batch) != OK) {
-        free(digest);
-        return FAULT_MEMORY;
-    }
-    turn_owe(turn, OWED_PARSE, FATE_SWALLOW, ABOUT_INJECT, digest);
-    TRY(make_parse(turn, statement->name, span_of(statement->body, statement->size)));
-    return make_evictions(turn);
+    const struct server *server = turn->server;
+    if (server->pin != NULL || server->altered ||
+        !digest_equal(&named->meaning.session, &server->params->session))
+        known->owner = client_number(turn->client);
 }
 
-/* Not a pointer: a number, for the entry of the message that comes next. */
-static void *unnamed_mark(struct turn *turn)
+/* The server's statement for this name of the client's.  NULL: the message is not to be sent as one
+ * that names it.  Either turn->awaits says that the answer to a Describe decides; or it was
+ * refused, as a direct connection would; or the server skips it anyway. */
+static fault look_for(struct turn *turn, struct client_statement *named,
+                      struct server_statement **ret)
+{
+    struct server *server = turn->server;
+    struct server_statement *known =
+        server_statement_use(&server->statements, &named->meaning.key, client_number(turn->client));
+    *ret = NULL;
+    if (UNLIKELY(known == NULL)) {
+        if (server->ledger.skipping)
+            return OK;
+        TRY(inject(turn, named, &known));
+    }
+    if (UNLIKELY(known->differs)) {
+        server_statement_drop(&server->statements, known);
+        return turn_pin_refuse(turn, "0A000", "cached plan must not change result type");
+    }
+    turn->awaits = known->unproven && turn->held == NULL;
+    if (turn->awaits)
+        return OK;
+    if (named->meaning.shared)
+        use_apart(turn, named, known);
+    *ret = known;
+    return OK;
+}
+
+void *turn_unnamed_mark(struct turn *turn)
 {
     turn->server->unnamed_mark += 1;
     return (void *)(uintptr_t)turn->server->unnamed_mark;
@@ -194,8 +223,8 @@ static fault close_unnamed(struct turn *turn)
     uint8_t *at = make(turn, WIRE_HEADER + 2);
     if (at == NULL)
         return FAULT_MEMORY;
-    memcpy(put_header(at, WIRE_CLOSE, WIRE_HEADER + 2), "S", 2);
-    turn_owe(turn, OWED_CLOSE, FATE_SWALLOW, ABOUT_UNNAMED, unnamed_mark(turn));
+    memcpy(turn_put_header(at, WIRE_CLOSE, WIRE_HEADER + 2), "S", 2);
+    turn_owe(turn, OWED_CLOSE, FATE_SWALLOW, ABOUT_UNNAMED, turn_unnamed_mark(turn));
     return OK;
 }
 
@@ -213,116 +242,8 @@ static fault ensure_unnamed(struct turn *turn)
     server->unnamed_batch = server->ledger.batch;
     if (client->unnamed == NULL)
         return close_unnamed(turn);
-    turn_owe(turn, OWED_PARSE, FATE_SWALLOW, ABOUT_UNNAMED, unnamed_mark(turn));
-    return make_parse(turn, "", span_of(client->unnamed, client->unnamed_size));
-}
-
-/* --- Parse ------------------------------------------------------------------------------------ */
-
-static fault parse_unnamed(struct turn *turn, const struct message *message, struct span body)
-{
-    struct query_effects *effects =
-        body.size > 0 && UNLIKELY(query_may_have_effects(body)) ? pin_effects_of(body) : NULL;
-    pin_effects_free(turn->client->unnamed_effects);
-    turn->client->unnamed_effects = effects;
-    if (UNLIKELY(effects != NULL)) {
-        bool refused;
-        TRY(turn_pin_parse(turn, effects, &refused));
-        if (refused) { /* and the one before is gone, as a server would have it */
-            pin_effects_free(TAKE(turn->client->unnamed_effects));
-            turn_forget_unnamed(turn);
-            return OK;
-        }
-    }
-    client_keep_unnamed(turn->client, body);
-    turn->server->unnamed_of = turn->client->unnamed_number;
-    turn->server->unnamed_unsure = false;
-    turn_owe(turn, OWED_PARSE, FATE_FORWARD, ABOUT_UNNAMED, unnamed_mark(turn));
-    hint_add(&turn->client->share->stats.server_parses, 1);
-    forward(turn, message);
-    if (message->here < message->size)
-        return turn_pin_long(turn, span_skip(message_body(message), 1));
-    return OK;
-}
-
-/* The name is taken: let the server fail on it too, so that its transaction fails as it should. */
-static fault parse_duplicate(struct turn *turn, struct client_statement *named)
-{
-    struct statement *statement = named->statement;
-    TRY(ensure_statement(turn, statement));
-    TRY(make_parse(turn, statement->name, span_of(statement->body, statement->size)));
-    named->references += 1;
-    turn_owe(turn, OWED_PARSE, FATE_FORWARD, ABOUT_DUPLICATE, named);
-    return OK;
-}
-
-/* Sends the client's Parse under the statement's own name. */
-static fault parse_rename(struct turn *turn, const struct message *message,
-                          struct client_statement *named, struct span body)
-{
-    struct server *server = turn->server;
-    size_t size = WIRE_HEADER + STATEMENT_NAME_SIZE + body.size;
-    uint8_t *at = make(turn, WIRE_HEADER + STATEMENT_NAME_SIZE);
-    if (at == NULL || server_statement_add(&server->statements, named->statement->digest,
-                                           server->ledger.batch) != OK) {
-        client_statement_unref(&named);
-        return FAULT_MEMORY;
-    }
-    at = put_header(at, WIRE_PARSE, size);
-    memcpy(at, named->statement->name, STATEMENT_NAME_SIZE);
-    hint_add(&turn->client->share->stats.server_parses, 1);
-    turn_owe_name(turn, OWED_PARSE, FATE_FORWARD, ABOUT_PARSE, named); /* it may be gone now */
-    if (turn->held == NULL) {
-        outbox_run(&turn->up.out, body.at, body.size);
-        return make_evictions(turn);
-    }
-    size_t skip = (size_t)(body.at - turn->held);
-    memmove(turn->held, body.at, body.size);
-    invariant(skip + body.size == message->size);
-    turn_send_held(turn, body.size);
-    return make_evictions(turn);
-}
-
-static fault on_parse(struct turn *turn, const struct message *message)
-{
-    struct client *client = turn->client;
-    struct wire_parse parse;
-    struct span whole = message_body(message);
-    if (message->here < message->size) /* unnamed, and longer than what is kept of such */
-        return parse_unnamed(turn, message, SPAN_NONE);
-    if (wire_read_parse(whole, &parse) != OK)
-        return fault_raise(FAULT_PROTOCOL, "malformed Parse message of %u bytes", message->size);
-    struct span body = span_skip(whole, parse.statement.size + 1);
-    hint_add(&client->share->stats.client_parses, 1);
-    if (parse.statement.size == 0)
-        return parse_unnamed(turn, message, body);
-    struct client_statement *named = client_statement_find(&client->statements, parse.statement);
-    if (named != NULL)
-        return parse_duplicate(turn, named);
-    __attribute__((cleanup(statement_unref))) struct statement *statement = NULL;
-    TRY(turn_intern(turn, body, &statement));
-    if (UNLIKELY(statement->effects != NULL)) {
-        bool refused;
-        TRY(turn_pin_parse(turn, statement->effects, &refused));
-        if (refused)
-            return OK;
-    }
-    fault added = client_statement_add(&client->statements, parse.statement, statement, &named);
-    if (added == FAULT_MEMORY)
-        return added;
-    if (added != OK)
-        return fault_raise(FAULT_LIMIT, "more than %u prepared statements", CLIENT_STATEMENTS_MOST);
-    bool there;
-    fault looked = look_for_statement(turn, statement, &there);
-    if (looked != OK) {
-        client_statement_unref(&named);
-        return looked;
-    }
-    if (there) {
-        turn_owe_name(turn, OWED_PARSE, FATE_SYNTHETIC, ABOUT_PARSE, named);
-        return OK;
-    }
-    return parse_rename(turn, message, named, body);
+    turn_owe(turn, OWED_PARSE, FATE_SWALLOW, ABOUT_UNNAMED, turn_unnamed_mark(turn));
+    return turn_make_parse(turn, "", span_of(client->unnamed, client->unnamed_size));
 }
 
 /* --- Bind, Describe, Close -------------------------------------------------------------------- */
@@ -349,23 +270,41 @@ static fault owe_bind(struct turn *turn, const struct message *message,
     return OK;
 }
 
+/* A message that names a statement which the server does not have, and will not be asked for. */
+static fault not_sent(struct turn *turn, const struct message *message, enum owed_kind kind)
+{
+    if (!turn->server->ledger.skipping) {
+        turn->up.dropping = turn->awaits ? 0 : message->size - message->here;
+        return OK;
+    }
+    turn_owe(turn, kind, FATE_FORWARD, ABOUT_NOTHING, NULL);
+    turn_forward(turn, message);
+    return OK;
+}
+
 static fault bind_named(struct turn *turn, const struct message *message,
                         const struct wire_bind_names *names, struct client_statement *named)
 {
     size_t old_names = names->portal.size + 1 + names->statement.size + 1;
     size_t new_names = names->portal.size + 1 + STATEMENT_NAME_SIZE;
-    TRY(ensure_statement(turn, named->statement));
+    struct server_statement *known;
+    TRY(look_for(turn, named, &known));
+    if (UNLIKELY(known == NULL))
+        return not_sent(turn, message, OWED_BIND);
+    if (LIKELY(message->here == message->size && named->statement->effects == NULL))
+        turn_lost_keep(turn, message->at);
     bool refused;
     TRY(owe_bind(turn, message, named->statement->effects, &refused));
     if (refused)
         return OK;
+    turn->server->altered |= named->statement->alters;
     uint8_t *at = make(turn, WIRE_HEADER + new_names);
     if (at == NULL)
         return FAULT_MEMORY;
-    at = put_header(at, WIRE_BIND, message->size - old_names + new_names);
+    at = turn_put_header(at, WIRE_BIND, message->size - old_names + new_names);
     memcpy(at, names->portal.at, names->portal.size);
     at[names->portal.size] = '\0';
-    memcpy(at + names->portal.size + 1, named->statement->name, STATEMENT_NAME_SIZE);
+    memcpy(at + names->portal.size + 1, known->name, STATEMENT_NAME_SIZE);
     outbox_run(&turn->up.out, message->at + WIRE_HEADER + old_names,
                message->here - WIRE_HEADER - old_names);
     turn->up.passing = message->size - message->here;
@@ -378,7 +317,6 @@ static fault on_bind(struct turn *turn, const struct message *message)
     fault read = wire_read_bind_names(message_body(message), &names);
     if (read != OK)
         return fault_raise(FAULT_PROTOCOL, "malformed Bind message of %u bytes", message->size);
-    hint_add(&turn->client->share->stats.binds, 1);
     if (names.statement.size > 0) {
         struct client_statement *named =
             client_statement_find(&turn->client->statements, names.statement);
@@ -386,6 +324,7 @@ static fault on_bind(struct turn *turn, const struct message *message)
             return bind_named(turn, message, &names, named);
     } else {
         TRY(ensure_unnamed(turn));
+        turn->server->altered |= turn->client->unnamed_alters;
     }
     /* A name that was never prepared: the server says 26000, or knows it from SQL's PREPARE. */
     bool refused;
@@ -394,7 +333,7 @@ static fault on_bind(struct turn *turn, const struct message *message)
     TRY(owe_bind(turn, message, effects, &refused));
     if (refused)
         return OK;
-    forward(turn, message);
+    turn_forward(turn, message);
     return OK;
 }
 
@@ -408,19 +347,15 @@ static fault on_describe(struct turn *turn, const struct message *message,
         named = client_statement_find(&turn->client->statements, target->name);
     if (named == NULL) {
         turn_owe(turn, OWED_DESCRIBE, FATE_FORWARD, ABOUT_NOTHING, NULL);
-        forward(turn, message);
+        turn_forward(turn, message);
         return OK;
     }
-    TRY(ensure_statement(turn, named->statement));
+    struct server_statement *known;
+    TRY(look_for(turn, named, &known));
+    if (UNLIKELY(known == NULL))
+        return not_sent(turn, message, OWED_DESCRIBE);
     turn_owe(turn, OWED_DESCRIBE, FATE_FORWARD, ABOUT_NOTHING, NULL);
-    size_t size = WIRE_HEADER + 1 + STATEMENT_NAME_SIZE;
-    uint8_t *at = make(turn, size);
-    if (at == NULL)
-        return FAULT_MEMORY;
-    at = put_header(at, WIRE_DESCRIBE, size);
-    at[0] = 'S';
-    memcpy(at + 1, named->statement->name, STATEMENT_NAME_SIZE);
-    return OK;
+    return turn_make_describe(turn, known->name);
 }
 
 static fault on_close(struct turn *turn, const struct message *message,
@@ -435,7 +370,7 @@ static fault on_close(struct turn *turn, const struct message *message,
             turn->server->unnamed_of = 0;
         }
         turn_owe(turn, OWED_CLOSE, FATE_FORWARD, ABOUT_NOTHING, NULL);
-        forward(turn, message);
+        turn_forward(turn, message);
         return OK;
     }
     /* The server keeps it for others; the client's name is gone when its turn comes. */
@@ -449,7 +384,7 @@ static fault on_message(struct turn *turn, const struct message *message)
 {
     struct wire_target target;
     if (message->type == WIRE_PARSE)
-        return on_parse(turn, message);
+        return turn_parse(turn, message);
     if (message->type == WIRE_BIND)
         return on_bind(turn, message);
     if (wire_read_target(message_body(message), &target) != OK)
@@ -466,6 +401,7 @@ fault turn_statement(struct turn *turn, uint8_t type, const uint8_t *at, uint32_
     if (message.here < message.size)
         turn->up.begin = turn->up.end;
     TRY(on_message(turn, &message));
+    hint_add(&turn->client->share->stats.binds, type == WIRE_BIND && !turn->awaits);
     if (turn->down.passing == 0 && ledger_synthetic(&turn->server->ledger))
         return turn_give_synthetic(turn);
     return OK;

@@ -16,7 +16,7 @@
 
 void lane_settle(struct lane *lane, struct chunk_store *store)
 {
-    if (lane->begin != lane->end || !outbox_empty(&lane->out))
+    if (lane->begin != lane->end || !outbox_empty(&lane->out) || lane->keeps)
         return;
     lane->begin = lane->end = 0;
     chunk_return(store, &lane->chunk);
@@ -139,6 +139,7 @@ static void up_note(struct turn *turn, uint8_t type)
         up_owe(turn, OWED_QUERY);
         return;
     case WIRE_FUNCTION_CALL:
+        turn->server->altered = true;
         up_owe(turn, OWED_FUNCTION);
         return;
     case WIRE_SYNC:
@@ -192,6 +193,7 @@ static fault up_whole(struct turn *turn, uint8_t type, const uint8_t *at, uint32
     if (type_is(type, CLASS_TEXT) && turn_gates(turn) &&
         UNLIKELY(query_may_have_effects(span_of(at + WIRE_HEADER, size - WIRE_HEADER)))) {
         bool taken;
+        turn->server->altered = true;
         TRY(turn_pin_text(turn, at, size, &taken));
         if (taken)
             return OK;
@@ -252,6 +254,7 @@ static fault up_long(struct turn *turn, uint8_t type, uint32_t size)
     }
     up_note(turn, type);
     up->passing = size;
+    turn->server->altered = true; /* it is a long text, most likely */
     if (type_is(type, CLASS_TEXT) && turn_gates(turn))
         return turn_pin_long(turn, span_of(at + WIRE_HEADER, up->end - up->begin - WIRE_HEADER));
     return OK;
@@ -378,9 +381,16 @@ fault turn_walk_up(struct turn *turn)
             return OK;
         }
         const uint8_t *at = up->chunk->bytes + up->begin;
-        if (type_is(at[0], CLASS_STATEMENT) && turn_awaits_names(turn, at, up->end - up->begin))
+        turn->awaits =
+            type_is(at[0], CLASS_STATEMENT) && turn_awaits_names(turn, at, up->end - up->begin);
+        if (turn->awaits)
             return OK;
+        uint32_t begin = up->begin;
         TRY(up_message(turn));
+        if (UNLIKELY(turn->awaits)) { /* it is looked at again */
+            up->begin = begin;
+            return OK;
+        }
         if (turn->starved)
             return OK;
     }
@@ -411,6 +421,7 @@ static fault up_read(struct turn *turn, bool *moved)
     size_t size = 0;
     if (up->chunk == NULL)
         TRY(turn_lend(turn, &up->chunk));
+    up->keeps = false;
     if (up->begin > 0) {
         memmove(up->chunk->bytes, up->chunk->bytes + up->begin, up->end - up->begin);
         up->end -= up->begin;
@@ -455,7 +466,7 @@ static bool turn_is_left(const struct turn *turn)
 {
     bool waits = turn->up.begin != turn->up.end && !turn->starved && turn->server != NULL &&
                  turn->server->ledger.murky;
-    return (waits || !outbox_empty(&turn->up.out)) && !turn->closing &&
+    return (waits || turn->awaits || !outbox_empty(&turn->up.out)) && !turn->closing &&
            stream_hung_up(&turn->client->stream);
 }
 

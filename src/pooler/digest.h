@@ -1,0 +1,15 @@
+#pragma once
+/* digest.h - SHA-256, cut to 128 bits: what is equal has it equal, and nothing else has. */
+#include "base/span.h"
+
+#define DIGEST_SIZE 16
+
+struct digest {
+    uint8_t bytes[DIGEST_SIZE];
+};
+
+struct digest digest_of(struct span bytes);
+static inline bool digest_equal(const struct digest *a, const struct digest *b)
+{
+    return memcmp(a->bytes, b->bytes, DIGEST_SIZE) == 0;
+}
