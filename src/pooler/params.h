@@ -21,6 +21,7 @@ struct params {
     struct params_store *store;
     uint32_t references;
     uint32_t count;
+    bool temp_path;     /* search_path names pg_temp */
     struct param all[]; /* sorted; the bytes follow in the same allocation */
 };
 

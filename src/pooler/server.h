@@ -39,7 +39,10 @@ struct server {
     struct params *startup; /* session pools: what its startup packet said */
     struct buffer greeting; /* what it reported at its login: name NUL value NUL ... */
     struct server_statements statements;
-    struct pin *pin;        /* state that its client has left there; NULL: none */
+    struct pin *pin;    /* state that its client has left there; NULL: none */
+    bool path_unsure;   /* its client may have put pg_temp on search_path */
+    bool sequences_own; /* what its session knows of sequences is its last client's */
+    bool suspect; /* a client of a route with isolation had it: cleaned before another has it */
     uint64_t unnamed_of;    /* number of the unnamed statement that it holds, or lacks */
     uint32_t unnamed_mark;  /* counts the messages that made or closed one */
     uint32_t unnamed_batch; /* of ours, the latest */
@@ -93,6 +96,8 @@ void server_arrive(struct share *share, struct lease *take_lease);
 /** Free, but a cancel request was sent to it: asks it for a mark, then it comes free or is closed.
  */
 void turn_mark_alone(struct server *server); /* turn/turn_mark.c */
+/** A server that nobody has: puts its session in order, on a coroutine of its own. */
+void turn_clean_alone(struct server *server); /* turn/turn_end.c */
 /** Watches the stream of an idle server. */
 void server_watch(struct server *server);
 /** Forgets what ties it to its last client. */

@@ -108,6 +108,8 @@ uint8_t *turn_make(struct turn *turn, size_t size); /* turn_statement.c */
 fault turn_give_synthetic(struct turn *turn) MUST_USE;
 /** Makes the server's parameters the client's; may suspend where a value must be confirmed. */
 fault turn_adopt_parameters(struct turn *turn) MUST_USE; /* turn_params.c */
+/** The client reads what its session knows of sequences: forgets that of others. */
+fault turn_own_sequences(struct turn *turn) MUST_USE; /* turn_params.c */
 /** Waits until either side or a claim has something new. */
 fault turn_wait(struct turn *turn, deadline by) MUST_USE;
 /** A Query, or a Parse where names are not changed, whose text may have effects on its session.
@@ -126,8 +128,6 @@ fault turn_pin_long(struct turn *turn, struct span part) MUST_USE;
 fault turn_pin_part(struct turn *turn, struct span part) MUST_USE;
 /** The server's error is the answer to what was refused: says so. */
 fault turn_pin_refused(struct turn *turn, const struct owed *owed) MUST_USE;
-/** A server that nobody has: puts its session in order, on a coroutine of its own. */
-void turn_clean_alone(struct server *server); /* turn_end.c */
 /** A simple query destroys the unnamed statement (manual, "Simple Query"). */
 static inline void turn_forget_unnamed(struct turn *turn)
 {
