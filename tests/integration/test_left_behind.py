@@ -127,6 +127,8 @@ ADVERSARIAL = [
                w.message("S")], "reset all", [w.execute("door"), w.message("S")], "commit"],
     ["set standard_conforming_strings = off",
      "select 'a\\'; --'; set work_mem = '77MB'"],
+    ["select 1; " * 256 + "begin; set work_mem = '77MB'; commit; select 1/0"],
+    ["begin; " + "reset jit; " * 16 + "set work_mem = '77MB'; commit; select 1/0"],
     ["do E'begin set w\\x6frk_mem = ''77MB''; end'"],
     ["do $$ begin execute 'set ' || 'work_mem = ''77MB'''; end $$"],
     ["select query_to_xml('select set_config(''work_mem'', ''77MB'', false)', true, true, '')"],
@@ -139,7 +141,7 @@ def test_nothing_of_it_reaches_the_next_client(single, texts, policy):
     daemon = single({kind: policy for kind in ("set", "role", "authorization", "set_config",
                                                "temporary", "prepare", "cursor", "lock", "slot")})
     with daemon.door().wire() as one, daemon.door().wire() as other:
-        run(one, texts, must=policy == "pin")
+        run(one, texts, must=policy == "pin" and "1/0" not in str(texts))
         goes(one)
         assert leftover(other) is None
 

@@ -432,11 +432,24 @@ static const struct query_effects *effects_of(const struct owed *owed)
     return NULL;
 }
 
+/* Of a text that failed somewhere: what was not applied statement by statement may have been
+ * committed before. */
+static uint16_t unplaced(const struct query_effects *effects)
+{
+    uint16_t kinds = effects->more;
+    for (unsigned i = 0; i < effects->count; i++)
+        if (effects->all[i].act == QUERY_CREATES && effects->all[i].statement == UINT8_MAX)
+            kinds |= QUERY_KIND(effects->all[i].kind);
+    return kinds;
+}
+
 void pin_failed(struct server *server, const struct owed *head)
 {
     struct pin *pin = server->pin;
     pin->failed = true;
     const struct query_effects *effects = head == NULL ? NULL : effects_of(head);
+    if (effects != NULL)
+        pin->stain |= unplaced(effects);
     /* A lock that was taken before the error stays. */
     if (effects != NULL && (effects->creates & QUERY_KIND(QUERY_LOCK)) != 0)
         apply_more(pin, QUERY_KIND(QUERY_LOCK));
@@ -448,6 +461,8 @@ void pin_settle(struct server *server, const struct owed *owed, bool answered)
 {
     struct query_effects *effects = owed->what;
     struct pin *pin = server->pin;
+    if (pin != NULL && !answered) /* skipped, or nobody waited for what became of it */
+        pin->stain |= effects->creates;
     if (pin != NULL && answered) {
         if (owed->kind != OWED_QUERY || !pin->failed)
             apply_creates(server, effects, owed->kind == OWED_QUERY ? pin->statement : 0);
