@@ -64,6 +64,11 @@ def answer(wire, sql):
     return states[0] if states else w.rows(got)[0][0]
 
 
+def step(sql):
+    """One statement of a pipeline."""
+    return [w.parse("", sql), w.bind(), w.execute()]
+
+
 SJIS = b"Q" + (lambda body: (len(body) + 4).to_bytes(4, "big") + body)(
     b"select E'\x95\x5c'; set work_mem = '77MB' --'\0")
 
@@ -128,6 +133,12 @@ ADVERSARIAL = [
     ["set standard_conforming_strings = off",
      "select 'a\\'; --'; set work_mem = '77MB'"],
     ["select 1; " * 256 + "begin; set work_mem = '77MB'; commit; select 1/0"],
+    [[*step("set work_mem = '77MB'"), *step("do $$begin commit; end$$"), *step("select 1/0"),
+      w.message("S")]],
+    [[*step("set work_mem = '77MB'"), *step("do $$begin commit; perform 1/0; end$$"),
+      w.message("S")]],
+    ["set work_mem = '77MB'", [*step("reset work_mem"), *step("do $$begin rollback; end$$"),
+                               w.message("S")]],
     ["begin; " + "reset jit; " * 16 + "set work_mem = '77MB'; commit; select 1/0"],
     ["do E'begin set w\\x6frk_mem = ''77MB''; end'"],
     ["do $$ begin execute 'set ' || 'work_mem = ''77MB'''; end $$"],

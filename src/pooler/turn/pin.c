@@ -450,6 +450,9 @@ void pin_failed(struct server *server, const struct owed *head)
     const struct query_effects *effects = head == NULL ? NULL : effects_of(head);
     if (effects != NULL)
         pin->stain |= unplaced(effects);
+    /* In a batch that is its own transaction, a CALL or DO may have committed in the middle. */
+    if (head != NULL && head->kind != OWED_QUERY && server->transaction == WIRE_TX_IDLE)
+        pin->stain |= pin->tried;
     /* A lock that was taken before the error stays. */
     if (effects != NULL && (effects->creates & QUERY_KIND(QUERY_LOCK)) != 0)
         apply_more(pin, QUERY_KIND(QUERY_LOCK));
