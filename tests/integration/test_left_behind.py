@@ -7,6 +7,7 @@ import pytest
 
 from support import wire as w
 from support.leftover import leftover
+from support.scripted import Scripted
 from support.trunkline import route
 
 ROLES = """
@@ -276,3 +277,18 @@ def test_a_reset_that_is_rolled_back_by_a_long_error_is_not_believed(trunkline, 
         assert other.silent()
         goes(one)
         assert w.rows(other.until()) == [["4MB"]]
+
+
+@pytest.mark.parametrize("size,stays", [(100, True), (40_000, False)])
+def test_a_report_too_long_to_be_read_costs_the_server(trunkline, size, stays):
+    """A server whose parameters are not known serves nobody else; PostgreSQL 18 reports search_path."""
+    report = w.message("S", w.text("search_path") + b"x" * size + b"\0")
+    answers = {b"set search_path": report + w.message("C", b"SET\0") + w.message("Z", b"I")}
+    with Scripted(reports={"search_path": "public"}, answers=answers) as server:
+        services = {"main": {"hosts": [f"127.0.0.1:{server.port}"], "tls": {"mode": "disable"}}}
+        daemon = trunkline(services=services, relays=1, chunk_size="16KiB",
+                           routes=[route(pool_size=1)])
+        with daemon.door().wire() as one, daemon.door().wire() as other:
+            pid = answer(one, "select 1")
+            run(one, ["set search_path = long"])
+            assert (answer(other, "select 1") == pid) == stays
