@@ -186,3 +186,13 @@ def test_pins_hold_in_strict_pools_too(single):
         assert value(one, "select a from mine") == "1"
         fine(one.ask(w.query("drop table mine")))
         eventually(lambda: w.rows(other.until()) == [["1"]])
+
+
+def test_clients_that_have_a_server_each_cost_no_cleaning(single, backend):
+    daemon = single("strict", pool_size=2)
+    with daemon.door().wire() as one, daemon.door().wire() as other:
+        def cleaned():
+            mark = backend.mark()
+            pids = {value(wire, "select pg_backend_pid()") for wire in (one, other) * 3}
+            return len(pids) != 2 or any("RESET" in text for text in backend.statements(mark))
+        eventually(lambda: not cleaned())
