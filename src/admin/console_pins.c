@@ -97,7 +97,7 @@ static void look_at_pins(struct relay *relay, void *argument)
     }
 }
 
-static void kinds_text(uint8_t kinds, char *text, size_t size)
+static void kinds_text(uint16_t kinds, char *text, size_t size)
 {
     size_t used = 0;
     text[0] = '\0';

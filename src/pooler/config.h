@@ -81,7 +81,15 @@ enum pin_policy {
     PIN_ALLOW,  /* left for whoever comes next */
 };
 
+/* What of a client's session may reach others. */
+enum isolation {
+    ISOLATION_READ,   /* what its statements' texts do not show */
+    ISOLATION_STRICT, /* what can't be cleaned */
+    ISOLATION_FRESH,  /* nothing */
+};
+
 struct session_config {
+    uint16_t isolation;           /* enum isolation */
     uint16_t policy[QUERY_KINDS]; /* enum pin_policy */
     uint32_t pin_share;           /* percent of pool_size */
 };

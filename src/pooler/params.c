@@ -98,6 +98,16 @@ static bool params_digest(struct params *set, size_t bytes)
     return true;
 }
 
+static bool is_temp_path(const struct param *param)
+{
+    if (!span_is_nocase(param->name, "search_path"))
+        return false;
+    for (size_t i = 0; i + 7 <= param->value.size; i++)
+        if (strncasecmp((const char *)param->value.at + i, "pg_temp", 7) == 0)
+            return true;
+    return false;
+}
+
 static struct params *params_new(struct params_store *store, const struct param *all, size_t count,
                                  size_t bytes)
 {
@@ -116,6 +126,7 @@ static struct params *params_new(struct params_store *store, const struct param 
             memcpy(at, all[i].value.at, all[i].value.size);
         set->all[i].value = span_of(at, all[i].value.size);
         at += all[i].value.size;
+        set->temp_path = set->temp_path || is_temp_path(&set->all[i]);
     }
     if (params_digest(set, bytes))
         return set;

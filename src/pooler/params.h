@@ -22,6 +22,7 @@ struct params {
     struct params_store *store;
     uint32_t references;
     uint32_t count;
+    bool temp_path;        /* search_path names pg_temp */
     uint32_t size;         /* of all of it */
     struct digest session; /* of all but application_name, on which no statement depends */
     struct param all[];    /* sorted; the bytes follow in the same allocation */

@@ -57,7 +57,10 @@ static bool server_may_share(const struct server *server, const struct client_st
 {
     const struct meaning *meaning = &named->meaning;
     return server->client != NULL && server->share->route->prepared_most != PREPARED_PRIVATE &&
-           server->pin == NULL && !server->altered && !named->statement->timely &&
+           server->share->route->session.isolation ==
+               ISOLATION_READ && /* else: what a function did */
+           server->pin == NULL &&
+           !server->altered && !named->statement->timely &&
            digest_equal(&meaning->session, &server->params->session) &&
            meaning->generation == generation_now(server->generation);
 }

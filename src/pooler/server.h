@@ -46,20 +46,23 @@ struct server {
     uint64_t unnamed_of;     /* number of the unnamed statement that it holds, or lacks */
     uint32_t unnamed_mark;   /* counts the messages that made or closed one */
     uint32_t unnamed_batch;  /* of ours, the latest */
+    bool path_unsure;        /* its client may have put pg_temp on search_path */
+    bool sequences_own;      /* what its session knows of sequences is its last client's */
+    bool suspect; /* a client of a route with isolation had it: cleaned before another has it */
     bool unnamed_unsure; /* and that has not been answered: its batch may have failed before it */
     uint32_t pid;
     struct wire_secret secret; /* its cancel key's */
     enum server_state state;
-    uint8_t transaction;  /* status byte of the last ReadyForQuery */
-    bool broken;          /* must not be used again: closed at release */
-    bool unmade;          /* ABOUT_STATE failed: its parameters are not what we think */
-    bool altered;         /* the transaction under way may have changed what a text means */
-    bool reshaping;       /* and may have changed the schema */
-    bool doubtful;        /* SET or RESET may have changed parameters that are not reported */
-    uint32_t cancels;     /* cancel requests under way */
-    bool withheld;        /* free but for those */
-    bool taken;           /* some claim has had it */
-    uint32_t shown;       /* its login: how often the share's secret had changed when it began */
+    uint8_t transaction; /* status byte of the last ReadyForQuery */
+    bool broken;         /* must not be used again: closed at release */
+    bool unmade;         /* ABOUT_STATE failed: its parameters are not what we think */
+    bool altered;        /* the transaction under way may have changed what a text means */
+    bool reshaping;      /* and may have changed the schema */
+    bool doubtful;       /* SET or RESET may have changed parameters that are not reported */
+    uint32_t cancels;    /* cancel requests under way */
+    bool withheld;       /* free but for those */
+    bool taken;          /* some claim has had it */
+    uint32_t shown;      /* its login: how often the share's secret had changed when it began */
     struct uuid id;
     deadline since; /* when it logged in */
     deadline until; /* end of its lifetime */
@@ -97,6 +100,8 @@ void server_note_doom(struct server *server);
 void server_arrive(struct share *share, struct lease *take_lease);
 /** Free, but in doubt (ledger.h): asks it for a mark, then it comes free or is closed. */
 void turn_mark_alone(struct server *server); /* turn/turn_mark.c */
+/** A server that nobody has: puts its session in order, on a coroutine of its own. */
+void turn_clean_alone(struct server *server); /* turn/turn_end.c */
 /** Watches the stream of an idle server. */
 void server_watch(struct server *server);
 /** Forgets what ties it to its last client. */

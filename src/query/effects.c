@@ -1,253 +1,57 @@
 /* effects.c - the closer look: statement by statement, what each may create or end. */
 #include "query/effects.h"
 
-#include "query/scan.h"
+#include "query/look.h"
 
-/* Calls within the arguments of set_config() that are followed. */
-#define NESTING_MOST 8
+/* What a function of PostgreSQL can leave, and the next client can't do without. */
+#define BY_CALLS                                                                                   \
+    ((uint16_t)(QUERY_KIND(QUERY_ROLE) | QUERY_KIND(QUERY_AUTHORIZATION) |                         \
+                QUERY_KIND(QUERY_CONFIG) | QUERY_KIND(QUERY_LOCK) | QUERY_KIND(QUERY_SEED)))
+/* Whatever a statement that is not read can leave.  What can't be cleaned is not assumed. */
+#define BY_STATEMENTS ((uint16_t)(QUERY_ALL_KINDS & ~QUERY_INCURABLE))
 
-struct look {
-    struct query_scan scan;
-    struct query_token token; /* not consumed yet */
-    struct query_effects *effects;
-    unsigned statement;
-    unsigned first; /* effect of this statement */
-    unsigned nesting;
-    bool in_body; /* of a DO block: what it ends can't be relied upon */
-    bool from;    /* the statement has a FROM: functions may be called for many rows */
-    bool select;  /* the statement may have an INTO of its own */
-    bool create;  /* it makes an object, maybe one in pg_temp */
-};
-
+static void look_first(struct look *look);
 static void look_statements(struct look *look);
-
-/* --- tokens ----------------------------------------------------------------------------------- */
-
-static void advance(struct look *look)
-{
-    look->token = query_scan_next(&look->scan);
-}
-
-static bool at_word(const struct look *look, const char *word)
-{
-    return look->token.kind == QUERY_TOKEN_WORD && span_is_nocase(look->token.text, word);
-}
-
-static bool at_punct(const struct look *look, char c)
-{
-    return look->token.kind == QUERY_TOKEN_PUNCT && look->token.text.at[0] == (uint8_t)c;
-}
-
-static bool take(struct look *look, const char *word)
-{
-    if (!at_word(look, word))
-        return false;
-    advance(look);
-    return true;
-}
-
-static bool at_name(const struct look *look)
-{
-    return look->token.kind == QUERY_TOKEN_WORD || look->token.kind == QUERY_TOKEN_QUOTED;
-}
-
-static bool at_end(const struct look *look)
-{
-    return look->token.kind == QUERY_TOKEN_END || at_punct(look, ';');
-}
-
-/* --- effects ---------------------------------------------------------------------------------- */
-
-static void fold(char name[QUERY_NAME_SIZE], struct span text, bool as_it_is)
-{
-    size_t size = 0;
-    for (size_t i = 0; i < text.size && size < QUERY_NAME_SIZE - 1; i++) {
-        uint8_t c = text.at[i];
-        name[size++] = (char)(!as_it_is && c >= 'A' && c <= 'Z' ? c | 0x20 : c);
-        if (as_it_is && c == '"')
-            i += 1; /* they come in pairs */
-    }
-    name[size] = '\0';
-}
-
-/* NULL: there are too many to tell. */
-static struct query_effect *add(struct look *look, enum query_kind kind, enum query_act act)
-{
-    struct query_effects *effects = look->effects;
-    if (look->in_body && act != QUERY_CREATES)
-        return NULL;
-    if (act == QUERY_CREATES)
-        effects->creates |= QUERY_KIND(kind);
-    if (effects->count == QUERY_EFFECTS_MOST) {
-        if (act == QUERY_CREATES)
-            effects->more |= QUERY_KIND(kind);
-        return NULL;
-    }
-    struct query_effect *effect = &effects->all[effects->count++];
-    effect->kind = (uint8_t)kind;
-    effect->act = (uint8_t)act;
-    effect->statement = (uint8_t)(look->statement < UINT8_MAX ? look->statement : UINT8_MAX);
-    effect->single = false;
-    effect->name[0] = '\0';
-    return effect;
-}
-
-static void add_named(struct look *look, enum query_kind kind, enum query_act act,
-                      const struct query_token *name)
-{
-    struct query_effect *effect = add(look, kind, act);
-    if (effect != NULL)
-        fold(effect->name, name->text, name->kind == QUERY_TOKEN_QUOTED && kind != QUERY_SETTING);
-}
-
-static void add_text(struct look *look, enum query_kind kind, enum query_act act, const char *name)
-{
-    struct query_effect *effect = add(look, kind, act);
-    if (effect != NULL)
-        fold(effect->name, span_text(name), true);
-}
-
-/* --- SET, RESET ------------------------------------------------------------------------------- */
-
-/* Parameters that are the role, and those of the transaction alone. */
-static bool is_role(struct span name)
-{
-    return span_is_nocase(name, "role") || span_is_nocase(name, "session_authorization");
-}
-
-static bool is_of_transaction(struct span name)
-{
-    return span_is_nocase(name, "transaction_isolation") ||
-           span_is_nocase(name, "transaction_read_only") ||
-           span_is_nocase(name, "transaction_deferrable");
-}
-
-/* "a.b": one name, from the first byte to the last. */
-static struct query_token take_name(struct look *look)
-{
-    struct query_token name = look->token;
-    advance(look);
-    while (at_punct(look, '.')) {
-        advance(look);
-        if (!at_name(look))
-            break;
-        if (name.kind == QUERY_TOKEN_WORD)
-            name.text.size = (size_t)(look->token.text.at + look->token.text.size - name.text.at);
-        advance(look);
-    }
-    return name;
-}
-
-static void set_role(struct look *look, const char *back)
-{
-    bool ends = at_word(look, back) ||
-                (look->token.kind == QUERY_TOKEN_STRING && span_is_nocase(look->token.text, back));
-    add_text(look, QUERY_ROLE, ends ? QUERY_ENDS_ALL : QUERY_CREATES, ends ? "" : "role");
-}
-
-static void set_parameter(struct look *look)
-{
-    struct query_token name = take_name(look);
-    if (is_of_transaction(name.text))
-        return;
-    if (!take(look, "to") && at_punct(look, '='))
-        advance(look);
-    if (is_role(name.text)) {
-        set_role(look, span_is_nocase(name.text, "role") ? "none" : "default");
-        return;
-    }
-    if (at_word(look, "default"))
-        add_named(look, QUERY_SETTING, QUERY_ENDS, &name);
-    else
-        add_named(look, QUERY_SETTING, QUERY_CREATES, &name);
-}
-
-/* Clauses of SET that do not say their parameter's name. */
-static bool set_special(struct look *look)
-{
-    static const struct {
-        const char *word, *next, *parameter;
-    } specials[] = {
-        {"names", NULL, "client_encoding"}, {"schema", NULL, "search_path"}, {"seed", NULL, "seed"},
-        {"time", "zone", "timezone"},       {"xml", "option", "xmloption"},
-    };
-    for (size_t i = 0; i < sizeof(specials) / sizeof(specials[0]); i++) {
-        struct look before = *look;
-        if (!take(look, specials[i].word))
-            continue;
-        if (!at_punct(look, '=') && !at_punct(look, '.') && !at_word(look, "to") &&
-            (specials[i].next == NULL || take(look, specials[i].next))) {
-            bool back = at_word(look, "default");
-            add_text(look, QUERY_SETTING, back ? QUERY_ENDS : QUERY_CREATES, specials[i].parameter);
-            return true;
-        }
-        *look = before;
-    }
-    return false;
-}
-
-static void on_set(struct look *look)
-{
-    if (at_word(look, "local") || at_word(look, "constraints") || at_word(look, "transaction"))
-        return;
-    if (take(look, "session")) {
-        if (take(look, "characteristics")) {
-            add_text(look, QUERY_SETTING, QUERY_CREATES, "session characteristics");
-            return;
-        }
-        if (take(look, "authorization")) {
-            set_role(look, "default");
-            return;
-        }
-    }
-    if (at_name(look) && !set_special(look))
-        set_parameter(look);
-}
-
-static void on_reset(struct look *look)
-{
-    if (take(look, "all")) {
-        add_text(look, QUERY_SETTING, QUERY_ENDS_ALL, "");
-        add_text(look, QUERY_CONFIG, QUERY_ENDS_ALL, "");
-        return;
-    }
-    if (at_word(look, "role") || at_word(look, "session")) {
-        add_text(look, QUERY_ROLE, QUERY_ENDS_ALL, "");
-        return;
-    }
-    struct query_token name = look->token;
-    if (take(look, "time")) {
-        add_text(look, QUERY_SETTING, QUERY_ENDS, "timezone");
-    } else if (at_name(look)) {
-        name = take_name(look);
-        add_named(look, QUERY_SETTING, QUERY_ENDS, &name);
-    }
-}
 
 /* --- DISCARD, LISTEN, PREPARE, cursors -------------------------------------------------------- */
 
 static void on_discard(struct look *look)
 {
-    if (at_word(look, "temp") || at_word(look, "temporary"))
-        add_text(look, QUERY_TEMPORARY, QUERY_ENDS_ALL, "");
-    else if (at_word(look, "all"))
+    if (look_at_word(look, "temp") || look_at_word(look, "temporary"))
+        look_add_text(look, QUERY_TEMPORARY, QUERY_ENDS_ALL, "");
+    else if (look_at_word(look, "sequences"))
+        look_add_text(look, QUERY_SEQUENCES, QUERY_ENDS_ALL, "");
+    else if (look_at_word(look, "all"))
         for (unsigned kind = 0; kind < QUERY_KINDS; kind++)
-            add_text(look, (enum query_kind)kind, QUERY_ENDS_ALL, "");
+            if (kind != QUERY_SEED && (QUERY_KIND(kind) & QUERY_INCURABLE) == 0)
+                look_add_text(look, (enum query_kind)kind, QUERY_ENDS_ALL, "");
+}
+
+static void on_load(struct look *look)
+{
+    look_add_text(look, QUERY_LOAD, QUERY_CREATES, "");
+}
+
+/* What it does its PREPARE has said, but perhaps before that was ended.  In a body it carries out a
+ * text that is made there. */
+static void on_execute(struct look *look)
+{
+    look_unsure(look, look->in_body ? BY_STATEMENTS : BY_CALLS);
 }
 
 static void on_listen(struct look *look)
 {
-    if (at_name(look))
-        add_named(look, QUERY_LISTEN, QUERY_CREATES, &look->token);
+    if (look_at_name(look))
+        look_add_named(look, QUERY_LISTEN, QUERY_CREATES, &look->token);
 }
 
 /* Names one to end, or all of them. */
 static void end_of(struct look *look, enum query_kind kind)
 {
-    if (at_punct(look, '*') || at_word(look, "all"))
-        add_text(look, kind, QUERY_ENDS_ALL, "");
-    else if (at_name(look))
-        add_named(look, kind, QUERY_ENDS, &look->token);
+    if (look_at_punct(look, '*') || look_at_word(look, "all"))
+        look_add_text(look, kind, QUERY_ENDS_ALL, "");
+    else if (look_at_name(look))
+        look_add_named(look, kind, QUERY_ENDS, &look->token);
 }
 
 static void on_unlisten(struct look *look)
@@ -258,18 +62,19 @@ static void on_unlisten(struct look *look)
 static void on_prepare(struct look *look)
 {
     struct query_token name = look->token;
-    if (!at_name(look))
+    if (!look_at_name(look))
         return;
-    advance(look);
+    look_advance(look);
     if (look->token.kind == QUERY_TOKEN_STRING) /* PREPARE TRANSACTION 'x' */
         return;
-    add_named(look, QUERY_PREPARE, QUERY_CREATES, &name);
+    look_add_named(look, QUERY_PREPARE, QUERY_CREATES, &name);
+    look->later = true;
 }
 
 static void on_deallocate(struct look *look)
 {
-    if (take(look, "prepare") && at_end(look))
-        add_text(look, QUERY_PREPARE, QUERY_ENDS, "prepare"); /* a name like any other */
+    if (look_take(look, "prepare") && look_at_end(look))
+        look_add_text(look, QUERY_PREPARE, QUERY_ENDS, "prepare"); /* a name like any other */
     else
         end_of(look, QUERY_PREPARE);
 }
@@ -278,11 +83,14 @@ static void on_declare(struct look *look)
 {
     struct query_token name = look->token;
     bool with = false;
-    while (!at_end(look) && !at_word(look, "for")) {
-        if (with && at_word(look, "hold"))
-            add_named(look, QUERY_CURSOR, QUERY_CREATES, &name);
-        with = at_word(look, "with");
-        advance(look);
+    if (look->in_body) /* the variables of a block */
+        return;
+    look->later = true;
+    while (!look_at_end(look) && !look_at_word(look, "for")) {
+        if (with && look_at_word(look, "hold"))
+            look_add_named(look, QUERY_CURSOR, QUERY_CREATES, &name);
+        with = look_at_word(look, "with");
+        look_advance(look);
     }
 }
 
@@ -295,242 +103,220 @@ static void on_close(struct look *look)
 
 static bool take_temp(struct look *look)
 {
-    if (!take(look, "local"))
-        take(look, "global");
-    return take(look, "temp") || take(look, "temporary");
-}
-
-static bool at_temp_schema(const struct look *look)
-{
-    return at_name(look) && look->token.text.size >= 7 &&
-           strncasecmp((const char *)look->token.text.at, "pg_temp", 7) == 0;
-}
-
-/* The last part of a.b.c; *temporary: the first one is the schema of temporary objects. */
-static struct query_token take_object(struct look *look, bool *temporary)
-{
-    struct query_token name = look->token;
-    bool schema = at_temp_schema(look);
-    advance(look);
-    while (at_punct(look, '.')) {
-        *temporary = *temporary || schema;
-        advance(look);
-        if (!at_name(look))
-            break;
-        name = look->token;
-        advance(look);
-    }
-    return name;
+    if (!look_take(look, "local"))
+        look_take(look, "global");
+    return look_take(look, "temp") || look_take(look, "temporary");
 }
 
 static void take_if_exists(struct look *look)
 {
-    if (!take(look, "if"))
+    if (!look_take(look, "if"))
         return;
-    take(look, "not");
-    take(look, "exists");
+    look_take(look, "not");
+    look_take(look, "exists");
 }
 
 static void on_create(struct look *look)
 {
-    if (take(look, "or"))
-        (void)take(look, "replace");
+    if (look_take(look, "or"))
+        (void)look_take(look, "replace");
     bool temporary = take_temp(look);
-    take(look, "unlogged");
-    bool table = at_word(look, "table");
+    look_take(look, "unlogged");
+    bool table = look_at_word(look, "table");
     if (!table) {
         if (temporary)
-            add_text(look, QUERY_TEMPORARY, QUERY_CREATES, "");
+            look_add_text(look, QUERY_TEMPORARY, QUERY_CREATES, "");
+        look->effects->makes = look->effects->makes || !temporary;
         return; /* a name in pg_temp is found on the way to the statement's end */
     }
-    advance(look);
+    look_advance(look);
     take_if_exists(look);
-    if (!at_name(look))
+    if (!look_at_name(look))
         return;
-    struct query_token name = take_object(look, &temporary);
+    struct query_token name = look_take_object(look, &temporary);
     if (temporary)
-        add_named(look, QUERY_TEMPORARY, QUERY_CREATES, &name);
+        look_add_named(look, QUERY_TEMPORARY, QUERY_CREATES, &name);
+    look->effects->makes = look->effects->makes || !temporary;
 }
 
 /* One table only: what else is dropped with it can't be seen. */
 static void on_drop(struct look *look)
 {
     bool temporary = false;
-    if (!take(look, "table"))
+    if (!look_take(look, "table"))
         return;
     take_if_exists(look);
-    if (!at_name(look))
+    if (!look_at_name(look))
         return;
     struct span first = look->token.text;
-    struct query_token name = take_object(look, &temporary);
+    struct query_token name = look_take_object(look, &temporary);
     if (name.text.at != first.at && !temporary)
         return; /* of another schema */
-    if ((at_end(look) || at_word(look, "cascade") || at_word(look, "restrict")))
-        add_named(look, QUERY_TEMPORARY, QUERY_ENDS, &name);
+    if ((look_at_end(look) || look_at_word(look, "cascade") || look_at_word(look, "restrict")))
+        look_add_named(look, QUERY_TEMPORARY, QUERY_ENDS, &name);
 }
 
-/* SELECT ... INTO TEMP t */
+/* SELECT ... INTO TEMP t, IMPORT FOREIGN SCHEMA ... INTO pg_temp */
 static void look_into(struct look *look)
 {
     bool temporary = take_temp(look);
-    take(look, "table");
-    if (!at_name(look))
+    look_take(look, "unlogged");
+    look_take(look, "table");
+    if (!look_at_name(look))
         return;
-    struct query_token name = take_object(look, &temporary);
+    temporary = temporary || look_at_temp_schema(look);
+    struct query_token name = look_take_object(look, &temporary);
+    look->effects->makes = look->effects->makes || !temporary;
     if (temporary)
-        add_named(look, QUERY_TEMPORARY, QUERY_CREATES, &name);
+        look_add_named(look, QUERY_TEMPORARY, QUERY_CREATES, &name);
 }
 
 /* A table that ends with its transaction. */
 static void take_commit_drop(struct look *look)
 {
     struct query_effects *effects = look->effects;
-    if (!take(look, "commit") || !take(look, "drop") || effects->count <= look->first)
+    if (!look_take(look, "commit") || !look_take(look, "drop") || effects->count <= look->first)
         return;
     const struct query_effect *last = &effects->all[effects->count - 1];
     if (last->act == QUERY_CREATES && last->kind == QUERY_TEMPORARY)
         effects->count -= 1;
 }
 
-/* --- functions -------------------------------------------------------------------------------- */
-
-static void look_token(struct look *look);
-
-/* Behind its parenthesis.  set_config(name, value, is_local): nothing if is_local is TRUE. */
-static void look_set_config(struct look *look)
+/* CREATE of a name in pg_temp, CREATE EXTENSION ... SCHEMA pg_temp. */
+static bool creates_in_temp(const struct look *look, bool behind_schema)
 {
-    struct query_token name = look->token;
-    unsigned depth = 1, words = 0;
-    bool local = false;
-    if (name.kind == QUERY_TOKEN_STRING) {
-        advance(look);
-        if (!at_punct(look, ','))
-            name.text = SPAN_NONE;
+    if (!look->create || !look_at_temp_schema(look))
+        return false;
+    struct look ahead = *look;
+    look_advance(&ahead);
+    return behind_schema || look_at_punct(&ahead, '.');
+}
+
+/* --- tokens anywhere in a statement ----------------------------------------------------------- */
+
+/* The view by which a parameter may be set. */
+static void look_update(struct look *look)
+{
+    bool ignored = false;
+    struct look ahead = *look;
+    (void)look_take(&ahead, "only");
+    if (look_at_punct(&ahead, '('))
+        look_advance(&ahead);
+    if (look_at_name(&ahead) &&
+        span_is_nocase(look_take_object(&ahead, &ignored).text, "pg_settings"))
+        look_add_text(look, QUERY_CONFIG, QUERY_CREATES, "");
+    if (look->later)
+        look_unsure(look, look->effects->creates & QUERY_KIND(QUERY_CONFIG));
+}
+
+/* True: it has taken the word, and maybe more. */
+static bool look_word(struct look *look)
+{
+    look->from = look->from || look_at_word(look, "from");
+    if (look_take(look, "into")) {
+        if (look->select)
+            look_into(look);
+    } else if (look_take(look, "on")) {
+        take_commit_drop(look);
+    } else if (look_take(look, "update")) {
+        look_update(look);
+    } else if (look_take(look, "schema")) {
+        if (creates_in_temp(look, true))
+            look_add_text(look, QUERY_TEMPORARY, QUERY_CREATES, "");
+    } else if (look->create && look_take(look, "as")) { /* CREATE TABLE ... AS EXECUTE */
+        if (look_at_word(look, "execute"))
+            on_execute(look);
+    } else if (look->create && look_take(look, "begin")) { /* its semicolons end no statement */
+        if (look_at_word(look, "atomic"))
+            look_unsure(look, BY_STATEMENTS);
+    } else if (look_take(look, "uescape")) {
+        look->scan.unsure = true;
+    } else if (look->in_body && look_take(look, "execute")) {
+        on_execute(look);
     } else {
-        name.text = SPAN_NONE;
+        return false;
     }
-    while (look->token.kind != QUERY_TOKEN_END && depth > 0) {
-        depth += at_punct(look, '(') ? 1 : 0;
-        depth -= at_punct(look, ')') ? 1 : 0;
-        if (at_punct(look, ',') && depth == 1) {
-            words = 0;
-        } else if (depth > 0) {
-            words += 1;
-            local = at_word(look, "true") && words == 1;
-        }
-        if (depth > 0)
-            look_token(look);
-        else
-            advance(look);
-    }
-    if (local || is_of_transaction(name.text))
+    return true;
+}
+
+void look_token(struct look *look)
+{
+    if (look_call(look))
         return;
-    if (is_role(name.text))
-        add_text(look, QUERY_ROLE, QUERY_CREATES, "role");
-    else
-        add_named(look, QUERY_CONFIG, QUERY_CREATES, &name);
-}
-
-static void look_lock(struct look *look, struct span function)
-{
-    static const char *const locks[] = {"pg_advisory_lock", "pg_advisory_lock_shared",
-                                        "pg_try_advisory_lock", "pg_try_advisory_lock_shared"};
-    struct query_effect *effect = NULL;
-    for (size_t i = 0; i < sizeof(locks) / sizeof(locks[0]); i++)
-        if (span_is_nocase(function, locks[i]))
-            effect = add(look, QUERY_LOCK, QUERY_CREATES);
-    if (span_is_nocase(function, "pg_advisory_unlock") ||
-        span_is_nocase(function, "pg_advisory_unlock_shared"))
-        effect = add(look, QUERY_LOCK, QUERY_ENDS);
-    else if (span_is_nocase(function, "pg_advisory_unlock_all"))
-        effect = add(look, QUERY_LOCK, QUERY_ENDS_ALL);
-    if (effect != NULL) {
-        effect->single = true;
-        fold(effect->name, SPAN("advisory lock"), true);
-    }
-}
-
-static bool is_interesting(struct span word)
-{
-    return (word.size >= 16 && word.size <= 27 &&
-            (strncasecmp((const char *)word.at, "pg_advisory", 11) == 0 ||
-             strncasecmp((const char *)word.at, "pg_try_advisory", 15) == 0)) ||
-           span_is_nocase(word, "set_config");
-}
-
-static void look_call(struct look *look)
-{
-    struct query_token function = look->token;
-    advance(look);
-    if (!at_punct(look, '('))
-        return;
-    advance(look);
-    if (!span_is_nocase(function.text, "set_config"))
-        look_lock(look, function.text);
-    else if (look->nesting == NESTING_MOST)
-        add_text(look, QUERY_CONFIG, QUERY_CREATES, "");
-    else {
-        look->nesting += 1;
-        look_set_config(look);
-        look->nesting -= 1;
-    }
-}
-
-/* One token anywhere in a statement; consumes at least that. */
-static void look_token(struct look *look)
-{
-    if (at_name(look) && is_interesting(look->token.text)) {
-        look_call(look);
-        return;
-    }
-    if (look->create && at_temp_schema(look))
-        add_text(look, QUERY_TEMPORARY, QUERY_CREATES, "");
-    if (look->token.kind == QUERY_TOKEN_WORD) {
-        look->from = look->from || at_word(look, "from");
-        if (take(look, "into")) {
-            if (look->select)
-                look_into(look);
-            return;
-        }
-        if (take(look, "on")) {
-            take_commit_drop(look);
-            return;
-        }
-    }
-    advance(look);
+    if (creates_in_temp(look, false))
+        look_add_text(look, QUERY_TEMPORARY, QUERY_CREATES, "");
+    if (look->token.kind != QUERY_TOKEN_WORD || !look_word(look))
+        look_advance(look);
 }
 
 /* --- statements ------------------------------------------------------------------------------- */
 
 /* The body of a DO block: its statements are looked at as if each stood alone. */
+static void look_body(struct look *look)
+{
+    struct look inner = {.effects = look->effects, .statement = look->statement, .in_body = true};
+    query_scan_init(&inner.scan, look->token.text);
+    look_statements(&inner);
+    look->scan.unsure = look->scan.unsure || inner.scan.unsure;
+    struct span text = look->token.text;
+    bool escapes = text.size > 0 && memchr(text.at, '\\', text.size) != NULL;
+    if (escapes && look->token.kind == QUERY_TOKEN_STRING)
+        look_unsure(look, BY_STATEMENTS);
+}
+
 static void on_do(struct look *look)
 {
-    while (!at_end(look)) {
-        bool body =
-            look->token.kind == QUERY_TOKEN_DOLLAR || look->token.kind == QUERY_TOKEN_STRING;
-        if (body && !look->in_body) {
-            struct look inner = {
-                .effects = look->effects, .statement = look->statement, .in_body = true};
-            query_scan_init(&inner.scan, look->token.text);
-            look_statements(&inner);
+    if (look->in_body) { /* one within the other is not followed */
+        look_unsure(look, BY_STATEMENTS);
+        return;
+    }
+    while (!look_at_end(look)) {
+        if (look_take(look, "language")) {
+            if (!look_at_word(look, "plpgsql"))
+                look_unsure(look, BY_STATEMENTS);
+        } else if (look->token.kind == QUERY_TOKEN_DOLLAR ||
+                   look->token.kind == QUERY_TOKEN_STRING) {
+            look_body(look);
         }
-        advance(look);
+        if (!look_at_end(look))
+            look_advance(look);
     }
 }
 
 /* In a body, words behind which a statement begins. */
 static bool opens_block(const struct look *look)
 {
-    return at_word(look, "begin") || at_word(look, "then") || at_word(look, "else") ||
-           at_word(look, "loop");
+    return look_at_word(look, "begin") || look_at_word(look, "then") ||
+           look_at_word(look, "else") || look_at_word(look, "loop");
+}
+
+static void skip_parentheses(struct look *look)
+{
+    unsigned depth = 0;
+    do {
+        depth += look_at_punct(look, '(') ? 1 : 0;
+        depth -= look_at_punct(look, ')') ? 1 : 0;
+        look_advance(look);
+    } while (depth > 0 && look->token.kind != QUERY_TOKEN_END);
+}
+
+/* With ANALYZE it is carried out, and without nobody says EXPLAIN of what leaves something. */
+static void on_explain(struct look *look)
+{
+    if (look_at_punct(look, '('))
+        skip_parentheses(look);
+    while (look_take(look, "analyze") || look_take(look, "analyse") || look_take(look, "verbose"))
+        continue;
+    if (!look_at_word(look, "explain"))
+        look_first(look);
 }
 
 static const struct {
     const char *word;
     void (*look)(struct look *look);
 } statements[] = {
-    {"set", on_set},
-    {"reset", on_reset},
+    {"set", look_on_set},
+    {"reset", look_on_reset},
     {"discard", on_discard},
     {"listen", on_listen},
     {"unlisten", on_unlisten},
@@ -541,84 +327,91 @@ static const struct {
     {"create", on_create},
     {"drop", on_drop},
     {"do", on_do},
+    {"load", on_load},
+    {"execute", on_execute},
+    {"explain", on_explain},
 };
 
 static void look_first(struct look *look)
 {
     look->first = look->effects->count;
-    look->from = false;
-    look->create = at_word(look, "create");
-    look->select = !at_word(look, "insert") && !at_word(look, "merge") && !look->in_body;
+    look->from = look->later = false;
+    look->create = look_at_word(look, "create");
+    look->select = !look_at_word(look, "insert") && !look_at_word(look, "merge") && !look->in_body;
     if (look->token.kind != QUERY_TOKEN_WORD)
         return;
     for (size_t i = 0; i < sizeof(statements) / sizeof(statements[0]); i++)
-        if (take(look, statements[i].word)) {
+        if (look_take(look, statements[i].word)) {
             statements[i].look(look);
             return;
         }
-    if (take(look, "update")) {
-        bool ignored = false;
-        struct query_token name = look->token;
-        if (at_name(look))
-            name = take_object(look, &ignored);
-        if (span_is_nocase(name.text, "pg_settings"))
-            add_text(look, QUERY_CONFIG, QUERY_CREATES, "");
-    }
-}
-
-/* A function that is called for each row, or together with others, may take any number of locks. */
-static void settle_locks(struct look *look)
-{
-    unsigned locks = 0;
-    for (unsigned i = look->first; i < look->effects->count; i++)
-        locks +=
-            look->effects->all[i].kind == QUERY_LOCK && look->effects->all[i].act != QUERY_ENDS_ALL;
-    for (unsigned i = look->first; i < look->effects->count; i++)
-        if (look->effects->all[i].kind == QUERY_LOCK && (look->from || locks > 1))
-            look->effects->all[i].single = false;
 }
 
 static void look_statements(struct look *look)
 {
-    advance(look);
+    look_advance(look);
     while (look->token.kind != QUERY_TOKEN_END) {
         unsigned depth = 0;
-        if (at_punct(look, ';')) {
-            advance(look);
+        if (look_at_punct(look, ';')) {
+            look_advance(look);
             continue;
         }
         look_first(look);
-        while (look->token.kind != QUERY_TOKEN_END && !(depth == 0 && at_punct(look, ';'))) {
+        while (look->token.kind != QUERY_TOKEN_END && !(depth == 0 && look_at_punct(look, ';'))) {
             bool opens = look->in_body && opens_block(look);
-            depth += at_punct(look, '(') ? 1 : 0;
-            depth -= at_punct(look, ')') && depth > 0 ? 1 : 0;
+            depth += look_at_punct(look, '(') ? 1 : 0;
+            depth -= look_at_punct(look, ')') && depth > 0 ? 1 : 0;
             look_token(look);
             if (opens && look->token.kind != QUERY_TOKEN_END)
                 look_first(look);
         }
-        settle_locks(look);
+        look_settle_locks(look);
         look->statement += look->in_body ? 0 : 1;
     }
 }
 
 /* What the effects that are left create: one may have been taken back. */
-static uint8_t creates_of(const struct query_effects *effects)
+static uint16_t creates_of(const struct query_effects *effects)
 {
-    uint8_t creates = effects->more;
+    uint16_t creates = effects->more;
     for (unsigned i = 0; i < effects->count; i++)
         if (effects->all[i].act == QUERY_CREATES)
             creates |= QUERY_KIND(effects->all[i].kind);
     return creates;
 }
 
+static bool has_word(struct span text, const char *word)
+{
+    size_t size = strlen(word);
+    for (size_t i = 0; i + size <= text.size; i++)
+        if (strncasecmp((const char *)text.at + i, word, size) == 0)
+            return true;
+    return false;
+}
+
+/* Of a text that reads in more than one way.  What can't be cleaned costs the server, so there must
+ * be something that looks like it. */
+static uint16_t unsure_of(struct span text)
+{
+    bool escapes = has_word(text, "u&");
+    uint16_t kinds = BY_STATEMENTS;
+    if (has_word(text, "load"))
+        kinds |= QUERY_KIND(QUERY_LOAD);
+    if (escapes || has_word(text, "replication"))
+        kinds |= QUERY_KIND(QUERY_SLOT);
+    return kinds;
+}
+
 bool query_read_effects(struct span text, struct query_effects *ret)
 {
     struct look look = {.effects = ret};
-    ret->references = 0;
-    ret->count = 0;
-    ret->creates = ret->more = 0;
+    memset(ret, 0, offsetof(struct query_effects, all));
     query_scan_init(&look.scan, text);
     look_statements(&look);
     ret->creates = creates_of(ret);
-    return ret->count > 0 || ret->more != 0;
+    if (look.scan.unsure) {
+        ret->unsure |= unsure_of(text);
+        ret->path = true;
+    }
+    return ret->count > 0 || ret->more != 0 || ret->unsure != 0 || ret->path || ret->makes;
 }

@@ -4,24 +4,32 @@
  *
  * One pass over the text says which kinds of session state its statements may create or end.  It is
  * a guess on the careful side: it may name what does not happen (a setting that is what it was, a
- * lock that was not got), and misses what the text does not show (functions that the server runs,
- * and what EXECUTE builds in a DO block).  It decides no policy.  Design: docs/internals/pins.md
+ * lock that was not got), and misses what the text does not show (what functions, views and
+ * triggers do when the server runs them).  Where the text has more than one reading it says so, in
+ * `unsure`. It decides no policy.  Design: docs/internals/pins.md
  */
 #include "base/span.h"
 
 enum query_kind {
-    QUERY_SETTING,   /* SET of a parameter */
-    QUERY_ROLE,      /* SET ROLE, SET SESSION AUTHORIZATION */
-    QUERY_CONFIG,    /* set_config() */
-    QUERY_TEMPORARY, /* CREATE TEMP, SELECT INTO TEMP */
-    QUERY_PREPARE,   /* PREPARE */
-    QUERY_LISTEN,    /* LISTEN */
-    QUERY_CURSOR,    /* DECLARE ... WITH HOLD */
-    QUERY_LOCK,      /* pg_advisory_lock() and its kin of the session */
+    QUERY_SETTING,       /* SET of a parameter */
+    QUERY_ROLE,          /* SET ROLE */
+    QUERY_AUTHORIZATION, /* SET SESSION AUTHORIZATION */
+    QUERY_CONFIG,        /* set_config() */
+    QUERY_TEMPORARY,     /* CREATE TEMP, SELECT INTO TEMP */
+    QUERY_PREPARE,       /* PREPARE */
+    QUERY_LISTEN,        /* LISTEN */
+    QUERY_CURSOR,        /* DECLARE ... WITH HOLD */
+    QUERY_LOCK,          /* pg_advisory_lock() and its kin of the session */
+    QUERY_SEQUENCES,     /* lastval(), currval(): what they read others may have left */
+    QUERY_SEED,          /* setseed() */
+    QUERY_LOAD,          /* LOAD */
+    QUERY_SLOT,          /* a temporary replication slot, a replication origin */
     QUERY_KINDS,
 };
-#define QUERY_KIND(kind) ((uint8_t)(1u << (kind)))
-#define QUERY_ALL_KINDS  ((uint8_t)((1u << QUERY_KINDS) - 1))
+#define QUERY_KIND(kind) ((uint16_t)(1u << (kind)))
+#define QUERY_ALL_KINDS  ((uint16_t)((1u << QUERY_KINDS) - 1))
+/* Nothing in SQL ends these: only the end of the connection does. */
+#define QUERY_INCURABLE ((uint16_t)(QUERY_KIND(QUERY_LOAD) | QUERY_KIND(QUERY_SLOT)))
 
 enum query_act {
     QUERY_CREATES,
@@ -46,8 +54,11 @@ struct query_effect {
 struct query_effects {
     uint32_t references; /* the holder's, for sharing */
     uint8_t count;
-    uint8_t creates; /* all kinds that it may create, `more` included */
-    uint8_t more;
+    bool path;        /* it may put pg_temp on search_path: the text does not tell the value */
+    bool makes;       /* it makes an object in whatever schema search_path names first */
+    uint16_t creates; /* all kinds that it may create, `more` included */
+    uint16_t more;
+    uint16_t unsure; /* kinds of which the text does not tell what becomes of them */
     struct query_effect all[QUERY_EFFECTS_MOST];
 };
 

@@ -16,41 +16,70 @@ static block load(const uint8_t *at)
     return bytes;
 }
 
-/* Whether at any of 16 places begins a ';', a "temp" (also pg_temp), an "_co" (set_config) or an
- * "_ad" (pg_advisory_lock), letters in either case.  Reads AHEAD bytes more. */
-static bool block_hits(const uint8_t *at)
+/* At which of 16 places begins one of these, letters in either case: ';', "temp" (also pg_temp),
+ * "_co" (set_config), "_ad" (pg_advisory_lock), "_rep" (pg_replication_..., ..._slot), "stv"
+ * (lastval), "rrv" (currval), "tse" (setseed), "u&" (a name with escapes).  Reads AHEAD bytes more.
+ */
+static inline block block_hits(const uint8_t *at)
 {
-    block a = load(at), b = load(at + 1) | 0x20, c = load(at + 2) | 0x20, d = load(at + 3) | 0x20;
-    block under = (block)(a == '_');
-    block temp =
-        (block)((a | 0x20) == 't') & (block)(b == 'e') & (block)(c == 'm') & (block)(d == 'p');
-    block config = under & (block)(b == 'c') & (block)(c == 'o');
-    block advisory = under & (block)(b == 'a') & (block)(c == 'd');
-    halves any = (halves)((block)(a == ';') | temp | config | advisory);
+    block first = load(at), a = first | 0x20, b = load(at + 1) | 0x20, c = load(at + 2) | 0x20,
+          d = load(at + 3) | 0x20;
+    block e = (block)(b == 'e'), p = (block)(d == 'p'), r = (block)(b == 'r');
+    block t =
+        (block)(a == 't') & ((e & p & (block)(c == 'm')) | ((block)(b == 's') & (block)(c == 'e')));
+    block under =
+        ((block)(b == 'c') & (block)(c == 'o')) | ((block)(b == 'a') & (block)(c == 'd')) | (r & p);
+    block value = ((block)(a == 's') & (block)(b == 't')) | ((block)(a == 'r') & r);
+    return (block)(first == ';') | t | ((block)(first == '_') & under) |
+           ((block)(c == 'v') & value) | ((block)(a == 'u') & (block)(b == '&'));
+}
+
+/* Blocks between two looks at what was found. */
+#define BLOCKS_AT_A_TIME 8
+
+static bool part_hits(struct span part)
+{
+    uint8_t padded[BLOCK_BYTES] = {0};
+    block hits = {0};
+    if (part.size < BLOCK_BYTES) {
+        if (part.size > 0)
+            memcpy(padded, part.at, part.size);
+        part = span_of(padded, sizeof(padded));
+    }
+    const uint8_t *at = part.at, *last = part.at + part.size - BLOCK_BYTES;
+    while (at < last) {
+        const uint8_t *end = last - at > 16 * BLOCKS_AT_A_TIME ? at + 16 * BLOCKS_AT_A_TIME : last;
+        for (; at < end; at += sizeof(block))
+            hits |= block_hits(at);
+        halves any = (halves)hits;
+        if ((any[0] | any[1]) != 0)
+            return true;
+    }
+    halves any = (halves)(hits | block_hits(last));
     return (any[0] | any[1]) != 0;
 }
 
-static bool part_hits(const uint8_t *at, size_t size)
+/* "_set", as in pg_settings: what may be updated in the middle of a text. */
+static bool has_settings(struct span part)
 {
-    const uint8_t *last = at + size - BLOCK_BYTES;
-    for (; at < last; at += sizeof(block))
-        if (block_hits(at))
+    while (part.size >= 4) {
+        const uint8_t *at = memchr(part.at, '_', part.size - 3);
+        if (at == NULL)
+            return false;
+        if ((at[1] | 0x20) == 's' && (at[2] | 0x20) == 'e' && (at[3] | 0x20) == 't')
             return true;
-    return block_hits(last);
+        part = span_skip(part, (size_t)(at - part.at) + 1);
+    }
+    return false;
 }
 
 bool query_part_may_have_effects(struct span part)
 {
-    uint8_t padded[BLOCK_BYTES] = {0};
-    if (part.size >= BLOCK_BYTES)
-        return part_hits(part.at, part.size);
-    if (part.size > 0)
-        memcpy(padded, part.at, part.size);
-    return block_hits(padded);
+    return part_hits(part) || has_settings(part);
 }
 
-/* Shorter than the shortest statement whose effect is not in its first word: SELECT INTO TEMP t. */
-#define SHORT_MOST 16u
+/* Shorter than the shortest statement whose effect is not in its first word: SELECT lastval(). */
+#define SHORT_MOST 15u
 
 static uint64_t eight_from(const uint8_t *at)
 {
@@ -107,13 +136,42 @@ static bool harmless_start(const uint8_t *at)
     }
 }
 
-/* The view by which a parameter may be set: UPDATE pg_settings. */
+static bool is_space(uint8_t c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+/* UPDATE pg_settings, by which a parameter may be set: also "pg_settings", ONLY, behind a comment,
+ * in a schema.  False: it is certainly another. */
 static bool updates_catalog(struct span text)
 {
     size_t at = 6;
-    while (at < text.size && (text.at[at] == ' ' || text.at[at] == '\n' || text.at[at] == '\t'))
+    while (at < text.size && is_space(text.at[at]))
         at += 1;
-    return text.size - at >= 3 && strncasecmp((const char *)text.at + at, "pg_", 3) == 0;
+    if (at < text.size && text.at[at] == '"')
+        at += 1;
+    else if (at == 6 || at == text.size || (text.at[at] | 0x20) < 'a' || (text.at[at] | 0x20) > 'z')
+        return true;
+    uint8_t letter = at < text.size ? text.at[at] | 0x20 : '\0';
+    if (letter != 'p' && letter != 'o')
+        return false;
+    const char *name = (const char *)text.at + at;
+    return text.size - at < 4 || strncasecmp(name, "pg_", 3) == 0 ||
+           (strncasecmp(name, "only", 4) == 0 && name[-1] != '"');
+}
+
+/* What the first word lets in that no needle finds. */
+static bool first_word_hits(struct span text)
+{
+    switch (text.at[0] | 0x20) {
+    case 'u':
+        return updates_catalog(text);
+    case 'w': /* WITH a AS (UPDATE pg_settings ...), COPY (UPDATE pg_settings ...) */
+    case 'c':
+        return has_settings(text);
+    default:
+        return false;
+    }
 }
 
 bool query_may_have_effects(struct span text)
@@ -127,9 +185,9 @@ bool query_may_have_effects(struct span text)
         return text.size > 0;
     if (UNLIKELY(!harmless_start(text.at)))
         return true;
-    if (UNLIKELY((text.at[0] | 0x20) == 'u' && text.size > 9 && updates_catalog(text)))
+    if (UNLIKELY(first_word_hits(text)))
         return true;
     if (text.size <= SHORT_MOST)
         return short_hits(text.at, text.size);
-    return query_part_may_have_effects(text);
+    return part_hits(text);
 }

@@ -5,6 +5,7 @@ void query_scan_init(struct query_scan *scan, struct span text)
     const uint8_t *nul = text.size == 0 ? NULL : memchr(text.at, '\0', text.size);
     scan->at = text.at;
     scan->end = nul != NULL ? nul : text.at + text.size;
+    scan->unsure = false;
 }
 
 static bool is_space(uint8_t c)
@@ -64,22 +65,117 @@ static void skip_blank(struct query_scan *scan)
     }
 }
 
-/* Behind the opening quote.  `escapes`: a backslash takes the next byte with it. */
-static struct span take_quoted(struct query_scan *scan, uint8_t quote, bool escapes)
+/* Behind the opening quote of an identifier, or of a string in which a backslash is a byte like any
+ * other: to the closing one. */
+static void skip_plain(struct query_scan *scan, uint8_t quote)
 {
-    const uint8_t *begin = scan->at;
     while (scan->at < scan->end) {
-        if (escapes && *scan->at == '\\' && scan->at + 1 < scan->end)
-            scan->at += 1;
-        else if (*scan->at == quote && peek(scan, 1) == quote)
+        if (*scan->at == quote && peek(scan, 1) == quote)
             scan->at += 1;
         else if (*scan->at == quote)
-            break;
+            return;
         scan->at += 1;
     }
-    struct span text = span_of(begin, (size_t)(scan->at - begin));
-    if (scan->at < scan->end)
+}
+
+/* The same where a backslash takes the next byte with it.  Behind a byte of a multibyte character
+ * it may be the second half of that: in SJIS, BIG5, GBK, UHC, JOHAB and GB18030. */
+static void skip_escaped(struct query_scan *scan)
+{
+    for (; scan->at < scan->end; scan->at += 1) {
+        if (*scan->at == '\\') {
+            scan->unsure = scan->unsure || scan->at[-1] >= 0x80;
+            scan->at += scan->at + 1 < scan->end;
+        } else if (*scan->at == '\'') {
+            if (peek(scan, 1) != '\'')
+                return;
+            scan->at += 1;
+        }
+    }
+}
+
+/* Behind the closing quote of a string: a further quote on a later line, with nothing but space and
+ * comments of that line in between, continues it; then behind that quote. */
+static bool skip_to_continuation(struct query_scan *scan)
+{
+    struct query_scan ahead = *scan;
+    bool newline = false;
+    while (ahead.at < ahead.end) {
+        if (is_space(*ahead.at)) {
+            newline = newline || *ahead.at == '\n' || *ahead.at == '\r';
+            ahead.at += 1;
+        } else if (*ahead.at == '-' && peek(&ahead, 1) == '-') {
+            skip_line(&ahead);
+        } else {
+            break;
+        }
+    }
+    if (!newline || peek(&ahead, 0) != '\'')
+        return false;
+    scan->at = ahead.at + 1;
+    return true;
+}
+
+/* How a string reads its backslashes. */
+enum escapes {
+    ESCAPES_NEVER,
+    ESCAPES_ALWAYS,
+    ESCAPES_MAYBE, /* if standard_conforming_strings is off */
+};
+
+/* Whether backslashes in front of the closing quote at `at` would make it one that does not close.
+ */
+static bool quote_is_unsure(const uint8_t *begin, const uint8_t *at)
+{
+    size_t backslashes = 0;
+    while (at > begin && at[-1] == '\\') {
+        backslashes += 1;
+        at -= 1;
+    }
+    return backslashes % 2 != 0;
+}
+
+/* Whether the text reads in another way where backslashes escape.  A quote that is doubled may be
+ * one that is escaped and one that closes. */
+static bool string_is_unsure(const uint8_t *begin, const uint8_t *close)
+{
+    for (const uint8_t *at = begin; at <= close; at++) {
+        at = memchr(at, '\'', (size_t)(close - at) + 1);
+        if (at == NULL)
+            return false;
+        if (quote_is_unsure(begin, at))
+            return true;
+    }
+    return false;
+}
+
+/* Behind the opening quote of a string: all of it, with its continuations. */
+static struct span take_string(struct query_scan *scan, enum escapes escapes)
+{
+    const uint8_t *begin = scan->at;
+    struct span text;
+    do {
+        const uint8_t *part = scan->at;
+        if (escapes == ESCAPES_ALWAYS)
+            skip_escaped(scan);
+        else
+            skip_plain(scan, '\'');
+        text = span_of(begin, (size_t)(scan->at - begin));
+        if (scan->at == scan->end)
+            return text;
+        if (escapes == ESCAPES_MAYBE && string_is_unsure(part, scan->at))
+            scan->unsure = true;
         scan->at += 1;
+    } while (skip_to_continuation(scan));
+    return text;
+}
+
+static struct span take_identifier(struct query_scan *scan)
+{
+    const uint8_t *begin = scan->at;
+    skip_plain(scan, '"');
+    struct span text = span_of(begin, (size_t)(scan->at - begin));
+    scan->at += scan->at < scan->end;
     return text;
 }
 
@@ -118,20 +214,31 @@ static struct query_token token_of(enum query_token_kind kind, struct span text)
     return (struct query_token){kind, text};
 }
 
+/* U&"name": as good as any other, until an escape is in it. */
+static struct query_token take_unicode(struct query_scan *scan)
+{
+    uint8_t quote = peek(scan, 2);
+    scan->at += 3;
+    if (quote == '\'')
+        return token_of(QUERY_TOKEN_STRING, take_string(scan, ESCAPES_NEVER));
+    struct span text = take_identifier(scan);
+    if (text.size > 0 && memchr(text.at, '\\', text.size) != NULL)
+        scan->unsure = true;
+    return token_of(QUERY_TOKEN_QUOTED, text);
+}
+
 /* A word, or a string with a letter in front: E'', B'', X'', N'', U&'', U&"". */
 static struct query_token word_or_prefixed(struct query_scan *scan)
 {
     uint8_t letter = *scan->at | 0x20;
     if (peek(scan, 1) == '\'' && strchr("ebxn", letter) != NULL) {
         scan->at += 2;
-        return token_of(QUERY_TOKEN_STRING, take_quoted(scan, '\'', letter == 'e'));
+        return token_of(QUERY_TOKEN_STRING, take_string(scan, letter == 'e'   ? ESCAPES_ALWAYS
+                                                              : letter == 'n' ? ESCAPES_MAYBE
+                                                                              : ESCAPES_NEVER));
     }
-    if (letter == 'u' && peek(scan, 1) == '&' && (peek(scan, 2) == '\'' || peek(scan, 2) == '"')) {
-        uint8_t quote = peek(scan, 2);
-        scan->at += 3;
-        return token_of(quote == '"' ? QUERY_TOKEN_QUOTED : QUERY_TOKEN_STRING,
-                        take_quoted(scan, quote, false));
-    }
+    if (letter == 'u' && peek(scan, 1) == '&' && (peek(scan, 2) == '\'' || peek(scan, 2) == '"'))
+        return take_unicode(scan);
     return token_of(QUERY_TOKEN_WORD, take_word(scan));
 }
 
@@ -145,10 +252,13 @@ struct query_token query_scan_next(struct query_scan *scan)
     uint8_t c = *scan->at;
     if (is_word_start(c))
         return word_or_prefixed(scan);
-    if (c == '\'' || c == '"') {
+    if (c == '"') {
         scan->at += 1;
-        return token_of(c == '"' ? QUERY_TOKEN_QUOTED : QUERY_TOKEN_STRING,
-                        take_quoted(scan, c, false));
+        return token_of(QUERY_TOKEN_QUOTED, take_identifier(scan));
+    }
+    if (c == '\'') {
+        scan->at += 1;
+        return token_of(QUERY_TOKEN_STRING, take_string(scan, ESCAPES_MAYBE));
     }
     size_t tag = c == '$' ? dollar_tag(scan) : 0;
     if (tag > 0)

@@ -5,7 +5,8 @@ from support import wire as w
 from support.patience import eventually
 from support.trunkline import route
 
-KINDS = ("set", "role", "set_config", "temporary", "prepare", "listen", "cursor", "lock")
+KINDS = ("set", "role", "authorization", "set_config", "temporary", "prepare", "listen", "cursor",
+         "lock", "seed", "slot", "load")
 
 # Kind, what makes it, what shows it to whoever has the server, and what a clean session answers.
 STATE = {
@@ -15,7 +16,7 @@ STATE = {
     "characteristics": ("set", "set session characteristics as transaction isolation level "
                         "serializable", "show default_transaction_isolation", "read committed"),
     "role": ("role", "set role borrowed", "select current_user", "app"),
-    "authorization": ("role", "set session authorization app",
+    "authorization": ("authorization", "set session authorization app",
                       "select current_setting('session_authorization')", "app"),
     "set_config": ("set_config", "select set_config('work_mem', '77MB', false)", "show work_mem",
                    "4MB"),

@@ -126,9 +126,10 @@ struct share {
     char *user;
     uint64_t version; /* of the configuration that made it */
     bool mapped;
-    bool held;                       /* paused: its claims wait, and the router sees none */
-    bool obsolete;                   /* a newer version has taken its place: drains */
-    deadline drain_by;               /* its clients leave then; NEVER while it is not obsolete */
+    bool held;            /* paused: its claims wait, and the router sees none */
+    bool reads_sequences; /* some client calls lastval() or currval(): see turn_params.c */
+    bool obsolete;        /* a newer version has taken its place: drains */
+    deadline drain_by;    /* its clients leave then; NEVER while it is not obsolete */
     struct census *census[CENSUSES]; /* counted; NULL: not enrolled */
     struct list idle;                /* servers; most recently used first */
     struct list busy;                /* servers in every other state */

@@ -14,18 +14,40 @@ static bool server_fits(const struct server *server, const struct client *client
     return client->share->route->mode != POOL_SESSION || server->startup == client->params;
 }
 
+/* Whether it must be cleaned before this client may have it; NULL: another relay. */
+static bool is_suspect_to(const struct server *server, const struct client *client)
+{
+    return UNLIKELY(server->suspect) && (client == NULL || server->last_client != client);
+}
+
+/* It comes free when it is clean, or is closed. */
+static void share_clean(struct share *share, struct server *server)
+{
+    if (share->route->session.isolation == ISOLATION_FRESH) {
+        server_close(&server, "the route wants a fresh server for every client", false);
+        if (!list_empty(&share->claims))
+            share_want(share);
+        return;
+    }
+    turn_clean_alone(server);
+}
+
 static struct server *share_pick(struct share *share, struct client *client)
 {
+    struct server *suspect = NULL;
     struct server *last = client->last_server;
     if (last != NULL && last->state == SERVER_IDLE && last->share == share &&
         server_fits(last, client) && !share_rested(share, last))
         return last;
     LIST_EACH (&share->idle, it) {
         struct server *server = LIST_ENTRY(it, struct server, node);
-        if (server_fits(server, client))
+        if (!server_fits(server, client))
+            continue;
+        if (!is_suspect_to(server, client))
             return server;
+        suspect = server; /* the one that rests longest: its client has not come back */
     }
-    return NULL;
+    return suspect;
 }
 
 struct server *share_take_idle(struct share *share, struct client *client)
@@ -40,6 +62,10 @@ struct server *share_take_idle(struct share *share, struct client *client)
         return NULL;
     if (server == NULL)
         return NULL;
+    if (is_suspect_to(server, client)) {
+        share_clean(share, server);
+        return NULL;
+    }
     server_become(server, SERVER_ACTIVE);
     hint_write(&share->told.idle, share->idle.count);
     hint_add(&share->stats.assignments, 1);
@@ -131,13 +157,17 @@ void share_free(struct share *share, struct server *server)
             share_want(share);
         return;
     }
+    struct client *next = share->recalls > 0 ? NULL : share_next_claim(share, server);
+    if ((next != NULL || share->recalls > 0) && is_suspect_to(server, next)) {
+        share_clean(share, server);
+        return;
+    }
     if (share->recalls > 0) {
         server_become(server, SERVER_IDLE);
         share_give_back(share, server);
         return;
     }
     invariant(server->ledger.doubt == 0);
-    struct client *next = share_next_claim(share, server);
     if (next != NULL) {
         server_become(server, SERVER_ACTIVE);
         hint_add(&share->stats.assignments, 1);

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "machine/clock.h"
+#include "machine/ids.h"
 #include "pooler/kept.h"
 #include "pooler/relay.h"
 #include "pooler/server.h"
@@ -22,17 +23,18 @@ struct pin_name {
 
 /* Kinds in sets, one bit each. */
 struct pin {
-    uint8_t held;   /* there, whatever becomes of the transaction under way */
-    uint8_t tried;  /* made by the transaction under way, and there if it is committed */
-    uint8_t ever;   /* made by it, also what it has ended since */
-    uint8_t ending; /* held, and gone if it is committed */
-    uint8_t rolled; /* made by it before a ROLLBACK of which it is not known yet how far it went */
-    uint8_t stain;  /* ended as far as the text tells, which is not far enough */
-    uint8_t any;    /* ever made or tried since the server was clean */
-    uint8_t many;   /* whose names are not all known */
-    bool failed;    /* an error came since the last ReadyForQuery */
-    bool counted;   /* among the pool's pinned servers */
-    bool pinned;    /* and the relay has counted why */
+    uint16_t held;   /* there, whatever becomes of the transaction under way */
+    uint16_t tried;  /* made by the transaction under way, and there if it is committed */
+    uint16_t ever;   /* made by it, also what it has ended since */
+    uint16_t ending; /* held, and gone if it is committed */
+    uint16_t rolled; /* made by it before a ROLLBACK of which it is not known yet how far it went */
+    uint16_t portals;            /* what portals of it make, whenever they are executed again */
+    uint16_t stain;              /* there or not: the text does not tell, or not for certain */
+    uint16_t any;                /* ever made or tried since the server was clean */
+    uint16_t many;               /* whose names are not all known */
+    bool failed;                 /* an error came since the last ReadyForQuery */
+    bool counted;                /* among the pool's pinned servers */
+    bool pinned;                 /* and the relay has counted why */
     uint8_t statement;           /* of the simple query under way that is answered next */
     uint16_t locks;              /* held, if `many` does not say that it can't be known */
     struct query_effects *bound; /* of the portal without a name */
@@ -43,11 +45,16 @@ struct pin {
 
 /* What a rollback undoes; the others take effect at once and stay. */
 #define TRANSACTIONAL                                                                              \
-    ((uint8_t)(QUERY_KIND(QUERY_SETTING) | QUERY_KIND(QUERY_ROLE) | QUERY_KIND(QUERY_CONFIG) |     \
-               QUERY_KIND(QUERY_TEMPORARY) | QUERY_KIND(QUERY_LISTEN) | QUERY_KIND(QUERY_CURSOR)))
+    ((uint16_t)(QUERY_KIND(QUERY_SETTING) | QUERY_KIND(QUERY_ROLE) |                               \
+                QUERY_KIND(QUERY_AUTHORIZATION) | QUERY_KIND(QUERY_CONFIG) |                       \
+                QUERY_KIND(QUERY_TEMPORARY) | QUERY_KIND(QUERY_LISTEN) |                           \
+                QUERY_KIND(QUERY_CURSOR)))
 /* What ends at once. */
 #define IMMEDIATE                                                                                  \
-    ((uint8_t)(QUERY_KIND(QUERY_PREPARE) | QUERY_KIND(QUERY_LOCK) | QUERY_KIND(QUERY_CURSOR)))
+    ((uint16_t)(QUERY_KIND(QUERY_PREPARE) | QUERY_KIND(QUERY_LOCK) | QUERY_KIND(QUERY_CURSOR) |    \
+                QUERY_KIND(QUERY_SEQUENCES)))
+/* What DISCARD ALL leaves. */
+#define LASTING ((uint16_t)(QUERY_KIND(QUERY_SEED) | QUERY_INCURABLE))
 
 static const struct {
     const char *setting;
@@ -56,12 +63,17 @@ static const struct {
 } kind_texts[QUERY_KINDS] = {
     [QUERY_SETTING] = {"set", "SET", true},
     [QUERY_ROLE] = {"role", "SET ROLE", false},
+    [QUERY_AUTHORIZATION] = {"authorization", "SET SESSION AUTHORIZATION", false},
     [QUERY_CONFIG] = {"set_config", "set_config()", true},
     [QUERY_TEMPORARY] = {"temporary", "a temporary object", true},
     [QUERY_PREPARE] = {"prepare", "PREPARE", true},
     [QUERY_LISTEN] = {"listen", "LISTEN", true},
     [QUERY_CURSOR] = {"cursor", "a cursor WITH HOLD", true},
     [QUERY_LOCK] = {"lock", "a session's advisory lock", false},
+    [QUERY_SEQUENCES] = {"sequences", "reading a session's sequences by", true},
+    [QUERY_SEED] = {"seed", "setseed()", false},
+    [QUERY_LOAD] = {"load", "LOAD", false},
+    [QUERY_SLOT] = {"slot", "a temporary replication slot", false},
 };
 
 const char *pin_kind_text(enum query_kind kind)
@@ -101,13 +113,15 @@ void pin_filter(const struct share *share, struct query_effects *effects,
                 const struct query_effect **ret_rejected)
 {
     unsigned count = 0;
-    uint8_t creates = 0;
+    uint16_t creates = 0;
     *ret_rejected = NULL;
     for (unsigned i = 0; i < effects->count; i++) {
         const struct query_effect *effect = &effects->all[i];
         uint8_t policy = policy_of(share, effect->kind);
         if (is_tracked(share, effect) || policy == PIN_ALLOW)
             continue;
+        if (effect->kind == QUERY_SEQUENCES && policy == PIN_RESET)
+            continue; /* discarded in front of whoever is next */
         effects->all[count++] = *effect;
         if (effect->act != QUERY_CREATES)
             continue;
@@ -116,8 +130,10 @@ void pin_filter(const struct share *share, struct query_effects *effects,
             *ret_rejected = &effects->all[count - 1];
     }
     for (unsigned kind = 0; kind < QUERY_KINDS; kind++)
-        if (policy_of(share, kind) == PIN_ALLOW)
-            effects->more &= (uint8_t)~QUERY_KIND(kind);
+        if (policy_of(share, kind) == PIN_ALLOW) {
+            effects->more &= (uint16_t)~QUERY_KIND(kind);
+            effects->unsure &= (uint16_t)~QUERY_KIND(kind);
+        }
     effects->count = (uint8_t)count;
     effects->creates = creates | effects->more;
 }
@@ -156,19 +172,29 @@ static fault pin_begin(struct server *server)
     return server->pin == NULL ? FAULT_MEMORY : OK;
 }
 
-static uint8_t pinning_kinds(const struct share *share)
+static uint16_t pinning_kinds(const struct share *share)
 {
-    uint8_t kinds = 0;
+    uint16_t kinds = 0;
     for (unsigned kind = 0; kind < QUERY_KINDS; kind++)
         if (policy_of(share, kind) == PIN_PIN)
             kinds |= QUERY_KIND(kind);
     return kinds;
 }
 
-fault pin_expect(struct server *server, const struct query_effects *effects)
+/* Temporary objects without the word: pg_temp is first on search_path, or may be. */
+static void expect_path(struct server *server, struct query_effects *effects)
+{
+    server->path_unsure = server->path_unsure || effects->path;
+    if (server->path_unsure && effects->makes &&
+        policy_of(server->share, QUERY_TEMPORARY) != PIN_ALLOW)
+        effects->unsure |= QUERY_KIND(QUERY_TEMPORARY);
+}
+
+fault pin_expect(struct server *server, struct query_effects *effects)
 {
     struct share *share = server->share;
-    if (effects->creates == 0)
+    expect_path(server, effects);
+    if ((effects->creates | effects->unsure) == 0)
         return OK;
     TRY(pin_begin(server));
     struct pin *pin = server->pin;
@@ -177,14 +203,16 @@ fault pin_expect(struct server *server, const struct query_effects *effects)
             return FAULT_FULL;
         pin->counted = true;
     }
-    pin->any |= effects->creates;
+    pin->any |= effects->creates | effects->unsure;
+    pin->stain |= effects->unsure;
     return OK;
 }
 
 fault pin_suspect(struct server *server)
 {
     TRY(pin_begin(server));
-    server->pin->any = server->pin->stain = QUERY_ALL_KINDS;
+    server->pin->any |= (uint16_t)(QUERY_ALL_KINDS & ~QUERY_INCURABLE);
+    server->pin->stain |= (uint16_t)(QUERY_ALL_KINDS & ~QUERY_INCURABLE);
     return OK;
 }
 
@@ -234,7 +262,7 @@ static bool name_drop(struct pin *pin, unsigned kind, const char *text)
 static void pin_count_why(struct server *server, const struct query_effect *effect)
 {
     struct pin *pin = server->pin;
-    uint8_t kind = QUERY_KIND(effect->kind);
+    uint16_t kind = QUERY_KIND(effect->kind);
     if (((pin->held | pin->tried) & kind) != 0)
         return;
     if (policy_of(server->share, effect->kind) != PIN_PIN)
@@ -250,7 +278,7 @@ static void pin_count_why(struct server *server, const struct query_effect *effe
 static void apply_create(struct server *server, const struct query_effect *effect)
 {
     struct pin *pin = server->pin;
-    uint8_t kind = QUERY_KIND(effect->kind);
+    uint16_t kind = QUERY_KIND(effect->kind);
     pin_count_why(server, effect);
     if (effect->kind == QUERY_LOCK) {
         if (effect->single && pin->locks < UINT16_MAX)
@@ -270,11 +298,12 @@ static void apply_create(struct server *server, const struct query_effect *effec
 
 static void end_kind(struct pin *pin, unsigned kind)
 {
-    uint8_t bit = QUERY_KIND(kind);
-    pin->tried &= (uint8_t)~bit;
+    uint16_t bit = QUERY_KIND(kind);
+    pin->stain |= pin->portals & bit; /* those may be executed behind this */
+    pin->tried &= (uint16_t)~bit;
     if ((bit & IMMEDIATE) != 0) {
-        pin->held &= (uint8_t)~bit;
-        pin->many &= (uint8_t)~bit;
+        pin->held &= (uint16_t)~bit;
+        pin->many &= (uint16_t)~bit;
     } else {
         pin->ending |= bit;
     }
@@ -289,7 +318,7 @@ static void end_name(struct pin *pin, unsigned kind, const char *name)
 
 static void apply_end(struct pin *pin, const struct query_effect *effect)
 {
-    uint8_t kind = QUERY_KIND(effect->kind);
+    uint16_t kind = QUERY_KIND(effect->kind);
     switch (effect->kind) {
     case QUERY_LOCK:
         if (!effect->single || pin->locks == 0)
@@ -314,8 +343,10 @@ static void apply_end(struct pin *pin, const struct query_effect *effect)
 static void apply_end_all(struct pin *pin, unsigned kind)
 {
     (void)name_drop(pin, kind, NULL);
-    if (kind == QUERY_LOCK)
+    if (kind == QUERY_LOCK) { /* by a function, which is called or not */
         pin->locks = 0;
+        pin->stain |= (pin->held | pin->tried) & QUERY_KIND(kind);
+    }
     end_kind(pin, kind);
 }
 
@@ -329,10 +360,10 @@ static void apply(struct server *server, const struct query_effect *effect)
         apply_end_all(server->pin, effect->kind);
 }
 
-static void apply_more(struct pin *pin, uint8_t kinds)
+static void apply_more(struct pin *pin, uint16_t kinds)
 {
     pin->many |= kinds;
-    pin->held |= kinds & (uint8_t)~TRANSACTIONAL;
+    pin->held |= kinds & (uint16_t)~TRANSACTIONAL;
     pin->tried |= kinds & TRANSACTIONAL;
     pin->ever |= kinds & TRANSACTIONAL;
 }
@@ -350,9 +381,9 @@ static void apply_creates(struct server *server, const struct query_effects *eff
 
 static void pin_commit(struct pin *pin)
 {
-    uint8_t made = pin->tried | pin->rolled;
-    pin->held = (uint8_t)(pin->held & ~pin->ending) | made;
-    pin->many &= (uint8_t) ~(pin->ending & ~made);
+    uint16_t made = pin->tried | pin->rolled;
+    pin->held = (uint16_t)(pin->held & ~pin->ending) | made;
+    pin->many &= (uint16_t) ~(pin->ending & ~made);
     pin->tried = pin->ever = pin->ending = pin->rolled = 0;
 }
 
@@ -383,7 +414,7 @@ void pin_ready(struct server *server, uint8_t status)
 {
     struct pin *pin = server->pin;
     if (status == WIRE_TX_IDLE && (pin->failed || pin->rolled != 0)) {
-        uint8_t tried = pin->failed ? 0 : pin->tried;
+        uint16_t tried = pin->failed ? 0 : pin->tried;
         pin_undo(pin);
         pin->held |= tried;
     } else if (status == WIRE_TX_IDLE) {
@@ -393,6 +424,8 @@ void pin_ready(struct server *server, uint8_t status)
         pin->ever |= pin->rolled;
         pin->rolled = 0;
     }
+    if (status == WIRE_TX_IDLE)
+        pin->portals = 0;
     pin->failed = false;
     pin->statement = 0;
     pin_effects_free(pin->bound);
@@ -411,11 +444,27 @@ static const struct query_effects *effects_of(const struct owed *owed)
     return NULL;
 }
 
+/* Of a text that failed somewhere: what was not applied statement by statement may have been
+ * committed before. */
+static uint16_t unplaced(const struct query_effects *effects)
+{
+    uint16_t kinds = effects->more;
+    for (unsigned i = 0; i < effects->count; i++)
+        if (effects->all[i].act == QUERY_CREATES && effects->all[i].statement == UINT8_MAX)
+            kinds |= QUERY_KIND(effects->all[i].kind);
+    return kinds;
+}
+
 void pin_failed(struct server *server, const struct owed *head)
 {
     struct pin *pin = server->pin;
     pin->failed = true;
     const struct query_effects *effects = head == NULL ? NULL : effects_of(head);
+    if (effects != NULL)
+        pin->stain |= unplaced(effects);
+    /* In a batch that is its own transaction, a CALL or DO may have committed in the middle. */
+    if (head != NULL && head->kind != OWED_QUERY && server->transaction == WIRE_TX_IDLE)
+        pin->stain |= pin->tried;
     /* A lock that was taken before the error stays. */
     if (effects != NULL && (effects->creates & QUERY_KIND(QUERY_LOCK)) != 0)
         apply_more(pin, QUERY_KIND(QUERY_LOCK));
@@ -427,10 +476,13 @@ void pin_settle(struct server *server, const struct owed *owed, bool answered)
 {
     struct query_effects *effects = owed->what;
     struct pin *pin = server->pin;
+    if (pin != NULL && !answered) /* skipped, or nobody waited for what became of it */
+        pin->stain |= effects->creates;
     if (pin != NULL && answered) {
         if (owed->kind != OWED_QUERY || !pin->failed)
             apply_creates(server, effects, owed->kind == OWED_QUERY ? pin->statement : 0);
         if (owed->kind == OWED_BIND) {
+            pin->portals |= effects->creates;
             pin_effects_free(pin->bound);
             pin->bound = TAKE(effects);
         }
@@ -465,6 +517,14 @@ bool pin_makes_temporary(const struct server *server, const struct owed *head)
     return false;
 }
 
+/* What may have been left since is in `stain`: messages behind this one may have been sent. */
+static void pin_discarded(struct pin *pin)
+{
+    pin->held &= LASTING;
+    pin->many &= LASTING;
+    pin->tried = pin->ever = 0;
+}
+
 void pin_completed(struct server *server, const struct owed *head, struct span tag)
 {
     struct pin *pin = server->pin;
@@ -484,7 +544,7 @@ void pin_completed(struct server *server, const struct owed *head, struct span t
     else if (span_is(tag, "ROLLBACK"))
         pin_rollback(pin);
     else if (span_is(tag, "DISCARD ALL"))
-        pin->held = pin->tried = pin->ever = pin->stain = pin->many = 0;
+        pin_discarded(pin);
 }
 
 /* --- what follows ----------------------------------------------------------------------------- */
@@ -499,40 +559,72 @@ bool pin_soiled(const struct server *server)
     return server->pin != NULL && (server->pin->held | server->pin->stain) != 0;
 }
 
+/* Nine digits behind the point: where the next client's random numbers begin, which nobody knows.
+ */
+static unsigned fresh_seed(void)
+{
+    uint32_t seed;
+    random_bytes(&seed, sizeof(seed));
+    return seed % 1000000000u;
+}
+
+/* What a cleaning must cover. */
+static uint16_t kinds_to_clean(const struct server *server)
+{
+    uint16_t kinds = server->pin == NULL ? 0 : server->pin->any;
+    if (!server->suspect)
+        return kinds;
+    /* Statements that a function has prepared can be told from ours, and from drivers': below. */
+    return kinds | (uint16_t)(QUERY_ALL_KINDS & ~QUERY_INCURABLE & ~QUERY_KIND(QUERY_PREPARE));
+}
+
 const char *pin_cleaning(const struct server *server, char text[PIN_CLEANING_SIZE])
 {
     static const struct {
-        uint8_t kinds;
+        uint16_t kinds;
         const char *sql;
     } cures[] = {
-        {QUERY_KIND(QUERY_ROLE), "RESET SESSION AUTHORIZATION;RESET ROLE;"},
+        {QUERY_KIND(QUERY_AUTHORIZATION), "RESET SESSION AUTHORIZATION;"},
+        {QUERY_KIND(QUERY_ROLE), "RESET ROLE;"},
         {QUERY_KIND(QUERY_SETTING) | QUERY_KIND(QUERY_CONFIG), "RESET ALL;"},
         {QUERY_KIND(QUERY_CURSOR), "CLOSE ALL;"},
         {QUERY_KIND(QUERY_LISTEN), "UNLISTEN *;"},
         {QUERY_KIND(QUERY_LOCK), "SELECT pg_catalog.pg_advisory_unlock_all();"},
         {QUERY_KIND(QUERY_TEMPORARY), "DISCARD TEMP;"},
+        {QUERY_KIND(QUERY_SEQUENCES), "DISCARD SEQUENCES;"},
         {QUERY_KIND(QUERY_PREPARE), "DEALLOCATE ALL;"},
     };
+    uint16_t kinds = kinds_to_clean(server);
     size_t size = 0;
     text[0] = '\0';
-    for (size_t i = 0; server->pin != NULL && i < ARRAY_SIZE(cures); i++)
-        if ((server->pin->any & cures[i].kinds) != 0)
+    for (size_t i = 0; i < ARRAY_SIZE(cures); i++)
+        if ((kinds & cures[i].kinds) != 0)
             size += (size_t)snprintf(text + size, PIN_CLEANING_SIZE - size, "%s", cures[i].sql);
+    if ((kinds & QUERY_KIND(QUERY_SEED)) != 0)
+        size += (size_t)snprintf(text + size, PIN_CLEANING_SIZE - size,
+                                 "SELECT pg_catalog.setseed(0.%09u);", fresh_seed());
     invariant(size < PIN_CLEANING_SIZE);
     return text;
+}
+
+bool pin_incurable(const struct server *server)
+{
+    return server->pin != NULL && (server->pin->any & QUERY_INCURABLE) != 0;
 }
 
 void pin_cleaned(struct server *server)
 {
     struct relay *relay = server->share->relay;
-    uint8_t any = server->pin->any;
+    uint16_t any = server->pin == NULL ? 0 : server->pin->any;
+    uint16_t cleaned = kinds_to_clean(server);
     for (unsigned kind = 0; kind < QUERY_KINDS; kind++)
         if ((any & QUERY_KIND(kind)) != 0)
             hint_add(&relay->pins.cleaned[kind], 1);
-    if ((any & (QUERY_KIND(QUERY_SETTING) | QUERY_KIND(QUERY_CONFIG))) != 0) {
+    if ((cleaned & (QUERY_KIND(QUERY_SETTING) | QUERY_KIND(QUERY_CONFIG))) != 0) {
         params_assign(&server->params, params_ref(relay->params.none));
         server->doubtful = false;
     }
+    server->path_unsure = server->suspect = false;
     pin_free(server);
 }
 

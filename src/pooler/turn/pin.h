@@ -30,7 +30,7 @@ struct pin_counts {
 /* For the console. */
 struct pin_view {
     char reason[QUERY_NAME_SIZE + 32]; /* the first that pins: "SET work_mem" */
-    uint8_t kinds;                     /* held now */
+    uint16_t kinds;                    /* held now */
     deadline since;
 };
 
@@ -46,9 +46,9 @@ uint32_t pin_most(const struct route_config *route);
 /** Leaves those that the route tracks; *ret_rejected: the first that it refuses, or NULL. */
 void pin_filter(const struct share *share, struct query_effects *effects,
                 const struct query_effect **ret_rejected);
-/** Makes ready for effects that are about to be sent.  FULL: no more servers of the pool may be
- *  kept; MEMORY. */
-fault pin_expect(struct server *server, const struct query_effects *effects) MUST_USE;
+/** Makes ready for effects that are about to be sent, and adds what the server's search_path makes
+ * of them.  FULL: no more servers of the pool may be kept; MEMORY. */
+fault pin_expect(struct server *server, struct query_effects *effects) MUST_USE;
 /** Anything may be left there by a text that was too long to be looked at. */
 fault pin_suspect(struct server *server) MUST_USE;
 /** Something of this kind may have been left there, and is to be cleaned. */
@@ -76,12 +76,15 @@ void pin_ready(struct server *server, uint8_t status);
 
 /** Its client must keep it. */
 bool pin_holds(const struct server *server);
-/** It must be cleaned before anybody else gets it. */
+/** It must be cleaned before anybody gets it, as far as the texts tell. */
 bool pin_soiled(const struct server *server);
-/** What cleans it; "" when there is nothing to clean. */
-#define PIN_CLEANING_SIZE 256
+/** What cleans it, of all that there can be where it is suspect; "" when there is nothing to clean.
+ */
+#define PIN_CLEANING_SIZE 512
 const char *pin_cleaning(const struct server *server, char text[PIN_CLEANING_SIZE]);
-/** That was done, so RESET ALL may have been. */
+/** Nothing does: it must be closed. */
+bool pin_incurable(const struct server *server);
+/** That was done, so RESET ALL may have been; it is nobody's any more. */
 void pin_cleaned(struct server *server);
 /** Forgets everything, without cleaning; NULL-safe. */
 void pin_free(struct server *server);

@@ -118,6 +118,8 @@ uint8_t *turn_make(struct turn *turn, size_t size); /* turn_statement.c */
 fault turn_give_synthetic(struct turn *turn) MUST_USE;
 /** Makes the server's parameters the client's; may suspend where a value must be confirmed. */
 fault turn_adopt_parameters(struct turn *turn) MUST_USE; /* turn_params.c */
+/** The client reads what its session knows of sequences: forgets that of others. */
+fault turn_own_sequences(struct turn *turn) MUST_USE; /* turn_params.c */
 /** Waits until either side or a claim has something new. */
 fault turn_wait(struct turn *turn, deadline by) MUST_USE;
 /** A Query, or a Parse where names are not changed, whose text may have effects on its session.
@@ -162,8 +164,6 @@ void turn_shape_keep(struct turn *turn, struct span part);
 void turn_schema_tag(struct turn *turn, struct span tag);
 /** ReadyForQuery with this status. */
 void turn_schema_ready(struct turn *turn, uint8_t status);
-/** A server that nobody has: puts its session in order, on a coroutine of its own. */
-void turn_clean_alone(struct server *server); /* turn_end.c */
 /** A simple query destroys the unnamed statement (manual, "Simple Query"). */
 static inline void turn_forget_unnamed(struct turn *turn)
 {
@@ -220,9 +220,10 @@ bool params_confirmed(const struct share *share, const struct params *have,
                       const struct params *want);
 /** Sends what is in `out`, which is consumed, and behind it a mark: after OK nothing of what was
  *  sent to the server before is still to be answered, its transaction is over and it is in no
- *  doubt.  `cleaning`: statements that are carried out and committed first; none: SPAN_NONE.  The
- *  server must be idle, or become so by what is in `out`.  Suspends.  MEMORY; UPSTREAM: it has
- *  closed, or failed on the mark; TIMEOUT, PROTOCOL; then it must be closed. */
+ *  doubt.  `cleaning`: statements that are carried out and committed first, each with its
+ * semicolon; none: SPAN_NONE.  The server must be idle, or become so by what is in `out`. Suspends.
+ * MEMORY; UPSTREAM: it has closed, or failed on the mark; TIMEOUT, PROTOCOL; then it must be
+ * closed. */
 fault turn_mark(struct turn *turn, struct buffer *take_out, struct span cleaning,
                 deadline by) MUST_USE; /* turn_mark.c */
 /** A message of the server while a mark is owed.  UPSTREAM: it is an error in place of its row. */

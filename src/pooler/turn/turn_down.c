@@ -236,6 +236,19 @@ static fault down_look(struct turn *turn, uint8_t type, struct span body,
     }
 }
 
+/* One that is longer than a chunk, and passes unread: what it means is taken to be the worst. */
+static enum ledger_verdict down_long(struct turn *turn, uint8_t type)
+{
+    struct server *server = turn->server;
+    const struct owed *head = ledger_head(&server->ledger);
+    if (type == WIRE_ERROR && UNLIKELY(server->pin != NULL) &&
+        (head == NULL || head->fate == FATE_FORWARD))
+        pin_failed(server, head);
+    if (type == WIRE_PARAMETER_STATUS)
+        server->broken = true; /* its parameters are not known any more */
+    return ledger_take(&server->ledger, type);
+}
+
 static bool type_is_looked_into(const struct turn *turn, uint8_t type)
 {
     return type == WIRE_READY || type == WIRE_ERROR || type == WIRE_PARAMETER_STATUS ||
@@ -307,7 +320,7 @@ static fault walk_message(struct turn *turn, struct walk *walk, bool *taken)
         if (*taken)
             TRY(down_look(turn, at[0], span_of(at + WIRE_HEADER, length - 4), &verdict));
         else
-            verdict = ledger_take(&turn->server->ledger, at[0]);
+            verdict = down_long(turn, at[0]);
     } else {
         verdict = ledger_take(&turn->server->ledger, at[0]);
     }

@@ -139,12 +139,21 @@ static fault clean_mark(struct turn *turn, deadline by)
     return turn_mark(turn, &out, SPAN_NONE, by);
 }
 
+/* State that the server's last client has left, or may have. */
 static fault clean_pins(struct turn *turn, deadline by)
 {
     char sql[PIN_CLEANING_SIZE];
-    if (pin_cleaning(turn->server, sql)[0] != '\0')
-        TRY(turn_ask(turn, span_text(sql), by));
-    pin_cleaned(turn->server);
+    struct server *server = turn->server;
+    if (pin_incurable(server))
+        return fault_raise(FAULT_CLOSED,
+                           "only the end of its connection ends what its client left");
+    if (server->suspect && server->share->route->session.isolation == ISOLATION_FRESH)
+        return fault_raise(FAULT_CLOSED, "the route wants a fresh server for every client");
+    if (pin_cleaning(server, sql)[0] != '\0') {
+        struct buffer out = BUFFER_INIT(PIN_CLEANING_SIZE + 256);
+        TRY(turn_mark(turn, &out, span_text(sql), by));
+    }
+    pin_cleaned(server);
     return OK;
 }
 
@@ -170,7 +179,7 @@ static fault clean_server(struct turn *turn)
         TRY(turn_ask(turn, SPAN("DISCARD ALL"), by));
         params_assign(&server->params, params_ref(turn->relay->params.none));
     }
-    if (server->pin != NULL)
+    if (server->pin != NULL || server->suspect)
         TRY(clean_pins(turn, by));
     if (server->transaction != WIRE_TX_IDLE)
         return fault_raise(FAULT_PROTOCOL, "its transaction could not be ended");

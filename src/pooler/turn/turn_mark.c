@@ -39,8 +39,8 @@ static void put_mark(struct buffer *out, const char *mark, struct span cleaning)
     size_t start = wire_begin(out, WIRE_QUERY);
     buffer_append(out, mark_begin, sizeof(mark_begin) - 1);
     if (cleaning.size > 0) {
-        buffer_append(out, cleaning.at, cleaning.size);
-        buffer_append(out, "; ", 2);
+        buffer_append(out, cleaning.at, cleaning.size); /* each ends in a semicolon */
+        buffer_append_byte(out, ' ');
     }
     buffer_append(out, "select '", 8);
     buffer_append(out, mark, MARK_SIZE - 1);

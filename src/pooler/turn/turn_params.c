@@ -1,6 +1,7 @@
 /* turn_params.c - the server's session parameters become the client's before its first message. */
 #include "machine/clock.h"
 #include "pooler/share/accepted.h"
+#include "pooler/turn/pin.h"
 #include "pooler/turn/turn.h"
 #include "wire/messages.h"
 
@@ -185,20 +186,63 @@ static fault adopt_alone(struct turn *turn)
     return OK;
 }
 
+/* What a new client of it means for state that is not in texts. */
+static fault adopt_state(struct turn *turn)
+{
+    struct server *server = turn->server;
+    struct client *client = turn->client;
+    const struct session_config *session = &client->share->route->session;
+    server->path_unsure = false;
+    if (server->last_client != client)
+        server->sequences_own = false;
+    if (UNLIKELY(session->isolation != ISOLATION_READ))
+        server->suspect = true;
+    if (UNLIKELY(client->params->temp_path) && session->policy[QUERY_TEMPORARY] != PIN_ALLOW)
+        return pin_stain(server, QUERY_TEMPORARY);
+    return OK;
+}
+
+/* lastval() and currval() of others: they are forgotten in front of the first message of clients
+ * that call these. */
+#define DISCARD_SEQUENCES "DISCARD SEQUENCES;"
+
+static bool must_discard(const struct turn *turn)
+{
+    return turn->client->share->reads_sequences && !turn->server->sequences_own;
+}
+
+fault turn_own_sequences(struct turn *turn)
+{
+    struct server *server = turn->server;
+    const struct ledger *ledger = &server->ledger;
+    turn->client->share->reads_sequences = true;
+    /* In the middle of its transaction it would lose its own. */
+    if (server->sequences_own || server->transaction != WIRE_TX_IDLE || !ledger_empty(ledger) ||
+        ledger->extended || ledger->skipping)
+        return OK;
+    server->sequences_own = true;
+    return inject_parameters(turn, SPAN(DISCARD_SEQUENCES));
+}
+
 static fault adopt_parameters(struct turn *turn)
 {
     struct server *server = turn->server;
     struct client *client = turn->client;
     if (client->share->route->mode == POOL_SESSION)
         return OK;
+    TRY(adopt_state(turn));
     if (UNLIKELY(server->doubtful) && server->last_client != client)
         TRY(server_doubt(server));
-    if (LIKELY(server->params == client->params))
+    bool discard = UNLIKELY(must_discard(turn));
+    if (LIKELY(server->params == client->params) && !discard)
         return OK;
     struct buffer sql = BUFFER_INIT(SQL_MOST);
     bool confirmed = params_confirmed(client->share, server->params, client->params);
+    if (discard)
+        buffer_append_text(&sql, DISCARD_SEQUENCES);
     params_write_difference(&sql, server->params, client->params);
     fault result = buffer_fault(&sql);
+    server->sequences_own = server->sequences_own || discard;
     if (result == OK && sql.size > 0)
         result = confirmed && sql.size < turn->relay->chunks.size / 2
                      ? inject_parameters(turn, buffer_span(&sql))

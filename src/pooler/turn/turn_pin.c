@@ -113,11 +113,21 @@ fault turn_pin_refused(struct turn *turn, const struct owed *owed)
 
 /* --- the gate --------------------------------------------------------------------------------- */
 
-static void count_kinds(uint64_t counts[QUERY_KINDS], uint8_t kinds)
+static void count_kinds(uint64_t counts[QUERY_KINDS], uint16_t kinds)
 {
     for (unsigned kind = 0; kind < QUERY_KINDS; kind++)
         if ((kinds & QUERY_KIND(kind)) != 0)
             hint_add(&counts[kind], 1);
+}
+
+/* lastval() and currval(), unless the route does not care. */
+static fault own_sequences(struct turn *turn, const struct query_effects *effects)
+{
+    uint16_t policy = turn->client->share->route->session.policy[QUERY_SEQUENCES];
+    bool reads = (effects->creates & QUERY_KIND(QUERY_SEQUENCES)) != 0;
+    if (LIKELY(!reads) || policy == PIN_ALLOW || policy == PIN_REJECT)
+        return OK;
+    return turn_own_sequences(turn);
 }
 
 /* What the route makes of them: *ret_refused why not, or NULL; what is left in `effects` matters.
@@ -150,6 +160,23 @@ static fault keep(const struct turn *turn, const struct query_effects *effects,
     return *ret == NULL ? FAULT_MEMORY : OK;
 }
 
+/* A statement of the protocol that keeps its own name stays on this server: whatever it does, it
+ * may do again. */
+static void add_statement(struct query_effects *effects, struct span name)
+{
+    if (name.size == 0 || (effects->creates | effects->unsure) == 0)
+        return;
+    effects->creates |= QUERY_KIND(QUERY_PREPARE);
+    if (effects->count == QUERY_EFFECTS_MOST) {
+        effects->more |= QUERY_KIND(QUERY_PREPARE);
+        return;
+    }
+    struct query_effect *effect = &effects->all[effects->count++];
+    *effect = (struct query_effect){.kind = QUERY_PREPARE, .act = QUERY_CREATES};
+    if (name.size < sizeof(effect->name))
+        memcpy(effect->name, name.at, name.size);
+}
+
 fault turn_pin_text(struct turn *turn, const uint8_t *at, uint32_t size, bool *ret_taken)
 {
     struct query_effects found, ends, *effects;
@@ -157,14 +184,18 @@ fault turn_pin_text(struct turn *turn, const uint8_t *at, uint32_t size, bool *r
     struct deallocation *gone = NULL;
     bool names = turn->client->statements.count > 0 && turn_remaps(turn);
     bool simple = at[0] == WIRE_QUERY;
-    struct span text = span_of(at + WIRE_HEADER, size - WIRE_HEADER);
-    if (!simple)
-        text = span_skip(text, strnlen((const char *)text.at, text.size) + 1);
+    struct span text = span_of(at + WIRE_HEADER, size - WIRE_HEADER), name = SPAN_NONE;
+    if (!simple) {
+        name = span_of(text.at, strnlen((const char *)text.at, text.size));
+        text = span_skip(text, name.size + 1);
+    }
     *ret_taken = query_read_effects(text, &found);
     if (!*ret_taken)
         return OK;
+    add_statement(&found, name);
     if (names)
         ends = found; /* as it is, whatever the route makes of it */
+    TRY(own_sequences(turn, &found));
     TRY(gate(turn, &found, &refused));
     if (refused != NULL)
         return refused_send(turn, simple, refused);
@@ -195,6 +226,7 @@ fault turn_pin_bind(struct turn *turn, const struct query_effects *found,
     struct refused *refused;
     memcpy(&effects, found,
            offsetof(struct query_effects, all) + found->count * sizeof(found->all[0]));
+    turn->client->share->reads_sequences |= (found->creates & QUERY_KIND(QUERY_SEQUENCES)) != 0;
     TRY(gate(turn, &effects, &refused));
     *ret_refused = refused != NULL;
     if (refused != NULL)
@@ -211,7 +243,7 @@ fault turn_pin_parse(struct turn *turn, const struct query_effects *found, bool 
     pin_filter(turn->client->share, &effects, &rejected);
     *ret_refused = rejected != NULL;
     if (rejected == NULL)
-        return OK;
+        return own_sequences(turn, found);
     struct refused *refused;
     count_kinds(turn->relay->pins.rejected, QUERY_KIND(rejected->kind));
     TRY(refused_by_policy(rejected, &refused));

@@ -177,6 +177,15 @@ static bool describes_portal(const uint8_t *at, uint32_t size)
            at[WIRE_HEADER + 1] == '\0';
 }
 
+/* The SQL of a message, behind the name that a Parse gives it. */
+static struct span text_of(const uint8_t *at, uint32_t here)
+{
+    struct span body = span_of(at + WIRE_HEADER, here - WIRE_HEADER);
+    if (at[0] != WIRE_PARSE || body.size == 0)
+        return body;
+    return span_skip(body, strnlen((const char *)body.at, body.size) + 1);
+}
+
 static fault up_whole(struct turn *turn, uint8_t type, const uint8_t *at, uint32_t size)
 {
     if (turn->client->skipping || turn->server == NULL)
@@ -191,7 +200,7 @@ static fault up_whole(struct turn *turn, uint8_t type, const uint8_t *at, uint32
     if (type_is(type, CLASS_STATEMENT) && turn_remaps(turn) && !describes_portal(at, size))
         return turn_statement(turn, type, at, size);
     if (type_is(type, CLASS_TEXT) && turn_gates(turn) &&
-        UNLIKELY(query_may_have_effects(span_of(at + WIRE_HEADER, size - WIRE_HEADER)))) {
+        UNLIKELY(query_may_have_effects(text_of(at, size)) || turn->server->path_unsure)) {
         bool taken;
         turn->server->altered = true;
         TRY(turn_pin_text(turn, at, size, &taken));
@@ -256,7 +265,7 @@ static fault up_long(struct turn *turn, uint8_t type, uint32_t size)
     up->passing = size;
     turn->server->altered = true; /* it is a long text, most likely */
     if (type_is(type, CLASS_TEXT) && turn_gates(turn))
-        return turn_pin_long(turn, span_of(at + WIRE_HEADER, up->end - up->begin - WIRE_HEADER));
+        return turn_pin_long(turn, text_of(at, up->end - up->begin));
     return OK;
 }
 
