@@ -183,6 +183,7 @@ fault do_many_copies(struct person *person)
         used += (size_t)snprintf(text + used, sizeof(text) - used, "%s", more);
     say("client", person->number, "copies %u times in one text", count);
     batch_begin(batch, person);
+    batch->partly = true;
     wire_put_query(&person->talk.out, span_text(text));
     for (uint32_t i = 0; i < count; i++)
         wire_put_empty(&person->talk.out, WIRE_COPY_DONE);
