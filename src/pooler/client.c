@@ -279,6 +279,29 @@ void client_keep_unnamed(struct client *client, struct span body)
     client->unnamed_size = (uint32_t)body.size;
 }
 
+static uint64_t unnamed_bytes(const struct client *client)
+{
+    return client->unnamed_room + pin_effects_bytes(client->unnamed_effects);
+}
+
+void client_uncount_unnamed(struct client *client)
+{
+    kept_uncount(unnamed_bytes(client));
+}
+
+/* Without room it is as if there had been none in the first place.  No effects without a body: a
+ * Bind of it fails, so that there is nothing to notice. */
+void client_count_unnamed(struct client *client)
+{
+    if (kept_count(unnamed_bytes(client)))
+        return;
+    free(client->unnamed);
+    free(client->unnamed_effects);
+    client->unnamed = NULL;
+    client->unnamed_effects = NULL;
+    client->unnamed_size = client->unnamed_room = 0;
+}
+
 static void client_park_server(struct client *client)
 {
     if (client->server != NULL)

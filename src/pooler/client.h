@@ -157,6 +157,10 @@ static inline uint64_t client_number(const struct client *client)
     memcpy(&number, client->id.bytes + sizeof(client->id.bytes) - sizeof(number), sizeof(number));
     return number;
 }
+/** What it has of its unnamed statement travels with it, and counts on the relay where it is. */
+void client_uncount_unnamed(struct client *client);
+/** Forgets the statement where there is no room for it. */
+void client_count_unnamed(struct client *client);
 const char *client_state_text(const struct client *client);
 /** "client 0198..., server 0198..." for errors of our own. */
 const char *client_ids(const struct client *client, const struct server *server, char *text,

@@ -4,7 +4,8 @@
  *
  * For what outlives a message: texts of prepared statements, their names, session parameters,
  * logins, entries that wait for an answer.  It counts in the chunk store of the relay on whose
- * machine it is taken, and must be given back there; on other machines nothing is counted.
+ * machine it is taken, and must be given back there; on other machines nothing is counted.  What
+ * travels to another relay is uncounted where it leaves, and counted where it arrives.
  */
 #include "pooler/turn/chunk.h"
 

@@ -155,7 +155,7 @@ static void client_uproot(struct client *client)
     client_statements_clear(&client->statements);
     client->statements = MAP_INIT(CLIENT_STATEMENTS_MOST);
     params_unref(&client->params);
-    chunk_unhold(&relay->chunks, client->unnamed_room);
+    client_uncount_unnamed(client);
     client->admitted = false;
     share_leave(TAKE(client->share));
     client->state = CLIENT_LOGIN; /* nobody's events are for it */
@@ -202,11 +202,7 @@ static fault client_root(struct client *client, struct relay *relay, bool keyed)
     hint_write(&relay->told.clients, relay->clients.count);
     hint_add(&relay->told.came, 1);
     client_hold(client, relay->control.suspended);
-    if (client->unnamed != NULL && !chunk_hold(&relay->chunks, client->unnamed_room)) {
-        free(client->unnamed); /* as if there had been no room for it in the first place */
-        client->unnamed = NULL;
-        client->unnamed_size = client->unnamed_room = 0;
-    }
+    client_count_unnamed(client);
     client->key.link = (struct map_link){.hash = 0};
     TRY(stream_attach(&client->stream));
     return keyed ? cancel_enter_key(relay, client) : OK;

@@ -278,6 +278,7 @@ static void server_say_goodbye(struct server *server)
 /* What belongs to this relay stays here; the rest can travel. */
 static void server_strip(struct server *server)
 {
+    invariant(server->pin == NULL && ledger_ring_bytes(&server->ledger) == 0); /* kept.h */
     params_unref(&server->params);
     params_unref(&server->startup);
     server->unnamed_of = 0;
@@ -292,7 +293,6 @@ void server_close(struct server **server, const char *reason, bool lost)
     struct share *share = gone->share;
     char id[UUID_TEXT_SIZE];
     invariant(gone->client == NULL && gone->cancels == 0);
-    pin_free(gone);
     log_event(LOG_INFO, "server.closed",
               "server=%s database=%s user=%s pid=%u age_ms=%" PRId64 " reason=\"%s\"",
               uuid_text(&gone->id, id), share->database, share->user, gone->pid,
@@ -302,8 +302,9 @@ void server_close(struct server **server, const char *reason, bool lost)
     lease->end = lost ? SLOT_LOST : SLOT_ENDED;
     if (stream_open(&gone->stream))
         server_say_goodbye(gone);
+    ledger_fini(&gone->ledger);
+    pin_free(gone); /* also what an entry that was dropped has left */
     if (stream_open(&gone->stream) && !stream_hung_up(&gone->stream) && !share->relay->stopping) {
-        ledger_fini(&gone->ledger);
         server_strip(gone);
         lease->server = gone;
     } else {

@@ -82,6 +82,27 @@ def test_its_session_goes_along(pooler):
         assert [m.sqlstate for m in missing if m.kind == "E"] == ["26000"]
 
 
+def held(daemon):
+    return [row["held_bytes"] for row in daemon.console("SHOW RELAYS")]
+
+
+def test_what_it_keeps_counts_where_it_is(pooler):
+    """In memory_limit: of SQL that may leave state behind, more than its text is kept."""
+    def there_and_back(sql):
+        wire.ask(w.parse("", sql.ljust(100)), w.SYNC)
+        move(pooler, "weighed")
+        wire.ask(w.parse("", "select 1"), w.SYNC)
+        move(pooler, "weighed")
+        at_rest(pooler, "weighed")
+        return held(pooler)
+
+    with pooler.door().wire(application_name="weighed") as wire:
+        before = there_and_back("select 'plain'")
+        for sql in ["set work_mem to '5MB'", "listen heard", "create temp table t (a int)"]:
+            assert there_and_back(sql) == before
+    eventually(lambda: not pooler.console("SHOW CLIENTS WHERE application_name = 'weighed'"))
+
+
 def test_a_cancel_request_finds_it(pooler, postgres):
     asleep = "select count(*) from pg_stat_activity where query like 'select pg_sleep%%' and " \
              "state = 'active' and datname = 'app'"

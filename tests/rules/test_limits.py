@@ -74,6 +74,15 @@ TESTS = {
     "LOG_LINE_MOST": "unit/log_test.c:a_line_that_is_too_long_is_cut_and_still_closed",
     "FAULT_STORY_MOST": "unit/limits_test.c:a_story_is_as_long_as_it_may_be_and_cut_beyond_that",
     "CONSOLE_ROWS_MOST": "unit/console_test.c:an_answer_beyond_its_ceiling_is_a_limit",
+    "unauthenticated_limit": "integration/test_silence.py:test_the_oldest_that_said_nothing_goes_first",
+    "unauthenticated_source_limit": "integration/test_silence.py:test_a_source_has_a_limit_of_its_own",
+    "PARAMS_STARTUP": "integration/test_parameters.py:test_more_startup_parameters_than_the_limit_are_refused_at_login",
+    "PARAMS_REPORTED": "integration/test_parameters.py:test_there_is_room_for_all_that_servers_report_beside_the_startup_parameters",
+    "SILENT_LEAST": "integration/test_silence.py:test_the_oldest_that_said_nothing_goes_first",
+    "SPOKEN_LEAST": "integration/test_silence.py:test_a_storm_of_logins_is_let_in",
+    "DOOR_PATIENCE": "integration/test_silence.py:test_a_source_has_a_limit_of_its_own",
+    "GUEST_LEAST": "integration/test_silence.py:test_a_thousand_silent_sockets_stop_nobody",
+    "ENTRIES_AT_A_TIME": "integration/test_memory_of_clients.py:test_entries_that_wait_for_an_answer",
     "CONSOLE_TALLY_MOST": "unit/console_test.c:more_rows_than_fit_are_a_limit",
 }
 

@@ -143,6 +143,11 @@ static size_t effects_size(const struct query_effects *effects)
     return offsetof(struct query_effects, all) + effects->count * sizeof(effects->all[0]);
 }
 
+uint64_t pin_effects_bytes(const struct query_effects *effects)
+{
+    return effects == NULL ? 0 : effects_size(effects);
+}
+
 void pin_effects_free(struct query_effects *effects)
 {
     if (effects != NULL)

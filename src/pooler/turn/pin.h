@@ -57,6 +57,8 @@ fault pin_stain(struct server *server, enum query_kind kind) MUST_USE;
 struct query_effects *pin_effects_of(struct span text);
 struct query_effects *pin_effects_copy(const struct query_effects *effects); /* NULL: no memory */
 void pin_effects_free(struct query_effects *effects);                        /* NULL-safe */
+/** What of them counts in memory_limit; 0 for NULL. */
+uint64_t pin_effects_bytes(const struct query_effects *effects);
 
 /* --- what is answered ------------------------------------------------------------------------- */
 
