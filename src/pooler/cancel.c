@@ -202,7 +202,8 @@ static bool cancel_active(struct relay *relay, struct client *client, struct err
 {
     struct server *server = client->server;
     if (server == NULL || ledger_quiet(&server->ledger) || ledger_marking(&server->ledger))
-        return false; /* nothing of its own under way: PostgreSQL ignores such a request, and so do we */
+        return false; /* nothing of its own under way: PostgreSQL ignores such a request, and so do
+                         we */
     if (relay->cancels >= relay->config->cancels_most) {
         log_event(LOG_WARNING, "cancel.dropped", "pid=%u limit=%u", client->key.pid,
                   relay->config->cancels_most);
