@@ -15,6 +15,7 @@
 #include "pooler/auth/auth_query.h"
 #include "pooler/kept.h"
 #include "pooler/share/accepted.h"
+#include "pooler/turn/pin.h"
 #include "pooler/turn/turn.h"
 
 #include <inttypes.h>
@@ -230,6 +231,15 @@ fault turn_intern(struct turn *turn, struct span body, struct statement **ret)
     while ((interned = statement_intern(&turn->relay->statements, body, ret)) == FAULT_MEMORY)
         TRY(turn_relieve(turn, sizeof(struct statement) + body.size, &tries));
     return interned;
+}
+
+fault turn_effects_of(struct turn *turn, struct span body, struct query_effects **ret)
+{
+    uint32_t tries = 0;
+    fault read;
+    while ((read = pin_effects_of(body, ret)) == FAULT_MEMORY)
+        TRY(turn_relieve(turn, sizeof(struct query_effects), &tries));
+    return read;
 }
 
 uint8_t *turn_make_long(struct turn *turn, size_t size)

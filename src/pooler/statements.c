@@ -101,8 +101,6 @@ static struct statement *statement_new(struct map *store, const struct digest *d
                                     .timely = text_is_timely(body),
                                     .follows = text_follows(body)};
     memcpy(statement->body, body.at, body.size);
-    if (UNLIKELY(statement->alters))
-        statement->effects = pin_effects_of(body);
     return statement;
 }
 
@@ -117,7 +115,9 @@ fault statement_intern_as(struct map *store, const struct digest *digest, struct
     struct statement *statement = statement_new(store, digest, body);
     if (statement == NULL)
         return FAULT_MEMORY;
-    fault inserted = map_insert(store, &statement->link, digest_hash(digest));
+    fault inserted = pin_effects_of(body, &statement->effects);
+    if (inserted == OK)
+        inserted = map_insert(store, &statement->link, digest_hash(digest));
     if (inserted != OK) {
         pin_effects_free(statement->effects);
         kept_free(statement, sizeof(*statement) + body.size);

@@ -1,5 +1,9 @@
 #include "pooler/generation.h"
 #include "pooler/statements.h"
+
+#include "machine/machine.h"
+#include "pooler/kept.h"
+#include "pooler/turn/pin.h"
 #include "unit.h"
 
 #include <stdio.h>
@@ -38,6 +42,34 @@ TEST(the_same_text_is_kept_once)
     statement_unref(&c);
     ck_assert_uint_eq(texts.count, 0);
     map_fini(&texts);
+}
+END_TEST
+
+/* Memory for the text, but not for what it may leave behind, is not enough: it would go unseen. */
+static void intern_by_bytes(void *argument UNUSED)
+{
+    struct chunk_store store;
+    struct statement *statement = NULL;
+    fault interned = FAULT_MEMORY;
+    uint32_t most = 4;
+    for (; interned != OK; most++) {
+        chunk_store_init(&store, 1, most);
+        kept_count_in(&store);
+        interned = statement_intern(&texts, SPAN("set work_mem to 1\0"), &statement);
+        ck_assert(interned == OK || (interned == FAULT_MEMORY && store.held == 0));
+    }
+    ck_assert_ptr_nonnull(statement->effects);
+    ck_assert_uint_ge(most, sizeof(*statement) + pin_effects_bytes(statement->effects));
+    statement_unref(&statement);
+    ck_assert_uint_eq(store.held, 0);
+    kept_count_in(NULL);
+    map_fini(&texts);
+    machine_stop();
+}
+
+TEST(a_statement_is_not_kept_without_what_it_may_leave_behind)
+{
+    ck_assert_int_eq(machine_run("test", intern_by_bytes, NULL), OK);
 }
 END_TEST
 
@@ -500,4 +532,5 @@ TESTS("statements", the_same_text_is_kept_once, other_parameter_types_are_anothe
       a_close_that_was_skipped_is_sent_again, a_statement_that_could_not_be_prepared_is_not_there,
       of_two_that_mean_the_same_the_newer_one_stays, what_was_used_apart_is_for_its_client_alone,
       what_is_parsed_behind_a_deallocate_all_is_not_forgotten,
-      in_doubt_every_statement_is_closed_and_none_is_used)
+      in_doubt_every_statement_is_closed_and_none_is_used,
+      a_statement_is_not_kept_without_what_it_may_leave_behind)

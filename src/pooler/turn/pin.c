@@ -163,10 +163,14 @@ struct query_effects *pin_effects_copy(const struct query_effects *effects)
     return copy;
 }
 
-struct query_effects *pin_effects_of(struct span text)
+fault pin_effects_of(struct span text, struct query_effects **ret)
 {
     struct query_effects effects;
-    return query_read_effects(text, &effects) ? pin_effects_copy(&effects) : NULL;
+    *ret = NULL;
+    if (LIKELY(!query_may_have_effects(text)) || !query_read_effects(text, &effects))
+        return OK;
+    *ret = pin_effects_copy(&effects);
+    return *ret == NULL ? FAULT_MEMORY : OK;
 }
 
 static fault pin_begin(struct server *server)

@@ -146,6 +146,9 @@ uint8_t *turn_make_long(struct turn *turn, size_t size);
 /** statement_intern for the turn's client, once there is memory for the text. */
 struct statement;
 fault turn_intern(struct turn *turn, struct span body, struct statement **ret) MUST_USE;
+/** pin_effects_of for the turn's client, once there is memory for them. */
+struct query_effects;
+fault turn_effects_of(struct turn *turn, struct span body, struct query_effects **ret) MUST_USE;
 struct refused;
 void turn_pin_drop_refused(struct refused *refused);
 /** A Bind that names a statement is about to be sent, whole: keeps it while nothing is answered, if
