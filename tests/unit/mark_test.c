@@ -86,6 +86,37 @@ BODY(what_its_client_sends_meanwhile_waits_for_the_mark)
     finish(&client, &server);
 }
 
+/* All of it, also what needs no server before what does. */
+BODY(several_messages_that_come_during_a_mark_are_all_answered)
+{
+    struct talk client, server;
+    char bits[33];
+    begin(&client, &server);
+    copy_that_fails(&client, &server, bits);
+    PUT(&client, 'f', "enough");
+    PUT_BARE(&client, 'S', "");
+    PUT(&client, 'Q', "ROLLBACK");
+    PUT(&client, 'Q', "");
+    flush(&client);
+    PUT_BARE(&server, 'Z', "I"); /* to the Sync before */
+    flush(&server);
+    EXPECT_BARE(&client, 'Z', "I");
+    answer_mark(&server, bits);
+    EXPECT_BARE(&client, 'Z', "I");
+    EXPECT(&server, 'Q', "ROLLBACK");
+    EXPECT(&server, 'Q', "");
+    PUT(&server, 'C', "ROLLBACK");
+    PUT_BARE(&server, 'Z', "I");
+    PUT_BARE(&server, 'I', "");
+    PUT_BARE(&server, 'Z', "I");
+    flush(&server);
+    EXPECT(&client, 'C', "ROLLBACK");
+    EXPECT_BARE(&client, 'Z', "I");
+    EXPECT_BARE(&client, 'I', "");
+    EXPECT_BARE(&client, 'Z', "I");
+    finish(&client, &server);
+}
+
 /* Another one in the pool's place, after the first was closed. */
 static void is_replaced(struct talk *client, struct talk *server)
 {
@@ -331,6 +362,7 @@ TESTS("mark", the_end_of_a_server_before_its_mark_is_told_to_its_client,
       a_sync_that_a_copy_has_not_read_is_answered_to_its_client,
       a_sync_that_a_copy_has_read_is_not_awaited,
       what_its_client_sends_meanwhile_waits_for_the_mark,
+      several_messages_that_come_during_a_mark_are_all_answered,
       a_server_that_answers_a_mark_by_an_error_is_closed_and_its_client_goes_on,
       a_row_with_other_bits_is_no_answer_to_a_mark, a_copy_that_is_done_is_followed_by_a_mark,
       a_trigger_that_raises_before_a_copy_reads_has_two_answers,

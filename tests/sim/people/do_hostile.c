@@ -58,12 +58,13 @@ static fault hears(struct person *person, deadline by)
     return OK;
 }
 
+/* It is answered, but no server does it: none is free, or none lets the pool in. */
 static bool is_refused(const struct person *person)
 {
     struct wire_error error;
     return person->talk.frame.type == WIRE_ERROR &&
            wire_read_error(person->talk.frame.body, &error) == OK &&
-           span_is(error.sqlstate, "53300");
+           (span_is(error.sqlstate, "53300") || span_is(error.sqlstate, "08006"));
 }
 
 /* --- what it says ----------------------------------------------------------------------------- */
