@@ -93,10 +93,17 @@ fault do_cut(struct person *person)
     return vanishes(person);
 }
 
+/* Where there is no descriptor for one more, each who is in front of it may wait at the door. */
+static duration door_most(void)
+{
+    return stage_has(KIND_few_descriptors) ? sec(3 * (1 + stage.plan->clients)) : sec(0);
+}
+
 /* A byte now and then, until it is thrown out, or has had enough. */
 static fault dribbles(struct person *person, struct talk *talk)
 {
-    deadline by = later(now(), duration_sum(stage.setup.login_timeout, sec(2)));
+    duration most = duration_sum(stage.setup.login_timeout, door_most());
+    deadline by = later(now(), duration_sum(most, sec(2)));
     bool patient = stage_has(KIND_login_timeout);
     while (talk->out.size > 1) {
         uint8_t byte;

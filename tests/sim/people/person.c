@@ -191,6 +191,7 @@ fault person_flush(struct person *person)
     if (sent == OK)
         sent = talk_flush(&person->talk, after(PATIENCE));
     PROVE(sent != FAULT_TIMEOUT, "client %u can't send", person->number);
+    person->said_at = now();
     return sent == OK ? OK : person_lost(person, sent);
 }
 
