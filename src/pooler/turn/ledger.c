@@ -235,10 +235,10 @@ static void align_batches(struct ledger *ledger, uint8_t type)
     ledger_drop(ledger, gone);
 }
 
-void ledger_align(struct ledger *ledger, uint8_t type)
+void ledger_align_in_doubt(struct ledger *ledger, uint8_t type)
 {
-    if (LIKELY(ledger->doubt == 0) || type == WIRE_NOTICE || type == WIRE_PARAMETER_STATUS ||
-        type == WIRE_NOTIFICATION || type == WIRE_READY)
+    if (type == WIRE_NOTICE || type == WIRE_PARAMETER_STATUS || type == WIRE_NOTIFICATION ||
+        type == WIRE_READY)
         return;
     align_syncs(ledger);
     align_batches(ledger, type);
@@ -296,11 +296,11 @@ static enum ledger_verdict ledger_strike_ready(struct ledger *ledger)
     return verdict;
 }
 
-static enum ledger_verdict ledger_ready(struct ledger *ledger)
+/* The same where it may be that of a Sync which a COPY may have read. */
+static enum ledger_verdict ready_in_doubt(struct ledger *ledger)
 {
     const struct owed *head = ledger_head(ledger);
     bool unsure = ledger->unsure && head != NULL && head->kind == OWED_SYNC;
-    ledger->copy_in = ledger->copying = false;
     enum ledger_verdict verdict = ledger_strike_ready(ledger);
     head = ledger_head(ledger);
     if (head == NULL || head->kind != OWED_SYNC)
@@ -308,6 +308,16 @@ static enum ledger_verdict ledger_ready(struct ledger *ledger)
     ledger->syncs = ledger->syncs < ledger->count ? ledger->syncs : ledger->count;
     ledger->ready = ledger->syncs == ledger->count;
     ledger->murky = ledger->count > 0 && (ledger->murky || (unsure && !ledger->ready));
+    return verdict;
+}
+
+static enum ledger_verdict ledger_ready(struct ledger *ledger)
+{
+    ledger->copy_in = ledger->copying = false;
+    if (UNLIKELY(ledger->doubt != 0))
+        return ready_in_doubt(ledger);
+    enum ledger_verdict verdict = ledger_strike_ready(ledger);
+    ledger->syncs = ledger->syncs < ledger->count ? ledger->syncs : ledger->count;
     return verdict;
 }
 

@@ -80,16 +80,16 @@ struct ledger {
     uint32_t mask; /* of the ring's size; the ring doubles up to LEDGER_MOST */
     uint32_t head; /* index of the oldest entry */
     uint32_t count;
-    bool skipping;   /* the server skips until a Sync that has not been sent */
-    bool copy_in;    /* the server is reading COPY data, and its end has not been sent */
-    bool copying;    /* the COPY of the head has begun, and has not been answered */
-    bool extended;   /* messages were sent after the last Sync, Query or FunctionCall */
-    bool ready;      /* ReadyForQuery was the last answer, and nothing but Syncs is owed since */
-    bool unsure;     /* a COPY that failed may have read the Syncs at the head */
-    bool murky;      /* ReadyForQuery came for one of those, or for a batch behind it */
-    bool mark_begun; /* what comes from now on belongs to the mark at the head */
-    bool mark_shown; /* its row has come */
-    uint8_t doubt;   /* enum ledger_doubt */
+    bool skipping;       /* the server skips until a Sync that has not been sent */
+    bool copy_in;        /* the server is reading COPY data, and its end has not been sent */
+    bool copying;        /* the COPY of the head has begun, and has not been answered */
+    bool extended;       /* messages were sent after the last Sync, Query or FunctionCall */
+    bool ready;          /* in doubt: ReadyForQuery came last, and only Syncs are owed since */
+    bool unsure;         /* a COPY that failed may have read the Syncs at the head */
+    bool murky;          /* ReadyForQuery came for one of those, or for a batch behind it */
+    bool mark_begun;     /* what comes from now on belongs to the mark at the head */
+    bool mark_shown;     /* its row has come */
+    uint8_t doubt;       /* enum ledger_doubt */
     uint32_t copy_syncs; /* Syncs right behind the head that its COPY reads if it does not fail */
     uint32_t syncs;      /* newest entries that are all Syncs */
     uint32_t
@@ -202,7 +202,12 @@ enum ledger_verdict {
 };
 /** Where answers may be missing (`doubt`), drops what this message shows to have had none, so that
  *  the head is what it answers.  ledger_take does it too; for who looks at the head before. */
-void ledger_align(struct ledger *ledger, uint8_t type);
+void ledger_align_in_doubt(struct ledger *ledger, uint8_t type);
+static inline void ledger_align(struct ledger *ledger, uint8_t type)
+{
+    if (UNLIKELY(ledger->doubt != 0))
+        ledger_align_in_doubt(ledger, type);
+}
 /** Takes one message of the server to the ledger. */
 enum ledger_verdict ledger_take(struct ledger *ledger, uint8_t type);
 /** CopyDone or CopyFail is sent: to the COPY under way, or to one that may be about to begin. */
@@ -221,7 +226,7 @@ static inline bool ledger_may_mark(const struct ledger *ledger)
 /** Whether a mark is owed; nothing is sent behind it. */
 static inline bool ledger_marking(const struct ledger *ledger)
 {
-    return ledger->count > 0 &&
+    return (ledger->doubt & DOUBT_MARK) != 0 && ledger->count > 0 &&
            ledger->ring[(ledger->head + ledger->count - 1) & ledger->mask].kind == OWED_MARK;
 }
 /** The row of the mark has come. */

@@ -198,7 +198,6 @@ static fault down_look(struct turn *turn, uint8_t type, struct span body,
     bool marking = ledger_marking(&turn->server->ledger);
     if (UNLIKELY(marking))
         TRY(turn_take_mark(turn, type, body));
-    ledger_align(&turn->server->ledger, type);
     switch (type) {
     case WIRE_READY:
         *verdict = ledger_take(&turn->server->ledger, type);

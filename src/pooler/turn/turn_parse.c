@@ -13,8 +13,9 @@
 static fault parse_unnamed(struct turn *turn, const struct message *message, struct span body)
 {
     bool alters = body.size == 0 || query_may_have_effects(body);
-    struct query_effects *effects;
-    TRY(turn_effects_of(turn, body, &effects));
+    struct query_effects *effects = NULL;
+    if (UNLIKELY(alters) && body.size > 0)
+        TRY(turn_effects_of(turn, body, &effects));
     pin_effects_free(turn->client->unnamed_effects);
     turn->client->unnamed_effects = effects;
     turn->client->unnamed_alters = alters;
