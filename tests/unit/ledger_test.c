@@ -401,6 +401,49 @@ TEST(a_batch_behind_a_sync_that_a_copy_may_have_read_may_be_skipped)
 }
 END_TEST
 
+/* The Parse and the Describe are skipped.  What was taken for their answers are the first ones of
+ * the batch behind them. */
+TEST(answers_taken_for_those_of_a_skipped_batch_count_in_the_next)
+{
+    begin();
+    owe(OWED_EXECUTE);
+    owe(OWED_SYNC);
+    hears("GE");
+    owe(OWED_PARSE);
+    owe(OWED_DESCRIBE);
+    owe(OWED_SYNC);
+    owe(OWED_PARSE);
+    owe(OWED_QUERY);
+    owe(OWED_QUERY);
+    owe(OWED_SYNC);
+    owe(OWED_QUERY);
+    hears("Z1TDCZ");
+    ck_assert_uint_eq(ledger.count, 3);
+    hears("TDCZZ");
+    ck_assert_uint_eq(ledger.count, 1);
+    hears("CZ");
+    is_even();
+}
+END_TEST
+
+TEST(a_skipped_batch_that_holds_a_query_is_a_breach)
+{
+    begin();
+    owe(OWED_EXECUTE);
+    owe(OWED_SYNC);
+    hears("GE");
+    owe(OWED_PARSE);
+    owe(OWED_QUERY);
+    owe(OWED_SYNC);
+    owe(OWED_BIND);
+    owe(OWED_QUERY);
+    owe(OWED_SYNC);
+    hears("Z");
+    is_breached_by('2');
+    ledger_fini(&ledger);
+}
+END_TEST
+
 TEST(an_error_behind_syncs_that_a_copy_may_have_read_is_of_what_follows_them)
 {
     begin();
@@ -670,6 +713,8 @@ TESTS("ledger", what_comes_before_a_mark_is_told_apart_from_it,
       no_mark_goes_into_a_transaction_that_only_a_sync_will_end, the_same_with_a_copy_that_fails,
       a_sync_into_a_copy_that_has_failed_may_be_answered,
       a_batch_behind_a_sync_that_a_copy_may_have_read_may_be_skipped,
+      answers_taken_for_those_of_a_skipped_batch_count_in_the_next,
+      a_skipped_batch_that_holds_a_query_is_a_breach,
       an_error_behind_syncs_that_a_copy_may_have_read_is_of_what_follows_them,
       ends_of_copies_are_counted_beyond_255,
       a_sync_between_the_ends_of_two_copies_is_read_by_the_second,

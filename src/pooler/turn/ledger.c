@@ -39,6 +39,7 @@ static void ledger_pop(struct ledger *ledger, enum owed_end end)
     invariant(ledger->count > 0);
     struct owed owed = *ledger_at(ledger, 0);
     ledger_skip(ledger, 1);
+    ledger->taken += end == OWED_ANSWERED;
     ledger_settle(ledger, &owed, end);
 }
 
@@ -216,16 +217,43 @@ static void align_syncs(struct ledger *ledger)
     ledger_drop(ledger, run);
 }
 
+/* Whether there is a Query or a FunctionCall among these. */
+static bool batch_is_mixed(const struct ledger *ledger, uint32_t from, uint32_t size)
+{
+    for (uint32_t i = from; i < from + size; i++)
+        if (ledger_at(ledger, i)->kind <= OWED_FUNCTION)
+            return true;
+    return false;
+}
+
+/* The place in the batch at `from` of what this message answers, or the batch's size.  As many of
+ * its entries may have been answered as were struck out since the last ReadyForQuery: those answers
+ * were taken for the ones of a batch that was skipped. */
+static uint32_t batch_place(const struct ledger *ledger, uint32_t from, uint8_t type)
+{
+    uint32_t size = ledger_batch_size(ledger, from), most = from > 0 ? ledger->taken : 0;
+    for (uint32_t i = 0; i < size && i <= most; i++)
+        if (kind_fits((enum owed_kind)ledger_at(ledger, from + i)->kind, type))
+            return i;
+    return size;
+}
+
 /* Batches that were skipped whole, since the Sync before them was read by a COPY that failed: the
- * ReadyForQuery that was taken for that Sync's answered theirs. */
+ * ReadyForQuery that was taken for that Sync's answered theirs.  A Query within a batch has one of
+ * its own, so that nobody knows how far the server is: then nothing is dropped, and what is no
+ * answer to the head is a breach. */
 static void align_batches(struct ledger *ledger, uint8_t type)
 {
     uint32_t gone = 0;
     if (!ledger->murky)
         return;
-    while (gone < ledger->count && ledger_at(ledger, gone)->kind != OWED_MARK &&
-           !kind_fits((enum owed_kind)ledger_at(ledger, gone)->kind, type)) {
-        gone += ledger_batch_size(ledger, gone);
+    while (gone < ledger->count && ledger_at(ledger, gone)->kind != OWED_MARK) {
+        uint32_t size = ledger_batch_size(ledger, gone), place = batch_place(ledger, gone, type);
+        gone += place;
+        if (place < size)
+            break;
+        if (batch_is_mixed(ledger, gone - size, size))
+            return;
         while (gone < ledger->count && ledger_at(ledger, gone)->kind == OWED_SYNC)
             gone += 1;
     }
@@ -277,7 +305,7 @@ static enum ledger_verdict ready_for_mark(struct ledger *ledger)
 static enum ledger_verdict ready_out_of_turn(struct ledger *ledger)
 {
     uint32_t skipped = ledger_batch_size(ledger, 0);
-    if (!ledger->murky || skipped == ledger->count)
+    if (!ledger->murky || skipped == ledger->count || batch_is_mixed(ledger, 0, skipped))
         return VERDICT_BREACH;
     ledger->doubt |= DOUBT_BROKEN;
     ledger_drop(ledger, skipped);
@@ -306,6 +334,7 @@ static enum ledger_verdict ready_in_doubt(struct ledger *ledger)
     if (head == NULL || head->kind != OWED_SYNC)
         ledger->unsure = false;
     ledger->syncs = ledger->syncs < ledger->count ? ledger->syncs : ledger->count;
+    ledger->taken = 0;
     ledger->ready = ledger->syncs == ledger->count;
     ledger->murky = ledger->count > 0 && (ledger->murky || (unsure && !ledger->ready));
     return verdict;

@@ -90,6 +90,7 @@ struct ledger {
     bool mark_begun;     /* what comes from now on belongs to the mark at the head */
     bool mark_shown;     /* its row has come */
     uint8_t doubt;       /* enum ledger_doubt */
+    uint32_t taken;      /* entries struck out since the last ReadyForQuery */
     uint32_t copy_syncs; /* Syncs right behind the head that its COPY reads if it does not fail */
     uint32_t syncs;      /* newest entries that are all Syncs */
     uint32_t
@@ -191,6 +192,7 @@ static inline void ledger_strike(struct ledger *ledger)
     struct owed owed = ledger->ring[ledger->head & ledger->mask];
     ledger->head = (ledger->head + 1) & ledger->mask;
     ledger->count -= 1;
+    ledger->taken += 1;
     if (owed.about != ABOUT_NOTHING)
         ledger->settle(ledger->owner, &owed, OWED_ANSWERED);
 }
