@@ -131,6 +131,30 @@ TEST(an_end_with_keepalive_gives_up_in_its_time_and_the_other_does_not)
 }
 END_TEST
 
+/* Sent once more, it is answered by a reset. */
+static void part_unheard(void)
+{
+    struct pair pair;
+    static const struct socket_options options = {
+        .keepalive = true, .keep_idle = 10, .keep_interval = 2, .keep_count = 3};
+    pair_open(&pair);
+    stream_set_options(&pair.server, &options);
+    sim_net_blackhole(&here, true);
+    put(&pair.client, "not heard");
+    ck_assert_int_eq(read_one(&pair.server, sec(60)), FAULT_CLOSED);
+    stream_close(&pair.server);
+    ck_assert_int_eq(read_one(&pair.client, sec(5)), FAULT_TIMEOUT);
+    sim_net_heal();
+    ck_assert_int_eq(read_one(&pair.client, sec(2)), FAULT_CLOSED);
+    pair_close(&pair);
+}
+
+TEST(who_has_sent_into_silence_hears_once_it_ends_that_nobody_is_there)
+{
+    play(part_unheard);
+}
+END_TEST
+
 static void part_refuse(void)
 {
     struct pair pair;
@@ -389,6 +413,7 @@ END_TEST
 
 TESTS("sim_world", a_black_hole_takes_everything_and_gives_it_back,
       an_end_with_keepalive_gives_up_in_its_time_and_the_other_does_not,
+      who_has_sent_into_silence_hears_once_it_ends_that_nobody_is_there,
       an_address_refuses_connections_and_resets_them, who_has_ended_its_half_still_reads,
       few_bytes_are_not_announced_below_the_low_water_mark,
       connections_come_from_where_the_test_says, names_have_the_addresses_that_they_are_given,

@@ -7,6 +7,7 @@
 
 /* A write that was cut short by no full ring goes on after about so long. */
 #define BLOCKED_MOST 2000
+#define RESEND       INT64_C(1000000) /* what has not arrived is sent once more */
 
 /* --- what a poller sees ----------------------------------------------------------------------- */
 
@@ -65,6 +66,7 @@ static void stream_part(struct sim_socket *socket)
         return;
     socket->other = -1;
     sim_socket_at(peer)->other = -1;
+    sim_socket_at(peer)->unheard = socket->sent > socket->visible;
     if (sim_socket_at(peer)->starved)
         sim_socket_edge(peer);
 }
@@ -74,11 +76,11 @@ static void stream_reset(int handle, struct sim_socket *socket, int error)
     socket->error = error;
     socket->ended = true;
     socket->reset_at = INT64_MAX;
+    stream_part(socket);
     socket->sent = socket->visible;
     socket->piece_count = 0;
     socket->end_at = INT64_MAX;
     socket->shut = true;
-    stream_part(socket);
     sim_note("reset", handle, error);
     sim_socket_edge(handle);
 }
@@ -421,12 +423,14 @@ void sim_socket_hold(int handle)
         sim_socket_despair(other);
 }
 
-/* The other end has given up meanwhile, and could not say so: the next probe finds out. */
+/* The other end has given up meanwhile, and could not say so: the next probe finds out, or what is
+ * sent once more. */
 static void stream_release_alone(struct sim_socket *socket)
 {
+    int64_t next = socket->unheard ? RESEND : socket->keepalive;
     if (socket->other < 0 && !socket->ended && socket->end_at == INT64_MAX &&
-        socket->reset_at == INT64_MAX && socket->keepalive != INT64_MAX)
-        socket->reset_at = sim_now() + socket->keepalive;
+        socket->reset_at == INT64_MAX && next != INT64_MAX)
+        socket->reset_at = sim_now() + next;
 }
 
 void sim_socket_release(int handle)

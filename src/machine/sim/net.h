@@ -66,6 +66,7 @@ struct sim_socket {
     bool starved;      /* a write was cut short */
     bool blocked;      /* no write is taken for a while */
     bool held;         /* nothing arrives here until the network heals */
+    bool unheard;      /* what was sent had not arrived when the peer gave up */
     bool dialling;     /* connects to nowhere, until then */
     bool linger;       /* closes by a reset */
     int64_t dies_at;   /* held: gives up then */
