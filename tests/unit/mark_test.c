@@ -198,6 +198,40 @@ BODY(a_client_that_terminates_behind_a_copy_that_failed_leaves_its_server)
     finish(&next, &server);
 }
 
+/* The COPY has read the Sync, so the server keeps its CommandComplete until another one comes. */
+BODY(a_client_that_terminates_behind_a_copy_without_a_sync_leaves_its_server)
+{
+    struct talk client, next, server;
+    char bits[33];
+    begin(&client, &server);
+    PUT(&client, 'P', "\0COPY t FROM STDIN\0\0");
+    PUT(&client, 'B', "\0\0\0\0\0\0\0");
+    PUT(&client, 'E', "\0\0\0\0");
+    PUT_BARE(&client, 'S', "");
+    PUT_BARE(&client, 'c', "");
+    PUT_BARE(&client, 'X', "");
+    flush(&client);
+    for (int i = 0; i < 5; i++)
+        ck_assert_int_eq(talk_read(&server), OK);
+    PUT_BARE(&server, '1', "");
+    PUT_BARE(&server, '2', "");
+    PUT(&server, 'G', "\0\0");
+    flush(&server);
+    talk_end(&client);
+    accept_cancel(100);
+    expect_abandon(&server, true);
+    expect_mark(&server, bits);
+    PUT(&server, 'C', "COPY 0");
+    put_error(&server, "ERROR", "34000");
+    PUT_BARE(&server, 'Z', "I");
+    PUT(&server, 'C', "ROLLBACK");
+    PUT_BARE(&server, 'Z', "I");
+    answer_mark(&server, bits);
+    log_in(&next);
+    ask(&next, &server);
+    finish(&next, &server);
+}
+
 BODY(a_row_with_other_bits_is_no_answer_to_a_mark)
 {
     struct talk client, server;
@@ -357,7 +391,8 @@ BODY(a_server_in_no_doubt_is_asked_nothing)
     finish(&next, &server);
 }
 
-TESTS("mark", the_end_of_a_server_before_its_mark_is_told_to_its_client,
+TESTS("mark", a_client_that_terminates_behind_a_copy_without_a_sync_leaves_its_server,
+      the_end_of_a_server_before_its_mark_is_told_to_its_client,
       a_client_that_terminates_behind_a_copy_that_failed_leaves_its_server,
       a_sync_that_a_copy_has_not_read_is_answered_to_its_client,
       a_sync_that_a_copy_has_read_is_not_awaited,

@@ -154,6 +154,14 @@ static inline bool ledger_synthetic(const struct ledger *ledger)
     const struct owed *head = ledger_head(ledger);
     return head != NULL && head->fate == FATE_SYNTHETIC;
 }
+/** Whether the server may keep its answers to itself until a Sync comes that has not been sent: one
+ *  that a COPY has read is none. */
+static inline bool ledger_awaits_sync(const struct ledger *ledger)
+{
+    return ledger->extended || ledger->skipping ||
+           (ledger->copying && ledger_head(ledger)->kind == OWED_EXECUTE &&
+            ledger->count == 1 + ledger->copy_syncs);
+}
 /** Strikes out the synthetic entry at the head. */
 void ledger_give(struct ledger *ledger);
 

@@ -167,7 +167,7 @@ fault turn_settle_claim(struct turn *turn)
 static bool turn_over(const struct turn *turn)
 {
     if (turn->closing && lane_sent(&turn->down)) /* what is left undone is for turn_clean */
-        return turn->server == NULL || turn->server->ledger.extended ||
+        return turn->server == NULL || ledger_awaits_sync(&turn->server->ledger) ||
                turn->server->ledger.copy_in || /* it waits for what will not come */
                turn->server->ledger.unsure || turn->server->ledger.murky || /* or may not */
                (ledger_quiet(&turn->server->ledger) && lane_sent(&turn->up));
