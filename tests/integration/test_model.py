@@ -22,9 +22,9 @@ SEEDS = os.environ.get("MODEL_SEEDS", "1..300")
 TABLES = """
 create table kv (k int primary key, v text);
 create table guarded (k int primary key, v text);
-create function refuse() returns trigger language plpgsql as
+create function guard_rows() returns trigger language plpgsql as
     $$ begin raise exception 'nothing may be inserted here'; end $$;
-create trigger guard before insert on guarded execute function refuse();
+create trigger guard before insert on guarded execute function guard_rows();
 grant all on kv, guarded to public;
 """
 
@@ -56,7 +56,7 @@ def worlds(postgres, tmp_path_factory):
     yield model.port, postgres.port
     code = model.program.end()
     assert code == 0, model.program.text()[-4000:]
-    postgres.sql("drop table kv, guarded; drop function refuse")
+    postgres.sql("drop table kv, guarded; drop function guard_rows")
 
 
 def compare(worlds, lines):

@@ -236,7 +236,7 @@ class Session:
 
     def spoiled(self, message):
         """Another kind, another byte of the body, or (seldom) another length."""
-        if not message:
+        if not message or b"pg_sleep" in message:  # another digit, and it holds a server for minutes
             return message
         data = bytearray(message)
         what = self.random.random()
