@@ -6,6 +6,7 @@ import threading
 
 import psycopg
 import pytest
+from support import wire as w
 from support.certificate import Certificate
 from support.patience import eventually
 from support.trunkline import USERS, route
@@ -244,3 +245,19 @@ def test_a_proven_password_gives_way_to_newer_keys(trunkline, cluster, tmp_path)
         rules.write_text("host all all all scram-sha-256\n")
         daemon.reload(daemon.config, users=dict(USERS, app=scram(own, "app")))
         both_work(daemon, own, old, "transaction", "after")
+
+
+def test_a_login_during_a_reload_brings_its_keys(trunkline, cluster):
+    """The reload changes something else: the secret that was proven is still in force."""
+    own = cluster()
+    daemon = trunkline(server=own, relays=1, users=dict(USERS, app=scram(own, "app")))
+    with daemon.door().wire(login=False) as wire:
+        wire.send(w.startup_packet(user="app", database="app"))
+        proof = w.Scram("app")
+        assert wire.receive().kind == "R"
+        daemon.reload(changed(daemon, shutdown_timeout="9s"))
+        wire.send(proof.first())
+        wire.send(proof.last(wire.receive().body[4:]))
+        wire.login("app", "app")
+        row, = (answer for answer in wire.ask(w.query("select 1")) if answer.kind == "D")
+        assert row.values == [b"1"]

@@ -127,12 +127,23 @@ void share_show_none(struct share *share)
 
 /* --- what clients have proven ----------------------------------------------------------------- */
 
-/* Whether it may be shown: a proof of an older version is none of the secret that is in force. */
-static bool proof_counts(const struct share *share, const struct config *config)
+/* Whether what an older version has asked for is of the secret that is in force.  Where the auth
+ * file does not say, it will do for want of another. */
+static bool older_counts(const struct share *share, const char *stored)
+{
+    const struct credentials *credentials = &share->credentials;
+    const struct secret *newest = config_secret(share->shown.latest, span_text(share->user));
+    if (newest != NULL)
+        return stored != NULL && strcmp(newest->text, stored) == 0;
+    return credentials->proven_of == 0 && credentials->password == NULL;
+}
+
+/* Whether it may be shown; `stored` is what it was a proof of. */
+static bool proof_counts(const struct share *share, const struct config *config, const char *stored)
 {
     const struct route_config *route = share->shown.route;
     return route->server_user == NULL && route->server_password == NULL &&
-           config->version >= share->shown.latest->version;
+           (config->version >= share->shown.latest->version || older_counts(share, stored));
 }
 
 /* What was proven of another secret is older, and of no more use. */
@@ -148,7 +159,7 @@ void share_keep_password(struct share *share, const struct config *config, const
                          const char *text)
 {
     struct credentials *credentials = &share->credentials;
-    if (!proof_counts(share, config))
+    if (!proof_counts(share, config, stored))
         return;
     proof_begin(credentials, stored);
     if (credentials->password == NULL || strcmp(credentials->password, text) != 0)
@@ -159,7 +170,7 @@ void share_keep_keys(struct share *share, const struct config *config, const cha
                      const struct scram_keys *keys)
 {
     struct credentials *credentials = &share->credentials;
-    if (!proof_counts(share, config))
+    if (!proof_counts(share, config, stored))
         return;
     proof_begin(credentials, stored);
     if (credentials->password != NULL)
@@ -174,7 +185,7 @@ void share_keep_secret(struct share *share, const struct config *config, const c
         return; /* the client's login brings keys */
     if (!secret_is_md5(text)) {
         share_keep_password(share, config, text, text);
-    } else if (proof_counts(share, config)) {
+    } else if (proof_counts(share, config, text)) {
         proof_begin(&share->credentials, text);
         memcpy(share->credentials.secret.md5, text, MD5_TEXT);
     }
