@@ -247,8 +247,10 @@ static bool oracle_limits_hold(const struct model *model)
     uint32_t most = stage_pool_most();
     uint32_t services = stage_has(KIND_identities) ? STAGE_IDENTITIES : 1;
     uint32_t addresses = stage_has(KIND_names) ? STAGE_ADDRESSES : 1;
-    return in_session <= most && in_statements <= most && hidden <= most && others <= most &&
-           all <= setup->connections_most * addresses * services &&
+    /* One of the identities has the servers of "hidden" at "app". */
+    uint32_t at_app = stage_has(KIND_identities) && stage_has(KIND_listeners) ? 2 : 1;
+    return in_session <= most && in_statements <= most && hidden <= most &&
+           others <= most * at_app && all <= setup->connections_most * addresses * services &&
            (setup->servers_most == 0 || all <= setup->servers_most);
 }
 
