@@ -426,6 +426,26 @@ TEST(answers_taken_for_those_of_a_skipped_batch_count_in_the_next)
 }
 END_TEST
 
+/* No Query is answered by ReadyForQuery alone, but a Sync is behind Queries that were skipped. */
+TEST(queries_behind_a_sync_that_a_copy_may_have_read_may_be_skipped)
+{
+    begin();
+    owe(OWED_EXECUTE);
+    owe(OWED_SYNC);
+    owe(OWED_SYNC);
+    owe(OWED_QUERY);
+    owe(OWED_QUERY);
+    owe(OWED_SYNC);
+    owe(OWED_SYNC);
+    owe(OWED_SYNC);
+    owe(OWED_QUERY);
+    owe(OWED_QUERY);
+    hears("GEZZZ"); /* the last three */
+    hears("CZIZ");
+    is_even();
+}
+END_TEST
+
 TEST(a_skipped_batch_that_holds_a_query_is_a_breach)
 {
     begin();
@@ -714,6 +734,7 @@ TESTS("ledger", what_comes_before_a_mark_is_told_apart_from_it,
       a_sync_into_a_copy_that_has_failed_may_be_answered,
       a_batch_behind_a_sync_that_a_copy_may_have_read_may_be_skipped,
       answers_taken_for_those_of_a_skipped_batch_count_in_the_next,
+      queries_behind_a_sync_that_a_copy_may_have_read_may_be_skipped,
       a_skipped_batch_that_holds_a_query_is_a_breach,
       an_error_behind_syncs_that_a_copy_may_have_read_is_of_what_follows_them,
       ends_of_copies_are_counted_beyond_255,

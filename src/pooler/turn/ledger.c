@@ -301,11 +301,19 @@ static enum ledger_verdict ready_for_mark(struct ledger *ledger)
     return VERDICT_SWALLOW;
 }
 
+/* With nothing in front of it, it can only be a Sync's. */
+static bool ready_is_bare(const struct ledger *ledger)
+{
+    return !ledger->told && ledger->taken == 0;
+}
+
 /* The batch at the head was skipped, as in align_batches. */
 static enum ledger_verdict ready_out_of_turn(struct ledger *ledger)
 {
     uint32_t skipped = ledger_batch_size(ledger, 0);
-    if (!ledger->murky || skipped == ledger->count || batch_is_mixed(ledger, 0, skipped))
+    if (!ledger->murky || skipped == ledger->count)
+        return VERDICT_BREACH;
+    if (!ready_is_bare(ledger) && batch_is_mixed(ledger, 0, skipped))
         return VERDICT_BREACH;
     ledger->doubt |= DOUBT_BROKEN;
     ledger_drop(ledger, skipped);
@@ -319,6 +327,8 @@ static enum ledger_verdict ledger_strike_ready(struct ledger *ledger)
         return ready_out_of_turn(ledger);
     if (head->kind == OWED_MARK)
         return ready_for_mark(ledger);
+    if (UNLIKELY(ledger->murky) && head->kind != OWED_SYNC && ready_is_bare(ledger))
+        return ready_out_of_turn(ledger);
     enum ledger_verdict verdict = verdict_of(ledger);
     ledger_pop(ledger, OWED_ANSWERED);
     return verdict;
@@ -334,6 +344,7 @@ static enum ledger_verdict ready_in_doubt(struct ledger *ledger)
     if (head == NULL || head->kind != OWED_SYNC)
         ledger->unsure = false;
     ledger->syncs = ledger->syncs < ledger->count ? ledger->syncs : ledger->count;
+    ledger->told = false;
     ledger->taken = 0;
     ledger->ready = ledger->syncs == ledger->count;
     ledger->murky = ledger->count > 0 && (ledger->murky || (unsure && !ledger->ready));
@@ -360,6 +371,7 @@ static enum ledger_verdict ledger_error(struct ledger *ledger)
         ledger->unsure = ledger->copy_syncs > 0;
     ledger->copy_in = ledger->copying = false;
     ledger->copy_syncs = 0;
+    ledger->told = true;
     if (head == NULL || head->kind <= OWED_MARK)
         return verdict;
     ledger->ready = false;
@@ -431,6 +443,7 @@ static enum ledger_verdict ledger_complete(struct ledger *ledger)
     if (head == NULL || (head->kind != OWED_EXECUTE && head->kind != OWED_QUERY))
         return VERDICT_BREACH;
     enum ledger_verdict verdict = verdict_of(ledger);
+    ledger->told = true;
     if (UNLIKELY(ledger->copying))
         ledger_copied(ledger);
     if (head->kind == OWED_EXECUTE)
@@ -449,8 +462,9 @@ static enum ledger_verdict ledger_described(struct ledger *ledger)
 }
 
 /* What strikes nothing out, but belongs to an answer. */
-static enum ledger_verdict ledger_part(const struct ledger *ledger)
+static enum ledger_verdict ledger_part(struct ledger *ledger, uint8_t type)
 {
+    ledger->told |= type == WIRE_FUNCTION_RESULT;
     return ledger->count == 0 ? VERDICT_BREACH : verdict_of(ledger);
 }
 
@@ -477,7 +491,7 @@ enum ledger_verdict ledger_take(struct ledger *ledger, uint8_t type)
     case WIRE_COPY_OUT:
     case WIRE_FUNCTION_RESULT:
     case WIRE_PARAMETER_DESCRIPTION:
-        return ledger_part(ledger);
+        return ledger_part(ledger, type);
     case WIRE_READY:
         return ledger_ready(ledger);
     case WIRE_ERROR:

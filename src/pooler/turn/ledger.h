@@ -80,17 +80,18 @@ struct ledger {
     uint32_t mask; /* of the ring's size; the ring doubles up to LEDGER_MOST */
     uint32_t head; /* index of the oldest entry */
     uint32_t count;
-    bool skipping;       /* the server skips until a Sync that has not been sent */
-    bool copy_in;        /* the server is reading COPY data, and its end has not been sent */
-    bool copying;        /* the COPY of the head has begun, and has not been answered */
-    bool extended;       /* messages were sent after the last Sync, Query or FunctionCall */
-    bool ready;          /* in doubt: ReadyForQuery came last, and only Syncs are owed since */
-    bool unsure;         /* a COPY that failed may have read the Syncs at the head */
-    bool murky;          /* ReadyForQuery came for one of those, or for a batch behind it */
-    bool mark_begun;     /* what comes from now on belongs to the mark at the head */
-    bool mark_shown;     /* its row has come */
-    uint8_t doubt;       /* enum ledger_doubt */
-    uint32_t taken;      /* entries struck out since the last ReadyForQuery */
+    bool skipping;   /* the server skips until a Sync that has not been sent */
+    bool copy_in;    /* the server is reading COPY data, and its end has not been sent */
+    bool copying;    /* the COPY of the head has begun, and has not been answered */
+    bool extended;   /* messages were sent after the last Sync, Query or FunctionCall */
+    bool ready;      /* in doubt: ReadyForQuery came last, and only Syncs are owed since */
+    bool unsure;     /* a COPY that failed may have read the Syncs at the head */
+    bool murky;      /* ReadyForQuery came for one of those, or for a batch behind it */
+    bool mark_begun; /* what comes from now on belongs to the mark at the head */
+    bool mark_shown; /* its row has come */
+    uint8_t doubt;   /* enum ledger_doubt */
+    uint32_t taken;  /* entries struck out since the last ReadyForQuery */
+    bool told;       /* an end of an answer has come since the last ReadyForQuery, or an error */
     uint32_t copy_syncs; /* Syncs right behind the head that its COPY reads if it does not fail */
     uint32_t syncs;      /* newest entries that are all Syncs */
     uint32_t
