@@ -353,3 +353,17 @@ def test_a_copy_that_is_left_while_the_server_skips(daemon, attack, how):
         leave(attacker, how)
         victim.ask("simple")
         victim.check()
+
+
+def test_a_name_behind_a_sync_that_a_copy_has_read_is_not_asked_for(daemon, postgres):
+    """The server skips up to the next Sync, which the client sends behind the name."""
+    with daemon.door().wire() as client:
+        client.ask(w.parse("mine", "select 1"), w.SYNC)
+        for pid in postgres.backends("app", "app"):
+            postgres.sql("select pg_terminate_backend(%s)", pid)
+        eventually(lambda: postgres.backends("app", "app") == [])
+        client.send(extended(), w.SYNC, BAD)
+        assert w.kinds(client.until("E")) == "1 2 G E"
+        answers = client.ask(w.describe("S", "mine"), w.SYNC)
+        assert w.kinds(answers) == "Z"
+        assert w.rows(client.ask(w.query("select 'mine'"))) == [["mine"]]

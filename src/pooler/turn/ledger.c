@@ -118,7 +118,7 @@ static bool owe_sync(struct ledger *ledger, enum owed_kind kind)
         return false;
     }
     ledger->batch += 1;
-    ledger->skipping = false;
+    ledger->skipping = ledger->may_skip = false;
     ledger->syncs += 1;
     ledger->copy_syncs += ledger->copy_in;
     return true;
@@ -353,12 +353,19 @@ static enum ledger_verdict ready_in_doubt(struct ledger *ledger)
 
 static enum ledger_verdict ledger_ready(struct ledger *ledger)
 {
-    ledger->copy_in = ledger->copying = false;
+    ledger->copy_in = ledger->copying = ledger->may_skip = false;
     if (UNLIKELY(ledger->doubt != 0))
         return ready_in_doubt(ledger);
     enum ledger_verdict verdict = ledger_strike_ready(ledger);
     ledger->syncs = ledger->syncs < ledger->count ? ledger->syncs : ledger->count;
     return verdict;
+}
+
+/* Whether a COPY may have read all Syncs that are owed: these, at the head. */
+static bool no_sync_behind(const struct ledger *ledger, uint32_t read)
+{
+    return read > 0 &&
+           (read >= ledger->count || read + ledger_batch_size(ledger, read) == ledger->count);
 }
 
 /* The server skips all up to the next Sync; the error itself is the first dropped entry's answer.
@@ -367,8 +374,9 @@ static enum ledger_verdict ledger_error(struct ledger *ledger)
 {
     const struct owed *head = ledger_head(ledger);
     enum ledger_verdict verdict = verdict_of(ledger);
+    uint32_t read = ledger->copying ? ledger->copy_syncs : 0;
     if (ledger->copying)
-        ledger->unsure = ledger->copy_syncs > 0;
+        ledger->unsure = read > 0;
     ledger->copy_in = ledger->copying = false;
     ledger->copy_syncs = 0;
     ledger->told = true;
@@ -378,6 +386,8 @@ static enum ledger_verdict ledger_error(struct ledger *ledger)
     ledger_drop(ledger, ledger_batch_size(ledger, 0));
     if (ledger->count == 0)
         ledger->skipping = true;
+    else
+        ledger->may_skip = no_sync_behind(ledger, read);
     return verdict;
 }
 
@@ -546,6 +556,7 @@ void ledger_drop_all(struct ledger *ledger)
 {
     ledger_drop(ledger, ledger->count);
     ledger->skipping = ledger->extended = ledger->unsure = ledger->murky = false;
+    ledger->may_skip = false;
     ledger->copy_in = ledger->copying = ledger->mark_begun = ledger->mark_shown = false;
     ledger->copy_syncs = ledger->syncs = 0;
 }

@@ -81,6 +81,7 @@ struct ledger {
     uint32_t head; /* index of the oldest entry */
     uint32_t count;
     bool skipping;   /* the server skips until a Sync that has not been sent */
+    bool may_skip;   /* perhaps it does so although one was sent: a COPY may have read it */
     bool copy_in;    /* the server is reading COPY data, and its end has not been sent */
     bool copying;    /* the COPY of the head has begun, and has not been answered */
     bool extended;   /* messages were sent after the last Sync, Query or FunctionCall */

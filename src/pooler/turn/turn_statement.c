@@ -203,7 +203,8 @@ static fault look_for(struct turn *turn, struct client_statement *named,
         server_statement_drop(&server->statements, known);
         return turn_pin_refuse(turn, "0A000", "cached plan must not change result type");
     }
-    turn->awaits = known->unproven && turn->held == NULL;
+    /* A server that skips up to a Sync, which may be behind this message, answers nothing. */
+    turn->awaits = known->unproven && turn->held == NULL && !server->ledger.may_skip;
     if (turn->awaits)
         return OK;
     if (named->meaning.shared)
