@@ -238,7 +238,7 @@ static inline bool ledger_may_mark(const struct ledger *ledger)
 /** Whether a mark is owed; nothing is sent behind it. */
 static inline bool ledger_marking(const struct ledger *ledger)
 {
-    return (ledger->doubt & DOUBT_MARK) != 0 && ledger->count > 0 &&
+    return (ledger->doubt & DOUBT_MARK) != 0 && ledger->ring != NULL && ledger->count > 0 &&
            ledger->ring[(ledger->head + ledger->count - 1) & ledger->mask].kind == OWED_MARK;
 }
 /** The row of the mark has come. */

@@ -143,7 +143,7 @@ fault turn_make_closings(struct turn *turn)
 
 struct digest turn_fresh_name(void)
 {
-    struct digest fresh;
+    struct digest fresh = {0};
     random_bytes(fresh.bytes, sizeof(fresh.bytes));
     return fresh;
 }
