@@ -136,3 +136,26 @@ def test_a_terminated_server_is_told_once(trunkline, postgres, database):
             postgres.sql(f"select pg_terminate_backend({pid})")
             errors = [m.sqlstate for m in wire.rest() if m.kind == "E"]
             assert errors == ["57P01"]
+
+
+# --- names that Trunkline uses itself -----------------------------------------------------------
+
+@pytest.mark.parametrize("portal", ["other", "tl_abandoned"])
+def test_a_batch_is_rolled_back_whatever_its_portals_are_called(trunkline, postgres, portal):
+    postgres.sql("create table if not exists left_open (a int); truncate left_open; "
+                 "grant all on left_open to app")
+    door = trunkline(relays=1, routes=[route(pool_size=1)]).door()
+    with door.wire() as other:
+        with door.wire() as one:
+            one.send(w.parse("", "insert into left_open values (1)"), w.bind(), w.execute(),
+                     w.parse("x", "select 1"), w.bind(portal, "x"), w.FLUSH).until("C")
+        assert w.rows(other.ask(w.query("select count(*) from left_open"))) == [["0"]]
+
+
+def test_what_refuses_is_not_a_portal_of_the_client(trunkline):
+    door = trunkline(relays=1, routes=[route(pool_size=1, session_state={"set": "reject"})]).door()
+    with door.wire() as one:
+        one.ask(w.query("begin"))
+        one.ask(w.parse("x", "select 5"), w.bind("tl_refused", "x"), w.SYNC)
+        answers = one.ask(w.parse("", "set work_mem = '77MB'"), w.SYNC)
+        assert [m.sqlstate for m in answers if m.kind == "E"] == ["0A000"]

@@ -647,3 +647,20 @@ def test_a_change_is_noticed_on_every_server(trunkline, postgres, how):
         finally:
             postgres.sql("drop schema app cascade", database="app")
             postgres.sql("drop table public.shown", database="app")
+
+
+def test_a_statement_that_seems_lost_is_sent_again_once(trunkline, postgres):
+    """The check of a domain says 26000 with the name of a statement of ours."""
+    postgres.sql("drop domain if exists liar; drop sequence if exists tries")
+    postgres.sql("create sequence tries; grant all on tries to app")
+    postgres.sql("""create or replace function lies(a text) returns bool language plpgsql as $$
+        declare n text; begin perform nextval('tries');
+        for n in select name from pg_prepared_statements loop
+        raise exception using errcode = '26000', message = n; end loop; return true; end $$""")
+    postgres.sql("create domain liar as text check (lies(value))")
+    daemon = trunkline(relays=1, routes=[route(pool_size=1)])
+    with daemon.door().wire() as one:
+        fine(one.ask(w.parse("s", "select $1::liar"), w.SYNC))
+        fine(one.ask(w.parse("t", "select 2"), w.SYNC))
+        assert states(one.ask(w.bind("", "s", ("x",)), w.execute(), w.SYNC)) == ["26000"]
+    assert postgres.one("select last_value from tries") < 5

@@ -167,6 +167,7 @@ static inline void be_marked(struct talk *server)
 static inline void expect_abandon(struct talk *server, bool doubt)
 {
     EXPECT(server, 'f', "the client has gone"); /* for a COPY; ignored where there is none */
+    EXPECT(server, 'C', "Ptl_abandoned");
     EXPECT(server, 'E', "tl_abandoned\0\0\0\0");
     EXPECT_BARE(server, 'S', "");
     if (doubt)

@@ -19,6 +19,7 @@ struct lane {
     uint64_t passing;    /* bytes of a message that is forwarded as it comes */
     uint64_t dropping;   /* bytes of a message that is thrown away as it comes */
     bool keeps;          /* the up lane's: bytes from `kept` on stay where they are */
+    bool sent_again;     /* what it keeps was sent twice */
     uint32_t kept;       /* first byte of a batch that may have to be sent again */
     uint8_t last;        /* type of the last message that was walked past; the down lane's */
     bool flushing;       /* TLS holds ciphertext of what was sent */

@@ -14,11 +14,14 @@
 
 /* A COPY by CopyFail, also one that has not begun yet, for where there is none it is ignored.  The
  * batch by an Execute that fails, of a portal that is none: its Sync alone would commit what was
- * done so far. */
+ * done so far.  The client may have made one of that name: it is closed first. */
 static void put_failing_end(struct buffer *out)
 {
     size_t start = wire_begin(out, WIRE_COPY_FAIL);
     wire_put_text(out, "the client has gone");
+    wire_end(out, start);
+    start = wire_begin(out, WIRE_CLOSE);
+    wire_put_text(out, "Ptl_abandoned");
     wire_end(out, start);
     start = wire_begin(out, WIRE_EXECUTE);
     wire_put_text(out, "tl_abandoned");
@@ -78,11 +81,12 @@ static fault clean_fail_batch(struct turn *turn)
 {
     struct ledger *ledger = &turn->server->ledger;
     struct buffer out = BUFFER_INIT(512);
-    if (!ledger_has_room(ledger, 2))
+    if (!ledger_has_room(ledger, 3))
         return FAULT_MEMORY;
     put_failing_end(&out);
     TRY(buffer_fault(&out));
     ledger_copy_ends(ledger);
+    ledger_owe(ledger, (struct owed){.kind = OWED_CLOSE});
     ledger_owe(ledger, (struct owed){.kind = OWED_EXECUTE});
     ledger_owe(ledger, (struct owed){.kind = OWED_SYNC});
     outbox_take_heap(&turn->up.out, out.at, out.size);

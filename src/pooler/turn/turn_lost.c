@@ -13,8 +13,10 @@ void turn_lost_keep(struct turn *turn, const uint8_t *at)
     const struct server *server = turn->server;
     const struct owed *head = ledger_head(&server->ledger);
     /* A change of parameters may be on its way ahead of it. */
+    bool again = turn->up.sent_again; /* the error may be the client's own: not for ever */
+    turn->up.sent_again = false;
     bool first = head == NULL || (server->ledger.count == 1 && head->about == ABOUT_STATE);
-    if (!first || server->transaction != WIRE_TX_IDLE || server->ledger.skipping ||
+    if (again || !first || server->transaction != WIRE_TX_IDLE || server->ledger.skipping ||
         server->ledger.extended)
         return;
     turn->up.keeps = true;
@@ -74,6 +76,7 @@ bool turn_lost(struct turn *turn, struct span message)
     turn->up.keeps = false;
     if (!end_batch(turn))
         return false;
+    turn->up.sent_again = true;
     turn->up.begin = turn->up.kept;
     turn->starved = false;
     return true;

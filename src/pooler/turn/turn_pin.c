@@ -65,22 +65,35 @@ static fault refused_by_share(const struct share *share, struct refused **ret)
     return OK;
 }
 
-/* Sends what must fail: a text that is no SQL, or the name of no portal. */
+static uint8_t *put_message(uint8_t *at, uint8_t type, const void *body, size_t size)
+{
+    at[0] = type;
+    wire_store_u32(at + 1, (uint32_t)size + 4);
+    memcpy(at + WIRE_HEADER, body, size);
+    return at + WIRE_HEADER + size;
+}
+
+/* Sends what must fail: a text that is no SQL, or an Execute of a portal that has just been closed,
+ * as its client may have made one of that name. */
 static fault refused_send(struct turn *turn, bool simple, struct refused *take_refused)
 {
     static const char text[] = "trunkline: refused by session_state";
+    static const char closed[] = "Ptl_refused";
     static const char portal[] = "tl_refused\0\0\0\0"; /* and its number of rows */
-    size_t body = simple ? sizeof(text) : sizeof(portal);
-    uint8_t *at = outbox_make(&turn->up.out, &turn->relay->chunks, WIRE_HEADER + body);
+    size_t size = simple ? sizeof(text) : sizeof(closed) + WIRE_HEADER + sizeof(portal);
+    uint8_t *at = outbox_make(&turn->up.out, &turn->relay->chunks, WIRE_HEADER + size);
     if (at == NULL) {
         turn_pin_drop_refused(take_refused);
         return FAULT_MEMORY;
     }
-    at[0] = simple ? WIRE_QUERY : WIRE_EXECUTE;
-    wire_store_u32(at + 1, (uint32_t)body + 4);
-    memcpy(at + WIRE_HEADER, simple ? text : portal, body);
-    if (simple)
+    if (simple) {
+        put_message(at, WIRE_QUERY, text, sizeof(text));
         turn_forget_unnamed(turn);
+    } else {
+        at = put_message(at, WIRE_CLOSE, closed, sizeof(closed));
+        put_message(at, WIRE_EXECUTE, portal, sizeof(portal));
+        ledger_owe(&turn->server->ledger, (struct owed){.kind = OWED_CLOSE, .fate = FATE_SWALLOW});
+    }
     ledger_owe(&turn->server->ledger,
                (struct owed){.kind = (uint8_t)(simple ? OWED_QUERY : OWED_EXECUTE),
                              .about = ABOUT_REFUSED,
