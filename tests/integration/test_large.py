@@ -6,6 +6,7 @@ import pytest
 
 from support import wire as w
 from support.patience import STRETCH, eventually
+from support.trunkline import route
 
 MEGABYTE = 1 << 20
 GIGABYTE = 1024 // STRETCH ** 2  # of megabytes; less under sanitizers
@@ -174,3 +175,14 @@ def test_a_notification_comes_after_a_long_answer(pooler):
         assert drain(wire)[1] == 2000
         other.ask(w.query("notify news"))
         assert wire.receive().kind == "A"
+
+
+@pytest.mark.parametrize("count", [100, 4000])
+def test_a_batch_may_close_more_statements_than_fit_into_a_buffer(trunkline, count):
+    daemon = trunkline(relays=1, chunk_size="16KiB", routes=[route(pool_size=1)])
+    with daemon.door().wire() as one:
+        for n in range(0, count, 100):
+            one.ask(*[w.parse(f"n{k}", "") for k in range(n, n + 100)], w.SYNC)
+        answers = one.ask(w.parse("", "select 1"), w.bind(), w.execute(),
+                          *[w.close("S", f"n{k}") for k in range(count)], w.SYNC)
+        assert len([m for m in answers if m.kind == "3"]) == count

@@ -12,6 +12,11 @@
 
 /* --- answers of our own ----------------------------------------------------------------------- */
 
+static bool down_has_room(struct turn *turn)
+{
+    return outbox_has_room(&turn->down.out, &turn->relay->chunks, 1024);
+}
+
 /* What a message that was never sent is answered with. */
 static fault say_synthetic(struct turn *turn, enum owed_kind kind)
 {
@@ -28,6 +33,8 @@ fault turn_give_synthetic(struct turn *turn)
     struct ledger *ledger = &turn->server->ledger;
     const struct owed *head;
     while ((head = ledger_head(ledger)) != NULL && head->fate == FATE_SYNTHETIC) {
+        if (!down_has_room(turn))
+            return OK; /* the rest when these have been sent: turn_down */
         if (turn->client != NULL)
             TRY(say_synthetic(turn, (enum owed_kind)head->kind));
         ledger_give(ledger);
@@ -376,11 +383,6 @@ static void walk_plain(struct turn *turn, struct walk *walk)
     walk->at = at;
 }
 
-static bool down_has_room(struct turn *turn)
-{
-    return outbox_has_room(&turn->down.out, &turn->relay->chunks, 1024);
-}
-
 static fault turn_walk_down(struct turn *turn)
 {
     struct lane *down = &turn->down;
@@ -394,7 +396,8 @@ static fault turn_walk_down(struct turn *turn)
             walk_plain(turn, &walk);
         if (down->passing == 0)
             result = walk_synthetic(turn, &walk);
-        if (result != OK || down->passing > 0 || down->end - walk.at < WIRE_HEADER)
+        if (result != OK || down->passing > 0 || down->end - walk.at < WIRE_HEADER ||
+            ledger_synthetic(&turn->server->ledger)) /* there was no room for all of ours */
             break;
         result = walk_message(turn, &walk, &taken);
         if (!taken)
@@ -477,6 +480,11 @@ fault turn_down(struct turn *turn, bool *moved)
         turn->down_blocked) {
         turn->down_blocked = false;
         TRY(turn_walk_down(turn));
+        *moved = true;
+    }
+    if (turn->server != NULL && lane_sent(&turn->down) && turn->down.passing == 0 &&
+        UNLIKELY(ledger_synthetic(&turn->server->ledger))) {
+        TRY(turn_give_synthetic(turn));
         *moved = true;
     }
     bool more = down_may_read(turn);
