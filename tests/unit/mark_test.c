@@ -165,6 +165,21 @@ BODY(the_end_of_a_server_before_its_mark_is_told_to_its_client)
     finish(&next, &other);
 }
 
+/* The same: its last word is no answer to the mark. */
+BODY(the_last_word_of_a_server_before_its_mark_is_told_to_its_client)
+{
+    struct talk client, server;
+    char bits[33];
+    begin(&client, &server);
+    copy_that_fails(&client, &server, bits);
+    put_error(&server, "FATAL", "57P01");
+    flush(&server);
+    talk_end(&server);
+    expect_error(&client, "FATAL", "08006");
+    expect_end(&client);
+    talk_end(&client);
+}
+
 /* The server has read both Syncs, and skips up to one that nobody sends. */
 BODY(a_client_that_terminates_behind_a_copy_that_failed_leaves_its_server)
 {
@@ -393,6 +408,7 @@ BODY(a_server_in_no_doubt_is_asked_nothing)
 
 TESTS("mark", a_client_that_terminates_behind_a_copy_without_a_sync_leaves_its_server,
       the_end_of_a_server_before_its_mark_is_told_to_its_client,
+      the_last_word_of_a_server_before_its_mark_is_told_to_its_client,
       a_client_that_terminates_behind_a_copy_that_failed_leaves_its_server,
       a_sync_that_a_copy_has_not_read_is_answered_to_its_client,
       a_sync_that_a_copy_has_read_is_not_awaited,

@@ -313,7 +313,8 @@ static fault walk_message(struct turn *turn, struct walk *walk, bool *taken)
         return fault_raise(FAULT_PROTOCOL, "the server sent an invalid length %u", length);
     }
     uint32_t size = length + 1;
-    ledger_align(&turn->server->ledger, at[0]);
+    if (LIKELY(at[0] != WIRE_ERROR)) /* what it answers depends on what it says */
+        ledger_align(&turn->server->ledger, at[0]);
     turn->signs = UNLIKELY(turn_shape_wanted(turn, at[0]));
     if (turn->signs) {
         verdict = VERDICT_SWALLOW;

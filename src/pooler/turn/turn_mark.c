@@ -111,9 +111,25 @@ static bool mark_may_fail(const struct turn *turn)
     return turn->client != NULL || !turn->abandoned || turn->server->ledger.mark_shown;
 }
 
+static fault mark_refused(struct turn *turn, const struct wire_error *error)
+{
+    turn->server_lost = true;
+    return fault_raise(FAULT_UPSTREAM, "it answered a mark by an error: %.*s",
+                       (int)MIN_OF(error->message.size, (size_t)200),
+                       (const char *)error->message.at);
+}
+
 fault turn_take_mark(struct turn *turn, uint8_t type, struct span body)
 {
     struct ledger *ledger = &turn->server->ledger;
+    struct wire_error error = {0};
+    if (type == WIRE_ERROR)
+        (void)!wire_read_error(body, &error);
+    /* The server's end, which comes at any time, is no answer. */
+    if (span_is(error.severity, "FATAL") && !ledger->mark_begun) {
+        turn->server_gone = true;
+        return mark_refused(turn, &error);
+    }
     ledger_align(ledger, type);
     const struct owed *head = ledger_head(ledger);
     if (head == NULL || head->kind != OWED_MARK)
@@ -122,12 +138,7 @@ fault turn_take_mark(struct turn *turn, uint8_t type, struct span body)
         ledger_mark_shown(ledger);
     if (type != WIRE_ERROR || !mark_may_fail(turn))
         return OK;
-    struct wire_error error = {0};
-    (void)!wire_read_error(body, &error);
-    turn->server_lost = true;
-    return fault_raise(FAULT_UPSTREAM, "it answered a mark by an error: %.*s",
-                       (int)MIN_OF(error.message.size, (size_t)200),
-                       (const char *)error.message.at);
+    return mark_refused(turn, &error);
 }
 
 /* --- a server that cannot be proven ----------------------------------------------------------- */
