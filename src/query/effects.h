@@ -67,5 +67,8 @@ struct query_effects {
 bool query_may_have_effects(struct span text);
 /** The closer look; false: none after all. */
 bool query_read_effects(struct span text, struct query_effects *ret);
-/** Whether a part of a long text, wherever it was cut, could have any. */
+/** Whether a long text that begins with this part could have any: a part without a first word tells
+ *  nothing of it. */
+bool query_start_may_have_effects(struct span part);
+/** Whether a further part of a long text, wherever it was cut, could have any. */
 bool query_part_may_have_effects(struct span part);

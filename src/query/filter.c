@@ -174,13 +174,20 @@ static bool first_word_hits(struct span text)
     }
 }
 
-bool query_may_have_effects(struct span text)
+/* Without blanks around it, and without semicolons behind it. */
+static struct span trimmed(struct span text)
 {
     while (text.size > 0 && (text.at[text.size - 1] == '\0' || text.at[text.size - 1] == ';' ||
                              text.at[text.size - 1] == ' ' || text.at[text.size - 1] == '\n'))
         text.size -= 1;
     while (text.size > 0 && (text.at[0] == ' ' || text.at[0] == '\n' || text.at[0] == '\t'))
         text = span_skip(text, 1);
+    return text;
+}
+
+bool query_may_have_effects(struct span text)
+{
+    text = trimmed(text);
     if (text.size < 4)
         return text.size > 0;
     if (UNLIKELY(!harmless_start(text.at)))
@@ -190,4 +197,9 @@ bool query_may_have_effects(struct span text)
     if (text.size <= SHORT_MOST)
         return short_hits(text.at, text.size);
     return part_hits(text);
+}
+
+bool query_start_may_have_effects(struct span part)
+{
+    return trimmed(part).size == 0 || query_may_have_effects(part);
 }

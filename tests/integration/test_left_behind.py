@@ -279,6 +279,52 @@ def test_a_reset_that_is_rolled_back_by_a_long_error_is_not_believed(trunkline, 
         assert w.rows(other.until()) == [["4MB"]]
 
 
+CHUNK = 16 * 1024
+
+
+def long_set(protocol, front):
+    """A SET behind this, in a text of several chunks."""
+    text = front + "set work_mem = '77MB' /*" + "x" * 6 * CHUNK + "*/"
+    if protocol == "simple":
+        return w.query(text)
+    return w.parse("", text) + w.bind() + w.execute() + w.message("S")
+
+
+@pytest.mark.parametrize("protocol", ["simple", "extended"])
+@pytest.mark.parametrize("front", ["", " " * 2 * CHUNK, "\n" * 2 * CHUNK, ";" * 2 * CHUNK,
+                                   "--" + "x" * 2 * CHUNK + "\n", "/*" + "x" * 2 * CHUNK + "*/"],
+                         ids=["nothing", "blanks", "lines", "semicolons", "comment", "block"])
+@pytest.mark.parametrize("seen", [None, 5, 6, 9])
+def test_the_first_word_of_a_long_text_comes_late(trunkline, backend, protocol, front, seen):
+    """`seen`: so much of the message comes at the end of the chunk that another one fills."""
+    daemon = trunkline(server=backend, relays=1, chunk_size="16KiB", routes=[route(pool_size=1)])
+    long = long_set(protocol, front)
+    with daemon.door().wire() as one, daemon.door().wire() as other:
+        answer(one, "select 1")
+        if seen is None:
+            one.send(long)
+        else:
+            first = w.query("select 1 --" + "x" * (CHUNK - seen - len(w.query("select 1 --"))))
+            one.send(first + long)
+            one.until()
+        assert not [m.fields for m in one.until() if m.kind == "E"]
+        goes(one)
+        assert leftover(other) is None
+
+
+@pytest.mark.parametrize("cut", range(1, 12))
+def test_a_call_that_lies_across_the_first_two_parts_of_a_long_parse(trunkline, backend, cut):
+    daemon = trunkline(server=backend, relays=1, chunk_size="16KiB", routes=[route(pool_size=1)])
+    call = "set_config('work_mem', '77MB', false)"
+    front = "select " + " " * (CHUNK - cut - len("select ") - 6)
+    text = front + call + " /*" + "x" * 6 * CHUNK + "*/"
+    with daemon.door().wire() as one, daemon.door().wire() as other:
+        answer(one, "select 1")
+        run(one, [[w.parse("", text), w.bind(), w.execute(), w.message("S")]])
+        goes(one)
+        assert leftover(other) is None
+
+
 @pytest.mark.parametrize("size,stays", [(100, True), (40_000, False)])
 def test_a_report_too_long_to_be_read_costs_the_server(trunkline, size, stays):
     """A server whose parameters are not known serves nobody else; PostgreSQL 18 reports search_path."""

@@ -459,6 +459,15 @@ TEST(the_cheap_look_finds_every_place)
             }
 }
 
+TEST(the_start_of_a_long_text_is_judged_by_its_first_word)
+{
+    static const char *const unknown[] = {"", " ", "\n\t ", ";;", " ; ", "sel", "set a", "/* set"};
+    for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++)
+        ck_assert_msg(query_start_may_have_effects(span_text(unknown[i])), "\"%s\"", unknown[i]);
+    ck_assert(!query_start_may_have_effects(span_text("sele")));
+    ck_assert(!query_start_may_have_effects(span_text(" INSERT INTO t VALUES ('aaaaaaaaa")));
+}
+
 TEST(too_many_effects_are_told_by_kind)
 {
     char text[1024] = "";
@@ -481,4 +490,4 @@ TESTS("query", set_and_reset_name_their_parameter, roles_are_a_kind_of_their_own
       prepare_listen_and_cursors_have_names, session_locks_are_told_from_those_of_transactions,
       statements_of_one_text_are_told_apart, the_body_of_a_do_block_is_looked_into,
       what_is_common_is_not_looked_at_closely, the_cheap_look_finds_every_place,
-      too_many_effects_are_told_by_kind)
+      the_start_of_a_long_text_is_judged_by_its_first_word, too_many_effects_are_told_by_kind)

@@ -267,8 +267,11 @@ fault turn_pin_parse(struct turn *turn, const struct query_effects *found, bool 
 
 fault turn_pin_long(struct turn *turn, struct span part)
 {
+    size_t keeps = MIN_OF(part.size, sizeof(turn->seam));
     memset(turn->seam, 0, sizeof(turn->seam));
-    turn->scans = !query_may_have_effects(part);
+    if (keeps > 0)
+        memcpy(turn->seam + sizeof(turn->seam) - keeps, part.at + part.size - keeps, keeps);
+    turn->scans = !query_start_may_have_effects(part);
     return turn->scans ? OK : pin_suspect(turn->server);
 }
 
