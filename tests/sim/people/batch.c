@@ -18,7 +18,7 @@ void batch_begin(struct batch *batch, struct person *person)
 {
     batch->person = person;
     batch->count = batch->at = 0;
-    batch->failed = batch->any_failed = batch->refused = false;
+    batch->failed = batch->any_failed = batch->refused = batch->partly = false;
     batch->in_block = person->status != WIRE_TX_IDLE;
     person->sets = batch->anonymous = false;
     person_check_silence(person);
