@@ -178,6 +178,7 @@ BODY(the_last_word_of_a_server_before_its_mark_is_told_to_its_client)
     expect_error(&client, "FATAL", "08006");
     expect_end(&client);
     talk_end(&client);
+    world_stop(&world);
 }
 
 /* The server has read both Syncs, and skips up to one that nobody sends. */

@@ -220,6 +220,7 @@ static fault down_look(struct turn *turn, uint8_t type, struct span body,
             turn_schema_ready(turn, turn->server->transaction);
         return OK;
     case WIRE_ERROR:
+        ledger_align(&turn->server->ledger, type);
         return down_error(turn, body, verdict);
     case WIRE_PARAMETER_STATUS:
         *verdict = ledger_take(&turn->server->ledger, type);
