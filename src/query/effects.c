@@ -264,8 +264,14 @@ static void look_body(struct look *look)
         look_unsure(look, BY_STATEMENTS);
 }
 
+static void on_call(struct look *look)
+{
+    look->effects->calls = true;
+}
+
 static void on_do(struct look *look)
 {
+    look->effects->calls = true;
     if (look->in_body) { /* one within the other is not followed */
         look_unsure(look, BY_STATEMENTS);
         return;
@@ -327,6 +333,7 @@ static const struct {
     {"create", on_create},
     {"drop", on_drop},
     {"do", on_do},
+    {"call", on_call},
     {"load", on_load},
     {"execute", on_execute},
     {"explain", on_explain},

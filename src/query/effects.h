@@ -56,6 +56,7 @@ struct query_effects {
     uint8_t count;
     bool path;        /* it may put pg_temp on search_path: the text does not tell the value */
     bool makes;       /* it makes an object in whatever schema search_path names first */
+    bool calls;       /* it has a DO or a CALL, which may commit before it fails */
     uint16_t creates; /* all kinds that it may create, `more` included */
     uint16_t more;
     uint16_t unsure; /* kinds of which the text does not tell what becomes of them */

@@ -23,6 +23,8 @@ create view calls as select hidden() as a;
 create function fires() returns trigger language plpgsql as
   $$begin perform hidden(); return new; end$$;
 create trigger fires before insert on called for each row execute function fires();
+create procedure commits(text) language plpgsql as
+  $$begin commit; perform 1/0; end$$;
 create function prepares() returns void language plpgsql as
   $$begin execute 'prepare planted as select 1'; end$$;
 """
@@ -146,6 +148,41 @@ ADVERSARIAL = [
     ["select query_to_xml('select set_config(''work_mem'', ''77MB'', false)', true, true, '')"],
 ]
 
+# What fails after a COMMIT of its own.
+COMMITTED = [
+    [f"do $$ begin {sql}; commit; perform 1/0; end $$"]
+    for sql in ("set work_mem = '77MB'", "perform set_config('work_mem', '77MB', false)",
+                "create temp table leaked (a int)", "set role bob",
+                "set session authorization bob", "execute 'listen leaked'", "listen leaked")
+] + [
+    ["do $$ begin prepare leaked as select 1; perform 1/0; end $$"],
+    ["begin", "do $$ begin prepare leaked as select 1; perform 1/0; end $$", "rollback"],
+    ["call commits(set_config('work_mem', '77MB', false))"],
+    ["prepare leaked as select 1; select 1/0"],
+]
+
+
+@pytest.mark.parametrize("policy", ["pin", "reset"])
+@pytest.mark.parametrize("texts", COMMITTED, ids=lambda t: str(t[0])[:60])
+def test_what_a_block_commits_before_it_fails(single, texts, policy):
+    daemon = single({kind: policy for kind in ("set", "role", "authorization", "set_config",
+                                               "temporary", "prepare", "listen")})
+    with daemon.door().wire() as one, daemon.door().wire() as other:
+        run(one, texts, must=False)
+        goes(one)
+        assert leftover(other) is None
+
+
+def test_a_statement_that_fails_before_any_commit_is_not_cleaned_up_after(single):
+    """What is rolled back for certain costs nothing."""
+    daemon = single()
+    with daemon.door().wire() as one, daemon.door().wire() as other:
+        run(one, ["create temp table leaked as select 1/0", "set work_mem = '1'",
+                  "begin", "do $$ begin set work_mem = '77MB'; perform 1/0; end $$", "rollback",
+                  "prepare leaked as select 1 from missing"], must=False)
+        assert leftover(other) is None
+        assert not [row for row in daemon.console("SHOW PIN_TOTALS") if row["cleaned"]]
+
 
 @pytest.mark.parametrize("policy", ["pin", "reset"])
 @pytest.mark.parametrize("texts", IDENTITY + PLAUSIBLE + ADVERSARIAL, ids=lambda t: str(t[0])[:60])
@@ -209,6 +246,11 @@ def test_a_startup_search_path_makes_temporary_tables(single):
 @pytest.mark.parametrize("texts", [
     ["load 'auto_explain'"],
     ["explain analyze select 1", "load $$auto_explain$$"],
+    ["do $$ begin load 'auto_explain'; perform 1/0; end $$"],
+    ["begin", "do $$ begin load 'auto_explain'; perform 1/0; end $$", "rollback"],
+    ["select pg_replication_origin_create('here')",
+     "select pg_replication_origin_session_setup('here'), 1 / (random() < 0)::int",
+     "select pg_replication_origin_drop('here') where false"],
     ["select pg_replication_origin_create('here')",
      "select pg_replication_origin_session_setup('here')",
      "select pg_replication_origin_drop('here') where false"],
@@ -216,22 +258,30 @@ def test_a_startup_search_path_makes_temporary_tables(single):
 def test_what_only_the_end_of_the_connection_ends(single, backend, texts, isolation):
     daemon = single({"isolation": isolation})
     with daemon.door().wire() as one, daemon.door().wire() as other:
-        run(one, texts, must=False)
         pid = answer(one, "select pg_backend_pid()")
+        run(one, texts, must=False)
         goes(one)
         assert answer(other, "select pg_backend_pid()") != pid
     backend.sql("select pg_replication_origin_drop(roname) from pg_replication_origin")
 
 
+# Of what it sets nothing is undone.
+FAILS_SEEDED = "select setseed(0.5) from generate_series(1, 2) g where 1 / (2 - g) > -1"
+
+
 @pytest.mark.parametrize("texts", [["select setseed(0.5)"], ["set seed = 0.5"],
                                    ["begin", "set local seed to 0.5", "commit"],
                                    ["select set_config('seed', '0.5', true)"],
-                                   ["select setseed(0.5)", "discard all"]])
+                                   ["select setseed(0.5)", "discard all"],
+                                   [FAILS_SEEDED], ["begin", FAILS_SEEDED, "rollback"],
+                                   ["select 1; " + FAILS_SEEDED],
+                                   ["do $$ begin perform setseed(0.5); perform 1/0; end $$"],
+                                   [[*step(FAILS_SEEDED), w.message("S")]]])
 def test_random_numbers_are_not_those_of_another_clients_seed(single, backend, texts):
     known = backend.one("select array[setseed(0.5)::text, random()::text, random()::text]")
     daemon = single()
     with daemon.door().wire() as one, daemon.door().wire() as other:
-        run(one, texts)
+        run(one, texts, must="/" not in str(texts))
         goes(one)
         assert answer(other, "select random()::text") not in known
 

@@ -53,7 +53,7 @@ struct pin {
 #define IMMEDIATE                                                                                  \
     ((uint16_t)(QUERY_KIND(QUERY_PREPARE) | QUERY_KIND(QUERY_LOCK) | QUERY_KIND(QUERY_CURSOR) |    \
                 QUERY_KIND(QUERY_SEQUENCES)))
-/* What DISCARD ALL leaves. */
+/* What neither a rollback nor DISCARD ALL ends. */
 #define LASTING ((uint16_t)(QUERY_KIND(QUERY_SEED) | QUERY_INCURABLE))
 
 static const struct {
@@ -464,13 +464,30 @@ static uint16_t unplaced(const struct query_effects *effects)
     return kinds;
 }
 
+/* What a simple query has left though it failed.  A PREPARE that fails leaves nothing, one in the
+ * body of a DO that fails later does. */
+static uint16_t left_by_failed(const struct server *server, const struct query_effects *effects)
+{
+    uint16_t kinds = LASTING, left = unplaced(effects);
+    if (effects->calls)
+        kinds |= QUERY_KIND(QUERY_PREPARE);
+    if (effects->calls && server->transaction == WIRE_TX_IDLE)
+        kinds = QUERY_ALL_KINDS;
+    for (unsigned i = 0; i < effects->count; i++)
+        if (effects->all[i].act == QUERY_CREATES &&
+            effects->all[i].statement >= server->pin->statement)
+            left |= kinds & QUERY_KIND(effects->all[i].kind);
+    return left;
+}
+
 void pin_failed(struct server *server, const struct owed *head)
 {
     struct pin *pin = server->pin;
     pin->failed = true;
     const struct query_effects *effects = head == NULL ? NULL : effects_of(head);
     if (effects != NULL)
-        pin->stain |= unplaced(effects);
+        pin->stain |=
+            head->kind == OWED_QUERY ? left_by_failed(server, effects) : unplaced(effects);
     /* In a batch that is its own transaction, a CALL or DO may have committed in the middle. */
     if (head != NULL && head->kind != OWED_QUERY && server->transaction == WIRE_TX_IDLE)
         pin->stain |= pin->tried;
