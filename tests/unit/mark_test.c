@@ -181,6 +181,42 @@ BODY(the_last_word_of_a_server_before_its_mark_is_told_to_its_client)
     world_stop(&world);
 }
 
+/* The Parse behind the first Sync was skipped with that, or is still to be answered. */
+BODY(who_has_sent_more_behind_a_sync_in_a_copy_that_fails_is_ended_in_time)
+{
+    struct talk client = TALK_INIT, server;
+    char bits[33];
+    world_prepare(&world, 1, 1);
+    world.config->reset_timeout = ms(200);
+    world_open(&world);
+    ck_assert_int_eq(talk_hello(&client, &world, "app", "joe"), OK);
+    accept_server(&server, 100);
+    ck_assert_int_eq(talk_await_ready(&client), OK);
+    PUT(&client, 'Q', "copy ct from stdin");
+    PUT_BARE(&client, 'S', "");
+    PUT_BARE(&client, 'd', "bad\n");
+    PUT(&client, 'P', "\0SELECT 1\0\0");
+    PUT_BARE(&client, 'S', "");
+    flush(&client);
+    for (int i = 0; i < 5; i++)
+        ck_assert_int_eq(talk_read(&server), OK);
+    PUT(&server, 'G', "\0\0");
+    put_error(&server, "ERROR", "22P02");
+    PUT_BARE(&server, 'Z', "I");
+    PUT_BARE(&server, 'Z', "I"); /* to the first Sync, or to the second */
+    flush(&server);
+    EXPECT(&client, 'G', "\0\0");
+    expect_error(&client, "ERROR", "22P02");
+    EXPECT_BARE(&client, 'Z', "I");
+    EXPECT_BARE(&client, 'Z', "I");
+    expect_error(&client, "FATAL", "08P01");
+    expect_end(&client);
+    accept_cancel(100);
+    expect_abandon(&server, true);
+    expect_mark(&server, bits);
+    finish(&client, &server);
+}
+
 /* The server has read both Syncs, and skips up to one that nobody sends. */
 BODY(a_client_that_terminates_behind_a_copy_that_failed_leaves_its_server)
 {
@@ -407,7 +443,8 @@ BODY(a_server_in_no_doubt_is_asked_nothing)
     finish(&next, &server);
 }
 
-TESTS("mark", a_client_that_terminates_behind_a_copy_without_a_sync_leaves_its_server,
+TESTS("mark", who_has_sent_more_behind_a_sync_in_a_copy_that_fails_is_ended_in_time,
+      a_client_that_terminates_behind_a_copy_without_a_sync_leaves_its_server,
       the_end_of_a_server_before_its_mark_is_told_to_its_client,
       the_last_word_of_a_server_before_its_mark_is_told_to_its_client,
       a_client_that_terminates_behind_a_copy_that_failed_leaves_its_server,

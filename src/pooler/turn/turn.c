@@ -192,8 +192,25 @@ static bool turn_is_quiet(const struct turn *turn)
            !stream_hung_up(&server->stream) && !ledger_empty(&server->ledger);
 }
 
+/* A COPY has failed among Syncs, and what was sent behind them may have been skipped: nobody can
+ * tell an answer that is late from one that will never come.  So its client does not keep the
+ * server for longer than cleaning that may take. */
+static fault turn_wait_murky(struct turn *turn)
+{
+    duration most = turn->relay->config->reset_timeout;
+    fault waited = turn_wait(turn, after(most));
+    if (waited != FAULT_TIMEOUT)
+        return waited;
+    return fault_raise(FAULT_PROTOCOL,
+                       "a COPY has failed, and the server has not answered what was sent among its "
+                       "data for %" PRId64 " ms",
+                       most.us / 1000);
+}
+
 static inline fault turn_pause(struct turn *turn)
 {
+    if (turn->server != NULL && UNLIKELY(turn->server->ledger.murky))
+        return turn_wait_murky(turn);
     if (UNLIKELY(turn->timed))
         return turn_wait_timed(turn);
     return turn->gathers ? turn_bulk_wait(turn) : turn_wait(turn, NEVER);
