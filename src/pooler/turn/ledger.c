@@ -486,6 +486,8 @@ static enum ledger_verdict take_for_mark(struct ledger *ledger, uint8_t type)
         return ledger_ready(ledger);
     if (type == WIRE_NOTIFICATION || type == WIRE_PARAMETER_STATUS)
         return VERDICT_FORWARD;
+    if (type == WIRE_NOTICE)
+        return VERDICT_SWALLOW; /* of the mark's first statement */
     return ledger->mark_begun ? VERDICT_SWALLOW : VERDICT_FORWARD;
 }
 
