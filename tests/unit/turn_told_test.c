@@ -1,60 +1,11 @@
 #include "pooler/census.h"
 #include "pooler/turn/pin.h"
-#include "pooler_world.h"
-
-#include <stdio.h>
+#include "turn_steps.h"
 
 /*
  * What a server says unasked reaches its client, and a server stays with its client until its
  * transaction has ended: each byte in its place, and nobody else in between.
  */
-#define BODY(name)                                                                                 \
-    static void name##_body(void *argument);                                                       \
-    TEST(name)                                                                                     \
-    {                                                                                              \
-        ck_assert_int_eq(machine_run("test", name##_body, NULL), OK);                              \
-    }                                                                                              \
-    END_TEST                                                                                       \
-    static void name##_body(void *argument UNUSED)
-
-static struct world world;
-
-/* --- steps ------------------------------------------------------------------------------------ */
-
-static void flush(struct talk *talk)
-{
-    ck_assert_int_eq(talk_flush(talk), OK);
-}
-
-static void expect_bytes(struct talk *talk, char type, const void *body, size_t size)
-{
-    ck_assert_int_eq(talk_read(talk), OK);
-    ck_assert_msg(talk->frame.type == (uint8_t)type, "'%c' came, '%c' was awaited",
-                  talk->frame.type, type);
-    ck_assert_uint_eq(talk->frame.body.size, size);
-    if (size > 0)
-        ck_assert_mem_eq(talk->frame.body.at, body, size);
-}
-#define EXPECT(talk, type, literal)      expect_bytes(talk, type, "" literal, sizeof(literal))
-#define EXPECT_BARE(talk, type, literal) expect_bytes(talk, type, "" literal, sizeof(literal) - 1)
-
-static void accept_server(struct talk *server, uint32_t pid)
-{
-    int handle;
-    struct address from;
-    uint32_t cancelled;
-    *server = TALK_INIT;
-    ck_assert_int_eq(listener_accept(&world.backend, &handle, &from, soon()), OK);
-    ck_assert_int_eq(stream_adopt(&server->stream, handle, false), OK);
-    ck_assert_int_eq(talk_welcome(server, pid, &cancelled), OK);
-}
-
-static void log_in(struct talk *client)
-{
-    *client = TALK_INIT;
-    ck_assert_int_eq(talk_hello(client, &world, "app", "joe"), OK);
-    ck_assert_int_eq(talk_await_ready(client), OK);
-}
 
 /* All that was sent to the relay before is dealt with when it has let in somebody else. */
 static void relay_catches_up(void)
@@ -64,24 +15,8 @@ static void relay_catches_up(void)
     talk_end(&somebody);
 }
 
-static void begin(struct talk *client, struct talk *server)
-{
-    world_start(&world, 1, 1);
-    *client = TALK_INIT;
-    ck_assert_int_eq(talk_hello(client, &world, "app", "joe"), OK);
-    accept_server(server, 100);
-    ck_assert_int_eq(talk_await_ready(client), OK);
-}
-
-static void finish(struct talk *client, struct talk *server)
-{
-    talk_end(client);
-    talk_end(server);
-    world_stop(&world);
-}
-
 /* One query, and an answer that leaves the transaction in this state. */
-static void ask(struct talk *client, struct talk *server, const char *text, char status)
+static void ask_for(struct talk *client, struct talk *server, const char *text, char status)
 {
     wire_put_query(&client->out, span_text(text));
     flush(client);
@@ -100,11 +35,11 @@ static void keeps_its_server(char status)
     struct talk first, second, server;
     begin(&first, &server);
     log_in(&second);
-    ask(&first, &server, "BEGIN", status);
+    ask_for(&first, &server, "BEGIN", status);
     PUT(&second, 'Q', "SELECT 2");
     flush(&second);
     relay_catches_up();
-    ask(&first, &server, "ROLLBACK", 'I');
+    ask_for(&first, &server, "ROLLBACK", 'I');
     EXPECT(&server, 'Q', "SELECT 2");
     PUT(&server, 'C', "SELECT 1");
     PUT_BARE(&server, 'Z', "I");
@@ -155,7 +90,7 @@ BODY(what_is_said_unasked_arrives_once_and_in_order)
     struct talk client, server;
     begin(&client, &server);
     tells_all(&client, &server, 'I');
-    ask(&client, &server, "SELECT 4", 'I'); /* nothing came twice */
+    ask_for(&client, &server, "SELECT 4", 'I'); /* nothing came twice */
     finish(&client, &server);
 }
 
@@ -163,10 +98,10 @@ BODY(so_it_does_within_a_transaction)
 {
     struct talk client, server;
     begin(&client, &server);
-    ask(&client, &server, "BEGIN", 'T');
+    ask_for(&client, &server, "BEGIN", 'T');
     tells_all(&client, &server, 'T');
     tells_all(&client, &server, 'E');
-    ask(&client, &server, "ROLLBACK", 'I');
+    ask_for(&client, &server, "ROLLBACK", 'I');
     finish(&client, &server);
 }
 
@@ -179,7 +114,7 @@ BODY(what_is_said_while_a_client_is_parked_arrives)
     ck_assert_int_eq(talk_hello(&client, &world, "session", "joe"), OK);
     accept_server(&server, 101);
     ck_assert_int_eq(talk_await_ready(&client), OK);
-    ask(&client, &server, "LISTEN news", 'I');
+    ask_for(&client, &server, "LISTEN news", 'I');
     for (unsigned i = 0; i < 3; i++) {
         relay_catches_up(); /* it is parked */
         PUT(&server, 'A', "\0\0\0\007news\0late");
@@ -188,7 +123,7 @@ BODY(what_is_said_while_a_client_is_parked_arrives)
         EXPECT(&client, 'A', "\0\0\0\007news\0late");
         EXPECT(&client, 'N', "SNOTICE\0C00000\0Mlate\0");
     }
-    ask(&client, &server, "SELECT 4", 'I');
+    ask_for(&client, &server, "SELECT 4", 'I');
     talk_end(&other);
     talk_end(&other_server);
     finish(&client, &server);
@@ -240,7 +175,7 @@ BODY(what_a_route_does_not_allow_is_refused_in_its_turn)
     ck_assert_int_eq(wire_read_error(client.frame.body, &error), OK);
     ck_assert(span_is(error.sqlstate, "0A000"));
     EXPECT_BARE(&client, 'Z', "I");
-    ask(&client, &server, "SELECT 4", 'I');
+    ask_for(&client, &server, "SELECT 4", 'I');
     finish(&client, &server);
 }
 

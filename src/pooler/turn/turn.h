@@ -217,6 +217,9 @@ void turn_detach_server(struct turn *turn);
 fault turn_send_down(struct turn *turn, bool *moved) MUST_USE;
 /** Sends what waits in the up lane, as far as it goes. */
 fault turn_send_up(struct turn *turn, bool *moved) MUST_USE;
+/** One round of both lanes, for a server whose client sends nothing; waits if neither moved.  A
+ *  change of parameters that failed is left in `state_fault`.  Faults as turn_drain's. */
+fault turn_step(struct turn *turn, deadline by) MUST_USE; /* turn_params.c */
 /** Until nothing is owed any more.  Faults: UPSTREAM (the server closed), TIMEOUT, CANCELLED. */
 fault turn_drain(struct turn *turn, deadline by) MUST_USE;
 /** Whether servers of this pool have taken all values in which `want` differs from `have`. */

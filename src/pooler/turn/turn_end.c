@@ -48,14 +48,8 @@ static bool syncs_in_doubt(const struct ledger *ledger)
 static fault clean_await_query(struct turn *turn, deadline by)
 {
     const struct owed *head;
-    while ((head = ledger_head(&turn->server->ledger)) != NULL && head->about == ABOUT_STATE) {
-        bool moved = false;
-        fault went = turn_down(turn, &moved);
-        if (went != OK && (went != turn->state_fault || turn->server_gone || turn->fatal))
-            return went;
-        if (!moved)
-            TRY(turn_wait(turn, by));
-    }
+    while ((head = ledger_head(&turn->server->ledger)) != NULL && head->about == ABOUT_STATE)
+        TRY(turn_step(turn, by));
     return OK;
 }
 
@@ -64,15 +58,8 @@ static fault clean_await_query(struct turn *turn, deadline by)
 static fault clean_await_answers(struct turn *turn, deadline by)
 {
     struct ledger *ledger = &turn->server->ledger;
-    while (!lane_sent(&turn->up) || (!ledger_empty(ledger) && !syncs_in_doubt(ledger))) {
-        bool moved = false;
-        TRY(turn_send_up(turn, &moved));
-        fault went = turn_down(turn, &moved);
-        if (went != OK && (went != turn->state_fault || turn->server_gone || turn->fatal))
-            return went;
-        if (!moved)
-            TRY(turn_wait(turn, by));
-    }
+    while (!lane_sent(&turn->up) || (!ledger_empty(ledger) && !syncs_in_doubt(ledger)))
+        TRY(turn_step(turn, by));
     return OK;
 }
 

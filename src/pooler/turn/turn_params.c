@@ -31,18 +31,21 @@ fault turn_ask(struct turn *turn, struct span sql, deadline by)
     return failed;
 }
 
+fault turn_step(struct turn *turn, deadline by)
+{
+    bool moved = false;
+    TRY(turn_send_up(turn, &moved));
+    fault went = turn_down(turn, &moved);
+    if (went != OK && (went != turn->state_fault || turn->server_gone || turn->fatal))
+        return went;
+    return moved ? OK : turn_wait(turn, by);
+}
+
 fault turn_drain(struct turn *turn, deadline by)
 {
     turn_bulk_end(turn);
-    while (!ledger_empty(&turn->server->ledger) || !lane_sent(&turn->up)) {
-        bool moved = false;
-        TRY(turn_send_up(turn, &moved));
-        fault went = turn_down(turn, &moved);
-        if (went != OK && (went != turn->state_fault || turn->server_gone || turn->fatal))
-            return went;
-        if (!moved)
-            TRY(turn_wait(turn, by));
-    }
+    while (!ledger_empty(&turn->server->ledger) || !lane_sent(&turn->up))
+        TRY(turn_step(turn, by));
     return OK;
 }
 
