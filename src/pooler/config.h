@@ -182,9 +182,9 @@ struct config {
     int secret_files; /* enum secret_files */
     uint32_t relays;
     uint32_t client_most;
-    uint32_t guests_most;        /* connections that have not proven who they are */
-    uint32_t guests_source_most; /* of one address */
-    uint32_t servers_most;       /* these: 0: no limit */
+    uint32_t unauthenticated_max;        /* connections that have not proven who they are */
+    uint32_t unauthenticated_source_max; /* of one address */
+    uint32_t servers_most;               /* these: 0: no limit */
     uint32_t database_clients_most;
     uint32_t database_servers_most;
     uint32_t user_clients_most;

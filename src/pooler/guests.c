@@ -193,7 +193,7 @@ void guests_free(struct guests **guests)
     free(gone);
 }
 
-void guests_set_most(struct guests *guests, uint32_t most)
+void unauthenticated_set_max(struct guests *guests, uint32_t most)
 {
     guests->most = most;
 }
@@ -296,9 +296,10 @@ static void crowd_log(struct guests *guests, const struct config *config,
     log_event(LOG_WARNING, "clients.crowd",
               "from=%s unauthenticated=%u unauthenticated_limit=%u source_limit=%u connections=%u "
               "connections_allowed=%u shed=%u refused=%u",
-              address_host_text(peer, host, sizeof(host)), guests->all.count, config->guests_most,
-              config->guests_source_most, __atomic_load_n(&guests->connections, __ATOMIC_RELAXED),
-              guests->most, guests->crowd.shed, guests->crowd.refused);
+              address_host_text(peer, host, sizeof(host)), guests->all.count,
+              config->unauthenticated_max, config->unauthenticated_source_max,
+              __atomic_load_n(&guests->connections, __ATOMIC_RELAXED), guests->most,
+              guests->crowd.shed, guests->crowd.refused);
     guests->crowd.told = now();
     guests->crowd.shed = guests->crowd.refused = 0;
 }
@@ -309,9 +310,10 @@ static enum crowded crowd_of(const struct guests *guests, const struct config *c
                              const struct source *source)
 {
     uint32_t open = __atomic_load_n(&guests->connections, __ATOMIC_RELAXED);
-    if (source != NULL && source->guests.count - source->leaving >= config->guests_source_most)
+    if (source != NULL &&
+        source->guests.count - source->leaving >= config->unauthenticated_source_max)
         return CROWDED_SOURCE;
-    if (guests->all.count - guests->leaving >= config->guests_most)
+    if (guests->all.count - guests->leaving >= config->unauthenticated_max)
         return CROWDED_ALL;
     return open >= guests->most ? CROWDED_DESCRIPTORS : CROWDED_NOT;
 }
@@ -324,12 +326,13 @@ static fault crowd_refuse(const struct guests *guests, const struct config *conf
         return fault_raise(FAULT_CLIENTS,
                            "too many connections from %s that have not logged in, the limit is "
                            "unauthenticated_source_limit=%u",
-                           address_host_text(peer, host, sizeof(host)), config->guests_source_most);
+                           address_host_text(peer, host, sizeof(host)),
+                           config->unauthenticated_source_max);
     if (crowded == CROWDED_ALL)
         return fault_raise(FAULT_CLIENTS,
                            "too many connections that have not logged in, the limit is "
                            "unauthenticated_limit=%u",
-                           config->guests_most);
+                           config->unauthenticated_max);
     return fault_raise(FAULT_CLIENTS, "too many connections, descriptors suffice for %u",
                        guests->most);
 }

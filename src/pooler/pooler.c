@@ -96,7 +96,8 @@ void pooler_set_budget(struct pooler *pooler, const struct pooler_budget *budget
 {
     __atomic_store_n(&pooler->clients_most, budget->clients == 0 ? UINT32_MAX : budget->clients,
                      __ATOMIC_RELAXED);
-    guests_set_most(pooler->guests, budget->connections == 0 ? UINT32_MAX : budget->connections);
+    unauthenticated_set_max(pooler->guests,
+                            budget->connections == 0 ? UINT32_MAX : budget->connections);
     router_set_budget(pooler->router, budget->servers);
 }
 

@@ -29,7 +29,7 @@
 /* Prepared statements and open answers of theirs, together. */
 #define ENTRIES_AT_A_TIME 65536u
 /* So long a login is let alone. */
-#define GUEST_LEAST sec(1)
+#define UNAUTHENTICATED_MIN sec(1)
 
 /* --- who holds what --------------------------------------------------------------------------- */
 
@@ -169,7 +169,7 @@ static struct client *relay_oldest_guest(const struct relay *relay, const struct
     uint32_t looks = LOOKED_AT_A_TIME;
     LIST_EACH (&relay->clients, it) {
         struct client *client = LIST_ENTRY(it, struct client, node);
-        if (looks-- == 0 || later(client->connected, GUEST_LEAST).us > now().us)
+        if (looks-- == 0 || later(client->connected, UNAUTHENTICATED_MIN).us > now().us)
             return NULL; /* the others are younger */
         if (client->guest != NULL && client != asking && !client->shed && !client->crowded)
             return client;

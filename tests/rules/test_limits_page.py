@@ -81,7 +81,7 @@ TESTS = {
     "SILENT_LEAST": "integration/test_silence.py:test_the_oldest_that_said_nothing_goes_first",
     "SPOKEN_LEAST": "integration/test_silence.py:test_a_storm_of_logins_is_let_in",
     "DOOR_PATIENCE": "integration/test_silence.py:test_a_source_has_a_limit_of_its_own",
-    "GUEST_LEAST": "integration/test_silence.py:test_a_thousand_silent_sockets_stop_nobody",
+    "UNAUTHENTICATED_MIN": "integration/test_silence.py:test_a_thousand_silent_sockets_stop_nobody",
     "ENTRIES_AT_A_TIME": "integration/test_memory_of_clients.py:test_entries_that_wait_for_an_answer",
     "CONSOLE_TALLY_MOST": "unit/console_test.c:more_rows_than_fit_are_a_limit",
 }
