@@ -193,7 +193,7 @@ void guests_free(struct guests **guests)
     free(gone);
 }
 
-void unauthenticated_set_max(struct guests *guests, uint32_t most)
+void guests_set_max(struct guests *guests, uint32_t most)
 {
     guests->most = most;
 }

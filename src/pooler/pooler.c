@@ -96,8 +96,7 @@ void pooler_set_budget(struct pooler *pooler, const struct pooler_budget *budget
 {
     __atomic_store_n(&pooler->clients_most, budget->clients == 0 ? UINT32_MAX : budget->clients,
                      __ATOMIC_RELAXED);
-    unauthenticated_set_max(pooler->guests,
-                            budget->connections == 0 ? UINT32_MAX : budget->connections);
+    guests_set_max(pooler->guests, budget->connections == 0 ? UINT32_MAX : budget->connections);
     router_set_budget(pooler->router, budget->servers);
 }
 
