@@ -82,21 +82,26 @@ def test_its_session_goes_along(pooler):
         assert [m.sqlstate for m in missing if m.kind == "E"] == ["26000"]
 
 
-def held(daemon):
-    return [row["held_bytes"] for row in daemon.console("SHOW RELAYS")]
-
-
 def test_what_it_keeps_counts_where_it_is(pooler):
     """In memory_limit: of SQL that may leave state behind, more than its text is kept."""
+    def held():
+        """By relay, once the consoles that moved the client have left: they are held, too."""
+        eventually(lambda: len(console.execute("SHOW CLIENTS").fetchall()) == 2)
+        return [row[held_bytes] for row in console.execute("SHOW RELAYS").fetchall()]
+
     def there_and_back(sql):
         wire.ask(w.parse("", sql.ljust(100)), w.SYNC)
         move(pooler, "weighed")
         wire.ask(w.parse("", "select 1"), w.SYNC)
         move(pooler, "weighed")
         at_rest(pooler, "weighed")
-        return held(pooler)
+        return held()
 
-    with pooler.door().wire(application_name="weighed") as wire:
+    console_door = pooler.door("trunkline", "admin").conninfo()
+    with psycopg.connect(console_door, autocommit=True, cursor_factory=psycopg.ClientCursor) as \
+            console, pooler.door().wire(application_name="weighed") as wire:
+        columns = console.execute("SHOW RELAYS").description
+        held_bytes = [column.name for column in columns].index("held_bytes")
         before = there_and_back("select 'plain'")
         for sql in ["set work_mem to '5MB'", "listen heard", "create temp table t (a int)"]:
             assert there_and_back(sql) == before
