@@ -20,7 +20,7 @@ void batch_begin(struct batch *batch, struct person *person)
     batch->count = batch->at = 0;
     batch->failed = batch->any_failed = batch->refused = batch->partly = false;
     batch->in_block = person->status != WIRE_TX_IDLE;
-    person->sets = batch->anonymous = false;
+    person->sets = batch->anonymous = batch->half_sent = false;
     person_check_silence(person);
 }
 
@@ -397,7 +397,8 @@ static bool batch_is_named(const struct batch *batch)
 fault batch_send(struct batch *batch)
 {
     struct person *person = batch->person;
-    person->asked_at = now();
+    if (!batch->half_sent)
+        person->asked_at = now();
     person->idle = person->status == WIRE_TX_IDLE && batch->at == 0;
     person->begun = !batch_is_named(batch);
     person->begun_at = NEVER; /* until the oracle sees it */

@@ -68,6 +68,7 @@ struct batch {
     bool refused;    /* it was for want of a server */
     bool any_failed; /* in the whole batch */
     bool anonymous;  /* what it asks does not say who asks */
+    bool half_sent;  /* its first part has gone out, and asked_at is the time of that */
     bool partly;     /* answers are heard before all that is asked has its expectation */
     bool in_block;   /* what the client will be in when all went well so far */
 };

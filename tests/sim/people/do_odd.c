@@ -89,6 +89,8 @@ fault do_halves(struct person *person)
         batch_sync(&batch);
     }
     batch.anonymous = true; /* statements begin before all was asked */
+    batch.half_sent = true;
+    person->asked_at = now();
     size_t size = 1 + person_draw(person, (uint32_t)person->talk.out.size - 1);
     say("client", person->number, "sends %zu of %zu bytes first", size, person->talk.out.size);
     fault sent = talk_flush_part(&person->talk, size, after(sec(60)));
