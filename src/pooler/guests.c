@@ -15,7 +15,7 @@
  * to log in is let alone for the second. */
 #define SILENT_LEAST sec(1)
 #define SPOKEN_LEAST sec(5)
-/* A new connection waits at the door for so long at most, and looks so often. */
+/* New connections wait at the door until it has let in none for so long, and look so often. */
 #define DOOR_PATIENCE sec(3)
 #define DOOR_PAUSE    ms(2)
 #define CROWD_PERIOD  sec(1) /* the log tells of a crowd so often */
@@ -51,6 +51,10 @@ struct guests {
     uint32_t leaving;     /* of all */
     uint32_t connections; /* atomic: open ones, clients too */
     uint32_t most;
+    struct {
+        deadline since; /* when the first found no room; NEVER: the last one found some */
+        deadline found; /* when the last one found none */
+    } full;
     struct { /* since the log told of it */
         deadline told;
         uint32_t shed;
@@ -67,6 +71,7 @@ struct guests *guests_new(void)
     list_init(&guests->limbo);
     guests->sources = MAP_INIT(UINT32_MAX);
     guests->most = UINT32_MAX;
+    guests->full.since = NEVER;
     random_bytes(&guests->seed, sizeof(guests->seed));
     return guests;
 }
@@ -337,18 +342,29 @@ static fault crowd_refuse(const struct guests *guests, const struct config *conf
                        guests->most);
 }
 
+/* There is no room, and maybe there will be soon: whether to wait for it.  Where nobody has looked
+ * for a while, it is another crowd. */
+static bool crowd_may_wait(struct guests *guests)
+{
+    if (is_never(guests->full.since) || later(guests->full.found, DOOR_PATIENCE).us <= now().us)
+        guests->full.since = now();
+    guests->full.found = now();
+    return later(guests->full.since, DOOR_PATIENCE).us > now().us;
+}
+
 /* Room for one more: in the first moment by sending somebody away, else by waiting for those who
- * are about to log in or to go. */
+ * are about to log in or to go.  Those in line behind it wait no longer for that than it does. */
 static fault crowd_make_room(struct guests *guests, const struct config *config,
                              const struct address *peer, bool is_proxy)
 {
-    deadline patience = after(DOOR_PATIENCE);
     uint64_t hash = source_hash(guests, peer);
     for (;;) {
         const struct source *source = is_proxy ? NULL : source_find(guests, hash);
         enum crowded crowded = crowd_of(guests, config, source);
-        if (crowded == CROWDED_NOT)
+        if (crowded == CROWDED_NOT) {
+            guests->full.since = NEVER;
             return OK;
+        }
         /* Descriptors come back when connections are closed: one goes for each that comes. */
         bool coming = crowded == CROWDED_DESCRIPTORS && guests->leaving > 0;
         struct guest *victim =
@@ -359,7 +375,7 @@ static fault crowd_make_room(struct guests *guests, const struct config *config,
         if (victim != NULL)
             continue;
         /* Others shall not wait for a source that crowds. */
-        if (crowded == CROWDED_SOURCE || patience.us <= now().us) {
+        if (crowded == CROWDED_SOURCE || !crowd_may_wait(guests)) {
             guests->crowd.refused += 1;
             return crowd_refuse(guests, config, peer, crowded);
         }

@@ -8,7 +8,7 @@ import threading
 import psycopg
 import pytest
 from support import wire as w
-from support.patience import eventually
+from support.patience import STRETCH, eventually, seconds
 from support.trunkline import binary, route
 
 
@@ -221,3 +221,19 @@ def test_those_who_log_in_and_go_leave_no_trace(trunkline):
             crowd.comes(1)
     eventually(lambda: relays(daemon, "unauthenticated") == 0)
     assert relays(daemon, "crowded_out") == 0
+
+
+def test_who_waits_in_line_waits_no_longer_than_the_first(postgres, few):
+    """All are logged in, and nobody leaves: each that comes is refused when the first one is."""
+    daemon = few(130, relays=1, cancel_limit=10, services={"main": {
+        "hosts": [f"127.0.0.1:{postgres.port}"], "tls": {"mode": "disable"}}})
+    console = w.startup_packet(user="admin", database="trunkline")
+    with Crowd(daemon) as crowd:
+        while crowd.gone() == [] and len(crowd.sockets) < 200:
+            crowd.comes(1, console)
+            eventually(lambda: readable(crowd.sockets[-1]))
+        served = len(crowd.sockets) - 1
+        crowd.comes(12, console)
+        assert seconds(lambda: eventually(lambda: len(crowd.gone()) == 13)) < 3 * 3 * STRETCH
+        assert crowd.gone() == list(range(served, served + 13))
+        assert {crowd.state(crowd.sockets[number]) for number in crowd.gone()} == {"53300"}
