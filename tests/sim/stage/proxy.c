@@ -127,10 +127,14 @@ static void proxied_runs(struct proxied *one)
 
 static void proxied_main(void *argument)
 {
+    /* Ends that have gone silent are found out, as by the daemon and by clients without a proxy. */
+    static const struct socket_options options = {
+        .nodelay = true, .keepalive = true, .keep_idle = 10, .keep_interval = 5, .keep_count = 4};
     struct proxied *one = argument;
     const struct address to = {
         .family = ADDRESS_IPV4, .port = STAGE_PROXIED, .bytes = {127, 0, 0, 9}};
-    if (stream_connect(&one->daemon, &to, NULL, after(DIAL_MOST)) == OK &&
+    stream_set_options(&one->client, &options);
+    if (stream_connect(&one->daemon, &to, &options, after(DIAL_MOST)) == OK &&
         send_header(&one->daemon) == OK)
         proxied_runs(one);
     stream_close(&one->daemon);
