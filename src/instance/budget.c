@@ -7,7 +7,7 @@
 
 /* Standard input and output, log, name look-ups, files that are read, the signal queue. */
 #define SPARE 64
-/* Connections beyond the clients that are let in. */
+/* Connections beyond the clients that are let in: logins, consoles, cancel requests. */
 #define GUESTS_LEAST UINT64_C(8)
 /* Of one relay or the pooler: what it polls by, and what wakes it. */
 #define MACHINE_HANDLES 4
@@ -51,7 +51,8 @@ fault budget_make(const struct config *config, struct pooler_budget *ret)
     if (needed <= limit)
         return OK;
     /* Who is one too many shall come so far that it can be told. */
-    ret->clients = as_count(MIN_OF(config->client_most, rest - MIN_OF(GUESTS_LEAST, rest / 4)));
+    ret->clients =
+        as_count(MIN_OF(config->client_most, rest - MIN_OF(GUESTS_LEAST, (rest + 2) / 4)));
     ret->servers = as_count(reserved);
     log_event(LOG_WARNING, "descriptors.few",
               "limit=%" PRIu64 " needed=%" PRIu64 " clients=%u servers=%" PRIu64 " cancels=%" PRIu64
