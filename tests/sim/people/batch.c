@@ -334,7 +334,8 @@ static fault batch_ready(struct batch *batch, const struct expectation *expected
           person->number, person->status, status);
     if (status == WIRE_TX_IDLE)
         effect_ends(person, !batch->failed);
-    /* What stands behind it needs a claim of its own. */
+    /* What stands behind it may need a claim of its own. */
+    person->said_at = now();
     if (batch->failed && batch->refused) {
         person->asked_at = now();
         person->begun = batch->anonymous;

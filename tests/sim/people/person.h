@@ -66,7 +66,7 @@ struct person {
     uint32_t owed;      /* of a hostile one: ReadyForQuery that may come */
     bool left_prepared; /* SQL's DEALLOCATE has failed */
     deadline asked_at;  /* the beginning of what it waits for */
-    deadline said_at;   /* its last word */
+    deadline said_at;   /* its last word, or the last ReadyForQuery */
 
     /* For the oracle. */
     bool sets;         /* what is under way may change settings */
