@@ -390,10 +390,44 @@ TEST(an_answer_cut_anywhere_is_refused_and_harmless)
 }
 END_TEST
 
+/* Of a hosts file and of answers together. */
+static struct dns_answer filled(unsigned before)
+{
+    char lines[1024] = "";
+    size_t size = 0;
+    struct dns_answer answer = {.ttl = NO_LIMIT};
+    struct packet packet = {.size = 12, .at = {0, 1, 0x81, 0x80, 0, 1, 0, 2, 0, 0, 0, 0}};
+    for (unsigned i = 0; i < before; i++)
+        size += (size_t)snprintf(lines + size, sizeof(lines) - size, "10.0.0.%u both.test\n", i);
+    dns_hosts_find(span_text(lines), "both.test", 1, &answer);
+    put_name(&packet, "both.test");
+    put16(&packet, DNS_TYPE_A);
+    put16(&packet, 1);
+    put_records(&packet, &script[0]);
+    ck_assert_int_eq(dns_answer_read(DNS_TYPE_A, span_of(packet.at, packet.size), 1, &answer), 0);
+    return answer;
+}
+
+TEST(a_name_has_as_many_addresses_as_it_may_and_the_rest_is_left_out)
+{
+    struct dns_answer answer = filled(14);
+    ck_assert_uint_eq(answer.count, 16);
+    expect(&answer, 13, "10.0.0.13:1");
+    expect(&answer, 15, "192.0.2.2:1");
+    answer = filled(15);
+    ck_assert_uint_eq(answer.count, 16);
+    expect(&answer, 15, "192.0.2.1:1");
+    answer = filled(17);
+    ck_assert_uint_eq(answer.count, 16);
+    expect(&answer, 15, "10.0.0.15:1");
+}
+END_TEST
+
 TESTS("dns", numbers_and_directories_need_no_server, a_star_is_every_address_of_every_family,
       a_hosts_file_is_read_by_lines_and_words, a_name_in_the_hosts_file_is_not_asked_for,
       both_families_are_asked_and_the_shorter_life_counts, one_family_is_enough,
       a_server_that_ignores_one_family_does_not_hold_up_the_other,
       an_alias_is_followed_and_its_life_counts_too, what_goes_wrong_is_told_apart,
       a_deadline_ends_the_wait_and_the_questions_die_with_their_machine,
-      an_answer_cut_anywhere_is_refused_and_harmless)
+      an_answer_cut_anywhere_is_refused_and_harmless,
+      a_name_has_as_many_addresses_as_it_may_and_the_rest_is_left_out)

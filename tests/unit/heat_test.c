@@ -61,6 +61,17 @@ TEST(no_order_is_for_more_than_half)
 }
 END_TEST
 
+TEST(a_relay_is_hot_beyond_the_setting_and_not_at_it)
+{
+    struct heat_past past = {0};
+    for (int i = 0; i < 5; i++)
+        ck_assert_uint_eq(step(&past, 600, 0, 0).portion, 0);
+    ck_assert_uint_eq(step(&past, 601, 0, 0).portion, 0);
+    ck_assert_uint_eq(step(&past, 601, 0, 0).portion, 500);
+}
+END_TEST
+
 TESTS("heat", a_relay_that_stays_hot_gives_half_of_what_it_has_more,
       after_an_order_some_periods_pass_before_the_next, who_is_hot_by_turns_keeps_its_clients,
-      neither_heat_nor_difference_is_enough_alone, no_order_is_for_more_than_half)
+      neither_heat_nor_difference_is_enough_alone, no_order_is_for_more_than_half,
+      a_relay_is_hot_beyond_the_setting_and_not_at_it)

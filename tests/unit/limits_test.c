@@ -1,7 +1,10 @@
 #include "config_files.h"
 #include "instance/config_reader.h"
+#include "machine/clock.h"
+#include "machine/os.h"
 #include "machine/stream.h"
 #include "pooler/auth/hba.h"
+#include "pooler/stats.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -142,6 +145,86 @@ TEST(a_configuration_file_is_as_long_as_it_may_be)
 }
 END_TEST
 
+/* One user, and a comment up to this size. */
+static void auth_file_of(size_t size)
+{
+    static const char user[] = "\"ann\" \"secret\"\n#";
+    char *file = malloc(size);
+    ck_assert_ptr_nonnull(file);
+    memset(file, 'x', size);
+    memcpy(file, user, sizeof(user) - 1);
+    file_write("users.txt", file, size);
+    free(file);
+}
+
+TEST(an_auth_file_is_as_long_as_it_may_be)
+{
+    static const char with_users[] = LISTEN SERVICES ROUTES "auth_file: users.txt\n";
+    auth_file_of((size_t)64 * 1024 * 1024);
+    struct config *config = taken(with_users, "");
+    ck_assert_uint_eq(config->secrets.count, 1);
+    config_unref(&config);
+    auth_file_of((size_t)64 * 1024 * 1024 + 1);
+    ck_assert_ptr_null(load(with_users));
+    ck_assert_ptr_nonnull(strstr(said, "auth_file: cannot read"));
+}
+END_TEST
+
+/* --- a command that gives a secret ------------------------------------------------------------ */
+
+static duration command_takes;
+
+/* Instead of a process: ends in its time, or at the deadline. */
+static int command_run(const char *const *words UNUSED, deadline by, struct os_output *output)
+{
+    if (between(now_exact(), by).us < command_takes.us)
+        return -ETIMEDOUT;
+    memcpy(output->at, "secret\n", 7);
+    output->size = 7;
+    return 0;
+}
+
+TEST(a_command_that_gives_a_secret_has_its_time)
+{
+    static const char text[] = LISTEN SERVICES
+        "routes: [{service: main, auth: trust, server_password: {command: [give]}}]\n";
+    struct os *real = (struct os *)(uintptr_t)os, played = *os;
+    played.run = command_run;
+    os = &played;
+    command_takes = ms(9900); /* the clock is the real one: it may stand still for a while */
+    struct config *config = taken(text, "");
+    ck_assert_str_eq(config->routes[0].server_password, "secret");
+    config_unref(&config);
+    command_takes = (duration){sec(10).us + 1};
+    ck_assert_ptr_null(load(text));
+    ck_assert_ptr_nonnull(strstr(said, "the command did not end within 10s"));
+    os = real;
+}
+END_TEST
+
+/* --- pools that have departed ----------------------------------------------------------------- */
+
+TEST(the_pools_of_so_many_databases_are_remembered)
+{
+    struct map departed = MAP_INIT(STATS_DEPARTED_MOST);
+    struct share_stats one = {.queries = 1};
+    char name[16];
+    for (unsigned i = 0; i < 10001; i++) {
+        snprintf(name, sizeof(name), "d%u", i);
+        stats_depart(&departed, name, &one);
+        ck_assert_uint_eq(departed.count, i < 10000 ? i + 1 : 10000);
+    }
+    stats_depart(&departed, "d0", &one);
+    stats_depart(&departed, "d9999", &one);
+    uint64_t queries = 0;
+    for (struct map_link *link = map_next(&departed, NULL); link != NULL;
+         link = map_next(&departed, link))
+        queries += MAP_ENTRY(link, struct stats_departed, link)->stats.queries;
+    ck_assert_uint_eq(queries, 10002);
+    stats_departed_clear(&departed);
+}
+END_TEST
+
 /* --- a fault's story -------------------------------------------------------------------------- */
 
 TEST(a_story_is_as_long_as_it_may_be_and_cut_beyond_that)
@@ -160,4 +243,6 @@ END_TEST
 CONFIG_TESTS("limits", hba_files_nest_as_deep_as_they_may, an_hba_file_has_as_many_rules_as_it_may,
              a_line_of_an_hba_file_has_as_many_words_as_it_may, an_hba_file_is_as_long_as_it_may_be,
              there_are_as_many_relays_as_there_may_be, a_configuration_file_is_as_long_as_it_may_be,
+             an_auth_file_is_as_long_as_it_may_be, a_command_that_gives_a_secret_has_its_time,
+             the_pools_of_so_many_databases_are_remembered,
              a_story_is_as_long_as_it_may_be_and_cut_beyond_that)

@@ -110,6 +110,26 @@ TEST(a_line_that_is_too_long_is_cut_and_still_closed)
 }
 END_TEST
 
+TEST(a_value_is_as_long_as_it_may_be_and_cut_beyond_that)
+{
+    char whole[LOG_VALUE_MOST + 1], longer[LOG_VALUE_MOST + 2];
+    ck_assert_uint_eq(LOG_VALUE_MOST, 2048);
+    memset(whole, 'x', sizeof(whole));
+    memset(longer, 'x', sizeof(longer));
+    whole[LOG_VALUE_MOST - 1] = 'z';
+    whole[LOG_VALUE_MOST] = longer[LOG_VALUE_MOST + 1] = '\0';
+    longer[LOG_VALUE_MOST] = 'z';
+    const char *at = strstr(built(LOG_FORMAT_TEXT, "a=%s b=%s", whole, "next"), "a=");
+    ck_assert_uint_eq(strcspn(at, " "), 2 + LOG_VALUE_MOST);
+    ck_assert_str_eq(at + 2 + LOG_VALUE_MOST - 1, "z b=next");
+    at = strstr(built(LOG_FORMAT_TEXT, "a=%s b=%s", longer, "next"), "a=");
+    ck_assert_uint_eq(strcspn(at, " "), 2 + LOG_VALUE_MOST);
+    ck_assert_str_eq(at + 2 + LOG_VALUE_MOST - 1, "x b=next");
+    at = strstr(built(LOG_FORMAT_TEXT, "a=%.*s b=%s", LOG_VALUE_MOST + 1, longer, "next"), "a=");
+    ck_assert_str_eq(at + 2 + LOG_VALUE_MOST - 1, "x b=next");
+}
+END_TEST
+
 /* --- the writer ------------------------------------------------------------------------------- */
 
 static char folder[] = "/tmp/log_test.XXXXXX";
@@ -233,6 +253,7 @@ TESTS("log", a_line_of_text_reads_like_a_sentence, a_line_of_json_has_one_member
       a_value_can_not_end_its_line_or_pass_for_another_pair,
       valid_utf8_stays_and_broken_utf8_is_marked, every_conversion_takes_its_own_argument,
       a_bare_word_and_an_empty_value_are_shown, a_line_that_is_too_long_is_cut_and_still_closed,
+      a_value_is_as_long_as_it_may_be_and_cut_beyond_that,
       events_reach_the_file_and_a_reload_changes_level_format_and_file,
       a_reader_that_stands_still_costs_lines_which_are_counted_and_told,
       lines_of_several_threads_stay_whole)

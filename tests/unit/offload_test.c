@@ -201,7 +201,48 @@ TEST(a_job_that_is_refused_is_freed)
 }
 END_TEST
 
+static void gated_job(void *argument UNUSED)
+{
+    add(&running, 1);
+    pthread_mutex_lock(&lock);
+    while (!open_gate)
+        pthread_cond_wait(&changed, &lock);
+    pthread_mutex_unlock(&lock);
+    add(&freed, 1);
+}
+
+/* All threads of the lane are busy; those that wait are done in the end, the refused one is not. */
+static void lane_is_filled(int (*take)(void (*job)(void *argument), void *argument), int threads)
+{
+    for (int i = 0; i < threads; i++) {
+        ck_assert_int_eq(take(gated_job, NULL), 0);
+        wait_until(&running, i + 1);
+    }
+    for (int i = 0; i < 4096; i++)
+        ck_assert_int_eq(take(gated_job, NULL), 0);
+    ck_assert_int_eq(take(gated_job, NULL), -EAGAIN);
+    ck_assert_int_eq(now_at(&running), threads);
+    set_gate(true);
+    wait_until(&freed, threads + 4096);
+    ck_assert_int_eq(now_at(&running), threads + 4096);
+    ck_assert_int_eq(take(gated_job, NULL), 0);
+    wait_until(&freed, threads + 4097);
+}
+
+TEST(as_many_jobs_wait_as_may_and_one_more_is_refused)
+{
+    lane_is_filled(os_linux.offload, 2);
+}
+END_TEST
+
+TEST(so_it_is_with_jobs_that_take_long)
+{
+    lane_is_filled(os_linux.offload_slow, 16);
+}
+END_TEST
+
 TESTS("offload", a_job_runs_on_another_thread_and_comes_back,
       a_job_that_is_late_is_freed_when_it_ends_after_its_machine,
       a_cancelled_wait_leaves_its_job_behind, every_job_is_disposed_of_once_whoever_comes_second,
-      a_job_that_is_refused_is_freed)
+      a_job_that_is_refused_is_freed, as_many_jobs_wait_as_may_and_one_more_is_refused,
+      so_it_is_with_jobs_that_take_long)
