@@ -173,10 +173,15 @@ static fault instance_set(void *argument, const char *key, const char *value, st
     buffer_append(overrides, key, strlen(key) + 1);
     buffer_append(overrides, value, strlen(value) + 1);
     fault result = buffer_fault(overrides);
+    if (result == FAULT_LIMIT)
+        (void)!fault_raise(FAULT_LIMIT, "more than %zu bytes are set until the next reload",
+                           overrides->most);
     if (result == OK)
         result = instance_load_again(instance, report);
-    if (result != OK && overrides->failed == OK)
+    if (result != OK) { /* the next one may fit */
         overrides->size = before;
+        overrides->failed = OK;
+    }
     reload_leave(instance);
     return result;
 }

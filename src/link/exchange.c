@@ -1,5 +1,7 @@
 #include "link/dial.h"
 
+#include <inttypes.h>
+
 fault link_read_message(struct stream *stream, struct buffer *into, uint32_t most,
                         struct wire_frame *ret, deadline by)
 {
@@ -14,8 +16,9 @@ fault link_read_message(struct stream *stream, struct buffer *into, uint32_t mos
         return fault_raise(FAULT_PROTOCOL, "message of type 0x%02x with a length of %u", type,
                            length);
     if (length >= most)
-        return fault_raise(FAULT_LIMIT, "message of type 0x%02x and %u bytes, the limit is %u",
-                           type, length, most);
+        return fault_raise(FAULT_LIMIT,
+                           "message of type 0x%02x and %" PRIu64 " bytes, the limit is %u", type,
+                           length + UINT64_C(1), most);
     into->size = WIRE_HEADER;
 
     /* Room may move the header. */

@@ -230,6 +230,11 @@ fault turn_intern(struct turn *turn, struct span body, struct statement **ret)
     fault interned;
     while ((interned = statement_intern(&turn->relay->statements, body, ret)) == FAULT_MEMORY)
         TRY(turn_relieve(turn, sizeof(struct statement) + body.size, &tries));
+    if (interned == FAULT_LIMIT)
+        return fault_raise_state(
+            FAULT_LIMIT, "53200",
+            "no more than %u different texts of statements are known at a time",
+            turn->relay->statements.most);
     return interned;
 }
 
