@@ -319,6 +319,29 @@ def test_a_socket_that_nobody_wants_is_told_and_closed(managed):
     assert socket.socket().connect_ex(("127.0.0.1", port)) != 0
 
 
+@pytest.mark.parametrize("count", [64, 65])
+def test_so_many_sockets_are_taken_and_the_rest_is_left_alone(managed, count):
+    """The last one is served, or nobody's: the daemon keeps its descriptor and does not touch it."""
+    given = [tcp() for _ in range(count)]
+    names = ":".join(f"s{i}" for i in range(count))
+    own = free_port()
+    daemon = managed({"LISTEN_FDS": str(count), "LISTEN_FDNAMES": names},
+                     [one for one, _ in given],
+                     listen=[{"host": "127.0.0.1", "port": given[0][1]},
+                             {"host": "127.0.0.1", "port": own, "socket": f"s{count - 1}"}])
+    daemon.logged(" ready")
+    assert len(re.findall(r"listener\.not_wanted", daemon.log())) == 62 + (count == 65)
+    assert daemon.door().one("select 1") == 1
+    taken = count == 64
+    daemon.port = given[-1][1] if taken else own
+    eventually(daemon.listening)
+    assert daemon.door().one("select 1") == 1
+    assert (socket.socket().connect_ex(("127.0.0.1", own)) != 0) == taken
+    assert os.path.exists(f"/proc/{daemon.program.pid}/fd/{3 + count - 1}")
+    for one, _ in given:
+        one.close()
+
+
 def test_sockets_for_another_process_are_left_alone(managed):
     given, port = tcp()
     with given:

@@ -365,8 +365,7 @@ PLAY(those_behind_them_have_the_next_contest)
     contest_of(9, 8);
 }
 
-/* --- many pools that wait for a permit ---------------------------------------------------------
- */
+/* --- many pools that wait for a permit -------------------------------------------------------- */
 
 /* No new server for some time, as after a login that was rejected. */
 static void pause_all_but_the_last(void)

@@ -1,6 +1,9 @@
 #include "limits_play.h"
+#include "machine/os.h"
 #include "pooler/auth/auth_query.h"
 #include "pooler/relay.h"
+
+#include <errno.h>
 
 /*
  * Limits of docs/LIMITS.md from both sides: times, and what a client may have under way.
@@ -480,6 +483,67 @@ PLAY(so_many_answers_about_users_are_kept_and_then_all_are_forgotten)
     finish(&client, &server);
 }
 
+/* --- a command that gives a password ---------------------------------------------------------- */
+
+static duration command_takes;
+
+/* Instead of a process: ends in its time, or at the deadline. */
+static int command_run(void *argument UNUSED, const char *const *words UNUSED, deadline by,
+                       struct os_output *output)
+{
+    if (between(now_exact(), by).us < command_takes.us)
+        return -ETIMEDOUT;
+    memcpy(output->at, "secret\n", 7);
+    output->size = 7;
+    return 0;
+}
+
+/* For a login to the server. */
+static void want_password(duration takes, struct talk *client)
+{
+    world_prepare(&world, 1, 1);
+    world.routes[1].password_command = "give";
+    world.service.connect_timeout = sec(60);
+    command_takes = takes;
+    sim_run_by(command_run, NULL);
+    world_open(&world);
+    *client = TALK_INIT;
+    ck_assert_int_eq(talk_hello(client, &world, "app", "joe"), OK);
+}
+
+PLAY(a_command_that_gives_a_password_just_in_time_is_good)
+{
+    static const struct link_accept plain = {.tls_mode = TLS_MODE_DISABLE};
+    static uint8_t bytes[WIRE_STARTUP_MOST];
+    struct talk client, server = TALK_INIT;
+    struct wire_startup startup;
+    struct address from;
+    int handle;
+    want_password(sec(30), &client);
+    ck_assert_int_eq(listener_accept(&world.backend, &handle, &from, soon()), OK);
+    ck_assert_int_eq(stream_adopt(&server.stream, handle, false), OK);
+    ck_assert_int_eq(link_read_startup(&server.stream, &plain, bytes, &startup, soon()), OK);
+    wire_put_authentication(&server.out, WIRE_AUTH_PASSWORD, SPAN_NONE);
+    flush(&server);
+    EXPECT(&server, 'p', "secret");
+    talk_greet(&server, 100);
+    flush(&server);
+    ck_assert_int_eq(talk_await_ready(&client), OK);
+    ask(&client, &server);
+    finish(&client, &server);
+}
+
+PLAY(a_command_that_takes_longer_is_ended_and_the_login_fails)
+{
+    struct talk client;
+    want_password((duration){sec(30).us + 1}, &client);
+    expect_error(&client, "FATAL", "28000");
+    expect_end(&client);
+    nobody_connects();
+    talk_end(&client);
+    world_stop(&world);
+}
+
 TESTS("sim_limits", a_server_that_is_cleaned_just_in_time_serves_the_next,
       a_server_that_is_not_cleaned_in_time_is_closed,
       a_cancel_request_that_is_through_just_in_time_was_carried_out,
@@ -492,4 +556,6 @@ TESTS("sim_limits", a_server_that_is_cleaned_just_in_time_serves_the_next,
       so_many_clients_are_looked_at_in_one_go,
       a_question_about_a_user_that_is_answered_just_in_time_lets_it_in,
       a_question_about_a_user_that_is_not_answered_in_time_is_an_error,
-      so_many_answers_about_users_are_kept_and_then_all_are_forgotten)
+      so_many_answers_about_users_are_kept_and_then_all_are_forgotten,
+      a_command_that_gives_a_password_just_in_time_is_good,
+      a_command_that_takes_longer_is_ended_and_the_login_fails)

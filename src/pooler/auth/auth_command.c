@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define PASSWORD_MOST   16384u /* bytes that a command may print */
-#define COMMAND_TIMEOUT sec(30)
+#define PASSWORD_MOST            16384u /* bytes that a command may print */
+#define PASSWORD_COMMAND_TIMEOUT sec(30)
 
 /* Owns all it touches: whoever waits for it may stop waiting. */
 struct command {
@@ -24,7 +24,7 @@ static void command_run(struct offload_job *job)
     struct command *command = CONTAINER_OF(job, struct command, job);
     command->output = (struct os_output){.at = command->text, .most = sizeof(command->text)};
     command->status = os->run((const char *const *)command->words,
-                              later(now_exact(), COMMAND_TIMEOUT), &command->output);
+                              later(now_exact(), PASSWORD_COMMAND_TIMEOUT), &command->output);
 }
 
 static void command_free(struct command *command)
