@@ -49,7 +49,7 @@ fault reload_load(const char *path, uint64_t version, struct span overrides, str
     reload->path = path;
     reload->version = version;
     reload->report = BUFFER_INIT(PROBLEMS_MOST);
-    reload->overrides = BUFFER_INIT(PROBLEMS_MOST);
+    reload->overrides = BUFFER_INIT(overrides.size);
     buffer_append_span(&reload->overrides, overrides);
     fault copied = buffer_fault(&reload->overrides);
     if (copied != OK) {
