@@ -449,9 +449,9 @@ static void stranger_comes(struct talk *looker, unsigned number)
     user_hello(&client, name);
     expect_question(looker);
     answer_question(looker, false);
-    user_says_password(&client);
-    expect_error(&client, "FATAL", "28P01");
-    talk_end(&client);
+    ck_assert_int_eq(talk_read(&client), OK);
+    ck_assert_int_eq(client.frame.type, WIRE_AUTHENTICATION);
+    talk_end(&client); /* it does not guess: to check a password takes long */
 }
 
 PLAY(so_many_answers_about_users_are_kept_and_then_all_are_forgotten)
