@@ -82,3 +82,13 @@ const char *fault_story_sqlstate(fault code)
     return story->code == code && story->sqlstate[0] != '\0' ? story->sqlstate
                                                              : fault_sqlstate(code);
 }
+
+struct fault_story fault_story_save(void)
+{
+    return *fault_slot();
+}
+
+void fault_story_restore(const struct fault_story *story)
+{
+    *fault_slot() = *story;
+}

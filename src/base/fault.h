@@ -53,3 +53,8 @@ const char *fault_text(fault code);
 const char *fault_story(fault code);
 /** The SQLSTATE of that story. */
 const char *fault_story_sqlstate(fault code);
+
+/** The story last raised here, and that it is so again: around a call whose own faults do not
+ *  matter, such as closing a connection while its story is still to be told. */
+struct fault_story fault_story_save(void);
+void fault_story_restore(const struct fault_story *story);

@@ -423,11 +423,14 @@ static void tls_say_goodbye(struct tls *tls)
     if (tls->broken_as != OK || tls->unwritable || out_pending(tls) ||
         !SSL_is_init_finished(tls->ssl))
         return;
-    if (tls_begin(tls) != OK)
-        return;
-    (void)SSL_shutdown(tls->ssl);
-    (void)tls_end(tls);
-    ERR_clear_error();
+    /* That the peer has gone as well is not why the connection is closed. */
+    struct fault_story told = fault_story_save();
+    if (tls_begin(tls) == OK) {
+        (void)SSL_shutdown(tls->ssl);
+        (void)tls_end(tls);
+        ERR_clear_error();
+    }
+    fault_story_restore(&told);
 }
 
 void tls_free(struct tls **tls)

@@ -395,6 +395,33 @@ TEST(an_end_without_a_goodbye_is_an_end)
 }
 END_TEST
 
+static void hangs_up(struct bench *bench)
+{
+    os->shut(bench->server.handle);
+}
+
+/* The peer has gone, so the goodbye can't be sent; why the connection is closed is another story. */
+static void closes_with_a_story(struct bench *bench)
+{
+    while (!stream_hung_up(&bench->client))
+        ck_assert_int_eq(co_sleep(ms(1)), OK);
+    (void)fault_raise_state(FAULT_UPSTREAM, "57P03", "the database system is starting up");
+    stream_close(&bench->client);
+    ck_assert_str_eq(fault_story(FAULT_UPSTREAM), "the database system is starting up");
+    ck_assert_str_eq(fault_story_sqlstate(FAULT_UPSTREAM), "57P03");
+}
+
+TEST(closing_a_session_whose_peer_has_gone_keeps_the_story)
+{
+    struct bench bench = {.server_context = server_context(TLS_MODE_REQUIRE),
+                          .client_context = client_context(TLS_MODE_REQUIRE),
+                          .server_part = hangs_up,
+                          .client_part = closes_with_a_story};
+    bench_run(&bench);
+    ck_assert_int_eq(bench.client_result, OK);
+}
+END_TEST
+
 static void handshakes_with_nobody(void *argument)
 {
     struct bench *bench = argument;
@@ -682,6 +709,7 @@ int main(void)
         files_that_can_not_be_used_are_named_with_the_reason,
         what_is_no_handshake_is_told_apart_from_an_end,
         an_end_without_a_goodbye_is_an_end,
+        closing_a_session_whose_peer_has_gone_keeps_the_story,
         a_handshake_ends_at_its_deadline,
         bytes_inside_the_session_are_seen_without_an_event,
         half_a_record_is_neither_quiet_nor_worth_reading,
