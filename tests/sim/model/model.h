@@ -47,6 +47,7 @@ struct model_faults {
     uint32_t cancel_late; /* a cancel request: carried out up to late_most later */
     duration late_most;
     uint32_t fail;        /* a statement: ERROR 53200, "out of memory" */
+    uint32_t impostor;    /* a connection: somebody else answers, with a certificate of his own */
     uint32_t flush_oddly; /* a message: what was answered so far is sent at once */
 };
 
@@ -69,6 +70,8 @@ struct model_watch {
     /* A NoticeResponse, NotificationResponse or ParameterStatus was written, as it will be sent. */
     void (*told)(void *argument, const struct model_session_view *session, uint8_t type,
                  struct span body);
+    /* An impostor was told who wants to log in, or what is to be cancelled. */
+    void (*betrayed)(void *argument);
     /* ReadyForQuery is about to be sent. */
     void (*ready)(void *argument, const struct model_session_view *session);
 };
@@ -82,7 +85,9 @@ struct model_options {
     uint32_t connections_most;    /* max_connections; 0: 100 */
     uint32_t reserved;            /* of these, for superusers */
     bool standby;
-    struct tls_context *tls; /* borrowed; NULL: SSLRequest is answered with 'N' */
+    struct tls_context *tls;              /* borrowed; NULL: SSLRequest is answered with 'N' */
+    struct tls_context *const *impostors; /* the same, of those who answer in its place */
+    uint32_t impostor_count;
     uint64_t seed;
     struct model_faults faults;
     struct model_watch watch;

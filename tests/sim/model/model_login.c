@@ -264,10 +264,16 @@ static fault begin_session(struct model_session *session, const struct wire_star
 
 static fault read_startup(struct model_session *session, uint8_t *bytes, struct wire_startup *ret)
 {
-    struct link_accept accept = {.tls = session->model->options.tls,
-                                 .tls_mode = session->model->options.tls == NULL ? TLS_MODE_DISABLE
-                                                                                 : TLS_MODE_ALLOW};
+    struct model *model = session->model;
+    const struct model_options *options = &model->options;
+    bool is_impostor = model_chance(model, options->faults.impostor);
+    struct tls_context *tls =
+        is_impostor ? options->impostors[model_draw(model, options->impostor_count)] : options->tls;
+    struct link_accept accept = {.tls = tls,
+                                 .tls_mode = tls == NULL ? TLS_MODE_DISABLE : TLS_MODE_ALLOW};
     fault read = link_read_startup(&session->stream, &accept, bytes, ret, after(LOGIN_WITHIN));
+    if (read == OK && is_impostor && options->watch.betrayed != NULL)
+        options->watch.betrayed(options->watch.argument);
     if (read == FAULT_UNSUPPORTED)
         return model_raise_fatal(session, "0A000",
                                  "unsupported frontend protocol: server supports 3.0 to 3.0");

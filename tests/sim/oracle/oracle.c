@@ -198,6 +198,13 @@ static void oracle_cancelled(void *argument UNUSED, const struct model_session_v
           "login %u was cancelled unasked: %.*s", login, SPAN_ARG(text));
 }
 
+/* --- who is asked ----------------------------------------------------------------------------- */
+
+static void oracle_betrayed(void *argument UNUSED)
+{
+    PROVE(false, "a server is told who wants to log in, and its certificate is not PostgreSQL's");
+}
+
 /* --- limits ----------------------------------------------------------------------------------- */
 
 /* PostgreSQL does not notice the end of a client while a statement of it runs, for hours if it
@@ -224,7 +231,7 @@ static bool oracle_sleeps(const struct model_session_view *view)
 
 static bool oracle_limits_hold(const struct model *model)
 {
-    uint32_t in_session = 0, in_statements = 0, hidden = 0, others = 0;
+    uint32_t in_session = 0, in_statements = 0, hidden = 0, vouched = 0, others = 0;
     const struct setup *setup = &stage.setup;
     for (const struct model_session *at = model_session_next(model, NULL); at != NULL;
          at = model_session_next(model, at)) {
@@ -239,10 +246,12 @@ static bool oracle_limits_hold(const struct model *model)
             in_statements += 1;
         else if (span_is(view.database, "hidden"))
             hidden += 1;
+        else if (span_is(view.database, STAGE_VOUCHED))
+            vouched += 1;
         else
             others += 1;
     }
-    uint32_t all = in_session + in_statements + hidden + others;
+    uint32_t all = in_session + in_statements + hidden + vouched + others;
     /* The versions of a pool share its size; a service's limit is for each address. */
     uint32_t most = stage_pool_most();
     uint32_t services = stage_has(KIND_identities) ? STAGE_IDENTITIES : 1;
@@ -250,7 +259,8 @@ static bool oracle_limits_hold(const struct model *model)
     /* One of the identities has the servers of "hidden" at "app". */
     uint32_t at_app = stage_has(KIND_identities) && stage_has(KIND_listeners) ? 2 : 1;
     return in_session <= most && in_statements <= most && hidden <= most &&
-           others <= most * at_app && all <= setup->connections_most * addresses * services &&
+           vouched <= most * 2 /* joe and joey */ && others <= most * at_app &&
+           all <= setup->connections_most * addresses * services &&
            (setup->servers_most == 0 || all <= setup->servers_most);
 }
 
@@ -311,6 +321,7 @@ struct model_watch oracle_watch(void)
         .statement = oracle_statement,
         .cancelled = oracle_cancelled,
         .told = oracle_told,
+        .betrayed = oracle_betrayed,
         .ready = oracle_ready,
     };
 }

@@ -104,6 +104,8 @@ void plan_make(struct plan *plan, uint64_t seed, kind_set without, uint32_t clie
     plan->kinds &= ~without;
     plan_measure(plan);
     plan_punctual(plan);
+    if (plan_has(plan, KIND_impostors))
+        plan_add(plan, KIND_certificates);
     /* Who comes meets what the one before has left, if threads take their time. */
     if (plan_has(plan, KIND_haste))
         plan_add(plan, KIND_preemption);

@@ -62,7 +62,7 @@ bool stage_excuses_loss(const struct person *person)
         KIND_query_timeout, KIND_transaction_timeout,
         KIND_promotions,    KIND_idle_timeout,
         KIND_names,         KIND_identities,
-        KIND_little_memory,
+        KIND_little_memory, KIND_impostors,
     };
     /* Who comes may need a server; sessions and who is pinned keep theirs as long as they like. */
     if (!person->greeted &&
@@ -178,8 +178,8 @@ static uint64_t stage_descriptors(void)
 {
     const uint32_t own = 64, each_listener = 16, each_machine = 4, clients = 6, servers = 6;
     uint32_t relays = stage.setup.relays;
-    uint32_t listeners =
-        1u + stage_has(KIND_unix_sockets) + stage_has(KIND_listeners) + stage_has(KIND_proxies);
+    uint32_t listeners = 1u + stage_has(KIND_unix_sockets) + stage_has(KIND_listeners) +
+                         stage_has(KIND_proxies) + stage_has(KIND_certificates);
     return own + each_listener * listeners + each_machine * (relays + 1) + STAGE_CANCELS * relays +
            clients + servers;
 }
@@ -188,7 +188,7 @@ static void stage_open(void)
 {
     /* Stays for as long as the model. */
     static struct model_user users[] = {
-        {.name = "joe"}, {.name = "admin", .superuser = true}, {.name = "asker"}};
+        {.name = "joe"}, {.name = "admin", .superuser = true}, {.name = "asker"}, {.name = "joey"}};
     /* Everywhere: its name has several addresses. */
     struct address at = {.family = ADDRESS_IPV4, .port = STAGE_SERVER};
     names_begin();
@@ -202,6 +202,8 @@ static void stage_open(void)
         .seed = plan_chance(stage.plan, CHANCE_DIRECTOR + 1),
         .standby = stage_has(KIND_promotions),
         .tls = stage.model_tls,
+        .impostors = stage.impostors,
+        .impostor_count = STAGE_IMPOSTORS,
         .watch = oracle_watch(),
     };
     PROVE(model_new(&options, &stage.model) == OK);
@@ -210,6 +212,8 @@ static void stage_open(void)
         (struct address){.family = ADDRESS_IPV4, .port = STAGE_PORT, .bytes = {127, 0, 0, 1}};
     stage.at_second = stage.at;
     stage.at_second.port = STAGE_SECOND;
+    stage.at_proven = stage.at;
+    stage.at_proven.port = STAGE_PROVEN;
     stage.at_socket = (struct address){.family = ADDRESS_UNIX};
     snprintf(stage.at_socket.path, sizeof(stage.at_socket.path), "%s/.s.PGSQL.%d", STAGE_FOLDER,
              STAGE_PORT);

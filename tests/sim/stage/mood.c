@@ -114,6 +114,7 @@ static struct model_faults mood_faults(void)
     faults.crash = stage_has(KIND_crashes) ? 100 + chance_below(&chance, 400) : 0;
     faults.terminate = stage_has(KIND_terminations) ? 100 + chance_below(&chance, 200) : 0;
     faults.dismiss = stage_has(KIND_terminations) ? 10 : 0;
+    faults.impostor = stage_has(KIND_impostors) ? 4 : 0;
     faults.refuse = stage_has(KIND_starting) ? 4 : 0;
     faults.crowded = stage_has(KIND_full) ? 4 : 0;
     return faults;

@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 /*
  * The daemon's configuration file, from the plan.
@@ -45,6 +46,7 @@ void setup_make(struct setup *setup, const struct plan *plan)
     if (plan_has(plan, KIND_little_memory))
         setup->relays = 4; /* each has its part of it */
     secrets_draw(setup, plan);
+    certificates_draw(setup, plan);
 }
 
 void setup_change(struct setup *setup, uint64_t *chance)
@@ -76,16 +78,24 @@ static void put_time(struct buffer *out, const char *key, duration time)
         buffer_printf(out, "    %s: %" PRId64 "us\n", key, time.us);
 }
 
-static void put_route(struct buffer *out, const struct setup *setup, const char *database,
-                      const char *pool)
+static void put_auth(struct buffer *out, const struct setup *setup)
 {
-    buffer_printf(out, "  - database: %s\n    service: %s\n    auth: %s\n    pool: %s\n", database,
-                  setup->identity == 2 ? "second" : "main",
-                  stage_has(KIND_hba) ? "hba" : secrets_method(setup), pool);
+    buffer_printf(out, "    auth: %s\n", stage_has(KIND_hba) ? "hba" : secrets_method(setup));
     if (setup->server_password && stage_has(KIND_commands))
         buffer_printf(out, "    password_command: tell\n    password_lifetime: 1s\n");
     else if (setup->server_password)
         buffer_printf(out, "    server_password: %s\n", STAGE_PASSWORD);
+}
+
+static void put_route(struct buffer *out, const struct setup *setup, const char *database,
+                      const char *pool)
+{
+    buffer_printf(out, "  - database: %s\n    service: %s\n    pool: %s\n", database,
+                  setup->identity == 2 ? "second" : "main", pool);
+    if (strcmp(database, STAGE_VOUCHED) == 0)
+        certificates_put_auth(setup, out);
+    else
+        put_auth(out, setup);
     buffer_printf(out, "    pool_size: %u\n    prepared_statements: %u\n", setup->pool_size,
                   setup->prepared_most);
     /* Nothing that a session shows, but a pool of its own. */
@@ -112,11 +122,13 @@ static void put_service(struct buffer *out, const struct setup *setup, const cha
                   "    connect_timeout: 5s\n",
                   name, stage_has(KIND_names) ? STAGE_NAME : "127.0.0.1", STAGE_SERVER,
                   setup->connections_most);
-    if (stage_has(KIND_server_tls))
+    if (stage_has(KIND_certificates))
+        buffer_printf(out, "    tls: {mode: verify-full, ca: server.crt}\n");
+    else if (stage_has(KIND_server_tls))
         buffer_printf(out, "    tls: {mode: require}\n");
 }
 
-static void put_listeners(struct buffer *out)
+static void put_listeners(const struct setup *setup, struct buffer *out)
 {
     buffer_printf(out, "listen:\n  - {host: 127.0.0.1, port: %d%s}\n", STAGE_PORT,
                   stage_has(KIND_tls) ? ", tls: {mode: allow, cert: server.crt, key: server.key}"
@@ -129,6 +141,8 @@ static void put_listeners(struct buffer *out)
         buffer_printf(
             out, "  - {host: 127.0.0.9, port: %d, proxy_protocol: [127.0.0.9]%s}\n", STAGE_PROXIED,
             stage_has(KIND_tls) ? ", tls: {mode: allow, cert: server.crt, key: server.key}" : "");
+    if (stage_has(KIND_certificates))
+        certificates_put_listener(setup, out);
 }
 
 /* Nobody comes from elsewhere, and mallory from nowhere. */
@@ -138,6 +152,8 @@ static void put_hba(const struct setup *setup)
     const char *method = secrets_method(setup);
     buffer_printf(&out, "# version %u\nlocal all mallory reject\nhost all mallory all reject\n",
                   setup->version);
+    if (stage_has(KIND_certificates))
+        certificates_put_hba(setup, &out);
     buffer_printf(&out, "local all all %s\nhost all all 127.0.0.1/32 %s\n", method, method);
     buffer_printf(&out, "host all \"joe\" 198.51.100.0 255.255.255.0 %s\n", method);
     PROVE(buffer_fault(&out) == OK);
@@ -150,11 +166,13 @@ void setup_write(const struct setup *setup)
     static const char probes[] = "keepalive_idle: 10s, keepalive_interval: 5s, keepalive_count: 4";
     struct buffer out = BUFFER_INIT(1 << 16);
     buffer_printf(&out, "# version %u\n", setup->version);
-    put_listeners(&out);
+    put_listeners(setup, &out);
     if (stage_has(KIND_hba)) {
         put_hba(setup);
         buffer_printf(&out, "hba_file: %s\n", STAGE_HBA);
     }
+    if (stage_has(KIND_certificates))
+        buffer_printf(&out, "ident_file: %s\n", STAGE_IDENTS);
     buffer_printf(&out, "relays: %u\nclients: 1000\nchunk_size: 16KiB\n", setup->relays);
     buffer_printf(&out, "message_limit: %s\nmemory_limit: %s\ncancel_limit: %u\n",
                   stage_has(KIND_little_memory) ? "4MiB" : "1MiB",
@@ -174,6 +192,8 @@ void setup_write(const struct setup *setup)
     buffer_printf(&out, "routes:\n");
     if (stage_has(KIND_listeners))
         buffer_printf(&out, "  - {database: hidden, auth: block, listeners: [second]}\n");
+    if (stage_has(KIND_certificates))
+        put_route(&out, setup, STAGE_VOUCHED, "transaction");
     put_route(&out, setup, "session", "session");
     put_route(&out, setup, "statement", "statement");
     put_route(&out, setup, "\"*\"", "transaction");

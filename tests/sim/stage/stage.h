@@ -8,6 +8,7 @@
 #include "machine/clock.h"
 #include "machine/co.h"
 #include "machine/os.h"
+#include "machine/tls.h"
 #include "people/person.h"
 #include "runner/plan.h"
 #include "runner/scene.h"
@@ -17,6 +18,30 @@
 
 /* How a password is proven. */
 enum proof { PROOF_NONE, PROOF_SCRAM, PROOF_MD5, PROOF_PASSWORD };
+
+/* How certificates say who somebody is. */
+enum vouching {
+    VOUCH_CN,   /* `cert`: the name in it */
+    VOUCH_DN,   /* the whole subject, by a map */
+    VOUCH_SAN,  /* each name that it is for */
+    VOUCH_FULL, /* `clientcert=verify-full` beside another method */
+    VOUCH_CA,   /* `clientcert=verify-ca`: any that the authority has signed */
+    VOUCHINGS
+};
+
+/* What somebody shows. */
+enum shown {
+    SHOWN_JOE,
+    SHOWN_JOEY,    /* a name that begins like the other */
+    SHOWN_FOREIGN, /* joe's, and another authority has signed it */
+    SHOWN_EXPIRED, /* joe's, of long ago */
+    SHOWN_NONE,
+    SHOWN_PLAIN, /* no TLS at all */
+    SHOWINGS
+};
+enum welcome { WELCOME_IN, WELCOME_REFUSED, WELCOME_NO_HANDSHAKE };
+
+#define STAGE_IMPOSTORS 3u
 
 /* The daemon's configuration, as the seed and the reloads since then have it. */
 struct setup {
@@ -33,6 +58,8 @@ struct setup {
     enum proof proof;        /* by clients */
     enum proof server_proof; /* to servers */
     bool server_password;    /* the route knows it */
+    enum vouching vouching;
+    enum tls_mode proven_mode; /* of the listener that knows an authority */
     duration claim_timeout;
     duration query_timeout;
     duration transaction_timeout;
@@ -46,7 +73,6 @@ struct setup {
 };
 
 struct model;
-struct tls_context;
 struct stage {
     const struct plan *plan;
     struct counts *counts;
@@ -55,11 +81,14 @@ struct stage {
     struct model *model;
     struct tls_context *client_tls; /* NULL: nobody encrypts */
     struct tls_context *model_tls;
+    struct tls_context *shown_tls[SHOWINGS]; /* of those who show a certificate, or none */
+    struct tls_context *impostors[STAGE_IMPOSTORS];
     struct setup setup;
     uint64_t chance;   /* the director's */
     struct address at; /* of the daemon */
     struct address at_socket;
     struct address at_second; /* another listener */
+    struct address at_proven; /* the one that knows an authority */
     struct person people[STAGE_PEOPLE];
     struct mail done[STAGE_PEOPLE];
     struct machine *machines[STAGE_MACHINES];
@@ -104,10 +133,12 @@ bool stage_may_lose_ends(void);
 #define STAGE_CANCELS    64u
 #define STAGE_SECOND     6433 /* another listener */
 #define STAGE_PROXIED    6434 /* for whom a proxy speaks */
+#define STAGE_PROVEN     6435 /* that knows an authority */
 #define STAGE_PROXY      6440 /* the proxy */
 #define STAGE_SERVER     5432
 #define STAGE_IDENTITIES 3u /* that routes may have */
 #define STAGE_FOLDER     "/run/trunkline"
+#define STAGE_IDENTS     "/etc/trunkline/ident.conf"
 void setup_make(struct setup *setup, const struct plan *plan);
 /** Another version of it: a limit or a timeout is other than it was. */
 void setup_change(struct setup *setup, uint64_t *chance);
@@ -130,6 +161,17 @@ void secrets_put(const struct setup *setup);
 const char *secrets_method(const struct setup *setup);
 /** joe, as PostgreSQL knows him. */
 void secrets_user(const struct setup *setup, struct model_user *user);
+
+/* --- certificates.c --------------------------------------------------------------------------- */
+
+#define STAGE_VOUCHED "vouched" /* the database of those who show certificates */
+void certificates_draw(struct setup *setup, const struct plan *plan);
+/** The listener, the lines of the route, and those of the HBA file. */
+void certificates_put_listener(const struct setup *setup, struct buffer *out);
+void certificates_put_auth(const struct setup *setup, struct buffer *out);
+void certificates_put_hba(const struct setup *setup, struct buffer *out);
+/** What must come of it when somebody shows this and says that he is `user`. */
+enum welcome certificates_welcome(const struct setup *setup, enum shown shown, const char *user);
 
 /* --- names.c ---------------------------------------------------------------------------------- */
 
