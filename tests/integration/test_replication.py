@@ -282,6 +282,14 @@ def test_a_walker_that_leaves_in_the_middle_leaves_nothing(daemon, source, how):
     assert daemon.door().one("select 1") == 1
 
 
+def test_a_server_that_comes_when_its_walker_has_gone_is_closed(trunkline, source):
+    """It was made for that one only, and holds one of max_wal_senders."""
+    daemon = trunkline(server=source, users=ALL_USERS, routes=[route(claim_timeout="200ms")])
+    assert refusal(daemon, "true", options="-c post_auth_delay=1") == "53300"
+    eventually(lambda: "its client left before it was there" in daemon.log())
+    eventually(lambda: walkers(source) == 0)
+
+
 def test_times_for_queries_do_not_hold_for_streams(trunkline, source):
     daemon = trunkline(server=source, users=ALL_USERS, routes=[route(
         query_timeout="1s", client_idle_timeout="1s", transaction_timeout="1s")])

@@ -179,6 +179,10 @@ void share_free(struct share *share, struct server *server)
         server_close(&server, "makes room for other startup parameters", false);
         return;
     }
+    if (UNLIKELY(share->route->is_replication)) { /* it was made for one client only */
+        server_close(&server, "its client left before it was there", false);
+        return;
+    }
     share_rest(share, server);
 }
 
