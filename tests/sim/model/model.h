@@ -26,6 +26,7 @@ struct model_user {
     const char *name;
     const char *password;
     bool superuser;
+    bool replication; /* may stream the log; superusers may */
     const char
         *verifier; /* of SCRAM, as pg_authid has it; NULL: of the password, salt of its own */
     enum model_method method;
@@ -72,6 +73,8 @@ struct model_watch {
                  struct span body);
     /* An impostor was told who wants to log in, or what is to be cancelled. */
     void (*betrayed)(void *argument);
+    /* A standby has sent the body of a CopyData message while it is streamed to. */
+    void (*replied)(void *argument, const struct model_session_view *session, struct span body);
     /* ReadyForQuery is about to be sent. */
     void (*ready)(void *argument, const struct model_session_view *session);
 };
@@ -157,6 +160,7 @@ struct model_session_view {
     bool running;        /* a statement */
     bool gone;           /* its client's end has come, which it does not look at while it runs */
     bool ready;          /* logged in */
+    bool replicates;     /* it was begun for that */
     struct span query;   /* that runs, or ran last */
     uint32_t statements; /* prepared, with a name */
     uint32_t portals;
@@ -173,6 +177,12 @@ struct model_session_view model_session_look(const struct model_session *session
 struct span model_session_setting(const struct model_session *session, const char *name);
 /** NULL: none with this pid. */
 const struct model_session *model_session_find(const struct model *model, uint32_t pid);
+
+#define MODEL_LOG_BEGINS   0x3000000u
+#define MODEL_LOG_AT_FIRST 0x100000u
+/** Where the log ends that standbys are streamed, and what stands at a place in it. */
+uint64_t model_log_end(const struct model *model);
+uint8_t model_log_byte(uint64_t at);
 
 struct model_counts {
     uint64_t connections; /* accepted, cancel requests too */

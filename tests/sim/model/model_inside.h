@@ -410,6 +410,7 @@ struct model_session {
     char user[MODEL_NAME];
     char database[MODEL_NAME];
     bool superuser;
+    enum wire_replication replication; /* what it is for */
     bool ready;
     bool idle;     /* waits for a message */
     bool running;  /* a statement */
@@ -453,6 +454,7 @@ struct model {
     struct model_table kv;
     struct model_table guarded; /* whose trigger before INSERT refuses */
     uint64_t order;             /* of commits */
+    uint64_t log_end;           /* of what is streamed to standbys */
     uint32_t pid;
     uint32_t notices; /* that say something of their own, so far */
     uint64_t chance;
@@ -496,6 +498,8 @@ void model_put_row(struct buffer *out, struct sql_arena *arena, const struct sql
 
 /** The next message; answers nothing.  `copying`: within COPY, where nobody is idle. */
 fault model_read(struct model_session *session, bool copying, struct wire_frame *ret) MUST_USE;
+/** The same for who streams: AGAIN if no whole message has come by then. */
+fault model_read_by(struct model_session *session, deadline by, struct wire_frame *ret) MUST_USE;
 /** Whether the session must stop what it does: 57014, or its end. */
 fault model_check(struct model_session *session) MUST_USE;
 /** Waits for a wake-up or until `by`: OK for both; the faults of model_check. */
@@ -524,6 +528,9 @@ fault model_bind(struct model_session *session, struct span body) MUST_USE;
 fault model_describe(struct model_session *session, struct span body) MUST_USE;
 fault model_execute(struct model_session *session, struct span body) MUST_USE;
 fault model_close(struct model_session *session, struct span body) MUST_USE;
+
+/** A Query message on a connection for replication (model_walsender.c). */
+fault model_walk(struct model_session *session, struct span text) MUST_USE;
 
 /** Startup packet to greeting. */
 fault model_login(struct model_session *session) MUST_USE;

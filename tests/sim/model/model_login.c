@@ -128,6 +128,16 @@ static fault authenticate(struct model_session *session)
 
 /* --- the startup packet ----------------------------------------------------------------------- */
 
+static fault read_replication(struct model_session *session, struct span value)
+{
+    if (value.at == NULL || wire_read_replication(value, &session->replication) == OK)
+        return OK;
+    (void)model_raise_fatal(
+        session, "22023", "invalid value for parameter \"replication\": \"%.*s\"", SPAN_ARG(value));
+    model_hint(session, "Valid values are: \"false\", 0, \"true\", 1, \"database\".");
+    return FAULT_UPSTREAM;
+}
+
 static fault read_names(struct model_session *session, struct span parameters)
 {
     struct span user = wire_find_parameter(parameters, "user");
@@ -135,8 +145,7 @@ static fault read_names(struct model_session *session, struct span parameters)
     if (user.size == 0)
         return model_raise_fatal(session, "28000",
                                  "no PostgreSQL user name specified in startup packet");
-    if (wire_find_parameter(parameters, "replication").size > 0)
-        return model_raise_fatal(session, "0A000", "the model knows no replication");
+    TRY(read_replication(session, wire_find_parameter(parameters, "replication")));
     snprintf(session->user, sizeof(session->user), "%.*s", SPAN_ARG(user));
     snprintf(session->database, sizeof(session->database), "%.*s",
              SPAN_ARG(database.size > 0 ? database : user));
@@ -219,8 +228,15 @@ static fault refuse_state(struct model_session *session)
 static fault refuse_database(struct model_session *session)
 {
     const struct model_options *options = &session->model->options;
-    if (options->user_count > 0 && find_user(session->model, session->user) == NULL)
+    const struct model_user *user = find_user(session->model, session->user);
+    if (options->user_count > 0 && user == NULL)
         return model_raise_fatal(session, "28000", "role \"%s\" does not exist", session->user);
+    if (session->replication != WIRE_REPLICATION_NONE && user != NULL && !user->replication &&
+        !user->superuser)
+        return model_raise_fatal(session, "42501",
+                                 "must be superuser or replication role to start walsender");
+    if (session->replication == WIRE_REPLICATION_PHYSICAL)
+        return OK;
     for (const char *const *it = options->databases; it != NULL; it++) {
         if (*it == NULL)
             return model_raise_fatal(session, "3D000", "database \"%s\" does not exist",

@@ -32,6 +32,7 @@ fault model_new(const struct model_options *options, struct model **ret)
     model->standby = options->standby;
     model->next_oid = 16384;
     model->pid = 1000;
+    model->log_end = MODEL_LOG_BEGINS + MODEL_LOG_AT_FIRST;
     if (model->options.connections_most == 0)
         model->options.connections_most = 100;
     for (size_t i = 0; i < sizeof(model->mock_secret); i++)
@@ -367,6 +368,7 @@ struct model_session_view model_session_look(const struct model_session *session
         .running = session->running,
         .gone = stream_hung_up(&session->stream),
         .ready = session->ready,
+        .replicates = session->replication != WIRE_REPLICATION_NONE,
         .query = session->query,
         .statements = session->statements.count,
         .portals = session->portals.count,

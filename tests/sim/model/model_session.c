@@ -73,7 +73,7 @@ static fault look_around(struct model_session *session)
     return model_flush(session);
 }
 
-static fault await_bytes(struct model_session *session, bool copying)
+static fault await_bytes(struct model_session *session, bool copying, deadline by)
 {
     fault flushed = stream_flush_some(&session->stream);
     if (flushed != OK && flushed != FAULT_AGAIN)
@@ -85,7 +85,7 @@ static fault await_bytes(struct model_session *session, bool copying)
         return OK;
     session->idle = !copying;
     session->stream.waker = co_waker(session->co);
-    fault waited = co_wait(copying ? NEVER : session->idle_end);
+    fault waited = co_wait(copying ? by : session->idle_end);
     session->stream.waker = NULL;
     session->idle = false;
     if (waited == FAULT_CANCELLED)
@@ -93,8 +93,8 @@ static fault await_bytes(struct model_session *session, bool copying)
     return copying && session->end != END_NOT ? end_now(session) : OK;
 }
 
-/* More bytes behind those that are there. */
-static fault read_more(struct model_session *session, bool copying)
+/* More bytes behind those that are there; AGAIN: `by` has passed without any. */
+static fault read_more(struct model_session *session, bool copying, deadline by)
 {
     struct model *model = session->model;
     if (session->in_at == session->in.size) {
@@ -111,7 +111,9 @@ static fault read_more(struct model_session *session, bool copying)
         size_t got = 0;
         fault read = stream_read_some(&session->stream, room, READ_SIZE, &got);
         if (read == FAULT_AGAIN) {
-            TRY(await_bytes(session, copying));
+            if (now().us >= by.us)
+                return FAULT_AGAIN;
+            TRY(await_bytes(session, copying, by));
             continue;
         }
         TRY(read);
@@ -161,7 +163,22 @@ fault model_read(struct model_session *session, bool copying, struct wire_frame 
         }
         if (framed != FAULT_AGAIN)
             return fault_raise(FAULT_CLOSED, "a message of a length that can't be");
-        TRY(read_more(session, copying));
+        TRY(read_more(session, copying, NEVER));
+    }
+}
+
+fault model_read_by(struct model_session *session, deadline by, struct wire_frame *ret)
+{
+    for (;;) {
+        struct span rest = span_skip(buffer_span(&session->in), session->in_at);
+        fault framed = rest.size == 0 ? FAULT_AGAIN : wire_next_frame(&rest, MESSAGE_MOST, ret);
+        if (framed == OK) {
+            session->in_at = session->in.size - rest.size;
+            return co_cancelled() ? FAULT_CANCELLED : OK;
+        }
+        if (framed != FAULT_AGAIN)
+            return fault_raise(FAULT_CLOSED, "a message of a length that can't be");
+        TRY(read_more(session, true, by));
     }
 }
 
@@ -174,7 +191,8 @@ static fault simple_query(struct model_session *session, struct span body)
     session->ready_due = true;
     TRY(model_get_string(session, &in, &text));
     TRY(model_get_end(session, &in));
-    return model_query(session, text);
+    return session->replication == WIRE_REPLICATION_NONE ? model_query(session, text)
+                                                         : model_walk(session, text);
 }
 
 static fault function_call(struct model_session *session, struct span body)
@@ -205,6 +223,15 @@ static fault flush(struct model_session *session, struct span body)
     return model_flush(session);
 }
 
+/* A connection for replication takes no batches. */
+static fault refuse_extended(struct model_session *session, uint8_t type)
+{
+    const char *what =
+        type == WIRE_FUNCTION_CALL ? "fastpath function calls" : "extended query protocol";
+    session->ready_due = type == WIRE_FUNCTION_CALL;
+    return model_raise(session, "08P01", "%s not supported in a replication connection", what);
+}
+
 static bool is_extended(uint8_t type)
 {
     return type == WIRE_PARSE || type == WIRE_BIND || type == WIRE_DESCRIBE ||
@@ -220,6 +247,9 @@ static fault take_message(struct model_session *session, const struct wire_frame
         return synchronise(session, frame->body);
     if (session->skipping)
         return OK;
+    if (session->replication != WIRE_REPLICATION_NONE && frame->type != WIRE_FLUSH &&
+        (session->extended || frame->type == WIRE_FUNCTION_CALL))
+        return refuse_extended(session, frame->type);
     switch (frame->type) {
     case WIRE_QUERY:
         return simple_query(session, frame->body);

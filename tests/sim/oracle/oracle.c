@@ -6,6 +6,7 @@
 #include "oracle/deeds.h"
 #include "oracle/fair.h"
 #include "oracle/pins.h"
+#include "oracle/walks.h"
 #include "stage/stage.h"
 
 #include <stdlib.h>
@@ -48,6 +49,7 @@ void oracle_init(void)
     PROVE(oracle.logins != NULL && oracle.sessions != NULL);
     deeds_init();
     arrivals_init();
+    walks_init();
 }
 
 void oracle_fini(void)
@@ -56,6 +58,7 @@ void oracle_fini(void)
     free(oracle.sessions);
     deeds_fini();
     arrivals_fini();
+    walks_fini();
 }
 
 uint32_t oracle_enrol(struct person *person)
@@ -123,6 +126,10 @@ static void oracle_statement(void *argument UNUSED, const struct model_session_v
     struct session_record *record = oracle_session(session);
     uint32_t login = oracle_asker(text);
     say("backend", session->pid, "runs %.*s", SPAN_ARG(text));
+    if (session->replicates) {
+        walks_run(session, text);
+        return;
+    }
     if (span_is(text, "DISCARD ALL"))
         record->owner = 0;
     record->cleaned = login == 0;
@@ -232,13 +239,16 @@ static bool oracle_sleeps(const struct model_session_view *view)
 static bool oracle_limits_hold(const struct model *model)
 {
     uint32_t in_session = 0, in_statements = 0, hidden = 0, vouched = 0, others = 0;
+    uint32_t walks = 0;
     const struct setup *setup = &stage.setup;
     for (const struct model_session *at = model_session_next(model, NULL); at != NULL;
          at = model_session_next(model, at)) {
         struct model_session_view view = model_session_look(at);
         oracle_note_gone(&view);
-        if (span_is(view.database, STAGE_ASKING) || oracle_session(&view)->left ||
-            (stage.calm && oracle_sleeps(&view)))
+        if (view.replicates)
+            walks += !oracle_session(&view)->left;
+        if (view.replicates || span_is(view.database, STAGE_ASKING) ||
+            oracle_session(&view)->left || (stage.calm && oracle_sleeps(&view)))
             continue;
         if (span_is(view.database, "session"))
             in_session += 1;
@@ -251,7 +261,7 @@ static bool oracle_limits_hold(const struct model *model)
         else
             others += 1;
     }
-    uint32_t all = in_session + in_statements + hidden + vouched + others;
+    uint32_t all = in_session + in_statements + hidden + vouched + others + walks;
     /* The versions of a pool share its size; a service's limit is for each address. */
     uint32_t most = stage_pool_most();
     uint32_t services = stage_has(KIND_identities) ? STAGE_IDENTITIES : 1;
@@ -260,6 +270,7 @@ static bool oracle_limits_hold(const struct model *model)
     uint32_t at_app = stage_has(KIND_identities) && stage_has(KIND_listeners) ? 2 : 1;
     return in_session <= most && in_statements <= most && hidden <= most &&
            vouched <= most * 2 /* joe and joey */ && others <= most * at_app &&
+           walks <= setup->walks_most * services &&
            all <= setup->connections_most * addresses * services &&
            (setup->servers_most == 0 || all <= setup->servers_most);
 }
@@ -268,6 +279,8 @@ static void oracle_began(void *argument UNUSED, const struct model_session_view 
 {
     say("backend", session->pid, "begins");
     oracle_session(session)->owner = 0;
+    if (session->replicates)
+        walks_began(session);
     bool holds = oracle_limits_hold(stage.model);
     /* A connection that was reset may have ended at one end only. */
     PROVE(holds || stage_may_lose_ends(), "there are more servers than there may be");
@@ -276,6 +289,8 @@ static void oracle_began(void *argument UNUSED, const struct model_session_view 
 static void oracle_ended(void *argument UNUSED, const struct model_session_view *session)
 {
     say("backend", session->pid, "ends");
+    if (session->replicates)
+        walks_ended(session);
 }
 
 #define OVER_MOST sec(40) /* what keepalives of the model take, and some more */
@@ -298,6 +313,7 @@ void oracle_look(const struct model *model)
 {
     oracle_rests();
     pins_check(model);
+    walks_check();
     for (uint32_t i = 0; i < stage.plan->clients; i++)
         if (stage.people[i].waits)
             fair_waits(&stage.people[i]);
@@ -322,6 +338,7 @@ struct model_watch oracle_watch(void)
         .cancelled = oracle_cancelled,
         .told = oracle_told,
         .betrayed = oracle_betrayed,
+        .replied = walks_replied,
         .ready = oracle_ready,
     };
 }

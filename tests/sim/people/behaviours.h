@@ -5,8 +5,9 @@
  * One file per family: do_simple.c, do_extended.c, do_transaction.c, do_copy.c, do_copy_syncs.c,
  * do_death.c,
  * do_session.c, do_odd.c, do_password.c,
- * do_statement.c, do_strange.c, do_certificate.c; hostile clients have their own, do_hostile.c.  A behaviour begins
- * and ends outside of a transaction, unless it closes the connection.
+ * do_statement.c, do_strange.c, do_certificate.c, do_replication.c; hostile clients have their own,
+ * do_hostile.c.  A behaviour begins and ends outside of a transaction, unless it closes the
+ * connection.
  */
 #include "people/person.h"
 

@@ -25,6 +25,7 @@ fault guest_login(struct guest *guest, const struct link_login *login)
         return done;
     }
     guest->pid = greeting.pid;
+    guest->host.greeted = true;
     buffer_fini(&greeting.parameters);
     return OK;
 }
@@ -37,8 +38,9 @@ void guest_end(struct guest *guest)
 /* It may wait for a server, or for its turn, as nobody else's does. */
 bool guest_is_excused(const struct guest *guest)
 {
-    return stage_excuses_loss(&guest->host) || stage_has(KIND_login_timeout) ||
-           stage_has(KIND_sessions);
+    bool waits = !guest->host.greeted;
+    return stage_excuses_loss(&guest->host) ||
+           (waits && (stage_has(KIND_login_timeout) || stage_has(KIND_sessions)));
 }
 
 static fault guest_is_lost(struct guest *guest, fault why)

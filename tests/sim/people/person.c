@@ -259,6 +259,28 @@ static void person_greeted(struct person *person, struct link_greeting *greeting
     person_check_settings(person);
 }
 
+void person_target(const struct person *person, struct link_target *ret)
+{
+    /* As libpq's own users set it: a connection that has fallen silent ends. */
+    *ret = (struct link_target){
+        .address = stage.at,
+        .host = "sim",
+        .socket = {.keepalive = true, .keep_idle = 20, .keep_interval = 5, .keep_count = 3}};
+    bool by_socket = stage_has(KIND_unix_sockets) && person->number % 3 == 0;
+    bool by_second = stage_has(KIND_listeners) && person->number % 4 == 1;
+    if (stage_has(KIND_proxies) && person->number % 2 == 0)
+        ret->address = proxy_address();
+    if (by_second)
+        ret->address = stage.at_second;
+    if (by_socket)
+        ret->address = stage.at_socket;
+    by_socket |= by_second; /* nor does that one encrypt */
+    if (stage.client_tls != NULL && !by_socket && person->number % 4 > 0) {
+        ret->tls_mode = TLS_MODE_REQUIRE;
+        ret->tls = stage.client_tls;
+    }
+}
+
 fault person_begin(struct person *person)
 {
     static const char *const databases[] = {[PERSON_TRANSACTION] = "app",
@@ -267,24 +289,8 @@ fault person_begin(struct person *person)
     struct buffer parameters = BUFFER_INIT(1024);
     struct link_greeting greeting;
     struct link_secret secret = {.password = SPAN(STAGE_PASSWORD)};
-    /* As libpq's own users set it: a connection that has fallen silent ends. */
-    struct link_target target = {
-        .address = stage.at,
-        .host = "sim",
-        .socket = {.keepalive = true, .keep_idle = 20, .keep_interval = 5, .keep_count = 3}};
-    bool by_socket = stage_has(KIND_unix_sockets) && person->number % 3 == 0;
-    bool by_second = stage_has(KIND_listeners) && person->number % 4 == 1;
-    if (stage_has(KIND_proxies) && person->number % 2 == 0)
-        target.address = proxy_address();
-    if (by_second)
-        target.address = stage.at_second;
-    if (by_socket)
-        target.address = stage.at_socket;
-    by_socket |= by_second; /* nor does that one encrypt */
-    if (stage.client_tls != NULL && !by_socket && person->number % 4 > 0) {
-        target.tls_mode = TLS_MODE_REQUIRE;
-        target.tls = stage.client_tls;
-    }
+    struct link_target target;
+    person_target(person, &target);
     person_resets(person);
     person_put_parameters(person, &parameters);
     struct link_login login = {.target = &target,

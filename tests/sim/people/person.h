@@ -81,6 +81,9 @@ struct person {
 /** Everything that it does, on a coroutine of its own. */
 void person_main(void *person);
 
+/** Where it connects to, and how. */
+struct link_target;
+void person_target(const struct person *person, struct link_target *ret);
 /** Connects and logs in. */
 fault person_begin(struct person *person) MUST_USE;
 /** Closes without a word. */

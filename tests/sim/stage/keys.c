@@ -14,13 +14,13 @@
 /* Where a certificate lies; all have the same key. */
 static const struct {
     const char *path, *text;
-} shown[SHOWINGS] = {[SHOWN_JOE] = {"/home/joe.crt", keys_joe},
-                     [SHOWN_JOEY] = {"/home/joey.crt", keys_joey},
-                     [SHOWN_FOREIGN] = {"/home/foreign.crt", keys_foreign},
-                     [SHOWN_EXPIRED] = {"/home/expired.crt", keys_expired}},
-  impostors[STAGE_IMPOSTORS] = {{"/home/impostor.crt", keys_impostor},
-                                {"/home/elsewhere.crt", keys_elsewhere},
-                                {"/home/outdated.crt", keys_outdated}};
+} shown[SHOWINGS] = {[SHOWN_JOE] = {"/etc/people/joe.crt", keys_joe},
+                     [SHOWN_JOEY] = {"/etc/people/joey.crt", keys_joey},
+                     [SHOWN_FOREIGN] = {"/etc/people/foreign.crt", keys_foreign},
+                     [SHOWN_EXPIRED] = {"/etc/people/expired.crt", keys_expired}},
+  impostors[STAGE_IMPOSTORS] = {{"/etc/people/impostor.crt", keys_impostor},
+                                {"/etc/people/elsewhere.crt", keys_elsewhere},
+                                {"/etc/people/outdated.crt", keys_outdated}};
 
 static void context_load(const struct tls_settings *settings, struct tls_context **ret)
 {

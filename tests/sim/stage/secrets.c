@@ -105,7 +105,7 @@ void secrets_user(const struct setup *setup, struct model_user *user)
 {
     static const enum model_method methods[] = {
         [PROOF_SCRAM] = MODEL_SCRAM, [PROOF_MD5] = MODEL_MD5, [PROOF_PASSWORD] = MODEL_CLEARTEXT};
-    *user = (struct model_user){.name = "joe"};
+    *user = (struct model_user){.name = "joe", .replication = true};
     if (setup->proof == PROOF_NONE)
         return;
     user->password = STAGE_PASSWORD;

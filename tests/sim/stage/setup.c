@@ -10,6 +10,7 @@
  * The daemon's configuration file, from the plan.
  */
 #define CHANCE_SETUP 2000
+#define CHANCE_WALKS 2030
 
 void setup_make(struct setup *setup, const struct plan *plan)
 {
@@ -45,6 +46,8 @@ void setup_make(struct setup *setup, const struct plan *plan)
     };
     if (plan_has(plan, KIND_little_memory))
         setup->relays = 4; /* each has its part of it */
+    chance = plan_chance(plan, CHANCE_WALKS);
+    setup->walks_most = 1 + chance_below(&chance, 3);
     secrets_draw(setup, plan);
     certificates_draw(setup, plan);
 }
@@ -98,6 +101,8 @@ static void put_route(struct buffer *out, const struct setup *setup, const char 
         put_auth(out, setup);
     buffer_printf(out, "    pool_size: %u\n    prepared_statements: %u\n", setup->pool_size,
                   setup->prepared_most);
+    if (stage_has(KIND_replication))
+        buffer_printf(out, "    replication_limit: %u\n", setup->walks_most);
     /* Nothing that a session shows, but a pool of its own. */
     if (setup->identity == 1)
         buffer_printf(out, "    server_database: %s\n", database[0] == '"' ? "app" : database);
@@ -155,7 +160,9 @@ static void put_hba(const struct setup *setup)
     if (stage_has(KIND_certificates))
         certificates_put_hba(setup, &out);
     buffer_printf(&out, "local all all %s\nhost all all 127.0.0.1/32 %s\n", method, method);
-    buffer_printf(&out, "host all \"joe\" 198.51.100.0 255.255.255.0 %s\n", method);
+    buffer_printf(&out, "host all,replication \"joe\" 198.51.100.0 255.255.255.0 %s\n", method);
+    buffer_printf(&out, "local replication all %s\nhost replication all 127.0.0.1/32 %s\n", method,
+                  method);
     PROVE(buffer_fault(&out) == OK);
     sim_file_put(STAGE_HBA, out.at, out.size, 0600);
     buffer_fini(&out);

@@ -53,6 +53,7 @@ struct setup {
     uint32_t connections_most; /* of the backend */
     uint32_t servers_most;     /* 0: no limit */
     uint32_t prepared_most;
+    uint32_t walks_most; /* connections for replication, of one database and user */
     bool checks;
     bool single_use;
     enum proof proof;        /* by clients */
