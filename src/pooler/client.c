@@ -78,6 +78,7 @@ static void client_free(struct client *client)
         server_forget_owner(client->last_server);
     client_statements_clear(&client->statements);
     params_unref(&client->params);
+    params_unref(&client->unnamed_params);
     client_prove(client);
     if (client->fed)
         guests_closed(pooler_guests(relay->pooler));

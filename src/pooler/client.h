@@ -63,6 +63,7 @@ struct client {
     uint8_t *unnamed;      /* body of its unnamed statement's Parse; NULL: none */
     uint32_t unnamed_size;
     uint32_t unnamed_room;
+    struct params *unnamed_params;         /* of the session at that Parse; NULL: not known */
     struct query_effects *unnamed_effects; /* of its text; NULL: none */
     bool unnamed_alters;                   /* it may change its session, or its transaction's */
     uint8_t *stash; /* bytes that were read and not yet handled; NULL: none */

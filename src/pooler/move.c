@@ -30,12 +30,14 @@ struct parcel {
     const struct route_config *route; /* in there */
     struct census *census[CENSUSES];  /* counted; the client is counted in there */
     bool keyed;                       /* it has a cancel key */
+    uint32_t unnamed_params;          /* as in struct packed */
     struct link_secret secret;        /* how the share logs in to servers; its password is ours */
     uint64_t shown_of;                /* of which secrets: as in struct credentials */
     uint64_t proven_of;
     char *password;
     struct buffer names;      /* database NUL user NUL */
     struct buffer params;     /* flat */
+    struct buffer unnamed;    /* the same of its unnamed statement, if they are others */
     struct buffer statements; /* struct packed and what follows it, one after another */
 };
 
@@ -44,8 +46,11 @@ struct packed {
     struct digest digest;
     struct meaning meaning;
     uint32_t body;
+    uint32_t params; /* bytes of them, flat, or one of the two below */
     uint16_t name;
 };
+#define PARAMS_THE_CLIENTS UINT32_MAX /* the ones that it has now */
+#define PARAMS_UNKNOWN     (UINT32_MAX - 1)
 
 static void parcel_free(struct parcel **parcel)
 {
@@ -59,6 +64,7 @@ static void parcel_free(struct parcel **parcel)
     explicit_bzero(&gone->secret, sizeof(gone->secret));
     buffer_fini(&gone->names);
     buffer_fini(&gone->params);
+    buffer_fini(&gone->unnamed);
     buffer_fini(&gone->statements);
     free(gone);
 }
@@ -92,8 +98,22 @@ const char *move_hindrance(const struct client *client)
 
 /* --- leaving ---------------------------------------------------------------------------------- */
 
-static void pack_statements(struct buffer *out, const struct map *statements)
+/* Parameters at a Parse, if they are not the client's of now. */
+static uint32_t pack_params(struct buffer *out, const struct client *client,
+                            const struct params *params)
 {
+    size_t before = out->size;
+    if (params == client->params)
+        return PARAMS_THE_CLIENTS;
+    if (params == NULL)
+        return PARAMS_UNKNOWN;
+    params_write_flat(out, params);
+    return (uint32_t)(out->size - before);
+}
+
+static void pack_statements(struct buffer *out, const struct client *client)
+{
+    const struct map *statements = &client->statements;
     for (struct map_link *link = map_next(statements, NULL); link != NULL;
          link = map_next(statements, link)) {
         const struct client_statement *named = MAP_ENTRY(link, struct client_statement, link);
@@ -103,7 +123,11 @@ static void pack_statements(struct buffer *out, const struct map *statements)
                                 .body = statement->size,
                                 .name = named->size};
         invariant(named->references == 1 && !named->pending);
+        struct buffer params = BUFFER_INIT(MOVE_LUGGAGE_MOST);
+        packed.params = pack_params(&params, client, named->params);
         buffer_append(out, &packed, sizeof(packed));
+        buffer_append_span(out, buffer_span(&params));
+        buffer_fini(&params);
         buffer_append(out, named->name, named->size);
         buffer_append(out, statement->body, statement->size);
     }
@@ -127,9 +151,12 @@ static fault parcel_pack(struct parcel *parcel, struct client *client)
     buffer_append(&parcel->names, share->database, strlen(share->database) + 1);
     buffer_append(&parcel->names, share->user, strlen(share->user) + 1);
     params_write_flat(&parcel->params, client->params);
-    pack_statements(&parcel->statements, &client->statements);
+    pack_statements(&parcel->statements, client);
+    if (client->unnamed != NULL)
+        parcel->unnamed_params = pack_params(&parcel->unnamed, client, client->unnamed_params);
     TRY(buffer_fault(&parcel->names));
     TRY(buffer_fault(&parcel->params));
+    TRY(buffer_fault(&parcel->unnamed));
     TRY(buffer_fault(&parcel->statements));
     parcel->config = config_ref(share->config);
     parcel->route = share->route;
@@ -155,6 +182,7 @@ static void client_uproot(struct client *client)
     client_statements_clear(&client->statements);
     client->statements = MAP_INIT(CLIENT_STATEMENTS_MOST);
     params_unref(&client->params);
+    params_unref(&client->unnamed_params);
     client_uncount_unnamed(client);
     client->admitted = false;
     share_leave(TAKE(client->share));
@@ -172,7 +200,8 @@ fault move_client(struct client *client, struct relay *to)
     invariant(move_hindrance(client) == NULL && to != client->relay);
     if (parcel == NULL)
         return FAULT_MEMORY;
-    parcel->names = parcel->params = parcel->statements = BUFFER_INIT(MOVE_LUGGAGE_MOST);
+    parcel->names = parcel->params = parcel->unnamed = parcel->statements =
+        BUFFER_INIT(MOVE_LUGGAGE_MOST);
     fault packed = parcel_pack(parcel, client);
     if (packed != OK) {
         parcel_free(&parcel);
@@ -208,6 +237,18 @@ static fault client_root(struct client *client, struct relay *relay, bool keyed)
     return keyed ? cancel_enter_key(relay, client) : OK;
 }
 
+static fault unpack_params(struct client *client, uint32_t packed, struct span flat,
+                           struct params **ret)
+{
+    *ret = NULL;
+    if (packed == PARAMS_UNKNOWN)
+        return OK;
+    if (packed != PARAMS_THE_CLIENTS)
+        return params_read_flat(&client->relay->params, flat, ret);
+    *ret = params_ref(client->params);
+    return OK;
+}
+
 static fault unpack_statements(struct client *client, struct span rest)
 {
     while (rest.size > 0) {
@@ -216,6 +257,8 @@ static fault unpack_statements(struct client *client, struct span rest)
         struct client_statement *named;
         memcpy(&packed, rest.at, sizeof(packed));
         rest = span_skip(rest, sizeof(packed));
+        struct span flat = span_of(rest.at, packed.params < PARAMS_UNKNOWN ? packed.params : 0);
+        rest = span_skip(rest, flat.size);
         struct span name = span_of(rest.at, packed.name);
         rest = span_skip(rest, packed.name);
         struct span body = span_of(rest.at, packed.body);
@@ -226,7 +269,9 @@ static fault unpack_statements(struct client *client, struct span rest)
         TRY(added);
         named->pending = false;
         named->meaning = packed.meaning;
+        fault known = unpack_params(client, packed.params, flat, &named->params);
         client_statement_unref(&named);
+        TRY(known);
     }
     return OK;
 }
@@ -274,6 +319,9 @@ static fault parcel_unpack(struct parcel *parcel)
         return fault_raise(FAULT_SHUTDOWN, "the pooler is shutting down");
     TRY(params_read_flat(&relay->params, buffer_span(&parcel->params), &client->params));
     TRY(unpack_statements(client, buffer_span(&parcel->statements)));
+    if (client->unnamed != NULL)
+        TRY(unpack_params(client, parcel->unnamed_params, buffer_span(&parcel->unnamed),
+                          &client->unnamed_params));
     TRY(unpack_share(parcel, &client->share));
     share_join(client->share);
     return unpack_secret(parcel, client->share);

@@ -299,6 +299,33 @@ void params_write_difference(struct buffer *sql, const struct params *from, cons
     }
 }
 
+/* NULL is the server's own default, as for RESET. */
+static void write_local(struct buffer *sql, struct span name, const struct span *value)
+{
+    if (span_is_nocase(name, "application_name"))
+        return;
+    buffer_append_text(sql, sql->size > 0 ? ",pg_catalog.set_config(" : "pg_catalog.set_config(");
+    write_literal(sql, name);
+    buffer_append_byte(sql, ',');
+    if (value != NULL)
+        write_literal(sql, *value);
+    else
+        buffer_append_text(sql, "NULL");
+    buffer_append_text(sql, ",true)");
+}
+
+void params_write_local(struct buffer *sql, const struct params *from, const struct params *to)
+{
+    for (uint32_t i = 0; i < from->count; i++)
+        if (params_find(to, from->all[i].name) == NULL)
+            write_local(sql, from->all[i].name, NULL);
+    for (uint32_t i = 0; i < to->count; i++) {
+        const struct span *old = params_find(from, to->all[i].name);
+        if (old == NULL || !span_equal(*old, to->all[i].value))
+            write_local(sql, to->all[i].name, &to->all[i].value);
+    }
+}
+
 void params_write_flat(struct buffer *out, const struct params *set)
 {
     for (uint32_t i = 0; i < set->count; i++) {

@@ -61,6 +61,9 @@ const struct span *params_find(const struct params *set, struct span name);
  *  Faults are the buffer's. */
 void params_write_difference(struct buffer *sql, const struct params *from,
                              const struct params *to);
+/** Appends calls of set_config(), with commas, that lead a transaction from `from` to `to` until
+ * its end; nothing when no statement tells them apart. */
+void params_write_local(struct buffer *sql, const struct params *from, const struct params *to);
 /** Appends name NUL value NUL ... (startup packet form). */
 void params_write_flat(struct buffer *out, const struct params *set);
 /** The reverse of params_write_flat. */

@@ -76,6 +76,19 @@ static bool text_follows(struct span text)
     return is_word(text, 0, "fetch") || is_word(text, 0, "execute");
 }
 
+bool statement_is_command(struct span body)
+{
+    static const char *const words[] = {"abort",     "begin",   "commit", "end",
+                                        "prepare",   "release", "reset",  "rollback",
+                                        "savepoint", "set",     "show",   "start"};
+    while (body.size > 0 && memchr(" \t\r\n", body.at[0], 4) != NULL)
+        body = span_skip(body, 1);
+    for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+        if (is_word(body, 0, words[i]))
+            return true;
+    return false;
+}
+
 static bool statement_is(const struct map_link *link, const void *digest)
 {
     return digest_equal(&MAP_ENTRY(link, struct statement, link)->digest, digest);
@@ -199,6 +212,7 @@ void client_statement_unref(struct client_statement **named)
     if (--gone->references > 0)
         return;
     statement_unref(&gone->statement);
+    params_unref(&gone->params);
     kept_free(gone, sizeof(*gone) + gone->size);
 }
 

@@ -10,6 +10,7 @@
  */
 #include "base/list.h"
 #include "base/map.h"
+#include "pooler/params.h"
 #include "pooler/signature.h"
 #include "query/effects.h"
 #include "wire/messages.h"
@@ -40,6 +41,9 @@ fault statement_intern_as(struct map *store, const struct digest *digest, struct
                           struct statement **ret) MUST_USE;
 struct statement *statement_ref(struct statement *statement);
 void statement_unref(struct statement **statement); /* NULL-safe */
+/** Whether this Parse body is a command on the session or its transaction, as SET, SHOW and COMMIT:
+ *  PostgreSQL evaluates nothing of it at its Parse, and some come before any query. */
+bool statement_is_command(struct span body);
 
 /* What a client's Parse meant. */
 struct meaning {
@@ -59,6 +63,7 @@ struct client_statement {
     bool pending;  /* its Parse has not been answered yet */
     uint16_t size; /* of `name` */
     struct statement *statement;
+    struct params *params; /* of the session at its Parse; NULL: not known */
     struct meaning meaning;
     char name[]; /* not terminated */
 };

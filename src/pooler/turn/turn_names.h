@@ -38,5 +38,12 @@ fault turn_make_closings(struct turn *turn) MUST_USE;
 struct digest turn_fresh_name(void);
 /** Not a pointer: a number, for the entry of the message that comes next. */
 void *turn_unnamed_mark(struct turn *turn);
+/** The session's parameters were others when the client parsed `body`, and PostgreSQL may have
+ *  evaluated literals under them. */
+bool turn_then_differs(const struct turn *turn, const struct params *then,
+                       struct span body); /* turn_then.c */
+/** For the rest of the transaction the server's parameters become those, or (true) again what they
+ *  are to be. */
+fault turn_then_set(struct turn *turn, const struct params *then, bool back) MUST_USE;
 /** A Parse of the client. */
 fault turn_parse(struct turn *turn, const struct message *message) MUST_USE; /* turn_parse.c */

@@ -10,6 +10,14 @@
 
 #include <stdlib.h>
 
+/* The session's parameters, referenced; NULL: something under way may be changing them. */
+static struct params *known_params(const struct turn *turn)
+{
+    const struct server *server = turn->server;
+    bool unsure = server->altered && !ledger_empty(&server->ledger);
+    return UNLIKELY(unsure) ? NULL : params_ref(server->params);
+}
+
 static fault parse_unnamed(struct turn *turn, const struct message *message, struct span body)
 {
     bool alters = body.size == 0 || query_may_have_effects(body);
@@ -29,6 +37,7 @@ static fault parse_unnamed(struct turn *turn, const struct message *message, str
         }
     }
     client_keep_unnamed(turn->client, body);
+    params_assign(&turn->client->unnamed_params, known_params(turn));
     turn->server->unnamed_of = turn->client->unnamed_number;
     turn->server->unnamed_unsure = false;
     turn_owe(turn, OWED_PARSE, FATE_FORWARD, ABOUT_UNNAMED, turn_unnamed_mark(turn));
@@ -86,6 +95,7 @@ static fault parse_enter(struct turn *turn, struct client_statement *named,
     named->meaning = (struct meaning){.key = fresh,
                                       .session = server->params->session,
                                       .generation = generation_now(server->generation)};
+    named->params = known_params(turn);
     return server_statement_add(&server->statements, &fresh, &fresh, ret);
 }
 

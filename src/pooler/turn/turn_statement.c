@@ -158,13 +158,19 @@ static fault inject(struct turn *turn, struct client_statement *named,
     struct digest fresh = turn_fresh_name();
     struct server_statement *known;
     const struct statement *statement = named->statement;
+    struct span body = span_of(statement->body, statement->size);
+    bool then = turn_then_differs(turn, named->params, body);
+    if (UNLIKELY(then))
+        TRY(turn_then_set(turn, named->params, false));
     TRY(server_statement_add(&server->statements, &named->meaning.key, &fresh, &known));
     known->unproven = true;
     *ret = known;
     turn_owe(turn, OWED_PARSE, FATE_SWALLOW, ABOUT_INJECT, client_statement_ref(named));
     turn_owe(turn, OWED_DESCRIBE, FATE_SWALLOW, ABOUT_PROOF, client_statement_ref(named));
-    TRY(turn_make_parse(turn, known->name, span_of(statement->body, statement->size)));
+    TRY(turn_make_parse(turn, known->name, body));
     TRY(turn_make_describe(turn, known->name));
+    if (UNLIKELY(then))
+        TRY(turn_then_set(turn, named->params, true));
     TRY(turn_make_closings(turn));
     uint8_t *at = make(turn, WIRE_HEADER);
     if (at == NULL)
@@ -243,8 +249,13 @@ static fault ensure_unnamed(struct turn *turn)
     server->unnamed_batch = server->ledger.batch;
     if (client->unnamed == NULL)
         return close_unnamed(turn);
+    struct span body = span_of(client->unnamed, client->unnamed_size);
+    bool then = turn_then_differs(turn, client->unnamed_params, body);
+    if (UNLIKELY(then))
+        TRY(turn_then_set(turn, client->unnamed_params, false));
     turn_owe(turn, OWED_PARSE, FATE_SWALLOW, ABOUT_UNNAMED, turn_unnamed_mark(turn));
-    return turn_make_parse(turn, "", span_of(client->unnamed, client->unnamed_size));
+    TRY(turn_make_parse(turn, "", body));
+    return UNLIKELY(then) ? turn_then_set(turn, client->unnamed_params, true) : OK;
 }
 
 /* --- Bind, Describe, Close -------------------------------------------------------------------- */
