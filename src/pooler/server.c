@@ -119,21 +119,23 @@ static void settle_close(struct server *server, struct client_statement *named, 
     client_statement_unref(&named);
 }
 
-/* A Query's commands have said one by one that they are done; a Bind stands for its Execute. */
+/* Its commands have said one by one that they are done. */
 static void settle_deallocate(struct server *server, const struct owed *owed, enum owed_end end)
 {
     struct deallocation *gone = owed->what;
-    bool left = false, bound = owed->kind == OWED_BIND && end == OWED_ANSWERED;
+    bool left = false;
     if (gone->effects != NULL) {
         struct owed rest = *owed;
         rest.what = gone->effects;
         pin_settle(server, &rest, end == OWED_ANSWERED);
     }
     for (unsigned i = 0; i < gone->count; i++) {
-        bool done = bound || gone->names[i].place <= gone->done;
+        bool done = gone->names[i].place <= gone->done;
         settle_close(server, gone->names[i].named, done ? OWED_ANSWERED : OWED_DROPPED);
         left = left || !done;
     }
+    if (gone->all)
+        settle_naming(server);
     kept_free(gone, sizeof(*gone));
     if (left && stream_open(&server->stream) && pin_stain(server, QUERY_PREPARE) != OK)
         server->broken = true;
@@ -254,6 +256,7 @@ static void server_free(struct server *server)
 {
     ledger_fini(&server->ledger);
     server_statements_fini(&server->statements);
+    turn_forget_portals(server);
     params_unref(&server->params);
     params_unref(&server->startup);
     buffer_fini(&server->greeting);
@@ -278,6 +281,7 @@ static void server_say_goodbye(struct server *server)
 /* What belongs to this relay stays here; the rest can travel. */
 static void server_strip(struct server *server)
 {
+    turn_forget_portals(server);
     invariant(server->pin == NULL && ledger_ring_bytes(&server->ledger) == 0); /* kept.h */
     params_unref(&server->params);
     params_unref(&server->startup);

@@ -40,14 +40,15 @@ struct server {
     struct params *startup; /* session pools: what its startup packet said */
     struct buffer greeting; /* what it reported at its login: name NUL value NUL ... */
     struct server_statements statements;
-    struct buffer described; /* answers to a Describe of ours, as far as they have come */
-    uint64_t *generation;    /* of its database: see generation.h */
-    struct pin *pin;         /* state that its client has left there; NULL: none */
-    uint64_t unnamed_of;     /* number of the unnamed statement that it holds, or lacks */
-    uint32_t unnamed_mark;   /* counts the messages that made or closed one */
-    uint32_t unnamed_batch;  /* of ours, the latest */
-    bool path_unsure;        /* its client may have put pg_temp on search_path */
-    bool sequences_own;      /* what its session knows of sequences is its last client's */
+    struct buffer described;      /* answers to a Describe of ours, as far as they have come */
+    uint64_t *generation;         /* of its database: see generation.h */
+    struct giving_portal *giving; /* the newest of its transaction */
+    struct pin *pin;              /* state that its client has left there; NULL: none */
+    uint64_t unnamed_of;          /* number of the unnamed statement that it holds, or lacks */
+    uint32_t unnamed_mark;        /* counts the messages that made or closed one */
+    uint32_t unnamed_batch;       /* of ours, the latest */
+    bool path_unsure;             /* its client may have put pg_temp on search_path */
+    bool sequences_own;           /* what its session knows of sequences is its last client's */
     bool suspect; /* a client of a route with isolation had it: cleaned before another has it */
     bool unnamed_unsure; /* and that has not been answered: its batch may have failed before it */
     uint32_t pid;

@@ -91,11 +91,21 @@ struct deallocation {
     struct query_effects *effects; /* what else the text may do, heap; NULL: nothing that matters */
     uint8_t count;
     uint8_t done; /* DEALLOCATE commands of the text that have completed */
+    bool all;     /* it has a DEALLOCATE ALL or DISCARD ALL: all names, when its tag comes */
     struct {
         struct client_statement *named;
         uint8_t place; /* among those commands, from 1 */
     } names[QUERY_EFFECTS_MOST];
 };
+
+/* A portal whose Execute gives names up.  A server has few of them. */
+struct giving_portal {
+    struct giving_portal *next; /* an older one */
+    struct digest name;
+    uint64_t client; /* number of the one that bound it */
+    struct query_effects *effects;
+};
+#define GIVING_PORTALS_MOST 16u
 
 /* What one server has prepared, as far as what was sent to it so far will be carried out. */
 struct server_statement {

@@ -74,6 +74,42 @@ PLAYS = {
         [w.parse("a", "select 1"), w.SYNC],
         [w.parse("", "deallocate a"), w.bind(), w.execute(), w.parse("a", "select 2"), w.SYNC],
         run("a")],
+    "deallocate all in a batch, then parse": [
+        [w.parse("a", "select 1"), w.SYNC],
+        [w.parse("", "deallocate all"), w.bind(), w.execute(), w.parse("a", "select 2"), w.SYNC],
+        "mix", run("a")],
+    "discard all in a batch, then parse": [
+        [w.parse("a", "select 1"), w.parse("d", "discard all"), w.SYNC], "mix",
+        [w.bind("", "d"), w.execute(), w.parse("a", "select 2"), w.bind("", "a"), w.execute(),
+         w.SYNC], "mix", run("a"), run("d")],
+    "deallocate all behind what fails, then parse": [
+        [w.parse("a", "select 1"), w.parse("d", "deallocate all"), w.SYNC],
+        [w.parse("", "select 1/0"), w.bind(), w.execute(), w.bind("", "d"), w.execute(),
+         w.parse("a", "select 2"), w.SYNC], "mix", run("a")],
+    "deallocate all by a query, then parse at once": [
+        [w.parse("a", "select 1"), w.SYNC],
+        [w.query("deallocate all"), w.parse("a", "select 2"), w.bind("", "a"), w.execute(),
+         w.SYNC], "mix", run("a")],
+    "deallocate is bound and never executed": [
+        [w.parse("a", "select 1"), w.SYNC], [w.parse("", "deallocate a"), w.bind(), w.SYNC],
+        "mix", run("a"), [w.parse("a", "select 2"), w.SYNC]],
+    "deallocate is bound and skipped": [
+        [w.parse("a", "select 1"), w.SYNC],
+        [w.parse("d", "deallocate a"), w.bind("p", "d"), w.parse("", "select 1/0"), w.bind(),
+         w.execute(), w.execute("p"), w.SYNC], "mix", run("a")],
+    "deallocate is bound twice": [
+        [w.parse("a", "select 1"), w.SYNC],
+        [w.parse("d", "deallocate a"), w.bind("p", "d"), w.bind("q", "d"), w.execute("p"),
+         w.execute("q"), w.SYNC], run("a"), [w.parse("a", "select 2"), w.SYNC], "mix", run("a")],
+    "deallocate is executed in a later batch": [
+        [w.parse("a", "select 1"), w.SYNC], q("begin"),
+        [w.parse("", "deallocate a"), w.bind(), w.SYNC], run("a")[:-1] + [w.SYNC],
+        [w.parse("", "deallocate a"), w.bind("p"), w.SYNC], [w.execute("p"), w.SYNC],
+        run("a"), q("rollback")],
+    "a portal is bound anew": [
+        [w.parse("a", "select 1"), w.SYNC],
+        [w.parse("", "deallocate a"), w.bind(), w.parse("", "select 5"), w.bind(), w.execute(),
+         w.SYNC], "mix", run("a")],
     "deallocate all in a failed transaction": [
         [w.parse("a", "select 1"), w.SYNC], q("begin"), q("select 1/0"), q("deallocate all"),
         q("rollback"), "mix", run("a")],

@@ -110,9 +110,17 @@ fault turn_statement(struct turn *turn, uint8_t type, const uint8_t *message,
  *  that Parse messages gave.  *ret: belongs to its entry; NULL: it gives none up. */
 fault turn_deallocate(struct turn *turn, const struct query_effects *found,
                       struct deallocation **ret) MUST_USE; /* turn_deallocate.c */
-/** The same for a Bind; true: its entry was written, and only the message is to be sent. */
-fault turn_deallocate_bind(struct turn *turn, const struct query_effects *found,
-                           bool *ret_taken) MUST_USE;
+/** A Bind makes this portal of a text with these effects: its Execute may give names up.  true: of
+ *  statements of the client, so that the effects matter to nobody else. */
+fault turn_deallocate_bind(struct turn *turn, struct span portal, const struct query_effects *found,
+                           bool *ret_own) MUST_USE;
+/** Another Bind makes a portal of this name. */
+void turn_deallocate_rebind(struct turn *turn, struct span portal);
+/** An Execute, whole; true: it was sent. */
+fault turn_deallocate_execute(struct turn *turn, const uint8_t *at, uint32_t size,
+                              bool *ret_taken) MUST_USE;
+/** The portals of its transaction are gone. */
+void turn_forget_portals(struct server *server);
 /** Room for a made message on its way to the server; NULL: no memory. */
 uint8_t *turn_make(struct turn *turn, size_t size); /* turn_statement.c */
 /** Emits answers of ours that are next in the ledger. */

@@ -8,6 +8,7 @@
  * it is: PostgreSQL itself says whether and when the name is given up.
  */
 #include "pooler/kept.h"
+#include "pooler/turn/pin.h"
 #include "pooler/turn/turn.h"
 #include "wire/messages.h"
 
@@ -30,7 +31,8 @@ static void find_names(const struct client *client, const struct query_effects *
         const struct query_effect *effect = &found->all[i];
         if (effect->kind != QUERY_PREPARE || effect->act == QUERY_CREATES)
             continue;
-        if (effect->act == QUERY_ENDS_ALL)
+        ret->all = effect->act == QUERY_ENDS_ALL;
+        if (ret->all)
             return; /* whatever is named behind it is gone by then */
         place += 1;
         struct client_statement *named =
@@ -96,7 +98,7 @@ static void take_names(struct client *client, struct deallocation *gone)
         gone->names[i].named->references += 1;
         client_statement_remove(&client->statements, gone->names[i].named);
     }
-    client->naming += gone->count;
+    client->naming += gone->count + gone->all;
 }
 
 static fault prepare_names(struct turn *turn, const struct query_effects *found, bool alone,
@@ -105,13 +107,13 @@ static fault prepare_names(struct turn *turn, const struct query_effects *found,
     struct deallocation names = {0};
     *ret = NULL;
     find_names(turn->client, found, &names);
-    if (names.count == 0)
+    if (names.count == 0 && !names.all)
         return OK;
     struct deallocation *gone = kept_alloc(sizeof(*gone));
     if (gone == NULL)
         return FAULT_MEMORY;
     *gone = names;
-    fault sent = send_stand_ins(turn, gone, alone);
+    fault sent = gone->count == 0 ? OK : send_stand_ins(turn, gone, alone);
     if (sent != OK) {
         kept_free(gone, sizeof(*gone));
         return sent;
@@ -136,15 +138,108 @@ fault turn_deallocate(struct turn *turn, const struct query_effects *found,
     return OK;
 }
 
-fault turn_deallocate_bind(struct turn *turn, const struct query_effects *found, bool *ret_taken)
+/* --- portals ---------------------------------------------------------------------------------- */
+
+static void portal_free(struct giving_portal *portal)
 {
-    struct ledger *ledger = &turn->server->ledger;
+    pin_effects_free(portal->effects);
+    kept_free(portal, sizeof(*portal));
+}
+
+void turn_forget_portals(struct server *server)
+{
+    for (struct giving_portal *portal; (portal = server->giving) != NULL;) {
+        server->giving = portal->next;
+        portal_free(portal);
+    }
+}
+
+/* Where the portal of this name is linked; of NULL: it is none of them. */
+static struct giving_portal **find_portal(struct turn *turn, struct span name)
+{
+    struct digest digest = digest_of(name);
+    uint64_t client = client_number(turn->client);
+    struct giving_portal **at = &turn->server->giving;
+    while (*at != NULL && ((*at)->client != client || !digest_equal(&(*at)->name, &digest)))
+        at = &(*at)->next;
+    return at;
+}
+
+void turn_deallocate_rebind(struct turn *turn, struct span name)
+{
+    struct giving_portal **at = find_portal(turn, name);
+    struct giving_portal *portal = *at;
+    if (portal == NULL)
+        return;
+    *at = portal->next;
+    portal_free(portal);
+}
+
+/* No more of them than one looks through at every Bind: the oldest is forgotten. */
+static void bound_portals(struct server *server)
+{
+    struct giving_portal **at = &server->giving;
+    for (unsigned i = 0; i < GIVING_PORTALS_MOST && *at != NULL; i++)
+        at = &(*at)->next;
+    if (*at != NULL)
+        portal_free(TAKE(*at));
+}
+
+fault turn_deallocate_bind(struct turn *turn, struct span name, const struct query_effects *found,
+                           bool *ret_own)
+{
+    struct deallocation names = {0};
+    find_names(turn->client, found, &names);
+    *ret_own = names.count > 0;
+    if (names.count == 0 && !names.all)
+        return OK;
+    struct giving_portal *portal = kept_alloc(sizeof(*portal));
+    struct query_effects *effects = portal == NULL ? NULL : pin_effects_copy(found);
+    if (effects == NULL) {
+        if (portal != NULL)
+            kept_free(portal, sizeof(*portal));
+        return FAULT_MEMORY;
+    }
+    *portal = (struct giving_portal){.next = turn->server->giving,
+                                     .name = digest_of(name),
+                                     .client = client_number(turn->client),
+                                     .effects = effects};
+    turn->server->giving = portal;
+    bound_portals(turn->server);
+    return OK;
+}
+
+/* Which names there are is known when it is answered: what names a statement next waits for that.
+ */
+static fault flush_all(struct turn *turn)
+{
+    uint8_t *at = turn_make(turn, WIRE_HEADER);
+    if (at == NULL)
+        return FAULT_MEMORY;
+    at[0] = WIRE_FLUSH;
+    wire_store_u32(at + 1, 4);
+    turn->client->naming_batch = turn->server->ledger.batch - 1;
+    return OK;
+}
+
+fault turn_deallocate_execute(struct turn *turn, const uint8_t *at, uint32_t size, bool *ret_taken)
+{
     struct deallocation *gone;
-    TRY(prepare_names(turn, found, false, &gone));
+    struct ledger *ledger = &turn->server->ledger;
+    const char *name = (const char *)at + WIRE_HEADER;
+    struct giving_portal *portal =
+        *find_portal(turn, span_of(name, strnlen(name, size - WIRE_HEADER)));
+    *ret_taken = false;
+    if (portal == NULL || ledger->skipping)
+        return OK;
+    TRY(prepare_names(turn, portal->effects, false, &gone));
     *ret_taken = gone != NULL;
     if (gone == NULL)
         return OK;
+    bool all = gone->all;
     turn->client->naming_batch = ledger->batch;
-    ledger_owe(ledger, (struct owed){.kind = OWED_BIND, .about = ABOUT_DEALLOCATE, .what = gone});
-    return OK;
+    ledger_owe(ledger,
+               (struct owed){.kind = OWED_EXECUTE, .about = ABOUT_DEALLOCATE, .what = gone});
+    outbox_run(&turn->up.out, at, size);
+    return all ? flush_all(turn) : OK;
 }

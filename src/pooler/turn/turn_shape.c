@@ -54,6 +54,8 @@ void turn_schema_ready(struct turn *turn, uint8_t status)
     if (UNLIKELY(server->reshaping))
         generation_raise(server->generation);
     server->reshaping = false;
-    if (ledger_empty(&server->ledger))
+    if (ledger_empty(&server->ledger)) {
         server->altered = false;
+        turn_forget_portals(server);
+    }
 }

@@ -261,17 +261,18 @@ static fault ensure_unnamed(struct turn *turn)
 /* --- Bind, Describe, Close -------------------------------------------------------------------- */
 
 /* The entry of a Bind; true in *ret_refused: it must not be sent. */
-static fault owe_bind(struct turn *turn, const struct message *message,
+static fault owe_bind(struct turn *turn, const struct message *message, struct span portal,
                       const struct query_effects *found, bool *ret_refused)
 {
     struct query_effects *effects = NULL;
     *ret_refused = false;
+    if (UNLIKELY(turn->server->giving != NULL))
+        turn_deallocate_rebind(turn, portal);
     if (UNLIKELY(found != NULL)) {
-        bool owed;
-        TRY(turn_deallocate_bind(turn, found, &owed));
-        if (owed)
-            return OK;
-        TRY(turn_pin_bind(turn, found, &effects, ret_refused));
+        bool own;
+        TRY(turn_deallocate_bind(turn, portal, found, &own));
+        if (!own)
+            TRY(turn_pin_bind(turn, found, &effects, ret_refused));
         if (*ret_refused) {
             turn->up.dropping = message->size - message->here;
             return OK;
@@ -306,7 +307,7 @@ static fault bind_named(struct turn *turn, const struct message *message,
     if (LIKELY(message->here == message->size && named->statement->effects == NULL))
         turn_lost_keep(turn, message->at);
     bool refused;
-    TRY(owe_bind(turn, message, named->statement->effects, &refused));
+    TRY(owe_bind(turn, message, names->portal, named->statement->effects, &refused));
     if (refused)
         return OK;
     turn->server->altered |= named->statement->alters;
@@ -342,7 +343,7 @@ static fault on_bind(struct turn *turn, const struct message *message)
     bool refused;
     const struct query_effects *effects =
         names.statement.size > 0 ? NULL : turn->client->unnamed_effects;
-    TRY(owe_bind(turn, message, effects, &refused));
+    TRY(owe_bind(turn, message, names.portal, effects, &refused));
     if (refused)
         return OK;
     turn_forward(turn, message);

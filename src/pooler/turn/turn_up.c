@@ -207,6 +207,12 @@ static fault up_whole(struct turn *turn, uint8_t type, const uint8_t *at, uint32
         if (taken)
             return OK;
     }
+    if (UNLIKELY(turn->server->giving != NULL) && type == WIRE_EXECUTE) {
+        bool taken;
+        TRY(turn_deallocate_execute(turn, at, size, &taken));
+        if (taken)
+            return OK;
+    }
     up_note(turn, type);
     outbox_run(&turn->up.out, at, size);
     return OK;

@@ -101,7 +101,7 @@ fault do_prepared(struct person *person)
 
 /* SQL's DEALLOCATE gives up what Parse has prepared: alone or among others, within a transaction or
  * not, and what is not there it names. */
-static fault deallocates(struct person *person, uint8_t which, bool *ret_doubtful)
+static fault deallocates(struct person *person, uint8_t which)
 {
     struct batch batch;
     struct statement statements[3];
@@ -118,8 +118,7 @@ static fault deallocates(struct person *person, uint8_t which, bool *ret_doubtfu
     given_up->expected.a = which;
     statement_echo(person, &statements[2]);
     batch_begin(&batch, person);
-    uint32_t form = person_draw(person, 3);
-    switch (form) {
+    switch (person_draw(person, 3)) {
     case 0:
         batch_query(&batch, given_up);
         break;
@@ -130,10 +129,7 @@ static fault deallocates(struct person *person, uint8_t which, bool *ret_doubtfu
         batch_extended(&batch, given_up, false);
         batch_sync(&batch);
     }
-    fault ran = batch_run(&batch);
-    /* Known: bound, it counts as carried out, and its execution may still fail. */
-    *ret_doubtful = form == 2 && batch.any_failed;
-    return ran;
+    return batch_run(&batch);
 }
 
 /* It must be there if it was prepared, and must not if it was given up. */
@@ -166,18 +162,11 @@ fault do_deallocate(struct person *person)
     }
     if (person->pool != PERSON_STATEMENT && person_one_in(person, 3))
         TRY(person_begins(person));
-    bool doubtful;
-    TRY(deallocates(person, which, &doubtful));
-    if (!doubtful)
-        TRY(looks_for(person, which));
+    TRY(deallocates(person, which));
+    TRY(looks_for(person, which));
     while (person->status != WIRE_TX_IDLE)
         TRY(person_rolls_back(person));
-    if (!doubtful)
-        return looks_for(person, which);
-    batch_begin(&batch, person);
-    batch_close(&batch, which, prepared_names[which]);
-    batch_sync(&batch);
-    return batch_run(&batch);
+    return looks_for(person, which);
 }
 
 /* The unnamed statement stays from one batch to the next, on whichever server that runs. */
