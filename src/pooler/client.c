@@ -89,6 +89,7 @@ static void client_free(struct client *client)
     if (client->share != NULL)
         share_leave(client->share);
     client_keep_unnamed(client, SPAN_NONE);
+    turn_unnamed_drop_before(client);
     pin_effects_free(client->unnamed_effects);
     client_drop_stash(client);
     free(client->peer);

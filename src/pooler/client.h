@@ -66,6 +66,7 @@ struct client {
     struct params *unnamed_params;         /* of the session at that Parse; NULL: not known */
     struct query_effects *unnamed_effects; /* of its text; NULL: none */
     bool unnamed_alters;                   /* it may change its session, or its transaction's */
+    struct unnamed_before *unnamed_before; /* see turn_unnamed.c; NULL: none */
     uint8_t *stash; /* bytes that were read and not yet handled; NULL: none */
     uint32_t stash_size;
     enum client_state state;

@@ -129,6 +129,36 @@ PLAYS = {
         "mix", run("a"), run("b"), run("c")],
     "unnamed of a failed parse": [
         [w.parse("", "select 1"), w.SYNC], [w.parse("", "nonsense"), w.SYNC], "mix", run("")],
+    "unnamed skipped": [
+        [w.parse("", "select 1"), w.SYNC],
+        [w.parse("x", "nonsense"), w.parse("", "select 2"), w.SYNC], "mix", run("")],
+    "unnamed closed and skipped": [
+        [w.parse("", "select 1"), w.SYNC],
+        [w.parse("x", "nonsense"), w.close("S", ""), w.SYNC], "mix", run("")],
+    "unnamed skipped twice": [
+        [w.parse("", "select 1"), w.SYNC],
+        [w.parse("x", "nonsense"), w.parse("", "select 2"), w.bind(), w.execute(),
+         w.parse("", "select 3"), w.bind(), w.execute(), w.SYNC], run(""), "mix", run("")],
+    "unnamed fails behind another message": [
+        [w.parse("", "select 1"), w.SYNC],
+        [w.parse("x", "select 5"), w.parse("", "nonsense"), w.parse("", "select 2"), w.SYNC],
+        run(""), "mix", run("")],
+    "unnamed is replaced behind another message": [
+        [w.parse("", "select 1"), w.SYNC],
+        [w.parse("x", "select 5"), w.parse("", "select 2"), w.SYNC], "mix", run(""),
+        [w.parse("y", "select 5"), w.close("S", ""), w.SYNC], run("")],
+    "unnamed replaced, then skipped": [
+        [w.parse("", "select 1"), w.SYNC],
+        [w.parse("x", "nonsense"), w.parse("", "select 2"), w.SYNC,
+         w.parse("", "select 3"), w.SYNC], "mix", run("")],
+    "unnamed skipped in front of a query": [
+        [w.parse("", "select 1"), w.SYNC],
+        [w.parse("x", "nonsense"), w.parse("", "select 2"), w.SYNC, w.query("select 3")],
+        "mix", run("")],
+    "unnamed skipped behind one of another server": [
+        [w.parse("", "select 1"), w.SYNC], "mix",
+        [w.parse("x", "select 1/0"), w.bind("", "x"), w.execute(), w.bind(), w.execute(),
+         w.parse("", "select 2"), w.SYNC], run(""), "mix", run("")],
     "unnamed behind a query": [
         [w.parse("", "select 1"), w.SYNC], q("select 5"), "mix", run("")],
     "unnamed behind an empty query": [

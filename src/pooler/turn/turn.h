@@ -176,6 +176,14 @@ void turn_shape_keep(struct turn *turn, struct span part);
 void turn_schema_tag(struct turn *turn, struct span tag);
 /** ReadyForQuery with this status. */
 void turn_schema_ready(struct turn *turn, uint8_t status);
+/** A message is about to replace or close its client's unnamed statement; if it may be skipped,
+ * that one is kept until it is known.  turn_unnamed.c */
+void turn_unnamed_keep_before(struct turn *turn);
+/** The statement was replaced or closed by the message whose entry is written next. */
+void turn_unnamed_replaced(struct turn *turn);
+/** That entry is answered or dropped; true: it was skipped, and its client has what it had. */
+bool turn_unnamed_undo(struct server *server, const struct owed *owed, enum owed_end end);
+void turn_unnamed_drop_before(struct client *client);
 /** A simple query destroys the unnamed statement (manual, "Simple Query"). */
 static inline void turn_forget_unnamed(struct turn *turn)
 {

@@ -20,6 +20,13 @@ static struct params *known_params(const struct turn *turn)
 
 static fault parse_unnamed(struct turn *turn, const struct message *message, struct span body)
 {
+    if (UNLIKELY(turn->server->ledger.skipping)) {
+        turn_owe(turn, OWED_PARSE, FATE_FORWARD, ABOUT_NOTHING, NULL);
+        turn_forward(turn, message);
+        return OK;
+    }
+    if (UNLIKELY(turn->server->ledger.extended || turn->client->unnamed_before != NULL))
+        turn_unnamed_keep_before(turn);
     bool alters = body.size == 0 || query_may_have_effects(body);
     struct query_effects *effects = NULL;
     if (UNLIKELY(alters) && body.size > 0)
@@ -40,6 +47,8 @@ static fault parse_unnamed(struct turn *turn, const struct message *message, str
     params_assign(&turn->client->unnamed_params, known_params(turn));
     turn->server->unnamed_of = turn->client->unnamed_number;
     turn->server->unnamed_unsure = false;
+    if (UNLIKELY(turn->client->unnamed_before != NULL))
+        turn_unnamed_replaced(turn);
     turn_owe(turn, OWED_PARSE, FATE_FORWARD, ABOUT_UNNAMED, turn_unnamed_mark(turn));
     hint_add(&turn->client->share->stats.server_parses, 1);
     turn_forward(turn, message);

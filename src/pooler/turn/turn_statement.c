@@ -371,6 +371,21 @@ static fault on_describe(struct turn *turn, const struct message *message,
     return turn_make_describe(turn, known->name);
 }
 
+/* The entry of the client's own. */
+static void owe_close_unnamed(struct turn *turn)
+{
+    const struct ledger *ledger = &turn->server->ledger;
+    if (LIKELY(!ledger->skipping)) {
+        if (ledger->extended || turn->client->unnamed_before != NULL)
+            turn_unnamed_keep_before(turn);
+        client_keep_unnamed(turn->client, SPAN_NONE);
+        turn->server->unnamed_of = 0;
+        if (turn->client->unnamed_before != NULL)
+            turn_unnamed_replaced(turn);
+    }
+    turn_owe(turn, OWED_CLOSE, FATE_FORWARD, ABOUT_UNNAMED, turn_unnamed_mark(turn));
+}
+
 static fault on_close(struct turn *turn, const struct message *message,
                       const struct wire_target *target)
 {
@@ -378,11 +393,10 @@ static fault on_close(struct turn *turn, const struct message *message,
     if (target->kind == 'S' && target->name.size > 0)
         named = client_statement_find(&turn->client->statements, target->name);
     if (named == NULL) {
-        if (target->kind == 'S' && target->name.size == 0) {
-            client_keep_unnamed(turn->client, SPAN_NONE);
-            turn->server->unnamed_of = 0;
-        }
-        turn_owe(turn, OWED_CLOSE, FATE_FORWARD, ABOUT_NOTHING, NULL);
+        if (target->kind == 'S' && target->name.size == 0)
+            owe_close_unnamed(turn);
+        else
+            turn_owe(turn, OWED_CLOSE, FATE_FORWARD, ABOUT_NOTHING, NULL);
         turn_forward(turn, message);
         return OK;
     }
