@@ -167,10 +167,16 @@ static bool name_is(const struct map_link *link, const void *key)
     return span_equal(span_of(named->name, named->size), *(const struct span *)key);
 }
 
+static struct span name_kept(struct span name)
+{
+    return span_of(name.at, MIN_OF(name.size, (size_t)STATEMENT_NAME_KEPT));
+}
+
 struct client_statement *client_statement_find(const struct map *names, struct span name)
 {
     if (names->count == 0)
         return NULL;
+    name = name_kept(name);
     struct map_link *link = map_find(names, hash_span(name), name_is, &name);
     return link == NULL ? NULL : MAP_ENTRY(link, struct client_statement, link);
 }
@@ -178,8 +184,7 @@ struct client_statement *client_statement_find(const struct map *names, struct s
 fault client_statement_add(struct map *names, struct span name, struct statement *statement,
                            struct client_statement **ret)
 {
-    if (name.size > UINT16_MAX)
-        return FAULT_LIMIT;
+    name = name_kept(name);
     struct client_statement *named = kept_alloc(sizeof(*named) + name.size);
     if (named == NULL)
         return FAULT_MEMORY;
@@ -234,6 +239,18 @@ bool client_statement_restore(struct map *names, struct client_statement *named)
     named->current = true;
     named->references += 1;
     return true;
+}
+
+const struct client_statement *client_statement_meaning(const struct map *names,
+                                                        const struct digest *key)
+{
+    for (struct map_link *link = map_next(names, NULL); link != NULL;
+         link = map_next(names, link)) {
+        const struct client_statement *named = MAP_ENTRY(link, struct client_statement, link);
+        if (digest_equal(&named->meaning.key, key))
+            return named;
+    }
+    return NULL;
 }
 
 void client_statements_deallocate(struct map *names)
@@ -456,10 +473,13 @@ void server_statements_doubt(struct server_statements *on)
     }
 }
 
-bool server_statements_has_name(const struct server_statements *on, struct span name)
+const struct server_statement *server_statement_named(const struct server_statements *on,
+                                                      struct span name)
 {
-    LIST_EACH (&on->used, it)
-        if (span_is(name, LIST_ENTRY(it, struct server_statement, used)->name))
-            return true;
-    return false;
+    LIST_EACH (&on->used, it) {
+        const struct server_statement *known = LIST_ENTRY(it, struct server_statement, used);
+        if (span_is(name, known->name))
+            return known;
+    }
+    return NULL;
 }

@@ -16,6 +16,8 @@
 #include "wire/messages.h"
 
 #define STATEMENT_NAME_SIZE 36 /* "tl_", 32 digits, NUL */
+/* PostgreSQL tells names of statements apart by so many bytes, also those of Parse messages. */
+#define STATEMENT_NAME_KEPT 63u
 /* Names one client may have at a time. */
 #define CLIENT_STATEMENTS_MOST 10000u
 
@@ -61,17 +63,21 @@ struct client_statement {
     uint32_t references;
     bool current;
     bool pending;  /* its Parse has not been answered yet */
-    uint16_t size; /* of `name` */
+    uint16_t size; /* of `name`, at most STATEMENT_NAME_KEPT */
     struct statement *statement;
     struct params *params; /* of the session at its Parse; NULL: not known */
     struct meaning meaning;
     char name[]; /* not terminated */
 };
 
-/** Enters a name; the map holds a reference, and so does the caller.  Faults: LIMIT, MEMORY. */
+/** Enters a name, cut to what is kept; the map holds a reference, and so does the caller.  Faults:
+ * LIMIT, MEMORY. */
 fault client_statement_add(struct map *names, struct span name, struct statement *statement,
                            struct client_statement **ret) MUST_USE;
 struct client_statement *client_statement_find(const struct map *names, struct span name);
+/** One that means this, of however many; NULL: none. */
+const struct client_statement *client_statement_meaning(const struct map *names,
+                                                        const struct digest *key);
 /** Takes the name out of the map, dropping the map's reference. */
 void client_statement_remove(struct map *names, struct client_statement *named);
 /** Puts a removed name back (its Close was never carried out); false when the name is taken. */
@@ -163,8 +169,9 @@ static inline bool server_statements_empty(const struct server_statements *on)
 {
     return on->used.count + on->orphans.count + on->closing.count == 0;
 }
-/** Whether the server is believed to have one of this name. */
-bool server_statements_has_name(const struct server_statements *on, struct span name);
+/** Whether the server is believed to have one of this name; NULL: not. */
+const struct server_statement *server_statement_named(const struct server_statements *on,
+                                                      struct span name);
 
 /** The name on a server that is made of these bits. */
 void statement_name(const struct digest *fresh, char name[STATEMENT_NAME_SIZE]);

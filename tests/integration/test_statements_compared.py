@@ -18,6 +18,7 @@ def run(name, values=()):
     return [w.bind(statement=name, values=values), w.execute(), w.SYNC]
 
 
+LONG = "n" * 70
 DATE = "select '1/2/2003'::date::text"
 PLAYS = {
     "frozen in a transaction": [
@@ -183,6 +184,17 @@ PLAYS = {
     "types": [
         [w.parse("s", "select $1, $2::text", (23,)), w.describe("S", "s"), w.SYNC], "mix",
         [w.describe("S", "s"), w.SYNC], run("s", ("7", "x")), run("s", ("z", "x"))],
+    "wrong number of values": [
+        [w.parse("s", "select $1::int"), w.SYNC], "mix", run("s", ("1", "2")), run("s", ("1",))],
+    "a long name is one name": [
+        [w.parse(LONG + "x", "select 1"), w.SYNC], run(LONG + "y"),
+        [w.describe("S", LONG + "z"), w.SYNC], "mix", [w.close("S", LONG), w.SYNC],
+        [w.parse(LONG + "y", "select 2"), w.SYNC], run(LONG + "x"), run(LONG[:63])],
+    "a long name is deallocated": [
+        [w.parse(LONG, "select 1"), w.SYNC], q("deallocate " + LONG), "mix",
+        [w.parse(LONG + "y", "select 2"), w.SYNC], run(LONG),
+        [w.parse("", "deallocate " + LONG), w.bind(), w.execute(), w.SYNC],
+        [w.parse(LONG + "x", "select 3"), w.SYNC], run(LONG)],
     "duplicate": [
         [w.parse("s", "select 1"), w.SYNC], "mix", [w.parse("s", "select 2"), w.SYNC], run("s")],
     "duplicate in a batch": [

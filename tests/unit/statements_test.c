@@ -312,16 +312,21 @@ TEST(a_client_has_no_more_names_than_the_limit)
 }
 END_TEST
 
-TEST(a_name_is_not_longer_than_its_length_can_say)
+TEST(names_are_told_apart_by_what_postgresql_keeps_of_them)
 {
-    static char name[UINT16_MAX + 1];
-    memset(name, 'n', sizeof(name));
+    static const char name[] = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    struct span whole = span_of(name, STATEMENT_NAME_KEPT + 1);
     struct statement *text = prepared("select 1");
-    struct client_statement *entered;
-    ck_assert_int_eq(client_statement_add(&names, span_of(name, sizeof(name)), text, &entered),
-                     FAULT_LIMIT);
-    ck_assert_int_eq(client_statement_add(&names, span_of(name, UINT16_MAX), text, &entered), OK);
+    struct client_statement *entered, *shorter;
+    ck_assert_int_eq(client_statement_add(&names, whole, text, &entered), OK);
+    ck_assert_uint_eq(entered->size, STATEMENT_NAME_KEPT);
+    ck_assert_ptr_eq(client_statement_find(&names, span_of(name, STATEMENT_NAME_KEPT)), entered);
+    ck_assert_ptr_eq(client_statement_find(&names, whole), entered);
+    ck_assert_ptr_null(client_statement_find(&names, span_of(name, STATEMENT_NAME_KEPT - 1)));
+    ck_assert_int_eq(
+        client_statement_add(&names, span_of(name, STATEMENT_NAME_KEPT - 1), text, &shorter), OK);
     client_statement_unref(&entered);
+    client_statement_unref(&shorter);
     statement_unref(&text);
     client_statements_clear(&names);
     map_fini(&texts);
@@ -508,9 +513,9 @@ TEST(in_doubt_every_statement_is_closed_and_none_is_used)
     add(&on, 1);
     settle(&on, 1, true);
     add(&on, 2);
-    ck_assert(server_statements_has_name(&on, span_text(name)));
+    ck_assert_ptr_nonnull(server_statement_named(&on, span_text(name)));
     server_statements_doubt(&on);
-    ck_assert(!server_statements_has_name(&on, span_text(name)));
+    ck_assert_ptr_null(server_statement_named(&on, span_text(name)));
     ck_assert_ptr_null(use(&on, 1, 0));
     ck_assert_ptr_nonnull(use(&on, 2, 0));
     ck_assert_uint_eq(orphan(&on), 1);
@@ -527,9 +532,10 @@ TESTS("statements", the_same_text_is_kept_once, other_parameter_types_are_anothe
       a_client_finds_its_statements_by_the_names_it_gave_them,
       a_close_that_was_never_carried_out_is_undone,
       a_name_that_was_given_anew_meanwhile_stays_the_new_one,
-      a_client_has_no_more_names_than_the_limit, a_name_is_not_longer_than_its_length_can_say,
-      a_name_on_a_server_shows_all_its_bits, the_least_recently_used_statement_is_the_first_to_go,
-      a_close_that_was_skipped_is_sent_again, a_statement_that_could_not_be_prepared_is_not_there,
+      a_client_has_no_more_names_than_the_limit,
+      names_are_told_apart_by_what_postgresql_keeps_of_them, a_name_on_a_server_shows_all_its_bits,
+      the_least_recently_used_statement_is_the_first_to_go, a_close_that_was_skipped_is_sent_again,
+      a_statement_that_could_not_be_prepared_is_not_there,
       of_two_that_mean_the_same_the_newer_one_stays, what_was_used_apart_is_for_its_client_alone,
       what_is_parsed_behind_a_deallocate_all_is_not_forgotten,
       in_doubt_every_statement_is_closed_and_none_is_used,

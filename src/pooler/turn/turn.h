@@ -166,6 +166,8 @@ void turn_lost_keep(struct turn *turn, const uint8_t *at); /* turn_lost.c */
 /** The server says that a statement does not exist: forgets what it has if that is one of ours.
  *  true: its batch is sent again, and the error is for nobody. */
 bool turn_lost(struct turn *turn, struct span message);
+/** An error that names a statement by its name on the server: appends it with its client's name. */
+void turn_error_rename(const struct turn *turn, struct span body, struct buffer *out);
 /** Nothing is sent again: something has been answered. */
 void turn_lost_end(struct turn *turn);
 /** Whether this message is an answer to a Describe of ours; keeps it.  turn_shape.c */

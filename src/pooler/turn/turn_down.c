@@ -130,7 +130,7 @@ static bool turn_is_over_for_server(const struct turn *turn)
 }
 
 /* An error: whether it is the client's, ours, or one that is told in other words. */
-static fault down_error(struct turn *turn, struct span body, enum ledger_verdict *verdict)
+static fault judge_error(struct turn *turn, struct span body, enum ledger_verdict *verdict)
 {
     struct ledger *ledger = &turn->server->ledger;
     struct wire_error error = {0};
@@ -180,6 +180,23 @@ static fault down_error(struct turn *turn, struct span body, enum ledger_verdict
     if (injected)
         *verdict = VERDICT_FORWARD;
     return OK;
+}
+
+/* Bind's wrong number of values, and a statement that does not exist, are told with names. */
+static fault down_error(struct turn *turn, struct span body, enum ledger_verdict *verdict)
+{
+    struct buffer renamed = BUFFER_INIT(1024);
+    struct wire_error error;
+    if (wire_read_error(body, &error) == OK &&
+        (span_is(error.sqlstate, "08P01") || span_is(error.sqlstate, "26000")))
+        turn_error_rename(turn, body, &renamed);
+    fault judged = judge_error(turn, body, verdict);
+    if (judged != OK || *verdict != VERDICT_FORWARD || renamed.size == 0) {
+        buffer_fini(&renamed);
+        return judged;
+    }
+    *verdict = VERDICT_SWALLOW;
+    return turn_say(turn, &renamed);
 }
 
 /* Whether a closer look is worth it: not for INSERT, UPDATE, and SELECT behind its rows. */

@@ -8,6 +8,9 @@
  */
 #include "pooler/turn/turn.h"
 
+/* Of errors that name a statement: longer ones do not. */
+#define RENAMED_MOST 512u
+
 void turn_lost_keep(struct turn *turn, const uint8_t *at)
 {
     const struct server *server = turn->server;
@@ -31,17 +34,39 @@ void turn_lost_end(struct turn *turn)
     lane_settle(&turn->up, &turn->relay->chunks);
 }
 
-/* The text is in any language, the name is not. */
-static bool is_about_ours(const struct server_statements *on, struct span message)
+/* The text is in any language, the name is not.  *ret_at: where it is. */
+static const struct server_statement *find_ours(const struct server_statements *on,
+                                                struct span message, const uint8_t **ret_at)
 {
     const uint8_t *at = message.at, *end = message.at + message.size;
     while ((at = memmem(at, (size_t)(end - at), "tl_", 3)) != NULL &&
            end - at >= STATEMENT_NAME_SIZE - 1) {
-        if (server_statements_has_name(on, span_of(at, STATEMENT_NAME_SIZE - 1)))
-            return true;
+        const struct server_statement *known =
+            server_statement_named(on, span_of(at, STATEMENT_NAME_SIZE - 1));
+        *ret_at = at;
+        if (known != NULL)
+            return known;
         at += 3;
     }
-    return false;
+    return NULL;
+}
+
+void turn_error_rename(const struct turn *turn, struct span body, struct buffer *out)
+{
+    const uint8_t *at;
+    if (body.size > RENAMED_MOST || turn->client == NULL)
+        return;
+    const struct server_statement *known = find_ours(&turn->server->statements, body, &at);
+    const struct client_statement *named =
+        known == NULL ? NULL : client_statement_meaning(&turn->client->statements, &known->key);
+    if (named == NULL)
+        return;
+    const uint8_t *behind = at + STATEMENT_NAME_SIZE - 1;
+    size_t start = wire_begin(out, WIRE_ERROR);
+    wire_put_bytes(out, span_of(body.at, (size_t)(at - body.at)));
+    wire_put_bytes(out, span_of(named->name, named->size));
+    wire_put_bytes(out, span_of(behind, (size_t)(body.at + body.size - behind)));
+    wire_end(out, start);
 }
 
 /* Its Sync was sent, or is sent now; who asked for it has not got that far. */
@@ -66,7 +91,8 @@ bool turn_lost(struct turn *turn, struct span message)
 {
     struct server *server = turn->server;
     const struct owed *head = ledger_head(&server->ledger);
-    if (!is_about_ours(&server->statements, message))
+    const uint8_t *at;
+    if (find_ours(&server->statements, message, &at) == NULL)
         return false;
     server_statements_doubt(&server->statements);
     if (!turn->up.keeps || turn->client == NULL || turn->closing || head == NULL ||
