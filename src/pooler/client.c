@@ -257,6 +257,7 @@ void client_keep_unnamed(struct client *client, struct span body)
 {
     /* An older one of its may be there still, on another server. */
     client->unnamed_number = ++client->relay->unnamed_ever;
+    client->unnamed_shaped = false;
     if (body.size == 0 || body.size > CLIENT_UNNAMED_MOST) {
         free(client->unnamed);
         chunk_unhold(&client->relay->chunks, client->unnamed_room);

@@ -85,15 +85,17 @@ struct client {
     struct uuid id;
     struct uuid served_by; /* the server that was taken from it at its end, and that one's pid */
     uint32_t served_pid;
-    uint64_t serial;         /* counts the clients of its relay, from 1 */
-    uint64_t unnamed_number; /* of its unnamed statement, or of the want of one: the relay's */
-    struct address *peer;    /* heap, its size cut to the family */
-    uint32_t listen;         /* number of the listener that it came by */
-    deadline connected;      /* since when */
-    deadline since;          /* of its present turn or wait */
-    deadline began;          /* its transaction, where limits of time hold; 0: none seen */
-    deadline parked;         /* the same */
-    deadline moved;          /* when it came from another relay; 0: it has not */
+    uint64_t serial;             /* counts the clients of its relay, from 1 */
+    struct digest unnamed_shape; /* of its unnamed statement, if `unnamed_shaped` */
+    bool unnamed_shaped;         /* it has been told what that takes and gives */
+    uint64_t unnamed_number;     /* of its unnamed statement, or of the want of one: the relay's */
+    struct address *peer;        /* heap, its size cut to the family */
+    uint32_t listen;             /* number of the listener that it came by */
+    deadline connected;          /* since when */
+    deadline since;              /* of its present turn or wait */
+    deadline began;              /* its transaction, where limits of time hold; 0: none seen */
+    deadline parked;             /* the same */
+    deadline moved;              /* when it came from another relay; 0: it has not */
 };
 
 /** Takes an accepted handle; starts the login coroutine.  Closes the handle when it can't. */

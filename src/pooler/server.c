@@ -164,6 +164,34 @@ static void settle_unnamed(struct server *server, const struct owed *owed, enum 
         client_keep_unnamed(server->client, SPAN_NONE);
 }
 
+static void settle_unnamed_signature(struct server *server, const struct owed *owed,
+                                     enum owed_end end)
+{
+    struct signature signature;
+    struct client *client = server->client;
+    if (end == OWED_ANSWERED && signature_read(&server->described, &signature) && client != NULL &&
+        client->unnamed_number == (uintptr_t)owed->what) {
+        client->unnamed_shape = signature.shape;
+        client->unnamed_shaped = true;
+    }
+    buffer_fini(&server->described);
+}
+
+static void settle_unnamed_proof(struct server *server, const struct owed *owed, enum owed_end end)
+{
+    struct signature signature;
+    const struct client *client = server->client;
+    if ((uintptr_t)owed->what == server->unnamed_mark) {
+        server->unnamed_proof = UNNAMED_GOOD;
+        if (end == OWED_DROPPED || !signature_read(&server->described, &signature))
+            server->unnamed_of = 0;
+        else if (client != NULL && client->unnamed_shaped &&
+                 !digest_equal(&client->unnamed_shape, &signature.shape))
+            server->unnamed_proof = UNNAMED_DIFFERS;
+    }
+    buffer_fini(&server->described);
+}
+
 static void server_settle(void *owner, const struct owed *owed, enum owed_end end)
 {
     struct server *server = owner;
@@ -193,6 +221,12 @@ static void server_settle(void *owner, const struct owed *owed, enum owed_end en
     }
     case ABOUT_UNNAMED:
         settle_unnamed(server, owed, end);
+        return;
+    case ABOUT_UNNAMED_SIGNATURE:
+        settle_unnamed_signature(server, owed, end);
+        return;
+    case ABOUT_UNNAMED_PROOF:
+        settle_unnamed_proof(server, owed, end);
         return;
     case ABOUT_EFFECTS:
         pin_settle(server, owed, end == OWED_ANSWERED);

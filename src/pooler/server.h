@@ -26,6 +26,9 @@ struct lease;
 
 enum server_state { SERVER_CONNECTING, SERVER_IDLE, SERVER_ACTIVE, SERVER_CLEANING, SERVER_STATES };
 
+/* Whether its unnamed statement, if Trunkline has parsed that, is what its client knows. */
+enum unnamed_proof { UNNAMED_GOOD, UNNAMED_UNPROVEN, UNNAMED_DIFFERS };
+
 struct server {
     struct stream stream;
     struct waker idle_waker; /* of the stream while idle */
@@ -47,8 +50,9 @@ struct server {
     uint64_t unnamed_of;          /* number of the unnamed statement that it holds, or lacks */
     uint32_t unnamed_mark;        /* counts the messages that made or closed one */
     uint32_t unnamed_batch;       /* of ours, the latest */
-    bool path_unsure;             /* its client may have put pg_temp on search_path */
-    bool sequences_own;           /* what its session knows of sequences is its last client's */
+    enum unnamed_proof unnamed_proof;
+    bool path_unsure;   /* its client may have put pg_temp on search_path */
+    bool sequences_own; /* what its session knows of sequences is its last client's */
     bool suspect; /* a client of a route with isolation had it: cleaned before another has it */
     bool unnamed_unsure; /* and that has not been answered: its batch may have failed before it */
     uint32_t pid;

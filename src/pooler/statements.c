@@ -69,11 +69,11 @@ static bool text_is_timely(struct span text)
 }
 
 /* PostgreSQL does not look at these anew: no change of their columns is an error. */
-static bool text_follows(struct span text)
+bool statement_follows(struct span body)
 {
-    while (text.size > 0 && (text.at[0] == ' ' || text.at[0] == '\n' || text.at[0] == '\t'))
-        text = span_skip(text, 1);
-    return is_word(text, 0, "fetch") || is_word(text, 0, "execute");
+    while (body.size > 0 && (body.at[0] == ' ' || body.at[0] == '\n' || body.at[0] == '\t'))
+        body = span_skip(body, 1);
+    return is_word(body, 0, "fetch") || is_word(body, 0, "execute");
 }
 
 bool statement_is_command(struct span body)
@@ -112,7 +112,7 @@ static struct statement *statement_new(struct map *store, const struct digest *d
                                     .digest = *digest,
                                     .alters = query_may_have_effects(body),
                                     .timely = text_is_timely(body),
-                                    .follows = text_follows(body)};
+                                    .follows = statement_follows(body)};
     memcpy(statement->body, body.at, body.size);
     return statement;
 }

@@ -46,6 +46,8 @@ void statement_unref(struct statement **statement); /* NULL-safe */
 /** Whether this Parse body is a command on the session or its transaction, as SET, SHOW and COMMIT:
  *  PostgreSQL evaluates nothing of it at its Parse, and some come before any query. */
 bool statement_is_command(struct span body);
+/** Whether its columns are those of something else, which may change. */
+bool statement_follows(struct span body);
 
 /* What a client's Parse meant. */
 struct meaning {

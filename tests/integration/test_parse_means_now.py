@@ -363,6 +363,37 @@ def test_a_type_that_changed_is_refused_on_another_server(trunkline, postgres, i
         postgres.sql("drop table moved_type", database="app")
 
 
+@pytest.mark.parametrize("changes", [False, True])
+@pytest.mark.parametrize("described", [False, True])
+def test_an_unnamed_statement_is_what_its_client_was_told(trunkline, postgres, described, changes):
+    """On another server; who was not told its types gets them with the rows."""
+    postgres.sql("create table moved_unnamed as select 7 as a", database="app")
+    postgres.sql("grant select on moved_unnamed to public", database="app")
+    text = w.parse("", "select a from moved_unnamed")
+    try:
+        with two_servers(trunkline) as (_, client, one, two):
+            fine(client.ask(w.parse("end", "commit"), w.SYNC))
+            do(client, "begin")
+            here = pid(client)
+            told = [w.describe("S", "")] if described else []
+            fine(client.ask(text, *told, w.bind("p", "end"), w.execute("p"), w.SYNC))
+            keep(one, two, here)
+            if changes:
+                postgres.sql("alter table moved_unnamed alter a type text using 'seven'",
+                             database="app")
+            for message in w.bind(), w.describe("S", ""):
+                answers = client.ask(message, w.bind(), w.execute(), w.SYNC)
+                if described and changes:
+                    assert [m.fields["C"] for m in answers if m.kind == "E"] == ["0A000"]
+                    assert w.kinds(answers) == "E Z"
+                else:
+                    assert w.rows(fine(answers)) == [["seven" if changes else "7"]]
+            answers = client.ask(text, w.describe("S", ""), w.bind(), w.execute(), w.SYNC)
+            assert w.rows(fine(answers)) == [["seven" if changes else "7"]]
+    finally:
+        postgres.sql("drop table moved_unnamed", database="app")
+
+
 def test_a_table_that_is_gone_is_missed_on_another_server(trunkline, postgres):
     postgres.sql("create table gone_soon as select 7 as a", database="app")
     postgres.sql("grant select on gone_soon to public", database="app")

@@ -130,6 +130,19 @@ PLAYS = {
         "mix", run("a"), run("b"), run("c")],
     "unnamed of a failed parse": [
         [w.parse("", "select 1"), w.SYNC], [w.parse("", "nonsense"), w.SYNC], "mix", run("")],
+    "unnamed is described": [
+        [w.parse("", "select 1, $1::text"), w.describe("S", ""), w.SYNC], "mix", run("", ("a",)),
+        "mix", [w.describe("S", ""), w.bind("", "", ("b",)), w.describe("P"), w.execute(),
+                w.SYNC], "mix", run("", ("c", "d"))],
+    "unnamed is described where it fails": [
+        [w.parse("", "select nothing"), w.describe("S", ""), w.SYNC],
+        [w.parse("", "select 1"), w.describe("S", ""), w.SYNC], "mix",
+        [w.parse("x", "nonsense"), w.describe("S", ""), w.bind(), w.SYNC], "mix",
+        [w.describe("S", ""), w.parse("x", "nonsense"), w.bind(), w.SYNC], "mix", run("")],
+    "unnamed is described in a failed transaction": [
+        [w.parse("", "select 1"), w.describe("S", ""), w.SYNC], "mix",
+        [w.parse("b", "begin"), w.bind("p", "b"), w.execute("p"), w.SYNC],
+        [w.parse("e", "select 1/0"), w.bind("p", "e"), w.execute("p"), w.SYNC], run("")],
     "unnamed skipped": [
         [w.parse("", "select 1"), w.SYNC],
         [w.parse("x", "nonsense"), w.parse("", "select 2"), w.SYNC], "mix", run("")],

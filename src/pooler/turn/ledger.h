@@ -36,6 +36,7 @@ enum owed_kind {
 
 enum owed_fate {
     FATE_FORWARD,   /* the client's own: it sees the answer */
+    FATE_NOTED,     /* the same, and Trunkline keeps it */
     FATE_SWALLOW,   /* Trunkline asked: the client sees nothing of it */
     FATE_SYNTHETIC, /* never sent: Trunkline answers when its turn comes */
 };
@@ -43,18 +44,20 @@ enum owed_fate {
 /* What an entry is about, for whoever must know when it is answered or dropped. */
 enum owed_about {
     ABOUT_NOTHING,
-    ABOUT_PARSE,      /* what: struct client_statement; it exists if this succeeds */
-    ABOUT_SIGNATURE,  /* what: struct client_statement; says what that means */
-    ABOUT_UNNAMED,    /* what: its server's unnamed_mark; the unnamed statement that this makes */
-    ABOUT_DUPLICATE,  /* what: struct client_statement; a Parse that must fail with 42P05 */
-    ABOUT_CLOSE,      /* what: struct client_statement; the client closes it */
-    ABOUT_ORPHAN,     /* what: its name, heap; Trunkline closes a statement on the server */
-    ABOUT_INJECT,     /* what: struct client_statement; Trunkline parses it on the server */
-    ABOUT_PROOF,      /* what: the same; says whether it means there what its client knows */
-    ABOUT_EFFECTS,    /* what: struct query_effects, heap; the text may leave state behind */
-    ABOUT_DEALLOCATE, /* what: struct deallocation, heap; the text gives names up */
-    ABOUT_REFUSED,    /* what: struct refused, heap; must fail, and is told in other words */
-    ABOUT_STATE,      /* a change of session parameters, or cleaning */
+    ABOUT_PARSE,     /* what: struct client_statement; it exists if this succeeds */
+    ABOUT_SIGNATURE, /* what: struct client_statement; says what that means */
+    ABOUT_UNNAMED,   /* what: its server's unnamed_mark; the unnamed statement that this makes */
+    ABOUT_UNNAMED_SIGNATURE, /* what: its number; the client asks what that statement is */
+    ABOUT_UNNAMED_PROOF,     /* what: as ABOUT_UNNAMED; whether it is that on this server */
+    ABOUT_DUPLICATE,         /* what: struct client_statement; a Parse that must fail with 42P05 */
+    ABOUT_CLOSE,             /* what: struct client_statement; the client closes it */
+    ABOUT_ORPHAN,            /* what: its name, heap; Trunkline closes a statement on the server */
+    ABOUT_INJECT,            /* what: struct client_statement; Trunkline parses it on the server */
+    ABOUT_PROOF,             /* what: the same; says whether it means there what its client knows */
+    ABOUT_EFFECTS,           /* what: struct query_effects, heap; the text may leave state behind */
+    ABOUT_DEALLOCATE,        /* what: struct deallocation, heap; the text gives names up */
+    ABOUT_REFUSED,           /* what: struct refused, heap; must fail, and is told in other words */
+    ABOUT_STATE,             /* a change of session parameters, or cleaning */
 };
 
 struct owed {

@@ -167,7 +167,7 @@ static fault judge_error(struct turn *turn, struct span body, enum ledger_verdic
         *verdict = VERDICT_SWALLOW;
         return OK;
     }
-    if (UNLIKELY(turn->server->pin != NULL) && (head == NULL || head->fate == FATE_FORWARD))
+    if (UNLIKELY(turn->server->pin != NULL) && (head == NULL || head->fate <= FATE_NOTED))
         pin_failed(turn->server, head);
     if (known && head != NULL && head->about == ABOUT_REFUSED && turn->client != NULL &&
         (span_is(error.sqlstate, "42601") || span_is(error.sqlstate, "34000"))) {
@@ -266,7 +266,7 @@ static enum ledger_verdict down_long(struct turn *turn, uint8_t type)
     struct server *server = turn->server;
     const struct owed *head = ledger_head(&server->ledger);
     if (type == WIRE_ERROR && UNLIKELY(server->pin != NULL) &&
-        (head == NULL || head->fate == FATE_FORWARD))
+        (head == NULL || head->fate <= FATE_NOTED))
         pin_failed(server, head);
     if (type == WIRE_PARAMETER_STATUS)
         server->broken = true; /* its parameters are not known any more */
@@ -335,7 +335,8 @@ static fault walk_message(struct turn *turn, struct walk *walk, bool *taken)
         ledger_align(&turn->server->ledger, at[0]);
     turn->signs = UNLIKELY(turn_shape_wanted(turn, at[0]));
     if (turn->signs) {
-        verdict = VERDICT_SWALLOW;
+        verdict = ledger_head(&turn->server->ledger)->fate == FATE_NOTED ? VERDICT_FORWARD
+                                                                         : VERDICT_SWALLOW;
     } else if (type_is_looked_into(turn, at[0])) {
         *taken = here >= size;
         if (!*taken && size <= down->chunk->size)

@@ -9,7 +9,7 @@
 bool turn_shape_wanted(const struct turn *turn, uint8_t type)
 {
     const struct owed *head = ledger_head(&turn->server->ledger);
-    return head != NULL && (head->about == ABOUT_SIGNATURE || head->about == ABOUT_PROOF) &&
+    return head != NULL && head->kind == OWED_DESCRIBE && head->about != ABOUT_NOTHING &&
            (type == WIRE_PARAMETER_DESCRIPTION || type == WIRE_ROW_DESCRIPTION ||
             type == WIRE_NO_DATA);
 }

@@ -109,6 +109,15 @@ fault turn_make_describe(struct turn *turn, const char *name)
     return OK;
 }
 
+static fault make_flush(struct turn *turn)
+{
+    uint8_t *at = make(turn, WIRE_HEADER);
+    if (at == NULL)
+        return FAULT_MEMORY;
+    (void)turn_put_header(at, WIRE_FLUSH, WIRE_HEADER);
+    return OK;
+}
+
 /* Closes a statement on the server, unseen by the client. */
 static fault make_close(struct turn *turn, const struct server_statement *orphan)
 {
@@ -172,11 +181,7 @@ static fault inject(struct turn *turn, struct client_statement *named,
     if (UNLIKELY(then))
         TRY(turn_then_set(turn, named->params, true));
     TRY(turn_make_closings(turn));
-    uint8_t *at = make(turn, WIRE_HEADER);
-    if (at == NULL)
-        return FAULT_MEMORY;
-    (void)turn_put_header(at, WIRE_FLUSH, WIRE_HEADER);
-    return OK;
+    return make_flush(turn);
 }
 
 /* What the client changed in its session, or in its transaction, may change what the server makes
@@ -235,20 +240,40 @@ static fault close_unnamed(struct turn *turn)
     return OK;
 }
 
-/* The same for the unnamed statement, which another client may have replaced since, or which this
- * one does not have although the server does. */
-static fault ensure_unnamed(struct turn *turn)
+/* Trunkline has parsed it on this server: whether it is what its client was told. */
+static fault compare_unnamed(struct turn *turn, bool *ret_ready)
 {
-    struct client *client = turn->client;
     struct server *server = turn->server;
-    bool sure = !server->unnamed_unsure || server->unnamed_batch == server->ledger.batch;
-    if (server->unnamed_of == client->unnamed_number && sure)
-        return OK;
-    server->unnamed_of = client->unnamed_number;
-    server->unnamed_unsure = true;
-    server->unnamed_batch = server->ledger.batch;
-    if (client->unnamed == NULL)
-        return close_unnamed(turn);
+    if (server->unnamed_proof == UNNAMED_DIFFERS && !server->ledger.skipping) {
+        server->unnamed_of = 0;
+        server->unnamed_proof = UNNAMED_GOOD;
+        *ret_ready = false;
+        return turn_pin_refuse(turn, "0A000", "cached plan must not change result type");
+    }
+    turn->awaits = server->unnamed_proof == UNNAMED_UNPROVEN && turn->held == NULL &&
+                   !server->ledger.skipping && !server->ledger.may_skip;
+    *ret_ready = !turn->awaits;
+    return OK;
+}
+
+static fault prove_unnamed(struct turn *turn, bool *ret_ready)
+{
+    size_t size = WIRE_HEADER + 2;
+    uint8_t *at = make(turn, size);
+    if (at == NULL)
+        return FAULT_MEMORY;
+    memcpy(turn_put_header(at, WIRE_DESCRIBE, size), "S", 2);
+    turn->server->unnamed_proof = UNNAMED_UNPROVEN;
+    turn_owe(turn, OWED_DESCRIBE, FATE_SWALLOW, ABOUT_UNNAMED_PROOF,
+             (void *)(uintptr_t)turn->server->unnamed_mark);
+    TRY(make_flush(turn));
+    return compare_unnamed(turn, ret_ready);
+}
+
+/* The latest of its client is sent to a server that does not have it. */
+static fault inject_unnamed(struct turn *turn)
+{
+    const struct client *client = turn->client;
     struct span body = span_of(client->unnamed, client->unnamed_size);
     bool then = turn_then_differs(turn, client->unnamed_params, body);
     if (UNLIKELY(then))
@@ -256,6 +281,28 @@ static fault ensure_unnamed(struct turn *turn)
     turn_owe(turn, OWED_PARSE, FATE_SWALLOW, ABOUT_UNNAMED, turn_unnamed_mark(turn));
     TRY(turn_make_parse(turn, "", body));
     return UNLIKELY(then) ? turn_then_set(turn, client->unnamed_params, true) : OK;
+}
+
+/* The same for the unnamed statement, which another client may have replaced since, or which this
+ * one does not have although the server does.  It is compared if its client was told what it is.
+ * false: the message is not to be sent, as in look_for. */
+static fault ensure_unnamed(struct turn *turn, bool *ret_ready)
+{
+    struct client *client = turn->client;
+    struct server *server = turn->server;
+    bool sure = !server->unnamed_unsure || server->unnamed_batch == server->ledger.batch;
+    *ret_ready = true;
+    if (server->unnamed_of == client->unnamed_number && sure)
+        return LIKELY(server->unnamed_proof == UNNAMED_GOOD) ? OK
+                                                             : compare_unnamed(turn, ret_ready);
+    server->unnamed_of = client->unnamed_number;
+    server->unnamed_proof = UNNAMED_GOOD;
+    server->unnamed_unsure = true;
+    server->unnamed_batch = server->ledger.batch;
+    if (client->unnamed == NULL)
+        return close_unnamed(turn);
+    TRY(inject_unnamed(turn));
+    return client->unnamed_shaped ? prove_unnamed(turn, ret_ready) : OK;
 }
 
 /* --- Bind, Describe, Close -------------------------------------------------------------------- */
@@ -336,7 +383,10 @@ static fault on_bind(struct turn *turn, const struct message *message)
         if (named != NULL)
             return bind_named(turn, message, &names, named);
     } else {
-        TRY(ensure_unnamed(turn));
+        bool ready;
+        TRY(ensure_unnamed(turn, &ready));
+        if (UNLIKELY(!ready))
+            return not_sent(turn, message, OWED_BIND);
         turn->server->altered |= turn->client->unnamed_alters;
     }
     /* A name that was never prepared: the server says 26000, or knows it from SQL's PREPARE. */
@@ -350,13 +400,31 @@ static fault on_bind(struct turn *turn, const struct message *message)
     return OK;
 }
 
+/* The client relies on the answer from then on. */
+static fault describe_unnamed(struct turn *turn, const struct message *message)
+{
+    bool ready;
+    const struct client *client = turn->client;
+    TRY(ensure_unnamed(turn, &ready));
+    if (UNLIKELY(!ready))
+        return not_sent(turn, message, OWED_DESCRIBE);
+    if (client->unnamed == NULL ||
+        statement_follows(span_of(client->unnamed, client->unnamed_size)))
+        turn_owe(turn, OWED_DESCRIBE, FATE_FORWARD, ABOUT_NOTHING, NULL);
+    else
+        turn_owe(turn, OWED_DESCRIBE, FATE_NOTED, ABOUT_UNNAMED_SIGNATURE,
+                 (void *)(uintptr_t)client->unnamed_number);
+    turn_forward(turn, message);
+    return OK;
+}
+
 static fault on_describe(struct turn *turn, const struct message *message,
                          const struct wire_target *target)
 {
     struct client_statement *named = NULL;
     if (target->kind == 'S' && target->name.size == 0)
-        TRY(ensure_unnamed(turn));
-    else if (target->kind == 'S')
+        return describe_unnamed(turn, message);
+    if (target->kind == 'S')
         named = client_statement_find(&turn->client->statements, target->name);
     if (named == NULL) {
         turn_owe(turn, OWED_DESCRIBE, FATE_FORWARD, ABOUT_NOTHING, NULL);

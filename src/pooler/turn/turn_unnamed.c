@@ -20,6 +20,8 @@ struct unnamed_before {
     struct query_effects *effects;
     bool alters;
     uint64_t number;
+    struct digest shape;
+    bool shaped;
     uint64_t server_of; /* the server's unnamed_of; 0: not known for certain */
     uint32_t batch;
     uint32_t first;  /* mark of the first message that replaced it */
@@ -65,6 +67,8 @@ void turn_unnamed_keep_before(struct turn *turn)
         .effects = TAKE(client->unnamed_effects),
         .alters = client->unnamed_alters,
         .number = client->unnamed_number,
+        .shape = client->unnamed_shape,
+        .shaped = client->unnamed_shaped,
         .server_of = server->unnamed_unsure ? 0 : server->unnamed_of,
         .batch = server->ledger.batch,
         .first = server->unnamed_mark + 1,
@@ -88,9 +92,12 @@ static void restore(struct server *server, struct client *client)
     client->unnamed_effects = before->effects;
     client->unnamed_alters = before->alters;
     client->unnamed_number = before->number;
+    client->unnamed_shape = before->shape;
+    client->unnamed_shaped = before->shaped;
     params_assign(&client->unnamed_params, before->params);
     server->unnamed_of = before->server_of;
     server->unnamed_unsure = false;
+    server->unnamed_proof = UNNAMED_GOOD;
     kept_free(before, sizeof(*before));
 }
 
