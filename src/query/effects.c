@@ -15,6 +15,13 @@ static void look_statements(struct look *look);
 
 /* --- DISCARD, LISTEN, PREPARE, cursors -------------------------------------------------------- */
 
+static void discard_all_of(struct look *look, enum query_kind kind)
+{
+    struct query_effect *effect = look_add(look, kind, QUERY_ENDS_ALL);
+    if (effect != NULL)
+        effect->single = true;
+}
+
 static void on_discard(struct look *look)
 {
     if (look_at_word(look, "temp") || look_at_word(look, "temporary"))
@@ -24,7 +31,7 @@ static void on_discard(struct look *look)
     else if (look_at_word(look, "all"))
         for (unsigned kind = 0; kind < QUERY_KINDS; kind++)
             if (kind != QUERY_SEED && (QUERY_KIND(kind) & QUERY_INCURABLE) == 0)
-                look_add_text(look, (enum query_kind)kind, QUERY_ENDS_ALL, "");
+                discard_all_of(look, (enum query_kind)kind);
 }
 
 static void on_load(struct look *look)
@@ -212,7 +219,6 @@ static void look_update(struct look *look)
 /* True: it has taken the word, and maybe more. */
 static bool look_word(struct look *look)
 {
-    look->from = look->from || look_at_word(look, "from");
     if (look_take(look, "into")) {
         if (look->select)
             look_into(look);
@@ -342,7 +348,7 @@ static const struct {
 static void look_first(struct look *look)
 {
     look->first = look->effects->count;
-    look->from = look->later = false;
+    look->later = false;
     look->create = look_at_word(look, "create");
     look->select = !look_at_word(look, "insert") && !look_at_word(look, "merge") && !look->in_body;
     if (look->token.kind != QUERY_TOKEN_WORD)
@@ -363,6 +369,7 @@ static void look_statements(struct look *look)
             look_advance(look);
             continue;
         }
+        look_at_locks(look);
         look_first(look);
         while (look->token.kind != QUERY_TOKEN_END && !(depth == 0 && look_at_punct(look, ';'))) {
             bool opens = look->in_body && opens_block(look);
@@ -372,7 +379,6 @@ static void look_statements(struct look *look)
             if (opens && look->token.kind != QUERY_TOKEN_END)
                 look_first(look);
         }
-        look_settle_locks(look);
         look->statement += look->in_body ? 0 : 1;
     }
 }

@@ -44,7 +44,7 @@ struct query_effect {
     uint8_t kind;
     uint8_t act;
     uint8_t statement;          /* its place in the text, counted as CommandComplete will; from 0 */
-    bool single;                /* locks: one, and no more, if any */
+    bool single;                /* locks: its statement is this one call, carried out once */
     char name[QUERY_NAME_SIZE]; /* of what is created or ended, folded; "": it can't be said */
 };
 
@@ -56,6 +56,7 @@ struct query_effects {
     uint8_t count;
     bool path;        /* it may put pg_temp on search_path: the text does not tell the value */
     bool makes;       /* it makes an object in whatever schema search_path names first */
+    bool named;       /* the holder's: of a portal that has a name */
     bool calls;       /* it has a DO or a CALL, which may commit before it fails */
     uint16_t creates; /* all kinds that it may create, `more` included */
     uint16_t more;

@@ -15,10 +15,11 @@ struct look {
     unsigned first; /* effect of this statement */
     unsigned nesting;
     bool in_body; /* of a DO block: what it ends can't be relied upon */
-    bool from;    /* the statement has a FROM: functions may be called for many rows */
     bool select;  /* the statement may have an INTO of its own */
     bool create;  /* it makes an object, maybe one in pg_temp */
     bool later;   /* what it says is carried out later, maybe several times: PREPARE, DECLARE */
+    bool single;  /* the statement is one call of a function of advisory locks, and nothing else */
+    char key[QUERY_NAME_SIZE]; /* that call's, as its text says it */
 };
 
 /* --- look.c: tokens --------------------------------------------------------------------------- */
@@ -61,8 +62,8 @@ void look_on_reset(struct look *look);
 
 /** At a function that matters: takes its call, or the name alone. False: it is another. */
 bool look_call(struct look *look);
-/** Behind all calls of a statement: how many locks it may have taken. */
-void look_settle_locks(struct look *look);
+/** In front of a statement: sets `single` and `key`. */
+void look_at_locks(struct look *look);
 
 /* --- effects.c -------------------------------------------------------------------------------- */
 

@@ -140,22 +140,100 @@ static void look_set_config(struct look *look)
 static void look_lock(struct look *look, enum query_act act)
 {
     struct query_effect *effect = look_add(look, QUERY_LOCK, act);
-    if (effect != NULL) {
-        effect->single = true;
-        memcpy(effect->name, "advisory lock", sizeof("advisory lock"));
-    }
+    if (effect == NULL)
+        return;
+    effect->single = look->single;
+    memcpy(effect->name, look->single ? look->key : "advisory lock", sizeof(look->key));
 }
 
-/* A function that is called for each row, or together with others, may take any number of locks. */
-void look_settle_locks(struct look *look)
+static bool is_of_locks(struct span name)
 {
-    const struct query_effects *effects = look->effects;
-    unsigned locks = 0;
-    for (unsigned i = look->first; i < effects->count; i++)
-        locks += effects->all[i].kind == QUERY_LOCK && effects->all[i].act != QUERY_ENDS_ALL;
-    for (unsigned i = look->first; i < effects->count; i++)
-        if (effects->all[i].kind == QUERY_LOCK && (look->from || locks > 1))
-            look->effects->all[i].single = false;
+    size_t which = call_find(name);
+    return which != CALLS && (calls[which].call == CALL_LOCK || calls[which].call == CALL_UNLOCK ||
+                              calls[which].call == CALL_UNLOCK_ALL);
+}
+
+static bool key_add(struct look *look, struct span part)
+{
+    size_t size = strlen(look->key);
+    if (part.size >= sizeof(look->key) - size)
+        return false;
+    memcpy(look->key + size, part.at, part.size);
+    look->key[size + part.size] = '\0';
+    return true;
+}
+
+/* One argument may be a function that returns many rows. */
+static bool may_return_rows(const struct look *look)
+{
+    struct look ahead = *look;
+    if (look_at_word(look, "select"))
+        return true;
+    if (!look_at_name(look) || look_at_word(look, "hashtext") ||
+        look_at_word(look, "hashtextextended"))
+        return false;
+    look_advance(&ahead);
+    return look_at_punct(&ahead, '(');
+}
+
+/* Up to behind the closing parenthesis. */
+static bool take_key(struct look *look)
+{
+    unsigned depth = 0;
+    do {
+        bool string = look->token.kind == QUERY_TOKEN_STRING;
+        depth += look_at_punct(look, '(') ? 1 : 0;
+        depth -= look_at_punct(look, ')') ? 1 : 0;
+        if (look->token.kind == QUERY_TOKEN_END || (string && !look_is_plain(&look->token)) ||
+            may_return_rows(look) || (string && !key_add(look, SPAN("'"))) ||
+            !key_add(look, look->token.text))
+            return false;
+        look_advance(look);
+    } while (depth > 0);
+    return true;
+}
+
+/* "x", AS x, ::text: what may stand behind a call and does not say how often it is carried out. */
+static void take_alias(struct look *look)
+{
+    while (look_at_punct(look, ':')) {
+        look_advance(look);
+        if (look->token.kind == QUERY_TOKEN_WORD)
+            look_advance(look);
+    }
+    look_take(look, "as");
+    if (look_at_name(look))
+        look_advance(look);
+}
+
+/* SELECT pg_advisory_lock(...).  In anything else it may be called for many rows, or for none. */
+static bool is_single(struct look *look)
+{
+    if (look->in_body || !look_take(look, "select"))
+        return false;
+    struct query_token name = look->token;
+    if (look_take(look, "pg_catalog") && look_at_punct(look, '.')) {
+        look_advance(look);
+        name = look->token;
+    }
+    if (!look_at_name(look) || !is_of_locks(name.text))
+        return false;
+    bool shared =
+        name.text.size > 7 && span_is_nocase(span_skip(name.text, name.text.size - 7), "_shared");
+    look_advance(look);
+    if (!look_at_punct(look, '(') || (shared && !key_add(look, SPAN("shared"))) || !take_key(look))
+        return false;
+    take_alias(look);
+    return look_at_end(look) && !look->scan.unsure;
+}
+
+void look_at_locks(struct look *look)
+{
+    struct look ahead = *look;
+    ahead.key[0] = '\0';
+    look->single = is_single(&ahead);
+    if (look->single)
+        memcpy(look->key, ahead.key, sizeof(look->key));
 }
 
 /* --- calls ------------------------------------------------------------------------------------ */

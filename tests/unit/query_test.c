@@ -215,24 +215,59 @@ TEST(prepare_listen_and_cursors_have_names)
 TEST(session_locks_are_told_from_those_of_transactions)
 {
     static const struct case_of cases[] = {
-        {"SELECT pg_advisory_lock(1)", "+lock:advisory lock"},
-        {"SELECT pg_try_advisory_lock_shared(1, 2)", "+lock:advisory lock"},
-        {"SELECT PG_ADVISORY_UNLOCK(1)", "-lock:advisory lock"},
-        {"SELECT pg_advisory_unlock_all()", "*lock:advisory lock"},
+        {"SELECT pg_advisory_lock(1)", "+lock:(1)"},
+        {"SELECT pg_try_advisory_lock_shared(1, 2)", "+lock:shared(1,2)"},
+        {"SELECT PG_ADVISORY_UNLOCK(1)", "-lock:(1)"},
+        {"SELECT pg_advisory_lock($1), 2", "+lock:advisory lock"},
+        {"SELECT pg_advisory_unlock_all()", "*lock:()"},
         {"SELECT pg_advisory_xact_lock(1)", ""},
         {"SELECT pg_try_advisory_xact_lock_shared(1)", ""},
         {"PREPARE p AS SELECT pg_advisory_lock($1)", "+prepare:p +lock:advisory lock ?lock"},
         {NULL, NULL},
     };
     check_cases(cases);
+}
+
+static bool is_single_lock(const char *text)
+{
     struct query_effects effects;
-    ck_assert(query_read_effects(SPAN("select pg_advisory_lock(1)"), &effects));
-    ck_assert(effects.all[0].single);
-    ck_assert(query_read_effects(SPAN("select pg_advisory_lock(a) from t"), &effects));
-    ck_assert(!effects.all[0].single);
-    ck_assert(
-        query_read_effects(SPAN("select pg_advisory_lock(1), pg_advisory_lock(2)"), &effects));
-    ck_assert(!effects.all[0].single && !effects.all[1].single);
+    ck_assert(query_read_effects(span_text(text), &effects));
+    ck_assert(effects.count > 0 && effects.all[0].kind == QUERY_LOCK);
+    return effects.all[0].single;
+}
+
+TEST(a_lock_is_a_single_one_if_its_statement_is_nothing_but_the_call)
+{
+    static const char *const single[] = {
+        "select pg_advisory_lock(1)",
+        " SELECT pg_catalog.pg_try_advisory_lock ( $1::int, 'a' ) AS got;",
+        "select pg_advisory_lock_shared(hashtext('a'))::text \"x\" ; select 1 from t",
+        "select pg_advisory_unlock(-(1 + 2))",
+        "select pg_advisory_unlock_all()",
+    };
+    static const char *const others[] = {
+        "select pg_advisory_lock(1), pg_advisory_lock(2)",
+        "select pg_advisory_lock(a) from t",
+        "select pg_advisory_lock(1), generate_series(1, 2)",
+        "select pg_advisory_lock(generate_series(1, 2))",
+        "select pg_advisory_lock(\"generate_series\" (1, 2))",
+        "select pg_advisory_lock((select 1))",
+        "select pg_advisory_lock(1) where false",
+        "select pg_advisory_lock(1) union all select 1",
+        "select 1 + pg_advisory_lock(1)",
+        "select distinct pg_advisory_unlock_all() limit 0",
+        "update t set a = 1 where pg_advisory_unlock(1)",
+        "values (pg_advisory_lock(1))",
+        "explain select pg_advisory_unlock(1)",
+        "do $$ begin perform pg_advisory_lock(1); end $$",
+        "do $$ begin select pg_advisory_lock(1); end $$",
+        "select pg_advisory_lock('a\\')",
+        "select pg_advisory_lock(1000000000000000000000000000000000000000000000000000000000000000)",
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(single); i++)
+        ck_assert_msg(is_single_lock(single[i]), "%s", single[i]);
+    for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+        ck_assert_msg(!is_single_lock(others[i]), "%s", others[i]);
 }
 
 TEST(statements_of_one_text_are_told_apart)
@@ -488,6 +523,7 @@ TESTS("query", set_and_reset_name_their_parameter, roles_are_a_kind_of_their_own
       what_is_said_now_and_done_later_is_not_sure, calls_do_not_shift_statements,
       set_config_counts_unless_it_is_local, temporary_objects_are_found_where_they_are_made,
       prepare_listen_and_cursors_have_names, session_locks_are_told_from_those_of_transactions,
+      a_lock_is_a_single_one_if_its_statement_is_nothing_but_the_call,
       statements_of_one_text_are_told_apart, the_body_of_a_do_block_is_looked_into,
       what_is_common_is_not_looked_at_closely, the_cheap_look_finds_every_place,
       the_start_of_a_long_text_is_judged_by_its_first_word, too_many_effects_are_told_by_kind)

@@ -64,6 +64,7 @@ struct owed {
     uint8_t kind;
     uint8_t fate;
     uint8_t about;
+    bool named;    /* an Execute: of a portal that has a name */
     uint32_t ends; /* the ledger's: ends of a COPY that were sent right behind it */
     void *what;    /* owned by the entry, released by the ledger's `settle` */
 };

@@ -18,6 +18,7 @@
 
 struct pin_name {
     uint8_t kind;
+    uint16_t times; /* locks: how often it is held */
     char text[QUERY_NAME_SIZE];
 };
 
@@ -29,6 +30,7 @@ struct pin {
     uint16_t ending; /* held, and gone if it is committed */
     uint16_t rolled; /* made by it before a ROLLBACK of which it is not known yet how far it went */
     uint16_t portals;            /* what portals of it make, whenever they are executed again */
+    uint16_t named;              /* the same, of those that have a name */
     uint16_t stain;              /* there or not: the text does not tell, or not for certain */
     uint16_t any;                /* ever made or tried since the server was clean */
     uint16_t many;               /* whose names are not all known */
@@ -36,7 +38,6 @@ struct pin {
     bool counted;                /* among the pool's pinned servers */
     bool pinned;                 /* and the relay has counted why */
     uint8_t statement;           /* of the simple query under way that is answered next */
-    uint16_t locks;              /* held, if `many` does not say that it can't be known */
     struct query_effects *bound; /* of the portal without a name */
     struct pin_view view;
     unsigned name_count;
@@ -235,17 +236,28 @@ fault pin_stain(struct server *server, enum query_kind kind)
 
 /* --- names ------------------------------------------------------------------------------------ */
 
-static void name_add(struct pin *pin, const struct query_effect *effect)
+static struct pin_name *name_find(struct pin *pin, unsigned kind, const char *text)
 {
     for (unsigned i = 0; i < pin->name_count; i++)
-        if (pin->names[i].kind == effect->kind && strcmp(pin->names[i].text, effect->name) == 0)
-            return;
+        if (pin->names[i].kind == kind && strcmp(pin->names[i].text, text) == 0)
+            return &pin->names[i];
+    return NULL;
+}
+
+static void name_add(struct pin *pin, const struct query_effect *effect)
+{
+    struct pin_name *same = name_find(pin, effect->kind, effect->name);
+    if (same != NULL) {
+        same->times += same->times < UINT16_MAX;
+        return;
+    }
     if (effect->name[0] == '\0' || pin->name_count == NAMES_MOST) {
         pin->many |= QUERY_KIND(effect->kind);
         return;
     }
     struct pin_name *name = &pin->names[pin->name_count++];
     name->kind = effect->kind;
+    name->times = 1;
     memcpy(name->text, effect->name, sizeof(name->text));
 }
 
@@ -289,14 +301,10 @@ static void apply_create(struct server *server, const struct query_effect *effec
     struct pin *pin = server->pin;
     uint16_t kind = QUERY_KIND(effect->kind);
     pin_count_why(server, effect);
-    if (effect->kind == QUERY_LOCK) {
-        if (effect->single && pin->locks < UINT16_MAX)
-            pin->locks += 1;
-        else
-            pin->many |= kind;
-    } else {
+    if (effect->kind == QUERY_LOCK && !effect->single)
+        pin->many |= kind;
+    else
         name_add(pin, effect);
-    }
     if ((kind & TRANSACTIONAL) != 0) {
         pin->tried |= kind;
         pin->ever |= kind;
@@ -325,17 +333,50 @@ static void end_name(struct pin *pin, unsigned kind, const char *name)
         end_kind(pin, kind);
 }
 
+/* Locks that a portal, a prepared statement or a cursor may take behind this. */
+static bool locks_again(const struct pin *pin)
+{
+    uint16_t later = QUERY_KIND(QUERY_PREPARE) | QUERY_KIND(QUERY_CURSOR);
+    return (pin->named & QUERY_KIND(QUERY_LOCK)) != 0 ||
+           ((pin->many & QUERY_KIND(QUERY_LOCK)) != 0 && ((pin->held | pin->tried) & later) != 0);
+}
+
+/* A lock of this key, which is held as often as it was taken.  A key may be a parameter, whose
+ * value is not known: what ends leaves a stain. */
+static void end_lock(struct pin *pin, const char *key)
+{
+    struct pin_name *name = name_find(pin, QUERY_LOCK, key);
+    if (name == NULL || name->times == UINT16_MAX)
+        return;
+    pin->stain |= QUERY_KIND(QUERY_LOCK);
+    name->times -= 1;
+    if (name->times > 0 || !name_drop(pin, QUERY_LOCK, key))
+        return;
+    if (locks_again(pin))
+        pin->many |= QUERY_KIND(QUERY_LOCK);
+    else
+        end_kind(pin, QUERY_LOCK);
+}
+
+static void end_locks(struct pin *pin)
+{
+    uint16_t kind = QUERY_KIND(QUERY_LOCK);
+    pin->stain |= pin->held & kind;
+    if (locks_again(pin)) {
+        pin->many |= kind;
+        return;
+    }
+    (void)name_drop(pin, QUERY_LOCK, NULL);
+    end_kind(pin, QUERY_LOCK);
+}
+
 static void apply_end(struct pin *pin, const struct query_effect *effect)
 {
     uint16_t kind = QUERY_KIND(effect->kind);
     switch (effect->kind) {
     case QUERY_LOCK:
-        if (!effect->single || pin->locks == 0)
-            return;
-        pin->locks -= 1;
-        pin->stain |= pin->held & kind; /* as many unlocked as locked, but were they the same? */
-        if (pin->locks == 0 && (pin->many & kind) == 0)
-            end_kind(pin, QUERY_LOCK);
+        if (effect->single)
+            end_lock(pin, effect->name);
         return;
     case QUERY_SETTING:
         end_name(pin, QUERY_CONFIG, effect->name);
@@ -349,14 +390,15 @@ static void apply_end(struct pin *pin, const struct query_effect *effect)
     end_name(pin, effect->kind, effect->name);
 }
 
-static void apply_end_all(struct pin *pin, unsigned kind)
+static void apply_end_all(struct pin *pin, const struct query_effect *effect)
 {
-    (void)name_drop(pin, kind, NULL);
-    if (kind == QUERY_LOCK) { /* by a function, which is called or not */
-        pin->locks = 0;
-        pin->stain |= (pin->held | pin->tried) & QUERY_KIND(kind);
+    if (effect->kind == QUERY_LOCK) {
+        if (effect->single)
+            end_locks(pin);
+        return;
     }
-    end_kind(pin, kind);
+    (void)name_drop(pin, effect->kind, NULL);
+    end_kind(pin, effect->kind);
 }
 
 static void apply(struct server *server, const struct query_effect *effect)
@@ -366,7 +408,7 @@ static void apply(struct server *server, const struct query_effect *effect)
     else if (effect->act == QUERY_ENDS)
         apply_end(server->pin, effect);
     else
-        apply_end_all(server->pin, effect->kind);
+        apply_end_all(server->pin, effect);
 }
 
 static void apply_more(struct pin *pin, uint16_t kinds)
@@ -434,7 +476,7 @@ void pin_ready(struct server *server, uint8_t status)
         pin->rolled = 0;
     }
     if (status == WIRE_TX_IDLE)
-        pin->portals = 0;
+        pin->portals = pin->named = 0;
     pin->failed = false;
     pin->statement = 0;
     pin_effects_free(pin->bound);
@@ -509,6 +551,7 @@ void pin_settle(struct server *server, const struct owed *owed, bool answered)
             apply_creates(server, effects, owed->kind == OWED_QUERY ? pin->statement : 0);
         if (owed->kind == OWED_BIND) {
             pin->portals |= effects->creates;
+            pin->named |= effects->named ? effects->creates : 0;
             pin_effects_free(pin->bound);
             pin->bound = TAKE(effects);
         }
@@ -516,12 +559,14 @@ void pin_settle(struct server *server, const struct owed *owed, bool answered)
     pin_effects_free(effects);
 }
 
-/* Ends are told only of the portal without a name. */
-static void apply_bound_ends(struct server *server)
+/* Ends are told only of the portal without a name.  One that has been executed to its end selects
+ * no row any more: its functions are not called again. */
+static void apply_bound_ends(struct server *server, struct span tag)
 {
     const struct query_effects *effects = server->pin->bound;
-    for (unsigned i = 0; effects != NULL && i < effects->count; i++)
-        if (effects->all[i].act != QUERY_CREATES) {
+    for (unsigned i = 0; !effects->named && i < effects->count; i++)
+        if (effects->all[i].act != QUERY_CREATES &&
+            (effects->all[i].kind != QUERY_LOCK || !span_is(tag, "SELECT 0"))) {
             /* It is not known that this was the portal that was executed. */
             server->pin->stain |= server->pin->held & QUERY_KIND(effects->all[i].kind);
             apply(server, &effects->all[i]);
@@ -546,6 +591,7 @@ bool pin_makes_temporary(const struct server *server, const struct owed *head)
 /* What may have been left since is in `stain`: messages behind this one may have been sent. */
 static void pin_discarded(struct pin *pin)
 {
+    pin->name_count = 0;
     pin->held &= LASTING;
     pin->many &= LASTING;
     pin->tried = pin->ever = 0;
@@ -562,8 +608,8 @@ void pin_completed(struct server *server, const struct owed *head, struct span t
             if (effects->all[i].statement == pin->statement && pin->statement != UINT8_MAX)
                 apply(server, &effects->all[i]);
         pin->statement += pin->statement < UINT8_MAX;
-    } else if (head->kind == OWED_EXECUTE) {
-        apply_bound_ends(server);
+    } else if (head->kind == OWED_EXECUTE && !head->named && pin->bound != NULL) {
+        apply_bound_ends(server, tag);
     }
     if (span_is(tag, "COMMIT"))
         pin_commit(pin);

@@ -137,7 +137,7 @@ fault turn_pin_text(struct turn *turn, const uint8_t *at, uint32_t size,
                     bool *ret_taken) MUST_USE; /* turn_pin.c */
 /** A Bind of a statement with such effects: *ret_effects, heap, belong to its entry; NULL: none
  *  that matter.  *ret_refused: nothing is to be sent. */
-fault turn_pin_bind(struct turn *turn, const struct query_effects *found,
+fault turn_pin_bind(struct turn *turn, const struct query_effects *found, bool named,
                     struct query_effects **ret_effects, bool *ret_refused) MUST_USE;
 /** A Parse of such a statement: whether its route refuses it. */
 fault turn_pin_parse(struct turn *turn, const struct query_effects *found,

@@ -232,7 +232,7 @@ fault turn_pin_text(struct turn *turn, const uint8_t *at, uint32_t size, bool *r
     return OK;
 }
 
-fault turn_pin_bind(struct turn *turn, const struct query_effects *found,
+fault turn_pin_bind(struct turn *turn, const struct query_effects *found, bool named,
                     struct query_effects **ret_effects, bool *ret_refused)
 {
     struct query_effects effects = {0};
@@ -244,6 +244,7 @@ fault turn_pin_bind(struct turn *turn, const struct query_effects *found,
     *ret_refused = refused != NULL;
     if (refused != NULL)
         return refused_send(turn, false, refused);
+    effects.named = named;
     return keep(turn, &effects, ret_effects);
 }
 

@@ -312,18 +312,23 @@ static fault owe_bind(struct turn *turn, const struct message *message, struct s
                       const struct query_effects *found, bool *ret_refused)
 {
     struct query_effects *effects = NULL;
+    bool own = false;
     *ret_refused = false;
     if (UNLIKELY(turn->server->giving != NULL))
         turn_deallocate_rebind(turn, portal);
-    if (UNLIKELY(found != NULL)) {
-        bool own;
+    if (UNLIKELY(found != NULL))
         TRY(turn_deallocate_bind(turn, portal, found, &own));
-        if (!own)
-            TRY(turn_pin_bind(turn, found, &effects, ret_refused));
+    if (UNLIKELY(found != NULL) && !own) {
+        TRY(turn_pin_bind(turn, found, portal.size > 0, &effects, ret_refused));
         if (*ret_refused) {
             turn->up.dropping = message->size - message->here;
             return OK;
         }
+    } else if (UNLIKELY(turn->server->pin != NULL) && portal.size == 0) {
+        static const struct query_effects none = {0}; /* in place of those of an earlier Bind */
+        effects = pin_effects_copy(&none);
+        if (effects == NULL)
+            return FAULT_MEMORY;
     }
     turn_owe(turn, OWED_BIND, FATE_FORWARD, effects != NULL ? ABOUT_EFFECTS : ABOUT_NOTHING,
              effects);

@@ -154,9 +154,6 @@ static void up_note(struct turn *turn, uint8_t type)
     case WIRE_DESCRIBE:
         up_owe(turn, OWED_DESCRIBE);
         return;
-    case WIRE_EXECUTE:
-        up_owe(turn, OWED_EXECUTE);
-        return;
     case WIRE_CLOSE:
         up_owe(turn, OWED_CLOSE);
         return;
@@ -186,6 +183,13 @@ static struct span text_of(const uint8_t *at, uint32_t here)
     return span_skip(body, strnlen((const char *)body.at, body.size) + 1);
 }
 
+/* Without a name it is always the same number of bytes. */
+static void up_note_execute(struct turn *turn, uint32_t size)
+{
+    ledger_owe(&turn->server->ledger,
+               (struct owed){.kind = OWED_EXECUTE, .named = size > WIRE_HEADER + 5});
+}
+
 static fault up_whole(struct turn *turn, uint8_t type, const uint8_t *at, uint32_t size)
 {
     if (turn->client->skipping || turn->server == NULL)
@@ -213,7 +217,10 @@ static fault up_whole(struct turn *turn, uint8_t type, const uint8_t *at, uint32
         if (taken)
             return OK;
     }
-    up_note(turn, type);
+    if (type == WIRE_EXECUTE)
+        up_note_execute(turn, size);
+    else
+        up_note(turn, type);
     outbox_run(&turn->up.out, at, size);
     return OK;
 }
@@ -267,7 +274,10 @@ static fault up_long(struct turn *turn, uint8_t type, uint32_t size)
             return up_long_bind(turn, at, up->end - up->begin);
         return type == WIRE_PARSE ? up_long_parse(turn, at, size) : up_hold(turn, type, size);
     }
-    up_note(turn, type);
+    if (type == WIRE_EXECUTE)
+        up_note_execute(turn, size);
+    else
+        up_note(turn, type);
     up->passing = size;
     turn->server->altered = true; /* it is a long text, most likely */
     if (type_is(type, CLASS_TEXT) && turn_gates(turn))
