@@ -51,8 +51,9 @@ struct server {
     uint32_t unnamed_mark;        /* counts the messages that made or closed one */
     uint32_t unnamed_batch;       /* of ours, the latest */
     enum unnamed_proof unnamed_proof;
-    bool path_unsure;   /* its client may have put pg_temp on search_path */
-    bool sequences_own; /* what its session knows of sequences is its last client's */
+    bool path_unsure;    /* its client may have put pg_temp on search_path */
+    bool sequences_own;  /* what its session knows of sequences is its last client's */
+    bool sequences_used; /* a client had it since it knew nothing of sequences */
     bool suspect; /* a client of a route with isolation had it: cleaned before another has it */
     bool unnamed_unsure; /* and that has not been answered: its batch may have failed before it */
     uint32_t pid;

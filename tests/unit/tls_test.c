@@ -400,7 +400,8 @@ static void hangs_up(struct bench *bench)
     os->shut(bench->server.handle);
 }
 
-/* The peer has gone, so the goodbye can't be sent; why the connection is closed is another story. */
+/* The peer has gone, so the goodbye can't be sent; why the connection is closed is another story.
+ */
 static void closes_with_a_story(struct bench *bench)
 {
     while (!stream_hung_up(&bench->client))

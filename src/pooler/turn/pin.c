@@ -696,6 +696,8 @@ void pin_cleaned(struct server *server)
         params_assign(&server->params, params_ref(relay->params.none));
         server->doubtful = false;
     }
+    if ((cleaned & QUERY_KIND(QUERY_SEQUENCES)) != 0)
+        server->sequences_used = false;
     server->path_unsure = server->suspect = false;
     pin_free(server);
 }

@@ -127,8 +127,10 @@ uint8_t *turn_make(struct turn *turn, size_t size); /* turn_statement.c */
 fault turn_give_synthetic(struct turn *turn) MUST_USE;
 /** Makes the server's parameters the client's; may suspend where a value must be confirmed. */
 fault turn_adopt_parameters(struct turn *turn) MUST_USE; /* turn_params.c */
-/** The client reads what its session knows of sequences: forgets that of others. */
-fault turn_own_sequences(struct turn *turn) MUST_USE; /* turn_params.c */
+/** The client is about to send a Query or Parse that reads what its session knows of sequences:
+ *  forgets what may be of others.  *ret_owns: nothing is, or the server skips the message anyway.
+ */
+fault turn_own_sequences(struct turn *turn, bool *ret_owns) MUST_USE; /* turn_params.c */
 /** Waits until either side or a claim has something new. */
 fault turn_wait(struct turn *turn, deadline by) MUST_USE;
 /** A Query, or a Parse where names are not changed, whose text may have effects on its session.

@@ -238,11 +238,10 @@ fault turn_deallocate_execute(struct turn *turn, const uint8_t *at, uint32_t siz
         return OK;
     bool all = gone->all;
     turn->client->naming_batch = ledger->batch;
-    ledger_owe(ledger,
-               (struct owed){.kind = OWED_EXECUTE,
-                             .about = ABOUT_DEALLOCATE,
-                             .named = size > WIRE_HEADER + 5,
-                             .what = gone});
+    ledger_owe(ledger, (struct owed){.kind = OWED_EXECUTE,
+                                     .about = ABOUT_DEALLOCATE,
+                                     .named = size > WIRE_HEADER + 5,
+                                     .what = gone});
     outbox_run(&turn->up.out, at, size);
     return all ? flush_all(turn) : OK;
 }

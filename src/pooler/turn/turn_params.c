@@ -128,8 +128,8 @@ static fault confirm_parameters(struct turn *turn, struct span sql)
     return OK;
 }
 
-/* In front of the client's first message, in the same send. */
-static fault inject_parameters(struct turn *turn, struct span sql)
+/* In front of the client's message, in the same send. */
+static fault inject_query(struct turn *turn, struct span sql)
 {
     struct server *server = turn->server;
     size_t size = WIRE_HEADER + sql.size + 1;
@@ -146,7 +146,13 @@ static fault inject_parameters(struct turn *turn, struct span sql)
     server->unnamed_of = 0; /* a simple query destroys it */
     ledger_owe(&server->ledger,
                (struct owed){.kind = OWED_QUERY, .fate = FATE_SWALLOW, .about = ABOUT_STATE});
-    params_assign(&server->params, params_ref(turn->client->params));
+    return OK;
+}
+
+static fault inject_parameters(struct turn *turn, struct span sql)
+{
+    TRY(inject_query(turn, sql));
+    params_assign(&turn->server->params, params_ref(turn->client->params));
     return OK;
 }
 
@@ -197,7 +203,8 @@ static fault adopt_state(struct turn *turn)
     const struct session_config *session = &client->share->route->session;
     server->path_unsure = false;
     if (server->last_client != client)
-        server->sequences_own = false;
+        server->sequences_own = !server->sequences_used;
+    server->sequences_used = true;
     if (UNLIKELY(session->isolation != ISOLATION_READ))
         server->suspect = true;
     if (UNLIKELY(client->params->temp_path) && session->policy[QUERY_TEMPORARY] != PIN_ALLOW)
@@ -214,17 +221,18 @@ static bool must_discard(const struct turn *turn)
     return turn->client->share->reads_sequences && !turn->server->sequences_own;
 }
 
-fault turn_own_sequences(struct turn *turn)
+/* Pipelined behind other messages it might fail, or end their batch: only the next turn gets it. */
+fault turn_own_sequences(struct turn *turn, bool *ret_owns)
 {
     struct server *server = turn->server;
     const struct ledger *ledger = &server->ledger;
     turn->client->share->reads_sequences = true;
-    /* In the middle of its transaction it would lose its own. */
-    if (server->sequences_own || server->transaction != WIRE_TX_IDLE || !ledger_empty(ledger) ||
-        ledger->extended || ledger->skipping)
+    *ret_owns = server->sequences_own || ledger->skipping;
+    if (*ret_owns || server->transaction == WIRE_TX_FAILED || !ledger_empty(ledger) ||
+        ledger->extended)
         return OK;
-    server->sequences_own = true;
-    return inject_parameters(turn, SPAN(DISCARD_SEQUENCES));
+    server->sequences_own = *ret_owns = true;
+    return inject_query(turn, SPAN(DISCARD_SEQUENCES));
 }
 
 static fault adopt_parameters(struct turn *turn)

@@ -133,14 +133,35 @@ static void count_kinds(uint64_t counts[QUERY_KINDS], uint16_t kinds)
             hint_add(&counts[kind], 1);
 }
 
+static fault refused_by_place(struct refused **ret)
+{
+    TRY(refused_new(ret));
+    memcpy((*ret)->sqlstate, "55000", 6);
+    snprintf((*ret)->text, sizeof((*ret)->text),
+             "lastval() and currval() are not available here: what they read may be another "
+             "client's");
+    snprintf((*ret)->hint, sizeof((*ret)->hint),
+             "The first call in a pool can't be pipelined behind other messages, nor in a "
+             "transaction that has failed.  Later ones can.");
+    return OK;
+}
+
 /* lastval() and currval(), unless the route does not care. */
-static fault own_sequences(struct turn *turn, const struct query_effects *effects)
+static bool reads_sequences(const struct turn *turn, const struct query_effects *effects)
 {
     uint16_t policy = turn->client->share->route->session.policy[QUERY_SEQUENCES];
     bool reads = (effects->creates & QUERY_KIND(QUERY_SEQUENCES)) != 0;
-    if (LIKELY(!reads) || policy == PIN_ALLOW || policy == PIN_REJECT)
+    return UNLIKELY(reads) && policy != PIN_ALLOW && policy != PIN_REJECT;
+}
+
+static fault own_sequences(struct turn *turn, const struct query_effects *effects,
+                           struct refused **ret_refused)
+{
+    bool owns;
+    if (!reads_sequences(turn, effects))
         return OK;
-    return turn_own_sequences(turn);
+    TRY(turn_own_sequences(turn, &owns));
+    return owns ? OK : refused_by_place(ret_refused);
 }
 
 /* What the route makes of them: *ret_refused why not, or NULL; what is left in `effects` matters.
@@ -193,7 +214,7 @@ static void add_statement(struct query_effects *effects, struct span name)
 fault turn_pin_text(struct turn *turn, const uint8_t *at, uint32_t size, bool *ret_taken)
 {
     struct query_effects found, ends, *effects;
-    struct refused *refused;
+    struct refused *refused = NULL;
     struct deallocation *gone = NULL;
     bool names = turn->client->statements.count > 0 && turn_remaps(turn);
     bool simple = at[0] == WIRE_QUERY;
@@ -208,8 +229,9 @@ fault turn_pin_text(struct turn *turn, const uint8_t *at, uint32_t size, bool *r
     add_statement(&found, name);
     if (names)
         ends = found; /* as it is, whatever the route makes of it */
-    TRY(own_sequences(turn, &found));
-    TRY(gate(turn, &found, &refused));
+    TRY(own_sequences(turn, &found, &refused));
+    if (refused == NULL)
+        TRY(gate(turn, &found, &refused));
     if (refused != NULL)
         return refused_send(turn, simple, refused);
     TRY(keep(turn, &found, &effects));
@@ -232,15 +254,27 @@ fault turn_pin_text(struct turn *turn, const uint8_t *at, uint32_t size, bool *r
     return OK;
 }
 
+/* Its Parse has seen to it, but for one that was in another pool. */
+static fault bind_sequences(struct turn *turn, const struct query_effects *effects,
+                            struct refused **ret_refused)
+{
+    if (!reads_sequences(turn, effects) || turn->server->sequences_own ||
+        turn->server->ledger.skipping)
+        return OK;
+    turn->client->share->reads_sequences = true;
+    return refused_by_place(ret_refused);
+}
+
 fault turn_pin_bind(struct turn *turn, const struct query_effects *found, bool named,
                     struct query_effects **ret_effects, bool *ret_refused)
 {
     struct query_effects effects = {0};
-    struct refused *refused;
+    struct refused *refused = NULL;
     memcpy(&effects, found,
            offsetof(struct query_effects, all) + found->count * sizeof(found->all[0]));
-    turn->client->share->reads_sequences |= (found->creates & QUERY_KIND(QUERY_SEQUENCES)) != 0;
-    TRY(gate(turn, &effects, &refused));
+    TRY(bind_sequences(turn, found, &refused));
+    if (refused == NULL)
+        TRY(gate(turn, &effects, &refused));
     *ret_refused = refused != NULL;
     if (refused != NULL)
         return refused_send(turn, false, refused);
@@ -255,13 +289,15 @@ fault turn_pin_parse(struct turn *turn, const struct query_effects *found, bool 
     memcpy(&effects, found,
            offsetof(struct query_effects, all) + found->count * sizeof(found->all[0]));
     pin_filter(turn->client->share, &effects, &rejected);
-    *ret_refused = rejected != NULL;
-    if (rejected == NULL)
-        return own_sequences(turn, found);
-    struct refused *refused;
-    count_kinds(turn->relay->pins.rejected, QUERY_KIND(rejected->kind));
-    TRY(refused_by_policy(rejected, &refused));
-    return refused_send(turn, false, refused);
+    struct refused *refused = NULL;
+    if (rejected == NULL) {
+        TRY(own_sequences(turn, found, &refused));
+    } else {
+        count_kinds(turn->relay->pins.rejected, QUERY_KIND(rejected->kind));
+        TRY(refused_by_policy(rejected, &refused));
+    }
+    *ret_refused = refused != NULL;
+    return refused == NULL ? OK : refused_send(turn, false, refused);
 }
 
 /* --- texts that are too long to be kept ------------------------------------------------------- */
