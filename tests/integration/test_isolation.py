@@ -156,8 +156,10 @@ def test_a_client_that_has_gone_leaves_nothing_either(single):
             assert leftover(other) is None
 
 
-def test_a_server_that_another_relay_gets_is_clean(single):
-    daemon = single("strict", relays=2)
+@pytest.mark.parametrize("isolation", ["strict", "fresh"])
+def test_a_server_that_another_relay_gets_is_clean(single, isolation):
+    """It stays suspect on its way."""
+    daemon = single(isolation, relays=2)
     with daemon.door().wire() as one, daemon.door().wire() as two, \
             daemon.door().wire() as three, daemon.door().wire() as four:
         for _ in range(3):

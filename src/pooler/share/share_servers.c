@@ -14,10 +14,11 @@ static bool server_fits(const struct server *server, const struct client *client
     return client->share->route->mode != POOL_SESSION || server->startup == client->params;
 }
 
-/* Whether it must be cleaned before this client may have it; NULL: another relay. */
+/* Whether it must be cleaned before this client may have it.  To another relay it goes as it is, and
+ * belongs to no client there. */
 static bool is_suspect_to(const struct server *server, const struct client *client)
 {
-    return UNLIKELY(server->suspect) && (client == NULL || server->last_client != client);
+    return UNLIKELY(server->suspect) && server->last_client != client;
 }
 
 /* It comes free when it is clean, or is closed. */
@@ -158,7 +159,7 @@ void share_free(struct share *share, struct server *server)
         return;
     }
     struct client *next = share->recalls > 0 ? NULL : share_next_claim(share, server);
-    if ((next != NULL || share->recalls > 0) && is_suspect_to(server, next)) {
+    if (next != NULL && is_suspect_to(server, next)) {
         share_clean(share, server);
         return;
     }
