@@ -263,11 +263,10 @@ static void look_body(struct look *look)
     struct look inner = {.effects = look->effects, .statement = look->statement, .in_body = true};
     query_scan_init(&inner.scan, look->token.text);
     look_statements(&inner);
-    look->scan.unsure = look->scan.unsure || inner.scan.unsure;
-    struct span text = look->token.text;
-    bool escapes = text.size > 0 && memchr(text.at, '\\', text.size) != NULL;
-    if (escapes && look->token.kind == QUERY_TOKEN_STRING)
-        look_unsure(look, BY_STATEMENTS);
+    /* Escapes, doubled quotes and continuations stand there as they are: it may read otherwise. */
+    if (inner.scan.unsure ||
+        (look->token.kind == QUERY_TOKEN_STRING && !look_is_plain(&look->token)))
+        look->scan.unsure = true;
 }
 
 static void on_call(struct look *look)

@@ -121,6 +121,11 @@ PLAUSIBLE = [
 ADVERSARIAL = [
     ["select 1, E'a'\n'\\'; set work_mem = ''77MB''; --'; set work_mem = '77MB' -- '"],
     ["select 1, 'a' -- b\n'; set jit = on; '; set work_mem = '77MB'"],
+    ["do 'begin '\n'set work_mem = ''77MB''; end'"],
+    ["do 'begin s'\n'et work_mem = ''77MB''; end'"],
+    ["do 'begin perform ''--''; set work_mem = ''77MB''; end'"],
+    ["do 'begin perform ''/*''; set work_mem = ''77MB''; end'"],
+    ["do 'begin perform ''$$''; set work_mem = ''77MB''; end'"],
     ["select U&\"set\\005fconfig\"('work_mem', '77MB', false)"],
     ["select U&\"set!005fconfig\" uescape '!' ('work_mem', '77MB', false)"],
     ["select u&\"pg\\005fadvisory\\005flock\"(4711)"],

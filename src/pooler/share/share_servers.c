@@ -14,8 +14,8 @@ static bool server_fits(const struct server *server, const struct client *client
     return client->share->route->mode != POOL_SESSION || server->startup == client->params;
 }
 
-/* Whether it must be cleaned before this client may have it.  To another relay it goes as it is, and
- * belongs to no client there. */
+/* Whether it must be cleaned before this client may have it.  To another relay it goes as it is,
+ * and belongs to no client there. */
 static bool is_suspect_to(const struct server *server, const struct client *client)
 {
     return UNLIKELY(server->suspect) && server->last_client != client;
