@@ -78,6 +78,7 @@ static inline int config_run(const char *module, const TTest *const *tests)
 {
     Suite *suite = suite_create(module);
     TCase *group = tcase_create(module);
+    tcase_set_timeout(group, 60);
     tcase_add_checked_fixture(group, setup, teardown);
     for (; *tests != NULL; tests++)
         tcase_add_test(group, *tests);
