@@ -33,11 +33,17 @@
 
 /* --- who holds what --------------------------------------------------------------------------- */
 
-/* A text belongs to all who have prepared it, in equal parts. */
+/* A set belongs to all who have the same, in equal parts. */
+static uint64_t params_hold(const struct params *params)
+{
+    return params == NULL ? 0 : params->size / params->references;
+}
+
+/* So does a text. */
 static uint64_t name_holds(const struct client_statement *named)
 {
     const struct statement *statement = named->statement;
-    return sizeof(*named) + named->size +
+    return sizeof(*named) + named->size + params_hold(named->params) +
            (sizeof(*statement) + statement->size) / statement->references;
 }
 
@@ -90,9 +96,8 @@ static uint64_t turn_holds(const struct client *client)
 /* `*entries` grows by what was looked through for it. */
 static uint64_t client_holds(const struct client *client, uint32_t *entries)
 {
-    uint64_t bytes = client->stash_size + client->unnamed_room + turn_holds(client);
-    if (client->params != NULL)
-        bytes += client->params->size / client->params->references;
+    uint64_t bytes = client->stash_size + client->unnamed_room + turn_holds(client) +
+                     params_hold(client->params) + params_hold(client->unnamed_params);
     if (client->server != NULL)
         bytes += ledger_holds(&client->server->ledger, entries);
     return bytes + names_hold(client, entries);

@@ -124,6 +124,21 @@ def test_names_of_prepared_statements(daemon):
     eventually(lambda: held(daemon) < MEGABYTE)
 
 
+def test_parameters_that_prepared_statements_were_parsed_under(daemon):
+    """Each name keeps those of its Parse: 2,800 sets of 8 KB would be 22 MB."""
+    with daemon.door().wire(**{"app.text": "x" * 8000}) as client:
+        for number in range(2800):
+            zone = f"AAA{'+-'[number // 1400]}{number // 60 % 24}:{number % 60}"
+            answers = answer(client, w.query(f"set timezone = '{zone}'"))
+            if answers[-1].kind == "Z":
+                answers = answer(client, w.parse(f"s{number}", "select 1"), w.SYNC)
+            if answers[-1].kind != "Z":
+                break
+        assert 1000 < number < 2200
+        assert answers[-1].sqlstate == "53200"
+    eventually(lambda: held(daemon) < MEGABYTE)
+
+
 def test_texts_that_were_closed_and_wait_for_their_answer(daemon, gate):
     """Names are given up at once, but their texts live until the server has said so."""
     many = [part for number in range(15)
