@@ -286,7 +286,7 @@ def test_a_server_that_comes_when_its_walker_has_gone_is_closed(trunkline, sourc
     """It was made for that one only, and holds one of max_wal_senders."""
     daemon = trunkline(server=source, users=ALL_USERS, routes=[route(claim_timeout="200ms")])
     assert refusal(daemon, "true", options="-c post_auth_delay=1") == "53300"
-    eventually(lambda: "its client left before it was there" in daemon.log())
+    eventually(lambda: "its client no longer waits for it" in daemon.log())
     eventually(lambda: walkers(source) == 0)
 
 

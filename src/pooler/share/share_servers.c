@@ -181,7 +181,7 @@ void share_free(struct share *share, struct server *server)
         return;
     }
     if (UNLIKELY(share->route->is_replication)) { /* it was made for one client only */
-        server_close(&server, "its client left before it was there", false);
+        server_close(&server, "its client no longer waits for it", false);
         return;
     }
     share_rest(share, server);

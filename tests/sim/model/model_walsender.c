@@ -234,14 +234,14 @@ fault model_walk(struct model_session *session, struct span text)
     if (!identify && !start &&
         (session->replication == WIRE_REPLICATION_LOGICAL || begins_with(command, "SHOW")))
         return model_query(session, text);
+    if (watch->statement != NULL) {
+        struct model_session_view view = model_session_look(session);
+        watch->statement(watch->argument, &view, span_text(command));
+    }
     if (!identify && !start)
         return model_raise(session, "0A000",
                            "cannot execute SQL commands in WAL sender for physical replication");
     if (tx_is_failed(session))
         return tx_refuse_failed(session);
-    if (watch->statement != NULL) {
-        struct model_session_view view = model_session_look(session);
-        watch->statement(watch->argument, &view, span_text(command));
-    }
     return identify ? run_identify(session, command) : run_start(session, command);
 }

@@ -16,7 +16,8 @@
 struct walk {
     bool has_gone;
     deadline gone_at;
-    bool has_server;
+    uint32_t servers;       /* a second one may come, which nobody waits for */
+    deadline surplus_since; /* there is one more than it is to have */
     char asked[WALK_TEXT];
     uint64_t said;  /* replies */
     uint64_t heard; /* by its server */
@@ -95,7 +96,7 @@ void walks_check_refusal(uint32_t walk)
     for (uint32_t i = 1; i < walks.count; i++) {
         const struct walk *it = &walks.all[i];
         bool was_there = !it->has_gone || between(it->gone_at, now()).us < GONE_FOR.us;
-        others += i != walk && (was_there || it->has_server);
+        others += i != walk && (was_there || it->servers > 0);
     }
     PROVE(others >= stage.setup.walks_most || stage_may_lose_ends(),
           "walk %u is one too many beside %u, there may be %u", walk, others,
@@ -117,14 +118,13 @@ static struct walk *walk_of(const struct model_session_view *session)
 void walks_began(const struct model_session_view *session)
 {
     struct walk *walk = walk_of(session);
-    PROVE(!walk->has_server || stage_may_lose_ends(), "'%.*s' has two servers",
-          SPAN_ARG(session->application_name));
-    walk->has_server = true;
+    if (++walk->servers > 1)
+        walk->surplus_since = now();
 }
 
 void walks_ended(const struct model_session_view *session)
 {
-    walk_of(session)->has_server = false;
+    walk_of(session)->servers -= 1;
 }
 
 void walks_run(const struct model_session_view *session, struct span text)
@@ -153,7 +153,9 @@ void walks_check(void)
     bool is_held_up = stage_may_lose_ends() || stage_has(KIND_orders) || stage_has(KIND_pauses);
     for (uint32_t i = 1; i < walks.count && !is_held_up; i++) {
         const struct walk *it = &walks.all[i];
-        PROVE(!it->has_gone || !it->has_server || between(it->gone_at, now()).us < ENDS_WITHIN.us,
+        PROVE(!it->has_gone || it->servers == 0 || between(it->gone_at, now()).us < ENDS_WITHIN.us,
               "walk %u has gone, and its server stays", i);
+        PROVE(it->servers < 2 || between(it->surplus_since, now()).us < ENDS_WITHIN.us,
+              "walk %u keeps %u servers", i, it->servers);
     }
 }

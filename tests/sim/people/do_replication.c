@@ -267,6 +267,8 @@ static fault walker_streams(struct walker *walker)
 static fault walker_walks(struct walker *walker)
 {
     TRY(walker_identifies(walker));
+    if (person_one_in(walker->person, 4)) /* no stream: nothing is left in doubt */
+        return OK;
     for (uint32_t i = 1 + person_draw(walker->person, 2); i > 0; i--) {
         if (person_one_in(walker->person, 3))
             TRY(walker_errs(walker));
