@@ -238,13 +238,35 @@ static bool name_is_list(struct span name)
     return false;
 }
 
-/* A literal that means the same whatever standard_conforming_strings says. */
+/* Bytes that the session's client_encoding would change. */
+static bool is_ascii(struct span text)
+{
+    for (size_t i = 0; i < text.size; i++)
+        if (text.at[i] >= 0x80)
+            return false;
+    return true;
+}
+
+static void write_octal(struct buffer *sql, uint8_t byte)
+{
+    const char digits[] = {'\\', (char)('0' + (byte >> 6)), (char)('0' + (byte >> 3 & 7)),
+                           (char)('0' + (byte & 7))};
+    buffer_append(sql, digits, sizeof(digits));
+}
+
+/* A literal that means the same whatever standard_conforming_strings and client_encoding say: a
+ * startup packet's bytes are those of the database. */
 static void write_literal(struct buffer *sql, struct span text)
 {
-    if (text.size > 0 && memchr(text.at, '\\', text.size) != NULL)
+    bool ascii = is_ascii(text);
+    if (!ascii || (text.size > 0 && memchr(text.at, '\\', text.size) != NULL))
         buffer_append_text(sql, " E");
     buffer_append_byte(sql, '\'');
     for (size_t i = 0; i < text.size; i++) {
+        if (text.at[i] >= 0x80) {
+            write_octal(sql, text.at[i]);
+            continue;
+        }
         if (text.at[i] == '\'' || text.at[i] == '\\')
             buffer_append_byte(sql, text.at[i]);
         buffer_append_byte(sql, text.at[i]);
@@ -266,14 +288,28 @@ static void write_identifier(struct buffer *sql, struct span name)
     buffer_append_byte(sql, '"');
 }
 
+/* Whether it is set by a function: SET has no way to say it. */
+static bool needs_call(struct span name)
+{
+    return name_is_list(name) || !is_ascii(name);
+}
+
+static void write_call(struct buffer *sql, struct span name, const struct span *value)
+{
+    buffer_append_text(sql, "SELECT pg_catalog.set_config(");
+    write_literal(sql, name);
+    buffer_append_byte(sql, ',');
+    if (value != NULL)
+        write_literal(sql, *value);
+    else
+        buffer_append_text(sql, "NULL");
+    buffer_append_text(sql, ",false);");
+}
+
 static void write_set(struct buffer *sql, const struct param *param)
 {
-    if (name_is_list(param->name)) {
-        buffer_append_text(sql, "SELECT pg_catalog.set_config(");
-        write_literal(sql, param->name);
-        buffer_append_byte(sql, ',');
-        write_literal(sql, param->value);
-        buffer_append_text(sql, ",false);");
+    if (needs_call(param->name)) {
+        write_call(sql, param->name, &param->value);
         return;
     }
     buffer_append_text(sql, "SET ");
@@ -283,19 +319,67 @@ static void write_set(struct buffer *sql, const struct param *param)
     buffer_append_byte(sql, ';');
 }
 
+static void write_reset(struct buffer *sql, struct span name)
+{
+    if (!is_ascii(name)) {
+        write_call(sql, name, NULL);
+        return;
+    }
+    buffer_append_text(sql, "RESET ");
+    write_identifier(sql, name);
+    buffer_append_byte(sql, ';');
+}
+
+/* Who the session is, in the order in which it becomes somebody.  The rest is set and reset by the
+ * user of the pool's login, who may do what an identity that a client took may not. */
+static const char *const identities[] = {"session_authorization", "role"};
+
+static bool is_identity(struct span name)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(identities); i++)
+        if (span_is_nocase(name, identities[i]))
+            return true;
+    return false;
+}
+
+static bool is_changed(const struct params *from, const struct param *param)
+{
+    const struct span *old = params_find(from, param->name);
+    return old == NULL || !span_equal(*old, param->value);
+}
+
+/* Whether a function is called on the way, which a transaction of the session's own kind could make
+ * wait: SERIALIZABLE READ ONLY DEFERRABLE, for a safe snapshot. */
+static bool takes_snapshot(const struct params *from, const struct params *to)
+{
+    for (uint32_t i = 0; i < from->count; i++)
+        if (!is_ascii(from->all[i].name))
+            return true;
+    for (uint32_t i = 0; i < to->count; i++)
+        if (needs_call(to->all[i].name) && is_changed(from, &to->all[i]))
+            return true;
+    return false;
+}
+
 void params_write_difference(struct buffer *sql, const struct params *from, const struct params *to)
 {
-    for (uint32_t i = 0; i < from->count; i++) {
-        if (params_find(to, from->all[i].name) != NULL)
-            continue;
-        buffer_append_text(sql, "RESET ");
-        write_identifier(sql, from->all[i].name);
-        buffer_append_byte(sql, ';');
-    }
-    for (uint32_t i = 0; i < to->count; i++) {
-        const struct span *old = params_find(from, to->all[i].name);
-        if (old == NULL || !span_equal(*old, to->all[i].value))
+    if (from == to)
+        return;
+    if (takes_snapshot(from, to))
+        buffer_append_text(sql, PARAMS_PLAIN_TRANSACTION);
+    for (size_t i = 0; i < ARRAY_SIZE(identities); i++)
+        if (params_find(from, span_text(identities[i])) != NULL)
+            write_reset(sql, span_text(identities[i]));
+    for (uint32_t i = 0; i < from->count; i++)
+        if (!is_identity(from->all[i].name) && params_find(to, from->all[i].name) == NULL)
+            write_reset(sql, from->all[i].name);
+    for (uint32_t i = 0; i < to->count; i++)
+        if (!is_identity(to->all[i].name) && is_changed(from, &to->all[i]))
             write_set(sql, &to->all[i]);
+    for (size_t i = 0; i < ARRAY_SIZE(identities); i++) {
+        const struct span *value = params_find(to, span_text(identities[i]));
+        if (value != NULL)
+            write_set(sql, &(struct param){span_text(identities[i]), *value});
     }
 }
 

@@ -57,7 +57,12 @@ void params_assign(struct params **slot, struct params *take);
 /** The value, or NULL. */
 const struct span *params_find(const struct params *set, struct span name);
 
-/** Appends SQL that leads a session from `from` to `to`; nothing when they are equal.
+/* In front of statements that take a snapshot, in the same text: the session's
+ * default_transaction_* do not count for them.  Allowed once more while nothing else was said of
+ * the transaction. */
+#define PARAMS_PLAIN_TRANSACTION "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;"
+/** Appends SQL that leads a session from `from` to `to`; nothing when they are the same set.  What
+ *  it does does not depend on what the session's parameters are.
  *  Faults are the buffer's. */
 void params_write_difference(struct buffer *sql, const struct params *from,
                              const struct params *to);

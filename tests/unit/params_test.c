@@ -171,6 +171,8 @@ END_TEST
 
 /* --- SQL -------------------------------------------------------------------------------------- */
 
+#define PLAIN "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;"
+
 static void leads(const char *from, const char *to, const char *sql)
 {
     struct buffer out = BUFFER_INIT(100000);
@@ -212,13 +214,35 @@ END_TEST
 
 TEST(lists_are_set_as_a_startup_packet_would)
 {
-    leads("", "Search_Path=a b", "SELECT pg_catalog.set_config('Search_Path','a b',false);");
+    leads("", "Search_Path=a b", PLAIN "SELECT pg_catalog.set_config('Search_Path','a b',false);");
     leads("", "search_path=\"$user\"; public",
-          "SELECT pg_catalog.set_config('search_path','\"$user\"; public',false);");
+          PLAIN "SELECT pg_catalog.set_config('search_path','\"$user\"; public',false);");
     leads("", "temp_tablespaces=a'b\\c",
-          "SELECT pg_catalog.set_config('temp_tablespaces', E'a''b\\\\c',false);");
+          PLAIN "SELECT pg_catalog.set_config('temp_tablespaces', E'a''b\\\\c',false);");
+    leads("search_path=a", "search_path=a,work_mem=1", "SET \"work_mem\"='1';");
     leads("search_path=a", "", "RESET \"search_path\";");
     leads("", "search_paths=a", "SET \"search_paths\"='a';");
+}
+END_TEST
+
+TEST(sql_is_ascii_whatever_it_is_given)
+{
+    leads("", "a=\xc3\xbc", "SET \"a\"= E'\\303\\274';");
+    leads("", "a=\x83\\'", "SET \"a\"= E'\\203\\\\''';");
+    leads("", "a.\xff=1", PLAIN "SELECT pg_catalog.set_config( E'a.\\377','1',false);");
+    leads("a.\xff=1", "", PLAIN "SELECT pg_catalog.set_config( E'a.\\377',NULL,false);");
+}
+END_TEST
+
+TEST(who_the_session_is_ends_first_and_begins_last)
+{
+    leads("log=1,role=low", "", "RESET \"role\";RESET \"log\";");
+    leads("", "role=low,session_authorization=mid,work_mem=1",
+          "SET \"work_mem\"='1';SET \"session_authorization\"='mid';SET \"role\"='low';");
+    leads("role=low,session_authorization=mid", "role=low,work_mem=1",
+          "RESET \"session_authorization\";RESET \"role\";SET \"work_mem\"='1';"
+          "SET \"role\"='low';");
+    leads("role=low", "role=low", "");
 }
 END_TEST
 
@@ -275,4 +299,5 @@ TESTS("params", equal_sets_are_one_set_whatever_the_order_and_the_case_of_names,
       a_set_owns_its_bytes, more_parameters_than_the_limit_are_refused,
       more_bytes_than_the_limit_are_refused, sql_says_only_what_differs,
       sql_quotes_whatever_it_is_given, lists_are_set_as_a_startup_packet_would,
+      sql_is_ascii_whatever_it_is_given, who_the_session_is_ends_first_and_begins_last,
       sql_beyond_the_buffer_is_its_fault, a_flat_set_is_the_same_set_again_also_elsewhere)

@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-#define SQL_MOST (4 * PARAMS_SIZE_MOST)
+#define SQL_MOST (5 * PARAMS_SIZE_MOST)
 
 fault turn_ask(struct turn *turn, struct span sql, deadline by)
 {
@@ -54,7 +54,8 @@ static const struct span *reported_value(const struct server *server, struct spa
                                          struct span *ret)
 {
     char text[128];
-    if (!server->share->greeting.known || name.size >= sizeof(text))
+    if (!server->share->greeting.known || name.size >= sizeof(text) ||
+        !server_tracks(server->share, name)) /* who the session is was said at the login only */
         return NULL;
     memcpy(text, name.at, name.size);
     text[name.size] = '\0';
@@ -178,7 +179,7 @@ static fault server_doubt(struct server *server)
  * first message. */
 static fault adopt_alone(struct turn *turn)
 {
-    static const char sql[] = "DEALLOCATE ALL";
+    static const char sql[] = PARAMS_PLAIN_TRANSACTION "DEALLOCATE ALL";
     struct server *server = turn->server;
     if (server->last_client == turn->client || server_statements_empty(&server->statements))
         return OK;
@@ -214,7 +215,7 @@ static fault adopt_state(struct turn *turn)
 
 /* lastval() and currval() of others: they are forgotten in front of the first message of clients
  * that call these. */
-#define DISCARD_SEQUENCES "DISCARD SEQUENCES;"
+#define DISCARD_SEQUENCES PARAMS_PLAIN_TRANSACTION "DISCARD SEQUENCES;"
 
 static bool must_discard(const struct turn *turn)
 {
