@@ -79,6 +79,7 @@ static void client_free(struct client *client)
     client_statements_clear(&client->statements);
     params_unref(&client->params);
     params_unref(&client->unnamed_params);
+    params_unref(&client->given);
     client_prove(client);
     if (client->fed)
         guests_closed(pooler_guests(relay->pooler));

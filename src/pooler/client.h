@@ -57,6 +57,7 @@ struct client {
     struct turn *turn;   /* in TURN: on its coroutine's stack */
     struct co *co;       /* its coroutine in LOGIN and TURN */
     struct params *params;
+    struct params *given;  /* at its startup: what RESET leads to; NULL: nothing */
     struct map statements; /* struct client_statement by name */
     uint32_t naming;       /* ledger entries that will settle whether it has a name or not */
     uint32_t naming_batch; /* which all belong to */

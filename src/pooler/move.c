@@ -37,7 +37,8 @@ struct parcel {
     char *password;
     struct buffer names;      /* database NUL user NUL */
     struct buffer params;     /* flat */
-    struct buffer unnamed;    /* the same of its unnamed statement, if they are others */
+    struct buffer given;      /* the same */
+    struct buffer unnamed;    /* of its unnamed statement, if they are others */
     struct buffer statements; /* struct packed and what follows it, one after another */
 };
 
@@ -65,6 +66,7 @@ static void parcel_free(struct parcel **parcel)
     buffer_fini(&gone->names);
     buffer_fini(&gone->params);
     buffer_fini(&gone->unnamed);
+    buffer_fini(&gone->given);
     buffer_fini(&gone->statements);
     free(gone);
 }
@@ -151,11 +153,14 @@ static fault parcel_pack(struct parcel *parcel, struct client *client)
     buffer_append(&parcel->names, share->database, strlen(share->database) + 1);
     buffer_append(&parcel->names, share->user, strlen(share->user) + 1);
     params_write_flat(&parcel->params, client->params);
+    if (client->given != NULL)
+        params_write_flat(&parcel->given, client->given);
     pack_statements(&parcel->statements, client);
     if (client->unnamed != NULL)
         parcel->unnamed_params = pack_params(&parcel->unnamed, client, client->unnamed_params);
     TRY(buffer_fault(&parcel->names));
     TRY(buffer_fault(&parcel->params));
+    TRY(buffer_fault(&parcel->given));
     TRY(buffer_fault(&parcel->unnamed));
     TRY(buffer_fault(&parcel->statements));
     parcel->config = config_ref(share->config);
@@ -183,6 +188,7 @@ static void client_uproot(struct client *client)
     client->statements = MAP_INIT(CLIENT_STATEMENTS_MOST);
     params_unref(&client->params);
     params_unref(&client->unnamed_params);
+    params_unref(&client->given);
     client_uncount_unnamed(client);
     client->admitted = false;
     share_leave(TAKE(client->share));
@@ -200,7 +206,7 @@ fault move_client(struct client *client, struct relay *to)
     invariant(move_hindrance(client) == NULL && to != client->relay);
     if (parcel == NULL)
         return FAULT_MEMORY;
-    parcel->names = parcel->params = parcel->unnamed = parcel->statements =
+    parcel->names = parcel->params = parcel->given = parcel->unnamed = parcel->statements =
         BUFFER_INIT(MOVE_LUGGAGE_MOST);
     fault packed = parcel_pack(parcel, client);
     if (packed != OK) {
@@ -318,6 +324,7 @@ static fault parcel_unpack(struct parcel *parcel)
     if (relay->stopping)
         return fault_raise(FAULT_SHUTDOWN, "the pooler is shutting down");
     TRY(params_read_flat(&relay->params, buffer_span(&parcel->params), &client->params));
+    TRY(params_read_flat(&relay->params, buffer_span(&parcel->given), &client->given));
     TRY(unpack_statements(client, buffer_span(&parcel->statements)));
     if (client->unnamed != NULL)
         TRY(unpack_params(client, parcel->unnamed_params, buffer_span(&parcel->unnamed),

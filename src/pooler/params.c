@@ -256,7 +256,7 @@ static void write_octal(struct buffer *sql, uint8_t byte)
 
 /* A literal that means the same whatever standard_conforming_strings and client_encoding say: a
  * startup packet's bytes are those of the database. */
-static void write_literal(struct buffer *sql, struct span text)
+void params_write_literal(struct buffer *sql, struct span text)
 {
     bool ascii = is_ascii(text);
     if (!ascii || (text.size > 0 && memchr(text.at, '\\', text.size) != NULL))
@@ -297,10 +297,10 @@ static bool needs_call(struct span name)
 static void write_call(struct buffer *sql, struct span name, const struct span *value)
 {
     buffer_append_text(sql, "SELECT pg_catalog.set_config(");
-    write_literal(sql, name);
+    params_write_literal(sql, name);
     buffer_append_byte(sql, ',');
     if (value != NULL)
-        write_literal(sql, *value);
+        params_write_literal(sql, *value);
     else
         buffer_append_text(sql, "NULL");
     buffer_append_text(sql, ",false);");
@@ -315,7 +315,7 @@ static void write_set(struct buffer *sql, const struct param *param)
     buffer_append_text(sql, "SET ");
     write_identifier(sql, param->name);
     buffer_append_byte(sql, '=');
-    write_literal(sql, param->value);
+    params_write_literal(sql, param->value);
     buffer_append_byte(sql, ';');
 }
 
@@ -361,11 +361,12 @@ static bool takes_snapshot(const struct params *from, const struct params *to)
     return false;
 }
 
-void params_write_difference(struct buffer *sql, const struct params *from, const struct params *to)
+void params_write_difference(struct buffer *sql, const struct params *from, const struct params *to,
+                             bool begins)
 {
     if (from == to)
         return;
-    if (takes_snapshot(from, to))
+    if (begins && takes_snapshot(from, to))
         buffer_append_text(sql, PARAMS_PLAIN_TRANSACTION);
     for (size_t i = 0; i < ARRAY_SIZE(identities); i++)
         if (params_find(from, span_text(identities[i])) != NULL)
@@ -389,10 +390,10 @@ static void write_local(struct buffer *sql, struct span name, const struct span 
     if (span_is_nocase(name, "application_name"))
         return;
     buffer_append_text(sql, sql->size > 0 ? ",pg_catalog.set_config(" : "pg_catalog.set_config(");
-    write_literal(sql, name);
+    params_write_literal(sql, name);
     buffer_append_byte(sql, ',');
     if (value != NULL)
-        write_literal(sql, *value);
+        params_write_literal(sql, *value);
     else
         buffer_append_text(sql, "NULL");
     buffer_append_text(sql, ",true)");

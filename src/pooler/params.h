@@ -62,13 +62,16 @@ const struct span *params_find(const struct params *set, struct span name);
  * the transaction. */
 #define PARAMS_PLAIN_TRANSACTION "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;"
 /** Appends SQL that leads a session from `from` to `to`; nothing when they are the same set.  What
- *  it does does not depend on what the session's parameters are.
+ *  it does does not depend on what the session's parameters are.  `begins`: its transaction begins
+ *  with it.
  *  Faults are the buffer's. */
-void params_write_difference(struct buffer *sql, const struct params *from,
-                             const struct params *to);
+void params_write_difference(struct buffer *sql, const struct params *from, const struct params *to,
+                             bool begins);
 /** Appends calls of set_config(), with commas, that lead a transaction from `from` to `to` until
  * its end; nothing when no statement tells them apart. */
 void params_write_local(struct buffer *sql, const struct params *from, const struct params *to);
+/** Appends a literal that means the same whatever the session's parameters are. */
+void params_write_literal(struct buffer *sql, struct span text);
 /** Appends name NUL value NUL ... (startup packet form). */
 void params_write_flat(struct buffer *out, const struct params *set);
 /** The reverse of params_write_flat. */

@@ -425,5 +425,6 @@ bool query_read_effects(struct span text, struct query_effects *ret)
         ret->unsure |= unsure_of(text);
         ret->path = true;
     }
-    return ret->count > 0 || ret->more != 0 || ret->unsure != 0 || ret->path || ret->makes;
+    return ret->count > 0 || ret->more != 0 || ret->unsure != 0 || ret->path || ret->makes ||
+           ret->resets;
 }

@@ -45,6 +45,7 @@ struct query_effect {
     uint8_t act;
     uint8_t statement;          /* its place in the text, counted as CommandComplete will; from 0 */
     bool single;                /* locks: its statement is this one call, carried out once */
+    bool may_reset;             /* set_config(): its value is NULL, or may be */
     char name[QUERY_NAME_SIZE]; /* of what is created or ended, folded; "": it can't be said */
 };
 
@@ -58,6 +59,7 @@ struct query_effects {
     bool makes;       /* it makes an object in whatever schema search_path names first */
     bool named;       /* the holder's: of a portal that has a name */
     bool calls;       /* it has a DO or a CALL, which may commit before it fails */
+    bool resets;      /* it may reset parameters that it does not name */
     uint16_t creates; /* all kinds that it may create, `more` included */
     uint16_t more;
     uint16_t unsure; /* kinds of which the text does not tell what becomes of them */

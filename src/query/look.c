@@ -87,23 +87,32 @@ void look_unsure(struct look *look, uint16_t kinds)
     look->effects->unsure |= kinds;
 }
 
+/* What its end leads back to what the session began with. */
+#define RESETTABLE                                                                                 \
+    ((uint16_t)(QUERY_KIND(QUERY_SETTING) | QUERY_KIND(QUERY_CONFIG) | QUERY_KIND(QUERY_ROLE) |    \
+                QUERY_KIND(QUERY_AUTHORIZATION)))
+
 struct query_effect *look_add(struct look *look, enum query_kind kind, enum query_act act)
 {
     struct query_effects *effects = look->effects;
-    if (look->in_body && act != QUERY_CREATES)
+    bool resets = act != QUERY_CREATES && (QUERY_KIND(kind) & RESETTABLE) != 0;
+    if (look->in_body && act != QUERY_CREATES) {
+        effects->resets = effects->resets || resets;
         return NULL;
+    }
     if (act == QUERY_CREATES)
         effects->creates |= QUERY_KIND(kind);
     if (effects->count == QUERY_EFFECTS_MOST) {
         if (act == QUERY_CREATES)
             effects->more |= QUERY_KIND(kind);
+        effects->resets = effects->resets || resets;
         return NULL;
     }
     struct query_effect *effect = &effects->all[effects->count++];
     effect->kind = (uint8_t)kind;
     effect->act = (uint8_t)act;
     effect->statement = (uint8_t)(look->statement < UINT8_MAX ? look->statement : UINT8_MAX);
-    effect->single = false;
+    effect->single = effect->may_reset = false;
     effect->name[0] = '\0';
     return effect;
 }

@@ -112,6 +112,25 @@ static void config_unknown(struct look *look, bool local)
     look_add_text(look, QUERY_CONFIG, QUERY_CREATES, "");
 }
 
+static void look_add_config(struct look *look, const struct query_token *name, bool may_reset)
+{
+    unsigned before = look->effects->count;
+    look_add_named(look, QUERY_CONFIG, QUERY_CREATES, name);
+    if (look->effects->count > before)
+        look->effects->all[before].may_reset = may_reset;
+    else
+        look->effects->resets = look->effects->resets || may_reset;
+}
+
+/* At the comma in front of it: whether the value is a literal, and so is not NULL. */
+static bool value_is_literal(struct look look)
+{
+    look_advance(&look);
+    bool plain = look_is_plain(&look.token);
+    look_advance(&look);
+    return plain && look_at_punct(&look, ',');
+}
+
 /* set_config(name, value, is_local): nothing is left if is_local is TRUE. */
 static void look_set_config(struct look *look)
 {
@@ -124,6 +143,7 @@ static void look_set_config(struct look *look)
     }
     enum query_kind kind = look_kind_of(name.text);
     bool path = known && span_is_nocase(name.text, "search_path");
+    bool literal = known && value_is_literal(*look);
     bool local = take_arguments(look, path ? 1 : 0).last_is_true; /* the name is behind */
     if (!known)
         config_unknown(look, local);
@@ -132,7 +152,7 @@ static void look_set_config(struct look *look)
     else if (!local && kind != QUERY_SETTING)
         look_add_text(look, kind, QUERY_CREATES, "");
     else if (!local && !look_is_of_transaction(name.text))
-        look_add_named(look, QUERY_CONFIG, QUERY_CREATES, &name);
+        look_add_config(look, &name, !literal);
 }
 
 /* --- locks ------------------------------------------------------------------------------------ */

@@ -178,7 +178,7 @@ static void leads(const char *from, const char *to, const char *sql)
     struct buffer out = BUFFER_INIT(100000);
     begin();
     struct params *a = set_of(from), *b = set_of(to);
-    params_write_difference(&out, a, b);
+    params_write_difference(&out, a, b, true);
     ck_assert_int_eq(buffer_fault(&out), OK);
     buffer_append_byte(&out, 0);
     ck_assert_str_eq((char *)out.at, sql);
@@ -251,7 +251,7 @@ TEST(sql_beyond_the_buffer_is_its_fault)
     struct buffer out = BUFFER_INIT(10);
     begin();
     struct params *to = set_of("application_name=much too long for that");
-    params_write_difference(&out, store.none, to);
+    params_write_difference(&out, store.none, to, true);
     ck_assert_int_eq(buffer_fault(&out), FAULT_LIMIT);
     buffer_fini(&out);
     params_unref(&to);

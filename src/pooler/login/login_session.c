@@ -151,6 +151,7 @@ fault login_transaction(struct login *login)
     login_canonical(login);
     TRY(params_intern(&client->relay->params, login->params, login->param_count, &client->params));
     TRY(login_confirm(login));
+    client->given = params_ref(client->params); /* as servers spell it */
     cancel_make_key(client->relay, client, login->startup.version);
     return OK;
 }

@@ -32,15 +32,29 @@ struct lane {
 /* What a turn waits for, as far as limits of time go. */
 enum turn_phase { PHASE_NONE, PHASE_ASKING, PHASE_SILENT };
 
+/* Parameters that the client gave at its startup, and that texts may have reset since: see
+ * turn_restore.c */
+struct resets {
+    uint64_t which[PARAMS_MOST / 64]; /* by their place in client->given */
+    uint32_t
+        bound; /* portals that may do so, of which it is not known yet that they were executed */
+    bool any;
+    bool done;      /* a command has completed that may be one of these */
+    bool unsure;    /* its text does not tell which of them */
+    bool undone;    /* an error or a ROLLBACK came: answers do not tell either */
+    bool restoring; /* the client's ReadyForQuery waits for ours */
+};
+
 struct turn {
     struct relay *relay;
     struct client *client; /* NULL: it has gone, the server is being cleaned */
     struct server *server; /* NULL: none yet, or released */
     uint8_t *held;         /* a message longer than a chunk that must be seen whole; heap */
     uint32_t held_size;
-    uint32_t held_most;    /* its whole length */
-    uint32_t busy;         /* rounds without a wait */
-    uint32_t bulk;         /* bytes from the server since the client last said something */
+    uint32_t held_most; /* its whole length */
+    uint32_t busy;      /* rounds without a wait */
+    uint32_t bulk;      /* bytes from the server since the client last said something */
+    struct resets resets;
     fault state_fault;     /* a change of parameters that should not have failed did */
     bool gathers;          /* it announces what it sends in larger parts: see turn_bulk.c */
     bool awaits;           /* the message that was looked at last waits for an answer */
@@ -151,6 +165,19 @@ fault turn_pin_long(struct turn *turn, struct span part) MUST_USE;
 fault turn_pin_part(struct turn *turn, struct span part) MUST_USE;
 /** The server's error is the answer to what was refused: says so. */
 fault turn_pin_refused(struct turn *turn, const struct owed *owed) MUST_USE;
+/** A text with these effects is about to be sent, or (`bound`) a portal of one to be bound: notes
+ *  what it may reset.  turn_restore.c */
+void turn_note_resets(struct turn *turn, const struct query_effects *effects, bool bound);
+/** The same for a text that is not read whole. */
+void turn_note_unknown_resets(struct turn *turn);
+/** Something may have been reset, and a command has completed with this tag. */
+void turn_reset_tag(struct turn *turn, struct span tag);
+/** Something may have been reset: whether a message of this type waits until the client's own
+ *  values are there. */
+bool turn_awaits_restore(const struct turn *turn, uint8_t type);
+/** Something may have been reset, and ReadyForQuery has come: sets what the client gave, and keeps
+ *  this back until that is done. */
+fault turn_restore(struct turn *turn, uint8_t status, enum ledger_verdict *verdict) MUST_USE;
 /** relay_memory.c: room for a long made message on the heap, counted; it is in the outbox. NULL:
  *  none, with the story raised. */
 uint8_t *turn_make_long(struct turn *turn, size_t size);

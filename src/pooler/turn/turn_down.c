@@ -53,6 +53,8 @@ static void down_tag(struct turn *turn, struct span tag)
     bool own =
         head != NULL && head->fate == FATE_SWALLOW; /* ours: the client knows nothing of it */
     turn_schema_tag(turn, tag);
+    if (UNLIKELY(turn->resets.any))
+        turn_reset_tag(turn, tag);
     if (all || span_is(tag, "DEALLOCATE ALL")) {
         server_statements_deallocated(&server->statements);
         if (!own && turn->client != NULL && turn->client->share->route->mode != POOL_SESSION)
@@ -169,6 +171,7 @@ static fault judge_error(struct turn *turn, struct span body, enum ledger_verdic
     }
     if (UNLIKELY(turn->server->pin != NULL) && (head == NULL || head->fate <= FATE_NOTED))
         pin_failed(turn->server, head);
+    turn->resets.undone = true;
     if (known && head != NULL && head->about == ABOUT_REFUSED && turn->client != NULL &&
         (span_is(error.sqlstate, "42601") || span_is(error.sqlstate, "34000"))) {
         TRY(turn_pin_refused(turn, head));
@@ -214,6 +217,29 @@ static bool tag_matters(const struct turn *turn, const uint8_t tag[3])
     }
 }
 
+static fault down_look_ready(struct turn *turn, struct span body, enum ledger_verdict *verdict)
+{
+    struct server *server = turn->server;
+    *verdict = ledger_take(&server->ledger, WIRE_READY);
+    if (body.size != 1) {
+        *verdict = VERDICT_BREACH;
+        return OK;
+    }
+    uint8_t status = body.at[0];
+    if (UNLIKELY(server->pin != NULL) && *verdict == VERDICT_FORWARD)
+        pin_ready(server, status);
+    server->transaction = status;
+    if (UNLIKELY(turn->resets.any))
+        TRY(turn_restore(turn, status, verdict));
+    else
+        turn->resets.undone = false;
+    if (*verdict == VERDICT_FORWARD)
+        down_ready(turn, status);
+    if (UNLIKELY(server->altered))
+        turn_schema_ready(turn, status);
+    return OK;
+}
+
 /* One message that is whole and matters to more than the client. */
 static fault down_look(struct turn *turn, uint8_t type, struct span body,
                        enum ledger_verdict *verdict)
@@ -224,18 +250,7 @@ static fault down_look(struct turn *turn, uint8_t type, struct span body,
         TRY(turn_take_mark(turn, type, body));
     switch (type) {
     case WIRE_READY:
-        *verdict = ledger_take(&turn->server->ledger, type);
-        if (UNLIKELY(turn->server->pin != NULL) && *verdict == VERDICT_FORWARD && body.size == 1)
-            pin_ready(turn->server, body.at[0]);
-        if (body.size != 1)
-            *verdict = VERDICT_BREACH;
-        else if (*verdict == VERDICT_FORWARD)
-            down_ready(turn, body.at[0]);
-        else
-            turn->server->transaction = body.at[0];
-        if (UNLIKELY(turn->server->altered))
-            turn_schema_ready(turn, turn->server->transaction);
-        return OK;
+        return down_look_ready(turn, body, verdict);
     case WIRE_ERROR:
         ledger_align(&turn->server->ledger, type);
         return down_error(turn, body, verdict);
@@ -245,6 +260,8 @@ static fault down_look(struct turn *turn, uint8_t type, struct span body,
             *verdict = VERDICT_BREACH;
         else
             TRY(server_learn(turn->server, parameter.name, parameter.value));
+        if (UNLIKELY(turn->resets.restoring) && *verdict == VERDICT_SWALLOW)
+            *verdict = VERDICT_FORWARD;
         return OK;
     case WIRE_COMMAND_COMPLETE:
         if (body.size >= 3 && tag_matters(turn, body.at))
@@ -268,6 +285,8 @@ static enum ledger_verdict down_long(struct turn *turn, uint8_t type)
     if (type == WIRE_ERROR && UNLIKELY(server->pin != NULL) &&
         (head == NULL || head->fate <= FATE_NOTED))
         pin_failed(server, head);
+    if (type == WIRE_ERROR)
+        turn->resets.undone = true;
     if (type == WIRE_PARAMETER_STATUS)
         server->broken = true; /* its parameters are not known any more */
     return ledger_take(&server->ledger, type);

@@ -252,7 +252,7 @@ static fault adopt_parameters(struct turn *turn)
     bool confirmed = params_confirmed(client->share, server->params, client->params);
     if (discard)
         buffer_append_text(&sql, DISCARD_SEQUENCES);
-    params_write_difference(&sql, server->params, client->params);
+    params_write_difference(&sql, server->params, client->params, true);
     fault result = buffer_fault(&sql);
     server->sequences_own = server->sequences_own || discard;
     if (result == OK && sql.size > 0)

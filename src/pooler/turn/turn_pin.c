@@ -230,6 +230,7 @@ fault turn_pin_text(struct turn *turn, const uint8_t *at, uint32_t size, bool *r
     if (names)
         ends = found; /* as it is, whatever the route makes of it */
     TRY(own_sequences(turn, &found, &refused));
+    turn_note_resets(turn, &found, false); /* also what is tracked, which the gate takes out */
     if (refused == NULL)
         TRY(gate(turn, &found, &refused));
     if (refused != NULL)
@@ -309,7 +310,10 @@ fault turn_pin_long(struct turn *turn, struct span part)
     if (keeps > 0)
         memcpy(turn->seam + sizeof(turn->seam) - keeps, part.at + part.size - keeps, keeps);
     turn->scans = !query_start_may_have_effects(part);
-    return turn->scans ? OK : pin_suspect(turn->server);
+    if (turn->scans)
+        return OK;
+    turn_note_unknown_resets(turn);
+    return pin_suspect(turn->server);
 }
 
 /* A word may lie across two parts. */
@@ -326,5 +330,8 @@ fault turn_pin_part(struct turn *turn, struct span part)
     else
         memcpy(turn->seam, joined + part.size, keeps);
     turn->scans = !hits && turn->up.passing > 0;
-    return hits ? pin_suspect(turn->server) : OK;
+    if (!hits)
+        return OK;
+    turn_note_unknown_resets(turn);
+    return pin_suspect(turn->server);
 }

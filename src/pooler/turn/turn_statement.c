@@ -316,8 +316,10 @@ static fault owe_bind(struct turn *turn, const struct message *message, struct s
     *ret_refused = false;
     if (UNLIKELY(turn->server->giving != NULL))
         turn_deallocate_rebind(turn, portal);
-    if (UNLIKELY(found != NULL))
+    if (UNLIKELY(found != NULL)) {
+        turn_note_resets(turn, found, true);
         TRY(turn_deallocate_bind(turn, portal, found, &own));
+    }
     if (UNLIKELY(found != NULL) && !own) {
         TRY(turn_pin_bind(turn, found, portal.size > 0, &effects, ret_refused));
         if (*ret_refused) {

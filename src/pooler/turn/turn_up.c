@@ -407,7 +407,8 @@ fault turn_walk_up(struct turn *turn)
         }
         const uint8_t *at = up->chunk->bytes + up->begin;
         turn->awaits =
-            type_is(at[0], CLASS_STATEMENT) && turn_awaits_names(turn, at, up->end - up->begin);
+            (type_is(at[0], CLASS_STATEMENT) && turn_awaits_names(turn, at, up->end - up->begin)) ||
+            (UNLIKELY(turn->resets.any) && turn_awaits_restore(turn, at[0]));
         if (turn->awaits)
             return OK;
         uint32_t begin = up->begin;

@@ -225,8 +225,7 @@ static void person_resets(struct person *person)
         uint8_t value =
             !plain && person_one_in(person, 3) ? (uint8_t)person_draw(person, SETTING_VALUES) : 0;
         person->now.values[i] = person->now.lasting[i] = value;
-        /* Only a session has servers of its own, that were begun with these. */
-        person->reset[i] = person->pool == PERSON_SESSION ? value : 0;
+        person->reset[i] = value;
     }
     person->before = person->now;
 }

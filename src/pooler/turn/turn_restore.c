@@ -1,0 +1,249 @@
+/*
+ * turn_restore.c - RESET leads a client back to what it gave at its startup.
+ *
+ * Servers of transaction and statement pools were not started for this client, so RESET leads them
+ * to their own defaults.  What a text may reset is noted when it is sent.  The ReadyForQuery behind
+ * it waits: the client's values are set in the same transaction first, so that a rollback undoes
+ * both, and the ReadyForQuery of that goes to the client in its place.  What the client has sent
+ * meanwhile waits too.
+ *
+ * Where answers do not tell what was carried out (an error, a ROLLBACK, a function), PostgreSQL is
+ * asked: a parameter whose source is the session has not been reset.
+ */
+#include "pooler/turn/turn.h"
+#include "query/effects.h"
+#include "wire/messages.h"
+
+#define SQL_MOST (6 * PARAMS_SIZE_MOST)
+
+static const struct params *given_of(const struct turn *turn)
+{
+    const struct params *given = turn->client->given;
+    return given != NULL && given->count > 0 ? given : NULL;
+}
+
+/* --- what may have been reset ----------------------------------------------------------------- */
+
+static void reset_all(struct resets *resets)
+{
+    memset(resets->which, 0xff, sizeof(resets->which));
+    resets->any = true;
+}
+
+static void reset_one(struct resets *resets, uint32_t place, bool is_reset)
+{
+    uint64_t bit = (uint64_t)1 << (place & 63);
+    if (is_reset)
+        resets->which[place / 64] |= bit;
+    else
+        resets->which[place / 64] &= ~bit;
+    resets->any = resets->any || is_reset;
+}
+
+static bool is_reset(const struct resets *resets, uint32_t place)
+{
+    return (resets->which[place / 64] >> (place & 63) & 1) != 0;
+}
+
+static void note_name(struct resets *resets, const struct params *given, const char *name,
+                      bool is_reset)
+{
+    for (uint32_t i = 0; i < given->count; i++)
+        if (given->all[i].name.size == strlen(name) &&
+            strncasecmp((const char *)given->all[i].name.at, name, strlen(name)) == 0)
+            reset_one(resets, i, is_reset);
+}
+
+static void note_unknown(struct resets *resets)
+{
+    reset_all(resets);
+    resets->unsure = true;
+}
+
+static void note_setting(struct resets *resets, const struct params *given,
+                         const struct query_effect *effect)
+{
+    bool creates = effect->act == QUERY_CREATES;
+    if (effect->act == QUERY_ENDS_ALL)
+        reset_all(resets);
+    else if (effect->name[0] == '\0' && (!creates || effect->kind == QUERY_CONFIG))
+        note_unknown(resets);
+    else if (!creates || !effect->may_reset)
+        note_name(resets, given, effect->name, !creates);
+    else
+        note_name(resets, given, effect->name, resets->unsure = true);
+}
+
+void turn_note_resets(struct turn *turn, const struct query_effects *effects, bool bound)
+{
+    struct resets *resets = &turn->resets;
+    const struct params *given = given_of(turn);
+    if (LIKELY(given == NULL))
+        return;
+    for (unsigned i = 0; i < effects->count; i++) {
+        const struct query_effect *effect = &effects->all[i];
+        if (effect->kind == QUERY_SETTING || effect->kind == QUERY_CONFIG)
+            note_setting(resets, given, effect);
+        else if (effect->kind == QUERY_ROLE)
+            note_name(resets, given, "role", effect->act != QUERY_CREATES);
+        else if (effect->kind == QUERY_AUTHORIZATION)
+            note_name(resets, given, "session_authorization", effect->act != QUERY_CREATES);
+    }
+    if (effects->resets || (effects->unsure & QUERY_KIND(QUERY_SETTING)) != 0)
+        note_unknown(resets);
+    resets->bound += bound && resets->any;
+}
+
+void turn_note_unknown_resets(struct turn *turn)
+{
+    if (given_of(turn) == NULL)
+        return;
+    reset_all(&turn->resets); /* those that a tag tells of */
+    turn->resets.undone = true;
+}
+
+void turn_reset_tag(struct turn *turn, struct span tag)
+{
+    struct resets *resets = &turn->resets;
+    const struct owed *head = ledger_head(&turn->server->ledger);
+    if (head == NULL || head->fate != FATE_FORWARD)
+        return;
+    bool done = span_is(tag, "RESET") || span_is(tag, "SET") || span_is(tag, "DISCARD ALL");
+    resets->done = resets->done || done;
+    if (span_is(tag, "ROLLBACK"))
+        resets->undone = true;
+    else if (done && head->kind == OWED_EXECUTE && resets->bound > 0)
+        resets->bound -= 1;
+}
+
+bool turn_awaits_restore(const struct turn *turn, uint8_t type)
+{
+    const struct ledger *ledger;
+    if (turn->server == NULL || !turn_needs_server(type))
+        return false;
+    ledger = &turn->server->ledger;
+    return !ledger_quiet(ledger) && !ledger->extended && !ledger->skipping && !ledger->copy_in;
+}
+
+/* --- the client's own values ------------------------------------------------------------------ */
+
+/* What was reset is not there; the rest is as the client gave it, as far as this text goes. */
+static fault write_known(struct turn *turn, struct buffer *sql)
+{
+    struct param kept[PARAMS_MOST];
+    struct params *given = turn->client->given, *left;
+    size_t count = 0;
+    for (uint32_t i = 0; i < given->count; i++)
+        if (!is_reset(&turn->resets, i))
+            kept[count++] = given->all[i];
+    TRY(params_intern(given->store, kept, count, &left));
+    params_write_difference(sql, left, given, turn->server->transaction == WIRE_TX_IDLE);
+    params_unref(&left);
+    return OK;
+}
+
+static void write_asking(const struct turn *turn, struct buffer *sql)
+{
+    const struct params *given = turn->client->given;
+    bool first = true;
+    if (turn->server->transaction == WIRE_TX_IDLE)
+        buffer_append_text(sql, PARAMS_PLAIN_TRANSACTION);
+    buffer_append_text(sql, "SELECT pg_catalog.set_config(g.name,g.value,false) FROM (VALUES ");
+    for (uint32_t i = 0; i < given->count; i++) {
+        if (!is_reset(&turn->resets, i))
+            continue;
+        buffer_append_text(sql, first ? "(" : ",(");
+        params_write_literal(sql, given->all[i].name);
+        buffer_append_byte(sql, ',');
+        params_write_literal(sql, given->all[i].value);
+        buffer_append_byte(sql, ')');
+        first = false;
+    }
+    /* pg_settings does not show custom parameters and who the session is. */
+    buffer_append_text(sql,
+                       ") g(name,value) LEFT JOIN pg_catalog.pg_settings s ON pg_catalog.lower("
+                       "s.name) OPERATOR(pg_catalog.=) pg_catalog.lower(g.name) WHERE CASE WHEN "
+                       "s.name IS NULL THEN COALESCE(pg_catalog.current_setting(g.name,true),'') "
+                       "OPERATOR(pg_catalog.=) ANY(ARRAY['','none']) ELSE s.source "
+                       "OPERATOR(pg_catalog.<>) 'session' END;");
+}
+
+static bool anything_given_is_reset(const struct turn *turn)
+{
+    for (uint32_t i = 0; i < turn->client->given->count; i++)
+        if (is_reset(&turn->resets, i))
+            return true;
+    return false;
+}
+
+static fault send_restoring(struct turn *turn)
+{
+    struct server *server = turn->server;
+    struct buffer sql = BUFFER_INIT(SQL_MOST), message = BUFFER_INIT(SQL_MOST + 64);
+    fault made = OK;
+    bool moved = false;
+    if (turn->resets.unsure || turn->resets.undone || turn->resets.bound > 0)
+        write_asking(turn, &sql);
+    else
+        made = write_known(turn, &sql);
+    if (made == OK)
+        made = buffer_fault(&sql);
+    if (made == OK)
+        wire_put_query(&message, buffer_span(&sql));
+    buffer_fini(&sql);
+    if (made == OK)
+        made = buffer_fault(&message);
+    if (made == OK && !ledger_has_room(&server->ledger, 1))
+        made = FAULT_MEMORY;
+    if (made != OK) {
+        buffer_fini(&message);
+        return made;
+    }
+    server->unmade = false;
+    server->unnamed_of = 0; /* a simple query destroys it */
+    ledger_owe(&server->ledger,
+               (struct owed){.kind = OWED_QUERY, .fate = FATE_SWALLOW, .about = ABOUT_STATE});
+    outbox_take_heap(&turn->up.out, message.at, message.size);
+    turn->resets = (struct resets){.any = true, .restoring = true};
+    return turn_send_up(turn, &moved);
+}
+
+/* Nothing of ours fits in here: before the next hold, all that is not reported is set again. */
+static void restore_later(struct turn *turn, uint8_t status)
+{
+    turn->resets.unsure = true;
+    if (status != WIRE_TX_IDLE)
+        return;
+    turn->server->doubtful = true;
+    turn->resets = (struct resets){.any = false};
+}
+
+fault turn_restore(struct turn *turn, uint8_t status, enum ledger_verdict *verdict)
+{
+    struct resets *resets = &turn->resets;
+    const struct server *server = turn->server;
+    if (resets->restoring) {
+        *verdict = VERDICT_FORWARD; /* in place of the one that was kept back */
+        *resets = (struct resets){.any = false};
+        return OK;
+    }
+    if (*verdict != VERDICT_FORWARD || turn->client == NULL)
+        return OK;
+    if (!anything_given_is_reset(turn) || (!resets->done && !resets->unsure)) {
+        *resets = (struct resets){.any = false};
+        return OK;
+    }
+    if (status == WIRE_TX_FAILED) {
+        resets->undone = true;
+        return OK;
+    }
+    if (!ledger_empty(&server->ledger) || server->ledger.extended || server->ledger.skipping ||
+        server->ledger.murky || !lane_sent(&turn->up) || turn->up.passing > 0 ||
+        turn->server_lost) {
+        restore_later(turn, status);
+        return OK;
+    }
+    TRY(send_restoring(turn));
+    *verdict = VERDICT_SWALLOW;
+    return OK;
+}
