@@ -108,6 +108,32 @@ static bool is_temp_path(const struct param *param)
     return false;
 }
 
+/* So short that it may end a SET of ours. */
+static bool is_short_time(struct span value)
+{
+    size_t digits = 0;
+    while (digits < value.size && isdigit(value.at[digits]))
+        digits += 1;
+    struct span unit = span_skip(value, digits);
+    return digits > 0 && digits <= 3 && value.at[0] != '0' &&
+           (unit.size == 0 || span_is(unit, "ms"));
+}
+
+/* Timers of an idle session would end it in the moment when the next client gets it. */
+static bool param_acts(const struct param *param)
+{
+    static const char *const names[] = {
+        "idle_session_timeout", "tcp_keepalives_idle", "tcp_keepalives_interval",
+        "tcp_keepalives_count", "tcp_user_timeout",
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+        if (span_is_nocase(param->name, names[i]))
+            return true;
+    return (span_is_nocase(param->name, "statement_timeout") ||
+            span_is_nocase(param->name, "transaction_timeout")) &&
+           is_short_time(param->value);
+}
+
 static struct params *params_new(struct params_store *store, const struct param *all, size_t count,
                                  size_t bytes)
 {
@@ -127,6 +153,7 @@ static struct params *params_new(struct params_store *store, const struct param 
         set->all[i].value = span_of(at, all[i].value.size);
         at += all[i].value.size;
         set->temp_path = set->temp_path || is_temp_path(&set->all[i]);
+        set->acts = set->acts || param_acts(&set->all[i]);
     }
     if (params_digest(set, bytes))
         return set;
@@ -227,6 +254,16 @@ fault params_with(struct params *set, struct span name, const struct span *value
             return fault_raise(FAULT_LIMIT, "more than %d session parameters", PARAMS_MOST);
         all[count++] = (struct param){name, *value};
     }
+    return params_intern(set->store, all, count, ret);
+}
+
+fault params_at_rest(struct params *set, struct params **ret)
+{
+    struct param all[PARAMS_MOST];
+    size_t count = 0;
+    for (uint32_t i = 0; i < set->count; i++)
+        if (!param_acts(&set->all[i]))
+            all[count++] = set->all[i];
     return params_intern(set->store, all, count, ret);
 }
 

@@ -22,8 +22,9 @@ struct params {
     struct params_store *store;
     uint32_t references;
     uint32_t count;
-    bool temp_path;        /* search_path names pg_temp */
-    uint32_t size;         /* of all of it */
+    bool temp_path; /* search_path names pg_temp */
+    bool acts;      /* on a server that rests, or on what is sent to it for the next client */
+    uint32_t size;  /* of all of it */
     struct digest session; /* of all but application_name, on which no statement depends */
     struct param all[];    /* sorted; the bytes follow in the same allocation */
 };
@@ -72,6 +73,8 @@ void params_write_difference(struct buffer *sql, const struct params *from, cons
 void params_write_local(struct buffer *sql, const struct params *from, const struct params *to);
 /** Appends a literal that means the same whatever the session's parameters are. */
 void params_write_literal(struct buffer *sql, struct span text);
+/** `set` without what acts on a server that no client has. */
+fault params_at_rest(struct params *set, struct params **ret) MUST_USE;
 /** Appends name NUL value NUL ... (startup packet form). */
 void params_write_flat(struct buffer *out, const struct params *set);
 /** The reverse of params_write_flat. */

@@ -246,6 +246,31 @@ TEST(who_the_session_is_ends_first_and_begins_last)
 }
 END_TEST
 
+static void rests(const char *text, const char *left)
+{
+    begin();
+    struct params *set = set_of(text), *rest, *expected = set_of(left);
+    ck_assert_int_eq(set->acts, strcmp(text, left) != 0);
+    ck_assert_int_eq(params_at_rest(set, &rest), OK);
+    ck_assert_ptr_eq(rest, expected);
+    params_unref(&set);
+    params_unref(&rest);
+    params_unref(&expected);
+    end();
+}
+
+TEST(what_acts_on_a_server_that_rests_is_known)
+{
+    rests("a=1,Idle_Session_Timeout=20,tcp_user_timeout=5,tcp_keepalives_count=1", "a=1");
+    rests("tcp_keepalives_idle=1,tcp_keepalives_interval=1,z=1", "z=1");
+    rests("statement_timeout=1", "");
+    rests("statement_timeout=999ms,transaction_timeout=50", "");
+    rests("statement_timeout=0", "statement_timeout=0");
+    rests("statement_timeout=1000", "statement_timeout=1000");
+    rests("statement_timeout=1s,lock_timeout=1", "statement_timeout=1s,lock_timeout=1");
+}
+END_TEST
+
 TEST(sql_beyond_the_buffer_is_its_fault)
 {
     struct buffer out = BUFFER_INIT(10);
@@ -300,4 +325,5 @@ TESTS("params", equal_sets_are_one_set_whatever_the_order_and_the_case_of_names,
       more_bytes_than_the_limit_are_refused, sql_says_only_what_differs,
       sql_quotes_whatever_it_is_given, lists_are_set_as_a_startup_packet_would,
       sql_is_ascii_whatever_it_is_given, who_the_session_is_ends_first_and_begins_last,
-      sql_beyond_the_buffer_is_its_fault, a_flat_set_is_the_same_set_again_also_elsewhere)
+      what_acts_on_a_server_that_rests_is_known, sql_beyond_the_buffer_is_its_fault,
+      a_flat_set_is_the_same_set_again_also_elsewhere)

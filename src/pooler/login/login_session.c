@@ -106,7 +106,7 @@ static fault login_confirm(struct login *login)
     server->client = NULL;
     outbox_drop(&turn.up.out, &relay->chunks);
     chunk_return(&relay->chunks, &turn.down.chunk);
-    if (adopted == OK) {
+    if (adopted == OK && !server->params->acts) {
         share_free(client->share, server);
         return OK;
     }

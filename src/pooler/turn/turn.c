@@ -97,6 +97,10 @@ void turn_detach_server(struct turn *turn)
         return;
     }
     pin_free(server);
+    if (UNLIKELY(server->params->acts)) {
+        turn_clean_alone(server);
+        return;
+    }
     share_free(client->share, server);
 }
 

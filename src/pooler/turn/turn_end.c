@@ -148,6 +148,24 @@ static fault clean_pins(struct turn *turn, deadline by)
     return OK;
 }
 
+/* Timers of its last client's that would run while it rests. */
+static fault clean_timers(struct turn *turn, deadline by)
+{
+    struct server *server = turn->server;
+    struct params *rest;
+    struct buffer sql = BUFFER_INIT(2 * PARAMS_SIZE_MOST);
+    TRY(params_at_rest(server->params, &rest));
+    params_write_difference(&sql, server->params, rest, true);
+    fault asked = buffer_fault(&sql);
+    if (asked == OK)
+        asked = turn_ask(turn, buffer_span(&sql), by);
+    buffer_fini(&sql);
+    if (asked == OK)
+        params_assign(&server->params, params_ref(rest));
+    params_unref(&rest);
+    return asked;
+}
+
 static fault clean_server(struct turn *turn)
 {
     struct server *server = turn->server;
@@ -172,6 +190,8 @@ static fault clean_server(struct turn *turn)
     }
     if (server->pin != NULL || server->suspect)
         TRY(clean_pins(turn, by));
+    if (UNLIKELY(server->params->acts) && !session)
+        TRY(clean_timers(turn, by));
     if (server->transaction != WIRE_TX_IDLE)
         return fault_raise(FAULT_PROTOCOL, "its transaction could not be ended");
     return OK;
