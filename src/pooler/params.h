@@ -61,7 +61,7 @@ const struct span *params_find(const struct params *set, struct span name);
 /* In front of statements that take a snapshot, in the same text: the session's
  * default_transaction_* do not count for them.  Allowed once more while nothing else was said of
  * the transaction. */
-#define PARAMS_PLAIN_TRANSACTION "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;"
+#define PARAMS_PLAIN_TRANSACTION "SET LOCAL transaction_isolation='read committed';"
 /** Appends SQL that leads a session from `from` to `to`; nothing when they are the same set.  What
  *  it does does not depend on what the session's parameters are.  `begins`: its transaction begins
  *  with it.

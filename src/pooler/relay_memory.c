@@ -97,9 +97,8 @@ static uint64_t turn_holds(const struct client *client)
 static uint64_t client_holds(const struct client *client, uint32_t *entries)
 {
     uint64_t bytes = client->stash_size + client->unnamed_room + turn_holds(client) +
-                     params_hold(client->params) + params_hold(client->unnamed_params);
-    if (client->given != client->params)
-        bytes += params_hold(client->given);
+                     params_hold(client->params) + params_hold(client->given) +
+                     params_hold(client->unnamed_params);
     if (client->server != NULL)
         bytes += ledger_holds(&client->server->ledger, entries);
     return bytes + names_hold(client, entries);

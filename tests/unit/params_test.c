@@ -171,7 +171,7 @@ END_TEST
 
 /* --- SQL -------------------------------------------------------------------------------------- */
 
-#define PLAIN "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;"
+#define PLAIN "SET LOCAL transaction_isolation='read committed';"
 
 static void leads(const char *from, const char *to, const char *sql)
 {
