@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TOLD_TO_NOBODY 256u /* the latest of them are remembered */
+#define TOLD_TO_NOBODY 4096u /* the latest of them are remembered */
 
 /* A message that was told, and not heard. */
 struct arrival {
