@@ -215,14 +215,16 @@ static fault adopt_state(struct turn *turn)
 
 /* lastval() and currval() of others: they are forgotten in front of the first message of clients
  * that call these. */
-#define DISCARD_SEQUENCES PARAMS_PLAIN_TRANSACTION "DISCARD SEQUENCES;"
+#define DISCARD           "DISCARD SEQUENCES;"
+#define DISCARD_SEQUENCES PARAMS_PLAIN_TRANSACTION DISCARD
 
 static bool must_discard(const struct turn *turn)
 {
     return turn->client->share->reads_sequences && !turn->server->sequences_own;
 }
 
-/* Pipelined behind other messages it might fail, or end their batch: only the next turn gets it. */
+/* Pipelined behind other messages it might fail, or end their batch: only the next turn gets it.  A
+ * transaction under way keeps its isolation level. */
 fault turn_own_sequences(struct turn *turn, bool *ret_owns)
 {
     struct server *server = turn->server;
@@ -233,7 +235,8 @@ fault turn_own_sequences(struct turn *turn, bool *ret_owns)
         ledger->extended)
         return OK;
     server->sequences_own = *ret_owns = true;
-    return inject_query(turn, SPAN(DISCARD_SEQUENCES));
+    return inject_query(turn, server->transaction == WIRE_TX_IDLE ? SPAN(DISCARD_SEQUENCES)
+                                                                  : SPAN(DISCARD));
 }
 
 static fault adopt_parameters(struct turn *turn)
