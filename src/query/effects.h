@@ -37,6 +37,9 @@ enum query_act {
     QUERY_ENDS_ALL, /* all of the kind */
 };
 
+/* The name of a role's end that leads to no role, whatever the session began with: SET ROLE NONE. */
+#define QUERY_NO_ROLE "none"
+
 /* PostgreSQL cuts identifiers at 63 bytes. */
 #define QUERY_NAME_SIZE 64
 

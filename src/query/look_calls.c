@@ -122,6 +122,12 @@ static void look_add_config(struct look *look, const struct query_token *name, b
         look->effects->resets = look->effects->resets || may_reset;
 }
 
+static void look_add_identity(struct look *look, enum query_kind kind, bool may_reset)
+{
+    look_add_text(look, kind, QUERY_CREATES, "");
+    look->effects->resets = look->effects->resets || may_reset;
+}
+
 /* At the comma in front of it: whether the value is a literal, and so is not NULL. */
 static bool value_is_literal(struct look look)
 {
@@ -150,7 +156,7 @@ static void look_set_config(struct look *look)
     else if (kind == QUERY_SEED)
         look_add_text(look, kind, QUERY_CREATES, "");
     else if (!local && kind != QUERY_SETTING)
-        look_add_text(look, kind, QUERY_CREATES, "");
+        look_add_identity(look, kind, !literal);
     else if (!local && !look_is_of_transaction(name.text))
         look_add_config(look, &name, !literal);
 }

@@ -84,7 +84,7 @@ static void set_role(struct look *look, enum query_kind kind)
     if (!ends)
         look_add_text(look, kind, QUERY_CREATES, "");
     else
-        look_add_text(look, kind, QUERY_ENDS_ALL, "");
+        look_add_text(look, kind, QUERY_ENDS_ALL, none ? QUERY_NO_ROLE : "");
     if (ends && kind == QUERY_AUTHORIZATION)
         look_add_text(look, QUERY_ROLE, QUERY_ENDS_ALL, "");
 }

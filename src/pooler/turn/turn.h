@@ -170,6 +170,8 @@ fault turn_pin_refused(struct turn *turn, const struct owed *owed) MUST_USE;
 void turn_note_resets(struct turn *turn, const struct query_effects *effects, bool bound);
 /** The same for a text that is not read whole. */
 void turn_note_unknown_resets(struct turn *turn);
+/** What leads to no role leaves something in the session of a client that came with a role. */
+void turn_keep_no_role(const struct turn *turn, struct query_effects *effects);
 /** Something may have been reset, and a command has completed with this tag. */
 void turn_reset_tag(struct turn *turn, struct span tag);
 /** Something may have been reset: whether a message of this type waits until the client's own

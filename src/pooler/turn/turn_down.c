@@ -53,7 +53,7 @@ static void down_tag(struct turn *turn, struct span tag)
     bool own =
         head != NULL && head->fate == FATE_SWALLOW; /* ours: the client knows nothing of it */
     turn_schema_tag(turn, tag);
-    if (UNLIKELY(turn->resets.any))
+    if (UNLIKELY(turn->resets.any) || all || span_is(tag, "RESET"))
         turn_reset_tag(turn, tag);
     if (all || span_is(tag, "DEALLOCATE ALL")) {
         server_statements_deallocated(&server->statements);

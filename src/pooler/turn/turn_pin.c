@@ -230,6 +230,7 @@ fault turn_pin_text(struct turn *turn, const uint8_t *at, uint32_t size, bool *r
     if (names)
         ends = found; /* as it is, whatever the route makes of it */
     TRY(own_sequences(turn, &found, &refused));
+    turn_keep_no_role(turn, &found);
     turn_note_resets(turn, &found, false); /* also what is tracked, which the gate takes out */
     if (refused == NULL)
         TRY(gate(turn, &found, &refused));
@@ -273,6 +274,7 @@ fault turn_pin_bind(struct turn *turn, const struct query_effects *found, bool n
     struct refused *refused = NULL;
     memcpy(&effects, found,
            offsetof(struct query_effects, all) + found->count * sizeof(found->all[0]));
+    turn_keep_no_role(turn, &effects);
     TRY(bind_sequences(turn, found, &refused));
     if (refused == NULL)
         TRY(gate(turn, &effects, &refused));
@@ -289,6 +291,7 @@ fault turn_pin_parse(struct turn *turn, const struct query_effects *found, bool 
     const struct query_effect *rejected;
     memcpy(&effects, found,
            offsetof(struct query_effects, all) + found->count * sizeof(found->all[0]));
+    turn_keep_no_role(turn, &effects);
     pin_filter(turn->client->share, &effects, &rejected);
     struct refused *refused = NULL;
     if (rejected == NULL) {

@@ -24,7 +24,7 @@ static const struct params *given_of(const struct turn *turn)
 
 /* --- what may have been reset ----------------------------------------------------------------- */
 
-static void reset_all(struct resets *resets)
+static void reset_everything(struct resets *resets)
 {
     memset(resets->which, 0xff, sizeof(resets->which));
     resets->any = true;
@@ -38,6 +38,19 @@ static void reset_one(struct resets *resets, uint32_t place, bool is_reset)
     else
         resets->which[place / 64] &= ~bit;
     resets->any = resets->any || is_reset;
+}
+
+static bool is_identity(struct span name)
+{
+    return span_is_nocase(name, "role") || span_is_nocase(name, "session_authorization");
+}
+
+/* RESET ALL, which leaves who the session is as it is. */
+static void reset_all(struct resets *resets, const struct params *given)
+{
+    for (uint32_t i = 0; i < given->count; i++)
+        if (!is_identity(given->all[i].name))
+            reset_one(resets, i, true);
 }
 
 static bool is_reset(const struct resets *resets, uint32_t place)
@@ -56,7 +69,7 @@ static void note_name(struct resets *resets, const struct params *given, const c
 
 static void note_unknown(struct resets *resets)
 {
-    reset_all(resets);
+    reset_everything(resets);
     resets->unsure = true;
 }
 
@@ -65,13 +78,32 @@ static void note_setting(struct resets *resets, const struct params *given,
 {
     bool creates = effect->act == QUERY_CREATES;
     if (effect->act == QUERY_ENDS_ALL)
-        reset_all(resets);
+        reset_all(resets, given);
     else if (effect->name[0] == '\0' && (!creates || effect->kind == QUERY_CONFIG))
         note_unknown(resets);
     else if (!creates || !effect->may_reset)
         note_name(resets, given, effect->name, !creates);
     else
         note_name(resets, given, effect->name, resets->unsure = true);
+}
+
+static bool leads_to_no_role(const struct query_effect *effect)
+{
+    return effect->kind == QUERY_ROLE && effect->act != QUERY_CREATES &&
+           strcmp(effect->name, QUERY_NO_ROLE) == 0;
+}
+
+void turn_keep_no_role(const struct turn *turn, struct query_effects *effects)
+{
+    const struct params *given = given_of(turn);
+    if (LIKELY(given == NULL) || params_find(given, SPAN("role")) == NULL)
+        return;
+    for (unsigned i = 0; i < effects->count; i++) {
+        if (!leads_to_no_role(&effects->all[i]))
+            continue;
+        effects->all[i].act = QUERY_CREATES;
+        effects->creates |= QUERY_KIND(QUERY_ROLE);
+    }
 }
 
 void turn_note_resets(struct turn *turn, const struct query_effects *effects, bool bound)
@@ -85,7 +117,8 @@ void turn_note_resets(struct turn *turn, const struct query_effects *effects, bo
         if (effect->kind == QUERY_SETTING || effect->kind == QUERY_CONFIG)
             note_setting(resets, given, effect);
         else if (effect->kind == QUERY_ROLE)
-            note_name(resets, given, "role", effect->act != QUERY_CREATES);
+            note_name(resets, given, "role",
+                      effect->act != QUERY_CREATES && !leads_to_no_role(effect));
         else if (effect->kind == QUERY_AUTHORIZATION)
             note_name(resets, given, "session_authorization", effect->act != QUERY_CREATES);
     }
@@ -96,10 +129,8 @@ void turn_note_resets(struct turn *turn, const struct query_effects *effects, bo
 
 void turn_note_unknown_resets(struct turn *turn)
 {
-    if (given_of(turn) == NULL)
-        return;
-    reset_all(&turn->resets); /* those that a tag tells of */
-    turn->resets.undone = true;
+    if (given_of(turn) != NULL)
+        note_unknown(&turn->resets);
 }
 
 void turn_reset_tag(struct turn *turn, struct span tag)
@@ -108,7 +139,10 @@ void turn_reset_tag(struct turn *turn, struct span tag)
     const struct owed *head = ledger_head(&turn->server->ledger);
     if (head == NULL || head->fate != FATE_FORWARD)
         return;
-    bool done = span_is(tag, "RESET") || span_is(tag, "SET") || span_is(tag, "DISCARD ALL");
+    bool resetting = span_is(tag, "RESET") || span_is(tag, "DISCARD ALL");
+    bool done = resetting || span_is(tag, "SET");
+    if (resetting && head->kind == OWED_EXECUTE && resets->bound == 0)
+        turn_note_unknown_resets(turn); /* its portal was bound before the last ReadyForQuery */
     resets->done = resets->done || done;
     if (span_is(tag, "ROLLBACK"))
         resets->undone = true;
@@ -127,19 +161,30 @@ bool turn_awaits_restore(const struct turn *turn, uint8_t type)
 
 /* --- the client's own values ------------------------------------------------------------------ */
 
-/* What was reset is not there; the rest is as the client gave it, as far as this text goes. */
+/* What was reset is not there; the rest is as the client gave it, as far as this text goes.  Who the
+ * session is stays as it is, unless it was reset. */
 static fault write_known(struct turn *turn, struct buffer *sql)
 {
-    struct param kept[PARAMS_MOST];
-    struct params *given = turn->client->given, *left;
-    size_t count = 0;
-    for (uint32_t i = 0; i < given->count; i++)
-        if (!is_reset(&turn->resets, i))
-            kept[count++] = given->all[i];
-    TRY(params_intern(given->store, kept, count, &left));
-    params_write_difference(sql, left, given, turn->server->transaction == WIRE_TX_IDLE);
-    params_unref(&left);
-    return OK;
+    struct param before[PARAMS_MOST], after[PARAMS_MOST];
+    const struct params *given = turn->client->given;
+    struct params *from, *to;
+    size_t kept = 0, count = 0;
+    for (uint32_t i = 0; i < given->count; i++) {
+        bool reset = is_reset(&turn->resets, i);
+        if (!reset && is_identity(given->all[i].name))
+            continue;
+        after[count++] = given->all[i];
+        if (!reset)
+            before[kept++] = given->all[i];
+    }
+    TRY(params_intern(given->store, before, kept, &from));
+    fault made = params_intern(given->store, after, count, &to);
+    if (made == OK) {
+        params_write_difference(sql, from, to, turn->server->transaction == WIRE_TX_IDLE);
+        params_unref(&to);
+    }
+    params_unref(&from);
+    return made;
 }
 
 static void write_asking(const struct turn *turn, struct buffer *sql)
@@ -208,11 +253,14 @@ static fault send_restoring(struct turn *turn)
     return turn_send_up(turn, &moved);
 }
 
-/* Nothing of ours fits in here: before the next hold, all that is not reported is set again. */
+/* Nothing of ours fits in here.  Where no further ReadyForQuery is sure to come: before the next
+ * hold, all that is not reported is set again. */
 static void restore_later(struct turn *turn, uint8_t status)
 {
+    const struct ledger *ledger = &turn->server->ledger;
+    bool follows = !ledger_empty(ledger) || ledger->extended || ledger->skipping;
     turn->resets.unsure = true;
-    if (status != WIRE_TX_IDLE)
+    if (status != WIRE_TX_IDLE || (follows && !ledger->murky && !turn->server_lost))
         return;
     turn->server->doubtful = true;
     turn->resets = (struct resets){.any = false};
