@@ -399,8 +399,8 @@ fault turn_walk_up(struct turn *turn)
     while (up->begin != up->end && !turn->closing && up_has_room(turn)) {
         bool whole;
         TRY(up_continue(turn, &whole));
-        if (!whole || up->begin == up->end)
-            return OK;
+        if (!whole || up->begin == up->end || UNLIKELY(up->out.owned != NULL))
+            return OK; /* a message that was held is sent before anything else is made */
         if (up->end - up->begin < WIRE_HEADER) {
             turn->starved = true;
             return OK;
