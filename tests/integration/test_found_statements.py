@@ -21,6 +21,10 @@ def door(trunkline):
     return trunkline(relays=1, chunk_size="16KiB", routes=[route(pool_size=1)]).door()
 
 
+def mix(other):
+    other.ask(w.parse("", "select 'mixed'"), w.bind(), w.execute(), w.SYNC)
+
+
 def test_a_long_statement_behind_a_long_parse(door):
     """Both are longer than a chunk: one is sent before the other is made."""
     with door.wire() as client, door.wire() as other:
@@ -30,3 +34,24 @@ def test_a_long_statement_behind_a_long_parse(door):
         assert shown(answer) == ["1", "2", "D", "C", "Z"]
         assert w.rows(answer) == [["z" * 17000]]
         assert w.rows(client.ask(*run("b"))) == [["z" * 17000, "2"]]
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("second", [w.parse("", "select 2"), w.close("S")])
+def test_an_unnamed_parse_that_failed_stays_failed(door, postgres, mixed, apart, second):
+    """Also where another behind it was skipped: what then lies open is nothing, not its text."""
+    first = [w.parse("", "select 1"), w.SYNC, w.parse("x", "nonsense")] if apart \
+        else [w.parse("", "select 1")]
+
+    def play(place):
+        with place.wire() as client, place.wire() as other:
+            client.ask(w.query("begin"))
+            client.ask(w.query("select 1/0"))
+            client.send(*first, second, w.SYNC)
+            seen = [shown(client.until("Z", 1 + apart))]
+            client.ask(w.parse("r", "rollback"), w.bind("", "r"), w.execute(), w.SYNC)
+            if mixed:
+                mix(other)
+            return seen + [shown(client.ask(*run()))]
+    assert play(door) == play(postgres.door())

@@ -101,24 +101,52 @@ static void restore(struct server *server, struct client *client)
     kept_free(before, sizeof(*before));
 }
 
+/* The Parse of the one that is kept has failed itself, in the batch before. */
+static void empty_before(struct client *client)
+{
+    struct unnamed_before *before = client->unnamed_before;
+    free_statement(client, before->body, before->room, before->effects);
+    before->body = NULL;
+    before->size = before->room = 0;
+    before->effects = NULL;
+    before->server_of = 0;
+    params_unref(&before->params);
+}
+
+static bool is_clients_own(const struct owed *owed)
+{
+    return owed->about == ABOUT_UNNAMED && owed->fate == FATE_FORWARD;
+}
+
+static void forget_unnamed(struct server *server)
+{
+    client_keep_unnamed(server->client, SPAN_NONE);
+    server->unnamed_of = 0;
+}
+
 bool turn_unnamed_undo(struct server *server, const struct owed *owed, enum owed_end end)
 {
     struct client *client = server->client;
     const struct unnamed_before *before = client->unnamed_before;
+    const struct owed *failed = ledger_head(&server->ledger);
     uint32_t mark = (uint32_t)(uintptr_t)owed->what;
-    if ((int32_t)(mark - before->first) < 0)
+    if ((int32_t)(mark - before->first) < 0) {
+        if (end == OWED_DROPPED && is_clients_own(owed))
+            empty_before(client);
         return false;
+    }
     bool newest = before->newest == client->unnamed_number;
     if (end == OWED_ANSWERED || !newest) {
         turn_unnamed_drop_before(client);
         return false;
     }
-    if (owed == ledger_head(&server->ledger)) { /* it failed, which destroys the one before */
+    if (owed == failed) { /* which destroys the one before */
         turn_unnamed_drop_before(client);
-        client_keep_unnamed(client, SPAN_NONE);
-        server->unnamed_of = 0;
+        forget_unnamed(server);
     } else if (mark == before->first) { /* the last one of them that is dropped */
         restore(server, client);
+        if (is_clients_own(failed)) /* the Parse of what was restored */
+            forget_unnamed(server);
     }
     return true;
 }
