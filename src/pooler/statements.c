@@ -76,17 +76,32 @@ bool statement_follows(struct span body)
     return is_word(body, 0, "fetch") || is_word(body, 0, "execute");
 }
 
-bool statement_is_command(struct span body)
+static bool begins_with_one(struct span body, const char *const *words, size_t count)
 {
-    static const char *const words[] = {"abort",     "begin",   "commit", "end",
-                                        "prepare",   "release", "reset",  "rollback",
-                                        "savepoint", "set",     "show",   "start"};
-    while (body.size > 0 && memchr(" \t\r\n", body.at[0], 4) != NULL)
-        body = span_skip(body, 1);
-    for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+    for (size_t i = 0; i < count; i++)
         if (is_word(body, 0, words[i]))
             return true;
     return false;
+}
+
+static struct span skip_space(struct span body)
+{
+    while (body.size > 0 && memchr(" \t\r\n", body.at[0], 4) != NULL)
+        body = span_skip(body, 1);
+    return body;
+}
+
+bool statement_is_command(struct span body)
+{
+    static const char *const words[] = {
+        "abort",   "alter",   "begin", "cluster",  "commit",    "discard", "drop", "end",   "prepare",
+        "reindex", "release", "reset", "rollback", "savepoint", "set",     "show", "start", "vacuum"};
+    static const char *const created[] = {"database", "index", "subscription", "tablespace",
+                                          "unique"};
+    body = skip_space(body);
+    if (!is_word(body, 0, "create"))
+        return begins_with_one(body, words, ARRAY_SIZE(words));
+    return begins_with_one(skip_space(span_skip(body, 6)), created, ARRAY_SIZE(created));
 }
 
 static bool statement_is(const struct map_link *link, const void *digest)

@@ -55,3 +55,19 @@ def test_an_unnamed_parse_that_failed_stays_failed(door, postgres, mixed, apart,
                 mix(other)
             return seen + [shown(client.ask(*run()))]
     assert play(door) == play(postgres.door())
+
+
+COMMANDS = ["vacuum t", "discard all", "reindex table concurrently t", "cluster",
+            "create index concurrently on t (a)", "drop database if exists none"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_what_no_transaction_allows_is_parsed_alone(door, command):
+    """An unseen statement in front of it makes it one of a pipeline: 25001."""
+    with door.wire() as client, door.wire() as other:
+        client.ask(w.query("create table if not exists t (a int)"))
+        client.ask(w.parse("c", command), w.SYNC)
+        client.ask(w.query("set datestyle = 'German'"))
+        other.ask(w.query("deallocate all"))
+        assert shown(client.ask(*run("c"))) == ["2", "C", "Z"]
+        other.ask(w.query("drop table if exists t"))
