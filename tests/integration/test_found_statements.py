@@ -71,3 +71,24 @@ def test_what_no_transaction_allows_is_parsed_alone(door, command):
         other.ask(w.query("deallocate all"))
         assert shown(client.ask(*run("c"))) == ["2", "C", "Z"]
         other.ask(w.query("drop table if exists t"))
+
+
+@pytest.mark.parametrize("execute", [False, True])
+@pytest.mark.parametrize("change", [w.parse("a", "select 2"), w.close("S", "b")])
+def test_deallocate_waits_for_the_batch_before(door, postgres, change, execute):
+    """Which names there are is known when that is answered: here nothing of it was done."""
+    def play(place):
+        with place.wire() as client:
+            client.ask(w.parse("b", "select 1"), w.SYNC)
+            client.ask(w.query("begin"))
+            seen = []
+            for name in "a", "b":
+                client.ask(w.parse("", f"deallocate {name}"), w.bind("p"), w.SYNC)
+                client.ask(w.query("savepoint s"))
+                give = [w.execute("p"), w.SYNC] if execute else [w.query(f"deallocate {name}")]
+                client.send(w.parse("", "nonsense"), change, w.SYNC,
+                            w.query("rollback to s"), *give)
+                seen.append(shown(client.until("Z", 3)))
+                client.ask(w.query("rollback to s"))
+            return seen + [shown(client.ask(*run("b")))]
+    assert play(door) == play(postgres.door())

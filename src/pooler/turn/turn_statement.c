@@ -44,6 +44,11 @@ bool turn_awaits_names(const struct turn *turn, const uint8_t *at, uint32_t here
     if (client->naming == 0 || turn->server == NULL ||
         client->naming_batch == turn->server->ledger.batch)
         return false;
+    if (at[0] == WIRE_EXECUTE)
+        return turn->server->giving != NULL;
+    if (at[0] == WIRE_QUERY) /* it may be a DEALLOCATE, too */
+        return query_may_have_effects(
+            span_of(at + WIRE_HEADER, MIN_OF(here, wire_u32(at + 1) + 1) - WIRE_HEADER));
     uint32_t begin = name_begins(at, here);
     if (begin == 0 || at[begin] != '\0')
         return begin != 0;

@@ -96,15 +96,16 @@ enum {
     CLASS_BARE = 4,      /* nothing but its header */
     CLASS_STATEMENT = 8, /* names a prepared statement, or may */
     CLASS_TEXT = 16,     /* holds SQL */
+    CLASS_NAMES = 32,    /* depends on which names of statements there are, or may */
 };
 static const uint8_t classes[256] = {
-    [WIRE_QUERY] = CLASS_KNOWN | CLASS_TEXT,
+    [WIRE_QUERY] = CLASS_KNOWN | CLASS_TEXT | CLASS_NAMES,
     [WIRE_FUNCTION_CALL] = CLASS_KNOWN,
-    [WIRE_EXECUTE] = CLASS_KNOWN,
-    [WIRE_PARSE] = CLASS_KNOWN | CLASS_STATEMENT | CLASS_TEXT,
-    [WIRE_BIND] = CLASS_KNOWN | CLASS_STATEMENT,
-    [WIRE_DESCRIBE] = CLASS_KNOWN | CLASS_STATEMENT,
-    [WIRE_CLOSE] = CLASS_KNOWN | CLASS_STATEMENT,
+    [WIRE_EXECUTE] = CLASS_KNOWN | CLASS_NAMES,
+    [WIRE_PARSE] = CLASS_KNOWN | CLASS_STATEMENT | CLASS_TEXT | CLASS_NAMES,
+    [WIRE_BIND] = CLASS_KNOWN | CLASS_STATEMENT | CLASS_NAMES,
+    [WIRE_DESCRIBE] = CLASS_KNOWN | CLASS_STATEMENT | CLASS_NAMES,
+    [WIRE_CLOSE] = CLASS_KNOWN | CLASS_STATEMENT | CLASS_NAMES,
     [WIRE_SYNC] = CLASS_KNOWN | CLASS_LOCAL | CLASS_BARE,
     [WIRE_FLUSH] = CLASS_KNOWN | CLASS_LOCAL | CLASS_BARE,
     [WIRE_TERMINATE] = CLASS_KNOWN | CLASS_LOCAL | CLASS_BARE,
@@ -407,7 +408,7 @@ fault turn_walk_up(struct turn *turn)
         }
         const uint8_t *at = up->chunk->bytes + up->begin;
         turn->awaits =
-            (type_is(at[0], CLASS_STATEMENT) && turn_awaits_names(turn, at, up->end - up->begin)) ||
+            (type_is(at[0], CLASS_NAMES) && turn_awaits_names(turn, at, up->end - up->begin)) ||
             (UNLIKELY(turn->resets.any) && turn_awaits_restore(turn, at[0]));
         if (turn->awaits)
             return OK;
