@@ -151,6 +151,8 @@ static void settle_orphan(struct server *server, char *name, enum owed_end end)
  * followed since, in a batch of its own: what that left counts. */
 static void settle_unnamed(struct server *server, const struct owed *owed, enum owed_end end)
 {
+    if ((uintptr_t)owed->what == server->unnamed_mark)
+        server->unnamed_pends = false;
     if (server->client != NULL && UNLIKELY(server->client->unnamed_before != NULL) &&
         turn_unnamed_undo(server, owed, end))
         return;

@@ -49,12 +49,13 @@ struct server {
     struct pin *pin;              /* state that its client has left there; NULL: none */
     uint64_t unnamed_of;          /* number of the unnamed statement that it holds, or lacks */
     uint32_t unnamed_mark;        /* counts the messages that made or closed one */
-    uint32_t unnamed_batch;       /* of ours, the latest */
+    uint32_t unnamed_batch;       /* of the latest */
     enum unnamed_proof unnamed_proof;
     bool path_unsure;    /* its client may have put pg_temp on search_path */
     bool sequences_own;  /* what its session knows of sequences is its last client's */
     bool sequences_used; /* a client had it since it knew nothing of sequences */
     bool suspect; /* a client of a route with isolation had it: cleaned before another has it */
+    bool unnamed_pends;  /* the client replaced it by a message that may be skipped */
     bool unnamed_unsure; /* and that has not been answered: its batch may have failed before it */
     uint32_t pid;
     struct wire_secret secret; /* its cancel key's */

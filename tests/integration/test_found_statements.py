@@ -92,3 +92,18 @@ def test_deallocate_waits_for_the_batch_before(door, postgres, change, execute):
                 client.ask(w.query("rollback to s"))
             return seen + [shown(client.ask(*run("b")))]
     assert play(door) == play(postgres.door())
+
+
+@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize("first", [w.parse("", "select 'mine'"), w.close("S")])
+@pytest.mark.parametrize("use", [[w.bind(), w.execute()], [w.describe("S")]])
+def test_an_unnamed_statement_of_another_is_never_used(door, postgres, first, use, times):
+    """The Parse in the batch before it was skipped, so the server still had the other's."""
+    def play(place, others):
+        with place.wire() as client:
+            for _ in range(others):
+                mix(place.wire())
+            client.send(*[w.parse("x", "nonsense"), first, w.SYNC] * times, *use, w.SYNC)
+            return [(m.kind, m.body if m.kind in "TD" else m.sqlstate)
+                    for m in client.until("Z", times + 1) if m.kind not in "NS"]
+    assert play(door, 1) == play(postgres.door(), 0)

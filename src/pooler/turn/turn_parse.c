@@ -47,6 +47,8 @@ static fault parse_unnamed(struct turn *turn, const struct message *message, str
     params_assign(&turn->client->unnamed_params, known_params(turn));
     turn->server->unnamed_of = turn->client->unnamed_number;
     turn->server->unnamed_unsure = false;
+    turn->server->unnamed_pends = turn->server->ledger.extended;
+    turn->server->unnamed_batch = turn->server->ledger.batch;
     turn->server->unnamed_proof = UNNAMED_GOOD;
     if (UNLIKELY(turn->client->unnamed_before != NULL))
         turn_unnamed_replaced(turn);

@@ -295,8 +295,14 @@ static fault ensure_unnamed(struct turn *turn, bool *ret_ready)
 {
     struct client *client = turn->client;
     struct server *server = turn->server;
-    bool sure = !server->unnamed_unsure || server->unnamed_batch == server->ledger.batch;
-    *ret_ready = true;
+    bool same = server->unnamed_batch == server->ledger.batch;
+    bool sure = same || (!server->unnamed_unsure && !server->unnamed_pends);
+    /* What replaced it may be skipped: the server may still have that of another client. */
+    turn->awaits = UNLIKELY(server->unnamed_pends) && !same && turn->held == NULL &&
+                   !server->ledger.skipping && !server->ledger.may_skip;
+    *ret_ready = !turn->awaits;
+    if (turn->awaits)
+        return OK;
     if (server->unnamed_of == client->unnamed_number && sure)
         return LIKELY(server->unnamed_proof == UNNAMED_GOOD) ? OK
                                                              : compare_unnamed(turn, ret_ready);
@@ -460,6 +466,8 @@ static void owe_close_unnamed(struct turn *turn)
             turn_unnamed_keep_before(turn);
         client_keep_unnamed(turn->client, SPAN_NONE);
         turn->server->unnamed_of = 0;
+        turn->server->unnamed_pends = ledger->extended;
+        turn->server->unnamed_batch = ledger->batch;
         if (turn->client->unnamed_before != NULL)
             turn_unnamed_replaced(turn);
     }
