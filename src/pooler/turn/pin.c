@@ -640,10 +640,23 @@ static unsigned fresh_seed(void)
     return seed % 1000000000u;
 }
 
+/* Who the session is by its client's parameters is no default either: RESET ALL leaves it, and after
+ * RESET ROLE it is not what the parameters say. */
+static uint16_t with_identities(const struct server *server, uint16_t kinds)
+{
+    uint16_t changes = QUERY_KIND(QUERY_SETTING) | QUERY_KIND(QUERY_CONFIG) |
+                       QUERY_KIND(QUERY_ROLE) | QUERY_KIND(QUERY_AUTHORIZATION);
+    if ((kinds & changes) == 0 ||
+        (params_find(server->params, SPAN("role")) == NULL &&
+         params_find(server->params, SPAN("session_authorization")) == NULL))
+        return kinds;
+    return kinds | changes;
+}
+
 /* What a cleaning must cover. */
 static uint16_t kinds_to_clean(const struct server *server)
 {
-    uint16_t kinds = server->pin == NULL ? 0 : server->pin->any;
+    uint16_t kinds = with_identities(server, server->pin == NULL ? 0 : server->pin->any);
     if (!server->suspect)
         return kinds;
     /* Statements that a function has prepared can be told from ours, and from drivers': below. */
