@@ -37,7 +37,8 @@ enum query_act {
     QUERY_ENDS_ALL, /* all of the kind */
 };
 
-/* The name of a role's end that leads to no role, whatever the session began with: SET ROLE NONE. */
+/* The name of a role's end that leads to no role, whatever the session began with: SET ROLE NONE.
+ */
 #define QUERY_NO_ROLE "none"
 
 /* PostgreSQL cuts identifiers at 63 bytes. */

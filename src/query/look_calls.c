@@ -124,8 +124,9 @@ static void look_add_config(struct look *look, const struct query_token *name, b
 
 static void look_add_identity(struct look *look, enum query_kind kind, bool may_reset)
 {
-    look_add_text(look, kind, QUERY_CREATES, "");
-    look->effects->resets = look->effects->resets || may_reset;
+    struct query_effect *effect = look_add(look, kind, QUERY_CREATES);
+    if (effect != NULL)
+        effect->may_reset = may_reset;
 }
 
 /* At the comma in front of it: whether the value is a literal, and so is not NULL. */

@@ -28,6 +28,9 @@ PLAYS = {
     "a query behind a batch without Sync": [batch(w.parse("", "reset all"), w.bind(), w.execute(),
                                                   w.query("select 1"))],
     "RESET behind a batch without Sync": [batch(*ONE, w.query("reset all"))],
+    "pipelined": [[*ONE, w.SYNC, w.query("reset timezone"), w.query("select 1")]],
+    "pipelined in a transaction": [simple("begin"), [*ONE, w.SYNC, w.query("reset timezone"),
+                                                     w.query("select 1")], simple("commit")],
     "RESET in the middle of a batch": [batch(*ONE, w.query("reset all"), *ONE)],
 }
 
@@ -52,6 +55,11 @@ ROLES = {
     "session authorization": ["set role none", "reset session authorization"],
     "session authorization, default": ["set role none", "set session authorization default"],
     "discard all": ["set role below; set work_mem='1MB'", "discard all"],
+    "long": ["set role below", "reset role" + LONG],
+    "none, then a long text": ["set role none", "select set_config('work_mem', null, false)" +
+                               " is null" + LONG],
+    "none, extended": ["set role none", [w.parse("", "reset datestyle"), w.bind(), w.execute(),
+                                         w.SYNC]],
     "set_config": ["set role below", "select set_config('role', null, false) is null"],
 }
 
@@ -69,7 +77,8 @@ def who(door, given, texts, between):
         player = Player(wire, {})
         heard = [player.play([WHO])]
         for text in texts:
-            heard += [player.play([w.query(text)]), player.play([WHO])]
+            heard += [player.play([w.query(text)] if isinstance(text, str) else text),
+                      player.play([WHO])]
             if heard[-1][0][-1] == b"I":
                 between()
                 heard += [player.play([WHO])]

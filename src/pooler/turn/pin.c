@@ -640,8 +640,8 @@ static unsigned fresh_seed(void)
     return seed % 1000000000u;
 }
 
-/* Who the session is by its client's parameters is no default either: RESET ALL leaves it, and after
- * RESET ROLE it is not what the parameters say. */
+/* Who the session is by its client's parameters is no default either: RESET ALL leaves it, and
+ * after RESET ROLE it is not what the parameters say. */
 static uint16_t with_identities(const struct server *server, uint16_t kinds)
 {
     uint16_t changes = QUERY_KIND(QUERY_SETTING) | QUERY_KIND(QUERY_CONFIG) |

@@ -24,12 +24,6 @@ static const struct params *given_of(const struct turn *turn)
 
 /* --- what may have been reset ----------------------------------------------------------------- */
 
-static void reset_everything(struct resets *resets)
-{
-    memset(resets->which, 0xff, sizeof(resets->which));
-    resets->any = true;
-}
-
 static void reset_one(struct resets *resets, uint32_t place, bool is_reset)
 {
     uint64_t bit = (uint64_t)1 << (place & 63);
@@ -67,9 +61,10 @@ static void note_name(struct resets *resets, const struct params *given, const c
             reset_one(resets, i, is_reset);
 }
 
-static void note_unknown(struct resets *resets)
+/* Not who the session is: that it has no role does not tell that this was reset. */
+static void note_unknown(struct resets *resets, const struct params *given)
 {
-    reset_everything(resets);
+    reset_all(resets, given);
     resets->unsure = true;
 }
 
@@ -80,7 +75,7 @@ static void note_setting(struct resets *resets, const struct params *given,
     if (effect->act == QUERY_ENDS_ALL)
         reset_all(resets, given);
     else if (effect->name[0] == '\0' && (!creates || effect->kind == QUERY_CONFIG))
-        note_unknown(resets);
+        note_unknown(resets, given);
     else if (!creates || !effect->may_reset)
         note_name(resets, given, effect->name, !creates);
     else
@@ -91,6 +86,26 @@ static bool leads_to_no_role(const struct query_effect *effect)
 {
     return effect->kind == QUERY_ROLE && effect->act != QUERY_CREATES &&
            strcmp(effect->name, QUERY_NO_ROLE) == 0;
+}
+
+static void note_identity(struct resets *resets, const struct params *given, const char *name,
+                          const struct query_effect *effect)
+{
+    bool may_reset = effect->act == QUERY_CREATES && effect->may_reset;
+    resets->unsure = resets->unsure || may_reset;
+    note_name(resets, given, name,
+              may_reset || (effect->act != QUERY_CREATES && !leads_to_no_role(effect)));
+}
+
+/* Its tag is one of those that tell of a reset. */
+static bool resets_by_name(const struct query_effects *effects)
+{
+    for (unsigned i = 0; i < effects->count; i++)
+        if (effects->all[i].act != QUERY_CREATES &&
+            (effects->all[i].kind == QUERY_SETTING || effects->all[i].kind == QUERY_ROLE ||
+             effects->all[i].kind == QUERY_AUTHORIZATION))
+            return true;
+    return false;
 }
 
 void turn_keep_no_role(const struct turn *turn, struct query_effects *effects)
@@ -117,20 +132,27 @@ void turn_note_resets(struct turn *turn, const struct query_effects *effects, bo
         if (effect->kind == QUERY_SETTING || effect->kind == QUERY_CONFIG)
             note_setting(resets, given, effect);
         else if (effect->kind == QUERY_ROLE)
-            note_name(resets, given, "role",
-                      effect->act != QUERY_CREATES && !leads_to_no_role(effect));
+            note_identity(resets, given, "role", effect);
         else if (effect->kind == QUERY_AUTHORIZATION)
-            note_name(resets, given, "session_authorization", effect->act != QUERY_CREATES);
+            note_identity(resets, given, "session_authorization", effect);
     }
     if (effects->resets || (effects->unsure & QUERY_KIND(QUERY_SETTING)) != 0)
-        note_unknown(resets);
+        note_unknown(resets, given);
+    resets->any = resets->any || (bound && resets_by_name(effects));
     resets->bound += bound && resets->any;
+}
+
+static void note_identities(struct resets *resets, const struct params *given)
+{
+    for (uint32_t i = 0; i < given->count; i++)
+        if (is_identity(given->all[i].name))
+            reset_one(resets, i, true);
 }
 
 void turn_note_unknown_resets(struct turn *turn)
 {
     if (given_of(turn) != NULL)
-        note_unknown(&turn->resets);
+        note_unknown(&turn->resets, given_of(turn));
 }
 
 void turn_reset_tag(struct turn *turn, struct span tag)
@@ -143,6 +165,9 @@ void turn_reset_tag(struct turn *turn, struct span tag)
     bool done = resetting || span_is(tag, "SET");
     if (resetting && head->kind == OWED_EXECUTE && resets->bound == 0)
         turn_note_unknown_resets(turn); /* its portal was bound before the last ReadyForQuery */
+    bool who = span_is(tag, "DISCARD ALL") || (resetting && head->kind == OWED_QUERY);
+    if (resets->unsure && who && given_of(turn) != NULL) /* of a long text: it may be RESET ROLE */
+        note_identities(resets, given_of(turn));
     resets->done = resets->done || done;
     if (span_is(tag, "ROLLBACK"))
         resets->undone = true;
@@ -161,8 +186,8 @@ bool turn_awaits_restore(const struct turn *turn, uint8_t type)
 
 /* --- the client's own values ------------------------------------------------------------------ */
 
-/* What was reset is not there; the rest is as the client gave it, as far as this text goes.  Who the
- * session is stays as it is, unless it was reset. */
+/* What was reset is not there; the rest is as the client gave it, as far as this text goes.  Who
+ * the session is stays as it is, unless it was reset. */
 static fault write_known(struct turn *turn, struct buffer *sql)
 {
     struct param before[PARAMS_MOST], after[PARAMS_MOST];
@@ -278,7 +303,8 @@ fault turn_restore(struct turn *turn, uint8_t status, enum ledger_verdict *verdi
     if (*verdict != VERDICT_FORWARD || turn->client == NULL)
         return OK;
     if (!anything_given_is_reset(turn) || (!resets->done && !resets->unsure)) {
-        *resets = (struct resets){.any = false};
+        if (ledger_empty(&server->ledger)) /* else it may be sent already, and not carried out */
+            *resets = (struct resets){.any = false};
         return OK;
     }
     if (status == WIRE_TX_FAILED) {
