@@ -93,9 +93,10 @@ static struct span skip_space(struct span body)
 
 bool statement_is_command(struct span body)
 {
-    static const char *const words[] = {
-        "abort",   "alter",   "begin", "cluster",  "commit",    "discard", "drop", "end",   "prepare",
-        "reindex", "release", "reset", "rollback", "savepoint", "set",     "show", "start", "vacuum"};
+    static const char *const words[] = {"abort",   "alter", "begin",    "cluster",   "commit",
+                                        "discard", "drop",  "end",      "prepare",   "reindex",
+                                        "release", "reset", "rollback", "savepoint", "set",
+                                        "show",    "start", "vacuum"};
     static const char *const created[] = {"database", "index", "subscription", "tablespace",
                                           "unique"};
     body = skip_space(body);

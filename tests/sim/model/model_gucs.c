@@ -383,6 +383,19 @@ static fault set_row(struct model_session *session, struct span name, const char
     return OK;
 }
 
+bool model_guc_is_set(const struct model_session *session, struct span name)
+{
+    static const char *const identities[] = {"role", "session_authorization"};
+    size_t number = find_row(name);
+    for (size_t i = 0; i < ARRAY_SIZE(identities); i++)
+        if (span_is_nocase(name, identities[i]))
+            return strcmp(row_value(session, number), "none") != 0;
+    if (number < guc_row_count)
+        return session->gucs.slots[number].value != NULL;
+    const struct guc_slot *slot = find_custom(session, name);
+    return slot != NULL && slot->value != NULL && slot->value[0] != '\0';
+}
+
 fault model_guc_set(struct model_session *session, struct span name, const char *value, bool local)
 {
     size_t number = find_row(name);

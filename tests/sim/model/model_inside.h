@@ -154,6 +154,8 @@ void model_gucs_end(struct model_session *session, bool commit, uint32_t level);
 void model_gucs_report(struct model_session *session, bool all);
 /** A ParameterStatus that tells nothing new. */
 void model_gucs_repeat(struct model_session *session);
+/** Whether its source is the session, or it is an identity that the session took. */
+bool model_guc_is_set(const struct model_session *session, struct span name);
 fault model_guc_unknown(struct model_session *session, struct span name);
 bool model_guc_default(struct model *model, const char *name, const char *value);
 /** The value as it is kept (model_guc_values.c); raises 22023. */

@@ -338,7 +338,9 @@ fault sql_read_stmt(struct sql_parser *parser, struct sql_stmt **ret)
     struct sql_stmt *stmt = sql_take(parser->arena, sizeof(*stmt));
     const uint8_t *from = parser->at->raw.at;
     stmt->modes.read_only = -1;
-    if (sql_is_query(parser))
+    if (sql_is_asking(parser))
+        TRY(sql_read_asking(parser, stmt));
+    else if (sql_is_query(parser))
         TRY(sql_read_query(parser, stmt));
     else if (sql_is_setting(parser))
         TRY(sql_read_setting(parser, stmt));

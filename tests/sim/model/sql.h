@@ -262,6 +262,9 @@ bool sql_is_query(const struct sql_parser *parser);
 /** SET, RESET, SHOW, BEGIN and their like: false when the first word is none of theirs. */
 bool sql_is_setting(const struct sql_parser *parser);
 fault sql_read_setting(struct sql_parser *parser, struct sql_stmt *stmt) MUST_USE;
+/** The pooler's question which parameters have been reset (model_parse_asking.c). */
+bool sql_is_asking(const struct sql_parser *parser);
+fault sql_read_asking(struct sql_parser *parser, struct sql_stmt *stmt) MUST_USE;
 fault sql_read_stmt(struct sql_parser *parser, struct sql_stmt **ret) MUST_USE;
 
 /* --- meaning ---------------------------------------------------------------------------------- */
