@@ -108,15 +108,21 @@ static bool is_temp_path(const struct param *param)
     return false;
 }
 
-/* So short that it may end a SET of ours. */
+/* So short that it may end a SET of ours.  PostgreSQL takes times in many spellings ("0.001s",
+ * "1e0", "0x1", "1000us"): all but the plainest pass for short ones. */
 static bool is_short_time(struct span value)
 {
+    static const char *const long_units[] = {"s", "min", "h", "d"};
     size_t digits = 0;
     while (digits < value.size && isdigit(value.at[digits]))
         digits += 1;
     struct span unit = span_skip(value, digits);
-    return digits > 0 && digits <= 3 && value.at[0] != '0' &&
-           (unit.size == 0 || span_is(unit, "ms"));
+    if (digits == 0 || value.at[0] == '0')
+        return !(span_is(value, "0") || span_is(value, "0ms") || span_is(value, "0s"));
+    for (size_t i = 0; i < ARRAY_SIZE(long_units); i++)
+        if (span_is(unit, long_units[i]))
+            return false;
+    return digits <= 3 || (unit.size > 0 && !span_is(unit, "ms"));
 }
 
 /* Timers of an idle session would end it in the moment when the next client gets it. */

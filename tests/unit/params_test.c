@@ -265,6 +265,14 @@ TEST(what_acts_on_a_server_that_rests_is_known)
     rests("tcp_keepalives_idle=1,tcp_keepalives_interval=1,z=1", "z=1");
     rests("statement_timeout=1", "");
     rests("statement_timeout=999ms,transaction_timeout=50", "");
+    for (const char *const *spelling = (const char *[]){"0.001s", ".5s", "1e0", "0x1", "01", " 1",
+                                                        "900us", "0.00001min", NULL};
+         *spelling != NULL; spelling++) {
+        char text[64];
+        snprintf(text, sizeof(text), "statement_timeout=%s", *spelling);
+        rests(text, "");
+    }
+    rests("statement_timeout=5min,a=1", "statement_timeout=5min,a=1");
     rests("statement_timeout=0", "statement_timeout=0");
     rests("statement_timeout=1000", "statement_timeout=1000");
     rests("statement_timeout=1s,lock_timeout=1", "statement_timeout=1s,lock_timeout=1");

@@ -100,14 +100,14 @@ TEST(roles_are_a_kind_of_their_own)
 {
     static const struct case_of cases[] = {
         {"SET ROLE bob", "+role"},
-        {"SET ROLE NONE", "*role"},
-        {"SET ROLE \"none\"", "*role"},
+        {"SET ROLE NONE", "*role:none"},
+        {"SET ROLE \"none\"", "*role:none"},
         {"SET ROLE \"NONE\"", "+role"},
         {"SET ROLE 'NONE'", "+role"},
         {"SET role TO DEFAULT", "*role"},
         {"SET role.x = 1", "+set:role.x"},
         {"RESET role.x", "-set:role.x"},
-        {"SET role = 'none'", "*role"},
+        {"SET role = 'none'", "*role:none"},
         {"SET SESSION AUTHORIZATION bob", "+auth"},
         {"SET SESSION SESSION AUTHORIZATION bob", "+auth"},
         {"SET SESSION AUTHORIZATION DEFAULT", "*auth *role"},
