@@ -95,6 +95,7 @@ struct packed {
     struct digest digest;
     struct meaning meaning;
     uint32_t body;
+    uint32_t params;
     uint16_t name;
 };
 
