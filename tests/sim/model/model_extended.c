@@ -36,6 +36,14 @@ static bool begins_with_word(struct span text, const char *word)
     return text.size >= strlen(word) && strncasecmp((const char *)text.at, word, strlen(word)) == 0;
 }
 
+/* Settings take no memory to speak of: these are SET, RESET, and the pooler's question about them.
+ */
+static bool is_setting(struct span text)
+{
+    return begins_with_word(text, "SET ") || begins_with_word(text, "RESET ") ||
+           begins_with_word(text, "SELECT pg_catalog.set_config(g.name,");
+}
+
 /* What may go wrong or odd in any statement. */
 static fault suffer(struct model_session *session)
 {
@@ -47,9 +55,7 @@ static fault suffer(struct model_session *session)
     if (model_chance(model, faults->parameter))
         model_gucs_repeat(session);
     TRY(model_dawdle(session));
-    /* Settings take no memory to speak of. */
-    if (!begins_with_word(session->query, "SET ") && !begins_with_word(session->query, "RESET ") &&
-        model_chance(model, faults->fail))
+    if (!is_setting(session->query) && model_chance(model, faults->fail))
         return model_raise(session, "53200", "out of memory");
     return OK;
 }
