@@ -29,7 +29,8 @@ def daemon(trunkline):
 
 class Gate:
     """A query that is not answered until the gate is opened."""
-    query = w.query("select pg_advisory_xact_lock(4711)")
+    text = "select pg_advisory_xact_lock(4711)"
+    query = w.query(text)
 
     def __init__(self, postgres):
         self.holder = psycopg.connect(postgres.door().conninfo())
@@ -178,11 +179,12 @@ def test_texts_that_give_names_up(daemon, gate):
             client.send(w.parse(f"s{number}", "select 1"))
         client.ask(w.SYNC)
         before = held(daemon)
-        client.send(gate.query,
-                    *[w.query(f"deallocate s{number}") for number in range(300)])
+        texts = [gate.text, *[f"deallocate s{number}" for number in range(300)]]
+        client.send(*[part for text in texts for part in (w.parse("", text), w.bind(), w.execute())],
+                    w.SYNC)
         eventually(lambda: held(daemon) > before + 300 * 150)
         gate.open()
-        client.until(times=301)
+        client.until()
         eventually(lambda: held(daemon) < before)
 
 
