@@ -1,4 +1,7 @@
 """RESET, where its portal is old, its text is long, or the client came with a role."""
+import socket
+import struct
+
 import pytest
 from test_reset_parameters import ALL, Player, both, simple  # noqa: F401
 
@@ -102,3 +105,15 @@ def test_no_role_counts_as_a_role(trunkline, roles):
     with pooler.door().wire(role="above") as one, pooler.door().wire() as two:
         assert [m.sqlstate for m in one.ask(w.query("set role none")) if m.kind == "E"] == ["0A000"]
         assert w.kinds(two.ask(w.query("set role none"))) == "C Z"
+
+
+def test_a_client_that_leaves_behind_its_reset(trunkline):
+    """Its portal was bound in an earlier batch, and the answer comes when it has gone."""
+    pooler = trunkline(relays=1, routes=[route(pool_size=1)])
+    for _ in range(100):
+        with pooler.door().wire(search_path="public") as wire:
+            wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            wire.ask(w.query("begin"))
+            wire.ask(w.parse("", "reset all"), w.bind("later", ""), w.SYNC)
+            wire.send(w.execute("later"), w.SYNC)
+    assert pooler.door().one("select 1") == 1

@@ -36,6 +36,7 @@ enum turn_phase { PHASE_NONE, PHASE_ASKING, PHASE_SILENT };
  * turn_restore.c */
 struct resets {
     uint64_t which[PARAMS_MOST / 64]; /* by their place in client->given */
+    uint64_t told[PARAMS_MOST / 64];  /* the same: the server has reported another value since */
     uint32_t
         bound; /* portals that may do so, of which it is not known yet that they were executed */
     bool any;
@@ -172,6 +173,8 @@ void turn_note_resets(struct turn *turn, const struct query_effects *effects, bo
 void turn_note_unknown_resets(struct turn *turn);
 /** What leads to no role leaves something in the session of a client that came with a role. */
 void turn_keep_no_role(const struct turn *turn, struct query_effects *effects);
+/** Something may have been reset, and the server reports a parameter. */
+void turn_note_report(struct turn *turn, struct span name);
 /** Something may have been reset, and a command has completed with this tag. */
 void turn_reset_tag(struct turn *turn, struct span tag);
 /** Something may have been reset: whether a message of this type waits until the client's own

@@ -260,6 +260,8 @@ static fault down_look(struct turn *turn, uint8_t type, struct span body,
             *verdict = VERDICT_BREACH;
         else
             TRY(server_learn(turn->server, parameter.name, parameter.value));
+        if (UNLIKELY(turn->resets.any) && *verdict != VERDICT_BREACH)
+            turn_note_report(turn, parameter.name);
         if (UNLIKELY(turn->resets.restoring) && *verdict == VERDICT_SWALLOW)
             *verdict = VERDICT_FORWARD;
         return OK;

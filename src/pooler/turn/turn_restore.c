@@ -16,9 +16,10 @@
 
 #define SQL_MOST (6 * PARAMS_SIZE_MOST)
 
+/* NULL: nothing, or the client has gone. */
 static const struct params *given_of(const struct turn *turn)
 {
-    const struct params *given = turn->client->given;
+    const struct params *given = turn->client == NULL ? NULL : turn->client->given;
     return given != NULL && given->count > 0 ? given : NULL;
 }
 
@@ -47,17 +48,26 @@ static void reset_all(struct resets *resets, const struct params *given)
             reset_one(resets, i, true);
 }
 
+static bool has_bit(const uint64_t *bits, uint32_t place)
+{
+    return (bits[place / 64] >> (place & 63) & 1) != 0;
+}
+
 static bool is_reset(const struct resets *resets, uint32_t place)
 {
-    return (resets->which[place / 64] >> (place & 63) & 1) != 0;
+    return has_bit(resets->which, place);
+}
+
+static bool is_name(struct span a, struct span b)
+{
+    return a.size == b.size && strncasecmp((const char *)a.at, (const char *)b.at, a.size) == 0;
 }
 
 static void note_name(struct resets *resets, const struct params *given, const char *name,
                       bool is_reset)
 {
     for (uint32_t i = 0; i < given->count; i++)
-        if (given->all[i].name.size == strlen(name) &&
-            strncasecmp((const char *)given->all[i].name.at, name, strlen(name)) == 0)
+        if (is_name(given->all[i].name, span_text(name)))
             reset_one(resets, i, is_reset);
 }
 
@@ -155,6 +165,14 @@ void turn_note_unknown_resets(struct turn *turn)
         note_unknown(&turn->resets, given_of(turn));
 }
 
+void turn_note_report(struct turn *turn, struct span name)
+{
+    const struct params *given = given_of(turn);
+    for (uint32_t i = 0; given != NULL && i < given->count; i++)
+        if (is_name(given->all[i].name, name))
+            turn->resets.told[i / 64] |= (uint64_t)1 << (i & 63);
+}
+
 void turn_reset_tag(struct turn *turn, struct span tag)
 {
     struct resets *resets = &turn->resets;
@@ -212,6 +230,24 @@ static fault write_known(struct turn *turn, struct buffer *sql)
     return made;
 }
 
+/* Whether answers do not tell what was carried out. */
+static bool must_ask(const struct turn *turn)
+{
+    return turn->resets.unsure || turn->resets.undone || turn->resets.bound > 0;
+}
+
+/* Of a reported parameter the server says so, unless it had its default before: then it is taken to
+ * have been set to that. */
+static bool may_be_reset(const struct turn *turn, uint32_t place)
+{
+    const struct span name = turn->client->given->all[place].name;
+    if (!is_reset(&turn->resets, place))
+        return false;
+    if (!must_ask(turn) || !server_tracks(turn->server->share, name))
+        return true;
+    return has_bit(turn->resets.told, place) && params_find(turn->client->params, name) == NULL;
+}
+
 static void write_asking(const struct turn *turn, struct buffer *sql)
 {
     const struct params *given = turn->client->given;
@@ -220,7 +256,7 @@ static void write_asking(const struct turn *turn, struct buffer *sql)
         buffer_append_text(sql, PARAMS_PLAIN_TRANSACTION);
     buffer_append_text(sql, "SELECT pg_catalog.set_config(g.name,g.value,false) FROM (VALUES ");
     for (uint32_t i = 0; i < given->count; i++) {
-        if (!is_reset(&turn->resets, i))
+        if (!may_be_reset(turn, i))
             continue;
         buffer_append_text(sql, first ? "(" : ",(");
         params_write_literal(sql, given->all[i].name);
@@ -241,7 +277,7 @@ static void write_asking(const struct turn *turn, struct buffer *sql)
 static bool anything_given_is_reset(const struct turn *turn)
 {
     for (uint32_t i = 0; i < turn->client->given->count; i++)
-        if (is_reset(&turn->resets, i))
+        if (may_be_reset(turn, i))
             return true;
     return false;
 }
@@ -252,7 +288,7 @@ static fault send_restoring(struct turn *turn)
     struct buffer sql = BUFFER_INIT(SQL_MOST), message = BUFFER_INIT(SQL_MOST + 64);
     fault made = OK;
     bool moved = false;
-    if (turn->resets.unsure || turn->resets.undone || turn->resets.bound > 0)
+    if (must_ask(turn))
         write_asking(turn, &sql);
     else
         made = write_known(turn, &sql);
