@@ -1,6 +1,8 @@
 /* look_calls.c - functions of PostgreSQL that leave something in the session. */
 #include "query/look.h"
 
+#include <stdio.h>
+
 /* Calls within the arguments of others that are followed. */
 #define NESTING_MOST 8
 
@@ -170,7 +172,7 @@ static void look_lock(struct look *look, enum query_act act)
     if (effect == NULL)
         return;
     effect->single = look->single;
-    memcpy(effect->name, look->single ? look->key : "advisory lock", sizeof(look->key));
+    snprintf(effect->name, sizeof(effect->name), "%s", look->single ? look->key : "advisory lock");
 }
 
 static bool is_of_locks(struct span name)
