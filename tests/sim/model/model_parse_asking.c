@@ -17,25 +17,25 @@ bool sql_is_asking(const struct sql_parser *parser)
     return true;
 }
 
-static fault read_literal(struct sql_parser *parser, const struct sql_token **ret)
+static fault read_literal(struct sql_parser *parser, struct sql_token *ret)
 {
     if (parser->at->kind != SQL_STRING)
         return sql_syntax_error(parser);
-    *ret = parser->at++;
+    *ret = *parser->at++;
     return OK;
 }
 
 /* ('name','value') */
 static fault read_pair(struct sql_parser *parser, struct span *calls)
 {
-    const struct sql_token *name = NULL, *value = NULL;
+    struct sql_token name = {0}, value = {0};
     TRY(sql_expect_sign(parser, "("));
     TRY(read_literal(parser, &name));
     TRY(sql_expect_sign(parser, ","));
     TRY(read_literal(parser, &value));
-    if (!model_guc_is_set(parser->session, name->value))
+    if (!model_guc_is_set(parser->session, name.value))
         *calls = sql_printf(parser->arena, "%.*s,pg_catalog.set_config(%.*s,%.*s,false)",
-                            SPAN_ARG(*calls), SPAN_ARG(name->raw), SPAN_ARG(value->raw));
+                            SPAN_ARG(*calls), SPAN_ARG(name.raw), SPAN_ARG(value.raw));
     return sql_expect_sign(parser, ")");
 }
 
