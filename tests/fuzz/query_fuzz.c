@@ -33,7 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_tokens(input);
     bool found = query_read_effects(input, &effects);
     invariant(found == (effects.count > 0 || effects.more != 0 || effects.unsure != 0 ||
-                        effects.path || effects.makes));
+                        effects.path || effects.makes || effects.resets));
     invariant(((effects.unsure | effects.creates | effects.more) & ~QUERY_ALL_KINDS) == 0);
     invariant(effects.count <= QUERY_EFFECTS_MOST);
     for (unsigned i = 0; i < effects.count; i++)
