@@ -337,16 +337,25 @@ static bool needs_call(struct span name)
     return name_is_list(name) || !is_ascii(name);
 }
 
-static void write_call(struct buffer *sql, struct span name, const struct span *value)
+/* `value`: NULL is the server's own default, as for RESET. */
+static void write_set_config(struct buffer *sql, struct span name, const struct span *value,
+                             bool local)
 {
-    buffer_append_text(sql, "SELECT pg_catalog.set_config(");
+    buffer_append_text(sql, "pg_catalog.set_config(");
     params_write_literal(sql, name);
     buffer_append_byte(sql, ',');
     if (value != NULL)
         params_write_literal(sql, *value);
     else
         buffer_append_text(sql, "NULL");
-    buffer_append_text(sql, ",false);");
+    buffer_append_text(sql, local ? ",true)" : ",false)");
+}
+
+static void write_call(struct buffer *sql, struct span name, const struct span *value)
+{
+    buffer_append_text(sql, "SELECT ");
+    write_set_config(sql, name, value, false);
+    buffer_append_byte(sql, ';');
 }
 
 static void write_set(struct buffer *sql, const struct param *param)
@@ -427,19 +436,13 @@ void params_write_difference(struct buffer *sql, const struct params *from, cons
     }
 }
 
-/* NULL is the server's own default, as for RESET. */
 static void write_local(struct buffer *sql, struct span name, const struct span *value)
 {
     if (span_is_nocase(name, "application_name"))
         return;
-    buffer_append_text(sql, sql->size > 0 ? ",pg_catalog.set_config(" : "pg_catalog.set_config(");
-    params_write_literal(sql, name);
-    buffer_append_byte(sql, ',');
-    if (value != NULL)
-        params_write_literal(sql, *value);
-    else
-        buffer_append_text(sql, "NULL");
-    buffer_append_text(sql, ",true)");
+    if (sql->size > 0)
+        buffer_append_byte(sql, ',');
+    write_set_config(sql, name, value, true);
 }
 
 void params_write_local(struct buffer *sql, const struct params *from, const struct params *to)

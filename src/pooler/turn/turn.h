@@ -304,6 +304,9 @@ void turn_clean(struct turn *turn); /* turn_end.c */
 /** Sends `sql` to the server and waits for its ReadyForQuery; nothing else may be owed.
  *  UPSTREAM: the server said an error (its story). */
 fault turn_ask(struct turn *turn, struct span sql, deadline by) MUST_USE;
+/** Puts a query of ours behind what goes up; its answer is swallowed, and an error of it is left in
+ *  `state_fault`.  Faults: MEMORY. */
+fault turn_put_state(struct turn *turn, struct span sql) MUST_USE;
 /** All that was meant for the other side has left the process. */
 static inline bool lane_sent(const struct lane *lane)
 {

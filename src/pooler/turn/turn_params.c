@@ -9,11 +9,10 @@
 
 #define SQL_MOST (5 * PARAMS_SIZE_MOST)
 
-fault turn_ask(struct turn *turn, struct span sql, deadline by)
+fault turn_put_state(struct turn *turn, struct span sql)
 {
     struct server *server = turn->server;
-    struct buffer message = BUFFER_INIT(SQL_MOST + 64);
-    invariant(lane_sent(&turn->up));
+    struct buffer message = BUFFER_INIT(sql.size + 64);
     wire_put_query(&message, sql);
     if (buffer_fault(&message) != OK || !ledger_has_room(&server->ledger, 1)) {
         buffer_fini(&message);
@@ -24,6 +23,14 @@ fault turn_ask(struct turn *turn, struct span sql, deadline by)
     ledger_owe(&server->ledger,
                (struct owed){.kind = OWED_QUERY, .fate = FATE_SWALLOW, .about = ABOUT_STATE});
     outbox_take_heap(&turn->up.out, message.at, message.size);
+    return OK;
+}
+
+fault turn_ask(struct turn *turn, struct span sql, deadline by)
+{
+    struct server *server = turn->server;
+    invariant(lane_sent(&turn->up));
+    TRY(turn_put_state(turn, sql));
     TRY(turn_drain(turn, by));
     fault failed = turn->state_fault;
     turn->state_fault = OK;

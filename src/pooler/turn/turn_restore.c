@@ -284,8 +284,7 @@ static bool anything_given_is_reset(const struct turn *turn)
 
 static fault send_restoring(struct turn *turn)
 {
-    struct server *server = turn->server;
-    struct buffer sql = BUFFER_INIT(SQL_MOST), message = BUFFER_INIT(SQL_MOST + 64);
+    struct buffer sql = BUFFER_INIT(SQL_MOST);
     fault made = OK;
     bool moved = false;
     if (must_ask(turn))
@@ -295,21 +294,9 @@ static fault send_restoring(struct turn *turn)
     if (made == OK)
         made = buffer_fault(&sql);
     if (made == OK)
-        wire_put_query(&message, buffer_span(&sql));
+        made = turn_put_state(turn, buffer_span(&sql));
     buffer_fini(&sql);
-    if (made == OK)
-        made = buffer_fault(&message);
-    if (made == OK && !ledger_has_room(&server->ledger, 1))
-        made = FAULT_MEMORY;
-    if (made != OK) {
-        buffer_fini(&message);
-        return made;
-    }
-    server->unmade = false;
-    server->unnamed_of = 0; /* a simple query destroys it */
-    ledger_owe(&server->ledger,
-               (struct owed){.kind = OWED_QUERY, .fate = FATE_SWALLOW, .about = ABOUT_STATE});
-    outbox_take_heap(&turn->up.out, message.at, message.size);
+    TRY(made);
     turn->resets = (struct resets){.any = true, .restoring = true};
     return turn_send_up(turn, &moved);
 }
