@@ -193,13 +193,9 @@ PLAY(there_are_as_many_groups_of_pools_as_there_may_be)
     finish(&client, &server);
 }
 
-static void put_parse(struct talk *client, const char *name, const char *text)
+static void prepare(struct talk *client, const char *name, const char *text)
 {
-    size_t start = wire_begin(&client->out, WIRE_PARSE);
-    wire_put_text(&client->out, name);
-    wire_put_text(&client->out, text);
-    wire_put_u16(&client->out, 0);
-    wire_end(&client->out, start);
+    put_parse(client, name, text);
     PUT_BARE(client, 'S', "");
     flush(client);
 }
@@ -210,7 +206,7 @@ PLAY(as_many_texts_of_statements_are_known_as_may_be)
     begin(&client, &server);
     struct map *statements = &pooler_relay(world.pooler, 0)->statements;
     fill(statements, 999999);
-    put_parse(&client, "fits", "SELECT 1");
+    prepare(&client, "fits", "SELECT 1");
     for (int i = 0; i < 3; i++) /* Parse, Describe, Sync */
         ck_assert_int_eq(talk_read(&server), OK);
     PUT_BARE(&server, '1', "");
@@ -221,7 +217,7 @@ PLAY(as_many_texts_of_statements_are_known_as_may_be)
     EXPECT_BARE(&client, '1', "");
     EXPECT_BARE(&client, 'Z', "I");
     ck_assert_uint_eq(statements->count, 1000000);
-    put_parse(&client, "more", "SELECT 2");
+    prepare(&client, "more", "SELECT 2");
     expect_error(&client, "FATAL", "53200");
     expect_end(&client);
     empty(statements);

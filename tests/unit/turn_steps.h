@@ -108,6 +108,16 @@ static inline void finish(struct talk *client, struct talk *server)
     world_stop(&world);
 }
 
+/* Prepares a text under this name. */
+static inline void put_parse(struct talk *client, const char *name, const char *text)
+{
+    size_t start = wire_begin(&client->out, WIRE_PARSE);
+    wire_put_text(&client->out, name);
+    wire_put_text(&client->out, text);
+    wire_put_u16(&client->out, 0);
+    wire_end(&client->out, start);
+}
+
 /* One query there and back. */
 static inline void ask(struct talk *client, struct talk *server)
 {

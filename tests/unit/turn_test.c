@@ -161,16 +161,6 @@ static void put_described(struct talk *server, char type)
     talk_put(server, 'T', row, sizeof(row));
 }
 
-/* Prepares a text under this name. */
-static void put_parse(struct talk *client, const char *name, const char *text)
-{
-    size_t start = wire_begin(&client->out, WIRE_PARSE);
-    wire_put_text(&client->out, name);
-    wire_put_text(&client->out, text);
-    wire_put_u16(&client->out, 0);
-    wire_end(&client->out, start);
-}
-
 static void play_parse(struct talk *client, struct talk *server, const char *text, char name[40])
 {
     put_parse(client, "mine", text);
