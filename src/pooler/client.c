@@ -338,8 +338,8 @@ void client_park_again(struct client *client)
     client->state = CLIENT_PARKED;
     client->co = NULL;
     client->stream.waker = &client->waker;
-    if (client->parked.us == 0)
-        client->parked = now();
+    if (client->silent.us == 0)
+        client->silent = now();
     if (!client_held(client))
         timer_set(&client->timer, now()); /* looks at what has come, and how long it is idle */
 }

@@ -95,7 +95,7 @@ struct client {
     deadline connected;          /* since when */
     deadline since;              /* of its present turn or wait */
     deadline began;              /* its transaction, where limits of time hold; 0: none seen */
-    deadline parked;             /* the same */
+    deadline silent; /* parked since its last message was answered; 0: it has sent another */
     deadline moved;              /* when it came from another relay; 0: it has not */
 };
 
@@ -126,9 +126,10 @@ bool client_park(struct client *client);
 void client_farewell(struct client **client, const char *sqlstate, const char *text);
 /** The same for one that has only been away: how long it is idle goes on. */
 void client_park_again(struct client *client);
-/** When it has been parked for too long: turn_time.c. */
+/** When it has been silent for too long: turn_time.c.  What its server sends unasked, such as a
+ *  notification, does not interrupt that. */
 void client_arm_idle(struct client *client);
-/** The same, counted from when it parked. */
+/** The same for one whose silence has begun already. */
 void client_arm_idle_again(struct client *client);
 /** Whether that is so: OK, or TIMEOUT with the story. */
 fault client_overdue(const struct client *client) MUST_USE;

@@ -1,5 +1,7 @@
 """How long queries, transactions and silences may take: what the client hears, and what becomes of
 its server."""
+import time
+
 import pytest
 from support import wire as w
 from support.patience import STRETCH, eventually, seconds
@@ -129,6 +131,32 @@ def test_an_idle_clients_time_does_not_run_within_a_transaction(trunkline, mode)
         assert wire.silent(1.2)
         assert wire.ask(w.query("commit"))[-1].body == b"I"
         assert ended_with(wire.rest()) == "57P05"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_a_server_sends_unasked_does_not_interrupt_its_clients_silence(trunkline, postgres,
+                                                                            mode):
+    daemon = trunkline(routes=[route(pool=mode, client_idle_timeout="900ms")])
+    with daemon.door().wire() as wire:
+        wire.ask(w.query("listen news"))
+        answers, by = [], time.monotonic() + 10 * STRETCH
+        while not answers or answers[-1].kind == "A":
+            assert time.monotonic() < by
+            postgres.sql("notify news")
+            answers.append(wire.receive())
+        assert {m.kind for m in answers} == {"A", "E"}
+        assert ended_with(answers) == "57P05"
+
+
+def test_what_stands_behind_a_copy_that_failed_among_syncs_waits_for_reset_timeout(trunkline):
+    daemon = trunkline(reset_timeout="700ms")
+    with daemon.door().wire() as wire:
+        wire.ask(w.query("create temp table copied (x int)"))
+        wire.send(w.query("copy copied from stdin"), w.copy_data(b"nonsense\n"), w.SYNC,
+                  w.query("select pg_sleep(60)"))
+        answers = wire.rest()
+        assert [m.sqlstate for m in answers if m.kind == "E"] == ["22P02", "08006"], answers
+        assert "for 700 ms" in answers[-1].fields["M"]
 
 
 def test_a_users_own_limits_replace_those_of_its_route(trunkline):

@@ -205,10 +205,10 @@ static fault turn_wait_murky(struct turn *turn)
     fault waited = turn_wait(turn, after(most));
     if (waited != FAULT_TIMEOUT)
         return waited;
-    return fault_raise(FAULT_PROTOCOL,
-                       "a COPY has failed, and the server has not answered what was sent among its "
-                       "data for %" PRId64 " ms",
-                       most.us / 1000);
+    return fault_raise_state(FAULT_TIMEOUT, "08006",
+                             "a COPY has failed, and the server has not answered what was sent "
+                             "among its data for %" PRId64 " ms",
+                             most.us / 1000);
 }
 
 static inline fault turn_pause(struct turn *turn)

@@ -98,18 +98,19 @@ void client_arm_idle(struct client *client)
 {
     if (client->share == NULL || !client->share->times.any)
         return;
-    client->parked = now();
-    timer_set(&client->timer, client_due(client, client->parked).by);
+    if (client->silent.us == 0)
+        client->silent = now();
+    timer_set(&client->timer, client_due(client, client->silent).by);
 }
 
 void client_arm_idle_again(struct client *client)
 {
-    timer_set(&client->timer, client_due(client, client->parked).by);
+    timer_set(&client->timer, client_due(client, client->silent).by);
 }
 
 fault client_overdue(const struct client *client)
 {
-    struct due due = client_due(client, client->parked);
+    struct due due = client_due(client, client->silent);
     return due.by.us <= now().us ? due_raise(&due) : OK;
 }
 
@@ -147,7 +148,7 @@ void share_set_times(struct share *share)
         if (client->share != share || client->state != CLIENT_PARKED)
             continue;
         if (!was)
-            client->parked = now(); /* nobody has looked at the time until now */
-        timer_set(&client->timer, times.any ? client_due(client, client->parked).by : NEVER);
+            client->silent = now(); /* nobody has looked at the time until now */
+        timer_set(&client->timer, times.any ? client_due(client, client->silent).by : NEVER);
     }
 }

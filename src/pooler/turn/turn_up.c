@@ -516,6 +516,8 @@ fault turn_up(struct turn *turn, bool *moved)
             turn_query_begins(turn);
         /* What it found too short may be there by now: that was no reason to read before. */
         bool more = turn->starved && stream_may_read(&turn->client->stream);
+        if (turn->up.begin != begin)
+            turn->client->silent = (deadline){0};
         *moved = *moved || more || turn->up.begin != begin;
         TRY(turn_send_up(turn, moved));
     }
