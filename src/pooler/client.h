@@ -96,7 +96,7 @@ struct client {
     deadline since;              /* of its present turn or wait */
     deadline began;              /* its transaction, where limits of time hold; 0: none seen */
     deadline silent; /* parked since its last message was answered; 0: it has sent another */
-    deadline moved;              /* when it came from another relay; 0: it has not */
+    deadline moved;  /* when it came from another relay; 0: it has not */
 };
 
 /** Takes an accepted handle; starts the login coroutine.  Closes the handle when it can't. */

@@ -210,7 +210,7 @@ BODY(who_has_sent_more_behind_a_sync_in_a_copy_that_fails_is_ended_in_time)
     expect_error(&client, "ERROR", "22P02");
     EXPECT_BARE(&client, 'Z', "I");
     EXPECT_BARE(&client, 'Z', "I");
-    expect_error(&client, "FATAL", "08P01");
+    expect_error(&client, "FATAL", "08006");
     expect_end(&client);
     accept_cancel(100);
     expect_abandon(&server, true);

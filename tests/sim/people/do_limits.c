@@ -139,14 +139,38 @@ static fault says_nothing(struct person *person, const char *sqlstate, duration 
     return heard;
 }
 
+/* What comes of a LISTEN does not interrupt the silence.  AGAIN: it was refused. */
+static fault listens(struct person *person, bool on)
+{
+    struct batch batch;
+    struct statement statement;
+    statement_make(person, &statement, on ? "LISTEN" : "UNLISTEN", on ? EFFECT_LISTEN : EFFECT_NONE,
+                   on ? "LISTEN news" : "UNLISTEN news");
+    person->listens = true;
+    batch_begin(&batch, person);
+    batch_query(&batch, &statement);
+    TRY(batch_run(&batch));
+    return batch.any_failed ? FAULT_AGAIN : OK;
+}
+
+static fault idles(struct person *person)
+{
+    bool hears = stage_has(KIND_news) && stage_has(KIND_pins) && person_one_in(person, 2);
+    TRY(do_echo(person)); /* its time begins with the end of a query */
+    fault listening = hears ? listens(person, true) : FAULT_AGAIN;
+    if (listening != OK && listening != FAULT_AGAIN)
+        return listening;
+    TRY(says_nothing(person, "57P05", stage.setup.client_idle_timeout));
+    fault ended = listening == OK ? listens(person, false) : OK;
+    return ended == FAULT_AGAIN ? OK : ended;
+}
+
 fault do_silence_at_its_limit(struct person *person)
 {
     const struct setup *setup = &stage.setup;
     bool within = person->pool != PERSON_STATEMENT && person_one_in(person, 2);
-    if (!within && is_set(setup->client_idle_timeout)) {
-        TRY(do_echo(person)); /* its time begins with the end of a query */
-        return says_nothing(person, "57P05", setup->client_idle_timeout);
-    }
+    if (!within && is_set(setup->client_idle_timeout))
+        return idles(person);
     if (!within || !is_set(setup->idle_transaction_timeout))
         return OK;
     TRY(person_begins(person));
