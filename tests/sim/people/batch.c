@@ -130,6 +130,14 @@ static bool error_excused(const struct person *person, const struct wire_error *
     return stage_excuses_error(person, error);
 }
 
+/* The next claim of a client whose claim was refused: it begins with the refusal, which the client
+ * hears later if it was still sending. */
+static deadline claim_begins(const struct person *person)
+{
+    deadline refused = later(person->asked_at, stage.setup.claim_timeout);
+    return stage_has(KIND_punctual) && refused.us < now().us ? refused : now();
+}
+
 /* A claim is refused at claim_timeout, where nothing is late.  It begins with the first piece of
  * what is asked, or, where the server was given back between two statements, with the last. */
 static void error_is_in_time(const struct person *person, const struct wire_error *error)
@@ -337,7 +345,7 @@ static fault batch_ready(struct batch *batch, const struct expectation *expected
     /* What stands behind it may need a claim of its own. */
     person->said_at = now();
     if (batch->failed && batch->refused) {
-        person->asked_at = now();
+        person->asked_at = claim_begins(person);
         person->begun = batch->anonymous;
     }
     batch->failed = batch->refused = false;
