@@ -40,7 +40,7 @@ SEEDS_MOST = 600
 MODULES = {
     "session": (["src/pooler/turn/turn*.c"],
                 ["turn", "turn_told", "ledger", "ledger_model", "statements", "params"]),
-    "turn": (["src/pooler/turn/ledger.c", "src/pooler/turn/outbox.c", "src/pooler/turn/chunk.c",
+    "turn": (["src/session/ledger.c", "src/session/outbox.c", "src/session/chunk.c",
               "src/pooler/turn/pin.c"],
              ["ledger", "ledger_model", "outbox", "chunk", "turn", "turn_told", "query"]),
     "pool": (["src/pooler/share/*.c", "src/pooler/router/*.c"],

@@ -3,7 +3,7 @@
  */
 #include "admin/console_parts.h"
 #include "admin/console_tally.h"
-#include "pooler/auth/hba.h"
+#include "config/hba.h"
 
 /* --- routes ----------------------------------------------------------------------------------- */
 

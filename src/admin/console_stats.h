@@ -2,7 +2,7 @@
 /*
  * console_stats.h - what was counted recently: the arithmetic of averages, without a clock.
  */
-#include "pooler/stats.h"
+#include "stats/stats.h"
 
 /* Averages are over at least so long, once somebody has asked twice. */
 #define CONSOLE_STATS_PERIOD sec(60)

@@ -2,7 +2,7 @@
 /*
  * cli_match.h - which route, and which line of the HBA file, a client would meet.
  */
-#include "pooler/config.h"
+#include "config/config.h"
 
 /** Prints it for a client of this database and user at this address ("local": a Unix socket).
  *  Returns the command's exit status: CLI_FAILED when it would not be let in. */

@@ -6,7 +6,7 @@
  * a client that is refused knows why, one whose server can't be reached does not.  The pooler holds
  * to it: connections are counted from when they are accepted, servers before they are dialled.
  */
-#include "pooler/config.h"
+#include "config/config.h"
 #include "pooler/pooler.h"
 
 /** Raises the limit as far as it goes and says what is left for whom; fewer clients than configured

@@ -6,7 +6,7 @@
  * about what is running.  Design: docs/internals/config.md
  */
 #include "base/buffer.h"
-#include "pooler/config.h"
+#include "config/config.h"
 
 /** Loads the file and the auth file and the TLS files that it names.
  *

@@ -1,5 +1,5 @@
 /*
- * Reads YAML nodes by the rows of the table of settings into the objects of pooler/config.h.
+ * Reads YAML nodes by the rows of the table of settings into the objects of config/config.h.
  */
 #include "instance/config_reader.h"
 

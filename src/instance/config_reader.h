@@ -5,9 +5,9 @@
  * Private to instance/config_*.c.  A reader lives for one load; what it builds lives in the arena
  * of the version.  Places in the file are those of YAML nodes, which die with the reader.
  */
+#include "config/config.h"
 #include "instance/config_problems.h"
 #include "instance/settings.h"
-#include "pooler/config.h"
 
 #include <yaml.h>
 

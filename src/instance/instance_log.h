@@ -2,8 +2,8 @@
 /*
  * instance_log.h - the log as a version of the configuration wants it; for instance.c.
  */
+#include "config/config.h"
 #include "machine/co.h"
-#include "pooler/config.h"
 
 struct pooler;
 

@@ -3,7 +3,7 @@
  * reload.h - loads a version of the configuration while the pooler runs: elsewhere, as files block.
  */
 #include "base/buffer.h"
-#include "pooler/config.h"
+#include "config/config.h"
 
 /** As config_load_with, on an offload thread.  Suspends.  Faults: as config_load; SYSTEM,
  * CANCELLED. */

@@ -3,7 +3,7 @@
  * settings.h - the table of every setting that the configuration file may hold.
  *
  * The reader, the defaults, the messages, SHOW CONFIG and docs/configuration.md are made from it,
- * so that a new setting is one row here and one field in pooler/config.h.
+ * so that a new setting is one row here and one field in config/config.h.
  */
 #include "base/settings.h"
 

@@ -2,8 +2,8 @@
 /*
  * settings_rows.h - how rows of the table of settings are written; for settings*.c only.
  */
+#include "config/config.h"
 #include "instance/settings.h"
-#include "pooler/config.h"
 
 /* Where a setting is kept, and the kind's range in its base unit. */
 #define AT(type, field)                                                                            \

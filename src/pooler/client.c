@@ -5,10 +5,10 @@
 #include "machine/log.h"
 #include "pooler/census.h"
 #include "pooler/guests.h"
-#include "pooler/kept.h"
 #include "pooler/pooler.h"
 #include "pooler/relay.h"
 #include "pooler/turn/turn.h"
+#include "session/kept.h"
 #include "wire/messages.h"
 
 #include <inttypes.h>
@@ -91,7 +91,7 @@ static void client_free(struct client *client)
         share_leave(client->share);
     client_keep_unnamed(client, SPAN_NONE);
     turn_unnamed_drop_before(client);
-    pin_effects_free(client->unnamed_effects);
+    effects_free(client->unnamed_effects);
     client_drop_stash(client);
     free(client->peer);
     free(client);
@@ -285,7 +285,7 @@ void client_keep_unnamed(struct client *client, struct span body)
 
 static uint64_t unnamed_bytes(const struct client *client)
 {
-    return client->unnamed_room + pin_effects_bytes(client->unnamed_effects);
+    return client->unnamed_room + effects_bytes(client->unnamed_effects);
 }
 
 void client_uncount_unnamed(struct client *client)

@@ -14,8 +14,8 @@
 #include "base/uuid.h"
 #include "machine/co.h"
 #include "machine/stream.h"
-#include "pooler/params.h"
 #include "pooler/share/claim.h"
+#include "session/params.h"
 
 struct relay;
 struct share;

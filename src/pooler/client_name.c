@@ -7,8 +7,8 @@
  */
 #include "machine/clock.h"
 #include "pooler/relay.h"
-#include "pooler/turn/chunk.h"
 #include "pooler/turn/turn.h"
+#include "session/chunk.h"
 
 #include <stdio.h>
 

@@ -8,8 +8,8 @@
  * in by.
  */
 #include "base/buffer.h"
+#include "config/config.h"
 #include "machine/co.h"
-#include "pooler/config.h"
 
 struct pooler;
 struct doors;

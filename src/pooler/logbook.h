@@ -7,9 +7,9 @@
  * outlives them until the next period has told what they counted; so nothing is lost with a pool.
  * All of it is the relay's own; logbook_tell_routes looks at every relay in turn.
  */
-#include "pooler/config.h"
-#include "pooler/histogram.h"
-#include "pooler/stats.h"
+#include "config/config.h"
+#include "stats/histogram.h"
+#include "stats/stats.h"
 
 struct relay;
 struct share;

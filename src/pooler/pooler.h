@@ -4,10 +4,10 @@
  *
  * Runs on the pooler machine's coroutines; relays have machines of their own.
  */
+#include "config/config.h"
 #include "machine/co.h"
-#include "pooler/config.h"
-#include "pooler/generation.h"
 #include "pooler/relay.h"
+#include "session/generation.h"
 
 struct pooler;
 struct client;

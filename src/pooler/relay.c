@@ -4,10 +4,10 @@
 #include "machine/log.h"
 #include "pooler/auth/auth_query.h"
 #include "pooler/census.h"
-#include "pooler/kept.h"
 #include "pooler/pooler.h"
 #include "pooler/router/lease.h"
 #include "pooler/router/router.h"
+#include "session/kept.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -4,13 +4,13 @@
  *
  * Everything in it belongs to its thread.  Others reach it by mail, or look at its `told` hints.
  */
+#include "config/config.h"
 #include "machine/co.h"
 #include "pooler/client.h"
-#include "pooler/config.h"
 #include "pooler/control.h"
 #include "pooler/share/share.h"
-#include "pooler/turn/chunk.h"
 #include "pooler/turn/pin.h"
+#include "session/chunk.h"
 
 struct pooler;
 struct auth_cache;

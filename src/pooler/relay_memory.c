@@ -13,10 +13,10 @@
 #include "machine/ids.h"
 #include "machine/log.h"
 #include "pooler/auth/auth_query.h"
-#include "pooler/kept.h"
-#include "pooler/share/accepted.h"
 #include "pooler/turn/pin.h"
 #include "pooler/turn/turn.h"
+#include "session/accepted.h"
+#include "session/kept.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -248,7 +248,7 @@ fault turn_effects_of(struct turn *turn, struct span body, struct query_effects 
 {
     uint32_t tries = 0;
     fault read;
-    while ((read = pin_effects_of(body, ret)) == FAULT_MEMORY)
+    while ((read = effects_of_text(body, ret)) == FAULT_MEMORY)
         TRY(turn_relieve(turn, sizeof(struct query_effects), &tries));
     return read;
 }

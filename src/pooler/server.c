@@ -4,13 +4,13 @@
 #include "machine/ids.h"
 #include "machine/log.h"
 #include "pooler/client.h"
-#include "pooler/kept.h"
 #include "pooler/pooler.h"
 #include "pooler/relay.h"
 #include "pooler/router/lease.h"
 #include "pooler/router/router.h"
 #include "pooler/turn/pin.h"
 #include "pooler/turn/turn.h"
+#include "session/kept.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

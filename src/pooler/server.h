@@ -14,10 +14,10 @@
  */
 #include "base/uuid.h"
 #include "machine/stream.h"
-#include "pooler/generation.h"
-#include "pooler/params.h"
-#include "pooler/statements.h"
-#include "pooler/turn/ledger.h"
+#include "session/generation.h"
+#include "session/ledger.h"
+#include "session/params.h"
+#include "session/statements.h"
 #include "wire/message.h"
 
 struct share;

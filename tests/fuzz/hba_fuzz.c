@@ -2,8 +2,8 @@
  * Rules and maps: the first byte says which, up to the first NUL is the file, then what it
  * includes, then who comes.  Whatever it was, matching ends with an answer.
  */
+#include "config/hba.h"
 #include "fuzz.h"
-#include "pooler/auth/hba.h"
 
 #include <errno.h>
 

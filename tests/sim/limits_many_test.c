@@ -4,7 +4,7 @@
 #include "pooler/relay.h"
 #include "pooler/router/pool.h"
 #include "pooler/router/router.h"
-#include "pooler/statements.h"
+#include "session/statements.h"
 
 /*
  * Limits of docs/LIMITS.md from both sides: how many there may be, and how many at a time.

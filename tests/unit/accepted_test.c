@@ -1,4 +1,4 @@
-#include "pooler/share/accepted.h"
+#include "session/accepted.h"
 #include "unit.h"
 
 #include <stdio.h>

@@ -1,4 +1,4 @@
-#include "pooler/turn/chunk.h"
+#include "session/chunk.h"
 #include "unit.h"
 
 TEST(the_chunk_that_came_back_last_is_lent_first)

@@ -1,5 +1,5 @@
+#include "config/config.h"
 #include "config_files.h"
-#include "pooler/config.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* Rules and maps: what they match, and what is told about broken ones. */
+#include "config/hba.h"
 #include "machine/stream.h"
-#include "pooler/auth/hba.h"
 #include "unit.h"
 
 #include <errno.h>

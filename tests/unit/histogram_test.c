@@ -1,4 +1,4 @@
-#include "pooler/histogram.h"
+#include "stats/histogram.h"
 #include "unit.h"
 
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-#include "pooler/turn/ledger.h"
+#include "session/ledger.h"
 #include "unit.h"
 #include "wire/message.h"
 

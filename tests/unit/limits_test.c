@@ -1,10 +1,10 @@
+#include "config/hba.h"
 #include "config_files.h"
 #include "instance/config_reader.h"
 #include "machine/clock.h"
 #include "machine/os.h"
 #include "machine/stream.h"
-#include "pooler/auth/hba.h"
-#include "pooler/stats.h"
+#include "stats/stats.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-#include "pooler/params.h"
+#include "session/params.h"
 #include "unit.h"
 
 #include <stdio.h>

@@ -1,9 +1,9 @@
-#include "pooler/generation.h"
-#include "pooler/statements.h"
+#include "session/generation.h"
+#include "session/statements.h"
 
 #include "machine/machine.h"
-#include "pooler/kept.h"
 #include "pooler/turn/pin.h"
+#include "session/kept.h"
 #include "unit.h"
 
 #include <stdio.h>
@@ -59,7 +59,7 @@ static void intern_by_bytes(void *argument UNUSED)
         ck_assert(interned == OK || (interned == FAULT_MEMORY && store.held == 0));
     }
     ck_assert_ptr_nonnull(statement->effects);
-    ck_assert_uint_ge(most, sizeof(*statement) + pin_effects_bytes(statement->effects));
+    ck_assert_uint_ge(most, sizeof(*statement) + effects_bytes(statement->effects));
     statement_unref(&statement);
     ck_assert_uint_eq(store.held, 0);
     kept_count_in(NULL);

@@ -7,8 +7,8 @@
  * a plain password, or SCRAM keys, are kept in the share.
  */
 #include "base/buffer.h"
+#include "config/config.h"
 #include "pooler/client.h"
-#include "pooler/config.h"
 
 /* Who wants in.  All but `how` is the caller's; `config` is the version that the login works by. */
 struct auth_request {

@@ -8,8 +8,8 @@
 #include "machine/clock.h"
 #include "machine/co.h"
 #include "pooler/auth/auth_parts.h"
-#include "pooler/kept.h"
 #include "pooler/relay.h"
+#include "session/kept.h"
 
 #include <stdlib.h>
 

@@ -3,9 +3,9 @@
 #include "link/link.h"
 #include "machine/clock.h"
 #include "machine/log.h"
-#include "pooler/kept.h"
 #include "pooler/relay.h"
 #include "pooler/share/claim.h"
+#include "session/kept.h"
 #include "wire/messages.h"
 #include "wire/scram.h"
 

@@ -2,10 +2,10 @@
 #include "link/link.h"
 #include "machine/clock.h"
 #include "machine/log.h"
-#include "pooler/kept.h"
 #include "pooler/login/login_parts.h"
 #include "pooler/pooler.h"
 #include "pooler/turn/turn.h"
+#include "session/kept.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -6,9 +6,9 @@
  * coroutine (login.c), under one deadline.  A fault of any step ends the login; its story is what
  * the client is told.  All of it may suspend.
  */
+#include "config/config.h"
 #include "pooler/client.h"
-#include "pooler/config.h"
-#include "pooler/params.h"
+#include "session/params.h"
 #include "wire/startup.h"
 
 /* What a login works with; on the heap, for its coroutine's stack is not meant for it. */

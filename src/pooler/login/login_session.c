@@ -4,8 +4,8 @@
 #include "pooler/cancel.h"
 #include "pooler/login/login_parts.h"
 #include "pooler/relay.h"
-#include "pooler/share/accepted.h"
 #include "pooler/turn/turn.h"
+#include "session/accepted.h"
 
 #include <string.h>
 
@@ -82,7 +82,7 @@ static fault login_confirm(struct login *login)
 {
     struct client *client = login->client;
     struct relay *relay = client->relay;
-    if (params_confirmed(client->share, relay->params.none, client->params))
+    if (turn_params_confirmed(client->share, relay->params.none, client->params))
         return OK;
     TRY(login_claim(login));
     struct server *server = client->claim.server;

@@ -8,9 +8,9 @@
  * claims: a claim is never overtaken from another relay by more than `overtake_most` and one
  * release. Recalls are always answered: at once when a server is idle, else at the next release.
  */
+#include "config/config.h"
 #include "fleet/fleet.h"
 #include "machine/machine.h"
-#include "pooler/config.h"
 
 struct pooler;
 struct router;

@@ -6,8 +6,8 @@
  * A supply lives while a pool uses it or the latest configuration names it.  Its resolver runs once
  * at the start, and again when a failure asks for it or the hosts change.
  */
+#include "config/config.h"
 #include "fleet/fleet.h"
-#include "pooler/config.h"
 
 struct router;
 struct supplies;

@@ -3,11 +3,11 @@
 #include "machine/clock.h"
 #include "machine/log.h"
 #include "pooler/census.h"
-#include "pooler/kept.h"
 #include "pooler/relay.h"
 #include "pooler/router/router.h"
-#include "pooler/share/accepted.h"
 #include "pooler/share/share_parts.h"
+#include "session/accepted.h"
+#include "session/kept.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -11,13 +11,13 @@
  * clients are counted over all relays, and what its servers tell at login is known here too.
  * Invariant: claims wait only while no usable server is idle.
  */
+#include "config/config.h"
 #include "link/link.h"
 #include "pooler/census.h"
-#include "pooler/config.h"
 #include "pooler/logbook.h"
-#include "pooler/params.h"
 #include "pooler/server.h"
-#include "pooler/stats.h"
+#include "session/params.h"
+#include "stats/stats.h"
 
 struct relay;
 struct pool;

@@ -3,10 +3,10 @@
 #include "base/check.h"
 #include "machine/clock.h"
 #include "machine/ids.h"
-#include "pooler/kept.h"
 #include "pooler/relay.h"
 #include "pooler/server.h"
 #include "pooler/share/share.h"
+#include "session/kept.h"
 #include "wire/messages.h"
 
 #include <stdio.h>
@@ -137,41 +137,6 @@ void pin_filter(const struct share *share, struct query_effects *effects,
         }
     effects->count = (uint8_t)count;
     effects->creates = creates | effects->more;
-}
-
-static size_t effects_size(const struct query_effects *effects)
-{
-    return offsetof(struct query_effects, all) + effects->count * sizeof(effects->all[0]);
-}
-
-uint64_t pin_effects_bytes(const struct query_effects *effects)
-{
-    return effects == NULL ? 0 : effects_size(effects);
-}
-
-void pin_effects_free(struct query_effects *effects)
-{
-    if (effects != NULL)
-        kept_free(effects, effects_size(effects));
-}
-
-struct query_effects *pin_effects_copy(const struct query_effects *effects)
-{
-    size_t size = effects_size(effects);
-    struct query_effects *copy = kept_alloc(size);
-    if (copy != NULL)
-        memcpy(copy, effects, size);
-    return copy;
-}
-
-fault pin_effects_of(struct span text, struct query_effects **ret)
-{
-    struct query_effects effects;
-    *ret = NULL;
-    if (LIKELY(!query_may_have_effects(text)) || !query_read_effects(text, &effects))
-        return OK;
-    *ret = pin_effects_copy(&effects);
-    return *ret == NULL ? FAULT_MEMORY : OK;
 }
 
 static fault pin_begin(struct server *server)
@@ -479,7 +444,7 @@ void pin_ready(struct server *server, uint8_t status)
         pin->portals = pin->named = 0;
     pin->failed = false;
     pin->statement = 0;
-    pin_effects_free(pin->bound);
+    effects_free(pin->bound);
     pin->bound = NULL;
     if (status == WIRE_TX_IDLE && ledger_quiet(&server->ledger) && !pin_holds(server))
         pin_uncount(server); /* before its client hears of it: another may ask at once */
@@ -552,11 +517,11 @@ void pin_settle(struct server *server, const struct owed *owed, bool answered)
         if (owed->kind == OWED_BIND) {
             pin->portals |= effects->creates;
             pin->named |= effects->named ? effects->creates : 0;
-            pin_effects_free(pin->bound);
+            effects_free(pin->bound);
             pin->bound = TAKE(effects);
         }
     }
-    pin_effects_free(effects);
+    effects_free(effects);
 }
 
 /* Ends are told only of the portal without a name.  One that has been executed to its end selects
@@ -721,7 +686,7 @@ void pin_free(struct server *server)
         return;
     pin_uncount(server);
     struct pin *pin = TAKE(server->pin);
-    pin_effects_free(pin->bound);
+    effects_free(pin->bound);
     free(pin);
 }
 

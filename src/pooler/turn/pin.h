@@ -11,8 +11,9 @@
  * rollback at once; state whose end is uncertain counts until the server has been cleaned.
  */
 #include "base/fault.h"
-#include "pooler/config.h"
+#include "config/config.h"
 #include "query/effects.h"
+#include "session/effects.h"
 
 struct owed;
 struct pin;
@@ -53,12 +54,6 @@ fault pin_expect(struct server *server, struct query_effects *effects) MUST_USE;
 fault pin_suspect(struct server *server) MUST_USE;
 /** Something of this kind may have been left there, and is to be cleaned. */
 fault pin_stain(struct server *server, enum query_kind kind) MUST_USE;
-/** What the text may do, heap; NULL: nothing.  MEMORY: it is not known. */
-fault pin_effects_of(struct span text, struct query_effects **ret) MUST_USE;
-struct query_effects *pin_effects_copy(const struct query_effects *effects); /* NULL: no memory */
-void pin_effects_free(struct query_effects *effects);                        /* NULL-safe */
-/** What of them counts in memory_limit; 0 for NULL. */
-uint64_t pin_effects_bytes(const struct query_effects *effects);
 
 /* --- what is answered ------------------------------------------------------------------------- */
 

@@ -10,7 +10,7 @@
 #include "pooler/client.h"
 #include "pooler/relay.h"
 #include "pooler/server.h"
-#include "pooler/turn/outbox.h"
+#include "session/outbox.h"
 
 struct lane {
     struct chunk *chunk; /* lent while bytes are in it */
@@ -189,7 +189,7 @@ uint8_t *turn_make_long(struct turn *turn, size_t size);
 /** statement_intern for the turn's client, once there is memory for the text. */
 struct statement;
 fault turn_intern(struct turn *turn, struct span body, struct statement **ret) MUST_USE;
-/** pin_effects_of for the turn's client, once there is memory for them. */
+/** effects_of_text for the turn's client, once there is memory for them. */
 struct query_effects;
 fault turn_effects_of(struct turn *turn, struct span body, struct query_effects **ret) MUST_USE;
 struct refused;
@@ -275,8 +275,8 @@ fault turn_step(struct turn *turn, deadline by) MUST_USE; /* turn_params.c */
 /** Until nothing is owed any more.  Faults: UPSTREAM (the server closed), TIMEOUT, CANCELLED. */
 fault turn_drain(struct turn *turn, deadline by) MUST_USE;
 /** Whether servers of this pool have taken all values in which `want` differs from `have`. */
-bool params_confirmed(const struct share *share, const struct params *have,
-                      const struct params *want);
+bool turn_params_confirmed(const struct share *share, const struct params *have,
+                           const struct params *want);
 /** Sends what is in `out`, which is consumed, and behind it a mark: after OK nothing of what was
  *  sent to the server before is still to be answered, its transaction is over and it is in no
  *  doubt.  `cleaning`: statements that are carried out and committed first, each with its

@@ -7,9 +7,9 @@
  * statement of the client's own name, is prepared in front of the text, which goes to the server as
  * it is: PostgreSQL itself says whether and when the name is given up.
  */
-#include "pooler/kept.h"
 #include "pooler/turn/pin.h"
 #include "pooler/turn/turn.h"
+#include "session/kept.h"
 #include "wire/messages.h"
 
 #include <stdlib.h>
@@ -142,7 +142,7 @@ fault turn_deallocate(struct turn *turn, const struct query_effects *found,
 
 static void portal_free(struct giving_portal *portal)
 {
-    pin_effects_free(portal->effects);
+    effects_free(portal->effects);
     kept_free(portal, sizeof(*portal));
 }
 
@@ -194,7 +194,7 @@ fault turn_deallocate_bind(struct turn *turn, struct span name, const struct que
     if (names.count == 0 && !names.all)
         return OK;
     struct giving_portal *portal = kept_alloc(sizeof(*portal));
-    struct query_effects *effects = portal == NULL ? NULL : pin_effects_copy(found);
+    struct query_effects *effects = portal == NULL ? NULL : effects_copy(found);
     if (effects == NULL) {
         if (portal != NULL)
             kept_free(portal, sizeof(*portal));

@@ -1,8 +1,8 @@
 /* turn_params.c - the server's session parameters become the client's before its first message. */
 #include "machine/clock.h"
-#include "pooler/share/accepted.h"
 #include "pooler/turn/pin.h"
 #include "pooler/turn/turn.h"
+#include "session/accepted.h"
 #include "wire/messages.h"
 
 #include <stdlib.h>
@@ -75,8 +75,8 @@ static const struct span *reported_value(const struct server *server, struct spa
     return ret;
 }
 
-bool params_confirmed(const struct share *share, const struct params *have,
-                      const struct params *want)
+bool turn_params_confirmed(const struct share *share, const struct params *have,
+                           const struct params *want)
 {
     for (uint32_t i = 0; i < want->count; i++) {
         struct span canonical;
@@ -259,7 +259,7 @@ static fault adopt_parameters(struct turn *turn)
     if (LIKELY(server->params == client->params) && !discard)
         return OK;
     struct buffer sql = BUFFER_INIT(SQL_MOST);
-    bool confirmed = params_confirmed(client->share, server->params, client->params);
+    bool confirmed = turn_params_confirmed(client->share, server->params, client->params);
     if (discard)
         buffer_append_text(&sql, DISCARD_SEQUENCES);
     params_write_difference(&sql, server->params, client->params, true);

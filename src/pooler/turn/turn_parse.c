@@ -31,14 +31,14 @@ static fault parse_unnamed(struct turn *turn, const struct message *message, str
     struct query_effects *effects = NULL;
     if (UNLIKELY(alters) && body.size > 0)
         TRY(turn_effects_of(turn, body, &effects));
-    pin_effects_free(turn->client->unnamed_effects);
+    effects_free(turn->client->unnamed_effects);
     turn->client->unnamed_effects = effects;
     turn->client->unnamed_alters = alters;
     if (UNLIKELY(effects != NULL)) {
         bool refused;
         TRY(turn_pin_parse(turn, effects, &refused));
         if (refused) { /* and the one before is gone, as a server would have it */
-            pin_effects_free(TAKE(turn->client->unnamed_effects));
+            effects_free(TAKE(turn->client->unnamed_effects));
             turn_forget_unnamed(turn);
             return OK;
         }

@@ -5,9 +5,9 @@
  * What a route refuses is never sent: something that must fail is, in its place, so that the
  * server's transaction and batch fail as they should, and the client hears why in our words.
  */
-#include "pooler/kept.h"
 #include "pooler/turn/pin.h"
 #include "pooler/turn/turn.h"
+#include "session/kept.h"
 #include "wire/messages.h"
 
 #include <stdio.h>
@@ -190,7 +190,7 @@ static fault keep(const struct turn *turn, const struct query_effects *effects,
     *ret = NULL;
     if (turn->server->pin == NULL || (effects->count == 0 && effects->more == 0))
         return OK;
-    *ret = pin_effects_copy(effects);
+    *ret = effects_copy(effects);
     return *ret == NULL ? FAULT_MEMORY : OK;
 }
 
@@ -239,7 +239,7 @@ fault turn_pin_text(struct turn *turn, const uint8_t *at, uint32_t size, bool *r
     TRY(keep(turn, &found, &effects));
     fault ready = names ? turn_deallocate(turn, &ends, &gone) : OK;
     if (ready != OK) {
-        pin_effects_free(effects);
+        effects_free(effects);
         return ready;
     }
     if (gone != NULL)

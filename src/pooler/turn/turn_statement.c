@@ -339,7 +339,7 @@ static fault owe_bind(struct turn *turn, const struct message *message, struct s
         }
     } else if (UNLIKELY(turn->server->pin != NULL) && portal.size == 0) {
         static const struct query_effects none = {0}; /* in place of those of an earlier Bind */
-        effects = pin_effects_copy(&none);
+        effects = effects_copy(&none);
         if (effects == NULL)
             return FAULT_MEMORY;
     }

@@ -6,9 +6,9 @@
  * is answered, or fails itself.  One is kept at a time: where batches follow each other before that
  * is known, or something between two such messages fails, the client has none (26000).
  */
-#include "pooler/kept.h"
 #include "pooler/turn/pin.h"
 #include "pooler/turn/turn.h"
+#include "session/kept.h"
 
 #include <stdlib.h>
 
@@ -33,7 +33,7 @@ static void free_statement(struct client *client, uint8_t *body, uint32_t room,
 {
     free(body);
     chunk_unhold(&client->relay->chunks, room);
-    pin_effects_free(effects);
+    effects_free(effects);
 }
 
 void turn_unnamed_drop_before(struct client *client)

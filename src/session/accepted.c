@@ -1,6 +1,6 @@
-#include "pooler/share/accepted.h"
+#include "session/accepted.h"
 
-#include "pooler/kept.h"
+#include "session/kept.h"
 
 struct accepted {
     struct map_link link;

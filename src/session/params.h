@@ -10,7 +10,7 @@
  */
 #include "base/buffer.h"
 #include "base/map.h"
-#include "pooler/digest.h"
+#include "session/digest.h"
 
 struct param {
     struct span name;

@@ -9,10 +9,10 @@
 #include "base/fault.h"
 #include "base/map.h"
 #include "base/time.h"
+#include "config/hba.h"
 #include "machine/log.h"
 #include "machine/os.h"
 #include "machine/tls.h"
-#include "pooler/auth/hba.h"
 #include "query/effects.h"
 
 /* Worker threads, also where `auto` stops: cancel keys name each by seven bits. */

@@ -1,4 +1,4 @@
-#include "pooler/signature.h"
+#include "session/signature.h"
 
 #include "wire/message.h"
 

@@ -10,9 +10,9 @@
  */
 #include "base/list.h"
 #include "base/map.h"
-#include "pooler/params.h"
-#include "pooler/signature.h"
 #include "query/effects.h"
+#include "session/params.h"
+#include "session/signature.h"
 #include "wire/messages.h"
 
 #define STATEMENT_NAME_SIZE 36 /* "tl_", 32 digits, NUL */

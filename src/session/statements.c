@@ -1,8 +1,8 @@
-#include "pooler/statements.h"
+#include "session/statements.h"
 
 #include "base/check.h"
-#include "pooler/kept.h"
-#include "pooler/turn/pin.h"
+#include "session/effects.h"
+#include "session/kept.h"
 
 #include <stdlib.h>
 
@@ -144,11 +144,11 @@ fault statement_intern_as(struct map *store, const struct digest *digest, struct
     struct statement *statement = statement_new(store, digest, body);
     if (statement == NULL)
         return FAULT_MEMORY;
-    fault inserted = pin_effects_of(body, &statement->effects);
+    fault inserted = effects_of_text(body, &statement->effects);
     if (inserted == OK)
         inserted = map_insert(store, &statement->link, digest_hash(digest));
     if (inserted != OK) {
-        pin_effects_free(statement->effects);
+        effects_free(statement->effects);
         kept_free(statement, sizeof(*statement) + body.size);
         return inserted;
     }
@@ -171,7 +171,7 @@ void statement_unref(struct statement **statement)
     if (--gone->references > 0)
         return;
     map_remove(gone->store, &gone->link);
-    pin_effects_free(gone->effects);
+    effects_free(gone->effects);
     kept_free(gone, sizeof(*gone) + gone->size);
 }
 

@@ -1,4 +1,4 @@
-#include "pooler/histogram.h"
+#include "stats/histogram.h"
 
 void histogram_merge(struct histogram *sum, const struct histogram *more)
 {

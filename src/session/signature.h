@@ -8,7 +8,7 @@
  * what PostgreSQL compares before it says that a cached plan must not change its result type.
  */
 #include "base/buffer.h"
-#include "pooler/digest.h"
+#include "session/digest.h"
 
 struct signature {
     struct digest whole;

@@ -1,7 +1,7 @@
-#include "pooler/turn/ledger.h"
+#include "session/ledger.h"
 
 #include "base/check.h"
-#include "pooler/kept.h"
+#include "session/kept.h"
 
 #include <stdlib.h>
 

@@ -1,4 +1,4 @@
-#include "pooler/generation.h"
+#include "session/generation.h"
 
 #include "base/map.h"
 

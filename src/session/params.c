@@ -1,7 +1,7 @@
-#include "pooler/params.h"
+#include "session/params.h"
 
 #include "base/check.h"
-#include "pooler/kept.h"
+#include "session/kept.h"
 
 #include <ctype.h>
 #include <stdlib.h>

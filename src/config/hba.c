@@ -1,4 +1,4 @@
-#include "pooler/auth/hba_parts.h"
+#include "config/hba_parts.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>

@@ -5,7 +5,7 @@
  * A line is made of fields, a field of tokens parted by commas.  All of it lives in the pieces of
  * the `struct hba` and is freed with it.
  */
-#include "pooler/auth/hba.h"
+#include "config/hba.h"
 
 struct hba_regex; /* compiled */
 

@@ -7,7 +7,7 @@
  * machine it is taken, and must be given back there; on other machines nothing is counted.  What
  * travels to another relay is uncounted where it leaves, and counted where it arrives.
  */
-#include "pooler/turn/chunk.h"
+#include "session/chunk.h"
 
 /** Kept memory of the running machine counts in this store from now on. NULL: in none. */
 void kept_count_in(struct chunk_store *store);

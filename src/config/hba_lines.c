@@ -2,7 +2,7 @@
  * hba_lines.c - files in the form of pg_hba.conf and pg_ident.conf, taken apart into lines of
  * fields of tokens, with all that they include.
  */
-#include "pooler/auth/hba_parts.h"
+#include "config/hba_parts.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "pooler/turn/chunk.h"
+#include "session/chunk.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-#include "pooler/kept.h"
+#include "session/kept.h"
 
 #include "machine/machine.h"
 

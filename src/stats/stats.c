@@ -1,4 +1,4 @@
-#include "pooler/stats.h"
+#include "stats/stats.h"
 
 #include <stdlib.h>
 

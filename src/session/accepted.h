@@ -6,7 +6,7 @@
  * does not fit is forgotten with all the others: a server is asked again, nothing else.
  */
 #include "base/map.h"
-#include "pooler/params.h"
+#include "session/params.h"
 
 #define ACCEPTED_MOST 4096u /* values */
 

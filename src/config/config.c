@@ -1,4 +1,4 @@
-#include "pooler/config.h"
+#include "config/config.h"
 
 #include "base/check.h"
 

@@ -1,6 +1,6 @@
 /* hba_parse.c - lines to rules and maps. */
+#include "config/hba_parts.h"
 #include "machine/stream.h"
-#include "pooler/auth/hba_parts.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -8,7 +8,7 @@
  */
 #include "base/span.h"
 #include "machine/stream.h"
-#include "pooler/turn/chunk.h"
+#include "session/chunk.h"
 
 #include <sys/uio.h>
 

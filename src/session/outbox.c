@@ -1,4 +1,4 @@
-#include "pooler/turn/outbox.h"
+#include "session/outbox.h"
 
 #include <stdlib.h>
 

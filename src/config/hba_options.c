@@ -1,5 +1,5 @@
 /* hba_options.c - "name=value" behind a method. */
-#include "pooler/auth/hba_parts.h"
+#include "config/hba_parts.h"
 
 #include <stdio.h>
 

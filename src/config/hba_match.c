@@ -1,5 +1,5 @@
 /* hba_match.c - which rule a connection meets first, and whom a map lets be whom. */
-#include "pooler/auth/hba_parts.h"
+#include "config/hba_parts.h"
 
 #include <stdio.h>
 
