@@ -38,14 +38,14 @@ SEEDS_MOST = 600
 
 # What is changed, and the unit tests that are about it.
 MODULES = {
-    "session": (["src/pooler/turn/turn*.c"],
+    "session": (["src/relay/turn/turn*.c"],
                 ["turn", "turn_told", "ledger", "ledger_model", "statements", "params"]),
     "turn": (["src/session/ledger.c", "src/session/outbox.c", "src/session/chunk.c",
-              "src/pooler/turn/pin.c"],
+              "src/relay/turn/pin.c"],
              ["ledger", "ledger_model", "outbox", "chunk", "turn", "turn_told", "query"]),
-    "pool": (["src/pooler/share/*.c", "src/pooler/router/*.c"],
+    "pool": (["src/pool/*.c"],
              ["accepted", "turn", "turn_told", "fleet", "fleet_world"]),
-    "auth": (["src/pooler/auth/*.c"], ["hba", "secrets", "wire_scram", "config_route"]),
+    "auth": (["src/auth/*.c"], ["hba", "secrets", "wire_scram", "config_route"]),
 }
 
 

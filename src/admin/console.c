@@ -5,7 +5,7 @@
 
 #include "admin/console_parts.h"
 #include "machine/clock.h"
-#include "pooler/cancel.h"
+#include "relay/cancel.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -63,7 +63,7 @@ void console_refuse(struct console *console, fault why)
 
 enum console_role console_role(const struct console *console)
 {
-    const struct config *config = console->client->relay->config;
+    const struct config *config = console->client->relay->pools.config;
     if (console->own && config_console_database(config, console->user))
         return CONSOLE_ALL;
     return config_console_role(config, console->user);
@@ -105,7 +105,7 @@ fault console_run(struct console *console, const struct console_call *call,
         return console_result_fault(result);
     }
     config_unref(&console->config);
-    console->config = config_ref(console->client->relay->config);
+    console->config = config_ref(console->client->relay->pools.config);
     console->call = call;
     console->client->asked = false;
     if (call->filter.any)
@@ -134,7 +134,7 @@ static fault simple_statement(struct console *console, struct span statement, bo
 {
     struct console_call call;
     struct console_result result;
-    fault why = console_understand(statement, console->client->relay->config, &call);
+    fault why = console_understand(statement, console->client->relay->pools.config, &call);
     if (why != OK) {
         console_refuse(console, why);
         *ret_refused = true;

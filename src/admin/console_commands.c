@@ -2,7 +2,7 @@
  * The commands as rows, and the small answers.
  */
 #include "admin/console_parts.h"
-#include "pooler/router/router.h"
+#include "pool/router.h"
 
 #include <stdio.h>
 

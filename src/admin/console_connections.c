@@ -7,7 +7,7 @@
  */
 #include "admin/console_parts.h"
 #include "machine/clock.h"
-#include "pooler/router/lease.h"
+#include "pool/lease.h"
 
 #include <stdio.h>
 
@@ -260,7 +260,7 @@ static void gather_server(struct gather *gather, const struct server *server)
 
 static void gather_servers(const struct relay *relay, struct gather *gather)
 {
-    LIST_EACH (&relay->shares, it) {
+    LIST_EACH (&relay->pools.shares, it) {
         const struct share *share = LIST_ENTRY(it, struct share, node);
         LIST_EACH (&share->busy, at) {
             const struct server *server = LIST_ENTRY(at, struct server, node);

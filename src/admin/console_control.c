@@ -37,18 +37,18 @@ static fault check_database(const struct console *console)
     return fault_raise_state(FAULT_ROUTE, "3D000", "no route leads to database \"%s\"", database);
 }
 
-static const struct control *control_of(const struct console *console)
+static const struct orders *orders_of(const struct console *console)
 {
-    return &console->client->relay->control;
+    return &console->client->relay->pools.orders;
 }
 
 static bool is_paused(const struct console *console)
 {
     const char *database = database_of(console);
-    const struct control *control = control_of(console);
+    const struct orders *orders = orders_of(console);
     if (database == NULL)
-        return control->paused;
-    return (control_flags(control, database) & CONTROL_PAUSED) != 0;
+        return orders->paused;
+    return (orders_flags(orders, database) & ORDER_PAUSED) != 0;
 }
 
 /* --- waiting ---------------------------------------------------------------------------------- */
@@ -91,7 +91,7 @@ fault console_pause(struct console *console, struct console_result *result)
     fault waited = OK;
     TRY(check_database(console));
     bool before = is_paused(console);
-    TRY(control_mark(console->pooler, database, CONTROL_PAUSED, 0));
+    TRY(control_mark(console->pooler, database, ORDER_PAUSED, 0));
     while (waited == OK && control_servers(console->pooler, database, false) > 0) {
         waited = rest(console, &pause);
         if (waited == OK && !is_paused(console))
@@ -99,7 +99,7 @@ fault console_pause(struct console *console, struct console_result *result)
     }
     /* A cancelled PAUSE has not happened; one whose client has gone has. */
     if (waited == FAULT_CANCELLED && !co_cancelled() && !before) {
-        TRY(control_mark(console->pooler, database, 0, CONTROL_PAUSED));
+        TRY(control_mark(console->pooler, database, 0, ORDER_PAUSED));
         return fault_raise_state(FAULT_CANCELLED, "57014",
                                  "canceling PAUSE due to user request; nothing is paused by it");
     }
@@ -110,9 +110,9 @@ fault console_resume(struct console *console, struct console_result *result)
 {
     const char *database = database_of(console);
     TRY(check_database(console));
-    if (control_of(console)->closing)
+    if (orders_of(console)->closing)
         return fault_raise_state(FAULT_SHUTDOWN, "55000", "the pooler is shutting down");
-    bool suspended = database == NULL && control_of(console)->suspended;
+    bool suspended = database == NULL && orders_of(console)->suspended;
     if (!is_paused(console) && !suspended)
         return database == NULL ? fault_raise_state(FAULT_AGAIN, "55000",
                                                     "the pooler is neither paused nor suspended")
@@ -120,14 +120,14 @@ fault console_resume(struct console *console, struct console_result *result)
                                                     "database \"%s\" is not paused", database);
     if (suspended)
         control_suspend(console->pooler, false);
-    return control_mark(console->pooler, database, 0, CONTROL_PAUSED);
+    return control_mark(console->pooler, database, 0, ORDER_PAUSED);
 }
 
 fault console_suspend(struct console *console, struct console_result *result)
 {
     duration pause = LOOK_PAUSE_LEAST;
     fault waited = OK;
-    bool before = control_of(console)->suspended;
+    bool before = orders_of(console)->suspended;
     control_suspend(console->pooler, true);
     while (waited == OK && control_busy(console->pooler) > 0)
         waited = rest(console, &pause);
@@ -141,13 +141,13 @@ fault console_suspend(struct console *console, struct console_result *result)
 fault console_disable(struct console *console, struct console_result *result)
 {
     TRY(check_database(console));
-    return control_mark(console->pooler, database_of(console), CONTROL_DISABLED, 0);
+    return control_mark(console->pooler, database_of(console), ORDER_DISABLED, 0);
 }
 
 fault console_enable(struct console *console, struct console_result *result)
 {
     TRY(check_database(console));
-    return control_mark(console->pooler, database_of(console), 0, CONTROL_DISABLED);
+    return control_mark(console->pooler, database_of(console), 0, ORDER_DISABLED);
 }
 
 /* --- ending connections ----------------------------------------------------------------------- */
@@ -251,7 +251,7 @@ fault console_shutdown(struct console *console, struct console_result *result)
     if (shutdown.how != SHUTDOWN_NOW)
         control_close(console->pooler);
     if (shutdown.how == SHUTDOWN_WAIT_SERVERS)
-        TRY(control_mark(console->pooler, NULL, CONTROL_PAUSED, 0));
+        TRY(control_mark(console->pooler, NULL, ORDER_PAUSED, 0));
     pooler_look(console->pooler, visit_shutdown, &shutdown);
     return OK;
 }
@@ -266,14 +266,14 @@ const struct console_view console_view_state = CONSOLE_VIEW(state_columns);
 
 fault console_show_state(struct console *console, struct console_result *result)
 {
-    const struct control *control = control_of(console);
+    const struct orders *orders = orders_of(console);
     const struct {
         const char *key;
         bool value;
     } rows[] = {
-        {"active", !control->paused && !control->suspended},
-        {"paused", control->paused},
-        {"suspended", control->suspended},
+        {"active", !orders->paused && !orders->suspended},
+        {"paused", orders->paused},
+        {"suspended", orders->suspended},
     };
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         table_text(&result->sink, rows[i].key);

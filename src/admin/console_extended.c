@@ -100,7 +100,7 @@ static fault understand_one(struct console *console, struct span text, struct co
             return fault_raise(FAULT_SYNTAX,
                                "cannot insert multiple commands into a prepared statement");
     }
-    return console_understand(statement, console->client->relay->config, ret);
+    return console_understand(statement, console->client->relay->pools.config, ret);
 }
 
 static fault extended_parse(struct console *console, struct span body)

@@ -3,7 +3,7 @@
  * rows; here they are rows only, and secrets are not among them.
  */
 #include "admin/console_parts.h"
-#include "pooler/router/lease.h"
+#include "pool/lease.h"
 
 /* Connections that are shown before others of their relay have their turn. */
 #define SHOWN_AT_A_LOOK 256u
@@ -134,7 +134,7 @@ static bool look_at_fds(struct relay *relay, void *argument)
         return false;
     if (look_at_clients(relay, fds))
         return true;
-    LIST_EACH (&relay->shares, it) {
+    LIST_EACH (&relay->pools.shares, it) {
         const struct share *share = LIST_ENTRY(it, struct share, node);
         LIST_EACH (&share->busy, at)
             write_server(fds->sink, LIST_ENTRY(at, struct server, node));

@@ -2,7 +2,7 @@
  * SHOW MEM, and the views of what the pooler does not have.
  */
 #include "admin/console_parts.h"
-#include "pooler/router/router.h"
+#include "pool/router.h"
 
 /* --- memory ----------------------------------------------------------------------------------- */
 
@@ -29,11 +29,11 @@ static void look_at_memory(struct relay *relay, void *argument)
     if (relay == NULL)
         return;
     memory[KIND_CLIENT].used += relay->clients.count;
-    memory[KIND_POOL].used += relay->shares.count;
+    memory[KIND_POOL].used += relay->pools.shares.count;
     memory[KIND_CHUNK].size = sizeof(struct chunk) + relay->chunks.size;
     memory[KIND_CHUNK].used += relay->chunks.lent;
     memory[KIND_CHUNK].free += relay->chunks.idle.count;
-    LIST_EACH (&relay->shares, it) {
+    LIST_EACH (&relay->pools.shares, it) {
         const struct share *share = LIST_ENTRY(it, struct share, node);
         memory[KIND_SERVER].used += share->idle.count + share->busy.count;
     }

@@ -9,8 +9,8 @@
 #include "base/list.h"
 #include "base/table.h"
 #include "link/link.h"
-#include "pooler/client.h"
 #include "pooler/pooler.h"
+#include "relay/client.h"
 
 /* Ceilings of one session. */
 #define CONSOLE_MESSAGE_MOST ((uint32_t)256 * 1024)     /* bytes of one message of the client */

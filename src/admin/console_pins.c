@@ -3,7 +3,7 @@
  */
 #include "admin/console_parts.h"
 #include "machine/clock.h"
-#include "pooler/relay.h"
+#include "relay/relay.h"
 
 #include <stdio.h>
 
@@ -86,7 +86,7 @@ static void look_at_pins(struct relay *relay, void *argument)
 {
     if (relay == NULL)
         return;
-    LIST_EACH (&relay->shares, it) {
+    LIST_EACH (&relay->pools.shares, it) {
         const struct share *share = LIST_ENTRY(it, struct share, node);
         uint32_t pinned = 0;
         LIST_EACH (&share->busy, at)
@@ -165,7 +165,7 @@ static void look_at_totals(struct relay *relay, void *argument)
         totals->counts.rejected[kind] += relay->pins.rejected[kind];
         totals->counts.full[kind] += relay->pins.full[kind];
     }
-    LIST_EACH (&relay->shares, it)
+    LIST_EACH (&relay->pools.shares, it)
         LIST_EACH (&LIST_ENTRY(it, struct share, node)->busy, at) {
             const struct server *server = LIST_ENTRY(at, struct server, node);
             struct pin_view view = {0};

@@ -88,7 +88,7 @@ static void look_at_pools(struct relay *relay, void *argument)
 {
     if (relay == NULL)
         return;
-    LIST_EACH (&relay->shares, it) {
+    LIST_EACH (&relay->pools.shares, it) {
         const struct share *share = LIST_ENTRY(it, struct share, node);
         if (share_unused(share))
             continue;
@@ -161,7 +161,7 @@ static void look_at_counts(struct relay *relay, void *argument)
     counts->clients += relay->clients.count;
     LIST_EACH (&relay->clients, it)
         counts->logins += LIST_ENTRY(it, struct client, node)->state == CLIENT_LOGIN;
-    LIST_EACH (&relay->shares, it) {
+    LIST_EACH (&relay->pools.shares, it) {
         const struct share *share = LIST_ENTRY(it, struct share, node);
         counts->servers += share->idle.count + share->busy.count;
     }
@@ -271,18 +271,18 @@ static void look_at_relay(struct relay *relay, void *argument)
     uint32_t waiting = 0, servers = 0;
     if (relay == NULL)
         return;
-    LIST_EACH (&relay->shares, it) {
+    LIST_EACH (&relay->pools.shares, it) {
         const struct share *share = LIST_ENTRY(it, struct share, node);
         waiting += share->claims.count;
         servers += share->idle.count + share->busy.count;
     }
-    struct machine_stats stats = machine_stats(relay->machine);
+    struct machine_stats stats = machine_stats(relay->pools.machine);
     const uint64_t numbers[] = {relay->index,
                                 relay->clients.count,
                                 waiting,
                                 servers,
-                                relay->shares.count,
-                                relay->params.sets.count,
+                                relay->pools.shares.count,
+                                relay->pools.params.sets.count,
                                 relay->statements.count,
                                 relay->chunks.lent,
                                 relay->chunks.most,
@@ -293,7 +293,7 @@ static void look_at_relay(struct relay *relay, void *argument)
                                 relay->told.shed,
                                 relay->told.guests,
                                 relay->told.crowded,
-                                relay->told.derived,
+                                relay->auth.derived,
                                 relay->cancels,
                                 relay->told.marks,
                                 relay->told.unmarked,

@@ -55,7 +55,7 @@ static void look_at_routes(struct relay *relay, void *argument)
 {
     if (relay == NULL)
         return;
-    LIST_EACH (&relay->shares, it) {
+    LIST_EACH (&relay->pools.shares, it) {
         const struct share *share = LIST_ENTRY(it, struct share, node);
         if (share->obsolete && share_unused(share))
             continue;
@@ -141,12 +141,12 @@ struct database_row {
 };
 
 /* Databases that no route names may be paused and disabled, too. */
-static void add_marked(const struct control *control, const struct config *config,
+static void add_marked(const struct orders *orders, const struct config *config,
                        struct console_tally *databases)
 {
-    for (struct map_link *link = map_next(&control->marks, NULL); link != NULL;
-         link = map_next(&control->marks, link)) {
-        const struct control_mark *mark = MAP_ENTRY(link, struct control_mark, link);
+    for (struct map_link *link = map_next(&orders->marks, NULL); link != NULL;
+         link = map_next(&orders->marks, link)) {
+        const struct order_mark *mark = MAP_ENTRY(link, struct order_mark, link);
         const struct route_config *any = NULL;
         for (size_t i = 0; any == NULL && i < config->route_count; i++)
             if (config->routes[i].database == NULL)
@@ -159,8 +159,8 @@ static void add_marked(const struct control *control, const struct config *confi
             continue;
         if (row->route == NULL)
             row->route = any;
-        row->paused = (mark->flags & CONTROL_PAUSED) != 0;
-        row->disabled = (mark->flags & CONTROL_DISABLED) != 0;
+        row->paused = (mark->flags & ORDER_PAUSED) != 0;
+        row->disabled = (mark->flags & ORDER_DISABLED) != 0;
     }
 }
 
@@ -168,7 +168,7 @@ static void look_at_databases(struct relay *relay, void *argument)
 {
     if (relay == NULL)
         return;
-    LIST_EACH (&relay->shares, it) {
+    LIST_EACH (&relay->pools.shares, it) {
         const struct share *share = LIST_ENTRY(it, struct share, node);
         struct database_row *row =
             console_tally_find(argument, span_text(share->database), SPAN_NONE);
@@ -244,13 +244,13 @@ fault console_show_databases(struct console *console, struct console_result *res
         if (row != NULL && row->route == NULL)
             row->route = &config->routes[i];
     }
-    const struct control *control = &console->client->relay->control;
-    add_marked(control, config, &databases);
+    const struct orders *orders = &console->client->relay->pools.orders;
+    add_marked(orders, config, &databases);
     pooler_look(console->pooler, look_at_databases, &databases);
     LIST_EACH (&databases.rows, it) {
         const struct console_tally_row *row = LIST_ENTRY(it, struct console_tally_row, node);
         database_write(&result->sink, config, CONTAINER_OF(row, struct database_row, row),
-                       control->paused);
+                       orders->paused);
     }
     fault shown = console_tally_fault(&databases);
     console_tally_fini(&databases);

@@ -175,14 +175,14 @@ static void look_at_stats(struct relay *relay, void *argument)
     struct stats_row *row;
     if (relay == NULL)
         return;
-    LIST_EACH (&relay->shares, it) {
+    LIST_EACH (&relay->pools.shares, it) {
         struct share *share = LIST_ENTRY(it, struct share, node);
         row = console_tally_row(argument, span_text(share->database), SPAN_NONE);
         if (row != NULL)
             row_add(row, share);
     }
-    for (struct map_link *link = map_next(&relay->departed, NULL); link != NULL;
-         link = map_next(&relay->departed, link)) {
+    for (struct map_link *link = map_next(&relay->pools.departed, NULL); link != NULL;
+         link = map_next(&relay->pools.departed, link)) {
         const struct stats_departed *gone = MAP_ENTRY(link, struct stats_departed, link);
         row = console_tally_row(argument, span_text(gone->database), SPAN_NONE);
         if (row != NULL)

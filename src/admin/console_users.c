@@ -29,7 +29,7 @@ static void look_at_users(struct relay *relay, void *argument)
 {
     if (relay == NULL)
         return;
-    LIST_EACH (&relay->shares, it) {
+    LIST_EACH (&relay->pools.shares, it) {
         const struct share *share = LIST_ENTRY(it, struct share, node);
         const char *forced = share->route->server_user;
         struct user_row *client = console_tally_row(argument, span_text(share->user), SPAN_NONE);

@@ -221,3 +221,11 @@ bool route_same_identity(const struct route_config *a, const struct route_config
            same_text(a->server_database, b->server_database) &&
            same_text(a->server_user, b->server_user);
 }
+
+const struct listen_config *config_listen(const struct config *config, uint32_t listen)
+{
+    for (size_t i = 0; i < config->listen_count; i++)
+        if (config->listens[i].number == listen)
+            return &config->listens[i];
+    return NULL;
+}

@@ -310,3 +310,5 @@ bool config_ignores(const struct config *config, struct span parameter);
  *  auth, TLS): if not, a reload makes a new version of the pool.  Limits don't count, nor do the
  *  passwords that servers are shown. */
 bool route_same_identity(const struct route_config *a, const struct route_config *b);
+/** The listener of this number, NULL when the version has it no more. */
+const struct listen_config *config_listen(const struct config *config, uint32_t listen);

@@ -13,8 +13,8 @@
 #include "machine/privileges.h"
 #include "machine/process.h"
 #include "machine/signals.h"
+#include "pool/router.h"
 #include "pooler/pooler.h"
-#include "pooler/router/router.h"
 
 #include <inttypes.h>
 #include <signal.h>

@@ -2,12 +2,12 @@
 
 #include "machine/clock.h"
 #include "machine/log.h"
-#include "pooler/client.h"
-#include "pooler/move.h"
+#include "pool/router.h"
+#include "pool/share.h"
 #include "pooler/pooler.h"
-#include "pooler/relay.h"
-#include "pooler/router/router.h"
-#include "pooler/share/share.h"
+#include "relay/client.h"
+#include "relay/move.h"
+#include "relay/relay.h"
 
 #include <stdlib.h>
 
@@ -16,77 +16,6 @@
 /* To end one takes longer: so many at a time. */
 #define ENDED_AT_A_TIME 32u
 #define WALK_ENDS       UINT32_MAX
-
-/* --- a relay's copy --------------------------------------------------------------------------- */
-
-static bool mark_is(const struct map_link *link, const void *database)
-{
-    return strcmp(MAP_ENTRY(link, struct control_mark, link)->database, database) == 0;
-}
-
-static struct control_mark *mark_find(const struct control *control, const char *database)
-{
-    struct map_link *link =
-        map_find(&control->marks, hash_span(span_text(database)), mark_is, database);
-    return link == NULL ? NULL : MAP_ENTRY(link, struct control_mark, link);
-}
-
-static void mark_free(struct control *control, struct control_mark *mark)
-{
-    map_remove(&control->marks, &mark->link);
-    free(mark);
-}
-
-void control_init(struct control *control)
-{
-    *control = (struct control){.marks = MAP_INIT(CONTROL_MARKS_MOST)};
-}
-
-void control_fini(struct control *control)
-{
-    for (struct map_link *link; (link = map_next(&control->marks, NULL)) != NULL;)
-        mark_free(control, MAP_ENTRY(link, struct control_mark, link));
-    map_fini(&control->marks);
-}
-
-uint32_t control_flags(const struct control *control, const char *database)
-{
-    const struct control_mark *mark = mark_find(control, database);
-    return mark == NULL ? 0 : mark->flags;
-}
-
-bool control_holds(const struct control *control, const char *database)
-{
-    return control->paused || (control_flags(control, database) & CONTROL_PAUSED) != 0;
-}
-
-fault control_admit(const struct control *control, const char *database)
-{
-    if ((control_flags(control, database) & CONTROL_DISABLED) != 0)
-        return fault_raise_state(FAULT_SHUTDOWN, "57P03", "database \"%s\" is disabled", database);
-    return OK;
-}
-
-static fault mark_set(struct control *control, const char *database, uint32_t set, uint32_t clear)
-{
-    struct control_mark *mark = mark_find(control, database);
-    if (mark == NULL) {
-        size_t size = strlen(database) + 1;
-        mark = calloc(1, sizeof(*mark) + size);
-        if (mark == NULL)
-            return FAULT_MEMORY;
-        memcpy(mark->database, database, size);
-        fault added = map_insert(&control->marks, &mark->link, hash_span(span_text(database)));
-        if (added != OK) {
-            free(mark);
-            return added;
-        }
-    }
-    mark->flags = (mark->flags & ~clear) | set;
-    if (mark->flags == 0)
-        mark_free(control, mark);
-    return OK;
-}
 
 /* --- orders that go round --------------------------------------------------------------------- */
 
@@ -134,9 +63,9 @@ static bool order_is_for(const struct order *order, const char *database)
 /* Shares follow what the relay's copy says. */
 static void relay_hold(struct relay *relay)
 {
-    LIST_EACH_SAFE (&relay->shares, it) {
+    LIST_EACH_SAFE (&relay->pools.shares, it) {
         struct share *share = LIST_ENTRY(it, struct share, node);
-        share_hold(share, control_holds(&relay->control, share->database));
+        share_hold(share, orders_hold(&relay->pools.orders, share->database));
     }
 }
 
@@ -149,10 +78,11 @@ static void visit_mark(struct relay *relay, void *argument)
         return;
     }
     if (order->database == NULL) {
-        relay->control.paused = (order->set & CONTROL_PAUSED) != 0 ||
-                                (relay->control.paused && (order->clear & CONTROL_PAUSED) == 0);
+        relay->pools.orders.paused =
+            (order->set & ORDER_PAUSED) != 0 ||
+            (relay->pools.orders.paused && (order->clear & ORDER_PAUSED) == 0);
     } else {
-        fault marked = mark_set(&relay->control, order->database, order->set, order->clear);
+        fault marked = orders_mark(&relay->pools.orders, order->database, order->set, order->clear);
         order->result = order->result == OK ? marked : order->result;
     }
     relay_hold(relay);
@@ -164,14 +94,14 @@ fault control_mark(struct pooler *pooler, const char *database, uint32_t set, ui
                           .database = database,
                           .set = set,
                           .clear = clear,
-                          .doom = (set & CONTROL_PAUSED) != 0};
-    invariant(database != NULL || ((set | clear) & CONTROL_DISABLED) == 0);
+                          .doom = (set & ORDER_PAUSED) != 0};
+    invariant(database != NULL || ((set | clear) & ORDER_DISABLED) == 0);
     pooler_look(pooler, visit_mark, &order);
     log_event(LOG_NOTICE, "control.marked", "database=%s set=%u clear=%u",
               database == NULL ? "*" : database, set, clear);
     if (order.result == FAULT_LIMIT)
         return fault_raise(FAULT_LIMIT, "more than %u databases are paused or disabled",
-                           CONTROL_MARKS_MOST);
+                           ORDER_MARKS_MOST);
     return order.result;
 }
 
@@ -216,7 +146,7 @@ static void visit_still(struct relay *relay, void *argument)
 {
     const int *more = argument;
     if (relay != NULL)
-        relay->control.still += (uint32_t)*more;
+        relay->pools.orders.still += (uint32_t)*more;
 }
 
 /* Who moves would be met twice or not at all.  Those that left before the first round came by have
@@ -232,7 +162,7 @@ static void control_walk(struct pooler *pooler, struct order *order)
 fault control_kill(struct pooler *pooler, const char *database)
 {
     struct order order = {.pooler = pooler, .database = database};
-    TRY(control_mark(pooler, database, CONTROL_PAUSED, 0));
+    TRY(control_mark(pooler, database, ORDER_PAUSED, 0));
     control_walk(pooler, &order);
     return OK;
 }
@@ -315,7 +245,7 @@ static bool visit_suspend(struct relay *relay, void *argument)
     const struct order *order = argument;
     if (relay == NULL)
         return false;
-    relay->control.suspended = order->set != 0;
+    relay->pools.orders.suspended = order->set != 0;
     return walk(relay, argument, walk_suspend);
 }
 
@@ -343,7 +273,7 @@ static void visit_busy(struct relay *relay, void *argument)
     struct order *order = argument;
     if (relay == NULL)
         return;
-    LIST_EACH (&relay->shares, it)
+    LIST_EACH (&relay->pools.shares, it)
         order->count += share_busy(LIST_ENTRY(it, struct share, node));
 }
 
@@ -357,7 +287,7 @@ uint64_t control_busy(struct pooler *pooler)
 static void visit_close(struct relay *relay, void *argument)
 {
     if (relay != NULL)
-        relay->control.closing = true;
+        relay->pools.orders.closing = true;
 }
 
 void control_close(struct pooler *pooler)

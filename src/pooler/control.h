@@ -12,47 +12,10 @@
  * Design: docs/internals/control.md
  */
 #include "base/fault.h"
-#include "base/map.h"
 #include "base/uuid.h"
 
 struct client;
 struct pooler;
-struct relay;
-struct share;
-
-/* Databases that orders name at a time. */
-#define CONTROL_MARKS_MOST 10000u
-
-enum control_flag {
-    CONTROL_PAUSED = 1,   /* its clients wait */
-    CONTROL_DISABLED = 2, /* new clients are refused */
-};
-
-/* A relay's copy. */
-struct control {
-    struct map marks; /* struct control_mark by database */
-    bool paused;      /* all databases are */
-    bool suspended;   /* no client begins anything new */
-    uint32_t still;   /* orders that walk over clients: until they are through, none moves */
-    bool closing;     /* the pooler waits for its end: new clients are refused */
-};
-
-struct control_mark {
-    struct map_link link;
-    uint32_t flags;
-    char database[];
-};
-
-/* --- on the relay itself ---------------------------------------------------------------------- */
-
-void control_init(struct control *control);
-void control_fini(struct control *control);
-/** The flags of one database, without what holds for all. */
-uint32_t control_flags(const struct control *control, const char *database);
-/** Whether its clients wait, for whatever reason. */
-bool control_holds(const struct control *control, const char *database);
-/** Whether a client may come in: OK, or SHUTDOWN (57P03) with the story. */
-fault control_admit(const struct control *control, const char *database) MUST_USE;
 
 /* --- orders ----------------------------------------------------------------------------------- */
 

@@ -2,8 +2,8 @@
 
 #include "machine/clock.h"
 #include "machine/log.h"
-#include "pooler/move.h"
 #include "pooler/pooler.h"
+#include "relay/move.h"
 
 #include <stdlib.h>
 
@@ -65,7 +65,7 @@ static void heat_look(struct heat *heat, uint32_t *busy)
     int64_t period = MAX_OF(between(heat->looked, at).us, INT64_C(1));
     heat->looked = at;
     for (uint32_t i = 0; i < pooler_relays(heat->pooler); i++) {
-        int64_t used = machine_used(pooler_relay(heat->pooler, i)->machine).us;
+        int64_t used = machine_used(pooler_relay(heat->pooler, i)->pools.machine).us;
         int64_t more = used > heat->used[i] ? used - heat->used[i] : 0;
         busy[i] = (uint32_t)(MIN_OF(more, period) * 1000 / period);
         heat->used[i] = used;

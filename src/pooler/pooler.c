@@ -1,12 +1,12 @@
 #include "pooler/pooler.h"
 
+#include "auth/auth_failures.h"
 #include "machine/clock.h"
 #include "machine/ids.h"
-#include "pooler/auth/auth_failures.h"
+#include "pool/router.h"
 #include "pooler/doors.h"
-#include "pooler/guests.h"
 #include "pooler/heat.h"
-#include "pooler/router/router.h"
+#include "relay/guests.h"
 #include "wire/messages.h"
 
 #include <stdlib.h>
@@ -15,48 +15,38 @@
 static_assert(RELAYS_MOST <= HEAT_RELAYS_MOST, "the heat of each is known");
 
 struct pooler {
-    struct machine *machine;
+    struct pooler_env env;
     struct config *config; /* the latest version, counted */
-    struct router *router;
     struct pooler_console console;
-    struct relay *relays[RELAYS_MOST];
-    uint32_t relay_count;
     uint32_t relays_ended;
     uint32_t next;             /* the relay that gets the next of equals */
     uint64_t fed[RELAYS_MOST]; /* sockets handed over so far */
     struct doors *doors;
     struct co *waiting; /* for relays to end */
-    bool stopping;
-    uint8_t mock_secret[32];
-    struct generations generations;
-    struct auth_failures *failures;
-    struct guests *guests;
     struct heat *heat;
-    uint32_t clients;      /* atomic: counted ones */
-    uint32_t clients_most; /* atomic */
 };
 
 /* --- what others read ------------------------------------------------------------------------- */
 
 uint32_t pooler_relays(const struct pooler *pooler)
 {
-    return pooler->relay_count;
+    return pooler->env.relay_count;
 }
 
 struct relay *pooler_relay(struct pooler *pooler, uint32_t index)
 {
-    invariant(index < pooler->relay_count);
-    return pooler->relays[index];
+    invariant(index < pooler->env.relay_count);
+    return pooler->env.relays[index];
 }
 
 struct router *pooler_router(struct pooler *pooler)
 {
-    return pooler->router;
+    return pooler->env.router;
 }
 
 struct machine *pooler_machine(struct pooler *pooler)
 {
-    return pooler->machine;
+    return pooler->env.machine;
 }
 
 const struct pooler_console *pooler_console(const struct pooler *pooler)
@@ -64,65 +54,22 @@ const struct pooler_console *pooler_console(const struct pooler *pooler)
     return &pooler->console;
 }
 
-struct generations *pooler_generations(struct pooler *pooler)
-{
-    return &pooler->generations;
-}
-
-const uint8_t *pooler_mock_secret(const struct pooler *pooler)
-{
-    return pooler->mock_secret;
-}
-
-struct auth_failures *pooler_failures(const struct pooler *pooler)
-{
-    return pooler->failures;
-}
-
-const struct listen_config *pooler_listen(const struct config *config, uint32_t listen)
-{
-    for (size_t i = 0; i < config->listen_count; i++)
-        if (config->listens[i].number == listen)
-            return &config->listens[i];
-    return NULL;
-}
-
 bool pooler_stopping(const struct pooler *pooler)
 {
-    return pooler->stopping;
+    return pooler->env.stopping;
 }
 
 void pooler_set_budget(struct pooler *pooler, const struct pooler_budget *budget)
 {
-    __atomic_store_n(&pooler->clients_most, budget->clients == 0 ? UINT32_MAX : budget->clients,
+    __atomic_store_n(&pooler->env.clients_most, budget->clients == 0 ? UINT32_MAX : budget->clients,
                      __ATOMIC_RELAXED);
-    guests_set_max(pooler->guests, budget->connections == 0 ? UINT32_MAX : budget->connections);
-    router_set_budget(pooler->router, budget->servers);
-}
-
-struct guests *pooler_guests(const struct pooler *pooler)
-{
-    return pooler->guests;
+    guests_set_max(pooler->env.guests, budget->connections == 0 ? UINT32_MAX : budget->connections);
+    router_set_budget(pooler->env.router, budget->servers);
 }
 
 uint32_t pooler_clients(const struct pooler *pooler)
 {
-    return __atomic_load_n(&pooler->clients, __ATOMIC_RELAXED);
-}
-
-fault pooler_client_comes(struct pooler *pooler, uint32_t most)
-{
-    uint32_t before = __atomic_fetch_add(&pooler->clients, 1, __ATOMIC_RELAXED);
-    most = MIN_OF(most, __atomic_load_n(&pooler->clients_most, __ATOMIC_RELAXED));
-    if (before < most)
-        return OK;
-    pooler_client_gone(pooler);
-    return fault_raise(FAULT_CLIENTS, "too many clients, the limit is clients=%u", most);
-}
-
-void pooler_client_gone(struct pooler *pooler)
-{
-    __atomic_fetch_sub(&pooler->clients, 1, __ATOMIC_RELAXED);
+    return env_clients(&pooler->env);
 }
 
 /* --- accepting -------------------------------------------------------------------------------- */
@@ -130,11 +77,11 @@ void pooler_client_gone(struct pooler *pooler)
 /* The relay with the fewest clients; of equals, the next in turn. */
 static struct relay *pooler_pick(struct pooler *pooler)
 {
-    uint32_t best = pooler->next % pooler->relay_count;
+    uint32_t best = pooler->next % pooler->env.relay_count;
     uint64_t fewest = UINT64_MAX;
-    for (uint32_t i = 0; i < pooler->relay_count; i++) {
-        uint32_t index = (pooler->next + i) % pooler->relay_count;
-        const struct relay *relay = pooler->relays[index];
+    for (uint32_t i = 0; i < pooler->env.relay_count; i++) {
+        uint32_t index = (pooler->next + i) % pooler->env.relay_count;
+        const struct relay *relay = pooler->env.relays[index];
         /* Those on their way are not counted there yet. */
         uint64_t came = pooler->fed[index] + hint_read(&relay->told.came);
         uint64_t gone = hint_read(&relay->told.gone);
@@ -146,7 +93,7 @@ static struct relay *pooler_pick(struct pooler *pooler)
     }
     pooler->next = best + 1;
     pooler->fed[best] += 1;
-    return pooler->relays[best];
+    return pooler->env.relays[best];
 }
 
 /* One try to say why; nobody waits for who is not let in. */
@@ -170,10 +117,10 @@ static void pooler_refuse(int handle, const struct address *peer, fault why)
 void pooler_take(struct pooler *pooler, int handle, const struct address *peer, uint32_t listen)
 {
     struct config *config = config_ref(pooler->config); /* a reload may come while it waits */
-    const struct listen_config *at = pooler_listen(config, listen);
+    const struct listen_config *at = config_listen(config, listen);
     bool is_proxy = at != NULL && listen_from_proxy(at, peer);
     struct guest *guest = NULL;
-    fault let = guests_admit(pooler->guests, config, peer, is_proxy, &guest);
+    fault let = guests_admit(pooler->env.guests, config, peer, is_proxy, &guest);
     config_unref(&config);
     if (let == OK) {
         struct relay *relay = pooler_pick(pooler);
@@ -187,6 +134,15 @@ void pooler_take(struct pooler *pooler, int handle, const struct address *peer, 
     pooler_refuse(handle, peer, let);
 }
 
+static void pooler_relay_ended(struct mail *mail)
+{
+    struct relay *relay = CONTAINER_OF(mail, struct relay, ended);
+    struct pooler *pooler = CONTAINER_OF(relay->pools.env, struct pooler, env);
+    pooler->relays_ended += 1;
+    if (pooler->waiting != NULL)
+        co_wake(pooler->waiting);
+}
+
 /* --- life ------------------------------------------------------------------------------------- */
 
 static fault pooler_begin(struct pooler *pooler)
@@ -196,11 +152,11 @@ static fault pooler_begin(struct pooler *pooler)
     TRY(doors_prepare(pooler->doors, config));
     if (pooler->console.bound != NULL)
         TRY(pooler->console.bound(pooler->console.argument));
-    TRY(router_new(pooler, config, &pooler->router));
+    TRY(router_new(&pooler->env, config, &pooler->env.router));
     /* All are counted before the first can look. */
     for (uint32_t i = 0; i < relays; i++) {
-        TRY(relay_start(pooler, i, config, &pooler->relays[i]));
-        pooler->relay_count += 1;
+        TRY(relay_start(&pooler->env, i, config, &pooler->env.relays[i]));
+        pooler->env.relay_count += 1;
     }
     heat_set(pooler->heat, config->hot_relay);
     return doors_commit(pooler->doors, config);
@@ -211,17 +167,19 @@ fault pooler_start(struct config *config, const struct pooler_console *console, 
     struct pooler *pooler = calloc(1, sizeof(*pooler));
     if (pooler == NULL)
         return FAULT_MEMORY;
-    pooler->machine = machine_self();
+    pooler->env.machine = machine_self();
     pooler->config = config_ref(config);
     pooler->console = *console;
-    pooler->clients_most = UINT32_MAX;
+    pooler->env.console = (struct console_target){console->serve, pooler};
+    pooler->env.relay_ended = pooler_relay_ended;
+    pooler->env.clients_most = UINT32_MAX;
     pooler->doors = doors_new(pooler);
-    random_bytes(pooler->mock_secret, sizeof(pooler->mock_secret));
-    pooler->failures = auth_failures_new();
-    pooler->guests = guests_new();
+    random_bytes(pooler->env.mock_secret, sizeof(pooler->env.mock_secret));
+    pooler->env.failures = auth_failures_new();
+    pooler->env.guests = guests_new();
     pooler->heat = heat_new(pooler);
-    bool whole = pooler->doors != NULL && pooler->failures != NULL && pooler->guests != NULL &&
-                 pooler->heat != NULL;
+    bool whole = pooler->doors != NULL && pooler->env.failures != NULL &&
+                 pooler->env.guests != NULL && pooler->heat != NULL;
     fault result = whole ? pooler_begin(pooler) : FAULT_MEMORY;
     if (result != OK) {
         pooler_stop(pooler, after(sec(1)));
@@ -235,7 +193,7 @@ fault pooler_start(struct config *config, const struct pooler_console *console, 
 fault pooler_reload(struct pooler *pooler, struct config *config)
 {
     TRY(doors_prepare(pooler->doors, config));
-    fault taken = router_reload(pooler->router, config);
+    fault taken = router_reload(pooler->env.router, config);
     if (taken != OK) {
         doors_abort(pooler->doors);
         return taken;
@@ -244,55 +202,46 @@ fault pooler_reload(struct pooler *pooler, struct config *config)
     config_unref(&pooler->config);
     pooler->config = config;
     /* Before the doors: a client of a new listener meets a relay that knows it. */
-    for (uint32_t i = 0; i < pooler->relay_count; i++)
-        relay_reload(pooler->relays[i], config);
+    for (uint32_t i = 0; i < pooler->env.relay_count; i++)
+        relay_reload(pooler->env.relays[i], config);
     heat_set(pooler->heat, config->hot_relay);
     return doors_commit(pooler->doors, config);
-}
-
-void pooler_relay_ended(struct mail *mail)
-{
-    struct relay *relay = CONTAINER_OF(mail, struct relay, ended);
-    struct pooler *pooler = relay->pooler;
-    pooler->relays_ended += 1;
-    if (pooler->waiting != NULL)
-        co_wake(pooler->waiting);
 }
 
 static bool pooler_await_relays(struct pooler *pooler, deadline by)
 {
     pooler->waiting = co_self();
-    while (pooler->relays_ended < pooler->relay_count)
+    while (pooler->relays_ended < pooler->env.relay_count)
         if (co_wait(by) == FAULT_TIMEOUT)
             break;
     pooler->waiting = NULL;
-    return pooler->relays_ended == pooler->relay_count;
+    return pooler->relays_ended == pooler->env.relay_count;
 }
 
 void pooler_hurry(struct pooler *pooler)
 {
-    for (uint32_t i = 0; i < pooler->relay_count; i++)
-        relay_halt(pooler->relays[i]);
+    for (uint32_t i = 0; i < pooler->env.relay_count; i++)
+        relay_halt(pooler->env.relays[i]);
 }
 
 bool pooler_stop(struct pooler *pooler, deadline by)
 {
-    pooler->stopping = true;
+    pooler->env.stopping = true;
     if (pooler->heat != NULL)
         heat_stop(pooler->heat);
     doors_close(pooler->doors);
-    for (uint32_t i = 0; i < pooler->relay_count; i++)
-        relay_stop(pooler->relays[i]);
+    for (uint32_t i = 0; i < pooler->env.relay_count; i++)
+        relay_stop(pooler->env.relays[i]);
     if (!pooler_await_relays(pooler, by)) {
         pooler_hurry(pooler);
         if (!pooler_await_relays(pooler, after(sec(5))))
             return false;
     }
-    for (uint32_t i = 0; i < pooler->relay_count; i++)
-        relay_release(pooler->relays[i]);
-    for (uint32_t i = 0; i < pooler->relay_count; i++)
-        relay_join(&pooler->relays[i]);
-    pooler->relay_count = 0;
+    for (uint32_t i = 0; i < pooler->env.relay_count; i++)
+        relay_release(pooler->env.relays[i]);
+    for (uint32_t i = 0; i < pooler->env.relay_count; i++)
+        relay_join(&pooler->env.relays[i]);
+    pooler->env.relay_count = 0;
     return true;
 }
 
@@ -301,12 +250,12 @@ void pooler_free(struct pooler **pooler)
     struct pooler *gone = TAKE(*pooler);
     if (gone == NULL)
         return;
-    invariant(gone->relay_count == 0);
+    invariant(gone->env.relay_count == 0);
     doors_free(&gone->doors);
-    router_free(&gone->router);
+    router_free(&gone->env.router);
     config_unref(&gone->config);
-    auth_failures_free(&gone->failures);
-    guests_free(&gone->guests);
+    auth_failures_free(&gone->env.failures);
+    guests_free(&gone->env.guests);
     heat_free(&gone->heat);
     free(gone);
 }
@@ -335,13 +284,13 @@ static void look_next(struct mail *mail)
 {
     struct look *look = CONTAINER_OF(mail, struct look, mail);
     struct pooler *pooler = look->pooler;
-    if (!look->look(look->at < pooler->relay_count ? pooler->relays[look->at] : NULL,
+    if (!look->look(look->at < pooler->env.relay_count ? pooler->env.relays[look->at] : NULL,
                     look->argument))
         look->at += 1;
-    if (look->at < pooler->relay_count) {
-        mail_send(pooler->relays[look->at]->machine, mail);
-    } else if (look->at == pooler->relay_count) {
-        mail_send(pooler->machine, mail);
+    if (look->at < pooler->env.relay_count) {
+        mail_send(pooler->env.relays[look->at]->pools.machine, mail);
+    } else if (look->at == pooler->env.relay_count) {
+        mail_send(pooler->env.machine, mail);
     } else {
         mail->deliver = look_home;
         mail_send(look->home, mail);
@@ -357,7 +306,9 @@ void pooler_look_on(struct pooler *pooler, bool (*visit)(struct relay *relay, vo
                         .argument = argument,
                         .home = machine_self(),
                         .asker = co_self()};
-    mail_send(pooler->relay_count > 0 ? pooler->relays[0]->machine : pooler->machine, &look.mail);
+    mail_send(pooler->env.relay_count > 0 ? pooler->env.relays[0]->pools.machine
+                                          : pooler->env.machine,
+              &look.mail);
     /* The machines never block, so the round is short; the argument lives on this stack. */
     while (!look.done)
         if (co_wait(NEVER) == FAULT_CANCELLED && !look.done)

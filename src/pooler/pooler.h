@@ -6,12 +6,11 @@
  */
 #include "config/config.h"
 #include "machine/co.h"
-#include "pooler/relay.h"
+#include "relay/relay.h"
 #include "session/generation.h"
 
 struct pooler;
 struct client;
-struct auth_failures;
 
 /* When an administrator's SHUTDOWN comes into force. */
 enum pooler_shutdown { SHUTDOWN_NOW, SHUTDOWN_WAIT_SERVERS, SHUTDOWN_WAIT_CLIENTS };
@@ -49,16 +48,6 @@ struct relay *pooler_relay(struct pooler *pooler, uint32_t index);
 struct router *pooler_router(struct pooler *pooler);
 struct machine *pooler_machine(struct pooler *pooler);
 const struct pooler_console *pooler_console(const struct pooler *pooler);
-/** Failed logins by address. */
-struct auth_failures *pooler_failures(const struct pooler *pooler);
-/** The secret of mock authentication. */
-const uint8_t *pooler_mock_secret(const struct pooler *pooler);
-/** Of the schemas of databases; from any relay. */
-struct generations *pooler_generations(struct pooler *pooler);
-/** The listener of this number, NULL when the version has it no more; `config` is the relay's own.
- */
-const struct listen_config *pooler_listen(const struct config *config, uint32_t listen);
-
 /** On the pooler machine: a client has come; the relay with the fewest gets it, if there is room
  * for it.  Suspends. */
 void pooler_take(struct pooler *pooler, int handle, const struct address *peer, uint32_t listen);
@@ -69,14 +58,7 @@ struct pooler_budget {
     uint32_t servers;
 };
 void pooler_set_budget(struct pooler *pooler, const struct pooler_budget *budget);
-/** Those who have not logged in yet. */
-struct guests *pooler_guests(const struct pooler *pooler);
 uint32_t pooler_clients(const struct pooler *pooler);
-/** Counts a client in; CLIENTS when there are as many as `most`.  From any relay. */
-fault pooler_client_comes(struct pooler *pooler, uint32_t most) MUST_USE;
-void pooler_client_gone(struct pooler *pooler);
-/** On the pooler machine: a relay has nothing left to do. */
-void pooler_relay_ended(struct mail *mail);
 
 /** A look at every machine in turn: `visit` runs on the loop of each relay and then (relay == NULL)
  *  of the pooler machine, while the asking coroutine, on any of them, is suspended. */

@@ -63,3 +63,10 @@ void stats_departed_clear(struct map *departed)
 {
     map_clear(departed, departed_end);
 }
+
+struct share_stats stats_since(const struct share_stats *now, const struct share_stats *then)
+{
+    struct share_stats since = *now;
+    stats_subtract(&since, then);
+    return since;
+}

@@ -43,3 +43,5 @@ void stats_add(struct share_stats *sum, const struct share_stats *more);
 /** Adds what a pool of this database has counted to the departed.  Forgets it without memory. */
 void stats_depart(struct map *departed, const char *database, const struct share_stats *stats);
 void stats_departed_clear(struct map *departed);
+/** What was counted between the two. */
+struct share_stats stats_since(const struct share_stats *now, const struct share_stats *then);

@@ -75,6 +75,23 @@ def test_a_floor_includes_only_itself_and_the_floors_under_it():
     assert not wrong, "\n".join(wrong)
 
 
+def test_a_floor_calls_only_itself_and_the_floors_under_it(library):
+    """An include may be missing where a prototype is repeated: so the objects are asked, too."""
+    rules, owner, wanted = layers(), {}, []
+    for item in library:
+        folder = item.name.partition("_")[0]
+        names = subprocess.run(["nm", "-g", item], text=True, stdout=subprocess.PIPE, check=True)
+        for kind, name in (line.split()[-2:] for line in names.stdout.splitlines() if line.strip()):
+            if kind == "U":
+                wanted.append((item.name, folder, name))
+            else:
+                owner[name] = folder
+    wrong = [f"{item} calls {name} of {owner[name]}" for item, folder, name in wanted
+             if name in owner and owner[name] not in rules[folder]]
+    assert len(owner) > 500
+    assert not wrong, "\n".join(wrong)
+
+
 def test_only_machine_includes_the_headers_of_the_operating_system():
     wrong = [f"{name} includes <{match.group(2)}>"
              for folder, name, text in floors()

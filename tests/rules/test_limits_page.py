@@ -115,7 +115,7 @@ TESTS = {
     "GOODBYE_MOST": "sim/limits_test.c:the_slot_of_a_server_that_does_not_end_is_free_after_its_time",
     "CONSOLE_MESSAGE_MOST": "integration/test_limits_console.py:test_a_message_is_as_long_as_it_may_be",
     "OVERRIDES_MOST": "integration/test_limits_console.py:test_as_much_is_set_as_may_be_until_a_reload",
-    "CONTROL_MARKS_MOST": "sim/limits_many_test.c:as_many_databases_are_paused_as_may_be",
+    "ORDER_MARKS_MOST": "sim/limits_many_test.c:as_many_databases_are_paused_as_may_be",
     "CONSOLE_NAMES_MOST": "integration/test_limits_console.py:test_a_session_has_as_many_statements_as_it_may",
     "STATS_DEPARTED_MOST": "unit/limits_test.c:the_pools_of_so_many_databases_are_remembered",
 }

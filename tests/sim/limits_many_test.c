@@ -1,9 +1,9 @@
 #include "limits_play.h"
+#include "pool/pool.h"
+#include "pool/router.h"
 #include "pooler/control.h"
-#include "pooler/move.h"
-#include "pooler/relay.h"
-#include "pooler/router/pool.h"
-#include "pooler/router/router.h"
+#include "relay/move.h"
+#include "relay/relay.h"
 #include "session/statements.h"
 
 /*
@@ -57,7 +57,7 @@ static void probe_deliver(struct mail *mail UNUSED)
     probe.most = MAX_OF(probe.most, left - probe.left);
     probe.left = left;
     if (++probe.turns < 100)
-        (void)mail_send(probe.relay->machine, &probe.mail);
+        (void)mail_send(probe.relay->pools.machine, &probe.mail);
 }
 
 PLAY(an_order_moves_so_many_clients_a_few_at_a_time)
@@ -68,7 +68,7 @@ PLAY(an_order_moves_so_many_clients_a_few_at_a_time)
     probe = (struct probe){
         .mail.deliver = probe_deliver, .relay = first, .left = hint_read(&first->told.left)};
     ck_assert_int_eq(move_some(first, second, 1000, true), OK);
-    (void)mail_send(first->machine, &probe.mail);
+    (void)mail_send(first->pools.machine, &probe.mail);
     pass(ms(100));
     ck_assert_uint_eq(probe.most, 32);
     ck_assert_uint_eq(hint_read(&first->told.clients), 1);
@@ -231,19 +231,19 @@ PLAY(as_many_databases_are_paused_as_may_be)
     begin(&client, &server);
     for (unsigned i = 0; i < 10000; i++) {
         snprintf(name, sizeof(name), "d%u", i);
-        ck_assert_int_eq(control_mark(world.pooler, name, CONTROL_PAUSED, 0), OK);
+        ck_assert_int_eq(control_mark(world.pooler, name, ORDER_PAUSED, 0), OK);
     }
-    fault marked = control_mark(world.pooler, "one more", CONTROL_DISABLED, 0);
+    fault marked = control_mark(world.pooler, "one more", ORDER_DISABLED, 0);
     ck_assert_int_eq(marked, FAULT_LIMIT);
     ck_assert_str_eq(fault_story(marked), "more than 10000 databases are paused or disabled");
     ck_assert_str_eq(fault_story_sqlstate(marked), "54000");
-    const struct control *control = &pooler_relay(world.pooler, 0)->control;
-    ck_assert(control_holds(control, "d0") && control_holds(control, "d9999"));
-    ck_assert_int_eq(control_admit(control, "one more"), OK);
+    const struct orders *orders = &pooler_relay(world.pooler, 0)->pools.orders;
+    ck_assert(orders_hold(orders, "d0") && orders_hold(orders, "d9999"));
+    ck_assert_int_eq(orders_admit(orders, "one more"), OK);
     ask(&client, &server);
-    ck_assert_int_eq(control_mark(world.pooler, "d0", 0, CONTROL_PAUSED), OK);
-    ck_assert_int_eq(control_mark(world.pooler, "one more", CONTROL_DISABLED, 0), OK);
-    ck_assert_int_ne(control_admit(control, "one more"), OK);
+    ck_assert_int_eq(control_mark(world.pooler, "d0", 0, ORDER_PAUSED), OK);
+    ck_assert_int_eq(control_mark(world.pooler, "one more", ORDER_DISABLED, 0), OK);
+    ck_assert_int_ne(orders_admit(orders, "one more"), OK);
     finish(&client, &server);
 }
 

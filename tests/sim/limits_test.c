@@ -1,7 +1,7 @@
+#include "auth/auth_query.h"
 #include "limits_play.h"
 #include "machine/os.h"
-#include "pooler/auth/auth_query.h"
-#include "pooler/relay.h"
+#include "relay/relay.h"
 
 #include <errno.h>
 
@@ -258,9 +258,9 @@ static struct poor {
 static void poor_init(void)
 {
     poor = (struct poor){.config.memory_most = 8192};
-    poor.relay.config = &poor.config;
+    poor.relay.pools.config = &poor.config;
     list_init(&poor.relay.clients);
-    list_init(&poor.relay.shares);
+    list_init(&poor.relay.pools.shares);
     chunk_store_init(&poor.relay.chunks, 8192, 1);
     poor.held = (uint64_t)poor.relay.chunks.most * poor.relay.chunks.size;
     ck_assert(chunk_hold(&poor.relay.chunks, poor.held));

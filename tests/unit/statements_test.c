@@ -2,7 +2,7 @@
 #include "session/statements.h"
 
 #include "machine/machine.h"
-#include "pooler/turn/pin.h"
+#include "relay/turn/pin.h"
 #include "session/kept.h"
 #include "unit.h"
 

@@ -1,5 +1,5 @@
-#include "pooler/census.h"
-#include "pooler/turn/pin.h"
+#include "pool/census.h"
+#include "relay/turn/pin.h"
 #include "turn_steps.h"
 
 /*

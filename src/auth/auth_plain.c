@@ -1,0 +1,112 @@
+/* auth_plain.c - verifiers of plain secrets: derived once, however many ask before they have proven
+ * anything.
+ *
+ * A relay keeps them by user and secret until a reload; of attempts at the same time one derives
+ * and the others wait for it.  Where there are too many, all are forgotten.
+ */
+#include "auth/auth_parts.h"
+#include "link/link.h"
+#include "machine/clock.h"
+#include "machine/co.h"
+#include "session/kept.h"
+
+#include <stdlib.h>
+
+#define VERIFIERS_MOST 4096u
+/* Between looks whether another's derivation is through. */
+#define DERIVE_PAUSE ms(2)
+
+struct plain {
+    struct map_link link;
+    uint64_t key;
+    bool deriving; /* some login is at it */
+    struct scram_verifier verifier;
+};
+
+static bool plain_is(const struct map_link *link, const void *key)
+{
+    return MAP_ENTRY(link, struct plain, link)->key == *(const uint64_t *)key;
+}
+
+static struct plain *plain_find(const struct map *all, uint64_t key)
+{
+    struct map_link *link = map_find(all, key, plain_is, &key);
+    return link == NULL ? NULL : MAP_ENTRY(link, struct plain, link);
+}
+
+static void plain_end(struct map_link *link)
+{
+    struct plain *gone = MAP_ENTRY(link, struct plain, link);
+    explicit_bzero(&gone->verifier, sizeof(gone->verifier));
+    kept_free(gone, sizeof(*gone));
+}
+
+void auth_plain_clear(struct map *all)
+{
+    map_clear(all, plain_end);
+}
+
+/* NULL: no memory. */
+static struct plain *plain_enter(struct map *all, uint64_t key)
+{
+    if (all->count >= VERIFIERS_MOST)
+        auth_plain_clear(all);
+    struct plain *plain = kept_alloc(sizeof(*plain));
+    if (plain == NULL)
+        return NULL;
+    *plain = (struct plain){.key = key, .deriving = true};
+    if (map_insert(all, &plain->link, key) == OK)
+        return plain;
+    kept_free(plain, sizeof(*plain));
+    return NULL;
+}
+
+static fault plain_derive(const struct auth_request *request, const char *secret,
+                          struct scram_verifier *ret)
+{
+    struct scram_keys like, keys;
+    auth_mock_verifier(request, ret);
+    like = (struct scram_keys){.iterations = ret->iterations, .salt_size = ret->salt_size};
+    memcpy(like.salt, ret->salt, sizeof(like.salt));
+    hint_add(&request->room->derived, 1);
+    TRY(link_derive(span_text(secret), &like, &keys, request->by));
+    scram_verifier_of(&keys, ret);
+    explicit_bzero(&keys, sizeof(keys));
+    return OK;
+}
+
+/* The iterations of a mock are those of the file's secrets, and may change with it. */
+static uint64_t plain_key(const struct auth_request *request, const char *secret)
+{
+    uint64_t hash = hash_span(request->user) + auth_usual_iterations(request);
+    return hash_bytes(secret, strlen(secret), hash);
+}
+
+fault auth_plain_verifier(const struct auth_request *request, const char *secret,
+                          struct scram_verifier *ret)
+{
+    struct map *all = &request->room->verifiers;
+    uint64_t key = plain_key(request, secret);
+    struct plain *known;
+    while ((known = plain_find(all, key)) != NULL && known->deriving) {
+        if (request->by.us <= now().us)
+            return FAULT_TIMEOUT;
+        TRY(co_sleep(DERIVE_PAUSE));
+    }
+    if (known != NULL) {
+        *ret = known->verifier;
+        return OK;
+    }
+    (void)!plain_enter(all, key);
+    fault derived = plain_derive(request, secret, ret);
+    known = plain_find(all, key); /* a reload may have come meanwhile */
+    if (known == NULL)
+        return derived;
+    known->deriving = false;
+    known->verifier = *ret;
+    if (derived != OK) { /* who waits for it tries by itself */
+        map_remove(all, &known->link);
+        plain_end(&known->link);
+    }
+    return derived;
+}

@@ -1,0 +1,143 @@
+/* auth_scram.c - SCRAM-SHA-256 with clients, bound to the TLS connection where there is one. */
+#include "auth/auth_parts.h"
+#include "auth/auth_query.h"
+#include "link/link.h"
+#include "machine/ids.h"
+
+#include <stdlib.h>
+
+/* --- verifiers -------------------------------------------------------------------------------- */
+
+uint32_t auth_usual_iterations(const struct auth_request *request)
+{
+    uint32_t file = request->config->scram_iterations;
+    return file > 0 ? file : auth_query_iterations(request);
+}
+
+/* What a user who does not exist is checked against; the salt is also that of plain secrets, so
+ * that nobody can tell the two apart. */
+void auth_mock_verifier(const struct auth_request *request, struct scram_verifier *ret)
+{
+    scram_mock_verifier(request->room->pools->env->mock_secret, request->user, ret);
+    if (auth_usual_iterations(request) > 0)
+        ret->iterations = auth_usual_iterations(request);
+}
+
+/* A user that is unknown, or has no usable secret, goes through the same motions and fails. */
+static fault scram_find_verifier(const struct auth_request *request, const char *secret,
+                                 struct scram_verifier *ret, bool *ret_known)
+{
+    *ret_known = true;
+    if (auth_secret_is_scram(secret) && scram_read_verifier(span_text(secret), ret) == OK)
+        return OK;
+    if (secret != NULL && !auth_secret_is_md5(secret) && !auth_secret_is_scram(secret))
+        return auth_plain_verifier(request, secret, ret);
+    *ret_known = false;
+    auth_mock_verifier(request, ret);
+    return OK;
+}
+
+/* --- the exchange ----------------------------------------------------------------------------- */
+
+#define MECHANISM      "SCRAM-SHA-256"
+#define MECHANISM_PLUS "SCRAM-SHA-256-PLUS"
+
+/* SASLInitialResponse: the mechanism, a length, and the first message. */
+static fault scram_read_initial(const struct wire_frame *frame, struct scram_offer *offer,
+                                struct span *ret)
+{
+    struct wire_reader in = wire_reader_over(frame->body);
+    struct span mechanism = wire_get_string(&in);
+    uint32_t size = wire_get_u32(&in);
+    *ret = wire_get_rest(&in);
+    if (in.failed || size != ret->size)
+        return fault_raise(FAULT_PROTOCOL, "malformed SASL response");
+    offer->plus = offer->channel.size > 0 && span_is(mechanism, MECHANISM_PLUS);
+    if (!offer->plus && !span_is(mechanism, MECHANISM))
+        return fault_raise(FAULT_PROTOCOL, "SASL mechanism \"%.*s\" was not offered",
+                           (int)MIN_OF(mechanism.size, 40), (const char *)mechanism.at);
+    return OK;
+}
+
+struct scram_exchange {
+    struct scram_server scram;
+    struct scram_verifier verifier;
+    struct buffer message;
+    struct buffer out;
+    uint8_t channel[STREAM_ENDPOINT_MOST];
+};
+
+static fault scram_begin(struct scram_exchange *exchange, struct span first,
+                         const struct scram_offer *offer)
+{
+    fault begun = scram_server_begin(&exchange->scram, first, offer, &exchange->out);
+    if (begun == FAULT_AUTH)
+        return fault_raise(begun, "the client believes that channel binding was not offered, but "
+                                  "it was: somebody may be in between");
+    return begun == OK ? OK : fault_raise(begun, "malformed or unsupported SCRAM message");
+}
+
+static fault scram_talk(const struct auth_request *request, struct scram_exchange *exchange,
+                        struct buffer *last)
+{
+    struct wire_frame frame;
+    struct span first;
+    uint8_t random[SCRAM_NONCE];
+    random_bytes(random, sizeof(random));
+    struct scram_offer offer = {.verifier = &exchange->verifier, .random = random};
+    offer.channel =
+        span_of(exchange->channel, stream_tls_endpoint(request->stream, exchange->channel));
+    struct span mechanisms = offer.channel.size > 0 ? SPAN(MECHANISM_PLUS "\0" MECHANISM "\0\0")
+                                                    : SPAN(MECHANISM "\0\0");
+    TRY(auth_ask(request, WIRE_AUTH_SASL, mechanisms, &exchange->message, &frame));
+    TRY(scram_read_initial(&frame, &offer, &first));
+    TRY(scram_begin(exchange, first, &offer));
+    TRY(auth_ask(request, WIRE_AUTH_SASL_CONTINUE, buffer_span(&exchange->out), &exchange->message,
+                 &frame));
+    buffer_clear(&exchange->out);
+    fault ended =
+        scram_server_final(&exchange->scram, frame.body, &exchange->verifier, &exchange->out);
+    if (ended == FAULT_AUTH)
+        return fault_raise(ended, "SCRAM channel binding check failed");
+    TRY(ended);
+    TRY(buffer_fault(&exchange->out));
+    wire_put_authentication(last, WIRE_AUTH_SASL_FINAL, buffer_span(&exchange->out));
+    return OK;
+}
+
+/* The client's key, just proven, logs in to servers that hold the same verifier. */
+static void keep_keys(const struct auth_request *request, const struct scram_exchange *exchange,
+                      const char *secret)
+{
+    struct scram_keys keys = {.iterations = exchange->verifier.iterations,
+                              .salt_size = exchange->verifier.salt_size};
+    memcpy(keys.salt, exchange->verifier.salt, sizeof(keys.salt));
+    memcpy(keys.client_key, exchange->scram.client_key, SCRAM_KEY);
+    memcpy(keys.server_key, exchange->verifier.server_key, SCRAM_KEY);
+    share_keep_keys(request->share, request->config, secret, &keys);
+    explicit_bzero(&keys, sizeof(keys));
+}
+
+fault auth_scram(struct auth_request *request, const char *secret)
+{
+    struct scram_exchange *exchange = malloc(sizeof(*exchange));
+    bool known = false;
+    if (exchange == NULL)
+        return FAULT_MEMORY;
+    exchange->scram.nonce[0] = '\0'; /* the rest is written before it is read */
+    exchange->message = BUFFER_INIT(AUTH_PASSWORD_MOST + 1024);
+    exchange->out = BUFFER_INIT(SCRAM_MESSAGE_MOST * 2);
+    fault result = scram_find_verifier(request, secret, &exchange->verifier, &known);
+    if (result == OK)
+        result = scram_talk(request, exchange, request->out);
+    if (result == FAULT_PASSWORD || (result == OK && !known))
+        result = auth_wrong(request->user);
+    if (result == OK && auth_secret_is_scram(secret) && request->share != NULL)
+        keep_keys(request, exchange, secret);
+    buffer_fini(&exchange->message);
+    buffer_fini(&exchange->out);
+    explicit_bzero(&exchange->verifier, sizeof(exchange->verifier));
+    explicit_bzero(exchange->scram.client_key, SCRAM_KEY); /* the rest went over the wire */
+    free(exchange);
+    return result;
+}

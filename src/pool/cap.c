@@ -1,0 +1,230 @@
+/*
+ * cap.c - limits of servers that several pools share, and the lines of those that wait there.
+ *
+ * Only the router makes slots, so the limits are exact without a lock.  A pool stands in one line
+ * at most: that of the cap that stopped it.  A line is a heap by the age of each pool's oldest
+ * claim.  Ages change while nobody says so, but claims are served in order, so a pool only gets
+ * younger: the first in line is looked at again, and put where it belongs, when it is asked for.
+ */
+#include "pool/pool.h"
+#include "pool/supply.h"
+
+#include <stdlib.h>
+
+/* Behind all claims: a pool that only wants to have its least servers. */
+#define KEY_LEAST  (UINT64_MAX - 1)
+#define KEY_NOBODY UINT64_MAX
+
+void cap_init(struct cap *cap, enum cap_kind kind)
+{
+    *cap = (struct cap){.kind = kind};
+    list_init(&cap->holders);
+}
+
+void cap_fini(struct cap *cap)
+{
+    invariant(cap->slots == 0 && list_empty(&cap->holders));
+    invariant(cap->room.count == 0 && cap->permits.count == 0);
+}
+
+/* --- groups ----------------------------------------------------------------------------------- */
+
+struct group_key {
+    enum cap_kind kind;
+    const char *name;
+};
+
+static bool group_is(const struct map_link *link, const void *wanted)
+{
+    const struct group *group = MAP_ENTRY(link, struct group, link);
+    const struct group_key *key = wanted;
+    return group->cap.kind == key->kind && strcmp(group->name, key->name) == 0;
+}
+
+static uint32_t group_most(const struct config *config, enum cap_kind kind, const char *name)
+{
+    if (kind == CAP_DATABASE) {
+        const struct database_config *database = config_database(config, name);
+        bool own = database != NULL && database->servers_most != 0;
+        return own ? database->servers_most : config->database_servers_most;
+    }
+    const struct user_config *user = config_user(config, name);
+    bool own = user != NULL && user->servers_most != 0;
+    return own ? user->servers_most : config->user_servers_most;
+}
+
+static void group_free(struct group *group)
+{
+    census_unref(&group->census);
+    free(group);
+}
+
+static struct group *group_join(struct router *router, enum cap_kind kind, const char *name)
+{
+    struct group_key key = {kind, name};
+    uint64_t hash = hash_bytes(name, strlen(name), (uint64_t)kind);
+    struct map_link *link = map_find(&router->groups, hash, group_is, &key);
+    if (link != NULL) {
+        struct group *known = MAP_ENTRY(link, struct group, link);
+        known->pools += 1;
+        return known;
+    }
+    size_t size = strlen(name) + 1;
+    struct group *group = calloc(1, sizeof(*group) + size);
+    if (group == NULL)
+        return NULL;
+    memcpy(group->name, name, size);
+    cap_init(&group->cap, kind);
+    group->cap.most = group_most(router->config, kind, name);
+    group->pools = 1;
+    group->census = census_new();
+    if (group->census == NULL || map_insert(&router->groups, &group->link, hash) != OK) {
+        group_free(group);
+        return NULL;
+    }
+    return group;
+}
+
+static void group_leave(struct router *router, struct group *group)
+{
+    if (group == NULL || --group->pools > 0)
+        return;
+    map_remove(&router->groups, &group->link);
+    cap_fini(&group->cap);
+    group_free(group);
+}
+
+fault pool_join_caps(struct pool *pool)
+{
+    struct router *router = pool->router;
+    const char *server_user = pool->route->server_user;
+    pool->groups[GROUP_DATABASE] = group_join(router, CAP_DATABASE, pool->kin->database);
+    pool->groups[GROUP_USER] = group_join(router, CAP_USER, pool->kin->user);
+    pool->groups[GROUP_SERVER_USER] =
+        group_join(router, CAP_USER, server_user != NULL ? server_user : pool->kin->user);
+    for (int i = 0; i < GROUPS; i++)
+        if (pool->groups[i] == NULL)
+            return FAULT_MEMORY;
+    pool->caps[CAP_SERVICE] = supply_cap(pool->supply);
+    pool->caps[CAP_DATABASE] = &pool->groups[GROUP_DATABASE]->cap;
+    pool->caps[CAP_USER] = &pool->groups[GROUP_SERVER_USER]->cap;
+    pool->caps[CAP_ALL] = &router->all;
+    for (int i = 0; i < CAPS; i++)
+        pool->holdings[i].pool = pool;
+    return OK;
+}
+
+void pool_leave_caps(struct pool *pool)
+{
+    pool->lack = LACKS_NOTHING;
+    pool_line_up(pool);
+    for (int i = 0; i < GROUPS; i++)
+        group_leave(pool->router, TAKE(pool->groups[i]));
+}
+
+void router_set_caps(struct router *router)
+{
+    uint32_t most = router->config->servers_most;
+    if (router->budget != 0 && (most == 0 || most > router->budget))
+        most = router->budget;
+    router->all.most = most;
+    for (struct map_link *link = map_next(&router->groups, NULL); link != NULL;
+         link = map_next(&router->groups, link)) {
+        struct group *group = MAP_ENTRY(link, struct group, link);
+        group->cap.most = group_most(router->config, group->cap.kind, group->name);
+    }
+}
+
+void router_set_budget(struct router *router, uint32_t servers)
+{
+    router->budget = servers;
+    router_set_caps(router);
+}
+
+/* --- counting --------------------------------------------------------------------------------- */
+
+void pool_hold(struct pool *pool)
+{
+    for (int i = 0; i < CAPS; i++) {
+        struct cap *cap = pool->caps[i];
+        cap->slots += 1;
+        invariant(cap->most == 0 || cap->slots <= cap->most);
+        if (!node_linked(&pool->holdings[i].node))
+            list_push(&cap->holders, &pool->holdings[i].node);
+    }
+}
+
+void pool_let_go(struct pool *pool)
+{
+    for (int i = 0; i < CAPS; i++) {
+        struct cap *cap = pool->caps[i];
+        invariant(cap->slots > 0);
+        cap->slots -= 1;
+        if (slots_count(pool->slots) == 0)
+            list_remove(&cap->holders, &pool->holdings[i].node);
+    }
+}
+
+struct cap *pool_capped(const struct pool *pool)
+{
+    for (int i = 0; i < CAPS; i++)
+        if (pool->caps[i]->most > 0 && pool->caps[i]->slots >= pool->caps[i]->most)
+            return pool->caps[i];
+    return NULL;
+}
+
+/* --- lines ------------------------------------------------------------------------------------ */
+
+static uint64_t pool_key(const struct pool *pool)
+{
+    uint64_t oldest = pool_oldest(pool);
+    if (oldest != UINT64_MAX)
+        return oldest;
+    return pool_wants_least(pool) ? KEY_LEAST : KEY_NOBODY;
+}
+
+static struct heap *pool_line(const struct pool *pool)
+{
+    if (pool_lacks_room(pool))
+        return &pool->lacks_at->room;
+    return pool->lack == LACKS_PERMIT ? &pool->lacks_at->permits : NULL;
+}
+
+static void cap_settle(struct router *router, struct cap *cap)
+{
+    bool contested = cap->room.count > 0;
+    if (contested && !node_linked(&cap->node))
+        list_push(&router->contests, &cap->node);
+    if (!contested && node_linked(&cap->node))
+        list_remove(&router->contests, &cap->node);
+}
+
+void pool_line_up(struct pool *pool)
+{
+    struct heap *line = pool_line(pool);
+    for (int i = 0; pool->line != NULL && i < CAPS; i++) {
+        struct cap *cap = pool->caps[i];
+        if (pool->line != &cap->room && pool->line != &cap->permits)
+            continue;
+        heap_remove(pool->line, &pool->place);
+        pool->line = NULL;
+        cap_settle(pool->router, cap);
+    }
+    pool->line = line;
+    if (line == NULL)
+        return;
+    heap_push(line, &pool->place, pool_key(pool));
+    cap_settle(pool->router, pool->lacks_at);
+}
+
+struct pool *line_first(struct heap *line)
+{
+    while (line->top != NULL && line->top->key != KEY_NOBODY) {
+        struct pool *pool = HEAP_ENTRY(line->top, struct pool, place);
+        uint64_t key = pool_key(pool);
+        if (key <= pool->place.key)
+            return pool;
+        heap_move(line, &pool->place, key);
+    }
+    return NULL;
+}

@@ -1,0 +1,241 @@
+/*
+ * contest.c - room under a cap that pools take from each other.
+ *
+ * A server is closed here so that another can be made there, which costs a login.  So that pools
+ * do not take the same room from each other all the time, a server that was made is left alone for
+ * `overtake_limit`, its residence; and a claim must have waited for as long, unless the server that
+ * it takes has rested for as long.  Hence at most as many servers as a cap has are closed in any
+ * such time, whatever the number of pools, and each pool's turn comes: the oldest claim first.
+ */
+#include "machine/clock.h"
+#include "machine/log.h"
+#include "pool/pool.h"
+#include "pool/server.h"
+
+#include <inttypes.h>
+
+/* Looks at the contest for room are no closer than this; those that wait longest go first. */
+#define CONTEST_PAUSE ms(1)
+#define CONTEST_POOLS 8
+
+bool pool_lacks_room(const struct pool *pool)
+{
+    return pool->lack == LACKS_ROOM || pool->lack == LACKS_CROWD;
+}
+
+/* --- residence -------------------------------------------------------------------------------- */
+
+static duration pool_residence(const struct pool *pool)
+{
+    return pool->config->overtake_most;
+}
+
+static bool lease_ripe(const struct lease *lease)
+{
+    deadline ripe = later(lease->since, pool_residence(lease->pool));
+    return lease->connected && ripe.us <= now().us;
+}
+
+uint32_t seat_ripe(const struct seat *seat)
+{
+    uint32_t ripe = 0;
+    LIST_EACH (&seat->pool->leases, it) {
+        const struct lease *lease = LIST_ENTRY(it, struct lease, node);
+        ripe += lease->share == seat->share && lease_ripe(lease) ? 1 : 0;
+    }
+    uint32_t spare = seat_spare(seat);
+    ripe = ripe > seat->recalls ? ripe - seat->recalls : 0;
+    return MIN_OF(ripe, spare);
+}
+
+/* --- who gives -------------------------------------------------------------------------------- */
+
+/* On whose behalf, how many more, and whether that claim has waited for long. */
+struct quest {
+    const struct seat *needy;
+    uint64_t wanted;
+    bool patient;
+};
+
+static void quest_take(struct quest *quest, struct seat *victim, uint64_t count)
+{
+    count = MIN_OF(MIN_OF(count, quest->wanted), seat_ripe(victim));
+    if (count == 0)
+        return;
+    seat_recall(victim, count);
+    quest->wanted -= count;
+}
+
+/* Idle servers; for who has waited for long, also those that become idle. */
+static void quest_idle(struct quest *quest, struct seat *victim)
+{
+    uint64_t idle = hint_read(&victim->share->told.idle);
+    uint64_t rested = hint_read(&victim->share->told.rested);
+    uint64_t count = idle > victim->recalls ? idle - victim->recalls : 0;
+    deadline long_ago = later((deadline){(int64_t)rested}, pool_residence(victim->pool));
+    if (!quest->patient && (rested == 0 || long_ago.us > now().us))
+        return;
+    if (!quest->patient) /* of the others it is not known */
+        count = MIN_OF(count, 1u);
+    quest_take(quest, victim, count);
+    if (quest->patient && victim->leases > 0)
+        hint_write(&victim->share->told.hungry, 1);
+}
+
+/* The part of a busy pool's servers that makes both queues equally long for their servers, if its
+ * own claims are younger by as much as a server stays. */
+static void quest_busy(struct quest *quest, struct seat *victim)
+{
+    uint64_t theirs = seat_oldest(victim), ours = seat_oldest(quest->needy);
+    uint64_t queue = seat_queued(quest->needy), rival = seat_queued(victim);
+    uint64_t spare = seat_spare(victim);
+    if (!quest->patient || queue == 0 || spare == 0)
+        return;
+    if (theirs == UINT64_MAX)
+        quest_take(quest, victim, spare);
+    else if (theirs > ours && theirs - ours > (uint64_t)pool_residence(victim->pool).us)
+        quest_take(quest, victim, (spare * queue + queue + rival - 1) / (queue + rival));
+}
+
+/* Who has given goes to the end of the list, so that the next time others give. */
+static void quest_step(struct quest *quest, struct cap *cap, const struct pool *needy,
+                       void (*step)(struct quest *quest, struct seat *victim))
+{
+    struct node *last = list_last(&cap->holders);
+    for (struct node *it = list_first(&cap->holders), *next; it != NULL && quest->wanted > 0;
+         it = next) {
+        struct pool *pool = LIST_ENTRY(it, struct holding, node)->pool;
+        uint64_t wanted = quest->wanted;
+        next = it == last ? NULL : it->next;
+        LIST_EACH (&pool->seats, at)
+            if (pool != needy && quest->wanted > 0)
+                step(quest, LIST_ENTRY(at, struct seat, node));
+        if (quest->wanted == wanted)
+            continue;
+        list_remove(&cap->holders, it);
+        list_push(&cap->holders, it);
+    }
+}
+
+/* --- who asks --------------------------------------------------------------------------------- */
+
+/* Recalls under way and servers that are ending make room, first for those that wait longest. */
+static uint64_t cap_hopes(const struct cap *cap)
+{
+    uint64_t rooms = 0;
+    LIST_EACH (&cap->holders, it)
+        rooms += pool_hopes(LIST_ENTRY(it, struct holding, node)->pool);
+    return rooms;
+}
+
+/* One that waits calls on all other pools under the cap, unless room is coming. */
+static void contest_for(struct cap *cap, struct pool *pool, uint64_t *rooms)
+{
+    struct quest quest = {.needy = pool_needy(pool)};
+    if (quest.needy == NULL)
+        return;
+    uint64_t lacks = seat_lacks(quest.needy), coming = MIN_OF(lacks, *rooms);
+    uint64_t oldest = seat_oldest(quest.needy); /* hints: it may wait no more */
+    quest.wanted = lacks - coming;
+    quest.patient = oldest != UINT64_MAX &&
+                    later((deadline){(int64_t)oldest}, pool_residence(pool)).us <= now().us;
+    *rooms -= coming;
+    quest_step(&quest, cap, pool, quest_idle);
+    quest_step(&quest, cap, pool, quest_busy);
+}
+
+/* Those that wait for room, the oldest claims first. */
+static void contest_under(struct cap *cap)
+{
+    struct pool *first[CONTEST_POOLS];
+    uint64_t rooms = cap_hopes(cap);
+    size_t count = 0;
+    while (count < ARRAY_SIZE(first)) {
+        struct pool *pool = line_first(&cap->room);
+        if (pool == NULL)
+            break;
+        heap_remove(&cap->room, &pool->place);
+        first[count++] = pool;
+        contest_for(cap, pool, &rooms);
+    }
+    for (size_t i = 0; i < count; i++)
+        heap_push(&cap->room, &first[i]->place, first[i]->place.key);
+}
+
+void router_contest(struct waker *waker)
+{
+    struct router *router = CONTAINER_OF(waker, struct router, contest_waker);
+    router->contested = now();
+    bool any = false;
+    LIST_EACH (&router->contests, it) {
+        struct cap *cap = LIST_ENTRY(it, struct cap, node);
+        any |= line_first(&cap->room) != NULL;
+        contest_under(cap);
+    }
+    duration period = {.us = router->config->overtake_most.us / 4};
+    timer_set(&router->contest, any ? after(period) : NEVER);
+}
+
+void router_contest_soon(struct router *router)
+{
+    timer_set(&router->contest,
+              earlier_of((deadline){router->contest.due}, later(router->contested, CONTEST_PAUSE)));
+}
+
+/* --- what comes back -------------------------------------------------------------------------- */
+
+/* Whether a pool that competes with this one has waited longer for room than anyone here. */
+static bool pool_has_rival(const struct pool *pool)
+{
+    uint64_t own = pool_oldest(pool);
+    LIST_EACH (&pool->kin->pools, it) {
+        const struct pool *kin = LIST_ENTRY(it, struct pool, kin_node);
+        if (kin != pool && kin->lack == LACKS_SIZE && pool_oldest(kin) < own)
+            return true;
+    }
+    for (int i = 0; i < CAPS; i++) {
+        const struct pool *first = line_first(&pool->caps[i]->room);
+        if (first != NULL && first != pool && pool_oldest(first) < own)
+            return true;
+    }
+    return false;
+}
+
+static struct lease *pool_ripe_lease(const struct pool *pool)
+{
+    LIST_EACH (&pool->leases, it) {
+        struct lease *lease = LIST_ENTRY(it, struct lease, node);
+        if (lease_ripe(lease))
+            return lease;
+    }
+    return NULL;
+}
+
+bool pool_yields(const struct pool *pool)
+{
+    return pool_has_rival(pool) && pool_ripe_lease(pool) != NULL;
+}
+
+/* The server that came back need not be the one whose residence is over: another takes over what is
+ * left of its own. */
+static void lease_swap_residence(struct lease *lease)
+{
+    struct lease *ripe = lease_ripe(lease) ? NULL : pool_ripe_lease(lease->pool);
+    if (ripe == NULL)
+        return;
+    deadline since = ripe->since;
+    ripe->since = lease->since;
+    lease->since = since;
+}
+
+void lease_close(struct lease *lease)
+{
+    struct pool *pool = lease->pool;
+    lease_swap_residence(lease);
+    log_event(LOG_INFO, "server.evicted", "database=%s user=%s pid=%u", pool->kin->database,
+              pool->kin->user, lease->server->pid);
+    lease->how = LEASE_CLOSED;
+    lease->end = SLOT_ENDED;
+    server_part(lease->server);
+    goodbye_begin(pool->router, lease);
+}

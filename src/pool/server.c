@@ -1,0 +1,373 @@
+#include "pool/server.h"
+
+#include "machine/clock.h"
+#include "machine/co.h"
+#include "machine/ids.h"
+#include "machine/log.h"
+#include "pool/claim.h"
+#include "pool/lease.h"
+#include "pool/router.h"
+#include "pool/share.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <sys/uio.h>
+
+#define TO(state) (1u << (state))
+
+static const uint8_t permitted[SERVER_STATES] = {
+    [SERVER_CONNECTING] = TO(SERVER_IDLE) | TO(SERVER_ACTIVE) | TO(SERVER_CLEANING),
+    [SERVER_IDLE] = TO(SERVER_ACTIVE) | TO(SERVER_CLEANING),
+    [SERVER_ACTIVE] = TO(SERVER_ACTIVE) | TO(SERVER_IDLE) | TO(SERVER_CLEANING),
+    [SERVER_CLEANING] = TO(SERVER_ACTIVE) | TO(SERVER_IDLE) | TO(SERVER_CLEANING),
+};
+
+static void server_idle_event(struct waker *waker);
+
+/* Bytes of an idle server's ledger: a client's long pipeline is not its next one's. */
+#define RING_KEPT 16384u
+
+/* --- life ------------------------------------------------------------------------------------- */
+
+struct server *server_new(struct share *share, struct lease *take_lease)
+{
+    struct server *server = calloc(1, sizeof(*server));
+    if (server == NULL)
+        return NULL;
+    server->stream = STREAM_INIT;
+    server->idle_waker.wake = server_idle_event;
+    server->share = share;
+    server->lease = take_lease;
+    server->params = params_ref(share->pools->params.none);
+    server->state = SERVER_CONNECTING;
+    server->transaction = WIRE_TX_IDLE;
+    server->id = uuid_new();
+    server->greeting = BUFFER_INIT(65536);
+    server->until = NEVER;
+    ledger_init(&server->ledger, share->pools->does->settle, server);
+    server_statements_init(&server->statements, share->route->prepared_most);
+    server->described = BUFFER_INIT(SIGNATURE_MOST);
+    server->generation = generation_of(
+        &share->pools->env->generations,
+        share->route->server_database != NULL ? share->route->server_database : share->database);
+    list_push(&share->busy, &server->node);
+    share->logins += 1;
+    return server;
+}
+
+void server_forget_owner(struct server *server)
+{
+    if (server->last_claim != NULL)
+        server->last_claim->last_server = NULL;
+    server->last_claim = NULL;
+}
+
+/* Takes it off its share's lists and frees what belongs to this relay. */
+static void server_leave_share(struct server *server)
+{
+    struct share *share = server->share;
+    if (server->state == SERVER_CONNECTING)
+        share->logins -= 1;
+    list_remove(server->state == SERVER_IDLE ? &share->idle : &share->busy, &server->node);
+    server_forget_owner(server);
+    hint_write(&share->told.idle, share->idle.count);
+}
+
+static void server_free(struct server *server)
+{
+    ledger_fini(&server->ledger);
+    server_statements_fini(&server->statements);
+    invariant(server->pin == NULL && server->giving == NULL);
+    params_unref(&server->params);
+    params_unref(&server->startup);
+    buffer_fini(&server->greeting);
+    buffer_fini(&server->described);
+    free(server->note);
+    free(server);
+}
+
+/* A graceful goodbye, as far as it goes without waiting; else the end of what we send says it. */
+static void server_say_goodbye(struct server *server)
+{
+    static const uint8_t terminate[] = {WIRE_TERMINATE, 0, 0, 0, 4};
+    struct iovec part = {(void *)terminate, sizeof(terminate)};
+    struct stream *stream = &server->stream;
+    size_t sent = 0;
+    bool may = !server->broken && ledger_empty(&server->ledger);
+    if (!may || stream_write_some(stream, &part, 1, &sent) != OK || sent < sizeof(terminate) ||
+        stream_flush_some(stream) != OK)
+        stream_end(stream);
+}
+
+/* What belongs to this relay stays here; the rest can travel. */
+static void server_strip(struct server *server)
+{
+    invariant(server->pin == NULL && ledger_ring_bytes(&server->ledger) == 0); /* kept.h */
+    server->share->pools->does->forget(server);
+    params_unref(&server->params);
+    params_unref(&server->startup);
+    server->unnamed_of = 0;
+    server_leave_share(server);
+    stream_detach(&server->stream);
+    server->share = NULL;
+}
+
+void server_close(struct server **server, const char *reason, bool lost)
+{
+    struct server *gone = TAKE(*server);
+    struct share *share = gone->share;
+    char id[UUID_TEXT_SIZE];
+    invariant(gone->client == NULL && gone->cancels == 0);
+    log_event(LOG_INFO, "server.closed",
+              "server=%s database=%s user=%s pid=%u age_ms=%" PRId64 " reason=\"%s\"",
+              uuid_text(&gone->id, id), share->database, share->user, gone->pid,
+              between(gone->since, now()).us / 1000, reason);
+    struct lease *lease = TAKE(gone->lease);
+    lease->how = LEASE_CLOSED;
+    lease->end = lost ? SLOT_LOST : SLOT_ENDED;
+    if (stream_open(&gone->stream))
+        server_say_goodbye(gone);
+    ledger_fini(&gone->ledger);
+    share->pools->does->forget(gone); /* also what an entry that was dropped has left */
+    if (stream_open(&gone->stream) && !stream_hung_up(&gone->stream) && !share->pools->stopping) {
+        server_strip(gone);
+        lease->server = gone;
+    } else {
+        stream_close(&gone->stream);
+        server_leave_share(gone);
+        server_free(gone);
+    }
+    share_settle_recalls(share);
+    share_tell(share);
+    mail_send(share->pools->env->machine, &lease->to_router);
+    share_maybe_retire(share);
+    pools_settled(share->pools);
+}
+
+void server_drop_login(struct server **server)
+{
+    struct server *gone = TAKE(*server);
+    invariant(gone->state == SERVER_CONNECTING && gone->lease == NULL);
+    stream_close(&gone->stream);
+    server_leave_share(gone);
+    server_free(gone);
+}
+
+void server_become(struct server *server, enum server_state next)
+{
+    struct share *share = server->share;
+    invariant((permitted[server->state] & TO(next)) != 0);
+    if (server->state == SERVER_CONNECTING)
+        share->logins -= 1;
+    if (server->state == SERVER_IDLE) {
+        list_remove(&share->idle, &server->node);
+        list_push(&share->busy, &server->node);
+    }
+    /* Who moved its bytes may be gone before the next one comes; what arrives meanwhile is seen
+     * then. */
+    server->stream.waker = NULL;
+    server->keeper = NULL;
+    if (next == SERVER_IDLE) {
+        invariant(server->client == NULL && ledger_empty(&server->ledger));
+        if (ledger_ring_bytes(&server->ledger) > RING_KEPT)
+            ledger_rest(&server->ledger);
+        list_remove(&share->busy, &server->node);
+        list_push_front(&share->idle, &server->node);
+    }
+    server->state = next;
+}
+
+void server_keep(struct server *server)
+{
+    invariant(server->state == SERVER_CLEANING);
+    server->keeper = co_self();
+    server->stream.waker = co_waker(server->keeper);
+}
+
+/* --- idle ------------------------------------------------------------------------------------- */
+
+/* Whole messages at the head of what an idle server sent; returns how much of it was taken, or -1
+ * when the server is of no use any more. */
+static int64_t server_idle_messages(struct server *server, struct span bytes)
+{
+    struct span rest = bytes;
+    struct wire_frame frame;
+    while (wire_next_frame(&rest, 1u << 20, &frame) == OK) {
+        struct wire_parameter parameter;
+        if (frame.type == WIRE_NOTICE || frame.type == WIRE_NOTIFICATION)
+            continue;
+        if (frame.type != WIRE_PARAMETER_STATUS ||
+            wire_read_parameter_status(frame.body, &parameter) != OK ||
+            server_learn(server, parameter.name, parameter.value, NULL) != OK)
+            return -1;
+    }
+    return (int64_t)(bytes.size - rest.size);
+}
+
+/* A reload of PostgreSQL's settings tells idle servers new values: the server stays good.  Anything
+ * else that an idle server says ends it. */
+static void server_idle_event(struct waker *waker)
+{
+    struct server *server = CONTAINER_OF(waker, struct server, idle_waker);
+    uint8_t bytes[4096];
+    size_t size;
+    invariant(server->state == SERVER_IDLE);
+    while (stream_may_read(&server->stream)) {
+        fault read = stream_read_some(&server->stream, bytes, sizeof(bytes), &size);
+        if (read == FAULT_AGAIN)
+            return;
+        int64_t taken = read == OK ? server_idle_messages(server, span_of(bytes, size)) : -1;
+        if (taken != (int64_t)size) {
+            server->broken = true;
+            server_close(&server, "the server closed it or said something unexpected while idle",
+                         true);
+            return;
+        }
+    }
+}
+
+void server_watch(struct server *server)
+{
+    server->stream.waker = &server->idle_waker;
+    if (stream_may_read(&server->stream) || stream_hung_up(&server->stream))
+        server_idle_event(&server->idle_waker);
+}
+
+/* --- parameters ------------------------------------------------------------------------------- */
+
+/* What the servers of this pool report at login. */
+static const struct span *share_default(const struct share *share, struct span name,
+                                        struct span *ret)
+{
+    if (!share->greeting.known)
+        return NULL;
+    *ret = wire_find_parameter(buffer_span(&share->greeting.parameters), (const char *)name.at);
+    return ret->at == NULL ? NULL : ret;
+}
+
+/* Reported, but nothing that a session sets: never replayed on another server. */
+static bool parameter_is_state(struct span name)
+{
+    static const char *const names[] = {
+        "server_version", "server_encoding",       "integer_datetimes", "in_hot_standby",
+        "is_superuser",   "session_authorization", "scram_iterations",  "ssl_renegotiation_limit",
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+        if (span_is_nocase(name, names[i]))
+            return true;
+    return false;
+}
+
+bool server_tracks(const struct share *share, struct span name)
+{
+    struct span rest = buffer_span(&share->greeting.parameters);
+    struct span reported, value;
+    if (parameter_is_state(name))
+        return false;
+    while (wire_next_parameter(&rest, &reported, &value))
+        if (reported.size == name.size &&
+            strncasecmp((const char *)reported.at, (const char *)name.at, name.size) == 0)
+            return true;
+    return false;
+}
+
+fault server_learn(struct server *server, struct span name, struct span value,
+                   struct params **client)
+{
+    if (parameter_is_state(name))
+        return OK;
+    struct span preset;
+    const struct span *known = share_default(server->share, name, &preset);
+    const struct span *kept = known != NULL && span_equal(*known, value) ? NULL : &value;
+    struct params *params;
+    TRY(params_with(server->params, name, kept, &params));
+    params_assign(&server->params, params);
+    if (client == NULL || *client == NULL)
+        return OK;
+    TRY(params_with(*client, name, kept, &params));
+    params_assign(client, params);
+    return OK;
+}
+
+/* --- moving between relays -------------------------------------------------------------------- */
+
+/* What travels besides the stream: sets are interned per relay, so they go in flat form. */
+void server_detach(struct server *server)
+{
+    struct buffer flat = BUFFER_INIT(PARAMS_SIZE_MOST * 2 + PARAMS_MOST * 2);
+    params_write_flat(&flat, server->params);
+    server->flat_params_size = (uint32_t)flat.size;
+    if (server->startup != NULL)
+        params_write_flat(&flat, server->startup);
+    invariant(buffer_fault(&flat) == OK || flat.at == NULL);
+    ledger_rest(&server->ledger); /* it counts in the memory of this relay */
+    server->flat = flat.at;
+    server->flat_size = (uint32_t)flat.size;
+    server->travels_with_startup = server->startup != NULL;
+    server_strip(server);
+}
+
+void server_part(struct server *server)
+{
+    server_say_goodbye(server);
+}
+
+void server_discard(struct server **server)
+{
+    struct server *gone = TAKE(*server);
+    invariant(gone->share == NULL && gone->params == NULL);
+    stream_close(&gone->stream);
+    free(gone->flat);
+    server_free(gone);
+}
+
+static fault server_unpack(struct server *server, struct local_pools *pools)
+{
+    struct span flat = span_of(server->flat, server->flat_size);
+    struct span own = span_of(flat.at, server->flat_params_size);
+    TRY(params_read_flat(&pools->params, own, &server->params));
+    if (server->travels_with_startup)
+        TRY(params_read_flat(&pools->params, span_skip(flat, own.size), &server->startup));
+    return stream_attach(&server->stream);
+}
+
+void server_arrive(struct share *share, struct lease *take_lease)
+{
+    struct server *server = TAKE(take_lease->server);
+    server->share = share;
+    server->lease = take_lease;
+    server->state = SERVER_CLEANING;
+    list_push(&share->busy, &server->node);
+    hint_add(&share->told.arrived, 1);
+    server_note_doom(server);
+    fault unpacked = server_unpack(server, share->pools);
+    free(server->flat);
+    server->flat = NULL;
+    share_greet(share, buffer_span(&server->greeting));
+    if (unpacked != OK) {
+        if (server->params == NULL)
+            server->params = params_ref(share->pools->params.none);
+        server->broken = true;
+    }
+    share_free(share, server);
+}
+
+void server_note_doom(struct server *server)
+{
+    if (server->lease != NULL && __atomic_load_n(&server->lease->doomed, __ATOMIC_RELAXED))
+        server->until = (deadline){0};
+}
+
+const char *server_state_text(const struct server *server)
+{
+    switch (server->state) {
+    case SERVER_CONNECTING:
+        return "login";
+    case SERVER_IDLE:
+        return "idle";
+    case SERVER_ACTIVE:
+        return server->cancels > 0 ? "being_canceled" : "active";
+    default:
+        return server->cancels > 0 ? "being_canceled" : "tested";
+    }
+}

@@ -1,0 +1,47 @@
+/* share_greeting.c - what the servers of a pool tell at login, which its clients are told in turn.
+ */
+#include "pool/claim.h"
+#include "pool/share.h"
+#include "wire/messages.h"
+
+bool share_greet(struct share *share, struct span said)
+{
+    struct greeting *greeting = &share->greeting;
+    bool session = share->route->mode == POOL_SESSION;
+    if (said.size == 0)
+        return false;
+    /* In session pools it holds one client's startup parameters too: the first will do. */
+    if (greeting->known && (session || span_equal(buffer_span(&greeting->parameters), said)))
+        return false;
+    buffer_clear(&greeting->parameters);
+    buffer_clear(&greeting->messages);
+    buffer_append_span(&greeting->parameters, said);
+    struct span rest = said, name, value;
+    while (wire_next_parameter(&rest, &name, &value))
+        wire_put_parameter_status(&greeting->messages, name, value);
+    greeting->known =
+        buffer_fault(&greeting->parameters) == OK && buffer_fault(&greeting->messages) == OK;
+    return greeting->known && !session;
+}
+
+void share_hear(struct share *share, struct span said)
+{
+    if (!share_greet(share, said))
+        return;
+    LIST_EACH (&share->claims, it) {
+        struct claim *claim = LIST_ENTRY(it, struct claim, node);
+        if (claim->login)
+            claim->waker->wake(claim->waker);
+    }
+}
+
+bool share_is_default(const struct share *share, const struct param *param)
+{
+    struct span rest = buffer_span(&share->greeting.parameters);
+    struct span name, value;
+    while (wire_next_parameter(&rest, &name, &value))
+        if (name.size == param->name.size &&
+            strncasecmp((const char *)name.at, (const char *)param->name.at, name.size) == 0)
+            return span_equal(value, param->value);
+    return false;
+}

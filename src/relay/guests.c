@@ -1,0 +1,390 @@
+#include "relay/guests.h"
+
+#include "base/map.h"
+#include "machine/clock.h"
+#include "machine/co.h"
+#include "machine/ids.h"
+#include "machine/log.h"
+#include "relay/client.h"
+#include "relay/relay.h"
+
+#include <stdlib.h>
+
+/* In a crowd: a connection younger than the first has not had its turn, perhaps; one that has begun
+ * to log in is let alone for the second. */
+#define SILENT_LEAST sec(1)
+#define SPOKEN_LEAST sec(5)
+/* New connections wait at the door until it has let in none for so long, and look so often. */
+#define DOOR_PATIENCE sec(3)
+#define DOOR_PAUSE    ms(2)
+#define CROWD_PERIOD  sec(1) /* the log tells of a crowd so often */
+
+struct source {
+    struct map_link link;
+    struct list guests; /* oldest first */
+    uint32_t leaving;   /* of them */
+    uint64_t hash;
+};
+
+struct guest {
+    struct node node; /* in guests->all */
+    struct node kin;  /* in source->guests */
+    struct guests *guests;
+    struct source *source; /* NULL: it speaks for others */
+    struct relay *relay;
+    struct client *client; /* the relay's; NULL: not yet there, or settled */
+    struct mail settle;    /* from the relay */
+    struct mail errand;    /* to the relay: send it away; and back */
+    deadline since;
+    uint32_t spoke; /* atomic: its startup packet has come */
+    bool leaving;   /* it was sent away */
+    bool away;      /* the errand is under way */
+    bool settled;
+};
+
+struct guests {
+    struct list all;   /* oldest first */
+    struct list limbo; /* settled, their errands are under way */
+    struct map sources;
+    uint64_t seed;
+    uint32_t leaving;     /* of all */
+    uint32_t connections; /* atomic: open ones, clients too */
+    uint32_t most;
+    struct {
+        deadline since; /* when the first found no room; NEVER: the last one found some */
+        deadline found; /* when the last one found none */
+    } full;
+    struct { /* since the log told of it */
+        deadline told;
+        uint32_t shed;
+        uint32_t refused;
+    } crowd;
+};
+
+struct guests *guests_new(void)
+{
+    struct guests *guests = calloc(1, sizeof(*guests));
+    if (guests == NULL)
+        return NULL;
+    list_init(&guests->all);
+    list_init(&guests->limbo);
+    guests->sources = MAP_INIT(UINT32_MAX);
+    guests->most = UINT32_MAX;
+    guests->full.since = NEVER;
+    random_bytes(&guests->seed, sizeof(guests->seed));
+    return guests;
+}
+
+/* --- sources ---------------------------------------------------------------------------------- */
+
+static bool source_is(const struct map_link *link, const void *key)
+{
+    return MAP_ENTRY(link, struct source, link)->hash == *(const uint64_t *)key;
+}
+
+/* A network of IPv6 is one household, and so are all processes behind a Unix socket. */
+static uint64_t source_hash(const struct guests *guests, const struct address *peer)
+{
+    size_t size = peer->family == ADDRESS_UNIX ? 0 : peer->family == ADDRESS_IPV4 ? 4 : 8;
+    return hash_bytes(peer->bytes, size, guests->seed + peer->family);
+}
+
+static struct source *source_find(struct guests *guests, uint64_t hash)
+{
+    struct map_link *link = map_find(&guests->sources, hash, source_is, &hash);
+    return link == NULL ? NULL : MAP_ENTRY(link, struct source, link);
+}
+
+static struct source *source_of(struct guests *guests, const struct address *peer)
+{
+    uint64_t hash = source_hash(guests, peer);
+    struct source *source = source_find(guests, hash);
+    if (source != NULL)
+        return source;
+    source = calloc(1, sizeof(*source));
+    if (source == NULL)
+        return NULL;
+    list_init(&source->guests);
+    source->hash = hash;
+    if (map_insert(&guests->sources, &source->link, hash) == OK)
+        return source;
+    free(source);
+    return NULL;
+}
+
+static void source_leave(struct guests *guests, struct source *source)
+{
+    if (source == NULL || !list_empty(&source->guests))
+        return;
+    map_remove(&guests->sources, &source->link);
+    free(source);
+}
+
+/* --- coming and going ------------------------------------------------------------------------- */
+
+static void guest_settled(struct mail *mail);
+static void guest_errand_back(struct mail *mail);
+
+static fault guest_new(struct guests *guests, const struct address *peer, bool is_proxy,
+                       struct guest **ret)
+{
+    struct guest *guest = calloc(1, sizeof(*guest));
+    if (guest == NULL)
+        return FAULT_MEMORY;
+    if (!is_proxy) {
+        guest->source = source_of(guests, peer);
+        if (guest->source == NULL) {
+            free(guest);
+            return FAULT_MEMORY;
+        }
+        list_push(&guest->source->guests, &guest->kin);
+    }
+    guest->guests = guests;
+    guest->settle.deliver = guest_settled;
+    guest->since = now();
+    list_push(&guests->all, &guest->node);
+    __atomic_fetch_add(&guests->connections, 1, __ATOMIC_RELAXED);
+    *ret = guest;
+    return OK;
+}
+
+/* Out of the lists; freed once its errand is back, too. */
+static void guest_leave(struct guest *guest)
+{
+    struct guests *guests = guest->guests;
+    list_remove(&guests->all, &guest->node);
+    if (guest->source != NULL) {
+        guest->source->leaving -= guest->leaving;
+        list_remove(&guest->source->guests, &guest->kin);
+        source_leave(guests, guest->source);
+    }
+    guests->leaving -= guest->leaving;
+    guest->settled = true;
+    if (guest->away)
+        list_push(&guests->limbo, &guest->node);
+    else
+        free(guest);
+}
+
+static void guest_settled(struct mail *mail)
+{
+    guest_leave(CONTAINER_OF(mail, struct guest, settle));
+}
+
+static void guest_errand_back(struct mail *mail)
+{
+    struct guest *guest = CONTAINER_OF(mail, struct guest, errand);
+    guest->away = false;
+    if (!guest->settled)
+        return;
+    list_remove(&guest->guests->limbo, &guest->node);
+    free(guest);
+}
+
+void guests_free(struct guests **guests)
+{
+    struct guests *gone = TAKE(*guests);
+    if (gone == NULL)
+        return;
+    while (!list_empty(&gone->all)) {
+        struct guest *guest = LIST_ENTRY(list_first(&gone->all), struct guest, node);
+        guest->away = false;
+        guest_leave(guest);
+    }
+    for (struct node *node; (node = list_pop(&gone->limbo)) != NULL;)
+        free(LIST_ENTRY(node, struct guest, node));
+    map_fini(&gone->sources);
+    free(gone);
+}
+
+void guests_set_max(struct guests *guests, uint32_t most)
+{
+    guests->most = most;
+}
+
+void guests_closed(struct guests *guests)
+{
+    __atomic_fetch_sub(&guests->connections, 1, __ATOMIC_RELAXED);
+}
+
+void guest_assign(struct guest *guest, struct relay *relay)
+{
+    guest->relay = relay;
+}
+
+void guest_refuse(struct guest **guest)
+{
+    struct guest *gone = TAKE(*guest);
+    guests_closed(gone->guests);
+    guest_leave(gone);
+}
+
+/* --- on its relay ----------------------------------------------------------------------------- */
+
+void guest_arrive(struct guest *guest, struct client *client)
+{
+    guest->client = client;
+}
+
+void guest_speak(struct guest *guest)
+{
+    if (guest != NULL)
+        __atomic_store_n(&guest->spoke, 1, __ATOMIC_RELAXED);
+}
+
+void guest_settle(struct guest **guest)
+{
+    struct guest *gone = TAKE(*guest);
+    if (gone == NULL)
+        return;
+    gone->client = NULL;
+    mail_send(gone->relay->pools.env->machine, &gone->settle);
+}
+
+static void guest_errand(struct mail *mail)
+{
+    struct guest *guest = CONTAINER_OF(mail, struct guest, errand);
+    struct relay *relay = guest->relay;
+    if (guest->client != NULL) {
+        hint_add(&relay->told.crowded, 1);
+        client_crowd_out(guest->client);
+    }
+    mail->deliver = guest_errand_back;
+    mail_send(relay->pools.env->machine, mail);
+}
+
+/* --- a crowd ---------------------------------------------------------------------------------- */
+
+static void guest_send_away(struct guest *guest)
+{
+    guest->leaving = guest->away = true;
+    guest->guests->leaving += 1;
+    if (guest->source != NULL)
+        guest->source->leaving += 1;
+    guest->guests->crowd.shed += 1;
+    guest->errand.deliver = guest_errand;
+    mail_send(guest->relay->pools.machine, &guest->errand);
+}
+
+static bool guest_may_go(const struct guest *guest, bool spoken, duration least)
+{
+    return !guest->leaving && guest->relay != NULL &&
+           (spoken || __atomic_load_n(&guest->spoke, __ATOMIC_RELAXED) == 0) &&
+           later(guest->since, least).us <= now().us;
+}
+
+/* The oldest that has been silent for so long; else the oldest of all that had time enough. */
+static struct guest *crowd_choose(const struct guests *guests, const struct source *source)
+{
+    for (int spoken = 0; spoken < 2; spoken++) {
+        duration least = spoken ? SPOKEN_LEAST : SILENT_LEAST;
+        const struct list *list = source != NULL ? &source->guests : &guests->all;
+        LIST_EACH (list, it) {
+            struct guest *guest = source != NULL ? LIST_ENTRY(it, struct guest, kin)
+                                                 : LIST_ENTRY(it, struct guest, node);
+            if (later(guest->since, least).us > now().us)
+                break; /* the others are younger */
+            if (guest_may_go(guest, spoken == 1, least))
+                return guest;
+        }
+    }
+    return NULL;
+}
+
+static void crowd_log(struct guests *guests, const struct config *config,
+                      const struct address *peer)
+{
+    char host[ADDRESS_TEXT_SIZE];
+    if (later(guests->crowd.told, CROWD_PERIOD).us > now().us)
+        return;
+    log_event(LOG_WARNING, "clients.crowd",
+              "from=%s unauthenticated=%u unauthenticated_limit=%u source_limit=%u connections=%u "
+              "connections_allowed=%u shed=%u refused=%u",
+              address_host_text(peer, host, sizeof(host)), guests->all.count,
+              config->unauthenticated_max, config->unauthenticated_source_max,
+              __atomic_load_n(&guests->connections, __ATOMIC_RELAXED), guests->most,
+              guests->crowd.shed, guests->crowd.refused);
+    guests->crowd.told = now();
+    guests->crowd.shed = guests->crowd.refused = 0;
+}
+
+enum crowded { CROWDED_NOT, CROWDED_SOURCE, CROWDED_ALL, CROWDED_DESCRIPTORS };
+
+static enum crowded crowd_of(const struct guests *guests, const struct config *config,
+                             const struct source *source)
+{
+    uint32_t open = __atomic_load_n(&guests->connections, __ATOMIC_RELAXED);
+    if (source != NULL &&
+        source->guests.count - source->leaving >= config->unauthenticated_source_max)
+        return CROWDED_SOURCE;
+    if (guests->all.count - guests->leaving >= config->unauthenticated_max)
+        return CROWDED_ALL;
+    return open >= guests->most ? CROWDED_DESCRIPTORS : CROWDED_NOT;
+}
+
+static fault crowd_refuse(const struct guests *guests, const struct config *config,
+                          const struct address *peer, enum crowded crowded)
+{
+    char host[ADDRESS_TEXT_SIZE];
+    if (crowded == CROWDED_SOURCE)
+        return fault_raise(FAULT_CLIENTS,
+                           "too many connections from %s that have not logged in, the limit is "
+                           "unauthenticated_source_limit=%u",
+                           address_host_text(peer, host, sizeof(host)),
+                           config->unauthenticated_source_max);
+    if (crowded == CROWDED_ALL)
+        return fault_raise(FAULT_CLIENTS,
+                           "too many connections that have not logged in, the limit is "
+                           "unauthenticated_limit=%u",
+                           config->unauthenticated_max);
+    return fault_raise(FAULT_CLIENTS, "too many connections, descriptors suffice for %u",
+                       guests->most);
+}
+
+/* There is no room, and maybe there will be soon: whether to wait for it.  Where nobody has looked
+ * for a while, it is another crowd. */
+static bool crowd_may_wait(struct guests *guests)
+{
+    if (is_never(guests->full.since) || later(guests->full.found, DOOR_PATIENCE).us <= now().us)
+        guests->full.since = now();
+    guests->full.found = now();
+    return later(guests->full.since, DOOR_PATIENCE).us > now().us;
+}
+
+/* Room for one more: in the first moment by sending somebody away, else by waiting for those who
+ * are about to log in or to go.  Those in line behind it wait no longer for that than it does. */
+static fault crowd_make_room(struct guests *guests, const struct config *config,
+                             const struct address *peer, bool is_proxy)
+{
+    uint64_t hash = source_hash(guests, peer);
+    for (;;) {
+        const struct source *source = is_proxy ? NULL : source_find(guests, hash);
+        enum crowded crowded = crowd_of(guests, config, source);
+        if (crowded == CROWDED_NOT) {
+            guests->full.since = NEVER;
+            return OK;
+        }
+        /* Descriptors come back when connections are closed: one goes for each that comes. */
+        bool coming = crowded == CROWDED_DESCRIPTORS && guests->leaving > 0;
+        struct guest *victim =
+            coming ? NULL : crowd_choose(guests, crowded == CROWDED_SOURCE ? source : NULL);
+        if (victim != NULL)
+            guest_send_away(victim);
+        crowd_log(guests, config, peer);
+        if (victim != NULL)
+            continue;
+        /* Others shall not wait for a source that crowds. */
+        if (crowded == CROWDED_SOURCE || !crowd_may_wait(guests)) {
+            guests->crowd.refused += 1;
+            return crowd_refuse(guests, config, peer, crowded);
+        }
+        TRY(co_sleep(DOOR_PAUSE));
+    }
+}
+
+fault guests_admit(struct guests *guests, const struct config *config, const struct address *peer,
+                   bool is_proxy, struct guest **ret)
+{
+    TRY(crowd_make_room(guests, config, peer, is_proxy));
+    return guest_new(guests, peer, is_proxy, ret);
+}

@@ -1,0 +1,109 @@
+/* login.c - the coroutine of a login: its steps, its refusal, and what comes behind it. */
+#include "link/link.h"
+#include "machine/clock.h"
+#include "machine/log.h"
+#include "relay/client_log.h"
+#include "relay/login/login_parts.h"
+#include "relay/turn/turn.h"
+#include "session/kept.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define GREETING_MOST 131072u
+
+static fault login_run(struct login *login)
+{
+    struct client *client = login->client;
+    TRY(login_startup(login));
+    wire_put_negotiate(&login->out, login->startup.version, login->startup.parameters);
+    if (login->out.size > 0)
+        TRY(link_send(&client->stream, &login->out, login->by));
+    TRY(login_route(login));
+    if (login->console)
+        return login_finish_console(login);
+    if (client->share->route->mode == POOL_SESSION)
+        TRY(login_session(login));
+    else
+        TRY(login_transaction(login));
+    TRY(login_greet(login));
+    client_log_came(client, client->share->database, client->share->user);
+    return OK;
+}
+
+static void login_refuse(struct login *login, fault why)
+{
+    struct client *client = login->client;
+    char id[UUID_TEXT_SIZE], from[ADDRESS_TEXT_SIZE], text[FAULT_STORY_MOST], state[6];
+    const char *default_text = fault_text(why);
+    snprintf(text, sizeof(text), "%s",
+             why == FAULT_TIMEOUT ? "login_timeout passed" : fault_story(why));
+    memcpy(state, fault_story_sqlstate(why), sizeof(state));
+    if (why == FAULT_CANCELLED)
+        memcpy(state, "57P01", sizeof(state));
+    if (client->crowded) { /* the pooler's log tells of the crowd, not of each */
+        client_farewell(&client, "53300",
+                        "too many connections that have not logged in, this one was the oldest");
+        return;
+    }
+    if (why != FAULT_CLOSED || strcmp(text, default_text) != 0)
+        log_event(LOG_NOTICE, "client.login_failed",
+                  "client=%s from=%s database=%.*s user=%.*s sqlstate=%s reason=\"%s\"",
+                  uuid_text(&client->id, id), address_text(client->peer, from, sizeof(from)),
+                  SPAN_ARG(login->database), SPAN_ARG(login->user), state, text);
+    if (client->server != NULL)
+        turn_end_session(client, why == FAULT_CLOSED ? NULL : state, text);
+    else if (why == FAULT_CLOSED)
+        client_close(&client, "login not finished");
+    else
+        client_farewell(&client, state, text);
+}
+
+static void login_free(struct login *login)
+{
+    buffer_fini(&login->out);
+    config_unref(&login->config);
+    kept_free(login, sizeof(*login));
+}
+
+/* The console serves on this very coroutine. */
+static void login_serve_console(struct client *client)
+{
+    const struct console_target *console = &client->relay->pools.env->console;
+    client->state = CLIENT_TURN;
+    if (console->serve != NULL)
+        console->serve(client, console->pooler);
+    client_close(&client, "console session ended");
+}
+
+void client_login(void *argument)
+{
+    struct client *client = argument;
+    struct login *login = NULL;
+    client->co = co_self();
+    client->stream.waker = co_waker(client->co);
+    if (client_room(client, sizeof(*login)) == OK)
+        login = kept_alloc(sizeof(*login));
+    if (login == NULL) {
+        client_farewell(&client, "53200", fault_story(FAULT_MEMORY));
+        return;
+    }
+    memset(login, 0, offsetof(struct login, params));
+    login->client = client;
+    login->user = login->database = SPAN(""); /* until it says who it is */
+    login->config = config_ref(client->relay->pools.config);
+    login->out = BUFFER_INIT(GREETING_MOST);
+    login->by = after(login->config->login_timeout);
+    fault result = client->leaving ? FAULT_CANCELLED : login_run(login);
+    bool console = login->console;
+    if (result != OK)
+        login_refuse(login, result);
+    login_free(login);
+    if (result != OK)
+        return;
+    if (console)
+        login_serve_console(client);
+    else if (client_park(client))
+        timer_set(&client->timer, now()); /* its turn starts from the loop */
+}

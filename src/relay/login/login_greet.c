@@ -1,0 +1,52 @@
+/* login_greet.c - what a client is told when it is in. */
+#include "link/link.h"
+#include "relay/cancel.h"
+#include "relay/login/login_parts.h"
+#include "relay/relay.h"
+
+/* What the client's own server reported. */
+static void login_put_session(struct login *login)
+{
+    struct client *client = login->client;
+    struct span rest = buffer_span(&client->server->greeting), name, value;
+    struct span named = span_text(login->name);
+    while (wire_next_parameter(&rest, &name, &value)) {
+        if (named.size > 0 && span_is(name, "application_name"))
+            value = named;
+        if (span_is(name, "session_authorization") && client->share->route->server_user == NULL)
+            value = login->user;
+        wire_put_parameter_status(&login->out, name, value);
+    }
+}
+
+/* What servers of its pool reported, with the client's own values in their place. */
+static void login_put_parameters(struct login *login)
+{
+    const struct client *client = login->client;
+    struct span rest = buffer_span(&client->share->greeting.messages);
+    while (rest.size > 0 && client->params->count > 0) {
+        struct span name = span_text((const char *)rest.at + WIRE_HEADER);
+        const struct span *own = params_find(client->params, name);
+        size_t size = wire_u32(rest.at + 1) + 1;
+        if (own != NULL)
+            wire_put_parameter_status(&login->out, name, *own);
+        else
+            buffer_append(&login->out, rest.at, size);
+        rest = span_skip(rest, size);
+    }
+    buffer_append_span(&login->out, rest);
+}
+
+fault login_greet(struct login *login)
+{
+    struct client *client = login->client;
+    struct relay *relay = client->relay;
+    TRY(cancel_enter_key(relay, client));
+    if (client->server != NULL)
+        login_put_session(login);
+    else
+        login_put_parameters(login);
+    wire_put_backend_key(&login->out, client->key.pid, client_secret(&client->key));
+    wire_put_ready(&login->out, WIRE_TX_IDLE);
+    return link_send(&client->stream, &login->out, login->by);
+}

@@ -1,0 +1,198 @@
+/* login_route.c - where a client may go, who it is, and whether there is a place for it. */
+#include "auth/auth.h"
+#include "link/link.h"
+#include "pool/census.h"
+#include "relay/login/login_parts.h"
+#include "relay/relay.h"
+
+/* For now only here: what a client proves may serve its share towards servers, but the router is
+ * not troubled with those who have proven nothing. */
+static fault login_enter_share(struct login *login, const struct route_config *route)
+{
+    struct client *client = login->client;
+    TRY(share_of(&client->relay->pools, route, login->database, login->user, &client->share));
+    share_join(client->share);
+    return OK;
+}
+
+static uint32_t login_most(const struct login *login, enum census_of of)
+{
+    const struct config *config = login->config;
+    const struct share *share = login->client->share;
+    if (of == CENSUS_POOL)
+        return share->route->client_most;
+    if (of == CENSUS_DATABASE) {
+        const struct database_config *database = config_database(config, share->database);
+        bool own = database != NULL && database->client_most != 0;
+        return own ? database->client_most : config->database_clients_most;
+    }
+    const struct user_config *user = config_user(config, share->user);
+    bool own = user != NULL && user->client_most != 0;
+    return own ? user->client_most : config->user_clients_most;
+}
+
+static fault login_too_many(const struct share *share, enum census_of of, uint32_t most)
+{
+    switch (of) {
+    case CENSUS_DATABASE:
+        return fault_raise(FAULT_CLIENTS, "too many clients of database \"%s\", the limit is %u",
+                           share->database, most);
+    case CENSUS_USER:
+        return fault_raise(FAULT_CLIENTS, "too many clients of user \"%s\", the limit is %u",
+                           share->user, most);
+    default:
+        return fault_raise(FAULT_CLIENTS, "too many clients of pool \"%s\"/\"%s\", the limit is %u",
+                           share->database, share->user, most);
+    }
+}
+
+/* Only who has proven who it is takes one of the places of its pool, database and user. */
+static fault login_admit(struct login *login)
+{
+    struct client *client = login->client;
+    struct census *const *census = client->share->census;
+    for (int i = 0; i < CENSUSES; i++) {
+        uint32_t most = login_most(login, (enum census_of)i);
+        if (census_admit(census[i], most))
+            continue;
+        for (int j = 0; j < i; j++)
+            census_dismiss(census[j]);
+        return login_too_many(client->share, (enum census_of)i, most);
+    }
+    client->admitted = true;
+    return OK;
+}
+
+static struct auth_request login_request(struct login *login, const struct route_config *route)
+{
+    struct client *client = login->client;
+    return (struct auth_request){.room = &client->relay->auth,
+                                 .stream = &client->stream,
+                                 .peer = client->peer,
+                                 .share = client->share,
+                                 .config = login->config,
+                                 .route = route,
+                                 .database = login->database,
+                                 .user = login->user,
+                                 .how = route->how,
+                                 .lookup = auth_lookup_of(login->config, route),
+                                 .replication = login->replication == WIRE_REPLICATION_PHYSICAL,
+                                 .out = &login->out,
+                                 .by = login->by};
+}
+
+static const struct route_config no_route;
+
+/* What the route is to this client; NULL: nothing. */
+static const struct route_config *login_find_route(const struct login *login)
+{
+    const struct listen_config *listen = config_listen(login->config, login->client->listen);
+    const struct route_config *route = config_route_at(
+        login->config, listen != NULL ? listen->name : NULL, login->database, login->user);
+    if (route == NULL) {
+        (void)fault_raise(FAULT_ROUTE, "no route matches database \"%.*s\" and user \"%.*s\"",
+                          SPAN_ARG(login->database), SPAN_ARG(login->user));
+        return NULL;
+    }
+    if (login->replication == WIRE_REPLICATION_NONE || route->auth == AUTH_BLOCK)
+        return route;
+    if (route->replication == NULL)
+        (void)fault_raise(FAULT_ROUTE,
+                          "replication connections of user \"%.*s\" to database \"%.*s\" are not "
+                          "let in: replication_limit is off",
+                          SPAN_ARG(login->user), SPAN_ARG(login->database));
+    return route->replication;
+}
+
+/* Who may use the console is told only to those who have proven who they are. */
+static fault login_console(struct login *login)
+{
+    struct client *client = login->client;
+    static const struct route_config console = {
+        .auth = AUTH_SCRAM, .how.method = AUTH_SCRAM, .mode = POOL_SESSION};
+    static const struct route_config trusted = {
+        .auth = AUTH_TRUST, .how.method = AUTH_TRUST, .mode = POOL_SESSION};
+    bool own = stream_peer_is_own(&client->stream);
+    bool may = config_console_role(login->config, login->user) != CONSOLE_NOTHING ||
+               (own && config_console_database(login->config, login->user));
+    bool stored = config_secret(login->config, login->user) != NULL;
+    login->console = client->console = true;
+    struct auth_request request = login_request(login, own && may && !stored ? &trusted : &console);
+    TRY(auth_client(&request));
+    client_prove(client);
+    if (may)
+        return OK;
+    return fault_raise(FAULT_AUTH, "user \"%.*s\" may not use the console", SPAN_ARG(login->user));
+}
+
+/* Its set of parameters also says who it is: there is no share that would. */
+fault login_finish_console(struct login *login)
+{
+    struct client *client = login->client;
+    TRY(login_add_param(login, SPAN("user"), login->user));
+    TRY(login_add_param(login, SPAN("database"), login->database));
+    TRY(params_intern(&client->relay->pools.params, login->params, login->param_count,
+                      &client->params));
+    return link_send(&client->stream, &login->out, login->by);
+}
+
+/* Bytes behind the startup packet are queries where no password is asked for, and nothing that a
+ * client may send elsewhere. */
+static fault login_keep_ahead(struct login *login, const struct auth_how *how)
+{
+    struct span behind = login->startup.behind;
+    if (behind.size == 0)
+        return OK;
+    if (how->method != AUTH_TRUST)
+        return fault_raise(FAULT_PROTOCOL, "%zu bytes ahead of the authentication request",
+                           behind.size);
+    login->client->ahead = true;
+    return client_stash(login->client, behind.at, behind.size);
+}
+
+/* A reload since its first byte: it enters a pool of the version that pools have now. */
+static void login_take_version(struct login *login)
+{
+    struct config *latest = config_ref(login->client->relay->pools.config);
+    config_unref(&login->config);
+    login->config = latest;
+}
+
+static fault login_stranger(struct login *login)
+{
+    struct auth_request request = login_request(login, &no_route);
+    TRY(auth_stranger(&request));
+    (void)login_find_route(login); /* the story, for whom it may be told to */
+    return FAULT_ROUTE;
+}
+
+fault login_route(struct login *login)
+{
+    struct client *client = login->client;
+    login_take_version(login);
+    struct auth_request unknown = login_request(login, &no_route);
+    TRY(auth_admit(&unknown));
+    if (config_console_database(login->config, login->database))
+        return login_console(login);
+    if (client->relay->pools.orders.closing)
+        return fault_raise_state(FAULT_SHUTDOWN, "57P03", "the pooler is shutting down");
+    TRY(env_client_comes(client->relay->pools.env, login->config->client_most));
+    client->counted = true;
+    const struct route_config *route = login_find_route(login);
+    if (route == NULL)
+        return login_stranger(login);
+    if (route->auth == AUTH_BLOCK)
+        return fault_raise(FAULT_AUTH, "user \"%.*s\" is blocked", SPAN_ARG(login->user));
+    TRY(login_enter_share(login, route));
+    struct auth_request request = login_request(login, route);
+    TRY(auth_choose(&request));
+    TRY(login_keep_ahead(login, &request.how));
+    TRY(auth_client(&request));
+    client_prove(client);
+    TRY(share_enter(client->share, login->by));
+    TRY(orders_admit(&client->relay->pools.orders, client->share->database));
+    TRY(login_admit(login));
+    TRY(share_set_secret(client->share));
+    hint_add(&client->share->stats.logins, 1);
+    return OK;
+}

@@ -1,0 +1,342 @@
+#include "relay/relay.h"
+
+#include "auth/auth_query.h"
+#include "machine/clock.h"
+#include "machine/log.h"
+#include "pool/census.h"
+#include "pool/lease.h"
+#include "pool/router.h"
+#include "session/kept.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Between looks whether only consoles are left. */
+#define DRAIN_LOOK      ms(20)
+#define STATEMENTS_MOST 1000000u
+
+/* What clients that are ended leave behind has so long to come to its end. */
+#define HALT_MOST sec(2)
+
+/* In so many steps a second a relay that stops tells its clients. */
+#define DISMISS_STEPS 100
+
+/* An accepted socket on its way. */
+struct feed {
+    struct mail mail;
+    struct relay *relay;
+    int handle;
+    uint32_t listen;
+    struct guest *guest;
+    struct address peer;
+};
+
+/* --- the machine ------------------------------------------------------------------------------ */
+
+static bool share_quiet(const struct share *share)
+{
+    return list_empty(&share->busy) && list_empty(&share->idle) && !share->membership.retiring &&
+           !share->membership.enrolling;
+}
+
+static bool relay_done(const struct relay *relay)
+{
+    if (!relay->pools.stopping || !list_empty(&relay->clients) || relay->cancels > 0)
+        return false;
+    LIST_EACH (&relay->pools.shares, it)
+        if (!share_quiet(LIST_ENTRY(it, struct share, node)))
+            return false;
+    return true;
+}
+
+void relay_check_end(struct relay *relay)
+{
+    if (relay->pools.stopping && relay->main != NULL)
+        co_wake(relay->main);
+}
+
+static void relay_trim(struct relay *relay)
+{
+    LIST_EACH_SAFE (&relay->pools.shares, it)
+        share_trim(LIST_ENTRY(it, struct share, node));
+}
+
+/* The shares stay until the router has seen the last mail about them, which `ended` follows. */
+static void relay_fini(struct relay *relay)
+{
+    costly_invariant(list_empty(&relay->clients) && relay->keys.count == 0);
+    costly_invariant(relay->statements.count == 0 && relay->cancels == 0);
+    kept_count_in(&relay->chunks);
+    LIST_EACH_SAFE (&relay->pools.shares, it) {
+        struct share *share = LIST_ENTRY(it, struct share, node);
+        share_free_now(&share);
+    }
+    tallies_clear(&relay->pools.tallies);
+    stats_departed_clear(&relay->pools.departed);
+    auth_cache_free(&relay->auth.cache);
+    auth_plain_clear(&relay->auth.verifiers);
+    map_fini(&relay->auth.verifiers);
+    client_free_stashes(relay);
+    orders_fini(&relay->pools.orders);
+    map_fini(&relay->pools.share_map);
+    map_fini(&relay->keys);
+    map_fini(&relay->statements);
+    params_store_fini(&relay->pools.params);
+    kept_count_in(NULL);
+    chunk_store_fini(&relay->chunks);
+    config_unref(&relay->config_next);
+    config_unref(&relay->pools.config);
+}
+
+static void relay_main(void *argument)
+{
+    struct relay *relay = argument;
+    relay->main = co_self();
+    kept_count_in(&relay->chunks);
+    while (!relay_done(relay)) {
+        if (relay->pools.stopping && list_empty(&relay->clients))
+            relay_trim(relay);
+        if (relay_done(relay))
+            break;
+        if (co_wait(NEVER) == FAULT_CANCELLED)
+            break;
+    }
+    mail_send(relay->pools.env->machine, &relay->ended);
+    while (!relay->released)
+        if (co_wait(NEVER) == FAULT_CANCELLED)
+            break;
+    relay->main = NULL;
+    timer_disarm(&relay->dismissal);
+    LIST_EACH (&relay->pools.shares, it)
+        timer_disarm(&LIST_ENTRY(it, struct share, node)->timer);
+    machine_stop();
+}
+
+/* --- mail ------------------------------------------------------------------------------------- */
+
+static void feed_arrive(struct mail *mail)
+{
+    struct feed *feed = CONTAINER_OF(mail, struct feed, mail);
+    client_accept(feed->relay, feed->handle, &feed->peer, feed->listen, feed->guest);
+    free(feed);
+}
+
+fault relay_feed(struct relay *relay, int handle, const struct address *peer, uint32_t listen,
+                 struct guest *take_guest)
+{
+    struct feed *feed = calloc(1, sizeof(*feed));
+    if (feed == NULL)
+        return FAULT_MEMORY;
+    feed->mail.deliver = feed_arrive;
+    feed->relay = relay;
+    feed->handle = handle;
+    feed->listen = listen;
+    feed->guest = take_guest;
+    feed->peer = *peer;
+    mail_send(relay->pools.machine, &feed->mail);
+    return OK;
+}
+
+/* Its part of the memory. */
+static uint32_t relay_chunks_most(const struct config *config)
+{
+    size_t most = config->memory_most / config->relays / config->chunk;
+    return (uint32_t)MIN_OF(most, 1u << 20);
+}
+
+static void relay_take_config(struct mail *mail)
+{
+    struct relay *relay = CONTAINER_OF(mail, struct relay, config_mail);
+    struct config *next = __atomic_exchange_n(&relay->config_next, NULL, __ATOMIC_ACQ_REL);
+    if (next == NULL) /* it came with the mail before */
+        return;
+    config_unref(&relay->pools.config);
+    relay->pools.config = next;
+    auth_plain_clear(&relay->auth.verifiers);
+    chunk_store_bound(&relay->chunks, relay_chunks_most(next));
+    LIST_EACH_SAFE (&relay->pools.shares, it)
+        share_reload(LIST_ENTRY(it, struct share, node), relay->pools.config);
+}
+
+void relay_reload(struct relay *relay, struct config *config)
+{
+    /* A version that the relay has not taken yet is skipped. */
+    struct config *skipped =
+        __atomic_exchange_n(&relay->config_next, config_ref(config), __ATOMIC_ACQ_REL);
+    config_unref(&skipped);
+    mail_send(relay->pools.machine, &relay->config_mail);
+}
+
+/* Clients that are told in a second: as many as `shutdown_rate` grants this relay, and so many that
+ * all have been told by half of the time that they are given. */
+static uint64_t relay_dismiss_rate(const struct relay *relay)
+{
+    const struct config *config = relay->pools.config;
+    uint64_t half = (uint64_t)MAX_OF(config->shutdown_timeout.us / 2, INT64_C(1));
+    uint64_t least = relay->clients.count * UINT64_C(1000000) / half + 1;
+    return MAX_OF((uint64_t)(config->shutdown_rate / config->relays), least);
+}
+
+/* All at once would meet again at the next pooler, all at once. */
+static void relay_dismiss(struct relay *relay)
+{
+    uint64_t rate = relay->dismiss_rate;
+    uint64_t left = MAX_OF(rate / DISMISS_STEPS, UINT64_C(1));
+    bool paced = relay->pools.config->shutdown_rate > 0;
+    bool watched = env_clients(relay->pools.env) > 0; /* by consoles, which go last */
+    duration step = DRAIN_LOOK;
+    bool again = false;
+    LIST_EACH_SAFE (&relay->clients, it) {
+        struct client *client = LIST_ENTRY(it, struct client, node);
+        again = again || (watched && client->console);
+        if (client->leaving || (watched && client->console))
+            continue;
+        if (paced && left-- == 0) {
+            step.us = (int64_t)(1000000 / MIN_OF(rate, (uint64_t)DISMISS_STEPS));
+            again = true;
+            break;
+        }
+        client_leave(client);
+    }
+    if (again)
+        timer_set(&relay->dismissal, after(step));
+    relay_trim(relay);
+    relay_check_end(relay);
+}
+
+/* Servers that are logged in, cleaned or asked something, and cancel requests: what they wait for
+ * may never come. */
+static void relay_halt_servers(struct relay *relay)
+{
+    co_group_cancel(&relay->errands);
+    LIST_EACH (&relay->pools.shares, it) {
+        LIST_EACH (&LIST_ENTRY(it, struct share, node)->busy, at) {
+            struct server *server = LIST_ENTRY(at, struct server, node);
+            if (server->keeper != NULL)
+                co_cancel(server->keeper);
+        }
+    }
+}
+
+/* Again and again, for some are about to begin something. */
+static void relay_halt_step(struct relay *relay)
+{
+    LIST_EACH_SAFE (&relay->clients, it)
+        client_end(LIST_ENTRY(it, struct client, node));
+    if (relay->halts_all.us <= now().us)
+        relay_halt_servers(relay);
+    if (!relay_done(relay))
+        timer_set(&relay->dismissal, after(DRAIN_LOOK));
+}
+
+static void relay_dismissal_due(struct waker *waker)
+{
+    struct relay *relay = CONTAINER_OF(waker, struct relay, dismisser);
+    if (relay->halted)
+        relay_halt_step(relay);
+    else
+        relay_dismiss(relay);
+}
+
+static void relay_do_stop(struct mail *mail)
+{
+    struct relay *relay = CONTAINER_OF(mail, struct relay, stop);
+    relay->pools.stopping = true;
+    relay->dismiss_rate = relay_dismiss_rate(relay);
+    relay_dismiss(relay);
+}
+
+static void relay_do_release(struct mail *mail)
+{
+    struct relay *relay = CONTAINER_OF(mail, struct relay, release);
+    relay->released = true;
+    co_wake(relay->main);
+}
+
+static void relay_do_halt(struct mail *mail)
+{
+    struct relay *relay = CONTAINER_OF(mail, struct relay, halt);
+    if (!relay->halted)
+        relay->halts_all = after(HALT_MOST);
+    relay->halted = true;
+    relay_halt_step(relay);
+}
+
+void relay_stop(struct relay *relay)
+{
+    mail_send(relay->pools.machine, &relay->stop);
+}
+
+void relay_release(struct relay *relay)
+{
+    mail_send(relay->pools.machine, &relay->release);
+}
+
+void relay_halt(struct relay *relay)
+{
+    mail_send(relay->pools.machine, &relay->halt);
+}
+
+/* --- life ------------------------------------------------------------------------------------- */
+
+static fault relay_init(struct relay *relay)
+{
+    const struct config *config = relay->pools.config;
+    orders_init(&relay->pools.orders);
+    list_init(&relay->clients);
+    list_init(&relay->pools.shares);
+    co_group_init(&relay->errands);
+    relay->pools.share_map = MAP_INIT(UINT32_MAX);
+    relay->keys = MAP_INIT(UINT32_MAX);
+    relay->statements = MAP_INIT(STATEMENTS_MOST);
+    relay->pools.tallies = MAP_INIT(TALLIES_MOST);
+    relay->auth.verifiers = MAP_INIT(UINT32_MAX);
+    relay->pools.departed = MAP_INIT(STATS_DEPARTED_MOST);
+    relay->dismisser.wake = relay_dismissal_due;
+    relay->dismissal = TIMER_INIT(&relay->dismisser);
+    relay->stop.deliver = relay_do_stop;
+    relay->halt.deliver = relay_do_halt;
+    relay->release.deliver = relay_do_release;
+    relay->config_mail.deliver = relay_take_config;
+    relay->ended.deliver = relay->pools.env->relay_ended;
+    chunk_store_init(&relay->chunks, config->chunk, relay_chunks_most(config));
+    kept_count_in(&relay->chunks);
+    fault result = params_store_init(&relay->pools.params);
+    kept_count_in(NULL);
+    return result;
+}
+
+fault relay_start(struct pooler_env *env, uint32_t index, struct config *config, struct relay **ret)
+{
+    char name[16];
+    struct relay *relay = calloc(1, sizeof(*relay));
+    if (relay == NULL)
+        return FAULT_MEMORY;
+    hint_begin(relay, sizeof(*relay));
+    relay->pools.env = env;
+    relay->index = index;
+    relay->pools.does = &turn_operations;
+    relay->auth.pools = &relay->pools;
+    relay->pools.config = config_ref(config);
+    fault result = relay_init(relay);
+    snprintf(name, sizeof(name), "relay%u", index);
+    if (result == OK)
+        result = machine_new(name, relay_main, relay, &relay->pools.machine);
+    if (result != OK) {
+        relay_fini(relay);
+        free(relay);
+        return result;
+    }
+    *ret = relay;
+    return OK;
+}
+
+void relay_join(struct relay **relay)
+{
+    struct relay *gone = TAKE(*relay);
+    if (gone == NULL)
+        return;
+    machine_join(&gone->pools.machine);
+    relay_fini(gone);
+    free(gone);
+}

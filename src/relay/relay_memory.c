@@ -1,0 +1,307 @@
+/*
+ * relay_memory.c - who goes when a relay has no memory left.
+ *
+ * A relay's part of memory_limit is in its chunk store: chunks that are lent, long messages, which
+ * are held whole on the heap, and all that clients leave there (kept.h).  What was only remembered
+ * (answers of auth_query, values that servers have taken) is forgotten first.  Who asks for more
+ * than is left is refused, unless somebody else holds more than it would have: then the largest
+ * goes, of equals the newest, and who asked goes on in its place.  Of very many clients, the
+ * largest of those that are looked at in one go; the next look begins where that one ended.  Either
+ * is told (53200), logged and counted.
+ */
+#include "auth/auth_query.h"
+#include "machine/clock.h"
+#include "machine/ids.h"
+#include "machine/log.h"
+#include "relay/turn/pin.h"
+#include "relay/turn/turn.h"
+#include "session/accepted.h"
+#include "session/kept.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+/* How long who asks waits for the largest to go; nothing of that waits for anybody else. */
+#define SHED_PAUSE ms(1)
+#define SHED_TRIES 1000
+/* Clients that are looked at before others of the relay have their turn. */
+#define LOOKED_AT_A_TIME 4096u
+/* Prepared statements and open answers of theirs, together. */
+#define ENTRIES_AT_A_TIME 65536u
+/* So long a login is let alone. */
+#define UNAUTHENTICATED_MIN sec(1)
+
+/* --- who holds what --------------------------------------------------------------------------- */
+
+/* A set belongs to all who have the same, in equal parts. */
+static uint64_t params_hold(const struct params *params)
+{
+    return params == NULL ? 0 : params->size / params->references;
+}
+
+/* So does a text. */
+static uint64_t name_holds(const struct client_statement *named)
+{
+    const struct statement *statement = named->statement;
+    return sizeof(*named) + named->size + params_hold(named->params) +
+           (sizeof(*statement) + statement->size) / statement->references;
+}
+
+static uint64_t names_hold(const struct client *client, uint32_t *entries)
+{
+    const struct map *names = &client->statements;
+    uint64_t bytes = 0;
+    *entries += names->count;
+    if (names->count == 0)
+        return 0;
+    for (struct map_link *link = map_next(names, NULL); link != NULL; link = map_next(names, link))
+        bytes += name_holds(MAP_ENTRY(link, const struct client_statement, link));
+    return bytes;
+}
+
+/* Names that it has given up live until that is answered. */
+static uint64_t owed_holds(const struct owed *owed)
+{
+    switch ((enum owed_about)owed->about) {
+    case ABOUT_CLOSE: {
+        const struct client_statement *named = owed->what;
+        return named->current ? 0 : name_holds(named);
+    }
+    case ABOUT_EFFECTS:
+    case ABOUT_DEALLOCATE:
+    case ABOUT_REFUSED:
+        return sizeof(struct query_effects); /* about */
+    default:
+        return 0;
+    }
+}
+
+static uint64_t ledger_holds(const struct ledger *ledger, uint32_t *entries)
+{
+    uint64_t bytes = ledger_ring_bytes(ledger);
+    *entries += ledger->count;
+    for (uint32_t i = 0; i < ledger->count; i++)
+        bytes += owed_holds(&ledger->ring[(ledger->head + i) & ledger->mask]);
+    return bytes;
+}
+
+static uint64_t turn_holds(const struct client *client)
+{
+    if (client->state != CLIENT_TURN || client->co == NULL || client->turn == NULL)
+        return 0;
+    const struct turn *turn = client->turn;
+    return (turn->held != NULL ? turn->held_most : 0) + (uint64_t)turn->up.out.held;
+}
+
+/* `*entries` grows by what was looked through for it. */
+static uint64_t client_holds(const struct client *client, uint32_t *entries)
+{
+    uint64_t bytes = client->stash_size + client->unnamed_room + turn_holds(client) +
+                     params_hold(client->params) + params_hold(client->given) +
+                     params_hold(client->unnamed_params);
+    if (client->server != NULL)
+        bytes += ledger_holds(&client->server->ledger, entries);
+    return bytes + names_hold(client, entries);
+}
+
+/* The next around the ring of clients. */
+static struct node *client_after(const struct list *clients, struct node *node)
+{
+    return node->next == &clients->head ? clients->head.next : node->next;
+}
+
+void relay_drop_client(struct relay *relay, struct client *client)
+{
+    if (relay->shedding.at == &client->node)
+        relay->shedding.at =
+            relay->clients.count > 1 ? client_after(&relay->clients, &client->node) : NULL;
+    if (client->shed)
+        relay->shedding.under_way -= 1;
+    list_remove(&relay->clients, &client->node);
+    hint_write(&relay->told.clients, relay->clients.count);
+}
+
+/* The largest of the next clients around the ring, if it holds more than who asks; NULL: nobody
+ * does.  All of them, if they are no more than can be looked at in one go. */
+static struct client *relay_largest(struct relay *relay, const struct client *asking,
+                                    uint64_t wanted, uint64_t *ret_holds)
+{
+    struct client *largest = NULL;
+    uint32_t looks = MIN_OF(relay->clients.count, LOOKED_AT_A_TIME);
+    struct node *it = relay->shedding.at != NULL ? relay->shedding.at : list_first(&relay->clients);
+    uint32_t entries = 0, looked = 0;
+    *ret_holds = wanted + client_holds(asking, &entries);
+    for (; looked < looks && entries < ENTRIES_AT_A_TIME;
+         looked++, it = client_after(&relay->clients, it)) {
+        struct client *client = LIST_ENTRY(it, struct client, node);
+        uint64_t holds = client_holds(client, &entries);
+        if (client == asking || client->shed || holds == 0 || holds < *ret_holds ||
+            (holds == *ret_holds && (largest == NULL || client->serial < largest->serial)))
+            continue;
+        largest = client;
+        *ret_holds = holds;
+    }
+    relay->shedding.at = it;
+    relay->shedding.looked = largest != NULL ? 0 : relay->shedding.looked + looked;
+    return largest;
+}
+
+static void memory_log(const struct client *client, uint64_t bytes)
+{
+    char id[UUID_TEXT_SIZE];
+    const struct relay *relay = client->relay;
+    const struct share *share = client->share;
+    log_event(LOG_WARNING, "memory.shed",
+              "client=%s database=%s user=%s bytes=%" PRIu64 " relay=%u in_use=%" PRIu64
+              " memory_limit=%zu",
+              uuid_text(&client->id, id), share == NULL ? "" : share->database,
+              share == NULL ? "" : share->user, bytes, relay->index,
+              chunk_store_bytes(&relay->chunks), relay->pools.config->memory_most);
+}
+
+/* What was kept only to spare a question; whether there was any. */
+static bool relay_forget(struct relay *relay)
+{
+    uint64_t before = relay->chunks.held;
+    auth_cache_clear(relay->auth.cache);
+    LIST_EACH (&relay->pools.shares, it)
+        accepted_clear(&LIST_ENTRY(it, struct share, node)->accepted);
+    return relay->chunks.held < before;
+}
+
+/* Nobody holds more than who asks.  But who has not proven who it is shall keep nobody out. */
+static struct client *relay_oldest_guest(const struct relay *relay, const struct client *asking)
+{
+    uint32_t looks = LOOKED_AT_A_TIME;
+    LIST_EACH (&relay->clients, it) {
+        struct client *client = LIST_ENTRY(it, struct client, node);
+        if (looks-- == 0 || later(client->connected, UNAUTHENTICATED_MIN).us > now().us)
+            return NULL; /* the others are younger */
+        if (client->guest != NULL && client != asking && !client->shed && !client->crowded)
+            return client;
+    }
+    return NULL;
+}
+
+enum relay_relief relay_relieve(struct relay *relay, struct client *asking, uint64_t wanted)
+{
+    uint64_t holds;
+    if (relay->shedding.under_way > 0 || relay_forget(relay))
+        return RELIEF_SOON;
+    struct client *victim = relay_largest(relay, asking, wanted, &holds);
+    if (victim == NULL && relay->shedding.looked < relay->clients.count)
+        return RELIEF_SOON; /* among those that have not been looked at yet */
+    relay->shedding.looked = 0;
+    if (victim == NULL) {
+        victim = relay_oldest_guest(relay, asking);
+        if (victim != NULL)
+            victim->crowded = true;
+    }
+    relay->told.shed += 1;
+    memory_log(victim != NULL ? victim : asking, holds);
+    if (victim == NULL)
+        return RELIEF_NONE;
+    victim->shed = true;
+    relay->shedding.under_way += 1;
+    client_end(victim);
+    return RELIEF_SOON;
+}
+
+static fault turn_relieve(struct turn *turn, uint64_t wanted, uint32_t *tries)
+{
+    if (*tries < SHED_TRIES && relay_relieve(turn->relay, turn->client, wanted) == RELIEF_SOON) {
+        *tries += 1;
+        return co_sleep(SHED_PAUSE);
+    }
+    return fault_raise(FAULT_MEMORY,
+                       "no memory for %" PRIu64 " bytes: memory_limit=%zu is in use, and nobody "
+                       "holds more",
+                       wanted, turn->relay->pools.config->memory_most);
+}
+
+fault client_room(struct client *client, uint64_t wanted)
+{
+    struct relay *relay = client->relay;
+    for (uint32_t tries = 0; !chunk_has_room(&relay->chunks, wanted); tries++) {
+        if (tries == SHED_TRIES || relay_relieve(relay, client, wanted) != RELIEF_SOON)
+            return FAULT_MEMORY;
+        TRY(co_sleep(SHED_PAUSE));
+    }
+    return OK;
+}
+
+fault turn_intern(struct turn *turn, struct span body, struct statement **ret)
+{
+    uint32_t tries = 0;
+    fault interned;
+    while ((interned = statement_intern(&turn->relay->statements, body, ret)) == FAULT_MEMORY)
+        TRY(turn_relieve(turn, sizeof(struct statement) + body.size, &tries));
+    if (interned == FAULT_LIMIT)
+        return fault_raise_state(
+            FAULT_LIMIT, "53200",
+            "no more than %u different texts of statements are known at a time",
+            turn->relay->statements.most);
+    return interned;
+}
+
+fault turn_effects_of(struct turn *turn, struct span body, struct query_effects **ret)
+{
+    uint32_t tries = 0;
+    fault read;
+    while ((read = effects_of_text(body, ret)) == FAULT_MEMORY)
+        TRY(turn_relieve(turn, sizeof(struct query_effects), &tries));
+    return read;
+}
+
+uint8_t *turn_make_long(struct turn *turn, size_t size)
+{
+    uint8_t *at = kept_alloc(size);
+    if (at == NULL)
+        return NULL;
+    outbox_take_heap(&turn->up.out, at, size);
+    turn->up.out.held = size;
+    return at;
+}
+
+fault turn_lend_late(struct turn *turn, struct chunk **ret)
+{
+    struct chunk_store *store = &turn->relay->chunks;
+    uint32_t tries = 0;
+    while ((*ret = chunk_lend(store)) == NULL) {
+        if (turn->client == NULL)
+            return FAULT_MEMORY;
+        TRY(turn_relieve(turn, store->size, &tries));
+    }
+    return OK;
+}
+
+fault turn_hold(struct turn *turn, uint32_t size)
+{
+    struct chunk_store *store = &turn->relay->chunks;
+    uint32_t tries = 0;
+    while (!chunk_hold(store, size))
+        TRY(turn_relieve(turn, size, &tries));
+    turn->held = malloc(size);
+    if (turn->held == NULL) {
+        chunk_unhold(store, size);
+        return FAULT_MEMORY;
+    }
+    turn->held_size = 0;
+    turn->held_most = size;
+    return OK;
+}
+
+void turn_drop_held(struct turn *turn)
+{
+    if (turn->held == NULL)
+        return;
+    free(turn->held);
+    turn->held = NULL;
+    chunk_unhold(&turn->relay->chunks, turn->held_most);
+}
+
+void turn_send_held(struct turn *turn, size_t size)
+{
+    outbox_take_heap(&turn->up.out, TAKE(turn->held), size);
+    turn->up.out.held = turn->held_most;
+}

@@ -1,0 +1,697 @@
+#include "relay/turn/pin.h"
+
+#include "base/check.h"
+#include "machine/clock.h"
+#include "machine/ids.h"
+#include "pool/server.h"
+#include "pool/share.h"
+#include "relay/relay.h"
+#include "session/kept.h"
+#include "wire/messages.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Names of settings, tables, channels and so on that one session may have in hand; those of more
+ * are not told apart, and end all together. */
+#define NAMES_MOST 32
+
+struct pin_name {
+    uint8_t kind;
+    uint16_t times; /* locks: how often it is held */
+    char text[QUERY_NAME_SIZE];
+};
+
+/* Kinds in sets, one bit each. */
+struct pin {
+    uint16_t held;   /* there, whatever becomes of the transaction under way */
+    uint16_t tried;  /* made by the transaction under way, and there if it is committed */
+    uint16_t ever;   /* made by it, also what it has ended since */
+    uint16_t ending; /* held, and gone if it is committed */
+    uint16_t rolled; /* made by it before a ROLLBACK of which it is not known yet how far it went */
+    uint16_t portals;            /* what portals of it make, whenever they are executed again */
+    uint16_t named;              /* the same, of those that have a name */
+    uint16_t stain;              /* there or not: the text does not tell, or not for certain */
+    uint16_t any;                /* ever made or tried since the server was clean */
+    uint16_t many;               /* whose names are not all known */
+    bool failed;                 /* an error came since the last ReadyForQuery */
+    bool counted;                /* among the pool's pinned servers */
+    bool pinned;                 /* and the relay has counted why */
+    uint8_t statement;           /* of the simple query under way that is answered next */
+    struct query_effects *bound; /* of the portal without a name */
+    struct pin_view view;
+    unsigned name_count;
+    struct pin_name names[NAMES_MOST];
+};
+
+/* What a rollback undoes; the others take effect at once and stay. */
+#define TRANSACTIONAL                                                                              \
+    ((uint16_t)(QUERY_KIND(QUERY_SETTING) | QUERY_KIND(QUERY_ROLE) |                               \
+                QUERY_KIND(QUERY_AUTHORIZATION) | QUERY_KIND(QUERY_CONFIG) |                       \
+                QUERY_KIND(QUERY_TEMPORARY) | QUERY_KIND(QUERY_LISTEN) |                           \
+                QUERY_KIND(QUERY_CURSOR)))
+/* What ends at once. */
+#define IMMEDIATE                                                                                  \
+    ((uint16_t)(QUERY_KIND(QUERY_PREPARE) | QUERY_KIND(QUERY_LOCK) | QUERY_KIND(QUERY_CURSOR) |    \
+                QUERY_KIND(QUERY_SEQUENCES)))
+/* What neither a rollback nor DISCARD ALL ends. */
+#define LASTING ((uint16_t)(QUERY_KIND(QUERY_SEED) | QUERY_INCURABLE))
+
+static const struct {
+    const char *setting;
+    const char *statement;
+    bool named;
+} kind_texts[QUERY_KINDS] = {
+    [QUERY_SETTING] = {"set", "SET", true},
+    [QUERY_ROLE] = {"role", "SET ROLE", false},
+    [QUERY_AUTHORIZATION] = {"authorization", "SET SESSION AUTHORIZATION", false},
+    [QUERY_CONFIG] = {"set_config", "set_config()", true},
+    [QUERY_TEMPORARY] = {"temporary", "a temporary object", true},
+    [QUERY_PREPARE] = {"prepare", "PREPARE", true},
+    [QUERY_LISTEN] = {"listen", "LISTEN", true},
+    [QUERY_CURSOR] = {"cursor", "a cursor WITH HOLD", true},
+    [QUERY_LOCK] = {"lock", "a session's advisory lock", false},
+    [QUERY_SEQUENCES] = {"sequences", "reading a session's sequences by", true},
+    [QUERY_SEED] = {"seed", "setseed()", false},
+    [QUERY_LOAD] = {"load", "LOAD", false},
+    [QUERY_SLOT] = {"slot", "a temporary replication slot", false},
+};
+
+const char *pin_kind_text(enum query_kind kind)
+{
+    return kind_texts[kind].setting;
+}
+
+void pin_describe(const struct query_effect *effect, char *text, size_t size)
+{
+    bool named = kind_texts[effect->kind].named && effect->name[0] != '\0';
+    snprintf(text, size, "%s%s%s", kind_texts[effect->kind].statement, named ? " " : "",
+             named ? effect->name : "");
+}
+
+uint32_t pin_most(const struct route_config *route)
+{
+    uint64_t most = (uint64_t)route->pool_size * route->session.pin_share / 100;
+    return most == 0 ? 1 : (uint32_t)most;
+}
+
+/* --- what is sent ----------------------------------------------------------------------------- */
+
+/* Parameters that follow their client anyway, because servers report them. */
+static bool is_tracked(const struct share *share, const struct query_effect *effect)
+{
+    if (effect->kind != QUERY_SETTING && effect->kind != QUERY_CONFIG)
+        return false;
+    return effect->name[0] != '\0' && server_tracks(share, span_text(effect->name));
+}
+
+static uint8_t policy_of(const struct share *share, unsigned kind)
+{
+    return share->route->session.policy[kind];
+}
+
+void pin_filter(const struct share *share, struct query_effects *effects,
+                const struct query_effect **ret_rejected)
+{
+    unsigned count = 0;
+    uint16_t creates = 0;
+    *ret_rejected = NULL;
+    for (unsigned i = 0; i < effects->count; i++) {
+        const struct query_effect *effect = &effects->all[i];
+        uint8_t policy = policy_of(share, effect->kind);
+        if (is_tracked(share, effect) || policy == PIN_ALLOW)
+            continue;
+        if (effect->kind == QUERY_SEQUENCES && policy == PIN_RESET)
+            continue; /* discarded in front of whoever is next */
+        effects->all[count++] = *effect;
+        if (effect->act != QUERY_CREATES)
+            continue;
+        creates |= QUERY_KIND(effect->kind);
+        if (policy == PIN_REJECT && *ret_rejected == NULL)
+            *ret_rejected = &effects->all[count - 1];
+    }
+    for (unsigned kind = 0; kind < QUERY_KINDS; kind++)
+        if (policy_of(share, kind) == PIN_ALLOW) {
+            effects->more &= (uint16_t)~QUERY_KIND(kind);
+            effects->unsure &= (uint16_t)~QUERY_KIND(kind);
+        }
+    effects->count = (uint8_t)count;
+    effects->creates = creates | effects->more;
+}
+
+static fault pin_begin(struct server *server)
+{
+    if (server->pin != NULL)
+        return OK;
+    server->pin = calloc(1, sizeof(*server->pin));
+    return server->pin == NULL ? FAULT_MEMORY : OK;
+}
+
+static uint16_t pinning_kinds(const struct share *share)
+{
+    uint16_t kinds = 0;
+    for (unsigned kind = 0; kind < QUERY_KINDS; kind++)
+        if (policy_of(share, kind) == PIN_PIN)
+            kinds |= QUERY_KIND(kind);
+    return kinds;
+}
+
+/* Temporary objects without the word: pg_temp is first on search_path, or may be. */
+static void expect_path(struct server *server, struct query_effects *effects)
+{
+    server->path_unsure = server->path_unsure || effects->path;
+    if (server->path_unsure && effects->makes &&
+        policy_of(server->share, QUERY_TEMPORARY) != PIN_ALLOW)
+        effects->unsure |= QUERY_KIND(QUERY_TEMPORARY);
+}
+
+fault pin_expect(struct server *server, struct query_effects *effects)
+{
+    struct share *share = server->share;
+    expect_path(server, effects);
+    if ((effects->creates | effects->unsure) == 0)
+        return OK;
+    TRY(pin_begin(server));
+    struct pin *pin = server->pin;
+    if (!pin->counted && (effects->creates & pinning_kinds(share)) != 0) {
+        if (!census_pin(share->census[CENSUS_POOL], pin_most(share->route)))
+            return FAULT_FULL;
+        pin->counted = true;
+    }
+    pin->any |= effects->creates | effects->unsure;
+    pin->stain |= effects->unsure;
+    return OK;
+}
+
+fault pin_suspect(struct server *server)
+{
+    TRY(pin_begin(server));
+    server->pin->any |= (uint16_t)(QUERY_ALL_KINDS & ~QUERY_INCURABLE);
+    server->pin->stain |= (uint16_t)(QUERY_ALL_KINDS & ~QUERY_INCURABLE);
+    return OK;
+}
+
+fault pin_stain(struct server *server, enum query_kind kind)
+{
+    TRY(pin_begin(server));
+    server->pin->any |= QUERY_KIND(kind);
+    server->pin->stain |= QUERY_KIND(kind);
+    return OK;
+}
+
+/* --- names ------------------------------------------------------------------------------------ */
+
+static struct pin_name *name_find(struct pin *pin, unsigned kind, const char *text)
+{
+    for (unsigned i = 0; i < pin->name_count; i++)
+        if (pin->names[i].kind == kind && strcmp(pin->names[i].text, text) == 0)
+            return &pin->names[i];
+    return NULL;
+}
+
+static void name_add(struct pin *pin, const struct query_effect *effect)
+{
+    struct pin_name *same = name_find(pin, effect->kind, effect->name);
+    if (same != NULL) {
+        same->times += same->times < UINT16_MAX;
+        return;
+    }
+    if (effect->name[0] == '\0' || pin->name_count == NAMES_MOST) {
+        pin->many |= QUERY_KIND(effect->kind);
+        return;
+    }
+    struct pin_name *name = &pin->names[pin->name_count++];
+    name->kind = effect->kind;
+    name->times = 1;
+    memcpy(name->text, effect->name, sizeof(name->text));
+}
+
+/* All of a kind, or (with a text) the one; true: none of the kind is left. */
+static bool name_drop(struct pin *pin, unsigned kind, const char *text)
+{
+    unsigned kept = 0, left = 0;
+    for (unsigned i = 0; i < pin->name_count; i++) {
+        bool same = pin->names[i].kind == kind;
+        if (same && (text == NULL || strcmp(pin->names[i].text, text) == 0))
+            continue;
+        left += same;
+        if (kept != i)
+            pin->names[kept] = pin->names[i];
+        kept += 1;
+    }
+    pin->name_count = kept;
+    return left == 0 && (pin->many & QUERY_KIND(kind)) == 0;
+}
+
+/* --- effects ---------------------------------------------------------------------------------- */
+
+static void pin_count_why(struct server *server, const struct query_effect *effect)
+{
+    struct pin *pin = server->pin;
+    uint16_t kind = QUERY_KIND(effect->kind);
+    if (((pin->held | pin->tried) & kind) != 0)
+        return;
+    if (policy_of(server->share, effect->kind) != PIN_PIN)
+        return;
+    hint_add(&share_relay(server->share)->pins.pinned[effect->kind], 1);
+    if (pin->pinned)
+        return;
+    pin->pinned = true;
+    pin->view.since = now();
+    pin_describe(effect, pin->view.reason, sizeof(pin->view.reason));
+}
+
+static void apply_create(struct server *server, const struct query_effect *effect)
+{
+    struct pin *pin = server->pin;
+    uint16_t kind = QUERY_KIND(effect->kind);
+    pin_count_why(server, effect);
+    if (effect->kind == QUERY_LOCK && !effect->single)
+        pin->many |= kind;
+    else
+        name_add(pin, effect);
+    if ((kind & TRANSACTIONAL) != 0) {
+        pin->tried |= kind;
+        pin->ever |= kind;
+    } else {
+        pin->held |= kind;
+    }
+}
+
+static void end_kind(struct pin *pin, unsigned kind)
+{
+    uint16_t bit = QUERY_KIND(kind);
+    pin->stain |= pin->portals & bit; /* those may be executed behind this */
+    pin->tried &= (uint16_t)~bit;
+    if ((bit & IMMEDIATE) != 0) {
+        pin->held &= (uint16_t)~bit;
+        pin->many &= (uint16_t)~bit;
+    } else {
+        pin->ending |= bit;
+    }
+}
+
+/* A parameter has one name, however it was set. */
+static void end_name(struct pin *pin, unsigned kind, const char *name)
+{
+    if (((pin->held | pin->tried) & QUERY_KIND(kind)) != 0 && name_drop(pin, kind, name))
+        end_kind(pin, kind);
+}
+
+/* Locks that a portal, a prepared statement or a cursor may take behind this. */
+static bool locks_again(const struct pin *pin)
+{
+    uint16_t later = QUERY_KIND(QUERY_PREPARE) | QUERY_KIND(QUERY_CURSOR);
+    return (pin->named & QUERY_KIND(QUERY_LOCK)) != 0 ||
+           ((pin->many & QUERY_KIND(QUERY_LOCK)) != 0 && ((pin->held | pin->tried) & later) != 0);
+}
+
+/* A lock of this key, which is held as often as it was taken.  A key may be a parameter, whose
+ * value is not known: what ends leaves a stain. */
+static void end_lock(struct pin *pin, const char *key)
+{
+    struct pin_name *name = name_find(pin, QUERY_LOCK, key);
+    if (name == NULL || name->times == UINT16_MAX)
+        return;
+    pin->stain |= QUERY_KIND(QUERY_LOCK);
+    name->times -= 1;
+    if (name->times > 0 || !name_drop(pin, QUERY_LOCK, key))
+        return;
+    if (locks_again(pin))
+        pin->many |= QUERY_KIND(QUERY_LOCK);
+    else
+        end_kind(pin, QUERY_LOCK);
+}
+
+static void end_locks(struct pin *pin)
+{
+    uint16_t kind = QUERY_KIND(QUERY_LOCK);
+    pin->stain |= pin->held & kind;
+    if (locks_again(pin)) {
+        pin->many |= kind;
+        return;
+    }
+    (void)name_drop(pin, QUERY_LOCK, NULL);
+    end_kind(pin, QUERY_LOCK);
+}
+
+static void apply_end(struct pin *pin, const struct query_effect *effect)
+{
+    uint16_t kind = QUERY_KIND(effect->kind);
+    switch (effect->kind) {
+    case QUERY_LOCK:
+        if (effect->single)
+            end_lock(pin, effect->name);
+        return;
+    case QUERY_SETTING:
+        end_name(pin, QUERY_CONFIG, effect->name);
+        break;
+    case QUERY_TEMPORARY:
+        pin->stain |= (pin->held | pin->tried) & kind; /* another's table may have had that name */
+        break;
+    default:
+        break;
+    }
+    end_name(pin, effect->kind, effect->name);
+}
+
+static void apply_end_all(struct pin *pin, const struct query_effect *effect)
+{
+    if (effect->kind == QUERY_LOCK) {
+        if (effect->single)
+            end_locks(pin);
+        return;
+    }
+    (void)name_drop(pin, effect->kind, NULL);
+    end_kind(pin, effect->kind);
+}
+
+static void apply(struct server *server, const struct query_effect *effect)
+{
+    if (effect->act == QUERY_CREATES)
+        apply_create(server, effect);
+    else if (effect->act == QUERY_ENDS)
+        apply_end(server->pin, effect);
+    else
+        apply_end_all(server->pin, effect);
+}
+
+static void apply_more(struct pin *pin, uint16_t kinds)
+{
+    pin->many |= kinds;
+    pin->held |= kinds & (uint16_t)~TRANSACTIONAL;
+    pin->tried |= kinds & TRANSACTIONAL;
+    pin->ever |= kinds & TRANSACTIONAL;
+}
+
+/* What it creates, from this statement on. */
+static void apply_creates(struct server *server, const struct query_effects *effects, unsigned from)
+{
+    for (unsigned i = 0; i < effects->count; i++)
+        if (effects->all[i].act == QUERY_CREATES && effects->all[i].statement >= from)
+            apply_create(server, &effects->all[i]);
+    apply_more(server->pin, effects->more);
+}
+
+/* --- transactions ----------------------------------------------------------------------------- */
+
+static void pin_commit(struct pin *pin)
+{
+    uint16_t made = pin->tried | pin->rolled;
+    pin->held = (uint16_t)(pin->held & ~pin->ending) | made;
+    pin->many &= (uint16_t) ~(pin->ending & ~made);
+    pin->tried = pin->ever = pin->ending = pin->rolled = 0;
+}
+
+/* What was to end stays, and it is not known any more by which names. */
+static void pin_undo(struct pin *pin)
+{
+    pin->many |= pin->ending;
+    pin->tried = pin->ever = pin->ending = pin->rolled = 0;
+}
+
+/* ROLLBACK, or ROLLBACK TO SAVEPOINT: the tag is the same. */
+static void pin_rollback(struct pin *pin)
+{
+    pin->many |= pin->ending | pin->ever;
+    pin->rolled |= pin->tried | pin->ever;
+    pin->tried = pin->ever = pin->ending = 0;
+}
+
+static void pin_uncount(struct server *server)
+{
+    struct pin *pin = server->pin;
+    if (pin->counted)
+        census_unpin(server->share->census[CENSUS_POOL]);
+    pin->counted = false;
+}
+
+void pin_ready(struct server *server, uint8_t status)
+{
+    struct pin *pin = server->pin;
+    if (status == WIRE_TX_IDLE && (pin->failed || pin->rolled != 0)) {
+        uint16_t tried = pin->failed ? 0 : pin->tried;
+        pin_undo(pin);
+        pin->held |= tried;
+    } else if (status == WIRE_TX_IDLE) {
+        pin_commit(pin);
+    } else {
+        pin->tried |= pin->rolled;
+        pin->ever |= pin->rolled;
+        pin->rolled = 0;
+    }
+    if (status == WIRE_TX_IDLE)
+        pin->portals = pin->named = 0;
+    pin->failed = false;
+    pin->statement = 0;
+    effects_free(pin->bound);
+    pin->bound = NULL;
+    if (status == WIRE_TX_IDLE && ledger_quiet(&server->ledger) && !pin_holds(server))
+        pin_uncount(server); /* before its client hears of it: another may ask at once */
+}
+
+/* What travels with the entry; NULL: nothing. */
+static const struct query_effects *effects_of(const struct owed *owed)
+{
+    if (owed->about == ABOUT_EFFECTS)
+        return owed->what;
+    if (owed->about == ABOUT_DEALLOCATE)
+        return ((const struct deallocation *)owed->what)->effects;
+    return NULL;
+}
+
+/* Of a text that failed somewhere: what was not applied statement by statement may have been
+ * committed before. */
+static uint16_t unplaced(const struct query_effects *effects)
+{
+    uint16_t kinds = effects->more;
+    for (unsigned i = 0; i < effects->count; i++)
+        if (effects->all[i].act == QUERY_CREATES && effects->all[i].statement == UINT8_MAX)
+            kinds |= QUERY_KIND(effects->all[i].kind);
+    return kinds;
+}
+
+/* What a simple query has left though it failed.  A PREPARE that fails leaves nothing, one in the
+ * body of a DO that fails later does. */
+static uint16_t left_by_failed(const struct server *server, const struct query_effects *effects)
+{
+    uint16_t kinds = LASTING, left = unplaced(effects);
+    if (effects->calls)
+        kinds |= QUERY_KIND(QUERY_PREPARE);
+    if (effects->calls && server->transaction == WIRE_TX_IDLE)
+        kinds = QUERY_ALL_KINDS;
+    for (unsigned i = 0; i < effects->count; i++)
+        if (effects->all[i].act == QUERY_CREATES &&
+            effects->all[i].statement >= server->pin->statement)
+            left |= kinds & QUERY_KIND(effects->all[i].kind);
+    return left;
+}
+
+void pin_failed(struct server *server, const struct owed *head)
+{
+    struct pin *pin = server->pin;
+    pin->failed = true;
+    const struct query_effects *effects = head == NULL ? NULL : effects_of(head);
+    if (effects != NULL)
+        pin->stain |=
+            head->kind == OWED_QUERY ? left_by_failed(server, effects) : unplaced(effects);
+    /* In a batch that is its own transaction, a CALL or DO may have committed in the middle. */
+    if (head != NULL && head->kind != OWED_QUERY && server->transaction == WIRE_TX_IDLE)
+        pin->stain |= pin->tried;
+    /* A lock that was taken before the error stays. */
+    if (effects != NULL && (effects->creates & QUERY_KIND(QUERY_LOCK)) != 0)
+        apply_more(pin, QUERY_KIND(QUERY_LOCK));
+}
+
+/* --- answers ---------------------------------------------------------------------------------- */
+
+void pin_settle(struct server *server, const struct owed *owed, bool answered)
+{
+    struct query_effects *effects = owed->what;
+    struct pin *pin = server->pin;
+    if (pin != NULL && !answered) /* skipped, or nobody waited for what became of it */
+        pin->stain |= effects->creates;
+    if (pin != NULL && answered) {
+        if (owed->kind != OWED_QUERY || !pin->failed)
+            apply_creates(server, effects, owed->kind == OWED_QUERY ? pin->statement : 0);
+        if (owed->kind == OWED_BIND) {
+            pin->portals |= effects->creates;
+            pin->named |= effects->named ? effects->creates : 0;
+            effects_free(pin->bound);
+            pin->bound = TAKE(effects);
+        }
+    }
+    effects_free(effects);
+}
+
+/* Ends are told only of the portal without a name.  One that has been executed to its end selects
+ * no row any more: its functions are not called again. */
+static void apply_bound_ends(struct server *server, struct span tag)
+{
+    const struct query_effects *effects = server->pin->bound;
+    for (unsigned i = 0; !effects->named && i < effects->count; i++)
+        if (effects->all[i].act != QUERY_CREATES &&
+            (effects->all[i].kind != QUERY_LOCK || !span_is(tag, "SELECT 0"))) {
+            /* It is not known that this was the portal that was executed. */
+            server->pin->stain |= server->pin->held & QUERY_KIND(effects->all[i].kind);
+            apply(server, &effects->all[i]);
+        }
+}
+
+/* Of an Execute it is not known that it was of the portal that was bound last. */
+bool pin_makes_temporary(const struct server *server, const struct owed *head)
+{
+    const struct pin *pin = server->pin;
+    if (pin == NULL || head->fate != FATE_FORWARD)
+        return false;
+    bool simple = head->kind == OWED_QUERY;
+    const struct query_effects *effects = simple ? effects_of(head) : pin->bound;
+    for (unsigned i = 0; effects != NULL && i < effects->count; i++)
+        if (effects->all[i].kind == QUERY_TEMPORARY && effects->all[i].act == QUERY_CREATES &&
+            (!simple || effects->all[i].statement == pin->statement))
+            return true;
+    return false;
+}
+
+/* What may have been left since is in `stain`: messages behind this one may have been sent. */
+static void pin_discarded(struct pin *pin)
+{
+    pin->name_count = 0;
+    pin->held &= LASTING;
+    pin->many &= LASTING;
+    pin->tried = pin->ever = 0;
+}
+
+void pin_completed(struct server *server, const struct owed *head, struct span tag)
+{
+    struct pin *pin = server->pin;
+    if (head == NULL || head->fate != FATE_FORWARD)
+        return;
+    const struct query_effects *effects = effects_of(head);
+    if (head->kind == OWED_QUERY && effects != NULL) {
+        for (unsigned i = 0; i < effects->count; i++)
+            if (effects->all[i].statement == pin->statement && pin->statement != UINT8_MAX)
+                apply(server, &effects->all[i]);
+        pin->statement += pin->statement < UINT8_MAX;
+    } else if (head->kind == OWED_EXECUTE && !head->named && pin->bound != NULL) {
+        apply_bound_ends(server, tag);
+    }
+    if (span_is(tag, "COMMIT"))
+        pin_commit(pin);
+    else if (span_is(tag, "ROLLBACK"))
+        pin_rollback(pin);
+    else if (span_is(tag, "DISCARD ALL"))
+        pin_discarded(pin);
+}
+
+/* --- what follows ----------------------------------------------------------------------------- */
+
+bool pin_holds(const struct server *server)
+{
+    return server->pin != NULL && (server->pin->held & pinning_kinds(server->share)) != 0;
+}
+
+bool pin_soiled(const struct server *server)
+{
+    return server->pin != NULL && (server->pin->held | server->pin->stain) != 0;
+}
+
+/* Nine digits behind the point: where the next client's random numbers begin, which nobody knows.
+ */
+static unsigned fresh_seed(void)
+{
+    uint32_t seed;
+    random_bytes(&seed, sizeof(seed));
+    return seed % 1000000000u;
+}
+
+/* Who the session is by its client's parameters is no default either: RESET ALL leaves it, and
+ * after RESET ROLE it is not what the parameters say. */
+static uint16_t with_identities(const struct server *server, uint16_t kinds)
+{
+    uint16_t changes = QUERY_KIND(QUERY_SETTING) | QUERY_KIND(QUERY_CONFIG) |
+                       QUERY_KIND(QUERY_ROLE) | QUERY_KIND(QUERY_AUTHORIZATION);
+    if ((kinds & changes) == 0 ||
+        (params_find(server->params, SPAN("role")) == NULL &&
+         params_find(server->params, SPAN("session_authorization")) == NULL))
+        return kinds;
+    return kinds | changes;
+}
+
+/* What a cleaning must cover. */
+static uint16_t kinds_to_clean(const struct server *server)
+{
+    uint16_t kinds = with_identities(server, server->pin == NULL ? 0 : server->pin->any);
+    if (!server->suspect)
+        return kinds;
+    /* Statements that a function has prepared can be told from ours, and from drivers': below. */
+    return kinds | (uint16_t)(QUERY_ALL_KINDS & ~QUERY_INCURABLE & ~QUERY_KIND(QUERY_PREPARE));
+}
+
+const char *pin_cleaning(const struct server *server, char text[PIN_CLEANING_SIZE])
+{
+    static const struct {
+        uint16_t kinds;
+        const char *sql;
+    } cures[] = {
+        {QUERY_KIND(QUERY_AUTHORIZATION), "RESET SESSION AUTHORIZATION;"},
+        {QUERY_KIND(QUERY_ROLE), "RESET ROLE;"},
+        {QUERY_KIND(QUERY_SETTING) | QUERY_KIND(QUERY_CONFIG), "RESET ALL;"},
+        {QUERY_KIND(QUERY_CURSOR), "CLOSE ALL;"},
+        {QUERY_KIND(QUERY_LISTEN), "UNLISTEN *;"},
+        {QUERY_KIND(QUERY_LOCK), "SELECT pg_catalog.pg_advisory_unlock_all();"},
+        {QUERY_KIND(QUERY_TEMPORARY), "DISCARD TEMP;"},
+        {QUERY_KIND(QUERY_SEQUENCES), "DISCARD SEQUENCES;"},
+        {QUERY_KIND(QUERY_PREPARE), "DEALLOCATE ALL;"},
+    };
+    uint16_t kinds = kinds_to_clean(server);
+    size_t size = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < ARRAY_SIZE(cures); i++)
+        if ((kinds & cures[i].kinds) != 0)
+            size += (size_t)snprintf(text + size, PIN_CLEANING_SIZE - size, "%s", cures[i].sql);
+    if ((kinds & QUERY_KIND(QUERY_SEED)) != 0)
+        size += (size_t)snprintf(text + size, PIN_CLEANING_SIZE - size,
+                                 "SELECT pg_catalog.setseed(0.%09u);", fresh_seed());
+    invariant(size < PIN_CLEANING_SIZE);
+    return text;
+}
+
+bool pin_incurable(const struct server *server)
+{
+    return server->pin != NULL && (server->pin->any & QUERY_INCURABLE) != 0;
+}
+
+void pin_cleaned(struct server *server)
+{
+    struct relay *relay = share_relay(server->share);
+    uint16_t any = server->pin == NULL ? 0 : server->pin->any;
+    uint16_t cleaned = kinds_to_clean(server);
+    for (unsigned kind = 0; kind < QUERY_KINDS; kind++)
+        if ((any & QUERY_KIND(kind)) != 0)
+            hint_add(&relay->pins.cleaned[kind], 1);
+    if ((cleaned & (QUERY_KIND(QUERY_SETTING) | QUERY_KIND(QUERY_CONFIG))) != 0) {
+        params_assign(&server->params, params_ref(relay->pools.params.none));
+        server->doubtful = false;
+    }
+    if ((cleaned & QUERY_KIND(QUERY_SEQUENCES)) != 0)
+        server->sequences_used = false;
+    server->path_unsure = server->suspect = false;
+    pin_free(server);
+}
+
+void pin_free(struct server *server)
+{
+    if (server->pin == NULL)
+        return;
+    pin_uncount(server);
+    struct pin *pin = TAKE(server->pin);
+    effects_free(pin->bound);
+    free(pin);
+}
+
+void pin_look(const struct server *server, struct pin_view *ret)
+{
+    *ret = server->pin->view;
+    ret->kinds = server->pin->held | server->pin->tried;
+}

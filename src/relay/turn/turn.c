@@ -1,0 +1,536 @@
+#include "relay/turn/turn.h"
+#include "relay/client_log.h"
+
+#include "machine/clock.h"
+#include "machine/log.h"
+#include "pool/claim.h"
+#include "relay/turn/pin.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+/* Rounds in which a turn always found something to do, before it lets the others run. */
+#define ROUNDS_AT_ONCE 16
+
+/* --- taking a server, giving it back ---------------------------------------------------------- */
+
+static void turn_attach(struct turn *turn)
+{
+    struct client *client = turn->client;
+    struct server *server = client->claim.server;
+    invariant(server != NULL && server->client == client && server->state == SERVER_ACTIVE);
+    deadline at = now();
+    int64_t waited = between(client->claim.since, at).us;
+    hint_add(&client->share->stats.wait_us, (uint64_t)waited);
+    histogram_add(&client->share->log.tally->wait, waited);
+    claim_done(&client->claim);
+    client->server = server;
+    client->since = at;
+    turn->server = server;
+    server->stream.waker = co_waker(client->co);
+    if (UNLIKELY(log_wants(LOG_DEBUG)))
+        client_log_assigned(client, server);
+}
+
+/* A message is on its way in either direction, or has come in part. */
+static bool turn_midway(const struct turn *turn)
+{
+    return !lane_sent(&turn->up) || turn->up.passing > 0 || turn->held != NULL ||
+           turn->down.passing > 0 || turn->down.begin != turn->down.end;
+}
+
+static bool turn_unfinished(const struct turn *turn)
+{
+    const struct server *server = turn->server;
+    return !ledger_quiet(&server->ledger) || server->ledger.skipping || server->ledger.extended ||
+           turn_midway(turn);
+}
+
+/* Bytes of the client that have come whole and were not walked yet. */
+static bool turn_has_input(const struct turn *turn)
+{
+    return turn->up.begin != turn->up.end && !turn->starved && !turn->closing;
+}
+
+/* Only Syncs are owed, and a COPY may have read them: a mark tells, before another client may get
+ * the server. */
+static fault turn_resolve_syncs(struct turn *turn)
+{
+    struct server *server = turn->server;
+    if (!ledger_may_mark(&server->ledger) || ledger_empty(&server->ledger) ||
+        server->transaction != WIRE_TX_IDLE || turn_midway(turn) || turn_has_input(turn) ||
+        !lane_sent(&turn->down) || turn->client->share->route->mode == POOL_SESSION ||
+        pin_holds(server))
+        return OK;
+    return turn_prove(turn);
+}
+
+void turn_release(struct turn *turn)
+{
+    struct server *server = turn->server;
+    if (server == NULL || turn->client->share->route->mode == POOL_SESSION)
+        return;
+    if (server->transaction != WIRE_TX_IDLE || turn_unfinished(turn) || turn_has_input(turn) ||
+        !ledger_empty(&server->ledger))
+        return;
+    if (UNLIKELY(server->pin != NULL) && pin_holds(server))
+        return;
+    turn_detach_server(turn);
+}
+
+void turn_detach_server(struct turn *turn)
+{
+    struct server *server = turn->server;
+    struct client *client = turn->client;
+    turn_bulk_end(turn);
+    if (server->last_claim != &client->claim) {
+        server_forget_owner(server);
+        if (client->claim.last_server != NULL)
+            server_forget_owner(client->claim.last_server);
+        server->last_claim = &client->claim;
+        client->claim.last_server = server;
+    }
+    server->client = NULL;
+    client->server = NULL;
+    turn->server = NULL;
+    if (UNLIKELY(server->pin != NULL) && pin_soiled(server)) {
+        turn_clean_alone(server);
+        return;
+    }
+    pin_free(server);
+    if (UNLIKELY(server->params->acts)) {
+        turn_clean_alone(server);
+        return;
+    }
+    share_free(client->share, server);
+}
+
+fault turn_wait(struct turn *turn, deadline by)
+{
+    turn->busy = 0;
+    return co_wait(by);
+}
+
+static fault turn_tell_wait(struct turn *turn)
+{
+    struct client *client = turn->client;
+    struct buffer notice = BUFFER_INIT(1024);
+    bool moved = false;
+    client->claim.tell = false;
+    claim_put_notice(client->share, &client->claim, &notice);
+    TRY(turn_say(turn, &notice));
+    return turn_send_down(turn, &moved);
+}
+
+/* Until the claim is decided, or the client has gone. */
+static fault turn_await_claim(struct turn *turn)
+{
+    struct client *client = turn->client;
+    while (client->claim.state == CLAIM_WAITING) {
+        bool moved = false;
+        /* What was answered before, such as the refusal of an earlier claim, does not wait. */
+        fault waited = turn_send_down(turn, &moved);
+        if (waited == OK)
+            waited = co_wait(NEVER);
+        bool gone = stream_hung_up(&client->stream);
+        if (waited == OK && !gone && client->claim.tell)
+            waited = turn_tell_wait(turn);
+        if (waited == OK && !gone)
+            continue;
+        claim_withdraw(&client->claim);
+        return gone ? FAULT_CLOSED : waited;
+    }
+    return OK;
+}
+
+fault turn_claim(struct turn *turn)
+{
+    struct client *client = turn->client;
+    if (!client_claim(client, co_waker(client->co)))
+        TRY(turn_await_claim(turn));
+    return turn_settle_claim(turn);
+}
+
+fault turn_settle_claim(struct turn *turn)
+{
+    struct claim *claim = &turn->client->claim;
+    if (claim->state == CLAIM_GRANTED) {
+        turn_attach(turn);
+        return turn_adopt_parameters(turn);
+    }
+    invariant(claim->state == CLAIM_REFUSED);
+    struct refusal *refusal = TAKE(claim->refusal);
+    claim_done(&turn->client->claim);
+    fault said = refusal == NULL ? turn_refuse(turn, "53200", "out of memory")
+                                 : turn_refuse(turn, refusal->sqlstate, refusal->text);
+    refusal_unref(&refusal);
+    return said;
+}
+
+/* --- the coroutine ---------------------------------------------------------------------------- */
+
+static bool turn_over(const struct turn *turn)
+{
+    if (turn->closing && lane_sent(&turn->down)) /* what is left undone is for turn_clean */
+        return turn->server == NULL || ledger_awaits_sync(&turn->server->ledger) ||
+               turn->server->ledger.copy_in || /* it waits for what will not come */
+               turn->server->ledger.unsure || turn->server->ledger.murky || /* or may not */
+               (ledger_quiet(&turn->server->ledger) && lane_sent(&turn->up));
+    if (!lane_sent(&turn->down) || turn->up.dropping > 0 || turn_has_input(turn) ||
+        turn->held != NULL)
+        return false;
+    if (turn->server == NULL)
+        return true;
+    if (turn->client->share->route->mode != POOL_SESSION &&
+        (turn->server->transaction != WIRE_TX_IDLE || !pin_holds(turn->server)))
+        return false;
+    return !turn_unfinished(turn);
+}
+
+/* Nothing to read and nothing to walk: what moved was the last that could. */
+static bool turn_is_quiet(const struct turn *turn)
+{
+    const struct server *server = turn->server;
+    return server != NULL && !turn->closing && !turn->server_lost && !turn->down_blocked &&
+           turn->up.begin == turn->up.end && !stream_may_read(&turn->client->stream) &&
+           !stream_hung_up(&turn->client->stream) && !stream_may_read(&server->stream) &&
+           !stream_hung_up(&server->stream) && !ledger_empty(&server->ledger);
+}
+
+/* A COPY has failed among Syncs, and what was sent behind them may have been skipped: nobody can
+ * tell an answer that is late from one that will never come.  So its client does not keep the
+ * server for longer than cleaning that may take. */
+static fault turn_wait_murky(struct turn *turn)
+{
+    duration most = turn->relay->pools.config->reset_timeout;
+    fault waited = turn_wait(turn, after(most));
+    if (waited != FAULT_TIMEOUT)
+        return waited;
+    return fault_raise_state(FAULT_TIMEOUT, "08006",
+                             "a COPY has failed, and the server has not answered what was sent "
+                             "among its data for %" PRId64 " ms",
+                             most.us / 1000);
+}
+
+static inline fault turn_pause(struct turn *turn)
+{
+    if (turn->server != NULL && UNLIKELY(turn->server->ledger.murky))
+        return turn_wait_murky(turn);
+    if (UNLIKELY(turn->timed))
+        return turn_wait_timed(turn);
+    return turn->gathers ? turn_bulk_wait(turn) : turn_wait(turn, NEVER);
+}
+
+static fault turn_run(struct turn *turn)
+{
+    for (;;) {
+        bool moved = false;
+        TRY(turn_up(turn, &moved));
+        TRY(turn_down(turn, &moved));
+        if (turn->server != NULL && UNLIKELY(turn->server->ledger.doubt != 0))
+            TRY(turn_resolve_syncs(turn));
+        turn_release(turn);
+        if (turn_over(turn))
+            return turn->closing ? FAULT_CLOSED : OK;
+        if (!moved || turn_is_quiet(turn)) {
+            TRY(turn_pause(turn));
+        } else if (++turn->busy % ROUNDS_AT_ONCE == 0) {
+            co_yield ();
+        }
+        if (co_cancelled())
+            return FAULT_CANCELLED;
+    }
+}
+
+/* The parts of the outboxes and the refusal's text are most of a turn, and are written before they
+ * are read: zeroing them would cost a query more than its ledger. */
+void turn_init(struct turn *turn, struct relay *relay, struct server *server)
+{
+    memset(turn, 0, offsetof(struct turn, up));
+    memset(&turn->up, 0, offsetof(struct lane, out.parts));
+    memset(&turn->down, 0, offsetof(struct lane, out.parts));
+    turn->refused_state[0] = turn->refused_text[0] = '\0';
+    turn->relay = relay;
+    turn->server = server;
+}
+
+static void turn_begin(struct turn *turn, struct client *client)
+{
+    turn_init(turn, client->relay, client->server);
+    turn->client = client;
+    client->turn = turn;
+    turn->timed = client->share->times.any;
+    turn->noting = client->share->log.noted > 0;
+    if (turn->timed && (client->server == NULL || client->server->transaction == WIRE_TX_IDLE))
+        client->began = (deadline){0};
+    client->state = CLIENT_TURN;
+    client->co = co_self();
+    client->stream.waker = co_waker(client->co);
+    timer_set(&client->timer, NEVER);
+    if (client->server != NULL)
+        client->server->stream.waker = co_waker(client->co);
+}
+
+/* What was read before the coroutine began: in a chunk handed over, or stashed. */
+static fault turn_load(struct turn *turn)
+{
+    struct relay *relay = turn->relay;
+    struct client *client = turn->client;
+    if (relay->arrival.client == client) {
+        turn->up.chunk = TAKE(relay->arrival.chunk);
+        turn->up.end = relay->arrival.size;
+        relay->arrival.client = NULL;
+    }
+    /* It may have been its server that spoke, while the beginning of a message lies here. */
+    if (turn->up.chunk != NULL || client->stash == NULL)
+        return OK;
+    TRY(turn_lend(turn, &turn->up.chunk));
+    invariant(client->stash_size <= turn->up.chunk->size);
+    memcpy(turn->up.chunk->bytes, client->stash, client->stash_size);
+    turn->up.end = client->stash_size;
+    client_drop_stash(client);
+    return OK;
+}
+
+/* Parks the client, keeping the first bytes of its next message; true: it goes on at once. */
+static bool turn_park(struct turn *turn)
+{
+    struct lane *up = &turn->up;
+    struct client *client = turn->client;
+    if (client->leaving &&
+        (client->server == NULL || client->server->transaction == WIRE_TX_IDLE)) {
+        turn_fail(turn, fault_raise(FAULT_SHUTDOWN,
+                                    "terminating connection: the pooler is shutting down or the "
+                                    "route has changed"));
+        return false;
+    }
+    bool more = stream_may_read(&client->stream) || stream_hung_up(&client->stream);
+    if (more && !client_held(client))
+        return true;
+    if (up->begin != up->end &&
+        client_stash(client, up->chunk->bytes + up->begin, up->end - up->begin) != OK) {
+        turn_fail(turn, FAULT_MEMORY);
+        return false;
+    }
+    up->begin = up->end = 0;
+    if (turn->gathers)
+        turn_bulk_end(turn);
+    lane_settle(up, &turn->relay->chunks);
+    lane_settle(&turn->down, &turn->relay->chunks);
+    if (!client_park(client))
+        return false;
+    turn_begin(turn, client);
+    if (turn_load(turn) == OK)
+        return true;
+    turn_fail(turn, FAULT_MEMORY);
+    return false;
+}
+
+static void turn_goes_on(struct turn *turn, fault so_far)
+{
+    fault ended = so_far;
+    for (;;) {
+        if (ended == OK)
+            ended = turn_run(turn);
+        if (ended != OK) {
+            turn_fail(turn, ended);
+            return;
+        }
+        if (!turn_park(turn))
+            return;
+    }
+}
+
+static void turn_main(void *argument)
+{
+    struct client *client = argument;
+    struct turn turn;
+    turn_begin(&turn, client);
+    fault ended = turn_load(&turn);
+    if (ended == OK && client->claim.state != CLAIM_NONE)
+        ended = turn_settle_claim(&turn);
+    turn_goes_on(&turn, ended);
+}
+
+/* What a queued client has not taken of what it is told; lives until the turn first suspends. */
+struct untold {
+    struct client *client;
+    struct buffer *rest;
+};
+
+/* Its claim still waits: what it has asked stays stashed until that is decided. */
+static void turn_main_untold(void *argument)
+{
+    const struct untold *untold = argument;
+    struct client *client = untold->client;
+    struct turn turn;
+    turn_begin(&turn, client);
+    client->claim.waker = co_waker(client->co);
+    outbox_take_heap(&turn.down.out, untold->rest->at, untold->rest->size);
+    turn.down.flushing = true;
+    fault ended = turn_await_claim(&turn);
+    if (ended == OK)
+        ended = turn_load(&turn);
+    if (ended == OK)
+        ended = turn_settle_claim(&turn);
+    turn_goes_on(&turn, ended);
+}
+
+/* --- arrival: on the loop's stack ------------------------------------------------------------- */
+
+static void arrival_end(struct client *client, struct chunk *chunk, const char *sqlstate,
+                        const char *text)
+{
+    chunk_return(&client->relay->chunks, &chunk);
+    if (client->server != NULL)
+        turn_end_session(client, sqlstate, text);
+    else if (sqlstate != NULL)
+        client_farewell(&client, sqlstate, text);
+    else
+        client_close(&client, text);
+}
+
+static void arrival_run(struct client *client, struct chunk *chunk, uint32_t size)
+{
+    struct relay *relay = client->relay;
+    invariant(relay->arrival.client == NULL);
+    relay->arrival.client = client;
+    relay->arrival.chunk = chunk;
+    relay->arrival.size = size;
+    if (co_run_now(turn_main, client, CO_SMALL) == OK)
+        return;
+    relay->arrival.client = NULL;
+    if (client->claim.state != CLAIM_NONE)
+        claim_withdraw(&client->claim);
+    arrival_end(client, chunk, "53200", "no memory for a coroutine");
+}
+
+/* The first message is there as far as a claim needs it: whole, or filling the chunk. */
+static bool arrival_complete(const struct chunk *chunk, uint32_t size)
+{
+    if (size < WIRE_HEADER)
+        return false;
+    return size == chunk->size || size - 1 >= wire_u32(chunk->bytes + 1);
+}
+
+static bool arrival_needs_server(const struct client *client, const struct chunk *chunk)
+{
+    return client->server == NULL && !client->skipping && turn_needs_server(chunk->bytes[0]);
+}
+
+/* A header that no client may send: the turn refuses it, without a server. */
+static bool arrival_bad(const struct chunk *chunk, uint32_t size)
+{
+    return size >= WIRE_HEADER && turn_check_header(chunk->bytes) != OK;
+}
+
+/* Another that waits may have to go for it. */
+static fault arrival_stash(struct client *client, const struct chunk *chunk, uint32_t size)
+{
+    fault stashed = client_stash(client, chunk->bytes, size);
+    if (stashed != OK && relay_relieve(client->relay, client, size) == RELIEF_SOON)
+        stashed = client_stash(client, chunk->bytes, size);
+    return stashed;
+}
+
+/* Stashes an incomplete message (true: it is still parked), queues for a server, or runs the turn.
+ */
+static bool arrival_decide(struct client *client, struct chunk *chunk, uint32_t size)
+{
+    bool bad = arrival_bad(chunk, size);
+    bool complete = bad || arrival_complete(chunk, size);
+    bool needs = complete && !bad && arrival_needs_server(client, chunk);
+    if (complete && (!needs || client_claim(client, &client->waker))) {
+        arrival_run(client, chunk, size);
+        return false;
+    }
+    if (arrival_stash(client, chunk, size) != OK) {
+        if (client->claim.state != CLAIM_NONE)
+            claim_withdraw(&client->claim);
+        arrival_end(client, chunk, "53200", "no memory to wait in: memory_limit is in use");
+        return false;
+    }
+    chunk_return(&client->relay->chunks, &chunk);
+    if (!needs)
+        return true;
+    client->state = CLIENT_QUEUED;
+    timer_set(&client->timer, NEVER);
+    return false;
+}
+
+/* No buffer to read into: soon again, when somebody that holds more has gone. */
+static void arrival_starve(struct client *client)
+{
+    if (relay_relieve(client->relay, client, client->relay->chunks.size) == RELIEF_SOON)
+        timer_set(&client->timer, after(ms(1)));
+    else
+        arrival_end(client, NULL, "53200", "no buffer is free: memory_limit is in use");
+}
+
+/* Reads once; true: it is still parked, with the beginning of a message. */
+static bool arrival_read(struct client *client)
+{
+    invariant(client->state == CLIENT_PARKED);
+    if (client->server != NULL && !stream_may_read(&client->stream) &&
+        !stream_hung_up(&client->stream)) {
+        arrival_run(client, NULL, 0);
+        return false;
+    }
+    struct chunk *chunk = chunk_lend(&client->relay->chunks);
+    if (chunk == NULL) {
+        arrival_starve(client);
+        return false;
+    }
+    uint32_t size = client->stash_size;
+    size_t more = 0;
+    invariant(size < chunk->size);
+    if (size > 0)
+        memcpy(chunk->bytes, client->stash, size);
+    if (client->ahead) {
+        client->ahead = false;
+        client_drop_stash(client);
+        return arrival_decide(client, chunk, size);
+    }
+    fault read = stream_read_some(&client->stream, chunk->bytes + size, chunk->size - size, &more);
+    if (read == FAULT_AGAIN) {
+        chunk_return(&client->relay->chunks, &chunk);
+        return false;
+    }
+    if (read != OK) {
+        arrival_end(client, chunk, NULL,
+                    read == FAULT_CLOSED ? "closed by the client" : fault_story(read));
+        return false;
+    }
+    hint_add(&client->share->stats.received, more);
+    client_drop_stash(client);
+    return arrival_decide(client, chunk, size + (uint32_t)more);
+}
+
+void turn_arrive(struct client *client)
+{
+    /* The end may have come with the last bytes: no further event will tell. */
+    while (arrival_read(client) &&
+           (stream_may_read(&client->stream) || stream_hung_up(&client->stream)))
+        continue;
+}
+
+void turn_start_granted(struct client *client)
+{
+    invariant(client->state == CLIENT_QUEUED && client->claim.state != CLAIM_WAITING);
+    client->state = CLIENT_TURN; /* until it runs, further events are for the coroutine */
+    if (co_start(turn_main, client, CO_SMALL) == OK)
+        return;
+    claim_withdraw(&client->claim);
+    client_farewell(&client, "53200", "no memory for a coroutine");
+}
+
+void turn_start_untold(struct client *client, struct buffer *take_rest)
+{
+    struct untold untold = {client, take_rest};
+    invariant(client->state == CLIENT_QUEUED && client->claim.state == CLAIM_WAITING);
+    if (co_run_now(turn_main_untold, &untold, CO_SMALL) == OK)
+        return;
+    buffer_fini(take_rest);
+    claim_withdraw(&client->claim);
+    client_close(&client, "no memory for a coroutine");
+}

@@ -1,0 +1,45 @@
+/*
+ * turn_bulk.c - long results, gathered.
+ *
+ * PostgreSQL sends 8 KiB at a time.  A relay with nothing else to do would be woken for each of
+ * them, and spend more on wake-ups and system calls than on the bytes.  Once an answer has grown
+ * long its server's stream announces bytes by the BULK_PART, and the turn looks by itself after
+ * BULK_NAP: so a long result costs its client that much once, at its end, and nobody else anything.
+ */
+#include "machine/clock.h"
+#include "relay/turn/turn.h"
+
+#define BULK_BEGINS (256u * 1024)
+#define BULK_PART   (64u * 1024)
+#define BULK_NAP    ((duration){.us = 150})
+
+void turn_bulk_came(struct turn *turn, uint32_t bytes)
+{
+    if (turn->client == NULL)
+        return; /* nobody waits for it, and whoever cleans the server for its end */
+    turn->bulk += bytes;
+    if (turn->bulk < BULK_BEGINS || turn->gathers || turn->server->stream.is_unix)
+        return;
+    turn->gathers = true;
+    stream_set_low_water(&turn->server->stream, BULK_PART);
+}
+
+void turn_bulk_end(struct turn *turn)
+{
+    turn->bulk = 0;
+    if (!turn->gathers || turn->server == NULL)
+        return;
+    turn->gathers = false;
+    stream_set_low_water(&turn->server->stream, 1);
+}
+
+fault turn_bulk_wait(struct turn *turn)
+{
+    fault end = turn_wait(turn, after(BULK_NAP));
+    if (end != FAULT_TIMEOUT)
+        return end;
+    /* The end of the answer, or a server that is slow: either way there is nothing to gather. */
+    turn_bulk_end(turn);
+    stream_look(&turn->server->stream);
+    return OK;
+}

@@ -1,0 +1,34 @@
+/* turn_check.c - asks a server that has rested for long whether it still answers: server_check.c.
+ */
+#include "machine/clock.h"
+#include "relay/turn/turn.h"
+
+static void check_end(struct turn *turn, fault answered)
+{
+    struct server *server = TAKE(turn->server);
+    struct share *share = server->share;
+    struct chunk_store *chunks = &turn->relay->chunks;
+    bool lost = turn->server_lost || turn->server_gone;
+    outbox_drop(&turn->up.out, chunks);
+    outbox_drop(&turn->down.out, chunks);
+    chunk_return(chunks, &turn->up.chunk);
+    chunk_return(chunks, &turn->down.chunk);
+    share_checked(share, server, answered == OK, lost);
+}
+
+static void check_main(void *argument)
+{
+    struct server *server = argument;
+    struct share *share = server->share;
+    struct turn turn;
+    turn_init(&turn, share_relay(share), server);
+    server_keep(server);
+    check_end(&turn, turn_ask(&turn, SPAN(""), after(share->route->check_timeout)));
+}
+
+fault turn_check(struct server *server)
+{
+    TRY(co_start(check_main, server, CO_SMALL));
+    server_become(server, SERVER_CLEANING);
+    return OK;
+}

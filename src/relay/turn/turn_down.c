@@ -1,0 +1,545 @@
+/* turn_down.c - the lane from the server to the client. */
+#include "machine/clock.h"
+#include "relay/client_log.h"
+#include "relay/turn/pin.h"
+#include "relay/turn/turn.h"
+#include "wire/messages.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+/* Room that makes another read into the same chunk worth it. */
+#define ROOM_WORTH_READING 4096u
+
+/* --- answers of our own ----------------------------------------------------------------------- */
+
+static bool down_has_room(struct turn *turn)
+{
+    return outbox_has_room(&turn->down.out, &turn->relay->chunks, 1024);
+}
+
+/* What a message that was never sent is answered with. */
+static fault say_synthetic(struct turn *turn, enum owed_kind kind)
+{
+    uint8_t *at = outbox_make(&turn->down.out, &turn->relay->chunks, WIRE_HEADER);
+    if (at == NULL)
+        return FAULT_MEMORY;
+    at[0] = kind == OWED_PARSE ? WIRE_PARSE_COMPLETE : WIRE_CLOSE_COMPLETE;
+    wire_store_u32(at + 1, 4);
+    return OK;
+}
+
+fault turn_give_synthetic(struct turn *turn)
+{
+    struct ledger *ledger = &turn->server->ledger;
+    const struct owed *head;
+    while ((head = ledger_head(ledger)) != NULL && head->fate == FATE_SYNTHETIC) {
+        if (!down_has_room(turn))
+            return OK; /* the rest when these have been sent: turn_down */
+        if (turn->client != NULL)
+            TRY(say_synthetic(turn, (enum owed_kind)head->kind));
+        ledger_give(ledger);
+    }
+    return OK;
+}
+
+/* --- messages that are looked into ------------------------------------------------------------ */
+
+/* Tags of commands that throw prepared statements or parameters away. */
+static void down_tag(struct turn *turn, struct span tag)
+{
+    struct server *server = turn->server;
+    const struct owed *head = ledger_head(&server->ledger);
+    bool all = span_is(tag, "DISCARD ALL");
+    bool own =
+        head != NULL && head->fate == FATE_SWALLOW; /* ours: the client knows nothing of it */
+    turn_schema_tag(turn, tag);
+    if (UNLIKELY(turn->resets.any) || all || span_is(tag, "RESET"))
+        turn_reset_tag(turn, tag);
+    if (all || span_is(tag, "DEALLOCATE ALL")) {
+        server_statements_deallocated(&server->statements);
+        if (!own && turn->client != NULL && turn->client->share->route->mode != POOL_SESSION)
+            client_statements_deallocate(&turn->client->statements);
+    }
+    struct deallocation *gone = head != NULL && head->about == ABOUT_DEALLOCATE ? head->what : NULL;
+    if (gone != NULL && span_is(tag, "DEALLOCATE"))
+        gone->done += gone->done < UINT8_MAX;
+    if (all || span_is(tag, "RESET") || span_is(tag, "SET"))
+        server->doubtful = true;
+}
+
+/* A query is over: how long it took. */
+static void down_took(struct turn *turn, deadline at)
+{
+    struct server *server = turn->server;
+    struct share *share = turn->client->share;
+    int64_t took = between(server->used, at).us;
+    hint_add(&share->stats.query_us, (uint64_t)took);
+    histogram_add(&share->log.tally->query, took);
+    if (UNLIKELY(took >= share->log.slow_us))
+        client_log_slow(turn->client, server, took);
+    server->note_size = 0;
+}
+
+static void down_ready(struct turn *turn, uint8_t status)
+{
+    struct server *server = turn->server;
+    server->transaction = status;
+    if (turn->client == NULL)
+        return;
+    struct share_stats *stats = &turn->client->share->stats;
+    deadline at = now();
+    hint_add(&stats->queries, 1);
+    down_took(turn, at);
+    server->used = at;
+    if (status == WIRE_TX_IDLE) {
+        int64_t took = between(turn->client->since, at).us;
+        hint_add(&stats->transactions, 1);
+        hint_add(&stats->transaction_us, (uint64_t)took);
+        histogram_add(&turn->client->share->log.tally->transaction, took);
+        turn->client->since = at;
+        if (UNLIKELY(turn->timed))
+            turn->client->began = (deadline){0};
+    } else if (turn->client->share->route->mode == POOL_STATEMENT) {
+        turn->state_fault = fault_raise_state(FAULT_UNSUPPORTED, "0A000",
+                                              "transactions of several statements are not allowed "
+                                              "in a statement pool");
+    }
+}
+
+/* The client prepared a name twice: the server refused ours, the client hears of its own. */
+static fault down_duplicate(struct turn *turn, const struct owed *owed)
+{
+    const struct client_statement *named = owed->what;
+    struct buffer out = BUFFER_INIT(66000);
+    char text[256], ids[CLIENT_IDS_SIZE];
+    snprintf(text, sizeof(text), "prepared statement \"%.*s\" already exists",
+             (int)MIN_OF(named->size, 200), named->name);
+    struct wire_report report = {.severity = "ERROR",
+                                 .sqlstate = "42P05",
+                                 .message = text,
+                                 .detail =
+                                     client_ids(turn->client, turn->server, ids, sizeof(ids))};
+    wire_put_report(&out, &report);
+    return turn_say(turn, &out);
+}
+
+/* Its client may have another server from now on: what it says is nobody's business any more. */
+static bool turn_is_over_for_server(const struct turn *turn)
+{
+    const struct server *server = turn->server;
+    return server->share->route->mode != POOL_SESSION && server->transaction == WIRE_TX_IDLE &&
+           !server->ledger.extended && server->pin == NULL;
+}
+
+/* An error: whether it is the client's, ours, or one that is told in other words. */
+static fault judge_error(struct turn *turn, struct span body, enum ledger_verdict *verdict)
+{
+    struct ledger *ledger = &turn->server->ledger;
+    struct wire_error error = {0};
+    const struct owed *head = ledger_head(ledger);
+    bool known = wire_read_error(body, &error) == OK;
+    if (head == NULL && turn_is_over_for_server(turn)) {
+        turn->server->broken = true;
+        *verdict = VERDICT_SWALLOW;
+        return OK;
+    }
+    /* What is made for the client's messages fails in their place: it must hear of that. */
+    bool injected = head != NULL && head->fate == FATE_SWALLOW && head->about != ABOUT_STATE;
+    if (known && span_is(error.severity, "FATAL")) {
+        /* Its last word, the end of the connection follows; our own questions' the client does not
+         * hear. */
+        turn->fatal = head == NULL || head->fate != FATE_SWALLOW || injected;
+        turn->server_lost = true;
+    }
+    if (UNLIKELY(known && span_is(error.sqlstate, "26000")) && turn_lost(turn, error.message)) {
+        *verdict = VERDICT_SWALLOW;
+        return OK;
+    }
+    if (head != NULL && head->fate == FATE_SWALLOW && head->about == ABOUT_STATE) {
+        turn->server->unmade = true;
+        turn->state_fault = fault_raise_state(
+            FAULT_UPSTREAM,
+            known && error.sqlstate.size == 5 ? (const char *)error.sqlstate.at : "XX000", "%.*s",
+            (int)MIN_OF(error.message.size, (size_t)200), (const char *)error.message.at);
+    }
+    if (known && head != NULL && head->about == ABOUT_DUPLICATE && turn->client != NULL &&
+        span_is(error.sqlstate, "42P05")) {
+        TRY(down_duplicate(turn, head));
+        (void)!ledger_take(ledger, WIRE_ERROR);
+        *verdict = VERDICT_SWALLOW;
+        return OK;
+    }
+    if (UNLIKELY(turn->server->pin != NULL) && (head == NULL || head->fate <= FATE_NOTED))
+        pin_failed(turn->server, head);
+    turn->resets.undone = true;
+    if (known && head != NULL && head->about == ABOUT_REFUSED && turn->client != NULL &&
+        (span_is(error.sqlstate, "42601") || span_is(error.sqlstate, "34000"))) {
+        TRY(turn_pin_refused(turn, head));
+        (void)!ledger_take(ledger, WIRE_ERROR);
+        *verdict = VERDICT_SWALLOW;
+        return OK;
+    }
+    *verdict = ledger_take(ledger, WIRE_ERROR);
+    if (injected)
+        *verdict = VERDICT_FORWARD;
+    return OK;
+}
+
+/* Bind's wrong number of values, and a statement that does not exist, are told with names. */
+static fault down_error(struct turn *turn, struct span body, enum ledger_verdict *verdict)
+{
+    struct buffer renamed = BUFFER_INIT(1024);
+    struct wire_error error;
+    if (wire_read_error(body, &error) == OK &&
+        (span_is(error.sqlstate, "08P01") || span_is(error.sqlstate, "26000")))
+        turn_error_rename(turn, body, &renamed);
+    fault judged = judge_error(turn, body, verdict);
+    if (judged != OK || *verdict != VERDICT_FORWARD || renamed.size == 0) {
+        buffer_fini(&renamed);
+        return judged;
+    }
+    *verdict = VERDICT_SWALLOW;
+    return turn_say(turn, &renamed);
+}
+
+/* Whether a closer look is worth it: not for INSERT, UPDATE, and SELECT behind its rows. */
+static bool tag_matters(const struct turn *turn, const uint8_t tag[3])
+{
+    uint8_t last = turn->down.last;
+    switch (tag[0]) {
+    case 'S':
+        return tag[2] == 'T' || (last != WIRE_DATA_ROW && last != WIRE_ROW_DESCRIPTION);
+    case 'I':
+    case 'U':
+        return tag[1] == 'M'; /* IMPORT */
+    default:
+        return true;
+    }
+}
+
+static fault down_look_ready(struct turn *turn, struct span body, enum ledger_verdict *verdict)
+{
+    struct server *server = turn->server;
+    *verdict = ledger_take(&server->ledger, WIRE_READY);
+    if (body.size != 1) {
+        *verdict = VERDICT_BREACH;
+        return OK;
+    }
+    uint8_t status = body.at[0];
+    if (UNLIKELY(server->pin != NULL) && *verdict == VERDICT_FORWARD)
+        pin_ready(server, status);
+    server->transaction = status;
+    if (UNLIKELY(turn->resets.any))
+        TRY(turn_restore(turn, status, verdict));
+    else
+        turn->resets.undone = false;
+    if (*verdict == VERDICT_FORWARD)
+        down_ready(turn, status);
+    if (UNLIKELY(server->altered))
+        turn_schema_ready(turn, status);
+    return OK;
+}
+
+/* One message that is whole and matters to more than the client. */
+static fault down_look(struct turn *turn, uint8_t type, struct span body,
+                       enum ledger_verdict *verdict)
+{
+    struct wire_parameter parameter;
+    bool marking = ledger_marking(&turn->server->ledger);
+    if (UNLIKELY(marking))
+        TRY(turn_take_mark(turn, type, body));
+    switch (type) {
+    case WIRE_READY:
+        return down_look_ready(turn, body, verdict);
+    case WIRE_ERROR:
+        ledger_align(&turn->server->ledger, type);
+        return down_error(turn, body, verdict);
+    case WIRE_PARAMETER_STATUS:
+        *verdict = ledger_take(&turn->server->ledger, type);
+        if (wire_read_parameter_status(body, &parameter) != OK)
+            *verdict = VERDICT_BREACH;
+        else
+            TRY(server_learn(turn->server, parameter.name, parameter.value,
+                             turn->server->client == NULL ? NULL : &turn->server->client->params));
+        if (UNLIKELY(turn->resets.any) && *verdict != VERDICT_BREACH)
+            turn_note_report(turn, parameter.name);
+        if (UNLIKELY(turn->resets.restoring) && *verdict == VERDICT_SWALLOW)
+            *verdict = VERDICT_FORWARD;
+        return OK;
+    case WIRE_COMMAND_COMPLETE:
+        if (body.size >= 3 && tag_matters(turn, body.at))
+            down_tag(turn, span_of(body.at, body.size - 1));
+        if (UNLIKELY(turn->server->pin != NULL) && body.size > 0 && !marking)
+            pin_completed(turn->server, ledger_head(&turn->server->ledger),
+                          span_of(body.at, body.size - 1));
+        *verdict = ledger_take(&turn->server->ledger, type);
+        return OK;
+    default:
+        *verdict = ledger_take(&turn->server->ledger, type);
+        return OK;
+    }
+}
+
+/* One that is longer than a chunk, and passes unread: what it means is taken to be the worst. */
+static enum ledger_verdict down_long(struct turn *turn, uint8_t type)
+{
+    struct server *server = turn->server;
+    const struct owed *head = ledger_head(&server->ledger);
+    if (type == WIRE_ERROR && UNLIKELY(server->pin != NULL) &&
+        (head == NULL || head->fate <= FATE_NOTED))
+        pin_failed(server, head);
+    if (type == WIRE_ERROR)
+        turn->resets.undone = true;
+    if (type == WIRE_PARAMETER_STATUS)
+        server->broken = true; /* its parameters are not known any more */
+    return ledger_take(&server->ledger, type);
+}
+
+static bool type_is_looked_into(const struct turn *turn, uint8_t type)
+{
+    return type == WIRE_READY || type == WIRE_ERROR || type == WIRE_PARAMETER_STATUS ||
+           type == WIRE_COMMAND_COMPLETE ||
+           (type == WIRE_DATA_ROW && ledger_marking(&turn->server->ledger));
+}
+
+/* --- the walk --------------------------------------------------------------------------------- */
+
+/* Where the walk is: a run of bytes to forward grows until something is left out. */
+struct walk {
+    uint32_t run; /* its first byte */
+    uint32_t at;
+};
+
+static void walk_cut(struct turn *turn, struct walk *walk)
+{
+    if (turn->client != NULL)
+        outbox_run(&turn->down.out, turn->down.chunk->bytes + walk->run, walk->at - walk->run);
+    walk->run = walk->at;
+}
+
+/* A part of an answer to a Describe of ours; its last part is its turn in the ledger. */
+static void walk_sign(struct turn *turn, struct span part)
+{
+    turn_shape_keep(turn, part);
+    if (turn->down.passing > 0)
+        return;
+    turn->signs = false;
+    (void)!ledger_take(&turn->server->ledger, turn->down.last);
+}
+
+static void walk_pass(struct turn *turn, struct walk *walk)
+{
+    struct lane *down = &turn->down;
+    uint32_t here = down->end - walk->at;
+    uint32_t step = down->passing < here ? (uint32_t)down->passing : here;
+    walk->at += step;
+    down->passing -= step;
+    if (turn->signs)
+        walk_sign(turn, span_of(down->chunk->bytes + walk->at - step, step));
+    if (turn->muted)
+        walk->run = walk->at;
+}
+
+/* A message that starts here.  *whole: it was taken, or its beginning was. */
+static fault walk_message(struct turn *turn, struct walk *walk, bool *taken)
+{
+    struct lane *down = &turn->down;
+    const uint8_t *at = down->chunk->bytes + walk->at;
+    uint32_t here = down->end - walk->at;
+    uint32_t length = wire_u32(at + 1);
+    enum ledger_verdict verdict = VERDICT_FORWARD;
+    if (length < 4 || length > INT32_MAX) {
+        turn->server_lost = true;
+        return fault_raise(FAULT_PROTOCOL, "the server sent an invalid length %u", length);
+    }
+    uint32_t size = length + 1;
+    if (LIKELY(at[0] != WIRE_ERROR)) /* what it answers depends on what it says */
+        ledger_align(&turn->server->ledger, at[0]);
+    turn->signs = UNLIKELY(turn_shape_wanted(turn, at[0]));
+    if (turn->signs) {
+        verdict = ledger_head(&turn->server->ledger)->fate == FATE_NOTED ? VERDICT_FORWARD
+                                                                         : VERDICT_SWALLOW;
+    } else if (type_is_looked_into(turn, at[0])) {
+        *taken = here >= size;
+        if (!*taken && size <= down->chunk->size)
+            return OK;
+        if (at[0] == WIRE_ERROR)
+            walk_cut(turn, walk); /* it may be told in other words, behind what came before it */
+        if (*taken)
+            TRY(down_look(turn, at[0], span_of(at + WIRE_HEADER, length - 4), &verdict));
+        else
+            verdict = down_long(turn, at[0]);
+    } else {
+        verdict = ledger_take(&turn->server->ledger, at[0]);
+    }
+    *taken = true;
+    if (verdict == VERDICT_BREACH) {
+        turn->server_lost = true;
+        return fault_raise(FAULT_PROTOCOL, "the server sent an unexpected '%c' message", at[0]);
+    }
+    turn->muted = verdict == VERDICT_SWALLOW;
+    if (turn->muted)
+        walk_cut(turn, walk);
+    if (at[0] != WIRE_NOTICE && at[0] != WIRE_PARAMETER_STATUS && at[0] != WIRE_NOTIFICATION)
+        down->last = at[0];
+    down->passing = size;
+    walk_pass(turn, walk);
+    return OK;
+}
+
+/* Between two messages: answers of ours whose turn has come. */
+static fault walk_synthetic(struct turn *turn, struct walk *walk)
+{
+    if (!ledger_synthetic(&turn->server->ledger))
+        return OK;
+    walk_cut(turn, walk);
+    return turn_give_synthetic(turn);
+}
+
+/* Messages of which nothing matters but their length and their turn: rows and COPY data, and the
+ * common answers that are the client's own.  The rest is walk_message's. */
+static void walk_plain(struct turn *turn, struct walk *walk)
+{
+    struct lane *down = &turn->down;
+    struct ledger *ledger = &turn->server->ledger;
+    const uint8_t *bytes = down->chunk->bytes;
+    uint32_t at = walk->at;
+    uint8_t last = down->last;
+    while (down->end - at >= WIRE_HEADER) {
+        enum ledger_plain plain = ledger_plain(ledger, bytes[at]);
+        uint32_t length = wire_u32(bytes + at + 1);
+        if (plain == PLAIN_NOT || length < 4 || length > INT32_MAX)
+            break; /* walk_message says so */
+        last = bytes[at];
+        if (plain == PLAIN_ANSWER)
+            ledger_strike(ledger);
+        if (length >= down->end - at) {
+            turn->muted = false;
+            down->passing = (uint64_t)length + 1 - (down->end - at);
+            at = down->end;
+            break;
+        }
+        at += length + 1;
+    }
+    down->last = last;
+    walk->at = at;
+}
+
+static fault turn_walk_down(struct turn *turn)
+{
+    struct lane *down = &turn->down;
+    struct walk walk = {down->begin, down->begin};
+    fault result = OK;
+    while (walk.at != down->end && result == OK && down_has_room(turn)) {
+        bool taken = true;
+        if (down->passing > 0)
+            walk_pass(turn, &walk);
+        if (down->passing == 0)
+            walk_plain(turn, &walk);
+        if (down->passing == 0)
+            result = walk_synthetic(turn, &walk);
+        if (result != OK || down->passing > 0 || down->end - walk.at < WIRE_HEADER ||
+            ledger_synthetic(&turn->server->ledger)) /* there was no room for all of ours */
+            break;
+        result = walk_message(turn, &walk, &taken);
+        if (!taken)
+            break;
+    }
+    if (result == OK && down->passing == 0)
+        result = walk_synthetic(turn, &walk);
+    walk_cut(turn, &walk);
+    down->begin = walk.at;
+    if (turn->up.keeps)
+        turn_lost_end(turn);
+    return result;
+}
+
+/* --- reading and sending ---------------------------------------------------------------------- */
+
+fault turn_send_down(struct turn *turn, bool *moved)
+{
+    struct lane *down = &turn->down;
+    uint64_t sent = 0;
+    if (lane_sent(down) || turn->client == NULL)
+        return OK;
+    fault result = outbox_send(&down->out, &turn->client->stream, &turn->relay->chunks, &sent);
+    down->flushing = result == FAULT_AGAIN;
+    *moved = *moved || sent > 0;
+    hint_add(&turn->client->share->stats.sent, sent);
+    if (result == FAULT_AGAIN)
+        return OK;
+    TRY(result);
+    lane_settle(down, &turn->relay->chunks);
+    return OK;
+}
+
+/* Into the room behind what is there; *more: there may be more to read at once. */
+static fault down_read(struct turn *turn, bool *moved, bool *more)
+{
+    struct lane *down = &turn->down;
+    size_t size = 0;
+    *more = false;
+    if (down->chunk == NULL)
+        TRY(turn_lend(turn, &down->chunk));
+    if (outbox_empty(&down->out) && down->begin > 0) {
+        memmove(down->chunk->bytes, down->chunk->bytes + down->begin, down->end - down->begin);
+        down->end -= down->begin;
+        down->begin = 0;
+    }
+    if (down->end == down->chunk->size)
+        return OK;
+    fault read = stream_read_some(&turn->server->stream, down->chunk->bytes + down->end,
+                                  down->chunk->size - down->end, &size);
+    if (read == FAULT_AGAIN)
+        return OK;
+    if (read != OK) {
+        turn->server_lost = true;
+        turn->server_gone = true;
+        return OK;
+    }
+    down->end += (uint32_t)size;
+    *moved = true;
+    turn_bulk_came(turn, (uint32_t)size);
+    TRY(turn_walk_down(turn));
+    *more = stream_may_read(&turn->server->stream) && !ledger_empty(&turn->server->ledger) &&
+            down->chunk->size - down->end >= ROOM_WORTH_READING && down_has_room(turn);
+    return OK;
+}
+
+static bool down_may_read(const struct turn *turn)
+{
+    const struct server *server = turn->server;
+    return server != NULL && !turn->server_gone && lane_sent(&turn->down) &&
+           (stream_may_read(&server->stream) || stream_hung_up(&server->stream) ||
+            turn->server_lost);
+}
+
+fault turn_down(struct turn *turn, bool *moved)
+{
+    if (!lane_sent(&turn->down))
+        TRY(turn_send_down(turn, moved));
+    if (turn->server != NULL && lane_sent(&turn->down) && turn->down.begin != turn->down.end &&
+        turn->down_blocked) {
+        turn->down_blocked = false;
+        TRY(turn_walk_down(turn));
+        *moved = true;
+    }
+    if (turn->server != NULL && lane_sent(&turn->down) && turn->down.passing == 0 &&
+        UNLIKELY(ledger_synthetic(&turn->server->ledger))) {
+        TRY(turn_give_synthetic(turn));
+        *moved = true;
+    }
+    bool more = down_may_read(turn);
+    while (more)
+        TRY(down_read(turn, moved, &more));
+    turn->down_blocked =
+        turn->server != NULL && turn->down.begin != turn->down.end && !down_has_room(turn);
+    if (!lane_sent(&turn->down))
+        TRY(turn_send_down(turn, moved));
+    if ((turn->server_gone || turn->fatal) && lane_sent(&turn->down))
+        return FAULT_UPSTREAM;
+    if (turn->server == NULL || turn->down.begin == turn->down.end)
+        lane_settle(&turn->down, &turn->relay->chunks);
+    return turn->state_fault;
+}

@@ -1,0 +1,350 @@
+/* turn_end.c - how turns end badly: the client goes, the server goes, or one of them breaks the
+ * rules. */
+#include "machine/clock.h"
+#include "machine/log.h"
+#include "relay/cancel.h"
+#include "relay/client_log.h"
+#include "relay/turn/pin.h"
+#include "relay/turn/turn.h"
+#include "wire/messages.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* --- cleaning --------------------------------------------------------------------------------- */
+
+/* A COPY by CopyFail, also one that has not begun yet, for where there is none it is ignored.  The
+ * batch by an Execute that fails, of a portal that is none: its Sync alone would commit what was
+ * done so far.  The client may have made one of that name: it is closed first. */
+static void put_failing_end(struct buffer *out)
+{
+    size_t start = wire_begin(out, WIRE_COPY_FAIL);
+    wire_put_text(out, "the client has gone");
+    wire_end(out, start);
+    start = wire_begin(out, WIRE_CLOSE);
+    wire_put_text(out, "Ptl_abandoned");
+    wire_end(out, start);
+    start = wire_begin(out, WIRE_EXECUTE);
+    wire_put_text(out, "tl_abandoned");
+    wire_put_u32(out, 0);
+    wire_end(out, start);
+    wire_put_empty(out, WIRE_SYNC);
+}
+
+/* Whether messages were sent, or skipped, behind the last Sync. */
+static bool batch_is_open(const struct ledger *ledger)
+{
+    return ledger_needs_sync(ledger) || ledger->extended;
+}
+
+/* Whether Syncs may have been read by a COPY, or a mark is under way that its client has not waited
+ * for, so that the ledger does not tell what is to come. */
+static bool syncs_in_doubt(const struct ledger *ledger)
+{
+    return (ledger->doubt & (DOUBT_COPY | DOUBT_BROKEN | DOUBT_MARK)) != 0;
+}
+
+/* A change of parameters in front of the client's query comes to its end first: the request would
+ * hit that, and the query would run with somebody else's. */
+static fault clean_await_query(struct turn *turn, deadline by)
+{
+    const struct owed *head;
+    while ((head = ledger_head(&turn->server->ledger)) != NULL && head->about == ABOUT_STATE)
+        TRY(turn_step(turn, by));
+    return OK;
+}
+
+/* Where no COPY is in the way, each answer is known: until the last one has come, or a COPY has. In
+ * either case all that was to be sent has been. */
+static fault clean_await_answers(struct turn *turn, deadline by)
+{
+    struct ledger *ledger = &turn->server->ledger;
+    while (!lane_sent(&turn->up) || (!ledger_empty(ledger) && !syncs_in_doubt(ledger)))
+        TRY(turn_step(turn, by));
+    return OK;
+}
+
+/* Makes the open batch fail, and ends it. */
+static fault clean_fail_batch(struct turn *turn)
+{
+    struct ledger *ledger = &turn->server->ledger;
+    struct buffer out = BUFFER_INIT(512);
+    if (!ledger_has_room(ledger, 3))
+        return FAULT_MEMORY;
+    put_failing_end(&out);
+    TRY(buffer_fault(&out));
+    ledger_copy_ends(ledger);
+    ledger_owe(ledger, (struct owed){.kind = OWED_CLOSE});
+    ledger_owe(ledger, (struct owed){.kind = OWED_EXECUTE});
+    ledger_owe(ledger, (struct owed){.kind = OWED_SYNC});
+    outbox_take_heap(&turn->up.out, out.at, out.size);
+    return OK;
+}
+
+/* An answer may show that a batch is open which a Query behind it seemed to have ended: it has
+ * failed, and the Query was skipped. */
+static fault clean_end_batch(struct turn *turn, deadline by)
+{
+    const struct ledger *ledger = &turn->server->ledger;
+    do {
+        if (batch_is_open(ledger))
+            TRY(clean_fail_batch(turn));
+        TRY(clean_await_answers(turn, by));
+    } while (batch_is_open(ledger) && !syncs_in_doubt(ledger));
+    return OK;
+}
+
+/* The ledger does not tell how much is to come: all that is under way is made to fail, and what
+ * comes before the mark is for nobody. */
+static fault clean_in_doubt(struct turn *turn, deadline by)
+{
+    struct ledger *ledger = &turn->server->ledger;
+    struct buffer out = BUFFER_INIT(512);
+    if (!ledger_empty(ledger) || !ledger->ready || batch_is_open(ledger))
+        put_failing_end(&out);
+    if (out.size > 0 || turn->server->transaction != WIRE_TX_IDLE)
+        wire_put_query(&out, SPAN("rollback"));
+    ledger_drop_all(ledger);
+    turn->abandoned = true;
+    return turn_mark(turn, &out, SPAN_NONE, by);
+}
+
+/* Ends what is under way: a query by a cancel request, a batch by what makes it fail. */
+static fault clean_interrupt(struct turn *turn, deadline by)
+{
+    struct server *server = turn->server;
+    struct ledger *ledger = &server->ledger;
+    TRY(clean_await_query(turn, by));
+    if (!ledger_empty(ledger) && !ledger_marking(ledger))
+        TRY(cancel_server(server, by));
+    if (!syncs_in_doubt(ledger))
+        TRY(clean_end_batch(turn, by));
+    return syncs_in_doubt(ledger) ? clean_in_doubt(turn, by) : OK;
+}
+
+/* A cancel request was sent, and all is answered that was asked. */
+static fault clean_mark(struct turn *turn, deadline by)
+{
+    struct buffer out = BUFFER_INIT(256);
+    if (turn->server->ledger.doubt == 0)
+        return OK;
+    return turn_mark(turn, &out, SPAN_NONE, by);
+}
+
+/* State that the server's last client has left, or may have. */
+static fault clean_pins(struct turn *turn, deadline by)
+{
+    char sql[PIN_CLEANING_SIZE];
+    struct server *server = turn->server;
+    if (pin_incurable(server))
+        return fault_raise(FAULT_CLOSED,
+                           "only the end of its connection ends what its client left");
+    if (server->suspect && server->share->route->session.isolation == ISOLATION_FRESH)
+        return fault_raise(FAULT_CLOSED, "the route wants a fresh server for every client");
+    if (pin_cleaning(server, sql)[0] != '\0') {
+        struct buffer out = BUFFER_INIT(PIN_CLEANING_SIZE + 256);
+        TRY(turn_mark(turn, &out, span_text(sql), by));
+    }
+    pin_cleaned(server);
+    return OK;
+}
+
+/* Timers of its last client's that would run while it rests. */
+static fault clean_timers(struct turn *turn, deadline by)
+{
+    struct server *server = turn->server;
+    struct params *rest;
+    struct buffer sql = BUFFER_INIT(2 * PARAMS_SIZE_MOST);
+    TRY(params_at_rest(server->params, &rest));
+    params_write_difference(&sql, server->params, rest, true);
+    fault asked = buffer_fault(&sql);
+    if (asked == OK)
+        asked = turn_ask(turn, buffer_span(&sql), by);
+    buffer_fini(&sql);
+    if (asked == OK)
+        params_assign(&server->params, params_ref(rest));
+    params_unref(&rest);
+    return asked;
+}
+
+static fault clean_server(struct turn *turn)
+{
+    struct server *server = turn->server;
+    struct share *share = server->share;
+    deadline by = after(turn->relay->pools.config->reset_timeout);
+    bool session = share->route->mode == POOL_SESSION;
+    if (turn->up.passing > 0 || turn->up_cut)
+        return fault_raise(FAULT_CLOSED, "its client left in the middle of a message");
+    if (session && share->route->fresh)
+        return fault_raise(FAULT_CLOSED, "the route wants a fresh server for every client");
+    if (share->route->is_replication && server->ledger.doubt != 0)
+        return fault_raise(FAULT_CLOSED, "its client left a stream of replication");
+    TRY(clean_interrupt(turn, by));
+    if (server->unmade)
+        return fault_raise(FAULT_PROTOCOL, "a change of its parameters was not carried out");
+    if (server->transaction != WIRE_TX_IDLE)
+        TRY(turn_ask(turn, SPAN("ROLLBACK"), by));
+    TRY(clean_mark(turn, by));
+    if (session) {
+        TRY(turn_ask(turn, SPAN("DISCARD ALL"), by));
+        params_assign(&server->params, params_ref(turn->relay->pools.params.none));
+    }
+    if (server->pin != NULL || server->suspect)
+        TRY(clean_pins(turn, by));
+    if (UNLIKELY(server->params->acts) && !session)
+        TRY(clean_timers(turn, by));
+    if (server->transaction != WIRE_TX_IDLE)
+        return fault_raise(FAULT_PROTOCOL, "its transaction could not be ended");
+    return OK;
+}
+
+void turn_clean(struct turn *turn)
+{
+    struct server *server = turn->server;
+    struct chunk_store *chunks = &turn->relay->chunks;
+    invariant(server->client == NULL && turn->client == NULL);
+    server_become(server, SERVER_CLEANING);
+    server_keep(server);
+    turn_bulk_end(turn);
+    turn->server_lost = turn->server_lost || turn->server_gone;
+    fault cleaned = turn->server_lost ? FAULT_CLOSED : clean_server(turn);
+    bool lost = turn->server_lost;
+    const char *why = cleaned == OK ? "" : fault_story(cleaned);
+    outbox_drop(&turn->up.out, chunks);
+    outbox_drop(&turn->down.out, chunks);
+    chunk_return(chunks, &turn->up.chunk);
+    chunk_return(chunks, &turn->down.chunk);
+    turn->server = NULL;
+    if (cleaned != OK) {
+        if (ledger_marking(&server->ledger))
+            turn_tell_unmarked(server, why);
+        ledger_fini(&server->ledger);
+        server->broken = true;
+        cancel_finish(server);
+        server_close(&server, why, lost);
+        return;
+    }
+    server_forget_owner(server);
+    share_free(server->share, server);
+}
+
+/* --- ending the client ------------------------------------------------------------------------ */
+
+/* What the client is told when its turn ends for this reason; NULL: nothing. */
+static const char *last_words(const struct turn *turn, fault why, char *sqlstate)
+{
+    const char *state = fault_story_sqlstate(why);
+    memcpy(sqlstate, state, 6);
+    if (turn->closing || why == FAULT_CLOSED || turn->fatal)
+        return NULL;
+    if (why == FAULT_CANCELLED && turn->client->shed) {
+        memcpy(sqlstate, "53200", 6);
+        return client_shed_why;
+    }
+    if (why == FAULT_UPSTREAM && turn->server_gone) {
+        memcpy(sqlstate, "08006", 6);
+        return "the server closed the connection unexpectedly";
+    }
+    if (why == FAULT_CANCELLED && turn->client->killed) {
+        memcpy(sqlstate, "57P01", 6);
+        return "terminating connection due to administrator command";
+    }
+    return fault_story(why);
+}
+
+/* Why a client went that is told nothing. */
+static const char *silent_reason(const struct turn *turn)
+{
+    if (turn->fatal)
+        return "its server ended";
+    return turn->closing ? "terminated by the client" : "closed by the client";
+}
+
+/* A message that is cut in two can't be followed by another. */
+static bool down_is_clean(const struct turn *turn)
+{
+    return lane_sent(&turn->down) && (turn->down.passing == 0 || turn->muted);
+}
+
+static void turn_drop_lanes(struct turn *turn)
+{
+    struct chunk_store *chunks = &turn->relay->chunks;
+    turn->up_cut = turn->up_cut || turn->up.passing > 0 || !outbox_empty(&turn->up.out);
+    outbox_drop(&turn->up.out, chunks);
+    outbox_drop(&turn->down.out, chunks);
+    chunk_return(chunks, &turn->up.chunk);
+    turn->up.begin = turn->up.end = 0;
+    turn->up.flushing = turn->down.flushing = false;
+    turn_drop_held(turn);
+}
+
+void turn_fail(struct turn *turn, fault why)
+{
+    struct client *client = TAKE(turn->client);
+    struct server *server = turn->server;
+    char sqlstate[6], text[FAULT_STORY_MOST + 32];
+    if (client->claim.state != CLAIM_NONE)
+        claim_withdraw(&client->claim);
+    turn->client = client; /* for last_words only */
+    const char *words = last_words(turn, why, sqlstate);
+    turn->client = NULL;
+    if (words != NULL)
+        snprintf(text, sizeof(text), "%s", words);
+    bool clean = down_is_clean(turn);
+    turn_drop_lanes(turn);
+    client->state = CLIENT_LOGIN; /* nobody's events are for it any more */
+    client->co = NULL;
+    client->stream.waker = NULL;
+    if (server != NULL) {
+        client_log_parting(client, server);
+        client->server = NULL;
+        server->client = NULL;
+        server_forget_owner(server);
+    }
+    if (words != NULL && clean)
+        client_farewell(&client, sqlstate, text);
+    else
+        client_close(&client, words != NULL ? text : silent_reason(turn));
+    if (server != NULL) {
+        turn->state_fault = OK;
+        turn_clean(turn);
+    } else {
+        chunk_return(&turn->relay->chunks, &turn->down.chunk);
+    }
+}
+
+/* --- session pools: a parked client goes ------------------------------------------------------ */
+
+static void end_session(void *argument)
+{
+    struct server *server = argument;
+    struct turn turn;
+    turn_init(&turn, share_relay(server->share), server);
+    turn_clean(&turn);
+}
+
+void turn_clean_alone(struct server *server)
+{
+    server_forget_owner(server);
+    server_become(server, SERVER_CLEANING);
+    server->stream.waker = NULL;
+    if (co_start(end_session, server, CO_SMALL) == OK)
+        return;
+    server->broken = true;
+    ledger_fini(&server->ledger);
+    server_close(&server, "no memory for a coroutine", false);
+}
+
+void turn_end_session(struct client *client, const char *sqlstate, const char *text)
+{
+    struct server *server = TAKE(client->server);
+    client_log_parting(client, server);
+    server->client = NULL;
+    server_forget_owner(server);
+    server_become(server, SERVER_CLEANING);
+    if (sqlstate != NULL)
+        client_farewell(&client, sqlstate, text);
+    else
+        client_close(&client, text);
+    turn_clean_alone(server);
+}

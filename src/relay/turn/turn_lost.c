@@ -1,0 +1,109 @@
+/*
+ * turn_lost.c - statements of ours that a server has lost without a word.
+ *
+ * DEALLOCATE ALL inside of DO or of a function is not seen.  The first message that names a
+ * statement then fails with 26000.  Where that is a Bind, the first of its batch and outside of a
+ * transaction, nothing has happened but that: the batch is sent again from the client's bytes,
+ * which stay in their chunk until something is answered.
+ */
+#include "relay/turn/turn.h"
+
+/* Of errors that name a statement: longer ones do not. */
+#define RENAMED_MOST 512u
+
+void turn_lost_keep(struct turn *turn, const uint8_t *at)
+{
+    const struct server *server = turn->server;
+    const struct owed *head = ledger_head(&server->ledger);
+    /* A change of parameters may be on its way ahead of it. */
+    bool again = turn->up.sent_again; /* the error may be the client's own: not for ever */
+    turn->up.sent_again = false;
+    bool first = head == NULL || (server->ledger.count == 1 && head->about == ABOUT_STATE);
+    if (again || !first || server->transaction != WIRE_TX_IDLE || server->ledger.skipping ||
+        server->ledger.extended)
+        return;
+    turn->up.keeps = true;
+    turn->up.kept = (uint32_t)(at - turn->up.chunk->bytes);
+}
+
+void turn_lost_end(struct turn *turn)
+{
+    if (outbox_empty(&turn->down.out))
+        return;
+    turn->up.keeps = false;
+    lane_settle(&turn->up, &turn->relay->chunks);
+}
+
+/* The text is in any language, the name is not.  *ret_at: where it is. */
+static const struct server_statement *find_ours(const struct server_statements *on,
+                                                struct span message, const uint8_t **ret_at)
+{
+    const uint8_t *at = message.at, *end = message.at + message.size;
+    while ((at = memmem(at, (size_t)(end - at), "tl_", 3)) != NULL &&
+           end - at >= STATEMENT_NAME_SIZE - 1) {
+        const struct server_statement *known =
+            server_statement_named(on, span_of(at, STATEMENT_NAME_SIZE - 1));
+        *ret_at = at;
+        if (known != NULL)
+            return known;
+        at += 3;
+    }
+    return NULL;
+}
+
+void turn_error_rename(const struct turn *turn, struct span body, struct buffer *out)
+{
+    const uint8_t *at;
+    if (body.size > RENAMED_MOST || turn->client == NULL)
+        return;
+    const struct server_statement *known = find_ours(&turn->server->statements, body, &at);
+    const struct client_statement *named =
+        known == NULL ? NULL : client_statement_meaning(&turn->client->statements, &known->key);
+    if (named == NULL)
+        return;
+    const uint8_t *behind = at + STATEMENT_NAME_SIZE - 1;
+    size_t start = wire_begin(out, WIRE_ERROR);
+    wire_put_bytes(out, span_of(body.at, (size_t)(at - body.at)));
+    wire_put_bytes(out, span_of(named->name, named->size));
+    wire_put_bytes(out, span_of(behind, (size_t)(body.at + body.size - behind)));
+    wire_end(out, start);
+}
+
+/* Its Sync was sent, or is sent now; who asked for it has not got that far. */
+static bool end_batch(struct turn *turn)
+{
+    struct ledger *ledger = &turn->server->ledger;
+    (void)!ledger_take(ledger, WIRE_ERROR);
+    if (ledger->count > 0) {
+        ledger_swallow(ledger);
+        return true;
+    }
+    uint8_t *at = turn_make(turn, WIRE_HEADER);
+    if (at == NULL)
+        return false;
+    at[0] = WIRE_SYNC;
+    wire_store_u32(at + 1, 4);
+    ledger_owe(ledger, (struct owed){.kind = OWED_SYNC, .fate = FATE_SWALLOW});
+    return true;
+}
+
+bool turn_lost(struct turn *turn, struct span message)
+{
+    struct server *server = turn->server;
+    const struct owed *head = ledger_head(&server->ledger);
+    const uint8_t *at;
+    if (find_ours(&server->statements, message, &at) == NULL)
+        return false;
+    server_statements_doubt(&server->statements);
+    if (!turn->up.keeps || turn->client == NULL || turn->closing || head == NULL ||
+        head->kind != OWED_BIND || !outbox_empty(&turn->down.out) || turn->up.passing > 0 ||
+        !ledger_is_one_batch(&server->ledger))
+        return false;
+    turn->up.keeps = false;
+    if (!end_batch(turn))
+        return false;
+    turn->up.sent_again = true;
+    turn->up.begin = turn->up.kept;
+    turn->starved = false;
+    return true;
+}

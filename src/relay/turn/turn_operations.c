@@ -1,0 +1,35 @@
+/* turn_operations.c - what the relay does for its local pools. */
+#include "relay/turn/pin.h"
+#include "relay/turn/turn.h"
+
+static void forget(struct server *server)
+{
+    pin_free(server);
+    turn_forget_portals(server);
+}
+
+static void drain(struct share *share)
+{
+    LIST_EACH_SAFE (&share_relay(share)->clients, it) {
+        struct client *client = LIST_ENTRY(it, struct client, node);
+        if (client->share == share)
+            client_leave(client);
+    }
+}
+
+static void settled(struct local_pools *pools)
+{
+    relay_check_end(CONTAINER_OF(pools, struct relay, pools));
+}
+
+const struct pool_operations turn_operations = {
+    .settle = turn_settle,
+    .forget = forget,
+    .mark = turn_mark_alone,
+    .clean = turn_clean_alone,
+    .check = turn_check,
+    .notice = client_notice,
+    .times = client_arm_all,
+    .drain = drain,
+    .settled = settled,
+};

@@ -1,0 +1,283 @@
+/* turn_params.c - the server's session parameters become the client's before its first message. */
+#include "machine/clock.h"
+#include "relay/turn/pin.h"
+#include "relay/turn/turn.h"
+#include "session/accepted.h"
+#include "wire/messages.h"
+
+#include <stdlib.h>
+
+#define SQL_MOST (5 * PARAMS_SIZE_MOST)
+
+fault turn_put_state(struct turn *turn, struct span sql)
+{
+    struct server *server = turn->server;
+    struct buffer message = BUFFER_INIT(sql.size + 64);
+    wire_put_query(&message, sql);
+    if (buffer_fault(&message) != OK || !ledger_has_room(&server->ledger, 1)) {
+        buffer_fini(&message);
+        return FAULT_MEMORY;
+    }
+    server->unmade = false;
+    server->unnamed_of = 0; /* a simple query destroys it */
+    ledger_owe(&server->ledger,
+               (struct owed){.kind = OWED_QUERY, .fate = FATE_SWALLOW, .about = ABOUT_STATE});
+    outbox_take_heap(&turn->up.out, message.at, message.size);
+    return OK;
+}
+
+fault turn_ask(struct turn *turn, struct span sql, deadline by)
+{
+    struct server *server = turn->server;
+    invariant(lane_sent(&turn->up));
+    TRY(turn_put_state(turn, sql));
+    TRY(turn_drain(turn, by));
+    fault failed = turn->state_fault;
+    turn->state_fault = OK;
+    server->unmade = false; /* who asks notes what is so only afterwards */
+    return failed;
+}
+
+fault turn_step(struct turn *turn, deadline by)
+{
+    bool moved = false;
+    TRY(turn_send_up(turn, &moved));
+    fault went = turn_down(turn, &moved);
+    if (went != OK && (went != turn->state_fault || turn->server_gone || turn->fatal))
+        return went;
+    return moved ? OK : turn_wait(turn, by);
+}
+
+fault turn_drain(struct turn *turn, deadline by)
+{
+    turn_bulk_end(turn);
+    while (!ledger_empty(&turn->server->ledger) || !lane_sent(&turn->up))
+        TRY(turn_step(turn, by));
+    return OK;
+}
+
+/* The reported value of a parameter on this server now, or NULL when it does not report it. */
+static const struct span *reported_value(const struct server *server, struct span name,
+                                         struct span *ret)
+{
+    char text[128];
+    if (!server->share->greeting.known || name.size >= sizeof(text) ||
+        !server_tracks(server->share, name)) /* who the session is was said at the login only */
+        return NULL;
+    memcpy(text, name.at, name.size);
+    text[name.size] = '\0';
+    *ret = wire_find_parameter(buffer_span(&server->share->greeting.parameters), text);
+    if (ret->at == NULL)
+        return NULL;
+    const struct span *changed = params_find(server->params, name);
+    if (changed != NULL)
+        *ret = *changed;
+    return ret;
+}
+
+bool turn_params_confirmed(const struct share *share, const struct params *have,
+                           const struct params *want)
+{
+    for (uint32_t i = 0; i < want->count; i++) {
+        struct span canonical;
+        const struct span *old = params_find(have, want->all[i].name);
+        if (old != NULL && span_equal(*old, want->all[i].value))
+            continue;
+        if (!span_is_nocase(want->all[i].name, "application_name") &&
+            !accepted_find(&share->accepted, &want->all[i], &canonical))
+            return false;
+    }
+    return true;
+}
+
+/* The server has taken all of `want`: notes how it spells each value, and makes both sets that. */
+static fault params_settle(struct turn *turn, struct params *want)
+{
+    struct server *server = turn->server;
+    struct share *share = server->share;
+    struct param all[PARAMS_MOST];
+    size_t count = 0;
+    for (uint32_t i = 0; i < want->count; i++) {
+        struct span value;
+        const struct span *now_is = reported_value(server, want->all[i].name, &value);
+        struct span canonical = now_is != NULL ? *now_is : want->all[i].value;
+        accepted_add(&share->accepted, &want->all[i], canonical);
+        struct param canon = {want->all[i].name, canonical};
+        accepted_add(&share->accepted, &canon, canonical);
+        if (!share_is_default(share, &canon))
+            all[count++] = canon;
+    }
+    struct params *settled;
+    TRY(params_intern(want->store, all, count, &settled));
+    params_assign(&server->params, settled);
+    if (server->client != NULL)
+        params_assign(&server->client->params, params_ref(settled));
+    server->doubtful = false;
+    return OK;
+}
+
+/* With values the server may not take: sent alone, and confirmed before anything else is. */
+static fault confirm_parameters(struct turn *turn, struct span sql)
+{
+    struct params *want = params_ref(turn->client->params);
+    duration most = turn->relay->pools.config->reset_timeout;
+    fault asked = turn_ask(turn, sql, after(most));
+    fault settled = asked == OK ? params_settle(turn, want) : OK;
+    params_unref(&want);
+    /* The end of the connection is no refusal: such a server serves nobody any more. */
+    if (asked != FAULT_UPSTREAM || turn->server_gone || turn->fatal)
+        return asked != OK ? asked : settled;
+    char text[FAULT_STORY_MOST], sqlstate[6];
+    memcpy(sqlstate, fault_story_sqlstate(asked), sizeof(sqlstate));
+    memcpy(text, fault_story(asked), sizeof(text));
+    TRY(turn_refuse(turn, sqlstate, text));
+    turn->server->doubtful = true;
+    turn_detach_server(turn);
+    return OK;
+}
+
+/* In front of the client's message, in the same send. */
+static fault inject_query(struct turn *turn, struct span sql)
+{
+    struct server *server = turn->server;
+    size_t size = WIRE_HEADER + sql.size + 1;
+    if (!ledger_has_room(&server->ledger, 2))
+        return FAULT_MEMORY;
+    uint8_t *at = outbox_make(&turn->up.out, &turn->relay->chunks, size);
+    if (at == NULL)
+        return FAULT_MEMORY;
+    at[0] = WIRE_QUERY;
+    wire_store_u32(at + 1, (uint32_t)size - 1);
+    memcpy(at + WIRE_HEADER, sql.at, sql.size);
+    at[size - 1] = '\0';
+    server->unmade = false;
+    server->unnamed_of = 0; /* a simple query destroys it */
+    ledger_owe(&server->ledger,
+               (struct owed){.kind = OWED_QUERY, .fate = FATE_SWALLOW, .about = ABOUT_STATE});
+    return OK;
+}
+
+static fault inject_parameters(struct turn *turn, struct span sql)
+{
+    TRY(inject_query(turn, sql));
+    params_assign(&turn->server->params, params_ref(turn->client->params));
+    return OK;
+}
+
+/* A SET or RESET since may have changed parameters that are not reported: as if they all had an
+ * unknown value, so that each is set, or reset, again. */
+static fault server_doubt(struct server *server)
+{
+    static const struct span unknown = {(const uint8_t *)"\001", 1};
+    for (uint32_t i = 0; i < server->params->count; i++) {
+        struct span ignored;
+        struct params *params;
+        struct span name = server->params->all[i].name;
+        if (reported_value(server, name, &ignored) != NULL)
+            continue;
+        TRY(params_with(server->params, name, &unknown, &params));
+        params_assign(&server->params, params);
+    }
+    server->doubtful = false;
+    return OK;
+}
+
+/* What another client has prepared is gone before this one can see it, in the same send as its
+ * first message. */
+static fault adopt_alone(struct turn *turn)
+{
+    static const char sql[] = PARAMS_PLAIN_TRANSACTION "DEALLOCATE ALL";
+    struct server *server = turn->server;
+    if (server->last_claim == &turn->client->claim || server_statements_empty(&server->statements))
+        return OK;
+    uint8_t *at = outbox_make(&turn->up.out, &turn->relay->chunks, WIRE_HEADER + sizeof(sql));
+    if (at == NULL || !ledger_has_room(&server->ledger, 2))
+        return FAULT_MEMORY;
+    at[0] = WIRE_QUERY;
+    wire_store_u32(at + 1, sizeof(sql) + 4);
+    memcpy(at + WIRE_HEADER, sql, sizeof(sql));
+    server->unnamed_of = 0; /* a simple query destroys it */
+    server_statements_deallocated(&server->statements);
+    ledger_owe(&server->ledger,
+               (struct owed){.kind = OWED_QUERY, .fate = FATE_SWALLOW, .about = ABOUT_STATE});
+    return OK;
+}
+
+/* What a new client of it means for state that is not in texts. */
+static fault adopt_state(struct turn *turn)
+{
+    struct server *server = turn->server;
+    struct client *client = turn->client;
+    const struct session_config *session = &client->share->route->session;
+    server->path_unsure = false;
+    if (server->last_claim != &client->claim)
+        server->sequences_own = !server->sequences_used;
+    server->sequences_used = true;
+    if (UNLIKELY(session->isolation != ISOLATION_READ))
+        server->suspect = true;
+    if (UNLIKELY(client->params->temp_path) && session->policy[QUERY_TEMPORARY] != PIN_ALLOW)
+        return pin_stain(server, QUERY_TEMPORARY);
+    return OK;
+}
+
+/* lastval() and currval() of others: they are forgotten in front of the first message of clients
+ * that call these. */
+#define DISCARD           "DISCARD SEQUENCES;"
+#define DISCARD_SEQUENCES PARAMS_PLAIN_TRANSACTION DISCARD
+
+static bool must_discard(const struct turn *turn)
+{
+    return turn->client->share->reads_sequences && !turn->server->sequences_own;
+}
+
+/* Pipelined behind other messages it might fail, or end their batch: only the next turn gets it.  A
+ * transaction under way keeps its isolation level. */
+fault turn_own_sequences(struct turn *turn, bool *ret_owns)
+{
+    struct server *server = turn->server;
+    const struct ledger *ledger = &server->ledger;
+    turn->client->share->reads_sequences = true;
+    *ret_owns = server->sequences_own || ledger->skipping;
+    if (*ret_owns || server->transaction == WIRE_TX_FAILED || !ledger_empty(ledger) ||
+        ledger->extended)
+        return OK;
+    server->sequences_own = *ret_owns = true;
+    return inject_query(turn, server->transaction == WIRE_TX_IDLE ? SPAN(DISCARD_SEQUENCES)
+                                                                  : SPAN(DISCARD));
+}
+
+static fault adopt_parameters(struct turn *turn)
+{
+    struct server *server = turn->server;
+    struct client *client = turn->client;
+    if (client->share->route->mode == POOL_SESSION)
+        return OK;
+    TRY(adopt_state(turn));
+    if (UNLIKELY(server->doubtful) && server->last_claim != &client->claim)
+        TRY(server_doubt(server));
+    bool discard = UNLIKELY(must_discard(turn));
+    if (LIKELY(server->params == client->params) && !discard)
+        return OK;
+    struct buffer sql = BUFFER_INIT(SQL_MOST);
+    bool confirmed = turn_params_confirmed(client->share, server->params, client->params);
+    if (discard)
+        buffer_append_text(&sql, DISCARD_SEQUENCES);
+    params_write_difference(&sql, server->params, client->params, true);
+    fault result = buffer_fault(&sql);
+    server->sequences_own = server->sequences_own || discard;
+    if (result == OK && sql.size > 0)
+        result = confirmed && sql.size < turn->relay->chunks.size / 2
+                     ? inject_parameters(turn, buffer_span(&sql))
+                     : confirm_parameters(turn, buffer_span(&sql));
+    buffer_fini(&sql);
+    return result;
+}
+
+fault turn_adopt_parameters(struct turn *turn)
+{
+    fault adopted = adopt_parameters(turn);
+    if (LIKELY(turn->client->share->route->prepared_most != PREPARED_PRIVATE) || adopted != OK ||
+        turn->server == NULL || turn->client->share->route->mode == POOL_SESSION)
+        return adopted;
+    return adopt_alone(turn);
+}

@@ -1,0 +1,340 @@
+/*
+ * turn_pin.c - texts that may leave state in their session, in pools whose servers change.
+ *
+ * A text is looked at once, before it is sent; what it may do travels with the entry of its answer.
+ * What a route refuses is never sent: something that must fail is, in its place, so that the
+ * server's transaction and batch fail as they should, and the client hears why in our words.
+ */
+#include "relay/turn/pin.h"
+#include "relay/turn/turn.h"
+#include "session/kept.h"
+#include "wire/messages.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* What the client is told for a statement that was refused. */
+struct refused {
+    char sqlstate[6];
+    char text[160];
+    char hint[200];
+};
+
+void turn_pin_drop_refused(struct refused *refused)
+{
+    kept_free(refused, sizeof(*refused));
+}
+
+/* --- refusals --------------------------------------------------------------------------------- */
+
+static fault refused_new(struct refused **ret)
+{
+    *ret = kept_alloc(sizeof(**ret));
+    if (*ret == NULL)
+        return FAULT_MEMORY;
+    **ret = (struct refused){.sqlstate = ""};
+    return OK;
+}
+
+static fault refused_by_policy(const struct query_effect *effect, struct refused **ret)
+{
+    char what[QUERY_NAME_SIZE + 32];
+    TRY(refused_new(ret));
+    pin_describe(effect, what, sizeof(what));
+    memcpy((*ret)->sqlstate, "0A000", 6);
+    snprintf((*ret)->text, sizeof((*ret)->text),
+             "%s is not allowed here: it would outlive its transaction", what);
+    snprintf((*ret)->hint, sizeof((*ret)->hint),
+             "session_state.%s of the route is \"reject\"; use a session pool, or what lasts for a "
+             "transaction only.",
+             pin_kind_text((enum query_kind)effect->kind));
+    return OK;
+}
+
+static fault refused_by_share(const struct share *share, struct refused **ret)
+{
+    TRY(refused_new(ret));
+    memcpy((*ret)->sqlstate, "53300", 6);
+    snprintf((*ret)->text, sizeof((*ret)->text),
+             "no more than %u servers of this pool may be kept by their clients",
+             pin_most(share->route));
+    snprintf((*ret)->hint, sizeof((*ret)->hint),
+             "The limit is session_state.pin_share=%u percent of pool_size=%u; SHOW PINS tells who "
+             "keeps them.",
+             share->route->session.pin_share, share->route->pool_size);
+    return OK;
+}
+
+static uint8_t *put_message(uint8_t *at, uint8_t type, const void *body, size_t size)
+{
+    at[0] = type;
+    wire_store_u32(at + 1, (uint32_t)size + 4);
+    memcpy(at + WIRE_HEADER, body, size);
+    return at + WIRE_HEADER + size;
+}
+
+/* Sends what must fail: a text that is no SQL, or an Execute of a portal that has just been closed,
+ * as its client may have made one of that name. */
+static fault refused_send(struct turn *turn, bool simple, struct refused *take_refused)
+{
+    static const char text[] = "trunkline: refused by session_state";
+    static const char closed[] = "Ptl_refused";
+    static const char portal[] = "tl_refused\0\0\0\0"; /* and its number of rows */
+    size_t size = simple ? sizeof(text) : sizeof(closed) + WIRE_HEADER + sizeof(portal);
+    uint8_t *at = outbox_make(&turn->up.out, &turn->relay->chunks, WIRE_HEADER + size);
+    if (at == NULL) {
+        turn_pin_drop_refused(take_refused);
+        return FAULT_MEMORY;
+    }
+    if (simple) {
+        put_message(at, WIRE_QUERY, text, sizeof(text));
+        turn_forget_unnamed(turn);
+    } else {
+        at = put_message(at, WIRE_CLOSE, closed, sizeof(closed));
+        put_message(at, WIRE_EXECUTE, portal, sizeof(portal));
+        ledger_owe(&turn->server->ledger, (struct owed){.kind = OWED_CLOSE, .fate = FATE_SWALLOW});
+    }
+    ledger_owe(&turn->server->ledger,
+               (struct owed){.kind = (uint8_t)(simple ? OWED_QUERY : OWED_EXECUTE),
+                             .about = ABOUT_REFUSED,
+                             .what = take_refused});
+    return OK;
+}
+
+fault turn_pin_refuse(struct turn *turn, const char *sqlstate, const char *text)
+{
+    struct refused *refused;
+    TRY(refused_new(&refused));
+    snprintf(refused->sqlstate, sizeof(refused->sqlstate), "%s", sqlstate);
+    snprintf(refused->text, sizeof(refused->text), "%s", text);
+    return refused_send(turn, false, refused);
+}
+
+fault turn_pin_refused(struct turn *turn, const struct owed *owed)
+{
+    const struct refused *refused = owed->what;
+    struct buffer out = BUFFER_INIT(4096);
+    char ids[CLIENT_IDS_SIZE];
+    struct wire_report report = {.severity = "ERROR",
+                                 .sqlstate = refused->sqlstate,
+                                 .message = refused->text,
+                                 .detail = client_ids(turn->client, turn->server, ids, sizeof(ids)),
+                                 .hint = refused->hint[0] != '\0' ? refused->hint : NULL};
+    wire_put_report(&out, &report);
+    return turn_say(turn, &out);
+}
+
+/* --- the gate --------------------------------------------------------------------------------- */
+
+static void count_kinds(uint64_t counts[QUERY_KINDS], uint16_t kinds)
+{
+    for (unsigned kind = 0; kind < QUERY_KINDS; kind++)
+        if ((kinds & QUERY_KIND(kind)) != 0)
+            hint_add(&counts[kind], 1);
+}
+
+static fault refused_by_place(struct refused **ret)
+{
+    TRY(refused_new(ret));
+    memcpy((*ret)->sqlstate, "55000", 6);
+    snprintf((*ret)->text, sizeof((*ret)->text),
+             "lastval() and currval() are not available here: what they read may be another "
+             "client's");
+    snprintf((*ret)->hint, sizeof((*ret)->hint),
+             "The first call in a pool can't be pipelined behind other messages, nor in a "
+             "transaction that has failed.  Later ones can.");
+    return OK;
+}
+
+/* lastval() and currval(), unless the route does not care. */
+static bool reads_sequences(const struct turn *turn, const struct query_effects *effects)
+{
+    uint16_t policy = turn->client->share->route->session.policy[QUERY_SEQUENCES];
+    bool reads = (effects->creates & QUERY_KIND(QUERY_SEQUENCES)) != 0;
+    return UNLIKELY(reads) && policy != PIN_ALLOW && policy != PIN_REJECT;
+}
+
+static fault own_sequences(struct turn *turn, const struct query_effects *effects,
+                           struct refused **ret_refused)
+{
+    bool owns;
+    if (!reads_sequences(turn, effects))
+        return OK;
+    TRY(turn_own_sequences(turn, &owns));
+    return owns ? OK : refused_by_place(ret_refused);
+}
+
+/* What the route makes of them: *ret_refused why not, or NULL; what is left in `effects` matters.
+ */
+static fault gate(struct turn *turn, struct query_effects *effects, struct refused **ret_refused)
+{
+    const struct query_effect *rejected;
+    struct pin_counts *counts = &turn->relay->pins;
+    *ret_refused = NULL;
+    pin_filter(turn->client->share, effects, &rejected);
+    if (rejected != NULL) {
+        count_kinds(counts->rejected, QUERY_KIND(rejected->kind));
+        return refused_by_policy(rejected, ret_refused);
+    }
+    fault expected = pin_expect(turn->server, effects);
+    if (expected != FAULT_FULL)
+        return expected;
+    count_kinds(counts->full, effects->creates);
+    return refused_by_share(turn->client->share, ret_refused);
+}
+
+/* Copies what matters; NULL: nothing does, as the server has no state that could end. */
+static fault keep(const struct turn *turn, const struct query_effects *effects,
+                  struct query_effects **ret)
+{
+    *ret = NULL;
+    if (turn->server->pin == NULL || (effects->count == 0 && effects->more == 0))
+        return OK;
+    *ret = effects_copy(effects);
+    return *ret == NULL ? FAULT_MEMORY : OK;
+}
+
+/* A statement of the protocol that keeps its own name stays on this server: whatever it does, it
+ * may do again. */
+static void add_statement(struct query_effects *effects, struct span name)
+{
+    if (name.size == 0 || (effects->creates | effects->unsure) == 0)
+        return;
+    effects->creates |= QUERY_KIND(QUERY_PREPARE);
+    if (effects->count == QUERY_EFFECTS_MOST) {
+        effects->more |= QUERY_KIND(QUERY_PREPARE);
+        return;
+    }
+    struct query_effect *effect = &effects->all[effects->count++];
+    *effect = (struct query_effect){.kind = QUERY_PREPARE, .act = QUERY_CREATES};
+    if (name.size < sizeof(effect->name))
+        memcpy(effect->name, name.at, name.size);
+}
+
+fault turn_pin_text(struct turn *turn, const uint8_t *at, uint32_t size, bool *ret_taken)
+{
+    struct query_effects found, ends, *effects;
+    struct refused *refused = NULL;
+    struct deallocation *gone = NULL;
+    bool names = turn->client->statements.count > 0 && turn_remaps(turn);
+    bool simple = at[0] == WIRE_QUERY;
+    struct span text = span_of(at + WIRE_HEADER, size - WIRE_HEADER), name = SPAN_NONE;
+    if (!simple) {
+        name = span_of(text.at, strnlen((const char *)text.at, text.size));
+        text = span_skip(text, name.size + 1);
+    }
+    *ret_taken = query_read_effects(text, &found);
+    if (!*ret_taken)
+        return OK;
+    add_statement(&found, name);
+    if (names)
+        ends = found; /* as it is, whatever the route makes of it */
+    TRY(own_sequences(turn, &found, &refused));
+    turn_keep_no_role(turn, &found);
+    turn_note_resets(turn, &found, false); /* also what is tracked, which the gate takes out */
+    if (refused == NULL)
+        TRY(gate(turn, &found, &refused));
+    if (refused != NULL)
+        return refused_send(turn, simple, refused);
+    TRY(keep(turn, &found, &effects));
+    fault ready = names ? turn_deallocate(turn, &ends, &gone) : OK;
+    if (ready != OK) {
+        effects_free(effects);
+        return ready;
+    }
+    if (gone != NULL)
+        gone->effects = effects;
+    if (simple)
+        turn_forget_unnamed(turn);
+    ledger_owe(&turn->server->ledger,
+               (struct owed){.kind = (uint8_t)(simple ? OWED_QUERY : OWED_PARSE),
+                             .about = gone != NULL      ? ABOUT_DEALLOCATE
+                                      : effects != NULL ? ABOUT_EFFECTS
+                                                        : ABOUT_NOTHING,
+                             .what = gone != NULL ? (void *)gone : (void *)effects});
+    outbox_run(&turn->up.out, at, size);
+    return OK;
+}
+
+/* Its Parse has seen to it, but for one that was in another pool. */
+static fault bind_sequences(struct turn *turn, const struct query_effects *effects,
+                            struct refused **ret_refused)
+{
+    if (!reads_sequences(turn, effects) || turn->server->sequences_own ||
+        turn->server->ledger.skipping)
+        return OK;
+    turn->client->share->reads_sequences = true;
+    return refused_by_place(ret_refused);
+}
+
+fault turn_pin_bind(struct turn *turn, const struct query_effects *found, bool named,
+                    struct query_effects **ret_effects, bool *ret_refused)
+{
+    struct query_effects effects = {0};
+    struct refused *refused = NULL;
+    memcpy(&effects, found,
+           offsetof(struct query_effects, all) + found->count * sizeof(found->all[0]));
+    turn_keep_no_role(turn, &effects);
+    TRY(bind_sequences(turn, found, &refused));
+    if (refused == NULL)
+        TRY(gate(turn, &effects, &refused));
+    *ret_refused = refused != NULL;
+    if (refused != NULL)
+        return refused_send(turn, false, refused);
+    effects.named = named;
+    return keep(turn, &effects, ret_effects);
+}
+
+fault turn_pin_parse(struct turn *turn, const struct query_effects *found, bool *ret_refused)
+{
+    struct query_effects effects = {0};
+    const struct query_effect *rejected;
+    memcpy(&effects, found,
+           offsetof(struct query_effects, all) + found->count * sizeof(found->all[0]));
+    turn_keep_no_role(turn, &effects);
+    pin_filter(turn->client->share, &effects, &rejected);
+    struct refused *refused = NULL;
+    if (rejected == NULL) {
+        TRY(own_sequences(turn, found, &refused));
+    } else {
+        count_kinds(turn->relay->pins.rejected, QUERY_KIND(rejected->kind));
+        TRY(refused_by_policy(rejected, &refused));
+    }
+    *ret_refused = refused != NULL;
+    return refused == NULL ? OK : refused_send(turn, false, refused);
+}
+
+/* --- texts that are too long to be kept ------------------------------------------------------- */
+
+fault turn_pin_long(struct turn *turn, struct span part)
+{
+    size_t keeps = MIN_OF(part.size, sizeof(turn->seam));
+    memset(turn->seam, 0, sizeof(turn->seam));
+    if (keeps > 0)
+        memcpy(turn->seam + sizeof(turn->seam) - keeps, part.at + part.size - keeps, keeps);
+    turn->scans = !query_start_may_have_effects(part);
+    if (turn->scans)
+        return OK;
+    turn_note_unknown_resets(turn);
+    return pin_suspect(turn->server);
+}
+
+/* A word may lie across two parts. */
+fault turn_pin_part(struct turn *turn, struct span part)
+{
+    uint8_t joined[2 * sizeof(turn->seam)] = {0};
+    size_t keeps = sizeof(turn->seam);
+    memcpy(joined, turn->seam, keeps);
+    memcpy(joined + keeps, part.at, MIN_OF(part.size, keeps));
+    bool hits = query_part_may_have_effects(span_of(joined, sizeof(joined))) ||
+                query_part_may_have_effects(part);
+    if (part.size >= keeps)
+        memcpy(turn->seam, part.at + part.size - keeps, keeps);
+    else
+        memcpy(turn->seam, joined + part.size, keeps);
+    turn->scans = !hits && turn->up.passing > 0;
+    if (!hits)
+        return OK;
+    turn_note_unknown_resets(turn);
+    return pin_suspect(turn->server);
+}

@@ -1,0 +1,219 @@
+/* turn_settle.c - what becomes of what a ledger entry is about, when it is answered or dropped. */
+#include "relay/turn/pin.h"
+#include "relay/turn/turn.h"
+#include "session/kept.h"
+
+#include <stdlib.h>
+
+static void settle_naming(struct server *server)
+{
+    if (server->client == NULL)
+        return;
+    invariant(server->client->naming > 0);
+    server->client->naming -= 1;
+}
+
+static void settle_parse(struct server *server, const struct owed *owed, enum owed_end end)
+{
+    struct client_statement *named = owed->what;
+    settle_naming(server);
+    server_statement_settle(&server->statements, &named->meaning.key, end == OWED_ANSWERED);
+    named->pending = false;
+    if (end == OWED_DROPPED && named->current && server->client != NULL)
+        client_statement_remove(&server->client->statements, named);
+    client_statement_unref(&named);
+}
+
+/* Whether another client's Parse of the same text could mean what this one did: as far as
+ * PostgreSQL tells, all that it depends on is in its meaning. */
+static bool server_may_share(const struct server *server, const struct client_statement *named)
+{
+    const struct meaning *meaning = &named->meaning;
+    return server->client != NULL && server->share->route->prepared_most != PREPARED_PRIVATE &&
+           server->share->route->session.isolation ==
+               ISOLATION_READ && /* else: what a function did */
+           server->pin == NULL &&
+           !server->altered && !named->statement->timely &&
+           digest_equal(&meaning->session, &server->params->session) &&
+           meaning->generation == generation_now(server->generation);
+}
+
+static void settle_signature(struct server *server, struct client_statement *named,
+                             enum owed_end end)
+{
+    struct signature signature;
+    settle_naming(server);
+    if (end == OWED_ANSWERED && signature_read(&server->described, &signature)) {
+        struct digest alone = named->meaning.key;
+        client_statement_means(named, &signature, server_may_share(server, named));
+        server_statement_rename(&server->statements, &alone, &named->meaning.key);
+    }
+    buffer_fini(&server->described);
+    client_statement_unref(&named);
+}
+
+static void settle_inject(struct server *server, struct client_statement *named, enum owed_end end)
+{
+    server_statement_settle(&server->statements, &named->meaning.key, end == OWED_ANSWERED);
+    client_statement_unref(&named);
+}
+
+static void settle_proof(struct server *server, struct client_statement *named, enum owed_end end)
+{
+    struct server_statement *known =
+        server_statement_find(&server->statements, &named->meaning.key);
+    struct signature signature;
+    if (end == OWED_ANSWERED && signature_read(&server->described, &signature)) {
+        if (!named->meaning.shaped)
+            client_statement_means(named, &signature, false);
+        if (known != NULL) {
+            known->unproven = false;
+            known->differs = !named->statement->follows &&
+                             !digest_equal(&signature.shape, &named->meaning.shape);
+        }
+    } else if (known != NULL) {
+        server_statement_drop(&server->statements, known);
+    }
+    buffer_fini(&server->described);
+    client_statement_unref(&named);
+}
+
+static void settle_close(struct server *server, struct client_statement *named, enum owed_end end)
+{
+    settle_naming(server);
+    if (end == OWED_DROPPED && server->client != NULL && !named->current)
+        client_statement_restore(&server->client->statements, named);
+    if (end == OWED_ANSWERED && !named->meaning.shared) {
+        struct server_statement *known =
+            server_statement_find(&server->statements, &named->meaning.key);
+        if (known != NULL && !known->pending)
+            server_statement_drop(&server->statements, known);
+    }
+    client_statement_unref(&named);
+}
+
+/* Its commands have said one by one that they are done. */
+static void settle_deallocate(struct server *server, const struct owed *owed, enum owed_end end)
+{
+    struct deallocation *gone = owed->what;
+    bool left = false;
+    if (gone->effects != NULL) {
+        struct owed rest = *owed;
+        rest.what = gone->effects;
+        pin_settle(server, &rest, end == OWED_ANSWERED);
+    }
+    for (unsigned i = 0; i < gone->count; i++) {
+        bool done = gone->names[i].place <= gone->done;
+        settle_close(server, gone->names[i].named, done ? OWED_ANSWERED : OWED_DROPPED);
+        left = left || !done;
+    }
+    if (gone->all)
+        settle_naming(server);
+    kept_free(gone, sizeof(*gone));
+    if (left && stream_open(&server->stream) && pin_stain(server, QUERY_PREPARE) != OK)
+        server->broken = true;
+}
+
+static void settle_orphan(struct server *server, char *name, enum owed_end end)
+{
+    server_statement_closed(&server->statements, name, end == OWED_ANSWERED);
+    free(name);
+}
+
+/* A Parse of the client's own that failed has destroyed the one before.  Not so if another has
+ * followed since, in a batch of its own: what that left counts. */
+static void settle_unnamed(struct server *server, const struct owed *owed, enum owed_end end)
+{
+    if ((uintptr_t)owed->what == server->unnamed_mark)
+        server->unnamed_pends = false;
+    if (server->client != NULL && UNLIKELY(server->client->unnamed_before != NULL) &&
+        turn_unnamed_undo(server, owed, end))
+        return;
+    if ((uintptr_t)owed->what != server->unnamed_mark)
+        return;
+    server->unnamed_unsure = false;
+    if (end == OWED_ANSWERED)
+        return;
+    server->unnamed_of = 0;
+    if (owed->fate == FATE_FORWARD && server->client != NULL)
+        client_keep_unnamed(server->client, SPAN_NONE);
+}
+
+static void settle_unnamed_signature(struct server *server, const struct owed *owed,
+                                     enum owed_end end)
+{
+    struct signature signature;
+    struct client *client = server->client;
+    if (end == OWED_ANSWERED && signature_read(&server->described, &signature) && client != NULL &&
+        client->unnamed_number == (uintptr_t)owed->what) {
+        client->unnamed_shape = signature.shape;
+        client->unnamed_shaped = true;
+    }
+    buffer_fini(&server->described);
+}
+
+static void settle_unnamed_proof(struct server *server, const struct owed *owed, enum owed_end end)
+{
+    struct signature signature;
+    const struct client *client = server->client;
+    if ((uintptr_t)owed->what == server->unnamed_mark) {
+        server->unnamed_proof = UNNAMED_GOOD;
+        if (end == OWED_DROPPED || !signature_read(&server->described, &signature))
+            server->unnamed_of = 0;
+        else if (client != NULL && client->unnamed_shaped &&
+                 !digest_equal(&client->unnamed_shape, &signature.shape))
+            server->unnamed_proof = UNNAMED_DIFFERS;
+    }
+    buffer_fini(&server->described);
+}
+
+void turn_settle(void *owner, const struct owed *owed, enum owed_end end)
+{
+    struct server *server = owner;
+    switch ((enum owed_about)owed->about) {
+    case ABOUT_PARSE:
+        settle_parse(server, owed, end);
+        return;
+    case ABOUT_SIGNATURE:
+        settle_signature(server, owed->what, end);
+        return;
+    case ABOUT_CLOSE:
+        settle_close(server, owed->what, end);
+        return;
+    case ABOUT_INJECT:
+        settle_inject(server, owed->what, end);
+        return;
+    case ABOUT_PROOF:
+        settle_proof(server, owed->what, end);
+        return;
+    case ABOUT_ORPHAN:
+        settle_orphan(server, owed->what, end);
+        return;
+    case ABOUT_DUPLICATE: {
+        struct client_statement *named = owed->what;
+        client_statement_unref(&named);
+        return;
+    }
+    case ABOUT_UNNAMED:
+        settle_unnamed(server, owed, end);
+        return;
+    case ABOUT_UNNAMED_SIGNATURE:
+        settle_unnamed_signature(server, owed, end);
+        return;
+    case ABOUT_UNNAMED_PROOF:
+        settle_unnamed_proof(server, owed, end);
+        return;
+    case ABOUT_EFFECTS:
+        pin_settle(server, owed, end == OWED_ANSWERED);
+        return;
+    case ABOUT_DEALLOCATE:
+        settle_deallocate(server, owed, end);
+        return;
+    case ABOUT_REFUSED:
+        turn_pin_drop_refused(owed->what);
+        return;
+    case ABOUT_STATE:
+    case ABOUT_NOTHING:
+        return;
+    }
+}

@@ -1,0 +1,61 @@
+/*
+ * turn_shape.c - what answers tell about statements: their signatures, and changes of the schema.
+ */
+#include "relay/turn/pin.h"
+#include "relay/turn/turn.h"
+
+/* --- signatures ------------------------------------------------------------------------------- */
+
+bool turn_shape_wanted(const struct turn *turn, uint8_t type)
+{
+    const struct owed *head = ledger_head(&turn->server->ledger);
+    return head != NULL && head->kind == OWED_DESCRIBE && head->about != ABOUT_NOTHING &&
+           (type == WIRE_PARAMETER_DESCRIPTION || type == WIRE_ROW_DESCRIPTION ||
+            type == WIRE_NO_DATA);
+}
+
+void turn_shape_keep(struct turn *turn, struct span part)
+{
+    buffer_append_span(&turn->server->described, part);
+}
+
+/* --- changes of the schema -------------------------------------------------------------------- */
+
+/* CREATE TABLE AS and SELECT INTO say SELECT, but give no row and describe none. */
+static bool selects_into(const struct turn *turn, const struct owed *head, struct span tag)
+{
+    uint8_t last = turn->down.last;
+    if (!span_starts(tag, SPAN("SELECT ")) || last == WIRE_DATA_ROW || last == WIRE_ROW_DESCRIPTION)
+        return false;
+    return head->kind == OWED_QUERY || !span_is(tag, "SELECT 0");
+}
+
+void turn_schema_tag(struct turn *turn, struct span tag)
+{
+    struct server *server = turn->server;
+    const struct owed *head = ledger_head(&server->ledger);
+    bool changes = head != NULL && (generation_changes(tag) || selects_into(turn, head, tag));
+    bool ends = span_is(tag, "COMMIT") || span_is(tag, "ROLLBACK");
+    server->altered = server->altered || changes;
+    /* Nobody but its client sees that, and who has temporary objects shares nothing. */
+    if (changes && (span_starts(tag, SPAN("CREATE ")) || span_starts(tag, SPAN("SELECT "))) &&
+        pin_makes_temporary(server, head))
+        return;
+    server->reshaping = server->reshaping || changes;
+    if (changes || (ends && server->reshaping))
+        generation_raise(server->generation);
+}
+
+void turn_schema_ready(struct turn *turn, uint8_t status)
+{
+    struct server *server = turn->server;
+    if (status != WIRE_TX_IDLE)
+        return;
+    if (UNLIKELY(server->reshaping))
+        generation_raise(server->generation);
+    server->reshaping = false;
+    if (ledger_empty(&server->ledger)) {
+        server->altered = false;
+        turn_forget_portals(server);
+    }
+}

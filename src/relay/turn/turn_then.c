@@ -1,0 +1,89 @@
+/*
+ * turn_then.c - a statement is parsed under the parameters that its session had when its client
+ * parsed it.
+ *
+ * PostgreSQL evaluates literals at Parse: '1/2/2003'::date under DateStyle.  A Parse that Trunkline
+ * sends later, to another server, stands between two unseen statements.  They set parameters for
+ * the rest of the transaction only, so that whatever fails, and wherever the transaction ends, the
+ * session has its own again.
+ */
+#include "relay/turn/turn_names.h"
+
+/* An unseen statement: Parse, Bind, Execute, and a Close of both. */
+#define THEN_ENTRIES 5u
+
+bool turn_then_differs(const struct turn *turn, const struct params *then, struct span body)
+{
+    const struct server *server = turn->server;
+    if (LIKELY(then == NULL || then == server->params) ||
+        digest_equal(&then->session, &server->params->session))
+        return false;
+    /* A failed transaction parses nothing but what ends it. */
+    return server->transaction != WIRE_TX_FAILED && !statement_is_command(body);
+}
+
+static void put_close(struct buffer *out, char kind, const char *name)
+{
+    size_t start = wire_begin(out, WIRE_CLOSE);
+    wire_put_u8(out, (uint8_t)kind);
+    wire_put_text(out, name);
+    wire_end(out, start);
+}
+
+/* A statement and a portal of this name do `sql`, and are gone. */
+static void put_statement(struct buffer *out, const char *name, struct span sql)
+{
+    size_t start = wire_begin(out, WIRE_PARSE);
+    wire_put_text(out, name);
+    wire_put_bytes(out, SPAN("SELECT "));
+    wire_put_string(out, sql);
+    wire_put_u16(out, 0);
+    wire_end(out, start);
+    start = wire_begin(out, WIRE_BIND);
+    wire_put_text(out, name);
+    wire_put_text(out, name);
+    wire_put_u16(out, 0);
+    wire_put_u16(out, 0);
+    wire_put_u16(out, 0);
+    wire_end(out, start);
+    start = wire_begin(out, WIRE_EXECUTE);
+    wire_put_text(out, name);
+    wire_put_u32(out, 0);
+    wire_end(out, start);
+    put_close(out, 'P', name);
+    put_close(out, 'S', name);
+}
+
+static fault send_statement(struct turn *turn, struct buffer *message)
+{
+    static const enum owed_kind kinds[THEN_ENTRIES] = {OWED_PARSE, OWED_BIND, OWED_EXECUTE,
+                                                       OWED_CLOSE, OWED_CLOSE};
+    TRY(buffer_fault(message));
+    if (!ledger_has_room(&turn->server->ledger, 4 * THEN_ENTRIES))
+        return FAULT_MEMORY;
+    uint8_t *at = turn_make(turn, message->size);
+    if (at == NULL)
+        return FAULT_MEMORY;
+    memcpy(at, message->at, message->size);
+    for (size_t i = 0; i < THEN_ENTRIES; i++)
+        turn_owe(turn, kinds[i], FATE_SWALLOW, ABOUT_NOTHING, NULL);
+    return OK;
+}
+
+fault turn_then_set(struct turn *turn, const struct params *then, bool back)
+{
+    const struct params *now = turn->server->params;
+    struct buffer sql = BUFFER_INIT(8 * PARAMS_SIZE_MOST),
+                  message = BUFFER_INIT(9 * PARAMS_SIZE_MOST);
+    char name[STATEMENT_NAME_SIZE];
+    struct digest fresh = turn_fresh_name();
+    statement_name(&fresh, name);
+    params_write_local(&sql, back ? then : now, back ? now : then);
+    put_statement(&message, name, buffer_span(&sql));
+    fault result = buffer_fault(&sql);
+    if (result == OK)
+        result = send_statement(turn, &message);
+    buffer_fini(&sql);
+    buffer_fini(&message);
+    return result;
+}

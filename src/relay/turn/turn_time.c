@@ -1,0 +1,127 @@
+/*
+ * turn_time.c - how long queries, transactions and silences may take.
+ *
+ * Nothing is measured where no limit is set.  Where one is, the time is looked at only when a turn
+ * waits: what it waits for, and since when, tells which limits run.  The deadline goes to the
+ * coroutine's own timer, whose entry moves lazily, so that a query that is in time costs a few
+ * stores.
+ */
+#include "machine/clock.h"
+#include "relay/turn/turn.h"
+
+#include <inttypes.h>
+
+/* A limit that runs out first, and what to say then. */
+struct due {
+    deadline by;
+    const char *sqlstate;
+    const char *setting;
+    duration limit;
+};
+
+static void due_at(struct due *due, deadline since, duration limit, const char *sqlstate,
+                   const char *setting)
+{
+    deadline by = later(since, limit);
+    if (limit.us == INT64_MAX || by.us >= due->by.us)
+        return;
+    *due = (struct due){by, sqlstate, setting, limit};
+}
+
+static void due_in_transaction(struct due *due, const struct client *client, deadline silent)
+{
+    const struct share_times *times = &client->share->times;
+    due_at(due, silent, times->idle_transaction, "25P03", "idle_transaction_timeout");
+    if (client->began.us != 0)
+        due_at(due, client->began, times->transaction, "25P04", "transaction_timeout");
+}
+
+static fault due_raise(const struct due *due)
+{
+    invariant(due->sqlstate != NULL);
+    bool query = strcmp(due->sqlstate, "57014") == 0;
+    return fault_raise_state(FAULT_TIMEOUT, due->sqlstate,
+                             query ? "canceling statement due to %s (%" PRId64 " ms)"
+                                   : "terminating connection due to %s (%" PRId64 " ms)",
+                             due->setting, due->limit.us / 1000);
+}
+
+/* --- while a turn is under way ---------------------------------------------------------------- */
+
+/* What the turn waits for now: since when, if that is what it waited for the last time. */
+static void turn_note_phase(struct turn *turn, enum turn_phase phase)
+{
+    const struct server *server = turn->server;
+    if (turn->phase == phase && turn->phase_mark.us == server->used.us)
+        return;
+    turn->phase = phase;
+    turn->phase_mark = server->used;
+    turn->phase_since = now();
+    if (turn->client->began.us == 0)
+        turn->client->began = now();
+}
+
+fault turn_wait_timed(struct turn *turn)
+{
+    const struct server *server = turn->server;
+    struct due due = {.by = NEVER};
+    if (server == NULL)
+        return turn_wait(turn, NEVER);
+    const struct share_times *times = &turn->client->share->times;
+    if (ledger_quiet(&server->ledger)) {
+        turn_note_phase(turn, PHASE_SILENT);
+        due_in_transaction(&due, turn->client, turn->phase_since);
+    } else {
+        turn_note_phase(turn, PHASE_ASKING);
+        due_at(&due, turn->phase_since, times->query, "57014", "query_timeout");
+        due_at(&due, turn->client->began, times->transaction, "25P04", "transaction_timeout");
+    }
+    if (due.by.us <= now().us)
+        return due_raise(&due);
+    fault waited = turn->gathers ? turn_bulk_wait(turn) : turn_wait(turn, due.by);
+    return waited == FAULT_TIMEOUT ? due_raise(&due) : waited;
+}
+
+/* --- while the client is parked --------------------------------------------------------------- */
+
+static struct due client_due(const struct client *client, deadline since)
+{
+    struct due due = {.by = NEVER};
+    if (client->server != NULL && client->server->transaction != WIRE_TX_IDLE)
+        due_in_transaction(&due, client, since);
+    else
+        due_at(&due, since, client->share->times.client_idle, "57P05", "client_idle_timeout");
+    return due;
+}
+
+void client_arm_idle(struct client *client)
+{
+    if (client->share == NULL || !client->share->times.any)
+        return;
+    if (client->silent.us == 0)
+        client->silent = now();
+    timer_set(&client->timer, client_due(client, client->silent).by);
+}
+
+void client_arm_idle_again(struct client *client)
+{
+    timer_set(&client->timer, client_due(client, client->silent).by);
+}
+
+fault client_overdue(const struct client *client)
+{
+    struct due due = client_due(client, client->silent);
+    return due.by.us <= now().us ? due_raise(&due) : OK;
+}
+
+void client_arm_all(struct share *share, bool was)
+{
+    LIST_EACH (&share_relay(share)->clients, it) { /* those that are parked go by the new ones */
+        struct client *client = LIST_ENTRY(it, struct client, node);
+        if (client->share != share || client->state != CLIENT_PARKED)
+            continue;
+        if (!was)
+            client->silent = now(); /* nobody has looked at the time until now */
+        timer_set(&client->timer, share->times.any ? client_due(client, client->silent).by : NEVER);
+    }
+}

@@ -1,0 +1,528 @@
+/* turn_up.c - the lane from the client to the server. */
+#include "machine/clock.h"
+#include "query/effects.h"
+#include "relay/client_log.h"
+#include "relay/turn/turn.h"
+#include "wire/messages.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* PostgreSQL's own limit of a message, 1 GB less a little (MaxAllocSize). */
+#define MESSAGE_MOST 0x3fffffffu
+/* Made bytes and ledger entries that one message may need. */
+#define MADE_A_MESSAGE 1024u
+#define OWED_A_MESSAGE 8u
+
+void lane_settle(struct lane *lane, struct chunk_store *store)
+{
+    if (lane->begin != lane->end || !outbox_empty(&lane->out) || lane->keeps)
+        return;
+    lane->begin = lane->end = 0;
+    chunk_return(store, &lane->chunk);
+}
+
+fault turn_say(struct turn *turn, struct buffer *message)
+{
+    fault made = buffer_fault(message);
+    if (made == OK && message->size > 0) {
+        uint8_t *at = outbox_make(&turn->down.out, &turn->relay->chunks, message->size);
+        if (at == NULL)
+            made = FAULT_MEMORY;
+        else
+            memcpy(at, message->at, message->size);
+    }
+    buffer_fini(message);
+    return made;
+}
+
+static fault turn_say_ready(struct turn *turn)
+{
+    uint8_t *at = outbox_make(&turn->down.out, &turn->relay->chunks, 6);
+    if (at == NULL)
+        return FAULT_MEMORY;
+    at[0] = WIRE_READY;
+    wire_store_u32(at + 1, 5);
+    at[5] = WIRE_TX_IDLE;
+    return OK;
+}
+
+/* --- messages without a server ---------------------------------------------------------------- */
+
+fault turn_refuse(struct turn *turn, const char *sqlstate, const char *text)
+{
+    struct lane *up = &turn->up;
+    struct buffer out = BUFFER_INIT(4096);
+    char ids[CLIENT_IDS_SIZE];
+    struct wire_report report = {
+        .severity = "ERROR",
+        .sqlstate = sqlstate,
+        .message = text,
+        .detail = client_ids(turn->client, NULL, ids, sizeof(ids)),
+    };
+    snprintf(turn->refused_state, sizeof(turn->refused_state), "%s", sqlstate);
+    snprintf(turn->refused_text, sizeof(turn->refused_text), "%s", text);
+    wire_put_report(&out, &report);
+    TRY(turn_say(turn, &out));
+    if (up->end - up->begin < WIRE_HEADER)
+        return OK;
+    const uint8_t *at = up->chunk->bytes + up->begin;
+    if (at[0] != WIRE_QUERY && at[0] != WIRE_FUNCTION_CALL) {
+        turn->client->skipping = true; /* as a server would, up to the Sync */
+        return OK;
+    }
+    up->dropping = (uint64_t)wire_u32(at + 1) + 1;
+    turn->ready_after_drop = true;
+    return OK;
+}
+
+/* A message that comes while there is no server, or while a refused batch is skipped. */
+static fault up_local(struct turn *turn, uint8_t type)
+{
+    if (type == WIRE_TERMINATE) {
+        turn->closing = true;
+        return OK;
+    }
+    if (type != WIRE_SYNC)
+        return OK;
+    turn->client->skipping = false;
+    return turn_say_ready(turn);
+}
+
+/* What a message of a client is, by its type. */
+enum {
+    CLASS_KNOWN = 1,
+    CLASS_LOCAL = 2,     /* needs no server */
+    CLASS_BARE = 4,      /* nothing but its header */
+    CLASS_STATEMENT = 8, /* names a prepared statement, or may */
+    CLASS_TEXT = 16,     /* holds SQL */
+    CLASS_NAMES = 32,    /* depends on which names of statements there are, or may */
+};
+static const uint8_t classes[256] = {
+    [WIRE_QUERY] = CLASS_KNOWN | CLASS_TEXT | CLASS_NAMES,
+    [WIRE_FUNCTION_CALL] = CLASS_KNOWN,
+    [WIRE_EXECUTE] = CLASS_KNOWN | CLASS_NAMES,
+    [WIRE_PARSE] = CLASS_KNOWN | CLASS_STATEMENT | CLASS_TEXT | CLASS_NAMES,
+    [WIRE_BIND] = CLASS_KNOWN | CLASS_STATEMENT | CLASS_NAMES,
+    [WIRE_DESCRIBE] = CLASS_KNOWN | CLASS_STATEMENT | CLASS_NAMES,
+    [WIRE_CLOSE] = CLASS_KNOWN | CLASS_STATEMENT | CLASS_NAMES,
+    [WIRE_SYNC] = CLASS_KNOWN | CLASS_LOCAL | CLASS_BARE,
+    [WIRE_FLUSH] = CLASS_KNOWN | CLASS_LOCAL | CLASS_BARE,
+    [WIRE_TERMINATE] = CLASS_KNOWN | CLASS_LOCAL | CLASS_BARE,
+    [WIRE_COPY_DATA] = CLASS_KNOWN | CLASS_LOCAL,
+    [WIRE_COPY_DONE] = CLASS_KNOWN | CLASS_LOCAL | CLASS_BARE,
+    [WIRE_COPY_FAIL] = CLASS_KNOWN | CLASS_LOCAL,
+};
+
+static bool type_is(uint8_t type, uint8_t class)
+{
+    return (classes[type] & class) != 0;
+}
+
+bool turn_needs_server(uint8_t type)
+{
+    return (classes[type] & (CLASS_KNOWN | CLASS_LOCAL)) == CLASS_KNOWN;
+}
+
+/* --- messages with a server ------------------------------------------------------------------- */
+
+static void up_owe(struct turn *turn, enum owed_kind kind)
+{
+    ledger_owe(&turn->server->ledger, (struct owed){.kind = (uint8_t)kind});
+}
+
+/* Notes what the server will owe for a message that is forwarded as it is. */
+static void up_note(struct turn *turn, uint8_t type)
+{
+    switch (type) {
+    case WIRE_QUERY:
+        turn_forget_unnamed(turn);
+        up_owe(turn, OWED_QUERY);
+        return;
+    case WIRE_FUNCTION_CALL:
+        turn->server->altered = true;
+        up_owe(turn, OWED_FUNCTION);
+        return;
+    case WIRE_SYNC:
+        up_owe(turn, OWED_SYNC);
+        return;
+    case WIRE_PARSE:
+        up_owe(turn, OWED_PARSE);
+        return;
+    case WIRE_BIND:
+        up_owe(turn, OWED_BIND);
+        return;
+    case WIRE_DESCRIBE:
+        up_owe(turn, OWED_DESCRIBE);
+        return;
+    case WIRE_CLOSE:
+        up_owe(turn, OWED_CLOSE);
+        return;
+    case WIRE_COPY_DONE:
+    case WIRE_COPY_FAIL:
+        ledger_copy_ends(&turn->server->ledger);
+        return;
+    default:
+        return;
+    }
+}
+
+/* A Describe of the portal without a name, as drivers send it with every query: it concerns no
+ * statement. */
+static bool describes_portal(const uint8_t *at, uint32_t size)
+{
+    return at[0] == WIRE_DESCRIBE && size == WIRE_HEADER + 2 && at[WIRE_HEADER] == 'P' &&
+           at[WIRE_HEADER + 1] == '\0';
+}
+
+/* The SQL of a message, behind the name that a Parse gives it. */
+static struct span text_of(const uint8_t *at, uint32_t here)
+{
+    struct span body = span_of(at + WIRE_HEADER, here - WIRE_HEADER);
+    if (at[0] != WIRE_PARSE || body.size == 0)
+        return body;
+    return span_skip(body, strnlen((const char *)body.at, body.size) + 1);
+}
+
+/* Without a name it is always the same number of bytes. */
+static void up_note_execute(struct turn *turn, uint32_t size)
+{
+    ledger_owe(&turn->server->ledger,
+               (struct owed){.kind = OWED_EXECUTE, .named = size > WIRE_HEADER + 5});
+}
+
+static fault up_whole(struct turn *turn, uint8_t type, const uint8_t *at, uint32_t size)
+{
+    if (turn->client->skipping || turn->server == NULL)
+        return up_local(turn, type);
+    if (type == WIRE_TERMINATE) {
+        turn->closing = true;
+        return OK;
+    }
+    if (UNLIKELY(turn->noting))
+        client_log_text(turn->client, turn->server, type,
+                        span_of(at + WIRE_HEADER, size - WIRE_HEADER));
+    if (type_is(type, CLASS_STATEMENT) && turn_remaps(turn) && !describes_portal(at, size))
+        return turn_statement(turn, type, at, size);
+    if (type_is(type, CLASS_TEXT) && turn_gates(turn) &&
+        UNLIKELY(query_may_have_effects(text_of(at, size)) || turn->server->path_unsure)) {
+        bool taken;
+        turn->server->altered = true;
+        TRY(turn_pin_text(turn, at, size, &taken));
+        if (taken)
+            return OK;
+    }
+    if (UNLIKELY(turn->server->giving != NULL) && type == WIRE_EXECUTE) {
+        bool taken;
+        TRY(turn_deallocate_execute(turn, at, size, &taken));
+        if (taken)
+            return OK;
+    }
+    if (type == WIRE_EXECUTE)
+        up_note_execute(turn, size);
+    else
+        up_note(turn, type);
+    outbox_run(&turn->up.out, at, size);
+    return OK;
+}
+
+/* Its names are needed before any of it can be sent. */
+static fault up_long_bind(struct turn *turn, const uint8_t *at, uint32_t here)
+{
+    struct wire_bind_names names;
+    if (wire_read_bind_names(span_of(at + WIRE_HEADER, here - WIRE_HEADER), &names) == OK)
+        return turn_statement(turn, WIRE_BIND, at, here);
+    if (here == turn->up.chunk->size)
+        return fault_raise(FAULT_LIMIT, "the names in a Bind message do not fit into chunk_size=%u",
+                           here);
+    turn->starved = true;
+    return OK;
+}
+
+static fault up_hold(struct turn *turn, uint8_t type, uint32_t size)
+{
+    uint32_t most = turn->relay->pools.config->message_most;
+    if (size > most)
+        return fault_raise(FAULT_LIMIT, "a '%c' message of %u bytes, the limit is message_limit=%u",
+                           type, size, most);
+    return turn_hold(turn, size);
+}
+
+/* A statement without a name that is too long to be kept may pass as it comes. */
+static fault up_long_parse(struct turn *turn, const uint8_t *at, uint32_t size)
+{
+    uint32_t here = turn->up.end - turn->up.begin;
+    if (here == WIRE_HEADER) {
+        turn->starved = true;
+        return OK;
+    }
+    if (at[WIRE_HEADER] == '\0' && size > CLIENT_UNNAMED_MOST + WIRE_HEADER + 1)
+        return turn_statement(turn, WIRE_PARSE, at, here);
+    return up_hold(turn, WIRE_PARSE, size);
+}
+
+/* A message that is longer than a chunk: what must be seen whole is held, the rest is streamed. */
+static fault up_long(struct turn *turn, uint8_t type, uint32_t size)
+{
+    struct lane *up = &turn->up;
+    const uint8_t *at = up->chunk->bytes + up->begin;
+    if (turn->client->skipping || turn->server == NULL) {
+        up->dropping = size;
+        return OK;
+    }
+    if (type_is(type, CLASS_STATEMENT) && turn_remaps(turn)) {
+        if (type == WIRE_BIND)
+            return up_long_bind(turn, at, up->end - up->begin);
+        return type == WIRE_PARSE ? up_long_parse(turn, at, size) : up_hold(turn, type, size);
+    }
+    if (type == WIRE_EXECUTE)
+        up_note_execute(turn, size);
+    else
+        up_note(turn, type);
+    up->passing = size;
+    turn->server->altered = true; /* it is a long text, most likely */
+    if (type_is(type, CLASS_TEXT) && turn_gates(turn))
+        return turn_pin_long(turn, text_of(at, up->end - up->begin));
+    return OK;
+}
+
+/* Not all of the message is there.  OK with turn->starved: wait for more of it. */
+static fault up_part(struct turn *turn, uint8_t type, uint32_t size)
+{
+    struct lane *up = &turn->up;
+    if (type == WIRE_COPY_DATA && turn->server != NULL && !turn->client->skipping) {
+        up->passing = size;
+        return OK;
+    }
+    if (size > up->chunk->size)
+        return up_long(turn, type, size);
+    turn->starved = true;
+    return OK;
+}
+
+/* --- bytes that are in the middle of a message ------------------------------------------------ */
+
+static uint32_t lane_take(struct lane *lane, uint64_t most)
+{
+    uint32_t here = lane->end - lane->begin;
+    uint32_t step = most < here ? (uint32_t)most : here;
+    lane->begin += step;
+    return step;
+}
+
+/* Goes on with a message begun earlier; false: all bytes here belong to it. */
+static fault up_continue(struct turn *turn, bool *whole)
+{
+    struct lane *up = &turn->up;
+    *whole = true;
+    if (up->dropping > 0) {
+        up->dropping -= lane_take(up, up->dropping);
+        *whole = up->dropping == 0;
+        if (*whole && turn->ready_after_drop) {
+            turn->ready_after_drop = false;
+            return turn_say_ready(turn);
+        }
+    } else if (up->passing > 0) {
+        const uint8_t *at = up->chunk->bytes + up->begin;
+        uint32_t step = lane_take(up, up->passing);
+        outbox_run(&up->out, at, step);
+        up->passing -= step;
+        *whole = up->passing == 0;
+        if (UNLIKELY(turn->scans))
+            return turn_pin_part(turn, span_of(at, step));
+    } else if (turn->held != NULL) {
+        const uint8_t *at = up->chunk->bytes + up->begin;
+        uint32_t step = lane_take(up, turn->held_most - turn->held_size);
+        memcpy(turn->held + turn->held_size, at, step);
+        turn->held_size += step;
+        *whole = turn->held_size == turn->held_most;
+        if (*whole)
+            return turn_statement_held(turn);
+    }
+    return OK;
+}
+
+/* --- the walk --------------------------------------------------------------------------------- */
+
+static bool up_has_room(struct turn *turn)
+{
+    struct chunk_store *store = &turn->relay->chunks;
+    return outbox_has_room(&turn->up.out, store, MADE_A_MESSAGE) &&
+           outbox_has_room(&turn->down.out, store, MADE_A_MESSAGE) &&
+           (turn->server == NULL || ledger_has_room(&turn->server->ledger, OWED_A_MESSAGE));
+}
+
+static uint32_t length_most(uint8_t type)
+{
+    return type_is(type, CLASS_BARE) ? 4 : MESSAGE_MOST;
+}
+
+static bool header_good(uint8_t type, uint32_t length)
+{
+    return type_is(type, CLASS_KNOWN) && length >= 4 && length <= length_most(type);
+}
+
+fault turn_check_header(const uint8_t header[WIRE_HEADER])
+{
+    uint8_t type = header[0];
+    uint32_t length = wire_u32(header + 1);
+    if (LIKELY(header_good(type, length)))
+        return OK;
+    if (!type_is(type, CLASS_KNOWN))
+        return fault_raise(FAULT_PROTOCOL, "invalid frontend message type %u", type);
+    return fault_raise(FAULT_PROTOCOL, "invalid length %u of a '%c' message, the limit is %u",
+                       length, type, length_most(type));
+}
+
+/* One message, or as much of it as is there. */
+static fault up_message(struct turn *turn)
+{
+    struct lane *up = &turn->up;
+    uint8_t type = up->chunk->bytes[up->begin];
+    uint32_t length = wire_u32(up->chunk->bytes + up->begin + 1), size = length + 1;
+    if (UNLIKELY(!header_good(type, length)))
+        return turn_check_header(up->chunk->bytes + up->begin);
+    bool whole = up->end - up->begin >= size;
+    if (turn->server == NULL && !turn->client->skipping && turn_needs_server(type) &&
+        (whole || size > up->chunk->size))
+        return turn_claim(turn);
+    if (!whole)
+        return up_part(turn, type, size);
+    const uint8_t *at = up->chunk->bytes + up->begin;
+    up->begin += size;
+    return up_whole(turn, type, at, size);
+}
+
+fault turn_walk_up(struct turn *turn)
+{
+    struct lane *up = &turn->up;
+    turn->starved = false;
+    while (up->begin != up->end && !turn->closing && up_has_room(turn)) {
+        bool whole;
+        TRY(up_continue(turn, &whole));
+        if (!whole || up->begin == up->end || UNLIKELY(up->out.owned != NULL))
+            return OK; /* a message that was held is sent before anything else is made */
+        if (up->end - up->begin < WIRE_HEADER) {
+            turn->starved = true;
+            return OK;
+        }
+        const uint8_t *at = up->chunk->bytes + up->begin;
+        turn->awaits =
+            (type_is(at[0], CLASS_NAMES) && turn_awaits_names(turn, at, up->end - up->begin)) ||
+            (UNLIKELY(turn->resets.any) && turn_awaits_restore(turn, at[0]));
+        if (turn->awaits)
+            return OK;
+        uint32_t begin = up->begin;
+        TRY(up_message(turn));
+        if (UNLIKELY(turn->awaits)) { /* it is looked at again */
+            up->begin = begin;
+            return OK;
+        }
+        if (turn->starved)
+            return OK;
+    }
+    return OK;
+}
+
+fault turn_send_up(struct turn *turn, bool *moved)
+{
+    struct lane *up = &turn->up;
+    uint64_t sent = 0;
+    if (lane_sent(up))
+        return OK;
+    invariant(turn->server != NULL);
+    fault result = outbox_send(&up->out, &turn->server->stream, &turn->relay->chunks, &sent);
+    up->flushing = result == FAULT_AGAIN;
+    *moved = *moved || sent > 0;
+    if (result == OK)
+        lane_settle(up, &turn->relay->chunks);
+    else if (result != FAULT_AGAIN)
+        turn->server_lost = true; /* what it still had to say is read first */
+    return OK;
+}
+
+/* Reads behind what is there; makes room by moving the first bytes of a message to the front. */
+static fault up_read(struct turn *turn, bool *moved)
+{
+    struct lane *up = &turn->up;
+    size_t size = 0;
+    if (up->chunk == NULL)
+        TRY(turn_lend(turn, &up->chunk));
+    up->keeps = false;
+    if (up->begin > 0) {
+        memmove(up->chunk->bytes, up->chunk->bytes + up->begin, up->end - up->begin);
+        up->end -= up->begin;
+        up->begin = 0;
+    }
+    invariant(up->end < up->chunk->size);
+    fault read = stream_read_some(&turn->client->stream, up->chunk->bytes + up->end,
+                                  up->chunk->size - up->end, &size);
+    if (read == FAULT_AGAIN) {
+        lane_settle(up, &turn->relay->chunks);
+        return OK;
+    }
+    TRY(read);
+    up->end += (uint32_t)size;
+    hint_add(&turn->client->share->stats.received, size);
+    turn->starved = false;
+    turn->bulk = 0;
+    *moved = true;
+    return OK;
+}
+
+static bool up_may_read(const struct turn *turn)
+{
+    const struct lane *up = &turn->up;
+    bool walked = up->begin == up->end || turn->starved;
+    return walked && outbox_empty(&up->out) && !turn->closing &&
+           (stream_may_read(&turn->client->stream) || stream_hung_up(&turn->client->stream));
+}
+
+/* A query's time runs from here, not from the answer before; so does a transaction's. */
+static void turn_query_begins(struct turn *turn)
+{
+    deadline at = now();
+    turn->server->used = at;
+    if (turn->server->transaction == WIRE_TX_IDLE)
+        turn->client->since = at;
+}
+
+/* The end of a client is its death, also while bytes of its are still on their way, or wait for
+ * answers that may never come. */
+static bool turn_is_left(const struct turn *turn)
+{
+    bool waits = turn->up.begin != turn->up.end && !turn->starved && turn->server != NULL &&
+                 turn->server->ledger.murky;
+    return (waits || turn->awaits || !outbox_empty(&turn->up.out)) && !turn->closing &&
+           stream_hung_up(&turn->client->stream);
+}
+
+fault turn_up(struct turn *turn, bool *moved)
+{
+    if (turn->client == NULL)
+        return turn_send_up(turn, moved);
+    TRY(turn_send_up(turn, moved));
+    if (turn->server_lost)
+        return OK;
+    if (turn_is_left(turn))
+        return FAULT_CLOSED;
+    if (up_may_read(turn))
+        TRY(up_read(turn, moved));
+    if (outbox_empty(&turn->up.out) && turn->up.begin != turn->up.end && !turn->starved) {
+        uint32_t begin = turn->up.begin;
+        bool idle = turn->server != NULL && ledger_empty(&turn->server->ledger);
+        TRY(turn_walk_up(turn));
+        if (idle && turn->server != NULL && !ledger_empty(&turn->server->ledger))
+            turn_query_begins(turn);
+        /* What it found too short may be there by now: that was no reason to read before. */
+        bool more = turn->starved && stream_may_read(&turn->client->stream);
+        if (turn->up.begin != begin)
+            turn->client->silent = (deadline){0};
+        *moved = *moved || more || turn->up.begin != begin;
+        TRY(turn_send_up(turn, moved));
+    }
+    if (turn->closing || turn->up.begin == turn->up.end)
+        lane_settle(&turn->up, &turn->relay->chunks);
+    return OK;
+}
