@@ -3,19 +3,21 @@
  * co.h - coroutines of one machine: they start, wait, are woken, are cancelled, and end by
  * returning.
  *
- * A coroutine lives and dies on its machine.  It suspends only in calls that take a deadline (and
- * in co_group_join).  A wake-up that comes while it runs is remembered: the next co_wait returns at
- * once.  Whoever waits re-checks its condition; wake-ups may be spurious.
- * Cancelling makes every wait, from then on, return FAULT_CANCELLED, so that the coroutine unwinds
- * itself; no stack is ever thrown away.  Design: docs/internals/machine.md
+ * A coroutine lives and dies on its machine.  It suspends only in co_wait, co_wait_through,
+ * co_yield, co_sleep, co_group_wait_any, co_group_join, and what calls them.  A wake-up that comes
+ * while it runs is remembered: the next co_wait returns at once.  The caller of a wait checks its
+ * condition again, because wake-ups may be spurious.
+ * Cancelling makes every wait return FAULT_CANCELLED from then on, but co_wait_through and
+ * co_group_join, so that the coroutine unwinds itself; no stack is ever thrown away.
+ * Design: docs/internals/machine.md
  */
 #include "machine/machine.h"
 
 struct co;
 
 enum co_stack {
-    CO_SMALL, /* 32 KiB usable: turns, logins */
-    CO_LARGE, /* 256 KiB usable: parsers, configuration, TLS handshakes */
+    CO_SMALL, /* 32 KiB usable: turns, checks and cleaning of servers, waits of clients that move */
+    CO_LARGE, /* 256 KiB usable: logins of clients and servers, cancel requests, reloads */
 };
 
 /** Starts `entry(argument)` on this machine; it runs from the run queue, soon, not within this

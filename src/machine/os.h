@@ -1,11 +1,14 @@
 #pragma once
 /*
- * os.h - the one door to the world: everything that the house asks of an operating system.
+ * os.h - the table of all calls that Trunkline makes of an operating system.
  *
  * Two implementations: os_linux (epoll) and os_sim (memory sockets, a virtual clock, a seeded
- * order).  Only machine/ calls through it; nothing above knows a descriptor.  Calls return what the
- * system call would: a count or handle, or -errno.  None blocks, except poll_wait.
- * A `handle` is a descriptor on Linux and an index in the simulation.
+ * order).  Above machine/, few callers use it directly: the configuration reads files and runs
+ * commands, authentication runs commands and lists this machine's addresses, listeners close
+ * sockets that they can't use.  A `handle` is a descriptor on Linux and an index in the simulation;
+ * above machine/ it is passed on from accept to stream_adopt, and shown by SHOW FDS.
+ * Calls return what the system call would: a count or handle, or -errno.  poll_wait, join, run,
+ * log_stop and the calls about files may block, the others never.
  */
 #include "base/fault.h"
 #include "base/time.h"

@@ -91,7 +91,8 @@ struct server *server_new(struct share *share, struct lease *take_lease);
 void server_close(struct server **server, const char *reason, bool lost);
 /** Frees one whose login failed; its lease has gone back already. */
 void server_drop_login(struct server **server);
-/** The one setter of `state`; keeps the lists of the share. */
+/** Moves it to another state and keeps the lists of the share.  server_new and server_arrive set
+ *  the first state of a server on its relay themselves. */
 void server_become(struct server *server, enum server_state next);
 /** While it is cleaned, the running coroutine moves its bytes. */
 void server_keep(struct server *server);
