@@ -5,8 +5,9 @@
  * A session (`struct tls`, opaque, heap) is made by stream_tls_accept and stream_tls_connect in
  * tls.c, which put it into stream->tls once the handshake is done; the stream owns it from then on.
  * The session keeps a pointer to its stream: a stream with TLS stays at its address until it is
- * closed (detach, mail, attach is fine).  It has no buffers of its own: its BIO calls
- * stream_raw_recv and stream_raw_send.  All calls come from the stream's machine.
+ * closed (detach, mail, attach is fine).  Its BIO reads by stream_raw_recv and writes into the
+ * thread's chunk, which stream_raw_send sends; the session keeps only what the socket did not take.
+ * All calls come from the stream's machine.
  */
 #include "machine/stream.h"
 
