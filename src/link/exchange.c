@@ -70,8 +70,8 @@ fault link_send(struct stream *stream, struct buffer *bytes, deadline by)
     return what;
 }
 
-/* Whoever is about to shake hands has read exactly what came before (CVE-2021-23214), so that
- * nothing unencrypted is in memory; what is in the socket already is an attempt. */
+/* The callers refuse bytes that they read behind the question or its answer (CVE-2021-23214);
+ * what is in the socket already is refused here. */
 fault link_check_silence(struct stream *stream, const char *what)
 {
     uint8_t byte;

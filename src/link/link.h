@@ -55,8 +55,8 @@ struct link_greeting {
  * Connects `stream`, negotiates TLS, logs in, and reads up to the first ReadyForQuery.
  *
  * On a fault the stream is closed.  Notices are skipped.  A server that speaks an older version
- * says so, or refuses; then it is asked for 3.0 on a new connection.  Any bytes read behind
- * ReadyForQuery, or before a TLS handshake, are a PROTOCOL fault. Faults: REFUSED (connect refused,
+ * says so, or refuses; then it is asked for 3.0 on a new connection.  Bytes before a TLS handshake
+ * and answers behind ReadyForQuery are a PROTOCOL fault.  Faults: REFUSED (connect refused,
  * reset or unreachable; also when it closes during the login), TIMEOUT, TLS, PROTOCOL, AUTH,
  * UNSUPPORTED (a method of authentication), UPSTREAM (the server's own ErrorResponse: story and
  * SQLSTATE are the server's), LIMIT, MEMORY, SYSTEM, CANCELLED.
