@@ -53,7 +53,7 @@ struct query_effect {
     char name[QUERY_NAME_SIZE]; /* of what is created or ended, folded; "": it can't be said */
 };
 
-/* Statements whose effects are told one by one; what further ones create is told in `more`. */
+/* Effects that are told one by one; what further ones create is told in `more`. */
 #define QUERY_EFFECTS_MOST 16
 
 struct query_effects {
