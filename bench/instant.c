@@ -6,7 +6,7 @@
  * Protocol 3.0, trust, no TLS.  Understands `SELECT 1`, `SELECT big N` (N bytes in rows of 1 KiB),
  * BEGIN, COMMIT, ROLLBACK, SET, RESET, DISCARD, DEALLOCATE, the empty query; simple and extended.
  * A descriptor is registered once, edge-triggered; all that one read brought is answered by one
- * send: two system calls per query and a share of one epoll_wait.
+ * send: two system calls per query and a local pool of one epoll_wait.
  */
 #include <ctype.h>
 #include <errno.h>

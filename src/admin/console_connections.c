@@ -153,29 +153,29 @@ static const char *client_state(const struct client *client)
 }
 
 /* What it is for, by a parameter that no other connection has. */
-static const char *replication_text(const struct share *share, const struct params *params)
+static const char *replication_text(const struct local_pool *pool, const struct params *params)
 {
-    if (share == NULL || !share->route->is_replication)
+    if (pool == NULL || !pool->route->is_replication)
         return "none";
     return span_is(param_of(params, SPAN("replication")), "database") ? "logical" : "physical";
 }
 
 static void gather_client(struct gather *gather, const struct client *client)
 {
-    const struct share *share = client->share;
+    const struct local_pool *pool = client->pool;
     const struct server *server = client->server != NULL ? client->server : client->claim.server;
     char tls[TEXT_MOST];
     struct record record = {
         .id = client->id,
         .state = client_state(client),
-        .replication = replication_text(share, client->params),
+        .replication = replication_text(pool, client->params),
         .type = 'C',
         .connected = wall_of(gather, client->connected),
         .request = wall_of(gather, client->since.us == 0 ? client->connected : client->since),
         .prepared = client->statements.count,
         .kept = client->stash_size,
         .bound = server != NULL,
-        .close_needed = client->leaving || (share != NULL && share->obsolete),
+        .close_needed = client->leaving || (pool != NULL && pool->obsolete),
     };
     if (server != NULL)
         record.peer_id = server->id;
@@ -184,10 +184,9 @@ static void gather_client(struct gather *gather, const struct client *client)
     shorten(&record.remote, client->peer);
     record_stream(&record, &client->stream);
     struct span texts[TEXTS] = {
-        [TEXT_USER] =
-            share != NULL ? span_text(share->user) : param_of(client->params, SPAN("user")),
+        [TEXT_USER] = pool != NULL ? span_text(pool->user) : param_of(client->params, SPAN("user")),
         [TEXT_DATABASE] =
-            share != NULL ? span_text(share->database) : param_of(client->params, SPAN("database")),
+            pool != NULL ? span_text(pool->database) : param_of(client->params, SPAN("database")),
         [TEXT_TLS] = span_text(stream_tls_text(&client->stream, tls, sizeof(tls))),
         [TEXT_APPLICATION] = param_of(client->params, SPAN("application_name")),
     };
@@ -196,7 +195,7 @@ static void gather_client(struct gather *gather, const struct client *client)
 
 static bool gather_wants(const struct gather *gather, const struct client *client)
 {
-    if (client->share == NULL && !client->console)
+    if (client->pool == NULL && !client->console)
         return false;
     return !gather->active || strcmp(client_state(client), "active") == 0;
 }
@@ -230,19 +229,19 @@ static int64_t uuid_time(const struct uuid *id)
 
 static void gather_server(struct gather *gather, const struct server *server)
 {
-    const struct share *share = server->share;
+    const struct local_pool *pool = server->pool;
     const struct address nowhere = {.family = ADDRESS_NONE};
     char tls[TEXT_MOST];
     struct record record = {
         .id = server->id,
         .state = server_state_text(server),
-        .replication = replication_text(share, server->startup),
+        .replication = replication_text(pool, server->startup),
         .type = 'S',
         .connected = uuid_time(&server->id),
         .pid = server->pid,
         .prepared = server->statements.known.count,
         .bound = server->client != NULL,
-        .close_needed = server->broken || share->obsolete,
+        .close_needed = server->broken || pool->obsolete,
     };
     record.request = server->used.us == 0 ? record.connected : wall_of(gather, server->used);
     if (server->client != NULL)
@@ -250,8 +249,8 @@ static void gather_server(struct gather *gather, const struct server *server)
     shorten(&record.remote, server->lease == NULL ? &nowhere : &server->lease->target.address);
     record_stream(&record, &server->stream);
     struct span texts[TEXTS] = {
-        [TEXT_USER] = span_text(share->user),
-        [TEXT_DATABASE] = span_text(share->database),
+        [TEXT_USER] = span_text(pool->user),
+        [TEXT_DATABASE] = span_text(pool->database),
         [TEXT_TLS] = span_text(stream_tls_text(&server->stream, tls, sizeof(tls))),
         [TEXT_APPLICATION] = param_of(server->params, SPAN("application_name")),
     };
@@ -260,16 +259,16 @@ static void gather_server(struct gather *gather, const struct server *server)
 
 static void gather_servers(const struct relay *relay, struct gather *gather)
 {
-    LIST_EACH (&relay->pools.shares, it) {
-        const struct share *share = LIST_ENTRY(it, struct share, node);
-        LIST_EACH (&share->busy, at) {
+    LIST_EACH (&relay->pools.all, it) {
+        const struct local_pool *pool = LIST_ENTRY(it, struct local_pool, node);
+        LIST_EACH (&pool->busy, at) {
             const struct server *server = LIST_ENTRY(at, struct server, node);
             if (!gather->active || server->state == SERVER_ACTIVE)
                 gather_server(gather, server);
         }
         if (gather->active)
             continue;
-        LIST_EACH (&share->idle, at)
+        LIST_EACH (&pool->idle, at)
             gather_server(gather, LIST_ENTRY(at, struct server, node));
     }
 }

@@ -31,13 +31,13 @@ struct fds {
 };
 
 /* What a session has set, else what servers of its pool report. */
-static void write_parameter(struct table_sink *sink, const struct share *share,
+static void write_parameter(struct table_sink *sink, const struct local_pool *pool,
                             const struct params *params, const char *name)
 {
     const struct span *own = params == NULL ? NULL : params_find(params, span_text(name));
     struct span value = own != NULL ? *own : SPAN_NONE;
-    if (own == NULL && share != NULL)
-        value = wire_find_parameter(buffer_span(&share->greeting.parameters), name);
+    if (own == NULL && pool != NULL)
+        value = wire_find_parameter(buffer_span(&pool->greeting.parameters), name);
     if (value.at == NULL)
         table_null(sink);
     else
@@ -47,8 +47,8 @@ static void write_parameter(struct table_sink *sink, const struct share *share,
 struct fd {
     const char *task;
     const struct stream *stream;
-    const struct stream *link; /* NULL: none */
-    const struct share *share; /* NULL: the console's */
+    const struct stream *link;     /* NULL: none */
+    const struct local_pool *pool; /* NULL: the console's */
     const struct params *params;
     const struct address *peer; /* NULL: not known */
 };
@@ -56,9 +56,9 @@ struct fd {
 static void write_owner(struct table_sink *sink, const struct fd *fd, const char *name)
 {
     const struct span *own =
-        fd->share != NULL || fd->params == NULL ? NULL : params_find(fd->params, span_text(name));
-    if (fd->share != NULL)
-        table_text(sink, strcmp(name, "user") == 0 ? fd->share->user : fd->share->database);
+        fd->pool != NULL || fd->params == NULL ? NULL : params_find(fd->params, span_text(name));
+    if (fd->pool != NULL)
+        table_text(sink, strcmp(name, "user") == 0 ? fd->pool->user : fd->pool->database);
     else if (own != NULL)
         table_span(sink, *own);
     else
@@ -79,7 +79,7 @@ static void write_fd(struct table_sink *sink, const struct fd *fd)
     table_int(sink, 0);
     table_int(sink, fd->link == NULL ? 0 : fd->link->handle);
     for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-        write_parameter(sink, fd->share, fd->params, names[i]);
+        write_parameter(sink, fd->pool, fd->params, names[i]);
     table_null(sink);
     table_end_row(sink);
 }
@@ -90,7 +90,7 @@ static void write_client(struct table_sink *sink, const struct client *client)
     struct fd fd = {.task = "client",
                     .stream = &client->stream,
                     .link = server == NULL ? NULL : &server->stream,
-                    .share = client->share,
+                    .pool = client->pool,
                     .params = client->params,
                     .peer = client->peer};
     if (stream_open(&client->stream))
@@ -102,7 +102,7 @@ static void write_server(struct table_sink *sink, const struct server *server)
     struct fd fd = {.task = "server",
                     .stream = &server->stream,
                     .link = server->client == NULL ? NULL : &server->client->stream,
-                    .share = server->share,
+                    .pool = server->pool,
                     .params = server->params,
                     .peer = server->lease == NULL ? NULL : &server->lease->target.address};
     if (stream_open(&server->stream))
@@ -134,11 +134,11 @@ static bool look_at_fds(struct relay *relay, void *argument)
         return false;
     if (look_at_clients(relay, fds))
         return true;
-    LIST_EACH (&relay->pools.shares, it) {
-        const struct share *share = LIST_ENTRY(it, struct share, node);
-        LIST_EACH (&share->busy, at)
+    LIST_EACH (&relay->pools.all, it) {
+        const struct local_pool *pool = LIST_ENTRY(it, struct local_pool, node);
+        LIST_EACH (&pool->busy, at)
             write_server(fds->sink, LIST_ENTRY(at, struct server, node));
-        LIST_EACH (&share->idle, at)
+        LIST_EACH (&pool->idle, at)
             write_server(fds->sink, LIST_ENTRY(at, struct server, node));
     }
     return false;

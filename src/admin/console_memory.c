@@ -29,13 +29,13 @@ static void look_at_memory(struct relay *relay, void *argument)
     if (relay == NULL)
         return;
     memory[KIND_CLIENT].used += relay->clients.count;
-    memory[KIND_POOL].used += relay->pools.shares.count;
+    memory[KIND_POOL].used += relay->pools.all.count;
     memory[KIND_CHUNK].size = sizeof(struct chunk) + relay->chunks.size;
     memory[KIND_CHUNK].used += relay->chunks.lent;
     memory[KIND_CHUNK].free += relay->chunks.idle.count;
-    LIST_EACH (&relay->pools.shares, it) {
-        const struct share *share = LIST_ENTRY(it, struct share, node);
-        memory[KIND_SERVER].used += share->idle.count + share->busy.count;
+    LIST_EACH (&relay->pools.all, it) {
+        const struct local_pool *pool = LIST_ENTRY(it, struct local_pool, node);
+        memory[KIND_SERVER].used += pool->idle.count + pool->busy.count;
     }
 }
 
@@ -50,7 +50,7 @@ fault console_show_memory(struct console *console, struct console_result *result
     struct memory memory[KINDS] = {
         [KIND_CLIENT] = {.size = sizeof(struct client)},
         [KIND_SERVER] = {.size = sizeof(struct server)},
-        [KIND_POOL] = {.size = sizeof(struct share)},
+        [KIND_POOL] = {.size = sizeof(struct local_pool)},
     };
     pooler_look(console->pooler, look_at_memory, memory);
     for (size_t i = 0; i < KINDS; i++) {

@@ -56,18 +56,18 @@ struct record {
 
 static void gather_pin(struct buffer *records, const struct server *server, uint32_t pinned)
 {
-    const struct share *share = server->share;
+    const struct local_pool *pool = server->pool;
     struct record record = {
         .client = server->client->id,
         .server = server->id,
         .state = client_state_text(server->client),
         .pid = server->pid,
-        .line = share->route->line,
+        .line = pool->route->line,
         .pinned = pinned,
-        .most = pin_most(share->route),
+        .most = pin_most(pool->route),
     };
-    snprintf(record.database, sizeof(record.database), "%s", share->database);
-    snprintf(record.user, sizeof(record.user), "%s", share->user);
+    snprintf(record.database, sizeof(record.database), "%s", pool->database);
+    snprintf(record.user, sizeof(record.user), "%s", pool->user);
     pin_look(server, &record.view);
     /* All of it or nothing, so that what is there can be read back. */
     uint8_t *at = buffer_room(records, sizeof(record));
@@ -86,12 +86,12 @@ static void look_at_pins(struct relay *relay, void *argument)
 {
     if (relay == NULL)
         return;
-    LIST_EACH (&relay->pools.shares, it) {
-        const struct share *share = LIST_ENTRY(it, struct share, node);
+    LIST_EACH (&relay->pools.all, it) {
+        const struct local_pool *pool = LIST_ENTRY(it, struct local_pool, node);
         uint32_t pinned = 0;
-        LIST_EACH (&share->busy, at)
+        LIST_EACH (&pool->busy, at)
             pinned += is_pinned(LIST_ENTRY(at, struct server, node));
-        LIST_EACH (&share->busy, at)
+        LIST_EACH (&pool->busy, at)
             if (is_pinned(LIST_ENTRY(at, struct server, node)))
                 gather_pin(argument, LIST_ENTRY(at, struct server, node), pinned);
     }
@@ -165,8 +165,8 @@ static void look_at_totals(struct relay *relay, void *argument)
         totals->counts.rejected[kind] += relay->pins.rejected[kind];
         totals->counts.full[kind] += relay->pins.full[kind];
     }
-    LIST_EACH (&relay->pools.shares, it)
-        LIST_EACH (&LIST_ENTRY(it, struct share, node)->busy, at) {
+    LIST_EACH (&relay->pools.all, it)
+        LIST_EACH (&LIST_ENTRY(it, struct local_pool, node)->busy, at) {
             const struct server *server = LIST_ENTRY(at, struct server, node);
             struct pin_view view = {0};
             if (server->pin != NULL)

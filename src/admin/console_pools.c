@@ -52,10 +52,10 @@ const char *console_mode_text(enum pool_mode mode)
     return texts[mode];
 }
 
-static void pool_add_servers(struct pool_row *row, const struct share *share)
+static void pool_add_servers(struct pool_row *row, const struct local_pool *pool)
 {
-    row->servers_idle += share->idle.count;
-    LIST_EACH (&share->busy, it) {
+    row->servers_idle += pool->idle.count;
+    LIST_EACH (&pool->busy, it) {
         const struct server *server = LIST_ENTRY(it, struct server, node);
         if (server->state == SERVER_CONNECTING)
             row->servers_login += 1;
@@ -68,34 +68,34 @@ static void pool_add_servers(struct pool_row *row, const struct share *share)
     }
 }
 
-static void pool_add(struct pool_row *row, const struct share *share)
+static void pool_add(struct pool_row *row, const struct local_pool *pool)
 {
-    const struct node *first = list_first(&share->claims);
+    const struct node *first = list_first(&pool->claims);
     if (first != NULL) {
         deadline since = LIST_ENTRY(first, struct claim, node)->since;
         row->longest = MAX_OF(row->longest, between(since, now()).us);
     }
-    row->waiting += share->claims.count;
-    row->active += share->clients - MIN_OF(share->clients, share->claims.count);
-    pool_add_servers(row, share);
+    row->waiting += pool->claims.count;
+    row->active += pool->clients - MIN_OF(pool->clients, pool->claims.count);
+    pool_add_servers(row, pool);
     if (row->current)
         return;
-    row->mode = share->route->mode;
-    row->current = !share->obsolete && !share->route->is_replication;
+    row->mode = pool->route->mode;
+    row->current = !pool->obsolete && !pool->route->is_replication;
 }
 
 static void look_at_pools(struct relay *relay, void *argument)
 {
     if (relay == NULL)
         return;
-    LIST_EACH (&relay->pools.shares, it) {
-        const struct share *share = LIST_ENTRY(it, struct share, node);
-        if (share_unused(share))
+    LIST_EACH (&relay->pools.all, it) {
+        const struct local_pool *pool = LIST_ENTRY(it, struct local_pool, node);
+        if (local_pool_unused(pool))
             continue;
         struct pool_row *row =
-            console_tally_row(argument, span_text(share->database), span_text(share->user));
+            console_tally_row(argument, span_text(pool->database), span_text(pool->user));
         if (row != NULL)
-            pool_add(row, share);
+            pool_add(row, pool);
     }
 }
 
@@ -161,9 +161,9 @@ static void look_at_counts(struct relay *relay, void *argument)
     counts->clients += relay->clients.count;
     LIST_EACH (&relay->clients, it)
         counts->logins += LIST_ENTRY(it, struct client, node)->state == CLIENT_LOGIN;
-    LIST_EACH (&relay->pools.shares, it) {
-        const struct share *share = LIST_ENTRY(it, struct share, node);
-        counts->servers += share->idle.count + share->busy.count;
+    LIST_EACH (&relay->pools.all, it) {
+        const struct local_pool *pool = LIST_ENTRY(it, struct local_pool, node);
+        counts->servers += pool->idle.count + pool->busy.count;
     }
 }
 
@@ -271,17 +271,17 @@ static void look_at_relay(struct relay *relay, void *argument)
     uint32_t waiting = 0, servers = 0;
     if (relay == NULL)
         return;
-    LIST_EACH (&relay->pools.shares, it) {
-        const struct share *share = LIST_ENTRY(it, struct share, node);
-        waiting += share->claims.count;
-        servers += share->idle.count + share->busy.count;
+    LIST_EACH (&relay->pools.all, it) {
+        const struct local_pool *pool = LIST_ENTRY(it, struct local_pool, node);
+        waiting += pool->claims.count;
+        servers += pool->idle.count + pool->busy.count;
     }
     struct machine_stats stats = machine_stats(relay->pools.machine);
     const uint64_t numbers[] = {relay->index,
                                 relay->clients.count,
                                 waiting,
                                 servers,
-                                relay->pools.shares.count,
+                                relay->pools.all.count,
                                 relay->pools.params.sets.count,
                                 relay->statements.count,
                                 relay->chunks.lent,

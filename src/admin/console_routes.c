@@ -55,15 +55,15 @@ static void look_at_routes(struct relay *relay, void *argument)
 {
     if (relay == NULL)
         return;
-    LIST_EACH (&relay->pools.shares, it) {
-        const struct share *share = LIST_ENTRY(it, struct share, node);
-        if (share->obsolete && share_unused(share))
+    LIST_EACH (&relay->pools.all, it) {
+        const struct local_pool *pool = LIST_ENTRY(it, struct local_pool, node);
+        if (pool->obsolete && local_pool_unused(pool))
             continue;
-        struct route_row *row = route_row(argument, share->config, share->route, share->obsolete);
+        struct route_row *row = route_row(argument, pool->config, pool->route, pool->obsolete);
         if (row == NULL)
             continue;
-        row->clients += share->clients;
-        row->servers += share->idle.count + share->busy.count;
+        row->clients += pool->clients;
+        row->servers += pool->idle.count + pool->busy.count;
     }
 }
 
@@ -168,17 +168,16 @@ static void look_at_databases(struct relay *relay, void *argument)
 {
     if (relay == NULL)
         return;
-    LIST_EACH (&relay->pools.shares, it) {
-        const struct share *share = LIST_ENTRY(it, struct share, node);
+    LIST_EACH (&relay->pools.all, it) {
+        const struct local_pool *pool = LIST_ENTRY(it, struct local_pool, node);
         struct database_row *row =
-            console_tally_find(argument, span_text(share->database), SPAN_NONE);
+            console_tally_find(argument, span_text(pool->database), SPAN_NONE);
         if (row == NULL)
-            row =
-                console_tally_find(argument, span_text(or_any(share->route->database)), SPAN_NONE);
+            row = console_tally_find(argument, span_text(or_any(pool->route->database)), SPAN_NONE);
         if (row == NULL)
             continue;
-        row->clients += share->clients;
-        row->servers += share->idle.count + share->busy.count;
+        row->clients += pool->clients;
+        row->servers += pool->idle.count + pool->busy.count;
     }
 }
 

@@ -1,8 +1,8 @@
 /*
  * SHOW STATS, STATS_TOTALS, STATS_AVERAGES and TOTALS.
  *
- * Nothing ticks: each share keeps what it had counted at two earlier looks, and a look makes the
- * averages from the older one.
+ * Nothing ticks: each local pool keeps what it had counted at two earlier looks, and a look makes
+ * the averages from the older one.
  */
 #include "admin/console_stats.h"
 
@@ -25,7 +25,7 @@ struct counter {
     size_t per; /* PER_SECOND, or where the divisor stands */
 };
 
-#define AT(field) offsetof(struct share_stats, field)
+#define AT(field) offsetof(struct local_pool_stats, field)
 
 /* In the order of the columns. */
 static const struct counter counters[COUNTERS] = {
@@ -42,7 +42,8 @@ static const struct counter counters[COUNTERS] = {
     {"ps_bind_count", AT(binds), PER_SECOND},
     {"client_login_count", AT(logins), PER_SECOND},
 };
-static_assert(sizeof(struct share_stats) == COUNTERS * sizeof(uint64_t), "each counter is shown");
+static_assert(sizeof(struct local_pool_stats) == COUNTERS * sizeof(uint64_t),
+              "each counter is shown");
 
 #define DATABASE                                                                                   \
     {                                                                                              \
@@ -122,7 +123,7 @@ static const struct console_column sums_columns[] = {
 };
 const struct console_view console_view_totals = CONSOLE_VIEW(sums_columns);
 
-static uint64_t counter_of(const struct share_stats *stats, size_t at)
+static uint64_t counter_of(const struct local_pool_stats *stats, size_t at)
 {
     uint64_t value;
     memcpy(&value, (const char *)stats + at, sizeof(value));
@@ -131,8 +132,8 @@ static uint64_t counter_of(const struct share_stats *stats, size_t at)
 
 /* --- averages --------------------------------------------------------------------------------- */
 
-void console_stats_look(struct stats_window *window, const struct share_stats *stats, deadline at,
-                        struct share_stats *ret_since, duration *ret_during)
+void console_stats_look(struct stats_window *window, const struct local_pool_stats *stats,
+                        deadline at, struct local_pool_stats *ret_since, duration *ret_during)
 {
     if (between(window->newer_at, at).us >= CONSOLE_STATS_PERIOD.us) {
         window->older = window->newer;
@@ -154,17 +155,17 @@ void console_stats_look(struct stats_window *window, const struct share_stats *s
 
 struct stats_row {
     struct console_tally_row row;
-    struct share_stats total;
-    struct share_stats since; /* over the windows */
-    double rates[COUNTERS];   /* per second, each window by its own length */
+    struct local_pool_stats total;
+    struct local_pool_stats since; /* over the windows */
+    double rates[COUNTERS];        /* per second, each window by its own length */
 };
 
-static void row_add(struct stats_row *row, struct share *share)
+static void row_add(struct stats_row *row, struct local_pool *pool)
 {
-    struct share_stats since;
+    struct local_pool_stats since;
     duration during;
-    console_stats_look(&share->window, &share->stats, now(), &since, &during);
-    stats_add(&row->total, &share->stats);
+    console_stats_look(&pool->window, &pool->stats, now(), &since, &during);
+    stats_add(&row->total, &pool->stats);
     stats_add(&row->since, &since);
     for (size_t i = 0; i < COUNTERS; i++)
         row->rates[i] += (double)counter_of(&since, counters[i].at) * 1e6 / (double)during.us;
@@ -175,11 +176,11 @@ static void look_at_stats(struct relay *relay, void *argument)
     struct stats_row *row;
     if (relay == NULL)
         return;
-    LIST_EACH (&relay->pools.shares, it) {
-        struct share *share = LIST_ENTRY(it, struct share, node);
-        row = console_tally_row(argument, span_text(share->database), SPAN_NONE);
+    LIST_EACH (&relay->pools.all, it) {
+        struct local_pool *pool = LIST_ENTRY(it, struct local_pool, node);
+        row = console_tally_row(argument, span_text(pool->database), SPAN_NONE);
         if (row != NULL)
-            row_add(row, share);
+            row_add(row, pool);
     }
     for (struct map_link *link = map_next(&relay->pools.departed, NULL); link != NULL;
          link = map_next(&relay->pools.departed, link)) {

@@ -12,5 +12,5 @@
  * it.  Whoever asks more often than once a period gets averages over one period to two; the first
  * to ask gets them since the pool began.
  */
-void console_stats_look(struct stats_window *window, const struct share_stats *stats, deadline at,
-                        struct share_stats *ret_since, duration *ret_during);
+void console_stats_look(struct stats_window *window, const struct local_pool_stats *stats,
+                        deadline at, struct local_pool_stats *ret_since, duration *ret_during);

@@ -29,16 +29,16 @@ static void look_at_users(struct relay *relay, void *argument)
 {
     if (relay == NULL)
         return;
-    LIST_EACH (&relay->pools.shares, it) {
-        const struct share *share = LIST_ENTRY(it, struct share, node);
-        const char *forced = share->route->server_user;
-        struct user_row *client = console_tally_row(argument, span_text(share->user), SPAN_NONE);
+    LIST_EACH (&relay->pools.all, it) {
+        const struct local_pool *pool = LIST_ENTRY(it, struct local_pool, node);
+        const char *forced = pool->route->server_user;
+        struct user_row *client = console_tally_row(argument, span_text(pool->user), SPAN_NONE);
         struct user_row *server =
             forced == NULL ? client : console_tally_row(argument, span_text(forced), SPAN_NONE);
         if (client != NULL)
-            client->clients += share->clients;
+            client->clients += pool->clients;
         if (server != NULL)
-            server->servers += share->idle.count + share->busy.count;
+            server->servers += pool->idle.count + pool->busy.count;
     }
 }
 

@@ -122,8 +122,8 @@ static fault auth_password(struct auth_request *request, const char *secret)
         result = password_matches(request, password, secret, &matches);
     if (result == OK && !matches)
         result = auth_wrong(request->user);
-    if (result == OK && request->share != NULL)
-        share_keep_password(request->share, request->config, secret, (const char *)password.at);
+    if (result == OK && request->pool != NULL)
+        local_pool_keep_password(request->pool, request->config, secret, (const char *)password.at);
     auth_wipe(&message);
     return result;
 }
@@ -232,8 +232,8 @@ static fault auth_by_stored(struct auth_request *request)
         return auth_by_secret(request, stored->text);
     TRY(auth_query_secret(request, &asked));
     fault result = auth_by_secret(request, asked);
-    if (result == OK && asked != NULL && request->share != NULL)
-        share_keep_secret(request->share, request->config, asked);
+    if (result == OK && asked != NULL && request->pool != NULL)
+        local_pool_keep_secret(request->pool, request->config, asked);
     if (result == FAULT_PASSWORD)
         auth_query_doubt(request);
     if (asked != NULL)

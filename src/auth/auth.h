@@ -4,12 +4,12 @@
  *
  * Suspends on the client's login coroutine.  Leaves AuthenticationOk (and SCRAM's last message) in
  * `out`, to be sent with the rest of the login.  What the client proves may serve towards servers:
- * a plain password, or SCRAM keys, are kept in the share.
+ * a plain password, or SCRAM keys, are kept in the local pool.
  */
 #include "base/buffer.h"
 #include "config/config.h"
 #include "machine/stream.h"
-#include "pool/share.h"
+#include "pool/local_pool.h"
 
 struct auth_cache;
 
@@ -26,7 +26,7 @@ struct auth_request {
     struct auth_room *room;
     struct stream *stream; /* the client's */
     const struct address *peer;
-    struct share *share; /* that it enters; NULL: none */
+    struct local_pool *pool; /* that it enters; NULL: none */
     const struct config *config;
     const struct route_config *route;
     struct span database;

@@ -326,7 +326,7 @@ static fault lookup_once(struct lookup *lookup, deadline by, bool *ret_stale)
         snprintf(why, sizeof(why), "%s", fault_story(result));
     claim_done(claim);
     if (whole) {
-        share_free(claim->share, server);
+        local_pool_free(claim->pool, server);
     } else {
         *ret_stale = result == FAULT_CLOSED;
         server->broken = true;
@@ -342,7 +342,7 @@ static fault lookup_in_pool(struct lookup *lookup)
     struct claim *claim = &lookup->claim;
     deadline by = earlier_of(lookup->request->by, after(lookup->config->query.timeout));
     bool stale = false;
-    fault result = share_enter(claim->share, by);
+    fault result = local_pool_enter(claim->pool, by);
     if (result == OK)
         result = lookup_once(lookup, by, &stale);
     if (stale && result == FAULT_CLOSED)
@@ -367,12 +367,12 @@ static fault lookup_run(struct lookup *lookup)
     struct local_pools *pools = lookup->room->pools;
     const struct config *config = lookup->config;
     claim->params = params_ref(pools->params.none);
-    fault result = share_of(pools, lookup->route, span_text(config->query.database),
-                            span_text(config->query.user), &claim->share);
+    fault result = local_pool_of(pools, lookup->route, span_text(config->query.database),
+                                 span_text(config->query.user), &claim->pool);
     if (result == OK) {
-        share_join(claim->share);
+        local_pool_join(claim->pool);
         result = lookup_in_pool(lookup);
-        share_leave(claim->share);
+        local_pool_leave(claim->pool);
     }
     params_unref(&claim->params);
     return result == OK ? OK : lookup_failed(lookup, result);

@@ -114,7 +114,7 @@ static void keep_keys(const struct auth_request *request, const struct scram_exc
     memcpy(keys.salt, exchange->verifier.salt, sizeof(keys.salt));
     memcpy(keys.client_key, exchange->scram.client_key, SCRAM_KEY);
     memcpy(keys.server_key, exchange->verifier.server_key, SCRAM_KEY);
-    share_keep_keys(request->share, request->config, secret, &keys);
+    local_pool_keep_keys(request->pool, request->config, secret, &keys);
     explicit_bzero(&keys, sizeof(keys));
 }
 
@@ -132,7 +132,7 @@ fault auth_scram(struct auth_request *request, const char *secret)
         result = scram_talk(request, exchange, request->out);
     if (result == FAULT_PASSWORD || (result == OK && !known))
         result = auth_wrong(request->user);
-    if (result == OK && auth_secret_is_scram(secret) && request->share != NULL)
+    if (result == OK && auth_secret_is_scram(secret) && request->pool != NULL)
         keep_keys(request, exchange, secret);
     buffer_fini(&exchange->message);
     buffer_fini(&exchange->out);

@@ -4,7 +4,7 @@
 #include "machine/log.h"
 #include "machine/offload.h"
 #include "machine/verify.h"
-#include "pool/share.h"
+#include "pool/local_pool.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -136,8 +136,8 @@ fault auth_verified(struct auth_request *request)
     fault result = auth_ask_password(request, &message, &password);
     if (result == OK)
         result = verify(request, password);
-    if (result == OK && request->share != NULL)
-        share_keep_password(request->share, request->config, NULL, (const char *)password.at);
+    if (result == OK && request->pool != NULL)
+        local_pool_keep_password(request->pool, request->config, NULL, (const char *)password.at);
     auth_wipe(&message);
     return result == FAULT_PASSWORD ? auth_wrong(request->user) : result;
 }

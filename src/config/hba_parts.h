@@ -1,6 +1,6 @@
 #pragma once
 /*
- * hba_parts.h - what the files of the HBA reader share; private to pooler/hba*.c.
+ * hba_parts.h - what the files of the HBA reader share; private to hba*.c.
  *
  * A line is made of fields, a field of tokens parted by commas.  All of it lives in the pieces of
  * the `struct hba` and is freed with it.

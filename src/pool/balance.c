@@ -7,7 +7,7 @@
  * leases that belongs to the longer queue.  What can change while nobody says so, the ages, is
  * looked at again after a quarter of overtake_limit: so a claim is overtaken by no more than that
  * limit and one release.  Within the limit one lease at a time, once in such a period, goes where
- * more claims share one, until no move makes the shares more even.
+ * more claims share one, until no move makes the local pools more even.
  *
  * Where a limit stops a pool that it shares with others, pools compete in the same way: contest.c.
  */
@@ -24,20 +24,20 @@
 
 uint64_t seat_queued(const struct seat *seat)
 {
-    return hint_read(&seat->share->told.queued);
+    return hint_read(&seat->local->told.queued);
 }
 
 /* Since when its oldest claim waits; UINT64_MAX: none does. */
 uint64_t seat_oldest(const struct seat *seat)
 {
-    uint64_t oldest = hint_read(&seat->share->told.oldest);
+    uint64_t oldest = hint_read(&seat->local->told.oldest);
     return oldest == 0 ? UINT64_MAX : oldest;
 }
 
 /* Claims beyond the servers that are on their way to it. */
 uint64_t seat_lacks(const struct seat *seat)
 {
-    uint64_t arrived = hint_read(&seat->share->told.arrived);
+    uint64_t arrived = hint_read(&seat->local->told.arrived);
     uint64_t expected = seat->coming + (seat->sent > arrived ? seat->sent - arrived : 0);
     uint64_t queued = seat_queued(seat);
     return queued > expected ? queued - expected : 0;
@@ -84,7 +84,7 @@ static struct seat *pool_below_least(const struct pool *pool)
         return NULL;
     LIST_EACH (&pool->seats, it) {
         struct seat *seat = LIST_ENTRY(it, struct seat, node);
-        if (hint_read(&seat->share->told.clients) > 0 &&
+        if (hint_read(&seat->local->told.clients) > 0 &&
             (fewest == NULL || seat->leases < fewest->leases))
             fewest = seat;
     }
@@ -127,9 +127,9 @@ static bool pool_over_budget(const struct pool *pool)
 
 static void lease_send(struct lease *lease, struct seat *seat)
 {
-    lease->share = seat->share;
+    lease->local = seat->local;
     seat->leases += 1;
-    mail_send(seat->share->pools->machine, &lease->to_relay);
+    mail_send(seat->local->pools->machine, &lease->to_relay);
 }
 
 static enum pool_lack lack_of(fault asked)
@@ -173,7 +173,7 @@ static enum pool_lack pool_grant(struct pool *pool, struct seat *seat, deadline 
     lease->target.address = *backend_address(backend);
     lease->target.host = backend_host(backend);
     lease->sole = service_backends(supply_service(pool->supply)) == 1;
-    lease->to_relay.deliver = share_lease_came;
+    lease->to_relay.deliver = local_pool_lease_came;
     lease->to_router.deliver = router_lease_back;
     lease->report.deliver = router_lease_report;
     list_push(&pool->leases, &lease->node);
@@ -190,8 +190,8 @@ void seat_recall(struct seat *seat, uint64_t count)
     invariant(count > 0 && count <= seat_spare(seat));
     seat->recalls += (uint32_t)count;
     seat->recalled = now();
-    __atomic_fetch_add(&seat->share->told.recall, count, __ATOMIC_ACQ_REL);
-    mail_send(seat->share->pools->machine, &seat->share->membership.recall);
+    __atomic_fetch_add(&seat->local->told.recall, count, __ATOMIC_ACQ_REL);
+    mail_send(seat->local->pools->machine, &seat->local->membership.recall);
 }
 
 /* On whose behalf leases are called back, and how many more. */
@@ -221,14 +221,14 @@ static uint64_t hunt_spare(const struct hunt *hunt, const struct seat *victim)
 /* Idle servers; and when there are none, its relay says so when there is one. */
 static void hunt_idle(struct hunt *hunt, struct seat *victim)
 {
-    uint64_t idle = hint_read(&victim->share->told.idle);
+    uint64_t idle = hint_read(&victim->local->told.idle);
     uint64_t count = idle > victim->recalls ? idle - victim->recalls : 0;
     count = MIN_OF(MIN_OF(count, hunt->wanted), hunt_spare(hunt, victim));
     if (count > 0)
         seat_recall(victim, count);
     hunt_less(hunt, count);
     if (victim->leases > 0)
-        hint_write(&victim->share->told.hungry, 1);
+        hint_write(&victim->local->told.hungry, 1);
 }
 
 /* Whether more claims would share a lease here than there even after one has moved. */
@@ -352,12 +352,12 @@ static enum pool_lack pool_fill(struct pool *pool, deadline *again)
     return lack == LACKS_PERMIT && pool->crowded ? LACKS_CROWD : lack;
 }
 
-static enum share_full full_of(const struct pool *pool)
+static enum local_pool_full full_of(const struct pool *pool)
 {
-    static const enum share_full at[CAPS] = {[CAP_SERVICE] = FULL_SERVICE,
-                                             [CAP_DATABASE] = FULL_DATABASE,
-                                             [CAP_USER] = FULL_USER,
-                                             [CAP_ALL] = FULL_ALL};
+    static const enum local_pool_full at[CAPS] = {[CAP_SERVICE] = FULL_SERVICE,
+                                                  [CAP_DATABASE] = FULL_DATABASE,
+                                                  [CAP_USER] = FULL_USER,
+                                                  [CAP_ALL] = FULL_ALL};
     switch (pool->lack) {
     case LACKS_SIZE:
         return FULL_POOL;
@@ -373,23 +373,23 @@ static enum share_full full_of(const struct pool *pool)
 /* What its relays should know: why there are no more servers, and which of them stay when idle. */
 static void pool_tell(const struct pool *pool)
 {
-    enum share_full full = full_of(pool);
+    enum local_pool_full full = full_of(pool);
     uint32_t slots = kin_slots(pool->kin), size = pool->route->pool_size;
     uint32_t excess = slots > size ? slots - size : 0;
     uint32_t least = pool->obsolete ? 0 : pool->route->pool_min;
     LIST_EACH (&pool->seats, it) {
         struct seat *seat = LIST_ENTRY(it, struct seat, node);
-        struct share *share = seat->share;
+        struct local_pool *local = seat->local;
         uint32_t keep = MIN_OF(least, seat->leases), reserve = MIN_OF(excess, seat->leases);
         least -= keep;
         excess -= reserve;
-        hint_write(&share->told.full, full);
-        hint_write(&share->told.full_at, pool_lacks_room(pool) ? pool->lacks_at->most : 0);
-        bool more = reserve > hint_read(&share->told.reserve);
-        hint_write(&share->told.reserve, reserve);
-        hint_write(&share->told.keep, keep);
+        hint_write(&local->told.full, full);
+        hint_write(&local->told.full_at, pool_lacks_room(pool) ? pool->lacks_at->most : 0);
+        bool more = reserve > hint_read(&local->told.reserve);
+        hint_write(&local->told.reserve, reserve);
+        hint_write(&local->told.keep, keep);
         if (more) /* those that are idle already have less time now */
-            mail_send(share->pools->machine, &share->membership.recall);
+            mail_send(local->pools->machine, &local->membership.recall);
     }
 }
 
@@ -400,8 +400,8 @@ static void pool_tell_needy(const struct pool *pool)
     const struct seat *needy = pool_needy(pool);
     bool full = pool->lack == LACKS_SIZE || pool_lacks_room(pool);
     if (full && needy != NULL && pool->route->mode == POOL_SESSION &&
-        hint_read(&needy->share->told.idle) > 0 && pool_hopes(pool) == 0)
-        mail_send(needy->share->pools->machine, &needy->share->membership.recall);
+        hint_read(&needy->local->told.idle) > 0 && pool_hopes(pool) == 0)
+        mail_send(needy->local->pools->machine, &needy->local->membership.recall);
 }
 
 /* Others of its kin have leases that it could get, as time passes. */

@@ -2,8 +2,8 @@
 /*
  * census.h - how many clients a pool, a database or a user has, over all relays and versions.
  *
- * Counted, shared by the router and every share that it is about; the count is exact: whoever is
- * admitted was below the limit at that moment.  From any thread.
+ * Counted, shared by the router and every local pool that it is about; the count is exact: whoever
+ * is admitted was below the limit at that moment.  From any thread.
  */
 #include "base/compiler.h"
 

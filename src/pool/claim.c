@@ -1,7 +1,7 @@
 #include "pool/claim.h"
 
 #include "machine/clock.h"
-#include "pool/share.h"
+#include "pool/local_pool.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,26 +35,26 @@ static void claim_attach(struct claim *claim, struct server *server, deadline at
 
 bool claim_make(struct claim *claim, struct waker *waker)
 {
-    struct share *share = claim->share;
-    invariant(claim->state == CLAIM_NONE && share != NULL);
+    struct local_pool *pool = claim->pool;
+    invariant(claim->state == CLAIM_NONE && pool != NULL);
     claim->since = now();
     claim->tell = false;
     claim->waker = waker;
-    struct server *server = share_take_idle(share, claim);
+    struct server *server = local_pool_take_idle(pool, claim);
     if (server != NULL) {
         claim_attach(claim, server, claim->since);
         return true;
     }
     claim->state = CLAIM_WAITING;
-    list_push(&share->claims, &claim->node);
-    share_want(share);
+    list_push(&pool->claims, &claim->node);
+    local_pool_want(pool);
     return false;
 }
 
 void claim_grant(struct claim *claim, struct server *server)
 {
     invariant(claim->state == CLAIM_WAITING);
-    list_remove(&claim->share->claims, &claim->node);
+    list_remove(&claim->pool->claims, &claim->node);
     claim_attach(claim, server, now());
     claim->waker->wake(claim->waker);
 }
@@ -67,8 +67,8 @@ void claim_refuse(struct claim *claim, struct refusal *refusal)
         server->client = NULL;
     } else {
         invariant(claim->state == CLAIM_WAITING);
-        list_remove(&claim->share->claims, &claim->node);
-        share_tell(claim->share);
+        list_remove(&claim->pool->claims, &claim->node);
+        local_pool_tell(claim->pool);
     }
     claim->state = CLAIM_REFUSED;
     claim->refusal = refusal;
@@ -76,19 +76,19 @@ void claim_refuse(struct claim *claim, struct refusal *refusal)
         refusal->references += 1;
     claim->waker->wake(claim->waker);
     if (server != NULL)
-        share_free(claim->share, server);
+        local_pool_free(claim->pool, server);
 }
 
 void claim_withdraw(struct claim *claim)
 {
     if (claim->state == CLAIM_WAITING) {
-        list_remove(&claim->share->claims, &claim->node);
-        share_tell(claim->share);
+        list_remove(&claim->pool->claims, &claim->node);
+        local_pool_tell(claim->pool);
     } else if (claim->state == CLAIM_GRANTED) {
         struct server *server = TAKE(claim->server);
         server->client = NULL;
         claim->state = CLAIM_NONE;
-        share_free(claim->share, server);
+        local_pool_free(claim->pool, server);
     }
     claim_done(claim);
 }

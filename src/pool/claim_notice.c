@@ -1,12 +1,12 @@
 /*
  * claim_notice.c - a client that waits for a server for long is told so, by a NOTICE.
  *
- * Never within a login, where drivers expect nothing of the kind.  A share's queue is in order of
- * arrival, so one time says who was told already; it is walked at most once in LOOK_EVERY.
+ * Never within a login, where drivers expect nothing of the kind.  A local pool's queue is in order
+ * of arrival, so one time says who was told already; it is walked at most once in LOOK_EVERY.
  */
 #include "machine/clock.h"
 #include "pool/claim.h"
-#include "pool/share.h"
+#include "pool/local_pool.h"
 #include "wire/messages.h"
 
 #include <inttypes.h>
@@ -14,40 +14,40 @@
 
 #define LOOK_EVERY ms(500)
 
-deadline claim_notice_due(const struct share *share, const struct claim *oldest)
+deadline claim_notice_due(const struct local_pool *pool, const struct claim *oldest)
 {
-    deadline due = later(oldest->since, share->route->claim_notice);
-    return due.us == INT64_MAX || due.us > share->notice.next.us ? due : share->notice.next;
+    deadline due = later(oldest->since, pool->route->claim_notice);
+    return due.us == INT64_MAX || due.us > pool->notice.next.us ? due : pool->notice.next;
 }
 
-void claim_put_notice(const struct share *share, const struct claim *claim, struct buffer *out)
+void claim_put_notice(const struct local_pool *pool, const struct claim *claim, struct buffer *out)
 {
     char full[120], text[400];
-    share_say_full(share, full, sizeof(full));
+    local_pool_say_full(pool, full, sizeof(full));
     snprintf(text, sizeof(text),
-             "waiting for a server of pool \"%s\"/\"%s\" since %" PRId64 " ms (%s)",
-             share->database, share->user, between(claim->since, now()).us / 1000, full);
+             "waiting for a server of pool \"%s\"/\"%s\" since %" PRId64 " ms (%s)", pool->database,
+             pool->user, between(claim->since, now()).us / 1000, full);
     wire_put_report(
         out, &(struct wire_report){.severity = "NOTICE", .sqlstate = "00000", .message = text});
 }
 
-void claim_notices(struct share *share)
+void claim_notices(struct local_pool *pool)
 {
-    const struct claim *first = list_empty(&share->claims)
+    const struct claim *first = list_empty(&pool->claims)
                                     ? NULL
-                                    : LIST_ENTRY(list_first(&share->claims), struct claim, node);
-    if (first == NULL || claim_notice_due(share, first).us > now().us)
+                                    : LIST_ENTRY(list_first(&pool->claims), struct claim, node);
+    if (first == NULL || claim_notice_due(pool, first).us > now().us)
         return;
-    deadline noticed = share->notice.told;
-    share->notice.next = after(LOOK_EVERY);
-    LIST_EACH_SAFE (&share->claims, it) {
+    deadline noticed = pool->notice.told;
+    pool->notice.next = after(LOOK_EVERY);
+    LIST_EACH_SAFE (&pool->claims, it) {
         struct claim *claim = LIST_ENTRY(it, struct claim, node);
-        if (later(claim->since, share->route->claim_notice).us > now().us)
+        if (later(claim->since, pool->route->claim_notice).us > now().us)
             break;
         if (claim->since.us <= noticed.us)
             continue;
-        share->notice.told = claim->since;
+        pool->notice.told = claim->since;
         if (!claim->login)
-            share->pools->does->notice(claim);
+            pool->pools->does->notice(claim);
     }
 }

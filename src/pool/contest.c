@@ -41,7 +41,7 @@ uint32_t seat_ripe(const struct seat *seat)
     uint32_t ripe = 0;
     LIST_EACH (&seat->pool->leases, it) {
         const struct lease *lease = LIST_ENTRY(it, struct lease, node);
-        ripe += lease->share == seat->share && lease_ripe(lease) ? 1 : 0;
+        ripe += lease->local == seat->local && lease_ripe(lease) ? 1 : 0;
     }
     uint32_t spare = seat_spare(seat);
     ripe = ripe > seat->recalls ? ripe - seat->recalls : 0;
@@ -69,8 +69,8 @@ static void quest_take(struct quest *quest, struct seat *victim, uint64_t count)
 /* Idle servers; for who has waited for long, also those that become idle. */
 static void quest_idle(struct quest *quest, struct seat *victim)
 {
-    uint64_t idle = hint_read(&victim->share->told.idle);
-    uint64_t rested = hint_read(&victim->share->told.rested);
+    uint64_t idle = hint_read(&victim->local->told.idle);
+    uint64_t rested = hint_read(&victim->local->told.rested);
     uint64_t count = idle > victim->recalls ? idle - victim->recalls : 0;
     deadline long_ago = later((deadline){(int64_t)rested}, pool_residence(victim->pool));
     if (!quest->patient && (rested == 0 || long_ago.us > now().us))
@@ -79,7 +79,7 @@ static void quest_idle(struct quest *quest, struct seat *victim)
         count = MIN_OF(count, 1u);
     quest_take(quest, victim, count);
     if (quest->patient && victim->leases > 0)
-        hint_write(&victim->share->told.hungry, 1);
+        hint_write(&victim->local->told.hungry, 1);
 }
 
 /* The part of a busy pool's servers that makes both queues equally long for their servers, if its

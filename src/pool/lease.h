@@ -12,7 +12,7 @@
 #include "machine/machine.h"
 
 struct pool;
-struct share;
+struct local_pool;
 struct server;
 
 enum lease_return {
@@ -25,11 +25,11 @@ struct lease {
     struct node node; /* in pool->leases */
     struct mail to_relay;
     struct mail to_router;
-    struct mail report;    /* relay to router: logged in, as `role` */
-    struct pool *pool;     /* the router's */
-    struct slot *slot;     /* the router's */
-    struct share *share;   /* who holds it, or shall */
-    struct server *server; /* detached, while travelling; else the relay's */
+    struct mail report;       /* relay to router: logged in, as `role` */
+    struct pool *pool;        /* the router's */
+    struct slot *slot;        /* the router's */
+    struct local_pool *local; /* who holds it, or shall */
+    struct server *server;    /* detached, while travelling; else the relay's */
     struct link_target target;
     enum lease_return how;
     enum slot_failure failure;
@@ -37,7 +37,7 @@ struct lease {
     enum backend_role role; /* written before `report` */
     uint8_t *greeting;      /* with `report`, owned: news of what servers tell at login; or NULL */
     uint32_t greeting_size;
-    bool doomed; /* atomic, the router's: its backend is obsolete; told by share->membership.recall
+    bool doomed; /* atomic, the router's: its backend is obsolete; told by local->membership.recall
                   */
     bool sole;   /* the service has no other backend: a standby will do */
     bool connected; /* the router saw the report */

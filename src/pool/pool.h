@@ -2,7 +2,7 @@
 /*
  * pool.h - what the router's files share: pools, their seats, and who may call a lease back.
  *
- *   kin 1 --- n pool 1 --- n seat 1 --- 1 share (a relay's)
+ *   kin 1 --- n pool 1 --- n seat 1 --- 1 local pool
  *                pool 1 --- n lease
  *                pool n --- 4 cap
  *
@@ -13,8 +13,8 @@
 #include "base/heap.h"
 #include "pool/census.h"
 #include "pool/lease.h"
+#include "pool/local_pool.h"
 #include "pool/router.h"
-#include "pool/share.h"
 
 struct supplies;
 struct supply;
@@ -78,11 +78,11 @@ struct kin {
     char *user;
 };
 
-/* One relay's share, as the router sees it. */
+/* One relay's local pool, as the router sees it. */
 struct seat {
     struct node node; /* in pool->seats */
     struct pool *pool;
-    struct share *share;
+    struct local_pool *local;
     uint32_t leases;   /* out there */
     uint32_t coming;   /* of these: to be logged in under, and not connected yet */
     uint32_t recalls;  /* asked for and not answered yet */
@@ -126,7 +126,7 @@ struct pool {
     duration pause;
     struct timer timer;
     struct waker timer_waker;
-    uint8_t *greeting; /* what the latest server reported, if any; for shares without one */
+    uint8_t *greeting; /* what the latest server reported, if any; for local pools without one */
     uint32_t greeting_size;
 };
 

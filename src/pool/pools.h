@@ -17,7 +17,7 @@ struct claim;
 struct local_pools;
 
 struct server;
-struct share;
+struct local_pool;
 
 /* What the relay does, on its own thread.  None suspends. */
 struct pool_operations {
@@ -34,9 +34,9 @@ struct pool_operations {
     /** A claim waits for long: its client is told. */
     void (*notice)(struct claim *claim);
     /** The limits of time of its clients have changed; `was`: there was one before. */
-    void (*times)(struct share *share, bool was);
+    void (*times)(struct local_pool *pool, bool was);
     /** Its clients leave: those in a transaction at its end. */
-    void (*drain)(struct share *share);
+    void (*drain)(struct local_pool *pool);
     /** Something that the relay's end waits for has gone. */
     void (*settled)(struct local_pools *pools);
 };
@@ -48,8 +48,8 @@ struct local_pools {
     struct config *config; /* the latest version, counted */
     bool stopping;         /* no new clients; those there leave */
     struct orders orders;
-    struct list shares;
-    struct map share_map; /* those that take new clients, by database and user */
+    struct list all;    /* struct local_pool */
+    struct map by_name; /* those that take new clients, by database and user */
     struct params_store params;
     struct map tallies;  /* struct tally by route */
     struct map departed; /* struct stats_departed by database: pools that are gone */

@@ -21,20 +21,20 @@
 static bool kin_is(const struct map_link *link, const void *key)
 {
     const struct kin *kin = MAP_ENTRY(link, struct kin, link);
-    const struct share *share = key;
-    return kin->replication == share->born_route->is_replication &&
-           kin->lookup == share->born_route->is_lookup &&
-           strcmp(kin->database, share->database) == 0 && strcmp(kin->user, share->user) == 0;
+    const struct local_pool *local = key;
+    return kin->replication == local->born_route->is_replication &&
+           kin->lookup == local->born_route->is_lookup &&
+           strcmp(kin->database, local->database) == 0 && strcmp(kin->user, local->user) == 0;
 }
 
-static uint64_t kin_hash(const struct share *share)
+static uint64_t kin_hash(const struct local_pool *local)
 {
-    return hash_bytes(share->user, strlen(share->user), hash_span(span_text(share->database)));
+    return hash_bytes(local->user, strlen(local->user), hash_span(span_text(local->database)));
 }
 
-static struct kin *kin_find(const struct router *router, const struct share *share)
+static struct kin *kin_find(const struct router *router, const struct local_pool *local)
 {
-    struct map_link *link = map_find(&router->kin, kin_hash(share), kin_is, share);
+    struct map_link *link = map_find(&router->kin, kin_hash(local), kin_is, local);
     return link == NULL ? NULL : MAP_ENTRY(link, struct kin, link);
 }
 
@@ -46,19 +46,19 @@ static void kin_free(struct kin *kin)
     free(kin);
 }
 
-static struct kin *kin_new(struct router *router, const struct share *share)
+static struct kin *kin_new(struct router *router, const struct local_pool *local)
 {
     struct kin *kin = calloc(1, sizeof(*kin));
     if (kin == NULL)
         return NULL;
     list_init(&kin->pools);
-    kin->replication = share->born_route->is_replication;
-    kin->lookup = share->born_route->is_lookup;
-    kin->database = strdup(share->database);
-    kin->user = strdup(share->user);
+    kin->replication = local->born_route->is_replication;
+    kin->lookup = local->born_route->is_lookup;
+    kin->database = strdup(local->database);
+    kin->user = strdup(local->user);
     kin->census = census_new();
     if (kin->database == NULL || kin->user == NULL || kin->census == NULL ||
-        map_insert(&router->kin, &kin->link, kin_hash(share)) != OK) {
+        map_insert(&router->kin, &kin->link, kin_hash(local)) != OK) {
         kin_free(kin);
         return NULL;
     }
@@ -84,17 +84,17 @@ static void pool_timer_fired(struct waker *waker)
     pool_balance(CONTAINER_OF(waker, struct pool, timer_waker));
 }
 
-static struct pool *pool_find(const struct kin *kin, const struct share *share)
+static struct pool *pool_find(const struct kin *kin, const struct local_pool *local)
 {
     LIST_EACH (&kin->pools, it) {
         struct pool *pool = LIST_ENTRY(it, struct pool, kin_node);
-        if (route_same_identity(pool->route, share->born_route))
+        if (route_same_identity(pool->route, local->born_route))
             return pool;
     }
     return NULL;
 }
 
-/* The newest route that means the same; the share's own when there is none. */
+/* The newest route that means the same; the local pool's own when there is none. */
 static void pool_set_route(struct pool *pool, struct config *config,
                            const struct route_config *route)
 {
@@ -136,7 +136,7 @@ static uint32_t pool_most(const struct pool *pool)
     return pool->route->pool_size + pool->route->pool_reserve;
 }
 
-static struct pool *pool_new(struct kin *kin, struct router *router, const struct share *share)
+static struct pool *pool_new(struct kin *kin, struct router *router, const struct local_pool *local)
 {
     struct pool *pool = calloc(1, sizeof(*pool));
     if (pool == NULL)
@@ -148,7 +148,7 @@ static struct pool *pool_new(struct kin *kin, struct router *router, const struc
     pool->timer = TIMER_INIT(&pool->timer_waker);
     list_init(&pool->seats);
     list_init(&pool->leases);
-    pool_set_route(pool, share->born_config, share->born_route);
+    pool_set_route(pool, local->born_config, local->born_route);
     pool->supply = supply_join(router->supplies, pool->route->service);
     if (pool->supply == NULL || pool_join_caps(pool) != OK ||
         slots_new(supply_service(pool->supply), pool_most(pool), &pool->slots) != OK) {
@@ -159,31 +159,31 @@ static struct pool *pool_new(struct kin *kin, struct router *router, const struc
     return pool;
 }
 
-static struct pool *pool_of(struct router *router, const struct share *share)
+static struct pool *pool_of(struct router *router, const struct local_pool *local)
 {
-    struct kin *kin = kin_find(router, share);
-    struct pool *pool = kin == NULL ? NULL : pool_find(kin, share);
+    struct kin *kin = kin_find(router, local);
+    struct pool *pool = kin == NULL ? NULL : pool_find(kin, local);
     if (pool != NULL)
         return pool;
     if (kin == NULL)
-        kin = kin_new(router, share);
-    return kin == NULL ? NULL : pool_new(kin, router, share);
+        kin = kin_new(router, local);
+    return kin == NULL ? NULL : pool_new(kin, router, local);
 }
 
-static struct seat *seat_new(struct router *router, struct share *share)
+static struct seat *seat_new(struct router *router, struct local_pool *local)
 {
     struct seat *seat = calloc(1, sizeof(*seat));
-    struct pool *pool = seat == NULL ? NULL : pool_of(router, share);
+    struct pool *pool = seat == NULL ? NULL : pool_of(router, local);
     if (pool == NULL) {
         free(seat);
         return NULL;
     }
     seat->pool = pool;
-    seat->share = share;
-    /* No hint: all that came to this share came before the mail that we are in. */
-    seat->sent = __atomic_load_n(&share->told.arrived, __ATOMIC_RELAXED);
+    seat->local = local;
+    /* No hint: all that came to this local pool came before the mail that we are in. */
+    seat->sent = __atomic_load_n(&local->told.arrived, __ATOMIC_RELAXED);
     list_push(&pool->seats, &seat->node);
-    share->membership.seat = seat;
+    local->membership.seat = seat;
     return seat;
 }
 
@@ -196,9 +196,9 @@ static void seat_hello(struct seat *seat)
     if (hello == NULL)
         return; /* it learns from a login of its own */
     *hello = (struct hello){
-        .mail = {.deliver = share_hello}, .share = seat->share, .size = pool->greeting_size};
+        .mail = {.deliver = local_pool_hello}, .local = seat->local, .size = pool->greeting_size};
     memcpy(hello->bytes, pool->greeting, pool->greeting_size);
-    mail_send(seat->share->pools->machine, &hello->mail);
+    mail_send(seat->local->pools->machine, &hello->mail);
 }
 
 static void pool_greet(struct pool *pool, struct lease *lease)
@@ -210,80 +210,80 @@ static void pool_greet(struct pool *pool, struct lease *lease)
     pool->greeting_size = lease->greeting_size;
     LIST_EACH (&pool->seats, it) {
         struct seat *seat = LIST_ENTRY(it, struct seat, node);
-        if (seat->share != lease->share)
+        if (seat->local != lease->local)
             seat_hello(seat);
     }
 }
 
 /* --- deliveries ------------------------------------------------------------------------------- */
 
-static struct router *share_router(const struct share *share)
+static struct router *local_pool_router(const struct local_pool *local)
 {
-    return share->pools->env->router;
+    return local->pools->env->router;
 }
 
 void router_enroll(struct mail *mail)
 {
-    struct share *share = CONTAINER_OF(mail, struct share, membership.enroll);
-    struct seat *seat = seat_new(share_router(share), share);
+    struct local_pool *local = CONTAINER_OF(mail, struct local_pool, membership.enroll);
+    struct seat *seat = seat_new(local_pool_router(local), local);
     if (seat == NULL) {
-        log_event(LOG_ERR, "router.memory", "database=%s user=%s", share->database, share->user);
+        log_event(LOG_ERR, "router.memory", "database=%s user=%s", local->database, local->user);
     } else {
         struct pool *pool = seat->pool;
-        share->membership.census[CENSUS_POOL] = census_ref(pool->kin->census);
-        share->membership.census[CENSUS_DATABASE] =
+        local->membership.census[CENSUS_POOL] = census_ref(pool->kin->census);
+        local->membership.census[CENSUS_DATABASE] =
             census_ref(pool->groups[GROUP_DATABASE]->census);
-        share->membership.census[CENSUS_USER] = census_ref(pool->groups[GROUP_USER]->census);
+        local->membership.census[CENSUS_USER] = census_ref(pool->groups[GROUP_USER]->census);
         if (seat->pool->greeting != NULL)
             seat_hello(seat);
     }
-    share->membership.enroll.deliver = share_enrolled;
-    mail_send(share->pools->machine, &share->membership.enroll);
+    local->membership.enroll.deliver = local_pool_enrolled;
+    mail_send(local->pools->machine, &local->membership.enroll);
 }
 
 /* Recalls that the relay has no server for. */
 static void seat_take_unmet(struct seat *seat)
 {
-    uint64_t unmet = __atomic_exchange_n(&seat->share->told.unmet, 0, __ATOMIC_ACQ_REL);
+    uint64_t unmet = __atomic_exchange_n(&seat->local->told.unmet, 0, __ATOMIC_ACQ_REL);
     invariant(unmet <= seat->recalls);
     seat->recalls -= (uint32_t)unmet;
 }
 
 void router_want(struct mail *mail)
 {
-    struct share *share = CONTAINER_OF(mail, struct share, membership.want);
-    struct seat *seat = share->membership.seat;
+    struct local_pool *local = CONTAINER_OF(mail, struct local_pool, membership.want);
+    struct seat *seat = local->membership.seat;
     if (seat == NULL || seat->pool->router->env->stopping)
         return;
     seat_take_unmet(seat);
     pool_balance(seat->pool);
-    if (hint_read(&share->told.idle) > 0)
+    if (hint_read(&local->told.idle) > 0)
         router_balance(seat->pool->router, seat->pool);
 }
 
 void router_retire(struct mail *mail)
 {
-    struct share *share = CONTAINER_OF(mail, struct share, membership.retire);
-    struct seat *seat = share->membership.seat;
+    struct local_pool *local = CONTAINER_OF(mail, struct local_pool, membership.retire);
+    struct seat *seat = local->membership.seat;
     /* A recall that is under way would find another seat, or nobody. */
-    share->membership.retired = seat == NULL || (seat->leases == 0 && seat->recalls == 0);
-    if (seat != NULL && share->membership.retired) {
+    local->membership.retired = seat == NULL || (seat->leases == 0 && seat->recalls == 0);
+    if (seat != NULL && local->membership.retired) {
         struct pool *pool = seat->pool;
         list_remove(&pool->seats, &seat->node);
         free(seat);
-        share->membership.seat = NULL;
+        local->membership.seat = NULL;
         if (pool_over(pool))
             pool_free(pool);
     }
-    share->membership.retire.deliver = share_retired;
-    mail_send(share->pools->machine, &share->membership.retire);
+    local->membership.retire.deliver = local_pool_retired;
+    mail_send(local->pools->machine, &local->membership.retire);
 }
 
 void router_lease_report(struct mail *mail)
 {
     struct lease *lease = CONTAINER_OF(mail, struct lease, report);
     struct pool *pool = lease->pool;
-    struct seat *seat = lease->share->membership.seat;
+    struct seat *seat = lease->local->membership.seat;
     slot_connected(lease->slot, lease->role, now());
     lease->connected = true;
     lease->since = now();
@@ -326,7 +326,7 @@ void router_lease_back(struct mail *mail)
 {
     struct lease *lease = CONTAINER_OF(mail, struct lease, to_router);
     struct pool *pool = lease->pool;
-    struct seat *seat = lease->share->membership.seat;
+    struct seat *seat = lease->local->membership.seat;
     invariant(seat->leases > 0);
     seat->leases -= 1;
     seat_take_unmet(seat);
@@ -363,7 +363,7 @@ static void pool_doom(struct pool *pool, bool all)
         return;
     LIST_EACH (&pool->seats, it) {
         struct seat *seat = LIST_ENTRY(it, struct seat, node);
-        mail_send(seat->share->pools->machine, &seat->share->membership.recall);
+        mail_send(seat->local->pools->machine, &seat->local->membership.recall);
     }
 }
 

@@ -3,7 +3,7 @@
  * router.h - pools over all relays: who gets a lease, and from whom one is recalled.
  *
  * Runs on the pooler machine.  A pool is the live state of one route for one database and user; its
- * seats are the shares that relays have in it; its slots stand in the fleet.  Limits are exact
+ * seats are the local pools that relays have in it; its slots stand in the fleet.  Limits are exact
  * because only the router asks for slots.  Between relays it goes by the age of their oldest
  * claims: a claim is never overtaken from another relay by more than `overtake_most` and one
  * release. Recalls are always answered: at once when a server is idle, else at the next release.
@@ -24,25 +24,25 @@ fault router_reload(struct router *router, struct config *config) MUST_USE;
 /** Never more servers than this, whatever a version allows; 0: no bound of this kind. */
 void router_set_budget(struct router *router, uint32_t servers);
 
-/* Deliveries: of share->membership.enroll, share->membership.want and share->membership.retire on
- * the pooler machine, of share->membership.recall and of the answers to share->membership.enroll
- * and share->membership.retire on the relay; lease->to_router and lease->report on the pooler
+/* Deliveries: of local->membership.enroll, local->membership.want and local->membership.retire on
+ * the pooler machine, of local->membership.recall and of the answers to local->membership.enroll
+ * and local->membership.retire on the relay; lease->to_router and lease->report on the pooler
  * machine, lease->to_relay and hello->mail on the relay. */
 void router_enroll(struct mail *mail);
 void router_want(struct mail *mail);
 void router_retire(struct mail *mail);
-void share_recalled(struct mail *mail);
+void local_pool_recalled(struct mail *mail);
 void router_lease_back(struct mail *mail);
 void router_lease_report(struct mail *mail);
-void share_lease_came(struct mail *mail);
-void share_enrolled(struct mail *mail);
-void share_retired(struct mail *mail);
-void share_hello(struct mail *mail);
+void local_pool_lease_came(struct mail *mail);
+void local_pool_enrolled(struct mail *mail);
+void local_pool_retired(struct mail *mail);
+void local_pool_hello(struct mail *mail);
 
-/* What a pool's servers tell at their login, for a share that has not logged one in itself. */
+/* What a pool's servers tell at their login, for a local pool that has not logged one in itself. */
 struct hello {
     struct mail mail;
-    struct share *share;
+    struct local_pool *local;
     uint32_t size;
     uint8_t bytes[];
 };

@@ -6,8 +6,8 @@
 #include "machine/log.h"
 #include "pool/claim.h"
 #include "pool/lease.h"
+#include "pool/local_pool.h"
 #include "pool/router.h"
-#include "pool/share.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -29,29 +29,29 @@ static void server_idle_event(struct waker *waker);
 
 /* --- life ------------------------------------------------------------------------------------- */
 
-struct server *server_new(struct share *share, struct lease *take_lease)
+struct server *server_new(struct local_pool *pool, struct lease *take_lease)
 {
     struct server *server = calloc(1, sizeof(*server));
     if (server == NULL)
         return NULL;
     server->stream = STREAM_INIT;
     server->idle_waker.wake = server_idle_event;
-    server->share = share;
+    server->pool = pool;
     server->lease = take_lease;
-    server->params = params_ref(share->pools->params.none);
+    server->params = params_ref(pool->pools->params.none);
     server->state = SERVER_CONNECTING;
     server->transaction = WIRE_TX_IDLE;
     server->id = uuid_new();
     server->greeting = BUFFER_INIT(65536);
     server->until = NEVER;
-    ledger_init(&server->ledger, share->pools->does->settle, server);
-    server_statements_init(&server->statements, share->route->prepared_most);
+    ledger_init(&server->ledger, pool->pools->does->settle, server);
+    server_statements_init(&server->statements, pool->route->prepared_most);
     server->described = BUFFER_INIT(SIGNATURE_MOST);
     server->generation = generation_of(
-        &share->pools->env->generations,
-        share->route->server_database != NULL ? share->route->server_database : share->database);
-    list_push(&share->busy, &server->node);
-    share->logins += 1;
+        &pool->pools->env->generations,
+        pool->route->server_database != NULL ? pool->route->server_database : pool->database);
+    list_push(&pool->busy, &server->node);
+    pool->logins += 1;
     return server;
 }
 
@@ -62,15 +62,15 @@ void server_forget_owner(struct server *server)
     server->last_claim = NULL;
 }
 
-/* Takes it off its share's lists and frees what belongs to this relay. */
-static void server_leave_share(struct server *server)
+/* Takes it off its local pool's lists and frees what belongs to this relay. */
+static void server_leave_pool(struct server *server)
 {
-    struct share *share = server->share;
+    struct local_pool *pool = server->pool;
     if (server->state == SERVER_CONNECTING)
-        share->logins -= 1;
-    list_remove(server->state == SERVER_IDLE ? &share->idle : &share->busy, &server->node);
+        pool->logins -= 1;
+    list_remove(server->state == SERVER_IDLE ? &pool->idle : &pool->busy, &server->node);
     server_forget_owner(server);
-    hint_write(&share->told.idle, share->idle.count);
+    hint_write(&pool->told.idle, pool->idle.count);
 }
 
 static void server_free(struct server *server)
@@ -103,24 +103,24 @@ static void server_say_goodbye(struct server *server)
 static void server_strip(struct server *server)
 {
     invariant(server->pin == NULL && ledger_ring_bytes(&server->ledger) == 0); /* kept.h */
-    server->share->pools->does->forget(server);
+    server->pool->pools->does->forget(server);
     params_unref(&server->params);
     params_unref(&server->startup);
     server->unnamed_of = 0;
-    server_leave_share(server);
+    server_leave_pool(server);
     stream_detach(&server->stream);
-    server->share = NULL;
+    server->pool = NULL;
 }
 
 void server_close(struct server **server, const char *reason, bool lost)
 {
     struct server *gone = TAKE(*server);
-    struct share *share = gone->share;
+    struct local_pool *pool = gone->pool;
     char id[UUID_TEXT_SIZE];
     invariant(gone->client == NULL && gone->cancels == 0);
     log_event(LOG_INFO, "server.closed",
               "server=%s database=%s user=%s pid=%u age_ms=%" PRId64 " reason=\"%s\"",
-              uuid_text(&gone->id, id), share->database, share->user, gone->pid,
+              uuid_text(&gone->id, id), pool->database, pool->user, gone->pid,
               between(gone->since, now()).us / 1000, reason);
     struct lease *lease = TAKE(gone->lease);
     lease->how = LEASE_CLOSED;
@@ -128,20 +128,20 @@ void server_close(struct server **server, const char *reason, bool lost)
     if (stream_open(&gone->stream))
         server_say_goodbye(gone);
     ledger_fini(&gone->ledger);
-    share->pools->does->forget(gone); /* also what an entry that was dropped has left */
-    if (stream_open(&gone->stream) && !stream_hung_up(&gone->stream) && !share->pools->stopping) {
+    pool->pools->does->forget(gone); /* also what an entry that was dropped has left */
+    if (stream_open(&gone->stream) && !stream_hung_up(&gone->stream) && !pool->pools->stopping) {
         server_strip(gone);
         lease->server = gone;
     } else {
         stream_close(&gone->stream);
-        server_leave_share(gone);
+        server_leave_pool(gone);
         server_free(gone);
     }
-    share_settle_recalls(share);
-    share_tell(share);
-    mail_send(share->pools->env->machine, &lease->to_router);
-    share_maybe_retire(share);
-    pools_settled(share->pools);
+    local_pool_settle_recalls(pool);
+    local_pool_tell(pool);
+    mail_send(pool->pools->env->machine, &lease->to_router);
+    local_pool_maybe_retire(pool);
+    pools_settled(pool->pools);
 }
 
 void server_drop_login(struct server **server)
@@ -149,19 +149,19 @@ void server_drop_login(struct server **server)
     struct server *gone = TAKE(*server);
     invariant(gone->state == SERVER_CONNECTING && gone->lease == NULL);
     stream_close(&gone->stream);
-    server_leave_share(gone);
+    server_leave_pool(gone);
     server_free(gone);
 }
 
 void server_become(struct server *server, enum server_state next)
 {
-    struct share *share = server->share;
+    struct local_pool *pool = server->pool;
     invariant((permitted[server->state] & TO(next)) != 0);
     if (server->state == SERVER_CONNECTING)
-        share->logins -= 1;
+        pool->logins -= 1;
     if (server->state == SERVER_IDLE) {
-        list_remove(&share->idle, &server->node);
-        list_push(&share->busy, &server->node);
+        list_remove(&pool->idle, &server->node);
+        list_push(&pool->busy, &server->node);
     }
     /* Who moved its bytes may be gone before the next one comes; what arrives meanwhile is seen
      * then. */
@@ -171,8 +171,8 @@ void server_become(struct server *server, enum server_state next)
         invariant(server->client == NULL && ledger_empty(&server->ledger));
         if (ledger_ring_bytes(&server->ledger) > RING_KEPT)
             ledger_rest(&server->ledger);
-        list_remove(&share->busy, &server->node);
-        list_push_front(&share->idle, &server->node);
+        list_remove(&pool->busy, &server->node);
+        list_push_front(&pool->idle, &server->node);
     }
     server->state = next;
 }
@@ -236,12 +236,12 @@ void server_watch(struct server *server)
 /* --- parameters ------------------------------------------------------------------------------- */
 
 /* What the servers of this pool report at login. */
-static const struct span *share_default(const struct share *share, struct span name,
-                                        struct span *ret)
+static const struct span *local_pool_default(const struct local_pool *pool, struct span name,
+                                             struct span *ret)
 {
-    if (!share->greeting.known)
+    if (!pool->greeting.known)
         return NULL;
-    *ret = wire_find_parameter(buffer_span(&share->greeting.parameters), (const char *)name.at);
+    *ret = wire_find_parameter(buffer_span(&pool->greeting.parameters), (const char *)name.at);
     return ret->at == NULL ? NULL : ret;
 }
 
@@ -258,9 +258,9 @@ static bool parameter_is_state(struct span name)
     return false;
 }
 
-bool server_tracks(const struct share *share, struct span name)
+bool server_tracks(const struct local_pool *pool, struct span name)
 {
-    struct span rest = buffer_span(&share->greeting.parameters);
+    struct span rest = buffer_span(&pool->greeting.parameters);
     struct span reported, value;
     if (parameter_is_state(name))
         return false;
@@ -277,7 +277,7 @@ fault server_learn(struct server *server, struct span name, struct span value,
     if (parameter_is_state(name))
         return OK;
     struct span preset;
-    const struct span *known = share_default(server->share, name, &preset);
+    const struct span *known = local_pool_default(server->pool, name, &preset);
     const struct span *kept = known != NULL && span_equal(*known, value) ? NULL : &value;
     struct params *params;
     TRY(params_with(server->params, name, kept, &params));
@@ -315,7 +315,7 @@ void server_part(struct server *server)
 void server_discard(struct server **server)
 {
     struct server *gone = TAKE(*server);
-    invariant(gone->share == NULL && gone->params == NULL);
+    invariant(gone->pool == NULL && gone->params == NULL);
     stream_close(&gone->stream);
     free(gone->flat);
     server_free(gone);
@@ -331,25 +331,25 @@ static fault server_unpack(struct server *server, struct local_pools *pools)
     return stream_attach(&server->stream);
 }
 
-void server_arrive(struct share *share, struct lease *take_lease)
+void server_arrive(struct local_pool *pool, struct lease *take_lease)
 {
     struct server *server = TAKE(take_lease->server);
-    server->share = share;
+    server->pool = pool;
     server->lease = take_lease;
     server->state = SERVER_CLEANING;
-    list_push(&share->busy, &server->node);
-    hint_add(&share->told.arrived, 1);
+    list_push(&pool->busy, &server->node);
+    hint_add(&pool->told.arrived, 1);
     server_note_doom(server);
-    fault unpacked = server_unpack(server, share->pools);
+    fault unpacked = server_unpack(server, pool->pools);
     free(server->flat);
     server->flat = NULL;
-    share_greet(share, buffer_span(&server->greeting));
+    local_pool_greet(pool, buffer_span(&server->greeting));
     if (unpacked != OK) {
         if (server->params == NULL)
-            server->params = params_ref(share->pools->params.none);
+            server->params = params_ref(pool->pools->params.none);
         server->broken = true;
     }
-    share_free(share, server);
+    local_pool_free(pool, server);
 }
 
 void server_note_doom(struct server *server)

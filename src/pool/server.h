@@ -8,7 +8,7 @@
  *      CONNECTING ──> IDLE <──> ACTIVE ──> CLEANING ──> IDLE
  *           └───────────┴──────────┴───────────┴──────> CLOSED
  *
- * CONNECTING  its login coroutine owns it            IDLE      in share->idle, ledger empty, tx
+ * CONNECTING  its login coroutine owns it            IDLE      in pool->idle, ledger empty, tx
  * idle ACTIVE      a claim holds it                       CLEANING  a coroutine puts its session in
  * order
  */
@@ -22,7 +22,7 @@
 
 struct claim;
 struct client;
-struct share;
+struct local_pool;
 struct lease;
 
 enum server_state { SERVER_CONNECTING, SERVER_IDLE, SERVER_ACTIVE, SERVER_CLEANING, SERVER_STATES };
@@ -33,8 +33,8 @@ enum unnamed_proof { UNNAMED_GOOD, UNNAMED_UNPROVEN, UNNAMED_DIFFERS };
 struct server {
     struct stream stream;
     struct waker idle_waker; /* of the stream while idle */
-    struct node node;        /* in share->idle or share->busy */
-    struct share *share;
+    struct node node;        /* in pool->idle or pool->busy */
+    struct local_pool *pool;
     struct lease *lease;      /* owned until it is given back to the router */
     struct client *client;    /* attached, or NULL */
     struct claim *last_claim; /* whose client's state it has; both null the other's pointer */
@@ -70,7 +70,7 @@ struct server {
     uint32_t cancels;    /* cancel requests under way */
     bool withheld;       /* free but for those */
     bool taken;          /* some claim has had it */
-    uint32_t shown;      /* its login: how often the share's secret had changed when it began */
+    uint32_t shown; /* its login: how often the local pool's secret had changed when it began */
     struct uuid id;
     deadline since; /* when it logged in */
     deadline until; /* end of its lifetime */
@@ -84,15 +84,15 @@ struct server {
     bool travels_with_startup;
 };
 
-/** A new one in state CONNECTING, in share->busy.  Takes the lease. NULL: no memory. */
-struct server *server_new(struct share *share, struct lease *take_lease);
+/** A new one in state CONNECTING, in pool->busy.  Takes the lease. NULL: no memory. */
+struct server *server_new(struct local_pool *pool, struct lease *take_lease);
 /** Closes it, gives the lease back to the router, frees it.  `lost`: the other side closed; else it
  *  is told to end, and the router waits for that. */
 void server_close(struct server **server, const char *reason, bool lost);
 /** Frees one whose login failed; its lease has gone back already. */
 void server_drop_login(struct server **server);
-/** Moves it to another state and keeps the lists of the share.  server_new and server_arrive set
- *  the first state of a server on its relay themselves. */
+/** Moves it to another state and keeps the lists of the local pool.  server_new and server_arrive
+ * set the first state of a server on its relay themselves. */
 void server_become(struct server *server, enum server_state next);
 /** While it is cleaned, the running coroutine moves its bytes. */
 void server_keep(struct server *server);
@@ -104,26 +104,27 @@ void server_part(struct server *server);
 void server_discard(struct server **server);
 /** Its backend may be obsolete: then it ends when it is free. */
 void server_note_doom(struct server *server);
-/** Puts a server that travelled in `lease` into this share, idle or handed on.  Closes it on
+/** Puts a server that travelled in `lease` into this local pool, idle or handed on.  Closes it on
  * failure. */
-void server_arrive(struct share *share, struct lease *take_lease);
+void server_arrive(struct local_pool *pool, struct lease *take_lease);
 /** Watches the stream of an idle server. */
 void server_watch(struct server *server);
 /** Forgets what ties it to its last client. */
 void server_forget_owner(struct server *server);
 /** Where and how to dial the backend of this lease.  The TLS context is borrowed from the version
- *  that the share shows (`shown.config`): keep a reference to that. */
+ *  that the local pool shows (`shown.config`): keep a reference to that. */
 struct link_target;
-void server_target(const struct share *share, const struct lease *lease, struct link_target *ret);
+void server_target(const struct local_pool *pool, const struct lease *lease,
+                   struct link_target *ret);
 /** Starts the login coroutine for a lease that has just been granted.  `startup`: session pools;
  * the caller's reference is taken. */
-void server_login(struct share *share, struct lease *take_lease, struct params *take_startup);
+void server_login(struct local_pool *pool, struct lease *take_lease, struct params *take_startup);
 /** Takes in one ParameterStatus; `client`: the parameters of its client, which has them too; NULL:
  *  no client is attached.  MEMORY. */
 fault server_learn(struct server *server, struct span name, struct span value,
                    struct params **client) MUST_USE;
 
 /** Whether servers of this pool report this parameter, so that it follows its clients. */
-bool server_tracks(const struct share *share, struct span name);
+bool server_tracks(const struct local_pool *pool, struct span name);
 
 const char *server_state_text(const struct server *server);

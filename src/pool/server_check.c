@@ -8,44 +8,44 @@
  * does, or is closed.
  */
 #include "machine/clock.h"
-#include "pool/share.h"
+#include "pool/local_pool.h"
 #include "wire/messages.h"
 
-bool share_rested(const struct share *share, const struct server *server)
+bool local_pool_rested(const struct local_pool *pool, const struct server *server)
 {
-    return later(server->used, share->route->check_delay).us <= now().us;
+    return later(server->used, pool->route->check_delay).us <= now().us;
 }
 
-fault share_check(struct share *share, struct server *server)
+fault local_pool_check(struct local_pool *pool, struct server *server)
 {
-    TRY(share->pools->does->check(server));
-    share->checks += 1;
+    TRY(pool->pools->does->check(server));
+    pool->checks += 1;
     return OK;
 }
 
 /* A claim waits that no check under way is for. */
-static void share_check_next(struct share *share)
+static void local_pool_check_next(struct local_pool *pool)
 {
-    if (share->claims.count <= share->checks)
+    if (pool->claims.count <= pool->checks)
         return;
-    LIST_EACH (&share->idle, it) {
+    LIST_EACH (&pool->idle, it) {
         struct server *server = LIST_ENTRY(it, struct server, node);
-        if (share->route->mode != POOL_SESSION && share_check(share, server) == OK)
+        if (pool->route->mode != POOL_SESSION && local_pool_check(pool, server) == OK)
             return;
     }
-    share_want(share);
+    local_pool_want(pool);
 }
 
-void share_checked(struct share *share, struct server *server, bool answers, bool lost)
+void local_pool_checked(struct local_pool *pool, struct server *server, bool answers, bool lost)
 {
-    share->checks -= 1;
+    pool->checks -= 1;
     if (answers && server->transaction == WIRE_TX_IDLE) {
         server->used = now();
-        share_free(share, server);
+        local_pool_free(pool, server);
         return;
     }
     ledger_fini(&server->ledger);
     server->broken = true;
     server_close(&server, "it did not answer an empty query after it had rested", lost);
-    share_check_next(share);
+    local_pool_check_next(pool);
 }

@@ -5,8 +5,8 @@
 #include "machine/ids.h"
 #include "machine/log.h"
 #include "pool/lease.h"
+#include "pool/local_pool_command.h"
 #include "pool/router.h"
-#include "pool/share_command.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,27 +14,28 @@
 
 #define FLAT_MOST (PARAMS_SIZE_MOST + 2 * PARAMS_MOST)
 
-void server_target(const struct share *share, const struct lease *lease, struct link_target *ret)
+void server_target(const struct local_pool *pool, const struct lease *lease,
+                   struct link_target *ret)
 {
-    const struct service_config *service = share->shown.route->service;
+    const struct service_config *service = pool->shown.route->service;
     *ret = lease->target;
     ret->tls_mode = service->tls.mode;
     ret->tls = service->tls.context;
     ret->tls_direct = service->tls.negotiation == TLS_NEGOTIATION_DIRECT;
     ret->binding = (enum link_binding)service->tls.binding;
-    ret->socket = share->shown.config->server_socket;
+    ret->socket = pool->shown.config->server_socket;
 }
 
 /* --- the outcome ------------------------------------------------------------------------------ */
 
-static enum slot_failure failure_of(const struct share *share, fault why)
+static enum slot_failure failure_of(const struct local_pool *pool, fault why)
 {
     const char *state = fault_story_sqlstate(why);
     if (why == FAULT_REFUSED || why == FAULT_TIMEOUT || why == FAULT_NAME)
         return SLOT_UNREACHABLE;
     /* For replication that may be max_wal_senders, which says nothing about others. */
     if (why == FAULT_UPSTREAM && strcmp(state, "53300") == 0)
-        return share->route->is_replication ? SLOT_REJECTED : SLOT_CROWDED;
+        return pool->route->is_replication ? SLOT_REJECTED : SLOT_CROWDED;
     if (why == FAULT_UPSTREAM && strcmp(state, "57P03") == 0)
         return SLOT_NOT_READY;
     return SLOT_REJECTED;
@@ -45,34 +46,34 @@ static enum slot_failure failure_of(const struct share *share, fault why)
  * was shown may have changed meanwhile: then the next login is another one. */
 static void login_rejected(const struct server *server, fault why)
 {
-    struct share *share = server->share;
-    if (server->shown != share->credentials.changes)
+    struct local_pool *pool = server->pool;
+    if (server->shown != pool->credentials.changes)
         return;
-    if (share->route->mode == POOL_SESSION)
-        share_refuse(share, server->startup, fault_story_sqlstate(why), fault_story(why));
-    else if (list_empty(&share->idle) && share->busy.count == share->logins)
-        share_refuse(share, NULL, fault_story_sqlstate(why), fault_story(why));
+    if (pool->route->mode == POOL_SESSION)
+        local_pool_refuse(pool, server->startup, fault_story_sqlstate(why), fault_story(why));
+    else if (list_empty(&pool->idle) && pool->busy.count == pool->logins)
+        local_pool_refuse(pool, NULL, fault_story_sqlstate(why), fault_story(why));
 }
 
 static void login_failed(struct server *server, fault why, enum slot_failure failure)
 {
-    struct share *share = server->share;
+    struct local_pool *pool = server->pool;
     struct lease *lease = TAKE(server->lease);
     char at[ADDRESS_TEXT_SIZE], story[FAULT_STORY_MOST];
     snprintf(story, sizeof(story), "%s", fault_story(why));
     log_event(failure == SLOT_REJECTED ? LOG_WARNING : LOG_NOTICE, "server.login_failed",
-              "database=%s user=%s backend=%s sqlstate=%s reason=\"%s\"", share->database,
-              share->user, address_text(&lease->target.address, at, sizeof(at)),
+              "database=%s user=%s backend=%s sqlstate=%s reason=\"%s\"", pool->database,
+              pool->user, address_text(&lease->target.address, at, sizeof(at)),
               fault_story_sqlstate(why), story);
     if (failure == SLOT_REJECTED && why != FAULT_CANCELLED)
         login_rejected(server, why);
     lease->how = LEASE_FAILED;
     lease->failure = failure;
     server_drop_login(&server);
-    share_tell(share);
-    mail_send(share->pools->env->machine, &lease->to_router);
-    share_maybe_retire(share);
-    pools_settled(share->pools);
+    local_pool_tell(pool);
+    mail_send(pool->pools->env->machine, &lease->to_router);
+    local_pool_maybe_retire(pool);
+    pools_settled(pool->pools);
 }
 
 /* A tenth of the lifetime apart, so that servers made together do not end together. */
@@ -87,7 +88,7 @@ static deadline lifetime_end(duration lifetime)
         (duration){.us = lifetime.us - (int64_t)((double)bits / UINT32_MAX * (double)spread)});
 }
 
-/* The pool's shares on other relays shall hear of it too. */
+/* The pool's local pools on other relays shall hear of it too. */
 static void login_spread(struct lease *lease, struct span greeting)
 {
     lease->greeting = malloc(greeting.size);
@@ -99,50 +100,50 @@ static void login_spread(struct lease *lease, struct span greeting)
 
 static void login_succeeded(struct server *server, const struct link_greeting *said)
 {
-    struct share *share = server->share;
+    struct local_pool *pool = server->pool;
     char id[UUID_TEXT_SIZE], at[ADDRESS_TEXT_SIZE];
     server->pid = said->pid;
     server->secret = said->secret;
     server->since = now();
     server->used = now();
-    server->until = lifetime_end(share->route->server_lifetime);
+    server->until = lifetime_end(pool->route->server_lifetime);
     server_note_doom(server);
     log_event(LOG_INFO, "server.connected", "server=%s database=%s user=%s backend=%s pid=%u",
-              uuid_text(&server->id, id), share->database, share->user,
+              uuid_text(&server->id, id), pool->database, pool->user,
               address_text(&server->lease->target.address, at, sizeof(at)), server->pid);
     /* A standby that is welcome for want of another is no replica in the fleet's sense, which would
      * look at it only now and then. */
     server->lease->role = said->in_hot_standby ? ROLE_UNKNOWN : ROLE_PRIMARY;
     buffer_append_span(&server->greeting, buffer_span(&said->parameters));
-    if (share_greet(share, buffer_span(&server->greeting)))
+    if (local_pool_greet(pool, buffer_span(&server->greeting)))
         login_spread(server->lease, buffer_span(&server->greeting));
-    mail_send(share->pools->env->machine, &server->lease->report);
+    mail_send(pool->pools->env->machine, &server->lease->report);
     server_become(server, SERVER_CLEANING);
-    share_free(share, server);
+    local_pool_free(pool, server);
 }
 
 /* --- the coroutine ---------------------------------------------------------------------------- */
 
-/* Keys that the login has made of the share's password spare the next one the work. */
+/* Keys that the login has made of the local pool's password spare the next one the work. */
 static void login_keep_keys(struct server *server, const struct link_secret *made)
 {
-    struct credentials *credentials = &server->share->credentials;
+    struct credentials *credentials = &server->pool->credentials;
     if (!made->have_keys || server->shown != credentials->changes)
         return;
     credentials->secret.keys = made->keys;
     credentials->secret.have_keys = true;
 }
 
-/* A copy of the share's own secret, which may change while the login lasts, or what a command
+/* A copy of the local pool's own secret, which may change while the login lasts, or what a command
  * prints.  `*ret_password` is the caller's to wipe. */
 static fault login_secret(struct server *server, const struct link_target *target,
                           struct link_secret *ret, char **ret_password)
 {
-    struct share *share = server->share;
-    const struct credentials *credentials = &share->credentials;
+    struct local_pool *pool = server->pool;
+    const struct credentials *credentials = &pool->credentials;
     *ret = (struct link_secret){.have_keys = false};
-    if (share->shown.route->password_command != NULL) {
-        TRY(share_command_password(share, target, ret_password));
+    if (pool->shown.route->password_command != NULL) {
+        TRY(local_pool_command_password(pool, target, ret_password));
     } else {
         *ret = credentials->secret;
         if (credentials->password != NULL)
@@ -158,8 +159,8 @@ static fault login_secret(struct server *server, const struct link_target *targe
 static fault login_try(struct server *server, const struct link_login *login,
                        struct link_greeting *said)
 {
-    struct share *share = server->share;
-    const struct route_config *route = share->shown.route;
+    struct local_pool *pool = server->pool;
+    const struct route_config *route = pool->shown.route;
     bool asks = route->password_command != NULL;
     char *password = NULL;
     struct link_secret own;
@@ -169,26 +170,25 @@ static fault login_try(struct server *server, const struct link_login *login,
     if (result == OK)
         result = link_login(&server->stream, &mine, said, after(route->service->connect_timeout));
     if (asks && result == FAULT_UPSTREAM)
-        share_command_doubt(share);
+        local_pool_command_doubt(pool);
     if (!asks)
         login_keep_keys(server, &own);
-    share_wipe_password(&password);
+    local_pool_wipe_password(&password);
     explicit_bzero(&own, sizeof(own));
     return result;
 }
 
 static fault login_run(struct server *server, struct link_greeting *said)
 {
-    struct share *share = server->share;
-    const struct route_config *route = share->shown.route;
+    struct local_pool *pool = server->pool;
+    const struct route_config *route = pool->shown.route;
     struct buffer flat = BUFFER_INIT(FLAT_MOST);
     struct link_target target;
-    const char *user = route->server_user != NULL ? route->server_user : share->user;
-    const char *database =
-        route->server_database != NULL ? route->server_database : share->database;
-    TRY(share_set_secret(share));
-    server->shown = share->credentials.changes;
-    server_target(share, server->lease, &target);
+    const char *user = route->server_user != NULL ? route->server_user : pool->user;
+    const char *database = route->server_database != NULL ? route->server_database : pool->database;
+    TRY(local_pool_set_secret(pool));
+    server->shown = pool->credentials.changes;
+    server_target(pool, server->lease, &target);
     if (server->startup != NULL)
         params_write_flat(&flat, server->startup);
     struct link_login login = {
@@ -208,12 +208,12 @@ static fault login_run(struct server *server, struct link_greeting *said)
 static void login_main(void *argument)
 {
     struct server *server = argument;
-    struct config *config = config_ref(server->share->shown.config);
+    struct config *config = config_ref(server->pool->shown.config);
     struct link_greeting said = {.parameters = BUFFER_INIT(65536)};
     server->keeper = co_self();
     fault result = login_run(server, &said);
     if (result != OK) {
-        login_failed(server, result, failure_of(server->share, result));
+        login_failed(server, result, failure_of(server->pool, result));
     } else if (said.in_hot_standby && !server->lease->sole) {
         login_failed(server, fault_raise(FAULT_REFUSED, "it is a standby, a primary is wanted"),
                      SLOT_WRONG_ROLE);
@@ -224,14 +224,14 @@ static void login_main(void *argument)
     config_unref(&config);
 }
 
-void server_login(struct share *share, struct lease *take_lease, struct params *take_startup)
+void server_login(struct local_pool *pool, struct lease *take_lease, struct params *take_startup)
 {
-    struct server *server = server_new(share, take_lease);
+    struct server *server = server_new(pool, take_lease);
     if (server == NULL) {
         params_unref(&take_startup);
         take_lease->how = LEASE_CLOSED;
         take_lease->end = SLOT_ENDED;
-        mail_send(share->pools->env->machine, &take_lease->to_router);
+        mail_send(pool->pools->env->machine, &take_lease->to_router);
         return;
     }
     server->startup = take_startup;

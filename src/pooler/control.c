@@ -2,8 +2,8 @@
 
 #include "machine/clock.h"
 #include "machine/log.h"
+#include "pool/local_pool.h"
 #include "pool/router.h"
-#include "pool/share.h"
 #include "pooler/pooler.h"
 #include "relay/client.h"
 #include "relay/move.h"
@@ -63,9 +63,9 @@ static bool order_is_for(const struct order *order, const char *database)
 /* Shares follow what the relay's copy says. */
 static void relay_hold(struct relay *relay)
 {
-    LIST_EACH_SAFE (&relay->pools.shares, it) {
-        struct share *share = LIST_ENTRY(it, struct share, node);
-        share_hold(share, orders_hold(&relay->pools.orders, share->database));
+    LIST_EACH_SAFE (&relay->pools.all, it) {
+        struct local_pool *pool = LIST_ENTRY(it, struct local_pool, node);
+        local_pool_hold(pool, orders_hold(&relay->pools.orders, pool->database));
     }
 }
 
@@ -125,7 +125,7 @@ static bool kill_wants(const struct order *order, const struct client *client)
 {
     if (order->id != NULL)
         return memcmp(order->id->bytes, client->id.bytes, sizeof(client->id.bytes)) == 0;
-    return client->share != NULL && order_is_for(order, client->share->database);
+    return client->pool != NULL && order_is_for(order, client->pool->database);
 }
 
 static uint32_t walk_kill(struct order *order, struct client *client)
@@ -234,7 +234,7 @@ fault control_move_client(struct pooler *pooler, const struct uuid *id)
 
 static uint32_t walk_suspend(struct order *order, struct client *client)
 {
-    if (client->share != NULL || client->state == CLIENT_LOGIN)
+    if (client->pool != NULL || client->state == CLIENT_LOGIN)
         client_hold(client, order->set != 0);
     return 1;
 }
@@ -256,10 +256,10 @@ void control_suspend(struct pooler *pooler, bool suspended)
     log_event(LOG_NOTICE, suspended ? "control.suspended" : "control.continued", "clients=all");
 }
 
-static uint64_t share_busy(const struct share *share)
+static uint64_t local_pool_busy(const struct local_pool *pool)
 {
-    uint64_t busy = share->held ? 0 : share->claims.count;
-    LIST_EACH (&share->busy, it) {
+    uint64_t busy = pool->held ? 0 : pool->claims.count;
+    LIST_EACH (&pool->busy, it) {
         const struct server *server = LIST_ENTRY(it, struct server, node);
         const struct client *client = server->client;
         busy +=
@@ -273,8 +273,8 @@ static void visit_busy(struct relay *relay, void *argument)
     struct order *order = argument;
     if (relay == NULL)
         return;
-    LIST_EACH (&relay->pools.shares, it)
-        order->count += share_busy(LIST_ENTRY(it, struct share, node));
+    LIST_EACH (&relay->pools.all, it)
+        order->count += local_pool_busy(LIST_ENTRY(it, struct local_pool, node));
 }
 
 uint64_t control_busy(struct pooler *pooler)

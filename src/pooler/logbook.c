@@ -9,16 +9,16 @@
 
 /* --- what a period has brought ---------------------------------------------------------------- */
 
-static void row_add_share(struct tally *row, struct share *share)
+static void row_add_pool(struct tally *row, struct local_pool *pool)
 {
-    struct share_stats since = stats_since(&share->stats, &share->log.told);
-    share->log.told = share->stats;
+    struct local_pool_stats since = stats_since(&pool->stats, &pool->log.told);
+    pool->log.told = pool->stats;
     stats_add(&row->gone, &since);
-    row->shares += 1;
-    row->clients += share->clients;
-    row->waiting += (uint32_t)share->claims.count;
-    row->idle += (uint32_t)share->idle.count;
-    row->busy += (uint32_t)share->busy.count;
+    row->local_pools += 1;
+    row->clients += pool->clients;
+    row->waiting += (uint32_t)pool->claims.count;
+    row->idle += (uint32_t)pool->idle.count;
+    row->busy += (uint32_t)pool->busy.count;
 }
 
 static void row_take(struct tally *row, struct tally *tally)
@@ -29,7 +29,7 @@ static void row_take(struct tally *row, struct tally *tally)
     histogram_merge(&row->wait, &tally->wait);
     stats_add(&row->gone, &tally->gone);
     tally->query = tally->transaction = tally->wait = (struct histogram){{0}};
-    tally->gone = (struct share_stats){0};
+    tally->gone = (struct local_pool_stats){0};
 }
 
 /* On each relay's own loop: what it counted goes into the asker's rows, and starts anew. */
@@ -39,12 +39,12 @@ static void look_at_tallies(struct relay *relay, void *argument)
     struct map_link *next;
     if (relay == NULL)
         return;
-    LIST_EACH (&relay->pools.shares, it) {
-        struct share *share = LIST_ENTRY(it, struct share, node);
-        struct tally_key key = tally_key_of(share->log.tally);
+    LIST_EACH (&relay->pools.all, it) {
+        struct local_pool *pool = LIST_ENTRY(it, struct local_pool, node);
+        struct tally_key key = tally_key_of(pool->log.tally);
         struct tally *row = tally_of(rows, &key);
         if (row != NULL)
-            row_add_share(row, share);
+            row_add_pool(row, pool);
     }
     for (struct map_link *link = map_next(&relay->pools.tallies, NULL); link != NULL; link = next) {
         struct tally *tally = MAP_ENTRY(link, struct tally, link);
@@ -53,7 +53,7 @@ static void look_at_tallies(struct relay *relay, void *argument)
         next = map_next(&relay->pools.tallies, link);
         if (row != NULL)
             row_take(row, tally);
-        if (tally->shares == 0)
+        if (tally->local_pools == 0)
             tally_drop(&relay->pools.tallies, tally);
     }
 }
@@ -82,10 +82,10 @@ static void row_tell(const struct tally *row, duration period)
               " transaction_p95_us=%" PRIu64 " transaction_p99_us=%" PRIu64 " wait_p50_us=%" PRIu64
               " wait_p95_us=%" PRIu64 " wait_p99_us=%" PRIu64,
               row->line, row->database, row->user, row->service, modes[row->mode],
-              period.us / 1000000, row->shares, row->clients, row->waiting, row->idle, row->busy,
-              row->gone.logins, row->gone.transactions, row->gone.queries, row->gone.received,
-              row->gone.sent, query.p50, query.p95, query.p99, transaction.p50, transaction.p95,
-              transaction.p99, wait.p50, wait.p95, wait.p99);
+              period.us / 1000000, row->local_pools, row->clients, row->waiting, row->idle,
+              row->busy, row->gone.logins, row->gone.transactions, row->gone.queries,
+              row->gone.received, row->gone.sent, query.p50, query.p95, query.p99, transaction.p50,
+              transaction.p95, transaction.p99, wait.p50, wait.p95, wait.p99);
 }
 
 void logbook_tell_routes(struct pooler *pooler, duration period)

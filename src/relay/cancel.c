@@ -103,8 +103,8 @@ static void cancel_dial(void *argument)
     struct dial *dial = argument;
     struct server *server = dial->server;
     struct link_target target;
-    struct config *config = config_ref(server->share->shown.config);
-    server_target(server->share, server->lease, &target);
+    struct config *config = config_ref(server->pool->shown.config);
+    server_target(server->pool, server->lease, &target);
     dial->result = link_cancel(&target, server->pid, wire_secret_span(&server->secret), dial->by);
     config_unref(&config);
 }
@@ -174,7 +174,7 @@ static void cancel_run(void *argument)
 {
     struct errand *errand = argument;
     struct server *server = errand->server;
-    struct relay *relay = share_relay(server->share);
+    struct relay *relay = local_pool_relay(server->pool);
     struct dial dial = {server, after(relay->pools.config->cancel_timeout), OK};
     if (cancel_awaits_query(server, dial.by)) {
         char id[UUID_TEXT_SIZE];
@@ -191,7 +191,7 @@ static void cancel_run(void *argument)
     server->cancels -= 1;
     if (server->cancels == 0 && server->state == SERVER_CLEANING && server->withheld) {
         server->withheld = false;
-        share_free(server->share, server);
+        local_pool_free(server->pool, server);
     }
     relay_check_end(relay);
 }
@@ -229,7 +229,7 @@ static bool cancel_client(struct relay *relay, struct client *client, struct err
     struct refusal *refusal = refusal_new("57014", "canceling statement due to user request");
     claim_refuse(&client->claim, refusal);
     refusal_unref(&refusal);
-    share_tell(client->share);
+    local_pool_tell(client->pool);
     return false;
 }
 

@@ -86,9 +86,9 @@ static void client_free(struct client *client)
     if (client->counted)
         env_client_gone(relay->pools.env);
     for (int i = 0; i < CENSUSES && client->admitted; i++)
-        census_dismiss(client->share->census[i]);
-    if (client->share != NULL)
-        share_leave(client->share);
+        census_dismiss(client->pool->census[i]);
+    if (client->pool != NULL)
+        local_pool_leave(client->pool);
     client_keep_unnamed(client, SPAN_NONE);
     turn_unnamed_drop_before(client);
     effects_free(client->unnamed_effects);
@@ -311,7 +311,7 @@ bool client_claim(struct client *client, struct waker *waker)
     struct claim *claim = &client->claim;
     invariant(client->server == NULL);
     claim->client = client;
-    claim->share = client->share;
+    claim->pool = client->pool;
     claim->params = client->params;
     claim->login = client->state == CLIENT_LOGIN;
     return claim_make(claim, waker);
@@ -404,7 +404,7 @@ void client_end(struct client *client)
 static bool client_streams(const struct client *client)
 {
     const struct server *server = client->server;
-    return server != NULL && server->share->route->is_replication && server->ledger.copy_in;
+    return server != NULL && server->pool->route->is_replication && server->ledger.copy_in;
 }
 
 void client_leave(struct client *client)

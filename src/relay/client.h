@@ -6,7 +6,7 @@
  *                └───────────────────^
  * LOGIN   its login coroutine owns it
  * PARKED  idle: no coroutine, no buffer; its waker runs on the loop's stack
- * QUEUED  its first message is stashed, its claim waits in the share's queue
+ * QUEUED  its first message is stashed, its claim waits in the local pool's queue
  * TURN    a coroutine moves bytes between it and a server
  * In session pools it keeps its server also while parked.  Lives on one relay at a time: parked
  * without a server it may move to another (move.h).
@@ -18,7 +18,7 @@
 #include "session/params.h"
 
 struct relay;
-struct share;
+struct local_pool;
 struct server;
 struct chunk;
 struct listen_config;
@@ -49,8 +49,8 @@ struct client {
     struct timer timer; /* idle timeout */
     struct node node;   /* in relay->clients */
     struct relay *relay;
-    struct share *share;   /* NULL until it is routed, and for console clients */
-    struct server *server; /* attached, or NULL */
+    struct local_pool *pool; /* NULL until it is routed, and for console clients */
+    struct server *server;   /* attached, or NULL */
     struct claim claim;
     struct guest *guest; /* while it has not proven who it is; NULL: it has */
     struct turn *turn;   /* in TURN: on its coroutine's stack */
@@ -98,7 +98,7 @@ struct client {
     deadline moved;  /* when it came from another relay; 0: it has not */
 };
 
-/** Claims a server of its share: claim_make. */
+/** Claims a server of its local pool: claim_make. */
 bool client_claim(struct client *client, struct waker *waker);
 /** Its claim waits for long: it is told.  Of an operation (pools.h). */
 void client_notice(struct claim *claim);

@@ -34,7 +34,7 @@ static struct span text_of(const struct client *client, uint8_t type, struct spa
 
 void client_log_text(struct client *client, struct server *server, uint8_t type, struct span body)
 {
-    uint32_t most = client->share->log.noted;
+    uint32_t most = client->pool->log.noted;
     if (server->note_size > 0)
         return;
     struct span text = text_of(client, type, body);
@@ -56,17 +56,17 @@ void client_log_text(struct client *client, struct server *server, uint8_t type,
 void client_log_slow(const struct client *client, const struct server *server, int64_t us)
 {
     char own[UUID_TEXT_SIZE], other[UUID_TEXT_SIZE];
-    const struct share *share = client->share;
+    const struct local_pool *pool = client->pool;
     if (server->note_size > 0)
         log_event(LOG_NOTICE, "query.slow",
                   "client=%s server=%s pid=%u database=%s user=%s us=%" PRId64 " text=\"%.*s\"",
                   uuid_text(&client->id, own), uuid_text(&server->id, other), server->pid,
-                  share->database, share->user, us, (int)server->note_size, server->note);
+                  pool->database, pool->user, us, (int)server->note_size, server->note);
     else
         log_event(LOG_NOTICE, "query.slow",
                   "client=%s server=%s pid=%u database=%s user=%s us=%" PRId64,
                   uuid_text(&client->id, own), uuid_text(&server->id, other), server->pid,
-                  share->database, share->user, us);
+                  pool->database, pool->user, us);
 }
 
 /* --- who comes and goes ----------------------------------------------------------------------- */
@@ -97,22 +97,22 @@ void client_log_parting(struct client *client, const struct server *server)
 void client_log_gone(const struct client *client, const char *reason)
 {
     char id[UUID_TEXT_SIZE], other[UUID_TEXT_SIZE];
-    const struct share *share = client->share;
+    const struct local_pool *pool = client->pool;
     const struct server *last = client->claim.last_server;
     const struct uuid *server = last != NULL ? &last->id : &client->served_by;
     uint32_t pid = last != NULL ? last->pid : client->served_pid;
     int64_t age = between(client->connected, now()).us / 1000;
-    if (share == NULL || !client->relay->pools.config->log_disconnections)
+    if (pool == NULL || !client->relay->pools.config->log_disconnections)
         return;
     if (pid != 0)
         log_event(LOG_INFO, "client.disconnected",
                   "client=%s database=%s user=%s server=%s pid=%u age_ms=%" PRId64 " reason=\"%s\"",
-                  uuid_text(&client->id, id), share->database, share->user,
-                  uuid_text(server, other), pid, age, reason);
+                  uuid_text(&client->id, id), pool->database, pool->user, uuid_text(server, other),
+                  pid, age, reason);
     else
         log_event(LOG_INFO, "client.disconnected",
                   "client=%s database=%s user=%s age_ms=%" PRId64 " reason=\"%s\"",
-                  uuid_text(&client->id, id), share->database, share->user, age, reason);
+                  uuid_text(&client->id, id), pool->database, pool->user, age, reason);
 }
 
 void client_log_assigned(const struct client *client, const struct server *server)
@@ -120,5 +120,5 @@ void client_log_assigned(const struct client *client, const struct server *serve
     char own[UUID_TEXT_SIZE], other[UUID_TEXT_SIZE];
     log_event(LOG_DEBUG, "client.served", "client=%s server=%s pid=%u database=%s user=%s",
               uuid_text(&client->id, own), uuid_text(&server->id, other), server->pid,
-              client->share->database, client->share->user);
+              client->pool->database, client->pool->user);
 }

@@ -1,5 +1,5 @@
 /* client_notice.c - the NOTICE for a client whose claim waits for long. */
-#include "pool/share.h"
+#include "pool/local_pool.h"
 #include "relay/client.h"
 #include "relay/turn/turn.h"
 
@@ -11,7 +11,7 @@ static void notice_queued(struct client *client)
 {
     struct buffer out = BUFFER_INIT(1024);
     size_t sent = 0;
-    claim_put_notice(client->share, &client->claim, &out);
+    claim_put_notice(client->pool, &client->claim, &out);
     struct iovec part = {out.at, out.size};
     fault wrote = buffer_fault(&out) == OK ? stream_write_some(&client->stream, &part, 1, &sent)
                                            : FAULT_MEMORY;

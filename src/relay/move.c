@@ -26,13 +26,13 @@ struct parcel {
     struct mail mail;
     struct client *client;
     struct relay *to;
-    struct config *config;            /* counted: the version of its share */
+    struct config *config;            /* counted: the version of its local pool */
     const struct route_config *route; /* in there */
     struct census *census[CENSUSES];  /* counted; the client is counted in there */
     bool keyed;                       /* it has a cancel key */
     uint32_t unnamed_params;          /* as in struct packed */
-    struct link_secret secret;        /* how the share logs in to servers; its password is ours */
-    uint64_t shown_of;                /* of which secrets: as in struct credentials */
+    struct link_secret secret; /* how the local pool logs in to servers; its password is ours */
+    uint64_t shown_of;         /* of which secrets: as in struct credentials */
     uint64_t proven_of;
     char *password;
     struct buffer names;      /* database NUL user NUL */
@@ -61,7 +61,7 @@ static void parcel_free(struct parcel **parcel)
     for (int i = 0; i < CENSUSES; i++)
         census_unref(&gone->census[i]);
     config_unref(&gone->config);
-    share_wipe_password(&gone->password);
+    local_pool_wipe_password(&gone->password);
     explicit_bzero(&gone->secret, sizeof(gone->secret));
     buffer_fini(&gone->names);
     buffer_fini(&gone->params);
@@ -83,13 +83,13 @@ static bool client_rests(const struct client *client)
 
 const char *move_hindrance(const struct client *client)
 {
-    const struct share *share = client->share;
+    const struct local_pool *pool = client->pool;
     const struct orders *orders = &client->relay->pools.orders;
-    if (client->console || share == NULL || share->route->mode == POOL_SESSION ||
-        share->route->is_replication || share->route->is_lookup)
+    if (client->console || pool == NULL || pool->route->mode == POOL_SESSION ||
+        pool->route->is_replication || pool->route->is_lookup)
         return "only clients of transaction and statement pools move";
     if (client->relay->pools.stopping || client->leaving || client->killed || client->shed ||
-        share->obsolete || stream_hung_up(&client->stream))
+        pool->obsolete || stream_hung_up(&client->stream))
         return "it is about to end";
     if (orders->suspended || orders->still > 0)
         return "an order about clients is under way";
@@ -135,23 +135,23 @@ static void pack_statements(struct buffer *out, const struct client *client)
     }
 }
 
-static fault pack_secret(struct parcel *parcel, const struct share *share)
+static fault pack_secret(struct parcel *parcel, const struct local_pool *pool)
 {
-    parcel->secret = share->credentials.secret;
+    parcel->secret = pool->credentials.secret;
     parcel->secret.password = SPAN_NONE;
-    parcel->shown_of = share->credentials.shown_of;
-    parcel->proven_of = share->credentials.proven_of;
-    if (share->credentials.password == NULL)
+    parcel->shown_of = pool->credentials.shown_of;
+    parcel->proven_of = pool->credentials.proven_of;
+    if (pool->credentials.password == NULL)
         return OK;
-    parcel->password = strdup(share->credentials.password);
+    parcel->password = strdup(pool->credentials.password);
     return parcel->password == NULL ? FAULT_MEMORY : OK;
 }
 
 static fault parcel_pack(struct parcel *parcel, struct client *client)
 {
-    struct share *share = client->share;
-    buffer_append(&parcel->names, share->database, strlen(share->database) + 1);
-    buffer_append(&parcel->names, share->user, strlen(share->user) + 1);
+    struct local_pool *pool = client->pool;
+    buffer_append(&parcel->names, pool->database, strlen(pool->database) + 1);
+    buffer_append(&parcel->names, pool->user, strlen(pool->user) + 1);
     params_write_flat(&parcel->params, client->params);
     if (client->given != NULL)
         params_write_flat(&parcel->given, client->given);
@@ -163,11 +163,11 @@ static fault parcel_pack(struct parcel *parcel, struct client *client)
     TRY(buffer_fault(&parcel->given));
     TRY(buffer_fault(&parcel->unnamed));
     TRY(buffer_fault(&parcel->statements));
-    parcel->config = config_ref(share->config);
-    parcel->route = share->route;
+    parcel->config = config_ref(pool->config);
+    parcel->route = pool->route;
     for (int i = 0; i < CENSUSES; i++)
-        parcel->census[i] = census_ref(share->census[i]);
-    return pack_secret(parcel, share);
+        parcel->census[i] = census_ref(pool->census[i]);
+    return pack_secret(parcel, pool);
 }
 
 /* What was this relay's stays behind. */
@@ -191,7 +191,7 @@ static void client_uproot(struct client *client)
     params_unref(&client->given);
     client_uncount_unnamed(client);
     client->admitted = false;
-    share_leave(TAKE(client->share));
+    local_pool_leave(TAKE(client->pool));
     client->state = CLIENT_LOGIN; /* nobody's events are for it */
     hint_add(&relay->told.gone, 1);
     hint_add(&relay->told.left, 1);
@@ -284,25 +284,25 @@ static fault unpack_statements(struct client *client, struct span rest)
 
 /* What this relay has learned by itself is at least as good; what the configuration says differs
  * where a reload has come meanwhile. */
-static fault unpack_secret(struct parcel *parcel, struct share *share)
+static fault unpack_secret(struct parcel *parcel, struct local_pool *pool)
 {
-    TRY(share_set_secret(share));
-    if (parcel->shown_of != share->credentials.shown_of)
+    TRY(local_pool_set_secret(pool));
+    if (parcel->shown_of != pool->credentials.shown_of)
         return OK;
-    if (share->credentials.password != NULL || share->credentials.secret.have_keys ||
-        share->credentials.secret.md5[0] != '\0')
+    if (pool->credentials.password != NULL || pool->credentials.secret.have_keys ||
+        pool->credentials.secret.md5[0] != '\0')
         return OK;
-    share->credentials.secret = parcel->secret;
-    share->credentials.password = TAKE(parcel->password);
-    if (share->credentials.password != NULL)
-        share->credentials.secret.password = span_text(share->credentials.password);
-    share->credentials.proven_of = parcel->proven_of;
+    pool->credentials.secret = parcel->secret;
+    pool->credentials.password = TAKE(parcel->password);
+    if (pool->credentials.password != NULL)
+        pool->credentials.secret.password = span_text(pool->credentials.password);
+    pool->credentials.proven_of = parcel->proven_of;
     return OK;
 }
 
-/* This relay's share of its pool: by the version in force here, if the route is the same in there;
- * else by its own version, of which that share is. */
-static fault unpack_share(struct parcel *parcel, struct share **ret)
+/* This relay's local pool of its pool: by the version in force here, if the route is the same in
+ * there; else by its own version, of which that local pool is. */
+static fault unpack_pool(struct parcel *parcel, struct local_pool **ret)
 {
     struct relay *relay = parcel->to;
     const char *names = (const char *)parcel->names.at;
@@ -311,9 +311,9 @@ static fault unpack_share(struct parcel *parcel, struct share **ret)
     const struct route_config *route =
         config_route_like(relay->pools.config, database, user, parcel->route);
     if (route != NULL && route_same_identity(route, parcel->route))
-        return share_of(&relay->pools, route, database, user, ret);
-    struct share_key key = {parcel->route, database, user};
-    return share_of_version(&relay->pools, parcel->config, &key, ret);
+        return local_pool_of(&relay->pools, route, database, user, ret);
+    struct local_pool_key key = {parcel->route, database, user};
+    return local_pool_of_version(&relay->pools, parcel->config, &key, ret);
 }
 
 static fault parcel_unpack(struct parcel *parcel)
@@ -329,15 +329,15 @@ static fault parcel_unpack(struct parcel *parcel)
     if (client->unnamed != NULL)
         TRY(unpack_params(client, parcel->unnamed_params, buffer_span(&parcel->unnamed),
                           &client->unnamed_params));
-    TRY(unpack_share(parcel, &client->share));
-    share_join(client->share);
-    return unpack_secret(parcel, client->share);
+    TRY(unpack_pool(parcel, &client->pool));
+    local_pool_join(client->pool);
+    return unpack_secret(parcel, client->pool);
 }
 
 /* It is counted as before; elsewhere, if a reload has given it another pool. */
 static void client_settle(struct client *client, struct parcel *parcel)
 {
-    struct census *const *census = client->share->census;
+    struct census *const *census = client->pool->census;
     for (int i = 0; i < CENSUSES; i++) {
         if (census[i] == parcel->census[i])
             continue;
@@ -370,7 +370,7 @@ static void parcel_done(struct parcel *parcel)
     client_park_again(client);
 }
 
-/* The router does not know this relay's share of the pool yet. */
+/* The router does not know this relay's local pool of the pool yet. */
 static void parcel_wait(void *argument)
 {
     struct parcel *parcel = argument;
@@ -379,7 +379,7 @@ static void parcel_wait(void *argument)
     fault entered =
         client->leaving
             ? FAULT_CANCELLED
-            : share_enter(client->share, after(client->relay->pools.config->login_timeout));
+            : local_pool_enter(client->pool, after(client->relay->pools.config->login_timeout));
     client->co = NULL;
     if (entered == OK && client->leaving)
         entered = FAULT_CANCELLED;
@@ -395,7 +395,7 @@ static void parcel_arrive(struct mail *mail)
     fault unpacked = parcel_unpack(parcel);
     if (unpacked != OK)
         parcel_fail(parcel, unpacked);
-    else if (share_is_entered(parcel->client->share))
+    else if (local_pool_is_entered(parcel->client->pool))
         parcel_done(parcel);
     else if (co_start(parcel_wait, parcel, CO_SMALL) != OK)
         parcel_fail(parcel, FAULT_MEMORY);

@@ -4,10 +4,11 @@
  *
  * A client that is parked and nothing else (no server, no claim, no bytes, nobody's order about it)
  * is packed into a parcel and mailed.  The parcel owns the client until it is delivered: what was
- * the old relay's stays there (its seat in the share, its interned parameters and statements, its
- * key), and travels as plain bytes.  On the new relay the client takes a seat in that relay's share
- * of the same pool; only where the router does not know that share yet, a coroutine waits for it.
- * Its counts at the pool, the database and the user stay with it, so they are exact at any moment.
+ * the old relay's stays there (its seat in the local pool, its interned parameters and statements,
+ * its key), and travels as plain bytes.  On the new relay the client takes a seat in that relay's
+ * local pool of the same pool; only where the router does not know that local pool yet, a coroutine
+ * waits for it. Its counts at the pool, the database and the user stay with it, so they are exact
+ * at any moment.
  *
  * Runs on the relay that has the client; move_some from any machine.  Nothing here suspends its
  * caller.  Design: docs/internals/moving.md

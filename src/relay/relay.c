@@ -33,18 +33,18 @@ struct feed {
 
 /* --- the machine ------------------------------------------------------------------------------ */
 
-static bool share_quiet(const struct share *share)
+static bool local_pool_quiet(const struct local_pool *pool)
 {
-    return list_empty(&share->busy) && list_empty(&share->idle) && !share->membership.retiring &&
-           !share->membership.enrolling;
+    return list_empty(&pool->busy) && list_empty(&pool->idle) && !pool->membership.retiring &&
+           !pool->membership.enrolling;
 }
 
 static bool relay_done(const struct relay *relay)
 {
     if (!relay->pools.stopping || !list_empty(&relay->clients) || relay->cancels > 0)
         return false;
-    LIST_EACH (&relay->pools.shares, it)
-        if (!share_quiet(LIST_ENTRY(it, struct share, node)))
+    LIST_EACH (&relay->pools.all, it)
+        if (!local_pool_quiet(LIST_ENTRY(it, struct local_pool, node)))
             return false;
     return true;
 }
@@ -57,19 +57,20 @@ void relay_check_end(struct relay *relay)
 
 static void relay_trim(struct relay *relay)
 {
-    LIST_EACH_SAFE (&relay->pools.shares, it)
-        share_trim(LIST_ENTRY(it, struct share, node));
+    LIST_EACH_SAFE (&relay->pools.all, it)
+        local_pool_trim(LIST_ENTRY(it, struct local_pool, node));
 }
 
-/* The shares stay until the router has seen the last mail about them, which `ended` follows. */
+/* The local pools stay until the router has seen the last mail about them, which `ended` follows.
+ */
 static void relay_fini(struct relay *relay)
 {
     costly_invariant(list_empty(&relay->clients) && relay->keys.count == 0);
     costly_invariant(relay->statements.count == 0 && relay->cancels == 0);
     kept_count_in(&relay->chunks);
-    LIST_EACH_SAFE (&relay->pools.shares, it) {
-        struct share *share = LIST_ENTRY(it, struct share, node);
-        share_free_now(&share);
+    LIST_EACH_SAFE (&relay->pools.all, it) {
+        struct local_pool *pool = LIST_ENTRY(it, struct local_pool, node);
+        local_pool_free_now(&pool);
     }
     tallies_clear(&relay->pools.tallies);
     stats_departed_clear(&relay->pools.departed);
@@ -78,7 +79,7 @@ static void relay_fini(struct relay *relay)
     map_fini(&relay->auth.verifiers);
     client_free_stashes(relay);
     orders_fini(&relay->pools.orders);
-    map_fini(&relay->pools.share_map);
+    map_fini(&relay->pools.by_name);
     map_fini(&relay->keys);
     map_fini(&relay->statements);
     params_store_fini(&relay->pools.params);
@@ -107,8 +108,8 @@ static void relay_main(void *argument)
             break;
     relay->main = NULL;
     timer_disarm(&relay->dismissal);
-    LIST_EACH (&relay->pools.shares, it)
-        timer_disarm(&LIST_ENTRY(it, struct share, node)->timer);
+    LIST_EACH (&relay->pools.all, it)
+        timer_disarm(&LIST_ENTRY(it, struct local_pool, node)->timer);
     machine_stop();
 }
 
@@ -154,8 +155,8 @@ static void relay_take_config(struct mail *mail)
     relay->pools.config = next;
     auth_plain_clear(&relay->auth.verifiers);
     chunk_store_bound(&relay->chunks, relay_chunks_most(next));
-    LIST_EACH_SAFE (&relay->pools.shares, it)
-        share_reload(LIST_ENTRY(it, struct share, node), relay->pools.config);
+    LIST_EACH_SAFE (&relay->pools.all, it)
+        local_pool_reload(LIST_ENTRY(it, struct local_pool, node), relay->pools.config);
 }
 
 void relay_reload(struct relay *relay, struct config *config)
@@ -209,8 +210,8 @@ static void relay_dismiss(struct relay *relay)
 static void relay_halt_servers(struct relay *relay)
 {
     co_group_cancel(&relay->errands);
-    LIST_EACH (&relay->pools.shares, it) {
-        LIST_EACH (&LIST_ENTRY(it, struct share, node)->busy, at) {
+    LIST_EACH (&relay->pools.all, it) {
+        LIST_EACH (&LIST_ENTRY(it, struct local_pool, node)->busy, at) {
             struct server *server = LIST_ENTRY(at, struct server, node);
             if (server->keeper != NULL)
                 co_cancel(server->keeper);
@@ -284,9 +285,9 @@ static fault relay_init(struct relay *relay)
     const struct config *config = relay->pools.config;
     orders_init(&relay->pools.orders);
     list_init(&relay->clients);
-    list_init(&relay->pools.shares);
+    list_init(&relay->pools.all);
     co_group_init(&relay->errands);
-    relay->pools.share_map = MAP_INIT(UINT32_MAX);
+    relay->pools.by_name = MAP_INIT(UINT32_MAX);
     relay->keys = MAP_INIT(UINT32_MAX);
     relay->statements = MAP_INIT(STATEMENTS_MOST);
     relay->pools.tallies = MAP_INIT(TALLIES_MOST);

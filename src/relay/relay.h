@@ -6,8 +6,8 @@
  */
 #include "auth/auth.h"
 #include "machine/co.h"
+#include "pool/local_pool.h"
 #include "pool/pools.h"
-#include "pool/share.h"
 #include "relay/client.h"
 #include "relay/turn/pin.h"
 #include "session/chunk.h"
@@ -66,9 +66,9 @@ struct relay {
 /** What it does for its local pools: turn/turn_operations.c. */
 extern const struct pool_operations turn_operations;
 
-static inline struct relay *share_relay(const struct share *share)
+static inline struct relay *local_pool_relay(const struct local_pool *pool)
 {
-    return CONTAINER_OF(share->pools, struct relay, pools);
+    return CONTAINER_OF(pool->pools, struct relay, pools);
 }
 
 /** Makes the relay and its thread. */

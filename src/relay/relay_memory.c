@@ -150,12 +150,12 @@ static void memory_log(const struct client *client, uint64_t bytes)
 {
     char id[UUID_TEXT_SIZE];
     const struct relay *relay = client->relay;
-    const struct share *share = client->share;
+    const struct local_pool *pool = client->pool;
     log_event(LOG_WARNING, "memory.shed",
               "client=%s database=%s user=%s bytes=%" PRIu64 " relay=%u in_use=%" PRIu64
               " memory_limit=%zu",
-              uuid_text(&client->id, id), share == NULL ? "" : share->database,
-              share == NULL ? "" : share->user, bytes, relay->index,
+              uuid_text(&client->id, id), pool == NULL ? "" : pool->database,
+              pool == NULL ? "" : pool->user, bytes, relay->index,
               chunk_store_bytes(&relay->chunks), relay->pools.config->memory_most);
 }
 
@@ -164,8 +164,8 @@ static bool relay_forget(struct relay *relay)
 {
     uint64_t before = relay->chunks.held;
     auth_cache_clear(relay->auth.cache);
-    LIST_EACH (&relay->pools.shares, it)
-        accepted_clear(&LIST_ENTRY(it, struct share, node)->accepted);
+    LIST_EACH (&relay->pools.all, it)
+        accepted_clear(&LIST_ENTRY(it, struct local_pool, node)->accepted);
     return relay->chunks.held < before;
 }
 

@@ -4,9 +4,9 @@
  *
  * A client's name stands for a text with its declared types, and for what that meant when it was
  * parsed: its `meaning`.  Names with the same meaning may use one statement of a server; a name
- * that shares with nobody has a meaning of its own.  On a server each statement has a name that was
- * never used before and can't be guessed.  All of one relay; nothing locks.
- * Design: docs/internals/statements.md
+ * that local pools with nobody has a meaning of its own.  On a server each statement has a name
+ * that was never used before and can't be guessed.  All of one relay; nothing locks. Design:
+ * docs/internals/statements.md
  */
 #include "base/list.h"
 #include "base/map.h"

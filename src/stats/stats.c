@@ -2,9 +2,9 @@
 
 #include <stdlib.h>
 
-#define COUNTERS (sizeof(struct share_stats) / sizeof(uint64_t))
+#define COUNTERS (sizeof(struct local_pool_stats) / sizeof(uint64_t))
 
-void stats_add(struct share_stats *sum, const struct share_stats *more)
+void stats_add(struct local_pool_stats *sum, const struct local_pool_stats *more)
 {
     uint64_t counters[COUNTERS], others[COUNTERS];
     static_assert(sizeof(counters) == sizeof(*sum), "counters and nothing else");
@@ -15,7 +15,7 @@ void stats_add(struct share_stats *sum, const struct share_stats *more)
     memcpy(sum, counters, sizeof(counters));
 }
 
-void stats_subtract(struct share_stats *from, const struct share_stats *less)
+void stats_subtract(struct local_pool_stats *from, const struct local_pool_stats *less)
 {
     uint64_t counters[COUNTERS], others[COUNTERS];
     memcpy(counters, from, sizeof(counters));
@@ -47,7 +47,7 @@ static struct stats_departed *departed_of(struct map *departed, const char *data
     return NULL;
 }
 
-void stats_depart(struct map *departed, const char *database, const struct share_stats *stats)
+void stats_depart(struct map *departed, const char *database, const struct local_pool_stats *stats)
 {
     struct stats_departed *entry = departed_of(departed, database);
     if (entry != NULL)
@@ -64,9 +64,10 @@ void stats_departed_clear(struct map *departed)
     map_clear(departed, departed_end);
 }
 
-struct share_stats stats_since(const struct share_stats *now, const struct share_stats *then)
+struct local_pool_stats stats_since(const struct local_pool_stats *now,
+                                    const struct local_pool_stats *then)
 {
-    struct share_stats since = *now;
+    struct local_pool_stats since = *now;
     stats_subtract(&since, then);
     return since;
 }

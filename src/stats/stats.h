@@ -1,11 +1,12 @@
 #pragma once
 /*
- * stats.h - what a share counts.  Written by its relay only, read by others as hints.  Times in us.
+ * stats.h - what a local pool counts.  Written by its relay only, read by others as hints.  Times
+ * in us.
  */
 #include "base/map.h"
 #include "base/time.h"
 
-struct share_stats {
+struct local_pool_stats {
     uint64_t transactions;
     uint64_t queries;
     uint64_t assignments; /* servers given to clients */
@@ -20,10 +21,10 @@ struct share_stats {
     uint64_t logins; /* of clients */
 };
 
-/* What a share had counted at two earlier looks of the console: averages need no tick. */
+/* What a local pool had counted at two earlier looks of the console: averages need no tick. */
 struct stats_window {
-    struct share_stats older;
-    struct share_stats newer;
+    struct local_pool_stats older;
+    struct local_pool_stats newer;
     deadline older_at;
     deadline newer_at;
 };
@@ -34,14 +35,15 @@ struct stats_window {
 /* What the departed pools of a database have counted on one relay, so that totals never fall. */
 struct stats_departed {
     struct map_link link;
-    struct share_stats stats;
+    struct local_pool_stats stats;
     char database[];
 };
 
-void stats_subtract(struct share_stats *from, const struct share_stats *less);
-void stats_add(struct share_stats *sum, const struct share_stats *more);
+void stats_subtract(struct local_pool_stats *from, const struct local_pool_stats *less);
+void stats_add(struct local_pool_stats *sum, const struct local_pool_stats *more);
 /** Adds what a pool of this database has counted to the departed.  Forgets it without memory. */
-void stats_depart(struct map *departed, const char *database, const struct share_stats *stats);
+void stats_depart(struct map *departed, const char *database, const struct local_pool_stats *stats);
 void stats_departed_clear(struct map *departed);
 /** What was counted between the two. */
-struct share_stats stats_since(const struct share_stats *now, const struct share_stats *then);
+struct local_pool_stats stats_since(const struct local_pool_stats *now,
+                                    const struct local_pool_stats *then);

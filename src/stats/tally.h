@@ -2,8 +2,8 @@
 /*
  * tally.h - one relay's part of a route's times and counts, for each period of the log.
  *
- * The route's shares on the relay refer to it, and it outlives them until the next period has told
- * what they counted; so nothing is lost with a pool.  All of it is of one thread.
+ * The route's local pools on the relay refer to it, and it outlives them until the next period has
+ * told what they counted; so nothing is lost with a pool.  All of it is of one thread.
  */
 #include "config/config.h"
 #include "stats/histogram.h"
@@ -22,7 +22,7 @@ struct tally_key {
 
 struct tally {
     struct map_link link; /* in the relay's map, by all that tells routes apart */
-    uint32_t shares;      /* that refer to it */
+    uint32_t local_pools; /* that refer to it */
     uint32_t clients;     /* this and the next three: while the relays are looked at */
     uint32_t waiting;
     uint32_t idle;
@@ -32,7 +32,7 @@ struct tally {
     const char *service;
     enum pool_mode mode;
     uint32_t line;
-    struct share_stats gone; /* what departed shares had counted and nobody has told */
+    struct local_pool_stats gone; /* what departed local pools had counted and nobody has told */
     struct histogram query;
     struct histogram transaction;
     struct histogram wait;

@@ -260,7 +260,7 @@ static void poor_init(void)
     poor = (struct poor){.config.memory_most = 8192};
     poor.relay.pools.config = &poor.config;
     list_init(&poor.relay.clients);
-    list_init(&poor.relay.pools.shares);
+    list_init(&poor.relay.pools.all);
     chunk_store_init(&poor.relay.chunks, 8192, 1);
     poor.held = (uint64_t)poor.relay.chunks.most * poor.relay.chunks.size;
     ck_assert(chunk_hold(&poor.relay.chunks, poor.held));

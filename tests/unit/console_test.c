@@ -402,7 +402,7 @@ TEST(more_rows_than_fit_are_a_limit)
 /* What a look at `second` sees of queries, of which there are 10 a second. */
 static uint64_t look_at(struct stats_window *window, int64_t second, int64_t *ret_seconds)
 {
-    struct share_stats stats = {.queries = (uint64_t)second * 10}, since;
+    struct local_pool_stats stats = {.queries = (uint64_t)second * 10}, since;
     duration during;
     console_stats_look(window, &stats, (deadline){second * 1000000}, &since, &during);
     *ret_seconds = during.us / 1000000;
@@ -441,7 +441,7 @@ TEST(less_than_a_second_counts_as_one)
 TEST(what_departed_pools_counted_stays)
 {
     struct map departed = MAP_INIT(2);
-    struct share_stats stats = {.transactions = 3, .logins = 1};
+    struct local_pool_stats stats = {.transactions = 3, .logins = 1};
     stats_depart(&departed, "app", &stats);
     stats_depart(&departed, "app", &stats);
     stats_depart(&departed, "other", &stats);

@@ -207,7 +207,7 @@ END_TEST
 TEST(the_pools_of_so_many_databases_are_remembered)
 {
     struct map departed = MAP_INIT(STATS_DEPARTED_MOST);
-    struct share_stats one = {.queries = 1};
+    struct local_pool_stats one = {.queries = 1};
     char name[16];
     for (unsigned i = 0; i < 10001; i++) {
         snprintf(name, sizeof(name), "d%u", i);

@@ -184,14 +184,14 @@ BODY(what_a_route_does_not_allow_is_refused_in_its_turn)
 TEST(pin_share_is_met_exactly)
 {
     static const struct {
-        uint32_t pool_size, share, most;
+        uint32_t pool_size, pool, most;
     } cases[] = {{1, 1, 1},   {1, 100, 1},   {2, 49, 1}, {2, 50, 1},       {2, 99, 1},
                  {2, 100, 2}, {4, 50, 2},    {4, 74, 2}, {4, 75, 3},       {10, 90, 9},
                  {10, 89, 8}, {20, 90, 18},  {99, 1, 1}, {100, 1, 1},      {199, 1, 1},
                  {200, 1, 2}, {100, 99, 99}, {3, 67, 2}, {10000, 90, 9000}};
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct route_config route = {.pool_size = cases[i].pool_size};
-        route.session.pin_share = cases[i].share;
+        route.session.pin_share = cases[i].pool;
         ck_assert_uint_eq(pin_most(&route), cases[i].most);
         struct census *census = census_new();
         ck_assert_ptr_nonnull(census);

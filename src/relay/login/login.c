@@ -23,12 +23,12 @@ static fault login_run(struct login *login)
     TRY(login_route(login));
     if (login->console)
         return login_finish_console(login);
-    if (client->share->route->mode == POOL_SESSION)
+    if (client->pool->route->mode == POOL_SESSION)
         TRY(login_session(login));
     else
         TRY(login_transaction(login));
     TRY(login_greet(login));
-    client_log_came(client, client->share->database, client->share->user);
+    client_log_came(client, client->pool->database, client->pool->user);
     return OK;
 }
 

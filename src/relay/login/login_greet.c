@@ -13,7 +13,7 @@ static void login_put_session(struct login *login)
     while (wire_next_parameter(&rest, &name, &value)) {
         if (named.size > 0 && span_is(name, "application_name"))
             value = named;
-        if (span_is(name, "session_authorization") && client->share->route->server_user == NULL)
+        if (span_is(name, "session_authorization") && client->pool->route->server_user == NULL)
             value = login->user;
         wire_put_parameter_status(&login->out, name, value);
     }
@@ -23,7 +23,7 @@ static void login_put_session(struct login *login)
 static void login_put_parameters(struct login *login)
 {
     const struct client *client = login->client;
-    struct span rest = buffer_span(&client->share->greeting.messages);
+    struct span rest = buffer_span(&client->pool->greeting.messages);
     while (rest.size > 0 && client->params->count > 0) {
         struct span name = span_text((const char *)rest.at + WIRE_HEADER);
         const struct span *own = params_find(client->params, name);

@@ -38,7 +38,7 @@ fault login_startup(struct login *login) MUST_USE;
 fault login_add_param(void *argument, struct span name, struct span value);
 
 /** login_route.c: finds the route, and has the client prove who it is.  Then it is counted, and its
- *  share is known to the router. */
+ *  local pool is known to the router. */
 fault login_route(struct login *login) MUST_USE;
 /** Admits it to the console. */
 fault login_finish_console(struct login *login) MUST_USE;

@@ -5,44 +5,44 @@
 #include "relay/login/login_parts.h"
 #include "relay/relay.h"
 
-/* For now only here: what a client proves may serve its share towards servers, but the router is
- * not troubled with those who have proven nothing. */
-static fault login_enter_share(struct login *login, const struct route_config *route)
+/* For now only here: what a client proves may serve its local pool towards servers, but the router
+ * is not troubled with those who have proven nothing. */
+static fault login_enter_pool(struct login *login, const struct route_config *route)
 {
     struct client *client = login->client;
-    TRY(share_of(&client->relay->pools, route, login->database, login->user, &client->share));
-    share_join(client->share);
+    TRY(local_pool_of(&client->relay->pools, route, login->database, login->user, &client->pool));
+    local_pool_join(client->pool);
     return OK;
 }
 
 static uint32_t login_most(const struct login *login, enum census_of of)
 {
     const struct config *config = login->config;
-    const struct share *share = login->client->share;
+    const struct local_pool *pool = login->client->pool;
     if (of == CENSUS_POOL)
-        return share->route->client_most;
+        return pool->route->client_most;
     if (of == CENSUS_DATABASE) {
-        const struct database_config *database = config_database(config, share->database);
+        const struct database_config *database = config_database(config, pool->database);
         bool own = database != NULL && database->client_most != 0;
         return own ? database->client_most : config->database_clients_most;
     }
-    const struct user_config *user = config_user(config, share->user);
+    const struct user_config *user = config_user(config, pool->user);
     bool own = user != NULL && user->client_most != 0;
     return own ? user->client_most : config->user_clients_most;
 }
 
-static fault login_too_many(const struct share *share, enum census_of of, uint32_t most)
+static fault login_too_many(const struct local_pool *pool, enum census_of of, uint32_t most)
 {
     switch (of) {
     case CENSUS_DATABASE:
         return fault_raise(FAULT_CLIENTS, "too many clients of database \"%s\", the limit is %u",
-                           share->database, most);
+                           pool->database, most);
     case CENSUS_USER:
         return fault_raise(FAULT_CLIENTS, "too many clients of user \"%s\", the limit is %u",
-                           share->user, most);
+                           pool->user, most);
     default:
         return fault_raise(FAULT_CLIENTS, "too many clients of pool \"%s\"/\"%s\", the limit is %u",
-                           share->database, share->user, most);
+                           pool->database, pool->user, most);
     }
 }
 
@@ -50,14 +50,14 @@ static fault login_too_many(const struct share *share, enum census_of of, uint32
 static fault login_admit(struct login *login)
 {
     struct client *client = login->client;
-    struct census *const *census = client->share->census;
+    struct census *const *census = client->pool->census;
     for (int i = 0; i < CENSUSES; i++) {
         uint32_t most = login_most(login, (enum census_of)i);
         if (census_admit(census[i], most))
             continue;
         for (int j = 0; j < i; j++)
             census_dismiss(census[j]);
-        return login_too_many(client->share, (enum census_of)i, most);
+        return login_too_many(client->pool, (enum census_of)i, most);
     }
     client->admitted = true;
     return OK;
@@ -69,7 +69,7 @@ static struct auth_request login_request(struct login *login, const struct route
     return (struct auth_request){.room = &client->relay->auth,
                                  .stream = &client->stream,
                                  .peer = client->peer,
-                                 .share = client->share,
+                                 .pool = client->pool,
                                  .config = login->config,
                                  .route = route,
                                  .database = login->database,
@@ -125,7 +125,7 @@ static fault login_console(struct login *login)
     return fault_raise(FAULT_AUTH, "user \"%.*s\" may not use the console", SPAN_ARG(login->user));
 }
 
-/* Its set of parameters also says who it is: there is no share that would. */
+/* Its set of parameters also says who it is: there is no local pool that would. */
 fault login_finish_console(struct login *login)
 {
     struct client *client = login->client;
@@ -183,16 +183,16 @@ fault login_route(struct login *login)
         return login_stranger(login);
     if (route->auth == AUTH_BLOCK)
         return fault_raise(FAULT_AUTH, "user \"%.*s\" is blocked", SPAN_ARG(login->user));
-    TRY(login_enter_share(login, route));
+    TRY(login_enter_pool(login, route));
     struct auth_request request = login_request(login, route);
     TRY(auth_choose(&request));
     TRY(login_keep_ahead(login, &request.how));
     TRY(auth_client(&request));
     client_prove(client);
-    TRY(share_enter(client->share, login->by));
-    TRY(orders_admit(&client->relay->pools.orders, client->share->database));
+    TRY(local_pool_enter(client->pool, login->by));
+    TRY(orders_admit(&client->relay->pools.orders, client->pool->database));
     TRY(login_admit(login));
-    TRY(share_set_secret(client->share));
-    hint_add(&client->share->stats.logins, 1);
+    TRY(local_pool_set_secret(client->pool));
+    hint_add(&client->pool->stats.logins, 1);
     return OK;
 }

@@ -14,13 +14,13 @@
 static fault login_await(struct login *login, bool greeting_will_do)
 {
     struct client *client = login->client;
-    bool endless = client->share->route->claim_timeout.us == INT64_MAX;
+    bool endless = client->pool->route->claim_timeout.us == INT64_MAX;
     if (client_claim(client, co_waker(co_self())))
         return OK;
     while (client->claim.state == CLAIM_WAITING) {
         fault waited = co_wait(endless ? login->by : NEVER);
         bool gone = stream_hung_up(&client->stream);
-        bool told = greeting_will_do && client->share->greeting.known;
+        bool told = greeting_will_do && client->pool->greeting.known;
         if (waited == OK && !gone && !told)
             continue;
         claim_withdraw(&client->claim);
@@ -53,7 +53,7 @@ static fault login_claim(struct login *login)
 static fault login_learn_greeting(struct login *login)
 {
     struct client *client = login->client;
-    if (client->share->greeting.known)
+    if (client->pool->greeting.known)
         return OK;
     TRY(login_await(login, true));
     TRY(login_settle_claim(login));
@@ -65,12 +65,12 @@ static fault login_learn_greeting(struct login *login)
 /* How servers spell what they have taken before; values that are their defaults fall away. */
 static void login_canonical(struct login *login)
 {
-    struct share *share = login->client->share;
+    struct local_pool *pool = login->client->pool;
     size_t kept = 0;
     for (size_t i = 0; i < login->param_count; i++) {
         struct param param = login->params[i];
-        (void)!accepted_find(&share->accepted, &param, &param.value);
-        if (!share_is_default(share, &param))
+        (void)!accepted_find(&pool->accepted, &param, &param.value);
+        if (!local_pool_is_default(pool, &param))
             login->params[kept++] = param;
     }
     login->param_count = kept;
@@ -82,7 +82,7 @@ static fault login_confirm(struct login *login)
 {
     struct client *client = login->client;
     struct relay *relay = client->relay;
-    if (turn_params_confirmed(client->share, relay->pools.params.none, client->params))
+    if (turn_params_confirmed(client->pool, relay->pools.params.none, client->params))
         return OK;
     TRY(login_claim(login));
     struct server *server = client->claim.server;
@@ -107,7 +107,7 @@ static fault login_confirm(struct login *login)
     outbox_drop(&turn.up.out, &relay->chunks);
     chunk_return(&relay->chunks, &turn.down.chunk);
     if (adopted == OK && !server->params->acts) {
-        share_free(client->share, server);
+        local_pool_free(client->pool, server);
         return OK;
     }
     turn_clean(&turn);
@@ -127,7 +127,7 @@ static struct param *login_find_param(struct login *login, const char *name)
  * started with it. */
 static fault login_name(struct login *login)
 {
-    const struct route_config *route = login->client->share->route;
+    const struct route_config *route = login->client->pool->route;
     struct param *known = login_find_param(login, "application_name");
     struct span name;
     if (!route->name_with_host)
@@ -173,5 +173,5 @@ fault login_session(struct login *login)
     client->claim.last_server = server;
     client->key.pid = server->pid;
     cancel_make_secret(client, login->startup.version);
-    return client->share->route->fresh ? OK : login_name(login);
+    return client->pool->route->fresh ? OK : login_name(login);
 }

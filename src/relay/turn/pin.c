@@ -3,8 +3,8 @@
 #include "base/check.h"
 #include "machine/clock.h"
 #include "machine/ids.h"
+#include "pool/local_pool.h"
 #include "pool/server.h"
-#include "pool/share.h"
 #include "relay/relay.h"
 #include "session/kept.h"
 #include "wire/messages.h"
@@ -98,19 +98,19 @@ uint32_t pin_most(const struct route_config *route)
 /* --- what is sent ----------------------------------------------------------------------------- */
 
 /* Parameters that follow their client anyway, because servers report them. */
-static bool is_tracked(const struct share *share, const struct query_effect *effect)
+static bool is_tracked(const struct local_pool *pool, const struct query_effect *effect)
 {
     if (effect->kind != QUERY_SETTING && effect->kind != QUERY_CONFIG)
         return false;
-    return effect->name[0] != '\0' && server_tracks(share, span_text(effect->name));
+    return effect->name[0] != '\0' && server_tracks(pool, span_text(effect->name));
 }
 
-static uint8_t policy_of(const struct share *share, unsigned kind)
+static uint8_t policy_of(const struct local_pool *pool, unsigned kind)
 {
-    return share->route->session.policy[kind];
+    return pool->route->session.policy[kind];
 }
 
-void pin_filter(const struct share *share, struct query_effects *effects,
+void pin_filter(const struct local_pool *pool, struct query_effects *effects,
                 const struct query_effect **ret_rejected)
 {
     unsigned count = 0;
@@ -118,8 +118,8 @@ void pin_filter(const struct share *share, struct query_effects *effects,
     *ret_rejected = NULL;
     for (unsigned i = 0; i < effects->count; i++) {
         const struct query_effect *effect = &effects->all[i];
-        uint8_t policy = policy_of(share, effect->kind);
-        if (is_tracked(share, effect) || policy == PIN_ALLOW)
+        uint8_t policy = policy_of(pool, effect->kind);
+        if (is_tracked(pool, effect) || policy == PIN_ALLOW)
             continue;
         if (effect->kind == QUERY_SEQUENCES && policy == PIN_RESET)
             continue; /* discarded in front of whoever is next */
@@ -131,7 +131,7 @@ void pin_filter(const struct share *share, struct query_effects *effects,
             *ret_rejected = &effects->all[count - 1];
     }
     for (unsigned kind = 0; kind < QUERY_KINDS; kind++)
-        if (policy_of(share, kind) == PIN_ALLOW) {
+        if (policy_of(pool, kind) == PIN_ALLOW) {
             effects->more &= (uint16_t)~QUERY_KIND(kind);
             effects->unsure &= (uint16_t)~QUERY_KIND(kind);
         }
@@ -147,11 +147,11 @@ static fault pin_begin(struct server *server)
     return server->pin == NULL ? FAULT_MEMORY : OK;
 }
 
-static uint16_t pinning_kinds(const struct share *share)
+static uint16_t pinning_kinds(const struct local_pool *pool)
 {
     uint16_t kinds = 0;
     for (unsigned kind = 0; kind < QUERY_KINDS; kind++)
-        if (policy_of(share, kind) == PIN_PIN)
+        if (policy_of(pool, kind) == PIN_PIN)
             kinds |= QUERY_KIND(kind);
     return kinds;
 }
@@ -161,20 +161,20 @@ static void expect_path(struct server *server, struct query_effects *effects)
 {
     server->path_unsure = server->path_unsure || effects->path;
     if (server->path_unsure && effects->makes &&
-        policy_of(server->share, QUERY_TEMPORARY) != PIN_ALLOW)
+        policy_of(server->pool, QUERY_TEMPORARY) != PIN_ALLOW)
         effects->unsure |= QUERY_KIND(QUERY_TEMPORARY);
 }
 
 fault pin_expect(struct server *server, struct query_effects *effects)
 {
-    struct share *share = server->share;
+    struct local_pool *pool = server->pool;
     expect_path(server, effects);
     if ((effects->creates | effects->unsure) == 0)
         return OK;
     TRY(pin_begin(server));
     struct pin *pin = server->pin;
-    if (!pin->counted && (effects->creates & pinning_kinds(share)) != 0) {
-        if (!census_pin(share->census[CENSUS_POOL], pin_most(share->route)))
+    if (!pin->counted && (effects->creates & pinning_kinds(pool)) != 0) {
+        if (!census_pin(pool->census[CENSUS_POOL], pin_most(pool->route)))
             return FAULT_FULL;
         pin->counted = true;
     }
@@ -251,9 +251,9 @@ static void pin_count_why(struct server *server, const struct query_effect *effe
     uint16_t kind = QUERY_KIND(effect->kind);
     if (((pin->held | pin->tried) & kind) != 0)
         return;
-    if (policy_of(server->share, effect->kind) != PIN_PIN)
+    if (policy_of(server->pool, effect->kind) != PIN_PIN)
         return;
-    hint_add(&share_relay(server->share)->pins.pinned[effect->kind], 1);
+    hint_add(&local_pool_relay(server->pool)->pins.pinned[effect->kind], 1);
     if (pin->pinned)
         return;
     pin->pinned = true;
@@ -422,7 +422,7 @@ static void pin_uncount(struct server *server)
 {
     struct pin *pin = server->pin;
     if (pin->counted)
-        census_unpin(server->share->census[CENSUS_POOL]);
+        census_unpin(server->pool->census[CENSUS_POOL]);
     pin->counted = false;
 }
 
@@ -588,7 +588,7 @@ void pin_completed(struct server *server, const struct owed *head, struct span t
 
 bool pin_holds(const struct server *server)
 {
-    return server->pin != NULL && (server->pin->held & pinning_kinds(server->share)) != 0;
+    return server->pin != NULL && (server->pin->held & pinning_kinds(server->pool)) != 0;
 }
 
 bool pin_soiled(const struct server *server)
@@ -664,7 +664,7 @@ bool pin_incurable(const struct server *server)
 
 void pin_cleaned(struct server *server)
 {
-    struct relay *relay = share_relay(server->share);
+    struct relay *relay = local_pool_relay(server->pool);
     uint16_t any = server->pin == NULL ? 0 : server->pin->any;
     uint16_t cleaned = kinds_to_clean(server);
     for (unsigned kind = 0; kind < QUERY_KINDS; kind++)

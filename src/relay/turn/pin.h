@@ -18,7 +18,7 @@
 struct owed;
 struct pin;
 struct server;
-struct share;
+struct local_pool;
 
 /* What became of statements with effects on one relay, by kind; hints. */
 struct pin_counts {
@@ -45,7 +45,7 @@ uint32_t pin_most(const struct route_config *route);
 /* --- what is sent ----------------------------------------------------------------------------- */
 
 /** Leaves those that the route tracks; *ret_rejected: the first that it refuses, or NULL. */
-void pin_filter(const struct share *share, struct query_effects *effects,
+void pin_filter(const struct local_pool *pool, struct query_effects *effects,
                 const struct query_effect **ret_rejected);
 /** Makes ready for effects that are about to be sent, and adds what the server's search_path makes
  * of them.  FULL: no more servers of the pool may be kept; MEMORY. */

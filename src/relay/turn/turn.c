@@ -21,8 +21,8 @@ static void turn_attach(struct turn *turn)
     invariant(server != NULL && server->client == client && server->state == SERVER_ACTIVE);
     deadline at = now();
     int64_t waited = between(client->claim.since, at).us;
-    hint_add(&client->share->stats.wait_us, (uint64_t)waited);
-    histogram_add(&client->share->log.tally->wait, waited);
+    hint_add(&client->pool->stats.wait_us, (uint64_t)waited);
+    histogram_add(&client->pool->log.tally->wait, waited);
     claim_done(&client->claim);
     client->server = server;
     client->since = at;
@@ -59,7 +59,7 @@ static fault turn_resolve_syncs(struct turn *turn)
     struct server *server = turn->server;
     if (!ledger_may_mark(&server->ledger) || ledger_empty(&server->ledger) ||
         server->transaction != WIRE_TX_IDLE || turn_midway(turn) || turn_has_input(turn) ||
-        !lane_sent(&turn->down) || turn->client->share->route->mode == POOL_SESSION ||
+        !lane_sent(&turn->down) || turn->client->pool->route->mode == POOL_SESSION ||
         pin_holds(server))
         return OK;
     return turn_prove(turn);
@@ -68,7 +68,7 @@ static fault turn_resolve_syncs(struct turn *turn)
 void turn_release(struct turn *turn)
 {
     struct server *server = turn->server;
-    if (server == NULL || turn->client->share->route->mode == POOL_SESSION)
+    if (server == NULL || turn->client->pool->route->mode == POOL_SESSION)
         return;
     if (server->transaction != WIRE_TX_IDLE || turn_unfinished(turn) || turn_has_input(turn) ||
         !ledger_empty(&server->ledger))
@@ -102,7 +102,7 @@ void turn_detach_server(struct turn *turn)
         turn_clean_alone(server);
         return;
     }
-    share_free(client->share, server);
+    local_pool_free(client->pool, server);
 }
 
 fault turn_wait(struct turn *turn, deadline by)
@@ -117,7 +117,7 @@ static fault turn_tell_wait(struct turn *turn)
     struct buffer notice = BUFFER_INIT(1024);
     bool moved = false;
     client->claim.tell = false;
-    claim_put_notice(client->share, &client->claim, &notice);
+    claim_put_notice(client->pool, &client->claim, &notice);
     TRY(turn_say(turn, &notice));
     return turn_send_down(turn, &moved);
 }
@@ -181,7 +181,7 @@ static bool turn_over(const struct turn *turn)
         return false;
     if (turn->server == NULL)
         return true;
-    if (turn->client->share->route->mode != POOL_SESSION &&
+    if (turn->client->pool->route->mode != POOL_SESSION &&
         (turn->server->transaction != WIRE_TX_IDLE || !pin_holds(turn->server)))
         return false;
     return !turn_unfinished(turn);
@@ -259,8 +259,8 @@ static void turn_begin(struct turn *turn, struct client *client)
     turn_init(turn, client->relay, client->server);
     turn->client = client;
     client->turn = turn;
-    turn->timed = client->share->times.any;
-    turn->noting = client->share->log.noted > 0;
+    turn->timed = client->pool->times.any;
+    turn->noting = client->pool->log.noted > 0;
     if (turn->timed && (client->server == NULL || client->server->transaction == WIRE_TX_IDLE))
         client->began = (deadline){0};
     client->state = CLIENT_TURN;
@@ -501,7 +501,7 @@ static bool arrival_read(struct client *client)
                     read == FAULT_CLOSED ? "closed by the client" : fault_story(read));
         return false;
     }
-    hint_add(&client->share->stats.received, more);
+    hint_add(&client->pool->stats.received, more);
     client_drop_stash(client);
     return arrival_decide(client, chunk, size + (uint32_t)more);
 }

@@ -232,12 +232,12 @@ static inline void turn_forget_unnamed(struct turn *turn)
 /** Whether texts are looked at. */
 static inline bool turn_gates(const struct turn *turn)
 {
-    return turn->client->share->route->mode != POOL_SESSION;
+    return turn->client->pool->route->mode != POOL_SESSION;
 }
 /** Whether statements have other names on servers. */
 static inline bool turn_remaps(const struct turn *turn)
 {
-    const struct route_config *route = turn->client->share->route;
+    const struct route_config *route = turn->client->pool->route;
     return route->mode != POOL_SESSION && route->prepared_most > 0;
 }
 /** So many bytes came from the server. */
@@ -275,7 +275,7 @@ fault turn_step(struct turn *turn, deadline by) MUST_USE; /* turn_params.c */
 /** Until nothing is owed any more.  Faults: UPSTREAM (the server closed), TIMEOUT, CANCELLED. */
 fault turn_drain(struct turn *turn, deadline by) MUST_USE;
 /** Whether servers of this pool have taken all values in which `want` differs from `have`. */
-bool turn_params_confirmed(const struct share *share, const struct params *have,
+bool turn_params_confirmed(const struct local_pool *pool, const struct params *have,
                            const struct params *want);
 /** Sends what is in `out`, which is consumed, and behind it a mark: after OK nothing of what was
  *  sent to the server before is still to be answered, its transaction is over and it is in no
@@ -325,5 +325,5 @@ void turn_mark_alone(struct server *server);
 void turn_clean_alone(struct server *server);
 /** turn_check.c: asks an idle server whether it still answers.  MEMORY. */
 fault turn_check(struct server *server) MUST_USE;
-/** turn_time.c: parked clients go by their share's new limits; `was`: there was one before. */
-void client_arm_all(struct share *share, bool was);
+/** turn_time.c: parked clients go by their local pool's new limits; `was`: there was one before. */
+void client_arm_all(struct local_pool *pool, bool was);

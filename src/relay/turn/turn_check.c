@@ -6,24 +6,24 @@
 static void check_end(struct turn *turn, fault answered)
 {
     struct server *server = TAKE(turn->server);
-    struct share *share = server->share;
+    struct local_pool *pool = server->pool;
     struct chunk_store *chunks = &turn->relay->chunks;
     bool lost = turn->server_lost || turn->server_gone;
     outbox_drop(&turn->up.out, chunks);
     outbox_drop(&turn->down.out, chunks);
     chunk_return(chunks, &turn->up.chunk);
     chunk_return(chunks, &turn->down.chunk);
-    share_checked(share, server, answered == OK, lost);
+    local_pool_checked(pool, server, answered == OK, lost);
 }
 
 static void check_main(void *argument)
 {
     struct server *server = argument;
-    struct share *share = server->share;
+    struct local_pool *pool = server->pool;
     struct turn turn;
-    turn_init(&turn, share_relay(share), server);
+    turn_init(&turn, local_pool_relay(pool), server);
     server_keep(server);
-    check_end(&turn, turn_ask(&turn, SPAN(""), after(share->route->check_timeout)));
+    check_end(&turn, turn_ask(&turn, SPAN(""), after(pool->route->check_timeout)));
 }
 
 fault turn_check(struct server *server)

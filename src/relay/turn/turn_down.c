@@ -58,7 +58,7 @@ static void down_tag(struct turn *turn, struct span tag)
         turn_reset_tag(turn, tag);
     if (all || span_is(tag, "DEALLOCATE ALL")) {
         server_statements_deallocated(&server->statements);
-        if (!own && turn->client != NULL && turn->client->share->route->mode != POOL_SESSION)
+        if (!own && turn->client != NULL && turn->client->pool->route->mode != POOL_SESSION)
             client_statements_deallocate(&turn->client->statements);
     }
     struct deallocation *gone = head != NULL && head->about == ABOUT_DEALLOCATE ? head->what : NULL;
@@ -72,11 +72,11 @@ static void down_tag(struct turn *turn, struct span tag)
 static void down_took(struct turn *turn, deadline at)
 {
     struct server *server = turn->server;
-    struct share *share = turn->client->share;
+    struct local_pool *pool = turn->client->pool;
     int64_t took = between(server->used, at).us;
-    hint_add(&share->stats.query_us, (uint64_t)took);
-    histogram_add(&share->log.tally->query, took);
-    if (UNLIKELY(took >= share->log.slow_us))
+    hint_add(&pool->stats.query_us, (uint64_t)took);
+    histogram_add(&pool->log.tally->query, took);
+    if (UNLIKELY(took >= pool->log.slow_us))
         client_log_slow(turn->client, server, took);
     server->note_size = 0;
 }
@@ -87,7 +87,7 @@ static void down_ready(struct turn *turn, uint8_t status)
     server->transaction = status;
     if (turn->client == NULL)
         return;
-    struct share_stats *stats = &turn->client->share->stats;
+    struct local_pool_stats *stats = &turn->client->pool->stats;
     deadline at = now();
     hint_add(&stats->queries, 1);
     down_took(turn, at);
@@ -96,11 +96,11 @@ static void down_ready(struct turn *turn, uint8_t status)
         int64_t took = between(turn->client->since, at).us;
         hint_add(&stats->transactions, 1);
         hint_add(&stats->transaction_us, (uint64_t)took);
-        histogram_add(&turn->client->share->log.tally->transaction, took);
+        histogram_add(&turn->client->pool->log.tally->transaction, took);
         turn->client->since = at;
         if (UNLIKELY(turn->timed))
             turn->client->began = (deadline){0};
-    } else if (turn->client->share->route->mode == POOL_STATEMENT) {
+    } else if (turn->client->pool->route->mode == POOL_STATEMENT) {
         turn->state_fault = fault_raise_state(FAULT_UNSUPPORTED, "0A000",
                                               "transactions of several statements are not allowed "
                                               "in a statement pool");
@@ -128,7 +128,7 @@ static fault down_duplicate(struct turn *turn, const struct owed *owed)
 static bool turn_is_over_for_server(const struct turn *turn)
 {
     const struct server *server = turn->server;
-    return server->share->route->mode != POOL_SESSION && server->transaction == WIRE_TX_IDLE &&
+    return server->pool->route->mode != POOL_SESSION && server->transaction == WIRE_TX_IDLE &&
            !server->ledger.extended && server->pin == NULL;
 }
 
@@ -466,7 +466,7 @@ fault turn_send_down(struct turn *turn, bool *moved)
     fault result = outbox_send(&down->out, &turn->client->stream, &turn->relay->chunks, &sent);
     down->flushing = result == FAULT_AGAIN;
     *moved = *moved || sent > 0;
-    hint_add(&turn->client->share->stats.sent, sent);
+    hint_add(&turn->client->pool->stats.sent, sent);
     if (result == FAULT_AGAIN)
         return OK;
     TRY(result);

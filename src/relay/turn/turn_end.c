@@ -139,7 +139,7 @@ static fault clean_pins(struct turn *turn, deadline by)
     if (pin_incurable(server))
         return fault_raise(FAULT_CLOSED,
                            "only the end of its connection ends what its client left");
-    if (server->suspect && server->share->route->session.isolation == ISOLATION_FRESH)
+    if (server->suspect && server->pool->route->session.isolation == ISOLATION_FRESH)
         return fault_raise(FAULT_CLOSED, "the route wants a fresh server for every client");
     if (pin_cleaning(server, sql)[0] != '\0') {
         struct buffer out = BUFFER_INIT(PIN_CLEANING_SIZE + 256);
@@ -170,14 +170,14 @@ static fault clean_timers(struct turn *turn, deadline by)
 static fault clean_server(struct turn *turn)
 {
     struct server *server = turn->server;
-    struct share *share = server->share;
+    struct local_pool *pool = server->pool;
     deadline by = after(turn->relay->pools.config->reset_timeout);
-    bool session = share->route->mode == POOL_SESSION;
+    bool session = pool->route->mode == POOL_SESSION;
     if (turn->up.passing > 0 || turn->up_cut)
         return fault_raise(FAULT_CLOSED, "its client left in the middle of a message");
-    if (session && share->route->fresh)
+    if (session && pool->route->fresh)
         return fault_raise(FAULT_CLOSED, "the route wants a fresh server for every client");
-    if (share->route->is_replication && server->ledger.doubt != 0)
+    if (pool->route->is_replication && server->ledger.doubt != 0)
         return fault_raise(FAULT_CLOSED, "its client left a stream of replication");
     TRY(clean_interrupt(turn, by));
     if (server->unmade)
@@ -225,7 +225,7 @@ void turn_clean(struct turn *turn)
         return;
     }
     server_forget_owner(server);
-    share_free(server->share, server);
+    local_pool_free(server->pool, server);
 }
 
 /* --- ending the client ------------------------------------------------------------------------ */
@@ -319,7 +319,7 @@ static void end_session(void *argument)
 {
     struct server *server = argument;
     struct turn turn;
-    turn_init(&turn, share_relay(server->share), server);
+    turn_init(&turn, local_pool_relay(server->pool), server);
     turn_clean(&turn);
 }
 

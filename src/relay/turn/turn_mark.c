@@ -73,7 +73,7 @@ static void mark_settled(struct server *server)
     if ((server->ledger.doubt & DOUBT_BROKEN) != 0)
         server->until = (deadline){0}; /* what is prepared there is not known any more */
     server->ledger.doubt = 0;
-    hint_add(&share_relay(server->share)->told.marks, 1);
+    hint_add(&local_pool_relay(server->pool)->told.marks, 1);
 }
 
 fault turn_mark(struct turn *turn, struct buffer *out, struct span cleaning, deadline by)
@@ -146,10 +146,10 @@ fault turn_take_mark(struct turn *turn, uint8_t type, struct span body)
 void turn_tell_unmarked(const struct server *server, const char *why)
 {
     char id[UUID_TEXT_SIZE];
-    hint_add(&share_relay(server->share)->told.unmarked, 1);
+    hint_add(&local_pool_relay(server->pool)->told.unmarked, 1);
     log_event(LOG_WARNING, "server.unmarked",
               "server=%s database=%s user=%s pid=%u doubt=%u reason=\"%s\"",
-              uuid_text(&server->id, id), server->share->database, server->share->user, server->pid,
+              uuid_text(&server->id, id), server->pool->database, server->pool->user, server->pid,
               server->ledger.doubt, why);
 }
 
@@ -209,7 +209,7 @@ fault turn_prove(struct turn *turn)
 static void mark_main(void *argument)
 {
     struct server *server = argument;
-    struct relay *relay = share_relay(server->share);
+    struct relay *relay = local_pool_relay(server->pool);
     struct buffer out = BUFFER_INIT(256);
     struct turn turn;
     turn_init(&turn, relay, server);
@@ -222,7 +222,7 @@ static void mark_main(void *argument)
     chunk_return(&relay->chunks, &turn.down.chunk);
     turn.server = NULL;
     if (marked == OK) {
-        share_free(server->share, server);
+        local_pool_free(server->pool, server);
         return;
     }
     turn_tell_unmarked(server, fault_story(marked));

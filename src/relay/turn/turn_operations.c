@@ -8,11 +8,11 @@ static void forget(struct server *server)
     turn_forget_portals(server);
 }
 
-static void drain(struct share *share)
+static void drain(struct local_pool *pool)
 {
-    LIST_EACH_SAFE (&share_relay(share)->clients, it) {
+    LIST_EACH_SAFE (&local_pool_relay(pool)->clients, it) {
         struct client *client = LIST_ENTRY(it, struct client, node);
-        if (client->share == share)
+        if (client->pool == pool)
             client_leave(client);
     }
 }

@@ -61,12 +61,12 @@ static const struct span *reported_value(const struct server *server, struct spa
                                          struct span *ret)
 {
     char text[128];
-    if (!server->share->greeting.known || name.size >= sizeof(text) ||
-        !server_tracks(server->share, name)) /* who the session is was said at the login only */
+    if (!server->pool->greeting.known || name.size >= sizeof(text) ||
+        !server_tracks(server->pool, name)) /* who the session is was said at the login only */
         return NULL;
     memcpy(text, name.at, name.size);
     text[name.size] = '\0';
-    *ret = wire_find_parameter(buffer_span(&server->share->greeting.parameters), text);
+    *ret = wire_find_parameter(buffer_span(&server->pool->greeting.parameters), text);
     if (ret->at == NULL)
         return NULL;
     const struct span *changed = params_find(server->params, name);
@@ -75,7 +75,7 @@ static const struct span *reported_value(const struct server *server, struct spa
     return ret;
 }
 
-bool turn_params_confirmed(const struct share *share, const struct params *have,
+bool turn_params_confirmed(const struct local_pool *pool, const struct params *have,
                            const struct params *want)
 {
     for (uint32_t i = 0; i < want->count; i++) {
@@ -84,7 +84,7 @@ bool turn_params_confirmed(const struct share *share, const struct params *have,
         if (old != NULL && span_equal(*old, want->all[i].value))
             continue;
         if (!span_is_nocase(want->all[i].name, "application_name") &&
-            !accepted_find(&share->accepted, &want->all[i], &canonical))
+            !accepted_find(&pool->accepted, &want->all[i], &canonical))
             return false;
     }
     return true;
@@ -94,17 +94,17 @@ bool turn_params_confirmed(const struct share *share, const struct params *have,
 static fault params_settle(struct turn *turn, struct params *want)
 {
     struct server *server = turn->server;
-    struct share *share = server->share;
+    struct local_pool *pool = server->pool;
     struct param all[PARAMS_MOST];
     size_t count = 0;
     for (uint32_t i = 0; i < want->count; i++) {
         struct span value;
         const struct span *now_is = reported_value(server, want->all[i].name, &value);
         struct span canonical = now_is != NULL ? *now_is : want->all[i].value;
-        accepted_add(&share->accepted, &want->all[i], canonical);
+        accepted_add(&pool->accepted, &want->all[i], canonical);
         struct param canon = {want->all[i].name, canonical};
-        accepted_add(&share->accepted, &canon, canonical);
-        if (!share_is_default(share, &canon))
+        accepted_add(&pool->accepted, &canon, canonical);
+        if (!local_pool_is_default(pool, &canon))
             all[count++] = canon;
     }
     struct params *settled;
@@ -208,7 +208,7 @@ static fault adopt_state(struct turn *turn)
 {
     struct server *server = turn->server;
     struct client *client = turn->client;
-    const struct session_config *session = &client->share->route->session;
+    const struct session_config *session = &client->pool->route->session;
     server->path_unsure = false;
     if (server->last_claim != &client->claim)
         server->sequences_own = !server->sequences_used;
@@ -227,7 +227,7 @@ static fault adopt_state(struct turn *turn)
 
 static bool must_discard(const struct turn *turn)
 {
-    return turn->client->share->reads_sequences && !turn->server->sequences_own;
+    return turn->client->pool->reads_sequences && !turn->server->sequences_own;
 }
 
 /* Pipelined behind other messages it might fail, or end their batch: only the next turn gets it.  A
@@ -236,7 +236,7 @@ fault turn_own_sequences(struct turn *turn, bool *ret_owns)
 {
     struct server *server = turn->server;
     const struct ledger *ledger = &server->ledger;
-    turn->client->share->reads_sequences = true;
+    turn->client->pool->reads_sequences = true;
     *ret_owns = server->sequences_own || ledger->skipping;
     if (*ret_owns || server->transaction == WIRE_TX_FAILED || !ledger_empty(ledger) ||
         ledger->extended)
@@ -250,7 +250,7 @@ static fault adopt_parameters(struct turn *turn)
 {
     struct server *server = turn->server;
     struct client *client = turn->client;
-    if (client->share->route->mode == POOL_SESSION)
+    if (client->pool->route->mode == POOL_SESSION)
         return OK;
     TRY(adopt_state(turn));
     if (UNLIKELY(server->doubtful) && server->last_claim != &client->claim)
@@ -259,7 +259,7 @@ static fault adopt_parameters(struct turn *turn)
     if (LIKELY(server->params == client->params) && !discard)
         return OK;
     struct buffer sql = BUFFER_INIT(SQL_MOST);
-    bool confirmed = turn_params_confirmed(client->share, server->params, client->params);
+    bool confirmed = turn_params_confirmed(client->pool, server->params, client->params);
     if (discard)
         buffer_append_text(&sql, DISCARD_SEQUENCES);
     params_write_difference(&sql, server->params, client->params, true);
@@ -276,8 +276,8 @@ static fault adopt_parameters(struct turn *turn)
 fault turn_adopt_parameters(struct turn *turn)
 {
     fault adopted = adopt_parameters(turn);
-    if (LIKELY(turn->client->share->route->prepared_most != PREPARED_PRIVATE) || adopted != OK ||
-        turn->server == NULL || turn->client->share->route->mode == POOL_SESSION)
+    if (LIKELY(turn->client->pool->route->prepared_most != PREPARED_PRIVATE) || adopted != OK ||
+        turn->server == NULL || turn->client->pool->route->mode == POOL_SESSION)
         return adopted;
     return adopt_alone(turn);
 }

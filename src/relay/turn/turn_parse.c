@@ -53,7 +53,7 @@ static fault parse_unnamed(struct turn *turn, const struct message *message, str
     if (UNLIKELY(turn->client->unnamed_before != NULL))
         turn_unnamed_replaced(turn);
     turn_owe(turn, OWED_PARSE, FATE_FORWARD, ABOUT_UNNAMED, turn_unnamed_mark(turn));
-    hint_add(&turn->client->share->stats.server_parses, 1);
+    hint_add(&turn->client->pool->stats.server_parses, 1);
     turn_forward(turn, message);
     if (message->here < message->size)
         return turn_pin_long(turn, span_skip(message_body(message), 1));
@@ -86,7 +86,7 @@ static fault parse_rename(struct turn *turn, const struct message *message, cons
         return FAULT_MEMORY;
     at = turn_put_header(at, WIRE_PARSE, size);
     memcpy(at, name, STATEMENT_NAME_SIZE);
-    hint_add(&turn->client->share->stats.server_parses, 1);
+    hint_add(&turn->client->pool->stats.server_parses, 1);
     if (turn->held == NULL) {
         outbox_run(&turn->up.out, body.at, body.size);
         return OK;
@@ -155,7 +155,7 @@ fault turn_parse(struct turn *turn, const struct message *message)
     if (wire_read_parse(whole, &parse) != OK)
         return fault_raise(FAULT_PROTOCOL, "malformed Parse message of %u bytes", message->size);
     struct span body = span_skip(whole, parse.statement.size + 1);
-    hint_add(&client->share->stats.client_parses, 1);
+    hint_add(&client->pool->stats.client_parses, 1);
     if (parse.statement.size == 0)
         return parse_unnamed(turn, message, body);
     struct client_statement *named = client_statement_find(&client->statements, parse.statement);

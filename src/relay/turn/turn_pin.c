@@ -51,17 +51,17 @@ static fault refused_by_policy(const struct query_effect *effect, struct refused
     return OK;
 }
 
-static fault refused_by_share(const struct share *share, struct refused **ret)
+static fault refused_by_share(const struct local_pool *pool, struct refused **ret)
 {
     TRY(refused_new(ret));
     memcpy((*ret)->sqlstate, "53300", 6);
     snprintf((*ret)->text, sizeof((*ret)->text),
              "no more than %u servers of this pool may be kept by their clients",
-             pin_most(share->route));
+             pin_most(pool->route));
     snprintf((*ret)->hint, sizeof((*ret)->hint),
              "The limit is session_state.pin_share=%u percent of pool_size=%u; SHOW PINS tells who "
              "keeps them.",
-             share->route->session.pin_share, share->route->pool_size);
+             pool->route->session.pin_share, pool->route->pool_size);
     return OK;
 }
 
@@ -149,7 +149,7 @@ static fault refused_by_place(struct refused **ret)
 /* lastval() and currval(), unless the route does not care. */
 static bool reads_sequences(const struct turn *turn, const struct query_effects *effects)
 {
-    uint16_t policy = turn->client->share->route->session.policy[QUERY_SEQUENCES];
+    uint16_t policy = turn->client->pool->route->session.policy[QUERY_SEQUENCES];
     bool reads = (effects->creates & QUERY_KIND(QUERY_SEQUENCES)) != 0;
     return UNLIKELY(reads) && policy != PIN_ALLOW && policy != PIN_REJECT;
 }
@@ -171,7 +171,7 @@ static fault gate(struct turn *turn, struct query_effects *effects, struct refus
     const struct query_effect *rejected;
     struct pin_counts *counts = &turn->relay->pins;
     *ret_refused = NULL;
-    pin_filter(turn->client->share, effects, &rejected);
+    pin_filter(turn->client->pool, effects, &rejected);
     if (rejected != NULL) {
         count_kinds(counts->rejected, QUERY_KIND(rejected->kind));
         return refused_by_policy(rejected, ret_refused);
@@ -180,7 +180,7 @@ static fault gate(struct turn *turn, struct query_effects *effects, struct refus
     if (expected != FAULT_FULL)
         return expected;
     count_kinds(counts->full, effects->creates);
-    return refused_by_share(turn->client->share, ret_refused);
+    return refused_by_share(turn->client->pool, ret_refused);
 }
 
 /* Copies what matters; NULL: nothing does, as the server has no state that could end. */
@@ -263,7 +263,7 @@ static fault bind_sequences(struct turn *turn, const struct query_effects *effec
     if (!reads_sequences(turn, effects) || turn->server->sequences_own ||
         turn->server->ledger.skipping)
         return OK;
-    turn->client->share->reads_sequences = true;
+    turn->client->pool->reads_sequences = true;
     return refused_by_place(ret_refused);
 }
 
@@ -292,7 +292,7 @@ fault turn_pin_parse(struct turn *turn, const struct query_effects *found, bool 
     memcpy(&effects, found,
            offsetof(struct query_effects, all) + found->count * sizeof(found->all[0]));
     turn_keep_no_role(turn, &effects);
-    pin_filter(turn->client->share, &effects, &rejected);
+    pin_filter(turn->client->pool, &effects, &rejected);
     struct refused *refused = NULL;
     if (rejected == NULL) {
         TRY(own_sequences(turn, found, &refused));

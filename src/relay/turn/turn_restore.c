@@ -243,7 +243,7 @@ static bool may_be_reset(const struct turn *turn, uint32_t place)
     const struct span name = turn->client->given->all[place].name;
     if (!is_reset(&turn->resets, place))
         return false;
-    if (!must_ask(turn) || !server_tracks(turn->server->share, name))
+    if (!must_ask(turn) || !server_tracks(turn->server->pool, name))
         return true;
     return has_bit(turn->resets.told, place) && params_find(turn->client->params, name) == NULL;
 }

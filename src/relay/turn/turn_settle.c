@@ -29,8 +29,8 @@ static void settle_parse(struct server *server, const struct owed *owed, enum ow
 static bool server_may_share(const struct server *server, const struct client_statement *named)
 {
     const struct meaning *meaning = &named->meaning;
-    return server->client != NULL && server->share->route->prepared_most != PREPARED_PRIVATE &&
-           server->share->route->session.isolation ==
+    return server->client != NULL && server->pool->route->prepared_most != PREPARED_PRIVATE &&
+           server->pool->route->session.isolation ==
                ISOLATION_READ && /* else: what a function did */
            server->pin == NULL &&
            !server->altered && !named->statement->timely &&

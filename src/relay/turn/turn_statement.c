@@ -98,7 +98,7 @@ fault turn_make_parse(struct turn *turn, const char *name, struct span body)
     at = turn_put_header(at, WIRE_PARSE, size);
     memcpy(at, name, name_size);
     memcpy(at + name_size, body.at, body.size);
-    hint_add(&turn->client->share->stats.server_parses, 1);
+    hint_add(&turn->client->pool->stats.server_parses, 1);
     return OK;
 }
 
@@ -516,7 +516,7 @@ fault turn_statement(struct turn *turn, uint8_t type, const uint8_t *at, uint32_
     if (message.here < message.size)
         turn->up.begin = turn->up.end;
     TRY(on_message(turn, &message));
-    hint_add(&turn->client->share->stats.binds, type == WIRE_BIND && !turn->awaits);
+    hint_add(&turn->client->pool->stats.binds, type == WIRE_BIND && !turn->awaits);
     if (turn->down.passing == 0 && ledger_synthetic(&turn->server->ledger))
         return turn_give_synthetic(turn);
     return OK;

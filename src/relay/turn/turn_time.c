@@ -30,7 +30,7 @@ static void due_at(struct due *due, deadline since, duration limit, const char *
 
 static void due_in_transaction(struct due *due, const struct client *client, deadline silent)
 {
-    const struct share_times *times = &client->share->times;
+    const struct local_pool_times *times = &client->pool->times;
     due_at(due, silent, times->idle_transaction, "25P03", "idle_transaction_timeout");
     if (client->began.us != 0)
         due_at(due, client->began, times->transaction, "25P04", "transaction_timeout");
@@ -67,7 +67,7 @@ fault turn_wait_timed(struct turn *turn)
     struct due due = {.by = NEVER};
     if (server == NULL)
         return turn_wait(turn, NEVER);
-    const struct share_times *times = &turn->client->share->times;
+    const struct local_pool_times *times = &turn->client->pool->times;
     if (ledger_quiet(&server->ledger)) {
         turn_note_phase(turn, PHASE_SILENT);
         due_in_transaction(&due, turn->client, turn->phase_since);
@@ -90,13 +90,13 @@ static struct due client_due(const struct client *client, deadline since)
     if (client->server != NULL && client->server->transaction != WIRE_TX_IDLE)
         due_in_transaction(&due, client, since);
     else
-        due_at(&due, since, client->share->times.client_idle, "57P05", "client_idle_timeout");
+        due_at(&due, since, client->pool->times.client_idle, "57P05", "client_idle_timeout");
     return due;
 }
 
 void client_arm_idle(struct client *client)
 {
-    if (client->share == NULL || !client->share->times.any)
+    if (client->pool == NULL || !client->pool->times.any)
         return;
     if (client->silent.us == 0)
         client->silent = now();
@@ -114,14 +114,15 @@ fault client_overdue(const struct client *client)
     return due.by.us <= now().us ? due_raise(&due) : OK;
 }
 
-void client_arm_all(struct share *share, bool was)
+void client_arm_all(struct local_pool *pool, bool was)
 {
-    LIST_EACH (&share_relay(share)->clients, it) { /* those that are parked go by the new ones */
+    LIST_EACH (&local_pool_relay(pool)->clients,
+               it) { /* those that are parked go by the new ones */
         struct client *client = LIST_ENTRY(it, struct client, node);
-        if (client->share != share || client->state != CLIENT_PARKED)
+        if (client->pool != pool || client->state != CLIENT_PARKED)
             continue;
         if (!was)
             client->silent = now(); /* nobody has looked at the time until now */
-        timer_set(&client->timer, share->times.any ? client_due(client, client->silent).by : NEVER);
+        timer_set(&client->timer, pool->times.any ? client_due(client, client->silent).by : NEVER);
     }
 }

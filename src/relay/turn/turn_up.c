@@ -464,7 +464,7 @@ static fault up_read(struct turn *turn, bool *moved)
     }
     TRY(read);
     up->end += (uint32_t)size;
-    hint_add(&turn->client->share->stats.received, size);
+    hint_add(&turn->client->pool->stats.received, size);
     turn->starved = false;
     turn->bulk = 0;
     *moved = true;

@@ -1,4 +1,4 @@
-#include "pool/share_command.h"
+#include "pool/local_pool_command.h"
 
 #include "machine/clock.h"
 #include "machine/offload.h"
@@ -40,9 +40,9 @@ static void command_drop(struct offload_job *job)
     command_free(CONTAINER_OF(job, struct command, job));
 }
 
-static struct command *command_new(const struct share *share, const struct link_target *target)
+static struct command *command_new(const struct local_pool *pool, const struct link_target *target)
 {
-    const struct route_config *route = share->shown.route;
+    const struct route_config *route = pool->shown.route;
     char port[8];
     snprintf(port, sizeof(port), "%u", target->address.port);
     const char *const words[] = {
@@ -50,10 +50,10 @@ static struct command *command_new(const struct share *share, const struct link_
         "-c",
         route->password_command,
         "password_command",
-        route->server_user != NULL ? route->server_user : share->user,
+        route->server_user != NULL ? route->server_user : pool->user,
         target->host,
         port,
-        route->server_database != NULL ? route->server_database : share->database,
+        route->server_database != NULL ? route->server_database : pool->database,
     };
     struct command *command = calloc(1, sizeof(*command));
     if (command == NULL)
@@ -90,23 +90,23 @@ static fault command_outcome(const struct command *command, struct span *ret)
     return OK;
 }
 
-void share_command_forget(struct share *share)
+void local_pool_command_forget(struct local_pool *pool)
 {
-    share_wipe_password(&share->credentials.command.password);
+    local_pool_wipe_password(&pool->credentials.command.password);
 }
 
-void share_command_doubt(struct share *share)
+void local_pool_command_doubt(struct local_pool *pool)
 {
-    share->credentials.command.until = (deadline){.us = 0};
+    pool->credentials.command.until = (deadline){.us = 0};
 }
 
-static fault command_ask(struct share *share, const struct link_target *target, char **ret)
+static fault command_ask(struct local_pool *pool, const struct link_target *target, char **ret)
 {
     struct span text = SPAN_NONE;
-    struct command *command = command_new(share, target);
+    struct command *command = command_new(pool, target);
     if (command == NULL)
         return FAULT_MEMORY;
-    TRY(offload(&command->job, after(share->shown.route->service->connect_timeout)));
+    TRY(offload(&command->job, after(pool->shown.route->service->connect_timeout)));
     fault result = command_outcome(command, &text);
     if (result == OK) {
         *ret = text.at == NULL ? NULL : strndup((const char *)text.at, text.size);
@@ -116,24 +116,25 @@ static fault command_ask(struct share *share, const struct link_target *target, 
     return result;
 }
 
-fault share_command_password(struct share *share, const struct link_target *target, char **ret)
+fault local_pool_command_password(struct local_pool *pool, const struct link_target *target,
+                                  char **ret)
 {
     /* A token may be for one host alone. */
     uint64_t place = hash_bytes(target->host, strlen(target->host), target->address.port);
     char *password = NULL;
-    uint64_t asked = share->shown.latest->version;
-    if (share->credentials.command.password != NULL && share->credentials.command.place == place &&
-        share->credentials.command.until.us > now().us) {
-        *ret = strdup(share->credentials.command.password);
+    uint64_t asked = pool->shown.latest->version;
+    if (pool->credentials.command.password != NULL && pool->credentials.command.place == place &&
+        pool->credentials.command.until.us > now().us) {
+        *ret = strdup(pool->credentials.command.password);
         return *ret == NULL ? FAULT_MEMORY : OK;
     }
-    TRY(command_ask(share, target, &password));
+    TRY(command_ask(pool, target, &password));
     *ret = password;
-    if (share->shown.latest->version != asked)
+    if (pool->shown.latest->version != asked)
         return OK; /* a reload has come: the next login asks anew */
-    share_command_forget(share);
-    share->credentials.command.password = strdup(password);
-    share->credentials.command.place = place;
-    share->credentials.command.until = after(share->shown.route->password_lifetime);
+    local_pool_command_forget(pool);
+    pool->credentials.command.password = strdup(password);
+    pool->credentials.command.place = place;
+    pool->credentials.command.until = after(pool->shown.route->password_lifetime);
     return OK;
 }

@@ -1,14 +1,15 @@
-/* share_secret.c - how a share's servers are logged in to: what clients have proven, or files say.
+/* local_pool_secret.c - how a local pool's servers are logged in to: what clients have proven, or
+ * files say.
  *
  * The newest version counts, also for the clients of an older one: their pool has servers to log in
  * to for as long as they stay, and those know of no version.
  */
-#include "pool/share.h"
-#include "pool/share_command.h"
+#include "pool/local_pool.h"
+#include "pool/local_pool_command.h"
 
 #include <stdlib.h>
 
-void share_wipe_password(char **password)
+void local_pool_wipe_password(char **password)
 {
     char *gone = TAKE(*password);
     if (gone != NULL)
@@ -33,7 +34,7 @@ static uint64_t secret_hash(const char *text)
 
 static void secret_forget(struct credentials *credentials)
 {
-    share_wipe_password(&credentials->password);
+    local_pool_wipe_password(&credentials->password);
     explicit_bzero(&credentials->secret, sizeof(credentials->secret));
     credentials->proven_of = 0;
     credentials->changes += 1;
@@ -44,7 +45,7 @@ static fault secret_take_password(struct credentials *credentials, const char *t
     char *kept = strdup(text);
     if (kept == NULL)
         return FAULT_MEMORY;
-    share_wipe_password(&credentials->password);
+    local_pool_wipe_password(&credentials->password);
     credentials->password = kept;
     credentials->secret.password = span_text(kept);
     credentials->secret.have_keys = false;
@@ -55,20 +56,20 @@ static fault secret_take_password(struct credentials *credentials, const char *t
 /* --- what a version says ---------------------------------------------------------------------- */
 
 /* Of the route, or the auth file's; NULL: neither says anything. */
-static const char *shown_text(const struct share *share)
+static const char *shown_text(const struct local_pool *pool)
 {
-    const struct route_config *route = share->shown.route;
-    const char *user = route->server_user != NULL ? route->server_user : share->user;
+    const struct route_config *route = pool->shown.route;
+    const char *user = route->server_user != NULL ? route->server_user : pool->user;
     if (route->server_password != NULL)
         return route->server_password;
-    const struct secret *secret = config_secret(share->shown.latest, span_text(user));
+    const struct secret *secret = config_secret(pool->shown.latest, span_text(user));
     return secret == NULL ? NULL : secret->text;
 }
 
-fault share_set_secret(struct share *share)
+fault local_pool_set_secret(struct local_pool *pool)
 {
-    struct credentials *credentials = &share->credentials;
-    const char *text = shown_text(share);
+    struct credentials *credentials = &pool->credentials;
+    const char *text = shown_text(pool);
     uint64_t hash = secret_hash(text);
     if (hash == credentials->shown_of)
         return OK;
@@ -98,52 +99,53 @@ static bool route_same_servers(const struct route_config *a, const struct route_
            same_text(a->server_database, b->server_database);
 }
 
-void share_show(struct share *share, struct config *latest)
+void local_pool_show(struct local_pool *pool, struct config *latest)
 {
-    const struct route_config *own = share->route;
+    const struct route_config *own = pool->route;
     const struct route_config *route =
-        config_route_like(latest, span_text(share->database), span_text(share->user), own);
+        config_route_like(latest, span_text(pool->database), span_text(pool->user), own);
     bool same = route != NULL && route_same_servers(route, own);
-    struct config *held = config_ref(same ? latest : share->config);
+    struct config *held = config_ref(same ? latest : pool->config);
     config_ref(latest);
-    config_unref(&share->shown.latest);
-    config_unref(&share->shown.config);
-    share->shown.latest = latest;
-    share->shown.config = held;
-    share->shown.route = same ? route : own;
-    share_command_forget(share);
-    share->credentials.changes += 1; /* what a command prints may be another, too */
+    config_unref(&pool->shown.latest);
+    config_unref(&pool->shown.config);
+    pool->shown.latest = latest;
+    pool->shown.config = held;
+    pool->shown.route = same ? route : own;
+    local_pool_command_forget(pool);
+    pool->credentials.changes += 1; /* what a command prints may be another, too */
     /* Without memory the next login tries again. */
-    (void)!share_set_secret(share);
+    (void)!local_pool_set_secret(pool);
 }
 
-void share_show_none(struct share *share)
+void local_pool_show_none(struct local_pool *pool)
 {
-    share_command_forget(share);
-    secret_forget(&share->credentials);
-    config_unref(&share->shown.latest);
-    config_unref(&share->shown.config);
+    local_pool_command_forget(pool);
+    secret_forget(&pool->credentials);
+    config_unref(&pool->shown.latest);
+    config_unref(&pool->shown.config);
 }
 
 /* --- what clients have proven ----------------------------------------------------------------- */
 
 /* Whether what an older version has asked for is of the secret that is in force.  Where the auth
  * file does not say, it will do for want of another. */
-static bool older_counts(const struct share *share, const char *stored)
+static bool older_counts(const struct local_pool *pool, const char *stored)
 {
-    const struct credentials *credentials = &share->credentials;
-    const struct secret *newest = config_secret(share->shown.latest, span_text(share->user));
+    const struct credentials *credentials = &pool->credentials;
+    const struct secret *newest = config_secret(pool->shown.latest, span_text(pool->user));
     if (newest != NULL)
         return stored != NULL && strcmp(newest->text, stored) == 0;
     return credentials->proven_of == 0 && credentials->password == NULL;
 }
 
 /* Whether it may be shown; `stored` is what it was a proof of. */
-static bool proof_counts(const struct share *share, const struct config *config, const char *stored)
+static bool proof_counts(const struct local_pool *pool, const struct config *config,
+                         const char *stored)
 {
-    const struct route_config *route = share->shown.route;
+    const struct route_config *route = pool->shown.route;
     return route->server_user == NULL && route->server_password == NULL &&
-           (config->version >= share->shown.latest->version || older_counts(share, stored));
+           (config->version >= pool->shown.latest->version || older_counts(pool, stored));
 }
 
 /* What was proven of another secret is older, and of no more use. */
@@ -155,22 +157,22 @@ static void proof_begin(struct credentials *credentials, const char *stored)
     credentials->proven_of = hash;
 }
 
-void share_keep_password(struct share *share, const struct config *config, const char *stored,
-                         const char *text)
+void local_pool_keep_password(struct local_pool *pool, const struct config *config,
+                              const char *stored, const char *text)
 {
-    struct credentials *credentials = &share->credentials;
-    if (!proof_counts(share, config, stored))
+    struct credentials *credentials = &pool->credentials;
+    if (!proof_counts(pool, config, stored))
         return;
     proof_begin(credentials, stored);
     if (credentials->password == NULL || strcmp(credentials->password, text) != 0)
         (void)!secret_take_password(credentials, text);
 }
 
-void share_keep_keys(struct share *share, const struct config *config, const char *stored,
-                     const struct scram_keys *keys)
+void local_pool_keep_keys(struct local_pool *pool, const struct config *config, const char *stored,
+                          const struct scram_keys *keys)
 {
-    struct credentials *credentials = &share->credentials;
-    if (!proof_counts(share, config, stored))
+    struct credentials *credentials = &pool->credentials;
+    if (!proof_counts(pool, config, stored))
         return;
     proof_begin(credentials, stored);
     if (credentials->password != NULL)
@@ -179,14 +181,14 @@ void share_keep_keys(struct share *share, const struct config *config, const cha
     credentials->secret.have_keys = true;
 }
 
-void share_keep_secret(struct share *share, const struct config *config, const char *text)
+void local_pool_keep_secret(struct local_pool *pool, const struct config *config, const char *text)
 {
     if (secret_is_scram(text))
         return; /* the client's login brings keys */
     if (!secret_is_md5(text)) {
-        share_keep_password(share, config, text, text);
-    } else if (proof_counts(share, config, text)) {
-        proof_begin(&share->credentials, text);
-        memcpy(share->credentials.secret.md5, text, MD5_TEXT);
+        local_pool_keep_password(pool, config, text, text);
+    } else if (proof_counts(pool, config, text)) {
+        proof_begin(&pool->credentials, text);
+        memcpy(pool->credentials.secret.md5, text, MD5_TEXT);
     }
 }

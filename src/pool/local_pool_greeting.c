@@ -1,13 +1,14 @@
-/* share_greeting.c - what the servers of a pool tell at login, which its clients are told in turn.
+/* local_pool_greeting.c - what the servers of a pool tell at login, which its clients are told in
+ * turn.
  */
 #include "pool/claim.h"
-#include "pool/share.h"
+#include "pool/local_pool.h"
 #include "wire/messages.h"
 
-bool share_greet(struct share *share, struct span said)
+bool local_pool_greet(struct local_pool *pool, struct span said)
 {
-    struct greeting *greeting = &share->greeting;
-    bool session = share->route->mode == POOL_SESSION;
+    struct greeting *greeting = &pool->greeting;
+    bool session = pool->route->mode == POOL_SESSION;
     if (said.size == 0)
         return false;
     /* In session pools it holds one client's startup parameters too: the first will do. */
@@ -24,20 +25,20 @@ bool share_greet(struct share *share, struct span said)
     return greeting->known && !session;
 }
 
-void share_hear(struct share *share, struct span said)
+void local_pool_hear(struct local_pool *pool, struct span said)
 {
-    if (!share_greet(share, said))
+    if (!local_pool_greet(pool, said))
         return;
-    LIST_EACH (&share->claims, it) {
+    LIST_EACH (&pool->claims, it) {
         struct claim *claim = LIST_ENTRY(it, struct claim, node);
         if (claim->login)
             claim->waker->wake(claim->waker);
     }
 }
 
-bool share_is_default(const struct share *share, const struct param *param)
+bool local_pool_is_default(const struct local_pool *pool, const struct param *param)
 {
-    struct span rest = buffer_span(&share->greeting.parameters);
+    struct span rest = buffer_span(&pool->greeting.parameters);
     struct span name, value;
     while (wire_next_parameter(&rest, &name, &value))
         if (name.size == param->name.size &&

@@ -1,6 +1,7 @@
 #pragma once
 /*
- * share.h - one relay's part of a pool: its leased servers, and the queue of its clients' claims.
+ * local_pool.h - one relay's part of a pool: its leased servers, and the queue of its clients'
+ * claims.
  *
  * A free leased server is a list pop, a release pops the relay's own oldest claim: no message, no
  * lock and no system call, also when clients by far outnumber servers.  The router is asked for a
@@ -32,8 +33,8 @@ struct greeting {
     struct buffer messages;   /* the same as ParameterStatus messages */
 };
 
-/* Why the router has no more servers for a share. */
-enum share_full {
+/* Why the router has no more servers for a local pool. */
+enum local_pool_full {
     FULL_NOTHING,
     FULL_POOL,     /* the pool is at its size */
     FULL_SERVICE,  /* the backends are at connection_limit */
@@ -44,7 +45,7 @@ enum share_full {
 };
 
 /* How long its clients may take; NO_LIMIT: as long as they like. */
-struct share_times {
+struct local_pool_times {
     bool any; /* some limit is set */
     duration query;
     duration transaction;
@@ -57,7 +58,7 @@ struct credentials {
     struct link_secret secret;
     char *password; /* owned: what secret.password points to */
     struct {
-        char *password; /* owned: what password_command printed last; see share_command.c */
+        char *password; /* owned: what password_command printed last; see local_pool_command.c */
         deadline until;
         uint64_t place; /* hash of the host and port that it is for */
     } command;
@@ -69,11 +70,11 @@ struct credentials {
 /* The newest version, by which servers are logged in to, also for clients of an older one. */
 struct shown {
     struct config *latest; /* counted */
-    struct config *config; /* counted: `latest`, or the share's own, whose the route is */
+    struct config *config; /* counted: `latest`, or the local pool's own, whose the route is */
     const struct route_config *route;
 };
 
-/* What the router and a share settle: whether it knows it, and the envelopes between them. */
+/* What the router and a local pool settle: whether it knows it, and the envelopes between them. */
 struct membership {
     struct seat *seat;               /* the router's */
     bool enrolling;                  /* the router was asked for a seat, and has not answered */
@@ -89,8 +90,8 @@ struct membership {
     struct mail retire;              /* relay to router and back: forget me */
 };
 
-/* What the router sees, and lets the share see: hints. */
-struct share_hints {
+/* What the router sees, and lets the local pool see: hints. */
+struct local_pool_hints {
     uint64_t queued; /* claims waiting */
     uint64_t oldest; /* since when, us; 0: none */
     uint64_t idle;   /* idle servers */
@@ -99,7 +100,7 @@ struct share_hints {
     uint64_t arrived; /* live servers that came from other relays, ever */
     uint64_t unmet;   /* atomic: recalls that found no server; the router takes them */
     uint64_t rested;  /* since when the idle server that rests longest does; 0: never mind */
-    uint64_t full;    /* router's: enum share_full */
+    uint64_t full;    /* router's: enum local_pool_full */
     uint64_t full_at; /* router's: the limit that it is at, where that is one of ours */
     uint64_t reserve; /* router's: so many of its servers are more than the pool's size */
     uint64_t keep;    /* router's: how many servers stay here however long they are idle */
@@ -107,21 +108,21 @@ struct share_hints {
 };
 
 /* What the log tells of it. */
-struct share_log {
-    struct share_stats told; /* of its `stats`: what the log has told */
-    struct tally *tally;     /* the times of its route on this relay */
-    int64_t slow_us;         /* queries that take so long are told; INT64_MAX: none */
-    uint32_t noted;          /* bytes of their texts that are told */
+struct local_pool_log {
+    struct local_pool_stats told; /* of its `stats`: what the log has told */
+    struct tally *tally;          /* the times of its route on this relay */
+    int64_t slow_us;              /* queries that take so long are told; INT64_MAX: none */
+    uint32_t noted;               /* bytes of their texts that are told */
 };
 
-struct share {
-    struct node node;     /* in pools->shares */
-    struct map_link link; /* in pools->share_map, unless obsolete */
+struct local_pool {
+    struct node node;     /* in pools->all */
+    struct map_link link; /* in pools->by_name, unless obsolete */
     struct local_pools *pools;
     struct config *config; /* counted: the version whose route this is */
     const struct route_config *route;
-    struct share_times times;   /* by the route, and the user */
-    struct config *born_config; /* counted, never changes: for the router */
+    struct local_pool_times times; /* by the route, and the user */
+    struct config *born_config;    /* counted, never changes: for the router */
     const struct route_config *born_route;
     char *database;
     char *user;
@@ -146,10 +147,10 @@ struct share {
     struct credentials credentials;
     struct shown shown;
     struct map accepted; /* see accepted.h */
-    struct share_stats stats;
+    struct local_pool_stats stats;
     struct stats_window window; /* of `stats`; the console's */
-    struct share_log log;
-    struct share_hints told;
+    struct local_pool_log log;
+    struct local_pool_hints told;
     struct membership membership;
     struct {
         deadline told; /* claims made until then were told that they wait */
@@ -157,112 +158,112 @@ struct share {
     } notice;
 };
 
-/* What a share is known by. */
-struct share_key {
+/* What a local pool is known by. */
+struct local_pool_key {
     const struct route_config *route;
     struct span database;
     struct span user;
 };
 
-/** The share for this route, database and user; made if there is none.  Faults: MEMORY. */
-fault share_of(struct local_pools *pools, const struct route_config *route, struct span database,
-               struct span user, struct share **ret) MUST_USE;
+/** The local pool for this route, database and user; made if there is none.  Faults: MEMORY. */
+fault local_pool_of(struct local_pools *pools, const struct route_config *route,
+                    struct span database, struct span user, struct local_pool **ret) MUST_USE;
 /** The same for a route of another version than the relay's own.  One that is of an older version
  *  drains. */
-fault share_of_version(struct local_pools *pools, struct config *config,
-                       const struct share_key *key, struct share **ret) MUST_USE;
-void share_join(struct share *share);
-void share_leave(struct share *share);
+fault local_pool_of_version(struct local_pools *pools, struct config *config,
+                            const struct local_pool_key *key, struct local_pool **ret) MUST_USE;
+void local_pool_join(struct local_pool *pool);
+void local_pool_leave(struct local_pool *pool);
 /** No clients, claims or servers. */
-bool share_unused(const struct share *share);
+bool local_pool_unused(const struct local_pool *pool);
 /** A newer configuration: same identity: takes it over; else becomes obsolete. */
-void share_reload(struct share *share, struct config *config);
+void local_pool_reload(struct local_pool *pool, struct config *config);
 /** Its limits of time, as its configuration has them; clients that are parked go by them. */
-void share_set_times(struct share *share);
+void local_pool_set_times(struct local_pool *pool);
 /** Frees it when nothing is left, by way of the router. */
-void share_maybe_retire(struct share *share);
-void share_free_now(struct share **share);
+void local_pool_maybe_retire(struct local_pool *pool);
+void local_pool_free_now(struct local_pool **pool);
 
-/* --- share_log.c: its part of the log --------------------------------------------------------- */
+/* --- local_pool_log.c: its part of the log ---------------------------------------------------- */
 
-/** Gives a new share its tally and its thresholds.  Faults: MEMORY. */
-fault share_log_enter(struct share *share) MUST_USE;
+/** Gives a new local pool its tally and its thresholds.  Faults: MEMORY. */
+fault local_pool_log_enter(struct local_pool *pool) MUST_USE;
 /** Thresholds of the newer version of its route. */
-void share_log_renew(struct share *share);
-void share_log_leave(struct share *share);
+void local_pool_log_renew(struct local_pool *pool);
+void local_pool_log_leave(struct local_pool *pool);
 
-/* --- share_seat.c: the router ----------------------------------------------------------------- */
+/* --- local_pool_seat.c: the router ------------------------------------------------------------ */
 
 /** Whether the router knows it, and is not about to forget it. */
-bool share_is_entered(const struct share *share);
-/** Until the router knows the share.  Suspends.  Faults: MEMORY, TIMEOUT, CANCELLED. */
-fault share_enter(struct share *share, deadline by) MUST_USE;
+bool local_pool_is_entered(const struct local_pool *pool);
+/** Until the router knows the local pool.  Suspends.  Faults: MEMORY, TIMEOUT, CANCELLED. */
+fault local_pool_enter(struct local_pool *pool, deadline by) MUST_USE;
 /** The router has answered. */
-void share_entered(struct share *share);
+void local_pool_entered(struct local_pool *pool);
 /** Sets what the router reads. */
-void share_tell(struct share *share);
+void local_pool_tell(struct local_pool *pool);
 /** Claims wait: asks the router unless that is of no use now. */
-void share_want(struct share *share);
+void local_pool_want(struct local_pool *pool);
 /** What to log in for, under a lease that has just come: false: for nobody (any more).  Session
  *  pools: *ret_startup is the waiting client's parameters, a reference. */
-bool share_needs_login(struct share *share, struct params **ret_startup);
+bool local_pool_needs_login(struct local_pool *pool, struct params **ret_startup);
 /** Its database is paused, or goes on. */
-void share_hold(struct share *share, bool held);
+void local_pool_hold(struct local_pool *pool, bool held);
 /** A server has gone: recalls beyond those that are left are answered. */
-void share_settle_recalls(struct share *share);
+void local_pool_settle_recalls(struct local_pool *pool);
 /** The limit that keeps claims waiting, in words. */
-void share_say_full(const struct share *share, char *text, size_t size);
+void local_pool_say_full(const struct local_pool *pool, char *text, size_t size);
 
-/* --- share_servers.c: servers and claims ------------------------------------------------------ */
+/* --- local_pool_servers.c: servers and claims ------------------------------------------------- */
 
 /** An idle server fit for the claim: its client's last one if free, else any. NULL: none. */
-struct server *share_take_idle(struct share *share, struct claim *claim);
+struct server *local_pool_take_idle(struct local_pool *pool, struct claim *claim);
 /** A server has become free (ledger empty, transaction over, cleaned): recalled, closed, handed to
  *  the oldest claim, or idle. */
-void share_free(struct share *share, struct server *take_server);
+void local_pool_free(struct local_pool *pool, struct server *take_server);
 /** Refuses all waiting claims, or those of clients with these startup parameters. */
-void share_refuse(struct share *share, const struct params *startup, const char *sqlstate,
-                  const char *text);
+void local_pool_refuse(struct local_pool *pool, const struct params *startup, const char *sqlstate,
+                       const char *text);
 /** The router wants so many leases more; those that no server can answer are answered now. */
-void share_recall(struct share *share, uint32_t more);
+void local_pool_recall(struct local_pool *pool, uint32_t more);
 /** Closes idle servers beyond use: obsolete version, limits lowered, or all. */
-void share_trim(struct share *share);
+void local_pool_trim(struct local_pool *pool);
 
 /* --- server_check.c: servers that have rested ------------------------------------------------- */
 
 /** Whether an idle server has rested for so long that it must be asked first. */
-bool share_rested(const struct share *share, const struct server *server);
+bool local_pool_rested(const struct local_pool *pool, const struct server *server);
 /** Asks it; it comes free or is closed.  Else MEMORY, and it is idle as before. */
-fault share_check(struct share *share, struct server *server) MUST_USE;
+fault local_pool_check(struct local_pool *pool, struct server *server) MUST_USE;
 /** A check is through; `lost`: the other side closed the connection. */
-void share_checked(struct share *share, struct server *server, bool answers, bool lost);
+void local_pool_checked(struct local_pool *pool, struct server *server, bool answers, bool lost);
 
-/* --- share_greeting.c: what servers tell at login --------------------------------------------- */
+/* --- local_pool_greeting.c: what servers tell at login ---------------------------------------- */
 
 /** Takes over what a server reported; false: it is no news. */
-bool share_greet(struct share *share, struct span said);
+bool local_pool_greet(struct local_pool *pool, struct span said);
 /** The same, told by another relay: those whose login waits for it go on. */
-void share_hear(struct share *share, struct span said);
+void local_pool_hear(struct local_pool *pool, struct span said);
 /** Whether this is what servers of this pool report at login. */
-bool share_is_default(const struct share *share, const struct param *param);
+bool local_pool_is_default(const struct local_pool *pool, const struct param *param);
 
-/* --- share_secret.c: what servers are shown at login ------------------------------------------ */
+/* --- local_pool_secret.c: what servers are shown at login ------------------------------------- */
 
-/** Fills share->credentials from what is shown now: the route's or the auth file's secret, if that
+/** Fills pool->credentials from what is shown now: the route's or the auth file's secret, if that
  *  is another than before. */
-fault share_set_secret(struct share *share) MUST_USE;
+fault local_pool_set_secret(struct local_pool *pool) MUST_USE;
 /** Logs in to servers by this version from now on, also if its route is another. */
-void share_show(struct share *share, struct config *latest);
+void local_pool_show(struct local_pool *pool, struct config *latest);
 /** Wipes all of it. */
-void share_show_none(struct share *share);
+void local_pool_show_none(struct local_pool *pool);
 /** A password that a client has just proven, of a version in which `stored` is its secret (NULL:
  *  somebody else has judged): it may log in to servers too. */
-void share_keep_password(struct share *share, const struct config *config, const char *stored,
-                         const char *text);
+void local_pool_keep_password(struct local_pool *pool, const struct config *config,
+                              const char *stored, const char *text);
 /** The same for SCRAM's keys. */
-void share_keep_keys(struct share *share, const struct config *config, const char *stored,
-                     const struct scram_keys *keys);
+void local_pool_keep_keys(struct local_pool *pool, const struct config *config, const char *stored,
+                          const struct scram_keys *keys);
 /** Overwrites it, and frees it; NULL-safe. */
-void share_wipe_password(char **password);
+void local_pool_wipe_password(char **password);
 /** The secret of the pool's user, from elsewhere than the auth file; it may have changed since. */
-void share_keep_secret(struct share *share, const struct config *config, const char *text);
+void local_pool_keep_secret(struct local_pool *pool, const struct config *config, const char *text);

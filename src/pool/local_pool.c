@@ -1,0 +1,235 @@
+#include "pool/local_pool.h"
+
+#include "machine/clock.h"
+#include "machine/log.h"
+#include "pool/census.h"
+#include "pool/local_pool_parts.h"
+#include "pool/router.h"
+#include "session/accepted.h"
+#include "session/kept.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#define GREETING_MOST 65536u
+
+/* --- life ------------------------------------------------------------------------------------- */
+
+static bool local_pool_is(const struct map_link *link, const void *wanted)
+{
+    const struct local_pool *pool = MAP_ENTRY(link, struct local_pool, link);
+    const struct local_pool_key *key = wanted;
+    return pool->route == key->route && span_is(key->database, pool->database) &&
+           span_is(key->user, pool->user);
+}
+
+static uint64_t local_pool_hash(const struct local_pool_key *key)
+{
+    return hash_bytes(key->user.at, key->user.size, hash_span(key->database));
+}
+
+static struct local_pool *local_pool_find(struct local_pools *pools,
+                                          const struct local_pool_key *key)
+{
+    struct map_link *link = map_find(&pools->by_name, local_pool_hash(key), local_pool_is, key);
+    return link == NULL ? NULL : MAP_ENTRY(link, struct local_pool, link);
+}
+
+/* New clients do not find it any more. */
+static void local_pool_unmap(struct local_pool *pool)
+{
+    if (!pool->mapped)
+        return;
+    pool->mapped = false;
+    map_remove(&pool->pools->by_name, &pool->link);
+}
+
+/* Whoever asks for a database and a user makes one, proven or not. */
+static uint64_t local_pool_bytes(size_t database, size_t user)
+{
+    return sizeof(struct local_pool) + database + user;
+}
+
+static struct local_pool *local_pool_alloc(const struct local_pool_key *key)
+{
+    uint64_t bytes = local_pool_bytes(key->database.size, key->user.size);
+    if (!kept_count(bytes))
+        return NULL;
+    struct local_pool *pool = calloc(1, sizeof(*pool));
+    if (pool == NULL)
+        kept_uncount(bytes);
+    return pool;
+}
+
+static void local_pool_drop(struct local_pool *pool, uint64_t bytes)
+{
+    free(pool->database);
+    free(pool->user);
+    free(pool);
+    kept_uncount(bytes);
+}
+
+static struct local_pool *local_pool_new(struct local_pools *pools, struct config *config,
+                                         const struct local_pool_key *key)
+{
+    const struct route_config *route = key->route;
+    struct local_pool *pool = local_pool_alloc(key);
+    if (pool == NULL)
+        return NULL;
+    hint_begin(pool, sizeof(*pool));
+    pool->database = strndup((const char *)key->database.at, key->database.size);
+    pool->user = strndup((const char *)key->user.at, key->user.size);
+    if (pool->database == NULL || pool->user == NULL ||
+        map_insert(&pools->by_name, &pool->link, local_pool_hash(key)) != OK) {
+        local_pool_drop(pool, local_pool_bytes(key->database.size, key->user.size));
+        return NULL;
+    }
+    pool->mapped = true;
+    pool->pools = pools;
+    pool->config = config_ref(config);
+    pool->route = route;
+    pool->born_config = config_ref(config);
+    pool->born_route = route;
+    pool->version = config->version;
+    pool->shown = (struct shown){config_ref(config), config_ref(config), route};
+    pool->drain_by = NEVER;
+    pool->window.older_at = pool->window.newer_at = now();
+    pool->accepted = MAP_INIT(ACCEPTED_MOST);
+    pool->greeting.parameters = BUFFER_INIT(GREETING_MOST);
+    pool->greeting.messages = BUFFER_INIT(2 * GREETING_MOST);
+    pool->timer_waker.wake = local_pool_timer_fired;
+    pool->timer = TIMER_INIT(&pool->timer_waker);
+    list_init(&pool->idle);
+    list_init(&pool->busy);
+    list_init(&pool->claims);
+    list_init(&pool->membership.arriving);
+    pool->membership.want.deliver = router_want;
+    pool->membership.recall.deliver = local_pool_recalled;
+    list_push(&pools->all, &pool->node);
+    local_pool_set_times(pool);
+    if (orders_hold(&pools->orders, pool->database))
+        local_pool_hold(pool, true);
+    if (local_pool_set_secret(pool) == OK && local_pool_log_enter(pool) == OK)
+        return pool;
+    local_pool_free_now(&pool);
+    return NULL;
+}
+
+fault local_pool_of(struct local_pools *pools, const struct route_config *route,
+                    struct span database, struct span user, struct local_pool **ret)
+{
+    struct local_pool_key key = {route, database, user};
+    struct local_pool *pool = local_pool_find(pools, &key);
+    if (pool == NULL)
+        pool = local_pool_new(pools, pools->config, &key);
+    if (pool == NULL)
+        return FAULT_MEMORY;
+    *ret = pool;
+    return OK;
+}
+
+fault local_pool_of_version(struct local_pools *pools, struct config *config,
+                            const struct local_pool_key *key, struct local_pool **ret)
+{
+    LIST_EACH (&pools->all, it) {
+        *ret = LIST_ENTRY(it, struct local_pool, node);
+        if (local_pool_is(&(*ret)->link, key))
+            return OK;
+    }
+    struct local_pool *pool = local_pool_new(pools, config, key);
+    if (pool == NULL)
+        return FAULT_MEMORY;
+    if (pools->config->version > config->version)
+        local_pool_reload(pool, pools->config);
+    *ret = pool;
+    return OK;
+}
+
+void local_pool_join(struct local_pool *pool)
+{
+    pool->clients += 1;
+    local_pool_tell(pool);
+}
+
+void local_pool_leave(struct local_pool *pool)
+{
+    invariant(pool->clients > 0);
+    pool->clients -= 1;
+    local_pool_tell(pool);
+    if (pool->clients == 0)
+        local_pool_trim(pool);
+}
+
+bool local_pool_unused(const struct local_pool *pool)
+{
+    return pool->clients == 0 && list_empty(&pool->idle) && list_empty(&pool->busy) &&
+           list_empty(&pool->claims);
+}
+
+void local_pool_maybe_retire(struct local_pool *pool)
+{
+    if (!local_pool_unused(pool) || pool->membership.retiring || pool->membership.enrolling ||
+        pool->pools->stopping)
+        return;
+    pool->membership.retiring = true;
+    pool->membership.asked = false;
+    pool->membership.retire.deliver = router_retire;
+    mail_send(pool->pools->env->machine, &pool->membership.retire);
+}
+
+/* --- versions --------------------------------------------------------------------------------- */
+
+void local_pool_reload(struct local_pool *pool, struct config *config)
+{
+    const struct route_config *route =
+        config_route_like(config, span_text(pool->database), span_text(pool->user), pool->route);
+    if (pool->obsolete) {
+        local_pool_show(pool, config);
+        return;
+    }
+    if (route == NULL || !route_same_identity(route, pool->route)) {
+        pool->obsolete = true;
+        local_pool_unmap(pool);
+        if (pool->clients > 0 && config->drain_timeout.us != INT64_MAX)
+            pool->drain_by = after(config->drain_timeout);
+        log_event(LOG_NOTICE, "route.obsolete",
+                  "database=%s user=%s version=%" PRIu64 " clients=%u", pool->database, pool->user,
+                  pool->version, pool->clients);
+    } else {
+        config_ref(config);
+        config_unref(&pool->config);
+        pool->config = config;
+        pool->route = route;
+        local_pool_log_renew(pool);
+        local_pool_set_times(pool);
+    }
+    local_pool_show(pool, config);
+    local_pool_trim(pool);
+    local_pool_arm(pool);
+}
+
+/* --- its end ---------------------------------------------------------------------------------- */
+
+void local_pool_free_now(struct local_pool **pool)
+{
+    struct local_pool *gone = TAKE(*pool);
+    invariant(local_pool_unused(gone) && list_empty(&gone->membership.arriving));
+    timer_disarm(&gone->timer);
+    local_pool_unmap(gone);
+    list_remove(&gone->pools->all, &gone->node);
+    if (gone->log.tally != NULL)
+        local_pool_log_leave(gone);
+    stats_depart(&gone->pools->departed, gone->database, &gone->stats);
+    accepted_clear(&gone->accepted);
+    buffer_fini(&gone->greeting.parameters);
+    buffer_fini(&gone->greeting.messages);
+    for (int i = 0; i < CENSUSES; i++) {
+        census_unref(&gone->census[i]);
+        census_unref(&gone->membership.census[i]);
+    }
+    config_unref(&gone->config);
+    config_unref(&gone->born_config);
+    local_pool_show_none(gone);
+    explicit_bzero(&gone->credentials, sizeof(gone->credentials));
+    local_pool_drop(gone, local_pool_bytes(strlen(gone->database), strlen(gone->user)));
+}

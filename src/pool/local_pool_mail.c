@@ -1,0 +1,75 @@
+/* local_pool_mail.c - what the router sends to a local pool, delivered on the local pool's relay.
+ */
+#include "pool/lease.h"
+#include "pool/local_pool.h"
+#include "pool/router.h"
+#include "pool/server.h"
+
+#include <stdlib.h>
+
+/* A lease has come: with a live server in it, or to be logged in under. */
+void local_pool_lease_came(struct mail *mail)
+{
+    struct lease *lease = CONTAINER_OF(mail, struct lease, to_relay);
+    struct local_pool *pool = lease->local;
+    struct params *startup;
+    if (lease->server != NULL) {
+        server_arrive(pool, lease);
+        return;
+    }
+    if (local_pool_needs_login(pool, &startup)) {
+        server_login(pool, lease, startup);
+        return;
+    }
+    lease->how = LEASE_CLOSED;
+    lease->end = SLOT_ENDED;
+    mail_send(pool->pools->env->machine, &lease->to_router);
+    local_pool_maybe_retire(pool);
+}
+
+/* The router wants leases back, or has something to say about some of them. */
+void local_pool_recalled(struct mail *mail)
+{
+    struct local_pool *pool = CONTAINER_OF(mail, struct local_pool, membership.recall);
+    LIST_EACH (&pool->idle, it)
+        server_note_doom(LIST_ENTRY(it, struct server, node));
+    LIST_EACH (&pool->busy, it)
+        server_note_doom(LIST_ENTRY(it, struct server, node));
+    local_pool_trim(pool);
+    local_pool_recall(pool, (uint32_t)__atomic_exchange_n(&pool->told.recall, 0, __ATOMIC_ACQ_REL));
+}
+
+void local_pool_hello(struct mail *mail)
+{
+    struct hello *hello = CONTAINER_OF(mail, struct hello, mail);
+    local_pool_hear(hello->local, span_of(hello->bytes, hello->size));
+    free(hello);
+}
+
+void local_pool_enrolled(struct mail *mail)
+{
+    struct local_pool *pool = CONTAINER_OF(mail, struct local_pool, membership.enroll);
+    pool->membership.enrolling = false;
+    for (int i = 0; i < CENSUSES && pool->membership.census[i] != NULL; i++)
+        pool->census[i] = TAKE(pool->membership.census[i]);
+    local_pool_entered(pool);
+    local_pool_maybe_retire(pool);
+    pools_settled(pool->pools);
+}
+
+void local_pool_retired(struct mail *mail)
+{
+    struct local_pool *pool = CONTAINER_OF(mail, struct local_pool, membership.retire);
+    struct local_pools *pools = pool->pools;
+    pool->membership.retiring = false;
+    for (int i = 0; i < CENSUSES && pool->membership.retired; i++)
+        census_unref(&pool->census[i]);
+    /* What was sent behind the question may still be on its way: it is asked once more. */
+    if (pool->membership.retired && local_pool_unused(pool) && !pool->membership.asked) {
+        local_pool_free_now(&pool);
+    } else {
+        local_pool_entered(pool); /* clients have come meanwhile: they go on, or enroll it anew */
+        local_pool_maybe_retire(pool);
+    }
+    pools_settled(pools);
+}

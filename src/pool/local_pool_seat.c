@@ -1,0 +1,172 @@
+/* local_pool_seat.c - what a local pool and the router tell each other. */
+#include "machine/clock.h"
+#include "machine/co.h"
+#include "pool/claim.h"
+#include "pool/local_pool_parts.h"
+#include "pool/router.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+/* --- a seat ----------------------------------------------------------------------------------- */
+
+/* A login that waits until the router knows the local pool; on its stack. */
+struct arrival {
+    struct node node;
+    struct co *co;
+};
+
+bool local_pool_is_entered(const struct local_pool *pool)
+{
+    return pool->census[CENSUS_POOL] != NULL && !pool->membership.retiring;
+}
+
+fault local_pool_enter(struct local_pool *pool, deadline by)
+{
+    struct arrival arrival = {.co = co_self()};
+    bool asked = false;
+    while (!local_pool_is_entered(pool)) {
+        if (!pool->membership.retiring && !pool->membership.enrolling) {
+            if (asked)
+                return FAULT_MEMORY;
+            asked = true;
+            pool->membership.enrolling = true;
+            pool->membership.enroll.deliver = router_enroll;
+            mail_send(pool->pools->env->machine, &pool->membership.enroll);
+        }
+        list_push(&pool->membership.arriving, &arrival.node);
+        fault waited = co_wait(by);
+        list_remove(&pool->membership.arriving, &arrival.node);
+        TRY(waited);
+    }
+    return OK;
+}
+
+void local_pool_entered(struct local_pool *pool)
+{
+    LIST_EACH (&pool->membership.arriving, it)
+        co_wake(LIST_ENTRY(it, struct arrival, node)->co);
+}
+
+/* --- hints ------------------------------------------------------------------------------------ */
+
+void local_pool_tell(struct local_pool *pool)
+{
+    struct node *first = pool->held ? NULL : list_first(&pool->claims);
+    uint32_t queued = pool->held ? 0 : pool->claims.count, checks = pool->checks;
+    hint_write(&pool->told.queued, queued > checks ? queued - checks : 0);
+    hint_write(&pool->told.idle, pool->idle.count);
+    hint_write(&pool->told.clients, pool->held ? 0 : pool->clients);
+    hint_write(&pool->told.oldest,
+               first == NULL ? 0 : (uint64_t)LIST_ENTRY(first, struct claim, node)->since.us);
+}
+
+/* --- wishes ----------------------------------------------------------------------------------- */
+
+/* What idles while claims wait in a session pool has other startup parameters: where there are no
+ * more servers, one of them gives its place away. */
+void local_pool_make_room(struct local_pool *pool)
+{
+    bool full = hint_read(&pool->told.full) != 0;
+    if (!full || list_empty(&pool->claims) || list_empty(&pool->idle))
+        return;
+    struct server *oldest = LIST_ENTRY(list_last(&pool->idle), struct server, node);
+    if (pool->route->mode == POOL_SESSION)
+        server_close(&oldest, "makes room for other startup parameters", false);
+}
+
+void local_pool_ask(struct local_pool *pool)
+{
+    pool->membership.asked = true;
+    mail_send(pool->pools->env->machine, &pool->membership.want);
+}
+
+void local_pool_want(struct local_pool *pool)
+{
+    local_pool_make_room(pool);
+    local_pool_tell(pool);
+    if (pool->held) {
+        local_pool_arm(pool);
+        return;
+    }
+    /* While the pool is full only another relay's lease could help, and not at once: asking now and
+     * then keeps the bound on overtaking. */
+    bool full = hint_read(&pool->told.full) != 0;
+    bool some = !list_empty(&pool->busy);
+    bool checked = pool->claims.count <= pool->checks; /* for each claim a server is on its way */
+    if (!full || !some || pool->membership.want_after.us <= now().us) {
+        pool->membership.want_after = after((duration){.us = pool->config->overtake_most.us / 4});
+        if (!checked)
+            local_pool_ask(pool);
+    }
+    local_pool_arm(pool);
+}
+
+void local_pool_hold(struct local_pool *pool, bool held)
+{
+    if (pool->held == held)
+        return;
+    pool->held = held;
+    pool->membership.want_after = held ? NEVER : now();
+    local_pool_want(pool);
+}
+
+void local_pool_settle_recalls(struct local_pool *pool)
+{
+    uint32_t held = pool->idle.count + pool->busy.count - pool->logins;
+    if (pool->recalls <= held)
+        return;
+    __atomic_fetch_add(&pool->told.unmet, pool->recalls - held, __ATOMIC_ACQ_REL);
+    pool->recalls = held;
+    local_pool_ask(pool);
+}
+
+bool local_pool_needs_login(struct local_pool *pool, struct params **ret_startup)
+{
+    *ret_startup = NULL;
+    if (pool->pools->stopping || pool->held)
+        return false;
+    uint32_t servers = pool->idle.count + pool->busy.count;
+    if (pool->claims.count <= pool->logins)
+        return pool->route->mode != POOL_SESSION && pool->clients > 0 &&
+               servers < pool->route->pool_min;
+    if (pool->route->mode != POOL_SESSION)
+        return true;
+    uint32_t under_way = pool->logins; /* each of these is for one of the oldest claims */
+    LIST_EACH (&pool->claims, it) {
+        if (under_way-- > 0)
+            continue;
+        *ret_startup = params_ref(LIST_ENTRY(it, struct claim, node)->params);
+        return true;
+    }
+    return false;
+}
+
+void local_pool_say_full(const struct local_pool *pool, char *text, size_t size)
+{
+    uint64_t at = hint_read(&pool->told.full_at);
+    const char *server_user = pool->route->server_user;
+    switch ((enum local_pool_full)hint_read(&pool->told.full)) {
+    case FULL_SERVICE:
+        snprintf(text, size, "service \"%s\" is at its connection_limit %u",
+                 pool->route->service->name, pool->route->service->connections_most);
+        return;
+    case FULL_CROWD:
+        snprintf(text, size, "service \"%s\" takes no more connections",
+                 pool->route->service->name);
+        return;
+    case FULL_DATABASE:
+        snprintf(text, size, "database \"%s\" is at its limit of %" PRIu64 " servers",
+                 pool->database, at);
+        return;
+    case FULL_USER:
+        snprintf(text, size, "user \"%s\" is at its limit of %" PRIu64 " servers",
+                 server_user != NULL ? server_user : pool->user, at);
+        return;
+    case FULL_ALL:
+        snprintf(text, size, "all pools are at the limit of %" PRIu64 " servers", at);
+        return;
+    default:
+        snprintf(text, size, "pool_size %u", pool->route->pool_size);
+    }
+}

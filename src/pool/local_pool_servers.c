@@ -1,0 +1,223 @@
+/* local_pool_servers.c - servers that idle, and which claim gets the one that is free. */
+#include "machine/clock.h"
+#include "pool/claim.h"
+#include "pool/lease.h"
+#include "pool/local_pool_parts.h"
+#include "pool/router.h"
+
+/* --- servers ---------------------------------------------------------------------------------- */
+
+static bool server_fits(const struct server *server, const struct claim *claim)
+{
+    return claim->pool->route->mode != POOL_SESSION || server->startup == claim->params;
+}
+
+/* Whether it must be cleaned before this client may have it.  To another relay it goes as it is,
+ * and belongs to no client there. */
+static bool is_suspect_to(const struct server *server, const struct claim *claim)
+{
+    return UNLIKELY(server->suspect) && server->last_claim != claim;
+}
+
+/* It comes free when it is clean, or is closed. */
+static void local_pool_clean(struct local_pool *pool, struct server *server)
+{
+    if (pool->route->session.isolation == ISOLATION_FRESH) {
+        server_close(&server, "the route wants a fresh server for every client", false);
+        if (!list_empty(&pool->claims))
+            local_pool_want(pool);
+        return;
+    }
+    pool->pools->does->clean(server);
+}
+
+static struct server *local_pool_pick(struct local_pool *pool, struct claim *claim)
+{
+    struct server *suspect = NULL;
+    struct server *last = claim->last_server;
+    if (last != NULL && last->state == SERVER_IDLE && last->pool == pool &&
+        server_fits(last, claim) && !local_pool_rested(pool, last))
+        return last;
+    LIST_EACH (&pool->idle, it) {
+        struct server *server = LIST_ENTRY(it, struct server, node);
+        if (!server_fits(server, claim))
+            continue;
+        if (!is_suspect_to(server, claim))
+            return server;
+        suspect = server; /* the one that rests longest: its client has not come back */
+    }
+    return suspect;
+}
+
+struct server *local_pool_take_idle(struct local_pool *pool, struct claim *claim)
+{
+    if (!list_empty(&pool->claims) && pool->route->mode != POOL_SESSION) {
+        if (UNLIKELY(!list_empty(&pool->idle))) /* they are asked whether they answer */
+            (void)!local_pool_check(pool, LIST_ENTRY(list_first(&pool->idle), struct server, node));
+        return NULL;
+    }
+    struct server *server = local_pool_pick(pool, claim);
+    if (server != NULL && UNLIKELY(local_pool_rested(pool, server)) &&
+        local_pool_check(pool, server) == OK)
+        return NULL;
+    if (server == NULL)
+        return NULL;
+    if (is_suspect_to(server, claim)) {
+        local_pool_clean(pool, server);
+        return NULL;
+    }
+    server_become(server, SERVER_ACTIVE);
+    hint_write(&pool->told.idle, pool->idle.count);
+    hint_add(&pool->stats.assignments, 1);
+    return server;
+}
+
+static struct claim *local_pool_next_claim(struct local_pool *pool, const struct server *server)
+{
+    LIST_EACH (&pool->claims, it) {
+        struct claim *claim = LIST_ENTRY(it, struct claim, node);
+        if (server_fits(server, claim))
+            return claim;
+    }
+    return NULL;
+}
+
+static void local_pool_give_back(struct local_pool *pool, struct server *server)
+{
+    struct lease *lease = TAKE(server->lease);
+    invariant(pool->recalls > 0);
+    pool->recalls -= 1;
+    server_detach(server);
+    lease->server = server;
+    lease->how = LEASE_GIVEN;
+    local_pool_tell(pool);
+    mail_send(pool->pools->env->machine, &lease->to_router);
+}
+
+static const char *server_outlived(const struct local_pool *pool, const struct server *server)
+{
+    if (server->broken)
+        return "can't be used again";
+    if (pool->obsolete && pool->clients == 0)
+        return "its route is obsolete";
+    if (server->until.us <= now().us)
+        return server->until.us == 0 ? "it is to be made anew" : "end of its lifetime";
+    if (server->taken && pool->route->server_lifetime.us == 0)
+        return "it is used once only";
+    if (pool->pools->stopping && pool->clients == 0)
+        return "shutting down";
+    return NULL;
+}
+
+/* The idle server that rests longest is another one. */
+static void local_pool_tell_rest(struct local_pool *pool, struct node *last)
+{
+    pool->rests_longest = last;
+    hint_write(&pool->told.rested,
+               last == NULL ? 0 : (uint64_t)LIST_ENTRY(last, struct server, node)->used.us);
+}
+
+/* Nobody here needs it now. */
+static void local_pool_rest(struct local_pool *pool, struct server *server)
+{
+    server->used = now();
+    server_become(server, SERVER_IDLE);
+    server_watch(server);
+    hint_write(&pool->told.idle, pool->idle.count);
+    struct node *last = list_last(&pool->idle);
+    if (last == &server->node || last != pool->rests_longest)
+        local_pool_tell_rest(pool, last);
+    if (pool->timer.due == INT64_MAX || UNLIKELY(hint_read(&pool->told.reserve) != 0))
+        local_pool_arm(pool);
+    if (UNLIKELY(hint_read(&pool->told.hungry) != 0)) {
+        hint_write(&pool->told.hungry, 0);
+        local_pool_ask(pool);
+    }
+}
+
+void local_pool_free(struct local_pool *pool, struct server *server)
+{
+    const struct ledger *ledger = &server->ledger;
+    invariant(server->client == NULL && ledger_empty(ledger));
+    invariant(server->broken || (!ledger->skipping && !ledger->extended));
+    if (server->cancels > 0) { /* freed again when the last request is through */
+        server_become(server, SERVER_CLEANING);
+        server->withheld = true;
+        return;
+    }
+    if (UNLIKELY(server->ledger.doubt != 0) && !server->broken) {
+        pool->pools->does->mark(server);
+        return;
+    }
+    const char *over = server_outlived(pool, server);
+    if (over != NULL) {
+        server_close(&server, over, server->broken);
+        if (!list_empty(&pool->claims))
+            local_pool_want(pool);
+        return;
+    }
+    struct claim *next = pool->recalls > 0 ? NULL : local_pool_next_claim(pool, server);
+    if (next != NULL && is_suspect_to(server, next)) {
+        local_pool_clean(pool, server);
+        return;
+    }
+    if (pool->recalls > 0) {
+        server_become(server, SERVER_IDLE);
+        local_pool_give_back(pool, server);
+        return;
+    }
+    invariant(server->ledger.doubt == 0);
+    if (next != NULL) {
+        server_become(server, SERVER_ACTIVE);
+        hint_add(&pool->stats.assignments, 1);
+        claim_grant(next, server);
+        local_pool_tell(pool);
+        return;
+    }
+    if (!list_empty(&pool->claims)) {
+        server_close(&server, "makes room for other startup parameters", false);
+        return;
+    }
+    if (UNLIKELY(pool->route->is_replication)) { /* it was made for one client only */
+        server_close(&server, "its client no longer waits for it", false);
+        return;
+    }
+    local_pool_rest(pool, server);
+}
+
+void local_pool_refuse(struct local_pool *pool, const struct params *startup, const char *sqlstate,
+                       const char *text)
+{
+    struct refusal *refusal = refusal_new(sqlstate, text);
+    LIST_EACH_SAFE (&pool->claims, it) {
+        struct claim *claim = LIST_ENTRY(it, struct claim, node);
+        if (startup == NULL || claim->params == startup)
+            claim_refuse(claim, refusal);
+    }
+    refusal_unref(&refusal);
+}
+
+void local_pool_recall(struct local_pool *pool, uint32_t more)
+{
+    pool->recalls += more;
+    while (pool->recalls > 0 && !list_empty(&pool->idle)) {
+        struct server *server = LIST_ENTRY(list_last(&pool->idle), struct server, node);
+        server_become(server, SERVER_CLEANING);
+        local_pool_free(pool, server);
+    }
+    local_pool_make_room(pool);
+    local_pool_settle_recalls(pool);
+    if (hint_read(&pool->told.reserve) != 0)
+        local_pool_arm(pool);
+}
+
+void local_pool_trim(struct local_pool *pool)
+{
+    LIST_EACH_SAFE (&pool->idle, it) {
+        struct server *server = LIST_ENTRY(it, struct server, node);
+        const char *over = server_outlived(pool, server);
+        if (over != NULL)
+            server_close(&server, over, false);
+    }
+    local_pool_maybe_retire(pool);
+}

@@ -1,0 +1,132 @@
+/* local_pool_time.c - a local pool's one timer: claims that wait too long, servers that idle too
+ * long, and the end of a drain. */
+#include "machine/clock.h"
+#include "machine/log.h"
+#include "pool/claim.h"
+#include "pool/local_pool_parts.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+static struct claim *local_pool_oldest_claim(const struct local_pool *pool)
+{
+    struct node *first = list_first(&pool->claims);
+    return first == NULL ? NULL : LIST_ENTRY(first, struct claim, node);
+}
+
+/* When an idle server has been idle for too long: sooner where it is one of the reserve. */
+static deadline local_pool_idle_end(const struct local_pool *pool, const struct server *server)
+{
+    duration most = pool->route->idle_timeout;
+    if (hint_read(&pool->told.reserve) != 0)
+        most.us = MIN_OF(most.us, pool->route->reserve_after.us);
+    return later(server->used, most);
+}
+
+/* The timer serves three ends: the oldest claim's, the oldest idle server's, and the drain's. */
+void local_pool_arm(struct local_pool *pool)
+{
+    deadline by = pool->drain_by;
+    struct claim *oldest = local_pool_oldest_claim(pool);
+    if (oldest != NULL) {
+        by = earlier_of(by, later(oldest->since, pool->route->claim_timeout));
+        by = earlier_of(by, pool->membership.want_after);
+        by = earlier_of(by, claim_notice_due(pool, oldest));
+    }
+    struct node *last = list_last(&pool->idle);
+    if (last != NULL) {
+        deadline end = local_pool_idle_end(pool, LIST_ENTRY(last, struct server, node));
+        /* One that is kept although its time is over is looked at again in a while. */
+        by = earlier_of(by, end.us > now().us ? end : after(pool->route->idle_timeout));
+    }
+    timer_set(&pool->timer, by);
+}
+
+static void local_pool_expire_claims(struct local_pool *pool)
+{
+    struct claim *oldest;
+    while ((oldest = local_pool_oldest_claim(pool)) != NULL &&
+           later(oldest->since, pool->route->claim_timeout).us <= now().us) {
+        char full[120], text[360];
+        local_pool_say_full(pool, full, sizeof(full));
+        snprintf(text, sizeof(text),
+                 "no server of pool \"%s\"/\"%s\" became free within claim_timeout (%" PRId64
+                 " ms, %s)",
+                 pool->database, pool->user, pool->route->claim_timeout.us / 1000, full);
+        struct refusal *refusal = refusal_new("53300", text);
+        claim_refuse(oldest, refusal);
+        refusal_unref(&refusal);
+    }
+}
+
+static void local_pool_expire_idle(struct local_pool *pool)
+{
+    struct node *last;
+    while ((last = list_last(&pool->idle)) != NULL) {
+        struct server *server = LIST_ENTRY(last, struct server, node);
+        if (local_pool_idle_end(pool, server).us > now().us)
+            break;
+        if (pool->clients > 0 && pool->idle.count + pool->busy.count <= hint_read(&pool->told.keep))
+            break;
+        uint64_t reserve = hint_read(&pool->told.reserve);
+        if (reserve > 0) /* until the router says what is so now */
+            hint_write(&pool->told.reserve, reserve - 1);
+        server_close(&server, reserve > 0 ? "the reserve is not needed" : "idle for too long",
+                     false);
+    }
+}
+
+/* Those in a transaction leave at its end, the others now. */
+static void local_pool_drain(struct local_pool *pool)
+{
+    if (pool->drain_by.us > now().us)
+        return;
+    pool->drain_by = NEVER;
+    log_event(LOG_NOTICE, "route.drained", "database=%s user=%s version=%" PRIu64 " clients=%u",
+              pool->database, pool->user, pool->version, pool->clients);
+    pool->pools->does->drain(pool);
+}
+
+void local_pool_timer_fired(struct waker *waker)
+{
+    struct local_pool *pool = CONTAINER_OF(waker, struct local_pool, timer_waker);
+    local_pool_drain(pool);
+    local_pool_expire_claims(pool);
+    claim_notices(pool);
+    local_pool_expire_idle(pool);
+    if (!list_empty(&pool->claims))
+        local_pool_want(pool);
+    local_pool_arm(pool);
+    local_pool_maybe_retire(pool);
+}
+
+/* --- how long clients may take ---------------------------------------------------------------- */
+
+/* The user's own, else its route's; 0 is none. */
+static duration time_of(duration own, duration general, bool *any)
+{
+    duration limit = own.us != 0 ? own : general;
+    if (limit.us == 0)
+        limit = NO_LIMIT;
+    *any |= limit.us != INT64_MAX;
+    return limit;
+}
+
+void local_pool_set_times(struct local_pool *pool)
+{
+    static const struct user_config nobody;
+    const struct route_config *route = pool->route;
+    const struct user_config *user = config_user(pool->config, pool->user);
+    struct local_pool_times times = {.any = false};
+    if (user == NULL || route->is_replication)
+        user = &nobody;
+    times.query = time_of(user->query_timeout, route->query_timeout, &times.any);
+    times.transaction = time_of(user->transaction_timeout, route->transaction_timeout, &times.any);
+    times.idle_transaction =
+        time_of(user->idle_transaction_timeout, route->idle_transaction_timeout, &times.any);
+    times.client_idle = time_of(user->client_idle_timeout, route->client_idle_timeout, &times.any);
+    bool was = pool->times.any;
+    pool->times = times;
+    if (was || times.any)
+        pool->pools->does->times(pool, was);
+}
