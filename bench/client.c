@@ -10,9 +10,9 @@
 
 #include "client.h"
 
-enum { READ_MOST = 1 << 18, WHOLE_MOST = 4096 };
+enum { READ_MAX = 1 << 18, WHOLE_MAX = 4096 };
 
-static char buffer[READ_MOST];
+static char buffer[READ_MAX];
 
 void client_die(const char *format, ...)
 {
@@ -229,7 +229,7 @@ static size_t walk(struct client *client, const struct login_target *target,
         if (have >= size) {
             on_message(client, target, request, at + used, size);
             used += size;
-        } else if (size > WHOLE_MOST && at[used] == 'D') {
+        } else if (size > WHOLE_MAX && at[used] == 'D') {
             if (have < 11)
                 break;
             on_row(client, request, at + used + 5, have - 5, size - 5);

@@ -11,7 +11,7 @@ enum {
 
 struct histogram {
     uint64_t count;
-    uint64_t most;
+    uint64_t max;
     double sum;
     uint32_t buckets[HISTOGRAM_BUCKETS];
 };
@@ -25,8 +25,8 @@ static inline void histogram_add(struct histogram *histogram, uint64_t value)
     histogram->buckets[index < HISTOGRAM_BUCKETS ? index : HISTOGRAM_BUCKETS - 1]++;
     histogram->count++;
     histogram->sum += (double)value;
-    if (value > histogram->most)
-        histogram->most = value;
+    if (value > histogram->max)
+        histogram->max = value;
 }
 
 static inline double histogram_mean(const struct histogram *histogram)
@@ -49,5 +49,5 @@ static inline double histogram_at(const struct histogram *histogram, double quan
         uint64_t low = (i - (shift << HISTOGRAM_BITS)) << shift;
         return (double)low + (double)((1ull << shift) - 1) / 2;
     }
-    return (double)histogram->most;
+    return (double)histogram->max;
 }

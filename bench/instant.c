@@ -23,13 +23,13 @@
 #include "bytes.h"
 
 enum {
-    READ_MOST = 1 << 18,
+    READ_MAX = 1 << 18,
     ROW_BYTES = 1024,
-    BIG_MOST = 1 << 30,
+    BIG_MAX = 1 << 30,
     BLOBS = 8,
     EVENTS = 512,
     PARAMETERS = 13,
-    STATEMENTS_MOST = 4096,
+    STATEMENTS_MAX = 4096,
 };
 
 enum command_kind {
@@ -109,7 +109,7 @@ static struct {
     uint32_t served; /* connections, for the key's PID */
     struct connection *open;
     struct blob blobs[BLOBS];
-    char buffer[READ_MOST];
+    char buffer[READ_MAX];
 } backend;
 
 static volatile sig_atomic_t stopping;
@@ -242,7 +242,7 @@ static struct command command_of(const char *text, size_t length)
         return (struct command){.kind = COMMAND_SELECT};
     if (starts(text, length, "select big")) {
         long size = strtol(text + 10, NULL, 10);
-        if (size >= 0 && size <= BIG_MOST)
+        if (size >= 0 && size <= BIG_MAX)
             return (struct command){.kind = COMMAND_BIG, .size = (uint32_t)size};
     }
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
@@ -388,7 +388,7 @@ static void extended_parse(struct connection *connection, const char *name, cons
         return;
     }
     if (statement == NULL) {
-        if (connection->statement_count == STATEMENTS_MOST) {
+        if (connection->statement_count == STATEMENTS_MAX) {
             fail(connection, "54000", "too many prepared statements");
             return;
         }
@@ -546,7 +546,7 @@ static ssize_t answer(struct connection *connection, const char *at, size_t leng
         if (length - used < head + 4)
             break;
         size_t size = get_u32(at + used + head);
-        if (size < 4 || size > READ_MOST / 2 || (head == 0 && size < 8))
+        if (size < 4 || size > READ_MAX / 2 || (head == 0 && size < 8))
             return -1;
         if (length - used < head + size)
             break;
@@ -615,10 +615,10 @@ static ssize_t gather(struct connection *connection)
     connection->in.length = 0;
     if (!connection->readable)
         return (ssize_t)kept;
-    ssize_t got = recv(connection->fd, backend.buffer + kept, READ_MOST - kept, 0);
+    ssize_t got = recv(connection->fd, backend.buffer + kept, READ_MAX - kept, 0);
     if (got == 0 || (got < 0 && errno != EAGAIN))
         return -1;
-    if (got < 0 || (!connection->hung_up && (size_t)got < READ_MOST - kept))
+    if (got < 0 || (!connection->hung_up && (size_t)got < READ_MAX - kept))
         connection->readable = false;
     return (ssize_t)kept + (got > 0 ? got : 0);
 }

@@ -26,7 +26,7 @@
 #include "client.h"
 #include "histogram.h"
 
-enum { EVENTS = 512, WATCH_MOST = 64, OPENING_MOST = 64, STALL_SECONDS = 60 };
+enum { EVENTS = 512, WATCH_MAX = 64, OPENING_MAX = 64, STALL_SECONDS = 60 };
 
 enum load_mode {
     MODE_SIMPLE,
@@ -64,7 +64,7 @@ static struct {
     double warm;
     double seconds;
     uint64_t queries; /* 0: by time */
-    struct watched watched[WATCH_MOST];
+    struct watched watched[WATCH_MAX];
     size_t watched_count;
     /* state */
     int epoll;
@@ -164,7 +164,7 @@ static void build_request(void)
 
 static void open_more(void)
 {
-    while (load.opened < load.client_count && load.opened - load.logged_in < OPENING_MOST)
+    while (load.opened < load.client_count && load.opened - load.logged_in < OPENING_MAX)
         client_open(&load.clients[load.opened++], &load.target, load.epoll);
 }
 
@@ -335,7 +335,7 @@ static void report(void)
            queries / seconds, histogram_mean(histogram) / 1e3, histogram_at(histogram, 0.50) / 1e3,
            histogram_at(histogram, 0.99) / 1e3);
     printf("\"p999_us\": %.2f, \"max_us\": %.2f, \"load_cpu_us\": %.3f, \"watched\": [",
-           histogram_at(histogram, 0.999) / 1e3, (double)histogram->most / 1e3,
+           histogram_at(histogram, 0.999) / 1e3, (double)histogram->max / 1e3,
            (double)load.own_cpu / 1e3 / queries);
     for (size_t i = 0; i < load.watched_count; i++)
         printf("%s{\"pid\": %d, \"cpu_us\": %.3f}", i > 0 ? ", " : "", (int)load.watched[i].pid,
@@ -397,7 +397,7 @@ static void set_option(const char *name, const char *value)
         load.seconds = strtod(value, NULL);
     else if (strcmp(name, "queries") == 0)
         load.queries = strtoull(value, NULL, 10);
-    else if (strcmp(name, "watch") == 0 && load.watched_count < WATCH_MOST)
+    else if (strcmp(name, "watch") == 0 && load.watched_count < WATCH_MAX)
         load.watched[load.watched_count++].pid = (pid_t)strtol(value, NULL, 10);
 }
 

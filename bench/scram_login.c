@@ -5,7 +5,7 @@
 
 #include "scram_login.h"
 
-enum { KEYS_KEPT = 8, TEXT_MOST = 512, HASH = SHA256_DIGEST_LENGTH };
+enum { KEYS_KEPT = 8, TEXT_MAX = 512, HASH = SHA256_DIGEST_LENGTH };
 
 struct keys {
     char salt[128]; /* base64, as it came */
@@ -63,8 +63,8 @@ void scram_login_first(struct scram_login *login, struct bytes *out)
 bool scram_login_continue(struct scram_login *login, const char *password, const char *body,
                           size_t length, struct bytes *out)
 {
-    char first[TEXT_MOST];
-    char nonce[TEXT_MOST];
+    char first[TEXT_MAX];
+    char nonce[TEXT_MAX];
     char salt[128];
     int iterations = 0;
     snprintf(first, sizeof(first), "%.*s", (int)length, body);
@@ -74,8 +74,8 @@ bool scram_login_continue(struct scram_login *login, const char *password, const
     const struct keys *keys = keys_of(password, salt, iterations);
     if (keys == NULL)
         return false;
-    char bare[TEXT_MOST + 16];
-    char proved[3 * TEXT_MOST];
+    char bare[TEXT_MAX + 16];
+    char proved[3 * TEXT_MAX];
     snprintf(bare, sizeof(bare), "c=biws,r=%s", nonce);
     int size = snprintf(proved, sizeof(proved), "n=,r=%s,%s,%s", login->nonce, first, bare);
     uint8_t proof[HASH];

@@ -33,8 +33,8 @@ COPIES = TOP / "build/mutants"
 PAGE = TOP / "docs/mutation.md"
 KEPT = TOP / "build/mutants.json"
 SEEDS = 150
-TEST_MOST = 120  # seconds that a test may take, and the simulation besides
-SEEDS_MOST = 600
+TEST_MAX = 120  # seconds that a test may take, and the simulation besides
+SEEDS_MAX = 600
 
 # What is changed, and the unit tests that are about it.
 MODULES = {
@@ -199,11 +199,11 @@ def fails(command, most):
 def noticed(build, tests, seeds):
     """Who notices it first; "": nobody."""
     for name in tests:
-        if fails([build / f"tests/unit/{name}_test"], TEST_MOST):
+        if fails([build / f"tests/unit/{name}_test"], TEST_MAX):
             return f"unit test {name}"
     sim = [build / sim_faults.TARGET, "--seeds", f"1..{seeds}", "--workers", "1", "--no-shrink",
            "--quiet"]
-    return "simulation" if fails(sim, SEEDS_MOST) else ""
+    return "simulation" if fails(sim, SEEDS_MAX) else ""
 
 
 def attempt(copy, mutant, seeds):

@@ -31,7 +31,7 @@ DATA = VAR / "postgres"
 BINARY = Path(os.environ.get("TRUNKLINE_BINARY", TOP / "build" / "trunkline"))
 ROOT = os.geteuid() == 0
 OWNER = "postgres" if ROOT else getpass.getuser()
-SOCKET_PATH_MOST = 107 - len("/.s.PGSQL.65535")
+SOCKET_PATH_MAX = 107 - len("/.s.PGSQL.65535")
 ELSEWHERE = "trunkline-demo-"
 
 SHOP = """
@@ -151,7 +151,7 @@ class Cluster:
             account = pwd.getpwnam(OWNER)
             os.chown(DATA, account.pw_uid, account.pw_gid)
         reached = subprocess.run(as_owner() + ["test", "-w", DATA], cwd="/").returncode == 0
-        if reached and len(str(DATA)) <= SOCKET_PATH_MOST:
+        if reached and len(str(DATA)) <= SOCKET_PATH_MAX:
             return DATA
         DATA.rmdir()
         folder = Path(tempfile.mkdtemp(prefix=ELSEWHERE, dir="/var/tmp"))

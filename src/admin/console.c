@@ -233,7 +233,7 @@ static fault console_session(struct console *console)
     console_greet(console);
     TRY(console_send(console, SPAN_NONE));
     for (;;) {
-        TRY(link_read_message(&console->client->stream, &console->in, CONSOLE_MESSAGE_MOST, &frame,
+        TRY(link_read_message(&console->client->stream, &console->in, CONSOLE_MESSAGE_MAX, &frame,
                               NEVER));
         if (frame.type == WIRE_TERMINATE)
             return OK;
@@ -248,9 +248,9 @@ void console_serve(struct client *client, struct pooler *pooler)
     struct console console = {
         .client = client,
         .pooler = pooler,
-        .in = BUFFER_INIT(CONSOLE_MESSAGE_MOST + WIRE_HEADER),
-        .out = BUFFER_INIT(CONSOLE_OUT_MOST),
-        .detail = BUFFER_INIT(CONSOLE_DETAIL_MOST),
+        .in = BUFFER_INIT(CONSOLE_MESSAGE_MAX + WIRE_HEADER),
+        .out = BUFFER_INIT(CONSOLE_OUT_MAX),
+        .detail = BUFFER_INIT(CONSOLE_DETAIL_MAX),
     };
     list_init(&console.statements);
     list_init(&console.portals);

@@ -30,7 +30,7 @@ static fault show_commands(struct console *console, struct console_result *resul
 {
     for (size_t i = 0; i < console_command_count; i++) {
         const struct console_command *command = &console_commands[i];
-        char usage[CONSOLE_TEXT_MOST];
+        char usage[CONSOLE_TEXT_MAX];
         snprintf(usage, sizeof(usage), "%s%s%s", command->words,
                  command->argument == NULL ? "" : " ",
                  command->argument == NULL ? "" : command->argument);
@@ -44,7 +44,7 @@ static fault show_commands(struct console *console, struct console_result *resul
 /* As PgBouncer tells it: no rows, but a notice. */
 static fault show_help(struct console *console, struct console_result *result)
 {
-    struct buffer text = BUFFER_INIT(CONSOLE_DETAIL_MOST);
+    struct buffer text = BUFFER_INIT(CONSOLE_DETAIL_MAX);
     for (size_t i = 0; i < console_command_count; i++) {
         const struct console_command *command = &console_commands[i];
         bool follows = command->argument != NULL;

@@ -18,7 +18,7 @@
 /* Records that are copied before others of their relay have theirs. */
 #define RECORDS_AT_A_LOOK 256u
 /* Bytes of a name or a text that are shown. */
-#define TEXT_MOST 256u
+#define TEXT_MAX 256u
 
 /* The columns of both views; sockets have some more. */
 #define CONNECTION_COLUMNS                                                                         \
@@ -119,7 +119,7 @@ static void gather_add(struct gather *gather, struct record *record, const struc
 {
     size_t size = sizeof(*record);
     for (size_t i = 0; i < TEXTS; i++) {
-        record->sizes[i] = (uint16_t)MIN_OF(texts[i].size, TEXT_MOST);
+        record->sizes[i] = (uint16_t)MIN_OF(texts[i].size, TEXT_MAX);
         size += record->sizes[i];
     }
     /* All of it or nothing, so that what is there can be read back. */
@@ -164,7 +164,7 @@ static void gather_client(struct gather *gather, const struct client *client)
 {
     const struct local_pool *pool = client->pool;
     const struct server *server = client->server != NULL ? client->server : client->claim.server;
-    char tls[TEXT_MOST];
+    char tls[TEXT_MAX];
     struct record record = {
         .id = client->id,
         .state = client_state(client),
@@ -231,7 +231,7 @@ static void gather_server(struct gather *gather, const struct server *server)
 {
     const struct local_pool *pool = server->pool;
     const struct address nowhere = {.family = ADDRESS_NONE};
-    char tls[TEXT_MOST];
+    char tls[TEXT_MAX];
     struct record record = {
         .id = server->id,
         .state = server_state_text(server),
@@ -355,7 +355,7 @@ static void write_records(struct span rest, bool sockets, struct console_result 
 static fault show_connections(struct console *console, struct console_result *result,
                               struct gather what)
 {
-    what.records = BUFFER_INIT(CONSOLE_RECORDS_MOST);
+    what.records = BUFFER_INIT(CONSOLE_RECORDS_MAX);
     what.wall = wall_now().us - now_exact().us;
     pooler_look_on(console->pooler, look_at_connections, &what);
     fault gathered = buffer_fault(&what.records);
@@ -364,7 +364,7 @@ static fault show_connections(struct console *console, struct console_result *re
     buffer_fini(&what.records);
     if (gathered == FAULT_LIMIT)
         return fault_raise(FAULT_LIMIT, "more than %zu MiB of connections to show",
-                           CONSOLE_RECORDS_MOST >> 20);
+                           CONSOLE_RECORDS_MAX >> 20);
     return gathered;
 }
 

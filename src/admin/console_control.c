@@ -11,8 +11,8 @@
 
 #include <stdio.h>
 
-#define LOOK_PAUSE_LEAST ms(2)
-#define LOOK_PAUSE_MOST  ms(200)
+#define LOOK_PAUSE_MIN ms(2)
+#define LOOK_PAUSE_MAX ms(200)
 
 /* --- which database --------------------------------------------------------------------------- */
 
@@ -58,7 +58,7 @@ static fault rest(struct console *console, duration *pause)
 {
     struct client *client = console->client;
     deadline until = after(*pause);
-    pause->us = MIN_OF(2 * pause->us, LOOK_PAUSE_MOST.us);
+    pause->us = MIN_OF(2 * pause->us, LOOK_PAUSE_MAX.us);
     while (now().us < until.us) {
         fault waited = co_wait(until);
         if (waited == FAULT_CANCELLED)
@@ -76,7 +76,7 @@ static fault rest(struct console *console, duration *pause)
 
 static fault wait_for_servers(struct console *console, bool doomed)
 {
-    duration pause = LOOK_PAUSE_LEAST;
+    duration pause = LOOK_PAUSE_MIN;
     while (control_servers(console->pooler, database_of(console), doomed) > 0)
         TRY(rest(console, &pause));
     return OK;
@@ -87,7 +87,7 @@ static fault wait_for_servers(struct console *console, bool doomed)
 fault console_pause(struct console *console, struct console_result *result)
 {
     const char *database = database_of(console);
-    duration pause = LOOK_PAUSE_LEAST;
+    duration pause = LOOK_PAUSE_MIN;
     fault waited = OK;
     TRY(check_database(console));
     bool before = is_paused(console);
@@ -125,7 +125,7 @@ fault console_resume(struct console *console, struct console_result *result)
 
 fault console_suspend(struct console *console, struct console_result *result)
 {
-    duration pause = LOOK_PAUSE_LEAST;
+    duration pause = LOOK_PAUSE_MIN;
     fault waited = OK;
     bool before = orders_of(console)->suspended;
     control_suspend(console->pooler, true);

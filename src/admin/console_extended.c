@@ -116,8 +116,8 @@ static fault extended_parse(struct console *console, struct span body)
                                  SPAN_ARG(parse.statement));
     if (there != NULL)
         statement_drop(console, there);
-    if (console->statements.count >= CONSOLE_NAMES_MOST)
-        return fault_raise(FAULT_LIMIT, "more than %u prepared statements", CONSOLE_NAMES_MOST);
+    if (console->statements.count >= CONSOLE_NAMES_MAX)
+        return fault_raise(FAULT_LIMIT, "more than %u prepared statements", CONSOLE_NAMES_MAX);
     struct named *named = calloc(1, sizeof(*named));
     if (named == NULL)
         return FAULT_MEMORY;
@@ -170,8 +170,8 @@ static fault portal_new(struct console *console, struct span name, const struct 
                                  SPAN_ARG(name));
     if (there != NULL)
         portal_drop(console, there);
-    if (console->portals.count >= CONSOLE_NAMES_MOST)
-        return fault_raise(FAULT_LIMIT, "more than %u portals", CONSOLE_NAMES_MOST);
+    if (console->portals.count >= CONSOLE_NAMES_MAX)
+        return fault_raise(FAULT_LIMIT, "more than %u portals", CONSOLE_NAMES_MAX);
     struct portal *portal = calloc(1, sizeof(*portal));
     if (portal == NULL)
         return FAULT_MEMORY;

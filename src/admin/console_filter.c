@@ -91,7 +91,7 @@ static fault read_condition(const struct console_command *command, struct span *
         enum console_comparison how;
     } signs[] = {
         {"=", COMPARE_EQUAL}, {"<>", COMPARE_OTHER},  {"!=", COMPARE_OTHER}, {"<", COMPARE_LESS},
-        {"<=", COMPARE_MOST}, {">", COMPARE_GREATER}, {">=", COMPARE_LEAST}, {"LIKE", COMPARE_LIKE},
+        {"<=", COMPARE_MAX},  {">", COMPARE_GREATER}, {">=", COMPARE_MIN},   {"LIKE", COMPARE_LIKE},
     };
     struct console_token token;
     TRY(console_token(rest, &token));
@@ -113,8 +113,8 @@ static fault read_where(const struct console_command *command, struct span *rest
                         struct console_filter *filter, struct console_token *token)
 {
     do {
-        if (filter->count == CONSOLE_CONDITIONS_MOST)
-            return fault_raise(FAULT_SYNTAX, "more than %u conditions", CONSOLE_CONDITIONS_MOST);
+        if (filter->count == CONSOLE_CONDITIONS_MAX)
+            return fault_raise(FAULT_SYNTAX, "more than %u conditions", CONSOLE_CONDITIONS_MAX);
         TRY(read_condition(command, rest, &filter->conditions[filter->count]));
         filter->count += 1;
         TRY(console_token(rest, token));
@@ -258,7 +258,7 @@ static bool condition_holds(const struct console_condition *condition, enum colu
         return order != 0;
     case COMPARE_LESS:
         return order < 0;
-    case COMPARE_MOST:
+    case COMPARE_MAX:
         return order <= 0;
     case COMPARE_GREATER:
         return order > 0;
@@ -272,8 +272,8 @@ static bool condition_holds(const struct console_condition *condition, enum colu
 void console_sieve_init(struct console_sieve *sieve, const struct console_filter *filter)
 {
     *sieve = (struct console_sieve){.filter = filter,
-                                    .cells = BUFFER_INIT(CONSOLE_ROWS_MOST),
-                                    .rows = BUFFER_INIT(CONSOLE_ROWS_MOST)};
+                                    .cells = BUFFER_INIT(CONSOLE_ROWS_MAX),
+                                    .rows = BUFFER_INIT(CONSOLE_ROWS_MAX)};
 }
 
 void console_sieve_fini(struct console_sieve *sieve)
@@ -322,9 +322,9 @@ static bool row_goes_first(const struct console_sieve *sieve, enum column_type t
     return filter->descending ? order >= 0 : order <= 0;
 }
 
-static void rest_now_and_then(uint32_t *done, uint32_t most)
+static void rest_now_and_then(uint32_t *done, uint32_t max)
 {
-    if (++*done % most == 0 && co_self() != NULL)
+    if (++*done % max == 0 && co_self() != NULL)
         co_yield ();
 }
 
@@ -380,7 +380,7 @@ fault console_sieve_pour(struct console_sieve *sieve, const struct console_colum
         failed = buffer_fault(&sieve->rows);
     if (failed == FAULT_LIMIT)
         return fault_raise(FAULT_LIMIT, "the rows to choose from have more than %zu MiB",
-                           CONSOLE_ROWS_MOST >> 20);
+                           CONSOLE_ROWS_MAX >> 20);
     if (failed == OK && filter->ordered)
         failed = sieve_sort(sieve, columns[filter->order].type);
     TRY(failed);

@@ -13,15 +13,15 @@
 #include "relay/client.h"
 
 /* Ceilings of one session. */
-#define CONSOLE_MESSAGE_MOST ((uint32_t)256 * 1024)     /* bytes of one message of the client */
-#define CONSOLE_RECORDS_MOST ((size_t)64 * 1024 * 1024) /* bytes gathered for one answer */
-#define CONSOLE_ROWS_MOST    ((size_t)64 * 1024 * 1024) /* bytes of one answer */
-#define CONSOLE_OUT_MOST     ((size_t)4 * 1024 * 1024)  /* bytes of the messages around it */
-#define CONSOLE_DETAIL_MOST  ((size_t)256 * 1024)       /* bytes of a report on a reload */
-#define CONSOLE_NAMES_MOST   1000u                      /* prepared statements; also portals */
-#define CONSOLE_COLUMNS_MOST 64u
-#define CONSOLE_WORDS_MOST   1024u /* bytes of a command, normalised */
-#define CONSOLE_TEXT_MOST    256u  /* bytes of a name or value in a command, NUL included */
+#define CONSOLE_MESSAGE_MAX ((uint32_t)256 * 1024)     /* bytes of one message of the client */
+#define CONSOLE_RECORDS_MAX ((size_t)64 * 1024 * 1024) /* bytes gathered for one answer */
+#define CONSOLE_ROWS_MAX    ((size_t)64 * 1024 * 1024) /* bytes of one answer */
+#define CONSOLE_OUT_MAX     ((size_t)4 * 1024 * 1024)  /* bytes of the messages around it */
+#define CONSOLE_DETAIL_MAX  ((size_t)256 * 1024)       /* bytes of a report on a reload */
+#define CONSOLE_NAMES_MAX   1000u                      /* prepared statements; also portals */
+#define CONSOLE_COLUMNS_MAX 64u
+#define CONSOLE_WORDS_MAX   1024u /* bytes of a command, normalised */
+#define CONSOLE_TEXT_MAX    256u  /* bytes of a name or value in a command, NUL included */
 
 struct console;
 struct console_result;
@@ -71,15 +71,15 @@ extern const size_t console_setting_count;
 
 /* --- filters (console_filter.c) --------------------------------------------------------------- */
 
-#define CONSOLE_CONDITIONS_MOST 8u
+#define CONSOLE_CONDITIONS_MAX 8u
 
 enum console_comparison {
     COMPARE_EQUAL,
     COMPARE_OTHER,
     COMPARE_LESS,
-    COMPARE_MOST,
+    COMPARE_MAX,
     COMPARE_GREATER,
-    COMPARE_LEAST,
+    COMPARE_MIN,
     COMPARE_LIKE,
     COMPARE_NULL,
     COMPARE_NOT_NULL,
@@ -88,7 +88,7 @@ enum console_comparison {
 struct console_condition {
     enum console_comparison how;
     uint8_t column;
-    char value[CONSOLE_TEXT_MOST];
+    char value[CONSOLE_TEXT_MAX];
 };
 
 /* Which rows of a view, in which order. */
@@ -100,7 +100,7 @@ struct console_filter {
     uint8_t order; /* a column */
     uint64_t limit;
     size_t count;
-    struct console_condition conditions[CONSOLE_CONDITIONS_MOST]; /* all must hold */
+    struct console_condition conditions[CONSOLE_CONDITIONS_MAX]; /* all must hold */
 };
 
 /* Rows as they come, until all are there. */
@@ -132,8 +132,8 @@ struct console_call {
     struct console_column setting_column;  /* SHOW of one setting: its only column */
     const struct console_setting *setting;
     struct console_filter filter;
-    char argument[CONSOLE_TEXT_MOST]; /* what followed, unquoted; "": nothing */
-    char value[CONSOLE_TEXT_MOST];    /* SET of a setting: to what */
+    char argument[CONSOLE_TEXT_MAX]; /* what followed, unquoted; "": nothing */
+    char value[CONSOLE_TEXT_MAX];    /* SET of a setting: to what */
 };
 /** Faults: SYNTAX, UNSUPPORTED.  Pure; `config` names the settings that are the file's. */
 fault console_understand(struct span statement, const struct config *config,
@@ -148,13 +148,13 @@ const struct console_column *console_call_columns(const struct console_call *cal
 fault console_next_statement(struct span *text, struct span *ret, bool *ret_any) MUST_USE;
 /** The statement's words in upper case, one blank between them, comments left out.  SYNTAX when it
  *  has more than fits. */
-fault console_words(struct span statement, char words[CONSOLE_WORDS_MOST]) MUST_USE;
+fault console_words(struct span statement, char words[CONSOLE_WORDS_MAX]) MUST_USE;
 
 enum console_token_kind { TOKEN_END, TOKEN_WORD, TOKEN_NAME, TOKEN_TEXT, TOKEN_SIGN };
 /* A word as it stands there, a "name" or 'text' without its quotes, or a sign. */
 struct console_token {
     enum console_token_kind kind;
-    char text[CONSOLE_TEXT_MOST];
+    char text[CONSOLE_TEXT_MAX];
 };
 /** Takes the next token off `rest`.  SYNTAX when it is too long or has no end. */
 fault console_token(struct span *rest, struct console_token *ret) MUST_USE;
@@ -186,7 +186,7 @@ void console_result_fini(struct console_result *result);
 /** OK; LIMIT (54000) or MEMORY when rows did not fit. */
 fault console_result_fault(const struct console_result *result) MUST_USE;
 /** The messages of the next `most` rows (0: all), as far as they go.  True: there are more. */
-bool console_result_take(struct console_result *result, uint32_t most, struct span *ret);
+bool console_result_take(struct console_result *result, uint32_t max, struct span *ret);
 void console_put_columns(struct buffer *out, const struct console_column *columns, size_t count,
                          uint64_t binary);
 

@@ -50,7 +50,7 @@ struct record {
     uint32_t pid;
     uint32_t line;
     uint32_t pinned;
-    uint32_t most;
+    uint32_t max;
     struct pin_view view;
 };
 
@@ -64,7 +64,7 @@ static void gather_pin(struct buffer *records, const struct server *server, uint
         .pid = server->pid,
         .line = pool->route->line,
         .pinned = pinned,
-        .most = pin_most(pool->route),
+        .max = pin_max(pool->route),
     };
     snprintf(record.database, sizeof(record.database), "%s", pool->database);
     snprintf(record.user, sizeof(record.user), "%s", pool->user);
@@ -123,13 +123,13 @@ static void write_pin(struct table_sink *sink, const struct record *record, int6
     table_int(sink, between(record->view.since, now()).us / 1000000);
     table_text(sink, console_time(wall + record->view.since.us, time));
     table_int(sink, record->pinned);
-    table_int(sink, record->most);
+    table_int(sink, record->max);
     table_end_row(sink);
 }
 
 fault console_show_pins(struct console *console, struct console_result *result)
 {
-    struct buffer records = BUFFER_INIT(CONSOLE_RECORDS_MOST);
+    struct buffer records = BUFFER_INIT(CONSOLE_RECORDS_MAX);
     int64_t wall = wall_now().us - now_exact().us;
     pooler_look(console->pooler, look_at_pins, &records);
     fault gathered = buffer_fault(&records);
@@ -143,7 +143,7 @@ fault console_show_pins(struct console *console, struct console_result *result)
     buffer_fini(&records);
     if (gathered == FAULT_LIMIT)
         return fault_raise(FAULT_LIMIT, "more than %zu MiB of pins to show",
-                           CONSOLE_RECORDS_MOST >> 20);
+                           CONSOLE_RECORDS_MAX >> 20);
     return gathered;
 }
 

@@ -20,7 +20,7 @@ struct errand {
     bool done;
     fault result;
     char sqlstate[6]; /* of a failure: the story is the other coroutine's */
-    char story[FAULT_STORY_MOST];
+    char story[FAULT_STORY_MAX];
 };
 
 /* On the asker's relay. */

@@ -136,13 +136,13 @@ static void result_end_row(struct table_sink *sink)
 void console_result_init(struct console_result *result, const struct console_column *columns,
                          size_t count, uint64_t binary)
 {
-    invariant(count <= CONSOLE_COLUMNS_MOST);
+    invariant(count <= CONSOLE_COLUMNS_MAX);
     *result = (struct console_result){
         .sink = {.begin = result_begin, .cell = result_cell, .end_row = result_end_row},
         .columns = columns,
         .column_count = count,
         .binary = binary,
-        .rows = BUFFER_INIT(CONSOLE_ROWS_MOST),
+        .rows = BUFFER_INIT(CONSOLE_ROWS_MAX),
     };
 }
 
@@ -155,17 +155,16 @@ fault console_result_fault(const struct console_result *result)
 {
     fault failed = buffer_fault(&result->rows);
     if (failed == FAULT_LIMIT)
-        return fault_raise(FAULT_LIMIT, "the answer has more than %zu MiB",
-                           CONSOLE_ROWS_MOST >> 20);
+        return fault_raise(FAULT_LIMIT, "the answer has more than %zu MiB", CONSOLE_ROWS_MAX >> 20);
     return failed;
 }
 
-bool console_result_take(struct console_result *result, uint32_t most, struct span *ret)
+bool console_result_take(struct console_result *result, uint32_t max, struct span *ret)
 {
     struct span rest = span_skip(buffer_span(&result->rows), result->sent);
     size_t size = rest.size;
-    if (most > 0) {
-        for (size = 0; size < rest.size && most > 0; most--)
+    if (max > 0) {
+        for (size = 0; size < rest.size && max > 0; max--)
             size += 1 + wire_u32(rest.at + size + 1);
     }
     *ret = span_of(rest.at, size);

@@ -207,8 +207,8 @@ static void database_write(struct table_sink *sink, const struct config *config,
                            const struct database_row *row, bool paused)
 {
     const struct database_config *own = config_database(config, (const char *)row->row.first.at);
-    uint32_t clients = own == NULL ? 0 : own->client_most;
-    uint32_t servers = own == NULL ? 0 : own->servers_most;
+    uint32_t clients = own == NULL ? 0 : own->client_max;
+    uint32_t servers = own == NULL ? 0 : own->servers_max;
     const struct route_config *route = row->route;
     const struct service_config *service = route->service;
     table_span(sink, row->row.first);
@@ -223,9 +223,9 @@ static void database_write(struct table_sink *sink, const struct config *config,
     write_seconds(sink, route->server_lifetime);
     table_text(sink, console_mode_text(route->mode));
     table_null(sink);
-    table_int(sink, servers != 0 ? servers : config->database_servers_most);
+    table_int(sink, servers != 0 ? servers : config->database_servers_max);
     table_int(sink, row->servers);
-    table_int(sink, clients != 0 ? clients : config->database_clients_most);
+    table_int(sink, clients != 0 ? clients : config->database_clients_max);
     table_int(sink, row->clients);
     table_int(sink, paused || row->paused);
     table_int(sink, row->disabled || route->auth == AUTH_BLOCK);

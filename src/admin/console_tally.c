@@ -19,18 +19,18 @@ static bool row_is(const struct map_link *link, const void *wanted)
     return span_equal(row->first, key->first) && span_equal(row->second, key->second);
 }
 
-void console_tally_init(struct console_tally *tally, size_t row_size)
+void console_tally_init(struct console_tally *times, size_t row_size)
 {
     invariant(row_size >= sizeof(struct console_tally_row));
-    *tally = (struct console_tally){.map = MAP_INIT(CONSOLE_TALLY_MOST), .row_size = row_size};
-    list_init(&tally->rows);
+    *times = (struct console_tally){.map = MAP_INIT(CONSOLE_TALLY_MAX), .row_size = row_size};
+    list_init(&times->rows);
 }
 
-void console_tally_fini(struct console_tally *tally)
+void console_tally_fini(struct console_tally *times)
 {
     struct node *node;
-    map_fini(&tally->map);
-    while ((node = list_pop(&tally->rows)) != NULL)
+    map_fini(&times->map);
+    while ((node = list_pop(&times->rows)) != NULL)
         free(LIST_ENTRY(node, struct console_tally_row, node));
 }
 
@@ -41,36 +41,36 @@ static struct span keep(uint8_t *at, struct span text)
     return span_of(at, text.size);
 }
 
-void *console_tally_find(const struct console_tally *tally, struct span first, struct span second)
+void *console_tally_find(const struct console_tally *times, struct span first, struct span second)
 {
     struct key key = {first, second};
-    struct map_link *link = map_find(&tally->map, key_hash(&key), row_is, &key);
+    struct map_link *link = map_find(&times->map, key_hash(&key), row_is, &key);
     return link == NULL ? NULL : MAP_ENTRY(link, struct console_tally_row, link);
 }
 
-void *console_tally_row(struct console_tally *tally, struct span first, struct span second)
+void *console_tally_row(struct console_tally *times, struct span first, struct span second)
 {
     struct key key = {first, second};
-    struct console_tally_row *row = console_tally_find(tally, first, second);
+    struct console_tally_row *row = console_tally_find(times, first, second);
     if (row != NULL)
         return row;
-    row = calloc(1, tally->row_size + first.size + second.size + 1);
-    fault added = row == NULL ? FAULT_MEMORY : map_insert(&tally->map, &row->link, key_hash(&key));
+    row = calloc(1, times->row_size + first.size + second.size + 1);
+    fault added = row == NULL ? FAULT_MEMORY : map_insert(&times->map, &row->link, key_hash(&key));
     if (added != OK) {
-        tally->failed = added;
+        times->failed = added;
         free(row);
         return NULL;
     }
-    uint8_t *texts = (uint8_t *)row + tally->row_size;
+    uint8_t *texts = (uint8_t *)row + times->row_size;
     row->first = keep(texts, first);
     row->second = keep(texts + first.size, second);
-    list_push(&tally->rows, &row->node);
+    list_push(&times->rows, &row->node);
     return row;
 }
 
-fault console_tally_fault(const struct console_tally *tally)
+fault console_tally_fault(const struct console_tally *times)
 {
-    if (tally->failed == FAULT_LIMIT)
-        return fault_raise(FAULT_LIMIT, "more than %u rows to show", CONSOLE_TALLY_MOST);
-    return tally->failed;
+    if (times->failed == FAULT_LIMIT)
+        return fault_raise(FAULT_LIMIT, "more than %u rows to show", CONSOLE_TALLY_MAX);
+    return times->failed;
 }

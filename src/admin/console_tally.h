@@ -8,7 +8,7 @@
 #include "base/list.h"
 #include "base/map.h"
 
-#define CONSOLE_TALLY_MOST 100000u
+#define CONSOLE_TALLY_MAX 100000u
 
 /* The first member of every row. */
 struct console_tally_row {
@@ -25,11 +25,11 @@ struct console_tally {
     fault failed;
 };
 
-void console_tally_init(struct console_tally *tally, size_t row_size);
-void console_tally_fini(struct console_tally *tally);
+void console_tally_init(struct console_tally *times, size_t row_size);
+void console_tally_fini(struct console_tally *times);
 /** The row of this key, new ones zeroed; NULL when there is no room. */
-void *console_tally_row(struct console_tally *tally, struct span first, struct span second);
+void *console_tally_row(struct console_tally *times, struct span first, struct span second);
 /** The row of this key, or NULL. */
-void *console_tally_find(const struct console_tally *tally, struct span first, struct span second);
+void *console_tally_find(const struct console_tally *times, struct span first, struct span second);
 /** OK; LIMIT or MEMORY when a row is missing. */
-fault console_tally_fault(const struct console_tally *tally) MUST_USE;
+fault console_tally_fault(const struct console_tally *times) MUST_USE;

@@ -86,7 +86,7 @@ static uint8_t upper(uint8_t byte)
     return byte >= 'a' && byte <= 'z' ? (uint8_t)(byte - 'a' + 'A') : byte;
 }
 
-fault console_words(struct span statement, char words[CONSOLE_WORDS_MOST])
+fault console_words(struct span statement, char words[CONSOLE_WORDS_MAX])
 {
     size_t used = 0;
     bool apart = false;
@@ -99,8 +99,8 @@ fault console_words(struct span statement, char words[CONSOLE_WORDS_MOST])
             break;
         size_t size;
         TRY(piece_size(statement, &size));
-        if (used + apart + size + 1 > CONSOLE_WORDS_MOST)
-            return fault_raise(FAULT_SYNTAX, "a command of more than %u bytes", CONSOLE_WORDS_MOST);
+        if (used + apart + size + 1 > CONSOLE_WORDS_MAX)
+            return fault_raise(FAULT_SYNTAX, "a command of more than %u bytes", CONSOLE_WORDS_MAX);
         if (apart && used > 0)
             words[used++] = ' ';
         for (size_t i = 0; i < size; i++)
@@ -121,9 +121,9 @@ static bool is_sign(uint8_t byte)
 
 static fault token_keep(struct console_token *token, size_t *used, uint8_t byte)
 {
-    if (*used + 1 == CONSOLE_TEXT_MOST)
+    if (*used + 1 == CONSOLE_TEXT_MAX)
         return fault_raise(FAULT_SYNTAX, "a name or value of more than %u bytes",
-                           CONSOLE_TEXT_MOST - 1);
+                           CONSOLE_TEXT_MAX - 1);
     token->text[(*used)++] = (char)byte;
     return OK;
 }

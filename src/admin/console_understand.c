@@ -194,7 +194,7 @@ static fault understand_set(struct span statement, const struct config *config,
 fault console_understand(struct span statement, const struct config *config,
                          struct console_call *ret)
 {
-    char words[CONSOLE_WORDS_MOST];
+    char words[CONSOLE_WORDS_MAX];
     bool is_chatter;
     *ret = (struct console_call){.command = NULL};
     TRY(console_words(statement, words));

@@ -65,11 +65,11 @@ static void user_write(struct table_sink *sink, const struct config *config,
     table_null(sink);
     table_null(sink);
     table_null(sink);
-    table_int(sink, user != NULL && user->servers_most != 0 ? user->servers_most
-                                                            : config->user_servers_most);
+    table_int(sink, user != NULL && user->servers_max != 0 ? user->servers_max
+                                                           : config->user_servers_max);
     table_int(sink, row->servers);
-    table_int(sink, user != NULL && user->client_most != 0 ? user->client_most
-                                                           : config->user_clients_most);
+    table_int(sink,
+              user != NULL && user->client_max != 0 ? user->client_max : config->user_clients_max);
     table_int(sink, row->clients);
     table_end_row(sink);
 }

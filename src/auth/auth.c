@@ -26,7 +26,7 @@ fault auth_ask(const struct auth_request *request, uint32_t kind, struct span re
     fault sent = link_send(request->stream, &out, request->by);
     buffer_fini(&out);
     TRY(sent);
-    TRY(link_read_answer(request->stream, message, AUTH_PASSWORD_MOST, ret, request->by));
+    TRY(link_read_answer(request->stream, message, AUTH_PASSWORD_MAX, ret, request->by));
     if (ret->type != WIRE_PASSWORD)
         return fault_raise(FAULT_PROTOCOL, "expected a password, got a '%c' message", ret->type);
     return OK;
@@ -114,7 +114,7 @@ void auth_wipe(struct buffer *message)
 
 static fault auth_password(struct auth_request *request, const char *secret)
 {
-    struct buffer message = BUFFER_INIT(AUTH_PASSWORD_MOST + 1024);
+    struct buffer message = BUFFER_INIT(AUTH_PASSWORD_MAX + 1024);
     struct span password;
     bool matches = false;
     fault result = auth_ask_password(request, &message, &password);
@@ -132,7 +132,7 @@ static fault auth_password(struct auth_request *request, const char *secret)
 
 static fault auth_md5(struct auth_request *request, const char *secret)
 {
-    struct buffer message = BUFFER_INIT(AUTH_PASSWORD_MOST + 1024);
+    struct buffer message = BUFFER_INIT(AUTH_PASSWORD_MAX + 1024);
     struct wire_frame frame;
     struct span answer;
     uint8_t salt[4];
@@ -158,7 +158,7 @@ static fault auth_md5(struct auth_request *request, const char *secret)
 
 static bool counts_failures(const struct auth_request *request)
 {
-    return request->config->failures_most > 0 && request->peer->family != ADDRESS_UNIX;
+    return request->config->failures_max > 0 && request->peer->family != ADDRESS_UNIX;
 }
 
 fault auth_admit(const struct auth_request *request)
@@ -170,12 +170,12 @@ fault auth_admit(const struct auth_request *request)
         return OK;
     uint32_t count = auth_failures_count(request->room->pools->env->failures, request->peer, now(),
                                          config->failures_block, &since);
-    if (count < config->failures_most)
+    if (count < config->failures_max)
         return OK;
     int64_t left = between(now(), later(since, config->failures_block)).us / 1000000 + 1;
     return fault_raise(
         FAULT_AUTH, "%u failed logins from %s, the limit is %u; try again in %" PRId64 " s", count,
-        address_host_text(request->peer, host, sizeof(host)), config->failures_most, left);
+        address_host_text(request->peer, host, sizeof(host)), config->failures_max, left);
 }
 
 /* Counts a wrong proof.  Who has failed too often waits for the answer; who leaves does not. */
@@ -191,12 +191,12 @@ static fault auth_failed(const struct auth_request *request)
             : config->failures_block;
     uint32_t count =
         auth_failures_add(request->room->pools->env->failures, request->peer, now(), window);
-    if (count == config->failures_most)
+    if (count == config->failures_max)
         log_event(LOG_WARNING, "client.failures", "from=%s count=%u blocked_s=%" PRId64,
                   address_host_text(request->peer, host, sizeof(host)), count,
                   config->failures_block.us / 1000000);
     deadline until = earlier_of(after(config->failures_delay), request->by);
-    fault waited = count < config->failures_most ? FAULT_TIMEOUT : OK;
+    fault waited = count < config->failures_max ? FAULT_TIMEOUT : OK;
     while (waited == OK && !stream_hung_up(request->stream))
         waited = co_wait(until);
     return waited == FAULT_CANCELLED ? waited : auth_wrong(request->user);

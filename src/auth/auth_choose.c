@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-#define INTERFACES_MOST 256
+#define INTERFACES_MAX 256
 
 /* --- the world -------------------------------------------------------------------------------- */
 
@@ -31,8 +31,8 @@ static bool interface_holds(const struct os_interface *interface, const struct a
 
 static bool world_is_own(void *argument, const struct address *peer, bool network)
 {
-    struct os_interface all[INTERFACES_MOST];
-    int count = os->interfaces(all, INTERFACES_MOST);
+    struct os_interface all[INTERFACES_MAX];
+    int count = os->interfaces(all, INTERFACES_MAX);
     for (int i = 0; i < count; i++)
         if (interface_holds(&all[i], peer, network))
             return true;

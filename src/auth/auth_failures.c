@@ -5,10 +5,10 @@
 
 #include <stdlib.h>
 
-#define BUCKETS    16384u
-#define BUCKET     4u
-#define COUNT_MOST 0xffffu
-#define TAG_MOST   0xffffu
+#define BUCKETS   16384u
+#define BUCKET    4u
+#define COUNT_MAX 0xffffu
+#define TAG_MAX   0xffffu
 
 static_assert(IS_POWER_OF_TWO(BUCKETS), "the hash is masked");
 
@@ -32,7 +32,7 @@ static uint64_t entry_pack(struct entry entry)
 static struct entry entry_unpack(uint64_t word)
 {
     return (struct entry){.tag = (uint32_t)(word >> 48),
-                          .count = (uint32_t)(word >> 32) & COUNT_MOST,
+                          .count = (uint32_t)(word >> 32) & COUNT_MAX,
                           .since = (uint32_t)word};
 }
 
@@ -72,17 +72,17 @@ static uint64_t *entry_for(const struct auth_failures *failures, uint64_t hash, 
                            duration window)
 {
     const uint64_t *bucket = &failures->entries[(hash & (BUCKETS - 1)) * BUCKET];
-    uint32_t tag = (uint32_t)(hash >> 48) & TAG_MOST;
-    uint32_t least = UINT32_MAX;
+    uint32_t tag = (uint32_t)(hash >> 48) & TAG_MAX;
+    uint32_t min = UINT32_MAX;
     const uint64_t *found = bucket;
     for (uint32_t i = 0; i < BUCKET; i++) {
         struct entry entry = entry_unpack(__atomic_load_n(&bucket[i], __ATOMIC_RELAXED));
         if (entry_counts(entry, tag, now, window))
             return (uint64_t *)(uintptr_t)&bucket[i];
         uint32_t loss = entry_counts(entry, entry.tag, now, window) ? entry.count : 0;
-        if (loss >= least)
+        if (loss >= min)
             continue;
-        least = loss;
+        min = loss;
         found = &bucket[i];
     }
     return (uint64_t *)(uintptr_t)found;
@@ -97,10 +97,10 @@ uint32_t auth_failures_add(struct auth_failures *failures, const struct address 
     struct entry next;
     do {
         next = entry_unpack(before);
-        uint32_t tag = (uint32_t)(hash >> 48) & TAG_MOST;
+        uint32_t tag = (uint32_t)(hash >> 48) & TAG_MAX;
         if (!entry_counts(next, tag, now, window))
             next = (struct entry){.tag = tag, .since = seconds(now)};
-        next.count = MIN_OF(next.count + 1, COUNT_MOST);
+        next.count = MIN_OF(next.count + 1, COUNT_MAX);
     } while (!__atomic_compare_exchange_n(at, &before, entry_pack(next), true, __ATOMIC_RELAXED,
                                           __ATOMIC_RELAXED));
     return next.count;
@@ -110,7 +110,7 @@ uint32_t auth_failures_count(const struct auth_failures *failures, const struct 
                              deadline now, duration window, deadline *ret_since)
 {
     uint64_t hash = address_hash(failures, address);
-    uint32_t tag = (uint32_t)(hash >> 48) & TAG_MOST;
+    uint32_t tag = (uint32_t)(hash >> 48) & TAG_MAX;
     const uint64_t *at = entry_for(failures, hash, now, window);
     struct entry entry = entry_unpack(__atomic_load_n(at, __ATOMIC_RELAXED));
     if (!entry_counts(entry, tag, now, window))

@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-#define NAMES_MOST     65536u /* bytes of all names of a certificate */
+#define NAMES_MAX      65536u /* bytes of all names of a certificate */
 #define USER_NAME_SIZE 256
 
 static_assert((int)AUTH_NAME_CN == (int)STREAM_NAME_CN &&
@@ -18,7 +18,7 @@ static_assert((int)AUTH_NAME_CN == (int)STREAM_NAME_CN &&
 /* Whether one of the certificate's names may be this user. */
 static fault names_allow(struct auth_request *request, bool *ret)
 {
-    struct buffer names = BUFFER_INIT(NAMES_MOST);
+    struct buffer names = BUFFER_INIT(NAMES_MAX);
     struct auth_world world;
     fault result = OK;
     auth_world_init(&world, request);

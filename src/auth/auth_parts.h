@@ -6,7 +6,7 @@
 #include "wire/message.h"
 #include "wire/scram.h"
 
-#define AUTH_PASSWORD_MOST 65536u /* bytes of a password message */
+#define AUTH_PASSWORD_MAX 65536u /* bytes of a password message */
 
 /* What a login has asked the world; on its stack. */
 struct auth_world {

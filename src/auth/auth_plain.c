@@ -8,11 +8,11 @@
 #include "link/link.h"
 #include "machine/clock.h"
 #include "machine/co.h"
-#include "session/kept.h"
+#include "session/counted.h"
 
 #include <stdlib.h>
 
-#define VERIFIERS_MOST 4096u
+#define VERIFIERS_MAX 4096u
 /* Between looks whether another's derivation is through. */
 #define DERIVE_PAUSE ms(2)
 
@@ -38,7 +38,7 @@ static void plain_end(struct map_link *link)
 {
     struct plain *gone = MAP_ENTRY(link, struct plain, link);
     explicit_bzero(&gone->verifier, sizeof(gone->verifier));
-    kept_free(gone, sizeof(*gone));
+    counted_free(gone, sizeof(*gone));
 }
 
 void auth_plain_clear(struct map *all)
@@ -49,15 +49,15 @@ void auth_plain_clear(struct map *all)
 /* NULL: no memory. */
 static struct plain *plain_enter(struct map *all, uint64_t key)
 {
-    if (all->count >= VERIFIERS_MOST)
+    if (all->count >= VERIFIERS_MAX)
         auth_plain_clear(all);
-    struct plain *plain = kept_alloc(sizeof(*plain));
+    struct plain *plain = counted_alloc(sizeof(*plain));
     if (plain == NULL)
         return NULL;
     *plain = (struct plain){.key = key, .deriving = true};
     if (map_insert(all, &plain->link, key) == OK)
         return plain;
-    kept_free(plain, sizeof(*plain));
+    counted_free(plain, sizeof(*plain));
     return NULL;
 }
 

@@ -5,16 +5,16 @@
 #include "machine/co.h"
 #include "machine/log.h"
 #include "pool/claim.h"
-#include "session/kept.h"
+#include "session/counted.h"
 #include "wire/messages.h"
 #include "wire/scram.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-#define ANSWER_MOST       1048576u /* bytes of one message of an answer, and of all its values */
-#define AUTH_ANSWERS_MOST 10000u   /* of one relay's cache; then it begins anew */
-#define SECRET_MOST       2047u
+#define ANSWER_MAX       1048576u /* bytes of one message of an answer, and of all its values */
+#define AUTH_ANSWERS_MAX 10000u   /* of one relay's cache; then it begins anew */
+#define SECRET_MAX       2047u
 
 /* All roles that a user is in, by itself or through others; never those that superusers are in for
  * being superusers, as in pg_hba.conf. */
@@ -61,7 +61,7 @@ static void answer_drop(struct answer *answer)
 {
     size_t size = sizeof(*answer) + answer->key_size + answer->size;
     explicit_bzero(answer, size);
-    kept_free(answer, size);
+    counted_free(answer, size);
 }
 
 static void answer_free(struct auth_cache *cache, struct answer *answer)
@@ -100,8 +100,8 @@ static struct auth_cache *cache_of(struct auth_room *room)
 {
     if (room->cache == NULL)
         room->cache = calloc(1, sizeof(struct auth_cache));
-    if (room->cache != NULL && room->cache->answers.most == 0)
-        room->cache->answers = MAP_INIT(AUTH_ANSWERS_MOST);
+    if (room->cache != NULL && room->cache->answers.max == 0)
+        room->cache->answers = MAP_INIT(AUTH_ANSWERS_MAX);
     return room->cache;
 }
 
@@ -153,9 +153,9 @@ static void cache_keep(const struct lookup *lookup)
         scram_read_verifier(span_of(values.at, values.size - 1), &verifier) == OK)
         cache->iterations = verifier.iterations;
     cache_forget(cache, key);
-    if (cache->answers.count == AUTH_ANSWERS_MOST)
+    if (cache->answers.count == AUTH_ANSWERS_MAX)
         cache_clear(cache);
-    struct answer *answer = kept_alloc(sizeof(*answer) + key.size + values.size);
+    struct answer *answer = counted_alloc(sizeof(*answer) + key.size + values.size);
     if (answer == NULL)
         return;
     *answer = (struct answer){.version = lookup->config->version,
@@ -205,9 +205,9 @@ static fault row_read(struct lookup *lookup, struct span body)
     }
     if (columns == 0 || !row_field(&in, &value) || value.size == 0)
         return in.failed ? FAULT_PROTOCOL : OK;
-    if (memchr(value.at, '\0', value.size) != NULL || (secret && value.size > SECRET_MOST))
+    if (memchr(value.at, '\0', value.size) != NULL || (secret && value.size > SECRET_MAX))
         return fault_raise(FAULT_UPSTREAM, "auth_query has a secret of %zu bytes, the limit is %u",
-                           value.size, SECRET_MOST);
+                           value.size, SECRET_MAX);
     value_keep(lookup, value);
     return buffer_fault(&lookup->values);
 }
@@ -226,10 +226,10 @@ static fault error_read(struct span body)
 static fault answer_read(struct lookup *lookup, struct stream *stream, deadline by, bool *ret_whole)
 {
     fault wrong = OK;
-    char why[FAULT_STORY_MOST] = "";
+    char why[FAULT_STORY_MAX] = "";
     for (;;) {
         struct wire_frame frame;
-        TRY(link_read_message(stream, &lookup->message, ANSWER_MOST, &frame, by));
+        TRY(link_read_message(stream, &lookup->message, ANSWER_MAX, &frame, by));
         fault here = OK;
         if (frame.type == WIRE_DATA_ROW)
             here = row_read(lookup, frame.body);
@@ -273,7 +273,7 @@ static void question_put(const struct lookup *lookup, struct buffer *out)
 
 static fault server_ask(struct lookup *lookup, struct server *server, deadline by, bool *ret_whole)
 {
-    struct buffer out = BUFFER_INIT(ANSWER_MOST);
+    struct buffer out = BUFFER_INIT(ANSWER_MAX);
     question_put(lookup, &out);
     server->unnamed_of = 0;
     fault result = link_send(&server->stream, &out, by);
@@ -313,7 +313,7 @@ static fault lookup_once(struct lookup *lookup, deadline by, bool *ret_stale)
 {
     struct claim *claim = &lookup->claim;
     bool whole = false;
-    char why[FAULT_STORY_MOST] = "it was asked who a user is";
+    char why[FAULT_STORY_MAX] = "it was asked who a user is";
     TRY(asker_wait(lookup, by));
     if (cache_find(lookup) != NULL) { /* somebody else has asked meanwhile */
         claim_withdraw(claim);
@@ -395,9 +395,9 @@ static struct lookup *lookup_new(struct auth_request *request, enum question que
     lookup->route = route;
     lookup->question = question;
     lookup->sql = question == QUESTION_SECRET ? lookup->config->query.sql : roles_sql;
-    lookup->key = BUFFER_INIT(WIRE_STARTUP_MOST + 1024);
-    lookup->values = BUFFER_INIT(ANSWER_MOST);
-    lookup->message = BUFFER_INIT(ANSWER_MOST);
+    lookup->key = BUFFER_INIT(WIRE_STARTUP_MAX + 1024);
+    lookup->values = BUFFER_INIT(ANSWER_MAX);
+    lookup->message = BUFFER_INIT(ANSWER_MAX);
     buffer_printf(&lookup->key, "%c%s", question, service->name);
     buffer_append_byte(&lookup->key, '\0');
     buffer_append_span(&lookup->key, request->user);

@@ -64,7 +64,7 @@ struct scram_exchange {
     struct scram_verifier verifier;
     struct buffer message;
     struct buffer out;
-    uint8_t channel[STREAM_ENDPOINT_MOST];
+    uint8_t channel[STREAM_ENDPOINT_MAX];
 };
 
 static fault scram_begin(struct scram_exchange *exchange, struct span first,
@@ -125,8 +125,8 @@ fault auth_scram(struct auth_request *request, const char *secret)
     if (exchange == NULL)
         return FAULT_MEMORY;
     exchange->scram.nonce[0] = '\0'; /* the rest is written before it is read */
-    exchange->message = BUFFER_INIT(AUTH_PASSWORD_MOST + 1024);
-    exchange->out = BUFFER_INIT(SCRAM_MESSAGE_MOST * 2);
+    exchange->message = BUFFER_INIT(AUTH_PASSWORD_MAX + 1024);
+    exchange->out = BUFFER_INIT(SCRAM_MESSAGE_MAX * 2);
     fault result = scram_find_verifier(request, secret, &exchange->verifier, &known);
     if (result == OK)
         result = scram_talk(request, exchange, request->out);

@@ -131,7 +131,7 @@ static fault verify(const struct auth_request *request, struct span password)
 
 fault auth_verified(struct auth_request *request)
 {
-    struct buffer message = BUFFER_INIT(AUTH_PASSWORD_MOST + 1024);
+    struct buffer message = BUFFER_INIT(AUTH_PASSWORD_MAX + 1024);
     struct span password;
     fault result = auth_ask_password(request, &message, &password);
     if (result == OK)

@@ -4,12 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define BUFFER_LEAST 256
+#define BUFFER_MIN 256
 
 void buffer_fini(struct buffer *buffer)
 {
     free(buffer->at);
-    *buffer = BUFFER_INIT(buffer->most);
+    *buffer = BUFFER_INIT(buffer->max);
 }
 
 void buffer_clear(struct buffer *buffer)
@@ -20,11 +20,11 @@ void buffer_clear(struct buffer *buffer)
 
 static bool buffer_grow(struct buffer *buffer, size_t need)
 {
-    size_t capacity = MAX_OF(buffer->capacity, (size_t)BUFFER_LEAST);
+    size_t capacity = MAX_OF(buffer->capacity, (size_t)BUFFER_MIN);
     while (capacity < need)
         capacity *= 2;
-    if (capacity > buffer->most)
-        capacity = buffer->most;
+    if (capacity > buffer->max)
+        capacity = buffer->max;
     uint8_t *at = realloc(buffer->at, capacity);
     if (at == NULL) {
         buffer->failed = FAULT_MEMORY;
@@ -39,7 +39,7 @@ uint8_t *buffer_room(struct buffer *buffer, size_t more)
 {
     if (buffer->failed != OK)
         return NULL;
-    if (more > buffer->most - buffer->size) {
+    if (more > buffer->max - buffer->size) {
         buffer->failed = FAULT_LIMIT;
         return NULL;
     }

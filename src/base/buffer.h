@@ -13,11 +13,11 @@ struct buffer {
     uint8_t *at;
     size_t size;     /* bytes in use */
     size_t capacity; /* bytes allocated */
-    size_t most;     /* ceiling, bytes */
+    size_t max;      /* ceiling, bytes */
     fault failed;    /* OK, LIMIT or MEMORY; sticky until buffer_clear */
 };
 
-#define BUFFER_INIT(ceiling) ((struct buffer){.most = (ceiling)})
+#define BUFFER_INIT(ceiling) ((struct buffer){.max = (ceiling)})
 
 void buffer_fini(struct buffer *buffer);
 /** Forgets the bytes and the failure, keeps the memory. */

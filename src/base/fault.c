@@ -29,7 +29,7 @@ static struct fault_story *fault_slot(void)
 static void fault_tell(fault code, const char *sqlstate, const char *format, va_list values)
 {
     /* A story may quote the one before it, so it is made aside. */
-    char text[FAULT_STORY_MOST];
+    char text[FAULT_STORY_MAX];
     struct fault_story *story = fault_slot();
     vsnprintf(text, sizeof(text), format, values);
     memcpy(story->text, text, sizeof(text));

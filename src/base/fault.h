@@ -19,12 +19,12 @@ typedef enum {
 } fault;
 
 /* Longest story, NUL included; longer ones are cut. */
-#define FAULT_STORY_MOST 240
+#define FAULT_STORY_MAX 240
 
 struct fault_story {
     fault code;
     char sqlstate[6]; /* empty: the code's own */
-    char text[FAULT_STORY_MOST];
+    char text[FAULT_STORY_MAX];
 };
 
 extern _Thread_local struct fault_story *fault_story_current;

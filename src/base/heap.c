@@ -6,9 +6,9 @@ static struct heap_node *heap_join(struct heap_node *a, struct heap_node *b)
     if (a == NULL || b == NULL)
         return a == NULL ? b : a;
     if (b->key < a->key) {
-        struct heap_node *least = b;
+        struct heap_node *min = b;
         b = a;
-        a = least;
+        a = min;
     }
     b->previous = a;
     b->next = a->child;

@@ -5,12 +5,12 @@
 #include <stdlib.h>
 #include <xxhash.h>
 
-#define MAP_LEAST 8
+#define MAP_MIN 8
 
 void map_fini(struct map *map)
 {
     free(map->buckets);
-    *map = MAP_INIT(map->most);
+    *map = MAP_INIT(map->max);
 }
 
 struct map_link *map_find(const struct map *map, uint64_t hash, map_equal *equal, const void *key)
@@ -25,7 +25,7 @@ struct map_link *map_find(const struct map *map, uint64_t hash, map_equal *equal
 
 static bool map_grow(struct map *map)
 {
-    uint32_t size = map->buckets == NULL ? MAP_LEAST : (map->mask + 1) * 2;
+    uint32_t size = map->buckets == NULL ? MAP_MIN : (map->mask + 1) * 2;
     struct map_link **buckets = calloc(size, sizeof(struct map_link *));
     if (buckets == NULL)
         return false;
@@ -45,7 +45,7 @@ static bool map_grow(struct map *map)
 
 fault map_insert(struct map *map, struct map_link *link, uint64_t hash)
 {
-    if (map->count >= map->most)
+    if (map->count >= map->max)
         return FAULT_LIMIT;
     if ((map->buckets == NULL || map->count > map->mask) && !map_grow(map))
         return FAULT_MEMORY;

@@ -17,12 +17,12 @@ struct map {
     struct map_link **buckets; /* NULL while empty; a power of two */
     uint32_t mask;
     uint32_t count;
-    uint32_t most; /* objects */
+    uint32_t max; /* objects */
 };
 
 typedef bool map_equal(const struct map_link *link, const void *key);
 
-#define MAP_INIT(ceiling)            ((struct map){.most = (ceiling)})
+#define MAP_INIT(ceiling)            ((struct map){.max = (ceiling)})
 #define MAP_ENTRY(link, type, field) CONTAINER_OF(link, type, field)
 
 void map_fini(struct map *map);

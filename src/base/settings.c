@@ -3,7 +3,7 @@
 #include <inttypes.h>
 
 /* Longest name that is compared with others to guess what was meant. */
-#define NAME_MOST 48
+#define NAME_BYTES_MAX 48
 
 struct unit {
     const char *name;
@@ -125,7 +125,7 @@ bool setting_read(const struct setting *setting, struct span text, int64_t *ret)
         return false;
     }
     int64_t scale = setting_scale(setting);
-    if (value < setting->least || value > setting->most || value % scale != 0)
+    if (value < setting->min || value > setting->max || value % scale != 0)
         return false;
     *ret = value / scale;
     return true;
@@ -218,17 +218,17 @@ void setting_print_range(const struct setting *setting, struct buffer *out)
     const struct unit *units = setting_units(setting);
     invariant(units != NULL);
     buffer_append_text(out, " from ");
-    amount_print(units, setting->least, out);
+    amount_print(units, setting->min, out);
     buffer_append_text(out, " to ");
-    amount_print(units, setting->most, out);
+    amount_print(units, setting->max, out);
 }
 
 void setting_accepts(const struct setting *setting, struct buffer *out)
 {
     switch (setting->kind) {
     case SETTING_COUNT:
-        buffer_printf(out, "a whole number from %" PRId64 " to %" PRId64, setting->least,
-                      setting->most);
+        buffer_printf(out, "a whole number from %" PRId64 " to %" PRId64, setting->min,
+                      setting->max);
         break;
     case SETTING_BYTES:
         buffer_append_text(out, "a size with its unit (B, KiB, MiB, GiB)");
@@ -245,7 +245,7 @@ void setting_accepts(const struct setting *setting, struct buffer *out)
         break;
     case SETTING_PERMISSIONS:
         buffer_printf(out, "permission bits in octal from %04" PRIo64 " to %04" PRIo64,
-                      setting->least, setting->most);
+                      setting->min, setting->max);
         break;
     case SETTING_SWITCH:
         buffer_append_text(out, "yes or no");
@@ -257,13 +257,13 @@ void setting_accepts(const struct setting *setting, struct buffer *out)
         buffer_printf(out,
                       "a text of 1 to %" PRId64 " bytes, {env: NAME}, {file: PATH} or "
                       "{command: TEXT or WORDS}",
-                      setting->most);
+                      setting->max);
         break;
     case SETTING_TEXT:
-        buffer_printf(out, "a text of 1 to %" PRId64 " bytes", setting->most);
+        buffer_printf(out, "a text of 1 to %" PRId64 " bytes", setting->max);
         break;
     case SETTING_PATTERN:
-        buffer_printf(out, "a name of 1 to %" PRId64 " bytes, or \"*\" for any", setting->most);
+        buffer_printf(out, "a name of 1 to %" PRId64 " bytes, or \"*\" for any", setting->max);
         break;
     case SETTING_PATH:
         buffer_append_text(out, "a path, relative to this file unless it begins with a slash");
@@ -295,12 +295,12 @@ const struct setting *settings_find(const struct setting *rows, struct span name
     return NULL;
 }
 
-unsigned setting_distance(struct span a, struct span b, unsigned most)
+unsigned setting_distance(struct span a, struct span b, unsigned max)
 {
-    if (a.size > NAME_MOST || b.size > NAME_MOST)
-        return most + 1;
+    if (a.size > NAME_BYTES_MAX || b.size > NAME_BYTES_MAX)
+        return max + 1;
     /* Three rows of the table of Damerau's distance are enough: this one and the two before. */
-    unsigned rows[3][NAME_MOST + 1];
+    unsigned rows[3][NAME_BYTES_MAX + 1];
     for (size_t j = 0; j <= b.size; j++)
         rows[0][j] = (unsigned)j;
     for (size_t i = 1; i <= a.size; i++) {
@@ -314,7 +314,7 @@ unsigned setting_distance(struct span a, struct span b, unsigned most)
                 now[j] = MIN_OF(now[j], rows[(i - 2) % 3][j - 2] + 1);
         }
     }
-    return MIN_OF(rows[a.size % 3][b.size], most + 1);
+    return MIN_OF(rows[a.size % 3][b.size], max + 1);
 }
 
 const char *settings_nearest(const struct setting *rows, struct span name)

@@ -46,8 +46,8 @@ struct setting {
     size_t size;        /* bytes of the field (numbers are kept by it), or of one element */
     size_t count_at;    /* LIST, NAMED: offset of the size_t that counts the elements at *`at` */
     const char *preset; /* as one would write it in the file; NULL: none */
-    int64_t least;      /* in the base unit */
-    int64_t most;
+    int64_t min;        /* in the base unit */
+    int64_t max;
     const char *unit; /* what is counted, for the manual; NULL: says the kind */
     const char *word; /* one more accepted word that stands for `word_value`; NULL: none */
     int64_t word_value;
@@ -78,4 +78,4 @@ const struct setting *settings_find(const struct setting *rows, struct span name
 /** The name among the rows that `name` was probably meant to be, or NULL. */
 const char *settings_nearest(const struct setting *rows, struct span name);
 /** How many letters must be inserted, removed, replaced or swapped; at most `most` + 1. */
-unsigned setting_distance(struct span a, struct span b, unsigned most);
+unsigned setting_distance(struct span a, struct span b, unsigned max);

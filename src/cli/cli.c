@@ -7,13 +7,13 @@
 #include <string.h>
 
 /* Behind a command's name. */
-#define WORDS_MOST 8
+#define WORDS_MAX 8
 
 struct cli_command {
     const char *name;
     const char *arguments; /* for the usage line */
     int count;             /* of arguments */
-    int most;              /* with its option */
+    int max;               /* with its option */
     const char *option;    /* NULL: there is none */
     const char *summary;   /* NULL: for developers, not listed */
     const char *help;
@@ -117,7 +117,7 @@ static bool is_option(const struct cli_command *command, const char *word)
 /* What stands where the option does not: "FILE --match A B C", or "--match A B C FILE". */
 static bool option_last(const struct cli_command *command, char **arguments, char **ret)
 {
-    int words = command->most;
+    int words = command->max;
     bool leads = is_option(command, arguments[0]);
     if (!leads && !is_option(command, arguments[1]))
         return false;
@@ -146,14 +146,14 @@ static int command_run(const struct cli_command *command, int count, char **argu
         command_usage(command, stderr);
         return CLI_USAGE;
     }
-    if (count != command->count && count != command->most) {
+    if (count != command->count && count != command->max) {
         fprintf(stderr, "trunkline %s: found %d arguments; accepted: %d\n", command->name, count,
                 command->count);
         command_usage(command, stderr);
         return CLI_USAGE;
     }
-    char *ordered[WORDS_MOST + 1] = {NULL};
-    invariant(command->most <= WORDS_MOST);
+    char *ordered[WORDS_MAX + 1] = {NULL};
+    invariant(command->max <= WORDS_MAX);
     if (count == command->count)
         return command->run(arguments);
     if (option_last(command, arguments, ordered))

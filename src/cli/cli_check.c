@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* Room for the most problems that are told. */
-#define PROBLEMS_MOST ((size_t)512 * 1024)
+#define PROBLEMS_MAX ((size_t)512 * 1024)
 
 static void count_print(size_t count, const char *thing, const char *behind)
 {
@@ -19,7 +19,7 @@ static void count_print(size_t count, const char *thing, const char *behind)
 int cli_check(char **arguments)
 {
     struct config *config = NULL;
-    struct buffer problems = BUFFER_INIT(PROBLEMS_MOST);
+    struct buffer problems = BUFFER_INIT(PROBLEMS_MAX);
     fault loaded = config_load(arguments[0], 1, &config, &problems);
     fprintf(stderr, "%.*s", SPAN_ARG(buffer_span(&problems)));
     buffer_fini(&problems);

@@ -4,12 +4,12 @@
 
 #include <stdio.h>
 
-#define IMPORT_MOST ((size_t)16 * 1024 * 1024)
+#define IMPORT_MAX ((size_t)16 * 1024 * 1024)
 
 int cli_import(char **arguments)
 {
-    struct buffer out = BUFFER_INIT(IMPORT_MOST);
-    struct buffer problems = BUFFER_INIT(IMPORT_MOST);
+    struct buffer out = BUFFER_INIT(IMPORT_MAX);
+    struct buffer problems = BUFFER_INIT(IMPORT_MAX);
     fault done = import_pgbouncer(arguments[0], &out, &problems);
     fprintf(stderr, "%.*s", SPAN_ARG(buffer_span(&problems)));
     if (done == OK)

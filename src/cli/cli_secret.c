@@ -11,13 +11,13 @@
 #include <unistd.h>
 
 /* As in the auth file. */
-#define USER_MOST     127
-#define PASSWORD_MOST 1023
-#define CTRL_C        3
+#define USER_MAX     127
+#define PASSWORD_MAX 1023
+#define CTRL_C       3
 
 struct password {
     size_t size;
-    char text[PASSWORD_MOST]; /* not terminated */
+    char text[PASSWORD_MAX]; /* not terminated */
 };
 
 /* Reads one line.  False at the end of the input, for a line that is too long, and for Ctrl-C. */
@@ -33,7 +33,7 @@ static bool line_read(struct password *ret)
             return false;
         if (got == 0 || byte == '\n')
             break;
-        if (ret->size == PASSWORD_MOST)
+        if (ret->size == PASSWORD_MAX)
             return false;
         ret->text[ret->size++] = byte;
     }
@@ -80,7 +80,7 @@ static bool user_sound(const char *user)
     for (size_t i = 0; i < size; i++)
         if ((unsigned char)user[i] < ' ' || user[i] == 127)
             return false;
-    return size > 0 && size <= USER_MOST;
+    return size > 0 && size <= USER_MAX;
 }
 
 static void line_print(const char *user, struct span secret)
@@ -99,7 +99,7 @@ static void secret_print(const char *user, struct span password)
     uint8_t salt[SCRAM_SALT];
     struct scram_keys keys;
     struct scram_verifier verifier;
-    char text[SCRAM_VERIFIER_MOST];
+    char text[SCRAM_VERIFIER_MAX];
     random_bytes(salt, sizeof(salt));
     scram_derive(password, salt, sizeof(salt), SCRAM_ITERATIONS, &keys);
     scram_verifier_of(&keys, &verifier);
@@ -137,7 +137,7 @@ int cli_secret(char **arguments)
     if (!user_sound(arguments[0])) {
         fprintf(stderr,
                 "trunkline secret: accepted: a user of 1 to %d bytes without control characters\n",
-                USER_MOST);
+                USER_MAX);
         return CLI_FAILED;
     }
     if (arguments[1] != NULL)

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #define TAKEOVER_TIME ms(15000)
-#define ANSWER_MOST   65536u
+#define ANSWER_MAX    65536u
 #define PORT_USUAL    5432
 
 static const char question[] = "SELECT rolpassword FROM pg_catalog.pg_authid WHERE rolname = $1";
@@ -18,7 +18,7 @@ struct asking {
     const struct takeover *takeover;
     struct buffer *secret;
     fault result;
-    char story[FAULT_STORY_MOST];
+    char story[FAULT_STORY_MAX];
 };
 
 /* --- where ------------------------------------------------------------------------------------ */
@@ -104,11 +104,11 @@ static fault refusal(struct span body)
 
 static fault read_answer(struct stream *stream, struct buffer *secret, deadline by)
 {
-    struct buffer bytes = BUFFER_INIT(ANSWER_MOST);
+    struct buffer bytes = BUFFER_INIT(ANSWER_MAX);
     struct wire_frame frame = {.type = 0};
     fault result = OK;
     while (result == OK && frame.type != WIRE_READY) {
-        result = link_read_message(stream, &bytes, ANSWER_MOST, &frame, by);
+        result = link_read_message(stream, &bytes, ANSWER_MAX, &frame, by);
         if (result == OK && frame.type == WIRE_DATA_ROW)
             result = keep_row(frame.body, secret);
         else if (result == OK && frame.type == WIRE_ERROR)
@@ -131,7 +131,7 @@ static fault ask_at(const struct address *address, const char *host, struct aski
                                .user = span_text(takeover->admin),
                                .database = SPAN("postgres"),
                                .secret = &secret};
-    struct link_greeting greeting = {.parameters = BUFFER_INIT(ANSWER_MOST)};
+    struct link_greeting greeting = {.parameters = BUFFER_INIT(ANSWER_MAX)};
     struct stream stream = STREAM_INIT;
     fault result = link_login(&stream, &login, &greeting, by);
     if (result == OK)

@@ -217,7 +217,7 @@ bool route_same_identity(const struct route_config *a, const struct route_config
            same_text(a->auth_options, b->auth_options) && a->mode == b->mode &&
            route_same_listeners(a, b) && a->fresh == b->fresh &&
            a->is_replication == b->is_replication && a->is_lookup == b->is_lookup &&
-           (a->prepared_most == 0) == (b->prepared_most == 0) &&
+           (a->prepared_max == 0) == (b->prepared_max == 0) &&
            same_text(a->server_database, b->server_database) &&
            same_text(a->server_user, b->server_user);
 }

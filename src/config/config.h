@@ -16,7 +16,7 @@
 #include "query/effects.h"
 
 /* Worker threads, also where `auto` stops: cancel keys name each by seven bits. */
-#define RELAYS_MOST 128
+#define RELAYS_MAX 128
 
 enum pool_mode { POOL_SESSION, POOL_TRANSACTION, POOL_STATEMENT };
 
@@ -65,12 +65,12 @@ struct service_config {
     struct host_config *hosts;
     size_t host_count;
     struct tls_config tls;
-    uint32_t protocol;         /* the version to ask for, major << 16 | minor */
-    duration connect_timeout;  /* connect and login together */
-    uint32_t logins_most;      /* logins at a time towards one backend */
-    uint32_t connections_most; /* server connections per backend, over all pools */
-    duration retry_least;      /* first and longest wait before a backend is tried again */
-    duration retry_most;
+    uint32_t protocol;        /* the version to ask for, major << 16 | minor */
+    duration connect_timeout; /* connect and login together */
+    uint32_t logins_max;      /* logins at a time towards one backend */
+    uint32_t connections_max; /* server connections per backend, over all pools */
+    duration retry_min;       /* first and longest wait before a backend is tried again */
+    duration retry_max;
 };
 
 /* What becomes of session state that a client of a transaction pool leaves behind. */
@@ -94,7 +94,7 @@ struct session_config {
     uint32_t pin_share;           /* percent of pool_size */
 };
 
-/* Of route_config.prepared_most. */
+/* Of route_config.prepared_max. */
 #define PREPARED_PRIVATE UINT32_MAX
 
 struct route_config {
@@ -110,8 +110,8 @@ struct route_config {
     uint32_t pool_size;    /* servers of one pool, over all relays */
     uint32_t pool_reserve; /* more servers for claims that have waited for `reserve_after` */
     duration reserve_after;
-    uint32_t pool_min;    /* servers kept open while the pool has clients */
-    uint32_t client_most; /* clients of one pool; 0: no limit but the global one */
+    uint32_t pool_min;   /* servers kept open while the pool has clients */
+    uint32_t client_max; /* clients of one pool; 0: no limit but the global one */
     duration claim_timeout;
     duration claim_notice; /* a client that waits for so long is told */
     duration check_delay;  /* a server that was idle for so long is asked before it is used */
@@ -127,35 +127,35 @@ struct route_config {
     bool name_with_host; /* application_name tells the client's address */
     bool fresh;          /* session pools: a new backend for every client, no DISCARD ALL */
     struct session_config session; /* not for session pools */
-    uint32_t prepared_most;        /* prepared statements kept on one server (LRU); 0: no remapping;
-                                      PREPARED_PRIVATE: those of one client at a time */
+    uint32_t prepared_max;         /* prepared statements kept on one server (LRU); 0: no remapping;
+                                       PREPARED_PRIVATE: those of one client at a time */
     const char *server_database;   /* towards the server; NULL: as the client said */
     const char *server_user;
     const char *server_password;  /* NULL: from the auth file, or passed through */
     const char *password_command; /* prints the password towards servers; NULL: none */
     duration password_lifetime;
-    uint32_t line;             /* in the file; for SHOW ROUTES */
-    uint32_t replication_most; /* replication connections of one pool; 0: none are let in */
-    bool query;                /* users who stand in no file are asked for at a server */
-    bool is_lookup;            /* made for those questions, see auth_query.h */
-    bool is_replication;       /* made from another one, for those */
+    uint32_t line;            /* in the file; for SHOW ROUTES */
+    uint32_t replication_max; /* replication connections of one pool; 0: none are let in */
+    bool query;               /* users who stand in no file are asked for at a server */
+    bool is_lookup;           /* made for those questions, see auth_query.h */
+    bool is_replication;      /* made from another one, for those */
     const struct route_config *replication; /* that other one's; NULL: none are let in */
 };
 
 /* What holds for a database by name; 0: as for all. */
 struct database_config {
     const char *name;
-    struct map_link link;  /* in config->databases_by_name */
-    uint32_t client_most;  /* clients of it, over all users */
-    uint32_t servers_most; /* servers of its pools */
+    struct map_link link; /* in config->databases_by_name */
+    uint32_t client_max;  /* clients of it, over all users */
+    uint32_t servers_max; /* servers of its pools */
 };
 
 /* What holds for a user by name; a duration of 0: as its route says. */
 struct user_config {
     const char *name;
-    struct map_link link;  /* in config->users_by_name */
-    uint32_t client_most;  /* clients of it, over all databases; 0: as for all */
-    uint32_t servers_most; /* servers that log in as it */
+    struct map_link link; /* in config->users_by_name */
+    uint32_t client_max;  /* clients of it, over all databases; 0: as for all */
+    uint32_t servers_max; /* servers that log in as it */
     duration query_timeout;
     duration transaction_timeout;
     duration idle_transaction_timeout;
@@ -181,16 +181,16 @@ struct config {
     bool core_dumps;
     int secret_files; /* enum secret_files */
     uint32_t relays;
-    uint32_t client_most;
+    uint32_t client_max;
     uint32_t unauthenticated_max;        /* connections that have not proven who they are */
     uint32_t unauthenticated_source_max; /* of one address */
-    uint32_t servers_most;               /* these: 0: no limit */
-    uint32_t database_clients_most;
-    uint32_t database_servers_most;
-    uint32_t user_clients_most;
-    uint32_t user_servers_most;
-    uint32_t message_most;  /* bytes of one message that must be held whole (Parse, Query, login) */
-    size_t memory_most;     /* bytes for chunks and held messages, over all relays */
+    uint32_t servers_max;                /* these: 0: no limit */
+    uint32_t database_clients_max;
+    uint32_t database_servers_max;
+    uint32_t user_clients_max;
+    uint32_t user_servers_max;
+    uint32_t message_max;   /* bytes of one message that must be held whole (Parse, Query, login) */
+    size_t memory_max;      /* bytes for chunks and held messages, over all relays */
     uint32_t chunk;         /* bytes of one relay buffer */
     duration login_timeout; /* a client must have logged in */
     duration shutdown_delay; /* after the signal all goes on for so long */
@@ -198,10 +198,10 @@ struct config {
     duration shutdown_timeout;
     duration drain_timeout; /* clients of an obsolete route are ended after this; NO_LIMIT: never */
     duration cancel_timeout;
-    uint32_t cancels_most;  /* cancel requests towards servers at a time, per relay */
+    uint32_t cancels_max;   /* cancel requests towards servers at a time, per relay */
     duration reset_timeout; /* to clean a server that a client left behind */
     uint32_t hot_relay;     /* percent of a processor; beyond, its clients may move; 0: never */
-    duration overtake_most; /* how long a claim may be overtaken from another relay */
+    duration overtake_max;  /* how long a claim may be overtaken from another relay */
     struct socket_options client_socket;
     struct socket_options server_socket;
 
@@ -233,7 +233,7 @@ struct config {
     const char *ident_file; /* absolute; NULL: none */
     struct hba *hba;        /* owned; rules, maps, and the options of routes */
 
-    uint32_t failures_most; /* failed logins of one address within the window; 0: any number */
+    uint32_t failures_max; /* failed logins of one address within the window; 0: any number */
     duration failures_window;
     duration failures_delay; /* the answer to more of them comes so much later */
     duration failures_block; /* connections are refused for so long; 0: never */

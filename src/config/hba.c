@@ -6,8 +6,8 @@
 #include <stdlib.h>
 
 /* Steps of one expression over one name: a pathological one fails, and holds up nothing. */
-#define REGEX_STEPS_MOST 100000u
-#define REGEX_HEAP_MOST  1024u /* KiB */
+#define REGEX_STEPS_MAX 100000u
+#define REGEX_HEAP_MAX  1024u /* KiB */
 
 struct hba_piece {
     struct hba_piece *next;
@@ -88,8 +88,8 @@ const struct hba_regex *hba_regex(struct hba *hba, const char *text, char *why, 
         free(regex);
         return NULL;
     }
-    pcre2_set_match_limit(regex->limits, REGEX_STEPS_MOST);
-    pcre2_set_heap_limit(regex->limits, REGEX_HEAP_MOST);
+    pcre2_set_match_limit(regex->limits, REGEX_STEPS_MAX);
+    pcre2_set_heap_limit(regex->limits, REGEX_HEAP_MAX);
     regex->next = hba->regexes;
     hba->regexes = regex;
     return regex;

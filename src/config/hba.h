@@ -11,10 +11,10 @@
 #include "machine/os.h"
 
 /* Bytes of one file, files within files, rules, and elements of one @file. */
-#define HBA_FILE_MOST   ((size_t)4 * 1024 * 1024)
-#define HBA_DEPTH_MOST  10
-#define HBA_RULES_MOST  100000u
-#define HBA_TOKENS_MOST 100000u
+#define HBA_FILE_MAX   ((size_t)4 * 1024 * 1024)
+#define HBA_DEPTH_MAX  10
+#define HBA_RULES_MAX  100000u
+#define HBA_TOKENS_MAX 100000u
 
 enum auth_method {
     AUTH_TRUST,

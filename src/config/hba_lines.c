@@ -9,10 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define FIELDS_MOST  256u
-#define TOKEN_MOST   10240u
-#define PROBLEM_MOST 512
-#define PATH_MOST    4095
+#define FIELDS_MAX     256u
+#define TOKEN_MAX      10240u
+#define PROBLEM_MAX    512
+#define PATH_BYTES_MAX 4095
 
 /* A file under way. */
 struct source {
@@ -34,7 +34,7 @@ struct gather {
 void hba_problem(const struct hba_reader *reader, const char *file, uint32_t line,
                  const char *format, ...)
 {
-    char text[PROBLEM_MOST];
+    char text[PROBLEM_MAX];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(text, sizeof(text), format, arguments);
@@ -102,7 +102,7 @@ static enum token_end token_take(struct span *rest, struct buffer *text, bool *r
 
 static bool gather_add(struct gather *gather, struct hba *hba, struct span text, bool quoted)
 {
-    if (gather->count == HBA_TOKENS_MOST)
+    if (gather->count == HBA_TOKENS_MAX)
         return false;
     if (gather->count == gather->room) {
         size_t room = MAX_OF(gather->room * 2, (size_t)4);
@@ -130,7 +130,7 @@ static void source_problem(const struct source *source, const char *text, const 
 /* A path that a file names, relative to its own directory. */
 static char *path_beside(const struct source *source, const char *name)
 {
-    char path[PATH_MOST + 1];
+    char path[PATH_BYTES_MAX + 1];
     const char *slash = strrchr(source->file, '/');
     int directory = slash == NULL ? 0 : (int)(slash - source->file) + 1;
     int size = name[0] == '/'
@@ -184,8 +184,8 @@ static void file_read(const struct source *from, const char *path, bool optional
                       void *argument)
 {
     const struct hba_reader *reader = from->lines->reader;
-    struct buffer text = BUFFER_INIT(HBA_FILE_MOST);
-    if (path == NULL || from->depth > HBA_DEPTH_MOST) {
+    struct buffer text = BUFFER_INIT(HBA_FILE_MAX);
+    if (path == NULL || from->depth > HBA_DEPTH_MAX) {
         source_problem(from, path == NULL ? "a path that is too long" : "files nest too deep at",
                        path == NULL ? "" : path);
         return;
@@ -196,7 +196,7 @@ static void file_read(const struct source *from, const char *path, bool optional
                                 .file = path,
                                 .depth = from->depth,
                                 .rest = buffer_span(&text),
-                                .whole = BUFFER_INIT(HBA_FILE_MOST)};
+                                .whole = BUFFER_INIT(HBA_FILE_MAX)};
         source_lines(&source, each, argument);
         buffer_fini(&source.whole);
     } else if (!optional || status != -ENOENT) {
@@ -213,7 +213,7 @@ static void line_gather(struct source *source, struct span line, void *argument)
 /* The tokens of one field; those of "@file" stand in its place. */
 static bool field_gather(struct source *source, struct span *rest, struct gather *gather)
 {
-    struct buffer text = BUFFER_INIT(TOKEN_MOST);
+    struct buffer text = BUFFER_INIT(TOKEN_MAX);
     enum token_end end;
     bool quoted;
     do {
@@ -252,14 +252,14 @@ static void line_read(struct source *source, struct span text, void *argument);
 static void directory_read(struct source *source, const char *path)
 {
     const struct hba_reader *reader = source->lines->reader;
-    struct buffer names = BUFFER_INIT(HBA_FILE_MOST);
+    struct buffer names = BUFFER_INIT(HBA_FILE_MAX);
     int status = path == NULL ? -ENAMETOOLONG : reader->list(reader->argument, path, &names);
     if (status != 0)
         hba_problem(reader, source->file, source->line, "cannot list %s: %s",
                     path == NULL ? "it" : path, strerrordesc_np(-status));
     struct span rest = buffer_span(&names);
     while (status == 0 && rest.size > 0) {
-        char whole[PATH_MOST + 1];
+        char whole[PATH_BYTES_MAX + 1];
         const char *name = (const char *)rest.at;
         size_t size = strnlen(name, rest.size);
         rest = span_skip(rest, size + 1);
@@ -315,7 +315,7 @@ static bool line_fields(struct source *source, struct span text, struct hba_line
         sound = field_gather(source, &text, &gather);
         if (!sound || (gather.count == 0 && text.size == 0))
             break;
-        if (line->count == FIELDS_MOST) {
+        if (line->count == FIELDS_MAX) {
             source_problem(source, "too many words", "");
             sound = false;
         } else if (gather.count == 0) {
@@ -332,7 +332,7 @@ static bool line_fields(struct source *source, struct span text, struct hba_line
 
 static void line_read(struct source *source, struct span text, void *argument)
 {
-    struct hba_field *fields = calloc(FIELDS_MOST, sizeof(*fields));
+    struct hba_field *fields = calloc(FIELDS_MAX, sizeof(*fields));
     struct hba_line line = {.file = source->file, .line = source->line, .fields = fields};
     if (fields == NULL)
         source->lines->hba->failed = true;
@@ -350,7 +350,7 @@ void hba_read_lines(struct hba_lines *lines, const char *path)
 void hba_read_text(struct hba_lines *lines, const char *text, const char *place)
 {
     struct source source = {.lines = lines, .file = place};
-    struct hba_field *fields = calloc(FIELDS_MOST, sizeof(*fields));
+    struct hba_field *fields = calloc(FIELDS_MAX, sizeof(*fields));
     struct hba_line line = {.file = place, .fields = fields};
     if (fields == NULL)
         lines->hba->failed = true;

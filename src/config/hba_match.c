@@ -3,7 +3,7 @@
 
 #include <stdio.h>
 
-#define NAME_MOST 512 /* bytes of a user's name made by a map */
+#define NAME_BYTES_MAX 512 /* bytes of a user's name made by a map */
 
 const struct hba_rule *hba_rule(const struct hba *hba, size_t index)
 {
@@ -51,7 +51,7 @@ fault hba_user_matches(const struct hba_field *field, struct span user,
 static fault database_is(const struct hba_token *token, const struct hba_subject *subject,
                          const struct hba_world *world, bool *ret)
 {
-    char name[NAME_MOST];
+    char name[NAME_BYTES_MAX];
     *ret = false;
     if (subject->replication || hba_is_keyword(token, "replication")) {
         *ret = subject->replication && hba_is_keyword(token, "replication");
@@ -166,19 +166,19 @@ fault hba_match(const struct hba *hba, const struct hba_subject *subject,
 /* --- maps ------------------------------------------------------------------------------------- */
 
 /* "\1" in the user's name is what the first parenthesis of the system's name took. */
-static bool name_expand(const char *text, struct span group, char name[NAME_MOST])
+static bool name_expand(const char *text, struct span group, char name[NAME_BYTES_MAX])
 {
     const char *mark = strstr(text, "\\1");
-    int size = mark == NULL ? snprintf(name, NAME_MOST, "%s", text)
-                            : snprintf(name, NAME_MOST, "%.*s%.*s%s", (int)(mark - text), text,
+    int size = mark == NULL ? snprintf(name, NAME_BYTES_MAX, "%s", text)
+                            : snprintf(name, NAME_BYTES_MAX, "%.*s%.*s%s", (int)(mark - text), text,
                                        SPAN_ARG(group), mark + 2);
-    return size >= 0 && size < NAME_MOST;
+    return size >= 0 && size < NAME_BYTES_MAX;
 }
 
 static fault mapping_allows(const struct hba_mapping *mapping, struct span outer, struct span user,
                             const struct hba_world *world, bool *ret)
 {
-    char name[NAME_MOST];
+    char name[NAME_BYTES_MAX];
     struct span group = SPAN_NONE;
     *ret = false;
     if (mapping->outer.regex == NULL) {

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define RULE_TEXT_MOST 512
+#define RULE_TEXT_MAX 512
 
 /* --- how a client connects -------------------------------------------------------------------- */
 
@@ -198,7 +198,7 @@ static void note_roles(struct hba *hba, const struct hba_matcher *matcher)
 /* The line as its words, for those who ask which line it was. */
 static const char *line_text(struct hba *hba, const struct hba_line *line)
 {
-    struct buffer out = BUFFER_INIT(RULE_TEXT_MOST);
+    struct buffer out = BUFFER_INIT(RULE_TEXT_MAX);
     for (size_t i = 0; i < line->count; i++) {
         for (size_t j = 0; j < line->fields[i].count; j++) {
             const char *word = line->fields[i].tokens[j].text;
@@ -219,8 +219,8 @@ static void rule_add(struct hba_lines *lines, const struct hba_line *line,
                      struct hba_matcher *matcher)
 {
     struct hba *hba = lines->hba;
-    if (hba->matcher_count == HBA_RULES_MOST) {
-        hba_problem(lines->reader, line->file, line->line, "more than %u rules", HBA_RULES_MOST);
+    if (hba->matcher_count == HBA_RULES_MAX) {
+        hba_problem(lines->reader, line->file, line->line, "more than %u rules", HBA_RULES_MAX);
         return;
     }
     if (hba->matcher_count == hba->matcher_room) {

@@ -26,10 +26,10 @@ struct slot;
 enum backend_role { ROLE_UNKNOWN, ROLE_PRIMARY, ROLE_REPLICA };
 
 struct fleet_limits {
-    uint32_t logins_most;      /* permits: logins at a time towards one backend */
-    uint32_t connections_most; /* slots per backend, over all pools */
-    duration retry_least;      /* before a failed backend is tried again: doubles up to the most */
-    duration retry_most;
+    uint32_t logins_max;      /* permits: logins at a time towards one backend */
+    uint32_t connections_max; /* slots per backend, over all pools */
+    duration retry_min;       /* before a failed backend is tried again: doubles up to the most */
+    duration retry_max;
 };
 
 /* --- services and backends -------------------------------------------------------------------- */
@@ -62,9 +62,9 @@ uint32_t backend_slots(const struct backend *backend);
 /* --- slots ------------------------------------------------------------------------------------ */
 
 /** The slots of one pool at all backends of a service. */
-fault slots_new(struct service *service, uint32_t most, struct slots **ret) MUST_USE;
+fault slots_new(struct service *service, uint32_t max, struct slots **ret) MUST_USE;
 void slots_free(struct slots **slots); /* none may be left */
-void slots_set_most(struct slots *slots, uint32_t most);
+void slots_set_max(struct slots *slots, uint32_t max);
 uint32_t slots_count(const struct slots *slots);
 /** A backend had no room for this pool, and it waits for that: others need not. */
 bool slots_paused(const struct slots *slots);
@@ -75,7 +75,7 @@ uint32_t slots_excess(const struct slots *slots);
  * Asks for one more slot, with the permit to log in at its backend.
  *
  * The backend: online before offline (then only its probe), primary before unknown, replicas only
- * when their last look is older than retry_most (they may have been promoted), fewest slots first.
+ * when their last look is older than retry_max (they may have been promoted), fewest slots first.
  * Faults, without a story: FULL (the pool's size), LIMIT (the backends' caps), MEMORY, AGAIN (no
  * permit now: ask again at *ret_again, or when a login of any pool of the service ended, whichever
  * is first; NEVER: only the latter).  Limits, addresses and slots of the service that end may also
@@ -88,7 +88,7 @@ enum slot_failure {
     SLOT_NOT_READY,   /* it answered that it can't now (starting up, shutting down) */
     SLOT_WRONG_ROLE,  /* logged in, but it is a replica */
     SLOT_REJECTED,    /* it refused this login for good: says nothing about the backend */
-    /* It has no room (53300): NOT_READY, and this pool pauses there for retry_most, or until one of
+    /* It has no room (53300): NOT_READY, and this pool pauses there for retry_max, or until one of
      * the backend's slots ended. */
     SLOT_CROWDED,
 };

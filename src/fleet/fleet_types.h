@@ -7,7 +7,7 @@
 #include "fleet/fleet.h"
 
 /* Addresses of one service; a resolver that finds more is refused. */
-#define SERVICE_BACKENDS_MOST 256u
+#define SERVICE_BACKENDS_MAX 256u
 
 enum backend_state {
     BACKEND_ONLINE,    /* logins as the limits say (one at a time where it is a replica) */
@@ -56,7 +56,7 @@ struct service {
 
 struct slots {
     struct service *service; /* counted */
-    uint32_t most;
+    uint32_t max;
     uint32_t count;
     /* The backend that had no room for this pool.  Its own pause, so that one pool at a limit of
      * its role or database does not take every probe that others could use. */

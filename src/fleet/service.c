@@ -88,13 +88,13 @@ void backend_fail(struct backend *backend, enum backend_state state, deadline no
     backend->epoch += 1;
     backend->crowded = false;
     backend->failed_at = now;
-    if (backend->backoff.us < limits->retry_least.us)
-        backend->backoff = limits->retry_least;
-    else if (backend->backoff.us > limits->retry_most.us / 2)
-        backend->backoff = limits->retry_most;
+    if (backend->backoff.us < limits->retry_min.us)
+        backend->backoff = limits->retry_min;
+    else if (backend->backoff.us > limits->retry_max.us / 2)
+        backend->backoff = limits->retry_max;
     else
         backend->backoff.us *= 2;
-    invariant(backend->backoff.us > 0 && backend->backoff.us <= limits->retry_most.us);
+    invariant(backend->backoff.us > 0 && backend->backoff.us <= limits->retry_max.us);
 }
 
 void backend_suspect(struct backend *backend)
@@ -107,13 +107,13 @@ void backend_suspect(struct backend *backend)
 
 deadline backend_due(const struct backend *backend)
 {
-    duration most = backend->service->limits.retry_most;
+    duration max = backend->service->limits.retry_max;
     if (backend->state == BACKEND_NOT_READY || backend->state == BACKEND_OFFLINE) {
         /* A limit that was lowered meanwhile counts at once. */
-        return later(backend->failed_at, backend->backoff.us < most.us ? backend->backoff : most);
+        return later(backend->failed_at, backend->backoff.us < max.us ? backend->backoff : max);
     }
     if (backend->role == ROLE_REPLICA)
-        return later(backend->looked_at, most);
+        return later(backend->looked_at, max);
     return (deadline){.us = 0};
 }
 
@@ -246,9 +246,9 @@ void service_set_limits(struct service *service, const struct fleet_limits *limi
 {
     service->limits = *limits;
     /* The decisions rely on these: somebody may log in, and a pause is one. */
-    service->limits.logins_most = MAX_OF(limits->logins_most, 1u);
-    service->limits.retry_least.us = MAX_OF(limits->retry_least.us, ms(1).us);
-    service->limits.retry_most.us = MAX_OF(limits->retry_most.us, service->limits.retry_least.us);
+    service->limits.logins_max = MAX_OF(limits->logins_max, 1u);
+    service->limits.retry_min.us = MAX_OF(limits->retry_min.us, ms(1).us);
+    service->limits.retry_max.us = MAX_OF(limits->retry_max.us, service->limits.retry_min.us);
 }
 
 static struct backend *service_find(const struct service *service, const struct address *address)
@@ -296,9 +296,9 @@ static fault service_take(struct service *service, const struct address *address
 fault service_set_addresses(struct service *service, const struct address *addresses,
                             const char *const *hosts, size_t count)
 {
-    if (count > SERVICE_BACKENDS_MOST)
+    if (count > SERVICE_BACKENDS_MAX)
         return fault_raise(FAULT_LIMIT, "service %s has %zu addresses, the limit is %u",
-                           service->name, count, SERVICE_BACKENDS_MOST);
+                           service->name, count, SERVICE_BACKENDS_MAX);
     TRY(service_take(service, addresses, hosts, count));
 
     uint32_t named = 0;

@@ -5,14 +5,14 @@
 /* Ids are for logs and messages, so they are unique over all services. */
 static uint64_t slot_ids;
 
-fault slots_new(struct service *service, uint32_t most, struct slots **ret)
+fault slots_new(struct service *service, uint32_t max, struct slots **ret)
 {
     struct slots *slots = calloc(1, sizeof(*slots));
     if (slots == NULL)
         return FAULT_MEMORY;
     service->references += 1;
     slots->service = service;
-    slots->most = most;
+    slots->max = max;
     *ret = slots;
     return OK;
 }
@@ -27,9 +27,9 @@ void slots_free(struct slots **slots)
     *slots = NULL;
 }
 
-void slots_set_most(struct slots *slots, uint32_t most)
+void slots_set_max(struct slots *slots, uint32_t max)
 {
-    slots->most = most;
+    slots->max = max;
 }
 
 uint32_t slots_count(const struct slots *slots)
@@ -39,7 +39,7 @@ uint32_t slots_count(const struct slots *slots)
 
 uint32_t slots_excess(const struct slots *slots)
 {
-    return slots->count > slots->most ? slots->count - slots->most : 0;
+    return slots->count > slots->max ? slots->count - slots->max : 0;
 }
 
 bool slots_paused(const struct slots *slots)
@@ -87,7 +87,7 @@ static int backend_rank(const struct backend *backend)
 static uint32_t backend_permits(const struct backend *backend)
 {
     bool serves = backend->state == BACKEND_ONLINE && backend->role != ROLE_REPLICA;
-    return serves ? backend->service->limits.logins_most : 1;
+    return serves ? backend->service->limits.logins_max : 1;
 }
 
 /* When this pool may log in there, permits aside. */
@@ -96,7 +96,7 @@ static deadline slots_due(const struct slots *slots, const struct backend *backe
     deadline due = backend_due(backend);
     if (slots->crowded_at != backend->id || slots->crowded_releases != backend->releases)
         return due;
-    deadline pause = later(slots->crowded_since, backend->service->limits.retry_most);
+    deadline pause = later(slots->crowded_since, backend->service->limits.retry_max);
     return pause.us > due.us ? pause : due;
 }
 
@@ -132,7 +132,7 @@ static struct survey survey_service(const struct slots *slots, deadline now)
         if (backend->obsolete)
             continue;
         survey.usable += 1;
-        if (backend->slots >= slots->service->limits.connections_most)
+        if (backend->slots >= slots->service->limits.connections_max)
             continue;
         survey.open += 1;
         survey_backend(&survey, slots, backend, now);
@@ -154,8 +154,8 @@ static fault slot_start(struct slots *slots, struct backend *backend, deadline n
     slots->count += 1;
     backend->slots += 1;
     backend->logins += 1;
-    invariant(slots->count <= slots->most);
-    invariant(backend->slots <= slots->service->limits.connections_most);
+    invariant(slots->count <= slots->max);
+    invariant(backend->slots <= slots->service->limits.connections_max);
     invariant(backend->logins <= backend_permits(backend) && backend->logins <= backend->slots);
     *ret = slot;
     return OK;
@@ -166,13 +166,13 @@ fault slots_ask(struct slots *slots, deadline now, struct slot **ret, deadline *
     struct service *service = slots->service;
     *ret_again = NEVER;
     service->latest = now;
-    if (slots->count >= slots->most)
+    if (slots->count >= slots->max)
         return FAULT_FULL;
 
     struct survey survey = survey_service(slots, now);
     if (survey.usable == 0) {
         service->wants_resolving = true;
-        *ret_again = later(now, service->limits.retry_most);
+        *ret_again = later(now, service->limits.retry_max);
         return FAULT_AGAIN;
     }
     if (survey.open == 0)

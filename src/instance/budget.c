@@ -8,7 +8,7 @@
 /* Standard input and output, log, name look-ups, files that are read, the signal queue. */
 #define SPARE 64
 /* Connections beyond the clients that are let in: logins, consoles, cancel requests. */
-#define GUESTS_LEAST UINT64_C(8)
+#define GUESTS_MIN UINT64_C(8)
 /* Of one relay or the pooler: what it polls by, and what wakes it. */
 #define MACHINE_HANDLES 4
 
@@ -16,7 +16,7 @@ static uint64_t budget_servers(const struct config *config)
 {
     uint64_t sum = 0;
     for (size_t i = 0; i < config->service_count; i++)
-        sum += config->services[i].host_count * (uint64_t)config->services[i].connections_most;
+        sum += config->services[i].host_count * (uint64_t)config->services[i].connections_max;
     return sum;
 }
 
@@ -38,28 +38,27 @@ fault budget_make(const struct config *config, struct pooler_budget *ret)
 {
     uint64_t limit = privileges_descriptors();
     uint64_t servers = budget_servers(config);
-    uint64_t cancels = (uint64_t)config->cancels_most * config->relays;
+    uint64_t cancels = (uint64_t)config->cancels_max * config->relays;
     uint64_t spare =
         SPARE + 16 * config->listen_count + MACHINE_HANDLES * ((uint64_t)config->relays + 1);
-    uint64_t needed = config->client_most + servers + cancels + spare;
+    uint64_t needed = config->client_max + servers + cancels + spare;
     if (limit < spare + cancels + 2)
         return budget_none(limit, cancels, spare, needed);
     uint64_t left = limit - spare - cancels;
     uint64_t reserved = needed <= limit ? servers : MIN_OF(servers, left / 2);
     uint64_t rest = left - reserved;
-    *ret = (struct pooler_budget){.clients = config->client_most, .connections = as_count(rest)};
+    *ret = (struct pooler_budget){.clients = config->client_max, .connections = as_count(rest)};
     if (needed <= limit)
         return OK;
     /* Who is one too many shall come so far that it can be told. */
-    ret->clients =
-        as_count(MIN_OF(config->client_most, rest - MIN_OF(GUESTS_LEAST, (rest + 2) / 4)));
+    ret->clients = as_count(MIN_OF(config->client_max, rest - MIN_OF(GUESTS_MIN, (rest + 2) / 4)));
     ret->servers = as_count(reserved);
     log_event(LOG_WARNING, "descriptors.few",
               "limit=%" PRIu64 " needed=%" PRIu64 " clients=%u servers=%" PRIu64 " cancels=%" PRIu64
               " spare=%" PRIu64 " clients_allowed=%u servers_allowed=%u"
               " hint=\"raise the hard limit (LimitNOFILE=, ulimit -Hn), or lower clients or "
               "connection_limit\"",
-              limit, needed, config->client_most, servers, cancels, spare, ret->clients,
+              limit, needed, config->client_max, servers, cancels, spare, ret->clients,
               ret->servers);
     return OK;
 }

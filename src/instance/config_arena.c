@@ -6,8 +6,8 @@
 #include <stdlib.h>
 
 /* What one block holds at least, so that a thousand short texts are a handful of blocks. */
-#define BLOCK_LEAST ((size_t)16 * 1024)
-#define ALIGNMENT   _Alignof(max_align_t)
+#define BLOCK_MIN ((size_t)16 * 1024)
+#define ALIGNMENT _Alignof(max_align_t)
 
 struct arena_block {
     struct arena_block *next;
@@ -18,7 +18,7 @@ struct arena_block {
 
 struct config_arena {
     struct arena_block *blocks; /* the one in use first */
-    size_t size;                /* of all blocks; at most CONFIG_ARENA_MOST */
+    size_t size;                /* of all blocks; at most CONFIG_ARENA_MAX */
     fault failed;
 };
 
@@ -46,10 +46,10 @@ void config_arena_end(void *arena)
 
 static struct arena_block *arena_grow(struct config_arena *arena, size_t need)
 {
-    size_t whole = sizeof(struct arena_block) + MAX_OF(need, BLOCK_LEAST);
+    size_t whole = sizeof(struct arena_block) + MAX_OF(need, BLOCK_MIN);
     size_t size =
         (whole + PROCESS_PAGE - 1) / PROCESS_PAGE * PROCESS_PAGE - sizeof(struct arena_block);
-    if (size > CONFIG_ARENA_MOST - arena->size) {
+    if (size > CONFIG_ARENA_MAX - arena->size) {
         arena->failed = FAULT_LIMIT;
         return NULL;
     }
@@ -72,7 +72,7 @@ void *config_arena_take(struct config_arena *arena, size_t size)
 {
     if (arena->failed != OK)
         return NULL;
-    if (size > CONFIG_ARENA_MOST) {
+    if (size > CONFIG_ARENA_MAX) {
         arena->failed = FAULT_LIMIT;
         return NULL;
     }

@@ -8,7 +8,7 @@
 #include "base/fault.h"
 
 /* Bytes of one version, a big auth file included. */
-#define CONFIG_ARENA_MOST ((size_t)512 * 1024 * 1024)
+#define CONFIG_ARENA_MAX ((size_t)512 * 1024 * 1024)
 
 struct config_arena;
 

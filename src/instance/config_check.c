@@ -6,7 +6,7 @@
 #include "machine/stream.h"
 
 /* sizeof(sun_path) less "/.s.PGSQL.65535" and the NUL. */
-#define DIRECTORY_MOST (108 - 15 - 1)
+#define DIRECTORY_MAX (108 - 15 - 1)
 
 /* --- listeners -------------------------------------------------------------------------------- */
 
@@ -28,11 +28,11 @@ static void check_host(struct config_reader *reader, const struct listen_config 
     struct config_key key = {.up = up, .name = "host"};
     const yaml_node_t *place = config_yaml_place(reader, node, "host");
     if (address_host_is_unix(listener->host)) {
-        if (strlen(listener->host) > DIRECTORY_MOST)
+        if (strlen(listener->host) > DIRECTORY_MAX)
             config_error(reader, place, &key,
                          "found a directory of %zu bytes; accepted: at most %d, so that the "
                          "socket's name fits",
-                         strlen(listener->host), DIRECTORY_MOST);
+                         strlen(listener->host), DIRECTORY_MAX);
         return;
     }
     if (strpbrk(listener->host, " /[],@\"'") != NULL)
@@ -145,10 +145,10 @@ static void check_services(struct config_reader *reader)
         const yaml_node_t *node = config_yaml_find(reader, mapping, service->name);
         struct config_key key = {.up = &top, .name = service->name};
         load_tls(reader, &service->tls, node, &key, false);
-        if (service->retry_least.us > service->retry_most.us) {
-            struct config_key retry = {.up = &key, .name = "retry_least"};
-            config_error(reader, config_yaml_place(reader, node, "retry_least"), &retry,
-                         "is longer than retry_most");
+        if (service->retry_min.us > service->retry_max.us) {
+            struct config_key retry = {.up = &key, .name = "retry_min"};
+            config_error(reader, config_yaml_place(reader, node, "retry_min"), &retry,
+                         "is longer than retry_max");
         }
     }
 }
@@ -282,7 +282,7 @@ void config_check(struct config_reader *reader)
     check_routes(reader);
     index_names(reader);
     config_check_log(reader);
-    if (reader->config->memory_most < reader->config->message_most) {
+    if (reader->config->memory_max < reader->config->message_max) {
         const struct config_key key = {.name = "memory_limit"};
         config_error(reader, config_yaml_place(reader, reader->root, "memory_limit"), &key,
                      "is smaller than message_limit");

@@ -4,7 +4,7 @@
 #include "instance/config_reader.h"
 
 /* sizeof(sun_path) less the NUL. */
-#define SOCKET_MOST 107
+#define SOCKET_MAX 107
 
 static void check_target(struct config_reader *reader, const struct log_target *target,
                          const yaml_node_t *node, const struct config_key *up)
@@ -16,10 +16,10 @@ static void check_target(struct config_reader *reader, const struct log_target *
         config_error(reader, node, &key, "missing; accepted: the file to write to");
     else if (target->to == LOG_TO_STDERR && target->path != NULL)
         config_error(reader, place, &key, "is not for standard error");
-    else if (socket && target->path != NULL && strlen(target->path) > SOCKET_MOST)
+    else if (socket && target->path != NULL && strlen(target->path) > SOCKET_MAX)
         config_error(reader, place, &key,
                      "found a path of %zu bytes; accepted: at most %d, as a socket's name",
-                     strlen(target->path), SOCKET_MOST);
+                     strlen(target->path), SOCKET_MAX);
 }
 
 void config_check_log(struct config_reader *reader)

@@ -20,13 +20,13 @@ const char *config_path_absolute(struct config_reader *reader, const char *path)
 int config_file_read(const char *path, struct buffer *into)
 {
     size_t size = 64 * 1024;
-    into->most += 1; /* a byte more than may be there: it says that there is more */
+    into->max += 1; /* a byte more than may be there: it says that there is more */
     for (;;) {
         /* It may hold secrets, and growing leaves the old memory as it is. */
         if (into->at != NULL)
             explicit_bzero(into->at, into->capacity);
         buffer_clear(into);
-        size = MIN_OF(size, into->most);
+        size = MIN_OF(size, into->max);
         uint8_t *room = buffer_room(into, size);
         if (room == NULL)
             return -ENOMEM;
@@ -37,7 +37,7 @@ int config_file_read(const char *path, struct buffer *into)
         /* Filled to the brim: there may be more. */
         if (into->size < size)
             return 0;
-        if (size == into->most)
+        if (size == into->max)
             return -EFBIG;
         size *= 4;
     }

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define NAMES_MOST 65536u /* of one directory */
+#define NAMES_MAX 65536u /* of one directory */
 
 /* --- what the parser asks for ----------------------------------------------------------------- */
 
@@ -26,7 +26,7 @@ static void names_add(void *argument, const char *name)
     struct names *names = argument;
     if (names->count == names->room && names->status == 0) {
         size_t room = MAX_OF(names->room * 2, (size_t)64);
-        char **all = room > NAMES_MOST ? NULL : realloc(names->all, room * sizeof(char *));
+        char **all = room > NAMES_MAX ? NULL : realloc(names->all, room * sizeof(char *));
         if (all == NULL) {
             names->status = -ENOMEM;
             return;

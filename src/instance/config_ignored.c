@@ -1,17 +1,17 @@
 /* config_ignored.c - ignore_startup_parameters: what clients may ask for in vain. */
 #include "instance/config_reader.h"
 
-#define IGNORED_MOST      256
-#define IGNORED_NAME_MOST 127
+#define IGNORED_MAX      256
+#define IGNORED_NAME_MAX 127
 
 static void ignored_read(struct config_reader *reader, const struct setting *setting,
                          yaml_node_t *node, const struct config_key *key, void *object)
 {
     static const struct setting name_row = {
-        .kind = SETTING_TEXT, .least = 1, .most = IGNORED_NAME_MOST};
+        .kind = SETTING_TEXT, .min = 1, .max = IGNORED_NAME_MAX};
     struct config *config = object;
-    size_t count = node->type == YAML_SEQUENCE_NODE ? config_yaml_count(node) : IGNORED_MOST + 1;
-    if (count > IGNORED_MOST) {
+    size_t count = node->type == YAML_SEQUENCE_NODE ? config_yaml_count(node) : IGNORED_MAX + 1;
+    if (count > IGNORED_MAX) {
         config_refuse(reader, node, key, setting);
         return;
     }
@@ -19,7 +19,7 @@ static void ignored_read(struct config_reader *reader, const struct setting *set
     for (size_t i = 0; config->ignored_parameters != NULL && i < count; i++) {
         struct config_key item = {.up = key, .index = i};
         const char *text = config_read_text(reader, &name_row, config_yaml_item(reader, node, i),
-                                            &item, IGNORED_NAME_MOST);
+                                            &item, IGNORED_NAME_MAX);
         if (text != NULL)
             config->ignored_parameters[config->ignored_count++] = text;
     }

@@ -29,7 +29,7 @@ static fault places_set(struct config_reader *reader, const char *path)
 
 static void text_read(struct config_reader *reader)
 {
-    struct buffer text = BUFFER_INIT(CONFIG_FILE_MOST);
+    struct buffer text = BUFFER_INIT(CONFIG_FILE_MAX);
     int status = config_file_read(reader->config->path, &text);
     if (status != 0)
         config_error(reader, NULL, NULL, "cannot read it: %s", strerrordesc_np(-status));
@@ -60,7 +60,7 @@ static void config_read(struct config_reader *reader, struct span overrides)
     config_read_hba(reader);
     config_add_replication(reader);
     if (config->relays == 0)
-        config->relays = MIN_OF(process_processors(), (uint32_t)RELAYS_MOST);
+        config->relays = MIN_OF(process_processors(), (uint32_t)RELAYS_MAX);
     if (reader->problems.errors == 0)
         config_make_rows(reader);
 }
@@ -71,7 +71,7 @@ static fault config_verdict(struct config_reader *reader)
     size_t errors = reader->problems.errors;
     if (failed != OK)
         return fault_raise(failed, "%s: the configuration needs more than %zu MiB", reader->file,
-                           CONFIG_ARENA_MOST >> 20);
+                           CONFIG_ARENA_MAX >> 20);
     if (errors > 0)
         return fault_raise(FAULT_CONFIG, "%s: %zu problem%s", reader->file, errors,
                            errors == 1 ? "" : "s");
@@ -92,7 +92,7 @@ fault config_load_with(const char *path, uint64_t version, struct span overrides
     }
     *config = (struct config){.references = 1,
                               .version = version,
-                              .secrets = MAP_INIT(CONFIG_USERS_MOST),
+                              .secrets = MAP_INIT(CONFIG_USERS_MAX),
                               .arena = arena,
                               .arena_free = config_arena_end};
     reader->config = config;

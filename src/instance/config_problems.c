@@ -32,7 +32,7 @@ void config_problems_add(struct config_problems *problems, enum config_severity 
         problems->errors += 1;
     else
         problems->warnings += 1;
-    if (problems->count == CONFIG_PROBLEMS_MOST)
+    if (problems->count == CONFIG_PROBLEMS_MAX)
         return;
 
     struct buffer line = BUFFER_INIT(CONFIG_PROBLEM_TEXT);
@@ -42,7 +42,7 @@ void config_problems_add(struct config_problems *problems, enum config_severity 
     config_key_print(key, &line);
     if (key != NULL)
         buffer_append_text(&line, ": ");
-    size_t room = line.most - line.size;
+    size_t room = line.max - line.size;
     buffer_append(&line, text, MIN_OF(strlen(text), room));
     struct config_problem *problem = &problems->list[problems->count];
     *problem = (struct config_problem){

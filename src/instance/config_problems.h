@@ -10,7 +10,7 @@
 struct buffer;
 
 /* More are counted only. */
-#define CONFIG_PROBLEMS_MOST 200
+#define CONFIG_PROBLEMS_MAX 200
 /* Characters of one problem, NUL included; longer ones are cut. */
 #define CONFIG_PROBLEM_TEXT 1024
 
@@ -42,7 +42,7 @@ struct config_problems {
     size_t errors;
     size_t warnings;
     size_t count; /* of `list` */
-    struct config_problem list[CONFIG_PROBLEMS_MOST];
+    struct config_problem list[CONFIG_PROBLEMS_MAX];
 };
 
 /** `key` may be NULL. */

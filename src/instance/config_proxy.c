@@ -7,21 +7,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define RANGES_MOST 1000
-#define RANGE_MOST  64
+#define RANGES_MAX 1000
+#define RANGE_MAX  64
 
-static bool bits_read(const char *text, uint32_t most, uint32_t *ret)
+static bool bits_read(const char *text, uint32_t max, uint32_t *ret)
 {
     char *end;
     unsigned long bits = strtoul(text, &end, 10);
     *ret = (uint32_t)bits;
-    return text[0] >= '0' && text[0] <= '9' && *end == '\0' && bits <= most;
+    return text[0] >= '0' && text[0] <= '9' && *end == '\0' && bits <= max;
 }
 
 /* "192.0.2.1", "2001:db8::/32", "unix". */
 static bool range_read(const char *text, struct address_range *ret)
 {
-    char number[RANGE_MOST + 1];
+    char number[RANGE_MAX + 1];
     snprintf(number, sizeof(number), "%s", text);
     if (strcmp(number, "unix") == 0) {
         *ret = (struct address_range){.address.family = ADDRESS_UNIX};
@@ -34,18 +34,18 @@ static bool range_read(const char *text, struct address_range *ret)
         *slash = '\0';
     if (!address_parse_number(number, 0, &ret->address))
         return false;
-    uint32_t most = ret->address.family == ADDRESS_IPV4 ? 32 : 128;
-    ret->bits = most;
-    return slash == NULL || bits_read(slash + 1, most, &ret->bits);
+    uint32_t max = ret->address.family == ADDRESS_IPV4 ? 32 : 128;
+    ret->bits = max;
+    return slash == NULL || bits_read(slash + 1, max, &ret->bits);
 }
 
 static void proxies_read(struct config_reader *reader, const struct setting *setting,
                          yaml_node_t *node, const struct config_key *key, void *object)
 {
-    static const struct setting row = {.kind = SETTING_TEXT, .least = 1, .most = RANGE_MOST};
+    static const struct setting row = {.kind = SETTING_TEXT, .min = 1, .max = RANGE_MAX};
     struct listen_config *listen = object;
-    size_t count = node->type == YAML_SEQUENCE_NODE ? config_yaml_count(node) : RANGES_MOST + 1;
-    if (count > RANGES_MOST) {
+    size_t count = node->type == YAML_SEQUENCE_NODE ? config_yaml_count(node) : RANGES_MAX + 1;
+    if (count > RANGES_MAX) {
         config_refuse(reader, node, key, setting);
         return;
     }
@@ -54,7 +54,7 @@ static void proxies_read(struct config_reader *reader, const struct setting *set
     for (size_t i = 0; listen->proxies != NULL && i < count; i++) {
         struct config_key item = {.up = key, .index = i};
         yaml_node_t *at = config_yaml_item(reader, node, i);
-        const char *text = config_read_text(reader, &row, at, &item, RANGE_MOST);
+        const char *text = config_read_text(reader, &row, at, &item, RANGE_MAX);
         if (text == NULL)
             continue;
         if (range_read(text, &listen->proxies[listen->proxy_count]))

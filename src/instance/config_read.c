@@ -30,7 +30,7 @@ static void read_scalar(struct config_reader *reader, const struct setting *sett
     }
     bool elsewhere = setting->kind == SETTING_SECRET && node->type == YAML_MAPPING_NODE;
     const char *text = elsewhere ? config_read_source(reader, setting, node, key)
-                                 : config_read_text(reader, setting, node, key, setting->most);
+                                 : config_read_text(reader, setting, node, key, setting->max);
     if (text == NULL)
         return;
     if (setting->kind == SETTING_SECRET && !elsewhere)
@@ -61,10 +61,10 @@ static char *elements_new(struct config_reader *reader, const struct setting *se
 static bool count_fits(struct config_reader *reader, const struct setting *setting,
                        const yaml_node_t *node, const struct config_key *key, size_t count)
 {
-    if (count >= (size_t)setting->least && count <= (size_t)setting->most)
+    if (count >= (size_t)setting->min && count <= (size_t)setting->max)
         return true;
     config_error(reader, node, key, "found %zu entries; accepted: %lld to %lld", count,
-                 (long long)setting->least, (long long)setting->most);
+                 (long long)setting->min, (long long)setting->max);
     return false;
 }
 
@@ -91,7 +91,7 @@ static void read_list(struct config_reader *reader, const struct setting *settin
 static void read_named(struct config_reader *reader, const struct setting *setting,
                        yaml_node_t *node, const struct config_key *key, void *object)
 {
-    static const struct setting name_row = {.kind = SETTING_TEXT, .least = 1, .most = 63};
+    static const struct setting name_row = {.kind = SETTING_TEXT, .min = 1, .max = 63};
     if (node->type != YAML_MAPPING_NODE) {
         config_refuse(reader, node, key, setting);
         return;
@@ -106,7 +106,7 @@ static void read_named(struct config_reader *reader, const struct setting *setti
     for (size_t i = 0; i < count; i++) {
         yaml_node_t *name = yaml_document_get_node(&reader->document, pairs[i].key);
         yaml_node_t *value = yaml_document_get_node(&reader->document, pairs[i].value);
-        const char *text = config_read_text(reader, &name_row, name, key, name_row.most);
+        const char *text = config_read_text(reader, &name_row, name, key, name_row.max);
         struct config_key item = {.up = key, .name = text};
         if (text == NULL)
             continue;

@@ -12,12 +12,12 @@
 #include <yaml.h>
 
 /* Bytes of the configuration file, and of the auth file. */
-#define CONFIG_FILE_MOST ((size_t)8 * 1024 * 1024)
-#define CONFIG_AUTH_MOST ((size_t)64 * 1024 * 1024)
+#define CONFIG_FILE_MAX ((size_t)8 * 1024 * 1024)
+#define CONFIG_AUTH_MAX ((size_t)64 * 1024 * 1024)
 /* Bytes of a secret. */
-#define CONFIG_SECRET_MOST 2047
+#define CONFIG_SECRET_MAX 2047
 /* Users of the auth file. */
-#define CONFIG_USERS_MOST 1000000
+#define CONFIG_USERS_MAX 1000000
 
 struct config_reader {
     struct config *config;      /* under construction */
@@ -67,7 +67,7 @@ bool config_yaml_nothing(const yaml_node_t *node);
 /** A scalar that may be kept as a text of at most `most` bytes; NULL after telling what is wrong.
  */
 const char *config_read_text(struct config_reader *reader, const struct setting *setting,
-                             yaml_node_t *node, const struct config_key *key, int64_t most);
+                             yaml_node_t *node, const struct config_key *key, int64_t max);
 
 /* --- files (config_file.c) -------------------------------------------------------------------- */
 

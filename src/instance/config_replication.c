@@ -15,15 +15,15 @@ void config_add_replication(struct config_reader *reader)
         config_arena_array(arena, config->route_count, sizeof(struct route_config));
     for (size_t i = 0; likes != NULL && i < config->route_count; i++) {
         struct route_config *route = &config->routes[i];
-        if (route->replication_most == 0)
+        if (route->replication_max == 0)
             continue;
         likes[i] = *route;
         likes[i].is_replication = true;
         likes[i].mode = POOL_SESSION;
         likes[i].fresh = true;
-        likes[i].pool_size = likes[i].client_most = route->replication_most;
+        likes[i].pool_size = likes[i].client_max = route->replication_max;
         likes[i].pool_min = likes[i].pool_reserve = 0;
-        likes[i].prepared_most = 0;
+        likes[i].prepared_max = 0;
         likes[i].client_idle_timeout = likes[i].query_timeout = NO_LIMIT;
         likes[i].transaction_timeout = likes[i].idle_transaction_timeout = NO_LIMIT;
         route->replication = &likes[i];

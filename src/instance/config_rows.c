@@ -4,7 +4,7 @@
 #include "instance/config_reader.h"
 
 /* Bytes of one key or value; longer ones (a hundred hosts) are cut. */
-#define CELL_MOST ((size_t)16 * 1024)
+#define CELL_MAX ((size_t)16 * 1024)
 
 /* Walked twice: to count, then to fill. */
 struct row_maker {
@@ -53,7 +53,7 @@ static void row_make(struct row_maker *maker, const struct setting *setting,
         return;
     }
     struct config_row *row = &maker->rows[maker->count++];
-    struct buffer cell = BUFFER_INIT(CELL_MOST);
+    struct buffer cell = BUFFER_INIT(CELL_MAX);
     config_key_print(key, &cell);
     row->key = cell_keep(maker, &cell);
     buffer_clear(&cell);

@@ -13,8 +13,8 @@
 #include <stdlib.h>
 
 /* PgBouncer's MAX_USERNAME and MAX_PASSWORD, without their NUL. */
-#define USER_MOST   127
-#define SECRET_MOST 2047
+#define USER_MAX   127
+#define SECRET_MAX 2047
 
 struct secret_line {
     struct config_place place;
@@ -127,8 +127,8 @@ static void line_read(struct config_reader *reader, struct span rest, struct sec
 void config_parse_secrets(struct config_reader *reader, struct span text)
 {
     struct secret_line line = {.place = {.file = reader->config->auth_file},
-                               .user = BUFFER_INIT(USER_MOST),
-                               .text = BUFFER_INIT(SECRET_MOST)};
+                               .user = BUFFER_INIT(USER_MAX),
+                               .text = BUFFER_INIT(SECRET_MAX)};
     while (text.size > 0) {
         const uint8_t *end = memchr(text.at, '\n', text.size);
         size_t size = end == NULL ? text.size : (size_t)(end - text.at);
@@ -154,7 +154,7 @@ void config_read_secrets(struct config_reader *reader)
     if (!config_check_private(reader, config_yaml_place(reader, reader->root, "auth_file"), &key,
                               path))
         return;
-    struct buffer text = BUFFER_INIT(CONFIG_AUTH_MOST);
+    struct buffer text = BUFFER_INIT(CONFIG_AUTH_MAX);
     int status = config_file_read(path, &text);
     if (status != 0)
         config_error(reader, config_yaml_place(reader, reader->root, "auth_file"), &key,

@@ -13,15 +13,15 @@
 
 #include <errno.h>
 
-#define COMMAND_WORDS_MOST 64
-#define COMMAND_TIMEOUT    sec(10)
+#define COMMAND_WORDS_MAX 64
+#define COMMAND_TIMEOUT   sec(10)
 
 /* A secret being read, with the place to complain about. */
 struct source {
     struct config_reader *reader;
     const yaml_node_t *node;
     const struct config_key *key;
-    char text[CONFIG_SECRET_MOST + 3]; /* room for a line break, and to see that there is more */
+    char text[CONFIG_SECRET_MAX + 3]; /* room for a line break, and to see that there is more */
     size_t size;
 };
 
@@ -54,7 +54,7 @@ static bool file_read(struct source *source, const char *path)
 
 static bool command_read(struct source *source, const char *const *words)
 {
-    struct os_output output = {.at = source->text, .most = sizeof(source->text)};
+    struct os_output output = {.at = source->text, .max = sizeof(source->text)};
     int status = os->run(words, later(now_exact(), COMMAND_TIMEOUT), &output);
     source->size = output.size;
     if (status == 0 && output.exit == 0)
@@ -77,24 +77,24 @@ static bool command_read(struct source *source, const char *const *words)
 /* --- the mapping ------------------------------------------------------------------------------ */
 
 static const struct setting word_row = {
-    .kind = SETTING_TEXT, .least = 1, .most = 4095, .unit = "a text"};
+    .kind = SETTING_TEXT, .min = 1, .max = 4095, .unit = "a text"};
 
 static bool read_command(struct source *source, yaml_node_t *node)
 {
     struct config_reader *reader = source->reader;
-    const char *words[COMMAND_WORDS_MOST + 1] = {"/bin/sh", "-c"};
+    const char *words[COMMAND_WORDS_MAX + 1] = {"/bin/sh", "-c"};
     size_t count = 2;
     bool list = node->type == YAML_SEQUENCE_NODE;
     if (list)
         count = config_yaml_count(node);
-    if (count == 0 || count > COMMAND_WORDS_MOST) {
+    if (count == 0 || count > COMMAND_WORDS_MAX) {
         config_error(reader, node, source->key, "found %zu words; accepted: 1 to %d", count,
-                     COMMAND_WORDS_MOST);
+                     COMMAND_WORDS_MAX);
         return false;
     }
     for (size_t i = list ? 0 : count; i < count + !list; i++) {
         yaml_node_t *item = list ? config_yaml_item(reader, node, i) : node;
-        words[i] = config_read_text(reader, &word_row, item, source->key, word_row.most);
+        words[i] = config_read_text(reader, &word_row, item, source->key, word_row.max);
         if (words[i] == NULL)
             return false;
     }
@@ -106,7 +106,7 @@ static bool read_source(struct source *source, struct span how, yaml_node_t *val
     struct config_reader *reader = source->reader;
     if (span_is(how, "command"))
         return read_command(source, value);
-    const char *text = config_read_text(reader, &word_row, value, source->key, word_row.most);
+    const char *text = config_read_text(reader, &word_row, value, source->key, word_row.max);
     if (text == NULL)
         return false;
     if (span_is(how, "env"))
@@ -116,20 +116,20 @@ static bool read_source(struct source *source, struct span how, yaml_node_t *val
 }
 
 /* Cuts one line break; true if what is left is a secret that the setting accepts. */
-static bool source_sound(struct source *source, int64_t most)
+static bool source_sound(struct source *source, int64_t max)
 {
     if (source->size > 0 && source->text[source->size - 1] == '\n')
         source->size -= 1;
     if (source->size > 0 && source->text[source->size - 1] == '\r')
         source->size -= 1;
-    return source->size > 0 && source->size <= (size_t)most &&
+    return source->size > 0 && source->size <= (size_t)max &&
            memchr(source->text, '\0', source->size) == NULL;
 }
 
 const char *config_read_source(struct config_reader *reader, const struct setting *setting,
                                const yaml_node_t *node, const struct config_key *key)
 {
-    invariant(node->type == YAML_MAPPING_NODE && setting->most <= CONFIG_SECRET_MOST);
+    invariant(node->type == YAML_MAPPING_NODE && setting->max <= CONFIG_SECRET_MAX);
     const yaml_node_pair_t *pair = node->data.mapping.pairs.start;
     struct span how = SPAN_NONE;
     if (node->data.mapping.pairs.top - pair == 1)
@@ -141,12 +141,12 @@ const char *config_read_source(struct config_reader *reader, const struct settin
     struct source source = {.reader = reader, .node = node, .key = key};
     const char *kept = NULL;
     if (read_source(&source, how, yaml_document_get_node(&reader->document, pair->value))) {
-        if (source_sound(&source, setting->most))
+        if (source_sound(&source, setting->max))
             kept = config_arena_text(reader->arena, span_of(source.text, source.size));
         else
             config_error(reader, node, key,
                          "found %zu bytes; accepted: a secret of 1 to %lld bytes", source.size,
-                         (long long)setting->most);
+                         (long long)setting->max);
     }
     explicit_bzero(source.text, sizeof(source.text));
     return kept;

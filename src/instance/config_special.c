@@ -7,12 +7,12 @@
 #include <stdlib.h>
 
 #define POSTGRES_PORT 5432
-#define HOSTS_MOST    64
-#define USERS_MOST    1000
-#define HOST_MOST     253
-#define USER_MOST     63
+#define HOSTS_MAX     64
+#define USERS_MAX     1000
+#define HOST_MAX      253
+#define USER_MAX      63
 /* sizeof(sun_path) less "/.s.PGSQL.65535" and the NUL. */
-#define DIRECTORY_MOST (108 - 15 - 1)
+#define DIRECTORY_MAX (108 - 15 - 1)
 
 /* --- hosts ------------------------------------------------------------------------------------ */
 
@@ -68,7 +68,7 @@ static bool host_split(struct span text, struct span *host, uint16_t *port)
         /* A directory may hold a colon; only one before digits is meant as a port. */
         if (count > 0 && port_read(span_skip(text, last + 1), port))
             *host = span_of(text.at, last);
-        return host->size <= DIRECTORY_MOST;
+        return host->size <= DIRECTORY_MAX;
     }
     if (count == 1) {
         *host = span_of(text.at, last);
@@ -79,7 +79,7 @@ static bool host_split(struct span text, struct span *host, uint16_t *port)
 
 static bool host_sound(struct span host)
 {
-    if (host.size == 0 || host.size > HOST_MOST)
+    if (host.size == 0 || host.size > HOST_MAX)
         return false;
     bool directory = host.at[0] == '/' || (host.at[0] == '@' && host.size > 1);
     for (size_t i = 0; i < host.size; i++) {
@@ -97,7 +97,7 @@ static void hosts_read(struct config_reader *reader, const struct setting *setti
 {
     struct service_config *service = object;
     size_t count = node->type == YAML_SEQUENCE_NODE ? config_yaml_count(node) : 0;
-    if (count == 0 || count > HOSTS_MOST) {
+    if (count == 0 || count > HOSTS_MAX) {
         config_refuse(reader, node, key, setting);
         return;
     }
@@ -156,7 +156,7 @@ static void service_read(struct config_reader *reader, const struct setting *set
 {
     struct route_config *route = object;
     const struct config *config = reader->config;
-    const char *name = config_read_text(reader, setting, node, key, USER_MOST);
+    const char *name = config_read_text(reader, setting, node, key, USER_MAX);
     if (name == NULL)
         return;
     for (size_t i = 0; i < config->service_count; i++)
@@ -188,9 +188,9 @@ const struct setting_special config_special_service = {.read = service_read,
 static void names_read(struct config_reader *reader, const struct setting *setting,
                        yaml_node_t *node, const struct config_key *key, void *object)
 {
-    size_t count = node->type == YAML_SEQUENCE_NODE ? config_yaml_count(node) : USERS_MOST + 1;
+    size_t count = node->type == YAML_SEQUENCE_NODE ? config_yaml_count(node) : USERS_MAX + 1;
     size_t *known = (size_t *)(void *)((char *)object + setting->count_at);
-    if (count > USERS_MOST) {
+    if (count > USERS_MAX) {
         config_refuse(reader, node, key, setting);
         return;
     }
@@ -199,11 +199,10 @@ static void names_read(struct config_reader *reader, const struct setting *setti
     *(const char ***)(void *)((char *)object + setting->at) = names;
     *known = 0;
     for (size_t i = 0; names != NULL && i < count; i++) {
-        static const struct setting name_row = {
-            .kind = SETTING_TEXT, .least = 1, .most = USER_MOST};
+        static const struct setting name_row = {.kind = SETTING_TEXT, .min = 1, .max = USER_MAX};
         struct config_key item = {.up = key, .index = i};
-        const char *text = config_read_text(reader, &name_row, config_yaml_item(reader, node, i),
-                                            &item, USER_MOST);
+        const char *text =
+            config_read_text(reader, &name_row, config_yaml_item(reader, node, i), &item, USER_MAX);
         if (text != NULL)
             names[(*known)++] = text;
     }

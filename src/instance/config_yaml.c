@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 /* Characters of a value that are quoted in a message. */
-#define QUOTE_MOST 60
+#define QUOTE_MAX 60
 
 static struct config_place place_of(struct config_reader *reader, const yaml_node_t *node)
 {
@@ -76,9 +76,9 @@ static void found_print(const yaml_node_t *node, bool secret, struct buffer *out
         return;
     }
     buffer_append_byte(out, '"');
-    for (size_t i = 0; i < MIN_OF(text.size, (size_t)QUOTE_MOST); i++)
+    for (size_t i = 0; i < MIN_OF(text.size, (size_t)QUOTE_MAX); i++)
         buffer_append_byte(out, text.at[i] < ' ' || text.at[i] == 127 ? '?' : text.at[i]);
-    buffer_append_text(out, text.size > QUOTE_MOST ? "...\"" : "\"");
+    buffer_append_text(out, text.size > QUOTE_MAX ? "...\"" : "\"");
 }
 
 void config_refuse(struct config_reader *reader, const yaml_node_t *node,

@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define PAIRS_MOST  64
-#define VALUE_MOST  2048
+#define PAIRS_MAX   64
+#define VALUE_MAX   2048
 #define SOCKETS     "/var/run/postgresql" /* where Debian's libpq looks */
 #define GLOBAL_PART "pgbouncer"
 
@@ -17,8 +17,8 @@
 struct pairs {
     struct {
         char key[64];
-        char value[VALUE_MOST];
-    } at[PAIRS_MOST];
+        char value[VALUE_MAX];
+    } at[PAIRS_MAX];
     size_t count;
 };
 
@@ -26,8 +26,8 @@ struct importing {
     struct ini ini;
     struct buffer *out;
     struct buffer *problems;
-    struct buffer notes;               /* what has no equal */
-    char (*services)[VALUE_MOST + 64]; /* their hosts; number n is of the n-th name */
+    struct buffer notes;              /* what has no equal */
+    char (*services)[VALUE_MAX + 64]; /* their hosts; number n is of the n-th name */
     size_t service_count;
 };
 
@@ -81,10 +81,10 @@ static fault pairs_read(const struct importing *import, const struct ini_entry *
         if (length == 0)
             return OK;
         const char *sign = at + length + strspn(at + length, " \t");
-        if (*sign != '=' || ret->count == PAIRS_MOST || length >= sizeof(ret->at[0].key))
+        if (*sign != '=' || ret->count == PAIRS_MAX || length >= sizeof(ret->at[0].key))
             break;
         snprintf(ret->at[ret->count].key, sizeof(ret->at[0].key), "%.*s", (int)length, at);
-        at = pair_value(sign + 1 + strspn(sign + 1, " \t"), ret->at[ret->count].value, VALUE_MOST);
+        at = pair_value(sign + 1 + strspn(sign + 1, " \t"), ret->at[ret->count].value, VALUE_MAX);
         if (at == NULL)
             break;
         ret->count += 1;

@@ -137,7 +137,7 @@ const struct import_row import_rows[] = {
     /* Finding servers. */
     GLOBAL("server_connect_timeout", "connect_timeout", IMPORT_SERVICE, IMPORT_SECONDS,
            .zero = "1h", .remark = "Connecting and logging in together."),
-    GLOBAL("server_login_retry", "services.NAME.retry_most", IMPORT_NOTHING, IMPORT_SECONDS,
+    GLOBAL("server_login_retry", "services.NAME.retry_max", IMPORT_NOTHING, IMPORT_SECONDS,
            .remark = "Not taken over: 250 ms at most, so that a restart is noticed at once."),
     NO_EQUAL("server_round_robin", "The server used last is used first."),
     NO_EQUAL("dns_max_ttl", "Names are resolved again when a server fails."),

@@ -5,9 +5,9 @@
 #include <ctype.h>
 #include <stdlib.h>
 
-#define INI_FILE_MOST  ((size_t)4 * 1024 * 1024)
-#define INI_DEPTH_MOST 10 /* files that include files */
-#define INI_MOST       100000u
+#define INI_FILE_MAX  ((size_t)4 * 1024 * 1024)
+#define INI_DEPTH_MAX 10 /* files that include files */
+#define INI_MAX       100000u
 
 /* The file under way. */
 struct ini_reader {
@@ -44,7 +44,7 @@ static fault ini_complain(const struct ini_reader *reader, const char *what)
 static fault ini_add(struct ini_reader *reader, struct span key, struct span value)
 {
     struct ini *ini = reader->ini;
-    if (ini->count >= INI_MOST)
+    if (ini->count >= INI_MAX)
         return ini_complain(reader, "there are more settings than anybody needs");
     struct ini_entry *more = reallocarray(ini->entries, ini->count + 1, sizeof(*more));
     if (more == NULL)
@@ -132,11 +132,11 @@ static fault ini_lines(struct ini_reader *reader, struct span text)
 
 static fault ini_read_into(struct ini *ini, const char *path, int depth, struct buffer *problems)
 {
-    struct buffer text = BUFFER_INIT(INI_FILE_MOST);
+    struct buffer text = BUFFER_INIT(INI_FILE_MAX);
     struct ini_reader reader = {.ini = ini, .problems = problems, .path = path, .depth = depth};
-    if (depth > INI_DEPTH_MOST)
+    if (depth > INI_DEPTH_MAX)
         return fault_raise(FAULT_CONFIG, "%s: files include each other more than %d deep", path,
-                           INI_DEPTH_MOST);
+                           INI_DEPTH_MAX);
     int status = config_file_read(path, &text);
     fault read = status == 0 ? ini_lines(&reader, buffer_span(&text))
                              : fault_raise(FAULT_SYSTEM, "cannot read %s: %s", path,

@@ -24,8 +24,8 @@
 /* Between looks whether the servers are free, or the clients gone. */
 #define AWAIT_PAUSE ms(100)
 /* Bytes of all that SET has set. */
-#define OVERRIDES_MOST ((size_t)256 * 1024)
-#define PROBLEMS_MOST  ((size_t)256 * 1024)
+#define OVERRIDES_MAX ((size_t)256 * 1024)
+#define PROBLEMS_MAX  ((size_t)256 * 1024)
 
 /* The daemon as a whole; all of it on the pooler machine. */
 struct instance {
@@ -64,7 +64,7 @@ static void log_problems(int level, struct span problems)
 /* --- reload ----------------------------------------------------------------------------------- */
 
 /* A place in the queue of those who want to reload; on its coroutine's stack. */
-struct turnstile {
+struct reload_turn {
     struct node node;
     struct co *co;
     bool mine;
@@ -73,13 +73,13 @@ struct turnstile {
 /* One at a time: a reload suspends. */
 static void reload_enter(struct instance *instance)
 {
-    struct turnstile turnstile = {.co = co_self()};
+    struct reload_turn turn = {.co = co_self()};
     if (!instance->reloading) {
         instance->reloading = true;
         return;
     }
-    list_push(&instance->waiting, &turnstile.node);
-    while (!turnstile.mine)
+    list_push(&instance->waiting, &turn.node);
+    while (!turn.mine)
         co_wait_through(NEVER);
 }
 
@@ -89,7 +89,7 @@ static void reload_leave(struct instance *instance)
     instance->reloading = first != NULL;
     if (first == NULL)
         return;
-    struct turnstile *next = LIST_ENTRY(first, struct turnstile, node);
+    struct reload_turn *next = LIST_ENTRY(first, struct reload_turn, node);
     next->mine = true;
     co_wake(next->co);
 }
@@ -97,7 +97,7 @@ static void reload_leave(struct instance *instance)
 /* What stays as it was is told, and also what the process as a whole takes over. */
 static void instance_take(struct instance *instance, struct config *config, struct buffer *report)
 {
-    struct pooler_budget budget = {.clients = config->client_most};
+    struct pooler_budget budget = {.clients = config->client_max};
     if (budget_make(config, &budget) != OK)
         buffer_printf(report, "%s: warning: %s\n", config->path, fault_story(FAULT_LIMIT));
     pooler_set_budget(instance->pooler, &budget);
@@ -151,7 +151,7 @@ static fault instance_reload(void *argument, struct buffer *report)
     struct instance *instance = argument;
     reload_enter(instance);
     struct buffer overrides = instance->overrides;
-    instance->overrides = BUFFER_INIT(OVERRIDES_MOST);
+    instance->overrides = BUFFER_INIT(OVERRIDES_MAX);
     fault result = instance_load_again(instance, report);
     if (result != OK) {
         struct buffer none = instance->overrides;
@@ -175,7 +175,7 @@ static fault instance_set(void *argument, const char *key, const char *value, st
     fault result = buffer_fault(overrides);
     if (result == FAULT_LIMIT)
         (void)!fault_raise(FAULT_LIMIT, "more than %zu bytes are set until the next reload",
-                           overrides->most);
+                           overrides->max);
     if (result == OK)
         result = instance_load_again(instance, report);
     if (result != OK) { /* the next one may fit */
@@ -190,7 +190,7 @@ static fault instance_set(void *argument, const char *key, const char *value, st
 
 static void instance_hangup(void *argument)
 {
-    struct buffer report = BUFFER_INIT(PROBLEMS_MOST);
+    struct buffer report = BUFFER_INIT(PROBLEMS_MAX);
     (void)!instance_reload(argument, &report); /* it has logged what is wrong */
     buffer_fini(&report);
 }
@@ -229,7 +229,7 @@ static void instance_watch_signals(void *argument)
 
 static fault instance_load(struct instance *instance)
 {
-    struct buffer problems = BUFFER_INIT(PROBLEMS_MOST);
+    struct buffer problems = BUFFER_INIT(PROBLEMS_MAX);
     fault loaded = config_load(instance->path, ++instance->versions, &instance->config, &problems);
     fprintf(stderr, "%.*s", SPAN_ARG(buffer_span(&problems)));
     if (loaded != OK)
@@ -296,11 +296,11 @@ static void instance_await_stop(struct instance *instance)
             return;
     instance->at_once = instance->at_once || !instance->stopping;
     instance->stopping = true;
-    duration most = instance->config->shutdown_timeout;
+    duration max = instance->config->shutdown_timeout;
     notify_send("STOPPING=1\nSTATUS=Shutting down");
-    if (most.us != NO_LIMIT.us)
+    if (max.us != NO_LIMIT.us)
         notify_send("EXTEND_TIMEOUT_USEC=%" PRId64,
-                    instance->config->shutdown_delay.us + most.us + sec(10).us);
+                    instance->config->shutdown_delay.us + max.us + sec(10).us);
     deadline until = after(instance->config->shutdown_delay);
     while (!instance->at_once && co_wait(until) == OK)
         ;
@@ -324,10 +324,10 @@ static void instance_serve(struct instance *instance)
     reload_enter(instance);
     instance->ending = true;
     reload_leave(instance);
-    duration most = instance->at_once ? ms(0) : instance->config->shutdown_timeout;
+    duration max = instance->at_once ? ms(0) : instance->config->shutdown_timeout;
     if (!watch_end_looks(&instance->watch, after(sec(5))) ||
         !instance_log_end_looks(&instance->log, after(sec(5))) ||
-        !pooler_stop(instance->pooler, after(most))) {
+        !pooler_stop(instance->pooler, after(max))) {
         log_event(LOG_WARNING, "shutdown.incomplete", "reason=\"a relay did not end in time\"");
         log_finish();
         process_leave(0);
@@ -374,7 +374,7 @@ static void instance_main(void *argument)
 int instance_run(const char *path)
 {
     struct instance instance = {
-        .path = path, .overrides = BUFFER_INIT(OVERRIDES_MOST), .signals = {.stream = STREAM_INIT}};
+        .path = path, .overrides = BUFFER_INIT(OVERRIDES_MAX), .signals = {.stream = STREAM_INIT}};
     /* Before any other thread, and before the first secret is read. */
     privileges_lock();
     privileges_core_dumps(false);

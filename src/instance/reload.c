@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define PROBLEMS_MOST ((size_t)256 * 1024)
+#define PROBLEMS_MAX ((size_t)256 * 1024)
 
 struct reload {
     struct offload_job job;
@@ -17,7 +17,7 @@ struct reload {
     struct config *config;
     struct buffer report;
     fault result;
-    char story[FAULT_STORY_MOST];
+    char story[FAULT_STORY_MAX];
 };
 
 static void reload_run(struct offload_job *job)
@@ -48,7 +48,7 @@ fault reload_load(const char *path, uint64_t version, struct span overrides, str
     reload->job = (struct offload_job){.run = reload_run, .free = reload_free};
     reload->path = path;
     reload->version = version;
-    reload->report = BUFFER_INIT(PROBLEMS_MOST);
+    reload->report = BUFFER_INIT(PROBLEMS_MAX);
     reload->overrides = BUFFER_INIT(overrides.size);
     buffer_append_span(&reload->overrides, overrides);
     fault copied = buffer_fault(&reload->overrides);

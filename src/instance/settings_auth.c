@@ -1,12 +1,12 @@
 /* settings_auth.c - the rows of the groups about authentication. */
 #include "instance/settings_rows.h"
 
-#define QUERY_MOST 16384
+#define QUERY_MAX 16384
 
 const struct setting config_failures_rows[] = {
     {.name = "limit",
      .kind = SETTING_COUNT,
-     AT(config, failures_most),
+     AT(config, failures_max),
      RANGE(1, 60000),
      OR_ZERO("off"),
      .preset = "10",
@@ -44,26 +44,26 @@ const struct setting config_query_rows[] = {
     {.name = "user",
      .kind = SETTING_TEXT,
      AT(config, query.user),
-     RANGE(1, NAME_MOST),
+     RANGE(1, NAME_BYTES_MAX),
      .reloadable = true,
      .help = "Who asks; needs to be allowed to run `query`, and nothing else."},
     {.name = "password",
      .kind = SETTING_SECRET,
      AT(config, query.password),
-     RANGE(1, SECRET_MOST),
+     RANGE(1, SECRET_MAX),
      .reloadable = true,
      .help = "Its password at the servers; unless given, the auth file's."},
     {.name = "database",
      .kind = SETTING_TEXT,
      AT(config, query.database),
-     RANGE(1, NAME_MOST),
+     RANGE(1, NAME_BYTES_MAX),
      .preset = "postgres",
      .reloadable = true,
      .help = "Where it asks, whichever database the client wants."},
     {.name = "query",
      .kind = SETTING_TEXT,
      AT(config, query.sql),
-     RANGE(1, QUERY_MOST),
+     RANGE(1, QUERY_MAX),
      .preset = "SELECT rolname, rolpassword FROM pg_catalog.pg_authid WHERE rolname = $1 AND "
                "rolcanlogin AND (rolvaliduntil IS NULL OR rolvaliduntil > pg_catalog.now())",
      .reloadable = true,

@@ -8,7 +8,7 @@
 /* Where a setting is kept, and the kind's range in its base unit. */
 #define AT(type, field)                                                                            \
     .at = offsetof(struct type, field), .size = sizeof(((struct type *)0)->field)
-#define RANGE(first, last) .least = (first), .most = (last)
+#define RANGE(first, last) .min = (first), .max = (last)
 #define US(n)              INT64_C(n)
 #define MS(n)              (INT64_C(1000) * (n))
 #define SECONDS(n)         (INT64_C(1000000) * (n))
@@ -23,11 +23,11 @@
     .count_at = offsetof(struct owner, counter), .rows = (its_rows)
 
 /* NAMEDATALEN - 1: PostgreSQL cuts longer names. */
-#define NAME_MOST    63
-#define PATH_MOST    4095
-#define HOST_MOST    253
-#define SECRET_MOST  2047
-#define OPTIONS_MOST 4095
+#define NAME_BYTES_MAX 63
+#define PATH_BYTES_MAX 4095
+#define HOST_MAX       253
+#define SECRET_MAX     2047
+#define OPTIONS_MAX    4095
 
 /* Parts of the table that have a file of their own. */
 extern const struct setting config_query_rows[];       /* struct config */

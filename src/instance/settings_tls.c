@@ -31,7 +31,7 @@ static const struct setting_choice channel_bindings[] = {
 };
 
 /* What both ends have: how old a TLS is spoken, and which algorithms. */
-#define CIPHERS_MOST 4095
+#define CIPHERS_MAX 4095
 #define POLICY_ROWS                                                                                \
     {.name = "min_version",                                                                        \
      .kind = SETTING_CHOICE,                                                                       \
@@ -43,19 +43,19 @@ static const struct setting_choice channel_bindings[] = {
         {.name = "ciphers",                                                                        \
          .kind = SETTING_TEXT,                                                                     \
          AT(tls_config, policy.ciphers),                                                           \
-         RANGE(1, CIPHERS_MOST),                                                                   \
+         RANGE(1, CIPHERS_MAX),                                                                    \
          .reloadable = true,                                                                       \
          .help = "Ciphers of TLS 1.2, as a list of OpenSSL's; its own choice unless given."},      \
         {.name = "tls13_ciphers",                                                                  \
          .kind = SETTING_TEXT,                                                                     \
          AT(tls_config, policy.suites),                                                            \
-         RANGE(1, CIPHERS_MOST),                                                                   \
+         RANGE(1, CIPHERS_MAX),                                                                    \
          .reloadable = true,                                                                       \
          .help = "Cipher suites of TLS 1.3, with colons between; OpenSSL's own choice unless "     \
                  "given."},                                                                        \
     {                                                                                              \
         .name = "curves", .kind = SETTING_TEXT, AT(tls_config, policy.groups),                     \
-        RANGE(1, CIPHERS_MOST), .reloadable = true,                                                \
+        RANGE(1, CIPHERS_MAX), .reloadable = true,                                                 \
         .help = "Groups for the exchange of keys, such as X25519:prime256v1; OpenSSL's own "       \
                 "choice unless given."                                                             \
     }
@@ -71,19 +71,19 @@ const struct setting config_listen_tls_rows[] = {
     {.name = "cert",
      .kind = SETTING_PATH,
      AT(tls_config, certificate),
-     RANGE(1, PATH_MOST),
+     RANGE(1, PATH_BYTES_MAX),
      .reloadable = true,
      .help = "The certificate chain shown to clients, in PEM."},
     {.name = "key",
      .kind = SETTING_PATH,
      AT(tls_config, key),
-     RANGE(1, PATH_MOST),
+     RANGE(1, PATH_BYTES_MAX),
      .reloadable = true,
      .help = "Its private key; without it, the key is in the file of `cert`."},
     {.name = "ca",
      .kind = SETTING_PATH,
      AT(tls_config, authorities),
-     RANGE(1, PATH_MOST),
+     RANGE(1, PATH_BYTES_MAX),
      .reloadable = true,
      .help = "The authorities that may have signed a client's certificate; clients are asked for "
              "one then, and must have one in the verify modes."},
@@ -111,19 +111,19 @@ const struct setting config_service_tls_rows[] = {
     {.name = "ca",
      .kind = SETTING_PATH,
      AT(tls_config, authorities),
-     RANGE(1, PATH_MOST),
+     RANGE(1, PATH_BYTES_MAX),
      .reloadable = true,
      .help = "The authorities that may have signed the servers' certificates."},
     {.name = "cert",
      .kind = SETTING_PATH,
      AT(tls_config, certificate),
-     RANGE(1, PATH_MOST),
+     RANGE(1, PATH_BYTES_MAX),
      .reloadable = true,
      .help = "The certificate shown to servers that ask for one, in PEM."},
     {.name = "key",
      .kind = SETTING_PATH,
      AT(tls_config, key),
-     RANGE(1, PATH_MOST),
+     RANGE(1, PATH_BYTES_MAX),
      .reloadable = true,
      .help = "Its private key; without it, the key is in the file of `cert`."},
     POLICY_ROWS,

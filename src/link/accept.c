@@ -4,7 +4,7 @@
 struct greeter {
     struct stream *stream;
     const struct link_accept *accept;
-    uint8_t *bytes; /* the packet; at least WIRE_STARTUP_MOST */
+    uint8_t *bytes; /* the packet; at least WIRE_STARTUP_MAX */
     bool asked_tls;
     bool asked_gss;
     deadline by;
@@ -39,7 +39,7 @@ static fault greeter_fill(struct greeter *greeter, size_t *have, size_t size)
 {
     while (*have < size) {
         size_t got = 0;
-        fault what = stream_read(greeter->stream, greeter->bytes + *have, WIRE_STARTUP_MOST - *have,
+        fault what = stream_read(greeter->stream, greeter->bytes + *have, WIRE_STARTUP_MAX - *have,
                                  &got, greeter->by);
         if (what == FAULT_CLOSED)
             return greeter_closed(greeter, *have);
@@ -85,8 +85,8 @@ static fault greeter_packet(struct greeter *greeter, struct wire_startup *ret)
     uint32_t length = wire_startup_length(greeter->bytes);
     if (length == 0)
         return fault_raise(FAULT_PROTOCOL, "startup packet of %u bytes, the limits are 8 and %u",
-                           wire_u32(greeter->bytes), WIRE_STARTUP_MOST);
-    invariant(length <= WIRE_STARTUP_MOST);
+                           wire_u32(greeter->bytes), WIRE_STARTUP_MAX);
+    invariant(length <= WIRE_STARTUP_MAX);
     TRY(greeter_fill(greeter, &have, length));
 
     struct wire_startup packet = {0};

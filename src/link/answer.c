@@ -90,7 +90,7 @@ static fault answer_keys(struct login *login)
 
 /* As libpq: bound to the channel where both can, and never quietly without it where both could. */
 static fault answer_binding(struct login *login, struct span mechanisms,
-                            uint8_t channel[STREAM_ENDPOINT_MOST], size_t *ret_size)
+                            uint8_t channel[STREAM_ENDPOINT_MAX], size_t *ret_size)
 {
     enum link_binding binding = login->what->target->binding;
     bool offered = wire_sasl_offers(mechanisms, SCRAM_PLUS);
@@ -109,9 +109,9 @@ static fault answer_binding(struct login *login, struct span mechanisms,
 static fault answer_sasl(struct login *login, struct span mechanisms)
 {
     const struct link_secret *secret = login->what->secret;
-    uint8_t random[SCRAM_NONCE], channel[STREAM_ENDPOINT_MOST];
+    uint8_t random[SCRAM_NONCE], channel[STREAM_ENDPOINT_MAX];
     size_t channel_size;
-    struct buffer first = BUFFER_INIT(SCRAM_MESSAGE_MOST);
+    struct buffer first = BUFFER_INIT(SCRAM_MESSAGE_MAX);
     if (login->phase != LOGIN_SCRAM_NONE)
         return fault_raise(FAULT_PROTOCOL, "the server starts SASL a second time");
     TRY(answer_binding(login, mechanisms, channel, &channel_size));

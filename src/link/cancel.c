@@ -1,6 +1,6 @@
 #include "link/dial.h"
 
-#define CANCEL_SIZE (12 + WIRE_SECRET_MOST) /* bytes of the longest CancelRequest */
+#define CANCEL_SIZE (12 + WIRE_SECRET_MAX) /* bytes of the longest CancelRequest */
 
 /* The server answers only by closing the socket, whether the key was right or not; a server for
  * which a cancel is under way must not be reused before that.  (PostgreSQL manual, "Canceling

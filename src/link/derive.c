@@ -7,7 +7,7 @@
 /* Owns all it touches: whoever waits for it may stop waiting. */
 struct derivation {
     struct offload_job job;
-    uint8_t salt[SCRAM_SALT_MOST];
+    uint8_t salt[SCRAM_SALT_MAX];
     size_t salt_size;
     uint32_t iterations;
     struct scram_keys keys;

@@ -1,7 +1,7 @@
 #include "link/dial.h"
 
-#define DIAL_REQUEST_MOST 8      /* bytes of an SSLRequest */
-#define DIAL_ERROR_MOST   65536u /* bytes of an ErrorResponse to the SSLRequest */
+#define DIAL_REQUEST_MAX 8      /* bytes of an SSLRequest */
+#define DIAL_ERROR_MAX   65536u /* bytes of an ErrorResponse to the SSLRequest */
 
 /* What PostgreSQL calls internal_error; for servers that don't say. */
 #define SQLSTATE_NONE "XX000"
@@ -44,11 +44,11 @@ static fault dial_read_error(struct stream *stream, deadline by)
     uint8_t length_bytes[4];
     TRY(stream_read_all(stream, length_bytes, sizeof(length_bytes), by));
     uint32_t length = wire_u32(length_bytes);
-    if (length < 4 || length > DIAL_ERROR_MOST)
+    if (length < 4 || length > DIAL_ERROR_MAX)
         return fault_raise(FAULT_PROTOCOL,
                            "error of %u bytes in answer to an SSLRequest, the limit is %u", length,
-                           DIAL_ERROR_MOST);
-    struct buffer body = BUFFER_INIT(DIAL_ERROR_MOST);
+                           DIAL_ERROR_MAX);
+    struct buffer body = BUFFER_INIT(DIAL_ERROR_MAX);
     uint8_t *room = buffer_room(&body, length - 4);
     fault what = room == NULL ? buffer_fault(&body) : stream_read_all(stream, room, length - 4, by);
     if (what == OK)
@@ -62,7 +62,7 @@ static fault dial_read_error(struct stream *stream, deadline by)
 static fault dial_tls(struct stream *stream, const struct link_target *target, deadline by)
 {
     uint8_t answer;
-    struct buffer request = BUFFER_INIT(DIAL_REQUEST_MOST);
+    struct buffer request = BUFFER_INIT(DIAL_REQUEST_MAX);
     wire_put_ssl_request(&request);
     fault sent = link_send(stream, &request, by);
     buffer_fini(&request);

@@ -2,7 +2,7 @@
 
 #include <inttypes.h>
 
-fault link_read_message(struct stream *stream, struct buffer *into, uint32_t most,
+fault link_read_message(struct stream *stream, struct buffer *into, uint32_t max,
                         struct wire_frame *ret, deadline by)
 {
     buffer_clear(into);
@@ -15,10 +15,10 @@ fault link_read_message(struct stream *stream, struct buffer *into, uint32_t mos
     if (length < 4)
         return fault_raise(FAULT_PROTOCOL, "message of type 0x%02x with a length of %u", type,
                            length);
-    if (length >= most)
+    if (length >= max)
         return fault_raise(FAULT_LIMIT,
                            "message of type 0x%02x and %" PRIu64 " bytes, the limit is %u", type,
-                           length + UINT64_C(1), most);
+                           length + UINT64_C(1), max);
     into->size = WIRE_HEADER;
 
     /* Room may move the header. */
@@ -36,14 +36,14 @@ fault link_read_message(struct stream *stream, struct buffer *into, uint32_t mos
 /* Most answers are shorter than this and come whole with one read. */
 #define ANSWER_USUAL 512u
 
-fault link_read_answer(struct stream *stream, struct buffer *into, uint32_t most,
+fault link_read_answer(struct stream *stream, struct buffer *into, uint32_t max,
                        struct wire_frame *ret, deadline by)
 {
     buffer_clear(into);
     for (;;) {
         size_t got = 0;
         struct span rest = buffer_span(into);
-        fault framed = wire_next_frame(&rest, most, ret);
+        fault framed = wire_next_frame(&rest, max, ret);
         if (framed == OK && rest.size > 0)
             return fault_raise(FAULT_PROTOCOL,
                                "%zu bytes behind a '%c' message that wants an answer", rest.size,
@@ -52,7 +52,7 @@ fault link_read_answer(struct stream *stream, struct buffer *into, uint32_t most
             return framed == OK
                        ? OK
                        : fault_raise(framed, "malformed message, or one of more than %u bytes",
-                                     most);
+                                     max);
         uint8_t *room = buffer_room(into, ANSWER_USUAL);
         if (room == NULL)
             return buffer_fault(into);

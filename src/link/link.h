@@ -87,7 +87,7 @@ struct link_accept {
  * Reads a client's first packets: answers GSSENCRequest with 'N' and SSLRequest with 'S' (and the
  * handshake) or 'N', each at most once, refuses plaintext buffered behind an SSLRequest, shakes
  * hands at once where the first byte is that of TLS (then ALPN must name PostgreSQL), and returns
- * the startup or cancel packet, decoded over `bytes` (at least WIRE_STARTUP_MOST). On Unix sockets
+ * the startup or cancel packet, decoded over `bytes` (at least WIRE_STARTUP_MAX). On Unix sockets
  * there is no TLS, as in PostgreSQL, and none is required. A connection that closes before its
  * first byte is CLOSED without a story (a probe).
  *
@@ -99,11 +99,11 @@ fault link_read_startup(struct stream *stream, const struct link_accept *accept,
 
 /** Reads one whole message of at most `most` bytes into `into` (cleared first); the frame points
  *  into it.  Faults: CLOSED, TIMEOUT, PROTOCOL, LIMIT, CANCELLED. */
-fault link_read_message(struct stream *stream, struct buffer *into, uint32_t most,
+fault link_read_message(struct stream *stream, struct buffer *into, uint32_t max,
                         struct wire_frame *ret, deadline by) MUST_USE;
 /** As link_read_message, for a peer that has nothing more to say until it is answered: reads
  * whatever has come at once.  Faults: also PROTOCOL when bytes follow the message. */
-fault link_read_answer(struct stream *stream, struct buffer *into, uint32_t most,
+fault link_read_answer(struct stream *stream, struct buffer *into, uint32_t max,
                        struct wire_frame *ret, deadline by) MUST_USE;
 /** Writes the buffer's bytes and clears it. Faults: those of the buffer, CLOSED, TIMEOUT. */
 fault link_send(struct stream *stream, struct buffer *bytes, deadline by) MUST_USE;

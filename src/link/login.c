@@ -4,10 +4,10 @@
 
 #include <string.h>
 
-#define LOGIN_MESSAGE_MOST    65536u /* bytes of one message from the server */
-#define LOGIN_PARAMETERS_MOST 65536u /* bytes of all ParameterStatus in a login */
-#define LOGIN_SEND_MOST       65536u /* bytes of one message from us; the startup packet above all */
-#define LOGIN_READ            4096u  /* bytes to have room for at each read */
+#define LOGIN_MESSAGE_MAX    65536u /* bytes of one message from the server */
+#define LOGIN_PARAMETERS_MAX 65536u /* bytes of all ParameterStatus in a login */
+#define LOGIN_SEND_MAX       65536u /* bytes of one message from us; the startup packet above all */
+#define LOGIN_READ           4096u  /* bytes to have room for at each read */
 
 /* What pg_hba.conf's refusal of an encrypted connection is told with. */
 #define SQLSTATE_INVALID_AUTHORIZATION "28000"
@@ -38,10 +38,10 @@ static fault login_frame(struct login *login, struct wire_frame *ret)
 {
     for (;;) {
         struct span rest = span_skip(buffer_span(&login->in), login->taken);
-        fault what = wire_next_frame(&rest, LOGIN_MESSAGE_MOST, ret);
+        fault what = wire_next_frame(&rest, LOGIN_MESSAGE_MAX, ret);
         if (what == FAULT_PROTOCOL)
             return fault_raise(what, "message of %u bytes in the login, the limit is %u",
-                               wire_u32(rest.at + 1), LOGIN_MESSAGE_MOST);
+                               wire_u32(rest.at + 1), LOGIN_MESSAGE_MAX);
         if (what == OK) {
             login->taken = login->in.size - rest.size;
             return OK;
@@ -82,9 +82,9 @@ static fault login_send_startup(struct login *login)
     while (wire_next_parameter(&rest, &name, &value))
         wire_put_startup_parameter(&login->out, name, value);
     wire_put_startup_end(&login->out, start);
-    if (login->out.size > WIRE_STARTUP_MOST)
+    if (login->out.size > WIRE_STARTUP_MAX)
         return fault_raise(FAULT_LIMIT, "startup packet of %zu bytes, the limit is %u",
-                           login->out.size, WIRE_STARTUP_MOST);
+                           login->out.size, WIRE_STARTUP_MAX);
     return link_send(login->stream, &login->out, login->by);
 }
 
@@ -99,7 +99,7 @@ static fault login_keep_parameter(struct login *login, struct span body)
     wire_put_string(kept, parameter.value);
     if (buffer_fault(kept) == FAULT_LIMIT)
         return fault_raise(FAULT_LIMIT, "the server's parameters take more than %u bytes",
-                           LOGIN_PARAMETERS_MOST);
+                           LOGIN_PARAMETERS_MAX);
     if (span_is(parameter.name, "in_hot_standby"))
         login->greeting.in_hot_standby = span_is(parameter.value, "on");
     return buffer_fault(kept);
@@ -109,7 +109,7 @@ static fault login_keep_key(struct login *login, struct span body)
 {
     struct wire_key key;
     TRY(wire_read_backend_key(body, &key));
-    if (login->greeting.version < WIRE_PROTOCOL_3_2 && key.secret.size != WIRE_SECRET_LEAST)
+    if (login->greeting.version < WIRE_PROTOCOL_3_2 && key.secret.size != WIRE_SECRET_MIN)
         return FAULT_PROTOCOL;
     login->greeting.pid = key.pid;
     wire_secret_keep(&login->greeting.secret, key.secret);
@@ -197,10 +197,10 @@ static void login_init(struct login *login, struct stream *stream, const struct 
         .stream = stream,
         .what = what,
         .by = by,
-        .in = BUFFER_INIT(LOGIN_MESSAGE_MOST + LOGIN_READ),
-        .out = BUFFER_INIT(LOGIN_SEND_MOST),
+        .in = BUFFER_INIT(LOGIN_MESSAGE_MAX + LOGIN_READ),
+        .out = BUFFER_INIT(LOGIN_SEND_MAX),
         .version = version,
-        .greeting = {.version = version, .parameters = BUFFER_INIT(LOGIN_PARAMETERS_MOST)},
+        .greeting = {.version = version, .parameters = BUFFER_INIT(LOGIN_PARAMETERS_MAX)},
     };
 }
 

@@ -74,7 +74,7 @@ static fault text_decode(struct span line, struct link_proxied *ret)
 }
 
 /* At least so long is a line that begins like this. */
-static size_t text_least(struct span bytes)
+static size_t text_min(struct span bytes)
 {
     if (bytes.size < strlen("PROXY TCP4 "))
         return strlen("PROXY UNKNOWN\r\n");
@@ -94,12 +94,12 @@ static fault text_walk(struct span bytes, struct link_proxied *ret, size_t *ret_
             return FAULT_PROTOCOL;
         return text_decode(span_of(bytes.at, size - 1), ret);
     }
-    if (bytes.size >= LINK_PROXY_MOST - 1)
+    if (bytes.size >= LINK_PROXY_MAX - 1)
         return FAULT_PROTOCOL;
-    size_t least = text_least(bytes);
+    size_t min = text_min(bytes);
     bool returned = bytes.at[bytes.size - 1] == '\r';
-    *ret_more = bytes.size < least ? least - bytes.size : 1;
-    if (bytes.size >= least && !returned && bytes.size + 2 < LINK_PROXY_MOST)
+    *ret_more = bytes.size < min ? min - bytes.size : 1;
+    if (bytes.size >= min && !returned && bytes.size + 2 < LINK_PROXY_MAX)
         *ret_more = 2;
     return FAULT_AGAIN;
 }
@@ -196,7 +196,7 @@ static fault skip(struct stream *stream, uint32_t size, deadline by)
 
 fault link_read_proxy(struct stream *stream, struct link_proxied *ret, deadline by)
 {
-    uint8_t bytes[LINK_PROXY_MOST];
+    uint8_t bytes[LINK_PROXY_MAX];
     size_t have = 0, more, got;
     fault what;
     while ((what = link_proxy_decode(span_of(bytes, have), ret, &more)) == FAULT_AGAIN) {

@@ -9,7 +9,7 @@
 #include "machine/stream.h"
 
 /* What is looked at of a header: the longest of v1, and v2 up to the end of its addresses. */
-#define LINK_PROXY_MOST 108
+#define LINK_PROXY_MAX 108
 
 struct link_proxied {
     enum { LINK_PROXY_SELF, LINK_PROXY_UNKNOWN, LINK_PROXY_FOR } what;

@@ -128,8 +128,8 @@ static struct co *stack_pool_pop(struct stack_pool *pool)
         return NULL;
     pool->free = co->next;
     pool->idle -= 1;
-    if (pool->idle < pool->idle_least)
-        pool->idle_least = pool->idle;
+    if (pool->idle < pool->idle_min)
+        pool->idle_min = pool->idle;
     return co;
 }
 
@@ -147,7 +147,7 @@ static void stack_pool_push(struct machine *machine, struct co *co)
 static void stack_pool_trim(struct stack_pool *pool)
 {
     uint32_t surplus = pool->idle - MIN_OF(pool->idle, pool->keep);
-    uint32_t left = pool->idle - MIN_OF(surplus, pool->idle_least);
+    uint32_t left = pool->idle - MIN_OF(surplus, pool->idle_min);
     struct co **link = &pool->free;
     for (uint32_t i = 0; i < left; i++)
         link = &(*link)->next;
@@ -158,7 +158,7 @@ static void stack_pool_trim(struct stack_pool *pool)
         co_unmap(gone);
         gone = next;
     }
-    pool->idle = pool->idle_least = left;
+    pool->idle = pool->idle_min = left;
 }
 
 static void co_pools_trim(struct waker *waker)
@@ -199,7 +199,7 @@ void co_pools_fini(struct machine *machine)
     for (size_t kind = 0; kind < ARRAY_SIZE(machine->stacks); kind++) {
         struct stack_pool *pool = &machine->stacks[kind];
         pool->keep = 0;
-        pool->idle_least = pool->idle;
+        pool->idle_min = pool->idle;
         stack_pool_trim(pool);
     }
     invariant(machine->stats.stacks == 0);

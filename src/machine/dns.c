@@ -14,7 +14,7 @@
 #include <stdlib.h>
 
 /* What is read of a hosts file; longer ones are cut. */
-#define HOSTS_SIZE_MOST (256 * 1024)
+#define HOSTS_SIZE_MAX (256 * 1024)
 /* With the addresses of one family in hand, how long the other one may still be waited for: some
  * name servers never answer questions for AAAA. */
 #define OTHER_FAMILY_WAIT ms(250)
@@ -38,7 +38,7 @@ static void answer_add(struct dns_answer *answer, const struct address *address)
     for (size_t i = 0; i < answer->count; i++)
         if (address_equal(&answer->addresses[i], address))
             return;
-    if (answer->count < DNS_ADDRESSES_MOST)
+    if (answer->count < DNS_ADDRESSES_MAX)
         answer->addresses[answer->count++] = *address;
 }
 
@@ -66,8 +66,8 @@ static int errno_of(int status)
 
 static int answer_read_a(struct span raw, uint16_t port, struct dns_answer *answer)
 {
-    struct ares_addrttl found[DNS_ADDRESSES_MOST];
-    int count = DNS_ADDRESSES_MOST;
+    struct ares_addrttl found[DNS_ADDRESSES_MAX];
+    int count = DNS_ADDRESSES_MAX;
     int status = ares_parse_a_reply(raw.at, (int)raw.size, NULL, found, &count);
     for (int i = 0; status == ARES_SUCCESS && i < count; i++) {
         struct address address = {.family = ADDRESS_IPV4, .port = port};
@@ -80,8 +80,8 @@ static int answer_read_a(struct span raw, uint16_t port, struct dns_answer *answ
 
 static int answer_read_aaaa(struct span raw, uint16_t port, struct dns_answer *answer)
 {
-    struct ares_addr6ttl found[DNS_ADDRESSES_MOST];
-    int count = DNS_ADDRESSES_MOST;
+    struct ares_addr6ttl found[DNS_ADDRESSES_MAX];
+    int count = DNS_ADDRESSES_MAX;
     int status = ares_parse_aaaa_reply(raw.at, (int)raw.size, NULL, found, &count);
     for (int i = 0; status == ARES_SUCCESS && i < count; i++) {
         struct address address = {.family = ADDRESS_IPV6, .port = port};
@@ -100,7 +100,7 @@ int dns_answer_read(int type, struct span raw, uint16_t port, struct dns_answer 
     int status =
         type == DNS_TYPE_A ? answer_read_a(raw, port, answer) : answer_read_aaaa(raw, port, answer);
     /* Nothing but aliases is success for the parser. */
-    if (status == 0 && answer->count == before && before < DNS_ADDRESSES_MOST)
+    if (status == 0 && answer->count == before && before < DNS_ADDRESSES_MAX)
         return -ENODATA;
     return status;
 }
@@ -155,10 +155,10 @@ void dns_hosts_find(struct span text, const char *host, uint16_t port, struct dn
 
 static fault find_in_hosts(const char *host, uint16_t port, struct dns_answer *answer)
 {
-    char *text = malloc(HOSTS_SIZE_MOST);
+    char *text = malloc(HOSTS_SIZE_MAX);
     if (text == NULL)
         return fault_raise(FAULT_NAME, "no memory to resolve \"%s\"", host);
-    int64_t size = os->file_read(dns_hosts_path, text, HOSTS_SIZE_MOST);
+    int64_t size = os->file_read(dns_hosts_path, text, HOSTS_SIZE_MAX);
     if (size > 0)
         dns_hosts_find(span_of(text, (size_t)size), host, port, answer);
     free(text);

@@ -6,10 +6,10 @@
  */
 #include "machine/os.h"
 
-#define DNS_ADDRESSES_MOST 16
+#define DNS_ADDRESSES_MAX 16
 
 struct dns_answer {
-    struct address addresses[DNS_ADDRESSES_MOST];
+    struct address addresses[DNS_ADDRESSES_MAX];
     size_t count;
     duration ttl; /* of the shortest-lived record; NO_LIMIT for numbers and hosts files */
 };

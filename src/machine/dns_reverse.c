@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define HOSTS_SIZE_MOST (256 * 1024)
+#define HOSTS_SIZE_MAX (256 * 1024)
 
 /* One question.  On the heap, because it may outlive the coroutine that asked. */
 struct reverse {
@@ -128,8 +128,8 @@ fault dns_reverse(const struct address *address, char ret[DNS_NAME_SIZE], deadli
     ret[0] = '\0';
     if (address->family != ADDRESS_IPV4 && address->family != ADDRESS_IPV6)
         return OK;
-    char *text = malloc(HOSTS_SIZE_MOST);
-    int64_t size = text == NULL ? 0 : os->file_read(dns_hosts_file(), text, HOSTS_SIZE_MOST);
+    char *text = malloc(HOSTS_SIZE_MAX);
+    int64_t size = text == NULL ? 0 : os->file_read(dns_hosts_file(), text, HOSTS_SIZE_MAX);
     if (size > 0)
         found = dns_hosts_name(span_of(text, (size_t)size), address, ret);
     free(text);

@@ -15,11 +15,11 @@
 #define FIRST_HANDLE 3
 
 static struct inherited {
-    char name[INHERITED_NAME_MOST + 1];
+    char name[INHERITED_NAME_MAX + 1];
     struct address at;
     int handle; /* INHERITED_NONE: taken */
     bool dual;  /* IPv6 that takes IPv4 as well */
-} inherited[INHERITED_MOST];
+} inherited[INHERITED_MAX];
 static uint32_t inherited_count;
 
 /* The number in a variable; -1 when it is not there or none. */
@@ -52,11 +52,11 @@ static bool handle_prepare(int handle)
 }
 
 /* Cuts the next name off a list with colons; "unknown" is what systemd calls the nameless. */
-static void name_next(const char **names, char name[INHERITED_NAME_MOST + 1])
+static void name_next(const char **names, char name[INHERITED_NAME_MAX + 1])
 {
     size_t size = strcspn(*names, ":");
     struct span text = size > 0 ? span_of(*names, size) : SPAN("unknown");
-    size_t kept = MIN_OF(text.size, (size_t)INHERITED_NAME_MOST);
+    size_t kept = MIN_OF(text.size, (size_t)INHERITED_NAME_MAX);
     memcpy(name, text.at, kept);
     name[kept] = '\0';
     *names += size + ((*names)[size] == ':');
@@ -69,7 +69,7 @@ uint32_t inherited_collect(void)
     if (variable_number("LISTEN_PID") != (int64_t)os->process->number() || count <= 0)
         return 0;
     names = names == NULL ? "" : names;
-    for (int i = 0; i < (int)MIN_OF(count, (int64_t)INHERITED_MOST); i++) {
+    for (int i = 0; i < (int)MIN_OF(count, (int64_t)INHERITED_MAX); i++) {
         struct inherited *one = &inherited[inherited_count];
         name_next(&names, one->name);
         one->handle = FIRST_HANDLE + i;
@@ -120,7 +120,7 @@ int inherited_take_named(const char *name, struct address *ret)
     return INHERITED_NONE;
 }
 
-bool inherited_drop(char name[INHERITED_NAME_MOST + 1], struct address *ret)
+bool inherited_drop(char name[INHERITED_NAME_MAX + 1], struct address *ret)
 {
     for (uint32_t i = 0; i < inherited_count; i++) {
         struct inherited *one = &inherited[i];

@@ -8,8 +8,8 @@
  */
 #include "machine/os.h"
 
-#define INHERITED_MOST      64
-#define INHERITED_NAME_MOST 255
+#define INHERITED_MAX      64
+#define INHERITED_NAME_MAX 255
 
 enum {
     INHERITED_NONE = -1,   /* no such socket was passed, or it is taken */
@@ -24,4 +24,4 @@ int inherited_take(const struct address *at);
 /** The handle of one more socket of this name with its address, or INHERITED_NONE. */
 int inherited_take_named(const char *name, struct address *ret);
 /** Closes one that nobody wanted, and tells its name and address; false when none is left. */
-bool inherited_drop(char name[INHERITED_NAME_MOST + 1], struct address *ret);
+bool inherited_drop(char name[INHERITED_NAME_MAX + 1], struct address *ret);

@@ -10,12 +10,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define HOST_MOST 64
+#define HOST_MAX 64
 
 struct log_place {
     struct log_target target; /* its texts are the next two */
     char path[4096];
-    char ident[LOG_IDENT_MOST + 1];
+    char ident[LOG_IDENT_MAX + 1];
     enum log_dress dress;
     int sink;
 };
@@ -33,7 +33,7 @@ static struct log_set *log_current;     /* atomic */
 static int log_least_urgent = LOG_INFO; /* atomic: of all targets */
 static const struct log_place log_at_first = {
     .target = {.to = LOG_TO_STDERR, .level = LOG_INFO, .format = LOG_FORMAT_TEXT}};
-static char log_host[HOST_MOST + 1] = "-"; /* written before the first set is in use */
+static char log_host[HOST_MAX + 1] = "-"; /* written before the first set is in use */
 static const struct os *log_host_of;
 
 /* Too large for a turn's stack; an event never suspends. */
@@ -73,7 +73,7 @@ static struct log_set *log_set_now(void)
     return __atomic_load_n(&log_current, __ATOMIC_ACQUIRE);
 }
 
-static size_t log_report_dropped(int sink, char *bytes, size_t most, uint64_t count)
+static size_t log_report_dropped(int sink, char *bytes, size_t max, uint64_t count)
 {
     const struct log_set *set = log_set_now();
     for (size_t i = 0; set != NULL && i < set->count; i++) {
@@ -81,7 +81,7 @@ static size_t log_report_dropped(int sink, char *bytes, size_t most, uint64_t co
             continue;
         const struct log_line *line =
             log_make(&set->places[i], "log.dropped", "lines=%llu", (unsigned long long)count);
-        size_t size = line->size <= most ? line->size : 0;
+        size_t size = line->size <= max ? line->size : 0;
         memcpy(bytes, line->bytes, size);
         return size;
     }
@@ -177,7 +177,7 @@ static void set_rest(const struct log_set *set, const struct log_set *before)
 
 static int set_turn(const struct log_set *set, size_t *ret_failed)
 {
-    struct os_log_target opened[LOG_TARGETS_MOST] = {0};
+    struct os_log_target opened[LOG_TARGETS_MAX] = {0};
     int result = set_open(set, opened, ret_failed);
     for (size_t i = 0; i < set->count && result == 0; i++) {
         *ret_failed = i;
@@ -208,19 +208,19 @@ static bool same_set(const struct log_set *a, const struct log_set *b)
 
 static void set_use(struct log_set *set)
 {
-    int least = LOG_EMERG;
+    int min = LOG_EMERG;
     for (size_t i = 0; i < set->count; i++)
-        least = MAX_OF(least, set->places[i].target.level);
+        min = MAX_OF(min, set->places[i].target.level);
     set->older = log_current;
     __atomic_store_n(&log_current, set, __ATOMIC_RELEASE);
-    __atomic_store_n(&log_least_urgent, least, __ATOMIC_RELAXED);
+    __atomic_store_n(&log_least_urgent, min, __ATOMIC_RELAXED);
 }
 
 int log_set_targets(const struct log_target *targets, size_t count, size_t *ret_failed)
 {
     struct log_set *before = log_set_now();
     *ret_failed = 0;
-    invariant(count <= LOG_TARGETS_MOST);
+    invariant(count <= LOG_TARGETS_MAX);
     struct log_set *set = set_new(targets, count);
     if (set == NULL)
         return -ENOMEM;

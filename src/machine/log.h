@@ -16,9 +16,9 @@ enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON, LOG_FORMAT_LOGFMT };
 enum log_kind { LOG_TO_STDERR, LOG_TO_FILE, LOG_TO_SYSLOG, LOG_TO_JOURNAL };
 enum log_protocol { LOG_RFC3164, LOG_RFC5424 };
 
-#define LOG_TARGETS_MOST 8
-#define LOG_INHERIT      255 /* a level, or a format, of the settings alone */
-#define LOG_IDENT_MOST   48
+#define LOG_TARGETS_MAX 8
+#define LOG_INHERIT     255 /* a level, or a format, of the settings alone */
+#define LOG_IDENT_MAX   48
 
 /* Where lines go.  Plain ints: the settings are read into them. */
 struct log_target {
@@ -34,7 +34,7 @@ struct log_target {
 /** From now on: the least urgent level to write (LOG_DEBUG writes all), how, and to which file
  *  (NULL: stderr).  Returns 0 or -errno of the file. */
 int log_configure(int level, enum log_format format, const char *path);
-/** The same for several targets, at most LOG_TARGETS_MOST; files are opened anew.  The texts are
+/** The same for several targets, at most LOG_TARGETS_MAX; files are opened anew.  The texts are
  *  copied.  Returns 0, or -errno with the target that failed, and nothing has changed. */
 int log_set_targets(const struct log_target *targets, size_t count, size_t *ret_failed);
 /** Opens the files of the present targets anew: somebody has moved them away. */

@@ -15,7 +15,7 @@ struct log_value {
     size_t size;
     enum { LOG_VALUE_NUMBER, LOG_VALUE_TEXT } kind;
     bool quoted; /* in the format */
-    char bytes[LOG_VALUE_MOST];
+    char bytes[LOG_VALUE_MAX];
 };
 
 static const char *const log_level_names[] = {"EMERG",   "ALERT",  "CRIT", "ERROR",
@@ -26,7 +26,7 @@ static const char *const log_level_names[] = {"EMERG",   "ALERT",  "CRIT", "ERRO
 /* All of `bytes` or nothing: an escape is never cut in half. */
 static bool line_put(struct log_line *line, const char *bytes, size_t size)
 {
-    if (line->size + size > line->most - LOG_LINE_RESERVE)
+    if (line->size + size > line->max - LOG_LINE_RESERVE)
         return false;
     memcpy(line->bytes + line->size, bytes, size);
     line->size += size;
@@ -42,7 +42,7 @@ static bool line_put_text(struct log_line *line, const char *text)
 static void line_close(struct log_line *line, const char *text)
 {
     size_t size = strlen(text);
-    invariant(line->size + size <= line->most);
+    invariant(line->size + size <= line->max);
     memcpy(line->bytes + line->size, text, size);
     line->size += size;
 }
@@ -213,8 +213,8 @@ static void value_put_string(struct log_value *value, const char *text, int prec
         value_put(value, "(null)", 6);
         return;
     }
-    size_t most = precision < 0 ? LOG_VALUE_MOST : (size_t)precision;
-    value_put(value, text, strnlen(text, MIN_OF(most, LOG_VALUE_MOST)));
+    size_t max = precision < 0 ? LOG_VALUE_MAX : (size_t)precision;
+    value_put(value, text, strnlen(text, MIN_OF(max, LOG_VALUE_MAX)));
 }
 
 static void value_put_integer(struct log_value *value, const struct conversion *as, va_list *values)
@@ -398,7 +398,7 @@ static const char *line_put_pair(struct log_line *line, const char *at, va_list 
     if (!line->fields)
         line_liken(line, key, &value);
     /* Room for the key, its decoration and an empty value, or the pair is left out. */
-    if (line->size + key.size + 32 > line->most - LOG_LINE_RESERVE)
+    if (line->size + key.size + 32 > line->max - LOG_LINE_RESERVE)
         return at;
     line_put_key(line, key);
     line_put_value(line, &value);
@@ -502,7 +502,7 @@ static void line_put_fields(struct log_line *line, const struct log_head *head, 
                             va_list values)
 {
     line->fields = true;
-    line->most = LOG_BYTES_MOST;
+    line->max = LOG_BYTES_MAX;
     line_put_text(line, "TRUNKLINE_EVENT=");
     line_put_text(line, head->name);
     line_close(line, "\n");
@@ -516,9 +516,9 @@ void log_line_build(struct log_line *line, const struct log_head *head, const ch
     line->size = 0;
     line->fields = false;
     line->likeness = hash_span(span_text(head->name));
-    line->most = LOG_BYTES_MOST;
+    line->max = LOG_BYTES_MAX;
     line_put_dress(line, head);
-    line->most = line->size + LOG_LINE_MOST;
+    line->max = line->size + LOG_LINE_MAX;
     line_put_head(line, head);
     line_put_pairs(line, pairs, values);
     if (line->format == LOG_FORMAT_JSON)
@@ -529,5 +529,5 @@ void log_line_build(struct log_line *line, const struct log_head *head, const ch
         line_put_fields(line, head, pairs, values);
     if (line->dress != LOG_DRESS_PLAIN)
         line->bytes[line->size++] = '\0';
-    invariant(line->size <= LOG_BYTES_MOST);
+    invariant(line->size <= LOG_BYTES_MAX);
 }

@@ -11,11 +11,11 @@
 #include <stdarg.h>
 
 /* Longest message, newline included; values are cut to fit. */
-#define LOG_LINE_MOST 4096
+#define LOG_LINE_MAX 4096
 /* The same and what a target wants around it: a head, or the pairs once more as fields. */
-#define LOG_BYTES_MOST (3 * LOG_LINE_MOST)
+#define LOG_BYTES_MAX (3 * LOG_LINE_MAX)
 /* Longest single value. */
-#define LOG_VALUE_MOST 2048
+#define LOG_VALUE_MAX 2048
 
 /* What stands around the message: nothing and a newline, a syslog header and a NUL, or the fields
  * of the journal's own protocol and a NUL. */
@@ -25,11 +25,11 @@ struct log_line {
     enum log_format format;
     enum log_dress dress;
     size_t size;
-    size_t most;       /* of `size` at present */
+    size_t max;        /* of `size` at present */
     size_t pairs_at;   /* where the first pair begins */
     bool fields;       /* the pairs are written as fields of the journal at present */
     uint64_t likeness; /* the same for events that say the same; see log_count_repeats() */
-    char bytes[LOG_BYTES_MOST];
+    char bytes[LOG_BYTES_MAX];
 };
 
 /* What every line starts with. */

@@ -7,7 +7,7 @@
 static struct {
     pthread_mutex_t lock;
     int64_t period; /* atomic */
-    struct log_repeat kinds[LOG_REPEATS_MOST];
+    struct log_repeat kinds[LOG_REPEATS_MAX];
 } repeats = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 void log_repeat_period(int64_t period_us)
@@ -34,7 +34,7 @@ static bool is_over(const struct log_repeat *kind, int64_t now_us)
 static struct log_repeat *repeat_place(uint64_t likeness)
 {
     struct log_repeat *place = &repeats.kinds[0];
-    for (size_t i = 0; i < LOG_REPEATS_MOST; i++) {
+    for (size_t i = 0; i < LOG_REPEATS_MAX; i++) {
         struct log_repeat *kind = &repeats.kinds[i];
         if (kind->since != 0 && kind->likeness == likeness)
             return kind;
@@ -68,7 +68,7 @@ bool log_repeat_take(int64_t now_us, bool all, struct log_repeat *ret)
 {
     bool found = false;
     pthread_mutex_lock(&repeats.lock);
-    for (size_t i = 0; i < LOG_REPEATS_MOST && !found; i++) {
+    for (size_t i = 0; i < LOG_REPEATS_MAX && !found; i++) {
         struct log_repeat *kind = &repeats.kinds[i];
         if (kind->since == 0 || (!all && !is_over(kind, now_us)))
             continue;

@@ -8,8 +8,8 @@
 #include "base/span.h"
 
 /* Kinds of lines that are remembered. */
-#define LOG_REPEATS_MOST 64
-#define LOG_SAMPLE_MOST  512
+#define LOG_REPEATS_MAX 64
+#define LOG_SAMPLE_MAX  512
 
 struct log_repeat {
     uint64_t likeness;
@@ -17,7 +17,7 @@ struct log_repeat {
     int64_t since;  /* monotonic, us; 0: free */
     int level;
     char name[64];
-    char sample[LOG_SAMPLE_MOST]; /* the pairs of the line that was written, as text */
+    char sample[LOG_SAMPLE_MAX]; /* the pairs of the line that was written, as text */
 };
 
 /** Microseconds; 0: nothing is a repeat. */

@@ -9,7 +9,7 @@
 #include "machine/context.h"
 #include "machine/os.h"
 
-#define EVENTS_MOST 256 /* taken from the poller a turn */
+#define EVENTS_MAX 256 /* taken from the poller a turn */
 
 struct stream;
 
@@ -24,8 +24,8 @@ struct ready_queue {
 struct stack_pool {
     struct co *free;
     uint32_t idle;
-    uint32_t idle_least; /* since the last trimming: that many were surely not needed */
-    uint32_t keep;       /* not trimmed below */
+    uint32_t idle_min; /* since the last trimming: that many were surely not needed */
+    uint32_t keep;     /* not trimmed below */
 };
 
 /* A binary heap by `at`; each timer knows its place. */

@@ -10,7 +10,7 @@
 #define OWED_STEP ms(1)
 /* Rounds through the run queue before the poller is asked again: what a turn wakes mostly runs in
  * the same turn, and a coroutine that only yields can't starve the handles. */
-#define ROUNDS_MOST 4
+#define ROUNDS_MAX 4
 
 _Thread_local struct machine *machine_current;
 uint64_t (*machine_stale_hint)(const uint64_t *hint);
@@ -126,7 +126,7 @@ static int machine_poll(struct machine *machine, struct poll_event *events)
     deadline by = {0};
     if (machine->ready.count == 0 && mailbox_sleep(machine))
         by = timers_next(machine);
-    int count = os->poll_wait(machine->poller, events, EVENTS_MOST, by);
+    int count = os->poll_wait(machine->poller, events, EVENTS_MAX, by);
     mailbox_rise(machine);
     machine->now_us = os->monotonic_us();
     hint_add(&machine->stats.wakeups, 1);
@@ -135,12 +135,12 @@ static int machine_poll(struct machine *machine, struct poll_event *events)
 
 static void machine_turn(struct machine *machine)
 {
-    struct poll_event events[EVENTS_MOST];
+    struct poll_event events[EVENTS_MAX];
     int count = machine_poll(machine, events);
     registrations_dispatch(machine, events, count);
     uint32_t done = (uint32_t)count + mailbox_deliver(machine);
     done += timers_run(machine);
-    for (int round = 0; round < ROUNDS_MOST && machine->ready.count > 0; round++)
+    for (int round = 0; round < ROUNDS_MAX && machine->ready.count > 0; round++)
         done += co_run_ready(machine);
     /* Woken for nothing: a stale timer.  Clean up, so that it does not happen again. */
     if (done == 0)

@@ -8,11 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NOTICE_MOST 1024
-#define PATH_MOST   108
+#define NOTICE_MAX     1024
+#define PATH_BYTES_MAX 108
 
 static struct {
-    char path[PATH_MOST]; /* "": nobody listens */
+    char path[PATH_BYTES_MAX]; /* "": nobody listens */
     duration watchdog;
 } manager = {.watchdog = NO_LIMIT};
 
@@ -55,7 +55,7 @@ duration notify_watchdog(void)
 
 void notify_send(const char *format, ...)
 {
-    char text[NOTICE_MOST];
+    char text[NOTICE_MAX];
     va_list values;
     va_start(values, format);
     int size = vsnprintf(text, sizeof(text), format, values);

@@ -56,7 +56,7 @@ struct poll_event {
 /* What a command printed. */
 struct os_output {
     char *at;
-    size_t most; /* room */
+    size_t max; /* room */
     size_t size;
     int exit; /* its status, or the negative number of the signal that ended it */
 };
@@ -72,7 +72,7 @@ struct os_log_target {
 };
 
 /* Makes the line that reports `count` lost ones; returns its size, at most `most`. */
-typedef size_t os_log_report(int sink, char *line, size_t most, uint64_t count);
+typedef size_t os_log_report(int sink, char *line, size_t max, uint64_t count);
 
 /* What a signal wait returns; the numbers are those of signal(7). */
 struct os {
@@ -110,7 +110,7 @@ struct os {
     void (*poll_free)(int poller);
     int (*poll_add)(int poller, int handle, uint64_t tag);
     int (*poll_del)(int poller, int handle);
-    int (*poll_wait)(int poller, struct poll_event *events, int most, deadline by);
+    int (*poll_wait)(int poller, struct poll_event *events, int max, deadline by);
     void (*poll_wake)(int poller); /* from any thread: ends its poll_wait, once */
 
     /* Threads.  In the simulation all machines share one, in seeded order. */
@@ -132,7 +132,7 @@ struct os {
                      void *argument);
 
     /* The addresses of this machine, with their masks: how many, at most `most`; or -errno. */
-    int (*interfaces)(struct os_interface *ret, int most);
+    int (*interfaces)(struct os_interface *ret, int max);
 
     /* Name look-up below the table: `done` runs on the asking machine's thread, within the
      * poll_wait of that poller, with the raw answer or -errno. */

@@ -8,7 +8,7 @@
  */
 #include "machine/os.h"
 
-#define OS_LINUX_POLLERS_MOST 1024
+#define OS_LINUX_POLLERS_MAX 1024
 
 struct os_linux_guest {
     /** `descriptor` is ready for `what` (POLL_READ, POLL_WRITE). */
@@ -50,13 +50,13 @@ int64_t os_linux_recv(int handle, void *bytes, size_t size);
 int64_t os_linux_send(int handle, const void *bytes, size_t size);
 int64_t os_linux_send_vector(int handle, const struct iovec *parts, int count);
 void os_linux_shut(int handle);
-int os_linux_interfaces(struct os_interface *ret, int most);
+int os_linux_interfaces(struct os_interface *ret, int max);
 
 int os_linux_poll_new(void);
 void os_linux_poll_free(int poller);
 int os_linux_poll_add(int poller, int handle, uint64_t tag);
 int os_linux_poll_del(int poller, int handle);
-int os_linux_poll_wait(int poller, struct poll_event *events, int most, deadline by);
+int os_linux_poll_wait(int poller, struct poll_event *events, int max, deadline by);
 void os_linux_poll_wake(int poller);
 
 int os_linux_dns_query(int poller, const char *name, int type,

@@ -13,7 +13,7 @@
 
 /* A resolver with nothing to do that is older is made anew, so that a changed resolv.conf counts.
  */
-#define RESOLVER_AGE_MOST 30000000
+#define RESOLVER_AGE_MAX 30000000
 
 /* c-ares inside one poller: its sockets are watched there, its timeouts are the guest's. */
 struct resolver {
@@ -164,7 +164,7 @@ static int resolver_of(int poller, struct resolver **ret)
         resolver = CONTAINER_OF(guest, struct resolver, guest);
     }
     if (resolver->channel != NULL && resolver->pending == 0 &&
-        os_linux.monotonic_us() - resolver->made_at > RESOLVER_AGE_MOST)
+        os_linux.monotonic_us() - resolver->made_at > RESOLVER_AGE_MAX)
         resolver_close(resolver);
     *ret = resolver;
     return resolver->channel != NULL ? 0 : resolver_open(resolver);

@@ -9,7 +9,7 @@
 /* Those for jobs that wait for others, in the network mostly. */
 #define OFFLOAD_SLOW_THREADS 16
 /* Jobs that wait for a thread; more are refused. */
-#define OFFLOAD_JOBS_MOST 4096
+#define OFFLOAD_JOBS_MAX 4096
 
 struct offload_entry {
     void (*job)(void *argument);
@@ -19,22 +19,21 @@ struct offload_entry {
 struct offload_lane {
     pthread_mutex_t lock; /* guards everything; not held while a job runs */
     pthread_cond_t work;
-    struct offload_entry waiting[OFFLOAD_JOBS_MOST]; /* a ring */
+    struct offload_entry waiting[OFFLOAD_JOBS_MAX]; /* a ring */
     uint32_t first;
     uint32_t count;
     uint32_t threads;
-    uint32_t threads_most;
+    uint32_t threads_max;
     uint32_t idle; /* threads that wait for work and were not called yet */
 };
 
-#define LANE_INIT(most)                                                                            \
+#define LANE_INIT(max)                                                                             \
     {                                                                                              \
-        .lock = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_COND_INITIALIZER,                       \
-        .threads_most = (most)                                                                     \
+        .lock = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_COND_INITIALIZER, .threads_max = (max)  \
     }
 static struct offload_lane quick = LANE_INIT(OFFLOAD_THREADS);
 static struct offload_lane slow = LANE_INIT(OFFLOAD_SLOW_THREADS);
-static_assert(IS_POWER_OF_TWO(OFFLOAD_JOBS_MOST), "the ring's index is a mask");
+static_assert(IS_POWER_OF_TWO(OFFLOAD_JOBS_MAX), "the ring's index is a mask");
 
 static struct offload_entry take_job(struct offload_lane *lane)
 {
@@ -45,7 +44,7 @@ static struct offload_entry take_job(struct offload_lane *lane)
         lane->idle -= 1;
     }
     struct offload_entry entry = lane->waiting[lane->first];
-    lane->first = (lane->first + 1) & (OFFLOAD_JOBS_MOST - 1);
+    lane->first = (lane->first + 1) & (OFFLOAD_JOBS_MAX - 1);
     lane->count -= 1;
     pthread_mutex_unlock(&lane->lock);
     return entry;
@@ -64,7 +63,7 @@ static void thread_main(void *argument)
  */
 static int threads_suffice_locked(struct offload_lane *lane)
 {
-    if (lane->count <= lane->idle || lane->threads == lane->threads_most)
+    if (lane->count <= lane->idle || lane->threads == lane->threads_max)
         return 0;
     int result = os_linux_spawn("offload", thread_main, lane, NULL);
     if (result == 0)
@@ -76,8 +75,8 @@ static int lane_take(struct offload_lane *lane, void (*job)(void *argument), voi
 {
     int result = -EAGAIN;
     pthread_mutex_lock(&lane->lock);
-    if (lane->count < OFFLOAD_JOBS_MOST) {
-        uint32_t place = (lane->first + lane->count) & (OFFLOAD_JOBS_MOST - 1);
+    if (lane->count < OFFLOAD_JOBS_MAX) {
+        uint32_t place = (lane->first + lane->count) & (OFFLOAD_JOBS_MAX - 1);
         lane->waiting[place] = (struct offload_entry){.job = job, .argument = argument};
         lane->count += 1;
         result = threads_suffice_locked(lane);

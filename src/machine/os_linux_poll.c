@@ -25,18 +25,18 @@ struct poller {
     struct os_linux_guest *guest;
 };
 
-static struct poller pollers[OS_LINUX_POLLERS_MOST];
+static struct poller pollers[OS_LINUX_POLLERS_MAX];
 
 static struct poller *poller_at(int poller)
 {
-    invariant(poller >= 0 && poller < OS_LINUX_POLLERS_MOST);
+    invariant(poller >= 0 && poller < OS_LINUX_POLLERS_MAX);
     invariant(__atomic_load_n(&pollers[poller].taken, __ATOMIC_RELAXED) == 1);
     return &pollers[poller];
 }
 
 static int poller_take(void)
 {
-    for (int i = 0; i < OS_LINUX_POLLERS_MOST; i++) {
+    for (int i = 0; i < OS_LINUX_POLLERS_MAX; i++) {
         if (__atomic_exchange_n(&pollers[i].taken, 1, __ATOMIC_ACQUIRE) == 0)
             return i;
     }
@@ -96,20 +96,20 @@ void os_linux_poll_wake(int poller)
 
 /* --- waiting ---------------------------------------------------------------------------------- */
 
-static int poll_epoll(int epoll, struct epoll_event *events, int most, deadline by)
+static int poll_epoll(int epoll, struct epoll_event *events, int max, deadline by)
 {
     if (is_never(by))
-        return epoll_wait(epoll, events, most, -1);
+        return epoll_wait(epoll, events, max, -1);
     int64_t left = by.us <= 0 ? 0 : by.us - os_linux.monotonic_us();
     if (left <= 0)
-        return epoll_wait(epoll, events, most, 0);
+        return epoll_wait(epoll, events, max, 0);
     struct timespec wait = {.tv_sec = left / 1000000, .tv_nsec = left % 1000000 * 1000};
-    int count = epoll_pwait2(epoll, events, most, &wait, NULL);
+    int count = epoll_pwait2(epoll, events, max, &wait, NULL);
     if (count >= 0 || errno != ENOSYS)
         return count;
     /* Linux before 5.11.  Rounded up, or we would spin through the last millisecond. */
     int64_t rounded = MIN_OF((left + 999) / 1000, INT32_MAX);
-    return epoll_wait(epoll, events, most, (int)rounded);
+    return epoll_wait(epoll, events, max, (int)rounded);
 }
 
 static uint32_t poll_ready(uint32_t events)
@@ -142,13 +142,13 @@ static int poll_sort(struct poller *poller, const struct epoll_event *from, int 
     return kept;
 }
 
-int os_linux_poll_wait(int poller, struct poll_event *events, int most, deadline by)
+int os_linux_poll_wait(int poller, struct poll_event *events, int max, deadline by)
 {
     struct poller *waiting = poller_at(poller);
     struct epoll_event raw[EVENTS_AT_ONCE];
     if (waiting->guest != NULL && waiting->guest->due_at < by.us)
         by.us = waiting->guest->due_at;
-    int count = poll_epoll(waiting->epoll, raw, MIN_OF(most, EVENTS_AT_ONCE), by);
+    int count = poll_epoll(waiting->epoll, raw, MIN_OF(max, EVENTS_AT_ONCE), by);
     if (count < 0)
         return errno == EINTR ? 0 : -errno;
     int kept = poll_sort(waiting, raw, count, events);

@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 /* The process, for Linux. */
-#define CAPABILITIES_MOST 64
+#define CAPABILITIES_MAX 64
 
 struct account {
     uid_t user;
@@ -167,7 +167,7 @@ static fault linux_become(const char *user)
                            "user: cannot become \"%s\": only root can, and this is user %u", user,
                            (unsigned)geteuid());
     }
-    for (unsigned long i = 0; i < CAPABILITIES_MOST; i++)
+    for (unsigned long i = 0; i < CAPABILITIES_MAX; i++)
         (void)prctl(PR_CAPBSET_DROP, i, 0, 0, 0);
     /* The C library carries these to every thread. */
     if (initgroups(user, account.group) != 0)

@@ -66,13 +66,13 @@ static int output_read(int pipe, deadline by, struct os_output *output)
             return -errno;
         if (ready <= 0)
             continue;
-        ssize_t got = read(pipe, output->at + output->size, output->most - output->size);
+        ssize_t got = read(pipe, output->at + output->size, output->max - output->size);
         if (got < 0 && errno != EINTR && errno != EAGAIN)
             return -errno;
         if (got == 0)
             return 0;
         output->size += got > 0 ? (size_t)got : 0;
-        if (output->size == output->most)
+        if (output->size == output->max)
             return -EMSGSIZE;
     }
 }

@@ -291,13 +291,13 @@ static bool interface_read(const struct ifaddrs *from, struct os_interface *ret)
     return true;
 }
 
-int os_linux_interfaces(struct os_interface *ret, int most)
+int os_linux_interfaces(struct os_interface *ret, int max)
 {
     struct ifaddrs *all;
     int count = 0;
     if (getifaddrs(&all) != 0)
         return -errno;
-    for (const struct ifaddrs *it = all; it != NULL && count < most; it = it->ifa_next)
+    for (const struct ifaddrs *it = all; it != NULL && count < max; it = it->ifa_next)
         count += interface_read(it, &ret[count]) ? 1 : 0;
     freeifaddrs(all);
     return count;

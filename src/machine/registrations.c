@@ -11,10 +11,10 @@
  */
 #define GENERATION_MASK 0x7fffffffu
 
-static int registrations_grow(struct machine *machine, uint32_t least)
+static int registrations_grow(struct machine *machine, uint32_t min)
 {
     uint32_t size = MAX_OF(machine->registrations_size, 64u);
-    while (size <= least)
+    while (size <= min)
         size *= 2;
     struct registration *grown = realloc(machine->registrations, size * sizeof(*grown));
     if (grown == NULL)

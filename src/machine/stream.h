@@ -13,7 +13,7 @@
 #include "machine/machine.h"
 #include "machine/os.h"
 
-#define STREAM_ENDPOINT_MOST 64 /* bytes of the largest digest */
+#define STREAM_ENDPOINT_MAX 64 /* bytes of the largest digest */
 
 struct buffer;
 struct tls;         /* a TLS session on a stream; opaque, heap, see tls.h */
@@ -118,7 +118,7 @@ enum stream_name { STREAM_NAME_CN, STREAM_NAME_DN, STREAM_NAME_SAN };
 void stream_tls_names(const struct stream *stream, enum stream_name kind, struct buffer *out);
 /** The digest of the server's certificate (RFC 5929, tls-server-end-point), from either end; 0
  *  bytes: plain, or a certificate that defines none. */
-size_t stream_tls_endpoint(const struct stream *stream, uint8_t ret[STREAM_ENDPOINT_MOST]);
+size_t stream_tls_endpoint(const struct stream *stream, uint8_t ret[STREAM_ENDPOINT_MAX]);
 
 void stream_set_options(struct stream *stream, const struct socket_options *options);
 /** From now on bytes are announced when there are so many of them; 1: as usual.  Its end is always

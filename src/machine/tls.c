@@ -22,7 +22,7 @@
 #define TLS_RECORD_OVERHEAD 512
 /* Ciphertext that may wait for the socket in one session; beyond it OpenSSL itself must wait.  Only
  * what OpenSSL writes on its own (answers to KeyUpdate) can go beyond a chunk. */
-#define TLS_OUT_MOST (TLS_CHUNK + 64 * 1024)
+#define TLS_OUT_MAX (TLS_CHUNK + 64 * 1024)
 
 #define TLS_CLOSED "the peer closed the connection"
 
@@ -80,7 +80,7 @@ static int bio_read(BIO *bio, char *bytes, size_t size, size_t *ret)
 
 static bool out_is_full(const struct tls *tls, size_t more)
 {
-    return tls->out_size - tls->out_sent + chunk.size + more > TLS_OUT_MOST ||
+    return tls->out_size - tls->out_sent + chunk.size + more > TLS_OUT_MAX ||
            chunk.size + more > TLS_CHUNK;
 }
 

@@ -9,7 +9,7 @@
 /*
  * Certificates and keys, read through the door like every other file: OpenSSL is given bytes.
  */
-#define PEM_FILE_MOST ((size_t)16 * 1024 * 1024)
+#define PEM_FILE_MAX ((size_t)16 * 1024 * 1024)
 
 struct pem_file {
     const char *what;
@@ -54,7 +54,7 @@ static fault pem_open(struct pem_file *file, const char *what, const char *path)
     int64_t size = 0;
     *file = (struct pem_file){.what = what, .path = path, .room = 16384};
     fault result = pem_read(file, &size);
-    while (result == OK && (size_t)size == file->room && file->room < PEM_FILE_MOST) {
+    while (result == OK && (size_t)size == file->room && file->room < PEM_FILE_MAX) {
         explicit_bzero(file->bytes, file->room);
         file->room *= 4;
         result = pem_read(file, &size);

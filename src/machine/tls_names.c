@@ -8,7 +8,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
-static_assert(STREAM_ENDPOINT_MOST >= EVP_MAX_MD_SIZE, "every digest fits");
+static_assert(STREAM_ENDPOINT_MAX >= EVP_MAX_MD_SIZE, "every digest fits");
 
 bool stream_tls_verified(const struct stream *stream)
 {
@@ -96,7 +96,7 @@ static const EVP_MD *endpoint_digest(const X509 *certificate)
     return EVP_get_digestbynid(digest);
 }
 
-size_t stream_tls_endpoint(const struct stream *stream, uint8_t ret[STREAM_ENDPOINT_MOST])
+size_t stream_tls_endpoint(const struct stream *stream, uint8_t ret[STREAM_ENDPOINT_MAX])
 {
     const SSL *ssl = stream->tls == NULL ? NULL : tls_ssl(stream->tls);
     if (ssl == NULL)
@@ -107,6 +107,6 @@ size_t stream_tls_endpoint(const struct stream *stream, uint8_t ret[STREAM_ENDPO
     unsigned size = 0;
     if (digest == NULL || X509_digest(certificate, digest, ret, &size) != 1)
         return 0;
-    invariant(size <= STREAM_ENDPOINT_MOST);
+    invariant(size <= STREAM_ENDPOINT_MAX);
     return size;
 }

@@ -8,8 +8,8 @@
 #include <pthread.h>
 #include <sys/time.h>
 
-#define URIS_MOST       2048
-#define NAME_MOST       1024
+#define URIS_MAX        2048
+#define NAME_BYTES_MAX  1024
 #define CONNECT_TIMEOUT 5 /* seconds */
 #define ANSWER_TIMEOUT  10
 
@@ -60,7 +60,7 @@ static enum verify_outcome session_open(struct session *session)
     static const int version = LDAP_VERSION3;
     static const struct timeval connect = {.tv_sec = CONNECT_TIMEOUT};
     static const struct timeval answer = {.tv_sec = ANSWER_TIMEOUT};
-    char uris[URIS_MOST];
+    char uris[URIS_MAX];
     if (!uris_make(session->ldap, uris, sizeof(uris)))
         return broken(session, "the servers' names are too long", LDAP_PARAM_ERROR);
     int code = ldap_initialize(&session->handle, uris);
@@ -138,7 +138,7 @@ static enum verify_outcome entry_find(const struct session *session, const char 
 {
     static const int scopes[] = {LDAP_SCOPE_BASE, LDAP_SCOPE_ONELEVEL, LDAP_SCOPE_SUBTREE};
     const struct verify_ldap *ldap = session->ldap;
-    char filter[NAME_MOST * 2], none[] = LDAP_NO_ATTRS;
+    char filter[NAME_BYTES_MAX * 2], none[] = LDAP_NO_ATTRS;
     char *attributes[] = {none, NULL};
     LDAPMessage *found = NULL;
     enum verify_outcome result = VERIFY_NO;
@@ -185,7 +185,7 @@ enum verify_outcome verify_by_ldap(const struct verify_ldap *ldap, const char *u
                                    const char *password, char why[VERIFY_WHY_SIZE])
 {
     struct session session = {.ldap = ldap, .why = why};
-    char dn[NAME_MOST];
+    char dn[NAME_BYTES_MAX];
     why[0] = '\0';
     /* A bind without a password succeeds: as nobody. */
     static pthread_once_t begun = PTHREAD_ONCE_INIT;

@@ -1,109 +1,110 @@
 /*
  * balance.c - who gets a lease, and from whom one is called back.
  *
- * By the age of the oldest claims.  A seat that lacks a lease takes one, in this order: of the
- * backends, while sizes and limits allow it; an idle server of another seat; and of a seat that is
- * busy but whose own oldest claim is younger by more than half of overtake_limit, the part of its
- * leases that belongs to the longer queue.  What can change while nobody says so, the ages, is
+ * By the age of the oldest claims.  A member that lacks a lease takes one, in this order: of the
+ * backends, while sizes and limits allow it; an idle server of another member; and of a member that
+ * is busy but whose own oldest claim is younger by more than half of overtake_limit, the part of
+ * its leases that belongs to the longer queue.  What can change while nobody says so, the ages, is
  * looked at again after a quarter of overtake_limit: so a claim is overtaken by no more than that
  * limit and one release.  Within the limit one lease at a time, once in such a period, goes where
  * more claims share one, until no move makes the local pools more even.
  *
- * Where a limit stops a pool that it shares with others, pools compete in the same way: contest.c.
+ * Where a limit stops a pool that it shares with others, pools compete in the same way: reclaim.c.
  */
 #include "machine/clock.h"
+#include "pool/live_service.h"
 #include "pool/pool.h"
-#include "pool/supply.h"
 
 #include <stdlib.h>
 
 /* Pools that something of their own holds up, passed over in one walk along a line. */
-#define ASIDE_MOST 64
+#define ASIDE_MAX 64
 
 /* --- who needs one ---------------------------------------------------------------------------- */
 
-uint64_t seat_queued(const struct seat *seat)
+uint64_t member_queued(const struct member *member)
 {
-    return hint_read(&seat->local->told.queued);
+    return hint_read(&member->local->told.queued);
 }
 
 /* Since when its oldest claim waits; UINT64_MAX: none does. */
-uint64_t seat_oldest(const struct seat *seat)
+uint64_t member_oldest(const struct member *member)
 {
-    uint64_t oldest = hint_read(&seat->local->told.oldest);
+    uint64_t oldest = hint_read(&member->local->told.oldest);
     return oldest == 0 ? UINT64_MAX : oldest;
 }
 
 /* Claims beyond the servers that are on their way to it. */
-uint64_t seat_lacks(const struct seat *seat)
+uint64_t member_lacks(const struct member *member)
 {
-    uint64_t arrived = hint_read(&seat->local->told.arrived);
-    uint64_t expected = seat->coming + (seat->sent > arrived ? seat->sent - arrived : 0);
-    uint64_t queued = seat_queued(seat);
+    uint64_t arrived = hint_read(&member->local->told.arrived);
+    uint64_t expected = member->coming + (member->sent > arrived ? member->sent - arrived : 0);
+    uint64_t queued = member_queued(member);
     return queued > expected ? queued - expected : 0;
 }
 
 /* Leases that may be called back. */
-uint32_t seat_spare(const struct seat *seat)
+uint32_t member_spare(const struct member *member)
 {
-    uint32_t taken = seat->coming + seat->recalls;
-    return seat->leases > taken ? seat->leases - taken : 0;
+    uint32_t taken = member->coming + member->recalls;
+    return member->leases > taken ? member->leases - taken : 0;
 }
 
 uint32_t pool_leases(const struct pool *pool)
 {
     uint32_t leases = 0;
-    LIST_EACH (&pool->seats, it)
-        leases += LIST_ENTRY(it, struct seat, node)->leases;
+    LIST_EACH (&pool->members, it)
+        leases += LIST_ENTRY(it, struct member, node)->leases;
     return leases;
 }
 
-/* The seat that lacks a lease and whose claim has waited longest; NULL: none. */
-struct seat *pool_needy(const struct pool *pool)
+/* The member that lacks a lease and whose claim has waited longest; NULL: none. */
+struct member *pool_needy(const struct pool *pool)
 {
-    struct seat *needy = NULL;
-    LIST_EACH (&pool->seats, it) {
-        struct seat *seat = LIST_ENTRY(it, struct seat, node);
-        if (seat_lacks(seat) > 0 && (needy == NULL || seat_oldest(seat) < seat_oldest(needy)))
-            needy = seat;
+    struct member *needy = NULL;
+    LIST_EACH (&pool->members, it) {
+        struct member *member = LIST_ENTRY(it, struct member, node);
+        if (member_lacks(member) > 0 &&
+            (needy == NULL || member_oldest(member) < member_oldest(needy)))
+            needy = member;
     }
     return needy;
 }
 
-bool pool_wants_least(const struct pool *pool)
+bool pool_wants_min(const struct pool *pool)
 {
     return !pool->obsolete && pool->route->mode != POOL_SESSION &&
            pool_leases(pool) < pool->route->pool_min;
 }
 
-/* While the pool is below its least: the seat with clients that has the fewest. */
-static struct seat *pool_below_least(const struct pool *pool)
+/* While the pool is below its least: the member with clients that has the fewest. */
+static struct member *pool_below_min(const struct pool *pool)
 {
-    struct seat *fewest = NULL;
-    if (!pool_wants_least(pool))
+    struct member *fewest = NULL;
+    if (!pool_wants_min(pool))
         return NULL;
-    LIST_EACH (&pool->seats, it) {
-        struct seat *seat = LIST_ENTRY(it, struct seat, node);
-        if (hint_read(&seat->local->told.clients) > 0 &&
-            (fewest == NULL || seat->leases < fewest->leases))
-            fewest = seat;
+    LIST_EACH (&pool->members, it) {
+        struct member *member = LIST_ENTRY(it, struct member, node);
+        if (hint_read(&member->local->told.clients) > 0 &&
+            (fewest == NULL || member->leases < fewest->leases))
+            fewest = member;
     }
     return fewest;
 }
 
 uint64_t pool_oldest(const struct pool *pool)
 {
-    const struct seat *needy = pool_needy(pool);
-    return needy == NULL ? UINT64_MAX : seat_oldest(needy);
+    const struct member *needy = pool_needy(pool);
+    return needy == NULL ? UINT64_MAX : member_oldest(needy);
 }
 
 /* --- giving leases ---------------------------------------------------------------------------- */
 
-static uint32_t kin_slots(const struct kin *kin)
+static uint32_t versions_slots(const struct pool_versions *versions)
 {
     uint32_t slots = 0;
-    LIST_EACH (&kin->pools, it)
-        slots += slots_count(LIST_ENTRY(it, struct pool, kin_node)->slots);
+    LIST_EACH (&versions->pools, it)
+        slots += slots_count(LIST_ENTRY(it, struct pool, versions_node)->slots);
     return slots;
 }
 
@@ -119,17 +120,17 @@ static deadline pool_reserve_due(const struct pool *pool)
 /* The versions of one pool share one budget. */
 static bool pool_over_budget(const struct pool *pool)
 {
-    uint32_t slots = kin_slots(pool->kin), size = pool->route->pool_size;
+    uint32_t slots = versions_slots(pool->versions), size = pool->route->pool_size;
     if (slots < size)
         return false;
     return slots >= size + pool->route->pool_reserve || pool_reserve_due(pool).us > now().us;
 }
 
-static void lease_send(struct lease *lease, struct seat *seat)
+static void lease_send(struct lease *lease, struct member *member)
 {
-    lease->local = seat->local;
-    seat->leases += 1;
-    mail_send(seat->local->pools->machine, &lease->to_relay);
+    lease->local = member->local;
+    member->leases += 1;
+    mail_send(member->local->pools->machine, &lease->to_relay);
 }
 
 static enum pool_lack lack_of(fault asked)
@@ -148,7 +149,7 @@ static enum pool_lack lack_of(fault asked)
     }
 }
 
-static enum pool_lack pool_grant(struct pool *pool, struct seat *seat, deadline *again)
+static enum pool_lack pool_grant(struct pool *pool, struct member *member, deadline *again)
 {
     if (pool->paused.us > now().us) {
         *again = pool->paused;
@@ -172,154 +173,155 @@ static enum pool_lack pool_grant(struct pool *pool, struct seat *seat, deadline 
     lease->pool = pool;
     lease->target.address = *backend_address(backend);
     lease->target.host = backend_host(backend);
-    lease->sole = service_backends(supply_service(pool->supply)) == 1;
+    lease->sole = service_backends(live_service_service(pool->live)) == 1;
     lease->to_relay.deliver = local_pool_lease_came;
     lease->to_router.deliver = router_lease_back;
     lease->report.deliver = router_lease_report;
     list_push(&pool->leases, &lease->node);
     pool_hold(pool);
-    seat->coming += 1;
-    lease_send(lease, seat);
+    member->coming += 1;
+    lease_send(lease, member);
     return LACKS_NOTHING;
 }
 
 /* --- calling leases back ---------------------------------------------------------------------- */
 
-void seat_recall(struct seat *seat, uint64_t count)
+void member_recall(struct member *member, uint64_t count)
 {
-    invariant(count > 0 && count <= seat_spare(seat));
-    seat->recalls += (uint32_t)count;
-    seat->recalled = now();
-    __atomic_fetch_add(&seat->local->told.recall, count, __ATOMIC_ACQ_REL);
-    mail_send(seat->local->pools->machine, &seat->local->membership.recall);
+    invariant(count > 0 && count <= member_spare(member));
+    member->recalls += (uint32_t)count;
+    member->recalled = now();
+    __atomic_fetch_add(&member->local->told.recall, count, __ATOMIC_ACQ_REL);
+    mail_send(member->local->pools->machine, &member->local->membership.recall);
 }
 
 /* On whose behalf leases are called back, and how many more. */
-struct hunt {
-    const struct seat *needy;
+struct recall {
+    const struct member *needy;
     uint64_t wanted;
     duration bound;
     bool may_even; /* once in a while, between claims that are about as old */
 };
 
-static void hunt_less(struct hunt *hunt, uint64_t found)
+static void recall_less(struct recall *recall, uint64_t found)
 {
-    hunt->wanted -= MIN_OF(found, hunt->wanted);
+    recall->wanted -= MIN_OF(found, recall->wanted);
 }
 
 /* What it may be asked for.  Another version of the pool gives one up only where that makes room,
  * to an older claim, and when it has had it for long: else it gets the same one back at once. */
-static uint64_t hunt_spare(const struct hunt *hunt, const struct seat *victim)
+static uint64_t recall_spare(const struct recall *recall, const struct member *victim)
 {
-    const struct pool *pool = hunt->needy->pool;
+    const struct pool *pool = recall->needy->pool;
     if (victim->pool == pool)
-        return seat_spare(victim);
-    bool yields = pool->lack == LACKS_SIZE && seat_oldest(hunt->needy) < pool_oldest(victim->pool);
-    return yields ? seat_ripe(victim) : 0;
+        return member_spare(victim);
+    bool yields =
+        pool->lack == LACKS_SIZE && member_oldest(recall->needy) < pool_oldest(victim->pool);
+    return yields ? member_ripe(victim) : 0;
 }
 
 /* Idle servers; and when there are none, its relay says so when there is one. */
-static void hunt_idle(struct hunt *hunt, struct seat *victim)
+static void recall_idle(struct recall *recall, struct member *victim)
 {
     uint64_t idle = hint_read(&victim->local->told.idle);
     uint64_t count = idle > victim->recalls ? idle - victim->recalls : 0;
-    count = MIN_OF(MIN_OF(count, hunt->wanted), hunt_spare(hunt, victim));
+    count = MIN_OF(MIN_OF(count, recall->wanted), recall_spare(recall, victim));
     if (count > 0)
-        seat_recall(victim, count);
-    hunt_less(hunt, count);
+        member_recall(victim, count);
+    recall_less(recall, count);
     if (victim->leases > 0)
         hint_write(&victim->local->told.hungry, 1);
 }
 
 /* Whether more claims would share a lease here than there even after one has moved. */
-static bool hunt_evens(const struct hunt *hunt, const struct seat *victim)
+static bool recall_evens(const struct recall *recall, const struct member *victim)
 {
-    uint64_t ours = seat_queued(hunt->needy) + hunt->needy->leases;
-    uint64_t theirs = seat_queued(victim) + victim->leases;
-    return hunt->may_even && victim->leases > 0 &&
-           ours * (victim->leases - 1) >= theirs * (hunt->needy->leases + 1);
+    uint64_t ours = member_queued(recall->needy) + recall->needy->leases;
+    uint64_t theirs = member_queued(victim) + victim->leases;
+    return recall->may_even && victim->leases > 0 &&
+           ours * (victim->leases - 1) >= theirs * (recall->needy->leases + 1);
 }
 
-/* The part of a busy seat's leases that would make both queues equally long for their leases. */
-static void hunt_busy(struct hunt *hunt, struct seat *victim)
+/* The part of a busy member's leases that would make both queues equally long for their leases. */
+static void recall_busy(struct recall *recall, struct member *victim)
 {
-    uint64_t theirs = seat_oldest(victim), ours = seat_oldest(hunt->needy);
-    uint64_t spare = hunt_spare(hunt, victim);
-    uint64_t queue = seat_queued(hunt->needy), rival = seat_queued(victim);
-    if (hunt->wanted == 0 || spare == 0 || queue == 0)
+    uint64_t theirs = member_oldest(victim), ours = member_oldest(recall->needy);
+    uint64_t spare = recall_spare(recall, victim);
+    uint64_t queue = member_queued(recall->needy), rival = member_queued(victim);
+    if (recall->wanted == 0 || spare == 0 || queue == 0)
         return;
     uint64_t count = 1;
     if (theirs == UINT64_MAX)
         count = spare;
-    else if (theirs > ours && theirs - ours > (uint64_t)hunt->bound.us)
+    else if (theirs > ours && theirs - ours > (uint64_t)recall->bound.us)
         count = (spare * queue + queue + rival - 1) / (queue + rival);
-    else if (!hunt_evens(hunt, victim))
+    else if (!recall_evens(recall, victim))
         return;
-    hunt->may_even = false;
-    count = MIN_OF(MIN_OF(count, spare), hunt->wanted);
-    seat_recall(victim, count);
-    hunt_less(hunt, count);
+    recall->may_even = false;
+    count = MIN_OF(MIN_OF(count, spare), recall->wanted);
+    member_recall(victim, count);
+    recall_less(recall, count);
 }
 
-static void hunt_pool(struct hunt *hunt, const struct pool *pool,
-                      void (*step)(struct hunt *hunt, struct seat *victim))
+static void recall_pool(struct recall *recall, const struct pool *pool,
+                        void (*step)(struct recall *recall, struct member *victim))
 {
-    LIST_EACH (&pool->seats, it) {
-        struct seat *seat = LIST_ENTRY(it, struct seat, node);
-        if (seat != hunt->needy)
-            step(hunt, seat);
+    LIST_EACH (&pool->members, it) {
+        struct member *member = LIST_ENTRY(it, struct member, node);
+        if (member != recall->needy)
+            step(recall, member);
     }
 }
 
 static uint32_t pool_recalls(const struct pool *pool)
 {
     uint32_t recalls = 0;
-    LIST_EACH (&pool->seats, it)
-        recalls += LIST_ENTRY(it, struct seat, node)->recalls;
+    LIST_EACH (&pool->members, it)
+        recalls += LIST_ENTRY(it, struct member, node)->recalls;
     return recalls;
 }
 
 static duration pool_bound(const struct pool *pool)
 {
-    return (duration){.us = pool->config->overtake_most.us / 2};
+    return (duration){.us = pool->config->overtake_max.us / 2};
 }
 
 duration pool_period(const struct pool *pool)
 {
-    return (duration){.us = pool->config->overtake_most.us / 4};
+    return (duration){.us = pool->config->overtake_max.us / 4};
 }
 
-/* Recalls that may soon be answered.  A seat that has not answered for so long is in long
+/* Recalls that may soon be answered.  A member that has not answered for so long is in long
  * transactions: others are asked instead of waiting for it. */
 uint32_t pool_hopes(const struct pool *pool)
 {
     uint32_t hopes = pool->ending;
-    LIST_EACH (&pool->seats, it) {
-        const struct seat *seat = LIST_ENTRY(it, struct seat, node);
-        if (later(seat->recalled, pool_period(pool)).us > now().us)
-            hopes += seat->recalls;
+    LIST_EACH (&pool->members, it) {
+        const struct member *member = LIST_ENTRY(it, struct member, node);
+        if (later(member->recalled, pool_period(pool)).us > now().us)
+            hopes += member->recalls;
     }
     return hopes;
 }
 
-/* From the seats of the pool's own kin: for each claim that nothing will serve, at most one. */
+/* From the members of the pool's own kin: for each claim that nothing will serve, at most one. */
 static void pool_recall(struct pool *pool)
 {
-    struct hunt hunt = {.needy = pool_needy(pool), .bound = pool_bound(pool)};
-    if (hunt.needy == NULL)
+    struct recall recall = {.needy = pool_needy(pool), .bound = pool_bound(pool)};
+    if (recall.needy == NULL)
         return;
-    hunt.may_even = pool->evened.us + pool_period(pool).us <= now().us;
-    if (hunt.may_even)
+    recall.may_even = pool->evened.us + pool_period(pool).us <= now().us;
+    if (recall.may_even)
         pool->evened = now();
-    hunt.wanted = seat_lacks(hunt.needy);
-    LIST_EACH (&pool->kin->pools, it) {
-        const struct pool *kin = LIST_ENTRY(it, struct pool, kin_node);
-        hunt_less(&hunt, pool_hopes(kin));
+    recall.wanted = member_lacks(recall.needy);
+    LIST_EACH (&pool->versions->pools, it) {
+        const struct pool *versions = LIST_ENTRY(it, struct pool, versions_node);
+        recall_less(&recall, pool_hopes(versions));
     }
-    LIST_EACH (&pool->kin->pools, it)
-        hunt_pool(&hunt, LIST_ENTRY(it, struct pool, kin_node), hunt_idle);
-    LIST_EACH (&pool->kin->pools, it)
-        hunt_pool(&hunt, LIST_ENTRY(it, struct pool, kin_node), hunt_busy);
+    LIST_EACH (&pool->versions->pools, it)
+        recall_pool(&recall, LIST_ENTRY(it, struct pool, versions_node), recall_idle);
+    LIST_EACH (&pool->versions->pools, it)
+        recall_pool(&recall, LIST_ENTRY(it, struct pool, versions_node), recall_busy);
 }
 
 /* More slots than a lowered limit allows: called back to be closed. */
@@ -327,11 +329,11 @@ static void pool_recall_excess(struct pool *pool)
 {
     uint32_t excess = slots_excess(pool->slots);
     uint32_t under_way = pool_recalls(pool) + pool->ending;
-    LIST_EACH (&pool->seats, it) {
-        struct seat *seat = LIST_ENTRY(it, struct seat, node);
-        uint32_t more = excess > under_way ? MIN_OF(excess - under_way, seat_spare(seat)) : 0;
+    LIST_EACH (&pool->members, it) {
+        struct member *member = LIST_ENTRY(it, struct member, node);
+        uint32_t more = excess > under_way ? MIN_OF(excess - under_way, member_spare(member)) : 0;
         if (more > 0)
-            seat_recall(seat, more);
+            member_recall(member, more);
         under_way += more;
     }
 }
@@ -342,12 +344,12 @@ static enum pool_lack pool_fill(struct pool *pool, deadline *again)
 {
     enum pool_lack lack = LACKS_NOTHING;
     while (lack == LACKS_NOTHING) {
-        struct seat *seat = pool_needy(pool);
-        if (seat == NULL)
-            seat = pool_below_least(pool);
-        if (seat == NULL)
+        struct member *member = pool_needy(pool);
+        if (member == NULL)
+            member = pool_below_min(pool);
+        if (member == NULL)
             break;
-        lack = pool_grant(pool, seat, again);
+        lack = pool_grant(pool, member, again);
     }
     return lack == LACKS_PERMIT && pool->crowded ? LACKS_CROWD : lack;
 }
@@ -374,17 +376,17 @@ static enum local_pool_full full_of(const struct pool *pool)
 static void pool_tell(const struct pool *pool)
 {
     enum local_pool_full full = full_of(pool);
-    uint32_t slots = kin_slots(pool->kin), size = pool->route->pool_size;
+    uint32_t slots = versions_slots(pool->versions), size = pool->route->pool_size;
     uint32_t excess = slots > size ? slots - size : 0;
-    uint32_t least = pool->obsolete ? 0 : pool->route->pool_min;
-    LIST_EACH (&pool->seats, it) {
-        struct seat *seat = LIST_ENTRY(it, struct seat, node);
-        struct local_pool *local = seat->local;
-        uint32_t keep = MIN_OF(least, seat->leases), reserve = MIN_OF(excess, seat->leases);
-        least -= keep;
+    uint32_t min = pool->obsolete ? 0 : pool->route->pool_min;
+    LIST_EACH (&pool->members, it) {
+        struct member *member = LIST_ENTRY(it, struct member, node);
+        struct local_pool *local = member->local;
+        uint32_t keep = MIN_OF(min, member->leases), reserve = MIN_OF(excess, member->leases);
+        min -= keep;
         excess -= reserve;
         hint_write(&local->told.full, full);
-        hint_write(&local->told.full_at, pool_lacks_room(pool) ? pool->lacks_at->most : 0);
+        hint_write(&local->told.full_at, pool_lacks_room(pool) ? pool->lacks_at->max : 0);
         bool more = reserve > hint_read(&local->told.reserve);
         hint_write(&local->told.reserve, reserve);
         hint_write(&local->told.keep, keep);
@@ -397,7 +399,7 @@ static void pool_tell(const struct pool *pool)
  * that the pool is full while it waits, and gives one up. */
 static void pool_tell_needy(const struct pool *pool)
 {
-    const struct seat *needy = pool_needy(pool);
+    const struct member *needy = pool_needy(pool);
     bool full = pool->lack == LACKS_SIZE || pool_lacks_room(pool);
     if (full && needy != NULL && pool->route->mode == POOL_SESSION &&
         hint_read(&needy->local->told.idle) > 0 && pool_hopes(pool) == 0)
@@ -407,12 +409,12 @@ static void pool_tell_needy(const struct pool *pool)
 /* Others of its kin have leases that it could get, as time passes. */
 static bool pool_competes(const struct pool *pool)
 {
-    const struct seat *needy = pool_needy(pool);
+    const struct member *needy = pool_needy(pool);
     uint32_t leases = 0;
     if (needy == NULL)
         return false;
-    LIST_EACH (&pool->kin->pools, it)
-        leases += pool_leases(LIST_ENTRY(it, struct pool, kin_node));
+    LIST_EACH (&pool->versions->pools, it)
+        leases += pool_leases(LIST_ENTRY(it, struct pool, versions_node));
     return leases > needy->leases;
 }
 
@@ -432,13 +434,13 @@ void pool_balance(struct pool *pool)
         again = earlier_of(again, after(pool_period(pool)));
     }
     if (pool_lacks_room(pool))
-        router_contest_soon(router);
+        router_reclaim_soon(router);
     if (pool->lack == LACKS_SIZE && pool_reserve_due(pool).us > now().us)
         again = earlier_of(again, pool_reserve_due(pool));
     if (pool->lack == LACKS_MEMORY)
         again = after(ms(100));
     timer_set(&pool->timer, again);
-    supply_check(pool->supply);
+    live_service_check(pool->live);
 }
 
 /* --- balance of many -------------------------------------------------------------------------- */
@@ -462,7 +464,7 @@ void cap_balance(struct cap *cap)
 {
     struct list aside;
     list_init(&aside);
-    for (struct pool *pool; (pool = cap_first(cap)) != NULL && aside.count < ASIDE_MOST;) {
+    for (struct pool *pool; (pool = cap_first(cap)) != NULL && aside.count < ASIDE_MAX;) {
         pool_balance(pool);
         if (pool->line == NULL || pool->lacks_at != cap)
             continue;
@@ -478,11 +480,11 @@ void cap_balance(struct cap *cap)
 }
 
 /* The version whose claim is the oldest; NULL: none has any that lacks a server. */
-static struct pool *kin_neediest(const struct kin *kin)
+static struct pool *versions_neediest(const struct pool_versions *versions)
 {
     struct pool *neediest = NULL;
-    LIST_EACH (&kin->pools, it) {
-        struct pool *pool = LIST_ENTRY(it, struct pool, kin_node);
+    LIST_EACH (&versions->pools, it) {
+        struct pool *pool = LIST_ENTRY(it, struct pool, versions_node);
         uint64_t oldest = pool_oldest(pool);
         if (oldest != UINT64_MAX && (neediest == NULL || oldest < pool_oldest(neediest)))
             neediest = pool;
@@ -493,9 +495,9 @@ static struct pool *kin_neediest(const struct kin *kin)
 /* The oldest claim goes first, lest the pool that was to give something up takes it back. */
 void router_balance(struct router *router, const struct pool *pool)
 {
-    struct kin *kin = pool->kin;
+    struct pool_versions *versions = pool->versions;
     struct cap *const caps[CAPS] = {pool->caps[0], pool->caps[1], pool->caps[2], pool->caps[3]};
-    struct pool *own = kin_neediest(kin), *other = NULL;
+    struct pool *own = versions_neediest(versions), *other = NULL;
     if (router->env->stopping)
         return;
     for (int i = 0; i < CAPS; i++) {
@@ -509,15 +511,15 @@ void router_balance(struct router *router, const struct pool *pool)
         pool_balance(other);
     if (own != NULL)
         pool_balance(own);
-    LIST_EACH (&kin->pools, it)
-        pool_balance(LIST_ENTRY(it, struct pool, kin_node));
+    LIST_EACH (&versions->pools, it)
+        pool_balance(LIST_ENTRY(it, struct pool, versions_node));
     for (int i = 0; i < CAPS; i++)
         cap_balance(caps[i]);
 }
 
 /* --- what comes back -------------------------------------------------------------------------- */
 
-void lease_pass_on(struct lease *lease, struct seat *from)
+void lease_pass_on(struct lease *lease, struct member *from)
 {
     struct pool *pool = lease->pool;
     struct router *router = pool->router;
@@ -528,7 +530,7 @@ void lease_pass_on(struct lease *lease, struct seat *from)
         lease_close(lease);
         return;
     }
-    struct seat *to = pool_needy(pool);
+    struct member *to = pool_needy(pool);
     if (to == NULL)
         to = from;
     to->sent += 1;

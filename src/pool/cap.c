@@ -6,13 +6,13 @@
  * claim.  Ages change while nobody says so, but claims are served in order, so a pool only gets
  * younger: the first in line is looked at again, and put where it belongs, when it is asked for.
  */
+#include "pool/live_service.h"
 #include "pool/pool.h"
-#include "pool/supply.h"
 
 #include <stdlib.h>
 
 /* Behind all claims: a pool that only wants to have its least servers. */
-#define KEY_LEAST  (UINT64_MAX - 1)
+#define KEY_MIN    (UINT64_MAX - 1)
 #define KEY_NOBODY UINT64_MAX
 
 void cap_init(struct cap *cap, enum cap_kind kind)
@@ -41,21 +41,21 @@ static bool group_is(const struct map_link *link, const void *wanted)
     return group->cap.kind == key->kind && strcmp(group->name, key->name) == 0;
 }
 
-static uint32_t group_most(const struct config *config, enum cap_kind kind, const char *name)
+static uint32_t group_max(const struct config *config, enum cap_kind kind, const char *name)
 {
     if (kind == CAP_DATABASE) {
         const struct database_config *database = config_database(config, name);
-        bool own = database != NULL && database->servers_most != 0;
-        return own ? database->servers_most : config->database_servers_most;
+        bool own = database != NULL && database->servers_max != 0;
+        return own ? database->servers_max : config->database_servers_max;
     }
     const struct user_config *user = config_user(config, name);
-    bool own = user != NULL && user->servers_most != 0;
-    return own ? user->servers_most : config->user_servers_most;
+    bool own = user != NULL && user->servers_max != 0;
+    return own ? user->servers_max : config->user_servers_max;
 }
 
 static void group_free(struct group *group)
 {
-    census_unref(&group->census);
+    counts_unref(&group->counts);
     free(group);
 }
 
@@ -75,10 +75,10 @@ static struct group *group_join(struct router *router, enum cap_kind kind, const
         return NULL;
     memcpy(group->name, name, size);
     cap_init(&group->cap, kind);
-    group->cap.most = group_most(router->config, kind, name);
+    group->cap.max = group_max(router->config, kind, name);
     group->pools = 1;
-    group->census = census_new();
-    if (group->census == NULL || map_insert(&router->groups, &group->link, hash) != OK) {
+    group->counts = counts_new();
+    if (group->counts == NULL || map_insert(&router->groups, &group->link, hash) != OK) {
         group_free(group);
         return NULL;
     }
@@ -98,14 +98,14 @@ fault pool_join_caps(struct pool *pool)
 {
     struct router *router = pool->router;
     const char *server_user = pool->route->server_user;
-    pool->groups[GROUP_DATABASE] = group_join(router, CAP_DATABASE, pool->kin->database);
-    pool->groups[GROUP_USER] = group_join(router, CAP_USER, pool->kin->user);
+    pool->groups[GROUP_DATABASE] = group_join(router, CAP_DATABASE, pool->versions->database);
+    pool->groups[GROUP_USER] = group_join(router, CAP_USER, pool->versions->user);
     pool->groups[GROUP_SERVER_USER] =
-        group_join(router, CAP_USER, server_user != NULL ? server_user : pool->kin->user);
+        group_join(router, CAP_USER, server_user != NULL ? server_user : pool->versions->user);
     for (int i = 0; i < GROUPS; i++)
         if (pool->groups[i] == NULL)
             return FAULT_MEMORY;
-    pool->caps[CAP_SERVICE] = supply_cap(pool->supply);
+    pool->caps[CAP_SERVICE] = live_service_cap(pool->live);
     pool->caps[CAP_DATABASE] = &pool->groups[GROUP_DATABASE]->cap;
     pool->caps[CAP_USER] = &pool->groups[GROUP_SERVER_USER]->cap;
     pool->caps[CAP_ALL] = &router->all;
@@ -124,14 +124,14 @@ void pool_leave_caps(struct pool *pool)
 
 void router_set_caps(struct router *router)
 {
-    uint32_t most = router->config->servers_most;
-    if (router->budget != 0 && (most == 0 || most > router->budget))
-        most = router->budget;
-    router->all.most = most;
+    uint32_t max = router->config->servers_max;
+    if (router->budget != 0 && (max == 0 || max > router->budget))
+        max = router->budget;
+    router->all.max = max;
     for (struct map_link *link = map_next(&router->groups, NULL); link != NULL;
          link = map_next(&router->groups, link)) {
         struct group *group = MAP_ENTRY(link, struct group, link);
-        group->cap.most = group_most(router->config, group->cap.kind, group->name);
+        group->cap.max = group_max(router->config, group->cap.kind, group->name);
     }
 }
 
@@ -148,7 +148,7 @@ void pool_hold(struct pool *pool)
     for (int i = 0; i < CAPS; i++) {
         struct cap *cap = pool->caps[i];
         cap->slots += 1;
-        invariant(cap->most == 0 || cap->slots <= cap->most);
+        invariant(cap->max == 0 || cap->slots <= cap->max);
         if (!node_linked(&pool->holdings[i].node))
             list_push(&cap->holders, &pool->holdings[i].node);
     }
@@ -168,7 +168,7 @@ void pool_let_go(struct pool *pool)
 struct cap *pool_capped(const struct pool *pool)
 {
     for (int i = 0; i < CAPS; i++)
-        if (pool->caps[i]->most > 0 && pool->caps[i]->slots >= pool->caps[i]->most)
+        if (pool->caps[i]->max > 0 && pool->caps[i]->slots >= pool->caps[i]->max)
             return pool->caps[i];
     return NULL;
 }
@@ -180,7 +180,7 @@ static uint64_t pool_key(const struct pool *pool)
     uint64_t oldest = pool_oldest(pool);
     if (oldest != UINT64_MAX)
         return oldest;
-    return pool_wants_least(pool) ? KEY_LEAST : KEY_NOBODY;
+    return pool_wants_min(pool) ? KEY_MIN : KEY_NOBODY;
 }
 
 static struct heap *pool_line(const struct pool *pool)
@@ -192,11 +192,11 @@ static struct heap *pool_line(const struct pool *pool)
 
 static void cap_settle(struct router *router, struct cap *cap)
 {
-    bool contested = cap->room.count > 0;
-    if (contested && !node_linked(&cap->node))
-        list_push(&router->contests, &cap->node);
-    if (!contested && node_linked(&cap->node))
-        list_remove(&router->contests, &cap->node);
+    bool reclaimed = cap->room.count > 0;
+    if (reclaimed && !node_linked(&cap->node))
+        list_push(&router->reclaims, &cap->node);
+    if (!reclaimed && node_linked(&cap->node))
+        list_remove(&router->reclaims, &cap->node);
 }
 
 void pool_line_up(struct pool *pool)

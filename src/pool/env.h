@@ -27,7 +27,7 @@ struct console_target {
 struct pooler_env {
     struct machine *machine; /* the pooler thread's */
     struct router *router;
-    struct relay *relays[RELAYS_MOST];
+    struct relay *relays[RELAYS_MAX];
     uint32_t relay_count;           /* rises while they are started, before the first client */
     bool stopping;                  /* the pooler thread's: no server is made any more */
     uint8_t mock_secret[32];        /* of mock authentication */
@@ -35,7 +35,7 @@ struct pooler_env {
     struct auth_failures *failures; /* failed logins by address; from any thread */
     struct guests *guests;          /* who has not logged in yet; from any thread */
     uint32_t clients;               /* atomic: that have logged in, or are about to */
-    uint32_t clients_most;          /* atomic: what descriptors suffice for */
+    uint32_t clients_max;           /* atomic: what descriptors suffice for */
     struct console_target console;
     void (*relay_ended)(struct mail *mail); /* on the pooler thread: relay->ended has come */
 };
@@ -43,5 +43,5 @@ struct pooler_env {
 /** From any thread. */
 uint32_t env_clients(const struct pooler_env *env);
 /** Counts a client in; CLIENTS when there are as many as `most`.  From any thread. */
-fault env_client_comes(struct pooler_env *env, uint32_t most) MUST_USE;
+fault env_client_comes(struct pooler_env *env, uint32_t max) MUST_USE;
 void env_client_gone(struct pooler_env *env);

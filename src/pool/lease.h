@@ -41,5 +41,5 @@ struct lease {
                   */
     bool sole;   /* the service has no other backend: a standby will do */
     bool connected; /* the router saw the report */
-    deadline since; /* and when, as its residence goes: contest.c */
+    deadline since; /* and when, as its residence goes: reclaim.c */
 };

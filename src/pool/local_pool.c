@@ -2,16 +2,16 @@
 
 #include "machine/clock.h"
 #include "machine/log.h"
-#include "pool/census.h"
+#include "pool/counts.h"
 #include "pool/local_pool_parts.h"
 #include "pool/router.h"
 #include "session/accepted.h"
-#include "session/kept.h"
+#include "session/counted.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 
-#define GREETING_MOST 65536u
+#define REPORTED_MAX 65536u
 
 /* --- life ------------------------------------------------------------------------------------- */
 
@@ -53,11 +53,11 @@ static uint64_t local_pool_bytes(size_t database, size_t user)
 static struct local_pool *local_pool_alloc(const struct local_pool_key *key)
 {
     uint64_t bytes = local_pool_bytes(key->database.size, key->user.size);
-    if (!kept_count(bytes))
+    if (!counted_add(bytes))
         return NULL;
     struct local_pool *pool = calloc(1, sizeof(*pool));
     if (pool == NULL)
-        kept_uncount(bytes);
+        counted_remove(bytes);
     return pool;
 }
 
@@ -66,7 +66,7 @@ static void local_pool_drop(struct local_pool *pool, uint64_t bytes)
     free(pool->database);
     free(pool->user);
     free(pool);
-    kept_uncount(bytes);
+    counted_remove(bytes);
 }
 
 static struct local_pool *local_pool_new(struct local_pools *pools, struct config *config,
@@ -94,9 +94,9 @@ static struct local_pool *local_pool_new(struct local_pools *pools, struct confi
     pool->shown = (struct shown){config_ref(config), config_ref(config), route};
     pool->drain_by = NEVER;
     pool->window.older_at = pool->window.newer_at = now();
-    pool->accepted = MAP_INIT(ACCEPTED_MOST);
-    pool->greeting.parameters = BUFFER_INIT(GREETING_MOST);
-    pool->greeting.messages = BUFFER_INIT(2 * GREETING_MOST);
+    pool->accepted = MAP_INIT(ACCEPTED_MAX);
+    pool->greeting.parameters = BUFFER_INIT(REPORTED_MAX);
+    pool->greeting.messages = BUFFER_INIT(2 * REPORTED_MAX);
     pool->timer_waker.wake = local_pool_timer_fired;
     pool->timer = TIMER_INIT(&pool->timer_waker);
     list_init(&pool->idle);
@@ -217,15 +217,15 @@ void local_pool_free_now(struct local_pool **pool)
     timer_disarm(&gone->timer);
     local_pool_unmap(gone);
     list_remove(&gone->pools->all, &gone->node);
-    if (gone->log.tally != NULL)
+    if (gone->log.times != NULL)
         local_pool_log_leave(gone);
     stats_depart(&gone->pools->departed, gone->database, &gone->stats);
     accepted_clear(&gone->accepted);
     buffer_fini(&gone->greeting.parameters);
     buffer_fini(&gone->greeting.messages);
-    for (int i = 0; i < CENSUSES; i++) {
-        census_unref(&gone->census[i]);
-        census_unref(&gone->membership.census[i]);
+    for (int i = 0; i < COUNTS; i++) {
+        counts_unref(&gone->counts[i]);
+        counts_unref(&gone->membership.counts[i]);
     }
     config_unref(&gone->config);
     config_unref(&gone->born_config);

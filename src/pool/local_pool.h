@@ -8,26 +8,26 @@
  * lease when claims wait and none is free; it may recall leases for other relays.
  *
  * Belongs to its relay.  `told` and `mail` fields are what the router reads and sends; see lease.h.
- * The router makes a seat for it before its first client that is let in goes on; so the pool's
+ * The router makes a member for it before its first client that is let in goes on; so the pool's
  * clients are counted over all relays, and what its servers tell at login is known here too.
  * Invariant: claims wait only while no usable server is idle.
  */
 #include "config/config.h"
 #include "link/link.h"
-#include "pool/census.h"
+#include "pool/counts.h"
 #include "pool/pools.h"
 #include "pool/server.h"
 #include "session/params.h"
-#include "stats/tally.h"
+#include "stats/route_times.h"
 
 struct claim;
 struct local_pools;
 struct pool;
 struct lease;
-struct seat;
+struct member;
 
 /* What the first server told, for clients that log in without touching one. */
-struct greeting {
+struct reported_parameters {
     bool known;
     struct buffer parameters; /* name NUL value NUL ... */
     struct buffer messages;   /* the same as ParameterStatus messages */
@@ -76,18 +76,18 @@ struct shown {
 
 /* What the router and a local pool settle: whether it knows it, and the envelopes between them. */
 struct membership {
-    struct seat *seat;               /* the router's */
-    bool enrolling;                  /* the router was asked for a seat, and has not answered */
-    bool retiring;                   /* the router was asked to forget it, and has not answered */
-    bool retired;                    /* router's answer */
-    bool asked;                      /* `want` was sent behind the last `retire` */
-    struct list arriving;            /* struct arrival: logins that wait for one of these answers */
-    struct census *census[CENSUSES]; /* counted: on their way from the router with `enroll` */
-    deadline want_after;             /* no `want` before, while the pool is full */
-    struct mail enroll;              /* relay to router and back: give me a seat */
-    struct mail want;                /* relay to router: look at me */
-    struct mail recall;              /* router to relay: look at told.recall */
-    struct mail retire;              /* relay to router and back: forget me */
+    struct member *member;         /* the router's */
+    bool enrolling;                /* the router was asked for a member, and has not answered */
+    bool retiring;                 /* the router was asked to forget it, and has not answered */
+    bool retired;                  /* router's answer */
+    bool asked;                    /* `want` was sent behind the last `retire` */
+    struct list arriving;          /* struct arrival: logins that wait for one of these answers */
+    struct counts *counts[COUNTS]; /* counted: on their way from the router with `enroll` */
+    deadline want_after;           /* no `want` before, while the pool is full */
+    struct mail enroll;            /* relay to router and back: give me a member */
+    struct mail want;              /* relay to router: look at me */
+    struct mail recall;            /* router to relay: look at told.recall */
+    struct mail retire;            /* relay to router and back: forget me */
 };
 
 /* What the router sees, and lets the local pool see: hints. */
@@ -110,7 +110,7 @@ struct local_pool_hints {
 /* What the log tells of it. */
 struct local_pool_log {
     struct local_pool_stats told; /* of its `stats`: what the log has told */
-    struct tally *tally;          /* the times of its route on this relay */
+    struct route_times *times;    /* the times of its route on this relay */
     int64_t slow_us;              /* queries that take so long are told; INT64_MAX: none */
     uint32_t noted;               /* bytes of their texts that are told */
 };
@@ -128,22 +128,22 @@ struct local_pool {
     char *user;
     uint64_t version; /* of the configuration that made it */
     bool mapped;
-    bool held;            /* paused: its claims wait, and the router sees none */
-    bool reads_sequences; /* some client calls lastval() or currval(): see turn_params.c */
-    bool obsolete;        /* a newer version has taken its place: drains */
-    deadline drain_by;    /* its clients leave then; NEVER while it is not obsolete */
-    struct census *census[CENSUSES]; /* counted; NULL: not enrolled */
-    struct list idle;                /* servers; most recently used first */
-    struct list busy;                /* servers in every other state */
-    struct list claims;              /* waiting, in order of arrival */
-    struct node *rests_longest;      /* what told.rested is about; not followed */
+    bool held;                     /* paused: its claims wait, and the router sees none */
+    bool reads_sequences;          /* some client calls lastval() or currval(): see turn_params.c */
+    bool obsolete;                 /* a newer version has taken its place: drains */
+    deadline drain_by;             /* its clients leave then; NEVER while it is not obsolete */
+    struct counts *counts[COUNTS]; /* counted; NULL: not enrolled */
+    struct list idle;              /* servers; most recently used first */
+    struct list busy;              /* servers in every other state */
+    struct list claims;            /* waiting, in order of arrival */
+    struct node *rests_longest;    /* what told.rested is about; not followed */
     uint32_t clients;
     uint32_t checks;    /* of the busy ones: asked whether they still answer, each for a claim */
     uint32_t logins;    /* servers in CONNECTING */
     uint32_t recalls;   /* leases that the router wants back and has not got yet */
     struct timer timer; /* the oldest claim's deadline, the oldest idle server's, the drain's */
     struct waker timer_waker;
-    struct greeting greeting;
+    struct reported_parameters greeting;
     struct credentials credentials;
     struct shown shown;
     struct map accepted; /* see accepted.h */
@@ -186,13 +186,13 @@ void local_pool_free_now(struct local_pool **pool);
 
 /* --- local_pool_log.c: its part of the log ---------------------------------------------------- */
 
-/** Gives a new local pool its tally and its thresholds.  Faults: MEMORY. */
+/** Gives a new local pool its route's times and its thresholds.  Faults: MEMORY. */
 fault local_pool_log_enter(struct local_pool *pool) MUST_USE;
 /** Thresholds of the newer version of its route. */
 void local_pool_log_renew(struct local_pool *pool);
 void local_pool_log_leave(struct local_pool *pool);
 
-/* --- local_pool_seat.c: the router ------------------------------------------------------------ */
+/* --- local_pool_member.c: the router ---------------------------------------------------------- */
 
 /** Whether the router knows it, and is not about to forget it. */
 bool local_pool_is_entered(const struct local_pool *pool);
@@ -241,9 +241,9 @@ void local_pool_checked(struct local_pool *pool, struct server *server, bool ans
 /* --- local_pool_greeting.c: what servers tell at login ---------------------------------------- */
 
 /** Takes over what a server reported; false: it is no news. */
-bool local_pool_greet(struct local_pool *pool, struct span said);
+bool local_pool_learn(struct local_pool *pool, struct span said);
 /** The same, told by another relay: those whose login waits for it go on. */
-void local_pool_hear(struct local_pool *pool, struct span said);
+void local_pool_learn_elsewhere(struct local_pool *pool, struct span said);
 /** Whether this is what servers of this pool report at login. */
 bool local_pool_is_default(const struct local_pool *pool, const struct param *param);
 

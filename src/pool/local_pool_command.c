@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define PASSWORD_MOST            16384u /* bytes that a command may print */
+#define PASSWORD_MAX             16384u /* bytes that a command may print */
 #define PASSWORD_COMMAND_TIMEOUT sec(30)
 
 /* Owns all it touches: whoever waits for it may stop waiting. */
@@ -16,13 +16,13 @@ struct command {
     char *words[9]; /* NULL behind the last */
     int status;
     struct os_output output;
-    char text[PASSWORD_MOST];
+    char text[PASSWORD_MAX];
 };
 
 static void command_run(struct offload_job *job)
 {
     struct command *command = CONTAINER_OF(job, struct command, job);
-    command->output = (struct os_output){.at = command->text, .most = sizeof(command->text)};
+    command->output = (struct os_output){.at = command->text, .max = sizeof(command->text)};
     command->status = os->run((const char *const *)command->words,
                               later(now_exact(), PASSWORD_COMMAND_TIMEOUT), &command->output);
 }

@@ -5,9 +5,9 @@
 #include "pool/local_pool.h"
 #include "wire/messages.h"
 
-bool local_pool_greet(struct local_pool *pool, struct span said)
+bool local_pool_learn(struct local_pool *pool, struct span said)
 {
-    struct greeting *greeting = &pool->greeting;
+    struct reported_parameters *greeting = &pool->greeting;
     bool session = pool->route->mode == POOL_SESSION;
     if (said.size == 0)
         return false;
@@ -25,9 +25,9 @@ bool local_pool_greet(struct local_pool *pool, struct span said)
     return greeting->known && !session;
 }
 
-void local_pool_hear(struct local_pool *pool, struct span said)
+void local_pool_learn_elsewhere(struct local_pool *pool, struct span said)
 {
-    if (!local_pool_greet(pool, said))
+    if (!local_pool_learn(pool, said))
         return;
     LIST_EACH (&pool->claims, it) {
         struct claim *claim = LIST_ENTRY(it, struct claim, node);

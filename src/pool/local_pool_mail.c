@@ -39,19 +39,19 @@ void local_pool_recalled(struct mail *mail)
     local_pool_recall(pool, (uint32_t)__atomic_exchange_n(&pool->told.recall, 0, __ATOMIC_ACQ_REL));
 }
 
-void local_pool_hello(struct mail *mail)
+void local_pool_reported(struct mail *mail)
 {
-    struct hello *hello = CONTAINER_OF(mail, struct hello, mail);
-    local_pool_hear(hello->local, span_of(hello->bytes, hello->size));
-    free(hello);
+    struct reported *reported = CONTAINER_OF(mail, struct reported, mail);
+    local_pool_learn_elsewhere(reported->local, span_of(reported->bytes, reported->size));
+    free(reported);
 }
 
 void local_pool_enrolled(struct mail *mail)
 {
     struct local_pool *pool = CONTAINER_OF(mail, struct local_pool, membership.enroll);
     pool->membership.enrolling = false;
-    for (int i = 0; i < CENSUSES && pool->membership.census[i] != NULL; i++)
-        pool->census[i] = TAKE(pool->membership.census[i]);
+    for (int i = 0; i < COUNTS && pool->membership.counts[i] != NULL; i++)
+        pool->counts[i] = TAKE(pool->membership.counts[i]);
     local_pool_entered(pool);
     local_pool_maybe_retire(pool);
     pools_settled(pool->pools);
@@ -62,8 +62,8 @@ void local_pool_retired(struct mail *mail)
     struct local_pool *pool = CONTAINER_OF(mail, struct local_pool, membership.retire);
     struct local_pools *pools = pool->pools;
     pool->membership.retiring = false;
-    for (int i = 0; i < CENSUSES && pool->membership.retired; i++)
-        census_unref(&pool->census[i]);
+    for (int i = 0; i < COUNTS && pool->membership.retired; i++)
+        counts_unref(&pool->counts[i]);
     /* What was sent behind the question may still be on its way: it is asked once more. */
     if (pool->membership.retired && local_pool_unused(pool) && !pool->membership.asked) {
         local_pool_free_now(&pool);

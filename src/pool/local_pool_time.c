@@ -17,10 +17,10 @@ static struct claim *local_pool_oldest_claim(const struct local_pool *pool)
 /* When an idle server has been idle for too long: sooner where it is one of the reserve. */
 static deadline local_pool_idle_end(const struct local_pool *pool, const struct server *server)
 {
-    duration most = pool->route->idle_timeout;
+    duration max = pool->route->idle_timeout;
     if (hint_read(&pool->told.reserve) != 0)
-        most.us = MIN_OF(most.us, pool->route->reserve_after.us);
-    return later(server->used, most);
+        max.us = MIN_OF(max.us, pool->route->reserve_after.us);
+    return later(server->used, max);
 }
 
 /* The timer serves three ends: the oldest claim's, the oldest idle server's, and the drain's. */

@@ -23,7 +23,7 @@ static void mark_free(struct orders *orders, struct order_mark *mark)
 
 void orders_init(struct orders *orders)
 {
-    *orders = (struct orders){.marks = MAP_INIT(ORDER_MARKS_MOST)};
+    *orders = (struct orders){.marks = MAP_INIT(ORDER_MARKS_MAX)};
 }
 
 void orders_fini(struct orders *orders)

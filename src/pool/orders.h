@@ -9,7 +9,7 @@
 #include "base/map.h"
 
 /* Databases that orders name at a time. */
-#define ORDER_MARKS_MOST 10000u
+#define ORDER_MARKS_MAX 10000u
 
 enum order_flag {
     ORDER_PAUSED = 1,   /* its clients wait */

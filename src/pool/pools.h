@@ -51,8 +51,8 @@ struct local_pools {
     struct list all;    /* struct local_pool */
     struct map by_name; /* those that take new clients, by database and user */
     struct params_store params;
-    struct map tallies;  /* struct tally by route */
-    struct map departed; /* struct stats_departed by database: pools that are gone */
+    struct map route_times; /* struct route's times by route */
+    struct map departed;    /* struct stats_departed by database: pools that are gone */
 };
 
 /** Something that the relay's end waits for has gone. */

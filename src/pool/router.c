@@ -2,79 +2,81 @@
 
 #include "machine/clock.h"
 #include "machine/log.h"
+#include "pool/live_service.h"
 #include "pool/pool.h"
-#include "pool/supply.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 
 /* After a login that was refused though other servers of the pool stand: doubles, up to the most.
  */
-#define PAUSE_LEAST ms(100)
-#define PAUSE_MOST  sec(5)
+#define PAUSE_MIN ms(100)
+#define PAUSE_MAX sec(5)
 
-#define KIN_MOST    1000000u
-#define GROUPS_MOST 2000000u
+#define VERSIONS_MAX 1000000u
+#define GROUPS_MAX   2000000u
 
 /* --- kin -------------------------------------------------------------------------------------- */
 
-static bool kin_is(const struct map_link *link, const void *key)
+static bool versions_is(const struct map_link *link, const void *key)
 {
-    const struct kin *kin = MAP_ENTRY(link, struct kin, link);
+    const struct pool_versions *versions = MAP_ENTRY(link, struct pool_versions, link);
     const struct local_pool *local = key;
-    return kin->replication == local->born_route->is_replication &&
-           kin->lookup == local->born_route->is_lookup &&
-           strcmp(kin->database, local->database) == 0 && strcmp(kin->user, local->user) == 0;
+    return versions->replication == local->born_route->is_replication &&
+           versions->lookup == local->born_route->is_lookup &&
+           strcmp(versions->database, local->database) == 0 &&
+           strcmp(versions->user, local->user) == 0;
 }
 
-static uint64_t kin_hash(const struct local_pool *local)
+static uint64_t versions_hash(const struct local_pool *local)
 {
     return hash_bytes(local->user, strlen(local->user), hash_span(span_text(local->database)));
 }
 
-static struct kin *kin_find(const struct router *router, const struct local_pool *local)
+static struct pool_versions *versions_find(const struct router *router,
+                                           const struct local_pool *local)
 {
-    struct map_link *link = map_find(&router->kin, kin_hash(local), kin_is, local);
-    return link == NULL ? NULL : MAP_ENTRY(link, struct kin, link);
+    struct map_link *link = map_find(&router->versions, versions_hash(local), versions_is, local);
+    return link == NULL ? NULL : MAP_ENTRY(link, struct pool_versions, link);
 }
 
-static void kin_free(struct kin *kin)
+static void versions_free(struct pool_versions *versions)
 {
-    census_unref(&kin->census);
-    free(kin->database);
-    free(kin->user);
-    free(kin);
+    counts_unref(&versions->counts);
+    free(versions->database);
+    free(versions->user);
+    free(versions);
 }
 
-static struct kin *kin_new(struct router *router, const struct local_pool *local)
+static struct pool_versions *versions_new(struct router *router, const struct local_pool *local)
 {
-    struct kin *kin = calloc(1, sizeof(*kin));
-    if (kin == NULL)
+    struct pool_versions *versions = calloc(1, sizeof(*versions));
+    if (versions == NULL)
         return NULL;
-    list_init(&kin->pools);
-    kin->replication = local->born_route->is_replication;
-    kin->lookup = local->born_route->is_lookup;
-    kin->database = strdup(local->database);
-    kin->user = strdup(local->user);
-    kin->census = census_new();
-    if (kin->database == NULL || kin->user == NULL || kin->census == NULL ||
-        map_insert(&router->kin, &kin->link, kin_hash(local)) != OK) {
-        kin_free(kin);
+    list_init(&versions->pools);
+    versions->replication = local->born_route->is_replication;
+    versions->lookup = local->born_route->is_lookup;
+    versions->database = strdup(local->database);
+    versions->user = strdup(local->user);
+    versions->counts = counts_new();
+    if (versions->database == NULL || versions->user == NULL || versions->counts == NULL ||
+        map_insert(&router->versions, &versions->link, versions_hash(local)) != OK) {
+        versions_free(versions);
         return NULL;
     }
-    return kin;
+    return versions;
 }
 
-static void kin_leave(struct pool *pool)
+static void versions_leave(struct pool *pool)
 {
-    struct kin *kin = TAKE(pool->kin);
-    if (kin == NULL)
+    struct pool_versions *versions = TAKE(pool->versions);
+    if (versions == NULL)
         return;
-    list_remove(&kin->pools, &pool->kin_node);
-    if (!list_empty(&kin->pools))
+    list_remove(&versions->pools, &pool->versions_node);
+    if (!list_empty(&versions->pools))
         return;
-    map_remove(&pool->router->kin, &kin->link);
-    kin_free(kin);
+    map_remove(&pool->router->versions, &versions->link);
+    versions_free(versions);
 }
 
 /* --- pools ------------------------------------------------------------------------------------ */
@@ -84,10 +86,10 @@ static void pool_timer_fired(struct waker *waker)
     pool_balance(CONTAINER_OF(waker, struct pool, timer_waker));
 }
 
-static struct pool *pool_find(const struct kin *kin, const struct local_pool *local)
+static struct pool *pool_find(const struct pool_versions *versions, const struct local_pool *local)
 {
-    LIST_EACH (&kin->pools, it) {
-        struct pool *pool = LIST_ENTRY(it, struct pool, kin_node);
+    LIST_EACH (&versions->pools, it) {
+        struct pool *pool = LIST_ENTRY(it, struct pool, versions_node);
         if (route_same_identity(pool->route, local->born_route))
             return pool;
     }
@@ -99,8 +101,8 @@ static void pool_set_route(struct pool *pool, struct config *config,
                            const struct route_config *route)
 {
     const struct config *latest = pool->router->config;
-    const struct route_config *now_is = config_route_like(latest, span_text(pool->kin->database),
-                                                          span_text(pool->kin->user), route);
+    const struct route_config *now_is = config_route_like(
+        latest, span_text(pool->versions->database), span_text(pool->versions->user), route);
     bool same = now_is != NULL && route_same_identity(now_is, route);
     struct config *held = config_ref(same ? pool->router->config : config);
     config_unref(&pool->config);
@@ -112,14 +114,14 @@ static void pool_set_route(struct pool *pool, struct config *config,
 static void pool_free(struct pool *pool)
 {
     struct router *router = pool->router;
-    invariant(list_empty(&pool->leases) && list_empty(&pool->seats));
+    invariant(list_empty(&pool->leases) && list_empty(&pool->members));
     timer_disarm(&pool->timer);
     if (node_linked(&pool->node))
         list_remove(&router->pools, &pool->node);
     pool_leave_caps(pool);
-    kin_leave(pool);
+    versions_leave(pool);
     slots_free(&pool->slots);
-    supply_leave(router->supplies, &pool->supply);
+    live_service_leave(router->live_services, &pool->live);
     config_unref(&pool->config);
     free(pool->greeting);
     free(pool);
@@ -128,30 +130,31 @@ static void pool_free(struct pool *pool)
 /* Nobody sits in it and nothing of it is open. */
 static bool pool_over(const struct pool *pool)
 {
-    return list_empty(&pool->seats) && slots_count(pool->slots) == 0;
+    return list_empty(&pool->members) && slots_count(pool->slots) == 0;
 }
 
-static uint32_t pool_most(const struct pool *pool)
+static uint32_t pool_max(const struct pool *pool)
 {
     return pool->route->pool_size + pool->route->pool_reserve;
 }
 
-static struct pool *pool_new(struct kin *kin, struct router *router, const struct local_pool *local)
+static struct pool *pool_new(struct pool_versions *versions, struct router *router,
+                             const struct local_pool *local)
 {
     struct pool *pool = calloc(1, sizeof(*pool));
     if (pool == NULL)
         return NULL;
     pool->router = router;
-    pool->kin = kin;
-    list_push(&kin->pools, &pool->kin_node);
+    pool->versions = versions;
+    list_push(&versions->pools, &pool->versions_node);
     pool->timer_waker.wake = pool_timer_fired;
     pool->timer = TIMER_INIT(&pool->timer_waker);
-    list_init(&pool->seats);
+    list_init(&pool->members);
     list_init(&pool->leases);
     pool_set_route(pool, local->born_config, local->born_route);
-    pool->supply = supply_join(router->supplies, pool->route->service);
-    if (pool->supply == NULL || pool_join_caps(pool) != OK ||
-        slots_new(supply_service(pool->supply), pool_most(pool), &pool->slots) != OK) {
+    pool->live = live_service_join(router->live_services, pool->route->service);
+    if (pool->live == NULL || pool_join_caps(pool) != OK ||
+        slots_new(live_service_service(pool->live), pool_max(pool), &pool->slots) != OK) {
         pool_free(pool);
         return NULL;
     }
@@ -161,44 +164,45 @@ static struct pool *pool_new(struct kin *kin, struct router *router, const struc
 
 static struct pool *pool_of(struct router *router, const struct local_pool *local)
 {
-    struct kin *kin = kin_find(router, local);
-    struct pool *pool = kin == NULL ? NULL : pool_find(kin, local);
+    struct pool_versions *versions = versions_find(router, local);
+    struct pool *pool = versions == NULL ? NULL : pool_find(versions, local);
     if (pool != NULL)
         return pool;
-    if (kin == NULL)
-        kin = kin_new(router, local);
-    return kin == NULL ? NULL : pool_new(kin, router, local);
+    if (versions == NULL)
+        versions = versions_new(router, local);
+    return versions == NULL ? NULL : pool_new(versions, router, local);
 }
 
-static struct seat *seat_new(struct router *router, struct local_pool *local)
+static struct member *member_new(struct router *router, struct local_pool *local)
 {
-    struct seat *seat = calloc(1, sizeof(*seat));
-    struct pool *pool = seat == NULL ? NULL : pool_of(router, local);
+    struct member *member = calloc(1, sizeof(*member));
+    struct pool *pool = member == NULL ? NULL : pool_of(router, local);
     if (pool == NULL) {
-        free(seat);
+        free(member);
         return NULL;
     }
-    seat->pool = pool;
-    seat->local = local;
+    member->pool = pool;
+    member->local = local;
     /* No hint: all that came to this local pool came before the mail that we are in. */
-    seat->sent = __atomic_load_n(&local->told.arrived, __ATOMIC_RELAXED);
-    list_push(&pool->seats, &seat->node);
-    local->membership.seat = seat;
-    return seat;
+    member->sent = __atomic_load_n(&local->told.arrived, __ATOMIC_RELAXED);
+    list_push(&pool->members, &member->node);
+    local->membership.member = member;
+    return member;
 }
 
 /* --- what servers tell at login --------------------------------------------------------------- */
 
-static void seat_hello(struct seat *seat)
+static void member_tell_reported(struct member *member)
 {
-    struct pool *pool = seat->pool;
-    struct hello *hello = malloc(sizeof(*hello) + pool->greeting_size);
-    if (hello == NULL)
+    struct pool *pool = member->pool;
+    struct reported *reported = malloc(sizeof(*reported) + pool->greeting_size);
+    if (reported == NULL)
         return; /* it learns from a login of its own */
-    *hello = (struct hello){
-        .mail = {.deliver = local_pool_hello}, .local = seat->local, .size = pool->greeting_size};
-    memcpy(hello->bytes, pool->greeting, pool->greeting_size);
-    mail_send(seat->local->pools->machine, &hello->mail);
+    *reported = (struct reported){.mail = {.deliver = local_pool_reported},
+                                  .local = member->local,
+                                  .size = pool->greeting_size};
+    memcpy(reported->bytes, pool->greeting, pool->greeting_size);
+    mail_send(member->local->pools->machine, &reported->mail);
 }
 
 static void pool_greet(struct pool *pool, struct lease *lease)
@@ -208,10 +212,10 @@ static void pool_greet(struct pool *pool, struct lease *lease)
     free(pool->greeting);
     pool->greeting = TAKE(lease->greeting);
     pool->greeting_size = lease->greeting_size;
-    LIST_EACH (&pool->seats, it) {
-        struct seat *seat = LIST_ENTRY(it, struct seat, node);
-        if (seat->local != lease->local)
-            seat_hello(seat);
+    LIST_EACH (&pool->members, it) {
+        struct member *member = LIST_ENTRY(it, struct member, node);
+        if (member->local != lease->local)
+            member_tell_reported(member);
     }
 }
 
@@ -225,53 +229,53 @@ static struct router *local_pool_router(const struct local_pool *local)
 void router_enroll(struct mail *mail)
 {
     struct local_pool *local = CONTAINER_OF(mail, struct local_pool, membership.enroll);
-    struct seat *seat = seat_new(local_pool_router(local), local);
-    if (seat == NULL) {
+    struct member *member = member_new(local_pool_router(local), local);
+    if (member == NULL) {
         log_event(LOG_ERR, "router.memory", "database=%s user=%s", local->database, local->user);
     } else {
-        struct pool *pool = seat->pool;
-        local->membership.census[CENSUS_POOL] = census_ref(pool->kin->census);
-        local->membership.census[CENSUS_DATABASE] =
-            census_ref(pool->groups[GROUP_DATABASE]->census);
-        local->membership.census[CENSUS_USER] = census_ref(pool->groups[GROUP_USER]->census);
-        if (seat->pool->greeting != NULL)
-            seat_hello(seat);
+        struct pool *pool = member->pool;
+        local->membership.counts[COUNTS_POOL] = counts_ref(pool->versions->counts);
+        local->membership.counts[COUNTS_DATABASE] =
+            counts_ref(pool->groups[GROUP_DATABASE]->counts);
+        local->membership.counts[COUNTS_USER] = counts_ref(pool->groups[GROUP_USER]->counts);
+        if (member->pool->greeting != NULL)
+            member_tell_reported(member);
     }
     local->membership.enroll.deliver = local_pool_enrolled;
     mail_send(local->pools->machine, &local->membership.enroll);
 }
 
 /* Recalls that the relay has no server for. */
-static void seat_take_unmet(struct seat *seat)
+static void member_take_unmet(struct member *member)
 {
-    uint64_t unmet = __atomic_exchange_n(&seat->local->told.unmet, 0, __ATOMIC_ACQ_REL);
-    invariant(unmet <= seat->recalls);
-    seat->recalls -= (uint32_t)unmet;
+    uint64_t unmet = __atomic_exchange_n(&member->local->told.unmet, 0, __ATOMIC_ACQ_REL);
+    invariant(unmet <= member->recalls);
+    member->recalls -= (uint32_t)unmet;
 }
 
 void router_want(struct mail *mail)
 {
     struct local_pool *local = CONTAINER_OF(mail, struct local_pool, membership.want);
-    struct seat *seat = local->membership.seat;
-    if (seat == NULL || seat->pool->router->env->stopping)
+    struct member *member = local->membership.member;
+    if (member == NULL || member->pool->router->env->stopping)
         return;
-    seat_take_unmet(seat);
-    pool_balance(seat->pool);
+    member_take_unmet(member);
+    pool_balance(member->pool);
     if (hint_read(&local->told.idle) > 0)
-        router_balance(seat->pool->router, seat->pool);
+        router_balance(member->pool->router, member->pool);
 }
 
 void router_retire(struct mail *mail)
 {
     struct local_pool *local = CONTAINER_OF(mail, struct local_pool, membership.retire);
-    struct seat *seat = local->membership.seat;
-    /* A recall that is under way would find another seat, or nobody. */
-    local->membership.retired = seat == NULL || (seat->leases == 0 && seat->recalls == 0);
-    if (seat != NULL && local->membership.retired) {
-        struct pool *pool = seat->pool;
-        list_remove(&pool->seats, &seat->node);
-        free(seat);
-        local->membership.seat = NULL;
+    struct member *member = local->membership.member;
+    /* A recall that is under way would find another member, or nobody. */
+    local->membership.retired = member == NULL || (member->leases == 0 && member->recalls == 0);
+    if (member != NULL && local->membership.retired) {
+        struct pool *pool = member->pool;
+        list_remove(&pool->members, &member->node);
+        free(member);
+        local->membership.member = NULL;
         if (pool_over(pool))
             pool_free(pool);
     }
@@ -283,11 +287,11 @@ void router_lease_report(struct mail *mail)
 {
     struct lease *lease = CONTAINER_OF(mail, struct lease, report);
     struct pool *pool = lease->pool;
-    struct seat *seat = lease->local->membership.seat;
+    struct member *member = lease->local->membership.member;
     slot_connected(lease->slot, lease->role, now());
     lease->connected = true;
     lease->since = now();
-    seat->coming -= 1;
+    member->coming -= 1;
     pool->pause = ms(0);
     pool->paused = now();
     pool->crowded = false;
@@ -317,8 +321,8 @@ void lease_end(struct lease *lease)
 /* The backend refused this login for good, and yet others of the pool stand: not again at once. */
 static void pool_pause(struct pool *pool)
 {
-    int64_t longer = MAX_OF(2 * pool->pause.us, PAUSE_LEAST.us);
-    pool->pause.us = MIN_OF(longer, PAUSE_MOST.us);
+    int64_t longer = MAX_OF(2 * pool->pause.us, PAUSE_MIN.us);
+    pool->pause.us = MIN_OF(longer, PAUSE_MAX.us);
     pool->paused = after(pool->pause);
 }
 
@@ -326,22 +330,22 @@ void router_lease_back(struct mail *mail)
 {
     struct lease *lease = CONTAINER_OF(mail, struct lease, to_router);
     struct pool *pool = lease->pool;
-    struct seat *seat = lease->local->membership.seat;
-    invariant(seat->leases > 0);
-    seat->leases -= 1;
-    seat_take_unmet(seat);
+    struct member *member = lease->local->membership.member;
+    invariant(member->leases > 0);
+    member->leases -= 1;
+    member_take_unmet(member);
     if (lease->how == LEASE_GIVEN) {
-        lease_pass_on(lease, seat);
+        lease_pass_on(lease, member);
         return;
     }
     if (!lease->connected)
-        seat->coming -= 1;
+        member->coming -= 1;
     if (lease->how == LEASE_FAILED)
         pool->crowded = lease->failure == SLOT_CROWDED;
     if (lease->how == LEASE_FAILED && lease->failure == SLOT_REJECTED && pool_leases(pool) > 0)
         pool_pause(pool);
     if (lease->server != NULL)
-        goodbye_begin(pool->router, lease);
+        closing_begin(pool->router, lease);
     else
         lease_end(lease);
 }
@@ -361,15 +365,15 @@ static void pool_doom(struct pool *pool, bool all)
     }
     if (!any)
         return;
-    LIST_EACH (&pool->seats, it) {
-        struct seat *seat = LIST_ENTRY(it, struct seat, node);
-        mail_send(seat->local->pools->machine, &seat->local->membership.recall);
+    LIST_EACH (&pool->members, it) {
+        struct member *member = LIST_ENTRY(it, struct member, node);
+        mail_send(member->local->pools->machine, &member->local->membership.recall);
     }
 }
 
 static bool pool_is_of(const struct pool *pool, const char *database)
 {
-    return database == NULL || strcmp(pool->kin->database, database) == 0;
+    return database == NULL || strcmp(pool->versions->database, database) == 0;
 }
 
 void router_doom(struct router *router, const char *database)
@@ -394,19 +398,19 @@ uint64_t router_servers(const struct router *router, const char *database, bool 
     return count;
 }
 
-void router_supplied(struct router *router, struct supply *supply)
+void router_resolved(struct router *router, struct live_service *live)
 {
     LIST_EACH (&router->pools, it) {
         struct pool *pool = LIST_ENTRY(it, struct pool, node);
-        if (pool->supply == supply)
+        if (pool->live == live)
             pool_doom(pool, false);
     }
-    cap_balance(supply_cap(supply));
+    cap_balance(live_service_cap(live));
 }
 
 fault router_reload(struct router *router, struct config *config)
 {
-    TRY(supplies_reload(router->supplies, config));
+    TRY(live_services_reload(router->live_services, config));
     config_ref(config);
     config_unref(&router->config);
     router->config = config;
@@ -416,7 +420,7 @@ fault router_reload(struct router *router, struct config *config)
         pool_set_route(pool, pool->config, pool->route);
         pool->pause = ms(0); /* what servers are shown may be right now */
         pool->paused = now();
-        slots_set_most(pool->slots, pool_most(pool));
+        slots_set_max(pool->slots, pool_max(pool));
         pool_balance(pool);
     }
     return OK;
@@ -430,16 +434,16 @@ fault router_new(struct pooler_env *env, struct config *config, struct router **
     if (router == NULL)
         return FAULT_MEMORY;
     router->env = env;
-    router->kin = MAP_INIT(KIN_MOST);
+    router->versions = MAP_INIT(VERSIONS_MAX);
     list_init(&router->pools);
-    router->groups = MAP_INIT(GROUPS_MOST);
+    router->groups = MAP_INIT(GROUPS_MAX);
     cap_init(&router->all, CAP_ALL);
-    router->all.most = config->servers_most;
-    list_init(&router->contests);
-    list_init(&router->goodbyes);
-    router->contest_waker.wake = router_contest;
-    router->contest = TIMER_INIT(&router->contest_waker);
-    fault result = supplies_new(router, config, &router->supplies);
+    router->all.max = config->servers_max;
+    list_init(&router->reclaims);
+    list_init(&router->closings);
+    router->reclaim_waker.wake = router_reclaim;
+    router->reclaim = TIMER_INIT(&router->reclaim_waker);
+    fault result = live_services_new(router, config, &router->live_services);
     if (result != OK) {
         free(router);
         return result;
@@ -454,29 +458,29 @@ void router_free(struct router **router)
     struct router *gone = TAKE(*router);
     if (gone == NULL)
         return;
-    goodbye_end_all(gone);
+    closing_end_all(gone);
     LIST_EACH_SAFE (&gone->pools, it) {
         struct pool *pool = LIST_ENTRY(it, struct pool, node);
-        for (struct node *node; (node = list_pop(&pool->seats)) != NULL;)
-            free(LIST_ENTRY(node, struct seat, node));
+        for (struct node *node; (node = list_pop(&pool->members)) != NULL;)
+            free(LIST_ENTRY(node, struct member, node));
         if (pool_over(pool))
             pool_free(pool);
     }
-    costly_invariant(list_empty(&gone->pools) && gone->kin.count == 0);
-    map_fini(&gone->kin);
+    costly_invariant(list_empty(&gone->pools) && gone->versions.count == 0);
+    map_fini(&gone->versions);
     map_fini(&gone->groups);
-    timer_disarm(&gone->contest);
-    supplies_free(&gone->supplies);
+    timer_disarm(&gone->reclaim);
+    live_services_free(&gone->live_services);
     config_unref(&gone->config);
     free(gone);
 }
 
 void router_show_backends(struct router *router, struct table_sink *sink)
 {
-    supplies_show(router->supplies, sink);
+    live_services_show(router->live_services, sink);
 }
 
 void router_show_hosts(struct router *router, struct table_sink *sink)
 {
-    supplies_show_hosts(router->supplies, sink);
+    live_services_show_hosts(router->live_services, sink);
 }

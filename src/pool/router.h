@@ -3,9 +3,9 @@
  * router.h - pools over all relays: who gets a lease, and from whom one is recalled.
  *
  * Runs on the pooler machine.  A pool is the live state of one route for one database and user; its
- * seats are the local pools that relays have in it; its slots stand in the fleet.  Limits are exact
- * because only the router asks for slots.  Between relays it goes by the age of their oldest
- * claims: a claim is never overtaken from another relay by more than `overtake_most` and one
+ * members are the local pools that relays have in it; its slots stand in the fleet.  Limits are
+ * exact because only the router asks for slots.  Between relays it goes by the age of their oldest
+ * claims: a claim is never overtaken from another relay by more than `overtake_max` and one
  * release. Recalls are always answered: at once when a server is idle, else at the next release.
  */
 #include "config/config.h"
@@ -27,7 +27,7 @@ void router_set_budget(struct router *router, uint32_t servers);
 /* Deliveries: of local->membership.enroll, local->membership.want and local->membership.retire on
  * the pooler machine, of local->membership.recall and of the answers to local->membership.enroll
  * and local->membership.retire on the relay; lease->to_router and lease->report on the pooler
- * machine, lease->to_relay and hello->mail on the relay. */
+ * machine, lease->to_relay and reported->mail on the relay. */
 void router_enroll(struct mail *mail);
 void router_want(struct mail *mail);
 void router_retire(struct mail *mail);
@@ -37,19 +37,19 @@ void router_lease_report(struct mail *mail);
 void local_pool_lease_came(struct mail *mail);
 void local_pool_enrolled(struct mail *mail);
 void local_pool_retired(struct mail *mail);
-void local_pool_hello(struct mail *mail);
+void local_pool_reported(struct mail *mail);
 
 /* What a pool's servers tell at their login, for a local pool that has not logged one in itself. */
-struct hello {
+struct reported {
     struct mail mail;
     struct local_pool *local;
     uint32_t size;
     uint8_t bytes[];
 };
 
-struct supply;
+struct live_service;
 /** A service's addresses have changed, or are known at last. */
-void router_supplied(struct router *router, struct supply *supply);
+void router_resolved(struct router *router, struct live_service *live);
 /** On the pooler machine: servers of this database, or of all (NULL), end as soon as they are free.
  */
 void router_doom(struct router *router, const char *database);

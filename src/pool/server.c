@@ -45,8 +45,8 @@ struct server *server_new(struct local_pool *pool, struct lease *take_lease)
     server->greeting = BUFFER_INIT(65536);
     server->until = NEVER;
     ledger_init(&server->ledger, pool->pools->does->settle, server);
-    server_statements_init(&server->statements, pool->route->prepared_most);
-    server->described = BUFFER_INIT(SIGNATURE_MOST);
+    server_statements_init(&server->statements, pool->route->prepared_max);
+    server->described = BUFFER_INIT(SIGNATURE_MAX);
     server->generation = generation_of(
         &pool->pools->env->generations,
         pool->route->server_database != NULL ? pool->route->server_database : pool->database);
@@ -86,8 +86,8 @@ static void server_free(struct server *server)
     free(server);
 }
 
-/* A graceful goodbye, as far as it goes without waiting; else the end of what we send says it. */
-static void server_say_goodbye(struct server *server)
+/* A graceful closing, as far as it goes without waiting; else the end of what we send says it. */
+static void server_send_terminate(struct server *server)
 {
     static const uint8_t terminate[] = {WIRE_TERMINATE, 0, 0, 0, 4};
     struct iovec part = {(void *)terminate, sizeof(terminate)};
@@ -102,7 +102,7 @@ static void server_say_goodbye(struct server *server)
 /* What belongs to this relay stays here; the rest can travel. */
 static void server_strip(struct server *server)
 {
-    invariant(server->pin == NULL && ledger_ring_bytes(&server->ledger) == 0); /* kept.h */
+    invariant(server->pin == NULL && ledger_ring_bytes(&server->ledger) == 0); /* counted.h */
     server->pool->pools->does->forget(server);
     params_unref(&server->params);
     params_unref(&server->startup);
@@ -126,7 +126,7 @@ void server_close(struct server **server, const char *reason, bool lost)
     lease->how = LEASE_CLOSED;
     lease->end = lost ? SLOT_LOST : SLOT_ENDED;
     if (stream_open(&gone->stream))
-        server_say_goodbye(gone);
+        server_send_terminate(gone);
     ledger_fini(&gone->ledger);
     pool->pools->does->forget(gone); /* also what an entry that was dropped has left */
     if (stream_open(&gone->stream) && !stream_hung_up(&gone->stream) && !pool->pools->stopping) {
@@ -294,7 +294,7 @@ fault server_learn(struct server *server, struct span name, struct span value,
 /* What travels besides the stream: sets are interned per relay, so they go in flat form. */
 void server_detach(struct server *server)
 {
-    struct buffer flat = BUFFER_INIT(PARAMS_SIZE_MOST * 2 + PARAMS_MOST * 2);
+    struct buffer flat = BUFFER_INIT(PARAMS_SIZE_MAX * 2 + PARAMS_MAX * 2);
     params_write_flat(&flat, server->params);
     server->flat_params_size = (uint32_t)flat.size;
     if (server->startup != NULL)
@@ -309,7 +309,7 @@ void server_detach(struct server *server)
 
 void server_part(struct server *server)
 {
-    server_say_goodbye(server);
+    server_send_terminate(server);
 }
 
 void server_discard(struct server **server)
@@ -343,7 +343,7 @@ void server_arrive(struct local_pool *pool, struct lease *take_lease)
     fault unpacked = server_unpack(server, pool->pools);
     free(server->flat);
     server->flat = NULL;
-    local_pool_greet(pool, buffer_span(&server->greeting));
+    local_pool_learn(pool, buffer_span(&server->greeting));
     if (unpacked != OK) {
         if (server->params == NULL)
             server->params = params_ref(pool->pools->params.none);

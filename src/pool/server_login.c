@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define FLAT_MOST (PARAMS_SIZE_MOST + 2 * PARAMS_MOST)
+#define FLAT_MAX (PARAMS_SIZE_MAX + 2 * PARAMS_MAX)
 
 void server_target(const struct local_pool *pool, const struct lease *lease,
                    struct link_target *ret)
@@ -59,7 +59,7 @@ static void login_failed(struct server *server, fault why, enum slot_failure fai
 {
     struct local_pool *pool = server->pool;
     struct lease *lease = TAKE(server->lease);
-    char at[ADDRESS_TEXT_SIZE], story[FAULT_STORY_MOST];
+    char at[ADDRESS_TEXT_SIZE], story[FAULT_STORY_MAX];
     snprintf(story, sizeof(story), "%s", fault_story(why));
     log_event(failure == SLOT_REJECTED ? LOG_WARNING : LOG_NOTICE, "server.login_failed",
               "database=%s user=%s backend=%s sqlstate=%s reason=\"%s\"", pool->database,
@@ -115,7 +115,7 @@ static void login_succeeded(struct server *server, const struct link_greeting *s
      * look at it only now and then. */
     server->lease->role = said->in_hot_standby ? ROLE_UNKNOWN : ROLE_PRIMARY;
     buffer_append_span(&server->greeting, buffer_span(&said->parameters));
-    if (local_pool_greet(pool, buffer_span(&server->greeting)))
+    if (local_pool_learn(pool, buffer_span(&server->greeting)))
         login_spread(server->lease, buffer_span(&server->greeting));
     mail_send(pool->pools->env->machine, &server->lease->report);
     server_become(server, SERVER_CLEANING);
@@ -182,7 +182,7 @@ static fault login_run(struct server *server, struct link_greeting *said)
 {
     struct local_pool *pool = server->pool;
     const struct route_config *route = pool->shown.route;
-    struct buffer flat = BUFFER_INIT(FLAT_MOST);
+    struct buffer flat = BUFFER_INIT(FLAT_MAX);
     struct link_target target;
     const char *user = route->server_user != NULL ? route->server_user : pool->user;
     const char *database = route->server_database != NULL ? route->server_database : pool->database;

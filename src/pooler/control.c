@@ -101,7 +101,7 @@ fault control_mark(struct pooler *pooler, const char *database, uint32_t set, ui
               database == NULL ? "*" : database, set, clear);
     if (order.result == FAULT_LIMIT)
         return fault_raise(FAULT_LIMIT, "more than %u databases are paused or disabled",
-                           ORDER_MARKS_MOST);
+                           ORDER_MARKS_MAX);
     return order.result;
 }
 

@@ -3,13 +3,13 @@
 #include "machine/log.h"
 #include "pooler/pooler.h"
 #include "relay/relay.h"
-#include "stats/tally.h"
+#include "stats/route_times.h"
 
 #include <inttypes.h>
 
 /* --- what a period has brought ---------------------------------------------------------------- */
 
-static void row_add_pool(struct tally *row, struct local_pool *pool)
+static void row_add_pool(struct route_times *row, struct local_pool *pool)
 {
     struct local_pool_stats since = stats_since(&pool->stats, &pool->log.told);
     pool->log.told = pool->stats;
@@ -21,19 +21,19 @@ static void row_add_pool(struct tally *row, struct local_pool *pool)
     row->busy += (uint32_t)pool->busy.count;
 }
 
-static void row_take(struct tally *row, struct tally *tally)
+static void row_take(struct route_times *row, struct route_times *times)
 {
-    row->line = tally->line;
-    histogram_merge(&row->query, &tally->query);
-    histogram_merge(&row->transaction, &tally->transaction);
-    histogram_merge(&row->wait, &tally->wait);
-    stats_add(&row->gone, &tally->gone);
-    tally->query = tally->transaction = tally->wait = (struct histogram){{0}};
-    tally->gone = (struct local_pool_stats){0};
+    row->line = times->line;
+    histogram_merge(&row->query, &times->query);
+    histogram_merge(&row->transaction, &times->transaction);
+    histogram_merge(&row->wait, &times->wait);
+    stats_add(&row->gone, &times->gone);
+    times->query = times->transaction = times->wait = (struct histogram){{0}};
+    times->gone = (struct local_pool_stats){0};
 }
 
 /* On each relay's own loop: what it counted goes into the asker's rows, and starts anew. */
-static void look_at_tallies(struct relay *relay, void *argument)
+static void look_at_times(struct relay *relay, void *argument)
 {
     struct map *rows = argument;
     struct map_link *next;
@@ -41,20 +41,21 @@ static void look_at_tallies(struct relay *relay, void *argument)
         return;
     LIST_EACH (&relay->pools.all, it) {
         struct local_pool *pool = LIST_ENTRY(it, struct local_pool, node);
-        struct tally_key key = tally_key_of(pool->log.tally);
-        struct tally *row = tally_of(rows, &key);
+        struct route_times_key key = route_times_key(pool->log.times);
+        struct route_times *row = route_times_of(rows, &key);
         if (row != NULL)
             row_add_pool(row, pool);
     }
-    for (struct map_link *link = map_next(&relay->pools.tallies, NULL); link != NULL; link = next) {
-        struct tally *tally = MAP_ENTRY(link, struct tally, link);
-        struct tally_key key = tally_key_of(tally);
-        struct tally *row = tally_of(rows, &key);
-        next = map_next(&relay->pools.tallies, link);
+    for (struct map_link *link = map_next(&relay->pools.route_times, NULL); link != NULL;
+         link = next) {
+        struct route_times *times = MAP_ENTRY(link, struct route_times, link);
+        struct route_times_key key = route_times_key(times);
+        struct route_times *row = route_times_of(rows, &key);
+        next = map_next(&relay->pools.route_times, link);
         if (row != NULL)
-            row_take(row, tally);
-        if (tally->local_pools == 0)
-            tally_drop(&relay->pools.tallies, tally);
+            row_take(row, times);
+        if (times->local_pools == 0)
+            route_times_drop(&relay->pools.route_times, times);
     }
 }
 
@@ -68,7 +69,7 @@ static struct times times_of(const struct histogram *histogram)
                           histogram_quantile(histogram, 990)};
 }
 
-static void row_tell(const struct tally *row, duration period)
+static void row_tell(const struct route_times *row, duration period)
 {
     static const char *const modes[] = {"session", "transaction", "statement"};
     struct times query = times_of(&row->query);
@@ -90,13 +91,13 @@ static void row_tell(const struct tally *row, duration period)
 
 void logbook_tell_routes(struct pooler *pooler, duration period)
 {
-    struct map rows = MAP_INIT(TALLIES_MOST);
-    pooler_look(pooler, look_at_tallies, &rows);
+    struct map rows = MAP_INIT(ROUTE_TIMES_MAX);
+    pooler_look(pooler, look_at_times, &rows);
     for (struct map_link *link = map_next(&rows, NULL); link != NULL;
          link = map_next(&rows, link)) {
-        const struct tally *row = MAP_ENTRY(link, const struct tally, link);
+        const struct route_times *row = MAP_ENTRY(link, const struct route_times, link);
         if (row->clients > 0 || row->gone.queries > 0 || row->gone.logins > 0)
             row_tell(row, period);
     }
-    tallies_clear(&rows);
+    route_times_clear(&rows);
 }

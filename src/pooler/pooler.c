@@ -4,26 +4,26 @@
 #include "machine/clock.h"
 #include "machine/ids.h"
 #include "pool/router.h"
-#include "pooler/doors.h"
-#include "pooler/heat.h"
+#include "pooler/listeners.h"
+#include "pooler/load.h"
 #include "relay/guests.h"
 #include "wire/messages.h"
 
 #include <stdlib.h>
 #include <sys/uio.h>
 
-static_assert(RELAYS_MOST <= HEAT_RELAYS_MOST, "the heat of each is known");
+static_assert(RELAYS_MAX <= LOAD_RELAYS_MAX, "the heat of each is known");
 
 struct pooler {
     struct pooler_env env;
     struct config *config; /* the latest version, counted */
     struct pooler_console console;
     uint32_t relays_ended;
-    uint32_t next;             /* the relay that gets the next of equals */
-    uint64_t fed[RELAYS_MOST]; /* sockets handed over so far */
-    struct doors *doors;
+    uint32_t next;            /* the relay that gets the next of equals */
+    uint64_t fed[RELAYS_MAX]; /* sockets handed over so far */
+    struct listeners *listeners;
     struct co *waiting; /* for relays to end */
-    struct heat *heat;
+    struct load *load;
 };
 
 /* --- what others read ------------------------------------------------------------------------- */
@@ -61,7 +61,7 @@ bool pooler_stopping(const struct pooler *pooler)
 
 void pooler_set_budget(struct pooler *pooler, const struct pooler_budget *budget)
 {
-    __atomic_store_n(&pooler->env.clients_most, budget->clients == 0 ? UINT32_MAX : budget->clients,
+    __atomic_store_n(&pooler->env.clients_max, budget->clients == 0 ? UINT32_MAX : budget->clients,
                      __ATOMIC_RELAXED);
     guests_set_max(pooler->env.guests, budget->connections == 0 ? UINT32_MAX : budget->connections);
     router_set_budget(pooler->env.router, budget->servers);
@@ -148,8 +148,8 @@ static void pooler_relay_ended(struct mail *mail)
 static fault pooler_begin(struct pooler *pooler)
 {
     struct config *config = pooler->config;
-    uint32_t relays = MIN_OF(MAX_OF(config->relays, 1u), (uint32_t)RELAYS_MOST);
-    TRY(doors_prepare(pooler->doors, config));
+    uint32_t relays = MIN_OF(MAX_OF(config->relays, 1u), (uint32_t)RELAYS_MAX);
+    TRY(listeners_prepare(pooler->listeners, config));
     if (pooler->console.bound != NULL)
         TRY(pooler->console.bound(pooler->console.argument));
     TRY(router_new(&pooler->env, config, &pooler->env.router));
@@ -158,8 +158,8 @@ static fault pooler_begin(struct pooler *pooler)
         TRY(relay_start(&pooler->env, i, config, &pooler->env.relays[i]));
         pooler->env.relay_count += 1;
     }
-    heat_set(pooler->heat, config->hot_relay);
-    return doors_commit(pooler->doors, config);
+    load_set(pooler->load, config->hot_relay);
+    return listeners_commit(pooler->listeners, config);
 }
 
 fault pooler_start(struct config *config, const struct pooler_console *console, struct pooler **ret)
@@ -172,14 +172,14 @@ fault pooler_start(struct config *config, const struct pooler_console *console, 
     pooler->console = *console;
     pooler->env.console = (struct console_target){console->serve, pooler};
     pooler->env.relay_ended = pooler_relay_ended;
-    pooler->env.clients_most = UINT32_MAX;
-    pooler->doors = doors_new(pooler);
+    pooler->env.clients_max = UINT32_MAX;
+    pooler->listeners = listeners_new(pooler);
     random_bytes(pooler->env.mock_secret, sizeof(pooler->env.mock_secret));
     pooler->env.failures = auth_failures_new();
     pooler->env.guests = guests_new();
-    pooler->heat = heat_new(pooler);
-    bool whole = pooler->doors != NULL && pooler->env.failures != NULL &&
-                 pooler->env.guests != NULL && pooler->heat != NULL;
+    pooler->load = load_new(pooler);
+    bool whole = pooler->listeners != NULL && pooler->env.failures != NULL &&
+                 pooler->env.guests != NULL && pooler->load != NULL;
     fault result = whole ? pooler_begin(pooler) : FAULT_MEMORY;
     if (result != OK) {
         pooler_stop(pooler, after(sec(1)));
@@ -192,20 +192,20 @@ fault pooler_start(struct config *config, const struct pooler_console *console, 
 
 fault pooler_reload(struct pooler *pooler, struct config *config)
 {
-    TRY(doors_prepare(pooler->doors, config));
+    TRY(listeners_prepare(pooler->listeners, config));
     fault taken = router_reload(pooler->env.router, config);
     if (taken != OK) {
-        doors_abort(pooler->doors);
+        listeners_abort(pooler->listeners);
         return taken;
     }
     config_ref(config);
     config_unref(&pooler->config);
     pooler->config = config;
-    /* Before the doors: a client of a new listener meets a relay that knows it. */
+    /* Before the listeners: a client of a new listener meets a relay that knows it. */
     for (uint32_t i = 0; i < pooler->env.relay_count; i++)
         relay_reload(pooler->env.relays[i], config);
-    heat_set(pooler->heat, config->hot_relay);
-    return doors_commit(pooler->doors, config);
+    load_set(pooler->load, config->hot_relay);
+    return listeners_commit(pooler->listeners, config);
 }
 
 static bool pooler_await_relays(struct pooler *pooler, deadline by)
@@ -227,9 +227,9 @@ void pooler_hurry(struct pooler *pooler)
 bool pooler_stop(struct pooler *pooler, deadline by)
 {
     pooler->env.stopping = true;
-    if (pooler->heat != NULL)
-        heat_stop(pooler->heat);
-    doors_close(pooler->doors);
+    if (pooler->load != NULL)
+        load_stop(pooler->load);
+    listeners_close(pooler->listeners);
     for (uint32_t i = 0; i < pooler->env.relay_count; i++)
         relay_stop(pooler->env.relays[i]);
     if (!pooler_await_relays(pooler, by)) {
@@ -251,12 +251,12 @@ void pooler_free(struct pooler **pooler)
     if (gone == NULL)
         return;
     invariant(gone->env.relay_count == 0);
-    doors_free(&gone->doors);
+    listeners_free(&gone->listeners);
     router_free(&gone->env.router);
     config_unref(&gone->config);
     auth_failures_free(&gone->env.failures);
     guests_free(&gone->env.guests);
-    heat_free(&gone->heat);
+    load_free(&gone->load);
     free(gone);
 }
 

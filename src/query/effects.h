@@ -54,7 +54,7 @@ struct query_effect {
 };
 
 /* Effects that are told one by one; what further ones create is told in `more`. */
-#define QUERY_EFFECTS_MOST 16
+#define QUERY_EFFECTS_MAX 16
 
 struct query_effects {
     uint32_t references; /* the holder's, for sharing */
@@ -67,7 +67,7 @@ struct query_effects {
     uint16_t creates; /* all kinds that it may create, `more` included */
     uint16_t more;
     uint16_t unsure; /* kinds of which the text does not tell what becomes of them */
-    struct query_effect all[QUERY_EFFECTS_MOST];
+    struct query_effect all[QUERY_EFFECTS_MAX];
 };
 
 /** False: the text has none.  Cheap, and right for most of what applications send; true says look

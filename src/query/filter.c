@@ -79,7 +79,7 @@ bool query_part_may_have_effects(struct span part)
 }
 
 /* Shorter than the shortest statement whose effect is not in its first word: SELECT lastval(). */
-#define SHORT_MOST 15u
+#define SHORT_MAX 15u
 
 static uint64_t eight_from(const uint8_t *at)
 {
@@ -194,7 +194,7 @@ bool query_may_have_effects(struct span text)
         return true;
     if (UNLIKELY(first_word_hits(text)))
         return true;
-    if (text.size <= SHORT_MOST)
+    if (text.size <= SHORT_MAX)
         return short_hits(text.at, text.size);
     return part_hits(text);
 }

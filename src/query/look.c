@@ -102,7 +102,7 @@ struct query_effect *look_add(struct look *look, enum query_kind kind, enum quer
     }
     if (act == QUERY_CREATES)
         effects->creates |= QUERY_KIND(kind);
-    if (effects->count == QUERY_EFFECTS_MOST) {
+    if (effects->count == QUERY_EFFECTS_MAX) {
         if (act == QUERY_CREATES)
             effects->more |= QUERY_KIND(kind);
         effects->resets = effects->resets || resets;

@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 /* Calls within the arguments of others that are followed. */
-#define NESTING_MOST 8
+#define NESTING_MAX 8
 
 enum call {
     CALL_CONFIG,
@@ -320,7 +320,7 @@ bool look_call(struct look *look)
     look_advance(look);
     if (!look_at_punct(look, '('))
         return true;
-    if (look->nesting == NESTING_MOST) {
+    if (look->nesting == NESTING_MAX) {
         look_unsure(look, QUERY_ALL_KINDS);
         return true;
     }

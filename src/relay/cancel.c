@@ -13,7 +13,7 @@
 #include <stdlib.h>
 
 #define RELAY_BITS 7 /* of the key's pid, lowest: which relay */
-static_assert(RELAYS_MOST == 1u << RELAY_BITS, "each has a number of its own");
+static_assert(RELAYS_MAX == 1u << RELAY_BITS, "each has a number of its own");
 
 /* A request on its way from relay to relay, and back home when it is through. */
 struct errand {
@@ -65,7 +65,7 @@ struct client *relay_find_key(struct relay *relay, uint32_t pid, struct span sec
 
 void cancel_make_secret(struct client *client, uint32_t version)
 {
-    client->key.size = version < WIRE_PROTOCOL_3_2 ? WIRE_SECRET_LEAST : CLIENT_SECRET_MOST;
+    client->key.size = version < WIRE_PROTOCOL_3_2 ? WIRE_SECRET_MIN : CLIENT_SECRET_MAX;
     random_bytes(client->key.secret, client->key.size);
 }
 
@@ -203,9 +203,9 @@ static bool cancel_active(struct relay *relay, struct client *client, struct err
     if (server == NULL || ledger_quiet(&server->ledger) || ledger_marking(&server->ledger))
         return false; /* nothing of its own under way: PostgreSQL ignores such a request, and so do
                          we */
-    if (relay->cancels >= relay->pools.config->cancels_most) {
+    if (relay->cancels >= relay->pools.config->cancels_max) {
         log_event(LOG_WARNING, "cancel.dropped", "pid=%u limit=%u", client->key.pid,
-                  relay->pools.config->cancels_most);
+                  relay->pools.config->cancels_max);
         return false;
     }
     errand->server = server;

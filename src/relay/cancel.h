@@ -5,7 +5,7 @@
  * A key names the relay and the client and carries random bits; in session pools its pid is the
  * backend's own.  A request is mailed to that relay, which looks the client up, checks that it has
  * something under way, dials the backend, and withholds the server until that socket's end, so that
- * a late cancel never meets the next owner.  Requests have a budget of their own (cancels_most).
+ * a late cancel never meets the next owner.  Requests have a budget of their own (cancels_max).
  */
 #include "pool/server.h"
 

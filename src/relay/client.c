@@ -4,11 +4,11 @@
 #include "machine/clock.h"
 #include "machine/ids.h"
 #include "machine/log.h"
-#include "pool/census.h"
+#include "pool/counts.h"
 #include "relay/guests.h"
 #include "relay/relay.h"
 #include "relay/turn/turn.h"
-#include "session/kept.h"
+#include "session/counted.h"
 #include "wire/messages.h"
 
 #include <inttypes.h>
@@ -57,7 +57,7 @@ static struct client *client_new(struct relay *relay, const struct address *peer
     client->timer_waker.wake = client_timer_fired;
     client->timer = TIMER_INIT(&client->timer_waker);
     client->relay = relay;
-    client->statements = MAP_INIT(CLIENT_STATEMENTS_MOST);
+    client->statements = MAP_INIT(CLIENT_STATEMENTS_MAX);
     client->id = uuid_new();
     client->serial = ++relay->clients_ever;
     client->unnamed_number = ++relay->unnamed_ever;
@@ -85,8 +85,8 @@ static void client_free(struct client *client)
         guests_closed(relay->pools.env->guests);
     if (client->counted)
         env_client_gone(relay->pools.env);
-    for (int i = 0; i < CENSUSES && client->admitted; i++)
-        census_dismiss(client->pool->census[i]);
+    for (int i = 0; i < COUNTS && client->admitted; i++)
+        counts_dismiss(client->pool->counts[i]);
     if (client->pool != NULL)
         local_pool_leave(client->pool);
     client_keep_unnamed(client, SPAN_NONE);
@@ -202,12 +202,12 @@ static uint8_t *stash_lend(struct relay *relay, size_t size)
 {
     struct stash_block *block = relay->stashes;
     size = MAX_OF(size, (size_t)STASH_BLOCK);
-    if (!kept_count(size))
+    if (!counted_add(size))
         return NULL;
     if (size > STASH_BLOCK || block == NULL) {
         uint8_t *one = malloc(size);
         if (one == NULL)
-            kept_uncount(size);
+            counted_remove(size);
         return one;
     }
     relay->stashes = block->next;
@@ -221,7 +221,7 @@ void client_drop_stash(struct client *client)
     struct stash_block *block = (struct stash_block *)(void *)TAKE(client->stash);
     if (block == NULL)
         return;
-    kept_uncount(MAX_OF(client->stash_size, STASH_BLOCK));
+    counted_remove(MAX_OF(client->stash_size, STASH_BLOCK));
     if (client->stash_size > STASH_BLOCK || relay->stash_count == STASHES_KEPT) {
         free(block);
     } else {
@@ -259,7 +259,7 @@ void client_keep_unnamed(struct client *client, struct span body)
     /* An older one of its may be there still, on another server. */
     client->unnamed_number = ++client->relay->unnamed_ever;
     client->unnamed_shaped = false;
-    if (body.size == 0 || body.size > CLIENT_UNNAMED_MOST) {
+    if (body.size == 0 || body.size > CLIENT_UNNAMED_MAX) {
         free(client->unnamed);
         chunk_unhold(&client->relay->chunks, client->unnamed_room);
         client->unnamed = NULL;
@@ -290,14 +290,14 @@ static uint64_t unnamed_bytes(const struct client *client)
 
 void client_uncount_unnamed(struct client *client)
 {
-    kept_uncount(unnamed_bytes(client));
+    counted_remove(unnamed_bytes(client));
 }
 
 /* Without room it is as if there had been none in the first place.  No effects without a body: a
  * Bind of it fails, so that there is nothing to notice. */
 void client_count_unnamed(struct client *client)
 {
-    if (kept_count(unnamed_bytes(client)))
+    if (counted_add(unnamed_bytes(client)))
         return;
     free(client->unnamed);
     free(client->unnamed_effects);
@@ -481,7 +481,7 @@ static void client_timer_fired(struct waker *waker)
         client_arm_idle_again(client);
         return;
     }
-    char sqlstate[6], text[FAULT_STORY_MOST];
+    char sqlstate[6], text[FAULT_STORY_MAX];
     memcpy(sqlstate, fault_story_sqlstate(overdue), sizeof(sqlstate));
     snprintf(text, sizeof(text), "%s", fault_story(overdue));
     client_end_parked(client, sqlstate, text);

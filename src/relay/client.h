@@ -25,17 +25,17 @@ struct listen_config;
 struct config;
 
 /* Unnamed statements longer than this are not replayed on another server. */
-#define CLIENT_UNNAMED_MOST 65536u
+#define CLIENT_UNNAMED_MAX 65536u
 
 enum client_state { CLIENT_LOGIN, CLIENT_PARKED, CLIENT_QUEUED, CLIENT_TURN, CLIENT_STATES };
 
 /* The cancel key that the client was given. */
-#define CLIENT_SECRET_MOST 32u
+#define CLIENT_SECRET_MAX 32u
 struct client_key {
     struct map_link link;
     uint32_t pid;
-    uint8_t size; /* 4 in protocol 3.0, CLIENT_SECRET_MOST in 3.2 */
-    uint8_t secret[CLIENT_SECRET_MOST];
+    uint8_t size; /* 4 in protocol 3.0, CLIENT_SECRET_MAX in 3.2 */
+    uint8_t secret[CLIENT_SECRET_MAX];
 };
 static inline struct span client_secret(const struct client_key *key)
 {
@@ -78,7 +78,7 @@ struct client {
     bool killed;   /* by an administrator */
     bool asked;    /* console: its command was cancelled */
     bool counted;  /* in the global number of clients */
-    bool admitted; /* in its pool's census */
+    bool admitted; /* in its pool's counts */
     bool fed;      /* in the number of connections */
     bool crowded;  /* to be ended for others before it has logged in */
     struct client_key key;

@@ -34,7 +34,7 @@ static struct span text_of(const struct client *client, uint8_t type, struct spa
 
 void client_log_text(struct client *client, struct server *server, uint8_t type, struct span body)
 {
-    uint32_t most = client->pool->log.noted;
+    uint32_t max = client->pool->log.noted;
     if (server->note_size > 0)
         return;
     struct span text = text_of(client, type, body);
@@ -42,14 +42,14 @@ void client_log_text(struct client *client, struct server *server, uint8_t type,
     size_t size = end != NULL ? (size_t)(end - text.at) : text.size;
     if (size == 0)
         return;
-    if (server->note_room < most) {
-        char *room = realloc(server->note, most);
+    if (server->note_room < max) {
+        char *room = realloc(server->note, max);
         if (room == NULL)
             return;
         server->note = room;
-        server->note_room = most;
+        server->note_room = max;
     }
-    server->note_size = (uint32_t)MIN_OF(size, (size_t)most);
+    server->note_size = (uint32_t)MIN_OF(size, (size_t)max);
     memcpy(server->note, text.at, server->note_size);
 }
 

@@ -19,7 +19,7 @@ static void notice_queued(struct client *client)
         wrote = stream_flush_some(&client->stream);
     buffer_consume(&out, sent);
     if (sent > 0 && (out.size > 0 || wrote == FAULT_AGAIN))
-        turn_start_untold(client, &out);
+        turn_start_notice(client, &out);
     else
         buffer_fini(&out);
 }

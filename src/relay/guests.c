@@ -12,8 +12,8 @@
 
 /* In a crowd: a connection younger than the first has not had its turn, perhaps; one that has begun
  * to log in is let alone for the second. */
-#define SILENT_LEAST sec(1)
-#define SPOKEN_LEAST sec(5)
+#define SILENT_MIN sec(1)
+#define SPOKEN_MIN sec(5)
 /* New connections wait at the door until it has let in none for so long, and look so often. */
 #define DOOR_PATIENCE sec(3)
 #define DOOR_PAUSE    ms(2)
@@ -49,7 +49,7 @@ struct guests {
     uint64_t seed;
     uint32_t leaving;     /* of all */
     uint32_t connections; /* atomic: open ones, clients too */
-    uint32_t most;
+    uint32_t max;
     struct {
         deadline since; /* when the first found no room; NEVER: the last one found some */
         deadline found; /* when the last one found none */
@@ -69,7 +69,7 @@ struct guests *guests_new(void)
     list_init(&guests->all);
     list_init(&guests->limbo);
     guests->sources = MAP_INIT(UINT32_MAX);
-    guests->most = UINT32_MAX;
+    guests->max = UINT32_MAX;
     guests->full.since = NEVER;
     random_bytes(&guests->seed, sizeof(guests->seed));
     return guests;
@@ -197,9 +197,9 @@ void guests_free(struct guests **guests)
     free(gone);
 }
 
-void guests_set_max(struct guests *guests, uint32_t most)
+void guests_set_max(struct guests *guests, uint32_t max)
 {
-    guests->most = most;
+    guests->max = max;
 }
 
 void guests_closed(struct guests *guests)
@@ -266,25 +266,25 @@ static void guest_send_away(struct guest *guest)
     mail_send(guest->relay->pools.machine, &guest->errand);
 }
 
-static bool guest_may_go(const struct guest *guest, bool spoken, duration least)
+static bool guest_may_go(const struct guest *guest, bool spoken, duration min)
 {
     return !guest->leaving && guest->relay != NULL &&
            (spoken || __atomic_load_n(&guest->spoke, __ATOMIC_RELAXED) == 0) &&
-           later(guest->since, least).us <= now().us;
+           later(guest->since, min).us <= now().us;
 }
 
 /* The oldest that has been silent for so long; else the oldest of all that had time enough. */
 static struct guest *crowd_choose(const struct guests *guests, const struct source *source)
 {
     for (int spoken = 0; spoken < 2; spoken++) {
-        duration least = spoken ? SPOKEN_LEAST : SILENT_LEAST;
+        duration min = spoken ? SPOKEN_MIN : SILENT_MIN;
         const struct list *list = source != NULL ? &source->guests : &guests->all;
         LIST_EACH (list, it) {
             struct guest *guest = source != NULL ? LIST_ENTRY(it, struct guest, kin)
                                                  : LIST_ENTRY(it, struct guest, node);
-            if (later(guest->since, least).us > now().us)
+            if (later(guest->since, min).us > now().us)
                 break; /* the others are younger */
-            if (guest_may_go(guest, spoken == 1, least))
+            if (guest_may_go(guest, spoken == 1, min))
                 return guest;
         }
     }
@@ -302,7 +302,7 @@ static void crowd_log(struct guests *guests, const struct config *config,
               "connections_allowed=%u shed=%u refused=%u",
               address_host_text(peer, host, sizeof(host)), guests->all.count,
               config->unauthenticated_max, config->unauthenticated_source_max,
-              __atomic_load_n(&guests->connections, __ATOMIC_RELAXED), guests->most,
+              __atomic_load_n(&guests->connections, __ATOMIC_RELAXED), guests->max,
               guests->crowd.shed, guests->crowd.refused);
     guests->crowd.told = now();
     guests->crowd.shed = guests->crowd.refused = 0;
@@ -319,7 +319,7 @@ static enum crowded crowd_of(const struct guests *guests, const struct config *c
         return CROWDED_SOURCE;
     if (guests->all.count - guests->leaving >= config->unauthenticated_max)
         return CROWDED_ALL;
-    return open >= guests->most ? CROWDED_DESCRIPTORS : CROWDED_NOT;
+    return open >= guests->max ? CROWDED_DESCRIPTORS : CROWDED_NOT;
 }
 
 static fault crowd_refuse(const struct guests *guests, const struct config *config,
@@ -338,7 +338,7 @@ static fault crowd_refuse(const struct guests *guests, const struct config *conf
                            "unauthenticated_limit=%u",
                            config->unauthenticated_max);
     return fault_raise(FAULT_CLIENTS, "too many connections, descriptors suffice for %u",
-                       guests->most);
+                       guests->max);
 }
 
 /* There is no room, and maybe there will be soon: whether to wait for it.  Where nobody has looked

@@ -21,7 +21,7 @@ struct relay;
 struct guests *guests_new(void); /* NULL: no memory */
 void guests_free(struct guests **guests);
 /** So many connections at a time, however many a version allows. */
-void guests_set_max(struct guests *guests, uint32_t most);
+void guests_set_max(struct guests *guests, uint32_t max);
 /** Lets a connection from this source in, for a relay that has yet to be named; others may be told
  *  to go for it.  `is_proxy`: it speaks for others.  Suspends.  Faults: CLIENTS, with the story;
  *  MEMORY, CANCELLED. */

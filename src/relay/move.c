@@ -18,17 +18,17 @@
 #define WALKED_AT_A_TIME 1024u
 #define MOVED_AT_A_TIME  32u
 /* And for one order. */
-#define MOVED_MOST 512u
+#define MOVED_MAX 512u
 
-/* --- the parcel ------------------------------------------------------------------------------- */
+/* --- the transfer ----------------------------------------------------------------------------- */
 
-struct parcel {
+struct transfer {
     struct mail mail;
     struct client *client;
     struct relay *to;
     struct config *config;            /* counted: the version of its local pool */
     const struct route_config *route; /* in there */
-    struct census *census[CENSUSES];  /* counted; the client is counted in there */
+    struct counts *counts[COUNTS];    /* counted; the client is counted in there */
     bool keyed;                       /* it has a cancel key */
     uint32_t unnamed_params;          /* as in struct packed */
     struct link_secret secret; /* how the local pool logs in to servers; its password is ours */
@@ -53,13 +53,13 @@ struct packed {
 #define PARAMS_THE_CLIENTS UINT32_MAX /* the ones that it has now */
 #define PARAMS_UNKNOWN     (UINT32_MAX - 1)
 
-static void parcel_free(struct parcel **parcel)
+static void transfer_free(struct transfer **transfer)
 {
-    struct parcel *gone = TAKE(*parcel);
+    struct transfer *gone = TAKE(*transfer);
     if (gone == NULL)
         return;
-    for (int i = 0; i < CENSUSES; i++)
-        census_unref(&gone->census[i]);
+    for (int i = 0; i < COUNTS; i++)
+        counts_unref(&gone->counts[i]);
     config_unref(&gone->config);
     local_pool_wipe_password(&gone->password);
     explicit_bzero(&gone->secret, sizeof(gone->secret));
@@ -125,7 +125,7 @@ static void pack_statements(struct buffer *out, const struct client *client)
                                 .body = statement->size,
                                 .name = named->size};
         invariant(named->references == 1 && !named->pending);
-        struct buffer params = BUFFER_INIT(MOVE_LUGGAGE_MOST);
+        struct buffer params = BUFFER_INIT(MOVE_STATE_MAX);
         packed.params = pack_params(&params, client, named->params);
         buffer_append(out, &packed, sizeof(packed));
         buffer_append_span(out, buffer_span(&params));
@@ -135,39 +135,39 @@ static void pack_statements(struct buffer *out, const struct client *client)
     }
 }
 
-static fault pack_secret(struct parcel *parcel, const struct local_pool *pool)
+static fault pack_secret(struct transfer *transfer, const struct local_pool *pool)
 {
-    parcel->secret = pool->credentials.secret;
-    parcel->secret.password = SPAN_NONE;
-    parcel->shown_of = pool->credentials.shown_of;
-    parcel->proven_of = pool->credentials.proven_of;
+    transfer->secret = pool->credentials.secret;
+    transfer->secret.password = SPAN_NONE;
+    transfer->shown_of = pool->credentials.shown_of;
+    transfer->proven_of = pool->credentials.proven_of;
     if (pool->credentials.password == NULL)
         return OK;
-    parcel->password = strdup(pool->credentials.password);
-    return parcel->password == NULL ? FAULT_MEMORY : OK;
+    transfer->password = strdup(pool->credentials.password);
+    return transfer->password == NULL ? FAULT_MEMORY : OK;
 }
 
-static fault parcel_pack(struct parcel *parcel, struct client *client)
+static fault transfer_pack(struct transfer *transfer, struct client *client)
 {
     struct local_pool *pool = client->pool;
-    buffer_append(&parcel->names, pool->database, strlen(pool->database) + 1);
-    buffer_append(&parcel->names, pool->user, strlen(pool->user) + 1);
-    params_write_flat(&parcel->params, client->params);
+    buffer_append(&transfer->names, pool->database, strlen(pool->database) + 1);
+    buffer_append(&transfer->names, pool->user, strlen(pool->user) + 1);
+    params_write_flat(&transfer->params, client->params);
     if (client->given != NULL)
-        params_write_flat(&parcel->given, client->given);
-    pack_statements(&parcel->statements, client);
+        params_write_flat(&transfer->given, client->given);
+    pack_statements(&transfer->statements, client);
     if (client->unnamed != NULL)
-        parcel->unnamed_params = pack_params(&parcel->unnamed, client, client->unnamed_params);
-    TRY(buffer_fault(&parcel->names));
-    TRY(buffer_fault(&parcel->params));
-    TRY(buffer_fault(&parcel->given));
-    TRY(buffer_fault(&parcel->unnamed));
-    TRY(buffer_fault(&parcel->statements));
-    parcel->config = config_ref(pool->config);
-    parcel->route = pool->route;
-    for (int i = 0; i < CENSUSES; i++)
-        parcel->census[i] = census_ref(pool->census[i]);
-    return pack_secret(parcel, pool);
+        transfer->unnamed_params = pack_params(&transfer->unnamed, client, client->unnamed_params);
+    TRY(buffer_fault(&transfer->names));
+    TRY(buffer_fault(&transfer->params));
+    TRY(buffer_fault(&transfer->given));
+    TRY(buffer_fault(&transfer->unnamed));
+    TRY(buffer_fault(&transfer->statements));
+    transfer->config = config_ref(pool->config);
+    transfer->route = pool->route;
+    for (int i = 0; i < COUNTS; i++)
+        transfer->counts[i] = counts_ref(pool->counts[i]);
+    return pack_secret(transfer, pool);
 }
 
 /* What was this relay's stays behind. */
@@ -185,7 +185,7 @@ static void client_uproot(struct client *client)
         server_forget_owner(client->claim.last_server);
     }
     client_statements_clear(&client->statements);
-    client->statements = MAP_INIT(CLIENT_STATEMENTS_MOST);
+    client->statements = MAP_INIT(CLIENT_STATEMENTS_MAX);
     params_unref(&client->params);
     params_unref(&client->unnamed_params);
     params_unref(&client->given);
@@ -197,30 +197,30 @@ static void client_uproot(struct client *client)
     hint_add(&relay->told.left, 1);
 }
 
-static void parcel_arrive(struct mail *mail);
+static void transfer_arrive(struct mail *mail);
 
 fault move_client(struct client *client, struct relay *to)
 {
     char id[UUID_TEXT_SIZE];
-    struct parcel *parcel = calloc(1, sizeof(*parcel));
+    struct transfer *transfer = calloc(1, sizeof(*transfer));
     invariant(move_hindrance(client) == NULL && to != client->relay);
-    if (parcel == NULL)
+    if (transfer == NULL)
         return FAULT_MEMORY;
-    parcel->names = parcel->params = parcel->given = parcel->unnamed = parcel->statements =
-        BUFFER_INIT(MOVE_LUGGAGE_MOST);
-    fault packed = parcel_pack(parcel, client);
+    transfer->names = transfer->params = transfer->given = transfer->unnamed =
+        transfer->statements = BUFFER_INIT(MOVE_STATE_MAX);
+    fault packed = transfer_pack(transfer, client);
     if (packed != OK) {
-        parcel_free(&parcel);
+        transfer_free(&transfer);
         return packed;
     }
     log_event(LOG_DEBUG, "client.moved", "client=%s from=%u to=%u", uuid_text(&client->id, id),
               client->relay->index, to->index);
-    parcel->mail.deliver = parcel_arrive;
-    parcel->to = to;
-    parcel->client = client;
-    parcel->keyed = client->key.link.hash != 0;
+    transfer->mail.deliver = transfer_arrive;
+    transfer->to = to;
+    transfer->client = client;
+    transfer->keyed = client->key.link.hash != 0;
     client_uproot(client);
-    mail_send(to->pools.machine, &parcel->mail);
+    mail_send(to->pools.machine, &transfer->mail);
     return OK;
 }
 
@@ -284,97 +284,97 @@ static fault unpack_statements(struct client *client, struct span rest)
 
 /* What this relay has learned by itself is at least as good; what the configuration says differs
  * where a reload has come meanwhile. */
-static fault unpack_secret(struct parcel *parcel, struct local_pool *pool)
+static fault unpack_secret(struct transfer *transfer, struct local_pool *pool)
 {
     TRY(local_pool_set_secret(pool));
-    if (parcel->shown_of != pool->credentials.shown_of)
+    if (transfer->shown_of != pool->credentials.shown_of)
         return OK;
     if (pool->credentials.password != NULL || pool->credentials.secret.have_keys ||
         pool->credentials.secret.md5[0] != '\0')
         return OK;
-    pool->credentials.secret = parcel->secret;
-    pool->credentials.password = TAKE(parcel->password);
+    pool->credentials.secret = transfer->secret;
+    pool->credentials.password = TAKE(transfer->password);
     if (pool->credentials.password != NULL)
         pool->credentials.secret.password = span_text(pool->credentials.password);
-    pool->credentials.proven_of = parcel->proven_of;
+    pool->credentials.proven_of = transfer->proven_of;
     return OK;
 }
 
 /* This relay's local pool of its pool: by the version in force here, if the route is the same in
  * there; else by its own version, of which that local pool is. */
-static fault unpack_pool(struct parcel *parcel, struct local_pool **ret)
+static fault unpack_pool(struct transfer *transfer, struct local_pool **ret)
 {
-    struct relay *relay = parcel->to;
-    const char *names = (const char *)parcel->names.at;
+    struct relay *relay = transfer->to;
+    const char *names = (const char *)transfer->names.at;
     struct span database = span_text(names);
     struct span user = span_text(names + database.size + 1);
     const struct route_config *route =
-        config_route_like(relay->pools.config, database, user, parcel->route);
-    if (route != NULL && route_same_identity(route, parcel->route))
+        config_route_like(relay->pools.config, database, user, transfer->route);
+    if (route != NULL && route_same_identity(route, transfer->route))
         return local_pool_of(&relay->pools, route, database, user, ret);
-    struct local_pool_key key = {parcel->route, database, user};
-    return local_pool_of_version(&relay->pools, parcel->config, &key, ret);
+    struct local_pool_key key = {transfer->route, database, user};
+    return local_pool_of_version(&relay->pools, transfer->config, &key, ret);
 }
 
-static fault parcel_unpack(struct parcel *parcel)
+static fault transfer_unpack(struct transfer *transfer)
 {
-    struct client *client = parcel->client;
-    struct relay *relay = parcel->to;
-    TRY(client_root(client, relay, parcel->keyed));
+    struct client *client = transfer->client;
+    struct relay *relay = transfer->to;
+    TRY(client_root(client, relay, transfer->keyed));
     if (relay->pools.stopping)
         return fault_raise(FAULT_SHUTDOWN, "the pooler is shutting down");
-    TRY(params_read_flat(&relay->pools.params, buffer_span(&parcel->params), &client->params));
-    TRY(params_read_flat(&relay->pools.params, buffer_span(&parcel->given), &client->given));
-    TRY(unpack_statements(client, buffer_span(&parcel->statements)));
+    TRY(params_read_flat(&relay->pools.params, buffer_span(&transfer->params), &client->params));
+    TRY(params_read_flat(&relay->pools.params, buffer_span(&transfer->given), &client->given));
+    TRY(unpack_statements(client, buffer_span(&transfer->statements)));
     if (client->unnamed != NULL)
-        TRY(unpack_params(client, parcel->unnamed_params, buffer_span(&parcel->unnamed),
+        TRY(unpack_params(client, transfer->unnamed_params, buffer_span(&transfer->unnamed),
                           &client->unnamed_params));
-    TRY(unpack_pool(parcel, &client->pool));
+    TRY(unpack_pool(transfer, &client->pool));
     local_pool_join(client->pool);
-    return unpack_secret(parcel, client->pool);
+    return unpack_secret(transfer, client->pool);
 }
 
 /* It is counted as before; elsewhere, if a reload has given it another pool. */
-static void client_settle(struct client *client, struct parcel *parcel)
+static void client_settle(struct client *client, struct transfer *transfer)
 {
-    struct census *const *census = client->pool->census;
-    for (int i = 0; i < CENSUSES; i++) {
-        if (census[i] == parcel->census[i])
+    struct counts *const *counts = client->pool->counts;
+    for (int i = 0; i < COUNTS; i++) {
+        if (counts[i] == transfer->counts[i])
             continue;
-        census_dismiss(parcel->census[i]);
-        (void)!census_admit(census[i], 0);
+        counts_dismiss(transfer->counts[i]);
+        (void)!counts_admit(counts[i], 0);
     }
     client->admitted = true;
 }
 
-/* No seat for it: it ends here. */
-static void parcel_fail(struct parcel *parcel, fault why)
+/* No member for it: it ends here. */
+static void transfer_fail(struct transfer *transfer, fault why)
 {
-    char sqlstate[6], text[FAULT_STORY_MOST];
-    struct client *client = parcel->client;
+    char sqlstate[6], text[FAULT_STORY_MAX];
+    struct client *client = transfer->client;
     bool ends = why == FAULT_CANCELLED || why == FAULT_SHUTDOWN;
     memcpy(sqlstate, ends ? "57P01" : fault_story_sqlstate(why), sizeof(sqlstate));
     snprintf(text, sizeof(text), "%s",
              ends ? "terminating connection due to administrator command" : fault_story(why));
-    for (int i = 0; i < CENSUSES; i++)
-        census_dismiss(parcel->census[i]);
+    for (int i = 0; i < COUNTS; i++)
+        counts_dismiss(transfer->counts[i]);
     client_farewell(&client, sqlstate, text);
-    parcel_free(&parcel);
+    transfer_free(&transfer);
 }
 
-static void parcel_done(struct parcel *parcel)
+static void transfer_done(struct transfer *transfer)
 {
-    struct client *client = parcel->client;
-    client_settle(client, parcel);
-    parcel_free(&parcel);
+    struct client *client = transfer->client;
+    client_settle(client, transfer);
+    transfer_free(&transfer);
     client_park_again(client);
 }
 
 /* The router does not know this relay's local pool of the pool yet. */
-static void parcel_wait(void *argument)
+static void transfer_wait(void *argument)
 {
-    struct parcel *parcel = argument;
-    struct client *client = parcel->client;
+    struct transfer *transfer = argument;
+    struct client *client = transfer->client;
     client->co = co_self();
     fault entered =
         client->leaving
@@ -384,21 +384,21 @@ static void parcel_wait(void *argument)
     if (entered == OK && client->leaving)
         entered = FAULT_CANCELLED;
     if (entered != OK)
-        parcel_fail(parcel, entered);
+        transfer_fail(transfer, entered);
     else
-        parcel_done(parcel);
+        transfer_done(transfer);
 }
 
-static void parcel_arrive(struct mail *mail)
+static void transfer_arrive(struct mail *mail)
 {
-    struct parcel *parcel = CONTAINER_OF(mail, struct parcel, mail);
-    fault unpacked = parcel_unpack(parcel);
+    struct transfer *transfer = CONTAINER_OF(mail, struct transfer, mail);
+    fault unpacked = transfer_unpack(transfer);
     if (unpacked != OK)
-        parcel_fail(parcel, unpacked);
-    else if (local_pool_is_entered(parcel->client->pool))
-        parcel_done(parcel);
-    else if (co_start(parcel_wait, parcel, CO_SMALL) != OK)
-        parcel_fail(parcel, FAULT_MEMORY);
+        transfer_fail(transfer, unpacked);
+    else if (local_pool_is_entered(transfer->client->pool))
+        transfer_done(transfer);
+    else if (co_start(transfer_wait, transfer, CO_SMALL) != OK)
+        transfer_fail(transfer, FAULT_MEMORY);
 }
 
 /* --- some of many ----------------------------------------------------------------------------- */
@@ -436,13 +436,13 @@ static void order_deliver(struct mail *mail)
 {
     struct order *order = CONTAINER_OF(mail, struct order, mail);
     struct relay *relay = order->from;
-    uint32_t walked = 0, least = order->left - MIN_OF(order->left, MOVED_AT_A_TIME);
+    uint32_t walked = 0, min = order->left - MIN_OF(order->left, MOVED_AT_A_TIME);
     bool more = false;
     LIST_EACH_SAFE (&relay->clients, it) {
         struct client *client = LIST_ENTRY(it, struct client, node);
         if (client->serial <= order->serial)
             continue;
-        more = walked++ == WALKED_AT_A_TIME || order->left == least;
+        more = walked++ == WALKED_AT_A_TIME || order->left == min;
         if (more)
             break;
         order->serial = client->serial;
@@ -464,7 +464,7 @@ fault move_some(struct relay *from, struct relay *to, uint32_t portion, bool any
     order->to = to;
     order->portion = portion;
     order->due = 490; /* rounds, but half of one client is none */
-    order->left = MOVED_MOST;
+    order->left = MOVED_MAX;
     order->any = any;
     mail_send(from->pools.machine, &order->mail);
     return OK;

@@ -3,12 +3,12 @@
  * move.h - parked clients on their way from one relay to another.
  *
  * A client that is parked and nothing else (no server, no claim, no bytes, nobody's order about it)
- * is packed into a parcel and mailed.  The parcel owns the client until it is delivered: what was
- * the old relay's stays there (its seat in the local pool, its interned parameters and statements,
- * its key), and travels as plain bytes.  On the new relay the client takes a seat in that relay's
- * local pool of the same pool; only where the router does not know that local pool yet, a coroutine
- * waits for it. Its counts at the pool, the database and the user stay with it, so they are exact
- * at any moment.
+ * is packed into a transfer and mailed.  The transfer owns the client until it is delivered: what
+ * was the old relay's stays there (its member in the local pool, its interned parameters and
+ * statements, its key), and travels as plain bytes.  On the new relay the client takes a member in
+ * that relay's local pool of the same pool; only where the router does not know that local pool
+ * yet, a coroutine waits for it. Its counts at the pool, the database and the user stay with it, so
+ * they are exact at any moment.
  *
  * Runs on the relay that has the client; move_some from any machine.  Nothing here suspends its
  * caller.  Design: docs/internals/moving.md
@@ -21,7 +21,7 @@ struct client;
 struct relay;
 
 /* Bytes of parameters and named statements that a client takes along; who has more stays. */
-#define MOVE_LUGGAGE_MOST ((size_t)256 * 1024)
+#define MOVE_STATE_MAX ((size_t)256 * 1024)
 
 /** Why it can't be moved now; NULL: it can. */
 const char *move_hindrance(const struct client *client);

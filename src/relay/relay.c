@@ -3,20 +3,20 @@
 #include "auth/auth_query.h"
 #include "machine/clock.h"
 #include "machine/log.h"
-#include "pool/census.h"
+#include "pool/counts.h"
 #include "pool/lease.h"
 #include "pool/router.h"
-#include "session/kept.h"
+#include "session/counted.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 /* Between looks whether only consoles are left. */
-#define DRAIN_LOOK      ms(20)
-#define STATEMENTS_MOST 1000000u
+#define DRAIN_LOOK     ms(20)
+#define STATEMENTS_MAX 1000000u
 
 /* What clients that are ended leave behind has so long to come to its end. */
-#define HALT_MOST sec(2)
+#define HALT_MAX sec(2)
 
 /* In so many steps a second a relay that stops tells its clients. */
 #define DISMISS_STEPS 100
@@ -67,12 +67,12 @@ static void relay_fini(struct relay *relay)
 {
     costly_invariant(list_empty(&relay->clients) && relay->keys.count == 0);
     costly_invariant(relay->statements.count == 0 && relay->cancels == 0);
-    kept_count_in(&relay->chunks);
+    counted_in(&relay->chunks);
     LIST_EACH_SAFE (&relay->pools.all, it) {
         struct local_pool *pool = LIST_ENTRY(it, struct local_pool, node);
         local_pool_free_now(&pool);
     }
-    tallies_clear(&relay->pools.tallies);
+    route_times_clear(&relay->pools.route_times);
     stats_departed_clear(&relay->pools.departed);
     auth_cache_free(&relay->auth.cache);
     auth_plain_clear(&relay->auth.verifiers);
@@ -83,7 +83,7 @@ static void relay_fini(struct relay *relay)
     map_fini(&relay->keys);
     map_fini(&relay->statements);
     params_store_fini(&relay->pools.params);
-    kept_count_in(NULL);
+    counted_in(NULL);
     chunk_store_fini(&relay->chunks);
     config_unref(&relay->config_next);
     config_unref(&relay->pools.config);
@@ -93,7 +93,7 @@ static void relay_main(void *argument)
 {
     struct relay *relay = argument;
     relay->main = co_self();
-    kept_count_in(&relay->chunks);
+    counted_in(&relay->chunks);
     while (!relay_done(relay)) {
         if (relay->pools.stopping && list_empty(&relay->clients))
             relay_trim(relay);
@@ -139,10 +139,10 @@ fault relay_feed(struct relay *relay, int handle, const struct address *peer, ui
 }
 
 /* Its part of the memory. */
-static uint32_t relay_chunks_most(const struct config *config)
+static uint32_t relay_chunks_max(const struct config *config)
 {
-    size_t most = config->memory_most / config->relays / config->chunk;
-    return (uint32_t)MIN_OF(most, 1u << 20);
+    size_t max = config->memory_max / config->relays / config->chunk;
+    return (uint32_t)MIN_OF(max, 1u << 20);
 }
 
 static void relay_take_config(struct mail *mail)
@@ -154,7 +154,7 @@ static void relay_take_config(struct mail *mail)
     config_unref(&relay->pools.config);
     relay->pools.config = next;
     auth_plain_clear(&relay->auth.verifiers);
-    chunk_store_bound(&relay->chunks, relay_chunks_most(next));
+    chunk_store_bound(&relay->chunks, relay_chunks_max(next));
     LIST_EACH_SAFE (&relay->pools.all, it)
         local_pool_reload(LIST_ENTRY(it, struct local_pool, node), relay->pools.config);
 }
@@ -174,8 +174,8 @@ static uint64_t relay_dismiss_rate(const struct relay *relay)
 {
     const struct config *config = relay->pools.config;
     uint64_t half = (uint64_t)MAX_OF(config->shutdown_timeout.us / 2, INT64_C(1));
-    uint64_t least = relay->clients.count * UINT64_C(1000000) / half + 1;
-    return MAX_OF((uint64_t)(config->shutdown_rate / config->relays), least);
+    uint64_t min = relay->clients.count * UINT64_C(1000000) / half + 1;
+    return MAX_OF((uint64_t)(config->shutdown_rate / config->relays), min);
 }
 
 /* All at once would meet again at the next pooler, all at once. */
@@ -258,7 +258,7 @@ static void relay_do_halt(struct mail *mail)
 {
     struct relay *relay = CONTAINER_OF(mail, struct relay, halt);
     if (!relay->halted)
-        relay->halts_all = after(HALT_MOST);
+        relay->halts_all = after(HALT_MAX);
     relay->halted = true;
     relay_halt_step(relay);
 }
@@ -289,10 +289,10 @@ static fault relay_init(struct relay *relay)
     co_group_init(&relay->errands);
     relay->pools.by_name = MAP_INIT(UINT32_MAX);
     relay->keys = MAP_INIT(UINT32_MAX);
-    relay->statements = MAP_INIT(STATEMENTS_MOST);
-    relay->pools.tallies = MAP_INIT(TALLIES_MOST);
+    relay->statements = MAP_INIT(STATEMENTS_MAX);
+    relay->pools.route_times = MAP_INIT(ROUTE_TIMES_MAX);
     relay->auth.verifiers = MAP_INIT(UINT32_MAX);
-    relay->pools.departed = MAP_INIT(STATS_DEPARTED_MOST);
+    relay->pools.departed = MAP_INIT(STATS_DEPARTED_MAX);
     relay->dismisser.wake = relay_dismissal_due;
     relay->dismissal = TIMER_INIT(&relay->dismisser);
     relay->stop.deliver = relay_do_stop;
@@ -300,10 +300,10 @@ static fault relay_init(struct relay *relay)
     relay->release.deliver = relay_do_release;
     relay->config_mail.deliver = relay_take_config;
     relay->ended.deliver = relay->pools.env->relay_ended;
-    chunk_store_init(&relay->chunks, config->chunk, relay_chunks_most(config));
-    kept_count_in(&relay->chunks);
+    chunk_store_init(&relay->chunks, config->chunk, relay_chunks_max(config));
+    counted_in(&relay->chunks);
     fault result = params_store_init(&relay->pools.params);
-    kept_count_in(NULL);
+    counted_in(NULL);
     return result;
 }
 

@@ -2,12 +2,12 @@
  * relay_memory.c - who goes when a relay has no memory left.
  *
  * A relay's part of memory_limit is in its chunk store: chunks that are lent, long messages, which
- * are held whole on the heap, and all that clients leave there (kept.h).  What was only remembered
- * (answers of auth_query, values that servers have taken) is forgotten first.  Who asks for more
- * than is left is refused, unless somebody else holds more than it would have: then the largest
- * goes, of equals the newest, and who asked goes on in its place.  Of very many clients, the
- * largest of those that are looked at in one go; the next look begins where that one ended.  Either
- * is told (53200), logged and counted.
+ * are held whole on the heap, and all that clients leave there (counted.h).  What was only
+ * remembered (answers of auth_query, values that servers have taken) is forgotten first.  Who asks
+ * for more than is left is refused, unless somebody else holds more than it would have: then the
+ * largest goes, of equals the newest, and who asked goes on in its place.  Of very many clients,
+ * the largest of those that are looked at in one go; the next look begins where that one ended.
+ * Either is told (53200), logged and counted.
  */
 #include "auth/auth_query.h"
 #include "machine/clock.h"
@@ -16,7 +16,7 @@
 #include "relay/turn/pin.h"
 #include "relay/turn/turn.h"
 #include "session/accepted.h"
-#include "session/kept.h"
+#include "session/counted.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -90,7 +90,7 @@ static uint64_t turn_holds(const struct client *client)
     if (client->state != CLIENT_TURN || client->co == NULL || client->turn == NULL)
         return 0;
     const struct turn *turn = client->turn;
-    return (turn->held != NULL ? turn->held_most : 0) + (uint64_t)turn->up.out.held;
+    return (turn->held != NULL ? turn->held_max : 0) + (uint64_t)turn->up.out.held;
 }
 
 /* `*entries` grows by what was looked through for it. */
@@ -156,7 +156,7 @@ static void memory_log(const struct client *client, uint64_t bytes)
               " memory_limit=%zu",
               uuid_text(&client->id, id), pool == NULL ? "" : pool->database,
               pool == NULL ? "" : pool->user, bytes, relay->index,
-              chunk_store_bytes(&relay->chunks), relay->pools.config->memory_most);
+              chunk_store_bytes(&relay->chunks), relay->pools.config->memory_max);
 }
 
 /* What was kept only to spare a question; whether there was any. */
@@ -216,7 +216,7 @@ static fault turn_relieve(struct turn *turn, uint64_t wanted, uint32_t *tries)
     return fault_raise(FAULT_MEMORY,
                        "no memory for %" PRIu64 " bytes: memory_limit=%zu is in use, and nobody "
                        "holds more",
-                       wanted, turn->relay->pools.config->memory_most);
+                       wanted, turn->relay->pools.config->memory_max);
 }
 
 fault client_room(struct client *client, uint64_t wanted)
@@ -240,7 +240,7 @@ fault turn_intern(struct turn *turn, struct span body, struct statement **ret)
         return fault_raise_state(
             FAULT_LIMIT, "53200",
             "no more than %u different texts of statements are known at a time",
-            turn->relay->statements.most);
+            turn->relay->statements.max);
     return interned;
 }
 
@@ -255,7 +255,7 @@ fault turn_effects_of(struct turn *turn, struct span body, struct query_effects 
 
 uint8_t *turn_make_long(struct turn *turn, size_t size)
 {
-    uint8_t *at = kept_alloc(size);
+    uint8_t *at = counted_alloc(size);
     if (at == NULL)
         return NULL;
     outbox_take_heap(&turn->up.out, at, size);
@@ -287,7 +287,7 @@ fault turn_hold(struct turn *turn, uint32_t size)
         return FAULT_MEMORY;
     }
     turn->held_size = 0;
-    turn->held_most = size;
+    turn->held_max = size;
     return OK;
 }
 
@@ -297,11 +297,11 @@ void turn_drop_held(struct turn *turn)
         return;
     free(turn->held);
     turn->held = NULL;
-    chunk_unhold(&turn->relay->chunks, turn->held_most);
+    chunk_unhold(&turn->relay->chunks, turn->held_max);
 }
 
 void turn_send_held(struct turn *turn, size_t size)
 {
     outbox_take_heap(&turn->up.out, TAKE(turn->held), size);
-    turn->up.out.held = turn->held_most;
+    turn->up.out.held = turn->held_max;
 }

@@ -1,6 +1,6 @@
 #include "session/accepted.h"
 
-#include "session/kept.h"
+#include "session/counted.h"
 
 struct accepted {
     struct map_link link;
@@ -37,7 +37,7 @@ bool accepted_find(const struct map *all, const struct param *param, struct span
 static void accepted_end(struct map_link *link)
 {
     struct accepted *gone = MAP_ENTRY(link, struct accepted, link);
-    kept_free(gone, sizeof(*gone) + gone->name.size + gone->value.size + gone->canonical.size);
+    counted_free(gone, sizeof(*gone) + gone->name.size + gone->value.size + gone->canonical.size);
 }
 
 void accepted_add(struct map *all, const struct param *param, struct span canonical)
@@ -45,10 +45,10 @@ void accepted_add(struct map *all, const struct param *param, struct span canoni
     struct span ignored;
     if (accepted_find(all, param, &ignored))
         return;
-    if (all->count == ACCEPTED_MOST)
+    if (all->count == ACCEPTED_MAX)
         accepted_clear(all);
     struct accepted *accepted =
-        kept_alloc(sizeof(*accepted) + param->name.size + param->value.size + canonical.size);
+        counted_alloc(sizeof(*accepted) + param->name.size + param->value.size + canonical.size);
     if (accepted == NULL)
         return;
     uint8_t *at = accepted->bytes;

@@ -8,7 +8,7 @@
 #include "base/map.h"
 #include "session/params.h"
 
-#define ACCEPTED_MOST 4096u /* values */
+#define ACCEPTED_MAX 4096u /* values */
 
 /** Whether this value was taken; *ret_canonical: as servers spell it, until the next change. */
 bool accepted_find(const struct map *all, const struct param *param, struct span *ret_canonical);

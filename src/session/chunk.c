@@ -6,15 +6,15 @@
 /* Idle chunks that are kept: enough for the turns that usually are under way at once. */
 #define CHUNKS_KEPT 64
 
-void chunk_store_init(struct chunk_store *store, uint32_t size, uint32_t most)
+void chunk_store_init(struct chunk_store *store, uint32_t size, uint32_t max)
 {
-    *store = (struct chunk_store){.size = size, .most = MAX_OF(most, 4u)};
+    *store = (struct chunk_store){.size = size, .max = MAX_OF(max, 4u)};
     list_init(&store->idle);
 }
 
-void chunk_store_bound(struct chunk_store *store, uint32_t most)
+void chunk_store_bound(struct chunk_store *store, uint32_t max)
 {
-    store->most = MAX_OF(most, 4u);
+    store->max = MAX_OF(max, 4u);
 }
 
 void chunk_store_fini(struct chunk_store *store)
@@ -32,7 +32,7 @@ uint64_t chunk_store_bytes(const struct chunk_store *store)
 
 bool chunk_has_room(const struct chunk_store *store, uint64_t bytes)
 {
-    return chunk_store_bytes(store) + bytes <= (uint64_t)store->most * store->size;
+    return chunk_store_bytes(store) + bytes <= (uint64_t)store->max * store->size;
 }
 
 static void store_refuse(struct chunk_store *store, uint64_t bytes)
@@ -41,7 +41,7 @@ static void store_refuse(struct chunk_store *store, uint64_t bytes)
     (void)fault_raise(FAULT_MEMORY,
                       "no memory for %" PRIu64 " bytes: %" PRIu64 " are in use, and this relay's "
                       "part of memory_limit is %" PRIu64,
-                      bytes, chunk_store_bytes(store), (uint64_t)store->most * store->size);
+                      bytes, chunk_store_bytes(store), (uint64_t)store->max * store->size);
 }
 
 /* Idle chunks are not counted, and are few; but they are memory, so they go first. */

@@ -21,14 +21,14 @@ struct chunk_store {
     struct list idle;
     uint32_t size; /* of one chunk, bytes */
     uint32_t lent;
-    uint32_t most;     /* lent at a time; from memory= */
+    uint32_t max;      /* lent at a time; from memory= */
     uint64_t held;     /* bytes on the heap that count like chunks: long messages */
     uint64_t short_of; /* how often none was to be had */
 };
 
-void chunk_store_init(struct chunk_store *store, uint32_t size, uint32_t most);
+void chunk_store_init(struct chunk_store *store, uint32_t size, uint32_t max);
 /** Another ceiling; what is lent beyond it comes back when it is given back. */
-void chunk_store_bound(struct chunk_store *store, uint32_t most);
+void chunk_store_bound(struct chunk_store *store, uint32_t max);
 void chunk_store_fini(struct chunk_store *store); /* none may be lent */
 /** NULL at the ceiling or without memory, with the story raised; the next too. */
 struct chunk *chunk_lend(struct chunk_store *store);

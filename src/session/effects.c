@@ -1,6 +1,6 @@
 #include "session/effects.h"
 
-#include "session/kept.h"
+#include "session/counted.h"
 
 #include <string.h>
 
@@ -17,13 +17,13 @@ uint64_t effects_bytes(const struct query_effects *effects)
 void effects_free(struct query_effects *effects)
 {
     if (effects != NULL)
-        kept_free(effects, effects_size(effects));
+        counted_free(effects, effects_size(effects));
 }
 
 struct query_effects *effects_copy(const struct query_effects *effects)
 {
     size_t size = effects_size(effects);
-    struct query_effects *copy = kept_alloc(size);
+    struct query_effects *copy = counted_alloc(size);
     if (copy != NULL)
         memcpy(copy, effects, size);
     return copy;

@@ -3,7 +3,7 @@
  * effects.h - what a text may do to its session, kept on the heap for as long as its answer is
  * outstanding or its statement lives.
  *
- * It counts in memory_limit like everything that a client can make grow (kept.h).
+ * It counts in memory_limit like everything that a client can make grow (counted.h).
  */
 #include "base/fault.h"
 #include "query/effects.h"

@@ -1,11 +1,11 @@
 #include "session/ledger.h"
 
 #include "base/check.h"
-#include "session/kept.h"
+#include "session/counted.h"
 
 #include <stdlib.h>
 
-#define LEDGER_LEAST 16u
+#define LEDGER_MIN 16u
 
 void ledger_init(struct ledger *ledger,
                  void (*settle)(void *owner, const struct owed *owed, enum owed_end end),
@@ -46,7 +46,7 @@ static void ledger_pop(struct ledger *ledger, enum owed_end end)
 /* The first ring, which every server has, is not counted. */
 static uint64_t ring_bytes(uint32_t size)
 {
-    return size <= LEDGER_LEAST ? 0 : (uint64_t)size * LEDGER_ENTRY_BYTES;
+    return size <= LEDGER_MIN ? 0 : (uint64_t)size * LEDGER_ENTRY_BYTES;
 }
 
 uint64_t ledger_ring_bytes(const struct ledger *ledger)
@@ -56,7 +56,7 @@ uint64_t ledger_ring_bytes(const struct ledger *ledger)
 
 static void ledger_free_ring(struct ledger *ledger)
 {
-    kept_uncount(ledger_ring_bytes(ledger));
+    counted_remove(ledger_ring_bytes(ledger));
     free(ledger->ring);
     ledger->ring = NULL;
 }
@@ -79,14 +79,14 @@ void ledger_fini(struct ledger *ledger)
 
 static bool ledger_grow(struct ledger *ledger)
 {
-    uint32_t size = ledger->ring == NULL ? LEDGER_LEAST : (ledger->mask + 1) * 2;
-    if (size > LEDGER_MOST)
+    uint32_t size = ledger->ring == NULL ? LEDGER_MIN : (ledger->mask + 1) * 2;
+    if (size > LEDGER_MAX)
         return false;
-    if (!kept_count(ring_bytes(size)))
+    if (!counted_add(ring_bytes(size)))
         return false;
     struct owed *ring = malloc(size * sizeof(*ring));
     if (ring == NULL) {
-        kept_uncount(ring_bytes(size));
+        counted_remove(ring_bytes(size));
         return false;
     }
     for (uint32_t i = 0; i < ledger->count; i++)
@@ -231,8 +231,8 @@ static bool batch_is_mixed(const struct ledger *ledger, uint32_t from, uint32_t 
  * were taken for the ones of a batch that was skipped. */
 static uint32_t batch_place(const struct ledger *ledger, uint32_t from, uint8_t type)
 {
-    uint32_t size = ledger_batch_size(ledger, from), most = from > 0 ? ledger->taken : 0;
-    for (uint32_t i = 0; i < size && i <= most; i++)
+    uint32_t size = ledger_batch_size(ledger, from), max = from > 0 ? ledger->taken : 0;
+    for (uint32_t i = 0; i < size && i <= max; i++)
         if (kind_fits((enum owed_kind)ledger_at(ledger, from + i)->kind, type))
             return i;
     return size;

@@ -81,7 +81,7 @@ enum ledger_doubt {
 
 struct ledger {
     struct owed *ring;
-    uint32_t mask; /* of the ring's size; the ring doubles up to LEDGER_MOST */
+    uint32_t mask; /* of the ring's size; the ring doubles up to LEDGER_MAX */
     uint32_t head; /* index of the oldest entry */
     uint32_t count;
     bool skipping;   /* the server skips until a Sync that has not been sent */
@@ -107,7 +107,7 @@ struct ledger {
 };
 
 /* Entries at most; then the client is not read until some are answered. */
-#define LEDGER_MOST 16384u
+#define LEDGER_MAX 16384u
 
 void ledger_init(struct ledger *ledger,
                  void (*settle)(void *owner, const struct owed *owed, enum owed_end end),

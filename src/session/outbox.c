@@ -65,7 +65,7 @@ static void outbox_advance(struct outbox *outbox, size_t sent)
 }
 
 /* Below this, copying several parts together costs less than handing the kernel a vector. */
-#define TOGETHER_MOST 1024u
+#define TOGETHER_MAX 1024u
 
 static size_t outbox_left(const struct outbox *outbox)
 {
@@ -81,7 +81,7 @@ static NEVER_INLINE fault outbox_try_parts(const struct outbox *outbox, struct s
 {
     const struct iovec *parts = outbox->parts + outbox->first;
     int count = outbox->count - outbox->first;
-    uint8_t together[TOGETHER_MOST];
+    uint8_t together[TOGETHER_MAX];
     if (outbox_left(outbox) > sizeof(together))
         return stream_write_some(stream, parts, count, ret_sent);
     struct iovec whole = {together, 0};

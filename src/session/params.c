@@ -1,12 +1,12 @@
 #include "session/params.h"
 
 #include "base/check.h"
-#include "session/kept.h"
+#include "session/counted.h"
 
 #include <ctype.h>
 #include <stdlib.h>
 
-#define SETS_MOST 1000000u
+#define SETS_MAX 1000000u
 
 /* PostgreSQL's GUC_LIST_QUOTE variables: SET would quote the whole value as one identifier, while
  * set_config() takes the text that a startup packet takes.  Extensions can't define such ones. */
@@ -144,7 +144,7 @@ static struct params *params_new(struct params_store *store, const struct param 
                                  size_t bytes)
 {
     size_t size = sizeof(struct params) + count * sizeof(*all) + bytes;
-    struct params *set = kept_alloc(size);
+    struct params *set = counted_alloc(size);
     if (set == NULL)
         return NULL;
     *set = (struct params){
@@ -170,16 +170,16 @@ static struct params *params_new(struct params_store *store, const struct param 
 fault params_intern(struct params_store *store, const struct param *all, size_t count,
                     struct params **ret)
 {
-    struct param sorted[PARAMS_MOST];
+    struct param sorted[PARAMS_MAX];
     size_t bytes = 0;
-    if (count > PARAMS_MOST)
+    if (count > PARAMS_MAX)
         return fault_raise(FAULT_LIMIT, "%zu session parameters, the limit is %d", count,
-                           PARAMS_MOST);
+                           PARAMS_MAX);
     for (size_t i = 0; i < count; i++)
         bytes += all[i].name.size + all[i].value.size;
-    if (bytes > PARAMS_SIZE_MOST)
+    if (bytes > PARAMS_SIZE_MAX)
         return fault_raise(FAULT_LIMIT, "session parameters of %zu bytes, the limit is %d", bytes,
-                           PARAMS_SIZE_MOST);
+                           PARAMS_SIZE_MAX);
     if (count > 0)
         memcpy(sorted, all, count * sizeof(*all));
     count = params_sort(sorted, count);
@@ -195,7 +195,7 @@ fault params_intern(struct params_store *store, const struct param *all, size_t 
         return FAULT_MEMORY;
     fault inserted = map_insert(&store->sets, &set->link, hash);
     if (inserted != OK) {
-        kept_free(set, set->size);
+        counted_free(set, set->size);
         return inserted;
     }
     *ret = set;
@@ -204,7 +204,7 @@ fault params_intern(struct params_store *store, const struct param *all, size_t 
 
 fault params_store_init(struct params_store *store)
 {
-    *store = (struct params_store){.sets = MAP_INIT(SETS_MOST)};
+    *store = (struct params_store){.sets = MAP_INIT(SETS_MAX)};
     return params_intern(store, NULL, 0, &store->none);
 }
 
@@ -230,7 +230,7 @@ void params_unref(struct params **set)
     if (--gone->references > 0)
         return;
     map_remove(&gone->store->sets, &gone->link);
-    kept_free(gone, gone->size);
+    counted_free(gone, gone->size);
 }
 
 void params_assign(struct params **slot, struct params *take)
@@ -250,14 +250,14 @@ const struct span *params_find(const struct params *set, struct span name)
 fault params_with(struct params *set, struct span name, const struct span *value,
                   struct params **ret)
 {
-    struct param all[PARAMS_MOST];
+    struct param all[PARAMS_MAX];
     size_t count = 0;
     for (uint32_t i = 0; i < set->count; i++)
         if (name_compare(set->all[i].name, name) != 0)
             all[count++] = set->all[i];
     if (value != NULL) {
-        if (count == PARAMS_MOST)
-            return fault_raise(FAULT_LIMIT, "more than %d session parameters", PARAMS_MOST);
+        if (count == PARAMS_MAX)
+            return fault_raise(FAULT_LIMIT, "more than %d session parameters", PARAMS_MAX);
         all[count++] = (struct param){name, *value};
     }
     return params_intern(set->store, all, count, ret);
@@ -265,7 +265,7 @@ fault params_with(struct params *set, struct span name, const struct span *value
 
 fault params_at_rest(struct params *set, struct params **ret)
 {
-    struct param all[PARAMS_MOST];
+    struct param all[PARAMS_MAX];
     size_t count = 0;
     for (uint32_t i = 0; i < set->count; i++)
         if (!param_acts(&set->all[i]))
@@ -469,9 +469,9 @@ void params_write_flat(struct buffer *out, const struct params *set)
 
 fault params_read_flat(struct params_store *store, struct span flat, struct params **ret)
 {
-    struct param all[PARAMS_MOST];
+    struct param all[PARAMS_MAX];
     size_t count = 0;
-    while (flat.size > 0 && count < PARAMS_MOST) {
+    while (flat.size > 0 && count < PARAMS_MAX) {
         all[count].name = span_text((const char *)flat.at);
         flat = span_skip(flat, all[count].name.size + 1);
         all[count].value = span_text((const char *)flat.at);

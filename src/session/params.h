@@ -36,10 +36,10 @@ struct params_store {
 
 /* Limits of one set.  A client may say so many at its startup that there is room for whatever
  * servers report beside them, which its session may change: it does not end for a SET. */
-#define PARAMS_MOST      128
-#define PARAMS_REPORTED  32
-#define PARAMS_STARTUP   (PARAMS_MOST - PARAMS_REPORTED)
-#define PARAMS_SIZE_MOST 16384 /* bytes of names and values */
+#define PARAMS_MAX      128
+#define PARAMS_REPORTED 32
+#define PARAMS_STARTUP  (PARAMS_MAX - PARAMS_REPORTED)
+#define PARAMS_SIZE_MAX 16384 /* bytes of names and values */
 
 fault params_store_init(struct params_store *store) MUST_USE;
 void params_store_fini(struct params_store *store); /* all sets but the empty one are gone */

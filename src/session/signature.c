@@ -41,8 +41,8 @@ bool signature_read(struct buffer *messages, struct signature *ret)
     struct span rest = buffer_span(messages);
     struct wire_frame parameters, row;
     bool good = buffer_fault(messages) == OK &&
-                wire_next_frame(&rest, SIGNATURE_MOST, &parameters) == OK &&
-                wire_next_frame(&rest, SIGNATURE_MOST, &row) == OK && rest.size == 0 &&
+                wire_next_frame(&rest, SIGNATURE_MAX, &parameters) == OK &&
+                wire_next_frame(&rest, SIGNATURE_MAX, &row) == OK && rest.size == 0 &&
                 parameters.type == WIRE_PARAMETER_DESCRIPTION;
     if (good)
         ret->whole = digest_of(buffer_span(messages));

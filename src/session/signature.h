@@ -16,7 +16,7 @@ struct signature {
 };
 
 /* A description of 1600 columns and 65,535 parameters fits. */
-#define SIGNATURE_MOST (1u << 20)
+#define SIGNATURE_MAX (1u << 20)
 
 /** Of messages ParameterDescription and RowDescription or NoData, headers included.  Consumes the
  *  bytes.  false: they are not that. */

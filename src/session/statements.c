@@ -1,8 +1,8 @@
 #include "session/statements.h"
 
 #include "base/check.h"
+#include "session/counted.h"
 #include "session/effects.h"
-#include "session/kept.h"
 
 #include <stdlib.h>
 
@@ -119,7 +119,7 @@ fault statement_intern(struct map *store, struct span body, struct statement **r
 static struct statement *statement_new(struct map *store, const struct digest *digest,
                                        struct span body)
 {
-    struct statement *statement = kept_alloc(sizeof(*statement) + body.size);
+    struct statement *statement = counted_alloc(sizeof(*statement) + body.size);
     if (statement == NULL)
         return NULL;
     *statement = (struct statement){.store = store,
@@ -149,7 +149,7 @@ fault statement_intern_as(struct map *store, const struct digest *digest, struct
         inserted = map_insert(store, &statement->link, digest_hash(digest));
     if (inserted != OK) {
         effects_free(statement->effects);
-        kept_free(statement, sizeof(*statement) + body.size);
+        counted_free(statement, sizeof(*statement) + body.size);
         return inserted;
     }
     *ret = statement;
@@ -172,7 +172,7 @@ void statement_unref(struct statement **statement)
         return;
     map_remove(gone->store, &gone->link);
     effects_free(gone->effects);
-    kept_free(gone, sizeof(*gone) + gone->size);
+    counted_free(gone, sizeof(*gone) + gone->size);
 }
 
 /* --- a client's names ------------------------------------------------------------------------- */
@@ -201,7 +201,7 @@ fault client_statement_add(struct map *names, struct span name, struct statement
                            struct client_statement **ret)
 {
     name = name_kept(name);
-    struct client_statement *named = kept_alloc(sizeof(*named) + name.size);
+    struct client_statement *named = counted_alloc(sizeof(*named) + name.size);
     if (named == NULL)
         return FAULT_MEMORY;
     *named =
@@ -209,7 +209,7 @@ fault client_statement_add(struct map *names, struct span name, struct statement
     memcpy(named->name, name.at, name.size);
     fault inserted = map_insert(names, &named->link, hash_span(name));
     if (inserted != OK) {
-        kept_free(named, sizeof(*named) + name.size);
+        counted_free(named, sizeof(*named) + name.size);
         return inserted;
     }
     named->current = true;
@@ -234,7 +234,7 @@ void client_statement_unref(struct client_statement **named)
         return;
     statement_unref(&gone->statement);
     params_unref(&gone->params);
-    kept_free(gone, sizeof(*gone) + gone->size);
+    counted_free(gone, sizeof(*gone) + gone->size);
 }
 
 void client_statement_remove(struct map *names, struct client_statement *named)
@@ -314,9 +314,9 @@ static bool key_is(const struct map_link *link, const void *key)
     return digest_equal(&MAP_ENTRY(link, struct server_statement, link)->key, key);
 }
 
-void server_statements_init(struct server_statements *on, uint32_t most)
+void server_statements_init(struct server_statements *on, uint32_t max)
 {
-    *on = (struct server_statements){.known = MAP_INIT(UINT32_MAX), .most = most};
+    *on = (struct server_statements){.known = MAP_INIT(UINT32_MAX), .max = max};
     list_init(&on->used);
     list_init(&on->orphans);
     list_init(&on->closing);
@@ -427,7 +427,7 @@ fault server_statement_litter(struct server_statements *on, const struct digest 
 
 void server_statement_evict(struct server_statements *on)
 {
-    while (on->used.count > on->most)
+    while (on->used.count > on->max)
         server_statement_drop(on, LIST_ENTRY(list_last(&on->used), struct server_statement, used));
 }
 

@@ -19,7 +19,7 @@
 /* PostgreSQL tells names of statements apart by so many bytes, also those of Parse messages. */
 #define STATEMENT_NAME_KEPT 63u
 /* Names one client may have at a time. */
-#define CLIENT_STATEMENTS_MOST 10000u
+#define CLIENT_STATEMENTS_MAX 10000u
 
 /* Text and types, shared by the clients of one relay that prepared the same. */
 struct statement {
@@ -103,7 +103,7 @@ struct deallocation {
     struct {
         struct client_statement *named;
         uint8_t place; /* among those commands, from 1 */
-    } names[QUERY_EFFECTS_MOST];
+    } names[QUERY_EFFECTS_MAX];
 };
 
 /* A portal whose Execute gives names up.  A server has few of them. */
@@ -113,7 +113,7 @@ struct giving_portal {
     uint64_t client; /* number of the one that bound it */
     struct query_effects *effects;
 };
-#define GIVING_PORTALS_MOST 16u
+#define GIVING_PORTALS_MAX 16u
 
 /* What one server has prepared, as far as what was sent to it so far will be carried out. */
 struct server_statement {
@@ -131,10 +131,10 @@ struct server_statements {
     struct list used;
     struct list orphans; /* nobody may use them: they are to be closed */
     struct list closing; /* and their Closes were sent */
-    uint32_t most;
+    uint32_t max;
 };
 
-void server_statements_init(struct server_statements *on, uint32_t most);
+void server_statements_init(struct server_statements *on, uint32_t max);
 void server_statements_fini(struct server_statements *on);
 /** The one of this meaning for the client of this number; becomes the most recently used.  NULL:
  *  none, or it was made an orphan because it is another client's. */

@@ -30,7 +30,7 @@ struct stats_window {
 };
 
 /* Databases whose departed pools one relay remembers; what more of them counted is forgotten. */
-#define STATS_DEPARTED_MOST 10000u
+#define STATS_DEPARTED_MAX 10000u
 
 /* What the departed pools of a database have counted on one relay, so that totals never fall. */
 struct stats_departed {

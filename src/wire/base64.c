@@ -63,7 +63,7 @@ static bool base64_group(const uint8_t *letters, size_t padding, uint32_t *ret)
     return (group & ((1u << (8 * padding)) - 1)) == 0;
 }
 
-bool wire_base64_decode(struct span text, uint8_t *ret, size_t most, size_t *ret_size)
+bool wire_base64_decode(struct span text, uint8_t *ret, size_t max, size_t *ret_size)
 {
     if (text.size % 4 != 0)
         return false;
@@ -71,7 +71,7 @@ bool wire_base64_decode(struct span text, uint8_t *ret, size_t most, size_t *ret
     while (padding < 2 && padding < text.size && text.at[text.size - 1 - padding] == '=')
         padding++;
     size_t size = text.size / 4 * 3 - padding;
-    if (size > most)
+    if (size > max)
         return false;
     size_t done = 0, whole = text.size - (padding > 0 ? 4 : 0);
     for (size_t i = 0; i < whole; i += 4, done += 3)

@@ -2,12 +2,12 @@
 
 static_assert(WIRE_HEADER == 1 + sizeof(uint32_t), "the type, then the length");
 
-fault wire_next_frame(struct span *rest, uint32_t most, struct wire_frame *ret)
+fault wire_next_frame(struct span *rest, uint32_t max, struct wire_frame *ret)
 {
     if (rest->size < WIRE_HEADER)
         return FAULT_AGAIN;
     uint32_t length = wire_u32(rest->at + 1);
-    if (length < 4 || length > most)
+    if (length < 4 || length > max)
         return FAULT_PROTOCOL;
     if (rest->size - 1 < length)
         return FAULT_AGAIN;

@@ -53,17 +53,17 @@ enum wire_server_type {
 enum wire_transaction { WIRE_TX_IDLE = 'I', WIRE_TX_ACTIVE = 'T', WIRE_TX_FAILED = 'E' };
 
 /* The secret of a cancel key: 4 bytes in protocol 3.0 and 3.1, 4 to 256 in 3.2. */
-#define WIRE_SECRET_LEAST 4u
-#define WIRE_SECRET_MOST  256u
+#define WIRE_SECRET_MIN 4u
+#define WIRE_SECRET_MAX 256u
 struct wire_secret {
     uint16_t size; /* 0: none */
-    uint8_t at[WIRE_SECRET_MOST];
+    uint8_t at[WIRE_SECRET_MAX];
 };
 static inline struct span wire_secret_span(const struct wire_secret *secret)
 {
     return (struct span){secret->at, secret->size};
 }
-/** `secret` has at most WIRE_SECRET_MOST bytes. */
+/** `secret` has at most WIRE_SECRET_MAX bytes. */
 void wire_secret_keep(struct wire_secret *into, struct span secret);
 
 /* The type byte and the length that follow each other in every message but the first. */
@@ -97,7 +97,7 @@ struct wire_frame {
 
 /** Takes the first whole message off `rest`.  OK; AGAIN: not all of it is there; PROTOCOL: a length
  *  below 4 or above `most` bytes. */
-fault wire_next_frame(struct span *rest, uint32_t most, struct wire_frame *ret) MUST_USE;
+fault wire_next_frame(struct span *rest, uint32_t max, struct wire_frame *ret) MUST_USE;
 
 /* --- reading fields: a reader fails once and yields zeros after that -------------------------- */
 

@@ -79,7 +79,7 @@ fault wire_read_backend_key(struct span body, struct wire_key *ret)
     key.pid = wire_get_u32(&in);
     key.secret = wire_get_rest(&in);
     TRY(wire_done(&in));
-    if (key.secret.size < WIRE_SECRET_LEAST || key.secret.size > WIRE_SECRET_MOST)
+    if (key.secret.size < WIRE_SECRET_MIN || key.secret.size > WIRE_SECRET_MAX)
         return FAULT_PROTOCOL;
     *ret = key;
     return OK;

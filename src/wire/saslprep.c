@@ -11,21 +11,21 @@ static bool saslprep_is_plain(struct span password)
     return true;
 }
 
-struct span wire_saslprep(struct span password, char room[WIRE_SASLPREP_MOST])
+struct span wire_saslprep(struct span password, char room[WIRE_SASLPREP_MAX])
 {
-    if (saslprep_is_plain(password) || password.size >= WIRE_SASLPREP_MOST ||
+    if (saslprep_is_plain(password) || password.size >= WIRE_SASLPREP_MAX ||
         memchr(password.at, 0, password.size) != NULL)
         return password;
     memcpy(room, password.at, password.size);
     room[password.size] = '\0';
     /* PostgreSQL refuses code points that Unicode 3.2 did not know, as for stored strings. */
-    int state = stringprep(room, WIRE_SASLPREP_MOST, STRINGPREP_NO_UNASSIGNED, stringprep_saslprep);
+    int state = stringprep(room, WIRE_SASLPREP_MAX, STRINGPREP_NO_UNASSIGNED, stringprep_saslprep);
     return state == STRINGPREP_OK && room[0] != '\0' ? span_text(room) : password;
 }
 
 #else
 
-struct span wire_saslprep(struct span password, char room[WIRE_SASLPREP_MOST])
+struct span wire_saslprep(struct span password, char room[WIRE_SASLPREP_MAX])
 {
     return password;
 }

@@ -8,21 +8,21 @@
 #include <openssl/sha.h>
 #include <stdio.h>
 
-#define VERIFIER_PREFIX      SPAN("SCRAM-SHA-256$")
-#define NONCE_TEXT           WIRE_BASE64_SIZE(SCRAM_NONCE)
-#define KEY_TEXT             WIRE_BASE64_SIZE(SCRAM_KEY)
-#define SALT_TEXT_MOST       WIRE_BASE64_SIZE(SCRAM_SALT_MOST)
-#define ITERATIONS_MOST_TEXT 8
+#define VERIFIER_PREFIX     SPAN("SCRAM-SHA-256$")
+#define NONCE_TEXT          WIRE_BASE64_SIZE(SCRAM_NONCE)
+#define KEY_TEXT            WIRE_BASE64_SIZE(SCRAM_KEY)
+#define SALT_TEXT_MAX       WIRE_BASE64_SIZE(SCRAM_SALT_MAX)
+#define ITERATIONS_MAX_TEXT 8
 
 static_assert(SCRAM_KEY == SHA256_DIGEST_LENGTH, "every key is one digest");
 static_assert(SCRAM_NONCE % 3 == 0, "a nonce needs no padding");
-static_assert(SCRAM_ITERATIONS_MOST <= INT32_MAX, "OpenSSL counts in int");
-static_assert(SCRAM_NONCE_MOST + NONCE_TEXT < sizeof(((struct scram_server *)0)->nonce),
+static_assert(SCRAM_ITERATIONS_MAX <= INT32_MAX, "OpenSSL counts in int");
+static_assert(SCRAM_NONCE_MAX + NONCE_TEXT < sizeof(((struct scram_server *)0)->nonce),
               "both nonces fit in one");
-static_assert(SCRAM_NONCE_MOST + NONCE_TEXT + SALT_TEXT_MOST + ITERATIONS_MOST_TEXT + 16 <
-                  SCRAM_MESSAGE_MOST,
+static_assert(SCRAM_NONCE_MAX + NONCE_TEXT + SALT_TEXT_MAX + ITERATIONS_MAX_TEXT + 16 <
+                  SCRAM_MESSAGE_MAX,
               "server-first always fits");
-static_assert(14 + ITERATIONS_MOST_TEXT + SALT_TEXT_MOST + 2 * KEY_TEXT + 4 < SCRAM_VERIFIER_MOST,
+static_assert(14 + ITERATIONS_MAX_TEXT + SALT_TEXT_MAX + 2 * KEY_TEXT + 4 < SCRAM_VERIFIER_MAX,
               "a verifier always fits");
 
 /* --- keys ------------------------------------------------------------------------------------- */
@@ -84,9 +84,9 @@ static void scram_digest(const uint8_t key[SCRAM_KEY], uint8_t ret[SCRAM_KEY])
 void scram_derive(struct span password, const uint8_t *salt, size_t salt_size, uint32_t iterations,
                   struct scram_keys *ret)
 {
-    invariant(salt_size <= SCRAM_SALT_MOST && password.size <= INT32_MAX);
-    invariant(iterations >= 1 && iterations <= SCRAM_ITERATIONS_MOST);
-    char room[WIRE_SASLPREP_MOST];
+    invariant(salt_size <= SCRAM_SALT_MAX && password.size <= INT32_MAX);
+    invariant(iterations >= 1 && iterations <= SCRAM_ITERATIONS_MAX);
+    char room[WIRE_SASLPREP_MAX];
     uint8_t salted[SCRAM_KEY];
     struct span prepared = wire_saslprep(password, room);
     int made =
@@ -134,7 +134,7 @@ void scram_mock_verifier(const uint8_t secret[32], struct span user, struct scra
 static bool scram_read_iterations(struct span text, uint32_t *ret)
 {
     uint32_t number = 0;
-    if (text.size == 0 || text.size > ITERATIONS_MOST_TEXT)
+    if (text.size == 0 || text.size > ITERATIONS_MAX_TEXT)
         return false;
     for (size_t i = 0; i < text.size; i++) {
         if (text.at[i] < '0' || text.at[i] > '9')
@@ -142,12 +142,12 @@ static bool scram_read_iterations(struct span text, uint32_t *ret)
         number = number * 10 + (uint32_t)(text.at[i] - '0');
     }
     *ret = number;
-    return number >= 1 && number <= SCRAM_ITERATIONS_MOST;
+    return number >= 1 && number <= SCRAM_ITERATIONS_MAX;
 }
 
-static bool scram_read_salt(struct span text, uint8_t salt[SCRAM_SALT_MOST], size_t *size)
+static bool scram_read_salt(struct span text, uint8_t salt[SCRAM_SALT_MAX], size_t *size)
 {
-    return wire_base64_decode(text, salt, SCRAM_SALT_MOST, size) && *size > 0;
+    return wire_base64_decode(text, salt, SCRAM_SALT_MAX, size) && *size > 0;
 }
 
 static bool scram_read_key(struct span text, uint8_t key[SCRAM_KEY])
@@ -183,14 +183,14 @@ fault scram_read_verifier(struct span text, struct scram_verifier *ret)
 
 void scram_print_verifier(const struct scram_verifier *verifier, char *text)
 {
-    char salt[SALT_TEXT_MOST + 1], stored[KEY_TEXT + 1], server[KEY_TEXT + 1];
-    invariant(verifier->salt_size <= SCRAM_SALT_MOST);
+    char salt[SALT_TEXT_MAX + 1], stored[KEY_TEXT + 1], server[KEY_TEXT + 1];
+    invariant(verifier->salt_size <= SCRAM_SALT_MAX);
     wire_base64_encode(span_of(verifier->salt, verifier->salt_size), salt);
     wire_base64_encode(span_of(verifier->stored_key, SCRAM_KEY), stored);
     wire_base64_encode(span_of(verifier->server_key, SCRAM_KEY), server);
-    int size = snprintf(text, SCRAM_VERIFIER_MOST, "SCRAM-SHA-256$%u:%s$%s:%s",
-                        verifier->iterations, salt, stored, server);
-    invariant(size > 0 && size < SCRAM_VERIFIER_MOST);
+    int size = snprintf(text, SCRAM_VERIFIER_MAX, "SCRAM-SHA-256$%u:%s$%s:%s", verifier->iterations,
+                        salt, stored, server);
+    invariant(size > 0 && size < SCRAM_VERIFIER_MAX);
 }
 
 /* --- messages: attributes, a letter and '=' and a value, parted by commas --------------------- */
@@ -198,7 +198,7 @@ void scram_print_verifier(const struct scram_verifier *verifier, char *text)
 /* Of a size that we keep, and without a NUL, since we keep it as a string. */
 static bool scram_is_message(struct span message)
 {
-    return message.size > 0 && message.size < SCRAM_MESSAGE_MOST &&
+    return message.size > 0 && message.size < SCRAM_MESSAGE_MAX &&
            memchr(message.at, 0, message.size) == NULL;
 }
 
@@ -227,7 +227,7 @@ static bool scram_is_nonce(struct span nonce)
     for (size_t i = 0; i < nonce.size; i++)
         if (nonce.at[i] < 0x21 || nonce.at[i] > 0x7e)
             return false;
-    return nonce.size > 0 && nonce.size <= SCRAM_NONCE_MOST;
+    return nonce.size > 0 && nonce.size <= SCRAM_NONCE_MAX;
 }
 
 static void scram_keep(char *text, size_t room, struct span value)
@@ -243,14 +243,14 @@ static char *put(char *to, struct span text)
     return to + text.size;
 }
 
-#define SCRAM_SAID_MOST (3 * SCRAM_MESSAGE_MOST + 3)
+#define SCRAM_SAID_MAX (3 * SCRAM_MESSAGE_MAX + 3)
 
 /* All that was said, which both sides sign: both first messages and client-final without its
  * proof. */
-static struct span scram_said(char said[SCRAM_SAID_MOST], const char *client_first_bare,
+static struct span scram_said(char said[SCRAM_SAID_MAX], const char *client_first_bare,
                               const char *server_first, struct span client_final)
 {
-    invariant(client_final.size < SCRAM_MESSAGE_MOST);
+    invariant(client_final.size < SCRAM_MESSAGE_MAX);
     char *to = put(said, span_text(client_first_bare));
     to = put(to, SPAN(","));
     to = put(to, span_text(server_first));
@@ -264,9 +264,9 @@ static struct span scram_said(char said[SCRAM_SAID_MOST], const char *client_fir
 /* What client-final repeats: the gs2 header, and the channel where one is bound to. */
 static void scram_bind(const char *header, struct span channel, char ret[SCRAM_BINDING_TEXT])
 {
-    uint8_t all[64 + SCRAM_CHANNEL_MOST];
+    uint8_t all[64 + SCRAM_CHANNEL_MAX];
     size_t size = strlen(header);
-    invariant(size <= 64 && channel.size <= SCRAM_CHANNEL_MOST);
+    invariant(size <= 64 && channel.size <= SCRAM_CHANNEL_MAX);
     memcpy(all, header, size);
     if (channel.size > 0)
         memcpy(all + size, channel.at, channel.size);
@@ -337,8 +337,8 @@ fault scram_server_begin(struct scram_server *scram, struct span client_first,
     const struct scram_verifier *verifier = offer->verifier;
     struct span nonce;
     const char *gs2;
-    char ours[NONCE_TEXT + 1], salt[SALT_TEXT_MOST + 1];
-    invariant(verifier->salt_size <= SCRAM_SALT_MOST);
+    char ours[NONCE_TEXT + 1], salt[SALT_TEXT_MAX + 1];
+    invariant(verifier->salt_size <= SCRAM_SALT_MAX);
     invariant(!offer->plus || offer->channel.size > 0);
     if (!scram_is_message(client_first))
         return FAULT_PROTOCOL;
@@ -352,7 +352,7 @@ fault scram_server_begin(struct scram_server *scram, struct span client_first,
     wire_base64_encode(span_of(verifier->salt, verifier->salt_size), salt);
     int size = snprintf(scram->server_first, sizeof(scram->server_first), "r=%s,s=%s,i=%u",
                         scram->nonce, salt, verifier->iterations);
-    invariant(size > 0 && size < SCRAM_MESSAGE_MOST);
+    invariant(size > 0 && size < SCRAM_MESSAGE_MAX);
     buffer_append(out, scram->server_first, (size_t)size);
     return OK;
 }
@@ -387,7 +387,7 @@ fault scram_server_final(struct scram_server *scram, struct span client_final,
 {
     struct span unproven;
     uint8_t proof[SCRAM_KEY], signature[SCRAM_KEY], stored[SCRAM_KEY];
-    char text[KEY_TEXT + 1], room[SCRAM_SAID_MOST];
+    char text[KEY_TEXT + 1], room[SCRAM_SAID_MAX];
     /* No client-first was accepted: there is no nonce of ours to answer to. */
     if (scram->nonce[0] == '\0')
         return FAULT_PROTOCOL;
@@ -449,8 +449,8 @@ fault scram_client_challenge(struct scram_client *scram, struct span server_firs
 fault scram_client_final(struct scram_client *scram, const struct scram_keys *keys,
                          struct buffer *out)
 {
-    char unproven[SCRAM_NONCE_MOST + SCRAM_BINDING_TEXT + 16], text[KEY_TEXT + 1];
-    char room[SCRAM_SAID_MOST];
+    char unproven[SCRAM_NONCE_MAX + SCRAM_BINDING_TEXT + 16], text[KEY_TEXT + 1];
+    char room[SCRAM_SAID_MAX];
     uint8_t stored[SCRAM_KEY], proof[SCRAM_KEY];
     if (!scram_keys_fit(keys, scram->salt, scram->salt_size, scram->iterations))
         return FAULT_AUTH;

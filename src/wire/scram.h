@@ -8,20 +8,20 @@
  */
 #include "wire/message.h"
 
-#define SCRAM_KEY             32
-#define SCRAM_SALT            16   /* bytes we choose */
-#define SCRAM_SALT_MOST       64   /* bytes we accept */
-#define SCRAM_NONCE           18   /* random bytes, 24 characters in base64 */
-#define SCRAM_NONCE_MOST      256  /* characters of a peer's nonce */
-#define SCRAM_ITERATIONS      4096 /* ours, PostgreSQL's default */
-#define SCRAM_ITERATIONS_MOST 10000000u
-#define SCRAM_MESSAGE_MOST    1024 /* bytes of any one message */
-#define SCRAM_VERIFIER_MOST   256  /* characters of "SCRAM-SHA-256$..." */
+#define SCRAM_KEY            32
+#define SCRAM_SALT           16   /* bytes we choose */
+#define SCRAM_SALT_MAX       64   /* bytes we accept */
+#define SCRAM_NONCE          18   /* random bytes, 24 characters in base64 */
+#define SCRAM_NONCE_MAX      256  /* characters of a peer's nonce */
+#define SCRAM_ITERATIONS     4096 /* ours, PostgreSQL's default */
+#define SCRAM_ITERATIONS_MAX 10000000u
+#define SCRAM_MESSAGE_MAX    1024 /* bytes of any one message */
+#define SCRAM_VERIFIER_MAX   256  /* characters of "SCRAM-SHA-256$..." */
 
 /* What a server stores. */
 struct scram_verifier {
     uint32_t iterations;
-    uint8_t salt[SCRAM_SALT_MOST];
+    uint8_t salt[SCRAM_SALT_MAX];
     size_t salt_size;
     uint8_t stored_key[SCRAM_KEY];
     uint8_t server_key[SCRAM_KEY];
@@ -29,7 +29,7 @@ struct scram_verifier {
 /* What a client can log in with: for one salt and iteration count only. */
 struct scram_keys {
     uint32_t iterations;
-    uint8_t salt[SCRAM_SALT_MOST];
+    uint8_t salt[SCRAM_SALT_MAX];
     size_t salt_size;
     uint8_t client_key[SCRAM_KEY];
     uint8_t server_key[SCRAM_KEY];
@@ -37,7 +37,7 @@ struct scram_keys {
 
 /** "SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey" */
 fault scram_read_verifier(struct span text, struct scram_verifier *ret) MUST_USE;
-/** Writes at most SCRAM_VERIFIER_MOST characters, NUL included. */
+/** Writes at most SCRAM_VERIFIER_MAX characters, NUL included. */
 void scram_print_verifier(const struct scram_verifier *verifier, char *text);
 /** Slow (0.8 ms at 4096).  SASLprep where the password is valid UTF-8, else raw, as PostgreSQL. */
 void scram_derive(struct span password, const uint8_t *salt, size_t salt_size, uint32_t iterations,
@@ -51,16 +51,16 @@ void scram_mock_verifier(const uint8_t secret[32], struct span user, struct scra
 
 /* --- channel binding (RFC 5802, 6; RFC 5929: tls-server-end-point) ---------------------------- */
 
-#define SCRAM_CHANNEL_MOST 64 /* bytes of a certificate's digest */
+#define SCRAM_CHANNEL_MAX 64 /* bytes of a certificate's digest */
 #define SCRAM_BINDING_TEXT                                                                         \
     128 /* base64 of a gs2 header with such a digest behind it, NUL included */
 
 /* --- we authenticate a client ----------------------------------------------------------------- */
 
 struct scram_server {
-    char client_first_bare[SCRAM_MESSAGE_MOST];
-    char server_first[SCRAM_MESSAGE_MOST];
-    char nonce[SCRAM_NONCE_MOST * 2]; /* both parts */
+    char client_first_bare[SCRAM_MESSAGE_MAX];
+    char server_first[SCRAM_MESSAGE_MAX];
+    char nonce[SCRAM_NONCE_MAX * 2];  /* both parts */
     char binding[SCRAM_BINDING_TEXT]; /* base64 of the client's gs2 header ("biws") and channel */
     bool bound;                       /* to a channel */
     uint8_t client_key[SCRAM_KEY];    /* known after a good final message */
@@ -94,10 +94,10 @@ fault scram_server_final(struct scram_server *scram, struct span client_final,
 struct scram_client {
     char nonce[40];
     char client_first_bare[96];
-    char server_first[SCRAM_MESSAGE_MOST];
-    char full_nonce[SCRAM_NONCE_MOST + 1];
+    char server_first[SCRAM_MESSAGE_MAX];
+    char full_nonce[SCRAM_NONCE_MAX + 1];
     char binding[SCRAM_BINDING_TEXT]; /* as in struct scram_server */
-    uint8_t salt[SCRAM_SALT_MOST];
+    uint8_t salt[SCRAM_SALT_MAX];
     size_t salt_size;
     uint32_t iterations;
     uint8_t server_signature[SCRAM_KEY];

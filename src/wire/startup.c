@@ -1,14 +1,14 @@
 #include "wire/startup.h"
 
-#define STARTUP_LEAST    8u /* the length, then a version or a request code */
-#define CANCEL_LEAST     (STARTUP_LEAST + 4 + WIRE_SECRET_LEAST)
-#define CANCEL_MOST      (STARTUP_LEAST + 4 + WIRE_SECRET_MOST)
+#define STARTUP_MIN      8u /* the length, then a version or a request code */
+#define CANCEL_MIN       (STARTUP_MIN + 4 + WIRE_SECRET_MIN)
+#define CANCEL_MAX       (STARTUP_MIN + 4 + WIRE_SECRET_MAX)
 #define NEGOTIATE_PREFIX SPAN("_pq_.")
 
 uint32_t wire_startup_length(const uint8_t bytes[4])
 {
     uint32_t length = wire_u32(bytes);
-    return length < STARTUP_LEAST || length > WIRE_STARTUP_MOST ? 0 : length;
+    return length < STARTUP_MIN || length > WIRE_STARTUP_MAX ? 0 : length;
 }
 
 /* Pairs of strings, then a NUL that is the last byte of all. */
@@ -25,10 +25,10 @@ static fault startup_read_parameters(struct span body, struct span *ret)
 
 static fault startup_read_cancel(struct span packet, struct wire_cancel *ret)
 {
-    if (packet.size < CANCEL_LEAST || packet.size > CANCEL_MOST)
+    if (packet.size < CANCEL_MIN || packet.size > CANCEL_MAX)
         return FAULT_PROTOCOL;
-    ret->pid = wire_u32(packet.at + STARTUP_LEAST);
-    ret->secret = span_skip(packet, STARTUP_LEAST + 4);
+    ret->pid = wire_u32(packet.at + STARTUP_MIN);
+    ret->secret = span_skip(packet, STARTUP_MIN + 4);
     return OK;
 }
 
@@ -48,14 +48,14 @@ static enum wire_startup_kind startup_kind(uint32_t code)
 
 fault wire_read_startup(struct span packet, struct wire_startup *ret)
 {
-    if (packet.size < STARTUP_LEAST || wire_startup_length(packet.at) != packet.size)
+    if (packet.size < STARTUP_MIN || wire_startup_length(packet.at) != packet.size)
         return FAULT_PROTOCOL;
     uint32_t code = wire_u32(packet.at + 4);
     struct wire_startup startup = {.kind = startup_kind(code)};
     switch (startup.kind) {
     case WIRE_STARTUP_SSL:
     case WIRE_STARTUP_GSS:
-        if (packet.size != STARTUP_LEAST)
+        if (packet.size != STARTUP_MIN)
             return FAULT_PROTOCOL;
         break;
     case WIRE_STARTUP_CANCEL:
@@ -67,7 +67,7 @@ fault wire_read_startup(struct span packet, struct wire_startup *ret)
             *ret = startup;
             return FAULT_UNSUPPORTED;
         }
-        TRY(startup_read_parameters(span_skip(packet, STARTUP_LEAST), &startup.parameters));
+        TRY(startup_read_parameters(span_skip(packet, STARTUP_MIN), &startup.parameters));
         break;
     }
     *ret = startup;
@@ -100,9 +100,9 @@ struct span wire_find_parameter(struct span parameters, const char *name)
 /* --- replication ------------------------------------------------------------------------------ */
 
 /* Whether `value` abbreviates `word` by at least `least` letters, as parse_bool() has it. */
-static bool startup_abbreviates(struct span value, const char *word, size_t least)
+static bool startup_abbreviates(struct span value, const char *word, size_t min)
 {
-    return value.size >= least && value.size <= strlen(word) &&
+    return value.size >= min && value.size <= strlen(word) &&
            strncasecmp((const char *)value.at, word, value.size) == 0;
 }
 
@@ -141,7 +141,7 @@ void wire_put_startup_end(struct buffer *out, size_t start)
     wire_put_u8(out, 0);
     if (buffer_fault(out) != OK)
         return;
-    invariant(start + STARTUP_LEAST < out->size);
+    invariant(start + STARTUP_MIN < out->size);
     if (out->size - start > INT32_MAX) {
         out->failed = FAULT_LIMIT;
         return;
@@ -151,13 +151,13 @@ void wire_put_startup_end(struct buffer *out, size_t start)
 
 void wire_put_ssl_request(struct buffer *out)
 {
-    wire_put_u32(out, STARTUP_LEAST);
+    wire_put_u32(out, STARTUP_MIN);
     wire_put_u32(out, WIRE_SSL_REQUEST);
 }
 
 void wire_put_cancel(struct buffer *out, uint32_t pid, struct span secret)
 {
-    wire_put_u32(out, (uint32_t)(STARTUP_LEAST + 4 + secret.size));
+    wire_put_u32(out, (uint32_t)(STARTUP_MIN + 4 + secret.size));
     wire_put_u32(out, WIRE_CANCEL_REQUEST);
     wire_put_u32(out, pid);
     wire_put_bytes(out, secret);

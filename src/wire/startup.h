@@ -5,7 +5,7 @@
 #include "wire/message.h"
 
 /* PostgreSQL's own limit, MAX_STARTUP_PACKET_LENGTH, length word included. */
-#define WIRE_STARTUP_MOST 10000u
+#define WIRE_STARTUP_MAX 10000u
 
 #define WIRE_PROTOCOL_3_0   0x00030000u
 #define WIRE_PROTOCOL_3_2   0x00030002u /* the newest that we speak: longer cancel keys */

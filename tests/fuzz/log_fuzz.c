@@ -45,7 +45,7 @@ static void check_journal(struct log_line *line, const char *text, int cut)
     line->dress = LOG_DRESS_JOURNAL;
     build(line, LOG_FORMAT_LOGFMT, "a=%s b=\"%s\" c=%.*s", text, text, cut, text);
     line->dress = LOG_DRESS_PLAIN;
-    invariant(line->size <= LOG_BYTES_MOST);
+    invariant(line->size <= LOG_BYTES_MAX);
     invariant(memchr(line->bytes, '\0', line->size) == line->bytes + line->size - 1);
     for (const char *at = line->bytes; *at != '\0'; at = strchr(at, '\n') + 1) {
         size_t name = strspn(at, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_");
@@ -63,10 +63,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     text[size] = '\0';
     int cut = (int)(size / 2);
     build(&line, LOG_FORMAT_TEXT, "a=%s b=\"%s\" c=%.*s", text, text, cut, text);
-    invariant(line.size <= LOG_LINE_MOST);
+    invariant(line.size <= LOG_LINE_MAX);
     invariant(memchr(line.bytes, '\n', line.size) == line.bytes + line.size - 1);
     build(&line, LOG_FORMAT_JSON, "a=%s b=\"%s\" c=%.*s", text, text, cut, text);
-    invariant(line.size <= LOG_LINE_MOST && line.bytes[line.size - 1] == '\n');
+    invariant(line.size <= LOG_LINE_MAX && line.bytes[line.size - 1] == '\n');
     check_json(span_of(line.bytes, line.size - 1));
     check_journal(&line, text, cut);
     free(text);

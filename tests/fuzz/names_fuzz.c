@@ -9,7 +9,7 @@
 
 static void check_answer(const struct dns_answer *answer)
 {
-    invariant(answer->count <= DNS_ADDRESSES_MOST && answer->ttl.us >= 0);
+    invariant(answer->count <= DNS_ADDRESSES_MAX && answer->ttl.us >= 0);
     for (size_t i = 0; i < answer->count; i++) {
         invariant(answer->addresses[i].family == ADDRESS_IPV4 ||
                   answer->addresses[i].family == ADDRESS_IPV6);

@@ -10,7 +10,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fault found;
     /* As the reader would: what is asked for, and no more. */
     while ((found = link_proxy_decode(span_of(data, have), &pieces, &more)) == FAULT_AGAIN) {
-        invariant(more > 0 && have + more <= LINK_PROXY_MOST);
+        invariant(more > 0 && have + more <= LINK_PROXY_MAX);
         if (have + more > size)
             return 0;
         have += more;

@@ -35,7 +35,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     invariant(found == (effects.count > 0 || effects.more != 0 || effects.unsure != 0 ||
                         effects.path || effects.makes || effects.resets));
     invariant(((effects.unsure | effects.creates | effects.more) & ~QUERY_ALL_KINDS) == 0);
-    invariant(effects.count <= QUERY_EFFECTS_MOST);
+    invariant(effects.count <= QUERY_EFFECTS_MAX);
     for (unsigned i = 0; i < effects.count; i++)
         invariant(effects.all[i].kind < QUERY_KINDS &&
                   memchr(effects.all[i].name, '\0', QUERY_NAME_SIZE) != NULL);

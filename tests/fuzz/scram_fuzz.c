@@ -30,7 +30,7 @@ static void check_server(struct span input, struct buffer *text, struct buffer *
     scram_mock_verifier(secret, SPAN("user"), &verifier);
     fault found = scram_server_first(&server, first, &verifier, random_bytes, out);
     invariant(found == OK || found == FAULT_PROTOCOL || found == FAULT_UNSUPPORTED);
-    invariant((found == OK) == (out->size > 0) && out->size < SCRAM_MESSAGE_MOST);
+    invariant((found == OK) == (out->size > 0) && out->size < SCRAM_MESSAGE_MAX);
     expand(text, second, server.nonce);
     buffer_clear(out);
     found = scram_server_final(&server, buffer_span(text), &verifier, out);
@@ -44,13 +44,13 @@ static void check_client(struct span input, struct buffer *text, struct buffer *
     expand(text, input, client.nonce);
     if (scram_client_challenge(&client, buffer_span(text)) != OK)
         return;
-    invariant(client.iterations >= 1 && client.iterations <= SCRAM_ITERATIONS_MOST);
-    invariant(client.salt_size >= 1 && client.salt_size <= SCRAM_SALT_MOST);
+    invariant(client.iterations >= 1 && client.iterations <= SCRAM_ITERATIONS_MAX);
+    invariant(client.salt_size >= 1 && client.salt_size <= SCRAM_SALT_MAX);
     struct scram_keys keys = {.iterations = client.iterations, .salt_size = client.salt_size};
     memcpy(keys.salt, client.salt, sizeof(keys.salt));
     buffer_clear(out);
     invariant(scram_client_final(&client, &keys, out) == OK);
-    invariant(out->size > 0 && out->size < SCRAM_MESSAGE_MOST);
+    invariant(out->size > 0 && out->size < SCRAM_MESSAGE_MAX);
 }
 
 static void check_final(struct span input)
@@ -63,7 +63,7 @@ static void check_final(struct span input)
 static void check_verifier(struct span input)
 {
     struct scram_verifier verifier;
-    char text[SCRAM_VERIFIER_MOST];
+    char text[SCRAM_VERIFIER_MAX];
     if (scram_read_verifier(input, &verifier) != OK)
         return;
     struct scram_verifier again;

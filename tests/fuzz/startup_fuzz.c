@@ -4,7 +4,7 @@
 
 static void check_parameters(struct span packet, const struct wire_startup *startup)
 {
-    struct buffer out = BUFFER_INIT(WIRE_STARTUP_MOST);
+    struct buffer out = BUFFER_INIT(WIRE_STARTUP_MAX);
     struct span rest = startup->parameters, name, value, last = SPAN_NONE;
     size_t start;
     wire_put_startup_begin(&out, startup->version, &start);
@@ -23,13 +23,13 @@ static void check_parameters(struct span packet, const struct wire_startup *star
 
 static void check_negotiation(const struct wire_startup *startup)
 {
-    struct buffer out = BUFFER_INIT(2 * WIRE_STARTUP_MOST);
+    struct buffer out = BUFFER_INIT(2 * WIRE_STARTUP_MAX);
     wire_put_negotiate(&out, startup->version, startup->parameters);
     struct span rest = buffer_span(&out);
     struct wire_frame frame;
     invariant(buffer_fault(&out) == OK);
     if (rest.size > 0) {
-        fault found = wire_next_frame(&rest, 2 * WIRE_STARTUP_MOST, &frame);
+        fault found = wire_next_frame(&rest, 2 * WIRE_STARTUP_MAX, &frame);
         invariant(found == OK && frame.type == WIRE_NEGOTIATE && rest.size == 0);
         struct wire_reader in = wire_reader_over(frame.body);
         wire_get_u32(&in);
@@ -50,7 +50,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         invariant(startup.version >> 16 != 3);
     if (found != OK)
         return 0;
-    invariant(length == size && size >= 8 && size <= WIRE_STARTUP_MOST);
+    invariant(length == size && size >= 8 && size <= WIRE_STARTUP_MAX);
     if (startup.kind == WIRE_STARTUP_CANCEL)
         invariant(startup.cancel.secret.size >= 4 && startup.cancel.secret.size <= 256);
     if (startup.kind != WIRE_STARTUP)

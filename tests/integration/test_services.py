@@ -89,7 +89,7 @@ def test_a_standby_that_was_promoted_serves_when_the_primary_is_gone(trunkline, 
 
 def test_a_lone_standby_serves_what_it_can(trunkline, pair):
     """Its pool grows as fast as a primary's."""
-    daemon = trunkline(services=pair.service(pair.standby, retry_most="20s"),
+    daemon = trunkline(services=pair.service(pair.standby, retry_max="20s"),
                        routes=[route(pool_size=4)])
     clients = [daemon.door().wire() for _ in range(4)]
 

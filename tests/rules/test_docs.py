@@ -117,7 +117,7 @@ def test_every_page_is_listed_among_the_documents():
 def test_every_limit_that_is_documented_exists():
     text = (TOP / "docs" / "LIMITS.md").read_text()
     sources = "\n".join(path.read_text() for path in listed("src/*.c", "src/*.h"))
-    names = set(re.findall(r"`([A-Z_]+_MOST)`", text))
+    names = set(re.findall(r"`([A-Z_]+_MAX)`", text))
     unknown = [name for name in names if not re.search(rf"#define {name}\b", sources)]
     assert names and not unknown
 

@@ -16,8 +16,8 @@
 #define CLIENTS         6 /* on each of them */
 #define MESSAGES        12
 /* A client sends it whole before it reads: it must fit into the two smallest rings. */
-#define MESSAGE_MOST 4000
-#define SOON         after(sec(30))
+#define MESSAGE_MAX 4000
+#define SOON        after(sec(30))
 
 struct worker {
     struct machine *machine;
@@ -158,8 +158,8 @@ static uint64_t mix(uint64_t hash, uint64_t value)
 /* One message there and back.  Sent in two parts, or all at once. */
 static uint64_t client_talk(struct stream *stream, uint64_t hash)
 {
-    uint8_t bytes[MESSAGE_MOST];
-    size_t size = 1 + hash % MESSAGE_MOST;
+    uint8_t bytes[MESSAGE_MAX];
+    size_t size = 1 + hash % MESSAGE_MAX;
     for (size_t i = 0; i < size; i++)
         bytes[i] = (uint8_t)(hash >> (i % 57));
     size_t first = hash % 3 == 0 ? size / 2 : size;

@@ -47,14 +47,14 @@ static struct probe {
     struct mail mail;
     struct relay *relay;
     uint64_t left;
-    uint64_t most; /* that left between two of its turns */
+    uint64_t max; /* that left between two of its turns */
     uint32_t turns;
 } probe;
 
 static void probe_deliver(struct mail *mail UNUSED)
 {
     uint64_t left = hint_read(&probe.relay->told.left);
-    probe.most = MAX_OF(probe.most, left - probe.left);
+    probe.max = MAX_OF(probe.max, left - probe.left);
     probe.left = left;
     if (++probe.turns < 100)
         (void)mail_send(probe.relay->pools.machine, &probe.mail);
@@ -70,7 +70,7 @@ PLAY(an_order_moves_so_many_clients_a_few_at_a_time)
     ck_assert_int_eq(move_some(first, second, 1000, true), OK);
     (void)mail_send(first->pools.machine, &probe.mail);
     pass(ms(100));
-    ck_assert_uint_eq(probe.most, 32);
+    ck_assert_uint_eq(probe.max, 32);
     ck_assert_uint_eq(hint_read(&first->told.clients), 1);
     ck_assert_uint_eq(hint_read(&second->told.clients), 512);
     ck_assert_int_eq(move_some(first, second, 1000, true), OK);
@@ -296,8 +296,8 @@ PLAY(with_one_listener_more_nothing_starts)
 static void take_all_room(struct busy *busy, uint32_t servers)
 {
     world_prepare(&world, 1, servers);
-    world.config->servers_most = servers;
-    world.config->overtake_most = sec(4);
+    world.config->servers_max = servers;
+    world.config->overtake_max = sec(4);
     world_open(&world);
     for (uint32_t i = 0; i < servers; i++)
         busy_begin(&busy[i], 100 + i);
@@ -308,8 +308,8 @@ static uint32_t all_recalls(void)
     uint32_t recalls = 0;
     LIST_EACH (&pooler_router(world.pooler)->pools, it) {
         const struct pool *pool = LIST_ENTRY(it, struct pool, node);
-        LIST_EACH (&pool->seats, at)
-            recalls += LIST_ENTRY(at, struct seat, node)->recalls;
+        LIST_EACH (&pool->members, at)
+            recalls += LIST_ENTRY(at, struct member, node)->recalls;
     }
     return recalls;
 }
@@ -369,7 +369,7 @@ static void pause_all_but_the_last(void)
 {
     LIST_EACH (&pooler_router(world.pooler)->pools, it) {
         struct pool *pool = LIST_ENTRY(it, struct pool, node);
-        if (pool->kin->database[0] != 'd')
+        if (pool->versions->database[0] != 'd')
             continue;
         pool->paused = after(sec(10));
         pool_balance(pool);
@@ -385,7 +385,7 @@ static deadline walk_over(uint32_t pools, struct talk *waiting, struct talk *fir
     struct address from;
     char name[16];
     world_prepare(&world, 1, 1);
-    world.service.logins_most = 1;
+    world.service.logins_max = 1;
     world_open(&world);
     for (uint32_t i = 0; i < pools + 2; i++) {
         snprintf(name, sizeof(name), i == 0 ? "first" : i <= pools ? "d%u" : "last", i);
@@ -430,7 +430,7 @@ PLAY(the_pool_behind_them_has_its_turn_when_it_asks_again)
     deadline since = walk_over(64, waiting, &first);
     accept_server(&server, 101);
     ck_assert_int_ge(between(since, now()).us, ms(5).us);
-    ck_assert_int_le(between(since, now()).us, world.config->overtake_most.us / 4);
+    ck_assert_int_le(between(since, now()).us, world.config->overtake_max.us / 4);
     talk_end(&server);
     walk_ends(64, waiting, &first);
 }

@@ -139,7 +139,7 @@ PLAY(so_many_cancel_requests_are_under_way_and_one_more_does_nothing)
     struct busy busy[3];
     struct talk requests[3], received[3];
     world_prepare(&world, 1, 3);
-    world.config->cancels_most = 2;
+    world.config->cancels_max = 2;
     world_open(&world);
     for (uint32_t i = 0; i < 3; i++)
         busy_begin(&busy[i], 100 + i);
@@ -257,12 +257,12 @@ static struct poor {
 /* All is in use. */
 static void poor_init(void)
 {
-    poor = (struct poor){.config.memory_most = 8192};
+    poor = (struct poor){.config.memory_max = 8192};
     poor.relay.pools.config = &poor.config;
     list_init(&poor.relay.clients);
     list_init(&poor.relay.pools.all);
     chunk_store_init(&poor.relay.chunks, 8192, 1);
-    poor.held = (uint64_t)poor.relay.chunks.most * poor.relay.chunks.size;
+    poor.held = (uint64_t)poor.relay.chunks.max * poor.relay.chunks.size;
     ck_assert(chunk_hold(&poor.relay.chunks, poor.held));
     poor.asking.relay = &poor.relay;
 }
@@ -514,7 +514,7 @@ static void want_password(duration takes, struct talk *client)
 PLAY(a_command_that_gives_a_password_just_in_time_is_good)
 {
     static const struct link_accept plain = {.tls_mode = TLS_MODE_DISABLE};
-    static uint8_t bytes[WIRE_STARTUP_MOST];
+    static uint8_t bytes[WIRE_STARTUP_MAX];
     struct talk client, server = TALK_INIT;
     struct wire_startup startup;
     struct address from;

@@ -173,7 +173,7 @@ static void scene_main(void *argument UNUSED)
     struct model_options options = {.users = users,
                                     .user_count = ARRAY_SIZE(users),
                                     .databases = databases,
-                                    .connections_most = WRITERS + 2,
+                                    .connections_max = WRITERS + 2,
                                     .standby = scene.standby,
                                     .seed = scene.seed,
                                     .watch = watch};
@@ -259,7 +259,7 @@ static void writers_write(void)
                                                .terminate = 60,
                                                .slow = 5,
                                                .slow_login = 4,
-                                               .slow_most = {.us = 3000},
+                                               .slow_max = {.us = 3000},
                                                .notice = 9,
                                                .parameter = 9,
                                                .refuse = 9,

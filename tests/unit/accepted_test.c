@@ -10,7 +10,7 @@ static struct param param(const char *name, const char *value)
 
 TEST(a_value_that_was_taken_is_known_by_its_name_and_itself)
 {
-    struct map all = MAP_INIT(ACCEPTED_MOST);
+    struct map all = MAP_INIT(ACCEPTED_MAX);
     struct span canonical;
     struct param taken = param("TimeZone", "utc");
     accepted_add(&all, &taken, SPAN("UTC"));
@@ -32,16 +32,16 @@ END_TEST
 TEST(what_does_not_fit_is_forgotten_with_all_the_others)
 {
     char text[16];
-    struct map all = MAP_INIT(ACCEPTED_MOST);
+    struct map all = MAP_INIT(ACCEPTED_MAX);
     struct span canonical;
-    for (uint32_t i = 0; i < ACCEPTED_MOST; i++) {
+    for (uint32_t i = 0; i < ACCEPTED_MAX; i++) {
         snprintf(text, sizeof(text), "%u", i);
         struct param one = param("work_mem", text);
         accepted_add(&all, &one, SPAN("x"));
         accepted_add(&all, &one, SPAN("y")); /* it is known */
     }
     struct param first = param("work_mem", "0");
-    ck_assert_uint_eq(all.count, ACCEPTED_MOST);
+    ck_assert_uint_eq(all.count, ACCEPTED_MAX);
     ck_assert(accepted_find(&all, &first, &canonical));
     ck_assert(span_is(canonical, "x"));
     struct param more = param("work_mem", "more");

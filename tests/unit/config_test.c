@@ -17,15 +17,15 @@ TEST(a_minimal_file_gets_the_presets)
     struct config *config = taken(LISTEN SERVICES ROUTES, "");
     ck_assert_uint_eq(config->version, 7);
     ck_assert_uint_ge(config->relays, 1);
-    ck_assert_uint_eq(config->client_most, 10000);
-    ck_assert_uint_eq(config->message_most, 16 << 20);
-    ck_assert_uint_eq(config->memory_most, (size_t)1 << 30);
+    ck_assert_uint_eq(config->client_max, 10000);
+    ck_assert_uint_eq(config->message_max, 16 << 20);
+    ck_assert_uint_eq(config->memory_max, (size_t)1 << 30);
     ck_assert_uint_eq(config->chunk, 256 << 10);
     ck_assert_int_eq(config->login_timeout.us, sec(60).us);
     ck_assert_int_eq(config->shutdown_timeout.us, sec(30).us);
     ck_assert_int_eq(config->drain_timeout.us, NO_LIMIT.us);
     ck_assert_int_eq(config->reset_timeout.us, sec(3).us);
-    ck_assert_int_eq(config->overtake_most.us, ms(50).us);
+    ck_assert_int_eq(config->overtake_max.us, ms(50).us);
     ck_assert(config->client_socket.nodelay && config->server_socket.keepalive);
     ck_assert_int_eq(config->log_level, LOG_INFO);
     ck_assert(config->log_connections);
@@ -36,9 +36,9 @@ TEST(a_minimal_file_gets_the_presets)
 
     const struct service_config *service = &config->services[0];
     ck_assert_int_eq(service->connect_timeout.us, sec(15).us);
-    ck_assert_uint_eq(service->logins_most, 8);
-    ck_assert_int_eq(service->retry_least.us, ms(20).us);
-    ck_assert_int_eq(service->retry_most.us, ms(250).us);
+    ck_assert_uint_eq(service->logins_max, 8);
+    ck_assert_int_eq(service->retry_min.us, ms(20).us);
+    ck_assert_int_eq(service->retry_max.us, ms(250).us);
 
     const struct route_config *route = &config->routes[0];
     ck_assert_ptr_eq(route->service, service);
@@ -49,7 +49,7 @@ TEST(a_minimal_file_gets_the_presets)
     ck_assert_int_eq(route->idle_timeout.us, sec(600).us);
     ck_assert_int_eq(route->server_lifetime.us, sec(3600).us);
     ck_assert_int_eq(route->client_idle_timeout.us, NO_LIMIT.us);
-    ck_assert_uint_eq(route->prepared_most, 200);
+    ck_assert_uint_eq(route->prepared_max, 200);
     ck_assert_ptr_null(route->server_user);
     config_unref(&config);
 }
@@ -70,7 +70,7 @@ TEST(every_key_is_read_into_its_field)
               "console: {databases: [admin], users: [ann, bob], stats_users: [eve]}\n"
               "services:\n"
               "  a: {hosts: [x], connect_timeout: 1s, login_limit: 2, connection_limit: 3,\n"
-              "      retry_least: 4ms, retry_most: 5ms, tls: {mode: disable}}\n"
+              "      retry_min: 4ms, retry_max: 5ms, tls: {mode: disable}}\n"
               "routes:\n"
               "  - {database: d, user: u, service: a, pool: statement, pool_size: 2, pool_min: 1,\n"
               "     auth: trust, client_limit: 3, claim_timeout: 4s, idle_timeout: 5s,\n"
@@ -84,17 +84,17 @@ TEST(every_key_is_read_into_its_field)
     ck_assert_str_eq(config->listens[1].host, "/run/x");
     ck_assert_uint_eq(config->listens[1].port, 6432);
     ck_assert_uint_eq(config->relays, 3);
-    ck_assert_uint_eq(config->client_most, 4);
-    ck_assert_uint_eq(config->message_most, 1 << 20);
-    ck_assert_uint_eq(config->memory_most, 64 << 20);
+    ck_assert_uint_eq(config->client_max, 4);
+    ck_assert_uint_eq(config->message_max, 1 << 20);
+    ck_assert_uint_eq(config->memory_max, 64 << 20);
     ck_assert_uint_eq(config->chunk, 16 << 10);
     ck_assert_int_eq(config->login_timeout.us, sec(1).us);
     ck_assert_int_eq(config->shutdown_timeout.us, NO_LIMIT.us);
     ck_assert_int_eq(config->drain_timeout.us, sec(2).us);
     ck_assert_int_eq(config->cancel_timeout.us, sec(3).us);
-    ck_assert_uint_eq(config->cancels_most, 5);
+    ck_assert_uint_eq(config->cancels_max, 5);
     ck_assert_int_eq(config->reset_timeout.us, sec(4).us);
-    ck_assert_int_eq(config->overtake_most.us, ms(6).us);
+    ck_assert_int_eq(config->overtake_max.us, ms(6).us);
     ck_assert(!config->client_socket.nodelay && !config->client_socket.keepalive);
     ck_assert_int_eq(config->client_socket.keep_idle, 7);
     ck_assert_int_eq(config->client_socket.user_timeout, 8);
@@ -112,10 +112,10 @@ TEST(every_key_is_read_into_its_field)
     const struct service_config *service = &config->services[0];
     ck_assert_str_eq(service->name, "a");
     ck_assert_int_eq(service->connect_timeout.us, sec(1).us);
-    ck_assert_uint_eq(service->logins_most, 2);
-    ck_assert_uint_eq(service->connections_most, 3);
-    ck_assert_int_eq(service->retry_least.us, ms(4).us);
-    ck_assert_int_eq(service->retry_most.us, ms(5).us);
+    ck_assert_uint_eq(service->logins_max, 2);
+    ck_assert_uint_eq(service->connections_max, 3);
+    ck_assert_int_eq(service->retry_min.us, ms(4).us);
+    ck_assert_int_eq(service->retry_max.us, ms(5).us);
 
     const struct route_config *route = &config->routes[0];
     ck_assert_str_eq(route->database, "d");
@@ -123,12 +123,12 @@ TEST(every_key_is_read_into_its_field)
     ck_assert_int_eq(route->mode, POOL_STATEMENT);
     ck_assert_uint_eq(route->pool_size, 2);
     ck_assert_uint_eq(route->pool_min, 1);
-    ck_assert_uint_eq(route->client_most, 3);
+    ck_assert_uint_eq(route->client_max, 3);
     ck_assert_int_eq(route->claim_timeout.us, sec(4).us);
     ck_assert_int_eq(route->idle_timeout.us, sec(5).us);
     ck_assert_int_eq(route->server_lifetime.us, NO_LIMIT.us);
     ck_assert_int_eq(route->client_idle_timeout.us, sec(6).us);
-    ck_assert_uint_eq(route->prepared_most, 0);
+    ck_assert_uint_eq(route->prepared_max, 0);
     ck_assert_str_eq(route->server_database, "sd");
     ck_assert_str_eq(route->server_user, "su");
     ck_assert_str_eq(route->server_password, "sp");
@@ -345,11 +345,11 @@ END_TEST
 
 TEST(values_must_fit_each_other)
 {
-    refused(LISTEN "services: {a: {hosts: [x], retry_least: 1s, tls: {mode: disable}}}\n"
+    refused(LISTEN "services: {a: {hosts: [x], retry_min: 1s, tls: {mode: disable}}}\n"
                    "routes: [{service: a, pool_size: 2, pool_min: 3, auth: trust},\n"
                    "         {database: x, service: a, fresh: yes, pool: transaction}]\n"
                    "message_limit: 1GiB\nmemory_limit: 16MiB\n",
-            "t.yaml:2:41: services.a.retry_least: is longer than retry_most\n"
+            "t.yaml:2:41: services.a.retry_min: is longer than retry_max\n"
             "t.yaml:3:47: routes[0].pool_min: found 3; accepted: at most pool_size, 2\n"
             "t.yaml:4:10: warning: routes[1]: never matches: routes[0] in line 3 takes all of it\n"
             "t.yaml:4:10: routes[1].auth: this method needs an auth_file, and there is none\n"
@@ -487,7 +487,7 @@ TEST(what_a_reload_cannot_change_is_told)
     buffer_fini(&told);
     ck_assert_uint_eq(new->relays, 1);
     ck_assert_str_eq(row_value(new, "relays"), "1");
-    ck_assert_uint_eq(new->client_most, 6);
+    ck_assert_uint_eq(new->client_max, 6);
     config_unref(&old);
     config_unref(&new);
 }

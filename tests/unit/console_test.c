@@ -24,7 +24,7 @@ static const char *statements_of(const char *text, fault *ret)
 
 static const char *words_of(const char *text)
 {
-    static char words[CONSOLE_WORDS_MOST];
+    static char words[CONSOLE_WORDS_MAX];
     ck_assert_int_eq(console_words(span_text(text), words), OK);
     return words;
 }
@@ -84,13 +84,13 @@ TEST(words_are_upper_case_with_one_blank_between)
 
 TEST(words_beyond_the_limit_are_refused)
 {
-    char text[CONSOLE_WORDS_MOST + 1], words[CONSOLE_WORDS_MOST];
+    char text[CONSOLE_WORDS_MAX + 1], words[CONSOLE_WORDS_MAX];
     memset(text, 'x', sizeof(text) - 1);
     text[sizeof(text) - 1] = '\0';
     ck_assert_int_eq(console_words(span_text(text), words), FAULT_SYNTAX);
-    text[CONSOLE_WORDS_MOST - 1] = '\0';
+    text[CONSOLE_WORDS_MAX - 1] = '\0';
     ck_assert_int_eq(console_words(span_text(text), words), OK);
-    ck_assert_uint_eq(strlen(words), CONSOLE_WORDS_MOST - 1);
+    ck_assert_uint_eq(strlen(words), CONSOLE_WORDS_MAX - 1);
 }
 
 TEST(every_command_is_understood_in_any_case)
@@ -146,7 +146,7 @@ TEST(a_statement_is_cut_into_words_names_texts_and_signs)
 
 TEST(a_token_without_its_end_or_without_measure_is_a_syntax_error)
 {
-    static char longer[CONSOLE_TEXT_MOST + 2];
+    static char longer[CONSOLE_TEXT_MAX + 2];
     struct console_token token;
     struct span rest = SPAN("'x");
     ck_assert_int_eq(console_token(&rest, &token), FAULT_SYNTAX);
@@ -337,7 +337,7 @@ TEST(an_answer_beyond_its_ceiling_is_a_limit)
 {
     struct console_result result;
     console_result_init(&result, kinds, 1, 0);
-    result.rows.most = 100;
+    result.rows.max = 100;
     for (int i = 0; i < 20; i++) {
         table_text(&result.sink, "12345");
         table_end_row(&result.sink);
@@ -389,7 +389,7 @@ TEST(more_rows_than_fit_are_a_limit)
 {
     struct console_tally tally;
     console_tally_init(&tally, sizeof(struct summed));
-    tally.map.most = 1;
+    tally.map.max = 1;
     ck_assert_ptr_nonnull(console_tally_row(&tally, SPAN("a"), SPAN("")));
     ck_assert_ptr_null(console_tally_row(&tally, SPAN("b"), SPAN("")));
     ck_assert_ptr_nonnull(console_tally_row(&tally, SPAN("a"), SPAN("")));

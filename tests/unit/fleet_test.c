@@ -6,10 +6,10 @@
 #include <stdio.h>
 
 static const struct fleet_limits usual = {
-    .logins_most = 4,
-    .connections_most = 100,
-    .retry_least = {.us = 10000},
-    .retry_most = {.us = 80000},
+    .logins_max = 4,
+    .connections_max = 100,
+    .retry_min = {.us = 10000},
+    .retry_max = {.us = 80000},
 };
 
 /* One service whose backend i is at 10.0.0.i, and the time. */
@@ -38,11 +38,11 @@ static void bench_resolve(struct bench *bench, const char *text)
     ck_assert_int_eq(service_set_addresses(bench->service, addresses, hosts, count), OK);
 }
 
-static struct bench bench_with(const char *addresses, struct fleet_limits limits, uint32_t most)
+static struct bench bench_with(const char *addresses, struct fleet_limits limits, uint32_t max)
 {
     struct bench bench = {.now = {.us = 1000000}};
     ck_assert_int_eq(service_new("main", &limits, &bench.service), OK);
-    ck_assert_int_eq(slots_new(bench.service, most, &bench.slots), OK);
+    ck_assert_int_eq(slots_new(bench.service, max, &bench.slots), OK);
     bench_resolve(&bench, addresses);
     return bench;
 }
@@ -131,7 +131,7 @@ TEST(a_lowered_size_makes_an_excess_and_no_new_slots)
     struct slot *slots[3];
     for (int i = 0; i < 3; i++)
         slots[i] = bench_connect(&bench);
-    slots_set_most(bench.slots, 1);
+    slots_set_max(bench.slots, 1);
     ck_assert_uint_eq(slots_excess(bench.slots), 2);
     for (int i = 0; i < 2; i++) {
         bench_expect(&bench, FAULT_FULL, -1);
@@ -149,7 +149,7 @@ END_TEST
 TEST(a_backends_cap_holds_over_all_pools_and_when_it_is_lowered)
 {
     struct fleet_limits limits = usual;
-    limits.connections_most = 2;
+    limits.connections_max = 2;
     struct bench bench = bench_with("1", limits, 9);
     struct slots *other = NULL;
     ck_assert_int_eq(slots_new(bench.service, 9, &other), OK);
@@ -157,7 +157,7 @@ TEST(a_backends_cap_holds_over_all_pools_and_when_it_is_lowered)
     struct slot *theirs = NULL;
     ck_assert_int_eq(slots_ask(other, bench.now, &theirs, &bench.again), OK);
     bench_expect(&bench, FAULT_LIMIT, -1);
-    limits.connections_most = 1;
+    limits.connections_max = 1;
     service_set_limits(bench.service, &limits);
     slot_closed(&theirs, SLOT_ENDED, bench.now);
     bench_expect(&bench, FAULT_LIMIT, -1);
@@ -477,7 +477,7 @@ END_TEST
 TEST(a_full_primary_lets_the_dead_be_probed)
 {
     struct fleet_limits limits = usual;
-    limits.connections_most = 1;
+    limits.connections_max = 1;
     struct bench bench = bench_with("12", limits, 9);
     bench_fail(&bench, SLOT_UNREACHABLE);
     struct slot *first = bench_connect(&bench);
@@ -600,7 +600,7 @@ END_TEST
 
 TEST(limits_without_sense_are_made_sensible)
 {
-    struct fleet_limits limits = {.connections_most = 9};
+    struct fleet_limits limits = {.connections_max = 9};
     struct bench bench = bench_with("1", limits, 9);
     bench_fail(&bench, SLOT_UNREACHABLE);
     bench_expect(&bench, FAULT_AGAIN, 1000);
@@ -621,7 +621,7 @@ TEST(a_pause_shrinks_with_a_lowered_limit)
     }
     bench_fail(&bench, SLOT_UNREACHABLE);
     bench_expect(&bench, FAULT_AGAIN, 80000);
-    limits.retry_most = ms(30);
+    limits.retry_max = ms(30);
     service_set_limits(bench.service, &limits);
     bench_expect(&bench, FAULT_AGAIN, 30000);
     bench_fini(&bench);

@@ -46,7 +46,7 @@ struct held {
 
 struct pool {
     struct slots *slots;
-    uint32_t most;
+    uint32_t max;
     bool woken;
     deadline again;
     struct {
@@ -126,10 +126,10 @@ static void resolve(struct world *world, uint32_t mask)
 
 static void set_limits(struct world *world, uint32_t logins, uint32_t connections)
 {
-    world->limits = (struct fleet_limits){.logins_most = logins,
-                                          .connections_most = connections,
-                                          .retry_least = ms(5),
-                                          .retry_most = ms(100)};
+    world->limits = (struct fleet_limits){.logins_max = logins,
+                                          .connections_max = connections,
+                                          .retry_min = ms(5),
+                                          .retry_max = ms(100)};
     service_set_limits(world->service, &world->limits);
     wake_all(world);
 }
@@ -149,16 +149,16 @@ static void check_grant(struct world *world, int number, const struct slot *slot
     const struct pool *pool = &world->pools[number];
     uint32_t logins = count(world, -1, at, true);
     ck_assert(host->named && !backend_obsolete(slot_backend(slot)));
-    ck_assert(count(world, number, -1, false) < pool->most);
-    ck_assert(count(world, -1, at, false) < world->limits.connections_most);
+    ck_assert(count(world, number, -1, false) < pool->max);
+    ck_assert(count(world, -1, at, false) < world->limits.connections_max);
     bool replica = host->known && host->replica;
     if (host->bad || host->suspect || replica)
         ck_assert_uint_eq(logins, 0);
-    ck_assert(logins < world->limits.logins_most);
+    ck_assert(logins < world->limits.logins_max);
     if (host->bad)
         ck_assert_int_ge(world->now.us, host->failed_at + host->pause);
     else if (replica)
-        ck_assert_int_ge(world->now.us, host->looked_at + world->limits.retry_most.us);
+        ck_assert_int_ge(world->now.us, host->looked_at + world->limits.retry_max.us);
     if (pool->crowded.host == at)
         ck_assert_int_ge(world->now.us, pool->crowded.until);
 }
@@ -238,7 +238,7 @@ static void spoil(struct world *world, struct held *held, bool crowded)
     struct host *host = &world->hosts[held->host];
     if (crowded) {
         world->pools[held->pool].crowded.host = held->host;
-        world->pools[held->pool].crowded.until = world->now.us + world->limits.retry_most.us;
+        world->pools[held->pool].crowded.until = world->now.us + world->limits.retry_max.us;
     }
     if (held->began <= host->mark)
         return;
@@ -247,8 +247,8 @@ static void spoil(struct world *world, struct held *held, bool crowded)
     host->suspect = false;
     host->mark = world->event;
     host->failed_at = world->now.us;
-    host->pause = host->pause == 0 ? world->limits.retry_least.us : host->pause * 2;
-    host->pause = MIN_OF(host->pause, world->limits.retry_most.us);
+    host->pause = host->pause == 0 ? world->limits.retry_min.us : host->pause * 2;
+    host->pause = MIN_OF(host->pause, world->limits.retry_max.us);
 }
 
 static void finish_login(struct world *world, struct held *held)
@@ -321,10 +321,10 @@ static void change_size(struct world *world)
 {
     int number = (int)draw(world, POOLS);
     struct pool *pool = &world->pools[number];
-    pool->most = draw(world, 12);
-    slots_set_most(pool->slots, pool->most);
+    pool->max = draw(world, 12);
+    slots_set_max(pool->slots, pool->max);
     uint32_t have = count(world, number, -1, false);
-    ck_assert_uint_eq(slots_excess(pool->slots), have > pool->most ? have - pool->most : 0);
+    ck_assert_uint_eq(slots_excess(pool->slots), have > pool->max ? have - pool->max : 0);
     wake_all(world);
 }
 
@@ -373,12 +373,12 @@ static void check_recovery(struct world *world)
     resolve(world, (1u << HOSTS) - 1);
     set_limits(world, 2, SLOTS);
     finish_all_logins(world);
-    world->now.us += world->limits.retry_most.us;
+    world->now.us += world->limits.retry_max.us;
     for (int i = 0; i < POOLS; i++) {
         struct pool *pool = &world->pools[i];
         uint32_t before = count(world, i, -1, false);
-        pool->most = before + 1;
-        slots_set_most(pool->slots, pool->most);
+        pool->max = before + 1;
+        slots_set_max(pool->slots, pool->max);
         for (int tries = 0; tries < 4 * HOSTS; tries++) {
             if (count(world, i, -1, false) > before)
                 break;
@@ -394,11 +394,11 @@ static void check_recovery(struct world *world)
 static void live(uint64_t seed)
 {
     struct world world = {.random = seed, .now = {.us = 1000000}};
-    struct fleet_limits limits = {.logins_most = 1};
+    struct fleet_limits limits = {.logins_max = 1};
     ck_assert_int_eq(service_new("world", &limits, &world.service), OK);
     set_limits(&world, 2, 6);
     for (int i = 0; i < POOLS; i++) {
-        world.pools[i].most = 5;
+        world.pools[i].max = 5;
         ck_assert_int_eq(slots_new(world.service, 5, &world.pools[i].slots), OK);
     }
     resolve(&world, 7);

@@ -619,14 +619,14 @@ TEST(the_ring_grows_in_order_up_to_its_ceiling)
         owe(OWED_PARSE);
         hears("1");
     }
-    for (uint32_t i = 0; i < LEDGER_MOST; i++) {
+    for (uint32_t i = 0; i < LEDGER_MAX; i++) {
         ck_assert(ledger_has_room(&ledger, 1));
         owe(i % 3 == 0 ? OWED_PARSE : i % 3 == 1 ? OWED_BIND : OWED_SYNC);
     }
     ck_assert(!ledger_has_room(&ledger, 1));
-    for (uint32_t i = 0; i < LEDGER_MOST; i++)
+    for (uint32_t i = 0; i < LEDGER_MAX; i++)
         hears(i % 3 == 0 ? "1" : i % 3 == 1 ? "2" : "Z");
-    ck_assert(ledger_has_room(&ledger, LEDGER_MOST));
+    ck_assert(ledger_has_room(&ledger, LEDGER_MAX));
     is_even();
 }
 END_TEST

@@ -72,7 +72,7 @@ static uint32_t hba_problems(void)
 TEST(hba_files_nest_as_deep_as_they_may)
 {
     made.rules = 1;
-    made.deep = HBA_DEPTH_MOST;
+    made.deep = HBA_DEPTH_MAX;
     ck_assert_uint_eq(hba_problems(), 0);
     made.deep += 1;
     ck_assert_uint_eq(hba_problems(), 1);
@@ -82,7 +82,7 @@ END_TEST
 
 TEST(an_hba_file_has_as_many_rules_as_it_may)
 {
-    made.rules = HBA_RULES_MOST;
+    made.rules = HBA_RULES_MAX;
     ck_assert_uint_eq(hba_problems(), 0);
     made.rules += 1;
     ck_assert_uint_eq(hba_problems(), 1);
@@ -92,7 +92,7 @@ END_TEST
 
 TEST(a_line_of_an_hba_file_has_as_many_words_as_it_may)
 {
-    made.words = HBA_TOKENS_MOST;
+    made.words = HBA_TOKENS_MAX;
     ck_assert_uint_eq(hba_problems(), 0);
     made.words += 1;
     ck_assert_uint_ge(hba_problems(), 1);
@@ -102,7 +102,7 @@ END_TEST
 TEST(an_hba_file_is_as_long_as_it_may_be)
 {
     made.rules = 1;
-    made.size = HBA_FILE_MOST;
+    made.size = HBA_FILE_MAX;
     ck_assert_uint_eq(hba_problems(), 0);
     made.size += 1;
     ck_assert_uint_eq(hba_problems(), 1);
@@ -115,7 +115,7 @@ END_TEST
 TEST(there_are_as_many_relays_as_there_may_be)
 {
     struct config *config = taken("relays: 128\n" LISTEN SERVICES ROUTES, "");
-    ck_assert_uint_eq(config->relays, RELAYS_MOST);
+    ck_assert_uint_eq(config->relays, RELAYS_MAX);
     config_unref(&config);
     ck_assert_ptr_null(load("relays: 129\n" LISTEN SERVICES ROUTES));
     ck_assert_ptr_nonnull(strstr(said, "128"));
@@ -136,11 +136,11 @@ static struct config *load_filled(const char *text, size_t size)
 
 TEST(a_configuration_file_is_as_long_as_it_may_be)
 {
-    struct config *config = load_filled(LISTEN SERVICES ROUTES, CONFIG_FILE_MOST);
+    struct config *config = load_filled(LISTEN SERVICES ROUTES, CONFIG_FILE_MAX);
     ck_assert_str_eq(said, "");
     ck_assert_ptr_nonnull(config);
     config_unref(&config);
-    ck_assert_ptr_null(load_filled(LISTEN SERVICES ROUTES, CONFIG_FILE_MOST + 1));
+    ck_assert_ptr_null(load_filled(LISTEN SERVICES ROUTES, CONFIG_FILE_MAX + 1));
     ck_assert_ptr_nonnull(strstr(said, "cannot read it"));
 }
 END_TEST
@@ -206,7 +206,7 @@ END_TEST
 
 TEST(the_pools_of_so_many_databases_are_remembered)
 {
-    struct map departed = MAP_INIT(STATS_DEPARTED_MOST);
+    struct map departed = MAP_INIT(STATS_DEPARTED_MAX);
     struct local_pool_stats one = {.queries = 1};
     char name[16];
     for (unsigned i = 0; i < 10001; i++) {
@@ -229,14 +229,14 @@ END_TEST
 
 TEST(a_story_is_as_long_as_it_may_be_and_cut_beyond_that)
 {
-    char text[FAULT_STORY_MOST + 1];
+    char text[FAULT_STORY_MAX + 1];
     memset(text, 'x', sizeof(text));
-    text[FAULT_STORY_MOST - 1] = '\0';
+    text[FAULT_STORY_MAX - 1] = '\0';
     ck_assert_str_eq(fault_story(fault_raise(FAULT_LIMIT, "%s", text)), text);
     memset(text, 'x', sizeof(text));
-    text[FAULT_STORY_MOST] = '\0';
+    text[FAULT_STORY_MAX] = '\0';
     const char *told = fault_story(fault_raise(FAULT_LIMIT, "%s", text));
-    ck_assert_uint_eq(strlen(told), FAULT_STORY_MOST - 1);
+    ck_assert_uint_eq(strlen(told), FAULT_STORY_MAX - 1);
 }
 END_TEST
 

@@ -10,10 +10,10 @@
  */
 
 static struct link_accept accepting;
-static uint8_t packet_bytes[WIRE_STARTUP_MOST];
+static uint8_t packet_bytes[WIRE_STARTUP_MAX];
 static struct wire_startup packet;
 static fault outcome;
-static char outcome_story[FAULT_STORY_MOST];
+static char outcome_story[FAULT_STORY_MAX];
 static const char *outcome_text; /* as fault_story gave it */
 
 static void greeting(struct peer *peer)

@@ -10,7 +10,7 @@ static const uint8_t ssl_request[8] = {0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f};
 
 static void expect_startup(struct peer *peer)
 {
-    static uint8_t bytes[WIRE_STARTUP_MOST];
+    static uint8_t bytes[WIRE_STARTUP_MAX];
     static const struct link_accept plain = {.tls_mode = TLS_MODE_DISABLE};
     struct wire_startup startup;
     ck_assert_int_eq(link_read_startup(&peer->stream, &plain, bytes, &startup, soon()), OK);
@@ -290,7 +290,7 @@ static void scram_challenge(struct peer *peer, struct scram_server *scram,
                             const struct scram_verifier *verifier, struct buffer *bytes)
 {
     uint8_t random[SCRAM_NONCE] = {7};
-    struct buffer text = BUFFER_INIT(SCRAM_MESSAGE_MOST);
+    struct buffer text = BUFFER_INIT(SCRAM_MESSAGE_MAX);
     struct span first = expect_sasl_first(peer, bytes);
     ck_assert_int_eq(scram_server_first(scram, first, verifier, random, &text), OK);
     wire_put_authentication(&peer->out, WIRE_AUTH_SASL_CONTINUE, buffer_span(&text));
@@ -302,7 +302,7 @@ static void scram_finish(struct peer *peer, struct scram_server *scram,
                          const struct scram_verifier *verifier, struct buffer *bytes)
 {
     struct wire_frame frame;
-    struct buffer text = BUFFER_INIT(SCRAM_MESSAGE_MOST);
+    struct buffer text = BUFFER_INIT(SCRAM_MESSAGE_MAX);
     ck_assert_int_eq(link_read_message(&peer->stream, bytes, 2000, &frame, soon()), OK);
     ck_assert_int_eq(scram_server_final(scram, frame.body, verifier, &text), OK);
     if (scram_play == SCRAM_FORGED)
@@ -593,7 +593,7 @@ static void accepting_nobody(struct peer *peer)
 
 BODY(a_startup_packet_that_no_server_takes_is_not_sent)
 {
-    static uint8_t parameters[WIRE_STARTUP_MOST];
+    static uint8_t parameters[WIRE_STARTUP_MAX];
     struct peer peer;
     struct attempt attempt = {0};
     memset(parameters, 'x', sizeof(parameters));
@@ -724,7 +724,7 @@ static bool cancel_ended;
 
 static void expecting_a_cancel(struct peer *peer)
 {
-    static uint8_t bytes[WIRE_STARTUP_MOST];
+    static uint8_t bytes[WIRE_STARTUP_MAX];
     static const struct link_accept plain = {.tls_mode = TLS_MODE_DISABLE};
     struct wire_startup packet;
     ck_assert_int_eq(link_read_startup(&peer->stream, &plain, bytes, &packet, soon()), OK);

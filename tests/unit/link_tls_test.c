@@ -41,7 +41,7 @@ static void finish(struct peer *peer)
 
 static fault accept_startup(struct peer *peer, struct wire_startup *packet)
 {
-    static uint8_t bytes[WIRE_STARTUP_MOST];
+    static uint8_t bytes[WIRE_STARTUP_MAX];
     return link_read_startup(&peer->stream, &accepting, bytes, packet, soon());
 }
 

@@ -31,7 +31,7 @@ static const struct play *playing;
 
 static void serving(struct peer *peer)
 {
-    static uint8_t bytes[WIRE_STARTUP_MOST], secret[300];
+    static uint8_t bytes[WIRE_STARTUP_MAX], secret[300];
     static const struct link_accept plain = {.tls_mode = TLS_MODE_DISABLE};
     struct wire_startup packet;
     ck_assert_int_eq(link_read_startup(&peer->stream, &plain, bytes, &packet, soon()), OK);

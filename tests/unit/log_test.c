@@ -26,7 +26,7 @@ static const char *built(enum log_format format, const char *pairs, ...)
     line.format = format;
     log_line_build(&line, &head, pairs, values);
     va_end(values);
-    ck_assert_uint_le(line.size, LOG_LINE_MOST);
+    ck_assert_uint_le(line.size, LOG_LINE_MAX);
     ck_assert_int_eq(line.bytes[line.size - 1], '\n');
     line.bytes[line.size - 1] = '\0';
     return line.bytes;
@@ -105,28 +105,28 @@ TEST(a_line_that_is_too_long_is_cut_and_still_closed)
     memset(quotes, '"', sizeof(quotes));
     quotes[sizeof(quotes) - 1] = '\0';
     const char *json = built(LOG_FORMAT_JSON, "a=%s b=%s c=%s", quotes, quotes, quotes);
-    ck_assert_uint_gt(strlen(json), LOG_LINE_MOST - 64);
+    ck_assert_uint_gt(strlen(json), LOG_LINE_MAX - 64);
     ck_assert_str_eq(json + strlen(json) - 4, "\\\"\"}");
 }
 END_TEST
 
 TEST(a_value_is_as_long_as_it_may_be_and_cut_beyond_that)
 {
-    char whole[LOG_VALUE_MOST + 1], longer[LOG_VALUE_MOST + 2];
-    ck_assert_uint_eq(LOG_VALUE_MOST, 2048);
+    char whole[LOG_VALUE_MAX + 1], longer[LOG_VALUE_MAX + 2];
+    ck_assert_uint_eq(LOG_VALUE_MAX, 2048);
     memset(whole, 'x', sizeof(whole));
     memset(longer, 'x', sizeof(longer));
-    whole[LOG_VALUE_MOST - 1] = 'z';
-    whole[LOG_VALUE_MOST] = longer[LOG_VALUE_MOST + 1] = '\0';
-    longer[LOG_VALUE_MOST] = 'z';
+    whole[LOG_VALUE_MAX - 1] = 'z';
+    whole[LOG_VALUE_MAX] = longer[LOG_VALUE_MAX + 1] = '\0';
+    longer[LOG_VALUE_MAX] = 'z';
     const char *at = strstr(built(LOG_FORMAT_TEXT, "a=%s b=%s", whole, "next"), "a=");
-    ck_assert_uint_eq(strcspn(at, " "), 2 + LOG_VALUE_MOST);
-    ck_assert_str_eq(at + 2 + LOG_VALUE_MOST - 1, "z b=next");
+    ck_assert_uint_eq(strcspn(at, " "), 2 + LOG_VALUE_MAX);
+    ck_assert_str_eq(at + 2 + LOG_VALUE_MAX - 1, "z b=next");
     at = strstr(built(LOG_FORMAT_TEXT, "a=%s b=%s", longer, "next"), "a=");
-    ck_assert_uint_eq(strcspn(at, " "), 2 + LOG_VALUE_MOST);
-    ck_assert_str_eq(at + 2 + LOG_VALUE_MOST - 1, "x b=next");
-    at = strstr(built(LOG_FORMAT_TEXT, "a=%.*s b=%s", LOG_VALUE_MOST + 1, longer, "next"), "a=");
-    ck_assert_str_eq(at + 2 + LOG_VALUE_MOST - 1, "x b=next");
+    ck_assert_uint_eq(strcspn(at, " "), 2 + LOG_VALUE_MAX);
+    ck_assert_str_eq(at + 2 + LOG_VALUE_MAX - 1, "x b=next");
+    at = strstr(built(LOG_FORMAT_TEXT, "a=%.*s b=%s", LOG_VALUE_MAX + 1, longer, "next"), "a=");
+    ck_assert_str_eq(at + 2 + LOG_VALUE_MAX - 1, "x b=next");
 }
 END_TEST
 

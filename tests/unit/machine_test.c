@@ -103,7 +103,7 @@ BODY(a_timer_that_was_set_to_never_does_not_ring)
     machine_stop();
 }
 
-BODY(stale_times_wake_an_idle_machine_once_at_most)
+BODY(stale_times_wake_an_idle_machine_once_at_max)
 {
     static struct alarm alarms[50];
     for (int i = 0; i < 50; i++) {
@@ -328,7 +328,7 @@ END_TEST
 
 TESTS("machine", timers_ring_in_the_order_of_their_times,
       a_later_time_is_stored_and_kept_without_touching_the_queue, an_earlier_time_is_kept_too,
-      a_timer_that_was_set_to_never_does_not_ring, stale_times_wake_an_idle_machine_once_at_most,
+      a_timer_that_was_set_to_never_does_not_ring, stale_times_wake_an_idle_machine_once_at_max,
       mail_that_is_still_under_way_is_coalesced, mail_of_one_sender_arrives_in_its_order,
       no_mail_is_lost_between_threads_that_sleep_and_wake,
       a_machine_may_end_by_the_mail_that_wakes_it, the_clock_stands_still_within_a_turn,

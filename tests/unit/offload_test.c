@@ -27,10 +27,10 @@ static void add(int *count, int more)
     pthread_mutex_unlock(&lock);
 }
 
-static void wait_until(const int *count, int least)
+static void wait_until(const int *count, int min)
 {
     pthread_mutex_lock(&lock);
-    while (*count < least)
+    while (*count < min)
         pthread_cond_wait(&changed, &lock);
     pthread_mutex_unlock(&lock);
 }

@@ -19,7 +19,7 @@ static void end(void)
 /* The set of "name=value,name=value". */
 static struct params *set_of(const char *text)
 {
-    struct param all[PARAMS_MOST];
+    struct param all[PARAMS_MAX];
     size_t count = 0;
     while (*text != '\0') {
         const char *equals = strchr(text, '=');
@@ -133,16 +133,16 @@ END_TEST
 TEST(more_parameters_than_the_limit_are_refused)
 {
     begin();
-    char names[PARAMS_MOST + 1][16];
-    struct param all[PARAMS_MOST + 1];
-    for (int i = 0; i <= PARAMS_MOST; i++) {
+    char names[PARAMS_MAX + 1][16];
+    struct param all[PARAMS_MAX + 1];
+    for (int i = 0; i <= PARAMS_MAX; i++) {
         snprintf(names[i], sizeof(names[i]), "p%d", i);
         all[i] = (struct param){span_text(names[i]), SPAN("1")};
     }
     struct params *set = NULL, *more = NULL;
-    ck_assert_int_eq(params_intern(&store, all, PARAMS_MOST + 1, &set), FAULT_LIMIT);
-    ck_assert_int_eq(params_intern(&store, all, PARAMS_MOST, &set), OK);
-    ck_assert_uint_eq(set->count, PARAMS_MOST);
+    ck_assert_int_eq(params_intern(&store, all, PARAMS_MAX + 1, &set), FAULT_LIMIT);
+    ck_assert_int_eq(params_intern(&store, all, PARAMS_MAX, &set), OK);
+    ck_assert_uint_eq(set->count, PARAMS_MAX);
     struct span value = SPAN("2");
     ck_assert_int_eq(params_with(set, SPAN("new"), &value, &more), FAULT_LIMIT);
     ck_assert_ptr_null(more);
@@ -156,7 +156,7 @@ END_TEST
 TEST(more_bytes_than_the_limit_are_refused)
 {
     begin();
-    static char big[PARAMS_SIZE_MOST];
+    static char big[PARAMS_SIZE_MAX];
     memset(big, 'x', sizeof(big));
     struct param param = {SPAN("a"), span_of(big, sizeof(big) - 1)};
     struct params *set = NULL;

@@ -39,10 +39,10 @@ static inline void world_put_service(struct world *world)
         .hosts = &world->host,
         .host_count = 1,
         .connect_timeout = sec(10),
-        .logins_most = 4,
-        .connections_most = 100,
-        .retry_least = ms(100),
-        .retry_most = sec(5),
+        .logins_max = 4,
+        .connections_max = 100,
+        .retry_min = ms(100),
+        .retry_max = sec(5),
     };
 }
 
@@ -61,7 +61,7 @@ static inline void world_put_routes(struct world *world, uint32_t pool_size)
         .idle_timeout = NO_LIMIT,
         .server_lifetime = NO_LIMIT,
         .client_idle_timeout = NO_LIMIT,
-        .prepared_most = 100,
+        .prepared_max = 100,
     };
     world->routes[1] = route;
     route.database = "session";
@@ -78,19 +78,19 @@ static inline struct config *world_config(struct world *world, uint32_t relays)
         .version = 1,
         .path = "/nowhere",
         .relays = relays,
-        .client_most = 1000,
+        .client_max = 1000,
         .unauthenticated_max = 1000,
         .unauthenticated_source_max = 1000,
-        .message_most = 1 << 20,
-        .memory_most = 64 << 20,
+        .message_max = 1 << 20,
+        .memory_max = 64 << 20,
         .chunk = 8192,
         .login_timeout = sec(60),
         .shutdown_timeout = sec(60),
         .drain_timeout = NO_LIMIT,
         .cancel_timeout = sec(10),
-        .cancels_most = 16,
+        .cancels_max = 16,
         .reset_timeout = sec(10),
-        .overtake_most = ms(50),
+        .overtake_max = ms(50),
         .listens = &world->listen,
         .listen_count = 1,
         .services = &world->service,
@@ -238,7 +238,7 @@ static inline void talk_greet(struct talk *talk, uint32_t pid)
 static inline fault talk_welcome(struct talk *talk, uint32_t pid, uint32_t *ret_cancelled)
 {
     static const struct link_accept plain = {.tls_mode = TLS_MODE_DISABLE};
-    uint8_t *bytes = malloc(WIRE_STARTUP_MOST);
+    uint8_t *bytes = malloc(WIRE_STARTUP_MAX);
     struct wire_startup startup;
     fault read = link_read_startup(&talk->stream, &plain, bytes, &startup, soon());
     bool cancel = read == OK && startup.kind == WIRE_STARTUP_CANCEL;

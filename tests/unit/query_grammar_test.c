@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define TEXT_MOST 8192
+#define TEXT_MAX 8192
 
 /* What a statement's tree shows. */
 struct shown {
@@ -350,7 +350,7 @@ static unsigned dice(unsigned sides)
 static void put(char *out, const char *text)
 {
     size_t used = strlen(out);
-    snprintf(out + used, TEXT_MOST - used, "%s", text);
+    snprintf(out + used, TEXT_MAX - used, "%s", text);
 }
 
 static void put_byte(char *out, char c)
@@ -473,15 +473,15 @@ static void mutate(char *out, const char *text, const char *other)
 
 /* --- the corpus ------------------------------------------------------------------------------- */
 
-#define TEXTS_MOST 1000
+#define TEXTS_MAX 1000
 
-static char *texts[TEXTS_MOST];
+static char *texts[TEXTS_MAX];
 static size_t text_count;
 
 /* One statement to a line; "--" begins a comment, and a line that ends in a backslash goes on. */
 static void read_corpus(void)
 {
-    char line[TEXT_MOST];
+    char line[TEXT_MAX];
     FILE *file = fopen(QUERY_CORPUS, "r");
     ck_assert_msg(file != NULL, "no " QUERY_CORPUS);
     text_count = 0;
@@ -489,7 +489,7 @@ static void read_corpus(void)
         line[strcspn(line, "\n")] = '\0';
         if (line[0] == '\0' || strncmp(line, "--", 2) == 0)
             continue;
-        ck_assert_uint_lt(text_count, TEXTS_MOST);
+        ck_assert_uint_lt(text_count, TEXTS_MAX);
         texts[text_count++] = strdup(line);
     }
     fclose(file);
@@ -512,7 +512,7 @@ TEST(what_the_grammar_sees_the_scanner_sees)
 
 TEST(however_it_is_written)
 {
-    static char text[TEXT_MOST];
+    static char text[TEXT_MAX];
     size_t sound = 0, rounds = 100;
     read_corpus();
     dice_state = 1;

@@ -513,7 +513,7 @@ TEST(too_many_effects_are_told_by_kind)
     for (int i = 0; i < 20; i++)
         snprintf(text + strlen(text), sizeof(text) - strlen(text), "LISTEN a%d;", i);
     ck_assert(query_read_effects(span_text(text), &effects));
-    ck_assert_uint_eq(effects.count, QUERY_EFFECTS_MOST);
+    ck_assert_uint_eq(effects.count, QUERY_EFFECTS_MAX);
     ck_assert_uint_eq(effects.more, QUERY_KIND(QUERY_LISTEN));
     ck_assert_uint_eq(effects.creates, QUERY_KIND(QUERY_LISTEN));
 }

@@ -25,10 +25,10 @@ static void rows_are_sound(const struct setting *rows)
                           "%s: what is printed can be read", row->name);
         }
         if (row->kind == SETTING_COUNT || row->kind == SETTING_BYTES)
-            ck_assert_msg(row->size == 8 || row->most < (INT64_C(1) << (row->size * 8)),
+            ck_assert_msg(row->size == 8 || row->max < (INT64_C(1) << (row->size * 8)),
                           "%s: the range fits the field", row->name);
         if (setting_is_text(row))
-            ck_assert_int_gt(row->most, 0);
+            ck_assert_int_gt(row->max, 0);
         buffer_fini(&text);
     }
 }
@@ -41,14 +41,14 @@ END_TEST
 
 static const struct setting wait_row = {.kind = SETTING_DURATION,
                                         .size = 8,
-                                        .least = 1000,
-                                        .most = INT64_C(86400000000),
+                                        .min = 1000,
+                                        .max = INT64_C(86400000000),
                                         .word = "never",
                                         .word_value = INT64_MAX};
 static const struct setting size_row = {
-    .kind = SETTING_BYTES, .size = 8, .least = 0, .most = INT64_C(1) << 40};
+    .kind = SETTING_BYTES, .size = 8, .min = 0, .max = INT64_C(1) << 40};
 static const struct setting whole_row = {
-    .kind = SETTING_SECONDS, .size = 4, .least = 1000000, .most = INT64_C(60000000)};
+    .kind = SETTING_SECONDS, .size = 4, .min = 1000000, .max = INT64_C(60000000)};
 
 struct unit_case {
     const struct setting *row;

@@ -3,14 +3,14 @@
 
 #include "machine/machine.h"
 #include "relay/turn/pin.h"
-#include "session/kept.h"
+#include "session/counted.h"
 #include "unit.h"
 
 #include <stdio.h>
 #include <string.h>
 
 static struct map texts = MAP_INIT(100);
-static struct map names = MAP_INIT(CLIENT_STATEMENTS_MOST);
+static struct map names = MAP_INIT(CLIENT_STATEMENTS_MAX);
 
 static struct statement *prepared(const char *text)
 {
@@ -51,18 +51,18 @@ static void intern_by_bytes(void *argument UNUSED)
     struct chunk_store store;
     struct statement *statement = NULL;
     fault interned = FAULT_MEMORY;
-    uint32_t most = 4;
-    for (; interned != OK; most++) {
-        chunk_store_init(&store, 1, most);
-        kept_count_in(&store);
+    uint32_t max = 4;
+    for (; interned != OK; max++) {
+        chunk_store_init(&store, 1, max);
+        counted_in(&store);
         interned = statement_intern(&texts, SPAN("set work_mem to 1\0"), &statement);
         ck_assert(interned == OK || (interned == FAULT_MEMORY && store.held == 0));
     }
     ck_assert_ptr_nonnull(statement->effects);
-    ck_assert_uint_ge(most, sizeof(*statement) + effects_bytes(statement->effects));
+    ck_assert_uint_ge(max, sizeof(*statement) + effects_bytes(statement->effects));
     statement_unref(&statement);
     ck_assert_uint_eq(store.held, 0);
-    kept_count_in(NULL);
+    counted_in(NULL);
     map_fini(&texts);
     machine_stop();
 }
@@ -194,7 +194,7 @@ END_TEST
 
 static struct signature described(const char *bytes, size_t size)
 {
-    struct buffer messages = BUFFER_INIT(SIGNATURE_MOST);
+    struct buffer messages = BUFFER_INIT(SIGNATURE_MAX);
     struct signature signature;
     buffer_append(&messages, bytes, size);
     ck_assert(signature_read(&messages, &signature));
@@ -232,7 +232,7 @@ TEST(what_is_no_description_has_no_signature)
         {PARAMETERS "T\0\0\0\x0a\0\1ab\0\0", 22},
     };
     for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
-        struct buffer messages = BUFFER_INIT(SIGNATURE_MOST);
+        struct buffer messages = BUFFER_INIT(SIGNATURE_MAX);
         struct signature signature;
         buffer_append(&messages, all[i].bytes, all[i].size);
         ck_assert_msg(!signature_read(&messages, &signature), "%zu", i);
@@ -297,7 +297,7 @@ END_TEST
 TEST(a_client_has_no_more_names_than_the_limit)
 {
     struct statement *text = prepared("select 1");
-    for (uint32_t i = 0; i < CLIENT_STATEMENTS_MOST; i++) {
+    for (uint32_t i = 0; i < CLIENT_STATEMENTS_MAX; i++) {
         char name[16];
         snprintf(name, sizeof(name), "s%u", i);
         struct client_statement *entered = named(name, text);

@@ -484,17 +484,17 @@ END_TEST
 /* A wire between the two ends that can be held in the middle of a record. */
 static const struct os *true_os;
 static struct os wire_os;
-static size_t wire_most = SIZE_MAX; /* bytes that the server may still receive */
+static size_t wire_max = SIZE_MAX; /* bytes that the server may still receive */
 
 static int64_t wire_recv(int handle, void *bytes, size_t size)
 {
     if (handle != running->server.handle)
         return true_os->recv(handle, bytes, size);
-    if (wire_most == 0)
+    if (wire_max == 0)
         return -EAGAIN;
-    int64_t got = true_os->recv(handle, bytes, MIN_OF(size, wire_most));
-    if (got > 0 && wire_most != SIZE_MAX)
-        wire_most -= (size_t)got;
+    int64_t got = true_os->recv(handle, bytes, MIN_OF(size, wire_max));
+    if (got > 0 && wire_max != SIZE_MAX)
+        wire_max -= (size_t)got;
     return got;
 }
 
@@ -511,12 +511,12 @@ static void reads_half_a_record(struct bench *bench)
     size_t got;
     ck_assert_int_eq(stream_read_some(&bench->server, text, sizeof(text), &got), FAULT_AGAIN);
     ck_assert_int_eq(stream_write(&bench->server, SPAN("!"), after(patience)), OK);
-    wire_most = 10;
+    wire_max = 10;
     ck_assert_int_eq(stream_wait(&bench->server, POLL_READ, after(patience)), OK);
     ck_assert_int_eq(stream_read_some(&bench->server, text, sizeof(text), &got), FAULT_AGAIN);
     ck_assert(!stream_may_read(&bench->server));
     ck_assert(!stream_quiet(&bench->server));
-    wire_most = SIZE_MAX;
+    wire_max = SIZE_MAX;
     bench->server.ready |= POLL_READ;
     ck_assert_int_eq(stream_read_all(&bench->server, text, 11, after(patience)), OK);
     ck_assert_int_eq(memcmp(text, "firstsecond", 11), 0);
@@ -618,7 +618,7 @@ END_TEST
 
 /* --- memory ----------------------------------------------------------------------------------- */
 
-enum { IDLE = 100, IDLE_BYTES_MOST = 20 * 1024 };
+enum { IDLE = 100, IDLE_BYTES_MAX = 20 * 1024 };
 
 struct crowd {
     int listener_ends[IDLE];
@@ -665,7 +665,7 @@ static void crowd_main(void *argument)
     (void)crowd_accept(crowd, 0, 10);
     size_t each = crowd_accept(crowd, 10, IDLE) / (IDLE - 10);
     printf("# %zu bytes of heap for an idle TLS 1.3 session\n", each);
-    ck_assert_uint_le(each, IDLE_BYTES_MOST);
+    ck_assert_uint_le(each, IDLE_BYTES_MAX);
     for (size_t i = 0; i < IDLE; i++)
         stream_close(&crowd->streams[i]);
     machine_stop();

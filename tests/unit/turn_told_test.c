@@ -1,4 +1,4 @@
-#include "pool/census.h"
+#include "pool/counts.h"
 #include "relay/turn/pin.h"
 #include "turn_steps.h"
 
@@ -184,7 +184,7 @@ BODY(what_a_route_does_not_allow_is_refused_in_its_turn)
 TEST(pin_share_is_met_exactly)
 {
     static const struct {
-        uint32_t pool_size, pool, most;
+        uint32_t pool_size, pool, max;
     } cases[] = {{1, 1, 1},   {1, 100, 1},   {2, 49, 1}, {2, 50, 1},       {2, 99, 1},
                  {2, 100, 2}, {4, 50, 2},    {4, 74, 2}, {4, 75, 3},       {10, 90, 9},
                  {10, 89, 8}, {20, 90, 18},  {99, 1, 1}, {100, 1, 1},      {199, 1, 1},
@@ -192,16 +192,16 @@ TEST(pin_share_is_met_exactly)
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct route_config route = {.pool_size = cases[i].pool_size};
         route.session.pin_share = cases[i].pool;
-        ck_assert_uint_eq(pin_most(&route), cases[i].most);
-        struct census *census = census_new();
-        ck_assert_ptr_nonnull(census);
-        for (uint32_t pins = 0; pins < cases[i].most; pins++)
-            ck_assert(census_pin(census, cases[i].most));
-        ck_assert(!census_pin(census, cases[i].most));
-        census_unpin(census);
-        ck_assert(census_pin(census, cases[i].most));
-        ck_assert(!census_pin(census, cases[i].most));
-        census_unref(&census);
+        ck_assert_uint_eq(pin_max(&route), cases[i].max);
+        struct counts *counts = counts_new();
+        ck_assert_ptr_nonnull(counts);
+        for (uint32_t pins = 0; pins < cases[i].max; pins++)
+            ck_assert(counts_pin(counts, cases[i].max));
+        ck_assert(!counts_pin(counts, cases[i].max));
+        counts_unpin(counts);
+        ck_assert(counts_pin(counts, cases[i].max));
+        ck_assert(!counts_pin(counts, cases[i].max));
+        counts_unref(&counts);
     }
 }
 END_TEST

@@ -25,13 +25,13 @@ TEST(a_frame_is_taken_once_it_is_whole_and_not_before)
 }
 END_TEST
 
-static fault frame_with_length(uint32_t length, uint32_t most)
+static fault frame_with_length(uint32_t length, uint32_t max)
 {
     uint8_t bytes[WIRE_HEADER + 16] = {'Q'};
     struct wire_frame frame;
     struct span rest = span_of(bytes, sizeof(bytes));
     wire_store_u32(bytes + 1, length);
-    return wire_next_frame(&rest, most, &frame);
+    return wire_next_frame(&rest, max, &frame);
 }
 
 TEST(a_length_that_is_too_small_or_negative_or_huge_is_refused_before_its_bytes_arrive)

@@ -86,11 +86,11 @@ TEST(texts_keys_and_parameters_are_exactly_as_long_as_they_say)
     ck_assert_int_eq(wire_read_backend_key(SPAN("\x80\0\0\1abcd"), &key), OK);
     ck_assert_uint_eq(key.pid, 0x80000001);
     ck_assert(span_is(key.secret, "abcd"));
-    uint8_t longest[4 + WIRE_SECRET_MOST + 1] = {0};
+    uint8_t longest[4 + WIRE_SECRET_MAX + 1] = {0};
     for (size_t size = 0; size <= sizeof(longest); size++)
         ck_assert_int_eq(wire_read_backend_key(span_of(longest, size), &key),
                          size >= 8 && size < sizeof(longest) ? OK : FAULT_PROTOCOL);
-    ck_assert_uint_eq(key.secret.size, WIRE_SECRET_MOST);
+    ck_assert_uint_eq(key.secret.size, WIRE_SECRET_MAX);
     struct span text;
     ck_assert_int_eq(wire_read_query(SPAN("SELECT 1\0; DROP\0"), &text), FAULT_PROTOCOL);
 }

@@ -20,10 +20,10 @@ struct exchange {
 static void exchange_init(struct exchange *all)
 {
     *all = (struct exchange){
-        .client_first = BUFFER_INIT(SCRAM_MESSAGE_MOST),
-        .server_first = BUFFER_INIT(SCRAM_MESSAGE_MOST),
-        .client_final = BUFFER_INIT(SCRAM_MESSAGE_MOST),
-        .server_final = BUFFER_INIT(SCRAM_MESSAGE_MOST),
+        .client_first = BUFFER_INIT(SCRAM_MESSAGE_MAX),
+        .server_first = BUFFER_INIT(SCRAM_MESSAGE_MAX),
+        .client_final = BUFFER_INIT(SCRAM_MESSAGE_MAX),
+        .server_final = BUFFER_INIT(SCRAM_MESSAGE_MAX),
     };
     scram_derive(SPAN("secret"), salt, sizeof(salt), 2, &all->keys);
     scram_verifier_of(&all->keys, &all->verifier);
@@ -104,7 +104,7 @@ static void assert_verifier(const char *password, const char *text)
 {
     struct scram_verifier stored, made;
     struct scram_keys keys;
-    char again[SCRAM_VERIFIER_MOST];
+    char again[SCRAM_VERIFIER_MAX];
     ck_assert_int_eq(scram_read_verifier(span_text(text), &stored), OK);
     scram_derive(span_text(password), stored.salt, stored.salt_size, stored.iterations, &keys);
     scram_verifier_of(&keys, &made);
@@ -235,19 +235,19 @@ END_TEST
 
 TEST(a_verifier_with_the_largest_salt_goes_through_its_text)
 {
-    struct scram_verifier verifier = {.iterations = SCRAM_ITERATIONS_MOST,
-                                      .salt_size = SCRAM_SALT_MOST};
+    struct scram_verifier verifier = {.iterations = SCRAM_ITERATIONS_MAX,
+                                      .salt_size = SCRAM_SALT_MAX};
     struct scram_verifier again;
-    char text[SCRAM_VERIFIER_MOST];
+    char text[SCRAM_VERIFIER_MAX];
     memset(verifier.salt, 0xff, sizeof(verifier.salt));
     scram_print_verifier(&verifier, text);
     ck_assert_int_eq(scram_read_verifier(span_text(text), &again), OK);
-    ck_assert_uint_eq(again.iterations, SCRAM_ITERATIONS_MOST);
-    ck_assert_uint_eq(again.salt_size, SCRAM_SALT_MOST);
-    ck_assert_mem_eq(again.salt, verifier.salt, SCRAM_SALT_MOST);
+    ck_assert_uint_eq(again.iterations, SCRAM_ITERATIONS_MAX);
+    ck_assert_uint_eq(again.salt_size, SCRAM_SALT_MAX);
+    ck_assert_mem_eq(again.salt, verifier.salt, SCRAM_SALT_MAX);
     /* One byte more than we keep. */
-    char longer[512], letters[WIRE_BASE64_SIZE(SCRAM_SALT_MOST + 1) + 1];
-    uint8_t bytes[SCRAM_SALT_MOST + 1] = {0};
+    char longer[512], letters[WIRE_BASE64_SIZE(SCRAM_SALT_MAX + 1) + 1];
+    uint8_t bytes[SCRAM_SALT_MAX + 1] = {0};
     wire_base64_encode(span_of(bytes, sizeof(bytes)), letters);
     snprintf(longer, sizeof(longer), "SCRAM-SHA-256$1:%s$" GOOD_KEY ":" GOOD_KEY, letters);
     ck_assert_int_eq(scram_read_verifier(span_text(longer), &again), FAULT_PROTOCOL);
@@ -390,7 +390,7 @@ TEST(the_flag_of_the_first_message_must_be_repeated_in_the_last)
 {
     /* The proof covers the flag, so a client that mixes them is either broken or attacked. */
     struct exchange all;
-    char wrong[SCRAM_MESSAGE_MOST];
+    char wrong[SCRAM_MESSAGE_MAX];
     exchange_init(&all);
     exchange_answer(&all);
     snprintf(wrong, sizeof(wrong), "%.*s", SPAN_ARG(buffer_span(&all.client_final)));
@@ -446,21 +446,21 @@ END_TEST
 TEST(nonces_and_messages_have_an_end)
 {
     struct scram_server server;
-    char message[SCRAM_MESSAGE_MOST + 10], nonce[SCRAM_NONCE_MOST + 2];
+    char message[SCRAM_MESSAGE_MAX + 10], nonce[SCRAM_NONCE_MAX + 2];
     memset(nonce, 'a', sizeof(nonce));
-    nonce[SCRAM_NONCE_MOST + 1] = '\0';
+    nonce[SCRAM_NONCE_MAX + 1] = '\0';
     snprintf(message, sizeof(message), "n,,n=,r=%s", nonce);
     ck_assert_int_eq(first_with(message, &server), FAULT_PROTOCOL);
     snprintf(message, sizeof(message), "n,,n=,r=%s", nonce + 1);
     ck_assert_int_eq(first_with(message, &server), OK);
-    ck_assert_uint_eq(strlen(server.nonce), SCRAM_NONCE_MOST + 24);
+    ck_assert_uint_eq(strlen(server.nonce), SCRAM_NONCE_MAX + 24);
     /* The largest message, and one more byte. */
     memset(message, 'x', sizeof(message));
     memcpy(message, "n,,n=,r=abc,x=", 14);
-    message[SCRAM_MESSAGE_MOST - 1] = '\0';
+    message[SCRAM_MESSAGE_MAX - 1] = '\0';
     ck_assert_int_eq(first_with(message, &server), OK);
-    message[SCRAM_MESSAGE_MOST - 1] = 'x';
-    message[SCRAM_MESSAGE_MOST] = '\0';
+    message[SCRAM_MESSAGE_MAX - 1] = 'x';
+    message[SCRAM_MESSAGE_MAX] = '\0';
     ck_assert_int_eq(first_with(message, &server), FAULT_PROTOCOL);
 }
 END_TEST
@@ -468,7 +468,7 @@ END_TEST
 TEST(a_malformed_last_message_is_refused)
 {
     struct exchange all;
-    char final[SCRAM_MESSAGE_MOST], wrong[2 * SCRAM_MESSAGE_MOST];
+    char final[SCRAM_MESSAGE_MAX], wrong[2 * SCRAM_MESSAGE_MAX];
     exchange_init(&all);
     exchange_answer(&all);
     snprintf(final, sizeof(final), "%.*s", SPAN_ARG(buffer_span(&all.client_final)));
@@ -494,7 +494,7 @@ END_TEST
 TEST(the_last_message_must_repeat_the_whole_nonce)
 {
     struct exchange all;
-    char wrong[SCRAM_MESSAGE_MOST];
+    char wrong[SCRAM_MESSAGE_MAX];
     exchange_init(&all);
     exchange_answer(&all);
     const char *proof = memmem(all.client_final.at, all.client_final.size, ",p=", 3);
@@ -519,7 +519,7 @@ static fault challenge_with(const char *format, const char *nonce)
 {
     struct scram_client client;
     struct buffer out = BUFFER_INIT(256);
-    char message[2 * SCRAM_MESSAGE_MOST];
+    char message[2 * SCRAM_MESSAGE_MAX];
     scram_client_first(&client, client_random, &out);
     buffer_fini(&out);
 #pragma GCC diagnostic push
@@ -531,17 +531,17 @@ static fault challenge_with(const char *format, const char *nonce)
 
 TEST(a_challenge_must_extend_our_nonce_and_not_without_end)
 {
-    char nonce[SCRAM_NONCE_MOST + 1];
+    char nonce[SCRAM_NONCE_MAX + 1];
     memset(nonce, 'a', sizeof(nonce));
     ck_assert_int_eq(challenge_with("r=%s%s,s=c2FsdA==,i=1", "x"), OK);
     ck_assert_int_eq(challenge_with("r=%s%s,s=c2FsdA==,i=1", ""), FAULT_PROTOCOL);
     ck_assert_int_eq(challenge_with("r=x%s%s,s=c2FsdA==,i=1", "x"), FAULT_PROTOCOL);
     ck_assert_int_eq(challenge_with("r=%.23s%s,s=c2FsdA==,i=1", "~~"), FAULT_PROTOCOL);
     ck_assert_int_eq(challenge_with("r=%s%s,s=c2FsdA==,i=1", "a b"), FAULT_PROTOCOL);
-    nonce[SCRAM_NONCE_MOST - 24] = '\0';
+    nonce[SCRAM_NONCE_MAX - 24] = '\0';
     ck_assert_int_eq(challenge_with("r=%s%s,s=c2FsdA==,i=1", nonce), OK);
-    nonce[SCRAM_NONCE_MOST - 24] = 'a';
-    nonce[SCRAM_NONCE_MOST - 23] = '\0';
+    nonce[SCRAM_NONCE_MAX - 24] = 'a';
+    nonce[SCRAM_NONCE_MAX - 23] = '\0';
     ck_assert_int_eq(challenge_with("r=%s%s,s=c2FsdA==,i=1", nonce), FAULT_PROTOCOL);
 }
 END_TEST

@@ -25,8 +25,8 @@ TEST(a_first_length_is_taken_only_between_eight_and_the_limit)
     ck_assert_uint_eq(length_of(0), 0);
     ck_assert_uint_eq(length_of(7), 0);
     ck_assert_uint_eq(length_of(8), 8);
-    ck_assert_uint_eq(length_of(WIRE_STARTUP_MOST), WIRE_STARTUP_MOST);
-    ck_assert_uint_eq(length_of(WIRE_STARTUP_MOST + 1), 0);
+    ck_assert_uint_eq(length_of(WIRE_STARTUP_MAX), WIRE_STARTUP_MAX);
+    ck_assert_uint_eq(length_of(WIRE_STARTUP_MAX + 1), 0);
     ck_assert_uint_eq(length_of(INT32_MAX), 0);
     ck_assert_uint_eq(length_of(0x80000008u), 0);
     ck_assert_uint_eq(length_of(UINT32_MAX), 0);

@@ -6,8 +6,8 @@
 /* What is sent and read, and when it arrives. */
 
 /* A write that was cut short by no full ring goes on after about so long. */
-#define BLOCKED_MOST 2000
-#define RESEND       INT64_C(1000000) /* what has not arrived is sent once more */
+#define BLOCKED_MAX 2000
+#define RESEND      INT64_C(1000000) /* what has not arrived is sent once more */
 
 /* --- what a poller sees ----------------------------------------------------------------------- */
 
@@ -90,7 +90,7 @@ static void stream_deliver_pieces(int handle, struct sim_socket *socket)
     bool any = false;
     while (socket->piece_count > 0 && socket->pieces[socket->piece_first].at <= sim_now()) {
         socket->visible = socket->pieces[socket->piece_first].end;
-        socket->piece_first = (socket->piece_first + 1) % SIM_PIECES_MOST;
+        socket->piece_first = (socket->piece_first + 1) % SIM_PIECES_MAX;
         socket->piece_count -= 1;
         any = true;
     }
@@ -139,10 +139,10 @@ int64_t sim_socket_hour(struct sim_socket *to, size_t size)
     if (to->bandwidth > 0)
         to->busy = start = start + (int64_t)size * 1000000 / to->bandwidth;
     int64_t hour = start + to->latency;
-    if (rates->jitter_most > 0)
-        hour += (int64_t)sim_below(LOT_NET, rates->jitter_most + (uint64_t)1);
+    if (rates->jitter_max > 0)
+        hour += (int64_t)sim_below(LOT_NET, rates->jitter_max + (uint64_t)1);
     if (sim_chance(LOT_NET, rates->late))
-        hour += (int64_t)sim_between(LOT_NET, 1, rates->late_most);
+        hour += (int64_t)sim_between(LOT_NET, 1, rates->late_max);
     return MAX_OF(hour, to->last);
 }
 
@@ -204,9 +204,9 @@ static void stream_send_piece(int handle, struct sim_socket *to, size_t count)
     to->sent += count;
     to->last = sim_socket_hour(to, count);
     struct sim_piece piece = {to->sent, to->last};
-    uint32_t place = (to->piece_first + to->piece_count) % SIM_PIECES_MOST;
-    if (to->piece_count == SIM_PIECES_MOST)
-        place = (place + SIM_PIECES_MOST - 1) % SIM_PIECES_MOST;
+    uint32_t place = (to->piece_first + to->piece_count) % SIM_PIECES_MAX;
+    if (to->piece_count == SIM_PIECES_MAX)
+        place = (place + SIM_PIECES_MAX - 1) % SIM_PIECES_MAX;
     else
         to->piece_count += 1;
     to->pieces[place] = piece;
@@ -269,7 +269,7 @@ static size_t stream_taken(int handle, struct sim_socket *socket, size_t size)
     if (size < 2 || !sim_chance(LOT_NET, sim_rates.short_writes))
         return size;
     socket->blocked = true;
-    int64_t until = sim_now() + 1 + (int64_t)sim_below(LOT_NET, BLOCKED_MOST);
+    int64_t until = sim_now() + 1 + (int64_t)sim_below(LOT_NET, BLOCKED_MAX);
     sim_event_put(until, stream_unblock, handle, socket->generation);
     return 1 + sim_below(LOT_NET, size - 1);
 }
@@ -325,9 +325,9 @@ int64_t sim_send_vector(int handle, const struct iovec *parts, int count)
     if (socket->other < 0)
         return stream_send_lost(handle, socket, size);
     struct sim_socket *to = sim_socket_at(socket->other);
-    size_t most = stream_taken(handle, socket, size);
-    for (int i = 0; i < count && sent < most; i++) {
-        size_t wanted = MIN_OF(parts[i].iov_len, most - sent);
+    size_t max = stream_taken(handle, socket, size);
+    for (int i = 0; i < count && sent < max; i++) {
+        size_t wanted = MIN_OF(parts[i].iov_len, max - sent);
         size_t put = stream_fill(socket->other, to, parts[i].iov_base, wanted);
         sim_note_bytes("send", handle, parts[i].iov_base, put);
         sent += put;
@@ -443,7 +443,7 @@ void sim_socket_release(int handle)
     socket->dies_at = INT64_MAX;
     stream_release_alone(socket);
     for (uint32_t i = 0; i < socket->piece_count; i++) {
-        struct sim_piece *piece = &socket->pieces[(socket->piece_first + i) % SIM_PIECES_MOST];
+        struct sim_piece *piece = &socket->pieces[(socket->piece_first + i) % SIM_PIECES_MAX];
         piece->at = at = MAX_OF(piece->at, at);
         sim_socket_expect(handle, at);
     }

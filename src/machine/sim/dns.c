@@ -13,8 +13,8 @@
  * Names.  What a name has is what it has when the answer leaves, not when it was asked for; answers
  * come in the asking machine's poll_wait, raw, as name servers send them.
  */
-#define ADDRESSES_MOST 32
-#define ANSWER_MOST    1024
+#define ADDRESSES_MAX 32
+#define ANSWER_MAX    1024
 /* What a question is given up after. */
 #define SILENCE INT64_C(5000000)
 
@@ -24,7 +24,7 @@ struct sim_name {
     int status;
     uint32_t ttl;
     size_t count;
-    struct address addresses[ADDRESSES_MOST];
+    struct address addresses[ADDRESSES_MAX];
 };
 
 struct sim_question {
@@ -35,7 +35,7 @@ struct sim_question {
     bool answered;
     int status;
     size_t size;
-    uint8_t answer[ANSWER_MOST];
+    uint8_t answer[ANSWER_MAX];
     void (*done)(void *argument, int status, const uint8_t *answer, size_t size);
     void *argument;
     char name[256];
@@ -80,7 +80,7 @@ static struct sim_name *name_make(const char *name)
 void sim_dns_set(const char *name, const struct address *addresses, size_t count, uint32_t ttl)
 {
     struct sim_name *entry = name_make(name);
-    invariant(count <= ADDRESSES_MOST);
+    invariant(count <= ADDRESSES_MAX);
     entry->ttl = ttl;
     entry->count = count;
     if (count > 0)
@@ -106,7 +106,7 @@ void sim_dns_reverse(const struct address *address, const char *name)
 
 static void put_number(struct sim_question *question, uint32_t value, int bytes)
 {
-    invariant(question->size + 4 <= ANSWER_MOST);
+    invariant(question->size + 4 <= ANSWER_MAX);
     while (bytes-- > 0)
         question->answer[question->size++] = (uint8_t)(value >> 8 * bytes);
 }
@@ -116,7 +116,7 @@ static void put_name(struct sim_question *question, const char *name)
 {
     while (*name != '\0') {
         size_t size = strcspn(name, ".");
-        invariant(question->size + size + 2 <= ANSWER_MOST && size < 64);
+        invariant(question->size + size + 2 <= ANSWER_MAX && size < 64);
         put_number(question, (uint32_t)size, 1);
         memcpy(question->answer + question->size, name, size);
         question->size += size;
@@ -148,7 +148,7 @@ static uint32_t put_addresses(struct sim_question *question, const struct sim_na
             continue;
         put_record_head(question, entry->ttl);
         put_number(question, (uint32_t)bytes, 2);
-        invariant(question->size + bytes <= ANSWER_MOST);
+        invariant(question->size + bytes <= ANSWER_MAX);
         memcpy(question->answer + question->size, entry->addresses[i].bytes, bytes);
         question->size += bytes;
         count += 1;
@@ -229,7 +229,7 @@ int sim_dns_query(int poller, const char *name, int type,
     dns.questions = question;
     sim_note_text("ask", name, strlen(name));
     bool silent = sim_chance(LOT_FAULT, sim_rates.dns_silent);
-    int64_t wait = 1 + (int64_t)sim_below(LOT_NET, sim_rates.dns_latency_most + (uint64_t)1);
+    int64_t wait = 1 + (int64_t)sim_below(LOT_NET, sim_rates.dns_latency_max + (uint64_t)1);
     sim_event_put(sim_now() + (silent ? SILENCE : wait), question_answer, (int64_t)question->number,
                   silent);
     return 0;

@@ -4,7 +4,7 @@
 #include <string.h>
 
 /* Rates, and what a test does to the network by name. */
-#define RULES_MOST 64
+#define RULES_MAX 64
 
 struct sim_rule {
     struct address at;
@@ -14,7 +14,7 @@ struct sim_rule {
 struct sim_rates sim_rates;
 
 static struct sim_rules {
-    struct sim_rule all[RULES_MOST];
+    struct sim_rule all[RULES_MAX];
     size_t count;
 } rules;
 
@@ -23,51 +23,51 @@ static struct sim_rules {
 struct sim_rates sim_rates_usual(void)
 {
     return (struct sim_rates){
-        .latency_least = 5,
-        .latency_most = 100,
-        .jitter_most = 150,
+        .latency_min = 5,
+        .latency_max = 100,
+        .jitter_max = 150,
         .late = 60000,
-        .late_most = 5000,
-        .ring_least = 2048,
-        .ring_most = 16384,
+        .late_max = 5000,
+        .ring_min = 2048,
+        .ring_max = 16384,
         .pieces = 250000,
         .single = 200000,
         .short_reads = 125000,
         .short_writes = 10000,
         .preempted = 15000,
-        .preempted_most = 5000,
+        .preempted_max = 5000,
         .meets = 20000,
         .stale = 250000,
         .late_event = 250000,
-        .job_most = 2000,
-        .dns_latency_most = 20000,
+        .job_max = 2000,
+        .dns_latency_max = 20000,
     };
 }
 
 /* Some of the seeds, and then anything up to `most`, the small as often as the large. */
-static uint32_t rate_drawn(uint32_t one_in, uint32_t most)
+static uint32_t rate_drawn(uint32_t one_in, uint32_t max)
 {
     if (sim_below(LOT_RATES, one_in) != 0)
         return 0;
-    uint32_t bits = 32 - (uint32_t)__builtin_clz(most);
+    uint32_t bits = 32 - (uint32_t)__builtin_clz(max);
     uint32_t scale = (uint32_t)1 << sim_below(LOT_RATES, bits);
     uint64_t drawn = scale + sim_below(LOT_RATES, scale);
-    return (uint32_t)MIN_OF(drawn, (uint64_t)most);
+    return (uint32_t)MIN_OF(drawn, (uint64_t)max);
 }
 
 static void rates_draw_links(struct sim_rates *rates)
 {
-    rates->latency_least = 1;
-    rates->latency_most = 1 + rate_drawn(1, 20000);
-    rates->jitter_most = rate_drawn(2, 5000);
+    rates->latency_min = 1;
+    rates->latency_max = 1 + rate_drawn(1, 20000);
+    rates->jitter_max = rate_drawn(2, 5000);
     rates->late = rate_drawn(2, 200000);
-    rates->late_most = 1 + rate_drawn(1, 1000000);
+    rates->late_max = 1 + rate_drawn(1, 1000000);
     if (sim_below(LOT_RATES, 4) == 0) {
-        rates->bandwidth_least = 20000;
-        rates->bandwidth_most = 20000 + rate_drawn(1, 10000000);
+        rates->bandwidth_min = 20000;
+        rates->bandwidth_max = 20000 + rate_drawn(1, 10000000);
     }
-    rates->ring_least = 512 + rate_drawn(1, 8192);
-    rates->ring_most = rates->ring_least + rate_drawn(1, 65536);
+    rates->ring_min = 512 + rate_drawn(1, 8192);
+    rates->ring_max = rates->ring_min + rate_drawn(1, 65536);
     rates->pieces = rate_drawn(2, 900000);
     rates->single = rate_drawn(2, 900000);
     rates->short_reads = rate_drawn(2, 900000);
@@ -83,7 +83,7 @@ static void rates_draw_faults(struct sim_rates *rates)
     rates->ended = rate_drawn(8, 10000);
     rates->reset_overtakes = rate_drawn(2, 900000);
     rates->wall_step = rate_drawn(4, 20000);
-    rates->wall_step_most = 1 + rate_drawn(1, 1000000000);
+    rates->wall_step_max = 1 + rate_drawn(1, 1000000000);
     rates->file_fails = rate_drawn(8, 300000);
     rates->dns_fails = rate_drawn(4, 300000);
     rates->dns_silent = rate_drawn(8, 100000);
@@ -95,13 +95,13 @@ struct sim_rates sim_rates_drawn(void)
     rates_draw_links(&rates);
     rates_draw_faults(&rates);
     rates.preempted = rate_drawn(2, 100000);
-    rates.preempted_most = 1 + rate_drawn(1, 100000);
+    rates.preempted_max = 1 + rate_drawn(1, 100000);
     rates.meets = rate_drawn(2, 300000);
     rates.stale = rate_drawn(2, 700000);
     rates.hot = rate_drawn(2, 500000);
     rates.late_event = rate_drawn(2, 700000);
-    rates.job_most = rate_drawn(2, 1000000);
-    rates.dns_latency_most = rate_drawn(1, 2000000);
+    rates.job_max = rate_drawn(2, 1000000);
+    rates.dns_latency_max = rate_drawn(1, 2000000);
     return rates;
 }
 
@@ -154,7 +154,7 @@ static void rule_put(const struct address *at, enum sim_fate fate, bool holds)
         rules.all[place] = rules.all[--rules.count];
     if (place < rules.count || !holds)
         return;
-    invariant(rules.count < RULES_MOST);
+    invariant(rules.count < RULES_MAX);
     rules.all[rules.count++] = (struct sim_rule){*at, fate};
 }
 

@@ -13,7 +13,7 @@
  * same as readable lines for who wants them.  Nothing in it is an address, and nothing depends on
  * one; numbers go in as eight bytes, so that no padding does.
  */
-#define LINE_MOST 512
+#define LINE_BYTES_MAX 512
 
 static struct history {
     uint64_t hash;
@@ -60,7 +60,7 @@ static void history_mix_what(const char *what)
 static void history_line(const char *format, ...) PRINTF_LIKE(1, 2);
 static void history_line(const char *format, ...)
 {
-    char text[LINE_MOST];
+    char text[LINE_BYTES_MAX];
     int64_t us = sim_elapsed_us();
     int start = snprintf(text, sizeof(text), "%" PRId64 ".%06" PRId64 " %-10s ", us / 1000000,
                          us % 1000000, sim_thread_name());
@@ -110,7 +110,7 @@ void sim_note_link(int handle, const struct address *from, const struct address 
 
 void sim_remark(const char *format, ...)
 {
-    char text[LINE_MOST];
+    char text[LINE_BYTES_MAX];
     va_list values;
     va_start(values, format);
     int size = vsnprintf(text, sizeof(text), format, values);

@@ -25,7 +25,7 @@ uint64_t sim_draw(enum sim_lot lot);
 /** A number below `limit`, from the seed. */
 uint64_t sim_below(enum sim_lot lot, uint64_t limit);
 /** One from `least` to `most`; `least` if that is not less. */
-uint64_t sim_between(enum sim_lot lot, uint64_t least, uint64_t most);
+uint64_t sim_between(enum sim_lot lot, uint64_t min, uint64_t max);
 /** True so many times in a million; draws nothing for 0. */
 bool sim_chance(enum sim_lot lot, uint32_t in_a_million);
 uint64_t sim_seed(void);
@@ -61,7 +61,7 @@ int sim_spawn(const char *name, void (*main)(void *argument), void *argument, vo
 void sim_join(void *thread);
 int64_t sim_thread_used_us(void *thread);
 int sim_offload(void (*job)(void *argument), void *argument);
-int sim_poll_wait(int poller, struct poll_event *events, int most, deadline by);
+int sim_poll_wait(int poller, struct poll_event *events, int max, deadline by);
 
 /* --- hints.c ---------------------------------------------------------------------------------- */
 
@@ -95,7 +95,7 @@ int64_t sim_send(int handle, const void *bytes, size_t size);
 int64_t sim_send_vector(int handle, const struct iovec *parts, int count);
 void sim_shut(int handle);
 void sim_close(int handle);
-int sim_interfaces(struct os_interface *ret, int most);
+int sim_interfaces(struct os_interface *ret, int max);
 void sim_net_start(void);
 void sim_net_finish(void);
 uint32_t sim_net_leaks(void (*each)(void *argument, const char *what), void *argument);
@@ -110,7 +110,7 @@ void sim_poll_wake(int poller);
 /** The poller's wait may end: an event, a wake-up, an answer. */
 bool sim_poller_ready(int poller);
 /** Takes events, in seeded order; clears the wake-up; answers questions. */
-int sim_poller_take(int poller, struct poll_event *events, int most);
+int sim_poller_take(int poller, struct poll_event *events, int max);
 /** This handle may have an event for its poller. */
 void sim_poller_look(int poller, int handle);
 /** One of the poller's questions is answered: sim_dns_answer will be asked for it. */

@@ -8,9 +8,9 @@
 #include <string.h>
 
 /* Handles, listening, connecting, closing. */
-#define SOCKETS_MOST 65536
-#define PORT_FIRST   32768
-#define PORT_LAST    60999
+#define SOCKETS_MAX 65536
+#define PORT_FIRST  32768
+#define PORT_LAST   60999
 /* What the kernel waits for an answer to a connect, and for an acknowledgement. */
 #define CONNECT_PATIENCE INT64_C(127000000)
 #define SEND_PATIENCE    INT64_C(924000000)
@@ -57,7 +57,7 @@ static int socket_slot(void)
         net.first_free += 1;
     if (net.first_free < net.count)
         return net.first_free;
-    if (net.count == SOCKETS_MOST)
+    if (net.count == SOCKETS_MAX)
         return -EMFILE;
     net.sockets = reallocarray(net.sockets, (size_t)net.count + 1, sizeof(*net.sockets));
     invariant(net.sockets != NULL);
@@ -69,13 +69,12 @@ static int socket_slot(void)
 static void stream_init(struct sim_socket *socket)
 {
     const struct sim_rates *rates = &sim_rates;
-    size_t least = rates->ring_least > 0 ? rates->ring_least : 65536;
-    socket->ring_size = sim_between(LOT_NET, least, rates->ring_most);
+    size_t min = rates->ring_min > 0 ? rates->ring_min : 65536;
+    socket->ring_size = sim_between(LOT_NET, min, rates->ring_max);
     socket->ring = malloc(socket->ring_size);
     invariant(socket->ring != NULL);
-    socket->latency = (int64_t)sim_between(LOT_NET, rates->latency_least, rates->latency_most);
-    socket->bandwidth =
-        (int64_t)sim_between(LOT_NET, rates->bandwidth_least, rates->bandwidth_most);
+    socket->latency = (int64_t)sim_between(LOT_NET, rates->latency_min, rates->latency_max);
+    socket->bandwidth = (int64_t)sim_between(LOT_NET, rates->bandwidth_min, rates->bandwidth_max);
 }
 
 int sim_socket_make(enum socket_kind kind, const struct address *local)
@@ -136,8 +135,8 @@ static uint16_t port_next(void)
 static void listener_add(int handle, int backlog)
 {
     struct sim_socket *socket = net.sockets[handle];
-    socket->backlog = MIN_OF(MAX_OF(backlog, 1), SIM_QUEUE_MOST);
-    socket->queue = calloc(SIM_QUEUE_MOST, sizeof(*socket->queue));
+    socket->backlog = MIN_OF(MAX_OF(backlog, 1), SIM_QUEUE_MAX);
+    socket->queue = calloc(SIM_QUEUE_MAX, sizeof(*socket->queue));
     net.listeners =
         reallocarray(net.listeners, (size_t)net.listener_count + 1, sizeof(*net.listeners));
     invariant(socket->queue != NULL && net.listeners != NULL);
@@ -164,7 +163,7 @@ int sim_listen_again(int handle, const struct address *at, int backlog, int unix
 {
     struct sim_socket *socket = sim_socket_at(handle);
     invariant(socket->kind == SOCKET_LISTENER);
-    socket->backlog = MIN_OF(MAX_OF(backlog, 1), SIM_QUEUE_MOST);
+    socket->backlog = MIN_OF(MAX_OF(backlog, 1), SIM_QUEUE_MAX);
     if (socket->is_unix && unix_mode >= 0)
         sim_file_socket(at->path, (uint32_t)unix_mode);
     return 0;
@@ -373,9 +372,9 @@ void sim_net_from(const struct address *host)
     net.from = *host;
 }
 
-int sim_interfaces(struct os_interface *ret, int most)
+int sim_interfaces(struct os_interface *ret, int max)
 {
-    if (most < 1)
+    if (max < 1)
         return 0;
     *ret = (struct os_interface){.address = {.family = ADDRESS_IPV4, .bytes = {127, 0, 0, 1}},
                                  .mask = {255}};

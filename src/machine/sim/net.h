@@ -9,8 +9,8 @@
 #include "base/check.h"
 #include "machine/sim/inside.h"
 
-#define SIM_PIECES_MOST 8
-#define SIM_QUEUE_MOST  1024
+#define SIM_PIECES_MAX 8
+#define SIM_QUEUE_MAX  1024
 
 enum socket_kind { SOCKET_FREE, SOCKET_LISTENER, SOCKET_STREAM, SOCKET_SIGNALS };
 
@@ -37,7 +37,7 @@ struct sim_socket {
     uint64_t tag;
 
     /* Listeners: connections that wait, by arrival. */
-    struct sim_arrival *queue; /* SIM_QUEUE_MOST; owned */
+    struct sim_arrival *queue; /* SIM_QUEUE_MAX; owned */
     int queued;
     int backlog;
 
@@ -52,7 +52,7 @@ struct sim_socket {
     uint64_t taken; /* offsets in the stream: taken <= visible <= sent */
     uint64_t visible;
     uint64_t sent;
-    struct sim_piece pieces[SIM_PIECES_MOST]; /* a ring */
+    struct sim_piece pieces[SIM_PIECES_MAX]; /* a ring */
     uint32_t piece_first;
     uint32_t piece_count;
     int64_t latency; /* of what comes here */

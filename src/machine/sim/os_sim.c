@@ -36,9 +36,9 @@ uint64_t sim_below(enum sim_lot lot, uint64_t limit)
     return (uint64_t)((unsigned __int128)sim_draw(lot) * limit >> 64);
 }
 
-uint64_t sim_between(enum sim_lot lot, uint64_t least, uint64_t most)
+uint64_t sim_between(enum sim_lot lot, uint64_t min, uint64_t max)
 {
-    return most <= least ? least : least + sim_below(lot, most - least + 1);
+    return max <= min ? min : min + sim_below(lot, max - min + 1);
 }
 
 bool sim_chance(enum sim_lot lot, uint32_t in_a_million)
@@ -92,8 +92,8 @@ void sim_wall_drift(void)
 {
     if (!sim_chance(LOT_FAULT, sim_rates.wall_step))
         return;
-    int64_t most = sim_rates.wall_step_most;
-    sim_wall_step((int64_t)sim_below(LOT_FAULT, 2 * (uint64_t)most + 1) - most);
+    int64_t max = sim_rates.wall_step_max;
+    sim_wall_step((int64_t)sim_below(LOT_FAULT, 2 * (uint64_t)max + 1) - max);
 }
 
 /* --- the table -------------------------------------------------------------------------------- */

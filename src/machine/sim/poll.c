@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 /* Pollers: who has had an edge since it was last asked, in drawn order. */
-#define POLLERS_MOST 1024
+#define POLLERS_MAX 1024
 
 struct sim_poller {
     bool taken;
@@ -16,7 +16,7 @@ struct sim_poller {
     int capacity;
 };
 
-static struct sim_poller pollers[POLLERS_MOST];
+static struct sim_poller pollers[POLLERS_MAX];
 static int pollers_end; /* all behind it are free */
 
 static struct sim_poller *poller_at(int poller)
@@ -27,7 +27,7 @@ static struct sim_poller *poller_at(int poller)
 
 int sim_poll_new(void)
 {
-    for (int i = 0; i < POLLERS_MOST; i++) {
+    for (int i = 0; i < POLLERS_MAX; i++) {
         if (pollers[i].taken)
             continue;
         pollers[i].taken = true;
@@ -127,13 +127,13 @@ bool sim_poller_ready(int poller)
     return false;
 }
 
-int sim_poller_take(int poller, struct poll_event *events, int most)
+int sim_poller_take(int poller, struct poll_event *events, int max)
 {
     struct sim_poller *asked = poller_at(poller);
     int count = 0, kept = 0;
     asked->awake = false;
     /* Those that come with the next wait gather at the beginning of the list. */
-    while (asked->count > kept && count < most) {
+    while (asked->count > kept && count < max) {
         int at = kept + (int)sim_below(LOT_ORDER, (uint64_t)(asked->count - kept));
         int handle = asked->handles[at];
         uint32_t ready = listed_event(poller, handle);

@@ -11,7 +11,7 @@
 /* The process in the simulated world: who it is, its signals, its commands. */
 #define PROCESS_NUMBER 4242
 #define PROCESS_USER   1000
-#define VARIABLES_MOST 32
+#define VARIABLES_MAX  32
 
 struct sim_variable {
     char name[64];
@@ -19,7 +19,7 @@ struct sim_variable {
 };
 
 static struct sim_process {
-    struct sim_variable variables[VARIABLES_MOST];
+    struct sim_variable variables[VARIABLES_MAX];
     uint32_t variable_count;
     uint64_t descriptors;
     uint32_t processors;
@@ -102,7 +102,7 @@ void sim_variable(const char *name, const char *value)
     process_variable_drop(name);
     if (value == NULL)
         return;
-    invariant(process.variable_count < VARIABLES_MOST);
+    invariant(process.variable_count < VARIABLES_MAX);
     struct sim_variable *entry = &process.variables[process.variable_count++];
     snprintf(entry->name, sizeof(entry->name), "%s", name);
     snprintf(entry->value, sizeof(entry->value), "%s", value);

@@ -12,7 +12,7 @@
  * thread; it runs until it waits in poll_wait or join, or comes to where threads can meet, and who
  * goes on is drawn.
  */
-#define THREADS_MOST 1024
+#define THREADS_MAX  1024
 #define THREAD_STACK (256 * 1024 * CONTEXT_STACK_FACTOR)
 #define STACKS_KEPT  16
 
@@ -37,7 +37,7 @@ struct sim_thread {
 };
 
 static struct sim_threads {
-    struct sim_thread *all[THREADS_MOST];
+    struct sim_thread *all[THREADS_MAX];
     uint32_t count;
     struct sim_thread *running;
     uint64_t idle_turns;
@@ -83,7 +83,7 @@ static bool thread_can_run(const struct sim_thread *thread)
 /* One of those who can run; NULL when there is none. */
 static struct sim_thread *threads_draw(void)
 {
-    struct sim_thread *able[THREADS_MOST];
+    struct sim_thread *able[THREADS_MAX];
     uint32_t count = 0;
     for (uint32_t i = 0; i < threads.count; i++) {
         if (thread_can_run(threads.all[i]))
@@ -176,7 +176,7 @@ static void thread_perhaps_hold(struct sim_thread *thread)
 {
     thread->held = 0;
     if (sim_chance(LOT_ORDER, sim_rates.preempted))
-        thread->held = sim_now() + (int64_t)sim_between(LOT_ORDER, 1, sim_rates.preempted_most);
+        thread->held = sim_now() + (int64_t)sim_between(LOT_ORDER, 1, sim_rates.preempted_max);
 }
 
 void sim_meet(void)
@@ -188,7 +188,7 @@ void sim_meet(void)
     threads_block();
 }
 
-int sim_poll_wait(int poller, struct poll_event *events, int most, deadline by)
+int sim_poll_wait(int poller, struct poll_event *events, int max, deadline by)
 {
     struct sim_thread *thread = threads.running;
     thread->state = THREAD_POLLING;
@@ -200,7 +200,7 @@ int sim_poll_wait(int poller, struct poll_event *events, int most, deadline by)
     sim_advance(sim_now() + 1);
     thread->used += 1;
     threads_block();
-    int count = sim_poller_take(poller, events, most);
+    int count = sim_poller_take(poller, events, max);
     threads.idle_turns += count == 0;
     sim_note("poll", poller, count);
     sim_dns_deliver(poller);
@@ -229,7 +229,7 @@ static void thread_begin(void *argument)
 static struct sim_thread *thread_new(const char *name)
 {
     struct sim_thread *thread = calloc(1, sizeof(*thread));
-    invariant(thread != NULL && threads.count < THREADS_MOST);
+    invariant(thread != NULL && threads.count < THREADS_MAX);
     snprintf(thread->name, sizeof(thread->name), "%s", name);
     threads.all[threads.count++] = thread;
     return thread;
@@ -237,7 +237,7 @@ static struct sim_thread *thread_new(const char *name)
 
 int sim_spawn(const char *name, void (*main)(void *argument), void *argument, void **ret_thread)
 {
-    if (threads.count == THREADS_MOST)
+    if (threads.count == THREADS_MAX)
         return -EAGAIN;
     void *stack = stack_take();
     if (stack == NULL)
@@ -281,9 +281,9 @@ int sim_offload(void (*job)(void *argument), void *argument)
 {
     int status = sim_spawn("offload", job, argument, NULL);
     /* Others are served before it. */
-    if (status == 0 && sim_rates.job_most > 0)
+    if (status == 0 && sim_rates.job_max > 0)
         threads.all[threads.count - 1]->held =
-            sim_now() + (int64_t)sim_between(LOT_ORDER, 1, sim_rates.job_most);
+            sim_now() + (int64_t)sim_between(LOT_ORDER, 1, sim_rates.job_max);
     return status;
 }
 

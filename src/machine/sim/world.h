@@ -21,15 +21,15 @@ struct stream;
 /* How much goes wrong.  Times in microseconds. */
 struct sim_rates {
     /* Links.  Each connection draws its own latency and bandwidth between these. */
-    uint32_t latency_least;
-    uint32_t latency_most;
-    uint32_t jitter_most;     /* more, for each piece */
-    uint32_t late;            /* chance that a piece is late */
-    uint32_t late_most;       /* by how much */
-    uint32_t bandwidth_least; /* bytes a second; 0: as fast as you like */
-    uint32_t bandwidth_most;
-    uint32_t ring_least; /* what a socket holds, in bytes; 0: 64 KiB */
-    uint32_t ring_most;
+    uint32_t latency_min;
+    uint32_t latency_max;
+    uint32_t jitter_max;    /* more, for each piece */
+    uint32_t late;          /* chance that a piece is late */
+    uint32_t late_max;      /* by how much */
+    uint32_t bandwidth_min; /* bytes a second; 0: as fast as you like */
+    uint32_t bandwidth_max;
+    uint32_t ring_min; /* what a socket holds, in bytes; 0: 64 KiB */
+    uint32_t ring_max;
     uint32_t pieces;          /* chance that what is sent arrives in several pieces */
     uint32_t single;          /* of such a piece, that it is one byte */
     uint32_t short_reads;     /* Unix sockets only: on TCP a short read means drained */
@@ -43,7 +43,7 @@ struct sim_rates {
 
     /* Threads. */
     uint32_t preempted; /* one that may run does not, for a time */
-    uint32_t preempted_most;
+    uint32_t preempted_max;
     uint32_t meets;      /* where threads can meet, another one runs first */
     uint32_t stale;      /* a hint is what it was at an earlier look */
     uint32_t hot;        /* of each thread, that its processor is always busy */
@@ -51,12 +51,12 @@ struct sim_rates {
 
     /* Clock: at a wait, wall time steps by up to so much, either way. */
     uint32_t wall_step;
-    uint32_t wall_step_most;
+    uint32_t wall_step_max;
 
     /* Files and names. */
     uint32_t file_fails; /* a read is EIO */
-    uint32_t job_most;   /* what an offloaded job waits before it begins, at most */
-    uint32_t dns_latency_most;
+    uint32_t job_max;    /* what an offloaded job waits before it begins, at most */
+    uint32_t dns_latency_max;
     uint32_t dns_fails;  /* an answer is a failure of the name servers */
     uint32_t dns_silent; /* a question times out, after five seconds */
 };

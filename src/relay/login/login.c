@@ -5,13 +5,13 @@
 #include "relay/client_log.h"
 #include "relay/login/login_parts.h"
 #include "relay/turn/turn.h"
-#include "session/kept.h"
+#include "session/counted.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#define GREETING_MOST 131072u
+#define REPORTED_MAX 131072u
 
 static fault login_run(struct login *login)
 {
@@ -35,7 +35,7 @@ static fault login_run(struct login *login)
 static void login_refuse(struct login *login, fault why)
 {
     struct client *client = login->client;
-    char id[UUID_TEXT_SIZE], from[ADDRESS_TEXT_SIZE], text[FAULT_STORY_MOST], state[6];
+    char id[UUID_TEXT_SIZE], from[ADDRESS_TEXT_SIZE], text[FAULT_STORY_MAX], state[6];
     const char *default_text = fault_text(why);
     snprintf(text, sizeof(text), "%s",
              why == FAULT_TIMEOUT ? "login_timeout passed" : fault_story(why));
@@ -64,7 +64,7 @@ static void login_free(struct login *login)
 {
     buffer_fini(&login->out);
     config_unref(&login->config);
-    kept_free(login, sizeof(*login));
+    counted_free(login, sizeof(*login));
 }
 
 /* The console serves on this very coroutine. */
@@ -84,7 +84,7 @@ void client_login(void *argument)
     client->co = co_self();
     client->stream.waker = co_waker(client->co);
     if (client_room(client, sizeof(*login)) == OK)
-        login = kept_alloc(sizeof(*login));
+        login = counted_alloc(sizeof(*login));
     if (login == NULL) {
         client_farewell(&client, "53200", fault_story(FAULT_MEMORY));
         return;
@@ -93,7 +93,7 @@ void client_login(void *argument)
     login->client = client;
     login->user = login->database = SPAN(""); /* until it says who it is */
     login->config = config_ref(client->relay->pools.config);
-    login->out = BUFFER_INIT(GREETING_MOST);
+    login->out = BUFFER_INIT(REPORTED_MAX);
     login->by = after(login->config->login_timeout);
     fault result = client->leaving ? FAULT_CANCELLED : login_run(login);
     bool console = login->console;

@@ -25,9 +25,9 @@ struct login {
     size_t param_count;
     size_t params_over; /* that the client has said beyond the limit */
     bool console;
-    struct param params[PARAMS_MOST]; /* from here on nothing is zeroed */
-    uint8_t packet[WIRE_STARTUP_MOST];
-    uint8_t scratch[WIRE_STARTUP_MOST]; /* options without their escapes */
+    struct param params[PARAMS_MAX]; /* from here on nothing is zeroed */
+    uint8_t packet[WIRE_STARTUP_MAX];
+    uint8_t scratch[WIRE_STARTUP_MAX]; /* options without their escapes */
 };
 
 /** login_startup.c: reads the startup packet.  Faults: what a client may be told; CLOSED, which a

@@ -1,7 +1,7 @@
 /* login_route.c - where a client may go, who it is, and whether there is a place for it. */
 #include "auth/auth.h"
 #include "link/link.h"
-#include "pool/census.h"
+#include "pool/counts.h"
 #include "relay/login/login_parts.h"
 #include "relay/relay.h"
 
@@ -15,34 +15,34 @@ static fault login_enter_pool(struct login *login, const struct route_config *ro
     return OK;
 }
 
-static uint32_t login_most(const struct login *login, enum census_of of)
+static uint32_t login_max(const struct login *login, enum counts_of of)
 {
     const struct config *config = login->config;
     const struct local_pool *pool = login->client->pool;
-    if (of == CENSUS_POOL)
-        return pool->route->client_most;
-    if (of == CENSUS_DATABASE) {
+    if (of == COUNTS_POOL)
+        return pool->route->client_max;
+    if (of == COUNTS_DATABASE) {
         const struct database_config *database = config_database(config, pool->database);
-        bool own = database != NULL && database->client_most != 0;
-        return own ? database->client_most : config->database_clients_most;
+        bool own = database != NULL && database->client_max != 0;
+        return own ? database->client_max : config->database_clients_max;
     }
     const struct user_config *user = config_user(config, pool->user);
-    bool own = user != NULL && user->client_most != 0;
-    return own ? user->client_most : config->user_clients_most;
+    bool own = user != NULL && user->client_max != 0;
+    return own ? user->client_max : config->user_clients_max;
 }
 
-static fault login_too_many(const struct local_pool *pool, enum census_of of, uint32_t most)
+static fault login_too_many(const struct local_pool *pool, enum counts_of of, uint32_t max)
 {
     switch (of) {
-    case CENSUS_DATABASE:
+    case COUNTS_DATABASE:
         return fault_raise(FAULT_CLIENTS, "too many clients of database \"%s\", the limit is %u",
-                           pool->database, most);
-    case CENSUS_USER:
+                           pool->database, max);
+    case COUNTS_USER:
         return fault_raise(FAULT_CLIENTS, "too many clients of user \"%s\", the limit is %u",
-                           pool->user, most);
+                           pool->user, max);
     default:
         return fault_raise(FAULT_CLIENTS, "too many clients of pool \"%s\"/\"%s\", the limit is %u",
-                           pool->database, pool->user, most);
+                           pool->database, pool->user, max);
     }
 }
 
@@ -50,14 +50,14 @@ static fault login_too_many(const struct local_pool *pool, enum census_of of, ui
 static fault login_admit(struct login *login)
 {
     struct client *client = login->client;
-    struct census *const *census = client->pool->census;
-    for (int i = 0; i < CENSUSES; i++) {
-        uint32_t most = login_most(login, (enum census_of)i);
-        if (census_admit(census[i], most))
+    struct counts *const *counts = client->pool->counts;
+    for (int i = 0; i < COUNTS; i++) {
+        uint32_t max = login_max(login, (enum counts_of)i);
+        if (counts_admit(counts[i], max))
             continue;
         for (int j = 0; j < i; j++)
-            census_dismiss(census[j]);
-        return login_too_many(client->pool, (enum census_of)i, most);
+            counts_dismiss(counts[j]);
+        return login_too_many(client->pool, (enum counts_of)i, max);
     }
     client->admitted = true;
     return OK;
@@ -176,7 +176,7 @@ fault login_route(struct login *login)
         return login_console(login);
     if (client->relay->pools.orders.closing)
         return fault_raise_state(FAULT_SHUTDOWN, "57P03", "the pooler is shutting down");
-    TRY(env_client_comes(client->relay->pools.env, login->config->client_most));
+    TRY(env_client_comes(client->relay->pools.env, login->config->client_max));
     client->counted = true;
     const struct route_config *route = login_find_route(login);
     if (route == NULL)

@@ -10,8 +10,8 @@ fault login_add_param(void *argument, struct span name, struct span value)
     struct login *login = argument;
     if (config_ignores(login->config, name))
         return OK;
-    if (login->param_count == PARAMS_MOST)
-        return fault_raise(FAULT_LIMIT, "more than %d session parameters", PARAMS_MOST);
+    if (login->param_count == PARAMS_MAX)
+        return fault_raise(FAULT_LIMIT, "more than %d session parameters", PARAMS_MAX);
     login->params[login->param_count++] = (struct param){name, value};
     return OK;
 }

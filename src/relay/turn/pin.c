@@ -6,7 +6,7 @@
 #include "pool/local_pool.h"
 #include "pool/server.h"
 #include "relay/relay.h"
-#include "session/kept.h"
+#include "session/counted.h"
 #include "wire/messages.h"
 
 #include <stdio.h>
@@ -14,7 +14,7 @@
 
 /* Names of settings, tables, channels and so on that one session may have in hand; those of more
  * are not told apart, and end all together. */
-#define NAMES_MOST 32
+#define NAMES_MAX 32
 
 struct pin_name {
     uint8_t kind;
@@ -31,7 +31,7 @@ struct pin {
     uint16_t rolled; /* made by it before a ROLLBACK of which it is not known yet how far it went */
     uint16_t portals;            /* what portals of it make, whenever they are executed again */
     uint16_t named;              /* the same, of those that have a name */
-    uint16_t stain;              /* there or not: the text does not tell, or not for certain */
+    uint16_t uncertain;          /* there or not: the text does not tell, or not for certain */
     uint16_t any;                /* ever made or tried since the server was clean */
     uint16_t many;               /* whose names are not all known */
     bool failed;                 /* an error came since the last ReadyForQuery */
@@ -41,7 +41,7 @@ struct pin {
     struct query_effects *bound; /* of the portal without a name */
     struct pin_view view;
     unsigned name_count;
-    struct pin_name names[NAMES_MOST];
+    struct pin_name names[NAMES_MAX];
 };
 
 /* What a rollback undoes; the others take effect at once and stay. */
@@ -89,10 +89,10 @@ void pin_describe(const struct query_effect *effect, char *text, size_t size)
              named ? effect->name : "");
 }
 
-uint32_t pin_most(const struct route_config *route)
+uint32_t pin_max(const struct route_config *route)
 {
-    uint64_t most = (uint64_t)route->pool_size * route->session.pin_share / 100;
-    return most == 0 ? 1 : (uint32_t)most;
+    uint64_t max = (uint64_t)route->pool_size * route->session.pin_share / 100;
+    return max == 0 ? 1 : (uint32_t)max;
 }
 
 /* --- what is sent ----------------------------------------------------------------------------- */
@@ -174,12 +174,12 @@ fault pin_expect(struct server *server, struct query_effects *effects)
     TRY(pin_begin(server));
     struct pin *pin = server->pin;
     if (!pin->counted && (effects->creates & pinning_kinds(pool)) != 0) {
-        if (!census_pin(pool->census[CENSUS_POOL], pin_most(pool->route)))
+        if (!counts_pin(pool->counts[COUNTS_POOL], pin_max(pool->route)))
             return FAULT_FULL;
         pin->counted = true;
     }
     pin->any |= effects->creates | effects->unsure;
-    pin->stain |= effects->unsure;
+    pin->uncertain |= effects->unsure;
     return OK;
 }
 
@@ -187,15 +187,15 @@ fault pin_suspect(struct server *server)
 {
     TRY(pin_begin(server));
     server->pin->any |= (uint16_t)(QUERY_ALL_KINDS & ~QUERY_INCURABLE);
-    server->pin->stain |= (uint16_t)(QUERY_ALL_KINDS & ~QUERY_INCURABLE);
+    server->pin->uncertain |= (uint16_t)(QUERY_ALL_KINDS & ~QUERY_INCURABLE);
     return OK;
 }
 
-fault pin_stain(struct server *server, enum query_kind kind)
+fault pin_add_uncertain(struct server *server, enum query_kind kind)
 {
     TRY(pin_begin(server));
     server->pin->any |= QUERY_KIND(kind);
-    server->pin->stain |= QUERY_KIND(kind);
+    server->pin->uncertain |= QUERY_KIND(kind);
     return OK;
 }
 
@@ -216,7 +216,7 @@ static void name_add(struct pin *pin, const struct query_effect *effect)
         same->times += same->times < UINT16_MAX;
         return;
     }
-    if (effect->name[0] == '\0' || pin->name_count == NAMES_MOST) {
+    if (effect->name[0] == '\0' || pin->name_count == NAMES_MAX) {
         pin->many |= QUERY_KIND(effect->kind);
         return;
     }
@@ -281,7 +281,7 @@ static void apply_create(struct server *server, const struct query_effect *effec
 static void end_kind(struct pin *pin, unsigned kind)
 {
     uint16_t bit = QUERY_KIND(kind);
-    pin->stain |= pin->portals & bit; /* those may be executed behind this */
+    pin->uncertain |= pin->portals & bit; /* those may be executed behind this */
     pin->tried &= (uint16_t)~bit;
     if ((bit & IMMEDIATE) != 0) {
         pin->held &= (uint16_t)~bit;
@@ -313,7 +313,7 @@ static void end_lock(struct pin *pin, const char *key)
     struct pin_name *name = name_find(pin, QUERY_LOCK, key);
     if (name == NULL || name->times == UINT16_MAX)
         return;
-    pin->stain |= QUERY_KIND(QUERY_LOCK);
+    pin->uncertain |= QUERY_KIND(QUERY_LOCK);
     name->times -= 1;
     if (name->times > 0 || !name_drop(pin, QUERY_LOCK, key))
         return;
@@ -326,7 +326,7 @@ static void end_lock(struct pin *pin, const char *key)
 static void end_locks(struct pin *pin)
 {
     uint16_t kind = QUERY_KIND(QUERY_LOCK);
-    pin->stain |= pin->held & kind;
+    pin->uncertain |= pin->held & kind;
     if (locks_again(pin)) {
         pin->many |= kind;
         return;
@@ -347,7 +347,8 @@ static void apply_end(struct pin *pin, const struct query_effect *effect)
         end_name(pin, QUERY_CONFIG, effect->name);
         break;
     case QUERY_TEMPORARY:
-        pin->stain |= (pin->held | pin->tried) & kind; /* another's table may have had that name */
+        pin->uncertain |=
+            (pin->held | pin->tried) & kind; /* another's table may have had that name */
         break;
     default:
         break;
@@ -422,7 +423,7 @@ static void pin_uncount(struct server *server)
 {
     struct pin *pin = server->pin;
     if (pin->counted)
-        census_unpin(server->pool->census[CENSUS_POOL]);
+        counts_unpin(server->pool->counts[COUNTS_POOL]);
     pin->counted = false;
 }
 
@@ -493,11 +494,11 @@ void pin_failed(struct server *server, const struct owed *head)
     pin->failed = true;
     const struct query_effects *effects = head == NULL ? NULL : effects_of(head);
     if (effects != NULL)
-        pin->stain |=
+        pin->uncertain |=
             head->kind == OWED_QUERY ? left_by_failed(server, effects) : unplaced(effects);
     /* In a batch that is its own transaction, a CALL or DO may have committed in the middle. */
     if (head != NULL && head->kind != OWED_QUERY && server->transaction == WIRE_TX_IDLE)
-        pin->stain |= pin->tried;
+        pin->uncertain |= pin->tried;
     /* A lock that was taken before the error stays. */
     if (effects != NULL && (effects->creates & QUERY_KIND(QUERY_LOCK)) != 0)
         apply_more(pin, QUERY_KIND(QUERY_LOCK));
@@ -510,7 +511,7 @@ void pin_settle(struct server *server, const struct owed *owed, bool answered)
     struct query_effects *effects = owed->what;
     struct pin *pin = server->pin;
     if (pin != NULL && !answered) /* skipped, or nobody waited for what became of it */
-        pin->stain |= effects->creates;
+        pin->uncertain |= effects->creates;
     if (pin != NULL && answered) {
         if (owed->kind != OWED_QUERY || !pin->failed)
             apply_creates(server, effects, owed->kind == OWED_QUERY ? pin->statement : 0);
@@ -533,7 +534,7 @@ static void apply_bound_ends(struct server *server, struct span tag)
         if (effects->all[i].act != QUERY_CREATES &&
             (effects->all[i].kind != QUERY_LOCK || !span_is(tag, "SELECT 0"))) {
             /* It is not known that this was the portal that was executed. */
-            server->pin->stain |= server->pin->held & QUERY_KIND(effects->all[i].kind);
+            server->pin->uncertain |= server->pin->held & QUERY_KIND(effects->all[i].kind);
             apply(server, &effects->all[i]);
         }
 }
@@ -591,9 +592,9 @@ bool pin_holds(const struct server *server)
     return server->pin != NULL && (server->pin->held & pinning_kinds(server->pool)) != 0;
 }
 
-bool pin_soiled(const struct server *server)
+bool pin_is_dirty(const struct server *server)
 {
-    return server->pin != NULL && (server->pin->held | server->pin->stain) != 0;
+    return server->pin != NULL && (server->pin->held | server->pin->uncertain) != 0;
 }
 
 /* Nine digits behind the point: where the next client's random numbers begin, which nobody knows.

@@ -5,7 +5,7 @@
  * A pin belongs to one server and lives from the first statement that may leave something until the
  * server is clean.  What is sent and what is answered is told to it in order; it says whether the
  * client must keep this server, and what to clean.  It knows no sockets and decides no wait; only
- * pins_* of the pool are shared, by the census.  Design: docs/internals/pins.md
+ * pins_* of the pool are shared, by the counts.  Design: docs/internals/pins.md
  *
  * Invariants: what was created by a transaction counts once that is committed, what outlives a
  * rollback at once; state whose end is uncertain counts until the server has been cleaned.
@@ -40,7 +40,7 @@ const char *pin_kind_text(enum query_kind kind);
 /** "SET work_mem", "LISTEN": the statement in short. */
 void pin_describe(const struct query_effect *effect, char *text, size_t size);
 /** How many servers of one pool clients may keep. */
-uint32_t pin_most(const struct route_config *route);
+uint32_t pin_max(const struct route_config *route);
 
 /* --- what is sent ----------------------------------------------------------------------------- */
 
@@ -53,7 +53,7 @@ fault pin_expect(struct server *server, struct query_effects *effects) MUST_USE;
 /** Anything may be left there by a text that was too long to be looked at. */
 fault pin_suspect(struct server *server) MUST_USE;
 /** Something of this kind may have been left there, and is to be cleaned. */
-fault pin_stain(struct server *server, enum query_kind kind) MUST_USE;
+fault pin_add_uncertain(struct server *server, enum query_kind kind) MUST_USE;
 
 /* --- what is answered ------------------------------------------------------------------------- */
 
@@ -74,7 +74,7 @@ void pin_ready(struct server *server, uint8_t status);
 /** Its client must keep it. */
 bool pin_holds(const struct server *server);
 /** It must be cleaned before anybody gets it, as far as the texts tell. */
-bool pin_soiled(const struct server *server);
+bool pin_is_dirty(const struct server *server);
 /** What cleans it, of all that there can be where it is suspect; "" when there is nothing to clean.
  */
 #define PIN_CLEANING_SIZE 512

@@ -22,7 +22,7 @@ static void turn_attach(struct turn *turn)
     deadline at = now();
     int64_t waited = between(client->claim.since, at).us;
     hint_add(&client->pool->stats.wait_us, (uint64_t)waited);
-    histogram_add(&client->pool->log.tally->wait, waited);
+    histogram_add(&client->pool->log.times->wait, waited);
     claim_done(&client->claim);
     client->server = server;
     client->since = at;
@@ -93,7 +93,7 @@ void turn_detach_server(struct turn *turn)
     server->client = NULL;
     client->server = NULL;
     turn->server = NULL;
-    if (UNLIKELY(server->pin != NULL) && pin_soiled(server)) {
+    if (UNLIKELY(server->pin != NULL) && pin_is_dirty(server)) {
         turn_clean_alone(server);
         return;
     }
@@ -202,14 +202,14 @@ static bool turn_is_quiet(const struct turn *turn)
  * server for longer than cleaning that may take. */
 static fault turn_wait_murky(struct turn *turn)
 {
-    duration most = turn->relay->pools.config->reset_timeout;
-    fault waited = turn_wait(turn, after(most));
+    duration max = turn->relay->pools.config->reset_timeout;
+    fault waited = turn_wait(turn, after(max));
     if (waited != FAULT_TIMEOUT)
         return waited;
     return fault_raise_state(FAULT_TIMEOUT, "08006",
                              "a COPY has failed, and the server has not answered what was sent "
                              "among its data for %" PRId64 " ms",
-                             most.us / 1000);
+                             max.us / 1000);
 }
 
 static inline fault turn_pause(struct turn *turn)
@@ -353,20 +353,20 @@ static void turn_main(void *argument)
 }
 
 /* What a queued client has not taken of what it is told; lives until the turn first suspends. */
-struct untold {
+struct unsent_notice {
     struct client *client;
     struct buffer *rest;
 };
 
 /* Its claim still waits: what it has asked stays stashed until that is decided. */
-static void turn_main_untold(void *argument)
+static void turn_main_notice(void *argument)
 {
-    const struct untold *untold = argument;
-    struct client *client = untold->client;
+    const struct unsent_notice *unsent = argument;
+    struct client *client = unsent->client;
     struct turn turn;
     turn_begin(&turn, client);
     client->claim.waker = co_waker(client->co);
-    outbox_take_heap(&turn.down.out, untold->rest->at, untold->rest->size);
+    outbox_take_heap(&turn.down.out, unsent->rest->at, unsent->rest->size);
     turn.down.flushing = true;
     fault ended = turn_await_claim(&turn);
     if (ended == OK)
@@ -524,11 +524,11 @@ void turn_start_granted(struct client *client)
     client_farewell(&client, "53200", "no memory for a coroutine");
 }
 
-void turn_start_untold(struct client *client, struct buffer *take_rest)
+void turn_start_notice(struct client *client, struct buffer *take_rest)
 {
-    struct untold untold = {client, take_rest};
+    struct unsent_notice unsent = {client, take_rest};
     invariant(client->state == CLIENT_QUEUED && client->claim.state == CLAIM_WAITING);
-    if (co_run_now(turn_main_untold, &untold, CO_SMALL) == OK)
+    if (co_run_now(turn_main_notice, &unsent, CO_SMALL) == OK)
         return;
     buffer_fini(take_rest);
     claim_withdraw(&client->claim);

@@ -35,8 +35,8 @@ enum turn_phase { PHASE_NONE, PHASE_ASKING, PHASE_SILENT };
 /* Parameters that the client gave at its startup, and that texts may have reset since: see
  * turn_restore.c */
 struct resets {
-    uint64_t which[PARAMS_MOST / 64]; /* by their place in client->given */
-    uint64_t told[PARAMS_MOST / 64];  /* the same: the server has reported another value since */
+    uint64_t which[PARAMS_MAX / 64]; /* by their place in client->given */
+    uint64_t told[PARAMS_MAX / 64];  /* the same: the server has reported another value since */
     uint32_t
         bound; /* portals that may do so, of which it is not known yet that they were executed */
     bool any;
@@ -52,9 +52,9 @@ struct turn {
     struct server *server; /* NULL: none yet, or released */
     uint8_t *held;         /* a message longer than a chunk that must be seen whole; heap */
     uint32_t held_size;
-    uint32_t held_most; /* its whole length */
-    uint32_t busy;      /* rounds without a wait */
-    uint32_t bulk;      /* bytes from the server since the client last said something */
+    uint32_t held_max; /* its whole length */
+    uint32_t busy;     /* rounds without a wait */
+    uint32_t bulk;     /* bytes from the server since the client last said something */
     struct resets resets;
     fault state_fault;     /* a change of parameters that should not have failed did */
     bool gathers;          /* it announces what it sends in larger parts: see turn_bulk.c */
@@ -66,7 +66,7 @@ struct turn {
     bool server_gone;      /* and it has said its last word */
     bool muted;            /* the message under way in the down lane is not the client's */
     bool down_blocked;     /* whole messages wait in the down lane for room in its outbox */
-    bool fatal;            /* it said goodbye, and the client was told */
+    bool fatal;            /* it said closing, and the client was told */
     bool ready_after_drop; /* answer ReadyForQuery once `dropping` is done */
     bool closing;          /* the client said Terminate, or is to be ended */
     bool noting;           /* texts are kept, for slow queries are told with them */
@@ -94,7 +94,7 @@ void turn_arrive(struct client *client);
 void turn_start_granted(struct client *client);
 /** It is queued and has taken a part only of what it is told: starts the turn, which sends the rest
  *  of that and waits for the claim.  On the loop's stack; takes what the buffer holds. */
-void turn_start_untold(struct client *client, struct buffer *take_rest);
+void turn_start_notice(struct client *client, struct buffer *take_rest);
 /** Ends a session pool's client that is parked: says why (NULL: it has gone), cleans the server. */
 void turn_end_session(struct client *client, const char *sqlstate, const char *text);
 
@@ -238,7 +238,7 @@ static inline bool turn_gates(const struct turn *turn)
 static inline bool turn_remaps(const struct turn *turn)
 {
     const struct route_config *route = turn->client->pool->route;
-    return route->mode != POOL_SESSION && route->prepared_most > 0;
+    return route->mode != POOL_SESSION && route->prepared_max > 0;
 }
 /** So many bytes came from the server. */
 void turn_bulk_came(struct turn *turn, uint32_t bytes); /* turn_bulk.c */

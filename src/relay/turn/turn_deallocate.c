@@ -9,7 +9,7 @@
  */
 #include "relay/turn/pin.h"
 #include "relay/turn/turn.h"
-#include "session/kept.h"
+#include "session/counted.h"
 #include "wire/messages.h"
 
 #include <stdlib.h>
@@ -109,13 +109,13 @@ static fault prepare_names(struct turn *turn, const struct query_effects *found,
     find_names(turn->client, found, &names);
     if (names.count == 0 && !names.all)
         return OK;
-    struct deallocation *gone = kept_alloc(sizeof(*gone));
+    struct deallocation *gone = counted_alloc(sizeof(*gone));
     if (gone == NULL)
         return FAULT_MEMORY;
     *gone = names;
     fault sent = gone->count == 0 ? OK : send_stand_ins(turn, gone, alone);
     if (sent != OK) {
-        kept_free(gone, sizeof(*gone));
+        counted_free(gone, sizeof(*gone));
         return sent;
     }
     take_names(turn->client, gone);
@@ -143,7 +143,7 @@ fault turn_deallocate(struct turn *turn, const struct query_effects *found,
 static void portal_free(struct giving_portal *portal)
 {
     effects_free(portal->effects);
-    kept_free(portal, sizeof(*portal));
+    counted_free(portal, sizeof(*portal));
 }
 
 void turn_forget_portals(struct server *server)
@@ -179,7 +179,7 @@ void turn_deallocate_rebind(struct turn *turn, struct span name)
 static void bound_portals(struct server *server)
 {
     struct giving_portal **at = &server->giving;
-    for (unsigned i = 0; i < GIVING_PORTALS_MOST && *at != NULL; i++)
+    for (unsigned i = 0; i < GIVING_PORTALS_MAX && *at != NULL; i++)
         at = &(*at)->next;
     if (*at != NULL)
         portal_free(TAKE(*at));
@@ -193,11 +193,11 @@ fault turn_deallocate_bind(struct turn *turn, struct span name, const struct que
     *ret_own = names.count > 0;
     if (names.count == 0 && !names.all)
         return OK;
-    struct giving_portal *portal = kept_alloc(sizeof(*portal));
+    struct giving_portal *portal = counted_alloc(sizeof(*portal));
     struct query_effects *effects = portal == NULL ? NULL : effects_copy(found);
     if (effects == NULL) {
         if (portal != NULL)
-            kept_free(portal, sizeof(*portal));
+            counted_free(portal, sizeof(*portal));
         return FAULT_MEMORY;
     }
     *portal = (struct giving_portal){.next = turn->server->giving,

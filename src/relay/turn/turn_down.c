@@ -75,7 +75,7 @@ static void down_took(struct turn *turn, deadline at)
     struct local_pool *pool = turn->client->pool;
     int64_t took = between(server->used, at).us;
     hint_add(&pool->stats.query_us, (uint64_t)took);
-    histogram_add(&pool->log.tally->query, took);
+    histogram_add(&pool->log.times->query, took);
     if (UNLIKELY(took >= pool->log.slow_us))
         client_log_slow(turn->client, server, took);
     server->note_size = 0;
@@ -96,7 +96,7 @@ static void down_ready(struct turn *turn, uint8_t status)
         int64_t took = between(turn->client->since, at).us;
         hint_add(&stats->transactions, 1);
         hint_add(&stats->transaction_us, (uint64_t)took);
-        histogram_add(&turn->client->pool->log.tally->transaction, took);
+        histogram_add(&turn->client->pool->log.times->transaction, took);
         turn->client->since = at;
         if (UNLIKELY(turn->timed))
             turn->client->began = (deadline){0};

@@ -154,7 +154,7 @@ static fault clean_timers(struct turn *turn, deadline by)
 {
     struct server *server = turn->server;
     struct params *rest;
-    struct buffer sql = BUFFER_INIT(2 * PARAMS_SIZE_MOST);
+    struct buffer sql = BUFFER_INIT(2 * PARAMS_SIZE_MAX);
     TRY(params_at_rest(server->params, &rest));
     params_write_difference(&sql, server->params, rest, true);
     fault asked = buffer_fault(&sql);
@@ -282,7 +282,7 @@ void turn_fail(struct turn *turn, fault why)
 {
     struct client *client = TAKE(turn->client);
     struct server *server = turn->server;
-    char sqlstate[6], text[FAULT_STORY_MOST + 32];
+    char sqlstate[6], text[FAULT_STORY_MAX + 32];
     if (client->claim.state != CLAIM_NONE)
         claim_withdraw(&client->claim);
     turn->client = client; /* for last_words only */

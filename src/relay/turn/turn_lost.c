@@ -9,7 +9,7 @@
 #include "relay/turn/turn.h"
 
 /* Of errors that name a statement: longer ones do not. */
-#define RENAMED_MOST 512u
+#define RENAMED_MAX 512u
 
 void turn_lost_keep(struct turn *turn, const uint8_t *at)
 {
@@ -54,7 +54,7 @@ static const struct server_statement *find_ours(const struct server_statements *
 void turn_error_rename(const struct turn *turn, struct span body, struct buffer *out)
 {
     const uint8_t *at;
-    if (body.size > RENAMED_MOST || turn->client == NULL)
+    if (body.size > RENAMED_MAX || turn->client == NULL)
         return;
     const struct server_statement *known = find_ours(&turn->server->statements, body, &at);
     const struct client_statement *named =

@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-#define SQL_MOST (5 * PARAMS_SIZE_MOST)
+#define SQL_MAX (5 * PARAMS_SIZE_MAX)
 
 fault turn_put_state(struct turn *turn, struct span sql)
 {
@@ -95,7 +95,7 @@ static fault params_settle(struct turn *turn, struct params *want)
 {
     struct server *server = turn->server;
     struct local_pool *pool = server->pool;
-    struct param all[PARAMS_MOST];
+    struct param all[PARAMS_MAX];
     size_t count = 0;
     for (uint32_t i = 0; i < want->count; i++) {
         struct span value;
@@ -120,14 +120,14 @@ static fault params_settle(struct turn *turn, struct params *want)
 static fault confirm_parameters(struct turn *turn, struct span sql)
 {
     struct params *want = params_ref(turn->client->params);
-    duration most = turn->relay->pools.config->reset_timeout;
-    fault asked = turn_ask(turn, sql, after(most));
+    duration max = turn->relay->pools.config->reset_timeout;
+    fault asked = turn_ask(turn, sql, after(max));
     fault settled = asked == OK ? params_settle(turn, want) : OK;
     params_unref(&want);
     /* The end of the connection is no refusal: such a server serves nobody any more. */
     if (asked != FAULT_UPSTREAM || turn->server_gone || turn->fatal)
         return asked != OK ? asked : settled;
-    char text[FAULT_STORY_MOST], sqlstate[6];
+    char text[FAULT_STORY_MAX], sqlstate[6];
     memcpy(sqlstate, fault_story_sqlstate(asked), sizeof(sqlstate));
     memcpy(text, fault_story(asked), sizeof(text));
     TRY(turn_refuse(turn, sqlstate, text));
@@ -216,7 +216,7 @@ static fault adopt_state(struct turn *turn)
     if (UNLIKELY(session->isolation != ISOLATION_READ))
         server->suspect = true;
     if (UNLIKELY(client->params->temp_path) && session->policy[QUERY_TEMPORARY] != PIN_ALLOW)
-        return pin_stain(server, QUERY_TEMPORARY);
+        return pin_add_uncertain(server, QUERY_TEMPORARY);
     return OK;
 }
 
@@ -258,7 +258,7 @@ static fault adopt_parameters(struct turn *turn)
     bool discard = UNLIKELY(must_discard(turn));
     if (LIKELY(server->params == client->params) && !discard)
         return OK;
-    struct buffer sql = BUFFER_INIT(SQL_MOST);
+    struct buffer sql = BUFFER_INIT(SQL_MAX);
     bool confirmed = turn_params_confirmed(client->pool, server->params, client->params);
     if (discard)
         buffer_append_text(&sql, DISCARD_SEQUENCES);
@@ -276,7 +276,7 @@ static fault adopt_parameters(struct turn *turn)
 fault turn_adopt_parameters(struct turn *turn)
 {
     fault adopted = adopt_parameters(turn);
-    if (LIKELY(turn->client->pool->route->prepared_most != PREPARED_PRIVATE) || adopted != OK ||
+    if (LIKELY(turn->client->pool->route->prepared_max != PREPARED_PRIVATE) || adopted != OK ||
         turn->server == NULL || turn->client->pool->route->mode == POOL_SESSION)
         return adopted;
     return adopt_alone(turn);

@@ -129,7 +129,7 @@ static fault parse_named(struct turn *turn, const struct message *message, struc
     if (added == FAULT_MEMORY)
         return added;
     if (added != OK)
-        return fault_raise(FAULT_LIMIT, "more than %u prepared statements", CLIENT_STATEMENTS_MOST);
+        return fault_raise(FAULT_LIMIT, "more than %u prepared statements", CLIENT_STATEMENTS_MAX);
     fault entered = parse_enter(turn, named, &known);
     if (entered != OK) {
         client_statement_unref(&named);

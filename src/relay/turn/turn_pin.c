@@ -7,7 +7,7 @@
  */
 #include "relay/turn/pin.h"
 #include "relay/turn/turn.h"
-#include "session/kept.h"
+#include "session/counted.h"
 #include "wire/messages.h"
 
 #include <stdio.h>
@@ -22,14 +22,14 @@ struct refused {
 
 void turn_pin_drop_refused(struct refused *refused)
 {
-    kept_free(refused, sizeof(*refused));
+    counted_free(refused, sizeof(*refused));
 }
 
 /* --- refusals --------------------------------------------------------------------------------- */
 
 static fault refused_new(struct refused **ret)
 {
-    *ret = kept_alloc(sizeof(**ret));
+    *ret = counted_alloc(sizeof(**ret));
     if (*ret == NULL)
         return FAULT_MEMORY;
     **ret = (struct refused){.sqlstate = ""};
@@ -57,7 +57,7 @@ static fault refused_by_share(const struct local_pool *pool, struct refused **re
     memcpy((*ret)->sqlstate, "53300", 6);
     snprintf((*ret)->text, sizeof((*ret)->text),
              "no more than %u servers of this pool may be kept by their clients",
-             pin_most(pool->route));
+             pin_max(pool->route));
     snprintf((*ret)->hint, sizeof((*ret)->hint),
              "The limit is session_state.pin_share=%u percent of pool_size=%u; SHOW PINS tells who "
              "keeps them.",
@@ -201,7 +201,7 @@ static void add_statement(struct query_effects *effects, struct span name)
     if (name.size == 0 || (effects->creates | effects->unsure) == 0)
         return;
     effects->creates |= QUERY_KIND(QUERY_PREPARE);
-    if (effects->count == QUERY_EFFECTS_MOST) {
+    if (effects->count == QUERY_EFFECTS_MAX) {
         effects->more |= QUERY_KIND(QUERY_PREPARE);
         return;
     }

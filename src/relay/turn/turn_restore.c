@@ -14,7 +14,7 @@
 #include "relay/turn/turn.h"
 #include "wire/messages.h"
 
-#define SQL_MOST (6 * PARAMS_SIZE_MOST)
+#define SQL_MAX (6 * PARAMS_SIZE_MAX)
 
 /* NULL: nothing, or the client has gone. */
 static const struct params *given_of(const struct turn *turn)
@@ -208,7 +208,7 @@ bool turn_awaits_restore(const struct turn *turn, uint8_t type)
  * the session is stays as it is, unless it was reset. */
 static fault write_known(struct turn *turn, struct buffer *sql)
 {
-    struct param before[PARAMS_MOST], after[PARAMS_MOST];
+    struct param before[PARAMS_MAX], after[PARAMS_MAX];
     const struct params *given = turn->client->given;
     struct params *from, *to;
     size_t kept = 0, count = 0;
@@ -284,7 +284,7 @@ static bool anything_given_is_reset(const struct turn *turn)
 
 static fault send_restoring(struct turn *turn)
 {
-    struct buffer sql = BUFFER_INIT(SQL_MOST);
+    struct buffer sql = BUFFER_INIT(SQL_MAX);
     fault made = OK;
     bool moved = false;
     if (must_ask(turn))

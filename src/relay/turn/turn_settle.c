@@ -1,7 +1,7 @@
 /* turn_settle.c - what becomes of what a ledger entry is about, when it is answered or dropped. */
 #include "relay/turn/pin.h"
 #include "relay/turn/turn.h"
-#include "session/kept.h"
+#include "session/counted.h"
 
 #include <stdlib.h>
 
@@ -29,7 +29,7 @@ static void settle_parse(struct server *server, const struct owed *owed, enum ow
 static bool server_may_share(const struct server *server, const struct client_statement *named)
 {
     const struct meaning *meaning = &named->meaning;
-    return server->client != NULL && server->pool->route->prepared_most != PREPARED_PRIVATE &&
+    return server->client != NULL && server->pool->route->prepared_max != PREPARED_PRIVATE &&
            server->pool->route->session.isolation ==
                ISOLATION_READ && /* else: what a function did */
            server->pin == NULL &&
@@ -109,8 +109,8 @@ static void settle_deallocate(struct server *server, const struct owed *owed, en
     }
     if (gone->all)
         settle_naming(server);
-    kept_free(gone, sizeof(*gone));
-    if (left && stream_open(&server->stream) && pin_stain(server, QUERY_PREPARE) != OK)
+    counted_free(gone, sizeof(*gone));
+    if (left && stream_open(&server->stream) && pin_add_uncertain(server, QUERY_PREPARE) != OK)
         server->broken = true;
 }
 

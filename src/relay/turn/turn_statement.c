@@ -525,7 +525,7 @@ fault turn_statement(struct turn *turn, uint8_t type, const uint8_t *at, uint32_
 fault turn_statement_held(struct turn *turn)
 {
     uint8_t *held = turn->held;
-    fault result = turn_statement(turn, held[0], held, turn->held_most);
+    fault result = turn_statement(turn, held[0], held, turn->held_max);
     if (turn->held == held) /* it was not sent from there */
         turn_drop_held(turn);
     return result;

@@ -73,8 +73,8 @@ static fault send_statement(struct turn *turn, struct buffer *message)
 fault turn_then_set(struct turn *turn, const struct params *then, bool back)
 {
     const struct params *now = turn->server->params;
-    struct buffer sql = BUFFER_INIT(8 * PARAMS_SIZE_MOST),
-                  message = BUFFER_INIT(9 * PARAMS_SIZE_MOST);
+    struct buffer sql = BUFFER_INIT(8 * PARAMS_SIZE_MAX),
+                  message = BUFFER_INIT(9 * PARAMS_SIZE_MAX);
     char name[STATEMENT_NAME_SIZE];
     struct digest fresh = turn_fresh_name();
     statement_name(&fresh, name);

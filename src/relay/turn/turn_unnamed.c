@@ -8,7 +8,7 @@
  */
 #include "relay/turn/pin.h"
 #include "relay/turn/turn.h"
-#include "session/kept.h"
+#include "session/counted.h"
 
 #include <stdlib.h>
 
@@ -43,7 +43,7 @@ void turn_unnamed_drop_before(struct client *client)
         return;
     free_statement(client, before->body, before->room, before->effects);
     params_unref(&before->params);
-    kept_free(before, sizeof(*before));
+    counted_free(before, sizeof(*before));
 }
 
 void turn_unnamed_keep_before(struct turn *turn)
@@ -56,7 +56,7 @@ void turn_unnamed_keep_before(struct turn *turn)
             turn_unnamed_drop_before(client);
         return;
     }
-    before = kept_alloc(sizeof(*before));
+    before = counted_alloc(sizeof(*before));
     if (before == NULL)
         return; /* then it is lost if the message is skipped */
     *before = (struct unnamed_before){
@@ -98,7 +98,7 @@ static void restore(struct server *server, struct client *client)
     server->unnamed_of = before->server_of;
     server->unnamed_unsure = false;
     server->unnamed_proof = UNNAMED_GOOD;
-    kept_free(before, sizeof(*before));
+    counted_free(before, sizeof(*before));
 }
 
 /* The Parse of the one that is kept has failed itself, in the batch before. */

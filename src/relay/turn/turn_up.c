@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 /* PostgreSQL's own limit of a message, 1 GB less a little (MaxAllocSize). */
-#define MESSAGE_MOST 0x3fffffffu
+#define MESSAGE_MAX 0x3fffffffu
 /* Made bytes and ledger entries that one message may need. */
 #define MADE_A_MESSAGE 1024u
 #define OWED_A_MESSAGE 8u
@@ -242,10 +242,10 @@ static fault up_long_bind(struct turn *turn, const uint8_t *at, uint32_t here)
 
 static fault up_hold(struct turn *turn, uint8_t type, uint32_t size)
 {
-    uint32_t most = turn->relay->pools.config->message_most;
-    if (size > most)
+    uint32_t max = turn->relay->pools.config->message_max;
+    if (size > max)
         return fault_raise(FAULT_LIMIT, "a '%c' message of %u bytes, the limit is message_limit=%u",
-                           type, size, most);
+                           type, size, max);
     return turn_hold(turn, size);
 }
 
@@ -257,7 +257,7 @@ static fault up_long_parse(struct turn *turn, const uint8_t *at, uint32_t size)
         turn->starved = true;
         return OK;
     }
-    if (at[WIRE_HEADER] == '\0' && size > CLIENT_UNNAMED_MOST + WIRE_HEADER + 1)
+    if (at[WIRE_HEADER] == '\0' && size > CLIENT_UNNAMED_MAX + WIRE_HEADER + 1)
         return turn_statement(turn, WIRE_PARSE, at, here);
     return up_hold(turn, WIRE_PARSE, size);
 }
@@ -303,10 +303,10 @@ static fault up_part(struct turn *turn, uint8_t type, uint32_t size)
 
 /* --- bytes that are in the middle of a message ------------------------------------------------ */
 
-static uint32_t lane_take(struct lane *lane, uint64_t most)
+static uint32_t lane_take(struct lane *lane, uint64_t max)
 {
     uint32_t here = lane->end - lane->begin;
-    uint32_t step = most < here ? (uint32_t)most : here;
+    uint32_t step = max < here ? (uint32_t)max : here;
     lane->begin += step;
     return step;
 }
@@ -333,10 +333,10 @@ static fault up_continue(struct turn *turn, bool *whole)
             return turn_pin_part(turn, span_of(at, step));
     } else if (turn->held != NULL) {
         const uint8_t *at = up->chunk->bytes + up->begin;
-        uint32_t step = lane_take(up, turn->held_most - turn->held_size);
+        uint32_t step = lane_take(up, turn->held_max - turn->held_size);
         memcpy(turn->held + turn->held_size, at, step);
         turn->held_size += step;
-        *whole = turn->held_size == turn->held_most;
+        *whole = turn->held_size == turn->held_max;
         if (*whole)
             return turn_statement_held(turn);
     }
@@ -353,14 +353,14 @@ static bool up_has_room(struct turn *turn)
            (turn->server == NULL || ledger_has_room(&turn->server->ledger, OWED_A_MESSAGE));
 }
 
-static uint32_t length_most(uint8_t type)
+static uint32_t length_max(uint8_t type)
 {
-    return type_is(type, CLASS_BARE) ? 4 : MESSAGE_MOST;
+    return type_is(type, CLASS_BARE) ? 4 : MESSAGE_MAX;
 }
 
 static bool header_good(uint8_t type, uint32_t length)
 {
-    return type_is(type, CLASS_KNOWN) && length >= 4 && length <= length_most(type);
+    return type_is(type, CLASS_KNOWN) && length >= 4 && length <= length_max(type);
 }
 
 fault turn_check_header(const uint8_t header[WIRE_HEADER])
@@ -372,7 +372,7 @@ fault turn_check_header(const uint8_t header[WIRE_HEADER])
     if (!type_is(type, CLASS_KNOWN))
         return fault_raise(FAULT_PROTOCOL, "invalid frontend message type %u", type);
     return fault_raise(FAULT_PROTOCOL, "invalid length %u of a '%c' message, the limit is %u",
-                       length, type, length_most(type));
+                       length, type, length_max(type));
 }
 
 /* One message, or as much of it as is there. */

@@ -36,17 +36,17 @@ struct model_user {
 struct model_faults {
     uint32_t crash;     /* a read or a write: the connection ends there, in mid message too */
     uint32_t terminate; /* a message from the client: FATAL 57P01 instead of an answer */
-    uint32_t slow;      /* a statement: it takes up to slow_most longer */
+    uint32_t slow;      /* a statement: it takes up to slow_max longer */
     uint32_t slow_login;
-    duration slow_most;
-    duration slow_login_most; /* 0: slow_most */
-    uint32_t dismiss;         /* a login: FATAL 57P01 right behind it */
+    duration slow_max;
+    duration slow_login_max; /* 0: slow_max */
+    uint32_t dismiss;        /* a login: FATAL 57P01 right behind it */
     uint32_t notice;      /* a statement: a NOTICE ahead of its answer; a login: right behind it */
     uint32_t parameter;   /* the same: a ParameterStatus that says nothing new */
     uint32_t refuse;      /* a login: FATAL 57P03, "the database system is starting up" */
     uint32_t crowded;     /* a login: FATAL 53300, "sorry, too many clients already" */
-    uint32_t cancel_late; /* a cancel request: carried out up to late_most later */
-    duration late_most;
+    uint32_t cancel_late; /* a cancel request: carried out up to late_max later */
+    duration late_max;
     uint32_t fail;        /* a statement: ERROR 53200, "out of memory" */
     uint32_t impostor;    /* a connection: somebody else answers, with a certificate of his own */
     uint32_t flush_oddly; /* a message: what was answered so far is sent at once */
@@ -85,7 +85,7 @@ struct model_options {
     size_t user_count;
     const char *const *databases; /* NULL at the end; NULL: any name is one */
     const char *version;          /* server_version; NULL: 15.20 */
-    uint32_t connections_most;    /* max_connections; 0: 100 */
+    uint32_t connections_max;     /* max_connections; 0: 100 */
     uint32_t reserved;            /* of these, for superusers */
     bool standby;
     struct tls_context *tls;              /* borrowed; NULL: SSLRequest is answered with 'N' */
@@ -127,7 +127,7 @@ void model_set_state(struct model *model, enum model_state state);
 /** A standby becomes a primary: sessions report in_hot_standby with their next ReadyForQuery. */
 void model_promote(struct model *model);
 /** Another max_connections. */
-void model_set_connections(struct model *model, uint32_t most);
+void model_set_connections(struct model *model, uint32_t max);
 /** Another default of a setting, as a reload of postgresql.conf brings it.  False: no such
  *  setting, or no such value. */
 bool model_set_default(struct model *model, const char *name, const char *value);
@@ -192,8 +192,8 @@ struct model_counts {
     uint64_t statements;
     uint64_t commits; /* of transactions that wrote */
     uint64_t crashes;
-    uint32_t sessions;      /* alive */
-    uint32_t sessions_most; /* ever at a time */
+    uint32_t sessions;     /* alive */
+    uint32_t sessions_max; /* ever at a time */
 };
 struct model_counts model_counts(const struct model *model);
 

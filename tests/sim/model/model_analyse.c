@@ -65,7 +65,7 @@ static fault analyse_column(struct analysis *a, struct sql_expr *expr)
 static fault analyse_param(struct analysis *a, struct sql_expr *expr)
 {
     struct sql_params *params = a->params;
-    if (expr->number == 0 || expr->number > (params->open ? SQL_PARAMS_MOST : params->count))
+    if (expr->number == 0 || expr->number > (params->open ? SQL_PARAMS_MAX : params->count))
         return model_raise(a->session, "42P02", "there is no parameter $%u", expr->number);
     params->count = MAX_OF(params->count, expr->number);
     expr->type = params->types[expr->number - 1];
@@ -600,8 +600,8 @@ static fault analyse_set(struct analysis *a)
 static fault analyse_row(struct analysis *a, struct sql_row *row, uint32_t named)
 {
     struct sql_assignment *column = a->stmt->columns;
-    uint32_t number = 0, most = a->stmt->columns == NULL ? 2 : named;
-    if (row->count > most)
+    uint32_t number = 0, max = a->stmt->columns == NULL ? 2 : named;
+    if (row->count > max)
         return model_raise(a->session, "42601", "INSERT has more expressions than target columns");
     if (row->count < named)
         return model_raise(a->session, "42601", "INSERT has more target columns than expressions");

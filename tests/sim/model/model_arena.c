@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define CHUNK_LEAST 2000
+#define CHUNK_MIN 2000
 
 struct sql_chunk {
     struct sql_chunk *next;
@@ -19,7 +19,7 @@ void *sql_take(struct sql_arena *arena, size_t size)
     struct sql_chunk *chunk = arena->first;
     size = (size + sizeof(max_align_t) - 1) & ~(sizeof(max_align_t) - 1);
     if (chunk == NULL || chunk->size - chunk->used < size) {
-        size_t room = MAX_OF(size, (size_t)CHUNK_LEAST);
+        size_t room = MAX_OF(size, (size_t)CHUNK_MIN);
         chunk = malloc(sizeof(*chunk) + room);
         invariant(chunk != NULL);
         *chunk = (struct sql_chunk){.next = arena->first, .size = room};

@@ -4,8 +4,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define LINE_MOST      (64u << 20)
-#define CHARACTER_MOST 4
+#define LINE_BYTES_MAX (64u << 20)
+#define CHARACTER_MAX  4
 #define BATCH_ROWS     1000 /* rows are inserted together, as the server does it */
 #define BATCH_BYTES    65535
 
@@ -148,7 +148,7 @@ static size_t read_code(struct span text, uint8_t *ret)
     bool hex = text.at[0] == 'x' && text.size > 1 && hex_of(text.at[1]) >= 0;
     size_t size = hex ? 1 : 0;
     unsigned value = 0;
-    for (size_t most = size + (hex ? 2 : 3); size < text.size && size < most; size++) {
+    for (size_t max = size + (hex ? 2 : 3); size < text.size && size < max; size++) {
         int digit = hex_of(text.at[size]);
         if (digit < 0 || (!hex && (digit > 7 || text.at[size] > '7')))
             break;
@@ -337,7 +337,7 @@ static fault verify(struct copy_in *copy)
     struct span rest = span_skip(buffer_span(&copy->input), copy->good);
     size_t more = model_text_good(rest);
     copy->good += more;
-    if (more > 0 || rest.size == 0 || (!copy->whole && rest.size < CHARACTER_MOST))
+    if (more > 0 || rest.size == 0 || (!copy->whole && rest.size < CHARACTER_MAX))
         return OK;
     return model_check_text(copy->session, rest);
 }
@@ -422,7 +422,7 @@ static fault copy_messages(struct copy_in *copy)
 static fault copy_in(struct model_session *session, const struct sql_stmt *stmt, char tag[48])
 {
     struct copy_in copy = {
-        .session = session, .stmt = stmt, .input = BUFFER_INIT(LINE_MOST), .columns = 2};
+        .session = session, .stmt = stmt, .input = BUFFER_INIT(LINE_BYTES_MAX), .columns = 2};
     TRY(model_table_find(session, stmt->table, &copy.table));
     if (!copy.table->temporary)
         TRY(tx_must_write(session, "COPY FROM"));

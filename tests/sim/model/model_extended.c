@@ -169,8 +169,8 @@ static fault read_types(struct model_session *session, struct wire_reader *in,
 {
     params->open = true;
     TRY(get_number(session, in, 2, &params->count));
-    if (params->count > SQL_PARAMS_MOST)
-        return model_raise(session, "54000", "the model knows %d parameters", SQL_PARAMS_MOST);
+    if (params->count > SQL_PARAMS_MAX)
+        return model_raise(session, "54000", "the model knows %d parameters", SQL_PARAMS_MAX);
     for (uint32_t i = 0; i < params->count; i++) {
         uint32_t oid;
         TRY(get_number(session, in, 4, &oid));
@@ -392,7 +392,7 @@ fault model_describe(struct model_session *session, struct span body)
                      portal);
 }
 
-static fault run_portal(struct model_session *session, struct model_portal *portal, uint64_t most,
+static fault run_portal(struct model_session *session, struct model_portal *portal, uint64_t max,
                         bool *suspended, char tag[48])
 {
     if (tx_is_failed(session) && !tx_is_exit(portal->stmt))
@@ -400,7 +400,7 @@ static fault run_portal(struct model_session *session, struct model_portal *port
     TRY(model_statement_begins(session,
                                portal->plan != NULL ? portal->plan->text : portal->stmt->text));
     portal->active = true;
-    fault done = model_run(session, portal, most, false, suspended, tag);
+    fault done = model_run(session, portal, max, false, suspended, tag);
     portal->active = false;
     if (done != OK)
         portal->state = PORTAL_FAILED;
@@ -426,8 +426,8 @@ fault model_execute(struct model_session *session, struct span body)
     }
     tx_start(session);
     bool transaction = tx_is_transaction(portal->stmt);
-    uint64_t most = (int32_t)rows <= 0 ? UINT64_MAX : rows;
-    TRY(run_portal(session, portal, most, &suspended, tag));
+    uint64_t max = (int32_t)rows <= 0 ? UINT64_MAX : rows;
+    TRY(run_portal(session, portal, max, &suspended, tag));
     if (!suspended && (transaction || session->tx.commit_soon))
         tx_finish(session);
     else

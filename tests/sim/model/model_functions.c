@@ -193,13 +193,13 @@ static fault call_upper(const struct sql_scope *scope, const struct sql_value *a
     return OK;
 }
 
-#define REPEAT_MOST (1 << 20)
+#define REPEAT_MAX (1 << 20)
 
 static fault call_repeat(const struct sql_scope *scope, const struct sql_value *args,
                          struct sql_value *ret)
 {
     size_t size = args[0].text.size, times = args[1].number < 0 ? 0 : (size_t)args[1].number;
-    if (size > 0 && times > REPEAT_MOST / size)
+    if (size > 0 && times > REPEAT_MAX / size)
         return model_raise(scope->session, "54000", "requested length too large");
     char *text = sql_take(scope->arena, size * times + 1);
     for (size_t i = 0; i < times && size > 0; i++)
@@ -275,9 +275,9 @@ static const struct sql_function functions[] = {
     AGGREGATE("count", SQL_INT8, SQL_COUNT, SQL_TEXT),
     AGGREGATE("count", SQL_INT8, SQL_COUNT, SQL_INT8),
     AGGREGATE("sum", SQL_INT8, SQL_SUM, SQL_INT4),
-    AGGREGATE("min", SQL_INT4, SQL_LEAST, SQL_INT4),
+    AGGREGATE("min", SQL_INT4, SQL_MIN, SQL_INT4),
     AGGREGATE("max", SQL_INT4, SQL_GREATEST, SQL_INT4),
-    AGGREGATE("min", SQL_TEXT, SQL_LEAST, SQL_TEXT),
+    AGGREGATE("min", SQL_TEXT, SQL_MIN, SQL_TEXT),
     AGGREGATE("max", SQL_TEXT, SQL_GREATEST, SQL_TEXT),
 };
 

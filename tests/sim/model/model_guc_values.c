@@ -126,11 +126,11 @@ static fault canon_int(struct model_session *session, const struct guc_row *row,
         return FAULT_UPSTREAM;
     }
     int64_t whole = (int64_t)(number < 0 ? number - 0.5 : number + 0.5);
-    if (whole < row->least || whole > row->most)
+    if (whole < row->min || whole > row->max)
         return model_raise(session, "22023",
                            "%" PRId64 "%s is outside the valid range for parameter \"%s\" (%" PRId64
                            " .. %" PRId64 ")",
-                           whole, unit_word(row), row->asked, row->least, row->most);
+                           whole, unit_word(row), row->asked, row->min, row->max);
     *ret = (const char *)sql_printf(arena, "%" PRId64, whole).at;
     return OK;
 }

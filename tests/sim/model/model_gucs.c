@@ -22,7 +22,7 @@ static const char *const words_plan[] = {"auto", "force_generic_plan", "force_cu
 
 #define TIMEOUT_ROW(name_)                                                                         \
     {                                                                                              \
-        .name = name_, .kind = GUC_INT, .preset = "0", .unit = GUC_MS, .most = INT32_MAX           \
+        .name = name_, .kind = GUC_INT, .preset = "0", .unit = GUC_MS, .max = INT32_MAX            \
     }
 
 /* In the order in which the server reports them: by name, whatever the case. */
@@ -39,7 +39,7 @@ const struct guc_row guc_rows[] = {
      .words = words_isolation},
     {.name = "default_transaction_read_only", .kind = GUC_BOOL, .preset = "off", .reported = true},
     {.name = "enable_seqscan", .kind = GUC_BOOL, .preset = "on"},
-    {.name = "extra_float_digits", .kind = GUC_INT, .preset = "1", .least = -15, .most = 3},
+    {.name = "extra_float_digits", .kind = GUC_INT, .preset = "1", .min = -15, .max = 3},
     TIMEOUT_ROW("idle_in_transaction_session_timeout"),
     TIMEOUT_ROW("idle_session_timeout"),
     {.name = "in_hot_standby",
@@ -72,8 +72,8 @@ const struct guc_row guc_rows[] = {
      .kind = GUC_INT,
      .preset = "100",
      .context = GUC_RESTART,
-     .least = 1,
-     .most = 262143},
+     .min = 1,
+     .max = 262143},
     {.name = "plan_cache_mode", .kind = GUC_ENUM, .preset = "auto", .words = words_plan},
     {.name = "role", .kind = GUC_ROLE, .preset = "none"},
     {.name = "row_security", .kind = GUC_BOOL, .preset = "on"},
@@ -98,11 +98,11 @@ const struct guc_row guc_rows[] = {
      .kind = GUC_INT,
      .preset = "4096",
      .unit = GUC_KB,
-     .least = 64,
-     .most = INT32_MAX},
+     .min = 64,
+     .max = INT32_MAX},
 };
 const size_t guc_row_count = ARRAY_SIZE(guc_rows);
-static_assert(ARRAY_SIZE(guc_rows) <= GUC_COUNT_MOST, "a slot for each row");
+static_assert(ARRAY_SIZE(guc_rows) <= GUC_COUNT_MAX, "a slot for each row");
 
 /* --- finding ---------------------------------------------------------------------------------- */
 

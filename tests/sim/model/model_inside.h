@@ -105,7 +105,7 @@ void model_table_vacuum(struct model_table *table);
 
 /* --- settings (model_gucs.c) ------------------------------------------------------------------ */
 
-enum { GUC_COUNT_MOST = 64 };
+enum { GUC_COUNT_MAX = 64 };
 
 /* What becomes of a value at the end of its transaction, as in PostgreSQL's guc.c. */
 enum guc_state { GUC_SET, GUC_LOCAL, GUC_SET_LOCAL, GUC_SAVE };
@@ -128,7 +128,7 @@ struct guc_custom {
     struct guc_slot slot;
 };
 struct model_gucs {
-    struct guc_slot slots[GUC_COUNT_MOST];
+    struct guc_slot slots[GUC_COUNT_MAX];
     struct list custom;
     bool any_stack; /* some slot has one */
 };
@@ -186,7 +186,7 @@ struct guc_row {
     bool reported;
     enum guc_context context;
     enum guc_unit unit;
-    int64_t least, most;
+    int64_t min, max;
     const char *const *words; /* of an enum */
 };
 extern const struct guc_row guc_rows[];
@@ -201,7 +201,7 @@ struct tx_level {
     char name[MODEL_NAME];
     struct model_xact *xact; /* NULL: it has not written */
 };
-#define TX_LEVELS_MOST 32
+#define TX_LEVELS_MAX 32
 struct model_tx {
     enum tx_block block;
     enum tx_pending pending;
@@ -215,7 +215,7 @@ struct model_tx {
     uint64_t snapshot; /* of repeatable read */
     uint32_t level;    /* the innermost savepoint; 0: none */
     uint32_t target;   /* of TX_RELEASE, TX_BACK */
-    struct tx_level levels[TX_LEVELS_MOST];
+    struct tx_level levels[TX_LEVELS_MAX];
 };
 
 void tx_start(struct model_session *session);
@@ -335,10 +335,10 @@ struct model_sink {
 fault model_run_begin(struct model_session *session, struct model_portal *portal) MUST_USE;
 /** Runs up to `most` rows of it; writes the command's tag (empty: none, e.g. after COPY's error),
  *  or says that it is suspended. */
-fault model_run(struct model_session *session, struct model_portal *portal, uint64_t most,
+fault model_run(struct model_session *session, struct model_portal *portal, uint64_t max,
                 bool describe, bool *ret_suspended, char tag[48]) MUST_USE;
 /** The next rows of a query. */
-fault model_run_rows(struct model_session *session, struct model_portal *portal, uint64_t most,
+fault model_run_rows(struct model_session *session, struct model_portal *portal, uint64_t max,
                      struct model_sink *sink) MUST_USE;
 fault model_run_change(struct model_session *session, struct model_portal *portal,
                        struct model_sink *sink, char tag[48]) MUST_USE;
@@ -461,7 +461,7 @@ struct model {
     uint32_t notices; /* that say something of their own, so far */
     uint64_t chance;
     uint32_t next_oid;
-    char *defaults[GUC_COUNT_MOST]; /* NULL: the row's */
+    char *defaults[GUC_COUNT_MAX]; /* NULL: the row's */
     uint8_t mock_secret[32];
     struct model_counts counts;
 };

@@ -87,7 +87,7 @@ static fault prove(struct model_session *session, const struct model_user *user,
 static fault prove_by_scram(struct model_session *session, const struct model_user *user)
 {
     struct scram_server *scram = calloc(1, sizeof(*scram));
-    struct buffer answer = BUFFER_INIT(SCRAM_MESSAGE_MOST * 2);
+    struct buffer answer = BUFFER_INIT(SCRAM_MESSAGE_MAX * 2);
     invariant(scram != NULL);
     fault proven = prove(session, user, scram, &answer);
     buffer_fini(&answer);
@@ -182,7 +182,7 @@ static fault set_parameters(struct model_session *session, struct span parameter
     static const char *const others[] = {"user", "database", "options", "replication"};
     struct span options = wire_find_parameter(parameters, "options"), wrong = SPAN_NONE;
     struct span name, value;
-    uint8_t scratch[WIRE_STARTUP_MOST];
+    uint8_t scratch[WIRE_STARTUP_MAX];
     if (options.size > 0) {
         fault read = wire_read_options(options, scratch, set_parameter, session, &wrong);
         if (read == FAULT_PROTOCOL) {
@@ -219,7 +219,7 @@ static fault refuse_state(struct model_session *session)
         return model_raise_fatal(session, "57P03", "%s", words[model->state]);
     if (model_chance(model, faults->refuse))
         return model_raise_fatal(session, "57P03", "%s", words[MODEL_STARTING]);
-    if (model->sessions.count > model->options.connections_most ||
+    if (model->sessions.count > model->options.connections_max ||
         model_chance(model, faults->crowded))
         return model_raise_fatal(session, "53300", "sorry, too many clients already");
     return OK;
@@ -245,7 +245,7 @@ static fault refuse_database(struct model_session *session)
             break;
     }
     if (session->superuser || options->reserved == 0 ||
-        session->model->sessions.count + options->reserved <= options->connections_most)
+        session->model->sessions.count + options->reserved <= options->connections_max)
         return OK;
     return model_raise_fatal(session, "53300",
                              "remaining connection slots are reserved for non-replication "
@@ -258,8 +258,8 @@ static fault be_slow(struct model_session *session)
     if (!model_chance(model, model->options.faults.slow_login))
         return OK;
     const struct model_faults *faults = &model->options.faults;
-    duration most = faults->slow_login_most.us > 0 ? faults->slow_login_most : faults->slow_most;
-    return co_sleep((duration){.us = (int64_t)model_draw(model, (uint64_t)most.us + 1)});
+    duration max = faults->slow_login_max.us > 0 ? faults->slow_login_max : faults->slow_max;
+    return co_sleep((duration){.us = (int64_t)model_draw(model, (uint64_t)max.us + 1)});
 }
 
 static fault begin_session(struct model_session *session, const struct wire_startup *startup)
@@ -298,7 +298,7 @@ static fault read_startup(struct model_session *session, uint8_t *bytes, struct 
 
 fault model_login(struct model_session *session)
 {
-    uint8_t bytes[WIRE_STARTUP_MOST];
+    uint8_t bytes[WIRE_STARTUP_MAX];
     struct wire_startup startup;
     TRY(read_startup(session, bytes, &startup));
     if (startup.kind == WIRE_STARTUP_CANCEL) {

@@ -66,10 +66,10 @@ void model_put_error(struct model_session *session)
 /* Whether client_min_messages lets it through. */
 static bool is_wanted(const struct model_session *session, const char *severity)
 {
-    const char *least = model_guc_value(session, "client_min_messages");
-    if (strcmp(least, "error") == 0)
+    const char *min = model_guc_value(session, "client_min_messages");
+    if (strcmp(min, "error") == 0)
         return false;
-    return strcmp(least, "warning") != 0 || strcmp(severity, "WARNING") == 0;
+    return strcmp(min, "warning") != 0 || strcmp(severity, "WARNING") == 0;
 }
 
 fault model_warn(struct model_session *session, const char *severity, const char *sqlstate,

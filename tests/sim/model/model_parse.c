@@ -108,7 +108,7 @@ static fault read_prepare(struct sql_parser *parser, struct sql_stmt *stmt)
     TRY(sql_read_name(parser, &stmt->name));
     if (sql_accept_sign(parser, "(")) {
         do {
-            if (stmt->type_count == SQL_PARAMS_MOST)
+            if (stmt->type_count == SQL_PARAMS_MAX)
                 return sql_syntax_error(parser);
             TRY(sql_read_type(parser, &stmt->types[stmt->type_count++]));
         } while (sql_accept_sign(parser, ","));

@@ -1,7 +1,7 @@
 /* model_parse_expr.c - expressions, by the precedence that PostgreSQL gives to its operators. */
 #include "model_inside.h"
 
-#define DEPTH_MOST 60
+#define DEPTH_MAX 60
 
 static fault read_level(struct sql_parser *parser, int level, struct sql_expr **ret);
 
@@ -321,7 +321,7 @@ static fault read_level(struct sql_parser *parser, int level, struct sql_expr **
 
 fault sql_read_expr(struct sql_parser *parser, struct sql_expr **ret)
 {
-    if (parser->depth >= DEPTH_MOST)
+    if (parser->depth >= DEPTH_MAX)
         return model_raise(parser->session, "54001", "stack depth limit exceeded");
     parser->depth += 1;
     fault read = read_level(parser, LEVEL_OR, ret);

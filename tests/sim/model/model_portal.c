@@ -4,8 +4,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define STORED_MOST (64u << 20)
-#define NAMES_MOST  65536
+#define STORED_MAX (64u << 20)
+#define NAMES_MAX  65536
 
 /* --- plans ------------------------------------------------------------------------------------ */
 
@@ -172,7 +172,7 @@ struct model_portal *model_portal_new(struct model_session *session, struct span
     invariant(portal != NULL);
     snprintf(portal->name, sizeof(portal->name), "%.*s", SPAN_ARG(name));
     portal->level = session->tx.level;
-    portal->stored = BUFFER_INIT(STORED_MOST);
+    portal->stored = BUFFER_INIT(STORED_MAX);
     invariant(map_insert(&session->portals, &portal->link, hash_span(name)) == OK);
     return portal;
 }
@@ -311,9 +311,9 @@ fault model_run_declare(struct model_session *session, struct model_portal *oute
 }
 
 /* Rows that a held cursor has kept. */
-static fault fetch_held(struct model_portal *portal, uint64_t most, struct model_sink *sink)
+static fault fetch_held(struct model_portal *portal, uint64_t max, struct model_sink *sink)
 {
-    while (sink->rows < most && portal->stored_at < portal->stored.size) {
+    while (sink->rows < max && portal->stored_at < portal->stored.size) {
         const struct sql_value *row;
         memcpy((void *)&row, portal->stored.at + portal->stored_at, sizeof(row));
         portal->stored_at += sizeof(row);

@@ -61,7 +61,7 @@ int main(int count, char **words)
         return 2;
     }
     if (count > 2)
-        options.connections_most = (uint32_t)strtoul(words[2], NULL, 10);
+        options.connections_max = (uint32_t)strtoul(words[2], NULL, 10);
     options.standby = count > 3 && strcmp(words[3], "standby") == 0;
     return machine_run("model", program, NULL) == OK ? failed : 1;
 }

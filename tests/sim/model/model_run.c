@@ -4,7 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define AGGREGATES_MOST 8
+#define AGGREGATES_MAX 8
 
 /* --- planning --------------------------------------------------------------------------------- */
 
@@ -254,7 +254,7 @@ static void aggregate_row(const struct sql_function *function, const struct sql_
                                  : 0;
     if (type == SQL_TEXT && order == 0)
         order = (value->text.size > total->text.size) - (value->text.size < total->text.size);
-    if (total->null || (function->aggregate == SQL_LEAST ? order < 0 : order > 0))
+    if (total->null || (function->aggregate == SQL_MIN ? order < 0 : order > 0))
         *total = *value;
 }
 
@@ -266,9 +266,9 @@ static fault aggregate_expr(const struct sql_scope *scope, const struct sql_expr
             TRY(aggregate_expr(scope, arg, totals, begin));
         return OK;
     }
-    if (expr->number >= AGGREGATES_MOST)
+    if (expr->number >= AGGREGATES_MAX)
         return model_raise(scope->session, "54000", "the model knows %d aggregates in a query",
-                           AGGREGATES_MOST);
+                           AGGREGATES_MAX);
     struct sql_value value, *total = &totals[expr->number];
     if (begin) {
         *total = (struct sql_value){.null = expr->function->aggregate != SQL_COUNT};
@@ -345,15 +345,15 @@ static fault next_result(struct sql_scope *scope, struct model_portal *portal,
     return OK;
 }
 
-fault model_run_rows(struct model_session *session, struct model_portal *portal, uint64_t most,
+fault model_run_rows(struct model_session *session, struct model_portal *portal, uint64_t max,
                      struct model_sink *sink)
 {
     const struct sql_stmt *stmt = portal->stmt;
-    struct sql_value columns[2], totals[AGGREGATES_MOST];
+    struct sql_value columns[2], totals[AGGREGATES_MAX];
     struct sql_scope scope = {
         .session = session, .arena = &portal->row, .params = portal->params, .columns = columns};
     TRY(read_limits(&scope, portal));
-    while (!portal->at_end && sink->rows < most) {
+    while (!portal->at_end && sink->rows < max) {
         bool found;
         sql_arena_reset(&portal->row);
         scope.arena = &portal->row;
@@ -366,7 +366,7 @@ fault model_run_rows(struct model_session *session, struct model_portal *portal,
         TRY(sink->row(sink, stmt, values));
         sink->rows += 1;
     }
-    portal->at_end = portal->at_end || sink->rows < most;
+    portal->at_end = portal->at_end || sink->rows < max;
     return OK;
 }
 
@@ -408,13 +408,13 @@ static fault sink_to_store(struct model_sink *sink, const struct sql_stmt *stmt,
     return buffer_fault(sink->into);
 }
 
-static fault run_select(struct model_session *session, struct model_portal *portal, uint64_t most,
+static fault run_select(struct model_session *session, struct model_portal *portal, uint64_t max,
                         bool describe, char tag[48])
 {
     struct model_sink sink = {.row = sink_to_client, .session = session, .portal = portal};
     if (describe)
         model_put_row_description(session, portal->stmt, portal);
-    TRY(model_run_rows(session, portal, most, &sink));
+    TRY(model_run_rows(session, portal, max, &sink));
     snprintf(tag, 48, "SELECT %" PRIu64, sink.rows);
     return OK;
 }
@@ -430,7 +430,7 @@ static fault run_whole(struct model_session *session, struct model_portal *porta
     return model_run_utility(session, portal, &sink, portal->tag);
 }
 
-static fault run_stored(struct model_session *session, struct model_portal *portal, uint64_t most,
+static fault run_stored(struct model_session *session, struct model_portal *portal, uint64_t max,
                         const struct sql_stmt *shape, bool describe)
 {
     uint64_t rows = 0;
@@ -438,7 +438,7 @@ static fault run_stored(struct model_session *session, struct model_portal *port
         TRY(run_whole(session, portal));
     if (describe && shape != NULL)
         model_put_row_description(session, shape, portal);
-    while (rows < most && portal->stored_at < portal->stored.size) {
+    while (rows < max && portal->stored_at < portal->stored.size) {
         struct span rest = span_skip(buffer_span(&portal->stored), portal->stored_at);
         uint32_t size = wire_u32(rest.at + 1) + 1;
         wire_put_bytes(&session->out, span_of(rest.at, size));
@@ -446,12 +446,12 @@ static fault run_stored(struct model_session *session, struct model_portal *port
         rows += 1;
         TRY(model_flush_much(session));
     }
-    portal->at_end = rows < most;
+    portal->at_end = rows < max;
     count_rows(portal->tag, rows);
     return OK;
 }
 
-fault model_run(struct model_session *session, struct model_portal *portal, uint64_t most,
+fault model_run(struct model_session *session, struct model_portal *portal, uint64_t max,
                 bool describe, bool *ret_suspended, char tag[48])
 {
     const struct sql_stmt *shape = model_shape(session, portal->stmt);
@@ -460,12 +460,12 @@ fault model_run(struct model_session *session, struct model_portal *portal, uint
     if (portal->state != PORTAL_READY)
         return model_raise(session, "55000", "portal \"%s\" cannot be run", portal->name);
     if (select) {
-        TRY(run_select(session, portal, most, describe, tag));
+        TRY(run_select(session, portal, max, describe, tag));
         *ret_suspended = !portal->at_end;
         return OK;
     }
     if (shape != NULL || portal->begun) {
-        TRY(run_stored(session, portal, most, shape, describe));
+        TRY(run_stored(session, portal, max, shape, describe));
         *ret_suspended = !portal->at_end;
     } else {
         portal->state = PORTAL_DONE;

@@ -3,8 +3,8 @@
 
 #include <stdio.h>
 
-#define OUT_MOST (256u << 20)
-#define BACKLOG  128
+#define OUT_MAX (256u << 20)
+#define BACKLOG 128
 
 /* --- chance ----------------------------------------------------------------------------------- */
 
@@ -33,8 +33,8 @@ fault model_new(const struct model_options *options, struct model **ret)
     model->next_oid = 16384;
     model->pid = 1000;
     model->log_end = MODEL_LOG_BEGINS + MODEL_LOG_AT_FIRST;
-    if (model->options.connections_most == 0)
-        model->options.connections_most = 100;
+    if (model->options.connections_max == 0)
+        model->options.connections_max = 100;
     for (size_t i = 0; i < sizeof(model->mock_secret); i++)
         model->mock_secret[i] = (uint8_t)model_draw(model, 256);
     model->listener.address = options->address;
@@ -59,7 +59,7 @@ void model_free(struct model **model)
     invariant(!gone->listening && list_empty(&gone->sessions) && list_empty(&gone->locks));
     model_table_fini(&gone->kv);
     model_table_fini(&gone->guarded);
-    for (size_t i = 0; i < GUC_COUNT_MOST; i++)
+    for (size_t i = 0; i < GUC_COUNT_MAX; i++)
         free(gone->defaults[i]);
     free(gone);
 }
@@ -72,9 +72,9 @@ static struct model_session *session_new(struct model *model)
     invariant(session != NULL);
     session->model = model;
     session->stream = STREAM_INIT;
-    session->in = BUFFER_INIT(OUT_MOST);
-    session->out = BUFFER_INIT(OUT_MOST);
-    session->query_text = BUFFER_INIT(OUT_MOST);
+    session->in = BUFFER_INIT(OUT_MAX);
+    session->out = BUFFER_INIT(OUT_MAX);
+    session->query_text = BUFFER_INIT(OUT_MAX);
     session->pid = ++model->pid;
     session->secret = (uint32_t)model_draw(model, UINT32_MAX);
     session->statement_end = session->idle_end = NEVER;
@@ -146,8 +146,8 @@ static void session_main(void *argument)
         session->ready = session->ready_due = true;
         session->number = ++model->counts.logins;
         model->counts.sessions = model->sessions.count;
-        if (model->counts.sessions_most < model->sessions.count)
-            model->counts.sessions_most = model->sessions.count;
+        if (model->counts.sessions_max < model->sessions.count)
+            model->counts.sessions_max = model->sessions.count;
         tell(session, model->options.watch.session_began);
         model_session_run(session);
     } else if (login == FAULT_UPSTREAM) {
@@ -248,9 +248,9 @@ void model_promote(struct model *model)
     model->standby = false;
 }
 
-void model_set_connections(struct model *model, uint32_t most)
+void model_set_connections(struct model *model, uint32_t max)
 {
-    model->options.connections_most = most;
+    model->options.connections_max = max;
 }
 
 bool model_set_default(struct model *model, const char *name, const char *value)
@@ -318,8 +318,8 @@ void model_cancel_request(struct model *model, const struct wire_cancel *cancel)
 {
     const struct model_faults *faults = &model->options.faults;
     if (model_chance(model, faults->cancel_late) &&
-        co_sleep(
-            (duration){.us = (int64_t)model_draw(model, (uint64_t)faults->late_most.us + 1)}) != OK)
+        co_sleep((duration){.us = (int64_t)model_draw(model, (uint64_t)faults->late_max.us + 1)}) !=
+            OK)
         return;
     const struct model_session *session = model_session_by_pid(model, cancel->pid);
     if (session == NULL || cancel->secret.size != 4 ||

@@ -3,9 +3,9 @@
 
 #include <stdio.h>
 
-#define READ_SIZE    4096
-#define SMALL_MOST   10000u
-#define MESSAGE_MOST (256u << 20)
+#define READ_SIZE   4096
+#define SMALL_MAX   10000u
+#define MESSAGE_MAX (256u << 20)
 
 /* --- whether it may go on --------------------------------------------------------------------- */
 
@@ -48,7 +48,7 @@ fault model_dawdle(struct model_session *session)
     if (!model_chance(model, faults->slow))
         return OK;
     deadline by =
-        after((duration){.us = (int64_t)model_draw(model, (uint64_t)faults->slow_most.us + 1)});
+        after((duration){.us = (int64_t)model_draw(model, (uint64_t)faults->slow_max.us + 1)});
     while (now().us < by.us)
         TRY(model_wait(session, by));
     return OK;
@@ -126,13 +126,13 @@ static fault read_more(struct model_session *session, bool copying, deadline by)
 }
 
 /* How long a message of this type may be; 0: there is no such type. */
-static uint32_t size_most(uint8_t type, bool login)
+static uint32_t size_max(uint8_t type, bool login)
 {
     if (login)
         return type == WIRE_PASSWORD ? 65535 : 0;
     if (strchr("QFBPd", type) != NULL && type != 0)
-        return MESSAGE_MOST;
-    return strchr("EDCHSXcf", type) != NULL && type != 0 ? SMALL_MOST : 0;
+        return MESSAGE_MAX;
+    return strchr("EDCHSXcf", type) != NULL && type != 0 ? SMALL_MAX : 0;
 }
 
 static bool belongs_to_copy(uint8_t type)
@@ -145,17 +145,17 @@ fault model_read(struct model_session *session, bool copying, struct wire_frame 
 {
     for (;;) {
         struct span rest = span_skip(buffer_span(&session->in), session->in_at);
-        uint32_t most = rest.size == 0 ? 0 : size_most(rest.at[0], !session->ready);
+        uint32_t max = rest.size == 0 ? 0 : size_max(rest.at[0], !session->ready);
         /* The type alone is enough for it. */
         if (copying && session->ready && rest.size > 0 && !belongs_to_copy(rest.at[0])) {
             session->protocol_lost = true;
             return model_raise(session, "08P01",
                                "unexpected message type 0x%02X during COPY from stdin", rest.at[0]);
         }
-        if (rest.size > 0 && most == 0)
+        if (rest.size > 0 && max == 0)
             return model_raise_fatal(session, "08P01", "invalid frontend message type %u",
                                      rest.at[0]);
-        fault framed = rest.size == 0 ? FAULT_AGAIN : wire_next_frame(&rest, most, ret);
+        fault framed = rest.size == 0 ? FAULT_AGAIN : wire_next_frame(&rest, max, ret);
         if (framed == OK) {
             session->in_at = session->in.size - rest.size;
             session->cancel = session->cancel && copying;
@@ -171,7 +171,7 @@ fault model_read_by(struct model_session *session, deadline by, struct wire_fram
 {
     for (;;) {
         struct span rest = span_skip(buffer_span(&session->in), session->in_at);
-        fault framed = rest.size == 0 ? FAULT_AGAIN : wire_next_frame(&rest, MESSAGE_MOST, ret);
+        fault framed = rest.size == 0 ? FAULT_AGAIN : wire_next_frame(&rest, MESSAGE_MAX, ret);
         if (framed == OK) {
             session->in_at = session->in.size - rest.size;
             return co_cancelled() ? FAULT_CANCELLED : OK;

@@ -8,7 +8,7 @@
 
 #include <stdio.h>
 
-#define VACUUM_LEAST 64
+#define VACUUM_MIN 64
 
 /* --- transactions, as rows see them ----------------------------------------------------------- */
 
@@ -196,7 +196,7 @@ static bool snapshots_kept(const struct model *model)
 void model_table_vacuum(struct model_table *table)
 {
     uint32_t kept = 0, before = table->count;
-    if (table->dead < VACUUM_LEAST || table->dead < table->count / 2 || table->pins > 0 ||
+    if (table->dead < VACUUM_MIN || table->dead < table->count / 2 || table->pins > 0 ||
         snapshots_kept(table->model))
         return;
     for (uint32_t i = 0; i < before; i++)

@@ -139,7 +139,7 @@ void tx_finish(struct model_session *session)
             end_transaction(session, pending == TX_COMMIT);
         return;
     case TX_SAVE:
-        push_level(tx, tx->levels[TX_LEVELS_MOST - 1].name);
+        push_level(tx, tx->levels[TX_LEVELS_MAX - 1].name);
         return;
     case TX_RELEASE:
         end_levels(session, tx->target, true);
@@ -308,10 +308,10 @@ static fault run_save(struct model_session *session, const struct sql_stmt *stmt
     struct model_tx *tx = &session->tx;
     if (!is_block(session))
         return only_in_block(session, "SAVEPOINT", "DefineSavepoint");
-    if (tx->level + 2 >= TX_LEVELS_MOST)
+    if (tx->level + 2 >= TX_LEVELS_MAX)
         return model_raise(session, "54000", "the model keeps %d savepoints at most",
-                           TX_LEVELS_MOST - 2);
-    snprintf(tx->levels[TX_LEVELS_MOST - 1].name, MODEL_NAME, "%.*s", SPAN_ARG(stmt->name));
+                           TX_LEVELS_MAX - 2);
+    snprintf(tx->levels[TX_LEVELS_MAX - 1].name, MODEL_NAME, "%.*s", SPAN_ARG(stmt->name));
     tx->pending = TX_SAVE;
     return OK;
 }

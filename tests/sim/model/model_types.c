@@ -231,13 +231,13 @@ fault model_check_text(struct model_session *session, struct span text)
         size_t size = character_size(text);
         if (size == 0) {
             uint8_t first = text.at[0];
-            size_t most = first < 0xc0 || first >= 0xf8 ? 1
-                          : first < 0xe0                ? 2
-                          : first < 0xf0                ? 3
-                                                        : 4;
+            size_t max = first < 0xc0 || first >= 0xf8 ? 1
+                         : first < 0xe0                ? 2
+                         : first < 0xf0                ? 3
+                                                       : 4;
             char bytes[32] = "";
             size_t at = 0;
-            for (size_t i = 0; i < MIN_OF(most, text.size); i++)
+            for (size_t i = 0; i < MIN_OF(max, text.size); i++)
                 at += (size_t)snprintf(bytes + at, sizeof(bytes) - at, "%s0x%02x", i > 0 ? " " : "",
                                        text.at[i]);
             return model_raise(session, "22021", "invalid byte sequence for encoding \"UTF8\": %s",

@@ -247,7 +247,7 @@ static fault run_inner(struct model_session *session, struct model_portal *inner
     return model_run_utility(session, inner, sink, tag);
 }
 
-#define NESTED_MOST 8
+#define NESTED_MAX 8
 
 static fault refuse_depth(struct model_session *session)
 {
@@ -262,7 +262,7 @@ fault model_run_execute(struct model_session *session, struct model_portal *port
 {
     const struct sql_stmt *stmt = portal->stmt;
     struct model_statement *statement = model_statement_find(session, stmt->name);
-    struct sql_value values[SQL_PARAMS_MOST];
+    struct sql_value values[SQL_PARAMS_MAX];
     uint32_t given = 0;
     if (statement == NULL)
         return model_statement_missing(session, stmt->name);
@@ -288,8 +288,8 @@ fault model_run_execute(struct model_session *session, struct model_portal *port
     inner.format_count = portal->format_count;
     inner.stored = BUFFER_INIT(0);
     session->nested += 1;
-    fault done = session->nested > NESTED_MOST ? refuse_depth(session)
-                                               : run_inner(session, &inner, sink, tag);
+    fault done = session->nested > NESTED_MAX ? refuse_depth(session)
+                                              : run_inner(session, &inner, sink, tag);
     session->nested -= 1;
     sink->portal = portal;
     model_portal_fini(&inner);

@@ -6,9 +6,9 @@
 
 #define SYSTEM     "7710994904750184334"
 #define COMMAND    128   /* longest that is looked at */
-#define PIECE_MOST 8192  /* of the log, in one message */
-#define GROWS_MOST 4000  /* bytes at a time */
-#define PAUSE_MOST 10000 /* us between them */
+#define PIECE_MAX  8192  /* of the log, in one message */
+#define GROWS_MAX  4000  /* bytes at a time */
+#define PAUSE_MAX  10000 /* us between them */
 #define REPLY_SIZE 34    /* of a standby's status: 'r', three places, its clock, a question */
 #define PLACE(at)  (uint32_t)((at) >> 32), (uint32_t)(at)
 
@@ -129,8 +129,8 @@ static uint64_t put_piece(struct model_session *session, uint64_t at)
 {
     struct buffer *out = &session->out;
     struct model *model = session->model;
-    uint64_t most = 1 + model_draw(model, PIECE_MOST);
-    uint64_t size = MIN_OF(most, model->log_end - at);
+    uint64_t max = 1 + model_draw(model, PIECE_MAX);
+    uint64_t size = MIN_OF(max, model->log_end - at);
     size_t start = wire_begin(out, WIRE_COPY_DATA);
     wire_put_u8(out, 'w');
     put_u64(out, at);
@@ -147,13 +147,13 @@ static fault stream_log(struct model_session *session, uint64_t at)
     struct model *model = session->model;
     for (bool done = false;;) {
         bool behind = at < model->log_end;
-        duration pause = {.us = behind ? 0 : (int64_t)model_draw(model, PAUSE_MOST)};
+        duration pause = {.us = behind ? 0 : (int64_t)model_draw(model, PAUSE_MAX)};
         TRY(hear(session, after(pause), &done));
         TRY(model_check(session));
         if (done)
             return OK;
         if (!behind)
-            model->log_end += 1 + model_draw(model, GROWS_MOST);
+            model->log_end += 1 + model_draw(model, GROWS_MAX);
         at += put_piece(session, at);
         TRY(model_flush(session));
     }

@@ -11,7 +11,7 @@
 
 struct model_session;
 
-#define SQL_PARAMS_MOST 64
+#define SQL_PARAMS_MAX 64
 
 /* --- memory that goes all at once ------------------------------------------------------------- */
 
@@ -227,7 +227,7 @@ struct sql_stmt {
     struct sql_modes modes;
     struct sql_expr *args;
     uint32_t type_count;
-    enum sql_type types[SQL_PARAMS_MOST];
+    enum sql_type types[SQL_PARAMS_MAX];
     struct sql_stmt *inner;
 };
 
@@ -273,7 +273,7 @@ fault sql_read_stmt(struct sql_parser *parser, struct sql_stmt **ret) MUST_USE;
 struct sql_params {
     bool open; /* more may be found: a prepared statement's */
     uint32_t count;
-    enum sql_type types[SQL_PARAMS_MOST];
+    enum sql_type types[SQL_PARAMS_MAX];
 };
 /** Finds names and types; raises what is wrong with them. */
 fault sql_analyse(struct model_session *session, struct sql_arena *arena, struct sql_stmt *stmt,
@@ -306,7 +306,7 @@ fault sql_evaluate(const struct sql_scope *scope, const struct sql_expr *expr,
 fault sql_fold(const struct sql_scope *scope, const struct sql_expr *expr, bool params) MUST_USE;
 
 enum sql_volatility { SQL_IMMUTABLE, SQL_STABLE, SQL_VOLATILE };
-enum sql_aggregate { SQL_PLAIN, SQL_COUNT, SQL_SUM, SQL_LEAST, SQL_GREATEST };
+enum sql_aggregate { SQL_PLAIN, SQL_COUNT, SQL_SUM, SQL_MIN, SQL_GREATEST };
 struct sql_function {
     const char *name;
     enum sql_type result;

@@ -30,7 +30,7 @@ static struct arrivals to_nobody;
 
 void arrivals_init(void)
 {
-    by_login = calloc(ORACLE_LOGINS_MOST, sizeof(*by_login));
+    by_login = calloc(ORACLE_LOGINS_MAX, sizeof(*by_login));
     PROVE(by_login != NULL);
     to_nobody = (struct arrivals){.count = 0};
 }
@@ -70,7 +70,7 @@ static void arrivals_clear(struct arrivals *list)
 
 void arrivals_fini(void)
 {
-    for (uint32_t i = 0; i < ORACLE_LOGINS_MOST; i++)
+    for (uint32_t i = 0; i < ORACLE_LOGINS_MAX; i++)
         arrivals_clear(&by_login[i]);
     arrivals_clear(&to_nobody);
     free(by_login);
@@ -151,10 +151,10 @@ void arrivals_prove_all(const struct person *person)
           person->login, first->type, (int)first->size, (const char *)first->body);
 }
 
-void arrivals_prove_prompt(const struct person *person, duration most)
+void arrivals_prove_prompt(const struct person *person, duration max)
 {
     const struct arrival *first = by_login[person->login].first;
-    PROVE(first == NULL || between(first->told, now()).us <= most.us,
+    PROVE(first == NULL || between(first->told, now()).us <= max.us,
           "client %u (login %u), who waits for it, was told a '%c' ('%.*s') %lld ms ago",
           person->number, person->login, first->type, (int)first->size, (const char *)first->body,
           (long long)(between(first->told, now()).us / 1000));

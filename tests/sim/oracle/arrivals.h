@@ -20,6 +20,6 @@ void arrivals_heard(const struct person *person, const struct wire_frame *frame)
 /** Its client has read all answers to what it has asked. */
 void arrivals_prove_all(const struct person *person);
 /** It reads all the time, and asks for nothing: nothing is under way for longer than `most`. */
-void arrivals_prove_prompt(const struct person *person, duration most);
+void arrivals_prove_prompt(const struct person *person, duration max);
 /** The connection has ended. */
 void arrivals_forget(uint32_t login);

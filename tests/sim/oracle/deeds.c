@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define DEEDS_MOST 100000u
+#define DEEDS_MAX 100000u
 
 struct deed {
     enum deed_fate fate;
@@ -19,7 +19,7 @@ static uint32_t deed_count;
 
 void deeds_init(void)
 {
-    deeds = calloc(DEEDS_MOST, sizeof(*deeds));
+    deeds = calloc(DEEDS_MAX, sizeof(*deeds));
     PROVE(deeds != NULL);
     deed_count = 0;
 }
@@ -32,7 +32,7 @@ void deeds_fini(void)
 
 uint32_t deed_begin(void)
 {
-    PROVE(deed_count < DEEDS_MOST);
+    PROVE(deed_count < DEEDS_MAX);
     return deed_count++;
 }
 

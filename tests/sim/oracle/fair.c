@@ -50,9 +50,9 @@ void fair_begins(struct person *person)
             continue;
         bool same = fair_same_relay(other, person);
         /* With a single server whole transactions lie between. */
-        duration most = same && !stage_has(KIND_contest) ? SAME_RELAY_SLACK : OTHER_RELAY_SLACK;
+        duration max = same && !stage_has(KIND_contest) ? SAME_RELAY_SLACK : OTHER_RELAY_SLACK;
         duration ahead = between(other->asked_at, person->asked_at);
-        PROVE(ahead.us < most.us,
+        PROVE(ahead.us < max.us,
               "client %u, who asked %lld ms earlier, is overtaken by client %u of %s relay",
               other->number, (long long)(ahead.us / 1000), person->number,
               same ? "the same" : "another");

@@ -12,9 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SESSIONS_MOST 65536u
-#define BUSY_TURNS    20000u /* of all threads, between two looks */
-#define BUSY_MOST     ms(500)
+#define SESSIONS_MAX 65536u
+#define BUSY_TURNS   20000u /* of all threads, between two looks */
+#define BUSY_MAX     ms(500)
 
 /* A login of a client. */
 struct login_record {
@@ -44,8 +44,8 @@ void oracle_init(void)
 {
     oracle = (struct oracle){
         .over_since = NEVER, .busy_since = NEVER, .login_count = 1, .turns = sim_idle_turns()};
-    oracle.logins = calloc(ORACLE_LOGINS_MOST, sizeof(*oracle.logins));
-    oracle.sessions = calloc(SESSIONS_MOST, sizeof(*oracle.sessions));
+    oracle.logins = calloc(ORACLE_LOGINS_MAX, sizeof(*oracle.logins));
+    oracle.sessions = calloc(SESSIONS_MAX, sizeof(*oracle.sessions));
     PROVE(oracle.logins != NULL && oracle.sessions != NULL);
     deeds_init();
     arrivals_init();
@@ -63,7 +63,7 @@ void oracle_fini(void)
 
 uint32_t oracle_enrol(struct person *person)
 {
-    PROVE(oracle.login_count < ORACLE_LOGINS_MOST);
+    PROVE(oracle.login_count < ORACLE_LOGINS_MAX);
     oracle.logins[oracle.login_count].person = person;
     return oracle.login_count++;
 }
@@ -76,7 +76,7 @@ void oracle_depart(struct person *person)
 
 static struct session_record *oracle_session(const struct model_session_view *session)
 {
-    PROVE(session->number < SESSIONS_MOST);
+    PROVE(session->number < SESSIONS_MAX);
     return &oracle.sessions[session->number];
 }
 
@@ -263,16 +263,16 @@ static bool oracle_limits_hold(const struct model *model)
     }
     uint32_t all = in_session + in_statements + hidden + vouched + others + walks;
     /* The versions of a pool share its size; a service's limit is for each address. */
-    uint32_t most = stage_pool_most();
+    uint32_t max = stage_pool_max();
     uint32_t services = stage_has(KIND_identities) ? STAGE_IDENTITIES : 1;
     uint32_t addresses = stage_has(KIND_names) ? STAGE_ADDRESSES : 1;
     /* One of the identities has the servers of "hidden" at "app". */
     uint32_t at_app = stage_has(KIND_identities) && stage_has(KIND_listeners) ? 2 : 1;
-    return in_session <= most && in_statements <= most && hidden <= most &&
-           vouched <= most * 2 /* joe and joey */ && others <= most * at_app &&
-           walks <= setup->walks_most * services &&
-           all <= setup->connections_most * addresses * services &&
-           (setup->servers_most == 0 || all <= setup->servers_most);
+    return in_session <= max && in_statements <= max && hidden <= max &&
+           vouched <= max * 2 /* joe and joey */ && others <= max * at_app &&
+           walks <= setup->walks_max * services &&
+           all <= setup->connections_max * addresses * services &&
+           (setup->servers_max == 0 || all <= setup->servers_max);
 }
 
 static void oracle_began(void *argument UNUSED, const struct model_session_view *session)
@@ -293,7 +293,7 @@ static void oracle_ended(void *argument UNUSED, const struct model_session_view 
         walks_ended(session);
 }
 
-#define OVER_MOST sec(40) /* what keepalives of the model take, and some more */
+#define OVER_MAX sec(40) /* what keepalives of the model take, and some more */
 
 /* Threads that keep each other going for ever, about nothing. */
 static void oracle_rests(void)
@@ -305,7 +305,7 @@ static void oracle_rests(void)
         oracle.busy_since = NEVER;
     else if (is_never(oracle.busy_since))
         oracle.busy_since = now();
-    PROVE(!busy || between(oracle.busy_since, now()).us < BUSY_MOST.us,
+    PROVE(!busy || between(oracle.busy_since, now()).us < BUSY_MAX.us,
           "threads go round and round, though nothing happens");
 }
 
@@ -323,7 +323,7 @@ void oracle_look(const struct model *model)
         oracle.over_since = now();
     deadline since =
         oracle.over_since.us > stage.calm_since.us ? oracle.over_since : stage.calm_since;
-    PROVE(!stage.calm || is_never(oracle.over_since) || between(since, now()).us < OVER_MOST.us,
+    PROVE(!stage.calm || is_never(oracle.over_since) || between(since, now()).us < OVER_MAX.us,
           "there are more servers than there may be, and that lasts");
 }
 

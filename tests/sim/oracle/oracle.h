@@ -11,7 +11,7 @@
 struct model;
 struct model_watch;
 
-#define ORACLE_LOGINS_MOST 65536u
+#define ORACLE_LOGINS_MAX 65536u
 
 void oracle_init(void);
 void oracle_fini(void);

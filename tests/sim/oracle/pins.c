@@ -14,10 +14,10 @@ static bool pins_are_exact(void)
     return !stage_has(KIND_reloads) && !stage_has(KIND_identities) && !stage_may_lose_ends();
 }
 
-uint32_t pins_most(void)
+uint32_t pins_max(void)
 {
-    uint32_t most = stage.setup.pool_size * PIN_SHARE / 100;
-    return most > 0 ? most : 1;
+    uint32_t max = stage.setup.pool_size * PIN_SHARE / 100;
+    return max > 0 ? max : 1;
 }
 
 /* As far as it can be seen: there are statements of both kinds in a session. */
@@ -44,17 +44,17 @@ void pins_check(const struct model *model)
         if (is_transaction_pool(&view) && !view.gone && view.status == WIRE_TX_IDLE)
             pins += pins_has_state(at, &view);
     }
-    PROVE(pins <= pins_most(), "clients keep %u servers of a pool, and may keep %u", pins,
-          pins_most());
+    PROVE(pins <= pins_max(), "clients keep %u servers of a pool, and may keep %u", pins,
+          pins_max());
 }
 
 void pins_check_refusal(struct span message)
 {
-    unsigned most;
+    unsigned max;
     char text[200];
     snprintf(text, sizeof(text), "%.*s", SPAN_ARG(message));
-    if (sscanf(text, "no more than %u servers of this pool", &most) != 1)
+    if (sscanf(text, "no more than %u servers of this pool", &max) != 1)
         return;
-    PROVE(most == pins_most() || stage_has(KIND_reloads) || stage_has(KIND_identities),
-          "a statement was told: %s; they may be %u", text, pins_most());
+    PROVE(max == pins_max() || stage_has(KIND_reloads) || stage_has(KIND_identities),
+          "a statement was told: %s; they may be %u", text, pins_max());
 }

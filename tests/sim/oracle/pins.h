@@ -7,7 +7,7 @@
 struct model;
 
 /** Servers of one pool that may be kept, as the configuration is now. */
-uint32_t pins_most(void);
+uint32_t pins_max(void);
 /** At a moment at which nothing is under way, or any other. */
 void pins_check(const struct model *model);
 /** What a statement is told that was refused. */

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WALKS_MOST  8192u
+#define WALKS_MAX   8192u
 #define WALK_PREFIX "walk "
 #define WALK_TEXT   96
 #define GONE_FOR    sec(3)  /* who has gone for so long counts for nothing */
@@ -30,7 +30,7 @@ static struct {
 
 void walks_init(void)
 {
-    walks.all = calloc(WALKS_MOST, sizeof(*walks.all));
+    walks.all = calloc(WALKS_MAX, sizeof(*walks.all));
     walks.count = 1;
     PROVE(walks.all != NULL);
 }
@@ -45,7 +45,7 @@ void walks_fini(void)
 
 uint32_t walks_enrol(void)
 {
-    PROVE(walks.count < WALKS_MOST);
+    PROVE(walks.count < WALKS_MAX);
     return walks.count++;
 }
 
@@ -98,9 +98,9 @@ void walks_check_refusal(uint32_t walk)
         bool was_there = !it->has_gone || between(it->gone_at, now()).us < GONE_FOR.us;
         others += i != walk && (was_there || it->servers > 0);
     }
-    PROVE(others >= stage.setup.walks_most || stage_may_lose_ends(),
+    PROVE(others >= stage.setup.walks_max || stage_may_lose_ends(),
           "walk %u is one too many beside %u, there may be %u", walk, others,
-          stage.setup.walks_most);
+          stage.setup.walks_max);
 }
 
 /* --- what happens to their servers ------------------------------------------------------------ */

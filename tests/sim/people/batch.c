@@ -11,8 +11,8 @@
 /*
  * Answers, held to what was asked.
  */
-#define EARLY_MOST ms(2) /* a claim may begin with the first piece of what is asked */
-#define LATE_MOST  ms(5)
+#define EARLY_MAX ms(2) /* a claim may begin with the first piece of what is asked */
+#define LATE_MAX  ms(5)
 
 void batch_begin(struct batch *batch, struct person *person)
 {
@@ -26,7 +26,7 @@ void batch_begin(struct batch *batch, struct person *person)
 
 void batch_expect(struct batch *batch, const struct expectation *expected)
 {
-    PROVE(batch->count < BATCH_MOST);
+    PROVE(batch->count < BATCH_MAX);
     batch->expected[batch->count++] = *expected;
     if (expected->effect == EFFECT_BEGIN)
         batch->in_block = true;
@@ -149,7 +149,7 @@ static void error_is_in_time(const struct person *person, const struct wire_erro
         return;
     int64_t passed = between(person->asked_at, now()).us;
     int64_t waited = MIN_OF(passed, between(person->said_at, now()).us);
-    PROVE(passed >= limit.us - EARLY_MOST.us && waited <= limit.us + limit.us / 20 + LATE_MOST.us,
+    PROVE(passed >= limit.us - EARLY_MAX.us && waited <= limit.us + limit.us / 20 + LATE_MAX.us,
           "client %u is refused after %lld us, claim_timeout is %lld us", person->number,
           (long long)passed, (long long)limit.us);
 }

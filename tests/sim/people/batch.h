@@ -8,7 +8,7 @@
  */
 #include "people/person.h"
 
-#define BATCH_MOST 160
+#define BATCH_MAX 160
 
 enum expected {
     EXPECT_PARSED,
@@ -60,7 +60,7 @@ struct expectation {
 
 struct batch {
     struct person *person;
-    struct expectation expected[BATCH_MOST];
+    struct expectation expected[BATCH_MAX];
     uint32_t count;
     uint32_t at;     /* while answers are read */
     bool failed;     /* the unit that is read: an error came */

@@ -7,7 +7,7 @@
 /*
  * Clients cancel what they ask: while it runs, before it may have begun, again and again.
  */
-#define CANCELS_MOST    50u
+#define CANCELS_MAX     50u
 #define CANCELS_AT_ONCE 6u
 
 /* OK: the request is through, and meets nothing that comes later.  Meanwhile it does not listen:
@@ -78,7 +78,7 @@ fault do_cancel_again(struct person *person)
     person->wants_cancel = true;
     TRY(batch_send(&batch));
     fault through = OK;
-    for (uint32_t sent = 0; sent < CANCELS_MOST && !talk_is_answered(&person->talk);) {
+    for (uint32_t sent = 0; sent < CANCELS_MAX && !talk_is_answered(&person->talk);) {
         TRY(person_rests(person, person_one_in(person, 2) ? 2000 : 200000));
         fault came = cancels(person);
         through = through == OK ? came : through;
@@ -86,7 +86,7 @@ fault do_cancel_again(struct person *person)
     }
     PROVE(talk_is_answered(&person->talk) || stage_excuses_loss(person),
           "client %u has cancelled '%s' %u times in vain", person->number, statement.text,
-          CANCELS_MOST);
+          CANCELS_MAX);
     /* No request can come through: it does not wait for the end of such a query. */
     if (!talk_is_answered(&person->talk)) {
         person_end(person);

@@ -10,7 +10,7 @@
  * COPY with Syncs in it, ahead of its failure and behind it, as libpq sends one: what PostgreSQL
  * answers of them is known, and all of it must come (docs/internals/model-postgres.md).
  */
-#define SYNCS_MOST 4u
+#define SYNCS_MAX 4u
 
 struct copying {
     struct person *person;
@@ -36,7 +36,7 @@ static void put_syncs(struct copying *copying, uint32_t count, bool answered)
 
 static uint32_t draw_syncs(struct copying *copying)
 {
-    return person_draw(copying->person, SYNCS_MOST);
+    return person_draw(copying->person, SYNCS_MAX);
 }
 
 static void put_command(struct copying *copying)
@@ -166,17 +166,17 @@ fault do_copy_syncs(struct person *person)
 
 /* --- many of them in one text ----------------------------------------------------------------- */
 
-#define COPIES_MOST 300u
+#define COPIES_MAX 300u
 
 /* Their ends, Syncs and a query are there before the first of them has begun. */
 fault do_many_copies(struct person *person)
 {
     static const char more[] = "; COPY kv FROM STDIN";
-    char text[PERSON_TEXT + COPIES_MOST * sizeof(more)];
+    char text[PERSON_TEXT + COPIES_MAX * sizeof(more)];
     struct copying copying = {.person = person, .asks_on = true};
     struct batch *batch = &copying.batch;
     uint32_t count = person_one_in(person, 2) ? 2 + person_draw(person, 5)
-                                              : COPIES_MOST - person_draw(person, 60);
+                                              : COPIES_MAX - person_draw(person, 60);
     statement_make(person, &copying.statement, "COPY 0", EFFECT_NONE, "COPY kv FROM STDIN");
     size_t used = (size_t)snprintf(text, sizeof(text), "%s", copying.statement.text);
     for (uint32_t i = 1; i < count; i++)

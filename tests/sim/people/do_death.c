@@ -94,7 +94,7 @@ fault do_cut(struct person *person)
 }
 
 /* Where there is no descriptor for one more, each who is in front of it may wait at the door. */
-static duration door_most(void)
+static duration door_max(void)
 {
     return stage_has(KIND_few_descriptors) ? sec(3 * (1 + stage.plan->clients)) : sec(0);
 }
@@ -102,8 +102,8 @@ static duration door_most(void)
 /* A byte now and then, until it is thrown out, or has had enough. */
 static fault dribbles(struct person *person, struct talk *talk)
 {
-    duration most = duration_sum(stage.setup.login_timeout, door_most());
-    deadline by = later(now(), duration_sum(most, sec(2)));
+    duration max = duration_sum(stage.setup.login_timeout, door_max());
+    deadline by = later(now(), duration_sum(max, sec(2)));
     bool patient = stage_has(KIND_login_timeout);
     while (talk->out.size > 1) {
         uint8_t byte;
@@ -140,13 +140,13 @@ fault do_half_login(struct person *person)
 fault do_idle_too_long(struct person *person)
 {
     struct statement statement;
-    duration most = stage.setup.client_idle_timeout;
+    duration max = stage.setup.client_idle_timeout;
     if (person_one_in(person, 2)) {
         statement_make(person, &statement, "BEGIN", EFFECT_BEGIN, "BEGIN WORK");
         TRY(person_asks(person, &statement));
-        most = stage.setup.idle_transaction_timeout;
+        max = stage.setup.idle_transaction_timeout;
     }
-    deadline by = later(now(), duration_sum(most, sec(2)));
+    deadline by = later(now(), duration_sum(max, sec(2)));
     fault heard = talk_next(&person->talk, by);
     while (heard == OK && person->talk.frame.type != WIRE_ERROR)
         heard = talk_next(&person->talk, by);

@@ -15,8 +15,8 @@
  * is somebody else's, and no more ReadyForQuery than they have asked for.  Everybody else is a
  * verifying victim: see batch.c.
  */
-#define STEPS_MOST  10u
-#define COPIES_MOST 300u
+#define STEPS_MAX   10u
+#define COPIES_MAX  300u
 #define HEARS_FOR   ms(30)
 #define ANSWERED_BY sec(100)
 
@@ -159,9 +159,9 @@ static void make_any(struct person *person, struct statement *statement)
 static void put_many_copies(struct person *person)
 {
     static const char copy[] = "; COPY kv FROM STDIN";
-    char text[PERSON_TEXT + sizeof(copy) * COPIES_MOST];
+    char text[PERSON_TEXT + sizeof(copy) * COPIES_MAX];
     struct statement statement;
-    uint32_t count = person_one_in(person, 6) ? 200 + person_draw(person, COPIES_MOST - 200)
+    uint32_t count = person_one_in(person, 6) ? 200 + person_draw(person, COPIES_MAX - 200)
                                               : 2 + person_draw(person, 4);
     statement_make(person, &statement, "", EFFECT_NONE, "COPY kv FROM STDIN");
     size_t used = (size_t)snprintf(text, sizeof(text), "%s", statement.text);
@@ -389,7 +389,7 @@ static void put_attack(struct person *person)
         put_failing_copy(person);
         return;
     }
-    for (uint32_t steps = 1 + person_draw(person, STEPS_MOST); steps > 0; steps--)
+    for (uint32_t steps = 1 + person_draw(person, STEPS_MAX); steps > 0; steps--)
         put_something(person);
 }
 

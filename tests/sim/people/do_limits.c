@@ -10,9 +10,9 @@
  * Limits of time, in worlds where nothing is late: who is in time is not ended, and who is not is
  * ended at the limit, not sooner, and later by no more than a small part of it.
  */
-#define EARLY_MOST ms(2)  /* the daemon's clock of it runs from its own part in it */
-#define LATE_MOST  ms(5)  /* of 60 ms, the smallest of the limits */
-#define SLEEPS     ms(20) /* each statement of a transaction that takes long */
+#define EARLY_MAX ms(2)  /* the daemon's clock of it runs from its own part in it */
+#define LATE_MAX  ms(5)  /* of 60 ms, the smallest of the limits */
+#define SLEEPS    ms(20) /* each statement of a transaction that takes long */
 
 static bool is_set(duration limit)
 {
@@ -31,7 +31,7 @@ static void was_ended(const struct person *person, const char *sqlstate, deadlin
     int64_t passed = between(since, now()).us;
     PROVE(strcmp(person->last_word, sqlstate) == 0, "client %u is ended by '%s' instead of '%s'",
           person->number, person->last_word, sqlstate);
-    PROVE(passed >= limit.us - EARLY_MOST.us && passed <= limit.us + LATE_MOST.us,
+    PROVE(passed >= limit.us - EARLY_MAX.us && passed <= limit.us + LATE_MAX.us,
           "client %u is ended after %lld us, the limit is %lld us (%s)", person->number,
           (long long)passed, (long long)limit.us, sqlstate);
 }
@@ -73,9 +73,9 @@ static fault queries_within(struct person *person)
     TRY(person_begins(person));
     if (person->status != WIRE_TX_ACTIVE)
         return OK;
-    duration most = is_set(setup->transaction_timeout) ? (duration){limit.us / 3} : limit;
+    duration max = is_set(setup->transaction_timeout) ? (duration){limit.us / 3} : limit;
     for (uint32_t i = 0; i < 2; i++)
-        TRY(sleeps(person, nine_tenths(most)));
+        TRY(sleeps(person, nine_tenths(max)));
     return person_rolls_back(person);
 }
 
@@ -203,7 +203,7 @@ fault do_login_at_its_limit(struct person *person)
     while (done == OK)
         done = stream_read(&talk.stream, bytes, sizeof(bytes), &size, after(sec(600)));
     int64_t passed = between(since, now()).us;
-    PROVE(done == FAULT_CLOSED && passed >= limit.us - EARLY_MOST.us &&
+    PROVE(done == FAULT_CLOSED && passed >= limit.us - EARLY_MAX.us &&
               passed <= limit.us + limit.us / 20,
           "client %u is let log in for %lld us, login_timeout is %lld us", person->number,
           (long long)passed, (long long)limit.us);

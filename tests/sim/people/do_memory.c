@@ -10,9 +10,9 @@
  * Long messages, which the pooler holds whole: more of them at a time than it has memory for.  The
  * largest holder goes, and nobody who holds little.
  */
-#define LONG_LEAST (2u << 20)
-#define LONG_MOST  (7u << 19)
-#define REST_LAST  100u /* bytes that come late: until then it is held */
+#define LONG_MIN  (2u << 20)
+#define LONG_MAX  (7u << 19)
+#define REST_LAST 100u /* bytes that come late: until then it is held */
 
 static const char long_name[] = "long"; /* one without a name is not held */
 static const char padding_begins[] = " --";
@@ -22,7 +22,7 @@ fault do_long_parse(struct person *person)
     struct batch batch;
     struct statement statement;
     struct buffer *out = &person->talk.out;
-    uint32_t padding = LONG_LEAST + person_draw(person, LONG_MOST - LONG_LEAST);
+    uint32_t padding = LONG_MIN + person_draw(person, LONG_MAX - LONG_MIN);
     batch_begin(&batch, person);
     statement_echo(person, &statement);
     say("client", person->number, "parses, %u bytes longer: %s", padding, statement.text);

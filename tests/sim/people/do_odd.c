@@ -111,9 +111,9 @@ fault do_slow_login(struct person *person)
     wire_put_startup_end(&talk.out, start);
     fault done =
         stage.calm ? FAULT_CLOSED : stream_connect(&talk.stream, &stage.at, NULL, after(sec(60)));
-    deadline most = later(later(now(), stage.setup.login_timeout), LOGIN_SLACK);
+    deadline max = later(later(now(), stage.setup.login_timeout), LOGIN_SLACK);
     while (done == OK && talk.out.size > 1 && !stream_hung_up(&talk.stream)) {
-        PROVE(now().us < most.us || (!stage.calm && stage_has(KIND_silences)),
+        PROVE(now().us < max.us || (!stage.calm && stage_has(KIND_silences)),
               "client %u is still let log in after login_timeout", person->number);
         done = talk_flush_part(&talk, 1, after(sec(60)));
         PROVE(co_sleep(TRICKLE_PAUSE) == OK);

@@ -12,10 +12,10 @@
  * Those who are streamed PostgreSQL's log: each byte of it comes once and in its order, whatever
  * they say meanwhile, and none of the limits of time for queries holds for them.
  */
-#define BEHIND_MOST 65536u  /* bytes of the log that it wants to hear again */
-#define STREAM_MOST 400000u /* us */
-#define PIECE_HEAD  25      /* of a piece: its type, two places, a clock */
-#define AHEAD       (1u << 30)
+#define BEHIND_MAX 65536u  /* bytes of the log that it wants to hear again */
+#define STREAM_MAX 400000u /* us */
+#define PIECE_HEAD 25      /* of a piece: its type, two places, a clock */
+#define AHEAD      (1u << 30)
 
 struct walker {
     struct guest guest;
@@ -198,7 +198,7 @@ static fault walker_replies(struct walker *walker)
 
 static fault walker_listens(struct walker *walker)
 {
-    deadline until = after((duration){.us = 1 + person_draw(walker->person, STREAM_MOST)});
+    deadline until = after((duration){.us = 1 + person_draw(walker->person, STREAM_MAX)});
     while (now().us < until.us) {
         fault heard = guest_next_by(&walker->guest, until);
         if (heard == FAULT_TIMEOUT)
@@ -251,7 +251,7 @@ static fault walker_starts(struct walker *walker, uint64_t at)
 /* CLOSED: it goes in the middle of it. */
 static fault walker_streams(struct walker *walker)
 {
-    uint64_t behind = MIN_OF(walker->end - MODEL_LOG_BEGINS, (uint64_t)BEHIND_MOST);
+    uint64_t behind = MIN_OF(walker->end - MODEL_LOG_BEGINS, (uint64_t)BEHIND_MAX);
     uint64_t back = person_draw(walker->person, (uint32_t)behind + 1);
     if (person_one_in(walker->person, 6)) {
         TRY(walker_starts(walker, walker->end + AHEAD));

@@ -87,8 +87,8 @@ fault do_lock(struct person *person)
 /* Parked, it is told of what others notify at once. */
 static fault hears_news(struct person *person)
 {
-    duration most = {.us = 1 + person_draw(person, 400000)};
-    TRY(person_hears(person, most));
+    duration max = {.us = 1 + person_draw(person, 400000)};
+    TRY(person_hears(person, max));
     if (stage_is_exact())
         arrivals_prove_prompt(person, NEWS_WITHIN);
     return OK;

@@ -88,7 +88,7 @@ fault do_slow_reading(struct person *person)
     return batch_hear(&batch);
 }
 
-#define PADDING_MOST 6000u
+#define PADDING_MAX  6000u
 #define CHUNK        16384u /* the daemon's, and the most that a record of TLS holds */
 #define RECORD_SMALL 200u
 
@@ -126,7 +126,7 @@ fault do_long_queries(struct person *person)
     batch_begin(&batch, person);
     for (uint32_t count = 1 + person_draw(person, 5); count > 0; count--) {
         statement_echo(person, &statement);
-        batch_padded(&batch, &statement, 1 + person_draw(person, PADDING_MOST));
+        batch_padded(&batch, &statement, 1 + person_draw(person, PADDING_MAX));
     }
     return batch_run(&batch);
 }

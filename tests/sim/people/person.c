@@ -153,9 +153,9 @@ fault person_next(struct person *person)
     return person->talk.frame.type == WIRE_ERROR ? person_takes_error(person) : OK;
 }
 
-fault person_hears(struct person *person, duration most)
+fault person_hears(struct person *person, duration max)
 {
-    deadline by = after(most);
+    deadline by = after(max);
     for (;;) {
         fault read = talk_next(&person->talk, by);
         if (read == FAULT_TIMEOUT)

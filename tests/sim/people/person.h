@@ -96,7 +96,7 @@ fault person_dismissed(struct person *person, const struct wire_error *error);
  *  error is. */
 fault person_next(struct person *person) MUST_USE;
 /** What comes unasked, for so long.  CLOSED as above. */
-fault person_hears(struct person *person, duration most) MUST_USE;
+fault person_hears(struct person *person, duration max) MUST_USE;
 /** Sends what is in the buffer. */
 fault person_flush(struct person *person) MUST_USE;
 /** What servers report is what it must be. */

@@ -17,10 +17,10 @@ struct talk {
     size_t at;               /* of `in`: what was taken as messages */
     struct wire_frame frame; /* the last message; lives until the next is read */
 };
-#define TALK_MOST (1 << 22)
+#define TALK_MAX (1 << 22)
 #define TALK_INIT                                                                                  \
     ((struct talk){                                                                                \
-        .stream = STREAM_INIT, .out = BUFFER_INIT(TALK_MOST), .in = BUFFER_INIT(TALK_MOST)})
+        .stream = STREAM_INIT, .out = BUFFER_INIT(TALK_MAX), .in = BUFFER_INIT(TALK_MAX)})
 
 void talk_end(struct talk *talk);
 /** A whole message.  Faults: TIMEOUT (nothing is lost: ask again), CLOSED and its like. */

@@ -17,7 +17,7 @@
 #include <sanitizer/lsan_interface.h>
 #endif
 
-#define WORKERS_MOST 16
+#define WORKERS_MAX  16
 #define SEED_SECONDS 120 /* a run that takes longer never ends */
 #define TELL_SECONDS 5.0
 #define EXIT_LEAK    4
@@ -36,7 +36,7 @@ struct field {
     uint64_t next; /* atomic: the seed that is played next */
     uint64_t last;
     bool stop;
-    struct lane lanes[WORKERS_MOST];
+    struct lane lanes[WORKERS_MAX];
 };
 
 static struct lane *farm_lane; /* in a worker: its own */
@@ -60,8 +60,8 @@ static sigset_t farm_ends(void)
 static void farm_await_end(void)
 {
     const sigset_t ends = farm_ends();
-    const struct timespec most = {.tv_sec = 1};
-    (void)sigtimedwait(&ends, NULL, &most);
+    const struct timespec max = {.tv_sec = 1};
+    (void)sigtimedwait(&ends, NULL, &max);
 }
 
 /* --- in a worker ------------------------------------------------------------------------------ */
@@ -211,7 +211,7 @@ static void lane_start(struct field *field, struct lane *lane, const struct opti
 
 static struct lane *lane_of(struct field *field, pid_t pid)
 {
-    for (size_t i = 0; i < WORKERS_MOST; i++)
+    for (size_t i = 0; i < WORKERS_MAX; i++)
         if (field->lanes[i].pid == pid)
             return &field->lanes[i];
     return NULL;
@@ -220,7 +220,7 @@ static struct lane *lane_of(struct field *field, pid_t pid)
 static void field_sum(const struct field *field, double seconds, struct harvest *ret)
 {
     *ret = (struct harvest){.seconds = seconds};
-    for (size_t i = 0; i < WORKERS_MOST; i++) {
+    for (size_t i = 0; i < WORKERS_MAX; i++) {
         const struct lane *lane = &field->lanes[i];
         ret->seeds += lane->done;
         ret->counts.simulated_us += lane->counts.simulated_us;

@@ -4,11 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#define CLIENTS_MOST   12
+#define CLIENTS_MAX    12
 #define CLIENTS_HASTY  4
 #define CLIENTS_RUSH   18
 #define ROUNDS_RUSH    30
-#define ROUNDS_LEAST   8
+#define ROUNDS_MIN     8
 #define ROUNDS_SPREAD  12
 #define CHANCE_CLIENTS 1000 /* after the kinds */
 #define CHANCE_ROUNDS  1001
@@ -110,7 +110,7 @@ void plan_make(struct plan *plan, uint64_t seed, kind_set without, uint32_t clie
     if (plan_has(plan, KIND_haste))
         plan_add(plan, KIND_preemption);
     uint64_t chance = plan_chance(plan, CHANCE_CLIENTS);
-    plan->clients = 2 + chance_below(&chance, CLIENTS_MOST - 1);
+    plan->clients = 2 + chance_below(&chance, CLIENTS_MAX - 1);
     if (plan_has(plan, KIND_haste))
         plan->clients = CLIENTS_HASTY;
     if (plan_has(plan, KIND_rush))
@@ -118,7 +118,7 @@ void plan_make(struct plan *plan, uint64_t seed, kind_set without, uint32_t clie
     if (clients > 0)
         plan->clients = clients;
     chance = plan_chance(plan, CHANCE_ROUNDS);
-    plan->rounds = rounds > 0 ? rounds : ROUNDS_LEAST + chance_below(&chance, ROUNDS_SPREAD);
+    plan->rounds = rounds > 0 ? rounds : ROUNDS_MIN + chance_below(&chance, ROUNDS_SPREAD);
     if (rounds == 0 && plan_has(plan, KIND_rush))
         plan->rounds = ROUNDS_RUSH;
 }

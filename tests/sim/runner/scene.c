@@ -92,7 +92,7 @@ bool stage_excuses_error(const struct person *person, const struct wire_error *e
     return stage_excuses_loss(person);
 }
 
-uint32_t stage_pool_most(void)
+uint32_t stage_pool_max(void)
 {
     return stage.setup.pool_size_ever + stage.setup.pool_reserve;
 }

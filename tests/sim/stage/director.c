@@ -9,9 +9,9 @@
 /*
  * What happens to the world as a whole, at moments drawn from the seed.
  */
-#define TROUBLES_MOST  sec(40)
-#define PAUSE_MOST     200000 /* us between two events */
-#define HELD_BACK_MOST sec(5)
+#define TROUBLES_MAX  sec(40)
+#define PAUSE_MAX     200000 /* us between two events */
+#define HELD_BACK_MAX sec(5)
 
 static uint32_t director_draw(uint32_t limit)
 {
@@ -104,7 +104,7 @@ void director_makes_good(void)
         director_rests(100000);
     if (!director_doubts)
         return;
-    PROVE(co_sleep(HELD_BACK_MOST) == OK);
+    PROVE(co_sleep(HELD_BACK_MAX) == OK);
     for (size_t i = 0; i < ARRAY_SIZE(resumes); i++)
         while (!console_order(resumes[i]))
             director_rests(100000);
@@ -191,10 +191,10 @@ static void director_acts(void)
 
 void director_troubles(void)
 {
-    deadline end = after(TROUBLES_MOST);
+    deadline end = after(TROUBLES_MAX);
     director_doubts = director_disabled = false;
     while (stage.rounds_over < stage.plan->clients && now().us < end.us) {
-        director_rests(PAUSE_MOST);
+        director_rests(PAUSE_MAX);
         director_acts();
         if (stage_has(KIND_moves)) /* most of those who do little are gone before long */
             moves_order();

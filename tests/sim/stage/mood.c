@@ -9,9 +9,9 @@
 #define CHANCE_MOOD 2001
 
 /* Any number up to `most`, the small as often as the large. */
-static uint32_t mood_rate(uint64_t *chance, uint32_t most)
+static uint32_t mood_rate(uint64_t *chance, uint32_t max)
 {
-    uint32_t bits = 32 - (uint32_t)__builtin_clz(most);
+    uint32_t bits = 32 - (uint32_t)__builtin_clz(max);
     uint32_t scale = (uint32_t)1 << (bits - 1 - chance_below(chance, 6));
     return scale + chance_below(chance, scale);
 }
@@ -29,8 +29,8 @@ static void mood_room(struct sim_rates *rates, uint64_t *chance)
 {
     if (!chance_one_in(chance, 2))
         return;
-    rates->ring_least = 32768;
-    rates->ring_most = 131072;
+    rates->ring_min = 32768;
+    rates->ring_max = 131072;
 }
 
 static void mood_network(struct sim_rates *rates, uint64_t *chance)
@@ -38,13 +38,13 @@ static void mood_network(struct sim_rates *rates, uint64_t *chance)
     mood_room(rates, chance);
     if (stage_has(KIND_lateness)) {
         rates->late = mood_rate(chance, 200000);
-        rates->late_most = mood_rate(chance, 100000);
+        rates->late_max = mood_rate(chance, 100000);
     }
     if (stage_has(KIND_narrowness)) {
-        rates->bandwidth_least = 200000;
-        rates->bandwidth_most = 10000000;
-        rates->ring_least = 1024;
-        rates->ring_most = 4096;
+        rates->bandwidth_min = 200000;
+        rates->bandwidth_max = 10000000;
+        rates->ring_min = 1024;
+        rates->ring_max = 4096;
         rates->pieces = 600000;
         rates->single = 400000;
     }
@@ -78,20 +78,20 @@ static struct sim_rates mood_rates(void)
         rates.stale = rates.late_event = 0;
     mood_network(&rates, &chance);
     if (stage_has(KIND_names)) {
-        rates.dns_latency_most = mood_rate(&chance, 100000);
+        rates.dns_latency_max = mood_rate(&chance, 100000);
         rates.dns_fails = mood_rate(&chance, 200000);
         rates.dns_silent = mood_rate(&chance, 50000);
     }
     if (stage_has(KIND_preemption)) {
         rates.preempted = mood_rate(&chance, 60000);
-        rates.preempted_most = mood_rate(&chance, 20000);
+        rates.preempted_max = mood_rate(&chance, 20000);
         rates.meets = mood_rate(&chance, 300000);
         if (stage_has(KIND_haste))
             rates.preempted = 60000;
     }
     if (stage_has(KIND_wall_steps)) {
         rates.wall_step = mood_rate(&chance, 20000);
-        rates.wall_step_most = mood_rate(&chance, 1000000000);
+        rates.wall_step_max = mood_rate(&chance, 1000000000);
     }
     return rates;
 }
@@ -99,17 +99,17 @@ static struct sim_rates mood_rates(void)
 static struct model_faults mood_faults(void)
 {
     uint64_t chance = plan_chance(stage.plan, CHANCE_MOOD + 1);
-    struct model_faults faults = {.slow_most = ms(20)};
+    struct model_faults faults = {.slow_max = ms(20)};
     faults.slow = stage_has(KIND_slowness) ? 4 : 0;
     faults.slow_login = stage_has(KIND_slow_logins) ? 3 : 0;
     /* Longer than claims wait. */
-    faults.slow_login_most = stage_has(KIND_claim_timeout) ? ms(2500) : faults.slow_most;
+    faults.slow_login_max = stage_has(KIND_claim_timeout) ? ms(2500) : faults.slow_max;
     faults.notice = stage_has(KIND_notices) ? 20 : 0;
     faults.parameter = stage_has(KIND_notices) ? 20 : 0;
     faults.flush_oddly = stage_has(KIND_odd_flushes) ? 3 : 0;
     faults.cancel_late = stage_has(KIND_late_cancels) ? 2 : 0;
     /* So late that whoever has asked for it is ended meanwhile. */
-    faults.late_most = stage_has(KIND_kills) ? ms(4000) : faults.slow_most;
+    faults.late_max = stage_has(KIND_kills) ? ms(4000) : faults.slow_max;
     faults.fail = stage_has(KIND_failing) ? 30 : 0;
     faults.crash = stage_has(KIND_crashes) ? 100 + chance_below(&chance, 400) : 0;
     faults.terminate = stage_has(KIND_terminations) ? 100 + chance_below(&chance, 200) : 0;

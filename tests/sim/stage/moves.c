@@ -9,11 +9,11 @@
 /*
  * An administrator who moves clients from one relay to another, or ends them.
  */
-#define ID_SIZE   (UUID_TEXT_SIZE - 1)
-#define KEPT_MOST 16
+#define ID_SIZE  (UUID_TEXT_SIZE - 1)
+#define KEPT_MAX 16
 
 struct ids {
-    char texts[KEPT_MOST][UUID_TEXT_SIZE];
+    char texts[KEPT_MAX][UUID_TEXT_SIZE];
     uint32_t count;
 };
 
@@ -30,7 +30,7 @@ static void keep_id(void *argument, struct span row)
     for (uint16_t columns = wire_get_u16(&in); columns > 0; columns--) {
         uint32_t size = wire_get_u32(&in);
         struct span value = size == UINT32_MAX ? SPAN_NONE : wire_get_bytes(&in, size);
-        if (!is_id(value) || ids->count == KEPT_MOST)
+        if (!is_id(value) || ids->count == KEPT_MAX)
             continue;
         snprintf(ids->texts[ids->count++], UUID_TEXT_SIZE, "%.*s", SPAN_ARG(value));
         return;

@@ -11,7 +11,7 @@
  * version and in pieces, and passes on what comes until one of the ends closes.
  */
 #define PIPE_SIZE    8192
-#define DIAL_MOST    sec(60)
+#define DIAL_MAX     sec(60)
 #define CLIENTS_FROM 254 /* addresses */
 
 static struct proxy {
@@ -99,11 +99,11 @@ static fault send_header(struct stream *stream)
     else
         put_binary_header(&out, from);
     size_t first = 1 + chance_below(&proxy.chance, (uint32_t)out.size - 1);
-    fault sent = stream_write(stream, span_of(out.at, first), after(DIAL_MOST));
+    fault sent = stream_write(stream, span_of(out.at, first), after(DIAL_MAX));
     if (sent == OK && chance_one_in(&proxy.chance, 2))
         sent = co_sleep(ms(1));
     if (sent == OK)
-        sent = stream_write(stream, span_of(out.at + first, out.size - first), after(DIAL_MOST));
+        sent = stream_write(stream, span_of(out.at + first, out.size - first), after(DIAL_MAX));
     buffer_fini(&out);
     return sent;
 }
@@ -134,7 +134,7 @@ static void proxied_main(void *argument)
     const struct address to = {
         .family = ADDRESS_IPV4, .port = STAGE_PROXIED, .bytes = {127, 0, 0, 9}};
     stream_set_options(&one->client, &options);
-    if (stream_connect(&one->daemon, &to, &options, after(DIAL_MOST)) == OK &&
+    if (stream_connect(&one->daemon, &to, &options, after(DIAL_MAX)) == OK &&
         send_header(&one->daemon) == OK)
         proxied_runs(one);
     stream_close(&one->daemon);

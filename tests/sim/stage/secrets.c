@@ -13,9 +13,9 @@
 #define CHANCE_SECRETS 2010
 #define SALT           "salt of a world"
 
-static char joe_verifier[SCRAM_VERIFIER_MOST];
+static char joe_verifier[SCRAM_VERIFIER_MAX];
 
-static void verifier_make(const char *password, char text[SCRAM_VERIFIER_MOST])
+static void verifier_make(const char *password, char text[SCRAM_VERIFIER_MAX])
 {
     struct scram_keys keys;
     struct scram_verifier stored;
@@ -39,19 +39,19 @@ void secrets_draw(struct setup *setup, const struct plan *plan)
         setup->server_proof = setup->proof;
 }
 
-static void joe_secret(const struct setup *setup, char joe[SCRAM_VERIFIER_MOST])
+static void joe_secret(const struct setup *setup, char joe[SCRAM_VERIFIER_MAX])
 {
     if (setup->proof == PROOF_MD5)
         md5_secret(SPAN(STAGE_PASSWORD), SPAN("joe"), joe);
     else if (setup->proof == PROOF_PASSWORD)
-        snprintf(joe, SCRAM_VERIFIER_MOST, "%s", STAGE_PASSWORD);
+        snprintf(joe, SCRAM_VERIFIER_MAX, "%s", STAGE_PASSWORD);
     else
         verifier_make(STAGE_PASSWORD, joe);
 }
 
 void secrets_put_question(const struct setup *setup, struct buffer *out)
 {
-    char joe[SCRAM_VERIFIER_MOST];
+    char joe[SCRAM_VERIFIER_MAX];
     if (!stage_has(KIND_asking))
         return;
     joe_secret(setup, joe);
@@ -63,7 +63,7 @@ void secrets_put_question(const struct setup *setup, struct buffer *out)
 
 void secrets_put(const struct setup *setup)
 {
-    char admin[SCRAM_VERIFIER_MOST], joe[SCRAM_VERIFIER_MOST], text[2 * SCRAM_VERIFIER_MOST + 64];
+    char admin[SCRAM_VERIFIER_MAX], joe[SCRAM_VERIFIER_MAX], text[2 * SCRAM_VERIFIER_MAX + 64];
     verifier_make("secret", admin);
     joe_secret(setup, joe);
     /* Who is asked for is not in the file. */
@@ -81,7 +81,7 @@ static int secrets_run(void *argument UNUSED, const char *const *words, deadline
     static const char said[] = STAGE_PASSWORD "\n";
     PROVE(strcmp(words[2], "tell") == 0 && strcmp(words[4], "joe") == 0, "'%s' is run for '%s'",
           words[2], words[4]);
-    PROVE(sizeof(said) - 1 <= output->most);
+    PROVE(sizeof(said) - 1 <= output->max);
     memcpy(output->at, said, sizeof(said) - 1);
     output->size = sizeof(said) - 1;
     return 0;

@@ -27,11 +27,11 @@ void setup_make(struct setup *setup, const struct plan *plan)
         .relays = 1 + chance_below(&chance, 3),
         .pool_size = pool_size,
         .pool_size_ever = pool_size,
-        .pool_size_most = plan_has(plan, KIND_sessions) ? pool_size : MAX_OF(pool_size, 4u),
+        .pool_size_max = plan_has(plan, KIND_sessions) ? pool_size : MAX_OF(pool_size, 4u),
         .pool_reserve = reserve,
-        .connections_most = plan_has(plan, KIND_crowding) ? room : 60,
-        .servers_most = plan_has(plan, KIND_capping) ? room : 0,
-        .prepared_most = plan_has(plan, KIND_evictions) ? 1 : 100,
+        .connections_max = plan_has(plan, KIND_crowding) ? room : 60,
+        .servers_max = plan_has(plan, KIND_capping) ? room : 0,
+        .prepared_max = plan_has(plan, KIND_evictions) ? 1 : 100,
         .checks = plan_has(plan, KIND_checks),
         .single_use = plan_has(plan, KIND_single_use),
         .claim_timeout = plan_has(plan, KIND_claim_timeout) ? ms(100) : sec(60),
@@ -47,7 +47,7 @@ void setup_make(struct setup *setup, const struct plan *plan)
     if (plan_has(plan, KIND_little_memory))
         setup->relays = 4; /* each has its part of it */
     chance = plan_chance(plan, CHANCE_WALKS);
-    setup->walks_most = 1 + chance_below(&chance, 3);
+    setup->walks_max = 1 + chance_below(&chance, 3);
     secrets_draw(setup, plan);
     certificates_draw(setup, plan);
 }
@@ -59,11 +59,11 @@ void setup_change(struct setup *setup, uint64_t *chance)
         setup->identity = chance_below(chance, STAGE_IDENTITIES);
     switch (chance_below(chance, 4)) {
     case 0:
-        setup->pool_size = 1 + chance_below(chance, setup->pool_size_most);
+        setup->pool_size = 1 + chance_below(chance, setup->pool_size_max);
         setup->pool_size_ever = MAX_OF(setup->pool_size_ever, setup->pool_size);
         break;
     case 1:
-        setup->prepared_most = 1 + chance_below(chance, 100);
+        setup->prepared_max = 1 + chance_below(chance, 100);
         break;
     case 2:
         setup->checks = !setup->checks;
@@ -100,9 +100,9 @@ static void put_route(struct buffer *out, const struct setup *setup, const char 
     else
         put_auth(out, setup);
     buffer_printf(out, "    pool_size: %u\n    prepared_statements: %u\n", setup->pool_size,
-                  setup->prepared_most);
+                  setup->prepared_max);
     if (stage_has(KIND_replication))
-        buffer_printf(out, "    replication_limit: %u\n", setup->walks_most);
+        buffer_printf(out, "    replication_limit: %u\n", setup->walks_max);
     /* Nothing that a session shows, but a pool of its own. */
     if (setup->identity == 1)
         buffer_printf(out, "    server_database: %s\n", database[0] == '"' ? "app" : database);
@@ -126,7 +126,7 @@ static void put_service(struct buffer *out, const struct setup *setup, const cha
                   "  %s:\n    hosts: [\"%s:%d\"]\n    connection_limit: %u\n"
                   "    connect_timeout: 5s\n",
                   name, stage_has(KIND_names) ? STAGE_NAME : "127.0.0.1", STAGE_SERVER,
-                  setup->connections_most);
+                  setup->connections_max);
     if (stage_has(KIND_certificates))
         buffer_printf(out, "    tls: {mode: verify-full, ca: server.crt}\n");
     else if (stage_has(KIND_server_tls))
@@ -190,8 +190,8 @@ void setup_write(const struct setup *setup)
                   setup->reset_timeout.us, setup->overtake_limit.us);
     buffer_printf(&out, "shutdown_timeout: 20s\n");
     buffer_printf(&out, "client_tcp: {%s}\nserver_tcp: {%s}\n", probes, probes);
-    if (setup->servers_most > 0)
-        buffer_printf(&out, "servers: %u\n", setup->servers_most);
+    if (setup->servers_max > 0)
+        buffer_printf(&out, "servers: %u\n", setup->servers_max);
     buffer_printf(&out, "services:\n");
     put_service(&out, setup, "main");
     if (stage_has(KIND_identities))

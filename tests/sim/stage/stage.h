@@ -47,13 +47,13 @@ enum welcome { WELCOME_IN, WELCOME_REFUSED, WELCOME_NO_HANDSHAKE };
 struct setup {
     uint32_t relays;
     uint32_t pool_size;
-    uint32_t pool_size_most; /* that a reload may give it */
+    uint32_t pool_size_max;  /* that a reload may give it */
     uint32_t pool_size_ever; /* the largest so far: nobody is thrown out when it shrinks */
     uint32_t pool_reserve;
-    uint32_t connections_most; /* of the backend */
-    uint32_t servers_most;     /* 0: no limit */
-    uint32_t prepared_most;
-    uint32_t walks_most; /* connections for replication, of one database and user */
+    uint32_t connections_max; /* of the backend */
+    uint32_t servers_max;     /* 0: no limit */
+    uint32_t prepared_max;
+    uint32_t walks_max; /* connections for replication, of one database and user */
     bool checks;
     bool single_use;
     enum proof proof;        /* by clients */
@@ -121,7 +121,7 @@ struct wire_error;
 bool stage_excuses_error(const struct person *person, const struct wire_error *error);
 
 /** Servers that one pool may have. */
-uint32_t stage_pool_most(void);
+uint32_t stage_pool_max(void);
 /** A connection to PostgreSQL may have ended at one end only. */
 bool stage_may_lose_ends(void);
 

@@ -1,6 +1,6 @@
 #pragma once
 /*
- * kept.h - heap memory that clients make grow, counted in memory_limit.
+ * counted.h - heap memory that clients make grow, counted in memory_limit.
  *
  * For what outlives a message: texts of prepared statements, their names, session parameters,
  * logins, entries that wait for an answer.  It counts in the chunk store of the relay on whose
@@ -10,11 +10,11 @@
 #include "session/chunk.h"
 
 /** Kept memory of the running machine counts in this store from now on. NULL: in none. */
-void kept_count_in(struct chunk_store *store);
+void counted_in(struct chunk_store *store);
 /** NULL at the ceiling or without memory, with the story raised. */
-void *kept_alloc(size_t size);
+void *counted_alloc(size_t size);
 /** NULL-safe; `size` as it was asked for. */
-void kept_free(void *at, size_t size);
+void counted_free(void *at, size_t size);
 /** Counts memory that is taken elsewhere; false at the ceiling, with the story raised. */
-bool kept_count(uint64_t size);
-void kept_uncount(uint64_t size);
+bool counted_add(uint64_t size);
+void counted_remove(uint64_t size);

@@ -1,5 +1,5 @@
 /*
- * contest.c - room under a cap that pools take from each other.
+ * reclaim.c - room under a cap that pools take from each other.
  *
  * A server is closed here so that another can be made there, which costs a login.  So that pools
  * do not take the same room from each other all the time, a server that was made is left alone for
@@ -14,7 +14,7 @@
 
 #include <inttypes.h>
 
-/* Looks at the contest for room are no closer than this; those that wait longest go first. */
+/* Looks at the reclaim for room are no closer than this; those that wait longest go first. */
 #define CONTEST_PAUSE ms(1)
 #define CONTEST_POOLS 8
 
@@ -27,7 +27,7 @@ bool pool_lacks_room(const struct pool *pool)
 
 static duration pool_residence(const struct pool *pool)
 {
-    return pool->config->overtake_most;
+    return pool->config->overtake_max;
 }
 
 static bool lease_ripe(const struct lease *lease)
@@ -36,81 +36,81 @@ static bool lease_ripe(const struct lease *lease)
     return lease->connected && ripe.us <= now().us;
 }
 
-uint32_t seat_ripe(const struct seat *seat)
+uint32_t member_ripe(const struct member *member)
 {
     uint32_t ripe = 0;
-    LIST_EACH (&seat->pool->leases, it) {
+    LIST_EACH (&member->pool->leases, it) {
         const struct lease *lease = LIST_ENTRY(it, struct lease, node);
-        ripe += lease->local == seat->local && lease_ripe(lease) ? 1 : 0;
+        ripe += lease->local == member->local && lease_ripe(lease) ? 1 : 0;
     }
-    uint32_t spare = seat_spare(seat);
-    ripe = ripe > seat->recalls ? ripe - seat->recalls : 0;
+    uint32_t spare = member_spare(member);
+    ripe = ripe > member->recalls ? ripe - member->recalls : 0;
     return MIN_OF(ripe, spare);
 }
 
 /* --- who gives -------------------------------------------------------------------------------- */
 
 /* On whose behalf, how many more, and whether that claim has waited for long. */
-struct quest {
-    const struct seat *needy;
+struct reclaim {
+    const struct member *needy;
     uint64_t wanted;
     bool patient;
 };
 
-static void quest_take(struct quest *quest, struct seat *victim, uint64_t count)
+static void reclaim_take(struct reclaim *reclaim, struct member *victim, uint64_t count)
 {
-    count = MIN_OF(MIN_OF(count, quest->wanted), seat_ripe(victim));
+    count = MIN_OF(MIN_OF(count, reclaim->wanted), member_ripe(victim));
     if (count == 0)
         return;
-    seat_recall(victim, count);
-    quest->wanted -= count;
+    member_recall(victim, count);
+    reclaim->wanted -= count;
 }
 
 /* Idle servers; for who has waited for long, also those that become idle. */
-static void quest_idle(struct quest *quest, struct seat *victim)
+static void reclaim_idle(struct reclaim *reclaim, struct member *victim)
 {
     uint64_t idle = hint_read(&victim->local->told.idle);
     uint64_t rested = hint_read(&victim->local->told.rested);
     uint64_t count = idle > victim->recalls ? idle - victim->recalls : 0;
     deadline long_ago = later((deadline){(int64_t)rested}, pool_residence(victim->pool));
-    if (!quest->patient && (rested == 0 || long_ago.us > now().us))
+    if (!reclaim->patient && (rested == 0 || long_ago.us > now().us))
         return;
-    if (!quest->patient) /* of the others it is not known */
+    if (!reclaim->patient) /* of the others it is not known */
         count = MIN_OF(count, 1u);
-    quest_take(quest, victim, count);
-    if (quest->patient && victim->leases > 0)
+    reclaim_take(reclaim, victim, count);
+    if (reclaim->patient && victim->leases > 0)
         hint_write(&victim->local->told.hungry, 1);
 }
 
 /* The part of a busy pool's servers that makes both queues equally long for their servers, if its
  * own claims are younger by as much as a server stays. */
-static void quest_busy(struct quest *quest, struct seat *victim)
+static void reclaim_busy(struct reclaim *reclaim, struct member *victim)
 {
-    uint64_t theirs = seat_oldest(victim), ours = seat_oldest(quest->needy);
-    uint64_t queue = seat_queued(quest->needy), rival = seat_queued(victim);
-    uint64_t spare = seat_spare(victim);
-    if (!quest->patient || queue == 0 || spare == 0)
+    uint64_t theirs = member_oldest(victim), ours = member_oldest(reclaim->needy);
+    uint64_t queue = member_queued(reclaim->needy), rival = member_queued(victim);
+    uint64_t spare = member_spare(victim);
+    if (!reclaim->patient || queue == 0 || spare == 0)
         return;
     if (theirs == UINT64_MAX)
-        quest_take(quest, victim, spare);
+        reclaim_take(reclaim, victim, spare);
     else if (theirs > ours && theirs - ours > (uint64_t)pool_residence(victim->pool).us)
-        quest_take(quest, victim, (spare * queue + queue + rival - 1) / (queue + rival));
+        reclaim_take(reclaim, victim, (spare * queue + queue + rival - 1) / (queue + rival));
 }
 
 /* Who has given goes to the end of the list, so that the next time others give. */
-static void quest_step(struct quest *quest, struct cap *cap, const struct pool *needy,
-                       void (*step)(struct quest *quest, struct seat *victim))
+static void reclaim_step(struct reclaim *reclaim, struct cap *cap, const struct pool *needy,
+                         void (*step)(struct reclaim *reclaim, struct member *victim))
 {
     struct node *last = list_last(&cap->holders);
-    for (struct node *it = list_first(&cap->holders), *next; it != NULL && quest->wanted > 0;
+    for (struct node *it = list_first(&cap->holders), *next; it != NULL && reclaim->wanted > 0;
          it = next) {
         struct pool *pool = LIST_ENTRY(it, struct holding, node)->pool;
-        uint64_t wanted = quest->wanted;
+        uint64_t wanted = reclaim->wanted;
         next = it == last ? NULL : it->next;
-        LIST_EACH (&pool->seats, at)
-            if (pool != needy && quest->wanted > 0)
-                step(quest, LIST_ENTRY(at, struct seat, node));
-        if (quest->wanted == wanted)
+        LIST_EACH (&pool->members, at)
+            if (pool != needy && reclaim->wanted > 0)
+                step(reclaim, LIST_ENTRY(at, struct member, node));
+        if (reclaim->wanted == wanted)
             continue;
         list_remove(&cap->holders, it);
         list_push(&cap->holders, it);
@@ -129,23 +129,23 @@ static uint64_t cap_hopes(const struct cap *cap)
 }
 
 /* One that waits calls on all other pools under the cap, unless room is coming. */
-static void contest_for(struct cap *cap, struct pool *pool, uint64_t *rooms)
+static void reclaim_for(struct cap *cap, struct pool *pool, uint64_t *rooms)
 {
-    struct quest quest = {.needy = pool_needy(pool)};
-    if (quest.needy == NULL)
+    struct reclaim reclaim = {.needy = pool_needy(pool)};
+    if (reclaim.needy == NULL)
         return;
-    uint64_t lacks = seat_lacks(quest.needy), coming = MIN_OF(lacks, *rooms);
-    uint64_t oldest = seat_oldest(quest.needy); /* hints: it may wait no more */
-    quest.wanted = lacks - coming;
-    quest.patient = oldest != UINT64_MAX &&
-                    later((deadline){(int64_t)oldest}, pool_residence(pool)).us <= now().us;
+    uint64_t lacks = member_lacks(reclaim.needy), coming = MIN_OF(lacks, *rooms);
+    uint64_t oldest = member_oldest(reclaim.needy); /* hints: it may wait no more */
+    reclaim.wanted = lacks - coming;
+    reclaim.patient = oldest != UINT64_MAX &&
+                      later((deadline){(int64_t)oldest}, pool_residence(pool)).us <= now().us;
     *rooms -= coming;
-    quest_step(&quest, cap, pool, quest_idle);
-    quest_step(&quest, cap, pool, quest_busy);
+    reclaim_step(&reclaim, cap, pool, reclaim_idle);
+    reclaim_step(&reclaim, cap, pool, reclaim_busy);
 }
 
 /* Those that wait for room, the oldest claims first. */
-static void contest_under(struct cap *cap)
+static void reclaim_under(struct cap *cap)
 {
     struct pool *first[CONTEST_POOLS];
     uint64_t rooms = cap_hopes(cap);
@@ -156,30 +156,30 @@ static void contest_under(struct cap *cap)
             break;
         heap_remove(&cap->room, &pool->place);
         first[count++] = pool;
-        contest_for(cap, pool, &rooms);
+        reclaim_for(cap, pool, &rooms);
     }
     for (size_t i = 0; i < count; i++)
         heap_push(&cap->room, &first[i]->place, first[i]->place.key);
 }
 
-void router_contest(struct waker *waker)
+void router_reclaim(struct waker *waker)
 {
-    struct router *router = CONTAINER_OF(waker, struct router, contest_waker);
-    router->contested = now();
+    struct router *router = CONTAINER_OF(waker, struct router, reclaim_waker);
+    router->reclaimed = now();
     bool any = false;
-    LIST_EACH (&router->contests, it) {
+    LIST_EACH (&router->reclaims, it) {
         struct cap *cap = LIST_ENTRY(it, struct cap, node);
         any |= line_first(&cap->room) != NULL;
-        contest_under(cap);
+        reclaim_under(cap);
     }
-    duration period = {.us = router->config->overtake_most.us / 4};
-    timer_set(&router->contest, any ? after(period) : NEVER);
+    duration period = {.us = router->config->overtake_max.us / 4};
+    timer_set(&router->reclaim, any ? after(period) : NEVER);
 }
 
-void router_contest_soon(struct router *router)
+void router_reclaim_soon(struct router *router)
 {
-    timer_set(&router->contest,
-              earlier_of((deadline){router->contest.due}, later(router->contested, CONTEST_PAUSE)));
+    timer_set(&router->reclaim,
+              earlier_of((deadline){router->reclaim.due}, later(router->reclaimed, CONTEST_PAUSE)));
 }
 
 /* --- what comes back -------------------------------------------------------------------------- */
@@ -188,9 +188,9 @@ void router_contest_soon(struct router *router)
 static bool pool_has_rival(const struct pool *pool)
 {
     uint64_t own = pool_oldest(pool);
-    LIST_EACH (&pool->kin->pools, it) {
-        const struct pool *kin = LIST_ENTRY(it, struct pool, kin_node);
-        if (kin != pool && kin->lack == LACKS_SIZE && pool_oldest(kin) < own)
+    LIST_EACH (&pool->versions->pools, it) {
+        const struct pool *versions = LIST_ENTRY(it, struct pool, versions_node);
+        if (versions != pool && versions->lack == LACKS_SIZE && pool_oldest(versions) < own)
             return true;
     }
     for (int i = 0; i < CAPS; i++) {
@@ -232,10 +232,10 @@ void lease_close(struct lease *lease)
 {
     struct pool *pool = lease->pool;
     lease_swap_residence(lease);
-    log_event(LOG_INFO, "server.evicted", "database=%s user=%s pid=%u", pool->kin->database,
-              pool->kin->user, lease->server->pid);
+    log_event(LOG_INFO, "server.evicted", "database=%s user=%s pid=%u", pool->versions->database,
+              pool->versions->user, lease->server->pid);
     lease->how = LEASE_CLOSED;
     lease->end = SLOT_ENDED;
     server_part(lease->server);
-    goodbye_begin(pool->router, lease);
+    closing_begin(pool->router, lease);
 }

@@ -1,33 +1,33 @@
-#include "pool/census.h"
+#include "pool/counts.h"
 
 #include "base/check.h"
 
 #include <stdlib.h>
 
-struct census {
+struct counts {
     uint32_t references; /* atomic */
     uint32_t clients;    /* atomic */
     uint32_t pinned;     /* atomic */
 };
 
-struct census *census_new(void)
+struct counts *counts_new(void)
 {
-    struct census *census = calloc(1, sizeof(*census));
-    if (census != NULL)
-        census->references = 1;
-    return census;
+    struct counts *counts = calloc(1, sizeof(*counts));
+    if (counts != NULL)
+        counts->references = 1;
+    return counts;
 }
 
-struct census *census_ref(struct census *census)
+struct counts *counts_ref(struct counts *counts)
 {
-    uint32_t before = __atomic_fetch_add(&census->references, 1, __ATOMIC_RELAXED);
+    uint32_t before = __atomic_fetch_add(&counts->references, 1, __ATOMIC_RELAXED);
     invariant(before > 0);
-    return census;
+    return counts;
 }
 
-void census_unref(struct census **census)
+void counts_unref(struct counts **counts)
 {
-    struct census *gone = TAKE(*census);
+    struct counts *gone = TAKE(*counts);
     if (gone == NULL)
         return;
     uint32_t before = __atomic_fetch_sub(&gone->references, 1, __ATOMIC_ACQ_REL);
@@ -37,11 +37,11 @@ void census_unref(struct census **census)
 }
 
 /* One more, unless there are `most` (0: no limit). */
-static bool count_in(uint32_t *counter, uint32_t most)
+static bool count_in(uint32_t *counter, uint32_t max)
 {
     uint32_t count = __atomic_load_n(counter, __ATOMIC_RELAXED);
     do {
-        if (most > 0 && count >= most)
+        if (max > 0 && count >= max)
             return false;
     } while (!__atomic_compare_exchange_n(counter, &count, count + 1, true, __ATOMIC_RELAXED,
                                           __ATOMIC_RELAXED));
@@ -54,22 +54,22 @@ static void count_out(uint32_t *counter)
     invariant(before > 0);
 }
 
-bool census_admit(struct census *census, uint32_t most)
+bool counts_admit(struct counts *counts, uint32_t max)
 {
-    return count_in(&census->clients, most);
+    return count_in(&counts->clients, max);
 }
 
-void census_dismiss(struct census *census)
+void counts_dismiss(struct counts *counts)
 {
-    count_out(&census->clients);
+    count_out(&counts->clients);
 }
 
-bool census_pin(struct census *census, uint32_t most)
+bool counts_pin(struct counts *counts, uint32_t max)
 {
-    return count_in(&census->pinned, most);
+    return count_in(&counts->pinned, max);
 }
 
-void census_unpin(struct census *census)
+void counts_unpin(struct counts *counts)
 {
-    count_out(&census->pinned);
+    count_out(&counts->pinned);
 }

@@ -1,4 +1,4 @@
-#include "pooler/heat.h"
+#include "pooler/load.h"
 
 #include "machine/clock.h"
 #include "machine/log.h"
@@ -7,10 +7,10 @@
 
 #include <stdlib.h>
 
-#define HEAT_PERIOD sec(1)
+#define LOAD_PERIOD sec(1)
 /* Periods in a row before an order, and after one. */
-#define HEAT_STREAK 2
-#define HEAT_PAUSE  2
+#define LOAD_STREAK 2
+#define LOAD_PAUSE  2
 
 /* --- deciding --------------------------------------------------------------------------------- */
 
@@ -20,10 +20,10 @@ static bool much_hotter(uint32_t hot, uint32_t cool, uint32_t above)
     return 2 * hot > 3 * cool && hot > cool + above / 6;
 }
 
-struct heat_order heat_step(struct heat_past *past, const uint32_t *busy, uint32_t count,
+struct load_order load_step(struct load_past *past, const uint32_t *busy, uint32_t count,
                             uint32_t above)
 {
-    struct heat_order order = {0};
+    struct load_order order = {0};
     for (uint32_t i = 1; i < count; i++) {
         if (busy[i] > busy[order.from])
             order.from = i;
@@ -38,89 +38,89 @@ struct heat_order heat_step(struct heat_past *past, const uint32_t *busy, uint32
         past->pause -= 1;
         past->streak = 0;
     }
-    if (past->streak < HEAT_STREAK)
+    if (past->streak < LOAD_STREAK)
         return order;
     past->streak = 0;
-    past->pause = HEAT_PAUSE;
+    past->pause = LOAD_PAUSE;
     order.portion = (hot - cool) * 500 / hot;
     return order;
 }
 
 /* --- looking ---------------------------------------------------------------------------------- */
 
-struct heat {
+struct load {
     struct pooler *pooler;
     struct timer timer;
     struct waker waker;
-    struct heat_past past;
+    struct load_past past;
     uint32_t above; /* thousandths; 0: off */
     deadline looked;
-    int64_t used[HEAT_RELAYS_MOST]; /* of a processor, at that look, us */
+    int64_t used[LOAD_RELAYS_MAX]; /* of a processor, at that look, us */
 };
 
 /* Of each relay, since the look before. */
-static void heat_look(struct heat *heat, uint32_t *busy)
+static void load_look(struct load *load, uint32_t *busy)
 {
     deadline at = now_exact();
-    int64_t period = MAX_OF(between(heat->looked, at).us, INT64_C(1));
-    heat->looked = at;
-    for (uint32_t i = 0; i < pooler_relays(heat->pooler); i++) {
-        int64_t used = machine_used(pooler_relay(heat->pooler, i)->pools.machine).us;
-        int64_t more = used > heat->used[i] ? used - heat->used[i] : 0;
+    int64_t period = MAX_OF(between(load->looked, at).us, INT64_C(1));
+    load->looked = at;
+    for (uint32_t i = 0; i < pooler_relays(load->pooler); i++) {
+        int64_t used = machine_used(pooler_relay(load->pooler, i)->pools.machine).us;
+        int64_t more = used > load->used[i] ? used - load->used[i] : 0;
         busy[i] = (uint32_t)(MIN_OF(more, period) * 1000 / period);
-        heat->used[i] = used;
+        load->used[i] = used;
     }
 }
 
-static void heat_due(struct waker *waker)
+static void load_due(struct waker *waker)
 {
-    struct heat *heat = CONTAINER_OF(waker, struct heat, waker);
-    uint32_t busy[HEAT_RELAYS_MOST];
-    heat_look(heat, busy);
-    struct heat_order order =
-        heat_step(&heat->past, busy, pooler_relays(heat->pooler), heat->above);
-    timer_set(&heat->timer, after(HEAT_PERIOD));
+    struct load *load = CONTAINER_OF(waker, struct load, waker);
+    uint32_t busy[LOAD_RELAYS_MAX];
+    load_look(load, busy);
+    struct load_order order =
+        load_step(&load->past, busy, pooler_relays(load->pooler), load->above);
+    timer_set(&load->timer, after(LOAD_PERIOD));
     if (order.portion == 0)
         return;
     log_event(LOG_INFO, "relay.hot", "relay=%u busy=%u%% coolest=%u coolest_busy=%u%% portion=%u%%",
               order.from, busy[order.from] / 10, order.to, busy[order.to] / 10, order.portion / 10);
-    if (move_some(pooler_relay(heat->pooler, order.from), pooler_relay(heat->pooler, order.to),
+    if (move_some(pooler_relay(load->pooler, order.from), pooler_relay(load->pooler, order.to),
                   order.portion, false) != OK)
         log_event(LOG_WARNING, "relay.memory", "relay=%u reason=\"no client can move\"",
                   order.from);
 }
 
-struct heat *heat_new(struct pooler *pooler)
+struct load *load_new(struct pooler *pooler)
 {
-    struct heat *heat = calloc(1, sizeof(*heat));
-    if (heat == NULL)
+    struct load *load = calloc(1, sizeof(*load));
+    if (load == NULL)
         return NULL;
-    heat->pooler = pooler;
-    heat->waker.wake = heat_due;
-    heat->timer = TIMER_INIT(&heat->waker);
-    return heat;
+    load->pooler = pooler;
+    load->waker.wake = load_due;
+    load->timer = TIMER_INIT(&load->waker);
+    return load;
 }
 
-void heat_set(struct heat *heat, uint32_t above)
+void load_set(struct load *load, uint32_t above)
 {
-    uint32_t busy[HEAT_RELAYS_MOST];
-    bool was = heat->above > 0;
-    heat->above = above * 10;
-    if (above == 0 || pooler_relays(heat->pooler) < 2) {
-        timer_disarm(&heat->timer);
+    uint32_t busy[LOAD_RELAYS_MAX];
+    bool was = load->above > 0;
+    load->above = above * 10;
+    if (above == 0 || pooler_relays(load->pooler) < 2) {
+        timer_disarm(&load->timer);
     } else if (!was) {
-        heat->past = (struct heat_past){0};
-        heat_look(heat, busy);
-        timer_set(&heat->timer, after(HEAT_PERIOD));
+        load->past = (struct load_past){0};
+        load_look(load, busy);
+        timer_set(&load->timer, after(LOAD_PERIOD));
     }
 }
 
-void heat_stop(struct heat *heat)
+void load_stop(struct load *load)
 {
-    timer_disarm(&heat->timer);
+    timer_disarm(&load->timer);
 }
 
-void heat_free(struct heat **heat)
+void load_free(struct load **load)
 {
-    free(TAKE(*heat));
+    free(TAKE(*load));
 }

@@ -1,6 +1,6 @@
 #pragma once
 /*
- * doors.h - where clients come in: the sockets of `listen`, and who accepts from them.
+ * listeners.h - where clients come in: the sockets of `listen`, and who accepts from them.
  *
  * On the pooler machine.  A reload is prepared (what is new is bound, so that a refusal changes
  * nothing) and then either committed or given up.  Listeners are told apart by a number that stays
@@ -12,17 +12,17 @@
 #include "machine/co.h"
 
 struct pooler;
-struct doors;
+struct listeners;
 
-struct doors *doors_new(struct pooler *pooler); /* NULL: no memory */
+struct listeners *listeners_new(struct pooler *pooler); /* NULL: no memory */
 /** Numbers the listeners of a version that nobody else sees yet, and binds those that are new;
- *  nobody is accepted from them before doors_commit.  Suspends.  Faults: SYSTEM, NAME, LIMIT,
+ *  nobody is accepted from them before listeners_commit.  Suspends.  Faults: SYSTEM, NAME, LIMIT,
  *  MEMORY; then nothing has changed. */
-fault doors_prepare(struct doors *doors, struct config *config) MUST_USE;
+fault listeners_prepare(struct listeners *listeners, struct config *config) MUST_USE;
 /** Accepts at what was prepared, and closes what the version no longer has.  Suspends. */
-fault doors_commit(struct doors *doors, const struct config *config) MUST_USE;
-/** Closes what doors_prepare has bound. */
-void doors_abort(struct doors *doors);
+fault listeners_commit(struct listeners *listeners, const struct config *config) MUST_USE;
+/** Closes what listeners_prepare has bound. */
+void listeners_abort(struct listeners *listeners);
 /** No more clients.  Suspends. */
-void doors_close(struct doors *doors);
-void doors_free(struct doors **doors);
+void listeners_close(struct listeners *listeners);
+void listeners_free(struct listeners **listeners);

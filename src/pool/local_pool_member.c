@@ -1,4 +1,4 @@
-/* local_pool_seat.c - what a local pool and the router tell each other. */
+/* local_pool_member.c - what a local pool and the router tell each other. */
 #include "machine/clock.h"
 #include "machine/co.h"
 #include "pool/claim.h"
@@ -8,7 +8,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-/* --- a seat ----------------------------------------------------------------------------------- */
+/* --- a member --------------------------------------------------------------------------------- */
 
 /* A login that waits until the router knows the local pool; on its stack. */
 struct arrival {
@@ -18,7 +18,7 @@ struct arrival {
 
 bool local_pool_is_entered(const struct local_pool *pool)
 {
-    return pool->census[CENSUS_POOL] != NULL && !pool->membership.retiring;
+    return pool->counts[COUNTS_POOL] != NULL && !pool->membership.retiring;
 }
 
 fault local_pool_enter(struct local_pool *pool, deadline by)
@@ -95,7 +95,7 @@ void local_pool_want(struct local_pool *pool)
     bool some = !list_empty(&pool->busy);
     bool checked = pool->claims.count <= pool->checks; /* for each claim a server is on its way */
     if (!full || !some || pool->membership.want_after.us <= now().us) {
-        pool->membership.want_after = after((duration){.us = pool->config->overtake_most.us / 4});
+        pool->membership.want_after = after((duration){.us = pool->config->overtake_max.us / 4});
         if (!checked)
             local_pool_ask(pool);
     }
@@ -149,7 +149,7 @@ void local_pool_say_full(const struct local_pool *pool, char *text, size_t size)
     switch ((enum local_pool_full)hint_read(&pool->told.full)) {
     case FULL_SERVICE:
         snprintf(text, size, "service \"%s\" is at its connection_limit %u",
-                 pool->route->service->name, pool->route->service->connections_most);
+                 pool->route->service->name, pool->route->service->connections_max);
         return;
     case FULL_CROWD:
         snprintf(text, size, "service \"%s\" takes no more connections",
