@@ -349,7 +349,7 @@ TEST(values_must_fit_each_other)
                    "routes: [{service: a, pool_size: 2, pool_min: 3, auth: trust},\n"
                    "         {database: x, service: a, fresh: yes, pool: transaction}]\n"
                    "message_limit: 1GiB\nmemory_limit: 16MiB\n",
-            "t.yaml:2:41: services.a.retry_min: is longer than retry_max\n"
+            "t.yaml:2:39: services.a.retry_min: is longer than retry_max\n"
             "t.yaml:3:47: routes[0].pool_min: found 3; accepted: at most pool_size, 2\n"
             "t.yaml:4:10: warning: routes[1]: never matches: routes[0] in line 3 takes all of it\n"
             "t.yaml:4:10: routes[1].auth: this method needs an auth_file, and there is none\n"
