@@ -290,7 +290,7 @@ static void look_at_relay(struct relay *relay, void *argument)
                                 relay->chunks.held,
                                 relay->told.came,
                                 relay->told.left,
-                                relay->told.shed,
+                                hint_read(&relay->told.shed),
                                 relay->told.guests,
                                 relay->told.crowded,
                                 relay->auth.derived,

@@ -113,7 +113,7 @@ static uint32_t pack_params(struct buffer *out, const struct client *client,
     return (uint32_t)(out->size - before);
 }
 
-static void pack_statements(struct buffer *out, const struct client *client)
+static fault pack_statements(struct buffer *out, const struct client *client)
 {
     const struct map *statements = &client->statements;
     for (struct map_link *link = map_next(statements, NULL); link != NULL;
@@ -129,10 +129,13 @@ static void pack_statements(struct buffer *out, const struct client *client)
         packed.params = pack_params(&params, client, named->params);
         buffer_append(out, &packed, sizeof(packed));
         buffer_append_span(out, buffer_span(&params));
+        fault whole = buffer_fault(&params);
         buffer_fini(&params);
+        TRY(whole);
         buffer_append(out, named->name, named->size);
         buffer_append(out, statement->body, statement->size);
     }
+    return buffer_fault(out);
 }
 
 static fault pack_secret(struct transfer *transfer, const struct local_pool *pool)
@@ -155,14 +158,13 @@ static fault transfer_pack(struct transfer *transfer, struct client *client)
     params_write_flat(&transfer->params, client->params);
     if (client->given != NULL)
         params_write_flat(&transfer->given, client->given);
-    pack_statements(&transfer->statements, client);
+    TRY(pack_statements(&transfer->statements, client));
     if (client->unnamed != NULL)
         transfer->unnamed_params = pack_params(&transfer->unnamed, client, client->unnamed_params);
     TRY(buffer_fault(&transfer->names));
     TRY(buffer_fault(&transfer->params));
     TRY(buffer_fault(&transfer->given));
     TRY(buffer_fault(&transfer->unnamed));
-    TRY(buffer_fault(&transfer->statements));
     transfer->config = config_ref(pool->config);
     transfer->route = pool->route;
     for (int i = 0; i < COUNTS; i++)

@@ -197,7 +197,7 @@ enum relay_relief relay_relieve(struct relay *relay, struct client *asking, uint
         if (victim != NULL)
             victim->crowded = true;
     }
-    relay->told.shed += 1;
+    hint_add(&relay->told.shed, 1);
     memory_log(victim != NULL ? victim : asking, holds);
     if (victim == NULL)
         return RELIEF_NONE;

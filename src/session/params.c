@@ -163,7 +163,7 @@ static struct params *params_new(struct params_store *store, const struct param 
     }
     if (params_digest(set, bytes))
         return set;
-    free(set);
+    counted_free(set, size);
     return NULL;
 }
 
