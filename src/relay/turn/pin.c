@@ -12,8 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Names of settings, tables, channels and so on that one session may have in hand; those of more
- * are not told apart, and end all together. */
+/* How many names of settings, tables, channels and so on are kept for one session.  Objects beyond
+ * that are not told apart: they end only when all of their kind end. */
 #define NAMES_MAX 32
 
 struct pin_name {
@@ -22,39 +22,39 @@ struct pin_name {
     char text[QUERY_NAME_SIZE];
 };
 
-/* Kinds in sets, one bit each. */
+/* Sets of kinds have one bit for each kind. */
 struct pin {
-    uint16_t held;   /* there, whatever becomes of the transaction under way */
-    uint16_t tried;  /* made by the transaction under way, and there if it is committed */
-    uint16_t ever;   /* made by it, also what it has ended since */
-    uint16_t ending; /* held, and gone if it is committed */
-    uint16_t rolled; /* made by it before a ROLLBACK of which it is not known yet how far it went */
-    uint16_t portals;            /* what portals of it make, whenever they are executed again */
-    uint16_t named;              /* the same, of those that have a name */
-    uint16_t uncertain;          /* there or not: the text does not tell, or not for certain */
-    uint16_t any;                /* ever made or tried since the server was clean */
-    uint16_t many;               /* whose names are not all known */
-    bool failed;                 /* an error came since the last ReadyForQuery */
-    bool counted;                /* among the pool's pinned servers */
-    bool pinned;                 /* and the relay has counted why */
-    uint8_t statement;           /* of the simple query under way that is answered next */
-    struct query_effects *bound; /* of the portal without a name */
+    uint16_t held;      /* kinds that are there whether or not the open transaction commits */
+    uint16_t tried;     /* made by the open transaction, there if it commits */
+    uint16_t ever;      /* made by it, including what it has ended since */
+    uint16_t ending;    /* held, ended if it commits */
+    uint16_t rolled;    /* made by it before a ROLLBACK of which the extent is not known yet */
+    uint16_t portals;   /* made by its portals each time that they are executed */
+    uint16_t named;     /* the same, by portals that have a name */
+    uint16_t uncertain; /* may be there: the text does not tell */
+    uint16_t any;       /* made or tried at any time since the server was clean */
+    uint16_t many;      /* kinds of which not all names are known */
+    bool failed;        /* an error came since the last ReadyForQuery */
+    bool counted;       /* the pool counts this server as pinned */
+    bool pinned;        /* `view` says why */
+    uint8_t statement;  /* index of the simple query's statement that is answered next */
+    struct query_effects *bound; /* of the unnamed portal */
     struct pin_view view;
     unsigned name_count;
     struct pin_name names[NAMES_MAX];
 };
 
-/* What a rollback undoes; the others take effect at once and stay. */
+/* Kinds that a rollback undoes; the others take effect at once and stay. */
 #define TRANSACTIONAL                                                                              \
     ((uint16_t)(QUERY_KIND(QUERY_SETTING) | QUERY_KIND(QUERY_ROLE) |                               \
                 QUERY_KIND(QUERY_AUTHORIZATION) | QUERY_KIND(QUERY_CONFIG) |                       \
                 QUERY_KIND(QUERY_TEMPORARY) | QUERY_KIND(QUERY_LISTEN) |                           \
                 QUERY_KIND(QUERY_CURSOR)))
-/* What ends at once. */
+/* Kinds that a statement ends at once, whether or not its transaction commits. */
 #define IMMEDIATE                                                                                  \
     ((uint16_t)(QUERY_KIND(QUERY_PREPARE) | QUERY_KIND(QUERY_LOCK) | QUERY_KIND(QUERY_CURSOR) |    \
                 QUERY_KIND(QUERY_SEQUENCES)))
-/* What neither a rollback nor DISCARD ALL ends. */
+/* Kinds that neither a rollback nor DISCARD ALL ends. */
 #define LASTING ((uint16_t)(QUERY_KIND(QUERY_SEED) | QUERY_INCURABLE))
 
 static const struct {
@@ -97,7 +97,7 @@ uint32_t pin_max(const struct route_config *route)
 
 /* --- what is sent ----------------------------------------------------------------------------- */
 
-/* Parameters that follow their client anyway, because servers report them. */
+/* Whether the effect sets a parameter that servers report: it follows its client without a pin. */
 static bool is_tracked(const struct local_pool *pool, const struct query_effect *effect)
 {
     if (effect->kind != QUERY_SETTING && effect->kind != QUERY_CONFIG)
@@ -122,7 +122,7 @@ void pin_filter(const struct local_pool *pool, struct query_effects *effects,
         if (is_tracked(pool, effect) || policy == PIN_ALLOW)
             continue;
         if (effect->kind == QUERY_SEQUENCES && policy == PIN_RESET)
-            continue; /* discarded in front of whoever is next */
+            continue; /* DISCARD SEQUENCES is sent in front of the next client's messages */
         effects->all[count++] = *effect;
         if (effect->act != QUERY_CREATES)
             continue;
@@ -156,7 +156,8 @@ static uint16_t pinning_kinds(const struct local_pool *pool)
     return kinds;
 }
 
-/* Temporary objects without the word: pg_temp is first on search_path, or may be. */
+/* Adds temporary objects that are made without the word TEMPORARY, where pg_temp is first on
+ * search_path or may be. */
 static void expect_path(struct server *server, struct query_effects *effects)
 {
     server->path_unsure = server->path_unsure || effects->path;
@@ -226,7 +227,7 @@ static void name_add(struct pin *pin, const struct query_effect *effect)
     memcpy(name->text, effect->name, sizeof(name->text));
 }
 
-/* All of a kind, or (with a text) the one; true: none of the kind is left. */
+/* Drops all names of a kind, or (with a text) this one.  Returns true if the kind has none left. */
 static bool name_drop(struct pin *pin, unsigned kind, const char *text)
 {
     unsigned kept = 0, left = 0;
@@ -281,7 +282,7 @@ static void apply_create(struct server *server, const struct query_effect *effec
 static void end_kind(struct pin *pin, unsigned kind)
 {
     uint16_t bit = QUERY_KIND(kind);
-    pin->uncertain |= pin->portals & bit; /* those may be executed behind this */
+    pin->uncertain |= pin->portals & bit; /* those portals may be executed after this */
     pin->tried &= (uint16_t)~bit;
     if ((bit & IMMEDIATE) != 0) {
         pin->held &= (uint16_t)~bit;
@@ -291,14 +292,14 @@ static void end_kind(struct pin *pin, unsigned kind)
     }
 }
 
-/* A parameter has one name, however it was set. */
+/* Ends the object of this name, and its kind if that was the last one. */
 static void end_name(struct pin *pin, unsigned kind, const char *name)
 {
     if (((pin->held | pin->tried) & QUERY_KIND(kind)) != 0 && name_drop(pin, kind, name))
         end_kind(pin, kind);
 }
 
-/* Locks that a portal, a prepared statement or a cursor may take behind this. */
+/* Whether a named portal, a prepared statement or a cursor may take locks again later. */
 static bool locks_again(const struct pin *pin)
 {
     uint16_t later = QUERY_KIND(QUERY_PREPARE) | QUERY_KIND(QUERY_CURSOR);
@@ -306,8 +307,8 @@ static bool locks_again(const struct pin *pin)
            ((pin->many & QUERY_KIND(QUERY_LOCK)) != 0 && ((pin->held | pin->tried) & later) != 0);
 }
 
-/* A lock of this key, which is held as often as it was taken.  A key may be a parameter, whose
- * value is not known: what ends leaves a stain. */
+/* Ends one hold on the lock of this key; a lock is held as often as it was taken.  The kind becomes
+ * uncertain, because a key may be a parameter, whose value is not known. */
 static void end_lock(struct pin *pin, const char *key)
 {
     struct pin_name *name = name_find(pin, QUERY_LOCK, key);
@@ -344,11 +345,11 @@ static void apply_end(struct pin *pin, const struct query_effect *effect)
             end_lock(pin, effect->name);
         return;
     case QUERY_SETTING:
-        end_name(pin, QUERY_CONFIG, effect->name);
+        end_name(pin, QUERY_CONFIG, effect->name); /* the same parameter, set by set_config() */
         break;
     case QUERY_TEMPORARY:
-        pin->uncertain |=
-            (pin->held | pin->tried) & kind; /* another's table may have had that name */
+        /* The object that ended may have been another one of that name. */
+        pin->uncertain |= (pin->held | pin->tried) & kind;
         break;
     default:
         break;
@@ -385,7 +386,7 @@ static void apply_more(struct pin *pin, uint16_t kinds)
     pin->ever |= kinds & TRANSACTIONAL;
 }
 
-/* What it creates, from this statement on. */
+/* Applies what the text creates, from this statement on. */
 static void apply_creates(struct server *server, const struct query_effects *effects, unsigned from)
 {
     for (unsigned i = 0; i < effects->count; i++)
@@ -404,14 +405,15 @@ static void pin_commit(struct pin *pin)
     pin->tried = pin->ever = pin->ending = pin->rolled = 0;
 }
 
-/* What was to end stays, and it is not known any more by which names. */
+/* Handles a transaction that was rolled back: what was to end stays, under names that are not known
+ * any more. */
 static void pin_undo(struct pin *pin)
 {
     pin->many |= pin->ending;
     pin->tried = pin->ever = pin->ending = pin->rolled = 0;
 }
 
-/* ROLLBACK, or ROLLBACK TO SAVEPOINT: the tag is the same. */
+/* Handles ROLLBACK or ROLLBACK TO SAVEPOINT; they have the same tag. */
 static void pin_rollback(struct pin *pin)
 {
     pin->many |= pin->ending | pin->ever;
@@ -448,10 +450,10 @@ void pin_ready(struct server *server, uint8_t status)
     effects_free(pin->bound);
     pin->bound = NULL;
     if (status == WIRE_TX_IDLE && ledger_quiet(&server->ledger) && !pin_holds(server))
-        pin_uncount(server); /* before its client hears of it: another may ask at once */
+        pin_uncount(server); /* before the client gets the reply: another may pin at once */
 }
 
-/* What travels with the entry; NULL: nothing. */
+/* Returns the effects that the entry has; NULL: none. */
 static const struct query_effects *effects_of(const struct owed *owed)
 {
     if (owed->about == ABOUT_EFFECTS)
@@ -461,8 +463,8 @@ static const struct query_effects *effects_of(const struct owed *owed)
     return NULL;
 }
 
-/* Of a text that failed somewhere: what was not applied statement by statement may have been
- * committed before. */
+/* Returns the kinds that a failed text may have created in statements that are not told apart: they
+ * may have been committed before the error. */
 static uint16_t unplaced(const struct query_effects *effects)
 {
     uint16_t kinds = effects->more;
@@ -472,8 +474,8 @@ static uint16_t unplaced(const struct query_effects *effects)
     return kinds;
 }
 
-/* What a simple query has left though it failed.  A PREPARE that fails leaves nothing, one in the
- * body of a DO that fails later does. */
+/* Returns the kinds that a simple query may have left although it failed.  A PREPARE that fails
+ * leaves nothing; one in the body of a DO that fails later leaves its statement. */
 static uint16_t left_by_failed(const struct server *server, const struct query_effects *effects)
 {
     uint16_t kinds = LASTING, left = unplaced(effects);
@@ -496,21 +498,21 @@ void pin_failed(struct server *server, const struct owed *head)
     if (effects != NULL)
         pin->uncertain |=
             head->kind == OWED_QUERY ? left_by_failed(server, effects) : unplaced(effects);
-    /* In a batch that is its own transaction, a CALL or DO may have committed in the middle. */
+    /* A CALL or DO may have committed in the middle of a batch that is its own transaction. */
     if (head != NULL && head->kind != OWED_QUERY && server->transaction == WIRE_TX_IDLE)
         pin->uncertain |= pin->tried;
-    /* A lock that was taken before the error stays. */
+    /* A session lock that was taken before the error stays. */
     if (effects != NULL && (effects->creates & QUERY_KIND(QUERY_LOCK)) != 0)
         apply_more(pin, QUERY_KIND(QUERY_LOCK));
 }
 
-/* --- answers ---------------------------------------------------------------------------------- */
+/* --- what is answered ------------------------------------------------------------------------- */
 
 void pin_settle(struct server *server, const struct owed *owed, bool answered)
 {
     struct query_effects *effects = owed->what;
     struct pin *pin = server->pin;
-    if (pin != NULL && !answered) /* skipped, or nobody waited for what became of it */
+    if (pin != NULL && !answered) /* skipped, or dropped without a look at the reply */
         pin->uncertain |= effects->creates;
     if (pin != NULL && answered) {
         if (owed->kind != OWED_QUERY || !pin->failed)
@@ -525,21 +527,21 @@ void pin_settle(struct server *server, const struct owed *owed, bool answered)
     effects_free(effects);
 }
 
-/* Ends are told only of the portal without a name.  One that has been executed to its end selects
- * no row any more: its functions are not called again. */
+/* Applies the ends of the unnamed portal's text.  After the tag SELECT 0 unlocks do not count: a
+ * portal that was executed to its end before selects no row and calls no function again. */
 static void apply_bound_ends(struct server *server, struct span tag)
 {
     const struct query_effects *effects = server->pin->bound;
     for (unsigned i = 0; !effects->named && i < effects->count; i++)
         if (effects->all[i].act != QUERY_CREATES &&
             (effects->all[i].kind != QUERY_LOCK || !span_is(tag, "SELECT 0"))) {
-            /* It is not known that this was the portal that was executed. */
+            /* The Execute may have been of another portal. */
             server->pin->uncertain |= server->pin->held & QUERY_KIND(effects->all[i].kind);
             apply(server, &effects->all[i]);
         }
 }
 
-/* Of an Execute it is not known that it was of the portal that was bound last. */
+/* Takes an Execute for one of the portal that was bound last, which is not certain. */
 bool pin_makes_temporary(const struct server *server, const struct owed *head)
 {
     const struct pin *pin = server->pin;
@@ -554,7 +556,7 @@ bool pin_makes_temporary(const struct server *server, const struct owed *head)
     return false;
 }
 
-/* What may have been left since is in `stain`: messages behind this one may have been sent. */
+/* Handles DISCARD ALL.  `uncertain` stays: it covers messages that were sent behind this one. */
 static void pin_discarded(struct pin *pin)
 {
     pin->name_count = 0;
@@ -597,8 +599,8 @@ bool pin_is_dirty(const struct server *server)
     return server->pin != NULL && (server->pin->held | server->pin->uncertain) != 0;
 }
 
-/* Nine digits behind the point: where the next client's random numbers begin, which nobody knows.
- */
+/* Draws a seed that nobody can guess for the next client's random numbers: nine digits behind the
+ * point. */
 static unsigned fresh_seed(void)
 {
     uint32_t seed;
@@ -606,8 +608,8 @@ static unsigned fresh_seed(void)
     return seed % 1000000000u;
 }
 
-/* Who the session is by its client's parameters is no default either: RESET ALL leaves it, and
- * after RESET ROLE it is not what the parameters say. */
+/* Adds the kinds that reset role and session_authorization where the client's parameters have set
+ * them: RESET ALL leaves them as they are, and RESET ROLE changes what the parameters say. */
 static uint16_t with_identities(const struct server *server, uint16_t kinds)
 {
     uint16_t changes = QUERY_KIND(QUERY_SETTING) | QUERY_KIND(QUERY_CONFIG) |
@@ -619,13 +621,13 @@ static uint16_t with_identities(const struct server *server, uint16_t kinds)
     return kinds | changes;
 }
 
-/* What a cleaning must cover. */
+/* Returns the kinds that a cleaning must cover. */
 static uint16_t kinds_to_clean(const struct server *server)
 {
     uint16_t kinds = with_identities(server, server->pin == NULL ? 0 : server->pin->any);
     if (!server->suspect)
         return kinds;
-    /* Statements that a function has prepared can be told from ours, and from drivers': below. */
+    /* Not PREPARE: what a function has prepared can't be taken for ours or for a driver's. */
     return kinds | (uint16_t)(QUERY_ALL_KINDS & ~QUERY_INCURABLE & ~QUERY_KIND(QUERY_PREPARE));
 }
 

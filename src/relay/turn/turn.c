@@ -9,10 +9,10 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-/* Rounds in which a turn always found something to do, before it lets the others run. */
+/* Rounds without a wait after which a turn yields to other coroutines. */
 #define ROUNDS_AT_ONCE 16
 
-/* --- taking a server, giving it back ---------------------------------------------------------- */
+/* --- claiming a server, releasing it ---------------------------------------------------------- */
 
 static void turn_attach(struct turn *turn)
 {
@@ -32,7 +32,7 @@ static void turn_attach(struct turn *turn)
         client_log_assigned(client, server);
 }
 
-/* A message is on its way in either direction, or has come in part. */
+/* Whether a message is on its way in either direction, or has arrived only in part. */
 static bool turn_midway(const struct turn *turn)
 {
     return !lane_sent(&turn->up) || turn->up.passing > 0 || turn->held != NULL ||
@@ -46,14 +46,14 @@ static bool turn_unfinished(const struct turn *turn)
            turn_midway(turn);
 }
 
-/* Bytes of the client that have come whole and were not walked yet. */
+/* Whether messages of the client have arrived that were not walked yet. */
 static bool turn_has_input(const struct turn *turn)
 {
     return turn->up.begin != turn->up.end && !turn->starved && !turn->closing;
 }
 
-/* Only Syncs are owed, and a COPY may have read them: a mark tells, before another client may get
- * the server. */
+/* Marks the server if it owes only Syncs that a COPY may have read.  The mark shows whether they
+ * were answered, before another client may get the server. */
 static fault turn_resolve_syncs(struct turn *turn)
 {
     struct server *server = turn->server;
@@ -122,13 +122,13 @@ static fault turn_tell_wait(struct turn *turn)
     return turn_send_down(turn, &moved);
 }
 
-/* Until the claim is decided, or the client has gone. */
+/* Waits until the claim is granted or refused, or the client has disconnected. */
 static fault turn_await_claim(struct turn *turn)
 {
     struct client *client = turn->client;
     while (client->claim.state == CLAIM_WAITING) {
         bool moved = false;
-        /* What was answered before, such as the refusal of an earlier claim, does not wait. */
+        /* Earlier replies, such as the refusal of an earlier claim, are sent without waiting. */
         fault waited = turn_send_down(turn, &moved);
         if (waited == OK)
             waited = co_wait(NEVER);
@@ -171,10 +171,10 @@ fault turn_settle_claim(struct turn *turn)
 
 static bool turn_over(const struct turn *turn)
 {
-    if (turn->closing && lane_sent(&turn->down)) /* what is left undone is for turn_clean */
+    if (turn->closing && lane_sent(&turn->down)) /* turn_clean does the rest */
         return turn->server == NULL || ledger_awaits_sync(&turn->server->ledger) ||
-               turn->server->ledger.copy_in || /* it waits for what will not come */
-               turn->server->ledger.unsure || turn->server->ledger.murky || /* or may not */
+               turn->server->ledger.copy_in || /* the server waits for data that will not come */
+               turn->server->ledger.unsure || turn->server->ledger.murky || /* or may wait */
                (ledger_quiet(&turn->server->ledger) && lane_sent(&turn->up));
     if (!lane_sent(&turn->down) || turn->up.dropping > 0 || turn_has_input(turn) ||
         turn->held != NULL)
@@ -187,7 +187,7 @@ static bool turn_over(const struct turn *turn)
     return !turn_unfinished(turn);
 }
 
-/* Nothing to read and nothing to walk: what moved was the last that could. */
+/* Whether nothing is left to read or to walk, so that another round would move nothing. */
 static bool turn_is_quiet(const struct turn *turn)
 {
     const struct server *server = turn->server;
@@ -197,9 +197,9 @@ static bool turn_is_quiet(const struct turn *turn)
            !stream_hung_up(&server->stream) && !ledger_empty(&server->ledger);
 }
 
-/* A COPY has failed among Syncs, and what was sent behind them may have been skipped: nobody can
- * tell an answer that is late from one that will never come.  So its client does not keep the
- * server for longer than cleaning that may take. */
+/* Waits for a server on which a COPY has failed among Syncs.  Messages that were sent behind the
+ * Syncs may have been skipped, so a late reply can't be told from one that never comes.  So the
+ * client keeps the server at most for reset_timeout, as long as cleaning it may take. */
 static fault turn_wait_murky(struct turn *turn)
 {
     duration max = turn->relay->pools.config->reset_timeout;
@@ -242,8 +242,8 @@ static fault turn_run(struct turn *turn)
     }
 }
 
-/* The parts of the outboxes and the refusal's text are most of a turn, and are written before they
- * are read: zeroing them would cost a query more than its ledger. */
+/* Leaves the parts of the outboxes and the refusal's text as they are: they are most of a turn and
+ * are written before they are read.  Zeroing them would cost a query more than its ledger does. */
 void turn_init(struct turn *turn, struct relay *relay, struct server *server)
 {
     memset(turn, 0, offsetof(struct turn, up));
@@ -271,7 +271,8 @@ static void turn_begin(struct turn *turn, struct client *client)
         client->server->stream.waker = co_waker(client->co);
 }
 
-/* What was read before the coroutine began: in a chunk handed over, or stashed. */
+/* Loads the bytes that were read before the coroutine began: from the chunk handed over, or from
+ * the stash. */
 static fault turn_load(struct turn *turn)
 {
     struct relay *relay = turn->relay;
@@ -281,7 +282,7 @@ static fault turn_load(struct turn *turn)
         turn->up.end = relay->arrival.size;
         relay->arrival.client = NULL;
     }
-    /* It may have been its server that spoke, while the beginning of a message lies here. */
+    /* The server may have sent something while the stash holds the beginning of a message. */
     if (turn->up.chunk != NULL || client->stash == NULL)
         return OK;
     TRY(turn_lend(turn, &turn->up.chunk));
@@ -292,7 +293,8 @@ static fault turn_load(struct turn *turn)
     return OK;
 }
 
-/* Parks the client, keeping the first bytes of its next message; true: it goes on at once. */
+/* Parks the client, keeping the first bytes of its next message.  Returns true if the turn goes on
+ * at once. */
 static bool turn_park(struct turn *turn)
 {
     struct lane *up = &turn->up;
@@ -352,13 +354,14 @@ static void turn_main(void *argument)
     turn_goes_on(&turn, ended);
 }
 
-/* What a queued client has not taken of what it is told; lives until the turn first suspends. */
+/* The unsent part of a notice to a queued client; lives until the turn first suspends. */
 struct unsent_notice {
     struct client *client;
     struct buffer *rest;
 };
 
-/* Its claim still waits: what it has asked stays stashed until that is decided. */
+/* Runs the turn of a queued client that is sent a notice.  Its message stays stashed until the
+ * claim is granted or refused. */
 static void turn_main_notice(void *argument)
 {
     const struct unsent_notice *unsent = argument;
@@ -376,7 +379,7 @@ static void turn_main_notice(void *argument)
     turn_goes_on(&turn, ended);
 }
 
-/* --- arrival: on the loop's stack ------------------------------------------------------------- */
+/* --- a parked client's bytes arrive: on the loop's stack -------------------------------------- */
 
 static void arrival_end(struct client *client, struct chunk *chunk, const char *sqlstate,
                         const char *text)
@@ -405,7 +408,7 @@ static void arrival_run(struct client *client, struct chunk *chunk, uint32_t siz
     arrival_end(client, chunk, "53200", "no memory for a coroutine");
 }
 
-/* The first message is there as far as a claim needs it: whole, or filling the chunk. */
+/* Whether enough of the first message has arrived to claim a server: all of it, or a full chunk. */
 static bool arrival_complete(const struct chunk *chunk, uint32_t size)
 {
     if (size < WIRE_HEADER)
@@ -418,13 +421,13 @@ static bool arrival_needs_server(const struct client *client, const struct chunk
     return client->server == NULL && !client->skipping && turn_needs_server(chunk->bytes[0]);
 }
 
-/* A header that no client may send: the turn refuses it, without a server. */
+/* Whether the header is one that no client may send: the turn refuses it without a server. */
 static bool arrival_bad(const struct chunk *chunk, uint32_t size)
 {
     return size >= WIRE_HEADER && turn_check_header(chunk->bytes) != OK;
 }
 
-/* Another that waits may have to go for it. */
+/* Stashes the bytes; another client that holds more memory may be ended for them. */
 static fault arrival_stash(struct client *client, const struct chunk *chunk, uint32_t size)
 {
     fault stashed = client_stash(client, chunk->bytes, size);
@@ -433,8 +436,8 @@ static fault arrival_stash(struct client *client, const struct chunk *chunk, uin
     return stashed;
 }
 
-/* Stashes an incomplete message (true: it is still parked), queues for a server, or runs the turn.
- */
+/* Stashes an incomplete message, queues for a server, or runs the turn.  Returns true if the client
+ * is still parked. */
 static bool arrival_decide(struct client *client, struct chunk *chunk, uint32_t size)
 {
     bool bad = arrival_bad(chunk, size);
@@ -458,7 +461,8 @@ static bool arrival_decide(struct client *client, struct chunk *chunk, uint32_t 
     return false;
 }
 
-/* No buffer to read into: soon again, when somebody that holds more has gone. */
+/* Handles the want of a chunk to read into: tries again in 1 ms if a client that holds more is
+ * being ended, else ends this client. */
 static void arrival_starve(struct client *client)
 {
     if (relay_relieve(client->relay, client, client->relay->chunks.size) == RELIEF_SOON)
@@ -467,7 +471,7 @@ static void arrival_starve(struct client *client)
         arrival_end(client, NULL, "53200", "no buffer is free: memory_limit is in use");
 }
 
-/* Reads once; true: it is still parked, with the beginning of a message. */
+/* Reads once.  Returns true if the client is still parked, with the beginning of a message. */
 static bool arrival_read(struct client *client)
 {
     invariant(client->state == CLIENT_PARKED);
@@ -508,7 +512,7 @@ static bool arrival_read(struct client *client)
 
 void turn_arrive(struct client *client)
 {
-    /* The end may have come with the last bytes: no further event will tell. */
+    /* The client may have disconnected with its last bytes: no further event reports that. */
     while (arrival_read(client) &&
            (stream_may_read(&client->stream) || stream_hung_up(&client->stream)))
         continue;

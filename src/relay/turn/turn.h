@@ -2,10 +2,11 @@
 /*
  * turn.h - what a client does from its first byte after idling until it idles again.
  *
- * One coroutine over the pair of client and server, with one wait for any of: either one readable
- * or writable, a grant, a message, a deadline.  No blocking send and no second pump: a slow side
- * never stops the draining of the other.  Two lanes, one a direction; each walks message headers in
- * place in a lent chunk and forwards whole runs from there.  Design: docs/internals/turn.md
+ * One coroutine serves the pair of client and server.  It waits once for any of: either socket
+ * readable or writable, a grant, a message, a deadline.  No send blocks, so a slow peer never stops
+ * the reading from the other one.  A turn has two lanes, one for each direction.  A lane walks the
+ * message headers in place, in a lent chunk, and forwards whole runs of messages from there.
+ * Design: docs/internals/turn.md
  */
 #include "pool/server.h"
 #include "relay/client.h"
@@ -16,12 +17,12 @@ struct lane {
     struct chunk *chunk; /* lent while bytes are in it */
     uint32_t begin;      /* first byte not walked */
     uint32_t end;        /* behind the last byte read */
-    uint64_t passing;    /* bytes of a message that is forwarded as it comes */
-    uint64_t dropping;   /* bytes of a message that is thrown away as it comes */
-    bool keeps;          /* the up lane's: bytes from `kept` on stay where they are */
-    bool sent_again;     /* what it keeps was sent twice */
-    uint32_t kept;       /* first byte of a batch that may have to be sent again */
-    uint8_t last;        /* type of the last message that was walked past; the down lane's */
+    uint64_t passing;    /* bytes left of a message that is forwarded as it arrives */
+    uint64_t dropping;   /* bytes left of a message that is discarded as it arrives */
+    bool keeps;          /* up lane: bytes from `kept` on stay where they are */
+    bool sent_again;     /* up lane: the kept batch has been sent a second time */
+    uint32_t kept;       /* up lane: first byte of a batch that may have to be sent again */
+    uint8_t last;        /* down lane: type of the last message that was walked past */
     bool flushing;       /* TLS holds ciphertext of what was sent */
     struct outbox out;
 };
@@ -29,198 +30,204 @@ struct lane {
 /* 128 random bits in hex, and a NUL. */
 #define MARK_SIZE 33
 
-/* What a turn waits for, as far as limits of time go. */
+/* What a turn waits for, for the timeouts: nothing noted, a reply of the server, the client. */
 enum turn_phase { PHASE_NONE, PHASE_ASKING, PHASE_SILENT };
 
-/* Parameters that the client gave at its startup, and that texts may have reset since: see
- * turn_restore.c */
+/* Startup parameters of the client that a query may have reset: see turn_restore.c */
 struct resets {
-    uint64_t which[PARAMS_MAX / 64]; /* by their place in client->given */
-    uint64_t told[PARAMS_MAX / 64];  /* the same: the server has reported another value since */
-    uint32_t
-        bound; /* portals that may do so, of which it is not known yet that they were executed */
+    uint64_t which[PARAMS_MAX / 64]; /* a bit for each, by its index in client->given */
+    uint64_t told[PARAMS_MAX / 64];  /* the same: the server has reported a new value since */
+    uint32_t bound;                  /* portals that may reset one, not known to be executed */
     bool any;
-    bool done;      /* a command has completed that may be one of these */
-    bool unsure;    /* its text does not tell which of them */
-    bool undone;    /* an error or a ROLLBACK came: answers do not tell either */
-    bool restoring; /* the client's ReadyForQuery waits for ours */
+    bool done;      /* a command has completed that may have reset one */
+    bool unsure;    /* the text of a query does not tell which of them it resets */
+    bool undone;    /* an error or a ROLLBACK came: the replies do not tell either */
+    bool restoring; /* our query that restores them is sent; its ReadyForQuery is forwarded */
 };
 
 struct turn {
     struct relay *relay;
-    struct client *client; /* NULL: it has gone, the server is being cleaned */
+    struct client *client; /* NULL: it has disconnected, the server is being cleaned */
     struct server *server; /* NULL: none yet, or released */
     uint8_t *held;         /* a message longer than a chunk that must be seen whole; heap */
-    uint32_t held_size;
-    uint32_t held_max; /* its whole length */
-    uint32_t busy;     /* rounds without a wait */
-    uint32_t bulk;     /* bytes from the server since the client last said something */
+    uint32_t held_size;    /* bytes of it that have arrived */
+    uint32_t held_max;     /* its whole length */
+    uint32_t busy;         /* rounds since the last wait */
+    uint32_t bulk;         /* bytes from the server since the client last sent anything */
     struct resets resets;
-    fault state_fault;     /* a change of parameters that should not have failed did */
-    bool gathers;          /* it announces what it sends in larger parts: see turn_bulk.c */
-    bool awaits;           /* the message that was looked at last waits for an answer */
-    bool signs;            /* what passes in the down lane is kept in server->described */
-    bool starved;          /* the up lane has the beginning of a message only */
-    bool server_lost;      /* nothing can be sent to it any more */
-    bool up_cut;           /* it got a part of a message only */
-    bool server_gone;      /* and it has said its last word */
-    bool muted;            /* the message under way in the down lane is not the client's */
+    fault state_fault;     /* the server rejected a query of ours, or the pool a transaction */
+    bool gathers;          /* its server's socket announces 64 KiB at a time: see turn_bulk.c */
+    bool awaits;           /* the message looked at last waits for a reply of the server */
+    bool signs;            /* the message passing down is kept in server->described */
+    bool starved;          /* the up lane has only the beginning of a message */
+    bool server_lost;      /* nothing can be sent to the server any more */
+    bool up_cut;           /* the server got only a part of a message */
+    bool server_gone;      /* the server has closed its side: nothing more comes from it */
+    bool muted;            /* the message passing down is not forwarded to the client */
     bool down_blocked;     /* whole messages wait in the down lane for room in its outbox */
-    bool fatal;            /* it said closing, and the client was told */
-    bool ready_after_drop; /* answer ReadyForQuery once `dropping` is done */
-    bool closing;          /* the client said Terminate, or is to be ended */
-    bool noting;           /* texts are kept, for slow queries are told with them */
-    bool scans;            /* what passes up is a text: see turn_pin.c */
-    uint8_t seam[3];       /* of that text, the last bytes before those to come */
+    bool fatal;            /* the server sent a FATAL error that the client gets to see */
+    bool ready_after_drop; /* send ReadyForQuery once `dropping` is 0 */
+    bool closing;          /* the client sent Terminate */
+    bool noting;           /* query texts are kept for the log of slow queries */
+    bool scans;            /* the message passing up is SQL to be looked at: see turn_pin.c */
+    uint8_t seam[3];       /* the last bytes of that SQL that were looked at */
     bool abandoned;        /* no client: what it left behind may fail in front of a mark */
-    bool timed;            /* limits of time hold: see turn_time.c, whose fields these are */
+    bool timed;            /* timeouts are set: see turn_time.c, which owns these fields */
     enum turn_phase phase;
     deadline phase_since;
-    deadline phase_mark;  /* server->used then: it changes with each ReadyForQuery */
-    struct lane up;       /* client to server; the first field that turn_init does not zero whole */
-    struct lane down;     /* server to client */
-    char mark[MARK_SIZE]; /* what the row of the mark under way holds: see turn_mark.c */
-    char refused_state[6]; /* why the claim, or the parameters, were refused; for logins */
+    deadline phase_mark;   /* server->used at that time: each ReadyForQuery changes it */
+    struct lane up;        /* client to server; the first field that turn_init zeroes in part */
+    struct lane down;      /* server to client */
+    char mark[MARK_SIZE];  /* what the row of the mark under way holds: see turn_mark.c */
+    char refused_state[6]; /* why the claim or the parameters were refused; for logins */
     char refused_text[240];
 };
 
-/** An empty turn; `turn->client` is NULL. */
+/** Initializes a turn without a client. */
 void turn_init(struct turn *turn, struct relay *relay, struct server *server);
 
-/** A parked client's stream has become ready: on the loop's stack.  Reads, and either stashes an
- *  incomplete message, queues a claim, or runs a turn. */
+/** Handles a parked client whose stream has become ready.  Reads once, and either stashes an
+ *  incomplete message, queues a claim, or runs a turn.  On the loop's stack. */
 void turn_arrive(struct client *client);
-/** Its queued claim was granted or refused: starts the turn with the stashed bytes. */
+/** Starts the turn of a queued client whose claim was granted or refused; loads its stash. */
 void turn_start_granted(struct client *client);
-/** It is queued and has taken a part only of what it is told: starts the turn, which sends the rest
- *  of that and waits for the claim.  On the loop's stack; takes what the buffer holds. */
+/** Starts the turn of a queued client to which only a part of its notice could be sent.  The turn
+ *  sends the rest and waits for the claim.  On the loop's stack; takes over the buffer's bytes. */
 void turn_start_notice(struct client *client, struct buffer *take_rest);
-/** Ends a session pool's client that is parked: says why (NULL: it has gone), cleans the server. */
+/** Ends a parked client that holds a server, and cleans the server.  Sends `text` with this state;
+ *  NULL: sends nothing, `text` is the reason for the log. */
 void turn_end_session(struct client *client, const char *sqlstate, const char *text);
 
 /* --- between the files of the turn ------------------------------------------------------------ */
 
-/** What one lane did. */
+/** Moves bytes in one direction as far as they go.  *moved becomes true if anything moved. */
 fault turn_up(struct turn *turn, bool *moved) MUST_USE;   /* turn_up.c */
 fault turn_down(struct turn *turn, bool *moved) MUST_USE; /* turn_down.c */
-/** Whether a client may send a message with this header.  PROTOCOL, with the story. */
+/** Checks whether a client may send a message with this header.  PROTOCOL, with the story. */
 fault turn_check_header(const uint8_t header[WIRE_HEADER]) MUST_USE;
-/** Whether a message of this type is for a server. */
+/** Whether a message of this type needs a server. */
 bool turn_needs_server(uint8_t type);
-/** Walks what is in the up lane's chunk. */
+/** Walks the messages in the up lane's chunk. */
 fault turn_walk_up(struct turn *turn) MUST_USE;
-/** The same for the message in turn->held. */
+/** Handles the message in turn->held as turn_statement does. */
 fault turn_statement_held(struct turn *turn) MUST_USE;
-/** Whether it names a statement, and an earlier batch that is not answered yet settles which there
- *  are.  `at`: a message that names one or may, its header at least. */
+/** Whether a message must wait until an earlier batch is answered, which settles the names of
+ *  statements.  `at`: a message that names a statement or may, at least its header. */
 bool turn_awaits_names(const struct turn *turn, const uint8_t *at, uint32_t here);
-/** Takes over the outcome of the client's claim. */
+/** Takes over the outcome of the client's claim: attaches the server, or refuses the batch. */
 fault turn_settle_claim(struct turn *turn) MUST_USE;
-/** Ends the turn and its client, for this reason; cleans or closes the server. */
+/** Ends the turn and its client for this reason; cleans or closes the server. */
 void turn_fail(struct turn *turn, fault why); /* turn_end.c */
-/** Handles one whole message of the client that prepares, names or closes statements. */
+/** Handles one message of the client that prepares, names or closes statements: whole, or the first
+ *  bytes of a Bind or of an unnamed Parse. */
 fault turn_statement(struct turn *turn, uint8_t type, const uint8_t *message,
                      uint32_t size) MUST_USE;
-/** A Query with these effects is about to be sent: makes the server ready for it to give up names
- *  that Parse messages gave.  *ret: belongs to its entry; NULL: it gives none up. */
+/** Prepares the server for a Query with these effects, about to be sent, that may DEALLOCATE names
+ *  given by Parse messages.  *ret belongs to the entry of the Query; NULL: it deallocates none. */
 fault turn_deallocate(struct turn *turn, const struct query_effects *found,
                       struct deallocation **ret) MUST_USE; /* turn_deallocate.c */
-/** A Bind makes this portal of a text with these effects: its Execute may give names up.  true: of
- *  statements of the client, so that the effects matter to nobody else. */
+/** Notes a Bind that makes this portal of a text with these effects: its Execute may DEALLOCATE
+ *  names.  *ret_own: they are the client's own statements, and the effects matter to no pin. */
 fault turn_deallocate_bind(struct turn *turn, struct span portal, const struct query_effects *found,
                            bool *ret_own) MUST_USE;
-/** Another Bind makes a portal of this name. */
+/** Forgets the noted portal of this name, which another Bind replaces. */
 void turn_deallocate_rebind(struct turn *turn, struct span portal);
-/** An Execute, whole; true: it was sent. */
+/** Handles a whole Execute of a noted portal.  *ret_taken: it was sent. */
 fault turn_deallocate_execute(struct turn *turn, const uint8_t *at, uint32_t size,
                               bool *ret_taken) MUST_USE;
-/** The portals of its transaction are gone. */
+/** Forgets the noted portals of a server whose transaction is over. */
 void turn_forget_portals(struct server *server);
-/** Room for a made message on its way to the server; NULL: no memory. */
+/** Returns room for a made message to the server; NULL: no memory. */
 uint8_t *turn_make(struct turn *turn, size_t size); /* turn_statement.c */
-/** Emits answers of ours that are next in the ledger. */
+/** Sends the synthetic replies at the head of the ledger to the client. */
 fault turn_give_synthetic(struct turn *turn) MUST_USE;
-/** Makes the server's parameters the client's; may suspend where a value must be confirmed. */
+/** Makes the server's parameters the client's; suspends where the server must confirm a value. */
 fault turn_adopt_parameters(struct turn *turn) MUST_USE; /* turn_params.c */
-/** The client is about to send a Query or Parse that reads what its session knows of sequences:
- *  forgets what may be of others.  *ret_owns: nothing is, or the server skips the message anyway.
- */
+/** Sends DISCARD SEQUENCES in front of a Query or Parse that calls lastval() or currval(), if their
+ *  values may be another client's.  *ret_owns: they are this client's by then, or the server skips
+ *  the message anyway. */
 fault turn_own_sequences(struct turn *turn, bool *ret_owns) MUST_USE; /* turn_params.c */
-/** Waits until either side or a claim has something new. */
+/** Waits until either socket or a claim has something new. */
 fault turn_wait(struct turn *turn, deadline by) MUST_USE;
-/** A Query, or a Parse where names are not changed, whose text may have effects on its session.
- *  false: it has none.  true: it was sent, or the refusal was prepared. */
+/** Handles a Query, or a Parse that keeps its name, whose text may have effects on its session.
+ *  *ret_taken: it was sent, or the refusal was prepared; false: the text has no effects. */
 fault turn_pin_text(struct turn *turn, const uint8_t *at, uint32_t size,
                     bool *ret_taken) MUST_USE; /* turn_pin.c */
-/** A Bind of a statement with such effects: *ret_effects, heap, belong to its entry; NULL: none
- *  that matter.  *ret_refused: nothing is to be sent. */
+/** Handles a Bind of a statement with such effects.  *ret_effects, heap, belong to its entry; NULL:
+ *  none that matter.  *ret_refused: the Bind must not be sent. */
 fault turn_pin_bind(struct turn *turn, const struct query_effects *found, bool named,
                     struct query_effects **ret_effects, bool *ret_refused) MUST_USE;
-/** A Parse of such a statement: whether its route refuses it. */
+/** Handles a Parse of such a statement.  *ret_refused: its route refuses it. */
 fault turn_pin_parse(struct turn *turn, const struct query_effects *found,
                      bool *ret_refused) MUST_USE;
-/** Sends what must fail, in place of a message of an extended batch, and tells the client this. */
+/** Sends, in place of a message of an extended batch, an Execute that must fail.  The client gets
+ *  this state and text for the server's error. */
 fault turn_pin_refuse(struct turn *turn, const char *sqlstate, const char *text) MUST_USE;
-/** The first part of a text that passes as it comes, and each further one. */
+/** Looks at the first part of a text that is forwarded as it arrives, and at each further one. */
 fault turn_pin_long(struct turn *turn, struct span part) MUST_USE;
 fault turn_pin_part(struct turn *turn, struct span part) MUST_USE;
-/** The server's error is the answer to what was refused: says so. */
+/** Sends the client our error for a refused statement in place of the server's. */
 fault turn_pin_refused(struct turn *turn, const struct owed *owed) MUST_USE;
-/** A text with these effects is about to be sent, or (`bound`) a portal of one to be bound: notes
- *  what it may reset.  turn_restore.c */
+/** Notes which startup parameters a text with these effects may reset.  `bound`: a portal of it is
+ *  about to be bound; else the text is about to be sent.  turn_restore.c */
 void turn_note_resets(struct turn *turn, const struct query_effects *effects, bool bound);
-/** The same for a text that is not read whole. */
+/** Notes that a text which is not read whole may reset any of them. */
 void turn_note_unknown_resets(struct turn *turn);
-/** What leads to no role leaves something in the session of a client that came with a role. */
+/** Turns SET ROLE NONE into an effect that creates state, if the client's startup gave a role. */
 void turn_keep_no_role(const struct turn *turn, struct query_effects *effects);
-/** Something may have been reset, and the server reports a parameter. */
+/** Notes a ParameterStatus of the server while turn->resets.any. */
 void turn_note_report(struct turn *turn, struct span name);
-/** Something may have been reset, and a command has completed with this tag. */
+/** Notes a command that has completed with this tag; RESET, DISCARD ALL, or any while
+ *  turn->resets.any. */
 void turn_reset_tag(struct turn *turn, struct span tag);
-/** Something may have been reset: whether a message of this type waits until the client's own
- *  values are there. */
+/** Whether a message of this type waits until the client's startup values are restored; while
+ *  turn->resets.any. */
 bool turn_awaits_restore(const struct turn *turn, uint8_t type);
-/** Something may have been reset, and ReadyForQuery has come: sets what the client gave, and keeps
- *  this back until that is done. */
+/** Handles ReadyForQuery while turn->resets.any: restores the client's startup values where they
+ *  were reset, and holds ReadyForQuery back until that is done. */
 fault turn_restore(struct turn *turn, uint8_t status, enum ledger_verdict *verdict) MUST_USE;
-/** relay_memory.c: room for a long made message on the heap, counted; it is in the outbox. NULL:
- *  none, with the story raised. */
+/** Returns room on the heap, counted in memory_limit, for a long made message; the outbox owns it.
+ *  NULL: no memory, with the story raised.  relay_memory.c */
 uint8_t *turn_make_long(struct turn *turn, size_t size);
-/** statement_intern for the turn's client, once there is memory for the text. */
+/** Calls statement_intern for the turn's client; suspends until there is memory for the text. */
 struct statement;
 fault turn_intern(struct turn *turn, struct span body, struct statement **ret) MUST_USE;
-/** effects_of_text for the turn's client, once there is memory for them. */
+/** Calls effects_of_text for the turn's client; suspends until there is memory for them. */
 struct query_effects;
 fault turn_effects_of(struct turn *turn, struct span body, struct query_effects **ret) MUST_USE;
 struct refused;
 void turn_pin_drop_refused(struct refused *refused);
-/** A Bind that names a statement is about to be sent, whole: keeps it while nothing is answered, if
- *  it is the first of its batch and outside of a transaction. */
+/** Keeps a whole Bind that names a statement and is about to be sent, if it is the first message of
+ *  its batch and no transaction is open.  It is kept until a reply has come. */
 void turn_lost_keep(struct turn *turn, const uint8_t *at); /* turn_lost.c */
-/** The server says that a statement does not exist: forgets what it has if that is one of ours.
- *  true: its batch is sent again, and the error is for nobody. */
+/** Handles the server's error that a statement does not exist.  If Trunkline prepared it, all
+ *  statements of the server become orphans.  Returns true if the batch is sent again and the client
+ *  must not see the error. */
 bool turn_lost(struct turn *turn, struct span message);
-/** An error that names a statement by its name on the server: appends it with its client's name. */
+/** Appends an error with the client's name of a statement in place of the server's; nothing if the
+ *  error names none. */
 void turn_error_rename(const struct turn *turn, struct span body, struct buffer *out);
-/** Nothing is sent again: something has been answered. */
+/** Stops keeping the batch once a reply is on its way to the client. */
 void turn_lost_end(struct turn *turn);
-/** Whether this message is an answer to a Describe of ours; keeps it.  turn_shape.c */
+/** Whether a message of this type is part of the reply to a Describe whose result is kept.
+ *  turn_shape.c */
 bool turn_shape_wanted(const struct turn *turn, uint8_t type);
+/** Keeps a part of that reply in server->described. */
 void turn_shape_keep(struct turn *turn, struct span part);
-/** A command of the server's has completed with this tag, behind a message of type `last`: whether
- *  it may have changed the schema. */
+/** Notes whether a command that has completed with this tag may have changed the schema. */
 void turn_schema_tag(struct turn *turn, struct span tag);
-/** ReadyForQuery with this status. */
+/** Notes ReadyForQuery with this status. */
 void turn_schema_ready(struct turn *turn, uint8_t status);
-/** A message is about to replace or close its client's unnamed statement; if it may be skipped,
- * that one is kept until it is known.  turn_unnamed.c */
+/** Keeps the client's unnamed statement before a message that may be skipped replaces or closes it.
+ *  turn_unnamed.c */
 void turn_unnamed_keep_before(struct turn *turn);
-/** The statement was replaced or closed by the message whose entry is written next. */
+/** Notes that the message whose entry is written next has replaced or closed the statement. */
 void turn_unnamed_replaced(struct turn *turn);
-/** That entry is answered or dropped; true: it was skipped, and its client has what it had. */
+/** Handles that entry when it is answered or dropped.  Returns true if the message failed or was
+ *  skipped, and what the client has now is settled. */
 bool turn_unnamed_undo(struct server *server, const struct owed *owed, enum owed_end end);
 void turn_unnamed_drop_before(struct client *client);
-/** A simple query destroys the unnamed statement (manual, "Simple Query"). */
+/** Forgets the client's unnamed statement: a simple query destroys it (manual, "Simple Query"). */
 static inline void turn_forget_unnamed(struct turn *turn)
 {
     if (turn->client->unnamed != NULL)
@@ -229,7 +236,7 @@ static inline void turn_forget_unnamed(struct turn *turn)
         turn->client->unnamed_number = ++turn->relay->unnamed_ever;
     turn->server->unnamed_of = 0;
 }
-/** Whether texts are looked at. */
+/** Whether query texts are looked at for session state. */
 static inline bool turn_gates(const struct turn *turn)
 {
     return turn->client->pool->route->mode != POOL_SESSION;
@@ -240,90 +247,95 @@ static inline bool turn_remaps(const struct turn *turn)
     const struct route_config *route = turn->client->pool->route;
     return route->mode != POOL_SESSION && route->prepared_max > 0;
 }
-/** So many bytes came from the server. */
+/** Counts bytes that came from the server; starts gathering when the result is long. */
 void turn_bulk_came(struct turn *turn, uint32_t bytes); /* turn_bulk.c */
-/** They come one by one again. */
+/** Ends gathering: the server's socket announces each byte again. */
 void turn_bulk_end(struct turn *turn);
-/* Memory, as far as memory_limit goes: relay_memory.c.  These may suspend, and end somebody that
- * holds more.  MEMORY, with the story. */
+/* Memory within memory_limit: relay_memory.c.  Lending and holding may suspend, and may end another
+ * client that holds more.  MEMORY, with the story. */
 fault turn_lend_late(struct turn *turn, struct chunk **ret) MUST_USE;
 static inline fault turn_lend(struct turn *turn, struct chunk **ret)
 {
     *ret = chunk_lend(&turn->relay->chunks);
     return LIKELY(*ret != NULL) ? OK : turn_lend_late(turn, ret);
 }
-/** Room for a message of this size in turn->held. */
+/** Takes room on the heap for a message of this size in turn->held. */
 fault turn_hold(struct turn *turn, uint32_t size) MUST_USE;
 void turn_drop_held(struct turn *turn);
-/** Its first `size` bytes go to the server. */
+/** Sends the first `size` bytes of turn->held to the server; the outbox owns it from then on. */
 void turn_send_held(struct turn *turn, size_t size);
-/** turn_wait, and a look at what has come meanwhile. */
+/** Waits like turn_wait, at most for a short time, while the server's bytes are gathered. */
 fault turn_bulk_wait(struct turn *turn) MUST_USE;
-/** The same where limits of time hold.  TIMEOUT: one has passed, with the story. */
+/** Waits like turn_wait where timeouts are set.  TIMEOUT: one has passed, with the story. */
 fault turn_wait_timed(struct turn *turn) MUST_USE; /* turn_time.c */
-/** Detaches the server when nothing is owed and its transaction is over, else does nothing. */
+/** Detaches the server if it owes nothing, its transaction is over and no pin holds it; else does
+ *  nothing. */
 void turn_release(struct turn *turn);
-/** The same, whatever the session's state: for a server that the client's batch never reached. */
+/** Detaches the server whatever its state: for a server that the client's batch never reached. */
 void turn_detach_server(struct turn *turn);
 /** Sends what waits in the down lane, as far as it goes. */
 fault turn_send_down(struct turn *turn, bool *moved) MUST_USE;
 /** Sends what waits in the up lane, as far as it goes. */
 fault turn_send_up(struct turn *turn, bool *moved) MUST_USE;
-/** One round of both lanes, for a server whose client sends nothing; waits if neither moved.  A
- *  change of parameters that failed is left in `state_fault`.  Faults as turn_drain's. */
+/** Runs one round of both lanes for a server whose client sends nothing; waits if neither moved.  A
+ *  failed change of parameters is left in `state_fault`.  Faults as turn_drain's. */
 fault turn_step(struct turn *turn, deadline by) MUST_USE; /* turn_params.c */
-/** Until nothing is owed any more.  Faults: UPSTREAM (the server closed), TIMEOUT, CANCELLED. */
+/** Waits until the server owes nothing.  Faults: UPSTREAM (it has closed), TIMEOUT, CANCELLED. */
 fault turn_drain(struct turn *turn, deadline by) MUST_USE;
-/** Whether servers of this pool have taken all values in which `want` differs from `have`. */
+/** Whether servers of this pool have accepted all values in which `want` differs from `have`. */
 bool turn_params_confirmed(const struct local_pool *pool, const struct params *have,
                            const struct params *want);
-/** Sends what is in `out`, which is consumed, and behind it a mark: after OK nothing of what was
- *  sent to the server before is still to be answered, its transaction is over and it is in no
- *  doubt.  `cleaning`: statements that are carried out and committed first, each with its
- * semicolon; none: SPAN_NONE.  The server must be idle, or become so by what is in `out`. Suspends.
- * MEMORY; UPSTREAM: it has closed, or failed on the mark; TIMEOUT, PROTOCOL; then it must be
- * closed. */
+/** Sends `out`, which it consumes, and a mark behind it.  After OK the server has sent all replies
+ *  that it owed, its transaction is over, and it is in no doubt.  `cleaning`: statements that are
+ *  carried out and committed first, each with its semicolon; none: SPAN_NONE.  The server must be
+ *  idle, or become idle by what is in `out`.  Suspends.  Faults: MEMORY; UPSTREAM (the server
+ *  closed, or failed on the mark), TIMEOUT, PROTOCOL: it must be closed then. */
 fault turn_mark(struct turn *turn, struct buffer *take_out, struct span cleaning,
                 deadline by) MUST_USE; /* turn_mark.c */
-/** A message of the server while a mark is owed.  UPSTREAM: it is an error in place of its row. */
+/** Looks at a message of the server while a mark is owed.  UPSTREAM: an error in place of the
+ *  mark's row. */
 fault turn_take_mark(struct turn *turn, uint8_t type, struct span body) MUST_USE;
-/** The server of a client that is connected owes nothing but Syncs which it may never answer: marks
- *  it.  A server that fails is closed, and the client goes on without.  Suspends. */
+/** Marks the server of a connected client that owes only Syncs which it may never answer.  A server
+ *  that fails after its reply has begun is closed, and the client goes on without one.  Suspends.
+ *  UPSTREAM: it failed before, so that the client must be told. */
 fault turn_prove(struct turn *turn) MUST_USE;
 /** Logs and counts that a server is closed because it was in doubt and its mark failed. */
 void turn_tell_unmarked(const struct server *server, const char *why);
-/** Claims a server for the batch whose first message has come; suspends.  On refusal answers the
- *  client itself (and there is still no server). */
+/** Claims a server for the batch whose first message has come; suspends.  If the claim is refused,
+ *  tells the client why, and the turn still has no server. */
 fault turn_claim(struct turn *turn) MUST_USE;
 /** Answers the batch under way with an error of our own; the connection stays usable. */
 fault turn_refuse(struct turn *turn, const char *sqlstate, const char *text) MUST_USE;
-/** Appends a message of ours to what goes to the client. */
+/** Appends a message of ours to what goes to the client; frees the buffer. */
 fault turn_say(struct turn *turn, struct buffer *message) MUST_USE;
-/** The client has gone: cancels, rolls back, resets, and frees its server, or closes it. */
+/** Cleans the server of a client that has disconnected: cancels, rolls back and resets.  Frees the
+ *  server for the next claim, or closes it.  Suspends. */
 void turn_clean(struct turn *turn); /* turn_end.c */
-/** Sends `sql` to the server and waits for its ReadyForQuery; nothing else may be owed.
- *  UPSTREAM: the server said an error (its story). */
+/** Sends `sql` to the server and waits for its ReadyForQuery; nothing else may be owed.  Suspends.
+ *  UPSTREAM: the server answered with an error (its story). */
 fault turn_ask(struct turn *turn, struct span sql, deadline by) MUST_USE;
-/** Puts a query of ours behind what goes up; its answer is swallowed, and an error of it is left in
- *  `state_fault`.  Faults: MEMORY. */
+/** Appends a query of ours to what goes to the server.  Its reply is swallowed, and an error in it
+ *  is left in `state_fault`.  Faults: MEMORY. */
 fault turn_put_state(struct turn *turn, struct span sql) MUST_USE;
-/** All that was meant for the other side has left the process. */
+/** Whether all bytes for the receiver have left the process. */
 static inline bool lane_sent(const struct lane *lane)
 {
     return outbox_empty(&lane->out) && !lane->flushing;
 }
-/** Gives the lane's chunk back if nothing is in it. */
+/** Gives the lane's chunk back if no bytes are in it, kept, or on their way. */
 void lane_settle(struct lane *lane, struct chunk_store *store);
 
 /* --- operations of the pool (pools.h) --------------------------------------------------------- */
 
-/** turn_settle.c: an entry of a server's ledger is answered or dropped. */
+/** Handles an entry of a server's ledger that is answered or dropped.  turn_settle.c */
 void turn_settle(void *server, const struct owed *owed, enum owed_end end);
-/** turn_mark.c: asks a free server that is in doubt for a mark; it comes free or is closed. */
+/** Marks a free server that is in doubt, on a coroutine of its own.  The server becomes free or is
+ *  closed.  turn_mark.c */
 void turn_mark_alone(struct server *server);
-/** turn_end.c: puts a server's session in order, on a coroutine of its own. */
+/** Cleans a server's session on a coroutine of its own.  turn_end.c */
 void turn_clean_alone(struct server *server);
-/** turn_check.c: asks an idle server whether it still answers.  MEMORY. */
+/** Checks on a coroutine of its own whether an idle server still answers.  MEMORY.  turn_check.c */
 fault turn_check(struct server *server) MUST_USE;
-/** turn_time.c: parked clients go by their local pool's new limits; `was`: there was one before. */
+/** Arms the timers of parked clients by their local pool's new timeouts.  `was`: a timeout was set
+ *  before.  turn_time.c */
 void client_arm_all(struct local_pool *pool, bool was);

@@ -1,10 +1,11 @@
 /*
- * turn_bulk.c - long results, gathered.
+ * turn_bulk.c - gathers long results into larger reads.
  *
  * PostgreSQL sends 8 KiB at a time.  A relay with nothing else to do would be woken for each of
- * them, and spend more on wake-ups and system calls than on the bytes.  Once an answer has grown
- * long its server's stream announces bytes by the BULK_PART, and the turn looks by itself after
- * BULK_NAP: so a long result costs its client that much once, at its end, and nobody else anything.
+ * them, and spend more on wake-ups and system calls than on the bytes.  Once a result is longer
+ * than BULK_BEGINS, the server's socket becomes readable only when BULK_PART has arrived
+ * (SO_RCVLOWAT), and the turn looks by itself after BULK_NAP without an event.  So a long result is
+ * delayed by BULK_NAP once, at its end, and other clients are not delayed.
  */
 #include "machine/clock.h"
 #include "relay/turn/turn.h"
@@ -16,7 +17,7 @@
 void turn_bulk_came(struct turn *turn, uint32_t bytes)
 {
     if (turn->client == NULL)
-        return; /* nobody waits for it, and whoever cleans the server for its end */
+        return; /* no client waits for it, and cleaning waits only for the end */
     turn->bulk += bytes;
     if (turn->bulk < BULK_BEGINS || turn->gathers || turn->server->stream.is_unix)
         return;
@@ -38,7 +39,7 @@ fault turn_bulk_wait(struct turn *turn)
     fault end = turn_wait(turn, after(BULK_NAP));
     if (end != FAULT_TIMEOUT)
         return end;
-    /* The end of the answer, or a server that is slow: either way there is nothing to gather. */
+    /* The result has ended or the server is slow: there is nothing to gather. */
     turn_bulk_end(turn);
     stream_look(&turn->server->stream);
     return OK;

@@ -1,4 +1,7 @@
-/* turn_check.c - asks a server that has rested for long whether it still answers: server_check.c.
+/*
+ * turn_check.c - checks with an empty query whether a server that was idle for long still answers.
+ *
+ * When a check is due: server_check.c
  */
 #include "machine/clock.h"
 #include "relay/turn/turn.h"

@@ -1,11 +1,11 @@
 /*
  * turn_deallocate.c - SQL's DEALLOCATE of statements that were prepared by Parse messages.
  *
- * Drivers whose library has no call for Close (libpq before version 17) give statements up in this
- * way: alone, among other commands of one text, or in the extended protocol.  The server knows the
- * client's statements by other names and keeps them for other clients.  So a stand-in, an empty
- * statement of the client's own name, is prepared in front of the text, which goes to the server as
- * it is: PostgreSQL itself says whether and when the name is given up.
+ * Drivers whose library has no call for Close (libpq before version 17) deallocate statements in
+ * this way: alone, among other commands of one text, or in the extended protocol.  The server knows
+ * the client's statements by other names and keeps them for other clients.  So Trunkline prepares a
+ * stand-in, an empty statement of the client's own name, in front of the text.  The text goes to
+ * the server as it is, and PostgreSQL itself says whether and when the name is deallocated.
  */
 #include "relay/turn/pin.h"
 #include "relay/turn/turn.h"
@@ -22,7 +22,7 @@ static bool has_name(const struct deallocation *deallocation, const struct clien
     return false;
 }
 
-/* The client's names among those that a text gives up, in order. */
+/* Finds the client's names among those that a text deallocates, in order. */
 static void find_names(const struct client *client, const struct query_effects *found,
                        struct deallocation *ret)
 {
@@ -33,7 +33,7 @@ static void find_names(const struct client *client, const struct query_effects *
             continue;
         ret->all = effect->act == QUERY_ENDS_ALL;
         if (ret->all)
-            return; /* whatever is named behind it is gone by then */
+            return; /* no name is left for a DEALLOCATE behind it */
         place += 1;
         struct client_statement *named =
             client_statement_find(&client->statements, span_text(effect->name));
@@ -49,7 +49,8 @@ static size_t stand_in_size(const struct client_statement *named)
     return (WIRE_HEADER + 1 + named->size + 1u) + (WIRE_HEADER + named->size + 1u + 1 + 2);
 }
 
-/* Close, since something may have been left under that name, and Parse: neither can fail. */
+/* Writes a Close, since a statement of that name may have been left there, and a Parse.  Neither
+ * can fail. */
 static uint8_t *put_stand_in(uint8_t *at, const struct client_statement *named)
 {
     size_t close_size = WIRE_HEADER + 1 + named->size + 1u;
@@ -65,8 +66,7 @@ static uint8_t *put_stand_in(uint8_t *at, const struct client_statement *named)
     return at + stand_in_size(named);
 }
 
-/* Sends stand-ins; `alone`: in a batch of their own, so that the text is never skipped with them.
- */
+/* Sends stand-ins.  `alone`: as a batch of their own, so that the text is not skipped with them. */
 static fault send_stand_ins(struct turn *turn, const struct deallocation *gone, bool alone)
 {
     struct ledger *ledger = &turn->server->ledger;
@@ -91,7 +91,7 @@ static fault send_stand_ins(struct turn *turn, const struct deallocation *gone, 
     return OK;
 }
 
-/* The client has these names no more, until it turns out that they were not given up. */
+/* Removes these names from the client.  They come back if they turn out not to be deallocated. */
 static void take_names(struct client *client, struct deallocation *gone)
 {
     for (unsigned i = 0; i < gone->count; i++) {
@@ -129,12 +129,12 @@ fault turn_deallocate(struct turn *turn, const struct query_effects *found,
     const struct ledger *ledger = &turn->server->ledger;
     struct client *client = turn->client;
     *ret = NULL;
-    /* In the middle of a batch a Sync of ours would end it. */
+    /* A Sync of ours in the middle of a batch would end the batch. */
     if (ledger->extended || ledger->skipping || ledger->copy_in)
         return OK;
     TRY(prepare_names(turn, found, true, ret));
     if (*ret != NULL)
-        client->naming_batch = ledger->batch - 1; /* whatever names a statement next waits */
+        client->naming_batch = ledger->batch - 1; /* the next message with a name waits */
     return OK;
 }
 
@@ -154,7 +154,7 @@ void turn_forget_portals(struct server *server)
     }
 }
 
-/* Where the portal of this name is linked; of NULL: it is none of them. */
+/* Returns where the portal of this name is linked; *return is NULL if there is none. */
 static struct giving_portal **find_portal(struct turn *turn, struct span name)
 {
     struct digest digest = digest_of(name);
@@ -175,7 +175,7 @@ void turn_deallocate_rebind(struct turn *turn, struct span name)
     portal_free(portal);
 }
 
-/* No more of them than one looks through at every Bind: the oldest is forgotten. */
+/* Forgets the oldest portal beyond GIVING_PORTALS_MAX, because each Bind looks through the list. */
 static void bound_portals(struct server *server)
 {
     struct giving_portal **at = &server->giving;
@@ -209,8 +209,8 @@ fault turn_deallocate_bind(struct turn *turn, struct span name, const struct que
     return OK;
 }
 
-/* Which names there are is known when it is answered: what names a statement next waits for that.
- */
+/* Sends a Flush behind DEALLOCATE ALL.  Which names are left is known from its reply, so the next
+ * message that names a statement waits for that. */
 static fault flush_all(struct turn *turn)
 {
     uint8_t *at = turn_make(turn, WIRE_HEADER);

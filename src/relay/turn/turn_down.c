@@ -8,17 +8,17 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-/* Room that makes another read into the same chunk worth it. */
+/* Free bytes in a chunk from which on another read into it is worth its system call. */
 #define ROOM_WORTH_READING 4096u
 
-/* --- answers of our own ----------------------------------------------------------------------- */
+/* --- replies of our own ----------------------------------------------------------------------- */
 
 static bool down_has_room(struct turn *turn)
 {
     return outbox_has_room(&turn->down.out, &turn->relay->chunks, 1024);
 }
 
-/* What a message that was never sent is answered with. */
+/* Sends the reply to a message that was never sent to the server. */
 static fault say_synthetic(struct turn *turn, enum owed_kind kind)
 {
     uint8_t *at = outbox_make(&turn->down.out, &turn->relay->chunks, WIRE_HEADER);
@@ -35,7 +35,7 @@ fault turn_give_synthetic(struct turn *turn)
     const struct owed *head;
     while ((head = ledger_head(ledger)) != NULL && head->fate == FATE_SYNTHETIC) {
         if (!down_has_room(turn))
-            return OK; /* the rest when these have been sent: turn_down */
+            return OK; /* turn_down sends the rest when these have been sent */
         if (turn->client != NULL)
             TRY(say_synthetic(turn, (enum owed_kind)head->kind));
         ledger_give(ledger);
@@ -45,14 +45,13 @@ fault turn_give_synthetic(struct turn *turn)
 
 /* --- messages that are looked into ------------------------------------------------------------ */
 
-/* Tags of commands that throw prepared statements or parameters away. */
+/* Handles tags of commands that drop prepared statements, or change parameters or the schema. */
 static void down_tag(struct turn *turn, struct span tag)
 {
     struct server *server = turn->server;
     const struct owed *head = ledger_head(&server->ledger);
     bool all = span_is(tag, "DISCARD ALL");
-    bool own =
-        head != NULL && head->fate == FATE_SWALLOW; /* ours: the client knows nothing of it */
+    bool own = head != NULL && head->fate == FATE_SWALLOW; /* a query of ours, not the client's */
     turn_schema_tag(turn, tag);
     if (UNLIKELY(turn->resets.any) || all || span_is(tag, "RESET"))
         turn_reset_tag(turn, tag);
@@ -68,7 +67,7 @@ static void down_tag(struct turn *turn, struct span tag)
         server->doubtful = true;
 }
 
-/* A query is over: how long it took. */
+/* Counts how long a query took, and logs it if that was long. */
 static void down_took(struct turn *turn, deadline at)
 {
     struct server *server = turn->server;
@@ -107,7 +106,8 @@ static void down_ready(struct turn *turn, uint8_t status)
     }
 }
 
-/* The client prepared a name twice: the server refused ours, the client hears of its own. */
+/* Sends the error for a name that the client prepared twice: the server has rejected our name, the
+ * client is told its own. */
 static fault down_duplicate(struct turn *turn, const struct owed *owed)
 {
     const struct client_statement *named = owed->what;
@@ -124,7 +124,7 @@ static fault down_duplicate(struct turn *turn, const struct owed *owed)
     return turn_say(turn, &out);
 }
 
-/* Its client may have another server from now on: what it says is nobody's business any more. */
+/* Whether the client may get another server from now on: no error of this one is forwarded then. */
 static bool turn_is_over_for_server(const struct turn *turn)
 {
     const struct server *server = turn->server;
@@ -132,7 +132,7 @@ static bool turn_is_over_for_server(const struct turn *turn)
            !server->ledger.extended && server->pin == NULL;
 }
 
-/* An error: whether it is the client's, ours, or one that is told in other words. */
+/* Decides whether an error is forwarded, is swallowed, or is replaced by one of ours. */
 static fault judge_error(struct turn *turn, struct span body, enum ledger_verdict *verdict)
 {
     struct ledger *ledger = &turn->server->ledger;
@@ -144,11 +144,10 @@ static fault judge_error(struct turn *turn, struct span body, enum ledger_verdic
         *verdict = VERDICT_SWALLOW;
         return OK;
     }
-    /* What is made for the client's messages fails in their place: it must hear of that. */
+    /* A message that is injected for the client's own fails in its place: the client is told. */
     bool injected = head != NULL && head->fate == FATE_SWALLOW && head->about != ABOUT_STATE;
     if (known && span_is(error.severity, "FATAL")) {
-        /* Its last word, the end of the connection follows; our own questions' the client does not
-         * hear. */
+        /* The server closes the connection next.  An error for a query of ours is not forwarded. */
         turn->fatal = head == NULL || head->fate != FATE_SWALLOW || injected;
         turn->server_lost = true;
     }
@@ -186,7 +185,8 @@ static fault judge_error(struct turn *turn, struct span body, enum ledger_verdic
     return OK;
 }
 
-/* Bind's wrong number of values, and a statement that does not exist, are told with names. */
+/* Handles an error.  If Bind has a wrong number of values or a statement does not exist, the text
+ * gets the client's name of the statement. */
 static fault down_error(struct turn *turn, struct span body, enum ledger_verdict *verdict)
 {
     struct buffer renamed = BUFFER_INIT(1024);
@@ -203,7 +203,7 @@ static fault down_error(struct turn *turn, struct span body, enum ledger_verdict
     return turn_say(turn, &renamed);
 }
 
-/* Whether a closer look is worth it: not for INSERT, UPDATE, and SELECT behind its rows. */
+/* Whether the tag needs a closer look: not for INSERT, UPDATE, and SELECT behind its rows. */
 static bool tag_matters(const struct turn *turn, const uint8_t tag[3])
 {
     uint8_t last = turn->down.last;
@@ -241,7 +241,7 @@ static fault down_look_ready(struct turn *turn, struct span body, enum ledger_ve
     return OK;
 }
 
-/* One message that is whole and matters to more than the client. */
+/* Handles a whole message that changes what is known of the server. */
 static fault down_look(struct turn *turn, uint8_t type, struct span body,
                        enum ledger_verdict *verdict)
 {
@@ -281,7 +281,7 @@ static fault down_look(struct turn *turn, uint8_t type, struct span body,
     }
 }
 
-/* One that is longer than a chunk, and passes unread: what it means is taken to be the worst. */
+/* Handles such a message that is longer than a chunk and passes unread: assumes the worst. */
 static enum ledger_verdict down_long(struct turn *turn, uint8_t type)
 {
     struct server *server = turn->server;
@@ -292,7 +292,7 @@ static enum ledger_verdict down_long(struct turn *turn, uint8_t type)
     if (type == WIRE_ERROR)
         turn->resets.undone = true;
     if (type == WIRE_PARAMETER_STATUS)
-        server->broken = true; /* its parameters are not known any more */
+        server->broken = true; /* the server's parameters are not known any more */
     return ledger_take(&server->ledger, type);
 }
 
@@ -305,9 +305,9 @@ static bool type_is_looked_into(const struct turn *turn, uint8_t type)
 
 /* --- the walk --------------------------------------------------------------------------------- */
 
-/* Where the walk is: a run of bytes to forward grows until something is left out. */
+/* Position of the walk.  A run of bytes to forward grows until a message is swallowed. */
 struct walk {
-    uint32_t run; /* its first byte */
+    uint32_t run; /* first byte of the run */
     uint32_t at;
 };
 
@@ -318,7 +318,7 @@ static void walk_cut(struct turn *turn, struct walk *walk)
     walk->run = walk->at;
 }
 
-/* A part of an answer to a Describe of ours; its last part is its turn in the ledger. */
+/* Keeps a part of the reply to a Describe; its last part is taken to the ledger. */
 static void walk_sign(struct turn *turn, struct span part)
 {
     turn_shape_keep(turn, part);
@@ -341,7 +341,8 @@ static void walk_pass(struct turn *turn, struct walk *walk)
         walk->run = walk->at;
 }
 
-/* A message that starts here.  *whole: it was taken, or its beginning was. */
+/* Handles the message that starts here.  *taken: it was taken, or its beginning was; false: more of
+ * it must arrive first. */
 static fault walk_message(struct turn *turn, struct walk *walk, bool *taken)
 {
     struct lane *down = &turn->down;
@@ -354,7 +355,7 @@ static fault walk_message(struct turn *turn, struct walk *walk, bool *taken)
         return fault_raise(FAULT_PROTOCOL, "the server sent an invalid length %u", length);
     }
     uint32_t size = length + 1;
-    if (LIKELY(at[0] != WIRE_ERROR)) /* what it answers depends on what it says */
+    if (LIKELY(at[0] != WIRE_ERROR)) /* an error's text decides what it answers */
         ledger_align(&turn->server->ledger, at[0]);
     turn->signs = UNLIKELY(turn_shape_wanted(turn, at[0]));
     if (turn->signs) {
@@ -365,7 +366,7 @@ static fault walk_message(struct turn *turn, struct walk *walk, bool *taken)
         if (!*taken && size <= down->chunk->size)
             return OK;
         if (at[0] == WIRE_ERROR)
-            walk_cut(turn, walk); /* it may be told in other words, behind what came before it */
+            walk_cut(turn, walk); /* an error of ours may take its place, behind earlier replies */
         if (*taken)
             TRY(down_look(turn, at[0], span_of(at + WIRE_HEADER, length - 4), &verdict));
         else
@@ -388,7 +389,7 @@ static fault walk_message(struct turn *turn, struct walk *walk, bool *taken)
     return OK;
 }
 
-/* Between two messages: answers of ours whose turn has come. */
+/* Sends synthetic replies that are due between two messages. */
 static fault walk_synthetic(struct turn *turn, struct walk *walk)
 {
     if (!ledger_synthetic(&turn->server->ledger))
@@ -397,8 +398,8 @@ static fault walk_synthetic(struct turn *turn, struct walk *walk)
     return turn_give_synthetic(turn);
 }
 
-/* Messages of which nothing matters but their length and their turn: rows and COPY data, and the
- * common answers that are the client's own.  The rest is walk_message's. */
+/* Walks past messages of which only the length and the ledger matter: rows, COPY data, and the
+ * common replies to the client's own messages.  walk_message handles all others. */
 static void walk_plain(struct turn *turn, struct walk *walk)
 {
     struct lane *down = &turn->down;
@@ -410,7 +411,7 @@ static void walk_plain(struct turn *turn, struct walk *walk)
         enum ledger_plain plain = ledger_plain(ledger, bytes[at]);
         uint32_t length = wire_u32(bytes + at + 1);
         if (plain == PLAIN_NOT || length < 4 || length > INT32_MAX)
-            break; /* walk_message says so */
+            break; /* walk_message handles it */
         last = bytes[at];
         if (plain == PLAIN_ANSWER)
             ledger_strike(ledger);
@@ -440,7 +441,7 @@ static fault turn_walk_down(struct turn *turn)
         if (down->passing == 0)
             result = walk_synthetic(turn, &walk);
         if (result != OK || down->passing > 0 || down->end - walk.at < WIRE_HEADER ||
-            ledger_synthetic(&turn->server->ledger)) /* there was no room for all of ours */
+            ledger_synthetic(&turn->server->ledger)) /* no room for all synthetic replies */
             break;
         result = walk_message(turn, &walk, &taken);
         if (!taken)
@@ -474,7 +475,7 @@ fault turn_send_down(struct turn *turn, bool *moved)
     return OK;
 }
 
-/* Into the room behind what is there; *more: there may be more to read at once. */
+/* Reads behind the bytes that are there, and walks them.  *more: more may be readable at once. */
 static fault down_read(struct turn *turn, bool *moved, bool *more)
 {
     struct lane *down = &turn->down;

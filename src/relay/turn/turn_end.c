@@ -1,5 +1,7 @@
-/* turn_end.c - how turns end badly: the client goes, the server goes, or one of them breaks the
- * rules. */
+/*
+ * turn_end.c - ends a turn whose client or server has disconnected or broken the protocol, and
+ * cleans the server.
+ */
 #include "machine/clock.h"
 #include "machine/log.h"
 #include "relay/cancel.h"
@@ -13,9 +15,10 @@
 
 /* --- cleaning --------------------------------------------------------------------------------- */
 
-/* A COPY by CopyFail, also one that has not begun yet, for where there is none it is ignored.  The
- * batch by an Execute that fails, of a portal that is none: its Sync alone would commit what was
- * done so far.  The client may have made one of that name: it is closed first. */
+/* Writes messages that make what is under way fail.  CopyFail ends a COPY, also one that has not
+ * begun yet; it is ignored where there is none.  An Execute of a portal that does not exist makes
+ * the batch fail: a Sync alone would commit what was done so far.  The client may have made a
+ * portal of that name, so a Close comes first. */
 static void put_failing_end(struct buffer *out)
 {
     size_t start = wire_begin(out, WIRE_COPY_FAIL);
@@ -37,15 +40,15 @@ static bool batch_is_open(const struct ledger *ledger)
     return ledger_needs_sync(ledger) || ledger->extended;
 }
 
-/* Whether Syncs may have been read by a COPY, or a mark is under way that its client has not waited
- * for, so that the ledger does not tell what is to come. */
+/* Whether the ledger does not tell which replies are to come: a COPY may have read Syncs, or a mark
+ * is under way that its client has not waited for. */
 static bool syncs_in_doubt(const struct ledger *ledger)
 {
     return (ledger->doubt & (DOUBT_COPY | DOUBT_BROKEN | DOUBT_MARK)) != 0;
 }
 
-/* A change of parameters in front of the client's query comes to its end first: the request would
- * hit that, and the query would run with somebody else's. */
+/* Waits until a change of parameters in front of the client's query is answered.  Else the cancel
+ * request would hit it, and the query would run under another client's parameters. */
 static fault clean_await_query(struct turn *turn, deadline by)
 {
     const struct owed *head;
@@ -54,8 +57,8 @@ static fault clean_await_query(struct turn *turn, deadline by)
     return OK;
 }
 
-/* Where no COPY is in the way, each answer is known: until the last one has come, or a COPY has. In
- * either case all that was to be sent has been. */
+/* Waits until the last reply has come, or a COPY has begun.  Without a COPY each reply is known.
+ * All that was to be sent has been sent then. */
 static fault clean_await_answers(struct turn *turn, deadline by)
 {
     struct ledger *ledger = &turn->server->ledger;
@@ -81,8 +84,8 @@ static fault clean_fail_batch(struct turn *turn)
     return OK;
 }
 
-/* An answer may show that a batch is open which a Query behind it seemed to have ended: it has
- * failed, and the Query was skipped. */
+/* Ends the open batch, and waits for its replies.  Repeats that because a reply may show that a
+ * batch is still open: if it failed, the server has skipped the Query that seemed to end it. */
 static fault clean_end_batch(struct turn *turn, deadline by)
 {
     const struct ledger *ledger = &turn->server->ledger;
@@ -94,8 +97,8 @@ static fault clean_end_batch(struct turn *turn, deadline by)
     return OK;
 }
 
-/* The ledger does not tell how much is to come: all that is under way is made to fail, and what
- * comes before the mark is for nobody. */
+/* Cleans a server whose ledger does not tell how many replies are to come.  Makes all that is under
+ * way fail, and swallows all that comes before the mark. */
 static fault clean_in_doubt(struct turn *turn, deadline by)
 {
     struct ledger *ledger = &turn->server->ledger;
@@ -109,7 +112,7 @@ static fault clean_in_doubt(struct turn *turn, deadline by)
     return turn_mark(turn, &out, SPAN_NONE, by);
 }
 
-/* Ends what is under way: a query by a cancel request, a batch by what makes it fail. */
+/* Ends what is under way: a query by a cancel request, a batch by messages that make it fail. */
 static fault clean_interrupt(struct turn *turn, deadline by)
 {
     struct server *server = turn->server;
@@ -122,7 +125,7 @@ static fault clean_interrupt(struct turn *turn, deadline by)
     return syncs_in_doubt(ledger) ? clean_in_doubt(turn, by) : OK;
 }
 
-/* A cancel request was sent, and all is answered that was asked. */
+/* Marks a server in doubt, such as after a cancel request, once all replies have come. */
 static fault clean_mark(struct turn *turn, deadline by)
 {
     struct buffer out = BUFFER_INIT(256);
@@ -131,7 +134,7 @@ static fault clean_mark(struct turn *turn, deadline by)
     return turn_mark(turn, &out, SPAN_NONE, by);
 }
 
-/* State that the server's last client has left, or may have. */
+/* Cleans session state that the server's last client has left, or may have left. */
 static fault clean_pins(struct turn *turn, deadline by)
 {
     char sql[PIN_CLEANING_SIZE];
@@ -149,7 +152,7 @@ static fault clean_pins(struct turn *turn, deadline by)
     return OK;
 }
 
-/* Timers of its last client's that would run while it rests. */
+/* Resets parameters of the last client that act on an idle server, such as timeouts. */
 static fault clean_timers(struct turn *turn, deadline by)
 {
     struct server *server = turn->server;
@@ -230,7 +233,7 @@ void turn_clean(struct turn *turn)
 
 /* --- ending the client ------------------------------------------------------------------------ */
 
-/* What the client is told when its turn ends for this reason; NULL: nothing. */
+/* Returns the text that the client is sent when its turn ends for this reason; NULL: none. */
 static const char *last_words(const struct turn *turn, fault why, char *sqlstate)
 {
     const char *state = fault_story_sqlstate(why);
@@ -252,7 +255,7 @@ static const char *last_words(const struct turn *turn, fault why, char *sqlstate
     return fault_story(why);
 }
 
-/* Why a client went that is told nothing. */
+/* Returns the reason for the log where the client is sent no text. */
 static const char *silent_reason(const struct turn *turn)
 {
     if (turn->fatal)
@@ -260,7 +263,7 @@ static const char *silent_reason(const struct turn *turn)
     return turn->closing ? "terminated by the client" : "closed by the client";
 }
 
-/* A message that is cut in two can't be followed by another. */
+/* Whether a message may be sent to the client: none may follow a message that is cut in two. */
 static bool down_is_clean(const struct turn *turn)
 {
     return lane_sent(&turn->down) && (turn->down.passing == 0 || turn->muted);
@@ -292,7 +295,7 @@ void turn_fail(struct turn *turn, fault why)
         snprintf(text, sizeof(text), "%s", words);
     bool clean = down_is_clean(turn);
     turn_drop_lanes(turn);
-    client->state = CLIENT_LOGIN; /* nobody's events are for it any more */
+    client->state = CLIENT_LOGIN; /* no event reaches the client any more */
     client->co = NULL;
     client->stream.waker = NULL;
     if (server != NULL) {
@@ -313,7 +316,7 @@ void turn_fail(struct turn *turn, fault why)
     }
 }
 
-/* --- session pools: a parked client goes ------------------------------------------------------ */
+/* --- ending a parked client that holds a server ----------------------------------------------- */
 
 static void end_session(void *argument)
 {

@@ -1,23 +1,23 @@
 /*
- * turn_lost.c - statements of ours that a server has lost without a word.
+ * turn_lost.c - sends a batch again whose statement the server has lost.
  *
- * DEALLOCATE ALL inside of DO or of a function is not seen.  The first message that names a
- * statement then fails with 26000.  Where that is a Bind, the first of its batch and outside of a
- * transaction, nothing has happened but that: the batch is sent again from the client's bytes,
- * which stay in their chunk until something is answered.
+ * Trunkline does not see a DEALLOCATE ALL inside of DO or of a function.  The first message that
+ * names a statement then fails with 26000.  If that is a Bind, the first message of its batch and
+ * outside of a transaction, nothing else has happened: the batch is sent again from the client's
+ * bytes, which stay in their chunk until a reply has come.
  */
 #include "relay/turn/turn.h"
 
-/* Of errors that name a statement: longer ones do not. */
+/* Longest error in which a statement is renamed: errors that name a statement are not longer. */
 #define RENAMED_MAX 512u
 
 void turn_lost_keep(struct turn *turn, const uint8_t *at)
 {
     const struct server *server = turn->server;
     const struct owed *head = ledger_head(&server->ledger);
-    /* A change of parameters may be on its way ahead of it. */
-    bool again = turn->up.sent_again; /* the error may be the client's own: not for ever */
+    bool again = turn->up.sent_again; /* sent again once only: the error may be the client's */
     turn->up.sent_again = false;
+    /* A change of parameters may be on its way in front of the Bind. */
     bool first = head == NULL || (server->ledger.count == 1 && head->about == ABOUT_STATE);
     if (again || !first || server->transaction != WIRE_TX_IDLE || server->ledger.skipping ||
         server->ledger.extended)
@@ -34,7 +34,8 @@ void turn_lost_end(struct turn *turn)
     lane_settle(&turn->up, &turn->relay->chunks);
 }
 
-/* The text is in any language, the name is not.  *ret_at: where it is. */
+/* Finds a statement's name on the server in an error, whose text may be in any language.  *ret_at:
+ * where the name is. */
 static const struct server_statement *find_ours(const struct server_statements *on,
                                                 struct span message, const uint8_t **ret_at)
 {
@@ -69,7 +70,8 @@ void turn_error_rename(const struct turn *turn, struct span body, struct buffer 
     wire_end(out, start);
 }
 
-/* Its Sync was sent, or is sent now; who asked for it has not got that far. */
+/* Ends the failed batch on the server: swallows the ReadyForQuery of its Sync if that was sent,
+ * else sends a Sync.  The client's own Sync is still to be walked again. */
 static bool end_batch(struct turn *turn)
 {
     struct ledger *ledger = &turn->server->ledger;

@@ -1,11 +1,11 @@
 /*
- * turn_mark.c - a server's answers are complete: proven before another client gets it.
+ * turn_mark.c - proves that a server has sent all its replies, before another client gets it.
  *
- * The ledger counts what a server owes.  After a COPY, a cancel request or an answer out of turn
- * that count may be wrong by some, and one answer too many would go to the next client.  So such a
- * server is asked a question that has only one possible answer, a row of 128 random bits.  What
- * comes before that row was owed to something before; what comes behind it, up to ReadyForQuery,
- * belongs to the mark.  Why it can't be mistaken: docs/internals/ledger.md
+ * The ledger counts what a server owes.  After a COPY, a cancel request or a reply out of order the
+ * count may be wrong, and a reply too many would go to the next client.  So such a server gets a
+ * mark: a query that has only one possible result, a row of 128 random bits.  Replies before that
+ * row belong to earlier messages; what comes behind it, up to ReadyForQuery, belongs to the mark.
+ * Why it can't be mistaken: docs/internals/ledger.md
  */
 #include "machine/clock.h"
 #include "machine/ids.h"
@@ -17,10 +17,10 @@
 
 #include <inttypes.h>
 
-/* It is no read that a SERIALIZABLE READ ONLY DEFERRABLE default could block. */
+/* Read committed: under the defaults SERIALIZABLE READ ONLY DEFERRABLE the SELECT could block. */
 static const char mark_begin[] = "begin isolation level read committed; ";
 
-/* --- the question ----------------------------------------------------------------------------- */
+/* --- sending the mark ------------------------------------------------------------------------- */
 
 static void mark_draw(char mark[MARK_SIZE])
 {
@@ -49,7 +49,7 @@ static void put_mark(struct buffer *out, const char *mark, struct span cleaning)
     wire_end(out, start);
 }
 
-/* Until its answer has come; what the server says before goes where it belongs. */
+/* Waits for the mark's reply; earlier replies go where they belong. */
 static fault mark_await(struct turn *turn, deadline by)
 {
     struct ledger *ledger = &turn->server->ledger;
@@ -71,7 +71,7 @@ static fault mark_await(struct turn *turn, deadline by)
 static void mark_settled(struct server *server)
 {
     if ((server->ledger.doubt & DOUBT_BROKEN) != 0)
-        server->until = (deadline){0}; /* what is prepared there is not known any more */
+        server->until = (deadline){0}; /* expires: its prepared statements are not known */
     server->ledger.doubt = 0;
     hint_add(&local_pool_relay(server->pool)->told.marks, 1);
 }
@@ -96,16 +96,17 @@ fault turn_mark(struct turn *turn, struct buffer *out, struct span cleaning, dea
     return OK;
 }
 
-/* --- the answer ------------------------------------------------------------------------------- */
+/* --- the mark's reply ------------------------------------------------------------------------- */
 
 static bool row_is(struct span row, const char *mark)
 {
-    const size_t head = 6, size = MARK_SIZE - 1; /* one column, so many bytes */
+    const size_t head = 6, size = MARK_SIZE - 1; /* count of columns, length of the value */
     return row.size == head + size && wire_u16(row.at) == 1 && wire_u32(row.at + 2) == size &&
            memcmp(row.at + head, mark, size) == 0;
 }
 
-/* A client that has gone may have left what fails before the mark is reached. */
+/* Whether an error means that the mark failed: messages that a disconnected client left may fail in
+ * front of the mark. */
 static bool mark_may_fail(const struct turn *turn)
 {
     return turn->client != NULL || !turn->abandoned || turn->server->ledger.mark_shown;
@@ -125,7 +126,7 @@ fault turn_take_mark(struct turn *turn, uint8_t type, struct span body)
     struct wire_error error = {0};
     if (type == WIRE_ERROR)
         (void)!wire_read_error(body, &error);
-    /* The server's end, which comes at any time, is no answer. */
+    /* A FATAL error, which may come at any time, is not the mark's reply. */
     if (span_is(error.severity, "FATAL") && !ledger->mark_begun) {
         turn->server_gone = true;
         return mark_refused(turn, &error);
@@ -141,7 +142,7 @@ fault turn_take_mark(struct turn *turn, uint8_t type, struct span body)
     return mark_refused(turn, &error);
 }
 
-/* --- a server that cannot be proven ----------------------------------------------------------- */
+/* --- a server whose mark failed --------------------------------------------------------------- */
 
 void turn_tell_unmarked(const struct server *server, const char *why)
 {
@@ -164,7 +165,7 @@ static void drop_server_bytes(struct turn *turn)
     turn->state_fault = OK;
 }
 
-/* Its client goes on without it. */
+/* Detaches a server whose mark failed, to be closed; its client goes on without it. */
 static void unmarked_leaves(struct turn *turn, const char *why)
 {
     struct server *server = turn->server;
@@ -176,13 +177,13 @@ static void unmarked_leaves(struct turn *turn, const char *why)
     turn_detach_server(turn);
 }
 
-/* --- while its client is connected ------------------------------------------------------------ */
+/* --- marking while the client is connected ---------------------------------------------------- */
 
-/* The mark has failed.  Where none of its answer came, nobody knows whether the client's Syncs were
- * answered: it is told that its server is lost, as on a direct connection. */
+/* Handles a failed mark.  If nothing of its reply came, it is unknown whether the client's Syncs
+ * were answered: the client is told that its server is lost, as on a direct connection. */
 static fault unproven(struct turn *turn, fault why)
 {
-    bool cut = turn->down.passing > 0 && !turn->muted; /* nothing can follow what it has sent */
+    bool cut = turn->down.passing > 0 && !turn->muted; /* the client has a part of a message */
     if (turn->server->ledger.mark_begun && !cut) {
         unmarked_leaves(turn, fault_story(why));
         return OK;
@@ -204,7 +205,7 @@ fault turn_prove(struct turn *turn)
     return marked == OK || !servers ? marked : unproven(turn, marked);
 }
 
-/* --- after it has gone, or has another server ------------------------------------------------- */
+/* --- marking a free server -------------------------------------------------------------------- */
 
 static void mark_main(void *argument)
 {

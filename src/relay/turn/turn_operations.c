@@ -1,4 +1,4 @@
-/* turn_operations.c - what the relay does for its local pools. */
+/* turn_operations.c - the relay's operations for its local pools: struct pool_operations. */
 #include "relay/turn/pin.h"
 #include "relay/turn/turn.h"
 

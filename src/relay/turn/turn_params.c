@@ -1,4 +1,4 @@
-/* turn_params.c - the server's session parameters become the client's before its first message. */
+/* turn_params.c - gives the server the client's session parameters before its first message. */
 #include "machine/clock.h"
 #include "relay/turn/pin.h"
 #include "relay/turn/turn.h"
@@ -34,7 +34,7 @@ fault turn_ask(struct turn *turn, struct span sql, deadline by)
     TRY(turn_drain(turn, by));
     fault failed = turn->state_fault;
     turn->state_fault = OK;
-    server->unmade = false; /* who asks notes what is so only afterwards */
+    server->unmade = false; /* callers note the new parameters only after this has succeeded */
     return failed;
 }
 
@@ -56,13 +56,13 @@ fault turn_drain(struct turn *turn, deadline by)
     return OK;
 }
 
-/* The reported value of a parameter on this server now, or NULL when it does not report it. */
+/* Returns the value of a parameter that this server has reported; NULL if it does not report it. */
 static const struct span *reported_value(const struct server *server, struct span name,
                                          struct span *ret)
 {
     char text[128];
     if (!server->pool->greeting.known || name.size >= sizeof(text) ||
-        !server_tracks(server->pool, name)) /* who the session is was said at the login only */
+        !server_tracks(server->pool, name)) /* role and the like: reported at the login only */
         return NULL;
     memcpy(text, name.at, name.size);
     text[name.size] = '\0';
@@ -90,7 +90,8 @@ bool turn_params_confirmed(const struct local_pool *pool, const struct params *h
     return true;
 }
 
-/* The server has taken all of `want`: notes how it spells each value, and makes both sets that. */
+/* Notes that the server has accepted all of `want`, and how it spells each value.  The server's and
+ * the client's sets get that spelling. */
 static fault params_settle(struct turn *turn, struct params *want)
 {
     struct server *server = turn->server;
@@ -116,7 +117,7 @@ static fault params_settle(struct turn *turn, struct params *want)
     return OK;
 }
 
-/* With values the server may not take: sent alone, and confirmed before anything else is. */
+/* Sends values that the server may reject: alone, and confirmed before anything else is sent. */
 static fault confirm_parameters(struct turn *turn, struct span sql)
 {
     struct params *want = params_ref(turn->client->params);
@@ -124,7 +125,7 @@ static fault confirm_parameters(struct turn *turn, struct span sql)
     fault asked = turn_ask(turn, sql, after(max));
     fault settled = asked == OK ? params_settle(turn, want) : OK;
     params_unref(&want);
-    /* The end of the connection is no refusal: such a server serves nobody any more. */
+    /* A server that has closed the connection has not rejected the values. */
     if (asked != FAULT_UPSTREAM || turn->server_gone || turn->fatal)
         return asked != OK ? asked : settled;
     char text[FAULT_STORY_MAX], sqlstate[6];
@@ -136,7 +137,7 @@ static fault confirm_parameters(struct turn *turn, struct span sql)
     return OK;
 }
 
-/* In front of the client's message, in the same send. */
+/* Sends a query of ours in front of the client's message, in the same send. */
 static fault inject_query(struct turn *turn, struct span sql)
 {
     struct server *server = turn->server;
@@ -164,8 +165,8 @@ static fault inject_parameters(struct turn *turn, struct span sql)
     return OK;
 }
 
-/* A SET or RESET since may have changed parameters that are not reported: as if they all had an
- * unknown value, so that each is set, or reset, again. */
+/* Gives all parameters that are not reported an unknown value, so that each is set or reset again:
+ * a SET or RESET may have changed them. */
 static fault server_doubt(struct server *server)
 {
     static const struct span unknown = {(const uint8_t *)"\001", 1};
@@ -182,8 +183,7 @@ static fault server_doubt(struct server *server)
     return OK;
 }
 
-/* What another client has prepared is gone before this one can see it, in the same send as its
- * first message. */
+/* Deallocates what another client has prepared, in the same send as this client's first message. */
 static fault adopt_alone(struct turn *turn)
 {
     static const char sql[] = PARAMS_PLAIN_TRANSACTION "DEALLOCATE ALL";
@@ -203,7 +203,7 @@ static fault adopt_alone(struct turn *turn)
     return OK;
 }
 
-/* What a new client of it means for state that is not in texts. */
+/* Updates what is known of the server's state, beside parameters, when a client gets it. */
 static fault adopt_state(struct turn *turn)
 {
     struct server *server = turn->server;
@@ -220,8 +220,8 @@ static fault adopt_state(struct turn *turn)
     return OK;
 }
 
-/* lastval() and currval() of others: they are forgotten in front of the first message of clients
- * that call these. */
+/* Discards values of lastval() and currval() that another client may have left.  In pools whose
+ * clients call these it is sent in front of a client's first message. */
 #define DISCARD           "DISCARD SEQUENCES;"
 #define DISCARD_SEQUENCES PARAMS_PLAIN_TRANSACTION DISCARD
 
@@ -230,8 +230,8 @@ static bool must_discard(const struct turn *turn)
     return turn->client->pool->reads_sequences && !turn->server->sequences_own;
 }
 
-/* Pipelined behind other messages it might fail, or end their batch: only the next turn gets it.  A
- * transaction under way keeps its isolation level. */
+/* Does not pipeline DISCARD SEQUENCES behind other messages, where it might fail or end their
+ * batch: only the next claim gets it.  An open transaction keeps its isolation level. */
 fault turn_own_sequences(struct turn *turn, bool *ret_owns)
 {
     struct server *server = turn->server;

@@ -1,16 +1,17 @@
 /*
- * turn_parse.c - a client's own Parse, in pools whose servers change.
+ * turn_parse.c - handles a client's own Parse, in pools whose clients change servers.
  *
- * It is always carried out: what a text means depends on more than can be seen.  A named one gets a
- * name that was never used before, and a Describe behind it that the client does not see; from that
- * follows whether other clients mean the same.
+ * A client's Parse is always sent to the server, because what a text means depends on more than
+ * Trunkline sees.  A named statement gets a name that was never used before, and a Describe behind
+ * the Parse that the client does not see.  The reply to that tells whether statements of other
+ * clients mean the same.
  */
 #include "relay/turn/pin.h"
 #include "relay/turn/turn_names.h"
 
 #include <stdlib.h>
 
-/* The session's parameters, referenced; NULL: something under way may be changing them. */
+/* Returns the session's parameters, referenced; NULL if a message under way may change them. */
 static struct params *known_params(const struct turn *turn)
 {
     const struct server *server = turn->server;
@@ -37,7 +38,7 @@ static fault parse_unnamed(struct turn *turn, const struct message *message, str
     if (UNLIKELY(effects != NULL)) {
         bool refused;
         TRY(turn_pin_parse(turn, effects, &refused));
-        if (refused) { /* and the one before is gone, as a server would have it */
+        if (refused) { /* the earlier unnamed statement is gone, as after a failed Parse */
             effects_free(TAKE(turn->client->unnamed_effects));
             turn_forget_unnamed(turn);
             return OK;
@@ -60,8 +61,8 @@ static fault parse_unnamed(struct turn *turn, const struct message *message, str
     return OK;
 }
 
-/* The name is taken: let the server fail on that too, behind what else is wrong with the text, so
- * that its transaction fails as it should. */
+/* Handles a Parse whose name is taken.  Makes it fail on the server too, behind all other errors in
+ * its text, so that the server's transaction fails as it should. */
 static fault parse_duplicate(struct turn *turn, struct client_statement *named, struct span body)
 {
     static const uint8_t nothing[3]; /* an empty text, no types */
@@ -98,7 +99,7 @@ static fault parse_rename(struct turn *turn, const struct message *message, cons
     return OK;
 }
 
-/* The new name is entered: on this server, and with what its meaning depends on. */
+/* Enters the new name on this server, and notes what the statement's meaning depends on. */
 static fault parse_enter(struct turn *turn, struct client_statement *named,
                          struct server_statement **ret)
 {
@@ -135,7 +136,7 @@ static fault parse_named(struct turn *turn, const struct message *message, struc
         client_statement_unref(&named);
         return entered;
     }
-    char own[STATEMENT_NAME_SIZE]; /* the entry is gone if the server skips */
+    char own[STATEMENT_NAME_SIZE]; /* a copy: `known` is freed if the server skips the Parse */
     memcpy(own, known->name, sizeof(own));
     (void)client_statement_ref(named);
     turn_owe_name(turn, OWED_PARSE, FATE_FORWARD, ABOUT_PARSE, named);
@@ -150,7 +151,7 @@ fault turn_parse(struct turn *turn, const struct message *message)
     struct client *client = turn->client;
     struct wire_parse parse;
     struct span whole = message_body(message);
-    if (message->here < message->size) /* unnamed, and longer than what is kept of such */
+    if (message->here < message->size) /* unnamed, and longer than CLIENT_UNNAMED_MAX */
         return parse_unnamed(turn, message, SPAN_NONE);
     if (wire_read_parse(whole, &parse) != OK)
         return fault_raise(FAULT_PROTOCOL, "malformed Parse message of %u bytes", message->size);

@@ -1,9 +1,10 @@
 /*
- * turn_pin.c - texts that may leave state in their session, in pools whose servers change.
+ * turn_pin.c - handles texts that may leave session state, in pools whose clients change servers.
  *
- * A text is looked at once, before it is sent; what it may do travels with the entry of its answer.
- * What a route refuses is never sent: something that must fail is, in its place, so that the
- * server's transaction and batch fail as they should, and the client hears why in our words.
+ * A text is looked at once, before it is sent.  Its effects are kept in the ledger's entry until
+ * the reply has come.  A text that its route refuses is never sent.  In its place the server gets a
+ * message that must fail, so that its transaction and batch fail as they should, and the client
+ * gets an error of ours that says why.
  */
 #include "relay/turn/pin.h"
 #include "relay/turn/turn.h"
@@ -13,7 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* What the client is told for a statement that was refused. */
+/* The error that the client gets for a refused statement. */
 struct refused {
     char sqlstate[6];
     char text[160];
@@ -73,8 +74,8 @@ static uint8_t *put_message(uint8_t *at, uint8_t type, const void *body, size_t 
     return at + WIRE_HEADER + size;
 }
 
-/* Sends what must fail: a text that is no SQL, or an Execute of a portal that has just been closed,
- * as its client may have made one of that name. */
+/* Sends a message that must fail: a Query that is no SQL, or an Execute of a portal that does not
+ * exist.  A Close comes before the Execute, as the client may have made a portal of that name. */
 static fault refused_send(struct turn *turn, bool simple, struct refused *take_refused)
 {
     static const char text[] = "trunkline: refused by session_state";
@@ -124,7 +125,7 @@ fault turn_pin_refused(struct turn *turn, const struct owed *owed)
     return turn_say(turn, &out);
 }
 
-/* --- the gate --------------------------------------------------------------------------------- */
+/* --- the route's policy ----------------------------------------------------------------------- */
 
 static void count_kinds(uint64_t counts[QUERY_KINDS], uint16_t kinds)
 {
@@ -146,7 +147,7 @@ static fault refused_by_place(struct refused **ret)
     return OK;
 }
 
-/* lastval() and currval(), unless the route does not care. */
+/* Whether the text calls lastval() or currval(), and the route neither allows nor rejects that. */
 static bool reads_sequences(const struct turn *turn, const struct query_effects *effects)
 {
     uint16_t policy = turn->client->pool->route->session.policy[QUERY_SEQUENCES];
@@ -164,8 +165,8 @@ static fault own_sequences(struct turn *turn, const struct query_effects *effect
     return owns ? OK : refused_by_place(ret_refused);
 }
 
-/* What the route makes of them: *ret_refused why not, or NULL; what is left in `effects` matters.
- */
+/* Applies the route's policy.  *ret_refused: why the text is refused, or NULL.  The effects that
+ * are left matter to the pin. */
 static fault gate(struct turn *turn, struct query_effects *effects, struct refused **ret_refused)
 {
     const struct query_effect *rejected;
@@ -183,7 +184,7 @@ static fault gate(struct turn *turn, struct query_effects *effects, struct refus
     return refused_by_share(turn->client->pool, ret_refused);
 }
 
-/* Copies what matters; NULL: nothing does, as the server has no state that could end. */
+/* Copies the effects for the entry; NULL: none matters, or the server has no state to end. */
 static fault keep(const struct turn *turn, const struct query_effects *effects,
                   struct query_effects **ret)
 {
@@ -194,8 +195,8 @@ static fault keep(const struct turn *turn, const struct query_effects *effects,
     return *ret == NULL ? FAULT_MEMORY : OK;
 }
 
-/* A statement of the protocol that keeps its own name stays on this server: whatever it does, it
- * may do again. */
+/* Adds PREPARE to the effects of a Parse that keeps its own name: the statement stays on this
+ * server, and what it does it may do again. */
 static void add_statement(struct query_effects *effects, struct span name)
 {
     if (name.size == 0 || (effects->creates | effects->unsure) == 0)
@@ -228,10 +229,10 @@ fault turn_pin_text(struct turn *turn, const uint8_t *at, uint32_t size, bool *r
         return OK;
     add_statement(&found, name);
     if (names)
-        ends = found; /* as it is, whatever the route makes of it */
+        ends = found; /* a copy, before the policy removes effects */
     TRY(own_sequences(turn, &found, &refused));
     turn_keep_no_role(turn, &found);
-    turn_note_resets(turn, &found, false); /* also what is tracked, which the gate takes out */
+    turn_note_resets(turn, &found, false); /* with tracked parameters, which gate() removes */
     if (refused == NULL)
         TRY(gate(turn, &found, &refused));
     if (refused != NULL)
@@ -256,7 +257,8 @@ fault turn_pin_text(struct turn *turn, const uint8_t *at, uint32_t size, bool *r
     return OK;
 }
 
-/* Its Parse has seen to it, but for one that was in another pool. */
+/* Refuses a Bind that reads sequences where the server's may be another client's.  Its Parse has
+ * discarded those, unless the Parse was in another local pool. */
 static fault bind_sequences(struct turn *turn, const struct query_effects *effects,
                             struct refused **ret_refused)
 {
@@ -319,7 +321,7 @@ fault turn_pin_long(struct turn *turn, struct span part)
     return pin_suspect(turn->server);
 }
 
-/* A word may lie across two parts. */
+/* Looks at a part together with the last bytes of the one before: a word may lie across both. */
 fault turn_pin_part(struct turn *turn, struct span part)
 {
     uint8_t joined[2 * sizeof(turn->seam)] = {0};

@@ -1,14 +1,14 @@
 /*
- * turn_restore.c - RESET leads a client back to what it gave at its startup.
+ * turn_restore.c - makes RESET return a client's parameters to its startup values.
  *
- * Servers of transaction and statement pools were not started for this client, so RESET leads them
- * to their own defaults.  What a text may reset is noted when it is sent.  The ReadyForQuery behind
- * it waits: the client's values are set in the same transaction first, so that a rollback undoes
- * both, and the ReadyForQuery of that goes to the client in its place.  What the client has sent
- * meanwhile waits too.
+ * Servers of transaction and statement pools were not started for this client, so RESET returns
+ * them to their own defaults.  The turn notes which parameters a text may reset when it sends the
+ * text.  It holds the ReadyForQuery behind it back, and first sets the client's values in the same
+ * transaction, so that a rollback undoes both.  The ReadyForQuery of that goes to the client in
+ * place of the other one.  Messages that the client has sent meanwhile wait too.
  *
- * Where answers do not tell what was carried out (an error, a ROLLBACK, a function), PostgreSQL is
- * asked: a parameter whose source is the session has not been reset.
+ * Where the replies do not tell what was carried out (an error, a ROLLBACK, a function), the turn
+ * asks PostgreSQL: a parameter whose source is the session has not been reset.
  */
 #include "query/effects.h"
 #include "relay/turn/turn.h"
@@ -16,7 +16,7 @@
 
 #define SQL_MAX (6 * PARAMS_SIZE_MAX)
 
-/* NULL: nothing, or the client has gone. */
+/* Returns the client's startup parameters; NULL: none, or the client has disconnected. */
 static const struct params *given_of(const struct turn *turn)
 {
     const struct params *given = turn->client == NULL ? NULL : turn->client->given;
@@ -40,7 +40,7 @@ static bool is_identity(struct span name)
     return span_is_nocase(name, "role") || span_is_nocase(name, "session_authorization");
 }
 
-/* RESET ALL, which leaves who the session is as it is. */
+/* Notes RESET ALL, which leaves role and session_authorization as they are. */
 static void reset_all(struct resets *resets, const struct params *given)
 {
     for (uint32_t i = 0; i < given->count; i++)
@@ -71,7 +71,8 @@ static void note_name(struct resets *resets, const struct params *given, const c
             reset_one(resets, i, is_reset);
 }
 
-/* Not who the session is: that it has no role does not tell that this was reset. */
+/* Notes a reset of unknown parameters.  role and session_authorization are left out: that the
+ * session has no role does not tell that the role was reset. */
 static void note_unknown(struct resets *resets, const struct params *given)
 {
     reset_all(resets, given);
@@ -107,7 +108,7 @@ static void note_identity(struct resets *resets, const struct params *given, con
               may_reset || (effect->act != QUERY_CREATES && !leads_to_no_role(effect)));
 }
 
-/* Its tag is one of those that tell of a reset. */
+/* Whether the text has a RESET or a SET to the default, whose tag shows that it was carried out. */
 static bool resets_by_name(const struct query_effects *effects)
 {
     for (unsigned i = 0; i < effects->count; i++)
@@ -182,9 +183,9 @@ void turn_reset_tag(struct turn *turn, struct span tag)
     bool resetting = span_is(tag, "RESET") || span_is(tag, "DISCARD ALL");
     bool done = resetting || span_is(tag, "SET");
     if (resetting && head->kind == OWED_EXECUTE && resets->bound == 0)
-        turn_note_unknown_resets(turn); /* its portal was bound before the last ReadyForQuery */
+        turn_note_unknown_resets(turn); /* the portal was bound before the last ReadyForQuery */
     bool who = span_is(tag, "DISCARD ALL") || (resetting && head->kind == OWED_QUERY);
-    if (resets->unsure && who && given_of(turn) != NULL) /* of a long text: it may be RESET ROLE */
+    if (resets->unsure && who && given_of(turn) != NULL) /* a long text may hold RESET ROLE */
         note_identities(resets, given_of(turn));
     resets->done = resets->done || done;
     if (span_is(tag, "ROLLBACK"))
@@ -202,10 +203,10 @@ bool turn_awaits_restore(const struct turn *turn, uint8_t type)
     return !ledger_quiet(ledger) && !ledger->extended && !ledger->skipping && !ledger->copy_in;
 }
 
-/* --- the client's own values ------------------------------------------------------------------ */
+/* --- restoring the client's values ------------------------------------------------------------ */
 
-/* What was reset is not there; the rest is as the client gave it, as far as this text goes.  Who
- * the session is stays as it is, unless it was reset. */
+/* Writes the SQL that restores the parameters known to be reset.  The others are taken to have the
+ * client's values.  role and session_authorization are left out unless they were reset. */
 static fault write_known(struct turn *turn, struct buffer *sql)
 {
     struct param before[PARAMS_MAX], after[PARAMS_MAX];
@@ -230,14 +231,14 @@ static fault write_known(struct turn *turn, struct buffer *sql)
     return made;
 }
 
-/* Whether answers do not tell what was carried out. */
+/* Whether PostgreSQL must be asked, because the replies do not tell what was carried out. */
 static bool must_ask(const struct turn *turn)
 {
     return turn->resets.unsure || turn->resets.undone || turn->resets.bound > 0;
 }
 
-/* Of a reported parameter the server says so, unless it had its default before: then it is taken to
- * have been set to that. */
+/* Whether a parameter may have been reset.  For a reported one the server reports the new value,
+ * unless it had its default before: then it is taken to have been set to its default. */
 static bool may_be_reset(const struct turn *turn, uint32_t place)
 {
     const struct span name = turn->client->given->all[place].name;
@@ -265,7 +266,7 @@ static void write_asking(const struct turn *turn, struct buffer *sql)
         buffer_append_byte(sql, ')');
         first = false;
     }
-    /* pg_settings does not show custom parameters and who the session is. */
+    /* pg_settings does not show custom parameters, role and session_authorization. */
     buffer_append_text(sql,
                        ") g(name,value) LEFT JOIN pg_catalog.pg_settings s ON pg_catalog.lower("
                        "s.name) OPERATOR(pg_catalog.=) pg_catalog.lower(g.name) WHERE CASE WHEN "
@@ -301,8 +302,8 @@ static fault send_restoring(struct turn *turn)
     return turn_send_up(turn, &moved);
 }
 
-/* Nothing of ours fits in here.  Where no further ReadyForQuery is sure to come: before the next
- * hold, all that is not reported is set again. */
+/* Puts restoring off where no query of ours can be sent now.  If no further ReadyForQuery is sure
+ * to come, another client that gets the server sets all parameters again that are not reported. */
 static void restore_later(struct turn *turn, uint8_t status)
 {
     const struct ledger *ledger = &turn->server->ledger;
@@ -319,14 +320,14 @@ fault turn_restore(struct turn *turn, uint8_t status, enum ledger_verdict *verdi
     struct resets *resets = &turn->resets;
     const struct server *server = turn->server;
     if (resets->restoring) {
-        *verdict = VERDICT_FORWARD; /* in place of the one that was kept back */
+        *verdict = VERDICT_FORWARD; /* in place of the one that was held back */
         *resets = (struct resets){.any = false};
         return OK;
     }
     if (*verdict != VERDICT_FORWARD || turn->client == NULL)
         return OK;
     if (!anything_given_is_reset(turn) || (!resets->done && !resets->unsure)) {
-        if (ledger_empty(&server->ledger)) /* else it may be sent already, and not carried out */
+        if (ledger_empty(&server->ledger)) /* else a reset may be sent and not yet carried out */
             *resets = (struct resets){.any = false};
         return OK;
     }

@@ -1,4 +1,4 @@
-/* turn_settle.c - what becomes of what a ledger entry is about, when it is answered or dropped. */
+/* turn_settle.c - handles the object of a ledger entry when the entry is answered or dropped. */
 #include "relay/turn/pin.h"
 #include "relay/turn/turn.h"
 #include "session/counted.h"
@@ -24,14 +24,14 @@ static void settle_parse(struct server *server, const struct owed *owed, enum ow
     client_statement_unref(&named);
 }
 
-/* Whether another client's Parse of the same text could mean what this one did: as far as
- * PostgreSQL tells, all that it depends on is in its meaning. */
+/* Whether another client's Parse of the same text could mean the same: as far as PostgreSQL tells,
+ * the statement's meaning holds all that it depends on. */
 static bool server_may_share(const struct server *server, const struct client_statement *named)
 {
     const struct meaning *meaning = &named->meaning;
     return server->client != NULL && server->pool->route->prepared_max != PREPARED_PRIVATE &&
            server->pool->route->session.isolation ==
-               ISOLATION_READ && /* else: what a function did */
+               ISOLATION_READ && /* else a function may have changed the session */
            server->pin == NULL &&
            !server->altered && !named->statement->timely &&
            digest_equal(&meaning->session, &server->params->session) &&
@@ -92,7 +92,7 @@ static void settle_close(struct server *server, struct client_statement *named, 
     client_statement_unref(&named);
 }
 
-/* Its commands have said one by one that they are done. */
+/* Settles each name of a text with DEALLOCATE: by the number of commands that have completed. */
 static void settle_deallocate(struct server *server, const struct owed *owed, enum owed_end end)
 {
     struct deallocation *gone = owed->what;
@@ -120,8 +120,8 @@ static void settle_orphan(struct server *server, char *name, enum owed_end end)
     free(name);
 }
 
-/* A Parse of the client's own that failed has destroyed the one before.  Not so if another has
- * followed since, in a batch of its own: what that left counts. */
+/* Settles the client's unnamed statement.  A failed Parse of the client's own has destroyed the
+ * earlier statement, unless another Parse has followed in a batch of its own: then that decides. */
 static void settle_unnamed(struct server *server, const struct owed *owed, enum owed_end end)
 {
     if ((uintptr_t)owed->what == server->unnamed_mark)

@@ -1,5 +1,5 @@
 /*
- * turn_shape.c - what answers tell about statements: their signatures, and changes of the schema.
+ * turn_shape.c - learns from replies: signatures of statements, and changes of the schema.
  */
 #include "relay/turn/pin.h"
 #include "relay/turn/turn.h"
@@ -21,7 +21,8 @@ void turn_shape_keep(struct turn *turn, struct span part)
 
 /* --- changes of the schema -------------------------------------------------------------------- */
 
-/* CREATE TABLE AS and SELECT INTO say SELECT, but give no row and describe none. */
+/* Whether the command was CREATE TABLE AS or SELECT INTO: their tag is SELECT, but they neither
+ * send nor describe a row. */
 static bool selects_into(const struct turn *turn, const struct owed *head, struct span tag)
 {
     uint8_t last = turn->down.last;
@@ -37,7 +38,7 @@ void turn_schema_tag(struct turn *turn, struct span tag)
     bool changes = head != NULL && (generation_changes(tag) || selects_into(turn, head, tag));
     bool ends = span_is(tag, "COMMIT") || span_is(tag, "ROLLBACK");
     server->altered = server->altered || changes;
-    /* Nobody but its client sees that, and who has temporary objects shares nothing. */
+    /* Only its client sees a temporary object, and clients with temporary objects share nothing. */
     if (changes && (span_starts(tag, SPAN("CREATE ")) || span_starts(tag, SPAN("SELECT "))) &&
         pin_makes_temporary(server, head))
         return;

@@ -1,5 +1,7 @@
-/* turn_statement.c - messages that prepare, name or close statements, in pools whose servers
- * change. */
+/*
+ * turn_statement.c - handles messages that prepare, name or close statements, in pools whose
+ * clients change servers.
+ */
 #include "machine/ids.h"
 #include "relay/turn/pin.h"
 #include "relay/turn/turn_names.h"
@@ -23,7 +25,7 @@ void turn_owe_name(struct turn *turn, enum owed_kind kind, enum owed_fate fate,
     turn_owe(turn, kind, fate, about, named);
 }
 
-/* Where the statement's name begins in a message, if as much of it is here; 0: not. */
+/* Returns where the statement's name begins in a message; 0: it has none, or it has not arrived. */
 static uint32_t name_begins(const uint8_t *at, uint32_t here)
 {
     const uint8_t *end;
@@ -46,13 +48,13 @@ bool turn_awaits_names(const struct turn *turn, const uint8_t *at, uint32_t here
         return false;
     if (at[0] == WIRE_EXECUTE)
         return turn->server->giving != NULL;
-    if (at[0] == WIRE_QUERY) /* it may be a DEALLOCATE, too */
+    if (at[0] == WIRE_QUERY) /* may be a DEALLOCATE */
         return query_may_have_effects(
             span_of(at + WIRE_HEADER, MIN_OF(here, wire_u32(at + 1) + 1) - WIRE_HEADER));
     uint32_t begin = name_begins(at, here);
     if (begin == 0 || at[begin] != '\0')
         return begin != 0;
-    return at[0] == WIRE_BIND && client->unnamed_effects != NULL; /* it may be a DEALLOCATE */
+    return at[0] == WIRE_BIND && client->unnamed_effects != NULL; /* may be a DEALLOCATE */
 }
 
 void turn_forward(struct turn *turn, const struct message *message)
@@ -66,7 +68,7 @@ void turn_forward(struct turn *turn, const struct message *message)
 
 /* --- making messages -------------------------------------------------------------------------- */
 
-/* Room for a made message; what does not fit the scratch chunk goes to the heap. */
+/* Returns room for a made message; one that does not fit the scratch chunk goes to the heap. */
 static uint8_t *make(struct turn *turn, size_t size)
 {
     struct outbox *out = &turn->up.out;
@@ -141,7 +143,7 @@ static fault make_close(struct turn *turn, const struct server_statement *orphan
     return OK;
 }
 
-/* Two for each Parse: they can't become ever more. */
+/* Closes two orphans for each Parse, so that their number stays bounded. */
 fault turn_make_closings(struct turn *turn)
 {
     struct server_statements *on = &turn->server->statements;
@@ -164,7 +166,8 @@ struct digest turn_fresh_name(void)
 
 /* --- what must be on the server --------------------------------------------------------------- */
 
-/* Parses the statement there, unseen by the client, and asks what came out. */
+/* Parses the statement on the server, unseen by the client, and sends a Describe to compare its
+ * signature. */
 static fault inject(struct turn *turn, struct client_statement *named,
                     struct server_statement **ret)
 {
@@ -189,8 +192,8 @@ static fault inject(struct turn *turn, struct client_statement *named,
     return make_flush(turn);
 }
 
-/* What the client changed in its session, or in its transaction, may change what the server makes
- * of the statement when it looks at it anew; others do not use it then. */
+/* Keeps other clients from using the statement, if the client has changed its session or its
+ * transaction: the server may parse the statement anew, with another meaning. */
 static void use_apart(struct turn *turn, const struct client_statement *named,
                       struct server_statement *known)
 {
@@ -200,9 +203,9 @@ static void use_apart(struct turn *turn, const struct client_statement *named,
         known->owner = client_number(turn->client);
 }
 
-/* The server's statement for this name of the client's.  NULL: the message is not to be sent as one
- * that names it.  Either turn->awaits says that the answer to a Describe decides; or it was
- * refused, as a direct connection would; or the server skips it anyway. */
+/* Returns the server's statement for the client's name.  NULL: the message must not be sent under a
+ * name of the server.  Then either turn->awaits is true, and the reply to a Describe decides; or
+ * the message was refused, as on a direct connection; or the server skips it anyway. */
 static fault look_for(struct turn *turn, struct client_statement *named,
                       struct server_statement **ret)
 {
@@ -219,7 +222,7 @@ static fault look_for(struct turn *turn, struct client_statement *named,
         server_statement_drop(&server->statements, known);
         return turn_pin_refuse(turn, "0A000", "cached plan must not change result type");
     }
-    /* A server that skips up to a Sync, which may be behind this message, answers nothing. */
+    /* A server that skips up to a Sync behind this message would send no reply to wait for. */
     turn->awaits = known->unproven && turn->held == NULL && !server->ledger.may_skip;
     if (turn->awaits)
         return OK;
@@ -245,7 +248,8 @@ static fault close_unnamed(struct turn *turn)
     return OK;
 }
 
-/* Trunkline has parsed it on this server: whether it is what its client was told. */
+/* Compares the unnamed statement that Trunkline has parsed on this server with what its client was
+ * told of it. */
 static fault compare_unnamed(struct turn *turn, bool *ret_ready)
 {
     struct server *server = turn->server;
@@ -275,7 +279,7 @@ static fault prove_unnamed(struct turn *turn, bool *ret_ready)
     return compare_unnamed(turn, ret_ready);
 }
 
-/* The latest of its client is sent to a server that does not have it. */
+/* Sends the client's latest unnamed statement to a server that does not have it. */
 static fault inject_unnamed(struct turn *turn)
 {
     const struct client *client = turn->client;
@@ -288,16 +292,16 @@ static fault inject_unnamed(struct turn *turn)
     return UNLIKELY(then) ? turn_then_set(turn, client->unnamed_params, true) : OK;
 }
 
-/* The same for the unnamed statement, which another client may have replaced since, or which this
- * one does not have although the server does.  It is compared if its client was told what it is.
- * false: the message is not to be sent, as in look_for. */
+/* Makes sure that the server has the client's unnamed statement, or none if the client has none:
+ * another client may have replaced it.  If the client was told its signature, that is compared.
+ * *ret_ready false: the message must not be sent, as in look_for. */
 static fault ensure_unnamed(struct turn *turn, bool *ret_ready)
 {
     struct client *client = turn->client;
     struct server *server = turn->server;
     bool same = server->unnamed_batch == server->ledger.batch;
     bool sure = same || (!server->unnamed_unsure && !server->unnamed_pends);
-    /* What replaced it may be skipped: the server may still have that of another client. */
+    /* The message that replaced it may be skipped: the server may have another client's still. */
     turn->awaits = UNLIKELY(server->unnamed_pends) && !same && turn->held == NULL &&
                    !server->ledger.skipping && !server->ledger.may_skip;
     *ret_ready = !turn->awaits;
@@ -318,7 +322,7 @@ static fault ensure_unnamed(struct turn *turn, bool *ret_ready)
 
 /* --- Bind, Describe, Close -------------------------------------------------------------------- */
 
-/* The entry of a Bind; true in *ret_refused: it must not be sent. */
+/* Writes the entry of a Bind.  *ret_refused: the Bind must not be sent. */
 static fault owe_bind(struct turn *turn, const struct message *message, struct span portal,
                       const struct query_effects *found, bool *ret_refused)
 {
@@ -338,7 +342,7 @@ static fault owe_bind(struct turn *turn, const struct message *message, struct s
             return OK;
         }
     } else if (UNLIKELY(turn->server->pin != NULL) && portal.size == 0) {
-        static const struct query_effects none = {0}; /* in place of those of an earlier Bind */
+        static const struct query_effects none = {0}; /* replace those of an earlier Bind */
         effects = effects_copy(&none);
         if (effects == NULL)
             return FAULT_MEMORY;
@@ -348,7 +352,8 @@ static fault owe_bind(struct turn *turn, const struct message *message, struct s
     return OK;
 }
 
-/* A message that names a statement which the server does not have, and will not be asked for. */
+/* Handles a message that is not sent under a name of the server: discards it, leaves it for later,
+ * or forwards it as it is if the server skips it. */
 static fault not_sent(struct turn *turn, const struct message *message, enum owed_kind kind)
 {
     if (!turn->server->ledger.skipping) {
@@ -407,7 +412,8 @@ static fault on_bind(struct turn *turn, const struct message *message)
             return not_sent(turn, message, OWED_BIND);
         turn->server->altered |= turn->client->unnamed_alters;
     }
-    /* A name that was never prepared: the server says 26000, or knows it from SQL's PREPARE. */
+    /* The client has not prepared such a name by Parse: the server has it by SQL's PREPARE, or
+     * answers 26000. */
     bool refused;
     const struct query_effects *effects =
         names.statement.size > 0 ? NULL : turn->client->unnamed_effects;
@@ -418,7 +424,8 @@ static fault on_bind(struct turn *turn, const struct message *message)
     return OK;
 }
 
-/* The client relies on the answer from then on. */
+/* Handles a Describe of the unnamed statement.  Its reply is noted: the client relies on it from
+ * then on. */
 static fault describe_unnamed(struct turn *turn, const struct message *message)
 {
     bool ready;
@@ -457,7 +464,7 @@ static fault on_describe(struct turn *turn, const struct message *message,
     return turn_make_describe(turn, known->name);
 }
 
-/* The entry of the client's own. */
+/* Writes the entry of the client's Close of its unnamed statement. */
 static void owe_close_unnamed(struct turn *turn)
 {
     const struct ledger *ledger = &turn->server->ledger;
@@ -488,7 +495,7 @@ static fault on_close(struct turn *turn, const struct message *message,
         turn_forward(turn, message);
         return OK;
     }
-    /* The server keeps it for others; the client's name is gone when its turn comes. */
+    /* The server keeps the statement for others; only the client's name ends. */
     named->references += 1;
     client_statement_remove(&turn->client->statements, named);
     turn_owe_name(turn, OWED_CLOSE, FATE_SYNTHETIC, ABOUT_CLOSE, named);
@@ -512,7 +519,7 @@ static fault on_message(struct turn *turn, const struct message *message)
 fault turn_statement(struct turn *turn, uint8_t type, const uint8_t *at, uint32_t here)
 {
     struct message message = {type, at, here, wire_u32(at + 1) + 1};
-    /* One that is longer than a chunk has not been walked past yet: its first bytes are here. */
+    /* A message longer than a chunk has not been walked past yet: its first bytes are here. */
     if (message.here < message.size)
         turn->up.begin = turn->up.end;
     TRY(on_message(turn, &message));
@@ -526,7 +533,7 @@ fault turn_statement_held(struct turn *turn)
 {
     uint8_t *held = turn->held;
     fault result = turn_statement(turn, held[0], held, turn->held_max);
-    if (turn->held == held) /* it was not sent from there */
+    if (turn->held == held) /* the outbox has not taken it */
         turn_drop_held(turn);
     return result;
 }

@@ -1,15 +1,14 @@
 /*
- * turn_then.c - a statement is parsed under the parameters that its session had when its client
- * parsed it.
+ * turn_then.c - parses a statement under the parameters that its session had at the client's Parse.
  *
  * PostgreSQL evaluates literals at Parse: '1/2/2003'::date under DateStyle.  A Parse that Trunkline
- * sends later, to another server, stands between two unseen statements.  They set parameters for
- * the rest of the transaction only, so that whatever fails, and wherever the transaction ends, the
- * session has its own again.
+ * sends later, to another server, stands between two statements that the client does not see.  They
+ * set parameters for the rest of the transaction only.  So the session has its own parameters again
+ * whatever fails and wherever the transaction ends.
  */
 #include "relay/turn/turn_names.h"
 
-/* An unseen statement: Parse, Bind, Execute, and a Close of both. */
+/* Messages of one such statement: Parse, Bind, Execute, and a Close of the portal and of it. */
 #define THEN_ENTRIES 5u
 
 bool turn_then_differs(const struct turn *turn, const struct params *then, struct span body)
@@ -18,7 +17,7 @@ bool turn_then_differs(const struct turn *turn, const struct params *then, struc
     if (LIKELY(then == NULL || then == server->params) ||
         digest_equal(&then->session, &server->params->session))
         return false;
-    /* A failed transaction parses nothing but what ends it. */
+    /* In a failed transaction the server parses only commands that end it. */
     return server->transaction != WIRE_TX_FAILED && !statement_is_command(body);
 }
 
@@ -30,7 +29,7 @@ static void put_close(struct buffer *out, char kind, const char *name)
     wire_end(out, start);
 }
 
-/* A statement and a portal of this name do `sql`, and are gone. */
+/* Writes a statement and a portal of this name that run "SELECT `sql`", and closes both. */
 static void put_statement(struct buffer *out, const char *name, struct span sql)
 {
     size_t start = wire_begin(out, WIRE_PARSE);

@@ -1,17 +1,17 @@
 /*
- * turn_time.c - how long queries, transactions and silences may take.
+ * turn_time.c - timeouts of queries, transactions and idle clients.
  *
- * Nothing is measured where no limit is set.  Where one is, the time is looked at only when a turn
- * waits: what it waits for, and since when, tells which limits run.  The deadline goes to the
- * coroutine's own timer, whose entry moves lazily, so that a query that is in time costs a few
- * stores.
+ * Nothing is measured where no timeout is set.  Where one is, the turn looks at the clock only when
+ * it waits.  What it waits for, and since when, decides which timeouts run.  The deadline goes to
+ * the coroutine's own timer, whose entry moves lazily, so that a query that ends in time costs a
+ * few stores.
  */
 #include "machine/clock.h"
 #include "relay/turn/turn.h"
 
 #include <inttypes.h>
 
-/* A limit that runs out first, and what to say then. */
+/* The timeout that passes first, and what its error says. */
 struct due {
     deadline by;
     const char *sqlstate;
@@ -48,7 +48,7 @@ static fault due_raise(const struct due *due)
 
 /* --- while a turn is under way ---------------------------------------------------------------- */
 
-/* What the turn waits for now: since when, if that is what it waited for the last time. */
+/* Notes what the turn waits for now.  Keeps the time since when if that is unchanged. */
 static void turn_note_phase(struct turn *turn, enum turn_phase phase)
 {
     const struct server *server = turn->server;
@@ -116,13 +116,12 @@ fault client_overdue(const struct client *client)
 
 void client_arm_all(struct local_pool *pool, bool was)
 {
-    LIST_EACH (&local_pool_relay(pool)->clients,
-               it) { /* those that are parked go by the new ones */
+    LIST_EACH (&local_pool_relay(pool)->clients, it) {
         struct client *client = LIST_ENTRY(it, struct client, node);
         if (client->pool != pool || client->state != CLIENT_PARKED)
             continue;
         if (!was)
-            client->silent = now(); /* nobody has looked at the time until now */
+            client->silent = now(); /* not measured until now */
         timer_set(&client->timer, pool->times.any ? client_due(client, client->silent).by : NEVER);
     }
 }

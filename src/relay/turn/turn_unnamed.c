@@ -1,10 +1,11 @@
 /*
- * turn_unnamed.c - an unnamed statement that a message replaces or closes which is then skipped.
+ * turn_unnamed.c - keeps an unnamed statement while the message that replaces it may be skipped.
  *
- * What is not first in its batch is skipped if something before it fails, and the server keeps the
- * statement that it had.  So the client's is kept too, until the first of such messages of a batch
- * is answered, or fails itself.  One is kept at a time: where batches follow each other before that
- * is known, or something between two such messages fails, the client has none (26000).
+ * A message that is not the first in its batch is skipped if an earlier one fails.  If it would
+ * have replaced or closed the unnamed statement, the server keeps the statement that it had.  So
+ * the turn keeps the client's too, until the first such message of a batch is answered or fails
+ * itself.  One statement is kept at a time.  Where batches follow each other before that is known,
+ * or a message between two such messages fails, the client has none (26000).
  */
 #include "relay/turn/pin.h"
 #include "relay/turn/turn.h"
@@ -25,7 +26,7 @@ struct unnamed_before {
     uint64_t server_of; /* the server's unnamed_of; 0: not known for certain */
     uint32_t batch;
     uint32_t first;  /* mark of the first message that replaced it */
-    uint64_t newest; /* number of what replaced it last */
+    uint64_t newest; /* number of the statement that replaced it last */
 };
 
 static void free_statement(struct client *client, uint8_t *body, uint32_t room,
@@ -51,14 +52,14 @@ void turn_unnamed_keep_before(struct turn *turn)
     struct client *client = turn->client;
     struct server *server = turn->server;
     struct unnamed_before *before = client->unnamed_before;
-    if (before != NULL) { /* of its own batch, or of one that it replaces */
+    if (before != NULL) { /* kept in this batch already, or in an earlier one */
         if (before->batch != server->ledger.batch)
             turn_unnamed_drop_before(client);
         return;
     }
     before = counted_alloc(sizeof(*before));
     if (before == NULL)
-        return; /* then it is lost if the message is skipped */
+        return; /* without memory it is lost if the message is skipped */
     *before = (struct unnamed_before){
         .body = TAKE(client->unnamed),
         .size = client->unnamed_size,
@@ -101,7 +102,7 @@ static void restore(struct server *server, struct client *client)
     counted_free(before, sizeof(*before));
 }
 
-/* The Parse of the one that is kept has failed itself, in the batch before. */
+/* Empties the kept statement, whose own Parse has failed in the batch before. */
 static void empty_before(struct client *client)
 {
     struct unnamed_before *before = client->unnamed_before;
@@ -140,12 +141,12 @@ bool turn_unnamed_undo(struct server *server, const struct owed *owed, enum owed
         turn_unnamed_drop_before(client);
         return false;
     }
-    if (owed == failed) { /* which destroys the one before */
+    if (owed == failed) { /* a failed Parse destroys the earlier statement */
         turn_unnamed_drop_before(client);
         forget_unnamed(server);
-    } else if (mark == before->first) { /* the last one of them that is dropped */
+    } else if (mark == before->first) { /* the last of these entries that is dropped */
         restore(server, client);
-        if (is_clients_own(failed)) /* the Parse of what was restored */
+        if (is_clients_own(failed)) /* the restored statement's own Parse */
             forget_unnamed(server);
     }
     return true;

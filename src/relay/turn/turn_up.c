@@ -9,9 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* PostgreSQL's own limit of a message, 1 GB less a little (MaxAllocSize). */
+/* PostgreSQL's own limit of a message: MaxAllocSize, 1 GB - 1. */
 #define MESSAGE_MAX 0x3fffffffu
-/* Made bytes and ledger entries that one message may need. */
+/* Made bytes and ledger entries that one message may need at most. */
 #define MADE_A_MESSAGE 1024u
 #define OWED_A_MESSAGE 8u
 
@@ -77,7 +77,7 @@ fault turn_refuse(struct turn *turn, const char *sqlstate, const char *text)
     return OK;
 }
 
-/* A message that comes while there is no server, or while a refused batch is skipped. */
+/* Handles a message while there is no server, or while a refused batch is skipped. */
 static fault up_local(struct turn *turn, uint8_t type)
 {
     if (type == WIRE_TERMINATE) {
@@ -90,14 +90,14 @@ static fault up_local(struct turn *turn, uint8_t type)
     return turn_say_ready(turn);
 }
 
-/* What a message of a client is, by its type. */
+/* Classes of a client's messages, by type. */
 enum {
     CLASS_KNOWN = 1,
     CLASS_LOCAL = 2,     /* needs no server */
-    CLASS_BARE = 4,      /* nothing but its header */
+    CLASS_BARE = 4,      /* consists of its header only */
     CLASS_STATEMENT = 8, /* names a prepared statement, or may */
     CLASS_TEXT = 16,     /* holds SQL */
-    CLASS_NAMES = 32,    /* depends on which names of statements there are, or may */
+    CLASS_NAMES = 32,    /* depends on which statement names exist, or may */
 };
 static const uint8_t classes[256] = {
     [WIRE_QUERY] = CLASS_KNOWN | CLASS_TEXT | CLASS_NAMES,
@@ -168,15 +168,15 @@ static void up_note(struct turn *turn, uint8_t type)
     }
 }
 
-/* A Describe of the portal without a name, as drivers send it with every query: it concerns no
- * statement. */
+/* Whether the message is a Describe of the unnamed portal, as drivers send it with every query: it
+ * names no statement. */
 static bool describes_portal(const uint8_t *at, uint32_t size)
 {
     return at[0] == WIRE_DESCRIBE && size == WIRE_HEADER + 2 && at[WIRE_HEADER] == 'P' &&
            at[WIRE_HEADER + 1] == '\0';
 }
 
-/* The SQL of a message, behind the name that a Parse gives it. */
+/* Returns the SQL of a Query, or of a Parse behind its name. */
 static struct span text_of(const uint8_t *at, uint32_t here)
 {
     struct span body = span_of(at + WIRE_HEADER, here - WIRE_HEADER);
@@ -185,7 +185,7 @@ static struct span text_of(const uint8_t *at, uint32_t here)
     return span_skip(body, strnlen((const char *)body.at, body.size) + 1);
 }
 
-/* Without a name it is always the same number of bytes. */
+/* Writes the entry of an Execute.  Its size tells whether the portal has a name. */
 static void up_note_execute(struct turn *turn, uint32_t size)
 {
     ledger_owe(&turn->server->ledger,
@@ -227,7 +227,7 @@ static fault up_whole(struct turn *turn, uint8_t type, const uint8_t *at, uint32
     return OK;
 }
 
-/* Its names are needed before any of it can be sent. */
+/* Handles a Bind that is longer than a chunk: its names are needed before any of it is sent. */
 static fault up_long_bind(struct turn *turn, const uint8_t *at, uint32_t here)
 {
     struct wire_bind_names names;
@@ -249,7 +249,8 @@ static fault up_hold(struct turn *turn, uint8_t type, uint32_t size)
     return turn_hold(turn, size);
 }
 
-/* A statement without a name that is too long to be kept may pass as it comes. */
+/* Handles a Parse that is longer than a chunk.  An unnamed one that is too long to be kept is
+ * forwarded as it arrives; others are held until they are whole. */
 static fault up_long_parse(struct turn *turn, const uint8_t *at, uint32_t size)
 {
     uint32_t here = turn->up.end - turn->up.begin;
@@ -262,7 +263,8 @@ static fault up_long_parse(struct turn *turn, const uint8_t *at, uint32_t size)
     return up_hold(turn, WIRE_PARSE, size);
 }
 
-/* A message that is longer than a chunk: what must be seen whole is held, the rest is streamed. */
+/* Handles a message that is longer than a chunk: holds it if it must be seen whole, else streams
+ * it. */
 static fault up_long(struct turn *turn, uint8_t type, uint32_t size)
 {
     struct lane *up = &turn->up;
@@ -281,13 +283,13 @@ static fault up_long(struct turn *turn, uint8_t type, uint32_t size)
     else
         up_note(turn, type);
     up->passing = size;
-    turn->server->altered = true; /* it is a long text, most likely */
+    turn->server->altered = true; /* most likely a long SQL text */
     if (type_is(type, CLASS_TEXT) && turn_gates(turn))
         return turn_pin_long(turn, text_of(at, up->end - up->begin));
     return OK;
 }
 
-/* Not all of the message is there.  OK with turn->starved: wait for more of it. */
+/* Handles a message of which not all has arrived.  OK with turn->starved: wait for more of it. */
 static fault up_part(struct turn *turn, uint8_t type, uint32_t size)
 {
     struct lane *up = &turn->up;
@@ -301,7 +303,7 @@ static fault up_part(struct turn *turn, uint8_t type, uint32_t size)
     return OK;
 }
 
-/* --- bytes that are in the middle of a message ------------------------------------------------ */
+/* --- the rest of a message begun earlier ------------------------------------------------------ */
 
 static uint32_t lane_take(struct lane *lane, uint64_t max)
 {
@@ -311,7 +313,7 @@ static uint32_t lane_take(struct lane *lane, uint64_t max)
     return step;
 }
 
-/* Goes on with a message begun earlier; false: all bytes here belong to it. */
+/* Continues a message begun earlier.  *whole false: it takes all bytes here, and more follow. */
 static fault up_continue(struct turn *turn, bool *whole)
 {
     struct lane *up = &turn->up;
@@ -375,7 +377,7 @@ fault turn_check_header(const uint8_t header[WIRE_HEADER])
                        length, type, length_max(type));
 }
 
-/* One message, or as much of it as is there. */
+/* Handles one message, or as much of it as has arrived. */
 static fault up_message(struct turn *turn)
 {
     struct lane *up = &turn->up;
@@ -402,7 +404,7 @@ fault turn_walk_up(struct turn *turn)
         bool whole;
         TRY(up_continue(turn, &whole));
         if (!whole || up->begin == up->end || UNLIKELY(up->out.owned != NULL))
-            return OK; /* a message that was held is sent before anything else is made */
+            return OK; /* a held message is sent before another one is made */
         if (up->end - up->begin < WIRE_HEADER) {
             turn->starved = true;
             return OK;
@@ -415,7 +417,7 @@ fault turn_walk_up(struct turn *turn)
             return OK;
         uint32_t begin = up->begin;
         TRY(up_message(turn));
-        if (UNLIKELY(turn->awaits)) { /* it is looked at again */
+        if (UNLIKELY(turn->awaits)) { /* the message is walked again later */
             up->begin = begin;
             return OK;
         }
@@ -438,11 +440,11 @@ fault turn_send_up(struct turn *turn, bool *moved)
     if (result == OK)
         lane_settle(up, &turn->relay->chunks);
     else if (result != FAULT_AGAIN)
-        turn->server_lost = true; /* what it still had to say is read first */
+        turn->server_lost = true; /* its last messages are read first */
     return OK;
 }
 
-/* Reads behind what is there; makes room by moving the first bytes of a message to the front. */
+/* Reads behind the bytes that are there.  Makes room by moving them to the front of the chunk. */
 static fault up_read(struct turn *turn, bool *moved)
 {
     struct lane *up = &turn->up;
@@ -479,7 +481,7 @@ static bool up_may_read(const struct turn *turn)
            (stream_may_read(&turn->client->stream) || stream_hung_up(&turn->client->stream));
 }
 
-/* A query's time runs from here, not from the answer before; so does a transaction's. */
+/* Starts the time of a query, and of a transaction if none is open: not at the reply before. */
 static void turn_query_begins(struct turn *turn)
 {
     deadline at = now();
@@ -488,8 +490,8 @@ static void turn_query_begins(struct turn *turn)
         turn->client->since = at;
 }
 
-/* The end of a client is its death, also while bytes of its are still on their way, or wait for
- * answers that may never come. */
+/* Whether the client has disconnected while its messages are still on their way, or wait for
+ * replies that may never come.  Its turn ends at once then. */
 static bool turn_is_left(const struct turn *turn)
 {
     bool waits = turn->up.begin != turn->up.end && !turn->starved && turn->server != NULL &&
@@ -515,7 +517,7 @@ fault turn_up(struct turn *turn, bool *moved)
         TRY(turn_walk_up(turn));
         if (idle && turn->server != NULL && !ledger_empty(&turn->server->ledger))
             turn_query_begins(turn);
-        /* What it found too short may be there by now: that was no reason to read before. */
+        /* The rest of a message may have arrived since, which was no reason to read before. */
         bool more = turn->starved && stream_may_read(&turn->client->stream);
         if (turn->up.begin != begin)
             turn->client->silent = (deadline){0};
