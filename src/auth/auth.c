@@ -32,7 +32,7 @@ fault auth_ask(const struct auth_request *request, uint32_t kind, struct span re
     return OK;
 }
 
-/* The text up to its NUL; a password message holds nothing else. */
+/* Reads the text of a password message up to its NUL; PROTOCOL if anything follows. */
 static fault auth_read_text(const struct wire_frame *frame, struct span *ret)
 {
     struct wire_reader in = wire_reader_over(frame->body);
@@ -69,8 +69,8 @@ static fault verifier_matches(const struct auth_request *request, struct span pa
     return OK;
 }
 
-/* Whether this password answers to what is stored, whatever form that has.  A user who does not
- * exist takes as long as one whose secret is a SCRAM one, where there are such. */
+/* Finds out whether the password matches the stored secret: SCRAM, md5 or plain.  For a user who
+ * does not exist this takes as long as for a SCRAM secret, if there are SCRAM secrets. */
 static fault password_matches(const struct auth_request *request, struct span password,
                               const char *secret, bool *ret)
 {
@@ -178,7 +178,8 @@ fault auth_admit(const struct auth_request *request)
         address_host_text(request->peer, host, sizeof(host)), config->failures_max, left);
 }
 
-/* Counts a wrong proof.  Who has failed too often waits for the answer; who leaves does not. */
+/* Counts a failed login.  Delays the reply after repeated failures; stops waiting if the client
+ * disconnects.  Returns PASSWORD, or CANCELLED. */
 static fault auth_failed(const struct auth_request *request)
 {
     const struct config *config = request->config;
@@ -202,9 +203,10 @@ static fault auth_failed(const struct auth_request *request)
     return waited == FAULT_CANCELLED ? waited : auth_wrong(request->user);
 }
 
-/* --- the whole -------------------------------------------------------------------------------- */
+/* --- all methods ------------------------------------------------------------------------------ */
 
-/* A user who does not exist is asked as most of those are who do. */
+/* Returns whether method md5 uses SCRAM, because the secret is a SCRAM one.  A user who does not
+ * exist gets SCRAM where other users have SCRAM secrets. */
 static bool md5_means_scram(const struct auth_request *request, const char *secret)
 {
     return secret == NULL ? auth_usual_iterations(request) > 0 : auth_secret_is_scram(secret);
@@ -223,7 +225,7 @@ static fault auth_by_secret(struct auth_request *request, const char *secret)
     }
 }
 
-/* By what the auth file has stored, or else a server. */
+/* Authenticates by the secret in the auth file, else by that from auth_query. */
 static fault auth_by_stored(struct auth_request *request)
 {
     const struct secret *stored = config_secret(request->config, request->user);
@@ -280,7 +282,7 @@ const struct service_config *auth_lookup_of(const struct config *config,
     return config->query.user != NULL && route->query ? route->service : NULL;
 }
 
-/* Where nobody has to prove anything, there is nothing to hide. */
+/* Returns whether any route needs authentication; if none does, there is nothing to hide. */
 static bool hides_routes(const struct config *config)
 {
     for (size_t i = 0; i < config->route_count; i++)
@@ -296,7 +298,7 @@ fault auth_stranger(struct auth_request *request)
     request->route = request->config->hba_file != NULL ? &hba : &scram;
     if (!hides_routes(request->config))
         return OK;
-    /* The same server knows them as where there is a route. */
+    /* Use the first route with auth_query, so that known users are authenticated as on a route. */
     for (size_t i = 0; i < request->config->route_count && request->lookup == NULL; i++)
         request->lookup = auth_lookup_of(request->config, &request->config->routes[i]);
     TRY(auth_choose(request));

@@ -1,4 +1,4 @@
-/* auth_choose.c - which method a client has to prove itself by. */
+/* auth_choose.c - chooses a client's authentication method. */
 #include "auth/auth_parts.h"
 #include "auth/auth_query.h"
 #include "machine/clock.h"
@@ -9,7 +9,7 @@
 
 #define INTERFACES_MAX 256
 
-/* --- the world -------------------------------------------------------------------------------- */
+/* --- checks that need DNS, interfaces or roles ------------------------------------------------ */
 
 static size_t address_size(const struct address *address)
 {
@@ -47,13 +47,15 @@ static bool name_matches(const char *pattern, const char *host)
     return own > wanted && strcasecmp(host + own - wanted, pattern) == 0;
 }
 
-/* A name that can't be looked up now is nobody's, as in PostgreSQL; running out of time is told. */
+/* Treats a failed DNS query as "no name", as PostgreSQL does; returns other faults such as
+ * TIMEOUT. */
 static fault unless_nameless(fault what)
 {
     return what == FAULT_NAME ? OK : what;
 }
 
-/* Whoever owns a number can give it any name: the name must lead back to the number. */
+/* Checks that the host name resolves to the client's address: the owner of an address can give it
+ * any name in reverse DNS. */
 static fault host_confirmed(struct auth_world *world, const struct address *peer, bool *ret)
 {
     struct dns_answer answer = {.count = 0};

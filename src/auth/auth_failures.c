@@ -12,11 +12,11 @@
 
 static_assert(IS_POWER_OF_TWO(BUCKETS), "the hash is masked");
 
-/* An entry in one word, changed at once: tag (16 bits), count (16), since (32: seconds). */
+/* An entry, packed in one word to be changed atomically: tag (16 bits), count (16), since (32). */
 struct entry {
     uint32_t tag;
-    uint32_t count; /* 0: nobody's */
-    uint32_t since;
+    uint32_t count; /* 0: unused */
+    uint32_t since; /* seconds */
 };
 
 struct auth_failures {
@@ -49,7 +49,7 @@ void auth_failures_free(struct auth_failures **failures)
     free(TAKE(*failures));
 }
 
-/* A network of IPv6 is one household. */
+/* An IPv6 network of 64 bits counts as one address. */
 static uint64_t address_hash(const struct auth_failures *failures, const struct address *address)
 {
     size_t size = address->family == ADDRESS_IPV4 ? 4 : 8;
@@ -67,7 +67,8 @@ static bool entry_counts(struct entry entry, uint32_t tag, deadline now, duratio
            (int64_t)(seconds(now) - entry.since) * 1000000 < window.us;
 }
 
-/* The address's entry in its bucket; else the one whose loss is the smallest. */
+/* Returns the address's entry in its bucket, else an unused one or the one with the fewest
+ * failures. */
 static uint64_t *entry_for(const struct auth_failures *failures, uint64_t hash, deadline now,
                            duration window)
 {

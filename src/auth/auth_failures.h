@@ -1,10 +1,11 @@
 #pragma once
 /*
- * auth_failures.h - how often logins from an address have failed of late.
+ * auth_failures.h - counts recent failed logins by address.
  *
- * One table for all relays, of a fixed size: counters that each relay changes atomically, without a
- * lock.  Where too many addresses meet, those with the fewest failures are forgotten; what an
- * address meets depends on random bits, so that nobody can make another one's counter grow.
+ * One table of fixed size for all relays.  Relays change its counters atomically, without a lock.
+ * Where too many addresses fall into one bucket, the one with the fewest failures is dropped.
+ * Bucket and tag of an address depend on a random seed, so that an attacker can't choose addresses
+ * that share another address's counter.
  */
 #include "base/time.h"
 #include "machine/os.h"
@@ -13,9 +14,10 @@ struct auth_failures;
 
 struct auth_failures *auth_failures_new(void); /* NULL: no memory */
 void auth_failures_free(struct auth_failures **failures);
-/** Counts one; returns how many there were within `window`, this one included. */
+/** Counts a failed login.  Returns the number of failures within `window`, this one included. */
 uint32_t auth_failures_add(struct auth_failures *failures, const struct address *address,
                            deadline now, duration window);
-/** How many there were within `window`, and when the first was. */
+/** Returns the number of failures within `window`.  *ret_since: time of the first, if there are
+ *  any. */
 uint32_t auth_failures_count(const struct auth_failures *failures, const struct address *address,
                              deadline now, duration window, deadline *ret_since);

@@ -1,4 +1,4 @@
-/* auth_names.c - clients whose name somebody else vouches for: a certificate, or the kernel. */
+/* auth_names.c - authentication by client certificate (cert) or operating system user (peer). */
 #include "auth/auth_parts.h"
 #include "machine/offload.h"
 #include "machine/process.h"
@@ -15,7 +15,7 @@ static_assert((int)AUTH_NAME_CN == (int)STREAM_NAME_CN &&
 
 /* --- certificates ----------------------------------------------------------------------------- */
 
-/* Whether one of the certificate's names may be this user. */
+/* Finds out whether one of the certificate's names may log in as the request's user. */
 static fault names_allow(struct auth_request *request, bool *ret)
 {
     struct buffer names = BUFFER_INIT(NAMES_MAX);
@@ -62,7 +62,7 @@ fault auth_certificate(struct auth_request *request)
 
 /* --- the operating system's user -------------------------------------------------------------- */
 
-/* Asking for a user's name may ask a server somewhere. */
+/* A lookup of a user's name; offloaded, because it may query a directory server. */
 struct naming {
     struct offload_job job;
     uint32_t user;

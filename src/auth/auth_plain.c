@@ -1,8 +1,8 @@
-/* auth_plain.c - verifiers of plain secrets: derived once, however many ask before they have proven
- * anything.
+/*
+ * auth_plain.c - SCRAM verifiers of plain secrets, derived once for many unauthenticated clients.
  *
- * A relay keeps them by user and secret until a reload; of attempts at the same time one derives
- * and the others wait for it.  Where there are too many, all are forgotten.
+ * A relay keeps verifiers by user and secret until a reload.  Of several logins at the same time
+ * one derives the verifier and the others wait for it.  At VERIFIERS_MAX all are removed.
  */
 #include "auth/auth_parts.h"
 #include "link/link.h"
@@ -13,13 +13,13 @@
 #include <stdlib.h>
 
 #define VERIFIERS_MAX 4096u
-/* Between looks whether another's derivation is through. */
+/* Pause between checks whether another login's derivation is done. */
 #define DERIVE_PAUSE ms(2)
 
 struct plain {
     struct map_link link;
     uint64_t key;
-    bool deriving; /* some login is at it */
+    bool deriving; /* a login is deriving it */
     struct scram_verifier verifier;
 };
 
@@ -46,7 +46,7 @@ void auth_plain_clear(struct map *all)
     map_clear(all, plain_end);
 }
 
-/* NULL: no memory. */
+/* Adds an entry that is being derived; NULL: no memory. */
 static struct plain *plain_enter(struct map *all, uint64_t key)
 {
     if (all->count >= VERIFIERS_MAX)
@@ -75,7 +75,7 @@ static fault plain_derive(const struct auth_request *request, const char *secret
     return OK;
 }
 
-/* The iterations of a mock are those of the file's secrets, and may change with it. */
+/* The key includes the iteration count, which may change with the auth file's secrets. */
 static uint64_t plain_key(const struct auth_request *request, const char *secret)
 {
     uint64_t hash = hash_span(request->user) + auth_usual_iterations(request);
@@ -99,12 +99,12 @@ fault auth_plain_verifier(const struct auth_request *request, const char *secret
     }
     (void)!plain_enter(all, key);
     fault derived = plain_derive(request, secret, ret);
-    known = plain_find(all, key); /* a reload may have come meanwhile */
+    known = plain_find(all, key); /* a reload may have removed it */
     if (known == NULL)
         return derived;
     known->deriving = false;
     known->verifier = *ret;
-    if (derived != OK) { /* who waits for it tries by itself */
+    if (derived != OK) { /* logins that wait for it then derive it themselves */
         map_remove(all, &known->link);
         plain_end(&known->link);
     }

@@ -12,19 +12,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define ANSWER_MAX       1048576u /* bytes of one message of an answer, and of all its values */
-#define AUTH_ANSWERS_MAX 10000u   /* of one relay's cache; then it begins anew */
+#define ANSWER_MAX       1048576u /* bytes of one message of a reply, and of all its values */
+#define AUTH_ANSWERS_MAX 10000u   /* answers in a relay's cache; then it is emptied */
 #define SECRET_MAX       2047u
 
-/* All roles that a user is in, by itself or through others; never those that superusers are in for
- * being superusers, as in pg_hba.conf. */
+/* All roles that a user is a member of, directly or through other roles.  Being a superuser makes
+ * no member, as in pg_hba.conf. */
 static const char roles_sql[] =
     "WITH RECURSIVE held(oid) AS ("
     "SELECT oid FROM pg_catalog.pg_roles WHERE rolname = $1 UNION "
     "SELECT m.roleid FROM pg_catalog.pg_auth_members m JOIN held ON m.member = held.oid) "
     "SELECT r.rolname FROM held JOIN pg_catalog.pg_roles r ON r.oid = held.oid";
 
-/* --- what is known ---------------------------------------------------------------------------- */
+/* --- the cache -------------------------------------------------------------------------------- */
 
 enum question { QUESTION_SECRET = 's', QUESTION_ROLES = 'r' };
 
@@ -34,7 +34,7 @@ struct answer {
     deadline since;
     uint32_t key_size;
     uint32_t size;
-    uint8_t bytes[]; /* the key, then values: each with a NUL behind it */
+    uint8_t bytes[]; /* the key, then the values, each with a NUL behind it */
 };
 
 struct auth_cache {
@@ -105,7 +105,7 @@ static struct auth_cache *cache_of(struct auth_room *room)
     return room->cache;
 }
 
-/* One question of one login. */
+/* One query of one login. */
 struct lookup {
     struct auth_request *request;
     struct auth_room *room;
@@ -116,7 +116,7 @@ struct lookup {
     struct buffer key;
     struct buffer values;
     struct buffer message;
-    struct claim claim; /* nobody's */
+    struct claim claim; /* of no client */
 };
 
 static const struct answer *cache_find(const struct lookup *lookup)
@@ -141,7 +141,7 @@ static void cache_forget(struct auth_cache *cache, struct span key)
         answer_free(cache, MAP_ENTRY(link, struct answer, link));
 }
 
-/* Without memory for it the next login asks again. */
+/* Caches the answer; without memory it is not cached. */
 static void cache_keep(const struct lookup *lookup)
 {
     struct auth_cache *cache = cache_of(lookup->room);
@@ -169,9 +169,9 @@ static void cache_keep(const struct lookup *lookup)
         answer_drop(answer);
 }
 
-/* --- the answer ------------------------------------------------------------------------------- */
+/* --- reading the reply ------------------------------------------------------------------------ */
 
-/* One field of a row; false: NULL, or none. */
+/* Reads one field of a row; false: NULL, or no field left. */
 static bool row_field(struct wire_reader *in, struct span *ret)
 {
     uint32_t size = wire_get_u32(in);
@@ -187,8 +187,9 @@ static void value_keep(struct lookup *lookup, struct span value)
     buffer_append_byte(&lookup->values, '\0');
 }
 
-/* A row of one column is the secret; of more, the first is the name that it is for, which must be
- * the one that was asked for: nobody becomes another by a query that answers for somebody else. */
+/* Reads one row.  For secrets: a single column is the secret.  With more columns, the first is the
+ * user's name and the second the secret.  A row for another user is ignored, so that no user can
+ * log in with the secret of another. */
 static fault row_read(struct lookup *lookup, struct span body)
 {
     struct wire_reader in = wire_reader_over(body);
@@ -221,8 +222,8 @@ static fault error_read(struct span body)
                        SPAN_ARG(error.sqlstate));
 }
 
-/* Until ReadyForQuery; the first thing that was wrong is what is returned then.  `*ret_whole`: the
- * server is as it was. */
+/* Reads messages up to ReadyForQuery; then returns the first fault.  `*ret_whole`: the reply is
+ * complete and the server is idle, so that it can be used again. */
 static fault answer_read(struct lookup *lookup, struct stream *stream, deadline by, bool *ret_whole)
 {
     fault wrong = OK;
@@ -246,7 +247,7 @@ static fault answer_read(struct lookup *lookup, struct stream *stream, deadline 
     }
 }
 
-/* --- the question ----------------------------------------------------------------------------- */
+/* --- sending the query ------------------------------------------------------------------------ */
 
 static void question_put(const struct lookup *lookup, struct buffer *out)
 {
@@ -307,15 +308,15 @@ static fault asker_wait(struct lookup *lookup, deadline by)
     return refused;
 }
 
-/* With a server of the pool.  `*ret_stale`: it had gone while it rested, another one may not have.
- */
+/* Queries one server of the pool.  `*ret_stale`: the server's connection was closed, perhaps while
+ * it was idle; another server may work. */
 static fault lookup_once(struct lookup *lookup, deadline by, bool *ret_stale)
 {
     struct claim *claim = &lookup->claim;
     bool whole = false;
     char why[FAULT_STORY_MAX] = "it was asked who a user is";
     TRY(asker_wait(lookup, by));
-    if (cache_find(lookup) != NULL) { /* somebody else has asked meanwhile */
+    if (cache_find(lookup) != NULL) { /* another login has cached the answer meanwhile */
         claim_withdraw(claim);
         return OK;
     }
@@ -350,7 +351,7 @@ static fault lookup_in_pool(struct lookup *lookup)
     return result;
 }
 
-/* What the client is told is the same whoever it said it was. */
+/* Logs a failed query.  The client gets an error that does not depend on the user's name. */
 static fault lookup_failed(const struct lookup *lookup, fault why)
 {
     if (why == FAULT_CANCELLED || stream_hung_up(lookup->request->stream))
@@ -378,7 +379,7 @@ static fault lookup_run(struct lookup *lookup)
     return result == OK ? OK : lookup_failed(lookup, result);
 }
 
-/* --- the whole -------------------------------------------------------------------------------- */
+/* --- lookups ---------------------------------------------------------------------------------- */
 
 static struct lookup *lookup_new(struct auth_request *request, enum question question)
 {
@@ -420,7 +421,8 @@ static void lookup_free(struct lookup *lookup)
     free(lookup);
 }
 
-/* What was asked for; in the lookup's memory, or the cache's until the next suspension. */
+/* Gets the values from the cache or a server.  `*ret` points into the lookup, or into the cache
+ * until the next suspension. */
 static fault lookup_values(struct lookup *lookup, struct span *ret)
 {
     const struct answer *known = cache_find(lookup);
@@ -472,7 +474,7 @@ void auth_query_doubt(const struct auth_request *request)
     if (lookup == NULL)
         return;
     const struct answer *answer = cache_find(lookup);
-    /* Not at once: guessing must not become a way to keep a server busy. */
+    /* Not in the first second: wrong passwords must not cause a query each. */
     if (answer != NULL && later(answer->since, sec(1)).us <= now().us)
         cache_forget(cache, buffer_span(&lookup->key));
     lookup_free(lookup);

@@ -1,25 +1,27 @@
 #pragma once
 /*
- * auth_query.h - secrets and roles of users who stand in no file, asked for at a server.
+ * auth_query.h - queries a server for secrets and roles of users who are in no file.
  *
- * A relay asks over servers of a pool that nobody else uses: its sessions never have a client's
- * settings, and the name asked for is a bound parameter.  Answers are kept for
- * `auth_query.refresh`, for each relay by itself.  Suspends.  Design: docs/authentication.md
+ * Queries use a pool of their own, so that their sessions never have a client's settings.  The name
+ * of the user is a bound parameter.  Each relay caches answers for `auth_query.refresh`.  Functions
+ * suspend.  Design: docs/authentication.md
  */
 #include "auth/auth.h"
 
 struct auth_cache;
 void auth_cache_free(struct auth_cache **cache);
-/** Forgets all answers, for want of memory; NULL-safe. */
+/** Removes all cached answers, to free memory.  NULL-safe. */
 void auth_cache_clear(struct auth_cache *cache);
 
-/** The secret of the request's user, heap, for the caller to wipe and free; NULL: there is no such
- *  user, or it has none, or nobody is asked.
- *  Faults: UPSTREAM (told in the log), MEMORY, CLOSED, TIMEOUT, CANCELLED. */
+/** Gets the secret of the request's user; heap, the caller wipes and frees it.  *ret is NULL if the
+ *  user does not exist, has no secret, or the request has no `lookup`.  Faults: UPSTREAM (details
+ *  in the log), MEMORY, CLOSED, TIMEOUT, CANCELLED. */
 fault auth_query_secret(struct auth_request *request, char **ret) MUST_USE;
-/** Whether the request's user is in a role, by itself or through others. */
+/** Finds out whether the request's user is a member of a role, directly or through other roles. */
 fault auth_query_role(struct auth_request *request, const char *role, bool *ret) MUST_USE;
-/** A secret was no good: the next one asks anew. */
+/** Drops the cached secret of the request's user after a failed login, so that the next login
+ *  queries again.  Not in the first second after the query. */
 void auth_query_doubt(const struct auth_request *request);
-/** Iterations that the secrets of a server have, as far as they were seen; 0: nobody is asked. */
+/** Returns the iteration count of the server's SCRAM secret seen last, or the default if none was
+ *  seen; 0: the request has no `lookup`. */
 uint32_t auth_query_iterations(const struct auth_request *request);

@@ -14,8 +14,8 @@ uint32_t auth_usual_iterations(const struct auth_request *request)
     return file > 0 ? file : auth_query_iterations(request);
 }
 
-/* What a user who does not exist is checked against; the salt is also that of plain secrets, so
- * that nobody can tell the two apart. */
+/* The verifier for a user who does not exist.  Plain secrets use the same salt, so that clients
+ * can't tell the two apart. */
 void auth_mock_verifier(const struct auth_request *request, struct scram_verifier *ret)
 {
     scram_mock_verifier(request->room->pools->env->mock_secret, request->user, ret);
@@ -23,7 +23,8 @@ void auth_mock_verifier(const struct auth_request *request, struct scram_verifie
         ret->iterations = auth_usual_iterations(request);
 }
 
-/* A user that is unknown, or has no usable secret, goes through the same motions and fails. */
+/* Finds the verifier of a secret.  An unknown user, or one without a usable secret, gets the mock
+ * verifier and `*ret_known` false: the exchange is the same, and fails. */
 static fault scram_find_verifier(const struct auth_request *request, const char *secret,
                                  struct scram_verifier *ret, bool *ret_known)
 {
@@ -42,7 +43,7 @@ static fault scram_find_verifier(const struct auth_request *request, const char 
 #define MECHANISM      "SCRAM-SHA-256"
 #define MECHANISM_PLUS "SCRAM-SHA-256-PLUS"
 
-/* SASLInitialResponse: the mechanism, a length, and the first message. */
+/* Reads SASLInitialResponse: the mechanism, a length, and the client's first message. */
 static fault scram_read_initial(const struct wire_frame *frame, struct scram_offer *offer,
                                 struct span *ret)
 {
@@ -105,7 +106,7 @@ static fault scram_talk(const struct auth_request *request, struct scram_exchang
     return OK;
 }
 
-/* The client's key, just proven, logs in to servers that hold the same verifier. */
+/* Keeps the client's SCRAM keys, to log in to servers that have the same verifier. */
 static void keep_keys(const struct auth_request *request, const struct scram_exchange *exchange,
                       const char *secret)
 {
@@ -124,7 +125,7 @@ fault auth_scram(struct auth_request *request, const char *secret)
     bool known = false;
     if (exchange == NULL)
         return FAULT_MEMORY;
-    exchange->scram.nonce[0] = '\0'; /* the rest is written before it is read */
+    exchange->scram.nonce[0] = '\0'; /* all other fields are written before they are read */
     exchange->message = BUFFER_INIT(AUTH_PASSWORD_MAX + 1024);
     exchange->out = BUFFER_INIT(SCRAM_MESSAGE_MAX * 2);
     fault result = scram_find_verifier(request, secret, &exchange->verifier, &known);
@@ -137,7 +138,7 @@ fault auth_scram(struct auth_request *request, const char *secret)
     buffer_fini(&exchange->message);
     buffer_fini(&exchange->out);
     explicit_bzero(&exchange->verifier, sizeof(exchange->verifier));
-    explicit_bzero(exchange->scram.client_key, SCRAM_KEY); /* the rest went over the wire */
+    explicit_bzero(exchange->scram.client_key, SCRAM_KEY); /* other fields were sent in clear */
     free(exchange);
     return result;
 }

@@ -1,4 +1,4 @@
-/* auth_verify.c - clients whose password somebody else judges: PAM, or an LDAP server. */
+/* auth_verify.c - authentication by PAM or an LDAP server, which check the client's password. */
 #include "auth/auth_parts.h"
 #include "machine/dns.h"
 #include "machine/log.h"
@@ -9,8 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Owns all it touches but the options, which are the configuration's: that is counted too, since
- * whoever waits may stop waiting. */
+/* A check of a password.  Owns all its data but the method's options, which belong to the
+ * configuration.  It holds a reference to the configuration, because the login may stop waiting for
+ * it. */
 struct verification {
     struct offload_job job;
     struct config *config;
@@ -81,7 +82,7 @@ static struct verification *verification_new(const struct auth_request *request,
     return NULL;
 }
 
-/* Where the client is, as PAM is told it. */
+/* Writes the client's host name or address, for PAM. */
 static fault host_name(const struct auth_request *request, char host[DNS_NAME_SIZE])
 {
     char text[ADDRESS_TEXT_SIZE];

@@ -12,27 +12,27 @@
 
 #include <stdlib.h>
 
-#define RELAY_BITS 7 /* of the key's pid, lowest: which relay */
+#define RELAY_BITS 7 /* lowest bits of a key's pid: the index of its relay */
 static_assert(RELAYS_MAX == 1u << RELAY_BITS, "each has a number of its own");
 
-/* A request on its way from relay to relay, and back home when it is through. */
+/* A cancel request that is mailed from relay to relay, and back home when it is through. */
 struct errand {
     struct mail mail;
     struct pooler_env *env;
-    uint32_t home;         /* the relay that it came to */
-    uint32_t relay;        /* where it is now */
-    uint32_t visits;       /* relays that have looked */
-    struct client_key key; /* asked for */
-    struct server *server; /* whose query is being cancelled */
-    struct co *waiting;    /* home's: the coroutine that waits for it; NULL: not any more */
-    bool done;             /* home's: it is back */
+    uint32_t home;         /* the relay on which the request came */
+    uint32_t relay;        /* the relay that it visits now */
+    uint32_t visits;       /* relays that have looked for the client */
+    struct client_key key; /* from the request */
+    struct server *server; /* the server whose query is being cancelled */
+    struct co *waiting;    /* home's coroutine that waits for it; NULL: no longer; home's field */
+    bool done;             /* the errand is back; home's field */
 };
 
 /* --- keys ------------------------------------------------------------------------------------- */
 
 static uint64_t key_hash(uint32_t pid, struct span secret)
 {
-    return hash_bytes(secret.at, secret.size, pid) | 1; /* 0 says: not entered */
+    return hash_bytes(secret.at, secret.size, pid) | 1; /* 0 means: not in the map */
 }
 
 static bool key_is(const struct map_link *link, const void *wanted)
@@ -88,10 +88,10 @@ fault cancel_enter_key(struct relay *relay, struct client *client)
                       key_hash(client->key.pid, client_secret(&client->key)));
 }
 
-/* --- dialling --------------------------------------------------------------------------------- */
+/* --- connecting to the backend ---------------------------------------------------------------- */
 
-/* Handshakes need more stack than a turn has, so the request goes out from a coroutine of its own.
- */
+/* A request to a backend.  Sent from a coroutine of its own, because TLS handshakes need more stack
+ * than a turn has. */
 struct dial {
     struct server *server;
     deadline by;
@@ -136,8 +136,8 @@ void cancel_finish(struct server *server)
         co_wait_through(after(ms(50)));
 }
 
-/* While a change of parameters goes in front of the client's query, that would be hit instead.
- * Whether there is something to cancel afterwards. */
+/* Waits while a change of parameters is under way in front of the client's query: a cancel would
+ * hit it instead.  Returns whether there is a query to cancel afterwards. */
 static bool cancel_awaits_query(struct server *server, deadline by)
 {
     const struct owed *head;
@@ -169,7 +169,9 @@ static void errand_return(struct errand *errand)
     mail_send(errand->env->relays[errand->home]->pools.machine, &errand->mail);
 }
 
-/* Withheld while the request is under way: whoever frees it meanwhile leaves it to us. */
+/* Sends one request to the backend, then returns the errand.  The server is withheld while a
+ * request is under way: if it is freed meanwhile, the last request hands it back to the local
+ * pool. */
 static void cancel_run(void *argument)
 {
     struct errand *errand = argument;
@@ -181,7 +183,7 @@ static void cancel_run(void *argument)
         cancel_dial(&dial);
         server->ledger.doubt |= DOUBT_CANCEL;
         if (dial.result != OK)
-            server->until = (deadline){0}; /* whenever it is carried out, it must meet nobody */
+            server->until = (deadline){0}; /* the request may be carried out later: close it */
         log_event(dial.result == OK ? LOG_INFO : LOG_WARNING, "cancel.sent",
                   "server=%s pid=%u result=%s", uuid_text(&server->id, id), server->pid,
                   fault_name(dial.result));
@@ -196,13 +198,12 @@ static void cancel_run(void *argument)
     relay_check_end(relay);
 }
 
-/* Whether the errand is under way now: cancel_run returns it. */
+/* Starts cancelling a client's query.  true: cancel_run is under way and returns the errand. */
 static bool cancel_active(struct relay *relay, struct client *client, struct errand *errand)
 {
     struct server *server = client->server;
     if (server == NULL || ledger_quiet(&server->ledger) || ledger_marking(&server->ledger))
-        return false; /* nothing of its own under way: PostgreSQL ignores such a request, and so do
-                         we */
+        return false; /* the client has no query under way; PostgreSQL ignores such a request too */
     if (relay->cancels >= relay->pools.config->cancels_max) {
         log_event(LOG_WARNING, "cancel.dropped", "pid=%u limit=%u", client->key.pid,
                   relay->pools.config->cancels_max);
@@ -216,9 +217,10 @@ static bool cancel_active(struct relay *relay, struct client *client, struct err
     return true;
 }
 
+/* Cancels a client's query, or refuses its claim.  A claim that is granted while its turn has not
+ * begun is refused too: the query has not been sent yet. */
 static bool cancel_client(struct relay *relay, struct client *client, struct errand *errand)
 {
-    /* Granted, its turn has not begun: the query that was asked for is still here. */
     if (client->console) {
         client->asked = true;
         return false;
@@ -245,8 +247,8 @@ static void cancel_visit(struct mail *mail)
             errand_return(errand);
         return;
     }
-    /* The keys of session pools are the backends' own and name no relay, and clients move: one that
-     * went where this has been already is there in the second round. */
+    /* Go on to the next relay: keys of session pools have the backend's pid and name no relay, and
+     * clients move.  The second round finds a client that moved to a relay already visited. */
     errand->visits += 1;
     errand->relay = (errand->relay + 1) % errand->env->relay_count;
     if (errand->visits == 2 * errand->env->relay_count) {
@@ -262,7 +264,7 @@ void cancel_request(struct relay *relay, uint32_t pid, struct span secret)
     if (errand == NULL)
         return;
     if (!key_set(&errand->key, pid, secret)) {
-        free(errand); /* no key of ours is as long */
+        free(errand); /* longer than any key of ours */
         return;
     }
     errand->mail.deliver = cancel_visit;

@@ -180,7 +180,7 @@ void client_farewell(struct client **client, const char *sqlstate, const char *t
     size_t sent;
     wire_put_report(&out, &report);
     struct iovec part = {out.at, out.size};
-    /* One try: a client that does not read gets the end of the connection alone. */
+    /* Try once: a client that does not read gets only the end of the connection. */
     if (!(*client)->stream.is_shaking && buffer_fault(&out) == OK &&
         stream_write_some(&(*client)->stream, &part, 1, &sent) == OK)
         (void)!stream_flush_some(&(*client)->stream);
@@ -190,7 +190,7 @@ void client_farewell(struct client **client, const char *sqlstate, const char *t
 
 /* --- parked ----------------------------------------------------------------------------------- */
 
-/* Most stashes are one short message, for as long as its claim waits: those share spare blocks. */
+/* Most stashes hold one short message while its claim waits; they reuse blocks of one size. */
 #define STASH_BLOCK  256u
 #define STASHES_KEPT 4096u
 
@@ -256,7 +256,7 @@ fault client_stash(struct client *client, const uint8_t *at, size_t size)
 
 void client_keep_unnamed(struct client *client, struct span body)
 {
-    /* An older one of its may be there still, on another server. */
+    /* A new number: another server may still have an older unnamed statement of this client. */
     client->unnamed_number = ++client->relay->unnamed_ever;
     client->unnamed_shaped = false;
     if (body.size == 0 || body.size > CLIENT_UNNAMED_MAX) {
@@ -293,8 +293,8 @@ void client_uncount_unnamed(struct client *client)
     counted_remove(unnamed_bytes(client));
 }
 
-/* Without room it is as if there had been none in the first place.  No effects without a body: a
- * Bind of it fails, so that there is nothing to notice. */
+/* Drops the effects with the body: without a body every Bind fails, so that no effects can
+ * occur. */
 void client_count_unnamed(struct client *client)
 {
     if (counted_add(unnamed_bytes(client)))
@@ -323,7 +323,7 @@ static void client_park_server(struct client *client)
         client->server->stream.waker = &client->waker;
 }
 
-/* Whether something is there for it already, which no new event will tell. */
+/* Returns whether the client or its server already has input that no new event will report. */
 static bool client_has_more(const struct client *client)
 {
     if (client->ahead)
@@ -352,10 +352,10 @@ void client_park_again(struct client *client)
     if (client->silent.us == 0)
         client->silent = now();
     if (!client_held(client))
-        timer_set(&client->timer, now()); /* looks at what has come, and how long it is idle */
+        timer_set(&client->timer, now()); /* handles input and checks idle time from the loop */
 }
 
-/* Ends a client that is parked, with or without a server of a session pool. */
+/* Disconnects a client that is parked, with or without a server of a session pool. */
 static void client_end_parked(struct client *client, const char *sqlstate, const char *text)
 {
     if (client->claim.state != CLAIM_NONE)
@@ -397,10 +397,10 @@ void client_end(struct client *client)
     else if (client->state == CLIENT_PARKED || client->state == CLIENT_QUEUED)
         client_end_parked(client, "57P01", client_reason(client));
     else
-        client->leaving = true; /* its coroutine is about to begin */
+        client->leaving = true; /* the coroutine is about to begin */
 }
 
-/* A stream of replication has no end that could be waited for. */
+/* Returns whether the client streams replication data, which has no end to wait for. */
 static bool client_streams(const struct client *client)
 {
     const struct server *server = client->server;
@@ -446,7 +446,7 @@ static void client_event(struct waker *waker)
     }
 }
 
-/* Suspended: what comes for a parked client is remembered by its stream. */
+/* The waker while clients are held (SUSPEND): a parked client's stream remembers its input. */
 static void client_held_event(struct waker *waker)
 {
     const struct client *client = CONTAINER_OF(waker, struct client, waker);
@@ -463,7 +463,7 @@ void client_hold(struct client *client, bool held)
 {
     client->waker.wake = held ? client_held_event : client_event;
     if (!held && client->state == CLIENT_PARKED)
-        timer_set(&client->timer, now()); /* looks at what has come, and how long it is idle */
+        timer_set(&client->timer, now()); /* handles input and checks idle time from the loop */
 }
 
 static void client_timer_fired(struct waker *waker)
@@ -472,7 +472,7 @@ static void client_timer_fired(struct waker *waker)
     if (client->state != CLIENT_PARKED || client_held(client))
         return;
     if (client_has_more(client)) {
-        client_arm_idle_again(client); /* it may turn out that there is nothing */
+        client_arm_idle_again(client); /* the read may find nothing */
         turn_arrive(client);
         return;
     }

@@ -2,14 +2,14 @@
 /*
  * client.h - a connection from an application.
  *
- *   LOGIN ──> PARKED ──> QUEUED ──> TURN ──> PARKED        (any) ──> GONE
+ *   LOGIN ──> PARKED ──> QUEUED ──> TURN ──> PARKED        (any) ──> freed
  *                └───────────────────^
- * LOGIN   its login coroutine owns it
- * PARKED  idle: no coroutine, no buffer; its waker runs on the loop's stack
- * QUEUED  its first message is stashed, its claim waits in the local pool's queue
- * TURN    a coroutine moves bytes between it and a server
- * In session pools it keeps its server also while parked.  Lives on one relay at a time: parked
- * without a server it may move to another (move.h).
+ * LOGIN   a login coroutine owns the client
+ * PARKED  idle: no coroutine, no buffer; the client's waker runs on the loop's stack
+ * QUEUED  the first message is stashed, the claim waits in the local pool's queue
+ * TURN    a coroutine moves bytes between the client and a server
+ * In session pools a client keeps its server also while parked.  A client belongs to one relay at a
+ * time.  Parked without a server, it may move to another relay (move.h).
  */
 #include "base/uuid.h"
 #include "machine/co.h"
@@ -24,7 +24,8 @@ struct chunk;
 struct listen_config;
 struct config;
 
-/* Unnamed statements longer than this are not replayed on another server. */
+/* Bytes of an unnamed statement's Parse body, at most; longer ones are not replayed on another
+ * server. */
 #define CLIENT_UNNAMED_MAX 65536u
 
 enum client_state { CLIENT_LOGIN, CLIENT_PARKED, CLIENT_QUEUED, CLIENT_TURN, CLIENT_STATES };
@@ -44,134 +45,136 @@ static inline struct span client_secret(const struct client_key *key)
 
 struct client {
     struct stream stream;
-    struct waker waker; /* of the stream while parked, and of the claim */
+    struct waker waker; /* of the stream while parked, and of the queued claim */
     struct waker timer_waker;
     struct timer timer; /* idle timeout */
     struct node node;   /* in relay->clients */
     struct relay *relay;
-    struct local_pool *pool; /* NULL until it is routed, and for console clients */
+    struct local_pool *pool; /* NULL until a route is found, and for console clients */
     struct server *server;   /* attached, or NULL */
     struct claim claim;
-    struct guest *guest; /* while it has not proven who it is; NULL: it has */
+    struct guest *guest; /* until authenticated; then NULL */
     struct turn *turn;   /* in TURN: on its coroutine's stack */
-    struct co *co;       /* its coroutine in LOGIN and TURN */
+    struct co *co;       /* the coroutine in LOGIN and TURN */
     struct params *params;
-    struct params *given;  /* at its startup: what RESET leads to; NULL: nothing */
+    struct params *given;  /* startup parameters, the values of RESET; NULL: none */
     struct map statements; /* struct client_statement by name */
-    uint32_t naming;       /* ledger entries that will settle whether it has a name or not */
-    uint32_t naming_batch; /* which all belong to */
-    uint8_t *unnamed;      /* body of its unnamed statement's Parse; NULL: none */
+    uint32_t naming;       /* open ledger entries that add or remove a statement's name */
+    uint32_t naming_batch; /* the ledger's batch that all of these belong to */
+    uint8_t *unnamed;      /* Parse body of the unnamed statement; NULL: none */
     uint32_t unnamed_size;
     uint32_t unnamed_room;
-    struct params *unnamed_params;         /* of the session at that Parse; NULL: not known */
+    struct params *unnamed_params;         /* of the session at that Parse; NULL: unknown */
     struct query_effects *unnamed_effects; /* of its text; NULL: none */
-    bool unnamed_alters;                   /* it may change its session, or its transaction's */
+    bool unnamed_alters;                   /* its text may change session parameters */
     struct unnamed_before *unnamed_before; /* see turn_unnamed.c; NULL: none */
     uint8_t *stash; /* bytes that were read and not yet handled; NULL: none */
     uint32_t stash_size;
     enum client_state state;
-    bool ahead;    /* the stash was sent ahead of the login's end: walked without reading */
-    bool skipping; /* an extended batch failed before it had a server: until its Sync */
-    bool shed;     /* to be ended for want of memory */
-    bool leaving;  /* to be ended when its turn is over */
+    bool ahead;    /* the stash came before the login ended: walk it without reading */
+    bool skipping; /* an extended batch failed before the client had a server: until its Sync */
+    bool shed;     /* to be disconnected for want of memory */
+    bool leaving;  /* to be disconnected when its turn is over */
     bool console;
     bool killed;   /* by an administrator */
-    bool asked;    /* console: its command was cancelled */
-    bool counted;  /* in the global number of clients */
-    bool admitted; /* in its pool's counts */
-    bool fed;      /* in the number of connections */
-    bool crowded;  /* to be ended for others before it has logged in */
+    bool asked;    /* console: the command was cancelled */
+    bool counted;  /* in env->clients */
+    bool admitted; /* in the pool's counts */
+    bool fed;      /* in the number of connections (guests.h) */
+    bool crowded;  /* to be disconnected before login, to admit a newer connection */
     struct client_key key;
     struct uuid id;
-    struct uuid served_by; /* the server that was taken from it at its end, and that one's pid */
-    uint32_t served_pid;
-    uint64_t serial;             /* counts the clients of its relay, from 1 */
-    struct digest unnamed_shape; /* of its unnamed statement, if `unnamed_shaped` */
-    bool unnamed_shaped;         /* it has been told what that takes and gives */
-    uint64_t unnamed_number;     /* of its unnamed statement, or of the want of one: the relay's */
-    struct address *peer;        /* heap, its size cut to the family */
-    uint32_t listen;             /* number of the listener that it came by */
-    deadline connected;          /* since when */
-    deadline since;              /* of its present turn or wait */
-    deadline began;              /* its transaction, where limits of time hold; 0: none seen */
-    deadline silent; /* parked since its last message was answered; 0: it has sent another */
-    deadline moved;  /* when it came from another relay; 0: it has not */
+    struct uuid served_by;       /* the last server, noted when the client lost it; for the log */
+    uint32_t served_pid;         /* backend pid of served_by; 0: none */
+    uint64_t serial;             /* number among all clients of this relay ever, from 1 */
+    struct digest unnamed_shape; /* of the unnamed statement; valid if `unnamed_shaped` */
+    bool unnamed_shaped;         /* the client has described its unnamed statement */
+    uint64_t unnamed_number;     /* changes with the unnamed statement; from relay->unnamed_ever */
+    struct address *peer;        /* heap, allocated for the size of its family */
+    uint32_t listen;             /* number of the listener */
+    deadline connected;          /* when the client connected */
+    deadline since;              /* start of the present turn or wait */
+    deadline began;              /* start of the transaction, if time limits are set; 0: none */
+    deadline silent;             /* when the last message was answered; 0: another has come since */
+    deadline moved;              /* when the client came from another relay; 0: never */
 };
 
-/** Claims a server of its local pool: claim_make. */
+/** Claims a server of the client's local pool, as claim_make: true if granted at once. */
 bool client_claim(struct client *client, struct waker *waker);
-/** Its claim waits for long: it is told.  Of an operation (pools.h). */
+/** Sends the client a NOTICE that its claim waits for long.  A pool operation (pools.h). */
 void client_notice(struct claim *claim);
-/** Takes an accepted handle; starts the login coroutine.  Closes the handle when it can't. */
 struct guest;
+/** Takes ownership of an accepted socket and starts the login coroutine.  Closes the socket on
+ *  failure. */
 void client_accept(struct relay *relay, int handle, const struct address *peer, uint32_t listen,
                    struct guest *take_guest);
-/** It has proven who it is. */
+/** Notes that the client is authenticated: it is no guest any more.  May be called again. */
 void client_prove(struct client *client);
-/** It has not logged in, and goes for others. */
+/** Disconnects a client that has not logged in, to admit a newer connection. */
 void client_crowd_out(struct client *client);
-/** It comes from elsewhere than it seemed.  MEMORY. */
+/** Replaces the client's address by the one that a proxy reported.  MEMORY. */
 fault client_set_peer(struct client *client, const struct address *peer) MUST_USE;
-/* Of an application_name, NUL included. */
+/* Size of an application_name, NUL included. */
 #define CLIENT_NAME_SIZE 64
-/** "asked - address:port": what is asked for is cut, so that the rest fits. */
+/** Writes "asked - address:port" to `name`; `asked` is cut so that the rest fits. */
 struct span client_origin_name(const struct client *client, struct span asked,
                                char name[CLIENT_NAME_SIZE]);
-/** Gives its session this name; it has a server and is logging in.  Suspends. */
+/** Sets application_name on the server of a client that is logging in.  Suspends. */
 fault client_name_session(struct client *client, struct span name, deadline by) MUST_USE;
-/** Closes and frees it; it must not be attached to a server nor queued. */
+/** Closes and frees a client, which must not have a server or a claim. */
 void client_close(struct client **client, const char *reason);
-/** Nothing under way any more: parks it, or goes on at once where bytes are there already.
- *  Returns true when the caller, a turn's coroutine, shall run another turn now. */
+/** Parks a client that has nothing under way.  Returns true if bytes are there already: the caller,
+ *  a turn's coroutine, then runs another turn. */
 bool client_park(struct client *client);
-/** Sends FATAL with this state and text as far as it goes, nothing in the middle of a TLS handshake
- *  (PostgreSQL is silent there, too), and closes.  From any state but TURN. */
+/** Sends FATAL with this SQLSTATE and text, as far as the socket takes it at once, and closes.
+ *  Sends nothing in the middle of a TLS handshake, as PostgreSQL.  From any state but TURN. */
 void client_farewell(struct client **client, const char *sqlstate, const char *text);
-/** The same for one that has only been away: how long it is idle goes on. */
+/** Parks a client that has arrived from another relay; its idle time goes on. */
 void client_park_again(struct client *client);
-/** When it has been silent for too long: turn_time.c.  What its server sends unasked, such as a
- *  notification, does not interrupt that. */
+/** Starts the timer for the limits on idle time (turn_time.c).  What a server sends unasked, such
+ *  as a notification, does not restart the idle time. */
 void client_arm_idle(struct client *client);
-/** The same for one whose silence has begun already. */
+/** Starts that timer for a client whose idle time has begun already. */
 void client_arm_idle_again(struct client *client);
-/** Whether that is so: OK, or TIMEOUT with the story. */
+/** Checks the limits on idle time: OK, or TIMEOUT with its message set. */
 fault client_overdue(const struct client *client) MUST_USE;
-/** Ends it as soon as its transaction is over; at once when parked outside of one. */
+/** Disconnects a client as soon as its transaction is over; at once when parked outside of one. */
 void client_leave(struct client *client);
-/** What one that is shed is told. */
+/** The error text for a client that is shed. */
 extern const char client_shed_why[];
-/** Ends it now, whatever it is doing. */
+/** Disconnects a client now, whatever it is doing. */
 void client_end(struct client *client);
-/** The same, because an administrator said so. */
+/** As client_end, by order of an administrator. */
 void client_kill(struct client *client);
-/** While it is held, it does not begin anything new. */
+/** Holds a client or releases it.  A held client starts no turn (SUSPEND). */
 void client_hold(struct client *client, bool held);
 bool client_held(const struct client *client);
-/** The login coroutine's entry. */
+/** Entry of the login coroutine. */
 void client_login(void *argument);
-/** Bytes for later; replaces what was stashed.  MEMORY. */
+/** Stashes a copy of these bytes for later, in place of what was stashed.  MEMORY. */
 fault client_stash(struct client *client, const uint8_t *at, size_t size) MUST_USE;
 void client_drop_stash(struct client *client);
-/** Waits until there is memory for so much, while others who hold more go for it: relay_memory.c.
- *  Faults: MEMORY, CANCELLED. */
+/** Waits until there is memory for `wanted` bytes; sheds clients that hold more (relay_memory.c).
+ *  Suspends.  Faults: MEMORY, CANCELLED. */
 fault client_room(struct client *client, uint64_t wanted) MUST_USE;
-/** Frees the relay's spare blocks. */
+/** Frees the relay's spare stash blocks. */
 void client_free_stashes(struct relay *relay);
-/** Keeps the body of an unnamed Parse, so that it can be replayed on another server. */
+/** Keeps a copy of the body of an unnamed Parse, so that it can be replayed on another server.
+ *  Keeps none if the body is empty, too long, or there is no memory. */
 void client_keep_unnamed(struct client *client, struct span body);
-/** Tells clients apart, over all relays; never 0. */
+/** Returns a number that is unique among the clients of all relays; never 0. */
 static inline uint64_t client_number(const struct client *client)
 {
     uint64_t number;
     memcpy(&number, client->id.bytes + sizeof(client->id.bytes) - sizeof(number), sizeof(number));
     return number;
 }
-/** What it has of its unnamed statement travels with it, and counts on the relay where it is. */
+/** Ends the count of the unnamed statement's memory, before the client moves to another relay. */
 void client_uncount_unnamed(struct client *client);
-/** Forgets the statement where there is no room for it. */
+/** Counts that memory on the new relay; drops the unnamed statement if there is no room. */
 void client_count_unnamed(struct client *client);
 const char *client_state_text(const struct client *client);
-/** "client 0198..., server 0198..." for errors of our own. */
+/** Writes "client 0198..., server 0198..." for error messages of our own. */
 const char *client_ids(const struct client *client, const struct server *server, char *text,
                        size_t size);
 #define CLIENT_IDS_SIZE 112

@@ -11,7 +11,7 @@
 
 /* --- slow queries ----------------------------------------------------------------------------- */
 
-/* The text that a Parse, a simple Query or the use of a prepared statement is about. */
+/* Returns the SQL text that a Parse, a Query or a Bind refers to. */
 static struct span text_of(const struct client *client, uint8_t type, struct span body)
 {
     struct wire_parse parse;
@@ -69,7 +69,7 @@ void client_log_slow(const struct client *client, const struct server *server, i
                   pool->database, pool->user, us);
 }
 
-/* --- who comes and goes ----------------------------------------------------------------------- */
+/* --- connects and disconnects ----------------------------------------------------------------- */
 
 void client_log_came(const struct client *client, const char *database, const char *user)
 {

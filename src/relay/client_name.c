@@ -1,9 +1,9 @@
 /*
- * client_name.c - application_name with the client's address: which of them all a query is from.
+ * client_name.c - application_name with the client's address, so that queries show their client.
  *
- * In transaction pools it is one more parameter of the session.  A session pool's servers go from
- * client to client by their startup parameters, which must not differ by an address; so the name
- * is set once the client has its server, and falls away with DISCARD ALL.
+ * In transaction pools the name is one more parameter of the session.  Servers of a session pool
+ * are given to clients with equal startup parameters, which must not differ by an address.  So the
+ * name is set once the client has its server, and DISCARD ALL removes it.
  */
 #include "machine/clock.h"
 #include "relay/relay.h"
@@ -14,7 +14,8 @@
 
 static_assert(CLIENT_NAME_SIZE == 64, "PostgreSQL cuts names behind 63 bytes");
 
-/* PostgreSQL's own names hold no others, whatever was asked for. */
+/* Replaces bytes that are not printable ASCII: PostgreSQL keeps none of them in
+ * application_name. */
 static char plain(uint8_t byte)
 {
     return byte >= ' ' && byte <= '~' ? (char)byte : '?';
@@ -36,8 +37,8 @@ struct span client_origin_name(const struct client *client, struct span asked,
     return span_of(name, kept + behind);
 }
 
-/* The text of a statement; backslashes and quotes mean themselves whatever the session's settings.
- */
+/* Writes the SET statement, with quotes and backslashes escaped so that the session's settings
+ * don't matter. */
 static void put_statement(struct buffer *sql, struct span name)
 {
     buffer_append_text(sql, "SET application_name = E'");

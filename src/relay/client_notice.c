@@ -5,8 +5,8 @@
 
 #include <sys/uio.h>
 
-/* One that is parked but for its claim: nothing of it is under way.  What does not fit into its
- * socket goes with a turn, for a message that is cut in two would be the end of it. */
+/* Sends the NOTICE to a queued client, which has no coroutine.  If the socket takes only a part, a
+ * turn sends the rest: the client could not read on after a message that was cut. */
 static void notice_queued(struct client *client)
 {
     struct buffer out = BUFFER_INIT(1024);

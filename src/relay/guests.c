@@ -10,19 +10,20 @@
 
 #include <stdlib.h>
 
-/* In a crowd: a connection younger than the first has not had its turn, perhaps; one that has begun
- * to log in is let alone for the second. */
+/* Ages below which a guest is not disconnected: without a startup packet (the relay may not have
+ * had time to read it), and with one. */
 #define SILENT_MIN sec(1)
 #define SPOKEN_MIN sec(5)
-/* New connections wait at the door until it has let in none for so long, and look so often. */
+/* How long a new connection waits for room, counted from when the limit was reached, and how often
+ * it checks. */
 #define DOOR_PATIENCE sec(3)
 #define DOOR_PAUSE    ms(2)
-#define CROWD_PERIOD  sec(1) /* the log tells of a crowd so often */
+#define CROWD_PERIOD  sec(1) /* between log events clients.crowd */
 
 struct source {
     struct map_link link;
     struct list guests; /* oldest first */
-    uint32_t leaving;   /* of them */
+    uint32_t leaving;   /* guests that were told to disconnect */
     uint64_t hash;
 };
 
@@ -30,31 +31,31 @@ struct guest {
     struct node node; /* in guests->all */
     struct node kin;  /* in source->guests */
     struct guests *guests;
-    struct source *source; /* NULL: it speaks for others */
+    struct source *source; /* NULL: a proxy's connection */
     struct relay *relay;
-    struct client *client; /* the relay's; NULL: not yet there, or settled */
-    struct mail settle;    /* from the relay */
-    struct mail errand;    /* to the relay: send it away; and back */
+    struct client *client; /* the relay's field; NULL: not yet there, or settled */
+    struct mail settle;    /* from the relay: the guest is authenticated or disconnected */
+    struct mail errand;    /* to the relay and back: disconnect the guest */
     deadline since;
-    uint32_t spoke; /* atomic: its startup packet has come */
-    bool leaving;   /* it was sent away */
+    uint32_t spoke; /* atomic: the startup packet has come */
+    bool leaving;   /* told to disconnect */
     bool away;      /* the errand is under way */
     bool settled;
 };
 
 struct guests {
     struct list all;   /* oldest first */
-    struct list limbo; /* settled, their errands are under way */
+    struct list limbo; /* settled guests whose errands are under way */
     struct map sources;
     uint64_t seed;
-    uint32_t leaving;     /* of all */
-    uint32_t connections; /* atomic: open ones, clients too */
-    uint32_t max;
+    uint32_t leaving;     /* guests of all sources that were told to disconnect */
+    uint32_t connections; /* atomic: open connections, clients too */
+    uint32_t max;         /* of connections */
     struct {
-        deadline since; /* when the first found no room; NEVER: the last one found some */
-        deadline found; /* when the last one found none */
+        deadline since; /* when the first connection found no room; NEVER: the last found room */
+        deadline found; /* when the last connection found no room */
     } full;
-    struct { /* since the log told of it */
+    struct { /* counts since the last log event */
         deadline told;
         uint32_t shed;
         uint32_t refused;
@@ -82,7 +83,7 @@ static bool source_is(const struct map_link *link, const void *key)
     return MAP_ENTRY(link, struct source, link)->hash == *(const uint64_t *)key;
 }
 
-/* A network of IPv6 is one household, and so are all processes behind a Unix socket. */
+/* An IPv6 network of 64 bits is one source; all clients of Unix sockets are one source. */
 static uint64_t source_hash(const struct guests *guests, const struct address *peer)
 {
     size_t size = peer->family == ADDRESS_UNIX ? 0 : peer->family == ADDRESS_IPV4 ? 4 : 8;
@@ -120,7 +121,7 @@ static void source_leave(struct guests *guests, struct source *source)
     free(source);
 }
 
-/* --- coming and going ------------------------------------------------------------------------- */
+/* --- life of a guest -------------------------------------------------------------------------- */
 
 static void guest_settled(struct mail *mail);
 static void guest_errand_back(struct mail *mail);
@@ -148,7 +149,7 @@ static fault guest_new(struct guests *guests, const struct address *peer, bool i
     return OK;
 }
 
-/* Out of the lists; freed once its errand is back, too. */
+/* Removes a guest from the lists; frees it once its errand is back, too. */
 static void guest_leave(struct guest *guest)
 {
     struct guests *guests = guest->guests;
@@ -253,7 +254,7 @@ static void guest_errand(struct mail *mail)
     mail_send(relay->pools.env->machine, mail);
 }
 
-/* --- a crowd ---------------------------------------------------------------------------------- */
+/* --- too many connections --------------------------------------------------------------------- */
 
 static void guest_send_away(struct guest *guest)
 {
@@ -273,7 +274,9 @@ static bool guest_may_go(const struct guest *guest, bool spoken, duration min)
            later(guest->since, min).us <= now().us;
 }
 
-/* The oldest that has been silent for so long; else the oldest of all that had time enough. */
+/* Chooses the guest to disconnect: the oldest without a startup packet that is at least SILENT_MIN
+ * old, else the oldest of all that is at least SPOKEN_MIN old.  `source` NULL: among all
+ * sources. */
 static struct guest *crowd_choose(const struct guests *guests, const struct source *source)
 {
     for (int spoken = 0; spoken < 2; spoken++) {
@@ -341,8 +344,8 @@ static fault crowd_refuse(const struct guests *guests, const struct config *conf
                        guests->max);
 }
 
-/* There is no room, and maybe there will be soon: whether to wait for it.  Where nobody has looked
- * for a while, it is another crowd. */
+/* Returns whether a connection without room shall wait: not longer than DOOR_PATIENCE after the
+ * first that found none.  The time starts anew if none has looked for DOOR_PATIENCE. */
 static bool crowd_may_wait(struct guests *guests)
 {
     if (is_never(guests->full.since) || later(guests->full.found, DOOR_PATIENCE).us <= now().us)
@@ -351,8 +354,9 @@ static bool crowd_may_wait(struct guests *guests)
     return later(guests->full.since, DOOR_PATIENCE).us > now().us;
 }
 
-/* Room for one more: in the first moment by sending somebody away, else by waiting for those who
- * are about to log in or to go.  Those in line behind it wait no longer for that than it does. */
+/* Makes room for one more connection: disconnects a guest if one may go, else waits for guests that
+ * are about to log in or to disconnect.  All connections that come meanwhile share this wait, so
+ * that a later one does not wait longer. */
 static fault crowd_make_room(struct guests *guests, const struct config *config,
                              const struct address *peer, bool is_proxy)
 {
@@ -364,7 +368,7 @@ static fault crowd_make_room(struct guests *guests, const struct config *config,
             guests->full.since = NEVER;
             return OK;
         }
-        /* Descriptors come back when connections are closed: one goes for each that comes. */
+        /* A descriptor is free only once its connection is closed: disconnect one at a time. */
         bool coming = crowded == CROWDED_DESCRIPTORS && guests->leaving > 0;
         struct guest *victim =
             coming ? NULL : crowd_choose(guests, crowded == CROWDED_SOURCE ? source : NULL);
@@ -373,7 +377,7 @@ static fault crowd_make_room(struct guests *guests, const struct config *config,
         crowd_log(guests, config, peer);
         if (victim != NULL)
             continue;
-        /* Others shall not wait for a source that crowds. */
+        /* Refuse at once at a source's limit, so that other sources need not wait. */
         if (crowded == CROWDED_SOURCE || !crowd_may_wait(guests)) {
             guests->crowd.refused += 1;
             return crowd_refuse(guests, config, peer, crowded);

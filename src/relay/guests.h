@@ -1,13 +1,14 @@
 #pragma once
 /*
- * guests.h - connections that have not proven who they are, from the moment they are accepted.
+ * guests.h - connections that are not authenticated yet ("guests"), from their accept on.
  *
- * Nobody is asked anything before it is in, so silence must not keep others out.  The pooler
- * machine knows every guest in order of arrival and by source, and lets a new one in by sending the
- * oldest away: first of those that have said nothing, then of those that said something a while
- * ago.  All connections, proven or not, stay below what the budget of descriptors leaves for them.
+ * Silent connections must not keep other clients out.  The pooler machine knows every guest in
+ * order of arrival and by source.  At the limit it admits a new connection by disconnecting the
+ * oldest guest: first among those that have sent no startup packet, then among those that sent one
+ * a while ago.  All connections, authenticated or not, stay below the share of the descriptor limit
+ * that is left for them.
  *
- * On the pooler machine, unless it says otherwise.  Design: docs/internals/limits.md
+ * Functions run on the pooler machine unless stated otherwise.  Design: docs/internals/limits.md
  */
 #include "base/fault.h"
 #include "machine/os.h"
@@ -20,25 +21,27 @@ struct relay;
 
 struct guests *guests_new(void); /* NULL: no memory */
 void guests_free(struct guests **guests);
-/** So many connections at a time, however many a version allows. */
+/** Sets the maximum number of connections that descriptors allow, whatever the configuration
+ *  says. */
 void guests_set_max(struct guests *guests, uint32_t max);
-/** Lets a connection from this source in, for a relay that has yet to be named; others may be told
- *  to go for it.  `is_proxy`: it speaks for others.  Suspends.  Faults: CLIENTS, with the story;
- *  MEMORY, CANCELLED. */
+/** Admits a connection from this address, for a relay that guest_assign names later.  May
+ *  disconnect other guests.  `is_proxy`: a proxy, whose connections do not count for one source.
+ *  Suspends.  Faults: CLIENTS, with its message set; MEMORY, CANCELLED. */
 fault guests_admit(struct guests *guests, const struct config *config, const struct address *peer,
                    bool is_proxy, struct guest **ret) MUST_USE;
-/** Which relay it goes to. */
+/** Sets the relay that the connection goes to. */
 void guest_assign(struct guest *guest, struct relay *relay);
-/** It has not become a client of that relay. */
+/** Ends a guest whose connection could not be handed to a relay. */
 void guest_refuse(struct guest **guest);
 
 /* --- on its relay ----------------------------------------------------------------------------- */
 
-/** It is this client from now on. */
+/** Notes the client of this guest. */
 void guest_arrive(struct guest *guest, struct client *client);
-/** Its startup packet has come; NULL-safe, as the next. */
+/** Notes that the startup packet has come.  NULL-safe. */
 void guest_speak(struct guest *guest);
-/** It has proven who it is, or has gone: no guest any more; *guest is NULL afterwards. */
+/** Ends a guest whose client is authenticated or disconnected.  NULL-safe; *guest is NULL
+ *  afterwards. */
 void guest_settle(struct guest **guest);
-/** A connection that was admitted is closed.  Any thread. */
+/** Notes that an admitted connection is closed.  From any thread. */
 void guests_closed(struct guests *guests);

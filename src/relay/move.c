@@ -10,14 +10,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Who was active so lately is worth moving. */
+/* A client is active if its last turn began within this time; only active clients are moved. */
 #define MOVE_ACTIVE sec(1)
-/* Who has moved stays for so long. */
+/* A client that has moved stays for this time. */
 #define MOVE_REST sec(10)
-/* Clients that are walked over, and moved, before others of the relay have their turn. */
+/* Clients looked at, and clients moved, before the relay goes on with other work. */
 #define WALKED_AT_A_TIME 1024u
 #define MOVED_AT_A_TIME  32u
-/* And for one order. */
+/* Clients moved for one order, at most. */
 #define MOVED_MAX 512u
 
 /* --- the transfer ----------------------------------------------------------------------------- */
@@ -26,31 +26,31 @@ struct transfer {
     struct mail mail;
     struct client *client;
     struct relay *to;
-    struct config *config;            /* counted: the version of its local pool */
-    const struct route_config *route; /* in there */
-    struct counts *counts[COUNTS];    /* counted; the client is counted in there */
-    bool keyed;                       /* it has a cancel key */
-    uint32_t unnamed_params;          /* as in struct packed */
-    struct link_secret secret; /* how the local pool logs in to servers; its password is ours */
-    uint64_t shown_of;         /* of which secrets: as in struct credentials */
-    uint64_t proven_of;
-    char *password;
-    struct buffer names;      /* database NUL user NUL */
-    struct buffer params;     /* flat */
-    struct buffer given;      /* the same */
-    struct buffer unnamed;    /* of its unnamed statement, if they are others */
-    struct buffer statements; /* struct packed and what follows it, one after another */
+    struct config *config;            /* counted: the version of the client's local pool */
+    const struct route_config *route; /* in `config` */
+    struct counts *counts[COUNTS];    /* counted; the client stays counted in each */
+    bool keyed;                       /* the client has a cancel key */
+    uint32_t unnamed_params;          /* of the unnamed statement; as packed.params */
+    struct link_secret secret; /* how the local pool logs in to servers; without the password */
+    uint64_t shown_of;         /* as in struct credentials */
+    uint64_t proven_of;        /* as in struct credentials */
+    char *password;            /* heap, wiped when freed; NULL: none */
+    struct buffer names;       /* database NUL user NUL */
+    struct buffer params;      /* flat */
+    struct buffer given;       /* flat */
+    struct buffer unnamed;     /* parameters of the unnamed statement, flat, if not the client's */
+    struct buffer statements;  /* for each: struct packed and what follows it */
 };
 
-/* A named statement; its name and the body of its Parse follow. */
+/* A named statement.  Its parameters (flat), its name and the body of its Parse follow. */
 struct packed {
     struct digest digest;
     struct meaning meaning;
-    uint32_t body;
-    uint32_t params; /* bytes of them, flat, or one of the two below */
-    uint16_t name;
+    uint32_t body;   /* bytes */
+    uint32_t params; /* bytes, or one of the two values below */
+    uint16_t name;   /* bytes */
 };
-#define PARAMS_THE_CLIENTS UINT32_MAX /* the ones that it has now */
+#define PARAMS_THE_CLIENTS UINT32_MAX /* the client's present parameters */
 #define PARAMS_UNKNOWN     (UINT32_MAX - 1)
 
 static void transfer_free(struct transfer **transfer)
@@ -71,7 +71,7 @@ static void transfer_free(struct transfer **transfer)
     free(gone);
 }
 
-/* --- who may go ------------------------------------------------------------------------------- */
+/* --- which clients can move ------------------------------------------------------------------- */
 
 static bool client_rests(const struct client *client)
 {
@@ -100,7 +100,8 @@ const char *move_hindrance(const struct client *client)
 
 /* --- leaving ---------------------------------------------------------------------------------- */
 
-/* Parameters at a Parse, if they are not the client's of now. */
+/* Writes the parameters of a Parse, flat, if they are known and not the client's present ones.
+ * Returns packed.params. */
 static uint32_t pack_params(struct buffer *out, const struct client *client,
                             const struct params *params)
 {
@@ -172,7 +173,7 @@ static fault transfer_pack(struct transfer *transfer, struct client *client)
     return pack_secret(transfer, pool);
 }
 
-/* What was this relay's stays behind. */
+/* Removes a client from its relay and releases what belongs to the relay. */
 static void client_uproot(struct client *client)
 {
     struct relay *relay = client->relay;
@@ -194,7 +195,7 @@ static void client_uproot(struct client *client)
     client_uncount_unnamed(client);
     client->admitted = false;
     local_pool_leave(TAKE(client->pool));
-    client->state = CLIENT_LOGIN; /* nobody's events are for it */
+    client->state = CLIENT_LOGIN; /* wakers do nothing in this state */
     hint_add(&relay->told.gone, 1);
     hint_add(&relay->told.left, 1);
 }
@@ -228,7 +229,7 @@ fault move_client(struct client *client, struct relay *to)
 
 /* --- arriving --------------------------------------------------------------------------------- */
 
-/* From here on it is one of this relay's, whatever becomes of it. */
+/* Makes a client one of this relay's clients, also if the rest of the arrival fails. */
 static fault client_root(struct client *client, struct relay *relay, bool keyed)
 {
     client->relay = relay;
@@ -284,8 +285,8 @@ static fault unpack_statements(struct client *client, struct span rest)
     return OK;
 }
 
-/* What this relay has learned by itself is at least as good; what the configuration says differs
- * where a reload has come meanwhile. */
+/* Gives the local pool the credentials that came with the client, if it has none of its own.  Not
+ * if a reload has changed what they depend on. */
 static fault unpack_secret(struct transfer *transfer, struct local_pool *pool)
 {
     TRY(local_pool_set_secret(pool));
@@ -302,8 +303,8 @@ static fault unpack_secret(struct transfer *transfer, struct local_pool *pool)
     return OK;
 }
 
-/* This relay's local pool of its pool: by the version in force here, if the route is the same in
- * there; else by its own version, of which that local pool is. */
+/* Finds or makes this relay's local pool of the client's pool.  The pool is taken from this relay's
+ * version of the configuration if the route is the same there, else from the client's version. */
 static fault unpack_pool(struct transfer *transfer, struct local_pool **ret)
 {
     struct relay *relay = transfer->to;
@@ -336,7 +337,7 @@ static fault transfer_unpack(struct transfer *transfer)
     return unpack_secret(transfer, client->pool);
 }
 
-/* It is counted as before; elsewhere, if a reload has given it another pool. */
+/* Keeps a client in its counts; changes those that differ because a reload gave it another pool. */
 static void client_settle(struct client *client, struct transfer *transfer)
 {
     struct counts *const *counts = client->pool->counts;
@@ -349,7 +350,7 @@ static void client_settle(struct client *client, struct transfer *transfer)
     client->admitted = true;
 }
 
-/* No member for it: it ends here. */
+/* Disconnects a client that could not arrive, with this fault. */
 static void transfer_fail(struct transfer *transfer, fault why)
 {
     char sqlstate[6], text[FAULT_STORY_MAX];
@@ -372,7 +373,7 @@ static void transfer_done(struct transfer *transfer)
     client_park_again(client);
 }
 
-/* The router does not know this relay's local pool of the pool yet. */
+/* Waits until the router knows this relay's local pool.  Runs on a coroutine of its own. */
 static void transfer_wait(void *argument)
 {
     struct transfer *transfer = argument;
@@ -403,16 +404,16 @@ static void transfer_arrive(struct mail *mail)
         transfer_fail(transfer, FAULT_MEMORY);
 }
 
-/* --- some of many ----------------------------------------------------------------------------- */
+/* --- orders to move a part of a relay's clients ----------------------------------------------- */
 
 struct order {
     struct mail mail;
     struct relay *from;
     struct relay *to;
-    uint64_t serial;  /* of the last client that was walked over */
-    uint32_t portion; /* of a thousand */
-    uint32_t due;     /* thousandths of a client that are to go */
-    uint32_t left;    /* that may go */
+    uint64_t serial;  /* of the last client looked at */
+    uint32_t portion; /* thousandths of the clients to move */
+    uint32_t due;     /* clients due to move, in thousandths of a client */
+    uint32_t left;    /* clients that may still move for this order */
     bool any;
 };
 
@@ -421,7 +422,8 @@ static bool lately(deadline at, duration since)
     return at.us != 0 && between(at, now()).us < since.us;
 }
 
-/* Each that counts makes the portion more due; those that can go then do. */
+/* Adds the portion to what is due for each client that counts; moves the client if one is due and
+ * it can move. */
 static void order_consider(struct order *order, struct client *client)
 {
     if (!order->any && (!lately(client->since, MOVE_ACTIVE) || lately(client->moved, MOVE_REST)))
@@ -433,7 +435,8 @@ static void order_consider(struct order *order, struct client *client)
     order->left -= 1;
 }
 
-/* Clients stand in the order of their serials. */
+/* Looks at some of the relay's clients, in the order of their serials, and mails the order again
+ * for the rest. */
 static void order_deliver(struct mail *mail)
 {
     struct order *order = CONTAINER_OF(mail, struct order, mail);
@@ -465,7 +468,7 @@ fault move_some(struct relay *from, struct relay *to, uint32_t portion, bool any
     order->from = from;
     order->to = to;
     order->portion = portion;
-    order->due = 490; /* rounds, but half of one client is none */
+    order->due = 490; /* rounds to whole clients; half of a single client rounds down to none */
     order->left = MOVED_MAX;
     order->any = any;
     mail_send(from->pools.machine, &order->mail);

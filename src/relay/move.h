@@ -1,16 +1,17 @@
 #pragma once
 /*
- * move.h - parked clients on their way from one relay to another.
+ * move.h - moves parked clients from one relay to another.
  *
- * A client that is parked and nothing else (no server, no claim, no bytes, nobody's order about it)
- * is packed into a transfer and mailed.  The transfer owns the client until it is delivered: what
- * was the old relay's stays there (its member in the local pool, its interned parameters and
- * statements, its key), and travels as plain bytes.  On the new relay the client takes a member in
- * that relay's local pool of the same pool; only where the router does not know that local pool
- * yet, a coroutine waits for it. Its counts at the pool, the database and the user stay with it, so
- * they are exact at any moment.
+ * A client can move if it is parked and has no server, no claim, no unhandled bytes, and no
+ * administrator's order about clients is under way.  It is packed into a transfer, which is mailed
+ * to the new relay.  The transfer owns the client until it is delivered.  Objects of the old relay
+ * (interned parameters and statements, the cancel key, membership in its local pool) are released
+ * there; their contents travel as plain bytes.  On the new relay the client joins that relay's
+ * local pool of the same pool.  If the router does not know that local pool yet, a coroutine waits
+ * until it does.  The client stays in the counts of its pool, database and user all the time, so
+ * that these are always exact.
  *
- * Runs on the relay that has the client; move_some from any machine.  Nothing here suspends its
+ * Runs on the relay that has the client; move_some on any machine.  No function suspends its
  * caller.  Design: docs/internals/moving.md
  */
 #include "base/fault.h"
@@ -20,13 +21,14 @@
 struct client;
 struct relay;
 
-/* Bytes of parameters and named statements that a client takes along; who has more stays. */
+/* Bytes of parameters and named statements, at most, that a client can take along. */
 #define MOVE_STATE_MAX ((size_t)256 * 1024)
 
-/** Why it can't be moved now; NULL: it can. */
+/** Returns why the client can't be moved now; NULL: it can. */
 const char *move_hindrance(const struct client *client);
-/** Hands it over.  LIMIT or MEMORY: it stays as it is. */
+/** Transfers a client that move_hindrance allows.  LIMIT or MEMORY: the client stays where it
+ *  is. */
 fault move_client(struct client *client, struct relay *to) MUST_USE;
-/** Asks `from` to hand over so many of a thousand of its clients that were active lately; those
- *  that moved lately stay.  `any`: of all its clients, whenever they moved. */
+/** Asks `from` to transfer `portion` thousandths of its recently active clients to `to`; clients
+ *  that moved recently stay.  `any`: of all its clients, whenever they were active or moved. */
 fault move_some(struct relay *from, struct relay *to, uint32_t portion, bool any) MUST_USE;

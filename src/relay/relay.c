@@ -11,17 +11,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Between looks whether only consoles are left. */
+/* Between checks whether only console clients are left. */
 #define DRAIN_LOOK     ms(20)
 #define STATEMENTS_MAX 1000000u
 
-/* What clients that are ended leave behind has so long to come to its end. */
+/* Time after a halt for servers to be cleaned up, before that is cancelled too. */
 #define HALT_MAX sec(2)
 
-/* In so many steps a second a relay that stops tells its clients. */
+/* Steps per second, at most, in which a stopping relay disconnects its clients. */
 #define DISMISS_STEPS 100
 
-/* An accepted socket on its way. */
+/* An accepted socket, mailed to a relay. */
 struct feed {
     struct mail mail;
     struct relay *relay;
@@ -61,8 +61,8 @@ static void relay_trim(struct relay *relay)
         local_pool_trim(LIST_ENTRY(it, struct local_pool, node));
 }
 
-/* The local pools stay until the router has seen the last mail about them, which `ended` follows.
- */
+/* Frees what the relay has.  Its local pools can be freed now: the router has seen the last mail
+ * about them, which precedes `ended`. */
 static void relay_fini(struct relay *relay)
 {
     costly_invariant(list_empty(&relay->clients) && relay->keys.count == 0);
@@ -138,7 +138,7 @@ fault relay_feed(struct relay *relay, int handle, const struct address *peer, ui
     return OK;
 }
 
-/* Its part of the memory. */
+/* Returns a relay's part of memory_limit, in chunks. */
 static uint32_t relay_chunks_max(const struct config *config)
 {
     size_t max = config->memory_max / config->relays / config->chunk;
@@ -149,7 +149,7 @@ static void relay_take_config(struct mail *mail)
 {
     struct relay *relay = CONTAINER_OF(mail, struct relay, config_mail);
     struct config *next = __atomic_exchange_n(&relay->config_next, NULL, __ATOMIC_ACQ_REL);
-    if (next == NULL) /* it came with the mail before */
+    if (next == NULL) /* taken with an earlier mail */
         return;
     config_unref(&relay->pools.config);
     relay->pools.config = next;
@@ -161,15 +161,15 @@ static void relay_take_config(struct mail *mail)
 
 void relay_reload(struct relay *relay, struct config *config)
 {
-    /* A version that the relay has not taken yet is skipped. */
+    /* The relay skips a version that it has not taken yet. */
     struct config *skipped =
         __atomic_exchange_n(&relay->config_next, config_ref(config), __ATOMIC_ACQ_REL);
     config_unref(&skipped);
     mail_send(relay->pools.machine, &relay->config_mail);
 }
 
-/* Clients that are told in a second: as many as `shutdown_rate` grants this relay, and so many that
- * all have been told by half of the time that they are given. */
+/* Returns how many clients to disconnect per second: this relay's part of `shutdown_rate`, but at
+ * least so many that all are told within half of shutdown_timeout. */
 static uint64_t relay_dismiss_rate(const struct relay *relay)
 {
     const struct config *config = relay->pools.config;
@@ -178,13 +178,14 @@ static uint64_t relay_dismiss_rate(const struct relay *relay)
     return MAX_OF((uint64_t)(config->shutdown_rate / config->relays), min);
 }
 
-/* All at once would meet again at the next pooler, all at once. */
+/* Disconnects the next clients of a stopping relay: at a limited rate, so that they do not all
+ * reconnect to another pooler at the same time. */
 static void relay_dismiss(struct relay *relay)
 {
     uint64_t rate = relay->dismiss_rate;
     uint64_t left = MAX_OF(rate / DISMISS_STEPS, UINT64_C(1));
     bool paced = relay->pools.config->shutdown_rate > 0;
-    bool watched = env_clients(relay->pools.env) > 0; /* by consoles, which go last */
+    bool watched = env_clients(relay->pools.env) > 0; /* console clients go last */
     duration step = DRAIN_LOOK;
     bool again = false;
     LIST_EACH_SAFE (&relay->clients, it) {
@@ -205,8 +206,8 @@ static void relay_dismiss(struct relay *relay)
     relay_check_end(relay);
 }
 
-/* Servers that are logged in, cleaned or asked something, and cancel requests: what they wait for
- * may never come. */
+/* Cancels logins, cleaning and checks of servers, and cancel requests: what they wait for may never
+ * come. */
 static void relay_halt_servers(struct relay *relay)
 {
     co_group_cancel(&relay->errands);
@@ -219,7 +220,8 @@ static void relay_halt_servers(struct relay *relay)
     }
 }
 
-/* Again and again, for some are about to begin something. */
+/* Disconnects all clients now.  Repeated until the relay has ended, because some clients are about
+ * to begin something. */
 static void relay_halt_step(struct relay *relay)
 {
     LIST_EACH_SAFE (&relay->clients, it)

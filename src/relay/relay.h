@@ -1,8 +1,9 @@
 #pragma once
 /*
- * relay.h - one worker machine: its clients, its leased servers, and what they share there.
+ * relay.h - one worker thread: its clients, its leased servers, and what they share.
  *
- * Everything in it belongs to its thread.  Others reach it by mail, or look at its `told` hints.
+ * All fields belong to the relay's thread unless stated otherwise.  Other threads send mail or read
+ * the hints in `told`.
  */
 #include "auth/auth.h"
 #include "machine/co.h"
@@ -17,53 +18,53 @@ struct relay {
     uint32_t index;
     struct list clients;
     uint64_t clients_ever;
-    uint64_t unnamed_ever; /* unnamed statements, each Parse's or end's another */
+    uint64_t unnamed_ever; /* last client->unnamed_number that was given */
     struct map keys;       /* struct client_key by pid and secret */
     struct map statements;
     struct auth_room auth;
     struct pin_counts pins;
     struct chunk_store chunks;
     struct {                /* see relay_memory.c */
-        struct node *at;    /* the client that is looked at next; NULL: the first */
-        uint32_t looked;    /* in a row, nobody of whom had to go */
-        uint32_t under_way; /* who was told to go, and has not gone */
+        struct node *at;    /* the client to look at next; NULL: the first */
+        uint32_t looked;    /* clients looked at in a row without finding one to shed */
+        uint32_t under_way; /* clients being shed that have not disconnected yet */
     } shedding;
-    struct { /* from the loop's stack to the coroutine that it starts at once */
+    struct { /* passed from the loop's stack to a turn's coroutine that starts at once */
         struct client *client;
         struct chunk *chunk;
         uint32_t size;
     } arrival;
     struct stash_block *stashes; /* spare blocks for short stashes, see client.c */
     uint32_t stash_count;
-    struct co_group errands; /* cancel requests towards servers under way */
-    uint32_t cancels;        /* how many there are */
-    struct co *main;         /* waits for the relay's end */
-    struct timer dismissal;  /* while it stops: the next of its clients are told, or ended */
+    struct co_group errands; /* coroutines of cancel requests to servers */
+    uint32_t cancels;        /* cancel requests to servers under way */
+    struct co *main;         /* coroutine that waits for the relay's end */
+    struct timer dismissal;  /* while stopping: when the next clients are disconnected */
     struct waker dismisser;
-    uint64_t dismiss_rate; /* clients in a second, from the stop on */
+    uint64_t dismiss_rate; /* clients per second to disconnect while stopping */
     struct mail stop;
     struct mail halt;
-    bool halted;         /* clients are ended */
-    deadline halts_all;  /* and from then on, whatever else is under way */
-    struct mail ended;   /* to the pooler machine: nothing is left here */
-    struct mail release; /* from it: all relays are at their end, so end the thread */
+    bool halted;         /* clients are disconnected at once */
+    deadline halts_all;  /* when servers' logins, cleaning and cancel requests are ended too */
+    struct mail ended;   /* to the pooler machine: nothing is left on this relay */
+    struct mail release; /* from the pooler machine: all relays have ended, end the thread */
     bool released;
     struct mail config_mail;
-    struct config *config_next; /* atomic: the newest that config_mail announced; counted */
+    struct config *config_next; /* atomic: the newest version announced by config_mail; counted */
     struct {
         uint64_t clients;  /* connected now */
-        uint64_t shed;     /* ended or refused for want of memory */
-        uint64_t guests;   /* have not logged in yet */
-        uint64_t crowded;  /* of those: ended for others, in all */
-        uint64_t gone;     /* handed over and gone again, in all */
-        uint64_t came;     /* clients that came from other relays, in all */
-        uint64_t left;     /* and that left for others; in `gone` too */
-        uint64_t marks;    /* servers in doubt that were proven: see turn_mark.c */
-        uint64_t unmarked; /* that were not, and were closed */
+        uint64_t shed;     /* disconnected or refused for want of memory, total */
+        uint64_t guests;   /* not authenticated yet */
+        uint64_t crowded;  /* guests disconnected to admit newer connections, total */
+        uint64_t gone;     /* clients that disconnected here or moved away, total */
+        uint64_t came;     /* clients that came from other relays, total */
+        uint64_t left;     /* clients that moved to other relays, total; in `gone` too */
+        uint64_t marks;    /* servers in doubt that answered their mark, total: see turn_mark.c */
+        uint64_t unmarked; /* servers in doubt that did not, and were closed, total */
     } told;
 };
 
-/** What it does for its local pools: turn/turn_operations.c. */
+/** The operations of a relay for its local pools: turn/turn_operations.c. */
 extern const struct pool_operations turn_operations;
 
 static inline struct relay *local_pool_relay(const struct local_pool *pool)
@@ -74,30 +75,32 @@ static inline struct relay *local_pool_relay(const struct local_pool *pool)
 /** Makes the relay and its thread. */
 fault relay_start(struct pooler_env *env, uint32_t index, struct config *config,
                   struct relay **ret) MUST_USE;
-/** From the pooler machine: hands a socket over. */
 struct guest;
+/** From the pooler machine: hands an accepted socket to the relay, which then owns it. */
 fault relay_feed(struct relay *relay, int handle, const struct address *peer, uint32_t listen,
                  struct guest *take_guest);
-/** From the pooler machine: a new version (a reference is taken along). */
+/** From the pooler machine: announces a new version of the configuration; takes a reference. */
 void relay_reload(struct relay *relay, struct config *config);
-/** From the pooler machine: tells clients why, a few at a time, lets transactions finish, ends. */
+/** From the pooler machine: disconnects clients at a limited rate, each when its transaction is
+ *  over; then the relay ends. */
 void relay_stop(struct relay *relay);
-/** From the pooler machine: as relay_stop, but at once. */
+/** From the pooler machine: as relay_stop, but all clients at once, also in transactions. */
 void relay_halt(struct relay *relay);
-/** From the pooler machine, when all have said that they are at their end: until then others may
- *  have mail for it (a look that goes round). */
+/** From the pooler machine, when all relays have sent `ended`: ends the relay's thread.  Until then
+ *  other relays may send it mail, such as a cancel request that visits all relays. */
 void relay_release(struct relay *relay);
-/** Waits for its thread, frees it.  Blocks. */
+/** Waits for the relay's thread and frees the relay.  Blocks. */
 void relay_join(struct relay **relay);
-/** On the relay: something that it waits for when stopping has gone. */
+/** On the relay: wakes its main coroutine to check whether a stopping relay has ended. */
 void relay_check_end(struct relay *relay);
 
-/** On the relay: `asking` wants more memory than there is.  Somebody who holds more goes: try again
- *  soon; or it is to be refused.  Counted and logged.  See relay_memory.c. */
+/** On the relay: makes memory for `asking`, which wants more than there is.  RELIEF_SOON: memory is
+ *  being freed, try again soon.  RELIEF_NONE: refuse `asking`.  Counts and logs each client shed or
+ *  refused.  See relay_memory.c. */
 enum relay_relief { RELIEF_NONE, RELIEF_SOON };
 enum relay_relief relay_relieve(struct relay *relay, struct client *asking, uint64_t wanted);
 
-/** On the relay: takes a client, which goes, off its list. */
+/** On the relay: removes a client from the list before it disconnects or moves. */
 void relay_drop_client(struct relay *relay, struct client *client);
-/** On the relay: finds the client of a cancel key. */
+/** On the relay: finds the client of a cancel key; NULL: none. */
 struct client *relay_find_key(struct relay *relay, uint32_t pid, struct span secret);

@@ -1,13 +1,14 @@
 /*
- * relay_memory.c - who goes when a relay has no memory left.
+ * relay_memory.c - which client is disconnected when a relay has no memory left.
  *
- * A relay's part of memory_limit is in its chunk store: chunks that are lent, long messages, which
- * are held whole on the heap, and all that clients leave there (counted.h).  What was only
- * remembered (answers of auth_query, values that servers have taken) is forgotten first.  Who asks
- * for more than is left is refused, unless somebody else holds more than it would have: then the
- * largest goes, of equals the newest, and who asked goes on in its place.  Of very many clients,
- * the largest of those that are looked at in one go; the next look begins where that one ended.
- * Either is told (53200), logged and counted.
+ * The relay's chunk store counts its part of memory_limit: lent chunks, long messages held whole on
+ * the heap, and all other memory whose amount clients determine (counted.h).  Caches (answers of
+ * auth_query, accepted parameter values) are emptied first.  Then a client that wants more memory
+ * than is left is refused, unless another client holds more than this one would have.  In that case
+ * the client that holds most is disconnected ("shed"), of equals the newest, and the first client
+ * goes on.  With very many clients only a part is looked at in one go, and the next look begins
+ * where the last one ended.  The client that is refused or shed gets an error (53200) and is logged
+ * and counted.
  */
 #include "auth/auth_query.h"
 #include "machine/clock.h"
@@ -21,25 +22,26 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-/* How long who asks waits for the largest to go; nothing of that waits for anybody else. */
+/* How long a client waits for memory: pause between checks, and number of checks.  The end of the
+ * client that is shed waits for no other client. */
 #define SHED_PAUSE ms(1)
 #define SHED_TRIES 1000
-/* Clients that are looked at before others of the relay have their turn. */
+/* Clients looked at in one go, before the relay goes on with other work. */
 #define LOOKED_AT_A_TIME 4096u
-/* Prepared statements and open answers of theirs, together. */
+/* Prepared statements and ledger entries of these clients, together. */
 #define ENTRIES_AT_A_TIME 65536u
-/* So long a login is let alone. */
+/* Age below which a client that is not authenticated is not disconnected. */
 #define UNAUTHENTICATED_MIN sec(1)
 
-/* --- who holds what --------------------------------------------------------------------------- */
+/* --- what a client holds ---------------------------------------------------------------------- */
 
-/* A set belongs to all who have the same, in equal parts. */
+/* Returns the bytes of a set of parameters, divided by those who share it. */
 static uint64_t params_hold(const struct params *params)
 {
     return params == NULL ? 0 : params->size / params->references;
 }
 
-/* So does a text. */
+/* Returns the bytes of a name and its parameters, and its part of a shared text. */
 static uint64_t name_holds(const struct client_statement *named)
 {
     const struct statement *statement = named->statement;
@@ -59,7 +61,8 @@ static uint64_t names_hold(const struct client *client, uint32_t *entries)
     return bytes;
 }
 
-/* Names that it has given up live until that is answered. */
+/* Returns the bytes that a ledger entry holds.  A name that was closed is held until the Close is
+ * answered. */
 static uint64_t owed_holds(const struct owed *owed)
 {
     switch ((enum owed_about)owed->about) {
@@ -70,7 +73,7 @@ static uint64_t owed_holds(const struct owed *owed)
     case ABOUT_EFFECTS:
     case ABOUT_DEALLOCATE:
     case ABOUT_REFUSED:
-        return sizeof(struct query_effects); /* about */
+        return sizeof(struct query_effects); /* an estimate */
     default:
         return 0;
     }
@@ -93,7 +96,8 @@ static uint64_t turn_holds(const struct client *client)
     return (turn->held != NULL ? turn->held_max : 0) + (uint64_t)turn->up.out.held;
 }
 
-/* `*entries` grows by what was looked through for it. */
+/* Returns the bytes that a client holds.  `*entries` grows by the number of names and ledger
+ * entries that were counted. */
 static uint64_t client_holds(const struct client *client, uint32_t *entries)
 {
     uint64_t bytes = client->stash_size + client->unnamed_room + turn_holds(client) +
@@ -104,7 +108,7 @@ static uint64_t client_holds(const struct client *client, uint32_t *entries)
     return bytes + names_hold(client, entries);
 }
 
-/* The next around the ring of clients. */
+/* Returns the next client, or the first behind the last. */
 static struct node *client_after(const struct list *clients, struct node *node)
 {
     return node->next == &clients->head ? clients->head.next : node->next;
@@ -121,8 +125,9 @@ void relay_drop_client(struct relay *relay, struct client *client)
     hint_write(&relay->told.clients, relay->clients.count);
 }
 
-/* The largest of the next clients around the ring, if it holds more than who asks; NULL: nobody
- * does.  All of them, if they are no more than can be looked at in one go. */
+/* Looks at the next clients, all of them if they are few enough, and returns the one that holds
+ * most, if it holds more than `asking` with `wanted`; NULL: none does.  *ret_holds: the bytes of
+ * the largest, or of `asking`. */
 static struct client *relay_largest(struct relay *relay, const struct client *asking,
                                     uint64_t wanted, uint64_t *ret_holds)
 {
@@ -159,7 +164,7 @@ static void memory_log(const struct client *client, uint64_t bytes)
               chunk_store_bytes(&relay->chunks), relay->pools.config->memory_max);
 }
 
-/* What was kept only to spare a question; whether there was any. */
+/* Empties the relay's caches; returns whether that freed memory. */
 static bool relay_forget(struct relay *relay)
 {
     uint64_t before = relay->chunks.held;
@@ -169,7 +174,8 @@ static bool relay_forget(struct relay *relay)
     return relay->chunks.held < before;
 }
 
-/* Nobody holds more than who asks.  But who has not proven who it is shall keep nobody out. */
+/* Returns the oldest client that is not authenticated, to be shed if no client holds more than
+ * `asking`: such clients must not keep others out.  NULL: none. */
 static struct client *relay_oldest_guest(const struct relay *relay, const struct client *asking)
 {
     uint32_t looks = LOOKED_AT_A_TIME;
@@ -190,7 +196,7 @@ enum relay_relief relay_relieve(struct relay *relay, struct client *asking, uint
         return RELIEF_SOON;
     struct client *victim = relay_largest(relay, asking, wanted, &holds);
     if (victim == NULL && relay->shedding.looked < relay->clients.count)
-        return RELIEF_SOON; /* among those that have not been looked at yet */
+        return RELIEF_SOON; /* a client not looked at yet may hold more */
     relay->shedding.looked = 0;
     if (victim == NULL) {
         victim = relay_oldest_guest(relay, asking);

@@ -3,7 +3,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-/* Idle chunks that are kept: enough for the turns that usually are under way at once. */
+/* Idle chunks to keep: enough for the turns that are usually under way at once. */
 #define CHUNKS_KEPT 64
 
 void chunk_store_init(struct chunk_store *store, uint32_t size, uint32_t max)
@@ -44,7 +44,8 @@ static void store_refuse(struct chunk_store *store, uint64_t bytes)
                       bytes, chunk_store_bytes(store), (uint64_t)store->max * store->size);
 }
 
-/* Idle chunks are not counted, and are few; but they are memory, so they go first. */
+/* Frees idle chunks first where they would exceed the limit together with `bytes`: they are not
+ * counted in chunk_store_bytes, but they are memory. */
 bool chunk_hold(struct chunk_store *store, uint64_t bytes)
 {
     if (!chunk_has_room(store, bytes)) {

@@ -1,12 +1,11 @@
 #pragma once
 /*
- * chunk.h - the relay's big buffers, lent for as long as bytes are under way and not a moment
- * longer.
+ * chunk.h - the relay's I/O buffers, lent only while bytes are under way.
  *
- * One store per relay, nothing shared; its ceiling counts long messages on the heap too.  A chunk
- * is lent when bytes are about to be read and given back when they have been sent; the most
- * recently used one is lent first, so that a quiet relay works in one warm chunk.  Chunks beyond a
- * few idle ones are freed.
+ * Each relay has its own store; threads share none.  The store's limit also counts long messages
+ * on the heap.  A chunk is lent when bytes are about to be read and returned when they have been
+ * sent.  The most recently used chunk is lent first, so that a quiet relay works in one warm chunk.
+ * Idle chunks beyond a small number are freed.
  */
 #include "base/fault.h"
 #include "base/list.h"
@@ -21,23 +20,25 @@ struct chunk_store {
     struct list idle;
     uint32_t size; /* of one chunk, bytes */
     uint32_t lent;
-    uint32_t max;      /* lent at a time; from memory= */
-    uint64_t held;     /* bytes on the heap that count like chunks: long messages */
-    uint64_t short_of; /* how often none was to be had */
+    uint32_t max;      /* limit of the store, in chunks; from memory_limit */
+    uint64_t held;     /* bytes on the heap that count against the limit: long messages */
+    uint64_t short_of; /* requests refused for want of memory */
 };
 
 void chunk_store_init(struct chunk_store *store, uint32_t size, uint32_t max);
-/** Another ceiling; what is lent beyond it comes back when it is given back. */
+/** Sets a new limit.  Chunks lent beyond it stay lent until they are returned. */
 void chunk_store_bound(struct chunk_store *store, uint32_t max);
 void chunk_store_fini(struct chunk_store *store); /* none may be lent */
-/** NULL at the ceiling or without memory, with the story raised; the next too. */
+/** Lends a chunk.  NULL at the limit or without memory; FAULT_MEMORY's message is then set. */
 struct chunk *chunk_lend(struct chunk_store *store);
-/** Counts memory on the heap in; false at the ceiling. */
+/** Counts `bytes` of heap memory against the limit.  false at the limit; FAULT_MEMORY's message is
+ *  then set. */
 bool chunk_hold(struct chunk_store *store, uint64_t bytes);
-/** Whether so much could be held now. */
+/** Returns whether `bytes` more are within the limit now. */
 bool chunk_has_room(const struct chunk_store *store, uint64_t bytes);
+/** Ends the count of `bytes` that chunk_hold counted. */
 void chunk_unhold(struct chunk_store *store, uint64_t bytes);
-/** What is in use. */
+/** Returns the bytes in use: lent chunks and held heap memory. */
 uint64_t chunk_store_bytes(const struct chunk_store *store);
-/** NULL-safe; *chunk is NULL afterwards. */
+/** Returns a lent chunk to the store.  NULL-safe; *chunk is NULL afterwards. */
 void chunk_return(struct chunk_store *store, struct chunk **chunk);

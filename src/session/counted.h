@@ -1,20 +1,24 @@
 #pragma once
 /*
- * counted.h - heap memory that clients make grow, counted in memory_limit.
+ * counted.h - heap memory whose amount clients determine, counted in memory_limit.
  *
- * For what outlives a message: texts of prepared statements, their names, session parameters,
- * logins, entries that wait for an answer.  It counts in the chunk store of the relay on whose
- * machine it is taken, and must be given back there; on other machines nothing is counted.  What
- * travels to another relay is uncounted where it leaves, and counted where it arrives.
+ * Used for objects that outlive a message: texts and names of prepared statements, session
+ * parameters, logins, ledger entries.  Memory is counted in the chunk store of the relay on whose
+ * machine it is allocated, and must be freed on the same machine.  Machines without a store count
+ * nothing.  An object that moves to another relay is uncounted where it leaves and counted where it
+ * arrives.
  */
 #include "session/chunk.h"
 
-/** Kept memory of the running machine counts in this store from now on. NULL: in none. */
+/** Sets the store that counts memory of the running machine from now on.  NULL: none. */
 void counted_in(struct chunk_store *store);
-/** NULL at the ceiling or without memory, with the story raised. */
+/** Allocates and counts.  NULL without memory, or at the limit; FAULT_MEMORY's message is set at
+ *  the limit. */
 void *counted_alloc(size_t size);
-/** NULL-safe; `size` as it was asked for. */
+/** Frees and uncounts.  NULL-safe; `size` must be the allocated size. */
 void counted_free(void *at, size_t size);
-/** Counts memory that is taken elsewhere; false at the ceiling, with the story raised. */
+/** Counts memory that was allocated by other means.  false at the limit; FAULT_MEMORY's message is
+ *  then set. */
 bool counted_add(uint64_t size);
+/** Ends the count of `size` bytes. */
 void counted_remove(uint64_t size);

@@ -1,5 +1,5 @@
 #pragma once
-/* digest.h - SHA-256, cut to 128 bits: what is equal has it equal, and nothing else has. */
+/* digest.h - SHA-256 cut to 128 bits; equal digests are taken as equal contents. */
 #include "base/span.h"
 
 #define DIGEST_SIZE 16

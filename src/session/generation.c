@@ -7,8 +7,9 @@ uint64_t *generation_of(struct generations *generations, const char *database)
     return &generations->all[hash_span(span_text(database)) % GENERATIONS];
 }
 
-/* DO and CALL may have run anything; what others have prepared takes effect with COMMIT PREPARED.
- * Rights on schemas decide what a name stands for. */
+/* DO and CALL may have run any command.  COMMIT PREPARED makes the changes of a prepared
+ * transaction take effect.  GRANT and REVOKE on schemas can change which object a name resolves
+ * to. */
 bool generation_changes(struct span tag)
 {
     static const struct span starts[] = {

@@ -25,7 +25,7 @@ static void ledger_settle(struct ledger *ledger, const struct owed *owed, enum o
         ledger->settle(ledger->owner, owed, end);
 }
 
-/* Strikes out so many of the oldest. */
+/* Removes the `count` oldest entries without settling them. */
 static void ledger_skip(struct ledger *ledger, uint32_t count)
 {
     invariant(count <= ledger->count);
@@ -33,7 +33,7 @@ static void ledger_skip(struct ledger *ledger, uint32_t count)
     ledger->count -= count;
 }
 
-/* Strikes out the head. */
+/* Removes the head and settles it. */
 static void ledger_pop(struct ledger *ledger, enum owed_end end)
 {
     invariant(ledger->count > 0);
@@ -43,7 +43,7 @@ static void ledger_pop(struct ledger *ledger, enum owed_end end)
     ledger_settle(ledger, &owed, end);
 }
 
-/* The first ring, which every server has, is not counted. */
+/* A ring of the first size is not counted: every server has it. */
 static uint64_t ring_bytes(uint32_t size)
 {
     return size <= LEDGER_MIN ? 0 : (uint64_t)size * LEDGER_ENTRY_BYTES;
@@ -107,7 +107,8 @@ bool ledger_make_room(struct ledger *ledger, uint32_t more)
     return true;
 }
 
-/* Whether the entry is a Sync, which ends a batch and what the server skips. */
+/* Updates the state for an entry about to be written.  Returns whether it is a Sync, which ends a
+ * batch and ends the skipping. */
 static bool owe_sync(struct ledger *ledger, enum owed_kind kind)
 {
     if (kind != OWED_SYNC) {
@@ -135,7 +136,7 @@ bool ledger_is_one_batch(const struct ledger *ledger)
 void ledger_owe(struct ledger *ledger, struct owed owed)
 {
     if (!owe_sync(ledger, (enum owed_kind)owed.kind) && ledger->skipping) {
-        invariant(owed.kind != OWED_MARK); /* it would be lost, and seem to be answered */
+        invariant(owed.kind != OWED_MARK); /* a dropped mark would look like an answered one */
         ledger_settle(ledger, &owed, OWED_DROPPED);
         return;
     }
@@ -158,7 +159,8 @@ static enum ledger_verdict verdict_of(const struct ledger *ledger)
     return head != NULL && head->fate == FATE_SWALLOW ? VERDICT_SWALLOW : VERDICT_FORWARD;
 }
 
-/* Drops the oldest, the last of them first: each undoes what it did when it was written. */
+/* Drops the `count` oldest entries, the newest of them first: each undoes what was noted when it
+ * was written. */
 static void ledger_drop(struct ledger *ledger, uint32_t count)
 {
     for (uint32_t i = count; i-- > 0;)
@@ -166,7 +168,7 @@ static void ledger_drop(struct ledger *ledger, uint32_t count)
     ledger_skip(ledger, count);
 }
 
-/* How many entries there are before the next Sync, a mark or the end. */
+/* Returns the number of entries from `from` to the next Sync, mark or the end. */
 static uint32_t ledger_batch_size(const struct ledger *ledger, uint32_t from)
 {
     uint32_t size = 0;
@@ -176,9 +178,9 @@ static uint32_t ledger_batch_size(const struct ledger *ledger, uint32_t from)
     return size;
 }
 
-/* --- answers that are missing ----------------------------------------------------------------- */
+/* --- missing replies -------------------------------------------------------------------------- */
 
-/* Whether a message of this type may belong to the answer of such an entry. */
+/* Returns whether a message of this type may belong to the reply to such an entry. */
 static bool kind_fits(enum owed_kind kind, uint8_t type)
 {
     switch (type) {
@@ -204,8 +206,9 @@ static bool kind_fits(enum owed_kind kind, uint8_t type)
     }
 }
 
-/* Syncs at the head that a COPY may have read, in front of something that this message answers.  A
- * Sync behind a COPY that has failed commits nothing, so an error is not its answer. */
+/* Drops unsure Syncs at the head (a COPY has read them) if an entry behind them is what this
+ * message answers.  A Sync behind a COPY that has failed commits nothing, so an error can't be its
+ * reply. */
 static void align_syncs(struct ledger *ledger)
 {
     uint32_t run = 0;
@@ -217,7 +220,7 @@ static void align_syncs(struct ledger *ledger)
     ledger_drop(ledger, run);
 }
 
-/* Whether there is a Query or a FunctionCall among these. */
+/* Returns whether there is a Query or a FunctionCall among `size` entries from `from`. */
 static bool batch_is_mixed(const struct ledger *ledger, uint32_t from, uint32_t size)
 {
     for (uint32_t i = from; i < from + size; i++)
@@ -226,9 +229,9 @@ static bool batch_is_mixed(const struct ledger *ledger, uint32_t from, uint32_t 
     return false;
 }
 
-/* The place in the batch at `from` of what this message answers, or the batch's size.  As many of
- * its entries may have been answered as were struck out since the last ReadyForQuery: those answers
- * were taken for the ones of a batch that was skipped. */
+/* Returns the place in the batch at `from` of the entry that this message answers, or the batch's
+ * size.  As many entries of the batch may have been answered already as were removed since the last
+ * ReadyForQuery: those replies were taken for replies to a batch that the server skipped. */
 static uint32_t batch_place(const struct ledger *ledger, uint32_t from, uint8_t type)
 {
     uint32_t size = ledger_batch_size(ledger, from), max = from > 0 ? ledger->taken : 0;
@@ -238,10 +241,10 @@ static uint32_t batch_place(const struct ledger *ledger, uint32_t from, uint8_t 
     return size;
 }
 
-/* Batches that were skipped whole, since the Sync before them was read by a COPY that failed: the
- * ReadyForQuery that was taken for that Sync's answered theirs.  A Query within a batch has one of
- * its own, so that nobody knows how far the server is: then nothing is dropped, and what is no
- * answer to the head is a breach. */
+/* Drops batches that the server skipped whole, because a COPY that failed had read the Sync before
+ * them: the ReadyForQuery that was taken for that Sync's reply was theirs.  A Query within a batch
+ * has a ReadyForQuery of its own, so that the server's position is unknown.  Then nothing is
+ * dropped, and a message that does not answer the head is a breach. */
 static void align_batches(struct ledger *ledger, uint8_t type)
 {
     uint32_t gone = 0;
@@ -258,7 +261,7 @@ static void align_batches(struct ledger *ledger, uint8_t type)
             gone += 1;
     }
     if (gone == 0 || gone == ledger->count)
-        return; /* it fits, or nothing does */
+        return; /* the head fits, or no entry does */
     ledger->doubt |= DOUBT_BROKEN;
     ledger_drop(ledger, gone);
 }
@@ -275,9 +278,9 @@ void ledger_align_in_doubt(struct ledger *ledger, uint8_t type)
         ledger->mark_begun = true;
 }
 
-/* --- answers ---------------------------------------------------------------------------------- */
+/* --- replies ---------------------------------------------------------------------------------- */
 
-/* Strikes out the head if it is of this kind; a breach otherwise. */
+/* Removes the head if it is of this kind; a breach otherwise. */
 static enum ledger_verdict ledger_answer(struct ledger *ledger, enum owed_kind kind)
 {
     const struct owed *head = ledger_head(ledger);
@@ -288,8 +291,8 @@ static enum ledger_verdict ledger_answer(struct ledger *ledger, enum owed_kind k
     return verdict;
 }
 
-/* A mark is over with the ReadyForQuery behind its row.  One that comes before its first answer
- * is the client's. */
+/* Handles ReadyForQuery while a mark is at the head.  The mark is answered by the ReadyForQuery
+ * behind its row.  A ReadyForQuery before the first reply to the mark is the client's. */
 static enum ledger_verdict ready_for_mark(struct ledger *ledger)
 {
     if (!ledger->mark_begun)
@@ -301,13 +304,14 @@ static enum ledger_verdict ready_for_mark(struct ledger *ledger)
     return VERDICT_SWALLOW;
 }
 
-/* With nothing in front of it, it can only be a Sync's. */
+/* Returns whether nothing came before this ReadyForQuery since the last one.  Then it can only
+ * answer a Sync. */
 static bool ready_is_bare(const struct ledger *ledger)
 {
     return !ledger->told && ledger->taken == 0;
 }
 
-/* The batch at the head was skipped, as in align_batches. */
+/* Handles ReadyForQuery where the batch at the head was skipped, as in align_batches. */
 static enum ledger_verdict ready_out_of_turn(struct ledger *ledger)
 {
     uint32_t skipped = ledger_batch_size(ledger, 0);
@@ -334,7 +338,7 @@ static enum ledger_verdict ledger_strike_ready(struct ledger *ledger)
     return verdict;
 }
 
-/* The same where it may be that of a Sync which a COPY may have read. */
+/* Handles ReadyForQuery where it may answer a Sync that a COPY may have read. */
 static enum ledger_verdict ready_in_doubt(struct ledger *ledger)
 {
     const struct owed *head = ledger_head(ledger);
@@ -361,15 +365,17 @@ static enum ledger_verdict ledger_ready(struct ledger *ledger)
     return verdict;
 }
 
-/* Whether a COPY may have read all Syncs that are owed: these, at the head. */
+/* Returns whether a COPY may have read all Syncs that are owed.  `read`: how many at the head it
+ * may have read. */
 static bool no_sync_behind(const struct ledger *ledger, uint32_t read)
 {
     return read > 0 &&
            (read >= ledger->count || read + ledger_batch_size(ledger, read) == ledger->count);
 }
 
-/* The server skips all up to the next Sync; the error itself is the first dropped entry's answer.
- * Of the Syncs that were sent into a COPY it is not known which it had read. */
+/* Handles an error: the server skips all messages up to the next Sync, and the error is the reply
+ * to the first entry that is dropped.  Which of the Syncs that were sent into a COPY had been read
+ * is unknown. */
 static enum ledger_verdict ledger_error(struct ledger *ledger)
 {
     const struct owed *head = ledger_head(ledger);
@@ -391,8 +397,8 @@ static enum ledger_verdict ledger_error(struct ledger *ledger)
     return verdict;
 }
 
-/* Takes out `gone` Syncs behind the head without an answer: a COPY has read them, and ignores them.
- * An end that was sent behind one of them may be that of the next COPY of the same text. */
+/* Removes `gone` Syncs behind the head that get no reply: a COPY has read and ignored them.  A
+ * CopyDone or CopyFail that was sent behind one of them may end the next COPY of the same text. */
 static void ledger_cut_syncs(struct ledger *ledger, uint32_t gone)
 {
     bool newest = ledger->count - ledger->syncs <= 1;
@@ -405,7 +411,8 @@ static void ledger_cut_syncs(struct ledger *ledger, uint32_t gone)
         ledger->syncs -= gone;
 }
 
-/* Whether the end of a COPY was sent right behind this entry, before the server asked for data. */
+/* Takes one CopyDone or CopyFail that was sent right behind this entry, before the server asked for
+ * data.  Returns whether there was one. */
 static bool owed_take_end(struct owed *owed)
 {
     if (owed->ends == 0)
@@ -419,7 +426,7 @@ static enum ledger_verdict ledger_copy_in(struct ledger *ledger)
     const struct owed *head = ledger_head(ledger);
     if (head == NULL || (head->kind != OWED_QUERY && head->kind != OWED_EXECUTE))
         return VERDICT_BREACH;
-    /* Syncs that were sent behind it, but before its end, are read by the COPY unless it fails. */
+    /* The COPY reads the Syncs that were sent between it and its end, unless it fails. */
     uint32_t syncs = 0;
     bool ended = owed_take_end(ledger_at(ledger, 0));
     while (!ended && syncs + 1 < ledger->count && ledger_at(ledger, syncs + 1)->kind == OWED_SYNC) {
@@ -433,7 +440,7 @@ static enum ledger_verdict ledger_copy_in(struct ledger *ledger)
     return verdict_of(ledger);
 }
 
-/* The COPY of the head is done: the Syncs up to its end have no answer. */
+/* Handles the completion of the head's COPY: the Syncs up to its end get no reply. */
 static void ledger_copied(struct ledger *ledger)
 {
     uint32_t syncs = 0;
@@ -471,15 +478,15 @@ static enum ledger_verdict ledger_described(struct ledger *ledger)
     return verdict_of(ledger);
 }
 
-/* What strikes nothing out, but belongs to an answer. */
+/* Handles a message that belongs to a reply and does not complete it. */
 static enum ledger_verdict ledger_part(struct ledger *ledger, uint8_t type)
 {
     ledger->told |= type == WIRE_FUNCTION_RESULT;
     return ledger->count == 0 ? VERDICT_BREACH : verdict_of(ledger);
 }
 
-/* While nothing but a mark is owed.  Its own answers are for nobody; what comes before them, and
- * what a server says at any time, is for the client. */
+/* Handles a message while only a mark is owed.  Replies to the mark are swallowed.  Messages before
+ * them, notifications and ParameterStatus are for the client. */
 static enum ledger_verdict take_for_mark(struct ledger *ledger, uint8_t type)
 {
     if (type == WIRE_READY)
@@ -487,7 +494,7 @@ static enum ledger_verdict take_for_mark(struct ledger *ledger, uint8_t type)
     if (type == WIRE_NOTIFICATION || type == WIRE_PARAMETER_STATUS)
         return VERDICT_FORWARD;
     if (type == WIRE_NOTICE)
-        return VERDICT_SWALLOW; /* of the mark's first statement */
+        return VERDICT_SWALLOW; /* from the mark's first statement */
     return ledger->mark_begun ? VERDICT_SWALLOW : VERDICT_FORWARD;
 }
 
@@ -522,7 +529,7 @@ enum ledger_verdict ledger_take(struct ledger *ledger, uint8_t type)
     case WIRE_NO_DATA:
         return ledger_described(ledger);
     case WIRE_COPY_IN:
-    case WIRE_COPY_BOTH: /* what the server sends meanwhile is COPY data like any other */
+    case WIRE_COPY_BOTH: /* CopyData from the server is handled like that of COPY TO */
         return ledger_copy_in(ledger);
     case WIRE_NOTICE:
     case WIRE_PARAMETER_STATUS:

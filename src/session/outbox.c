@@ -75,7 +75,8 @@ static size_t outbox_left(const struct outbox *outbox)
     return left;
 }
 
-/* Several parts; apart from the common case because of the bytes on its stack. */
+/* Sends several parts.  Not inlined, so that its buffer does not lie on the stack of the common
+ * case of one part. */
 static NEVER_INLINE fault outbox_try_parts(const struct outbox *outbox, struct stream *stream,
                                            size_t *ret_sent)
 {

@@ -8,8 +8,8 @@
 
 #define SETS_MAX 1000000u
 
-/* PostgreSQL's GUC_LIST_QUOTE variables: SET would quote the whole value as one identifier, while
- * set_config() takes the text that a startup packet takes.  Extensions can't define such ones. */
+/* PostgreSQL's GUC_LIST_QUOTE variables.  SET would quote the whole value as one identifier;
+ * set_config() takes the same text as a startup packet.  Extensions can't define such variables. */
 static const char *const list_names[] = {
     "search_path",
     "temp_tablespaces",
@@ -54,7 +54,7 @@ static uint64_t set_hash(const struct param *all, size_t count)
     return hash;
 }
 
-/* Sorts and removes earlier ones of equal names; returns how many are left. */
+/* Sorts by name and keeps the last of equal names; returns how many are left. */
 static size_t params_sort(struct param *all, size_t count)
 {
     size_t sorted = 0;
@@ -75,7 +75,8 @@ static size_t params_sort(struct param *all, size_t count)
     return sorted;
 }
 
-/* Names without case; the same on every relay. */
+/* Computes set->session, with names in lower case; equal sets have the same digest on every relay.
+ * false: no memory. */
 static bool params_digest(struct params *set, size_t bytes)
 {
     uint8_t *flat = malloc(bytes + 2 * set->count + 1);
@@ -108,8 +109,8 @@ static bool is_temp_path(const struct param *param)
     return false;
 }
 
-/* So short that it may end a SET of ours.  PostgreSQL takes times in many spellings ("0.001s",
- * "1e0", "0x1", "1000us"): all but the plainest pass for short ones. */
+/* Returns whether a timeout may be so short that it cancels a SET of ours.  PostgreSQL takes times
+ * in many spellings ("0.001s", "1e0", "0x1", "1000us"); all but the plainest count as short. */
 static bool is_short_time(struct span value)
 {
     static const char *const long_units[] = {"s", "min", "h", "d"};
@@ -125,7 +126,8 @@ static bool is_short_time(struct span value)
     return digits <= 3 || (unit.size > 0 && !span_is(unit, "ms"));
 }
 
-/* Timers of an idle session would end it in the moment when the next client gets it. */
+/* Returns whether the parameter affects a server that no client has.  A timer of the idle session,
+ * for example, could end the session at the moment when the next client gets it. */
 static bool param_acts(const struct param *param)
 {
     static const char *const names[] = {
@@ -281,7 +283,7 @@ static bool name_is_list(struct span name)
     return false;
 }
 
-/* Bytes that the session's client_encoding would change. */
+/* Returns whether the text has no bytes that depend on the session's client_encoding. */
 static bool is_ascii(struct span text)
 {
     for (size_t i = 0; i < text.size; i++)
@@ -297,8 +299,8 @@ static void write_octal(struct buffer *sql, uint8_t byte)
     buffer_append(sql, digits, sizeof(digits));
 }
 
-/* A literal that means the same whatever standard_conforming_strings and client_encoding say: a
- * startup packet's bytes are those of the database. */
+/* The literal means the same under every standard_conforming_strings and client_encoding.  Bytes of
+ * a startup packet are in the encoding of the database. */
 void params_write_literal(struct buffer *sql, struct span text)
 {
     bool ascii = is_ascii(text);
@@ -331,13 +333,13 @@ static void write_identifier(struct buffer *sql, struct span name)
     buffer_append_byte(sql, '"');
 }
 
-/* Whether it is set by a function: SET has no way to say it. */
+/* Returns whether the parameter must be set by set_config(), as SET can't express it. */
 static bool needs_call(struct span name)
 {
     return name_is_list(name) || !is_ascii(name);
 }
 
-/* `value`: NULL is the server's own default, as for RESET. */
+/* `value` NULL sets the server's default, as RESET does. */
 static void write_set_config(struct buffer *sql, struct span name, const struct span *value,
                              bool local)
 {
@@ -382,8 +384,9 @@ static void write_reset(struct buffer *sql, struct span name)
     buffer_append_byte(sql, ';');
 }
 
-/* Who the session is, in the order in which it becomes somebody.  The rest is set and reset by the
- * user of the pool's login, who may do what an identity that a client took may not. */
+/* Parameters that change the session's user, in the order in which they are set.  All other
+ * parameters are set and reset as the user of the pool's login, who may have rights that a role
+ * taken by a client lacks. */
 static const char *const identities[] = {"session_authorization", "role"};
 
 static bool is_identity(struct span name)
@@ -400,8 +403,9 @@ static bool is_changed(const struct params *from, const struct param *param)
     return old == NULL || !span_equal(*old, param->value);
 }
 
-/* Whether a function is called on the way, which a transaction of the session's own kind could make
- * wait: SERIALIZABLE READ ONLY DEFERRABLE, for a safe snapshot. */
+/* Returns whether the SQL from `from` to `to` calls a function and so takes a snapshot.  Under the
+ * session's default_transaction_* that could wait: SERIALIZABLE READ ONLY DEFERRABLE waits for a
+ * safe snapshot. */
 static bool takes_snapshot(const struct params *from, const struct params *to)
 {
     for (uint32_t i = 0; i < from->count; i++)

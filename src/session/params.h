@@ -1,12 +1,12 @@
 #pragma once
 /*
- * params.h - sets of session parameters (name = value), shared by all who have the same.
+ * params.h - sets of session parameters (name = value), shared where they are equal.
  *
- * A set is immutable, sorted by name, counted, and interned per relay: two connections have the
- * same parameters exactly when they point to the same set, so that "nothing to send" is one
- * comparison. A set holds what differs from the server's own defaults: startup parameters,
- * `options`, and what SET changed since.  Names compare without case, values with case
- * (application_name's does matter).
+ * A set is immutable, sorted by name, reference counted, and interned per relay.  Two connections
+ * of a relay have the same parameters exactly when they point to the same set, so that "nothing to
+ * send" is one comparison.  A set holds what differs from the server's defaults: startup
+ * parameters, `options`, and what SET has changed since.  Names compare without case, values with
+ * case (it matters for application_name).
  */
 #include "base/buffer.h"
 #include "base/map.h"
@@ -23,8 +23,9 @@ struct params {
     uint32_t references;
     uint32_t count;
     bool temp_path; /* search_path names pg_temp */
-    bool acts;      /* on a server that rests, or on what is sent to it for the next client */
-    uint32_t size;  /* of all of it */
+    bool acts;      /* has a parameter that affects an idle server, or what is sent to it for the
+                       next client: see params_at_rest */
+    uint32_t size;  /* bytes of the allocation */
     struct digest session; /* of all but application_name, on which no statement depends */
     struct param all[];    /* sorted; the bytes follow in the same allocation */
 };
@@ -34,48 +35,50 @@ struct params_store {
     struct params *none; /* the empty set */
 };
 
-/* Limits of one set.  A client may say so many at its startup that there is room for whatever
- * servers report beside them, which its session may change: it does not end for a SET. */
+/* Limits of one set.  The limit at startup leaves room for the parameters that servers report,
+ * which the session may change later: a SET must not end the client. */
 #define PARAMS_MAX      128
 #define PARAMS_REPORTED 32
 #define PARAMS_STARTUP  (PARAMS_MAX - PARAMS_REPORTED)
 #define PARAMS_SIZE_MAX 16384 /* bytes of names and values */
 
 fault params_store_init(struct params_store *store) MUST_USE;
-void params_store_fini(struct params_store *store); /* all sets but the empty one are gone */
+void params_store_fini(struct params_store *store); /* only the empty set may be left */
 
-/** The set of these (in any order; of equal names the last wins).  The caller owns a reference.
- *  Faults: LIMIT, MEMORY. */
+/** Finds or makes the set of these parameters, given in any order; of equal names the last wins.
+ *  The caller owns a reference.  Faults: LIMIT, MEMORY. */
 fault params_intern(struct params_store *store, const struct param *all, size_t count,
                     struct params **ret) MUST_USE;
-/** `set` with one name changed, or removed when `value` is NULL. */
+/** Finds or makes `set` with one parameter changed, or removed when `value` is NULL. */
 fault params_with(struct params *set, struct span name, const struct span *value,
                   struct params **ret) MUST_USE;
 struct params *params_ref(struct params *set);
 void params_unref(struct params **set); /* NULL-safe */
-/** Replaces *slot by `take`, dropping the reference that it held. */
+/** Drops the reference in *slot and stores `take` there, which takes over the caller's
+ *  reference. */
 void params_assign(struct params **slot, struct params *take);
-/** The value, or NULL. */
+/** Returns the value, or NULL if the set does not have the name. */
 const struct span *params_find(const struct params *set, struct span name);
 
-/* In front of statements that take a snapshot, in the same text: the session's
- * default_transaction_* do not count for them.  Allowed once more while nothing else was said of
- * the transaction. */
+/* Written in front of statements that take a snapshot, in the same text, so that the session's
+ * default_transaction_* do not apply to them.  The SET may be repeated in a transaction as long as
+ * no other characteristic of it was set. */
 #define PARAMS_PLAIN_TRANSACTION "SET LOCAL transaction_isolation='read committed';"
-/** Appends SQL that leads a session from `from` to `to`; nothing when they are the same set.  What
- *  it does does not depend on what the session's parameters are.  `begins`: its transaction begins
- *  with it.
- *  Faults are the buffer's. */
+/** Appends SQL that changes a session's parameters from `from` to `to`; nothing when they are the
+ *  same set.  The effect of the SQL does not depend on the session's parameters.  `begins`: the SQL
+ *  is the first of its transaction.  Faults are the buffer's. */
 void params_write_difference(struct buffer *sql, const struct params *from, const struct params *to,
                              bool begins);
-/** Appends calls of set_config(), with commas, that lead a transaction from `from` to `to` until
- * its end; nothing when no statement tells them apart. */
+/** Appends calls of set_config(), separated by commas, that change parameters from `from` to `to`
+ *  until the end of the transaction; nothing when only application_name differs, on which no
+ *  statement depends. */
 void params_write_local(struct buffer *sql, const struct params *from, const struct params *to);
-/** Appends a literal that means the same whatever the session's parameters are. */
+/** Appends a string literal whose meaning does not depend on the session's parameters. */
 void params_write_literal(struct buffer *sql, struct span text);
-/** `set` without what acts on a server that no client has. */
+/** Finds or makes `set` without the parameters that affect a server while no client has it: timers
+ *  of idle sessions, keepalives, very short timeouts. */
 fault params_at_rest(struct params *set, struct params **ret) MUST_USE;
 /** Appends name NUL value NUL ... (startup packet form). */
 void params_write_flat(struct buffer *out, const struct params *set);
-/** The reverse of params_write_flat. */
+/** Finds or makes the set that params_write_flat wrote. */
 fault params_read_flat(struct params_store *store, struct span flat, struct params **ret) MUST_USE;

@@ -4,8 +4,8 @@
 
 #include <openssl/sha.h>
 
-/* Of a column: its table and its place there, 6 bytes; then type, length and modifier, 10; format,
- * 2. */
+/* Bytes of a column behind its name: table and column number, 6; type, length and modifier, 10;
+ * format, 2. */
 #define COLUMN_ORIGIN 6u
 #define COLUMN_TYPE   10u
 #define COLUMN_BYTES  18u
@@ -19,8 +19,8 @@ struct digest digest_of(struct span bytes)
     return digest;
 }
 
-/* Writes what matters of a RowDescription's columns to `to`, which may lie in front of them; NULL:
- * they are not columns. */
+/* Writes names, types, lengths and modifiers of a RowDescription's columns to `to`, which may
+ * overlap their beginning.  Returns the end of what was written; NULL: malformed columns. */
 static uint8_t *keep_columns(struct span columns, uint8_t *to)
 {
     while (columns.size > 0) {

@@ -1,11 +1,13 @@
 #pragma once
 /*
- * signature.h - what a statement takes and gives, as PostgreSQL describes it.
+ * signature.h - digests of a statement's parameters and result columns, as PostgreSQL describes
+ * them.
  *
- * The answer to a Describe of a statement is collected and made into two digests.  `whole` is of
- * every byte, the tables that columns come from included: equal statements have it equal.  `shape`
- * is of what a client relies on: types of parameters; names, types and modifiers of columns.  It is
- * what PostgreSQL compares before it says that a cached plan must not change its result type.
+ * The reply to a Describe of a statement is collected and made into two digests.  `whole` covers
+ * every byte, including the tables that columns come from; equal statements have equal `whole`.
+ * `shape` covers what a client relies on: types of parameters; names, types and modifiers of
+ * columns.  PostgreSQL compares the same before it raises "cached plan must not change result
+ * type".
  */
 #include "base/buffer.h"
 #include "session/digest.h"
@@ -15,9 +17,9 @@ struct signature {
     struct digest shape;
 };
 
-/* A description of 1600 columns and 65,535 parameters fits. */
+/* Bytes of a reply, at most: enough for 1600 columns and 65,535 parameters. */
 #define SIGNATURE_MAX (1u << 20)
 
-/** Of messages ParameterDescription and RowDescription or NoData, headers included.  Consumes the
- *  bytes.  false: they are not that. */
+/** Makes the signature from two messages with their headers: ParameterDescription, and
+ *  RowDescription or NoData.  Consumes the bytes.  false: the bytes are not these messages. */
 bool signature_read(struct buffer *messages, struct signature *ret);

@@ -32,7 +32,7 @@ static bool is_word_part(uint8_t byte)
            ((byte | 0x20) >= 'a' && (byte | 0x20) <= 'z');
 }
 
-/* Whether a word stands here, and no call of a function of that name. */
+/* Returns whether the word stands at `at`, and is not a call of a function of that name. */
 static bool is_word(struct span text, size_t at, const char *word)
 {
     size_t end = at + strlen(word);
@@ -45,7 +45,7 @@ static bool is_word(struct span text, size_t at, const char *word)
     return end == text.size || text.at[end] != '(';
 }
 
-/* Literals whose value is that of the time when they are parsed. */
+/* Returns whether the text may have literals whose value is the time of the Parse. */
 static bool text_is_timely(struct span text)
 {
     for (size_t at = 0; at < text.size; at++)
@@ -68,7 +68,7 @@ static bool text_is_timely(struct span text)
     return false;
 }
 
-/* PostgreSQL does not look at these anew: no change of their columns is an error. */
+/* PostgreSQL does not raise "cached plan must not change result type" for these. */
 bool statement_follows(struct span body)
 {
     while (body.size > 0 && (body.at[0] == ' ' || body.at[0] == '\n' || body.at[0] == '\t'))
@@ -440,7 +440,8 @@ const struct server_statement *server_statement_orphan(struct server_statements 
     return LIST_ENTRY(first, struct server_statement, used);
 }
 
-/* They are answered in order, and dropped in the reverse order. */
+/* Finds the oldest Close of this name if it was answered, the newest if it was skipped: entries are
+ * answered in order and dropped in reverse order. */
 static struct node *find_closing(const struct server_statements *on,
                                  const char name[STATEMENT_NAME_SIZE], bool closed)
 {
@@ -466,7 +467,7 @@ void server_statement_closed(struct server_statements *on, const char name[STATE
         list_push_front(&on->orphans, node);
 }
 
-/* Those whose Parse has not been answered come after it. */
+/* A pending statement stays: its Parse comes behind the DEALLOCATE ALL. */
 void server_statements_deallocated(struct server_statements *on)
 {
     struct list *const gone[] = {&on->orphans, &on->closing};

@@ -1,4 +1,4 @@
-/* login.c - the coroutine of a login: its steps, its refusal, and what comes behind it. */
+/* login.c - the coroutine of a login: its steps, refusal, and the start of the session. */
 #include "link/link.h"
 #include "machine/clock.h"
 #include "machine/log.h"
@@ -42,7 +42,7 @@ static void login_refuse(struct login *login, fault why)
     memcpy(state, fault_story_sqlstate(why), sizeof(state));
     if (why == FAULT_CANCELLED)
         memcpy(state, "57P01", sizeof(state));
-    if (client->crowded) { /* the pooler's log tells of the crowd, not of each */
+    if (client->crowded) { /* logged by clients.crowd, not for each client */
         client_farewell(&client, "53300",
                         "too many connections that have not logged in, this one was the oldest");
         return;
@@ -67,7 +67,7 @@ static void login_free(struct login *login)
     counted_free(login, sizeof(*login));
 }
 
-/* The console serves on this very coroutine. */
+/* Runs a console session on the login's coroutine. */
 static void login_serve_console(struct client *client)
 {
     const struct console_target *console = &client->relay->pools.env->console;
@@ -91,7 +91,7 @@ void client_login(void *argument)
     }
     memset(login, 0, offsetof(struct login, params));
     login->client = client;
-    login->user = login->database = SPAN(""); /* until it says who it is */
+    login->user = login->database = SPAN(""); /* until the startup packet is read */
     login->config = config_ref(client->relay->pools.config);
     login->out = BUFFER_INIT(REPORTED_MAX);
     login->by = after(login->config->login_timeout);
@@ -105,5 +105,5 @@ void client_login(void *argument)
     if (console)
         login_serve_console(client);
     else if (client_park(client))
-        timer_set(&client->timer, now()); /* its turn starts from the loop */
+        timer_set(&client->timer, now()); /* starts its turn from the loop */
 }

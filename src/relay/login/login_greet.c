@@ -1,10 +1,10 @@
-/* login_greet.c - what a client is told when it is in. */
+/* login_greet.c - the messages to a client at the end of its login. */
 #include "link/link.h"
 #include "relay/cancel.h"
 #include "relay/login/login_parts.h"
 #include "relay/relay.h"
 
-/* What the client's own server reported. */
+/* Writes the parameters that the server of a session pool's client reported. */
 static void login_put_session(struct login *login)
 {
     struct client *client = login->client;
@@ -19,7 +19,7 @@ static void login_put_session(struct login *login)
     }
 }
 
-/* What servers of its pool reported, with the client's own values in their place. */
+/* Writes the parameters that servers of the pool reported, with the client's own values. */
 static void login_put_parameters(struct login *login)
 {
     const struct client *client = login->client;

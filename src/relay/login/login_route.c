@@ -1,12 +1,12 @@
-/* login_route.c - where a client may go, who it is, and whether there is a place for it. */
+/* login_route.c - a client's route, authentication and admission to its pool. */
 #include "auth/auth.h"
 #include "link/link.h"
 #include "pool/counts.h"
 #include "relay/login/login_parts.h"
 #include "relay/relay.h"
 
-/* For now only here: what a client proves may serve its local pool towards servers, but the router
- * is not troubled with those who have proven nothing. */
+/* Joins the local pool before authentication, because the client's credentials are kept there for
+ * logins to servers.  The router hears of the local pool only after authentication. */
 static fault login_enter_pool(struct login *login, const struct route_config *route)
 {
     struct client *client = login->client;
@@ -46,7 +46,7 @@ static fault login_too_many(const struct local_pool *pool, enum counts_of of, ui
     }
 }
 
-/* Only who has proven who it is takes one of the places of its pool, database and user. */
+/* Counts an authenticated client at its pool, database and user, or refuses it at a limit. */
 static fault login_admit(struct login *login)
 {
     struct client *client = login->client;
@@ -83,7 +83,7 @@ static struct auth_request login_request(struct login *login, const struct route
 
 static const struct route_config no_route;
 
-/* What the route is to this client; NULL: nothing. */
+/* Returns the client's route, or that for replication; NULL: none, with the fault's message set. */
 static const struct route_config *login_find_route(const struct login *login)
 {
     const struct listen_config *listen = config_listen(login->config, login->client->listen);
@@ -104,7 +104,8 @@ static const struct route_config *login_find_route(const struct login *login)
     return route->replication;
 }
 
-/* Who may use the console is told only to those who have proven who they are. */
+/* Authenticates a console client.  Whether a user may use the console is told only after
+ * authentication. */
 static fault login_console(struct login *login)
 {
     struct client *client = login->client;
@@ -125,7 +126,8 @@ static fault login_console(struct login *login)
     return fault_raise(FAULT_AUTH, "user \"%.*s\" may not use the console", SPAN_ARG(login->user));
 }
 
-/* Its set of parameters also says who it is: there is no local pool that would. */
+/* The set of parameters also holds user and database, because a console client has no local
+ * pool. */
 fault login_finish_console(struct login *login)
 {
     struct client *client = login->client;
@@ -136,8 +138,8 @@ fault login_finish_console(struct login *login)
     return link_send(&client->stream, &login->out, login->by);
 }
 
-/* Bytes behind the startup packet are queries where no password is asked for, and nothing that a
- * client may send elsewhere. */
+/* Keeps bytes behind the startup packet: queries, if the method is trust.  With any other method
+ * they are a protocol violation. */
 static fault login_keep_ahead(struct login *login, const struct auth_how *how)
 {
     struct span behind = login->startup.behind;
@@ -150,7 +152,7 @@ static fault login_keep_ahead(struct login *login, const struct auth_how *how)
     return client_stash(login->client, behind.at, behind.size);
 }
 
-/* A reload since its first byte: it enters a pool of the version that pools have now. */
+/* Takes the latest version of the configuration: a reload may have come since the login began. */
 static void login_take_version(struct login *login)
 {
     struct config *latest = config_ref(login->client->relay->pools.config);
@@ -158,11 +160,12 @@ static void login_take_version(struct login *login)
     login->config = latest;
 }
 
+/* Authenticates a client that matches no route, before it is told so. */
 static fault login_stranger(struct login *login)
 {
     struct auth_request request = login_request(login, &no_route);
     TRY(auth_stranger(&request));
-    (void)login_find_route(login); /* the story, for whom it may be told to */
+    (void)login_find_route(login); /* sets the fault's message */
     return FAULT_ROUTE;
 }
 

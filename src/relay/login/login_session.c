@@ -1,5 +1,4 @@
-/* login_session.c - what a client's session begins with: its parameters, and where servers must be
- * asked about them, a server. */
+/* login_session.c - a client's initial parameters, and a server where one must check them. */
 #include "machine/co.h"
 #include "relay/cancel.h"
 #include "relay/login/login_parts.h"
@@ -9,8 +8,9 @@
 
 #include <string.h>
 
-/* Until it has a server or, if that is all it needs one for, what servers tell is known.  The
- * claim has its own end; a login whose claim has none ends by login_timeout. */
+/* Claims a server and waits for it.  `greeting_will_do`: returns also once the pool's reported
+ * parameters are known, if the server is needed only for these.  The claim ends by claim_timeout,
+ * or by login_timeout if that is off. */
 static fault login_await(struct login *login, bool greeting_will_do)
 {
     struct client *client = login->client;
@@ -29,7 +29,7 @@ static fault login_await(struct login *login, bool greeting_will_do)
     return OK;
 }
 
-/* The claim's outcome; without one there was no need of it. */
+/* Returns the claim's outcome: OK if granted or withdrawn, else why it was refused. */
 static fault login_settle_claim(struct login *login)
 {
     struct client *client = login->client;
@@ -62,7 +62,8 @@ static fault login_learn_greeting(struct login *login)
     return OK;
 }
 
-/* How servers spell what they have taken before; values that are their defaults fall away. */
+/* Replaces values by the spelling of servers that have accepted them; drops values that are the
+ * servers' defaults. */
 static void login_canonical(struct login *login)
 {
     struct local_pool *pool = login->client->pool;
@@ -76,8 +77,8 @@ static void login_canonical(struct login *login)
     login->param_count = kept;
 }
 
-/* Values that no server has taken yet are tried now, so that a bad one fails the login, as it would
- * on a direct connection. */
+/* Sets values that no server has accepted yet on a server now, so that an invalid value fails the
+ * login, as on a direct connection. */
 static fault login_confirm(struct login *login)
 {
     struct client *client = login->client;
@@ -114,7 +115,7 @@ static fault login_confirm(struct login *login)
     return adopted;
 }
 
-/* The last of several counts. */
+/* Returns the last parameter of this name, which is the one that counts; NULL: none. */
 static struct param *login_find_param(struct login *login, const char *name)
 {
     for (size_t i = login->param_count; i-- > 0;)
@@ -123,8 +124,9 @@ static struct param *login_find_param(struct login *login, const char *name)
     return NULL;
 }
 
-/* Its application_name with its address.  Servers that go from one client to the next can't be
- * started with it. */
+/* Makes application_name with the client's address, if the route asks for it.  In a session pool
+ * whose servers go from client to client it is set on the server, because it can't be a startup
+ * parameter there. */
 static fault login_name(struct login *login)
 {
     const struct route_config *route = login->client->pool->route;
@@ -157,8 +159,9 @@ fault login_transaction(struct login *login)
     return OK;
 }
 
-/* A session pool's client has its server from now on, and is known by that one's pid.  The secret
- * is its own: the server's would outlive it, and cancel its next owner's queries. */
+/* A client of a session pool keeps its server from now on, and its cancel key has the server's pid.
+ * The key's secret is made for the client: the server's would stay valid after the client's end and
+ * cancel queries of the next client. */
 fault login_session(struct login *login)
 {
     struct client *client = login->client;

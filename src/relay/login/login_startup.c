@@ -1,4 +1,4 @@
-/* login_startup.c - the startup packet of a client, and what a proxy says in front of it. */
+/* login_startup.c - the startup packet of a client, and the PROXY header in front of it. */
 #include "link/link.h"
 #include "link/proxy.h"
 #include "relay/cancel.h"
@@ -16,7 +16,8 @@ fault login_add_param(void *argument, struct span name, struct span value)
     return OK;
 }
 
-/* One that the client has said; those beyond the limit are counted, for the story. */
+/* Adds a parameter from the startup packet; those beyond the limit are only counted, for the error
+ * message. */
 static fault login_take_param(void *argument, struct span name, struct span value)
 {
     struct login *login = argument;
@@ -31,7 +32,8 @@ static bool name_is_protocol(struct span name)
     return span_is(name, "user") || span_is(name, "database") || span_starts(name, SPAN("_pq_."));
 }
 
-/* Parameters that are no setting: read apart, unless they are passed on as they are. */
+/* Returns whether the parameter is no setting and is read separately.  Replication connections pass
+ * it on unchanged. */
 static bool name_is_read_apart(struct span name)
 {
     return span_is(name, "options") || span_is(name, "replication");
@@ -47,7 +49,8 @@ static fault login_read_replication(struct login *login)
                              (int)MIN_OF(value.size, 100), (const char *)value.at);
 }
 
-/* What `options` holds counts first: a parameter of its own goes over it, as in PostgreSQL. */
+/* Reads the settings in `options`.  They come first, so that a startup parameter of the same name
+ * overrides them, as in PostgreSQL. */
 static fault login_read_options(struct login *login)
 {
     struct span options = wire_find_parameter(login->startup.parameters, "options");
@@ -85,7 +88,7 @@ static fault login_read_params(struct login *login)
     return OK;
 }
 
-/* A proxy's connection: whom it speaks for. */
+/* Reads the PROXY header and takes over the client's address from it. */
 static fault login_learn_origin(struct login *login)
 {
     struct link_proxied said;
