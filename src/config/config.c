@@ -202,7 +202,8 @@ static bool same_tls(const struct tls_config *a, const struct tls_config *b)
            same_policy(&a->policy, &b->policy);
 }
 
-/* By name: the hosts of a service may change under its pools, which is the fleet's affair. */
+/* Compares services by name: a service's hosts may change under its pools, which the fleet
+ * handles. */
 static bool same_service(const struct service_config *a, const struct service_config *b)
 {
     if (a == NULL || b == NULL)

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Steps of one expression over one name: a pathological one fails, and holds up nothing. */
+/* Steps of one expression over one name: a pathological expression fails and blocks nothing. */
 #define REGEX_STEPS_MAX 100000u
 #define REGEX_HEAP_MAX  1024u /* KiB */
 

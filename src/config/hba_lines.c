@@ -1,6 +1,6 @@
 /*
- * hba_lines.c - files in the form of pg_hba.conf and pg_ident.conf, taken apart into lines of
- * fields of tokens, with all that they include.
+ * hba_lines.c - splits files in the form of pg_hba.conf and pg_ident.conf, and all that they
+ * include, into lines of fields of tokens.
  */
 #include "config/hba_parts.h"
 
@@ -14,17 +14,17 @@
 #define PROBLEM_MAX    512
 #define PATH_BYTES_MAX 4095
 
-/* A file under way. */
+/* A file that is being read. */
 struct source {
     struct hba_lines *lines;
     const char *file; /* in the hba's memory */
-    uint32_t line;    /* where the line under way begins */
+    uint32_t line;    /* where the current line begins */
     unsigned depth;
     struct span rest;    /* of the file */
     struct buffer whole; /* the line, its continuations joined */
 };
 
-/* Tokens that are being gathered. */
+/* Tokens collected so far. */
 struct gather {
     struct hba_token *all;
     size_t count;
@@ -68,7 +68,7 @@ static bool is_blank(uint8_t byte)
 
 enum token_end { TOKEN_NONE, TOKEN_LAST, TOKEN_COMMA, TOKEN_BROKEN };
 
-/* Takes one token off `rest`; says whether a comma stands behind it. */
+/* Removes a token from `rest`.  Returns whether a comma follows it. */
 static enum token_end token_take(struct span *rest, struct buffer *text, bool *ret_quoted)
 {
     bool inside = false, any = false;
@@ -127,7 +127,7 @@ static void source_problem(const struct source *source, const char *text, const 
                 about[0] != '\0' ? " \"" : "", about, about[0] != '\0' ? "\"" : "");
 }
 
-/* A path that a file names, relative to its own directory. */
+/* Returns a path that a file names, relative to the file's directory. */
 static char *path_beside(const struct source *source, const char *name)
 {
     char path[PATH_BYTES_MAX + 1];
@@ -141,7 +141,8 @@ static char *path_beside(const struct source *source, const char *name)
     return hba_text(source->lines->hba, span_of(path, (size_t)size));
 }
 
-/* The next line without its end; those that end in a backslash go on in the next. */
+/* Reads the next line without its end.  A line that ends in a backslash continues on the next
+ * line. */
 static bool source_next(struct source *source, uint32_t *line)
 {
     bool more = true, any = false;
@@ -178,7 +179,7 @@ static void source_lines(struct source *source,
     }
 }
 
-/* Reads a file and hands each of its lines to `each`.  `optional`: it need not be there. */
+/* Reads a file and calls `each` for each of its lines.  `optional`: the file may be missing. */
 static void file_read(const struct source *from, const char *path, bool optional,
                       void (*each)(struct source *source, struct span line, void *argument),
                       void *argument)
@@ -206,11 +207,11 @@ static void file_read(const struct source *from, const char *path, bool optional
     buffer_fini(&text);
 }
 
-/* --- lists ------------------------------------------------------------------------------------ */
+/* --- fields ----------------------------------------------------------------------------------- */
 
 static void line_gather(struct source *source, struct span line, void *argument);
 
-/* The tokens of one field; those of "@file" stand in its place. */
+/* Reads the tokens of one field.  The tokens of "@file" take its place. */
 static bool field_gather(struct source *source, struct span *rest, struct gather *gather)
 {
     struct buffer text = BUFFER_INIT(TOKEN_MAX);
@@ -263,7 +264,7 @@ static void directory_read(struct source *source, const char *path)
         const char *name = (const char *)rest.at;
         size_t size = strnlen(name, rest.size);
         rest = span_skip(rest, size + 1);
-        /* As PostgreSQL: *.conf, and none that is hidden. */
+        /* Reads *.conf, and no hidden file, as PostgreSQL does. */
         if (size < 6 || name[0] == '.' || memcmp(name + size - 5, ".conf", 5) != 0)
             continue;
         int length = snprintf(whole, sizeof(whole), "%s/%s", path, name);
@@ -274,7 +275,7 @@ static void directory_read(struct source *source, const char *path)
     buffer_fini(&names);
 }
 
-/* "include file" and its kin.  True: it was one. */
+/* Handles include, include_if_exists and include_dir.  Returns whether the line was one of them. */
 static bool line_includes(struct source *source, const struct hba_line *line)
 {
     const char *word = line->fields[0].tokens[0].text;
@@ -296,7 +297,7 @@ static bool line_includes(struct source *source, const struct hba_line *line)
     return true;
 }
 
-/* Moves what was gathered into the hba's memory. */
+/* Copies the collected tokens into the memory of the hba. */
 static bool field_keep(struct hba *hba, const struct gather *gather, struct hba_field *field)
 {
     field->count = gather->count;

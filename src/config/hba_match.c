@@ -1,9 +1,9 @@
-/* hba_match.c - which rule a connection meets first, and whom a map lets be whom. */
+/* hba_match.c - finds the first rule that matches a connection, and applies maps of names. */
 #include "config/hba_parts.h"
 
 #include <stdio.h>
 
-#define NAME_BYTES_MAX 512 /* bytes of a user's name made by a map */
+#define NAME_BYTES_MAX 512 /* bytes of a database's name, or of a user's name made by a map */
 
 const struct hba_rule *hba_rule(const struct hba *hba, size_t index)
 {
@@ -47,7 +47,8 @@ fault hba_user_matches(const struct hba_field *field, struct span user,
     return OK;
 }
 
-/* As in PostgreSQL, only the word "replication" matches physical replication. */
+/* Matches a token against the database.  As in PostgreSQL, only the word "replication" matches
+ * physical replication. */
 static fault database_is(const struct hba_token *token, const struct hba_subject *subject,
                          const struct hba_world *world, bool *ret)
 {
@@ -95,7 +96,7 @@ static bool connection_is(const struct hba_matcher *matcher, const struct hba_su
         return !local && subject->tls;
     case HBA_HOSTNOSSL:
         return !local && !subject->tls;
-    case HBA_HOSTGSSENC: /* GSSAPI encryption is never agreed to */
+    case HBA_HOSTGSSENC: /* Trunkline never accepts GSSAPI encryption */
         return false;
     }
     return false;
@@ -131,7 +132,7 @@ static fault where_is(const struct hba_matcher *matcher, const struct address *p
     return OK;
 }
 
-/* What costs a question to the world comes last. */
+/* Matches a rule.  Compares host names last: they need DNS queries. */
 static fault matcher_fits(const struct hba_matcher *matcher, const struct hba_subject *subject,
                           const struct hba_world *world, bool *ret)
 {
@@ -165,7 +166,7 @@ fault hba_match(const struct hba *hba, const struct hba_subject *subject,
 
 /* --- maps ------------------------------------------------------------------------------------- */
 
-/* "\1" in the user's name is what the first parenthesis of the system's name took. */
+/* Replaces "\1" in the user's name by the match of the first parenthesis. */
 static bool name_expand(const char *text, struct span group, char name[NAME_BYTES_MAX])
 {
     const char *mark = strstr(text, "\\1");
@@ -190,7 +191,7 @@ static fault mapping_allows(const struct hba_mapping *mapping, struct span outer
         return OK;
     if (mapping->user.regex != NULL || strstr(mapping->user.text, "\\1") == NULL)
         return user_is(&mapping->user, user, world, ret);
-    /* What was taken from outside is never a keyword, and never empty. */
+    /* A name made with "\1" is never a keyword.  The match must not be empty. */
     *ret = group.size > 0 && name_expand(mapping->user.text, group, name) && span_is(user, name);
     return OK;
 }

@@ -1,14 +1,14 @@
-/* hba_options.c - "name=value" behind a method. */
+/* hba_options.c - reads the "name=value" options after a method. */
 #include "config/hba_parts.h"
 
 #include <stdio.h>
 
-/* Options under way, and where they stand. */
+/* Options that are being read, and their place. */
 struct options {
     struct hba_lines *lines;
     const struct hba_line *line;
     struct auth_how *how;
-    struct auth_ldap *ldap; /* NULL until one of its options comes */
+    struct auth_ldap *ldap; /* NULL until the first ldap option */
     bool clientname_given;
 };
 
@@ -55,7 +55,7 @@ static bool port_read(const char *text, uint16_t *ret)
     return port > 0 && port <= UINT16_MAX;
 }
 
-/* The text up to one of `ends`; `*at` moves behind it. */
+/* Copies the text up to one of `ends`, and moves `*at` after it. */
 static char *url_part(struct hba *hba, const char **at, const char *ends)
 {
     size_t size = strcspn(*at, ends);
@@ -64,7 +64,7 @@ static char *url_part(struct hba *hba, const char **at, const char *ends)
     return part;
 }
 
-/* scheme://host:port/base?attribute?scope?filter (RFC 4516) */
+/* Reads scheme://host:port/base?attribute?scope?filter (RFC 4516). */
 static bool url_read(struct options *options, const char *text)
 {
     struct hba *hba = options->lines->hba;
@@ -168,7 +168,7 @@ static bool cert_option(struct options *options, const char *name, const char *v
            refuse(options, name, value, "CN, DN, SAN");
 }
 
-/* One option; what is wrong with it was told. */
+/* Applies an option.  Returns false after reporting what is wrong with it. */
 static bool option_take(struct options *options, const char *name, const char *value)
 {
     struct auth_how *how = options->how;
@@ -253,7 +253,7 @@ void hba_take_options(struct hba_lines *lines, const struct hba_line *line, size
         hba_problem(lines->reader, line->file, line->line, "%s", wrong);
 }
 
-/* --- of a route ------------------------------------------------------------------------------- */
+/* --- options of a route ----------------------------------------------------------------------- */
 
 struct route_options {
     struct hba_lines lines;

@@ -1,4 +1,4 @@
-/* hba_parse.c - lines to rules and maps. */
+/* hba_parse.c - makes rules and maps from lines. */
 #include "config/hba_parts.h"
 #include "machine/stream.h"
 
@@ -7,7 +7,7 @@
 
 #define RULE_TEXT_MAX 512
 
-/* --- how a client connects -------------------------------------------------------------------- */
+/* --- connection types ------------------------------------------------------------------------- */
 
 static bool connection_read(const char *word, enum hba_connection *ret)
 {
@@ -28,7 +28,7 @@ static bool connection_read(const char *word, enum hba_connection *ret)
     return false;
 }
 
-/* --- where from ------------------------------------------------------------------------------- */
+/* --- addresses -------------------------------------------------------------------------------- */
 
 static size_t address_size(const struct address *address)
 {
@@ -85,8 +85,7 @@ static bool name_sound(const char *name)
     return size > 0 && size <= 253 && strpbrk(name, " /[]@\"'*:") == NULL;
 }
 
-/* Reads the address and, where it stands in a field of its own, the mask; `*at` moves behind them.
- */
+/* Reads the address, and the mask if it has a field of its own.  Moves `*at` after them. */
 static bool where_read(struct hba_lines *lines, const struct hba_line *line, size_t *at,
                        struct hba_matcher *matcher)
 {
@@ -124,7 +123,7 @@ static bool where_read(struct hba_lines *lines, const struct hba_line *line, siz
     return false;
 }
 
-/* --- what ------------------------------------------------------------------------------------- */
+/* --- methods ---------------------------------------------------------------------------------- */
 
 static bool method_read(struct hba_lines *lines, const struct hba_line *line, const char *word,
                         struct hba_matcher *matcher)
@@ -195,7 +194,7 @@ static void note_roles(struct hba *hba, const struct hba_matcher *matcher)
             hba->needs_roles = true;
 }
 
-/* The line as its words, for those who ask which line it was. */
+/* Returns the words of the line, to show which line matched.  Hides ldapbindpasswd. */
 static const char *line_text(struct hba *hba, const struct hba_line *line)
 {
     struct buffer out = BUFFER_INIT(RULE_TEXT_MAX);

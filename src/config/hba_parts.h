@@ -1,9 +1,9 @@
 #pragma once
 /*
- * hba_parts.h - what the files of the HBA reader share; private to hba*.c.
+ * hba_parts.h - shared by the files of the HBA reader; private to hba*.c.
  *
- * A line is made of fields, a field of tokens parted by commas.  All of it lives in the pieces of
- * the `struct hba` and is freed with it.
+ * A line has fields; a field has tokens separated by commas.  All of them live in the memory pieces
+ * of the `struct hba` and are freed with it.
  */
 #include "config/hba.h"
 
@@ -11,8 +11,8 @@ struct hba_regex; /* compiled */
 
 struct hba_token {
     const char *text;
-    bool quoted;                   /* begins with a quote: no keyword */
-    const struct hba_regex *regex; /* of a text that begins with a slash; NULL: none */
+    bool quoted;                   /* begins with a quote, so it is not a keyword */
+    const struct hba_regex *regex; /* if the text begins with a slash; NULL: none */
 };
 
 struct hba_field {
@@ -63,12 +63,12 @@ struct hba {
 
 /* --- hba.c: memory and expressions ------------------------------------------------------------ */
 
-/** Zeroed; NULL marks the whole as failed. */
+/** Allocates zeroed memory.  Without memory returns NULL and marks the hba as failed. */
 void *hba_take(struct hba *hba, size_t size);
 char *hba_text(struct hba *hba, struct span text);
-/** Compiles what is behind the slash; NULL after writing why into `why`. */
+/** Compiles the expression after the slash.  On failure returns NULL and writes `why`. */
 const struct hba_regex *hba_regex(struct hba *hba, const char *text, char *why, size_t size);
-/** `ret_group`: what the first parenthesis took, if it has one; may be NULL. */
+/** Matches a text.  `ret_group`: the match of the first parenthesis, if it has one; may be NULL. */
 bool hba_regex_matches(const struct hba_regex *regex, struct span text, struct span *ret_group);
 
 /* --- hba_lines.c: files to lines -------------------------------------------------------------- */
@@ -78,24 +78,25 @@ struct hba_lines {
     const struct hba_reader *reader;
     void (*take)(struct hba_lines *lines, const struct hba_line *line);
 };
-/** Takes a file apart, and all that it includes. */
+/** Splits a file, and all files that it includes, into lines. */
 void hba_read_lines(struct hba_lines *lines, const char *path);
-/** The same for a text without line ends, told as `place`. */
+/** Splits a text without line ends.  Problems name `place`. */
 void hba_read_text(struct hba_lines *lines, const char *text, const char *place);
 void hba_problem(const struct hba_reader *reader, const char *file, uint32_t line,
                  const char *format, ...) PRINTF_LIKE(4, 5);
 bool hba_is_keyword(const struct hba_token *token, const char *word);
-/** Gives a token that begins with a slash its expression; false after telling what is wrong. */
+/** Compiles the expression of a token that begins with a slash.  Returns false after reporting what
+ *  is wrong. */
 bool hba_compile(struct hba_lines *lines, const struct hba_line *line, struct hba_token *token);
 
 /* --- hba_options.c ---------------------------------------------------------------------------- */
 
-/** "name=value" behind a method; `how->method` is known. */
+/** Reads the "name=value" options after a method.  `how->method` must be set. */
 void hba_take_options(struct hba_lines *lines, const struct hba_line *line, size_t first,
                       struct auth_how *how);
 
 /* --- hba_match.c ------------------------------------------------------------------------------ */
 
-/** Whether one of a field's names of roles is the user: all, +role, /expression, or the name. */
+/** Finds whether a token of a field matches the user: all, +role, /expression, or the name. */
 fault hba_user_matches(const struct hba_field *field, struct span user,
                        const struct hba_world *world, bool *ret) MUST_USE;

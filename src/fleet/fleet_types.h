@@ -1,24 +1,24 @@
 #pragma once
 /*
- * fleet_types.h - the objects behind fleet.h; for src/fleet only.
+ * fleet_types.h - the objects of fleet.h; for src/fleet only.
  *
- * What a backend's state permits, and what moves it, is drawn at backend_become() in service.c.
+ * The diagram of a backend's states is at backend_become() in service.c.
  */
 #include "fleet/fleet.h"
 
-/* Addresses of one service; a resolver that finds more is refused. */
+/* Addresses of one service.  More of them are a LIMIT fault. */
 #define SERVICE_BACKENDS_MAX 256u
 
 enum backend_state {
-    BACKEND_ONLINE,    /* logins as the limits say (one at a time where it is a replica) */
-    BACKEND_SUSPECT,   /* it dropped a connection: one login at a time until one succeeds */
-    BACKEND_NOT_READY, /* it answers, but takes nobody: one login at a time, when due */
-    BACKEND_OFFLINE,   /* it does not answer: one login at a time, when due */
+    BACKEND_ONLINE,    /* logins up to logins_max (one at a time at a replica) */
+    BACKEND_SUSPECT,   /* dropped a connection: one login at a time until one succeeds */
+    BACKEND_NOT_READY, /* answers, but accepts no logins: one login at a time, when due */
+    BACKEND_OFFLINE,   /* does not answer: one login at a time, when due */
     BACKEND_STATES,
 };
 
-/* Names by which a backend was ever configured, the current one first. They are handed out by
- * pointer, so an old one stays until the backend has no slots. */
+/* Names under which a backend has been configured, the current name first.  Callers hold pointers
+ * to them, so an old name stays until the backend has no slots. */
 struct backend_name {
     struct backend_name *next;
     char text[];
@@ -29,18 +29,18 @@ struct backend {
     struct service *service;
     struct address address;
     struct backend_name *names;
-    uint64_t id; /* of the service's own counting; never reused */
+    uint64_t id; /* counted within the service; never reused */
     enum backend_state state;
     enum backend_role role;
-    deadline looked_at; /* when the role was seen last; meaningless while it is unknown */
+    deadline looked_at; /* when the role was last found; meaningless while it is unknown */
     deadline failed_at; /* the last failure that counted */
     duration backoff;   /* from failed_at to the next probe; 0 since the last success */
-    bool crowded;       /* NOT_READY because it has no room: a release makes it due */
+    bool crowded;       /* NOT_READY because it has no room: due once a connected slot ends */
     bool obsolete;
-    uint32_t epoch;    /* changes when it fails and when it recovers, see slot_failed() */
-    uint32_t releases; /* slots that ended here */
+    uint32_t epoch; /* incremented when the backend fails and when it recovers, see slot_failed() */
+    uint32_t releases; /* connected slots that have ended */
     uint32_t slots;    /* logins <= slots */
-    uint32_t logins;   /* slots whose login is under way */
+    uint32_t logins;   /* slots whose login is in progress */
     uint64_t failures; /* for the console */
 };
 
@@ -49,17 +49,17 @@ struct service {
     struct fleet_limits limits;
     struct list backends; /* as the resolver named them, then the obsolete ones */
     uint64_t ids;
-    uint32_t references; /* its owner's, and one of each struct slots */
+    uint32_t references; /* the owner's, and one for each struct slots */
     bool wants_resolving;
-    deadline latest; /* the latest event's time: the console's idea of now */
+    deadline latest; /* time of the latest event; "now" for the console */
 };
 
 struct slots {
     struct service *service; /* counted */
     uint32_t max;
     uint32_t count;
-    /* The backend that had no room for this pool.  Its own pause, so that one pool at a limit of
-     * its role or database does not take every probe that others could use. */
+    /* The backend that had no room for this pool.  Each pool has its own pause, so that a pool at a
+     * limit of its role or database does not take every probe that other pools could use. */
     uint64_t crowded_at; /* a backend's id; 0: none */
     uint32_t crowded_releases;
     deadline crowded_since;
@@ -74,16 +74,16 @@ struct slot {
     bool connected;
 };
 
-/** It answered as it should: online, nothing held against it. */
+/** Sets the backend online and ends its pause. */
 void backend_recover(struct backend *backend);
-/** A failure that counts: `state` is NOT_READY or OFFLINE; the pause before the next probe grows.
- */
+/** Sets the backend to `state`, NOT_READY or OFFLINE, and lengthens the pause before the next
+ *  probe. */
 void backend_fail(struct backend *backend, enum backend_state state, deadline now);
-/** A connection was dropped by the other side. */
+/** Records that the other side dropped a connection. */
 void backend_suspect(struct backend *backend);
-/** When its current pause ends: in the past when it has none. */
+/** Returns when the backend's pause ends: in the past if it has none. */
 deadline backend_due(const struct backend *backend);
-/** Frees it, if it is obsolete and its last slot went. */
+/** Frees old names of a backend without slots; frees the backend too if it is obsolete. */
 void backend_settle(struct backend *backend);
 /** Drops one reference; the last one frees. */
 void service_unref(struct service **service);

@@ -99,8 +99,8 @@ void backend_fail(struct backend *backend, enum backend_state state, deadline no
 
 void backend_suspect(struct backend *backend)
 {
-    /* Not from the other states: they already allow no more than one login at a time.  The epoch
-     * stays, because a failure of a login that is under way is news. */
+    /* The other states already allow no more than one login at a time.  The epoch stays, because a
+     * failure of a login in progress still counts. */
     if (backend->state == BACKEND_ONLINE)
         backend_become(backend, BACKEND_SUSPECT);
 }
@@ -207,7 +207,7 @@ fault service_new(const char *name, const struct fleet_limits *limits, struct se
     return OK;
 }
 
-/* The first `count` of the list become obsolete, and the last ones of it. */
+/* Makes the first `count` backends of the list obsolete and moves them to its end. */
 static void service_retire(struct service *service, uint32_t count)
 {
     invariant(count <= service->backends.count);
@@ -229,7 +229,7 @@ void service_unref(struct service **service)
     if (gone->references > 0)
         return;
     service_retire(gone, gone->backends.count);
-    invariant(list_empty(&gone->backends)); /* slots belong to pools, and none is left */
+    invariant(list_empty(&gone->backends)); /* no pool is left, so no slot either */
     free(gone->name);
     free(gone);
 }
@@ -245,7 +245,7 @@ void service_free(struct service **service)
 void service_set_limits(struct service *service, const struct fleet_limits *limits)
 {
     service->limits = *limits;
-    /* The decisions rely on these: somebody may log in, and a pause is one. */
+    /* Decisions rely on these: at least one login is permitted, and a pause is not 0. */
     service->limits.logins_max = MAX_OF(limits->logins_max, 1u);
     service->limits.retry_min.us = MAX_OF(limits->retry_min.us, ms(1).us);
     service->limits.retry_max.us = MAX_OF(limits->retry_max.us, service->limits.retry_min.us);
@@ -261,7 +261,7 @@ static struct backend *service_find(const struct service *service, const struct 
     return NULL;
 }
 
-/* An address that two names share belongs to the first. */
+/* Returns whether an address occurred before.  An address of two names belongs to the first. */
 static bool address_repeats(const struct address *addresses, size_t at)
 {
     for (size_t i = 0; i < at; i++) {
@@ -271,8 +271,8 @@ static bool address_repeats(const struct address *addresses, size_t at)
     return false;
 }
 
-/* Puts the backends of all addresses at the end of the list, in their order.  When there is no
- * memory, what is new so far stays and the next resolving goes on from there. */
+/* Moves the backends of all addresses to the end of the list, in their order.  On a fault the
+ * backends that are new so far stay, and the next resolving continues from there. */
 static fault service_take(struct service *service, const struct address *addresses,
                           const char *const *hosts, size_t count)
 {
@@ -305,7 +305,7 @@ fault service_set_addresses(struct service *service, const struct address *addre
     for (size_t i = 0; i < count; i++)
         named += address_repeats(addresses, i) ? 0 : 1;
     invariant(named <= service->backends.count);
-    service_retire(service, service->backends.count - named); /* they stand in front now */
+    service_retire(service, service->backends.count - named); /* these are at the front now */
     return OK;
 }
 

@@ -54,16 +54,17 @@ bool slots_paused(const struct slots *slots)
 
 /* --- asking ----------------------------------------------------------------------------------- */
 
-/* What one walk over the backends found. */
+/* Result of a walk over the backends. */
 struct survey {
     struct backend *best; /* may log in now; NULL: none */
     uint32_t usable;      /* not obsolete */
-    uint32_t open;        /* of these, below their cap */
-    bool busy;            /* one that serves has its permits out: worth waiting for one */
-    deadline again;       /* when time alone makes one permissible */
+    uint32_t open;        /* of these, below connections_max */
+    bool busy;            /* a healthy backend has no permit left: worth waiting for */
+    deadline again;       /* when the first pause of a backend ends */
 };
 
-/* Lower is better.  From RANK_DOUBTFUL on they are tried only when no healthy one is at hand. */
+/* Lower ranks are better.  From RANK_DOUBTFUL on a backend is tried only if no healthy backend has
+ * a permit, now or after a login in progress. */
 enum {
     RANK_PRIMARY,
     RANK_UNKNOWN,
@@ -90,7 +91,7 @@ static uint32_t backend_permits(const struct backend *backend)
     return serves ? backend->service->limits.logins_max : 1;
 }
 
-/* When this pool may log in there, permits aside. */
+/* Returns when this pool may log in at a backend, if it has a permit. */
 static deadline slots_due(const struct slots *slots, const struct backend *backend)
 {
     deadline due = backend_due(backend);
@@ -104,8 +105,8 @@ static void survey_backend(struct survey *survey, const struct slots *slots,
                            struct backend *backend, deadline now)
 {
     int rank = backend_rank(backend);
-    /* Not a suspect one: its single login may hang where the backend died without a word, and a
-     * replica may have been promoted meanwhile. */
+    /* A suspect backend is not healthy: its single login may hang if the backend died silently, and
+     * a replica may have been promoted meanwhile. */
     bool healthy = rank < RANK_DOUBTFUL && backend->state == BACKEND_ONLINE;
     if (backend->logins >= backend_permits(backend)) {
         survey->busy |= healthy;
@@ -179,14 +180,14 @@ fault slots_ask(struct slots *slots, deadline now, struct slot **ret, deadline *
         return FAULT_LIMIT;
     if (survey.best != NULL && (!survey.busy || backend_rank(survey.best) < RANK_DOUBTFUL))
         return slot_start(slots, survey.best, now, ret);
-    /* While it is waited for, only the end of a login changes anything. */
+    /* While a healthy backend is busy, only the end of a login changes the answer. */
     *ret_again = survey.busy ? NEVER : survey.again;
     return FAULT_AGAIN;
 }
 
-/* --- what became of it ------------------------------------------------------------------------ */
+/* --- results of a login ----------------------------------------------------------------------- */
 
-/* Takes the slot from its pool and its backend.  The backend may be gone after this. */
+/* Removes the slot from its pool and its backend.  May free the backend. */
 static void slot_free(struct slot **slot)
 {
     struct slot *gone = TAKE(*slot);
@@ -226,8 +227,8 @@ void slot_failed(struct slot **slot, enum slot_failure why, deadline now)
     struct backend *backend = (*slot)->backend;
     invariant(!(*slot)->connected);
     backend->service->latest = now;
-    /* Logins that began before the backend's last failure or recovery tell old news: of those that
-     * fail together only the first makes the pause longer, and a late one does not undo a
+    /* A login that began before the backend's last failure or recovery does not count: of logins
+     * that fail together only the first lengthens the pause, and a late failure does not undo a
      * recovery. */
     bool counts = (*slot)->epoch == backend->epoch;
 

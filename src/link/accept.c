@@ -1,6 +1,6 @@
 #include "link/dial.h"
 
-/* One accepted connection until its startup packet. */
+/* An accepted connection until its startup packet. */
 struct greeter {
     struct stream *stream;
     const struct link_accept *accept;
@@ -13,7 +13,7 @@ struct greeter {
 /* The first byte of a TLS record that holds a handshake. */
 #define RECORD_HANDSHAKE 0x16
 
-/* Like PostgreSQL, no TLS where there is no network. */
+/* Returns whether TLS is offered.  Like PostgreSQL, never on Unix sockets. */
 static bool greeter_has_tls(const struct greeter *greeter)
 {
     return greeter->accept->tls_mode != TLS_MODE_DISABLE && greeter->accept->tls != NULL &&
@@ -34,7 +34,8 @@ static fault greeter_closed(const struct greeter *greeter, size_t have)
     return fault_raise(FAULT_CLOSED, "%s", ""); /* a probe: no story */
 }
 
-/* At least `size` bytes in all; what has come behind them is looked at, and never taken for TLS. */
+/* Reads until there are at least `size` bytes.  More may arrive: after an SSLRequest the
+ * caller rejects them. */
 static fault greeter_fill(struct greeter *greeter, size_t *have, size_t size)
 {
     while (*have < size) {
@@ -58,8 +59,9 @@ static fault greeter_shake_hands(struct greeter *greeter, struct span read)
     return OK;
 }
 
-/* A first byte that is no length: TLS without a question.  Only ALPN tells then that it is meant
- * for a database, and not for a web server that listens elsewhere (as PostgreSQL 17 has it). */
+/* Handles TLS without an SSLRequest, which begins with a byte that no packet length has.  Requires
+ * ALPN, as PostgreSQL 17 does: only ALPN shows that the client means a database, and not a web
+ * server that listens elsewhere. */
 static fault greeter_direct_tls(struct greeter *greeter, size_t have)
 {
     if (greeter->asked_tls || greeter->asked_gss)
@@ -113,7 +115,7 @@ static fault greeter_answer_tls(struct greeter *greeter, size_t behind)
     if (!greeter_has_tls(greeter))
         return stream_write(greeter->stream, SPAN("N"), greeter->by);
     TRY(link_check_silence(greeter->stream, "an SSLRequest"));
-    greeter->stream->is_shaking = true; /* the peer may have the 'S' before we know */
+    greeter->stream->is_shaking = true; /* the peer may read the 'S' before the write returns */
     TRY(stream_write(greeter->stream, SPAN("S"), greeter->by));
     return greeter_shake_hands(greeter, SPAN_NONE);
 }
@@ -144,7 +146,8 @@ fault link_read_startup(struct stream *stream, const struct link_accept *accept,
         else
             break;
     }
-    /* A cancel request has a key of its own, and libpq before version 17 sends it in the clear. */
+    /* A cancel request is exempt: it has its own key, and libpq before version 17 sends it
+     * unencrypted. */
     if (packet.kind == WIRE_STARTUP && stream->tls == NULL && greeter_requires_tls(&greeter))
         return fault_raise(FAULT_AUTH, "TLS is required here, and this connection has none");
     *ret = packet;

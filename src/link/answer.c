@@ -23,7 +23,8 @@ static fault answer_password(struct login *login, struct span text)
     return link_send(login->stream, &login->out, login->by);
 }
 
-/* Whoever can't be sure of the channel is not told a password. */
+/* Refuses a method without channel binding if the target requires binding: no password is sent
+ * then. */
 static fault answer_unbound(const struct login *login)
 {
     if (login->what->target->binding != LINK_BINDING_REQUIRE)
@@ -86,9 +87,10 @@ static fault answer_keys(struct login *login)
                        SPAN_ARG(login->what->user));
 }
 
-/* --- SCRAM's conversation --------------------------------------------------------------------- */
+/* --- SCRAM's messages ------------------------------------------------------------------------- */
 
-/* As libpq: bound to the channel where both can, and never quietly without it where both could. */
+/* Chooses channel binding as libpq does: bound if both sides support it.  Otherwise 'y' tells a
+ * server that supports it that its offer was not seen. */
 static fault answer_binding(struct login *login, struct span mechanisms,
                             uint8_t channel[STREAM_ENDPOINT_MAX], size_t *ret_size)
 {
@@ -167,7 +169,8 @@ static fault answer_sasl_final(struct login *login, struct span server_final)
     return OK;
 }
 
-/* A server that could waive its own proof would not need to know any password. */
+/* Checks that AuthenticationOk may come now.  A server that could skip its own proof would not need
+ * to know any password. */
 static fault answer_ok(const struct login *login)
 {
     if (login->phase == LOGIN_SCRAM_NONE)

@@ -2,9 +2,10 @@
 
 #define CANCEL_SIZE (12 + WIRE_SECRET_MAX) /* bytes of the longest CancelRequest */
 
-/* The server answers only by closing the socket, whether the key was right or not; a server for
- * which a cancel is under way must not be reused before that.  (PostgreSQL manual, "Canceling
- * Requests in Progress")  A connection that was reset says nothing: it may yet be carried out. */
+/* Waits until the server closes the socket: its only reply, whether the key was right or not.  A
+ * server must not be reused while a cancel request for it is in progress (PostgreSQL manual,
+ * "Canceling Requests in Progress").  A reset connection proves nothing: the request may still be
+ * executed. */
 static fault cancel_wait_for_end(struct stream *stream, deadline by)
 {
     for (;;) {

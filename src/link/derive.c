@@ -1,10 +1,10 @@
-/* derive.c - SCRAM's keys, off the thread that needs them. */
+/* derive.c - derives SCRAM keys on another thread. */
 #include "link/link.h"
 #include "machine/offload.h"
 
 #include <stdlib.h>
 
-/* Owns all it touches: whoever waits for it may stop waiting. */
+/* A derivation owns all that it touches: the coroutine that waits for it may stop waiting. */
 struct derivation {
     struct offload_job job;
     uint8_t salt[SCRAM_SALT_MAX];

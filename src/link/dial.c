@@ -3,7 +3,7 @@
 #define DIAL_REQUEST_MAX 8      /* bytes of an SSLRequest */
 #define DIAL_ERROR_MAX   65536u /* bytes of an ErrorResponse to the SSLRequest */
 
-/* What PostgreSQL calls internal_error; for servers that don't say. */
+/* internal_error, for servers that send no SQLSTATE. */
 #define SQLSTATE_NONE "XX000"
 
 fault link_refused(fault what, const struct link_target *target)
@@ -38,7 +38,7 @@ fault link_raise_upstream(struct span error_body)
     return fault_raise_state(FAULT_UPSTREAM, sqlstate, "%.*s", SPAN_ARG(error.message));
 }
 
-/* The 'E' was read; its length and its fields follow. */
+/* Reads the rest of an ErrorResponse, after its 'E': the length and the fields. */
 static fault dial_read_error(struct stream *stream, deadline by)
 {
     uint8_t length_bytes[4];
@@ -57,8 +57,8 @@ static fault dial_read_error(struct stream *stream, deadline by)
     return what;
 }
 
-/* Nothing is read beyond the one byte of the answer, or what an attacker put behind it would later
- * pass for decrypted (CVE-2021-23222). */
+/* Negotiates TLS with an SSLRequest.  Reads only the one byte of the answer: bytes that an attacker
+ * put after it would later pass for decrypted (CVE-2021-23222). */
 static fault dial_tls(struct stream *stream, const struct link_target *target, deadline by)
 {
     uint8_t answer;
@@ -83,7 +83,8 @@ static fault dial_tls(struct stream *stream, const struct link_target *target, d
     }
 }
 
-/* No question is asked.  A server that takes the handshake and not ALPN is something else. */
+/* Starts TLS without an SSLRequest.  A server that accepts the handshake without ALPN is not a
+ * PostgreSQL with direct TLS. */
 static fault dial_direct_tls(struct stream *stream, const struct link_target *target, deadline by)
 {
     TRY(stream_tls_connect(stream, target->tls, target->host, by));

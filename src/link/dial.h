@@ -1,8 +1,8 @@
 #pragma once
 /*
- * dial.h - a connection that is ready for its first packet, and how servers' refusals are told.
+ * dial.h - connects to a server, ready for the first packet; turns a server's refusals into faults.
  *
- * Private to link/: what logging in, cancelling and accepting share.
+ * Private to link/: shared by login, cancel and accept.
  */
 #include "link/link.h"
 
@@ -20,12 +20,14 @@ enum dial_kind {
 fault link_dial(struct stream *stream, const struct link_target *target, enum dial_kind kind,
                 deadline by) MUST_USE;
 
-/** A server that closes before it has let us in refuses: CLOSED becomes REFUSED, all else stays. */
+/** Turns CLOSED into REFUSED: a server that closes before the login has ended refuses the
+ *  connection.  Returns other faults unchanged. */
 fault link_refused(fault what, const struct link_target *target);
 
-/** Raises what an ErrorResponse says, with the server's own SQLSTATE; always UPSTREAM. */
+/** Raises UPSTREAM with the message and the SQLSTATE of a server's ErrorResponse; XX000 if it has
+ *  no valid SQLSTATE. */
 fault link_raise_upstream(struct span error_body);
 
-/** Whether bytes are in the socket before a TLS handshake: they would be those of somebody in the
- *  middle, so that is PROTOCOL, and the story says they came behind `what`.  Also CLOSED. */
+/** Raises PROTOCOL if bytes are in the socket before a TLS handshake: they may be those of a man in
+ *  the middle.  The story says that they came after `what`.  Other fault: CLOSED. */
 fault link_check_silence(struct stream *stream, const char *what) MUST_USE;

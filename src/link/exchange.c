@@ -21,7 +21,7 @@ fault link_read_message(struct stream *stream, struct buffer *into, uint32_t max
                            length + UINT64_C(1), max);
     into->size = WIRE_HEADER;
 
-    /* Room may move the header. */
+    /* buffer_room() may move the header. */
     uint32_t size = length - 4;
     uint8_t *body = buffer_room(into, size);
     if (body == NULL)
@@ -33,7 +33,7 @@ fault link_read_message(struct stream *stream, struct buffer *into, uint32_t max
     return OK;
 }
 
-/* Most answers are shorter than this and come whole with one read. */
+/* Most answers are shorter than this and arrive whole in one read. */
 #define ANSWER_USUAL 512u
 
 fault link_read_answer(struct stream *stream, struct buffer *into, uint32_t max,
@@ -70,8 +70,8 @@ fault link_send(struct stream *stream, struct buffer *bytes, deadline by)
     return what;
 }
 
-/* The callers refuse bytes that they read behind the question or its answer (CVE-2021-23214);
- * what is in the socket already is refused here. */
+/* Rejects bytes that are in the socket already.  The callers reject those that they have read
+ * after the request or its answer (CVE-2021-23214). */
 fault link_check_silence(struct stream *stream, const char *what)
 {
     uint8_t byte;

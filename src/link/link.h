@@ -1,9 +1,10 @@
 #pragma once
 /*
- * link.h - a stream that speaks PostgreSQL: negotiating, logging in, cancelling, single messages.
+ * link.h - the PostgreSQL protocol outside of the hot path: TLS, logins, cancel requests, single
+ * messages.
  *
- * Used before and after the hot path (which frames for itself).  Everything suspends on the running
- * coroutine, bounded by a deadline.  Knows no pools and no routes.  Design: docs/internals/link.md
+ * The hot path frames its messages itself.  Functions with a deadline suspend the running coroutine
+ * until then at most.  Knows no pools and no routes.  Design: docs/internals/link.md
  */
 #include "machine/stream.h"
 #include "machine/tls.h"
@@ -11,25 +12,25 @@
 #include "wire/scram.h"
 #include "wire/startup.h"
 
-/* SCRAM bound to the TLS channel: where both ends can, always, or never. */
+/* Channel binding of SCRAM: if both sides support it, always, or never. */
 enum link_binding { LINK_BINDING_PREFER, LINK_BINDING_REQUIRE, LINK_BINDING_DISABLE };
 
-/* Where and how to dial. */
+/* Where and how to connect. */
 struct link_target {
     struct address address;
     const char *host; /* as configured: for SNI and verify-full */
     enum tls_mode tls_mode;
     struct tls_context *tls; /* borrowed; NULL when disabled */
-    bool tls_direct;         /* TLS from the first byte; the mode requires it then */
+    bool tls_direct;         /* TLS from the first byte, no SSLRequest; the mode then requires it */
     enum link_binding binding;
     struct socket_options socket;
 };
 
-/* What we can prove to a server.  Any may be missing. */
+/* Credentials for a server.  Each of them may be missing. */
 struct link_secret {
     struct span password;   /* plain text */
     char md5[MD5_TEXT];     /* stored form; "" when unknown */
-    bool have_keys;         /* `keys` are good for their salt and iterations */
+    bool have_keys;         /* `keys` is valid, for its salt and iterations */
     struct scram_keys keys; /* kept by link_login after a derivation, so that it is done once */
 };
 
@@ -38,58 +39,61 @@ struct link_login {
     struct span user;
     struct span database;
     struct span parameters;     /* further startup parameters: name NUL value NUL ... */
-    uint32_t version;           /* of the protocol, to ask for; 0: 3.0 */
+    uint32_t version;           /* protocol version to ask for; 0: 3.0 */
     struct link_secret *secret; /* borrowed; `keys` may be filled in */
 };
 
-/* What the server said until its first ReadyForQuery. */
+/* Values that the server reported up to its first ReadyForQuery. */
 struct link_greeting {
-    uint32_t version; /* of the protocol that is spoken now */
+    uint32_t version; /* protocol version in use */
     uint32_t pid;
-    struct wire_secret secret; /* of the cancel key; empty where the server gave none */
-    struct buffer parameters;  /* ParameterStatus: name NUL value NUL ...; caller's to fini */
+    struct wire_secret secret; /* of the cancel key; empty: the server sent none */
+    struct buffer parameters;  /* ParameterStatus: name NUL value NUL ...; the caller calls fini */
     bool in_hot_standby;
 };
 
 /**
  * Connects `stream`, negotiates TLS, logs in, and reads up to the first ReadyForQuery.
  *
- * On a fault the stream is closed.  Notices are skipped.  A server that speaks an older version
- * says so, or refuses; then it is asked for 3.0 on a new connection.  Bytes before a TLS handshake
- * and answers behind ReadyForQuery are a PROTOCOL fault.  Faults: REFUSED (connect refused,
- * reset or unreachable; also when it closes during the login), TIMEOUT, TLS, PROTOCOL, AUTH,
- * UNSUPPORTED (a method of authentication), UPSTREAM (the server's own ErrorResponse: story and
- * SQLSTATE are the server's), LIMIT, MEMORY, SYSTEM, CANCELLED.
+ * Closes the stream on a fault.  Skips notices.  With TLS_MODE_PREFER a server that rejects the
+ * encrypted connection (28000) is tried without TLS.  A server with an older protocol version
+ * negotiates or rejects; after a rejection a new connection asks for 3.0.  Bytes before a TLS
+ * handshake and replies after ReadyForQuery are a PROTOCOL fault.  Faults: REFUSED (connect
+ * refused, reset or unreachable; also if the server closes during the login), TIMEOUT, TLS,
+ * PROTOCOL, AUTH, UNSUPPORTED (a method of authentication), UPSTREAM (the server's own
+ * ErrorResponse: story and SQLSTATE are the server's), LIMIT, MEMORY, SYSTEM, CANCELLED.
  *
- * Needs a CO_LARGE stack where the target has TLS.  `ret` needs no preparation.
+ * Needs a CO_LARGE stack if the target has TLS.  `ret` needs no preparation.
  */
 fault link_login(struct stream *stream, const struct link_login *login, struct link_greeting *ret,
                  deadline by) MUST_USE;
 
-/** Dials, negotiates TLS if the session has it, sends a CancelRequest, and waits until the server
- *  closes.  Uses a stream of its own.  Faults: those of link_login that come before it is sent, and
- *  UNSUPPORTED for the empty secret of a server that gave no key. */
+/** Connects on a stream of its own, with TLS as the target says, sends a CancelRequest, and waits
+ *  until the server closes the connection.  Faults: those of link_login that come before it is
+ *  sent, and UNSUPPORTED: `secret` is empty, since the server sent no key. */
 fault link_cancel(const struct link_target *target, uint32_t pid, struct span secret,
                   deadline by) MUST_USE;
 
-/** Keys of a password for the salt and iterations of `like`, made on another thread: it takes most
- *  of a millisecond at least.  Faults: MEMORY, SYSTEM, TIMEOUT, CANCELLED. */
+/** Derives the SCRAM keys of a password on another thread, with the salt and iterations of `like`:
+ *  this takes most of a millisecond at least.  Suspends.  Faults: MEMORY, SYSTEM, TIMEOUT,
+ *  CANCELLED. */
 fault link_derive(struct span password, const struct scram_keys *like, struct scram_keys *ret,
                   deadline by) MUST_USE;
 
-/* --- the side that accepts -------------------------------------------------------------------- */
+/* --- accepting clients ------------------------------------------------------------------------ */
 
 struct link_accept {
     enum tls_mode tls_mode;
     struct tls_context *tls; /* borrowed; NULL when disabled */
 };
 /**
- * Reads a client's first packets: answers GSSENCRequest with 'N' and SSLRequest with 'S' (and the
- * handshake) or 'N', each at most once, refuses plaintext buffered behind an SSLRequest, shakes
- * hands at once where the first byte is that of TLS (then ALPN must name PostgreSQL), and returns
- * the startup or cancel packet, decoded over `bytes` (at least WIRE_STARTUP_MAX). On Unix sockets
- * there is no TLS, as in PostgreSQL, and none is required. A connection that closes before its
- * first byte is CLOSED without a story (a probe).
+ * Reads a client's first packets, up to its startup packet or cancel request.
+ *
+ * Answers GSSENCRequest with 'N', and SSLRequest with 'S' (and the handshake) or 'N', each at most
+ * once.  Rejects unencrypted bytes after an SSLRequest.  Starts TLS at once if the first byte is
+ * that of a TLS handshake; then ALPN must name PostgreSQL.  The packet is decoded over `bytes` (at
+ * least WIRE_STARTUP_MAX).  On Unix sockets TLS is neither offered nor required, as in PostgreSQL.
+ * A connection that closes before its first byte is CLOSED without a story (a probe).
  *
  * Faults: CLOSED, TIMEOUT, PROTOCOL, UNSUPPORTED (major version), TLS, AUTH (TLS is required and
  * not used), CANCELLED.
@@ -97,13 +101,15 @@ struct link_accept {
 fault link_read_startup(struct stream *stream, const struct link_accept *accept, uint8_t *bytes,
                         struct wire_startup *ret, deadline by) MUST_USE;
 
-/** Reads one whole message of at most `most` bytes into `into` (cleared first); the frame points
- *  into it.  Faults: CLOSED, TIMEOUT, PROTOCOL, LIMIT, CANCELLED. */
+/** Clears `into` and reads one whole message of at most `max` bytes into it; the frame points into
+ *  it.  Faults: CLOSED, TIMEOUT, PROTOCOL, LIMIT, MEMORY, CANCELLED. */
 fault link_read_message(struct stream *stream, struct buffer *into, uint32_t max,
                         struct wire_frame *ret, deadline by) MUST_USE;
-/** As link_read_message, for a peer that has nothing more to say until it is answered: reads
- * whatever has come at once.  Faults: also PROTOCOL when bytes follow the message. */
+/** Reads a message as link_read_message() does, from a peer that waits for an answer before it
+ *  sends more: takes what has arrived in one read.  Faults: also PROTOCOL if bytes follow the
+ *  message. */
 fault link_read_answer(struct stream *stream, struct buffer *into, uint32_t max,
                        struct wire_frame *ret, deadline by) MUST_USE;
-/** Writes the buffer's bytes and clears it. Faults: those of the buffer, CLOSED, TIMEOUT. */
+/** Writes the buffer's bytes and clears the buffer.  Faults: those of the buffer, CLOSED,
+ *  TIMEOUT. */
 fault link_send(struct stream *stream, struct buffer *bytes, deadline by) MUST_USE;

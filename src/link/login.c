@@ -6,18 +6,18 @@
 
 #define LOGIN_MESSAGE_MAX    65536u /* bytes of one message from the server */
 #define LOGIN_PARAMETERS_MAX 65536u /* bytes of all ParameterStatus in a login */
-#define LOGIN_SEND_MAX       65536u /* bytes of one message from us; the startup packet above all */
-#define LOGIN_READ           4096u  /* bytes to have room for at each read */
+#define LOGIN_SEND_MAX       65536u /* bytes of a message to the server, e.g. the startup packet */
+#define LOGIN_READ           4096u  /* bytes of room for each read */
 
-/* What pg_hba.conf's refusal of an encrypted connection is told with. */
+/* The SQLSTATE with which pg_hba.conf rejects an encrypted connection. */
 #define SQLSTATE_INVALID_AUTHORIZATION "28000"
-/* And what servers refuse a version of the protocol with that they can't negotiate. */
+/* The SQLSTATEs with which servers reject a protocol version if they can't negotiate. */
 #define SQLSTATE_UNSUPPORTED "0A000"
 #define SQLSTATE_VIOLATION   "08P01"
 
 /* --- messages --------------------------------------------------------------------------------- */
 
-/* We ask for no options, so there are none that the server could not know. */
+/* Reads NegotiateProtocolVersion.  Trunkline asks for no options, so the server must name none. */
 static fault login_negotiated(struct login *login, struct span body)
 {
     struct wire_negotiate said;
@@ -33,7 +33,7 @@ static fault login_negotiated(struct login *login, struct span body)
     return OK;
 }
 
-/* The next message of any kind; its spans die at the next call. */
+/* Reads the next message of any kind.  Its spans are valid until the next call. */
 static fault login_frame(struct login *login, struct wire_frame *ret)
 {
     for (;;) {
@@ -57,7 +57,8 @@ static fault login_frame(struct login *login, struct wire_frame *ret)
     }
 }
 
-/* The next message that answers something.  Notices may come at any time. */
+/* Reads the next reply.  Skips notices, which may come at any time, and handles errors and version
+ * negotiation. */
 static fault login_next(struct login *login, struct wire_frame *ret)
 {
     for (;;) {
@@ -116,9 +117,9 @@ static fault login_keep_key(struct login *login, struct span body)
     return OK;
 }
 
-/* What comes unasked may be right behind the end: notices, new values, and that the server has been
- * told to end, which is as if it had hung up during the login.  Anything else is an answer to
- * nothing. */
+/* Reads what is already there after ReadyForQuery.  Notices and new parameter values may come at
+ * any time.  An error says that the server must end: CLOSED, as if it had closed during the login.
+ * Other messages reply to nothing: PROTOCOL. */
 static fault login_hear_rest(struct login *login)
 {
     struct wire_frame frame;
@@ -206,7 +207,7 @@ static void login_init(struct login *login, struct stream *stream, const struct 
 
 static void login_fini(struct login *login)
 {
-    /* A password may have been in it. */
+    /* The buffer may have held a password. */
     if (login->out.at != NULL)
         explicit_bzero(login->out.at, login->out.capacity);
     buffer_fini(&login->out);
@@ -223,7 +224,8 @@ static fault login_try(struct login *login, enum dial_kind kind)
     return login_greeting(login);
 }
 
-/* As libpq's sslmode=prefer: pg_hba.conf may let us in without encryption only. */
+/* Returns whether to log in again without TLS, as libpq does for sslmode=prefer: pg_hba.conf may
+ * accept unencrypted connections only. */
 static bool login_may_go_plain(const struct login *login, fault what)
 {
     return what == FAULT_UPSTREAM && !login->asked && login->stream->tls != NULL &&
@@ -231,7 +233,8 @@ static bool login_may_go_plain(const struct login *login, fault what)
            strcmp(fault_story_sqlstate(what), SQLSTATE_INVALID_AUTHORIZATION) == 0;
 }
 
-/* Servers of before the negotiation (PostgreSQL 9.2 and some poolers) refuse a newer version. */
+/* Returns whether to log in again with protocol 3.0: servers without negotiation (PostgreSQL 9.2,
+ * some poolers) reject a newer version. */
 static bool login_may_go_back(const struct login *login, fault what)
 {
     const char *state = fault_story_sqlstate(what);
@@ -239,7 +242,7 @@ static bool login_may_go_back(const struct login *login, fault what)
            (strcmp(state, SQLSTATE_UNSUPPORTED) == 0 || strcmp(state, SQLSTATE_VIOLATION) == 0);
 }
 
-/* Another try on a new connection. */
+/* Logs in again on a new connection. */
 static fault login_again(struct login *login, enum dial_kind kind, uint32_t version)
 {
     struct stream *stream = login->stream;

@@ -11,7 +11,7 @@ static const uint8_t v2_signature[12] = {'\r', '\n', '\r', '\n', 0,   '\r',
 
 /* --- version 1: a line of text ---------------------------------------------------------------- */
 
-/* Up to the next blank or the end of the line. */
+/* Takes a word, up to the next blank or the end of the line.  Returns false if it is empty. */
 static bool next_word(struct span *line, struct span *ret)
 {
     const uint8_t *blank = memchr(line->at, ' ', line->size);
@@ -41,7 +41,7 @@ static bool read_address(struct span word, bool six, struct address *ret)
         return false;
     memcpy(text, word.at, word.size);
     text[word.size] = '\0';
-    /* No scopes: a number as it stands in a header. */
+    /* Headers have numbers without a scope. */
     if (strspn(text, six ? "0123456789abcdefABCDEF:." : "0123456789.") != word.size)
         return false;
     return address_parse_number(text, 0, ret) && ret->family == (six ? ADDRESS_IPV6 : ADDRESS_IPV4);
@@ -73,7 +73,7 @@ static fault text_decode(struct span line, struct link_proxied *ret)
     return OK;
 }
 
-/* At least so long is a line that begins like this. */
+/* Returns the bytes of the shortest line that begins like this. */
 static size_t text_min(struct span bytes)
 {
     if (bytes.size < strlen("PROXY TCP4 "))
@@ -106,7 +106,8 @@ static fault text_walk(struct span bytes, struct link_proxied *ret, size_t *ret_
 
 /* --- version 2: binary ------------------------------------------------------------------------ */
 
-/* The bytes of the two addresses and ports; `known`: of a family that we look into. */
+/* Writes the size of the two addresses and ports; 0: a family without addresses to decode.  Returns
+ * false for an unknown family. */
 static bool addresses_size(uint8_t family, uint32_t *ret)
 {
     switch (family) {
@@ -117,7 +118,7 @@ static bool addresses_size(uint8_t family, uint32_t *ret)
         *ret = 36;
         return true;
     case 0x00: /* unspecified */
-    case 0x31: /* a Unix socket: its names say nothing about who it is */
+    case 0x31: /* a Unix socket: its paths do not identify the client */
         *ret = 0;
         return true;
     default:

@@ -1,13 +1,14 @@
-/* effects.c - the closer look: statement by statement, what each may create or end. */
+/* effects.c - analyzes a text statement by statement: what each may create or end. */
 #include "query/effects.h"
 
 #include "query/look.h"
 
-/* What a function of PostgreSQL can leave, and the next client can't do without. */
+/* Kinds that a function of PostgreSQL can leave and that would affect the next client. */
 #define BY_CALLS                                                                                   \
     ((uint16_t)(QUERY_KIND(QUERY_ROLE) | QUERY_KIND(QUERY_AUTHORIZATION) |                         \
                 QUERY_KIND(QUERY_CONFIG) | QUERY_KIND(QUERY_LOCK) | QUERY_KIND(QUERY_SEED)))
-/* Whatever a statement that is not read can leave.  What can't be cleaned is not assumed. */
+/* Kinds that a statement which is not analyzed may leave.  Kinds that can't be cleaned are not
+ * assumed. */
 #define BY_STATEMENTS ((uint16_t)(QUERY_ALL_KINDS & ~QUERY_INCURABLE))
 
 static void look_first(struct look *look);
@@ -39,8 +40,8 @@ static void on_load(struct look *look)
     look_add_text(look, QUERY_LOAD, QUERY_CREATES, "");
 }
 
-/* What it does its PREPARE has said, but perhaps before that was ended.  In a body it carries out a
- * text that is made there. */
+/* EXECUTE's effects were found at its PREPARE, but those may have been ended since.  In a DO block
+ * EXECUTE runs a text that is built there. */
 static void on_execute(struct look *look)
 {
     look_unsure(look, look->in_body ? BY_STATEMENTS : BY_CALLS);
@@ -52,7 +53,7 @@ static void on_listen(struct look *look)
         look_add_named(look, QUERY_LISTEN, QUERY_CREATES, &look->token);
 }
 
-/* Names one to end, or all of them. */
+/* Reads what to end: a name, or all. */
 static void end_of(struct look *look, enum query_kind kind)
 {
     if (look_at_punct(look, '*') || look_at_word(look, "all"))
@@ -81,7 +82,7 @@ static void on_prepare(struct look *look)
 static void on_deallocate(struct look *look)
 {
     if (look_take(look, "prepare") && look_at_end(look))
-        look_add_text(look, QUERY_PREPARE, QUERY_ENDS, "prepare"); /* a name like any other */
+        look_add_text(look, QUERY_PREPARE, QUERY_ENDS, "prepare"); /* named "prepare" */
     else
         end_of(look, QUERY_PREPARE);
 }
@@ -90,7 +91,7 @@ static void on_declare(struct look *look)
 {
     struct query_token name = look->token;
     bool with = false;
-    if (look->in_body) /* the variables of a block */
+    if (look->in_body) /* the variables of a DO block */
         return;
     look->later = true;
     while (!look_at_end(look) && !look_at_word(look, "for")) {
@@ -134,7 +135,7 @@ static void on_create(struct look *look)
         if (temporary)
             look_add_text(look, QUERY_TEMPORARY, QUERY_CREATES, "");
         look->effects->makes = look->effects->makes || !temporary;
-        return; /* a name in pg_temp is found on the way to the statement's end */
+        return; /* look_token() finds a name in pg_temp */
     }
     look_advance(look);
     take_if_exists(look);
@@ -146,7 +147,7 @@ static void on_create(struct look *look)
     look->effects->makes = look->effects->makes || !temporary;
 }
 
-/* One table only: what else is dropped with it can't be seen. */
+/* Handles a single table only: what else a DROP removes can't be seen. */
 static void on_drop(struct look *look)
 {
     bool temporary = false;
@@ -158,7 +159,7 @@ static void on_drop(struct look *look)
     struct span first = look->token.text;
     struct query_token name = look_take_object(look, &temporary);
     if (name.text.at != first.at && !temporary)
-        return; /* of another schema */
+        return; /* in another schema */
     if ((look_at_end(look) || look_at_word(look, "cascade") || look_at_word(look, "restrict")))
         look_add_named(look, QUERY_TEMPORARY, QUERY_ENDS, &name);
 }
@@ -178,7 +179,7 @@ static void look_into(struct look *look)
         look_add_named(look, QUERY_TEMPORARY, QUERY_CREATES, &name);
 }
 
-/* A table that ends with its transaction. */
+/* Removes the effect of a temporary table with ON COMMIT DROP. */
 static void take_commit_drop(struct look *look)
 {
     struct query_effects *effects = look->effects;
@@ -189,7 +190,7 @@ static void take_commit_drop(struct look *look)
         effects->count -= 1;
 }
 
-/* CREATE of a name in pg_temp, CREATE EXTENSION ... SCHEMA pg_temp. */
+/* Returns whether a CREATE names an object in pg_temp, or an extension with SCHEMA pg_temp. */
 static bool creates_in_temp(const struct look *look, bool behind_schema)
 {
     if (!look->create || !look_at_temp_schema(look))
@@ -201,7 +202,7 @@ static bool creates_in_temp(const struct look *look, bool behind_schema)
 
 /* --- tokens anywhere in a statement ----------------------------------------------------------- */
 
-/* The view by which a parameter may be set. */
+/* Finds an UPDATE of pg_settings, the view through which parameters can be set. */
 static void look_update(struct look *look)
 {
     bool ignored = false;
@@ -216,7 +217,7 @@ static void look_update(struct look *look)
         look_unsure(look, look->effects->creates & QUERY_KIND(QUERY_CONFIG));
 }
 
-/* True: it has taken the word, and maybe more. */
+/* Handles a keyword in a statement.  Returns whether it consumed the keyword, and maybe more. */
 static bool look_word(struct look *look)
 {
     if (look_take(look, "into")) {
@@ -232,7 +233,7 @@ static bool look_word(struct look *look)
     } else if (look->create && look_take(look, "as")) { /* CREATE TABLE ... AS EXECUTE */
         if (look_at_word(look, "execute"))
             on_execute(look);
-    } else if (look->create && look_take(look, "begin")) { /* its semicolons end no statement */
+    } else if (look->create && look_take(look, "begin")) { /* semicolons in it end no statement */
         if (look_at_word(look, "atomic"))
             look_unsure(look, BY_STATEMENTS);
     } else if (look_take(look, "uescape")) {
@@ -257,13 +258,14 @@ void look_token(struct look *look)
 
 /* --- statements ------------------------------------------------------------------------------- */
 
-/* The body of a DO block: its statements are looked at as if each stood alone. */
+/* Analyzes the body of a DO block: each statement as if it stood alone. */
 static void look_body(struct look *look)
 {
     struct look inner = {.effects = look->effects, .statement = look->statement, .in_body = true};
     query_scan_init(&inner.scan, look->token.text);
     look_statements(&inner);
-    /* Escapes, doubled quotes and continuations stand there as they are: it may read otherwise. */
+    /* The body still has its escapes, doubled quotes and continuations, so it may mean something
+     * else. */
     if (inner.scan.unsure ||
         (look->token.kind == QUERY_TOKEN_STRING && !look_is_plain(&look->token)))
         look->scan.unsure = true;
@@ -277,7 +279,7 @@ static void on_call(struct look *look)
 static void on_do(struct look *look)
 {
     look->effects->calls = true;
-    if (look->in_body) { /* one within the other is not followed */
+    if (look->in_body) { /* a DO inside a DO block is not analyzed */
         look_unsure(look, BY_STATEMENTS);
         return;
     }
@@ -294,7 +296,7 @@ static void on_do(struct look *look)
     }
 }
 
-/* In a body, words behind which a statement begins. */
+/* Returns whether a statement begins after this word in a DO block. */
 static bool opens_block(const struct look *look)
 {
     return look_at_word(look, "begin") || look_at_word(look, "then") ||
@@ -311,7 +313,8 @@ static void skip_parentheses(struct look *look)
     } while (depth > 0 && look->token.kind != QUERY_TOKEN_END);
 }
 
-/* With ANALYZE it is carried out, and without nobody says EXPLAIN of what leaves something. */
+/* Analyzes the explained statement.  EXPLAIN executes it only with ANALYZE; without, statements
+ * with effects are rare. */
 static void on_explain(struct look *look)
 {
     if (look_at_punct(look, '('))
@@ -382,7 +385,7 @@ static void look_statements(struct look *look)
     }
 }
 
-/* What the effects that are left create: one may have been taken back. */
+/* Returns the kinds that the listed effects create.  The list may have lost some since. */
 static uint16_t creates_of(const struct query_effects *effects)
 {
     uint16_t creates = effects->more;
@@ -401,8 +404,8 @@ static bool has_word(struct span text, const char *word)
     return false;
 }
 
-/* Of a text that reads in more than one way.  What can't be cleaned costs the server, so there must
- * be something that looks like it. */
+/* Returns the unsure kinds of a text with several readings.  Kinds that can't be cleaned cost the
+ * server, so they are included only if the text has a word that suggests them. */
 static uint16_t unsure_of(struct span text)
 {
     bool escapes = has_word(text, "u&");

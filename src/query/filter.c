@@ -1,11 +1,11 @@
-/* filter.c - the cheap look: most texts have no effect on their session, and shall not pay. */
+/* filter.c - a cheap filter: most texts have no effects and skip the analysis. */
 #include "base/compiler.h"
 #include "query/effects.h"
 
 typedef uint8_t block __attribute__((vector_size(16)));
 typedef uint64_t halves __attribute__((vector_size(16)));
 
-/* Bytes of the longest thing that is looked for: four. */
+/* Bytes of the longest pattern after its first byte: patterns have up to four bytes. */
 #define AHEAD       3u
 #define BLOCK_BYTES (sizeof(block) + AHEAD)
 
@@ -16,10 +16,10 @@ static block load(const uint8_t *at)
     return bytes;
 }
 
-/* At which of 16 places begins one of these, letters in either case: ';', "temp" (also pg_temp),
- * "_co" (set_config), "_ad" (pg_advisory_lock), "_rep" (pg_replication_..., ..._slot), "stv"
- * (lastval), "rrv" (currval), "tse" (setseed), "u&" (a name with escapes).  Reads AHEAD bytes more.
- */
+/* Marks which of 16 positions begin one of these, letters in either case: ';', "temp" (also
+ * pg_temp), "_co" (set_config), "_ad" (pg_advisory_lock), "_rep" (pg_replication_..., ..._slot),
+ * "stv" (lastval), "rrv" (currval), "tse" (setseed), "u&" (a name with escapes).  Reads AHEAD bytes
+ * more. */
 static inline block block_hits(const uint8_t *at)
 {
     block first = load(at), a = first | 0x20, b = load(at + 1) | 0x20, c = load(at + 2) | 0x20,
@@ -34,7 +34,7 @@ static inline block block_hits(const uint8_t *at)
            ((block)(c == 'v') & value) | ((block)(a == 'u') & (block)(b == '&'));
 }
 
-/* Blocks between two looks at what was found. */
+/* Blocks between two tests of the hits. */
 #define BLOCKS_AT_A_TIME 8
 
 static bool part_hits(struct span part)
@@ -59,7 +59,7 @@ static bool part_hits(struct span part)
     return (any[0] | any[1]) != 0;
 }
 
-/* "_set", as in pg_settings: what may be updated in the middle of a text. */
+/* Returns whether "_set" occurs, as in pg_settings, which may be updated anywhere in a text. */
 static bool has_settings(struct span part)
 {
     while (part.size >= 4) {
@@ -78,7 +78,8 @@ bool query_part_may_have_effects(struct span part)
     return part_hits(part) || has_settings(part);
 }
 
-/* Shorter than the shortest statement whose effect is not in its first word: SELECT lastval(). */
+/* Texts of at most this size are shorter than SELECT lastval(), the shortest statement whose effect
+ * is not in its first word. */
 #define SHORT_MAX 15u
 
 static uint64_t eight_from(const uint8_t *at)
@@ -94,7 +95,7 @@ static uint64_t semicolons_of(uint64_t bytes)
     return (zero - UINT64_C(0x0101010101010101)) & ~zero & UINT64_C(0x8080808080808080);
 }
 
-/* Whether a short text has a second statement. */
+/* Returns whether a short text has a second statement. */
 static bool short_hits(const uint8_t *at, size_t size)
 {
     if (size >= 8)
@@ -108,8 +109,8 @@ static bool short_hits(const uint8_t *at, size_t size)
 #define FOUR(a, b, c, d)                                                                           \
     ((uint32_t)(a) | (uint32_t)(b) << 8 | (uint32_t)(c) << 16 | (uint32_t)(d) << 24)
 
-/* Statements that have none by what they are: only a function that they call, an INTO, or another
- * statement behind them could. */
+/* Returns whether the first word has no effect.  Only a called function, an INTO or another
+ * statement after it can have effects. */
 static bool harmless_start(const uint8_t *at)
 {
     switch (FOUR(at[0], at[1], at[2], at[3]) | 0x20202020u) {
@@ -141,8 +142,8 @@ static bool is_space(uint8_t c)
     return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
-/* UPDATE pg_settings, by which a parameter may be set: also "pg_settings", ONLY, behind a comment,
- * in a schema.  False: it is certainly another. */
+/* Returns whether an UPDATE may be of pg_settings, which sets parameters: also "pg_settings", ONLY,
+ * after a comment, with a schema.  False: certainly another table. */
 static bool updates_catalog(struct span text)
 {
     size_t at = 6;
@@ -160,7 +161,7 @@ static bool updates_catalog(struct span text)
            (strncasecmp(name, "only", 4) == 0 && name[-1] != '"');
 }
 
-/* What the first word lets in that no needle finds. */
+/* Finds effects that depend on the first word and that part_hits() does not find. */
 static bool first_word_hits(struct span text)
 {
     switch (text.at[0] | 0x20) {
@@ -174,7 +175,7 @@ static bool first_word_hits(struct span text)
     }
 }
 
-/* Without blanks around it, and without semicolons behind it. */
+/* Removes blanks around the text, and semicolons and NULs at its end. */
 static struct span trimmed(struct span text)
 {
     while (text.size > 0 && (text.at[text.size - 1] == '\0' || text.at[text.size - 1] == ';' ||

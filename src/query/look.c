@@ -1,4 +1,4 @@
-/* look.c - tokens of the closer look, and the list of what it has found. */
+/* look.c - tokens of a text that is analyzed, and the list of its effects. */
 #include "query/look.h"
 
 /* --- tokens ----------------------------------------------------------------------------------- */
@@ -77,7 +77,7 @@ static void fold(char name[QUERY_NAME_SIZE], struct span text, bool as_it_is)
         uint8_t c = text.at[i];
         name[size++] = (char)(!as_it_is && c >= 'A' && c <= 'Z' ? c | 0x20 : c);
         if (as_it_is && c == '"')
-            i += 1; /* they come in pairs */
+            i += 1; /* quotes come in pairs here */
     }
     name[size] = '\0';
 }
@@ -87,7 +87,7 @@ void look_unsure(struct look *look, uint16_t kinds)
     look->effects->unsure |= kinds;
 }
 
-/* What its end leads back to what the session began with. */
+/* Kinds whose end restores what the session began with. */
 #define RESETTABLE                                                                                 \
     ((uint16_t)(QUERY_KIND(QUERY_SETTING) | QUERY_KIND(QUERY_CONFIG) | QUERY_KIND(QUERY_ROLE) |    \
                 QUERY_KIND(QUERY_AUTHORIZATION)))
@@ -117,7 +117,8 @@ struct query_effect *look_add(struct look *look, enum query_kind kind, enum quer
     return effect;
 }
 
-/* Two parameters of which only the beginning is kept must not pass for one. */
+/* Returns whether the name may be kept.  A parameter's name must be kept whole: two long names that
+ * begin alike must not be taken for one. */
 static bool name_is_kept(enum query_kind kind, struct span name)
 {
     return (kind != QUERY_SETTING && kind != QUERY_CONFIG) || name.size < QUERY_NAME_SIZE;

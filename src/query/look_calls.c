@@ -1,9 +1,9 @@
-/* look_calls.c - functions of PostgreSQL that leave something in the session. */
+/* look_calls.c - calls of PostgreSQL functions that leave state in the session. */
 #include "query/look.h"
 
 #include <stdio.h>
 
-/* Calls within the arguments of others that are followed. */
+/* Depth to which calls within arguments are analyzed. */
 #define NESTING_MAX 8
 
 enum call {
@@ -15,7 +15,7 @@ enum call {
     CALL_SEED,
     CALL_SLOT,
     CALL_ORIGIN,
-    CALL_SQL, /* it runs a text that may be made while it runs */
+    CALL_SQL, /* runs a text that may be built at run time */
 };
 
 static const struct {
@@ -48,11 +48,11 @@ static const struct {
 };
 #define CALLS (sizeof(calls) / sizeof(calls[0]))
 
-/* CALLS: another. */
+/* Returns the index of a function in `calls`; CALLS if it is not there. */
 static size_t call_find(struct span name)
 {
     size_t i = 0;
-    /* Most words of most texts end here. */
+    /* Rules out most words of most texts. */
     if (name.size < 7 || name.size > 35)
         return CALLS;
     while (i < CALLS && !span_is_nocase(name, calls[i].name))
@@ -62,17 +62,17 @@ static size_t call_find(struct span name)
 
 /* --- arguments -------------------------------------------------------------------------------- */
 
-/* What the arguments of a call look like, from the outside. */
+/* Facts about the arguments of a call. */
 struct arguments {
     unsigned count;
-    unsigned words;      /* tokens of the last one */
-    bool last_is_true;   /* it is the word, and nothing else */
-    bool third_is_false; /* so is the third */
-    bool temporary;      /* the word stands somewhere: a name of an argument */
+    unsigned words;      /* tokens of the last argument */
+    bool last_is_true;   /* the last argument is only the word true */
+    bool third_is_false; /* the third argument is only the word false */
+    bool temporary;      /* the word temporary occurs: an argument's name */
 };
 
-/* From behind the opening parenthesis to behind the closing one.  `path`: which of them is a
- * search_path; 0: none. */
+/* Consumes the arguments and the closing parenthesis.  Called after the opening one.  `path`:
+ * number of the argument that is a value of search_path; 0: none. */
 static struct arguments take_arguments(struct look *look, unsigned path)
 {
     struct arguments found = {0};
@@ -103,7 +103,7 @@ static struct arguments take_arguments(struct look *look, unsigned path)
 
 /* --- set_config ------------------------------------------------------------------------------- */
 
-/* Of a name that the text does not tell: it may be any of these. */
+/* Adds the effects of a parameter whose name the text does not show: any kind is possible. */
 static void config_unknown(struct look *look, bool local)
 {
     look->effects->path = true;
@@ -131,7 +131,8 @@ static void look_add_identity(struct look *look, enum query_kind kind, bool may_
         effect->may_reset = may_reset;
 }
 
-/* At the comma in front of it: whether the value is a literal, and so is not NULL. */
+/* Returns whether the value is a literal, so that it is not NULL.  Called at the comma before
+ * it. */
 static bool value_is_literal(struct look look)
 {
     look_advance(&look);
@@ -140,7 +141,7 @@ static bool value_is_literal(struct look look)
     return plain && look_at_punct(&look, ',');
 }
 
-/* set_config(name, value, is_local): nothing is left if is_local is TRUE. */
+/* Handles set_config(name, value, is_local).  It leaves nothing if is_local is TRUE. */
 static void look_set_config(struct look *look)
 {
     look_advance(look);
@@ -153,7 +154,7 @@ static void look_set_config(struct look *look)
     enum query_kind kind = look_kind_of(name.text);
     bool path = known && span_is_nocase(name.text, "search_path");
     bool literal = known && value_is_literal(*look);
-    bool local = take_arguments(look, path ? 1 : 0).last_is_true; /* the name is behind */
+    bool local = take_arguments(look, path ? 1 : 0).last_is_true; /* the name is consumed */
     if (!known)
         config_unknown(look, local);
     else if (kind == QUERY_SEED)
@@ -192,7 +193,7 @@ static bool key_add(struct look *look, struct span part)
     return true;
 }
 
-/* One argument may be a function that returns many rows. */
+/* Returns whether an argument may call a function that returns many rows. */
 static bool may_return_rows(const struct look *look)
 {
     struct look ahead = *look;
@@ -205,7 +206,7 @@ static bool may_return_rows(const struct look *look)
     return look_at_punct(&ahead, '(');
 }
 
-/* Up to behind the closing parenthesis. */
+/* Consumes the arguments, including the closing parenthesis, and appends them to `key`. */
 static bool take_key(struct look *look)
 {
     unsigned depth = 0;
@@ -222,7 +223,7 @@ static bool take_key(struct look *look)
     return true;
 }
 
-/* "x", AS x, ::text: what may stand behind a call and does not say how often it is carried out. */
+/* Consumes "x", AS x and ::text after a call: they don't change how often it is executed. */
 static void take_alias(struct look *look)
 {
     while (look_at_punct(look, ':')) {
@@ -235,7 +236,8 @@ static void take_alias(struct look *look)
         look_advance(look);
 }
 
-/* SELECT pg_advisory_lock(...).  In anything else it may be called for many rows, or for none. */
+/* Returns whether the statement is SELECT pg_advisory_lock(...) and nothing else.  Other statements
+ * may call it for many rows, or for none. */
 static bool is_single(struct look *look)
 {
     if (look->in_body || !look_take(look, "select"))
@@ -267,7 +269,8 @@ void look_at_locks(struct look *look)
 
 /* --- calls ------------------------------------------------------------------------------------ */
 
-/* Slots are temporary if the third argument says so; copies, if the first one is. */
+/* Handles the creation of a replication slot.  The third argument says whether it is temporary; a
+ * copy is assumed to be. */
 static void look_slot(struct look *look, bool copy)
 {
     look_advance(look);
@@ -276,7 +279,8 @@ static void look_slot(struct look *look, bool copy)
         look_add_text(look, QUERY_SLOT, QUERY_CREATES, "");
 }
 
-/* At the opening parenthesis, which is left to who counts them if the arguments do not matter. */
+/* Handles a call with effects.  Called at the opening parenthesis, which is left to the caller's
+ * count of parentheses unless the arguments matter. */
 static void look_known_call(struct look *look, size_t which)
 {
     switch (calls[which].call) {
@@ -329,7 +333,7 @@ bool look_call(struct look *look)
     look->nesting += 1;
     look_known_call(look, which);
     look->nesting -= 1;
-    if (look->later) /* it may be carried out behind what ends it here */
+    if (look->later) /* the call may run after what ends its effect here */
         look_unsure(look, look->effects->creates);
     look->effects->creates |= before;
     return true;

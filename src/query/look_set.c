@@ -1,7 +1,7 @@
-/* look_set.c - SET and RESET, and what their parameters are. */
+/* look_set.c - SET and RESET, and the kinds of their parameters. */
 #include "query/look.h"
 
-/* Parameters that are more than a setting. */
+/* Finds the parameters that are not ordinary settings. */
 enum query_kind look_kind_of(struct span name)
 {
     if (span_is_nocase(name, "role"))
@@ -18,7 +18,8 @@ bool look_is_of_transaction(struct span name)
            span_is_nocase(name, "transaction_deferrable");
 }
 
-/* "a.b": one name, from the first byte to the last; of one whose parts are quoted, nothing. */
+/* Consumes a name such as a.b as one name, from its first byte to its last.  A dotted name with
+ * quoted parts becomes empty. */
 static struct query_token take_name(struct look *look)
 {
     struct query_token name = look->token;
@@ -37,7 +38,7 @@ static struct query_token take_name(struct look *look)
     return name;
 }
 
-/* Whether pg_temp stands in it. */
+/* Returns whether pg_temp occurs in the text. */
 static bool has_temp_schema(struct span text)
 {
     for (size_t i = 0; i + 7 <= text.size; i++)
@@ -63,7 +64,7 @@ static void look_path_value(struct look *look)
 
 /* --- SET -------------------------------------------------------------------------------------- */
 
-/* SET LOCAL, SET SESSION: also the beginning of a name with a dot. */
+/* Consumes LOCAL or SESSION after SET, unless the word is the beginning of a parameter's name. */
 static bool take_scope(struct look *look, const char *word)
 {
     struct look before = *look;
@@ -97,7 +98,7 @@ static void set_setting(struct look *look, const struct query_token *name)
         look_path_value(look);
 }
 
-/* `local`: to the end of the transaction. */
+/* Handles SET name.  `local`: until the end of the transaction. */
 static void set_parameter(struct look *look, bool local)
 {
     struct query_token name = take_name(look);
@@ -107,7 +108,7 @@ static void set_parameter(struct look *look, bool local)
     if (!look_take(look, "to") && look_at_punct(look, '='))
         look_advance(look);
     if (kind == QUERY_SEED)
-        look_add_text(look, kind, QUERY_CREATES, ""); /* for good, whatever becomes of the name */
+        look_add_text(look, kind, QUERY_CREATES, ""); /* no end of the setting takes this back */
     else if (local && span_is_nocase(name.text, "search_path"))
         look_path_value(look);
     else if (!local && kind == QUERY_SETTING)
@@ -116,7 +117,7 @@ static void set_parameter(struct look *look, bool local)
         set_role(look, kind);
 }
 
-/* Clauses of SET that do not say their parameter's name. */
+/* Handles the forms of SET that don't name their parameter. */
 static bool set_special(struct look *look, bool local)
 {
     static const struct {
@@ -145,7 +146,7 @@ static bool set_special(struct look *look, bool local)
     return false;
 }
 
-/* SET SESSION CHARACTERISTICS, SET SESSION AUTHORIZATION, also behind a further SESSION. */
+/* Handles SESSION CHARACTERISTICS and AUTHORIZATION, also after SET LOCAL and SET SESSION. */
 static bool set_session(struct look *look, bool local)
 {
     struct look before = *look;
@@ -165,7 +166,7 @@ static bool set_session(struct look *look, bool local)
     return false;
 }
 
-/* SET TRANSACTION, SET CONSTRAINTS: of the transaction. */
+/* Consumes SET TRANSACTION and SET CONSTRAINTS, which end with the transaction. */
 static bool set_transaction(struct look *look)
 {
     return take_scope(look, "transaction") || take_scope(look, "constraints");

@@ -34,7 +34,7 @@ static void skip_line(struct query_scan *scan)
         scan->at += 1;
 }
 
-/* Comments of this kind nest. */
+/* Skips a block comment.  Block comments nest. */
 static void skip_block(struct query_scan *scan)
 {
     unsigned depth = 0;
@@ -65,8 +65,8 @@ static void skip_blank(struct query_scan *scan)
     }
 }
 
-/* Behind the opening quote of an identifier, or of a string in which a backslash is a byte like any
- * other: to the closing one. */
+/* Skips to the closing quote of an identifier, or of a string in which a backslash is an ordinary
+ * byte.  Called after the opening quote. */
 static void skip_plain(struct query_scan *scan, uint8_t quote)
 {
     while (scan->at < scan->end) {
@@ -78,8 +78,9 @@ static void skip_plain(struct query_scan *scan, uint8_t quote)
     }
 }
 
-/* The same where a backslash takes the next byte with it.  Behind a byte of a multibyte character
- * it may be the second half of that: in SJIS, BIG5, GBK, UHC, JOHAB and GB18030. */
+/* Skips to the closing quote of a string in which a backslash escapes the next byte.  After a byte
+ * of a multibyte character the backslash may be that character's second byte: in SJIS, BIG5, GBK,
+ * UHC, JOHAB and GB18030. */
 static void skip_escaped(struct query_scan *scan)
 {
     for (; scan->at < scan->end; scan->at += 1) {
@@ -94,8 +95,8 @@ static void skip_escaped(struct query_scan *scan)
     }
 }
 
-/* Behind the closing quote of a string: a further quote on a later line, with nothing but space and
- * comments of that line in between, continues it; then behind that quote. */
+/* Skips to a string's continuation: a quote on a later line, with only space and line comments in
+ * between.  Called after the closing quote; then the position is after the new opening quote. */
 static bool skip_to_continuation(struct query_scan *scan)
 {
     struct query_scan ahead = *scan;
@@ -116,15 +117,14 @@ static bool skip_to_continuation(struct query_scan *scan)
     return true;
 }
 
-/* How a string reads its backslashes. */
+/* Whether a backslash in a string is an escape. */
 enum escapes {
     ESCAPES_NEVER,
     ESCAPES_ALWAYS,
     ESCAPES_MAYBE, /* if standard_conforming_strings is off */
 };
 
-/* Whether backslashes in front of the closing quote at `at` would make it one that does not close.
- */
+/* Returns whether the closing quote at `at` would not close if backslashes were escapes. */
 static bool quote_is_unsure(const uint8_t *begin, const uint8_t *at)
 {
     size_t backslashes = 0;
@@ -135,8 +135,8 @@ static bool quote_is_unsure(const uint8_t *begin, const uint8_t *at)
     return backslashes % 2 != 0;
 }
 
-/* Whether the text reads in another way where backslashes escape.  A quote that is doubled may be
- * one that is escaped and one that closes. */
+/* Returns whether a string would end elsewhere if backslashes were escapes.  Of a doubled quote,
+ * the first may be escaped and the second may close. */
 static bool string_is_unsure(const uint8_t *begin, const uint8_t *close)
 {
     for (const uint8_t *at = begin; at <= close; at++) {
@@ -149,7 +149,7 @@ static bool string_is_unsure(const uint8_t *begin, const uint8_t *close)
     return false;
 }
 
-/* Behind the opening quote of a string: all of it, with its continuations. */
+/* Consumes a string with its continuations.  Called after the opening quote. */
 static struct span take_string(struct query_scan *scan, enum escapes escapes)
 {
     const uint8_t *begin = scan->at;
@@ -179,7 +179,8 @@ static struct span take_identifier(struct query_scan *scan)
     return text;
 }
 
-/* At a '$': whether a dollar quote begins here; its tag's size with both signs. */
+/* Returns the size of the dollar quote that begins at a '$', both signs included; 0: none begins
+ * here. */
 static size_t dollar_tag(const struct query_scan *scan)
 {
     size_t size = 1;
@@ -214,7 +215,7 @@ static struct query_token token_of(enum query_token_kind kind, struct span text)
     return (struct query_token){kind, text};
 }
 
-/* U&"name": as good as any other, until an escape is in it. */
+/* Consumes U&"name" or U&'text'.  A name is an ordinary name unless it has an escape. */
 static struct query_token take_unicode(struct query_scan *scan)
 {
     uint8_t quote = peek(scan, 2);
@@ -227,7 +228,7 @@ static struct query_token take_unicode(struct query_scan *scan)
     return token_of(QUERY_TOKEN_QUOTED, text);
 }
 
-/* A word, or a string with a letter in front: E'', B'', X'', N'', U&'', U&"". */
+/* Consumes a word, or a string or name with a prefix: E'', B'', X'', N'', U&'', U&"". */
 static struct query_token word_or_prefixed(struct query_scan *scan)
 {
     uint8_t letter = *scan->at | 0x20;

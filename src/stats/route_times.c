@@ -22,7 +22,7 @@ static bool times_is(const struct map_link *link, const void *argument)
            strcmp(times->user, key->user) == 0 && strcmp(times->service, key->service) == 0;
 }
 
-/* One after the other in the route's times's own room. */
+/* Copies a text into the room after the struct, and advances *room. */
 static const char *times_keep(char **room, const char *text)
 {
     char *kept = *room;
@@ -32,7 +32,6 @@ static const char *times_keep(char **room, const char *text)
     return kept;
 }
 
-/* Found or made; NULL: no memory. */
 struct route_times *route_times_of(struct map *map, const struct route_times_key *key)
 {
     uint64_t hash = key_hash(key);

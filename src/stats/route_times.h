@@ -1,18 +1,20 @@
 #pragma once
 /*
- * route_times.h - one relay's part of a route's times and counts, for each period of the log.
+ * route_times.h - times and counts of a route on one relay, for each period of the log.
  *
- * The route's local pools on the relay refer to it, and it outlives them until the next period has
- * told what they counted; so nothing is lost with a pool.  All of it is of one thread.
+ * The route's local pools on the relay refer to its struct route_times.  The struct outlives them
+ * until the next period has logged what they counted, so that nothing is lost with a pool.  Used by
+ * one thread only.
  */
 #include "config/config.h"
 #include "stats/histogram.h"
 #include "stats/stats.h"
 
-/* Routes whose times one relay keeps; those of older configurations go with the next period. */
+/* Routes whose times one relay keeps.  Those of older configurations are dropped with the next
+ * period. */
 #define ROUTE_TIMES_MAX 65536u
 
-/* What tells one route's times from another's, over versions of the configuration. */
+/* Identifies a route's times over versions of the configuration. */
 struct route_times_key {
     const char *database;
     const char *user;
@@ -21,9 +23,9 @@ struct route_times_key {
 };
 
 struct route_times {
-    struct map_link link; /* in the relay's map, by all that tells routes apart */
-    uint32_t local_pools; /* that refer to it */
-    uint32_t clients;     /* this and the next three: while the relays are looked at */
+    struct map_link link; /* in the relay's map, by struct route_times_key */
+    uint32_t local_pools; /* that refer to this struct */
+    uint32_t clients;     /* this and the next three: only in the log's sums over relays */
     uint32_t waiting;
     uint32_t idle;
     uint32_t busy;
@@ -32,14 +34,14 @@ struct route_times {
     const char *service;
     enum pool_mode mode;
     uint32_t line;
-    struct local_pool_stats gone; /* what departed local pools had counted and nobody has told */
+    struct local_pool_stats gone; /* counts of removed local pools, not logged yet */
     struct histogram query;
     struct histogram transaction;
     struct histogram wait;
     char texts[];
 };
 
-/** Found or made; NULL: no memory. */
+/** Finds or creates the times of a route.  NULL: no memory. */
 struct route_times *route_times_of(struct map *map, const struct route_times_key *key);
 struct route_times_key route_times_key(const struct route_times *times);
 void route_times_drop(struct map *map, struct route_times *times);

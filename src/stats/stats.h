@@ -1,6 +1,6 @@
 #pragma once
 /*
- * stats.h - what a local pool counts.  Written by its relay only, read by others as hints.  Times
+ * stats.h - counters of a local pool.  Written by its relay only, read by others as hints.  Times
  * in us.
  */
 #include "base/map.h"
@@ -21,7 +21,7 @@ struct local_pool_stats {
     uint64_t logins; /* of clients */
 };
 
-/* What a local pool had counted at two earlier looks of the console: averages need no tick. */
+/* Counters of a local pool at two earlier reads of the console, so that averages need no timer. */
 struct stats_window {
     struct local_pool_stats older;
     struct local_pool_stats newer;
@@ -29,10 +29,10 @@ struct stats_window {
     deadline newer_at;
 };
 
-/* Databases whose departed pools one relay remembers; what more of them counted is forgotten. */
+/* Databases whose removed pools one relay remembers.  The counts of further databases are lost. */
 #define STATS_DEPARTED_MAX 10000u
 
-/* What the departed pools of a database have counted on one relay, so that totals never fall. */
+/* Counts of the removed pools of a database on one relay, kept so that totals never decrease. */
 struct stats_departed {
     struct map_link link;
     struct local_pool_stats stats;
@@ -41,9 +41,9 @@ struct stats_departed {
 
 void stats_subtract(struct local_pool_stats *from, const struct local_pool_stats *less);
 void stats_add(struct local_pool_stats *sum, const struct local_pool_stats *more);
-/** Adds what a pool of this database has counted to the departed.  Forgets it without memory. */
+/** Adds the counts of a removed pool of this database.  Without memory they are lost. */
 void stats_depart(struct map *departed, const char *database, const struct local_pool_stats *stats);
 void stats_departed_clear(struct map *departed);
-/** What was counted between the two. */
+/** Returns what was counted between the two. */
 struct local_pool_stats stats_since(const struct local_pool_stats *now,
                                     const struct local_pool_stats *then);

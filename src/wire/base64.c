@@ -24,7 +24,8 @@ size_t wire_base64_encode(struct span bytes, char *text)
     return (size_t)(to - text);
 }
 
-/* The six bits of a letter, and one more; 0: it is none.  Each login decodes four texts. */
+/* The value of each base64 letter plus one; 0: not a base64 letter.  A table, because each login
+ * decodes four texts. */
 static const uint8_t base64_values[256] = {
     ['A'] = 1,  ['B'] = 2,  ['C'] = 3,  ['D'] = 4,  ['E'] = 5,  ['F'] = 6,  ['G'] = 7,  ['H'] = 8,
     ['I'] = 9,  ['J'] = 10, ['K'] = 11, ['L'] = 12, ['M'] = 13, ['N'] = 14, ['O'] = 15, ['P'] = 16,
@@ -35,7 +36,7 @@ static const uint8_t base64_values[256] = {
     ['w'] = 49, ['x'] = 50, ['y'] = 51, ['z'] = 52, ['0'] = 53, ['1'] = 54, ['2'] = 55, ['3'] = 56,
     ['4'] = 57, ['5'] = 58, ['6'] = 59, ['7'] = 60, ['8'] = 61, ['9'] = 62, ['+'] = 63, ['/'] = 64};
 
-/* Four letters without padding; false: one of them is none. */
+/* Decodes four letters without padding.  Returns false if one is not a base64 letter. */
 static bool base64_four(const uint8_t *letters, uint8_t *ret)
 {
     uint8_t a = base64_values[letters[0]], b = base64_values[letters[1]];
@@ -49,7 +50,8 @@ static bool base64_four(const uint8_t *letters, uint8_t *ret)
     return true;
 }
 
-/* Four letters, of which the last `padding` are '='; false for a wrong letter or a stray bit. */
+/* Decodes four letters, of which the last `padding` are '='.  Returns false for a wrong letter or a
+ * stray bit. */
 static bool base64_group(const uint8_t *letters, size_t padding, uint32_t *ret)
 {
     uint32_t group = 0;

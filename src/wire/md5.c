@@ -1,5 +1,5 @@
-/* The calls that take their state from us: they have no memory to run out of, and no provider that
- * could refuse MD5, so that a digest is always there.  EVP would have to be asked. */
+/* Uses OpenSSL's low-level MD5 functions: the caller owns their state, so they can't lack memory,
+ * and no provider can disable MD5.  EVP can fail for both reasons. */
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include <openssl/crypto.h>
 #include <openssl/md5.h>
@@ -8,7 +8,7 @@
 
 static_assert(MD5_TEXT == 3 + 2 * MD5_DIGEST_LENGTH + 1, "the word, the digits, the NUL");
 
-/* "md5" and the digest of one after the other. */
+/* Writes "md5" and the hexadecimal digest of `first` followed by `second`. */
 static void md5_print(struct span first, struct span second, char ret[MD5_TEXT])
 {
     static const char digits[] = "0123456789abcdef";
@@ -35,7 +35,7 @@ void md5_secret(struct span password, struct span user, char ret[MD5_TEXT])
 
 void md5_answer(const char secret[MD5_TEXT], const uint8_t salt[4], char ret[MD5_TEXT])
 {
-    /* The salt is added to the digits alone. */
+    /* The digest covers the 32 digits without "md5", then the salt. */
     md5_print(span_of(secret + 3, MD5_TEXT - 4), span_of(salt, 4), ret);
 }
 

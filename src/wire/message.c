@@ -31,7 +31,7 @@ static size_t wire_left(const struct wire_reader *in)
     return (size_t)(in->end - in->at);
 }
 
-/* NULL, and nothing more to read, when fewer than `size` bytes are left. */
+/* Takes `size` bytes.  Returns NULL and fails the reader if fewer are left. */
 static const uint8_t *wire_take(struct wire_reader *in, size_t size)
 {
     if (in->failed || size > wire_left(in)) {

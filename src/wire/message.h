@@ -19,7 +19,7 @@ enum wire_client_type {
     WIRE_FLUSH = 'H',
     WIRE_FUNCTION_CALL = 'F',
     WIRE_PARSE = 'P',
-    WIRE_PASSWORD = 'p', /* also SASL and GSS answers */
+    WIRE_PASSWORD = 'p', /* also SASL and GSS responses */
     WIRE_QUERY = 'Q',
     WIRE_SYNC = 'S',
     WIRE_TERMINATE = 'X',
@@ -63,10 +63,11 @@ static inline struct span wire_secret_span(const struct wire_secret *secret)
 {
     return (struct span){secret->at, secret->size};
 }
-/** `secret` has at most WIRE_SECRET_MAX bytes. */
+/** Copies `secret`, which has at most WIRE_SECRET_MAX bytes. */
 void wire_secret_keep(struct wire_secret *into, struct span secret);
 
-/* The type byte and the length that follow each other in every message but the first. */
+/* Bytes of a message header: the type and the length.  Every message but the startup packet has
+ * one. */
 #define WIRE_HEADER 5
 
 static inline uint16_t wire_u16(const uint8_t *at)
@@ -95,11 +96,11 @@ struct wire_frame {
     struct span body; /* after the length */
 };
 
-/** Takes the first whole message off `rest`.  OK; AGAIN: not all of it is there; PROTOCOL: a length
- *  below 4 or above `most` bytes. */
+/** Removes the first whole message from `rest` and writes it to `ret`.  Faults: AGAIN (the message
+ *  is incomplete), PROTOCOL (its length is below 4 or above `max` bytes). */
 fault wire_next_frame(struct span *rest, uint32_t max, struct wire_frame *ret) MUST_USE;
 
-/* --- reading fields: a reader fails once and yields zeros after that -------------------------- */
+/* --- reading fields: after the first failure a reader returns zeros --------------------------- */
 
 struct wire_reader {
     const uint8_t *at;
@@ -110,25 +111,25 @@ struct wire_reader wire_reader_over(struct span body);
 uint8_t wire_get_u8(struct wire_reader *in);
 uint16_t wire_get_u16(struct wire_reader *in);
 uint32_t wire_get_u32(struct wire_reader *in);
-/** Up to the NUL, which is skipped and not part of the span. */
+/** Reads a string up to its NUL.  Skips the NUL, which is not part of the span. */
 struct span wire_get_string(struct wire_reader *in);
 struct span wire_get_bytes(struct wire_reader *in, size_t size);
 struct span wire_get_rest(struct wire_reader *in);
-/** OK when nothing overran and nothing is left; PROTOCOL otherwise. */
+/** Returns OK if no read overran and no bytes are left; PROTOCOL otherwise. */
 fault wire_done(const struct wire_reader *in) MUST_USE;
 
-/* --- building: appended to a buffer, whose failure is asked for once at the end --------------- */
+/* --- building: appends to a buffer; check buffer_fault() once at the end ---------------------- */
 
-/** Appends type and a length to be filled in; returns where the message starts. */
+/** Appends the type and room for the length.  Returns the offset at which the message starts. */
 size_t wire_begin(struct buffer *out, uint8_t type);
 void wire_put_u8(struct buffer *out, uint8_t value);
 void wire_put_u16(struct buffer *out, uint16_t value);
 void wire_put_u32(struct buffer *out, uint32_t value);
-/** With its NUL.  A NUL inside is cut off there. */
+/** Appends `text` and a NUL.  Cuts `text` at its first NUL. */
 void wire_put_string(struct buffer *out, struct span text);
 void wire_put_text(struct buffer *out, const char *text);
 void wire_put_bytes(struct buffer *out, struct span bytes);
-/** Fills in the length. */
+/** Fills in the length of the message that starts at `start`. */
 void wire_end(struct buffer *out, size_t start);
 
 /* Whole small messages. */

@@ -45,7 +45,7 @@ fault wire_read_execute(struct span body, struct wire_execute *ret)
     execute.portal = wire_get_string(&in);
     execute.rows = wire_get_u32(&in);
     TRY(wire_done(&in));
-    /* The number is signed on the wire, and PostgreSQL takes a negative one for "all". */
+    /* PostgreSQL reads the number as signed and takes a negative number for "all". */
     if (execute.rows > INT32_MAX)
         execute.rows = 0;
     *ret = execute;
@@ -100,7 +100,8 @@ fault wire_read_negotiate(struct span body, struct wire_negotiate *ret)
     return OK;
 }
 
-/* Where a field of an error goes; NULL for those that nobody here reads. */
+/* Returns where to store an error field of this type.  NULL: a severity, or a field that Trunkline
+ * does not read. */
 static struct span *wire_error_field(struct wire_error *into, uint8_t type)
 {
     switch (type) {
@@ -157,7 +158,8 @@ void wire_put_report(struct buffer *out, const struct wire_report *report)
     for (size_t i = 0; i < ARRAY_SIZE(errors); i++)
         if (strcmp(report->severity, errors[i]) == 0)
             type = WIRE_ERROR;
-    /* Drivers index into the five characters; one that a server did not send is internal_error. */
+    /* Drivers index into the five characters.  A missing or short SQLSTATE becomes XX000,
+     * internal_error. */
     bool complete = report->sqlstate != NULL && strlen(report->sqlstate) == 5;
     size_t start = wire_begin(out, type);
     wire_put_field(out, 'S', report->severity);
@@ -170,7 +172,7 @@ void wire_put_report(struct buffer *out, const struct wire_report *report)
     wire_end(out, start);
 }
 
-/* Whether `rest` may have this size; kinds that we do not know may have any. */
+/* Returns whether `rest` may have this size.  Unknown kinds may have any size. */
 static bool wire_auth_size_fits(uint32_t kind, size_t size)
 {
     switch (kind) {

@@ -1,6 +1,6 @@
 #pragma once
 /*
- * messages.h - messages decoded into open values.  Spans live as long as the bytes given.
+ * messages.h - decodes messages into structs.  Spans stay valid as long as the bytes given.
  *
  * Each reader returns OK or PROTOCOL, and writes `ret` on OK only.
  */
@@ -10,13 +10,13 @@
 struct wire_parse {
     struct span statement; /* empty: the unnamed statement */
     struct span query;
-    uint16_t types;   /* how many type oids the client fixed */
+    uint16_t types;   /* number of type OIDs that the client specified */
     struct span oids; /* exactly 4 * types bytes, big-endian */
 };
 fault wire_read_parse(struct span body, struct wire_parse *ret) MUST_USE;
 
-/* The leading names of a Bind ('B'); the rest is not looked at.  AGAIN: the second name's NUL is
- * not among these bytes yet (a message that is still arriving). */
+/* The first two fields of a Bind ('B'); the rest is not read.  Fault AGAIN instead of PROTOCOL: the
+ * second name's NUL is not among these bytes (the message is still arriving). */
 struct wire_bind_names {
     struct span portal;
     struct span statement;
@@ -56,8 +56,8 @@ fault wire_read_backend_key(struct span body, struct wire_key *ret) MUST_USE;
 
 /* NegotiateProtocolVersion ('v'). */
 struct wire_negotiate {
-    uint32_t version;  /* the newest that the server speaks, major << 16 | minor */
-    uint32_t count;    /* options that it does not know */
+    uint32_t version;  /* newest that the server supports: major << 16 | minor */
+    uint32_t count;    /* options that the server does not support */
     struct span names; /* name NUL name NUL ... */
 };
 fault wire_read_negotiate(struct span body, struct wire_negotiate *ret) MUST_USE;
@@ -69,12 +69,12 @@ struct wire_error {
     struct span message;
     struct span detail;
     struct span hint;
-    struct span routine; /* of the server's source: says which error it is in any language */
+    struct span routine; /* function in the server's source; names the error in any language */
 };
 fault wire_read_error(struct span body, struct wire_error *ret) MUST_USE;
 
-/* What Trunkline says of its own.  `severity`: "ERROR", "FATAL", "NOTICE", "WARNING".  `detail` and
- * `hint` may be NULL. */
+/* An error or notice of Trunkline itself.  `severity`: "ERROR", "FATAL", "NOTICE", "WARNING".
+ * `detail` and `hint` may be NULL. */
 struct wire_report {
     const char *severity;
     const char *sqlstate;
@@ -82,7 +82,7 @@ struct wire_report {
     const char *detail;
     const char *hint;
 };
-/** An ErrorResponse, or a NoticeResponse for the severities that are none. */
+/** Appends an ErrorResponse for ERROR, FATAL and PANIC; a NoticeResponse for other severities. */
 void wire_put_report(struct buffer *out, const struct wire_report *report);
 
 /* Authentication requests ('R') from a server. */
@@ -99,5 +99,6 @@ struct wire_auth_request {
     struct span rest; /* md5: 4 bytes of salt; SASL: mechanisms or data */
 };
 fault wire_read_authentication(struct span body, struct wire_auth_request *ret) MUST_USE;
-/** Whether SASL's list of mechanisms (the rest of WIRE_AUTH_SASL) names `mechanism`. */
+/** Returns whether the mechanism list of an authentication request (`rest` of WIRE_AUTH_SASL) names
+ *  `mechanism`. */
 bool wire_sasl_offers(struct span mechanisms, const char *mechanism);

@@ -1,21 +1,22 @@
-/* options.c - the `options` startup parameter: pg_split_opts, then the getopt of
- * process_postgres_switches. */
+/* options.c - reads the `options` startup parameter as pg_split_opts() and
+ * process_postgres_switches() do. */
 #include "wire/startup.h"
 
 /* --- words ------------------------------------------------------------------------------------ */
 
 struct option_words {
     struct span rest;
-    uint8_t *scratch; /* never ahead of `rest`: a word is no longer than what it was made of */
+    uint8_t *scratch; /* never overtakes `rest`: unescaping only shortens */
 };
 
-/* isspace() of the C locale, whatever ours is. */
+/* isspace() in the C locale, whatever the locale of the process. */
 static bool option_is_blank(uint8_t byte)
 {
     return byte == ' ' || (byte >= '\t' && byte <= '\r');
 }
 
-/* The next word, unescaped.  A lone backslash at the end makes an empty word, as in PostgreSQL. */
+/* Takes the next word, unescaped; false at the end.  A lone backslash at the end makes an empty
+ * word, as in PostgreSQL. */
 static bool option_next_word(struct option_words *words, struct span *ret)
 {
     struct span rest = words->rest;
@@ -37,22 +38,23 @@ static bool option_next_word(struct option_words *words, struct span *ret)
 
 /* --- switches --------------------------------------------------------------------------------- */
 
-/* What a switch is followed by. */
+/* Forms of a switch: what follows its letter. */
 enum option_form {
-    OPTION_NONE, /* no switch of PostgreSQL's */
+    OPTION_NONE, /* not a switch of PostgreSQL */
     OPTION_BARE,
     OPTION_VALUE,   /* the setting's value */
     OPTION_SETTING, /* name=value */
     OPTION_DEBUG,   /* a level */
-    OPTION_PLANS,   /* a letter: which kind of plan not to use */
+    OPTION_PLANS,   /* a letter: the kind of plan to disable */
     OPTION_STATS,   /* a word: whose statistics to log */
 };
 
-/* A switch without a setting is accepted and means nothing to a backend under a postmaster. */
+/* PostgreSQL's switches.  A switch without a setting is accepted and ignored, as in a backend under
+ * a postmaster. */
 static const struct option_switch {
     enum option_form form;
     const char *name;
-    const char *value; /* of a bare one */
+    const char *value; /* of a bare switch */
 } option_switches[128] = {
     ['B'] = {OPTION_VALUE, "shared_buffers", NULL},
     ['C'] = {OPTION_VALUE, NULL, NULL},
@@ -84,7 +86,7 @@ static const struct option_switch {
     ['v'] = {OPTION_VALUE, NULL, NULL},
 };
 
-/* Whom the settings are for. */
+/* The callback for each setting. */
 struct option_sink {
     fault (*each)(void *argument, struct span name, struct span value);
     void *argument;
@@ -95,7 +97,7 @@ static fault option_set(const struct option_sink *sink, const char *name, const 
     return sink->each(sink->argument, span_text(name), span_text(value));
 }
 
-/* "name=value".  `setting` lies in the scratch, where dashes can be replaced. */
+/* Passes on "name=value".  `setting` lies in the scratch bytes, where dashes can be replaced. */
 static fault option_setting(const struct option_sink *sink, struct span setting)
 {
     const uint8_t *equals = setting.size == 0 ? NULL : memchr(setting.at, '=', setting.size);
@@ -109,7 +111,7 @@ static fault option_setting(const struct option_sink *sink, struct span setting)
     return sink->each(sink->argument, name, span_skip(setting, name.size + 1));
 }
 
-/* atoi(), as far as it matters: more than nine levels are as many as ten. */
+/* Reads a level as atoi() does, but stops at 10: all levels from 10 on mean the same. */
 static unsigned option_level(struct span text)
 {
     while (text.size > 0 && option_is_blank(text.at[0]))
@@ -122,7 +124,8 @@ static unsigned option_level(struct span text)
     return level;
 }
 
-/* set_debug_options().  Levels that log_min_messages does not have are for the server to refuse. */
+/* Does what set_debug_options() does.  Passes on levels that log_min_messages does not have: the
+ * server rejects them. */
 static fault option_debug(const struct option_sink *sink, struct span text)
 {
     static const char *const levels[] = {"notice", "debug1", "debug2",
@@ -143,7 +146,7 @@ static fault option_debug(const struct option_sink *sink, struct span text)
     return OK;
 }
 
-/* set_plan_disabling_options(): only the first letter counts. */
+/* Does what set_plan_disabling_options() does: only the first letter counts. */
 static fault option_plans(const struct option_sink *sink, struct span text)
 {
     static const char *const names[128] = {
@@ -155,7 +158,7 @@ static fault option_plans(const struct option_sink *sink, struct span text)
     return name == NULL ? FAULT_PROTOCOL : option_set(sink, name, "false");
 }
 
-/* get_stats_option_name(). */
+/* Does what get_stats_option_name() does. */
 static fault option_stats(const struct option_sink *sink, struct span text)
 {
     if (span_starts(text, SPAN("pa")))
@@ -184,8 +187,8 @@ static fault option_apply(const struct option_sink *sink, const struct option_sw
     }
 }
 
-/* A word of switches: any number of bare ones, then perhaps one whose value is the rest of the word
- * or, if nothing is left of it, the next. */
+/* Applies a word of switches: any number of bare switches, then perhaps a switch with a value.  The
+ * value is the rest of the word or, if nothing is left, the next word. */
 static fault option_cluster(struct option_words *words, const struct option_sink *sink,
                             struct span word)
 {

@@ -18,7 +18,8 @@ struct span wire_saslprep(struct span password, char room[WIRE_SASLPREP_MAX])
         return password;
     memcpy(room, password.at, password.size);
     room[password.size] = '\0';
-    /* PostgreSQL refuses code points that Unicode 3.2 did not know, as for stored strings. */
+    /* PostgreSQL rejects code points unassigned in Unicode 3.2, as RFC 3454 does for stored
+     * strings. */
     int state = stringprep(room, WIRE_SASLPREP_MAX, STRINGPREP_NO_UNASSIGNED, stringprep_saslprep);
     return state == STRINGPREP_OK && room[0] != '\0' ? span_text(room) : password;
 }

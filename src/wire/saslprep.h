@@ -1,12 +1,14 @@
 #pragma once
 /*
- * saslprep.h - the one spelling of a password that SCRAM hashes (RFC 4013), as pg_saslprep does it.
+ * saslprep.h - SASLprep (RFC 4013): normalizes a password before SCRAM hashes it, as pg_saslprep.
  */
 #include "base/span.h"
 
-/* Longest password that is prepared, NUL included; a longer one is taken as it is. */
+/* Bytes of the longest password that is prepared, NUL included.  A longer password is used
+ * unchanged. */
 #define WIRE_SASLPREP_MAX 4096
 
-/** The prepared password, in `room`; `password` itself when it is ASCII, not UTF-8, forbidden,
- * empty once prepared, too long, or when this build has no libidn. */
+/** Returns the prepared password, in `room`.  Returns `password` itself if it is ASCII, not UTF-8,
+ *  has a NUL or a forbidden character, is empty after preparation or too long, or if this build has
+ *  no libidn. */
 struct span wire_saslprep(struct span password, char room[WIRE_SASLPREP_MAX]);

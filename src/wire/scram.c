@@ -27,7 +27,7 @@ static_assert(14 + ITERATIONS_MAX_TEXT + SALT_TEXT_MAX + 2 * KEY_TEXT + 4 < SCRA
 
 /* --- keys ------------------------------------------------------------------------------------- */
 
-/* Fetched once: by name it costs more than the digest of a short text. */
+/* Returns SHA-256, fetched once: fetching by name costs more than the digest of a short text. */
 static const EVP_MD *scram_sha256(void)
 {
     static EVP_MD *fetched;
@@ -44,7 +44,7 @@ static const EVP_MD *scram_sha256(void)
     return none;
 }
 
-/* The digest of two texts, one behind the other. */
+/* Writes the digest of `first` followed by `second`. */
 static void digest_two(EVP_MD_CTX *context, struct span first, struct span second,
                        uint8_t ret[SCRAM_KEY])
 {
@@ -55,9 +55,9 @@ static void digest_two(EVP_MD_CTX *context, struct span first, struct span secon
     invariant(made);
 }
 
-/* RFC 2104, for keys that are shorter than a block: OpenSSL's own looks up HMAC and SHA-256 by name
- * each time, three times the cost.  All sizes here are bounded, so that OpenSSL could only lack
- * memory, and a key that was not made must never be used. */
+/* HMAC (RFC 2104) for keys shorter than a block.  OpenSSL's HMAC looks up HMAC and SHA-256 by name
+ * at each call, which costs three times as much.  All sizes here are bounded, so OpenSSL can fail
+ * only for lack of memory; a key that was not made must never be used, so that is an invariant. */
 static void scram_hmac(const uint8_t key[SCRAM_KEY], struct span text, uint8_t ret[SCRAM_KEY])
 {
     uint8_t inner[SHA256_CBLOCK], outer[SHA256_CBLOCK];
@@ -130,7 +130,7 @@ void scram_mock_verifier(const uint8_t secret[32], struct span user, struct scra
 
 /* --- texts ------------------------------------------------------------------------------------ */
 
-/* Digits alone: no sign, no blank, and no number that would wrap. */
+/* Reads a number of digits only: no sign, no blank, no overflow. */
 static bool scram_read_iterations(struct span text, uint32_t *ret)
 {
     uint32_t number = 0;
@@ -156,7 +156,7 @@ static bool scram_read_key(struct span text, uint8_t key[SCRAM_KEY])
     return wire_base64_decode(text, key, SCRAM_KEY, &size) && size == SCRAM_KEY;
 }
 
-/* What is before `end`, which is skipped; all of it where there is none. */
+/* Takes the text before `end` and skips `end`; takes all of it if there is none. */
 static struct span scram_until(struct span *rest, char end)
 {
     const uint8_t *found = rest->size == 0 ? NULL : memchr(rest->at, end, rest->size);
@@ -193,16 +193,16 @@ void scram_print_verifier(const struct scram_verifier *verifier, char *text)
     invariant(size > 0 && size < SCRAM_VERIFIER_MAX);
 }
 
-/* --- messages: attributes, a letter and '=' and a value, parted by commas --------------------- */
+/* --- messages: attributes, each a letter, '=' and a value, separated by commas ---------------- */
 
-/* Of a size that we keep, and without a NUL, since we keep it as a string. */
+/* Returns whether a message has a size that can be kept, and no NUL: it is kept as a string. */
 static bool scram_is_message(struct span message)
 {
     return message.size > 0 && message.size < SCRAM_MESSAGE_MAX &&
            memchr(message.at, 0, message.size) == NULL;
 }
 
-/* The next attribute, whatever its letter, which is returned; 0 when there is none. */
+/* Takes the next attribute, of any letter, and returns the letter; 0 if there is none. */
 static char scram_any_attribute(struct span *rest, struct span *value)
 {
     if (rest->size < 2 || rest->at[1] != '=')
@@ -221,7 +221,8 @@ static bool scram_attribute(struct span *rest, char letter, struct span *value)
            scram_any_attribute(rest, value) == letter;
 }
 
-/* Printable ASCII; commas ended it already. */
+/* Returns whether a nonce is printable ASCII and short enough.  It has no comma: that ends an
+ * attribute. */
 static bool scram_is_nonce(struct span nonce)
 {
     for (size_t i = 0; i < nonce.size; i++)
@@ -245,8 +246,8 @@ static char *put(char *to, struct span text)
 
 #define SCRAM_SAID_MAX (3 * SCRAM_MESSAGE_MAX + 3)
 
-/* All that was said, which both sides sign: both first messages and client-final without its
- * proof. */
+/* Joins what both sides sign (AuthMessage in RFC 5802): both first messages, and client-final
+ * without its proof. */
 static struct span scram_said(char said[SCRAM_SAID_MAX], const char *client_first_bare,
                               const char *server_first, struct span client_final)
 {
@@ -259,9 +260,10 @@ static struct span scram_said(char said[SCRAM_SAID_MAX], const char *client_firs
     return span_of(said, (size_t)(to - said));
 }
 
-/* --- we authenticate a client ----------------------------------------------------------------- */
+/* --- authenticating a client ------------------------------------------------------------------ */
 
-/* What client-final repeats: the gs2 header, and the channel where one is bound to. */
+/* Writes what client-final repeats, in base64: the gs2 header, and the channel if one is bound
+ * to. */
 static void scram_bind(const char *header, struct span channel, char ret[SCRAM_BINDING_TEXT])
 {
     uint8_t all[64 + SCRAM_CHANNEL_MAX];
@@ -276,8 +278,9 @@ static void scram_bind(const char *header, struct span channel, char ret[SCRAM_B
 
 #define CHANNEL_HEADER "p=tls-server-end-point,,"
 
-/* Without -PLUS: 'n' says that the client has no channel binding, 'y' that it believes that we have
- * none, which is a lie that somebody told it where we have offered it. */
+/* Reads the gs2 header of a client that did not choose -PLUS.  'n': the client has no channel
+ * binding.  'y': it believes that the server has none.  If the server offered -PLUS, a man in the
+ * middle removed the offer: AUTH. */
 static fault scram_read_flag(struct span *rest, const struct scram_offer *offer, const char **ret)
 {
     if (rest->at[0] == 'p')
@@ -286,7 +289,7 @@ static fault scram_read_flag(struct span *rest, const struct scram_offer *offer,
         return FAULT_PROTOCOL;
     if (rest->at[0] == 'y' && offer->channel.size > 0)
         return FAULT_AUTH;
-    /* To act for another role. */
+    /* An authorization identity: a request to act for another role. */
     if (rest->at[2] == 'a')
         return FAULT_UNSUPPORTED;
     if (rest->at[2] != ',')
@@ -295,7 +298,7 @@ static fault scram_read_flag(struct span *rest, const struct scram_offer *offer,
     return OK;
 }
 
-/* Up to client-first-bare. */
+/* Reads the gs2 header, up to client-first-bare. */
 static fault scram_read_gs2(struct span *rest, const struct scram_offer *offer, const char **ret)
 {
     struct span header = SPAN(CHANNEL_HEADER);
@@ -315,8 +318,8 @@ static fault scram_read_gs2(struct span *rest, const struct scram_offer *offer, 
     return OK;
 }
 
-/* Name and nonce; the name is not looked at, since the startup packet has it, and extensions that
- * are not mandatory may follow. */
+/* Reads name and nonce.  Ignores the name, since the startup packet has it.  Extensions that are
+ * not mandatory may follow. */
 static fault scram_read_client_first(struct span bare, struct span *ret_nonce)
 {
     struct span rest = bare, value;
@@ -388,7 +391,7 @@ fault scram_server_final(struct scram_server *scram, struct span client_final,
     struct span unproven;
     uint8_t proof[SCRAM_KEY], signature[SCRAM_KEY], stored[SCRAM_KEY];
     char text[KEY_TEXT + 1], room[SCRAM_SAID_MAX];
-    /* No client-first was accepted: there is no nonce of ours to answer to. */
+    /* No client-first was accepted, so we sent no nonce that client-final could repeat. */
     if (scram->nonce[0] == '\0')
         return FAULT_PROTOCOL;
     TRY(scram_read_client_final(scram, client_final, &unproven, proof));
@@ -408,7 +411,7 @@ fault scram_server_final(struct scram_server *scram, struct span client_final,
     return OK;
 }
 
-/* --- we log in to a server -------------------------------------------------------------------- */
+/* --- logging in to a server ------------------------------------------------------------------- */
 
 void scram_client_begin(struct scram_client *scram, const uint8_t random[SCRAM_NONCE], char flag,
                         struct span channel, struct buffer *out)
@@ -481,7 +484,8 @@ fault scram_client_check(struct scram_client *scram, struct span server_final)
         return FAULT_AUTH;
     if (!scram_attribute(&rest, 'v', &value) || rest.size > 0 || !scram_read_key(value, signature))
         return FAULT_PROTOCOL;
-    /* A server that skips to the end before we have sent our proof could guess a row of zeros. */
+    /* Until our proof is sent the expected signature is all zeros, which a server that skips ahead
+     * could send. */
     if (CRYPTO_memcmp(scram->server_signature, none, SCRAM_KEY) == 0)
         return FAULT_AUTH;
     return CRYPTO_memcmp(scram->server_signature, signature, SCRAM_KEY) == 0 ? OK : FAULT_AUTH;

@@ -18,7 +18,7 @@
 #define SCRAM_MESSAGE_MAX    1024 /* bytes of any one message */
 #define SCRAM_VERIFIER_MAX   256  /* characters of "SCRAM-SHA-256$..." */
 
-/* What a server stores. */
+/* The stored form of a password on a server. */
 struct scram_verifier {
     uint32_t iterations;
     uint8_t salt[SCRAM_SALT_MAX];
@@ -26,7 +26,7 @@ struct scram_verifier {
     uint8_t stored_key[SCRAM_KEY];
     uint8_t server_key[SCRAM_KEY];
 };
-/* What a client can log in with: for one salt and iteration count only. */
+/* Keys with which a client logs in.  Valid for one salt and iteration count only. */
 struct scram_keys {
     uint32_t iterations;
     uint8_t salt[SCRAM_SALT_MAX];
@@ -35,27 +35,28 @@ struct scram_keys {
     uint8_t server_key[SCRAM_KEY];
 };
 
-/** "SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey" */
+/** Reads "SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey". */
 fault scram_read_verifier(struct span text, struct scram_verifier *ret) MUST_USE;
 /** Writes at most SCRAM_VERIFIER_MAX characters, NUL included. */
 void scram_print_verifier(const struct scram_verifier *verifier, char *text);
-/** Slow (0.8 ms at 4096).  SASLprep where the password is valid UTF-8, else raw, as PostgreSQL. */
+/** Derives the keys of a password.  Slow (0.8 ms at 4096 iterations).  Applies SASLprep if the
+ *  password is valid UTF-8, else uses its bytes, as PostgreSQL does. */
 void scram_derive(struct span password, const uint8_t *salt, size_t salt_size, uint32_t iterations,
                   struct scram_keys *ret);
 void scram_verifier_of(const struct scram_keys *keys, struct scram_verifier *ret);
-/** Salt and iterations are the same: these keys answer to that verifier or challenge. */
+/** Returns whether the keys have this salt and iteration count, and so can answer that verifier or
+ *  challenge. */
 bool scram_keys_fit(const struct scram_keys *keys, const uint8_t *salt, size_t salt_size,
                     uint32_t iterations);
-/** A stable, fake salt for a user that does not exist (mock authentication). */
+/** Makes a stable, fake verifier for a user that does not exist (mock authentication). */
 void scram_mock_verifier(const uint8_t secret[32], struct span user, struct scram_verifier *ret);
 
 /* --- channel binding (RFC 5802, 6; RFC 5929: tls-server-end-point) ---------------------------- */
 
-#define SCRAM_CHANNEL_MAX 64 /* bytes of a certificate's digest */
-#define SCRAM_BINDING_TEXT                                                                         \
-    128 /* base64 of a gs2 header with such a digest behind it, NUL included */
+#define SCRAM_CHANNEL_MAX  64  /* bytes of a certificate's digest */
+#define SCRAM_BINDING_TEXT 128 /* base64 of a gs2 header and such a digest, NUL included */
 
-/* --- we authenticate a client ----------------------------------------------------------------- */
+/* --- authenticating a client ------------------------------------------------------------------ */
 
 struct scram_server {
     char client_first_bare[SCRAM_MESSAGE_MAX];
@@ -63,20 +64,21 @@ struct scram_server {
     char nonce[SCRAM_NONCE_MAX * 2];  /* both parts */
     char binding[SCRAM_BINDING_TEXT]; /* base64 of the client's gs2 header ("biws") and channel */
     bool bound;                       /* to a channel */
-    uint8_t client_key[SCRAM_KEY];    /* known after a good final message */
+    uint8_t client_key[SCRAM_KEY];    /* known after a valid client-final */
 };
 struct scram_offer {
     const struct scram_verifier *verifier;
     const uint8_t *random; /* SCRAM_NONCE bytes */
     struct span channel;   /* the certificate's digest; empty: -PLUS was not offered */
-    bool plus;             /* the client has chosen -PLUS */
+    bool plus;             /* the client chose -PLUS */
 };
-/** Reads client-first (SASLInitialResponse's data), writes server-first.
- *  PROTOCOL; UNSUPPORTED (another channel binding, or one that was not offered); AUTH (the client
- *  was told by somebody in between that -PLUS was not offered). */
+/** Reads client-first (SASLInitialResponse's data), writes server-first.  Faults: PROTOCOL;
+ *  UNSUPPORTED (another channel binding, a binding that was not offered, another role to act for, a
+ *  mandatory extension); AUTH (the client believes that -PLUS was not offered: a man in the middle
+ *  removed the offer). */
 fault scram_server_begin(struct scram_server *scram, struct span client_first,
                          const struct scram_offer *offer, struct buffer *out) MUST_USE;
-/** The same where there is no channel to bind to. */
+/** Calls scram_server_begin() without a channel to bind to. */
 static inline fault scram_server_first(struct scram_server *scram, struct span client_first,
                                        const struct scram_verifier *verifier,
                                        const uint8_t random[SCRAM_NONCE], struct buffer *out)
@@ -84,12 +86,12 @@ static inline fault scram_server_first(struct scram_server *scram, struct span c
     struct scram_offer offer = {.verifier = verifier, .random = random};
     return scram_server_begin(scram, client_first, &offer, out);
 }
-/** Reads client-final, checks the proof, writes server-final.  PASSWORD; PROTOCOL; AUTH (the client
- *  has another channel than we: somebody is in between). */
+/** Reads client-final, checks the proof, writes server-final.  Faults: PASSWORD; PROTOCOL; AUTH
+ *  (the client sees another certificate than ours: a man in the middle). */
 fault scram_server_final(struct scram_server *scram, struct span client_final,
                          const struct scram_verifier *verifier, struct buffer *out) MUST_USE;
 
-/* --- we log in to a server -------------------------------------------------------------------- */
+/* --- logging in to a server ------------------------------------------------------------------- */
 
 struct scram_client {
     char nonce[40];
@@ -102,8 +104,9 @@ struct scram_client {
     uint32_t iterations;
     uint8_t server_signature[SCRAM_KEY];
 };
-/** Writes client-first ("n,,n=,r=...").  `flag`: 'n' (no channel to bind to), 'y' (there is one,
- * but the server offers no -PLUS), or 'p', with the digest of the server's certificate. */
+/** Writes client-first ("n,,n=,r=...").  `flag`: 'n' (no channel to bind to), 'y' (a channel, but
+ *  the server does not offer -PLUS), or 'p' (bound to `channel`, the digest of the server's
+ *  certificate). */
 void scram_client_begin(struct scram_client *scram, const uint8_t random[SCRAM_NONCE], char flag,
                         struct span channel, struct buffer *out);
 static inline void scram_client_first(struct scram_client *scram, const uint8_t random[SCRAM_NONCE],
@@ -111,20 +114,21 @@ static inline void scram_client_first(struct scram_client *scram, const uint8_t 
 {
     scram_client_begin(scram, random, 'n', SPAN_NONE, out);
 }
-/** Reads server-first: salt and iterations are known after it. PROTOCOL. */
+/** Reads server-first, which holds salt and iteration count.  Fault: PROTOCOL. */
 fault scram_client_challenge(struct scram_client *scram, struct span server_first) MUST_USE;
-/** Writes client-final, with keys that fit the challenge. */
+/** Writes client-final.  Fault AUTH: `keys` do not fit the challenge. */
 fault scram_client_final(struct scram_client *scram, const struct scram_keys *keys,
                          struct buffer *out) MUST_USE;
-/** Checks server-final's signature.  AUTH when it is not that of the real server. */
+/** Checks the signature in server-final.  Faults: AUTH (the server does not know the password, or
+ *  reports an error), PROTOCOL. */
 fault scram_client_check(struct scram_client *scram, struct span server_final) MUST_USE;
 
 /* --- md5 (pg_md5_encrypt) --------------------------------------------------------------------- */
 
 #define MD5_TEXT 36 /* "md5", 32 digits, NUL */
-/** "md5" and the digest of password and user: what userlist.txt and pg_authid store. */
+/** Writes "md5" and the digest of password and user: what userlist.txt and pg_authid store. */
 void md5_secret(struct span password, struct span user, char ret[MD5_TEXT]);
-/** What a client sends, from that stored form and the 4 bytes of salt. */
+/** Writes what a client sends, made from the stored form and the 4 bytes of salt. */
 void md5_answer(const char secret[MD5_TEXT], const uint8_t salt[4], char ret[MD5_TEXT]);
-/** Constant time. */
+/** Compares in constant time. */
 bool secret_equal(struct span a, struct span b);

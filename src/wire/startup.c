@@ -11,7 +11,7 @@ uint32_t wire_startup_length(const uint8_t bytes[4])
     return length < STARTUP_MIN || length > WIRE_STARTUP_MAX ? 0 : length;
 }
 
-/* Pairs of strings, then a NUL that is the last byte of all. */
+/* Reads pairs of strings.  The NUL after the last pair must be the packet's last byte. */
 static fault startup_read_parameters(struct span body, struct span *ret)
 {
     struct wire_reader in = wire_reader_over(body);
@@ -99,7 +99,8 @@ struct span wire_find_parameter(struct span parameters, const char *name)
 
 /* --- replication ------------------------------------------------------------------------------ */
 
-/* Whether `value` abbreviates `word` by at least `least` letters, as parse_bool() has it. */
+/* Returns whether `value` is the beginning of `word`, `min` letters or more, in any case, as
+ * parse_bool() accepts it. */
 static bool startup_abbreviates(struct span value, const char *word, size_t min)
 {
     return value.size >= min && value.size <= strlen(word) &&
@@ -173,7 +174,7 @@ void wire_put_negotiate(struct buffer *out, uint32_t version, struct span parame
     if (version <= WIRE_PROTOCOL_3_2 && unknown == 0)
         return;
     size_t start = wire_begin(out, WIRE_NEGOTIATE);
-    /* The manual says "minor version"; PostgreSQL sends, and libpq reads, the whole one. */
+    /* The manual says "minor version"; PostgreSQL sends, and libpq reads, major and minor. */
     wire_put_u32(out, MIN_OF(version, WIRE_PROTOCOL_3_2));
     wire_put_u32(out, unknown);
     for (rest = parameters; wire_next_parameter(&rest, &name, &value);)

@@ -8,7 +8,7 @@
 #define WIRE_STARTUP_MAX 10000u
 
 #define WIRE_PROTOCOL_3_0   0x00030000u
-#define WIRE_PROTOCOL_3_2   0x00030002u /* the newest that we speak: longer cancel keys */
+#define WIRE_PROTOCOL_3_2   0x00030002u /* newest supported version: longer cancel keys */
 #define WIRE_SSL_REQUEST    80877103u
 #define WIRE_GSS_REQUEST    80877104u
 #define WIRE_CANCEL_REQUEST 80877102u
@@ -23,37 +23,36 @@ struct wire_startup {
         uint32_t pid;
         struct span secret; /* 4 to 256 bytes */
     } cancel;               /* WIRE_STARTUP_CANCEL */
-    struct span behind;     /* bytes that were read behind the packet; for whoever reads it */
+    struct span behind;     /* bytes read after the packet; set by the caller that reads it */
 };
 
-/** Length of the packet that starts with these 4 bytes; 0: nonsense (below 8 or above the limit).
- */
+/** Returns the length of the packet that starts with these 4 bytes; 0: invalid (below 8 or above
+ *  WIRE_STARTUP_MAX). */
 uint32_t wire_startup_length(const uint8_t bytes[4]);
-/** Decodes a whole packet, length word included.  PROTOCOL; UNSUPPORTED: a major version other than
- *  3 (`ret->version` says which). */
+/** Decodes a whole packet, length word included.  Faults: PROTOCOL, UNSUPPORTED (a major version
+ *  other than 3; `ret->version` is set). */
 fault wire_read_startup(struct span packet, struct wire_startup *ret) MUST_USE;
-/** The next name and value off `rest`; false at the end. */
+/** Removes the next name and value from `rest`.  Returns false at the end. */
 bool wire_next_parameter(struct span *rest, struct span *name, struct span *value);
-/** The value of a parameter, the empty span when it is not there.  The last one wins. */
+/** Returns the value of a parameter; the empty span if it is missing.  The last occurrence wins. */
 struct span wire_find_parameter(struct span parameters, const char *name);
 
-/* What a connection is for, by its `replication` parameter. */
+/* The kind of connection that the `replication` startup parameter asks for. */
 enum wire_replication {
     WIRE_REPLICATION_NONE,
-    WIRE_REPLICATION_PHYSICAL, /* of the whole cluster: the database counts for nothing */
+    WIRE_REPLICATION_PHYSICAL, /* of the whole cluster; the database is ignored */
     WIRE_REPLICATION_LOGICAL,  /* of one database */
 };
-/** "database", or a boolean as PostgreSQL spells them.  PROTOCOL: neither. */
+/** Reads "database" or a boolean in PostgreSQL's spelling.  Fault PROTOCOL: neither. */
 fault wire_read_replication(struct span value, enum wire_replication *ret) MUST_USE;
 
-/** Reads the `options` parameter as a backend of PostgreSQL does: blanks part words, a backslash
- *  takes the next character as it is, and the words are the switches of `postgres`: -c name=value,
+/** Reads the `options` parameter as a PostgreSQL backend does.  Blanks separate words; a backslash
+ *  escapes the next character.  The words are the switches of `postgres`: -c name=value,
  *  -cname=value, --name=value, and the short ones for one setting (-S, -W, -d, -e, -f, -t, ...).
- *  Calls `each` for each setting that they stand for (dashes in its name become underscores).
- *  PROTOCOL when one is none of these: *ret_wrong is that word, and `each` has been called for the
- *  settings before it.  Faults of `each` end the reading.
- *  `scratch`: at least options.size bytes; the spans given to `each` point into it, or to static
- *  text. */
+ *  Calls `each` for each setting that they set; dashes in its name become underscores.  Fault
+ *  PROTOCOL: a word is none of these; *ret_wrong is that word, and `each` has been called for the
+ *  settings before it.  A fault of `each` ends the reading.  `scratch`: at least options.size
+ *  bytes; the spans given to `each` point into it, or to static text. */
 fault wire_read_options(struct span options, uint8_t *scratch,
                         fault (*each)(void *argument, struct span name, struct span value),
                         void *argument, struct span *ret_wrong) MUST_USE;
@@ -65,6 +64,7 @@ void wire_put_startup_end(struct buffer *out, size_t start);
 void wire_put_ssl_request(struct buffer *out);
 void wire_put_cancel(struct buffer *out, uint32_t pid, struct span secret);
 
-/** NegotiateProtocolVersion: we speak `version` or 3.2, whichever is older, and these `_pq_.`
- * options (names in `parameters`) not.  Appends nothing when that is what the client asked for. */
+/** Appends NegotiateProtocolVersion, which offers the older of `version` and 3.2 and names the
+ *  `_pq_.` options in `parameters` as unsupported.  Appends nothing if `version` is at most 3.2 and
+ *  there is no such option. */
 void wire_put_negotiate(struct buffer *out, uint32_t version, struct span parameters);
