@@ -1,15 +1,18 @@
 /*
- * balance.c - who gets a lease, and from whom one is called back.
+ * balance.c - grants leases to members, and recalls leases from other members for them.
  *
- * By the age of the oldest claims.  A member that lacks a lease takes one, in this order: of the
- * backends, while sizes and limits allow it; an idle server of another member; and of a member that
- * is busy but whose own oldest claim is younger by more than half of overtake_limit, the part of
- * its leases that belongs to the longer queue.  What can change while nobody says so, the ages, is
- * looked at again after a quarter of overtake_limit: so a claim is overtaken by no more than that
- * limit and one release.  Within the limit one lease at a time, once in such a period, goes where
- * more claims share one, until no move makes the local pools more even.
+ * The member with the oldest claim comes first.  A member that lacks a lease gets one from the
+ * first of these sources that has one:
+ *  1. a new slot at a backend, while sizes and limits allow it;
+ *  2. an idle server of another member;
+ *  3. a busy member whose own oldest claim is younger by more than half of overtake_limit.  It
+ * gives up the part of its leases that makes both queues equally long for their leases. Claim ages
+ * change without an event, so they are checked again after a quarter of overtake_limit. Hence a
+ * claim is overtaken by no more than overtake_limit and one release.  Within the limit, one lease
+ * in each such period moves to a member where more claims share a lease, until no move makes the
+ * local pools more even.
  *
- * Where a limit stops a pool that it shares with others, pools compete in the same way: reclaim.c.
+ * Pools that share a limit compete for servers in the same way: see reclaim.c.
  */
 #include "machine/clock.h"
 #include "pool/live_service.h"
@@ -17,33 +20,33 @@
 
 #include <stdlib.h>
 
-/* Pools that something of their own holds up, passed over in one walk along a line. */
+/* The largest number of pools that one walk along a line passes over because they wait for
+ * something of their own. */
 #define ASIDE_MAX 64
 
-/* --- who needs one ---------------------------------------------------------------------------- */
+/* --- members that need a lease ---------------------------------------------------------------- */
 
 uint64_t member_queued(const struct member *member)
 {
     return hint_read(&member->local->told.queued);
 }
 
-/* Since when its oldest claim waits; UINT64_MAX: none does. */
+/* Returns when its oldest claim was made, us; UINT64_MAX: none waits. */
 uint64_t member_oldest(const struct member *member)
 {
     uint64_t oldest = hint_read(&member->local->told.oldest);
     return oldest == 0 ? UINT64_MAX : oldest;
 }
 
-/* Claims beyond the servers that are on their way to it. */
 uint64_t member_lacks(const struct member *member)
 {
+    /* Servers on their way: logins, and live servers that were sent and have not arrived. */
     uint64_t arrived = hint_read(&member->local->told.arrived);
     uint64_t expected = member->coming + (member->sent > arrived ? member->sent - arrived : 0);
     uint64_t queued = member_queued(member);
     return queued > expected ? queued - expected : 0;
 }
 
-/* Leases that may be called back. */
 uint32_t member_spare(const struct member *member)
 {
     uint32_t taken = member->coming + member->recalls;
@@ -58,7 +61,6 @@ uint32_t pool_leases(const struct pool *pool)
     return leases;
 }
 
-/* The member that lacks a lease and whose claim has waited longest; NULL: none. */
 struct member *pool_needy(const struct pool *pool)
 {
     struct member *needy = NULL;
@@ -77,7 +79,8 @@ bool pool_wants_min(const struct pool *pool)
            pool_leases(pool) < pool->route->pool_min;
 }
 
-/* While the pool is below its least: the member with clients that has the fewest. */
+/* Returns the member with clients that has the fewest leases if the pool has fewer than pool_min;
+ * NULL: none. */
 static struct member *pool_below_min(const struct pool *pool)
 {
     struct member *fewest = NULL;
@@ -98,7 +101,7 @@ uint64_t pool_oldest(const struct pool *pool)
     return needy == NULL ? UINT64_MAX : member_oldest(needy);
 }
 
-/* --- giving leases ---------------------------------------------------------------------------- */
+/* --- granting leases -------------------------------------------------------------------------- */
 
 static uint32_t versions_slots(const struct pool_versions *versions)
 {
@@ -108,7 +111,7 @@ static uint32_t versions_slots(const struct pool_versions *versions)
     return slots;
 }
 
-/* When the pool's oldest claim has waited for so long that the reserve is for it. */
+/* Returns when the pool's oldest claim has waited for reserve_after and may use the reserve. */
 static deadline pool_reserve_due(const struct pool *pool)
 {
     uint64_t oldest = pool_oldest(pool);
@@ -117,7 +120,7 @@ static deadline pool_reserve_due(const struct pool *pool)
     return later((deadline){(int64_t)oldest}, pool->route->reserve_after);
 }
 
-/* The versions of one pool share one budget. */
+/* All versions of a pool share one budget of servers. */
 static bool pool_over_budget(const struct pool *pool)
 {
     uint32_t slots = versions_slots(pool->versions), size = pool->route->pool_size;
@@ -184,7 +187,7 @@ static enum pool_lack pool_grant(struct pool *pool, struct member *member, deadl
     return LACKS_NOTHING;
 }
 
-/* --- calling leases back ---------------------------------------------------------------------- */
+/* --- recalling leases ------------------------------------------------------------------------- */
 
 void member_recall(struct member *member, uint64_t count)
 {
@@ -195,12 +198,12 @@ void member_recall(struct member *member, uint64_t count)
     mail_send(member->local->pools->machine, &member->local->membership.recall);
 }
 
-/* On whose behalf leases are called back, and how many more. */
+/* A round of recalls for the member `needy`. */
 struct recall {
     const struct member *needy;
-    uint64_t wanted;
-    duration bound;
-    bool may_even; /* once in a while, between claims that are about as old */
+    uint64_t wanted; /* leases still to recall */
+    duration bound;  /* difference of ages from which a busy member must give */
+    bool may_even;   /* this round may even out queues whose claims are about as old */
 };
 
 static void recall_less(struct recall *recall, uint64_t found)
@@ -208,8 +211,9 @@ static void recall_less(struct recall *recall, uint64_t found)
     recall->wanted -= MIN_OF(found, recall->wanted);
 }
 
-/* What it may be asked for.  Another version of the pool gives one up only where that makes room,
- * to an older claim, and when it has had it for long: else it gets the same one back at once. */
+/* Returns how many leases the victim can be asked for.  Another version of the pool gives leases up
+ * only if the pool is at its size, only to an older claim, and only those with an ended residence:
+ * else it would get the same lease back at once. */
 static uint64_t recall_spare(const struct recall *recall, const struct member *victim)
 {
     const struct pool *pool = recall->needy->pool;
@@ -220,7 +224,7 @@ static uint64_t recall_spare(const struct recall *recall, const struct member *v
     return yields ? member_ripe(victim) : 0;
 }
 
-/* Idle servers; and when there are none, its relay says so when there is one. */
+/* Recalls idle servers, and asks the victim's relay to report when a server becomes idle. */
 static void recall_idle(struct recall *recall, struct member *victim)
 {
     uint64_t idle = hint_read(&victim->local->told.idle);
@@ -233,7 +237,8 @@ static void recall_idle(struct recall *recall, struct member *victim)
         hint_write(&victim->local->told.hungry, 1);
 }
 
-/* Whether more claims would share a lease here than there even after one has moved. */
+/* Whether, after one lease has moved here, at least as many claims would share a lease here as at
+ * the victim. */
 static bool recall_evens(const struct recall *recall, const struct member *victim)
 {
     uint64_t ours = member_queued(recall->needy) + recall->needy->leases;
@@ -242,7 +247,7 @@ static bool recall_evens(const struct recall *recall, const struct member *victi
            ours * (victim->leases - 1) >= theirs * (recall->needy->leases + 1);
 }
 
-/* The part of a busy member's leases that would make both queues equally long for their leases. */
+/* Recalls the part of a busy member's leases that makes both queues equal for their leases. */
 static void recall_busy(struct recall *recall, struct member *victim)
 {
     uint64_t theirs = member_oldest(victim), ours = member_oldest(recall->needy);
@@ -291,8 +296,8 @@ duration pool_period(const struct pool *pool)
     return (duration){.us = pool->config->overtake_max.us / 4};
 }
 
-/* Recalls that may soon be answered.  A member that has not answered for so long is in long
- * transactions: others are asked instead of waiting for it. */
+/* Recalls of a member count as hopes for one pool_period only.  A member that has not answered by
+ * then is in long transactions, and other members are asked instead. */
 uint32_t pool_hopes(const struct pool *pool)
 {
     uint32_t hopes = pool->ending;
@@ -304,7 +309,8 @@ uint32_t pool_hopes(const struct pool *pool)
     return hopes;
 }
 
-/* From the members of the pool's own kin: for each claim that nothing will serve, at most one. */
+/* Recalls leases from members of all versions of the pool: at most one for each claim of the needy
+ * member that no server is on its way for. */
 static void pool_recall(struct pool *pool)
 {
     struct recall recall = {.needy = pool_needy(pool), .bound = pool_bound(pool)};
@@ -324,7 +330,7 @@ static void pool_recall(struct pool *pool)
         recall_pool(&recall, LIST_ENTRY(it, struct pool, versions_node), recall_busy);
 }
 
-/* More slots than a lowered limit allows: called back to be closed. */
+/* Recalls leases beyond a lowered limit, so that their servers are closed. */
 static void pool_recall_excess(struct pool *pool)
 {
     uint32_t excess = slots_excess(pool->slots);
@@ -372,7 +378,8 @@ static enum local_pool_full full_of(const struct pool *pool)
     }
 }
 
-/* What its relays should know: why there are no more servers, and which of them stay when idle. */
+/* Writes the hints for the members' relays: the limit that is reached, and how many servers belong
+ * to the reserve or stay when idle. */
 static void pool_tell(const struct pool *pool)
 {
     enum local_pool_full full = full_of(pool);
@@ -390,13 +397,13 @@ static void pool_tell(const struct pool *pool)
         bool more = reserve > hint_read(&local->told.reserve);
         hint_write(&local->told.reserve, reserve);
         hint_write(&local->told.keep, keep);
-        if (more) /* those that are idle already have less time now */
+        if (more) /* servers that are idle already must be closed earlier now */
             mail_send(local->pools->machine, &local->membership.recall);
     }
 }
 
-/* Who lacks a server in a session pool may have idle ones, of other startup parameters: it learns
- * that the pool is full while it waits, and gives one up. */
+/* Tells the needy member of a session pool that the pool is full.  Its idle servers have other
+ * startup parameters than its claims, so it must close one of them. */
 static void pool_tell_needy(const struct pool *pool)
 {
     const struct member *needy = pool_needy(pool);
@@ -406,7 +413,7 @@ static void pool_tell_needy(const struct pool *pool)
         mail_send(needy->local->pools->machine, &needy->local->membership.recall);
 }
 
-/* Others of its kin have leases that it could get, as time passes. */
+/* Whether other members, of any version of the pool, have leases for its needy member. */
 static bool pool_competes(const struct pool *pool)
 {
     const struct member *needy = pool_needy(pool);
@@ -443,9 +450,9 @@ void pool_balance(struct pool *pool)
     live_service_check(pool->live);
 }
 
-/* --- balance of many -------------------------------------------------------------------------- */
+/* --- balance of several pools ----------------------------------------------------------------- */
 
-/* The oldest of those that wait under a cap, for room or for a permit. */
+/* Returns the pool with the oldest claim of those that wait under a cap for room or a permit. */
 static struct pool *cap_first(struct cap *cap)
 {
     struct pool *room = line_first(&cap->room), *permit = line_first(&cap->permits);
@@ -454,7 +461,7 @@ static struct pool *cap_first(struct cap *cap)
     return room->place.key <= permit->place.key ? room : permit;
 }
 
-/* What holds it up is its own: others may get what it does not. */
+/* Whether the pool waits for the end of a pause of its own, so that others may go first. */
 static bool pool_held_alone(const struct pool *pool)
 {
     return pool->paused.us > now().us || slots_paused(pool->slots);
@@ -479,7 +486,7 @@ void cap_balance(struct cap *cap)
     }
 }
 
-/* The version whose claim is the oldest; NULL: none has any that lacks a server. */
+/* Returns the version of the pool with the oldest claim; NULL: no claim lacks a server. */
 static struct pool *versions_neediest(const struct pool_versions *versions)
 {
     struct pool *neediest = NULL;
@@ -492,7 +499,8 @@ static struct pool *versions_neediest(const struct pool_versions *versions)
     return neediest;
 }
 
-/* The oldest claim goes first, lest the pool that was to give something up takes it back. */
+/* Balances the pool with the oldest claim first, so that the pool that gave the server up can't
+ * reclaim it at once. */
 void router_balance(struct router *router, const struct pool *pool)
 {
     struct pool_versions *versions = pool->versions;
@@ -517,7 +525,7 @@ void router_balance(struct router *router, const struct pool *pool)
         cap_balance(caps[i]);
 }
 
-/* --- what comes back -------------------------------------------------------------------------- */
+/* --- servers that come back ------------------------------------------------------------------- */
 
 void lease_pass_on(struct lease *lease, struct member *from)
 {

@@ -1,17 +1,18 @@
 /*
- * cap.c - limits of servers that several pools share, and the lines of those that wait there.
+ * cap.c - limits of servers that several pools share, and the lines of pools that wait for them.
  *
- * Only the router makes slots, so the limits are exact without a lock.  A pool stands in one line
- * at most: that of the cap that stopped it.  A line is a heap by the age of each pool's oldest
- * claim.  Ages change while nobody says so, but claims are served in order, so a pool only gets
- * younger: the first in line is looked at again, and put where it belongs, when it is asked for.
+ * Only the router makes slots, so the limits are exact without a lock.  A pool is in one line at
+ * most: that of the cap that stopped it.  A line is a heap, ordered by the age of each pool's
+ * oldest claim.  Ages change without an event.  But claims are served in order, so the oldest claim
+ * of a pool only gets younger: it suffices that line_first checks the key of the first pool again
+ * and moves the pool to its place.
  */
 #include "pool/live_service.h"
 #include "pool/pool.h"
 
 #include <stdlib.h>
 
-/* Behind all claims: a pool that only wants to have its least servers. */
+/* The keys behind all claims: of a pool that only wants pool_min, and of one that wants nothing. */
 #define KEY_MIN    (UINT64_MAX - 1)
 #define KEY_NOBODY UINT64_MAX
 

@@ -2,8 +2,8 @@
 /*
  * claim.h - a client's place in its relay's queue for a server, or its hold on one.
  *
- * First come, first served.  A claim lives until it is GRANTED, REFUSED or WITHDRAWN, whatever
- * became of the coroutine that made it.  Only the local pool touches its queue.
+ * Order: first come, first served.  A claim waits until it is granted, refused or withdrawn, also
+ * after the coroutine that made it has ended.  Only the local pool changes its queue.
  */
 #include "base/buffer.h"
 #include "base/list.h"
@@ -20,19 +20,19 @@ enum claim_state { CLAIM_NONE, CLAIM_WAITING, CLAIM_GRANTED, CLAIM_REFUSED };
 struct claim {
     struct node node; /* in pool->claims while WAITING */
     enum claim_state state;
-    struct client *client; /* whose it is, the pool does not look into it; NULL: nobody's */
+    struct client *client; /* its owner; the pool does not look into it; NULL: none */
     struct local_pool *pool;
-    struct params *params;      /* its client's; session pools: what a server is started with */
-    struct server *last_server; /* that may still have its client's state */
+    struct params *params;      /* its client's; session pools: the server's startup parameters */
+    struct server *last_server; /* may still have its client's state; NULL: none */
     deadline since;
-    bool login;              /* its client logs in: it is never told that it waits */
-    bool tell;               /* its coroutine shall say that it waits */
-    struct waker *waker;     /* told when it is granted or refused */
+    bool login;              /* its client is logging in: it gets no notice that it waits */
+    bool tell;               /* its coroutine must send the notice that it waits */
+    struct waker *waker;     /* woken when the claim is granted or refused */
     struct server *server;   /* GRANTED: attached to the claim's client */
-    struct refusal *refusal; /* REFUSED: why; counted */
+    struct refusal *refusal; /* REFUSED: the reason; counted */
 };
 
-/* Why claims were refused: shared by all that one cause refused. */
+/* The reason why claims were refused.  All claims refused for one cause share it. */
 struct refusal {
     uint32_t references;
     char sqlstate[6];
@@ -41,23 +41,24 @@ struct refusal {
 struct refusal *refusal_new(const char *sqlstate, const char *text); /* NULL: no memory */
 void refusal_unref(struct refusal **refusal);
 
-/* --- claim_notice.c: who waits for long is told ----------------------------------------------- */
+/* --- claim_notice.c: notices to clients that wait for a server -------------------------------- */
 
-/** When somebody in this queue is to be told; `oldest` is its first claim. */
+/** When the next notice to a client in this queue is due; `oldest` is its first claim. */
 deadline claim_notice_due(const struct local_pool *pool, const struct claim *oldest);
-/** Tells those that have waited for claim_notice. */
+/** Has each client that has waited for claim_notice told so, once per claim. */
 void claim_notices(struct local_pool *pool);
-/** What they are told. */
+/** Appends that NOTICE to `out`. */
 void claim_put_notice(const struct local_pool *pool, const struct claim *claim, struct buffer *out);
 
-/** Takes a server of its local pool at once, or queues the claim and returns false. */
+/** Takes an idle server of the local pool.  False: there is none, the claim waits in the queue. */
 bool claim_make(struct claim *claim, struct waker *waker);
-/** Hands it a server, and wakes it.  For the local pool. */
+/** Attaches a server to a waiting claim and wakes its owner.  Called by the local pool only. */
 void claim_grant(struct claim *claim, struct server *server);
-/** Gives it a reason why there is none, and wakes it; a server that was granted, but not yet taken
- *  over, goes to the next. */
+/** Refuses a claim with a reason and wakes its owner.  A server that was granted but not yet taken
+ *  over becomes free for the next claim. */
 void claim_refuse(struct claim *claim, struct refusal *refusal);
-/** Leaves the queue; a server that was granted meanwhile goes to the next. */
+/** Takes the claim out of the queue.  A server that was granted meanwhile becomes free for the next
+ *  claim. */
 void claim_withdraw(struct claim *claim);
-/** Back to NONE, once the outcome was taken over. */
+/** Resets the claim to NONE after its outcome was taken over. */
 void claim_done(struct claim *claim);

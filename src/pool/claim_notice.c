@@ -1,8 +1,9 @@
 /*
- * claim_notice.c - a client that waits for a server for long is told so, by a NOTICE.
+ * claim_notice.c - sends a NOTICE to a client that waits for a server for long.
  *
- * Never within a login, where drivers expect nothing of the kind.  A local pool's queue is in order
- * of arrival, so one time says who was told already; it is walked at most once in LOOK_EVERY.
+ * No NOTICE is sent during a login, where drivers do not expect it.  The queue of a local pool is
+ * in order of arrival, so one point in time tells which claims had their notice.  The queue is
+ * walked at most once in LOOK_EVERY.
  */
 #include "machine/clock.h"
 #include "pool/claim.h"

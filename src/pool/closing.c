@@ -1,9 +1,9 @@
 /*
- * closing.c - a server that was told to end keeps its slot until its process has let go.
+ * closing.c - keeps the slot of a server that is ending until PostgreSQL has closed the connection.
  *
- * PostgreSQL counts a backend until its process is gone, and closes the connection last.  Whoever
- * logs in as soon as Terminate was sent meets "too many clients" at a server, role or database that
- * is at its limit.
+ * PostgreSQL counts a backend process until it has exited, and closes the connection last.  A login
+ * right after Terminate would fail with "too many clients" where PostgreSQL, the role or the
+ * database is at its limit.
  */
 #include "machine/clock.h"
 #include "pool/pool.h"
@@ -11,7 +11,7 @@
 
 #include <stdlib.h>
 
-/* One that has not ended by then is given up: it is PostgreSQL's alone. */
+/* How long the router waits for the end of a server.  Then it frees the slot all the same. */
 #define CLOSING_MAX sec(1)
 
 struct closing {
@@ -39,7 +39,7 @@ static void closing_timer_fired(struct waker *waker)
     lease_end(closing_free(CONTAINER_OF(waker, struct closing, timer_waker)));
 }
 
-/* What it still says is nobody's any more. */
+/* Discards what an ending server still sends. */
 static void closing_event(struct waker *waker)
 {
     struct closing *closing = CONTAINER_OF(waker, struct closing, waker);

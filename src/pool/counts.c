@@ -36,7 +36,7 @@ void counts_unref(struct counts **counts)
         free(gone);
 }
 
-/* One more, unless there are `most` (0: no limit). */
+/* Adds one, unless the counter has reached `max` (0: no limit). */
 static bool count_in(uint32_t *counter, uint32_t max)
 {
     uint32_t count = __atomic_load_n(counter, __ATOMIC_RELAXED);

@@ -1,23 +1,23 @@
 #pragma once
 /*
- * counts.h - how many clients a pool, a database or a user has, over all relays and versions.
+ * counts.h - number of clients of a pool, a database or a user, over all relays and versions.
  *
- * Counted, shared by the router and every local pool that it is about; the count is exact: whoever
- * is admitted was below the limit at that moment.  From any thread.
+ * Reference-counted; shared by the router and the local pools concerned.  Counts are exact: a
+ * client is admitted only if the count is below the limit at that moment.  From any thread.
  */
 #include "base/compiler.h"
 
 struct counts;
 
-/* Those that a client is counted in. */
+/* The counts that each client is part of. */
 enum counts_of { COUNTS_POOL, COUNTS_DATABASE, COUNTS_USER, COUNTS };
 
 struct counts *counts_new(void); /* NULL: no memory */
 struct counts *counts_ref(struct counts *counts);
 void counts_unref(struct counts **counts); /* NULL-safe */
-/** Counts a client in; false: there are `most` already (0: no limit). */
+/** Adds a client to the count.  False: `max` is reached (0: no limit); nothing is counted. */
 bool counts_admit(struct counts *counts, uint32_t max);
 void counts_dismiss(struct counts *counts);
-/** Counts a server that its client keeps; false: there are `most` already. */
+/** Adds a pinned server to the count.  False: `max` is reached (0: no limit). */
 bool counts_pin(struct counts *counts, uint32_t max);
 void counts_unpin(struct counts *counts);

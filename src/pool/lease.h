@@ -1,11 +1,12 @@
 #pragma once
 /*
- * lease.h - a relay's right to a slot: the object that travels between router and relays.
+ * lease.h - a relay's right to a slot: an object that the router and relays send to each other.
  *
- * The router makes it with the slot and hands it to a relay, which logs in and uses the server over
- * many claims; it comes back when the login failed, when the connection is gone, or, with the live
- * connection in it, when the router recalled it.  Exactly one side owns it at a time; `report` may
- * be under way besides and carries nothing but "look".
+ * The router makes the lease with the slot and sends it to a relay.  The relay logs in and uses the
+ * server over many claims.  The lease returns to the router when the login has failed, when the
+ * connection is closed, or when the router has recalled it; in the last case the live connection is
+ * in it.  Exactly one side owns the lease at a time.  `report` may be under way at the same time;
+ * it only tells the router to read the lease.
  */
 #include "fleet/fleet.h"
 #include "link/link.h"
@@ -16,8 +17,8 @@ struct local_pool;
 struct server;
 
 enum lease_return {
-    LEASE_FAILED, /* the login failed: `failure` says how */
-    LEASE_CLOSED, /* the connection is gone, or (`server`) was told to end: `end` says how */
+    LEASE_FAILED, /* the login failed: see `failure` */
+    LEASE_CLOSED, /* closed, or (`server` set) Terminate was sent and it is ending: see `end` */
     LEASE_GIVEN,  /* recalled: `server` is detached and alive */
 };
 
@@ -25,21 +26,20 @@ struct lease {
     struct node node; /* in pool->leases */
     struct mail to_relay;
     struct mail to_router;
-    struct mail report;       /* relay to router: logged in, as `role` */
+    struct mail report;       /* relay to router: the login succeeded; see `role` */
     struct pool *pool;        /* the router's */
     struct slot *slot;        /* the router's */
-    struct local_pool *local; /* who holds it, or shall */
-    struct server *server;    /* detached, while travelling; else the relay's */
+    struct local_pool *local; /* the holder, or the one that it is sent to */
+    struct server *server;    /* in transit or ending: detached; NULL while the relay has it */
     struct link_target target;
     enum lease_return how;
     enum slot_failure failure;
     enum slot_end end;
     enum backend_role role; /* written before `report` */
-    uint8_t *greeting;      /* with `report`, owned: news of what servers tell at login; or NULL */
+    uint8_t *greeting;      /* with `report`, owned: new reported parameters, or NULL */
     uint32_t greeting_size;
-    bool doomed; /* atomic, the router's: its backend is obsolete; told by local->membership.recall
-                  */
-    bool sole;   /* the service has no other backend: a standby will do */
-    bool connected; /* the router saw the report */
-    deadline since; /* and when, as its residence goes: reclaim.c */
+    bool doomed;    /* atomic, the router's: close the server when free; see membership.recall */
+    bool sole;      /* the service has no other backend: a standby is accepted */
+    bool connected; /* the router has seen the report */
+    deadline since; /* when it saw it: the start of the residence, see reclaim.c */
 };

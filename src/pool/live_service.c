@@ -20,16 +20,16 @@ struct live_services {
 
 struct live_service {
     struct node node;
-    struct live_services *live_services; /* NULL: given up, the resolver frees it */
+    struct live_services *live_services; /* NULL: given up; freed by the resolver, if it runs */
     char *name;
     struct service *service;
     struct cap cap;        /* the pools that wait for its backends */
-    struct config *config; /* counted: whose hosts these are */
+    struct config *config; /* counted: the version that `settings` belongs to */
     const struct service_config *settings;
     struct co *resolver; /* NULL: ended */
     struct map names;    /* struct known_name by host */
     uint32_t pools;
-    bool named; /* by the latest configuration */
+    bool named; /* in the latest configuration */
     bool again; /* resolve at once */
 };
 
@@ -43,13 +43,13 @@ static struct fleet_limits limits_of(const struct service_config *settings)
     };
 }
 
-/* --- what names resolved to ------------------------------------------------------------------- */
+/* --- resolved names --------------------------------------------------------------------------- */
 
 #define NAMES_MAX 64u /* hosts of one service */
 
 struct known_name {
     struct map_link link; /* in live service->names */
-    deadline until;       /* the answer's time to live; NEVER: without end */
+    deadline until;       /* end of the answer's time to live; NEVER: no end */
     char *addresses;
     char host[];
 };
@@ -81,7 +81,7 @@ static struct known_name *known_find(struct live_service *live, const char *host
     return NULL;
 }
 
-/* For the console; what does not fit is not shown. */
+/* Keeps the answer for the console; addresses that do not fit are not shown. */
 static void live_service_note(struct live_service *live, const char *host,
                               const struct dns_answer *answer)
 {
@@ -143,7 +143,7 @@ struct found {
     size_t count;
 };
 
-/* Adds what one host resolves to; a name that fails is logged, and the others still count. */
+/* Adds the addresses that one host resolves to.  A failure is logged and returned. */
 static fault resolve_host(struct live_service *live, const struct host_config *host,
                           struct found *found)
 {
@@ -175,7 +175,7 @@ static fault live_service_resolve(struct live_service *live)
             break;
         all = all && result == OK;
     }
-    /* A name that did not resolve just now takes no known backend away. */
+    /* A name that fails to resolve removes no backend while the service has one online. */
     if (result != FAULT_CANCELLED && live->live_services != NULL && found != NULL &&
         found->count > 0 && (all || !service_online(live->service)))
         result = service_set_addresses(live->service, found->addresses, found->hosts, found->count);
@@ -226,7 +226,7 @@ void live_service_check(struct live_service *live)
 
 /* --- life ------------------------------------------------------------------------------------- */
 
-/* The resolver may be in the middle of a look-up: it frees the live service when it comes back. */
+/* Leaves the live service to its resolver, which may be in a look-up and frees it when it ends. */
 static void live_service_give_up(struct live_service *live)
 {
     list_remove(&live->live_services->all, &live->node);

@@ -35,7 +35,7 @@ static struct local_pool *local_pool_find(struct local_pools *pools,
     return link == NULL ? NULL : MAP_ENTRY(link, struct local_pool, link);
 }
 
-/* New clients do not find it any more. */
+/* Takes the local pool out of the map, so that new clients do not find it. */
 static void local_pool_unmap(struct local_pool *pool)
 {
     if (!pool->mapped)
@@ -44,7 +44,8 @@ static void local_pool_unmap(struct local_pool *pool)
     map_remove(&pool->pools->by_name, &pool->link);
 }
 
-/* Whoever asks for a database and a user makes one, proven or not. */
+/* Bytes to count for a local pool: clients make one by naming a database and a user, before they
+ * have authenticated. */
 static uint64_t local_pool_bytes(size_t database, size_t user)
 {
     return sizeof(struct local_pool) + database + user;
@@ -208,7 +209,7 @@ void local_pool_reload(struct local_pool *pool, struct config *config)
     local_pool_arm(pool);
 }
 
-/* --- its end ---------------------------------------------------------------------------------- */
+/* --- freeing ---------------------------------------------------------------------------------- */
 
 void local_pool_free_now(struct local_pool **pool)
 {

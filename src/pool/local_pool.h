@@ -3,13 +3,14 @@
  * local_pool.h - one relay's part of a pool: its leased servers, and the queue of its clients'
  * claims.
  *
- * A free leased server is a list pop, a release pops the relay's own oldest claim: no message, no
- * lock and no system call, also when clients by far outnumber servers.  The router is asked for a
- * lease when claims wait and none is free; it may recall leases for other relays.
+ * A claim takes an idle leased server from a list; a release takes the oldest claim of this relay
+ * from its queue.  Neither needs a message, a lock or a system call, also when clients by far
+ * outnumber servers.  When claims wait and no server is free, the local pool asks the router for a
+ * lease.  The router may recall leases for other relays.
  *
- * Belongs to its relay.  `told` and `mail` fields are what the router reads and sends; see lease.h.
- * The router makes a member for it before its first client that is let in goes on; so the pool's
- * clients are counted over all relays, and what its servers tell at login is known here too.
+ * Belongs to its relay's thread.  The router reads the hints in `told` and exchanges mail with the
+ * local pool; see lease.h.  The router makes a member for a local pool before the login of its
+ * first client ends.  The member gives it the counts over all relays and the reported parameters.
  * Invariant: claims wait only while no usable server is idle.
  */
 #include "config/config.h"
@@ -26,121 +27,121 @@ struct pool;
 struct lease;
 struct member;
 
-/* What the first server told, for clients that log in without touching one. */
+/* The parameters that servers report at login, for clients that log in without a server. */
 struct reported_parameters {
     bool known;
     struct buffer parameters; /* name NUL value NUL ... */
     struct buffer messages;   /* the same as ParameterStatus messages */
 };
 
-/* Why the router has no more servers for a local pool. */
+/* The limit that keeps the router from granting more servers to a local pool. */
 enum local_pool_full {
     FULL_NOTHING,
-    FULL_POOL,     /* the pool is at its size */
-    FULL_SERVICE,  /* the backends are at connection_limit */
-    FULL_CROWD,    /* or at a limit of PostgreSQL's own */
-    FULL_DATABASE, /* the servers of its database, of its user, of all are at a limit */
-    FULL_USER,
-    FULL_ALL,
+    FULL_POOL,     /* pool_size */
+    FULL_SERVICE,  /* connection_limit of the service's backends */
+    FULL_CROWD,    /* a limit of PostgreSQL's own: the backend refused a login with 53300 */
+    FULL_DATABASE, /* servers of the database */
+    FULL_USER,     /* servers of the user */
+    FULL_ALL,      /* servers of all pools */
 };
 
-/* How long its clients may take; NO_LIMIT: as long as they like. */
+/* The time limits of its clients; NO_LIMIT: none. */
 struct local_pool_times {
-    bool any; /* some limit is set */
+    bool any; /* at least one limit is set */
     duration query;
     duration transaction;
     duration idle_transaction;
     duration client_idle;
 };
 
-/* What servers are shown at login. */
+/* The credentials for logging in to servers. */
 struct credentials {
     struct link_secret secret;
-    char *password; /* owned: what secret.password points to */
+    char *password; /* owned: secret.password points to it */
     struct {
-        char *password; /* owned: what password_command printed last; see local_pool_command.c */
-        deadline until;
-        uint64_t place; /* hash of the host and port that it is for */
+        char *password; /* owned: latest output of password_command; see local_pool_command.c */
+        deadline until; /* end of its validity */
+        uint64_t place; /* hash of the host and port that it is valid for */
     } command;
-    uint64_t shown_of;  /* hash of what the configuration says; 0: nothing */
+    uint64_t shown_of;  /* hash of the configured secret in use; 0: none */
     uint64_t proven_of; /* hash of the stored secret that the client proved to know; 0: none */
-    uint32_t changes;   /* counts them: a login under way may show what was before */
+    uint32_t changes;   /* number of changes: a login under way may use older credentials */
 };
 
-/* The newest version, by which servers are logged in to, also for clients of an older one. */
+/* The version that logins to servers go by: the newest, also for clients of an older version. */
 struct shown {
-    struct config *latest; /* counted */
-    struct config *config; /* counted: `latest`, or the local pool's own, whose the route is */
-    const struct route_config *route;
+    struct config *latest;            /* counted */
+    struct config *config;            /* counted: owner of `route`: `latest`, or the local pool's */
+    const struct route_config *route; /* of `latest` if it has the same servers, else own route */
 };
 
-/* What the router and a local pool settle: whether it knows it, and the envelopes between them. */
+/* The state of a local pool's membership at the router, and the mail between the two. */
 struct membership {
     struct member *member;         /* the router's */
-    bool enrolling;                /* the router was asked for a member, and has not answered */
-    bool retiring;                 /* the router was asked to forget it, and has not answered */
-    bool retired;                  /* router's answer */
-    bool asked;                    /* `want` was sent behind the last `retire` */
+    bool enrolling;                /* `enroll` was sent and has not come back */
+    bool retiring;                 /* `retire` was sent and has not come back */
+    bool retired;                  /* the router's answer to `retire` */
+    bool asked;                    /* `want` was sent after the latest `retire` */
     struct list arriving;          /* struct arrival: logins that wait for one of these answers */
-    struct counts *counts[COUNTS]; /* counted: on their way from the router with `enroll` */
-    deadline want_after;           /* no `want` before, while the pool is full */
-    struct mail enroll;            /* relay to router and back: give me a member */
-    struct mail want;              /* relay to router: look at me */
-    struct mail recall;            /* router to relay: look at told.recall */
-    struct mail retire;            /* relay to router and back: forget me */
+    struct counts *counts[COUNTS]; /* counted: sent by the router with `enroll` */
+    deadline want_after;           /* while the pool is full: no `want` before */
+    struct mail enroll;            /* relay to router and back: make a member */
+    struct mail want;              /* relay to router: look at the hints */
+    struct mail recall;            /* router to relay: look at told.recall and lease->doomed */
+    struct mail retire;            /* relay to router and back: free the member */
 };
 
-/* What the router sees, and lets the local pool see: hints. */
+/* Hints between a local pool and the router: written by one thread, read by the other. */
 struct local_pool_hints {
-    uint64_t queued; /* claims waiting */
-    uint64_t oldest; /* since when, us; 0: none */
-    uint64_t idle;   /* idle servers */
-    uint64_t clients;
-    uint64_t recall;  /* router's: leases to give back, not yet seen by the relay */
+    uint64_t queued;  /* claims waiting, without those that a server check is for */
+    uint64_t oldest;  /* when the oldest claim was made, us; 0: none waits */
+    uint64_t idle;    /* idle servers */
+    uint64_t clients; /* 0 while paused */
+    uint64_t recall;  /* by the router: leases to give back, not yet seen by the relay */
     uint64_t arrived; /* live servers that came from other relays, ever */
-    uint64_t unmet;   /* atomic: recalls that found no server; the router takes them */
-    uint64_t rested;  /* since when the idle server that rests longest does; 0: never mind */
-    uint64_t full;    /* router's: enum local_pool_full */
-    uint64_t full_at; /* router's: the limit that it is at, where that is one of ours */
-    uint64_t reserve; /* router's: so many of its servers are more than the pool's size */
-    uint64_t keep;    /* router's: how many servers stay here however long they are idle */
-    uint64_t hungry;  /* router's: others wait; say when a server rests */
+    uint64_t unmet;   /* atomic: recalls that found no server; the router resets it */
+    uint64_t rested;  /* when the longest idle server became idle, us; may be old; 0: none yet */
+    uint64_t full;    /* by the router: enum local_pool_full */
+    uint64_t full_at; /* by the router: value of that limit, if a cap has one; 0: none */
+    uint64_t reserve; /* by the router: servers here that are beyond pool_size */
+    uint64_t keep;    /* by the router: servers to keep here however long they are idle */
+    uint64_t hungry;  /* by the router: others wait; send `want` when a server becomes idle */
 };
 
-/* What the log tells of it. */
+/* The local pool's part in the log. */
 struct local_pool_log {
-    struct local_pool_stats told; /* of its `stats`: what the log has told */
+    struct local_pool_stats told; /* the part of `stats` that is in the log already */
     struct route_times *times;    /* the times of its route on this relay */
-    int64_t slow_us;              /* queries that take so long are told; INT64_MAX: none */
-    uint32_t noted;               /* bytes of their texts that are told */
+    int64_t slow_us;              /* slower queries are logged; INT64_MAX: none */
+    uint32_t noted;               /* bytes of a slow query's text that are logged */
 };
 
 struct local_pool {
     struct node node;     /* in pools->all */
     struct map_link link; /* in pools->by_name, unless obsolete */
     struct local_pools *pools;
-    struct config *config; /* counted: the version whose route this is */
+    struct config *config; /* counted: the version that `route` belongs to */
     const struct route_config *route;
-    struct local_pool_times times; /* by the route, and the user */
-    struct config *born_config;    /* counted, never changes: for the router */
+    struct local_pool_times times; /* of the user, else of the route */
+    struct config *born_config;    /* counted, never changes: the router reads it */
     const struct route_config *born_route;
     char *database;
     char *user;
-    uint64_t version; /* of the configuration that made it */
-    bool mapped;
+    uint64_t version;              /* of the configuration that it was made by */
+    bool mapped;                   /* in pools->by_name */
     bool held;                     /* paused: its claims wait, and the router sees none */
     bool reads_sequences;          /* some client calls lastval() or currval(): see turn_params.c */
-    bool obsolete;                 /* a newer version has taken its place: drains */
-    deadline drain_by;             /* its clients leave then; NEVER while it is not obsolete */
-    struct counts *counts[COUNTS]; /* counted; NULL: not enrolled */
+    bool obsolete;                 /* replaced by a newer version: drains */
+    deadline drain_by;             /* when its clients are disconnected; NEVER: not set */
+    struct counts *counts[COUNTS]; /* counted; NULL: the router does not know it yet */
     struct list idle;              /* servers; most recently used first */
     struct list busy;              /* servers in every other state */
     struct list claims;            /* waiting, in order of arrival */
-    struct node *rests_longest;    /* what told.rested is about; not followed */
+    struct node *rests_longest;    /* the server of told.rested; never dereferenced */
     uint32_t clients;
-    uint32_t checks;    /* of the busy ones: asked whether they still answer, each for a claim */
+    uint32_t checks;    /* busy servers that are being checked, each on behalf of a claim */
     uint32_t logins;    /* servers in CONNECTING */
-    uint32_t recalls;   /* leases that the router wants back and has not got yet */
+    uint32_t recalls;   /* leases that the router has recalled and not received yet */
     struct timer timer; /* the oldest claim's deadline, the oldest idle server's, the drain's */
     struct waker timer_waker;
     struct reported_parameters greeting;
@@ -153,117 +154,126 @@ struct local_pool {
     struct local_pool_hints told;
     struct membership membership;
     struct {
-        deadline told; /* claims made until then were told that they wait */
-        deadline next; /* no look for others before */
+        deadline told; /* clients of claims made until then had their notice */
+        deadline next; /* the queue is not walked before */
     } notice;
 };
 
-/* What a local pool is known by. */
+/* The key of a local pool. */
 struct local_pool_key {
     const struct route_config *route;
     struct span database;
     struct span user;
 };
 
-/** The local pool for this route, database and user; made if there is none.  Faults: MEMORY. */
+/** Finds or makes the local pool for this route, database and user.  Faults: MEMORY. */
 fault local_pool_of(struct local_pools *pools, const struct route_config *route,
                     struct span database, struct span user, struct local_pool **ret) MUST_USE;
-/** The same for a route of another version than the relay's own.  One that is of an older version
- *  drains. */
+/** Does the same for a route of another version than the relay's latest.  A local pool made for an
+ *  older version is obsolete at once if the latest has no such route. */
 fault local_pool_of_version(struct local_pools *pools, struct config *config,
                             const struct local_pool_key *key, struct local_pool **ret) MUST_USE;
+/** Counts a client in. */
 void local_pool_join(struct local_pool *pool);
+/** Counts a client out; after the last one, closes servers that were kept for clients only. */
 void local_pool_leave(struct local_pool *pool);
-/** No clients, claims or servers. */
+/** Whether it has no clients, claims and servers. */
 bool local_pool_unused(const struct local_pool *pool);
-/** A newer configuration: same identity: takes it over; else becomes obsolete. */
+/** Takes over a newer configuration's route of the same identity, or becomes obsolete. */
 void local_pool_reload(struct local_pool *pool, struct config *config);
-/** Its limits of time, as its configuration has them; clients that are parked go by them. */
+/** Sets the time limits from its configuration and has the relay apply them to its clients. */
 void local_pool_set_times(struct local_pool *pool);
-/** Frees it when nothing is left, by way of the router. */
+/** Asks the router to forget the local pool if nothing is left in it; the answer frees it. */
 void local_pool_maybe_retire(struct local_pool *pool);
+/** Frees a local pool that is unused and unknown to the router. */
 void local_pool_free_now(struct local_pool **pool);
 
-/* --- local_pool_log.c: its part of the log ---------------------------------------------------- */
+/* --- local_pool_log.c: data for the log ------------------------------------------------------- */
 
-/** Gives a new local pool its route's times and its thresholds.  Faults: MEMORY. */
+/** Attaches a new local pool to its route's times and sets its thresholds.  Faults: MEMORY. */
 fault local_pool_log_enter(struct local_pool *pool) MUST_USE;
-/** Thresholds of the newer version of its route. */
+/** Sets the thresholds from a newer version of its route. */
 void local_pool_log_renew(struct local_pool *pool);
+/** Adds the local pool's unlogged statistics to its route's and detaches it. */
 void local_pool_log_leave(struct local_pool *pool);
 
-/* --- local_pool_member.c: the router ---------------------------------------------------------- */
+/* --- local_pool_member.c: what the local pool and the router exchange ------------------------- */
 
-/** Whether the router knows it, and is not about to forget it. */
+/** Whether the router knows the local pool and was not asked to forget it. */
 bool local_pool_is_entered(const struct local_pool *pool);
-/** Until the router knows the local pool.  Suspends.  Faults: MEMORY, TIMEOUT, CANCELLED. */
+/** Waits until the router knows the local pool.  Suspends.  Faults: MEMORY, TIMEOUT, CANCELLED. */
 fault local_pool_enter(struct local_pool *pool, deadline by) MUST_USE;
-/** The router has answered. */
+/** Wakes the logins that wait for an answer of the router. */
 void local_pool_entered(struct local_pool *pool);
-/** Sets what the router reads. */
+/** Updates the hints that the router reads. */
 void local_pool_tell(struct local_pool *pool);
-/** Claims wait: asks the router unless that is of no use now. */
+/** Asks the router for servers because claims wait; not too often while the pool is full. */
 void local_pool_want(struct local_pool *pool);
-/** What to log in for, under a lease that has just come: false: for nobody (any more).  Session
- *  pools: *ret_startup is the waiting client's parameters, a reference. */
+/** Whether a login is needed under a lease that has just come.  Returns false if no claim needs it.
+ *  Session pools: *ret_startup is a reference to the waiting client's parameters. */
 bool local_pool_needs_login(struct local_pool *pool, struct params **ret_startup);
-/** Its database is paused, or goes on. */
+/** Sets whether the local pool is paused; claims of a paused one wait, unseen by the router. */
 void local_pool_hold(struct local_pool *pool, bool held);
-/** A server has gone: recalls beyond those that are left are answered. */
+/** Answers recalls that no server is left for, after a server has gone. */
 void local_pool_settle_recalls(struct local_pool *pool);
-/** The limit that keeps claims waiting, in words. */
+/** Writes the limit that keeps claims waiting, in words. */
 void local_pool_say_full(const struct local_pool *pool, char *text, size_t size);
 
 /* --- local_pool_servers.c: servers and claims ------------------------------------------------- */
 
-/** An idle server fit for the claim: its client's last one if free, else any. NULL: none. */
+/** Takes an idle server that fits the claim: its client's last one if idle, else any.  NULL: none
+ *  can be taken at once; the claim waits. */
 struct server *local_pool_take_idle(struct local_pool *pool, struct claim *claim);
-/** A server has become free (ledger empty, transaction over, cleaned): recalled, closed, handed to
- *  the oldest claim, or idle. */
+/** Takes a server that has become free (ledger empty, no transaction, cleaned).  Closes it, gives
+ * it back to the router if recalled, grants it to the oldest claim that it fits, or leaves it idle.
+ */
 void local_pool_free(struct local_pool *pool, struct server *take_server);
-/** Refuses all waiting claims, or those of clients with these startup parameters. */
+/** Refuses all waiting claims, or only those with these startup parameters. */
 void local_pool_refuse(struct local_pool *pool, const struct params *startup, const char *sqlstate,
                        const char *text);
-/** The router wants so many leases more; those that no server can answer are answered now. */
+/** Gives `more` leases back to the router: idle servers at once, others as they become free.
+ *  Recalls that no server is left for are answered at once. */
 void local_pool_recall(struct local_pool *pool, uint32_t more);
-/** Closes idle servers beyond use: obsolete version, limits lowered, or all. */
+/** Closes idle servers that are not to be used again: broken, too old, or of no use to anyone. */
 void local_pool_trim(struct local_pool *pool);
 
-/* --- server_check.c: servers that have rested ------------------------------------------------- */
+/* --- server_check.c: checks of servers that were idle for long -------------------------------- */
 
-/** Whether an idle server has rested for so long that it must be asked first. */
+/** Whether an idle server has been idle for so long that it must be checked before use. */
 bool local_pool_rested(const struct local_pool *pool, const struct server *server);
-/** Asks it; it comes free or is closed.  Else MEMORY, and it is idle as before. */
+/** Starts a check by an empty query; the server then becomes free or is closed.  Fault: MEMORY; the
+ *  server is idle as before. */
 fault local_pool_check(struct local_pool *pool, struct server *server) MUST_USE;
-/** A check is through; `lost`: the other side closed the connection. */
+/** Takes the outcome of a check.  `lost`: the server closed the connection. */
 void local_pool_checked(struct local_pool *pool, struct server *server, bool answers, bool lost);
 
-/* --- local_pool_greeting.c: what servers tell at login ---------------------------------------- */
+/* --- local_pool_greeting.c: parameters that servers report at login --------------------------- */
 
-/** Takes over what a server reported; false: it is no news. */
+/** Keeps the parameters that a server reported.  True: they are new and other relays need them. */
 bool local_pool_learn(struct local_pool *pool, struct span said);
-/** The same, told by another relay: those whose login waits for it go on. */
+/** Does the same for parameters sent by another relay, and wakes the logins that wait for them. */
 void local_pool_learn_elsewhere(struct local_pool *pool, struct span said);
-/** Whether this is what servers of this pool report at login. */
+/** Whether servers of this pool report this value of the parameter at login. */
 bool local_pool_is_default(const struct local_pool *pool, const struct param *param);
 
-/* --- local_pool_secret.c: what servers are shown at login ------------------------------------- */
+/* --- local_pool_secret.c: credentials for logging in to servers ------------------------------- */
 
-/** Fills pool->credentials from what is shown now: the route's or the auth file's secret, if that
- *  is another than before. */
+/** Fills pool->credentials with the secret of the route or of the auth file, if it has changed.
+ *  Faults: MEMORY. */
 fault local_pool_set_secret(struct local_pool *pool) MUST_USE;
-/** Logs in to servers by this version from now on, also if its route is another. */
+/** Sets the version that later logins to servers go by, also if its route is another. */
 void local_pool_show(struct local_pool *pool, struct config *latest);
-/** Wipes all of it. */
+/** Wipes all credentials. */
 void local_pool_show_none(struct local_pool *pool);
-/** A password that a client has just proven, of a version in which `stored` is its secret (NULL:
- *  somebody else has judged): it may log in to servers too. */
+/** Keeps a password that a client has just proven, for logging in to servers.  `config` is the
+ *  version of that login, `stored` the secret in it (NULL: another service has judged). */
 void local_pool_keep_password(struct local_pool *pool, const struct config *config,
                               const char *stored, const char *text);
-/** The same for SCRAM's keys. */
+/** Does the same for SCRAM keys. */
 void local_pool_keep_keys(struct local_pool *pool, const struct config *config, const char *stored,
                           const struct scram_keys *keys);
-/** Overwrites it, and frees it; NULL-safe. */
+/** Overwrites and frees a password; NULL-safe. */
 void local_pool_wipe_password(char **password);
-/** The secret of the pool's user, from elsewhere than the auth file; it may have changed since. */
+/** Keeps the secret of the pool's user that comes from elsewhere than the auth file (auth_query);
+ *  it may have changed since. */
 void local_pool_keep_secret(struct local_pool *pool, const struct config *config, const char *text);

@@ -10,7 +10,7 @@
 #define PASSWORD_MAX             16384u /* bytes that a command may print */
 #define PASSWORD_COMMAND_TIMEOUT sec(30)
 
-/* Owns all it touches: whoever waits for it may stop waiting. */
+/* A run of the command.  Owns all that it uses, because the login may stop waiting for it. */
 struct command {
     struct offload_job job;
     char *words[9]; /* NULL behind the last */
@@ -70,7 +70,7 @@ static struct command *command_new(const struct local_pool *pool, const struct l
     return command;
 }
 
-/* What it printed, less one line break. */
+/* Returns the output without its last line break, or the reason why there is no password. */
 static fault command_outcome(const struct command *command, struct span *ret)
 {
     struct span text = span_of(command->text, command->output.size);
@@ -119,7 +119,7 @@ static fault command_ask(struct local_pool *pool, const struct link_target *targ
 fault local_pool_command_password(struct local_pool *pool, const struct link_target *target,
                                   char **ret)
 {
-    /* A token may be for one host alone. */
+    /* A token may be valid for one host only. */
     uint64_t place = hash_bytes(target->host, strlen(target->host), target->address.port);
     char *password = NULL;
     uint64_t asked = pool->shown.latest->version;
@@ -131,7 +131,7 @@ fault local_pool_command_password(struct local_pool *pool, const struct link_tar
     TRY(command_ask(pool, target, &password));
     *ret = password;
     if (pool->shown.latest->version != asked)
-        return OK; /* a reload has come: the next login asks anew */
+        return OK; /* after a reload meanwhile: the next login runs the command again */
     local_pool_command_forget(pool);
     pool->credentials.command.password = strdup(password);
     pool->credentials.command.place = place;

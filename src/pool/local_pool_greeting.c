@@ -1,5 +1,5 @@
-/* local_pool_greeting.c - what the servers of a pool tell at login, which its clients are told in
- * turn.
+/* local_pool_greeting.c - parameters that the servers of a pool report at login.  Clients get the
+ * same reports when they log in.
  */
 #include "pool/claim.h"
 #include "pool/local_pool.h"
@@ -11,7 +11,7 @@ bool local_pool_learn(struct local_pool *pool, struct span said)
     bool session = pool->route->mode == POOL_SESSION;
     if (said.size == 0)
         return false;
-    /* In session pools it holds one client's startup parameters too: the first will do. */
+    /* In session pools they depend on a client's startup parameters: the first report is kept. */
     if (greeting->known && (session || span_equal(buffer_span(&greeting->parameters), said)))
         return false;
     buffer_clear(&greeting->parameters);

@@ -1,5 +1,4 @@
-/* local_pool_log.c - what a local pool's part of the log goes by: its route's route's times, and
- * its thresholds. */
+/* local_pool_log.c - what a local pool needs for the log: its route's times, and its thresholds. */
 #include "pool/local_pool.h"
 
 void local_pool_log_renew(struct local_pool *pool)

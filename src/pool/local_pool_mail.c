@@ -1,5 +1,4 @@
-/* local_pool_mail.c - what the router sends to a local pool, delivered on the local pool's relay.
- */
+/* local_pool_mail.c - deliveries of the router's mail on the local pool's relay. */
 #include "pool/lease.h"
 #include "pool/local_pool.h"
 #include "pool/router.h"
@@ -7,7 +6,7 @@
 
 #include <stdlib.h>
 
-/* A lease has come: with a live server in it, or to be logged in under. */
+/* Takes a lease that has come: with a live server in it, or for a login. */
 void local_pool_lease_came(struct mail *mail)
 {
     struct lease *lease = CONTAINER_OF(mail, struct lease, to_relay);
@@ -27,7 +26,7 @@ void local_pool_lease_came(struct mail *mail)
     local_pool_maybe_retire(pool);
 }
 
-/* The router wants leases back, or has something to say about some of them. */
+/* Called when the router recalls leases or has doomed some of them. */
 void local_pool_recalled(struct mail *mail)
 {
     struct local_pool *pool = CONTAINER_OF(mail, struct local_pool, membership.recall);
@@ -64,11 +63,11 @@ void local_pool_retired(struct mail *mail)
     pool->membership.retiring = false;
     for (int i = 0; i < COUNTS && pool->membership.retired; i++)
         counts_unref(&pool->counts[i]);
-    /* What was sent behind the question may still be on its way: it is asked once more. */
+    /* A `want` sent after `retire` may still be on its way: `retire` is sent once more. */
     if (pool->membership.retired && local_pool_unused(pool) && !pool->membership.asked) {
         local_pool_free_now(&pool);
     } else {
-        local_pool_entered(pool); /* clients have come meanwhile: they go on, or enroll it anew */
+        local_pool_entered(pool); /* logins that came meanwhile go on, or enroll it again */
         local_pool_maybe_retire(pool);
     }
     pools_settled(pools);

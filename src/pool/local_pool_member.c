@@ -1,4 +1,4 @@
-/* local_pool_member.c - what a local pool and the router tell each other. */
+/* local_pool_member.c - a local pool's membership at the router, its hints and its requests. */
 #include "machine/clock.h"
 #include "machine/co.h"
 #include "pool/claim.h"
@@ -8,7 +8,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-/* --- a member --------------------------------------------------------------------------------- */
+/* --- membership ------------------------------------------------------------------------------- */
 
 /* A login that waits until the router knows the local pool; on its stack. */
 struct arrival {
@@ -61,10 +61,10 @@ void local_pool_tell(struct local_pool *pool)
                first == NULL ? 0 : (uint64_t)LIST_ENTRY(first, struct claim, node)->since.us);
 }
 
-/* --- wishes ----------------------------------------------------------------------------------- */
+/* --- requests --------------------------------------------------------------------------------- */
 
-/* What idles while claims wait in a session pool has other startup parameters: where there are no
- * more servers, one of them gives its place away. */
+/* In a session pool, idle servers have other startup parameters than all waiting claims.  Closes
+ * the one that was idle longest if the pool is full. */
 void local_pool_make_room(struct local_pool *pool)
 {
     bool full = hint_read(&pool->told.full) != 0;
@@ -89,11 +89,11 @@ void local_pool_want(struct local_pool *pool)
         local_pool_arm(pool);
         return;
     }
-    /* While the pool is full only another relay's lease could help, and not at once: asking now and
-     * then keeps the bound on overtaking. */
+    /* While the pool is full, only a lease of another relay can help, and not at once.  Asking once
+     * in a quarter of overtake_limit keeps the bound on overtaking. */
     bool full = hint_read(&pool->told.full) != 0;
     bool some = !list_empty(&pool->busy);
-    bool checked = pool->claims.count <= pool->checks; /* for each claim a server is on its way */
+    bool checked = pool->claims.count <= pool->checks; /* a check is under way for each claim */
     if (!full || !some || pool->membership.want_after.us <= now().us) {
         pool->membership.want_after = after((duration){.us = pool->config->overtake_max.us / 4});
         if (!checked)
@@ -132,7 +132,7 @@ bool local_pool_needs_login(struct local_pool *pool, struct params **ret_startup
                servers < pool->route->pool_min;
     if (pool->route->mode != POOL_SESSION)
         return true;
-    uint32_t under_way = pool->logins; /* each of these is for one of the oldest claims */
+    uint32_t under_way = pool->logins; /* each is for one of the oldest claims */
     LIST_EACH (&pool->claims, it) {
         if (under_way-- > 0)
             continue;

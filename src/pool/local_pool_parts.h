@@ -1,13 +1,14 @@
 #pragma once
 /*
- * local_pool_parts.h - what the files of a local pool have in common.
+ * local_pool_parts.h - functions that only the files of a local pool share.
  */
 #include "pool/local_pool.h"
 
-/** Sets the timer to the first of its ends. */
+/** Sets the local pool's timer to the earliest of its deadlines. */
 void local_pool_arm(struct local_pool *pool);
 void local_pool_timer_fired(struct waker *waker);
-/** Tells the router to look at it. */
+/** Asks the router to look at this local pool's hints. */
 void local_pool_ask(struct local_pool *pool);
-/** What idles while claims wait in a full session pool has other startup parameters: one goes. */
+/** Closes one idle server of a full session pool in which claims wait: its startup parameters fit
+ *  none of them, so a new server can take its slot. */
 void local_pool_make_room(struct local_pool *pool);

@@ -1,8 +1,7 @@
-/* local_pool_secret.c - how a local pool's servers are logged in to: what clients have proven, or
- * files say.
+/* local_pool_secret.c - credentials for logins to servers: proven by clients, or from files.
  *
- * The newest version counts, also for the clients of an older one: their pool has servers to log in
- * to for as long as they stay, and those know of no version.
+ * Credentials follow the newest version, also for clients of an older version.  Their pool logs in
+ * to servers for as long as they stay, and PostgreSQL knows no versions.
  */
 #include "pool/local_pool.h"
 #include "pool/local_pool_command.h"
@@ -53,9 +52,9 @@ static fault secret_take_password(struct credentials *credentials, const char *t
     return OK;
 }
 
-/* --- what a version says ---------------------------------------------------------------------- */
+/* --- configured secrets ----------------------------------------------------------------------- */
 
-/* Of the route, or the auth file's; NULL: neither says anything. */
+/* Returns the secret of the route, else of the auth file; NULL: neither has one. */
 static const char *shown_text(const struct local_pool *pool)
 {
     const struct route_config *route = pool->shown.route;
@@ -75,7 +74,7 @@ fault local_pool_set_secret(struct local_pool *pool)
         return OK;
     secret_forget(credentials);
     if (text == NULL || secret_is_scram(text)) {
-        /* nothing to show, or keys that a client's login may bring */
+        /* nothing is configured, or a SCRAM verifier, whose keys a client's login may bring */
     } else if (secret_is_md5(text)) {
         memcpy(credentials->secret.md5, text, MD5_TEXT);
     } else {
@@ -90,7 +89,7 @@ static bool same_text(const char *a, const char *b)
     return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
 }
 
-/* Whether servers of the one are logged in to as those of the other. */
+/* Whether both routes lead to the same service, server user and server database. */
 static bool route_same_servers(const struct route_config *a, const struct route_config *b)
 {
     return a->service != NULL && b->service != NULL &&
@@ -113,8 +112,8 @@ void local_pool_show(struct local_pool *pool, struct config *latest)
     pool->shown.config = held;
     pool->shown.route = same ? route : own;
     local_pool_command_forget(pool);
-    pool->credentials.changes += 1; /* what a command prints may be another, too */
-    /* Without memory the next login tries again. */
+    pool->credentials.changes += 1; /* the command's output may change, too */
+    /* If memory lacks, the next login tries again. */
     (void)!local_pool_set_secret(pool);
 }
 
@@ -126,10 +125,10 @@ void local_pool_show_none(struct local_pool *pool)
     config_unref(&pool->shown.config);
 }
 
-/* --- what clients have proven ----------------------------------------------------------------- */
+/* --- secrets that clients have proven --------------------------------------------------------- */
 
-/* Whether what an older version has asked for is of the secret that is in force.  Where the auth
- * file does not say, it will do for want of another. */
+/* Whether a proof from a login by an older version is of the secret in force.  If the auth file has
+ * none for the user, such a proof counts only while there is no other. */
 static bool older_counts(const struct local_pool *pool, const char *stored)
 {
     const struct credentials *credentials = &pool->credentials;
@@ -139,7 +138,7 @@ static bool older_counts(const struct local_pool *pool, const char *stored)
     return credentials->proven_of == 0 && credentials->password == NULL;
 }
 
-/* Whether it may be shown; `stored` is what it was a proof of. */
+/* Whether a client's proof of the secret `stored` may be used for logins to servers. */
 static bool proof_counts(const struct local_pool *pool, const struct config *config,
                          const char *stored)
 {
@@ -148,7 +147,7 @@ static bool proof_counts(const struct local_pool *pool, const struct config *con
            (config->version >= pool->shown.latest->version || older_counts(pool, stored));
 }
 
-/* What was proven of another secret is older, and of no more use. */
+/* Drops what was proven of another secret: that is older and of no use any more. */
 static void proof_begin(struct credentials *credentials, const char *stored)
 {
     uint64_t hash = secret_hash(stored);
@@ -176,7 +175,7 @@ void local_pool_keep_keys(struct local_pool *pool, const struct config *config, 
         return;
     proof_begin(credentials, stored);
     if (credentials->password != NULL)
-        return; /* with it keys can be made, whatever the server's salt */
+        return; /* keys can be made from the password for any salt of the server */
     credentials->secret.keys = *keys;
     credentials->secret.have_keys = true;
 }

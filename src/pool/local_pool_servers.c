@@ -1,4 +1,4 @@
-/* local_pool_servers.c - servers that idle, and which claim gets the one that is free. */
+/* local_pool_servers.c - assigns idle and free servers to claims. */
 #include "machine/clock.h"
 #include "pool/claim.h"
 #include "pool/lease.h"
@@ -12,14 +12,14 @@ static bool server_fits(const struct server *server, const struct claim *claim)
     return claim->pool->route->mode != POOL_SESSION || server->startup == claim->params;
 }
 
-/* Whether it must be cleaned before this client may have it.  To another relay it goes as it is,
- * and belongs to no client there. */
+/* Whether the server must be cleaned before the client of this claim gets it.  A transfer to
+ * another relay does not clean it; there it belongs to no client. */
 static bool is_suspect_to(const struct server *server, const struct claim *claim)
 {
     return UNLIKELY(server->suspect) && server->last_claim != claim;
 }
 
-/* It comes free when it is clean, or is closed. */
+/* Cleans a server, which then becomes free; or closes it, if the route wants fresh servers. */
 static void local_pool_clean(struct local_pool *pool, struct server *server)
 {
     if (pool->route->session.isolation == ISOLATION_FRESH) {
@@ -44,7 +44,7 @@ static struct server *local_pool_pick(struct local_pool *pool, struct claim *cla
             continue;
         if (!is_suspect_to(server, claim))
             return server;
-        suspect = server; /* the one that rests longest: its client has not come back */
+        suspect = server; /* the last one: idle for longest, so its client has not come back */
     }
     return suspect;
 }
@@ -52,7 +52,7 @@ static struct server *local_pool_pick(struct local_pool *pool, struct claim *cla
 struct server *local_pool_take_idle(struct local_pool *pool, struct claim *claim)
 {
     if (!list_empty(&pool->claims) && pool->route->mode != POOL_SESSION) {
-        if (UNLIKELY(!list_empty(&pool->idle))) /* they are asked whether they answer */
+        if (UNLIKELY(!list_empty(&pool->idle))) /* idle for so long that a check comes first */
             (void)!local_pool_check(pool, LIST_ENTRY(list_first(&pool->idle), struct server, node));
         return NULL;
     }
@@ -97,19 +97,19 @@ static void local_pool_give_back(struct local_pool *pool, struct server *server)
 static const char *server_outlived(const struct local_pool *pool, const struct server *server)
 {
     if (server->broken)
-        return "can't be used again";
+        return "unusable after an error";
     if (pool->obsolete && pool->clients == 0)
         return "its route is obsolete";
     if (server->until.us <= now().us)
-        return server->until.us == 0 ? "it is to be made anew" : "end of its lifetime";
+        return server->until.us == 0 ? "marked to be closed when free" : "end of its lifetime";
     if (server->taken && pool->route->server_lifetime.us == 0)
-        return "it is used once only";
+        return "server_lifetime is 0: closed after each use";
     if (pool->pools->stopping && pool->clients == 0)
         return "shutting down";
     return NULL;
 }
 
-/* The idle server that rests longest is another one. */
+/* Updates the hint about the server that is idle for longest. */
 static void local_pool_tell_rest(struct local_pool *pool, struct node *last)
 {
     pool->rests_longest = last;
@@ -117,7 +117,7 @@ static void local_pool_tell_rest(struct local_pool *pool, struct node *last)
                last == NULL ? 0 : (uint64_t)LIST_ENTRY(last, struct server, node)->used.us);
 }
 
-/* Nobody here needs it now. */
+/* Makes a server idle that no claim needs. */
 static void local_pool_rest(struct local_pool *pool, struct server *server)
 {
     server->used = now();
@@ -140,7 +140,7 @@ void local_pool_free(struct local_pool *pool, struct server *server)
     const struct ledger *ledger = &server->ledger;
     invariant(server->client == NULL && ledger_empty(ledger));
     invariant(server->broken || (!ledger->skipping && !ledger->extended));
-    if (server->cancels > 0) { /* freed again when the last request is through */
+    if (server->cancels > 0) { /* cancel.c frees it again after the last cancel request */
         server_become(server, SERVER_CLEANING);
         server->withheld = true;
         return;
@@ -178,7 +178,7 @@ void local_pool_free(struct local_pool *pool, struct server *server)
         server_close(&server, "makes room for other startup parameters", false);
         return;
     }
-    if (UNLIKELY(pool->route->is_replication)) { /* it was made for one client only */
+    if (UNLIKELY(pool->route->is_replication)) { /* a server for replication has one client only */
         server_close(&server, "its client no longer waits for it", false);
         return;
     }

@@ -1,5 +1,5 @@
-/* local_pool_time.c - a local pool's one timer: claims that wait too long, servers that idle too
- * long, and the end of a drain. */
+/* local_pool_time.c - a local pool's only timer: limits for waiting claims and idle servers, and
+ * the end of a drain. */
 #include "machine/clock.h"
 #include "machine/log.h"
 #include "pool/claim.h"
@@ -14,7 +14,7 @@ static struct claim *local_pool_oldest_claim(const struct local_pool *pool)
     return first == NULL ? NULL : LIST_ENTRY(first, struct claim, node);
 }
 
-/* When an idle server has been idle for too long: sooner where it is one of the reserve. */
+/* Returns when an idle server reaches idle_timeout; reserve_after if a reserve is in use. */
 static deadline local_pool_idle_end(const struct local_pool *pool, const struct server *server)
 {
     duration max = pool->route->idle_timeout;
@@ -23,7 +23,7 @@ static deadline local_pool_idle_end(const struct local_pool *pool, const struct 
     return later(server->used, max);
 }
 
-/* The timer serves three ends: the oldest claim's, the oldest idle server's, and the drain's. */
+/* Sets the timer for the oldest claim, the longest idle server, and the end of the drain. */
 void local_pool_arm(struct local_pool *pool)
 {
     deadline by = pool->drain_by;
@@ -36,7 +36,7 @@ void local_pool_arm(struct local_pool *pool)
     struct node *last = list_last(&pool->idle);
     if (last != NULL) {
         deadline end = local_pool_idle_end(pool, LIST_ENTRY(last, struct server, node));
-        /* One that is kept although its time is over is looked at again in a while. */
+        /* A server that is kept beyond its time is checked again after another idle_timeout. */
         by = earlier_of(by, end.us > now().us ? end : after(pool->route->idle_timeout));
     }
     timer_set(&pool->timer, by);
@@ -69,14 +69,14 @@ static void local_pool_expire_idle(struct local_pool *pool)
         if (pool->clients > 0 && pool->idle.count + pool->busy.count <= hint_read(&pool->told.keep))
             break;
         uint64_t reserve = hint_read(&pool->told.reserve);
-        if (reserve > 0) /* until the router says what is so now */
+        if (reserve > 0) /* an estimate until the router writes it again */
             hint_write(&pool->told.reserve, reserve - 1);
         server_close(&server, reserve > 0 ? "the reserve is not needed" : "idle for too long",
                      false);
     }
 }
 
-/* Those in a transaction leave at its end, the others now. */
+/* Ends a drain whose time is over: has the relay disconnect the clients. */
 static void local_pool_drain(struct local_pool *pool)
 {
     if (pool->drain_by.us > now().us)
@@ -100,9 +100,9 @@ void local_pool_timer_fired(struct waker *waker)
     local_pool_maybe_retire(pool);
 }
 
-/* --- how long clients may take ---------------------------------------------------------------- */
+/* --- time limits of clients ------------------------------------------------------------------- */
 
-/* The user's own, else its route's; 0 is none. */
+/* Returns the user's own limit, else the route's; 0 means no limit. */
 static duration time_of(duration own, duration general, bool *any)
 {
     duration limit = own.us != 0 ? own : general;

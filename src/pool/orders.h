@@ -1,27 +1,27 @@
 #pragma once
 /*
- * orders.h - what administrators have ordered, as one relay knows it.
+ * orders.h - one relay's copy of the administrators' orders: PAUSE, DISABLE, SUSPEND and others.
  *
- * Each relay has a copy, so that nobody asks another thread; pooler/control.h changes all of them.
- * `database` is the name that clients ask for.
+ * Each relay has its own copy, so that reading it needs no other thread.  pooler/control.h changes
+ * all copies.  `database` is the name that clients ask for.
  */
 #include "base/fault.h"
 #include "base/map.h"
 
-/* Databases that orders name at a time. */
+/* The largest number of databases that are paused or disabled at a time. */
 #define ORDER_MARKS_MAX 10000u
 
 enum order_flag {
-    ORDER_PAUSED = 1,   /* its clients wait */
-    ORDER_DISABLED = 2, /* new clients are refused */
+    ORDER_PAUSED = 1,   /* clients of the database wait for servers */
+    ORDER_DISABLED = 2, /* new clients of the database are refused */
 };
 
 struct orders {
     struct map marks; /* struct order_mark by database */
-    bool paused;      /* all databases are */
-    bool suspended;   /* no client begins anything new */
-    uint32_t still;   /* orders that walk over clients: until they are through, none moves */
-    bool closing;     /* the pooler waits for its end: new clients are refused */
+    bool paused;      /* all databases are paused */
+    bool suspended;   /* SUSPEND: clients start no new turn */
+    uint32_t still;   /* orders that walk over all clients now; while any does, no client moves */
+    bool closing;     /* the pooler is shutting down: new clients are refused */
 };
 
 struct order_mark {
@@ -32,12 +32,12 @@ struct order_mark {
 
 void orders_init(struct orders *orders);
 void orders_fini(struct orders *orders);
-/** Sets and clears flags of one database.  MEMORY, LIMIT. */
+/** Sets and clears flags of one database.  Faults: MEMORY, LIMIT. */
 fault orders_mark(struct orders *orders, const char *database, uint32_t set,
                   uint32_t clear) MUST_USE;
-/** The flags of one database, without what holds for all. */
+/** Returns the flags of one database, without those that apply to all databases. */
 uint32_t orders_flags(const struct orders *orders, const char *database);
-/** Whether its clients wait, for whatever reason. */
+/** Whether clients of this database wait, because it or all databases are paused. */
 bool orders_hold(const struct orders *orders, const char *database);
-/** Whether a client may come in: OK, or SHUTDOWN (57P03) with the story. */
+/** Whether a new client of this database is admitted: OK, or SHUTDOWN (57P03) with the story. */
 fault orders_admit(const struct orders *orders, const char *database) MUST_USE;

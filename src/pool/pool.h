@@ -1,14 +1,14 @@
 #pragma once
 /*
- * pool.h - what the router's files share: pools, their members, and who may call a lease back.
+ * pool.h - data that the router's files share: pools, their versions, members, leases and caps.
  *
- *   kin 1 --- n pool 1 --- n member 1 --- 1 local pool
- *                pool 1 --- n lease
- *                pool n --- 4 cap
+ *   versions 1 --- n pool 1 --- n member 1 --- 1 local pool
+ *                    pool 1 --- n lease
+ *                    pool n --- 4 cap
  *
- * The versions of one pool are kin: they share its budget of servers and its counts.  A cap is a
- * limit that several pools share: a service's, a database's, a user's, that of all.  Only on the
- * pooler machine, and only for router.c, balance.c, cap.c, reclaim.c, closing.c and live_service.c.
+ * The versions of one pool share its budget of servers and its counts.  A cap is a limit that
+ * several pools share: of a service, of a database, of a user, or of all pools.  For the pooler
+ * machine only, in router.c, balance.c, cap.c, reclaim.c, closing.c and live_service.c.
  */
 #include "base/heap.h"
 #include "pool/counts.h"
@@ -21,25 +21,25 @@ struct live_service;
 
 enum cap_kind { CAP_SERVICE, CAP_DATABASE, CAP_USER, CAP_ALL, CAPS };
 
-/* Slots of several pools, and who wants more of them.  A service's limit is the fleet's, which has
- * one for each backend; the other limits are here. */
+/* A limit that several pools share, and the pools that wait for slots under it.  The limits of a
+ * service are kept by the fleet, one for each backend; the others are kept here. */
 struct cap {
     struct node node; /* in router->reclaims while some pool lacks room */
     enum cap_kind kind;
-    uint32_t slots;      /* that its pools hold, those that are ending included */
-    uint32_t max;        /* 0: none here */
-    struct list holders; /* struct holding; who gave something up the last time is at the end */
+    uint32_t slots;      /* slots of its pools, with those whose servers are ending */
+    uint32_t max;        /* 0: no limit here */
+    struct list holders; /* struct holding; pools that gave up servers last are at the end */
     struct heap room;    /* pools that lack room here, by place: the oldest claim first */
-    struct heap permits; /* a service's: pools that wait for the end of a login, or for time */
+    struct heap permits; /* a service's: pools that wait for a login to end, or for a time */
 };
 
-/* That a pool has slots under a cap. */
+/* The entry of a pool that has slots under a cap. */
 struct holding {
     struct node node;
     struct pool *pool;
 };
 
-/* What pools of one database, or of one user, have in common. */
+/* The limit and the counts that all pools of one database, or of one user, share. */
 struct group {
     struct map_link link; /* in router->groups */
     struct cap cap;
@@ -48,30 +48,30 @@ struct group {
     char name[];
 };
 
-/* A user's clients are counted by the name that they log in with, its servers by theirs. */
+/* The groups of a pool.  Clients are counted by their own user, servers by server_user. */
 enum group_of { GROUP_DATABASE, GROUP_USER, GROUP_SERVER_USER, GROUPS };
 
 struct router {
     struct pooler_env *env;
     struct config *config; /* the latest version, counted */
-    struct map versions;   /* struct kin by database and user */
+    struct map versions;   /* struct pool_versions by database and user */
     struct map groups;     /* struct group by kind and name */
     struct cap all;
-    uint32_t budget; /* servers that descriptors suffice for; 0: any number */
+    uint32_t budget; /* servers that file descriptors suffice for; 0: any number */
     struct list pools;
     struct list reclaims; /* caps under which pools lack room */
-    struct list closings; /* struct closing: slots whose servers are about to end */
+    struct list closings; /* struct closing: slots whose servers are ending */
     struct live_services *live_services;
-    struct timer reclaim; /* the next look at who waits for room */
+    struct timer reclaim; /* the next reclaim of servers for pools that lack room */
     struct waker reclaim_waker;
-    deadline reclaimed; /* the last one */
+    deadline reclaimed; /* when the latest reclaim ran */
 };
 
 /* All versions of one pool. */
 struct pool_versions {
-    struct map_link link; /* in router->kin */
-    bool replication;     /* a pool of its own beside that of the same database and user */
-    bool lookup;          /* as well */
+    struct map_link link; /* in router->versions */
+    bool replication;     /* of a replication route: separate from the other pools of the user */
+    bool lookup;          /* of a route for auth_query: separate as well */
     struct list pools;    /* by versions_node */
     struct counts *counts;
     char *database;
@@ -83,28 +83,29 @@ struct member {
     struct node node; /* in pool->members */
     struct pool *pool;
     struct local_pool *local;
-    uint32_t leases;   /* out there */
-    uint32_t coming;   /* of these: to be logged in under, and not connected yet */
-    uint32_t recalls;  /* asked for and not answered yet */
-    deadline recalled; /* the latest asking */
-    uint64_t sent;     /* live servers passed on to it so far */
+    uint32_t leases;   /* leases that its local pool has or is being sent */
+    uint32_t coming;   /* of these: the login has not ended yet */
+    uint32_t recalls;  /* recalled leases that have not come back yet */
+    deadline recalled; /* when the latest recall was sent */
+    uint64_t sent;     /* live servers transferred to it so far */
 };
 
+/* What keeps a pool from getting one more slot. */
 enum pool_lack {
     LACKS_NOTHING,
-    LACKS_SIZE,   /* the pool, with its kin, is at its size */
+    LACKS_SIZE,   /* all versions of the pool together are at pool_size */
     LACKS_ROOM,   /* a cap is at its limit: pool->lacks_at */
-    LACKS_CROWD,  /* or a backend at one of its own, as the latest login was told */
-    LACKS_PERMIT, /* or time has to pass */
+    LACKS_CROWD,  /* a backend had no room for the pool's latest login (53300) */
+    LACKS_PERMIT, /* another login must end first, or time must pass */
     LACKS_MEMORY,
 };
 
 struct pool {
     struct node node;          /* in router->pools */
-    struct node versions_node; /* in kin->pools */
+    struct node versions_node; /* in versions->pools */
     struct router *router;
     struct pool_versions *versions;
-    struct config *config; /* counted: whose route it goes by */
+    struct config *config; /* counted: the version that `route` belongs to */
     const struct route_config *route;
     struct live_service *live;
     struct slots *slots;
@@ -113,98 +114,104 @@ struct pool {
     struct holding holdings[CAPS];
     struct list members;
     struct list leases;
-    uint32_t ending; /* of these: the server was told to end */
+    uint32_t ending; /* of these: Terminate was sent, the backend has not closed yet */
     bool obsolete;
     enum pool_lack lack;
-    struct cap *lacks_at;   /* where, unless that is nowhere */
-    struct heap *line;      /* of that cap, with `place` in it; NULL: in none */
-    struct heap_node place; /* by the age of its oldest claim, as it was known then */
-    struct node aside;      /* while a walk along that line passes it over */
-    bool crowded;           /* a backend had no room for its latest login */
-    deadline evened;        /* when its members were last compared for evenness */
-    deadline paused;        /* no login before: the backend refused one though others stand */
-    duration pause;
+    struct cap *lacks_at;   /* the cap that `lack` is about, or NULL */
+    struct heap *line;      /* the line of that cap that `place` is in; NULL: in none */
+    struct heap_node place; /* its key: when the oldest claim was made, as known when it was set */
+    struct node aside;      /* in the list of pools that cap_balance passes over */
+    bool crowded;           /* a backend had no room for its latest login (53300) */
+    deadline evened;        /* when its members' queues were last made even */
+    deadline paused;        /* no login before: the backend rejected one while other servers live */
+    duration pause;         /* the length of that pause */
     struct timer timer;
     struct waker timer_waker;
-    uint8_t *greeting; /* what the latest server reported, if any; for local pools without one */
+    uint8_t *greeting; /* what the latest server reported, for new local pools; or NULL */
     uint32_t greeting_size;
 };
 
-/* --- balance.c: who gets one, and from whom --------------------------------------------------- */
+/* --- balance.c: grants of leases, and recalls ------------------------------------------------- */
 
-/** Grants what can be granted, calls back what is missing. */
+/** Grants the leases that can be granted; recalls leases from other members for the rest. */
 void pool_balance(struct pool *pool);
-/** A slot or a permit of this pool has come back, or a server of it rests: those who wait for it.
- */
+/** Balances the pools that may use a slot or a permit that this pool has returned, or its idle
+ *  server: the pool with the oldest claim first. */
 void router_balance(struct router *router, const struct pool *pool);
-/** The same for all pools that wait under a cap. */
+/** Balances the pools that wait under a cap, in the order of their oldest claims. */
 void cap_balance(struct cap *cap);
-/** A live server that its member has given back: passed on, or closed to make room. */
+/** Transfers a live server that `from` has given back to the neediest member, or closes it to make
+ *  room for another pool. */
 void lease_pass_on(struct lease *take_lease, struct member *from);
 uint32_t pool_leases(const struct pool *pool);
-/** The member that lacks a lease and whose claim has waited longest; NULL: none. */
+/** Returns the member that lacks a lease and has the oldest claim; NULL: none lacks one. */
 struct member *pool_needy(const struct pool *pool);
-/** Since when that claim waits; UINT64_MAX: none does. */
+/** Returns when that claim was made, us; UINT64_MAX: no member lacks a lease. */
 uint64_t pool_oldest(const struct pool *pool);
-/** Wants a server though no claim waits. */
+/** Whether the pool has fewer leases than pool_min, and so wants one without a claim. */
 bool pool_wants_min(const struct pool *pool);
-/** How often ages, which change while nobody says so, are looked at again. */
+/** Returns how often claim ages are checked again; they change without an event. */
 duration pool_period(const struct pool *pool);
-/** Recalls and endings that may soon be answered. */
+/** Returns how many leases will soon come back: recent recalls, and servers that are ending. */
 uint32_t pool_hopes(const struct pool *pool);
 uint64_t member_queued(const struct member *member);
 uint64_t member_oldest(const struct member *member);
-/** Claims beyond the servers that are on their way to it. */
+/** Returns the number of claims beyond the servers that are on their way to the member. */
 uint64_t member_lacks(const struct member *member);
-/** Leases that may be called back. */
+/** Returns how many of the member's leases can be recalled. */
 uint32_t member_spare(const struct member *member);
+/** Recalls `count` of the member's leases. */
 void member_recall(struct member *member, uint64_t count);
 
 /* --- cap.c: limits that pools share ----------------------------------------------------------- */
 
 void cap_init(struct cap *cap, enum cap_kind kind);
-/** No pool is under it. */
+/** Checks that no pool is left under the cap. */
 void cap_fini(struct cap *cap);
-/** Puts the pool under its caps.  MEMORY. */
+/** Puts the pool under its caps.  Faults: MEMORY. */
 fault pool_join_caps(struct pool *pool) MUST_USE;
 void pool_leave_caps(struct pool *pool);
-/** It got a slot, or one of its slots has ended. */
+/** Counts one more slot of the pool at its caps. */
 void pool_hold(struct pool *pool);
+/** Counts one slot of the pool less at its caps. */
 void pool_let_go(struct pool *pool);
-/** The cap that lets it have no more slots; NULL: none. */
+/** Returns a cap that is at its limit; NULL: none is, the pool may have one more slot. */
 struct cap *pool_capped(const struct pool *pool);
-/** Into the line for what it lacks, or out of all lines. */
+/** Puts the pool in the line for what it lacks, or takes it out of its line. */
 void pool_line_up(struct pool *pool);
-/** The pool whose claim is the oldest; NULL: nobody in line wants anything now. */
+/** Returns the pool in line that has the oldest claim; NULL: no pool in line wants a server now. */
 struct pool *line_first(struct heap *line);
-/** Limits follow the latest configuration. */
+/** Sets the limits of all caps from the latest configuration. */
 void router_set_caps(struct router *router);
 
-/* --- reclaim.c: room that pools take from each other ------------------------------------------ */
+/* --- reclaim.c: servers that pools give up so that others can have theirs --------------------- */
 
-/** When it is time to look again at who waits for room. */
+/** Reclaims servers for all pools that lack room.  Called by the router's timer. */
 void router_reclaim(struct waker *waker);
+/** Has router_reclaim run soon. */
 void router_reclaim_soon(struct router *router);
-/** Leases of it that may be called back for other pools: their residence is over. */
+/** Returns how many leases can be recalled for other pools because their residence is over. */
 uint32_t member_ripe(const struct member *member);
-/** Whether this pool has to give one of its servers up to one that waits longer. */
+/** Whether this pool must give up a server to a pool or version that waits longer. */
 bool pool_yields(const struct pool *pool);
-/** Closes a live server that was given back. */
+/** Closes a live server that was given back, to make room. */
 void lease_close(struct lease *take_lease);
+/** Whether a limit that the pool shares with others keeps it from getting a slot. */
 bool pool_lacks_room(const struct pool *pool);
 
 /* --- router.c --------------------------------------------------------------------------------- */
 
-/** The slot is free: ends the lease, and the pool if it was the last thing in it. */
+/** Frees the lease and its slot, and the pool if nothing else is left in it. */
 void lease_end(struct lease *take_lease);
 
 /* --- live_service.c --------------------------------------------------------------------------- */
 
 struct cap *live_service_cap(struct live_service *live);
 
-/* --- closing.c: a slot is free when its server's process has let go of the connection --------- */
+/* --- closing.c: slots of servers that are ending ---------------------------------------------- */
 
-/** `lease->server` is detached and has been told to end. */
+/** Keeps the slot until the backend has closed the connection.  `lease->server` is detached and
+ *  Terminate was sent to it. */
 void closing_begin(struct router *router, struct lease *take_lease);
-/** Does not wait any longer; the pools are not balanced. */
+/** Ends all closings without waiting, at the end of the pooler. */
 void closing_end_all(struct router *router);

@@ -1,9 +1,9 @@
 #pragma once
 /*
- * pools.h - what all local pools of one relay have in common, and what the relay does for them.
+ * pools.h - all local pools of one relay, and the operations that the relay offers to them.
  *
- * Embedded in the relay, and of its thread.  The pool knows of clients what their claims say, and
- * of the bytes between a client and a server nothing: the relay's operations move them.
+ * Embedded in the relay; used on the relay's thread.  The pool knows clients only by their claims.
+ * Bytes between clients and servers are moved by the relay's operations, not by the pool.
  */
 #include "base/list.h"
 #include "base/map.h"
@@ -19,25 +19,27 @@ struct local_pools;
 struct server;
 struct local_pool;
 
-/* What the relay does, on its own thread.  None suspends. */
+/* The operations that the relay offers, on its own thread.  None suspends. */
 struct pool_operations {
-    /** An entry of a server's ledger that has `about` is answered or dropped; owner: the server. */
+    /** Called when a ledger entry that has `about` is answered or dropped. */
     void (*settle)(void *server, const struct owed *owed, enum owed_end end);
-    /** Frees what is known of a server's session beyond what its owner keeps: pins, portals. */
+    /** Frees the pin and the portals that the relay keeps with a server. */
     void (*forget)(struct server *server);
-    /** A server is free but in doubt: asks it for a mark, then it comes free or is closed. */
+    /** Resolves the doubt in a free server's ledger by a query whose reply marks the place.  The
+     *  server then becomes free or is closed. */
     void (*mark)(struct server *server);
-    /** A server that nobody has: puts its session in order, then it comes free or is closed. */
+    /** Cleans the session of a server without a client; it then becomes free or is closed. */
     void (*clean)(struct server *server);
-    /** Asks an idle server whether it still answers; it comes free or is closed.  MEMORY. */
+    /** Checks by an empty query that an idle server still answers.  The server then becomes free or
+     *  is closed.  Fault: MEMORY; the server is idle as before. */
     fault (*check)(struct server *server) MUST_USE;
-    /** A claim waits for long: its client is told. */
+    /** Sends a NOTICE to the client of a claim that has waited for long. */
     void (*notice)(struct claim *claim);
-    /** The limits of time of its clients have changed; `was`: there was one before. */
+    /** Applies changed time limits to the clients of a local pool; `was`: it had limits before. */
     void (*times)(struct local_pool *pool, bool was);
-    /** Its clients leave: those in a transaction at its end. */
+    /** Disconnects the clients of a local pool; a client in a transaction, at its end. */
     void (*drain)(struct local_pool *pool);
-    /** Something that the relay's end waits for has gone. */
+    /** Called when something that the end of the relay waits for is gone. */
     void (*settled)(struct local_pools *pools);
 };
 
@@ -46,16 +48,16 @@ struct local_pools {
     struct pooler_env *env;
     const struct pool_operations *does;
     struct config *config; /* the latest version, counted */
-    bool stopping;         /* no new clients; those there leave */
+    bool stopping;         /* no new clients; present clients are disconnected */
     struct orders orders;
     struct list all;    /* struct local_pool */
-    struct map by_name; /* those that take new clients, by database and user */
+    struct map by_name; /* local pools that take new clients, by database and user */
     struct params_store params;
-    struct map route_times; /* struct route's times by route */
-    struct map departed;    /* struct stats_departed by database: pools that are gone */
+    struct map route_times; /* struct route_times by route */
+    struct map departed;    /* struct stats_departed by database: local pools that were freed */
 };
 
-/** Something that the relay's end waits for has gone. */
+/** Reports that something that the end of the relay waits for is gone. */
 static inline void pools_settled(struct local_pools *pools)
 {
     pools->does->settled(pools);

@@ -1,11 +1,12 @@
 /*
- * reclaim.c - room under a cap that pools take from each other.
+ * reclaim.c - closes servers of pools under a cap, to make room for pools whose claims wait longer.
  *
- * A server is closed here so that another can be made there, which costs a login.  So that pools
- * do not take the same room from each other all the time, a server that was made is left alone for
- * `overtake_limit`, its residence; and a claim must have waited for as long, unless the server that
- * it takes has rested for as long.  Hence at most as many servers as a cap has are closed in any
- * such time, whatever the number of pools, and each pool's turn comes: the oldest claim first.
+ * A reclaim closes a server of one pool so that another pool can log in one, which costs a login.
+ * Two rules keep pools from reclaiming the same room from each other all the time.  A new server is
+ * left alone for `overtake_limit`, its residence.  A claim must have waited for `overtake_limit`
+ * too, unless the server to be closed has been idle for that long.  Hence, in any such period, at
+ * most as many servers are closed as the cap allows, whatever the number of pools; and every pool
+ * gets its share, the oldest claim first.
  */
 #include "machine/clock.h"
 #include "machine/log.h"
@@ -14,7 +15,8 @@
 
 #include <inttypes.h>
 
-/* Looks at the reclaim for room are no closer than this; those that wait longest go first. */
+/* The shortest pause between two runs of router_reclaim, and the number of pools per cap that one
+ * run serves: those that wait longest. */
 #define CONTEST_PAUSE ms(1)
 #define CONTEST_POOLS 8
 
@@ -48,13 +50,13 @@ uint32_t member_ripe(const struct member *member)
     return MIN_OF(ripe, spare);
 }
 
-/* --- who gives -------------------------------------------------------------------------------- */
+/* --- pools that give servers up --------------------------------------------------------------- */
 
-/* On whose behalf, how many more, and whether that claim has waited for long. */
+/* A reclaim for the member `needy`. */
 struct reclaim {
     const struct member *needy;
-    uint64_t wanted;
-    bool patient;
+    uint64_t wanted; /* leases still to recall */
+    bool patient;    /* its oldest claim has waited for overtake_limit */
 };
 
 static void reclaim_take(struct reclaim *reclaim, struct member *victim, uint64_t count)
@@ -66,7 +68,8 @@ static void reclaim_take(struct reclaim *reclaim, struct member *victim, uint64_
     reclaim->wanted -= count;
 }
 
-/* Idle servers; for who has waited for long, also those that become idle. */
+/* Recalls idle servers.  For a claim that has waited for long, the victim's relay also reports when
+ * a server becomes idle. */
 static void reclaim_idle(struct reclaim *reclaim, struct member *victim)
 {
     uint64_t idle = hint_read(&victim->local->told.idle);
@@ -75,15 +78,15 @@ static void reclaim_idle(struct reclaim *reclaim, struct member *victim)
     deadline long_ago = later((deadline){(int64_t)rested}, pool_residence(victim->pool));
     if (!reclaim->patient && (rested == 0 || long_ago.us > now().us))
         return;
-    if (!reclaim->patient) /* of the others it is not known */
+    if (!reclaim->patient) /* the hint tells about the longest idle server only */
         count = MIN_OF(count, 1u);
     reclaim_take(reclaim, victim, count);
     if (reclaim->patient && victim->leases > 0)
         hint_write(&victim->local->told.hungry, 1);
 }
 
-/* The part of a busy pool's servers that makes both queues equally long for their servers, if its
- * own claims are younger by as much as a server stays. */
+/* Recalls the part of a busy member's servers that makes both queues equally long for their
+ * servers, if the member's own claims are younger by more than a residence. */
 static void reclaim_busy(struct reclaim *reclaim, struct member *victim)
 {
     uint64_t theirs = member_oldest(victim), ours = member_oldest(reclaim->needy);
@@ -97,7 +100,8 @@ static void reclaim_busy(struct reclaim *reclaim, struct member *victim)
         reclaim_take(reclaim, victim, (spare * queue + queue + rival - 1) / (queue + rival));
 }
 
-/* Who has given goes to the end of the list, so that the next time others give. */
+/* Applies `step` to the members of all other pools under the cap.  A pool that gives servers up
+ * moves to the end of the list, so that others give the next time. */
 static void reclaim_step(struct reclaim *reclaim, struct cap *cap, const struct pool *needy,
                          void (*step)(struct reclaim *reclaim, struct member *victim))
 {
@@ -117,9 +121,10 @@ static void reclaim_step(struct reclaim *reclaim, struct cap *cap, const struct 
     }
 }
 
-/* --- who asks --------------------------------------------------------------------------------- */
+/* --- pools that lack room --------------------------------------------------------------------- */
 
-/* Recalls under way and servers that are ending make room, first for those that wait longest. */
+/* Returns how much room will soon be made under the cap by recalls under way and by servers that
+ * are ending.  The pools that wait longest get it. */
 static uint64_t cap_hopes(const struct cap *cap)
 {
     uint64_t rooms = 0;
@@ -128,14 +133,15 @@ static uint64_t cap_hopes(const struct cap *cap)
     return rooms;
 }
 
-/* One that waits calls on all other pools under the cap, unless room is coming. */
+/* Reclaims servers of the other pools under the cap for one pool, except for the room in `*rooms`
+ * that is coming, which it uses up. */
 static void reclaim_for(struct cap *cap, struct pool *pool, uint64_t *rooms)
 {
     struct reclaim reclaim = {.needy = pool_needy(pool)};
     if (reclaim.needy == NULL)
         return;
     uint64_t lacks = member_lacks(reclaim.needy), coming = MIN_OF(lacks, *rooms);
-    uint64_t oldest = member_oldest(reclaim.needy); /* hints: it may wait no more */
+    uint64_t oldest = member_oldest(reclaim.needy); /* a hint: the claim may not wait any more */
     reclaim.wanted = lacks - coming;
     reclaim.patient = oldest != UINT64_MAX &&
                       later((deadline){(int64_t)oldest}, pool_residence(pool)).us <= now().us;
@@ -144,7 +150,7 @@ static void reclaim_for(struct cap *cap, struct pool *pool, uint64_t *rooms)
     reclaim_step(&reclaim, cap, pool, reclaim_busy);
 }
 
-/* Those that wait for room, the oldest claims first. */
+/* Reclaims servers for the pools that lack room under a cap, the oldest claims first. */
 static void reclaim_under(struct cap *cap)
 {
     struct pool *first[CONTEST_POOLS];
@@ -182,9 +188,9 @@ void router_reclaim_soon(struct router *router)
               earlier_of((deadline){router->reclaim.due}, later(router->reclaimed, CONTEST_PAUSE)));
 }
 
-/* --- what comes back -------------------------------------------------------------------------- */
+/* --- servers that come back ------------------------------------------------------------------- */
 
-/* Whether a pool that competes with this one has waited longer for room than anyone here. */
+/* Whether a competing pool or version has an older claim than this pool. */
 static bool pool_has_rival(const struct pool *pool)
 {
     uint64_t own = pool_oldest(pool);
@@ -216,8 +222,8 @@ bool pool_yields(const struct pool *pool)
     return pool_has_rival(pool) && pool_ripe_lease(pool) != NULL;
 }
 
-/* The server that came back need not be the one whose residence is over: another takes over what is
- * left of its own. */
+/* Swaps the residences of two leases.  The server that came back need not be one whose residence is
+ * over: then a server that stays takes over the rest of its residence. */
 static void lease_swap_residence(struct lease *lease)
 {
     struct lease *ripe = lease_ripe(lease) ? NULL : pool_ripe_lease(lease->pool);

@@ -8,15 +8,15 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-/* After a login that was refused though other servers of the pool stand: doubles, up to the most.
- */
+/* The pause after a login that was rejected while other servers of the pool live.  Doubles from
+ * PAUSE_MIN up to PAUSE_MAX. */
 #define PAUSE_MIN ms(100)
 #define PAUSE_MAX sec(5)
 
 #define VERSIONS_MAX 1000000u
 #define GROUPS_MAX   2000000u
 
-/* --- kin -------------------------------------------------------------------------------------- */
+/* --- versions of a pool ----------------------------------------------------------------------- */
 
 static bool versions_is(const struct map_link *link, const void *key)
 {
@@ -96,7 +96,8 @@ static struct pool *pool_find(const struct pool_versions *versions, const struct
     return NULL;
 }
 
-/* The newest route that means the same; the local pool's own when there is none. */
+/* Sets the latest version's route of the same identity; if there is none, the given one, and the
+ * pool is obsolete. */
 static void pool_set_route(struct pool *pool, struct config *config,
                            const struct route_config *route)
 {
@@ -127,7 +128,7 @@ static void pool_free(struct pool *pool)
     free(pool);
 }
 
-/* Nobody sits in it and nothing of it is open. */
+/* Whether the pool has neither members nor slots. */
 static bool pool_over(const struct pool *pool)
 {
     return list_empty(&pool->members) && slots_count(pool->slots) == 0;
@@ -183,21 +184,21 @@ static struct member *member_new(struct router *router, struct local_pool *local
     }
     member->pool = pool;
     member->local = local;
-    /* No hint: all that came to this local pool came before the mail that we are in. */
+    /* Exact, unlike a hint: servers that came to this local pool came before this mail was sent. */
     member->sent = __atomic_load_n(&local->told.arrived, __ATOMIC_RELAXED);
     list_push(&pool->members, &member->node);
     local->membership.member = member;
     return member;
 }
 
-/* --- what servers tell at login --------------------------------------------------------------- */
+/* --- parameters that servers report at login -------------------------------------------------- */
 
 static void member_tell_reported(struct member *member)
 {
     struct pool *pool = member->pool;
     struct reported *reported = malloc(sizeof(*reported) + pool->greeting_size);
     if (reported == NULL)
-        return; /* it learns from a login of its own */
+        return; /* the relay learns them from a login of its own */
     *reported = (struct reported){.mail = {.deliver = local_pool_reported},
                                   .local = member->local,
                                   .size = pool->greeting_size};
@@ -245,7 +246,7 @@ void router_enroll(struct mail *mail)
     mail_send(local->pools->machine, &local->membership.enroll);
 }
 
-/* Recalls that the relay has no server for. */
+/* Takes back recalls that the relay has no server for. */
 static void member_take_unmet(struct member *member)
 {
     uint64_t unmet = __atomic_exchange_n(&member->local->told.unmet, 0, __ATOMIC_ACQ_REL);
@@ -269,7 +270,7 @@ void router_retire(struct mail *mail)
 {
     struct local_pool *local = CONTAINER_OF(mail, struct local_pool, membership.retire);
     struct member *member = local->membership.member;
-    /* A recall that is under way would find another member, or nobody. */
+    /* A member with a recall under way stays: its answer would find another member, or none. */
     local->membership.retired = member == NULL || (member->leases == 0 && member->recalls == 0);
     if (member != NULL && local->membership.retired) {
         struct pool *pool = member->pool;
@@ -318,7 +319,7 @@ void lease_end(struct lease *lease)
         pool_free(pool);
 }
 
-/* The backend refused this login for good, and yet others of the pool stand: not again at once. */
+/* Delays the next login: the backend rejected one for good while other servers of the pool live. */
 static void pool_pause(struct pool *pool)
 {
     int64_t longer = MAX_OF(2 * pool->pause.us, PAUSE_MIN.us);
@@ -350,9 +351,9 @@ void router_lease_back(struct mail *mail)
         lease_end(lease);
 }
 
-/* --- versions --------------------------------------------------------------------------------- */
+/* --- versions of the configuration ------------------------------------------------------------ */
 
-/* Servers of backends that are no longer the service's, or all, end as soon as they are free. */
+/* Has servers of obsolete backends, or all servers, closed as soon as they are free. */
 static void pool_doom(struct pool *pool, bool all)
 {
     bool any = false;
@@ -418,7 +419,7 @@ fault router_reload(struct router *router, struct config *config)
     LIST_EACH (&router->pools, it) {
         struct pool *pool = LIST_ENTRY(it, struct pool, node);
         pool_set_route(pool, pool->config, pool->route);
-        pool->pause = ms(0); /* what servers are shown may be right now */
+        pool->pause = ms(0); /* the credentials may have been corrected */
         pool->paused = now();
         slots_set_max(pool->slots, pool_max(pool));
         pool_balance(pool);

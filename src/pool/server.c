@@ -24,7 +24,8 @@ static const uint8_t permitted[SERVER_STATES] = {
 
 static void server_idle_event(struct waker *waker);
 
-/* Bytes of an idle server's ledger: a client's long pipeline is not its next one's. */
+/* The largest ledger, in bytes, that an idle server keeps.  The next client may have no long
+ * pipeline. */
 #define RING_KEPT 16384u
 
 /* --- life ------------------------------------------------------------------------------------- */
@@ -62,7 +63,7 @@ void server_forget_owner(struct server *server)
     server->last_claim = NULL;
 }
 
-/* Takes it off its local pool's lists and frees what belongs to this relay. */
+/* Takes a server off its local pool's lists and cuts its tie to its last client. */
 static void server_leave_pool(struct server *server)
 {
     struct local_pool *pool = server->pool;
@@ -86,7 +87,7 @@ static void server_free(struct server *server)
     free(server);
 }
 
-/* A graceful closing, as far as it goes without waiting; else the end of what we send says it. */
+/* Sends Terminate if that is possible without waiting; else shuts down the sending side. */
 static void server_send_terminate(struct server *server)
 {
     static const uint8_t terminate[] = {WIRE_TERMINATE, 0, 0, 0, 4};
@@ -99,7 +100,7 @@ static void server_send_terminate(struct server *server)
         stream_end(stream);
 }
 
-/* What belongs to this relay stays here; the rest can travel. */
+/* Frees the parts of a server that belong to this relay, so that the rest can be sent elsewhere. */
 static void server_strip(struct server *server)
 {
     invariant(server->pin == NULL && ledger_ring_bytes(&server->ledger) == 0); /* counted.h */
@@ -128,7 +129,7 @@ void server_close(struct server **server, const char *reason, bool lost)
     if (stream_open(&gone->stream))
         server_send_terminate(gone);
     ledger_fini(&gone->ledger);
-    pool->pools->does->forget(gone); /* also what an entry that was dropped has left */
+    pool->pools->does->forget(gone); /* also state left by entries that were dropped just now */
     if (stream_open(&gone->stream) && !stream_hung_up(&gone->stream) && !pool->pools->stopping) {
         server_strip(gone);
         lease->server = gone;
@@ -163,8 +164,8 @@ void server_become(struct server *server, enum server_state next)
         list_remove(&pool->idle, &server->node);
         list_push(&pool->busy, &server->node);
     }
-    /* Who moved its bytes may be gone before the next one comes; what arrives meanwhile is seen
-     * then. */
+    /* The coroutine that moved its bytes may end before the next one is attached.  Bytes that
+     * arrive in between are seen then. */
     server->stream.waker = NULL;
     server->keeper = NULL;
     if (next == SERVER_IDLE) {
@@ -186,8 +187,8 @@ void server_keep(struct server *server)
 
 /* --- idle ------------------------------------------------------------------------------------- */
 
-/* Whole messages at the head of what an idle server sent; returns how much of it was taken, or -1
- * when the server is of no use any more. */
+/* Handles the whole messages that an idle server has sent.  Returns the number of bytes handled;
+ * -1: the server can't be used any more. */
 static int64_t server_idle_messages(struct server *server, struct span bytes)
 {
     struct span rest = bytes;
@@ -204,8 +205,8 @@ static int64_t server_idle_messages(struct server *server, struct span bytes)
     return (int64_t)(bytes.size - rest.size);
 }
 
-/* A reload of PostgreSQL's settings tells idle servers new values: the server stays good.  Anything
- * else that an idle server says ends it. */
+/* Reads what an idle server sends.  ParameterStatus after a reload of PostgreSQL's settings,
+ * notices and notifications are accepted.  Anything else closes the server. */
 static void server_idle_event(struct waker *waker)
 {
     struct server *server = CONTAINER_OF(waker, struct server, idle_waker);
@@ -219,7 +220,8 @@ static void server_idle_event(struct waker *waker)
         int64_t taken = read == OK ? server_idle_messages(server, span_of(bytes, size)) : -1;
         if (taken != (int64_t)size) {
             server->broken = true;
-            server_close(&server, "the server closed it or said something unexpected while idle",
+            server_close(&server,
+                         "the server closed the connection or sent something unexpected while idle",
                          true);
             return;
         }
@@ -235,7 +237,7 @@ void server_watch(struct server *server)
 
 /* --- parameters ------------------------------------------------------------------------------- */
 
-/* What the servers of this pool report at login. */
+/* Finds the value that servers of this pool report at login; NULL: they report none. */
 static const struct span *local_pool_default(const struct local_pool *pool, struct span name,
                                              struct span *ret)
 {
@@ -245,7 +247,7 @@ static const struct span *local_pool_default(const struct local_pool *pool, stru
     return ret->at == NULL ? NULL : ret;
 }
 
-/* Reported, but nothing that a session sets: never replayed on another server. */
+/* Whether a reported parameter is not set by sessions, and so never replayed on another server. */
 static bool parameter_is_state(struct span name)
 {
     static const char *const names[] = {
@@ -291,7 +293,7 @@ fault server_learn(struct server *server, struct span name, struct span value,
 
 /* --- moving between relays -------------------------------------------------------------------- */
 
-/* What travels besides the stream: sets are interned per relay, so they go in flat form. */
+/* Parameter sets are interned per relay, so a transfer carries them as bytes. */
 void server_detach(struct server *server)
 {
     struct buffer flat = BUFFER_INIT(PARAMS_SIZE_MAX * 2 + PARAMS_MAX * 2);
@@ -300,7 +302,7 @@ void server_detach(struct server *server)
     if (server->startup != NULL)
         params_write_flat(&flat, server->startup);
     invariant(buffer_fault(&flat) == OK || flat.at == NULL);
-    ledger_rest(&server->ledger); /* it counts in the memory of this relay */
+    ledger_rest(&server->ledger); /* the ledger's memory is counted at this relay */
     server->flat = flat.at;
     server->flat_size = (uint32_t)flat.size;
     server->travels_with_startup = server->startup != NULL;

@@ -1,11 +1,11 @@
 /*
- * server_check.c - whether a server that has rested for long still answers.
+ * server_check.c - checks that a server that was idle for long still answers.
  *
- * One whose end was announced closes itself while it is idle.  A host or a firewall that has
- * forgotten the connection announces nothing: the next query would wait for TCP to give up.  So a
- * server that was idle for server_check_delay answers an empty query first, on a coroutine of its
- * own, while the claim that it is for waits in the queue; the server then comes free as any other
- * does, or is closed.
+ * If the other side closes the connection of an idle server, the pool notices at once.  If a host
+ * or a firewall has forgotten the connection, no packet comes, and the next query would wait until
+ * TCP gives up.  So a server that was idle for server_check_delay must answer an empty query before
+ * it is used.  The check runs on a coroutine of its own, while the claim that it is for waits in
+ * the queue.  The server then becomes free like any other, or is closed.
  */
 #include "machine/clock.h"
 #include "pool/local_pool.h"
@@ -23,7 +23,7 @@ fault local_pool_check(struct local_pool *pool, struct server *server)
     return OK;
 }
 
-/* A claim waits that no check under way is for. */
+/* Starts another check, or asks the router for a server, if a claim waits that no check is for. */
 static void local_pool_check_next(struct local_pool *pool)
 {
     if (pool->claims.count <= pool->checks)
@@ -46,6 +46,6 @@ void local_pool_checked(struct local_pool *pool, struct server *server, bool ans
     }
     ledger_fini(&server->ledger);
     server->broken = true;
-    server_close(&server, "it did not answer an empty query after it had rested", lost);
+    server_close(&server, "the server did not answer an empty query after it was idle", lost);
     local_pool_check_next(pool);
 }

@@ -1,5 +1,4 @@
-/* server_login.c - a lease becomes a server: the login coroutine, and what is made of its outcome.
- */
+/* server_login.c - logs in to a server under a lease: the login coroutine, and its outcome. */
 #include "machine/clock.h"
 #include "machine/co.h"
 #include "machine/ids.h"
@@ -33,7 +32,7 @@ static enum slot_failure failure_of(const struct local_pool *pool, fault why)
     const char *state = fault_story_sqlstate(why);
     if (why == FAULT_REFUSED || why == FAULT_TIMEOUT || why == FAULT_NAME)
         return SLOT_UNREACHABLE;
-    /* For replication that may be max_wal_senders, which says nothing about others. */
+    /* For replication 53300 may mean max_wal_senders, which does not limit other connections. */
     if (why == FAULT_UPSTREAM && strcmp(state, "53300") == 0)
         return pool->route->is_replication ? SLOT_REJECTED : SLOT_CROWDED;
     if (why == FAULT_UPSTREAM && strcmp(state, "57P03") == 0)
@@ -41,9 +40,11 @@ static enum slot_failure failure_of(const struct local_pool *pool, fault why)
     return SLOT_REJECTED;
 }
 
-/* The backend says that no such login will do: waiting is of no use.  In a session pool that may
- * lie in the startup parameters; else other servers of the pool show that some do work.  What it
- * was shown may have changed meanwhile: then the next login is another one. */
+/* Refuses claims after the backend has rejected a login for good, since waiting is of no use.  In a
+ * session pool the startup parameters may be the cause: only claims with the same ones are refused.
+ * In other pools no claim is refused while another server of the local pool lives, since that shows
+ * that logins can succeed.  No claim is refused if the credentials have changed meanwhile: then the
+ * next login uses the new ones. */
 static void login_rejected(const struct server *server, fault why)
 {
     struct local_pool *pool = server->pool;
@@ -76,11 +77,12 @@ static void login_failed(struct server *server, fault why, enum slot_failure fai
     pools_settled(pool->pools);
 }
 
-/* A tenth of the lifetime apart, so that servers made together do not end together. */
+/* Returns the end of a lifetime, up to a tenth earlier at random, so that servers made together do
+ * not end together. */
 static deadline lifetime_end(duration lifetime)
 {
     uint32_t bits;
-    if (lifetime.us == INT64_MAX || lifetime.us == 0) /* 0: used once, see server_outlived */
+    if (lifetime.us == INT64_MAX || lifetime.us == 0) /* 0: for one claim, see server_outlived */
         return NEVER;
     random_bytes(&bits, sizeof(bits));
     int64_t spread = lifetime.us / 10;
@@ -88,12 +90,12 @@ static deadline lifetime_end(duration lifetime)
         (duration){.us = lifetime.us - (int64_t)((double)bits / UINT32_MAX * (double)spread)});
 }
 
-/* The pool's local pools on other relays shall hear of it too. */
+/* Puts newly reported parameters into the lease, for the local pools on other relays. */
 static void login_spread(struct lease *lease, struct span greeting)
 {
     lease->greeting = malloc(greeting.size);
     if (lease->greeting == NULL)
-        return; /* they learn from logins of their own */
+        return; /* the other relays learn them from logins of their own */
     memcpy(lease->greeting, greeting.at, greeting.size);
     lease->greeting_size = (uint32_t)greeting.size;
 }
@@ -111,8 +113,8 @@ static void login_succeeded(struct server *server, const struct link_greeting *s
     log_event(LOG_INFO, "server.connected", "server=%s database=%s user=%s backend=%s pid=%u",
               uuid_text(&server->id, id), pool->database, pool->user,
               address_text(&server->lease->target.address, at, sizeof(at)), server->pid);
-    /* A standby that is welcome for want of another is no replica in the fleet's sense, which would
-     * look at it only now and then. */
+    /* A standby accepted as the only backend has role UNKNOWN: the fleet would use a backend with
+     * the role of a replica only now and then. */
     server->lease->role = said->in_hot_standby ? ROLE_UNKNOWN : ROLE_PRIMARY;
     buffer_append_span(&server->greeting, buffer_span(&said->parameters));
     if (local_pool_learn(pool, buffer_span(&server->greeting)))
@@ -124,7 +126,8 @@ static void login_succeeded(struct server *server, const struct link_greeting *s
 
 /* --- the coroutine ---------------------------------------------------------------------------- */
 
-/* Keys that the login has made of the local pool's password spare the next one the work. */
+/* Keeps the SCRAM keys that the login has derived from the local pool's password, so that the next
+ * login need not derive them. */
 static void login_keep_keys(struct server *server, const struct link_secret *made)
 {
     struct credentials *credentials = &server->pool->credentials;
@@ -134,8 +137,8 @@ static void login_keep_keys(struct server *server, const struct link_secret *mad
     credentials->secret.have_keys = true;
 }
 
-/* A copy of the local pool's own secret, which may change while the login lasts, or what a command
- * prints.  `*ret_password` is the caller's to wipe. */
+/* Returns a copy of the local pool's secret, which may change during the login, or the output of
+ * password_command.  The caller wipes `*ret_password`. */
 static fault login_secret(struct server *server, const struct link_target *target,
                           struct link_secret *ret, char **ret_password)
 {
@@ -215,7 +218,8 @@ static void login_main(void *argument)
     if (result != OK) {
         login_failed(server, result, failure_of(server->pool, result));
     } else if (said.in_hot_standby && !server->lease->sole) {
-        login_failed(server, fault_raise(FAULT_REFUSED, "it is a standby, a primary is wanted"),
+        login_failed(server,
+                     fault_raise(FAULT_REFUSED, "the server is a standby, a primary is required"),
                      SLOT_WRONG_ROLE);
     } else {
         login_succeeded(server, &said);

@@ -11,13 +11,13 @@
 
 #include <stdlib.h>
 
-/* Clients that are walked over before others of their relay have their turn. */
+/* The work of a walk over a relay's clients before other events of the relay are handled. */
 #define WALK_STEP 1024u
-/* To end one takes longer: so many at a time. */
+/* Clients that are disconnected in one step; each is more work than a client passed by. */
 #define ENDED_AT_A_TIME 32u
 #define WALK_ENDS       UINT32_MAX
 
-/* --- orders that go round --------------------------------------------------------------------- */
+/* --- orders to all relays --------------------------------------------------------------------- */
 
 struct order {
     struct pooler *pooler;
@@ -28,13 +28,14 @@ struct order {
     bool doom;
     bool doomed;
     uint64_t count;
-    uint64_t serial; /* of the relay's last client that was walked over */
+    uint64_t serial; /* of the relay's last client that the walk has passed */
     const struct uuid *id;
-    const char *why; /* it was not moved */
+    const char *why; /* the reason why the client was not moved */
 };
 
-/* Over the relay's clients, which stand in the order of their serials: `each` returns how many its
- * work counts for, or WALK_ENDS.  True: there are more, for another time. */
+/* Calls `each` for a relay's clients, which are listed in the order of their serials.  `each`
+ * returns its work, in clients passed by, or WALK_ENDS.  True: the step is over and clients are
+ * left. */
 static bool walk(struct relay *relay, struct order *order,
                  uint32_t (*each)(struct order *order, struct client *client))
 {
@@ -60,7 +61,7 @@ static bool order_is_for(const struct order *order, const char *database)
     return order->database == NULL || strcmp(order->database, database) == 0;
 }
 
-/* Shares follow what the relay's copy says. */
+/* Pauses and resumes the relay's local pools by its copy of the orders. */
 static void relay_hold(struct relay *relay)
 {
     LIST_EACH_SAFE (&relay->pools.all, it) {
@@ -119,7 +120,7 @@ void control_reconnect(struct pooler *pooler, const char *database)
     log_event(LOG_NOTICE, "control.reconnect", "database=%s", database == NULL ? "*" : database);
 }
 
-/* --- ending clients --------------------------------------------------------------------------- */
+/* --- disconnecting clients -------------------------------------------------------------------- */
 
 static bool kill_wants(const struct order *order, const struct client *client)
 {
@@ -149,8 +150,9 @@ static void visit_still(struct relay *relay, void *argument)
         relay->pools.orders.still += (uint32_t)*more;
 }
 
-/* Who moves would be met twice or not at all.  Those that left before the first round came by have
- * arrived when the second one does. */
+/* Walks over the clients of all relays while none can move to another relay: a moving client would
+ * be met twice or not at all.  Clients that moved off before the first round have arrived before
+ * the second one. */
 static void control_walk(struct pooler *pooler, struct order *order)
 {
     int one = 1, less = -1;
@@ -176,7 +178,7 @@ bool control_kill_client(struct pooler *pooler, const struct uuid *id)
 
 /* --- moving one client ------------------------------------------------------------------------ */
 
-/* The one with the fewest clients but its own; NULL: there is no other. */
+/* Returns the relay with the fewest clients, except `own`; NULL: there is no other. */
 static struct relay *move_target(struct pooler *pooler, const struct relay *own)
 {
     struct relay *best = NULL;
@@ -226,11 +228,11 @@ fault control_move_client(struct pooler *pooler, const struct uuid *id)
     if (order.why != NULL)
         return fault_raise_state(FAULT_AGAIN, "55000", "the client can't be moved now: %s",
                                  order.why);
-    pooler_look(pooler, visit_nothing, NULL); /* it arrives before this comes by */
+    pooler_look(pooler, visit_nothing, NULL); /* the client arrives before this round visits */
     return OK;
 }
 
-/* --- holding still ---------------------------------------------------------------------------- */
+/* --- SUSPEND and shutdown --------------------------------------------------------------------- */
 
 static uint32_t walk_suspend(struct order *order, struct client *client)
 {
@@ -239,7 +241,8 @@ static uint32_t walk_suspend(struct order *order, struct client *client)
     return 1;
 }
 
-/* Clients that come meanwhile are held from their first byte on. */
+/* Suspends or continues the clients of one relay.  Clients that come later are suspended from their
+ * first byte on. */
 static bool visit_suspend(struct relay *relay, void *argument)
 {
     const struct order *order = argument;
@@ -295,7 +298,7 @@ void control_close(struct pooler *pooler)
     pooler_look(pooler, visit_close, NULL);
 }
 
-/* --- what is left ----------------------------------------------------------------------------- */
+/* --- counting servers ------------------------------------------------------------------------- */
 
 static void visit_servers(struct relay *relay, void *argument)
 {

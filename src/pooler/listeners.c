@@ -14,19 +14,19 @@ struct bound_listener {
     struct node node; /* in listeners->all */
     struct listener listener;
     struct pooler *pooler;
-    struct co_group accepting; /* its one coroutine, once it is open */
+    struct co_group accepting; /* while open: its one coroutine */
     uint32_t listen;           /* the number of its listener */
-    uint32_t next;             /* the same in the version that is prepared */
-    bool wanted;               /* by that version */
-    bool open;                 /* accepts */
-    bool passed;               /* by the service manager */
+    uint32_t next;             /* the number in the version that is being prepared */
+    bool wanted;               /* the version that is being prepared has it */
+    bool open;                 /* accepts clients */
+    bool passed;               /* inherited from the service manager */
 };
 
 struct listeners {
     struct pooler *pooler;
-    struct config *config; /* the version that was committed last; counted, NULL before */
+    struct config *config; /* the version committed last; counted; NULL before the first */
     struct list all;
-    uint32_t numbers; /* given away so far */
+    uint32_t numbers; /* listeners numbered so far */
 };
 
 /* --- accepting -------------------------------------------------------------------------------- */
@@ -120,7 +120,7 @@ static fault bound_open(struct listeners *listeners, const struct address *at,
     return bound_keep(listeners, bound, opened);
 }
 
-/* Those of the listener's `socket` name; false: none was passed. */
+/* Takes over the inherited sockets with the listener's `socket` name.  *ret: there was one. */
 static fault listeners_adopt_named(struct listeners *listeners, const struct listen_config *config,
                                    bool *ret)
 {
@@ -151,7 +151,7 @@ static struct bound_listener *bound_find(struct listeners *listeners, const stru
     return NULL;
 }
 
-/* Keeps every door of the listener as it is.  False: it has none. */
+/* Keeps the open sockets of a listener.  `passed_only`: only inherited ones.  False: none open. */
 static bool listeners_keep(struct listeners *listeners, uint32_t number, bool passed_only)
 {
     bool kept = false;
@@ -246,14 +246,15 @@ static const struct listen_config *listen_of(const struct config *config, uint32
     return NULL;
 }
 
-/* What can change at a door that stays. */
+/* Applies a new version to a socket: changes the settings of an open one, starts to accept from a
+ * new one. */
 static fault bound_apply(struct bound_listener *bound, const struct config *config)
 {
     const struct listen_config *listen = listen_of(config, bound->next);
     char at[ADDRESS_TEXT_SIZE];
     invariant(listen != NULL);
     bound->listen = bound->next;
-    stream_set_options(&bound->listener.stream, &config->client_socket); /* its sockets get them */
+    stream_set_options(&bound->listener.stream, &config->client_socket); /* inherited on accept */
     if (bound->open) {
         listener_change(&bound->listener, listen->backlog, bound->passed ? -1 : listen->unix_mode);
         if (listener_tune(&bound->listener, listen->unix_group_number, listen->defer_accept) != OK)

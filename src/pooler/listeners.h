@@ -1,11 +1,11 @@
 #pragma once
 /*
- * listeners.h - where clients come in: the sockets of `listen`, and who accepts from them.
+ * listeners.h - the sockets of the setting `listen`, and the coroutines that accept from them.
  *
- * On the pooler machine.  A reload is prepared (what is new is bound, so that a refusal changes
- * nothing) and then either committed or given up.  Listeners are told apart by a number that stays
- * theirs over all versions: a client carries it, and finds its listener in the version that it logs
- * in by.
+ * Runs on the pooler machine.  A reload is prepared first: new addresses are bound, so that a
+ * failure changes nothing.  It is then committed or aborted.  Each listener has a number that stays
+ * the same over all versions.  A client carries the number, and finds its listener in the version
+ * that it logs in by.
  */
 #include "base/buffer.h"
 #include "config/config.h"
@@ -15,14 +15,14 @@ struct pooler;
 struct listeners;
 
 struct listeners *listeners_new(struct pooler *pooler); /* NULL: no memory */
-/** Numbers the listeners of a version that nobody else sees yet, and binds those that are new;
- *  nobody is accepted from them before listeners_commit.  Suspends.  Faults: SYSTEM, NAME, LIMIT,
- *  MEMORY; then nothing has changed. */
+/** Numbers the listeners of a version that no other thread sees yet, and binds the new ones.  They
+ *  accept no client before listeners_commit.  Suspends.  Faults: SYSTEM, NAME, LIMIT, MEMORY; then
+ *  nothing has changed. */
 fault listeners_prepare(struct listeners *listeners, struct config *config) MUST_USE;
-/** Accepts at what was prepared, and closes what the version no longer has.  Suspends. */
+/** Accepts from the prepared sockets; closes those that the version no longer has.  Suspends. */
 fault listeners_commit(struct listeners *listeners, const struct config *config) MUST_USE;
-/** Closes what listeners_prepare has bound. */
+/** Closes the sockets that listeners_prepare has bound. */
 void listeners_abort(struct listeners *listeners);
-/** No more clients.  Suspends. */
+/** Closes all sockets.  Suspends. */
 void listeners_close(struct listeners *listeners);
 void listeners_free(struct listeners **listeners);

@@ -8,13 +8,14 @@
 #include <stdlib.h>
 
 #define LOAD_PERIOD sec(1)
-/* Periods in a row before an order, and after one. */
+/* Overloaded periods in a row that lead to an order, and periods without an order after it. */
 #define LOAD_STREAK 2
 #define LOAD_PAUSE  2
 
 /* --- deciding --------------------------------------------------------------------------------- */
 
-/* Half as much again, and by more than a sixth of what is hot. */
+/* Whether the higher load is more than one and a half times the lower one, and exceeds it by more
+ * than a sixth of `above`. */
 static bool much_hotter(uint32_t hot, uint32_t cool, uint32_t above)
 {
     return 2 * hot > 3 * cool && hot > cool + above / 6;
@@ -46,19 +47,19 @@ struct load_order load_step(struct load_past *past, const uint32_t *busy, uint32
     return order;
 }
 
-/* --- looking ---------------------------------------------------------------------------------- */
+/* --- measuring -------------------------------------------------------------------------------- */
 
 struct load {
     struct pooler *pooler;
     struct timer timer;
     struct waker waker;
     struct load_past past;
-    uint32_t above; /* thousandths; 0: off */
-    deadline looked;
-    int64_t used[LOAD_RELAYS_MAX]; /* of a processor, at that look, us */
+    uint32_t above;                /* thousandths; 0: off */
+    deadline looked;               /* when the loads were measured last */
+    int64_t used[LOAD_RELAYS_MAX]; /* each relay's processor time then, us */
 };
 
-/* Of each relay, since the look before. */
+/* Measures the load of each relay since the last call, in thousandths. */
 static void load_look(struct load *load, uint32_t *busy)
 {
     deadline at = now_exact();

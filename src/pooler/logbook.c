@@ -7,7 +7,7 @@
 
 #include <inttypes.h>
 
-/* --- what a period has brought ---------------------------------------------------------------- */
+/* --- statistics of a period ------------------------------------------------------------------- */
 
 static void row_add_pool(struct route_times *row, struct local_pool *pool)
 {
@@ -32,7 +32,7 @@ static void row_take(struct route_times *row, struct route_times *times)
     times->gone = (struct local_pool_stats){0};
 }
 
-/* On each relay's own loop: what it counted goes into the asker's rows, and starts anew. */
+/* Adds a relay's counts to the caller's rows and resets them.  Runs on the relay's loop. */
 static void look_at_times(struct relay *relay, void *argument)
 {
     struct map *rows = argument;

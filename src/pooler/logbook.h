@@ -1,9 +1,9 @@
 #pragma once
-/* logbook.h - what the log says of each route, once in each period. */
+/* logbook.h - the periodic log event with the statistics of each route. */
 #include "base/time.h"
 
 struct pooler;
 
-/** On the pooler machine: one event for each route with clients or something counted since the
- *  last.  Suspends. */
+/** Logs one event for each route that has clients, or had logins or queries since the last call. On
+ *  the pooler machine.  Suspends. */
 void logbook_tell_routes(struct pooler *pooler, duration period);

@@ -19,14 +19,14 @@ struct pooler {
     struct config *config; /* the latest version, counted */
     struct pooler_console console;
     uint32_t relays_ended;
-    uint32_t next;            /* the relay that gets the next of equals */
-    uint64_t fed[RELAYS_MAX]; /* sockets handed over so far */
+    uint32_t next;            /* the relay to start with when relays have equally many clients */
+    uint64_t fed[RELAYS_MAX]; /* sockets handed to each relay so far */
     struct listeners *listeners;
-    struct co *waiting; /* for relays to end */
+    struct co *waiting; /* waits for relays to end; NULL: none */
     struct load *load;
 };
 
-/* --- what others read ------------------------------------------------------------------------- */
+/* --- parts that others read ------------------------------------------------------------------- */
 
 uint32_t pooler_relays(const struct pooler *pooler)
 {
@@ -74,7 +74,7 @@ uint32_t pooler_clients(const struct pooler *pooler)
 
 /* --- accepting -------------------------------------------------------------------------------- */
 
-/* The relay with the fewest clients; of equals, the next in turn. */
+/* Returns the relay with the fewest clients; of equals, the next in turn. */
 static struct relay *pooler_pick(struct pooler *pooler)
 {
     uint32_t best = pooler->next % pooler->env.relay_count;
@@ -82,10 +82,10 @@ static struct relay *pooler_pick(struct pooler *pooler)
     for (uint32_t i = 0; i < pooler->env.relay_count; i++) {
         uint32_t index = (pooler->next + i) % pooler->env.relay_count;
         const struct relay *relay = pooler->env.relays[index];
-        /* Those on their way are not counted there yet. */
+        /* Sockets on their way are counted in `fed`, not by the relay. */
         uint64_t came = pooler->fed[index] + hint_read(&relay->told.came);
         uint64_t gone = hint_read(&relay->told.gone);
-        uint64_t clients = came > gone ? came - gone : 0; /* one of the two may be old news */
+        uint64_t clients = came > gone ? came - gone : 0; /* one of the hints may be old */
         if (clients < fewest) {
             fewest = clients;
             best = index;
@@ -96,7 +96,7 @@ static struct relay *pooler_pick(struct pooler *pooler)
     return pooler->env.relays[best];
 }
 
-/* One try to say why; nobody waits for who is not let in. */
+/* Closes a connection after one attempt to send the reason; waits for nothing. */
 static void pooler_refuse(int handle, const struct address *peer, fault why)
 {
     struct stream stream = STREAM_INIT;
@@ -116,7 +116,7 @@ static void pooler_refuse(int handle, const struct address *peer, fault why)
 
 void pooler_take(struct pooler *pooler, int handle, const struct address *peer, uint32_t listen)
 {
-    struct config *config = config_ref(pooler->config); /* a reload may come while it waits */
+    struct config *config = config_ref(pooler->config); /* kept over a reload while it waits */
     const struct listen_config *at = config_listen(config, listen);
     bool is_proxy = at != NULL && listen_from_proxy(at, peer);
     struct guest *guest = NULL;
@@ -153,7 +153,7 @@ static fault pooler_begin(struct pooler *pooler)
     if (pooler->console.bound != NULL)
         TRY(pooler->console.bound(pooler->console.argument));
     TRY(router_new(&pooler->env, config, &pooler->env.router));
-    /* All are counted before the first can look. */
+    /* Relays are counted before clients can come. */
     for (uint32_t i = 0; i < relays; i++) {
         TRY(relay_start(&pooler->env, i, config, &pooler->env.relays[i]));
         pooler->env.relay_count += 1;
@@ -201,7 +201,7 @@ fault pooler_reload(struct pooler *pooler, struct config *config)
     config_ref(config);
     config_unref(&pooler->config);
     pooler->config = config;
-    /* Before the listeners: a client of a new listener meets a relay that knows it. */
+    /* Relays come before the listeners, so that they know the listener of each new client. */
     for (uint32_t i = 0; i < pooler->env.relay_count; i++)
         relay_reload(pooler->env.relays[i], config);
     load_set(pooler->load, config->hot_relay);
@@ -260,16 +260,16 @@ void pooler_free(struct pooler **pooler)
     free(gone);
 }
 
-/* --- a look at every machine ------------------------------------------------------------------ */
+/* --- visits to all machines ------------------------------------------------------------------- */
 
 struct look {
     struct mail mail;
     struct pooler *pooler;
-    bool (*look)(struct relay *relay, void *argument); /* true: once more here */
+    bool (*look)(struct relay *relay, void *argument); /* true: visit this machine again */
     void *argument;
-    struct machine *home;
-    struct co *asker; /* NULL: it no longer waits */
-    uint32_t at;      /* relays looked at */
+    struct machine *home; /* the caller's */
+    struct co *asker;     /* the caller */
+    uint32_t at;          /* number of relays visited */
     bool done;
 };
 
@@ -309,7 +309,7 @@ void pooler_look_on(struct pooler *pooler, bool (*visit)(struct relay *relay, vo
     mail_send(pooler->env.relay_count > 0 ? pooler->env.relays[0]->pools.machine
                                           : pooler->env.machine,
               &look.mail);
-    /* The machines never block, so the round is short; the argument lives on this stack. */
+    /* Waits also when cancelled: the visits use this stack.  Machines never block: it is short. */
     while (!look.done)
         if (co_wait(NEVER) == FAULT_CANCELLED && !look.done)
             co_yield ();

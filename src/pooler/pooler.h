@@ -1,8 +1,8 @@
 #pragma once
 /*
- * pooler.h - the pooler as a whole: what instance/ and admin/ may ask of it.
+ * pooler.h - the pooler as a whole: its interface for instance/ and admin/.
  *
- * Runs on the pooler machine's coroutines; relays have machines of their own.
+ * Runs on coroutines of the pooler machine.  Each relay has a machine of its own.
  */
 #include "config/config.h"
 #include "machine/co.h"
@@ -12,61 +12,61 @@
 struct pooler;
 struct client;
 
-/* When an administrator's SHUTDOWN comes into force. */
+/* What SHUTDOWN of the console waits for. */
 enum pooler_shutdown { SHUTDOWN_NOW, SHUTDOWN_WAIT_SERVERS, SHUTDOWN_WAIT_CLIENTS };
 
-/* A target of the router that is no pool: serves a logged-in client on its relay until it returns;
- * the caller then closes it.  Registered by instance/. */
+/* The administration console, registered by instance/. */
 struct pooler_console {
+    /** Serves a logged-in client on its relay; the caller closes the client after the return. */
     void (*serve)(struct client *client, struct pooler *pooler);
     fault (*reload)(void *argument, struct buffer *report);
     fault (*set)(void *argument, const char *key, const char *value, struct buffer *report);
     void (*shutdown)(void *argument, enum pooler_shutdown how); /* on the pooler machine */
-    /** Every listener is bound, and no relay has begun: what binding needed can be given up.
-     *  NULL: nothing to do. */
+    /** Called when all listeners are bound and no relay runs yet: privileges for binding can be
+     *  dropped.  NULL: nothing to do. */
     fault (*bound)(void *argument);
     void *argument;
 };
 
-/** Binds every listener, starts the relays; serves from now on.  Faults: SYSTEM, NAME, MEMORY (with
- *  the story); nothing is left behind. */
+/** Binds all listeners, starts the relays and accepts clients.  Faults: SYSTEM, NAME, MEMORY (with
+ *  the story); then everything is undone. */
 fault pooler_start(struct config *config, const struct pooler_console *console,
                    struct pooler **ret) MUST_USE;
-/** Takes a new version over, with its listeners; the number of relays stays as it is.  Suspends.
- *  After a fault nothing has changed, unless no memory was left for a listener. */
+/** Applies a new version and its listeners; the number of relays stays the same.  Suspends.  After
+ * a fault nothing has changed, unless memory was lacking for a listener. */
 fault pooler_reload(struct pooler *pooler, struct config *config) MUST_USE;
-/** Stops accepting, lets transactions finish until `by`, then ends all.  Suspends.  False: some
- * relay did not end, and nothing may be freed. */
+/** Stops accepting, lets transactions finish until `by`, then disconnects all clients.  Suspends.
+ *  False: a relay did not end, and nothing may be freed. */
 bool pooler_stop(struct pooler *pooler, deadline by);
-/** Ends what a pooler_stop under way still waits for. */
+/** Has a pooler_stop under way disconnect all clients at once. */
 void pooler_hurry(struct pooler *pooler);
 void pooler_free(struct pooler **pooler);
 
-/** Reads hints and immutable things; from any relay. */
+/** Return fields that do not change while relays run; from any relay. */
 uint32_t pooler_relays(const struct pooler *pooler);
 struct relay *pooler_relay(struct pooler *pooler, uint32_t index);
 struct router *pooler_router(struct pooler *pooler);
 struct machine *pooler_machine(struct pooler *pooler);
 const struct pooler_console *pooler_console(const struct pooler *pooler);
-/** On the pooler machine: a client has come; the relay with the fewest gets it, if there is room
- * for it.  Suspends. */
+/** Hands an accepted connection to the relay with the fewest clients, or refuses it.  On the pooler
+ *  machine.  Suspends. */
 void pooler_take(struct pooler *pooler, int handle, const struct address *peer, uint32_t listen);
-/* What the descriptors suffice for, however much a version allows; 0: no bound. */
+/* The numbers that file descriptors suffice for, whatever a version allows; 0: no bound. */
 struct pooler_budget {
     uint32_t clients;     /* that have logged in, or are about to */
-    uint32_t connections; /* of clients and of those who have said nothing yet */
+    uint32_t connections; /* of clients, with those that have not logged in yet */
     uint32_t servers;
 };
 void pooler_set_budget(struct pooler *pooler, const struct pooler_budget *budget);
 uint32_t pooler_clients(const struct pooler *pooler);
 
-/** A look at every machine in turn: `visit` runs on the loop of each relay and then (relay == NULL)
- *  of the pooler machine, while the asking coroutine, on any of them, is suspended. */
+/** Visits all machines in turn: `visit` runs on the loop of each relay, then (relay == NULL) on
+ * that of the pooler machine.  Suspends the caller, on any of them, until all were visited. */
 void pooler_look(struct pooler *pooler, void (*visit)(struct relay *relay, void *argument),
                  void *argument);
-/** The same in slices: a machine at which `visit` returned true is looked at again, once others
- *  there have had their turn. */
+/** Does the same in slices: a machine where `visit` returns true is visited again, after its other
+ *  events were handled. */
 void pooler_look_on(struct pooler *pooler, bool (*visit)(struct relay *relay, void *argument),
                     void *argument);
-/** On the pooler machine. */
+/** Whether pooler_stop was called.  On the pooler machine. */
 bool pooler_stopping(const struct pooler *pooler);
