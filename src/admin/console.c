@@ -10,9 +10,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-/* A client that takes nothing for so long is ended. */
+/* Maximum time that a client may take no bytes of a result; then it is disconnected. */
 #define SEND_PATIENCE sec(60)
-/* Bytes that go out before others of this relay have their turn. */
+/* Bytes that are sent before other coroutines of this relay run. */
 #define SLICE ((size_t)128 * 1024)
 
 /* --- sending ---------------------------------------------------------------------------------- */
@@ -69,7 +69,7 @@ enum console_role console_role(const struct console *console)
     return config_console_role(config, console->user);
 }
 
-/* A reload may have changed what the client may do. */
+/* Checks permission for each command: a reload may have changed it. */
 static fault check_role(const struct console *console, const struct console_command *command)
 {
     enum console_role role = console_role(console);
@@ -128,8 +128,8 @@ void console_complete(struct console *console, const struct console_call *call, 
     wire_put_command_complete(&console->out, tag);
 }
 
-/* Runs and sends one statement of a simple query; *ret_refused: it failed, and so the rest is left.
- */
+/* Runs one statement of a simple query and sends its result; *ret_refused: it failed, so the rest
+ * is skipped. */
 static fault simple_statement(struct console *console, struct span statement, bool *ret_refused)
 {
     struct console_call call;
@@ -200,15 +200,17 @@ static fault console_message(struct console *console, const struct wire_frame *f
     case WIRE_SYNC:
         return console_extended(console, frame);
     case WIRE_FUNCTION_CALL:
-        console_refuse(console, fault_raise(FAULT_UNSUPPORTED, "the console has no functions"));
+        console_refuse(
+            console, fault_raise(FAULT_UNSUPPORTED, "the console does not support function calls"));
         console_ready(console);
         return console_send(console, SPAN_NONE);
     case WIRE_COPY_DATA:
     case WIRE_COPY_DONE:
     case WIRE_COPY_FAIL:
-        return OK; /* what PostgreSQL does with a COPY that failed */
+        return OK; /* PostgreSQL also ignores these after a failed COPY */
     default:
-        return fault_raise(FAULT_PROTOCOL, "message of type 0x%02x on the console", frame->type);
+        return fault_raise(FAULT_PROTOCOL, "the console does not accept messages of type 0x%02x",
+                           frame->type);
     }
 }
 
@@ -221,7 +223,7 @@ static void console_greet(struct console *console)
             wire_put_parameter_status(&console->out, span_text(it->name), span_text(it->value));
     }
     cancel_make_key(client->relay, client, WIRE_PROTOCOL_3_0);
-    /* Without an entry it can't be cancelled, which is no reason to refuse it. */
+    /* Without an entry, the session can't be cancelled; that is no reason to refuse it. */
     (void)!cancel_enter_key(client->relay, client);
     wire_put_backend_key(&console->out, client->key.pid, client_secret(&client->key));
     console_ready(console);
@@ -262,7 +264,7 @@ void console_serve(struct client *client, struct pooler *pooler)
     if (ended != OK && ended != FAULT_CLOSED && ended != FAULT_TIMEOUT) {
         buffer_clear(&console.out);
         console_report(&console, "FATAL", ended);
-        /* As far as it goes: the connection ends either way. */
+        /* Sends what it can: the connection ends either way. */
         (void)!link_send(&client->stream, &console.out, after(sec(1)));
     }
     console_extended_fini(&console);

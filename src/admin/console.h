@@ -1,18 +1,18 @@
 #pragma once
 /*
- * console.h - the administrators' console: a database of its own name that speaks SQL's wire
- * protocol.
+ * console.h - the administration console: a database with a name of its own that speaks
+ * PostgreSQL's wire protocol.
  *
- * Serves one logged-in client on its relay, on its login's coroutine.  Commands are rows of a
- * table; what they show is gathered by a look at every machine.  Changes state only through the
- * pooler's calls.
+ * Serves one logged-in client on its relay, on the coroutine of its login.  Commands are rows of a
+ * table; a look at every machine gathers what they show.  Changes state only through calls of the
+ * pooler.
  */
 struct buffer;
 struct client;
 struct pooler;
 
-/** Sends the rest of the login (parameters, key, ReadyForQuery), then answers commands until the
- *  client ends or is cancelled.  The caller closes it.  Suspends. */
+/** Sends the rest of the login (parameters, cancel key, ReadyForQuery), then answers commands until
+ *  the client disconnects or is cancelled.  The caller closes the client.  Suspends. */
 void console_serve(struct client *client, struct pooler *pooler);
-/** The manual's page about it, docs/console.md. */
+/** Appends the manual's page about the console, docs/console.md. */
 void console_print_manual(struct buffer *out);

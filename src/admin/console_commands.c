@@ -1,5 +1,5 @@
 /*
- * The commands as rows, and the small answers.
+ * The table of commands, and commands with small results.
  */
 #include "admin/console_parts.h"
 #include "pool/router.h"
@@ -9,7 +9,7 @@
 /* --- small answers ---------------------------------------------------------------------------- */
 
 static const struct console_column version_columns[] = {
-    {"version", COLUMN_TEXT, "name and version of the program"},
+    {"version", COLUMN_TEXT, "program name and version"},
 };
 const struct console_view console_view_version = CONSOLE_VIEW(version_columns);
 
@@ -21,8 +21,8 @@ fault console_show_version(struct console *console, struct console_result *resul
 }
 
 static const struct console_column help_columns[] = {
-    {"command", COLUMN_TEXT, "what to type"},
-    {"help", COLUMN_TEXT, "what it does"},
+    {"command", COLUMN_TEXT, "the command and its arguments"},
+    {"help", COLUMN_TEXT, "what the command does"},
 };
 static const struct console_view help_view = CONSOLE_VIEW(help_columns);
 
@@ -41,7 +41,7 @@ static fault show_commands(struct console *console, struct console_result *resul
     return OK;
 }
 
-/* As PgBouncer tells it: no rows, but a notice. */
+/* Sends the help as PgBouncer does: no rows, but a notice. */
 static fault show_help(struct console *console, struct console_result *result)
 {
     struct buffer text = BUFFER_INIT(CONSOLE_DETAIL_MAX);
@@ -63,10 +63,10 @@ static fault show_help(struct console *console, struct console_result *result)
 }
 
 static const struct console_column config_columns[] = {
-    {"key", COLUMN_TEXT, "path of the setting in the file"},
-    {"value", COLUMN_TEXT, "in force"},
-    {"default", COLUMN_TEXT, "what holds where the file says nothing"},
-    {"changeable", COLUMN_TEXT, "`yes`: a reload changes it; `no`: a restart does"},
+    {"key", COLUMN_TEXT, "path of the setting in the configuration file"},
+    {"value", COLUMN_TEXT, "the value in force"},
+    {"default", COLUMN_TEXT, "the value if the file does not set it"},
+    {"changeable", COLUMN_TEXT, "`yes`: a reload changes it; `no`: only a restart does"},
 };
 static const struct console_view config_view = CONSOLE_VIEW(config_columns);
 
@@ -89,15 +89,15 @@ static const struct console_column backends_columns[] = {
     {"host", COLUMN_TEXT, "as configured"},
     {"addr", COLUMN_TEXT, "address and port"},
     {"role", COLUMN_TEXT, "`primary`, `replica` or `unknown`"},
-    {"state", COLUMN_TEXT, "whether logins are tried"},
-    {"slots", COLUMN_INT4, "of all pools, logins included"},
-    {"logins", COLUMN_INT4, "under way"},
+    {"state", COLUMN_TEXT, "`online`, `suspect`, `not_ready`, `offline` or `obsolete`"},
+    {"slots", COLUMN_INT4, "connections of all pools, logins included"},
+    {"logins", COLUMN_INT4, "logins in progress"},
     {"failures", COLUMN_INT8, "failed logins in a row"},
-    {"retry_in_ms", COLUMN_INT8, "until the next try"},
+    {"retry_in_ms", COLUMN_INT8, "milliseconds until the next login attempt"},
 };
 static const struct console_view backends_view = CONSOLE_VIEW(backends_columns);
 
-/* What they are is known on the pooler machine alone: the look that comes with no relay. */
+/* Backends are known on the pooler machine only: the visit without a relay. */
 struct backends_look {
     struct router *router;
     struct table_sink *sink;
@@ -130,28 +130,31 @@ static fault show_backends(struct console *console, struct console_result *resul
     }
 
 const struct console_command console_commands[] = {
-    VIEW("ACTIVE_SOCKETS", "SHOW SOCKETS, but only those that are at work.", &console_view_sockets,
+    VIEW("ACTIVE_SOCKETS", "SHOW SOCKETS, only active clients and servers.", &console_view_sockets,
          console_show_active_sockets),
     VIEW("BACKENDS", "One row per backend of every service.", &backends_view, show_backends),
-    VIEW("CLIENTS", "One row per client that has logged in or waits for a server to do so.",
+    VIEW("CLIENTS", "One row per client that has logged in or waits for a server to log in.",
          &console_view_connections, console_show_clients),
     VIEW("COMMANDS", "One row per command: this list.", &help_view, show_commands),
     VIEW("CONFIG", "Every setting of the configuration in force.", &config_view, show_config),
-    VIEW("DATABASES", "One row per database that routes name, with the settings of the first.",
+    VIEW("DATABASES",
+         "One row per database that the routes name, with the settings of its first route.",
          &console_view_databases, console_show_databases),
-    VIEW("DNS_HOSTS", "One row per host name of a service: what it resolved to.",
+    VIEW("DNS_HOSTS", "One row per host name of a service, with the addresses it resolved to.",
          &console_view_dns_hosts, console_show_dns_hosts),
     VIEW("DNS_ZONES", "No rows: zones are not watched.", &console_view_dns_zones, NULL),
     {.words = "SHOW FDS",
-     .help = "One row per socket of a client or server; the sockets themselves are not handed out.",
+     .help = "One row per socket of a client or server; the file descriptors themselves are not "
+             "passed.",
      .view = &console_view_fds,
      .run = console_show_fds,
      .tag = "SHOW",
      .admin = true},
-    VIEW("HELP", "The commands, as a notice.", NULL, show_help),
-    VIEW("LISTS", "How many of what there are.", &console_view_lists, console_show_lists),
-    VIEW("MEM", "One row per kind of object: its memory over all relays.", &console_view_memory,
-         console_show_memory),
+    VIEW("HELP", "Lists the commands in a NOTICE.", NULL, show_help),
+    VIEW("LISTS", "Counts of pools, clients, servers and other objects.", &console_view_lists,
+         console_show_lists),
+    VIEW("MEM", "One row per kind of object, with its memory over all relays.",
+         &console_view_memory, console_show_memory),
     VIEW("PEERS", "No rows: there are no peers.", &console_view_peers, NULL),
     VIEW("PEER_POOLS", "No rows: there are no peers.", &console_view_peer_pools, NULL),
     VIEW("POOLS", "One row per database and user: clients, servers, and the longest wait.",
@@ -173,46 +176,51 @@ const struct console_command console_commands[] = {
          console_show_stats_totals),
     VIEW("TOTALS", "SHOW STATS over all databases, one row per number.", &console_view_totals,
          console_show_totals),
-    VIEW("PINS",
-         "One row per server that its client keeps, and why; the oldest are the first to ask.",
+    VIEW("PINS", "One row per pinned server, with the reason; the longest pinned first.",
          &console_view_pins, console_show_pins),
-    VIEW("PIN_TOTALS", "One row per kind of session state: what became of it since the start.",
+    VIEW("PIN_TOTALS", "One row per kind of session state, with counts since the start.",
          &console_view_pin_totals, console_show_pin_totals),
-    VIEW("USERS", "One row per user that is named in a file or connected.", &console_view_users,
-         console_show_users),
-    VIEW("VERSION", "The version of the program.", &console_view_version, console_show_version),
-    VERB("DISABLE", "Refuses new clients of the database.", "database", console_disable),
-    VERB("ENABLE", "Takes DISABLE back.", "database", console_enable),
+    VIEW("USERS",
+         "One row per user that is named in the configuration or the auth file, or is connected.",
+         &console_view_users, console_show_users),
+    VIEW("VERSION", "The version of Trunkline.", &console_view_version, console_show_version),
+    VERB("DISABLE", "Refuses new clients of the database until ENABLE.", "database",
+         console_disable),
+    VERB("ENABLE", "Accepts clients of the database again, after DISABLE.", "database",
+         console_enable),
     VERB("KILL",
-         "Ends the clients and servers of the database, or all; it stays paused until RESUME.",
+         "Disconnects all clients and servers of the database, or of all databases, which then "
+         "stay paused until RESUME.",
          "[database]", console_kill),
-    VERB("KILL_CLIENT", "Ends one client, by its `id` in SHOW CLIENTS.", "id", console_kill_client),
+    VERB("KILL_CLIENT", "Disconnects the client with this `id` (see SHOW CLIENTS).", "id",
+         console_kill_client),
     VERB("MOVE_CLIENT",
-         "Hands one idle client, by its `id` in SHOW CLIENTS, to the relay with the fewest clients "
-         "but its own.",
+         "Moves an idle client, given by its `id` in SHOW CLIENTS, to the other relay with the "
+         "fewest clients.",
          "id", console_move_client),
     VERB("PAUSE",
-         "Lets clients wait, and closes servers as they become free; returns when all are "
-         "closed. A cancel request takes it back.",
+         "Makes clients wait and closes servers as they become free; returns when all are closed. "
+         "Canceling the command undoes it.",
          "[database]", console_pause),
-    VERB("RECONNECT", "Closes servers as they become free, so that new ones are made.",
-         "[database]", console_reconnect),
-    VERB("RELOAD", "Loads the configuration file again; a file with errors changes nothing.", NULL,
+    VERB("RECONNECT", "Closes servers as they become free; new ones replace them.", "[database]",
+         console_reconnect),
+    VERB("RELOAD", "Reloads the configuration file; if the file has errors, nothing changes.", NULL,
          console_reload),
-    VERB("RESUME", "Takes PAUSE, KILL and SUSPEND back; those who wait are served.", "[database]",
+    VERB("RESUME", "Ends PAUSE, KILL and SUSPEND; waiting clients are served.", "[database]",
          console_resume),
-    VERB(
-        "SET",
-        "Changes a setting until the next reload; its key is that of SHOW CONFIG. What drivers set "
-        "is accepted and changes nothing.",
-        "key = value", console_set),
+    VERB("SET",
+         "Changes a setting until the next reload; `key` is as in SHOW CONFIG. Parameters that "
+         "drivers set are accepted and ignored.",
+         "key = value", console_set),
     VERB("SHUTDOWN",
-         "Ends the pooler: at once, when all servers are free, or when all clients have gone; "
-         "until then only the console lets clients in.",
+         "Shuts the pooler down: at once, when no server is in use, or when all clients have "
+         "disconnected. Until then, only console logins are accepted.",
          "[WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS]", console_shutdown),
-    VERB("SUSPEND", "Lets nobody begin anything, servers stay; returns when nothing is under way.",
+    VERB("SUSPEND",
+         "Makes clients wait before they begin anything new; servers stay connected. Returns when "
+         "nothing is in progress.",
          NULL, console_suspend),
-    VERB("WAIT_CLOSE", "Returns when the servers that RECONNECT or RELOAD want closed are closed.",
+    VERB("WAIT_CLOSE", "Returns when all servers marked by RECONNECT or RELOAD are closed.",
          "[database]", console_wait_close),
 };
 const size_t console_command_count = ARRAY_SIZE(console_commands);

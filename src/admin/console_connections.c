@@ -1,9 +1,8 @@
 /*
  * SHOW CLIENTS, SHOW SERVERS, SHOW SOCKETS and SHOW ACTIVE_SOCKETS.
  *
- * A look at each relay copies what its connections are into records, some at a time, because
- * meanwhile that relay does nothing else; text is made of them afterwards, on the console's own
- * coroutine.
+ * A look at each relay copies its connections into records, some at a time, because the relay is
+ * blocked meanwhile.  Text is made from the records afterwards, on the console's own coroutine.
  */
 #include "admin/console_parts.h"
 #include "machine/clock.h"
@@ -13,36 +12,37 @@
 
 #define COLUMNS_OF_CONNECTIONS 21
 #define COLUMNS_OF_SOCKETS     28
-/* Records that are written before others of this relay have their turn. */
+/* Records that are written before other coroutines of this relay run. */
 #define RECORDS_AT_A_TIME 64
-/* Records that are copied before others of their relay have theirs. */
+/* Records that are copied before other coroutines of their relay run. */
 #define RECORDS_AT_A_LOOK 256u
-/* Bytes of a name or a text that are shown. */
+/* Maximum of bytes of a name or text that are shown. */
 #define TEXT_MAX 256u
 
-/* The columns of both views; sockets have some more. */
+/* The columns of all four views; sockets have some more. */
 #define CONNECTION_COLUMNS                                                                         \
     {"type", COLUMN_TEXT, "`C` client, `S` server"},                                               \
-        {"user", COLUMN_TEXT, "as the client logged in"},                                          \
-        {"database", COLUMN_TEXT, "as the client asked for; the console's has its own name"},      \
+        {"user", COLUMN_TEXT, "user name that the client logged in as"},                           \
+        {"database", COLUMN_TEXT,                                                                  \
+         "database that the client requested; for console clients, the console's database"},       \
         {"replication", COLUMN_TEXT, "`none`, `physical` or `logical`"},                           \
         {"state", COLUMN_TEXT,                                                                     \
-         "clients: `active`, `idle`, `waiting`, `login`; servers: `active`, `idle`, `tested` (is " \
-         "cleaned), `login`, `being_canceled`"},                                                   \
-        {"addr", COLUMN_TEXT, "of the peer; `unix` for Unix sockets"},                             \
-        {"port", COLUMN_INT4, "of the peer"}, {"local_addr", COLUMN_TEXT, "our end"},              \
+         "clients: `active`, `idle`, `waiting`, `login`; servers: `active`, `idle`, `tested` "     \
+         "(being cleaned), `login`, `being_canceled`"},                                            \
+        {"addr", COLUMN_TEXT, "address of the peer; `unix` for Unix sockets"},                     \
+        {"port", COLUMN_INT4, "port of the peer"}, {"local_addr", COLUMN_TEXT, "our end"},         \
         {"local_port", COLUMN_INT4, "our end"},                                                    \
-        {"connect_time", COLUMN_TEXT, "when it was accepted or dialled, UTC"},                     \
-        {"request_time", COLUMN_TEXT, "when its latest turn, wait or rest began, UTC"},            \
-        {"wait", COLUMN_INT4, "how long a waiting client has waited, whole seconds"},              \
-        {"wait_us", COLUMN_INT4, "the microseconds beyond `wait`"},                                \
-        {"close_needed", COLUMN_INT4, "1: it ends when its transaction is over"},                  \
+        {"connect_time", COLUMN_TEXT, "when the connection was accepted or opened, UTC"},          \
+        {"request_time", COLUMN_TEXT, "when its latest turn, wait or idle period began, UTC"},     \
+        {"wait", COLUMN_INT4, "how long a waiting client has waited, in whole seconds"},           \
+        {"wait_us", COLUMN_INT4, "the remaining microseconds of `wait`"},                          \
+        {"close_needed", COLUMN_INT4, "1: the connection closes at the end of its transaction"},   \
         {"ptr", COLUMN_TEXT, "the same as `id`"},                                                  \
-        {"link", COLUMN_TEXT, "`ptr` of the server or client that it is bound to now"},            \
-        {"remote_pid", COLUMN_INT4, "servers: the backend's process"},                             \
-        {"tls", COLUMN_TEXT, "protocol and cipher; empty: none"},                                  \
+        {"link", COLUMN_TEXT, "`ptr` of the server or client that it is linked to now"},           \
+        {"remote_pid", COLUMN_INT4, "servers: process ID of the backend"},                         \
+        {"tls", COLUMN_TEXT, "TLS protocol and cipher; empty: no TLS"},                            \
         {"application_name", COLUMN_TEXT, "as the session has it"},                                \
-        {"prepared_statements", COLUMN_INT4, "named ones that it has"},                            \
+        {"prepared_statements", COLUMN_INT4, "number of named prepared statements"},               \
     {                                                                                              \
         "id", COLUMN_TEXT, "its UUID, as in log lines and errors"                                  \
     }
@@ -50,12 +50,12 @@
 static const struct console_column columns[] = {CONNECTION_COLUMNS};
 static const struct console_column socket_columns[] = {
     CONNECTION_COLUMNS,
-    {"recv_pos", COLUMN_INT4, "always 0: bytes that are kept begin where their buffer does"},
-    {"pkt_pos", COLUMN_INT4, "the same"},
-    {"pkt_remain", COLUMN_INT4, "always 0: messages are passed on as they come"},
+    {"recv_pos", COLUMN_INT4, "always 0: buffered bytes begin at the start of their buffer"},
+    {"pkt_pos", COLUMN_INT4, "always 0: as `recv_pos`"},
+    {"pkt_remain", COLUMN_INT4, "always 0: messages are forwarded as they arrive"},
     {"send_pos", COLUMN_INT4, "always 0"},
-    {"send_remain", COLUMN_INT4, "always 0: what is not sent yet is not read yet"},
-    {"pkt_avail", COLUMN_INT4, "bytes that were read and wait for a server"},
+    {"send_remain", COLUMN_INT4, "always 0: bytes that can't be sent yet are not read"},
+    {"pkt_avail", COLUMN_INT4, "bytes received that wait for a server"},
     {"send_avail", COLUMN_INT4, "always 0"},
 };
 const struct console_view console_view_sockets = CONSOLE_VIEW(socket_columns);
@@ -63,7 +63,7 @@ static_assert(ARRAY_SIZE(socket_columns) == COLUMNS_OF_SOCKETS, "write_socket fi
 const struct console_view console_view_connections = CONSOLE_VIEW(columns);
 static_assert(ARRAY_SIZE(columns) == COLUMNS_OF_CONNECTIONS, "write_record fills all columns");
 
-/* What fits of an address without the path of a Unix socket. */
+/* An address, without the path of a Unix socket. */
 struct short_address {
     uint8_t bytes[offsetof(struct address, path)];
 };
@@ -81,7 +81,7 @@ struct record {
     int64_t wait;            /* us */
     uint32_t pid;
     uint32_t prepared;
-    uint32_t kept; /* bytes that were read and not handled yet */
+    uint32_t kept; /* bytes that were read and not processed yet */
     uint16_t sizes[TEXTS];
     char type;
     bool bound; /* to peer_id */
@@ -96,7 +96,7 @@ struct gather {
     uint64_t serial; /* of the relay's last client that was copied */
     bool clients;
     bool servers;
-    bool active; /* only those that are at work */
+    bool active; /* only active ones */
     bool sockets;
 };
 
@@ -122,7 +122,7 @@ static void gather_add(struct gather *gather, struct record *record, const struc
         record->sizes[i] = (uint16_t)MIN_OF(texts[i].size, TEXT_MAX);
         size += record->sizes[i];
     }
-    /* All of it or nothing, so that what is there can be read back. */
+    /* Copies the whole record or nothing, so that records can be read back. */
     uint8_t *at = buffer_room(&gather->records, size);
     if (at == NULL)
         return;
@@ -152,7 +152,7 @@ static const char *client_state(const struct client *client)
     return client->claim.state == CLAIM_WAITING ? "waiting" : client_state_text(client);
 }
 
-/* What it is for, by a parameter that no other connection has. */
+/* Returns the kind of replication; the `replication` parameter tells physical from logical. */
 static const char *replication_text(const struct local_pool *pool, const struct params *params)
 {
     if (pool == NULL || !pool->route->is_replication)
@@ -200,7 +200,7 @@ static bool gather_wants(const struct gather *gather, const struct client *clien
     return !gather->active || strcmp(client_state(client), "active") == 0;
 }
 
-/* True: there are more.  Clients stand in the order of their serials. */
+/* Copies clients, which are listed by serial number; returns true if there are more. */
 static bool gather_clients(const struct relay *relay, struct gather *gather)
 {
     uint32_t copied = 0;
@@ -218,7 +218,7 @@ static bool gather_clients(const struct relay *relay, struct gather *gather)
     return false;
 }
 
-/* A version 7 UUID begins with its milliseconds since 1970. */
+/* Returns the time of a version 7 UUID, which begins with milliseconds since 1970. */
 static int64_t uuid_time(const struct uuid *id)
 {
     uint64_t time = 0;
@@ -331,7 +331,7 @@ static void write_socket(struct table_sink *sink, const struct record *record)
         table_int(sink, numbers[i]);
 }
 
-/* Suspends now and then. */
+/* Suspends from time to time. */
 static void write_records(struct span rest, bool sockets, struct console_result *result)
 {
     for (uint32_t written = 1; rest.size > 0; written++) {
@@ -363,7 +363,7 @@ static fault show_connections(struct console *console, struct console_result *re
         write_records(buffer_span(&what.records), what.sockets, result);
     buffer_fini(&what.records);
     if (gathered == FAULT_LIMIT)
-        return fault_raise(FAULT_LIMIT, "more than %zu MiB of connections to show",
+        return fault_raise(FAULT_LIMIT, "the rows of connections exceed %zu MiB",
                            CONSOLE_RECORDS_MAX >> 20);
     return gathered;
 }

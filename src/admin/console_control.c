@@ -2,8 +2,8 @@
  * PAUSE, RESUME, DISABLE, ENABLE, RECONNECT, KILL, KILL_CLIENT, MOVE_CLIENT, SUSPEND, WAIT_CLOSE
  * and SHUTDOWN; SHOW STATE.
  *
- * What they order is done by pooler/control.h.  Those that wait look again and again, less and less
- * often, until it is so, the client goes, or it sends a cancel request.
+ * The orders are carried out by pooler/control.h.  Commands that wait check repeatedly, at growing
+ * intervals, until the condition holds, the client disconnects, or it sends a cancel request.
  */
 #include "admin/console_parts.h"
 #include "machine/clock.h"
@@ -16,7 +16,7 @@
 
 /* --- which database --------------------------------------------------------------------------- */
 
-/* NULL: all. */
+/* Returns the command's database; NULL: all. */
 static const char *database_of(const struct console *console)
 {
     const char *argument = console->call->argument;
@@ -34,7 +34,7 @@ static fault check_database(const struct console *console)
     }
     if (database == NULL)
         return OK;
-    return fault_raise_state(FAULT_ROUTE, "3D000", "no route leads to database \"%s\"", database);
+    return fault_raise_state(FAULT_ROUTE, "3D000", "no route matches database \"%s\"", database);
 }
 
 static const struct orders *orders_of(const struct console *console)
@@ -53,7 +53,8 @@ static bool is_paused(const struct console *console)
 
 /* --- waiting ---------------------------------------------------------------------------------- */
 
-/* A short rest before the next look; faults: CANCELLED, CLOSED, and what the client asked for. */
+/* Sleeps before the next check.  Faults: CANCELLED, also by a cancel request of the client;
+ * CLOSED. */
 static fault rest(struct console *console, duration *pause)
 {
     struct client *client = console->client;
@@ -95,13 +96,14 @@ fault console_pause(struct console *console, struct console_result *result)
     while (waited == OK && control_servers(console->pooler, database, false) > 0) {
         waited = rest(console, &pause);
         if (waited == OK && !is_paused(console))
-            return fault_raise_state(FAULT_CANCELLED, "57014", "RESUME came before PAUSE was done");
+            return fault_raise_state(FAULT_CANCELLED, "57014",
+                                     "PAUSE was ended by RESUME before it completed");
     }
-    /* A cancelled PAUSE has not happened; one whose client has gone has. */
+    /* A cancelled PAUSE is undone; a PAUSE whose client has disconnected stays in force. */
     if (waited == FAULT_CANCELLED && !co_cancelled() && !before) {
         TRY(control_mark(console->pooler, database, 0, ORDER_PAUSED));
         return fault_raise_state(FAULT_CANCELLED, "57014",
-                                 "canceling PAUSE due to user request; nothing is paused by it");
+                                 "canceling PAUSE due to user request; the pause was undone");
     }
     return waited;
 }
@@ -135,7 +137,7 @@ fault console_suspend(struct console *console, struct console_result *result)
         return waited;
     control_suspend(console->pooler, false);
     return fault_raise_state(FAULT_CANCELLED, "57014",
-                             "canceling SUSPEND due to user request; nothing is suspended by it");
+                             "canceling SUSPEND due to user request; the suspension was undone");
 }
 
 fault console_disable(struct console *console, struct console_result *result)
@@ -201,12 +203,13 @@ fault console_kill_client(struct console *console, struct console_result *result
     const char *text = console->call->argument;
     struct uuid id;
     if (!uuid_read(text, &id))
-        return fault_raise(FAULT_SYNTAX, "\"%s\" is no id of a client: SHOW CLIENTS has them",
+        return fault_raise(FAULT_SYNTAX, "invalid client id \"%s\"; SHOW CLIENTS lists the ids",
                            text);
     if (memcmp(id.bytes, console->client->id.bytes, sizeof(id.bytes)) == 0)
-        return fault_raise_state(FAULT_UNSUPPORTED, "55000", "that is this very client");
+        return fault_raise_state(FAULT_UNSUPPORTED, "55000",
+                                 "cannot kill the client that sends this command");
     if (!control_kill_client(console->pooler, &id))
-        return fault_raise_state(FAULT_ROUTE, "42704", "there is no client \"%s\"", text);
+        return fault_raise_state(FAULT_ROUTE, "42704", "client \"%s\" does not exist", text);
     return OK;
 }
 
@@ -215,11 +218,11 @@ fault console_move_client(struct console *console, struct console_result *result
     const char *text = console->call->argument;
     struct uuid id;
     if (!uuid_read(text, &id))
-        return fault_raise(FAULT_SYNTAX, "\"%s\" is no id of a client: SHOW CLIENTS has them",
+        return fault_raise(FAULT_SYNTAX, "invalid client id \"%s\"; SHOW CLIENTS lists the ids",
                            text);
     fault moved = control_move_client(console->pooler, &id);
     if (moved == FAULT_ROUTE)
-        return fault_raise_state(FAULT_ROUTE, "42704", "there is no client \"%s\"", text);
+        return fault_raise_state(FAULT_ROUTE, "42704", "client \"%s\" does not exist", text);
     return moved;
 }
 
@@ -247,7 +250,8 @@ fault console_shutdown(struct console *console, struct console_result *result)
         shutdown.how = SHUTDOWN_WAIT_CLIENTS;
     else if (how[0] != '\0')
         return fault_raise(FAULT_SYNTAX,
-                           "SHUTDOWN %s: accepted are WAIT_FOR_SERVERS and WAIT_FOR_CLIENTS", how);
+                           "unknown option SHUTDOWN %s; use WAIT_FOR_SERVERS or WAIT_FOR_CLIENTS",
+                           how);
     if (shutdown.how != SHUTDOWN_NOW)
         control_close(console->pooler);
     if (shutdown.how == SHUTDOWN_WAIT_SERVERS)
@@ -260,7 +264,7 @@ fault console_shutdown(struct console *console, struct console_result *result)
 
 static const struct console_column state_columns[] = {
     {"key", COLUMN_TEXT, "`active`, `paused` or `suspended`"},
-    {"value", COLUMN_TEXT, "`yes` or `no`; of the pooler as a whole"},
+    {"value", COLUMN_TEXT, "`yes` or `no`, for the pooler as a whole"},
 };
 const struct console_view console_view_state = CONSOLE_VIEW(state_columns);
 

@@ -1,8 +1,8 @@
 /*
- * The extended protocol on the console: statements are understood at Parse and run at Execute.
+ * The extended protocol on the console: statements are parsed at Parse and run at Execute.
  *
- * There are no parameters.  Portals live to the end of their batch or, between BEGIN and COMMIT, of
- * that: drivers that fetch in portions rely on it.
+ * There are no parameters.  Portals live until the end of their batch or, between BEGIN and COMMIT,
+ * of the transaction: drivers that fetch in portions need that.
  */
 #include "admin/console_parts.h"
 
@@ -88,7 +88,7 @@ static fault no_portal(struct span name)
 
 /* --- Parse ------------------------------------------------------------------------------------ */
 
-/* The one statement of `text`, or none. */
+/* Parses the one statement of `text`, or none. */
 static fault understand_one(struct console *console, struct span text, struct console_call *ret)
 {
     struct span statement = SPAN_NONE, more;
@@ -133,7 +133,7 @@ static fault extended_parse(struct console *console, struct span body)
 
 /* --- Bind ------------------------------------------------------------------------------------- */
 
-/* The formats that a Bind asks for: none is text, one is for all columns. */
+/* Reads the result formats of a Bind: none means text, one applies to all columns. */
 static fault read_formats(struct span body, size_t columns, uint64_t *ret)
 {
     struct wire_reader in = wire_reader_over(body);
@@ -143,8 +143,7 @@ static fault read_formats(struct span body, size_t columns, uint64_t *ret)
     (void)wire_get_bytes(&in, (size_t)count * 2);
     uint16_t values = wire_get_u16(&in);
     if (!in.failed && values > 0)
-        return fault_raise(FAULT_PROTOCOL, "the console's commands have no parameters, found %u",
-                           values);
+        return fault_raise(FAULT_PROTOCOL, "console commands take no parameters, %u found", values);
     count = wire_get_u16(&in);
     struct span formats = wire_get_bytes(&in, (size_t)count * 2);
     TRY(wire_done(&in));
@@ -230,7 +229,7 @@ static fault extended_describe(struct console *console, struct span body)
     return OK;
 }
 
-/* *ret_end: the session must end. */
+/* Runs a portal; *ret_end: a fault that ends the session. */
 static fault extended_execute(struct console *console, struct span body, fault *ret_end)
 {
     struct wire_execute execute;

@@ -1,22 +1,23 @@
 /*
- * SHOW FDS: which descriptor is whose.  PgBouncer hands the sockets themselves over with these
- * rows; here they are rows only, and secrets are not among them.
+ * SHOW FDS: the descriptors of all connections.  PgBouncer passes the sockets themselves with these
+ * rows; Trunkline shows rows only, without secrets.
  */
 #include "admin/console_parts.h"
 #include "pool/lease.h"
 
-/* Connections that are shown before others of their relay have their turn. */
+/* Connections that are shown before other coroutines of their relay run. */
 #define SHOWN_AT_A_LOOK 256u
 
 static const struct console_column columns[] = {
-    {"fd", COLUMN_INT4, "number of the descriptor"},
+    {"fd", COLUMN_INT4, "file descriptor"},
     {"task", COLUMN_TEXT, "`client` or `server`"},
-    {"user", COLUMN_TEXT, "of its pool"},
-    {"database", COLUMN_TEXT, "of its pool, as clients name it"},
-    {"addr", COLUMN_TEXT, "of the peer; `unix` for Unix sockets"},
-    {"port", COLUMN_INT4, "of the peer"},
+    {"user", COLUMN_TEXT, "user of its pool"},
+    {"database", COLUMN_TEXT, "database of its pool, as clients name it"},
+    {"addr", COLUMN_TEXT, "address of the peer; `unix` for Unix sockets"},
+    {"port", COLUMN_INT4, "port of the peer"},
     {"cancel", COLUMN_INT8, "always 0: cancel keys are not shown"},
-    {"link", COLUMN_INT4, "descriptor that it is bound to now; 0: none"},
+    {"link", COLUMN_INT4,
+     "file descriptor of the server or client that it is linked to now; 0: none"},
     {"client_encoding", COLUMN_TEXT, "as the session has it"},
     {"std_strings", COLUMN_TEXT, "`standard_conforming_strings`, as the session has it"},
     {"datestyle", COLUMN_TEXT, "as the session has it"},
@@ -30,7 +31,7 @@ struct fds {
     uint64_t serial; /* of the relay's last client that was shown */
 };
 
-/* What a session has set, else what servers of its pool report. */
+/* Writes the session's value of a parameter, or else the value that servers of its pool report. */
 static void write_parameter(struct table_sink *sink, const struct local_pool *pool,
                             const struct params *params, const char *name)
 {
@@ -109,7 +110,7 @@ static void write_server(struct table_sink *sink, const struct server *server)
         write_fd(sink, &fd);
 }
 
-/* True: there are more.  Clients stand in the order of their serials. */
+/* Writes clients, which are listed by serial number; returns true if there are more. */
 static bool look_at_clients(const struct relay *relay, struct fds *fds)
 {
     uint32_t shown = 0;
@@ -126,7 +127,7 @@ static bool look_at_clients(const struct relay *relay, struct fds *fds)
     return false;
 }
 
-/* Writes the rows at once: only one machine at a time touches the result. */
+/* Writes the rows during the look: only one machine at a time uses the result. */
 static bool look_at_fds(struct relay *relay, void *argument)
 {
     struct fds *fds = argument;

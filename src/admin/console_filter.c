@@ -1,6 +1,6 @@
 /*
- * WHERE, ORDER BY and LIMIT behind a SHOW: rows are kept as cells until all are there, those that
- * fit are put in order, and only they become messages.
+ * WHERE, ORDER BY and LIMIT of a SHOW: matching rows are stored as cells until all are there,
+ * sorted, and only then written as messages.
  */
 #include "admin/console_parts.h"
 
@@ -8,18 +8,17 @@
 #include <stdlib.h>
 
 #define CELL_NULL UINT32_MAX
-/* Comparisons of a sort, and rows that are written, before others of the relay have their turn. */
+/* Comparisons of a sort, and rows that are written, before other coroutines of the relay run. */
 #define COMPARED_AT_A_TIME 4096u
 #define ROWS_AT_A_TIME     64u
 
-/* --- understanding ---------------------------------------------------------------------------- */
+/* --- parsing ---------------------------------------------------------------------------------- */
 
 static fault unexpected(const struct console_token *token, const char *wanted)
 {
     if (token->kind == TOKEN_END)
-        return fault_raise(FAULT_SYNTAX, "the command ends where %s should follow", wanted);
-    return fault_raise(FAULT_SYNTAX, "syntax error at \"%s\": %s should follow", token->text,
-                       wanted);
+        return fault_raise(FAULT_SYNTAX, "syntax error at end of command: expected %s", wanted);
+    return fault_raise(FAULT_SYNTAX, "syntax error at \"%s\": expected %s", token->text, wanted);
 }
 
 static bool is_name(const struct console_token *token)
@@ -64,13 +63,13 @@ static fault read_value(const struct console_column *column, const struct consol
     if (is_number(column->type) && condition->how != COMPARE_LIKE &&
         !read_number(token->text, &number))
         return fault_raise_state(FAULT_SYNTAX, "22P02",
-                                 "column \"%s\" has numbers, and \"%s\" is none", column->name,
-                                 token->text);
+                                 "column \"%s\" is numeric, but \"%s\" is not a number",
+                                 column->name, token->text);
     memcpy(condition->value, token->text, sizeof(condition->value));
     return OK;
 }
 
-/* IS NULL, IS NOT NULL. */
+/* Parses IS NULL and IS NOT NULL. */
 static fault read_is(struct span *rest, struct console_condition *condition)
 {
     struct console_token token;
@@ -114,7 +113,8 @@ static fault read_where(const struct console_command *command, struct span *rest
 {
     do {
         if (filter->count == CONSOLE_CONDITIONS_MAX)
-            return fault_raise(FAULT_SYNTAX, "more than %u conditions", CONSOLE_CONDITIONS_MAX);
+            return fault_raise(FAULT_SYNTAX, "too many conditions: at most %u are accepted",
+                               CONSOLE_CONDITIONS_MAX);
         TRY(read_condition(command, rest, &filter->conditions[filter->count]));
         filter->count += 1;
         TRY(console_token(rest, token));
@@ -169,7 +169,7 @@ fault console_read_filter(const struct console_command *command, struct span res
     return token.kind == TOKEN_END ? OK : unexpected(&token, "WHERE, ORDER BY, LIMIT or the end");
 }
 
-/* --- cells that are kept ---------------------------------------------------------------------- */
+/* --- stored cells ----------------------------------------------------------------------------- */
 
 struct cell {
     struct span text;
@@ -218,7 +218,7 @@ static int compare(enum column_type type, struct span a, struct span b)
     return order != 0 ? order : (a.size > b.size) - (a.size < b.size);
 }
 
-/* `%` stands for any bytes, `_` for one. */
+/* Matches LIKE: `%` stands for any bytes, `_` for one. */
 static bool is_like(struct span text, const char *pattern)
 {
     const char *again = NULL; /* behind the latest % */
@@ -310,7 +310,7 @@ void console_sieve_row(struct console_sieve *sieve, const struct console_column 
     sieve->row_start = sieve->cells.size;
 }
 
-/* Empty cells come last either way. */
+/* NULL cells come last in either order. */
 static bool row_goes_first(const struct console_sieve *sieve, enum column_type type, uint32_t a,
                            uint32_t b)
 {
@@ -328,7 +328,7 @@ static void rest_now_and_then(uint32_t *done, uint32_t max)
         co_yield ();
 }
 
-/* One pass: runs of `width` in `from` become runs of twice that in `to`. */
+/* Merges runs of `width` in `from` into runs of twice that in `to`. */
 static void merge_pass(const struct console_sieve *sieve, enum column_type type,
                        const uint32_t *from, uint32_t *to, size_t width)
 {
@@ -348,7 +348,7 @@ static void merge_pass(const struct console_sieve *sieve, enum column_type type,
     }
 }
 
-/* A merge sort: stable, and its passes can rest. */
+/* Sorts by merging: stable, and its passes can suspend. */
 static fault sieve_sort(struct console_sieve *sieve, enum column_type type)
 {
     if (sieve->count < 2)
@@ -379,7 +379,7 @@ fault console_sieve_pour(struct console_sieve *sieve, const struct console_colum
     if (failed == OK)
         failed = buffer_fault(&sieve->rows);
     if (failed == FAULT_LIMIT)
-        return fault_raise(FAULT_LIMIT, "the rows to choose from have more than %zu MiB",
+        return fault_raise(FAULT_LIMIT, "the rows to sort or filter exceed %zu MiB",
                            CONSOLE_ROWS_MAX >> 20);
     if (failed == OK && filter->ordered)
         failed = sieve_sort(sieve, columns[filter->order].type);

@@ -1,5 +1,5 @@
 /*
- * docs/console.md, made from the tables of commands and columns: `trunkline docs console`.
+ * Generates docs/console.md from the tables of commands and columns: `trunkline docs console`.
  */
 #include "admin/console.h"
 
@@ -10,48 +10,41 @@ static const char manual_start[] =
     "\n"
     "<!-- Made by `trunkline docs console` from the tables in src/admin. -->\n"
     "\n"
-    "Connect with any PostgreSQL client to the database `trunkline` or `pgbouncer` (the setting\n"
-    "`console.databases` gives it other names, and real databases of these names back to "
-    "clients).\n"
-    "Who is listed in `console.users` may do everything, who is listed in `console.stats_users` "
-    "may\n"
-    "SHOW everything but FDS. The password is that of the auth file. Over a Unix socket, if the\n"
-    "process at the other end is of the daemon's own user or of root, a console user that the "
-    "auth\n"
-    "file does not know needs no password, and the users `trunkline` and `pgbouncer` (as "
-    "`console.databases`\n"
-    "has it) need not be listed.\n"
+    "Connect with any PostgreSQL client to the database `trunkline` or `pgbouncer`. The\n"
+    "setting `console.databases` gives the console other names, so that real databases of\n"
+    "these names can be reached. Users in `console.users` may run every command. Users in\n"
+    "`console.stats_users` may run every SHOW command but SHOW FDS. Passwords are those of\n"
+    "the auth file. On a Unix socket, a console user that is not in the auth file needs no\n"
+    "password if the client process belongs to the daemon's user or to root; the users\n"
+    "`trunkline` and `pgbouncer` (the names in `console.databases`) need not even be listed\n"
+    "then.\n"
     "\n"
     "```sh\n"
     "psql -h 127.0.0.1 -p 6432 -U admin trunkline -c 'SHOW POOLS'\n"
     "```\n"
     "\n"
-    "Commands may be written in any case, and several may be parted by semicolons. Both query\n"
-    "protocols work, with results in text or binary. An error leaves the connection usable. What\n"
-    "drivers say on their own (`BEGIN`, `COMMIT`, `SET ...`, `SHOW client_encoding`, `SELECT 1`) "
-    "is\n"
-    "accepted and changes nothing. Where PgBouncer has such a view, columns, their order and types "
-    "are\n"
-    "its own.\n"
+    "Commands are not case-sensitive; semicolons separate several commands. The simple and\n"
+    "the extended query protocol both work, with results in text or binary format. The\n"
+    "connection stays usable after an error. Statements that drivers send on their own\n"
+    "(`BEGIN`, `COMMIT`, `SET ...`, `SHOW client_encoding`, `SELECT 1`) are accepted and\n"
+    "change nothing. Views that PgBouncer also has have its columns, in its order and of its\n"
+    "types.\n"
     "\n"
-    "Every SHOW takes conditions, an order and a limit, which PgBouncer does not have:\n"
+    "Every SHOW accepts conditions, an order and a limit, which PgBouncer does not have:\n"
     "\n"
     "```sql console\n"
     "SHOW CLIENTS WHERE database = 'app' AND wait >= 1 AND application_name LIKE 'job%' ORDER BY "
     "wait DESC LIMIT 10\n"
     "```\n"
     "\n"
-    "Up to 8 conditions of a column, `=`, `<>`, `<`, `<=`, `>`, `>=` or `LIKE`, and a value, or "
-    "`IS NULL`\n"
-    "and `IS NOT NULL`, joined by `AND`. Numbers are compared as numbers, all else byte by byte; a "
-    "null\n"
-    "fits no comparison and comes last in any order.\n"
+    "WHERE takes up to 8 conditions, joined by `AND`: a column, `=`, `<>`, `<`, `<=`, `>`,\n"
+    "`>=` or `LIKE`, and a value; or a column with `IS NULL` or `IS NOT NULL`. Numeric\n"
+    "columns are compared as numbers, all others byte by byte. NULL satisfies no comparison\n"
+    "and sorts last in either order.\n"
     "\n"
-    "An answer has at most 64 MiB; a longer one is the error 54000. Averages are over the last 60 "
-    "to\n"
-    "120 seconds if somebody asks at least once a minute, else since somebody last asked, and at "
-    "first\n"
-    "since the pool began.\n"
+    "A result has at most 64 MiB; a larger one fails with 54000. Averages cover the last 60\n"
+    "to 120 seconds if they are queried at least once a minute; otherwise the time since the\n"
+    "last query, or since the pool was created.\n"
     "\n"
     "| Command | What it does |\n"
     "|---|---|\n";
@@ -74,7 +67,8 @@ static const char *type_text(enum column_type type)
     return texts[type];
 }
 
-/* Commands with the same columns share one part. */
+/* Whether this is the first command of its view: commands with the same columns share one
+ * section. */
 static bool is_first_of_view(size_t at)
 {
     for (size_t i = 0; i < at; i++)

@@ -1,5 +1,5 @@
 /*
- * SHOW MEM, and the views of what the pooler does not have.
+ * SHOW MEM, SHOW DNS_HOSTS, and PgBouncer's views that are always empty here.
  */
 #include "admin/console_parts.h"
 #include "pool/router.h"
@@ -7,11 +7,11 @@
 /* --- memory ----------------------------------------------------------------------------------- */
 
 static const struct console_column memory_columns[] = {
-    {"name", COLUMN_TEXT, "`client`, `server`, `pool` (a relay's part of one), `chunk` (a buffer)"},
-    {"size", COLUMN_INT4, "bytes of one"},
-    {"used", COLUMN_INT4, "in use"},
-    {"free", COLUMN_INT4, "kept for later use"},
-    {"memtotal", COLUMN_INT4, "bytes of both; stops at 2147483647"},
+    {"name", COLUMN_TEXT, "`client`, `server`, `pool` (a local pool), `chunk` (a buffer)"},
+    {"size", COLUMN_INT4, "bytes per object"},
+    {"used", COLUMN_INT4, "objects in use"},
+    {"free", COLUMN_INT4, "free objects kept for reuse"},
+    {"memtotal", COLUMN_INT4, "bytes of used and free objects; at most 2147483647"},
 };
 const struct console_view console_view_memory = CONSOLE_VIEW(memory_columns);
 
@@ -66,7 +66,7 @@ fault console_show_memory(struct console *console, struct console_result *result
     return OK;
 }
 
-/* --- what there is none of -------------------------------------------------------------------- */
+/* --- empty views ------------------------------------------------------------------------------ */
 
 static const struct console_column peer_columns[] = {
     {"peer_id", COLUMN_INT4, "no rows: there are no peers"},
@@ -95,9 +95,9 @@ const struct console_view console_view_dns_zones = CONSOLE_VIEW(zone_columns);
 /* --- names ------------------------------------------------------------------------------------ */
 
 static const struct console_column host_columns[] = {
-    {"hostname", COLUMN_TEXT, "as a service has it"},
-    {"ttl", COLUMN_INT8, "seconds for which the answer holds; null: without end"},
-    {"addrs", COLUMN_TEXT, "what it resolved to; empty: nothing yet"},
+    {"hostname", COLUMN_TEXT, "host name, as in a service's `hosts`"},
+    {"ttl", COLUMN_INT8, "seconds until the addresses expire; null: never"},
+    {"addrs", COLUMN_TEXT, "resolved addresses; empty: not resolved yet"},
 };
 const struct console_view console_view_dns_hosts = CONSOLE_VIEW(host_columns);
 

@@ -1,9 +1,9 @@
 #pragma once
 /*
- * console_parts.h - what the files of the console share.
+ * console_parts.h - shared declarations of the console's files.
  *
- * Private to admin/.  A session lives on the relay of its client and runs on one coroutine;
- * commands write text cells into a result, which keeps them as the messages that will be sent.
+ * Private to admin/. A session lives on the relay of its client and runs on one coroutine.
+ * Commands write text cells into a result, which stores them as the messages that will be sent.
  * Design: docs/internals/console.md
  */
 #include "base/list.h"
@@ -12,11 +12,11 @@
 #include "pooler/pooler.h"
 #include "relay/client.h"
 
-/* Ceilings of one session. */
+/* Maximum sizes of one session. */
 #define CONSOLE_MESSAGE_MAX ((uint32_t)256 * 1024)     /* bytes of one message of the client */
-#define CONSOLE_RECORDS_MAX ((size_t)64 * 1024 * 1024) /* bytes gathered for one answer */
-#define CONSOLE_ROWS_MAX    ((size_t)64 * 1024 * 1024) /* bytes of one answer */
-#define CONSOLE_OUT_MAX     ((size_t)4 * 1024 * 1024)  /* bytes of the messages around it */
+#define CONSOLE_RECORDS_MAX ((size_t)64 * 1024 * 1024) /* bytes gathered for one result */
+#define CONSOLE_ROWS_MAX    ((size_t)64 * 1024 * 1024) /* bytes of the rows of one result */
+#define CONSOLE_OUT_MAX     ((size_t)4 * 1024 * 1024)  /* bytes of all other messages */
 #define CONSOLE_DETAIL_MAX  ((size_t)256 * 1024)       /* bytes of a report on a reload */
 #define CONSOLE_NAMES_MAX   1000u                      /* prepared statements; also portals */
 #define CONSOLE_COLUMNS_MAX 64u
@@ -34,7 +34,7 @@ struct console_column {
     const char *help;
 };
 
-/* The columns of one kind of answer. */
+/* The columns of one kind of result. */
 struct console_view {
     const struct console_column *columns;
     size_t count;
@@ -47,20 +47,20 @@ struct console_view {
 struct console_command {
     const char *words; /* upper case, single blanks between them */
     const char *help;
-    const char *argument;            /* what may follow, as the manual says it; NULL: nothing */
+    const char *argument;            /* accepted argument, as the manual shows it; NULL: none */
     const struct console_view *view; /* NULL: no rows */
-    /* Writes the rows; may suspend.  Faults are told to the client, the session goes on. */
+    /* Writes the rows; may suspend.  Faults become an ErrorResponse; the session continues. */
     fault (*run)(struct console *console, struct console_result *result);
     const char *tag; /* of CommandComplete */
-    bool admin;      /* not for those who may only look */
-    bool begins;     /* a transaction, which means nothing here */
+    bool admin;      /* not for users of console.stats_users */
+    bool begins;     /* begins a transaction, which has no effect here */
     bool ends;
 };
 
 extern const struct console_command console_commands[];
 extern const size_t console_command_count;
 
-/* What drivers ask for, with the one answer there is; some are reported at the login. */
+/* A parameter that drivers query, with its fixed value; some are reported at the login. */
 struct console_setting {
     const char *name;
     const char *value;
@@ -91,9 +91,9 @@ struct console_condition {
     char value[CONSOLE_TEXT_MAX];
 };
 
-/* Which rows of a view, in which order. */
+/* The conditions, order and limit of a SHOW. */
 struct console_filter {
-    bool any; /* else all rows as they come */
+    bool any; /* false: all rows, unsorted */
     bool ordered;
     bool descending;
     bool limited;
@@ -103,39 +103,40 @@ struct console_filter {
     struct console_condition conditions[CONSOLE_CONDITIONS_MAX]; /* all must hold */
 };
 
-/* Rows as they come, until all are there. */
+/* Stores the matching rows until all are there. */
 struct console_sieve {
     const struct console_filter *filter;
     struct buffer
-        cells; /* of rows that fit: size (or that it is null) and bytes, one after another */
+        cells; /* of matching rows: size (or a mark for null) and bytes, one after another */
     struct buffer rows; /* uint32_t: where each begins */
     size_t row_start;
     size_t count;
 };
 
 struct console_command;
-/** What follows a SHOW.  Faults: SYNTAX. */
+/** Parses what follows a SHOW. Faults: SYNTAX. */
 fault console_read_filter(const struct console_command *command, struct span rest,
                           struct console_filter *ret) MUST_USE;
 void console_sieve_init(struct console_sieve *sieve, const struct console_filter *filter);
 void console_sieve_fini(struct console_sieve *sieve);
 void console_sieve_cell(struct console_sieve *sieve, struct span text, bool null);
-/** The row is complete: kept if it fits. */
+/** Ends a row; it is stored if it matches the conditions. */
 void console_sieve_row(struct console_sieve *sieve, const struct console_column *columns);
-/** Writes the rows in their order.  Suspends now and then.  Faults: LIMIT, MEMORY. */
+/** Writes the rows in their order.  Suspends from time to time.  Faults: LIMIT, MEMORY. */
 fault console_sieve_pour(struct console_sieve *sieve, const struct console_column *columns,
                          size_t column_count, struct table_sink *sink) MUST_USE;
 
-/* A statement that was understood. */
+/* A parsed statement. */
 struct console_call {
     const struct console_command *command; /* NULL: an empty statement */
     struct console_column setting_column;  /* SHOW of one setting: its only column */
     const struct console_setting *setting;
     struct console_filter filter;
-    char argument[CONSOLE_TEXT_MAX]; /* what followed, unquoted; "": nothing */
-    char value[CONSOLE_TEXT_MAX];    /* SET of a setting: to what */
+    char argument[CONSOLE_TEXT_MAX]; /* the argument, unquoted; "": none */
+    char value[CONSOLE_TEXT_MAX];    /* SET of a setting: the new value */
 };
-/** Faults: SYNTAX, UNSUPPORTED.  Pure; `config` names the settings that are the file's. */
+/** Parses a statement.  Faults: SYNTAX, UNSUPPORTED. Pure; `config` says which settings are those
+ *  of the configuration file. */
 fault console_understand(struct span statement, const struct config *config,
                          struct console_call *ret) MUST_USE;
 const struct console_column *console_call_columns(const struct console_call *call,
@@ -143,25 +144,25 @@ const struct console_column *console_call_columns(const struct console_call *cal
 
 /* --- text (console_text.c) -------------------------------------------------------------------- */
 
-/** Takes the next statement off `text`, up to its semicolon or the end; false when nothing but
- * blanks and comments is left.  Faults: SYNTAX (a quote or comment without its end). */
+/** Takes the next statement off `text`, up to its semicolon or the end.  Sets *ret_any to false if
+ *  only blanks and comments are left.  Faults: SYNTAX (a quote or comment without its end). */
 fault console_next_statement(struct span *text, struct span *ret, bool *ret_any) MUST_USE;
-/** The statement's words in upper case, one blank between them, comments left out.  SYNTAX when it
- *  has more than fits. */
+/** Writes the statement's words in upper case, separated by one blank, without comments.  Fault:
+ *  SYNTAX, if they do not fit. */
 fault console_words(struct span statement, char words[CONSOLE_WORDS_MAX]) MUST_USE;
 
 enum console_token_kind { TOKEN_END, TOKEN_WORD, TOKEN_NAME, TOKEN_TEXT, TOKEN_SIGN };
-/* A word as it stands there, a "name" or 'text' without its quotes, or a sign. */
+/* A word as written, a "name" or 'text' without its quotes, or a sign. */
 struct console_token {
     enum console_token_kind kind;
     char text[CONSOLE_TEXT_MAX];
 };
-/** Takes the next token off `rest`.  SYNTAX when it is too long or has no end. */
+/** Takes the next token off `rest`.  Fault: SYNTAX, if it is too long or has no end. */
 fault console_token(struct span *rest, struct console_token *ret) MUST_USE;
-/** Whether it is this word, in any case. */
+/** Whether the token is this word; ignores case. */
 bool console_token_is(const struct console_token *token, const char *word);
 
-/** "2026-08-01 12:00:00 UTC", from microseconds since 1970. */
+/** Formats microseconds since 1970 as "2026-08-01 12:00:00 UTC". */
 #define CONSOLE_TIME_SIZE 32
 const char *console_time(int64_t us, char text[CONSOLE_TIME_SIZE]);
 
@@ -171,21 +172,22 @@ struct console_result {
     struct table_sink sink; /* writes rows into this */
     const struct console_column *columns;
     size_t column_count;
-    struct console_sieve *sieve; /* takes the rows first; NULL: none does */
-    uint64_t binary;             /* bit i: column i is wanted in binary */
+    struct console_sieve *sieve; /* gets the rows first; NULL: no conditions */
+    uint64_t binary;             /* bit i: column i is sent in binary */
     struct buffer rows;          /* DataRow messages */
     size_t row_start;
-    size_t cell; /* cells of the row under way; 0: none is */
+    size_t cell; /* cells of the row being written; 0: none */
     uint64_t count;
-    size_t sent; /* bytes of `rows` that a portal has given out */
+    size_t sent; /* bytes of `rows` that a portal has returned */
 };
 
 void console_result_init(struct console_result *result, const struct console_column *columns,
                          size_t count, uint64_t binary);
 void console_result_fini(struct console_result *result);
-/** OK; LIMIT (54000) or MEMORY when rows did not fit. */
+/** Returns OK; LIMIT (54000) or MEMORY if rows did not fit. */
 fault console_result_fault(const struct console_result *result) MUST_USE;
-/** The messages of the next `most` rows (0: all), as far as they go.  True: there are more. */
+/** Returns the messages of the next `max` rows (0: all), or of fewer if fewer are left.  Returns
+ *  true if there are more. */
 bool console_result_take(struct console_result *result, uint32_t max, struct span *ret);
 void console_put_columns(struct buffer *out, const struct console_column *columns, size_t count,
                          uint64_t binary);
@@ -195,27 +197,27 @@ void console_put_columns(struct buffer *out, const struct console_column *column
 struct console {
     struct client *client;
     struct pooler *pooler;
-    const struct console_call *call; /* under way */
+    const struct console_call *call; /* the command being run */
     struct span user;                /* the client's own */
-    bool own;                        /* it is a process of our own user */
-    struct config *config;           /* in force when the statement under way began; counted */
+    bool own;              /* the client process belongs to the daemon's user or to root */
+    struct config *config; /* version in force when the current statement began; counted */
     struct buffer in;
     struct buffer out;
-    struct buffer detail; /* of the error under way: every problem of a reload */
+    struct buffer detail; /* detail of the current error: every problem of a reload */
     struct list statements;
     struct list portals;
-    bool in_transaction; /* as the client believes */
+    bool in_transaction; /* as BEGIN and COMMIT have set it */
     bool skipping;       /* an extended batch failed: until its Sync */
 };
 
-/** What the client may do by the configuration in force. */
+/** Returns what the client may do by the configuration in force. */
 enum console_role console_role(const struct console *console);
-/** Runs a call into `result`.  Faults are for the client. */
+/** Runs a call and writes its rows into `result`.  Faults are reported to the client. */
 fault console_run(struct console *console, const struct console_call *call,
                   struct console_result *result) MUST_USE;
 /** Appends the fault as an ErrorResponse. */
 void console_refuse(struct console *console, fault why);
-/** CommandComplete of a call. */
+/** Appends the CommandComplete of a call. */
 void console_complete(struct console *console, const struct console_call *call, uint64_t rows);
 /** Sends `out`, then `rows`, in slices.  Suspends.  Faults end the session. */
 fault console_send(struct console *console, struct span rows) MUST_USE;
@@ -225,7 +227,7 @@ void console_ready(struct console *console);
 fault console_extended(struct console *console, const struct wire_frame *frame) MUST_USE;
 void console_extended_fini(struct console *console);
 
-/* --- what they show --------------------------------------------------------------------------- */
+/* --- views and commands ----------------------------------------------------------------------- */
 
 extern const struct console_view console_view_pins, console_view_pin_totals;
 extern const struct console_view console_view_connections, console_view_sockets, console_view_users,

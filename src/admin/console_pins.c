@@ -7,35 +7,36 @@
 
 #include <stdio.h>
 
-/* Records that are written before others of this relay have their turn. */
+/* Records that are written before other coroutines of this relay run. */
 #define RECORDS_AT_A_TIME 64
-/* PostgreSQL cuts longer names. */
+/* PostgreSQL truncates longer names. */
 #define NAME_SIZE 64
 
 static const struct console_column pins_columns[] = {
-    {"client", COLUMN_TEXT, "its UUID"},
-    {"server", COLUMN_TEXT, "the UUID of the server that it keeps"},
-    {"remote_pid", COLUMN_INT4, "the backend's process"},
-    {"database", COLUMN_TEXT, "as the client asked for"},
-    {"user", COLUMN_TEXT, "as the client logged in"},
-    {"route", COLUMN_INT4, "line of its route in the configuration file"},
-    {"reason", COLUMN_TEXT, "what pinned it first"},
-    {"kinds", COLUMN_TEXT, "kinds of state that it has now"},
-    {"state", COLUMN_TEXT, "of the client, as in SHOW CLIENTS"},
-    {"age", COLUMN_INT8, "for how long, whole seconds"},
+    {"client", COLUMN_TEXT, "UUID of the client"},
+    {"server", COLUMN_TEXT, "UUID of the server that it is pinned to"},
+    {"remote_pid", COLUMN_INT4, "process ID of the backend"},
+    {"database", COLUMN_TEXT, "database that the client requested"},
+    {"user", COLUMN_TEXT, "user name that the client logged in as"},
+    {"route", COLUMN_INT4, "line of the client's route in the configuration file"},
+    {"reason", COLUMN_TEXT, "the kind of state that pinned it first"},
+    {"kinds", COLUMN_TEXT, "the kinds of state that it has now"},
+    {"state", COLUMN_TEXT, "state of the client, as in SHOW CLIENTS"},
+    {"age", COLUMN_INT8, "how long it has been pinned, in whole seconds"},
     {"since", COLUMN_TEXT, "UTC"},
-    {"pinned", COLUMN_INT4, "servers of this pool that are kept, on this relay"},
-    {"limit", COLUMN_INT4, "how many may be, on all relays: pin_share of pool_size"},
+    {"pinned", COLUMN_INT4, "pinned servers of this pool on this relay"},
+    {"limit", COLUMN_INT4,
+     "maximum of pinned servers of the pool, over all relays: pin_share of pool_size"},
 };
 const struct console_view console_view_pins = CONSOLE_VIEW(pins_columns);
 
 static const struct console_column totals_columns[] = {
-    {"kind", COLUMN_TEXT, "as in `session_state`"},
-    {"held", COLUMN_INT4, "servers that have such state now"},
-    {"pinned", COLUMN_INT8, "times that a client kept its server for it"},
+    {"kind", COLUMN_TEXT, "kind of state, as in `session_state`"},
+    {"held", COLUMN_INT4, "servers that have this state now"},
+    {"pinned", COLUMN_INT8, "times that a client was pinned for it"},
     {"cleaned", COLUMN_INT8, "servers that were cleaned of it"},
-    {"rejected", COLUMN_INT8, "statements that the route's policy refused"},
-    {"over_limit", COLUMN_INT8, "statements that `pin_share` refused"},
+    {"rejected", COLUMN_INT8, "statements rejected by the route's policy"},
+    {"over_limit", COLUMN_INT8, "statements rejected because of `pin_share`"},
 };
 const struct console_view console_view_pin_totals = CONSOLE_VIEW(totals_columns);
 
@@ -69,7 +70,7 @@ static void gather_pin(struct buffer *records, const struct server *server, uint
     snprintf(record.database, sizeof(record.database), "%s", pool->database);
     snprintf(record.user, sizeof(record.user), "%s", pool->user);
     pin_look(server, &record.view);
-    /* All of it or nothing, so that what is there can be read back. */
+    /* Copies the whole record or nothing, so that records can be read back. */
     uint8_t *at = buffer_room(records, sizeof(record));
     if (at == NULL)
         return;
@@ -142,7 +143,7 @@ fault console_show_pins(struct console *console, struct console_result *result)
     }
     buffer_fini(&records);
     if (gathered == FAULT_LIMIT)
-        return fault_raise(FAULT_LIMIT, "more than %zu MiB of pins to show",
+        return fault_raise(FAULT_LIMIT, "the rows of pins exceed %zu MiB",
                            CONSOLE_RECORDS_MAX >> 20);
     return gathered;
 }

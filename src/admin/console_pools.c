@@ -8,21 +8,22 @@
 /* --- pools ------------------------------------------------------------------------------------ */
 
 static const struct console_column pool_columns[] = {
-    {"database", COLUMN_TEXT, "as clients ask for it"},
-    {"user", COLUMN_TEXT, "as clients log in"},
-    {"cl_active", COLUMN_INT4, "clients that wait for nothing: at work, idle, or logging in"},
+    {"database", COLUMN_TEXT, "database that clients request"},
+    {"user", COLUMN_TEXT, "user name that clients log in as"},
+    {"cl_active", COLUMN_INT4,
+     "clients that do not wait for a server: active, idle, or logging in"},
     {"cl_waiting", COLUMN_INT4, "clients that wait for a server"},
-    {"cl_active_cancel_req", COLUMN_INT4, "always 0: requests need no pool"},
-    {"cl_waiting_cancel_req", COLUMN_INT4, "always 0: requests do not wait"},
-    {"sv_active", COLUMN_INT4, "servers bound to a client"},
-    {"sv_active_cancel", COLUMN_INT4, "always 0: requests travel on connections of their own"},
-    {"sv_being_canceled", COLUMN_INT4, "servers towards which a cancel request is under way"},
-    {"sv_idle", COLUMN_INT4, "servers ready for use"},
-    {"sv_used", COLUMN_INT4, "always 0: idle servers are tested when they are wanted"},
-    {"sv_tested", COLUMN_INT4, "servers whose session is being put in order"},
+    {"cl_active_cancel_req", COLUMN_INT4, "always 0: cancel requests use no pool"},
+    {"cl_waiting_cancel_req", COLUMN_INT4, "always 0: cancel requests do not wait"},
+    {"sv_active", COLUMN_INT4, "servers linked to a client"},
+    {"sv_active_cancel", COLUMN_INT4, "always 0: cancel requests use connections of their own"},
+    {"sv_being_canceled", COLUMN_INT4, "servers with a cancel request in progress"},
+    {"sv_idle", COLUMN_INT4, "idle servers, ready for use"},
+    {"sv_used", COLUMN_INT4, "always 0: idle servers are checked when a client needs them"},
+    {"sv_tested", COLUMN_INT4, "servers whose session is being cleaned"},
     {"sv_login", COLUMN_INT4, "servers that are logging in"},
-    {"maxwait", COLUMN_INT4, "age of the oldest wait, whole seconds"},
-    {"maxwait_us", COLUMN_INT4, "the microseconds beyond `maxwait`"},
+    {"maxwait", COLUMN_INT4, "age of the oldest wait, in whole seconds"},
+    {"maxwait_us", COLUMN_INT4, "the remaining microseconds of `maxwait`"},
     {"pool_mode", COLUMN_TEXT, "`session`, `transaction` or `statement`"},
     {"load_balance_hosts", COLUMN_TEXT, "always null"},
 };
@@ -140,8 +141,8 @@ fault console_show_pools(struct console *console, struct console_result *result)
 /* --- lists ------------------------------------------------------------------------------------ */
 
 static const struct console_column list_columns[] = {
-    {"list", COLUMN_TEXT, "what is counted; names that PgBouncer has and Trunkline not count 0"},
-    {"items", COLUMN_INT4, "how many there are"},
+    {"list", COLUMN_TEXT, "what is counted; for names that only PgBouncer counts, the number is 0"},
+    {"items", COLUMN_INT4, "the count"},
 };
 const struct console_view console_view_lists = CONSOLE_VIEW(list_columns);
 
@@ -179,7 +180,7 @@ static uint32_t count_databases(const struct config *config, fault *failed)
     return count;
 }
 
-/* Hosts of services that are neither numbers nor directories. */
+/* Counts hosts of services that are neither addresses nor directories. */
 static uint32_t count_names(const struct config *config)
 {
     uint32_t count = 0;
@@ -234,37 +235,39 @@ fault console_show_lists(struct console *console, struct console_result *result)
 /* --- relays ----------------------------------------------------------------------------------- */
 
 static const struct console_column relay_columns[] = {
-    {"relay", COLUMN_INT4, "its number"},
-    {"clients", COLUMN_INT4, "connected, those that are logging in included"},
+    {"relay", COLUMN_INT4, "number of the relay"},
+    {"clients", COLUMN_INT4, "connected clients, including those that are logging in"},
     {"waiting", COLUMN_INT4, "clients that wait for a server"},
-    {"servers", COLUMN_INT4, "leased, logins included"},
-    {"shares", COLUMN_INT4, "pools of which it has a part"},
+    {"servers", COLUMN_INT4, "leased servers, including those that are logging in"},
+    {"shares", COLUMN_INT4, "local pools of this relay"},
     {"parameter_sets", COLUMN_INT4, "different sets of session parameters"},
     {"statements", COLUMN_INT4, "different prepared statements"},
     {"chunks_lent", COLUMN_INT4, "buffers in use"},
     {"chunks_max", COLUMN_INT4, "buffers that may be in use; from `memory`"},
-    {"chunks_short", COLUMN_INT8, "how often none was to be had"},
+    {"chunks_short", COLUMN_INT8, "how often no buffer was available"},
     {"held_bytes", COLUMN_INT8,
-     "memory besides buffers that counts in `memory_limit`: long messages, what clients leave"},
-    {"came", COLUMN_INT8, "clients that came from other relays, in all"},
-    {"left", COLUMN_INT8, "clients that left for other relays, in all"},
-    {"shed", COLUMN_INT8, "clients that were ended or refused for want of memory"},
-    {"unauthenticated", COLUMN_INT8, "connections that have not logged in yet"},
-    {"crowded_out", COLUMN_INT8, "of those: ended to let newer ones in, in all"},
-    {"derivations", COLUMN_INT8, "keys that were derived from passwords for logins of clients"},
-    {"cancels", COLUMN_INT4, "cancel requests towards servers under way"},
-    {"marks", COLUMN_INT8, "servers in doubt that were proven to owe nothing more"},
-    {"unmarked", COLUMN_INT8, "servers in doubt that could not be proven, and were closed"},
+     "memory outside buffers that counts towards `memory_limit`: long messages, state left by "
+     "clients"},
+    {"came", COLUMN_INT8, "clients moved here from other relays, in total"},
+    {"left", COLUMN_INT8, "clients moved to other relays, in total"},
+    {"shed", COLUMN_INT8, "clients disconnected or refused because of a lack of memory, in total"},
+    {"unauthenticated", COLUMN_INT8, "connections that have not finished their login"},
+    {"crowded_out", COLUMN_INT8,
+     "unauthenticated connections closed in favour of newer ones, in total"},
+    {"derivations", COLUMN_INT8, "keys derived from passwords for client logins, in total"},
+    {"cancels", COLUMN_INT4, "cancel requests to servers in progress"},
+    {"marks", COLUMN_INT8, "servers proven to owe no more replies, in total"},
+    {"unmarked", COLUMN_INT8, "servers closed because this could not be proven, in total"},
     {"wakeups", COLUMN_INT8, "rounds of the event loop"},
     {"events", COLUMN_INT8, "socket events"},
-    {"mails", COLUMN_INT8, "messages from other threads"},
+    {"mails", COLUMN_INT8, "messages received from other threads"},
     {"switches", COLUMN_INT8, "times that a coroutine was resumed"},
     {"coroutines", COLUMN_INT8, "alive"},
     {"stacks", COLUMN_INT8, "mapped"},
 };
 const struct console_view console_view_relays = CONSOLE_VIEW(relay_columns);
 
-/* Writes its row at once: only one machine at a time touches the result. */
+/* Writes the relay's row during the look: only one machine at a time uses the result. */
 static void look_at_relay(struct relay *relay, void *argument)
 {
     struct table_sink *sink = argument;

@@ -1,9 +1,9 @@
 /*
- * RELOAD and SET: load the configuration again on the pooler machine, and tells all that is wrong
- * with it.
+ * RELOAD and SET: load the configuration again on the pooler machine, and report every problem of
+ * it.
  *
- * Reading files blocks, and what a reload changes belongs to the pooler machine: so a message
- * starts a coroutine there, and comes back when it is done.
+ * Reading files blocks, and a reload changes state of the pooler machine: so a message starts a
+ * coroutine there, and returns when it has finished.
  */
 #include "admin/console_parts.h"
 
@@ -14,16 +14,16 @@ struct errand {
     struct pooler *pooler;
     const struct console_call *call; /* SET: what is set */
     bool sets;
-    struct buffer *report; /* the asker's, which waits */
+    struct buffer *report; /* of the asking console, which waits */
     struct machine *home;
     struct co *asker;
     bool done;
     fault result;
-    char sqlstate[6]; /* of a failure: the story is the other coroutine's */
+    char sqlstate[6]; /* of a failure: a story is lost with its coroutine */
     char story[FAULT_STORY_MAX];
 };
 
-/* On the asker's relay. */
+/* Runs on the relay of the asking console. */
 static void errand_home(struct mail *mail)
 {
     struct errand *errand = CONTAINER_OF(mail, struct errand, mail);
@@ -57,7 +57,7 @@ static void errand_reload(void *argument)
     errand_return(errand, result);
 }
 
-/* On the pooler machine. */
+/* Runs on the pooler machine. */
 static void errand_arrive(struct mail *mail)
 {
     struct errand *errand = CONTAINER_OF(mail, struct errand, mail);
@@ -72,7 +72,7 @@ static void look_at_nothing(struct relay *relay, void *argument)
     (void)argument;
 }
 
-/* One NOTICE per line: what was loaded may have odd parts. */
+/* Sends one NOTICE per line: a loaded configuration may have warnings. */
 static void tell_lines(struct console *console, struct span lines)
 {
     char line[1024];
@@ -99,14 +99,14 @@ static fault load(struct console *console, bool sets)
                             .asker = co_self()};
     buffer_clear(&console->detail);
     mail_send(pooler_machine(console->pooler), &errand.mail);
-    /* The errand lives on this stack, so nothing ends the wait but its return. */
+    /* The errand is on this stack, so only its return ends the wait. */
     while (!errand.done)
         if (co_wait(NEVER) == FAULT_CANCELLED && !errand.done)
             co_yield ();
     if (errand.result != OK)
         return fault_raise_state(errand.result, errand.sqlstate, "%s", errand.story);
-    /* Each relay has got the new version before this look, so it holds when the client reads the
-     * tag. */
+    /* Each relay has the new version before this look reaches it, so the version is in force when
+     * the client reads the tag. */
     pooler_look(console->pooler, look_at_nothing, NULL);
     tell_lines(console, buffer_span(&console->detail));
     buffer_clear(&console->detail);

@@ -1,8 +1,8 @@
 /*
- * Rows as they will be sent: a sink whose cells become DataRow messages at once.
+ * Result rows: a sink whose cells become DataRow messages at once.
  *
- * Cells come as text.  A client that asked for a column in binary gets its number in PostgreSQL's
- * binary form, because drivers that always ask for that (asyncpg, pgx) are clients too.
+ * Cells arrive as text.  If a client asked for binary format, a number is converted to PostgreSQL's
+ * binary form: some drivers (asyncpg, pgx) always ask for that.
  */
 #include "admin/console_parts.h"
 
@@ -12,7 +12,7 @@
 
 struct type {
     uint32_t oid;
-    uint16_t size; /* as RowDescription has it; 0xffff: varies */
+    uint16_t size; /* for RowDescription; 0xffff: varies */
 };
 
 static const struct type types[] = {
@@ -37,7 +37,7 @@ static void put_u64(struct buffer *out, uint64_t value)
     wire_put_u32(out, (uint32_t)value);
 }
 
-/* Digits of base 10000, the first one the highest; whole numbers only. */
+/* Writes a whole number as digits of base 10000, the highest first. */
 static void put_numeric(struct buffer *out, int64_t value)
 {
     uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
@@ -47,7 +47,7 @@ static void put_numeric(struct buffer *out, int64_t value)
         digits[count++] = (uint16_t)(rest % 10000);
     wire_put_u32(out, 8u + 2u * count);
     wire_put_u16(out, count);
-    wire_put_u16(out, count == 0 ? 0 : (uint16_t)(count - 1)); /* the first digit's power */
+    wire_put_u16(out, count == 0 ? 0 : (uint16_t)(count - 1)); /* weight of the first digit */
     wire_put_u16(out, value < 0 ? 0x4000 : 0);
     wire_put_u16(out, 0);
     while (count > 0)
@@ -85,7 +85,7 @@ static struct console_result *result_of(struct table_sink *sink)
     return CONTAINER_OF(sink, struct console_result, sink);
 }
 
-/* Whoever declares columns of its own (a lower floor) declares the console's. */
+/* Checks that a producer in a lower layer declares the same columns as the console. */
 static void result_begin(struct table_sink *sink, const struct column *columns, size_t count)
 {
     const struct console_result *result = result_of(sink);
@@ -155,7 +155,7 @@ fault console_result_fault(const struct console_result *result)
 {
     fault failed = buffer_fault(&result->rows);
     if (failed == FAULT_LIMIT)
-        return fault_raise(FAULT_LIMIT, "the answer has more than %zu MiB", CONSOLE_ROWS_MAX >> 20);
+        return fault_raise(FAULT_LIMIT, "the result exceeds %zu MiB", CONSOLE_ROWS_MAX >> 20);
     return failed;
 }
 

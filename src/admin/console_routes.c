@@ -8,17 +8,18 @@
 /* --- routes ----------------------------------------------------------------------------------- */
 
 static const struct console_column route_columns[] = {
-    {"version", COLUMN_INT8, "of the configuration that it is from"},
-    {"database", COLUMN_TEXT, "that it matches; `*`: any"},
-    {"user", COLUMN_TEXT, "that it matches; `*`: any"},
-    {"service", COLUMN_TEXT, "whose backends it leads to"},
+    {"version", COLUMN_INT8, "version of the configuration that the route is from"},
+    {"database", COLUMN_TEXT, "name that it matches; `*`: any"},
+    {"user", COLUMN_TEXT, "name that it matches; `*`: any"},
+    {"service", COLUMN_TEXT, "service whose backends run the queries"},
     {"pool_mode", COLUMN_TEXT, "`session`, `transaction` or `statement`"},
-    {"pool_size", COLUMN_INT4, "servers of each of its pools, over all relays"},
-    {"auth", COLUMN_TEXT, "how clients prove who they are"},
+    {"pool_size", COLUMN_INT4, "maximum of servers of each of its pools, over all relays"},
+    {"auth", COLUMN_TEXT, "authentication method of its clients"},
     {"clients", COLUMN_INT4, "on it"},
     {"servers", COLUMN_INT4, "of its pools"},
-    {"obsolete", COLUMN_TEXT, "`yes`: a newer version took its place, its clients finish on it"},
-    {"line", COLUMN_INT4, "in the configuration file"},
+    {"obsolete", COLUMN_TEXT,
+     "`yes`: a newer version has replaced it; its remaining clients finish on it"},
+    {"line", COLUMN_INT4, "line in the configuration file"},
 };
 const struct console_view console_view_routes = CONSOLE_VIEW(route_columns);
 
@@ -31,7 +32,7 @@ struct route_row {
     uint32_t servers;
 };
 
-/* A route is known by its version and its place there; the bytes serve as a key. */
+/* Identifies a route by its version and its index there; the bytes serve as a key. */
 struct route_key {
     uint64_t version;
     uint64_t index;
@@ -111,28 +112,32 @@ fault console_show_routes(struct console *console, struct console_result *result
 /* --- databases -------------------------------------------------------------------------------- */
 
 static const struct console_column database_columns[] = {
-    {"name", COLUMN_TEXT, "as routes have it; `*`: any"},
-    {"host", COLUMN_TEXT, "hosts of the service"},
-    {"port", COLUMN_INT4, "of the first host"},
-    {"database", COLUMN_TEXT, "towards the server; `*`: as the client said"},
-    {"force_user", COLUMN_TEXT, "towards the server; null: as the client said"},
-    {"pool_size", COLUMN_INT4, "servers of one pool"},
-    {"min_pool_size", COLUMN_INT4, "servers kept open while there are clients"},
-    {"reserve_pool_size", COLUMN_INT4, "more servers for claims that have waited for long"},
-    {"server_lifetime", COLUMN_INT4, "seconds; null: without end"},
+    {"name", COLUMN_TEXT, "database as in the routes; `*`: any"},
+    {"host", COLUMN_TEXT, "hosts of the route's service"},
+    {"port", COLUMN_INT4, "port of the first host"},
+    {"database", COLUMN_TEXT, "database at the server; `*`: the one that the client requested"},
+    {"force_user", COLUMN_TEXT, "user at the server; null: the one that the client logged in as"},
+    {"pool_size", COLUMN_INT4, "maximum of servers of one pool"},
+    {"min_pool_size", COLUMN_INT4,
+     "minimum of servers of one pool, kept open while it has clients"},
+    {"reserve_pool_size", COLUMN_INT4,
+     "additional servers for clients that have waited for `reserve_after`"},
+    {"server_lifetime", COLUMN_INT4, "maximum age of a server in seconds; null: unlimited"},
     {"pool_mode", COLUMN_TEXT, "`session`, `transaction` or `statement`"},
     {"load_balance_hosts", COLUMN_TEXT, "always null"},
-    {"max_connections", COLUMN_INT4, "servers of the database, over all pools; 0: no limit"},
-    {"current_connections", COLUMN_INT4, "servers of all routes of this name"},
-    {"max_client_connections", COLUMN_INT4, "clients of the database; 0: no limit of its own"},
-    {"current_client_connections", COLUMN_INT4, "clients of all routes of this name"},
-    {"paused", COLUMN_INT4, "1: by PAUSE or KILL"},
-    {"disabled", COLUMN_INT4, "1: its clients are refused, by DISABLE or `auth: block`"},
+    {"max_connections", COLUMN_INT4,
+     "maximum of servers of the database, over all pools; 0: no limit"},
+    {"current_connections", COLUMN_INT4, "servers of all routes for this database"},
+    {"max_client_connections", COLUMN_INT4,
+     "maximum of clients of the database; 0: no limit of its own"},
+    {"current_client_connections", COLUMN_INT4, "clients of all routes for this database"},
+    {"paused", COLUMN_INT4, "1: paused by PAUSE or KILL"},
+    {"disabled", COLUMN_INT4, "1: its clients are refused by DISABLE or `auth: block`"},
 };
 const struct console_view console_view_databases = CONSOLE_VIEW(database_columns);
 
 struct database_row {
-    struct console_tally_row row; /* by name: monitoring wants every name once */
+    struct console_tally_row row; /* by name: monitoring needs each name only once */
     const struct route_config *route;
     uint32_t clients;
     uint32_t servers;
@@ -140,7 +145,7 @@ struct database_row {
     bool disabled;
 };
 
-/* Databases that no route names may be paused and disabled, too. */
+/* Adds databases that no route names but that are paused or disabled. */
 static void add_marked(const struct orders *orders, const struct config *config,
                        struct console_tally *databases)
 {

@@ -1,7 +1,7 @@
 /*
  * SHOW STATS, STATS_TOTALS, STATS_AVERAGES and TOTALS.
  *
- * Nothing ticks: each local pool keeps what it had counted at two earlier looks, and a look makes
+ * There is no timer: each local pool stores its counters at two earlier looks, and a look computes
  * the averages from the older one.
  */
 #include "admin/console_stats.h"
@@ -16,13 +16,13 @@
 
 #define COUNTERS 12
 
-/* How an average is made: per second, or per so many of another counter. */
+/* The divisor of an average: time, or another counter. */
 #define PER_SECOND SIZE_MAX
 
 struct counter {
-    const char *name; /* in SHOW TOTALS, behind total_ or avg_ */
+    const char *name; /* in SHOW TOTALS, after total_ or avg_ */
     size_t at;
-    size_t per; /* PER_SECOND, or where the divisor stands */
+    size_t per; /* PER_SECOND, or the offset of the divisor */
 };
 
 #define AT(field) offsetof(struct local_pool_stats, field)
@@ -47,7 +47,7 @@ static_assert(sizeof(struct local_pool_stats) == COUNTERS * sizeof(uint64_t),
 
 #define DATABASE                                                                                   \
     {                                                                                              \
-        "database", COLUMN_TEXT, "whose pools, also departed ones, are summed up"                  \
+        "database", COLUMN_TEXT, "database whose pools, including removed ones, are summed"        \
     }
 #define N(column, text)                                                                            \
     {                                                                                              \
@@ -56,7 +56,7 @@ static_assert(sizeof(struct local_pool_stats) == COUNTERS * sizeof(uint64_t),
 
 static const struct console_column stats_columns[] = {
     DATABASE,
-    N("total_server_assignment_count", "servers given to clients"),
+    N("total_server_assignment_count", "times that a server was assigned to a client"),
     N("total_xact_count", "transactions"),
     N("total_query_count", "queries"),
     N("total_received", "bytes from clients"),
@@ -64,8 +64,8 @@ static const struct console_column stats_columns[] = {
     N("total_xact_time", "microseconds that clients held servers"),
     N("total_query_time", "microseconds that queries took"),
     N("total_wait_time", "microseconds that clients waited for a server"),
-    N("total_client_parse_count", "prepared statements that clients made"),
-    N("total_server_parse_count", "prepared statements that were made on servers"),
+    N("total_client_parse_count", "prepared statements created by clients"),
+    N("total_server_parse_count", "prepared statements created on servers"),
     N("total_bind_count", "statements that clients bound"),
     N("total_client_login_count", "logins of clients"),
     N("avg_server_assignment_count", "per second"),
@@ -118,8 +118,8 @@ static const struct console_column averages_columns[] = {
 const struct console_view console_view_stats_averages = CONSOLE_VIEW(averages_columns);
 
 static const struct console_column sums_columns[] = {
-    {"name", COLUMN_TEXT, "`total_` or `avg_` and what is counted"},
-    {"value", COLUMN_NUMERIC, "over all databases"},
+    {"name", COLUMN_TEXT, "`total_` or `avg_` and the counter's name"},
+    {"value", COLUMN_NUMERIC, "value over all databases"},
 };
 const struct console_view console_view_totals = CONSOLE_VIEW(sums_columns);
 
@@ -147,7 +147,7 @@ void console_stats_look(struct stats_window *window, const struct local_pool_sta
     for (size_t i = 0; i < COUNTERS; i++)
         now_counted[i] -= then[i];
     memcpy(ret_since, now_counted, sizeof(now_counted));
-    /* Less than a second is no basis for a number per second. */
+    /* Rates need at least one second. */
     ret_during->us = MAX_OF(between(window->older_at, at).us, sec(1).us);
 }
 

@@ -1,16 +1,16 @@
 #pragma once
 /*
- * console_stats.h - what was counted recently: the arithmetic of averages, without a clock.
+ * console_stats.h - computes recent averages from counters, without a timer.
  */
 #include "stats/stats.h"
 
-/* Averages are over at least so long, once somebody has asked twice. */
+/* Minimum period of averages, once there have been two looks. */
 #define CONSOLE_STATS_PERIOD sec(60)
 
 /**
- * What `window` has seen since its older look, and how long that is; then makes this look a part of
- * it.  Whoever asks more often than once a period gets averages over one period to two; the first
- * to ask gets them since the pool began.
+ * Returns what was counted since the older look of `window`, and the time since then; then stores
+ * this look if it is due.  If looks come more often than once a period, averages cover one to two
+ * periods.  The first look covers the time since the pool was created.
  */
 void console_stats_look(struct stats_window *window, const struct local_pool_stats *stats,
                         deadline at, struct local_pool_stats *ret_since, duration *ret_during);

@@ -1,5 +1,5 @@
 /*
- * Statements and words of what a console client sends; times as it reads them.
+ * Splits a console client's text into statements and words; formats times.
  */
 #include "admin/console_parts.h"
 
@@ -27,7 +27,7 @@ static fault comment_size(struct span text, size_t *ret)
     return OK;
 }
 
-/* Bytes of the quoted text that `text` begins with, quotes included. */
+/* Returns the bytes of the quoted text that `text` begins with, quotes included. */
 static fault quoted_size(struct span text, size_t *ret)
 {
     const uint8_t *end = memchr(text.at + 1, text.at[0], text.size - 1);
@@ -37,7 +37,7 @@ static fault quoted_size(struct span text, size_t *ret)
     return OK;
 }
 
-/* Blanks and comments. */
+/* Skips blanks and comments. */
 static fault skip_nothing(struct span *text)
 {
     for (;;) {
@@ -100,7 +100,7 @@ fault console_words(struct span statement, char words[CONSOLE_WORDS_MAX])
         size_t size;
         TRY(piece_size(statement, &size));
         if (used + apart + size + 1 > CONSOLE_WORDS_MAX)
-            return fault_raise(FAULT_SYNTAX, "a command of more than %u bytes", CONSOLE_WORDS_MAX);
+            return fault_raise(FAULT_SYNTAX, "the command exceeds %u bytes", CONSOLE_WORDS_MAX);
         if (apart && used > 0)
             words[used++] = ' ';
         for (size_t i = 0; i < size; i++)
@@ -122,13 +122,12 @@ static bool is_sign(uint8_t byte)
 static fault token_keep(struct console_token *token, size_t *used, uint8_t byte)
 {
     if (*used + 1 == CONSOLE_TEXT_MAX)
-        return fault_raise(FAULT_SYNTAX, "a name or value of more than %u bytes",
-                           CONSOLE_TEXT_MAX - 1);
+        return fault_raise(FAULT_SYNTAX, "a name or value exceeds %u bytes", CONSOLE_TEXT_MAX - 1);
     token->text[(*used)++] = (char)byte;
     return OK;
 }
 
-/* A doubled quote stands for itself. */
+/* A doubled quote stands for one. */
 static fault token_quoted(struct span *rest, struct console_token *token, size_t *used)
 {
     uint8_t quote = rest->at[0];

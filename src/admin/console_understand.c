@@ -1,11 +1,11 @@
 /*
- * What a statement means; what is accepted only because drivers say it.
+ * Parses a console statement; accepts what drivers send on their own.
  */
 #include "admin/console_parts.h"
 
 #include <stdio.h>
 
-/* --- what drivers say ------------------------------------------------------------------------- */
+/* --- statements of drivers -------------------------------------------------------------------- */
 
 static const struct console_column one_columns[] = {{"?column?", COLUMN_INT4, ""}};
 static const struct console_view one_view = CONSOLE_VIEW(one_columns);
@@ -17,7 +17,7 @@ static fault select_one(struct console *console, struct console_result *result)
     return OK;
 }
 
-/* Accepted with whatever follows these words; they change nothing. */
+/* Accepted with any text after these words; they change nothing. */
 static const struct console_command chatter[] = {
     {.words = "BEGIN", .tag = "BEGIN", .begins = true},
     {.words = "START TRANSACTION", .tag = "START TRANSACTION", .begins = true},
@@ -71,7 +71,7 @@ const size_t console_setting_count = ARRAY_SIZE(console_settings);
 
 /* --- understanding ---------------------------------------------------------------------------- */
 
-/* The words that follow `first` in `words`; NULL when they begin otherwise. */
+/* Returns what follows `first` in `words`; NULL if `words` begins otherwise. */
 static const char *words_behind(const char *words, const char *first)
 {
     size_t size = strlen(first);
@@ -113,7 +113,7 @@ static fault unknown_command(struct span statement)
                        (int)MIN_OF(statement.size, (size_t)100), (const char *)statement.at);
 }
 
-/* What follows the words of a command. */
+/* Parses what follows the words of a command. */
 static fault understand_rest(struct span statement, struct console_call *call)
 {
     struct span rest = statement;
@@ -135,7 +135,7 @@ static fault understand_rest(struct span statement, struct console_call *call)
     return token.kind == TOKEN_END ? OK : unknown_command(statement);
 }
 
-/* An argument is optional when the manual has it in brackets. */
+/* Checks that a required argument is there; one in brackets is optional. */
 static fault check_argument(const struct console_call *call)
 {
     const char *argument = call->command->argument;
@@ -171,7 +171,7 @@ static fault understand_set(struct span statement, const struct config *config,
                                            token.text)
                        : OK;
     if (!row->reloadable)
-        return fault_raise(FAULT_UNSUPPORTED, "\"%s\" is set in the file and at a start only",
+        return fault_raise(FAULT_UNSUPPORTED, "setting \"%s\" cannot be changed without a restart",
                            row->key);
     call->command = command_set();
     snprintf(call->argument, sizeof(call->argument), "%s", row->key);
@@ -187,8 +187,9 @@ static fault understand_set(struct span statement, const struct config *config,
     TRY(console_token(&statement, &token));
     return token.kind == TOKEN_END
                ? OK
-               : fault_raise(FAULT_SYNTAX, "syntax error at \"%s\": one value should follow SET %s",
-                             token.text, row->key);
+               : fault_raise(FAULT_SYNTAX,
+                             "syntax error at \"%s\": expected one value after SET %s", token.text,
+                             row->key);
 }
 
 fault console_understand(struct span statement, const struct config *config,

@@ -4,18 +4,20 @@
 #include "admin/console_parts.h"
 #include "admin/console_tally.h"
 
-/* Names that are walked before others of this relay have their turn. */
+/* Names that are visited before other coroutines of this relay run. */
 #define NAMES_AT_A_TIME 256
 
 static const struct console_column columns[] = {
-    {"name", COLUMN_TEXT, "as clients log in, or servers are logged in to"},
-    {"pool_size", COLUMN_TEXT, "always null: that is the route's"},
-    {"reserve_pool_size", COLUMN_TEXT, "always null: that is the route's"},
-    {"pool_mode", COLUMN_TEXT, "always null: that is the route's"},
-    {"max_user_connections", COLUMN_INT4, "servers that may log in as it; 0: no limit"},
-    {"current_connections", COLUMN_INT4, "servers that do"},
-    {"max_user_client_connections", COLUMN_INT4, "clients of it, over all databases; 0: no limit"},
-    {"current_client_connections", COLUMN_INT4, "clients that are connected"},
+    {"name", COLUMN_TEXT, "user name of clients or of server connections"},
+    {"pool_size", COLUMN_TEXT, "always null: set by the route"},
+    {"reserve_pool_size", COLUMN_TEXT, "always null: set by the route"},
+    {"pool_mode", COLUMN_TEXT, "always null: set by the route"},
+    {"max_user_connections", COLUMN_INT4,
+     "maximum of servers that log in as this user; 0: no limit"},
+    {"current_connections", COLUMN_INT4, "servers that are logged in as this user"},
+    {"max_user_client_connections", COLUMN_INT4,
+     "maximum of clients of this user, over all databases; 0: no limit"},
+    {"current_client_connections", COLUMN_INT4, "connected clients of this user"},
 };
 const struct console_view console_view_users = CONSOLE_VIEW(columns);
 
@@ -42,7 +44,7 @@ static void look_at_users(struct relay *relay, void *argument)
     }
 }
 
-/* Those that the files know.  Suspends now and then. */
+/* Adds the users of the configuration and the auth file.  Suspends from time to time. */
 static void add_known(const struct config *config, struct console_tally *users)
 {
     uint32_t walked = 1;

@@ -6,15 +6,15 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Behind a command's name. */
+/* Maximum of words after a command's name. */
 #define WORDS_MAX 8
 
 struct cli_command {
     const char *name;
     const char *arguments; /* for the usage line */
-    int count;             /* of arguments */
-    int max;               /* with its option */
-    const char *option;    /* NULL: there is none */
+    int count;             /* number of arguments */
+    int max;               /* number of arguments with the option */
+    const char *option;    /* NULL: none */
     const char *summary;   /* NULL: for developers, not listed */
     const char *help;
     int (*run)(char **arguments);
@@ -28,33 +28,36 @@ static int cli_version(char **arguments)
 
 static const struct cli_command commands[] = {
     {"run", "FILE", 1, 1, NULL, "runs the pooler in the foreground",
-     "Runs the pooler with this configuration file, in the foreground, until it gets SIGINT or\n"
-     "SIGTERM: then it lets transactions finish; a second signal ends it at once.  SIGHUP loads\n"
-     "the file again.  The log goes to standard error unless the file says otherwise.\n",
+     "Runs the pooler in the foreground with this configuration file.  SIGINT or SIGTERM shuts it\n"
+     "down after open transactions have finished; a second signal ends it at once.  SIGHUP "
+     "reloads\n"
+     "the file.  The log goes to standard error unless the file sets another target.\n",
      cli_run},
     {"check", "FILE [--match DATABASE USER ADDRESS]", 1, 5, "--match",
-     "tells everything that is wrong with a configuration file",
-     "Loads the configuration file, the auth file and the certificates that it names, and prints\n"
+     "checks a configuration file and reports every problem",
+     "Loads the configuration file and the auth file and certificates that it names, and prints\n"
      "every problem: file, line, column, key, what was found, and what is accepted.  The exit\n"
-     "status is 0 when the file can be run (there may be warnings), else 1.\n"
+     "status is 0 if the file can be run (there may be warnings), 1 if not.\n"
      "\n"
-     "With --match it tells which route such a client would take, and which line of the HBA file\n"
-     "would let it in, with and without TLS.  ADDRESS is an IP address, or local for a Unix "
-     "socket.\n",
+     "With --match, prints which route a client would use, and which line of the HBA file would\n"
+     "match, with and without TLS.  ADDRESS is an IP address, or local for a Unix socket.\n",
      cli_check},
     {"secret", "USER [--from-server HOST[:PORT] ADMIN]", 1, 4, "--from-server",
-     "makes a line for the auth file from a password",
-     "Asks for a password, twice and without showing it, and prints the line for the auth file:\n"
-     "the user with a SCRAM-SHA-256 verifier, from which the password cannot be found.  Without a\n"
-     "terminal, the password is the first line of standard input.\n"
+     "prints a line for the auth file",
+     "Asks for a password twice, without echo, and prints the line for the auth file: the user "
+     "and\n"
+     "a SCRAM-SHA-256 verifier, from which the password can't be recovered.  If standard input is\n"
+     "not a terminal, the password is its first line.\n"
      "\n"
-     "With --from-server the secret is the one that a server has: logins of that user then pass\n"
-     "through, and no password need be stored.  ADMIN may read pg_authid there; its password is\n"
-     "asked for, or is the first line of standard input (none: empty).\n",
+     "With --from-server, the secret is copied from a server.  The pooler then logs that user\n"
+     "in at the server with the client's own keys, and no password needs to be stored.  ADMIN "
+     "needs\n"
+     "permission to read pg_authid there; its password is asked for, or is the first line of\n"
+     "standard input (may be empty).\n",
      cli_secret},
-    {"import", "FILE", 1, 1, NULL, "tells a PgBouncer configuration in Trunkline's words",
-     "Reads pgbouncer.ini, and the files that it includes, and prints a configuration that does\n"
-     "the same.  What has no equal stands in it as comments, each with the reason.\n",
+    {"import", "FILE", 1, 1, NULL, "converts a PgBouncer configuration",
+     "Reads pgbouncer.ini and the files that it includes, and prints an equivalent configuration.\n"
+     "Settings without an equivalent are printed as comments, each with the reason.\n",
      cli_import},
     {"version", "", 0, 0, NULL, "prints the version",
      "Prints the name and version of this program.\n", cli_version},
@@ -114,7 +117,8 @@ static bool is_option(const struct cli_command *command, const char *word)
     return command->option != NULL && word != NULL && strcmp(command->option, word) == 0;
 }
 
-/* What stands where the option does not: "FILE --match A B C", or "--match A B C FILE". */
+/* Moves the option to the end: accepts "FILE --match A B C" and "--match A B C FILE".  Returns
+ * false if there is no option. */
 static bool option_last(const struct cli_command *command, char **arguments, char **ret)
 {
     int words = command->max;
@@ -142,7 +146,7 @@ static int command_run(const struct cli_command *command, int count, char **argu
         arguments++;
         count--;
     } else if (count > 0 && arguments[0][0] == '-' && !is_option(command, arguments[0])) {
-        fprintf(stderr, "trunkline %s: there is no option %s\n", command->name, arguments[0]);
+        fprintf(stderr, "trunkline %s: unknown option %s\n", command->name, arguments[0]);
         command_usage(command, stderr);
         return CLI_USAGE;
     }
@@ -181,7 +185,7 @@ int cli_main(int argc, char **argv)
     }
     const struct cli_command *command = command_find(word);
     if (command == NULL) {
-        fprintf(stderr, "trunkline: there is no command %s\n", word);
+        fprintf(stderr, "trunkline: unknown command %s\n", word);
         usage_print(stderr);
         return CLI_USAGE;
     }

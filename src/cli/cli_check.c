@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Room for the most problems that are told. */
+/* Room for the maximum of problems that are printed. */
 #define PROBLEMS_MAX ((size_t)512 * 1024)
 
 static void count_print(size_t count, const char *thing, const char *behind)
@@ -58,7 +58,7 @@ int cli_docs(char **arguments)
     while (which < ARRAY_SIZE(pages) && strcmp(pages[which].name, arguments[0]) != 0)
         which += 1;
     if (which == ARRAY_SIZE(pages)) {
-        fprintf(stderr, "trunkline docs: there is no page %s\n", arguments[0]);
+        fprintf(stderr, "trunkline docs: unknown page %s\n", arguments[0]);
         return CLI_USAGE;
     }
     struct buffer page = BUFFER_INIT((size_t)1024 * 1024);

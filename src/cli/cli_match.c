@@ -31,7 +31,8 @@ static void route_print(const struct route_config *route)
     putchar('\n');
 }
 
-/* Host names and roles are asked of the world only when a client is there. */
+/* Prints the matching line of the HBA file.  Lines that need a look-up (host names, roles) are
+ * skipped. */
 static bool line_print(const struct config *config, struct hba_subject *subject, bool tls)
 {
     static const struct hba_world world;
@@ -54,7 +55,7 @@ static int hba_print(const struct config *config, struct hba_subject *subject)
         return line_print(config, subject, false) ? CLI_DONE : CLI_FAILED;
     bool plain = line_print(config, subject, false);
     bool tls = line_print(config, subject, true);
-    puts("Lines with host names or +roles are passed over here.");
+    puts("Lines with host names or +roles are skipped in this check.");
     return plain || tls ? CLI_DONE : CLI_FAILED;
 }
 

@@ -20,7 +20,8 @@ struct password {
     char text[PASSWORD_MAX]; /* not terminated */
 };
 
-/* Reads one line.  False at the end of the input, for a line that is too long, and for Ctrl-C. */
+/* Reads one line.  Returns false at the end of the input, for a line that is too long, and for
+ * Ctrl-C. */
 static bool line_read(struct password *ret)
 {
     ret->size = 0;
@@ -42,8 +43,8 @@ static bool line_read(struct password *ret)
     return true;
 }
 
-/* Without echo.  Signals from the keyboard are off meanwhile, so that none leaves the terminal so.
- */
+/* Asks a question without echo.  Keyboard signals are off meanwhile, so that none leaves the
+ * terminal without echo. */
 static bool prompt(const char *question, struct password *ret)
 {
     struct termios before, silent;
@@ -51,7 +52,7 @@ static bool prompt(const char *question, struct password *ret)
         return false;
     silent = before;
     silent.c_lflag &= ~(tcflag_t)(ECHO | ISIG);
-    /* Before the question: what was typed until now is thrown away, no part of an answer is. */
+    /* Done before the question: discards what was typed until now, but no part of the answer. */
     if (tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent) != 0)
         return false;
     fputs(question, stderr);
@@ -61,7 +62,7 @@ static bool prompt(const char *question, struct password *ret)
     return read && restored;
 }
 
-/* NULL, or what is wrong. */
+/* Asks for the password.  Returns NULL, or an error message. */
 static const char *password_ask(struct password *ret)
 {
     struct password again;
@@ -71,7 +72,7 @@ static const char *password_ask(struct password *ret)
         return "found no password of at most 1023 bytes";
     bool same = ret->size == again.size && memcmp(ret->text, again.text, again.size) == 0;
     explicit_bzero(&again, sizeof(again));
-    return same ? NULL : "the passwords differ";
+    return same ? NULL : "the passwords do not match";
 }
 
 static bool user_sound(const char *user)
@@ -108,7 +109,7 @@ static void secret_print(const char *user, struct span password)
     line_print(user, span_text(text));
 }
 
-/* As the server has it.  Its administrator may need no password. */
+/* Prints the secret that the server has.  Its administrator may need no password. */
 static int secret_take_over(char **arguments)
 {
     struct password password = {.size = 0};

@@ -23,7 +23,7 @@ struct asking {
 
 /* --- where ------------------------------------------------------------------------------------ */
 
-/* "host:port" in two; brackets around an IPv6 address go. */
+/* Splits "host:port"; removes brackets around an IPv6 address. */
 static fault split_server(const char *server, char *host, size_t size, uint16_t *port)
 {
     const char *end = strrchr(server, ']'), *colon = strrchr(server, ':');
@@ -49,7 +49,7 @@ static fault split_server(const char *server, char *host, size_t size, uint16_t 
     return OK;
 }
 
-/* --- asking ----------------------------------------------------------------------------------- */
+/* --- the query -------------------------------------------------------------------------------- */
 
 static fault send_question(struct stream *stream, const char *user, deadline by)
 {
@@ -78,7 +78,7 @@ static fault send_question(struct stream *stream, const char *user, deadline by)
     return sent;
 }
 
-/* The one column of the one row. */
+/* Copies the only column of the only row. */
 static fault keep_row(struct span body, struct buffer *secret)
 {
     struct wire_reader in = {.at = body.at, .end = body.at + body.size};
@@ -97,8 +97,8 @@ static fault refusal(struct span body)
 {
     struct wire_error error = {0};
     if (wire_read_error(body, &error) != OK)
-        return fault_raise(FAULT_UPSTREAM, "the server refused the question");
-    return fault_raise(FAULT_UPSTREAM, "the server refused the question: %.*s",
+        return fault_raise(FAULT_UPSTREAM, "the server rejected the query");
+    return fault_raise(FAULT_UPSTREAM, "the server rejected the query: %.*s",
                        SPAN_ARG(error.message));
 }
 
@@ -161,7 +161,7 @@ static fault ask(struct asking *asking)
     }
     TRY(result);
     if (asking->secret->size == 0)
-        return fault_raise(FAULT_AUTH, "the server has no secret of user %s",
+        return fault_raise(FAULT_AUTH, "the server has no secret for user %s",
                            asking->takeover->user);
     return OK;
 }

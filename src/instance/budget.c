@@ -5,11 +5,11 @@
 
 #include <inttypes.h>
 
-/* Standard input and output, log, name look-ups, files that are read, the signal queue. */
+/* Descriptors for standard input and output, log, name look-ups, files that are read, signals. */
 #define SPARE 64
-/* Connections beyond the clients that are let in: logins, consoles, cancel requests. */
+/* Connections beyond the maximum of clients: logins, consoles, cancel requests. */
 #define GUESTS_MIN UINT64_C(8)
-/* Of one relay or the pooler: what it polls by, and what wakes it. */
+/* Descriptors of one machine (a relay or the pooler): its epoll set and what wakes it. */
 #define MACHINE_HANDLES 4
 
 static uint64_t budget_servers(const struct config *config)
@@ -50,7 +50,7 @@ fault budget_make(const struct config *config, struct pooler_budget *ret)
     *ret = (struct pooler_budget){.clients = config->client_max, .connections = as_count(rest)};
     if (needed <= limit)
         return OK;
-    /* Who is one too many shall come so far that it can be told. */
+    /* A client beyond the limit is still accepted, so that it can be told the error. */
     ret->clients = as_count(MIN_OF(config->client_max, rest - MIN_OF(GUESTS_MIN, (rest + 2) / 4)));
     ret->servers = as_count(reserved);
     log_event(LOG_WARNING, "descriptors.few",

@@ -1,14 +1,16 @@
 #pragma once
 /*
- * budget.h - whether the descriptors suffice for what the configuration promises.
+ * budget.h - checks whether the file descriptor limit suffices for the configuration.
  *
- * Every client and every server is one, and so is a cancel request under way.  Servers come first:
- * a client that is refused knows why, one whose server can't be reached does not.  The pooler holds
- * to it: connections are counted from when they are accepted, servers before they are dialled.
+ * Every client, every server and every cancel request in progress needs one descriptor.  Servers
+ * get theirs first: a refused client gets an error that says why, but a client whose server can't
+ * be reached does not.  The pooler enforces the budget: clients are counted when they are accepted,
+ * servers before they are connected.
  */
 #include "config/config.h"
 #include "pooler/pooler.h"
 
-/** Raises the limit as far as it goes and says what is left for whom; fewer clients than configured
- *  are warned of with all the numbers.  Fault: LIMIT, when not even one client could be served. */
+/** Raises the descriptor limit as far as possible and divides it among clients, servers and cancel
+ *  requests.  Logs a warning with all numbers if fewer clients than configured can be served.
+ *  Fault: LIMIT, if not even one client can be served. */
 fault budget_make(const struct config *config, struct pooler_budget *ret) MUST_USE;

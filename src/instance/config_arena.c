@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-/* What one block holds at least, so that a thousand short texts are a handful of blocks. */
+/* Minimum size of a block, so that a thousand short texts need only a few blocks. */
 #define BLOCK_MIN ((size_t)16 * 1024)
 #define ALIGNMENT _Alignof(max_align_t)
 
@@ -17,7 +17,7 @@ struct arena_block {
 };
 
 struct config_arena {
-    struct arena_block *blocks; /* the one in use first */
+    struct arena_block *blocks; /* the current block first */
     size_t size;                /* of all blocks; at most CONFIG_ARENA_MAX */
     fault failed;
 };
@@ -35,7 +35,7 @@ void config_arena_end(void *arena)
     while (self->blocks != NULL) {
         struct arena_block *block = self->blocks;
         self->blocks = block->next;
-        /* Secrets are among the texts. */
+        /* The texts include secrets: wipe them. */
         size_t size = sizeof(*block) + block->size;
         explicit_bzero(block->bytes, block->used);
         process_hide(block, size, false);
@@ -53,7 +53,7 @@ static struct arena_block *arena_grow(struct config_arena *arena, size_t need)
         arena->failed = FAULT_LIMIT;
         return NULL;
     }
-    /* Whole pages, which stay out of core dumps. */
+    /* Whole pages, which are excluded from core dumps. */
     struct arena_block *block = aligned_alloc(PROCESS_PAGE, sizeof(*block) + size);
     if (block == NULL) {
         arena->failed = FAULT_MEMORY;

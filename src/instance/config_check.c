@@ -1,5 +1,6 @@
 /*
- * What the table of settings can't say: values that must fit each other, and files that must load.
+ * Checks that the table of settings can't express: values that must fit each other, and files that
+ * must load.
  */
 #include "instance/config_reader.h"
 #include "machine/process.h"
@@ -42,7 +43,7 @@ static void check_host(struct config_reader *reader, const struct listen_config 
                      listener->host);
 }
 
-/* Makes the context; what is wrong with its files is told at the group. */
+/* Makes the TLS context; problems of its files are reported at the tls group. */
 static void load_tls(struct config_reader *reader, struct tls_config *tls, const yaml_node_t *node,
                      const struct config_key *up, bool server)
 {
@@ -50,9 +51,10 @@ static void load_tls(struct config_reader *reader, struct tls_config *tls, const
     const yaml_node_t *group = config_yaml_place(reader, node, "tls");
     if (tls->mode == TLS_MODE_DISABLE) {
         bool files = tls->certificate != NULL || tls->key != NULL || tls->authorities != NULL;
-        /* A mode that could not be read stays the preset: no word about it then. */
+        /* A mode that could not be read keeps its default: no warning then. */
         if (files && reader->problems.errors == 0)
-            config_warning(reader, group, &key, "its files have no effect: the mode is disable");
+            config_warning(reader, group, &key,
+                           "certificates and keys have no effect while mode is disable");
         return;
     }
     const char *mode = server && tls->mode == TLS_MODE_ALLOW ? "allow"
@@ -60,22 +62,21 @@ static void load_tls(struct config_reader *reader, struct tls_config *tls, const
                        : tls->mode == TLS_MODE_VERIFY_CA     ? "verify-ca"
                                                              : "verify-full";
     if (server && tls->certificate == NULL) {
-        config_error(reader, group, &key, "the mode %s needs a certificate: cert, and its key",
-                     mode);
+        config_error(reader, group, &key, "mode %s needs a certificate (cert) and its key", mode);
         return;
     }
     if (tls->mode >= TLS_MODE_VERIFY_CA && tls->authorities == NULL) {
-        config_error(reader, group, &key, "the mode %s needs the authorities to trust: ca", mode);
+        config_error(reader, group, &key, "mode %s needs certificate authorities (ca)", mode);
         return;
     }
     if (tls->key != NULL && tls->certificate == NULL) {
-        config_error(reader, group, &key, "found a key without its certificate: cert");
+        config_error(reader, group, &key, "key needs the certificate that belongs to it (cert)");
         return;
     }
     if (tls->negotiation == TLS_NEGOTIATION_DIRECT && tls->mode < TLS_MODE_REQUIRE) {
-        config_error(reader, group, &key,
-                     "negotiation: direct never goes on without TLS; the mode must be require, "
-                     "verify-ca or verify-full");
+        config_error(
+            reader, group, &key,
+            "negotiation: direct is TLS only; mode must be require, verify-ca or verify-full");
         return;
     }
     const char *secret = tls->key != NULL ? tls->key : tls->certificate;
@@ -99,12 +100,13 @@ static void check_group(struct config_reader *reader, struct listen_config *list
     listener->unix_group_number = -1;
     if (listener->unix_group != NULL && listener->host != NULL && listener->host[0] == '@')
         config_warning(reader, config_yaml_place(reader, node, "unix_group"), &key,
-                       "it has no effect: an abstract socket has no file, so all may connect");
+                       "has no effect: an abstract socket has no file and no permissions, so every "
+                       "local user may connect");
     if (listener->unix_group == NULL ||
         process_group_number(listener->unix_group, &listener->unix_group_number))
         return;
     config_error(reader, config_yaml_place(reader, node, "unix_group"), &key,
-                 "there is no group \"%s\" on this machine", listener->unix_group);
+                 "group \"%s\" does not exist on this machine", listener->unix_group);
 }
 
 static void check_listeners(struct config_reader *reader)
@@ -124,7 +126,7 @@ static void check_listeners(struct config_reader *reader)
         for (size_t before = 0; before < i; before++) {
             if (!same_listener(listener, &config->listens[before]))
                 continue;
-            config_error(reader, node, &key, "%s port %u is already taken by listen[%zu]",
+            config_error(reader, node, &key, "%s port %u is already used by listen[%zu]",
                          listener->host, listener->port, before);
             break;
         }
@@ -169,8 +171,9 @@ static void check_reachable(struct config_reader *reader, size_t index, const ya
             !covers(routes[i].user, routes[index].user) ||
             (routes[i].listener_count > 0 && !route_same_listeners(&routes[i], &routes[index])))
             continue;
-        config_warning(reader, node, key, "never matches: routes[%zu] in line %u takes all of it",
-                       i, routes[i].line);
+        config_warning(reader, node, key,
+                       "never matches: routes[%zu] in line %u takes all its clients", i,
+                       routes[i].line);
         return;
     }
 }
@@ -214,7 +217,7 @@ static void check_route(struct config_reader *reader, size_t index, const yaml_n
     if (route->fresh && route->mode != POOL_SESSION) {
         struct config_key key = {.up = up, .name = "fresh"};
         config_error(reader, config_yaml_place(reader, node, "fresh"), &key,
-                     "is for session pools only");
+                     "has an effect in session pools only");
     }
 }
 
@@ -241,7 +244,7 @@ static void check_routes(struct config_reader *reader)
             continue;
         struct config_key auth = {.up = &key, .name = "auth"};
         config_error(reader, config_yaml_place(reader, node, "auth"), &auth,
-                     "this method needs an auth_file, and there is none");
+                     "this method needs an auth_file, but none is set");
         told = true;
     }
 }
@@ -258,7 +261,7 @@ static void index_names(struct config_reader *reader)
             continue;
         if (map_insert(&config->databases_by_name, &database->link,
                        hash_span(span_text(database->name))) != OK)
-            config_error(reader, reader->root, NULL, "no memory for its databases");
+            config_error(reader, reader->root, NULL, "out of memory for the databases");
     }
     config->users_by_name = MAP_INIT(UINT32_MAX);
     for (size_t i = 0; i < config->user_count; i++) {
@@ -266,7 +269,7 @@ static void index_names(struct config_reader *reader)
         if (user->name == NULL)
             continue;
         if (map_insert(&config->users_by_name, &user->link, hash_span(span_text(user->name))) != OK)
-            config_error(reader, reader->root, NULL, "no memory for its users");
+            config_error(reader, reader->root, NULL, "out of memory for the users");
     }
 }
 

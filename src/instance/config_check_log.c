@@ -1,5 +1,5 @@
 /*
- * What the rows of the log's targets can't say: which of them belong together.
+ * Checks which settings of a log target belong together.
  */
 #include "instance/config_reader.h"
 
@@ -13,9 +13,9 @@ static void check_target(struct config_reader *reader, const struct log_target *
     const yaml_node_t *place = config_yaml_place(reader, node, "path");
     bool socket = target->to == LOG_TO_SYSLOG || target->to == LOG_TO_JOURNAL;
     if (target->to == LOG_TO_FILE && target->path == NULL)
-        config_error(reader, node, &key, "missing; accepted: the file to write to");
+        config_error(reader, node, &key, "missing; accepted: the path of the log file");
     else if (target->to == LOG_TO_STDERR && target->path != NULL)
-        config_error(reader, place, &key, "is not for standard error");
+        config_error(reader, place, &key, "has no effect on standard error");
     else if (socket && target->path != NULL && strlen(target->path) > SOCKET_MAX)
         config_error(reader, place, &key,
                      "found a path of %zu bytes; accepted: at most %d, as a socket's name",
@@ -43,6 +43,6 @@ void config_check_log(struct config_reader *reader)
     if (config->log_target_count > 0 && config->log_file != NULL) {
         struct config_key key = {.up = &top, .name = "file"};
         config_warning(reader, config_yaml_place(reader, group, "file"), &key,
-                       "has no effect: there are targets");
+                       "has no effect because targets are set");
     }
 }

@@ -1,6 +1,5 @@
 /*
- * Files that a configuration is made of, or names: where they are, who may read them, what is in
- * them.
+ * Files that a configuration consists of or names: their paths, permissions and contents.
  */
 #include "instance/config_reader.h"
 
@@ -20,9 +19,9 @@ const char *config_path_absolute(struct config_reader *reader, const char *path)
 int config_file_read(const char *path, struct buffer *into)
 {
     size_t size = 64 * 1024;
-    into->max += 1; /* a byte more than may be there: it says that there is more */
+    into->max += 1; /* room for one byte more than allowed shows that the file is too large */
     for (;;) {
-        /* It may hold secrets, and growing leaves the old memory as it is. */
+        /* The text may hold secrets, and growing the buffer would leave copies in freed memory. */
         if (into->at != NULL)
             explicit_bzero(into->at, into->capacity);
         buffer_clear(into);
@@ -34,7 +33,7 @@ int config_file_read(const char *path, struct buffer *into)
         if (got < 0)
             return (int)got;
         into->size = (size_t)got;
-        /* Filled to the brim: there may be more. */
+        /* The buffer is full: the file may be longer. */
         if (into->size < size)
             return 0;
         if (size == into->max)
@@ -45,7 +44,7 @@ int config_file_read(const char *path, struct buffer *into)
 
 /* --- files that are private ------------------------------------------------------------------- */
 
-/* Before the settings are read: what they will say. */
+/* Reads `secret_files` ahead of the other settings. */
 static enum secret_files secret_files(struct config_reader *reader)
 {
     const yaml_node_t *node = config_yaml_find(reader, reader->root, "secret_files");
@@ -55,7 +54,7 @@ static enum secret_files secret_files(struct config_reader *reader)
     return span_is(text, "private") ? SECRET_FILES_PRIVATE : SECRET_FILES_WARN;
 }
 
-/* As PostgreSQL has it for keys: its owner's alone; a group may read what belongs to root. */
+/* PostgreSQL's rule for key files: private to the owner; the group may read files of root. */
 static bool mode_private(int mode, uint32_t owner)
 {
     return (mode & (owner == 0 ? 0037 : 0077)) == 0;
@@ -66,7 +65,7 @@ bool config_file_private(struct config_reader *reader, const char *path, int *re
     uint32_t owner = 0;
     int mode = os->file_mode(path, &owner);
     *ret_mode = mode;
-    /* One that can't be looked at can't be read either, which is told then. */
+    /* If the mode can't be read, the file can't be read either; that problem is reported then. */
     return mode < 0 || mode_private(mode, owner) || secret_files(reader) == SECRET_FILES_ANY;
 }
 
@@ -80,8 +79,7 @@ bool config_check_private(struct config_reader *reader, const yaml_node_t *node,
     void (*tell)(struct config_reader *, const yaml_node_t *, const struct config_key *,
                  const char *, ...) = refuses ? config_error : config_warning;
     tell(reader, node, key,
-         "%s has mode %04o, so that others can read its secrets; better: 0600, or 0640 where "
-         "root owns it",
+         "%s has mode %04o, so other users can read its secrets; use 0600, or 0640 if root owns it",
          path, (unsigned)mode);
     return !refuses;
 }

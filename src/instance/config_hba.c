@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define NAMES_MAX 65536u /* of one directory */
+#define NAMES_MAX 65536u /* files of one directory */
 
 /* --- what the parser asks for ----------------------------------------------------------------- */
 
@@ -73,7 +73,7 @@ static void hba_file_problem(void *argument, const char *file, uint32_t line, co
         config_problems_add(&reader->problems, CONFIG_ERROR, place, NULL, text);
 }
 
-/* Options of a route are told at the route. */
+/* The route at which problems of its options are reported. */
 struct route_place {
     struct config_reader *reader;
     const yaml_node_t *node;
@@ -125,9 +125,10 @@ static const char *how_lacks(const struct config *config, const struct auth_how 
     if (how->method == AUTH_LDAP && !has_ldap)
         return "this program was built without LDAP";
     if (needs_certificate(how) && !certificates_asked(config))
-        return "asks for certificates, but no listener with TLS has authorities (ca)";
+        return "this method needs client certificates, but no listener with TLS has certificate "
+               "authorities (ca)";
     if (needs_secret(how->method) && config->auth_file == NULL && config->query.user == NULL)
-        return "this method needs an auth_file or an auth_query, and there is neither";
+        return "this method needs an auth_file or an auth_query, but neither is set";
     return NULL;
 }
 
@@ -149,8 +150,7 @@ static void check_rules(struct config_reader *reader)
         return;
     const struct config_key key = {.name = "hba_file"};
     config_error(reader, config_yaml_place(reader, reader->root, "hba_file"), &key,
-                 "it asks who is in a role (+name, samerole), and there is no auth_query to ask a "
-                 "server by");
+                 "+name and samerole need an auth_query to look up role members, but none is set");
 }
 
 static void check_route_how(struct config_reader *reader, const yaml_node_t *node,
@@ -164,16 +164,16 @@ static void check_route_how(struct config_reader *reader, const yaml_node_t *nod
     if (route->password_command != NULL && route->server_password != NULL) {
         struct config_key both = {.up = up, .name = "password_command"};
         config_error(reader, config_yaml_place(reader, node, "password_command"), &both,
-                     "does not go with server_password");
+                     "can't be combined with server_password");
     }
     if (route->auth == AUTH_HBA) {
         struct config_key key = {.up = up, .name = "auth"};
         if (reader->config->hba_file == NULL)
             config_error(reader, config_yaml_place(reader, node, "auth"), &key,
-                         "this method needs an hba_file, and there is none");
+                         "this method needs an hba_file, but none is set");
         if (route->auth_options != NULL)
             config_error(reader, place.node, &place.key,
-                         "stand in the lines of hba_file with auth: hba");
+                         "can't be set with auth: hba; options belong in the lines of hba_file");
         return;
     }
     hba_read_options(reader->config->hba, route->auth_options == NULL ? "" : route->auth_options,
@@ -189,7 +189,7 @@ static void check_route_how(struct config_reader *reader, const yaml_node_t *nod
 
 /* --- the whole -------------------------------------------------------------------------------- */
 
-/* A question goes its own way to the servers of a service. */
+/* Adds a lookup route for each service: auth_query has pools of its own. */
 static void add_lookups(struct config_reader *reader)
 {
     struct config *config = reader->config;
@@ -208,7 +208,7 @@ static void add_lookups(struct config_reader *reader)
         lookup->pool_size = config->query.pool_size;
         lookup->pool_reserve = 0;
         lookup->claim_timeout = config->query.timeout;
-        lookup->claim_notice = NO_LIMIT; /* nobody is there to be told */
+        lookup->claim_notice = NO_LIMIT; /* no client is there to get a NOTICE */
         lookup->server_password = config->query.password;
     }
 }
@@ -218,7 +218,7 @@ static void check_query(struct config_reader *reader)
     const struct config_key key = {.name = "auth_query"};
     const yaml_node_t *node = config_yaml_find(reader, reader->root, "auth_query");
     if (node != NULL && reader->config->query.user == NULL)
-        config_error(reader, node, &key, "missing: the user who asks");
+        config_error(reader, node, &key, "missing; accepted: the user that runs the query");
 }
 
 void config_read_hba(struct config_reader *reader)

@@ -1,4 +1,5 @@
-/* config_ignored.c - ignore_startup_parameters: what clients may ask for in vain. */
+/* config_ignored.c - ignore_startup_parameters: startup parameters that are accepted and
+ * dropped. */
 #include "instance/config_reader.h"
 
 #define IGNORED_MAX      256

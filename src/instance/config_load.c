@@ -7,7 +7,7 @@
 #include <limits.h>
 #include <stdlib.h>
 
-/* The file's absolute path, and the directory that relative paths start from. */
+/* Sets the file's absolute path, and the directory that relative paths start from. */
 static fault places_set(struct config_reader *reader, const char *path)
 {
     char here[PATH_MAX] = "";
@@ -35,13 +35,13 @@ static void text_read(struct config_reader *reader)
         config_error(reader, NULL, NULL, "cannot read it: %s", strerrordesc_np(-status));
     else
         config_yaml_parse(reader, buffer_span(&text));
-    /* It may hold passwords. */
+    /* The text may hold passwords. */
     if (text.at != NULL)
         explicit_bzero(text.at, text.capacity);
     buffer_fini(&text);
 }
 
-/* Unless the file names others. */
+/* The console's database names, unless the file sets others. */
 static const char *console_databases[] = {"trunkline", "pgbouncer"};
 
 static void config_read(struct config_reader *reader, struct span overrides)
@@ -122,7 +122,8 @@ fault config_load(const char *path, uint64_t version, struct config **ret, struc
 
 /* --- what a reload can't change --------------------------------------------------------------- */
 
-/* Copies the fields of rows that are not reloadable.  Lists and special ones all are. */
+/* Copies the fields of rows that are not reloadable.  Lists and special settings are all
+ * reloadable. */
 static void fields_keep(const struct setting *rows, const char *running, char *loaded,
                         struct config_arena *arena)
 {

@@ -13,19 +13,19 @@ static const char man_start[] =
     ".SH DESCRIPTION\n"
     ".BR \"trunkline run\" \" reads one YAML file;\"\n"
     ".B trunkline check\n"
-    "tells everything that is wrong with it.\n"
-    "A key that is unknown, or set twice, is an error.\n"
+    "reports every problem of it.\n"
+    "An unknown key is an error; so is a key that is set twice.\n"
     ".PP\n"
     "Durations have a unit: us, ms, s, min, h, d.\n"
     "Sizes have a unit: B, KiB, MiB, GiB.\n"
-    "Counts have none.\n"
+    "Counts have no unit.\n"
     "Switches are yes or no.\n"
     "Paths are relative to the configuration file unless they begin with a slash.\n"
     "An asterisk must be quoted.\n"
     ".PP\n"
-    "SIGHUP, or RELOAD on the console, loads the file again.\n"
-    "A file with errors changes nothing.\n"
-    "Settings that are marked with\n"
+    "SIGHUP, or RELOAD on the console, reloads the file.\n"
+    "If the file has errors, nothing changes.\n"
+    "Settings marked with\n"
     ".I restart\n"
     "keep their value until the next start.\n"
     ".SH EXAMPLE\n"
@@ -52,7 +52,7 @@ static const char man_end[] =
     ".SH SEE ALSO\n"
     ".BR trunkline (1)\n";
 
-/* Text for roff; what stands in backticks is bold. */
+/* Prints text for roff; text in backticks becomes bold. */
 static void text_print(struct span text, struct buffer *out)
 {
     bool bold = false;
@@ -76,7 +76,7 @@ static void text_print(struct span text, struct buffer *out)
     invariant(!bold);
 }
 
-/* A line of its own, without blanks at its end: "Accepted: a path." */
+/* Prints a line of its own, such as "Accepted: a path.". */
 static void fact_print(const char *what, const struct buffer *text, struct buffer *out)
 {
     if (text->size == 0)
@@ -105,7 +105,7 @@ static void setting_man(const struct setting *setting, struct buffer *out)
     buffer_fini(&text);
 }
 
-/* A mapping's own keys, then the parts below it, each under its own heading. */
+/* Prints a mapping's own keys, then the parts below it, each under its own heading. */
 static void rows_man(const struct setting *rows, const char *path, struct buffer *out)
 {
     char below[128];

@@ -13,22 +13,23 @@ static const char manual_start[] =
     "\n"
     "<!-- Made by `trunkline docs configuration` from the table in src/instance/settings.c. -->\n"
     "\n"
-    "`trunkline run FILE` reads one YAML file; `trunkline check FILE` tells everything that is\n"
-    "wrong with it, each problem with its line, column, key, what was found and what is accepted.\n"
-    "A commented sample is [examples/trunkline.yaml](../examples/trunkline.yaml).\n"
+    "`trunkline run FILE` reads one YAML file. `trunkline check FILE` reports every problem\n"
+    "of it: line, column, key, what was found and what is accepted. A commented sample is\n"
+    "[examples/trunkline.yaml](../examples/trunkline.yaml).\n"
     "\n"
-    "* **Durations** have a unit: `us`, `ms`, `s`, `min`, `h`, `d`, as in PostgreSQL: `250ms`,\n"
-    "  `10min`.\n"
-    "* **Sizes** have a unit: `B`, `KiB`, `MiB`, `GiB`: `64KiB`.\n"
-    "* **Counts** have none.\n"
+    "* **Durations** have a unit, as in PostgreSQL: `us`, `ms`, `s`, `min`, `h`, `d`.\n"
+    "  Examples: `250ms`, `10min`.\n"
+    "* **Sizes** have a unit: `B`, `KiB`, `MiB`, `GiB`. Example: `64KiB`.\n"
+    "* **Counts** have no unit.\n"
     "* **Switches** are `yes` or `no` (also `true`, `false`, `on`, `off`).\n"
     "* **Paths** are relative to the configuration file unless they begin with a slash.\n"
     "* `*` must be quoted in YAML: `\"*\"`.\n"
-    "* A key that is unknown, or set twice, is an error.\n"
+    "* An unknown key is an error; so is a key that is set twice.\n"
     "\n"
-    "`SIGHUP`, or `RELOAD` on the console, loads the file again. A file with errors changes\n"
-    "nothing. Clients finish on the route they came by; new ones take the new one. The settings\n"
-    "without a mark under *Reload* keep their value until the next start.\n";
+    "`SIGHUP`, or `RELOAD` on the console, reloads the file. If the file has errors, nothing\n"
+    "changes. Connected clients finish on the route that they matched before; new clients use\n"
+    "the new routes. Settings without a mark under *Reload* keep their value until the next\n"
+    "start.\n";
 
 static void cell_print(const char *text, struct buffer *out)
 {
@@ -133,7 +134,7 @@ void config_manual_path(const struct setting *row, const char *above, char *ret,
     snprintf(ret, room, "%s%s%s%s", above, *above != '\0' ? "." : "", row->name, mark);
 }
 
-/* The parts below a mapping, each with its own heading, the outer ones first. */
+/* Prints the parts below a mapping, each with its own heading, the outer ones first. */
 static void parts_print(const struct setting *rows, const char *path, struct buffer *out)
 {
     for (const struct setting *row = rows; row->name != NULL; row++) {

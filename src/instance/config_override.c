@@ -1,14 +1,14 @@
 /*
- * Values that were set while the pooler runs: they take the place of what the file says.
+ * Values set by SET while the pooler runs; they replace those of the file.
  *
- * They are put into the document before it is read, so that they are read, checked and refused like
- * what stands in the file.
+ * They are put into the document before it is read, so that they are read, checked and rejected
+ * like values of the file.
  */
 #include "instance/config_reader.h"
 
 #include <stdlib.h>
 
-/* Adding to a document may move its nodes, so they are held by their numbers. */
+/* Returns a node's number: adding to a document may move its nodes. */
 static int number_of(const struct config_reader *reader, const yaml_node_t *node)
 {
     return (int)(node - reader->document.nodes.start) + 1;
@@ -21,7 +21,7 @@ static int text_add(struct config_reader *reader, struct span text)
         (int)text.size, YAML_PLAIN_SCALAR_STYLE);
 }
 
-/* The place of a mapping's value or a list's element, by its name or its number; NULL: none. */
+/* Finds a mapping's value by its name or a list's element by its number; NULL: none. */
 static int *place_find(struct config_reader *reader, int parent, struct span name)
 {
     yaml_node_t *node = yaml_document_get_node(&reader->document, parent);
@@ -39,8 +39,8 @@ static int *place_find(struct config_reader *reader, int parent, struct span nam
     return NULL;
 }
 
-/* A new value of a mapping: `value`, or another mapping when there is none.  0: it can't have one.
- */
+/* Adds a key to a mapping, with `value`, or with an empty mapping if that is NULL. Returns 0 if the
+ * parent is no mapping or there is no memory. */
 static int place_make(struct config_reader *reader, int parent, struct span name,
                       const struct span *value)
 {
@@ -80,7 +80,7 @@ static bool override_put(struct config_reader *reader, struct span path, struct 
             at = place_make(reader, at, part, last ? &value : NULL);
         } else if (last) {
             int made = text_add(reader, value);
-            *place_find(reader, at, part) = made; /* it may have moved */
+            *place_find(reader, at, part) = made; /* the list may have moved */
             at = made;
         } else {
             at = *place;
@@ -101,6 +101,7 @@ void config_override(struct config_reader *reader, struct span overrides)
         value = span_text(text + key.size + 1);
         overrides = span_skip(overrides, key.size + value.size + 2);
         if (reader->root->type == YAML_MAPPING_NODE && !override_put(reader, key, value))
-            config_error(reader, NULL, NULL, "there is no place for \"%.*s\"", SPAN_ARG(key));
+            config_error(reader, NULL, NULL, "there is no setting \"%.*s\" to change",
+                         SPAN_ARG(key));
     }
 }

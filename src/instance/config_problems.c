@@ -50,7 +50,7 @@ void config_problems_add(struct config_problems *problems, enum config_severity 
         .number = (uint32_t)problems->count,
         .text = config_arena_text(problems->arena, buffer_span(&line)),
     };
-    /* All problems of one file are found together, the main file's first. */
+    /* All problems of one file are found together; those of the main file come first. */
     if (problems->count > 0) {
         const struct config_problem *last = problem - 1;
         bool same = strcmp(last->place.file, place.file) == 0;

@@ -1,5 +1,5 @@
 /*
- * config_proxy.c - ranges of addresses: who may say whom it speaks for.
+ * config_proxy.c - address ranges of proxies that may send a PROXY header.
  */
 #include "instance/config_reader.h"
 #include "machine/stream.h"
@@ -18,7 +18,7 @@ static bool bits_read(const char *text, uint32_t max, uint32_t *ret)
     return text[0] >= '0' && text[0] <= '9' && *end == '\0' && bits <= max;
 }
 
-/* "192.0.2.1", "2001:db8::/32", "unix". */
+/* Reads "192.0.2.1", "2001:db8::/32" or "unix". */
 static bool range_read(const char *text, struct address_range *ret)
 {
     char number[RANGE_MAX + 1];

@@ -1,11 +1,11 @@
 /*
- * Reads YAML nodes by the rows of the table of settings into the objects of config/config.h.
+ * Reads YAML nodes into the objects of config/config.h, by the rows of the table of settings.
  */
 #include "instance/config_reader.h"
 
 /* --- scalars ---------------------------------------------------------------------------------- */
 
-/* Once for a file: it holds a secret in plain words. */
+/* Warns once per file that other users can read it although it holds a plain secret. */
 static void warn_of_open_file(struct config_reader *reader, const yaml_node_t *node,
                               const struct config_key *key)
 {
@@ -13,7 +13,8 @@ static void warn_of_open_file(struct config_reader *reader, const yaml_node_t *n
     if (reader->open_told || config_file_private(reader, reader->config->path, &mode))
         return;
     reader->open_told = true;
-    config_warning(reader, node, key, "stands in a file of mode %04o, which others can read",
+    config_warning(reader, node, key,
+                   "is a secret in a file of mode %04o, which other users can read",
                    (unsigned)mode);
 }
 
@@ -44,7 +45,7 @@ static void read_scalar(struct config_reader *reader, const struct setting *sett
 
 /* --- parts ------------------------------------------------------------------------------------ */
 
-/* Room for `count` elements with their presets, kept in the object; NULL: none. */
+/* Allocates `count` elements with their defaults and stores them in the object; NULL: none. */
 static char *elements_new(struct config_reader *reader, const struct setting *setting, void *object,
                           size_t count)
 {
@@ -111,7 +112,7 @@ static void read_named(struct config_reader *reader, const struct setting *setti
         if (text == NULL)
             continue;
         if (config_yaml_find(reader, node, text) != value)
-            config_error(reader, name, &item, "this name is already taken");
+            config_error(reader, name, &item, "this name is already used");
         *(const char **)(elements + i * setting->size) = text;
         config_read_mapping(reader, setting->rows, value, &item, elements + i * setting->size);
     }
@@ -172,7 +173,7 @@ static void refuse_unknown(struct config_reader *reader, const struct setting *r
     buffer_fini(&known);
 }
 
-/* Every key must be known, and be there once. */
+/* Checks that every key is known and set once. */
 static void check_keys(struct config_reader *reader, const struct setting *rows,
                        const yaml_node_t *node, const struct config_key *key)
 {

@@ -1,9 +1,9 @@
 #pragma once
 /*
- * config_reader.h - what the parts of the reader of the configuration file share.
+ * config_reader.h - shared declarations of the configuration file's reader.
  *
  * Private to instance/config_*.c.  A reader lives for one load; what it builds lives in the arena
- * of the version.  Places in the file are those of YAML nodes, which die with the reader.
+ * of the version.  Places in the file are YAML nodes, which are freed with the reader.
  */
 #include "config/config.h"
 #include "instance/config_problems.h"
@@ -27,92 +27,93 @@ struct config_reader {
     struct config_problems problems;
     yaml_document_t document;
     yaml_node_t *root; /* NULL: the file could not be parsed */
-    bool open_told;    /* that others can read the file, which holds secrets */
+    bool open_told;    /* the warning that others can read the file was given */
 };
 
-/* --- what is wrong (config_yaml.c) ------------------------------------------------------------ */
+/* --- problems (config_yaml.c) ----------------------------------------------------------------- */
 
-/** `node` NULL: the file as a whole. */
+/** Adds a problem at `node`; NULL means the file as a whole. */
 void config_error(struct config_reader *reader, const yaml_node_t *node,
                   const struct config_key *key, const char *format, ...) PRINTF_LIKE(4, 5);
 void config_warning(struct config_reader *reader, const yaml_node_t *node,
                     const struct config_key *key, const char *format, ...) PRINTF_LIKE(4, 5);
-/** "found "x"; accepted: ..." */
+/** Adds the problem "found "x"; accepted: ..." for the setting. */
 void config_refuse(struct config_reader *reader, const yaml_node_t *node,
                    const struct config_key *key, const struct setting *setting);
 
 /* --- the document (config_yaml.c) ------------------------------------------------------------- */
 
-/** Parses the text into `document` and `root`, or reports why not. */
+/** Parses the text into `document` and `root`; adds a problem if it is not valid YAML. */
 void config_yaml_parse(struct config_reader *reader, struct span text);
 /** Wipes and frees the document. */
 void config_yaml_delete(struct config_reader *reader);
-/** The value of a key of a mapping, the first if there are several; NULL when it is not there. */
+/** Returns the value of a key of a mapping, the first one if there are several; NULL if absent. */
 yaml_node_t *config_yaml_find(struct config_reader *reader, const yaml_node_t *mapping,
                               const char *name);
-/** The same, or the mapping when it is not there: a place to point at. */
+/** Returns the value of a key, or the mapping if absent: a node whose line a problem can name. */
 const yaml_node_t *config_yaml_place(struct config_reader *reader, const yaml_node_t *mapping,
                                      const char *name);
-/** An element of a sequence. */
+/** Returns an element of a sequence. */
 yaml_node_t *config_yaml_item(struct config_reader *reader, const yaml_node_t *sequence,
                               size_t index);
 size_t config_yaml_count(const yaml_node_t *sequence);
-/** A scalar's text; the empty span for other nodes. */
+/** Returns a scalar's text; the empty span for other nodes. */
 struct span config_yaml_text(const yaml_node_t *node);
-/** A scalar that stands for nothing: empty, ~ or null, unquoted. */
+/** Whether the node is an unquoted scalar that means null: empty, ~ or null. */
 bool config_yaml_nothing(const yaml_node_t *node);
 
 /* --- texts (config_text.c) -------------------------------------------------------------------- */
 
-/** A scalar that may be kept as a text of at most `most` bytes; NULL after telling what is wrong.
- */
+/** Returns the scalar's text, of at most `max` bytes; NULL after adding a problem. */
 const char *config_read_text(struct config_reader *reader, const struct setting *setting,
                              yaml_node_t *node, const struct config_key *key, int64_t max);
 
 /* --- files (config_file.c) -------------------------------------------------------------------- */
 
-/** Relative paths start from the file's directory; NULL: no memory. */
+/** Returns the absolute path; relative ones start from the file's directory.  NULL: no memory. */
 const char *config_path_absolute(struct config_reader *reader, const char *path);
-/** Reads a whole file; 0 or -errno (EFBIG: more than the buffer's ceiling). */
+/** Reads a whole file.  Returns 0 or -errno (EFBIG: larger than the buffer's maximum). */
 int config_file_read(const char *path, struct buffer *into);
-/** Whether nobody else can read a file with secrets, or nobody minds; `ret_mode`: its bits. */
+/** Whether a file with secrets is private to its owner, or `secret_files` does not require it.
+ *  `ret_mode`: its permission bits. */
 bool config_file_private(struct config_reader *reader, const char *path, int *ret_mode);
-/** The same, and tells when it is not so. */
+/** As config_file_private; adds a problem if the file is not private. */
 bool config_check_private(struct config_reader *reader, const yaml_node_t *node,
                           const struct config_key *key, const char *path);
 
 /* --- values (config_read.c) ------------------------------------------------------------------- */
 
-/** Fills an object with the presets of its rows. */
+/** Fills an object with the defaults of its rows. */
 void config_preset(struct config_reader *reader, const struct setting *rows, void *object);
-/** Reads a mapping by its rows; presets stay where keys are missing. */
+/** Reads a mapping by its rows; missing keys keep their defaults. */
 void config_read_mapping(struct config_reader *reader, const struct setting *rows,
                          yaml_node_t *node, const struct config_key *key, void *object);
 
 /* --- secrets (config_source.c) ---------------------------------------------------------------- */
 
-/** A secret that stands elsewhere: {env: ...}, {file: ...} or {command: ...}; NULL after telling
- *  what is wrong. */
+/** Reads a secret from a source outside the file: {env: ...}, {file: ...} or {command: ...}.
+ *  Returns NULL after adding a problem. */
 const char *config_read_source(struct config_reader *reader, const struct setting *setting,
                                const yaml_node_t *node, const struct config_key *key);
 
-/* --- values set while it runs (config_override.c) --------------------------------------------- */
+/* --- values set by SET (config_override.c) ---------------------------------------------------- */
 
-/** Puts them into the document: key NUL value NUL ... */
+/** Puts values into the document: key NUL value NUL ... */
 void config_override(struct config_reader *reader, struct span overrides);
 
-/* --- the whole (config_check.c, config_secrets.c, config_rows.c) ------------------------------ */
+/* --- the whole file (config_check.c, config_secrets.c, config_rows.c) ------------------------- */
 
-/** What the rows can't say: references, TLS files, routes that never match. */
+/** Checks what the table of settings can't express: references, TLS files, routes that never
+ *  match. */
 void config_check(struct config_reader *reader);
-/** Gives each route its like for replication connections. */
+/** Gives each route its counterpart for replication connections. */
 void config_add_replication(struct config_reader *reader);
 void config_check_log(struct config_reader *reader);
 /** Reads the auth file into config->secrets. */
 void config_read_secrets(struct config_reader *reader);
-/** The same, of a text; for tests and fuzzing, too. */
+/** Parses the text of an auth file into config->secrets; also for tests and fuzzing. */
 void config_parse_secrets(struct config_reader *reader, struct span text);
 /** Reads the HBA and ident files and the options of routes into config->hba. */
 void config_read_hba(struct config_reader *reader);
-/** Makes config->rows, for SHOW CONFIG. */
+/** Builds config->rows, for SHOW CONFIG. */
 void config_make_rows(struct config_reader *reader);

@@ -1,9 +1,10 @@
 /*
- * config_replication.c - what a route means to replication connections.
+ * config_replication.c - derives a route for replication connections from each route.
  *
- * Each has a server of its own, made for it and closed with it: a session pool beside the route's
- * own, so that neither's servers, limits and failures are the other's.  A stream is one query that
- * may last for months, so none of the times that end queries or silences holds for it.
+ * Each replication connection has a server of its own, opened for it and closed with it: a session
+ * pool beside the route's own, so that neither is affected by servers, limits and failures of the
+ * other.  A stream is one query that may last for months, so the timeouts of queries and idle
+ * clients do not apply.
  */
 #include "instance/config_reader.h"
 

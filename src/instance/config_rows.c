@@ -1,15 +1,15 @@
 /*
- * The rows of SHOW CONFIG: every setting of a version with its value, made once at the load.
+ * The rows of SHOW CONFIG: every setting of a version with its value, built once at the load.
  */
 #include "instance/config_reader.h"
 
-/* Bytes of one key or value; longer ones (a hundred hosts) are cut. */
+/* Maximum of bytes of a key or value; longer ones (a hundred hosts) are cut. */
 #define CELL_MAX ((size_t)16 * 1024)
 
-/* Walked twice: to count, then to fill. */
+/* State of the two passes over the settings: the first counts, the second fills. */
 struct row_maker {
     struct config_reader *reader;
-    struct config_row *rows; /* NULL: only counting */
+    struct config_row *rows; /* NULL in the first pass */
     size_t count;
 };
 
@@ -35,7 +35,7 @@ static void value_print(const struct setting *setting, const void *object, struc
         buffer_append_text(out, setting->kind == SETTING_SECRET ? "********" : text);
 }
 
-/* The preset in the form that values are shown in: 120s is 2min. */
+/* Prints the default in the form of values: 120s as 2min. */
 static void preset_print(const struct setting *setting, struct buffer *out)
 {
     int64_t value;

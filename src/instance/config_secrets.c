@@ -35,7 +35,8 @@ static struct span skip_blanks(struct span text)
     return text;
 }
 
-/* Takes one text in quotes off `rest`.  False when there is none, or it does not end here. */
+/* Takes one quoted text off `rest`.  Returns false if there is none, or it has no end on this
+ * line. */
 static bool quoted_take(struct span *rest, struct buffer *ret)
 {
     struct span text = skip_blanks(*rest);
@@ -75,11 +76,12 @@ static void secret_add(struct config_reader *reader, const struct secret_line *l
     uint64_t hash = hash_span(user);
     struct map_link *known = map_find(&config->secrets, hash, secret_is, &user);
     if (known != NULL) {
-        line_problem(reader, CONFIG_WARNING, line, "this user has a line above; this one counts");
+        line_problem(reader, CONFIG_WARNING, line, "duplicate user; this later line is used");
         map_remove(&config->secrets, known);
     }
     if (line->text.size == 0) {
-        line_problem(reader, CONFIG_WARNING, line, "the secret is empty: it lets nobody in");
+        line_problem(reader, CONFIG_WARNING, line,
+                     "the secret is empty, so this user can't log in");
         return;
     }
     struct scram_verifier verifier;
@@ -113,13 +115,13 @@ static void line_read(struct config_reader *reader, struct span rest, struct sec
     }
     if (buffer_fault(&line->user) != OK || buffer_fault(&line->text) != OK)
         line_problem(reader, CONFIG_ERROR, line,
-                     "too long; accepted: users of 127 and secrets of 2047 bytes");
+                     "too long; accepted: user names up to 127 and secrets up to 2047 bytes");
     else if (line->user.size == 0)
-        line_problem(reader, CONFIG_ERROR, line, "the name of the user is empty");
+        line_problem(reader, CONFIG_ERROR, line, "the user name is empty");
     else if (!secret_sound(buffer_span(&line->text)))
-        line_problem(reader, CONFIG_ERROR, line,
-                     "found a SCRAM secret that is malformed; accepted: "
-                     "SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey");
+        line_problem(
+            reader, CONFIG_ERROR, line,
+            "malformed SCRAM secret; accepted: SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey");
     else
         secret_add(reader, line);
 }
@@ -138,7 +140,7 @@ void config_parse_secrets(struct config_reader *reader, struct span text)
         line_read(reader, span_of(text.at, size), &line);
         text = span_skip(text, size + 1);
     }
-    /* They held secrets. */
+    /* The buffers held secrets. */
     if (line.text.at != NULL)
         explicit_bzero(line.text.at, line.text.capacity);
     buffer_fini(&line.user);

@@ -16,12 +16,12 @@
 #define COMMAND_WORDS_MAX 64
 #define COMMAND_TIMEOUT   sec(10)
 
-/* A secret being read, with the place to complain about. */
+/* A secret that is being read, and the place for problems. */
 struct source {
     struct config_reader *reader;
     const yaml_node_t *node;
     const struct config_key *key;
-    char text[CONFIG_SECRET_MAX + 3]; /* room for a line break, and to see that there is more */
+    char text[CONFIG_SECRET_MAX + 3]; /* room for a line break, and for a byte too many */
     size_t size;
 };
 
@@ -32,7 +32,7 @@ static bool env_read(struct source *source, const char *name)
     const char *value = process_variable(name);
     if (value == NULL) {
         config_error(source->reader, source->node, source->key,
-                     "there is no variable %s in the environment", name);
+                     "environment variable %s is not set", name);
         return false;
     }
     source->size = MIN_OF(strlen(value), sizeof(source->text));
@@ -60,15 +60,15 @@ static bool command_read(struct source *source, const char *const *words)
     if (status == 0 && output.exit == 0)
         return true;
     if (status == -EMSGSIZE)
-        return true; /* told by its size */
+        return true; /* the size shows that it is too long */
     if (status == -ETIMEDOUT)
         config_error(source->reader, source->node, source->key,
-                     "the command did not end within 10s");
+                     "the command did not finish within 10s");
     else if (status != 0)
         config_error(source->reader, source->node, source->key, "the command %s: %s", words[0],
                      strerrordesc_np(-status));
     else
-        config_error(source->reader, source->node, source->key, "the command ended with %s %d",
+        config_error(source->reader, source->node, source->key, "the command failed with %s %d",
                      output.exit < 0 ? "signal" : "status",
                      output.exit < 0 ? -output.exit : output.exit);
     return false;
@@ -115,7 +115,8 @@ static bool read_source(struct source *source, struct span how, yaml_node_t *val
     return path != NULL && file_read(source, path);
 }
 
-/* Cuts one line break; true if what is left is a secret that the setting accepts. */
+/* Removes one line break at the end.  Returns true if the rest is a secret that the setting
+ * accepts. */
 static bool source_sound(struct source *source, int64_t max)
 {
     if (source->size > 0 && source->text[source->size - 1] == '\n')

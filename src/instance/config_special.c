@@ -1,5 +1,5 @@
 /*
- * The settings that are neither a number nor a text: hosts, a reference to a service, user names.
+ * Settings that are neither a number nor a text: hosts, references to a service, lists of names.
  */
 #include "instance/config_reader.h"
 #include "machine/stream.h"
@@ -44,8 +44,8 @@ static size_t colons(struct span text, size_t *ret_last)
     return count;
 }
 
-/* Splits "host", "host:port", "[IPv6]:port", a bare IPv6 address, "/directory", "/directory:port".
- * "@name" and "@name:port".  False when it is none of them. */
+/* Splits "host", "host:port", "[IPv6]:port", a bare IPv6 address, "/directory", "/directory:port",
+ * "@name" and "@name:port". Returns false if it is none of them. */
 static bool host_split(struct span text, struct span *host, uint16_t *port)
 {
     size_t last = 0;
@@ -65,7 +65,7 @@ static bool host_split(struct span text, struct span *host, uint16_t *port)
         return rest.size == 0 || (rest.at[0] == ':' && port_read(span_skip(rest, 1), port));
     }
     if (directory) {
-        /* A directory may hold a colon; only one before digits is meant as a port. */
+        /* A directory may contain a colon; only one before digits starts a port. */
         if (count > 0 && port_read(span_skip(text, last + 1), port))
             *host = span_of(text.at, last);
         return host->size <= DIRECTORY_MAX;
@@ -135,7 +135,7 @@ const struct setting_special config_special_hosts = {.read = hosts_read, .print 
 
 /* --- the service of a route ------------------------------------------------------------------- */
 
-/* The name of a service that was probably meant, or NULL. */
+/* Returns the most similar service name, for "did you mean"; NULL: none. */
 static const char *service_nearest(const struct config *config, struct span name)
 {
     const char *nearest = NULL;

@@ -1,4 +1,4 @@
-/* Texts of a configuration: what a scalar must be to be kept as one. */
+/* config_text.c - checks that a scalar can be stored as a text. */
 #include "instance/config_reader.h"
 
 static bool text_fits(const struct setting *setting, struct span text, int64_t max)

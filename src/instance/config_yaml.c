@@ -1,12 +1,13 @@
 /*
- * The YAML document below the configuration reader: parsing, looking up, and pointing at nodes.
+ * The YAML document of the configuration reader: parsing, finding nodes, and reporting problems at
+ * them.
  */
 #include "instance/config_reader.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 
-/* Characters of a value that are quoted in a message. */
+/* Maximum of characters of a value that a message quotes. */
 #define QUOTE_MAX 60
 
 static struct config_place place_of(struct config_reader *reader, const yaml_node_t *node)
@@ -54,7 +55,7 @@ void config_warning(struct config_reader *reader, const yaml_node_t *node,
     va_end(values);
 }
 
-/* Appends what stands there: "a mapping", or the text in quotes, cut and without control
+/* Appends what was found: "a mapping", or the text in quotes, cut and without control
  * characters. */
 static void found_print(const yaml_node_t *node, bool secret, struct buffer *out)
 {
@@ -100,7 +101,7 @@ static void parse_failed(struct config_reader *reader, const yaml_parser_t *pars
     const char *what = parser->problem != NULL ? parser->problem : "out of memory";
     const char *context = parser->context != NULL ? parser->context : "";
     bool reading = parser->error == YAML_READER_ERROR;
-    /* The loader's marks are unset when the tokens' are, and the other way round. */
+    /* Only one of the two marks is set, depending on which stage of libyaml failed. */
     const yaml_mark_t *mark = parser->problem_mark.line > 0 || parser->problem_mark.column > 0
                                   ? &parser->problem_mark
                                   : &parser->mark;
@@ -116,7 +117,7 @@ static void parse_failed(struct config_reader *reader, const yaml_parser_t *pars
     config_problems_add(&reader->problems, CONFIG_ERROR, place, NULL, text);
 }
 
-/* A second document would be ignored without a word. */
+/* Rejects a second document, which would be silently ignored. */
 static void refuse_more(struct config_reader *reader, yaml_parser_t *parser)
 {
     yaml_document_t more;

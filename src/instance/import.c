@@ -10,10 +10,10 @@
 
 #define PAIRS_MAX   64
 #define VALUE_MAX   2048
-#define SOCKETS     "/var/run/postgresql" /* where Debian's libpq looks */
+#define SOCKETS     "/var/run/postgresql" /* the default of Debian's libpq */
 #define GLOBAL_PART "pgbouncer"
 
-/* The settings within a line of [databases] or [users]. */
+/* The settings of one line of [databases] or [users]. */
 struct pairs {
     struct {
         char key[64];
@@ -26,8 +26,8 @@ struct importing {
     struct ini ini;
     struct buffer *out;
     struct buffer *problems;
-    struct buffer notes;              /* what has no equal */
-    char (*services)[VALUE_MAX + 64]; /* their hosts; number n is of the n-th name */
+    struct buffer notes;              /* settings without an equivalent */
+    char (*services)[VALUE_MAX + 64]; /* hosts of each service; number n belongs to the n-th name */
     size_t service_count;
 };
 
@@ -53,7 +53,8 @@ static const char *pairs_value(const struct pairs *pairs, const char *key)
     return NULL;
 }
 
-/* One value: bare, or in quotes, which are doubled inside; where it ends, NULL: it does not. */
+/* Reads one value: bare, or in quotes, which are doubled inside.  Returns where it ends; NULL: the
+ * quotes have no end. */
 static const char *pair_value(const char *at, char *ret, size_t size)
 {
     bool quoted = *at == '\'';
@@ -121,7 +122,7 @@ static void note(struct importing *import, const struct ini_entry *entry, const 
         return;
     buffer_printf(&import->notes, "# %s:%u: %s = %s\n#     %s\n", entry->file, entry->line, key,
                   strstr(key, "password") != NULL ? "(hidden)" : value,
-                  row == NULL ? "No setting of PgBouncer that is known here." : row->remark);
+                  row == NULL ? "Unknown PgBouncer setting." : row->remark);
 }
 
 static fault note_all(struct importing *import)
@@ -140,7 +141,7 @@ static fault note_all(struct importing *import)
         } else {
             buffer_printf(&import->notes, "# %s:%u: [%s] %s\n#     %s\n", entry->file, entry->line,
                           entry->section, entry->key,
-                          "One process serves all processors: there are no peers.");
+                          "Not needed: one process uses all processors, so there are no peers.");
         }
     }
     free(pairs);
@@ -149,7 +150,7 @@ static fault note_all(struct importing *import)
 
 /* --- the parts of the file -------------------------------------------------------------------- */
 
-/* All settings of [pgbouncer] that stand in this place; whether there were any. */
+/* Writes all settings of [pgbouncer] that belong to this place.  Returns whether there were any. */
 static bool put_place(struct importing *import, enum import_place place, int indent)
 {
     bool any = false;
@@ -164,7 +165,7 @@ static bool put_place(struct importing *import, enum import_place place, int ind
     return any;
 }
 
-/* A block with a head, if anything is in it. */
+/* Writes a block with its heading, unless the block is empty. */
 static void put_block(struct importing *import, const char *head, enum import_place place)
 {
     size_t before = import->out->size;
@@ -173,7 +174,8 @@ static void put_block(struct importing *import, const char *head, enum import_pl
         import->out->size = before;
 }
 
-/* PgBouncer's names of sets of ciphers and curves are not OpenSSL's. */
+/* Writes the setting unless its value is one of PgBouncer's keywords for sets of ciphers or curves,
+ * which OpenSSL does not know. */
 static void put_unless_word(struct importing *import, const char *key, int indent, const char *ours)
 {
     static const char *const words[] = {"default",  "secure", "compat", "fast",
@@ -238,7 +240,7 @@ static void service_name(size_t number, char *ret, size_t size)
         snprintf(ret, size, "service%zu", number + 1);
 }
 
-/* The hosts of a line of [databases], as a YAML list. */
+/* Writes the hosts of a line of [databases] as a YAML list. */
 static void hosts_of(const struct pairs *pairs, char *ret, size_t size)
 {
     const char *hosts = pairs_value(pairs, "host"), *port = pairs_value(pairs, "port");
@@ -279,7 +281,7 @@ static void put_service(struct importing *import, size_t number)
     put_unless_word(import, "server_tls_ciphers", 6, "ciphers");
 }
 
-/* Databases at the same hosts are of one service. */
+/* Writes the services; databases with the same hosts share one. */
 static fault put_services(struct importing *import, struct pairs *pairs)
 {
     buffer_append_text(import->out, "\nservices:\n");
@@ -321,7 +323,7 @@ static const char *route_value(const struct importing *import, const struct impo
     return value == NULL ? global_or(import, row->global, row->preset) : value;
 }
 
-/* Who takes this route: names as PgBouncer's sections say them. */
+/* Writes one route; `names` are its database and user, as in PgBouncer's sections. */
 static void put_route(struct importing *import, const char *names[2], const struct pairs *database,
                       const struct pairs *user)
 {
@@ -349,7 +351,7 @@ static void put_route(struct importing *import, const char *names[2], const stru
     }
 }
 
-/* Whether a user's line says something that a route has and `users:` has not. */
+/* Whether a user's line has a setting that is one of routes but not of `users:`. */
 static bool needs_route(const struct pairs *user)
 {
     for (size_t i = 0; i < import_rows_count; i++)
@@ -358,7 +360,7 @@ static bool needs_route(const struct pairs *user)
     return false;
 }
 
-/* The routes of one database: users with settings of their own first. */
+/* Writes the routes of one database: first those of users with settings of their own. */
 static fault put_database(struct importing *import, const struct ini_entry *entry,
                           struct pairs *pairs[2])
 {
@@ -375,7 +377,7 @@ static fault put_database(struct importing *import, const struct ini_entry *entr
     return OK;
 }
 
-/* `*` comes last: the first route that matches counts. */
+/* Writes all routes; `*` comes last, because the first route that matches is used. */
 static fault put_routes(struct importing *import, struct pairs *pairs[2])
 {
     buffer_append_text(import->out, "\nroutes:\n");
@@ -390,7 +392,7 @@ static fault put_routes(struct importing *import, struct pairs *pairs[2])
     return OK;
 }
 
-/* What holds for a database or a user by name: the settings in its line that stand in `place`. */
+/* Writes the limits of one database or user: the settings of its line that belong to `place`. */
 static void put_named(struct importing *import, const struct ini_entry *entry,
                       const struct pairs *pairs, enum import_place place)
 {
@@ -410,7 +412,7 @@ static void put_named(struct importing *import, const struct ini_entry *entry,
     }
 }
 
-/* A block of those; `*` is nobody's name. */
+/* Writes a block of such limits; `*` is skipped, as it names no single database or user. */
 static fault put_all_named(struct importing *import, const char *section, enum import_place place,
                            struct pairs *pairs)
 {
@@ -437,9 +439,10 @@ static fault put_all(struct importing *import, const char *path)
     if (room == NULL)
         return FAULT_MEMORY;
     struct pairs *pairs[2] = {&room[0], &room[1]};
-    buffer_printf(import->out,
-                  "# Made from %s by `trunkline import`.  What has no equal stands at the end.\n\n",
-                  path);
+    buffer_printf(
+        import->out,
+        "# Made from %s by `trunkline import`. Settings without an equivalent are at the end.\n\n",
+        path);
     put_place(import, IMPORT_TOP, 0);
     put_listeners(import);
     put_block(import, "client_tcp", IMPORT_TCP);
@@ -457,7 +460,7 @@ static fault put_all(struct importing *import, const char *path)
     if (result == OK)
         result = note_all(import);
     if (import->notes.size > 0) {
-        buffer_append_text(import->out, "\n# Without an equal:\n");
+        buffer_append_text(import->out, "\n# Settings without an equivalent:\n");
         buffer_append_span(import->out, buffer_span(&import->notes));
     }
     return result;
@@ -473,7 +476,7 @@ fault import_pgbouncer(const char *path, struct buffer *out, struct buffer *prob
     if (result == OK)
         result = buffer_fault(out);
     if (result == FAULT_CONFIG && problems->size > 0)
-        fault_raise(FAULT_CONFIG, "%s can't be read as it stands", path);
+        fault_raise(FAULT_CONFIG, "%s can't be parsed", path);
     buffer_fini(&import.notes);
     free(import.services);
     ini_free(&import.ini);

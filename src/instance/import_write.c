@@ -61,7 +61,8 @@ static void put_names(struct buffer *out, const char *value)
     buffer_append_byte(out, ']');
 }
 
-/* PgBouncer's times are seconds, with fractions.  What is no number is left for `check` to tell. */
+/* Writes a time: PgBouncer's are seconds, with fractions.  A value that is no number is copied;
+ * `check` reports it. */
 static void put_time(struct buffer *out, const struct import_row *row, const char *value,
                      double unit)
 {

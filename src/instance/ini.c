@@ -6,15 +6,15 @@
 #include <stdlib.h>
 
 #define INI_FILE_MAX  ((size_t)4 * 1024 * 1024)
-#define INI_DEPTH_MAX 10 /* files that include files */
+#define INI_DEPTH_MAX 10 /* maximum of nested includes */
 #define INI_MAX       100000u
 
-/* The file under way. */
+/* The file that is being read. */
 struct ini_reader {
     struct ini *ini;
     struct buffer *problems;
     const char *path;
-    char *section; /* owned; NULL before the first */
+    char *section; /* owned; NULL before the first section */
     uint32_t line;
     int depth;
 };
@@ -45,7 +45,7 @@ static fault ini_add(struct ini_reader *reader, struct span key, struct span val
 {
     struct ini *ini = reader->ini;
     if (ini->count >= INI_MAX)
-        return ini_complain(reader, "there are more settings than anybody needs");
+        return ini_complain(reader, "too many settings in one file");
     struct ini_entry *more = reallocarray(ini->entries, ini->count + 1, sizeof(*more));
     if (more == NULL)
         return FAULT_MEMORY;
@@ -62,7 +62,7 @@ static fault ini_add(struct ini_reader *reader, struct span key, struct span val
     return whole ? OK : FAULT_MEMORY;
 }
 
-/* As named, or else beside the file that names it. */
+/* Reads an included file: relative to the current directory, or else to the file that names it. */
 static fault ini_include(struct ini_reader *reader, struct span name)
 {
     char path[4096], beside[4096 + 2];
@@ -83,7 +83,8 @@ static fault ini_include(struct ini_reader *reader, struct span name)
 static fault ini_section(struct ini_reader *reader, struct span line)
 {
     if (line.at[line.size - 1] != ']' || line.size < 3)
-        return ini_complain(reader, "a section is a name in brackets: [pgbouncer]");
+        return ini_complain(reader,
+                            "malformed section; accepted: a name in brackets, such as [pgbouncer]");
     free(reader->section);
     reader->section = text_of(trim(span_of(line.at + 1, line.size - 2)));
     return reader->section == NULL ? FAULT_MEMORY : OK;
@@ -95,10 +96,10 @@ static fault ini_setting(struct ini_reader *reader, struct span line)
     if (sign == NULL)
         return ini_complain(reader, "found neither a section nor a setting; accepted: key = value");
     if (reader->section == NULL)
-        return ini_complain(reader, "a setting stands before the first section");
+        return ini_complain(reader, "a setting before the first section");
     struct span key = trim(span_of(line.at, (size_t)(sign - line.at)));
     if (key.size == 0)
-        return ini_complain(reader, "a setting has no key");
+        return ini_complain(reader, "a setting without a key");
     return ini_add(reader, key, trim(span_skip(line, (size_t)(sign - line.at) + 1)));
 }
 
@@ -113,7 +114,7 @@ static fault ini_line(struct ini_reader *reader, struct span line)
     return line.at[0] == '[' ? ini_section(reader, line) : ini_setting(reader, line);
 }
 
-/* Every line is read, so that every problem is told. */
+/* Reads every line, even after a problem, so that all problems are reported. */
 static fault ini_lines(struct ini_reader *reader, struct span text)
 {
     fault worst = OK;
@@ -135,7 +136,7 @@ static fault ini_read_into(struct ini *ini, const char *path, int depth, struct 
     struct buffer text = BUFFER_INIT(INI_FILE_MAX);
     struct ini_reader reader = {.ini = ini, .problems = problems, .path = path, .depth = depth};
     if (depth > INI_DEPTH_MAX)
-        return fault_raise(FAULT_CONFIG, "%s: files include each other more than %d deep", path,
+        return fault_raise(FAULT_CONFIG, "%s: include files are nested more than %d deep", path,
                            INI_DEPTH_MAX);
     int status = config_file_read(path, &text);
     fault read = status == 0 ? ini_lines(&reader, buffer_span(&text))
@@ -151,7 +152,7 @@ fault ini_read(const char *path, struct ini *ret, struct buffer *problems)
     *ret = (struct ini){0};
     fault read = ini_read_into(ret, path, 0, problems);
     if (read == FAULT_CONFIG && problems->size > 0)
-        return fault_raise(FAULT_CONFIG, "%s can't be read as it stands", path);
+        return fault_raise(FAULT_CONFIG, "%s can't be parsed", path);
     return read;
 }
 

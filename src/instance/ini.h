@@ -1,11 +1,11 @@
 #pragma once
 /*
- * ini.h - files of sections and `key = value` lines, as PgBouncer reads them.
+ * ini.h - reads files of sections and `key = value` lines, as PgBouncer does.
  *
  * A line is a section's name in brackets, a setting, a comment (`;` or `#` first), empty, or
- * `%include FILE`, which is read in its place; FILE is relative to where the program was started,
- * or else to the file that names it.  Values are taken as they are, without the blanks around them.
- * The entries own their texts.  Nothing here suspends: it is for the command line.
+ * `%include FILE`, which is read in its place.  FILE is relative to the current directory, or else
+ * to the file that names it.  Values are stored without the blanks around them.  Entries own their
+ * texts.  For the command line only: nothing suspends.
  */
 #include "base/buffer.h"
 
@@ -22,9 +22,11 @@ struct ini {
     size_t count;
 };
 
-/** Reads the file.  What is wrong goes to `problems`, a line each: FAULT_INVALID then; SYSTEM: the
- *  file can't be read, with the story.  To be freed either way. */
+/** Reads the file.  Problems go to `problems`, one line each.  Faults: INVALID (there were
+ *  problems), SYSTEM (the file can't be read, with the story).  The caller frees *ret in either
+ *  case. */
 fault ini_read(const char *path, struct ini *ret, struct buffer *problems) MUST_USE;
 void ini_free(struct ini *ini);
-/** The last setting of this key in the section, which counts; NULL: there is none. */
+/** Returns the last setting of this key in the section, which overrides earlier ones; NULL:
+ *  none. */
 struct ini_entry *ini_find(const struct ini *ini, const char *section, const char *key);

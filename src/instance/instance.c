@@ -21,18 +21,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Between looks whether the servers are free, or the clients gone. */
+/* Time between checks whether all servers are free, or all clients have disconnected. */
 #define AWAIT_PAUSE ms(100)
-/* Bytes of all that SET has set. */
+/* Maximum of bytes of all values that SET has set. */
 #define OVERRIDES_MAX ((size_t)256 * 1024)
 #define PROBLEMS_MAX  ((size_t)256 * 1024)
 
-/* The daemon as a whole; all of it on the pooler machine. */
+/* The daemon; all fields belong to the pooler machine. */
 struct instance {
     const char *path;
     struct config *config;   /* the version in force, counted */
     struct buffer overrides; /* key NUL value NUL ...: what SET has set since the last reload */
-    uint64_t versions;       /* made so far, failed ones included */
+    uint64_t versions;       /* loaded so far, failed ones included */
     struct pooler *pooler;
     struct signals signals;
     struct co *main;       /* waits for the end */
@@ -42,10 +42,10 @@ struct instance {
     struct list waiting; /* struct turnstile: the next to reload */
     bool reloading;
     bool stopping;
-    bool awaits; /* an end that was asked for on the console, and then by `how` */
+    bool awaits; /* a shutdown was requested on the console; then `how` is valid */
     enum pooler_shutdown how;
-    bool ending;  /* no reload begins any more */
-    bool at_once; /* transactions are not waited for */
+    bool ending;  /* no new reload may begin */
+    bool at_once; /* open transactions are not waited for */
     int status;
 };
 
@@ -63,14 +63,14 @@ static void log_problems(int level, struct span problems)
 
 /* --- reload ----------------------------------------------------------------------------------- */
 
-/* A place in the queue of those who want to reload; on its coroutine's stack. */
+/* A place in the queue for reloads; on its coroutine's stack. */
 struct reload_turn {
     struct node node;
     struct co *co;
     bool mine;
 };
 
-/* One at a time: a reload suspends. */
+/* Waits until no other reload is in progress: a reload suspends. */
 static void reload_enter(struct instance *instance)
 {
     struct reload_turn turn = {.co = co_self()};
@@ -94,7 +94,8 @@ static void reload_leave(struct instance *instance)
     co_wake(next->co);
 }
 
-/* What stays as it was is told, and also what the process as a whole takes over. */
+/* Puts a new version in force.  Applies also its settings of the whole process: descriptors, core
+ * dumps, log. */
 static void instance_take(struct instance *instance, struct config *config, struct buffer *report)
 {
     struct pooler_budget budget = {.clients = config->client_max};
@@ -126,7 +127,8 @@ static fault instance_reload_entered(struct instance *instance, struct buffer *r
     return result;
 }
 
-/* A version that can't be loaded changes nothing; `report` gets every problem of it. */
+/* Loads the file again.  A version that can't be loaded changes nothing; `report` gets all its
+ * problems. */
 static fault instance_load_again(struct instance *instance, struct buffer *report)
 {
     notify_send("RELOADING=1\nMONOTONIC_USEC=%" PRId64 "\nSTATUS=Reloading", now_exact().us);
@@ -145,7 +147,7 @@ static fault instance_load_again(struct instance *instance, struct buffer *repor
     return result;
 }
 
-/* What the file says holds again, also where SET has said something else. */
+/* Reloads the file and drops the values that SET has set. */
 static fault instance_reload(void *argument, struct buffer *report)
 {
     struct instance *instance = argument;
@@ -163,7 +165,7 @@ static fault instance_reload(void *argument, struct buffer *report)
     return result;
 }
 
-/* One value until the next reload; refused as if the file had it. */
+/* Sets one value until the next reload; it is rejected like a wrong value in the file. */
 static fault instance_set(void *argument, const char *key, const char *value, struct buffer *report)
 {
     struct instance *instance = argument;
@@ -174,7 +176,7 @@ static fault instance_set(void *argument, const char *key, const char *value, st
     buffer_append(overrides, value, strlen(value) + 1);
     fault result = buffer_fault(overrides);
     if (result == FAULT_LIMIT)
-        (void)!fault_raise(FAULT_LIMIT, "more than %zu bytes are set until the next reload",
+        (void)!fault_raise(FAULT_LIMIT, "SET commands since the last reload exceed %zu bytes",
                            overrides->max);
     if (result == OK)
         result = instance_load_again(instance, report);
@@ -238,7 +240,7 @@ static fault instance_load(struct instance *instance)
     return loaded;
 }
 
-/* Every listener is bound: the rest of the work needs no privilege. */
+/* Drops privileges after every listener is bound. */
 static fault instance_bound(void *argument)
 {
     const struct instance *instance = argument;
@@ -247,7 +249,7 @@ static fault instance_bound(void *argument)
     if (config->user != NULL) {
         TRY(instance_log_give(config));
         TRY(privileges_become(config->user));
-        /* Becoming somebody forbids it, whatever it was. */
+        /* Changing the user resets this flag. */
         privileges_core_dumps(config->core_dumps);
         for (size_t i = 0; i < ARRAY_SIZE(files); i++)
             if (files[i] != NULL && !privileges_readable(files[i]))
@@ -262,8 +264,8 @@ static fault instance_bound(void *argument)
     return OK;
 }
 
-/* Asked for on the console.  Until the servers are free or the clients have gone, the console is
- * open and may hurry it. */
+/* Starts a shutdown that was requested on the console.  Until the servers are free or the clients
+ * have disconnected, the console stays open and may shorten the wait. */
 static void instance_shutdown(void *argument, enum pooler_shutdown how)
 {
     struct instance *instance = argument;
@@ -278,7 +280,7 @@ static void instance_shutdown(void *argument, enum pooler_shutdown how)
     co_wake(instance->main);
 }
 
-/* Whether it need not be awaited any longer. */
+/* Whether the shutdown requested on the console need not wait any longer. */
 static bool instance_awaited(const struct instance *instance)
 {
     if (!instance->awaits)
@@ -288,7 +290,8 @@ static bool instance_awaited(const struct instance *instance)
     return instance->how == SHUTDOWN_NOW || pooler_clients(instance->pooler) == 0;
 }
 
-/* Until it is told to stop, and as long after that as new clients are still welcome. */
+/* Waits for a shutdown request, and then for `shutdown_delay`, while new clients are still
+ * accepted. */
 static void instance_await_stop(struct instance *instance)
 {
     while (!instance->stopping && !instance_awaited(instance))
@@ -320,7 +323,7 @@ static void instance_serve(struct instance *instance)
               pooler_relays(instance->pooler), instance->path);
     notify_send("READY=1\nSTATUS=Ready: version 1 of the configuration");
     instance_await_stop(instance);
-    /* A reload that is under way comes to its end; no other begins. */
+    /* Waits for a reload in progress; no other begins. */
     reload_enter(instance);
     instance->ending = true;
     reload_leave(instance);
@@ -375,7 +378,7 @@ int instance_run(const char *path)
 {
     struct instance instance = {
         .path = path, .overrides = BUFFER_INIT(OVERRIDES_MAX), .signals = {.stream = STREAM_INIT}};
-    /* Before any other thread, and before the first secret is read. */
+    /* Called before any other thread starts, and before the first secret is read. */
     privileges_lock();
     privileges_core_dumps(false);
     notify_collect();

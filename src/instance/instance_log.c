@@ -62,7 +62,7 @@ static void tell_routes(struct instance_log *log, duration period)
     log->looking = false;
 }
 
-/* From `last` on, every period; what is off is looked at again when there is another version. */
+/* Returns the time of the next output; NEVER if it is off, until another version is in force. */
 static deadline next_of(deadline last, duration period)
 {
     return period.us > 0 ? later(last, period) : NEVER;

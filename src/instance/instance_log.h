@@ -1,32 +1,32 @@
 #pragma once
 /*
- * instance_log.h - the log as a version of the configuration wants it; for instance.c.
+ * instance_log.h - applies the log settings of a configuration version; for instance.c.
  */
 #include "config/config.h"
 #include "machine/co.h"
 
 struct pooler;
 
-/** Takes the version's log settings over.  A target that can't be opened leaves all as it was, and
- *  says so. */
+/** Applies the version's log settings.  If a target can't be opened, the log stays as it was and
+ *  gets an error event. */
 void instance_log_configure(const struct config *config);
-/** Opens the files anew, after SIGUSR1. */
+/** Reopens the log files, after SIGUSR1. */
 void instance_log_reopen(const struct config *config);
-/* What is written from time to time; on the pooler machine. */
+/* Periodic log output (statistics, counts of repeats); runs on the pooler machine. */
 struct instance_log {
     struct config *const *config; /* the version in force */
     struct pooler *pooler;
     struct co *co;
-    bool ending; /* no more looks at the relays */
+    bool ending; /* no new look at the relays may begin */
     bool looking;
 };
 
-/** Its coroutine's entry; ends when it is cancelled. */
+/** Entry of the log's coroutine; returns when it is cancelled. */
 void instance_log_main(void *log);
-/** There is another version in force. */
+/** Notes that another version is in force. */
 void instance_log_renew(struct instance_log *log);
-/** No look at the relays begins any more, and none is under way when this returns, unless it did
- *  not come back until `by`: false.  Suspends. */
+/** Stops looks at the relays: none begins after this call.  Returns true when none is in progress
+ *  any more, false if that takes longer than `by`.  Suspends. */
 bool instance_log_end_looks(struct instance_log *log, deadline by) MUST_USE;
-/** Makes the log's files the user's that the process is about to become. */
+/** Gives the log files to the user that the process is about to switch to. */
 fault instance_log_give(const struct config *config) MUST_USE;

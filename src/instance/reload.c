@@ -11,7 +11,7 @@
 
 struct reload {
     struct offload_job job;
-    const char *path; /* of the command line: outlives everything */
+    const char *path; /* from the command line: outlives the job */
     uint64_t version;
     struct buffer overrides;
     struct config *config;

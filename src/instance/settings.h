@@ -1,9 +1,9 @@
 #pragma once
 /*
- * settings.h - the table of every setting that the configuration file may hold.
+ * settings.h - the table of all settings of the configuration file.
  *
  * The reader, the defaults, the messages, SHOW CONFIG and docs/configuration.md are made from it,
- * so that a new setting is one row here and one field in config/config.h.
+ * so a new setting is one row here and one field in config/config.h.
  */
 #include "base/settings.h"
 
@@ -12,12 +12,12 @@ struct config_key;
 struct config_arena;
 struct yaml_node_s;
 
-/* A setting whose value is more than a number or a text. */
+/* A setting whose value is neither a number nor a text. */
 struct setting_special {
-    /** Reads the node into the object; tells the reader what is wrong with it. */
+    /** Reads the node into the object; adds problems to the reader. */
     void (*read)(struct config_reader *reader, const struct setting *setting,
                  struct yaml_node_s *node, const struct config_key *key, void *object);
-    /** Appends the value for SHOW CONFIG; nothing when there is none. */
+    /** Appends the value for SHOW CONFIG; nothing if there is none. */
     void (*print)(const struct setting *setting, const void *object, struct buffer *out);
 };
 

@@ -1,5 +1,5 @@
 /*
- * The part of the table of settings that says where clients connect.
+ * settings_listen.c - the rows of listeners.
  */
 #include "instance/settings_rows.h"
 
@@ -9,14 +9,14 @@ const struct setting config_listen_rows[] = {
      AT(listen_config, name),
      RANGE(1, NAME_BYTES_MAX),
      .reloadable = true,
-     .help = "What `listeners` of a route calls it."},
+     .help = "The name by which `listeners` of a route refers to this listener."},
     {.name = "host",
      .kind = SETTING_TEXT,
      AT(listen_config, host),
      RANGE(1, HOST_MAX),
      .preset = "127.0.0.1",
-     .unit = "a name, an address, `\"*\"` (all addresses), or an absolute "
-             "directory for a Unix socket; \"@name\": one whose name is no file",
+     .unit = "a name, an address, `\"*\"` (all addresses), or an absolute directory for a Unix "
+             "socket; \"@name\": an abstract Unix socket",
      .reloadable = true,
      .help = "Where to listen; every address that a name resolves to is bound."},
     {.name = "port",
@@ -31,15 +31,15 @@ const struct setting config_listen_rows[] = {
      AT(listen_config, socket),
      RANGE(1, 255),
      .reloadable = true,
-     .help = "The name of sockets that systemd passes (`FileDescriptorName=`), taken in place of "
-             "`host` and `port`; sockets of the listener's own address need no name."},
+     .help = "The name of sockets passed by systemd (`FileDescriptorName=`), used instead of "
+             "`host` and `port`; passed sockets with the listener's own address need no name."},
     {.name = "backlog",
      .kind = SETTING_COUNT,
      AT(listen_config, backlog),
      RANGE(1, 65535),
      .preset = "1024",
      .reloadable = true,
-     .help = "Connections that the kernel keeps until they are accepted."},
+     .help = "Connections that the kernel queues until they are accepted."},
     {.name = "unix_mode",
      .kind = SETTING_PERMISSIONS,
      AT(listen_config, unix_mode),
@@ -52,7 +52,7 @@ const struct setting config_listen_rows[] = {
      AT(listen_config, unix_group),
      RANGE(1, NAME_BYTES_MAX),
      .reloadable = true,
-     .help = "The group of a Unix socket; unless given, that of the process."},
+     .help = "The group of a Unix socket; default: the group of the process."},
     {.name = "defer_accept",
      .kind = SETTING_SECONDS,
      AT(listen_config, defer_accept),
@@ -60,20 +60,20 @@ const struct setting config_listen_rows[] = {
      OR_ZERO("off"),
      .preset = "off",
      .reloadable = true,
-     .help = "A connection that sends nothing is kept by the kernel for so long before it is "
-             "accepted (TCP_DEFER_ACCEPT): probes of a load balancer never reach us."},
+     .help = "The kernel holds back a connection that sends nothing for this long "
+             "(TCP_DEFER_ACCEPT), so that load balancer probes are never accepted."},
     {.name = "proxy_protocol",
      .kind = SETTING_SPECIAL,
      AT(listen_config, proxies),
      .special = &config_special_proxies,
      .reloadable = true,
      .unit = "a list of addresses, \"address/bits\" and \"unix\"",
-     .help = "Where proxies connect from.  They must begin with a PROXY header (version 1 or 2), "
-             "whose address is the client's from then on; nobody else may."},
+     .help = "Addresses of proxies. Their connections must begin with a PROXY header (version 1 or "
+             "2), which gives the client's address. Other addresses may not send one."},
     {.name = "tls",
      .kind = SETTING_GROUP,
      AT(listen_config, tls),
      .rows = config_listen_tls_rows,
-     .help = "Encryption between clients and this listener."},
+     .help = "TLS between clients and this listener."},
     {.name = NULL},
 };

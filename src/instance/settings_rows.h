@@ -1,11 +1,11 @@
 #pragma once
 /*
- * settings_rows.h - how rows of the table of settings are written; for settings*.c only.
+ * settings_rows.h - macros for rows of the table of settings; for settings*.c only.
  */
 #include "config/config.h"
 #include "instance/settings.h"
 
-/* Where a setting is kept, and the kind's range in its base unit. */
+/* The field of a setting, and its range in the base unit of its kind. */
 #define AT(type, field)                                                                            \
     .at = offsetof(struct type, field), .size = sizeof(((struct type *)0)->field)
 #define RANGE(first, last) .min = (first), .max = (last)
@@ -22,14 +22,14 @@
     .at = offsetof(struct owner, list), .size = sizeof(struct element),                            \
     .count_at = offsetof(struct owner, counter), .rows = (its_rows)
 
-/* NAMEDATALEN - 1: PostgreSQL cuts longer names. */
+/* NAMEDATALEN - 1: PostgreSQL truncates longer names. */
 #define NAME_BYTES_MAX 63
 #define PATH_BYTES_MAX 4095
 #define HOST_MAX       253
 #define SECRET_MAX     2047
 #define OPTIONS_MAX    4095
 
-/* Parts of the table that have a file of their own. */
+/* Parts of the table that are in files of their own. */
 extern const struct setting config_query_rows[];       /* struct config */
 extern const struct setting config_failures_rows[];    /* struct config */
 extern const struct setting config_listen_tls_rows[];  /* struct tls_config */

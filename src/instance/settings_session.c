@@ -26,12 +26,12 @@ const struct setting config_session_rows[] = {
      .choices = isolations,
      .preset = "read",
      .reloadable = true,
-     .help = "For pools whose clients do not trust each other: with strict, a server is cleaned of "
-             "everything before another client gets it, whatever the texts said; with fresh, it is "
-             "closed; read goes by what the texts of statements show."},
+     .help = "How servers are cleaned between clients. read: as the texts of the statements "
+             "require; strict: of everything, whatever the texts were; fresh: the server is "
+             "closed. Use strict or fresh if clients of a pool do not trust each other."},
     POLICY("set", QUERY_SETTING,
            "SET of a parameter that servers do not report, such as search_path or "
-           "statement_timeout; the reported ones follow their client."),
+           "statement_timeout; reported parameters follow their client."),
     POLICY("role", QUERY_ROLE, "SET ROLE."),
     POLICY("authorization", QUERY_AUTHORIZATION, "SET SESSION AUTHORIZATION."),
     POLICY("set_config", QUERY_CONFIG,
@@ -39,15 +39,16 @@ const struct setting config_session_rows[] = {
     POLICY("temporary", QUERY_TEMPORARY,
            "Temporary tables and other objects, unless ON COMMIT DROP."),
     POLICY("prepare", QUERY_PREPARE,
-           "SQL's PREPARE; statements that drivers prepare are not meant."),
+           "SQL-level PREPARE; statements that drivers prepare by the protocol are not affected."),
     POLICY("listen", QUERY_LISTEN, "LISTEN."),
     POLICY("cursor", QUERY_CURSOR, "DECLARE ... WITH HOLD."),
-    POLICY("lock", QUERY_LOCK, "pg_advisory_lock() and the like, without _xact_."),
+    POLICY("lock", QUERY_LOCK,
+           "pg_advisory_lock() and other session-level lock functions (without _xact_)."),
     POLICY_UNLESS("sequences", QUERY_SEQUENCES, "reset",
-                  "lastval() and currval(): with reset, sequences that others have used are "
-                  "discarded in front of each client of a pool that calls these."),
+                  "lastval() and currval(); reset: values left by other clients are discarded "
+                  "before each client of a pool that calls these functions."),
     POLICY("seed", QUERY_SEED, "setseed(), and SET of seed."),
-    POLICY("load", QUERY_LOAD, "LOAD; a server that has loaded something is closed, not cleaned."),
+    POLICY("load", QUERY_LOAD, "LOAD; a server that has loaded a library is closed, not cleaned."),
     POLICY("slot", QUERY_SLOT,
            "Temporary replication slots and replication origins; such a server is closed, not "
            "cleaned."),
@@ -58,7 +59,7 @@ const struct setting config_session_rows[] = {
      .preset = "90",
      .unit = "percent",
      .reloadable = true,
-     .help = "Percent of pool_size that clients may keep by `pin`, one server at least; beyond it "
+     .help = "Percent of pool_size that clients may hold by `pin`, at least one server; beyond it, "
              "the statement fails (53300)."},
     {.name = NULL},
 };

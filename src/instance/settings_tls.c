@@ -30,7 +30,7 @@ static const struct setting_choice channel_bindings[] = {
     {NULL, 0},
 };
 
-/* What both ends have: how old a TLS is spoken, and which algorithms. */
+/* Rows of both listeners and services: TLS versions and algorithms. */
 #define CIPHERS_MAX 4095
 #define POLICY_ROWS                                                                                \
     {.name = "min_version",                                                                        \
@@ -39,25 +39,23 @@ static const struct setting_choice channel_bindings[] = {
      .choices = tls_versions,                                                                      \
      .preset = "TLSv1.2",                                                                          \
      .reloadable = true,                                                                           \
-     .help = "The oldest version of TLS that is spoken."},                                         \
+     .help = "The minimum TLS version."},                                                          \
         {.name = "ciphers",                                                                        \
          .kind = SETTING_TEXT,                                                                     \
          AT(tls_config, policy.ciphers),                                                           \
          RANGE(1, CIPHERS_MAX),                                                                    \
          .reloadable = true,                                                                       \
-         .help = "Ciphers of TLS 1.2, as a list of OpenSSL's; its own choice unless given."},      \
+         .help = "Ciphers of TLS 1.2, as an OpenSSL cipher list; default: OpenSSL's."},            \
         {.name = "tls13_ciphers",                                                                  \
          .kind = SETTING_TEXT,                                                                     \
          AT(tls_config, policy.suites),                                                            \
          RANGE(1, CIPHERS_MAX),                                                                    \
          .reloadable = true,                                                                       \
-         .help = "Cipher suites of TLS 1.3, with colons between; OpenSSL's own choice unless "     \
-                 "given."},                                                                        \
+         .help = "Cipher suites of TLS 1.3, separated by colons; default: OpenSSL's."},            \
     {                                                                                              \
         .name = "curves", .kind = SETTING_TEXT, AT(tls_config, policy.groups),                     \
         RANGE(1, CIPHERS_MAX), .reloadable = true,                                                 \
-        .help = "Groups for the exchange of keys, such as X25519:prime256v1; OpenSSL's own "       \
-                "choice unless given."                                                             \
+        .help = "Groups for key exchange, such as X25519:prime256v1; default: OpenSSL's."          \
     }
 
 const struct setting config_listen_tls_rows[] = {
@@ -67,26 +65,27 @@ const struct setting config_listen_tls_rows[] = {
      .choices = listen_tls_modes,
      .preset = "disable",
      .reloadable = true,
-     .help = "Whether clients may or must use TLS; the verify modes ask them for a certificate."},
+     .help = "Whether clients may or must use TLS; verify-ca and verify-full request a client "
+             "certificate."},
     {.name = "cert",
      .kind = SETTING_PATH,
      AT(tls_config, certificate),
      RANGE(1, PATH_BYTES_MAX),
      .reloadable = true,
-     .help = "The certificate chain shown to clients, in PEM."},
+     .help = "The certificate chain presented to clients, in PEM."},
     {.name = "key",
      .kind = SETTING_PATH,
      AT(tls_config, key),
      RANGE(1, PATH_BYTES_MAX),
      .reloadable = true,
-     .help = "Its private key; without it, the key is in the file of `cert`."},
+     .help = "The certificate's private key; default: the key in the file of `cert`."},
     {.name = "ca",
      .kind = SETTING_PATH,
      AT(tls_config, authorities),
      RANGE(1, PATH_BYTES_MAX),
      .reloadable = true,
-     .help = "The authorities that may have signed a client's certificate; clients are asked for "
-             "one then, and must have one in the verify modes."},
+     .help = "The certificate authorities accepted for client certificates. If set, clients are "
+             "asked for a certificate; verify-ca and verify-full require one."},
     POLICY_ROWS,
     {.name = NULL},
 };
@@ -98,34 +97,33 @@ const struct setting config_service_tls_rows[] = {
      .choices = service_tls_modes,
      .preset = "prefer",
      .reloadable = true,
-     .help = "Whether servers are asked for TLS and how far they are verified, as in libpq."},
+     .help = "Whether TLS is requested from servers and how far they are verified, as in libpq."},
     {.name = "channel_binding",
      .kind = SETTING_CHOICE,
      AT(tls_config, binding),
      .choices = channel_bindings,
      .preset = "prefer",
      .reloadable = true,
-     .help =
-         "Whether SCRAM logins at servers are bound to the TLS connection (SCRAM-SHA-256-PLUS), "
-         "as in libpq; require refuses every other way to log in."},
+     .help = "Whether SCRAM logins at servers use channel binding (SCRAM-SHA-256-PLUS), as in "
+             "libpq; require refuses every other login method."},
     {.name = "ca",
      .kind = SETTING_PATH,
      AT(tls_config, authorities),
      RANGE(1, PATH_BYTES_MAX),
      .reloadable = true,
-     .help = "The authorities that may have signed the servers' certificates."},
+     .help = "The certificate authorities accepted for the servers' certificates."},
     {.name = "cert",
      .kind = SETTING_PATH,
      AT(tls_config, certificate),
      RANGE(1, PATH_BYTES_MAX),
      .reloadable = true,
-     .help = "The certificate shown to servers that ask for one, in PEM."},
+     .help = "The certificate presented to servers that request one, in PEM."},
     {.name = "key",
      .kind = SETTING_PATH,
      AT(tls_config, key),
      RANGE(1, PATH_BYTES_MAX),
      .reloadable = true,
-     .help = "Its private key; without it, the key is in the file of `cert`."},
+     .help = "The certificate's private key; default: the key in the file of `cert`."},
     POLICY_ROWS,
     {.name = "negotiation",
      .kind = SETTING_CHOICE,
@@ -133,8 +131,8 @@ const struct setting config_service_tls_rows[] = {
      .choices = tls_negotiations,
      .preset = "postgres",
      .reloadable = true,
-     .help = "How TLS begins: after a request in PostgreSQL's protocol, or with the first byte "
-             "(direct; PostgreSQL 17 and newer), which saves a round trip and needs a mode that "
+     .help = "How TLS starts: postgres: after a request in PostgreSQL's protocol; direct: with the "
+             "first byte (PostgreSQL 17 and newer), which saves a round trip and needs a mode that "
              "requires TLS."},
     {.name = NULL},
 };

@@ -37,7 +37,7 @@ void watch_main(void *argument)
     struct watch *watch = argument;
     duration watchdog = notify_watchdog();
     duration period = STATUS_PERIOD;
-    /* Half of it, as the manager's own documentation has it. */
+    /* Half of the watchdog's interval, as systemd's documentation recommends. */
     if (watchdog.us / 2 < period.us)
         period.us = MAX_OF(watchdog.us / 2, INT64_C(1));
     while (notify_wanted() && co_sleep(period) == OK) {

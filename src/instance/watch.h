@@ -1,21 +1,22 @@
 #pragma once
 /*
- * watch.h - tells the service manager that every machine still makes progress.
+ * watch.h - tells the service manager that every thread still makes progress.
  *
- * A look goes round all of them; only when it has come back, WATCHDOG=1 is sent.  A machine that
- * hangs keeps the look, and the manager does what it is set to do.
+ * A look visits all machines; WATCHDOG=1 is sent only after it has returned.  If a machine hangs,
+ * the look does not return, and the service manager acts as it is configured to.
  */
 #include "pooler/pooler.h"
 
 struct watch {
     struct pooler *pooler;
-    bool stopping; /* machines come to their ends: no more looks */
+    bool stopping; /* machines are ending: no more looks */
     bool looking;
     char status[128];
 };
 
-/** The coroutine's entry; ends when it is cancelled, or at once when nobody listens. */
+/** Entry of the coroutine; returns when it is cancelled, or at once if there is no service
+ *  manager. */
 void watch_main(void *watch);
-/** No look begins any more, and none is under way when this returns.  Suspends.  False: one did not
- *  come back until `by`. */
+/** Stops looks: none begins after this call.  Returns true when none is in progress any more, false
+ *  if that takes longer than `by`.  Suspends. */
 bool watch_end_looks(struct watch *watch, deadline by) MUST_USE;

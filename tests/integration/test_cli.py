@@ -54,11 +54,11 @@ def test_every_command_has_help(name, form):
 
 
 @pytest.mark.parametrize("arguments, problem", [
-    (["nosuch"], "trunkline: there is no command nosuch\n"),
+    (["nosuch"], "trunkline: unknown command nosuch\n"),
     (["check"], "trunkline check: found 0 arguments; accepted: 1\n"),
     (["run", "a", "b"], "trunkline run: found 2 arguments; accepted: 1\n"),
     (["version", "x"], "trunkline version: found 1 arguments; accepted: 0\n"),
-    (["check", "--quiet"], "trunkline check: there is no option --quiet\n"),
+    (["check", "--quiet"], "trunkline check: unknown option --quiet\n"),
 ])
 def test_a_wrong_command_line_is_told_with_the_usage(arguments, problem):
     done = trunkline(*arguments)

@@ -92,7 +92,7 @@ local all all gss
     done = subprocess.run([binary(), "check", daemon.file], capture_output=True, text=True)
     said = done.stdout + done.stderr
     assert done.returncode != 0
-    for part in ("hba.conf:1: ", "hba.conf:3: ", "no map", "hba.conf:4: ", "+name, samerole"):
+    for part in ("hba.conf:1: ", "hba.conf:3: ", "no map", "hba.conf:4: ", "+name and samerole"):
         assert part in said, said
 
 

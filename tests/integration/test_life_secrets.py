@@ -73,10 +73,10 @@ def test_a_reload_asks_again(trunkline, tmp_path):
 
 
 @pytest.mark.parametrize("secret, complaint", [
-    ({"env": "NO_SUCH_VARIABLE"}, "there is no variable NO_SUCH_VARIABLE"),
+    ({"env": "NO_SUCH_VARIABLE"}, "environment variable NO_SUCH_VARIABLE is not set"),
     ({"file": "nowhere"}, "cannot read .*/nowhere: No such file"),
-    ({"command": "exit 3"}, "the command ended with status 3"),
-    ({"command": "kill -9 $$"}, "the command ended with signal 9"),
+    ({"command": "exit 3"}, "the command failed with status 3"),
+    ({"command": "kill -9 $$"}, "the command failed with signal 9"),
     ({"command": "true"}, "found 0 bytes; accepted: a secret of 1 to 2047 bytes"),
     ({"command": "head -c 100000 /dev/zero"}, "found 2050 bytes; accepted: a secret of 1 to 2047"),
     ({"command": ["/no/such/program"]}, "the command /no/such/program: No such file"),
@@ -113,11 +113,11 @@ def test_files_with_secrets_must_be_private(tmp_path, mode, sound):
     assert (status == 0) == sound, said
     if not sound:
         for path, key in (users, "auth_file"), (secret, r"routes\[0\].server_password"):
-            assert re.search(rf"{key}: {path} has mode {mode:04o}, so that others can read", said)
+            assert re.search(rf"{key}: {path} has mode {mode:04o}, so other users can read", said)
         status, warned = check(tmp_path, dict(config, secret_files="warn"))
-        assert status == 0 and warned.count("so that others can read") == 2
+        assert status == 0 and warned.count("so other users can read") == 2
         status, silent = check(tmp_path, dict(config, secret_files="any"))
-        assert status == 0 and "so that others can read" not in silent
+        assert status == 0 and "so other users can read" not in silent
 
 
 def test_keys_of_tls_must_be_private(tmp_path, certificate):
@@ -141,7 +141,7 @@ def test_a_password_in_an_open_configuration_is_warned_of_once(tmp_path):
     done = subprocess.run([binary(), "check", tmp_path / "trunkline.yaml"], text=True,
                           capture_output=True)
     assert done.returncode == 0
-    assert len(re.findall("mode 0644, which others can read", done.stderr)) == 1
+    assert len(re.findall("mode 0644, which other users can read", done.stderr)) == 1
 
 
 def maps(pid):

@@ -139,7 +139,7 @@ def test_a_unix_sockets_group_and_mode_are_set_and_change_with_a_reload(trunklin
     daemon.write(config)
     with pytest.raises(psycopg.Error) as refused:
         daemon.console("RELOAD")
-    assert 'there is no group "no-such-group"' in refused.value.diag.message_detail
+    assert 'group "no-such-group" does not exist' in refused.value.diag.message_detail
 
 
 def state_of_socket(local, remote):

@@ -135,7 +135,7 @@ def test_wrong_targets_are_refused_with_their_place(trunkline, postgres):
         daemon.console("RELOAD")
     detail = refused.value.diag.message_detail
     assert "log.targets[0].path: missing" in detail
-    assert "log.targets[1].path: is not for standard error" in detail
+    assert "log.targets[1].path: has no effect on standard error" in detail
     assert "log.targets[2].to" in detail
 
 

@@ -37,7 +37,7 @@ def test_the_option_may_stand_first(taken, postgres):
 
 
 @pytest.mark.parametrize("server, problem", [
-    ("127.0.0.1:{port}", "the server has no secret of user nobody"),
+    ("127.0.0.1:{port}", "the server has no secret for user nobody"),
     ("127.0.0.1:1", "refused"),
     ("127.0.0.1:x", "found port x; accepted: 1 to 65535"),
     ("no.such.host.invalid", "no.such.host.invalid"),

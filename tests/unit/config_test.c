@@ -234,7 +234,7 @@ TEST(all_problems_are_told_at_once_in_the_order_of_the_file)
             "t.yaml:4:9: relays: found \"many\"; accepted: a whole number from 1 to 128, or auto\n"
             "t.yaml:7:13: services.main.hosts[0]: found \"127.0.0.1:99999\"; accepted: a list of "
             "\"host\", \"host:port\", \"[IPv6]:port\", \"/directory\" or \"/directory:port\"; "
-            "\"@name\" in place of a directory: a name that is no file\n"
+            "\"@name\" in place of a directory: an abstract Unix socket\n"
             "t.yaml:8:17: services.main.tls.mode: found \"maybe\"; accepted: disable, prefer, "
             "require, verify-ca or verify-full\n"
             "t.yaml:10:30: routes[0].service: there is no service \"mian\"; did you mean "
@@ -285,7 +285,7 @@ TEST(a_key_that_is_set_twice_is_an_error)
             "t.yaml:5:1: relays: this key is already set in line 1\n");
     refused(LISTEN ROUTES "services:\n  main: {hosts: [a], tls: {mode: disable}}\n"
                           "  main: {hosts: [b], tls: {mode: disable}}\n",
-            "t.yaml:5:3: services.main: this name is already taken\n");
+            "t.yaml:5:3: services.main: this name is already used\n");
 }
 END_TEST
 
@@ -330,11 +330,11 @@ TEST(listeners_may_not_share_an_address_and_port)
 {
     refused(
         "listen: [{host: a}, {host: b}, {host: A}, {host: /run}, {host: /run}]\n" SERVICES ROUTES,
-        "t.yaml:1:32: listen[2]: A port 6432 is already taken by listen[0]\n"
-        "t.yaml:1:57: listen[4]: /run port 6432 is already taken by listen[3]\n");
+        "t.yaml:1:32: listen[2]: A port 6432 is already used by listen[0]\n"
+        "t.yaml:1:57: listen[4]: /run port 6432 is already used by listen[3]\n");
     refused(
         "listen: [{host: \"*\"}, {host: b}, {host: /run}, {host: b, port: 1}]\n" SERVICES ROUTES,
-        "t.yaml:1:23: listen[1]: b port 6432 is already taken by listen[0]\n");
+        "t.yaml:1:23: listen[1]: b port 6432 is already used by listen[0]\n");
     refused("listen: [{host: run/socket}, {host: \"[::1]\"}]\n" SERVICES ROUTES,
             "t.yaml:1:17: listen[0].host: found \"run/socket\"; accepted: a name, an address (IPv6 "
             "without brackets), \"*\", an absolute directory, or \"@name\"\n"
@@ -351,25 +351,26 @@ TEST(values_must_fit_each_other)
                    "message_limit: 1GiB\nmemory_limit: 16MiB\n",
             "t.yaml:2:39: services.a.retry_min: is longer than retry_max\n"
             "t.yaml:3:47: routes[0].pool_min: found 3; accepted: at most pool_size, 2\n"
-            "t.yaml:4:10: warning: routes[1]: never matches: routes[0] in line 3 takes all of it\n"
-            "t.yaml:4:10: routes[1].auth: this method needs an auth_file, and there is none\n"
-            "t.yaml:4:43: routes[1].fresh: is for session pools only\n"
+            "t.yaml:4:10: warning: routes[1]: never matches: routes[0] in line 3 takes all its "
+            "clients\n"
+            "t.yaml:4:10: routes[1].auth: this method needs an auth_file, but none is set\n"
+            "t.yaml:4:43: routes[1].fresh: has an effect in session pools only\n"
             "t.yaml:6:15: memory_limit: is smaller than message_limit\n");
 }
 END_TEST
 
 TEST(a_route_that_can_never_match_is_warned_about)
 {
-    struct config *config =
-        taken(LISTEN SERVICES "routes:\n"
-                              "  - {database: a, service: main, auth: trust}\n"
-                              "  - {database: a, user: u, auth: block}\n"
-                              "  - {database: b, user: u, auth: block}\n"
-                              "  - {user: u, auth: block}\n"
-                              "  - {database: c, user: u, auth: block}\n",
-              "t.yaml:5:5: warning: routes[1]: never matches: routes[0] in line 4 takes all of it\n"
-              "t.yaml:8:5: warning: routes[4]: never matches: routes[3] in line 7 takes all of "
-              "it\n");
+    struct config *config = taken(
+        LISTEN SERVICES "routes:\n"
+                        "  - {database: a, service: main, auth: trust}\n"
+                        "  - {database: a, user: u, auth: block}\n"
+                        "  - {database: b, user: u, auth: block}\n"
+                        "  - {user: u, auth: block}\n"
+                        "  - {database: c, user: u, auth: block}\n",
+        "t.yaml:5:5: warning: routes[1]: never matches: routes[0] in line 4 takes all its clients\n"
+        "t.yaml:8:5: warning: routes[4]: never matches: routes[3] in line 7 takes all its "
+        "clients\n");
     config_unref(&config);
 }
 END_TEST
@@ -378,15 +379,15 @@ TEST(tls_needs_the_files_of_its_mode)
 {
     refused("listen: [{tls: {mode: allow}}, {port: 1, tls: {mode: prefer}}]\n" ROUTES
             "services: {main: {hosts: [x], tls: {mode: verify-full}}}\n",
-            "t.yaml:1:16: listen[0].tls: the mode allow needs a certificate: cert, and its key\n"
+            "t.yaml:1:16: listen[0].tls: mode allow needs a certificate (cert) and its key\n"
             "t.yaml:1:54: listen[1].tls.mode: found \"prefer\"; accepted: disable, allow, require, "
             "verify-ca or verify-full\n"
-            "t.yaml:3:36: services.main.tls: the mode verify-full needs the authorities to trust: "
-            "ca\n");
+            "t.yaml:3:36: services.main.tls: mode verify-full needs certificate authorities "
+            "(ca)\n");
     struct config *config =
         taken("listen: [{tls: {cert: a}}]\n" SERVICES ROUTES,
-              "t.yaml:1:16: warning: listen[0].tls: its files have no effect: the mode is "
-              "disable\n");
+              "t.yaml:1:16: warning: listen[0].tls: certificates and keys have no effect "
+              "while mode is disable\n");
     config_unref(&config);
 }
 END_TEST

@@ -197,7 +197,7 @@ TEST(a_command_that_gives_a_secret_has_its_time)
     config_unref(&config);
     command_takes = (duration){sec(10).us + 1};
     ck_assert_ptr_null(load(text));
-    ck_assert_ptr_nonnull(strstr(said, "the command did not end within 10s"));
+    ck_assert_ptr_nonnull(strstr(said, "the command did not finish within 10s"));
     os = real;
 }
 END_TEST

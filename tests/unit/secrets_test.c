@@ -46,8 +46,8 @@ TEST(what_is_wrong_with_the_auth_file_is_told_with_its_line)
              "%1$s/users.txt:1: accepted: \"user\" \"secret\", each in double quotes\n"
              "%1$s/users.txt:2: accepted: \"user\" \"secret\", each in double quotes\n"
              "%1$s/users.txt:3: accepted: \"user\" \"secret\", each in double quotes\n"
-             "%1$s/users.txt:4: the name of the user is empty\n"
-             "%1$s/users.txt:5: found a SCRAM secret that is malformed; accepted: "
+             "%1$s/users.txt:4: the user name is empty\n"
+             "%1$s/users.txt:5: malformed SCRAM secret; accepted: "
              "SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey\n"
              "%1$s/users.txt:6: found a NUL byte\n",
              here);
@@ -66,10 +66,11 @@ TEST(names_and_secrets_in_the_auth_file_have_a_longest)
     buffer_append_text(&text, "\"\n");
     file_write("users.txt", (const char *)text.at, text.size);
     ck_assert_ptr_nonnull(getcwd(here, sizeof(here)));
-    snprintf(expected, sizeof(expected),
-             "%1$s/users.txt:2: too long; accepted: users of 127 and secrets of 2047 bytes\n"
-             "%1$s/users.txt:3: too long; accepted: users of 127 and secrets of 2047 bytes\n",
-             here);
+    snprintf(
+        expected, sizeof(expected),
+        "%1$s/users.txt:2: too long; accepted: user names up to 127 and secrets up to 2047 bytes\n"
+        "%1$s/users.txt:3: too long; accepted: user names up to 127 and secrets up to 2047 bytes\n",
+        here);
     refused(WITH_USERS, expected);
     buffer_fini(&text);
 }
@@ -82,8 +83,8 @@ TEST(the_last_line_of_a_user_counts_and_an_empty_secret_lets_nobody_in)
     file_write("users.txt", users, strlen(users));
     ck_assert_ptr_nonnull(getcwd(here, sizeof(here)));
     snprintf(expected, sizeof(expected),
-             "%1$s/users.txt:2: warning: this user has a line above; this one counts\n"
-             "%1$s/users.txt:3: warning: the secret is empty: it lets nobody in\n",
+             "%1$s/users.txt:2: warning: duplicate user; this later line is used\n"
+             "%1$s/users.txt:3: warning: the secret is empty, so this user can't log in\n",
              here);
     struct config *config = taken(WITH_USERS, expected);
     ck_assert_str_eq(secret_of(config, "ann"), "two");
