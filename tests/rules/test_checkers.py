@@ -11,12 +11,12 @@ USAGE = {"check": "usage: trunkline check FILE [--match DATABASE USER ADDRESS]",
 
 
 @pytest.mark.parametrize("link", ["nowhere.md", "#no-such-heading", "../README.md#nowhere",
-                                  "internals/nowhere.md", "architecture.md#flors"])
+                                  "internals/nowhere.md", "architecture.md#layrs"])
 def test_a_link_that_leads_nowhere_is_found(link):
     assert len(broken_links(PAGE, f"# A page\n\nSee [this]({link}).\n")) == 1
 
 
-@pytest.mark.parametrize("link", ["README.md", "#a-page", "architecture.md#floors", "../README.md",
+@pytest.mark.parametrize("link", ["README.md", "#a-page", "architecture.md#layers", "../README.md",
                                   "https://example.org/nowhere"])
 def test_a_link_that_leads_somewhere_is_not(link):
     assert broken_links(PAGE, f"# A page\n\nSee [this]({link}).\n") == []
