@@ -1,10 +1,10 @@
 #pragma once
 /*
- * buffer.h - bytes that grow up to a ceiling.
+ * buffer.h - a growable byte buffer with a size limit.
  *
- * Owned by whoever embeds it.  An append that would pass the ceiling, or for which there is no
- * memory, appends nothing and marks the buffer as failed: writers append freely and ask once at the
- * end (buffer_fault).  Starts without heap memory.
+ * The embedding object owns the buffer.  An append that would exceed the limit, or for which there
+ * is no memory, appends nothing and marks the buffer as failed.  So writers append without checks
+ * and call buffer_fault once at the end.  A new buffer owns no heap memory.
  */
 #include "base/check.h"
 #include "base/fault.h"
@@ -13,16 +13,17 @@ struct buffer {
     uint8_t *at;
     size_t size;     /* bytes in use */
     size_t capacity; /* bytes allocated */
-    size_t max;      /* ceiling, bytes */
+    size_t max;      /* limit of `size` and `capacity`, bytes */
     fault failed;    /* OK, LIMIT or MEMORY; sticky until buffer_clear */
 };
 
 #define BUFFER_INIT(ceiling) ((struct buffer){.max = (ceiling)})
 
 void buffer_fini(struct buffer *buffer);
-/** Forgets the bytes and the failure, keeps the memory. */
+/** Discards the bytes and the failure, keeps the memory. */
 void buffer_clear(struct buffer *buffer);
-/** Room for `more` bytes behind the last; NULL when failed.  The caller adds to `size`. */
+/** Returns room for `more` bytes after the last one; NULL when the buffer has failed.  The caller
+ *  adds the bytes that it wrote to `size`. */
 uint8_t *buffer_room(struct buffer *buffer, size_t more);
 void buffer_append(struct buffer *buffer, const void *bytes, size_t size);
 void buffer_append_span(struct buffer *buffer, struct span span);

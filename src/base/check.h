@@ -1,9 +1,10 @@
 #pragma once
 /*
- * check.h - facts that are proven, stated where they are relied on.
+ * check.h - invariants: facts that are proven, stated where the code relies on them.
  *
- * invariant() stays on in production and aborts; costly_invariant() may walk a list and is
- * compiled out of releases (NDEBUG).  Doubt is not an invariant: it gets an `if` and a fault.
+ * invariant() stays on in production and aborts.  costly_invariant() may walk a list and is
+ * compiled out of releases (NDEBUG).  A condition that may fail at run time is not an invariant:
+ * use an `if` and a fault.
  */
 #include "base/compiler.h"
 
@@ -16,6 +17,6 @@
 #define costly_invariant(fact) invariant(fact)
 #endif
 
-/** Says on stderr which fact did not hold, and aborts.  Async-signal-safe. */
+/** Prints to stderr which invariant failed and where, then aborts.  Async-signal-safe. */
 void invariant_failed(const char *fact, const char *file, int line,
                       const char *function) NORETURN COLD;

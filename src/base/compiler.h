@@ -1,9 +1,9 @@
 #pragma once
 /*
- * compiler.h - the few attributes and macros that every file may use.
+ * compiler.h - attributes and macros that every file may use.
  *
- * Nothing here allocates or calls.  OWNED and TAKE carry the ownership rules: an OWNED variable
- * is freed at the end of its scope by its type's free function, TAKE moves it out.
+ * Nothing here allocates or calls.  OWNED and TAKE express ownership: an OWNED variable is freed at
+ * the end of its scope by its type's free function; TAKE moves the value out.
  */
 #include <assert.h>
 #include <stdbool.h>
@@ -24,10 +24,10 @@
 #define MIN_OF(a, b)       ((a) < (b) ? (a) : (b))
 #define MAX_OF(a, b)       ((a) > (b) ? (a) : (b))
 
-/* The object that `pointer` is the member `field` of. */
+/* The object of type `type` whose member `field` is at `pointer`. */
 #define CONTAINER_OF(pointer, type, field) ((type *)((char *)(pointer)-offsetof(type, field)))
 
-/* type##_free takes the address of the pointer, accepts NULL in it, and nulls it. */
+/* type##_free gets the address of the pointer, accepts a NULL pointer, and sets it to NULL. */
 #define OWNED(type) __attribute__((cleanup(type##_free))) struct type *
 #define TAKE(p)                                                                                    \
     ({                                                                                             \

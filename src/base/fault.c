@@ -17,7 +17,7 @@ static const struct fault_row fault_rows[] = {
 };
 static_assert(ARRAY_SIZE(fault_rows) == FAULTS, "every fault has a row");
 
-/* Threads that run no coroutine (offload, start-up) tell their stories here. */
+/* The slot of threads that run no coroutine (offload, start-up). */
 static _Thread_local struct fault_story fault_story_thread;
 _Thread_local struct fault_story *fault_story_current;
 
@@ -28,7 +28,7 @@ static struct fault_story *fault_slot(void)
 
 static void fault_tell(fault code, const char *sqlstate, const char *format, va_list values)
 {
-    /* A story may quote the one before it, so it is made aside. */
+    /* Formatted into a copy: `values` may point into the story that is overwritten. */
     char text[FAULT_STORY_MAX];
     struct fault_story *story = fault_slot();
     vsnprintf(text, sizeof(text), format, values);

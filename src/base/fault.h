@@ -1,10 +1,11 @@
 #pragma once
 /*
- * fault.h - what went wrong: a code to return, and a story told once, at the origin.
+ * fault.h - error codes, and the error message (the fault's story) that is recorded once, at the
+ * origin.
  *
  * A function that can fail returns `fault`; OK is zero.  fault_raise() writes the story into the
- * running coroutine's slot (the machine swaps `fault_story_current` at each switch) and returns the
- * code; only the boundaries (client, console, log) read it, at once, before they suspend.
+ * running coroutine's slot and returns the code; the machine changes `fault_story_current` at each
+ * switch.  Only the boundaries (client, console, log) read the story, and before they suspend.
  * Pure parsers return the code alone.
  */
 #include "base/compiler.h"
@@ -18,12 +19,12 @@ typedef enum {
     FAULTS
 } fault;
 
-/* Longest story, NUL included; longer ones are cut. */
+/* Size of the longest story, NUL included; longer ones are truncated. */
 #define FAULT_STORY_MAX 240
 
 struct fault_story {
     fault code;
-    char sqlstate[6]; /* empty: the code's own */
+    char sqlstate[6]; /* empty: the SQLSTATE of `code` */
     char text[FAULT_STORY_MAX];
 };
 
@@ -39,22 +40,22 @@ extern _Thread_local struct fault_story *fault_story_current;
 /** Records the story and returns `code`.  Never suspends, never allocates. */
 fault fault_raise(fault code, const char *format, ...) PRINTF_LIKE(2, 3) COLD;
 
-/** As fault_raise, with an SQLSTATE of its own (5 characters), e.g. one that a server sent. */
+/** Same as fault_raise, with an explicit SQLSTATE (5 characters), e.g. one that a server sent. */
 fault fault_raise_state(fault code, const char *sqlstate, const char *format, ...)
     PRINTF_LIKE(3, 4) COLD;
 
-/** The table's name, SQLSTATE and text of a code. */
+/** The name, SQLSTATE and text of a code in fault.def. */
 const char *fault_name(fault code);
 const char *fault_sqlstate(fault code);
 const char *fault_text(fault code);
 
-/** The story last raised with this code here, or the code's own text.  Valid until the next raise
- *  or suspension. */
+/** The last story of this coroutine or thread if it has this code, else the code's text.  Valid
+ *  until the next raise or suspension. */
 const char *fault_story(fault code);
-/** The SQLSTATE of that story. */
+/** The SQLSTATE that belongs to fault_story(code). */
 const char *fault_story_sqlstate(fault code);
 
-/** The story last raised here, and that it is so again: around a call whose own faults do not
- *  matter, such as closing a connection while its story is still to be told. */
+/** Saves and restores the last story of this coroutine or thread: around a call whose own faults do
+ *  not matter, such as closing a connection before its story was reported. */
 struct fault_story fault_story_save(void);
 void fault_story_restore(const struct fault_story *story);

@@ -1,6 +1,6 @@
 #include "base/heap.h"
 
-/* Two heaps without siblings into one; either may be NULL. */
+/* Joins two heaps whose roots have no siblings; either may be NULL. */
 static struct heap_node *heap_join(struct heap_node *a, struct heap_node *b)
 {
     if (a == NULL || b == NULL)
@@ -28,7 +28,7 @@ static struct heap_node *heap_cut_first(struct heap_node **list)
     return node;
 }
 
-/* Siblings in pairs from the left, and the pairs from the right. */
+/* Joins siblings in pairs from left to right, then joins the pairs from right to left. */
 static struct heap_node *heap_join_all(struct heap_node *list)
 {
     struct heap_node *pairs = NULL, *all = NULL;

@@ -1,16 +1,17 @@
 #pragma once
 /*
- * heap.h - an intrusive priority queue: the object with the least key comes first.
+ * heap.h - an intrusive priority queue: the object with the smallest key comes first.
  *
- * A pairing heap: the object carries its links, so nothing is allocated and pushing never fails.
- * Push is constant, the others are logarithmic on average.  Owns nothing.
+ * A pairing heap.  The object contains its links, so nothing is allocated and heap_push never
+ * fails.  heap_push takes constant time, the others logarithmic time on average.  The heap owns
+ * nothing.
  */
 #include "base/check.h"
 
 struct heap_node {
-    struct heap_node *child;    /* the first of those that are below it */
-    struct heap_node *next;     /* sibling */
-    struct heap_node *previous; /* sibling, or the parent of the first */
+    struct heap_node *child;    /* first child */
+    struct heap_node *next;     /* next sibling */
+    struct heap_node *previous; /* previous sibling; of a first child: the parent */
     uint64_t key;
     bool queued;
 };
@@ -24,5 +25,5 @@ struct heap {
 
 void heap_push(struct heap *heap, struct heap_node *node, uint64_t key);
 void heap_remove(struct heap *heap, struct heap_node *node);
-/** The same object under another key. */
+/** Changes the key of a queued object. */
 void heap_move(struct heap *heap, struct heap_node *node, uint64_t key);

@@ -1,8 +1,8 @@
 #pragma once
 /*
- * list.h - an intrusive doubly linked list that knows its length.
+ * list.h - an intrusive doubly linked list with a count.
  *
- * A node that is in no list has next == NULL; the list owns nothing.
+ * A node that is in no list has next == NULL.  The list owns nothing.
  */
 #include "base/check.h"
 
@@ -19,7 +19,7 @@ struct list {
 #define LIST_ENTRY(node, type, field) CONTAINER_OF(node, type, field)
 #define LIST_EACH(list, it)                                                                        \
     for (struct node *it = (list)->head.next; it != &(list)->head; it = it->next)
-/* Survives the removal of `it`, not of its successor. */
+/* The body may remove `it`, but not the successor of `it`. */
 #define LIST_EACH_SAFE(list, it)                                                                   \
     for (struct node *it = (list)->head.next, *it##_next = it->next; it != &(list)->head;          \
          it = it##_next, it##_next = it->next)
@@ -69,7 +69,7 @@ static inline void list_remove(struct list *list, struct node *node)
     list->count -= 1;
 }
 
-/* The first and the last; NULL when empty. */
+/* The first and the last node; NULL when the list is empty. */
 static inline struct node *list_first(const struct list *list)
 {
     return list->count == 0 ? NULL : list->head.next;

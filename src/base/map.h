@@ -1,10 +1,10 @@
 #pragma once
 /*
- * map.h - an intrusive hash map: the object carries its link and its hash.
+ * map.h - an intrusive hash map: the object contains its link and its hash.
  *
- * The map owns the table of buckets, never the objects.  Keys live in the objects; the caller
- * compares them.  Grows by doubling at one object per bucket up to `most` objects, then refuses.
- * An empty map owns no memory.
+ * The map owns the table of buckets, never the objects.  Keys are stored in the objects; the caller
+ * compares them.  The table doubles at one object per bucket.  A map with `max` objects refuses
+ * more.  A map that never held an object owns no memory.
  */
 #include "base/fault.h"
 
@@ -26,17 +26,17 @@ typedef bool map_equal(const struct map_link *link, const void *key);
 #define MAP_ENTRY(link, type, field) CONTAINER_OF(link, type, field)
 
 void map_fini(struct map *map);
-/** Borrowed, or NULL. */
+/** The object with this key, borrowed; NULL: there is none. */
 struct map_link *map_find(const struct map *map, uint64_t hash, map_equal *equal, const void *key);
-/** LIMIT at `most`, MEMORY when the table can't grow.  The caller made sure the key is not there.
- */
+/** Inserts an object whose key is not in the map.  Faults: LIMIT (`max` objects), MEMORY (the table
+ *  can't grow). */
 fault map_insert(struct map *map, struct map_link *link, uint64_t hash) MUST_USE;
 void map_remove(struct map *map, struct map_link *link);
-/** All objects, in no order: NULL starts, NULL ends.  The one returned may be removed once its
- *  successor was asked for. */
+/** Iterates over all objects, in no order: `after` NULL starts, a NULL result ends.  An object may
+ *  be removed once map_next returned its successor. */
 struct map_link *map_next(const struct map *map, const struct map_link *after);
 
-/** Takes all objects out, gives each to `end`, which may free it, and ends with an empty map. */
+/** Removes all objects and calls `end` for each, which may free it; frees the table. */
 void map_clear(struct map *map, void (*end)(struct map_link *link));
 
 /** xxHash3, 64 bits.  Not for secrets. */

@@ -2,7 +2,7 @@
 
 #include <inttypes.h>
 
-/* Longest name that is compared with others to guess what was meant. */
+/* Longer names are not compared for "did you mean". */
 #define NAME_BYTES_MAX 48
 
 struct unit {
@@ -10,7 +10,7 @@ struct unit {
     int64_t size;
 };
 
-/* PostgreSQL's names, smallest first. */
+/* PostgreSQL's unit names, smallest first. */
 static const struct unit time_units[] = {
     {"us", 1},
     {"ms", 1000},
@@ -51,7 +51,7 @@ static const struct unit *setting_units(const struct setting *setting)
     }
 }
 
-/* How many base units one of what the field counts is. */
+/* Base units per unit of the stored field. */
 static int64_t setting_scale(const struct setting *setting)
 {
     if (setting->kind == SETTING_SECONDS)
@@ -59,7 +59,7 @@ static int64_t setting_scale(const struct setting *setting)
     return setting->kind == SETTING_MILLISECONDS ? 1000 : 1;
 }
 
-/* The digits at the start of `text` in that base; false without one or on overflow. */
+/* Reads the digits at the start of `text` in `base`; false without a digit or on overflow. */
 static bool digits_read(struct span *text, int base, int64_t *ret)
 {
     int64_t value = 0;
@@ -299,7 +299,7 @@ unsigned setting_distance(struct span a, struct span b, unsigned max)
 {
     if (a.size > NAME_BYTES_MAX || b.size > NAME_BYTES_MAX)
         return max + 1;
-    /* Three rows of the table of Damerau's distance are enough: this one and the two before. */
+    /* The Damerau-Levenshtein table needs three rows: the current one and the two before it. */
     unsigned rows[3][NAME_BYTES_MAX + 1];
     for (size_t j = 0; j <= b.size; j++)
         rows[0][j] = (unsigned)j;
@@ -320,7 +320,7 @@ unsigned setting_distance(struct span a, struct span b, unsigned max)
 const char *settings_nearest(const struct setting *rows, struct span name)
 {
     const char *nearest = NULL;
-    const char *begun = NULL; /* the shortest that begins with `name`: pool, for pool_size */
+    const char *begun = NULL; /* the shortest name that starts with `name`: pool -> pool_size */
     unsigned best = name.size < 4 ? 2 : 3;
     for (; rows->name != NULL; rows++) {
         struct span known = span_text(rows->name);

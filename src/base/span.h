@@ -1,9 +1,9 @@
 #pragma once
 /*
- * span.h - a borrowed run of bytes.
+ * span.h - a pointer to borrowed bytes with their count.
  *
- * A span never owns; whoever returns one says how long it lives.  It may hold any byte, also NUL,
- * and is not terminated.
+ * A span never owns memory; the function that returns one documents how long it is valid.  The
+ * bytes may include NUL and are not terminated.
  */
 #include "base/compiler.h"
 
@@ -47,7 +47,7 @@ static inline bool span_starts(struct span a, struct span prefix)
     return a.size >= prefix.size && memcmp(a.at, prefix.at, prefix.size) == 0;
 }
 
-/* What is left after the first `count` bytes; all of it at most. */
+/* Removes the first `count` bytes; all of them if the span is shorter. */
 static inline struct span span_skip(struct span a, size_t count)
 {
     if (count > a.size)
@@ -55,7 +55,7 @@ static inline struct span span_skip(struct span a, size_t count)
     return (struct span){a.at + count, a.size - count};
 }
 
-/* ASCII case folded; for keywords and setting names, never for user data. */
+/* Compares without ASCII case; for keywords and setting names, never for user data. */
 static inline bool span_is_nocase(struct span a, const char *text)
 {
     return a.size == strlen(text) && strncasecmp((const char *)a.at, text, a.size) == 0;

@@ -1,10 +1,10 @@
 #pragma once
 /*
- * table.h - rows for a reader that the writer does not know (the console, a test, JSON).
+ * table.h - an interface to write rows independently of their output (the console, a test, JSON).
  *
- * The module whose state is shown declares its columns and writes cells in their order; who reads
- * them is behind `struct table_sink`.  Writing never fails and never suspends: a sink that runs out
- * of room remembers that itself.
+ * The module whose state is shown declares its columns and writes cells in that order; `struct
+ * table_sink` is the output.  Writing never fails and never suspends: a sink that runs out of
+ * memory records that itself.
  */
 #include "base/span.h"
 
@@ -17,7 +17,7 @@ struct column {
 
 struct table_sink {
     void (*begin)(struct table_sink *sink, const struct column *columns, size_t count);
-    /* One cell of the row under way; `null` cells carry an empty span. */
+    /* Writes the next cell of the current row; `null` cells have an empty span. */
     void (*cell)(struct table_sink *sink, struct span text, bool null);
     void (*end_row)(struct table_sink *sink);
 };
@@ -32,7 +32,7 @@ static inline void table_end_row(struct table_sink *sink)
     sink->end_row(sink);
 }
 
-void table_text(struct table_sink *sink, const char *text); /* NULL writes null */
+void table_text(struct table_sink *sink, const char *text); /* NULL writes a null cell */
 void table_span(struct table_sink *sink, struct span text);
 void table_int(struct table_sink *sink, int64_t value);
 void table_bool(struct table_sink *sink, bool value);

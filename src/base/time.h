@@ -1,9 +1,9 @@
 #pragma once
 /*
- * time.h - points and lengths of time as types that don't mix.
+ * time.h - points in time and durations as distinct types.
  *
- * `deadline` is monotonic and absolute, `duration` a length, `instant` wall-clock time since 1970.
- * All in microseconds.  Nothing here reads a clock: see machine/clock.h.
+ * `deadline` is a point in monotonic time, `duration` a length, `instant` wall-clock time since
+ * 1970.  All are in microseconds.  Nothing here reads a clock: see machine/clock.h.
  */
 #include "base/compiler.h"
 
@@ -27,7 +27,7 @@ static inline bool is_never(deadline by)
     return by.us == INT64_MAX;
 }
 
-/* `from` later by `wait`; saturates, so that NO_LIMIT gives NEVER. */
+/* Adds `wait` to `from`; saturates, so that NO_LIMIT gives NEVER. */
 static inline deadline later(deadline from, duration wait)
 {
     if (wait.us >= INT64_MAX - from.us)
@@ -40,7 +40,7 @@ static inline deadline earlier_of(deadline a, deadline b)
     return a.us < b.us ? a : b;
 }
 
-/* Zero or negative when `to` is not after `from`. */
+/* The time from `from` to `to`; zero or negative when `to` is not after `from`. */
 static inline duration between(deadline from, deadline to)
 {
     return (duration){.us = to.us == INT64_MAX ? INT64_MAX : to.us - from.us};

@@ -2,7 +2,7 @@
 /*
  * uuid.h - version 7 UUIDs (RFC 9562): milliseconds of wall time, then random bits.
  *
- * Pure: the caller brings the clock and the random bytes (machine/ids.h does both).
+ * Pure: the caller passes the time and the random bytes (machine/ids.h does both).
  */
 #include "base/span.h"
 #include "base/time.h"
@@ -11,7 +11,7 @@ struct uuid {
     uint8_t bytes[16];
 };
 
-/* Text form with hyphens, NUL included. */
+/* Size of the text form with hyphens, NUL included. */
 #define UUID_TEXT_SIZE 37
 
 struct uuid uuid_make(instant now, const uint8_t random[10]);

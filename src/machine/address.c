@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Numbers only, so nothing here asks the system; an interface's name in a scope does. */
+/* Handles numeric addresses only.  Only the interface name of an IPv6 scope needs a system call. */
 
 static const char *address_number(const struct address *address, char *text, size_t size)
 {
@@ -68,7 +68,7 @@ bool address_equal(const struct address *a, const struct address *b)
     return true;
 }
 
-/* "fe80::1%eth0" or "fe80::1%2". */
+/* Parses an IPv6 address with an optional scope: "fe80::1%eth0" or "fe80::1%2". */
 static bool address_parse_scoped(const char *host, struct address *address)
 {
     char number[INET6_ADDRSTRLEN];

@@ -1,16 +1,16 @@
 #pragma once
 /*
- * clock.h - what time it is, as the running machine believes.
+ * clock.h - the running machine's clocks.
  *
- * now() is cached once per turn of the loop, so that it costs nothing; now_exact() asks the system.
+ * now() returns a value that is cached once per loop iteration; now_exact() asks the system.
  */
 #include "base/time.h"
 
-/** Monotonic time as of this turn of the loop; on other threads the exact one. */
+/** Monotonic time of this loop iteration; on threads that are no machine, the exact time. */
 deadline now(void);
-/** Monotonic time, asked afresh. */
+/** Monotonic time, read from the system. */
 deadline now_exact(void);
-/** Wall-clock time, asked afresh. */
+/** Wall-clock time, read from the system. */
 instant wall_now(void);
-/** `wait` from now(). */
+/** now() plus `wait`. */
 deadline after(duration wait);

@@ -7,15 +7,15 @@
 #include <unistd.h>
 
 /*
- * A coroutine and its stack are one mapping, which outlives the coroutine: it rests in its
- * machine's free list, still inside co_main, and the next coroutine of that kind is resumed there.
- * So starting one allocates nothing and its timer's entry in the queue is used again.
+ * A coroutine and its stack are one mapping.  When a coroutine ends, its mapping stays in the
+ * machine's free list, suspended in co_main, and the next coroutine of that kind is resumed there.
+ * So starting a coroutine allocates nothing, and its timer's queue entry is reused.
  *
  *   lowest                                                                     highest address
  *   | guard page | stack, growing down ...                     | struct co | colour |
  *
- * The colour shifts the hot top of each stack by some cache lines, or all would compete for the
- * same sets of the cache.
+ * The colour shifts the top of each stack by some cache lines, so that the stacks do not compete
+ * for the same cache sets.
  *
  *            co_start, co_run_now              co_wake, co_cancel, deadline
  *   FREE ----------------------------> READY <----------------------------- WAITING
@@ -24,10 +24,10 @@
  *               its entry returned                         co_wait
  */
 enum co_state {
-    CO_FREE,    /* in the pool; no entry */
+    CO_FREE,    /* in the pool of free stacks; no entry function */
     CO_READY,   /* in the run queue */
     CO_RUNNING, /* machine->running */
-    CO_WAITING, /* in nobody's list; its waker, its timer or co_cancel make it ready */
+    CO_WAITING, /* in no list; its waker, its timer or co_cancel make it ready */
 };
 
 struct co {
@@ -35,12 +35,12 @@ struct co {
     struct co *next; /* in the run queue or in the pool */
     struct machine *machine;
     enum co_state state;
-    bool woken;         /* since the last co_wait returned */
-    bool cancelled;     /* for good */
-    uint32_t forbidden; /* NO_SUSPEND blocks that it is in */
+    bool woken;         /* since the last co_wait returned OK */
+    bool cancelled;     /* until it ends */
+    uint32_t forbidden; /* nesting depth of NO_SUSPEND blocks */
     struct waker waker;
-    struct waker alarm; /* the timer's */
-    struct timer timer; /* due only while it waits */
+    struct waker alarm; /* the waker of `timer` */
+    struct timer timer; /* set only while the coroutine waits */
     void (*entry)(void *argument);
     void *argument;
     struct co_group *group; /* NULL: none */
@@ -53,12 +53,12 @@ struct co {
 
 #define STACK_COLOURS     8
 #define STACK_COLOUR_STEP 256
-/* Surplus stacks that were not needed for this long are unmapped. */
+/* Interval of trims, which unmap the surplus stacks that were not used since the last one. */
 #define TRIM_EVERY sec(1)
 
 static const struct stack_kind {
     size_t usable;
-    uint32_t keep; /* idle ones, for ever */
+    uint32_t keep; /* idle stacks that are never unmapped */
 } stack_kinds[] = {
     [CO_SMALL] = {32768 * CONTEXT_STACK_FACTOR, 64},
     [CO_LARGE] = {262144 * CONTEXT_STACK_FACTOR, 8},
@@ -66,7 +66,8 @@ static const struct stack_kind {
 
 /* --- stacks ----------------------------------------------------------------------------------- */
 
-/* Guard regions (Linux 6.13) don't split a mapping in two, of which a process may have 65,530. */
+/* A guard region (Linux 6.13) does not split a mapping in two, unlike mprotect; a process may have
+ * 65,530 mappings. */
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
 #endif
@@ -143,7 +144,7 @@ static void stack_pool_push(struct machine *machine, struct co *co)
         timer_set(&machine->trim, after(TRIM_EVERY));
 }
 
-/* The least recently used are at the end of the list. */
+/* Unmaps surplus stacks from the end of the list, which has the least recently used ones. */
 static void stack_pool_trim(struct stack_pool *pool)
 {
     uint32_t surplus = pool->idle - MIN_OF(pool->idle, pool->keep);
@@ -220,7 +221,7 @@ static void co_push_ready(struct co *co)
     ready->count += 1;
 }
 
-/* From the loop to the coroutine, and back when it suspends or ends. */
+/* Switches from the loop to the coroutine; returns when it suspends or ends. */
 static void co_resume(struct machine *machine, struct co *co)
 {
     invariant(machine->running == NULL && co->machine == machine);
@@ -264,7 +265,7 @@ static void co_group_leave(struct co *co)
     group->waiting = NULL;
 }
 
-/* One round for each coroutine that runs on this stack. */
+/* The base function of every stack: each round of the loop runs one coroutine. */
 static void co_main(void *argument)
 {
     struct co *co = argument;
@@ -282,7 +283,7 @@ static void co_main(void *argument)
     }
 }
 
-/* NULL: no memory; the story is told. */
+/* Takes a stack from the pool or maps one.  NULL: no memory; the fault is raised. */
 static struct co *co_make(void (*entry)(void *argument), void *argument, enum co_stack stack)
 {
     struct machine *machine = machine_current;
@@ -355,7 +356,7 @@ void co_wake(struct co *co)
         co_push_ready(co);
 }
 
-/* The running coroutine; aborts where nothing may suspend. */
+/* Returns the running coroutine; aborts if there is none or it is in a NO_SUSPEND block. */
 static struct co *co_suspender(void)
 {
     struct co *co = co_self();
@@ -363,7 +364,7 @@ static struct co *co_suspender(void)
     return co;
 }
 
-/* Waits for a wake-up, a cancellation or `by`; returns at once when it was woken already. */
+/* Waits for a wake-up, a cancellation or `by`; returns at once after an earlier wake-up. */
 static void co_pause(struct co *co, deadline by)
 {
     if (co->woken)
@@ -374,7 +375,7 @@ static void co_pause(struct co *co, deadline by)
     co->timer.due = INT64_MAX;
 }
 
-/* An ending of ours has no story; an older one with that code would be mistaken for it. */
+/* Clears an older story with the same code: this fault has none, and the old one does not apply. */
 static fault co_wait_failed(struct co *co, fault code)
 {
     if (co->story.code == code)
@@ -433,7 +434,7 @@ fault co_sleep(duration wait)
     fault end;
     while ((end = co_wait(by)) == OK)
         woken = true;
-    /* A wake-up was meant for what comes after the sleep. */
+    /* Keep the wake-up for the next wait. */
     co_self()->woken |= woken;
     return end == FAULT_TIMEOUT ? OK : end;
 }
@@ -488,7 +489,7 @@ fault co_group_wait_any(struct co_group *group, deadline by)
         return OK;
     invariant(group->waiting == NULL);
     group->waiting = co;
-    /* The member that ends takes us out of `waiting`; other wake-ups are not for us. */
+    /* A member that ends sets `waiting` to NULL; any other wake-up is spurious here. */
     fault end = OK;
     while (end == OK && group->waiting != NULL)
         end = co_wait(by);

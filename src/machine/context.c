@@ -53,8 +53,8 @@ void context_fini(struct context *context)
 }
 
 #if CONTEXT_ASAN
-/* Who left last on this thread: arriving elsewhere, ASan tells which stack that was.  So the bounds
- * of flows whose stacks are not ours become known before anybody switches back. */
+/* The context that this thread switched away from last.  After a switch ASan reports the bounds of
+ * the previous stack; so the bounds of thread stacks are known before a switch back to them. */
 static _Thread_local struct context *context_left;
 
 static void context_arrived(struct context *context)

@@ -1,11 +1,11 @@
 #pragma once
 /*
- * context.h - one flow of control with a stack of its own, and the switch between two of them.
+ * context.h - a flow of control with a stack of its own, and the switch between two of them.
  *
- * Private to machine/.  A context belongs to one thread.  The switch keeps what the ABI calls
- * callee-saved (on x86-64 also the control words of SSE and x87), nothing else: errno and the
- * signal mask belong to the thread.  Sanitizers and Valgrind are told about every stack.  The entry
- * function never returns.
+ * Private to machine/.  A context belongs to one thread.  The switch preserves the callee-saved
+ * registers of the ABI, on x86-64 with the control words of SSE and x87, and nothing else: errno
+ * and the signal mask belong to the thread.  Sanitizers and Valgrind are notified of every stack.
+ * The entry function never returns.
  */
 #include "base/check.h"
 
@@ -30,13 +30,13 @@
 #define CONTEXT_TSAN 0
 #endif
 
-/* Instrumented frames are several times as large. */
+/* Sanitizers make stack frames several times as large. */
 #define CONTEXT_STACK_FACTOR (CONTEXT_ASAN || CONTEXT_TSAN ? 8 : 1)
 
 struct context {
-    void *point; /* where it was left: a stack pointer, or a ucontext */
+    void *point; /* the suspended state: a stack pointer, or a ucontext */
 #if CONTEXT_ASAN
-    const void *bottom; /* learned when it is left */
+    const void *bottom; /* of a thread's stack: known after the first switch away */
     size_t size;
     void *fake;
 #endif
@@ -46,20 +46,20 @@ struct context {
     uint32_t valgrind;
 };
 
-/** The calling thread's own flow, as something to switch away from and back to. */
+/** Initializes the context of the calling thread's own stack, to switch away from and back to. */
 void context_init_thread(struct context *context);
-/** Makes `context` start `entry(argument)` on the stack [`bottom`, `bottom` + `size`) when it is
- *  first switched to.  The stack is borrowed.  0 or -errno. */
+/** Prepares `context`: the first switch to it calls `entry(argument)` on the stack [`bottom`,
+ *  `bottom` + `size`).  The stack is borrowed.  Returns 0 or -errno. */
 int context_init(struct context *context, void *bottom, size_t size, void (*entry)(void *argument),
                  void *argument) MUST_USE;
-/** It will never be switched to again. */
+/** Frees a context that is never switched to again; the stack stays. */
 void context_fini(struct context *context);
-/** The first thing that `entry` does. */
+/** Completes the first switch; `entry` calls it before anything else. */
 void context_entered(struct context *context);
 
-/* By the assembly, or by ucontext: leaves the running flow in *save, goes on with `next`. */
+/* Implemented in assembly or with ucontext: stores the running flow in *save, continues `next`. */
 void context_jump(void **save, void *next);
-/** As context_init, for the machine-dependent part. */
+/** The processor-dependent part of context_init: returns the initial `point`; NULL: no memory. */
 void *context_prepare(void *bottom, size_t size, void (*entry)(void *argument), void *argument);
 void context_dispose(void *point);
 

@@ -1,8 +1,8 @@
 /*
- * context_aarch64.S - the switch for the AAPCS64.
+ * context_aarch64.S - the context switch for the AAPCS64.
  *
  * A suspended flow's stack, from its saved pointer upwards: d8-d15, x19-x28, x29, x30 (160 bytes).
- * context_prepare in context_assembly.c lays out the same.
+ * context_prepare in context_assembly.c uses the same layout.
  */
     .text
 
@@ -48,7 +48,8 @@ context_jump:
     .cfi_endproc
     .size context_jump, . - context_jump
 
-/* Where a new flow begins: x19 is its entry, x20 the argument.  No caller: backtraces end here. */
+/* The first code of a new flow: x19 is its entry, x20 the argument.  No caller: backtraces end
+ * here. */
     .globl context_begin
     .hidden context_begin
     .type context_begin, %function

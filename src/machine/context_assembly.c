@@ -2,12 +2,12 @@
 
 #include <string.h>
 
-/* In context_<processor>.S. */
+/* Defined in context_x86_64.S and context_aarch64.S. */
 void context_begin(void);
 
 #if defined(__x86_64__)
 enum { FRAME_WORDS = 8, FRAME_ENTRY = 4, FRAME_ARGUMENT = 3, FRAME_RETURN = 7 };
-/* The ABI's initial control words: mxcsr 0x1f80, x87 0x037f; no exceptions, 64-bit mantissa. */
+/* Initial control words of the ABI: mxcsr 0x1f80, x87 0x037f; no exceptions, 64-bit mantissa. */
 enum { FRAME_CONTROL = 0 };
 static const uint64_t frame_control = 0x0000037f00001f80;
 #elif defined(__aarch64__)
@@ -18,7 +18,7 @@ static const uint64_t frame_control = 0;
 
 void *context_prepare(void *bottom, size_t size, void (*entry)(void *argument), void *argument)
 {
-    /* At the first instruction of context_begin the stack is aligned to 16, as before a call. */
+    /* Aligns the stack to 16 bytes at the first instruction of context_begin, as before a call. */
     uint64_t *frame = (uint64_t *)((char *)bottom + size) - FRAME_WORDS - 2;
     memset(frame, 0, (FRAME_WORDS + 2) * sizeof(*frame));
     frame[FRAME_CONTROL] = frame_control;

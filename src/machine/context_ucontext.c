@@ -5,9 +5,9 @@
 #include <ucontext.h>
 
 /*
- * The portable switch: system calls each time, for processors without an assembly of ours.
- * A point is a ucontext on the heap that the flow keeps for life; a thread's own flow borrows one
- * that lies on its stack while it is away.
+ * The portable switch, for processors without assembly here; it makes system calls at each switch.
+ * `point` is a ucontext on the heap, kept until context_fini.  A thread's own flow uses one on its
+ * stack while it is suspended.
  */
 
 struct flow {
@@ -16,7 +16,7 @@ struct flow {
     void *argument;
 };
 
-/* makecontext passes ints only, so the pointer travels in two halves. */
+/* Gets the pointer in two halves, because makecontext passes ints only. */
 static void flow_begin(unsigned high, unsigned low)
 {
     struct flow *flow = (struct flow *)(((uintptr_t)high << 16 << 16) | low);
@@ -50,7 +50,7 @@ void context_jump(void **save, void *next)
     struct flow *from = *save != NULL ? *save : &here;
     struct flow *to = next;
     *save = from;
-    /* The signal mask belongs to the thread; swapcontext thinks otherwise. */
+    /* The signal mask belongs to the thread, but swapcontext restores the one in `to`. */
     pthread_sigmask(SIG_SETMASK, NULL, &to->context.uc_sigmask);
     swapcontext(&from->context, &to->context);
     if (from == &here)

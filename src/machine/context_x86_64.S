@@ -1,8 +1,8 @@
 /*
- * context_x86_64.S - the switch for the System V ABI of x86-64.
+ * context_x86_64.S - the context switch for the System V ABI of x86-64.
  *
  * A suspended flow's stack, from its saved pointer upwards: control words (mxcsr, x87), r15, r14,
- * r13, r12, rbx, rbp, return address.  context_prepare in context_assembly.c lays out the same.
+ * r13, r12, rbx, rbp, return address.  context_prepare in context_assembly.c uses the same layout.
  */
     .text
 
@@ -40,7 +40,7 @@ context_jump:
     /* Both stacks have the same shape, so the frame description holds across the exchange. */
     movq %rsp, (%rdi)
     movq %rsi, %rsp
-    /* Loading control words is slow, and they hardly ever differ. */
+    /* Skip loading equal control words: it is slow, and they hardly ever differ. */
     cmpl (%rsp), %eax
     jne 2f
     cmpw 4(%rsp), %cx
@@ -66,7 +66,7 @@ context_jump:
     popq %rbp
     .cfi_adjust_cfa_offset -8
     .cfi_restore %rbp
-    /* A return would be predicted to go where this stack's caller never was. */
+    /* Jump instead of `ret`, whose predicted target would belong to the other stack. */
     popq %rdx
     .cfi_adjust_cfa_offset -8
     .cfi_register %rip, %rdx
@@ -86,7 +86,8 @@ context_jump:
     .cfi_endproc
     .size context_jump, . - context_jump
 
-/* Where a new flow begins: r12 is its entry, r13 the argument.  No caller: backtraces end here. */
+/* The first code of a new flow: r12 is its entry, r13 the argument.  No caller: backtraces end
+ * here. */
     .globl context_begin
     .hidden context_begin
     .type context_begin, @function

@@ -13,10 +13,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* What is read of a hosts file; longer ones are cut. */
+/* Bytes that are read of a hosts file; longer files are truncated. */
 #define HOSTS_SIZE_MAX (256 * 1024)
-/* With the addresses of one family in hand, how long the other one may still be waited for: some
- * name servers never answer questions for AAAA. */
+/* How long to wait for the other family's answer after the first one brought addresses: some name
+ * servers never answer AAAA queries. */
 #define OTHER_FAMILY_WAIT ms(250)
 
 static const char *dns_hosts_path = "/etc/hosts";
@@ -49,7 +49,7 @@ static void answer_limit_ttl(struct dns_answer *answer, int seconds)
         answer->ttl = ttl;
 }
 
-/* What our door reports instead of c-ares' own codes. */
+/* Converts the status codes of c-ares' parsers to -errno. */
 static int errno_of(int status)
 {
     switch (status) {
@@ -99,7 +99,7 @@ int dns_answer_read(int type, struct span raw, uint16_t port, struct dns_answer 
         return -EBADMSG;
     int status =
         type == DNS_TYPE_A ? answer_read_a(raw, port, answer) : answer_read_aaaa(raw, port, answer);
-    /* Nothing but aliases is success for the parser. */
+    /* The parser returns success for an answer that has aliases only. */
     if (status == 0 && answer->count == before && before < DNS_ADDRESSES_MAX)
         return -ENODATA;
     return status;
@@ -112,7 +112,7 @@ static bool is_blank(uint8_t byte)
     return byte == ' ' || byte == '\t' || byte == '\r';
 }
 
-/* The next word of a line, empty at its end. */
+/* Takes the next word of a line; empty at the line's end. */
 static struct span take_word(struct span *line)
 {
     while (line->size > 0 && is_blank(*line->at))
@@ -165,7 +165,7 @@ static fault find_in_hosts(const char *host, uint16_t port, struct dns_answer *a
     return OK;
 }
 
-/* --- questions -------------------------------------------------------------------------------- */
+/* --- queries ---------------------------------------------------------------------------------- */
 
 enum { QUESTION_A, QUESTION_AAAA, QUESTIONS };
 static const int question_types[QUESTIONS] = {DNS_TYPE_A, DNS_TYPE_AAAA};
@@ -177,10 +177,10 @@ struct question {
     struct dns_answer answer;
 };
 
-/* One resolution.  On the heap, because its questions may outlive the coroutine that asked. */
+/* A resolution.  On the heap, because its queries may outlive the coroutine that waits. */
 struct lookup {
-    struct co *asking; /* NULL: nobody waits any more */
-    uint32_t pending;  /* questions under way; the last one frees what nobody waits for */
+    struct co *asking; /* NULL: gave up; the last query frees the lookup */
+    uint32_t pending;  /* queries under way */
     uint16_t port;
     struct question questions[QUESTIONS];
 };
@@ -244,7 +244,7 @@ static const char *status_text(int status)
         return "the name has no address";
     case ETIMEDOUT:
         return "no name server answered";
-    case ECONNREFUSED: /* c-ares tells these apart to itself only */
+    case ECONNREFUSED: /* c-ares does not report which of these */
         return "every name server failed, refused or can't be reached";
     case EINVAL:
         return "not a valid name";
@@ -255,8 +255,8 @@ static const char *status_text(int status)
     }
 }
 
-/* The questions' answers in one: IPv4 first, because an address that leads nowhere costs whoever
- * tries it a connect, and IPv6 is still the likelier one to be half configured. */
+/* Merges the answers, IPv4 first: an unreachable address costs a failed connect, and IPv6 is more
+ * often half configured. */
 static fault lookup_merge(const struct lookup *lookup, const char *host, struct dns_answer *answer)
 {
     int status = -ENODATA;
@@ -294,9 +294,9 @@ static fault ask_servers(const char *host, uint16_t port, struct dns_answer *ans
     return result;
 }
 
-/* --- the whole -------------------------------------------------------------------------------- */
+/* --- resolution ------------------------------------------------------------------------------- */
 
-/* Both families, where there are both: our listening IPv6 sockets are IPv6 only. */
+/* Adds the wildcard addresses of both families, because our IPv6 listeners are IPv6 only. */
 static void answer_wildcard(uint16_t port, struct dns_answer *answer)
 {
     char text[16];

@@ -1,6 +1,7 @@
 #pragma once
 /*
- * dns.h - names to addresses: numbers, Unix directories, /etc/hosts, then A and AAAA.
+ * dns.h - host name resolution: numeric addresses, Unix socket directories, /etc/hosts, then A and
+ * AAAA records.
  *
  * Suspends on the running machine's loop; never blocks a thread.
  */
@@ -11,17 +12,17 @@
 struct dns_answer {
     struct address addresses[DNS_ADDRESSES_MAX];
     size_t count;
-    duration ttl; /* of the shortest-lived record; NO_LIMIT for numbers and hosts files */
+    duration ttl; /* the smallest of all records; NO_LIMIT for numbers and hosts files */
 };
 
-/** Resolves `host` ("*" gives the wildcard addresses, IPv6 first where there is IPv6).
- *  Faults: NAME (with why), TIMEOUT, CANCELLED. */
+/** Resolves `host`; "*" gives the wildcard addresses, IPv6 first where the machine has IPv6.
+ *  Suspends.  Faults: NAME (the story says why), TIMEOUT, CANCELLED. */
 fault dns_resolve(const char *host, uint16_t port, struct dns_answer *ret, deadline by) MUST_USE;
 
-/* The longest name, NUL included. */
+/* Size of the longest name, NUL included. */
 #define DNS_NAME_SIZE 254
 
-/** The name of a number's machine, by the hosts file, then PTR; "" when it has none.  It is only
- *  what whoever owns the number says: ask dns_resolve for the way back.
- *  Faults: TIMEOUT, CANCELLED, NAME (no name server answered). */
+/** Resolves an address to its name, by the hosts file, then by PTR; "" when it has none.  The owner
+ *  of the address can set any PTR record: confirm the name by dns_resolve.
+ *  Suspends.  Faults: TIMEOUT, CANCELLED, NAME (no name server answered). */
 fault dns_reverse(const struct address *address, char ret[DNS_NAME_SIZE], deadline by) MUST_USE;

@@ -1,4 +1,4 @@
-/* dns_reverse.c - numbers to names. */
+/* dns_reverse.c - addresses to names. */
 #include "base/check.h"
 #include "machine/co.h"
 #include "machine/dns_parts.h"
@@ -14,9 +14,9 @@
 
 #define HOSTS_SIZE_MAX (256 * 1024)
 
-/* One question.  On the heap, because it may outlive the coroutine that asked. */
+/* A PTR query.  On the heap, because it may outlive the coroutine that waits. */
 struct reverse {
-    struct co *asking; /* NULL: nobody waits any more */
+    struct co *asking; /* NULL: gave up; the answer frees the query */
     struct address address;
     int status;
     bool done;

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-/* What a connection asks for at once: an id, a nonce, a key. */
+/* The largest request that is served from the machine's stock: an id, a nonce, a key. */
 #define RANDOM_SMALL 32u
 
 struct uuid uuid_new(void)
@@ -14,8 +14,8 @@ struct uuid uuid_new(void)
     return uuid_make(wall_now(), random);
 }
 
-/* Small wants are served from a stock that each machine fetches at once, so that a connection does
- * not cost three system calls; what was given is wiped, so that no secret is found there later. */
+/* Serves small requests from a stock of 1 KiB per machine, so that a connection does not cost three
+ * system calls.  Bytes that were given out are wiped, because they may be secrets. */
 void random_bytes(void *bytes, size_t size)
 {
     struct machine *machine = machine_current;

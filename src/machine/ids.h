@@ -1,5 +1,5 @@
 #pragma once
-/* ids.h - fresh ids of connections: UUIDv7 from the wall clock and the system's random bytes. */
+/* ids.h - new connection ids: UUIDv7 from the wall clock and the system's random bytes. */
 #include "base/uuid.h"
 
 struct uuid uuid_new(void);

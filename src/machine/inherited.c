@@ -18,11 +18,11 @@ static struct inherited {
     char name[INHERITED_NAME_MAX + 1];
     struct address at;
     int handle; /* INHERITED_NONE: taken */
-    bool dual;  /* IPv6 that takes IPv4 as well */
+    bool dual;  /* an IPv6 socket that accepts IPv4 too */
 } inherited[INHERITED_MAX];
 static uint32_t inherited_count;
 
-/* The number in a variable; -1 when it is not there or none. */
+/* The number in a variable; -1 when the variable is not set or not a number. */
 static int64_t variable_number(const char *name)
 {
     const char *text = os->process->variable(name);
@@ -51,7 +51,7 @@ static bool handle_prepare(int handle)
            fcntl(handle, F_SETFL, flags | O_NONBLOCK) == 0;
 }
 
-/* Cuts the next name off a list with colons; "unknown" is what systemd calls the nameless. */
+/* Takes the next name of a colon-separated list; systemd calls sockets without a name "unknown". */
 static void name_next(const char **names, char name[INHERITED_NAME_MAX + 1])
 {
     size_t size = strcspn(*names, ":");

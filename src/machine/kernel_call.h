@@ -1,13 +1,14 @@
 #pragma once
 /*
- * kernel_call.h - a call to the kernel without the C library in between.
+ * kernel_call.h - system calls without the C library.
  *
- * For the few that are made for every query.  The library's are cancellation points, which costs
- * each of them two atomic exchanges once there is a second thread; its syscall() shuffles all
- * arguments and goes through errno.  No thread of ours is ever cancelled.  The sanitizers want to
- * see the library's calls, and other processors have syscall().
+ * For the few calls that are made for every query.  The library's functions are cancellation
+ * points, which costs two atomic exchanges per call in a process with threads; no thread of ours is
+ * ever cancelled.  The library's syscall() moves all arguments and sets errno.  Builds with
+ * sanitizers use the library's functions, because sanitizers intercept those; processors without
+ * assembly here use syscall().
  *
- * Returns what the kernel does: a negative errno for a failure.
+ * Returns the kernel's result: a negative errno for a failure.
  */
 #include <errno.h>
 #include <stdint.h>

@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
-/* How long accepting rests when there are no descriptors: the one that frees some is often us. */
+/* Pause of accepting without free descriptors; closed connections of our own may free some. */
 #define ACCEPT_REST ms(100)
 
 fault listener_open(struct listener *listener, const struct address *at, int backlog, int unix_mode)
@@ -61,7 +61,7 @@ fault listener_tune(const struct listener *listener, int64_t group, int defer)
 
 enum accept_end { ACCEPT_NEXT, ACCEPT_EMPTY, ACCEPT_EXHAUSTED };
 
-/* What an error of accept(2) means; most of them are one connection's, which is gone. */
+/* Classifies an error of accept(2); most concern a single connection that is gone. */
 static enum accept_end listener_judge(int status)
 {
     switch (status) {

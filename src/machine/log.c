@@ -13,30 +13,29 @@
 #define HOST_MAX 64
 
 struct log_place {
-    struct log_target target; /* its texts are the next two */
+    struct log_target target; /* its texts point to the next two members */
     char path[4096];
     char ident[LOG_IDENT_MAX + 1];
     enum log_dress dress;
     int sink;
 };
 
-/* What is written where: immutable once it is in use.  Any thread may still read an older one, so
- * these stay; there is one for every change of the log's settings. */
+/* The log targets; immutable once in use.  Older sets are never freed, because any thread may still
+ * read them; each change of the log settings adds a set. */
 struct log_set {
     struct log_set *older;
     size_t count;
     struct log_place places[];
 };
 
-/* Before the first of them: as they come, to standard error. */
-static struct log_set *log_current;     /* atomic */
-static int log_least_urgent = LOG_INFO; /* atomic: of all targets */
+static struct log_set *log_current;     /* atomic; NULL: log_at_first is the only target */
+static int log_least_urgent = LOG_INFO; /* atomic: over all targets */
 static const struct log_place log_at_first = {
     .target = {.to = LOG_TO_STDERR, .level = LOG_INFO, .format = LOG_FORMAT_TEXT}};
 static char log_host[HOST_MAX + 1] = "-"; /* written before the first set is in use */
 static const struct os *log_host_of;
 
-/* Too large for a turn's stack; an event never suspends. */
+/* Per thread, because it is too large for the stack of a turn; log_event never suspends. */
 static _Thread_local struct log_line log_scratch;
 
 /* --- building --------------------------------------------------------------------------------- */
@@ -54,7 +53,7 @@ static void log_build(struct log_line *line, const struct log_place *place,
     log_line_build(line, &head, pairs, values);
 }
 
-/* Only the line: what a sink itself has to say must not go through the sink. */
+/* Builds a line without writing it: a sink's report of lost lines must not go through the sink. */
 static const struct log_line *log_make(const struct log_place *place, const char *name,
                                        const char *pairs, ...) PRINTF_LIKE(3, 4);
 static const struct log_line *log_make(const struct log_place *place, const char *name,
@@ -147,7 +146,7 @@ static int place_open(const struct log_place *place, struct os_log_target *ret)
     return 0;
 }
 
-/* Opens what the set's targets need; 0, or -errno and nothing is open. */
+/* Opens the files of the set's targets: 0, or -errno and no file is open. */
 static int set_open(const struct log_set *set, struct os_log_target *opened, size_t *ret_failed)
 {
     for (size_t i = 0; i < set->count; i++) {
@@ -162,7 +161,7 @@ static int set_open(const struct log_set *set, struct os_log_target *opened, siz
     return 0;
 }
 
-/* A sink that no target is left for has nothing to write to. */
+/* Redirects the sinks that the new set does not use to no target, which closes their files. */
 static void set_rest(const struct log_set *set, const struct log_set *before)
 {
     static const struct os_log_target nothing = {.file = -1};
@@ -266,7 +265,7 @@ bool log_wants(int level)
     return level <= __atomic_load_n(&log_least_urgent, __ATOMIC_RELAXED);
 }
 
-/* To every target that wants it; targets of the same looks share the line. */
+/* Writes the event to every target of its level; targets of the same format share the line. */
 static void log_write(const struct log_head *head, const char *pairs, va_list values)
 {
     const struct log_set *set = log_set_now();
@@ -319,7 +318,7 @@ void log_tell_repeats(bool all)
         tell_repeat(&over);
 }
 
-/* Whether it shall be written; what came before it in other words is told ahead of it. */
+/* Whether the event is new and must be written; logs the count of the replaced entry first. */
 static bool log_is_new(const struct log_head *head, const char *pairs, va_list values)
 {
     struct log_repeat said = {.level = head->level};

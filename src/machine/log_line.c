@@ -7,14 +7,14 @@
 #include <stdio.h>
 #include <time.h>
 
-/* What is kept free, so that the last value and the line can always be closed. */
+/* Bytes that are kept free, so that the last value and the line can always be closed. */
 #define LOG_LINE_RESERVE 8
 
-/* One value while it is put together; TEXT once a byte of it is not a number's. */
+/* The value that is being formatted; its kind becomes TEXT at a byte that numbers do not have. */
 struct log_value {
     size_t size;
     enum { LOG_VALUE_NUMBER, LOG_VALUE_TEXT } kind;
-    bool quoted; /* in the format */
+    bool quoted; /* in the format string */
     char bytes[LOG_VALUE_MAX];
 };
 
@@ -23,7 +23,7 @@ static const char *const log_level_names[] = {"EMERG",   "ALERT",  "CRIT", "ERRO
 
 /* --- the line --------------------------------------------------------------------------------- */
 
-/* All of `bytes` or nothing: an escape is never cut in half. */
+/* Appends all of `bytes` or nothing, so that no escape sequence is truncated. */
 static bool line_put(struct log_line *line, const char *bytes, size_t size)
 {
     if (line->size + size > line->max - LOG_LINE_RESERVE)
@@ -38,7 +38,7 @@ static bool line_put_text(struct log_line *line, const char *text)
     return line_put(line, text, strlen(text));
 }
 
-/* Out of the reserve. */
+/* Appends a closing text; uses the reserve. */
 static void line_close(struct log_line *line, const char *text)
 {
     size_t size = strlen(text);
@@ -95,7 +95,7 @@ static const char *short_escape(uint8_t byte)
     }
 }
 
-/* Between the quotes: whatever the bytes are, the line stays one line and, as JSON, valid UTF-8. */
+/* Appends a value escaped, so that the line stays one line and JSON stays valid UTF-8. */
 static void line_put_escaped(struct log_line *line, const char *bytes, size_t size)
 {
     const uint8_t *at = (const uint8_t *)bytes;
@@ -128,7 +128,7 @@ static void value_put(struct log_value *value, const char *bytes, size_t size)
     value->size += size;
 }
 
-/* NOLINTBEGIN(clang-analyzer-valist.Uninitialized): it does not see through the pointer */
+/* NOLINTBEGIN(clang-analyzer-valist.Uninitialized): the analyzer does not follow the pointer */
 
 static intmax_t take_signed(va_list *values, const char *length)
 {
@@ -173,7 +173,7 @@ struct conversion {
     char letter;
 };
 
-/* A number or a star of the specification. */
+/* Reads a width or precision: a number, or a star with its argument. */
 static int take_count(const char **at, va_list *values)
 {
     int count = 0;
@@ -186,7 +186,7 @@ static int take_count(const char **at, va_list *values)
     return count;
 }
 
-/* Reads what follows a '%' and stands behind it. */
+/* Reads a conversion specification after its '%'; moves *at behind it. */
 static struct conversion take_conversion(const char **at, va_list *values)
 {
     struct conversion found = {.precision = -1};
@@ -246,7 +246,7 @@ static void value_put_real(struct log_value *value, const struct conversion *as,
     value_put(value, text, strlen(text));
 }
 
-/* One conversion behind its '%'. */
+/* Formats one conversion; *at points behind its '%'. */
 static void value_put_conversion(struct log_value *value, const char **at, va_list *values)
 {
     struct conversion as = take_conversion(at, values);
@@ -277,7 +277,7 @@ static void value_put_conversion(struct log_value *value, const char **at, va_li
 
 /* NOLINTEND(clang-analyzer-valist.Uninitialized) */
 
-/* From `at` to one of the bytes in `ends` or the format's end; returns where it stopped. */
+/* Formats the value from `at` to a byte of `ends` or the format's end; returns where it ended. */
 static const char *value_take(struct log_value *value, const char *at, const char *ends,
                               va_list *values)
 {
@@ -341,7 +341,7 @@ static void line_put_value(struct log_line *line, const struct log_value *value)
     line_close(line, "\"");
 }
 
-/* The journal takes capitals, digits and underscores. */
+/* Writes a key as a journal field: capitals, digits and underscores only. */
 static void line_put_field(struct log_line *line, struct span key)
 {
     line_put_text(line, "TRUNKLINE_");
@@ -373,7 +373,7 @@ static void line_put_key(struct log_line *line, struct span key)
     }
 }
 
-/* Ids differ from one connection to the next, and so does the port that it comes from. */
+/* Adds a pair to the line's likeness, without the ids and ports that differ for each connection. */
 static void line_liken(struct log_line *line, struct span key, const struct log_value *value)
 {
     struct span text = span_of(value->bytes, value->size);
@@ -385,7 +385,7 @@ static void line_liken(struct log_line *line, struct span key, const struct log_
     line->likeness = line->likeness * 31 + (hash_span(key) ^ (hash_span(text) * 3));
 }
 
-/* One pair, or a bare word, which has no key; returns where the next begins. */
+/* Writes one pair, or a bare word without a key; returns where the next one begins. */
 static const char *line_put_pair(struct log_line *line, const char *at, va_list *values)
 {
     struct log_value value;
@@ -397,7 +397,7 @@ static const char *line_put_pair(struct log_line *line, const char *at, va_list 
     at += value.quoted && *at == '"' ? 1 : 0;
     if (!line->fields)
         line_liken(line, key, &value);
-    /* Room for the key, its decoration and an empty value, or the pair is left out. */
+    /* Leaves out the pair if there is no room for the key, its quotes and an empty value. */
     if (line->size + key.size + 32 > line->max - LOG_LINE_RESERVE)
         return at;
     line_put_key(line, key);
@@ -409,7 +409,7 @@ static const char *line_put_pair(struct log_line *line, const char *at, va_list 
 
 static void line_put_pairs(struct log_line *line, const char *pairs, va_list values)
 {
-    /* Passed by address: every helper takes its values from where the last one stopped. */
+    /* Passed by address, so that each call takes its values after those of the last one. */
     va_list rest;
     va_copy(rest, values);
     for (const char *at = pairs + strspn(pairs, " "); *at != '\0'; at += strspn(at, " "))
@@ -417,14 +417,14 @@ static void line_put_pairs(struct log_line *line, const char *pairs, va_list val
     va_end(rest);
 }
 
-/* --- the head --------------------------------------------------------------------------------- */
+/* --- the header ------------------------------------------------------------------------------- */
 
-/* The second that was written last, as text: converting it is the dearest part of a line. */
+/* A cache of the last second as text: its conversion is the most expensive part of a line. */
 struct log_second {
     time_t second;
     char date[11];
     char time[9];
-    char local[16]; /* syslog's old form: of the local clock; English whatever the locale */
+    char local[16]; /* RFC 3164: local time; English in every locale */
 };
 
 static void second_local(struct log_second *last)
@@ -452,7 +452,7 @@ static const struct log_second *second_text(time_t second)
     return &last;
 }
 
-/* What the target wants ahead of the message. */
+/* Writes the header that the target needs before the message. */
 static void line_put_dress(struct log_line *line, const struct log_head *head)
 {
     const struct log_second *second = second_text((time_t)(head->wall_us / 1000000));
@@ -472,8 +472,8 @@ static void line_put_dress(struct log_line *line, const struct log_head *head)
     line_put_text(line, text);
 }
 
-/* The message up to its first pair.  What the target writes by itself is not said again, but that
- * JSON and logfmt are always whole. */
+/* Writes the message up to its first pair.  The text format omits time and process id for targets
+ * that record them; JSON and logfmt are always complete. */
 static void line_put_head(struct log_line *line, const struct log_head *head)
 {
     const struct log_second *second = second_text((time_t)(head->wall_us / 1000000));
@@ -496,7 +496,7 @@ static void line_put_head(struct log_line *line, const struct log_head *head)
     line->pairs_at = line->size;
 }
 
-/* --- the whole -------------------------------------------------------------------------------- */
+/* --- the whole line --------------------------------------------------------------------------- */
 
 static void line_put_fields(struct log_line *line, const struct log_head *head, const char *pairs,
                             va_list values)

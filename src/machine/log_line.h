@@ -1,48 +1,48 @@
 #pragma once
 /*
- * log_line.h - one event as one line of text, JSON or logfmt, dressed for its target; pure, for
- * log.c and its tests.
+ * log_line.h - formats an event as a line of text, JSON or logfmt, with the header that its target
+ * needs; pure, for log.c and its tests.
  *
- * The pairs are read from the *format*, not from the finished text, so that no value can pass for
- * another pair, end the line, or break the JSON, whatever bytes it holds.
+ * The pairs are parsed from the *format*, not from the finished text.  So no value can add a pair,
+ * end the line, or break the JSON, whatever bytes it contains.
  */
 #include "machine/log.h"
 
 #include <stdarg.h>
 
-/* Longest message, newline included; values are cut to fit. */
+/* Longest message, newline included; values are truncated to fit. */
 #define LOG_LINE_MAX 4096
-/* The same and what a target wants around it: a head, or the pairs once more as fields. */
+/* Longest message with what its target needs: a header, or the pairs again as journal fields. */
 #define LOG_BYTES_MAX (3 * LOG_LINE_MAX)
 /* Longest single value. */
 #define LOG_VALUE_MAX 2048
 
-/* What stands around the message: nothing and a newline, a syslog header and a NUL, or the fields
- * of the journal's own protocol and a NUL. */
+/* The frame of a message: a newline after it (plain), a syslog header and a NUL, or the fields of
+ * the journal's native protocol and a NUL. */
 enum log_dress { LOG_DRESS_PLAIN, LOG_DRESS_RFC3164, LOG_DRESS_RFC5424, LOG_DRESS_JOURNAL };
 
 struct log_line {
     enum log_format format;
     enum log_dress dress;
     size_t size;
-    size_t max;        /* of `size` at present */
-    size_t pairs_at;   /* where the first pair begins */
-    bool fields;       /* the pairs are written as fields of the journal at present */
-    uint64_t likeness; /* the same for events that say the same; see log_count_repeats() */
+    size_t max;        /* limit of `size`, for the part that is being written */
+    size_t pairs_at;   /* offset of the first pair */
+    bool fields;       /* pairs are being written as journal fields */
+    uint64_t likeness; /* equal for events that log_count_repeats() treats as equal */
     char bytes[LOG_BYTES_MAX];
 };
 
-/* What every line starts with. */
+/* The data of every line's header. */
 struct log_head {
     int64_t wall_us;
     int process;
     int level;
     const char *name;
-    int facility; /* this and the rest: for syslog and the journal */
+    int facility; /* this and the following: syslog and the journal only */
     const char *ident;
     const char *host;
 };
 
-/** Writes the whole line, its end included.  `pairs` as in log_event; `values` is consumed. */
+/** Writes a line with its end.  `pairs` as the format of log_event; `values` is consumed. */
 void log_line_build(struct log_line *line, const struct log_head *head, const char *pairs,
                     va_list values);

@@ -30,7 +30,7 @@ static bool is_over(const struct log_repeat *kind, int64_t now_us)
     return kind->since != 0 && now_us - kind->since >= repeat_period();
 }
 
-/* Its place: the same kind's, a free one, or the oldest. */
+/* The entry for a line: that of an equal line, else a free one, else the oldest. */
 static struct log_repeat *repeat_place(uint64_t likeness)
 {
     struct log_repeat *place = &repeats.kinds[0];

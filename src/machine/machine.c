@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A wake-up that a sender owes us at our end is waited for in steps of this. */
+/* Wait interval of machine_settle. */
 #define OWED_STEP ms(1)
-/* Rounds through the run queue before the poller is asked again: what a turn wakes mostly runs in
- * the same turn, and a coroutine that only yields can't starve the handles. */
+/* Rounds through the run queue per loop iteration.  Coroutines that others wake mostly run in the
+ * same iteration, and a coroutine that only yields can't starve the handles. */
 #define ROUNDS_MAX 4
 
 _Thread_local struct machine *machine_current;
@@ -20,15 +20,15 @@ void (*machine_meeting)(void);
 /* --- mail ------------------------------------------------------------------------------------- */
 
 /*
- * The mailbox is one atomic word: NULL (empty, the receiver runs), the sleeper's mark (empty, the
- * receiver is in poll_wait or about to go there), or the newest message, linked to the older ones.
- * Senders push; the receiver takes all at once, so there is no ABA.  The receiver puts the mark
- * only in place of NULL, and the one sender that replaces the mark calls poll_wake: one system call
- * for each sleep, none while the receiver runs.
+ * The mailbox is one atomic word: NULL (empty, the receiver runs), the sleep mark (empty, the
+ * receiver is in poll_wait or about to call it), or the newest message, linked to the older ones.
+ * Senders push one message; the receiver takes all at once, so there is no ABA problem.  The
+ * receiver sets the mark only in place of NULL, and the one sender that replaces the mark calls
+ * poll_wake: one system call per sleep, none while the receiver runs.
  *
- * That sender may still be in poll_wake when the message has been delivered, and even when its
- * receiver ends.  So it counts itself in `woken` when it is through, its last touch, and the
- * receiver does not end before `woken` is what it knows to be owed.
+ * That sender may still be in poll_wake when the message was delivered, and even when the receiver
+ * ends.  So its last access is to increment `woken`, and the receiver does not end before `woken`
+ * equals `wakes_owed`.
  */
 static struct mail mailbox_mark;
 
@@ -52,7 +52,7 @@ bool mail_send(struct machine *to, struct mail *mail)
     return true;
 }
 
-/* False: there is mail, don't sleep. */
+/* Sets the sleep mark; returns false if there is mail: don't sleep. */
 static bool mailbox_sleep(struct machine *machine)
 {
     struct mail *empty = NULL;
@@ -62,6 +62,7 @@ static bool mailbox_sleep(struct machine *machine)
     return machine->asleep;
 }
 
+/* Removes the sleep mark after a wait; counts a poll_wake that the sender owes if it is gone. */
 static void mailbox_rise(struct machine *machine)
 {
     if (!machine->asleep)
@@ -74,7 +75,7 @@ static void mailbox_rise(struct machine *machine)
         machine->wakes_owed += 1;
 }
 
-/* All that was sent, oldest first. */
+/* Takes all messages, oldest first. */
 static struct mail *mailbox_take(struct machine *machine)
 {
     if (__atomic_load_n(&machine->mailbox, __ATOMIC_RELAXED) == NULL)
@@ -98,8 +99,9 @@ static uint32_t mailbox_deliver(struct machine *machine)
     struct mail *mail = mailbox_take(machine);
     while (mail != NULL) {
         struct mail *next = mail->next;
-        /* An exchange, not a store: a sender that was told "coalesced" must find that we see all it
-         * wrote before, and that needs its write to this word to be read by ours. */
+        /* An exchange, not a store: everything that a coalesced sender wrote before its mail_send
+         * must be visible to `deliver`, which requires that this operation reads the sender's write
+         * to the same word. */
         __atomic_exchange_n(&mail->under_way, 0, __ATOMIC_ACQ_REL);
         machine_meet();
         mail->deliver(mail);
@@ -142,7 +144,7 @@ static void machine_turn(struct machine *machine)
     done += timers_run(machine);
     for (int round = 0; round < ROUNDS_MAX && machine->ready.count > 0; round++)
         done += co_run_ready(machine);
-    /* Woken for nothing: a stale timer.  Clean up, so that it does not happen again. */
+    /* An idle wake-up, by a stale timer entry: refresh the entries to avoid the next one. */
     if (done == 0)
         timers_tidy(machine);
 }
@@ -153,7 +155,7 @@ static bool machine_is_over(const struct machine *machine)
            __atomic_load_n(&machine->mailbox, __ATOMIC_RELAXED) == NULL;
 }
 
-/* Senders that still owe us a wake-up would call it on a poller that is gone. */
+/* Waits until all senders that owe a poll_wake have made it: the poller is freed next. */
 static void machine_settle(struct machine *machine)
 {
     struct poll_event event;
@@ -225,7 +227,7 @@ fault machine_new(const char *name, void (*entry)(void *argument), void *argumen
 {
     struct machine *machine = NULL;
     TRY(machine_make(name, entry, argument, &machine));
-    /* The thread may use *ret at once, through what its entry was given. */
+    /* Set before the thread starts, because its entry may read *ret at once. */
     *ret = machine;
     int status = os->spawn(machine->name, machine_main, machine, &machine->thread);
     if (status == 0)
@@ -282,7 +284,7 @@ const char *machine_name(const struct machine *machine)
     return machine->name;
 }
 
-/* --- what others may look at ------------------------------------------------------------------ */
+/* --- hints and statistics --------------------------------------------------------------------- */
 
 uint64_t hint_read(const uint64_t *hint)
 {

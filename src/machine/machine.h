@@ -1,12 +1,12 @@
 #pragma once
 /*
- * machine.h - a thread with a loop: events, timers, mail, and the coroutines that they wake.
+ * machine.h - a thread with an event loop: events, timers, mail, and the coroutines that they wake.
  *
- * A machine owns its coroutines, streams and timers; nothing of it may be touched from another
- * thread, except by mail.  Mail is intrusive: the sender hands the object over with the message
- * (its `mail` member is the envelope), sending never waits and never fails, and each message is
- * delivered by a call of its `deliver` on the receiving machine's own stack (it must not suspend;
- * it may start or wake coroutines).  Design: docs/internals/machine.md
+ * A machine owns its coroutines, streams and timers.  Other threads access it by mail only.  Mail
+ * is intrusive: the message contains its envelope (a `mail` member), and the sender gives up the
+ * message.  Sending never waits and never fails.  The receiving machine calls `deliver` for each
+ * message on its loop's stack; `deliver` must not suspend, but may start or wake coroutines.
+ * Design: docs/internals/machine.md
  */
 #include "base/fault.h"
 #include "base/list.h"
@@ -14,81 +14,84 @@
 
 struct machine;
 
-/* The envelope: a member of the message it delivers. */
+/* The envelope: a member of the message that it delivers. */
 struct mail {
     struct mail *next;
     void (*deliver)(struct mail *mail);
     uint32_t under_way; /* atomic: 1 between mail_send and its delivery */
 };
 
-/* What wakes up for an event: a coroutine, or a parked object's own function.
- * Runs on the loop's stack and must not suspend. */
+/* The callback of an event: it resumes a coroutine, or is a parked object's own function.
+ * `wake` runs on the loop's stack and must not suspend. */
 struct waker {
     void (*wake)(struct waker *waker);
 };
 
-/* One pending point in time.  Owned by its object, which must disarm it before it goes. */
+/* A timer.  The object that contains it disarms it before the object's memory is freed. */
 struct timer {
-    int64_t due;    /* when the owner wants it; INT64_MAX: not at all */
-    int64_t armed;  /* when the queue will look at it: <= due; INT64_MAX: not in the queue */
-    uint32_t place; /* in the machine's heap */
+    int64_t due;    /* when it fires; INT64_MAX: never */
+    int64_t armed;  /* time of its queue entry: <= due; INT64_MAX: not in the queue */
+    uint32_t place; /* index in the machine's heap */
     struct waker *waker;
 };
 #define TIMER_INIT(who) ((struct timer){.due = INT64_MAX, .armed = INT64_MAX, .waker = (who)})
 
-/** Makes a machine and its thread.  `entry` runs there as the first coroutine, with `argument`.
- *  The thread ends when machine_stop was called and no coroutine is left.  `name`: at most 15
- *  characters. */
+/** Creates a machine and its thread.  `entry(argument)` runs there as the first coroutine.  The
+ *  thread ends when machine_stop was called and no coroutine is left.  `name`: at most 15
+ *  characters.  Faults: MEMORY, SYSTEM. */
 fault machine_new(const char *name, void (*entry)(void *argument), void *argument,
                   struct machine **ret) MUST_USE;
-/** As machine_new, but runs on the calling thread until it ends (the pooler machine, tests). */
+/** Same as machine_new, but runs the machine on the calling thread until the machine ends (the
+ *  pooler machine, tests). */
 fault machine_run(const char *name, void (*entry)(void *argument), void *argument) MUST_USE;
-/** Waits for the thread's end and frees the machine.  Blocks the caller. */
+/** Waits until the machine's thread has ended and frees the machine.  Blocks the caller. */
 void machine_join(struct machine **machine);
-/** On the machine itself: the loop ends once no coroutine is left. */
+/** Ends the running machine's loop once no coroutine is left. */
 void machine_stop(void);
 
-/** The running machine; NULL on a thread that is none. */
+/** The running machine; NULL on a thread that is no machine. */
 struct machine *machine_self(void);
 const char *machine_name(const struct machine *machine);
-/** What the running machine keeps for code that has no other way to it; NULL: nothing, or it is
- *  none. */
+/** A pointer of the running machine for code that has no other way to its data; NULL: not set, or
+ *  the thread is no machine. */
 void machine_set_own(void *own);
 void *machine_own(void);
 
-/** Hands `mail` over to `to`, from any thread.  Returns false, and does nothing, when this envelope
- *  is still under way: the receiver has not seen the earlier message yet (coalesced). */
+/** Sends `mail` to `to`, from any thread.  Returns false and does nothing when this envelope was
+ *  sent before and is not delivered yet (coalesced). */
 bool mail_send(struct machine *to, struct mail *mail);
 
-/** Sets when `timer` fires: lazily, so that a later time than the armed one costs a store.
- *  NEVER keeps a stale entry in the queue, which is dropped when its time comes. */
+/** Sets when `timer` fires.  A time later than `armed` costs one store: the queue entry stays and
+ *  is moved when its time comes.  The same holds for NEVER, whose entry is then dropped. */
 void timer_set(struct timer *timer, deadline by);
-/** Takes it out of the queue; needed before its memory goes. */
+/** Removes the timer from the queue; required before its memory is freed. */
 void timer_disarm(struct timer *timer);
 
-/* What a machine counts; read by others as hints. */
+/* A machine's counters; other threads read them as hints. */
 struct machine_stats {
     uint64_t wakeups; /* returns of poll_wait */
     uint64_t events;
     uint64_t mails;
     uint64_t switches;   /* coroutine resumes */
-    uint64_t coroutines; /* alive now */
-    uint64_t stacks;     /* mapped now */
+    uint64_t coroutines; /* at present */
+    uint64_t stacks;     /* mapped at present */
 };
-/** How long its thread has kept a processor busy, ever.  From any machine, while it has not been
- *  joined. */
+/** CPU time that the machine's thread has used since its start.  From any thread, before
+ *  machine_join. */
 duration machine_used(const struct machine *machine);
 struct machine_stats machine_stats(const struct machine *machine);
 
-/** A hint: a number that another thread may be changing.  In the simulation it may be stale. */
+/** Reads a hint: a number that another thread may be changing.  In the simulation the result may be
+ *  stale. */
 uint64_t hint_read(const uint64_t *hint);
-/** New memory with hints in it: what lay there before is not their past. */
+/** Declares new memory that contains hints, so that the simulation returns no values from its
+ *  previous use. */
 void hint_begin(const void *at, size_t size);
 static inline void hint_write(uint64_t *hint, uint64_t value)
 {
     __atomic_store_n(hint, value, __ATOMIC_RELAXED);
 }
-/** One writer only: a counter that others read as a hint. */
+/** Adds to a counter that has one writer and is read by others as a hint. */
 static inline void hint_add(uint64_t *hint, uint64_t more)
 {
     __atomic_store_n(hint, __atomic_load_n(hint, __ATOMIC_RELAXED) + more, __ATOMIC_RELAXED);

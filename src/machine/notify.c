@@ -12,7 +12,7 @@
 #define PATH_BYTES_MAX 108
 
 static struct {
-    char path[PATH_BYTES_MAX]; /* "": nobody listens */
+    char path[PATH_BYTES_MAX]; /* of the manager's socket; "": none */
     duration watchdog;
 } manager = {.watchdog = NO_LIMIT};
 

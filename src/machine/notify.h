@@ -1,18 +1,20 @@
 #pragma once
 /*
- * notify.h - what the service manager is told about us, and how long it waits for a sign of life.
+ * notify.h - status notifications to the service manager, and its watchdog interval.
  *
- * The protocol of systemd's sd_notify(3), without its library: datagrams to the socket that
- * NOTIFY_SOCKET names.  Nothing happens where it names none.  Never waits.  For one thread.
+ * Implements the protocol of systemd's sd_notify(3) without its library: datagrams to the socket
+ * that NOTIFY_SOCKET names.  Does nothing if the variable is not set.  Never waits.  For one
+ * thread.
  */
 #include "base/compiler.h"
 #include "base/time.h"
 
-/** Takes the variables out of the environment, so that no child speaks for us. */
+/** Reads the variables and removes them from the environment, so that no child process sends
+ *  notifications for this one. */
 void notify_collect(void);
-/** Whether anybody listens. */
+/** Whether the service manager gave a socket. */
 bool notify_wanted(void);
-/** Sends assignments, one a line: "READY=1\nSTATUS=...". */
+/** Sends assignments, one per line: "READY=1\nSTATUS=...". */
 void notify_send(const char *format, ...) PRINTF_LIKE(1, 2);
-/** Within this time a WATCHDOG=1 is expected, again and again; NO_LIMIT: none is. */
+/** The interval in which the service manager expects WATCHDOG=1; NO_LIMIT: no watchdog. */
 duration notify_watchdog(void);

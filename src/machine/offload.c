@@ -11,7 +11,7 @@
 
 /*
  * Two parties share an errand: the thread that runs the job, and the coroutine that waits.  Each
- * says once, by an exchange of `state`, that it is through with it; who comes second disposes.
+ * sets `state` once, atomically, when it is done with the errand; the second one frees it.
  *
  *   RUNNING --thread--> RAN --(mail)--> the coroutine frees the errand, the caller owns the job
  *   RUNNING --coroutine--> LEFT --thread--> the thread frees both
@@ -24,7 +24,7 @@ struct errand {
     struct machine *home;
     struct co *waiting;
     uint32_t state; /* atomic; enum errand_state */
-    bool delivered; /* by the mail: the thread is through */
+    bool delivered; /* the mail has arrived: the thread is done with the errand */
 };
 static_assert(offsetof(struct errand, mail) == 0, "the envelope comes first");
 
@@ -35,7 +35,7 @@ static void errand_deliver(struct mail *mail)
     co_wake(errand->waiting);
 }
 
-/* On an offload thread. */
+/* Runs the job; on an offload thread. */
 static void errand_run(void *argument)
 {
     struct errand *errand = argument;
@@ -51,7 +51,7 @@ static void errand_run(void *argument)
     mail_send(errand->home, &errand->mail);
 }
 
-/* The coroutine stops waiting: true if the job is the thread's now. */
+/* Leaves the errand and its job to the thread; returns false if the job has run already. */
 static bool errand_leave(struct errand *errand)
 {
     uint32_t expected = ERRAND_RUNNING;
@@ -84,7 +84,7 @@ fault offload(struct offload_job *job, deadline by)
         result = co_wait(by);
     if (!errand->delivered && errand_leave(errand))
         return result;
-    /* It ran after all; its mail is about to come, and this machine must not end before. */
+    /* The job has run: its mail is about to arrive, and the machine must not end before that. */
     while (!errand->delivered)
         co_wait_through(NEVER);
     free(errand);

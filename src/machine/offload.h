@@ -1,19 +1,18 @@
 #pragma once
 /*
- * offload.h - calls that block or burn, on threads that may.
+ * offload.h - runs blocking or CPU-intensive calls on threads of their own.
  *
- * The job owns what it touches: a coroutine that stops waiting (deadline, cancellation) leaves the
- * job running, and `free` disposes of it afterwards.
+ * The job owns everything that it uses: when the waiting coroutine gives up (deadline,
+ * cancellation), the job runs on and `free` is called after it.
  */
 #include "machine/machine.h"
 
 struct offload_job {
-    bool blocks;                           /* for seconds, it may be: on threads of their own */
+    bool blocks;                           /* may take seconds: uses the threads for slow jobs */
     void (*run)(struct offload_job *job);  /* on an offload thread */
-    void (*free)(struct offload_job *job); /* when nobody waits any more; any thread */
+    void (*free)(struct offload_job *job); /* if the caller no longer owns the job; any thread */
 };
 
-/** Runs the job elsewhere and suspends until it is done (OK: the caller owns the job again), or
- *  until `by` (TIMEOUT: the job is no longer the caller's, nor after any other fault).  Faults:
- *  TIMEOUT, CANCELLED, SYSTEM. */
+/** Runs the job on an offload thread and suspends until it is done or until `by`.  After OK the
+ *  caller owns the job again; after any fault it does not.  Faults: TIMEOUT, CANCELLED, SYSTEM. */
 fault offload(struct offload_job *job, deadline by) MUST_USE;

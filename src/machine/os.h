@@ -1,46 +1,47 @@
 #pragma once
 /*
- * os.h - the table of all calls that Trunkline makes of an operating system.
+ * os.h - the os table: all calls that Trunkline makes to the operating system.
  *
- * Two implementations: os_linux (epoll) and os_sim (memory sockets, a virtual clock, a seeded
- * order).  Above machine/, few callers use it directly: the configuration reads files and runs
- * commands, authentication runs commands and lists this machine's addresses, listeners close
- * sockets that they can't use.  A `handle` is a descriptor on Linux and an index in the simulation;
- * above machine/ it is passed on from accept to stream_adopt, and shown by SHOW FDS.
- * Calls return what the system call would: a count or handle, or -errno.  poll_wait, join, run,
- * log_stop and the calls about files may block, the others never.
+ * Two implementations: os_linux (epoll) and os_sim (simulation: in-memory sockets, a virtual clock,
+ * a seeded order).  Above machine/, few callers use the table directly: the configuration reads
+ * files and runs commands, authentication runs commands and lists this machine's addresses,
+ * listeners close sockets that they can't use.  A `handle` is a descriptor on Linux and an index in
+ * the simulation; above machine/ it is passed from accept to stream_adopt, and shown by SHOW FDS.
+ * Calls return the result of the system call: a count or handle, or -errno.  poll_wait, join, run,
+ * log_stop and the calls about files may block; the others never do.
  */
 #include "base/fault.h"
 #include "base/time.h"
 
-#include <sys/uio.h> /* struct iovec, for the floors above too */
+#include <sys/uio.h> /* struct iovec, which this header exports */
 
-/* Where something listens or connects: an IP address with its port, or a Unix socket's path. */
+/* The address of a socket: an IP address with its port, or a Unix socket's path. */
 struct address {
     enum { ADDRESS_NONE, ADDRESS_IPV4, ADDRESS_IPV6, ADDRESS_UNIX } family;
     uint16_t port;
     uint32_t scope;    /* IPv6 link-local interface, else 0 */
     uint8_t bytes[16]; /* 4 or 16 of them, network order */
-    char path[108];    /* Unix: the socket's path, NUL-terminated; '@': an abstract name */
+    char path[108];    /* Unix: the path, NUL-terminated; '@' begins an abstract name */
 };
 
 struct socket_options {
     bool nodelay;
     bool keepalive;
-    int keep_idle;     /* seconds; 0: the system's */
-    int keep_interval; /* seconds; 0: the system's */
-    int keep_count;    /* probes; 0: the system's */
-    int user_timeout;  /* milliseconds; 0: the system's */
+    int keep_idle;     /* seconds; 0: the system's default */
+    int keep_interval; /* seconds; 0: the system's default */
+    int keep_count;    /* probes; 0: the system's default */
+    int user_timeout;  /* milliseconds; 0: derived from keepalive, or the system's */
 };
 
 enum {
     POLL_READ = 1,
     POLL_WRITE = 2,
     POLL_HANGUP = 4, /* the peer sent its last byte, or reset */
-    POLL_URGENT = 8, /* urgent data came: reads stop at its mark, so a short one says nothing */
+    POLL_URGENT = 8, /* urgent data came: a read stops at its mark, so a short read does not mean
+                      * that the socket is drained */
 };
 
-/* An address of this machine. */
+/* An address of a network interface of this machine. */
 struct os_interface {
     struct address address;
     uint8_t mask[16]; /* 4 or 16 bytes, network order */
@@ -53,28 +54,27 @@ struct poll_event {
     uint32_t ready;
 };
 
-/* What a command printed. */
+/* The output of a command. */
 struct os_output {
     char *at;
-    size_t max; /* room */
+    size_t max; /* room at `at`, bytes */
     size_t size;
-    int exit; /* its status, or the negative number of the signal that ended it */
+    int exit; /* exit status, or the negative number of the signal that ended the command */
 };
 
-/* Sinks of the log.  The first ones take lines that end by a newline, towards files; the others
- * records that end by a NUL, which go to a socket as a datagram each. */
+/* Log sinks.  The first OS_LOG_STREAMS take lines that end with a newline and write them to files.
+ * The others take records that end with a NUL and send each as a datagram. */
 #define OS_LOG_STREAMS 8
 #define OS_LOG_SINKS   16
 
 struct os_log_target {
-    int file;         /* what log_open has returned; -1: none */
-    char socket[108]; /* of a datagram sink */
+    int file;         /* the result of log_open; -1: none */
+    char socket[108]; /* path, for a datagram sink */
 };
 
-/* Makes the line that reports `count` lost ones; returns its size, at most `most`. */
+/* Writes the line that reports `count` lost lines; returns its size, at most `max`. */
 typedef size_t os_log_report(int sink, char *line, size_t max, uint64_t count);
 
-/* What a signal wait returns; the numbers are those of signal(7). */
 struct os {
     const char *name;
     const struct os_process *process; /* os_process.h */
@@ -83,87 +83,90 @@ struct os {
     int64_t (*wall_us)(void);
     void (*random)(void *bytes, size_t size);
 
-    /* Sockets.  Always non-blocking and close-on-exec. */
+    /* Sockets, always non-blocking and close-on-exec. */
     int (*listen)(const struct address *at, int backlog, int unix_mode);
-    /** Changes a listener: its backlog and, unless negative, the mode of its Unix socket. */
+    /* Changes a listener: its backlog and, unless negative, the mode of its Unix socket. */
     int (*listen_again)(int handle, const struct address *at, int backlog, int unix_mode);
-    /* Whose group the file of a Unix socket is (negative: stays), and how many seconds a connection
-     * may wait for its first byte before it is accepted without one (0: none). */
+    /* Sets the group of a Unix socket's file (negative: unchanged), or for TCP how many seconds the
+     * kernel delays a connection that has sent nothing (TCP_DEFER_ACCEPT; 0: not at all). */
     int (*listen_tune)(int handle, const struct address *at, int64_t group, int defer);
     int (*accept)(int listener, struct address *ret_peer);
-    int (*connect)(const struct address *to); /* handle; completion shows as writable */
+    int (*connect)(const struct address *to); /* handle; writable once the connect has completed */
     int (*connect_result)(int handle);        /* 0 connected, -EINPROGRESS, -errno */
     int (*set_options)(int handle, const struct socket_options *options);
-    /* A read is worth an event from so many bytes on; the end and errors always are.  TCP only. */
+    /* Reports POLL_READ from this many bytes on (SO_RCVLOWAT); the end and errors are always
+     * reported.  TCP only. */
     int (*set_low_water)(int handle, int bytes);
     int (*local_address)(int handle, struct address *ret);
     int64_t (*peer_user)(
-        int handle); /* who connected to a Unix socket: a user's number, or -errno */
+        int handle); /* uid of the process that connected to a Unix socket, or -errno */
     int64_t (*recv)(int handle, void *bytes, size_t size);
     int64_t (*send)(int handle, const void *bytes, size_t size);
     int64_t (*send_vector)(int handle, const struct iovec *parts, int count);
-    void (*shut)(int handle); /* nothing more is sent; the peer sees the end */
+    void (*shut)(int handle); /* ends the sending direction; the peer reads the end */
     void (*close)(int handle);
 
-    /* One poller per machine.  Edge-triggered; a handle is registered once, for everything. */
+    /* One poller per machine.  Edge-triggered; a handle is registered once, for all events. */
     int (*poll_new)(void);
     void (*poll_free)(int poller);
     int (*poll_add)(int poller, int handle, uint64_t tag);
     int (*poll_del)(int poller, int handle);
     int (*poll_wait)(int poller, struct poll_event *events, int max, deadline by);
-    void (*poll_wake)(int poller); /* from any thread: ends its poll_wait, once */
+    void (*poll_wake)(int poller); /* from any thread: ends the present or next poll_wait */
 
-    /* Threads.  In the simulation all machines share one, in seeded order. */
+    /* Threads.  The simulation runs all of them on one thread, in a seeded order. */
     int (*spawn)(const char *name, void (*main)(void *argument), void *argument, void **ret_thread);
     void (*join)(void *thread);
-    int64_t (*thread_used_us)(void *thread); /* of a processor, ever */
+    int64_t (*thread_used_us)(void *thread); /* CPU time since the thread's start */
 
-    /* Signals, blocked in every thread; a handle that polls readable, then one number a call. */
+    /* Signals.  signals_open blocks them in this thread and returns a handle that polls readable;
+     * signals_next returns the number of one signal (signal(7)), or -errno. */
     int (*signals_open)(const int *numbers, size_t count);
     int (*signals_next)(int handle);
 
-    /* Whole small files: -errno, or bytes read (at most `size`). */
+    /* Reads a small file: the bytes read (at most `size`), or -errno. */
     int64_t (*file_read)(const char *path, void *bytes, size_t size);
-    /** The permission bits of a file, and whose it is; or -errno. */
+    /* Returns the permission bits of a file and its owner's uid; or -errno. */
     int (*file_mode)(const char *path, uint32_t *ret_owner);
     int (*file_unlink)(const char *path);
-    /* Names in a directory, in no order, "." and ".." too: 0 or -errno. */
+    /* Calls `each` for the names in a directory, in no order, "." and ".." too: 0 or -errno. */
     int (*file_list)(const char *path, void (*each)(void *argument, const char *name),
                      void *argument);
 
-    /* The addresses of this machine, with their masks: how many, at most `most`; or -errno. */
+    /* Lists the addresses of this machine with their masks: the count, at most `max`; or -errno. */
     int (*interfaces)(struct os_interface *ret, int max);
 
-    /* Name look-up below the table: `done` runs on the asking machine's thread, within the
-     * poll_wait of that poller, with the raw answer or -errno. */
+    /* Queries a name server: `done` runs on the calling machine's thread, within poll_wait of that
+     * poller, with the raw answer or -errno. */
     int (*dns_query)(int poller, const char *name, int type,
                      void (*done)(void *argument, int status, const uint8_t *answer, size_t size),
                      void *argument);
 
-    /* Runs a command, found by its name, and takes what it prints: 0 or -errno; ETIMEDOUT and
-     * EMSGSIZE end it.  Blocks: at the start, and on threads that may. */
+    /* Runs a command, found in PATH, and collects its output: 0 or -errno.  After ETIMEDOUT (`by`)
+     * or EMSGSIZE (`output` is full) the command is killed.  Blocks: only at start-up and on
+     * offload threads. */
     int (*run)(const char *const *words, deadline by, struct os_output *output);
 
-    /* Runs `job` on a thread that may block; `job` itself mails the result back. */
+    /* Runs `job` on an offload thread; `job` itself mails the result back.  0 or -errno. */
     int (*offload)(void (*job)(void *argument), void *argument);
-    /* The same for a job that may take seconds, on threads of their own: others don't wait for it.
-     */
+    /* Same as offload, for jobs that may take seconds: on separate threads, so that they do not
+     * delay others. */
     int (*offload_slow)(void (*job)(void *argument), void *argument);
 
     /* Opens a file to append lines to it (NULL: stderr): its number or -errno. */
     int (*log_open)(const char *path);
     void (*log_close)(int file);
-    /* Turns a sink to a target, whose file is its own from now on: 0 or -errno, and then nothing
-     * has changed. */
+    /* Redirects a sink to a target and takes ownership of its file: 0; or -errno, and nothing has
+     * changed. */
     int (*log_turn)(int sink, const struct os_log_target *target, os_log_report *report);
-    /* Writes what waits; later lines are written at once. */
+    /* Writes all queued lines and ends the writers; later lines are written by their callers. */
     void (*log_stop)(void);
-    /* A log sink takes a whole line or drops it; never waits. */
+    /* Queues a whole line, or drops it when the queue is full; never waits. */
     void (*log_line)(int sink, const char *line, size_t size);
     uint64_t (*log_dropped)(void);
 };
 
 extern const struct os os_linux;
 extern const struct os os_sim;
-/* The one in use; set once, before the first machine.  os_linux unless told otherwise. */
+/* The table in use; set before the first machine.  os_linux by default. */
 extern const struct os *os;

@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* The Linux door's table, and the rows that need few words: clocks, threads, signals, files. */
+/* The os table for Linux, with its short functions: clocks, threads, signals, files. */
 
 static int64_t linux_clock(clockid_t which)
 {
@@ -40,7 +40,7 @@ static void linux_random(void *bytes, size_t size)
         ssize_t got = getrandom(at, size, 0);
         if (got < 0 && errno == EINTR)
             continue;
-        invariant(got > 0); /* the flag-less call fails for bad arguments only */
+        invariant(got > 0); /* without flags it fails for bad arguments only */
         at += got;
         size -= (size_t)got;
     }
@@ -65,7 +65,7 @@ static void *thread_main(void *argument)
 {
     struct thread *thread = argument;
     pthread_setname_np(pthread_self(), thread->name);
-    /* What an ordinary user was lent is for the first thread, which binds. */
+    /* Capabilities of an ordinary user (to bind low ports) are for the first thread only. */
     if (geteuid() != 0)
         os_linux_shed();
     thread->main(thread->argument);
@@ -87,7 +87,7 @@ int os_linux_spawn(const char *name, void (*main)(void *argument), void *argumen
         thread->name[i] = name[i];
     if (ret_thread != NULL)
         *ret_thread = thread;
-    /* The new thread inherits the mask: signals go to the machine that opened their queue. */
+    /* The new thread inherits this mask: signals go to the machine that opened their queue. */
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -199,7 +199,7 @@ static int linux_file_list(const char *path, void (*each)(void *argument, const 
     return 0;
 }
 
-/* --- the table -------------------------------------------------------------------------------- */
+/* --- the os table ----------------------------------------------------------------------------- */
 
 const struct os os_linux = {
     .name = "linux",

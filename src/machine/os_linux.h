@@ -1,21 +1,22 @@
 #pragma once
 /*
- * os_linux.h - what the files of the Linux door share; private to os_linux*.c and offload.c.
+ * os_linux.h - declarations shared by the files of the Linux implementation; private to
+ * os_linux*.c.
  *
- * A guest is something below the table that waits in a poller beside the machine's own handles (the
- * resolver library): at most one per poller, owned by the poller from os_linux_guest_set on.  Its
- * functions run on the machine's thread, within poll_wait, which returns after them.
+ * A guest (the resolver library) uses a poller beside the machine's own handles.  A poller has at
+ * most one guest and owns it from os_linux_guest_set on.  The guest's functions run on the
+ * machine's thread within poll_wait.
  */
 #include "machine/os.h"
 
 #define OS_LINUX_POLLERS_MAX 1024
 
 struct os_linux_guest {
-    /** `descriptor` is ready for `what` (POLL_READ, POLL_WRITE). */
+    /* Handles that `descriptor` is ready for `what` (POLL_READ, POLL_WRITE). */
     void (*ready)(struct os_linux_guest *guest, int descriptor, uint32_t what);
-    /** `due_at` has come; sets it anew. */
+    /* Handles that `due_at` has passed; sets the next `due_at`. */
     void (*due)(struct os_linux_guest *guest);
-    /** The poller goes. */
+    /* Frees the guest when its poller is freed. */
     void (*free)(struct os_linux_guest *guest);
     int64_t due_at; /* monotonic microseconds; INT64_MAX: nothing is due */
 };
@@ -23,18 +24,19 @@ struct os_linux_guest {
 /** The poller's guest; NULL: none. */
 struct os_linux_guest *os_linux_guest(int poller);
 void os_linux_guest_set(int poller, struct os_linux_guest *guest);
-/** Watches the guest's descriptor, level-triggered, for `what`; 0: no longer.  0 or -errno. */
+/** Watches the guest's descriptor for `what`, level-triggered; stops if `what` is 0.  Returns 0 or
+ *  -errno. */
 int os_linux_guest_watch(int poller, int descriptor, uint32_t what);
 
-/** Starts a detached or joinable thread with every signal blocked: 0 or -errno. */
+/** Starts a thread with every signal blocked, detached if `ret_thread` is NULL: 0 or -errno. */
 int os_linux_spawn(const char *name, void (*main)(void *argument), void *argument,
                    void **ret_thread);
 
 extern const struct os_process os_linux_process;
-/** Gives up every capability of this thread. */
+/** Drops every capability of this thread. */
 void os_linux_shed(void);
 
-/* --- rows of the table that live in files of their own ---------------------------------------- */
+/* --- functions of the os table that have files of their own ----------------------------------- */
 
 int os_linux_listen(const struct address *at, int backlog, int unix_mode);
 int os_linux_listen_again(int handle, const struct address *at, int backlog, int unix_mode);

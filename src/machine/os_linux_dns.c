@@ -11,21 +11,20 @@
 #include <string.h>
 #include <sys/time.h>
 
-/* A resolver with nothing to do that is older is made anew, so that a changed resolv.conf counts.
- */
+/* Age in microseconds after which an idle resolver is recreated, to read resolv.conf again. */
 #define RESOLVER_AGE_MAX 30000000
 
-/* c-ares inside one poller: its sockets are watched there, its timeouts are the guest's. */
+/* c-ares as the guest of one poller: the poller watches its sockets and handles its timeouts. */
 struct resolver {
     struct os_linux_guest guest;
     ares_channel channel; /* owned */
     int poller;
-    uint32_t pending; /* questions */
+    uint32_t pending; /* queries under way */
     int64_t made_at;
-    bool closing; /* the poller needs not be told any more */
+    bool closing; /* the poller is being freed: watch no sockets */
 };
 
-/* One question on its way. */
+/* A query under way. */
 struct question {
     struct resolver *resolver;
     void (*done)(void *argument, int status, const uint8_t *answer, size_t size);
@@ -75,7 +74,7 @@ static int errno_of(int status)
     }
 }
 
-/* When c-ares wants to be called though nothing came. */
+/* Sets the guest's `due_at` to the next timeout of c-ares. */
 static void resolver_set_due(struct resolver *resolver)
 {
     struct timeval wait;
@@ -105,7 +104,7 @@ static void resolver_watch(void *argument, ares_socket_t descriptor, int readabl
 {
     const struct resolver *resolver = argument;
     uint32_t what = (readable ? POLL_READ : 0) | (writable ? POLL_WRITE : 0);
-    /* A descriptor that can't be watched is one whose answer times out: c-ares copes with that. */
+    /* Ignores failures: the query then times out, which c-ares handles. */
     if (!resolver->closing)
         (void)os_linux_guest_watch(resolver->poller, descriptor, what);
 }
@@ -144,7 +143,7 @@ static void resolver_free(struct os_linux_guest *guest)
     free(resolver);
 }
 
-/* The poller's resolver, ready to be asked. */
+/* Returns the poller's resolver, opened; 0 or -errno. */
 static int resolver_of(int poller, struct resolver **ret)
 {
     struct os_linux_guest *guest = os_linux_guest(poller);
@@ -195,7 +194,7 @@ int os_linux_dns_query(int poller, const char *name, int type,
         return -ENOMEM;
     *question = (struct question){.resolver = resolver, .done = done, .argument = argument};
     resolver->pending += 1;
-    /* With the domains of resolv.conf, as every other program on this machine would ask. */
+    /* Uses the search domains of resolv.conf, as the C library does. */
     ares_search(resolver->channel, name, C_IN, type, question_done, question);
     resolver_set_due(resolver);
     return 0;

@@ -1,8 +1,8 @@
 #pragma once
 /*
- * os_linux_dns.h - what tests may tell the resolver of os_linux; private to machine/.
+ * os_linux_dns.h - settings of the resolver of os_linux, for tests; private to machine/.
  */
 
-/** Which name servers resolvers made from now on ask ("127.0.0.1:5353,..."; NULL: resolv.conf's),
- * and how long each may take.  Before the first machine. */
+/** Sets the name servers of resolvers that are created later ("127.0.0.1:5353,..."; NULL: those of
+ *  resolv.conf), and the timeout of each try.  Before the first machine. */
 void os_linux_dns_set(const char *servers, int timeout_ms);

@@ -16,10 +16,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* Two halves: the callers fill one, the writer empties the other, and under the lock they are only
- * swapped, so that a caller never waits longer than for somebody's memcpy of one line. */
+/* A queue has two halves: callers fill one while the writer writes the other.  The lock is held to
+ * swap them or to copy a line, so that a caller waits at most for the copy of a line. */
 struct log_half {
-    char *at; /* OS_LINUX_LOG_BYTES of them */
+    char *at; /* OS_LINUX_LOG_BYTES bytes */
     size_t size;
 };
 
@@ -27,17 +27,17 @@ struct log_sink {
     pthread_mutex_t lock; /* never held while writing */
     pthread_cond_t work;
     void *thread;
-    char *spare; /* the writer's half, until it starts */
+    char *spare; /* the writer's half, before the writer starts */
     struct log_half filling;
-    uint64_t lost; /* since the last report */
+    uint64_t lost; /* lines since the last report */
     os_log_report *report;
-    struct os_log_target target; /* what to write to: its file is owned, unless stderr */
-    struct os_log_target taken;  /* the writer's: what it writes to, and closes when turned */
-    size_t turned;               /* bytes of `filling` that are still for `taken` */
-    bool turning;                /* `target` is not `taken` yet */
+    struct os_log_target target; /* the next target; its file is owned, unless stderr */
+    struct os_log_target taken;  /* writer only: the target in use; closed at a redirection */
+    size_t turned;               /* bytes of `filling` that still go to `taken` */
+    bool turning;                /* redirected: the writer must change from `taken` to `target` */
     bool running;                /* the queue takes lines */
     bool stop;
-    int64_t retry; /* the writer's: when it tries a socket again that was not there */
+    int64_t retry; /* writer only: when to try a failed socket again, monotonic us */
 };
 
 #define SINK(descriptor)                                                                           \
@@ -86,7 +86,8 @@ static bool is_stopping(struct log_sink *sink)
     return stopping;
 }
 
-/* Whether the target takes more; while the writer is to stop, it gets one last second. */
+/* Waits until the target takes more bytes; returns false after an error, or after a second without
+ * progress when the writer is to stop. */
 static bool wait_writable(struct log_sink *sink)
 {
     struct pollfd poll_target = {.fd = sink->taken.file, .events = POLLOUT};
@@ -102,8 +103,8 @@ static bool wait_writable(struct log_sink *sink)
     }
 }
 
-/* Writes it all, or says how much was left.  A pipe is fed in pieces that poll() promises to fit,
- * because a reader that stands still must not keep the process from ending. */
+/* Writes all bytes, or returns how many were left.  Pipes get pieces of 4 KiB, which poll()
+ * promises to fit, because a reader that hangs must not keep the process from ending. */
 static size_t stream_out(struct log_sink *sink, const char *at, size_t size)
 {
     struct stat kind;
@@ -127,7 +128,7 @@ static void drop_socket(struct log_sink *sink)
     sink->taken.file = -1;
 }
 
-/* A socket that is not there is tried once a second; meanwhile records are lost, not kept. */
+/* Connects to the target's socket, with one try per second; until then records are lost. */
 static bool connect_socket(struct log_sink *sink)
 {
     struct os_log_target *taken = &sink->taken;
@@ -146,7 +147,7 @@ static bool connect_socket(struct log_sink *sink)
     return false;
 }
 
-/* One record; a daemon behind the socket that was started anew is found again at once. */
+/* Sends one record; reconnects at once if the daemon behind the socket was restarted. */
 static bool record_out(struct log_sink *sink, const char *at, size_t size)
 {
     for (int tries = 0; tries < 2 && connect_socket(sink); tries++) {
@@ -172,7 +173,7 @@ static uint64_t count_ends(const char *at, size_t size, char end)
     return lines;
 }
 
-/* Writes what it can; returns how many lines it could not. */
+/* Writes lines or records; returns how many could not be written. */
 static uint64_t sink_out(struct log_sink *sink, const char *at, size_t size)
 {
     uint64_t lost = 0;
@@ -194,18 +195,18 @@ static uint64_t sink_out(struct log_sink *sink, const char *at, size_t size)
 
 /* --- the writer ------------------------------------------------------------------------------- */
 
-/* What the writer took over in one go. */
+/* The work that the writer takes from the sink at once. */
 struct log_batch {
     struct log_half half;
-    size_t turned; /* bytes for the target before */
+    size_t turned; /* bytes for the previous target */
     bool turning;
     struct os_log_target target; /* the next one, if `turning` */
-    uint64_t lost; /* lines that did not fit behind it, or were lost before and not told yet */
+    uint64_t lost;               /* lines that were lost and not reported yet */
     os_log_report *report;
     bool last;
 };
 
-/* Waits for work, and takes it in exchange for the emptied half. */
+/* Waits for work and takes it, in exchange for the empty half. */
 static void take_batch(struct log_sink *sink, struct log_batch *batch)
 {
     pthread_mutex_lock(&sink->lock);
@@ -241,7 +242,7 @@ static void write_batch(struct log_sink *sink, struct log_batch *batch)
         return;
     size_t size = batch->report((int)(sink - sinks), report, sizeof(report), batch->lost);
     invariant(size <= sizeof(report));
-    /* If not even that can be written, it is told behind the next batch. */
+    /* If the report can't be written, it is repeated after the next batch. */
     if (sink_out(sink, report, size) == 0)
         batch->lost = 0;
 }
@@ -291,7 +292,7 @@ int os_linux_log_turn(int number, const struct os_log_target *target, os_log_rep
     pthread_mutex_lock(&sink->lock);
     sink->report = report;
     if (sink->running) {
-        /* One that the writer never took is closed here, all others by the writer. */
+        /* A target that the writer never took is closed here, all others by the writer. */
         if (sink->turning)
             os_linux_log_close(sink->target.file);
         sink->target = *target;
@@ -313,7 +314,7 @@ static void sink_stop(struct log_sink *sink)
     pthread_mutex_unlock(&sink->lock);
 }
 
-/* Its writer has been told, or there is none. */
+/* Joins the sink's writer, if there is one, after sink_stop. */
 static void sink_join(struct log_sink *sink)
 {
     pthread_mutex_lock(&sink->lock);
@@ -329,16 +330,16 @@ static void sink_join(struct log_sink *sink)
 
 void os_linux_log_stop(void)
 {
-    /* All at once: each may take its last second. */
+    /* Stop all before joining: each may take a last second. */
     for (int i = 0; i < OS_LOG_SINKS; i++)
         sink_stop(&sinks[i]);
     for (int i = 0; i < OS_LOG_SINKS; i++)
         sink_join(&sinks[i]);
 }
 
-/* --- the callers ------------------------------------------------------------------------------ */
+/* --- callers ---------------------------------------------------------------------------------- */
 
-/* The queue is not there: the caller writes. */
+/* Writes a line from its caller's thread, when the queue does not run. */
 static void write_now(int file, const char *line, size_t size)
 {
     while (size > 0) {

@@ -1,23 +1,23 @@
 #pragma once
 /*
- * os_linux_log.h - the log sinks of os_linux: bounded queues, each with the thread that writes it.
+ * os_linux_log.h - the log sinks of os_linux: bounded queues, each with a writer thread.
  *
- * One sink per target, so that one that takes nothing holds up no other.  Until a sink is turned
- * to its first target, and after the end, each line is written at once by its caller.  The first
- * OS_LOG_STREAMS sinks take lines that end by a newline, towards files; the others records
- * that end by a NUL, which go to a socket as a datagram each.
+ * Each target has a sink of its own, so that a target that blocks does not delay the others.
+ * Before the first os_linux_log_turn of a sink and after os_linux_log_stop, callers write their
+ * lines themselves.  The first OS_LOG_STREAMS sinks take lines that end with a newline and write
+ * them to files; the others take records that end with a NUL and send each as a datagram.
  */
 #include "machine/os.h"
 
-/* Bytes that wait for a writer; as many more are being written. */
+/* Size of a queue; as many more bytes may be in the writer's hands. */
 #define OS_LINUX_LOG_BYTES (256 * 1024)
 
-/** Opens a file to append to it (NULL: stderr).  Its descriptor, or -errno. */
+/** Opens a file to append to it (NULL: stderr).  Returns its descriptor, or -errno. */
 int os_linux_log_open(const char *path);
 void os_linux_log_close(int file);
-/** Turns a sink to a target, whose file is its own from now on; starts its writer when there is
- *  none.  Lines that wait go to the target before.  0 or -errno; a failure changes nothing. */
+/** Redirects a sink to a target and takes ownership of its file; starts the sink's writer when it
+ *  has none.  Queued lines still go to the previous target.  Returns 0 or -errno; a failure changes
+ *  no target. */
 int os_linux_log_turn(int sink, const struct os_log_target *target, os_log_report *report);
-/** Writes what waits and ends the writers.  A target that takes nothing for a second is given up.
- */
+/** Writes all queued lines and ends the writers.  Gives up on a target that blocks for a second. */
 void os_linux_log_stop(void);

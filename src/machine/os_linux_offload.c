@@ -4,11 +4,11 @@
 #include <errno.h>
 #include <pthread.h>
 
-/* Threads that may block; started one by one as jobs find none idle, and kept. */
+/* Threads for short jobs; started when a job finds none idle, and kept. */
 #define OFFLOAD_THREADS 2
-/* Those for jobs that wait for others, in the network mostly. */
+/* Threads for jobs that may take seconds, mostly waiting for the network. */
 #define OFFLOAD_SLOW_THREADS 16
-/* Jobs that wait for a thread; more are refused. */
+/* Jobs that may wait for a thread; more are refused. */
 #define OFFLOAD_JOBS_MAX 4096
 
 struct offload_entry {
@@ -17,14 +17,14 @@ struct offload_entry {
 };
 
 struct offload_lane {
-    pthread_mutex_t lock; /* guards everything; not held while a job runs */
+    pthread_mutex_t lock; /* protects all fields; not held while a job runs */
     pthread_cond_t work;
     struct offload_entry waiting[OFFLOAD_JOBS_MAX]; /* a ring */
     uint32_t first;
     uint32_t count;
     uint32_t threads;
     uint32_t threads_max;
-    uint32_t idle; /* threads that wait for work and were not called yet */
+    uint32_t idle; /* threads that wait in pthread_cond_wait */
 };
 
 #define LANE_INIT(max)                                                                             \
@@ -50,7 +50,7 @@ static struct offload_entry take_job(struct offload_lane *lane)
     return entry;
 }
 
-/* Ends with the process: a job that blocks for ever must not keep it. */
+/* Runs jobs until the process ends; detached, so that a blocked job does not prevent that. */
 static void thread_main(void *argument)
 {
     for (;;) {
@@ -59,8 +59,8 @@ static void thread_main(void *argument)
     }
 }
 
-/* One more thread if the jobs outnumber the idle ones; with one at least, its failure is no harm.
- */
+/* Starts one more thread if there are more jobs than idle threads.  Returns 0, or -errno if there
+ * is no thread at all. */
 static int threads_suffice_locked(struct offload_lane *lane)
 {
     if (lane->count <= lane->idle || lane->threads == lane->threads_max)

@@ -8,11 +8,11 @@
 #include <unistd.h>
 
 /*
- * Pollers: an epoll with an eventfd in it, so that other threads can end the wait.
+ * Pollers: an epoll set with an eventfd, so that other threads can end the wait.
  *
- * Tags with the highest bit are ours: the eventfd's, and those of the guest's descriptors.  The
+ * Tags with the highest bit are reserved: for the eventfd, and for the guest's descriptors.  The
  * eventfd is edge-triggered and never read: each write is an edge, and its counter overflows after
- * 2^64 of them.
+ * 2^64 writes.
  */
 #define TAG_OURS       ((uint64_t)1 << 63)
 #define TAG_WAKE       UINT64_MAX
@@ -107,7 +107,7 @@ static int poll_epoll(int epoll, struct epoll_event *events, int max, deadline b
     int count = epoll_pwait2(epoll, events, max, &wait, NULL);
     if (count >= 0 || errno != ENOSYS)
         return count;
-    /* Linux before 5.11.  Rounded up, or we would spin through the last millisecond. */
+    /* Linux before 5.11.  Rounded up, to avoid a busy loop in the last millisecond. */
     int64_t rounded = MIN_OF((left + 999) / 1000, INT32_MAX);
     return epoll_wait(epoll, events, max, (int)rounded);
 }
@@ -126,7 +126,7 @@ static uint32_t poll_ready(uint32_t events)
     return ready;
 }
 
-/* Our own events are dealt with here; the machine's are handed out. */
+/* Handles the poller's own events; copies the machine's events to `to` and returns their count. */
 static int poll_sort(struct poller *poller, const struct epoll_event *from, int count,
                      struct poll_event *to)
 {

@@ -19,7 +19,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* The process, for Linux. */
+/* struct os_process for Linux. */
 #define CAPABILITIES_MAX 64
 
 struct account {
@@ -55,7 +55,7 @@ static uint32_t linux_processors(void)
 {
     cpu_set_t set;
     CPU_ZERO(&set);
-    /* Fails only where there are more processors than the set can hold. */
+    /* Fails only on systems with more processors than the set can represent. */
     if (sched_getaffinity(0, sizeof(set), &set) != 0)
         return CPU_SETSIZE;
     invariant(CPU_COUNT(&set) > 0);
@@ -69,7 +69,7 @@ static const char *linux_variable(const char *name)
 
 static void linux_hide(void *pages, size_t size, bool hidden)
 {
-    /* Where pages are larger, those are refused that don't begin one: a hint is all it is. */
+    /* With pages larger than PROCESS_PAGE the call may fail; the pages are then dumped. */
     (void)madvise(pages, size, hidden ? MADV_DONTDUMP : MADV_DODUMP);
 }
 
@@ -115,18 +115,18 @@ static void linux_notify(const char *path, const char *text, size_t size)
     int handle = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (handle < 0)
         return;
-    /* A manager that does not listen is not our affair; one whose queue is full hears the next. */
+    /* Ignores failures: no listener, or a full queue; the next notification may get through. */
     ssize_t sent =
         sendto(handle, text, size, MSG_NOSIGNAL, (const struct sockaddr *)&to, (socklen_t)length);
     (void)sent;
     close(handle);
 }
 
-/* --- what it may do --------------------------------------------------------------------------- */
+/* --- privileges ------------------------------------------------------------------------------- */
 
 static void linux_lock(void)
 {
-    /* Fails only on kernels that have no such thing. */
+    /* Fails only on kernels before 3.5. */
     (void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
 
@@ -169,7 +169,7 @@ static fault linux_become(const char *user)
     }
     for (unsigned long i = 0; i < CAPABILITIES_MAX; i++)
         (void)prctl(PR_CAPBSET_DROP, i, 0, 0, 0);
-    /* The C library carries these to every thread. */
+    /* The C library applies these to every thread. */
     if (initgroups(user, account.group) != 0)
         return become_failed(user, "initgroups");
     if (setresgid(account.group, account.group, account.group) != 0)
@@ -199,7 +199,7 @@ static void linux_core_dumps(bool wanted)
         limit.rlim_cur = wanted ? limit.rlim_max : 0;
         (void)setrlimit(RLIMIT_CORE, &limit);
     }
-/* The leak detector of AddressSanitizer is a debugger. */
+/* The leak detector of AddressSanitizer attaches like a debugger. */
 #if defined(__SANITIZE_ADDRESS__)
     wanted = true;
 #endif

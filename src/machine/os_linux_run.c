@@ -11,10 +11,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* A command that is run for its output: on threads that may block. */
+/* Runs a command for its output; on threads that may block. */
 
-/* As a shell's child has it: no signal blocked, those that we ignore as they came, a group of its
- * own so that all of it can be ended. */
+/* Sets what a shell's child expects: no blocked signals, the default action of SIGPIPE, and a
+ * process group of its own, so that the whole group can be killed. */
 static int attributes_fill(posix_spawnattr_t *attributes)
 {
     sigset_t none, usual;
@@ -28,8 +28,8 @@ static int attributes_fill(posix_spawnattr_t *attributes)
                                                     POSIX_SPAWN_SETPGROUP);
 }
 
-/* Its input is empty, its output our pipe; what it complains of goes where our own complaints go.
- * All else that is open closes by itself. */
+/* Starts the command with empty standard input, our pipe as standard output, and our standard
+ * error.  All other descriptors are close-on-exec. */
 static int command_spawn(const char *const *words, int output, pid_t *ret)
 {
     posix_spawn_file_actions_t actions;
@@ -87,7 +87,7 @@ int os_linux_run(const char *const *words, deadline by, struct os_output *output
     close(ends[1]);
     if (status == 0) {
         status = output_read(ends[0], by, output);
-        /* What closed its output and lives on would keep us. */
+        /* Kill the whole group after a failure; otherwise waitpid could block. */
         if (status != 0)
             kill(-child, SIGKILL);
         int end = 0;

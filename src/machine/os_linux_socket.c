@@ -14,7 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* Sockets: TCP over IPv4 and IPv6, and Unix streams.  Non-blocking and close-on-exec from birth. */
+/* Sockets: TCP over IPv4 and IPv6, and Unix streams; created non-blocking and close-on-exec. */
 
 union socket_name {
     struct sockaddr any;
@@ -23,7 +23,7 @@ union socket_name {
     struct sockaddr_un local;
 };
 
-/* The kernel's form of an address; 0 when it has none. */
+/* Converts an address to the kernel's form and returns its size; 0 when it has none. */
 static socklen_t name_from_address(const struct address *address, union socket_name *ret)
 {
     memset(ret, 0, sizeof(*ret));
@@ -86,7 +86,8 @@ static int socket_switch_on(int handle, int level, int option)
     return setsockopt(handle, level, option, &one, sizeof(one)) < 0 ? -errno : 0;
 }
 
-/* Urgent data stays in line: out of it, a short read would not mean "drained". */
+/* Creates a socket.  Urgent data stays in line (SO_OOBINLINE): otherwise a short read would not
+ * mean that the socket is drained. */
 static int socket_new(int family)
 {
     int handle = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -105,7 +106,7 @@ static int socket_give_up(int handle, int status)
 
 /* --- listening -------------------------------------------------------------------------------- */
 
-/* A socket file that nobody listens on is left over from a process that died. */
+/* Whether the path is a socket file without a listener, left over from a process that died. */
 static bool unix_path_is_stale(const union socket_name *name, socklen_t size)
 {
     struct stat status;
@@ -148,13 +149,13 @@ int os_linux_listen(const struct address *at, int backlog, int unix_mode)
         return handle;
     if (at->family != ADDRESS_UNIX)
         socket_switch_on(handle, SOL_SOCKET, SO_REUSEADDR);
-    /* Both wildcards are bound, one socket each. */
+    /* The IPv4 and the IPv6 wildcard address are bound by one socket each. */
     if (at->family == ADDRESS_IPV6)
         socket_switch_on(handle, IPPROTO_IPV6, IPV6_V6ONLY);
     int status = listen_bind(handle, &name, size);
     if (status < 0)
         return socket_give_up(handle, status);
-    /* Before listen(), so that nobody connects under the wrong mode. */
+    /* Before listen(), so that no client connects under the wrong mode. */
     if (is_file(at) && chmod(at->path, (mode_t)unix_mode) < 0)
         return socket_give_up(handle, -errno);
     if (listen(handle, backlog) < 0)
@@ -186,7 +187,7 @@ int os_linux_accept(int listener, struct address *ret_peer)
     int handle = accept4(listener, &name.any, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (handle < 0)
         return -errno;
-    /* SO_OOBINLINE comes from the listener. */
+    /* SO_OOBINLINE is inherited from the listener. */
     name_to_address(&name, ret_peer);
     return handle;
 }
@@ -241,8 +242,9 @@ static int64_t socket_seconds(int handle, int option)
     return getsockopt(handle, IPPROTO_TCP, option, &value, &size) == 0 ? value : 0;
 }
 
-/* The kernel sends no probes while sent bytes are not acknowledged: without a limit of its own, a
- * dead peer would hang for a quarter of an hour then, whatever the probes' settings. */
+/* TCP_USER_TIMEOUT in milliseconds; by default what the keepalive probes need to find a dead peer.
+ * The kernel sends no probes while sent bytes are unacknowledged: without this timeout, a dead peer
+ * would be noticed after a quarter of an hour, whatever the settings of the probes. */
 static int user_timeout_of(int handle, const struct socket_options *options)
 {
     if (options->user_timeout != 0 || !options->keepalive || options->keep_idle == 0)
@@ -270,7 +272,7 @@ int64_t os_linux_peer_user(int handle)
     socklen_t size = sizeof(peer);
     if (getsockopt(handle, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
         return -errno;
-    /* Sockets of other kinds answer too, with nobody's number. */
+    /* Sockets of other kinds return uid -1. */
     return peer.uid == (uid_t)-1 ? -ENOTSUP : (int64_t)peer.uid;
 }
 

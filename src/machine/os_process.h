@@ -1,10 +1,10 @@
 #pragma once
 /*
- * os_process.h - the part of the door that is about this process: who it is, what it was given,
- * what it may do.
+ * os_process.h - the part of the os table about this process: identity, environment, privileges.
  *
- * One table for each world, reached through os->process by process.c, privileges.c, notify.c and
- * inherited.c, whose headers say what the rows mean.  Private to machine/.
+ * One table for Linux and one for the simulation, used through os->process by process.c,
+ * privileges.c, notify.c and inherited.c, whose headers document the functions.  Private to
+ * machine/.
  */
 #include "machine/os.h"
 
@@ -15,12 +15,12 @@ struct os_process {
     bool (*group_number)(const char *name, int64_t *ret);
     uint32_t (*processors)(void);
     void (*host_name)(char *text, size_t size);
-    /* NULL: there is none. */
+    /* The value of an environment variable; NULL: not set. */
     const char *(*variable)(const char *name);
     void (*variable_drop)(const char *name);
     int (*directory)(char *path, size_t size);
     void (*hide)(void *pages, size_t size, bool hidden);
-    /* To the service manager's datagram socket, if it is there; "@" begins an abstract name. */
+    /* Sends to the service manager's datagram socket, if it exists; "@" begins an abstract name. */
     void (*notify)(const char *path, const char *text, size_t size);
     /* Ends the process at once. */
     NORETURN void (*leave)(int status);

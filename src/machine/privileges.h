@@ -1,26 +1,26 @@
 #pragma once
 /*
- * privileges.h - what this process may do and who may look into it; each step is for good.
+ * privileges.h - privileges of this process, and access of debuggers to it.
  *
- * For start-up, like process.h.  Users and groups belong to all
- * threads; the rest is inherited by the threads that are started afterwards.
+ * Each step is irreversible.  For start-up, on the first thread: a change of users and groups
+ * applies to all threads, everything else to this thread and those that it starts afterwards.
  */
 #include "base/fault.h"
 
-/** Whether it runs as root. */
+/** Whether the process runs as root. */
 bool privileges_root(void);
-/** Nothing that it executes gains privileges by a file's bits. */
+/** Sets PR_SET_NO_NEW_PRIVS: executed programs gain no privileges by setuid bits. */
 void privileges_lock(void);
-/** Becomes the user, with its groups; nothing when it is that user already.  Capabilities go.
- *  Faults: SYSTEM, saying whom and why. */
+/** Changes to the user, with its groups, and drops all capabilities; does nothing when the process
+ *  runs as that user already.  Faults: SYSTEM, with user and reason. */
 fault privileges_become(const char *user) MUST_USE;
-/** Gives a file to the user that privileges_become will make of us.  Faults: SYSTEM. */
+/** Changes the owner of a file to the user of a later privileges_become.  Faults: SYSTEM. */
 fault privileges_give(const char *path, const char *user) MUST_USE;
-/** Gives up every capability of this thread. */
+/** Drops every capability of this thread. */
 void privileges_shed(void);
-/** Whether a crash may write memory to a file, and our user's debuggers may look into it. */
+/** Allows or forbids core dumps, and debuggers of the same user. */
 void privileges_core_dumps(bool wanted);
-/** Raises the limit of descriptors as far as it goes, and returns it. */
+/** Raises the soft limit of descriptors to the hard limit, and returns it. */
 uint64_t privileges_descriptors(void);
-/** Whether this file can be read now. */
+/** Whether the process can read this file now. */
 bool privileges_readable(const char *path);

@@ -1,26 +1,25 @@
 #pragma once
 /*
- * process.h - what this process was given when it started.
+ * process.h - identity and environment of this process.
  *
- * Behind the door (os_process.h), so that the simulated world gives what its test says.  Any
- * thread.
+ * Implemented through os_process.h, so that tests set the values in the simulation.  Any thread.
  */
 #include "base/fault.h"
 
-/** The number of the user that it runs as. */
+/** The effective uid. */
 uint32_t process_user(void);
-/** The name of a user's number; "" when it has none.  Blocks: it may ask a directory server. */
+/** Looks up the name of a uid; "" when it has none.  Blocks: may ask a directory server. */
 void process_user_name(uint32_t user, char *text, size_t size);
-/** The number of a group; false: there is no such group.  Blocks, as the other one. */
+/** Looks up the gid of a group; false: no such group.  Blocks, as process_user_name. */
 bool process_group_number(const char *name, int64_t *ret);
-/** Processors that this process may use, at least 1. */
+/** The count of processors that this process may use, at least 1. */
 uint32_t process_processors(void);
-/** The value of a variable of the environment, or NULL. */
+/** The value of an environment variable, or NULL. */
 const char *process_variable(const char *name);
-/** Keeps whole pages out of core dumps, or lets them in again. */
+/** Excludes whole pages from core dumps, or includes them again. */
 void process_hide(void *pages, size_t size, bool hidden);
 #define PROCESS_PAGE ((size_t)4096)
-/** The working directory, absolute.  SYSTEM: it has no path, or one longer than `size`. */
+/** The absolute path of the working directory.  Faults: SYSTEM (no path, or longer than `size`). */
 fault process_directory(char *path, size_t size) MUST_USE;
-/** Ends it at once, without any cleaning up. */
+/** Ends the process at once, without any cleanup. */
 NORETURN void process_leave(int status);

@@ -6,8 +6,8 @@
 #include <string.h>
 
 /*
- * Which stream gets the events of a handle.  A tag is generation << 32 | handle; the generation has
- * 31 bits, since the door keeps the tags with the highest bit for itself.
+ * Maps handles to the streams that get their events.  A poll tag is generation << 32 | handle.  The
+ * generation has 31 bits, because the os table reserves the tags with the highest bit.
  */
 #define GENERATION_MASK 0x7fffffffu
 
@@ -56,7 +56,7 @@ void registration_remove(struct stream *stream, enum registration_end end)
     invariant(slot->stream == stream);
     slot->stream = NULL;
     stream->machine = NULL;
-    /* Closing takes a handle out of its poller by itself. */
+    /* Closing a handle removes it from its poller. */
     if (end == REGISTRATION_MOVES)
         os->poll_del(machine->poller, stream->handle);
 }

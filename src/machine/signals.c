@@ -9,7 +9,7 @@ fault signals_open(struct signals *signals, const int *numbers, size_t count)
     int handle = os->signals_open(numbers, count);
     if (handle < 0)
         return fault_raise(FAULT_SYSTEM, "cannot take signals: %s", strerrordesc_np(-handle));
-    /* As with Unix sockets, a short read says nothing about the next. */
+    /* As on Unix sockets, a short read does not mean that the handle is drained. */
     return stream_adopt(&signals->stream, handle, true);
 }
 

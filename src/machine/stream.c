@@ -10,10 +10,10 @@
 #include <string.h>
 #include <sys/uio.h>
 
-/* A full queue of a Unix listener has no event to wait for, so connecting is tried again. */
+/* Retry interval of connect() to a Unix listener whose queue is full: no event reports room. */
 #define CONNECT_RETRY ms(5)
 
-/* --- life ------------------------------------------------------------------------------------- */
+/* --- opening and closing ---------------------------------------------------------------------- */
 
 fault stream_adopt(struct stream *stream, int handle, bool is_unix)
 {
@@ -34,8 +34,8 @@ void stream_detach(struct stream *stream)
 fault stream_attach(struct stream *stream)
 {
     invariant(stream->handle >= 0 && stream->machine == NULL);
-    /* The new poller reports all that is there.  Trying a write before that costs at most an
-     * EAGAIN; an end that was seen is not forgotten. */
+    /* The new poller reports the present readiness.  Assume WRITE until then: a write costs at most
+     * an EAGAIN.  Keep HANGUP and URGENT, which it may not report again. */
     stream->ready = POLL_WRITE | (stream->ready & (POLL_HANGUP | POLL_URGENT));
     int status = registration_add(stream);
     if (status == 0)
@@ -44,7 +44,7 @@ fault stream_attach(struct stream *stream)
     return fault_raise(FAULT_SYSTEM, "cannot poll a connection: %s", strerrordesc_np(-status));
 }
 
-/* Nothing was sent yet and nothing will be, until the poller says that it is connected. */
+/* Waits until the poller reports that the connection is established or has failed. */
 static fault stream_await_connected(struct stream *stream, deadline by)
 {
     for (;;) {
@@ -58,7 +58,7 @@ static fault stream_await_connected(struct stream *stream, deadline by)
     }
 }
 
-/* A handle whose connection is under way. */
+/* Starts a connection and returns its handle.  Suspends only to retry (see CONNECT_RETRY). */
 static fault stream_dial(const struct address *to, int *ret, deadline by)
 {
     for (;;) {
@@ -103,17 +103,17 @@ void stream_close(struct stream *stream)
     *stream = STREAM_INIT;
 }
 
-/* --- bare bytes ------------------------------------------------------------------------------- */
+/* --- bytes on the handle ---------------------------------------------------------------------- */
 
-/* The peer is gone, or ended: both directions are worth trying, to learn how. */
+/* Marks both directions as ready after the peer's end or an error, so that calls get the reason. */
 static void stream_note_end(struct stream *stream)
 {
     stream->ready |= POLL_READ | POLL_WRITE | POLL_HANGUP;
 }
 
-/* On TCP what comes after a short read, a FIN too, is a new edge.  Not so on Unix sockets, where a
- * read stops between messages that carried descriptors; nor at the mark of urgent data; nor when
- * the FIN's edge is past already. */
+/* Whether a short read means that the socket is drained.  On TCP any later bytes, or a FIN, give a
+ * new edge.  Exceptions: Unix sockets, where a read stops between messages that carried
+ * descriptors; a mark of urgent data; and a FIN whose edge was reported before. */
 static bool stream_short_is_drained(const struct stream *stream)
 {
     return !stream->is_unix && (stream->ready & (POLL_HANGUP | POLL_URGENT)) == 0;
@@ -135,7 +135,7 @@ int64_t stream_raw_recv(struct stream *stream, void *bytes, size_t size)
     return got;
 }
 
-/* `size`: what was offered. */
+/* Updates `ready` after a send of `size` bytes that returned `sent`. */
 static int64_t stream_note_sent(struct stream *stream, int64_t sent, size_t size)
 {
     if (sent == -EAGAIN || (sent >= 0 && (size_t)sent < size))
@@ -164,7 +164,7 @@ static int64_t stream_raw_send_vector(struct stream *stream, const struct iovec 
     return stream_note_sent(stream, os->send_vector(stream->handle, parts, count), size);
 }
 
-/* What a call that moved no bytes means. */
+/* The fault of a call that moved no bytes. */
 static fault stream_fault(int64_t status)
 {
     if (status == -EAGAIN)
@@ -245,14 +245,14 @@ fault stream_wait(struct stream *stream, uint32_t what, deadline by)
         struct waker *before = stream->waker;
         stream->waker = co_waker(co_self());
         fault end = co_wait(by);
-        /* Closed meanwhile: then it is nobody's. */
+        /* If the stream was closed meanwhile, it has no waker any more. */
         stream->waker = stream->handle < 0 ? NULL : before;
         TRY(end);
     }
     return OK;
 }
 
-/* After AGAIN from a read.  TLS may have an answer of its own to send first (a key update). */
+/* Waits after a read returned AGAIN.  TLS may have to send a reply first (a key update). */
 static fault stream_await_read(struct stream *stream, deadline by)
 {
     fault flushed = stream_flush_some(stream);
@@ -308,7 +308,7 @@ fault stream_write(struct stream *stream, struct span bytes, deadline by)
     return stream_flush(stream, by);
 }
 
-/* --- small things ----------------------------------------------------------------------------- */
+/* --- properties and options ------------------------------------------------------------------- */
 
 const char *stream_tls_text(const struct stream *stream, char *text, size_t size)
 {
@@ -319,7 +319,7 @@ const char *stream_tls_text(const struct stream *stream, char *text, size_t size
     return text;
 }
 
-/* An option that the kernel does not take is no reason to refuse a connection. */
+/* Ignores failures: an option that the kernel refuses is no reason to refuse a connection. */
 void stream_set_options(struct stream *stream, const struct socket_options *options)
 {
     if (stream->handle >= 0 && !stream->is_unix)

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 
 /*
- * The queue of a machine's timers.  An entry's time may lie before what its owner wants now: it is
- * looked at then and put where it belongs, so that moving a deadline back costs a store.
+ * The timer queue of a machine.  An entry may be earlier than its timer is due: when its time
+ * comes, it is moved to the due time.  So postponing a deadline costs one store.
  */
 
 static void timer_place(struct timer_heap *heap, uint32_t place, struct timer_entry entry)
@@ -41,8 +41,8 @@ static void timer_sink(struct timer_heap *heap, uint32_t place, struct timer_ent
     timer_place(heap, place, entry);
 }
 
-/* Out of memory here has no caller to tell: a deadline that is silently not kept is worse than the
- * end, and the heap holds 16 bytes for each object that exists. */
+/* Aborts without memory: no caller could handle it, and a deadline that silently never fires is
+ * worse.  The heap needs 16 bytes per armed timer. */
 static void timer_heap_grow(struct timer_heap *heap)
 {
     uint32_t capacity = heap->capacity == 0 ? 64 : heap->capacity * 2;
@@ -102,7 +102,7 @@ void timers_fini(struct machine *machine)
     machine->timers = (struct timer_heap){0};
 }
 
-/* The top is stale: to where its owner wants it, or out. */
+/* Moves the stale top entry to the time when its timer is due, or removes it. */
 static void timer_refresh_top(struct timer_heap *heap)
 {
     struct timer *timer = heap->entries[0].timer;
@@ -118,7 +118,7 @@ uint32_t timers_run(struct machine *machine)
 {
     struct timer_heap *heap = &machine->timers;
     uint32_t fired = 0;
-    /* A waker may set its timer to a time that has passed: not more than all of them a turn. */
+    /* Limited, because a waker may set its timer to a time that has passed. */
     for (uint32_t left = heap->count; left > 0 && heap->count > 0; left--) {
         if (heap->entries[0].at > machine->now_us)
             break;

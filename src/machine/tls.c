@@ -15,37 +15,37 @@
 #include <stdlib.h>
 #include <sys/uio.h>
 
-/* Ciphertext that one call may gather before it is sent. */
+/* Ciphertext that one call may collect before it is sent, bytes. */
 #define TLS_CHUNK (256 * 1024)
-/* Plaintext of one record, and what a record may add to it. */
+/* Maximum of plaintext in a record, and of the bytes that a record adds to it. */
 #define TLS_RECORD          16384
 #define TLS_RECORD_OVERHEAD 512
-/* Ciphertext that may wait for the socket in one session; beyond it OpenSSL itself must wait.  Only
- * what OpenSSL writes on its own (answers to KeyUpdate) can go beyond a chunk. */
+/* Limit of ciphertext that waits for the socket in one session; beyond it, OpenSSL must wait.  Only
+ * OpenSSL's own writes (replies to KeyUpdate) can exceed a chunk. */
 #define TLS_OUT_MAX (TLS_CHUNK + 64 * 1024)
 
 #define TLS_CLOSED "the peer closed the connection"
 
 /*
- * Invariants, whenever no tls_ function is running:
- *  1 the thread's chunk has no owner and holds nothing;
- *  2 `out` holds out_sent < out_size bytes or is NULL: nothing is allocated once all is sent;
- *  3 `starved` is set only if what OpenSSL has read is less than one record.
+ * Invariants while no tls_ function is running:
+ *  1 the thread's chunk has no owner and is empty;
+ *  2 `out` is NULL, or has out_sent < out_size: it is freed once all bytes are sent;
+ *  3 `starved` is set only if the bytes that OpenSSL has read are less than one record.
  */
 struct tls {
-    struct stream *stream; /* owns us */
-    SSL *ssl;              /* owned, and with it the BIO */
-    uint8_t *out;          /* ciphertext that the socket did not take yet; owned */
+    struct stream *stream; /* the owner of this session */
+    SSL *ssl;              /* owned; owns the BIO */
+    uint8_t *out;          /* ciphertext that the socket did not accept yet; owned */
     size_t out_size;
     size_t out_sent;
-    const char *broken; /* why no more can be read or written; static text; NULL: works */
+    const char *broken; /* why the session can't be used any more, static text; NULL: it works */
     fault broken_as;    /* CLOSED or TLS; OK while it works */
-    struct span ahead;  /* borrowed: bytes of the handshake that were read before it */
-    bool starved;
-    bool unwritable; /* the socket failed a send; what the peer said before can still be read */
+    struct span ahead;  /* borrowed: bytes of the handshake that were read before it began */
+    bool starved;       /* OpenSSL needs more bytes for the next record */
+    bool unwritable;    /* a send failed; bytes that the peer sent before can still be read */
 };
 
-/* Where the BIO of the session at work puts its ciphertext: one send instead of one per record. */
+/* The thread's buffer for ciphertext of the session in use: one send instead of one per record. */
 struct tls_chunk {
     uint8_t *at; /* TLS_CHUNK bytes; owned by the thread */
     size_t size;
@@ -53,7 +53,7 @@ struct tls_chunk {
 };
 
 static _Thread_local struct tls_chunk chunk;
-static _Thread_local uint8_t *gathered; /* TLS_RECORD bytes behind the chunk: short parts joined */
+static _Thread_local uint8_t *gathered; /* TLS_RECORD bytes after the chunk, to join short parts */
 
 static pthread_once_t tls_once = PTHREAD_ONCE_INIT;
 static pthread_key_t tls_thread_key; /* frees the chunk with its thread */
@@ -117,7 +117,7 @@ static void tls_prepare(void)
     invariant(pthread_key_create(&tls_thread_key, free) == 0);
 }
 
-/* --- ciphertext on its way out ---------------------------------------------------------------- */
+/* --- sending ciphertext ----------------------------------------------------------------------- */
 
 static void out_drop(struct tls *tls)
 {
@@ -143,7 +143,7 @@ static bool out_pending(const struct tls *tls)
     return tls->out != NULL;
 }
 
-/* Sends from `bytes` until all is sent or the socket takes no more; *sent counts on. */
+/* Sends `bytes` from offset *sent on, as many as the socket accepts; adds to *sent. */
 static fault send_bytes(struct tls *tls, const uint8_t *bytes, size_t size, size_t *sent)
 {
     while (*sent < size) {
@@ -171,7 +171,7 @@ static fault send_out(struct tls *tls)
     return OK;
 }
 
-/* Keeps `size` bytes for later, behind those that are kept already. */
+/* Appends `size` bytes to the ciphertext that waits for the socket. */
 static fault keep_bytes(struct tls *tls, const uint8_t *bytes, size_t size)
 {
     size_t kept = tls->out_size - tls->out_sent;
@@ -188,7 +188,8 @@ static fault keep_bytes(struct tls *tls, const uint8_t *bytes, size_t size)
     return OK;
 }
 
-/* Sends what the chunk holds, in its turn; what is not taken is kept.  OK also then. */
+/* Sends waiting ciphertext, then the chunk.  Returns OK also if the socket did not accept all of
+ * it: the rest is stored in `out`. */
 static fault send_chunk(struct tls *tls)
 {
     size_t sent = 0;
@@ -202,7 +203,7 @@ static fault send_chunk(struct tls *tls)
     return result == FAULT_AGAIN ? keep_bytes(tls, chunk.at + sent, size - sent) : result;
 }
 
-/* Every call of OpenSSL that may write stands between these two. */
+/* tls_begin and tls_end enclose every call of OpenSSL that may write. */
 static fault tls_begin(struct tls *tls)
 {
     invariant(chunk.owner == NULL && chunk.size == 0);
@@ -229,9 +230,9 @@ static fault tls_end(struct tls *tls)
     return result;
 }
 
-/* --- what OpenSSL answered -------------------------------------------------------------------- */
+/* --- results of OpenSSL ----------------------------------------------------------------------- */
 
-/* Texts that a session may remember must be static, which OpenSSL's own are. */
+/* Returns OpenSSL's reason as a static text, which a session may store. */
 static const char *static_reason(unsigned long code)
 {
     const char *reason = ERR_SYSTEM_ERROR(code) ? NULL : ERR_reason_error_string(code);
@@ -253,7 +254,7 @@ static fault tls_failed(struct tls *tls)
     return tls_break(tls, FAULT_TLS, static_reason(code));
 }
 
-/* The outcome of a call that did not succeed. */
+/* The fault of an SSL_ call that did not succeed. */
 static fault tls_outcome(struct tls *tls, int result)
 {
     switch (SSL_get_error(tls->ssl, result)) {
@@ -265,7 +266,7 @@ static fault tls_outcome(struct tls *tls, int result)
     case SSL_ERROR_ZERO_RETURN:
         return fault_raise(FAULT_CLOSED, TLS_CLOSED);
     default:
-        /* The alert that OpenSSL may have written says the peer why. */
+        /* Send the alert that OpenSSL may have written, which tells the peer the reason. */
         (void)send_chunk(tls);
         return tls_failed(tls);
     }
@@ -294,7 +295,7 @@ fault tls_read_some(struct tls *tls, void *bytes, size_t size, size_t *ret)
     } while (result == OK && total < size && worth_reading(tls));
     fault sent = tls_end(tls);
     if (total > 0) {
-        /* What came is delivered first; a failure is remembered and met by the next call. */
+        /* Deliver the bytes first; the session stores a failure for the next call. */
         *ret = total;
         return OK;
     }
@@ -302,7 +303,7 @@ fault tls_read_some(struct tls *tls, void *bytes, size_t size, size_t *ret)
     return result == FAULT_AGAIN && sent != OK ? sent : result;
 }
 
-/* Where a gathered write stands. */
+/* The position in the parts of a gathering write. */
 struct tls_parts {
     const struct iovec *at;
     const struct iovec *end;
@@ -319,7 +320,7 @@ static void parts_skip(struct tls_parts *parts, size_t count)
     parts->done += count;
 }
 
-/* The next record's plaintext: a run of one part, or short parts joined. */
+/* The plaintext of the next record: bytes of one part, or short parts joined in `gathered`. */
 static struct span parts_next(const struct tls_parts *parts)
 {
     const uint8_t *first = parts->at->iov_base;
@@ -337,7 +338,8 @@ static struct span parts_next(const struct tls_parts *parts)
     return span_of(gathered, TLS_RECORD - room);
 }
 
-/* Encrypts records until the parts end or the socket is behind; *ret counts the plaintext. */
+/* Encrypts records until the parts end or ciphertext waits for the socket; adds the plaintext's
+ * size to *ret. */
 static fault write_records(struct tls *tls, struct tls_parts *parts, size_t *ret)
 {
     for (parts_skip(parts, 0); parts->at < parts->end;) {
@@ -395,7 +397,7 @@ bool tls_quiet(const struct tls *tls)
     return !out_pending(tls) && !SSL_has_pending(tls->ssl);
 }
 
-/* --- life ------------------------------------------------------------------------------------- */
+/* --- sessions --------------------------------------------------------------------------------- */
 
 static struct tls *tls_new(struct stream *stream, const struct tls_context *context)
 {
@@ -417,13 +419,13 @@ static struct tls *tls_new(struct stream *stream, const struct tls_context *cont
     return tls;
 }
 
-/* Best effort: nobody waits for what the socket does not take now. */
+/* Tries to send a close_notify; gives up if the socket does not accept it now. */
 static void tls_say_goodbye(struct tls *tls)
 {
     if (tls->broken_as != OK || tls->unwritable || out_pending(tls) ||
         !SSL_is_init_finished(tls->ssl))
         return;
-    /* That the peer has gone as well is not why the connection is closed. */
+    /* Keep the story: a failure here is not the reason why the connection is closed. */
     struct fault_story told = fault_story_save();
     if (tls_begin(tls) == OK) {
         (void)SSL_shutdown(tls->ssl);
@@ -458,7 +460,9 @@ static enum host_kind host_kind(const char *host)
     return HOST_NAME;
 }
 
-/* Sends the name, and has the certificate checked against it where the mode asks for that. */
+/* Sets the name for SNI; in mode verify-full also the name or address to check the certificate
+ * with.
+ */
 static fault expect_host(struct tls *tls, const struct tls_context *context, const char *host)
 {
     enum host_kind kind = host_kind(host);
@@ -478,7 +482,7 @@ static fault expect_host(struct tls *tls, const struct tls_context *context, con
     return OK;
 }
 
-/* One step, without suspending: OK when done, AGAIN to wait. */
+/* Runs one step of the handshake without suspending: OK when done, AGAIN to wait. */
 static fault handshake_step(struct tls *tls)
 {
     fault result = OK;
@@ -491,7 +495,7 @@ static fault handshake_step(struct tls *tls)
     return result == OK || result == FAULT_AGAIN ? (sent != OK ? sent : result) : result;
 }
 
-/* Until the handshake is done and its last flight is out. */
+/* Runs the handshake until it is done and its last bytes are sent.  Suspends. */
 static fault handshake_run(struct tls *tls, deadline by)
 {
     fault result;

@@ -1,9 +1,11 @@
 #pragma once
 /*
- * tls.h - TLS contexts: certificates and policy, immutable and counted, shared by all machines.
+ * tls.h - TLS contexts: certificates and policy, immutable, reference-counted, shared by all
+ * machines.
  *
- * OpenSSL 3 over our own BIO (stream.c gives it bytes).  No session cache, no tickets, buffers
- * released when idle: an idle session costs about 14 KiB, most of it OpenSSL's.
+ * OpenSSL 3 over our own BIO, which reads and writes through stream.c.  No session cache, no
+ * tickets.  Buffers are released when idle: an idle session costs about 14 KiB, most of it
+ * OpenSSL's.
  */
 #include "base/fault.h"
 
@@ -11,8 +13,8 @@ struct tls_context;
 
 enum tls_mode {
     TLS_MODE_DISABLE,
-    TLS_MODE_ALLOW,  /* listeners: taken when offered, not asked for */
-    TLS_MODE_PREFER, /* servers: tried first, plain if refused */
+    TLS_MODE_ALLOW,  /* listeners: the client may use TLS */
+    TLS_MODE_PREFER, /* servers: tried first, plain if the server refuses */
     TLS_MODE_REQUIRE,
     TLS_MODE_VERIFY_CA,
     TLS_MODE_VERIFY_FULL,
@@ -20,11 +22,11 @@ enum tls_mode {
 
 enum tls_version { TLS_VERSION_1_2, TLS_VERSION_1_3 };
 
-/* Which TLS is spoken; NULL: as OpenSSL chooses. */
+/* Allowed versions, ciphers and groups, in OpenSSL's syntax; NULL: OpenSSL's default. */
 struct tls_policy {
     enum tls_version min_version;
-    const char *ciphers; /* of TLS 1.2: a cipher list of OpenSSL's */
-    const char *suites;  /* of TLS 1.3 */
+    const char *ciphers; /* TLS 1.2: a cipher list */
+    const char *suites;  /* TLS 1.3 */
     const char *groups;
 };
 
@@ -34,11 +36,11 @@ struct tls_settings {
     const char *key;         /* path, NULL: in the certificate's file */
     const char *authorities; /* path, NULL: none */
     struct tls_policy policy;
-    bool server; /* which end we are */
+    bool server; /* our end: true for listeners */
 };
 
-/** Loads the files (blocks: at start and at reload only).  Caller owns a reference.
- *  Faults: TLS, saying the file and OpenSSL's reason. */
+/** Loads the files.  Blocks: only at start and at reload.  The caller owns a reference.
+ *  Faults: TLS, with the file and OpenSSL's reason. */
 fault tls_context_new(const struct tls_settings *settings, struct tls_context **ret) MUST_USE;
 struct tls_context *tls_context_ref(struct tls_context *context);
 void tls_context_unref(struct tls_context **context); /* NULL-safe, any thread */

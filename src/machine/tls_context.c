@@ -8,8 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Registered with IANA for PostgreSQL, length first.  A peer that insists on another protocol is
- * refused, so that an HTTPS request can't be replayed at a database (as PostgreSQL 17 does). */
+/* The ALPN protocol that IANA registered for PostgreSQL, preceded by its length.  A peer that
+ * offers only other protocols is rejected, as in PostgreSQL 17: this prevents attacks by clients of
+ * other protocols, e.g. HTTPS (ALPACA). */
 static const unsigned char tls_protocols[] = "\012postgresql";
 #define TLS_PROTOCOLS_SIZE (sizeof(tls_protocols) - 1)
 
@@ -56,11 +57,9 @@ static void set_options(SSL_CTX *ssl)
     SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                               SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_mode(ssl, SSL_MODE_AUTO_RETRY);
-    /* The authorities are there to judge by; what is shown is what stands in the certificate's
-     * file.
-     */
+    /* Sends only the chain in the certificate's file: authorities are for verification only. */
     SSL_CTX_set_mode(ssl, SSL_MODE_NO_AUTO_CHAIN);
-    /* One recv takes two of PostgreSQL's 8 KiB records.  Larger buffers than OpenSSL's own were
+    /* One recv gets two of PostgreSQL's 8 KiB records.  Buffers larger than OpenSSL's default were
      * measured: 64 KiB cost 7 % more CPU, 128 KiB 20 %. */
     SSL_CTX_set_read_ahead(ssl, 1);
 }
@@ -103,8 +102,8 @@ static bool verifies(const struct tls_settings *settings)
     return settings->mode == TLS_MODE_VERIFY_CA || settings->mode == TLS_MODE_VERIFY_FULL;
 }
 
-/* A listener that knows authorities asks every client for a certificate, as PostgreSQL does; only
- * the verify modes insist on one. */
+/* Loads the authorities and sets the verification mode.  A listener with authorities requests a
+ * certificate from every client, as PostgreSQL does; only the verify modes require one. */
 static fault load_authorities(SSL_CTX *ssl, const struct tls_settings *settings)
 {
     bool insists = verifies(settings);

@@ -1,6 +1,6 @@
 #pragma once
 /*
- * tls_context.h - what tls.c needs of a context; private to machine/.
+ * tls_context.h - the contents of a TLS context, for tls.c and tls_files.c; private to machine/.
  */
 #include "machine/tls.h"
 
@@ -10,18 +10,19 @@ struct tls_context {
     uint32_t references; /* atomic */
     enum tls_mode mode;
     bool server;
-    SSL_CTX *ssl; /* owned; immutable once made */
+    SSL_CTX *ssl; /* owned; immutable after tls_context_new */
 };
 
-/** OpenSSL's reason for what failed last in this thread; the error queue is empty afterwards. */
+/** Formats OpenSSL's reason for the last failure in this thread and empties the error queue. */
 const char *tls_reason(char *text, size_t size);
 #define TLS_REASON_SIZE 160
 
-/* --- tls_files.c: faults say what, which file and why ----------------------------------------- */
+/* --- tls_files.c: faults name the kind of file, its path and the reason ----------------------- */
 
-/** A certificate, and those behind it in the file as its chain. */
+/** Loads a certificate; further certificates in the file are its chain. */
 fault tls_use_chain(SSL_CTX *ssl, const char *path) MUST_USE;
-/** The key of the certificate in use. */
+/** Loads the key of the certificate that was loaded before. */
 fault tls_use_key(SSL_CTX *ssl, const char *path) MUST_USE;
-/** Authorities and revocations; `asks`: peers are told whose certificates are welcome. */
+/** Loads authorities and revocation lists.  `asks`: the handshake sends the authorities' names to
+ *  peers, as the acceptable issuers of their certificates. */
 fault tls_use_authorities(SSL_CTX *ssl, const char *path, bool asks) MUST_USE;

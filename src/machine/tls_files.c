@@ -7,7 +7,7 @@
 #include <string.h>
 
 /*
- * Certificates and keys, read through the door like every other file: OpenSSL is given bytes.
+ * Loads certificates and keys.  Files are read through the os table; OpenSSL gets the bytes.
  */
 #define PEM_FILE_MAX ((size_t)16 * 1024 * 1024)
 
@@ -29,7 +29,7 @@ static fault pem_fault(const struct pem_file *file)
 static void pem_close(struct pem_file *file)
 {
     BIO_free(file->bio);
-    /* It may have been a key. */
+    /* The file may contain a key. */
     if (file->bytes != NULL)
         explicit_bzero(file->bytes, file->room);
     free(file->bytes);
@@ -68,13 +68,13 @@ static fault pem_open(struct pem_file *file, const char *what, const char *path)
     return result;
 }
 
-/* An encrypted key can't be asked for its password by a daemon: loading it fails, and says so. */
+/* The password callback: a daemon can't ask for one, so loading an encrypted key fails. */
 static int refuse_password(char *text, int size, int writing, void *argument)
 {
     return -1;
 }
 
-/* Behind the last one, OpenSSL finds no beginning of another: that is no error. */
+/* Whether OpenSSL found no further PEM block, which is no error after the last certificate. */
 static bool pem_at_end(void)
 {
     unsigned long code = ERR_peek_last_error();
@@ -123,7 +123,7 @@ fault tls_use_key(SSL_CTX *ssl, const char *path)
     return result;
 }
 
-/* One entry of the file: whom to believe, or whom no longer. */
+/* Adds an entry of the file: a certificate authority or a revocation list. */
 static bool authority_add(SSL_CTX *ssl, const X509_INFO *entry, bool asks)
 {
     X509_STORE *store = SSL_CTX_get_cert_store(ssl);

@@ -1,4 +1,4 @@
-/* tls_names.c - what certificates say: whose they are, and their digest. */
+/* tls_names.c - names in certificates, and the digest of a certificate. */
 #include "base/buffer.h"
 #include "base/check.h"
 #include "machine/tls_session.h"
@@ -17,7 +17,7 @@ bool stream_tls_verified(const struct stream *stream)
            SSL_get_verify_mode(ssl) != SSL_VERIFY_NONE && SSL_get_verify_result(ssl) == X509_V_OK;
 }
 
-/* A name with a NUL inside is somebody's attempt to be taken for another: it is nobody's. */
+/* Appends a name and a NUL.  Ignores names that contain a NUL: an attempt to spoof another name. */
 static void name_add(struct buffer *out, const void *text, size_t size)
 {
     if (size == 0 || memchr(text, '\0', size) != NULL)
@@ -84,7 +84,7 @@ void stream_tls_names(const struct stream *stream, enum stream_name kind, struct
     }
 }
 
-/* RFC 5929, 4.1: the digest of its signature, but SHA-256 in place of MD5 and SHA-1. */
+/* RFC 5929, 4.1: the digest of the certificate's signature; SHA-256 instead of MD5 and SHA-1. */
 static const EVP_MD *endpoint_digest(const X509 *certificate)
 {
     int digest = NID_undef;

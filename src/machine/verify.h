@@ -1,26 +1,26 @@
 #pragma once
 /*
- * verify.h - whether a password is a user's, by somebody else's word: PAM, or an LDAP server.
+ * verify.h - verifies a user's password by PAM or by an LDAP server.
  *
- * Blocks, for seconds: on offload threads only.  Each is there only where its library was when the
- * program was built; else the answer is VERIFY_BROKEN.
+ * Blocks for seconds: on offload threads only.  Without the library at build time the result is
+ * VERIFY_BROKEN.
  */
 #include "base/compiler.h"
 
 enum verify_outcome {
     VERIFY_YES,
     VERIFY_NO,
-    VERIFY_BROKEN, /* nobody could say; `why` tells */
+    VERIFY_BROKEN, /* could not be verified; `why` has the reason */
 };
 
 struct verify_ldap {
     const char *server; /* names separated by blanks */
     const char *scheme; /* "ldap" unless given */
-    uint16_t port;      /* 0: the scheme's */
+    uint16_t port;      /* 0: the scheme's default */
     bool start_tls;
-    const char *prefix; /* without `base`: what stands around the name to bind as; or NULL */
+    const char *prefix; /* simple bind: prefix + user name + suffix; or NULL */
     const char *suffix;
-    const char *base; /* where to search for the name; NULL: not at all */
+    const char *base; /* search and bind: where to search for the name; NULL: simple bind */
     const char *bind_dn;
     const char *bind_password;
     const char *attribute; /* "uid" unless given */
@@ -31,7 +31,7 @@ struct verify_ldap {
 struct verify_pam {
     const char *service;
     const char *directory; /* of service files; NULL: the system's */
-    const char *host;      /* where the user comes from */
+    const char *host;      /* the client's host (PAM_RHOST) */
 };
 
 #define VERIFY_WHY_SIZE 200

@@ -19,7 +19,7 @@ struct session {
     char *why;
 };
 
-/* libldap makes its global options when they are first needed, and does not mind other threads. */
+/* Initializes libldap's global options, which libldap does at the first use without a lock. */
 static void library_begin(void)
 {
     LDAPAPIInfo info = {.ldapai_info_version = LDAP_API_INFO_VERSION};
@@ -35,7 +35,7 @@ static enum verify_outcome broken(const struct session *session, const char *wha
     return VERIFY_BROKEN;
 }
 
-/* "ldap://a:389 ldap://b:389" */
+/* Makes the list of URIs: "ldap://a:389 ldap://b:389". */
 static bool uris_make(const struct verify_ldap *ldap, char *uris, size_t size)
 {
     const char *scheme = ldap->scheme == NULL ? "ldap" : ldap->scheme;
@@ -90,7 +90,7 @@ static int session_bind(const struct session *session, const char *dn, const cha
     return ldap_sasl_bind_s(session->handle, dn, LDAP_SASL_SIMPLE, &secret, NULL, NULL, NULL);
 }
 
-/* A refusal, or nobody there to refuse? */
+/* Distinguishes a rejected bind (NO) from a failed one (BROKEN). */
 static enum verify_outcome bind_outcome(const struct session *session, int code)
 {
     switch (code) {
@@ -109,7 +109,7 @@ static enum verify_outcome bind_outcome(const struct session *session, int code)
     }
 }
 
-/* The filter with the name in the place of each $username. */
+/* Makes the search filter: replaces each $username by the user's name. */
 static bool filter_make(const struct verify_ldap *ldap, const char *user, char *filter, size_t size)
 {
     static const char mark[] = "$username";
@@ -132,7 +132,7 @@ static bool filter_make(const struct verify_ldap *ldap, const char *user, char *
     return used > 0;
 }
 
-/* The one entry that the search finds; none or several are nobody. */
+/* Searches the user's entry and returns its DN; NO if there is none or more than one. */
 static enum verify_outcome entry_find(const struct session *session, const char *user, char *dn,
                                       size_t size)
 {
@@ -175,7 +175,7 @@ static enum verify_outcome search(struct session *session, const char *user, cha
     return result;
 }
 
-/* What would be read as something else than a part of a name. */
+/* Whether the name is free of characters that are special in a filter or a DN. */
 static bool name_sound(const struct verify_ldap *ldap, const char *user)
 {
     return strpbrk(user, ldap->base != NULL ? "*()\\/" : ",+\"\\<>;=#") == NULL;
@@ -187,9 +187,9 @@ enum verify_outcome verify_by_ldap(const struct verify_ldap *ldap, const char *u
     struct session session = {.ldap = ldap, .why = why};
     char dn[NAME_BYTES_MAX];
     why[0] = '\0';
-    /* A bind without a password succeeds: as nobody. */
     static pthread_once_t begun = PTHREAD_ONCE_INIT;
     pthread_once(&begun, library_begin);
+    /* An empty password is rejected: a bind without a password succeeds as anonymous. */
     if (password[0] == '\0' || !name_sound(ldap, user))
         return VERIFY_NO;
     if (ldap->base != NULL) {

@@ -7,7 +7,8 @@
 #ifdef WITH_PAM
 #include <security/pam_appl.h>
 
-/* Answers PAM's questions: there is but one answer, to the question that shows no echo. */
+/* The PAM conversation: answers prompts without echo with the password; ignores messages and
+ * rejects other prompts. */
 static int converse(int count, const struct pam_message **messages, struct pam_response **ret,
                     void *argument)
 {
@@ -15,7 +16,7 @@ static int converse(int count, const struct pam_message **messages, struct pam_r
     bool sound = true;
     if (count <= 0 || count > PAM_MAX_NUM_MSG)
         return PAM_CONV_ERR;
-    /* PAM frees it. */
+    /* PAM frees the answers. */
     struct pam_response *answers = calloc((size_t)count, sizeof(*answers));
     if (answers == NULL)
         return PAM_CONV_ERR;
@@ -52,7 +53,7 @@ static enum verify_outcome outcome(pam_handle_t *handle, const char *step, int c
     case PAM_ACCT_EXPIRED:
     case PAM_NEW_AUTHTOK_REQD:
     case PAM_CRED_INSUFFICIENT:
-    case PAM_SYSTEM_ERR: /* so pam_exec puts it that its program said no */
+    case PAM_SYSTEM_ERR: /* returned by pam_exec when its program fails */
         return VERIFY_NO;
     default:
         snprintf(why, VERIFY_WHY_SIZE, "PAM: %s: %s", step, pam_strerror(handle, code));

@@ -3,13 +3,13 @@
 #include <errno.h>
 #include <string.h>
 
-/* What is sent and read, and when it arrives. */
+/* Sending, arrival and reading of bytes. */
 
-/* A write that was cut short by no full ring goes on after about so long. */
+/* How long writes are blocked after a drawn short write, at most; us. */
 #define BLOCKED_MAX 2000
-#define RESEND      INT64_C(1000000) /* what has not arrived is sent once more */
+#define RESEND      INT64_C(1000000) /* delay of a retransmission, us */
 
-/* --- what a poller sees ----------------------------------------------------------------------- */
+/* --- readiness -------------------------------------------------------------------------------- */
 
 size_t sim_socket_space(const struct sim_socket *socket)
 {
@@ -58,7 +58,7 @@ void sim_socket_edge(int handle)
 
 /* --- arrival ---------------------------------------------------------------------------------- */
 
-/* What the other end still sends is lost, which it learns when it does. */
+/* Disconnects the ends: bytes that the other end still sends are lost and answered by a reset. */
 static void stream_part(struct sim_socket *socket)
 {
     int peer = socket->other;
@@ -157,7 +157,7 @@ static void ring_copy_out(struct sim_socket *socket, void *bytes, size_t size)
     socket->taken += size;
 }
 
-/* Who was cut short hears of room when there is enough of it. */
+/* Makes the peer writable after a short write, once a third of the ring is free. */
 static void stream_make_room(struct sim_socket *socket)
 {
     if (socket->other < 0 || sim_socket_space(socket) < socket->ring_size / 3)
@@ -187,7 +187,7 @@ int64_t sim_recv(int handle, void *bytes, size_t size)
     if (ready == 0)
         return stream_nothing(handle, socket);
     size_t count = MIN_OF(ready, size);
-    /* Only there may a read stop where it likes. */
+    /* Only on Unix sockets a read may be short before the socket is drained. */
     if (socket->is_unix && count > 1 && sim_chance(LOT_NET, sim_rates.short_reads))
         count = 1 + sim_below(LOT_NET, count);
     ring_copy_out(socket, bytes, count);
@@ -198,7 +198,7 @@ int64_t sim_recv(int handle, void *bytes, size_t size)
 
 /* --- sending ---------------------------------------------------------------------------------- */
 
-/* `count` more bytes are on their way; the last piece takes what the list can't. */
+/* Adds a piece of `count` bytes; if the list is full, extends its last piece. */
 static void stream_send_piece(int handle, struct sim_socket *to, size_t count)
 {
     to->sent += count;
@@ -237,7 +237,7 @@ static size_t stream_fill(int handle, struct sim_socket *to, const uint8_t *byte
     return count;
 }
 
-/* Why nothing can be sent; 0: it can. */
+/* The -errno of a send; 0: the socket can send. */
 static int64_t stream_send_status(struct sim_socket *socket)
 {
     int error = socket->error;
@@ -263,7 +263,7 @@ static void stream_unblock(int64_t handle, int64_t generation)
     sim_socket_edge((int)handle);
 }
 
-/* How many of `size` bytes are taken: now and then some only, though there is room. */
+/* Draws how many of `size` bytes a send accepts: sometimes fewer, although there is room. */
 static size_t stream_taken(int handle, struct sim_socket *socket, size_t size)
 {
     if (size < 2 || !sim_chance(LOT_NET, sim_rates.short_writes))
@@ -274,7 +274,7 @@ static size_t stream_taken(int handle, struct sim_socket *socket, size_t size)
     return 1 + sim_below(LOT_NET, size - 1);
 }
 
-/* What a network does to those who use it; after the bytes have left. */
+/* Draws the network faults of a send, after its bytes were sent. */
 static void stream_suffer(int handle, struct sim_socket *socket)
 {
     const struct sim_rates *rates = &sim_rates;
@@ -304,7 +304,8 @@ static size_t vector_size(const struct iovec *parts, int count)
     return size;
 }
 
-/* A peer that has closed, which we can't know yet, loses the bytes, and answers by a reset. */
+/* Sends to a peer that has closed, before its end has arrived here: the bytes are lost, and the
+ * peer answers by a reset. */
 static int64_t stream_send_lost(int handle, struct sim_socket *socket, size_t size)
 {
     if (socket->reset_at == INT64_MAX) {
@@ -340,7 +341,7 @@ int64_t sim_send_vector(int handle, const struct iovec *parts, int count)
     return sent == 0 && size > 0 ? -EAGAIN : (int64_t)sent;
 }
 
-/* --- ends ------------------------------------------------------------------------------------- */
+/* --- ends and resets -------------------------------------------------------------------------- */
 
 void sim_socket_send_end(int handle)
 {
@@ -386,7 +387,7 @@ void sim_shut(int handle)
     sim_note("shut", handle, 0);
 }
 
-/* --- silence ---------------------------------------------------------------------------------- */
+/* --- held connections ------------------------------------------------------------------------- */
 
 static void stream_die(int64_t handle, int64_t generation)
 {
@@ -423,8 +424,8 @@ void sim_socket_hold(int handle)
         sim_socket_despair(other);
 }
 
-/* The other end has given up meanwhile, and could not say so: the next probe finds out, or what is
- * sent once more. */
+/* Handles a peer that timed out while the connection was held: the next keepalive probe or
+ * retransmission gets a reset. */
 static void stream_release_alone(struct sim_socket *socket)
 {
     int64_t next = socket->unheard ? RESEND : socket->keepalive;

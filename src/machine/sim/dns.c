@@ -10,17 +10,17 @@
 #include <strings.h>
 
 /*
- * Names.  What a name has is what it has when the answer leaves, not when it was asked for; answers
- * come in the asking machine's poll_wait, raw, as name servers send them.
+ * Names.  An answer has the addresses that the name has when the answer is sent, not when the query
+ * was.  Answers are delivered in the querying machine's poll_wait, raw, as name servers send them.
  */
 #define ADDRESSES_MAX 32
 #define ANSWER_MAX    1024
-/* What a question is given up after. */
+/* Timeout of a query that gets no answer, us. */
 #define SILENCE INT64_C(5000000)
 
 struct sim_name {
     char *name;
-    char *points_to; /* of a PTR */
+    char *points_to; /* the target of a PTR record */
     int status;
     uint32_t ttl;
     size_t count;
@@ -48,7 +48,7 @@ static struct sim_dns {
     uint64_t number;
 } dns;
 
-/* --- the table -------------------------------------------------------------------------------- */
+/* --- names ------------------------------------------------------------------------------------ */
 
 static struct sim_name *name_find(const char *name)
 {
@@ -111,7 +111,7 @@ static void put_number(struct sim_question *question, uint32_t value, int bytes)
         question->answer[question->size++] = (uint8_t)(value >> 8 * bytes);
 }
 
-/* Labels with their lengths. */
+/* Writes a name as labels with their lengths. */
 static void put_name(struct sim_question *question, const char *name)
 {
     while (*name != '\0') {
@@ -125,7 +125,7 @@ static void put_name(struct sim_question *question, const char *name)
     put_number(question, 0, 1);
 }
 
-/* The owner is the question's name, by reference. */
+/* Writes the head of a record; its owner is a pointer to the name in the question section. */
 static void put_record_head(struct sim_question *question, uint32_t ttl)
 {
     put_number(question, 0xc00c, 2);
@@ -167,12 +167,12 @@ static uint32_t put_pointer(struct sim_question *question, const struct sim_name
     return 1;
 }
 
-/* A whole packet. */
+/* Writes the whole answer packet. */
 static void question_fill(struct sim_question *question, const struct sim_name *entry)
 {
     uint32_t count;
     put_number(question, (uint32_t)question->number & 0xffff, 2);
-    put_number(question, 0x8180, 2); /* a recursive answer */
+    put_number(question, 0x8180, 2); /* response, recursion desired and available */
     put_number(question, 1, 2);
     put_number(question, 0, 2);
     put_number(question, 0, 4);
@@ -190,7 +190,7 @@ static void question_fill(struct sim_question *question, const struct sim_name *
     }
 }
 
-/* --- questions -------------------------------------------------------------------------------- */
+/* --- queries ---------------------------------------------------------------------------------- */
 
 static void question_answer(int64_t number, int64_t silent)
 {
@@ -235,7 +235,7 @@ int sim_dns_query(int poller, const char *name, int type,
     return 0;
 }
 
-/* Takes one that is answered, or any if that is not asked for, out of the list. */
+/* Removes the poller's oldest query from the list; with `answered`, the oldest answered one. */
 static struct sim_question *question_take(int poller, bool answered)
 {
     struct sim_question **link = &dns.questions, **found = NULL;

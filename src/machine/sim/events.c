@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-/* What is to happen: a binary heap by hour, and by age among those of one hour. */
+/* Future events: a binary heap by time, and by order of insertion for equal times. */
 struct sim_event {
     int64_t at;
     uint64_t serial;

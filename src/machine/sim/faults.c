@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* Rates, and what a test does to the network by name. */
+/* Fault rates, and network faults that a test asks for by name. */
 #define RULES_MAX 64
 
 struct sim_rule {
@@ -44,7 +44,7 @@ struct sim_rates sim_rates_usual(void)
     };
 }
 
-/* Some of the seeds, and then anything up to `most`, the small as often as the large. */
+/* Draws a rate: 0 for all but one in `one_in` seeds, else up to `max`, on a logarithmic scale. */
 static uint32_t rate_drawn(uint32_t one_in, uint32_t max)
 {
     if (sim_below(LOT_RATES, one_in) != 0)
@@ -158,7 +158,7 @@ static void rule_put(const struct address *at, enum sim_fate fate, bool holds)
     rules.all[rules.count++] = (struct sim_rule){*at, fate};
 }
 
-/* Connections whose address is black fall silent, all others that a rule had silenced speak. */
+/* Holds the connections of blocked addresses; with `heals`, releases all others. */
 static void streams_look(bool heals)
 {
     for (int i = 0; i < sim_sockets_end(); i++) {

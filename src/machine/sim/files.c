@@ -8,10 +8,10 @@
 #include <string.h>
 
 /*
- * Files, in memory, by their whole paths: a directory is what something lies in.  A file that was
- * removed lives on while the log writes to it.
+ * Files in memory, by their full paths: a directory exists if a file is in it.  A removed file is
+ * kept while the log writes to it.
  */
-#define FIRST_LOG 100 /* numbers of files that the log has opened; below are the standard ones */
+#define FIRST_LOG 100 /* first number of files that the log has opened */
 
 struct sim_file {
     char *path; /* NULL: removed */
@@ -28,7 +28,7 @@ static struct sim_files {
     struct sim_file **all;
     size_t count;
     struct sim_file *logs[64]; /* by number - FIRST_LOG */
-    int sinks[OS_LOG_SINKS];   /* what each writes to; 0: standard error */
+    int sinks[OS_LOG_SINKS];   /* number of the file of each sink; 0: standard error */
     void (*line)(void *argument, int sink, const char *text, size_t size);
     void *argument;
 } files;
@@ -89,7 +89,7 @@ static void file_append(struct sim_file *file, const void *bytes, size_t size)
     file->size += size;
 }
 
-/* --- the door --------------------------------------------------------------------------------- */
+/* --- functions of the os table ---------------------------------------------------------------- */
 
 int64_t sim_file_read(const char *path, void *bytes, size_t size)
 {
@@ -161,7 +161,7 @@ bool sim_file_socket(const char *path, uint32_t mode)
     return true;
 }
 
-/* --- what a test does ------------------------------------------------------------------------- */
+/* --- functions for tests ---------------------------------------------------------------------- */
 
 void sim_file_put(const char *path, const void *bytes, size_t size, uint32_t mode)
 {
@@ -232,7 +232,7 @@ void sim_log_close(int number)
 
 int sim_log_turn(int sink, const struct os_log_target *target, os_log_report *report)
 {
-    (void)report; /* nothing is dropped */
+    (void)report; /* lines are never dropped */
     sim_log_close(files.sinks[sink]);
     files.sinks[sink] = target->file;
     return 0;

@@ -5,9 +5,9 @@
 #include <string.h>
 
 /*
- * What hints were when they were last looked at.  Only those in memory that hint_begin has named
- * have a past: a region is found by where it lies, which nobody sees, and forgets everything when
- * it begins anew, so that a history does not depend on what the allocator gives out twice.
+ * The values of hints at their last fresh read, for stale reads.  Only hints in memory that was
+ * declared by hint_begin can be stale.  Regions are looked up by address and reset by hint_begin,
+ * so that the history does not depend on which memory the allocator reuses.
  */
 #define FOUND 256
 
@@ -22,7 +22,7 @@ struct hint_region {
     struct hint_past *past; /* one for each eight bytes; NULL until the first look */
 };
 
-/* Where a hint was found, until any region begins. */
+/* A cache of look-ups; cleared when a region begins. */
 struct hint_found {
     const uint64_t *hint;
     struct hint_past *past;
@@ -35,7 +35,7 @@ static struct sim_hints {
     struct hint_found found[FOUND];
 } hints;
 
-/* The first region that ends behind `at`. */
+/* The index of the first region that ends after `at`. */
 static size_t region_find(uintptr_t at)
 {
     size_t from = 0, to = hints.count;
@@ -88,7 +88,7 @@ static struct hint_past *hint_find(const uint64_t *hint)
     return found->past;
 }
 
-/* Now and then what it was when it was last looked at. */
+/* Reads a hint; with the probability of the rates, returns the value of the last fresh read. */
 static uint64_t sim_stale_hint(const uint64_t *hint)
 {
     sim_meet();

@@ -9,9 +9,9 @@
 #include <string.h>
 
 /*
- * The history: a hash over each call at the door with its time, its thread and its bytes, and the
- * same as readable lines for who wants them.  Nothing in it is an address, and nothing depends on
- * one; numbers go in as eight bytes, so that no padding does.
+ * The history: a hash over each call of the os table with its time and its bytes.  The trace has
+ * the same calls as readable lines, with their threads.  No memory address goes into the hash, and
+ * nothing in it depends on one.  Numbers are hashed as eight bytes, so that no padding is hashed.
  */
 #define LINE_BYTES_MAX 512
 

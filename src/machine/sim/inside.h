@@ -1,61 +1,61 @@
 #pragma once
 /*
- * inside.h - what the files of the simulated door share; private to machine/sim.
+ * inside.h - declarations shared by the files of the simulation; private to machine/sim.
  *
- * os_sim.c    the table, beginning and end, chance, clocks
- * history.c   the hash over all that happens, the trace
- * threads.c   who runs
- * hints.c     what hints were
- * events.c    what is to happen, by its hour
- * net.c       listening, connecting, closing; bytes.c: what is sent and read
+ * os_sim.c    the os table, start and finish, random numbers, clocks
+ * history.c   the hash over all events, the trace
+ * threads.c   the scheduler
+ * hints.c     older values of hints
+ * events.c    the queue of future events
+ * net.c       listening, connecting, closing; bytes.c: sending and reading
  * poll.c      pollers
- * faults.c    rates, and what a test does to the network
+ * faults.c    fault rates, and network faults that a test asks for
  * files.c     files and the log; dns.c: names; process.c: the process, signals
- * tls.c       what OpenSSL takes for chance
+ * tls.c       random bytes for OpenSSL
  */
 #include "machine/os.h"
 #include "machine/sim/world.h"
 
-/* --- chance and time: os_sim.c ---------------------------------------------------------------- */
+/* --- random numbers and time: os_sim.c -------------------------------------------------------- */
 
-/* Separate, so that fewer lots of one kind do not change those of another. */
+/* Streams of random numbers; separate, so that the draws of one do not change those of another. */
 enum sim_lot { LOT_ORDER, LOT_NET, LOT_FAULT, LOT_HINT, LOT_BYTES, LOT_TLS, LOT_RATES, SIM_LOTS };
 
 uint64_t sim_draw(enum sim_lot lot);
-/** A number below `limit`, from the seed. */
+/** Draws a number below `limit`. */
 uint64_t sim_below(enum sim_lot lot, uint64_t limit);
-/** One from `least` to `most`; `least` if that is not less. */
+/** Draws a number from `min` to `max`; returns `min` if `max` is not greater. */
 uint64_t sim_between(enum sim_lot lot, uint64_t min, uint64_t max);
-/** True so many times in a million; draws nothing for 0. */
+/** Returns true with this probability; draws nothing for 0. */
 bool sim_chance(enum sim_lot lot, uint32_t in_a_million);
 uint64_t sim_seed(void);
 /** The virtual monotonic time, in microseconds. */
 int64_t sim_now(void);
-/** On to `hour`, if that is later. */
+/** Sets the time to `hour` (microseconds), if that is later. */
 void sim_advance(int64_t hour);
-/** Now and then, wall time steps. */
+/** Steps wall time, with the probability of the rates. */
 void sim_wall_drift(void);
 extern struct sim_rates sim_rates;
 
 /* --- history.c -------------------------------------------------------------------------------- */
 
-/** Adds what happened to the history; the first eight letters of `what` tell it. */
+/** Adds an event to the history; the first eight letters of `what` identify it. */
 void sim_note(const char *what, int64_t a, int64_t b);
-/** The same, with the bytes that passed. */
+/** Same as sim_note, with the bytes that were transferred. */
 void sim_note_bytes(const char *what, int64_t a, const void *bytes, size_t size);
 void sim_note_text(const char *what, const char *text, size_t size);
-/** For the trace alone: which ends a handle connects. */
+/** Writes the addresses of a connection to the trace, not to the history. */
 void sim_note_link(int handle, const struct address *from, const struct address *to);
 void sim_history_start(void);
 
 /* --- threads.c -------------------------------------------------------------------------------- */
 
 void sim_threads_start(void);
-/** Frees those that have ended; the calling one is the last. */
+/** Frees the calling thread's record.  All other threads have ended. */
 void sim_threads_finish(void);
 uint32_t sim_threads_leaks(void (*each)(void *argument, const char *what), void *argument);
 const char *sim_thread_name(void);
-/** Where threads can meet: perhaps others go first. */
+/** Called where threads can race: may run other threads first. */
 void sim_meet(void);
 int sim_spawn(const char *name, void (*main)(void *argument), void *argument, void **ret_thread);
 void sim_join(void *thread);
@@ -70,11 +70,11 @@ void sim_hints_finish(void);
 
 /* --- events.c --------------------------------------------------------------------------------- */
 
-/** `happen` is called with the two numbers when `at` has come. */
+/** Schedules a call of `happen(a, b)` at the time `at`. */
 void sim_event_put(int64_t at, void (*happen)(int64_t a, int64_t b), int64_t a, int64_t b);
-/** Lets happen what is due. */
+/** Runs the events that are due. */
 void sim_events_run(void);
-/** When something happens next; INT64_MAX: never. */
+/** The time of the next event; INT64_MAX: none. */
 int64_t sim_events_next(void);
 void sim_events_finish(void);
 
@@ -107,13 +107,13 @@ void sim_poll_free(int poller);
 int sim_poll_add(int poller, int handle, uint64_t tag);
 int sim_poll_del(int poller, int handle);
 void sim_poll_wake(int poller);
-/** The poller's wait may end: an event, a wake-up, an answer. */
+/** Whether the poller's wait can end: an event, a wake-up, a DNS answer. */
 bool sim_poller_ready(int poller);
-/** Takes events, in seeded order; clears the wake-up; answers questions. */
+/** Takes events, in seeded order; clears the wake-up and the mark of DNS answers. */
 int sim_poller_take(int poller, struct poll_event *events, int max);
-/** This handle may have an event for its poller. */
+/** Adds a handle that may have an event to its poller's list. */
 void sim_poller_look(int poller, int handle);
-/** One of the poller's questions is answered: sim_dns_answer will be asked for it. */
+/** Ends the poller's wait because a DNS query was answered; sim_dns_deliver delivers it. */
 void sim_poller_answers(int poller);
 void sim_pollers_finish(void);
 uint32_t sim_pollers_leaks(void (*each)(void *argument, const char *what), void *argument);
@@ -121,7 +121,7 @@ uint32_t sim_pollers_leaks(void (*each)(void *argument, const char *what), void 
 /* --- faults.c --------------------------------------------------------------------------------- */
 
 enum sim_fate { FATE_PASSES, FATE_REFUSED, FATE_BLACK };
-/** What the tests want of connections to `at`. */
+/** The rule of the test for connections to `at`. */
 enum sim_fate sim_fate_of(const struct address *at);
 void sim_faults_start(void);
 
@@ -132,7 +132,7 @@ int sim_file_mode(const char *path, uint32_t *ret_owner);
 int sim_file_unlink(const char *path);
 int sim_file_list(const char *path, void (*each)(void *argument, const char *name), void *argument);
 bool sim_file_exists(const char *path);
-/** The file of a Unix socket, which may be left over from another; false: another kind is there. */
+/** Makes the file of a Unix socket, or reuses a stale one; false: another kind of file is there. */
 bool sim_file_socket(const char *path, uint32_t mode);
 void sim_files_finish(void);
 int sim_log_open(const char *path);
@@ -147,9 +147,9 @@ uint64_t sim_log_dropped(void);
 int sim_dns_query(int poller, const char *name, int type,
                   void (*done)(void *argument, int status, const uint8_t *answer, size_t size),
                   void *argument);
-/** Hands out the answers that have come for this poller. */
+/** Delivers the answers that have arrived for this poller. */
 void sim_dns_deliver(int poller);
-/** The poller goes: its questions end with -ECANCELED. */
+/** Ends the queries of a poller that is freed, with -ECANCELED. */
 void sim_dns_cancel(int poller);
 void sim_dns_finish(void);
 uint32_t sim_dns_leaks(void (*each)(void *argument, const char *what), void *argument);
@@ -159,7 +159,7 @@ uint32_t sim_dns_leaks(void (*each)(void *argument, const char *what), void *arg
 extern const struct os_process sim_process;
 int sim_signals_open(const int *numbers, size_t count);
 int sim_signals_next(int handle);
-/** The signals that nobody has taken, as bits. */
+/** The pending signals, as bits. */
 uint64_t sim_signals_waiting(void);
 int sim_run(const char *const *words, deadline by, struct os_output *output);
 void sim_process_start(void);

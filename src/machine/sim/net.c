@@ -11,19 +11,19 @@
 #define SOCKETS_MAX 65536
 #define PORT_FIRST  32768
 #define PORT_LAST   60999
-/* What the kernel waits for an answer to a connect, and for an acknowledgement. */
+/* Linux' timeouts of a connect without answer, and of sent bytes without acknowledgement, us. */
 #define CONNECT_PATIENCE INT64_C(127000000)
 #define SEND_PATIENCE    INT64_C(924000000)
 
 static struct sim_net {
     struct sim_socket **sockets;
     int count;
-    int first_free; /* none below it is free */
+    int first_free; /* no lower handle is free */
     int *listeners;
     int listener_count;
     uint32_t port;
     uint32_t user;
-    struct address from; /* NONE: whom they dial */
+    struct address from; /* source of connects; NONE: the host that they connect to */
 } net;
 
 /* --- handles ---------------------------------------------------------------------------------- */
@@ -122,7 +122,7 @@ static int listener_find(const struct address *to)
     return -1;
 }
 
-/* A port that nobody listens on, and that was not used a moment ago. */
+/* The next port for a connect: one without a listener, in rotation. */
 static uint16_t port_next(void)
 {
     struct address at = {.family = ADDRESS_IPV4};
@@ -207,7 +207,7 @@ static void listener_enqueue(int listener, int handle, int64_t at)
 
 /* --- connecting ------------------------------------------------------------------------------- */
 
-/* The two ends of a connection; false: the listener's end can't be made. */
+/* Makes the listener's end of a connection and joins the two; false: no socket is free. */
 static bool connect_pair(int client, int listener, int64_t at)
 {
     int server = sim_socket_make(SOCKET_STREAM, &net.sockets[client]->service);
@@ -219,7 +219,7 @@ static bool connect_pair(int client, int listener, int64_t at)
     there->keepalive = net.sockets[listener]->keepalive;
     there->other = client;
     there->user = net.user;
-    /* A link is as slow in either direction. */
+    /* The link is symmetric. */
     there->latency = here->latency;
     there->bandwidth = here->bandwidth;
     here->other = server;
@@ -237,7 +237,7 @@ static int connect_verdict(int client, int listener)
     return connect_pair(client, listener, at) ? 0 : -ENOBUFS;
 }
 
-/* TCP: the answer comes, or never. */
+/* Connects by TCP: decides the result and when it arrives, or that no answer comes. */
 static void connect_dial(int client)
 {
     struct sim_socket *socket = net.sockets[client];
@@ -257,7 +257,7 @@ static void connect_dial(int client)
     sim_socket_expect(client, socket->decided);
 }
 
-/* Unix sockets know at once. */
+/* Connects to a Unix socket: the result is known at once. */
 static int connect_unix(int client)
 {
     const struct address *to = &net.sockets[client]->service;
@@ -295,7 +295,7 @@ int sim_connect(const struct address *to)
     return client;
 }
 
-/* The kernel asks again, a little later each time: somebody is there now, perhaps. */
+/* Retries a connect without answer, as the kernel does. */
 static void connect_retry(int64_t handle, int64_t generation)
 {
     struct sim_socket *socket = sim_socket_of(handle, generation);
@@ -320,7 +320,7 @@ int sim_connect_result(int handle)
     return error < 0 ? error : socket->status;
 }
 
-/* --- what sockets are told, and asked --------------------------------------------------------- */
+/* --- options and properties ------------------------------------------------------------------- */
 
 int sim_set_options(int handle, const struct socket_options *options)
 {
@@ -390,14 +390,14 @@ static void listener_drop(struct sim_socket *socket, int handle)
         at += 1;
     memmove(net.listeners + at, net.listeners + at + 1,
             (size_t)(--net.listener_count - at) * sizeof(*net.listeners));
-    /* Those who were never accepted are reset. */
+    /* Connections that were not accepted are reset. */
     for (int i = 0; i < socket->queued; i++) {
         sim_socket_at(socket->queue[i].handle)->linger = true;
         sim_close(socket->queue[i].handle);
     }
 }
 
-/* What the peer sees of it: bytes that nobody has read are answered by a reset. */
+/* Sends the peer an end, or a reset if unread bytes are discarded, as TCP does. */
 static void stream_drop(struct sim_socket *socket, int handle)
 {
     bool unread = !socket->is_unix && socket->visible > socket->taken;
@@ -427,7 +427,7 @@ void sim_close(int handle)
     net.first_free = MIN_OF(net.first_free, handle);
 }
 
-/* --- beginning and end ------------------------------------------------------------------------ */
+/* --- start and finish ------------------------------------------------------------------------- */
 
 void sim_net_start(void)
 {

@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Chance, the two clocks, beginning and end. */
+/* Random numbers, the two clocks, start and finish. */
 
-/* Wall time of the beginning: 2025-01-01. */
+/* Wall time of the start: 2025-01-01. */
 #define WALL_START INT64_C(1735689600000000)
 #define TIME_START INT64_C(1000000)
 
@@ -19,7 +19,7 @@ static struct sim {
     int64_t wall_ahead;
 } sim;
 
-/* --- chance ----------------------------------------------------------------------------------- */
+/* --- random numbers --------------------------------------------------------------------------- */
 
 /* splitmix64 (Steele, Lea, Flood 2014). */
 uint64_t sim_draw(enum sim_lot lot)
@@ -96,7 +96,7 @@ void sim_wall_drift(void)
     sim_wall_step((int64_t)sim_below(LOT_FAULT, 2 * (uint64_t)max + 1) - max);
 }
 
-/* --- the table -------------------------------------------------------------------------------- */
+/* --- the os table ----------------------------------------------------------------------------- */
 
 const struct os os_sim = {
     .name = "sim",
@@ -147,7 +147,7 @@ const struct os os_sim = {
     .log_dropped = sim_log_dropped,
 };
 
-/* --- beginning and end ------------------------------------------------------------------------ */
+/* --- start and finish ------------------------------------------------------------------------- */
 
 void os_sim_start(uint64_t seed)
 {

@@ -4,20 +4,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Pollers: who has had an edge since it was last asked, in drawn order. */
+/* Pollers: lists of handles that may have an event, taken in drawn order. */
 #define POLLERS_MAX 1024
 
 struct sim_poller {
     bool taken;
     bool awake;
-    bool answers; /* to questions of its own */
-    int *handles; /* that may have an event; owned */
+    bool answers; /* a DNS query of this poller was answered */
+    int *handles; /* handles that may have an event; owned */
     int count;
     int capacity;
 };
 
 static struct sim_poller pollers[POLLERS_MAX];
-static int pollers_end; /* all behind it are free */
+static int pollers_end; /* all pollers from here on are free */
 
 static struct sim_poller *poller_at(int poller)
 {
@@ -96,7 +96,7 @@ void sim_poll_wake(int poller)
     poller_at(poller)->awake = true;
 }
 
-/* Its event, if it is there; what it was listed for may have been dealt with, or have moved. */
+/* The event of a listed handle; 0: none any more, e.g. because the handle has moved. */
 static uint32_t listed_event(int poller, int handle)
 {
     const struct sim_socket *socket = sim_socket_any(handle);
@@ -132,7 +132,7 @@ int sim_poller_take(int poller, struct poll_event *events, int max)
     struct sim_poller *asked = poller_at(poller);
     int count = 0, kept = 0;
     asked->awake = false;
-    /* Those that come with the next wait gather at the beginning of the list. */
+    /* Events that are delayed to the next wait are kept at the beginning of the list. */
     while (asked->count > kept && count < max) {
         int at = kept + (int)sim_below(LOT_ORDER, (uint64_t)(asked->count - kept));
         int handle = asked->handles[at];

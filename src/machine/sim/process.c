@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The process in the simulated world: who it is, its signals, its commands. */
+/* The simulated process: identity, environment, signals, commands. */
 #define PROCESS_NUMBER 4242
 #define PROCESS_USER   1000
 #define VARIABLES_MAX  32
@@ -23,7 +23,7 @@ static struct sim_process {
     uint32_t variable_count;
     uint64_t descriptors;
     uint32_t processors;
-    uint64_t signals; /* wait to be taken */
+    uint64_t signals; /* pending, as bits */
     int (*run)(void *argument, const char *const *words, deadline by, struct os_output *output);
     void *run_argument;
     void (*leave)(void *argument, int status);
@@ -35,7 +35,7 @@ void sim_process_start(void)
     process = (struct sim_process){.descriptors = 1 << 20, .processors = 2};
 }
 
-/* --- who it is -------------------------------------------------------------------------------- */
+/* --- identity --------------------------------------------------------------------------------- */
 
 static uint32_t process_number(void)
 {
@@ -116,7 +116,7 @@ static int process_directory(char *path, size_t size)
 
 static void process_hide(void *pages, size_t size, bool hidden)
 {
-    (void)pages; /* dumps are not simulated */
+    (void)pages; /* core dumps are not simulated */
     (void)size;
     (void)hidden;
 }
@@ -127,7 +127,7 @@ static void process_notify(const char *path, const char *text, size_t size)
     sim_note_text("notify", text, size);
 }
 
-/* --- what it may do --------------------------------------------------------------------------- */
+/* --- privileges ------------------------------------------------------------------------------- */
 
 static void process_lock(void)
 {
@@ -240,7 +240,7 @@ int sim_signals_next(int handle)
     return number;
 }
 
-/* The same signal twice is one, as long as nobody has taken it. */
+/* Sends a signal; a signal that is pending already is not queued twice, as in POSIX. */
 bool sim_signal(int number)
 {
     bool heard = false;

@@ -8,9 +8,9 @@
 #include <stdlib.h>
 
 /*
- * Threads.  Each thread of the simulated world is a flow with a stack of its own on the one real
- * thread; it runs until it waits in poll_wait or join, or comes to where threads can meet, and who
- * goes on is drawn.
+ * Threads.  Each simulated thread is a flow with a stack of its own on the one real thread.  It
+ * runs until it waits in poll_wait or join, or reaches a point where threads can race; the next
+ * thread is then drawn.
  */
 #define THREADS_MAX  1024
 #define THREAD_STACK (256 * 1024 * CONTEXT_STACK_FACTOR)
@@ -22,15 +22,15 @@ struct sim_thread {
     enum thread_state state;
     int poller;               /* POLLING */
     int64_t until;            /* POLLING */
-    int64_t held;             /* does not run before: others have its processor */
-    struct sim_thread *other; /* JOINING: who must end */
-    struct context *resume;   /* where it waits; `begin` at first */
+    int64_t held;             /* preempted: does not run before this time */
+    struct sim_thread *other; /* JOINING: the thread that must end */
+    struct context *resume;   /* the suspended flow; at first `begin` */
     struct context begin;
     void *stack; /* NULL: the real thread's */
     bool detached;
-    bool hot; /* is always at work, as its clock of work says */
+    bool hot; /* its CPU time advances as fast as the clock */
     int64_t born;
-    int64_t used; /* one microsecond a turn */
+    int64_t used; /* CPU time: one microsecond per wait */
     void (*main)(void *argument);
     void *argument;
     char name[16];
@@ -43,7 +43,7 @@ static struct sim_threads {
     uint64_t idle_turns;
 } threads;
 
-/* Stacks are large and threads short-lived: the last ones are used again, also by later worlds. */
+/* Free stacks, reused also by later simulations: stacks are large and threads short-lived. */
 static void *stacks[STACKS_KEPT];
 static uint32_t stacks_count;
 
@@ -54,14 +54,14 @@ static void *stack_take(void)
 
 static void stack_give(void *stack)
 {
-    /* AddressSanitizer remembers what lay there until it is freed. */
+    /* AddressSanitizer resets its state of the memory only when it is freed. */
     if (stack != NULL && stacks_count < STACKS_KEPT && !CONTEXT_ASAN)
         stacks[stacks_count++] = stack;
     else
         free(stack);
 }
 
-/* --- who runs --------------------------------------------------------------------------------- */
+/* --- the scheduler ---------------------------------------------------------------------------- */
 
 static bool thread_can_run(const struct sim_thread *thread)
 {
@@ -80,7 +80,7 @@ static bool thread_can_run(const struct sim_thread *thread)
     return false;
 }
 
-/* One of those who can run; NULL when there is none. */
+/* Draws one of the threads that can run; NULL when there is none. */
 static struct sim_thread *threads_draw(void)
 {
     struct sim_thread *able[THREADS_MAX];
@@ -109,7 +109,7 @@ static void threads_stuck(void)
     abort();
 }
 
-/* Nobody can run: on to the next thing that happens. */
+/* Advances the clock to the next event, when no thread can run. */
 static void threads_pass_time(void)
 {
     int64_t next = sim_events_next();
@@ -146,7 +146,7 @@ static void threads_switch(struct sim_thread *to)
 {
     struct machine *machine = machine_current;
     struct fault_story *story = fault_story_current;
-    /* It may wait on any stack, a coroutine's too. */
+    /* On the current stack, which may be a coroutine's. */
     struct context here;
     context_init_thread(&here);
     threads.running->resume = &here;
@@ -157,7 +157,7 @@ static void threads_switch(struct sim_thread *to)
     threads_reap();
 }
 
-/* Lets the others run until the running thread's state lets it go on. */
+/* Runs other threads until the running thread's state allows it to continue. */
 static void threads_block(void)
 {
     struct sim_thread *thread = threads.running;
@@ -196,7 +196,7 @@ int sim_poll_wait(int poller, struct poll_event *events, int max, deadline by)
     thread->until = by.us;
     thread_perhaps_hold(thread);
     sim_wall_drift();
-    /* Work takes time: or those who never wait would stop the clock. */
+    /* Each wait takes time, or threads that never wait would stop the clock. */
     sim_advance(sim_now() + 1);
     thread->used += 1;
     threads_block();
@@ -212,7 +212,7 @@ uint64_t sim_idle_turns(void)
     return threads.idle_turns;
 }
 
-/* --- their life ------------------------------------------------------------------------------- */
+/* --- start and end of threads ----------------------------------------------------------------- */
 
 static void thread_begin(void *argument)
 {
@@ -280,7 +280,7 @@ int64_t sim_thread_used_us(void *asked)
 int sim_offload(void (*job)(void *argument), void *argument)
 {
     int status = sim_spawn("offload", job, argument, NULL);
-    /* Others are served before it. */
+    /* Delays the job, as if others were served before it. */
     if (status == 0 && sim_rates.job_max > 0)
         threads.all[threads.count - 1]->held =
             sim_now() + (int64_t)sim_between(LOT_ORDER, 1, sim_rates.job_max);

@@ -1,4 +1,4 @@
-/* OpenSSL's table of random sources is the one way to give it a seed without a provider. */
+/* RAND_set_rand_method is deprecated, but the only way to seed OpenSSL without a provider. */
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include "machine/sim/inside.h"
 
@@ -7,7 +7,7 @@
 #include <openssl/rand.h>
 #include <string.h>
 
-/* What OpenSSL takes for chance: drawn from the seed, by lots of its own. */
+/* Random bytes for OpenSSL, drawn from the seed. */
 
 static const RAND_METHOD *method_before;
 
