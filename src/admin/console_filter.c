@@ -89,8 +89,9 @@ static fault read_condition(const struct console_command *command, struct span *
         const char *sign;
         enum console_comparison how;
     } signs[] = {
-        {"=", COMPARE_EQUAL}, {"<>", COMPARE_OTHER},  {"!=", COMPARE_OTHER}, {"<", COMPARE_LESS},
-        {"<=", COMPARE_MAX},  {">", COMPARE_GREATER}, {">=", COMPARE_MIN},   {"LIKE", COMPARE_LIKE},
+        {"=", COMPARE_EQUAL},     {"<>", COMPARE_OTHER},   {"!=", COMPARE_OTHER},
+        {"<", COMPARE_LESS},      {"<=", COMPARE_AT_MOST}, {">", COMPARE_GREATER},
+        {">=", COMPARE_AT_LEAST}, {"LIKE", COMPARE_LIKE},
     };
     struct console_token token;
     TRY(console_token(rest, &token));
@@ -258,7 +259,7 @@ static bool condition_holds(const struct console_condition *condition, enum colu
         return order != 0;
     case COMPARE_LESS:
         return order < 0;
-    case COMPARE_MAX:
+    case COMPARE_AT_MOST:
         return order <= 0;
     case COMPARE_GREATER:
         return order > 0;

@@ -1,8 +1,8 @@
 /*
  * SHOW POOLS, SHOW LISTS and SHOW RELAYS.
  */
+#include "admin/console_groups.h"
 #include "admin/console_parts.h"
-#include "admin/console_tally.h"
 #include "machine/clock.h"
 
 /* --- pools ------------------------------------------------------------------------------------ */
@@ -30,7 +30,7 @@ static const struct console_column pool_columns[] = {
 const struct console_view console_view_pools = CONSOLE_VIEW(pool_columns);
 
 struct pool_row {
-    struct console_tally_row row;
+    struct console_groups_row row;
     uint32_t active;
     uint32_t waiting;
     uint32_t servers_active;
@@ -94,7 +94,7 @@ static void look_at_pools(struct relay *relay, void *argument)
         if (local_pool_unused(pool))
             continue;
         struct pool_row *row =
-            console_tally_row(argument, span_text(pool->database), span_text(pool->user));
+            console_groups_row(argument, span_text(pool->database), span_text(pool->user));
         if (row != NULL)
             pool_add(row, pool);
     }
@@ -126,15 +126,15 @@ static void pool_write(struct table_sink *sink, const struct pool_row *row)
 
 fault console_show_pools(struct console *console, struct console_result *result)
 {
-    struct console_tally pools;
-    console_tally_init(&pools, sizeof(struct pool_row));
+    struct console_groups pools;
+    console_groups_init(&pools, sizeof(struct pool_row));
     pooler_look(console->pooler, look_at_pools, &pools);
     LIST_EACH (&pools.rows, it) {
-        const struct console_tally_row *row = LIST_ENTRY(it, struct console_tally_row, node);
+        const struct console_groups_row *row = LIST_ENTRY(it, struct console_groups_row, node);
         pool_write(&result->sink, CONTAINER_OF(row, struct pool_row, row));
     }
-    fault shown = console_tally_fault(&pools);
-    console_tally_fini(&pools);
+    fault shown = console_groups_fault(&pools);
+    console_groups_fini(&pools);
     return shown;
 }
 
@@ -147,7 +147,7 @@ static const struct console_column list_columns[] = {
 const struct console_view console_view_lists = CONSOLE_VIEW(list_columns);
 
 struct counts {
-    struct console_tally pools;
+    struct console_groups pools;
     uint32_t clients;
     uint32_t logins;
     uint32_t servers;
@@ -170,13 +170,13 @@ static void look_at_counts(struct relay *relay, void *argument)
 
 static uint32_t count_databases(const struct config *config, fault *failed)
 {
-    struct console_tally names;
-    console_tally_init(&names, sizeof(struct console_tally_row));
+    struct console_groups names;
+    console_groups_init(&names, sizeof(struct console_groups_row));
     for (size_t i = 0; i < config->route_count; i++)
-        (void)console_tally_row(&names, span_text(config->routes[i].database), SPAN_NONE);
+        (void)console_groups_row(&names, span_text(config->routes[i].database), SPAN_NONE);
     uint32_t count = names.rows.count;
-    *failed = console_tally_fault(&names);
-    console_tally_fini(&names);
+    *failed = console_groups_fault(&names);
+    console_groups_fini(&names);
     return count;
 }
 
@@ -201,7 +201,7 @@ fault console_show_lists(struct console *console, struct console_result *result)
     fault failed;
     uint32_t databases = count_databases(console->config, &failed);
     TRY(failed);
-    console_tally_init(&counts.pools, sizeof(struct pool_row));
+    console_groups_init(&counts.pools, sizeof(struct pool_row));
     pooler_look(console->pooler, look_at_counts, &counts);
     const struct {
         const char *name;
@@ -227,8 +227,8 @@ fault console_show_lists(struct console *console, struct console_result *result)
         table_int(&result->sink, lists[i].items);
         table_end_row(&result->sink);
     }
-    failed = console_tally_fault(&counts.pools);
-    console_tally_fini(&counts.pools);
+    failed = console_groups_fault(&counts.pools);
+    console_groups_fini(&counts.pools);
     return failed;
 }
 
@@ -239,7 +239,7 @@ static const struct console_column relay_columns[] = {
     {"clients", COLUMN_INT4, "connected clients, including those that are logging in"},
     {"waiting", COLUMN_INT4, "clients that wait for a server"},
     {"servers", COLUMN_INT4, "leased servers, including those that are logging in"},
-    {"shares", COLUMN_INT4, "local pools of this relay"},
+    {"local_pools", COLUMN_INT4, "local pools of this relay"},
     {"parameter_sets", COLUMN_INT4, "different sets of session parameters"},
     {"statements", COLUMN_INT4, "different prepared statements"},
     {"chunks_lent", COLUMN_INT4, "buffers in use"},

@@ -1,8 +1,8 @@
 /*
  * SHOW ROUTES and SHOW DATABASES.
  */
+#include "admin/console_groups.h"
 #include "admin/console_parts.h"
-#include "admin/console_tally.h"
 #include "config/hba.h"
 
 /* --- routes ----------------------------------------------------------------------------------- */
@@ -24,7 +24,7 @@ static const struct console_column route_columns[] = {
 const struct console_view console_view_routes = CONSOLE_VIEW(route_columns);
 
 struct route_row {
-    struct console_tally_row row;
+    struct console_groups_row row;
     struct config *config; /* counted */
     const struct route_config *route;
     bool obsolete;
@@ -39,11 +39,11 @@ struct route_key {
     uint64_t obsolete;
 };
 
-static struct route_row *route_row(struct console_tally *routes, struct config *config,
+static struct route_row *route_row(struct console_groups *routes, struct config *config,
                                    const struct route_config *route, bool obsolete)
 {
     struct route_key key = {config->version, (uint64_t)(route - config->routes), obsolete};
-    struct route_row *row = console_tally_row(routes, span_of(&key, sizeof(key)), SPAN_NONE);
+    struct route_row *row = console_groups_row(routes, span_of(&key, sizeof(key)), SPAN_NONE);
     if (row == NULL || row->config != NULL)
         return row;
     row->config = config_ref(config);
@@ -92,20 +92,20 @@ static void route_write(struct table_sink *sink, const struct route_row *row)
 
 fault console_show_routes(struct console *console, struct console_result *result)
 {
-    struct console_tally routes;
+    struct console_groups routes;
     struct config *config = console->config;
-    console_tally_init(&routes, sizeof(struct route_row));
+    console_groups_init(&routes, sizeof(struct route_row));
     for (size_t i = 0; i < config->route_count; i++)
         (void)route_row(&routes, config, &config->routes[i], false);
     pooler_look(console->pooler, look_at_routes, &routes);
     LIST_EACH (&routes.rows, it) {
         struct route_row *row =
-            CONTAINER_OF(LIST_ENTRY(it, struct console_tally_row, node), struct route_row, row);
+            CONTAINER_OF(LIST_ENTRY(it, struct console_groups_row, node), struct route_row, row);
         route_write(&result->sink, row);
         config_unref(&row->config);
     }
-    fault shown = console_tally_fault(&routes);
-    console_tally_fini(&routes);
+    fault shown = console_groups_fault(&routes);
+    console_groups_fini(&routes);
     return shown;
 }
 
@@ -137,7 +137,7 @@ static const struct console_column database_columns[] = {
 const struct console_view console_view_databases = CONSOLE_VIEW(database_columns);
 
 struct database_row {
-    struct console_tally_row row; /* by name: monitoring needs each name only once */
+    struct console_groups_row row; /* by name: monitoring needs each name only once */
     const struct route_config *route;
     uint32_t clients;
     uint32_t servers;
@@ -147,7 +147,7 @@ struct database_row {
 
 /* Adds databases that no route names but that are paused or disabled. */
 static void add_marked(const struct orders *orders, const struct config *config,
-                       struct console_tally *databases)
+                       struct console_groups *databases)
 {
     for (struct map_link *link = map_next(&orders->marks, NULL); link != NULL;
          link = map_next(&orders->marks, link)) {
@@ -157,9 +157,9 @@ static void add_marked(const struct orders *orders, const struct config *config,
             if (config->routes[i].database == NULL)
                 any = &config->routes[i];
         struct database_row *row =
-            console_tally_find(databases, span_text(mark->database), SPAN_NONE);
+            console_groups_find(databases, span_text(mark->database), SPAN_NONE);
         if (row == NULL && any != NULL)
-            row = console_tally_row(databases, span_text(mark->database), SPAN_NONE);
+            row = console_groups_row(databases, span_text(mark->database), SPAN_NONE);
         if (row == NULL)
             continue;
         if (row->route == NULL)
@@ -176,9 +176,10 @@ static void look_at_databases(struct relay *relay, void *argument)
     LIST_EACH (&relay->pools.all, it) {
         const struct local_pool *pool = LIST_ENTRY(it, struct local_pool, node);
         struct database_row *row =
-            console_tally_find(argument, span_text(pool->database), SPAN_NONE);
+            console_groups_find(argument, span_text(pool->database), SPAN_NONE);
         if (row == NULL)
-            row = console_tally_find(argument, span_text(or_any(pool->route->database)), SPAN_NONE);
+            row =
+                console_groups_find(argument, span_text(or_any(pool->route->database)), SPAN_NONE);
         if (row == NULL)
             continue;
         row->clients += pool->clients;
@@ -239,12 +240,12 @@ static void database_write(struct table_sink *sink, const struct config *config,
 
 fault console_show_databases(struct console *console, struct console_result *result)
 {
-    struct console_tally databases;
+    struct console_groups databases;
     const struct config *config = console->config;
-    console_tally_init(&databases, sizeof(struct database_row));
+    console_groups_init(&databases, sizeof(struct database_row));
     for (size_t i = 0; i < config->route_count; i++) {
-        struct database_row *row =
-            console_tally_row(&databases, span_text(or_any(config->routes[i].database)), SPAN_NONE);
+        struct database_row *row = console_groups_row(
+            &databases, span_text(or_any(config->routes[i].database)), SPAN_NONE);
         if (row != NULL && row->route == NULL)
             row->route = &config->routes[i];
     }
@@ -252,11 +253,11 @@ fault console_show_databases(struct console *console, struct console_result *res
     add_marked(orders, config, &databases);
     pooler_look(console->pooler, look_at_databases, &databases);
     LIST_EACH (&databases.rows, it) {
-        const struct console_tally_row *row = LIST_ENTRY(it, struct console_tally_row, node);
+        const struct console_groups_row *row = LIST_ENTRY(it, struct console_groups_row, node);
         database_write(&result->sink, config, CONTAINER_OF(row, struct database_row, row),
                        orders->paused);
     }
-    fault shown = console_tally_fault(&databases);
-    console_tally_fini(&databases);
+    fault shown = console_groups_fault(&databases);
+    console_groups_fini(&databases);
     return shown;
 }

@@ -6,8 +6,8 @@
  */
 #include "admin/console_stats.h"
 
+#include "admin/console_groups.h"
 #include "admin/console_parts.h"
-#include "admin/console_tally.h"
 #include "machine/clock.h"
 
 #include <stdio.h>
@@ -154,7 +154,7 @@ void console_stats_look(struct stats_window *window, const struct local_pool_sta
 /* --- gathering -------------------------------------------------------------------------------- */
 
 struct stats_row {
-    struct console_tally_row row;
+    struct console_groups_row row;
     struct local_pool_stats total;
     struct local_pool_stats since; /* over the windows */
     double rates[COUNTERS];        /* per second, each window by its own length */
@@ -178,14 +178,14 @@ static void look_at_stats(struct relay *relay, void *argument)
         return;
     LIST_EACH (&relay->pools.all, it) {
         struct local_pool *pool = LIST_ENTRY(it, struct local_pool, node);
-        row = console_tally_row(argument, span_text(pool->database), SPAN_NONE);
+        row = console_groups_row(argument, span_text(pool->database), SPAN_NONE);
         if (row != NULL)
             row_add(row, pool);
     }
     for (struct map_link *link = map_next(&relay->pools.departed, NULL); link != NULL;
          link = map_next(&relay->pools.departed, link)) {
         const struct stats_departed *gone = MAP_ENTRY(link, struct stats_departed, link);
-        row = console_tally_row(argument, span_text(gone->database), SPAN_NONE);
+        row = console_groups_row(argument, span_text(gone->database), SPAN_NONE);
         if (row != NULL)
             stats_add(&row->total, &gone->stats);
     }
@@ -223,15 +223,15 @@ static void write_averages(struct table_sink *sink, const struct stats_row *row)
 static fault show_rows(struct console *console, struct console_result *result,
                        void (*write)(struct table_sink *sink, const struct stats_row *row))
 {
-    struct console_tally rows;
-    console_tally_init(&rows, sizeof(struct stats_row));
+    struct console_groups rows;
+    console_groups_init(&rows, sizeof(struct stats_row));
     pooler_look(console->pooler, look_at_stats, &rows);
     LIST_EACH (&rows.rows, it) {
-        const struct console_tally_row *row = LIST_ENTRY(it, struct console_tally_row, node);
+        const struct console_groups_row *row = LIST_ENTRY(it, struct console_groups_row, node);
         write(&result->sink, CONTAINER_OF(row, struct stats_row, row));
     }
-    fault shown = console_tally_fault(&rows);
-    console_tally_fini(&rows);
+    fault shown = console_groups_fault(&rows);
+    console_groups_fini(&rows);
     return shown;
 }
 
@@ -282,14 +282,14 @@ static void sum_add(struct stats_row *sum, const struct stats_row *row)
 
 fault console_show_totals(struct console *console, struct console_result *result)
 {
-    struct console_tally rows;
+    struct console_groups rows;
     struct stats_row sum = {.rates = {0}};
     struct table_sink *sink = &result->sink;
     char name[64];
-    console_tally_init(&rows, sizeof(struct stats_row));
+    console_groups_init(&rows, sizeof(struct stats_row));
     pooler_look(console->pooler, look_at_stats, &rows);
     LIST_EACH (&rows.rows, it) {
-        const struct console_tally_row *row = LIST_ENTRY(it, struct console_tally_row, node);
+        const struct console_groups_row *row = LIST_ENTRY(it, struct console_groups_row, node);
         sum_add(&sum, CONTAINER_OF(row, struct stats_row, row));
     }
     for (size_t i = 0; i < 2 * COUNTERS; i++) {
@@ -302,7 +302,7 @@ fault console_show_totals(struct console *console, struct console_result *result
             write_number(sink, average_of(&sum, i - COUNTERS));
         table_end_row(sink);
     }
-    fault shown = console_tally_fault(&rows);
-    console_tally_fini(&rows);
+    fault shown = console_groups_fault(&rows);
+    console_groups_fini(&rows);
     return shown;
 }

@@ -1,8 +1,8 @@
 /*
  * SHOW USERS.
  */
+#include "admin/console_groups.h"
 #include "admin/console_parts.h"
-#include "admin/console_tally.h"
 
 /* Names that are visited before other coroutines of this relay run. */
 #define NAMES_AT_A_TIME 256
@@ -22,7 +22,7 @@ static const struct console_column columns[] = {
 const struct console_view console_view_users = CONSOLE_VIEW(columns);
 
 struct user_row {
-    struct console_tally_row row;
+    struct console_groups_row row;
     uint32_t clients;
     uint32_t servers;
 };
@@ -34,9 +34,9 @@ static void look_at_users(struct relay *relay, void *argument)
     LIST_EACH (&relay->pools.all, it) {
         const struct local_pool *pool = LIST_ENTRY(it, struct local_pool, node);
         const char *forced = pool->route->server_user;
-        struct user_row *client = console_tally_row(argument, span_text(pool->user), SPAN_NONE);
+        struct user_row *client = console_groups_row(argument, span_text(pool->user), SPAN_NONE);
         struct user_row *server =
-            forced == NULL ? client : console_tally_row(argument, span_text(forced), SPAN_NONE);
+            forced == NULL ? client : console_groups_row(argument, span_text(forced), SPAN_NONE);
         if (client != NULL)
             client->clients += pool->clients;
         if (server != NULL)
@@ -45,15 +45,15 @@ static void look_at_users(struct relay *relay, void *argument)
 }
 
 /* Adds the users of the configuration and the auth file.  Suspends from time to time. */
-static void add_known(const struct config *config, struct console_tally *users)
+static void add_known(const struct config *config, struct console_groups *users)
 {
     uint32_t walked = 1;
     for (size_t i = 0; i < config->user_count; i++)
-        (void)console_tally_row(users, span_text(config->users[i].name), SPAN_NONE);
+        (void)console_groups_row(users, span_text(config->users[i].name), SPAN_NONE);
     for (struct map_link *link = map_next(&config->secrets, NULL);
          link != NULL && users->failed == OK; link = map_next(&config->secrets, link)) {
         const struct secret *secret = MAP_ENTRY(link, struct secret, link);
-        (void)console_tally_row(users, span_text(secret->user), SPAN_NONE);
+        (void)console_groups_row(users, span_text(secret->user), SPAN_NONE);
         if (walked++ % NAMES_AT_A_TIME == 0)
             co_yield ();
     }
@@ -78,18 +78,18 @@ static void user_write(struct table_sink *sink, const struct config *config,
 
 fault console_show_users(struct console *console, struct console_result *result)
 {
-    struct console_tally users;
+    struct console_groups users;
     uint32_t written = 1;
-    console_tally_init(&users, sizeof(struct user_row));
+    console_groups_init(&users, sizeof(struct user_row));
     add_known(console->config, &users);
     pooler_look(console->pooler, look_at_users, &users);
     LIST_EACH (&users.rows, it) {
-        const struct console_tally_row *row = LIST_ENTRY(it, struct console_tally_row, node);
+        const struct console_groups_row *row = LIST_ENTRY(it, struct console_groups_row, node);
         user_write(&result->sink, console->config, CONTAINER_OF(row, struct user_row, row));
         if (written++ % NAMES_AT_A_TIME == 0)
             co_yield ();
     }
-    fault shown = console_tally_fault(&users);
-    console_tally_fini(&users);
+    fault shown = console_groups_fault(&users);
+    console_groups_fini(&users);
     return shown;
 }

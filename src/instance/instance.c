@@ -39,7 +39,7 @@ struct instance {
     struct co_group group; /* signals, watch, reloads of signals */
     struct watch watch;
     struct instance_log log;
-    struct list waiting; /* struct turnstile: the next to reload */
+    struct list waiting; /* struct reload_turn: the next to reload */
     bool reloading;
     bool stopping;
     bool awaits; /* a shutdown was requested on the console; then `how` is valid */

@@ -17,8 +17,8 @@
 
 /* The shortest pause between two runs of router_reclaim, and the number of pools per cap that one
  * run serves: those that wait longest. */
-#define CONTEST_PAUSE ms(1)
-#define CONTEST_POOLS 8
+#define RECLAIM_PAUSE     ms(1)
+#define RECLAIM_POOLS_MAX 8
 
 bool pool_lacks_room(const struct pool *pool)
 {
@@ -153,7 +153,7 @@ static void reclaim_for(struct cap *cap, struct pool *pool, uint64_t *rooms)
 /* Reclaims servers for the pools that lack room under a cap, the oldest claims first. */
 static void reclaim_under(struct cap *cap)
 {
-    struct pool *first[CONTEST_POOLS];
+    struct pool *first[RECLAIM_POOLS_MAX];
     uint64_t rooms = cap_hopes(cap);
     size_t count = 0;
     while (count < ARRAY_SIZE(first)) {
@@ -185,7 +185,7 @@ void router_reclaim(struct waker *waker)
 void router_reclaim_soon(struct router *router)
 {
     timer_set(&router->reclaim,
-              earlier_of((deadline){router->reclaim.due}, later(router->reclaimed, CONTEST_PAUSE)));
+              earlier_of((deadline){router->reclaim.due}, later(router->reclaimed, RECLAIM_PAUSE)));
 }
 
 /* --- servers that come back ------------------------------------------------------------------- */

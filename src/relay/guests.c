@@ -16,9 +16,9 @@
 #define SPOKEN_MIN sec(5)
 /* How long a new connection waits for room, counted from when the limit was reached, and how often
  * it checks. */
-#define DOOR_PATIENCE sec(3)
-#define DOOR_PAUSE    ms(2)
-#define CROWD_PERIOD  sec(1) /* between log events clients.crowd */
+#define ADMISSION_WAIT_MAX sec(3)
+#define DOOR_PAUSE         ms(2)
+#define CROWD_PERIOD       sec(1) /* between log events clients.crowd */
 
 struct source {
     struct map_link link;
@@ -344,14 +344,15 @@ static fault crowd_refuse(const struct guests *guests, const struct config *conf
                        guests->max);
 }
 
-/* Returns whether a connection without room shall wait: not longer than DOOR_PATIENCE after the
- * first that found none.  The time starts anew if none has looked for DOOR_PATIENCE. */
+/* Returns whether a connection without room shall wait: not longer than ADMISSION_WAIT_MAX after
+ * the first that found none.  The time starts anew if none has looked for ADMISSION_WAIT_MAX. */
 static bool crowd_may_wait(struct guests *guests)
 {
-    if (is_never(guests->full.since) || later(guests->full.found, DOOR_PATIENCE).us <= now().us)
+    if (is_never(guests->full.since) ||
+        later(guests->full.found, ADMISSION_WAIT_MAX).us <= now().us)
         guests->full.since = now();
     guests->full.found = now();
-    return later(guests->full.since, DOOR_PATIENCE).us > now().us;
+    return later(guests->full.since, ADMISSION_WAIT_MAX).us > now().us;
 }
 
 /* Makes room for one more connection: disconnects a guest if one may go, else waits for guests that

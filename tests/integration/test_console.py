@@ -370,7 +370,7 @@ def test_totals_outlive_the_pool(trunkline):
     with daemon.connect() as connection:
         connection.execute("select 1")
     eventually(lambda: not [r for r in daemon.console("SHOW POOLS") if r["database"] == "app"])
-    eventually(lambda: all(r["shares"] == 0 for r in daemon.console("SHOW RELAYS")))
+    eventually(lambda: all(r["local_pools"] == 0 for r in daemon.console("SHOW RELAYS")))
     totals = {row["name"]: row["value"] for row in daemon.console("SHOW TOTALS")}
     assert totals["total_query_count"] >= 1 and totals["total_client_login_count"] == 1
 

@@ -352,12 +352,12 @@ static void contest_of(uint32_t pools, uint32_t recalls)
     world_stop(&world);
 }
 
-PLAY(a_contest_is_for_so_many_pools)
+PLAY(a_reclaim_is_for_so_many_pools)
 {
     contest_of(8, 8);
 }
 
-PLAY(those_behind_them_have_the_next_contest)
+PLAY(those_behind_them_have_the_next_reclaim)
 {
     contest_of(9, 8);
 }
@@ -440,6 +440,6 @@ TESTS("sim_limits_many", an_order_moves_so_many_clients_a_few_at_a_time,
       a_client_with_more_than_that_stays, there_are_as_many_groups_of_pools_as_there_may_be,
       as_many_texts_of_statements_are_known_as_may_be, as_many_databases_are_paused_as_may_be,
       there_are_as_many_listeners_as_there_may_be, with_one_listener_more_nothing_starts,
-      a_contest_is_for_so_many_pools, those_behind_them_have_the_next_contest,
+      a_reclaim_is_for_so_many_pools, those_behind_them_have_the_next_reclaim,
       a_walk_along_a_line_passes_over_so_many_pools,
       the_pool_behind_them_has_its_turn_when_it_asks_again)

@@ -1,8 +1,8 @@
 #include "unit.h"
 
+#include "admin/console_groups.h"
 #include "admin/console_parts.h"
 #include "admin/console_stats.h"
-#include "admin/console_tally.h"
 
 #include <stdio.h>
 
@@ -362,39 +362,39 @@ TEST(columns_are_described_with_their_types)
 /* --- sums ------------------------------------------------------------------------------------- */
 
 struct summed {
-    struct console_tally_row row;
+    struct console_groups_row row;
     int sum;
 };
 
 TEST(rows_of_one_key_are_summed_in_the_order_of_their_first)
 {
-    struct console_tally tally;
+    struct console_groups tally;
     static const char *const keys[][2] = {{"a", "bc"}, {"ab", "c"}, {"a", "bc"}, {"a", ""}};
-    console_tally_init(&tally, sizeof(struct summed));
+    console_groups_init(&tally, sizeof(struct summed));
     for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
         struct summed *row =
-            console_tally_row(&tally, span_text(keys[i][0]), span_text(keys[i][1]));
+            console_groups_row(&tally, span_text(keys[i][0]), span_text(keys[i][1]));
         row->sum += 1;
     }
     ck_assert_uint_eq(tally.rows.count, 3);
     const struct summed *first =
-        (const void *)LIST_ENTRY(list_first(&tally.rows), struct console_tally_row, node);
+        (const void *)LIST_ENTRY(list_first(&tally.rows), struct console_groups_row, node);
     ck_assert_int_eq(first->sum, 2);
-    ck_assert_ptr_null(console_tally_find(&tally, SPAN("abc"), SPAN("")));
-    ck_assert_int_eq(console_tally_fault(&tally), OK);
-    console_tally_fini(&tally);
+    ck_assert_ptr_null(console_groups_find(&tally, SPAN("abc"), SPAN("")));
+    ck_assert_int_eq(console_groups_fault(&tally), OK);
+    console_groups_fini(&tally);
 }
 
 TEST(more_rows_than_fit_are_a_limit)
 {
-    struct console_tally tally;
-    console_tally_init(&tally, sizeof(struct summed));
+    struct console_groups tally;
+    console_groups_init(&tally, sizeof(struct summed));
     tally.map.max = 1;
-    ck_assert_ptr_nonnull(console_tally_row(&tally, SPAN("a"), SPAN("")));
-    ck_assert_ptr_null(console_tally_row(&tally, SPAN("b"), SPAN("")));
-    ck_assert_ptr_nonnull(console_tally_row(&tally, SPAN("a"), SPAN("")));
-    ck_assert_int_eq(console_tally_fault(&tally), FAULT_LIMIT);
-    console_tally_fini(&tally);
+    ck_assert_ptr_nonnull(console_groups_row(&tally, SPAN("a"), SPAN("")));
+    ck_assert_ptr_null(console_groups_row(&tally, SPAN("b"), SPAN("")));
+    ck_assert_ptr_nonnull(console_groups_row(&tally, SPAN("a"), SPAN("")));
+    ck_assert_int_eq(console_groups_fault(&tally), FAULT_LIMIT);
+    console_groups_fini(&tally);
 }
 
 /* --- averages --------------------------------------------------------------------------------- */
