@@ -9,7 +9,7 @@
 
 #include <stdio.h>
 
-struct errand {
+struct reload_request {
     struct mail mail;
     struct pooler *pooler;
     const struct console_call *call; /* SET: what is set */
@@ -24,46 +24,46 @@ struct errand {
 };
 
 /* Runs on the relay of the asking console. */
-static void errand_home(struct mail *mail)
+static void request_home(struct mail *mail)
 {
-    struct errand *errand = CONTAINER_OF(mail, struct errand, mail);
-    errand->done = true;
-    co_wake(errand->asker);
+    struct reload_request *request = CONTAINER_OF(mail, struct reload_request, mail);
+    request->done = true;
+    co_wake(request->asker);
 }
 
-static void errand_return(struct errand *errand, fault result)
+static void request_return(struct reload_request *request, fault result)
 {
-    errand->result = result;
+    request->result = result;
     if (result != OK) {
-        snprintf(errand->story, sizeof(errand->story), "%s", fault_story(result));
-        snprintf(errand->sqlstate, sizeof(errand->sqlstate), "%s", fault_story_sqlstate(result));
+        snprintf(request->story, sizeof(request->story), "%s", fault_story(result));
+        snprintf(request->sqlstate, sizeof(request->sqlstate), "%s", fault_story_sqlstate(result));
     }
-    errand->mail.deliver = errand_home;
-    mail_send(errand->home, &errand->mail);
+    request->mail.deliver = request_home;
+    mail_send(request->home, &request->mail);
 }
 
-static void errand_reload(void *argument)
+static void request_reload(void *argument)
 {
-    struct errand *errand = argument;
-    const struct pooler_console *console = pooler_console(errand->pooler);
+    struct reload_request *request = argument;
+    const struct pooler_console *console = pooler_console(request->pooler);
     fault result;
-    if (pooler_stopping(errand->pooler))
+    if (pooler_stopping(request->pooler))
         result = fault_raise(FAULT_SHUTDOWN, "the pooler is shutting down");
-    else if (errand->sets)
-        result = console->set(console->argument, errand->call->argument, errand->call->value,
-                              errand->report);
+    else if (request->sets)
+        result = console->set(console->argument, request->call->argument, request->call->value,
+                              request->report);
     else
-        result = console->reload(console->argument, errand->report);
-    errand_return(errand, result);
+        result = console->reload(console->argument, request->report);
+    request_return(request, result);
 }
 
 /* Runs on the pooler machine. */
-static void errand_arrive(struct mail *mail)
+static void request_arrive(struct mail *mail)
 {
-    struct errand *errand = CONTAINER_OF(mail, struct errand, mail);
-    fault started = co_start(errand_reload, errand, CO_LARGE);
+    struct reload_request *request = CONTAINER_OF(mail, struct reload_request, mail);
+    fault started = co_start(request_reload, request, CO_LARGE);
     if (started != OK)
-        errand_return(errand, started);
+        request_return(request, started);
 }
 
 static void look_at_nothing(struct relay *relay, void *argument)
@@ -90,21 +90,21 @@ static void tell_lines(struct console *console, struct span lines)
 
 static fault load(struct console *console, bool sets)
 {
-    struct errand errand = {.mail = {.deliver = errand_arrive},
-                            .pooler = console->pooler,
-                            .call = console->call,
-                            .sets = sets,
-                            .report = &console->detail,
-                            .home = machine_self(),
-                            .asker = co_self()};
+    struct reload_request request = {.mail = {.deliver = request_arrive},
+                                     .pooler = console->pooler,
+                                     .call = console->call,
+                                     .sets = sets,
+                                     .report = &console->detail,
+                                     .home = machine_self(),
+                                     .asker = co_self()};
     buffer_clear(&console->detail);
-    mail_send(pooler_machine(console->pooler), &errand.mail);
-    /* The errand is on this stack, so only its return ends the wait. */
-    while (!errand.done)
-        if (co_wait(NEVER) == FAULT_CANCELLED && !errand.done)
+    mail_send(pooler_machine(console->pooler), &request.mail);
+    /* The request is on this stack, so only its return ends the wait. */
+    while (!request.done)
+        if (co_wait(NEVER) == FAULT_CANCELLED && !request.done)
             co_yield ();
-    if (errand.result != OK)
-        return fault_raise_state(errand.result, errand.sqlstate, "%s", errand.story);
+    if (request.result != OK)
+        return fault_raise_state(request.result, request.sqlstate, "%s", request.story);
     /* Each relay has the new version before this look reaches it, so the version is in force when
      * the client reads the tag. */
     pooler_look(console->pooler, look_at_nothing, NULL);

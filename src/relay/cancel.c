@@ -16,7 +16,7 @@
 static_assert(RELAYS_MAX == 1u << RELAY_BITS, "each has a number of its own");
 
 /* A cancel request that is mailed from relay to relay, and back home when it is through. */
-struct errand {
+struct cancel_request {
     struct mail mail;
     struct pooler_env *env;
     uint32_t home;         /* the relay on which the request came */
@@ -25,7 +25,7 @@ struct errand {
     struct client_key key; /* from the request */
     struct server *server; /* the server whose query is being cancelled */
     struct co *waiting;    /* home's coroutine that waits for it; NULL: no longer; home's field */
-    bool done;             /* the errand is back; home's field */
+    bool done;             /* the request is back; home's field */
 };
 
 /* --- keys ------------------------------------------------------------------------------------- */
@@ -152,30 +152,30 @@ static bool cancel_awaits_query(struct server *server, deadline by)
            !ledger_marking(&server->ledger);
 }
 
-static void errand_home(struct mail *mail)
+static void request_home(struct mail *mail)
 {
-    struct errand *errand = CONTAINER_OF(mail, struct errand, mail);
-    if (errand->waiting == NULL) {
-        free(errand);
+    struct cancel_request *request = CONTAINER_OF(mail, struct cancel_request, mail);
+    if (request->waiting == NULL) {
+        free(request);
         return;
     }
-    errand->done = true;
-    co_wake(errand->waiting);
+    request->done = true;
+    co_wake(request->waiting);
 }
 
-static void errand_return(struct errand *errand)
+static void request_return(struct cancel_request *request)
 {
-    errand->mail.deliver = errand_home;
-    mail_send(errand->env->relays[errand->home]->pools.machine, &errand->mail);
+    request->mail.deliver = request_home;
+    mail_send(request->env->relays[request->home]->pools.machine, &request->mail);
 }
 
-/* Sends one request to the backend, then returns the errand.  The server is withheld while a
+/* Sends one request to the backend, then returns the request.  The server is withheld while a
  * request is under way: if it is freed meanwhile, the last request hands it back to the local
  * pool. */
 static void cancel_run(void *argument)
 {
-    struct errand *errand = argument;
-    struct server *server = errand->server;
+    struct cancel_request *request = argument;
+    struct server *server = request->server;
     struct relay *relay = local_pool_relay(server->pool);
     struct dial dial = {server, after(relay->pools.config->cancel_timeout), OK};
     if (cancel_awaits_query(server, dial.by)) {
@@ -188,7 +188,7 @@ static void cancel_run(void *argument)
                   "server=%s pid=%u result=%s", uuid_text(&server->id, id), server->pid,
                   fault_name(dial.result));
     }
-    errand_return(errand);
+    request_return(request);
     relay->cancels -= 1;
     server->cancels -= 1;
     if (server->cancels == 0 && server->state == SERVER_CLEANING && server->withheld) {
@@ -198,8 +198,9 @@ static void cancel_run(void *argument)
     relay_check_end(relay);
 }
 
-/* Starts cancelling a client's query.  true: cancel_run is under way and returns the errand. */
-static bool cancel_active(struct relay *relay, struct client *client, struct errand *errand)
+/* Starts cancelling a client's query.  true: cancel_run is under way and returns the request. */
+static bool cancel_active(struct relay *relay, struct client *client,
+                          struct cancel_request *request)
 {
     struct server *server = client->server;
     if (server == NULL || ledger_quiet(&server->ledger) || ledger_marking(&server->ledger))
@@ -209,8 +210,8 @@ static bool cancel_active(struct relay *relay, struct client *client, struct err
                   relay->pools.config->cancels_max);
         return false;
     }
-    errand->server = server;
-    if (co_group_start(&relay->errands, cancel_run, errand, CO_LARGE) != OK)
+    request->server = server;
+    if (co_group_start(&relay->cancelling, cancel_run, request, CO_LARGE) != OK)
         return false;
     server->cancels += 1;
     relay->cancels += 1;
@@ -219,7 +220,8 @@ static bool cancel_active(struct relay *relay, struct client *client, struct err
 
 /* Cancels a client's query, or refuses its claim.  A claim that is granted while its turn has not
  * begun is refused too: the query has not been sent yet. */
-static bool cancel_client(struct relay *relay, struct client *client, struct errand *errand)
+static bool cancel_client(struct relay *relay, struct client *client,
+                          struct cancel_request *request)
 {
     if (client->console) {
         client->asked = true;
@@ -227,7 +229,7 @@ static bool cancel_client(struct relay *relay, struct client *client, struct err
     }
     if (client->claim.state == CLAIM_NONE || client->claim.state == CLAIM_REFUSED ||
         client->state == CLIENT_LOGIN)
-        return cancel_active(relay, client, errand);
+        return cancel_active(relay, client, request);
     struct refusal *refusal = refusal_new("57014", "canceling statement due to user request");
     claim_refuse(&client->claim, refusal);
     refusal_unref(&refusal);
@@ -239,44 +241,44 @@ static bool cancel_client(struct relay *relay, struct client *client, struct err
 
 static void cancel_visit(struct mail *mail)
 {
-    struct errand *errand = CONTAINER_OF(mail, struct errand, mail);
-    struct relay *relay = errand->env->relays[errand->relay];
-    struct client *client = relay_find_key(relay, errand->key.pid, client_secret(&errand->key));
+    struct cancel_request *request = CONTAINER_OF(mail, struct cancel_request, mail);
+    struct relay *relay = request->env->relays[request->relay];
+    struct client *client = relay_find_key(relay, request->key.pid, client_secret(&request->key));
     if (client != NULL) {
-        if (!cancel_client(relay, client, errand))
-            errand_return(errand);
+        if (!cancel_client(relay, client, request))
+            request_return(request);
         return;
     }
     /* Go on to the next relay: keys of session pools have the backend's pid and name no relay, and
      * clients move.  The second round finds a client that moved to a relay already visited. */
-    errand->visits += 1;
-    errand->relay = (errand->relay + 1) % errand->env->relay_count;
-    if (errand->visits == 2 * errand->env->relay_count) {
-        errand_return(errand);
+    request->visits += 1;
+    request->relay = (request->relay + 1) % request->env->relay_count;
+    if (request->visits == 2 * request->env->relay_count) {
+        request_return(request);
         return;
     }
-    mail_send(errand->env->relays[errand->relay]->pools.machine, &errand->mail);
+    mail_send(request->env->relays[request->relay]->pools.machine, &request->mail);
 }
 
 void cancel_request(struct relay *relay, uint32_t pid, struct span secret)
 {
-    struct errand *errand = calloc(1, sizeof(*errand));
-    if (errand == NULL)
+    struct cancel_request *request = calloc(1, sizeof(*request));
+    if (request == NULL)
         return;
-    if (!key_set(&errand->key, pid, secret)) {
-        free(errand); /* longer than any key of ours */
+    if (!key_set(&request->key, pid, secret)) {
+        free(request); /* longer than any key of ours */
         return;
     }
-    errand->mail.deliver = cancel_visit;
-    errand->env = relay->pools.env;
-    errand->home = relay->index;
-    errand->relay = (pid & ((1u << RELAY_BITS) - 1)) % relay->pools.env->relay_count;
-    errand->waiting = co_self();
-    mail_send(relay->pools.env->relays[errand->relay]->pools.machine, &errand->mail);
-    while (!errand->done && co_wait(NEVER) == OK)
+    request->mail.deliver = cancel_visit;
+    request->env = relay->pools.env;
+    request->home = relay->index;
+    request->relay = (pid & ((1u << RELAY_BITS) - 1)) % relay->pools.env->relay_count;
+    request->waiting = co_self();
+    mail_send(relay->pools.env->relays[request->relay]->pools.machine, &request->mail);
+    while (!request->done && co_wait(NEVER) == OK)
         continue;
-    if (errand->done)
-        free(errand);
+    if (request->done)
+        free(request);
     else
-        errand->waiting = NULL;
+        request->waiting = NULL;
 }

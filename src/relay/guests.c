@@ -35,17 +35,17 @@ struct guest {
     struct relay *relay;
     struct client *client; /* the relay's field; NULL: not yet there, or settled */
     struct mail settle;    /* from the relay: the guest is authenticated or disconnected */
-    struct mail errand;    /* to the relay and back: disconnect the guest */
+    struct mail dismissal; /* to the relay and back: disconnect the guest */
     deadline since;
     uint32_t spoke; /* atomic: the startup packet has come */
     bool leaving;   /* told to disconnect */
-    bool away;      /* the errand is under way */
+    bool away;      /* the dismissal is under way */
     bool settled;
 };
 
 struct guests {
     struct list all;   /* oldest first */
-    struct list limbo; /* settled guests whose errands are under way */
+    struct list limbo; /* settled guests whose dismissals are under way */
     struct map sources;
     uint64_t seed;
     uint32_t leaving;     /* guests of all sources that were told to disconnect */
@@ -124,7 +124,7 @@ static void source_leave(struct guests *guests, struct source *source)
 /* --- life of a guest -------------------------------------------------------------------------- */
 
 static void guest_settled(struct mail *mail);
-static void guest_errand_back(struct mail *mail);
+static void guest_dismissal_back(struct mail *mail);
 
 static fault guest_new(struct guests *guests, const struct address *peer, bool is_proxy,
                        struct guest **ret)
@@ -149,7 +149,7 @@ static fault guest_new(struct guests *guests, const struct address *peer, bool i
     return OK;
 }
 
-/* Removes a guest from the lists; frees it once its errand is back, too. */
+/* Removes a guest from the lists; frees it once its dismissal is back, too. */
 static void guest_leave(struct guest *guest)
 {
     struct guests *guests = guest->guests;
@@ -172,9 +172,9 @@ static void guest_settled(struct mail *mail)
     guest_leave(CONTAINER_OF(mail, struct guest, settle));
 }
 
-static void guest_errand_back(struct mail *mail)
+static void guest_dismissal_back(struct mail *mail)
 {
-    struct guest *guest = CONTAINER_OF(mail, struct guest, errand);
+    struct guest *guest = CONTAINER_OF(mail, struct guest, dismissal);
     guest->away = false;
     if (!guest->settled)
         return;
@@ -242,15 +242,15 @@ void guest_settle(struct guest **guest)
     mail_send(gone->relay->pools.env->machine, &gone->settle);
 }
 
-static void guest_errand(struct mail *mail)
+static void guest_dismiss(struct mail *mail)
 {
-    struct guest *guest = CONTAINER_OF(mail, struct guest, errand);
+    struct guest *guest = CONTAINER_OF(mail, struct guest, dismissal);
     struct relay *relay = guest->relay;
     if (guest->client != NULL) {
         hint_add(&relay->told.crowded, 1);
         client_crowd_out(guest->client);
     }
-    mail->deliver = guest_errand_back;
+    mail->deliver = guest_dismissal_back;
     mail_send(relay->pools.env->machine, mail);
 }
 
@@ -263,8 +263,8 @@ static void guest_send_away(struct guest *guest)
     if (guest->source != NULL)
         guest->source->leaving += 1;
     guest->guests->crowd.shed += 1;
-    guest->errand.deliver = guest_errand;
-    mail_send(guest->relay->pools.machine, &guest->errand);
+    guest->dismissal.deliver = guest_dismiss;
+    mail_send(guest->relay->pools.machine, &guest->dismissal);
 }
 
 static bool guest_may_go(const struct guest *guest, bool spoken, duration min)

@@ -210,7 +210,7 @@ static void relay_dismiss(struct relay *relay)
  * come. */
 static void relay_halt_servers(struct relay *relay)
 {
-    co_group_cancel(&relay->errands);
+    co_group_cancel(&relay->cancelling);
     LIST_EACH (&relay->pools.all, it) {
         LIST_EACH (&LIST_ENTRY(it, struct local_pool, node)->busy, at) {
             struct server *server = LIST_ENTRY(at, struct server, node);
@@ -288,7 +288,7 @@ static fault relay_init(struct relay *relay)
     orders_init(&relay->pools.orders);
     list_init(&relay->clients);
     list_init(&relay->pools.all);
-    co_group_init(&relay->errands);
+    co_group_init(&relay->cancelling);
     relay->pools.by_name = MAP_INIT(UINT32_MAX);
     relay->keys = MAP_INIT(UINT32_MAX);
     relay->statements = MAP_INIT(STATEMENTS_MAX);

@@ -36,10 +36,10 @@ struct relay {
     } arrival;
     struct stash_block *stashes; /* spare blocks for short stashes, see client.c */
     uint32_t stash_count;
-    struct co_group errands; /* coroutines of cancel requests to servers */
-    uint32_t cancels;        /* cancel requests to servers under way */
-    struct co *main;         /* coroutine that waits for the relay's end */
-    struct timer dismissal;  /* while stopping: when the next clients are disconnected */
+    struct co_group cancelling; /* coroutines of cancel requests to servers */
+    uint32_t cancels;           /* cancel requests to servers under way */
+    struct co *main;            /* coroutine that waits for the relay's end */
+    struct timer dismissal;     /* while stopping: when the next clients are disconnected */
     struct waker dismisser;
     uint64_t dismiss_rate; /* clients per second to disconnect while stopping */
     struct mail stop;
