@@ -321,8 +321,8 @@ static void pool_recall(struct pool *pool)
         pool->evened = now();
     recall.wanted = member_lacks(recall.needy);
     LIST_EACH (&pool->versions->pools, it) {
-        const struct pool *versions = LIST_ENTRY(it, struct pool, versions_node);
-        recall_less(&recall, pool_hopes(versions));
+        const struct pool *other = LIST_ENTRY(it, struct pool, versions_node);
+        recall_less(&recall, pool_hopes(other));
     }
     LIST_EACH (&pool->versions->pools, it)
         recall_pool(&recall, LIST_ENTRY(it, struct pool, versions_node), recall_idle);

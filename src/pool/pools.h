@@ -14,10 +14,9 @@
 #include "session/params.h"
 
 struct claim;
-struct local_pools;
-
-struct server;
 struct local_pool;
+struct local_pools;
+struct server;
 
 /* The operations that the relay offers, on its own thread.  None suspends. */
 struct pool_operations {

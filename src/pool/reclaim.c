@@ -195,8 +195,8 @@ static bool pool_has_rival(const struct pool *pool)
 {
     uint64_t own = pool_oldest(pool);
     LIST_EACH (&pool->versions->pools, it) {
-        const struct pool *versions = LIST_ENTRY(it, struct pool, versions_node);
-        if (versions != pool && versions->lack == LACKS_SIZE && pool_oldest(versions) < own)
+        const struct pool *other = LIST_ENTRY(it, struct pool, versions_node);
+        if (other != pool && other->lack == LACKS_SIZE && pool_oldest(other) < own)
             return true;
     }
     for (int i = 0; i < CAPS; i++) {

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <sys/uio.h>
 
-static_assert(RELAYS_MAX <= LOAD_RELAYS_MAX, "the heat of each is known");
+static_assert(RELAYS_MAX <= LOAD_RELAYS_MAX, "each relay has an entry");
 
 struct pooler {
     struct pooler_env env;

@@ -17,7 +17,7 @@
 /* How long a new connection waits for room, counted from when the limit was reached, and how often
  * it checks. */
 #define ADMISSION_WAIT_MAX sec(3)
-#define DOOR_PAUSE         ms(2)
+#define ADMISSION_PAUSE    ms(2)
 #define CROWD_PERIOD       sec(1) /* between log events clients.crowd */
 
 struct source {
@@ -28,8 +28,8 @@ struct source {
 };
 
 struct guest {
-    struct node node; /* in guests->all */
-    struct node kin;  /* in source->guests */
+    struct node node;        /* in guests->all */
+    struct node source_node; /* in source->guests */
     struct guests *guests;
     struct source *source; /* NULL: a proxy's connection */
     struct relay *relay;
@@ -44,8 +44,8 @@ struct guest {
 };
 
 struct guests {
-    struct list all;   /* oldest first */
-    struct list limbo; /* settled guests whose dismissals are under way */
+    struct list all;     /* oldest first */
+    struct list awaited; /* settled guests whose dismissals are under way */
     struct map sources;
     uint64_t seed;
     uint32_t leaving;     /* guests of all sources that were told to disconnect */
@@ -68,7 +68,7 @@ struct guests *guests_new(void)
     if (guests == NULL)
         return NULL;
     list_init(&guests->all);
-    list_init(&guests->limbo);
+    list_init(&guests->awaited);
     guests->sources = MAP_INIT(UINT32_MAX);
     guests->max = UINT32_MAX;
     guests->full.since = NEVER;
@@ -138,7 +138,7 @@ static fault guest_new(struct guests *guests, const struct address *peer, bool i
             free(guest);
             return FAULT_MEMORY;
         }
-        list_push(&guest->source->guests, &guest->kin);
+        list_push(&guest->source->guests, &guest->source_node);
     }
     guest->guests = guests;
     guest->settle.deliver = guest_settled;
@@ -156,13 +156,13 @@ static void guest_leave(struct guest *guest)
     list_remove(&guests->all, &guest->node);
     if (guest->source != NULL) {
         guest->source->leaving -= guest->leaving;
-        list_remove(&guest->source->guests, &guest->kin);
+        list_remove(&guest->source->guests, &guest->source_node);
         source_leave(guests, guest->source);
     }
     guests->leaving -= guest->leaving;
     guest->settled = true;
     if (guest->away)
-        list_push(&guests->limbo, &guest->node);
+        list_push(&guests->awaited, &guest->node);
     else
         free(guest);
 }
@@ -178,7 +178,7 @@ static void guest_dismissal_back(struct mail *mail)
     guest->away = false;
     if (!guest->settled)
         return;
-    list_remove(&guest->guests->limbo, &guest->node);
+    list_remove(&guest->guests->awaited, &guest->node);
     free(guest);
 }
 
@@ -192,7 +192,7 @@ void guests_free(struct guests **guests)
         guest->away = false;
         guest_leave(guest);
     }
-    for (struct node *node; (node = list_pop(&gone->limbo)) != NULL;)
+    for (struct node *node; (node = list_pop(&gone->awaited)) != NULL;)
         free(LIST_ENTRY(node, struct guest, node));
     map_fini(&gone->sources);
     free(gone);
@@ -283,7 +283,7 @@ static struct guest *crowd_choose(const struct guests *guests, const struct sour
         duration min = spoken ? SPOKEN_MIN : SILENT_MIN;
         const struct list *list = source != NULL ? &source->guests : &guests->all;
         LIST_EACH (list, it) {
-            struct guest *guest = source != NULL ? LIST_ENTRY(it, struct guest, kin)
+            struct guest *guest = source != NULL ? LIST_ENTRY(it, struct guest, source_node)
                                                  : LIST_ENTRY(it, struct guest, node);
             if (later(guest->since, min).us > now().us)
                 break; /* the others are younger */
@@ -383,7 +383,7 @@ static fault crowd_make_room(struct guests *guests, const struct config *config,
             guests->crowd.refused += 1;
             return crowd_refuse(guests, config, peer, crowded);
         }
-        TRY(co_sleep(DOOR_PAUSE));
+        TRY(co_sleep(ADMISSION_PAUSE));
     }
 }
 
