@@ -337,8 +337,8 @@ static const struct setting route_rows[] = {
      AT(route_config, server_database),
      RANGE(1, NAME_BYTES_MAX),
      .reloadable = true,
-     .help =
-         "The database to connect to at the servers; default: the one that the client requested."},
+     .help = "The database to connect to at the servers; default: the database that the client "
+             "requested."},
     {.name = "server_user",
      .kind = SETTING_TEXT,
      AT(route_config, server_user),
