@@ -24,6 +24,9 @@
 #define MIN_OF(a, b)       ((a) < (b) ? (a) : (b))
 #define MAX_OF(a, b)       ((a) > (b) ? (a) : (b))
 
+/* For a part of a hot loop that the compiler takes out of line when the loop grows. */
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
 /* The object of type `type` whose member `field` is at `pointer`. */
 #define CONTAINER_OF(pointer, type, field) ((type *)((char *)(pointer)-offsetof(type, field)))
 

@@ -18,23 +18,23 @@ static const struct fault_row fault_rows[] = {
 static_assert(ARRAY_SIZE(fault_rows) == FAULTS, "every fault has a row");
 
 /* The slot of threads that run no coroutine (offload, start-up). */
-static _Thread_local struct fault_story fault_story_thread;
-_Thread_local struct fault_story *fault_story_current;
+static _Thread_local struct fault_detail fault_detail_thread;
+_Thread_local struct fault_detail *fault_detail_current;
 
-static struct fault_story *fault_slot(void)
+static struct fault_detail *fault_slot(void)
 {
-    return fault_story_current != NULL ? fault_story_current : &fault_story_thread;
+    return fault_detail_current != NULL ? fault_detail_current : &fault_detail_thread;
 }
 
 static void fault_tell(fault code, const char *sqlstate, const char *format, va_list values)
 {
-    /* Formatted into a copy: `values` may point into the story that is overwritten. */
+    /* Formatted into a copy: `values` may point into the detail that is overwritten. */
     char text[FAULT_STORY_MAX];
-    struct fault_story *story = fault_slot();
+    struct fault_detail *detail = fault_slot();
     vsnprintf(text, sizeof(text), format, values);
-    memcpy(story->text, text, sizeof(text));
-    story->code = code;
-    snprintf(story->sqlstate, sizeof(story->sqlstate), "%s", sqlstate);
+    memcpy(detail->text, text, sizeof(text));
+    detail->code = code;
+    snprintf(detail->sqlstate, sizeof(detail->sqlstate), "%s", sqlstate);
 }
 
 fault fault_raise(fault code, const char *format, ...)
@@ -70,25 +70,25 @@ const char *fault_text(fault code)
     return (unsigned)code < FAULTS ? fault_rows[code].text : "unknown fault";
 }
 
-const char *fault_story(fault code)
+const char *fault_detail(fault code)
 {
-    const struct fault_story *story = fault_slot();
-    return story->code == code && story->text[0] != '\0' ? story->text : fault_text(code);
+    const struct fault_detail *detail = fault_slot();
+    return detail->code == code && detail->text[0] != '\0' ? detail->text : fault_text(code);
 }
 
-const char *fault_story_sqlstate(fault code)
+const char *fault_detail_sqlstate(fault code)
 {
-    const struct fault_story *story = fault_slot();
-    return story->code == code && story->sqlstate[0] != '\0' ? story->sqlstate
-                                                             : fault_sqlstate(code);
+    const struct fault_detail *detail = fault_slot();
+    return detail->code == code && detail->sqlstate[0] != '\0' ? detail->sqlstate
+                                                               : fault_sqlstate(code);
 }
 
-struct fault_story fault_story_save(void)
+struct fault_detail fault_detail_save(void)
 {
     return *fault_slot();
 }
 
-void fault_story_restore(const struct fault_story *story)
+void fault_detail_restore(const struct fault_detail *detail)
 {
-    *fault_slot() = *story;
+    *fault_slot() = *detail;
 }

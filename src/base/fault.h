@@ -1,11 +1,11 @@
 #pragma once
 /*
- * fault.h - error codes, and the error message (the fault's story) that is recorded once, at the
+ * fault.h - error codes, and the error message (the fault's detail) that is recorded once, at the
  * origin.
  *
- * A function that can fail returns `fault`; OK is zero.  fault_raise() writes the story into the
- * running coroutine's slot and returns the code; the machine changes `fault_story_current` at each
- * switch.  Only the boundaries (client, console, log) read the story, and before they suspend.
+ * A function that can fail returns `fault`; OK is zero.  fault_raise() writes the detail into the
+ * running coroutine's slot and returns the code; the machine changes `fault_detail_current` at each
+ * switch.  Only the boundaries (client, console, log) read the detail, and before they suspend.
  * Pure parsers return the code alone.
  */
 #include "base/compiler.h"
@@ -19,16 +19,16 @@ typedef enum {
     FAULTS
 } fault;
 
-/* Size of the longest story, NUL included; longer ones are truncated. */
+/* Size of the longest detail, NUL included; longer ones are truncated. */
 #define FAULT_STORY_MAX 240
 
-struct fault_story {
+struct fault_detail {
     fault code;
     char sqlstate[6]; /* empty: the SQLSTATE of `code` */
     char text[FAULT_STORY_MAX];
 };
 
-extern _Thread_local struct fault_story *fault_story_current;
+extern _Thread_local struct fault_detail *fault_detail_current;
 
 #define TRY(call)                                                                                  \
     do {                                                                                           \
@@ -37,7 +37,7 @@ extern _Thread_local struct fault_story *fault_story_current;
             return fault_;                                                                         \
     } while (0)
 
-/** Records the story and returns `code`.  Never suspends, never allocates. */
+/** Records the detail and returns `code`.  Never suspends, never allocates. */
 fault fault_raise(fault code, const char *format, ...) PRINTF_LIKE(2, 3) COLD;
 
 /** Same as fault_raise, with an explicit SQLSTATE (5 characters), e.g. one that a server sent. */
@@ -49,13 +49,13 @@ const char *fault_name(fault code);
 const char *fault_sqlstate(fault code);
 const char *fault_text(fault code);
 
-/** The last story of this coroutine or thread if it has this code, else the code's text.  Valid
+/** The last detail of this coroutine or thread if it has this code, else the code's text.  Valid
  *  until the next raise or suspension. */
-const char *fault_story(fault code);
-/** The SQLSTATE that belongs to fault_story(code). */
-const char *fault_story_sqlstate(fault code);
+const char *fault_detail(fault code);
+/** The SQLSTATE that belongs to fault_detail(code). */
+const char *fault_detail_sqlstate(fault code);
 
-/** Saves and restores the last story of this coroutine or thread: around a call whose own faults do
- *  not matter, such as closing a connection before its story was reported. */
-struct fault_story fault_story_save(void);
-void fault_story_restore(const struct fault_story *story);
+/** Saves and restores the last detail of this coroutine or thread: around a call whose own faults
+ * do not matter, such as closing a connection before its detail was reported. */
+struct fault_detail fault_detail_save(void);
+void fault_detail_restore(const struct fault_detail *detail);

@@ -93,7 +93,19 @@ void map_clear(struct map *map, void (*end)(struct map_link *link))
     map_fini(map);
 }
 
-uint64_t hash_bytes(const void *bytes, size_t size, uint64_t seed)
+uint64_t hash_data(const void *bytes, size_t size, uint64_t seed)
 {
     return XXH3_64bits_withSeed(bytes, size, seed);
+}
+
+static uint64_t name_seed;
+
+uint64_t hash_span(struct span span)
+{
+    return hash_data(span.at, span.size, name_seed);
+}
+
+void hash_set_seed(uint64_t seed)
+{
+    name_seed = seed;
 }

@@ -40,8 +40,9 @@ struct map_link *map_next(const struct map *map, const struct map_link *after);
 void map_clear(struct map *map, void (*end)(struct map_link *link));
 
 /** xxHash3, 64 bits.  Not for secrets. */
-uint64_t hash_bytes(const void *bytes, size_t size, uint64_t seed);
-static inline uint64_t hash_span(struct span span)
-{
-    return hash_bytes(span.at, span.size, 0);
-}
+uint64_t hash_data(const void *bytes, size_t size, uint64_t seed);
+/** The hash of names in maps.  It depends on the seed, so that clients that choose names can't
+ *  choose their buckets. */
+uint64_t hash_span(struct span span);
+/** Sets the seed, 0 at first.  Called before any map holds a name and before other threads run. */
+void hash_set_seed(uint64_t seed);

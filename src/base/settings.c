@@ -223,7 +223,8 @@ void setting_print_range(const struct setting *setting, struct buffer *out)
     amount_print(units, setting->max, out);
 }
 
-void setting_accepts(const struct setting *setting, struct buffer *out)
+/* Writes what settings of this kind accept, without the words of the one setting. */
+static void setting_accepts_kind(const struct setting *setting, struct buffer *out)
 {
     switch (setting->kind) {
     case SETTING_COUNT:
@@ -279,6 +280,11 @@ void setting_accepts(const struct setting *setting, struct buffer *out)
         buffer_append_text(out, setting->unit);
         break;
     }
+}
+
+void setting_accepts(const struct setting *setting, struct buffer *out)
+{
+    setting_accepts_kind(setting, out);
     if (setting->word != NULL)
         buffer_printf(out, ", or %s", setting->word);
     if (setting->kind != SETTING_CHOICE && setting->choices != NULL) {

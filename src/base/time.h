@@ -2,14 +2,16 @@
 /*
  * time.h - points in time and durations as distinct types.
  *
- * `deadline` is a point in monotonic time, `duration` a length, `instant` wall-clock time since
- * 1970.  All are in microseconds.  Nothing here reads a clock: see machine/clock.h.
+ * `moment` is a point in monotonic time, `deadline` the moment at which something ends or falls
+ * due, `duration` a length, `instant` wall-clock time since 1970.  All are in microseconds. Nothing
+ * here reads a clock: see machine/clock.h.
  */
 #include "base/compiler.h"
 
 typedef struct {
     int64_t us;
-} deadline;
+} moment;
+typedef moment deadline;
 typedef struct {
     int64_t us;
 } duration;
@@ -28,7 +30,7 @@ static inline bool is_never(deadline by)
 }
 
 /* Adds `wait` to `from`; saturates, so that NO_LIMIT gives NEVER. */
-static inline deadline later(deadline from, duration wait)
+static inline deadline later(moment from, duration wait)
 {
     if (wait.us >= INT64_MAX - from.us)
         return NEVER;
@@ -41,7 +43,7 @@ static inline deadline earlier_of(deadline a, deadline b)
 }
 
 /* The time from `from` to `to`; zero or negative when `to` is not after `from`. */
-static inline duration between(deadline from, deadline to)
+static inline duration between(moment from, moment to)
 {
     return (duration){.us = to.us == INT64_MAX ? INT64_MAX : to.us - from.us};
 }
