@@ -1,6 +1,7 @@
 #pragma once
 /*
- * base64.h - base64 with padding (RFC 4648, section 4), for SCRAM only.
+ * base64.h - base64 with padding (RFC 4648, section 4), for SCRAM only; private to
+ * wire/.
  *
  * Strict: rejects blanks, missing padding and stray bits, so that each byte string has one text.
  */

@@ -1,5 +1,9 @@
-/* Uses OpenSSL's low-level MD5 functions: the caller owns their state, so they can't lack memory,
- * and no provider can disable MD5.  EVP can fail for both reasons. */
+/*
+ * md5.c - PostgreSQL's md5 passwords.
+ *
+ * Uses OpenSSL's low-level MD5 functions: the caller owns their state, so they can't lack
+ * memory, and no provider can disable MD5.  EVP can fail for both reasons.
+ */
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include <openssl/crypto.h>
 #include <openssl/md5.h>

@@ -1,6 +1,7 @@
 #pragma once
 /*
- * saslprep.h - SASLprep (RFC 4013): normalizes a password before SCRAM hashes it, as pg_saslprep.
+ * saslprep.h - SASLprep (RFC 4013): normalizes a password before SCRAM hashes it, as pg_saslprep;
+ * private to wire/.
  */
 #include "base/span.h"
 
