@@ -1,7 +1,7 @@
 /* effects.c - analyzes a text statement by statement: what each may create or end. */
 #include "query/effects.h"
 
-#include "query/look.h"
+#include "query/look_parts.h"
 
 /* Kinds that a function of PostgreSQL can leave and that would affect the next client. */
 #define BY_CALLS                                                                                   \
@@ -18,6 +18,7 @@ static void look_statements(struct look *look);
 
 static void discard_all_of(struct look *look, enum query_kind kind)
 {
+    invariant((QUERY_KIND(kind) & QUERY_INCURABLE) == 0);
     struct query_effect *effect = look_add(look, kind, QUERY_ENDS_ALL);
     if (effect != NULL)
         effect->single = true;
@@ -306,8 +307,10 @@ static bool opens_block(const struct look *look)
 static void skip_parentheses(struct look *look)
 {
     unsigned depth = 0;
+    invariant(look_at_punct(look, '('));
     do {
         depth += look_at_punct(look, '(') ? 1 : 0;
+        invariant(depth > 0);
         depth -= look_at_punct(look, ')') ? 1 : 0;
         look_advance(look);
     } while (depth > 0 && look->token.kind != QUERY_TOKEN_END);
@@ -349,6 +352,7 @@ static const struct {
 
 static void look_first(struct look *look)
 {
+    invariant(look->effects->count <= QUERY_EFFECTS_MAX);
     look->first = look->effects->count;
     look->later = false;
     look->create = look_at_word(look, "create");
@@ -389,6 +393,7 @@ static void look_statements(struct look *look)
 static uint16_t creates_of(const struct query_effects *effects)
 {
     uint16_t creates = effects->more;
+    invariant((creates & ~QUERY_ALL_KINDS) == 0);
     for (unsigned i = 0; i < effects->count; i++)
         if (effects->all[i].act == QUERY_CREATES)
             creates |= QUERY_KIND(effects->all[i].kind);
@@ -423,6 +428,7 @@ bool query_read_effects(struct span text, struct query_effects *ret)
     memset(ret, 0, offsetof(struct query_effects, all));
     query_scan_init(&look.scan, text);
     look_statements(&look);
+    invariant(look.token.kind == QUERY_TOKEN_END && look.scan.at == look.scan.end);
     ret->creates = creates_of(ret);
     if (look.scan.unsure) {
         ret->unsure |= unsure_of(text);

@@ -72,6 +72,11 @@ struct query_effects {
 /** Returns false if the text has no effects.  Cheap, and false for most of what applications send.
  *  After true call query_read_effects(). */
 bool query_may_have_effects(struct span text);
+/** The same.  *ret_outcome: query_outcome_of() of the text, found by the same walk. */
+bool query_filter(struct span text, uint8_t *ret_outcome);
+/** The same.  *ret_outcome: query_outcome_of() of the text, found by the same walk; less a SELECT
+ *  INTO of at most 15 bytes. */
+bool query_filter(struct span text, uint8_t *ret_outcome);
 /** Analyzes the text.  Returns false if it has no effects after all. */
 bool query_read_effects(struct span text, struct query_effects *ret);
 /** Returns whether a long text that begins with this part may have effects.  Returns true for a

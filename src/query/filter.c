@@ -1,6 +1,8 @@
 /* filter.c - a cheap filter: most texts have no effects and skip the analysis. */
+#include "base/check.h"
 #include "base/compiler.h"
 #include "query/effects.h"
+#include "query/outcome.h"
 
 typedef uint8_t block __attribute__((vector_size(16)));
 typedef uint64_t halves __attribute__((vector_size(16)));
@@ -20,10 +22,11 @@ static block load(const uint8_t *at)
  * pg_temp), "_co" (set_config), "_ad" (pg_advisory_lock), "_rep" (pg_replication_..., ..._slot),
  * "stv" (lastval), "rrv" (currval), "tse" (setseed), "u&" (a name with escapes).  Reads AHEAD bytes
  * more. */
-static inline block block_hits(const uint8_t *at)
+static inline block block_hits(const uint8_t *at, block *into)
 {
     block first = load(at), a = first | 0x20, b = load(at + 1) | 0x20, c = load(at + 2) | 0x20,
           d = load(at + 3) | 0x20;
+    *into |= (block)(a == 'i') & (block)(d == 'o');
     block e = (block)(b == 'e'), p = (block)(d == 'p'), r = (block)(b == 'r');
     block t =
         (block)(a == 't') & ((e & p & (block)(c == 'm')) | ((block)(b == 's') & (block)(c == 'e')));
@@ -37,26 +40,35 @@ static inline block block_hits(const uint8_t *at)
 /* Blocks between two tests of the hits. */
 #define BLOCKS_AT_A_TIME 8
 
-static bool part_hits(struct span part)
+/* *ret_into: "into", or letters like it, may occur; meaningless if there are hits. */
+static inline bool part_hits_into(struct span part, bool *ret_into)
 {
     uint8_t padded[BLOCK_BYTES] = {0};
-    block hits = {0};
+    block hits = {0}, into = {0};
     if (part.size < BLOCK_BYTES) {
         if (part.size > 0)
             memcpy(padded, part.at, part.size);
         part = span_of(padded, sizeof(padded));
     }
+    costly_invariant(part.size >= BLOCK_BYTES);
     const uint8_t *at = part.at, *last = part.at + part.size - BLOCK_BYTES;
     while (at < last) {
         const uint8_t *end = last - at > 16 * BLOCKS_AT_A_TIME ? at + 16 * BLOCKS_AT_A_TIME : last;
         for (; at < end; at += sizeof(block))
-            hits |= block_hits(at);
+            hits |= block_hits(at, &into);
         halves any = (halves)hits;
         if ((any[0] | any[1]) != 0)
             return true;
     }
-    halves any = (halves)(hits | block_hits(last));
+    halves any = (halves)(hits | block_hits(last, &into)), like = (halves)into;
+    *ret_into = (like[0] | like[1]) != 0;
     return (any[0] | any[1]) != 0;
+}
+
+static bool part_hits(struct span part)
+{
+    bool into;
+    return part_hits_into(part, &into);
 }
 
 /* Returns whether "_set" occurs, as in pg_settings, which may be updated anywhere in a text. */
@@ -98,6 +110,7 @@ static uint64_t semicolons_of(uint64_t bytes)
 /* Returns whether a short text has a second statement. */
 static bool short_hits(const uint8_t *at, size_t size)
 {
+    costly_invariant(size >= 4 && size <= SHORT_MAX);
     if (size >= 8)
         return (semicolons_of(eight_from(at)) | semicolons_of(eight_from(at + size - 8))) != 0;
     bool hits = false;
@@ -146,6 +159,7 @@ static bool is_space(uint8_t c)
  * after a comment, with a schema.  False: certainly another table. */
 static bool updates_catalog(struct span text)
 {
+    costly_invariant(text.size >= 4);
     size_t at = 6;
     while (at < text.size && is_space(text.at[at]))
         at += 1;
@@ -198,6 +212,20 @@ bool query_may_have_effects(struct span text)
     if (text.size <= SHORT_MAX)
         return short_hits(text.at, text.size);
     return part_hits(text);
+}
+
+bool query_filter(struct span whole, uint8_t *ret_outcome)
+{
+    struct span text = trimmed(whole);
+    bool into = false;
+    if (!outcome_selects(text)) {
+        *ret_outcome = query_outcome_of(whole);
+        return query_may_have_effects(text);
+    }
+    bool hits =
+        text.size <= SHORT_MAX ? short_hits(text.at, text.size) : part_hits_into(text, &into);
+    *ret_outcome = LIKELY(!hits && !into) ? 0 : query_outcome_of(whole);
+    return hits;
 }
 
 bool query_start_may_have_effects(struct span part)

@@ -1,5 +1,5 @@
 /* look.c - tokens of a text that is analyzed, and the list of its effects. */
-#include "query/look.h"
+#include "query/look_parts.h"
 
 /* --- tokens ----------------------------------------------------------------------------------- */
 
@@ -15,6 +15,7 @@ bool look_at_word(const struct look *look, const char *word)
 
 bool look_at_punct(const struct look *look, char c)
 {
+    costly_invariant(look->token.kind != QUERY_TOKEN_PUNCT || look->token.text.size == 1);
     return look->token.kind == QUERY_TOKEN_PUNCT && look->token.text.at[0] == (uint8_t)c;
 }
 
@@ -79,11 +80,13 @@ static void fold(char name[QUERY_NAME_SIZE], struct span text, bool as_it_is)
         if (as_it_is && c == '"')
             i += 1; /* quotes come in pairs here */
     }
+    invariant(size < QUERY_NAME_SIZE);
     name[size] = '\0';
 }
 
 void look_unsure(struct look *look, uint16_t kinds)
 {
+    invariant((kinds & ~QUERY_ALL_KINDS) == 0);
     look->effects->unsure |= kinds;
 }
 
@@ -95,6 +98,8 @@ void look_unsure(struct look *look, uint16_t kinds)
 struct query_effect *look_add(struct look *look, enum query_kind kind, enum query_act act)
 {
     struct query_effects *effects = look->effects;
+    invariant(kind < QUERY_KINDS && act <= QUERY_ENDS_ALL);
+    invariant(effects->count <= QUERY_EFFECTS_MAX);
     bool resets = act != QUERY_CREATES && (QUERY_KIND(kind) & RESETTABLE) != 0;
     if (look->in_body && act != QUERY_CREATES) {
         effects->resets = effects->resets || resets;

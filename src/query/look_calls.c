@@ -1,5 +1,5 @@
 /* look_calls.c - calls of PostgreSQL functions that leave state in the session. */
-#include "query/look.h"
+#include "query/look_parts.h"
 
 #include <stdio.h>
 

@@ -1,5 +1,5 @@
 /* look_set.c - SET and RESET, and the kinds of their parameters. */
-#include "query/look.h"
+#include "query/look_parts.h"
 
 /* Finds the parameters that are not ordinary settings. */
 enum query_kind look_kind_of(struct span name)
@@ -78,6 +78,7 @@ static bool take_scope(struct look *look, const char *word)
 
 static void set_role(struct look *look, enum query_kind kind)
 {
+    invariant(kind != QUERY_SETTING && kind != QUERY_SEED); /* set_parameter() has these */
     const struct query_token *value = &look->token;
     bool none = look_at_word(look, "none") ||
                 (value->kind != QUERY_TOKEN_WORD && span_is(value->text, "none"));

@@ -1,4 +1,4 @@
-#include "query/scan.h"
+#include "query/scan_parts.h"
 
 void query_scan_init(struct query_scan *scan, struct span text)
 {
@@ -6,6 +6,7 @@ void query_scan_init(struct query_scan *scan, struct span text)
     scan->at = text.at;
     scan->end = nul != NULL ? nul : text.at + text.size;
     scan->unsure = false;
+    invariant(scan->end - scan->at >= 0 && (size_t)(scan->end - scan->at) <= text.size);
 }
 
 static bool is_space(uint8_t c)
@@ -38,17 +39,20 @@ static void skip_line(struct query_scan *scan)
 static void skip_block(struct query_scan *scan)
 {
     unsigned depth = 0;
+    invariant(peek(scan, 0) == '/' && peek(scan, 1) == '*');
     do {
         if (peek(scan, 0) == '/' && peek(scan, 1) == '*') {
             depth += 1;
             scan->at += 2;
         } else if (peek(scan, 0) == '*' && peek(scan, 1) == '/') {
+            invariant(depth > 0);
             depth -= 1;
             scan->at += 2;
         } else {
             scan->at += 1;
         }
     } while (depth > 0 && scan->at < scan->end);
+    invariant(scan->at <= scan->end);
 }
 
 static void skip_blank(struct query_scan *scan)
@@ -76,6 +80,7 @@ static void skip_plain(struct query_scan *scan, uint8_t quote)
             return;
         scan->at += 1;
     }
+    invariant(scan->at == scan->end);
 }
 
 /* Skips to the closing quote of a string in which a backslash escapes the next byte.  After a byte
@@ -93,6 +98,7 @@ static void skip_escaped(struct query_scan *scan)
             scan->at += 1;
         }
     }
+    invariant(scan->at == scan->end);
 }
 
 /* Skips to a string's continuation: a quote on a later line, with only space and line comments in
@@ -113,6 +119,7 @@ static bool skip_to_continuation(struct query_scan *scan)
     }
     if (!newline || peek(&ahead, 0) != '\'')
         return false;
+    invariant(ahead.at > scan->at && ahead.at < ahead.end);
     scan->at = ahead.at + 1;
     return true;
 }
@@ -139,6 +146,7 @@ static bool quote_is_unsure(const uint8_t *begin, const uint8_t *at)
  * the first may be escaped and the second may close. */
 static bool string_is_unsure(const uint8_t *begin, const uint8_t *close)
 {
+    invariant(begin <= close && *close == '\'');
     for (const uint8_t *at = begin; at <= close; at++) {
         at = memchr(at, '\'', (size_t)(close - at) + 1);
         if (at == NULL)
@@ -163,6 +171,7 @@ static struct span take_string(struct query_scan *scan, enum escapes escapes)
         text = span_of(begin, (size_t)(scan->at - begin));
         if (scan->at == scan->end)
             return text;
+        invariant(*scan->at == '\'');
         if (escapes == ESCAPES_MAYBE && string_is_unsure(part, scan->at))
             scan->unsure = true;
         scan->at += 1;
@@ -175,6 +184,7 @@ static struct span take_identifier(struct query_scan *scan)
     const uint8_t *begin = scan->at;
     skip_plain(scan, '"');
     struct span text = span_of(begin, (size_t)(scan->at - begin));
+    invariant(scan->at == scan->end || *scan->at == '"');
     scan->at += scan->at < scan->end;
     return text;
 }
@@ -184,6 +194,7 @@ static struct span take_identifier(struct query_scan *scan)
 static size_t dollar_tag(const struct query_scan *scan)
 {
     size_t size = 1;
+    invariant(peek(scan, 0) == '$');
     if (is_digit(peek(scan, 1)))
         return 0;
     while (is_word_start(peek(scan, size)) || is_digit(peek(scan, size)))
@@ -193,6 +204,7 @@ static size_t dollar_tag(const struct query_scan *scan)
 
 static struct span take_dollar(struct query_scan *scan, size_t tag)
 {
+    invariant(tag >= 2 && tag <= (size_t)(scan->end - scan->at));
     struct span quote = span_of(scan->at, tag);
     const uint8_t *begin = scan->at + tag;
     const uint8_t *close = memmem(begin, (size_t)(scan->end - begin), quote.at, quote.size);
@@ -207,6 +219,7 @@ static struct span take_word(struct query_scan *scan)
     while (scan->at < scan->end &&
            (is_word_start(*scan->at) || is_digit(*scan->at) || *scan->at == '$'))
         scan->at += 1;
+    invariant(scan->at > begin); /* else the text would never end */
     return span_of(begin, (size_t)(scan->at - begin));
 }
 
@@ -219,6 +232,7 @@ static struct query_token token_of(enum query_token_kind kind, struct span text)
 static struct query_token take_unicode(struct query_scan *scan)
 {
     uint8_t quote = peek(scan, 2);
+    invariant(quote == '\'' || quote == '"');
     scan->at += 3;
     if (quote == '\'')
         return token_of(QUERY_TOKEN_STRING, take_string(scan, ESCAPES_NEVER));

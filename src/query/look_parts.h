@@ -1,11 +1,11 @@
 #pragma once
 /*
- * look.h - shared by the files that analyze a text: position in the text, effects found.
+ * look_parts.h - shared by the files that analyze a text: position in the text, effects found.
  *
  * Every reader takes the tokens that it knows and stops at the first that it does not.
  */
 #include "query/effects.h"
-#include "query/scan.h"
+#include "query/scan_parts.h"
 
 struct look {
     struct query_scan scan;

@@ -1,6 +1,6 @@
 #pragma once
 /*
- * scan.h - splits SQL into tokens, in a single pass.
+ * scan_parts.h - splits SQL into tokens, in a single pass.
  *
  * Knows what hides text from PostgreSQL's own scanner: comments (nested), strings of every kind and
  * their continuation on further lines, dollar quotes, quoted identifiers.  Accepts any bytes and
@@ -10,6 +10,7 @@
  * The meaning of some texts depends on settings that the text does not show.  Then `unsure` is set,
  * and the tokens from there on are one of the possible readings.
  */
+#include "base/check.h"
 #include "base/span.h"
 
 enum query_token_kind {
