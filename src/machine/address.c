@@ -1,3 +1,4 @@
+/* address.c - addresses: parsing, printing, comparing. */
 #include "machine/stream.h"
 
 #include <arpa/inet.h>

@@ -1,16 +1,16 @@
 #include "machine/clock.h"
-#include "machine/loop.h"
+#include "machine/loop_parts.h"
 
-deadline now(void)
+moment now(void)
 {
     if (LIKELY(machine_current != NULL))
-        return (deadline){machine_current->now_us};
+        return (moment){machine_current->now_us};
     return now_exact();
 }
 
-deadline now_exact(void)
+moment now_exact(void)
 {
-    return (deadline){os->monotonic_us()};
+    return (moment){os->monotonic_us()};
 }
 
 instant wall_now(void)

@@ -7,9 +7,9 @@
 #include "base/time.h"
 
 /** Monotonic time of this loop iteration; on threads that are no machine, the exact time. */
-deadline now(void);
+moment now(void);
 /** Monotonic time, read from the system. */
-deadline now_exact(void);
+moment now_exact(void);
 /** Wall-clock time, read from the system. */
 instant wall_now(void);
 /** now() plus `wait`. */

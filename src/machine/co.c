@@ -1,5 +1,6 @@
+/* co.c - coroutines: their stacks, their queue of those that can run, groups. */
 #include "machine/clock.h"
-#include "machine/loop.h"
+#include "machine/loop_parts.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -46,7 +47,7 @@ struct co {
     struct co_group *group; /* NULL: none */
     struct node member;
     enum co_stack kind;
-    struct fault_story story;
+    struct fault_detail detail;
     void *mapping;
     size_t mapping_size;
 };
@@ -227,11 +228,11 @@ static void co_resume(struct machine *machine, struct co *co)
     invariant(machine->running == NULL && co->machine == machine);
     co->state = CO_RUNNING;
     machine->running = co;
-    fault_story_current = &co->story;
+    fault_detail_current = &co->detail;
     hint_add(&machine->stats.switches, 1);
     context_switch(&machine->loop, &co->context);
     machine->running = NULL;
-    fault_story_current = &machine->story;
+    fault_detail_current = &machine->detail;
 }
 
 static void co_suspend(struct co *co)
@@ -300,8 +301,8 @@ static struct co *co_make(void (*entry)(void *argument), void *argument, enum co
     co->entry = entry;
     co->argument = argument;
     co->woken = co->cancelled = false;
-    co->story.code = OK;
-    co->story.text[0] = '\0';
+    co->detail.code = OK;
+    co->detail.text[0] = '\0';
     hint_add(&machine->stats.coroutines, 1);
     return co;
 }
@@ -375,11 +376,12 @@ static void co_pause(struct co *co, deadline by)
     co->timer.due = INT64_MAX;
 }
 
-/* Clears an older story with the same code: this fault has none, and the old one does not apply. */
+/* Clears an older detail with the same code: this fault has none, and the old one does not apply.
+ */
 static fault co_wait_failed(struct co *co, fault code)
 {
-    if (co->story.code == code)
-        co->story.text[0] = '\0';
+    if (co->detail.code == code)
+        co->detail.text[0] = '\0';
     return code;
 }
 

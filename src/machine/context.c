@@ -1,4 +1,4 @@
-#include "machine/context.h"
+#include "machine/context_parts.h"
 
 #include <errno.h>
 

@@ -1,4 +1,5 @@
-#include "machine/context.h"
+/* context_assembly.c - contexts of coroutines by the assembly of context_*.S. */
+#include "machine/context_parts.h"
 
 #include <string.h>
 

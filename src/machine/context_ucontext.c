@@ -1,4 +1,5 @@
-#include "machine/context.h"
+/* context_ucontext.c - contexts of coroutines by ucontext, where there is no assembly. */
+#include "machine/context_parts.h"
 
 #include <signal.h>
 #include <stdlib.h>

@@ -4,7 +4,8 @@
 #include "machine/clock.h"
 #include "machine/co.h"
 #include "machine/dns_parts.h"
-#include "machine/loop.h"
+#include "machine/dns_system.h"
+#include "machine/loop_parts.h"
 #include "machine/stream.h"
 
 #include <ares.h>
@@ -18,18 +19,6 @@
 /* How long to wait for the other family's answer after the first one brought addresses: some name
  * servers never answer AAAA queries. */
 #define OTHER_FAMILY_WAIT ms(250)
-
-static const char *dns_hosts_path = "/etc/hosts";
-
-void dns_set_hosts_path(const char *path)
-{
-    dns_hosts_path = path != NULL ? path : "/etc/hosts";
-}
-
-const char *dns_hosts_file(void)
-{
-    return dns_hosts_path;
-}
 
 /* --- answers ---------------------------------------------------------------------------------- */
 
@@ -107,50 +96,12 @@ int dns_answer_read(int type, struct span raw, uint16_t port, struct dns_answer 
 
 /* --- hosts files ------------------------------------------------------------------------------ */
 
-static bool is_blank(uint8_t byte)
-{
-    return byte == ' ' || byte == '\t' || byte == '\r';
-}
-
-/* Takes the next word of a line; empty at the line's end. */
-static struct span take_word(struct span *line)
-{
-    while (line->size > 0 && is_blank(*line->at))
-        *line = span_skip(*line, 1);
-    struct span word = {line->at, 0};
-    while (word.size < line->size && !is_blank(word.at[word.size]))
-        word.size++;
-    *line = span_skip(*line, word.size);
-    return word;
-}
-
-static struct span take_line(struct span *text)
-{
-    const uint8_t *end = memchr(text->at, '\n', text->size);
-    struct span line = {text->at, end != NULL ? (size_t)(end - text->at) : text->size};
-    *text = span_skip(*text, line.size + 1);
-    const uint8_t *comment = line.size > 0 ? memchr(line.at, '#', line.size) : NULL;
-    if (comment != NULL)
-        line.size = (size_t)(comment - line.at);
-    return line;
-}
-
 void dns_hosts_find(struct span text, const char *host, uint16_t port, struct dns_answer *answer)
 {
-    while (text.size > 0) {
-        char number[64];
-        struct address address;
-        struct span line = take_line(&text);
-        struct span first = take_word(&line);
-        struct span name = take_word(&line);
-        while (name.size > 0 && !span_is_nocase(name, host))
-            name = take_word(&line);
-        if (name.size == 0 || first.size >= sizeof(number))
-            continue;
-        snprintf(number, sizeof(number), "%.*s", SPAN_ARG(first));
-        if (address_parse_number(number, port, &address))
-            answer_add(answer, &address);
-    }
+    struct address address;
+    size_t at = 0;
+    while (dns_hosts_next(text, &at, host, port, &address))
+        answer_add(answer, &address);
 }
 
 static fault find_in_hosts(const char *host, uint16_t port, struct dns_answer *answer)
@@ -158,7 +109,7 @@ static fault find_in_hosts(const char *host, uint16_t port, struct dns_answer *a
     char *text = malloc(HOSTS_SIZE_MAX);
     if (text == NULL)
         return fault_raise(FAULT_NAME, "no memory to resolve \"%s\"", host);
-    int64_t size = os->file_read(dns_hosts_path, text, HOSTS_SIZE_MAX);
+    int64_t size = os->file_read(dns_hosts_file(), text, HOSTS_SIZE_MAX);
     if (size > 0)
         dns_hosts_find(span_of(text, (size_t)size), host, port, answer);
     free(text);
@@ -326,4 +277,13 @@ fault dns_resolve(const char *host, uint16_t port, struct dns_answer *ret, deadl
     if (result == OK)
         *ret = answer;
     return result;
+}
+
+/* --- one name server -------------------------------------------------------------------------- */
+
+int dns_ask(const struct address *server, const char *name, int type, duration timeout,
+            void (*done)(void *argument, int status, const uint8_t *answer, size_t size),
+            void *argument)
+{
+    return os->dns_ask(machine_self()->poller, server, name, type, timeout, done, argument);
 }

@@ -16,8 +16,13 @@ struct dns_answer {
 };
 
 /** Resolves `host`; "*" gives the wildcard addresses, IPv6 first where the machine has IPv6.
- *  Suspends.  Faults: NAME (the story says why), TIMEOUT, CANCELLED. */
+ *  Suspends.  Faults: NAME (the detail says why), TIMEOUT, CANCELLED. */
 fault dns_resolve(const char *host, uint16_t port, struct dns_answer *ret, deadline by) MUST_USE;
+
+/** Asks one name server on the running machine, see os->dns_ask. */
+int dns_ask(const struct address *server, const char *name, int type, duration timeout,
+            void (*done)(void *argument, int status, const uint8_t *answer, size_t size),
+            void *argument);
 
 /* Size of the longest name, NUL included. */
 #define DNS_NAME_SIZE 254

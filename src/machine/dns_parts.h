@@ -3,9 +3,7 @@
  * dns_parts.h - the pure parts of dns.c and dns_reverse.c, for them and their tests; private to
  * machine/.
  */
-#include "machine/dns.h"
-
-enum { DNS_TYPE_A = 1, DNS_TYPE_PTR = 12, DNS_TYPE_AAAA = 28 };
+#include "machine/dns_message.h"
 
 /** Adds the addresses that the text of a hosts file has for `host`; names compare without case. */
 void dns_hosts_find(struct span text, const char *host, uint16_t port, struct dns_answer *answer);

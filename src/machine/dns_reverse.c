@@ -2,7 +2,7 @@
 #include "base/check.h"
 #include "machine/co.h"
 #include "machine/dns_parts.h"
-#include "machine/loop.h"
+#include "machine/loop_parts.h"
 #include "machine/stream.h"
 
 #include <ares.h>

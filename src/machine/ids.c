@@ -1,6 +1,6 @@
 #include "machine/ids.h"
 #include "machine/clock.h"
-#include "machine/loop.h"
+#include "machine/loop_parts.h"
 
 #include <string.h>
 

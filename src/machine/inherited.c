@@ -1,7 +1,7 @@
 #include "machine/inherited.h"
 
 #include "base/check.h"
-#include "machine/os_process.h"
+#include "machine/os_process_parts.h"
 #include "machine/process.h"
 #include "machine/stream.h"
 

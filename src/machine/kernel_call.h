@@ -1,6 +1,6 @@
 #pragma once
 /*
- * kernel_call.h - system calls without the C library.
+ * kernel_call.h - system calls without the C library; private to machine/.
  *
  * For the few calls that are made for every query.  The library's functions are cancellation
  * points, which costs two atomic exchanges per call in a process with threads; no thread of ours is

@@ -1,3 +1,4 @@
+/* listener.c - listening sockets. */
 #include "machine/stream.h"
 
 #include "machine/clock.h"
@@ -7,8 +8,13 @@
 #include <errno.h>
 #include <string.h>
 
-/* Pause of accepting without free descriptors; closed connections of our own may free some. */
-#define ACCEPT_REST ms(100)
+/* Stores the handle without registering it: other machines may be the ones that accept. */
+static void listener_keep(struct listener *listener, int handle)
+{
+    listener->stream.handle = handle;
+    listener->stream.table = os->table();
+    listener->stream.is_unix = listener->address.family == ADDRESS_UNIX;
+}
 
 fault listener_open(struct listener *listener, const struct address *at, int backlog, int unix_mode)
 {
@@ -21,7 +27,8 @@ fault listener_open(struct listener *listener, const struct address *at, int bac
     struct address bound;
     if (at->family != ADDRESS_UNIX && os->local_address(handle, &bound) == 0)
         listener->address.port = bound.port;
-    return stream_adopt(&listener->stream, handle, at->family == ADDRESS_UNIX);
+    listener_keep(listener, handle);
+    return OK;
 }
 
 fault listener_adopt(struct listener *listener, int handle, const struct address *at, int backlog)
@@ -34,7 +41,8 @@ fault listener_adopt(struct listener *listener, int handle, const struct address
         return fault_raise(FAULT_SYSTEM, "cannot listen on %s, which was passed: %s",
                            address_text(at, text, sizeof(text)), strerrordesc_np(-status));
     }
-    return stream_adopt(&listener->stream, handle, at->family == ADDRESS_UNIX);
+    listener_keep(listener, handle);
+    return OK;
 }
 
 void listener_change(struct listener *listener, int backlog, int unix_mode)
@@ -42,8 +50,9 @@ void listener_change(struct listener *listener, int backlog, int unix_mode)
     char text[ADDRESS_TEXT_SIZE];
     int status = os->listen_again(listener->stream.handle, &listener->address, backlog, unix_mode);
     if (status < 0)
-        log_event(LOG_WARNING, "listener.unchanged", "address=%s reason=\"%s\"",
-                  address_text(&listener->address, text, sizeof(text)), strerrordesc_np(-status));
+        log_event(LOG_WARNING, "listener.unchanged",
+                  log_text("address", address_text(&listener->address, text, sizeof(text))),
+                  log_quote("reason", strerrordesc_np(-status)));
 }
 
 fault listener_tune(const struct listener *listener, int64_t group, int defer)
@@ -59,28 +68,18 @@ fault listener_tune(const struct listener *listener, int64_t group, int defer)
                        strerrordesc_np(-status));
 }
 
-enum accept_end { ACCEPT_NEXT, ACCEPT_EMPTY, ACCEPT_EXHAUSTED };
-
-/* Classifies an error of accept(2); most concern a single connection that is gone. */
-static enum accept_end listener_judge(int status)
+/* Most other errors concern a single connection that is gone. */
+bool listener_is_exhausted(int status)
 {
-    switch (status) {
-    case -EAGAIN:
-        return ACCEPT_EMPTY;
-    case -EMFILE:
-    case -ENFILE:
-    case -ENOBUFS:
-    case -ENOMEM:
-        return ACCEPT_EXHAUSTED;
-    default:
-        return ACCEPT_NEXT;
-    }
+    return status == -EMFILE || status == -ENFILE || status == -ENOBUFS || status == -ENOMEM;
 }
 
 fault listener_accept(struct listener *listener, int *ret_handle, struct address *ret_peer,
                       deadline by)
 {
     struct stream *stream = &listener->stream;
+    if (stream->machine == NULL)
+        TRY(stream_attach(stream));
     for (;;) {
         TRY(stream_wait(stream, POLL_READ, by));
         int handle = os->accept(stream->handle, ret_peer);
@@ -88,12 +87,11 @@ fault listener_accept(struct listener *listener, int *ret_handle, struct address
             *ret_handle = handle;
             return OK;
         }
-        enum accept_end end = listener_judge(handle);
-        if (end == ACCEPT_EMPTY)
+        if (handle == -EAGAIN)
             stream->ready &= (uint8_t)~POLL_READ;
-        if (end != ACCEPT_EXHAUSTED)
+        if (!listener_is_exhausted(handle))
             continue;
-        TRY(co_sleep(ACCEPT_REST));
+        TRY(co_sleep(LISTENER_REST));
         return fault_raise(FAULT_SYSTEM, "cannot accept: %s", strerrordesc_np(-handle));
     }
 }

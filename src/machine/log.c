@@ -1,12 +1,13 @@
 #include "machine/log.h"
 
+#include "base/buffer.h"
 #include "base/check.h"
 #include "machine/log_line.h"
-#include "machine/log_repeat.h"
-#include "machine/os_process.h"
+#include "machine/log_repeat_parts.h"
+#include "machine/os_process_parts.h"
 
 #include <errno.h>
-#include <stdarg.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -35,13 +36,28 @@ static const struct log_place log_at_first = {
 static char log_host[HOST_MAX + 1] = "-"; /* written before the first set is in use */
 static const struct os *log_host_of;
 
+/* Lines kept until the start has succeeded or failed: for each a struct held_line and its bytes. */
+static struct {
+    pthread_mutex_t lock;
+    bool on; /* atomic; changed under the lock */
+    struct buffer lines;
+    uint64_t lost; /* lines for files beyond LOG_HELD_MAX */
+} held = {.lock = PTHREAD_MUTEX_INITIALIZER, .lines = {.max = LOG_HELD_MAX}};
+
+#define HELD_FOR_STDERR (-1) /* written only if the start fails */
+
+struct held_line {
+    int sink;
+    uint32_t size;
+};
+
 /* Per thread, because it is too large for the stack of a turn; log_event never suspends. */
 static _Thread_local struct log_line log_scratch;
 
 /* --- building --------------------------------------------------------------------------------- */
 
 static void log_build(struct log_line *line, const struct log_place *place,
-                      const struct log_head *event, const char *pairs, va_list values)
+                      const struct log_head *event)
 {
     struct log_head head = *event;
     head.process = (int)os->process->number();
@@ -50,21 +66,7 @@ static void log_build(struct log_line *line, const struct log_place *place,
     head.host = log_host;
     line->format = (enum log_format)place->target.format;
     line->dress = place->dress;
-    log_line_build(line, &head, pairs, values);
-}
-
-/* Builds a line without writing it: a sink's report of lost lines must not go through the sink. */
-static const struct log_line *log_make(const struct log_place *place, const char *name,
-                                       const char *pairs, ...) PRINTF_LIKE(3, 4);
-static const struct log_line *log_make(const struct log_place *place, const char *name,
-                                       const char *pairs, ...)
-{
-    struct log_head head = {.level = LOG_WARNING, .name = name, .wall_us = os->wall_us()};
-    va_list values;
-    va_start(values, pairs);
-    log_build(&log_scratch, place, &head, pairs, values);
-    va_end(values);
-    return &log_scratch;
+    log_line_build(line, &head);
 }
 
 static struct log_set *log_set_now(void)
@@ -75,13 +77,19 @@ static struct log_set *log_set_now(void)
 static size_t log_report_dropped(int sink, char *bytes, size_t max, uint64_t count)
 {
     const struct log_set *set = log_set_now();
+    const struct log_pair lines = log_number("lines", count);
     for (size_t i = 0; set != NULL && i < set->count; i++) {
         if (set->places[i].sink != sink)
             continue;
-        const struct log_line *line =
-            log_make(&set->places[i], "log.dropped", "lines=%llu", (unsigned long long)count);
-        size_t size = line->size <= max ? line->size : 0;
-        memcpy(bytes, line->bytes, size);
+        /* Not by log_event: the report must not go through the sink that lost the lines. */
+        log_build(&log_scratch, &set->places[i],
+                  &(struct log_head){.level = LOG_WARNING,
+                                     .name = "log.dropped",
+                                     .wall_us = os->wall_us(),
+                                     .pairs = &lines,
+                                     .count = 1});
+        size_t size = log_scratch.size <= max ? log_scratch.size : 0;
+        memcpy(bytes, log_scratch.bytes, size);
         return size;
     }
     return 0;
@@ -265,45 +273,116 @@ bool log_wants(int level)
     return level <= __atomic_load_n(&log_least_urgent, __ATOMIC_RELAXED);
 }
 
+/* Keeps a line during the start.  False: the start is over and the line must be written. */
+static bool held_keep(int sink, const struct log_line *line)
+{
+    struct held_line head = {.sink = sink, .size = (uint32_t)line->size};
+    if (!__atomic_load_n(&held.on, __ATOMIC_ACQUIRE))
+        return false;
+    pthread_mutex_lock(&held.lock);
+    bool on = held.on;
+    uint8_t *room = on ? buffer_room(&held.lines, sizeof(head) + line->size) : NULL;
+    if (room != NULL) {
+        memcpy(room, &head, sizeof(head));
+        memcpy(room + sizeof(head), line->bytes, line->size);
+        held.lines.size += sizeof(head) + line->size;
+    }
+    held.lost += on && room == NULL && sink != HELD_FOR_STDERR;
+    pthread_mutex_unlock(&held.lock);
+    return on;
+}
+
+void log_hold(void)
+{
+    pthread_mutex_lock(&held.lock);
+    __atomic_store_n(&held.on, true, __ATOMIC_RELEASE);
+    pthread_mutex_unlock(&held.lock);
+}
+
+static struct held_line held_next(struct span *rest, const char **ret_bytes)
+{
+    struct held_line head;
+    memcpy(&head, rest->at, sizeof(head));
+    *ret_bytes = (const char *)rest->at + sizeof(head);
+    *rest = span_skip(*rest, sizeof(head) + head.size);
+    return head;
+}
+
+/* Writes the kept lines to the files or, if the start failed, to standard error.  The caller holds
+ * the lock.  The first line for standard error makes it the only target; there is no such line if
+ * it is a target already. */
+static void held_write(bool started)
+{
+    const char *bytes;
+    bool turned = false;
+    for (struct span rest = buffer_span(&held.lines); rest.size > 0;) {
+        struct held_line head = held_next(&rest, &bytes);
+        if (started != (head.sink != HELD_FOR_STDERR))
+            continue;
+        if (!started && !turned)
+            turned = log_configure(LOG_INFO, LOG_FORMAT_TEXT, NULL) == 0;
+        if (started || turned)
+            os->log_line(started ? head.sink : 0, bytes, head.size);
+    }
+}
+
+void log_release(bool started)
+{
+    pthread_mutex_lock(&held.lock);
+    held_write(started);
+    uint64_t lost = held.lost;
+    held.lost = 0;
+    buffer_fini(&held.lines);
+    held.lines = BUFFER_INIT(LOG_HELD_MAX);
+    __atomic_store_n(&held.on, false, __ATOMIC_RELEASE);
+    pthread_mutex_unlock(&held.lock);
+    if (lost > 0)
+        log_event(LOG_WARNING, "log.dropped", log_number("lines", lost));
+}
+
 /* Writes the event to every target of its level; targets of the same format share the line. */
-static void log_write(const struct log_head *head, const char *pairs, va_list values)
+static void log_write(const struct log_head *head)
 {
     const struct log_set *set = log_set_now();
     const struct log_place *places = set != NULL ? set->places : &log_at_first;
     size_t count = set != NULL ? set->count : 1;
     const struct log_place *built = NULL;
+    bool told = false; /* the event was written to standard error */
     for (size_t i = 0; i < count; i++) {
         const struct log_place *place = &places[i];
         if (head->level > place->target.level)
             continue;
         bool same = built != NULL && place->dress == LOG_DRESS_PLAIN &&
                     built->dress == LOG_DRESS_PLAIN && built->target.format == place->target.format;
-        if (!same) {
-            va_list again;
-            va_copy(again, values);
-            log_build(&log_scratch, place, head, pairs, again);
-            va_end(again);
-        }
+        if (!same)
+            log_build(&log_scratch, place, head);
         built = place;
-        os->log_line(place->sink, log_scratch.bytes, log_scratch.size);
+        told = told || place->target.to == LOG_TO_STDERR;
+        if (place->target.to != LOG_TO_FILE || !held_keep(place->sink, &log_scratch))
+            os->log_line(place->sink, log_scratch.bytes, log_scratch.size);
     }
+    if (told || !__atomic_load_n(&held.on, __ATOMIC_ACQUIRE))
+        return;
+    log_build(&log_scratch, &log_at_first, head);
+    (void)held_keep(HELD_FOR_STDERR, &log_scratch);
 }
 
-static void log_say(int level, const char *name, const char *pairs, ...) PRINTF_LIKE(3, 4);
-static void log_say(int level, const char *name, const char *pairs, ...)
-{
-    struct log_head head = {.level = level, .name = name, .wall_us = os->wall_us()};
-    va_list values;
-    va_start(values, pairs);
-    log_write(&head, pairs, values);
-    va_end(values);
-}
+/* As log_event, but the event is never counted as a repeat. */
+#define log_say(level_, name_, ...)                                                                \
+    do {                                                                                           \
+        const struct log_pair pairs_[] = {__VA_ARGS__};                                            \
+        log_write(&(struct log_head){.level = (level_),                                            \
+                                     .name = (name_),                                              \
+                                     .wall_us = os->wall_us(),                                     \
+                                     .pairs = pairs_,                                              \
+                                     .count = ARRAY_SIZE(pairs_)});                                \
+    } while (0)
 
 static void tell_repeat(const struct log_repeat *over)
 {
     if (over->count > 0)
-        log_say(over->level, "log.repeated", "event=%s times=%llu line=\"%s\"", over->name,
-                (unsigned long long)over->count, over->sample);
+        log_say(over->level, "log.repeated", log_text("name", over->name),
+                log_number("times", over->count), log_quote("line", over->sample));
 }
 
 void log_count_repeats(int64_t period_us)
@@ -319,14 +398,11 @@ void log_tell_repeats(bool all)
 }
 
 /* Whether the event is new and must be written; logs the count of the replaced entry first. */
-static bool log_is_new(const struct log_head *head, const char *pairs, va_list values)
+static bool log_is_new(const struct log_head *head)
 {
     struct log_repeat said = {.level = head->level};
     struct log_repeat over;
-    va_list again;
-    va_copy(again, values);
-    log_build(&log_scratch, &log_at_first, head, pairs, again);
-    va_end(again);
+    log_build(&log_scratch, &log_at_first, head);
     size_t size = log_scratch.size - 1 - log_scratch.pairs_at;
     const char *sample = log_scratch.bytes + log_scratch.pairs_at;
     said.likeness = log_scratch.likeness;
@@ -338,15 +414,10 @@ static bool log_is_new(const struct log_head *head, const char *pairs, va_list v
     return true;
 }
 
-void log_event(int level, const char *name, const char *format, ...)
+void log_pairs(int level, const char *name, const struct log_pair *pairs, size_t count)
 {
-    struct log_head head = {.level = level, .name = name};
-    va_list values;
-    if (!log_wants(level))
-        return;
-    head.wall_us = os->wall_us();
-    va_start(values, format);
-    if (level > LOG_NOTICE || !log_repeat_on() || log_is_new(&head, format, values))
-        log_write(&head, format, values);
-    va_end(values);
+    struct log_head head = {
+        .level = level, .name = name, .pairs = pairs, .count = count, .wall_us = os->wall_us()};
+    if (level > LOG_NOTICE || !log_repeat_on() || log_is_new(&head))
+        log_write(&head);
 }

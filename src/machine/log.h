@@ -7,6 +7,7 @@
  * syslog's (LOG_ERR, LOG_NOTICE, ...).  Design: docs/internals/log-dns-offload.md
  */
 #include "base/compiler.h"
+#include "base/uuid.h"
 
 #include <stdint.h>
 #include <syslog.h>
@@ -18,6 +19,7 @@ enum log_protocol { LOG_RFC3164, LOG_RFC5424 };
 #define LOG_TARGETS_MAX 8
 #define LOG_INHERIT     255 /* settings only: the level or format of `log` applies */
 #define LOG_IDENT_MAX   48
+#define LOG_HELD_MAX    ((size_t)1024 * 1024) /* bytes of lines kept during a start */
 
 /* A log target.  The fields are plain ints because the settings are read into them. */
 struct log_target {
@@ -37,6 +39,12 @@ int log_configure(int level, enum log_format format, const char *path);
  *  Returns 0, or -errno and the index of the target that failed; nothing changes if a file can't be
  *  opened. */
 int log_set_targets(const struct log_target *targets, size_t count, size_t *ret_failed);
+/** Keeps lines for files from now on, up to LOG_HELD_MAX bytes, so that a start that fails does not
+ *  write into the file of a running instance. */
+void log_hold(void);
+/** Ends log_hold.  Writes the kept lines to the files or, if the start failed, to standard error as
+ *  text; all later lines then go there, too. */
+void log_release(bool started);
 /** Opens the files of the current targets again, after log rotation.  Returns 0 or -errno. */
 int log_reopen(void);
 /** Flushes and ends the writers; later lines are written by their callers. */
@@ -50,6 +58,97 @@ void log_count_repeats(int64_t period_us);
 /** Logs the counts whose period is over; `all`: the others too. */
 void log_tell_repeats(bool all);
 
-/** Logs an event: log_event(LOG_NOTICE, "server.closed", "server=%s reason=\"%s\"", ...).  `format`
- *  is a list of key=value pairs; values with blanks are in double quotes. */
-void log_event(int level, const char *name, const char *format, ...) PRINTF_LIKE(3, 4);
+/* --- events ----------------------------------------------------------------------------------- */
+
+enum log_type { LOG_NOTHING, LOG_TEXT, LOG_QUOTE, LOG_SIGNED, LOG_UNSIGNED, LOG_PERCENT, LOG_ID };
+
+/* A key and its value; made by the functions below.  What a text or id points to must live until
+ * log_event returns. */
+struct log_pair {
+    const char *key;
+    enum log_type type;
+    union {
+        struct span text;
+        int64_t number;
+        uint64_t count; /* also of LOG_PERCENT */
+        const struct uuid *id;
+    };
+};
+
+/** A text; in quotes if it is not plain, and in JSON always. */
+static inline struct log_pair log_span(const char *key, struct span text)
+{
+    return (struct log_pair){.key = key, .type = LOG_TEXT, .text = text};
+}
+
+/** NULL is written as (null). */
+static inline struct log_pair log_text(const char *key, const char *text)
+{
+    return log_span(key, span_text(text == NULL ? "(null)" : text));
+}
+
+/** A sentence: always in quotes. */
+static inline struct log_pair log_quote_span(const char *key, struct span text)
+{
+    return (struct log_pair){.key = key, .type = LOG_QUOTE, .text = text};
+}
+
+static inline struct log_pair log_quote(const char *key, const char *text)
+{
+    return log_quote_span(key, span_text(text == NULL ? "(null)" : text));
+}
+
+static inline struct log_pair log_id(const char *key, const struct uuid *id)
+{
+    return (struct log_pair){.key = key, .type = LOG_ID, .id = id};
+}
+
+/** A number with a percent sign behind it. */
+static inline struct log_pair log_percent(const char *key, uint64_t percent)
+{
+    return (struct log_pair){.key = key, .type = LOG_PERCENT, .count = percent};
+}
+
+static inline struct log_pair log_signed(const char *key, int64_t number)
+{
+    return (struct log_pair){.key = key, .type = LOG_SIGNED, .number = number};
+}
+
+static inline struct log_pair log_unsigned(const char *key, uint64_t number)
+{
+    return (struct log_pair){.key = key, .type = LOG_UNSIGNED, .count = number};
+}
+
+/** A whole number of any integer type. */
+#define log_number(key, value)                                                                     \
+    _Generic((value), signed char                                                                  \
+             : log_signed, short                                                                   \
+             : log_signed, int                                                                     \
+             : log_signed, long                                                                    \
+             : log_signed, long long                                                               \
+             : log_signed, unsigned char                                                           \
+             : log_unsigned, unsigned short                                                        \
+             : log_unsigned, unsigned                                                              \
+             : log_unsigned, unsigned long                                                         \
+             : log_unsigned, unsigned long long                                                    \
+             : log_unsigned)(key, value)
+
+/** No pair, for one that is written under a condition. */
+static inline struct log_pair log_nothing(void)
+{
+    return (struct log_pair){.type = LOG_NOTHING};
+}
+
+/** Logs an event that log_wants; log_event is the usual way. */
+void log_pairs(int level, const char *name, const struct log_pair *pairs, size_t count);
+
+/** Logs an event: log_event(LOG_NOTICE, "server.closed", log_id("server", &server->id),
+ *  log_quote("reason", reason)).  The pairs are not evaluated if no target writes the level. */
+#define log_event(level, name, ...)                                                                \
+    do {                                                                                           \
+        const int level_ = (level);                                                                \
+        if (log_wants(level_)) {                                                                   \
+            const struct log_pair pairs_[] = {__VA_ARGS__};                                        \
+            log_pairs(level_, name, pairs_, ARRAY_SIZE(pairs_));                                   \
+        }                                                                                          \
+    } while (0)

@@ -10,14 +10,6 @@
 /* Bytes that are kept free, so that the last value and the line can always be closed. */
 #define LOG_LINE_RESERVE 8
 
-/* The value that is being formatted; its kind becomes TEXT at a byte that numbers do not have. */
-struct log_value {
-    size_t size;
-    enum { LOG_VALUE_NUMBER, LOG_VALUE_TEXT } kind;
-    bool quoted; /* in the format string */
-    char bytes[LOG_VALUE_MAX];
-};
-
 static const char *const log_level_names[] = {"EMERG",   "ALERT",  "CRIT", "ERROR",
                                               "WARNING", "NOTICE", "INFO", "DEBUG"};
 
@@ -76,6 +68,26 @@ static size_t utf8_length(const uint8_t *at, size_t size)
     return 0;
 }
 
+/* Returns the number of a character that viewers of logs may take for a control: C1 controls, among
+ * them the end of a line and of a terminal's sequences, separators of lines, and marks that change
+ * the direction of writing; 0 for others.  All of them have two or three bytes. */
+static unsigned control_number(const uint8_t *at, size_t length)
+{
+    static const struct {
+        uint16_t first, last;
+    } ranges[] = {{0x0080, 0x009f}, {0x061c, 0x061c}, {0x200e, 0x200f},
+                  {0x2028, 0x202e}, {0x2066, 0x2069}, {0xfeff, 0xfeff}};
+    unsigned number = 0;
+    if (length == 2)
+        number = (at[0] & 0x1fu) << 6 | (at[1] & 0x3fu);
+    else if (length == 3)
+        number = (at[0] & 0x0fu) << 12 | (at[1] & 0x3fu) << 6 | (at[2] & 0x3fu);
+    for (size_t i = 0; i < ARRAY_SIZE(ranges); i++)
+        if (number >= ranges[i].first && number <= ranges[i].last)
+            return number;
+    return 0;
+}
+
 /* The two-character escape that both formats share, NULL if the byte has none. */
 static const char *short_escape(uint8_t byte)
 {
@@ -96,248 +108,88 @@ static const char *short_escape(uint8_t byte)
 }
 
 /* Appends a value escaped, so that the line stays one line and JSON stays valid UTF-8. */
-static void line_put_escaped(struct log_line *line, const char *bytes, size_t size)
+static void line_put_escaped(struct log_line *line, struct span text)
 {
-    const uint8_t *at = (const uint8_t *)bytes;
-    const uint8_t *end = at + size;
+    const uint8_t *at = text.at;
+    const uint8_t *end = at + text.size;
     bool fits = true;
     while (fits && at < end) {
         const char *escape = short_escape(*at);
         size_t length = *at < 0x20 || *at == 0x7f ? 0 : utf8_length(at, (size_t)(end - at));
+        unsigned control = control_number(at, length);
         char code[8];
+        if (control > 0 && line->format == LOG_FORMAT_TEXT)
+            length = 0;
         if (escape != NULL) {
             fits = line_put_text(line, escape);
+        } else if (length > 0 && control > 0) {
+            snprintf(code, sizeof(code), "\\u%04x", control & 0xffff);
+            fits = line_put_text(line, code);
         } else if (length > 0) {
             fits = line_put(line, (const char *)at, length);
         } else {
-            bool text = line->format == LOG_FORMAT_TEXT;
-            snprintf(code, sizeof(code), text ? "\\x%02x" : "\\u%04x",
-                     *at < 0x80 || text ? *at : 0xfffd);
+            bool hex = line->format == LOG_FORMAT_TEXT;
+            snprintf(code, sizeof(code), hex ? "\\x%02x" : "\\u%04x",
+                     *at < 0x80 || hex ? *at : 0xfffd);
             fits = line_put_text(line, code);
         }
         at += length > 0 ? length : 1;
     }
 }
 
-/* --- values ----------------------------------------------------------------------------------- */
-
-static void value_put(struct log_value *value, const char *bytes, size_t size)
-{
-    size = MIN_OF(size, sizeof(value->bytes) - value->size);
-    memcpy(value->bytes + value->size, bytes, size);
-    value->size += size;
-}
-
-/* NOLINTBEGIN(clang-analyzer-valist.Uninitialized): the analyzer does not follow the pointer */
-
-static intmax_t take_signed(va_list *values, const char *length)
-{
-    if (strcmp(length, "ll") == 0)
-        return va_arg(*values, long long);
-    switch (*length) {
-    case 'l':
-        return va_arg(*values, long);
-    case 'z':
-        return va_arg(*values, ssize_t);
-    case 'j':
-        return va_arg(*values, intmax_t);
-    case 't':
-        return va_arg(*values, ptrdiff_t);
-    default:
-        return va_arg(*values, int);
-    }
-}
-
-static uintmax_t take_unsigned(va_list *values, const char *length)
-{
-    if (strcmp(length, "ll") == 0)
-        return va_arg(*values, unsigned long long);
-    switch (*length) {
-    case 'l':
-        return va_arg(*values, unsigned long);
-    case 'z':
-        return va_arg(*values, size_t);
-    case 'j':
-        return va_arg(*values, uintmax_t);
-    default:
-        return va_arg(*values, unsigned);
-    }
-}
-
-/* The parts of one conversion specification. */
-struct conversion {
-    char flags[8];
-    char length[3];
-    int width;
-    int precision; /* -1: none */
-    char letter;
-};
-
-/* Reads a width or precision: a number, or a star with its argument. */
-static int take_count(const char **at, va_list *values)
-{
-    int count = 0;
-    if (**at == '*') {
-        *at += 1;
-        return va_arg(*values, int);
-    }
-    for (; **at >= '0' && **at <= '9'; *at += 1)
-        count = count < 1000 ? count * 10 + (**at - '0') : count;
-    return count;
-}
-
-/* Reads a conversion specification after its '%'; moves *at behind it. */
-static struct conversion take_conversion(const char **at, va_list *values)
-{
-    struct conversion found = {.precision = -1};
-    size_t size = strspn(*at, "-+ #0");
-    memcpy(found.flags, *at, MIN_OF(size, sizeof(found.flags) - 1));
-    *at += size;
-    found.width = take_count(at, values);
-    if (**at == '.') {
-        *at += 1;
-        found.precision = take_count(at, values);
-    }
-    size = strspn(*at, "hljzt");
-    memcpy(found.length, *at, MIN_OF(size, sizeof(found.length) - 1));
-    *at += size;
-    found.letter = **at;
-    invariant(found.letter != '\0');
-    *at += 1;
-    return found;
-}
-
-static void value_put_string(struct log_value *value, const char *text, int precision)
-{
-    if (text == NULL) {
-        value_put(value, "(null)", 6);
-        return;
-    }
-    size_t max = precision < 0 ? LOG_VALUE_MAX : (size_t)precision;
-    value_put(value, text, strnlen(text, MIN_OF(max, LOG_VALUE_MAX)));
-}
-
-static void value_put_integer(struct log_value *value, const struct conversion *as, va_list *values)
-{
-    char form[24];
-    char text[128];
-    int precision = as->letter == 'c' ? -1 : as->precision;
-    bool is_signed = as->letter == 'd' || as->letter == 'i' || as->letter == 'c';
-    snprintf(form, sizeof(form), "%%%s*.*%s%c", as->flags, as->letter == 'c' ? "" : "j",
-             as->letter);
-    int width = MIN_OF(as->width, 64);
-    precision = MIN_OF(precision, 64);
-    if (as->letter == 'c')
-        snprintf(text, sizeof(text), "%c", va_arg(*values, int));
-    else if (is_signed)
-        snprintf(text, sizeof(text), form, width, precision, take_signed(values, as->length));
-    else
-        snprintf(text, sizeof(text), form, width, precision, take_unsigned(values, as->length));
-    value_put(value, text, strlen(text));
-}
-
-static void value_put_real(struct log_value *value, const struct conversion *as, va_list *values)
-{
-    char form[24];
-    char text[128];
-    snprintf(form, sizeof(form), "%%%s*.*%c", as->flags, as->letter);
-    snprintf(text, sizeof(text), form, MIN_OF(as->width, 64), MIN_OF(as->precision, 32),
-             va_arg(*values, double));
-    value_put(value, text, strlen(text));
-}
-
-/* Formats one conversion; *at points behind its '%'. */
-static void value_put_conversion(struct log_value *value, const char **at, va_list *values)
-{
-    struct conversion as = take_conversion(at, values);
-    char text[24];
-    if (strchr("diu", as.letter) == NULL)
-        value->kind = LOG_VALUE_TEXT;
-    switch (as.letter) {
-    case '%':
-        value_put(value, "%", 1);
-        return;
-    case 's':
-        value_put_string(value, va_arg(*values, const char *), as.precision);
-        return;
-    case 'p':
-        snprintf(text, sizeof(text), "%p", va_arg(*values, void *));
-        value_put(value, text, strlen(text));
-        return;
-    case 'e':
-    case 'f':
-    case 'g':
-        value_put_real(value, &as, values);
-        return;
-    default:
-        invariant(strchr("dicuxXo", as.letter) != NULL);
-        value_put_integer(value, &as, values);
-    }
-}
-
-/* NOLINTEND(clang-analyzer-valist.Uninitialized) */
-
-/* Formats the value from `at` to a byte of `ends` or the format's end; returns where it ended. */
-static const char *value_take(struct log_value *value, const char *at, const char *ends,
-                              va_list *values)
-{
-    value->size = 0;
-    value->kind = LOG_VALUE_NUMBER;
-    while (*at != '\0' && strchr(ends, *at) == NULL) {
-        if (*at == '%') {
-            at += 1;
-            value_put_conversion(value, &at, values);
-            continue;
-        }
-        if (*at != '-' && (*at < '0' || *at > '9'))
-            value->kind = LOG_VALUE_TEXT;
-        value_put(value, at, 1);
-        at += 1;
-    }
-    return at;
-}
-
 /* --- pairs ------------------------------------------------------------------------------------ */
 
-static bool value_is_number(const struct log_value *value)
+/* Room for the text of a number or an id. */
+#define VALUE_ROOM 48
+
+/* Returns the value as a text, of at most LOG_VALUE_MAX bytes; `room` holds it where needed. */
+static struct span value_text(const struct log_pair *pair, char room[VALUE_ROOM])
 {
-    size_t digits = value->size;
-    const char *at = value->bytes;
-    if (value->kind != LOG_VALUE_NUMBER)
-        return false;
-    if (digits > 0 && *at == '-') {
-        at += 1;
-        digits -= 1;
+    switch (pair->type) {
+    case LOG_SIGNED:
+        snprintf(room, VALUE_ROOM, "%" PRId64, pair->number);
+        break;
+    case LOG_UNSIGNED:
+        snprintf(room, VALUE_ROOM, "%" PRIu64, pair->count);
+        break;
+    case LOG_PERCENT:
+        snprintf(room, VALUE_ROOM, "%" PRIu64 "%%", pair->count);
+        break;
+    case LOG_ID:
+        uuid_text(pair->id, room);
+        break;
+    default:
+        return span_of(pair->text.at, MIN_OF(pair->text.size, (size_t)LOG_VALUE_MAX));
     }
-    if (digits == 0 || (digits > 1 && *at == '0'))
-        return false;
-    for (size_t i = 0; i < digits; i++)
-        if (at[i] < '0' || at[i] > '9')
-            return false;
-    return true;
+    return span_text(room);
 }
 
-static bool value_is_plain(const struct log_value *value)
+static bool text_is_plain(struct span text)
 {
-    for (size_t i = 0; i < value->size; i++) {
-        uint8_t byte = (uint8_t)value->bytes[i];
+    for (size_t i = 0; i < text.size; i++) {
+        uint8_t byte = text.at[i];
         if (byte <= ' ' || byte >= 0x7f || byte == '"' || byte == '\\' || byte == '=')
             return false;
     }
-    return value->size > 0;
+    return text.size > 0;
 }
 
-static void line_put_value(struct log_line *line, const struct log_value *value)
+/* Whether the value is written without quotes. */
+static bool is_bare(const struct log_line *line, enum log_type type, struct span text)
 {
-    bool bare = line->fields ||
-                (!value->quoted && (line->format == LOG_FORMAT_JSON ? value_is_number(value)
-                                                                    : value_is_plain(value)));
-    if (bare) {
-        line_put_escaped(line, value->bytes, value->size);
+    if (line->fields || type == LOG_SIGNED || type == LOG_UNSIGNED)
+        return true;
+    return type != LOG_QUOTE && line->format != LOG_FORMAT_JSON && text_is_plain(text);
+}
+
+static void line_put_value(struct log_line *line, enum log_type type, struct span text)
+{
+    if (is_bare(line, type, text)) {
+        line_put_escaped(line, text);
         return;
     }
     line_put(line, "\"", 1);
-    line_put_escaped(line, value->bytes, value->size);
+    line_put_escaped(line, text);
     line_close(line, "\"");
 }
 
@@ -358,26 +210,23 @@ static void line_put_field(struct log_line *line, struct span key)
 
 static void line_put_key(struct log_line *line, struct span key)
 {
-    struct span name = key.size > 0 ? key : SPAN("text");
     if (line->fields) {
-        line_put_field(line, name);
+        line_put_field(line, key);
     } else if (line->format == LOG_FORMAT_JSON) {
         line_put(line, ",\"", 2);
-        line_put(line, (const char *)name.at, name.size);
+        line_put(line, (const char *)key.at, key.size);
         line_put(line, "\":", 2);
     } else {
-        bool keyed = key.size > 0 || line->format == LOG_FORMAT_LOGFMT;
         line_put(line, " ", 1);
-        if (keyed && line_put(line, (const char *)name.at, name.size))
+        if (line_put(line, (const char *)key.at, key.size))
             line_put(line, "=", 1);
     }
 }
 
 /* Adds a pair to the line's likeness, without the ids and ports that differ for each connection. */
-static void line_liken(struct log_line *line, struct span key, const struct log_value *value)
+static void line_liken(struct log_line *line, struct span key, struct span text)
 {
-    struct span text = span_of(value->bytes, value->size);
-    if (span_is(key, "client") || span_is(key, "server") || span_is(key, "pid"))
+    if (span_is(key, "client") || span_is(key, "server") || span_is(key, "server_pid"))
         return;
     if (span_is(key, "from"))
         while (text.size > 0 && text.at[text.size - 1] != ':')
@@ -385,36 +234,27 @@ static void line_liken(struct log_line *line, struct span key, const struct log_
     line->likeness = line->likeness * 31 + (hash_span(key) ^ (hash_span(text) * 3));
 }
 
-/* Writes one pair, or a bare word without a key; returns where the next one begins. */
-static const char *line_put_pair(struct log_line *line, const char *at, va_list *values)
+static void line_put_pair(struct log_line *line, const struct log_pair *pair)
 {
-    struct log_value value;
-    size_t size = strcspn(at, "= \"%");
-    struct span key = at[size] == '=' ? span_of(at, size) : SPAN_NONE;
-    at += key.size > 0 ? key.size + 1 : 0;
-    value.quoted = *at == '"';
-    at = value_take(&value, at + (value.quoted ? 1 : 0), value.quoted ? "\"" : " ", values);
-    at += value.quoted && *at == '"' ? 1 : 0;
+    char room[VALUE_ROOM];
+    struct span key = span_text(pair->key), text = value_text(pair, room);
+    invariant(key.at != NULL);
     if (!line->fields)
-        line_liken(line, key, &value);
+        line_liken(line, key, text);
     /* Leaves out the pair if there is no room for the key, its quotes and an empty value. */
     if (line->size + key.size + 32 > line->max - LOG_LINE_RESERVE)
-        return at;
+        return;
     line_put_key(line, key);
-    line_put_value(line, &value);
+    line_put_value(line, pair->type, text);
     if (line->fields)
         line_close(line, "\n");
-    return at;
 }
 
-static void line_put_pairs(struct log_line *line, const char *pairs, va_list values)
+static void line_put_pairs(struct log_line *line, const struct log_head *head)
 {
-    /* Passed by address, so that each call takes its values after those of the last one. */
-    va_list rest;
-    va_copy(rest, values);
-    for (const char *at = pairs + strspn(pairs, " "); *at != '\0'; at += strspn(at, " "))
-        at = line_put_pair(line, at, &rest);
-    va_end(rest);
+    for (size_t i = 0; i < head->count; i++)
+        if (head->pairs[i].type != LOG_NOTHING)
+            line_put_pair(line, &head->pairs[i]);
 }
 
 /* --- the header ------------------------------------------------------------------------------- */
@@ -498,20 +338,18 @@ static void line_put_head(struct log_line *line, const struct log_head *head)
 
 /* --- the whole line --------------------------------------------------------------------------- */
 
-static void line_put_fields(struct log_line *line, const struct log_head *head, const char *pairs,
-                            va_list values)
+static void line_put_fields(struct log_line *line, const struct log_head *head)
 {
     line->fields = true;
     line->max = LOG_BYTES_MAX;
     line_put_text(line, "TRUNKLINE_EVENT=");
     line_put_text(line, head->name);
     line_close(line, "\n");
-    line_put_pairs(line, pairs, values);
+    line_put_pairs(line, head);
     line->fields = false;
 }
 
-void log_line_build(struct log_line *line, const struct log_head *head, const char *pairs,
-                    va_list values)
+void log_line_build(struct log_line *line, const struct log_head *head)
 {
     line->size = 0;
     line->fields = false;
@@ -520,13 +358,13 @@ void log_line_build(struct log_line *line, const struct log_head *head, const ch
     line_put_dress(line, head);
     line->max = line->size + LOG_LINE_MAX;
     line_put_head(line, head);
-    line_put_pairs(line, pairs, values);
+    line_put_pairs(line, head);
     if (line->format == LOG_FORMAT_JSON)
         line_close(line, "}");
     if (line->dress == LOG_DRESS_PLAIN || line->dress == LOG_DRESS_JOURNAL)
         line_close(line, "\n");
     if (line->dress == LOG_DRESS_JOURNAL)
-        line_put_fields(line, head, pairs, values);
+        line_put_fields(line, head);
     if (line->dress != LOG_DRESS_PLAIN)
         line->bytes[line->size++] = '\0';
     invariant(line->size <= LOG_BYTES_MAX);

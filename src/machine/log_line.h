@@ -1,14 +1,12 @@
 #pragma once
 /*
  * log_line.h - formats an event as a line of text, JSON or logfmt, with the header that its target
- * needs; pure, for log.c and its tests.
+ * needs; pure; private to machine/ and its tests.
  *
- * The pairs are parsed from the *format*, not from the finished text.  So no value can add a pair,
- * end the line, or break the JSON, whatever bytes it contains.
+ * Values are escaped, so that none can add a pair, end the line, or break the JSON, whatever bytes
+ * it contains.
  */
 #include "machine/log.h"
-
-#include <stdarg.h>
 
 /* Longest message, newline included; values are truncated to fit. */
 #define LOG_LINE_MAX 4096
@@ -32,17 +30,18 @@ struct log_line {
     char bytes[LOG_BYTES_MAX];
 };
 
-/* The data of every line's header. */
+/* An event, and the data of its header. */
 struct log_head {
     int64_t wall_us;
     int process;
     int level;
     const char *name;
+    const struct log_pair *pairs;
+    size_t count; /* of `pairs` */
     int facility; /* this and the following: syslog and the journal only */
     const char *ident;
     const char *host;
 };
 
-/** Writes a line with its end.  `pairs` as the format of log_event; `values` is consumed. */
-void log_line_build(struct log_line *line, const struct log_head *head, const char *pairs,
-                    va_list values);
+/** Writes a line with its end. */
+void log_line_build(struct log_line *line, const struct log_head *head);

@@ -1,4 +1,4 @@
-#include "machine/log_repeat.h"
+#include "machine/log_repeat_parts.h"
 
 #include "base/check.h"
 

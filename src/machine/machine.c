@@ -1,5 +1,6 @@
+/* machine.c - machines: a thread with its poller, its coroutines and its mail. */
 #include "machine/clock.h"
-#include "machine/loop.h"
+#include "machine/loop_parts.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -118,9 +119,9 @@ static uint32_t mailbox_deliver(struct machine *machine)
 void machine_enter(struct machine *machine)
 {
     machine_current = machine;
-    fault_story_current = NULL;
+    fault_detail_current = NULL;
     if (machine != NULL)
-        fault_story_current = &machine->story;
+        fault_detail_current = &machine->detail;
 }
 
 static int machine_poll(struct machine *machine, struct poll_event *events)
@@ -222,14 +223,17 @@ static fault machine_make(const char *name, void (*entry)(void *argument), void 
     return OK;
 }
 
-fault machine_new(const char *name, void (*entry)(void *argument), void *argument,
-                  struct machine **ret)
+static fault machine_start(const char *name, void (*entry)(void *argument), void *argument,
+                           bool apart, struct machine **ret)
 {
     struct machine *machine = NULL;
     TRY(machine_make(name, entry, argument, &machine));
+    invariant(machine != NULL && machine->poller >= 0);
     /* Set before the thread starts, because its entry may read *ret at once. */
     *ret = machine;
-    int status = os->spawn(machine->name, machine_main, machine, &machine->thread);
+    int status = apart ? os->spawn_apart(machine->name, machine_main, machine, machine->poller,
+                                         &machine->thread)
+                       : os->spawn(machine->name, machine_main, machine, &machine->thread);
     if (status == 0)
         return OK;
     *ret = NULL;
@@ -237,6 +241,18 @@ fault machine_new(const char *name, void (*entry)(void *argument), void *argumen
     machine_free(&machine);
     return fault_raise(FAULT_SYSTEM, "no thread for machine %s: %s", name,
                        strerrordesc_np(-status));
+}
+
+fault machine_new(const char *name, void (*entry)(void *argument), void *argument,
+                  struct machine **ret)
+{
+    return machine_start(name, entry, argument, false, ret);
+}
+
+fault machine_new_apart(const char *name, void (*entry)(void *argument), void *argument,
+                        struct machine **ret)
+{
+    return machine_start(name, entry, argument, true, ret);
 }
 
 fault machine_run(const char *name, void (*entry)(void *argument), void *argument)

@@ -41,6 +41,11 @@ struct timer {
  *  characters.  Faults: MEMORY, SYSTEM. */
 fault machine_new(const char *name, void (*entry)(void *argument), void *argument,
                   struct machine **ret) MUST_USE;
+/** Same as machine_new, but the machine has a table of handles of its own (os.h, spawn_apart), if
+ *  the system can: calls on them cost less.  No stream may go to another machine or come from
+ *  one. */
+fault machine_new_apart(const char *name, void (*entry)(void *argument), void *argument,
+                        struct machine **ret) MUST_USE;
 /** Same as machine_new, but runs the machine on the calling thread until the machine ends (the
  *  pooler machine, tests). */
 fault machine_run(const char *name, void (*entry)(void *argument), void *argument) MUST_USE;
@@ -92,7 +97,7 @@ static inline void hint_write(uint64_t *hint, uint64_t value)
     __atomic_store_n(hint, value, __ATOMIC_RELAXED);
 }
 /** Adds to a counter that has one writer and is read by others as a hint. */
-static inline void hint_add(uint64_t *hint, uint64_t more)
+static ALWAYS_INLINE void hint_add(uint64_t *hint, uint64_t more)
 {
     __atomic_store_n(hint, __atomic_load_n(hint, __ATOMIC_RELAXED) + more, __ATOMIC_RELAXED);
 }

@@ -1,6 +1,6 @@
 #include "machine/notify.h"
 
-#include "machine/os_process.h"
+#include "machine/os_process_parts.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -2,7 +2,7 @@
 
 #include "base/check.h"
 #include "machine/co.h"
-#include "machine/loop.h"
+#include "machine/loop_parts.h"
 #include "machine/os.h"
 
 #include <stdio.h>

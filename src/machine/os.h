@@ -4,11 +4,11 @@
  *
  * Two implementations: os_linux (epoll) and os_sim (simulation: in-memory sockets, a virtual clock,
  * a seeded order).  Above machine/, few callers use the table directly: the configuration reads
- * files and runs commands, authentication runs commands and lists this machine's addresses,
- * listeners close sockets that they can't use.  A `handle` is a descriptor on Linux and an index in
- * the simulation; above machine/ it is passed from accept to stream_adopt, and shown by SHOW FDS.
- * Calls return the result of the system call: a count or handle, or -errno.  poll_wait, join, run,
- * log_stop and the calls about files may block; the others never do.
+ * files and runs commands, pools run commands for passwords, authentication lists this machine's
+ * addresses, listeners close sockets that they can't use.  A `handle` is a descriptor on Linux and
+ * an index in the simulation; above machine/ it is passed from accept to stream_adopt, and shown by
+ * SHOW FDS. Calls return the result of the system call: a count or handle, or -errno.  poll_wait,
+ * join, run, log_stop and the calls about files may block; the others never do.
  */
 #include "base/fault.h"
 #include "base/time.h"
@@ -77,7 +77,7 @@ typedef size_t os_log_report(int sink, char *line, size_t max, uint64_t count);
 
 struct os {
     const char *name;
-    const struct os_process *process; /* os_process.h */
+    const struct os_process *process; /* os_process_parts.h */
 
     int64_t (*monotonic_us)(void);
     int64_t (*wall_us)(void);
@@ -110,12 +110,26 @@ struct os {
     int (*poll_new)(void);
     void (*poll_free)(int poller);
     int (*poll_add)(int poller, int handle, uint64_t tag);
+    /* Registers a shared listener: level-triggered, and each connection is reported to one of the
+     * pollers that wait.  A close does not undo it: call poll_del first. */
+    int (*poll_add_shared)(int poller, int handle, uint64_t tag);
     int (*poll_del)(int poller, int handle);
     int (*poll_wait)(int poller, struct poll_event *events, int max, deadline by);
     void (*poll_wake)(int poller); /* from any thread: ends the present or next poll_wait */
 
     /* Threads.  The simulation runs all of them on one thread, in a seeded order. */
     int (*spawn)(const char *name, void (*main)(void *argument), void *argument, void **ret_thread);
+    /* Same as spawn, but the thread, whose poller this is, has a table of handles of its own: calls
+     * on them cost less.  If the system can't, the thread shares the table of the process. */
+    int (*spawn_apart)(const char *name, void (*main)(void *argument), void *argument, int poller,
+                       void **ret_thread);
+    /* Returns the number of the calling thread's table of handles; 0: the table of the process.  A
+     * handle means something in its own table only; handle_give and handle_take pass it on. */
+    uint32_t (*table)(void);
+    /* Pass duplicates of handles, in order: give puts one into the process's channel and returns 0
+     * or -errno; take returns the oldest, or -errno (EAGAIN: none).  Listeners only. */
+    int (*handle_give)(int handle);
+    int (*handle_take)(void);
     void (*join)(void *thread);
     int64_t (*thread_used_us)(void *thread); /* CPU time since the thread's start */
 
@@ -124,7 +138,8 @@ struct os {
     int (*signals_open)(const int *numbers, size_t count);
     int (*signals_next)(int handle);
 
-    /* Reads a small file: the bytes read (at most `size`), or -errno. */
+    /* Reads a small file: the bytes read (at most `size`), or -errno.  A pipe whose writer sends
+     * nothing for 5 s: -ENODATA. */
     int64_t (*file_read)(const char *path, void *bytes, size_t size);
     /* Returns the permission bits of a file and its owner's uid; or -errno. */
     int (*file_mode)(const char *path, uint32_t *ret_owner);
@@ -141,6 +156,16 @@ struct os {
     int (*dns_query)(int poller, const char *name, int type,
                      void (*done)(void *argument, int status, const uint8_t *answer, size_t size),
                      void *argument);
+
+    /* Asks one name server: UDP with EDNS, TCP if the answer was truncated.  `name` is complete: no
+     * search list is used.  `done` runs as for dns_query, within about `timeout`, with the raw
+     * answer whatever its response code; or -ETIMEDOUT, -ECONNREFUSED (the server can't be
+     * reached), -EBADMSG, -ECANCELED (the poller is being freed).  Returns 0; or -errno, and `done`
+     * does not run (-EINVAL: no valid name). */
+    int (*dns_ask)(int poller, const struct address *server, const char *name, int type,
+                   duration timeout,
+                   void (*done)(void *argument, int status, const uint8_t *answer, size_t size),
+                   void *argument);
 
     /* Runs a command, found in PATH, and collects its output: 0 or -errno.  After ETIMEDOUT (`by`)
      * or EMSGSIZE (`output` is full) the command is killed.  Blocks: only at start-up and on

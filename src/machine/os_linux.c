@@ -1,10 +1,12 @@
-#include "machine/os_linux.h"
+/* os_linux.c - the os table for Linux: clocks, random numbers, threads, signals, files. */
 #include "base/check.h"
 #include "machine/os_linux_log.h"
+#include "machine/os_linux_parts.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -58,6 +60,8 @@ struct thread {
     void (*main)(void *argument);
     void *argument;
     bool detached;
+    bool apart; /* takes a table of handles of its own */
+    int poller;
     char name[16];
 };
 
@@ -68,23 +72,31 @@ static void *thread_main(void *argument)
     /* Capabilities of an ordinary user (to bind low ports) are for the first thread only. */
     if (geteuid() != 0)
         os_linux_shed();
+    if (thread->apart)
+        (void)!os_linux_table_own(thread->poller); /* else it shares */
     thread->main(thread->argument);
+    os_linux_table_leave();
     if (thread->detached)
         free(thread);
     return NULL;
 }
 
-int os_linux_spawn(const char *name, void (*main)(void *argument), void *argument,
-                   void **ret_thread)
+static struct thread *thread_new(const char *name, void (*main)(void *argument), void *argument)
 {
     struct thread *thread = calloc(1, sizeof(*thread));
     if (thread == NULL)
-        return -ENOMEM;
+        return NULL;
     thread->main = main;
     thread->argument = argument;
-    thread->detached = ret_thread == NULL;
     for (size_t i = 0; i + 1 < sizeof(thread->name) && name[i] != '\0'; i++)
         thread->name[i] = name[i];
+    return thread;
+}
+
+static int thread_start(struct thread *thread, void **ret_thread)
+{
+    invariant(os_linux_table() == 0); /* the new thread would share the table of this one */
+    thread->detached = ret_thread == NULL;
     if (ret_thread != NULL)
         *ret_thread = thread;
     /* The new thread inherits this mask: signals go to the machine that opened their queue. */
@@ -104,6 +116,24 @@ int os_linux_spawn(const char *name, void (*main)(void *argument), void *argumen
     else if (ret_thread != NULL)
         thread->id = id;
     return -status;
+}
+
+int os_linux_spawn(const char *name, void (*main)(void *argument), void *argument,
+                   void **ret_thread)
+{
+    struct thread *thread = thread_new(name, main, argument);
+    return thread == NULL ? -ENOMEM : thread_start(thread, ret_thread);
+}
+
+static int linux_spawn_apart(const char *name, void (*main)(void *argument), void *argument,
+                             int poller, void **ret_thread)
+{
+    struct thread *thread = thread_new(name, main, argument);
+    if (thread == NULL)
+        return -ENOMEM;
+    thread->apart = os_linux_offload_prepare() == 0;
+    thread->poller = poller;
+    return thread_start(thread, ret_thread);
 }
 
 static void linux_join(void *thread)
@@ -151,14 +181,28 @@ static int linux_signals_next(int handle)
 
 /* --- files ------------------------------------------------------------------------------------ */
 
+/* How long the writer of a pipe may take for each part of it. */
+#define PIPE_WAIT_MS 5000
+
+/* Waits until a file can be read: at once, unless it is a pipe or a terminal. */
+static int file_wait(int file)
+{
+    struct pollfd one = {.fd = file, .events = POLLIN};
+    int ready = poll(&one, 1, PIPE_WAIT_MS);
+    if (ready == 0)
+        return -ENODATA;
+    return ready < 0 && errno != EINTR ? -errno : 0;
+}
+
 static int64_t linux_file_read(const char *path, void *bytes, size_t size)
 {
-    int file = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    /* O_NONBLOCK: a FIFO without a writer must not hold up the caller for ever. */
+    int file = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (file < 0)
         return -errno;
     size_t filled = 0;
     int64_t status = 0;
-    while (filled < size) {
+    while (filled < size && (status = file_wait(file)) == 0) {
         ssize_t got = read(file, (char *)bytes + filled, size - filled);
         if (got < 0 && errno == EINTR)
             continue;
@@ -225,10 +269,15 @@ const struct os os_linux = {
     .poll_new = os_linux_poll_new,
     .poll_free = os_linux_poll_free,
     .poll_add = os_linux_poll_add,
+    .poll_add_shared = os_linux_poll_add_shared,
     .poll_del = os_linux_poll_del,
     .poll_wait = os_linux_poll_wait,
     .poll_wake = os_linux_poll_wake,
     .spawn = os_linux_spawn,
+    .spawn_apart = linux_spawn_apart,
+    .table = os_linux_table,
+    .handle_give = os_linux_handle_give,
+    .handle_take = os_linux_handle_take,
     .join = linux_join,
     .thread_used_us = linux_thread_used_us,
     .signals_open = linux_signals_open,
@@ -239,6 +288,7 @@ const struct os os_linux = {
     .file_list = linux_file_list,
     .interfaces = os_linux_interfaces,
     .dns_query = os_linux_dns_query,
+    .dns_ask = os_linux_dns_ask,
     .run = os_linux_run,
     .offload = os_linux_offload,
     .offload_slow = os_linux_offload_slow,

@@ -2,7 +2,7 @@
 
 #include "base/check.h"
 #include "base/time.h"
-#include "machine/os_linux.h"
+#include "machine/os_linux_parts.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -289,6 +289,7 @@ int os_linux_log_turn(int number, const struct os_log_target *target, os_log_rep
 {
     struct log_sink *sink = &sinks[number];
     int result = 0;
+    invariant(os_linux_table() == 0); /* the writers use the table of the process */
     pthread_mutex_lock(&sink->lock);
     sink->report = report;
     if (sink->running) {
@@ -372,7 +373,10 @@ void os_linux_log_line(int number, const char *line, size_t size)
         count_lost(1);
     }
     pthread_mutex_unlock(&sink->lock);
-    if (!running)
+    /* In a table of its own the caller has another file by this number, or a client. */
+    if (!running && os_linux_table() != 0 && sink->taken.file > STDERR_FILENO)
+        count_lost(1);
+    else if (!running)
         write_now(sink->taken.file, line, sink_is_stream(sink) ? size : size - 1);
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 /*
- * os_linux_log.h - the log sinks of os_linux: bounded queues, each with a writer thread.
+ * os_linux_log.h - the log sinks of os_linux: bounded queues, each with a writer thread; private to
+ * machine/.
  *
  * Each target has a sink of its own, so that a target that blocks does not delay the others.
  * Before the first os_linux_log_turn of a sink and after os_linux_log_stop, callers write their

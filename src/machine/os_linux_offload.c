@@ -1,10 +1,12 @@
+/* os_linux_offload.c - the threads for jobs that block. */
 #include "base/check.h"
-#include "machine/os_linux.h"
+#include "machine/os_linux_parts.h"
 
 #include <errno.h>
 #include <pthread.h>
 
-/* Threads for short jobs; started when a job finds none idle, and kept. */
+/* Threads for short jobs; started when a job finds none idle, or all at once by
+ * os_linux_offload_prepare, and kept. */
 #define OFFLOAD_THREADS 2
 /* Threads for jobs that may take seconds, mostly waiting for the network. */
 #define OFFLOAD_SLOW_THREADS 16
@@ -16,7 +18,7 @@ struct offload_entry {
     void *argument;
 };
 
-struct offload_lane {
+struct offload_queue {
     pthread_mutex_t lock; /* protects all fields; not held while a job runs */
     pthread_cond_t work;
     struct offload_entry waiting[OFFLOAD_JOBS_MAX]; /* a ring */
@@ -31,22 +33,29 @@ struct offload_lane {
     {                                                                                              \
         .lock = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_COND_INITIALIZER, .threads_max = (max)  \
     }
-static struct offload_lane quick = LANE_INIT(OFFLOAD_THREADS);
-static struct offload_lane slow = LANE_INIT(OFFLOAD_SLOW_THREADS);
+static struct offload_queue quick = LANE_INIT(OFFLOAD_THREADS);
+static struct offload_queue slow = LANE_INIT(OFFLOAD_SLOW_THREADS);
 static_assert(IS_POWER_OF_TWO(OFFLOAD_JOBS_MAX), "the ring's index is a mask");
 
-static struct offload_entry take_job(struct offload_lane *lane)
+static struct offload_entry pop_job_locked(struct offload_queue *direction)
 {
-    pthread_mutex_lock(&lane->lock);
-    while (lane->count == 0) {
-        lane->idle += 1;
-        pthread_cond_wait(&lane->work, &lane->lock);
-        lane->idle -= 1;
+    invariant(direction->count > 0);
+    struct offload_entry entry = direction->waiting[direction->first];
+    direction->first = (direction->first + 1) & (OFFLOAD_JOBS_MAX - 1);
+    direction->count -= 1;
+    return entry;
+}
+
+static struct offload_entry take_job(struct offload_queue *direction)
+{
+    pthread_mutex_lock(&direction->lock);
+    while (direction->count == 0) {
+        direction->idle += 1;
+        pthread_cond_wait(&direction->work, &direction->lock);
+        direction->idle -= 1;
     }
-    struct offload_entry entry = lane->waiting[lane->first];
-    lane->first = (lane->first + 1) & (OFFLOAD_JOBS_MAX - 1);
-    lane->count -= 1;
-    pthread_mutex_unlock(&lane->lock);
+    struct offload_entry entry = pop_job_locked(direction);
+    pthread_mutex_unlock(&direction->lock);
     return entry;
 }
 
@@ -59,41 +68,76 @@ static void thread_main(void *argument)
     }
 }
 
-/* Starts one more thread if there are more jobs than idle threads.  Returns 0, or -errno if there
- * is no thread at all. */
-static int threads_suffice_locked(struct offload_lane *lane)
+static int thread_add_locked(struct offload_queue *direction)
 {
-    if (lane->count <= lane->idle || lane->threads == lane->threads_max)
-        return 0;
-    int result = os_linux_spawn("offload", thread_main, lane, NULL);
+    int result = os_linux_spawn("offload", thread_main, direction, NULL);
     if (result == 0)
-        lane->threads += 1;
-    return lane->threads > 0 ? 0 : result;
+        direction->threads += 1;
+    return result;
 }
 
-static int lane_take(struct offload_lane *lane, void (*job)(void *argument), void *argument)
+static void thread_add(void *argument);
+
+/* Starts one more thread if there are more jobs than idle threads.  Returns 0, or -errno if there
+ * is no thread at all. */
+static int threads_suffice_locked(struct offload_queue *direction)
+{
+    if (direction->count <= direction->idle || direction->threads == direction->threads_max)
+        return 0;
+    /* A new thread uses the table of handles of its parent thread.  Libraries for PAM and LDAP keep
+     * handles for all threads, so all offload threads need the table of the process. */
+    int result = os_linux_table() != 0 ? os_linux_offload(thread_add, direction)
+                                       : thread_add_locked(direction);
+    return direction->threads > 0 ? 0 : result;
+}
+
+/* Starts a slow thread, on a quick one.  If that fails and there is none, does a job itself. */
+static void thread_add(void *argument)
+{
+    struct offload_queue *direction = argument;
+    struct offload_entry entry = {.job = NULL};
+    pthread_mutex_lock(&direction->lock);
+    if (threads_suffice_locked(direction) != 0)
+        entry = pop_job_locked(direction);
+    pthread_mutex_unlock(&direction->lock);
+    if (entry.job != NULL)
+        entry.job(entry.argument);
+}
+
+static int direction_take(struct offload_queue *direction, void (*job)(void *argument),
+                          void *argument)
 {
     int result = -EAGAIN;
-    pthread_mutex_lock(&lane->lock);
-    if (lane->count < OFFLOAD_JOBS_MAX) {
-        uint32_t place = (lane->first + lane->count) & (OFFLOAD_JOBS_MAX - 1);
-        lane->waiting[place] = (struct offload_entry){.job = job, .argument = argument};
-        lane->count += 1;
-        result = threads_suffice_locked(lane);
-        lane->count -= result == 0 ? 0 : 1;
-        pthread_cond_signal(&lane->work);
+    pthread_mutex_lock(&direction->lock);
+    if (direction->count < OFFLOAD_JOBS_MAX) {
+        uint32_t place = (direction->first + direction->count) & (OFFLOAD_JOBS_MAX - 1);
+        direction->waiting[place] = (struct offload_entry){.job = job, .argument = argument};
+        direction->count += 1;
+        result = threads_suffice_locked(direction);
+        direction->count -= result == 0 ? 0 : 1;
+        pthread_cond_signal(&direction->work);
     }
-    pthread_mutex_unlock(&lane->lock);
+    pthread_mutex_unlock(&direction->lock);
     invariant(result <= 0);
     return result;
 }
 
 int os_linux_offload(void (*job)(void *argument), void *argument)
 {
-    return lane_take(&quick, job, argument);
+    return direction_take(&quick, job, argument);
 }
 
 int os_linux_offload_slow(void (*job)(void *argument), void *argument)
 {
-    return lane_take(&slow, job, argument);
+    return direction_take(&slow, job, argument);
+}
+
+int os_linux_offload_prepare(void)
+{
+    int result = 0;
+    pthread_mutex_lock(&quick.lock);
+    while (quick.threads < quick.threads_max && result == 0)
+        result = thread_add_locked(&quick);
+    pthread_mutex_unlock(&quick.lock);
+    return result;
 }

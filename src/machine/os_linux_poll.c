@@ -1,5 +1,6 @@
+/* os_linux_poll.c - the pollers of the os table on Linux, by epoll. */
 #include "base/check.h"
-#include "machine/os_linux.h"
+#include "machine/os_linux_parts.h"
 
 #include <errno.h>
 #include <sys/epoll.h>
@@ -10,7 +11,7 @@
 /*
  * Pollers: an epoll set with an eventfd, so that other threads can end the wait.
  *
- * Tags with the highest bit are reserved: for the eventfd, and for the guest's descriptors.  The
+ * Tags with the highest bit are reserved: for the eventfd, and for the source's descriptors.  The
  * eventfd is edge-triggered and never read: each write is an edge, and its counter overflows after
  * 2^64 writes.
  */
@@ -20,12 +21,17 @@
 
 struct poller {
     uint32_t taken; /* atomic: 1 while in use */
+    uint64_t birth; /* number of this poller among all that were made */
     int epoll;
     int wake;
-    struct os_linux_guest *guest;
+    struct os_linux_source *source;
 };
 
 static struct poller pollers[OS_LINUX_POLLERS_MAX];
+static uint64_t births; /* atomic: pollers made so far */
+
+/* On a thread with a table of handles of its own: the value of `births` when that was made. */
+static _Thread_local uint64_t births_known = UINT64_MAX;
 
 static struct poller *poller_at(int poller)
 {
@@ -49,13 +55,15 @@ int os_linux_poll_new(void)
     if (at < 0)
         return at;
     struct poller *poller = &pollers[at];
-    poller->guest = NULL;
+    poller->source = NULL;
     poller->epoll = epoll_create1(EPOLL_CLOEXEC);
     poller->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = TAG_WAKE};
     if (poller->epoll >= 0 && poller->wake >= 0 &&
-        epoll_ctl(poller->epoll, EPOLL_CTL_ADD, poller->wake, &event) == 0)
+        epoll_ctl(poller->epoll, EPOLL_CTL_ADD, poller->wake, &event) == 0) {
+        poller->birth = __atomic_add_fetch(&births, 1, __ATOMIC_ACQ_REL);
         return at;
+    }
     int status = -errno;
     os_linux_poll_free(at);
     return status;
@@ -64,9 +72,7 @@ int os_linux_poll_new(void)
 void os_linux_poll_free(int poller)
 {
     struct poller *gone = poller_at(poller);
-    if (gone->guest != NULL)
-        gone->guest->free(gone->guest);
-    gone->guest = NULL;
+    os_linux_source_free(poller);
     if (gone->epoll >= 0)
         close(gone->epoll);
     if (gone->wake >= 0)
@@ -82,6 +88,13 @@ int os_linux_poll_add(int poller, int handle, uint64_t tag)
     return epoll_ctl(poller_at(poller)->epoll, EPOLL_CTL_ADD, handle, &event) < 0 ? -errno : 0;
 }
 
+int os_linux_poll_add_shared(int poller, int handle, uint64_t tag)
+{
+    invariant((tag & TAG_OURS) == 0);
+    struct epoll_event event = {.events = EPOLLIN | EPOLLEXCLUSIVE, .data.u64 = tag};
+    return epoll_ctl(poller_at(poller)->epoll, EPOLL_CTL_ADD, handle, &event) < 0 ? -errno : 0;
+}
+
 int os_linux_poll_del(int poller, int handle)
 {
     return epoll_ctl(poller_at(poller)->epoll, EPOLL_CTL_DEL, handle, NULL) < 0 ? -errno : 0;
@@ -89,9 +102,24 @@ int os_linux_poll_del(int poller, int handle)
 
 void os_linux_poll_wake(int poller)
 {
+    const struct poller *woken = poller_at(poller);
     uint64_t one = 1;
-    ssize_t wrote = write(poller_at(poller)->wake, &one, sizeof(one));
+    /* Of a younger poller this thread has no eventfd: the number may be that of a client. */
+    invariant(woken->birth <= births_known);
+    ssize_t wrote = write(woken->wake, &one, sizeof(one));
     invariant(wrote == sizeof(one));
+}
+
+int os_linux_pollers_keep(int poller, int *ret)
+{
+    int count = 0;
+    births_known = __atomic_load_n(&births, __ATOMIC_ACQUIRE);
+    for (int i = 0; i < OS_LINUX_POLLERS_MAX; i++) {
+        if (__atomic_load_n(&pollers[i].taken, __ATOMIC_RELAXED) == 1)
+            ret[count++] = pollers[i].wake;
+    }
+    ret[count++] = poller_at(poller)->epoll;
+    return count;
 }
 
 /* --- waiting ---------------------------------------------------------------------------------- */
@@ -136,8 +164,8 @@ static int poll_sort(struct poller *poller, const struct epoll_event *from, int 
         uint32_t ready = poll_ready(from[i].events);
         if ((tag & TAG_OURS) == 0)
             to[kept++] = (struct poll_event){tag, ready};
-        else if (tag != TAG_WAKE && poller->guest != NULL)
-            poller->guest->ready(poller->guest, (int)(tag & INT32_MAX), ready);
+        else if (tag != TAG_WAKE && poller->source != NULL)
+            poller->source->ready(poller->source, (int)(tag & INT32_MAX), ready);
     }
     return kept;
 }
@@ -146,31 +174,39 @@ int os_linux_poll_wait(int poller, struct poll_event *events, int max, deadline 
 {
     struct poller *waiting = poller_at(poller);
     struct epoll_event raw[EVENTS_AT_ONCE];
-    if (waiting->guest != NULL && waiting->guest->due_at < by.us)
-        by.us = waiting->guest->due_at;
+    if (waiting->source != NULL && waiting->source->due_at < by.us)
+        by.us = waiting->source->due_at;
     int count = poll_epoll(waiting->epoll, raw, MIN_OF(max, EVENTS_AT_ONCE), by);
     if (count < 0)
         return errno == EINTR ? 0 : -errno;
     int kept = poll_sort(waiting, raw, count, events);
-    struct os_linux_guest *guest = waiting->guest;
-    if (guest != NULL && guest->due_at != INT64_MAX && guest->due_at <= os_linux.monotonic_us())
-        guest->due(guest);
+    struct os_linux_source *source = waiting->source;
+    if (source != NULL && source->due_at != INT64_MAX && source->due_at <= os_linux.monotonic_us())
+        source->due(source);
     return kept;
 }
 
-/* --- the guest -------------------------------------------------------------------------------- */
+/* --- the source ------------------------------------------------------------------------------- */
 
-struct os_linux_guest *os_linux_guest(int poller)
+struct os_linux_source *os_linux_source(int poller)
 {
-    return poller_at(poller)->guest;
+    return poller_at(poller)->source;
 }
 
-void os_linux_guest_set(int poller, struct os_linux_guest *guest)
+void os_linux_source_set(int poller, struct os_linux_source *source)
 {
-    poller_at(poller)->guest = guest;
+    poller_at(poller)->source = source;
 }
 
-int os_linux_guest_watch(int poller, int descriptor, uint32_t what)
+void os_linux_source_free(int poller)
+{
+    struct poller *at = poller_at(poller);
+    if (at->source != NULL)
+        at->source->free(at->source);
+    at->source = NULL;
+}
+
+int os_linux_source_watch(int poller, int descriptor, uint32_t what)
 {
     int epoll = poller_at(poller)->epoll;
     struct epoll_event event = {.data.u64 = TAG_OURS | (uint32_t)descriptor};

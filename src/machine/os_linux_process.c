@@ -1,7 +1,8 @@
-#include "machine/os_linux.h"
+/* os_linux_process.c - the process on Linux: its users, variables, memory, working directory. */
+#include "machine/os_linux_parts.h"
 
 #include "base/check.h"
-#include "machine/os_process.h"
+#include "machine/os_process_parts.h"
 
 #include <errno.h>
 #include <grp.h>

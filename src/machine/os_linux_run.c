@@ -1,6 +1,7 @@
+/* os_linux_run.c - runs a command and collects its output. */
 #include "base/check.h"
 #include "machine/clock.h"
-#include "machine/os_linux.h"
+#include "machine/os_linux_parts.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,7 @@
+/* os_linux_socket.c - the sockets of the os table on Linux. */
 #include "base/check.h"
 #include "machine/kernel_call.h"
-#include "machine/os_linux.h"
+#include "machine/os_linux_parts.h"
 #include "machine/stream.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 #include "machine/privileges.h"
 
-#include "machine/os_process.h"
+#include "machine/os_process_parts.h"
 
 bool privileges_root(void)
 {

@@ -1,6 +1,8 @@
 #include "machine/process.h"
 
-#include "machine/os_process.h"
+#include "machine/os_process_parts.h"
+
+#include <openssl/crypto.h>
 
 uint32_t process_user(void)
 {
@@ -43,4 +45,9 @@ fault process_directory(char *path, size_t size)
 void process_leave(int status)
 {
     os->process->leave(status);
+}
+
+void process_keep_openssl(void)
+{
+    (void)!OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL);
 }

@@ -2,7 +2,8 @@
 /*
  * process.h - identity and environment of this process.
  *
- * Implemented through os_process.h, so that tests set the values in the simulation.  Any thread.
+ * Implemented through os_process_parts.h, so that tests set the values in the simulation.  Any
+ * thread.
  */
 #include "base/fault.h"
 
@@ -23,3 +24,6 @@ void process_hide(void *pages, size_t size, bool hidden);
 fault process_directory(char *path, size_t size) MUST_USE;
 /** Ends the process at once, without any cleanup. */
 NORETURN void process_leave(int status);
+/** Leaves OpenSSL's memory as it is when the process ends: offload threads may still use it.  To be
+ *  called before the first use of OpenSSL. */
+void process_keep_openssl(void);

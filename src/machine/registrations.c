@@ -1,4 +1,5 @@
-#include "machine/loop.h"
+/* registrations.c - maps handles to the streams that get their events. */
+#include "machine/loop_parts.h"
 #include "machine/stream.h"
 
 #include <errno.h>
@@ -26,10 +27,13 @@ static int registrations_grow(struct machine *machine, uint32_t min)
     return 0;
 }
 
-int registration_add(struct stream *stream)
+typedef int poll_add(int poller, int handle, uint64_t tag);
+
+static int registration_add_by(struct stream *stream, poll_add *add)
 {
     struct machine *machine = machine_current;
     invariant(machine != NULL && stream->machine == NULL && stream->handle >= 0);
+    invariant(stream->table == os->table()); /* else the number is that of another connection */
     uint32_t handle = (uint32_t)stream->handle;
     if (handle >= machine->registrations_size) {
         int status = registrations_grow(machine, handle);
@@ -39,13 +43,22 @@ int registration_add(struct stream *stream)
     struct registration *slot = &machine->registrations[handle];
     invariant(slot->stream == NULL);
     slot->generation = (slot->generation + 1) & GENERATION_MASK;
-    int status =
-        os->poll_add(machine->poller, stream->handle, (uint64_t)slot->generation << 32 | handle);
+    int status = add(machine->poller, stream->handle, (uint64_t)slot->generation << 32 | handle);
     if (status < 0)
         return status;
     slot->stream = stream;
     stream->machine = machine;
     return 0;
+}
+
+int registration_add(struct stream *stream)
+{
+    return registration_add_by(stream, os->poll_add);
+}
+
+int registration_add_shared(struct stream *stream)
+{
+    return registration_add_by(stream, os->poll_add_shared);
 }
 
 void registration_remove(struct stream *stream, enum registration_end end)
@@ -64,6 +77,7 @@ void registration_remove(struct stream *stream, enum registration_end end)
 void registrations_dispatch(struct machine *machine, const struct poll_event *events, int count)
 {
     hint_add(&machine->stats.events, (uint64_t)count);
+    machine->round = (uint32_t)count;
     for (int i = 0; i < count; i++) {
         uint32_t handle = (uint32_t)events[i].tag;
         invariant(handle < machine->registrations_size);

@@ -2,7 +2,7 @@
 
 #include "machine/clock.h"
 #include "machine/co.h"
-#include "machine/loop.h"
+#include "machine/loop_parts.h"
 #include "machine/process.h"
 #include "machine/tls_session.h"
 
@@ -20,6 +20,7 @@ fault stream_adopt(struct stream *stream, int handle, bool is_unix)
     invariant(handle >= 0 && stream->machine == NULL);
     stream->tls = NULL;
     stream->handle = handle;
+    stream->table = os->table();
     stream->is_unix = is_unix;
     stream->is_forwarded = false;
     stream->ready = 0;
@@ -95,6 +96,7 @@ void stream_close(struct stream *stream)
 {
     if (stream->handle < 0)
         return;
+    invariant(stream->table == os->table()); /* else the number is that of another connection */
     if (stream->tls != NULL)
         tls_free(&stream->tls);
     if (stream->machine != NULL)
@@ -217,10 +219,9 @@ void stream_end(struct stream *stream)
         os->shut(stream->handle);
 }
 
-bool stream_may_read(const struct stream *stream)
+bool stream_tls_has_bytes(const struct stream *stream)
 {
-    return (stream->ready & POLL_READ) != 0 ||
-           (stream->tls != NULL && tls_has_pending(stream->tls));
+    return tls_has_pending(stream->tls);
 }
 
 bool stream_quiet(const struct stream *stream)

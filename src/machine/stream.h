@@ -29,7 +29,8 @@ struct stream {
     bool is_unix;
     bool is_forwarded; /* a proxy made the connection for its client (PROXY protocol) */
     bool was_reset;    /* reading failed by an error (e.g. a reset), not by the peer's end */
-    bool is_shaking;   /* the TLS handshake has begun but not ended: send no plaintext */
+    bool in_handshake; /* the TLS handshake has begun but not ended: send no plaintext */
+    uint32_t table;    /* of the thread that may use `handle`: os->table() */
 };
 #define STREAM_INIT ((struct stream){.handle = -1})
 
@@ -41,8 +42,8 @@ fault stream_adopt(struct stream *stream, int handle, bool is_unix) MUST_USE;
 /** Unregisters the stream, so that it can be mailed to another machine with its TLS state; call
  *  stream_attach there. */
 void stream_detach(struct stream *stream);
-/** Registers a detached stream with the running machine.  Faults: SYSTEM; the stream is then
- *  closed. */
+/** Registers a detached stream with the running machine, which has the same table of handles.
+ *  Faults: SYSTEM; the stream is then closed. */
 fault stream_attach(struct stream *stream) MUST_USE;
 /** Connects.  Suspends.  Faults: REFUSED (with the errno's text; also reset and unreachable),
  *  TIMEOUT, SYSTEM, CANCELLED. */
@@ -74,8 +75,14 @@ fault stream_write_some(struct stream *stream, const struct iovec *parts, int co
 fault stream_flush_some(struct stream *stream) MUST_USE;
 /** Ends the sending direction: the peer reads all bytes, then the end.  Reading goes on. */
 void stream_end(struct stream *stream);
+/** Whether TLS, which the stream has, holds decrypted bytes. */
+bool stream_tls_has_bytes(const struct stream *stream);
 /** Whether a read is worth trying: the poller reported READ, or TLS holds decrypted bytes. */
-bool stream_may_read(const struct stream *stream);
+static inline bool stream_may_read(const struct stream *stream)
+{
+    return (stream->ready & POLL_READ) != 0 ||
+           (UNLIKELY(stream->tls != NULL) && stream_tls_has_bytes(stream));
+}
 /** Whether a write is worth trying. */
 static inline bool stream_may_write(const struct stream *stream)
 {
@@ -145,7 +152,7 @@ fault stream_local(const struct stream *stream, struct address *ret) MUST_USE;
 /* --- listening -------------------------------------------------------------------------------- */
 
 struct listener {
-    struct stream stream; /* only its registration is used */
+    struct stream stream; /* only its registration is used: from the first listener_accept on */
     struct address address;
     bool adopted; /* by listener_adopt: the socket's file is not ours */
 };
@@ -162,6 +169,10 @@ void listener_change(struct listener *listener, int backlog, int unix_mode);
 /** Sets the group of a Unix socket's file (negative: unchanged), or for TCP how many seconds a
  *  connection that sends nothing is not accepted.  Faults: SYSTEM. */
 fault listener_tune(const struct listener *listener, int64_t group, int defer) MUST_USE;
+/* Pause of accepting without free descriptors; closed connections of our own may free some. */
+#define LISTENER_REST ms(100)
+/** Whether this error of accept(2) means that descriptors or memory are lacking. */
+bool listener_is_exhausted(int status);
 /** Accepts the next connection and returns its handle, which is not registered.  Suspends.  Without
  *  free descriptors or memory it waits 100 ms and raises SYSTEM: the caller logs and calls again.
  *  Faults: SYSTEM, TIMEOUT, CANCELLED. */

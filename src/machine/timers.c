@@ -1,4 +1,5 @@
-#include "machine/loop.h"
+/* timers.c - the timers of a machine. */
+#include "machine/loop_parts.h"
 
 #include <stdlib.h>
 

@@ -2,7 +2,7 @@
 
 #include "base/check.h"
 #include "machine/stream.h"
-#include "machine/tls_context.h"
+#include "machine/tls_context_parts.h"
 #include "machine/tls_session.h"
 
 #include <arpa/inet.h>
@@ -420,19 +420,19 @@ static struct tls *tls_new(struct stream *stream, const struct tls_context *cont
 }
 
 /* Tries to send a close_notify; gives up if the socket does not accept it now. */
-static void tls_say_goodbye(struct tls *tls)
+static void tls_send_close_notify(struct tls *tls)
 {
     if (tls->broken_as != OK || tls->unwritable || out_pending(tls) ||
         !SSL_is_init_finished(tls->ssl))
         return;
-    /* Keep the story: a failure here is not the reason why the connection is closed. */
-    struct fault_story told = fault_story_save();
+    /* Keep the detail: a failure here is not the reason why the connection is closed. */
+    struct fault_detail told = fault_detail_save();
     if (tls_begin(tls) == OK) {
         (void)SSL_shutdown(tls->ssl);
         (void)tls_end(tls);
         ERR_clear_error();
     }
-    fault_story_restore(&told);
+    fault_detail_restore(&told);
 }
 
 void tls_free(struct tls **tls)
@@ -440,7 +440,7 @@ void tls_free(struct tls **tls)
     struct tls *gone = TAKE(*tls);
     if (gone == NULL)
         return;
-    tls_say_goodbye(gone);
+    tls_send_close_notify(gone);
     SSL_free(gone->ssl);
     free(gone->out);
     free(gone);

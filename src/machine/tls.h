@@ -36,7 +36,8 @@ struct tls_settings {
     const char *key;         /* path, NULL: in the certificate's file */
     const char *authorities; /* path, NULL: none */
     struct tls_policy policy;
-    bool server; /* our end: true for listeners */
+    bool server;  /* our end: true for listeners */
+    bool is_http; /* the peer does not speak PostgreSQL's protocol: it is not offered by ALPN */
 };
 
 /** Loads the files.  Blocks: only at start and at reload.  The caller owns a reference.

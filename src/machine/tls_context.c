@@ -1,4 +1,4 @@
-#include "machine/tls_context.h"
+#include "machine/tls_context_parts.h"
 
 #include "base/check.h"
 
@@ -13,24 +13,6 @@
  * other protocols, e.g. HTTPS (ALPACA). */
 static const unsigned char tls_protocols[] = "\012postgresql";
 #define TLS_PROTOCOLS_SIZE (sizeof(tls_protocols) - 1)
-
-const char *tls_reason(char *text, size_t size)
-{
-    unsigned long code = ERR_get_error();
-    const char *reason = NULL;
-    if (code == 0) {
-        snprintf(text, size, "no reason given");
-    } else if (ERR_SYSTEM_ERROR(code)) {
-        char buffer[96];
-        snprintf(text, size, "%s", strerror_r(ERR_GET_REASON(code), buffer, sizeof(buffer)));
-    } else if ((reason = ERR_reason_error_string(code)) != NULL) {
-        snprintf(text, size, "%s", reason);
-    } else {
-        snprintf(text, size, "OpenSSL error %lx", code);
-    }
-    ERR_clear_error();
-    return text;
-}
 
 static fault context_fault(const char *what)
 {
@@ -129,7 +111,8 @@ static fault context_load(struct tls_context *context, const struct tls_settings
     TRY(set_policy(context->ssl, &settings->policy));
     if (settings->server)
         SSL_CTX_set_alpn_select_cb(context->ssl, select_protocol, NULL);
-    else if (SSL_CTX_set_alpn_protos(context->ssl, tls_protocols, TLS_PROTOCOLS_SIZE) != 0)
+    else if (!settings->is_http &&
+             SSL_CTX_set_alpn_protos(context->ssl, tls_protocols, TLS_PROTOCOLS_SIZE) != 0)
         return context_fault("ALPN");
     TRY(load_certificate(context->ssl, settings));
     return load_authorities(context->ssl, settings);

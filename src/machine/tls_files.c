@@ -1,5 +1,6 @@
+/* tls_files.c - the files of a TLS context: certificates, keys, revocation lists. */
 #include "machine/os.h"
-#include "machine/tls_context.h"
+#include "machine/tls_context_parts.h"
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -18,6 +19,24 @@ struct pem_file {
     size_t room;
     BIO *bio;
 };
+
+const char *tls_reason(char *text, size_t size)
+{
+    unsigned long code = ERR_get_error();
+    const char *reason = NULL;
+    if (code == 0) {
+        snprintf(text, size, "no reason given");
+    } else if (ERR_SYSTEM_ERROR(code)) {
+        char buffer[96];
+        snprintf(text, size, "%s", strerror_r(ERR_GET_REASON(code), buffer, sizeof(buffer)));
+    } else if ((reason = ERR_reason_error_string(code)) != NULL) {
+        snprintf(text, size, "%s", reason);
+    } else {
+        snprintf(text, size, "OpenSSL error %lx", code);
+    }
+    ERR_clear_error();
+    return text;
+}
 
 static fault pem_fault(const struct pem_file *file)
 {

@@ -36,6 +36,23 @@ struct verify_pam {
 
 #define VERIFY_WHY_SIZE 200
 
+/* The parts of an LDAP URL, percent signs decoded; NULL: it has none. */
+struct verify_ldap_url {
+    const char *scheme; /* "ldap" or "ldaps" */
+    const char *host;
+    const char *base;
+    const char *attribute; /* the first one */
+    const char *filter;
+    uint16_t port; /* 0: the scheme's default */
+    int scope;     /* as of struct verify_ldap; base unless given */
+};
+
+/** Parses an LDAP URL (RFC 4516) and calls `each` with its parts, which live during the call.
+ *  Returns NULL, or what is wrong with the URL. */
+const char *verify_ldap_url(const char *text,
+                            void (*each)(void *argument, const struct verify_ldap_url *url),
+                            void *argument) MUST_USE;
+
 enum verify_outcome verify_by_ldap(const struct verify_ldap *ldap, const char *user,
                                    const char *password, char why[VERIFY_WHY_SIZE]) MUST_USE;
 enum verify_outcome verify_by_pam(const struct verify_pam *pam, const char *user,

@@ -1,3 +1,4 @@
+/* verify_ldap.c - verifies a password by an LDAP server; parses LDAP URLs. */
 #include "machine/verify.h"
 
 #include <stdio.h>
@@ -29,6 +30,69 @@ static void library_begin(void)
     ldap_memvfree((void **)info.ldapai_extensions);
 }
 
+static const char *url_problem(int code)
+{
+    switch (code) {
+    case LDAP_URL_ERR_MEM:
+        return "out of memory";
+    case LDAP_URL_ERR_BADSCHEME:
+        return "the scheme is not ldap or ldaps";
+    case LDAP_URL_ERR_BADHOST:
+        return "the host or port is not valid";
+    case LDAP_URL_ERR_BADATTRS:
+        return "the attributes are not valid";
+    case LDAP_URL_ERR_BADSCOPE:
+        return "the scope is not base, one or sub";
+    case LDAP_URL_ERR_BADFILTER:
+        return "the filter is not valid";
+    case LDAP_URL_ERR_BADEXTS:
+        return "the extensions are not valid";
+    default:
+        return "it is not valid";
+    }
+}
+
+static const char *url_check(const LDAPURLDesc *url)
+{
+    bool plain = strcmp(url->lud_scheme, "ldap") == 0 || strcmp(url->lud_scheme, "ldaps") == 0;
+    if (!plain)
+        return url_problem(LDAP_URL_ERR_BADSCHEME);
+    if (url->lud_port < 0 || url->lud_port > UINT16_MAX)
+        return url_problem(LDAP_URL_ERR_BADHOST);
+    if (url->lud_scope < LDAP_SCOPE_BASE || url->lud_scope > LDAP_SCOPE_SUBTREE)
+        return url_problem(LDAP_URL_ERR_BADSCOPE);
+    return NULL;
+}
+
+static const char *part_or_null(const char *part)
+{
+    return part == NULL || *part == '\0' ? NULL : part;
+}
+
+const char *verify_ldap_url(const char *text,
+                            void (*each)(void *argument, const struct verify_ldap_url *url),
+                            void *argument)
+{
+    LDAPURLDesc *found;
+    int code = ldap_url_parse(text, &found);
+    if (code != LDAP_URL_SUCCESS)
+        return url_problem(code);
+    const char *problem = url_check(found);
+    const struct verify_ldap_url url = {
+        .scheme = strcmp(found->lud_scheme, "ldaps") == 0 ? "ldaps" : "ldap",
+        .host = part_or_null(found->lud_host),
+        .base = part_or_null(found->lud_dn),
+        .attribute = found->lud_attrs == NULL ? NULL : part_or_null(found->lud_attrs[0]),
+        .filter = part_or_null(found->lud_filter),
+        .port = (uint16_t)found->lud_port,
+        .scope = found->lud_scope,
+    };
+    if (problem == NULL)
+        each(argument, &url);
+    ldap_free_urldesc(found);
+    return problem;
+}
+
 static enum verify_outcome broken(const struct session *session, const char *what, int code)
 {
     snprintf(session->why, VERIFY_WHY_SIZE, "LDAP: %s: %s", what, ldap_err2string(code));
@@ -45,8 +109,9 @@ static bool uris_make(const struct verify_ldap *ldap, char *uris, size_t size)
     uris[0] = '\0';
     while (*(at += strspn(at, " ")) != '\0') {
         size_t length = strcspn(at, " ");
-        int more = snprintf(uris + used, size - used, "%s%s://%.*s:%u", used > 0 ? " " : "", scheme,
-                            (int)length, at, port);
+        bool bare = *at != '[' && memchr(at, ':', length) != NULL; /* an IPv6 address */
+        int more = snprintf(uris + used, size - used, "%s%s://%s%.*s%s:%u", used > 0 ? " " : "",
+                            scheme, bare ? "[" : "", (int)length, at, bare ? "]" : "", port);
         if (more < 0 || (size_t)more >= size - used)
             return false;
         used += (size_t)more;
@@ -210,6 +275,13 @@ enum verify_outcome verify_by_ldap(const struct verify_ldap *ldap, const char *u
 }
 
 #else
+
+const char *verify_ldap_url(const char *text,
+                            void (*each)(void *argument, const struct verify_ldap_url *url),
+                            void *argument)
+{
+    return "this build has no LDAP";
+}
 
 enum verify_outcome verify_by_ldap(const struct verify_ldap *ldap, const char *user,
                                    const char *password, char why[VERIFY_WHY_SIZE])

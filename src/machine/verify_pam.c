@@ -1,3 +1,4 @@
+/* verify_pam.c - verifies a password by PAM. */
 #include "machine/verify.h"
 
 #include <stdio.h>

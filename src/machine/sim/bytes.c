@@ -1,4 +1,5 @@
-#include "machine/sim/net.h"
+/* bytes.c - bytes on the way between two sockets of the simulation. */
+#include "machine/sim/net_parts.h"
 
 #include <errno.h>
 #include <string.h>
@@ -41,6 +42,8 @@ static uint32_t stream_state(const struct sim_socket *socket)
 
 uint32_t sim_socket_state(const struct sim_socket *socket)
 {
+    if (socket->kind == SOCKET_LISTENER && socket->origin >= 0)
+        return sim_socket_state(sim_socket_at(socket->origin));
     if (socket->kind == SOCKET_LISTENER)
         return socket->queued > 0 && socket->queue[0].at <= sim_now() ? POLL_READ : 0;
     if (socket->kind == SOCKET_SIGNALS)
@@ -54,6 +57,8 @@ void sim_socket_edge(int handle)
     socket->edge = true;
     if (socket->poller >= 0)
         sim_poller_look(socket->poller, handle);
+    if (socket->share_count > 0)
+        sim_listener_tell(socket);
 }
 
 /* --- arrival ---------------------------------------------------------------------------------- */
@@ -180,7 +185,7 @@ static int64_t stream_nothing(int handle, struct sim_socket *socket)
 
 int64_t sim_recv(int handle, void *bytes, size_t size)
 {
-    struct sim_socket *socket = sim_socket_at(handle);
+    struct sim_socket *socket = sim_socket_own(handle);
     if (socket->status < 0)
         return socket->status == -EINPROGRESS ? -EAGAIN : socket->status;
     size_t ready = (size_t)(socket->visible - socket->taken);
@@ -202,6 +207,7 @@ int64_t sim_recv(int handle, void *bytes, size_t size)
 static void stream_send_piece(int handle, struct sim_socket *to, size_t count)
 {
     to->sent += count;
+    to->sent_at = sim_now();
     to->last = sim_socket_hour(to, count);
     struct sim_piece piece = {to->sent, to->last};
     uint32_t place = (to->piece_first + to->piece_count) % SIM_PIECES_MAX;
@@ -318,7 +324,7 @@ static int64_t stream_send_lost(int handle, struct sim_socket *socket, size_t si
 
 int64_t sim_send_vector(int handle, const struct iovec *parts, int count)
 {
-    struct sim_socket *socket = sim_socket_at(handle);
+    struct sim_socket *socket = sim_socket_own(handle);
     int64_t status = stream_send_status(socket);
     if (status < 0)
         return status;
@@ -381,7 +387,7 @@ void sim_socket_reset_both(int handle)
 
 void sim_shut(int handle)
 {
-    struct sim_socket *socket = sim_socket_at(handle);
+    struct sim_socket *socket = sim_socket_own(handle);
     sim_socket_send_end(handle);
     socket->shut = true;
     sim_note("shut", handle, 0);

@@ -1,3 +1,4 @@
+/* dns.c - name servers of the simulation and their answers. */
 #include "base/check.h"
 #include "machine/dns_parts.h"
 #include "machine/sim/inside.h"
@@ -14,7 +15,9 @@
  * was.  Answers are delivered in the querying machine's poll_wait, raw, as name servers send them.
  */
 #define ADDRESSES_MAX 32
-#define ANSWER_MAX    1024
+#define SERVICES_MAX  32
+#define SERVERS_MAX   16
+#define ANSWER_MAX    8192
 /* Timeout of a query that gets no answer, us. */
 #define SILENCE INT64_C(5000000)
 
@@ -25,6 +28,14 @@ struct sim_name {
     uint32_t ttl;
     size_t count;
     struct address addresses[ADDRESSES_MAX];
+    size_t service_count;
+    struct sim_service services[SERVICES_MAX];
+};
+
+/* A name server that does not answer as the names say. */
+struct sim_name_server {
+    struct address at;
+    enum dns_said behaviour;
 };
 
 struct sim_question {
@@ -33,6 +44,8 @@ struct sim_question {
     int poller;
     int type;
     bool answered;
+    bool is_raw;             /* of dns_ask: failures are answers, too */
+    enum dns_said behaviour; /* of the server that is asked; DNS_RECORDS: none */
     int status;
     size_t size;
     uint8_t answer[ANSWER_MAX];
@@ -44,6 +57,8 @@ struct sim_question {
 static struct sim_dns {
     struct sim_name **names;
     size_t count;
+    struct sim_name_server servers[SERVERS_MAX];
+    size_t server_count;
     struct sim_question *questions; /* newest first */
     uint64_t number;
 } dns;
@@ -72,6 +87,7 @@ static struct sim_name *name_make(const char *name)
     free(entry->points_to);
     entry->points_to = NULL;
     entry->count = 0;
+    entry->service_count = 0;
     entry->status = 0;
     sim_note_text("name", name, strlen(name));
     return entry;
@@ -85,6 +101,27 @@ void sim_dns_set(const char *name, const struct address *addresses, size_t count
     entry->count = count;
     if (count > 0)
         memcpy(entry->addresses, addresses, count * sizeof(*addresses));
+}
+
+void sim_dns_set_services(const char *name, const struct sim_service *services, size_t count,
+                          uint32_t ttl)
+{
+    struct sim_name *entry = name_make(name);
+    invariant(count <= SERVICES_MAX);
+    entry->ttl = ttl;
+    entry->service_count = count;
+    if (count > 0)
+        memcpy(entry->services, services, count * sizeof(*services));
+}
+
+void sim_dns_server(const struct address *server, enum dns_said behaviour)
+{
+    size_t i = 0;
+    while (i < dns.server_count && !address_equal(&dns.servers[i].at, server))
+        i++;
+    invariant(i < SERVERS_MAX);
+    dns.servers[i] = (struct sim_name_server){*server, behaviour};
+    dns.server_count = MAX_OF(dns.server_count, i + 1);
 }
 
 void sim_dns_fail(const char *name, int status)
@@ -167,6 +204,42 @@ static uint32_t put_pointer(struct sim_question *question, const struct sim_name
     return 1;
 }
 
+/* Writes the length of the data that began behind `length_at`. */
+static void put_length(struct sim_question *question, size_t length_at)
+{
+    size_t size = question->size - length_at - 2;
+    question->answer[length_at] = (uint8_t)(size >> 8);
+    question->answer[length_at + 1] = (uint8_t)size;
+}
+
+static uint32_t put_services(struct sim_question *question, const struct sim_name *entry)
+{
+    for (size_t i = 0; i < entry->service_count; i++) {
+        const struct sim_service *service = &entry->services[i];
+        put_record_head(question, entry->ttl);
+        size_t length_at = question->size;
+        put_number(question, 0, 2);
+        put_number(question, service->priority, 2);
+        put_number(question, service->weight, 2);
+        put_number(question, service->port, 2);
+        put_name(question, strcmp(service->target, ".") == 0 ? "" : service->target);
+        put_length(question, length_at);
+    }
+    return (uint32_t)entry->service_count;
+}
+
+static uint32_t put_records(struct sim_question *question, const struct sim_name *entry)
+{
+    switch (question->type) {
+    case DNS_TYPE_PTR:
+        return entry->points_to == NULL ? 0 : put_pointer(question, entry);
+    case DNS_TYPE_SRV:
+        return put_services(question, entry);
+    default:
+        return put_addresses(question, entry);
+    }
+}
+
 /* Writes the whole answer packet. */
 static void question_fill(struct sim_question *question, const struct sim_name *entry)
 {
@@ -179,18 +252,56 @@ static void question_fill(struct sim_question *question, const struct sim_name *
     put_name(question, question->name);
     put_number(question, (uint32_t)question->type, 2);
     put_number(question, 1, 2);
-    if (question->type == DNS_TYPE_PTR)
-        count = entry->points_to == NULL ? 0 : put_pointer(question, entry);
-    else
-        count = put_addresses(question, entry);
+    count = entry == NULL ? 0 : put_records(question, entry);
     question->answer[7] = (uint8_t)count;
-    if (count == 0) {
+    if (count == 0 && !question->is_raw) {
         question->status = -ENODATA;
         question->size = 0;
     }
 }
 
 /* --- queries ---------------------------------------------------------------------------------- */
+
+/* The status of a question that `dns_query` asked. */
+static int question_status(const struct sim_name *entry, bool silent)
+{
+    int status = silent ? -ETIMEDOUT : entry == NULL ? -ENOENT : entry->status;
+    if (!silent && sim_chance(LOT_FAULT, sim_rates.dns_fails))
+        status = -ECONNREFUSED;
+    return status;
+}
+
+/* What the server says to a question of `dns_ask`. */
+static enum dns_said question_said(const struct sim_question *question,
+                                   const struct sim_name *entry, bool silent)
+{
+    if (question->behaviour != DNS_RECORDS)
+        return question->behaviour;
+    if (silent)
+        return DNS_SILENT;
+    if (sim_chance(LOT_FAULT, sim_rates.dns_fails))
+        return DNS_FAILED;
+    if (entry == NULL || entry->status == -ENOENT)
+        return DNS_NO_NAME;
+    return entry->status == 0 ? DNS_RECORDS : dns_said_of(entry->status);
+}
+
+/* Answers a question of `dns_ask`: by a message with a response code, or by a status. */
+static void question_answer_raw(struct sim_question *question, const struct sim_name *entry,
+                                bool silent)
+{
+    enum dns_said said = question_said(question, entry, silent);
+    static const uint8_t codes[DNS_SAID_COUNT] = {
+        [DNS_FAILED] = 2, [DNS_NO_NAME] = 3, [DNS_REFUSED] = 5};
+    question->status = said == DNS_SILENT        ? -ETIMEDOUT
+                       : said == DNS_UNREACHABLE ? -ECONNREFUSED
+                       : said == DNS_MALFORMED   ? -EBADMSG
+                                                 : 0;
+    if (question->status != 0)
+        return;
+    question_fill(question, codes[said] == 0 ? entry : NULL);
+    question->answer[3] |= codes[said];
+}
 
 static void question_answer(int64_t number, int64_t silent)
 {
@@ -201,26 +312,24 @@ static void question_answer(int64_t number, int64_t silent)
         return;
     const struct sim_name *entry = name_find(question->name);
     question->answered = true;
-    question->status = silent != 0 ? -ETIMEDOUT : entry == NULL ? -ENOENT : entry->status;
-    if (silent == 0 && sim_chance(LOT_FAULT, sim_rates.dns_fails))
-        question->status = -ECONNREFUSED;
-    if (question->status == 0)
+    if (question->is_raw)
+        question_answer_raw(question, entry, silent != 0);
+    else
+        question->status = question_status(entry, silent != 0);
+    if (question->status == 0 && !question->is_raw)
         question_fill(question, entry);
     sim_note("answer", number, question->status);
     sim_poller_answers(question->poller);
 }
 
-int sim_dns_query(int poller, const char *name, int type,
-                  void (*done)(void *argument, int status, const uint8_t *answer, size_t size),
-                  void *argument)
+/* Makes a question that has not been asked yet. */
+static struct sim_question *question_new(int poller, const char *name, int type)
 {
     struct sim_question *question = calloc(1, sizeof(*question));
     invariant(question != NULL);
     question->number = ++dns.number;
     question->poller = poller;
     question->type = type;
-    question->done = done;
-    question->argument = argument;
     snprintf(question->name, sizeof(question->name), "%s", name);
     size_t size = strlen(question->name);
     if (size > 0 && question->name[size - 1] == '.')
@@ -228,10 +337,41 @@ int sim_dns_query(int poller, const char *name, int type,
     question->next = dns.questions;
     dns.questions = question;
     sim_note_text("ask", name, strlen(name));
-    bool silent = sim_chance(LOT_FAULT, sim_rates.dns_silent);
+    return question;
+}
+
+static void question_send(struct sim_question *question, int64_t silence)
+{
+    bool silent = sim_chance(LOT_FAULT, sim_rates.dns_silent) || question->behaviour == DNS_SILENT;
     int64_t wait = 1 + (int64_t)sim_below(LOT_NET, sim_rates.dns_latency_max + (uint64_t)1);
-    sim_event_put(sim_now() + (silent ? SILENCE : wait), question_answer, (int64_t)question->number,
+    sim_event_put(sim_now() + (silent ? silence : wait), question_answer, (int64_t)question->number,
                   silent);
+}
+
+int sim_dns_query(int poller, const char *name, int type,
+                  void (*done)(void *argument, int status, const uint8_t *answer, size_t size),
+                  void *argument)
+{
+    struct sim_question *question = question_new(poller, name, type);
+    question->done = done;
+    question->argument = argument;
+    question_send(question, SILENCE);
+    return 0;
+}
+
+int sim_dns_ask(int poller, const struct address *server, const char *name, int type,
+                duration timeout,
+                void (*done)(void *argument, int status, const uint8_t *answer, size_t size),
+                void *argument)
+{
+    struct sim_question *question = question_new(poller, name, type);
+    question->done = done;
+    question->argument = argument;
+    question->is_raw = true;
+    for (size_t i = 0; i < dns.server_count; i++)
+        if (address_equal(&dns.servers[i].at, server))
+            question->behaviour = dns.servers[i].behaviour;
+    question_send(question, timeout.us);
     return 0;
 }
 

@@ -1,3 +1,4 @@
+/* events.c - the events of the simulation, in the order of their time. */
 #include "base/check.h"
 #include "machine/sim/inside.h"
 

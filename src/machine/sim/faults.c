@@ -1,4 +1,5 @@
-#include "machine/sim/net.h"
+/* faults.c - faults of the simulated network. */
+#include "machine/sim/net_parts.h"
 #include "machine/stream.h"
 
 #include <string.h>
@@ -203,7 +204,7 @@ void sim_net_heal(void)
     streams_look(true);
 }
 
-void sim_calm(void)
+void sim_end_faults(void)
 {
     sim_rates = (struct sim_rates){0};
     sim_net_heal();
@@ -215,6 +216,12 @@ void sim_net_end(struct stream *stream)
     sim_note("end", stream->handle, 0);
     sim_socket_send_end(stream->handle);
     sim_socket_at(stream->handle)->shut = true;
+}
+
+moment sim_net_sent_at(const struct stream *stream)
+{
+    invariant(stream->handle >= 0);
+    return (moment){.us = sim_socket_at(stream->handle)->sent_at};
 }
 
 void sim_net_linger(struct stream *stream)

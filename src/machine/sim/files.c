@@ -1,7 +1,8 @@
+/* files.c - files of the simulation, in memory. */
 #include "machine/sim/inside.h"
 
 #include "base/check.h"
-#include "machine/os_process.h"
+#include "machine/os_process_parts.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,4 +1,5 @@
-#include "machine/loop.h"
+/* hints.c - hints of the simulation: atomic values that a thread may read late. */
+#include "machine/loop_parts.h"
 #include "machine/sim/inside.h"
 
 #include <stdlib.h>

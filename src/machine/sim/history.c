@@ -1,3 +1,4 @@
+/* history.c - the history of a run, as a hash and as text. */
 #include "machine/sim/os_sim.h"
 
 #include "machine/sim/inside.h"

@@ -58,6 +58,10 @@ const char *sim_thread_name(void);
 /** Called where threads can race: may run other threads first. */
 void sim_meet(void);
 int sim_spawn(const char *name, void (*main)(void *argument), void *argument, void **ret_thread);
+int sim_spawn_apart(const char *name, void (*main)(void *argument), void *argument, int poller,
+                    void **ret_thread);
+/** The number of the running thread's table of handles; 0: that of the process. */
+uint32_t sim_table(void);
 void sim_join(void *thread);
 int64_t sim_thread_used_us(void *thread);
 int sim_offload(void (*job)(void *argument), void *argument);
@@ -78,11 +82,13 @@ void sim_events_run(void);
 int64_t sim_events_next(void);
 void sim_events_finish(void);
 
-/* --- net.c, bytes.c: see net.h ---------------------------------------------------------------- */
+/* --- net.c, bytes.c: see net_parts.h ---------------------------------------------------------- */
 
 int sim_listen(const struct address *at, int backlog, int unix_mode);
 int sim_listen_again(int handle, const struct address *at, int backlog, int unix_mode);
 int sim_listen_tune(int handle, const struct address *at, int64_t group, int defer);
+int sim_handle_give(int handle);
+int sim_handle_take(void);
 int sim_accept(int listener, struct address *ret_peer);
 int sim_connect(const struct address *to);
 int sim_connect_result(int handle);
@@ -147,6 +153,10 @@ uint64_t sim_log_dropped(void);
 int sim_dns_query(int poller, const char *name, int type,
                   void (*done)(void *argument, int status, const uint8_t *answer, size_t size),
                   void *argument);
+int sim_dns_ask(int poller, const struct address *server, const char *name, int type,
+                duration timeout,
+                void (*done)(void *argument, int status, const uint8_t *answer, size_t size),
+                void *argument);
 /** Delivers the answers that have arrived for this poller. */
 void sim_dns_deliver(int poller);
 /** Ends the queries of a poller that is freed, with -ECANCELED. */

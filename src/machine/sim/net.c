@@ -1,4 +1,4 @@
-#include "machine/sim/net.h"
+#include "machine/sim/net_parts.h"
 
 #include "machine/stream.h"
 
@@ -14,6 +14,10 @@
 /* Linux' timeouts of a connect without answer, and of sent bytes without acknowledgement, us. */
 #define CONNECT_PATIENCE INT64_C(127000000)
 #define SEND_PATIENCE    INT64_C(924000000)
+/* Handles in the channel of handle_give; and the table of a handle that no thread may use: it is in
+ * the channel, or of a connection that was not accepted yet. */
+#define GIVEN_MAX  64
+#define TABLE_NONE UINT32_MAX
 
 static struct sim_net {
     struct sim_socket **sockets;
@@ -23,6 +27,8 @@ static struct sim_net {
     int listener_count;
     uint32_t port;
     uint32_t user;
+    int given[GIVEN_MAX]; /* handles in the channel of handle_give, oldest first */
+    int given_count;
     struct address from; /* source of connects; NONE: the host that they connect to */
 } net;
 
@@ -32,6 +38,13 @@ struct sim_socket *sim_socket_at(int handle)
 {
     invariant(handle >= 0 && handle < net.count && net.sockets[handle]->kind != SOCKET_FREE);
     return net.sockets[handle];
+}
+
+struct sim_socket *sim_socket_own(int handle)
+{
+    struct sim_socket *socket = sim_socket_at(handle);
+    invariant(socket->table == sim_table());
+    return socket;
 }
 
 struct sim_socket *sim_socket_any(int handle)
@@ -86,10 +99,12 @@ int sim_socket_make(enum socket_kind kind, const struct address *local)
     *socket = (struct sim_socket){
         .kind = kind,
         .generation = socket->generation + 1,
+        .table = sim_table(),
         .is_unix = local->family == ADDRESS_UNIX,
         .local = *local,
         .poller = -1,
         .other = -1,
+        .origin = -1,
         .end_at = INT64_MAX,
         .reset_at = INT64_MAX,
         .dies_at = INT64_MAX,
@@ -159,9 +174,74 @@ int sim_listen(const struct address *at, int backlog, int unix_mode)
     return handle;
 }
 
+/* Makes another handle of a listener, for the channel. */
+static int listener_share(int handle)
+{
+    struct address local = sim_socket_own(handle)->local;
+    int shared = sim_socket_make(SOCKET_LISTENER, &local);
+    if (shared < 0)
+        return shared;
+    struct sim_socket *from = sim_socket_at(handle);
+    invariant(from->kind == SOCKET_LISTENER && from->origin < 0);
+    from->shares = reallocarray(from->shares, (size_t)from->share_count + 1, sizeof(*from->shares));
+    invariant(from->shares != NULL);
+    from->shares[from->share_count++] = shared;
+    sim_socket_at(shared)->origin = handle;
+    sim_socket_at(shared)->table = TABLE_NONE;
+    sim_note("share", handle, shared);
+    return shared;
+}
+
+int sim_handle_give(int handle)
+{
+    invariant(net.given_count < GIVEN_MAX);
+    int shared = listener_share(handle);
+    if (shared >= 0)
+        net.given[net.given_count++] = shared;
+    return MIN_OF(shared, 0);
+}
+
+int sim_handle_take(void)
+{
+    if (net.given_count == 0)
+        return -EAGAIN;
+    int oldest = net.given[0];
+    memmove(net.given, net.given + 1, (size_t)--net.given_count * sizeof(net.given[0]));
+    sim_socket_at(oldest)->table = sim_table();
+    return oldest;
+}
+
+static void listener_unshare(int handle)
+{
+    struct sim_socket *from = sim_socket_at(sim_socket_at(handle)->origin);
+    for (int i = 0; i < from->share_count; i++)
+        if (from->shares[i] == handle)
+            from->shares[i] = from->shares[--from->share_count];
+}
+
+/* Tells one of the pollers that share a listener about a connection; sometimes all of them, as
+ * Linux does when none of them waits. */
+void sim_listener_tell(const struct sim_socket *socket)
+{
+    if (socket->share_count == 0)
+        return;
+    int one = (int)sim_below(LOT_ORDER, (uint64_t)socket->share_count);
+    bool all = sim_below(LOT_ORDER, 4) == 0;
+    for (int i = 0; i < socket->share_count; i++) {
+        /* A handle that is not registered hears of it when it is: skip to the next. */
+        const struct sim_socket *share = net.sockets[socket->shares[one]];
+        if (share->poller >= 0) {
+            sim_socket_edge(socket->shares[one]);
+            if (!all)
+                return;
+        }
+        one = (one + 1) % socket->share_count;
+    }
+}
+
 int sim_listen_again(int handle, const struct address *at, int backlog, int unix_mode)
 {
-    struct sim_socket *socket = sim_socket_at(handle);
+    struct sim_socket *socket = sim_socket_own(handle);
     invariant(socket->kind == SOCKET_LISTENER);
     socket->backlog = MIN_OF(MAX_OF(backlog, 1), SIM_QUEUE_MAX);
     if (socket->is_unix && unix_mode >= 0)
@@ -173,7 +253,7 @@ int sim_listen_tune(int handle, const struct address *at, int64_t group, int def
 {
     (void)at;
     sim_note("tune", group, defer);
-    invariant(sim_socket_at(handle)->kind == SOCKET_LISTENER);
+    invariant(sim_socket_own(handle)->kind == SOCKET_LISTENER);
     return 0;
 }
 
@@ -184,15 +264,20 @@ static bool listener_has(const struct sim_socket *socket)
 
 int sim_accept(int listener, struct address *ret_peer)
 {
-    struct sim_socket *socket = sim_socket_at(listener);
+    struct sim_socket *socket = sim_socket_own(listener);
+    if (socket->origin >= 0)
+        socket = sim_socket_at(socket->origin);
     if (!listener_has(socket))
         return -EAGAIN;
     int handle = socket->queue[0].handle;
     socket->queued -= 1;
     memmove(socket->queue, socket->queue + 1, (size_t)socket->queued * sizeof(socket->queue[0]));
+    sim_socket_at(handle)->table = sim_table();
     int other = sim_socket_at(handle)->other;
     *ret_peer = other < 0 ? socket->local : sim_socket_at(other)->local;
     sim_note("accept", listener, handle);
+    if (listener_has(socket))
+        sim_listener_tell(socket);
     return handle;
 }
 
@@ -214,6 +299,7 @@ static bool connect_pair(int client, int listener, int64_t at)
     if (server < 0)
         return false;
     struct sim_socket *here = net.sockets[client], *there = net.sockets[server];
+    there->table = TABLE_NONE;
     there->service = here->service;
     there->patience = net.sockets[listener]->patience;
     there->keepalive = net.sockets[listener]->keepalive;
@@ -314,7 +400,7 @@ void sim_connect_again(int handle)
 
 int sim_connect_result(int handle)
 {
-    struct sim_socket *socket = sim_socket_at(handle);
+    struct sim_socket *socket = sim_socket_own(handle);
     int error = socket->error;
     socket->error = 0;
     return error < 0 ? error : socket->status;
@@ -324,7 +410,7 @@ int sim_connect_result(int handle)
 
 int sim_set_options(int handle, const struct socket_options *options)
 {
-    struct sim_socket *socket = sim_socket_at(handle);
+    struct sim_socket *socket = sim_socket_own(handle);
     int64_t idle = options->keep_idle > 0 ? options->keep_idle : 7200;
     int64_t interval = options->keep_interval > 0 ? options->keep_interval : 75;
     int64_t count = options->keep_count > 0 ? options->keep_count : 9;
@@ -340,7 +426,7 @@ int sim_set_options(int handle, const struct socket_options *options)
 
 int sim_set_low_water(int handle, int bytes)
 {
-    struct sim_socket *socket = sim_socket_at(handle);
+    struct sim_socket *socket = sim_socket_own(handle);
     if (socket->is_unix)
         return -EOPNOTSUPP;
     socket->low_water = (size_t)MAX_OF(bytes, 1);
@@ -352,13 +438,13 @@ int sim_set_low_water(int handle, int bytes)
 
 int sim_local_address(int handle, struct address *ret)
 {
-    *ret = sim_socket_at(handle)->local;
+    *ret = sim_socket_own(handle)->local;
     return 0;
 }
 
 int64_t sim_peer_user(int handle)
 {
-    const struct sim_socket *socket = sim_socket_at(handle);
+    const struct sim_socket *socket = sim_socket_own(handle);
     return socket->is_unix ? (int64_t)socket->user : -ENOTSUP;
 }
 
@@ -383,9 +469,12 @@ int sim_interfaces(struct os_interface *ret, int max)
 
 /* --- closing ---------------------------------------------------------------------------------- */
 
+static void socket_close(int handle);
+
 static void listener_drop(struct sim_socket *socket, int handle)
 {
     int at = 0;
+    invariant(socket->share_count == 0); /* else Linux would go on listening */
     while (net.listeners[at] != handle)
         at += 1;
     memmove(net.listeners + at, net.listeners + at + 1,
@@ -393,7 +482,7 @@ static void listener_drop(struct sim_socket *socket, int handle)
     /* Connections that were not accepted are reset. */
     for (int i = 0; i < socket->queued; i++) {
         sim_socket_at(socket->queue[i].handle)->linger = true;
-        sim_close(socket->queue[i].handle);
+        socket_close(socket->queue[i].handle);
     }
 }
 
@@ -413,18 +502,27 @@ static void stream_drop(struct sim_socket *socket, int handle)
         sim_socket_edge(socket->other);
 }
 
-void sim_close(int handle)
+static void socket_close(int handle)
 {
     struct sim_socket *socket = sim_socket_at(handle);
     sim_note("close", handle, 0);
-    if (socket->kind == SOCKET_LISTENER)
+    if (socket->kind == SOCKET_LISTENER && socket->origin >= 0)
+        listener_unshare(handle);
+    else if (socket->kind == SOCKET_LISTENER)
         listener_drop(socket, handle);
     if (socket->kind == SOCKET_STREAM)
         stream_drop(socket, handle);
     free(socket->ring);
     free(socket->queue);
+    free(socket->shares);
     *socket = (struct sim_socket){.kind = SOCKET_FREE, .generation = socket->generation};
     net.first_free = MIN_OF(net.first_free, handle);
+}
+
+void sim_close(int handle)
+{
+    (void)sim_socket_own(handle);
+    socket_close(handle);
 }
 
 /* --- start and finish ------------------------------------------------------------------------- */

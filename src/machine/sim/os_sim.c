@@ -1,6 +1,6 @@
 #include "machine/sim/os_sim.h"
 
-#include "machine/loop.h"
+#include "machine/loop_parts.h"
 #include "machine/sim/inside.h"
 
 #include <stdio.h>
@@ -122,10 +122,15 @@ const struct os os_sim = {
     .poll_new = sim_poll_new,
     .poll_free = sim_poll_free,
     .poll_add = sim_poll_add,
+    .poll_add_shared = sim_poll_add,
     .poll_del = sim_poll_del,
     .poll_wait = sim_poll_wait,
     .poll_wake = sim_poll_wake,
     .spawn = sim_spawn,
+    .spawn_apart = sim_spawn_apart,
+    .table = sim_table,
+    .handle_give = sim_handle_give,
+    .handle_take = sim_handle_take,
     .join = sim_join,
     .thread_used_us = sim_thread_used_us,
     .signals_open = sim_signals_open,
@@ -136,6 +141,7 @@ const struct os os_sim = {
     .file_list = sim_file_list,
     .interfaces = sim_interfaces,
     .dns_query = sim_dns_query,
+    .dns_ask = sim_dns_ask,
     .run = sim_run,
     .offload = sim_offload,
     .offload_slow = sim_offload,

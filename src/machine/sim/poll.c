@@ -1,4 +1,5 @@
-#include "machine/sim/net.h"
+/* poll.c - pollers of the simulation. */
+#include "machine/sim/net_parts.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -67,7 +68,7 @@ void sim_poller_answers(int poller)
 
 int sim_poll_add(int poller, int handle, uint64_t tag)
 {
-    struct sim_socket *socket = sim_socket_at(handle);
+    struct sim_socket *socket = sim_socket_own(handle);
     if (socket->poller >= 0)
         return -EEXIST;
     socket->poller = poller;
@@ -84,7 +85,7 @@ static void poller_drop(struct sim_poller *poller, int at)
 
 int sim_poll_del(int poller, int handle)
 {
-    struct sim_socket *socket = sim_socket_at(handle);
+    struct sim_socket *socket = sim_socket_own(handle);
     if (socket->poller != poller)
         return -ENOENT;
     socket->poller = -1;

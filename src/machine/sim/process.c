@@ -1,6 +1,7 @@
+/* process.c - the process of the os table in the simulation. */
 #include "base/check.h"
-#include "machine/os_process.h"
-#include "machine/sim/net.h"
+#include "machine/os_process_parts.h"
+#include "machine/sim/net_parts.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -212,6 +213,13 @@ const struct os_process sim_process = {
 
 /* --- signals ---------------------------------------------------------------------------------- */
 
+/* Maps signal numbers 1 to 64 to bits 0 to 63. */
+static uint64_t signal_bit(int number)
+{
+    invariant(number > 0 && number <= 64);
+    return UINT64_C(1) << (number - 1);
+}
+
 int sim_signals_open(const int *numbers, size_t count)
 {
     static const struct address nowhere;
@@ -219,7 +227,7 @@ int sim_signals_open(const int *numbers, size_t count)
     if (handle < 0)
         return handle;
     for (size_t i = 0; i < count; i++)
-        sim_socket_at(handle)->signals |= UINT64_C(1) << numbers[i];
+        sim_socket_at(handle)->signals |= signal_bit(numbers[i]);
     sim_note("signals", handle, (int64_t)count);
     return handle;
 }
@@ -231,11 +239,11 @@ uint64_t sim_signals_waiting(void)
 
 int sim_signals_next(int handle)
 {
-    uint64_t mine = process.signals & sim_socket_at(handle)->signals;
+    uint64_t mine = process.signals & sim_socket_own(handle)->signals;
     if (mine == 0)
         return -EAGAIN;
-    int number = __builtin_ctzll(mine);
-    process.signals &= ~(UINT64_C(1) << number);
+    int number = __builtin_ctzll(mine) + 1;
+    process.signals &= ~signal_bit(number);
     sim_note("signal", handle, number);
     return number;
 }
@@ -244,14 +252,13 @@ int sim_signals_next(int handle)
 bool sim_signal(int number)
 {
     bool heard = false;
-    invariant(number > 0 && number < 64);
     sim_note("kill", number, 0);
     for (int i = 0; i < sim_sockets_end(); i++) {
         const struct sim_socket *socket = sim_socket_any(i);
         if (socket == NULL || socket->kind != SOCKET_SIGNALS ||
-            (socket->signals >> number & 1) == 0)
+            (socket->signals & signal_bit(number)) == 0)
             continue;
-        process.signals |= UINT64_C(1) << number;
+        process.signals |= signal_bit(number);
         sim_socket_edge(i);
         heard = true;
     }

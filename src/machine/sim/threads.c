@@ -1,11 +1,13 @@
+/* threads.c - threads of the simulation, one at a time in a seeded order. */
 #include "base/check.h"
-#include "machine/context.h"
-#include "machine/loop.h"
+#include "machine/context_parts.h"
+#include "machine/loop_parts.h"
 #include "machine/sim/inside.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /*
  * Threads.  Each simulated thread is a flow with a stack of its own on the one real thread.  It
@@ -23,12 +25,14 @@ struct sim_thread {
     int poller;               /* POLLING */
     int64_t until;            /* POLLING */
     int64_t held;             /* preempted: does not run before this time */
+    int64_t held_us;          /* the sum of these delays */
     struct sim_thread *other; /* JOINING: the thread that must end */
     struct context *resume;   /* the suspended flow; at first `begin` */
     struct context begin;
     void *stack; /* NULL: the real thread's */
     bool detached;
-    bool hot; /* its CPU time advances as fast as the clock */
+    uint32_t table; /* of handles; 0: that of the process */
+    bool hot;       /* its CPU time advances as fast as the clock */
     int64_t born;
     int64_t used; /* CPU time: one microsecond per wait */
     void (*main)(void *argument);
@@ -41,6 +45,7 @@ static struct sim_threads {
     uint32_t count;
     struct sim_thread *running;
     uint64_t idle_turns;
+    uint32_t tables; /* made beside that of the process */
 } threads;
 
 /* Free stacks, reused also by later simulations: stacks are large and threads short-lived. */
@@ -145,7 +150,7 @@ static void threads_reap(void)
 static void threads_switch(struct sim_thread *to)
 {
     struct machine *machine = machine_current;
-    struct fault_story *story = fault_story_current;
+    struct fault_detail *detail = fault_detail_current;
     /* On the current stack, which may be a coroutine's. */
     struct context here;
     context_init_thread(&here);
@@ -153,7 +158,7 @@ static void threads_switch(struct sim_thread *to)
     threads.running = to;
     context_switch(&here, to->resume);
     machine_enter(machine);
-    fault_story_current = story;
+    fault_detail_current = detail;
     threads_reap();
 }
 
@@ -175,8 +180,11 @@ static void threads_block(void)
 static void thread_perhaps_hold(struct sim_thread *thread)
 {
     thread->held = 0;
-    if (sim_chance(LOT_ORDER, sim_rates.preempted))
-        thread->held = sim_now() + (int64_t)sim_between(LOT_ORDER, 1, sim_rates.preempted_max);
+    if (!sim_chance(LOT_ORDER, sim_rates.preempted))
+        return;
+    int64_t delay = (int64_t)sim_between(LOT_ORDER, 1, sim_rates.preempted_max);
+    thread->held = sim_now() + delay;
+    thread->held_us += delay;
 }
 
 void sim_meet(void)
@@ -258,6 +266,21 @@ int sim_spawn(const char *name, void (*main)(void *argument), void *argument, vo
     return 0;
 }
 
+int sim_spawn_apart(const char *name, void (*main)(void *argument), void *argument, int poller,
+                    void **ret_thread)
+{
+    (void)poller;
+    int status = sim_spawn(name, main, argument, ret_thread);
+    if (status == 0)
+        threads.all[threads.count - 1]->table = ++threads.tables;
+    return status;
+}
+
+uint32_t sim_table(void)
+{
+    return threads.running->table;
+}
+
 void sim_join(void *ended)
 {
     struct sim_thread *other = ended;
@@ -275,6 +298,15 @@ int64_t sim_thread_used_us(void *asked)
 {
     const struct sim_thread *thread = asked;
     return thread->hot ? sim_now() - thread->born : thread->used;
+}
+
+int64_t sim_held_us(const char *name)
+{
+    int64_t sum = 0;
+    for (uint32_t i = 0; i < threads.count; i++)
+        if (strcmp(threads.all[i]->name, name) == 0)
+            sum += threads.all[i]->held_us;
+    return sum;
 }
 
 int sim_offload(void (*job)(void *argument), void *argument)

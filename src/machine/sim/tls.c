@@ -1,4 +1,8 @@
-/* RAND_set_rand_method is deprecated, but the only way to seed OpenSSL without a provider. */
+/*
+ * tls.c - random bytes for OpenSSL, drawn from the seed.
+ *
+ * RAND_set_rand_method is deprecated, but the only way to seed OpenSSL without a provider.
+ */
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include "machine/sim/inside.h"
 

@@ -11,6 +11,7 @@
  */
 #include "base/fault.h"
 #include "base/time.h"
+#include "machine/dns_message.h"
 
 struct address;
 struct os_output;
@@ -68,7 +69,7 @@ struct sim_rates sim_rates_drawn(void);
 void sim_set_rates(const struct sim_rates *rates);
 const struct sim_rates *sim_rates_now(void);
 /** Stops all faults: heals the network and sets all rates to zero.  Delayed pieces stay delayed. */
-void sim_calm(void);
+void sim_end_faults(void);
 
 /* --- network ---------------------------------------------------------------------------------- */
 
@@ -85,6 +86,8 @@ void sim_net_heal(void);
 void sim_net_end(struct stream *stream);
 /** Makes a later close send a reset instead of an end, as SO_LINGER with zero. */
 void sim_net_linger(struct stream *stream);
+/** When the peer of this connection has last sent bytes; 0: never. */
+moment sim_net_sent_at(const struct stream *stream);
 /** Sets the source address of later TCP connects.  By default, and for ADDRESS_NONE, it is the host
  *  that they connect to.  stream_connect connects before it suspends. */
 void sim_net_from(const struct address *host);
@@ -112,6 +115,19 @@ void sim_signals_forget(void);
 
 /** Sets the addresses of a name; count 0: it exists without addresses. */
 void sim_dns_set(const char *name, const struct address *addresses, size_t count, uint32_t ttl);
+/* An SRV record. */
+struct sim_service {
+    uint16_t priority;
+    uint16_t weight;
+    uint16_t port;
+    char target[64]; /* ".": the service is not offered */
+};
+/** Sets the SRV records of a name. */
+void sim_dns_set_services(const char *name, const struct sim_service *services, size_t count,
+                          uint32_t ttl);
+/** Sets how a name server answers dns_ask: DNS_RECORDS (as the world's names say), DNS_FAILED,
+ *  DNS_REFUSED, DNS_SILENT, DNS_UNREACHABLE, DNS_MALFORMED.  Servers that were never set answer. */
+void sim_dns_server(const struct address *server, enum dns_said behaviour);
 /** Makes queries for a name fail: -ENOENT, -ETIMEDOUT, -ECONNREFUSED.  Unknown names: -ENOENT. */
 void sim_dns_fail(const char *name, int status);
 /** Sets the name of an address (PTR). */
@@ -150,3 +166,6 @@ uint64_t sim_events(void);
 int64_t sim_elapsed_us(void);
 /** How often a wait has ended without any event so far: by mail, or by a timeout. */
 uint64_t sim_idle_turns(void);
+/** For how long the threads of this name have been kept from running by preemption so far, at most.
+ * Of those that have not ended. */
+int64_t sim_held_us(const char *name);

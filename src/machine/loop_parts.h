@@ -1,12 +1,12 @@
 #pragma once
 /*
- * loop.h - the internals of a machine; private to machine/.
+ * loop_parts.h - the internals of a machine; private to machine/.
  *
  * Everything here belongs to the machine's own thread, except `mailbox` and `woken`, which senders
  * write.  Other threads read the counters of `stats` as hints.
  */
 #include "machine/co.h"
-#include "machine/context.h"
+#include "machine/context_parts.h"
 #include "machine/os.h"
 
 #define EVENTS_MAX 256 /* events per loop iteration */
@@ -58,11 +58,12 @@ struct machine {
     struct timer_heap timers;
     struct registration *registrations; /* by handle */
     uint32_t registrations_size;
+    uint32_t round; /* events of the present round of the loop */
     int poller;
     bool stopping;
     bool asleep;         /* the machine has put the sleep mark into `mailbox` */
     uint64_t wakes_owed; /* senders that replaced the mark, and so call poll_wake once each */
-    struct fault_story story;
+    struct fault_detail detail;
     struct machine_stats stats;
     uint32_t random_left; /* unused bytes of `random`: its first ones */
     uint8_t random[1024];
@@ -117,6 +118,8 @@ void timers_tidy(struct machine *machine);
 
 /** Registers the stream's handle with the poller of the running machine: 0 or -errno. */
 int registration_add(struct stream *stream);
+/** Does the same for a listener that several machines share; only REGISTRATION_MOVES removes it. */
+int registration_add_shared(struct stream *stream);
 /** Unregisters the stream's handle.  Removes it from the poller only if it MOVES: closing a handle
  *  does that by itself. */
 enum registration_end { REGISTRATION_CLOSES, REGISTRATION_MOVES };

@@ -1,6 +1,6 @@
 #pragma once
 /*
- * net.h - in-memory sockets; shared by net.c, bytes.c, faults.c and poll.c.
+ * net_parts.h - in-memory sockets; shared by net.c, bytes.c, faults.c and poll.c.
  *
  * Sent bytes are stored in the receiver's ring at once, but become visible piece by piece, each at
  * its arrival time; an end or a reset arrives after the bytes.  A full ring causes short writes.
@@ -28,6 +28,7 @@ struct sim_arrival {
 struct sim_socket {
     enum socket_kind kind;
     uint32_t generation; /* counts the uses of the handle */
+    uint32_t table;      /* of the threads that may use the handle; see sim_socket_own */
     bool is_unix;
     bool edge;   /* the state may have changed since the last event */
     bool listed; /* in its poller's list */
@@ -40,6 +41,9 @@ struct sim_socket {
     struct sim_arrival *queue; /* SIM_QUEUE_MAX; owned */
     int queued;
     int backlog;
+    int origin;  /* of a handle that was given: the listener's first handle; else -1 */
+    int *shares; /* of a first handle: the others; owned */
+    int share_count;
 
     /* Streams. */
     int other;   /* the peer's handle; -1: closed, or none */
@@ -59,6 +63,7 @@ struct sim_socket {
     int64_t bandwidth;
     int64_t busy;      /* the link transmits earlier bytes until then */
     int64_t last;      /* arrival time of the last bytes sent: later ones do not overtake */
+    int64_t sent_at;   /* the latest send to this socket; 0: none */
     int64_t end_at;    /* arrival time of the peer's end; INT64_MAX: not sent */
     int64_t reset_at;  /* arrival time of a reset; INT64_MAX: not sent */
     bool ended;        /* an end or a reset has arrived */
@@ -79,6 +84,9 @@ struct sim_socket {
 
 /** The socket of a handle that is in use. */
 struct sim_socket *sim_socket_at(int handle);
+/** The same, for calls of threads: the handle must be of the running thread's table.  Numbers are
+ *  unique over all tables, so that the use of a handle in another table is always noticed. */
+struct sim_socket *sim_socket_own(int handle);
 /** The socket of a handle with this generation; NULL: closed since. */
 struct sim_socket *sim_socket_of(int64_t handle, int64_t generation);
 /** The limit of all handles: each is below it. */
@@ -89,6 +97,8 @@ struct sim_socket *sim_socket_any(int handle);
 int sim_socket_make(enum socket_kind kind, const struct address *local);
 /** Marks a possible event of a socket for its poller. */
 void sim_socket_edge(int handle);
+/** Marks a possible event of a listener for one or all of the pollers that share it. */
+void sim_listener_tell(const struct sim_socket *socket);
 /** The readiness that epoll would report now. */
 uint32_t sim_socket_state(const struct sim_socket *socket);
 /** Free bytes in the socket's ring. */

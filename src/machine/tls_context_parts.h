@@ -1,6 +1,7 @@
 #pragma once
 /*
- * tls_context.h - the contents of a TLS context, for tls.c and tls_files.c; private to machine/.
+ * tls_context_parts.h - the contents of a TLS context, for tls.c and tls_files.c; private to
+ * machine/.
  */
 #include "machine/tls.h"
 

@@ -1,6 +1,7 @@
 #pragma once
 /*
- * os_process.h - the part of the os table about this process: identity, environment, privileges.
+ * os_process_parts.h - the part of the os table about this process: identity, environment,
+ * privileges.
  *
  * One table for Linux and one for the simulation, used through os->process by process.c,
  * privileges.c, notify.c and inherited.c, whose headers document the functions.  Private to

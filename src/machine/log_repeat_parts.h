@@ -1,6 +1,6 @@
 #pragma once
 /*
- * log_repeat.h - counts repeated log lines; private to log.c.
+ * log_repeat_parts.h - counts repeated log lines; private to log.c.
  *
  * One table for the process under a lock that is held during a look-up only.  A full table evicts
  * the entry whose line was written longest ago.

@@ -1,6 +1,6 @@
 #pragma once
 /*
- * context.h - a flow of control with a stack of its own, and the switch between two of them.
+ * context_parts.h - a flow of control with a stack of its own, and the switch between two of them.
  *
  * Private to machine/.  A context belongs to one thread.  The switch preserves the callee-saved
  * registers of the ABI, on x86-64 with the control words of SSE and x87, and nothing else: errno
