@@ -12,45 +12,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-fault auth_wrong(struct span user)
-{
-    return fault_raise(FAULT_PASSWORD, "password authentication failed for user \"%.*s\"",
-                       SPAN_ARG(user));
-}
-
-fault auth_ask(const struct auth_request *request, uint32_t kind, struct span rest,
-               struct buffer *message, struct wire_frame *ret)
-{
-    struct buffer out = BUFFER_INIT(4096);
-    wire_put_authentication(&out, kind, rest);
-    fault sent = link_send(request->stream, &out, request->by);
-    buffer_fini(&out);
-    TRY(sent);
-    TRY(link_read_answer(request->stream, message, AUTH_PASSWORD_MAX, ret, request->by));
-    if (ret->type != WIRE_PASSWORD)
-        return fault_raise(FAULT_PROTOCOL, "expected a password, got a '%c' message", ret->type);
-    return OK;
-}
-
-/* Reads the text of a password message up to its NUL; PROTOCOL if anything follows. */
-static fault auth_read_text(const struct wire_frame *frame, struct span *ret)
-{
-    struct wire_reader in = wire_reader_over(frame->body);
-    *ret = wire_get_string(&in);
-    return wire_done(&in) == OK ? OK : fault_raise(FAULT_PROTOCOL, "malformed password message");
-}
-
-bool auth_secret_is_scram(const char *secret)
-{
-    return secret != NULL && span_starts(span_text(secret), SPAN("SCRAM-SHA-256$"));
-}
-
-bool auth_secret_is_md5(const char *secret)
-{
-    return secret != NULL && strlen(secret) == MD5_TEXT - 1 &&
-           span_starts(span_text(secret), SPAN("md5"));
-}
-
 /* --- clear text ------------------------------------------------------------------------------- */
 
 static fault verifier_matches(const struct auth_request *request, struct span password,
@@ -59,6 +20,7 @@ static fault verifier_matches(const struct auth_request *request, struct span pa
     struct scram_verifier own;
     struct scram_keys keys,
         like = {.iterations = verifier->iterations, .salt_size = verifier->salt_size};
+    invariant(verifier->iterations > 0 && verifier->salt_size <= sizeof(like.salt));
     memcpy(like.salt, verifier->salt, sizeof(like.salt));
     hint_add(&request->room->derived, 1);
     TRY(link_derive(password, &like, &keys, request->by));
@@ -98,20 +60,6 @@ static fault password_matches(const struct auth_request *request, struct span pa
     return OK;
 }
 
-fault auth_ask_password(struct auth_request *request, struct buffer *message, struct span *ret)
-{
-    struct wire_frame frame;
-    TRY(auth_ask(request, WIRE_AUTH_PASSWORD, SPAN_NONE, message, &frame));
-    return auth_read_text(&frame, ret);
-}
-
-void auth_wipe(struct buffer *message)
-{
-    if (message->at != NULL)
-        explicit_bzero(message->at, message->capacity);
-    buffer_fini(message);
-}
-
 static fault auth_password(struct auth_request *request, const char *secret)
 {
     struct buffer message = BUFFER_INIT(AUTH_PASSWORD_MAX + 1024);
@@ -122,8 +70,10 @@ static fault auth_password(struct auth_request *request, const char *secret)
         result = password_matches(request, password, secret, &matches);
     if (result == OK && !matches)
         result = auth_wrong(request->user);
-    if (result == OK && request->pool != NULL)
+    if (result == OK && request->pool != NULL) {
+        invariant(password.at[password.size] == '\0');
         local_pool_keep_password(request->pool, request->config, secret, (const char *)password.at);
+    }
     auth_wipe(&message);
     return result;
 }
@@ -146,6 +96,7 @@ static fault auth_md5(struct auth_request *request, const char *secret)
             memcpy(stored, secret, sizeof(stored));
         else
             md5_secret(span_text(secret == NULL ? "" : secret), request->user, stored);
+        invariant(strlen(stored) == MD5_TEXT - 1);
         md5_answer(stored, salt, expected);
         if (!secret_equal(answer, span_text(expected)) || secret == NULL)
             result = auth_wrong(request->user);
@@ -165,7 +116,7 @@ fault auth_admit(const struct auth_request *request)
 {
     const struct config *config = request->config;
     char host[ADDRESS_TEXT_SIZE];
-    deadline since;
+    moment since;
     if (!counts_failures(request) || config->failures_block.us == 0)
         return OK;
     uint32_t count = auth_failures_count(request->room->pools->env->failures, request->peer, now(),
@@ -192,10 +143,12 @@ static fault auth_failed(const struct auth_request *request)
             : config->failures_block;
     uint32_t count =
         auth_failures_add(request->room->pools->env->failures, request->peer, now(), window);
+    invariant(count > 0);
     if (count == config->failures_max)
-        log_event(LOG_WARNING, "client.failures", "from=%s count=%u blocked_s=%" PRId64,
-                  address_host_text(request->peer, host, sizeof(host)), count,
-                  config->failures_block.us / 1000000);
+        log_event(LOG_WARNING, "client.failures",
+                  log_text("from", address_host_text(request->peer, host, sizeof(host))),
+                  log_number("count", count),
+                  log_number("blocked_s", config->failures_block.us / 1000000));
     deadline until = earlier_of(after(config->failures_delay), request->by);
     fault waited = count < config->failures_max ? FAULT_TIMEOUT : OK;
     while (waited == OK && !stream_hung_up(request->stream))
@@ -214,6 +167,8 @@ static bool md5_means_scram(const struct auth_request *request, const char *secr
 
 static fault auth_by_secret(struct auth_request *request, const char *secret)
 {
+    invariant(request->how.method == AUTH_PASSWORD || request->how.method == AUTH_MD5 ||
+              request->how.method == AUTH_SCRAM);
     switch (request->how.method) {
     case AUTH_PASSWORD:
         return auth_password(request, secret);
@@ -272,6 +227,7 @@ fault auth_client(struct auth_request *request)
     if (result == FAULT_PASSWORD)
         result = auth_failed(request);
     TRY(result);
+    invariant(request->how.method != AUTH_BLOCK && request->how.method != AUTH_HBA);
     wire_put_authentication(request->out, WIRE_AUTH_OK, SPAN_NONE);
     return OK;
 }
@@ -291,11 +247,12 @@ static bool hides_routes(const struct config *config)
     return false;
 }
 
-fault auth_stranger(struct auth_request *request)
+fault auth_no_route(struct auth_request *request)
 {
     static const struct route_config scram = {.auth = AUTH_SCRAM, .how.method = AUTH_SCRAM};
     static const struct route_config hba = {.auth = AUTH_HBA, .how.method = AUTH_HBA};
     request->route = request->config->hba_file != NULL ? &hba : &scram;
+    invariant(request->pool == NULL); /* nothing is kept of a client without a route */
     if (!hides_routes(request->config))
         return OK;
     /* Use the first route with auth_query, so that known users are authenticated as on a route. */

@@ -27,7 +27,8 @@ struct auth_request {
     struct auth_room *room;
     struct stream *stream; /* the client's */
     const struct address *peer;
-    struct local_pool *pool; /* the client's; NULL: none */
+    const struct uuid *client; /* its id, for the log */
+    struct local_pool *pool;   /* the client's; NULL: none */
     const struct config *config;
     const struct route_config *route;
     struct span database;
@@ -49,7 +50,7 @@ fault auth_client(struct auth_request *request) MUST_USE;
 void auth_plain_clear(struct map *all);
 /** Mock authentication for a client that matches no route, so that clients can't find out which
  *  databases exist.  OK: the client may be told that no route matches. */
-fault auth_stranger(struct auth_request *request) MUST_USE;
+fault auth_no_route(struct auth_request *request) MUST_USE;
 /** Returns the service to ask by auth_query for users of this route, or NULL; for
  *  auth_request.lookup. */
 const struct service_config *auth_lookup_of(const struct config *config,

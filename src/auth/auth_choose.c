@@ -5,8 +5,6 @@
 #include "machine/dns.h"
 #include "machine/log.h"
 
-#include <stdio.h>
-
 #define INTERFACES_MAX 256
 
 /* --- checks that need DNS, interfaces or roles ------------------------------------------------ */
@@ -33,6 +31,7 @@ static bool world_is_own(void *argument, const struct address *peer, bool networ
 {
     struct os_interface all[INTERFACES_MAX];
     int count = os->interfaces(all, INTERFACES_MAX);
+    invariant(count <= INTERFACES_MAX);
     for (int i = 0; i < count; i++)
         if (interface_holds(&all[i], peer, network))
             return true;
@@ -80,6 +79,7 @@ static fault world_is_host(void *argument, const struct address *peer, const cha
             world->host[0] = '\0';
         world->named = true;
     }
+    invariant(memchr(world->host, '\0', sizeof(world->host)) != NULL);
     *ret = world->host[0] != '\0' && name_matches(name, world->host);
     return OK;
 }
@@ -105,9 +105,10 @@ static fault choose_refused(const struct auth_request *request, const struct hba
 {
     char host[ADDRESS_TEXT_SIZE];
     address_host_text(request->peer, host, sizeof(host));
-    log_event(LOG_INFO, "hba.refused", "file=%s line=%u rule=\"%s\"",
-              rule == NULL ? "" : rule->file, rule == NULL ? 0 : rule->line,
-              rule == NULL ? "no line matches" : rule->text);
+    log_event(LOG_INFO, "hba.refused", log_id("client", request->client),
+              log_text("file", rule == NULL ? "" : rule->file),
+              log_number("line", rule == NULL ? 0 : rule->line),
+              log_quote("rule", rule == NULL ? "no line matches" : rule->text));
     return fault_raise(FAULT_AUTH, "%s host \"%s\", user \"%.*s\", database \"%.*s\", %s",
                        rule == NULL ? "no line of the HBA file is for"
                                     : "the HBA file rejects the connection of",
@@ -132,5 +133,6 @@ fault auth_choose(struct auth_request *request)
     if (rule == NULL || rule->how.method == AUTH_BLOCK)
         return choose_refused(request, rule);
     request->how = rule->how;
+    invariant(request->how.method != AUTH_HBA); /* a line names a method, not another file */
     return OK;
 }

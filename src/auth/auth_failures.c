@@ -1,5 +1,6 @@
 #include "auth/auth_failures.h"
 
+#include "base/check.h"
 #include "base/map.h"
 #include "machine/ids.h"
 
@@ -26,6 +27,7 @@ struct auth_failures {
 
 static uint64_t entry_pack(struct entry entry)
 {
+    invariant(entry.tag <= TAG_MAX && entry.count > 0 && entry.count <= COUNT_MAX);
     return (uint64_t)entry.tag << 48 | (uint64_t)entry.count << 32 | entry.since;
 }
 
@@ -53,15 +55,15 @@ void auth_failures_free(struct auth_failures **failures)
 static uint64_t address_hash(const struct auth_failures *failures, const struct address *address)
 {
     size_t size = address->family == ADDRESS_IPV4 ? 4 : 8;
-    return hash_bytes(address->bytes, size, failures->seed + address->family);
+    return hash_data(address->bytes, size, failures->seed + address->family);
 }
 
-static uint32_t seconds(deadline at)
+static uint32_t seconds(moment at)
 {
     return (uint32_t)(at.us / 1000000);
 }
 
-static bool entry_counts(struct entry entry, uint32_t tag, deadline now, duration window)
+static bool entry_counts(struct entry entry, uint32_t tag, moment now, duration window)
 {
     return entry.count > 0 && entry.tag == tag &&
            (int64_t)(seconds(now) - entry.since) * 1000000 < window.us;
@@ -69,7 +71,7 @@ static bool entry_counts(struct entry entry, uint32_t tag, deadline now, duratio
 
 /* Returns the address's entry in its bucket, else an unused one or the one with the fewest
  * failures. */
-static uint64_t *entry_for(const struct auth_failures *failures, uint64_t hash, deadline now,
+static uint64_t *entry_for(const struct auth_failures *failures, uint64_t hash, moment now,
                            duration window)
 {
     const uint64_t *bucket = &failures->entries[(hash & (BUCKETS - 1)) * BUCKET];
@@ -86,11 +88,12 @@ static uint64_t *entry_for(const struct auth_failures *failures, uint64_t hash, 
         min = loss;
         found = &bucket[i];
     }
+    invariant(min <= COUNT_MAX); /* some entry was chosen */
     return (uint64_t *)(uintptr_t)found;
 }
 
 uint32_t auth_failures_add(struct auth_failures *failures, const struct address *address,
-                           deadline now, duration window)
+                           moment now, duration window)
 {
     uint64_t hash = address_hash(failures, address);
     uint64_t *at = entry_for(failures, hash, now, window);
@@ -108,7 +111,7 @@ uint32_t auth_failures_add(struct auth_failures *failures, const struct address 
 }
 
 uint32_t auth_failures_count(const struct auth_failures *failures, const struct address *address,
-                             deadline now, duration window, deadline *ret_since)
+                             moment now, duration window, moment *ret_since)
 {
     uint64_t hash = address_hash(failures, address);
     uint32_t tag = (uint32_t)(hash >> 48) & TAG_MAX;
@@ -116,6 +119,6 @@ uint32_t auth_failures_count(const struct auth_failures *failures, const struct 
     struct entry entry = entry_unpack(__atomic_load_n(at, __ATOMIC_RELAXED));
     if (!entry_counts(entry, tag, now, window))
         return 0;
-    *ret_since = (deadline){.us = (int64_t)entry.since * 1000000};
+    *ret_since = (moment){.us = (int64_t)entry.since * 1000000};
     return entry.count;
 }

@@ -16,8 +16,8 @@ struct auth_failures *auth_failures_new(void); /* NULL: no memory */
 void auth_failures_free(struct auth_failures **failures);
 /** Counts a failed login.  Returns the number of failures within `window`, this one included. */
 uint32_t auth_failures_add(struct auth_failures *failures, const struct address *address,
-                           deadline now, duration window);
+                           moment now, duration window);
 /** Returns the number of failures within `window`.  *ret_since: time of the first, if there are
  *  any. */
 uint32_t auth_failures_count(const struct auth_failures *failures, const struct address *address,
-                             deadline now, duration window, deadline *ret_since);
+                             moment now, duration window, moment *ret_since);

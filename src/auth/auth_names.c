@@ -21,6 +21,7 @@ static fault names_allow(struct auth_request *request, bool *ret)
     struct buffer names = BUFFER_INIT(NAMES_MAX);
     struct auth_world world;
     fault result = OK;
+    invariant(stream_tls_verified(request->stream)); /* both callers have checked */
     auth_world_init(&world, request);
     stream_tls_names(request->stream, (enum stream_name)request->how.clientname, &names);
     struct span rest = buffer_span(&names);
@@ -88,6 +89,7 @@ static fault peer_name(uint32_t user, char name[USER_NAME_SIZE], deadline by)
     naming->job = (struct offload_job){.run = naming_run, .free = naming_free};
     naming->user = user;
     TRY(offload(&naming->job, by));
+    invariant(memchr(naming->name, '\0', USER_NAME_SIZE) != NULL);
     memcpy(name, naming->name, USER_NAME_SIZE);
     naming_free(&naming->job);
     return OK;

@@ -18,13 +18,15 @@ struct auth_world {
 };
 void auth_world_init(struct auth_world *world, struct auth_request *request);
 
-/* --- auth.c ----------------------------------------------------------------------------------- */
+/* --- auth_ask.c ------------------------------------------------------------------------------- */
 
 /** Raises PASSWORD, with the message that is the same for every failed authentication. */
 fault auth_wrong(struct span user);
 /** Sends an authentication request and reads the client's response into `message`. */
 fault auth_ask(const struct auth_request *request, uint32_t kind, struct span rest,
                struct buffer *message, struct wire_frame *ret) MUST_USE;
+/** Reads the text of a password message up to its NUL.  Fault PROTOCOL if anything follows. */
+fault auth_read_text(const struct wire_frame *frame, struct span *ret) MUST_USE;
 /** Asks for the password in clear text.  `*ret` points into `message`, which the caller wipes. */
 fault auth_ask_password(struct auth_request *request, struct buffer *message,
                         struct span *ret) MUST_USE;

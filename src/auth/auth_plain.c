@@ -1,10 +1,12 @@
 /*
- * auth_plain.c - SCRAM verifiers of plain secrets, derived once for many unauthenticated clients.
+ * auth_plain.c - SCRAM verifiers that are not stored: of plain secrets, derived once for many
+ * unauthenticated clients, and mock ones.
  *
  * A relay keeps verifiers by user and secret until a reload.  Of several logins at the same time
  * one derives the verifier and the others wait for it.  At VERIFIERS_MAX all are removed.
  */
 #include "auth/auth_parts.h"
+#include "auth/auth_query.h"
 #include "link/link.h"
 #include "machine/clock.h"
 #include "machine/co.h"
@@ -15,6 +17,21 @@
 #define VERIFIERS_MAX 4096u
 /* Pause between checks whether another login's derivation is done. */
 #define DERIVE_PAUSE ms(2)
+
+uint32_t auth_usual_iterations(const struct auth_request *request)
+{
+    uint32_t file = request->config->scram_iterations;
+    return file > 0 ? file : auth_query_iterations(request);
+}
+
+/* The verifier for a user who does not exist.  Plain secrets use the same salt, so that clients
+ * can't tell the two apart. */
+void auth_mock_verifier(const struct auth_request *request, struct scram_verifier *ret)
+{
+    scram_mock_verifier(request->room->pools->env->mock_secret, request->user, ret);
+    if (auth_usual_iterations(request) > 0)
+        ret->iterations = auth_usual_iterations(request);
+}
 
 struct plain {
     struct map_link link;
@@ -51,6 +68,8 @@ static struct plain *plain_enter(struct map *all, uint64_t key)
 {
     if (all->count >= VERIFIERS_MAX)
         auth_plain_clear(all);
+    invariant(all->count < VERIFIERS_MAX);
+    costly_invariant(plain_find(all, key) == NULL);
     struct plain *plain = counted_alloc(sizeof(*plain));
     if (plain == NULL)
         return NULL;
@@ -66,6 +85,7 @@ static fault plain_derive(const struct auth_request *request, const char *secret
 {
     struct scram_keys like, keys;
     auth_mock_verifier(request, ret);
+    invariant(ret->iterations > 0 && ret->salt_size <= sizeof(like.salt));
     like = (struct scram_keys){.iterations = ret->iterations, .salt_size = ret->salt_size};
     memcpy(like.salt, ret->salt, sizeof(like.salt));
     hint_add(&request->room->derived, 1);
@@ -79,7 +99,7 @@ static fault plain_derive(const struct auth_request *request, const char *secret
 static uint64_t plain_key(const struct auth_request *request, const char *secret)
 {
     uint64_t hash = hash_span(request->user) + auth_usual_iterations(request);
-    return hash_bytes(secret, strlen(secret), hash);
+    return hash_data(secret, strlen(secret), hash);
 }
 
 fault auth_plain_verifier(const struct auth_request *request, const char *secret,

@@ -31,7 +31,7 @@ enum question { QUESTION_SECRET = 's', QUESTION_ROLES = 'r' };
 struct answer {
     struct map_link link;
     uint64_t version; /* of the configuration */
-    deadline since;
+    moment since;
     uint32_t key_size;
     uint32_t size;
     uint8_t bytes[]; /* the key, then the values, each with a NUL behind it */
@@ -66,6 +66,7 @@ static void answer_drop(struct answer *answer)
 
 static void answer_free(struct auth_cache *cache, struct answer *answer)
 {
+    invariant(cache->answers.count > 0);
     map_remove(&cache->answers, &answer->link);
     answer_drop(answer);
 }
@@ -78,6 +79,7 @@ static void cache_clear(struct auth_cache *cache)
         link = map_next(&cache->answers, link);
         answer_free(cache, answer);
     }
+    invariant(cache->answers.count == 0);
 }
 
 void auth_cache_clear(struct auth_cache *cache)
@@ -149,12 +151,14 @@ static void cache_keep(const struct lookup *lookup)
     struct scram_verifier verifier;
     if (cache == NULL)
         return;
+    invariant(values.size == 0 || values.at[values.size - 1] == '\0');
     if (lookup->question == QUESTION_SECRET && values.size > 0 &&
         scram_read_verifier(span_of(values.at, values.size - 1), &verifier) == OK)
         cache->iterations = verifier.iterations;
     cache_forget(cache, key);
     if (cache->answers.count == AUTH_ANSWERS_MAX)
         cache_clear(cache);
+    invariant(cache->answers.count < AUTH_ANSWERS_MAX);
     struct answer *answer = counted_alloc(sizeof(*answer) + key.size + values.size);
     if (answer == NULL)
         return;
@@ -238,7 +242,7 @@ static fault answer_read(struct lookup *lookup, struct stream *stream, deadline 
             here = error_read(frame.body);
         if (here != OK && wrong == OK) {
             wrong = here;
-            snprintf(why, sizeof(why), "%s", fault_story(here));
+            snprintf(why, sizeof(why), "%s", fault_detail(here));
         }
         if (frame.type != WIRE_READY)
             continue;
@@ -276,7 +280,7 @@ static fault server_ask(struct lookup *lookup, struct server *server, deadline b
 {
     struct buffer out = BUFFER_INIT(ANSWER_MAX);
     question_put(lookup, &out);
-    server->unnamed_of = 0;
+    server->session.unnamed.of = 0;
     fault result = link_send(&server->stream, &out, by);
     buffer_fini(&out);
     if (result == OK)
@@ -321,10 +325,11 @@ static fault lookup_once(struct lookup *lookup, deadline by, bool *ret_stale)
         return OK;
     }
     struct server *server = claim->server;
+    invariant(claim->state == CLAIM_GRANTED && server->client == NULL);
     server->stream.waker = co_waker(co_self());
     fault result = server_ask(lookup, server, by, &whole);
     if (result != OK)
-        snprintf(why, sizeof(why), "%s", fault_story(result));
+        snprintf(why, sizeof(why), "%s", fault_detail(result));
     claim_done(claim);
     if (whole) {
         local_pool_free(claim->pool, server);
@@ -356,10 +361,10 @@ static fault lookup_failed(const struct lookup *lookup, fault why)
 {
     if (why == FAULT_CANCELLED || stream_hung_up(lookup->request->stream))
         return why == FAULT_CANCELLED ? why : FAULT_CLOSED;
-    log_event(LOG_WARNING, "auth.query_failed", "service=%s user=%.*s reason=\"%s\"",
-              lookup->route->service->name, SPAN_ARG(lookup->request->user), fault_story(why));
-    return fault_raise_state(FAULT_UPSTREAM, "58000",
-                             "the server that knows the users could not be asked");
+    log_event(LOG_WARNING, "auth.query_failed", log_id("client", lookup->request->client),
+              log_text("service", lookup->route->service->name),
+              log_span("user", lookup->request->user), log_quote("reason", fault_detail(why)));
+    return fault_raise_state(FAULT_UPSTREAM, "58000", "auth_query failed: no server");
 }
 
 static fault lookup_run(struct lookup *lookup)
@@ -375,6 +380,7 @@ static fault lookup_run(struct lookup *lookup)
         result = lookup_in_pool(lookup);
         local_pool_leave(claim->pool);
     }
+    invariant(claim->state == CLAIM_NONE && claim->server == NULL);
     params_unref(&claim->params);
     return result == OK ? OK : lookup_failed(lookup, result);
 }
@@ -414,6 +420,7 @@ static void buffer_wipe(struct buffer *buffer)
 
 static void lookup_free(struct lookup *lookup)
 {
+    invariant(lookup->claim.params == NULL && lookup->claim.refusal == NULL);
     buffer_wipe(&lookup->values);
     buffer_wipe(&lookup->message);
     buffer_fini(&lookup->key);
@@ -430,6 +437,7 @@ static fault lookup_values(struct lookup *lookup, struct span *ret)
         TRY(lookup_run(lookup));
         known = lookup->values.size > 0 ? NULL : cache_find(lookup);
     }
+    invariant(known == NULL || lookup->values.size == 0);
     *ret = known != NULL ? answer_values(known) : buffer_span(&lookup->values);
     return OK;
 }

@@ -1,27 +1,11 @@
 /* auth_scram.c - SCRAM-SHA-256 with clients, bound to the TLS connection where there is one. */
 #include "auth/auth_parts.h"
-#include "auth/auth_query.h"
 #include "link/link.h"
 #include "machine/ids.h"
 
 #include <stdlib.h>
 
 /* --- verifiers -------------------------------------------------------------------------------- */
-
-uint32_t auth_usual_iterations(const struct auth_request *request)
-{
-    uint32_t file = request->config->scram_iterations;
-    return file > 0 ? file : auth_query_iterations(request);
-}
-
-/* The verifier for a user who does not exist.  Plain secrets use the same salt, so that clients
- * can't tell the two apart. */
-void auth_mock_verifier(const struct auth_request *request, struct scram_verifier *ret)
-{
-    scram_mock_verifier(request->room->pools->env->mock_secret, request->user, ret);
-    if (auth_usual_iterations(request) > 0)
-        ret->iterations = auth_usual_iterations(request);
-}
 
 /* Finds the verifier of a secret.  An unknown user, or one without a usable secret, gets the mock
  * verifier and `*ret_known` false: the exchange is the same, and fails. */
@@ -88,11 +72,13 @@ static fault scram_talk(const struct auth_request *request, struct scram_exchang
     struct scram_offer offer = {.verifier = &exchange->verifier, .random = random};
     offer.channel =
         span_of(exchange->channel, stream_tls_endpoint(request->stream, exchange->channel));
+    invariant(offer.channel.size <= sizeof(exchange->channel));
     struct span mechanisms = offer.channel.size > 0 ? SPAN(MECHANISM_PLUS "\0" MECHANISM "\0\0")
                                                     : SPAN(MECHANISM "\0\0");
     TRY(auth_ask(request, WIRE_AUTH_SASL, mechanisms, &exchange->message, &frame));
     TRY(scram_read_initial(&frame, &offer, &first));
     TRY(scram_begin(exchange, first, &offer));
+    invariant(exchange->out.size > 0 || buffer_fault(&exchange->out) != OK);
     TRY(auth_ask(request, WIRE_AUTH_SASL_CONTINUE, buffer_span(&exchange->out), &exchange->message,
                  &frame));
     buffer_clear(&exchange->out);
@@ -112,6 +98,7 @@ static void keep_keys(const struct auth_request *request, const struct scram_exc
 {
     struct scram_keys keys = {.iterations = exchange->verifier.iterations,
                               .salt_size = exchange->verifier.salt_size};
+    invariant(auth_secret_is_scram(secret) && keys.salt_size <= sizeof(keys.salt));
     memcpy(keys.salt, exchange->verifier.salt, sizeof(keys.salt));
     memcpy(keys.client_key, exchange->scram.client_key, SCRAM_KEY);
     memcpy(keys.server_key, exchange->verifier.server_key, SCRAM_KEY);
@@ -129,8 +116,10 @@ fault auth_scram(struct auth_request *request, const char *secret)
     exchange->message = BUFFER_INIT(AUTH_PASSWORD_MAX + 1024);
     exchange->out = BUFFER_INIT(SCRAM_MESSAGE_MAX * 2);
     fault result = scram_find_verifier(request, secret, &exchange->verifier, &known);
-    if (result == OK)
+    if (result == OK) {
+        invariant(exchange->verifier.iterations > 0);
         result = scram_talk(request, exchange, request->out);
+    }
     if (result == FAULT_PASSWORD || (result == OK && !known))
         result = auth_wrong(request->user);
     if (result == OK && auth_secret_is_scram(secret) && request->pool != NULL)

@@ -42,11 +42,13 @@ static struct verify_ldap ldap_of(const struct auth_ldap *options)
 static void verification_run(struct offload_job *job)
 {
     struct verification *all = CONTAINER_OF(job, struct verification, job);
+    invariant(all->password != NULL && all->user[0] != '\0');
     if (all->how.method == AUTH_LDAP) {
         struct verify_ldap ldap = ldap_of(all->how.ldap);
         all->outcome = verify_by_ldap(&ldap, all->user, all->password, all->why);
         return;
     }
+    invariant(all->how.method == AUTH_PAM);
     struct verify_pam pam = {.service =
                                  all->how.pam_service == NULL ? "trunkline" : all->how.pam_service,
                              .directory = all->how.pam_directory,
@@ -105,8 +107,9 @@ static fault verified(const struct auth_request *request, const struct verificat
         return OK;
     if (all->outcome == VERIFY_NO)
         return auth_wrong(request->user);
-    log_event(LOG_WARNING, "auth.verify_failed", "user=%.*s reason=\"%s\"", SPAN_ARG(request->user),
-              all->why);
+    invariant(all->outcome == VERIFY_BROKEN);
+    log_event(LOG_WARNING, "auth.verify_failed", log_id("client", request->client),
+              log_span("user", request->user), log_quote("reason", all->why));
     return fault_raise(FAULT_AUTH, "%s authentication failed for user \"%.*s\"",
                        request->how.method == AUTH_LDAP ? "LDAP" : "PAM", SPAN_ARG(request->user));
 }

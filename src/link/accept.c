@@ -1,4 +1,5 @@
-#include "link/dial.h"
+/* accept.c - the start of a client's connection: TLS and GSS requests, the startup packet. */
+#include "link/dial_parts.h"
 
 /* An accepted connection until its startup packet. */
 struct greeter {
@@ -30,14 +31,15 @@ static fault greeter_closed(const struct greeter *greeter, size_t have)
     if (have > 0)
         return fault_raise(FAULT_CLOSED, "closed within its startup packet, after %zu bytes", have);
     if (greeter->asked_tls || greeter->asked_gss)
-        return fault_raise(FAULT_CLOSED, "closed after it had asked for encryption");
-    return fault_raise(FAULT_CLOSED, "%s", ""); /* a probe: no story */
+        return fault_raise(FAULT_CLOSED, "closed after its SSLRequest or GSSENCRequest");
+    return fault_raise(FAULT_CLOSED, "%s", ""); /* a probe: no detail */
 }
 
 /* Reads until there are at least `size` bytes.  More may arrive: after an SSLRequest the
  * caller rejects them. */
 static fault greeter_fill(struct greeter *greeter, size_t *have, size_t size)
 {
+    invariant(size <= WIRE_STARTUP_MAX && *have <= WIRE_STARTUP_MAX);
     while (*have < size) {
         size_t got = 0;
         fault what = stream_read(greeter->stream, greeter->bytes + *have, WIRE_STARTUP_MAX - *have,
@@ -53,9 +55,10 @@ static fault greeter_fill(struct greeter *greeter, size_t *have, size_t size)
 static fault greeter_shake_hands(struct greeter *greeter, struct span read)
 {
     struct stream *stream = greeter->stream;
-    stream->is_shaking = true;
+    invariant(greeter->asked_tls && stream->tls == NULL);
+    stream->in_handshake = true;
     TRY(stream_tls_accept(stream, greeter->accept->tls, read, greeter->by));
-    stream->is_shaking = false;
+    stream->in_handshake = false;
     return OK;
 }
 
@@ -65,7 +68,8 @@ static fault greeter_shake_hands(struct greeter *greeter, struct span read)
 static fault greeter_direct_tls(struct greeter *greeter, size_t have)
 {
     if (greeter->asked_tls || greeter->asked_gss)
-        return fault_raise(FAULT_PROTOCOL, "a TLS handshake that was not agreed on");
+        return fault_raise(FAULT_PROTOCOL,
+                           "a TLS handshake after a refused SSLRequest or GSSENCRequest");
     if (!greeter_has_tls(greeter))
         return fault_raise(FAULT_PROTOCOL, "a TLS handshake, and this listener has no TLS");
     greeter->asked_tls = true;
@@ -90,6 +94,7 @@ static fault greeter_packet(struct greeter *greeter, struct wire_startup *ret)
                            wire_u32(greeter->bytes), WIRE_STARTUP_MAX);
     invariant(length <= WIRE_STARTUP_MAX);
     TRY(greeter_fill(greeter, &have, length));
+    invariant(have >= length);
 
     struct wire_startup packet = {0};
     fault what = wire_read_startup(span_of(greeter->bytes, length), &packet);
@@ -111,11 +116,11 @@ static fault greeter_answer_tls(struct greeter *greeter, size_t behind)
         return fault_raise(FAULT_PROTOCOL, "a second SSLRequest");
     greeter->asked_tls = true;
     if (behind > 0)
-        return fault_raise(FAULT_PROTOCOL, "unencrypted bytes behind an SSLRequest");
+        return fault_raise(FAULT_PROTOCOL, "unencrypted bytes after an SSLRequest");
     if (!greeter_has_tls(greeter))
         return stream_write(greeter->stream, SPAN("N"), greeter->by);
     TRY(link_check_silence(greeter->stream, "an SSLRequest"));
-    greeter->stream->is_shaking = true; /* the peer may read the 'S' before the write returns */
+    greeter->stream->in_handshake = true; /* the peer may read the 'S' before the write returns */
     TRY(stream_write(greeter->stream, SPAN("S"), greeter->by));
     return greeter_shake_hands(greeter, SPAN_NONE);
 }
@@ -128,7 +133,7 @@ static fault greeter_answer_gss(struct greeter *greeter, size_t behind)
         return fault_raise(FAULT_PROTOCOL, "a second GSSENCRequest");
     greeter->asked_gss = true;
     if (behind > 0)
-        return fault_raise(FAULT_PROTOCOL, "unencrypted bytes behind a GSSENCRequest");
+        return fault_raise(FAULT_PROTOCOL, "unencrypted bytes after a GSSENCRequest");
     return stream_write(greeter->stream, SPAN("N"), greeter->by);
 }
 
@@ -146,6 +151,8 @@ fault link_read_startup(struct stream *stream, const struct link_accept *accept,
         else
             break;
     }
+    /* TLS that was offered has begun. */
+    invariant(!greeter.asked_tls || !greeter_has_tls(&greeter) || stream->tls != NULL);
     /* A cancel request is exempt: it has its own key, and libpq before version 17 sends it
      * unencrypted. */
     if (packet.kind == WIRE_STARTUP && stream->tls == NULL && greeter_requires_tls(&greeter))

@@ -1,4 +1,5 @@
-#include "link/login.h"
+/* answer.c - answers a server's authentication requests. */
+#include "link/attempt_parts.h"
 
 #include "machine/ids.h"
 
@@ -9,175 +10,182 @@
 
 /* --- clear text and md5 ----------------------------------------------------------------------- */
 
-static fault answer_missing(const struct login *login, const char *method)
+static fault answer_missing(const struct link_attempt *attempt, const char *method)
 {
-    return fault_raise(FAULT_AUTH, "the server asks for %s, but there is none for user \"%.*s\"",
-                       method, SPAN_ARG(login->what->user));
+    return fault_raise(FAULT_AUTH, "the server requests %s, but there is none for user \"%.*s\"",
+                       method, SPAN_ARG(attempt->what->user));
 }
 
-static fault answer_password(struct login *login, struct span text)
+static fault answer_password(struct link_attempt *attempt, struct span text)
 {
-    size_t start = wire_begin(&login->out, WIRE_PASSWORD);
-    wire_put_string(&login->out, text);
-    wire_end(&login->out, start);
-    return link_send(login->stream, &login->out, login->by);
+    size_t start = wire_begin(&attempt->out, WIRE_PASSWORD);
+    wire_put_string(&attempt->out, text);
+    wire_end(&attempt->out, start);
+    return link_send(attempt->stream, &attempt->out, attempt->by);
 }
 
 /* Refuses a method without channel binding if the target requires binding: no password is sent
  * then. */
-static fault answer_unbound(const struct login *login)
+static fault answer_unbound(const struct link_attempt *attempt)
 {
-    if (login->what->target->binding != LINK_BINDING_REQUIRE)
+    if (attempt->what->target->binding != LINK_BINDING_REQUIRE)
         return OK;
-    return fault_raise(FAULT_AUTH, "channel binding is required, and the server asks for something "
-                                   "else than SCRAM-SHA-256-PLUS");
+    return fault_raise(FAULT_AUTH, "channel binding is required, and the server requests another "
+                                   "method than SCRAM-SHA-256-PLUS");
 }
 
-static fault answer_clear(struct login *login)
+static fault answer_clear(struct link_attempt *attempt)
 {
-    const struct link_secret *secret = login->what->secret;
-    TRY(answer_unbound(login));
+    const struct link_secret *secret = attempt->what->secret;
+    TRY(answer_unbound(attempt));
     if (secret == NULL || secret->password.size == 0)
-        return answer_missing(login, "a plain password");
-    return answer_password(login, secret->password);
+        return answer_missing(attempt, "a plain password");
+    return answer_password(attempt, secret->password);
 }
 
-static fault answer_md5(struct login *login, struct span salt)
+static fault answer_md5(struct link_attempt *attempt, struct span salt)
 {
-    const struct link_secret *secret = login->what->secret;
+    const struct link_secret *secret = attempt->what->secret;
     char stored[MD5_TEXT], text[MD5_TEXT];
-    TRY(answer_unbound(login));
+    TRY(answer_unbound(attempt));
     if (salt.size != 4)
         return fault_raise(FAULT_PROTOCOL, "md5 salt of %zu bytes", salt.size);
     if (secret != NULL && secret->md5[0] != '\0')
         memcpy(stored, secret->md5, sizeof(stored));
     else if (secret != NULL && secret->password.size > 0)
-        md5_secret(secret->password, login->what->user, stored);
+        md5_secret(secret->password, attempt->what->user, stored);
     else
-        return answer_missing(login, "a plain or md5 password");
+        return answer_missing(attempt, "a plain or md5 password");
     md5_answer(stored, salt.at, text);
     explicit_bzero(stored, sizeof(stored));
-    return answer_password(login, span_text(text));
+    return answer_password(attempt, span_text(text));
 }
 
 /* --- SCRAM's keys ----------------------------------------------------------------------------- */
 
-static fault answer_derive(struct login *login)
+static fault answer_derive(struct link_attempt *attempt)
 {
-    struct link_secret *secret = login->what->secret;
-    const struct scram_client *scram = &login->scram;
+    struct link_secret *secret = attempt->what->secret;
+    const struct scram_client *scram = &attempt->scram;
     struct scram_keys like = {.iterations = scram->iterations, .salt_size = scram->salt_size};
     memcpy(like.salt, scram->salt, sizeof(like.salt));
-    TRY(link_derive(secret->password, &like, &secret->keys, login->by));
+    invariant(secret->password.size > 0 && scram->salt_size <= sizeof(like.salt));
+    TRY(link_derive(secret->password, &like, &secret->keys, attempt->by));
     secret->have_keys = true;
     return OK;
 }
 
-static fault answer_keys(struct login *login)
+static fault answer_keys(struct link_attempt *attempt)
 {
-    const struct link_secret *secret = login->what->secret;
-    const struct scram_client *scram = &login->scram;
+    const struct link_secret *secret = attempt->what->secret;
+    const struct scram_client *scram = &attempt->scram;
     if (secret->have_keys &&
         scram_keys_fit(&secret->keys, scram->salt, scram->salt_size, scram->iterations))
         return OK;
     if (secret->password.size > 0)
-        return answer_derive(login);
+        return answer_derive(attempt);
     return fault_raise(FAULT_AUTH,
                        "the server's SCRAM salt for user \"%.*s\" is not that of the known keys",
-                       SPAN_ARG(login->what->user));
+                       SPAN_ARG(attempt->what->user));
 }
 
 /* --- SCRAM's messages ------------------------------------------------------------------------- */
 
 /* Chooses channel binding as libpq does: bound if both sides support it.  Otherwise 'y' tells a
  * server that supports it that its offer was not seen. */
-static fault answer_binding(struct login *login, struct span mechanisms,
+static fault answer_binding(struct link_attempt *attempt, struct span mechanisms,
                             uint8_t channel[STREAM_ENDPOINT_MAX], size_t *ret_size)
 {
-    enum link_binding binding = login->what->target->binding;
+    enum link_binding binding = attempt->what->target->binding;
     bool offered = wire_sasl_offers(mechanisms, SCRAM_PLUS);
-    *ret_size = binding == LINK_BINDING_DISABLE ? 0 : stream_tls_endpoint(login->stream, channel);
-    login->scram_flag = *ret_size == 0 ? 'n' : offered ? 'p' : 'y';
-    if (login->scram_flag == 'p')
+    *ret_size = binding == LINK_BINDING_DISABLE ? 0 : stream_tls_endpoint(attempt->stream, channel);
+    attempt->scram_flag = *ret_size == 0 ? 'n' : offered ? 'p' : 'y';
+    if (attempt->scram_flag == 'p') {
+        invariant(attempt->stream->tls != NULL && offered);
         return OK;
+    }
     *ret_size = 0;
     if (binding != LINK_BINDING_REQUIRE)
         return OK;
     return fault_raise(FAULT_AUTH, "channel binding is required, and %s",
-                       login->stream->tls == NULL ? "the connection has no TLS"
-                                                  : "the server does not offer it");
+                       attempt->stream->tls == NULL ? "the connection has no TLS"
+                                                    : "the server does not offer it");
 }
 
-static fault answer_sasl(struct login *login, struct span mechanisms)
+static fault answer_sasl(struct link_attempt *attempt, struct span mechanisms)
 {
-    const struct link_secret *secret = login->what->secret;
+    const struct link_secret *secret = attempt->what->secret;
     uint8_t random[SCRAM_NONCE], channel[STREAM_ENDPOINT_MAX];
     size_t channel_size;
     struct buffer first = BUFFER_INIT(SCRAM_MESSAGE_MAX);
-    if (login->phase != LOGIN_SCRAM_NONE)
-        return fault_raise(FAULT_PROTOCOL, "the server starts SASL a second time");
-    TRY(answer_binding(login, mechanisms, channel, &channel_size));
-    if (login->scram_flag != 'p' && !wire_sasl_offers(mechanisms, SCRAM_MECHANISM)) {
+    if (attempt->phase != LOGIN_SCRAM_NONE)
+        return fault_raise(FAULT_PROTOCOL, "the server sent a second AuthenticationSASL");
+    TRY(answer_binding(attempt, mechanisms, channel, &channel_size));
+    if (attempt->scram_flag != 'p' && !wire_sasl_offers(mechanisms, SCRAM_MECHANISM)) {
         struct wire_reader in = wire_reader_over(mechanisms);
         struct span name = wire_get_string(&in);
         return fault_raise(FAULT_UNSUPPORTED, "SASL mechanism \"%.*s\" is not supported",
                            SPAN_ARG(name));
     }
     if (secret == NULL || (!secret->have_keys && secret->password.size == 0))
-        return answer_missing(login, "SCRAM-SHA-256 with a plain password or SCRAM keys");
+        return answer_missing(attempt, "SCRAM-SHA-256 with a plain password or SCRAM keys");
 
+    /* Required binding is in use, or the login has failed before. */
+    invariant(attempt->scram_flag == 'p' || attempt->what->target->binding != LINK_BINDING_REQUIRE);
     random_bytes(random, sizeof(random));
-    scram_client_begin(&login->scram, random, login->scram_flag, span_of(channel, channel_size),
+    scram_client_begin(&attempt->scram, random, attempt->scram_flag, span_of(channel, channel_size),
                        &first);
-    size_t start = wire_begin(&login->out, WIRE_PASSWORD);
-    wire_put_text(&login->out, login->scram_flag == 'p' ? SCRAM_PLUS : SCRAM_MECHANISM);
-    wire_put_u32(&login->out, (uint32_t)first.size);
-    wire_put_bytes(&login->out, buffer_span(&first));
-    wire_end(&login->out, start);
+    size_t start = wire_begin(&attempt->out, WIRE_PASSWORD);
+    wire_put_text(&attempt->out, attempt->scram_flag == 'p' ? SCRAM_PLUS : SCRAM_MECHANISM);
+    wire_put_u32(&attempt->out, (uint32_t)first.size);
+    wire_put_bytes(&attempt->out, buffer_span(&first));
+    wire_end(&attempt->out, start);
     fault made = buffer_fault(&first);
     buffer_fini(&first);
     TRY(made);
-    login->phase = LOGIN_SCRAM_FIRST;
-    return link_send(login->stream, &login->out, login->by);
+    attempt->phase = LOGIN_SCRAM_FIRST;
+    return link_send(attempt->stream, &attempt->out, attempt->by);
 }
 
-static fault answer_sasl_continue(struct login *login, struct span server_first)
+static fault answer_sasl_continue(struct link_attempt *attempt, struct span server_first)
 {
-    if (login->phase != LOGIN_SCRAM_FIRST)
-        return fault_raise(FAULT_PROTOCOL, "SASL goes on without having begun");
-    if (scram_client_challenge(&login->scram, server_first) != OK)
+    if (attempt->phase != LOGIN_SCRAM_FIRST)
+        return fault_raise(FAULT_PROTOCOL, "AuthenticationSASLContinue without AuthenticationSASL");
+    if (scram_client_challenge(&attempt->scram, server_first) != OK)
         return fault_raise(FAULT_PROTOCOL, "malformed SCRAM challenge");
-    TRY(answer_keys(login));
-    size_t start = wire_begin(&login->out, WIRE_PASSWORD);
-    TRY(scram_client_final(&login->scram, &login->what->secret->keys, &login->out));
-    wire_end(&login->out, start);
-    login->phase = LOGIN_SCRAM_FINAL;
-    return link_send(login->stream, &login->out, login->by);
+    TRY(answer_keys(attempt));
+    invariant(attempt->what->secret->have_keys);
+    size_t start = wire_begin(&attempt->out, WIRE_PASSWORD);
+    TRY(scram_client_final(&attempt->scram, &attempt->what->secret->keys, &attempt->out));
+    wire_end(&attempt->out, start);
+    attempt->phase = LOGIN_SCRAM_FINAL;
+    return link_send(attempt->stream, &attempt->out, attempt->by);
 }
 
-static fault answer_sasl_final(struct login *login, struct span server_final)
+static fault answer_sasl_final(struct link_attempt *attempt, struct span server_final)
 {
-    if (login->phase != LOGIN_SCRAM_FINAL)
-        return fault_raise(FAULT_PROTOCOL, "SASL ends before our proof");
-    fault what = scram_client_check(&login->scram, server_final);
+    if (attempt->phase != LOGIN_SCRAM_FINAL)
+        return fault_raise(FAULT_PROTOCOL,
+                           "AuthenticationSASLFinal before the client proof was sent");
+    fault what = scram_client_check(&attempt->scram, server_final);
     if (what == FAULT_AUTH)
-        return fault_raise(what, "the server does not know the password of user \"%.*s\" itself",
-                           SPAN_ARG(login->what->user));
+        return fault_raise(what, "the server sent a wrong SCRAM signature for user \"%.*s\"",
+                           SPAN_ARG(attempt->what->user));
     if (what != OK)
         return fault_raise(what, "malformed SCRAM signature");
-    login->phase = LOGIN_SCRAM_CHECKED;
+    attempt->phase = LOGIN_SCRAM_CHECKED;
     return OK;
 }
 
 /* Checks that AuthenticationOk may come now.  A server that could skip its own proof would not need
  * to know any password. */
-static fault answer_ok(const struct login *login)
+static fault answer_ok(const struct link_attempt *attempt)
 {
-    if (login->phase == LOGIN_SCRAM_NONE)
-        return answer_unbound(login);
-    if (login->phase == LOGIN_SCRAM_CHECKED)
+    if (attempt->phase == LOGIN_SCRAM_NONE)
+        return answer_unbound(attempt);
+    if (attempt->phase == LOGIN_SCRAM_CHECKED)
         return OK;
-    return fault_raise(FAULT_AUTH, "the server ended SCRAM without having proven itself");
+    return fault_raise(FAULT_AUTH, "the server ended SCRAM without sending its signature");
 }
 
 static const char *answer_method_text(uint32_t kind)
@@ -196,21 +204,21 @@ static const char *answer_method_text(uint32_t kind)
     }
 }
 
-fault link_answer(struct login *login, const struct wire_auth_request *request)
+fault link_answer(struct link_attempt *attempt, const struct wire_auth_request *request)
 {
     switch (request->kind) {
     case WIRE_AUTH_OK:
-        return answer_ok(login);
+        return answer_ok(attempt);
     case WIRE_AUTH_PASSWORD:
-        return answer_clear(login);
+        return answer_clear(attempt);
     case WIRE_AUTH_MD5:
-        return answer_md5(login, request->rest);
+        return answer_md5(attempt, request->rest);
     case WIRE_AUTH_SASL:
-        return answer_sasl(login, request->rest);
+        return answer_sasl(attempt, request->rest);
     case WIRE_AUTH_SASL_CONTINUE:
-        return answer_sasl_continue(login, request->rest);
+        return answer_sasl_continue(attempt, request->rest);
     case WIRE_AUTH_SASL_FINAL:
-        return answer_sasl_final(login, request->rest);
+        return answer_sasl_final(attempt, request->rest);
     default:
         return fault_raise(FAULT_UNSUPPORTED, "authentication method %u (%s) is not supported",
                            request->kind, answer_method_text(request->kind));

@@ -1,4 +1,5 @@
-#include "link/dial.h"
+/* cancel.c - sends a cancel request to a server. */
+#include "link/dial_parts.h"
 
 #define CANCEL_SIZE (12 + WIRE_SECRET_MAX) /* bytes of the longest CancelRequest */
 

@@ -35,6 +35,7 @@ fault link_derive(struct span password, const struct scram_keys *like, struct sc
     struct derivation *derivation = calloc(1, sizeof(*derivation) + password.size);
     if (derivation == NULL)
         return FAULT_MEMORY;
+    invariant(like->salt_size <= sizeof(derivation->salt));
     derivation->job.run = derivation_run;
     derivation->job.free = derivation_free;
     derivation->iterations = like->iterations;

@@ -1,4 +1,4 @@
-#include "link/dial.h"
+#include "link/dial_parts.h"
 
 #define DIAL_REQUEST_MAX 8      /* bytes of an SSLRequest */
 #define DIAL_ERROR_MAX   65536u /* bytes of an ErrorResponse to the SSLRequest */
@@ -75,7 +75,7 @@ static fault dial_tls(struct stream *stream, const struct link_target *target, d
     case 'N':
         if (target->tls_mode == TLS_MODE_PREFER)
             return OK;
-        return fault_raise(FAULT_TLS, "the server does not speak TLS, which is required");
+        return fault_raise(FAULT_TLS, "the server does not support TLS, which is required");
     case 'E':
         return dial_read_error(stream, by);
     default:
@@ -101,13 +101,13 @@ static fault dial_once(struct stream *stream, const struct link_target *target, 
     if (what == FAULT_REFUSED) {
         char text[ADDRESS_TEXT_SIZE];
         return fault_raise(what, "%s: %s", address_text(&target->address, text, sizeof(text)),
-                           fault_story(what));
+                           fault_detail(what));
     }
     TRY(what);
     bool plain = kind == DIAL_PLAIN || target->tls_mode == TLS_MODE_DISABLE || stream->is_unix;
     if (plain)
         return OK;
-    invariant(target->tls != NULL);
+    invariant(target->tls != NULL && stream->tls == NULL);
     if (target->tls_direct)
         return dial_direct_tls(stream, target, by);
     return dial_tls(stream, target, by);
@@ -124,5 +124,7 @@ fault link_dial(struct stream *stream, const struct link_target *target, enum di
     }
     if (what != OK)
         stream_close(stream);
+    invariant(what != OK || stream->tls != NULL || stream->is_unix || kind == DIAL_PLAIN ||
+              target->tls_mode <= TLS_MODE_PREFER);
     return link_refused(what, target);
 }

@@ -1,4 +1,5 @@
-#include "link/dial.h"
+/* exchange.c - whole messages during a login: reading and sending them. */
+#include "link/dial_parts.h"
 
 #include <inttypes.h>
 
@@ -29,6 +30,7 @@ fault link_read_message(struct stream *stream, struct buffer *into, uint32_t max
     if (size > 0)
         TRY(stream_read_all(stream, body, size, by));
     into->size += size;
+    invariant(into->size == length + 1 && into->size <= max);
     *ret = (struct wire_frame){.type = type, .body = span_of(body, size)};
     return OK;
 }
@@ -45,9 +47,8 @@ fault link_read_answer(struct stream *stream, struct buffer *into, uint32_t max,
         struct span rest = buffer_span(into);
         fault framed = wire_next_frame(&rest, max, ret);
         if (framed == OK && rest.size > 0)
-            return fault_raise(FAULT_PROTOCOL,
-                               "%zu bytes behind a '%c' message that wants an answer", rest.size,
-                               ret->type);
+            return fault_raise(FAULT_PROTOCOL, "%zu bytes after a '%c' message that needs a reply",
+                               rest.size, ret->type);
         if (framed != FAULT_AGAIN)
             return framed == OK
                        ? OK
@@ -57,6 +58,7 @@ fault link_read_answer(struct stream *stream, struct buffer *into, uint32_t max,
         if (room == NULL)
             return buffer_fault(into);
         TRY(stream_read(stream, room, ANSWER_USUAL, &got, by));
+        invariant(got > 0 && got <= ANSWER_USUAL);
         into->size += got;
     }
 }
@@ -76,9 +78,10 @@ fault link_check_silence(struct stream *stream, const char *what)
 {
     uint8_t byte;
     size_t size = 0;
+    invariant(stream->tls == NULL); /* with TLS, bytes in the socket are encrypted */
     fault got = stream_read_some(stream, &byte, 1, &size);
     if (got == FAULT_AGAIN)
         return OK;
     TRY(got);
-    return fault_raise(FAULT_PROTOCOL, "unencrypted bytes behind %s", what);
+    return fault_raise(FAULT_PROTOCOL, "unencrypted bytes after %s", what);
 }

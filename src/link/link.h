@@ -44,12 +44,13 @@ struct link_login {
 };
 
 /* Values that the server reported up to its first ReadyForQuery. */
-struct link_greeting {
+struct link_reported {
     uint32_t version; /* protocol version in use */
     uint32_t pid;
     struct wire_secret secret; /* of the cancel key; empty: the server sent none */
     struct buffer parameters;  /* ParameterStatus: name NUL value NUL ...; the caller calls fini */
     bool in_hot_standby;
+    bool read_only; /* default_transaction_read_only is on */
 };
 
 /**
@@ -61,11 +62,11 @@ struct link_greeting {
  * handshake and replies after ReadyForQuery are a PROTOCOL fault.  Faults: REFUSED (connect
  * refused, reset or unreachable; also if the server closes during the login), TIMEOUT, TLS,
  * PROTOCOL, AUTH, UNSUPPORTED (a method of authentication), UPSTREAM (the server's own
- * ErrorResponse: story and SQLSTATE are the server's), LIMIT, MEMORY, SYSTEM, CANCELLED.
+ * ErrorResponse: detail and SQLSTATE are the server's), LIMIT, MEMORY, SYSTEM, CANCELLED.
  *
  * Needs a CO_LARGE stack if the target has TLS.  `ret` needs no preparation.
  */
-fault link_login(struct stream *stream, const struct link_login *login, struct link_greeting *ret,
+fault link_login(struct stream *stream, const struct link_login *login, struct link_reported *ret,
                  deadline by) MUST_USE;
 
 /** Connects on a stream of its own, with TLS as the target says, sends a CancelRequest, and waits
@@ -93,7 +94,7 @@ struct link_accept {
  * once.  Rejects unencrypted bytes after an SSLRequest.  Starts TLS at once if the first byte is
  * that of a TLS handshake; then ALPN must name PostgreSQL.  The packet is decoded over `bytes` (at
  * least WIRE_STARTUP_MAX).  On Unix sockets TLS is neither offered nor required, as in PostgreSQL.
- * A connection that closes before its first byte is CLOSED without a story (a probe).
+ * A connection that closes before its first byte is CLOSED without a detail (a probe).
  *
  * Faults: CLOSED, TIMEOUT, PROTOCOL, UNSUPPORTED (major version), TLS, AUTH (TLS is required and
  * not used), CANCELLED.

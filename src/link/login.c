@@ -1,6 +1,7 @@
-#include "link/dial.h"
+/* login.c - logs in to a server. */
+#include "link/dial_parts.h"
 
-#include "link/login.h"
+#include "link/attempt_parts.h"
 
 #include <string.h>
 
@@ -18,83 +19,86 @@
 /* --- messages --------------------------------------------------------------------------------- */
 
 /* Reads NegotiateProtocolVersion.  Trunkline asks for no options, so the server must name none. */
-static fault login_negotiated(struct login *login, struct span body)
+static fault attempt_negotiated(struct link_attempt *attempt, struct span body)
 {
     struct wire_negotiate said;
     if (wire_read_negotiate(body, &said) != OK)
         return fault_raise(FAULT_PROTOCOL, "malformed negotiation of the protocol's version");
-    if (said.version < WIRE_PROTOCOL_3_0 || said.version > login->version || said.count > 0)
+    if (said.version < WIRE_PROTOCOL_3_0 || said.version > attempt->version || said.count > 0)
         return fault_raise(FAULT_PROTOCOL,
                            "the server wants protocol %u.%u without %u options, when %u.%u was "
                            "asked for",
                            said.version >> 16, said.version & 0xffff, said.count,
-                           login->version >> 16, login->version & 0xffff);
-    login->greeting.version = said.version;
+                           attempt->version >> 16, attempt->version & 0xffff);
+    attempt->reported.version = said.version;
     return OK;
 }
 
 /* Reads the next message of any kind.  Its spans are valid until the next call. */
-static fault login_frame(struct login *login, struct wire_frame *ret)
+static fault attempt_frame(struct link_attempt *attempt, struct wire_frame *ret)
 {
     for (;;) {
-        struct span rest = span_skip(buffer_span(&login->in), login->taken);
+        invariant(attempt->taken <= attempt->in.size);
+        struct span rest = span_skip(buffer_span(&attempt->in), attempt->taken);
         fault what = wire_next_frame(&rest, LOGIN_MESSAGE_MAX, ret);
         if (what == FAULT_PROTOCOL)
             return fault_raise(what, "message of %u bytes in the login, the limit is %u",
                                wire_u32(rest.at + 1), LOGIN_MESSAGE_MAX);
         if (what == OK) {
-            login->taken = login->in.size - rest.size;
+            attempt->taken = attempt->in.size - rest.size;
             return OK;
         }
-        buffer_consume(&login->in, login->taken);
-        login->taken = 0;
-        uint8_t *room = buffer_room(&login->in, LOGIN_READ);
+        buffer_consume(&attempt->in, attempt->taken);
+        attempt->taken = 0;
+        uint8_t *room = buffer_room(&attempt->in, LOGIN_READ);
         if (room == NULL)
-            return buffer_fault(&login->in);
+            return buffer_fault(&attempt->in);
         size_t size = 0;
-        TRY(stream_read(login->stream, room, LOGIN_READ, &size, login->by));
-        login->in.size += size;
+        TRY(stream_read(attempt->stream, room, LOGIN_READ, &size, attempt->by));
+        invariant(size > 0 && size <= LOGIN_READ);
+        attempt->in.size += size;
     }
 }
 
 /* Reads the next reply.  Skips notices, which may come at any time, and handles errors and version
  * negotiation. */
-static fault login_next(struct login *login, struct wire_frame *ret)
+static fault attempt_next(struct link_attempt *attempt, struct wire_frame *ret)
 {
     for (;;) {
-        TRY(login_frame(login, ret));
+        TRY(attempt_frame(attempt, ret));
         if (ret->type == WIRE_ERROR)
             return link_raise_upstream(ret->body);
         if (ret->type == WIRE_NEGOTIATE)
-            TRY(login_negotiated(login, ret->body));
+            TRY(attempt_negotiated(attempt, ret->body));
         else if (ret->type != WIRE_NOTICE)
             return OK;
     }
 }
 
-static fault login_send_startup(struct login *login)
+static fault attempt_send_startup(struct link_attempt *attempt)
 {
-    const struct link_login *what = login->what;
+    const struct link_login *what = attempt->what;
     struct span rest = what->parameters, name, value;
     size_t start;
-    wire_put_startup_begin(&login->out, login->version, &start);
-    wire_put_startup_parameter(&login->out, SPAN("user"), what->user);
-    wire_put_startup_parameter(&login->out, SPAN("database"), what->database);
+    invariant(attempt->out.size == 0 && !attempt->asked);
+    wire_put_startup_begin(&attempt->out, attempt->version, &start);
+    wire_put_startup_parameter(&attempt->out, SPAN("user"), what->user);
+    wire_put_startup_parameter(&attempt->out, SPAN("database"), what->database);
     while (wire_next_parameter(&rest, &name, &value))
-        wire_put_startup_parameter(&login->out, name, value);
-    wire_put_startup_end(&login->out, start);
-    if (login->out.size > WIRE_STARTUP_MAX)
+        wire_put_startup_parameter(&attempt->out, name, value);
+    wire_put_startup_end(&attempt->out, start);
+    if (attempt->out.size > WIRE_STARTUP_MAX)
         return fault_raise(FAULT_LIMIT, "startup packet of %zu bytes, the limit is %u",
-                           login->out.size, WIRE_STARTUP_MAX);
-    return link_send(login->stream, &login->out, login->by);
+                           attempt->out.size, WIRE_STARTUP_MAX);
+    return link_send(attempt->stream, &attempt->out, attempt->by);
 }
 
 /* --- from AuthenticationOk to ReadyForQuery --------------------------------------------------- */
 
-static fault login_keep_parameter(struct login *login, struct span body)
+static fault attempt_keep_parameter(struct link_attempt *attempt, struct span body)
 {
     struct wire_parameter parameter;
-    struct buffer *kept = &login->greeting.parameters;
+    struct buffer *kept = &attempt->reported.parameters;
     TRY(wire_read_parameter_status(body, &parameter));
     wire_put_string(kept, parameter.name);
     wire_put_string(kept, parameter.value);
@@ -102,68 +106,71 @@ static fault login_keep_parameter(struct login *login, struct span body)
         return fault_raise(FAULT_LIMIT, "the server's parameters take more than %u bytes",
                            LOGIN_PARAMETERS_MAX);
     if (span_is(parameter.name, "in_hot_standby"))
-        login->greeting.in_hot_standby = span_is(parameter.value, "on");
+        attempt->reported.in_hot_standby = span_is(parameter.value, "on");
+    if (span_is(parameter.name, "default_transaction_read_only"))
+        attempt->reported.read_only = span_is(parameter.value, "on");
     return buffer_fault(kept);
 }
 
-static fault login_keep_key(struct login *login, struct span body)
+static fault attempt_keep_key(struct link_attempt *attempt, struct span body)
 {
     struct wire_key key;
     TRY(wire_read_backend_key(body, &key));
-    if (login->greeting.version < WIRE_PROTOCOL_3_2 && key.secret.size != WIRE_SECRET_MIN)
+    if (attempt->reported.version < WIRE_PROTOCOL_3_2 && key.secret.size != WIRE_SECRET_MIN)
         return FAULT_PROTOCOL;
-    login->greeting.pid = key.pid;
-    wire_secret_keep(&login->greeting.secret, key.secret);
+    attempt->reported.pid = key.pid;
+    wire_secret_keep(&attempt->reported.secret, key.secret);
     return OK;
 }
 
 /* Reads what is already there after ReadyForQuery.  Notices and new parameter values may come at
  * any time.  An error says that the server must end: CLOSED, as if it had closed during the login.
  * Other messages reply to nothing: PROTOCOL. */
-static fault login_hear_rest(struct login *login)
+static fault attempt_hear_rest(struct link_attempt *attempt)
 {
     struct wire_frame frame;
-    while (login->in.size > login->taken) {
-        TRY(login_frame(login, &frame));
+    while (attempt->in.size > attempt->taken) {
+        TRY(attempt_frame(attempt, &frame));
         if (frame.type == WIRE_ERROR)
             return FAULT_CLOSED;
         if (frame.type == WIRE_NOTICE)
             continue;
         if (frame.type != WIRE_PARAMETER_STATUS)
-            return fault_raise(FAULT_PROTOCOL, "message of type 0x%02x behind the login's end",
+            return fault_raise(FAULT_PROTOCOL, "message of type 0x%02x after the end of the login",
                                frame.type);
-        TRY(login_keep_parameter(login, frame.body));
+        TRY(attempt_keep_parameter(attempt, frame.body));
     }
     return OK;
 }
 
-static fault login_check_ready(struct login *login, struct span body)
+static fault attempt_check_ready(struct link_attempt *attempt, struct span body)
 {
     if (body.size != 1 || body.at[0] != WIRE_TX_IDLE)
         return fault_raise(FAULT_PROTOCOL, "the login ended in a transaction");
-    return login_hear_rest(login);
+    return attempt_hear_rest(attempt);
 }
 
-static fault login_greeting_message(struct login *login, const struct wire_frame *frame)
+static fault attempt_reported_message(struct link_attempt *attempt, const struct wire_frame *frame)
 {
     switch (frame->type) {
     case WIRE_PARAMETER_STATUS:
-        return login_keep_parameter(login, frame->body);
+        return attempt_keep_parameter(attempt, frame->body);
     case WIRE_BACKEND_KEY:
-        return login_keep_key(login, frame->body);
+        return attempt_keep_key(attempt, frame->body);
     default:
         return FAULT_PROTOCOL;
     }
 }
 
-static fault login_greeting(struct login *login)
+static fault attempt_reported(struct link_attempt *attempt)
 {
     struct wire_frame frame;
+    invariant(attempt->asked); /* nothing is believed before AuthenticationOk */
     for (;;) {
-        TRY(login_next(login, &frame));
+        TRY(attempt_next(attempt, &frame));
         if (frame.type == WIRE_READY)
-            return login_check_ready(login, frame.body);
-        fault what = login_greeting_message(login, &frame);
+            return attempt_check_ready(attempt, frame.body);
+        fault what = attempt_reported_message(attempt, &frame);
         if (what == FAULT_PROTOCOL)
             return fault_raise(what, "malformed or unexpected message of type 0x%02x in the login",
                                frame.type);
@@ -173,107 +180,111 @@ static fault login_greeting(struct login *login)
 
 /* --- one try ---------------------------------------------------------------------------------- */
 
-static fault login_authenticate(struct login *login)
+static fault attempt_authenticate(struct link_attempt *attempt)
 {
     struct wire_frame frame;
     struct wire_auth_request request;
     do {
-        TRY(login_next(login, &frame));
+        TRY(attempt_next(attempt, &frame));
         if (frame.type != WIRE_AUTHENTICATION)
             return fault_raise(FAULT_PROTOCOL, "message of type 0x%02x before the authentication",
                                frame.type);
         if (wire_read_authentication(frame.body, &request) != OK)
             return fault_raise(FAULT_PROTOCOL, "malformed authentication request");
-        TRY(link_answer(login, &request));
-        login->asked = true;
+        TRY(link_answer(attempt, &request));
+        attempt->asked = true;
     } while (request.kind != WIRE_AUTH_OK);
+    /* A server that began SCRAM has proven that it knows the password. */
+    invariant(attempt->phase == LOGIN_SCRAM_NONE || attempt->phase == LOGIN_SCRAM_CHECKED);
     return OK;
 }
 
-static void login_init(struct login *login, struct stream *stream, const struct link_login *what,
-                       deadline by)
+static void attempt_init(struct link_attempt *attempt, struct stream *stream,
+                         const struct link_login *what, deadline by)
 {
     uint32_t version = what->version != 0 ? what->version : WIRE_PROTOCOL_3_0;
-    *login = (struct login){
+    *attempt = (struct link_attempt){
         .stream = stream,
         .what = what,
         .by = by,
         .in = BUFFER_INIT(LOGIN_MESSAGE_MAX + LOGIN_READ),
         .out = BUFFER_INIT(LOGIN_SEND_MAX),
         .version = version,
-        .greeting = {.version = version, .parameters = BUFFER_INIT(LOGIN_PARAMETERS_MAX)},
+        .reported = {.version = version, .parameters = BUFFER_INIT(LOGIN_PARAMETERS_MAX)},
     };
 }
 
-static void login_fini(struct login *login)
+static void attempt_fini(struct link_attempt *attempt)
 {
     /* The buffer may have held a password. */
-    if (login->out.at != NULL)
-        explicit_bzero(login->out.at, login->out.capacity);
-    buffer_fini(&login->out);
-    buffer_fini(&login->in);
-    buffer_fini(&login->greeting.parameters);
-    explicit_bzero(&login->scram, sizeof(login->scram));
+    if (attempt->out.at != NULL)
+        explicit_bzero(attempt->out.at, attempt->out.capacity);
+    buffer_fini(&attempt->out);
+    buffer_fini(&attempt->in);
+    buffer_fini(&attempt->reported.parameters);
+    explicit_bzero(&attempt->scram, sizeof(attempt->scram));
 }
 
-static fault login_try(struct login *login, enum dial_kind kind)
+static fault attempt_try(struct link_attempt *attempt, enum dial_kind kind)
 {
-    TRY(link_dial(login->stream, login->what->target, kind, login->by));
-    TRY(login_send_startup(login));
-    TRY(login_authenticate(login));
-    return login_greeting(login);
+    TRY(link_dial(attempt->stream, attempt->what->target, kind, attempt->by));
+    TRY(attempt_send_startup(attempt));
+    TRY(attempt_authenticate(attempt));
+    return attempt_reported(attempt);
 }
 
 /* Returns whether to log in again without TLS, as libpq does for sslmode=prefer: pg_hba.conf may
  * accept unencrypted connections only. */
-static bool login_may_go_plain(const struct login *login, fault what)
+static bool attempt_may_go_plain(const struct link_attempt *attempt, fault what)
 {
-    return what == FAULT_UPSTREAM && !login->asked && login->stream->tls != NULL &&
-           login->what->target->tls_mode == TLS_MODE_PREFER &&
-           strcmp(fault_story_sqlstate(what), SQLSTATE_INVALID_AUTHORIZATION) == 0;
+    return what == FAULT_UPSTREAM && !attempt->asked && attempt->stream->tls != NULL &&
+           attempt->what->target->tls_mode == TLS_MODE_PREFER &&
+           strcmp(fault_detail_sqlstate(what), SQLSTATE_INVALID_AUTHORIZATION) == 0;
 }
 
 /* Returns whether to log in again with protocol 3.0: servers without negotiation (PostgreSQL 9.2,
  * some poolers) reject a newer version. */
-static bool login_may_go_back(const struct login *login, fault what)
+static bool attempt_may_go_back(const struct link_attempt *attempt, fault what)
 {
-    const char *state = fault_story_sqlstate(what);
-    return what == FAULT_UPSTREAM && !login->asked && login->version > WIRE_PROTOCOL_3_0 &&
+    const char *state = fault_detail_sqlstate(what);
+    return what == FAULT_UPSTREAM && !attempt->asked && attempt->version > WIRE_PROTOCOL_3_0 &&
            (strcmp(state, SQLSTATE_UNSUPPORTED) == 0 || strcmp(state, SQLSTATE_VIOLATION) == 0);
 }
 
 /* Logs in again on a new connection. */
-static fault login_again(struct login *login, enum dial_kind kind, uint32_t version)
+static fault attempt_again(struct link_attempt *attempt, enum dial_kind kind, uint32_t version)
 {
-    struct stream *stream = login->stream;
-    const struct link_login *what = login->what;
-    deadline by = login->by;
+    struct stream *stream = attempt->stream;
+    const struct link_login *what = attempt->what;
+    deadline by = attempt->by;
+    invariant(!attempt->asked); /* no answer to an authentication request is sent twice */
     stream_close(stream);
-    login_fini(login);
-    login_init(login, stream, what, by);
-    login->version = login->greeting.version = version;
-    return login_try(login, kind);
+    attempt_fini(attempt);
+    attempt_init(attempt, stream, what, by);
+    attempt->version = attempt->reported.version = version;
+    return attempt_try(attempt, kind);
 }
 
-fault link_login(struct stream *stream, const struct link_login *login, struct link_greeting *ret,
+fault link_login(struct stream *stream, const struct link_login *login, struct link_reported *ret,
                  deadline by)
 {
-    struct login attempt;
-    login_init(&attempt, stream, login, by);
+    struct link_attempt attempt;
+    attempt_init(&attempt, stream, login, by);
     enum dial_kind kind = DIAL_AS_CONFIGURED;
-    fault what = login_try(&attempt, kind);
-    if (login_may_go_plain(&attempt, what)) {
+    fault what = attempt_try(&attempt, kind);
+    if (attempt_may_go_plain(&attempt, what)) {
         kind = DIAL_PLAIN;
-        what = login_again(&attempt, kind, attempt.version);
+        what = attempt_again(&attempt, kind, attempt.version);
     }
-    if (login_may_go_back(&attempt, what))
-        what = login_again(&attempt, kind, WIRE_PROTOCOL_3_0);
+    if (attempt_may_go_back(&attempt, what))
+        what = attempt_again(&attempt, kind, WIRE_PROTOCOL_3_0);
     if (what == OK) {
-        *ret = attempt.greeting;
-        attempt.greeting.parameters = BUFFER_INIT(0);
+        invariant(stream_open(stream) && attempt.reported.version <= attempt.version);
+        *ret = attempt.reported;
+        attempt.reported.parameters = BUFFER_INIT(0);
     } else {
         stream_close(stream);
     }
-    login_fini(&attempt);
+    attempt_fini(&attempt);
     return link_refused(what, login->target);
 }

@@ -96,6 +96,7 @@ static fault text_walk(struct span bytes, struct link_proxied *ret, size_t *ret_
     }
     if (bytes.size >= LINK_PROXY_MAX - 1)
         return FAULT_PROTOCOL;
+    invariant(bytes.size > 0);
     size_t min = text_min(bytes);
     bool returned = bytes.at[bytes.size - 1] == '\r';
     *ret_more = bytes.size < min ? min - bytes.size : 1;
@@ -128,6 +129,7 @@ static bool addresses_size(uint8_t family, uint32_t *ret)
 
 static void addresses_read(const uint8_t *at, uint8_t family, struct link_proxied *ret)
 {
+    invariant(family == 0x11 || family == 0x21);
     size_t size = family == 0x11 ? 4 : 16;
     ret->what = LINK_PROXY_FOR;
     ret->from = (struct address){.family = family == 0x11 ? ADDRESS_IPV4 : ADDRESS_IPV6};
@@ -160,6 +162,7 @@ static fault binary_walk(struct span bytes, struct link_proxied *ret, size_t *re
     ret->what = local ? LINK_PROXY_SELF : LINK_PROXY_UNKNOWN;
     if (known > 0)
         addresses_read(bytes.at + V2_HEAD, family, ret);
+    invariant(known <= length && bytes.size == V2_HEAD + known);
     ret->behind = length - known;
     return OK;
 }
@@ -204,7 +207,7 @@ fault link_read_proxy(struct stream *stream, struct link_proxied *ret, deadline 
         invariant(more > 0 && have + more <= sizeof(bytes));
         fault read = stream_read(stream, bytes + have, more, &got, by);
         if (read == FAULT_CLOSED && have == 0)
-            return fault_raise(FAULT_CLOSED, "%s", ""); /* a probe: no story */
+            return fault_raise(FAULT_CLOSED, "%s", ""); /* a probe: no detail */
         if (read == FAULT_CLOSED)
             return fault_raise(FAULT_CLOSED, "closed within its PROXY header, after %zu bytes",
                                have);

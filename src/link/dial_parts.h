@@ -1,6 +1,7 @@
 #pragma once
 /*
- * dial.h - connects to a server, ready for the first packet; turns a server's refusals into faults.
+ * dial_parts.h - connects to a server, ready for the first packet; turns a server's refusals into
+ * faults.
  *
  * Private to link/: shared by login, cancel and accept.
  */
@@ -29,5 +30,5 @@ fault link_refused(fault what, const struct link_target *target);
 fault link_raise_upstream(struct span error_body);
 
 /** Raises PROTOCOL if bytes are in the socket before a TLS handshake: they may be those of a man in
- *  the middle.  The story says that they came after `what`.  Other fault: CLOSED. */
+ *  the middle.  The detail says that they came after `what`.  Other fault: CLOSED. */
 fault link_check_silence(struct stream *stream, const char *what) MUST_USE;

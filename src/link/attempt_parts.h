@@ -1,7 +1,7 @@
 #pragma once
 /*
- * login.h - a login in progress, shared by its messages (login.c) and its authentication
- * (answer.c).
+ * attempt_parts.h - an attempt to log in to a server, shared by its messages (login.c) and its
+ * authentication (answer.c).
  *
  * Private to link/.  Lives on the stack of the coroutine that logs in.
  */
@@ -14,7 +14,7 @@ enum login_scram {
     LOGIN_SCRAM_CHECKED, /* the server has proven itself */
 };
 
-struct login {
+struct link_attempt {
     struct stream *stream;
     const struct link_login *what;
     deadline by;
@@ -26,7 +26,7 @@ struct login {
     enum login_scram phase;
     char scram_flag; /* of the gs2 header: n, y or p */
     struct scram_client scram;
-    struct link_greeting greeting;
+    struct link_reported reported;
 };
 
 /**
@@ -36,4 +36,4 @@ struct login {
  * Suspends: sends, and may derive keys on another thread.  Faults: AUTH (no credentials to answer
  * with, or the server could not prove itself), UNSUPPORTED, PROTOCOL, and those of sending.
  */
-fault link_answer(struct login *login, const struct wire_auth_request *request) MUST_USE;
+fault link_answer(struct link_attempt *attempt, const struct wire_auth_request *request) MUST_USE;
