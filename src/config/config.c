@@ -22,8 +22,10 @@ void config_unref(struct config **config)
         return;
     for (size_t i = 0; i < self->listen_count; i++)
         tls_context_unref(&self->listens[i].tls.context);
-    for (size_t i = 0; i < self->service_count; i++)
+    for (size_t i = 0; i < self->service_count; i++) {
         tls_context_unref(&self->services[i].tls.context);
+        tls_context_unref(&self->services[i].patroni.tls.context);
+    }
     map_fini(&self->secrets);
     hba_free(&self->hba);
     map_fini(&self->users_by_name);
@@ -119,7 +121,19 @@ const struct route_config *config_route_like(const struct config *config, struct
         return config_route_lookup(config, like->service->name);
     const char *listener = like->listener_count > 0 ? like->listeners[0] : NULL;
     const struct route_config *route = config_route_at(config, listener, database, user);
+    if (route != NULL && like->is_targeted)
+        route = route_for_target(route, like->target);
+    if (route != NULL && like->is_reads)
+        return route->aside;
     return route != NULL && like->is_replication ? route->replication : route;
+}
+
+const struct route_config *route_for_target(const struct route_config *route,
+                                            enum fleet_target target)
+{
+    invariant(target < TARGETS);
+    bool other = target != TARGET_DEFAULT && target != route->target;
+    return other && route->targets != NULL ? &route->targets[target] : route;
 }
 
 static bool secret_is(const struct map_link *link, const void *key)
@@ -218,6 +232,7 @@ bool route_same_identity(const struct route_config *a, const struct route_config
            same_text(a->auth_options, b->auth_options) && a->mode == b->mode &&
            route_same_listeners(a, b) && a->fresh == b->fresh &&
            a->is_replication == b->is_replication && a->is_lookup == b->is_lookup &&
+           a->is_reads == b->is_reads && a->target == b->target &&
            (a->prepared_max == 0) == (b->prepared_max == 0) &&
            same_text(a->server_database, b->server_database) &&
            same_text(a->server_user, b->server_user);

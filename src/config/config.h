@@ -10,10 +10,13 @@
 #include "base/map.h"
 #include "base/time.h"
 #include "config/hba.h"
+#include "fleet/resolver.h"
+#include "fleet/target.h"
 #include "machine/log.h"
 #include "machine/os.h"
 #include "machine/tls.h"
 #include "query/effects.h"
+#include "query/reads.h"
 
 /* Worker threads, also the maximum of `auto`: cancel keys have seven bits for a relay. */
 #define RELAYS_MAX 128
@@ -53,18 +56,60 @@ struct listen_config {
     int defer_accept;              /* seconds; 0: off */
     struct address_range *proxies; /* proxies, which must send a PROXY header */
     size_t proxy_count;
+    enum fleet_target target; /* for clients whose route has TARGET_DEFAULT */
     struct tls_config tls;
 };
 
 struct host_config {
     const char *host; /* name, address, or an absolute directory */
     uint16_t port;
+    uint16_t priority; /* lower ones are used first */
+    uint16_t weight;   /* share within the priority */
+    const char *zone;  /* label; NULL: none */
+};
+
+/* How connections are spread over the servers of a service. */
+struct balance_config {
+    uint32_t retry_jitter;      /* percent */
+    uint32_t logins_per_second; /* at one server; 0: no limit */
+    uint32_t zone_min;          /* healthy servers of the own zone, or all zones are used */
+    duration rebalance_interval;
+    uint32_t moves_max; /* connections moved at a time */
+};
+
+/* Probes of the servers of a service, see pool/probe.h. */
+struct probe_config {
+    const char *user; /* NULL: there are no probes */
+    const char *password;
+    const char *database;
+    duration interval;
+    duration timeout;
+};
+
+/* Patroni's REST interface, see pool/patroni_parts.h. */
+struct patroni_config {
+    uint16_t port;    /* 0: it is not asked */
+    uint64_t lag_max; /* bytes by which a standby may be behind; 0: any number */
+    duration timeout;
+    struct tls_config tls;
 };
 
 struct service_config {
     const char *name;
-    struct host_config *hosts;
+    struct host_config *hosts; /* RESOLVER_FIXED only */
     size_t host_count;
+    uint16_t resolver;       /* enum resolver_kind */
+    uint16_t lookup_port;    /* RESOLVER_DNS */
+    const char *lookup_name; /* the name to resolve; NULL for RESOLVER_FIXED */
+    struct address *name_servers;
+    size_t name_server_count;     /* 0: those of resolv.conf */
+    const char *resolver_service; /* SRV records that list more name servers; NULL: none */
+    uint32_t name_servers_at_once;
+    uint32_t empty_after; /* answers without records after which the service is empty */
+    duration name_server_timeout;
+    duration refresh_min;
+    duration refresh_max;
+    duration stale_for;
     struct tls_config tls;
     uint32_t protocol;        /* the version to ask for, major << 16 | minor */
     duration connect_timeout; /* for connect and login together */
@@ -72,6 +117,12 @@ struct service_config {
     uint32_t connections_max; /* server connections per backend, over all pools */
     duration retry_min;       /* shortest and longest wait before a backend is tried again */
     duration retry_max;
+    duration health_interval; /* an idle connection is checked so often; NO_LIMIT or 0: never */
+    struct balance_config balance;
+    struct probe_config probe;
+    struct patroni_config patroni;
+    duration lag_max; /* standbys that lag more are not used; NO_LIMIT: all are */
+    duration switchover_timeout;
 };
 
 /* Treatment of session state that a client of a transaction pool leaves behind. */
@@ -95,6 +146,31 @@ struct session_config {
     uint32_t pin_share;           /* percent of pool_size */
 };
 
+/* Where proven reads run. */
+enum reads_where {
+    READS_PRIMARY, /* as all else */
+    READS_REPLICA,
+    READS_PREFER_REPLICA, /* on the primary while no replica is online */
+};
+
+/* What a client sees of its own writes on replicas. */
+enum reads_consistency {
+    READS_SESSION,  /* all of them, and nothing goes back in time */
+    READS_EVENTUAL, /* what the replica has */
+};
+
+/* Reads that go to replicas: docs/splitting.md. */
+struct reads_config {
+    uint16_t where;       /* enum reads_where */
+    uint16_t consistency; /* enum reads_consistency */
+    uint32_t pool_size;   /* of the pools of reads; 0: as pool_size */
+    duration wait;        /* how long a read waits for its replica to have the client's writes */
+    const char **names;   /* declared functions, as the file has them */
+    size_t name_count;
+    bool hints;
+    struct query_read_rules rules; /* made of these */
+};
+
 /* A value of route_config.prepared_max. */
 #define PREPARED_PRIVATE UINT32_MAX
 
@@ -111,9 +187,12 @@ struct route_config {
     uint32_t pool_size;    /* servers of one pool, over all relays */
     uint32_t pool_reserve; /* further servers, for claims that have waited for `reserve_after` */
     duration reserve_after;
+    uint32_t spares;     /* idle servers kept ready beside those in use */
     uint32_t pool_min;   /* servers kept open while the pool has clients */
     uint32_t client_max; /* clients of one pool; 0: only the global limit */
     duration claim_timeout;
+    duration delay_target; /* controlled delay of claims, see fleet/codel.h; 0: off */
+    duration delay_interval;
     duration claim_notice; /* a client that waits so long gets a NOTICE */
     duration check_delay;  /* a server that was idle so long is checked before its use */
     duration check_timeout;
@@ -135,12 +214,20 @@ struct route_config {
     const char *server_password;  /* NULL: from the auth file, or the client's */
     const char *password_command; /* prints the password for servers; NULL: none */
     duration password_lifetime;
-    uint32_t line;            /* line of the file; for SHOW ROUTES */
+    const char *file;         /* the configuration's file where it stands, absolute */
+    uint32_t line;            /* line of that file */
     uint32_t replication_max; /* replication connections of one pool; 0: none are accepted */
     bool query;               /* users in no file are looked up at the server */
     bool is_lookup;           /* made for these lookups, see auth_query.h */
     bool is_replication;      /* made from another route, for its replication connections */
     const struct route_config *replication; /* route for replication; NULL: not accepted */
+    enum fleet_target target;               /* which servers its pools use */
+    duration lag_max;                       /* 0: as the service says */
+    struct reads_config reads;
+    bool is_reads;                    /* made from another route, for its reads */
+    const struct route_config *aside; /* the route for its reads; NULL: they are not split */
+    bool is_targeted; /* made from another route, for clients that ask for this target */
+    const struct route_config *targets; /* the routes made from this one, by target; NULL: none */
 };
 
 /* Limits of a database by name; 0: the limit for all databases. */
@@ -176,7 +263,11 @@ enum secret_files { SECRET_FILES_PRIVATE, SECRET_FILES_WARN, SECRET_FILES_ANY };
 struct config {
     uint32_t references; /* atomic */
     uint64_t version;    /* 1, 2, 3, ... */
-    const char *path;    /* absolute */
+    const char *path;    /* of the main file, absolute */
+    const char **files;  /* the main file, and those that it includes */
+    size_t file_count;
+    const char **includes; /* paths and patterns of the main file's `include` */
+    size_t include_count;
 
     const char *user; /* user to run as; NULL: unchanged */
     bool core_dumps;
@@ -202,6 +293,7 @@ struct config {
     uint32_t cancels_max;   /* concurrent cancel requests to servers, per relay */
     duration reset_timeout; /* for cleaning a server that a client left */
     uint32_t hot_relay;     /* percent of a processor; above it clients may move; 0: never */
+    const char *zone;       /* the process's own; NULL: none */
     duration overtake_max;  /* how long claims of another relay may overtake a claim */
     struct socket_options client_socket;
     struct socket_options server_socket;
@@ -291,6 +383,9 @@ const struct route_config *config_route_at(const struct config *config, const ch
                                            struct span database, struct span user);
 /** Returns whether two routes have the same listeners. */
 bool route_same_listeners(const struct route_config *a, const struct route_config *b);
+/** Returns the route with this target: `route` itself if it has it, or if there is none. */
+const struct route_config *route_for_target(const struct route_config *route,
+                                            enum fleet_target target);
 /** Returns the route for lookups of users at this service; NULL: none. */
 const struct route_config *config_route_lookup(const struct config *config, const char *service);
 /** Returns the route for clients of the kind that `like` serves: lookups, replication or others, at

@@ -1,3 +1,4 @@
+/* hba.c - an HBA file as data: its memory, regular expressions, names of methods. */
 #include "config/hba_parts.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8

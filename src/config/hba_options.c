@@ -1,5 +1,6 @@
 /* hba_options.c - reads the "name=value" options after a method. */
 #include "config/hba_parts.h"
+#include "machine/verify.h"
 
 #include <stdio.h>
 
@@ -55,52 +56,37 @@ static bool port_read(const char *text, uint16_t *ret)
     return port > 0 && port <= UINT16_MAX;
 }
 
-/* Copies the text up to one of `ends`, and moves `*at` after it. */
-static char *url_part(struct hba *hba, const char **at, const char *ends)
+static const char *part_keep(struct hba *hba, const char *part)
 {
-    size_t size = strcspn(*at, ends);
-    char *part = hba_text(hba, span_of(*at, size));
-    *at += size;
-    return part;
+    return part == NULL ? NULL : hba_text(hba, span_text(part));
 }
 
-/* Reads scheme://host:port/base?attribute?scope?filter (RFC 4516). */
+static void url_keep(void *argument, const struct verify_ldap_url *url)
+{
+    struct options *options = argument;
+    struct hba *hba = options->lines->hba;
+    struct auth_ldap *ldap = options->ldap;
+    ldap->scheme = url->scheme;
+    ldap->server = url->host == NULL ? ldap->server : part_keep(hba, url->host);
+    ldap->port = url->port;
+    ldap->base = url->base == NULL ? ldap->base : part_keep(hba, url->base);
+    ldap->attribute = url->attribute == NULL ? ldap->attribute : part_keep(hba, url->attribute);
+    ldap->filter = url->filter == NULL ? ldap->filter : part_keep(hba, url->filter);
+    ldap->scope = url->scope;
+}
+
 static bool url_read(struct options *options, const char *text)
 {
-    struct hba *hba = options->lines->hba;
-    struct auth_ldap *ldap = ldap_of(options);
-    const char *at = text;
-    const char *accepted = "ldap[s]://host[:port]/base[?attribute[?scope[?filter]]]";
-    char *parts[4] = {NULL};
-    if (ldap == NULL)
+    if (ldap_of(options) == NULL)
         return false;
-    ldap->scheme = strncmp(text, "ldaps://", 8) == 0 ? "ldaps" : "ldap";
-    if (strncmp(text, "ldap://", 7) != 0 && strncmp(text, "ldaps://", 8) != 0)
-        return refuse(options, "ldapurl", text, accepted);
-    at += strlen(ldap->scheme) + 3;
-    ldap->server = url_part(hba, &at, ":/?");
-    if (*at == ':') {
-        at += 1;
-        const char *port = url_part(hba, &at, "/?");
-        if (port == NULL || !port_read(port, &ldap->port))
-            return refuse(options, "ldapurl", text, accepted);
-    }
-    if (*at == '/')
-        at += 1;
-    for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
-        parts[i] = url_part(hba, &at, i == 3 ? "" : "?");
-        if (*at == '?')
-            at += 1;
-    }
-    if (ldap->server == NULL || parts[0] == NULL || parts[1] == NULL || parts[2] == NULL ||
-        parts[3] == NULL)
-        return false;
-    ldap->base = parts[0][0] != '\0' ? parts[0] : NULL;
-    ldap->attribute = parts[1][0] != '\0' ? parts[1] : NULL;
-    ldap->filter = parts[3][0] != '\0' ? parts[3] : NULL;
-    if (parts[2][0] != '\0' && !scope_read(parts[2], &ldap->scope))
-        return refuse(options, "ldapurl", text, accepted);
-    return true;
+    const char *problem = verify_ldap_url(text, url_keep, options);
+    if (problem == NULL)
+        return true;
+    hba_problem(options->lines->reader, options->line->file, options->line->line,
+                "found ldapurl=\"%s\": %s; accepted: "
+                "ldap[s]://host[:port]/base[?attribute[?scope[?filter]]]",
+                text, problem);
+    return false;
 }
 
 static bool ldap_option(struct options *options, const char *name, const char *value)

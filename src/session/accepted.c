@@ -1,6 +1,7 @@
 #include "session/accepted.h"
 
 #include "session/counted.h"
+#include "wire/message.h"
 
 struct accepted {
     struct map_link link;
@@ -22,7 +23,7 @@ static bool accepted_is(const struct map_link *link, const void *key)
 
 static uint64_t accepted_hash(const struct param *param)
 {
-    return hash_bytes(param->value.at, param->value.size, param->name.size);
+    return hash_data(param->value.at, param->value.size, param->name.size);
 }
 
 bool accepted_find(const struct map *all, const struct param *param, struct span *ret_canonical)
@@ -67,4 +68,34 @@ void accepted_add(struct map *all, const struct param *param, struct span canoni
 void accepted_clear(struct map *all)
 {
     map_clear(all, accepted_end);
+}
+
+bool accepted_next(struct span *rest, struct accepted_value *ret)
+{
+    struct wire_reader in = wire_reader_over(*rest);
+    struct accepted_value value = {.param.name = wire_get_string(&in)};
+    value.param.value = wire_get_string(&in);
+    value.canonical = wire_get_string(&in);
+    if (in.failed || value.param.name.size == 0)
+        return false;
+    struct span left = wire_get_rest(&in);
+    value.flat = span_of(rest->at, rest->size - left.size);
+    *ret = value;
+    *rest = left;
+    return true;
+}
+
+bool accepted_share(struct buffer *shared, struct span flat)
+{
+    struct span rest = buffer_span(shared);
+    struct accepted_value value;
+    while (accepted_next(&rest, &value))
+        if (span_equal(value.flat, flat))
+            return false;
+    if (shared->size + flat.size > ACCEPTED_SHARED_MAX)
+        buffer_clear(shared);
+    buffer_append_span(shared, flat);
+    if (buffer_fault(shared) != OK) /* relays that miss a value ask a server */
+        buffer_clear(shared);
+    return true;
 }

@@ -5,10 +5,12 @@
  * A login whose values are all in the map needs no server to check them.  Names compare without
  * case.  A full map is emptied before the next value is added; servers are then asked again.
  */
+#include "base/buffer.h"
 #include "base/map.h"
 #include "session/params.h"
 
-#define ACCEPTED_MAX 4096u /* values */
+#define ACCEPTED_MAX        4096u  /* values */
+#define ACCEPTED_SHARED_MAX 65536u /* bytes of values that relays share through the router */
 
 /** Returns whether servers have accepted this value.  *ret_canonical: the value as servers spell
  *  it, valid until the map changes. */
@@ -17,3 +19,15 @@ bool accepted_find(const struct map *all, const struct param *param, struct span
  *  without memory the value is not recorded. */
 void accepted_add(struct map *all, const struct param *param, struct span canonical);
 void accepted_clear(struct map *all);
+
+/* A value in flat form: name, value and canonical value, each with a NUL behind it. */
+struct accepted_value {
+    struct param param;
+    struct span canonical;
+    struct span flat; /* all three */
+};
+/** Takes the next value from flat bytes.  False: there is none. */
+bool accepted_next(struct span *rest, struct accepted_value *ret);
+/** Adds a flat value to those that relays share (a buffer of ACCEPTED_SHARED_MAX).  Drops all
+ * others first if there is no room.  False: it is there already. */
+bool accepted_share(struct buffer *shared, struct span flat);

@@ -35,7 +35,7 @@ bool chunk_has_room(const struct chunk_store *store, uint64_t bytes)
     return chunk_store_bytes(store) + bytes <= (uint64_t)store->max * store->size;
 }
 
-static void store_refuse(struct chunk_store *store, uint64_t bytes)
+static COLD void store_refuse(struct chunk_store *store, uint64_t bytes)
 {
     store->short_of += 1;
     (void)fault_raise(FAULT_MEMORY,
@@ -44,18 +44,23 @@ static void store_refuse(struct chunk_store *store, uint64_t bytes)
                       bytes, chunk_store_bytes(store), (uint64_t)store->max * store->size);
 }
 
-/* Frees idle chunks first where they would exceed the limit together with `bytes`: they are not
- * counted in chunk_store_bytes, but they are memory. */
+/* Frees idle chunks until all chunks and `bytes` are within the limit.  Idle chunks are not counted
+ * in chunk_store_bytes, but they are memory. */
+static void store_trim(struct chunk_store *store, uint64_t bytes)
+{
+    while (store->idle.count > 0 &&
+           !chunk_has_room(store, bytes + (uint64_t)store->idle.count * store->size))
+        free(LIST_ENTRY(list_pop(&store->idle), struct chunk, node));
+}
+
 bool chunk_hold(struct chunk_store *store, uint64_t bytes)
 {
-    if (!chunk_has_room(store, bytes)) {
-        store_refuse(store, bytes);
-        return false;
-    }
-    uint64_t idle = (uint64_t)store->idle.count * store->size;
-    while (store->idle.count > 0 && !chunk_has_room(store, bytes + idle)) {
-        free(LIST_ENTRY(list_pop(&store->idle), struct chunk, node));
-        idle -= store->size;
+    if (UNLIKELY(!chunk_has_room(store, bytes + (uint64_t)store->idle.count * store->size))) {
+        if (!chunk_has_room(store, bytes)) {
+            store_refuse(store, bytes);
+            return false;
+        }
+        store_trim(store, bytes);
     }
     store->held += bytes;
     return true;
@@ -89,7 +94,7 @@ void chunk_return(struct chunk_store *store, struct chunk **chunk)
 {
     if (*chunk == NULL)
         return;
-    invariant(store->lent > 0);
+    invariant(store->lent > 0 && (*chunk)->node.next == NULL); /* lent: in no list */
     store->lent -= 1;
     if (store->idle.count < CHUNKS_KEPT && (*chunk)->size == store->size)
         list_push_front(&store->idle, &(*chunk)->node);

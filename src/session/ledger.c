@@ -125,10 +125,20 @@ static bool owe_sync(struct ledger *ledger, enum owed_kind kind)
     return true;
 }
 
+void ledger_swallow_all(struct ledger *ledger)
+{
+    for (uint32_t i = 0; i < ledger->count; i++) {
+        struct owed *owed = &ledger->ring[(ledger->head + i) & ledger->mask];
+        invariant(owed->fate != FATE_SYNTHETIC);
+        owed->fate = FATE_SWALLOW;
+    }
+}
+
 bool ledger_is_one_batch(const struct ledger *ledger)
 {
     for (uint32_t i = 0; i + 1 < ledger->count; i++)
-        if (ledger_at(ledger, i)->kind <= OWED_MARK)
+        if (ledger_at(ledger, i)->kind <= OWED_MARK &&
+            ledger_at(ledger, i + 1)->about != ABOUT_POSITION)
             return false;
     return true;
 }

@@ -57,6 +57,7 @@ enum owed_about {
     ABOUT_EFFECTS,           /* what: struct query_effects, heap; the text may leave state behind */
     ABOUT_DEALLOCATE,        /* what: struct deallocation, heap; the text deallocates names */
     ABOUT_REFUSED,           /* what: struct refused, heap; must fail, with an error text of ours */
+    ABOUT_POSITION,          /* where the log of the server is: see own_writes.h */
     ABOUT_STATE,             /* a change of session parameters, or cleaning */
 };
 
@@ -139,13 +140,15 @@ static inline bool ledger_has_room(struct ledger *ledger, uint32_t more)
     return (ledger->ring != NULL && ledger->count + more <= ledger->mask + 1) ||
            ledger_make_room(ledger, more);
 }
-/** Returns whether nothing is owed behind the first Sync, Query or FunctionCall. */
+/** Returns whether nothing is owed behind the first Sync, Query or FunctionCall but a position. */
 bool ledger_is_one_batch(const struct ledger *ledger);
 /** Makes the ledger swallow the reply to the head. */
 static inline void ledger_swallow(struct ledger *ledger)
 {
     ledger->ring[ledger->head & ledger->mask].fate = FATE_SWALLOW;
 }
+/** Makes the ledger swallow all replies that are owed. */
+void ledger_swallow_all(struct ledger *ledger);
 /** Writes an entry for a message that is about to be sent (or is never sent: FATE_SYNTHETIC).
  *  While the server is skipping, only a Sync, which ends the skipping, is written; other entries
  *  are dropped at once.  The caller has made room. */

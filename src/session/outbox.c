@@ -23,6 +23,7 @@ uint8_t *outbox_make(struct outbox *outbox, struct chunk_store *store, size_t si
         outbox->scratch = chunk_lend(store);
         outbox->made = 0;
     }
+    invariant(outbox->scratch == NULL || outbox->made <= outbox->scratch->size);
     if (outbox->scratch == NULL || outbox->made + size > outbox->scratch->size ||
         outbox->count >= OUTBOX_PARTS)
         return NULL;
@@ -54,6 +55,7 @@ void outbox_drop(struct outbox *outbox, struct chunk_store *store)
 static void outbox_advance(struct outbox *outbox, size_t sent)
 {
     while (sent > 0) {
+        invariant(outbox->first < outbox->count);
         struct iovec *part = &outbox->parts[outbox->first];
         size_t step = MIN_OF(sent, part->iov_len);
         part->iov_base = (uint8_t *)part->iov_base + step;

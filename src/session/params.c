@@ -2,9 +2,11 @@
 
 #include "base/check.h"
 #include "session/counted.h"
+#include "wire/startup.h"
 
 #include <ctype.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #define SETS_MAX 1000000u
 
@@ -49,7 +51,7 @@ static uint64_t set_hash(const struct param *all, size_t count)
     for (size_t i = 0; i < count; i++) {
         for (size_t j = 0; j < all[i].name.size; j++)
             hash = hash * 31 + (all[i].name.at[j] | 0x20);
-        hash = hash_bytes(all[i].value.at, all[i].value.size, hash);
+        hash = hash_data(all[i].value.at, all[i].value.size, hash);
     }
     return hash;
 }
@@ -249,6 +251,12 @@ const struct span *params_find(const struct params *set, struct span name)
     return NULL;
 }
 
+bool params_has(const struct params *set, const struct param *param)
+{
+    const struct span *value = params_find(set, param->name);
+    return value != NULL && span_equal(*value, param->value);
+}
+
 fault params_with(struct params *set, struct span name, const struct span *value,
                   struct params **ret)
 {
@@ -397,12 +405,6 @@ static bool is_identity(struct span name)
     return false;
 }
 
-static bool is_changed(const struct params *from, const struct param *param)
-{
-    const struct span *old = params_find(from, param->name);
-    return old == NULL || !span_equal(*old, param->value);
-}
-
 /* Returns whether the SQL from `from` to `to` calls a function and so takes a snapshot.  Under the
  * session's default_transaction_* that could wait: SERIALIZABLE READ ONLY DEFERRABLE waits for a
  * safe snapshot. */
@@ -412,7 +414,7 @@ static bool takes_snapshot(const struct params *from, const struct params *to)
         if (!is_ascii(from->all[i].name))
             return true;
     for (uint32_t i = 0; i < to->count; i++)
-        if (needs_call(to->all[i].name) && is_changed(from, &to->all[i]))
+        if (needs_call(to->all[i].name) && !params_has(from, &to->all[i]))
             return true;
     return false;
 }
@@ -431,7 +433,7 @@ void params_write_difference(struct buffer *sql, const struct params *from, cons
         if (!is_identity(from->all[i].name) && params_find(to, from->all[i].name) == NULL)
             write_reset(sql, from->all[i].name);
     for (uint32_t i = 0; i < to->count; i++)
-        if (!is_identity(to->all[i].name) && is_changed(from, &to->all[i]))
+        if (!is_identity(to->all[i].name) && !params_has(from, &to->all[i]))
             write_set(sql, &to->all[i]);
     for (size_t i = 0; i < ARRAY_SIZE(identities); i++) {
         const struct span *value = params_find(to, span_text(identities[i]));
@@ -483,4 +485,61 @@ fault params_read_flat(struct params_store *store, struct span flat, struct para
         count++;
     }
     return params_intern(store, all, count, ret);
+}
+
+/* --- reported parameters ---------------------------------------------------------------------- */
+
+bool params_are_fixed(struct span name)
+{
+    static const char *const names[] = {
+        "server_version", "server_encoding",       "integer_datetimes", "in_hot_standby",
+        "is_superuser",   "session_authorization", "scram_iterations",  "ssl_renegotiation_limit",
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+        if (span_is_nocase(name, names[i]))
+            return true;
+    return false;
+}
+
+bool params_follow(struct span reported, struct span name)
+{
+    struct span rest = reported;
+    struct span known, value;
+    if (params_are_fixed(name))
+        return false;
+    while (wire_next_parameter(&rest, &known, &value))
+        if (known.size == name.size &&
+            strncasecmp((const char *)known.at, (const char *)name.at, name.size) == 0)
+            return true;
+    return false;
+}
+
+fault params_read_defaults(struct params_store *store, struct span reported, struct params **ret)
+{
+    struct param all[PARAMS_MAX];
+    size_t count = 0, size = 0;
+    struct span name, value;
+    while (wire_next_parameter(&reported, &name, &value)) {
+        size_t needs = name.size + value.size + 2;
+        if (params_are_fixed(name) || count == PARAMS_MAX || size + needs > PARAMS_SIZE_MAX / 2)
+            continue;
+        size += needs;
+        all[count++] = (struct param){name, value};
+    }
+    return params_intern(store, all, count, ret);
+}
+
+fault params_rebase(struct params *set, const struct params *from, const struct params *to,
+                    struct params **ret)
+{
+    struct param all[2 * PARAMS_MAX];
+    size_t count = 0;
+    for (uint32_t i = 0; i < from->count; i++)
+        if (params_find(to, from->all[i].name) != NULL && !params_has(to, &from->all[i]) &&
+            params_find(set, from->all[i].name) == NULL)
+            all[count++] = from->all[i];
+    for (uint32_t i = 0; i < set->count; i++)
+        if (!params_has(to, &set->all[i]))
+            all[count++] = set->all[i];
+    return params_intern(set->store, all, count, ret);
 }

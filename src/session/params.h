@@ -59,6 +59,8 @@ void params_unref(struct params **set); /* NULL-safe */
 void params_assign(struct params **slot, struct params *take);
 /** Returns the value, or NULL if the set does not have the name. */
 const struct span *params_find(const struct params *set, struct span name);
+/** Whether the set has the name with this value. */
+bool params_has(const struct params *set, const struct param *param);
 
 /* Written in front of statements that take a snapshot, in the same text, so that the session's
  * default_transaction_* do not apply to them.  The SET may be repeated in a transaction as long as
@@ -82,3 +84,17 @@ fault params_at_rest(struct params *set, struct params **ret) MUST_USE;
 void params_write_flat(struct buffer *out, const struct params *set);
 /** Finds or makes the set that params_write_flat wrote. */
 fault params_read_flat(struct params_store *store, struct span flat, struct params **ret) MUST_USE;
+/** Whether a reported parameter is not set by sessions, and so never replayed on another server. */
+bool params_are_fixed(struct span name);
+/** Finds or makes the set of the reported parameters (name NUL value NUL ...) whose values follow
+ *  each client from server to server: the defaults of a session.  Leaves out what exceeds
+ *  PARAMS_MAX or half of PARAMS_SIZE_MAX.  Faults: MEMORY. */
+fault params_read_defaults(struct params_store *store, struct span reported,
+                           struct params **ret) MUST_USE;
+/** Finds or makes the set that means on a session with the defaults `to` what `set` means on one
+ *  with the defaults `from`.  Faults: LIMIT, MEMORY. */
+fault params_rebase(struct params *set, const struct params *from, const struct params *to,
+                    struct params **ret) MUST_USE;
+/** Whether this is one of the reported parameters (name NUL value NUL ...) whose values follow each
+ *  client from server to server. */
+bool params_follow(struct span reported, struct span name);

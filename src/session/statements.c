@@ -1,6 +1,7 @@
 #include "session/statements.h"
 
 #include "base/check.h"
+#include "query/outcome.h"
 #include "session/counted.h"
 #include "session/effects.h"
 
@@ -128,6 +129,7 @@ static struct statement *statement_new(struct map *store, const struct digest *d
                                     .digest = *digest,
                                     .alters = query_may_have_effects(body),
                                     .timely = text_is_timely(body),
+                                    .outcome = query_outcome_of(body),
                                     .follows = statement_follows(body)};
     memcpy(statement->body, body.at, body.size);
     return statement;
@@ -291,18 +293,19 @@ void client_statements_clear(struct map *names)
 }
 
 void client_statement_means(struct client_statement *named, const struct signature *signature,
-                            bool shared)
+                            const struct digest *defaults)
 {
     struct meaning *meaning = &named->meaning;
     meaning->shape = signature->shape;
     meaning->shaped = true;
-    if (!shared)
+    if (defaults == NULL)
         return;
     struct {
-        struct digest text, session, whole;
+        struct digest text, session, defaults, whole;
         uint64_t generation;
-    } all = {named->statement->digest, meaning->session, signature->whole, meaning->generation};
-    static_assert(sizeof(all) == 3 * DIGEST_SIZE + sizeof(uint64_t), "no padding is hashed");
+    } all = {named->statement->digest, meaning->session, *defaults, signature->whole,
+             meaning->generation};
+    static_assert(sizeof(all) == 4 * DIGEST_SIZE + sizeof(uint64_t), "no padding is hashed");
     meaning->key = digest_of(span_of(&all, sizeof(all)));
     meaning->shared = true;
 }

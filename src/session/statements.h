@@ -29,6 +29,7 @@ struct statement {
     struct query_effects *effects; /* of the text; NULL: none */
     bool alters;                   /* the text may change parameters of session or transaction */
     bool timely;                   /* the text has a literal such as 'now', evaluated at Parse */
+    uint8_t outcome;               /* query_outcome_of() the text */
     bool follows;                  /* FETCH, EXECUTE: columns of a cursor or another statement */
     uint32_t size;                 /* of `body` */
     struct digest digest;
@@ -93,10 +94,10 @@ void client_statements_clear(struct map *names);
 /** Removes all names whose Parse was answered, after DEALLOCATE ALL or DISCARD ALL.  A Parse that
  *  is not answered yet comes behind that command. */
 void client_statements_deallocate(struct map *names);
-/** Sets the meaning of a name, once its signature is known.  `shared`: other names may have the
- *  same meaning. */
+/** Sets the meaning of a name, once its signature is known.  `defaults`: those of the session, if
+ *  other names may have the same meaning; NULL: none may. */
 void client_statement_means(struct client_statement *named, const struct signature *signature,
-                            bool shared);
+                            const struct digest *defaults);
 
 /* Names that a text deallocates by SQL's DEALLOCATE; owned by the text's ledger entry. */
 struct deallocation {

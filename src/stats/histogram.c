@@ -6,6 +6,12 @@ void histogram_merge(struct histogram *sum, const struct histogram *more)
         sum->counts[i] += more->counts[i];
 }
 
+void histogram_sum_add(struct histogram_sum *sum, const struct histogram *more)
+{
+    for (uint32_t i = 0; i < HISTOGRAM_BUCKETS; i++)
+        sum->counts[i] += more->counts[i];
+}
+
 uint64_t histogram_count(const struct histogram *histogram)
 {
     uint64_t count = 0;
@@ -14,13 +20,20 @@ uint64_t histogram_count(const struct histogram *histogram)
     return count;
 }
 
+/* The width of a bucket beyond the first eight. */
+static uint64_t bucket_width(uint32_t bucket)
+{
+    return UINT64_C(1) << (bucket / 8 - 1);
+}
+
+uint64_t histogram_bucket_start(uint32_t bucket)
+{
+    return bucket < 8 ? bucket : (8 + bucket % 8) * bucket_width(bucket);
+}
+
 static uint64_t bucket_middle(uint32_t bucket)
 {
-    if (bucket < 8)
-        return bucket;
-    uint32_t power = bucket / 8 + 2;
-    uint64_t width = UINT64_C(1) << (power - 3);
-    return (8 + bucket % 8) * width + width / 2;
+    return histogram_bucket_start(bucket) + (bucket < 8 ? 0 : bucket_width(bucket) / 2);
 }
 
 uint64_t histogram_quantile(const struct histogram *histogram, uint32_t thousandths)

@@ -31,6 +31,16 @@ static inline void histogram_add(struct histogram *histogram, int64_t us)
     histogram->counts[histogram_bucket(us)] += 1;
 }
 
+/* What many histograms counted, since a relay's start: never reset, so that differences make sense.
+ */
+struct histogram_sum {
+    uint64_t counts[HISTOGRAM_BUCKETS];
+};
+
+void histogram_sum_add(struct histogram_sum *sum, const struct histogram *more);
+/** Returns the lowest value that counts in the bucket. */
+uint64_t histogram_bucket_start(uint32_t bucket);
+
 void histogram_merge(struct histogram *sum, const struct histogram *more);
 uint64_t histogram_count(const struct histogram *histogram);
 /** Returns the quantile of `thousandths` / 1000: the middle of its bucket; 0 if the histogram is

@@ -5,21 +5,23 @@
 
 struct route_times_key route_times_key(const struct route_times *times)
 {
-    return (struct route_times_key){times->database, times->user, times->service, times->mode};
+    return (struct route_times_key){times->database, times->user, times->service, times->mode,
+                                    times->obsolete};
 }
 
 static uint64_t key_hash(const struct route_times_key *key)
 {
     return hash_span(span_text(key->database)) * 31 + hash_span(span_text(key->user)) * 7 +
-           hash_span(span_text(key->service)) + (uint64_t)key->mode;
+           hash_span(span_text(key->service)) + (uint64_t)key->mode + key->obsolete * 131;
 }
 
 static bool times_is(const struct map_link *link, const void *argument)
 {
     const struct route_times *times = MAP_ENTRY(link, const struct route_times, link);
     const struct route_times_key *key = argument;
-    return times->mode == key->mode && strcmp(times->database, key->database) == 0 &&
-           strcmp(times->user, key->user) == 0 && strcmp(times->service, key->service) == 0;
+    return times->mode == key->mode && times->obsolete == key->obsolete &&
+           strcmp(times->database, key->database) == 0 && strcmp(times->user, key->user) == 0 &&
+           strcmp(times->service, key->service) == 0;
 }
 
 /* Copies a text into the room after the struct, and advances *room. */
@@ -47,10 +49,18 @@ struct route_times *route_times_of(struct map *map, const struct route_times_key
     times->user = times_keep(&room, key->user);
     times->service = times_keep(&room, key->service);
     times->mode = key->mode;
+    times->obsolete = key->obsolete;
     if (map_insert(map, &times->link, hash) == OK)
         return times;
     free(times);
     return NULL;
+}
+
+void route_times_sum(struct route_times_taken *sums, const struct route_times *times)
+{
+    histogram_sum_add(&sums->query, &times->query);
+    histogram_sum_add(&sums->transaction, &times->transaction);
+    histogram_sum_add(&sums->wait, &times->wait);
 }
 
 void route_times_drop(struct map *map, struct route_times *times)

@@ -20,6 +20,7 @@ struct route_times_key {
     const char *user;
     const char *service;
     enum pool_mode mode;
+    uint64_t obsolete; /* version of an obsolete route: each has its own times; 0: in force */
 };
 
 struct route_times {
@@ -34,6 +35,8 @@ struct route_times {
     const char *service;
     enum pool_mode mode;
     uint32_t line;
+    uint64_t version;             /* newest version of the configuration with this route */
+    uint64_t obsolete;            /* the same version if the route is obsolete; 0: in force */
     struct local_pool_stats gone; /* counts of removed local pools, not logged yet */
     struct histogram query;
     struct histogram transaction;
@@ -41,6 +44,15 @@ struct route_times {
     char texts[];
 };
 
+/* The times of all routes of a relay that the log's periods have taken, since its start. */
+struct route_times_taken {
+    struct histogram_sum query;
+    struct histogram_sum transaction;
+    struct histogram_sum wait;
+};
+
+/** Adds the histograms of a route to the sums. */
+void route_times_sum(struct route_times_taken *sums, const struct route_times *times);
 /** Finds or creates the times of a route.  NULL: no memory. */
 struct route_times *route_times_of(struct map *map, const struct route_times_key *key);
 struct route_times_key route_times_key(const struct route_times *times);

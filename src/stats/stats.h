@@ -25,8 +25,8 @@ struct local_pool_stats {
 struct stats_window {
     struct local_pool_stats older;
     struct local_pool_stats newer;
-    deadline older_at;
-    deadline newer_at;
+    moment older_at;
+    moment newer_at;
 };
 
 /* Databases whose removed pools one relay remembers.  The counts of further databases are lost. */
