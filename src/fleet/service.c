@@ -1,8 +1,11 @@
-#include "fleet/fleet_types.h"
+/* service.c - the backends of a service and their states. */
+#include "base/probes.h"
+#include "fleet/fleet_parts.h"
 
 #include "base/table.h"
 #include "machine/stream.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* --- names ------------------------------------------------------------------------------------ */
@@ -73,28 +76,42 @@ static void backend_become(struct backend *backend, enum backend_state next)
 
 void backend_recover(struct backend *backend)
 {
-    if (backend->state != BACKEND_ONLINE)
+    if (backend->state != BACKEND_ONLINE) {
         backend->epoch += 1;
+        PROBE3(slot__set__online, backend->service->name, (const char *)backend->names->text,
+               backend->slots);
+    }
     backend_become(backend, BACKEND_ONLINE);
-    backend->backoff = ms(0);
+    fleet_backoff_reset(&backend->backoff);
     backend->crowded = false;
 }
 
-void backend_fail(struct backend *backend, enum backend_state state, deadline now)
+void backend_fail(struct backend *backend, enum backend_state state, moment now)
 {
     const struct fleet_limits *limits = &backend->service->limits;
+    const struct fleet_pauses pauses = {limits->retry_min, limits->retry_max, limits->retry_jitter};
     invariant(state == BACKEND_NOT_READY || state == BACKEND_OFFLINE);
+    PROBE3(slot__set__offline, backend->service->name, (const char *)backend->names->text, state);
     backend_become(backend, state);
     backend->epoch += 1;
     backend->crowded = false;
     backend->failed_at = now;
-    if (backend->backoff.us < limits->retry_min.us)
-        backend->backoff = limits->retry_min;
-    else if (backend->backoff.us > limits->retry_max.us / 2)
-        backend->backoff = limits->retry_max;
-    else
-        backend->backoff.us *= 2;
-    invariant(backend->backoff.us > 0 && backend->backoff.us <= limits->retry_max.us);
+    fleet_backoff_fail(&backend->backoff, &pauses, &backend->service->random);
+    fleet_window_add(&backend->window, now);
+}
+
+void backend_useless(struct backend *backend, moment now)
+{
+    if (backend->state != BACKEND_SUSPECT && backend->state != BACKEND_ONLINE)
+        return;
+    backend->backoff = backend->trouble;
+    backend_fail(backend, BACKEND_NOT_READY, now);
+    backend->trouble = backend->backoff;
+}
+
+void backend_useful(struct backend *backend)
+{
+    fleet_backoff_reset(&backend->trouble);
 }
 
 void backend_suspect(struct backend *backend)
@@ -110,7 +127,8 @@ deadline backend_due(const struct backend *backend)
     duration max = backend->service->limits.retry_max;
     if (backend->state == BACKEND_NOT_READY || backend->state == BACKEND_OFFLINE) {
         /* A limit that was lowered meanwhile counts at once. */
-        return later(backend->failed_at, backend->backoff.us < max.us ? backend->backoff : max);
+        duration pause = backend->backoff.pause;
+        return later(backend->failed_at, pause.us < max.us ? pause : max);
     }
     if (backend->role == ROLE_REPLICA)
         return later(backend->looked_at, max);
@@ -144,6 +162,8 @@ static struct backend *backend_new(struct service *service, const struct address
     backend->address = *address;
     backend->names = name;
     backend->id = ++service->ids;
+    backend->weight = BACKEND_WEIGHT_PLAIN;
+    backend->window.length = FAILURES_WINDOW;
     return backend;
 }
 
@@ -152,7 +172,7 @@ void backend_settle(struct backend *backend)
     if (backend->slots > 0)
         return;
     backend_names_free(&backend->names->next);
-    if (!backend->obsolete)
+    if (!backend->obsolete || backend->drained)
         return;
     list_remove(&backend->service->backends, &backend->node);
     backend_free(&backend);
@@ -181,6 +201,11 @@ bool backend_online(const struct backend *backend)
 bool backend_obsolete(const struct backend *backend)
 {
     return backend->obsolete;
+}
+
+bool backend_leaving(const struct backend *backend)
+{
+    return backend->obsolete || backend->drained || backend->foreign;
 }
 
 uint32_t backend_slots(const struct backend *backend)
@@ -228,6 +253,8 @@ void service_unref(struct service **service)
     gone->references -= 1;
     if (gone->references > 0)
         return;
+    LIST_EACH (&gone->backends, it)
+        LIST_ENTRY(it, struct backend, node)->drained = false;
     service_retire(gone, gone->backends.count);
     invariant(list_empty(&gone->backends)); /* no pool is left, so no slot either */
     free(gone->name);
@@ -249,64 +276,217 @@ void service_set_limits(struct service *service, const struct fleet_limits *limi
     service->limits.logins_max = MAX_OF(limits->logins_max, 1u);
     service->limits.retry_min.us = MAX_OF(limits->retry_min.us, ms(1).us);
     service->limits.retry_max.us = MAX_OF(limits->retry_max.us, service->limits.retry_min.us);
+    service->limits.retry_jitter = MIN_OF(limits->retry_jitter, 100u);
+    service->limits.zone_min = MAX_OF(limits->zone_min, 1u);
 }
 
-static struct backend *service_find(const struct service *service, const struct address *address)
+void service_seed(struct service *service, uint64_t seed)
+{
+    service->random.state = seed;
+}
+
+bool service_spreads(const struct service *service)
+{
+    return service->limits.spread || service->graded;
+}
+
+static void zone_set(char *zone, const char *text)
+{
+    (void)snprintf(zone, FLEET_ZONE_SIZE, "%s", text);
+}
+
+static void backend_locate(struct backend *backend)
+{
+    const char *zone = backend->service->zone;
+    backend->near = *zone != '\0' && strcmp(backend->zone, zone) == 0;
+}
+
+void service_set_zone(struct service *service, const char *zone)
+{
+    zone_set(service->zone, zone);
+    LIST_EACH (&service->backends, it)
+        backend_locate(LIST_ENTRY(it, struct backend, node));
+}
+
+/* Returns whether the backend is the one that was found.  Without a target: at its address. */
+static bool backend_is(const struct backend *backend, const struct backend_found *found,
+                       const char *target)
+{
+    return address_equal(&backend->address, &found->address) &&
+           (target == NULL || strcmp(backend->names->text, target) == 0);
+}
+
+static struct backend *service_find(const struct service *service,
+                                    const struct backend_found *found, const char *target)
 {
     LIST_EACH (&service->backends, it) {
         struct backend *backend = LIST_ENTRY(it, struct backend, node);
-        if (address_equal(&backend->address, address))
+        if (backend_is(backend, found, target))
             return backend;
     }
     return NULL;
 }
 
-/* Returns whether an address occurred before.  An address of two names belongs to the first. */
-static bool address_repeats(const struct address *addresses, size_t at)
+/* Returns whether an address occurred before.  An address of two names belongs to the first, so
+ * that connections_max holds for it. */
+static bool found_repeats(const struct backend_found *found, size_t at)
 {
     for (size_t i = 0; i < at; i++) {
-        if (address_equal(&addresses[i], &addresses[at]))
+        if (address_equal(&found[i].address, &found[at].address))
             return true;
     }
     return false;
 }
 
-/* Moves the backends of all addresses to the end of the list, in their order.  On a fault the
+static void backend_grade(struct backend *backend, const struct backend_found *found)
+{
+    backend->priority = found->priority;
+    backend->weight = found->weight;
+    zone_set(backend->zone, found->zone == NULL ? "" : found->zone);
+    backend_locate(backend);
+}
+
+/* What the identity of a backend is made of. */
+enum identity { BY_ADDRESS, BY_TARGET };
+
+/* Moves the backends that were found to the end of the list, in their order.  On a fault the
  * backends that are new so far stay, and the next resolving continues from there. */
-static fault service_take(struct service *service, const struct address *addresses,
-                          const char *const *hosts, size_t count)
+static fault service_take(struct service *service, const struct backend_found *found, size_t count,
+                          enum identity identity)
 {
     for (size_t i = 0; i < count; i++) {
-        if (address_repeats(addresses, i))
+        const char *target = found[i].target;
+        if (found_repeats(found, i))
             continue;
-        struct backend *backend = service_find(service, &addresses[i]);
+        struct backend *backend =
+            service_find(service, &found[i], identity == BY_TARGET ? target : NULL);
         if (backend == NULL)
-            backend = backend_new(service, &addresses[i], hosts[i]);
+            backend = backend_new(service, &found[i].address, target);
         else
             list_remove(&service->backends, &backend->node);
         if (backend == NULL)
             return FAULT_MEMORY;
         backend->obsolete = false;
+        backend_grade(backend, &found[i]);
         list_push(&service->backends, &backend->node);
-        TRY(backend_rename(backend, hosts[i]));
+        TRY(backend_rename(backend, target));
     }
     return OK;
+}
+
+static fault service_set(struct service *service, const struct backend_found *found, size_t count,
+                         enum identity identity)
+{
+    if (count > SERVICE_BACKENDS_MAX)
+        return fault_raise(FAULT_LIMIT, "service %s has %zu addresses, the limit is %u",
+                           service->name, count, SERVICE_BACKENDS_MAX);
+    TRY(service_take(service, found, count, identity));
+
+    uint32_t named = 0;
+    service->graded = false;
+    for (size_t i = 0; i < count; i++) {
+        named += found_repeats(found, i) ? 0 : 1;
+        service->graded |= found[i].priority != 0 || found[i].weight != BACKEND_WEIGHT_PLAIN ||
+                           (found[i].zone != NULL && *found[i].zone != '\0');
+    }
+    invariant(named <= service->backends.count);
+    service_retire(service, service->backends.count - named); /* these are at the front now */
+    return OK;
+}
+
+fault service_set_backends(struct service *service, const struct backend_found *found, size_t count)
+{
+    return service_set(service, found, count, BY_TARGET);
+}
+
+fault service_adopt_backends(struct service *service, const struct backend_found *found,
+                             size_t count)
+{
+    return service_set(service, found, count, BY_ADDRESS);
 }
 
 fault service_set_addresses(struct service *service, const struct address *addresses,
                             const char *const *hosts, size_t count)
 {
-    if (count > SERVICE_BACKENDS_MAX)
-        return fault_raise(FAULT_LIMIT, "service %s has %zu addresses, the limit is %u",
-                           service->name, count, SERVICE_BACKENDS_MAX);
-    TRY(service_take(service, addresses, hosts, count));
-
-    uint32_t named = 0;
+    struct backend_found *found = calloc(MAX_OF(count, (size_t)1), sizeof(*found));
+    if (found == NULL)
+        return FAULT_MEMORY;
     for (size_t i = 0; i < count; i++)
-        named += address_repeats(addresses, i) ? 0 : 1;
-    invariant(named <= service->backends.count);
-    service_retire(service, service->backends.count - named); /* these are at the front now */
-    return OK;
+        found[i] = (struct backend_found){
+            .target = hosts[i], .address = addresses[i], .weight = BACKEND_WEIGHT_PLAIN};
+    fault result = service_set(service, found, count, BY_ADDRESS);
+    free(found);
+    return result;
+}
+
+/* --- taking backends out of service ----------------------------------------------------------- */
+
+bool backend_named(const struct backend *backend, const char *name)
+{
+    char address[ADDRESS_TEXT_SIZE], port[8];
+    size_t host = strlen(backend->names->text);
+    (void)snprintf(port, sizeof(port), ":%u", backend->address.port);
+    if (strcmp(address_text(&backend->address, address, sizeof(address)), name) == 0)
+        return true;
+    return strncmp(backend->names->text, name, host) == 0 &&
+           (name[host] == '\0' || strcmp(name + host, port) == 0);
+}
+
+enum backend_mark { BACKEND_SERVES, BACKEND_DRAINED };
+
+static uint32_t service_mark(struct service *service, const char *name, enum backend_mark mark)
+{
+    uint32_t count = 0;
+    LIST_EACH_SAFE (&service->backends, it) {
+        struct backend *backend = LIST_ENTRY(it, struct backend, node);
+        if (!backend_named(backend, name))
+            continue;
+        backend->drained = mark == BACKEND_DRAINED;
+        count += 1;
+        backend_settle(backend);
+    }
+    return count;
+}
+
+uint32_t service_drain(struct service *service, const char *name)
+{
+    return service_mark(service, name, BACKEND_DRAINED);
+}
+
+uint32_t service_undrain(struct service *service, const char *name)
+{
+    return service_mark(service, name, BACKEND_SERVES);
+}
+
+enum fleet_refusal service_refusal(const struct service *service)
+{
+    enum fleet_refusal refusal = FLEET_NO_BACKENDS;
+    LIST_EACH (&service->backends, it) {
+        const struct backend *backend = LIST_ENTRY(it, struct backend, node);
+        if (backend_leaving(backend))
+            continue;
+        if (backend->state == BACKEND_ONLINE || backend->state == BACKEND_SUSPECT)
+            return FLEET_ALL_USED;
+        refusal = FLEET_NONE_ONLINE;
+    }
+    return refusal;
+}
+
+struct service_counts service_count(const struct service *service)
+{
+    struct service_counts counts = {.backends = 0};
+    LIST_EACH (&service->backends, it) {
+        const struct backend *backend = LIST_ENTRY(it, struct backend, node);
+        bool up = backend->state == BACKEND_ONLINE || backend->state == BACKEND_SUSPECT;
+        counts.slots += backend->slots;
+        counts.logins += backend->logins;
+        counts.drained += backend->drained ? 1 : 0;
+        if (backend->obsolete)
+            continue;
+        counts.backends += 1;
+        counts.online += up && !backend->drained && backend->role != ROLE_REPLICA ? 1 : 0;
+    }
+    return counts;
 }
 
 bool service_wants_resolving(struct service *service)
@@ -349,6 +529,12 @@ static const char *backend_state_text(const struct backend *backend)
         [BACKEND_OFFLINE] = "offline",
     };
     static_assert(ARRAY_SIZE(texts) == BACKEND_STATES, "every state has a text");
+    if (backend->drained)
+        return "drained";
+    if (backend->foreign)
+        return "foreign";
+    if (backend->replaced)
+        return "replaced";
     return backend->obsolete ? "obsolete" : texts[backend->state];
 }
 
@@ -361,6 +547,33 @@ static const char *backend_role_text(const struct backend *backend)
     };
     invariant(backend->role < ARRAY_SIZE(texts));
     return texts[backend->role];
+}
+
+/* In the words of a circuit breaker: closed, logins go through; open, none does; half-open, one
+ * does as a trial. */
+static const char *backend_breaker_text(const struct backend *backend)
+{
+    if (backend->state == BACKEND_ONLINE)
+        return "closed";
+    bool trial = backend->state == BACKEND_SUSPECT || backend->logins > 0 ||
+                 backend_due(backend).us <= backend->service->latest.us;
+    return trial ? "half-open" : "open";
+}
+
+static void int_or_null(struct table_sink *sink, int64_t value, bool known)
+{
+    if (known)
+        table_int(sink, value);
+    else
+        table_null(sink);
+}
+
+static void backend_show_sample(const struct backend *backend, struct table_sink *sink)
+{
+    const struct backend_sample *sample = &backend->sample;
+    int_or_null(sink, sample->line, backend->trusted && sample->line != 0);
+    int_or_null(sink, backend->lag.us / 1000,
+                backend->trusted && sample->replica && backend->lag.us >= 0);
 }
 
 static void backend_show(const struct backend *backend, struct table_sink *sink)
@@ -376,19 +589,66 @@ static void backend_show(const struct backend *backend, struct table_sink *sink)
     table_int(sink, backend->logins);
     table_int(sink, (int64_t)backend->failures);
     table_int(sink, wait.us > 0 ? (wait.us + 999) / 1000 : 0);
+    table_int(sink, backend->priority);
+    table_int(sink, backend->weight);
+    table_text(sink, backend->zone);
+    backend_show_sample(backend, sink);
+    table_text(sink, backend_breaker_text(backend));
+    table_text(sink, backend_ruling_text(backend));
+    table_int(sink, (int64_t)backend->unanswered_rulings);
     table_end_row(sink);
 }
 
 void fleet_show_backends(struct service *const *services, size_t count, struct table_sink *sink)
 {
     static const struct column columns[] = {
-        {"service", COLUMN_TEXT}, {"host", COLUMN_TEXT},     {"addr", COLUMN_TEXT},
-        {"role", COLUMN_TEXT},    {"state", COLUMN_TEXT},    {"slots", COLUMN_INT4},
-        {"logins", COLUMN_INT4},  {"failures", COLUMN_INT8}, {"retry_in_ms", COLUMN_INT8},
+        {"service", COLUMN_TEXT},
+        {"host", COLUMN_TEXT},
+        {"addr", COLUMN_TEXT},
+        {"role", COLUMN_TEXT},
+        {"state", COLUMN_TEXT},
+        {"slots", COLUMN_INT4},
+        {"logins", COLUMN_INT4},
+        {"failures", COLUMN_INT8},
+        {"retry_in_ms", COLUMN_INT8},
+        {"priority", COLUMN_INT4},
+        {"weight", COLUMN_INT4},
+        {"zone", COLUMN_TEXT},
+        {"timeline", COLUMN_INT8},
+        {"lag_ms", COLUMN_INT8},
+        {"breaker", COLUMN_TEXT},
+        {"arbiter", COLUMN_TEXT},
+        {"arbiter_failures", COLUMN_INT8},
     };
     table_begin(sink, columns, ARRAY_SIZE(columns));
     for (size_t i = 0; i < count; i++) {
         LIST_EACH (&services[i]->backends, it)
             backend_show(LIST_ENTRY(it, struct backend, node), sink);
+    }
+}
+
+static void backend_show_failed(const struct backend *backend, moment now, struct table_sink *sink)
+{
+    char address[ADDRESS_TEXT_SIZE];
+    duration wait = between(now, backend_due(backend));
+    table_null(sink);
+    table_text(sink, backend->service->name);
+    table_text(sink, address_text(&backend->address, address, sizeof(address)));
+    for (int i = 0; i < 3; i++)
+        table_null(sink);
+    table_text(sink, "failed");
+    table_int(sink, between(backend->failed_at, now).us / 1000);
+    table_null(sink);
+    table_int(sink, wait.us > 0 ? (wait.us + 999) / 1000 : 0);
+    table_end_row(sink);
+}
+
+void fleet_show_failed(const struct service *service, moment now, struct table_sink *sink)
+{
+    LIST_EACH (&service->backends, it) {
+        const struct backend *backend = LIST_ENTRY(it, struct backend, node);
+        bool failed = backend->state == BACKEND_NOT_READY || backend->state == BACKEND_OFFLINE;
+        if (failed && !backend->obsolete)
+            backend_show_failed(backend, now, sink);
     }
 }
