@@ -8,11 +8,12 @@
  * and moves the pool to its place.
  */
 #include "pool/live_service.h"
-#include "pool/pool.h"
+#include "pool/pool_parts.h"
 
 #include <stdlib.h>
 
-/* The keys behind all claims: of a pool that only wants pool_min, and of one that wants nothing. */
+/* The keys behind all claims: of a pool that wants a server without a claim, and of one that wants
+ * nothing. */
 #define KEY_MIN    (UINT64_MAX - 1)
 #define KEY_NOBODY UINT64_MAX
 
@@ -63,7 +64,7 @@ static void group_free(struct group *group)
 static struct group *group_join(struct router *router, enum cap_kind kind, const char *name)
 {
     struct group_key key = {kind, name};
-    uint64_t hash = hash_bytes(name, strlen(name), (uint64_t)kind);
+    uint64_t hash = hash_data(name, strlen(name), (uint64_t)kind);
     struct map_link *link = map_find(&router->groups, hash, group_is, &key);
     if (link != NULL) {
         struct group *known = MAP_ENTRY(link, struct group, link);
@@ -88,6 +89,7 @@ static struct group *group_join(struct router *router, enum cap_kind kind, const
 
 static void group_leave(struct router *router, struct group *group)
 {
+    invariant(group == NULL || group->pools > 0);
     if (group == NULL || --group->pools > 0)
         return;
     map_remove(&router->groups, &group->link);
@@ -181,7 +183,7 @@ static uint64_t pool_key(const struct pool *pool)
     uint64_t oldest = pool_oldest(pool);
     if (oldest != UINT64_MAX)
         return oldest;
-    return pool_wants_min(pool) ? KEY_MIN : KEY_NOBODY;
+    return pool_wants_more(pool) ? KEY_MIN : KEY_NOBODY;
 }
 
 static struct heap *pool_line(const struct pool *pool)
@@ -211,6 +213,7 @@ void pool_line_up(struct pool *pool)
         pool->line = NULL;
         cap_settle(pool->router, cap);
     }
+    invariant(pool->line == NULL); /* it was in a line of one of its caps, or in none */
     pool->line = line;
     if (line == NULL)
         return;

@@ -23,8 +23,9 @@ deadline claim_notice_due(const struct local_pool *pool, const struct claim *old
 
 void claim_put_notice(const struct local_pool *pool, const struct claim *claim, struct buffer *out)
 {
-    char full[120], text[400];
-    local_pool_say_full(pool, full, sizeof(full));
+    char full[SAY_FULL_SIZE], text[REFUSAL_TEXT_SIZE];
+    enum stats_service_count why;
+    (void)local_pool_say_full(pool, full, sizeof(full), &why);
     snprintf(text, sizeof(text),
              "waiting for a server of pool \"%s\"/\"%s\" since %" PRId64 " ms (%s)", pool->database,
              pool->user, between(claim->since, now()).us / 1000, full);
@@ -39,7 +40,7 @@ void claim_notices(struct local_pool *pool)
                                     : LIST_ENTRY(list_first(&pool->claims), struct claim, node);
     if (first == NULL || claim_notice_due(pool, first).us > now().us)
         return;
-    deadline noticed = pool->notice.told;
+    moment noticed = pool->notice.told;
     pool->notice.next = after(LOOK_EVERY);
     LIST_EACH_SAFE (&pool->claims, it) {
         struct claim *claim = LIST_ENTRY(it, struct claim, node);

@@ -12,7 +12,7 @@
 
 struct auth_failures;
 struct client;
-struct guests;
+struct preauths;
 struct pooler;
 struct relay;
 struct router;
@@ -33,7 +33,7 @@ struct pooler_env {
     uint8_t mock_secret[32];        /* for mock authentication */
     struct generations generations; /* of the schemas of databases; from any thread */
     struct auth_failures *failures; /* failed logins by address; from any thread */
-    struct guests *guests;          /* connections that have not logged in yet; from any thread */
+    struct preauths *preauths;      /* connections that have not logged in yet; from any thread */
     uint32_t clients;               /* atomic: clients that have logged in, or are about to */
     uint32_t clients_max;           /* atomic: clients that file descriptors suffice for */
     struct console_target console;

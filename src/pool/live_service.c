@@ -3,15 +3,19 @@
 #include "base/table.h"
 #include "machine/clock.h"
 #include "machine/co.h"
-#include "machine/dns.h"
+#include "machine/ids.h"
 #include "machine/log.h"
-#include "pool/pool.h"
+#include "pool/failover_parts.h"
+#include "pool/finder_parts.h"
+#include "pool/outage_parts.h"
+#include "pool/pool_parts.h"
+#include "pool/probe.h"
+#include "pool/router.h"
+#include "pool/router_parts.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
-
-#define ADDRESSES_MAX   64
-#define RESOLVE_TIMEOUT sec(5)
 
 struct live_services {
     struct router *router;
@@ -23,15 +27,31 @@ struct live_service {
     struct live_services *live_services; /* NULL: given up; freed by the resolver, if it runs */
     char *name;
     struct service *service;
+    struct rebalance rebalance;
+    struct failover failover;
     struct cap cap;        /* the pools that wait for its backends */
     struct config *config; /* counted: the version that `settings` belongs to */
     const struct service_config *settings;
-    struct co *resolver; /* NULL: ended */
-    struct map names;    /* struct known_name by host */
+    struct co *resolver;   /* NULL: ended */
+    struct finder *finder; /* NULL: not made yet */
+    struct probes *probes; /* NULL: no memory, or given up */
+    moment looked;         /* when pools were last checked for servers that lag */
     uint32_t pools;
-    bool named; /* in the latest configuration */
-    bool again; /* resolve at once */
+    struct outage outage;    /* `since` 0: logins succeed */
+    uint64_t outage_changes; /* number of changes so far */
+    bool named;              /* in the latest configuration */
+    bool found_anew;         /* its backends are found in another way than those it has */
 };
+
+/* How long a sample is trusted: two more may fail or be late, and so may Patroni. */
+static duration sample_fresh(const struct service_config *settings)
+{
+    const struct probe_config *probe = &settings->probe;
+    int64_t patroni = settings->patroni.port == 0 ? 0 : settings->patroni.timeout.us;
+    if (probe->user == NULL)
+        return (duration){0};
+    return (duration){.us = 3 * probe->interval.us + probe->timeout.us + patroni};
+}
 
 static struct fleet_limits limits_of(const struct service_config *settings)
 {
@@ -40,153 +60,199 @@ static struct fleet_limits limits_of(const struct service_config *settings)
         .connections_max = settings->connections_max,
         .retry_min = settings->retry_min,
         .retry_max = settings->retry_max,
+        .retry_jitter = settings->balance.retry_jitter,
+        .logins_per_second = settings->balance.logins_per_second,
+        .zone_min = settings->balance.zone_min,
+        .sample_fresh = sample_fresh(settings),
     };
 }
 
-/* --- resolved names --------------------------------------------------------------------------- */
-
-#define NAMES_MAX 64u /* hosts of one service */
-
-struct known_name {
-    struct map_link link; /* in live service->names */
-    deadline until;       /* end of the answer's time to live; NEVER: no end */
-    char *addresses;
-    char host[];
-};
-
-static bool known_is(const struct map_link *link, const void *host)
-{
-    return strcmp(MAP_ENTRY(link, struct known_name, link)->host, host) == 0;
-}
-
-static bool host_is_name(const char *host)
-{
-    struct address number;
-    return !address_host_is_unix(host) && !address_parse_number(host, 0, &number);
-}
-
-static struct known_name *known_find(struct live_service *live, const char *host)
-{
-    uint64_t hash = hash_span(span_text(host));
-    struct map_link *link = map_find(&live->names, hash, known_is, host);
-    if (link != NULL)
-        return MAP_ENTRY(link, struct known_name, link);
-    struct known_name *known = calloc(1, sizeof(*known) + strlen(host) + 1);
-    if (known == NULL)
-        return NULL;
-    memcpy(known->host, host, strlen(host) + 1);
-    if (map_insert(&live->names, &known->link, hash) == OK)
-        return known;
-    free(known);
-    return NULL;
-}
-
-/* Keeps the answer for the console; addresses that do not fit are not shown. */
-static void live_service_note(struct live_service *live, const char *host,
-                              const struct dns_answer *answer)
-{
-    struct known_name *known = host_is_name(host) ? known_find(live, host) : NULL;
-    struct buffer texts = BUFFER_INIT(4096);
-    char text[ADDRESS_TEXT_SIZE];
-    if (known == NULL)
-        return;
-    for (size_t i = 0; i < answer->count; i++)
-        buffer_printf(&texts, "%s%s", i > 0 ? "," : "",
-                      address_text(&answer->addresses[i], text, sizeof(text)));
-    free(known->addresses);
-    known->addresses = strndup(texts.size == 0 ? "" : (const char *)texts.at, texts.size);
-    known->until = answer->ttl.us == NO_LIMIT.us ? NEVER : after(answer->ttl);
-    buffer_fini(&texts);
-}
-
-static void known_end(struct map_link *link)
-{
-    struct known_name *known = MAP_ENTRY(link, struct known_name, link);
-    free(known->addresses);
-    free(known);
-}
-
-static void live_service_forget_names(struct live_service *live)
-{
-    map_clear(&live->names, known_end);
-}
-
-static void live_service_show_host(struct live_service *live, const char *host,
-                                   struct table_sink *sink)
-{
-    struct map_link *link = map_find(&live->names, hash_span(span_text(host)), known_is, host);
-    const struct known_name *known = link == NULL ? NULL : MAP_ENTRY(link, struct known_name, link);
-    table_text(sink, host);
-    if (known == NULL || known->until.us == INT64_MAX)
-        table_null(sink);
-    else
-        table_int(sink, MAX_OF(between(now(), known->until).us, INT64_C(0)) / 1000000);
-    table_text(sink, known == NULL || known->addresses == NULL ? "" : known->addresses);
-    table_end_row(sink);
-}
+/* --- for the console: names ------------------------------------------------------------------- */
 
 void live_services_show_hosts(struct live_services *live_services, struct table_sink *sink)
 {
     LIST_EACH (&live_services->all, it) {
-        struct live_service *live = LIST_ENTRY(it, struct live_service, node);
-        for (size_t i = 0; i < live->settings->host_count; i++)
-            if (host_is_name(live->settings->hosts[i].host))
-                live_service_show_host(live, live->settings->hosts[i].host, sink);
+        const struct finder *finder = LIST_ENTRY(it, struct live_service, node)->finder;
+        if (finder != NULL && finder->kind->show_hosts != NULL)
+            finder->kind->show_hosts(finder, sink);
     }
+}
+
+static void live_service_show_resolver(const struct live_service *live, struct table_sink *sink)
+{
+    table_text(sink, live->name);
+    table_text(sink, finder_text(live->settings));
+    table_text(sink, live->settings->lookup_name);
+    table_int(sink, service_backends(live->service));
+    if (live->finder != NULL)
+        live->finder->kind->show_state(live->finder, sink);
+    for (int i = 0; live->finder == NULL && i < 6; i++)
+        table_null(sink);
+    table_end_row(sink);
+}
+
+void live_services_show_failed(struct live_services *live_services, struct table_sink *sink)
+{
+    LIST_EACH (&live_services->all, it)
+        fleet_show_failed(LIST_ENTRY(it, struct live_service, node)->service, now(), sink);
+}
+
+void live_services_each(struct live_services *live_services,
+                        void (*see)(void *argument, const struct router_service *service),
+                        void *argument)
+{
+    LIST_EACH (&live_services->all, it) {
+        const struct live_service *live = LIST_ENTRY(it, struct live_service, node);
+        struct router_service service = {.name = live->name,
+                                         .resolver = finder_text(live->settings),
+                                         .lacks = service_refusal(live->service),
+                                         .counts = service_count(live->service),
+                                         .down = live->outage.since,
+                                         .elections = live->failover.primary.epoch,
+                                         .late = live->failover.late};
+        if (live->failover.since.us != 0)
+            service.primary = primary_state_text(live->failover.primary.state);
+        snprintf(service.problem, sizeof(service.problem), "%s", live->outage.text);
+        see(argument, &service);
+    }
+}
+
+void live_services_show_resolvers(struct live_services *live_services, struct table_sink *sink)
+{
+    LIST_EACH (&live_services->all, it)
+        live_service_show_resolver(LIST_ENTRY(it, struct live_service, node), sink);
+}
+
+void live_services_show_zones(struct live_services *live_services, struct table_sink *sink)
+{
+    LIST_EACH (&live_services->all, it) {
+        const struct finder *finder = LIST_ENTRY(it, struct live_service, node)->finder;
+        if (finder != NULL && finder->kind->show_zones != NULL)
+            finder->kind->show_zones(finder, sink);
+    }
+}
+
+/* --- outages: no login succeeds --------------------------------------------------------------- */
+
+/* Notes the latest failure; `where` is a backend's address or a host name. */
+static void live_service_fail(struct live_service *live, const char *sqlstate, const char *where,
+                              const char *detail)
+{
+    struct outage *outage = &live->outage;
+    struct outage before = *outage;
+    if (outage->since.us == 0)
+        outage->since = now();
+    snprintf(outage->sqlstate, sizeof(outage->sqlstate), "%s", sqlstate);
+    snprintf(outage->text, sizeof(outage->text), "%s: %s", where, detail);
+    if (before.since.us == 0 || strcmp(before.text, outage->text) != 0)
+        live->outage_changes += 1;
+}
+
+void live_service_login_succeeded(struct live_service *live)
+{
+    if (live->outage.since.us == 0)
+        return;
+    live->outage.since.us = 0;
+    live->outage_changes += 1;
+}
+
+void live_service_login_failed(struct live_service *live, const struct lease *lease)
+{
+    char at[ADDRESS_TEXT_SIZE];
+    const char *detail = lease->detail != NULL ? lease->detail : "out of memory";
+    address_text(&lease->target.address, at, sizeof(at));
+    switch (lease->failure) {
+    case SLOT_UNREACHABLE:
+        live_service_fail(live, "08006", at, detail);
+        return;
+    case SLOT_WRONG_ROLE:
+        if (lease->pool->route->target != TARGET_DEFAULT)
+            return; /* the backend works; the pool lacks the role, see FULL_ROLE */
+        live_service_fail(live, "57P03", at, detail);
+        return;
+    case SLOT_NOT_READY:
+        live_service_fail(live, "57P03", at, detail);
+        return;
+    case SLOT_CROWDED: /* the backend works; its error concerns this pool only */
+        live_service_login_succeeded(live);
+        return;
+    case SLOT_REJECTED: /* says nothing about the backend */
+        return;
+    }
+}
+
+const struct outage *live_service_outage(const struct live_service *live, uint64_t *ret_number)
+{
+    *ret_number = live->outage_changes;
+    return live->outage.since.us == 0 ? NULL : &live->outage;
 }
 
 /* --- resolving -------------------------------------------------------------------------------- */
 
-struct found {
-    struct address addresses[ADDRESSES_MAX];
-    const char *hosts[ADDRESSES_MAX];
-    size_t count;
-};
-
-/* Adds the addresses that one host resolves to.  A failure is logged and returned. */
-static fault resolve_host(struct live_service *live, const struct host_config *host,
-                          struct found *found)
+static void live_service_end_finder(struct live_service *live)
 {
-    struct dns_answer answer;
-    fault result = dns_resolve(host->host, host->port, &answer, after(RESOLVE_TIMEOUT));
-    if (result != OK) {
-        log_event(LOG_WARNING, "service.unresolved", "host=%s reason=\"%s\"", host->host,
-                  fault_story(result));
-        return result;
-    }
-    live_service_note(live, host->host, &answer);
-    for (size_t i = 0; i < answer.count && found->count < ADDRESSES_MAX; i++) {
-        found->addresses[found->count] = answer.addresses[i];
-        found->hosts[found->count++] = host->host;
-    }
-    return OK;
+    struct finder *gone = TAKE(live->finder);
+    if (gone != NULL)
+        gone->kind->end(gone);
 }
 
-static fault live_service_resolve(struct live_service *live)
+/* Gives the backends that were found to the service.  Names that failed remove no backend while the
+ * service has one online. */
+static fault live_service_set(struct live_service *live, const struct finder_news *news)
 {
-    struct found *found = calloc(1, sizeof(*found));
-    struct config *config = config_ref(live->config);
-    const struct service_config *settings = live->settings;
-    fault result = found == NULL ? FAULT_MEMORY : OK;
-    bool all = true;
-    for (size_t i = 0; found != NULL && i < settings->host_count; i++) {
-        result = resolve_host(live, &settings->hosts[i], found);
-        if (result == FAULT_CANCELLED)
-            break;
-        all = all && result == OK;
+    const struct backend_found *found = news->found;
+    struct address addresses[BACKENDS_FOUND_MAX];
+    const char *hosts[BACKENDS_FOUND_MAX];
+    if (!news->changed || (news->partial && service_online(live->service)))
+        return OK;
+    if (!news->by_address && live->found_anew)
+        return service_adopt_backends(live->service, found, news->count);
+    if (!news->by_address)
+        return service_set_backends(live->service, found, news->count);
+    for (size_t i = 0; i < news->count; i++) {
+        addresses[i] = found[i].address;
+        hosts[i] = found[i].target;
     }
-    /* A name that fails to resolve removes no backend while the service has one online. */
-    if (result != FAULT_CANCELLED && live->live_services != NULL && found != NULL &&
-        found->count > 0 && (all || !service_online(live->service)))
-        result = service_set_addresses(live->service, found->addresses, found->hosts, found->count);
-    free(found);
-    config_unref(&config);
-    return result == FAULT_CANCELLED ? result : all ? OK : FAULT_NAME;
+    return service_set_addresses(live->service, addresses, hosts, news->count);
+}
+
+static void live_service_take(struct live_service *live, const struct finder_news *news)
+{
+    fault set = live_service_set(live, news);
+    if (set == OK && news->changed && service_backends(live->service) > 0)
+        live->found_anew = false;
+    if (set != OK)
+        log_event(LOG_WARNING, "service.unresolved", log_text("service", live->name),
+                  log_quote("reason", "out of memory"));
+    if (news->ended && news->where != NULL && service_backends(live->service) == 0)
+        live_service_fail(live, "08006", news->where, news->wrong);
+    if (news->changed || news->ended)
+        router_resolved(live->live_services->router, live);
+}
+
+/* Lets the finder do what is due, and waits.  Faults: CANCELLED, MEMORY. */
+static fault live_service_follow_names(struct live_service *live)
+{
+    const struct finder_kind *kind = finder_kind_of(live->settings);
+    struct finder_news news = {.next = NEVER};
+    if (live->finder != NULL && live->finder->kind != kind)
+        live_service_end_finder(live);
+    if (live->finder == NULL)
+        TRY(kind->make(live->config, live->settings, &live->finder));
+    TRY(kind->step(live->finder, co_self(), &news));
+    if (live->live_services == NULL)
+        return FAULT_CANCELLED;
+    if (kind == finder_kind_of(live->settings)) /* no reload has come during the step */
+        live_service_take(live, &news);
+    fault waited = co_wait(news.next);
+    return waited == FAULT_CANCELLED ? waited : OK;
 }
 
 static void live_service_free(struct live_service *live)
 {
-    live_service_forget_names(live);
+    rebalance_fini(&live->rebalance);
+    probes_free(&live->probes);
+    live_service_end_finder(live);
     service_free(&live->service);
     config_unref(&live->config);
     free(live->name);
@@ -196,32 +262,130 @@ static void live_service_free(struct live_service *live)
 static void live_service_main(void *argument)
 {
     struct live_service *live = argument;
+    fault followed = OK;
     live->resolver = co_self();
-    while (live->live_services != NULL) {
-        live->again = false;
-        fault resolved = live_service_resolve(live);
-        if (live->live_services != NULL && resolved != FAULT_CANCELLED)
-            router_resolved(live->live_services->router, live);
-        duration pause = resolved == OK ? live->settings->retry_max : sec(1);
-        if (resolved == FAULT_CANCELLED || co_sleep(pause) == FAULT_CANCELLED)
-            break;
-        while (live->live_services != NULL && !live->again && resolved == OK)
-            if (co_wait(NEVER) == FAULT_CANCELLED)
-                break;
-        if (co_cancelled())
-            break;
+    while (live->live_services != NULL && followed != FAULT_CANCELLED) {
+        followed = live_service_follow_names(live);
+        if (followed == FAULT_MEMORY)
+            followed = co_sleep(sec(1));
     }
     live->resolver = NULL;
     if (live->live_services == NULL)
         live_service_free(live);
+    else
+        live_service_end_finder(live);
+}
+
+static void live_service_demand(struct live_service *live)
+{
+    if (live->finder != NULL)
+        live->finder->kind->demand(live->finder);
+    if (live->resolver != NULL)
+        co_wake(live->resolver);
 }
 
 void live_service_check(struct live_service *live)
 {
-    if (!service_wants_resolving(live->service) || live->resolver == NULL)
+    if (service_wants_resolving(live->service) && live->resolver != NULL)
+        live_service_demand(live);
+}
+
+/* --- probes ----------------------------------------------------------------------------------- */
+
+void live_service_follow_backends(struct live_service *live)
+{
+    if (live->probes != NULL)
+        probes_follow(live->probes, live->config, live->settings);
+}
+
+static void live_service_log_role(const struct live_service *live, const struct backend *backend,
+                                  enum backend_role before, bool foreign)
+{
+    static const char *const names[] = {
+        [ROLE_UNKNOWN] = "unknown", [ROLE_PRIMARY] = "primary", [ROLE_REPLICA] = "replica"};
+    char at[ADDRESS_TEXT_SIZE];
+    address_text(backend_address(backend), at, sizeof(at));
+    if (backend_role(backend) != before)
+        log_event(LOG_NOTICE, "backend.role", log_text("service", live->name),
+                  log_text("backend", at), log_text("role", names[backend_role(backend)]),
+                  log_text("before", names[before]));
+    if (backend_foreign(backend) && !foreign)
+        log_event(LOG_WARNING, "backend.foreign", log_text("service", live->name),
+                  log_text("backend", at));
+}
+
+/* Judges anew what probes and Patroni have told. */
+static bool live_service_judge(struct live_service *live)
+{
+    bool changed = service_judge(live->service, now());
+    failover_judge(&live->failover, sample_fresh(live->settings));
+    return changed;
+}
+
+/* Has pools follow. */
+static void live_service_lead(struct live_service *live, bool changed)
+{
+    /* Lag changes with every sample; pools need not follow each. */
+    if (!changed && later(live->looked, ms(200)).us > now().us)
         return;
-    live->again = true;
-    co_wake(live->resolver);
+    live->looked = now();
+    router_judged(live->live_services->router, live, changed);
+}
+
+void live_service_sampled(struct live_service *live, uint64_t id,
+                          const struct backend_sample *sample, moment asked, bool silent)
+{
+    struct backend *backend = service_backend(live->service, id);
+    if (backend == NULL)
+        return;
+    enum backend_role before = backend_role(backend);
+    bool foreign = backend_foreign(backend);
+    if (sample != NULL)
+        router_sampled(live->live_services->router, live, backend, sample);
+    if (sample != NULL)
+        backend_sampled(backend, sample, now());
+    else if (silent)
+        backend_unsampled(backend, asked, now());
+    else
+        backend_rejected(backend);
+    bool changed = live_service_judge(live);
+    live_service_log_role(live, backend, before, foreign);
+    live_service_check(live);
+    live_service_lead(live, changed);
+}
+
+static void live_service_log_ruling(const struct live_service *live, const struct backend *backend,
+                                    const char *before)
+{
+    char at[ADDRESS_TEXT_SIZE];
+    const char *says = backend_ruling_text(backend);
+    if (says == NULL || (before != NULL && strcmp(before, says) == 0))
+        return;
+    log_event(LOG_NOTICE, "patroni.says", log_text("service", live->name),
+              log_text("backend", address_text(backend_address(backend), at, sizeof(at))),
+              log_text("says", says), log_text("before", before == NULL ? "" : before));
+}
+
+void live_service_ruled(struct live_service *live, uint64_t id, const struct backend_ruling *ruling)
+{
+    struct backend *backend = service_backend(live->service, id);
+    if (backend == NULL)
+        return;
+    const char *before = backend_ruling_text(backend);
+    if (ruling != NULL)
+        backend_ruled(backend, ruling, now());
+    else
+        backend_unruled(backend, now());
+    live_service_log_ruling(live, backend, before);
+    live_service_lead(live, live_service_judge(live));
+}
+
+void live_service_probe(struct live_service *live, const struct address *address)
+{
+    struct backend *backend = NULL;
+    while ((backend = service_next(live->service, backend)) != NULL)
+        if (live->probes != NULL && address_equal(backend_address(backend), address))
+            probes_ask(live->probes, backend_id(backend));
 }
 
 /* --- life ------------------------------------------------------------------------------------- */
@@ -230,6 +394,8 @@ void live_service_check(struct live_service *live)
 static void live_service_give_up(struct live_service *live)
 {
     list_remove(&live->live_services->all, &live->node);
+    rebalance_fini(&live->rebalance);
+    probes_free(&live->probes);
     live->live_services = NULL;
     if (live->resolver != NULL)
         co_cancel(live->resolver);
@@ -237,17 +403,35 @@ static void live_service_give_up(struct live_service *live)
         live_service_free(live);
 }
 
+/* Whether two versions of a service ask for the same records. */
+static bool is_found_alike(const struct service_config *a, const struct service_config *b)
+{
+    const char *one = a->lookup_name, *other = b->lookup_name;
+    return a->resolver == b->resolver && (one == NULL) == (other == NULL) &&
+           (one == NULL || strcmp(one, other) == 0);
+}
+
 static void live_service_follow(struct live_service *live, struct config *config,
                                 const struct service_config *settings)
 {
     struct fleet_limits limits = limits_of(settings);
     config_ref(config);
+    if (live->finder != NULL && live->finder->kind == finder_kind_of(settings))
+        live->finder->kind->set(live->finder, config, settings);
+    live->found_anew = live->found_anew || !is_found_alike(live->settings, settings);
     config_unref(&live->config);
     live->config = config;
     live->settings = settings;
     live->named = true;
-    live->again = true;
     service_set_limits(live->service, &limits);
+    service_set_zone(live->service, config->zone == NULL ? "" : config->zone);
+    live_service_follow_backends(live);
+    if (settings->probe.user == NULL) {
+        service_forget_samples(live->service);
+        failover_release(&live->failover);
+    }
+    if (settings->patroni.port == 0)
+        service_forget_rulings(live->service);
     if (live->resolver != NULL)
         co_wake(live->resolver);
 }
@@ -262,16 +446,22 @@ static fault live_service_new(struct live_services *live_services, struct config
     live->name = strdup(settings->name);
     live->config = config_ref(config);
     live->settings = settings;
-    live->names = MAP_INIT(NAMES_MAX);
     live->named = true;
     cap_init(&live->cap, CAP_SERVICE);
+    rebalance_init(&live->rebalance, live_services->router, live);
+    failover_init(&live->failover, live_services->router, live);
     fault result =
         live->name == NULL ? FAULT_MEMORY : service_new(settings->name, &limits, &live->service);
     if (result != OK) {
         live_service_free(live);
         return result;
     }
+    uint64_t seed;
+    random_bytes(&seed, sizeof(seed));
+    service_seed(live->service, seed);
+    service_set_zone(live->service, config->zone == NULL ? "" : config->zone);
     live->live_services = live_services;
+    live->probes = probes_new(live);
     list_push(&live_services->all, &live->node);
     return co_start(live_service_main, live, CO_LARGE);
 }
@@ -337,6 +527,84 @@ void live_services_free(struct live_services **live_services)
     free(gone);
 }
 
+struct failover *live_services_failover(struct live_services *live_services, const char *name)
+{
+    struct live_service *live = live_service_find(live_services, name);
+    return live == NULL ? NULL : &live->failover;
+}
+
+uint32_t live_services_named(struct live_services *live_services, const char *name)
+{
+    uint32_t most = 0;
+    LIST_EACH (&live_services->all, it) {
+        const struct service *service = LIST_ENTRY(it, struct live_service, node)->service;
+        struct backend *backend = NULL;
+        uint32_t count = 0;
+        while ((backend = service_next(service, backend)) != NULL)
+            count += !backend_obsolete(backend) && backend_named(backend, name);
+        most = MAX_OF(most, count);
+    }
+    return most;
+}
+
+void live_services_elect(struct live_services *live_services, const char *name,
+                         enum primary_choice *ret)
+{
+    LIST_EACH (&live_services->all, it) {
+        struct live_service *live = LIST_ENTRY(it, struct live_service, node);
+        struct backend *backend = NULL;
+        while ((backend = service_next(live->service, backend)) != NULL)
+            if (!backend_obsolete(backend) && backend_named(backend, name))
+                *ret = failover_elect(&live->failover, backend, sample_fresh(live->settings));
+    }
+}
+
+uint32_t live_services_mark(struct live_services *live_services, const char *backend,
+                            uint32_t (*mark)(struct service *service, const char *name))
+{
+    uint32_t sum = 0;
+    LIST_EACH (&live_services->all, it) {
+        struct live_service *live = LIST_ENTRY(it, struct live_service, node);
+        uint32_t count = mark(live->service, backend);
+        sum += count;
+        if (count == 0)
+            continue;
+        if (mark == service_drain && service_refusal(live->service) == FLEET_NO_BACKENDS)
+            live_service_fail(live, "57P03", live->name, "all of its servers are drained");
+        else if (mark == service_undrain)
+            live_service_login_succeeded(live);
+        router_resolved(live_services->router, live);
+    }
+    return sum;
+}
+
+bool live_services_demand(struct live_services *live_services, const char *name,
+                          uint64_t *ret_rounds)
+{
+    struct live_service *live = live_service_find(live_services, name);
+    if (live == NULL)
+        return false;
+    live_service_demand(live);
+    const struct finder *finder = live->finder;
+    *ret_rounds = finder == NULL || finder->kind->begun == NULL ? 0 : finder->kind->begun(finder);
+    return true;
+}
+
+bool live_services_resolved(struct live_services *live_services, const char *name, uint64_t rounds)
+{
+    const struct live_service *live = live_service_find(live_services, name);
+    const struct finder *finder = live == NULL ? NULL : live->finder;
+    return finder == NULL || finder->kind->ended == NULL || finder->kind->ended(finder) > rounds;
+}
+
+void live_services_show_resolver(struct live_services *live_services, const char *name,
+                                 struct table_sink *sink)
+{
+    struct live_service *live = live_service_find(live_services, name);
+    if (live != NULL && live->finder != NULL)
+        live->finder->kind->show(live->finder, sink);
+}
+
 struct live_service *live_service_join(struct live_services *live_services,
                                        const struct service_config *service)
 {
@@ -359,6 +627,21 @@ void live_service_leave(struct live_services *live_services, struct live_service
 struct cap *live_service_cap(struct live_service *live)
 {
     return &live->cap;
+}
+
+const struct service_config *live_service_settings(const struct live_service *live)
+{
+    return live->settings;
+}
+
+struct rebalance *live_service_rebalance(struct live_service *live)
+{
+    return &live->rebalance;
+}
+
+struct failover *live_service_failover(struct live_service *live)
+{
+    return &live->failover;
 }
 
 struct service *live_service_service(const struct live_service *live)

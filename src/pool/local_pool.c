@@ -1,14 +1,12 @@
 #include "pool/local_pool.h"
 
 #include "machine/clock.h"
-#include "machine/log.h"
 #include "pool/counts.h"
 #include "pool/local_pool_parts.h"
-#include "pool/router.h"
+#include "pool/router_parts.h"
 #include "session/accepted.h"
 #include "session/counted.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 
 #define REPORTED_MAX 65536u
@@ -25,7 +23,7 @@ static bool local_pool_is(const struct map_link *link, const void *wanted)
 
 static uint64_t local_pool_hash(const struct local_pool_key *key)
 {
-    return hash_bytes(key->user.at, key->user.size, hash_span(key->database));
+    return hash_data(key->user.at, key->user.size, hash_span(key->database));
 }
 
 static struct local_pool *local_pool_find(struct local_pools *pools,
@@ -57,8 +55,11 @@ static struct local_pool *local_pool_alloc(const struct local_pool_key *key)
     if (!counted_add(bytes))
         return NULL;
     struct local_pool *pool = calloc(1, sizeof(*pool));
-    if (pool == NULL)
+    if (pool == NULL) {
         counted_remove(bytes);
+        return NULL;
+    }
+    pool->hints.ordinary = ORDINARY_ALL;
     return pool;
 }
 
@@ -68,6 +69,37 @@ static void local_pool_drop(struct local_pool *pool, uint64_t bytes)
     free(pool->user);
     free(pool);
     counted_remove(bytes);
+}
+
+/* Sets the route, and what it says about state that clients leave in sessions. */
+static void local_pool_set_route(struct local_pool *pool, const struct route_config *route)
+{
+    struct pin_rules rules = {.counts = &pool->pools->pins};
+    for (unsigned kind = 0; kind < QUERY_KINDS; kind++) {
+        uint16_t bit = QUERY_KIND(kind);
+        switch (route->session.policy[kind]) {
+        case PIN_ALLOW:
+            rules.allowed |= bit;
+            break;
+        case PIN_REJECT:
+            rules.rejected |= bit;
+            break;
+        case PIN_PIN:
+            rules.pinning |= bit;
+            break;
+        default: /* cleaned at the end of the transaction */
+            break;
+        }
+    }
+    pool->route = route;
+    pool->pin_rules = rules;
+    pool->service_stats = stats_service_of(&pool->pools->services, route->service->name);
+}
+
+uint32_t local_pool_pin_max(const struct route_config *route)
+{
+    uint64_t max = (uint64_t)route->pool_size * route->session.pin_share / 100;
+    return max == 0 ? 1 : (uint32_t)max;
 }
 
 static struct local_pool *local_pool_new(struct local_pools *pools, struct config *config,
@@ -88,16 +120,15 @@ static struct local_pool *local_pool_new(struct local_pools *pools, struct confi
     pool->mapped = true;
     pool->pools = pools;
     pool->config = config_ref(config);
-    pool->route = route;
+    local_pool_set_route(pool, route);
     pool->born_config = config_ref(config);
     pool->born_route = route;
-    pool->version = config->version;
     pool->shown = (struct shown){config_ref(config), config_ref(config), route};
     pool->drain_by = NEVER;
     pool->window.older_at = pool->window.newer_at = now();
     pool->accepted = MAP_INIT(ACCEPTED_MAX);
-    pool->greeting.parameters = BUFFER_INIT(REPORTED_MAX);
-    pool->greeting.messages = BUFFER_INIT(2 * REPORTED_MAX);
+    pool->reported.parameters = BUFFER_INIT(REPORTED_MAX);
+    pool->reported.messages = BUFFER_INIT(2 * REPORTED_MAX);
     pool->timer_waker.wake = local_pool_timer_fired;
     pool->timer = TIMER_INIT(&pool->timer_waker);
     list_init(&pool->idle);
@@ -143,6 +174,7 @@ fault local_pool_of_version(struct local_pools *pools, struct config *config,
     if (pools->config->version > config->version)
         local_pool_reload(pool, pools->config);
     *ret = pool;
+    pool->outdated = false; /* logged when its version became obsolete */
     return OK;
 }
 
@@ -150,6 +182,8 @@ void local_pool_join(struct local_pool *pool)
 {
     pool->clients += 1;
     local_pool_tell(pool);
+    if (UNLIKELY(pool->obsolete)) /* its drain may be over */
+        local_pool_arm(pool);
 }
 
 void local_pool_leave(struct local_pool *pool)
@@ -180,29 +214,39 @@ void local_pool_maybe_retire(struct local_pool *pool)
 
 /* --- versions --------------------------------------------------------------------------------- */
 
+/* Sets when the clients of an obsolete local pool are disconnected: also clients that are still
+ * logging in or on their way from another relay, and by the latest version's drain_timeout. */
+static void local_pool_set_drain(struct local_pool *pool, const struct config *config)
+{
+    pool->drain_limit = config->drain_timeout;
+    pool->drain_by = later(pool->obsolete_since, config->drain_timeout);
+    local_pool_arm(pool);
+}
+
 void local_pool_reload(struct local_pool *pool, struct config *config)
 {
     const struct route_config *route =
         config_route_like(config, span_text(pool->database), span_text(pool->user), pool->route);
     if (pool->obsolete) {
+        local_pool_set_drain(pool, config);
         local_pool_show(pool, config);
         return;
     }
     if (route == NULL || !route_same_identity(route, pool->route)) {
         pool->obsolete = true;
         local_pool_unmap(pool);
-        if (pool->clients > 0 && config->drain_timeout.us != INT64_MAX)
-            pool->drain_by = after(config->drain_timeout);
-        log_event(LOG_NOTICE, "route.obsolete",
-                  "database=%s user=%s version=%" PRIu64 " clients=%u", pool->database, pool->user,
-                  pool->version, pool->clients);
+        pool->obsolete_since = now();
+        local_pool_set_drain(pool, config);
+        pool->outdated = true;
+        local_pool_log_outdate(pool);
     } else {
         config_ref(config);
         config_unref(&pool->config);
         pool->config = config;
-        pool->route = route;
+        local_pool_set_route(pool, route);
         local_pool_log_renew(pool);
         local_pool_set_times(pool);
+        pool->look_due = now();
     }
     local_pool_show(pool, config);
     local_pool_trim(pool);
@@ -222,8 +266,11 @@ void local_pool_free_now(struct local_pool **pool)
         local_pool_log_leave(gone);
     stats_depart(&gone->pools->departed, gone->database, &gone->stats);
     accepted_clear(&gone->accepted);
-    buffer_fini(&gone->greeting.parameters);
-    buffer_fini(&gone->greeting.messages);
+    free(gone->outage);
+    local_pool_reads_forget(gone);
+    buffer_fini(&gone->reported.parameters);
+    buffer_fini(&gone->reported.messages);
+    params_unref(&gone->reported.defaults);
     for (int i = 0; i < COUNTS; i++) {
         counts_unref(&gone->counts[i]);
         counts_unref(&gone->membership.counts[i]);

@@ -120,7 +120,7 @@ fault local_pool_command_password(struct local_pool *pool, const struct link_tar
                                   char **ret)
 {
     /* A token may be valid for one host only. */
-    uint64_t place = hash_bytes(target->host, strlen(target->host), target->address.port);
+    uint64_t place = hash_data(target->host, strlen(target->host), target->address.port);
     char *password = NULL;
     uint64_t asked = pool->shown.latest->version;
     if (pool->credentials.command.password != NULL && pool->credentials.command.place == place &&
@@ -137,4 +137,12 @@ fault local_pool_command_password(struct local_pool *pool, const struct link_tar
     pool->credentials.command.place = place;
     pool->credentials.command.until = after(pool->shown.route->password_lifetime);
     return OK;
+}
+
+void local_pool_wipe_password(char **password)
+{
+    char *gone = TAKE(*password);
+    if (gone != NULL)
+        explicit_bzero(gone, strlen(gone));
+    free(gone);
 }

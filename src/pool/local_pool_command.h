@@ -10,7 +10,7 @@
 #include "pool/local_pool.h"
 
 /** Returns the password for a login at `target`, on the heap; the caller wipes and frees it.
- *  Suspends while the command runs.  Faults: AUTH (the command failed, with the story), MEMORY,
+ *  Suspends while the command runs.  Faults: AUTH (the command failed, with the detail), MEMORY,
  * SYSTEM, TIMEOUT, CANCELLED. */
 fault local_pool_command_password(struct local_pool *pool, const struct link_target *target,
                                   char **ret) MUST_USE;
@@ -18,3 +18,5 @@ fault local_pool_command_password(struct local_pool *pool, const struct link_tar
 void local_pool_command_doubt(struct local_pool *pool);
 /** Wipes and frees the kept password. */
 void local_pool_command_forget(struct local_pool *pool);
+/** Overwrites and frees a password; NULL-safe. */
+void local_pool_wipe_password(char **password);

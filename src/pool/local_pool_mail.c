@@ -1,10 +1,17 @@
 /* local_pool_mail.c - deliveries of the router's mail on the local pool's relay. */
-#include "pool/lease.h"
+#include "pool/lease_parts.h"
 #include "pool/local_pool.h"
-#include "pool/router.h"
+#include "pool/outage_parts.h"
+#include "pool/router_parts.h"
 #include "pool/server.h"
 
 #include <stdlib.h>
+
+static bool local_pool_takes_unasked(const struct local_pool *pool, const struct lease *lease)
+{
+    return lease->unasked && pool->route->mode != POOL_SESSION && pool->clients > 0 &&
+           !pool->held && !pool->pools->stopping;
+}
 
 /* Takes a lease that has come: with a live server in it, or for a login. */
 void local_pool_lease_came(struct mail *mail)
@@ -16,7 +23,7 @@ void local_pool_lease_came(struct mail *mail)
         server_arrive(pool, lease);
         return;
     }
-    if (local_pool_needs_login(pool, &startup)) {
+    if (local_pool_needs_login(pool, &startup) || local_pool_takes_unasked(pool, lease)) {
         server_login(pool, lease, startup);
         return;
     }
@@ -26,7 +33,16 @@ void local_pool_lease_came(struct mail *mail)
     local_pool_maybe_retire(pool);
 }
 
-/* Called when the router recalls leases or has doomed some of them. */
+/* Ends the lifetime of as many idle servers that may move as the router asked for. */
+static void local_pool_move(struct local_pool *pool)
+{
+    uint64_t moves = __atomic_exchange_n(&pool->hints.moves, 0, __ATOMIC_ACQ_REL);
+    LIST_EACH (&pool->idle, it)
+        if (moves > 0 && server_move(LIST_ENTRY(it, struct server, node)))
+            moves -= 1;
+}
+
+/* Called when the router recalls leases or has to_close some of them. */
 void local_pool_recalled(struct mail *mail)
 {
     struct local_pool *pool = CONTAINER_OF(mail, struct local_pool, membership.recall);
@@ -34,8 +50,10 @@ void local_pool_recalled(struct mail *mail)
         server_note_doom(LIST_ENTRY(it, struct server, node));
     LIST_EACH (&pool->busy, it)
         server_note_doom(LIST_ENTRY(it, struct server, node));
+    local_pool_move(pool);
     local_pool_trim(pool);
-    local_pool_recall(pool, (uint32_t)__atomic_exchange_n(&pool->told.recall, 0, __ATOMIC_ACQ_REL));
+    local_pool_recall(pool,
+                      (uint32_t)__atomic_exchange_n(&pool->hints.recall, 0, __ATOMIC_ACQ_REL));
 }
 
 void local_pool_reported(struct mail *mail)
@@ -45,9 +63,24 @@ void local_pool_reported(struct mail *mail)
     free(reported);
 }
 
+void local_pool_accepted_came(struct mail *mail)
+{
+    struct reported *reported = CONTAINER_OF(mail, struct reported, mail);
+    local_pool_accept_elsewhere(reported->local, span_of(reported->bytes, reported->size));
+    free(reported);
+}
+
+void local_pool_outage_came(struct mail *mail)
+{
+    struct outage_news *news = CONTAINER_OF(mail, struct outage_news, mail);
+    local_pool_set_outage(news->local, &news->outage);
+    free(news);
+}
+
 void local_pool_enrolled(struct mail *mail)
 {
     struct local_pool *pool = CONTAINER_OF(mail, struct local_pool, membership.enroll);
+    invariant(pool->membership.enrolling && !pool->membership.retiring);
     pool->membership.enrolling = false;
     for (int i = 0; i < COUNTS && pool->membership.counts[i] != NULL; i++)
         pool->counts[i] = TAKE(pool->membership.counts[i]);
@@ -60,6 +93,7 @@ void local_pool_retired(struct mail *mail)
 {
     struct local_pool *pool = CONTAINER_OF(mail, struct local_pool, membership.retire);
     struct local_pools *pools = pool->pools;
+    invariant(pool->membership.retiring && !pool->membership.enrolling);
     pool->membership.retiring = false;
     for (int i = 0; i < COUNTS && pool->membership.retired; i++)
         counts_unref(&pool->counts[i]);

@@ -12,3 +12,10 @@ void local_pool_ask(struct local_pool *pool);
 /** Closes one idle server of a full session pool in which claims wait: its startup parameters fit
  *  none of them, so a new server can take its slot. */
 void local_pool_make_room(struct local_pool *pool);
+
+/** Whether servers here belong to the pool's reserve.  The router writes how many do not: what is
+ *  closed counts at once, also while its lease is on its way back. */
+static inline bool local_pool_has_reserve(const struct local_pool *pool)
+{
+    return UNLIKELY(pool->idle.count + pool->busy.count > hint_read(&pool->hints.ordinary));
+}

@@ -8,14 +8,6 @@
 
 #include <stdlib.h>
 
-void local_pool_wipe_password(char **password)
-{
-    char *gone = TAKE(*password);
-    if (gone != NULL)
-        explicit_bzero(gone, strlen(gone));
-    free(gone);
-}
-
 static bool secret_is_md5(const char *text)
 {
     return strlen(text) == MD5_TEXT - 1 && span_starts(span_text(text), SPAN("md5"));
@@ -178,6 +170,21 @@ void local_pool_keep_keys(struct local_pool *pool, const struct config *config, 
         return; /* keys can be made from the password for any salt of the server */
     credentials->secret.keys = *keys;
     credentials->secret.have_keys = true;
+}
+
+void local_pool_share_secret(const struct local_pool *from, struct local_pool *to)
+{
+    const struct credentials *have = &from->credentials;
+    struct credentials *credentials = &to->credentials;
+    if (have->proven_of == 0 && !have->secret.have_keys && have->password == NULL)
+        return;
+    if (have->password != NULL &&
+        (credentials->password == NULL || strcmp(credentials->password, have->password) != 0))
+        (void)!secret_take_password(credentials, have->password);
+    credentials->proven_of = have->proven_of;
+    credentials->secret.keys = have->secret.keys;
+    credentials->secret.have_keys = have->secret.have_keys && credentials->password == NULL;
+    memcpy(credentials->secret.md5, have->secret.md5, MD5_TEXT);
 }
 
 void local_pool_keep_secret(struct local_pool *pool, const struct config *config, const char *text)

@@ -1,7 +1,7 @@
 /* local_pool_servers.c - assigns idle and free servers to claims. */
 #include "machine/clock.h"
 #include "pool/claim.h"
-#include "pool/lease.h"
+#include "pool/lease_parts.h"
 #include "pool/local_pool_parts.h"
 #include "pool/router.h"
 
@@ -9,14 +9,14 @@
 
 static bool server_fits(const struct server *server, const struct claim *claim)
 {
-    return claim->pool->route->mode != POOL_SESSION || server->startup == claim->params;
+    return claim->pool->route->mode != POOL_SESSION || server->session.startup == claim->params;
 }
 
 /* Whether the server must be cleaned before the client of this claim gets it.  A transfer to
  * another relay does not clean it; there it belongs to no client. */
 static bool is_suspect_to(const struct server *server, const struct claim *claim)
 {
-    return UNLIKELY(server->suspect) && server->last_claim != claim;
+    return UNLIKELY(server->session.suspect) && server->last_claim != claim;
 }
 
 /* Cleans a server, which then becomes free; or closes it, if the route wants fresh servers. */
@@ -36,7 +36,7 @@ static struct server *local_pool_pick(struct local_pool *pool, struct claim *cla
     struct server *suspect = NULL;
     struct server *last = claim->last_server;
     if (last != NULL && last->state == SERVER_IDLE && last->pool == pool &&
-        server_fits(last, claim) && !local_pool_rested(pool, last))
+        server_fits(last, claim) && !local_pool_needs_check(pool, last))
         return last;
     LIST_EACH (&pool->idle, it) {
         struct server *server = LIST_ENTRY(it, struct server, node);
@@ -57,7 +57,7 @@ struct server *local_pool_take_idle(struct local_pool *pool, struct claim *claim
         return NULL;
     }
     struct server *server = local_pool_pick(pool, claim);
-    if (server != NULL && UNLIKELY(local_pool_rested(pool, server)) &&
+    if (server != NULL && UNLIKELY(local_pool_needs_check(pool, server)) &&
         local_pool_check(pool, server) == OK)
         return NULL;
     if (server == NULL)
@@ -67,7 +67,7 @@ struct server *local_pool_take_idle(struct local_pool *pool, struct claim *claim
         return NULL;
     }
     server_become(server, SERVER_ACTIVE);
-    hint_write(&pool->told.idle, pool->idle.count);
+    hint_write(&pool->hints.idle, pool->idle.count);
     hint_add(&pool->stats.assignments, 1);
     return server;
 }
@@ -112,32 +112,32 @@ static const char *server_outlived(const struct local_pool *pool, const struct s
 /* Updates the hint about the server that is idle for longest. */
 static void local_pool_tell_rest(struct local_pool *pool, struct node *last)
 {
-    pool->rests_longest = last;
-    hint_write(&pool->told.rested,
+    pool->idle_longest = last;
+    hint_write(&pool->hints.rested,
                last == NULL ? 0 : (uint64_t)LIST_ENTRY(last, struct server, node)->used.us);
 }
 
 /* Makes a server idle that no claim needs. */
 static void local_pool_rest(struct local_pool *pool, struct server *server)
 {
-    server->used = now();
+    server->used = server->heard = now();
     server_become(server, SERVER_IDLE);
     server_watch(server);
-    hint_write(&pool->told.idle, pool->idle.count);
+    hint_write(&pool->hints.idle, pool->idle.count);
     struct node *last = list_last(&pool->idle);
-    if (last == &server->node || last != pool->rests_longest)
+    if (last == &server->node || last != pool->idle_longest)
         local_pool_tell_rest(pool, last);
-    if (pool->timer.due == INT64_MAX || UNLIKELY(hint_read(&pool->told.reserve) != 0))
+    if (pool->timer.due == INT64_MAX || local_pool_has_reserve(pool))
         local_pool_arm(pool);
-    if (UNLIKELY(hint_read(&pool->told.hungry) != 0)) {
-        hint_write(&pool->told.hungry, 0);
+    if (UNLIKELY(hint_read(&pool->hints.others_wait) != 0)) {
+        hint_write(&pool->hints.others_wait, 0);
         local_pool_ask(pool);
     }
 }
 
 void local_pool_free(struct local_pool *pool, struct server *server)
 {
-    const struct ledger *ledger = &server->ledger;
+    const struct ledger *ledger = &server->session.ledger;
     invariant(server->client == NULL && ledger_empty(ledger));
     invariant(server->broken || (!ledger->skipping && !ledger->extended));
     if (server->cancels > 0) { /* cancel.c frees it again after the last cancel request */
@@ -145,7 +145,7 @@ void local_pool_free(struct local_pool *pool, struct server *server)
         server->withheld = true;
         return;
     }
-    if (UNLIKELY(server->ledger.doubt != 0) && !server->broken) {
+    if (UNLIKELY(server->session.ledger.doubt != 0) && !server->broken) {
         pool->pools->does->mark(server);
         return;
     }
@@ -157,6 +157,10 @@ void local_pool_free(struct local_pool *pool, struct server *server)
         return;
     }
     struct claim *next = pool->recalls > 0 ? NULL : local_pool_next_claim(pool, server);
+    while (next != NULL && UNLIKELY(pool->route->delay_target.us > 0) && claim_shed(next))
+        next = local_pool_next_claim(pool, server);
+    if (next == NULL && UNLIKELY(pool->route->delay_target.us > 0))
+        fleet_codel_empty(&pool->codel);
     if (next != NULL && is_suspect_to(server, next)) {
         local_pool_clean(pool, server);
         return;
@@ -166,7 +170,7 @@ void local_pool_free(struct local_pool *pool, struct server *server)
         local_pool_give_back(pool, server);
         return;
     }
-    invariant(server->ledger.doubt == 0);
+    invariant(server->session.ledger.doubt == 0);
     if (next != NULL) {
         server_become(server, SERVER_ACTIVE);
         hint_add(&pool->stats.assignments, 1);
@@ -185,14 +189,31 @@ void local_pool_free(struct local_pool *pool, struct server *server)
     local_pool_rest(pool, server);
 }
 
+void local_pool_free_rested(struct local_pool *pool, struct server *server, moment used)
+{
+    local_pool_free(pool, server);
+    if (list_first(&pool->idle) != &server->node) /* used or closed: not to be dereferenced */
+        return;
+    server->used = used;
+    list_remove(&pool->idle, &server->node);
+    struct node *at = pool->idle.head.next;
+    while (at != &pool->idle.head && LIST_ENTRY(at, struct server, node)->used.us >= used.us)
+        at = at->next;
+    list_insert_before(&pool->idle, at, &server->node);
+    local_pool_tell_rest(pool, list_last(&pool->idle));
+    local_pool_arm(pool);
+}
+
 void local_pool_refuse(struct local_pool *pool, const struct params *startup, const char *sqlstate,
                        const char *text)
 {
     struct refusal *refusal = refusal_new(sqlstate, text);
     LIST_EACH_SAFE (&pool->claims, it) {
         struct claim *claim = LIST_ENTRY(it, struct claim, node);
-        if (startup == NULL || claim->params == startup)
-            claim_refuse(claim, refusal);
+        if (startup != NULL && claim->params != startup)
+            continue;
+        stats_service_add(pool->service_stats, STATS_REFUSED_REJECTED);
+        claim_refuse(claim, refusal);
     }
     refusal_unref(&refusal);
 }
@@ -207,7 +228,7 @@ void local_pool_recall(struct local_pool *pool, uint32_t more)
     }
     local_pool_make_room(pool);
     local_pool_settle_recalls(pool);
-    if (hint_read(&pool->told.reserve) != 0)
+    if (local_pool_has_reserve(pool))
         local_pool_arm(pool);
 }
 

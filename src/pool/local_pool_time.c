@@ -1,12 +1,14 @@
 /* local_pool_time.c - a local pool's only timer: limits for waiting claims and idle servers, and
  * the end of a drain. */
 #include "machine/clock.h"
-#include "machine/log.h"
 #include "pool/claim.h"
 #include "pool/local_pool_parts.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+
+/* The pause between two looks at an obsolete local pool whose drain is over. */
+#define DRAIN_AGAIN ms(100)
 
 static struct claim *local_pool_oldest_claim(const struct local_pool *pool)
 {
@@ -18,7 +20,7 @@ static struct claim *local_pool_oldest_claim(const struct local_pool *pool)
 static deadline local_pool_idle_end(const struct local_pool *pool, const struct server *server)
 {
     duration max = pool->route->idle_timeout;
-    if (hint_read(&pool->told.reserve) != 0)
+    if (local_pool_has_reserve(pool))
         max.us = MIN_OF(max.us, pool->route->reserve_after.us);
     return later(server->used, max);
 }
@@ -26,7 +28,7 @@ static deadline local_pool_idle_end(const struct local_pool *pool, const struct 
 /* Sets the timer for the oldest claim, the longest idle server, and the end of the drain. */
 void local_pool_arm(struct local_pool *pool)
 {
-    deadline by = pool->drain_by;
+    deadline by = pool->clients > 0 ? pool->drain_by : NEVER;
     struct claim *oldest = local_pool_oldest_claim(pool);
     if (oldest != NULL) {
         by = earlier_of(by, later(oldest->since, pool->route->claim_timeout));
@@ -39,6 +41,8 @@ void local_pool_arm(struct local_pool *pool)
         /* A server that is kept beyond its time is checked again after another idle_timeout. */
         by = earlier_of(by, end.us > now().us ? end : after(pool->route->idle_timeout));
     }
+    if (last != NULL || !list_empty(&pool->busy))
+        by = earlier_of(by, local_pool_check_due(pool));
     timer_set(&pool->timer, by);
 }
 
@@ -47,13 +51,16 @@ static void local_pool_expire_claims(struct local_pool *pool)
     struct claim *oldest;
     while ((oldest = local_pool_oldest_claim(pool)) != NULL &&
            later(oldest->since, pool->route->claim_timeout).us <= now().us) {
-        char full[120], text[360];
-        local_pool_say_full(pool, full, sizeof(full));
+        char full[SAY_FULL_SIZE], text[REFUSAL_TEXT_SIZE];
+        invariant(oldest->state == CLAIM_WAITING && oldest->pool == pool);
+        enum stats_service_count why;
+        const char *sqlstate = local_pool_say_full(pool, full, sizeof(full), &why);
         snprintf(text, sizeof(text),
                  "no server of pool \"%s\"/\"%s\" became free within claim_timeout (%" PRId64
                  " ms, %s)",
                  pool->database, pool->user, pool->route->claim_timeout.us / 1000, full);
-        struct refusal *refusal = refusal_new("53300", text);
+        struct refusal *refusal = refusal_new(sqlstate, text);
+        stats_service_add(pool->service_stats, why);
         claim_refuse(oldest, refusal);
         refusal_unref(&refusal);
     }
@@ -66,25 +73,25 @@ static void local_pool_expire_idle(struct local_pool *pool)
         struct server *server = LIST_ENTRY(last, struct server, node);
         if (local_pool_idle_end(pool, server).us > now().us)
             break;
-        if (pool->clients > 0 && pool->idle.count + pool->busy.count <= hint_read(&pool->told.keep))
+        if (pool->clients > 0 &&
+            pool->idle.count + pool->busy.count <= hint_read(&pool->hints.keep))
             break;
-        uint64_t reserve = hint_read(&pool->told.reserve);
-        if (reserve > 0) /* an estimate until the router writes it again */
-            hint_write(&pool->told.reserve, reserve - 1);
-        server_close(&server, reserve > 0 ? "the reserve is not needed" : "idle for too long",
+        server_close(&server,
+                     local_pool_has_reserve(pool) ? "the reserve is not needed"
+                                                  : "idle for too long",
                      false);
     }
 }
 
-/* Ends a drain whose time is over: has the relay disconnect the clients. */
+/* Ends a drain whose time is over: has the relay disconnect the clients, and clients that come
+ * later, such as from a login that was under way. */
 static void local_pool_drain(struct local_pool *pool)
 {
-    if (pool->drain_by.us > now().us)
+    if (pool->drain_by.us > now().us || pool->clients == 0)
         return;
-    pool->drain_by = NEVER;
-    log_event(LOG_NOTICE, "route.drained", "database=%s user=%s version=%" PRIu64 " clients=%u",
-              pool->database, pool->user, pool->version, pool->clients);
+    pool->drain_by = after(DRAIN_AGAIN);
     pool->pools->does->drain(pool);
+    pool->drained = true;
 }
 
 void local_pool_timer_fired(struct waker *waker)
@@ -94,6 +101,7 @@ void local_pool_timer_fired(struct waker *waker)
     local_pool_expire_claims(pool);
     claim_notices(pool);
     local_pool_expire_idle(pool);
+    local_pool_check_idle(pool);
     if (!list_empty(&pool->claims))
         local_pool_want(pool);
     local_pool_arm(pool);

@@ -1,7 +1,15 @@
 #include "pool/orders.h"
 
+#include "base/check.h"
+
 #include <stdlib.h>
 #include <string.h>
+
+struct order_mark {
+    struct map_link link; /* in orders->marks */
+    uint32_t flags;       /* not 0 */
+    char database[];
+};
 
 static bool mark_is(const struct map_link *link, const void *database)
 {
@@ -30,6 +38,7 @@ void orders_fini(struct orders *orders)
 {
     for (struct map_link *link; (link = map_next(&orders->marks, NULL)) != NULL;)
         mark_free(orders, MAP_ENTRY(link, struct order_mark, link));
+    invariant(orders->marks.count == 0);
     map_fini(&orders->marks);
 }
 
@@ -37,6 +46,18 @@ uint32_t orders_flags(const struct orders *orders, const char *database)
 {
     const struct order_mark *mark = mark_find(orders, database);
     return mark == NULL ? 0 : mark->flags;
+}
+
+const char *orders_next(const struct orders *orders, const char *previous, uint32_t *ret_flags)
+{
+    const struct order_mark *mark = previous == NULL ? NULL : mark_find(orders, previous);
+    const struct map_link *link = map_next(&orders->marks, mark == NULL ? NULL : &mark->link);
+    if (link == NULL)
+        return NULL;
+    mark = MAP_ENTRY(link, struct order_mark, link);
+    invariant(mark->flags != 0);
+    *ret_flags = mark->flags;
+    return mark->database;
 }
 
 bool orders_hold(const struct orders *orders, const char *database)

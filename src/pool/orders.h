@@ -17,17 +17,11 @@ enum order_flag {
 };
 
 struct orders {
-    struct map marks; /* struct order_mark by database */
+    struct map marks; /* flags by database, see orders.c */
     bool paused;      /* all databases are paused */
     bool suspended;   /* SUSPEND: clients start no new turn */
     uint32_t still;   /* orders that walk over all clients now; while any does, no client moves */
     bool closing;     /* the pooler is shutting down: new clients are refused */
-};
-
-struct order_mark {
-    struct map_link link;
-    uint32_t flags;
-    char database[];
 };
 
 void orders_init(struct orders *orders);
@@ -37,7 +31,10 @@ fault orders_mark(struct orders *orders, const char *database, uint32_t set,
                   uint32_t clear) MUST_USE;
 /** Returns the flags of one database, without those that apply to all databases. */
 uint32_t orders_flags(const struct orders *orders, const char *database);
+/** Walks over the databases that have flags: returns the one after `previous` (NULL: the first), or
+ *  NULL at the end.  No flag may change meanwhile. */
+const char *orders_next(const struct orders *orders, const char *previous, uint32_t *ret_flags);
 /** Whether clients of this database wait, because it or all databases are paused. */
 bool orders_hold(const struct orders *orders, const char *database);
-/** Whether a new client of this database is admitted: OK, or SHUTDOWN (57P03) with the story. */
+/** Whether a new client of this database is admitted: OK, or SHUTDOWN (57P03) with the detail. */
 fault orders_admit(const struct orders *orders, const char *database) MUST_USE;

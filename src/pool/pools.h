@@ -3,7 +3,8 @@
  * pools.h - all local pools of one relay, and the operations that the relay offers to them.
  *
  * Embedded in the relay; used on the relay's thread.  The pool knows clients only by their claims.
- * Bytes between clients and servers are moved by the relay's operations, not by the pool.
+ * Bytes between clients and servers are moved by the relay's operations, not by the pool.  The
+ * struct is open because the relay embeds it and finds itself by it.
  */
 #include "base/list.h"
 #include "base/map.h"
@@ -12,6 +13,8 @@
 #include "pool/orders.h"
 #include "session/ledger.h"
 #include "session/params.h"
+#include "session/pin.h"
+#include "stats/route_times.h"
 
 struct claim;
 struct local_pool;
@@ -32,11 +35,13 @@ struct pool_operations {
     /** Checks by an empty query that an idle server still answers.  The server then becomes free or
      *  is closed.  Fault: MEMORY; the server is idle as before. */
     fault (*check)(struct server *server) MUST_USE;
+    /** Ends a server that is not idle, and its client: nothing is sent to it from now on. */
+    void (*fence)(struct server *server);
     /** Sends a NOTICE to the client of a claim that has waited for long. */
     void (*notice)(struct claim *claim);
     /** Applies changed time limits to the clients of a local pool; `was`: it had limits before. */
     void (*times)(struct local_pool *pool, bool was);
-    /** Disconnects the clients of a local pool; a client in a transaction, at its end. */
+    /** Disconnects the clients of a local pool now, because drain_timeout has passed. */
     void (*drain)(struct local_pool *pool);
     /** Called when something that the end of the relay waits for is gone. */
     void (*settled)(struct local_pools *pools);
@@ -49,11 +54,15 @@ struct local_pools {
     struct config *config; /* the latest version, counted */
     bool stopping;         /* no new clients; present clients are disconnected */
     struct orders orders;
-    struct list all;    /* struct local_pool */
-    struct map by_name; /* local pools that take new clients, by database and user */
+    struct list all;      /* struct local_pool */
+    struct list closings; /* struct closing: servers that are ending */
+    struct map by_name;   /* local pools that take new clients, by database and user */
     struct params_store params;
-    struct map route_times; /* struct route_times by route */
-    struct map departed;    /* struct stats_departed by database: local pools that were freed */
+    struct pin_counts pins;
+    struct map route_times;         /* struct route_times by route */
+    struct route_times_taken taken; /* what `route_times` had before the log took it */
+    struct map departed; /* struct stats_departed by database: local pools that were freed */
+    struct map services; /* struct stats_service by name */
 };
 
 /** Reports that something that the end of the relay waits for is gone. */

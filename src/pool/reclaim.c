@@ -3,17 +3,16 @@
  *
  * A reclaim closes a server of one pool so that another pool can log in one, which costs a login.
  * Two rules keep pools from reclaiming the same room from each other all the time.  A new server is
- * left alone for `overtake_limit`, its residence.  A claim must have waited for `overtake_limit`
- * too, unless the server to be closed has been idle for that long.  Hence, in any such period, at
- * most as many servers are closed as the cap allows, whatever the number of pools; and every pool
- * gets its share, the oldest claim first.
+ * left alone for `overtake_limit`, its residence; that of an obsolete version of a route is not.  A
+ * claim must have waited for `overtake_limit` too, unless the server to be closed has been idle for
+ * that long.  Hence, in any such period, at most as many servers are closed as the cap allows,
+ * whatever the number of pools; and every pool gets its share, the oldest claim first.
  */
 #include "machine/clock.h"
 #include "machine/log.h"
-#include "pool/pool.h"
+#include "pool/closing.h"
+#include "pool/pool_parts.h"
 #include "pool/server.h"
-
-#include <inttypes.h>
 
 /* The shortest pause between two runs of router_reclaim, and the number of pools per cap that one
  * run serves: those that wait longest. */
@@ -27,9 +26,11 @@ bool pool_lacks_room(const struct pool *pool)
 
 /* --- residence -------------------------------------------------------------------------------- */
 
+/* Servers of an obsolete version have no residence: the version gets its budget back only by age,
+ * so each server that it releases goes to an older claim of another version or pool at once. */
 static duration pool_residence(const struct pool *pool)
 {
-    return pool->config->overtake_max;
+    return pool->obsolete ? ms(0) : pool->config->overtake_max;
 }
 
 static bool lease_ripe(const struct lease *lease)
@@ -72,17 +73,17 @@ static void reclaim_take(struct reclaim *reclaim, struct member *victim, uint64_
  * a server becomes idle. */
 static void reclaim_idle(struct reclaim *reclaim, struct member *victim)
 {
-    uint64_t idle = hint_read(&victim->local->told.idle);
-    uint64_t rested = hint_read(&victim->local->told.rested);
+    uint64_t idle = hint_read(&victim->local->hints.idle);
+    uint64_t rested = hint_read(&victim->local->hints.rested);
     uint64_t count = idle > victim->recalls ? idle - victim->recalls : 0;
-    deadline long_ago = later((deadline){(int64_t)rested}, pool_residence(victim->pool));
+    moment long_ago = later((deadline){(int64_t)rested}, pool_residence(victim->pool));
     if (!reclaim->patient && (rested == 0 || long_ago.us > now().us))
         return;
     if (!reclaim->patient) /* the hint tells about the longest idle server only */
         count = MIN_OF(count, 1u);
     reclaim_take(reclaim, victim, count);
     if (reclaim->patient && victim->leases > 0)
-        hint_write(&victim->local->told.hungry, 1);
+        hint_write(&victim->local->hints.others_wait, 1);
 }
 
 /* Recalls the part of a busy member's servers that makes both queues equally long for their
@@ -144,7 +145,7 @@ static void reclaim_for(struct cap *cap, struct pool *pool, uint64_t *rooms)
     uint64_t oldest = member_oldest(reclaim.needy); /* a hint: the claim may not wait any more */
     reclaim.wanted = lacks - coming;
     reclaim.patient = oldest != UINT64_MAX &&
-                      later((deadline){(int64_t)oldest}, pool_residence(pool)).us <= now().us;
+                      later((deadline){(int64_t)oldest}, pool->config->overtake_max).us <= now().us;
     *rooms -= coming;
     reclaim_step(&reclaim, cap, pool, reclaim_idle);
     reclaim_step(&reclaim, cap, pool, reclaim_busy);
@@ -160,6 +161,7 @@ static void reclaim_under(struct cap *cap)
         struct pool *pool = line_first(&cap->room);
         if (pool == NULL)
             break;
+        invariant(pool->line == &cap->room && pool->lacks_at == cap);
         heap_remove(&cap->room, &pool->place);
         first[count++] = pool;
         reclaim_for(cap, pool, &rooms);
@@ -229,7 +231,7 @@ static void lease_swap_residence(struct lease *lease)
     struct lease *ripe = lease_ripe(lease) ? NULL : pool_ripe_lease(lease->pool);
     if (ripe == NULL)
         return;
-    deadline since = ripe->since;
+    moment since = ripe->since;
     ripe->since = lease->since;
     lease->since = since;
 }
@@ -238,10 +240,13 @@ void lease_close(struct lease *lease)
 {
     struct pool *pool = lease->pool;
     lease_swap_residence(lease);
-    log_event(LOG_INFO, "server.evicted", "database=%s user=%s pid=%u", pool->versions->database,
-              pool->versions->user, lease->server->pid);
+    log_event(LOG_INFO, "server.evicted", log_id("server", &lease->server->id),
+              log_text("database", pool->versions->database),
+              log_text("user", pool->versions->user), log_number("server_pid", lease->server->pid));
     lease->how = LEASE_CLOSED;
     lease->end = SLOT_ENDED;
-    server_part(lease->server);
-    closing_begin(pool->router, lease);
+    lease->closer = lease->local->pools;
+    lease->to_relay.deliver = closing_ordered;
+    pool->ending += 1;
+    mail_send(lease->closer->machine, &lease->to_relay);
 }

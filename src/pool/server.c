@@ -1,22 +1,25 @@
 #include "pool/server.h"
 
+#include "base/probes.h"
 #include "machine/clock.h"
 #include "machine/co.h"
 #include "machine/ids.h"
 #include "machine/log.h"
 #include "pool/claim.h"
-#include "pool/lease.h"
+#include "pool/closing.h"
+#include "pool/counts.h"
+#include "pool/lease_parts.h"
 #include "pool/local_pool.h"
 #include "pool/router.h"
+#include "session/pin.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <sys/uio.h>
 
 #define TO(state) (1u << (state))
 
 static const uint8_t permitted[SERVER_STATES] = {
-    [SERVER_CONNECTING] = TO(SERVER_IDLE) | TO(SERVER_ACTIVE) | TO(SERVER_CLEANING),
+    [SERVER_CONNECTING] = TO(SERVER_CLEANING),
     [SERVER_IDLE] = TO(SERVER_ACTIVE) | TO(SERVER_CLEANING),
     [SERVER_ACTIVE] = TO(SERVER_ACTIVE) | TO(SERVER_IDLE) | TO(SERVER_CLEANING),
     [SERVER_CLEANING] = TO(SERVER_ACTIVE) | TO(SERVER_IDLE) | TO(SERVER_CLEANING),
@@ -28,6 +31,16 @@ static void server_idle_event(struct waker *waker);
  * pipeline. */
 #define RING_KEPT 16384u
 
+/* Gives a server its first state on this relay. */
+static void server_enter_pool(struct server *server, struct local_pool *pool,
+                              enum server_state first)
+{
+    server->pool = pool;
+    server->session.rules = &pool->pin_rules;
+    server->state = first;
+    list_push(&pool->busy, &server->node);
+}
+
 /* --- life ------------------------------------------------------------------------------------- */
 
 struct server *server_new(struct local_pool *pool, struct lease *take_lease)
@@ -37,30 +50,28 @@ struct server *server_new(struct local_pool *pool, struct lease *take_lease)
         return NULL;
     server->stream = STREAM_INIT;
     server->idle_waker.wake = server_idle_event;
-    server->pool = pool;
     server->lease = take_lease;
-    server->params = params_ref(pool->pools->params.none);
-    server->state = SERVER_CONNECTING;
-    server->transaction = WIRE_TX_IDLE;
+    session_init(&server->session, pool->pools->params.none,
+                 generation_of(&pool->pools->env->generations, pool->route->server_database != NULL
+                                                                   ? pool->route->server_database
+                                                                   : pool->database),
+                 pool->route->prepared_max);
     server->id = uuid_new();
-    server->greeting = BUFFER_INIT(65536);
+    server->reported = BUFFER_INIT(65536);
     server->until = NEVER;
-    ledger_init(&server->ledger, pool->pools->does->settle, server);
-    server_statements_init(&server->statements, pool->route->prepared_max);
-    server->described = BUFFER_INIT(SIGNATURE_MAX);
-    server->generation = generation_of(
-        &pool->pools->env->generations,
-        pool->route->server_database != NULL ? pool->route->server_database : pool->database);
-    list_push(&pool->busy, &server->node);
+    ledger_init(&server->session.ledger, pool->pools->does->settle, server);
+    server_enter_pool(server, pool, SERVER_CONNECTING);
     pool->logins += 1;
     return server;
 }
 
 void server_forget_owner(struct server *server)
 {
-    if (server->last_claim != NULL)
-        server->last_claim->last_server = NULL;
-    server->last_claim = NULL;
+    struct claim *owner = TAKE(server->last_claim);
+    if (owner == NULL)
+        return;
+    claim_note_served(owner, server);
+    owner->last_server = NULL;
 }
 
 /* Takes a server off its local pool's lists and cuts its tie to its last client. */
@@ -71,18 +82,36 @@ static void server_leave_pool(struct server *server)
         pool->logins -= 1;
     list_remove(server->state == SERVER_IDLE ? &pool->idle : &pool->busy, &server->node);
     server_forget_owner(server);
-    hint_write(&pool->told.idle, pool->idle.count);
+    hint_write(&pool->hints.idle, pool->idle.count);
+}
+
+/* --- servers that clients have pinned --------------------------------------------------------- */
+
+bool server_pin(struct server *server)
+{
+    struct local_pool *pool = server->pool;
+    if (!server->pinned)
+        server->pinned = counts_pin(pool->counts[COUNTS_POOL], local_pool_pin_max(pool->route));
+    return server->pinned;
+}
+
+void server_unpin(struct server *server)
+{
+    if (server->pinned)
+        counts_unpin(server->pool->counts[COUNTS_POOL]);
+    server->pinned = false;
+}
+
+void server_free_pin(struct server *server)
+{
+    pin_free(&server->session);
+    server_unpin(server);
 }
 
 static void server_free(struct server *server)
 {
-    ledger_fini(&server->ledger);
-    server_statements_fini(&server->statements);
-    invariant(server->pin == NULL && server->giving == NULL);
-    params_unref(&server->params);
-    params_unref(&server->startup);
-    buffer_fini(&server->greeting);
-    buffer_fini(&server->described);
+    session_fini(&server->session);
+    buffer_fini(&server->reported);
     free(server->note);
     free(server);
 }
@@ -94,22 +123,26 @@ static void server_send_terminate(struct server *server)
     struct iovec part = {(void *)terminate, sizeof(terminate)};
     struct stream *stream = &server->stream;
     size_t sent = 0;
-    bool may = !server->broken && ledger_empty(&server->ledger);
+    bool may = !server->broken && ledger_empty(&server->session.ledger);
     if (!may || stream_write_some(stream, &part, 1, &sent) != OK || sent < sizeof(terminate) ||
         stream_flush_some(stream) != OK)
         stream_end(stream);
 }
 
-/* Frees the parts of a server that belong to this relay, so that the rest can be sent elsewhere. */
+/* Takes a server off its local pool and frees what that has for it: only the connection is left,
+ * and what can be sent to another relay. */
 static void server_strip(struct server *server)
 {
-    invariant(server->pin == NULL && ledger_ring_bytes(&server->ledger) == 0); /* counted.h */
+    invariant(server->session.pin == NULL &&
+              ledger_ring_bytes(&server->session.ledger) == 0); /* counted.h */
     server->pool->pools->does->forget(server);
-    params_unref(&server->params);
-    params_unref(&server->startup);
-    server->unnamed_of = 0;
+    params_unref(&server->session.params);
+    params_unref(&server->session.defaults);
+    params_unref(&server->session.startup);
+    server->session.rules = NULL;
+    server->session.unnamed.of = 0;
     server_leave_pool(server);
-    stream_detach(&server->stream);
+    invariant(!server->pinned);
     server->pool = NULL;
 }
 
@@ -117,22 +150,25 @@ void server_close(struct server **server, const char *reason, bool lost)
 {
     struct server *gone = TAKE(*server);
     struct local_pool *pool = gone->pool;
-    char id[UUID_TEXT_SIZE];
     invariant(gone->client == NULL && gone->cancels == 0);
-    log_event(LOG_INFO, "server.closed",
-              "server=%s database=%s user=%s pid=%u age_ms=%" PRId64 " reason=\"%s\"",
-              uuid_text(&gone->id, id), pool->database, pool->user, gone->pid,
-              between(gone->since, now()).us / 1000, reason);
+    PROBE4(server__close, pool->database, pool->user, gone, reason);
+    log_event(LOG_INFO, "server.closed", log_id("server", &gone->id),
+              log_text("database", pool->database), log_text("user", pool->user),
+              log_number("server_pid", gone->pid),
+              log_number("age_ms", between(gone->since, now()).us / 1000),
+              log_quote("reason", reason));
     struct lease *lease = TAKE(gone->lease);
     lease->how = LEASE_CLOSED;
     lease->end = lost ? SLOT_LOST : SLOT_ENDED;
     if (stream_open(&gone->stream))
         server_send_terminate(gone);
-    ledger_fini(&gone->ledger);
+    if (gone->fenced) /* it may be unreachable, and its slot is wanted elsewhere */
+        stream_close(&gone->stream);
+    ledger_fini(&gone->session.ledger);
     pool->pools->does->forget(gone); /* also state left by entries that were dropped just now */
     if (stream_open(&gone->stream) && !stream_hung_up(&gone->stream) && !pool->pools->stopping) {
         server_strip(gone);
-        lease->server = gone;
+        lease->ending = closing_begin(pool->pools, lease, gone);
     } else {
         stream_close(&gone->stream);
         server_leave_pool(gone);
@@ -143,6 +179,17 @@ void server_close(struct server **server, const char *reason, bool lost)
     mail_send(pool->pools->env->machine, &lease->to_router);
     local_pool_maybe_retire(pool);
     pools_settled(pool->pools);
+}
+
+bool server_end_login(struct server **server, struct lease *lease)
+{
+    struct server *gone = TAKE(*server);
+    struct local_pools *pools = gone->pool->pools;
+    invariant(gone->state == SERVER_CONNECTING && gone->lease == NULL);
+    server_send_terminate(gone);
+    ledger_fini(&gone->session.ledger);
+    server_strip(gone);
+    return closing_begin(pools, lease, gone);
 }
 
 void server_drop_login(struct server **server)
@@ -169,9 +216,9 @@ void server_become(struct server *server, enum server_state next)
     server->stream.waker = NULL;
     server->keeper = NULL;
     if (next == SERVER_IDLE) {
-        invariant(server->client == NULL && ledger_empty(&server->ledger));
-        if (ledger_ring_bytes(&server->ledger) > RING_KEPT)
-            ledger_rest(&server->ledger);
+        invariant(server->client == NULL && ledger_empty(&server->session.ledger));
+        if (ledger_ring_bytes(&server->session.ledger) > RING_KEPT)
+            ledger_rest(&server->session.ledger);
         list_remove(&pool->busy, &server->node);
         list_push_front(&pool->idle, &server->node);
     }
@@ -237,55 +284,53 @@ void server_watch(struct server *server)
 
 /* --- parameters ------------------------------------------------------------------------------- */
 
-/* Finds the value that servers of this pool report at login; NULL: they report none. */
-static const struct span *local_pool_default(const struct local_pool *pool, struct span name,
-                                             struct span *ret)
+fault server_set_defaults(struct server *server)
 {
-    if (!pool->greeting.known)
-        return NULL;
-    *ret = wire_find_parameter(buffer_span(&pool->greeting.parameters), (const char *)name.at);
-    return ret->at == NULL ? NULL : ret;
+    struct local_pool *pool = server->pool;
+    struct span said = buffer_span(&server->reported);
+    invariant(server->session.defaults == NULL);
+    if (pool->route->mode == POOL_SESSION)
+        return OK;
+    if (pool->reported.defaults == NULL ||
+        !span_equal(buffer_span(&pool->reported.parameters), said))
+        return params_read_defaults(&pool->pools->params, said, &server->session.defaults);
+    server->session.defaults = params_ref(pool->reported.defaults);
+    return OK;
 }
 
-/* Whether a reported parameter is not set by sessions, and so never replayed on another server. */
-static bool parameter_is_state(struct span name)
+/* Finds the default of a parameter: the value that the server reported at its login; in session
+ * pools, the value that the pool knows from its first server.  NULL: there is none. */
+static const struct span *server_default(const struct server *server, struct span name,
+                                         struct span *ret)
 {
-    static const char *const names[] = {
-        "server_version", "server_encoding",       "integer_datetimes", "in_hot_standby",
-        "is_superuser",   "session_authorization", "scram_iterations",  "ssl_renegotiation_limit",
-    };
-    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-        if (span_is_nocase(name, names[i]))
-            return true;
-    return false;
+    const struct local_pool *pool = server->pool;
+    if (server->session.defaults != NULL)
+        return params_find(server->session.defaults, name);
+    if (!pool->reported.known)
+        return NULL;
+    *ret = wire_find_parameter(buffer_span(&pool->reported.parameters), (const char *)name.at);
+    return ret->at == NULL ? NULL : ret;
 }
 
 bool server_tracks(const struct local_pool *pool, struct span name)
 {
-    struct span rest = buffer_span(&pool->greeting.parameters);
-    struct span reported, value;
-    if (parameter_is_state(name))
-        return false;
-    while (wire_next_parameter(&rest, &reported, &value))
-        if (reported.size == name.size &&
-            strncasecmp((const char *)reported.at, (const char *)name.at, name.size) == 0)
-            return true;
-    return false;
+    return params_follow(buffer_span(&pool->reported.parameters), name);
 }
 
 fault server_learn(struct server *server, struct span name, struct span value,
                    struct params **client)
 {
-    if (parameter_is_state(name))
+    if (span_is(name, "in_hot_standby"))
+        server->standby = server->standby && span_is(value, "on");
+    if (params_are_fixed(name))
         return OK;
     struct span preset;
-    const struct span *known = local_pool_default(server->pool, name, &preset);
+    const struct span *known = server_default(server, name, &preset);
     const struct span *kept = known != NULL && span_equal(*known, value) ? NULL : &value;
-    struct params *params;
-    TRY(params_with(server->params, name, kept, &params));
-    params_assign(&server->params, params);
+    TRY(session_learn(&server->session, name, kept));
     if (client == NULL || *client == NULL)
         return OK;
+    struct params *params;
     TRY(params_with(*client, name, kept, &params));
     params_assign(client, params);
     return OK;
@@ -297,16 +342,17 @@ fault server_learn(struct server *server, struct span name, struct span value,
 void server_detach(struct server *server)
 {
     struct buffer flat = BUFFER_INIT(PARAMS_SIZE_MAX * 2 + PARAMS_MAX * 2);
-    params_write_flat(&flat, server->params);
+    params_write_flat(&flat, server->session.params);
     server->flat_params_size = (uint32_t)flat.size;
-    if (server->startup != NULL)
-        params_write_flat(&flat, server->startup);
+    if (server->session.startup != NULL)
+        params_write_flat(&flat, server->session.startup);
     invariant(buffer_fault(&flat) == OK || flat.at == NULL);
-    ledger_rest(&server->ledger); /* the ledger's memory is counted at this relay */
+    ledger_rest(&server->session.ledger); /* the ledger's memory is counted at this relay */
     server->flat = flat.at;
     server->flat_size = (uint32_t)flat.size;
-    server->travels_with_startup = server->startup != NULL;
+    server->travels_with_startup = server->session.startup != NULL;
     server_strip(server);
+    stream_detach(&server->stream);
 }
 
 void server_part(struct server *server)
@@ -317,7 +363,7 @@ void server_part(struct server *server)
 void server_discard(struct server **server)
 {
     struct server *gone = TAKE(*server);
-    invariant(gone->pool == NULL && gone->params == NULL);
+    invariant(gone->pool == NULL && gone->session.params == NULL);
     stream_close(&gone->stream);
     free(gone->flat);
     server_free(gone);
@@ -327,28 +373,28 @@ static fault server_unpack(struct server *server, struct local_pools *pools)
 {
     struct span flat = span_of(server->flat, server->flat_size);
     struct span own = span_of(flat.at, server->flat_params_size);
-    TRY(params_read_flat(&pools->params, own, &server->params));
+    TRY(params_read_flat(&pools->params, own, &server->session.params));
     if (server->travels_with_startup)
-        TRY(params_read_flat(&pools->params, span_skip(flat, own.size), &server->startup));
+        TRY(params_read_flat(&pools->params, span_skip(flat, own.size), &server->session.startup));
     return stream_attach(&server->stream);
 }
 
 void server_arrive(struct local_pool *pool, struct lease *take_lease)
 {
     struct server *server = TAKE(take_lease->server);
-    server->pool = pool;
     server->lease = take_lease;
-    server->state = SERVER_CLEANING;
-    list_push(&pool->busy, &server->node);
-    hint_add(&pool->told.arrived, 1);
+    server_enter_pool(server, pool, SERVER_CLEANING);
+    hint_add(&pool->hints.arrived, 1);
     server_note_doom(server);
     fault unpacked = server_unpack(server, pool->pools);
     free(server->flat);
     server->flat = NULL;
-    local_pool_learn(pool, buffer_span(&server->greeting));
+    local_pool_learn(pool, buffer_span(&server->reported));
+    if (unpacked == OK)
+        unpacked = server_set_defaults(server);
     if (unpacked != OK) {
-        if (server->params == NULL)
-            server->params = params_ref(pool->pools->params.none);
+        if (server->session.params == NULL)
+            server->session.params = params_ref(pool->pools->params.none);
         server->broken = true;
     }
     local_pool_free(pool, server);
@@ -356,8 +402,18 @@ void server_arrive(struct local_pool *pool, struct lease *take_lease)
 
 void server_note_doom(struct server *server)
 {
-    if (server->lease != NULL && __atomic_load_n(&server->lease->doomed, __ATOMIC_RELAXED))
+    if (server->lease != NULL && __atomic_load_n(&server->lease->to_close, __ATOMIC_RELAXED))
         server->until = (deadline){0};
+}
+
+bool server_move(struct server *server)
+{
+    if (server->lease == NULL ||
+        !__atomic_exchange_n(&server->lease->move, false, __ATOMIC_RELAXED))
+        return false;
+    server->lease->moved = true;
+    server->until = (deadline){0};
+    return true;
 }
 
 const char *server_state_text(const struct server *server)
@@ -372,4 +428,9 @@ const char *server_state_text(const struct server *server)
     default:
         return server->cancels > 0 ? "being_canceled" : "tested";
     }
+}
+
+const struct address *server_address(const struct server *server)
+{
+    return server->lease == NULL ? NULL : &server->lease->target.address;
 }

@@ -1,13 +1,13 @@
 /* server_login.c - logs in to a server under a lease: the login coroutine, and its outcome. */
+#include "base/probes.h"
 #include "machine/clock.h"
 #include "machine/co.h"
 #include "machine/ids.h"
 #include "machine/log.h"
-#include "pool/lease.h"
+#include "pool/lease_parts.h"
 #include "pool/local_pool_command.h"
 #include "pool/router.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -29,7 +29,7 @@ void server_target(const struct local_pool *pool, const struct lease *lease,
 
 static enum slot_failure failure_of(const struct local_pool *pool, fault why)
 {
-    const char *state = fault_story_sqlstate(why);
+    const char *state = fault_detail_sqlstate(why);
     if (why == FAULT_REFUSED || why == FAULT_TIMEOUT || why == FAULT_NAME)
         return SLOT_UNREACHABLE;
     /* For replication 53300 may mean max_wal_senders, which does not limit other connections. */
@@ -51,30 +51,54 @@ static void login_rejected(const struct server *server, fault why)
     if (server->shown != pool->credentials.changes)
         return;
     if (pool->route->mode == POOL_SESSION)
-        local_pool_refuse(pool, server->startup, fault_story_sqlstate(why), fault_story(why));
+        local_pool_refuse(pool, server->session.startup, fault_detail_sqlstate(why),
+                          fault_detail(why));
     else if (list_empty(&pool->idle) && pool->busy.count == pool->logins)
-        local_pool_refuse(pool, NULL, fault_story_sqlstate(why), fault_story(why));
+        local_pool_refuse(pool, NULL, fault_detail_sqlstate(why), fault_detail(why));
+}
+
+/* Ends a login that has not succeeded: its lease goes back to the router. */
+static void login_return(struct server *server, struct lease *lease)
+{
+    struct local_pool *pool = server->pool;
+    if (lease->how == LEASE_FAILED && lease->failure == SLOT_WRONG_ROLE && !pool->pools->stopping)
+        lease->ending = server_end_login(&server, lease);
+    else
+        server_drop_login(&server);
+    local_pool_tell(pool);
+    mail_send(pool->pools->env->machine, &lease->to_router);
+    local_pool_maybe_retire(pool);
+    pools_settled(pool->pools);
+}
+
+/* Gives up a login at a backend that is no longer the primary: that is no failure. */
+static void login_given_up(struct server *server)
+{
+    struct lease *lease = TAKE(server->lease);
+    lease->how = LEASE_CLOSED;
+    lease->end = SLOT_ENDED;
+    login_return(server, lease);
 }
 
 static void login_failed(struct server *server, fault why, enum slot_failure failure)
 {
     struct local_pool *pool = server->pool;
     struct lease *lease = TAKE(server->lease);
-    char at[ADDRESS_TEXT_SIZE], story[FAULT_STORY_MAX];
-    snprintf(story, sizeof(story), "%s", fault_story(why));
+    char at[ADDRESS_TEXT_SIZE], detail[FAULT_STORY_MAX];
+    snprintf(detail, sizeof(detail), "%s", fault_detail(why));
     log_event(failure == SLOT_REJECTED ? LOG_WARNING : LOG_NOTICE, "server.login_failed",
-              "database=%s user=%s backend=%s sqlstate=%s reason=\"%s\"", pool->database,
-              pool->user, address_text(&lease->target.address, at, sizeof(at)),
-              fault_story_sqlstate(why), story);
+              log_id("server", &server->id), log_text("database", pool->database),
+              log_text("user", pool->user),
+              log_text("backend", address_text(&lease->target.address, at, sizeof(at))),
+              log_text("sqlstate", fault_detail_sqlstate(why)), log_quote("reason", detail));
     if (failure == SLOT_REJECTED && why != FAULT_CANCELLED)
         login_rejected(server, why);
+    PROBE5(server__login__failed, pool->database, pool->user, server, slot_id(lease->slot),
+           (const char *)detail);
     lease->how = LEASE_FAILED;
     lease->failure = failure;
-    server_drop_login(&server);
-    local_pool_tell(pool);
-    mail_send(pool->pools->env->machine, &lease->to_router);
-    local_pool_maybe_retire(pool);
-    pools_settled(pool->pools);
+    lease->detail = strdup(detail); /* NULL: no memory, clients do not get the error */
+    login_return(server, lease);
 }
 
 /* Returns the end of a lifetime, up to a tenth earlier at random, so that servers made together do
@@ -91,35 +115,37 @@ static deadline lifetime_end(duration lifetime)
 }
 
 /* Puts newly reported parameters into the lease, for the local pools on other relays. */
-static void login_spread(struct lease *lease, struct span greeting)
+static void login_spread(struct lease *lease, struct span reported)
 {
-    lease->greeting = malloc(greeting.size);
-    if (lease->greeting == NULL)
+    lease->reported = malloc(reported.size);
+    if (lease->reported == NULL)
         return; /* the other relays learn them from logins of their own */
-    memcpy(lease->greeting, greeting.at, greeting.size);
-    lease->greeting_size = (uint32_t)greeting.size;
+    memcpy(lease->reported, reported.at, reported.size);
+    lease->reported_size = (uint32_t)reported.size;
 }
 
-static void login_succeeded(struct server *server, const struct link_greeting *said)
+static void login_succeeded(struct server *server, const struct link_reported *said)
 {
     struct local_pool *pool = server->pool;
-    char id[UUID_TEXT_SIZE], at[ADDRESS_TEXT_SIZE];
+    char at[ADDRESS_TEXT_SIZE];
     server->pid = said->pid;
     server->secret = said->secret;
     server->since = now();
     server->used = now();
     server->until = lifetime_end(pool->route->server_lifetime);
     server_note_doom(server);
-    log_event(LOG_INFO, "server.connected", "server=%s database=%s user=%s backend=%s pid=%u",
-              uuid_text(&server->id, id), pool->database, pool->user,
-              address_text(&server->lease->target.address, at, sizeof(at)), server->pid);
-    /* A standby accepted as the only backend has role UNKNOWN: the fleet would use a backend with
-     * the role of a replica only now and then. */
-    server->lease->role = said->in_hot_standby ? ROLE_UNKNOWN : ROLE_PRIMARY;
-    buffer_append_span(&server->greeting, buffer_span(&said->parameters));
-    if (local_pool_learn(pool, buffer_span(&server->greeting)))
-        login_spread(server->lease, buffer_span(&server->greeting));
+    log_event(LOG_INFO, "server.connected", log_id("server", &server->id),
+              log_text("database", pool->database), log_text("user", pool->user),
+              log_text("backend", address_text(&server->lease->target.address, at, sizeof(at))),
+              log_number("server_pid", server->pid));
+    buffer_append_span(&server->reported, buffer_span(&said->parameters));
+    if (local_pool_learn(pool, buffer_span(&server->reported)))
+        login_spread(server->lease, buffer_span(&server->reported));
+    if (server_set_defaults(server) != OK)
+        server->broken = true;
     mail_send(pool->pools->env->machine, &server->lease->report);
+    PROBE5(server__login__done, pool->database, pool->user, server, slot_id(server->lease->slot),
+           server->pid);
     server_become(server, SERVER_CLEANING);
     local_pool_free(pool, server);
 }
@@ -160,7 +186,7 @@ static fault login_secret(struct server *server, const struct link_target *targe
 }
 
 static fault login_try(struct server *server, const struct link_login *login,
-                       struct link_greeting *said)
+                       struct link_reported *said)
 {
     struct local_pool *pool = server->pool;
     const struct route_config *route = pool->shown.route;
@@ -181,7 +207,7 @@ static fault login_try(struct server *server, const struct link_login *login,
     return result;
 }
 
-static fault login_run(struct server *server, struct link_greeting *said)
+static fault login_run(struct server *server, struct link_reported *said)
 {
     struct local_pool *pool = server->pool;
     const struct route_config *route = pool->shown.route;
@@ -192,8 +218,8 @@ static fault login_run(struct server *server, struct link_greeting *said)
     TRY(local_pool_set_secret(pool));
     server->shown = pool->credentials.changes;
     server_target(pool, server->lease, &target);
-    if (server->startup != NULL)
-        params_write_flat(&flat, server->startup);
+    if (server->session.startup != NULL)
+        params_write_flat(&flat, server->session.startup);
     struct link_login login = {
         .target = &target,
         .user = span_text(user),
@@ -208,22 +234,45 @@ static fault login_run(struct server *server, struct link_greeting *said)
     return result;
 }
 
+static fault raise_wrong_role(enum fleet_target target, const struct link_reported *said)
+{
+    if (said->in_hot_standby)
+        return fault_raise(FAULT_REFUSED, "the server is a standby, a primary is required");
+    if (target == TARGET_READ_WRITE)
+        return fault_raise(FAULT_REFUSED,
+                           "default_transaction_read_only is on, target_session_attrs is %s",
+                           target_name(target));
+    return fault_raise(FAULT_REFUSED, "the server is a primary, target_session_attrs is %s",
+                       target_name(target));
+}
+
+/* Ends a login that the server has accepted: its role may not be the one that is required. */
+static void login_check_role(struct server *server, const struct link_reported *said)
+{
+    struct lease *lease = server->lease;
+    enum fleet_target target = server->pool->route->target;
+    server->standby = said->in_hot_standby;
+    lease->role = said->in_hot_standby ? ROLE_REPLICA : ROLE_PRIMARY;
+    lease->read_only = said->read_only;
+    if (target_accepts(target, said->in_hot_standby, said->read_only, lease->fallback))
+        login_succeeded(server, said);
+    else
+        login_failed(server, raise_wrong_role(target, said), SLOT_WRONG_ROLE);
+}
+
 static void login_main(void *argument)
 {
     struct server *server = argument;
     struct config *config = config_ref(server->pool->shown.config);
-    struct link_greeting said = {.parameters = BUFFER_INIT(65536)};
+    struct link_reported said = {.parameters = BUFFER_INIT(65536)};
     server->keeper = co_self();
-    fault result = login_run(server, &said);
-    if (result != OK) {
+    fault result = server->fenced ? FAULT_CANCELLED : login_run(server, &said);
+    if (server->fenced)
+        login_given_up(server);
+    else if (result != OK)
         login_failed(server, result, failure_of(server->pool, result));
-    } else if (said.in_hot_standby && !server->lease->sole) {
-        login_failed(server,
-                     fault_raise(FAULT_REFUSED, "the server is a standby, a primary is required"),
-                     SLOT_WRONG_ROLE);
-    } else {
-        login_succeeded(server, &said);
-    }
+    else
+        login_check_role(server, &said);
     buffer_fini(&said.parameters);
     config_unref(&config);
 }
@@ -238,7 +287,8 @@ void server_login(struct local_pool *pool, struct lease *take_lease, struct para
         mail_send(pool->pools->env->machine, &take_lease->to_router);
         return;
     }
-    server->startup = take_startup;
+    server->session.startup = take_startup;
+    PROBE4(server__login__start, pool->database, pool->user, server, slot_id(server->lease->slot));
     if (co_start(login_main, server, CO_LARGE) != OK)
         login_failed(server, FAULT_MEMORY, SLOT_REJECTED);
 }

@@ -1,6 +1,7 @@
 #pragma once
 /*
- * pool.h - data that the router's files share: pools, their versions, members, leases and caps.
+ * pool_parts.h - data that the router's files share: pools, their versions, members, leases and
+ * caps.
  *
  *   versions 1 --- n pool 1 --- n member 1 --- 1 local pool
  *                    pool 1 --- n lease
@@ -8,16 +9,18 @@
  *
  * The versions of one pool share its budget of servers and its counts.  A cap is a limit that
  * several pools share: of a service, of a database, of a user, or of all pools.  For the pooler
- * machine only, in router.c, balance.c, cap.c, reclaim.c, closing.c and live_service.c.
+ * machine only, in router.c, balance.c, cap.c, reclaim.c and live_service.c.
  */
+#include "base/buffer.h"
 #include "base/heap.h"
 #include "pool/counts.h"
-#include "pool/lease.h"
+#include "pool/lease_parts.h"
 #include "pool/local_pool.h"
 #include "pool/router.h"
 
 struct live_services;
 struct live_service;
+struct outage;
 
 enum cap_kind { CAP_SERVICE, CAP_DATABASE, CAP_USER, CAP_ALL, CAPS };
 
@@ -51,6 +54,15 @@ struct group {
 /* The groups of a pool.  Clients are counted by their own user, servers by server_user. */
 enum group_of { GROUP_DATABASE, GROUP_USER, GROUP_SERVER_USER, GROUPS };
 
+/* The rebalancing of a service's pools, at an interval and after changes. */
+struct rebalance {
+    struct timer timer;
+    struct waker waker;
+    struct router *router;
+    struct live_service *live;
+    deadline give_up; /* when a full pool may give up a connection for a probe again */
+};
+
 struct router {
     struct pooler_env *env;
     struct config *config; /* the latest version, counted */
@@ -60,11 +72,10 @@ struct router {
     uint32_t budget; /* servers that file descriptors suffice for; 0: any number */
     struct list pools;
     struct list reclaims; /* caps under which pools lack room */
-    struct list closings; /* struct closing: slots whose servers are ending */
     struct live_services *live_services;
     struct timer reclaim; /* the next reclaim of servers for pools that lack room */
     struct waker reclaim_waker;
-    deadline reclaimed; /* when the latest reclaim ran */
+    moment reclaimed; /* when the latest reclaim ran */
 };
 
 /* All versions of one pool. */
@@ -72,7 +83,8 @@ struct pool_versions {
     struct map_link link; /* in router->versions */
     bool replication;     /* of a replication route: separate from the other pools of the user */
     bool lookup;          /* of a route for auth_query: separate as well */
-    struct list pools;    /* by versions_node */
+    enum fleet_target target;
+    struct list pools; /* by versions_node */
     struct counts *counts;
     char *database;
     char *user;
@@ -83,11 +95,14 @@ struct member {
     struct node node; /* in pool->members */
     struct pool *pool;
     struct local_pool *local;
-    uint32_t leases;   /* leases that its local pool has or is being sent */
-    uint32_t coming;   /* of these: the login has not ended yet */
-    uint32_t recalls;  /* recalled leases that have not come back yet */
-    deadline recalled; /* when the latest recall was sent */
-    uint64_t sent;     /* live servers transferred to it so far */
+    uint32_t leases;  /* leases that its local pool has or is being sent */
+    uint32_t coming;  /* of these: the login has not ended yet */
+    uint32_t recalls; /* recalled leases that have not come back yet */
+    moment recalled;  /* when the latest recall was sent */
+    uint64_t sent;    /* live servers transferred to it so far */
+    uint64_t outage;  /* number of the latest outage that was mailed to it */
+    uint64_t fence;   /* number of the fence that it is told of; 0: none is under way */
+    bool fence_again; /* a later fence has been ordered since that mail was sent */
 };
 
 /* What keeps a pool from getting one more slot. */
@@ -117,18 +132,22 @@ struct pool {
     uint32_t ending; /* of these: Terminate was sent, the backend has not closed yet */
     bool obsolete;
     enum pool_lack lack;
-    struct cap *lacks_at;   /* the cap that `lack` is about, or NULL */
-    struct heap *line;      /* the line of that cap that `place` is in; NULL: in none */
-    struct heap_node place; /* its key: when the oldest claim was made, as known when it was set */
-    struct node aside;      /* in the list of pools that cap_balance passes over */
-    bool crowded;           /* a backend had no room for its latest login (53300) */
-    deadline evened;        /* when its members' queues were last made even */
-    deadline paused;        /* no login before: the backend rejected one while other servers live */
-    duration pause;         /* the length of that pause */
+    struct cap *lacks_at;    /* the cap that `lack` is about, or NULL */
+    struct heap *line;       /* the line of that cap that `place` is in; NULL: in none */
+    struct heap_node place;  /* its key: when the oldest claim was made, as known when it was set */
+    struct node aside;       /* in the list of pools that cap_balance passes over */
+    uint32_t moving;         /* connections closed so that others open elsewhere */
+    bool probing;            /* the next one goes to a backend that is not known to be healthy */
+    bool crowded;            /* a backend had no room for its latest login (53300) */
+    moment evened;           /* when its members' queues were last made even */
+    deadline held_back_told; /* the next route.held_back is not logged before */
+    deadline paused; /* no login before: the backend rejected one while other servers live */
+    duration pause;  /* the length of that pause */
     struct timer timer;
     struct waker timer_waker;
-    uint8_t *greeting; /* what the latest server reported, for new local pools; or NULL */
-    uint32_t greeting_size;
+    uint8_t *reported; /* what the latest server reported, for new local pools; or NULL */
+    uint32_t reported_size;
+    struct buffer accepted; /* values that servers have accepted, flat; see accepted.h */
 };
 
 /* --- balance.c: grants of leases, and recalls ------------------------------------------------- */
@@ -143,13 +162,17 @@ void cap_balance(struct cap *cap);
 /** Transfers a live server that `from` has given back to the neediest member, or closes it to make
  *  room for another pool. */
 void lease_pass_on(struct lease *take_lease, struct member *from);
+/** Grants a slot to a member: a lease is made of it and sent. */
+fault pool_lend(struct pool *pool, struct member *member, struct slot *take_slot) MUST_USE;
+/** Returns the member with clients that has the fewest leases; NULL: no member has clients. */
+struct member *pool_fewest(const struct pool *pool);
 uint32_t pool_leases(const struct pool *pool);
 /** Returns the member that lacks a lease and has the oldest claim; NULL: none lacks one. */
 struct member *pool_needy(const struct pool *pool);
 /** Returns when that claim was made, us; UINT64_MAX: no member lacks a lease. */
 uint64_t pool_oldest(const struct pool *pool);
-/** Whether the pool has fewer leases than pool_min, and so wants one without a claim. */
-bool pool_wants_min(const struct pool *pool);
+/** Whether the pool wants a lease without a claim: for pool_min, the spares or a move. */
+bool pool_wants_more(const struct pool *pool);
 /** Returns how often claim ages are checked again; they change without an event. */
 duration pool_period(const struct pool *pool);
 /** Returns how many leases will soon come back: recent recalls, and servers that are ending. */
@@ -194,7 +217,7 @@ void router_reclaim_soon(struct router *router);
 uint32_t member_ripe(const struct member *member);
 /** Whether this pool must give up a server to a pool or version that waits longer. */
 bool pool_yields(const struct pool *pool);
-/** Closes a live server that was given back, to make room. */
+/** Has the relay that gave back this live server close it, to make room. */
 void lease_close(struct lease *take_lease);
 /** Whether a limit that the pool shares with others keeps it from getting a slot. */
 bool pool_lacks_room(const struct pool *pool);
@@ -204,14 +227,24 @@ bool pool_lacks_room(const struct pool *pool);
 /** Frees the lease and its slot, and the pool if nothing else is left in it. */
 void lease_end(struct lease *take_lease);
 
+/** Has all servers of the pool closed as they become free. */
+void pool_doom_all(struct pool *pool);
+
+/* --- rebalance.c: connections of services that spread ----------------------------------------- */
+
+void rebalance_init(struct rebalance *rebalance, struct router *router, struct live_service *live);
+void rebalance_fini(struct rebalance *rebalance);
+/** Has the service rebalanced at once, because something has changed. */
+void rebalance_soon(struct rebalance *rebalance);
+
 /* --- live_service.c --------------------------------------------------------------------------- */
 
+const struct service_config *live_service_settings(const struct live_service *live);
+struct rebalance *live_service_rebalance(struct live_service *live);
+struct failover *live_service_failover(struct live_service *live);
 struct cap *live_service_cap(struct live_service *live);
-
-/* --- closing.c: slots of servers that are ending ---------------------------------------------- */
-
-/** Keeps the slot until the backend has closed the connection.  `lease->server` is detached and
- *  Terminate was sent to it. */
-void closing_begin(struct router *router, struct lease *take_lease);
-/** Ends all closings without waiting, at the end of the pooler. */
-void closing_end_all(struct router *router);
+/** Notes the result of a login at one of the service's backends. */
+void live_service_login_failed(struct live_service *live, const struct lease *lease);
+void live_service_login_succeeded(struct live_service *live);
+/** Returns the outage; NULL: logins succeed.  The number differs after each change. */
+const struct outage *live_service_outage(const struct live_service *live, uint64_t *ret_number);
