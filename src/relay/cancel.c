@@ -4,7 +4,6 @@
 #include "machine/ids.h"
 #include "machine/log.h"
 #include "pool/claim.h"
-#include "pool/lease.h"
 #include "relay/relay.h"
 #include "relay/turn/turn.h"
 #include "wire/scram.h"
@@ -23,6 +22,7 @@ struct cancel_request {
     uint32_t relay;        /* the relay that it visits now */
     uint32_t visits;       /* relays that have looked for the client */
     struct client_key key; /* from the request */
+    struct uuid client;    /* the client with this key */
     struct server *server; /* the server whose query is being cancelled */
     struct co *waiting;    /* home's coroutine that waits for it; NULL: no longer; home's field */
     bool done;             /* the request is back; home's field */
@@ -32,7 +32,7 @@ struct cancel_request {
 
 static uint64_t key_hash(uint32_t pid, struct span secret)
 {
-    return hash_bytes(secret.at, secret.size, pid) | 1; /* 0 means: not in the map */
+    return hash_data(secret.at, secret.size, pid) | 1; /* 0 means: not in the map */
 }
 
 static bool key_is(const struct map_link *link, const void *wanted)
@@ -123,8 +123,9 @@ fault cancel_server(struct server *server, deadline by)
     co_group_init(&group);
     TRY(co_group_start(&group, cancel_dial_kept, &dial, CO_LARGE));
     server->cancels += 1;
-    server->ledger.doubt |= DOUBT_CANCEL;
+    server->session.ledger.doubt |= DOUBT_CANCEL;
     co_group_join(&group);
+    invariant(server->cancels > 0 && (server->session.ledger.doubt & DOUBT_CANCEL) != 0);
     server->cancels -= 1;
     server->keeper = co_self();
     return dial.result;
@@ -141,15 +142,15 @@ void cancel_finish(struct server *server)
 static bool cancel_awaits_query(struct server *server, deadline by)
 {
     const struct owed *head;
-    while (server->client != NULL && (head = ledger_head(&server->ledger)) != NULL &&
+    while (server->client != NULL && (head = ledger_head(&server->session.ledger)) != NULL &&
            head->about == ABOUT_STATE) {
         if (now().us >= by.us)
             return false;
         if (co_wait(after(ms(1))) == FAULT_CANCELLED)
             return false;
     }
-    return server->client != NULL && !ledger_quiet(&server->ledger) &&
-           !ledger_marking(&server->ledger);
+    return server->client != NULL && !ledger_quiet(&server->session.ledger) &&
+           !ledger_marking(&server->session.ledger);
 }
 
 static void request_home(struct mail *mail)
@@ -179,16 +180,17 @@ static void cancel_run(void *argument)
     struct relay *relay = local_pool_relay(server->pool);
     struct dial dial = {server, after(relay->pools.config->cancel_timeout), OK};
     if (cancel_awaits_query(server, dial.by)) {
-        char id[UUID_TEXT_SIZE];
         cancel_dial(&dial);
-        server->ledger.doubt |= DOUBT_CANCEL;
+        server->session.ledger.doubt |= DOUBT_CANCEL;
         if (dial.result != OK)
             server->until = (deadline){0}; /* the request may be carried out later: close it */
         log_event(dial.result == OK ? LOG_INFO : LOG_WARNING, "cancel.sent",
-                  "server=%s pid=%u result=%s", uuid_text(&server->id, id), server->pid,
-                  fault_name(dial.result));
+                  log_id("client", &request->client), log_id("server", &server->id),
+                  log_number("server_pid", server->pid),
+                  log_text("result", fault_name(dial.result)));
     }
     request_return(request);
+    invariant(relay->cancels > 0 && server->cancels > 0);
     relay->cancels -= 1;
     server->cancels -= 1;
     if (server->cancels == 0 && server->state == SERVER_CLEANING && server->withheld) {
@@ -203,14 +205,17 @@ static bool cancel_active(struct relay *relay, struct client *client,
                           struct cancel_request *request)
 {
     struct server *server = client->server;
-    if (server == NULL || ledger_quiet(&server->ledger) || ledger_marking(&server->ledger))
+    if (server == NULL || ledger_quiet(&server->session.ledger) ||
+        ledger_marking(&server->session.ledger))
         return false; /* the client has no query under way; PostgreSQL ignores such a request too */
     if (relay->cancels >= relay->pools.config->cancels_max) {
-        log_event(LOG_WARNING, "cancel.dropped", "pid=%u limit=%u", client->key.pid,
-                  relay->pools.config->cancels_max);
+        log_event(LOG_WARNING, "cancel.dropped", log_id("client", &client->id),
+                  log_id("server", &server->id), log_number("server_pid", server->pid),
+                  log_number("limit", relay->pools.config->cancels_max));
         return false;
     }
     request->server = server;
+    request->client = client->id;
     if (co_group_start(&relay->cancelling, cancel_run, request, CO_LARGE) != OK)
         return false;
     server->cancels += 1;
@@ -232,6 +237,7 @@ static bool cancel_client(struct relay *relay, struct client *client,
         return cancel_active(relay, client, request);
     struct refusal *refusal = refusal_new("57014", "canceling statement due to user request");
     claim_refuse(&client->claim, refusal);
+    invariant(client->claim.state == CLAIM_REFUSED && client->claim.server == NULL);
     refusal_unref(&refusal);
     local_pool_tell(client->pool);
     return false;

@@ -5,9 +5,9 @@
 #include "machine/ids.h"
 #include "machine/log.h"
 #include "pool/counts.h"
-#include "relay/guests.h"
+#include "relay/preauth.h"
 #include "relay/relay.h"
-#include "relay/turn/turn.h"
+#include "relay/turn/turn_reads.h"
 #include "session/counted.h"
 #include "wire/messages.h"
 
@@ -15,6 +15,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/uio.h>
+
+#define TO(state) (1u << (state))
+
+static const uint8_t permitted[CLIENT_STATES] = {
+    [CLIENT_LOGIN] = TO(CLIENT_PARKED) | TO(CLIENT_TURN),
+    [CLIENT_PARKED] = TO(CLIENT_QUEUED) | TO(CLIENT_TURN) | TO(CLIENT_DETACHED),
+    [CLIENT_QUEUED] = TO(CLIENT_TURN),
+    [CLIENT_TURN] = TO(CLIENT_TURN) | TO(CLIENT_PARKED) | TO(CLIENT_DETACHED),
+    [CLIENT_DETACHED] = TO(CLIENT_PARKED),
+};
 
 static void client_event(struct waker *waker);
 static void client_held_event(struct waker *waker);
@@ -63,13 +73,14 @@ static struct client *client_new(struct relay *relay, const struct address *peer
     client->unnamed_number = ++relay->unnamed_ever;
     client->connected = now();
     list_push(&relay->clients, &client->node);
-    hint_write(&relay->told.clients, relay->clients.count);
+    hint_write(&relay->hints.clients, relay->clients.count);
     return client;
 }
 
 static void client_free(struct client *client)
 {
     struct relay *relay = client->relay;
+    turn_reads_leave(client, true);
     timer_disarm(&client->timer);
     relay_drop_client(relay, client);
     if (client->key.link.hash != 0)
@@ -80,9 +91,10 @@ static void client_free(struct client *client)
     params_unref(&client->params);
     params_unref(&client->unnamed_params);
     params_unref(&client->given);
+    params_unref(&client->defaults);
     client_prove(client);
     if (client->fed)
-        guests_closed(relay->pools.env->guests);
+        preauths_closed(relay->pools.env->preauths);
     if (client->counted)
         env_client_gone(relay->pools.env);
     for (int i = 0; i < COUNTS && client->admitted; i++)
@@ -95,16 +107,16 @@ static void client_free(struct client *client)
     client_drop_stash(client);
     free(client->peer);
     free(client);
-    hint_add(&relay->told.gone, 1);
+    hint_add(&relay->hints.gone, 1);
     relay_check_end(relay);
 }
 
 void client_prove(struct client *client)
 {
-    if (client->guest == NULL)
+    if (client->preauth == NULL)
         return;
-    guest_settle(&client->guest);
-    hint_add(&client->relay->told.guests, UINT64_MAX);
+    preauth_end(&client->preauth);
+    hint_add(&client->relay->hints.preauths, UINT64_MAX);
 }
 
 void client_crowd_out(struct client *client)
@@ -113,38 +125,59 @@ void client_crowd_out(struct client *client)
     client_end(client);
 }
 
-static void client_be_guest(struct client *client, struct guest *guest)
+/* False: the unauthenticated connection has been told to disconnect. */
+static bool client_set_preauth(struct client *client, struct preauth *preauth)
 {
-    client->guest = guest;
-    client->fed = guest != NULL;
-    if (guest == NULL)
-        return;
-    guest_arrive(guest, client);
-    hint_add(&client->relay->told.guests, 1);
+    client->preauth = preauth;
+    client->fed = preauth != NULL;
+    if (preauth == NULL)
+        return true;
+    hint_add(&client->relay->hints.preauths, 1);
+    return preauth_set_client(preauth, client);
 }
 
 void client_accept(struct relay *relay, int handle, const struct address *peer, uint32_t listen,
-                   struct guest *take_guest)
+                   struct preauth *take_preauth)
 {
     struct client *client = client_new(relay, peer);
     if (client == NULL) {
-        if (take_guest != NULL) {
-            guests_closed(relay->pools.env->guests);
-            guest_settle(&take_guest);
+        if (take_preauth != NULL) {
+            preauths_closed(relay->pools.env->preauths);
+            preauth_end(&take_preauth);
         }
         struct stream stream = STREAM_INIT;
-        hint_add(&relay->told.gone, 1);
+        hint_add(&relay->hints.gone, 1);
         if (stream_adopt(&stream, handle, peer->family == ADDRESS_UNIX) == OK)
             stream_close(&stream);
         return;
     }
     client->listen = listen;
-    client_be_guest(client, take_guest);
+    bool stays = client_set_preauth(client, take_preauth);
     if (stream_adopt(&client->stream, handle, peer->family == ADDRESS_UNIX) != OK ||
         co_start(client_login, client, CO_LARGE) != OK) {
         stream_close(&client->stream);
         client_free(client);
+    } else if (!stays) {
+        client_crowd_out(client);
     }
+}
+
+void client_become(struct client *client, enum client_state next)
+{
+    invariant((permitted[client->state] & TO(next)) != 0);
+    switch (next) {
+    case CLIENT_PARKED:
+    case CLIENT_DETACHED:
+        invariant(client->claim.state == CLAIM_NONE);
+        client->co = NULL;
+        break;
+    case CLIENT_QUEUED:
+        invariant(client->claim.state == CLAIM_WAITING && client->server == NULL);
+        break;
+    default:
+        break;
+    }
+    client->state = next;
 }
 
 void client_close(struct client **client, const char *reason)
@@ -168,6 +201,17 @@ const char *client_ids(const struct client *client, const struct server *server,
     return text;
 }
 
+/* Formats ids like client_ids.  Names the server also after client_part has taken it away. */
+static const char *farewell_ids(const struct client *client, char *text, size_t size)
+{
+    char own[UUID_TEXT_SIZE], other[UUID_TEXT_SIZE];
+    if (client->server != NULL || !client->parted)
+        return client_ids(client, client->server, text, size);
+    snprintf(text, size, "client %s, server %s", uuid_text(&client->id, own),
+             uuid_text(&client->claim.served_by, other));
+    return text;
+}
+
 void client_farewell(struct client **client, const char *sqlstate, const char *text)
 {
     struct buffer out = BUFFER_INIT(1024);
@@ -175,13 +219,12 @@ void client_farewell(struct client **client, const char *sqlstate, const char *t
     struct wire_report report = {.severity = "FATAL",
                                  .sqlstate = sqlstate,
                                  .message = text,
-                                 .detail =
-                                     client_ids(*client, (*client)->server, ids, sizeof(ids))};
+                                 .detail = farewell_ids(*client, ids, sizeof(ids))};
     size_t sent;
     wire_put_report(&out, &report);
     struct iovec part = {out.at, out.size};
     /* Try once: a client that does not read gets only the end of the connection. */
-    if (!(*client)->stream.is_shaking && buffer_fault(&out) == OK &&
+    if (!(*client)->stream.in_handshake && buffer_fault(&out) == OK &&
         stream_write_some(&(*client)->stream, &part, 1, &sent) == OK)
         (void)!stream_flush_some(&(*client)->stream);
     buffer_fini(&out);
@@ -323,8 +366,7 @@ static void client_park_server(struct client *client)
         client->server->stream.waker = &client->waker;
 }
 
-/* Returns whether the client or its server already has input that no new event will report. */
-static bool client_has_more(const struct client *client)
+bool client_has_more(const struct client *client)
 {
     if (client->ahead)
         return true;
@@ -336,8 +378,7 @@ static bool client_has_more(const struct client *client)
 
 bool client_park(struct client *client)
 {
-    client->state = CLIENT_PARKED;
-    client->co = NULL;
+    client_become(client, CLIENT_PARKED);
     client->stream.waker = &client->waker;
     client_park_server(client);
     client_arm_idle(client);
@@ -346,8 +387,7 @@ bool client_park(struct client *client)
 
 void client_park_again(struct client *client)
 {
-    client->state = CLIENT_PARKED;
-    client->co = NULL;
+    client_become(client, CLIENT_PARKED);
     client->stream.waker = &client->waker;
     if (client->silent.us == 0)
         client->silent = now();
@@ -372,19 +412,50 @@ static void client_end_parked(struct client *client, const char *sqlstate, const
 
 const char client_shed_why[] =
     "terminating connection: memory_limit is in use, and no client holds more of it than this one";
-static const char client_why[] =
-    "terminating connection: the pooler is shutting down or the route has changed";
+static const char client_why[] = "terminating connection: the pooler is shutting down";
 
 static const char client_killed[] = "terminating connection due to administrator command";
 
+fault client_drained(const struct client *client)
+{
+    return fault_raise_state(FAULT_CANCELLED, "57P01",
+                             "terminating connection due to drain_timeout (%" PRId64
+                             " ms): a reload has changed or removed the client's route",
+                             client->pool->drain_limit.us / 1000);
+}
+
+fault client_outrun(const struct client *client)
+{
+    return fault_raise_state(FAULT_CANCELLED, "57P01",
+                             "terminating connection: the primary of service \"%s\" has changed "
+                             "(failover)",
+                             client->pool->route->service->name);
+}
+
 static const char *client_reason(const struct client *client)
 {
+    if (client->fenced)
+        return fault_detail(client_outrun(client));
+    if (client->drained)
+        return fault_detail(client_drained(client));
     return client->killed ? client_killed : client_why;
+}
+
+void client_drain(struct client *client)
+{
+    client->drained = true;
+    client_end(client);
 }
 
 void client_kill(struct client *client)
 {
     client->killed = true;
+    client_end(client);
+}
+
+void client_fence(struct client *client)
+{
+    client->fenced = true;
     client_end(client);
 }
 
@@ -404,14 +475,14 @@ void client_end(struct client *client)
 static bool client_streams(const struct client *client)
 {
     const struct server *server = client->server;
-    return server != NULL && server->pool->route->is_replication && server->ledger.copy_in;
+    return server != NULL && server->pool->route->is_replication && server->session.ledger.copy_in;
 }
 
 void client_leave(struct client *client)
 {
     switch (client->state) {
     case CLIENT_PARKED:
-        if (client->server == NULL || client->server->transaction == WIRE_TX_IDLE) {
+        if (client->server == NULL || client->server->session.transaction == WIRE_TX_IDLE) {
             client_end_parked(client, "57P01", client_why);
             return;
         }
@@ -423,7 +494,8 @@ void client_leave(struct client *client)
     default:
         client->leaving = true;
         if (client->co != NULL &&
-            (client->state == CLIENT_LOGIN || client->console || client_streams(client)))
+            (client->state == CLIENT_LOGIN || client->state == CLIENT_DETACHED || client->console ||
+             client_streams(client)))
             co_cancel(client->co);
     }
 }
@@ -441,8 +513,11 @@ static void client_event(struct waker *waker)
         else if (stream_hung_up(&client->stream))
             client_end_parked(client, NULL, "left while it waited for a server");
         return;
+    case CLIENT_LOGIN:
+    case CLIENT_TURN:
+        return; /* a coroutine handles it, or is about to begin */
     default:
-        invariant(client->state == CLIENT_TURN || client->state == CLIENT_LOGIN);
+        invariant(client->state != CLIENT_DETACHED);
     }
 }
 
@@ -482,8 +557,8 @@ static void client_timer_fired(struct waker *waker)
         return;
     }
     char sqlstate[6], text[FAULT_STORY_MAX];
-    memcpy(sqlstate, fault_story_sqlstate(overdue), sizeof(sqlstate));
-    snprintf(text, sizeof(text), "%s", fault_story(overdue));
+    memcpy(sqlstate, fault_detail_sqlstate(overdue), sizeof(sqlstate));
+    snprintf(text, sizeof(text), "%s", fault_detail(overdue));
     client_end_parked(client, sqlstate, text);
 }
 

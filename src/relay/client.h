@@ -2,12 +2,6 @@
 /*
  * client.h - a connection from an application.
  *
- *   LOGIN ──> PARKED ──> QUEUED ──> TURN ──> PARKED        (any) ──> freed
- *                └───────────────────^
- * LOGIN   a login coroutine owns the client
- * PARKED  idle: no coroutine, no buffer; the client's waker runs on the loop's stack
- * QUEUED  the first message is stashed, the claim waits in the local pool's queue
- * TURN    a coroutine moves bytes between the client and a server
  * In session pools a client keeps its server also while parked.  A client belongs to one relay at a
  * time.  Parked without a server, it may move to another relay (move.h).
  */
@@ -28,7 +22,30 @@ struct config;
  * server. */
 #define CLIENT_UNNAMED_MAX 65536u
 
-enum client_state { CLIENT_LOGIN, CLIENT_PARKED, CLIENT_QUEUED, CLIENT_TURN, CLIENT_STATES };
+/* clang-format off */
+/*
+ *   LOGIN ──> PARKED <────────> TURN ──> DETACHED ──> freed
+ *     │         │                ^ ^
+ *     │         └──> QUEUED ─────┘ │     PARKED <──> DETACHED: moves to another relay
+ *     └────────────────────────────┘     LOGIN ──> TURN: a console session
+ *
+ * LOGIN     a login coroutine owns the client
+ * PARKED    idle: no coroutine, no buffer; the client's waker runs on the loop's stack
+ * QUEUED    the first message is stashed, the claim waits in the local pool's queue
+ * TURN      a coroutine moves bytes between the client and a server
+ * DETACHED  no event reaches the client: it is on its way to another relay, or is about to be freed
+ *
+ * A client may be freed in any state.
+ */
+/* clang-format on */
+enum client_state {
+    CLIENT_LOGIN,
+    CLIENT_PARKED,
+    CLIENT_QUEUED,
+    CLIENT_TURN,
+    CLIENT_DETACHED,
+    CLIENT_STATES
+};
 
 /* The cancel key that the client was given. */
 #define CLIENT_SECRET_MAX 32u
@@ -52,21 +69,25 @@ struct client {
     struct relay *relay;
     struct local_pool *pool; /* NULL until a route is found, and for console clients */
     struct server *server;   /* attached, or NULL */
+    struct client_reads
+        *reads; /* of a route that splits reads, from its first message; NULL: none */
     struct claim claim;
-    struct guest *guest; /* until authenticated; then NULL */
-    struct turn *turn;   /* in TURN: on its coroutine's stack */
-    struct co *co;       /* the coroutine in LOGIN and TURN */
+    struct preauth *preauth; /* until authenticated; then NULL */
+    struct turn *turn;       /* in TURN: on its coroutine's stack */
+    struct co *co;           /* the coroutine in LOGIN and TURN */
     struct params *params;
-    struct params *given;  /* startup parameters, the values of RESET; NULL: none */
-    struct map statements; /* struct client_statement by name */
-    uint32_t naming;       /* open ledger entries that add or remove a statement's name */
-    uint32_t naming_batch; /* the ledger's batch that all of these belong to */
-    uint8_t *unnamed;      /* Parse body of the unnamed statement; NULL: none */
+    struct params *given;    /* startup parameters, the values of RESET; NULL: none */
+    struct params *defaults; /* of the servers that it had; its sets differ from them; NULL: none */
+    struct map statements;   /* struct client_statement by name */
+    uint32_t naming;         /* open ledger entries that add or remove a statement's name */
+    uint32_t naming_batch;   /* the ledger's batch that all of these belong to */
+    uint8_t *unnamed;        /* Parse body of the unnamed statement; NULL: none */
     uint32_t unnamed_size;
     uint32_t unnamed_room;
     struct params *unnamed_params;         /* of the session at that Parse; NULL: unknown */
     struct query_effects *unnamed_effects; /* of its text; NULL: none */
     bool unnamed_alters;                   /* its text may change session parameters */
+    uint8_t unnamed_outcome;               /* query_outcome_of() of it */
     struct unnamed_before *unnamed_before; /* see turn_unnamed.c; NULL: none */
     uint8_t *stash; /* bytes that were read and not yet handled; NULL: none */
     uint32_t stash_size;
@@ -76,42 +97,48 @@ struct client {
     bool shed;     /* to be disconnected for want of memory */
     bool leaving;  /* to be disconnected when its turn is over */
     bool console;
+    bool drained;  /* to be disconnected because drain_timeout has passed */
     bool killed;   /* by an administrator */
+    bool fenced;   /* its server's backend is no longer the primary */
     bool asked;    /* console: the command was cancelled */
     bool counted;  /* in env->clients */
     bool admitted; /* in the pool's counts */
-    bool fed;      /* in the number of connections (guests.h) */
+    bool fed;      /* in the number of connections (preauth.h) */
+    bool parted;   /* has just lost claim.served_by because the client ends */
     bool crowded;  /* to be disconnected before login, to admit a newer connection */
     struct client_key key;
     struct uuid id;
-    struct uuid served_by;       /* the last server, noted when the client lost it; for the log */
-    uint32_t served_pid;         /* backend pid of served_by; 0: none */
     uint64_t serial;             /* number among all clients of this relay ever, from 1 */
     struct digest unnamed_shape; /* of the unnamed statement; valid if `unnamed_shaped` */
     bool unnamed_shaped;         /* the client has described its unnamed statement */
     uint64_t unnamed_number;     /* changes with the unnamed statement; from relay->unnamed_ever */
     struct address *peer;        /* heap, allocated for the size of its family */
     uint32_t listen;             /* number of the listener */
-    deadline connected;          /* when the client connected */
-    deadline since;              /* start of the present turn or wait */
-    deadline began;              /* start of the transaction, if time limits are set; 0: none */
-    deadline silent;             /* when the last message was answered; 0: another has come since */
-    deadline moved;              /* when the client came from another relay; 0: never */
+    moment connected;            /* when the client connected */
+    moment since;                /* start of the present turn or wait */
+    moment began;                /* start of the transaction, if time limits are set; 0: none */
+    moment silent;               /* when the last message was answered; 0: another has come since */
+    moment moved;                /* when the client came from another relay; 0: never */
 };
 
+/** Moves a client to another state. */
+void client_become(struct client *client, enum client_state next);
 /** Claims a server of the client's local pool, as claim_make: true if granted at once. */
 bool client_claim(struct client *client, struct waker *waker);
 /** Sends the client a NOTICE that its claim waits for long.  A pool operation (pools.h). */
 void client_notice(struct claim *claim);
-struct guest;
+struct preauth;
 /** Takes ownership of an accepted socket and starts the login coroutine.  Closes the socket on
  *  failure. */
 void client_accept(struct relay *relay, int handle, const struct address *peer, uint32_t listen,
-                   struct guest *take_guest);
-/** Notes that the client is authenticated: it is no guest any more.  May be called again. */
+                   struct preauth *take_preauth);
+/** Notes that the client is authenticated: it is no unauthenticated connection any more.  May be
+ * called again. */
 void client_prove(struct client *client);
 /** Disconnects a client that has not logged in, to admit a newer connection. */
 void client_crowd_out(struct client *client);
+/** Disconnects a client whose server is fenced (turn_fence.c). */
+void client_fence(struct client *client);
 /** Replaces the client's address by the one that a proxy reported.  MEMORY. */
 fault client_set_peer(struct client *client, const struct address *peer) MUST_USE;
 /* Size of an application_name, NUL included. */
@@ -126,6 +153,8 @@ void client_close(struct client **client, const char *reason);
 /** Parks a client that has nothing under way.  Returns true if bytes are there already: the caller,
  *  a turn's coroutine, then runs another turn. */
 bool client_park(struct client *client);
+/** Returns whether a parked client or its server has input that no new event will report. */
+bool client_has_more(const struct client *client) MUST_USE;
 /** Sends FATAL with this SQLSTATE and text, as far as the socket takes it at once, and closes.
  *  Sends nothing in the middle of a TLS handshake, as PostgreSQL.  From any state but TURN. */
 void client_farewell(struct client **client, const char *sqlstate, const char *text);
@@ -144,6 +173,12 @@ void client_leave(struct client *client);
 extern const char client_shed_why[];
 /** Disconnects a client now, whatever it is doing. */
 void client_end(struct client *client);
+/** As client_end, because drain_timeout has passed for the client's obsolete local pool. */
+void client_drain(struct client *client);
+/** Raises CANCELLED with the error for a client that is ended by client_drain. */
+fault client_drained(const struct client *client) MUST_USE;
+/** Raises CANCELLED with the error for a client that is ended by client_fence. */
+fault client_outrun(const struct client *client) MUST_USE;
 /** As client_end, by order of an administrator. */
 void client_kill(struct client *client);
 /** Holds a client or releases it.  A held client starts no turn (SUSPEND). */

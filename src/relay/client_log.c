@@ -6,7 +6,6 @@
 #include "relay/relay.h"
 #include "wire/messages.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 
 /* --- slow queries ----------------------------------------------------------------------------- */
@@ -55,70 +54,49 @@ void client_log_text(struct client *client, struct server *server, uint8_t type,
 
 void client_log_slow(const struct client *client, const struct server *server, int64_t us)
 {
-    char own[UUID_TEXT_SIZE], other[UUID_TEXT_SIZE];
     const struct local_pool *pool = client->pool;
-    if (server->note_size > 0)
-        log_event(LOG_NOTICE, "query.slow",
-                  "client=%s server=%s pid=%u database=%s user=%s us=%" PRId64 " text=\"%.*s\"",
-                  uuid_text(&client->id, own), uuid_text(&server->id, other), server->pid,
-                  pool->database, pool->user, us, (int)server->note_size, server->note);
-    else
-        log_event(LOG_NOTICE, "query.slow",
-                  "client=%s server=%s pid=%u database=%s user=%s us=%" PRId64,
-                  uuid_text(&client->id, own), uuid_text(&server->id, other), server->pid,
-                  pool->database, pool->user, us);
+    log_event(
+        LOG_NOTICE, "query.slow", log_id("client", &client->id), log_id("server", &server->id),
+        log_number("server_pid", server->pid), log_text("database", pool->database),
+        log_text("user", pool->user), log_number("us", us),
+        server->note_size > 0 ? log_quote_span("text", span_of(server->note, server->note_size))
+                              : log_nothing());
 }
 
 /* --- connects and disconnects ----------------------------------------------------------------- */
 
 void client_log_came(const struct client *client, const char *database, const char *user)
 {
-    char id[UUID_TEXT_SIZE], other[UUID_TEXT_SIZE], from[ADDRESS_TEXT_SIZE];
+    char from[ADDRESS_TEXT_SIZE];
     const struct server *server = client->server;
     if (!client->relay->pools.config->log_connections)
         return;
-    address_text(client->peer, from, sizeof(from));
-    if (server != NULL)
-        log_event(LOG_INFO, "client.connected",
-                  "client=%s database=%s user=%s from=%s server=%s pid=%u",
-                  uuid_text(&client->id, id), database, user, from, uuid_text(&server->id, other),
-                  server->pid);
-    else
-        log_event(LOG_INFO, "client.connected", "client=%s database=%s user=%s from=%s",
-                  uuid_text(&client->id, id), database, user, from);
-}
-
-void client_log_parting(struct client *client, const struct server *server)
-{
-    client->served_by = server->id;
-    client->served_pid = server->pid;
+    log_event(LOG_INFO, "client.connected", log_id("client", &client->id),
+              log_text("database", database), log_text("user", user),
+              log_text("from", address_text(client->peer, from, sizeof(from))),
+              server != NULL ? log_id("server", &server->id) : log_nothing(),
+              server != NULL ? log_number("server_pid", server->pid) : log_nothing());
 }
 
 void client_log_gone(const struct client *client, const char *reason)
 {
-    char id[UUID_TEXT_SIZE], other[UUID_TEXT_SIZE];
     const struct local_pool *pool = client->pool;
-    const struct server *last = client->claim.last_server;
-    const struct uuid *server = last != NULL ? &last->id : &client->served_by;
-    uint32_t pid = last != NULL ? last->pid : client->served_pid;
-    int64_t age = between(client->connected, now()).us / 1000;
+    const struct server *last = client->parted ? NULL : client->claim.last_server;
+    const struct uuid *server = last != NULL ? &last->id : &client->claim.served_by;
+    uint32_t pid = last != NULL ? last->pid : client->claim.served_pid;
     if (pool == NULL || !client->relay->pools.config->log_disconnections)
         return;
-    if (pid != 0)
-        log_event(LOG_INFO, "client.disconnected",
-                  "client=%s database=%s user=%s server=%s pid=%u age_ms=%" PRId64 " reason=\"%s\"",
-                  uuid_text(&client->id, id), pool->database, pool->user, uuid_text(server, other),
-                  pid, age, reason);
-    else
-        log_event(LOG_INFO, "client.disconnected",
-                  "client=%s database=%s user=%s age_ms=%" PRId64 " reason=\"%s\"",
-                  uuid_text(&client->id, id), pool->database, pool->user, age, reason);
+    log_event(LOG_INFO, "client.disconnected", log_id("client", &client->id),
+              log_text("database", pool->database), log_text("user", pool->user),
+              pid != 0 ? log_id("server", server) : log_nothing(),
+              pid != 0 ? log_number("server_pid", pid) : log_nothing(),
+              log_number("age_ms", between(client->connected, now()).us / 1000),
+              log_quote("reason", reason));
 }
 
 void client_log_assigned(const struct client *client, const struct server *server)
 {
-    char own[UUID_TEXT_SIZE], other[UUID_TEXT_SIZE];
-    log_event(LOG_DEBUG, "client.served", "client=%s server=%s pid=%u database=%s user=%s",
-              uuid_text(&client->id, own), uuid_text(&server->id, other), server->pid,
-              client->pool->database, client->pool->user);
+    log_event(LOG_DEBUG, "client.served", log_id("client", &client->id),
+              log_id("server", &server->id), log_number("server_pid", server->pid),
+              log_text("database", client->pool->database), log_text("user", client->pool->user));
 }

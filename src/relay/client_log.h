@@ -12,8 +12,6 @@ void client_log_slow(const struct client *client, const struct server *server, i
 
 /** Logs a client's login. */
 void client_log_came(const struct client *client, const char *database, const char *user);
-/** Notes the server that a client is about to lose, for client_log_gone. */
-void client_log_parting(struct client *client, const struct server *server);
 /** Logs a client's end, with its last server. */
 void client_log_gone(const struct client *client, const char *reason);
 /** Logs at level debug which server and backend a client is assigned to. */

@@ -58,7 +58,7 @@ fault client_name_session(struct client *client, struct span name, deadline by)
     struct turn turn;
     put_statement(&sql, name);
     fault named = buffer_fault(&sql);
-    turn_init(&turn, relay, server);
+    turn_init(&turn, relay, NULL, server);
     server->stream.waker = co_waker(co_self());
     if (named == OK)
         named = turn_ask(&turn, buffer_span(&sql), by);

@@ -1,10 +1,12 @@
 #include "relay/move.h"
-#include "relay/client_log.h"
+#include "relay/turn/turn_reads.h"
 
 #include "machine/clock.h"
 #include "machine/ids.h"
 #include "machine/log.h"
+#include "pool/local_pool_command.h"
 #include "relay/cancel.h"
+#include "relay/client_log.h"
 #include "relay/relay.h"
 
 #include <stdio.h>
@@ -38,6 +40,7 @@ struct transfer {
     struct buffer names;       /* database NUL user NUL */
     struct buffer params;      /* flat */
     struct buffer given;       /* flat */
+    struct buffer defaults;    /* flat */
     struct buffer unnamed;     /* parameters of the unnamed statement, flat, if not the client's */
     struct buffer statements;  /* for each: struct packed and what follows it */
 };
@@ -67,6 +70,7 @@ static void transfer_free(struct transfer **transfer)
     buffer_fini(&gone->params);
     buffer_fini(&gone->unnamed);
     buffer_fini(&gone->given);
+    buffer_fini(&gone->defaults);
     buffer_fini(&gone->statements);
     free(gone);
 }
@@ -159,12 +163,15 @@ static fault transfer_pack(struct transfer *transfer, struct client *client)
     params_write_flat(&transfer->params, client->params);
     if (client->given != NULL)
         params_write_flat(&transfer->given, client->given);
+    if (client->defaults != NULL)
+        params_write_flat(&transfer->defaults, client->defaults);
     TRY(pack_statements(&transfer->statements, client));
     if (client->unnamed != NULL)
         transfer->unnamed_params = pack_params(&transfer->unnamed, client, client->unnamed_params);
     TRY(buffer_fault(&transfer->names));
     TRY(buffer_fault(&transfer->params));
     TRY(buffer_fault(&transfer->given));
+    TRY(buffer_fault(&transfer->defaults));
     TRY(buffer_fault(&transfer->unnamed));
     transfer->config = config_ref(pool->config);
     transfer->route = pool->route;
@@ -183,41 +190,40 @@ static void client_uproot(struct client *client)
     relay_drop_client(relay, client);
     if (client->key.link.hash != 0)
         map_remove(&relay->keys, &client->key.link);
-    if (client->claim.last_server != NULL) {
-        client_log_parting(client, client->claim.last_server);
+    if (client->claim.last_server != NULL)
         server_forget_owner(client->claim.last_server);
-    }
     client_statements_clear(&client->statements);
     client->statements = MAP_INIT(CLIENT_STATEMENTS_MAX);
     params_unref(&client->params);
     params_unref(&client->unnamed_params);
     params_unref(&client->given);
+    params_unref(&client->defaults);
     client_uncount_unnamed(client);
     client->admitted = false;
+    turn_reads_leave(client, false);
     local_pool_leave(TAKE(client->pool));
-    client->state = CLIENT_LOGIN; /* wakers do nothing in this state */
-    hint_add(&relay->told.gone, 1);
-    hint_add(&relay->told.left, 1);
+    client_become(client, CLIENT_DETACHED);
+    hint_add(&relay->hints.gone, 1);
+    hint_add(&relay->hints.left, 1);
 }
 
 static void transfer_arrive(struct mail *mail);
 
 fault move_client(struct client *client, struct relay *to)
 {
-    char id[UUID_TEXT_SIZE];
     struct transfer *transfer = calloc(1, sizeof(*transfer));
     invariant(move_hindrance(client) == NULL && to != client->relay);
     if (transfer == NULL)
         return FAULT_MEMORY;
-    transfer->names = transfer->params = transfer->given = transfer->unnamed =
+    transfer->names = transfer->params = transfer->given = transfer->defaults = transfer->unnamed =
         transfer->statements = BUFFER_INIT(MOVE_STATE_MAX);
     fault packed = transfer_pack(transfer, client);
     if (packed != OK) {
         transfer_free(&transfer);
         return packed;
     }
-    log_event(LOG_DEBUG, "client.moved", "client=%s from=%u to=%u", uuid_text(&client->id, id),
-              client->relay->index, to->index);
+    log_event(LOG_DEBUG, "client.moved", log_id("client", &client->id),
+              log_number("from", client->relay->index), log_number("to", to->index));
     transfer->mail.deliver = transfer_arrive;
     transfer->to = to;
     transfer->client = client;
@@ -237,8 +243,8 @@ static fault client_root(struct client *client, struct relay *relay, bool keyed)
     client->unnamed_number = ++relay->unnamed_ever;
     client->moved = now();
     list_push(&relay->clients, &client->node);
-    hint_write(&relay->told.clients, relay->clients.count);
-    hint_add(&relay->told.came, 1);
+    hint_write(&relay->hints.clients, relay->clients.count);
+    hint_add(&relay->hints.came, 1);
     client_hold(client, relay->pools.orders.suspended);
     client_count_unnamed(client);
     client->key.link = (struct map_link){.hash = 0};
@@ -328,6 +334,9 @@ static fault transfer_unpack(struct transfer *transfer)
         return fault_raise(FAULT_SHUTDOWN, "the pooler is shutting down");
     TRY(params_read_flat(&relay->pools.params, buffer_span(&transfer->params), &client->params));
     TRY(params_read_flat(&relay->pools.params, buffer_span(&transfer->given), &client->given));
+    if (transfer->defaults.size > 0)
+        TRY(params_read_flat(&relay->pools.params, buffer_span(&transfer->defaults),
+                             &client->defaults));
     TRY(unpack_statements(client, buffer_span(&transfer->statements)));
     if (client->unnamed != NULL)
         TRY(unpack_params(client, transfer->unnamed_params, buffer_span(&transfer->unnamed),
@@ -356,9 +365,9 @@ static void transfer_fail(struct transfer *transfer, fault why)
     char sqlstate[6], text[FAULT_STORY_MAX];
     struct client *client = transfer->client;
     bool ends = why == FAULT_CANCELLED || why == FAULT_SHUTDOWN;
-    memcpy(sqlstate, ends ? "57P01" : fault_story_sqlstate(why), sizeof(sqlstate));
+    memcpy(sqlstate, ends ? "57P01" : fault_detail_sqlstate(why), sizeof(sqlstate));
     snprintf(text, sizeof(text), "%s",
-             ends ? "terminating connection due to administrator command" : fault_story(why));
+             ends ? "terminating connection due to administrator command" : fault_detail(why));
     for (int i = 0; i < COUNTS; i++)
         counts_dismiss(transfer->counts[i]);
     client_farewell(&client, sqlstate, text);
@@ -417,7 +426,7 @@ struct order {
     bool any;
 };
 
-static bool lately(deadline at, duration since)
+static bool lately(moment at, duration since)
 {
     return at.us != 0 && between(at, now()).us < since.us;
 }

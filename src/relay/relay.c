@@ -3,8 +3,8 @@
 #include "auth/auth_query.h"
 #include "machine/clock.h"
 #include "machine/log.h"
+#include "pool/closing.h"
 #include "pool/counts.h"
-#include "pool/lease.h"
 #include "pool/router.h"
 #include "session/counted.h"
 
@@ -21,13 +21,13 @@
 /* Steps per second, at most, in which a stopping relay disconnects its clients. */
 #define DISMISS_STEPS 100
 
-/* An accepted socket, mailed to a relay. */
+/* An accepted socket, mailed from one relay to another. */
 struct feed {
     struct mail mail;
     struct relay *relay;
     int handle;
     uint32_t listen;
-    struct guest *guest;
+    struct preauth *preauth;
     struct address peer;
 };
 
@@ -65,6 +65,7 @@ static void relay_trim(struct relay *relay)
  * about them, which precedes `ended`. */
 static void relay_fini(struct relay *relay)
 {
+    invariant(list_empty(&relay->pools.closings));
     costly_invariant(list_empty(&relay->clients) && relay->keys.count == 0);
     costly_invariant(relay->statements.count == 0 && relay->cancels == 0);
     counted_in(&relay->chunks);
@@ -74,6 +75,7 @@ static void relay_fini(struct relay *relay)
     }
     route_times_clear(&relay->pools.route_times);
     stats_departed_clear(&relay->pools.departed);
+    stats_services_clear(&relay->pools.services);
     auth_cache_free(&relay->auth.cache);
     auth_plain_clear(&relay->auth.verifiers);
     map_fini(&relay->auth.verifiers);
@@ -110,6 +112,7 @@ static void relay_main(void *argument)
     timer_disarm(&relay->dismissal);
     LIST_EACH (&relay->pools.all, it)
         timer_disarm(&LIST_ENTRY(it, struct local_pool, node)->timer);
+    mail_send(relay->pools.env->machine, &relay->ended); /* behind all mail to the router */
     machine_stop();
 }
 
@@ -118,21 +121,22 @@ static void relay_main(void *argument)
 static void feed_arrive(struct mail *mail)
 {
     struct feed *feed = CONTAINER_OF(mail, struct feed, mail);
-    client_accept(feed->relay, feed->handle, &feed->peer, feed->listen, feed->guest);
+    client_accept(feed->relay, feed->handle, &feed->peer, feed->listen, feed->preauth);
     free(feed);
 }
 
 fault relay_feed(struct relay *relay, int handle, const struct address *peer, uint32_t listen,
-                 struct guest *take_guest)
+                 struct preauth *take_preauth)
 {
     struct feed *feed = calloc(1, sizeof(*feed));
+    invariant(relay->pools.env->relay_count > 1); /* the only relay has handles of its own */
     if (feed == NULL)
         return FAULT_MEMORY;
     feed->mail.deliver = feed_arrive;
     feed->relay = relay;
     feed->handle = handle;
     feed->listen = listen;
-    feed->guest = take_guest;
+    feed->preauth = take_preauth;
     feed->peer = *peer;
     mail_send(relay->pools.machine, &feed->mail);
     return OK;
@@ -145,11 +149,10 @@ static uint32_t relay_chunks_max(const struct config *config)
     return (uint32_t)MIN_OF(max, 1u << 20);
 }
 
-static void relay_take_config(struct mail *mail)
+void relay_take_config(struct relay *relay)
 {
-    struct relay *relay = CONTAINER_OF(mail, struct relay, config_mail);
     struct config *next = __atomic_exchange_n(&relay->config_next, NULL, __ATOMIC_ACQ_REL);
-    if (next == NULL) /* taken with an earlier mail */
+    if (next == NULL) /* taken already */
         return;
     config_unref(&relay->pools.config);
     relay->pools.config = next;
@@ -157,6 +160,11 @@ static void relay_take_config(struct mail *mail)
     chunk_store_bound(&relay->chunks, relay_chunks_max(next));
     LIST_EACH_SAFE (&relay->pools.all, it)
         local_pool_reload(LIST_ENTRY(it, struct local_pool, node), relay->pools.config);
+}
+
+static void relay_config_came(struct mail *mail)
+{
+    relay_take_config(CONTAINER_OF(mail, struct relay, config_mail));
 }
 
 void relay_reload(struct relay *relay, struct config *config)
@@ -245,6 +253,7 @@ static void relay_do_stop(struct mail *mail)
 {
     struct relay *relay = CONTAINER_OF(mail, struct relay, stop);
     relay->pools.stopping = true;
+    closing_end_all(&relay->pools);
     relay->dismiss_rate = relay_dismiss_rate(relay);
     relay_dismiss(relay);
 }
@@ -287,7 +296,9 @@ static fault relay_init(struct relay *relay)
     const struct config *config = relay->pools.config;
     orders_init(&relay->pools.orders);
     list_init(&relay->clients);
+    list_init(&relay->listeners);
     list_init(&relay->pools.all);
+    list_init(&relay->pools.closings);
     co_group_init(&relay->cancelling);
     relay->pools.by_name = MAP_INIT(UINT32_MAX);
     relay->keys = MAP_INIT(UINT32_MAX);
@@ -295,12 +306,13 @@ static fault relay_init(struct relay *relay)
     relay->pools.route_times = MAP_INIT(ROUTE_TIMES_MAX);
     relay->auth.verifiers = MAP_INIT(UINT32_MAX);
     relay->pools.departed = MAP_INIT(STATS_DEPARTED_MAX);
+    relay->pools.services = MAP_INIT(STATS_SERVICES_MAX);
     relay->dismisser.wake = relay_dismissal_due;
     relay->dismissal = TIMER_INIT(&relay->dismisser);
     relay->stop.deliver = relay_do_stop;
     relay->halt.deliver = relay_do_halt;
     relay->release.deliver = relay_do_release;
-    relay->config_mail.deliver = relay_take_config;
+    relay->config_mail.deliver = relay_config_came;
     relay->ended.deliver = relay->pools.env->relay_ended;
     chunk_store_init(&relay->chunks, config->chunk, relay_chunks_max(config));
     counted_in(&relay->chunks);
@@ -323,7 +335,9 @@ fault relay_start(struct pooler_env *env, uint32_t index, struct config *config,
     relay->pools.config = config_ref(config);
     fault result = relay_init(relay);
     snprintf(name, sizeof(name), "relay%u", index);
-    if (result == OK)
+    if (result == OK && config->relays <= 1) /* exchanges no connection with another */
+        result = machine_new_apart(name, relay_main, relay, &relay->pools.machine);
+    else if (result == OK)
         result = machine_new(name, relay_main, relay, &relay->pools.machine);
     if (result != OK) {
         relay_fini(relay);

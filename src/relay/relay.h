@@ -3,26 +3,26 @@
  * relay.h - one worker thread: its clients, its leased servers, and what they share.
  *
  * All fields belong to the relay's thread unless stated otherwise.  Other threads send mail or read
- * the hints in `told`.
+ * the hints in `hints`.  The struct is open: turns use most of it for every query, and the console
+ * reads it on the relay's thread.
  */
 #include "auth/auth.h"
 #include "machine/co.h"
 #include "pool/local_pool.h"
 #include "pool/pools.h"
 #include "relay/client.h"
-#include "relay/turn/pin.h"
 #include "session/chunk.h"
 
 struct relay {
     struct local_pools pools;
     uint32_t index;
+    struct list listeners; /* see relay_accept.c */
     struct list clients;
     uint64_t clients_ever;
     uint64_t unnamed_ever; /* last client->unnamed_number that was given */
     struct map keys;       /* struct client_key by pid and secret */
     struct map statements;
     struct auth_room auth;
-    struct pin_counts pins;
     struct chunk_store chunks;
     struct {                /* see relay_memory.c */
         struct node *at;    /* the client to look at next; NULL: the first */
@@ -46,7 +46,7 @@ struct relay {
     struct mail halt;
     bool halted;         /* clients are disconnected at once */
     deadline halts_all;  /* when servers' logins, cleaning and cancel requests are ended too */
-    struct mail ended;   /* to the pooler machine: nothing is left on this relay */
+    struct mail ended;   /* to the pooler machine: nothing is left here; again after `release` */
     struct mail release; /* from the pooler machine: all relays have ended, end the thread */
     bool released;
     struct mail config_mail;
@@ -54,14 +54,16 @@ struct relay {
     struct {
         uint64_t clients;  /* connected now */
         uint64_t shed;     /* disconnected or refused for want of memory, total */
-        uint64_t guests;   /* not authenticated yet */
-        uint64_t crowded;  /* guests disconnected to admit newer connections, total */
+        uint64_t preauths; /* not authenticated yet */
+        uint64_t crowded;  /* unauthenticated connections disconnected to admit newer connections,
+                              total */
+        uint64_t assigned; /* accepted connections given to this relay, by any relay; total */
         uint64_t gone;     /* clients that disconnected here or moved away, total */
         uint64_t came;     /* clients that came from other relays, total */
         uint64_t left;     /* clients that moved to other relays, total; in `gone` too */
         uint64_t marks;    /* servers in doubt that answered their mark, total: see turn_mark.c */
         uint64_t unmarked; /* servers in doubt that did not, and were closed, total */
-    } told;
+    } hints;
 };
 
 /** The operations of a relay for its local pools: turn/turn_operations.c. */
@@ -75,10 +77,10 @@ static inline struct relay *local_pool_relay(const struct local_pool *pool)
 /** Makes the relay and its thread. */
 fault relay_start(struct pooler_env *env, uint32_t index, struct config *config,
                   struct relay **ret) MUST_USE;
-struct guest;
-/** From the pooler machine: hands an accepted socket to the relay, which then owns it. */
+struct preauth;
+/** From another relay: hands over an accepted socket, which the relay then owns.  MEMORY. */
 fault relay_feed(struct relay *relay, int handle, const struct address *peer, uint32_t listen,
-                 struct guest *take_guest);
+                 struct preauth *take_preauth) MUST_USE;
 /** From the pooler machine: announces a new version of the configuration; takes a reference. */
 void relay_reload(struct relay *relay, struct config *config);
 /** From the pooler machine: disconnects clients at a limited rate, each when its transaction is
@@ -86,11 +88,14 @@ void relay_reload(struct relay *relay, struct config *config);
 void relay_stop(struct relay *relay);
 /** From the pooler machine: as relay_stop, but all clients at once, also in transactions. */
 void relay_halt(struct relay *relay);
-/** From the pooler machine, when all relays have sent `ended`: ends the relay's thread.  Until then
- *  other relays may send it mail, such as a cancel request that visits all relays. */
+/** From the pooler machine, when all relays have sent `ended`: ends the relay's thread, which sends
+ *  `ended` once more as its last mail.  Until then other relays may send it mail, such as a cancel
+ *  request that visits all relays, and the router leases. */
 void relay_release(struct relay *relay);
 /** Waits for the relay's thread and frees the relay.  Blocks. */
 void relay_join(struct relay **relay);
+/** On the relay: takes over the newest version that was announced, before its mail comes. */
+void relay_take_config(struct relay *relay);
 /** On the relay: wakes its main coroutine to check whether a stopping relay has ended. */
 void relay_check_end(struct relay *relay);
 

@@ -14,10 +14,10 @@
 #include "machine/clock.h"
 #include "machine/ids.h"
 #include "machine/log.h"
-#include "relay/turn/pin.h"
 #include "relay/turn/turn.h"
 #include "session/accepted.h"
 #include "session/counted.h"
+#include "session/pin.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -104,7 +104,7 @@ static uint64_t client_holds(const struct client *client, uint32_t *entries)
                      params_hold(client->params) + params_hold(client->given) +
                      params_hold(client->unnamed_params);
     if (client->server != NULL)
-        bytes += ledger_holds(&client->server->ledger, entries);
+        bytes += ledger_holds(&client->server->session.ledger, entries);
     return bytes + names_hold(client, entries);
 }
 
@@ -122,7 +122,7 @@ void relay_drop_client(struct relay *relay, struct client *client)
     if (client->shed)
         relay->shedding.under_way -= 1;
     list_remove(&relay->clients, &client->node);
-    hint_write(&relay->told.clients, relay->clients.count);
+    hint_write(&relay->hints.clients, relay->clients.count);
 }
 
 /* Looks at the next clients, all of them if they are few enough, and returns the one that holds
@@ -153,15 +153,14 @@ static struct client *relay_largest(struct relay *relay, const struct client *as
 
 static void memory_log(const struct client *client, uint64_t bytes)
 {
-    char id[UUID_TEXT_SIZE];
     const struct relay *relay = client->relay;
     const struct local_pool *pool = client->pool;
-    log_event(LOG_WARNING, "memory.shed",
-              "client=%s database=%s user=%s bytes=%" PRIu64 " relay=%u in_use=%" PRIu64
-              " memory_limit=%zu",
-              uuid_text(&client->id, id), pool == NULL ? "" : pool->database,
-              pool == NULL ? "" : pool->user, bytes, relay->index,
-              chunk_store_bytes(&relay->chunks), relay->pools.config->memory_max);
+    log_event(LOG_WARNING, "memory.shed", log_id("client", &client->id),
+              log_text("database", pool == NULL ? "" : pool->database),
+              log_text("user", pool == NULL ? "" : pool->user), log_number("bytes", bytes),
+              log_number("relay", relay->index),
+              log_number("in_use", chunk_store_bytes(&relay->chunks)),
+              log_number("memory_limit", relay->pools.config->memory_max));
 }
 
 /* Empties the relay's caches; returns whether that freed memory. */
@@ -176,14 +175,14 @@ static bool relay_forget(struct relay *relay)
 
 /* Returns the oldest client that is not authenticated, to be shed if no client holds more than
  * `asking`: such clients must not keep others out.  NULL: none. */
-static struct client *relay_oldest_guest(const struct relay *relay, const struct client *asking)
+static struct client *relay_oldest_preauth(const struct relay *relay, const struct client *asking)
 {
     uint32_t looks = LOOKED_AT_A_TIME;
     LIST_EACH (&relay->clients, it) {
         struct client *client = LIST_ENTRY(it, struct client, node);
         if (looks-- == 0 || later(client->connected, UNAUTHENTICATED_MIN).us > now().us)
             return NULL; /* the others are younger */
-        if (client->guest != NULL && client != asking && !client->shed && !client->crowded)
+        if (client->preauth != NULL && client != asking && !client->shed && !client->crowded)
             return client;
     }
     return NULL;
@@ -199,11 +198,11 @@ enum relay_relief relay_relieve(struct relay *relay, struct client *asking, uint
         return RELIEF_SOON; /* a client not looked at yet may hold more */
     relay->shedding.looked = 0;
     if (victim == NULL) {
-        victim = relay_oldest_guest(relay, asking);
+        victim = relay_oldest_preauth(relay, asking);
         if (victim != NULL)
             victim->crowded = true;
     }
-    hint_add(&relay->told.shed, 1);
+    hint_add(&relay->hints.shed, 1);
     memory_log(victim != NULL ? victim : asking, holds);
     if (victim == NULL)
         return RELIEF_NONE;

@@ -1,4 +1,5 @@
 /* login.c - the coroutine of a login: its steps, refusal, and the start of the session. */
+#include "base/probes.h"
 #include "link/link.h"
 #include "machine/clock.h"
 #include "machine/log.h"
@@ -7,7 +8,6 @@
 #include "relay/turn/turn.h"
 #include "session/counted.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -17,12 +17,14 @@ static fault login_run(struct login *login)
 {
     struct client *client = login->client;
     TRY(login_startup(login));
+    invariant(login->startup.kind == WIRE_STARTUP && login->user.size > 0);
     wire_put_negotiate(&login->out, login->startup.version, login->startup.parameters);
     if (login->out.size > 0)
         TRY(link_send(&client->stream, &login->out, login->by));
     TRY(login_route(login));
     if (login->console)
         return login_finish_console(login);
+    invariant(client->admitted && client->counted && client->pool != NULL);
     if (client->pool->route->mode == POOL_SESSION)
         TRY(login_session(login));
     else
@@ -35,23 +37,26 @@ static fault login_run(struct login *login)
 static void login_refuse(struct login *login, fault why)
 {
     struct client *client = login->client;
-    char id[UUID_TEXT_SIZE], from[ADDRESS_TEXT_SIZE], text[FAULT_STORY_MAX], state[6];
+    char from[ADDRESS_TEXT_SIZE], text[FAULT_STORY_MAX], state[6];
+    if (why == FAULT_CANCELLED && client->drained)
+        why = client_drained(client);
     const char *default_text = fault_text(why);
     snprintf(text, sizeof(text), "%s",
-             why == FAULT_TIMEOUT ? "login_timeout passed" : fault_story(why));
-    memcpy(state, fault_story_sqlstate(why), sizeof(state));
+             why == FAULT_TIMEOUT ? "login_timeout passed" : fault_detail(why));
+    memcpy(state, fault_detail_sqlstate(why), sizeof(state));
     if (why == FAULT_CANCELLED)
         memcpy(state, "57P01", sizeof(state));
+    PROBE3(login__failed, client, (const char *)state, (const char *)text);
     if (client->crowded) { /* logged by clients.crowd, not for each client */
         client_farewell(&client, "53300",
                         "too many connections that have not logged in, this one was the oldest");
         return;
     }
     if (why != FAULT_CLOSED || strcmp(text, default_text) != 0)
-        log_event(LOG_NOTICE, "client.login_failed",
-                  "client=%s from=%s database=%.*s user=%.*s sqlstate=%s reason=\"%s\"",
-                  uuid_text(&client->id, id), address_text(client->peer, from, sizeof(from)),
-                  SPAN_ARG(login->database), SPAN_ARG(login->user), state, text);
+        log_event(LOG_NOTICE, "client.login_failed", log_id("client", &client->id),
+                  log_text("from", address_text(client->peer, from, sizeof(from))),
+                  log_span("database", login->database), log_span("user", login->user),
+                  log_text("sqlstate", state), log_quote("reason", text));
     if (client->server != NULL)
         turn_end_session(client, why == FAULT_CLOSED ? NULL : state, text);
     else if (why == FAULT_CLOSED)
@@ -71,7 +76,8 @@ static void login_free(struct login *login)
 static void login_serve_console(struct client *client)
 {
     const struct console_target *console = &client->relay->pools.env->console;
-    client->state = CLIENT_TURN;
+    invariant(client->pool == NULL && client->server == NULL);
+    client_become(client, CLIENT_TURN);
     if (console->serve != NULL)
         console->serve(client, console->pooler);
     client_close(&client, "console session ended");
@@ -83,10 +89,11 @@ void client_login(void *argument)
     struct login *login = NULL;
     client->co = co_self();
     client->stream.waker = co_waker(client->co);
+    PROBE1(login__start, client);
     if (client_room(client, sizeof(*login)) == OK)
         login = counted_alloc(sizeof(*login));
     if (login == NULL) {
-        client_farewell(&client, "53200", fault_story(FAULT_MEMORY));
+        client_farewell(&client, "53200", fault_detail(FAULT_MEMORY));
         return;
     }
     memset(login, 0, offsetof(struct login, params));
@@ -102,6 +109,8 @@ void client_login(void *argument)
     login_free(login);
     if (result != OK)
         return;
+    invariant(client->params != NULL && client->claim.state == CLAIM_NONE);
+    PROBE2(login__done, client, console);
     if (console)
         login_serve_console(client);
     else if (client_park(client))

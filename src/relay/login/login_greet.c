@@ -8,7 +8,7 @@
 static void login_put_session(struct login *login)
 {
     struct client *client = login->client;
-    struct span rest = buffer_span(&client->server->greeting), name, value;
+    struct span rest = buffer_span(&client->server->reported), name, value;
     struct span named = span_text(login->name);
     while (wire_next_parameter(&rest, &name, &value)) {
         if (named.size > 0 && span_is(name, "application_name"))
@@ -23,11 +23,15 @@ static void login_put_session(struct login *login)
 static void login_put_parameters(struct login *login)
 {
     const struct client *client = login->client;
-    struct span rest = buffer_span(&client->pool->greeting.messages);
-    while (rest.size > 0 && client->params->count > 0) {
+    struct span rest = buffer_span(&client->pool->reported.messages);
+    bool usual = client->params->count == 0 && client->defaults == client->pool->reported.defaults;
+    while (rest.size > 0 && !usual) {
         struct span name = span_text((const char *)rest.at + WIRE_HEADER);
         const struct span *own = params_find(client->params, name);
+        if (own == NULL)
+            own = params_find(client->defaults, name);
         size_t size = wire_u32(rest.at + 1) + 1;
+        invariant(size > WIRE_HEADER && size <= rest.size);
         if (own != NULL)
             wire_put_parameter_status(&login->out, name, *own);
         else
@@ -41,6 +45,7 @@ fault login_greet(struct login *login)
 {
     struct client *client = login->client;
     struct relay *relay = client->relay;
+    invariant((client->server != NULL) == (client->pool->route->mode == POOL_SESSION));
     TRY(cancel_enter_key(relay, client));
     if (client->server != NULL)
         login_put_session(login);

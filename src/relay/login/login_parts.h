@@ -11,7 +11,7 @@
 #include "session/params.h"
 #include "wire/startup.h"
 
-/* State of one login; on the heap, because it is too large for the coroutine's stack. */
+/* State of one client's login; on the heap, because it is too large for the coroutine's stack. */
 struct login {
     struct client *client;
     struct config *config; /* counted */
@@ -20,6 +20,8 @@ struct login {
     struct span database;
     struct span user;
     enum wire_replication replication;
+    struct span target_text;  /* trunkline.target_session_attrs as given; none: `at` is NULL */
+    enum fleet_target target; /* TARGET_DEFAULT: as the route or the listener says */
     struct buffer out;
     char name[CLIENT_NAME_SIZE]; /* of the application, with the client's address */
     size_t param_count;

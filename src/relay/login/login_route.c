@@ -10,6 +10,7 @@
 static fault login_enter_pool(struct login *login, const struct route_config *route)
 {
     struct client *client = login->client;
+    invariant(client->pool == NULL && client->counted);
     TRY(local_pool_of(&client->relay->pools, route, login->database, login->user, &client->pool));
     local_pool_join(client->pool);
     return OK;
@@ -51,6 +52,7 @@ static fault login_admit(struct login *login)
 {
     struct client *client = login->client;
     struct counts *const *counts = client->pool->counts;
+    invariant(!client->admitted && local_pool_is_entered(client->pool));
     for (int i = 0; i < COUNTS; i++) {
         uint32_t max = login_max(login, (enum counts_of)i);
         if (counts_admit(counts[i], max))
@@ -69,6 +71,7 @@ static struct auth_request login_request(struct login *login, const struct route
     return (struct auth_request){.room = &client->relay->auth,
                                  .stream = &client->stream,
                                  .peer = client->peer,
+                                 .client = &client->id,
                                  .pool = client->pool,
                                  .config = login->config,
                                  .route = route,
@@ -94,6 +97,10 @@ static const struct route_config *login_find_route(const struct login *login)
                           SPAN_ARG(login->database), SPAN_ARG(login->user));
         return NULL;
     }
+    enum fleet_target target = login->target;
+    if (target == TARGET_DEFAULT && route->target == TARGET_DEFAULT && listen != NULL)
+        target = listen->target;
+    route = route_for_target(route, target);
     if (login->replication == WIRE_REPLICATION_NONE || route->auth == AUTH_BLOCK)
         return route;
     if (route->replication == NULL)
@@ -161,10 +168,10 @@ static void login_take_version(struct login *login)
 }
 
 /* Authenticates a client that matches no route, before it is told so. */
-static fault login_stranger(struct login *login)
+static fault login_no_route(struct login *login)
 {
     struct auth_request request = login_request(login, &no_route);
-    TRY(auth_stranger(&request));
+    TRY(auth_no_route(&request));
     (void)login_find_route(login); /* sets the fault's message */
     return FAULT_ROUTE;
 }
@@ -172,6 +179,7 @@ static fault login_stranger(struct login *login)
 fault login_route(struct login *login)
 {
     struct client *client = login->client;
+    invariant(!client->counted && !client->admitted);
     login_take_version(login);
     struct auth_request unknown = login_request(login, &no_route);
     TRY(auth_admit(&unknown));
@@ -183,7 +191,7 @@ fault login_route(struct login *login)
     client->counted = true;
     const struct route_config *route = login_find_route(login);
     if (route == NULL)
-        return login_stranger(login);
+        return login_no_route(login);
     if (route->auth == AUTH_BLOCK)
         return fault_raise(FAULT_AUTH, "user \"%.*s\" is blocked", SPAN_ARG(login->user));
     TRY(login_enter_pool(login, route));

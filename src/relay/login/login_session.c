@@ -6,25 +6,43 @@
 #include "relay/turn/turn.h"
 #include "session/accepted.h"
 
+#include <inttypes.h>
 #include <string.h>
 
-/* Claims a server and waits for it.  `greeting_will_do`: returns also once the pool's reported
- * parameters are known, if the server is needed only for these.  The claim ends by claim_timeout,
- * or by login_timeout if that is off. */
-static fault login_await(struct login *login, bool greeting_will_do)
+/* Raises the error for a login whose claim has waited until login_timeout. */
+static fault login_late(const struct login *login)
+{
+    char full[SAY_FULL_SIZE];
+    enum stats_service_count why;
+    const struct local_pool *pool = login->client->pool;
+    const char *sqlstate = local_pool_say_full(pool, full, sizeof(full), &why);
+    stats_service_add(pool->service_stats, why);
+    return fault_raise_state(
+        FAULT_UPSTREAM, sqlstate,
+        "no server of pool \"%s\"/\"%s\" became free within login_timeout (%" PRId64 " ms, %s)",
+        pool->database, pool->user, login->config->login_timeout.us / 1000, full);
+}
+
+/* Claims a server and waits for it.  Returns also once `enough` says that the server is not needed
+ * any more; NULL: it is.  The claim ends by claim_timeout and by login_timeout; in a session pool,
+ * where a login waits for the session's server, by login_timeout only if claim_timeout is off. */
+static fault login_await(struct login *login, bool (*enough)(const struct client *client))
 {
     struct client *client = login->client;
-    bool endless = client->pool->route->claim_timeout.us == INT64_MAX;
+    const struct route_config *route = client->pool->route;
+    bool limited = route->mode != POOL_SESSION || route->claim_timeout.us == INT64_MAX;
     if (client_claim(client, co_waker(co_self())))
         return OK;
     while (client->claim.state == CLAIM_WAITING) {
-        fault waited = co_wait(endless ? login->by : NEVER);
+        fault waited = co_wait(limited ? login->by : NEVER);
         bool gone = stream_hung_up(&client->stream);
-        bool told = greeting_will_do && client->pool->greeting.known;
+        bool told = enough != NULL && enough(client);
         if (waited == OK && !gone && !told)
             continue;
         claim_withdraw(&client->claim);
-        return gone ? FAULT_CLOSED : waited;
+        if (gone)
+            return FAULT_CLOSED;
+        return waited == FAULT_TIMEOUT ? login_late(login) : waited;
     }
     return OK;
 }
@@ -44,52 +62,76 @@ static fault login_settle_claim(struct login *login)
     return raised;
 }
 
+/* Claims the session's server.  One that was fenced between the grant and now is given back, and
+ * another one is claimed. */
 static fault login_claim(struct login *login)
 {
-    TRY(login_await(login, false));
-    return login_settle_claim(login);
+    struct claim *claim = &login->client->claim;
+    TRY(login_await(login, NULL));
+    TRY(login_settle_claim(login));
+    while (claim->server->fenced) {
+        claim_withdraw(claim);
+        TRY(login_await(login, NULL));
+        TRY(login_settle_claim(login));
+    }
+    invariant(claim->state == CLAIM_GRANTED && claim->server != NULL);
+    return OK;
 }
 
-static fault login_learn_greeting(struct login *login)
+static bool knows_reported(const struct client *client)
+{
+    return client->pool->reported.known;
+}
+
+static bool knows_values(const struct client *client)
+{
+    return turn_params_confirmed(client->pool, client->relay->pools.params.none, client->params);
+}
+
+static fault login_store_reported(struct login *login)
 {
     struct client *client = login->client;
-    if (client->pool->greeting.known)
+    if (client->pool->reported.known)
         return OK;
-    TRY(login_await(login, true));
+    TRY(login_await(login, knows_reported));
     TRY(login_settle_claim(login));
     if (client->claim.state == CLAIM_GRANTED)
         claim_withdraw(&client->claim);
     return OK;
 }
 
-/* Replaces values by the spelling of servers that have accepted them; drops values that are the
- * servers' defaults. */
-static void login_canonical(struct login *login)
+/* Makes the client's set of parameters.  Replaces values by the spelling of servers that have
+ * accepted them; drops values that are the servers' defaults. */
+static fault login_intern(struct login *login)
 {
-    struct local_pool *pool = login->client->pool;
-    size_t kept = 0;
+    struct client *client = login->client;
+    struct local_pool *pool = client->pool;
+    struct param all[PARAMS_MAX];
+    struct params *params;
+    size_t count = 0;
+    struct params *none = client->relay->pools.params.none;
+    struct params *defaults = pool->reported.defaults != NULL ? pool->reported.defaults : none;
+    params_assign(&client->defaults, params_ref(defaults));
     for (size_t i = 0; i < login->param_count; i++) {
         struct param param = login->params[i];
         (void)!accepted_find(&pool->accepted, &param, &param.value);
-        if (!local_pool_is_default(pool, &param))
-            login->params[kept++] = param;
+        if (!params_has(client->defaults, &param))
+            all[count++] = param;
     }
-    login->param_count = kept;
+    invariant(count <= login->param_count);
+    TRY(params_intern(&client->relay->pools.params, all, count, &params));
+    params_assign(&client->params, params);
+    return OK;
 }
 
-/* Sets values that no server has accepted yet on a server now, so that an invalid value fails the
- * login, as on a direct connection. */
-static fault login_confirm(struct login *login)
+/* Sets the client's values on the server that its claim was granted. */
+static fault login_try(struct login *login)
 {
     struct client *client = login->client;
     struct relay *relay = client->relay;
-    if (turn_params_confirmed(client->pool, relay->pools.params.none, client->params))
-        return OK;
-    TRY(login_claim(login));
     struct server *server = client->claim.server;
     struct turn turn;
-    turn_init(&turn, relay, NULL);
-    turn.client = client;
+    turn_init(&turn, relay, client, NULL);
     server->stream.waker = co_waker(co_self());
     client->co = co_self();
     fault adopted = turn_settle_claim(&turn);
@@ -100,19 +142,36 @@ static fault login_confirm(struct login *login)
         return refused
                    ? fault_raise_state(FAULT_UPSTREAM, turn.refused_state, "%s", turn.refused_text)
                    : adopted;
-    if (adopted == OK && !ledger_empty(&server->ledger))
+    if (adopted == OK && !ledger_empty(&server->session.ledger))
         adopted = turn_drain(&turn, login->by);
-    turn.client = NULL;
+    turn_become(&turn, TURN_CLEANING);
     client->server = NULL;
     server->client = NULL;
     outbox_drop(&turn.up.out, &relay->chunks);
     chunk_return(&relay->chunks, &turn.down.chunk);
-    if (adopted == OK && !server->params->acts) {
+    if (adopted == OK && !server->session.params->acts) {
         local_pool_free(client->pool, server);
         return OK;
     }
     turn_clean(&turn);
     return adopted;
+}
+
+/* Sets values that no server has accepted yet on a server now, so that an invalid value fails the
+ * login, as on a direct connection.  While the login waits for that server, another client's server
+ * may accept them, on this relay or another: then this login needs none. */
+static fault login_confirm(struct login *login)
+{
+    struct client *client = login->client;
+    TRY(login_intern(login));
+    while (!knows_values(client)) {
+        TRY(login_await(login, knows_values));
+        TRY(login_settle_claim(login));
+        if (client->claim.state == CLAIM_GRANTED)
+            return login_try(login);
+        TRY(login_intern(login));
+    }
+    return OK;
 }
 
 /* Returns the last parameter of this name, which is the one that counts; NULL: none. */
@@ -149,10 +208,7 @@ fault login_transaction(struct login *login)
 {
     struct client *client = login->client;
     TRY(login_name(login));
-    TRY(login_learn_greeting(login));
-    login_canonical(login);
-    TRY(params_intern(&client->relay->pools.params, login->params, login->param_count,
-                      &client->params));
+    TRY(login_store_reported(login));
     TRY(login_confirm(login));
     client->given = params_ref(client->params); /* as servers spell it */
     cancel_make_key(client->relay, client, login->startup.version);
@@ -170,6 +226,7 @@ fault login_session(struct login *login)
                       &client->params));
     TRY(login_claim(login));
     struct server *server = TAKE(client->claim.server);
+    invariant(client->server == NULL && server->client == client);
     claim_done(&client->claim);
     client->server = server;
     server->last_claim = &client->claim;

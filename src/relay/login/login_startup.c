@@ -2,14 +2,15 @@
 #include "link/link.h"
 #include "link/proxy.h"
 #include "relay/cancel.h"
-#include "relay/guests.h"
 #include "relay/login/login_parts.h"
+#include "relay/preauth.h"
 
 fault login_add_param(void *argument, struct span name, struct span value)
 {
     struct login *login = argument;
     if (config_ignores(login->config, name))
         return OK;
+    invariant(login->param_count <= PARAMS_MAX);
     if (login->param_count == PARAMS_MAX)
         return fault_raise(FAULT_LIMIT, "more than %d session parameters", PARAMS_MAX);
     login->params[login->param_count++] = (struct param){name, value};
@@ -21,6 +22,10 @@ fault login_add_param(void *argument, struct span name, struct span value)
 static fault login_take_param(void *argument, struct span name, struct span value)
 {
     struct login *login = argument;
+    if (span_is_nocase(name, "trunkline.target_session_attrs")) {
+        login->target_text = value;
+        return OK;
+    }
     if (login->param_count < PARAMS_STARTUP)
         return login_add_param(login, name, value);
     login->params_over += !config_ignores(login->config, name);
@@ -47,6 +52,22 @@ static fault login_read_replication(struct login *login)
     return fault_raise_state(FAULT_PROTOCOL, "22023",
                              "invalid value for parameter \"replication\": \"%.*s\"",
                              (int)MIN_OF(value.size, 100), (const char *)value.at);
+}
+
+/* Takes the target that the client asks for.  It is ours: no server gets this parameter. */
+static fault login_read_target(struct login *login)
+{
+    if (login->target_text.at == NULL)
+        return OK;
+    login->target = target_named(login->target_text);
+    if (login->target != TARGETS)
+        return OK;
+    return fault_raise_state(FAULT_PROTOCOL, "22023",
+                             "invalid value for parameter \"trunkline.target_session_attrs\": "
+                             "\"%.*s\"; accepted: any, read-write, read-only, primary, standby, "
+                             "prefer-standby",
+                             (int)MIN_OF(login->target_text.size, 100),
+                             (const char *)login->target_text.at);
 }
 
 /* Reads the settings in `options`.  They come first, so that a startup parameter of the same name
@@ -82,6 +103,7 @@ static fault login_read_params(struct login *login)
     while (wire_next_parameter(&rest, &name, &value))
         if (!name_is_protocol(name) && (verbatim || !name_is_read_apart(name)))
             TRY(login_take_param(login, name, value));
+    TRY(login_read_target(login));
     if (login->params_over > 0)
         return fault_raise(FAULT_LIMIT, "%zu startup parameters, the limit is %d",
                            PARAMS_STARTUP + login->params_over, PARAMS_STARTUP);
@@ -102,12 +124,12 @@ fault login_startup(struct login *login)
     struct client *client = login->client;
     const struct listen_config *listen = config_listen(login->config, client->listen);
     if (listen == NULL)
-        return fault_raise(FAULT_CLOSED, "its listener has gone");
+        return fault_raise(FAULT_CLOSED, "its listener was closed");
     if (listen_from_proxy(listen, client->peer))
         TRY(login_learn_origin(login));
     struct link_accept accept = {.tls_mode = listen->tls.mode, .tls = listen->tls.context};
     TRY(link_read_startup(&client->stream, &accept, login->packet, &login->startup, login->by));
-    guest_speak(client->guest);
+    preauth_startup_received(client->preauth);
     if (login->startup.kind == WIRE_STARTUP_CANCEL) {
         cancel_request(client->relay, login->startup.cancel.pid, login->startup.cancel.secret);
         return FAULT_CLOSED;

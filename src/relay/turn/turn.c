@@ -1,16 +1,20 @@
 #include "relay/turn/turn.h"
+#include "base/probes.h"
 #include "relay/client_log.h"
+#include "relay/turn/turn_reads.h"
 
 #include "machine/clock.h"
 #include "machine/log.h"
 #include "pool/claim.h"
-#include "relay/turn/pin.h"
+#include "session/pin.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 
 /* Rounds without a wait after which a turn yields to other coroutines. */
 #define ROUNDS_AT_ONCE 16
+
+#define TO(state) (1u << (state))
 
 /* --- claiming a server, releasing it ---------------------------------------------------------- */
 
@@ -19,13 +23,14 @@ static void turn_attach(struct turn *turn)
     struct client *client = turn->client;
     struct server *server = client->claim.server;
     invariant(server != NULL && server->client == client && server->state == SERVER_ACTIVE);
-    deadline at = now();
+    moment at = now();
     int64_t waited = between(client->claim.since, at).us;
     hint_add(&client->pool->stats.wait_us, (uint64_t)waited);
     histogram_add(&client->pool->log.times->wait, waited);
     claim_done(&client->claim);
     client->server = server;
     client->since = at;
+    invariant(turn->server == NULL && turn->server_end == SERVER_OPEN);
     turn->server = server;
     server->stream.waker = co_waker(client->co);
     if (UNLIKELY(log_wants(LOG_DEBUG)))
@@ -35,21 +40,21 @@ static void turn_attach(struct turn *turn)
 /* Whether a message is on its way in either direction, or has arrived only in part. */
 static bool turn_midway(const struct turn *turn)
 {
-    return !lane_sent(&turn->up) || turn->up.passing > 0 || turn->held != NULL ||
+    return !direction_sent(&turn->up) || turn->up.passing > 0 || turn->held != NULL ||
            turn->down.passing > 0 || turn->down.begin != turn->down.end;
 }
 
 static bool turn_unfinished(const struct turn *turn)
 {
     const struct server *server = turn->server;
-    return !ledger_quiet(&server->ledger) || server->ledger.skipping || server->ledger.extended ||
-           turn_midway(turn);
+    return !ledger_quiet(&server->session.ledger) || server->session.ledger.skipping ||
+           server->session.ledger.extended || turn_midway(turn);
 }
 
 /* Whether messages of the client have arrived that were not walked yet. */
 static bool turn_has_input(const struct turn *turn)
 {
-    return turn->up.begin != turn->up.end && !turn->starved && !turn->closing;
+    return turn->up.begin != turn->up.end && !turn->message.starved && turn->state == TURN_SERVING;
 }
 
 /* Marks the server if it owes only Syncs that a COPY may have read.  The mark shows whether they
@@ -57,10 +62,10 @@ static bool turn_has_input(const struct turn *turn)
 static fault turn_resolve_syncs(struct turn *turn)
 {
     struct server *server = turn->server;
-    if (!ledger_may_mark(&server->ledger) || ledger_empty(&server->ledger) ||
-        server->transaction != WIRE_TX_IDLE || turn_midway(turn) || turn_has_input(turn) ||
-        !lane_sent(&turn->down) || turn->client->pool->route->mode == POOL_SESSION ||
-        pin_holds(server))
+    if (!ledger_may_mark(&server->session.ledger) || ledger_empty(&server->session.ledger) ||
+        server->session.transaction != WIRE_TX_IDLE || turn_midway(turn) || turn_has_input(turn) ||
+        !direction_sent(&turn->down) || turn->client->pool->route->mode == POOL_SESSION ||
+        pin_holds(&server->session))
         return OK;
     return turn_prove(turn);
 }
@@ -70,10 +75,12 @@ void turn_release(struct turn *turn)
     struct server *server = turn->server;
     if (server == NULL || turn->client->pool->route->mode == POOL_SESSION)
         return;
-    if (server->transaction != WIRE_TX_IDLE || turn_unfinished(turn) || turn_has_input(turn) ||
-        !ledger_empty(&server->ledger))
+    if (server->session.transaction != WIRE_TX_IDLE || turn_unfinished(turn) ||
+        (turn_has_input(turn) && !turn->reads.stopped) || !ledger_empty(&server->session.ledger))
         return;
-    if (UNLIKELY(server->pin != NULL) && pin_holds(server))
+    if (UNLIKELY(server->session.pin != NULL) && pin_holds(&server->session))
+        return;
+    if (UNLIKELY(turn->client->reads != NULL) && turn_reads_asks(turn))
         return;
     turn_detach_server(turn);
 }
@@ -82,6 +89,7 @@ void turn_detach_server(struct turn *turn)
 {
     struct server *server = turn->server;
     struct client *client = turn->client;
+    invariant(server->client == client && client->server == server);
     turn_bulk_end(turn);
     if (server->last_claim != &client->claim) {
         server_forget_owner(server);
@@ -93,16 +101,42 @@ void turn_detach_server(struct turn *turn)
     server->client = NULL;
     client->server = NULL;
     turn->server = NULL;
-    if (UNLIKELY(server->pin != NULL) && pin_is_dirty(server)) {
+    turn->server_end = SERVER_OPEN;
+    turn->reply.fatal = false;
+    if (UNLIKELY(client->reads != NULL))
+        turn_reads_detached(turn);
+    if (UNLIKELY(server->session.pin != NULL) && pin_is_dirty(&server->session)) {
         turn_clean_alone(server);
         return;
     }
-    pin_free(server);
-    if (UNLIKELY(server->params->acts)) {
+    server_free_pin(server);
+    if (UNLIKELY(server->session.params->acts)) {
         turn_clean_alone(server);
         return;
     }
-    local_pool_free(client->pool, server);
+    PROBE2(handle__returned, client->pool->database, server);
+    local_pool_free(server->pool, server);
+}
+
+void turn_become(struct turn *turn, enum turn_state next)
+{
+    static const uint8_t permitted[TURN_STATES] = {
+        [TURN_SERVING] = TO(TURN_CLOSING) | TO(TURN_CLEANING),
+        [TURN_CLOSING] = TO(TURN_CLEANING),
+        [TURN_CLEANING] = TO(TURN_ABANDONED),
+        [TURN_ABANDONED] = 0,
+    };
+    invariant((permitted[turn->state] & TO(next)) != 0);
+    if (next == TURN_CLEANING)
+        turn->client = NULL;
+    invariant((turn->client != NULL) == (next == TURN_CLOSING));
+    turn->state = next;
+}
+
+void turn_server_ends(struct turn *turn, enum server_end how)
+{
+    invariant(turn->server != NULL && how != SERVER_OPEN);
+    turn->server_end = MAX_OF(turn->server_end, how);
 }
 
 fault turn_wait(struct turn *turn, deadline by)
@@ -146,43 +180,64 @@ static fault turn_await_claim(struct turn *turn)
 fault turn_claim(struct turn *turn)
 {
     struct client *client = turn->client;
+    if (UNLIKELY(client->pool->route->aside != NULL))
+        turn_reads_choose(client, turn->up.chunk->bytes + turn->up.begin,
+                          turn->up.end - turn->up.begin);
     if (!client_claim(client, co_waker(client->co)))
         TRY(turn_await_claim(turn));
     return turn_settle_claim(turn);
 }
 
-fault turn_settle_claim(struct turn *turn)
+/* Tells the client why its claim was refused, unless the claim was for a read, which then goes to
+ * the primary. */
+static COLD fault settle_refused(struct turn *turn)
 {
     struct claim *claim = &turn->client->claim;
-    if (claim->state == CLAIM_GRANTED) {
-        turn_attach(turn);
-        return turn_adopt_parameters(turn);
-    }
     invariant(claim->state == CLAIM_REFUSED);
     struct refusal *refusal = TAKE(claim->refusal);
     claim_done(&turn->client->claim);
+    if (UNLIKELY(turn->client->reads != NULL) && turn_reads_goes_home(turn)) {
+        refusal_unref(&refusal);
+        return OK;
+    }
     fault said = refusal == NULL ? turn_refuse(turn, "53200", "out of memory")
                                  : turn_refuse(turn, refusal->sqlstate, refusal->text);
     refusal_unref(&refusal);
     return said;
 }
 
+fault turn_settle_claim(struct turn *turn)
+{
+    const struct claim *claim = &turn->client->claim;
+    if (UNLIKELY(claim->state != CLAIM_GRANTED))
+        return settle_refused(turn);
+    if (UNLIKELY(claim->server->fenced))
+        return turn_claim_again(turn);
+    turn_attach(turn);
+    if (UNLIKELY(turn->client->reads != NULL))
+        turn_reads_attach(turn);
+    fault adopted = turn_adopt_parameters(turn);
+    return LIKELY(turn->client->reads == NULL) ? adopted : turn_reads_attached(turn, adopted);
+}
+
 /* --- the coroutine ---------------------------------------------------------------------------- */
 
 static bool turn_over(const struct turn *turn)
 {
-    if (turn->closing && lane_sent(&turn->down)) /* turn_clean does the rest */
-        return turn->server == NULL || ledger_awaits_sync(&turn->server->ledger) ||
-               turn->server->ledger.copy_in || /* the server waits for data that will not come */
-               turn->server->ledger.unsure || turn->server->ledger.murky || /* or may wait */
-               (ledger_quiet(&turn->server->ledger) && lane_sent(&turn->up));
-    if (!lane_sent(&turn->down) || turn->up.dropping > 0 || turn_has_input(turn) ||
+    if (turn->state == TURN_CLOSING && direction_sent(&turn->down)) /* turn_clean does the rest */
+        return turn->server == NULL || ledger_awaits_sync(&turn->server->session.ledger) ||
+               turn->server->session.ledger
+                   .copy_in || /* the server waits for data that will not come */
+               turn->server->session.ledger.unsure ||
+               turn->server->session.ledger.murky || /* or may wait */
+               (ledger_quiet(&turn->server->session.ledger) && direction_sent(&turn->up));
+    if (!direction_sent(&turn->down) || turn->up.dropping > 0 || turn_has_input(turn) ||
         turn->held != NULL)
         return false;
     if (turn->server == NULL)
         return true;
     if (turn->client->pool->route->mode != POOL_SESSION &&
-        (turn->server->transaction != WIRE_TX_IDLE || !pin_holds(turn->server)))
+        (turn->server->session.transaction != WIRE_TX_IDLE || !pin_holds(&turn->server->session)))
         return false;
     return !turn_unfinished(turn);
 }
@@ -191,10 +246,11 @@ static bool turn_over(const struct turn *turn)
 static bool turn_is_quiet(const struct turn *turn)
 {
     const struct server *server = turn->server;
-    return server != NULL && !turn->closing && !turn->server_lost && !turn->down_blocked &&
-           turn->up.begin == turn->up.end && !stream_may_read(&turn->client->stream) &&
-           !stream_hung_up(&turn->client->stream) && !stream_may_read(&server->stream) &&
-           !stream_hung_up(&server->stream) && !ledger_empty(&server->ledger);
+    return server != NULL && turn->state == TURN_SERVING && turn->server_end == SERVER_OPEN &&
+           !turn->reply.blocked && turn->up.begin == turn->up.end &&
+           !stream_may_read(&turn->client->stream) && !stream_hung_up(&turn->client->stream) &&
+           !stream_may_read(&server->stream) && !stream_hung_up(&server->stream) &&
+           !ledger_empty(&server->session.ledger);
 }
 
 /* Waits for a server on which a COPY has failed among Syncs.  Messages that were sent behind the
@@ -214,11 +270,11 @@ static fault turn_wait_murky(struct turn *turn)
 
 static inline fault turn_pause(struct turn *turn)
 {
-    if (turn->server != NULL && UNLIKELY(turn->server->ledger.murky))
+    if (turn->server != NULL && UNLIKELY(turn->server->session.ledger.murky))
         return turn_wait_murky(turn);
-    if (UNLIKELY(turn->timed))
+    if (UNLIKELY(turn->times.set))
         return turn_wait_timed(turn);
-    return turn->gathers ? turn_bulk_wait(turn) : turn_wait(turn, NEVER);
+    return turn->bulk.gathers ? turn_bulk_wait(turn) : turn_wait(turn, NEVER);
 }
 
 static fault turn_run(struct turn *turn)
@@ -226,12 +282,17 @@ static fault turn_run(struct turn *turn)
     for (;;) {
         bool moved = false;
         TRY(turn_up(turn, &moved));
-        TRY(turn_down(turn, &moved));
-        if (turn->server != NULL && UNLIKELY(turn->server->ledger.doubt != 0))
+        fault went = turn_down(turn, &moved);
+        if (UNLIKELY(went != OK)) {
+            if (went != FAULT_UPSTREAM || !turn_reads_survives(turn))
+                return went;
+            moved = true;
+        }
+        if (turn->server != NULL && UNLIKELY(turn->server->session.ledger.doubt != 0))
             TRY(turn_resolve_syncs(turn));
         turn_release(turn);
         if (turn_over(turn))
-            return turn->closing ? FAULT_CLOSED : OK;
+            return turn->state == TURN_CLOSING ? FAULT_CLOSED : OK;
         if (!moved || turn_is_quiet(turn)) {
             TRY(turn_pause(turn));
         } else if (++turn->busy % ROUNDS_AT_ONCE == 0) {
@@ -244,26 +305,29 @@ static fault turn_run(struct turn *turn)
 
 /* Leaves the parts of the outboxes and the refusal's text as they are: they are most of a turn and
  * are written before they are read.  Zeroing them would cost a query more than its ledger does. */
-void turn_init(struct turn *turn, struct relay *relay, struct server *server)
+void turn_init(struct turn *turn, struct relay *relay, struct client *client, struct server *server)
 {
     memset(turn, 0, offsetof(struct turn, up));
-    memset(&turn->up, 0, offsetof(struct lane, out.parts));
-    memset(&turn->down, 0, offsetof(struct lane, out.parts));
+    memset(&turn->up, 0, offsetof(struct direction, out.parts));
+    memset(&turn->down, 0, offsetof(struct direction, out.parts));
     turn->refused_state[0] = turn->refused_text[0] = '\0';
     turn->relay = relay;
+    turn->client = client;
     turn->server = server;
+    turn->state = client != NULL ? TURN_SERVING : TURN_CLEANING;
 }
 
 static void turn_begin(struct turn *turn, struct client *client)
 {
-    turn_init(turn, client->relay, client->server);
-    turn->client = client;
+    turn_init(turn, client->relay, client, client->server);
     client->turn = turn;
-    turn->timed = client->pool->times.any;
+    turn->times.set = client->pool->times.any;
     turn->noting = client->pool->log.noted > 0;
-    if (turn->timed && (client->server == NULL || client->server->transaction == WIRE_TX_IDLE))
-        client->began = (deadline){0};
-    client->state = CLIENT_TURN;
+    if (turn->times.set &&
+        (client->server == NULL || client->server->session.transaction == WIRE_TX_IDLE))
+        client->began = (moment){0};
+    PROBE3(turn__start, client->pool->database, client->pool->user, client);
+    client_become(client, CLIENT_TURN);
     client->co = co_self();
     client->stream.waker = co_waker(client->co);
     timer_set(&client->timer, NEVER);
@@ -297,13 +361,12 @@ static fault turn_load(struct turn *turn)
  * at once. */
 static bool turn_park(struct turn *turn)
 {
-    struct lane *up = &turn->up;
+    struct direction *up = &turn->up;
     struct client *client = turn->client;
     if (client->leaving &&
-        (client->server == NULL || client->server->transaction == WIRE_TX_IDLE)) {
+        (client->server == NULL || client->server->session.transaction == WIRE_TX_IDLE)) {
         turn_fail(turn, fault_raise(FAULT_SHUTDOWN,
-                                    "terminating connection: the pooler is shutting down or the "
-                                    "route has changed"));
+                                    "terminating connection: the pooler is shutting down"));
         return false;
     }
     bool more = stream_may_read(&client->stream) || stream_hung_up(&client->stream);
@@ -315,10 +378,11 @@ static bool turn_park(struct turn *turn)
         return false;
     }
     up->begin = up->end = 0;
-    if (turn->gathers)
+    PROBE1(turn__done, client);
+    if (turn->bulk.gathers)
         turn_bulk_end(turn);
-    lane_settle(up, &turn->relay->chunks);
-    lane_settle(&turn->down, &turn->relay->chunks);
+    direction_settle(up, &turn->relay->chunks);
+    direction_settle(&turn->down, &turn->relay->chunks);
     if (!client_park(client))
         return false;
     turn_begin(turn, client);
@@ -349,8 +413,8 @@ static void turn_main(void *argument)
     struct turn turn;
     turn_begin(&turn, client);
     fault ended = turn_load(&turn);
-    if (ended == OK && client->claim.state != CLAIM_NONE)
-        ended = turn_settle_claim(&turn);
+    if (ended == OK && client->claim.state != CLAIM_NONE) /* ended since the claim was decided? */
+        ended = client->leaving ? FAULT_CANCELLED : turn_settle_claim(&turn);
     turn_goes_on(&turn, ended);
 }
 
@@ -443,6 +507,8 @@ static bool arrival_decide(struct client *client, struct chunk *chunk, uint32_t 
     bool bad = arrival_bad(chunk, size);
     bool complete = bad || arrival_complete(chunk, size);
     bool needs = complete && !bad && arrival_needs_server(client, chunk);
+    if (needs && UNLIKELY(client->pool->route->aside != NULL))
+        turn_reads_choose(client, chunk->bytes, size);
     if (complete && (!needs || client_claim(client, &client->waker))) {
         arrival_run(client, chunk, size);
         return false;
@@ -456,7 +522,7 @@ static bool arrival_decide(struct client *client, struct chunk *chunk, uint32_t 
     chunk_return(&client->relay->chunks, &chunk);
     if (!needs)
         return true;
-    client->state = CLIENT_QUEUED;
+    client_become(client, CLIENT_QUEUED);
     timer_set(&client->timer, NEVER);
     return false;
 }
@@ -502,7 +568,7 @@ static bool arrival_read(struct client *client)
     }
     if (read != OK) {
         arrival_end(client, chunk, NULL,
-                    read == FAULT_CLOSED ? "closed by the client" : fault_story(read));
+                    read == FAULT_CLOSED ? "closed by the client" : fault_detail(read));
         return false;
     }
     hint_add(&client->pool->stats.received, more);
@@ -521,7 +587,7 @@ void turn_arrive(struct client *client)
 void turn_start_granted(struct client *client)
 {
     invariant(client->state == CLIENT_QUEUED && client->claim.state != CLAIM_WAITING);
-    client->state = CLIENT_TURN; /* until it runs, further events are for the coroutine */
+    client_become(client, CLIENT_TURN); /* until it runs, further events are for the coroutine */
     if (co_start(turn_main, client, CO_SMALL) == OK)
         return;
     claim_withdraw(&client->claim);

@@ -4,25 +4,25 @@
  *
  * One coroutine serves the pair of client and server.  It waits once for any of: either socket
  * readable or writable, a grant, a message, a deadline.  No send blocks, so a slow peer never stops
- * the reading from the other one.  A turn has two lanes, one for each direction.  A lane walks the
- * message headers in place, in a lent chunk, and forwards whole runs of messages from there.
- * Design: docs/internals/turn.md
+ * the reading from the other one.  A turn has two directions, one for each direction.  A direction
+ * walks the message headers in place, in a lent chunk, and forwards whole runs of messages from
+ * there. Design: docs/internals/turn.md
  */
 #include "pool/server.h"
 #include "relay/client.h"
 #include "relay/relay.h"
 #include "session/outbox.h"
 
-struct lane {
+struct direction {
     struct chunk *chunk; /* lent while bytes are in it */
     uint32_t begin;      /* first byte not walked */
     uint32_t end;        /* behind the last byte read */
     uint64_t passing;    /* bytes left of a message that is forwarded as it arrives */
     uint64_t dropping;   /* bytes left of a message that is discarded as it arrives */
-    bool keeps;          /* up lane: bytes from `kept` on stay where they are */
-    bool sent_again;     /* up lane: the kept batch has been sent a second time */
-    uint32_t kept;       /* up lane: first byte of a batch that may have to be sent again */
-    uint8_t last;        /* down lane: type of the last message that was walked past */
+    bool keeps;          /* up direction: bytes from `kept` on stay where they are */
+    bool sent_again;     /* up direction: the kept batch has been sent a second time */
+    uint32_t kept;       /* up direction: first byte of a batch that may have to be sent again */
+    uint8_t last;        /* down direction: type of the last message that was walked past */
     bool flushing;       /* TLS holds ciphertext of what was sent */
     struct outbox out;
 };
@@ -45,6 +45,72 @@ struct resets {
     bool restoring; /* our query that restores them is sent; its ReadyForQuery is forwarded */
 };
 
+/* clang-format off */
+/*
+ *   SERVING ──> CLOSING ──> CLEANING ──> ABANDONED
+ *      └───────────────────────^
+ *
+ * SERVING    has a client
+ * CLOSING    the client sent Terminate: nothing of it is read any more
+ * CLEANING   has no client; its server is cleaned, marked or checked
+ * ABANDONED  the same, and what the client left behind may fail in front of a mark
+ */
+/* clang-format on */
+enum turn_state { TURN_SERVING, TURN_CLOSING, TURN_CLEANING, TURN_ABANDONED, TURN_STATES };
+
+/* How far the server has ended its side.  Each value includes those before it. */
+enum server_end {
+    SERVER_OPEN,
+    SERVER_UNWRITABLE, /* nothing can be sent to it any more; what it has sent is still read */
+    SERVER_CLOSED      /* it has closed its side: nothing more comes from it */
+};
+
+/* The client's message that is looked at, or that passes up. */
+struct turn_message {
+    bool starved;     /* only its beginning has arrived */
+    bool awaits;      /* it waits for a reply of the server */
+    bool cut;         /* the server got only a part of it */
+    bool ready_after; /* send ReadyForQuery once `dropping` is 0 */
+    bool scans;       /* it is SQL to be looked at as it passes: see turn_pin.c */
+    uint8_t seam[3];  /* the last bytes of that SQL that were looked at */
+};
+
+/* The server's message that passes down, or is next. */
+struct turn_reply {
+    bool kept;      /* it is kept in server->session.described */
+    bool swallowed; /* it is not forwarded to the client */
+    bool fatal;     /* a FATAL error has come that the client gets to see */
+    bool blocked;   /* whole messages wait in the down direction for room in its outbox */
+};
+
+/* Long results: see turn_bulk.c, which owns these fields. */
+struct turn_bulk {
+    uint32_t bytes; /* from the server since the client last sent anything */
+    bool gathers;   /* the server's socket announces 64 KiB at a time */
+};
+
+/* A server of a client whose reads are split: see turn_reads.c, which owns these fields. */
+struct turn_reads {
+    bool away;      /* it is of the pool for reads */
+    bool stopped;   /* the client's next message waits: see turn_reads_stops */
+    bool undecided; /* the replies to a read are held back until it can't fail any more */
+    bool again;     /* the read failed: its replies are swallowed, then it is sent again */
+    bool checking;  /* nothing of the client's was sent yet */
+    bool watched;   /* what the client has seen matters: each walk is looked at */
+    bool unrun;     /* the client has only prepared statements so far, or described them */
+    bool with;      /* the question goes out with the Query or Sync that is walked next */
+    bool asked;     /* the position behind all that the client did was asked for */
+    bool told;      /* and the server has told it */
+};
+
+/* Timeouts: see turn_time.c, which owns these fields. */
+struct turn_times {
+    bool set; /* timeouts are set */
+    enum turn_phase phase;
+    moment since; /* start of the phase */
+    moment mark;  /* server->used at that time: each ReadyForQuery changes it */
+};
+
 struct turn {
     struct relay *relay;
     struct client *client; /* NULL: it has disconnected, the server is being cleaned */
@@ -53,38 +119,35 @@ struct turn {
     uint32_t held_size;    /* bytes of it that have arrived */
     uint32_t held_max;     /* its whole length */
     uint32_t busy;         /* rounds since the last wait */
-    uint32_t bulk;         /* bytes from the server since the client last sent anything */
+    enum turn_state state;
+    enum server_end server_end; /* OPEN without a server */
+    fault state_fault;          /* the server rejected a query of ours, or the pool a transaction */
+    bool noting;                /* query texts are kept for the log of slow queries */
+    struct turn_message message;
+    struct turn_reply reply;
+    struct turn_bulk bulk;
+    struct turn_times times;
     struct resets resets;
-    fault state_fault;     /* the server rejected a query of ours, or the pool a transaction */
-    bool gathers;          /* its server's socket announces 64 KiB at a time: see turn_bulk.c */
-    bool awaits;           /* the message looked at last waits for a reply of the server */
-    bool signs;            /* the message passing down is kept in server->described */
-    bool starved;          /* the up lane has only the beginning of a message */
-    bool server_lost;      /* nothing can be sent to the server any more */
-    bool up_cut;           /* the server got only a part of a message */
-    bool server_gone;      /* the server has closed its side: nothing more comes from it */
-    bool muted;            /* the message passing down is not forwarded to the client */
-    bool down_blocked;     /* whole messages wait in the down lane for room in its outbox */
-    bool fatal;            /* the server sent a FATAL error that the client gets to see */
-    bool ready_after_drop; /* send ReadyForQuery once `dropping` is 0 */
-    bool closing;          /* the client sent Terminate */
-    bool noting;           /* query texts are kept for the log of slow queries */
-    bool scans;            /* the message passing up is SQL to be looked at: see turn_pin.c */
-    uint8_t seam[3];       /* the last bytes of that SQL that were looked at */
-    bool abandoned;        /* no client: what it left behind may fail in front of a mark */
-    bool timed;            /* timeouts are set: see turn_time.c, which owns these fields */
-    enum turn_phase phase;
-    deadline phase_since;
-    deadline phase_mark;   /* server->used at that time: each ReadyForQuery changes it */
-    struct lane up;        /* client to server; the first field that turn_init zeroes in part */
-    struct lane down;      /* server to client */
+    struct turn_reads reads;
+    struct direction up;   /* client to server; the first field that turn_init zeroes in part */
+    struct direction down; /* server to client */
     char mark[MARK_SIZE];  /* what the row of the mark under way holds: see turn_mark.c */
     char refused_state[6]; /* why the claim or the parameters were refused; for logins */
     char refused_text[240];
 };
 
-/** Initializes a turn without a client. */
-void turn_init(struct turn *turn, struct relay *relay, struct server *server);
+/** Initializes a turn: SERVING, or CLEANING without a client. */
+void turn_init(struct turn *turn, struct relay *relay, struct client *client,
+               struct server *server);
+/** Moves a turn to another state.  CLEANING takes its client away. */
+void turn_become(struct turn *turn, enum turn_state next);
+/** Notes that the server has ended its side so far; keeps what is known if that includes it. */
+void turn_server_ends(struct turn *turn, enum server_end how);
+/** Whether the server has closed, or said that it does: no reply is to be waited for. */
+static inline bool turn_server_is_gone(const struct turn *turn)
+{
+    return turn->server_end == SERVER_CLOSED || turn->reply.fatal;
+}
 
 /** Handles a parked client whose stream has become ready.  Reads once, and either stashes an
  *  incomplete message, queues a claim, or runs a turn.  On the loop's stack. */
@@ -103,11 +166,11 @@ void turn_end_session(struct client *client, const char *sqlstate, const char *t
 /** Moves bytes in one direction as far as they go.  *moved becomes true if anything moved. */
 fault turn_up(struct turn *turn, bool *moved) MUST_USE;   /* turn_up.c */
 fault turn_down(struct turn *turn, bool *moved) MUST_USE; /* turn_down.c */
-/** Checks whether a client may send a message with this header.  PROTOCOL, with the story. */
+/** Checks whether a client may send a message with this header.  PROTOCOL, with the detail. */
 fault turn_check_header(const uint8_t header[WIRE_HEADER]) MUST_USE;
 /** Whether a message of this type needs a server. */
 bool turn_needs_server(uint8_t type);
-/** Walks the messages in the up lane's chunk. */
+/** Walks the messages in the up direction's chunk. */
 fault turn_walk_up(struct turn *turn) MUST_USE;
 /** Handles the message in turn->held as turn_statement does. */
 fault turn_statement_held(struct turn *turn) MUST_USE;
@@ -139,6 +202,8 @@ fault turn_deallocate_execute(struct turn *turn, const uint8_t *at, uint32_t siz
 void turn_forget_portals(struct server *server);
 /** Returns room for a made message to the server; NULL: no memory. */
 uint8_t *turn_make(struct turn *turn, size_t size); /* turn_statement.c */
+/** Makes a Sync of the pooler's own, whose answer is swallowed.  False: no memory. */
+bool turn_make_sync(struct turn *turn) MUST_USE; /* turn_lost.c */
 /** Sends the synthetic replies at the head of the ledger to the client. */
 fault turn_give_synthetic(struct turn *turn) MUST_USE;
 /** Makes the server's parameters the client's; suspends where the server must confirm a value. */
@@ -187,7 +252,7 @@ bool turn_awaits_restore(const struct turn *turn, uint8_t type);
  *  were reset, and holds ReadyForQuery back until that is done. */
 fault turn_restore(struct turn *turn, uint8_t status, enum ledger_verdict *verdict) MUST_USE;
 /** Returns room on the heap, counted in memory_limit, for a long made message; the outbox owns it.
- *  NULL: no memory, with the story raised.  relay_memory.c */
+ *  NULL: no memory, with the detail raised.  relay_memory.c */
 uint8_t *turn_make_long(struct turn *turn, size_t size);
 /** Calls statement_intern for the turn's client; suspends until there is memory for the text. */
 struct statement;
@@ -212,7 +277,7 @@ void turn_lost_end(struct turn *turn);
 /** Whether a message of this type is part of the reply to a Describe whose result is kept.
  *  turn_shape.c */
 bool turn_shape_wanted(const struct turn *turn, uint8_t type);
-/** Keeps a part of that reply in server->described. */
+/** Keeps a part of that reply in server->session.described. */
 void turn_shape_keep(struct turn *turn, struct span part);
 /** Notes whether a command that has completed with this tag may have changed the schema. */
 void turn_schema_tag(struct turn *turn, struct span tag);
@@ -234,7 +299,7 @@ static inline void turn_forget_unnamed(struct turn *turn)
         client_keep_unnamed(turn->client, SPAN_NONE);
     else /* too long to be kept, it may be on another server */
         turn->client->unnamed_number = ++turn->relay->unnamed_ever;
-    turn->server->unnamed_of = 0;
+    turn->server->session.unnamed.of = 0;
 }
 /** Whether query texts are looked at for session state. */
 static inline bool turn_gates(const struct turn *turn)
@@ -252,7 +317,7 @@ void turn_bulk_came(struct turn *turn, uint32_t bytes); /* turn_bulk.c */
 /** Ends gathering: the server's socket announces each byte again. */
 void turn_bulk_end(struct turn *turn);
 /* Memory within memory_limit: relay_memory.c.  Lending and holding may suspend, and may end another
- * client that holds more.  MEMORY, with the story. */
+ * client that holds more.  MEMORY, with the detail. */
 fault turn_lend_late(struct turn *turn, struct chunk **ret) MUST_USE;
 static inline fault turn_lend(struct turn *turn, struct chunk **ret)
 {
@@ -266,19 +331,24 @@ void turn_drop_held(struct turn *turn);
 void turn_send_held(struct turn *turn, size_t size);
 /** Waits like turn_wait, at most for a short time, while the server's bytes are gathered. */
 fault turn_bulk_wait(struct turn *turn) MUST_USE;
-/** Waits like turn_wait where timeouts are set.  TIMEOUT: one has passed, with the story. */
+/** Waits like turn_wait where timeouts are set.  TIMEOUT: one has passed, with the detail. */
 fault turn_wait_timed(struct turn *turn) MUST_USE; /* turn_time.c */
+/** Ends a server that is not idle because its backend is no longer the primary: nothing is sent to
+ *  it from now on.  Its client gets an error.  turn_fence.c */
+void turn_fence(struct server *server);
+/** Gives back a server that was fenced after the claim was granted, and claims another. */
+fault turn_claim_again(struct turn *turn) MUST_USE;
 /** Detaches the server if it owes nothing, its transaction is over and no pin holds it; else does
  *  nothing. */
 void turn_release(struct turn *turn);
 /** Detaches the server whatever its state: for a server that the client's batch never reached. */
 void turn_detach_server(struct turn *turn);
-/** Sends what waits in the down lane, as far as it goes. */
+/** Sends what waits in the down direction, as far as it goes. */
 fault turn_send_down(struct turn *turn, bool *moved) MUST_USE;
-/** Sends what waits in the up lane, as far as it goes. */
+/** Sends what waits in the up direction, as far as it goes. */
 fault turn_send_up(struct turn *turn, bool *moved) MUST_USE;
-/** Runs one round of both lanes for a server whose client sends nothing; waits if neither moved.  A
- *  failed change of parameters is left in `state_fault`.  Faults as turn_drain's. */
+/** Runs one round of both directions for a server whose client sends nothing; waits if neither
+ * moved.  A failed change of parameters is left in `state_fault`.  Faults as turn_drain's. */
 fault turn_step(struct turn *turn, deadline by) MUST_USE; /* turn_params.c */
 /** Waits until the server owes nothing.  Faults: UPSTREAM (it has closed), TIMEOUT, CANCELLED. */
 fault turn_drain(struct turn *turn, deadline by) MUST_USE;
@@ -312,18 +382,18 @@ fault turn_say(struct turn *turn, struct buffer *message) MUST_USE;
  *  server for the next claim, or closes it.  Suspends. */
 void turn_clean(struct turn *turn); /* turn_end.c */
 /** Sends `sql` to the server and waits for its ReadyForQuery; nothing else may be owed.  Suspends.
- *  UPSTREAM: the server answered with an error (its story). */
+ *  UPSTREAM: the server answered with an error (its detail). */
 fault turn_ask(struct turn *turn, struct span sql, deadline by) MUST_USE;
 /** Appends a query of ours to what goes to the server.  Its reply is swallowed, and an error in it
  *  is left in `state_fault`.  Faults: MEMORY. */
 fault turn_put_state(struct turn *turn, struct span sql) MUST_USE;
 /** Whether all bytes for the receiver have left the process. */
-static inline bool lane_sent(const struct lane *lane)
+static inline bool direction_sent(const struct direction *direction)
 {
-    return outbox_empty(&lane->out) && !lane->flushing;
+    return outbox_empty(&direction->out) && !direction->flushing;
 }
-/** Gives the lane's chunk back if no bytes are in it, kept, or on their way. */
-void lane_settle(struct lane *lane, struct chunk_store *store);
+/** Gives the direction's chunk back if no bytes are in it, kept, or on their way. */
+void direction_settle(struct direction *direction, struct chunk_store *store);
 
 /* --- operations of the pool (pools.h) --------------------------------------------------------- */
 

@@ -16,21 +16,23 @@
 
 void turn_bulk_came(struct turn *turn, uint32_t bytes)
 {
+    invariant(turn->server != NULL);
     if (turn->client == NULL)
         return; /* no client waits for it, and cleaning waits only for the end */
-    turn->bulk += bytes;
-    if (turn->bulk < BULK_BEGINS || turn->gathers || turn->server->stream.is_unix)
+    turn->bulk.bytes += bytes;
+    if (turn->bulk.bytes < BULK_BEGINS || turn->bulk.gathers || turn->server->stream.is_unix)
         return;
-    turn->gathers = true;
+    turn->bulk.gathers = true;
     stream_set_low_water(&turn->server->stream, BULK_PART);
 }
 
 void turn_bulk_end(struct turn *turn)
 {
-    turn->bulk = 0;
-    if (!turn->gathers || turn->server == NULL)
+    turn->bulk.bytes = 0;
+    if (!turn->bulk.gathers)
         return;
-    turn->gathers = false;
+    invariant(turn->server != NULL);
+    turn->bulk.gathers = false;
     stream_set_low_water(&turn->server->stream, 1);
 }
 

@@ -7,9 +7,9 @@
  * stand-in, an empty statement of the client's own name, in front of the text.  The text goes to
  * the server as it is, and PostgreSQL itself says whether and when the name is deallocated.
  */
-#include "relay/turn/pin.h"
 #include "relay/turn/turn.h"
 #include "session/counted.h"
+#include "session/pin.h"
 #include "wire/messages.h"
 
 #include <stdlib.h>
@@ -69,7 +69,7 @@ static uint8_t *put_stand_in(uint8_t *at, const struct client_statement *named)
 /* Sends stand-ins.  `alone`: as a batch of their own, so that the text is not skipped with them. */
 static fault send_stand_ins(struct turn *turn, const struct deallocation *gone, bool alone)
 {
-    struct ledger *ledger = &turn->server->ledger;
+    struct ledger *ledger = &turn->server->session.ledger;
     size_t size = alone ? WIRE_HEADER : 0;
     for (unsigned i = 0; i < gone->count; i++)
         size += stand_in_size(gone->names[i].named);
@@ -126,7 +126,7 @@ static fault prepare_names(struct turn *turn, const struct query_effects *found,
 fault turn_deallocate(struct turn *turn, const struct query_effects *found,
                       struct deallocation **ret)
 {
-    const struct ledger *ledger = &turn->server->ledger;
+    const struct ledger *ledger = &turn->server->session.ledger;
     struct client *client = turn->client;
     *ret = NULL;
     /* A Sync of ours in the middle of a batch would end the batch. */
@@ -148,8 +148,8 @@ static void portal_free(struct giving_portal *portal)
 
 void turn_forget_portals(struct server *server)
 {
-    for (struct giving_portal *portal; (portal = server->giving) != NULL;) {
-        server->giving = portal->next;
+    for (struct giving_portal *portal; (portal = server->session.giving) != NULL;) {
+        server->session.giving = portal->next;
         portal_free(portal);
     }
 }
@@ -159,7 +159,7 @@ static struct giving_portal **find_portal(struct turn *turn, struct span name)
 {
     struct digest digest = digest_of(name);
     uint64_t client = client_number(turn->client);
-    struct giving_portal **at = &turn->server->giving;
+    struct giving_portal **at = &turn->server->session.giving;
     while (*at != NULL && ((*at)->client != client || !digest_equal(&(*at)->name, &digest)))
         at = &(*at)->next;
     return at;
@@ -178,7 +178,7 @@ void turn_deallocate_rebind(struct turn *turn, struct span name)
 /* Forgets the oldest portal beyond GIVING_PORTALS_MAX, because each Bind looks through the list. */
 static void bound_portals(struct server *server)
 {
-    struct giving_portal **at = &server->giving;
+    struct giving_portal **at = &server->session.giving;
     for (unsigned i = 0; i < GIVING_PORTALS_MAX && *at != NULL; i++)
         at = &(*at)->next;
     if (*at != NULL)
@@ -200,11 +200,11 @@ fault turn_deallocate_bind(struct turn *turn, struct span name, const struct que
             counted_free(portal, sizeof(*portal));
         return FAULT_MEMORY;
     }
-    *portal = (struct giving_portal){.next = turn->server->giving,
+    *portal = (struct giving_portal){.next = turn->server->session.giving,
                                      .name = digest_of(name),
                                      .client = client_number(turn->client),
                                      .effects = effects};
-    turn->server->giving = portal;
+    turn->server->session.giving = portal;
     bound_portals(turn->server);
     return OK;
 }
@@ -218,17 +218,18 @@ static fault flush_all(struct turn *turn)
         return FAULT_MEMORY;
     at[0] = WIRE_FLUSH;
     wire_store_u32(at + 1, 4);
-    turn->client->naming_batch = turn->server->ledger.batch - 1;
+    turn->client->naming_batch = turn->server->session.ledger.batch - 1;
     return OK;
 }
 
 fault turn_deallocate_execute(struct turn *turn, const uint8_t *at, uint32_t size, bool *ret_taken)
 {
     struct deallocation *gone;
-    struct ledger *ledger = &turn->server->ledger;
+    struct ledger *ledger = &turn->server->session.ledger;
     const char *name = (const char *)at + WIRE_HEADER;
     struct giving_portal *portal =
         *find_portal(turn, span_of(name, strnlen(name, size - WIRE_HEADER)));
+    invariant(turn->server->session.giving != NULL);
     *ret_taken = false;
     if (portal == NULL || ledger->skipping)
         return OK;

@@ -1,8 +1,9 @@
-/* turn_down.c - the lane from the server to the client. */
+/* turn_down.c - the direction from the server to the client. */
+#include "base/probes.h"
 #include "machine/clock.h"
 #include "relay/client_log.h"
-#include "relay/turn/pin.h"
-#include "relay/turn/turn.h"
+#include "relay/turn/turn_reads.h"
+#include "session/pin.h"
 #include "wire/messages.h"
 
 #include <inttypes.h>
@@ -31,7 +32,7 @@ static fault say_synthetic(struct turn *turn, enum owed_kind kind)
 
 fault turn_give_synthetic(struct turn *turn)
 {
-    struct ledger *ledger = &turn->server->ledger;
+    struct ledger *ledger = &turn->server->session.ledger;
     const struct owed *head;
     while ((head = ledger_head(ledger)) != NULL && head->fate == FATE_SYNTHETIC) {
         if (!down_has_room(turn))
@@ -49,14 +50,14 @@ fault turn_give_synthetic(struct turn *turn)
 static void down_tag(struct turn *turn, struct span tag)
 {
     struct server *server = turn->server;
-    const struct owed *head = ledger_head(&server->ledger);
+    const struct owed *head = ledger_head(&server->session.ledger);
     bool all = span_is(tag, "DISCARD ALL");
     bool own = head != NULL && head->fate == FATE_SWALLOW; /* a query of ours, not the client's */
     turn_schema_tag(turn, tag);
     if (UNLIKELY(turn->resets.any) || all || span_is(tag, "RESET"))
         turn_reset_tag(turn, tag);
     if (all || span_is(tag, "DEALLOCATE ALL")) {
-        server_statements_deallocated(&server->statements);
+        server_statements_deallocated(&server->session.statements);
         if (!own && turn->client != NULL && turn->client->pool->route->mode != POOL_SESSION)
             client_statements_deallocate(&turn->client->statements);
     }
@@ -64,17 +65,18 @@ static void down_tag(struct turn *turn, struct span tag)
     if (gone != NULL && span_is(tag, "DEALLOCATE"))
         gone->done += gone->done < UINT8_MAX;
     if (all || span_is(tag, "RESET") || span_is(tag, "SET"))
-        server->doubtful = true;
+        server->session.doubtful = true;
 }
 
 /* Counts how long a query took, and logs it if that was long. */
-static void down_took(struct turn *turn, deadline at)
+static void down_took(struct turn *turn, moment at)
 {
     struct server *server = turn->server;
     struct local_pool *pool = turn->client->pool;
     int64_t took = between(server->used, at).us;
     hint_add(&pool->stats.query_us, (uint64_t)took);
     histogram_add(&pool->log.times->query, took);
+    PROBE5(query__done, pool->database, pool->user, turn->client, server, took);
     if (UNLIKELY(took >= pool->log.slow_us))
         client_log_slow(turn->client, server, took);
     server->note_size = 0;
@@ -83,11 +85,11 @@ static void down_took(struct turn *turn, deadline at)
 static void down_ready(struct turn *turn, uint8_t status)
 {
     struct server *server = turn->server;
-    server->transaction = status;
+    server->session.transaction = status;
     if (turn->client == NULL)
         return;
     struct local_pool_stats *stats = &turn->client->pool->stats;
-    deadline at = now();
+    moment at = now();
     hint_add(&stats->queries, 1);
     down_took(turn, at);
     server->used = at;
@@ -97,8 +99,8 @@ static void down_ready(struct turn *turn, uint8_t status)
         hint_add(&stats->transaction_us, (uint64_t)took);
         histogram_add(&turn->client->pool->log.times->transaction, took);
         turn->client->since = at;
-        if (UNLIKELY(turn->timed))
-            turn->client->began = (deadline){0};
+        if (UNLIKELY(turn->times.set))
+            turn->client->began = (moment){0};
     } else if (turn->client->pool->route->mode == POOL_STATEMENT) {
         turn->state_fault = fault_raise_state(FAULT_UNSUPPORTED, "0A000",
                                               "transactions of several statements are not allowed "
@@ -128,14 +130,15 @@ static fault down_duplicate(struct turn *turn, const struct owed *owed)
 static bool turn_is_over_for_server(const struct turn *turn)
 {
     const struct server *server = turn->server;
-    return server->pool->route->mode != POOL_SESSION && server->transaction == WIRE_TX_IDLE &&
-           !server->ledger.extended && server->pin == NULL;
+    return server->pool->route->mode != POOL_SESSION &&
+           server->session.transaction == WIRE_TX_IDLE && !server->session.ledger.extended &&
+           server->session.pin == NULL;
 }
 
 /* Decides whether an error is forwarded, is swallowed, or is replaced by one of ours. */
 static fault judge_error(struct turn *turn, struct span body, enum ledger_verdict *verdict)
 {
-    struct ledger *ledger = &turn->server->ledger;
+    struct ledger *ledger = &turn->server->session.ledger;
     struct wire_error error = {0};
     const struct owed *head = ledger_head(ledger);
     bool known = wire_read_error(body, &error) == OK;
@@ -145,18 +148,21 @@ static fault judge_error(struct turn *turn, struct span body, enum ledger_verdic
         return OK;
     }
     /* A message that is injected for the client's own fails in its place: the client is told. */
-    bool injected = head != NULL && head->fate == FATE_SWALLOW && head->about != ABOUT_STATE;
+    bool injected = head != NULL && head->fate == FATE_SWALLOW && head->about != ABOUT_STATE &&
+                    head->about != ABOUT_POSITION && !turn->reads.again;
     if (known && span_is(error.severity, "FATAL")) {
         /* The server closes the connection next.  An error for a query of ours is not forwarded. */
-        turn->fatal = head == NULL || head->fate != FATE_SWALLOW || injected;
-        turn->server_lost = true;
+        turn->reply.fatal = head == NULL || head->fate != FATE_SWALLOW || injected;
+        turn_server_ends(turn, SERVER_UNWRITABLE);
     }
+    if (UNLIKELY(known && span_is(error.sqlstate, "25006"))) /* read-only: was it demoted? */
+        local_pool_doubt(turn->server->pool);
     if (UNLIKELY(known && span_is(error.sqlstate, "26000")) && turn_lost(turn, error.message)) {
         *verdict = VERDICT_SWALLOW;
         return OK;
     }
     if (head != NULL && head->fate == FATE_SWALLOW && head->about == ABOUT_STATE) {
-        turn->server->unmade = true;
+        turn->server->session.unmade = true;
         turn->state_fault = fault_raise_state(
             FAULT_UPSTREAM,
             known && error.sqlstate.size == 5 ? (const char *)error.sqlstate.at : "XX000", "%.*s",
@@ -169,8 +175,8 @@ static fault judge_error(struct turn *turn, struct span body, enum ledger_verdic
         *verdict = VERDICT_SWALLOW;
         return OK;
     }
-    if (UNLIKELY(turn->server->pin != NULL) && (head == NULL || head->fate <= FATE_NOTED))
-        pin_failed(turn->server, head);
+    if (UNLIKELY(turn->server->session.pin != NULL) && (head == NULL || head->fate <= FATE_NOTED))
+        pin_failed(&turn->server->session, head);
     turn->resets.undone = true;
     if (known && head != NULL && head->about == ABOUT_REFUSED && turn->client != NULL &&
         (span_is(error.sqlstate, "42601") || span_is(error.sqlstate, "34000"))) {
@@ -218,27 +224,53 @@ static bool tag_matters(const struct turn *turn, const uint8_t tag[3])
     }
 }
 
+/* Ends the count of a pinned server before the client gets the reply: another may pin at once. */
+static void down_pin_ready(struct server *server, uint8_t status)
+{
+    pin_ready(&server->session, status);
+    if (status == WIRE_TX_IDLE && ledger_quiet(&server->session.ledger) &&
+        !pin_holds(&server->session))
+        server_unpin(server);
+}
+
+/* Whether the next reply is to the question of turn_reads.c. */
+static bool is_position(const struct turn *turn)
+{
+    const struct owed *head = ledger_head(&turn->server->session.ledger);
+    return head != NULL && head->about == ABOUT_POSITION;
+}
+
 static fault down_look_ready(struct turn *turn, struct span body, enum ledger_verdict *verdict)
 {
     struct server *server = turn->server;
-    *verdict = ledger_take(&server->ledger, WIRE_READY);
+    *verdict = ledger_take(&server->session.ledger, WIRE_READY);
     if (body.size != 1) {
         *verdict = VERDICT_BREACH;
         return OK;
     }
     uint8_t status = body.at[0];
-    if (UNLIKELY(server->pin != NULL) && *verdict == VERDICT_FORWARD)
-        pin_ready(server, status);
-    server->transaction = status;
+    if (UNLIKELY(server->session.pin != NULL) && *verdict == VERDICT_FORWARD)
+        down_pin_ready(server, status);
+    server->session.transaction = status;
+    if (ledger_empty(&server->session.ledger) ||
+        (server->session.ledger.count == 1 && is_position(turn)))
+        server->session.unanswered = 0;
     if (UNLIKELY(turn->resets.any))
         TRY(turn_restore(turn, status, verdict));
     else
         turn->resets.undone = false;
     if (*verdict == VERDICT_FORWARD)
         down_ready(turn, status);
-    if (UNLIKELY(server->altered))
+    if (UNLIKELY(server->session.altered))
         turn_schema_ready(turn, status);
     return OK;
+}
+
+/* Whether the server may owe an answer to a question of turn_reads.c: its client's reads are split,
+ * or the client has left. */
+static bool turn_may_ask_position(const struct turn *turn)
+{
+    return turn->client == NULL || turn->client->reads != NULL;
 }
 
 /* Handles a whole message that changes what is known of the server. */
@@ -246,17 +278,17 @@ static fault down_look(struct turn *turn, uint8_t type, struct span body,
                        enum ledger_verdict *verdict)
 {
     struct wire_parameter parameter;
-    bool marking = ledger_marking(&turn->server->ledger);
+    bool marking = ledger_marking(&turn->server->session.ledger);
     if (UNLIKELY(marking))
         TRY(turn_take_mark(turn, type, body));
     switch (type) {
     case WIRE_READY:
         return down_look_ready(turn, body, verdict);
     case WIRE_ERROR:
-        ledger_align(&turn->server->ledger, type);
+        ledger_align(&turn->server->session.ledger, type);
         return down_error(turn, body, verdict);
     case WIRE_PARAMETER_STATUS:
-        *verdict = ledger_take(&turn->server->ledger, type);
+        *verdict = ledger_take(&turn->server->session.ledger, type);
         if (wire_read_parameter_status(body, &parameter) != OK)
             *verdict = VERDICT_BREACH;
         else
@@ -270,13 +302,18 @@ static fault down_look(struct turn *turn, uint8_t type, struct span body,
     case WIRE_COMMAND_COMPLETE:
         if (body.size >= 3 && tag_matters(turn, body.at))
             down_tag(turn, span_of(body.at, body.size - 1));
-        if (UNLIKELY(turn->server->pin != NULL) && body.size > 0 && !marking)
-            pin_completed(turn->server, ledger_head(&turn->server->ledger),
+        if (UNLIKELY(turn->server->session.pin != NULL) && body.size > 0 && !marking)
+            pin_completed(&turn->server->session, ledger_head(&turn->server->session.ledger),
                           span_of(body.at, body.size - 1));
-        *verdict = ledger_take(&turn->server->ledger, type);
+        *verdict = ledger_take(&turn->server->session.ledger, type);
+        return OK;
+    case WIRE_DATA_ROW:
+        if (is_position(turn))
+            turn_reads_told(turn, body);
+        *verdict = ledger_take(&turn->server->session.ledger, type);
         return OK;
     default:
-        *verdict = ledger_take(&turn->server->ledger, type);
+        *verdict = ledger_take(&turn->server->session.ledger, type);
         return OK;
     }
 }
@@ -285,22 +322,24 @@ static fault down_look(struct turn *turn, uint8_t type, struct span body,
 static enum ledger_verdict down_long(struct turn *turn, uint8_t type)
 {
     struct server *server = turn->server;
-    const struct owed *head = ledger_head(&server->ledger);
-    if (type == WIRE_ERROR && UNLIKELY(server->pin != NULL) &&
+    const struct owed *head = ledger_head(&server->session.ledger);
+    if (type == WIRE_ERROR && UNLIKELY(server->session.pin != NULL) &&
         (head == NULL || head->fate <= FATE_NOTED))
-        pin_failed(server, head);
+        pin_failed(&server->session, head);
     if (type == WIRE_ERROR)
         turn->resets.undone = true;
     if (type == WIRE_PARAMETER_STATUS)
         server->broken = true; /* the server's parameters are not known any more */
-    return ledger_take(&server->ledger, type);
+    return ledger_take(&server->session.ledger, type);
 }
 
 static bool type_is_looked_into(const struct turn *turn, uint8_t type)
 {
     return type == WIRE_READY || type == WIRE_ERROR || type == WIRE_PARAMETER_STATUS ||
            type == WIRE_COMMAND_COMPLETE ||
-           (type == WIRE_DATA_ROW && ledger_marking(&turn->server->ledger));
+           (type == WIRE_DATA_ROW &&
+            (ledger_marking(&turn->server->session.ledger) ||
+             (UNLIKELY(turn_may_ask_position(turn)) && is_position(turn))));
 }
 
 /* --- the walk --------------------------------------------------------------------------------- */
@@ -324,43 +363,43 @@ static void walk_sign(struct turn *turn, struct span part)
     turn_shape_keep(turn, part);
     if (turn->down.passing > 0)
         return;
-    turn->signs = false;
-    (void)!ledger_take(&turn->server->ledger, turn->down.last);
+    turn->reply.kept = false;
+    (void)!ledger_take(&turn->server->session.ledger, turn->down.last);
 }
 
-static void walk_pass(struct turn *turn, struct walk *walk)
+static ALWAYS_INLINE void walk_pass(struct turn *turn, struct walk *walk)
 {
-    struct lane *down = &turn->down;
+    struct direction *down = &turn->down;
     uint32_t here = down->end - walk->at;
     uint32_t step = down->passing < here ? (uint32_t)down->passing : here;
     walk->at += step;
     down->passing -= step;
-    if (turn->signs)
+    if (turn->reply.kept)
         walk_sign(turn, span_of(down->chunk->bytes + walk->at - step, step));
-    if (turn->muted)
+    if (turn->reply.swallowed)
         walk->run = walk->at;
 }
 
 /* Handles the message that starts here.  *taken: it was taken, or its beginning was; false: more of
  * it must arrive first. */
-static fault walk_message(struct turn *turn, struct walk *walk, bool *taken)
+static ALWAYS_INLINE fault walk_message(struct turn *turn, struct walk *walk, bool *taken)
 {
-    struct lane *down = &turn->down;
+    struct direction *down = &turn->down;
     const uint8_t *at = down->chunk->bytes + walk->at;
     uint32_t here = down->end - walk->at;
     uint32_t length = wire_u32(at + 1);
     enum ledger_verdict verdict = VERDICT_FORWARD;
     if (length < 4 || length > INT32_MAX) {
-        turn->server_lost = true;
+        turn_server_ends(turn, SERVER_UNWRITABLE);
         return fault_raise(FAULT_PROTOCOL, "the server sent an invalid length %u", length);
     }
     uint32_t size = length + 1;
     if (LIKELY(at[0] != WIRE_ERROR)) /* an error's text decides what it answers */
-        ledger_align(&turn->server->ledger, at[0]);
-    turn->signs = UNLIKELY(turn_shape_wanted(turn, at[0]));
-    if (turn->signs) {
-        verdict = ledger_head(&turn->server->ledger)->fate == FATE_NOTED ? VERDICT_FORWARD
-                                                                         : VERDICT_SWALLOW;
+        ledger_align(&turn->server->session.ledger, at[0]);
+    turn->reply.kept = UNLIKELY(turn_shape_wanted(turn, at[0]));
+    if (turn->reply.kept) {
+        verdict = ledger_head(&turn->server->session.ledger)->fate == FATE_NOTED ? VERDICT_FORWARD
+                                                                                 : VERDICT_SWALLOW;
     } else if (type_is_looked_into(turn, at[0])) {
         *taken = here >= size;
         if (!*taken && size <= down->chunk->size)
@@ -372,15 +411,15 @@ static fault walk_message(struct turn *turn, struct walk *walk, bool *taken)
         else
             verdict = down_long(turn, at[0]);
     } else {
-        verdict = ledger_take(&turn->server->ledger, at[0]);
+        verdict = ledger_take(&turn->server->session.ledger, at[0]);
     }
     *taken = true;
     if (verdict == VERDICT_BREACH) {
-        turn->server_lost = true;
+        turn_server_ends(turn, SERVER_UNWRITABLE);
         return fault_raise(FAULT_PROTOCOL, "the server sent an unexpected '%c' message", at[0]);
     }
-    turn->muted = verdict == VERDICT_SWALLOW;
-    if (turn->muted)
+    turn->reply.swallowed = verdict == VERDICT_SWALLOW;
+    if (turn->reply.swallowed)
         walk_cut(turn, walk);
     if (at[0] != WIRE_NOTICE && at[0] != WIRE_PARAMETER_STATUS && at[0] != WIRE_NOTIFICATION)
         down->last = at[0];
@@ -392,7 +431,7 @@ static fault walk_message(struct turn *turn, struct walk *walk, bool *taken)
 /* Sends synthetic replies that are due between two messages. */
 static fault walk_synthetic(struct turn *turn, struct walk *walk)
 {
-    if (!ledger_synthetic(&turn->server->ledger))
+    if (!ledger_synthetic(&turn->server->session.ledger))
         return OK;
     walk_cut(turn, walk);
     return turn_give_synthetic(turn);
@@ -402,8 +441,8 @@ static fault walk_synthetic(struct turn *turn, struct walk *walk)
  * common replies to the client's own messages.  walk_message handles all others. */
 static void walk_plain(struct turn *turn, struct walk *walk)
 {
-    struct lane *down = &turn->down;
-    struct ledger *ledger = &turn->server->ledger;
+    struct direction *down = &turn->down;
+    struct ledger *ledger = &turn->server->session.ledger;
     const uint8_t *bytes = down->chunk->bytes;
     uint32_t at = walk->at;
     uint8_t last = down->last;
@@ -416,7 +455,7 @@ static void walk_plain(struct turn *turn, struct walk *walk)
         if (plain == PLAIN_ANSWER)
             ledger_strike(ledger);
         if (length >= down->end - at) {
-            turn->muted = false;
+            turn->reply.swallowed = false;
             down->passing = (uint64_t)length + 1 - (down->end - at);
             at = down->end;
             break;
@@ -429,19 +468,22 @@ static void walk_plain(struct turn *turn, struct walk *walk)
 
 static fault turn_walk_down(struct turn *turn)
 {
-    struct lane *down = &turn->down;
+    struct direction *down = &turn->down;
     struct walk walk = {down->begin, down->begin};
     fault result = OK;
     while (walk.at != down->end && result == OK && down_has_room(turn)) {
         bool taken = true;
         if (down->passing > 0)
             walk_pass(turn, &walk);
+        if (UNLIKELY(turn->reads.undecided) && down->passing == 0 && walk.at != down->end &&
+            turn_reads_holds(turn, walk.at))
+            break;
         if (down->passing == 0)
             walk_plain(turn, &walk);
         if (down->passing == 0)
             result = walk_synthetic(turn, &walk);
         if (result != OK || down->passing > 0 || down->end - walk.at < WIRE_HEADER ||
-            ledger_synthetic(&turn->server->ledger)) /* no room for all synthetic replies */
+            ledger_synthetic(&turn->server->session.ledger)) /* no room for all synthetic replies */
             break;
         result = walk_message(turn, &walk, &taken);
         if (!taken)
@@ -450,6 +492,7 @@ static fault turn_walk_down(struct turn *turn)
     if (result == OK && down->passing == 0)
         result = walk_synthetic(turn, &walk);
     walk_cut(turn, &walk);
+    invariant(walk.run == walk.at && walk.at <= down->end);
     down->begin = walk.at;
     if (turn->up.keeps)
         turn_lost_end(turn);
@@ -460,9 +503,9 @@ static fault turn_walk_down(struct turn *turn)
 
 fault turn_send_down(struct turn *turn, bool *moved)
 {
-    struct lane *down = &turn->down;
+    struct direction *down = &turn->down;
     uint64_t sent = 0;
-    if (lane_sent(down) || turn->client == NULL)
+    if (direction_sent(down) || turn->client == NULL)
         return OK;
     fault result = outbox_send(&down->out, &turn->client->stream, &turn->relay->chunks, &sent);
     down->flushing = result == FAULT_AGAIN;
@@ -471,14 +514,14 @@ fault turn_send_down(struct turn *turn, bool *moved)
     if (result == FAULT_AGAIN)
         return OK;
     TRY(result);
-    lane_settle(down, &turn->relay->chunks);
+    direction_settle(down, &turn->relay->chunks);
     return OK;
 }
 
 /* Reads behind the bytes that are there, and walks them.  *more: more may be readable at once. */
 static fault down_read(struct turn *turn, bool *moved, bool *more)
 {
-    struct lane *down = &turn->down;
+    struct direction *down = &turn->down;
     size_t size = 0;
     *more = false;
     if (down->chunk == NULL)
@@ -495,15 +538,15 @@ static fault down_read(struct turn *turn, bool *moved, bool *more)
     if (read == FAULT_AGAIN)
         return OK;
     if (read != OK) {
-        turn->server_lost = true;
-        turn->server_gone = true;
+        turn_server_ends(turn, SERVER_CLOSED);
         return OK;
     }
     down->end += (uint32_t)size;
     *moved = true;
     turn_bulk_came(turn, (uint32_t)size);
     TRY(turn_walk_down(turn));
-    *more = stream_may_read(&turn->server->stream) && !ledger_empty(&turn->server->ledger) &&
+    *more = stream_may_read(&turn->server->stream) &&
+            !ledger_empty(&turn->server->session.ledger) &&
             down->chunk->size - down->end >= ROOM_WORTH_READING && down_has_room(turn);
     return OK;
 }
@@ -511,36 +554,36 @@ static fault down_read(struct turn *turn, bool *moved, bool *more)
 static bool down_may_read(const struct turn *turn)
 {
     const struct server *server = turn->server;
-    return server != NULL && !turn->server_gone && lane_sent(&turn->down) &&
+    return server != NULL && turn->server_end != SERVER_CLOSED && direction_sent(&turn->down) &&
            (stream_may_read(&server->stream) || stream_hung_up(&server->stream) ||
-            turn->server_lost);
+            turn->server_end != SERVER_OPEN);
 }
 
 fault turn_down(struct turn *turn, bool *moved)
 {
-    if (!lane_sent(&turn->down))
+    if (!direction_sent(&turn->down))
         TRY(turn_send_down(turn, moved));
-    if (turn->server != NULL && lane_sent(&turn->down) && turn->down.begin != turn->down.end &&
-        turn->down_blocked) {
-        turn->down_blocked = false;
+    if (turn->server != NULL && direction_sent(&turn->down) && turn->down.begin != turn->down.end &&
+        turn->reply.blocked) {
+        turn->reply.blocked = false;
         TRY(turn_walk_down(turn));
         *moved = true;
     }
-    if (turn->server != NULL && lane_sent(&turn->down) && turn->down.passing == 0 &&
-        UNLIKELY(ledger_synthetic(&turn->server->ledger))) {
+    if (turn->server != NULL && direction_sent(&turn->down) && turn->down.passing == 0 &&
+        UNLIKELY(ledger_synthetic(&turn->server->session.ledger))) {
         TRY(turn_give_synthetic(turn));
         *moved = true;
     }
     bool more = down_may_read(turn);
     while (more)
         TRY(down_read(turn, moved, &more));
-    turn->down_blocked =
+    turn->reply.blocked =
         turn->server != NULL && turn->down.begin != turn->down.end && !down_has_room(turn);
-    if (!lane_sent(&turn->down))
+    if (!direction_sent(&turn->down))
         TRY(turn_send_down(turn, moved));
-    if ((turn->server_gone || turn->fatal) && lane_sent(&turn->down))
+    if (turn_server_is_gone(turn) && direction_sent(&turn->down))
         return FAULT_UPSTREAM;
     if (turn->server == NULL || turn->down.begin == turn->down.end)
-        lane_settle(&turn->down, &turn->relay->chunks);
+        direction_settle(&turn->down, &turn->relay->chunks);
     return turn->state_fault;
 }

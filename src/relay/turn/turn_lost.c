@@ -14,14 +14,15 @@
 void turn_lost_keep(struct turn *turn, const uint8_t *at)
 {
     const struct server *server = turn->server;
-    const struct owed *head = ledger_head(&server->ledger);
+    const struct owed *head = ledger_head(&server->session.ledger);
     bool again = turn->up.sent_again; /* sent again once only: the error may be the client's */
     turn->up.sent_again = false;
     /* A change of parameters may be on its way in front of the Bind. */
-    bool first = head == NULL || (server->ledger.count == 1 && head->about == ABOUT_STATE);
-    if (again || !first || server->transaction != WIRE_TX_IDLE || server->ledger.skipping ||
-        server->ledger.extended)
+    bool first = head == NULL || (server->session.ledger.count == 1 && head->about == ABOUT_STATE);
+    if (again || !first || server->session.transaction != WIRE_TX_IDLE ||
+        server->session.ledger.skipping || server->session.ledger.extended)
         return;
+    invariant(at >= turn->up.chunk->bytes && at < turn->up.chunk->bytes + turn->up.end);
     turn->up.keeps = true;
     turn->up.kept = (uint32_t)(at - turn->up.chunk->bytes);
 }
@@ -31,7 +32,7 @@ void turn_lost_end(struct turn *turn)
     if (outbox_empty(&turn->down.out))
         return;
     turn->up.keeps = false;
-    lane_settle(&turn->up, &turn->relay->chunks);
+    direction_settle(&turn->up, &turn->relay->chunks);
 }
 
 /* Finds a statement's name on the server in an error, whose text may be in any language.  *ret_at:
@@ -57,7 +58,7 @@ void turn_error_rename(const struct turn *turn, struct span body, struct buffer 
     const uint8_t *at;
     if (body.size > RENAMED_MAX || turn->client == NULL)
         return;
-    const struct server_statement *known = find_ours(&turn->server->statements, body, &at);
+    const struct server_statement *known = find_ours(&turn->server->session.statements, body, &at);
     const struct client_statement *named =
         known == NULL ? NULL : client_statement_meaning(&turn->client->statements, &known->key);
     if (named == NULL)
@@ -74,38 +75,47 @@ void turn_error_rename(const struct turn *turn, struct span body, struct buffer 
  * else sends a Sync.  The client's own Sync is still to be walked again. */
 static bool end_batch(struct turn *turn)
 {
-    struct ledger *ledger = &turn->server->ledger;
+    struct ledger *ledger = &turn->server->session.ledger;
     (void)!ledger_take(ledger, WIRE_ERROR);
     if (ledger->count > 0) {
         ledger_swallow(ledger);
         return true;
     }
+    return turn_make_sync(turn);
+}
+
+bool turn_make_sync(struct turn *turn)
+{
     uint8_t *at = turn_make(turn, WIRE_HEADER);
     if (at == NULL)
         return false;
     at[0] = WIRE_SYNC;
     wire_store_u32(at + 1, 4);
-    ledger_owe(ledger, (struct owed){.kind = OWED_SYNC, .fate = FATE_SWALLOW});
+    ledger_owe(&turn->server->session.ledger,
+               (struct owed){.kind = OWED_SYNC, .fate = FATE_SWALLOW});
     return true;
 }
 
 bool turn_lost(struct turn *turn, struct span message)
 {
     struct server *server = turn->server;
-    const struct owed *head = ledger_head(&server->ledger);
+    const struct owed *head = ledger_head(&server->session.ledger);
     const uint8_t *at;
-    if (find_ours(&server->statements, message, &at) == NULL)
+    if (find_ours(&server->session.statements, message, &at) == NULL)
         return false;
-    server_statements_doubt(&server->statements);
-    if (!turn->up.keeps || turn->client == NULL || turn->closing || head == NULL ||
+    server_statements_doubt(&server->session.statements);
+    if (!turn->up.keeps || turn->client == NULL || turn->state == TURN_CLOSING || head == NULL ||
         head->kind != OWED_BIND || !outbox_empty(&turn->down.out) || turn->up.passing > 0 ||
-        !ledger_is_one_batch(&server->ledger))
+        !ledger_is_one_batch(&server->session.ledger))
         return false;
+    invariant(turn->up.kept < turn->up.begin && turn->up.begin <= turn->up.end);
     turn->up.keeps = false;
     if (!end_batch(turn))
         return false;
+    /* The position was asked for in front of what is sent again. */
+    turn->reads.asked = turn->reads.stopped = false;
     turn->up.sent_again = true;
     turn->up.begin = turn->up.kept;
-    turn->starved = false;
+    turn->message.starved = false;
     return true;
 }

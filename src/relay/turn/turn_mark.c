@@ -11,8 +11,8 @@
 #include "machine/ids.h"
 #include "machine/log.h"
 #include "relay/cancel.h"
-#include "relay/turn/pin.h"
 #include "relay/turn/turn.h"
+#include "session/pin.h"
 #include "wire/messages.h"
 
 #include <inttypes.h>
@@ -52,43 +52,43 @@ static void put_mark(struct buffer *out, const char *mark, struct span cleaning)
 /* Waits for the mark's reply; earlier replies go where they belong. */
 static fault mark_await(struct turn *turn, deadline by)
 {
-    struct ledger *ledger = &turn->server->ledger;
-    while (!ledger_empty(ledger) || !lane_sent(&turn->up)) {
+    struct ledger *ledger = &turn->server->session.ledger;
+    while (!ledger_empty(ledger) || !direction_sent(&turn->up)) {
         bool moved = false;
         TRY(turn_send_up(turn, &moved));
         fault went = turn_down(turn, &moved);
-        if (turn->server_gone || turn->fatal || (went == OK && turn->server_lost))
+        if (turn_server_is_gone(turn) || (went == OK && turn->server_end != SERVER_OPEN))
             return fault_raise(FAULT_UPSTREAM, "the server ended the connection");
         TRY(went);
         if (!moved)
             TRY(turn_wait(turn, by));
     }
-    if (turn->server->transaction != WIRE_TX_IDLE)
+    if (turn->server->session.transaction != WIRE_TX_IDLE)
         return fault_raise(FAULT_PROTOCOL, "its transaction could not be ended");
     return OK;
 }
 
 static void mark_settled(struct server *server)
 {
-    if ((server->ledger.doubt & DOUBT_BROKEN) != 0)
+    if ((server->session.ledger.doubt & DOUBT_BROKEN) != 0)
         server->until = (deadline){0}; /* expires: its prepared statements are not known */
-    server->ledger.doubt = 0;
-    hint_add(&local_pool_relay(server->pool)->told.marks, 1);
+    server->session.ledger.doubt = 0;
+    hint_add(&local_pool_relay(server->pool)->hints.marks, 1);
 }
 
 fault turn_mark(struct turn *turn, struct buffer *out, struct span cleaning, deadline by)
 {
     struct server *server = turn->server;
-    invariant(server != NULL && !ledger_marking(&server->ledger));
-    bool room = ledger_has_room(&server->ledger, 1);
+    invariant(server != NULL && !ledger_marking(&server->session.ledger));
+    bool room = ledger_has_room(&server->session.ledger, 1);
     mark_draw(turn->mark);
     put_mark(out, turn->mark, cleaning);
     if (!room || buffer_fault(out) != OK) {
         buffer_fini(out);
         return FAULT_MEMORY;
     }
-    server->unnamed_of = 0; /* a simple query destroys it */
-    ledger_owe(&server->ledger, (struct owed){.kind = OWED_MARK, .fate = FATE_SWALLOW});
+    server->session.unnamed.of = 0; /* a simple query destroys it */
+    ledger_owe(&server->session.ledger, (struct owed){.kind = OWED_MARK, .fate = FATE_SWALLOW});
     outbox_take_heap(&turn->up.out, out->at, out->size);
     turn_bulk_end(turn);
     TRY(mark_await(turn, by));
@@ -109,12 +109,12 @@ static bool row_is(struct span row, const char *mark)
  * front of the mark. */
 static bool mark_may_fail(const struct turn *turn)
 {
-    return turn->client != NULL || !turn->abandoned || turn->server->ledger.mark_shown;
+    return turn->state != TURN_ABANDONED || turn->server->session.ledger.mark_shown;
 }
 
 static fault mark_refused(struct turn *turn, const struct wire_error *error)
 {
-    turn->server_lost = true;
+    turn_server_ends(turn, SERVER_UNWRITABLE);
     return fault_raise(FAULT_UPSTREAM, "it answered a mark by an error: %.*s",
                        (int)MIN_OF(error->message.size, (size_t)200),
                        (const char *)error->message.at);
@@ -122,13 +122,13 @@ static fault mark_refused(struct turn *turn, const struct wire_error *error)
 
 fault turn_take_mark(struct turn *turn, uint8_t type, struct span body)
 {
-    struct ledger *ledger = &turn->server->ledger;
+    struct ledger *ledger = &turn->server->session.ledger;
     struct wire_error error = {0};
     if (type == WIRE_ERROR)
         (void)!wire_read_error(body, &error);
     /* A FATAL error, which may come at any time, is not the mark's reply. */
     if (span_is(error.severity, "FATAL") && !ledger->mark_begun) {
-        turn->server_gone = true;
+        turn_server_ends(turn, SERVER_CLOSED);
         return mark_refused(turn, &error);
     }
     ledger_align(ledger, type);
@@ -146,12 +146,11 @@ fault turn_take_mark(struct turn *turn, uint8_t type, struct span body)
 
 void turn_tell_unmarked(const struct server *server, const char *why)
 {
-    char id[UUID_TEXT_SIZE];
-    hint_add(&local_pool_relay(server->pool)->told.unmarked, 1);
-    log_event(LOG_WARNING, "server.unmarked",
-              "server=%s database=%s user=%s pid=%u doubt=%u reason=\"%s\"",
-              uuid_text(&server->id, id), server->pool->database, server->pool->user, server->pid,
-              server->ledger.doubt, why);
+    hint_add(&local_pool_relay(server->pool)->hints.unmarked, 1);
+    log_event(LOG_WARNING, "server.unmarked", log_id("server", &server->id),
+              log_text("database", server->pool->database), log_text("user", server->pool->user),
+              log_number("server_pid", server->pid),
+              log_number("doubt", server->session.ledger.doubt), log_quote("reason", why));
 }
 
 static void drop_server_bytes(struct turn *turn)
@@ -161,7 +160,7 @@ static void drop_server_bytes(struct turn *turn)
     turn->up.flushing = false;
     turn->down.begin = turn->down.end;
     turn->down.passing = 0;
-    turn->server_lost = turn->server_gone = turn->fatal = turn->down_blocked = false;
+    turn->reply.blocked = false;
     turn->state_fault = OK;
 }
 
@@ -170,8 +169,8 @@ static void unmarked_leaves(struct turn *turn, const char *why)
 {
     struct server *server = turn->server;
     turn_tell_unmarked(server, why);
-    ledger_fini(&server->ledger);
-    pin_free(server);
+    ledger_fini(&server->session.ledger);
+    server_free_pin(server);
     server->broken = true;
     drop_server_bytes(turn);
     turn_detach_server(turn);
@@ -183,9 +182,10 @@ static void unmarked_leaves(struct turn *turn, const char *why)
  * were answered: the client is told that its server is lost, as on a direct connection. */
 static fault unproven(struct turn *turn, fault why)
 {
-    bool cut = turn->down.passing > 0 && !turn->muted; /* the client has a part of a message */
-    if (turn->server->ledger.mark_begun && !cut) {
-        unmarked_leaves(turn, fault_story(why));
+    bool cut =
+        turn->down.passing > 0 && !turn->reply.swallowed; /* the client has a part of a message */
+    if (turn->server->session.ledger.mark_begun && !cut) {
+        unmarked_leaves(turn, fault_detail(why));
         return OK;
     }
     if (why == FAULT_UPSTREAM)
@@ -200,8 +200,8 @@ fault turn_prove(struct turn *turn)
     struct buffer out = BUFFER_INIT(256);
     fault marked =
         turn_mark(turn, &out, SPAN_NONE, after(turn->relay->pools.config->reset_timeout));
-    bool servers = turn->server_lost || turn->server_gone || turn->fatal ||
-                   marked == FAULT_TIMEOUT || marked == FAULT_PROTOCOL;
+    bool servers =
+        turn->server_end != SERVER_OPEN || marked == FAULT_TIMEOUT || marked == FAULT_PROTOCOL;
     return marked == OK || !servers ? marked : unproven(turn, marked);
 }
 
@@ -213,10 +213,10 @@ static void mark_main(void *argument)
     struct relay *relay = local_pool_relay(server->pool);
     struct buffer out = BUFFER_INIT(256);
     struct turn turn;
-    turn_init(&turn, relay, server);
+    turn_init(&turn, relay, NULL, server);
     server_keep(server);
     fault marked = turn_mark(&turn, &out, SPAN_NONE, after(relay->pools.config->reset_timeout));
-    bool lost = turn.server_lost || turn.server_gone;
+    bool lost = turn.server_end != SERVER_OPEN;
     outbox_drop(&turn.up.out, &relay->chunks);
     outbox_drop(&turn.down.out, &relay->chunks);
     chunk_return(&relay->chunks, &turn.up.chunk);
@@ -226,8 +226,8 @@ static void mark_main(void *argument)
         local_pool_free(server->pool, server);
         return;
     }
-    turn_tell_unmarked(server, fault_story(marked));
-    ledger_fini(&server->ledger);
+    turn_tell_unmarked(server, fault_detail(marked));
+    ledger_fini(&server->session.ledger);
     server->broken = true;
     cancel_finish(server);
     server_close(&server, "it did not answer a mark", lost);
@@ -235,7 +235,7 @@ static void mark_main(void *argument)
 
 void turn_mark_alone(struct server *server)
 {
-    invariant(ledger_empty(&server->ledger));
+    invariant(ledger_empty(&server->session.ledger));
     server_become(server, SERVER_CLEANING);
     if (co_start(mark_main, server, CO_SMALL) == OK)
         return;

@@ -1,19 +1,25 @@
 /* turn_operations.c - the relay's operations for its local pools: struct pool_operations. */
-#include "relay/turn/pin.h"
+#include "machine/log.h"
 #include "relay/turn/turn.h"
+#include "session/pin.h"
 
 static void forget(struct server *server)
 {
-    pin_free(server);
+    server_free_pin(server);
     turn_forget_portals(server);
 }
 
 static void drain(struct local_pool *pool)
 {
-    LIST_EACH_SAFE (&local_pool_relay(pool)->clients, it) {
+    const struct relay *relay = local_pool_relay(pool);
+    if (!pool->drained)
+        log_event(LOG_NOTICE, "route.drained", log_text("database", pool->database),
+                  log_text("user", pool->user), log_number("version", pool->config->version),
+                  log_number("relay", relay->index), log_number("clients", pool->clients));
+    LIST_EACH_SAFE (&relay->clients, it) {
         struct client *client = LIST_ENTRY(it, struct client, node);
         if (client->pool == pool)
-            client_leave(client);
+            client_drain(client);
     }
 }
 
@@ -28,6 +34,7 @@ const struct pool_operations turn_operations = {
     .mark = turn_mark_alone,
     .clean = turn_clean_alone,
     .check = turn_check,
+    .fence = turn_fence,
     .notice = client_notice,
     .times = client_arm_all,
     .drain = drain,

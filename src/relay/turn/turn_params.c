@@ -1,8 +1,8 @@
 /* turn_params.c - gives the server the client's session parameters before its first message. */
 #include "machine/clock.h"
-#include "relay/turn/pin.h"
 #include "relay/turn/turn.h"
 #include "session/accepted.h"
+#include "session/pin.h"
 #include "wire/messages.h"
 
 #include <stdlib.h>
@@ -14,13 +14,13 @@ fault turn_put_state(struct turn *turn, struct span sql)
     struct server *server = turn->server;
     struct buffer message = BUFFER_INIT(sql.size + 64);
     wire_put_query(&message, sql);
-    if (buffer_fault(&message) != OK || !ledger_has_room(&server->ledger, 1)) {
+    if (buffer_fault(&message) != OK || !ledger_has_room(&server->session.ledger, 1)) {
         buffer_fini(&message);
         return FAULT_MEMORY;
     }
-    server->unmade = false;
-    server->unnamed_of = 0; /* a simple query destroys it */
-    ledger_owe(&server->ledger,
+    server->session.unmade = false;
+    server->session.unnamed.of = 0; /* a simple query destroys it */
+    ledger_owe(&server->session.ledger,
                (struct owed){.kind = OWED_QUERY, .fate = FATE_SWALLOW, .about = ABOUT_STATE});
     outbox_take_heap(&turn->up.out, message.at, message.size);
     return OK;
@@ -29,12 +29,13 @@ fault turn_put_state(struct turn *turn, struct span sql)
 fault turn_ask(struct turn *turn, struct span sql, deadline by)
 {
     struct server *server = turn->server;
-    invariant(lane_sent(&turn->up));
+    invariant(direction_sent(&turn->up));
     TRY(turn_put_state(turn, sql));
     TRY(turn_drain(turn, by));
     fault failed = turn->state_fault;
     turn->state_fault = OK;
-    server->unmade = false; /* callers note the new parameters only after this has succeeded */
+    server->session.unmade =
+        false; /* callers note the new parameters only after this has succeeded */
     return failed;
 }
 
@@ -43,7 +44,7 @@ fault turn_step(struct turn *turn, deadline by)
     bool moved = false;
     TRY(turn_send_up(turn, &moved));
     fault went = turn_down(turn, &moved);
-    if (went != OK && (went != turn->state_fault || turn->server_gone || turn->fatal))
+    if (went != OK && (went != turn->state_fault || turn_server_is_gone(turn)))
         return went;
     return moved ? OK : turn_wait(turn, by);
 }
@@ -51,7 +52,7 @@ fault turn_step(struct turn *turn, deadline by)
 fault turn_drain(struct turn *turn, deadline by)
 {
     turn_bulk_end(turn);
-    while (!ledger_empty(&turn->server->ledger) || !lane_sent(&turn->up))
+    while (!ledger_empty(&turn->server->session.ledger) || !direction_sent(&turn->up))
         TRY(turn_step(turn, by));
     return OK;
 }
@@ -61,15 +62,15 @@ static const struct span *reported_value(const struct server *server, struct spa
                                          struct span *ret)
 {
     char text[128];
-    if (!server->pool->greeting.known || name.size >= sizeof(text) ||
+    if (!server->pool->reported.known || name.size >= sizeof(text) ||
         !server_tracks(server->pool, name)) /* role and the like: reported at the login only */
         return NULL;
     memcpy(text, name.at, name.size);
     text[name.size] = '\0';
-    *ret = wire_find_parameter(buffer_span(&server->pool->greeting.parameters), text);
+    *ret = wire_find_parameter(buffer_span(&server->pool->reported.parameters), text);
     if (ret->at == NULL)
         return NULL;
-    const struct span *changed = params_find(server->params, name);
+    const struct span *changed = params_find(server->session.params, name);
     if (changed != NULL)
         *ret = *changed;
     return ret;
@@ -102,18 +103,18 @@ static fault params_settle(struct turn *turn, struct params *want)
         struct span value;
         const struct span *now_is = reported_value(server, want->all[i].name, &value);
         struct span canonical = now_is != NULL ? *now_is : want->all[i].value;
-        accepted_add(&pool->accepted, &want->all[i], canonical);
+        local_pool_accept(pool, &want->all[i], canonical);
         struct param canon = {want->all[i].name, canonical};
-        accepted_add(&pool->accepted, &canon, canonical);
-        if (!local_pool_is_default(pool, &canon))
+        local_pool_accept(pool, &canon, canonical);
+        if (!params_has(server->session.defaults, &canon))
             all[count++] = canon;
     }
     struct params *settled;
     TRY(params_intern(want->store, all, count, &settled));
-    params_assign(&server->params, settled);
+    params_assign(&server->session.params, settled);
     if (server->client != NULL)
         params_assign(&server->client->params, params_ref(settled));
-    server->doubtful = false;
+    server->session.doubtful = false;
     return OK;
 }
 
@@ -126,13 +127,13 @@ static fault confirm_parameters(struct turn *turn, struct span sql)
     fault settled = asked == OK ? params_settle(turn, want) : OK;
     params_unref(&want);
     /* A server that has closed the connection has not rejected the values. */
-    if (asked != FAULT_UPSTREAM || turn->server_gone || turn->fatal)
+    if (asked != FAULT_UPSTREAM || turn_server_is_gone(turn))
         return asked != OK ? asked : settled;
     char text[FAULT_STORY_MAX], sqlstate[6];
-    memcpy(sqlstate, fault_story_sqlstate(asked), sizeof(sqlstate));
-    memcpy(text, fault_story(asked), sizeof(text));
+    memcpy(sqlstate, fault_detail_sqlstate(asked), sizeof(sqlstate));
+    memcpy(text, fault_detail(asked), sizeof(text));
     TRY(turn_refuse(turn, sqlstate, text));
-    turn->server->doubtful = true;
+    turn->server->session.doubtful = true;
     turn_detach_server(turn);
     return OK;
 }
@@ -142,7 +143,7 @@ static fault inject_query(struct turn *turn, struct span sql)
 {
     struct server *server = turn->server;
     size_t size = WIRE_HEADER + sql.size + 1;
-    if (!ledger_has_room(&server->ledger, 2))
+    if (!ledger_has_room(&server->session.ledger, 2))
         return FAULT_MEMORY;
     uint8_t *at = outbox_make(&turn->up.out, &turn->relay->chunks, size);
     if (at == NULL)
@@ -151,9 +152,9 @@ static fault inject_query(struct turn *turn, struct span sql)
     wire_store_u32(at + 1, (uint32_t)size - 1);
     memcpy(at + WIRE_HEADER, sql.at, sql.size);
     at[size - 1] = '\0';
-    server->unmade = false;
-    server->unnamed_of = 0; /* a simple query destroys it */
-    ledger_owe(&server->ledger,
+    server->session.unmade = false;
+    server->session.unnamed.of = 0; /* a simple query destroys it */
+    ledger_owe(&server->session.ledger,
                (struct owed){.kind = OWED_QUERY, .fate = FATE_SWALLOW, .about = ABOUT_STATE});
     return OK;
 }
@@ -161,7 +162,7 @@ static fault inject_query(struct turn *turn, struct span sql)
 static fault inject_parameters(struct turn *turn, struct span sql)
 {
     TRY(inject_query(turn, sql));
-    params_assign(&turn->server->params, params_ref(turn->client->params));
+    params_assign(&turn->server->session.params, params_ref(turn->client->params));
     return OK;
 }
 
@@ -170,16 +171,16 @@ static fault inject_parameters(struct turn *turn, struct span sql)
 static fault server_doubt(struct server *server)
 {
     static const struct span unknown = {(const uint8_t *)"\001", 1};
-    for (uint32_t i = 0; i < server->params->count; i++) {
+    for (uint32_t i = 0; i < server->session.params->count; i++) {
         struct span ignored;
         struct params *params;
-        struct span name = server->params->all[i].name;
+        struct span name = server->session.params->all[i].name;
         if (reported_value(server, name, &ignored) != NULL)
             continue;
-        TRY(params_with(server->params, name, &unknown, &params));
-        params_assign(&server->params, params);
+        TRY(params_with(server->session.params, name, &unknown, &params));
+        params_assign(&server->session.params, params);
     }
-    server->doubtful = false;
+    server->session.doubtful = false;
     return OK;
 }
 
@@ -188,17 +189,18 @@ static fault adopt_alone(struct turn *turn)
 {
     static const char sql[] = PARAMS_PLAIN_TRANSACTION "DEALLOCATE ALL";
     struct server *server = turn->server;
-    if (server->last_claim == &turn->client->claim || server_statements_empty(&server->statements))
+    if (server->last_claim == &turn->client->claim ||
+        server_statements_empty(&server->session.statements))
         return OK;
     uint8_t *at = outbox_make(&turn->up.out, &turn->relay->chunks, WIRE_HEADER + sizeof(sql));
-    if (at == NULL || !ledger_has_room(&server->ledger, 2))
+    if (at == NULL || !ledger_has_room(&server->session.ledger, 2))
         return FAULT_MEMORY;
     at[0] = WIRE_QUERY;
     wire_store_u32(at + 1, sizeof(sql) + 4);
     memcpy(at + WIRE_HEADER, sql, sizeof(sql));
-    server->unnamed_of = 0; /* a simple query destroys it */
-    server_statements_deallocated(&server->statements);
-    ledger_owe(&server->ledger,
+    server->session.unnamed.of = 0; /* a simple query destroys it */
+    server_statements_deallocated(&server->session.statements);
+    ledger_owe(&server->session.ledger,
                (struct owed){.kind = OWED_QUERY, .fate = FATE_SWALLOW, .about = ABOUT_STATE});
     return OK;
 }
@@ -209,14 +211,14 @@ static fault adopt_state(struct turn *turn)
     struct server *server = turn->server;
     struct client *client = turn->client;
     const struct session_config *session = &client->pool->route->session;
-    server->path_unsure = false;
+    server->session.path_unsure = false;
     if (server->last_claim != &client->claim)
-        server->sequences_own = !server->sequences_used;
-    server->sequences_used = true;
+        server->session.sequences_own = !server->session.sequences_used;
+    server->session.sequences_used = true;
     if (UNLIKELY(session->isolation != ISOLATION_READ))
-        server->suspect = true;
+        server->session.suspect = true;
     if (UNLIKELY(client->params->temp_path) && session->policy[QUERY_TEMPORARY] != PIN_ALLOW)
-        return pin_add_uncertain(server, QUERY_TEMPORARY);
+        return pin_add_uncertain(&server->session, QUERY_TEMPORARY);
     return OK;
 }
 
@@ -227,7 +229,7 @@ static fault adopt_state(struct turn *turn)
 
 static bool must_discard(const struct turn *turn)
 {
-    return turn->client->pool->reads_sequences && !turn->server->sequences_own;
+    return turn->client->pool->reads_sequences && !turn->server->session.sequences_own;
 }
 
 /* Does not pipeline DISCARD SEQUENCES behind other messages, where it might fail or end their
@@ -235,15 +237,67 @@ static bool must_discard(const struct turn *turn)
 fault turn_own_sequences(struct turn *turn, bool *ret_owns)
 {
     struct server *server = turn->server;
-    const struct ledger *ledger = &server->ledger;
+    const struct ledger *ledger = &server->session.ledger;
     turn->client->pool->reads_sequences = true;
-    *ret_owns = server->sequences_own || ledger->skipping;
-    if (*ret_owns || server->transaction == WIRE_TX_FAILED || !ledger_empty(ledger) ||
+    *ret_owns = server->session.sequences_own || ledger->skipping;
+    if (*ret_owns || server->session.transaction == WIRE_TX_FAILED || !ledger_empty(ledger) ||
         ledger->extended)
         return OK;
-    server->sequences_own = *ret_owns = true;
-    return inject_query(turn, server->transaction == WIRE_TX_IDLE ? SPAN(DISCARD_SEQUENCES)
-                                                                  : SPAN(DISCARD));
+    server->session.sequences_own = *ret_owns = true;
+    return inject_query(turn, server->session.transaction == WIRE_TX_IDLE ? SPAN(DISCARD_SEQUENCES)
+                                                                          : SPAN(DISCARD));
+}
+
+/* --- defaults --------------------------------------------------------------------------------- */
+
+static fault rebase(struct params **slot, const struct params *from, const struct params *to)
+{
+    struct params *made;
+    if (*slot == NULL)
+        return OK;
+    TRY(params_rebase(*slot, from, to, &made));
+    params_assign(slot, made);
+    return OK;
+}
+
+/* Makes the client's sets mean on this server what they meant on the servers that it had before,
+ * which reported other defaults.  The values that the client was told at its login are then set. */
+static fault rebase_client(struct client *client, struct params *to)
+{
+    const struct params *from = client->defaults;
+    const struct map *statements = &client->statements;
+    TRY(rebase(&client->params, from, to));
+    TRY(rebase(&client->given, from, to));
+    TRY(rebase(&client->unnamed_params, from, to));
+    for (struct map_link *link = map_next(statements, NULL); link != NULL;
+         link = map_next(statements, link)) {
+        struct client_statement *named = MAP_ENTRY(link, struct client_statement, link);
+        TRY(rebase(&named->params, from, to));
+        if (named->params != NULL)
+            named->meaning.session = named->params->session;
+    }
+    params_assign(&client->defaults, params_ref(to));
+    return OK;
+}
+
+/* Sends what makes the server's parameters the client's. */
+static NEVER_INLINE fault adopt_difference(struct turn *turn, bool discard)
+{
+    struct server *server = turn->server;
+    struct client *client = turn->client;
+    struct buffer sql = BUFFER_INIT(SQL_MAX);
+    bool confirmed = turn_params_confirmed(client->pool, server->session.params, client->params);
+    if (discard)
+        buffer_append_text(&sql, DISCARD_SEQUENCES);
+    params_write_difference(&sql, server->session.params, client->params, true);
+    fault result = buffer_fault(&sql);
+    server->session.sequences_own = server->session.sequences_own || discard;
+    if (result == OK && sql.size > 0)
+        result = confirmed && sql.size < turn->relay->chunks.size / 2
+                     ? inject_parameters(turn, buffer_span(&sql))
+                     : confirm_parameters(turn, buffer_span(&sql));
+    buffer_fini(&sql);
+    return result;
 }
 
 static fault adopt_parameters(struct turn *turn)
@@ -252,25 +306,15 @@ static fault adopt_parameters(struct turn *turn)
     struct client *client = turn->client;
     if (client->pool->route->mode == POOL_SESSION)
         return OK;
+    if (UNLIKELY(client->defaults != server->session.defaults))
+        TRY(rebase_client(client, server->session.defaults));
     TRY(adopt_state(turn));
-    if (UNLIKELY(server->doubtful) && server->last_claim != &client->claim)
+    if (UNLIKELY(server->session.doubtful) && server->last_claim != &client->claim)
         TRY(server_doubt(server));
     bool discard = UNLIKELY(must_discard(turn));
-    if (LIKELY(server->params == client->params) && !discard)
+    if (LIKELY(server->session.params == client->params) && !discard)
         return OK;
-    struct buffer sql = BUFFER_INIT(SQL_MAX);
-    bool confirmed = turn_params_confirmed(client->pool, server->params, client->params);
-    if (discard)
-        buffer_append_text(&sql, DISCARD_SEQUENCES);
-    params_write_difference(&sql, server->params, client->params, true);
-    fault result = buffer_fault(&sql);
-    server->sequences_own = server->sequences_own || discard;
-    if (result == OK && sql.size > 0)
-        result = confirmed && sql.size < turn->relay->chunks.size / 2
-                     ? inject_parameters(turn, buffer_span(&sql))
-                     : confirm_parameters(turn, buffer_span(&sql));
-    buffer_fini(&sql);
-    return result;
+    return adopt_difference(turn, discard);
 }
 
 fault turn_adopt_parameters(struct turn *turn)

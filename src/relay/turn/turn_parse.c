@@ -6,8 +6,9 @@
  * the Parse that the client does not see.  The reply to that tells whether statements of other
  * clients mean the same.
  */
-#include "relay/turn/pin.h"
+#include "query/outcome.h"
 #include "relay/turn/turn_names.h"
+#include "session/pin.h"
 
 #include <stdlib.h>
 
@@ -15,26 +16,28 @@
 static struct params *known_params(const struct turn *turn)
 {
     const struct server *server = turn->server;
-    bool unsure = server->altered && !ledger_empty(&server->ledger);
-    return UNLIKELY(unsure) ? NULL : params_ref(server->params);
+    bool unsure = server->session.altered && !ledger_empty(&server->session.ledger);
+    return UNLIKELY(unsure) ? NULL : params_ref(server->session.params);
 }
 
 static fault parse_unnamed(struct turn *turn, const struct message *message, struct span body)
 {
-    if (UNLIKELY(turn->server->ledger.skipping)) {
+    if (UNLIKELY(turn->server->session.ledger.skipping)) {
         turn_owe(turn, OWED_PARSE, FATE_FORWARD, ABOUT_NOTHING, NULL);
         turn_forward(turn, message);
         return OK;
     }
-    if (UNLIKELY(turn->server->ledger.extended || turn->client->unnamed_before != NULL))
+    if (UNLIKELY(turn->server->session.ledger.extended || turn->client->unnamed_before != NULL))
         turn_unnamed_keep_before(turn);
-    bool alters = body.size == 0 || query_may_have_effects(body);
+    uint8_t outcome = QUERY_OPEN_WRITE | QUERY_OPEN_COMMIT;
+    bool alters = body.size == 0 || query_filter(body, &outcome);
     struct query_effects *effects = NULL;
     if (UNLIKELY(alters) && body.size > 0)
         TRY(turn_effects_of(turn, body, &effects));
     effects_free(turn->client->unnamed_effects);
     turn->client->unnamed_effects = effects;
     turn->client->unnamed_alters = alters;
+    turn->client->unnamed_outcome = outcome;
     if (UNLIKELY(effects != NULL)) {
         bool refused;
         TRY(turn_pin_parse(turn, effects, &refused));
@@ -46,11 +49,11 @@ static fault parse_unnamed(struct turn *turn, const struct message *message, str
     }
     client_keep_unnamed(turn->client, body);
     params_assign(&turn->client->unnamed_params, known_params(turn));
-    turn->server->unnamed_of = turn->client->unnamed_number;
-    turn->server->unnamed_unsure = false;
-    turn->server->unnamed_pends = turn->server->ledger.extended;
-    turn->server->unnamed_batch = turn->server->ledger.batch;
-    turn->server->unnamed_proof = UNNAMED_GOOD;
+    turn->server->session.unnamed.of = turn->client->unnamed_number;
+    turn->server->session.unnamed.unsure = false;
+    turn->server->session.unnamed.pends = turn->server->session.ledger.extended;
+    turn->server->session.unnamed.batch = turn->server->session.ledger.batch;
+    turn->server->session.unnamed.proof = UNNAMED_GOOD;
     if (UNLIKELY(turn->client->unnamed_before != NULL))
         turn_unnamed_replaced(turn);
     turn_owe(turn, OWED_PARSE, FATE_FORWARD, ABOUT_UNNAMED, turn_unnamed_mark(turn));
@@ -69,7 +72,7 @@ static fault parse_duplicate(struct turn *turn, struct client_statement *named, 
     struct digest fresh = turn_fresh_name();
     char name[STATEMENT_NAME_SIZE];
     statement_name(&fresh, name);
-    if (server_statement_litter(&turn->server->statements, &fresh) != OK)
+    if (server_statement_litter(&turn->server->session.statements, &fresh) != OK)
         return FAULT_MEMORY;
     turn_owe(turn, OWED_PARSE, FATE_SWALLOW, ABOUT_NOTHING, NULL);
     TRY(turn_make_parse(turn, name, span_of(nothing, sizeof(nothing))));
@@ -106,10 +109,10 @@ static fault parse_enter(struct turn *turn, struct client_statement *named,
     struct server *server = turn->server;
     struct digest fresh = turn_fresh_name();
     named->meaning = (struct meaning){.key = fresh,
-                                      .session = server->params->session,
-                                      .generation = generation_now(server->generation)};
+                                      .session = server->session.params->session,
+                                      .generation = generation_now(server->session.generation)};
     named->params = known_params(turn);
-    return server_statement_add(&server->statements, &fresh, &fresh, ret);
+    return server_statement_add(&server->session.statements, &fresh, &fresh, ret);
 }
 
 static fault parse_named(struct turn *turn, const struct message *message, struct span name,

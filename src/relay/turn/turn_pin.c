@@ -6,9 +6,9 @@
  * message that must fail, so that its transaction and batch fail as they should, and the client
  * gets an error of ours that says why.
  */
-#include "relay/turn/pin.h"
 #include "relay/turn/turn.h"
 #include "session/counted.h"
+#include "session/pin.h"
 #include "wire/messages.h"
 
 #include <stdio.h>
@@ -58,7 +58,7 @@ static fault refused_by_share(const struct local_pool *pool, struct refused **re
     memcpy((*ret)->sqlstate, "53300", 6);
     snprintf((*ret)->text, sizeof((*ret)->text),
              "no more than %u servers of this pool may be kept by their clients",
-             pin_max(pool->route));
+             local_pool_pin_max(pool->route));
     snprintf((*ret)->hint, sizeof((*ret)->hint),
              "The limit is session_state.pin_share=%u percent of pool_size=%u; SHOW PINS tells who "
              "keeps them.",
@@ -93,9 +93,10 @@ static fault refused_send(struct turn *turn, bool simple, struct refused *take_r
     } else {
         at = put_message(at, WIRE_CLOSE, closed, sizeof(closed));
         put_message(at, WIRE_EXECUTE, portal, sizeof(portal));
-        ledger_owe(&turn->server->ledger, (struct owed){.kind = OWED_CLOSE, .fate = FATE_SWALLOW});
+        ledger_owe(&turn->server->session.ledger,
+                   (struct owed){.kind = OWED_CLOSE, .fate = FATE_SWALLOW});
     }
-    ledger_owe(&turn->server->ledger,
+    ledger_owe(&turn->server->session.ledger,
                (struct owed){.kind = (uint8_t)(simple ? OWED_QUERY : OWED_EXECUTE),
                              .about = ABOUT_REFUSED,
                              .what = take_refused});
@@ -165,19 +166,40 @@ static fault own_sequences(struct turn *turn, const struct query_effects *effect
     return owns ? OK : refused_by_place(ret_refused);
 }
 
+/* Returns the parameters that the servers of the turn's pool report. */
+static struct span reported(const struct turn *turn)
+{
+    return buffer_span(&turn->client->pool->reported.parameters);
+}
+
+/* Prepares the server's session for effects that are about to be sent.  FULL: clients may keep no
+ * more servers; MEMORY. */
+static fault expect(struct server *server, struct query_effects *effects)
+{
+    struct session *session = &server->session;
+    pin_expect_path(session, effects);
+    if ((effects->creates | effects->unsure) == 0)
+        return OK;
+    TRY(pin_begin(session));
+    if ((effects->creates & session->rules->pinning) != 0 && !server_pin(server))
+        return FAULT_FULL;
+    pin_expect(session, effects);
+    return OK;
+}
+
 /* Applies the route's policy.  *ret_refused: why the text is refused, or NULL.  The effects that
  * are left matter to the pin. */
 static fault gate(struct turn *turn, struct query_effects *effects, struct refused **ret_refused)
 {
     const struct query_effect *rejected;
-    struct pin_counts *counts = &turn->relay->pins;
+    struct pin_counts *counts = &turn->relay->pools.pins;
     *ret_refused = NULL;
-    pin_filter(turn->client->pool, effects, &rejected);
+    pin_filter(&turn->client->pool->pin_rules, reported(turn), effects, &rejected);
     if (rejected != NULL) {
         count_kinds(counts->rejected, QUERY_KIND(rejected->kind));
         return refused_by_policy(rejected, ret_refused);
     }
-    fault expected = pin_expect(turn->server, effects);
+    fault expected = expect(turn->server, effects);
     if (expected != FAULT_FULL)
         return expected;
     count_kinds(counts->full, effects->creates);
@@ -189,7 +211,7 @@ static fault keep(const struct turn *turn, const struct query_effects *effects,
                   struct query_effects **ret)
 {
     *ret = NULL;
-    if (turn->server->pin == NULL || (effects->count == 0 && effects->more == 0))
+    if (turn->server->session.pin == NULL || (effects->count == 0 && effects->more == 0))
         return OK;
     *ret = effects_copy(effects);
     return *ret == NULL ? FAULT_MEMORY : OK;
@@ -219,6 +241,7 @@ fault turn_pin_text(struct turn *turn, const uint8_t *at, uint32_t size, bool *r
     struct deallocation *gone = NULL;
     bool names = turn->client->statements.count > 0 && turn_remaps(turn);
     bool simple = at[0] == WIRE_QUERY;
+    invariant(turn->server != NULL && turn_gates(turn));
     struct span text = span_of(at + WIRE_HEADER, size - WIRE_HEADER), name = SPAN_NONE;
     if (!simple) {
         name = span_of(text.at, strnlen((const char *)text.at, text.size));
@@ -247,7 +270,7 @@ fault turn_pin_text(struct turn *turn, const uint8_t *at, uint32_t size, bool *r
         gone->effects = effects;
     if (simple)
         turn_forget_unnamed(turn);
-    ledger_owe(&turn->server->ledger,
+    ledger_owe(&turn->server->session.ledger,
                (struct owed){.kind = (uint8_t)(simple ? OWED_QUERY : OWED_PARSE),
                              .about = gone != NULL      ? ABOUT_DEALLOCATE
                                       : effects != NULL ? ABOUT_EFFECTS
@@ -262,8 +285,8 @@ fault turn_pin_text(struct turn *turn, const uint8_t *at, uint32_t size, bool *r
 static fault bind_sequences(struct turn *turn, const struct query_effects *effects,
                             struct refused **ret_refused)
 {
-    if (!reads_sequences(turn, effects) || turn->server->sequences_own ||
-        turn->server->ledger.skipping)
+    if (!reads_sequences(turn, effects) || turn->server->session.sequences_own ||
+        turn->server->session.ledger.skipping)
         return OK;
     turn->client->pool->reads_sequences = true;
     return refused_by_place(ret_refused);
@@ -294,12 +317,12 @@ fault turn_pin_parse(struct turn *turn, const struct query_effects *found, bool 
     memcpy(&effects, found,
            offsetof(struct query_effects, all) + found->count * sizeof(found->all[0]));
     turn_keep_no_role(turn, &effects);
-    pin_filter(turn->client->pool, &effects, &rejected);
+    pin_filter(&turn->client->pool->pin_rules, reported(turn), &effects, &rejected);
     struct refused *refused = NULL;
     if (rejected == NULL) {
         TRY(own_sequences(turn, found, &refused));
     } else {
-        count_kinds(turn->relay->pins.rejected, QUERY_KIND(rejected->kind));
+        count_kinds(turn->relay->pools.pins.rejected, QUERY_KIND(rejected->kind));
         TRY(refused_by_policy(rejected, &refused));
     }
     *ret_refused = refused != NULL;
@@ -310,33 +333,35 @@ fault turn_pin_parse(struct turn *turn, const struct query_effects *found, bool 
 
 fault turn_pin_long(struct turn *turn, struct span part)
 {
-    size_t keeps = MIN_OF(part.size, sizeof(turn->seam));
-    memset(turn->seam, 0, sizeof(turn->seam));
+    size_t keeps = MIN_OF(part.size, sizeof(turn->message.seam));
+    memset(turn->message.seam, 0, sizeof(turn->message.seam));
     if (keeps > 0)
-        memcpy(turn->seam + sizeof(turn->seam) - keeps, part.at + part.size - keeps, keeps);
-    turn->scans = !query_start_may_have_effects(part);
-    if (turn->scans)
+        memcpy(turn->message.seam + sizeof(turn->message.seam) - keeps, part.at + part.size - keeps,
+               keeps);
+    turn->message.scans = !query_start_may_have_effects(part);
+    if (turn->message.scans)
         return OK;
     turn_note_unknown_resets(turn);
-    return pin_suspect(turn->server);
+    return pin_suspect(&turn->server->session);
 }
 
 /* Looks at a part together with the last bytes of the one before: a word may lie across both. */
 fault turn_pin_part(struct turn *turn, struct span part)
 {
-    uint8_t joined[2 * sizeof(turn->seam)] = {0};
-    size_t keeps = sizeof(turn->seam);
-    memcpy(joined, turn->seam, keeps);
+    uint8_t joined[2 * sizeof(turn->message.seam)] = {0};
+    size_t keeps = sizeof(turn->message.seam);
+    invariant(turn->message.scans);
+    memcpy(joined, turn->message.seam, keeps);
     memcpy(joined + keeps, part.at, MIN_OF(part.size, keeps));
     bool hits = query_part_may_have_effects(span_of(joined, sizeof(joined))) ||
                 query_part_may_have_effects(part);
     if (part.size >= keeps)
-        memcpy(turn->seam, part.at + part.size - keeps, keeps);
+        memcpy(turn->message.seam, part.at + part.size - keeps, keeps);
     else
-        memcpy(turn->seam, joined + part.size, keeps);
-    turn->scans = !hits && turn->up.passing > 0;
+        memcpy(turn->message.seam, joined + part.size, keeps);
+    turn->message.scans = !hits && turn->up.passing > 0;
     if (!hits)
         return OK;
     turn_note_unknown_resets(turn);
-    return pin_suspect(turn->server);
+    return pin_suspect(&turn->server->session);
 }

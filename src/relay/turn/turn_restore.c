@@ -177,7 +177,7 @@ void turn_note_report(struct turn *turn, struct span name)
 void turn_reset_tag(struct turn *turn, struct span tag)
 {
     struct resets *resets = &turn->resets;
-    const struct owed *head = ledger_head(&turn->server->ledger);
+    const struct owed *head = ledger_head(&turn->server->session.ledger);
     if (head == NULL || head->fate != FATE_FORWARD)
         return;
     bool resetting = span_is(tag, "RESET") || span_is(tag, "DISCARD ALL");
@@ -199,7 +199,7 @@ bool turn_awaits_restore(const struct turn *turn, uint8_t type)
     const struct ledger *ledger;
     if (turn->server == NULL || !turn_needs_server(type))
         return false;
-    ledger = &turn->server->ledger;
+    ledger = &turn->server->session.ledger;
     return !ledger_quiet(ledger) && !ledger->extended && !ledger->skipping && !ledger->copy_in;
 }
 
@@ -224,7 +224,7 @@ static fault write_known(struct turn *turn, struct buffer *sql)
     TRY(params_intern(given->store, before, kept, &from));
     fault made = params_intern(given->store, after, count, &to);
     if (made == OK) {
-        params_write_difference(sql, from, to, turn->server->transaction == WIRE_TX_IDLE);
+        params_write_difference(sql, from, to, turn->server->session.transaction == WIRE_TX_IDLE);
         params_unref(&to);
     }
     params_unref(&from);
@@ -253,7 +253,7 @@ static void write_asking(const struct turn *turn, struct buffer *sql)
 {
     const struct params *given = turn->client->given;
     bool first = true;
-    if (turn->server->transaction == WIRE_TX_IDLE)
+    if (turn->server->session.transaction == WIRE_TX_IDLE)
         buffer_append_text(sql, PARAMS_PLAIN_TRANSACTION);
     buffer_append_text(sql, "SELECT pg_catalog.set_config(g.name,g.value,false) FROM (VALUES ");
     for (uint32_t i = 0; i < given->count; i++) {
@@ -288,6 +288,7 @@ static fault send_restoring(struct turn *turn)
     struct buffer sql = BUFFER_INIT(SQL_MAX);
     fault made = OK;
     bool moved = false;
+    invariant(turn->resets.any && ledger_empty(&turn->server->session.ledger));
     if (must_ask(turn))
         write_asking(turn, &sql);
     else
@@ -306,12 +307,12 @@ static fault send_restoring(struct turn *turn)
  * to come, another client that gets the server sets all parameters again that are not reported. */
 static void restore_later(struct turn *turn, uint8_t status)
 {
-    const struct ledger *ledger = &turn->server->ledger;
+    const struct ledger *ledger = &turn->server->session.ledger;
     bool follows = !ledger_empty(ledger) || ledger->extended || ledger->skipping;
     turn->resets.unsure = true;
-    if (status != WIRE_TX_IDLE || (follows && !ledger->murky && !turn->server_lost))
+    if (status != WIRE_TX_IDLE || (follows && !ledger->murky && turn->server_end == SERVER_OPEN))
         return;
-    turn->server->doubtful = true;
+    turn->server->session.doubtful = true;
     turn->resets = (struct resets){.any = false};
 }
 
@@ -327,7 +328,8 @@ fault turn_restore(struct turn *turn, uint8_t status, enum ledger_verdict *verdi
     if (*verdict != VERDICT_FORWARD || turn->client == NULL)
         return OK;
     if (!anything_given_is_reset(turn) || (!resets->done && !resets->unsure)) {
-        if (ledger_empty(&server->ledger)) /* else a reset may be sent and not yet carried out */
+        if (ledger_empty(
+                &server->session.ledger)) /* else a reset may be sent and not yet carried out */
             *resets = (struct resets){.any = false};
         return OK;
     }
@@ -335,9 +337,9 @@ fault turn_restore(struct turn *turn, uint8_t status, enum ledger_verdict *verdi
         resets->undone = true;
         return OK;
     }
-    if (!ledger_empty(&server->ledger) || server->ledger.extended || server->ledger.skipping ||
-        server->ledger.murky || !lane_sent(&turn->up) || turn->up.passing > 0 ||
-        turn->server_lost) {
+    if (!ledger_empty(&server->session.ledger) || server->session.ledger.extended ||
+        server->session.ledger.skipping || server->session.ledger.murky ||
+        !direction_sent(&turn->up) || turn->up.passing > 0 || turn->server_end != SERVER_OPEN) {
         restore_later(turn, status);
         return OK;
     }

@@ -1,7 +1,7 @@
 /* turn_settle.c - handles the object of a ledger entry when the entry is answered or dropped. */
-#include "relay/turn/pin.h"
 #include "relay/turn/turn.h"
 #include "session/counted.h"
+#include "session/pin.h"
 
 #include <stdlib.h>
 
@@ -17,7 +17,7 @@ static void settle_parse(struct server *server, const struct owed *owed, enum ow
 {
     struct client_statement *named = owed->what;
     settle_naming(server);
-    server_statement_settle(&server->statements, &named->meaning.key, end == OWED_ANSWERED);
+    server_statement_settle(&server->session.statements, &named->meaning.key, end == OWED_ANSWERED);
     named->pending = false;
     if (end == OWED_DROPPED && named->current && server->client != NULL)
         client_statement_remove(&server->client->statements, named);
@@ -32,10 +32,17 @@ static bool server_may_share(const struct server *server, const struct client_st
     return server->client != NULL && server->pool->route->prepared_max != PREPARED_PRIVATE &&
            server->pool->route->session.isolation ==
                ISOLATION_READ && /* else a function may have changed the session */
-           server->pin == NULL &&
-           !server->altered && !named->statement->timely &&
-           digest_equal(&meaning->session, &server->params->session) &&
-           meaning->generation == generation_now(server->generation);
+           server->session.pin == NULL &&
+           !server->session.altered && !named->statement->timely &&
+           digest_equal(&meaning->session, &server->session.params->session) &&
+           meaning->generation == generation_now(server->session.generation);
+}
+
+/* The digest of the defaults from which the session's parameters differ. */
+static const struct digest *session_defaults(const struct session *session)
+{
+    return session->defaults != NULL ? &session->defaults->session
+                                     : &session->params->store->none->session;
 }
 
 static void settle_signature(struct server *server, struct client_statement *named,
@@ -43,38 +50,40 @@ static void settle_signature(struct server *server, struct client_statement *nam
 {
     struct signature signature;
     settle_naming(server);
-    if (end == OWED_ANSWERED && signature_read(&server->described, &signature)) {
+    if (end == OWED_ANSWERED && signature_read(&server->session.described, &signature)) {
         struct digest alone = named->meaning.key;
-        client_statement_means(named, &signature, server_may_share(server, named));
-        server_statement_rename(&server->statements, &alone, &named->meaning.key);
+        bool shared = server_may_share(server, named);
+        client_statement_means(named, &signature,
+                               shared ? session_defaults(&server->session) : NULL);
+        server_statement_rename(&server->session.statements, &alone, &named->meaning.key);
     }
-    buffer_fini(&server->described);
+    buffer_fini(&server->session.described);
     client_statement_unref(&named);
 }
 
 static void settle_inject(struct server *server, struct client_statement *named, enum owed_end end)
 {
-    server_statement_settle(&server->statements, &named->meaning.key, end == OWED_ANSWERED);
+    server_statement_settle(&server->session.statements, &named->meaning.key, end == OWED_ANSWERED);
     client_statement_unref(&named);
 }
 
 static void settle_proof(struct server *server, struct client_statement *named, enum owed_end end)
 {
     struct server_statement *known =
-        server_statement_find(&server->statements, &named->meaning.key);
+        server_statement_find(&server->session.statements, &named->meaning.key);
     struct signature signature;
-    if (end == OWED_ANSWERED && signature_read(&server->described, &signature)) {
+    if (end == OWED_ANSWERED && signature_read(&server->session.described, &signature)) {
         if (!named->meaning.shaped)
-            client_statement_means(named, &signature, false);
+            client_statement_means(named, &signature, NULL);
         if (known != NULL) {
             known->unproven = false;
             known->differs = !named->statement->follows &&
                              !digest_equal(&signature.shape, &named->meaning.shape);
         }
     } else if (known != NULL) {
-        server_statement_drop(&server->statements, known);
+        server_statement_drop(&server->session.statements, known);
     }
-    buffer_fini(&server->described);
+    buffer_fini(&server->session.described);
     client_statement_unref(&named);
 }
 
@@ -85,9 +94,9 @@ static void settle_close(struct server *server, struct client_statement *named, 
         client_statement_restore(&server->client->statements, named);
     if (end == OWED_ANSWERED && !named->meaning.shared) {
         struct server_statement *known =
-            server_statement_find(&server->statements, &named->meaning.key);
+            server_statement_find(&server->session.statements, &named->meaning.key);
         if (known != NULL && !known->pending)
-            server_statement_drop(&server->statements, known);
+            server_statement_drop(&server->session.statements, known);
     }
     client_statement_unref(&named);
 }
@@ -100,7 +109,7 @@ static void settle_deallocate(struct server *server, const struct owed *owed, en
     if (gone->effects != NULL) {
         struct owed rest = *owed;
         rest.what = gone->effects;
-        pin_settle(server, &rest, end == OWED_ANSWERED);
+        pin_settle(&server->session, &rest, end == OWED_ANSWERED);
     }
     for (unsigned i = 0; i < gone->count; i++) {
         bool done = gone->names[i].place <= gone->done;
@@ -110,13 +119,14 @@ static void settle_deallocate(struct server *server, const struct owed *owed, en
     if (gone->all)
         settle_naming(server);
     counted_free(gone, sizeof(*gone));
-    if (left && stream_open(&server->stream) && pin_add_uncertain(server, QUERY_PREPARE) != OK)
+    if (left && stream_open(&server->stream) &&
+        pin_add_uncertain(&server->session, QUERY_PREPARE) != OK)
         server->broken = true;
 }
 
 static void settle_orphan(struct server *server, char *name, enum owed_end end)
 {
-    server_statement_closed(&server->statements, name, end == OWED_ANSWERED);
+    server_statement_closed(&server->session.statements, name, end == OWED_ANSWERED);
     free(name);
 }
 
@@ -124,17 +134,17 @@ static void settle_orphan(struct server *server, char *name, enum owed_end end)
  * earlier statement, unless another Parse has followed in a batch of its own: then that decides. */
 static void settle_unnamed(struct server *server, const struct owed *owed, enum owed_end end)
 {
-    if ((uintptr_t)owed->what == server->unnamed_mark)
-        server->unnamed_pends = false;
+    if ((uintptr_t)owed->what == server->session.unnamed.mark)
+        server->session.unnamed.pends = false;
     if (server->client != NULL && UNLIKELY(server->client->unnamed_before != NULL) &&
         turn_unnamed_undo(server, owed, end))
         return;
-    if ((uintptr_t)owed->what != server->unnamed_mark)
+    if ((uintptr_t)owed->what != server->session.unnamed.mark)
         return;
-    server->unnamed_unsure = false;
+    server->session.unnamed.unsure = false;
     if (end == OWED_ANSWERED)
         return;
-    server->unnamed_of = 0;
+    server->session.unnamed.of = 0;
     if (owed->fate == FATE_FORWARD && server->client != NULL)
         client_keep_unnamed(server->client, SPAN_NONE);
 }
@@ -144,27 +154,27 @@ static void settle_unnamed_signature(struct server *server, const struct owed *o
 {
     struct signature signature;
     struct client *client = server->client;
-    if (end == OWED_ANSWERED && signature_read(&server->described, &signature) && client != NULL &&
-        client->unnamed_number == (uintptr_t)owed->what) {
+    if (end == OWED_ANSWERED && signature_read(&server->session.described, &signature) &&
+        client != NULL && client->unnamed_number == (uintptr_t)owed->what) {
         client->unnamed_shape = signature.shape;
         client->unnamed_shaped = true;
     }
-    buffer_fini(&server->described);
+    buffer_fini(&server->session.described);
 }
 
 static void settle_unnamed_proof(struct server *server, const struct owed *owed, enum owed_end end)
 {
     struct signature signature;
     const struct client *client = server->client;
-    if ((uintptr_t)owed->what == server->unnamed_mark) {
-        server->unnamed_proof = UNNAMED_GOOD;
-        if (end == OWED_DROPPED || !signature_read(&server->described, &signature))
-            server->unnamed_of = 0;
+    if ((uintptr_t)owed->what == server->session.unnamed.mark) {
+        server->session.unnamed.proof = UNNAMED_GOOD;
+        if (end == OWED_DROPPED || !signature_read(&server->session.described, &signature))
+            server->session.unnamed.of = 0;
         else if (client != NULL && client->unnamed_shaped &&
                  !digest_equal(&client->unnamed_shape, &signature.shape))
-            server->unnamed_proof = UNNAMED_DIFFERS;
+            server->session.unnamed.proof = UNNAMED_DIFFERS;
     }
-    buffer_fini(&server->described);
+    buffer_fini(&server->session.described);
 }
 
 void turn_settle(void *owner, const struct owed *owed, enum owed_end end)
@@ -204,7 +214,7 @@ void turn_settle(void *owner, const struct owed *owed, enum owed_end end)
         settle_unnamed_proof(server, owed, end);
         return;
     case ABOUT_EFFECTS:
-        pin_settle(server, owed, end == OWED_ANSWERED);
+        pin_settle(&server->session, owed, end == OWED_ANSWERED);
         return;
     case ABOUT_DEALLOCATE:
         settle_deallocate(server, owed, end);
@@ -212,6 +222,7 @@ void turn_settle(void *owner, const struct owed *owed, enum owed_end end)
     case ABOUT_REFUSED:
         turn_pin_drop_refused(owed->what);
         return;
+    case ABOUT_POSITION:
     case ABOUT_STATE:
     case ABOUT_NOTHING:
         return;

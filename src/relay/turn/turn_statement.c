@@ -3,25 +3,26 @@
  * clients change servers.
  */
 #include "machine/ids.h"
-#include "relay/turn/pin.h"
+#include "query/outcome.h"
 #include "relay/turn/turn_names.h"
+#include "session/pin.h"
 
 #include <stdlib.h>
 
 void turn_owe(struct turn *turn, enum owed_kind kind, enum owed_fate fate, enum owed_about about,
               void *what)
 {
-    ledger_owe(&turn->server->ledger, (struct owed){.kind = (uint8_t)kind,
-                                                    .fate = (uint8_t)fate,
-                                                    .about = (uint8_t)about,
-                                                    .what = what});
+    ledger_owe(&turn->server->session.ledger, (struct owed){.kind = (uint8_t)kind,
+                                                            .fate = (uint8_t)fate,
+                                                            .about = (uint8_t)about,
+                                                            .what = what});
 }
 
 void turn_owe_name(struct turn *turn, enum owed_kind kind, enum owed_fate fate,
                    enum owed_about about, struct client_statement *named)
 {
     turn->client->naming += 1;
-    turn->client->naming_batch = turn->server->ledger.batch;
+    turn->client->naming_batch = turn->server->session.ledger.batch;
     turn_owe(turn, kind, fate, about, named);
 }
 
@@ -44,10 +45,10 @@ bool turn_awaits_names(const struct turn *turn, const uint8_t *at, uint32_t here
 {
     const struct client *client = turn->client;
     if (client->naming == 0 || turn->server == NULL ||
-        client->naming_batch == turn->server->ledger.batch)
+        client->naming_batch == turn->server->session.ledger.batch)
         return false;
     if (at[0] == WIRE_EXECUTE)
-        return turn->server->giving != NULL;
+        return turn->server->session.giving != NULL;
     if (at[0] == WIRE_QUERY) /* may be a DEALLOCATE */
         return query_may_have_effects(
             span_of(at + WIRE_HEADER, MIN_OF(here, wire_u32(at + 1) + 1) - WIRE_HEADER));
@@ -146,9 +147,9 @@ static fault make_close(struct turn *turn, const struct server_statement *orphan
 /* Closes two orphans for each Parse, so that their number stays bounded. */
 fault turn_make_closings(struct turn *turn)
 {
-    struct server_statements *on = &turn->server->statements;
+    struct server_statements *on = &turn->server->session.statements;
     server_statement_evict(on);
-    for (int i = 0; i < 2 && !turn->server->ledger.skipping; i++) {
+    for (int i = 0; i < 2 && !turn->server->session.ledger.skipping; i++) {
         const struct server_statement *orphan = server_statement_orphan(on);
         if (orphan == NULL)
             return OK;
@@ -179,7 +180,7 @@ static fault inject(struct turn *turn, struct client_statement *named,
     bool then = turn_then_differs(turn, named->params, body);
     if (UNLIKELY(then))
         TRY(turn_then_set(turn, named->params, false));
-    TRY(server_statement_add(&server->statements, &named->meaning.key, &fresh, &known));
+    TRY(server_statement_add(&server->session.statements, &named->meaning.key, &fresh, &known));
     known->unproven = true;
     *ret = known;
     turn_owe(turn, OWED_PARSE, FATE_SWALLOW, ABOUT_INJECT, client_statement_ref(named));
@@ -198,33 +199,34 @@ static void use_apart(struct turn *turn, const struct client_statement *named,
                       struct server_statement *known)
 {
     const struct server *server = turn->server;
-    if (server->pin != NULL || server->altered ||
-        !digest_equal(&named->meaning.session, &server->params->session))
+    if (server->session.pin != NULL || server->session.altered ||
+        !digest_equal(&named->meaning.session, &server->session.params->session))
         known->owner = client_number(turn->client);
 }
 
 /* Returns the server's statement for the client's name.  NULL: the message must not be sent under a
- * name of the server.  Then either turn->awaits is true, and the reply to a Describe decides; or
- * the message was refused, as on a direct connection; or the server skips it anyway. */
+ * name of the server.  Then either turn->message.awaits is true, and the reply to a Describe
+ * decides; or the message was refused, as on a direct connection; or the server skips it anyway. */
 static fault look_for(struct turn *turn, struct client_statement *named,
                       struct server_statement **ret)
 {
     struct server *server = turn->server;
-    struct server_statement *known =
-        server_statement_use(&server->statements, &named->meaning.key, client_number(turn->client));
+    struct server_statement *known = server_statement_use(
+        &server->session.statements, &named->meaning.key, client_number(turn->client));
     *ret = NULL;
     if (UNLIKELY(known == NULL)) {
-        if (server->ledger.skipping)
+        if (server->session.ledger.skipping)
             return OK;
         TRY(inject(turn, named, &known));
     }
     if (UNLIKELY(known->differs)) {
-        server_statement_drop(&server->statements, known);
+        server_statement_drop(&server->session.statements, known);
         return turn_pin_refuse(turn, "0A000", "cached plan must not change result type");
     }
     /* A server that skips up to a Sync behind this message would send no reply to wait for. */
-    turn->awaits = known->unproven && turn->held == NULL && !server->ledger.may_skip;
-    if (turn->awaits)
+    turn->message.awaits =
+        known->unproven && turn->held == NULL && !server->session.ledger.may_skip;
+    if (turn->message.awaits)
         return OK;
     if (named->meaning.shared)
         use_apart(turn, named, known);
@@ -234,8 +236,8 @@ static fault look_for(struct turn *turn, struct client_statement *named,
 
 void *turn_unnamed_mark(struct turn *turn)
 {
-    turn->server->unnamed_mark += 1;
-    return (void *)(uintptr_t)turn->server->unnamed_mark;
+    turn->server->session.unnamed.mark += 1;
+    return (void *)(uintptr_t)turn->server->session.unnamed.mark;
 }
 
 static fault close_unnamed(struct turn *turn)
@@ -253,15 +255,16 @@ static fault close_unnamed(struct turn *turn)
 static fault compare_unnamed(struct turn *turn, bool *ret_ready)
 {
     struct server *server = turn->server;
-    if (server->unnamed_proof == UNNAMED_DIFFERS && !server->ledger.skipping) {
-        server->unnamed_of = 0;
-        server->unnamed_proof = UNNAMED_GOOD;
+    if (server->session.unnamed.proof == UNNAMED_DIFFERS && !server->session.ledger.skipping) {
+        server->session.unnamed.of = 0;
+        server->session.unnamed.proof = UNNAMED_GOOD;
         *ret_ready = false;
         return turn_pin_refuse(turn, "0A000", "cached plan must not change result type");
     }
-    turn->awaits = server->unnamed_proof == UNNAMED_UNPROVEN && turn->held == NULL &&
-                   !server->ledger.skipping && !server->ledger.may_skip;
-    *ret_ready = !turn->awaits;
+    turn->message.awaits = server->session.unnamed.proof == UNNAMED_UNPROVEN &&
+                           turn->held == NULL && !server->session.ledger.skipping &&
+                           !server->session.ledger.may_skip;
+    *ret_ready = !turn->message.awaits;
     return OK;
 }
 
@@ -272,9 +275,9 @@ static fault prove_unnamed(struct turn *turn, bool *ret_ready)
     if (at == NULL)
         return FAULT_MEMORY;
     memcpy(turn_put_header(at, WIRE_DESCRIBE, size), "S", 2);
-    turn->server->unnamed_proof = UNNAMED_UNPROVEN;
+    turn->server->session.unnamed.proof = UNNAMED_UNPROVEN;
     turn_owe(turn, OWED_DESCRIBE, FATE_SWALLOW, ABOUT_UNNAMED_PROOF,
-             (void *)(uintptr_t)turn->server->unnamed_mark);
+             (void *)(uintptr_t)turn->server->session.unnamed.mark);
     TRY(make_flush(turn));
     return compare_unnamed(turn, ret_ready);
 }
@@ -299,21 +302,22 @@ static fault ensure_unnamed(struct turn *turn, bool *ret_ready)
 {
     struct client *client = turn->client;
     struct server *server = turn->server;
-    bool same = server->unnamed_batch == server->ledger.batch;
-    bool sure = same || (!server->unnamed_unsure && !server->unnamed_pends);
+    bool same = server->session.unnamed.batch == server->session.ledger.batch;
+    bool sure = same || (!server->session.unnamed.unsure && !server->session.unnamed.pends);
     /* The message that replaced it may be skipped: the server may have another client's still. */
-    turn->awaits = UNLIKELY(server->unnamed_pends) && !same && turn->held == NULL &&
-                   !server->ledger.skipping && !server->ledger.may_skip;
-    *ret_ready = !turn->awaits;
-    if (turn->awaits)
+    turn->message.awaits = UNLIKELY(server->session.unnamed.pends) && !same && turn->held == NULL &&
+                           !server->session.ledger.skipping && !server->session.ledger.may_skip;
+    *ret_ready = !turn->message.awaits;
+    if (turn->message.awaits)
         return OK;
-    if (server->unnamed_of == client->unnamed_number && sure)
-        return LIKELY(server->unnamed_proof == UNNAMED_GOOD) ? OK
-                                                             : compare_unnamed(turn, ret_ready);
-    server->unnamed_of = client->unnamed_number;
-    server->unnamed_proof = UNNAMED_GOOD;
-    server->unnamed_unsure = true;
-    server->unnamed_batch = server->ledger.batch;
+    if (server->session.unnamed.of == client->unnamed_number && sure)
+        return LIKELY(server->session.unnamed.proof == UNNAMED_GOOD)
+                   ? OK
+                   : compare_unnamed(turn, ret_ready);
+    server->session.unnamed.of = client->unnamed_number;
+    server->session.unnamed.proof = UNNAMED_GOOD;
+    server->session.unnamed.unsure = true;
+    server->session.unnamed.batch = server->session.ledger.batch;
     if (client->unnamed == NULL)
         return close_unnamed(turn);
     TRY(inject_unnamed(turn));
@@ -329,7 +333,7 @@ static fault owe_bind(struct turn *turn, const struct message *message, struct s
     struct query_effects *effects = NULL;
     bool own = false;
     *ret_refused = false;
-    if (UNLIKELY(turn->server->giving != NULL))
+    if (UNLIKELY(turn->server->session.giving != NULL))
         turn_deallocate_rebind(turn, portal);
     if (UNLIKELY(found != NULL)) {
         turn_note_resets(turn, found, true);
@@ -341,7 +345,7 @@ static fault owe_bind(struct turn *turn, const struct message *message, struct s
             turn->up.dropping = message->size - message->here;
             return OK;
         }
-    } else if (UNLIKELY(turn->server->pin != NULL) && portal.size == 0) {
+    } else if (UNLIKELY(turn->server->session.pin != NULL) && portal.size == 0) {
         static const struct query_effects none = {0}; /* replace those of an earlier Bind */
         effects = effects_copy(&none);
         if (effects == NULL)
@@ -356,8 +360,8 @@ static fault owe_bind(struct turn *turn, const struct message *message, struct s
  * or forwards it as it is if the server skips it. */
 static fault not_sent(struct turn *turn, const struct message *message, enum owed_kind kind)
 {
-    if (!turn->server->ledger.skipping) {
-        turn->up.dropping = turn->awaits ? 0 : message->size - message->here;
+    if (!turn->server->session.ledger.skipping) {
+        turn->up.dropping = turn->message.awaits ? 0 : message->size - message->here;
         return OK;
     }
     turn_owe(turn, kind, FATE_FORWARD, ABOUT_NOTHING, NULL);
@@ -380,7 +384,8 @@ static fault bind_named(struct turn *turn, const struct message *message,
     TRY(owe_bind(turn, message, names->portal, named->statement->effects, &refused));
     if (refused)
         return OK;
-    turn->server->altered |= named->statement->alters;
+    turn->server->session.altered |= named->statement->alters;
+    turn->server->session.unanswered |= named->statement->outcome;
     uint8_t *at = make(turn, WIRE_HEADER + new_names);
     if (at == NULL)
         return FAULT_MEMORY;
@@ -410,7 +415,10 @@ static fault on_bind(struct turn *turn, const struct message *message)
         TRY(ensure_unnamed(turn, &ready));
         if (UNLIKELY(!ready))
             return not_sent(turn, message, OWED_BIND);
-        turn->server->altered |= turn->client->unnamed_alters;
+        turn->server->session.altered |= turn->client->unnamed_alters;
+        turn->server->session.unanswered |= turn->client->unnamed == NULL
+                                                ? QUERY_OPEN_WRITE | QUERY_OPEN_COMMIT
+                                                : turn->client->unnamed_outcome;
     }
     /* The client has not prepared such a name by Parse: the server has it by SQL's PREPARE, or
      * answers 26000. */
@@ -467,14 +475,14 @@ static fault on_describe(struct turn *turn, const struct message *message,
 /* Writes the entry of the client's Close of its unnamed statement. */
 static void owe_close_unnamed(struct turn *turn)
 {
-    const struct ledger *ledger = &turn->server->ledger;
+    const struct ledger *ledger = &turn->server->session.ledger;
     if (LIKELY(!ledger->skipping)) {
         if (ledger->extended || turn->client->unnamed_before != NULL)
             turn_unnamed_keep_before(turn);
         client_keep_unnamed(turn->client, SPAN_NONE);
-        turn->server->unnamed_of = 0;
-        turn->server->unnamed_pends = ledger->extended;
-        turn->server->unnamed_batch = ledger->batch;
+        turn->server->session.unnamed.of = 0;
+        turn->server->session.unnamed.pends = ledger->extended;
+        turn->server->session.unnamed.batch = ledger->batch;
         if (turn->client->unnamed_before != NULL)
             turn_unnamed_replaced(turn);
     }
@@ -519,12 +527,13 @@ static fault on_message(struct turn *turn, const struct message *message)
 fault turn_statement(struct turn *turn, uint8_t type, const uint8_t *at, uint32_t here)
 {
     struct message message = {type, at, here, wire_u32(at + 1) + 1};
+    invariant(turn->server != NULL && turn_remaps(turn) && here <= message.size);
     /* A message longer than a chunk has not been walked past yet: its first bytes are here. */
     if (message.here < message.size)
         turn->up.begin = turn->up.end;
     TRY(on_message(turn, &message));
-    hint_add(&turn->client->pool->stats.binds, type == WIRE_BIND && !turn->awaits);
-    if (turn->down.passing == 0 && ledger_synthetic(&turn->server->ledger))
+    hint_add(&turn->client->pool->stats.binds, type == WIRE_BIND && !turn->message.awaits);
+    if (turn->down.passing == 0 && ledger_synthetic(&turn->server->session.ledger))
         return turn_give_synthetic(turn);
     return OK;
 }
@@ -532,6 +541,7 @@ fault turn_statement(struct turn *turn, uint8_t type, const uint8_t *at, uint32_
 fault turn_statement_held(struct turn *turn)
 {
     uint8_t *held = turn->held;
+    invariant(held != NULL && turn->held_size == turn->held_max);
     fault result = turn_statement(turn, held[0], held, turn->held_max);
     if (turn->held == held) /* the outbox has not taken it */
         turn_drop_held(turn);

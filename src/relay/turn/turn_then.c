@@ -14,11 +14,11 @@
 bool turn_then_differs(const struct turn *turn, const struct params *then, struct span body)
 {
     const struct server *server = turn->server;
-    if (LIKELY(then == NULL || then == server->params) ||
-        digest_equal(&then->session, &server->params->session))
+    if (LIKELY(then == NULL || then == server->session.params) ||
+        digest_equal(&then->session, &server->session.params->session))
         return false;
     /* In a failed transaction the server parses only commands that end it. */
-    return server->transaction != WIRE_TX_FAILED && !statement_is_command(body);
+    return server->session.transaction != WIRE_TX_FAILED && !statement_is_command(body);
 }
 
 static void put_close(struct buffer *out, char kind, const char *name)
@@ -58,7 +58,7 @@ static fault send_statement(struct turn *turn, struct buffer *message)
     static const enum owed_kind kinds[THEN_ENTRIES] = {OWED_PARSE, OWED_BIND, OWED_EXECUTE,
                                                        OWED_CLOSE, OWED_CLOSE};
     TRY(buffer_fault(message));
-    if (!ledger_has_room(&turn->server->ledger, 4 * THEN_ENTRIES))
+    if (!ledger_has_room(&turn->server->session.ledger, 4 * THEN_ENTRIES))
         return FAULT_MEMORY;
     uint8_t *at = turn_make(turn, message->size);
     if (at == NULL)
@@ -71,7 +71,7 @@ static fault send_statement(struct turn *turn, struct buffer *message)
 
 fault turn_then_set(struct turn *turn, const struct params *then, bool back)
 {
-    const struct params *now = turn->server->params;
+    const struct params *now = turn->server->session.params;
     struct buffer sql = BUFFER_INIT(8 * PARAMS_SIZE_MAX),
                   message = BUFFER_INIT(9 * PARAMS_SIZE_MAX);
     char name[STATEMENT_NAME_SIZE];

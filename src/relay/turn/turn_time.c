@@ -19,7 +19,7 @@ struct due {
     duration limit;
 };
 
-static void due_at(struct due *due, deadline since, duration limit, const char *sqlstate,
+static void due_at(struct due *due, moment since, duration limit, const char *sqlstate,
                    const char *setting)
 {
     deadline by = later(since, limit);
@@ -28,7 +28,7 @@ static void due_at(struct due *due, deadline since, duration limit, const char *
     *due = (struct due){by, sqlstate, setting, limit};
 }
 
-static void due_in_transaction(struct due *due, const struct client *client, deadline silent)
+static void due_in_transaction(struct due *due, const struct client *client, moment silent)
 {
     const struct local_pool_times *times = &client->pool->times;
     due_at(due, silent, times->idle_transaction, "25P03", "idle_transaction_timeout");
@@ -52,11 +52,11 @@ static fault due_raise(const struct due *due)
 static void turn_note_phase(struct turn *turn, enum turn_phase phase)
 {
     const struct server *server = turn->server;
-    if (turn->phase == phase && turn->phase_mark.us == server->used.us)
+    if (turn->times.phase == phase && turn->times.mark.us == server->used.us)
         return;
-    turn->phase = phase;
-    turn->phase_mark = server->used;
-    turn->phase_since = now();
+    turn->times.phase = phase;
+    turn->times.mark = server->used;
+    turn->times.since = now();
     if (turn->client->began.us == 0)
         turn->client->began = now();
 }
@@ -68,26 +68,26 @@ fault turn_wait_timed(struct turn *turn)
     if (server == NULL)
         return turn_wait(turn, NEVER);
     const struct local_pool_times *times = &turn->client->pool->times;
-    if (ledger_quiet(&server->ledger)) {
+    if (ledger_quiet(&server->session.ledger)) {
         turn_note_phase(turn, PHASE_SILENT);
-        due_in_transaction(&due, turn->client, turn->phase_since);
+        due_in_transaction(&due, turn->client, turn->times.since);
     } else {
         turn_note_phase(turn, PHASE_ASKING);
-        due_at(&due, turn->phase_since, times->query, "57014", "query_timeout");
+        due_at(&due, turn->times.since, times->query, "57014", "query_timeout");
         due_at(&due, turn->client->began, times->transaction, "25P04", "transaction_timeout");
     }
     if (due.by.us <= now().us)
         return due_raise(&due);
-    fault waited = turn->gathers ? turn_bulk_wait(turn) : turn_wait(turn, due.by);
+    fault waited = turn->bulk.gathers ? turn_bulk_wait(turn) : turn_wait(turn, due.by);
     return waited == FAULT_TIMEOUT ? due_raise(&due) : waited;
 }
 
 /* --- while the client is parked --------------------------------------------------------------- */
 
-static struct due client_due(const struct client *client, deadline since)
+static struct due client_due(const struct client *client, moment since)
 {
     struct due due = {.by = NEVER};
-    if (client->server != NULL && client->server->transaction != WIRE_TX_IDLE)
+    if (client->server != NULL && client->server->session.transaction != WIRE_TX_IDLE)
         due_in_transaction(&due, client, since);
     else
         due_at(&due, since, client->pool->times.client_idle, "57P05", "client_idle_timeout");
@@ -122,6 +122,8 @@ void client_arm_all(struct local_pool *pool, bool was)
             continue;
         if (!was)
             client->silent = now(); /* not measured until now */
-        timer_set(&client->timer, pool->times.any ? client_due(client, client->silent).by : NEVER);
+        /* Input that waits for the timer, as after a login: no event reports it again. */
+        deadline idle = pool->times.any ? client_due(client, client->silent).by : NEVER;
+        timer_set(&client->timer, client_has_more(client) ? now() : idle);
     }
 }

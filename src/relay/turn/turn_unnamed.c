@@ -7,9 +7,9 @@
  * itself.  One statement is kept at a time.  Where batches follow each other before that is known,
  * or a message between two such messages fails, the client has none (26000).
  */
-#include "relay/turn/pin.h"
 #include "relay/turn/turn.h"
 #include "session/counted.h"
+#include "session/pin.h"
 
 #include <stdlib.h>
 
@@ -20,6 +20,7 @@ struct unnamed_before {
     struct params *params;
     struct query_effects *effects;
     bool alters;
+    uint8_t outcome;
     uint64_t number;
     struct digest shape;
     bool shaped;
@@ -53,7 +54,7 @@ void turn_unnamed_keep_before(struct turn *turn)
     struct server *server = turn->server;
     struct unnamed_before *before = client->unnamed_before;
     if (before != NULL) { /* kept in this batch already, or in an earlier one */
-        if (before->batch != server->ledger.batch)
+        if (before->batch != server->session.ledger.batch)
             turn_unnamed_drop_before(client);
         return;
     }
@@ -67,12 +68,13 @@ void turn_unnamed_keep_before(struct turn *turn)
         .params = TAKE(client->unnamed_params),
         .effects = TAKE(client->unnamed_effects),
         .alters = client->unnamed_alters,
+        .outcome = client->unnamed_outcome,
         .number = client->unnamed_number,
         .shape = client->unnamed_shape,
         .shaped = client->unnamed_shaped,
-        .server_of = server->unnamed_unsure ? 0 : server->unnamed_of,
-        .batch = server->ledger.batch,
-        .first = server->unnamed_mark + 1,
+        .server_of = server->session.unnamed.unsure ? 0 : server->session.unnamed.of,
+        .batch = server->session.ledger.batch,
+        .first = server->session.unnamed.mark + 1,
     };
     client->unnamed_size = client->unnamed_room = 0;
     client->unnamed_before = before;
@@ -92,13 +94,14 @@ static void restore(struct server *server, struct client *client)
     client->unnamed_room = before->room;
     client->unnamed_effects = before->effects;
     client->unnamed_alters = before->alters;
+    client->unnamed_outcome = before->outcome;
     client->unnamed_number = before->number;
     client->unnamed_shape = before->shape;
     client->unnamed_shaped = before->shaped;
     params_assign(&client->unnamed_params, before->params);
-    server->unnamed_of = before->server_of;
-    server->unnamed_unsure = false;
-    server->unnamed_proof = UNNAMED_GOOD;
+    server->session.unnamed.of = before->server_of;
+    server->session.unnamed.unsure = false;
+    server->session.unnamed.proof = UNNAMED_GOOD;
     counted_free(before, sizeof(*before));
 }
 
@@ -122,14 +125,14 @@ static bool is_clients_own(const struct owed *owed)
 static void forget_unnamed(struct server *server)
 {
     client_keep_unnamed(server->client, SPAN_NONE);
-    server->unnamed_of = 0;
+    server->session.unnamed.of = 0;
 }
 
 bool turn_unnamed_undo(struct server *server, const struct owed *owed, enum owed_end end)
 {
     struct client *client = server->client;
     const struct unnamed_before *before = client->unnamed_before;
-    const struct owed *failed = ledger_head(&server->ledger);
+    const struct owed *failed = ledger_head(&server->session.ledger);
     uint32_t mark = (uint32_t)(uintptr_t)owed->what;
     if ((int32_t)(mark - before->first) < 0) {
         if (end == OWED_DROPPED && is_clients_own(owed))
@@ -145,6 +148,7 @@ bool turn_unnamed_undo(struct server *server, const struct owed *owed, enum owed
         turn_unnamed_drop_before(client);
         forget_unnamed(server);
     } else if (mark == before->first) { /* the last of these entries that is dropped */
+        invariant(failed != NULL);      /* what is dropped stands behind a message that failed */
         restore(server, client);
         if (is_clients_own(failed)) /* the restored statement's own Parse */
             forget_unnamed(server);

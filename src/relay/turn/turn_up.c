@@ -1,8 +1,9 @@
-/* turn_up.c - the lane from the client to the server. */
+/* turn_up.c - the direction from the client to the server. */
 #include "machine/clock.h"
 #include "query/effects.h"
+#include "query/outcome.h"
 #include "relay/client_log.h"
-#include "relay/turn/turn.h"
+#include "relay/turn/turn_reads.h"
 #include "wire/messages.h"
 
 #include <inttypes.h>
@@ -15,12 +16,12 @@
 #define MADE_A_MESSAGE 1024u
 #define OWED_A_MESSAGE 8u
 
-void lane_settle(struct lane *lane, struct chunk_store *store)
+void direction_settle(struct direction *direction, struct chunk_store *store)
 {
-    if (lane->begin != lane->end || !outbox_empty(&lane->out) || lane->keeps)
+    if (direction->begin != direction->end || !outbox_empty(&direction->out) || direction->keeps)
         return;
-    lane->begin = lane->end = 0;
-    chunk_return(store, &lane->chunk);
+    direction->begin = direction->end = 0;
+    chunk_return(store, &direction->chunk);
 }
 
 fault turn_say(struct turn *turn, struct buffer *message)
@@ -52,7 +53,7 @@ static fault turn_say_ready(struct turn *turn)
 
 fault turn_refuse(struct turn *turn, const char *sqlstate, const char *text)
 {
-    struct lane *up = &turn->up;
+    struct direction *up = &turn->up;
     struct buffer out = BUFFER_INIT(4096);
     char ids[CLIENT_IDS_SIZE];
     struct wire_report report = {
@@ -73,7 +74,7 @@ fault turn_refuse(struct turn *turn, const char *sqlstate, const char *text)
         return OK;
     }
     up->dropping = (uint64_t)wire_u32(at + 1) + 1;
-    turn->ready_after_drop = true;
+    turn->message.ready_after = true;
     return OK;
 }
 
@@ -81,7 +82,7 @@ fault turn_refuse(struct turn *turn, const char *sqlstate, const char *text)
 static fault up_local(struct turn *turn, uint8_t type)
 {
     if (type == WIRE_TERMINATE) {
-        turn->closing = true;
+        turn_become(turn, TURN_CLOSING);
         return OK;
     }
     if (type != WIRE_SYNC)
@@ -98,13 +99,14 @@ enum {
     CLASS_STATEMENT = 8, /* names a prepared statement, or may */
     CLASS_TEXT = 16,     /* holds SQL */
     CLASS_NAMES = 32,    /* depends on which statement names exist, or may */
+    CLASS_OPEN = 64,     /* may run SQL whose outcome is open if the server is lost */
 };
 static const uint8_t classes[256] = {
-    [WIRE_QUERY] = CLASS_KNOWN | CLASS_TEXT | CLASS_NAMES,
-    [WIRE_FUNCTION_CALL] = CLASS_KNOWN,
+    [WIRE_QUERY] = CLASS_KNOWN | CLASS_TEXT | CLASS_NAMES | CLASS_OPEN,
+    [WIRE_FUNCTION_CALL] = CLASS_KNOWN | CLASS_OPEN,
     [WIRE_EXECUTE] = CLASS_KNOWN | CLASS_NAMES,
     [WIRE_PARSE] = CLASS_KNOWN | CLASS_STATEMENT | CLASS_TEXT | CLASS_NAMES,
-    [WIRE_BIND] = CLASS_KNOWN | CLASS_STATEMENT | CLASS_NAMES,
+    [WIRE_BIND] = CLASS_KNOWN | CLASS_STATEMENT | CLASS_NAMES | CLASS_OPEN,
     [WIRE_DESCRIBE] = CLASS_KNOWN | CLASS_STATEMENT | CLASS_NAMES,
     [WIRE_CLOSE] = CLASS_KNOWN | CLASS_STATEMENT | CLASS_NAMES,
     [WIRE_SYNC] = CLASS_KNOWN | CLASS_LOCAL | CLASS_BARE,
@@ -129,7 +131,7 @@ bool turn_needs_server(uint8_t type)
 
 static void up_owe(struct turn *turn, enum owed_kind kind)
 {
-    ledger_owe(&turn->server->ledger, (struct owed){.kind = (uint8_t)kind});
+    ledger_owe(&turn->server->session.ledger, (struct owed){.kind = (uint8_t)kind});
 }
 
 /* Notes what the server will owe for a message that is forwarded as it is. */
@@ -141,7 +143,7 @@ static void up_note(struct turn *turn, uint8_t type)
         up_owe(turn, OWED_QUERY);
         return;
     case WIRE_FUNCTION_CALL:
-        turn->server->altered = true;
+        turn->server->session.altered = true;
         up_owe(turn, OWED_FUNCTION);
         return;
     case WIRE_SYNC:
@@ -161,7 +163,7 @@ static void up_note(struct turn *turn, uint8_t type)
         return;
     case WIRE_COPY_DONE:
     case WIRE_COPY_FAIL:
-        ledger_copy_ends(&turn->server->ledger);
+        ledger_copy_ends(&turn->server->session.ledger);
         return;
     default:
         return;
@@ -185,10 +187,34 @@ static struct span text_of(const uint8_t *at, uint32_t here)
     return span_skip(body, strnlen((const char *)body.at, body.size) + 1);
 }
 
+/* Notes what a message that is about to be sent leaves open if the server is lost.  The text of a
+ * statement counts with its Bind, see turn_statement.c. */
+static void turn_note_sent(struct turn *turn, uint8_t type, const uint8_t *at, uint32_t size)
+{
+    struct session *session = &turn->server->session;
+    if (type == WIRE_QUERY) /* of a pool that does not look at texts */
+        session->unanswered |= query_outcome_of(span_of(at + WIRE_HEADER, size - WIRE_HEADER));
+    else if (type == WIRE_FUNCTION_CALL)
+        session->unanswered |= QUERY_OPEN_WRITE;
+    else if (type == WIRE_BIND && !turn_remaps(turn)) /* the text of its statement is not known */
+        session->unanswered |= QUERY_OPEN_WRITE | QUERY_OPEN_COMMIT;
+}
+
+/* Whether a text may have effects on its session.  Notes what a Query leaves open if the server is
+ * lost. */
+static inline bool up_filters(struct turn *turn, uint8_t type, struct span text)
+{
+    uint8_t outcome;
+    bool effects = query_filter(text, &outcome);
+    if (type == WIRE_QUERY)
+        turn->server->session.unanswered |= outcome;
+    return effects;
+}
+
 /* Writes the entry of an Execute.  Its size tells whether the portal has a name. */
 static void up_note_execute(struct turn *turn, uint32_t size)
 {
-    ledger_owe(&turn->server->ledger,
+    ledger_owe(&turn->server->session.ledger,
                (struct owed){.kind = OWED_EXECUTE, .named = size > WIRE_HEADER + 5});
 }
 
@@ -197,23 +223,25 @@ static fault up_whole(struct turn *turn, uint8_t type, const uint8_t *at, uint32
     if (turn->client->skipping || turn->server == NULL)
         return up_local(turn, type);
     if (type == WIRE_TERMINATE) {
-        turn->closing = true;
+        turn_become(turn, TURN_CLOSING);
         return OK;
     }
     if (UNLIKELY(turn->noting))
         client_log_text(turn->client, turn->server, type,
                         span_of(at + WIRE_HEADER, size - WIRE_HEADER));
+    if (type_is(type, CLASS_OPEN) && (type != WIRE_QUERY || !turn_gates(turn)))
+        turn_note_sent(turn, type, at, size);
     if (type_is(type, CLASS_STATEMENT) && turn_remaps(turn) && !describes_portal(at, size))
         return turn_statement(turn, type, at, size);
     if (type_is(type, CLASS_TEXT) && turn_gates(turn) &&
-        UNLIKELY(query_may_have_effects(text_of(at, size)) || turn->server->path_unsure)) {
+        UNLIKELY(up_filters(turn, type, text_of(at, size)) || turn->server->session.path_unsure)) {
         bool taken;
-        turn->server->altered = true;
+        turn->server->session.altered = true;
         TRY(turn_pin_text(turn, at, size, &taken));
         if (taken)
             return OK;
     }
-    if (UNLIKELY(turn->server->giving != NULL) && type == WIRE_EXECUTE) {
+    if (UNLIKELY(turn->server->session.giving != NULL) && type == WIRE_EXECUTE) {
         bool taken;
         TRY(turn_deallocate_execute(turn, at, size, &taken));
         if (taken)
@@ -236,7 +264,7 @@ static fault up_long_bind(struct turn *turn, const uint8_t *at, uint32_t here)
     if (here == turn->up.chunk->size)
         return fault_raise(FAULT_LIMIT, "the names in a Bind message do not fit into chunk_size=%u",
                            here);
-    turn->starved = true;
+    turn->message.starved = true;
     return OK;
 }
 
@@ -255,7 +283,7 @@ static fault up_long_parse(struct turn *turn, const uint8_t *at, uint32_t size)
 {
     uint32_t here = turn->up.end - turn->up.begin;
     if (here == WIRE_HEADER) {
-        turn->starved = true;
+        turn->message.starved = true;
         return OK;
     }
     if (at[WIRE_HEADER] == '\0' && size > CLIENT_UNNAMED_MAX + WIRE_HEADER + 1)
@@ -267,7 +295,7 @@ static fault up_long_parse(struct turn *turn, const uint8_t *at, uint32_t size)
  * it. */
 static fault up_long(struct turn *turn, uint8_t type, uint32_t size)
 {
-    struct lane *up = &turn->up;
+    struct direction *up = &turn->up;
     const uint8_t *at = up->chunk->bytes + up->begin;
     if (turn->client->skipping || turn->server == NULL) {
         up->dropping = size;
@@ -283,59 +311,62 @@ static fault up_long(struct turn *turn, uint8_t type, uint32_t size)
     else
         up_note(turn, type);
     up->passing = size;
-    turn->server->altered = true; /* most likely a long SQL text */
+    turn->server->session.unanswered |= QUERY_OPEN_WRITE | QUERY_OPEN_COMMIT;
+    turn->server->session.altered = true; /* most likely a long SQL text */
     if (type_is(type, CLASS_TEXT) && turn_gates(turn))
         return turn_pin_long(turn, text_of(at, up->end - up->begin));
     return OK;
 }
 
-/* Handles a message of which not all has arrived.  OK with turn->starved: wait for more of it. */
+/* Handles a message of which not all has arrived.  OK with turn->message.starved: wait for more of
+ * it. */
 static fault up_part(struct turn *turn, uint8_t type, uint32_t size)
 {
-    struct lane *up = &turn->up;
+    struct direction *up = &turn->up;
     if (type == WIRE_COPY_DATA && turn->server != NULL && !turn->client->skipping) {
         up->passing = size;
         return OK;
     }
     if (size > up->chunk->size)
         return up_long(turn, type, size);
-    turn->starved = true;
+    turn->message.starved = true;
     return OK;
 }
 
 /* --- the rest of a message begun earlier ------------------------------------------------------ */
 
-static uint32_t lane_take(struct lane *lane, uint64_t max)
+static uint32_t direction_take(struct direction *direction, uint64_t max)
 {
-    uint32_t here = lane->end - lane->begin;
+    uint32_t here = direction->end - direction->begin;
     uint32_t step = max < here ? (uint32_t)max : here;
-    lane->begin += step;
+    direction->begin += step;
     return step;
 }
 
 /* Continues a message begun earlier.  *whole false: it takes all bytes here, and more follow. */
 static fault up_continue(struct turn *turn, bool *whole)
 {
-    struct lane *up = &turn->up;
+    struct direction *up = &turn->up;
     *whole = true;
     if (up->dropping > 0) {
-        up->dropping -= lane_take(up, up->dropping);
+        up->dropping -= direction_take(up, up->dropping);
         *whole = up->dropping == 0;
-        if (*whole && turn->ready_after_drop) {
-            turn->ready_after_drop = false;
+        if (*whole && turn->message.ready_after) {
+            turn->message.ready_after = false;
             return turn_say_ready(turn);
         }
     } else if (up->passing > 0) {
         const uint8_t *at = up->chunk->bytes + up->begin;
-        uint32_t step = lane_take(up, up->passing);
+        uint32_t step = direction_take(up, up->passing);
         outbox_run(&up->out, at, step);
         up->passing -= step;
         *whole = up->passing == 0;
-        if (UNLIKELY(turn->scans))
+        if (UNLIKELY(turn->message.scans))
             return turn_pin_part(turn, span_of(at, step));
     } else if (turn->held != NULL) {
         const uint8_t *at = up->chunk->bytes + up->begin;
-        uint32_t step = lane_take(up, turn->held_max - turn->held_size);
+        invariant(turn->held_size < turn->held_max);
+        uint32_t step = direction_take(up, turn->held_max - turn->held_size);
         memcpy(turn->held + turn->held_size, at, step);
         turn->held_size += step;
         *whole = turn->held_size == turn->held_max;
@@ -352,7 +383,7 @@ static bool up_has_room(struct turn *turn)
     struct chunk_store *store = &turn->relay->chunks;
     return outbox_has_room(&turn->up.out, store, MADE_A_MESSAGE) &&
            outbox_has_room(&turn->down.out, store, MADE_A_MESSAGE) &&
-           (turn->server == NULL || ledger_has_room(&turn->server->ledger, OWED_A_MESSAGE));
+           (turn->server == NULL || ledger_has_room(&turn->server->session.ledger, OWED_A_MESSAGE));
 }
 
 static uint32_t length_max(uint8_t type)
@@ -380,7 +411,7 @@ fault turn_check_header(const uint8_t header[WIRE_HEADER])
 /* Handles one message, or as much of it as has arrived. */
 static fault up_message(struct turn *turn)
 {
-    struct lane *up = &turn->up;
+    struct direction *up = &turn->up;
     uint8_t type = up->chunk->bytes[up->begin];
     uint32_t length = wire_u32(up->chunk->bytes + up->begin + 1), size = length + 1;
     if (UNLIKELY(!header_good(type, length)))
@@ -398,30 +429,34 @@ static fault up_message(struct turn *turn)
 
 fault turn_walk_up(struct turn *turn)
 {
-    struct lane *up = &turn->up;
-    turn->starved = false;
-    while (up->begin != up->end && !turn->closing && up_has_room(turn)) {
+    struct direction *up = &turn->up;
+    turn->message.starved = false;
+    while (up->begin != up->end && turn->state == TURN_SERVING && up_has_room(turn)) {
         bool whole;
         TRY(up_continue(turn, &whole));
         if (!whole || up->begin == up->end || UNLIKELY(up->out.owned != NULL))
             return OK; /* a held message is sent before another one is made */
         if (up->end - up->begin < WIRE_HEADER) {
-            turn->starved = true;
+            turn->message.starved = true;
             return OK;
         }
         const uint8_t *at = up->chunk->bytes + up->begin;
-        turn->awaits =
+        turn->message.awaits =
             (type_is(at[0], CLASS_NAMES) && turn_awaits_names(turn, at, up->end - up->begin)) ||
-            (UNLIKELY(turn->resets.any) && turn_awaits_restore(turn, at[0]));
-        if (turn->awaits)
+            (UNLIKELY(turn->resets.any) && turn_awaits_restore(turn, at[0])) ||
+            (UNLIKELY(turn->reads.stopped) && turn_reads_stops(turn));
+        if (turn->message.awaits)
             return OK;
         uint32_t begin = up->begin;
+        uint8_t type = at[0];
         TRY(up_message(turn));
-        if (UNLIKELY(turn->awaits)) { /* the message is walked again later */
+        if (UNLIKELY(turn->message.awaits)) { /* the message is walked again later */
             up->begin = begin;
             return OK;
         }
-        if (turn->starved)
+        if (UNLIKELY(turn->reads.watched) && up->begin != begin)
+            turn_reads_sent(turn, type);
+        if (turn->message.starved)
             return OK;
     }
     return OK;
@@ -429,29 +464,31 @@ fault turn_walk_up(struct turn *turn)
 
 fault turn_send_up(struct turn *turn, bool *moved)
 {
-    struct lane *up = &turn->up;
+    struct direction *up = &turn->up;
     uint64_t sent = 0;
-    if (lane_sent(up))
+    if (direction_sent(up))
         return OK;
     invariant(turn->server != NULL);
     fault result = outbox_send(&up->out, &turn->server->stream, &turn->relay->chunks, &sent);
     up->flushing = result == FAULT_AGAIN;
     *moved = *moved || sent > 0;
     if (result == OK)
-        lane_settle(up, &turn->relay->chunks);
+        direction_settle(up, &turn->relay->chunks);
     else if (result != FAULT_AGAIN)
-        turn->server_lost = true; /* its last messages are read first */
+        turn_server_ends(turn, SERVER_UNWRITABLE); /* its last messages are read first */
     return OK;
 }
 
 /* Reads behind the bytes that are there.  Makes room by moving them to the front of the chunk. */
 static fault up_read(struct turn *turn, bool *moved)
 {
-    struct lane *up = &turn->up;
+    struct direction *up = &turn->up;
     size_t size = 0;
     if (up->chunk == NULL)
         TRY(turn_lend(turn, &up->chunk));
-    up->keeps = false;
+    up->keeps = turn->reads.undecided = false;
+    if (UNLIKELY(turn->reads.unrun))
+        turn_reads_runs(turn);
     if (up->begin > 0) {
         memmove(up->chunk->bytes, up->chunk->bytes + up->begin, up->end - up->begin);
         up->end -= up->begin;
@@ -461,32 +498,35 @@ static fault up_read(struct turn *turn, bool *moved)
     fault read = stream_read_some(&turn->client->stream, up->chunk->bytes + up->end,
                                   up->chunk->size - up->end, &size);
     if (read == FAULT_AGAIN) {
-        lane_settle(up, &turn->relay->chunks);
+        direction_settle(up, &turn->relay->chunks);
         return OK;
     }
     TRY(read);
     up->end += (uint32_t)size;
     hint_add(&turn->client->pool->stats.received, size);
-    turn->starved = false;
-    turn->bulk = 0;
+    turn->message.starved = false;
+    turn->bulk.bytes = 0;
     *moved = true;
     return OK;
 }
 
 static bool up_may_read(const struct turn *turn)
 {
-    const struct lane *up = &turn->up;
-    bool walked = up->begin == up->end || turn->starved;
-    return walked && outbox_empty(&up->out) && !turn->closing &&
+    const struct direction *up = &turn->up;
+    bool walked = up->begin == up->end || turn->message.starved;
+    if (UNLIKELY(turn->reads.undecided || turn->reads.again) &&
+        !stream_hung_up(&turn->client->stream))
+        return false; /* what was sent may be sent again from its chunk */
+    return walked && outbox_empty(&up->out) && turn->state == TURN_SERVING &&
            (stream_may_read(&turn->client->stream) || stream_hung_up(&turn->client->stream));
 }
 
 /* Starts the time of a query, and of a transaction if none is open: not at the reply before. */
 static void turn_query_begins(struct turn *turn)
 {
-    deadline at = now();
+    moment at = now();
     turn->server->used = at;
-    if (turn->server->transaction == WIRE_TX_IDLE)
+    if (turn->server->session.transaction == WIRE_TX_IDLE)
         turn->client->since = at;
 }
 
@@ -494,37 +534,45 @@ static void turn_query_begins(struct turn *turn)
  * replies that may never come.  Its turn ends at once then. */
 static bool turn_is_left(const struct turn *turn)
 {
-    bool waits = turn->up.begin != turn->up.end && !turn->starved && turn->server != NULL &&
-                 turn->server->ledger.murky;
-    return (waits || turn->awaits || !outbox_empty(&turn->up.out)) && !turn->closing &&
-           stream_hung_up(&turn->client->stream);
+    bool waits = turn->up.begin != turn->up.end && !turn->message.starved && turn->server != NULL &&
+                 turn->server->session.ledger.murky;
+    return (waits || turn->message.awaits || !outbox_empty(&turn->up.out)) &&
+           turn->state == TURN_SERVING && stream_hung_up(&turn->client->stream);
+}
+
+/* Sends what is there to be sent; most often there is nothing. */
+static ALWAYS_INLINE fault up_send(struct turn *turn, bool *moved)
+{
+    return LIKELY(direction_sent(&turn->up)) ? OK : turn_send_up(turn, moved);
 }
 
 fault turn_up(struct turn *turn, bool *moved)
 {
+    TRY(up_send(turn, moved));
     if (turn->client == NULL)
-        return turn_send_up(turn, moved);
-    TRY(turn_send_up(turn, moved));
-    if (turn->server_lost)
+        return OK;
+    if (turn->server_end != SERVER_OPEN)
         return OK;
     if (turn_is_left(turn))
         return FAULT_CLOSED;
     if (up_may_read(turn))
         TRY(up_read(turn, moved));
-    if (outbox_empty(&turn->up.out) && turn->up.begin != turn->up.end && !turn->starved) {
+    if (outbox_empty(&turn->up.out) && turn->up.begin != turn->up.end && !turn->message.starved) {
         uint32_t begin = turn->up.begin;
-        bool idle = turn->server != NULL && ledger_empty(&turn->server->ledger);
+        bool idle = turn->server != NULL && ledger_empty(&turn->server->session.ledger);
+        if (UNLIKELY(turn->reads.watched) && idle)
+            turn_reads_look(turn);
         TRY(turn_walk_up(turn));
-        if (idle && turn->server != NULL && !ledger_empty(&turn->server->ledger))
+        if (idle && turn->server != NULL && !ledger_empty(&turn->server->session.ledger))
             turn_query_begins(turn);
         /* The rest of a message may have arrived since, which was no reason to read before. */
-        bool more = turn->starved && stream_may_read(&turn->client->stream);
+        bool more = turn->message.starved && stream_may_read(&turn->client->stream);
         if (turn->up.begin != begin)
-            turn->client->silent = (deadline){0};
+            turn->client->silent = (moment){0};
         *moved = *moved || more || turn->up.begin != begin;
         TRY(turn_send_up(turn, moved));
     }
-    if (turn->closing || turn->up.begin == turn->up.end)
-        lane_settle(&turn->up, &turn->relay->chunks);
+    if (turn->state == TURN_CLOSING || turn->up.begin == turn->up.end)
+        direction_settle(&turn->up, &turn->relay->chunks);
     return OK;
 }
