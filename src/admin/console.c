@@ -1,11 +1,12 @@
 /*
- * A console session: the rest of the login, then one message after the other.
+ * console.c - A console session: the rest of the login, then one message after the other.
  */
 #include "admin/console.h"
 
 #include "admin/console_parts.h"
 #include "machine/clock.h"
 #include "relay/cancel.h"
+#include "relay/relay.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -46,8 +47,8 @@ static void console_report(struct console *console, const char *severity, fault 
     wire_put_report(&console->out,
                     &(struct wire_report){
                         .severity = severity,
-                        .sqlstate = fault_story_sqlstate(why),
-                        .message = fault_story(why),
+                        .sqlstate = fault_detail_sqlstate(why),
+                        .message = fault_detail(why),
                         .detail = detail,
                         .hint = why == FAULT_SYNTAX ? "SHOW HELP lists the commands." : NULL});
     buffer_clear(&console->detail);

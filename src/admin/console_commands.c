@@ -1,5 +1,5 @@
 /*
- * The table of commands, and commands with small results.
+ * console_commands.c - the table of commands, and commands with small results.
  */
 #include "admin/console_parts.h"
 #include "pool/router.h"
@@ -89,11 +89,26 @@ static const struct console_column backends_columns[] = {
     {"host", COLUMN_TEXT, "as configured"},
     {"addr", COLUMN_TEXT, "address and port"},
     {"role", COLUMN_TEXT, "`primary`, `replica` or `unknown`"},
-    {"state", COLUMN_TEXT, "`online`, `suspect`, `not_ready`, `offline` or `obsolete`"},
+    {"state", COLUMN_TEXT,
+     "`online`, `suspect`, `not_ready`, `offline`, `obsolete`, "
+     "`drained`, `foreign` (of another system) or `replaced` (a primary, but another one is)"},
     {"slots", COLUMN_INT4, "connections of all pools, logins included"},
     {"logins", COLUMN_INT4, "logins in progress"},
     {"failures", COLUMN_INT8, "failed logins in a row"},
     {"retry_in_ms", COLUMN_INT8, "milliseconds until the next login attempt"},
+    {"priority", COLUMN_INT4, "lower ones are used first; 0 where the resolver has none"},
+    {"weight", COLUMN_INT4, "share of the connections within its priority"},
+    {"zone", COLUMN_TEXT, "label of its zone; empty: none"},
+    {"timeline", COLUMN_INT8, "that a probe found; null: not known"},
+    {"lag_ms", COLUMN_INT8, "how far a replica is behind; null: not known, or no replica"},
+    {"breaker", COLUMN_TEXT,
+     "`closed`: logins are made; `open`: none until `retry_in_ms`; `half-open`: one at a time, "
+     "as a trial"},
+    {"arbiter", COLUMN_TEXT,
+     "what Patroni says: `leader`, `not_leader`, `reads`, `no_reads`; with `, silent` behind it: "
+     "no "
+     "answer since; `silent`: none yet; null: not asked"},
+    {"arbiter_failures", COLUMN_INT8, "answers of Patroni that were missing or of no use"},
 };
 static const struct console_view backends_view = CONSOLE_VIEW(backends_columns);
 
@@ -133,6 +148,8 @@ const struct console_command console_commands[] = {
     VIEW("ACTIVE_SOCKETS", "SHOW SOCKETS, only active clients and servers.", &console_view_sockets,
          console_show_active_sockets),
     VIEW("BACKENDS", "One row per backend of every service.", &backends_view, show_backends),
+    VIEW("CLAIMS", "One row per claim for a server: those that wait, and those that hold one.",
+         &console_view_claims, console_show_claims),
     VIEW("CLIENTS", "One row per client that has logged in or waits for a server to log in.",
          &console_view_connections, console_show_clients),
     VIEW("COMMANDS", "One row per command: this list.", &help_view, show_commands),
@@ -142,7 +159,8 @@ const struct console_command console_commands[] = {
          &console_view_databases, console_show_databases),
     VIEW("DNS_HOSTS", "One row per host name of a service, with the addresses it resolved to.",
          &console_view_dns_hosts, console_show_dns_hosts),
-    VIEW("DNS_ZONES", "No rows: zones are not watched.", &console_view_dns_zones, NULL),
+    VIEW("DNS_ZONES", "One row per name of SRV records.", &console_view_dns_zones,
+         console_show_dns_zones),
     {.words = "SHOW FDS",
      .help = "One row per socket of a client or server; the file descriptors themselves are not "
              "passed.",
@@ -151,6 +169,9 @@ const struct console_command console_commands[] = {
      .tag = "SHOW",
      .admin = true},
     VIEW("HELP", "Lists the commands in a NOTICE.", NULL, show_help),
+    VIEW("HISTOGRAMS",
+         "How long queries, transactions and waits for a server took, counted since the start.",
+         &console_view_histograms, console_show_histograms),
     VIEW("LISTS", "Counts of pools, clients, servers and other objects.", &console_view_lists,
          console_show_lists),
     VIEW("MEM", "One row per kind of object, with its memory over all relays.",
@@ -160,10 +181,16 @@ const struct console_command console_commands[] = {
     VIEW("POOLS", "One row per database and user: clients, servers, and the longest wait.",
          &console_view_pools, console_show_pools),
     VIEW("RELAYS", "One row per worker thread.", &console_view_relays, console_show_relays),
+    VIEW("RESOLVERS", "One row per service: how its servers are found, and what is wrong with it.",
+         &console_view_resolvers, console_show_resolvers),
     VIEW("ROUTES", "One row per route, and one per obsolete route that still has clients.",
          &console_view_routes, console_show_routes),
     VIEW("SERVERS", "One row per connection to a backend.", &console_view_connections,
          console_show_servers),
+    VIEW("SERVICES", "One row per service: its backends, why claims were refused, what is wrong.",
+         &console_view_services, console_show_services),
+    VIEW("SLOTS", "One row per connection to a backend, and one per backend that is not tried now.",
+         &console_view_slots, console_show_slots),
     VIEW("SOCKETS", "Clients and servers, with what their buffers hold.", &console_view_sockets,
          console_show_sockets),
     VIEW("STATE", "Whether the pooler as a whole is paused or suspended.", &console_view_state,
@@ -180,12 +207,22 @@ const struct console_command console_commands[] = {
          &console_view_pins, console_show_pins),
     VIEW("PIN_TOTALS", "One row per kind of session state, with counts since the start.",
          &console_view_pin_totals, console_show_pin_totals),
+    VIEW("READS", "One row per relay and pool whose route splits reads: where they went.",
+         &console_view_reads, console_show_reads),
     VIEW("USERS",
          "One row per user that is named in the configuration or the auth file, or is connected.",
          &console_view_users, console_show_users),
     VIEW("VERSION", "The version of Trunkline.", &console_view_version, console_show_version),
     VERB("DISABLE", "Refuses new clients of the database until ENABLE.", "database",
          console_disable),
+    VERB("DRAIN",
+         "Takes a backend out of service, by its `host` or `addr` in SHOW BACKENDS: it gets no new "
+         "connections, and its servers are closed as they become free. Until UNDRAIN.",
+         "backend", console_drain),
+    VERB("ELECT",
+         "Chooses a backend, by its `host` or `addr` in SHOW BACKENDS, where several call "
+         "themselves primary on one timeline: it is the primary on that timeline.",
+         "backend", console_elect),
     VERB("ENABLE", "Accepts clients of the database again, after DISABLE.", "database",
          console_enable),
     VERB("KILL",
@@ -206,11 +243,18 @@ const struct console_command console_commands[] = {
          console_reconnect),
     VERB("RELOAD", "Reloads the configuration file; if the file has errors, nothing changes.", NULL,
          console_reload),
+    {.words = "RESOLVE",
+     .help = "Resolves the names of a service again, and returns what name servers said.",
+     .argument = "service",
+     .view = &console_view_resolve,
+     .run = console_resolve,
+     .tag = "RESOLVE",
+     .admin = true},
     VERB("RESUME", "Ends PAUSE, KILL and SUSPEND; waiting clients are served.", "[database]",
          console_resume),
     VERB("SET",
-         "Changes a setting until the next reload; `key` is as in SHOW CONFIG. Parameters that "
-         "drivers set are accepted and ignored.",
+         "Changes a setting until the next reload; `key` is as in SHOW CONFIG. PostgreSQL "
+         "parameters that drivers set are accepted and ignored; any other key is an error.",
          "key = value", console_set),
     VERB("SHUTDOWN",
          "Shuts the pooler down: at once, when no server is in use, or when all clients have "
@@ -220,6 +264,17 @@ const struct console_command console_commands[] = {
          "Makes clients wait before they begin anything new; servers stay connected. Returns when "
          "nothing is in progress.",
          NULL, console_suspend),
+    {.words = "SWITCHOVER",
+     .help = "Makes clients of pools that write wait, closes their servers as they become free, "
+             "and returns when another server of the service has become the primary, which is "
+             "promoted meanwhile. After TIMEOUT, or the service's `switchover_timeout`, or if the "
+             "command is canceled, clients are served as before, and the command fails.",
+     .argument = "service [TIMEOUT duration]",
+     .option = "TIMEOUT",
+     .run = console_switchover,
+     .tag = "SWITCHOVER",
+     .admin = true},
+    VERB("UNDRAIN", "Puts a backend back into service, after DRAIN.", "backend", console_undrain),
     VERB("WAIT_CLOSE", "Returns when all servers marked by RECONNECT or RELOAD are closed.",
          "[database]", console_wait_close),
 };

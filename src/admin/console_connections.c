@@ -1,12 +1,12 @@
 /*
- * SHOW CLIENTS, SHOW SERVERS, SHOW SOCKETS and SHOW ACTIVE_SOCKETS.
+ * console_connections.c - SHOW CLIENTS, SHOW SERVERS, SHOW SOCKETS and SHOW ACTIVE_SOCKETS.
  *
  * A look at each relay copies its connections into records, some at a time, because the relay is
  * blocked meanwhile.  Text is made from the records afterwards, on the console's own coroutine.
  */
 #include "admin/console_parts.h"
 #include "machine/clock.h"
-#include "pool/lease.h"
+#include "relay/relay.h"
 
 #include <stdio.h>
 
@@ -142,7 +142,7 @@ static struct span param_of(const struct params *params, struct span name)
     return value == NULL ? SPAN_NONE : *value;
 }
 
-static int64_t wall_of(const struct gather *gather, deadline at)
+static int64_t wall_of(const struct gather *gather, moment at)
 {
     return gather->wall + at.us;
 }
@@ -235,24 +235,24 @@ static void gather_server(struct gather *gather, const struct server *server)
     struct record record = {
         .id = server->id,
         .state = server_state_text(server),
-        .replication = replication_text(pool, server->startup),
+        .replication = replication_text(pool, server->session.startup),
         .type = 'S',
         .connected = uuid_time(&server->id),
         .pid = server->pid,
-        .prepared = server->statements.known.count,
+        .prepared = server->session.statements.known.count,
         .bound = server->client != NULL,
         .close_needed = server->broken || pool->obsolete,
     };
     record.request = server->used.us == 0 ? record.connected : wall_of(gather, server->used);
     if (server->client != NULL)
         record.peer_id = server->client->id;
-    shorten(&record.remote, server->lease == NULL ? &nowhere : &server->lease->target.address);
+    shorten(&record.remote, server_address(server) == NULL ? &nowhere : server_address(server));
     record_stream(&record, &server->stream);
     struct span texts[TEXTS] = {
         [TEXT_USER] = span_text(pool->user),
         [TEXT_DATABASE] = span_text(pool->database),
         [TEXT_TLS] = span_text(stream_tls_text(&server->stream, tls, sizeof(tls))),
-        [TEXT_APPLICATION] = param_of(server->params, SPAN("application_name")),
+        [TEXT_APPLICATION] = param_of(server->session.params, SPAN("application_name")),
     };
     gather_add(gather, &record, texts);
 }

@@ -1,6 +1,6 @@
 /*
- * PAUSE, RESUME, DISABLE, ENABLE, RECONNECT, KILL, KILL_CLIENT, MOVE_CLIENT, SUSPEND, WAIT_CLOSE
- * and SHUTDOWN; SHOW STATE.
+ * console_control.c - PAUSE, RESUME, DISABLE, ENABLE, RECONNECT, KILL, KILL_CLIENT, MOVE_CLIENT,
+ * SUSPEND, WAIT_CLOSE and SHUTDOWN; SHOW STATE.
  *
  * The orders are carried out by pooler/control.h.  Commands that wait check repeatedly, at growing
  * intervals, until the condition holds, the client disconnects, or it sends a cancel request.
@@ -8,6 +8,7 @@
 #include "admin/console_parts.h"
 #include "machine/clock.h"
 #include "pooler/control.h"
+#include "relay/relay.h"
 
 #include <stdio.h>
 
@@ -75,10 +76,10 @@ static fault rest(struct console *console, duration *pause)
     return fault_raise_state(FAULT_CANCELLED, "57014", "canceling statement due to user request");
 }
 
-static fault wait_for_servers(struct console *console, bool doomed)
+static fault wait_for_servers(struct console *console, bool to_close)
 {
     duration pause = LOOK_PAUSE_MIN;
-    while (control_servers(console->pooler, database_of(console), doomed) > 0)
+    while (control_servers(console->pooler, database_of(console), to_close) > 0)
         TRY(rest(console, &pause));
     return OK;
 }
@@ -111,17 +112,13 @@ fault console_pause(struct console *console, struct console_result *result)
 fault console_resume(struct console *console, struct console_result *result)
 {
     const char *database = database_of(console);
+    if (database == NULL)
+        return control_resume(console->pooler);
     TRY(check_database(console));
     if (orders_of(console)->closing)
         return fault_raise_state(FAULT_SHUTDOWN, "55000", "the pooler is shutting down");
-    bool suspended = database == NULL && orders_of(console)->suspended;
-    if (!is_paused(console) && !suspended)
-        return database == NULL ? fault_raise_state(FAULT_AGAIN, "55000",
-                                                    "the pooler is neither paused nor suspended")
-                                : fault_raise_state(FAULT_AGAIN, "55000",
-                                                    "database \"%s\" is not paused", database);
-    if (suspended)
-        control_suspend(console->pooler, false);
+    if (!is_paused(console))
+        return fault_raise_state(FAULT_AGAIN, "55000", "database \"%s\" is not paused", database);
     return control_mark(console->pooler, database, 0, ORDER_PAUSED);
 }
 
@@ -150,6 +147,27 @@ fault console_enable(struct console *console, struct console_result *result)
 {
     TRY(check_database(console));
     return control_mark(console->pooler, database_of(console), 0, ORDER_DISABLED);
+}
+
+/* --- backends --------------------------------------------------------------------------------- */
+
+static fault check_backends(const struct console *console, uint32_t count)
+{
+    if (count > 0)
+        return OK;
+    return fault_raise_state(FAULT_ROUTE, "42704",
+                             "backend \"%s\" does not exist; SHOW BACKENDS lists host and addr",
+                             console->call->argument);
+}
+
+fault console_drain(struct console *console, struct console_result *result)
+{
+    return check_backends(console, control_drain(console->pooler, console->call->argument));
+}
+
+fault console_undrain(struct console *console, struct console_result *result)
+{
+    return check_backends(console, control_undrain(console->pooler, console->call->argument));
 }
 
 /* --- ending connections ----------------------------------------------------------------------- */

@@ -1,10 +1,13 @@
 /*
- * The extended protocol on the console: statements are parsed at Parse and run at Execute.
+ * console_extended.c - the extended protocol on the console: statements are parsed at Parse and
+ * run at Execute.
  *
  * There are no parameters.  Portals live until the end of their batch or, between BEGIN and COMMIT,
  * of the transaction: drivers that fetch in portions need that.
  */
 #include "admin/console_parts.h"
+
+#include "relay/relay.h"
 
 #include <stdlib.h>
 

@@ -1,15 +1,16 @@
 /*
- * SHOW FDS: the descriptors of all connections.  PgBouncer passes the sockets themselves with these
- * rows; Trunkline shows rows only, without secrets.
+ * console_fds.c - SHOW FDS: the descriptors of all connections.  PgBouncer passes the sockets
+ * themselves with these rows; Trunkline shows rows only, without secrets.
  */
 #include "admin/console_parts.h"
-#include "pool/lease.h"
+
+#include "relay/relay.h"
 
 /* Connections that are shown before other coroutines of their relay run. */
 #define SHOWN_AT_A_LOOK 256u
 
 static const struct console_column columns[] = {
-    {"fd", COLUMN_INT4, "file descriptor"},
+    {"fd", COLUMN_INT4, "file descriptor, in `/proc/PID/task/TID/fd` of its relay"},
     {"task", COLUMN_TEXT, "`client` or `server`"},
     {"user", COLUMN_TEXT, "user of its pool"},
     {"database", COLUMN_TEXT, "database of its pool, as clients name it"},
@@ -38,7 +39,7 @@ static void write_parameter(struct table_sink *sink, const struct local_pool *po
     const struct span *own = params == NULL ? NULL : params_find(params, span_text(name));
     struct span value = own != NULL ? *own : SPAN_NONE;
     if (own == NULL && pool != NULL)
-        value = wire_find_parameter(buffer_span(&pool->greeting.parameters), name);
+        value = wire_find_parameter(buffer_span(&pool->reported.parameters), name);
     if (value.at == NULL)
         table_null(sink);
     else
@@ -104,8 +105,8 @@ static void write_server(struct table_sink *sink, const struct server *server)
                     .stream = &server->stream,
                     .link = server->client == NULL ? NULL : &server->client->stream,
                     .pool = server->pool,
-                    .params = server->params,
-                    .peer = server->lease == NULL ? NULL : &server->lease->target.address};
+                    .params = server->session.params,
+                    .peer = server_address(server)};
     if (stream_open(&server->stream))
         write_fd(sink, &fd);
 }

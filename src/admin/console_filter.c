@@ -1,6 +1,6 @@
 /*
- * WHERE, ORDER BY and LIMIT of a SHOW: matching rows are stored as cells until all are there,
- * sorted, and only then written as messages.
+ * console_filter.c - WHERE, ORDER BY and LIMIT of a SHOW: matching rows are stored as cells until
+ * all are there, sorted, and only then written as messages.
  */
 #include "admin/console_parts.h"
 

@@ -1,22 +1,24 @@
-#include "admin/console_groups.h"
+#include "admin/console_groups_parts.h"
 
 #include <stdlib.h>
 
 struct key {
     struct span first;
     struct span second;
+    uint32_t kind;
 };
 
 static uint64_t key_hash(const struct key *key)
 {
-    return hash_bytes(key->second.at, key->second.size, hash_span(key->first));
+    return hash_data(key->second.at, key->second.size, hash_span(key->first) + key->kind);
 }
 
 static bool row_is(const struct map_link *link, const void *wanted)
 {
     const struct console_groups_row *row = MAP_ENTRY(link, struct console_groups_row, link);
     const struct key *key = wanted;
-    return span_equal(row->first, key->first) && span_equal(row->second, key->second);
+    return row->kind == key->kind && span_equal(row->first, key->first) &&
+           span_equal(row->second, key->second);
 }
 
 void console_groups_init(struct console_groups *groups, size_t row_size)
@@ -41,18 +43,28 @@ static struct span keep(uint8_t *at, struct span text)
     return span_of(at, text.size);
 }
 
+static void *groups_find(const struct console_groups *groups, const struct key *key)
+{
+    struct map_link *link = map_find(&groups->map, key_hash(key), row_is, key);
+    return link == NULL ? NULL : MAP_ENTRY(link, struct console_groups_row, link);
+}
+
 void *console_groups_find(const struct console_groups *groups, struct span first,
                           struct span second)
 {
-    struct key key = {first, second};
-    struct map_link *link = map_find(&groups->map, key_hash(&key), row_is, &key);
-    return link == NULL ? NULL : MAP_ENTRY(link, struct console_groups_row, link);
+    return groups_find(groups, &(struct key){first, second, 0});
 }
 
 void *console_groups_row(struct console_groups *groups, struct span first, struct span second)
 {
-    struct key key = {first, second};
-    struct console_groups_row *row = console_groups_find(groups, first, second);
+    return console_groups_row_of(groups, first, second, 0);
+}
+
+void *console_groups_row_of(struct console_groups *groups, struct span first, struct span second,
+                            uint32_t kind)
+{
+    struct key key = {first, second, kind};
+    struct console_groups_row *row = groups_find(groups, &key);
     if (row != NULL)
         return row;
     row = calloc(1, groups->row_size + first.size + second.size + 1);
@@ -65,6 +77,7 @@ void *console_groups_row(struct console_groups *groups, struct span first, struc
     uint8_t *texts = (uint8_t *)row + groups->row_size;
     row->first = keep(texts, first);
     row->second = keep(texts + first.size, second);
+    row->kind = kind;
     list_push(&groups->rows, &row->node);
     return row;
 }

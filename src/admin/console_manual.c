@@ -1,5 +1,6 @@
 /*
- * Generates docs/console.md from the tables of commands and columns: `trunkline docs console`.
+ * console_manual.c - generates docs/console.md from the tables of commands and columns: `trunkline
+ * docs console`.
  */
 #include "admin/console.h"
 
@@ -26,9 +27,9 @@ static const char manual_start[] =
     "Commands are not case-sensitive; semicolons separate several commands. The simple and\n"
     "the extended query protocol both work, with results in text or binary format. The\n"
     "connection stays usable after an error. Statements that drivers send on their own\n"
-    "(`BEGIN`, `COMMIT`, `SET ...`, `SHOW client_encoding`, `SELECT 1`) are accepted and\n"
-    "change nothing. Views that PgBouncer also has have its columns, in its order and of its\n"
-    "types.\n"
+    "(`BEGIN`, `COMMIT`, `SET client_encoding = ...`, `SHOW TimeZone`, `SELECT 1`) are\n"
+    "accepted and change nothing. Views that PgBouncer also has have its columns, in its\n"
+    "order and of its types.\n"
     "\n"
     "Every SHOW accepts conditions, an order and a limit, which PgBouncer does not have:\n"
     "\n"

@@ -1,8 +1,8 @@
 /*
- * SHOW MEM, SHOW DNS_HOSTS, and PgBouncer's views that are always empty here.
+ * console_memory.c - SHOW MEM, and PgBouncer's views that are always empty here.
  */
 #include "admin/console_parts.h"
-#include "pool/router.h"
+#include "relay/relay.h"
 
 /* --- memory ----------------------------------------------------------------------------------- */
 
@@ -84,38 +84,3 @@ static const struct console_column peer_pool_columns[] = {
     {"sv_login", COLUMN_INT4, ""},
 };
 const struct console_view console_view_peer_pools = CONSOLE_VIEW(peer_pool_columns);
-
-static const struct console_column zone_columns[] = {
-    {"zonename", COLUMN_TEXT, "no rows: zones are not watched"},
-    {"serial", COLUMN_TEXT, ""},
-    {"count", COLUMN_INT4, ""},
-};
-const struct console_view console_view_dns_zones = CONSOLE_VIEW(zone_columns);
-
-/* --- names ------------------------------------------------------------------------------------ */
-
-static const struct console_column host_columns[] = {
-    {"hostname", COLUMN_TEXT, "host name, as in a service's `hosts`"},
-    {"ttl", COLUMN_INT8, "seconds until the addresses expire; null: never"},
-    {"addrs", COLUMN_TEXT, "resolved addresses; empty: not resolved yet"},
-};
-const struct console_view console_view_dns_hosts = CONSOLE_VIEW(host_columns);
-
-struct hosts_look {
-    struct router *router;
-    struct table_sink *sink;
-};
-
-static void look_at_hosts(struct relay *relay, void *argument)
-{
-    struct hosts_look *look = argument;
-    if (relay == NULL)
-        router_show_hosts(look->router, look->sink);
-}
-
-fault console_show_dns_hosts(struct console *console, struct console_result *result)
-{
-    struct hosts_look look = {pooler_router(console->pooler), &result->sink};
-    pooler_look(console->pooler, look_at_hosts, &look);
-    return OK;
-}

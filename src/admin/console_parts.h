@@ -8,6 +8,7 @@
  */
 #include "base/list.h"
 #include "base/table.h"
+#include "config/config.h"
 #include "link/link.h"
 #include "pooler/pooler.h"
 #include "relay/client.h"
@@ -48,6 +49,7 @@ struct console_command {
     const char *words; /* upper case, single blanks between them */
     const char *help;
     const char *argument;            /* accepted argument, as the manual shows it; NULL: none */
+    const char *option;              /* word that a second, optional argument follows, or NULL */
     const struct console_view *view; /* NULL: no rows */
     /* Writes the rows; may suspend.  Faults become an ErrorResponse; the session continues. */
     fault (*run)(struct console *console, struct console_result *result);
@@ -133,8 +135,12 @@ struct console_call {
     const struct console_setting *setting;
     struct console_filter filter;
     char argument[CONSOLE_TEXT_MAX]; /* the argument, unquoted; "": none */
-    char value[CONSOLE_TEXT_MAX];    /* SET of a setting: the new value */
+    char value[CONSOLE_TEXT_MAX];    /* SET of a setting: the new value; or of the option */
 };
+/** Parses SET and RESET.  `ret->command` is NULL if the key is a PostgreSQL parameter that drivers
+ *  set: the statement changes nothing.  Faults: SYNTAX (42704: no such setting), UNSUPPORTED. */
+fault console_understand_set(struct span statement, const struct config *config,
+                             struct console_call *ret) MUST_USE;
 /** Parses a statement.  Faults: SYNTAX, UNSUPPORTED. Pure; `config` says which settings are those
  *  of the configuration file. */
 fault console_understand(struct span statement, const struct config *config,
@@ -229,13 +235,14 @@ void console_extended_fini(struct console *console);
 
 /* --- views and commands ----------------------------------------------------------------------- */
 
-extern const struct console_view console_view_pins, console_view_pin_totals;
+extern const struct console_view console_view_pins, console_view_pin_totals, console_view_reads;
 extern const struct console_view console_view_connections, console_view_sockets, console_view_users,
     console_view_peers, console_view_peer_pools, console_view_memory, console_view_state,
     console_view_version, console_view_fds, console_view_dns_hosts, console_view_dns_zones,
-    console_view_pools, console_view_routes, console_view_relays, console_view_databases,
-    console_view_lists, console_view_stats, console_view_stats_totals, console_view_stats_averages,
-    console_view_totals;
+    console_view_resolve, console_view_resolvers, console_view_slots, console_view_claims,
+    console_view_services, console_view_pools, console_view_routes, console_view_relays,
+    console_view_databases, console_view_lists, console_view_stats, console_view_stats_totals,
+    console_view_histograms, console_view_stats_averages, console_view_totals;
 
 fault console_show_clients(struct console *console, struct console_result *result) MUST_USE;
 fault console_show_servers(struct console *console, struct console_result *result) MUST_USE;
@@ -243,15 +250,23 @@ fault console_show_sockets(struct console *console, struct console_result *resul
 fault console_show_active_sockets(struct console *console, struct console_result *result) MUST_USE;
 fault console_show_pins(struct console *console, struct console_result *result) MUST_USE;
 fault console_show_pin_totals(struct console *console, struct console_result *result) MUST_USE;
+fault console_show_reads(struct console *console, struct console_result *result) MUST_USE;
 fault console_show_fds(struct console *console, struct console_result *result) MUST_USE;
 fault console_show_users(struct console *console, struct console_result *result) MUST_USE;
 fault console_show_version(struct console *console, struct console_result *result) MUST_USE;
 fault console_show_memory(struct console *console, struct console_result *result) MUST_USE;
 fault console_show_dns_hosts(struct console *console, struct console_result *result) MUST_USE;
+fault console_show_dns_zones(struct console *console, struct console_result *result) MUST_USE;
+fault console_show_slots(struct console *console, struct console_result *result) MUST_USE;
+fault console_show_claims(struct console *console, struct console_result *result) MUST_USE;
+fault console_show_services(struct console *console, struct console_result *result) MUST_USE;
+fault console_show_resolvers(struct console *console, struct console_result *result) MUST_USE;
+fault console_resolve(struct console *console, struct console_result *result) MUST_USE;
 fault console_show_pools(struct console *console, struct console_result *result) MUST_USE;
 fault console_show_routes(struct console *console, struct console_result *result) MUST_USE;
 fault console_show_relays(struct console *console, struct console_result *result) MUST_USE;
 fault console_show_databases(struct console *console, struct console_result *result) MUST_USE;
+fault console_show_histograms(struct console *console, struct console_result *result) MUST_USE;
 fault console_show_lists(struct console *console, struct console_result *result) MUST_USE;
 fault console_show_stats(struct console *console, struct console_result *result) MUST_USE;
 fault console_show_stats_totals(struct console *console, struct console_result *result) MUST_USE;
@@ -265,6 +280,10 @@ fault console_resume(struct console *console, struct console_result *result) MUS
 fault console_suspend(struct console *console, struct console_result *result) MUST_USE;
 fault console_disable(struct console *console, struct console_result *result) MUST_USE;
 fault console_enable(struct console *console, struct console_result *result) MUST_USE;
+fault console_drain(struct console *console, struct console_result *result) MUST_USE;
+fault console_elect(struct console *console, struct console_result *result) MUST_USE;
+fault console_switchover(struct console *console, struct console_result *result) MUST_USE;
+fault console_undrain(struct console *console, struct console_result *result) MUST_USE;
 fault console_reconnect(struct console *console, struct console_result *result) MUST_USE;
 fault console_wait_close(struct console *console, struct console_result *result) MUST_USE;
 fault console_kill(struct console *console, struct console_result *result) MUST_USE;

@@ -1,5 +1,5 @@
 /*
- * SHOW PINS and SHOW PIN_TOTALS.
+ * console_pins.c - SHOW PINS and SHOW PIN_TOTALS.
  */
 #include "admin/console_parts.h"
 #include "machine/clock.h"
@@ -65,11 +65,11 @@ static void gather_pin(struct buffer *records, const struct server *server, uint
         .pid = server->pid,
         .line = pool->route->line,
         .pinned = pinned,
-        .max = pin_max(pool->route),
+        .max = local_pool_pin_max(pool->route),
     };
     snprintf(record.database, sizeof(record.database), "%s", pool->database);
     snprintf(record.user, sizeof(record.user), "%s", pool->user);
-    pin_look(server, &record.view);
+    pin_look(&server->session, &record.view);
     /* Copies the whole record or nothing, so that records can be read back. */
     uint8_t *at = buffer_room(records, sizeof(record));
     if (at == NULL)
@@ -80,7 +80,7 @@ static void gather_pin(struct buffer *records, const struct server *server, uint
 
 static bool is_pinned(const struct server *server)
 {
-    return server->client != NULL && pin_holds(server);
+    return server->client != NULL && pin_holds(&server->session);
 }
 
 static void look_at_pins(struct relay *relay, void *argument)
@@ -161,17 +161,17 @@ static void look_at_totals(struct relay *relay, void *argument)
     if (relay == NULL)
         return;
     for (unsigned kind = 0; kind < QUERY_KINDS; kind++) {
-        totals->counts.pinned[kind] += relay->pins.pinned[kind];
-        totals->counts.cleaned[kind] += relay->pins.cleaned[kind];
-        totals->counts.rejected[kind] += relay->pins.rejected[kind];
-        totals->counts.full[kind] += relay->pins.full[kind];
+        totals->counts.pinned[kind] += relay->pools.pins.pinned[kind];
+        totals->counts.cleaned[kind] += relay->pools.pins.cleaned[kind];
+        totals->counts.rejected[kind] += relay->pools.pins.rejected[kind];
+        totals->counts.full[kind] += relay->pools.pins.full[kind];
     }
     LIST_EACH (&relay->pools.all, it)
         LIST_EACH (&LIST_ENTRY(it, struct local_pool, node)->busy, at) {
             const struct server *server = LIST_ENTRY(at, struct server, node);
             struct pin_view view = {0};
-            if (server->pin != NULL)
-                pin_look(server, &view);
+            if (server->session.pin != NULL)
+                pin_look(&server->session, &view);
             for (unsigned kind = 0; kind < QUERY_KINDS; kind++)
                 totals->held[kind] += (view.kinds & QUERY_KIND(kind)) != 0;
         }

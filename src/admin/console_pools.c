@@ -1,9 +1,10 @@
 /*
- * SHOW POOLS, SHOW LISTS and SHOW RELAYS.
+ * console_pools.c - SHOW POOLS, SHOW LISTS and SHOW RELAYS.
  */
-#include "admin/console_groups.h"
+#include "admin/console_groups_parts.h"
 #include "admin/console_parts.h"
 #include "machine/clock.h"
+#include "relay/relay.h"
 
 /* --- pools ------------------------------------------------------------------------------------ */
 
@@ -26,6 +27,9 @@ static const struct console_column pool_columns[] = {
     {"maxwait_us", COLUMN_INT4, "the remaining microseconds of `maxwait`"},
     {"pool_mode", COLUMN_TEXT, "`session`, `transaction` or `statement`"},
     {"load_balance_hosts", COLUMN_TEXT, "always null"},
+    {"target_session_attrs", COLUMN_TEXT,
+     "which servers the pool uses, by their role; a database and user with pools of several roles "
+     "has a row for each, also for its reads that go to standbys"},
 };
 const struct console_view console_view_pools = CONSOLE_VIEW(pool_columns);
 
@@ -73,7 +77,7 @@ static void pool_add(struct pool_row *row, const struct local_pool *pool)
 {
     const struct node *first = list_first(&pool->claims);
     if (first != NULL) {
-        deadline since = LIST_ENTRY(first, struct claim, node)->since;
+        moment since = LIST_ENTRY(first, struct claim, node)->since;
         row->longest = MAX_OF(row->longest, between(since, now()).us);
     }
     row->waiting += pool->claims.count;
@@ -93,8 +97,8 @@ static void look_at_pools(struct relay *relay, void *argument)
         const struct local_pool *pool = LIST_ENTRY(it, struct local_pool, node);
         if (local_pool_unused(pool))
             continue;
-        struct pool_row *row =
-            console_groups_row(argument, span_text(pool->database), span_text(pool->user));
+        struct pool_row *row = console_groups_row_of(argument, span_text(pool->database),
+                                                     span_text(pool->user), pool->route->target);
         if (row != NULL)
             pool_add(row, pool);
     }
@@ -121,6 +125,7 @@ static void pool_write(struct table_sink *sink, const struct pool_row *row)
         table_int(sink, numbers[i]);
     table_text(sink, console_mode_text(row->mode));
     table_null(sink);
+    table_text(sink, target_name((enum fleet_target)row->row.kind));
     table_end_row(sink);
 }
 
@@ -180,13 +185,25 @@ static uint32_t count_databases(const struct config *config, fault *failed)
     return count;
 }
 
-/* Counts hosts of services that are neither addresses nor directories. */
+/* Counts names of SRV records. */
+static uint32_t count_zones(const struct config *config)
+{
+    uint32_t count = 0;
+    for (size_t i = 0; i < config->service_count; i++)
+        count += (config->services[i].resolver == RESOLVER_SRV) +
+                 (config->services[i].resolver_service != NULL);
+    return count;
+}
+
+/* Counts names that services resolve: hosts that are neither addresses nor directories, and those
+ * of the settings `name` and `resolver_service`. */
 static uint32_t count_names(const struct config *config)
 {
     uint32_t count = 0;
     struct address number;
     for (size_t i = 0; i < config->service_count; i++) {
         const struct service_config *service = &config->services[i];
+        count += (service->lookup_name != NULL) + (service->resolver_service != NULL);
         for (size_t j = 0; j < service->host_count; j++) {
             const char *host = service->hosts[j].host;
             count += !address_host_is_unix(host) && !address_parse_number(host, 0, &number);
@@ -218,7 +235,7 @@ fault console_show_lists(struct console *console, struct console_result *result)
         {"free_servers", 0},
         {"used_servers", counts.servers},
         {"dns_names", count_names(console->config)},
-        {"dns_zones", 0},
+        {"dns_zones", count_zones(console->config)},
         {"dns_queries", 0},
         {"dns_pending", 0},
     };
@@ -264,6 +281,7 @@ static const struct console_column relay_columns[] = {
     {"switches", COLUMN_INT8, "times that a coroutine was resumed"},
     {"coroutines", COLUMN_INT8, "alive"},
     {"stacks", COLUMN_INT8, "mapped"},
+    {"cpu_us", COLUMN_INT8, "processor time of the relay's thread, in microseconds"},
 };
 const struct console_view console_view_relays = CONSOLE_VIEW(relay_columns);
 
@@ -291,21 +309,22 @@ static void look_at_relay(struct relay *relay, void *argument)
                                 relay->chunks.max,
                                 relay->chunks.short_of,
                                 relay->chunks.held,
-                                relay->told.came,
-                                relay->told.left,
-                                hint_read(&relay->told.shed),
-                                relay->told.guests,
-                                relay->told.crowded,
+                                relay->hints.came,
+                                relay->hints.left,
+                                hint_read(&relay->hints.shed),
+                                relay->hints.preauths,
+                                relay->hints.crowded,
                                 relay->auth.derived,
                                 relay->cancels,
-                                relay->told.marks,
-                                relay->told.unmarked,
+                                relay->hints.marks,
+                                relay->hints.unmarked,
                                 stats.wakeups,
                                 stats.events,
                                 stats.mails,
                                 stats.switches,
                                 stats.coroutines,
-                                stats.stacks};
+                                stats.stacks,
+                                (uint64_t)machine_used(relay->pools.machine).us};
     static_assert(ARRAY_SIZE(numbers) == ARRAY_SIZE(relay_columns), "one number per column");
     for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
         table_int(sink, (int64_t)numbers[i]);

@@ -1,6 +1,6 @@
 /*
- * RELOAD and SET: load the configuration again on the pooler machine, and report every problem of
- * it.
+ * console_reload.c - RELOAD and SET: load the configuration again on the pooler machine, and
+ * report every problem of it.
  *
  * Reading files blocks, and a reload changes state of the pooler machine: so a message starts a
  * coroutine there, and returns when it has finished.
@@ -19,8 +19,8 @@ struct reload_request {
     struct co *asker;
     bool done;
     fault result;
-    char sqlstate[6]; /* of a failure: a story is lost with its coroutine */
-    char story[FAULT_STORY_MAX];
+    char sqlstate[6]; /* of a failure: a detail is lost with its coroutine */
+    char detail[FAULT_STORY_MAX];
 };
 
 /* Runs on the relay of the asking console. */
@@ -35,8 +35,8 @@ static void request_return(struct reload_request *request, fault result)
 {
     request->result = result;
     if (result != OK) {
-        snprintf(request->story, sizeof(request->story), "%s", fault_story(result));
-        snprintf(request->sqlstate, sizeof(request->sqlstate), "%s", fault_story_sqlstate(result));
+        snprintf(request->detail, sizeof(request->detail), "%s", fault_detail(result));
+        snprintf(request->sqlstate, sizeof(request->sqlstate), "%s", fault_detail_sqlstate(result));
     }
     request->mail.deliver = request_home;
     mail_send(request->home, &request->mail);
@@ -104,7 +104,7 @@ static fault load(struct console *console, bool sets)
         if (co_wait(NEVER) == FAULT_CANCELLED && !request.done)
             co_yield ();
     if (request.result != OK)
-        return fault_raise_state(request.result, request.sqlstate, "%s", request.story);
+        return fault_raise_state(request.result, request.sqlstate, "%s", request.detail);
     /* Each relay has the new version before this look reaches it, so the version is in force when
      * the client reads the tag. */
     pooler_look(console->pooler, look_at_nothing, NULL);

@@ -1,5 +1,5 @@
 /*
- * Result rows: a sink whose cells become DataRow messages at once.
+ * console_result.c - result rows: a sink whose cells become DataRow messages at once.
  *
  * Cells arrive as text.  If a client asked for binary format, a number is converted to PostgreSQL's
  * binary form: some drivers (asyncpg, pgx) always ask for that.

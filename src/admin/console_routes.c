@@ -1,9 +1,12 @@
 /*
- * SHOW ROUTES and SHOW DATABASES.
+ * console_routes.c - SHOW ROUTES and SHOW DATABASES.
  */
-#include "admin/console_groups.h"
+#include "admin/console_groups_parts.h"
 #include "admin/console_parts.h"
 #include "config/hba.h"
+#include "machine/clock.h"
+#include "pool/claim.h"
+#include "relay/relay.h"
 
 /* --- routes ----------------------------------------------------------------------------------- */
 
@@ -14,12 +17,18 @@ static const struct console_column route_columns[] = {
     {"service", COLUMN_TEXT, "service whose backends run the queries"},
     {"pool_mode", COLUMN_TEXT, "`session`, `transaction` or `statement`"},
     {"pool_size", COLUMN_INT4, "maximum of servers of each of its pools, over all relays"},
+    {"target_session_attrs", COLUMN_TEXT,
+     "which servers it uses, by their role; clients that ask for another value have a row of their "
+     "own"},
     {"auth", COLUMN_TEXT, "authentication method of its clients"},
     {"clients", COLUMN_INT4, "on it"},
-    {"servers", COLUMN_INT4, "of its pools"},
+    {"servers", COLUMN_INT4, "of its pools; versions of one pool share its `pool_size`"},
+    {"waiting", COLUMN_INT4, "clients that wait for a server"},
+    {"maxwait_us", COLUMN_INT8, "age of the oldest of these waits, in microseconds"},
     {"obsolete", COLUMN_TEXT,
      "`yes`: a newer version has replaced it; its remaining clients finish on it"},
-    {"line", COLUMN_INT4, "line in the configuration file"},
+    {"file", COLUMN_TEXT, "file of the configuration that has it"},
+    {"line", COLUMN_INT4, "line in that file"},
 };
 const struct console_view console_view_routes = CONSOLE_VIEW(route_columns);
 
@@ -30,6 +39,8 @@ struct route_row {
     bool obsolete;
     uint32_t clients;
     uint32_t servers;
+    uint32_t waiting;
+    int64_t maxwait_us;
 };
 
 /* Identifies a route by its version and its index there; the bytes serve as a key. */
@@ -65,6 +76,12 @@ static void look_at_routes(struct relay *relay, void *argument)
             continue;
         row->clients += pool->clients;
         row->servers += pool->idle.count + pool->busy.count;
+        row->waiting += pool->claims.count;
+        const struct node *oldest = list_first(&pool->claims);
+        if (oldest != NULL) {
+            moment since = LIST_ENTRY(oldest, struct claim, node)->since;
+            row->maxwait_us = MAX_OF(row->maxwait_us, between(since, now()).us);
+        }
     }
 }
 
@@ -82,10 +99,14 @@ static void route_write(struct table_sink *sink, const struct route_row *row)
     table_text(sink, route->service == NULL ? NULL : route->service->name);
     table_text(sink, console_mode_text(route->mode));
     table_int(sink, route->pool_size);
+    table_text(sink, target_name(route->target));
     table_text(sink, auth_method_text(route->auth));
     table_int(sink, row->clients);
     table_int(sink, row->servers);
+    table_int(sink, row->waiting);
+    table_int(sink, row->maxwait_us);
     table_text(sink, row->obsolete ? "yes" : "no");
+    table_text(sink, route->file);
     table_int(sink, route->line);
     table_end_row(sink);
 }
@@ -150,23 +171,21 @@ struct database_row {
 static void add_marked(const struct orders *orders, const struct config *config,
                        struct console_groups *databases)
 {
-    for (struct map_link *link = map_next(&orders->marks, NULL); link != NULL;
-         link = map_next(&orders->marks, link)) {
-        const struct order_mark *mark = MAP_ENTRY(link, struct order_mark, link);
+    uint32_t flags = 0;
+    for (const char *database = NULL; (database = orders_next(orders, database, &flags)) != NULL;) {
         const struct route_config *any = NULL;
         for (size_t i = 0; any == NULL && i < config->route_count; i++)
             if (config->routes[i].database == NULL)
                 any = &config->routes[i];
-        struct database_row *row =
-            console_groups_find(databases, span_text(mark->database), SPAN_NONE);
+        struct database_row *row = console_groups_find(databases, span_text(database), SPAN_NONE);
         if (row == NULL && any != NULL)
-            row = console_groups_row(databases, span_text(mark->database), SPAN_NONE);
+            row = console_groups_row(databases, span_text(database), SPAN_NONE);
         if (row == NULL)
             continue;
         if (row->route == NULL)
             row->route = any;
-        row->paused = (mark->flags & ORDER_PAUSED) != 0;
-        row->disabled = (mark->flags & ORDER_DISABLED) != 0;
+        row->paused = (flags & ORDER_PAUSED) != 0;
+        row->disabled = (flags & ORDER_DISABLED) != 0;
     }
 }
 
@@ -197,9 +216,21 @@ static void write_hosts(struct table_sink *sink, const struct service_config *se
     }
     if (service == NULL)
         table_null(sink);
+    else if (service->resolver != RESOLVER_FIXED)
+        table_text(sink, service->lookup_name);
     else
         table_span(sink, buffer_span(&hosts));
     buffer_fini(&hosts);
+}
+
+/* The port of the first host; 0: there is none, or SRV records have it. */
+static int64_t port_of(const struct service_config *service)
+{
+    if (service == NULL || service->resolver == RESOLVER_SRV)
+        return 0;
+    if (service->resolver == RESOLVER_DNS)
+        return service->lookup_port;
+    return service->host_count == 0 ? 0 : service->hosts[0].port;
 }
 
 static void write_seconds(struct table_sink *sink, duration time)
@@ -220,7 +251,7 @@ static void database_write(struct table_sink *sink, const struct config *config,
     const struct service_config *service = route->service;
     table_span(sink, row->row.first);
     write_hosts(sink, service);
-    table_int(sink, service == NULL || service->host_count == 0 ? 0 : service->hosts[0].port);
+    table_int(sink, port_of(service));
     table_text(sink,
                route->server_database != NULL ? route->server_database : or_any(route->database));
     table_text(sink, route->server_user);

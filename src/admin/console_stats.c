@@ -1,14 +1,15 @@
 /*
- * SHOW STATS, STATS_TOTALS, STATS_AVERAGES and TOTALS.
+ * console_stats.c - SHOW STATS, STATS_TOTALS, STATS_AVERAGES and TOTALS.
  *
  * There is no timer: each local pool stores its counters at two earlier looks, and a look computes
  * the averages from the older one.
  */
 #include "admin/console_stats.h"
 
-#include "admin/console_groups.h"
+#include "admin/console_groups_parts.h"
 #include "admin/console_parts.h"
 #include "machine/clock.h"
+#include "relay/relay.h"
 
 #include <stdio.h>
 
@@ -133,7 +134,7 @@ static uint64_t counter_of(const struct local_pool_stats *stats, size_t at)
 /* --- averages --------------------------------------------------------------------------------- */
 
 void console_stats_look(struct stats_window *window, const struct local_pool_stats *stats,
-                        deadline at, struct local_pool_stats *ret_since, duration *ret_during)
+                        moment at, struct local_pool_stats *ret_since, duration *ret_during)
 {
     if (between(window->newer_at, at).us >= CONSOLE_STATS_PERIOD.us) {
         window->older = window->newer;

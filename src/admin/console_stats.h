@@ -13,4 +13,4 @@
  * periods.  The first look covers the time since the pool was created.
  */
 void console_stats_look(struct stats_window *window, const struct local_pool_stats *stats,
-                        deadline at, struct local_pool_stats *ret_since, duration *ret_during);
+                        moment at, struct local_pool_stats *ret_since, duration *ret_during);

@@ -1,5 +1,5 @@
 /*
- * Splits a console client's text into statements and words; formats times.
+ * console_text.c - splits a console client's text into statements and words; formats times.
  */
 #include "admin/console_parts.h"
 

@@ -1,5 +1,5 @@
 /*
- * Parses a console statement; accepts what drivers send on their own.
+ * console_understand.c - parses a console statement; accepts what drivers send on their own.
  */
 #include "admin/console_parts.h"
 
@@ -113,6 +113,22 @@ static fault unknown_command(struct span statement)
                        (int)MIN_OF(statement.size, (size_t)100), (const char *)statement.at);
 }
 
+/* Parses what follows the argument of a command: its option, with a value, or nothing. */
+static fault understand_option(struct span statement, struct span rest, struct console_call *call)
+{
+    const char *option = call->command->option;
+    struct console_token token;
+    TRY(console_token(&rest, &token));
+    if (option != NULL && console_token_is(&token, option)) {
+        TRY(console_token(&rest, &token));
+        if (token.kind == TOKEN_END || token.kind == TOKEN_SIGN)
+            return fault_raise(FAULT_SYNTAX, "%s needs a value", option);
+        memcpy(call->value, token.text, sizeof(call->value));
+        TRY(console_token(&rest, &token));
+    }
+    return token.kind == TOKEN_END ? OK : unknown_command(statement);
+}
+
 /* Parses what follows the words of a command. */
 static fault understand_rest(struct span statement, struct console_call *call)
 {
@@ -123,7 +139,8 @@ static fault understand_rest(struct span statement, struct console_call *call)
         words += *at == ' ';
     while (words-- > 0)
         TRY(console_token(&rest, &token));
-    if (call->command->view != NULL)
+    bool shows = call->command->view != NULL;
+    if (shows && call->command->argument == NULL)
         return console_read_filter(call->command, rest, &call->filter);
     TRY(console_token(&rest, &token));
     if (token.kind == TOKEN_END)
@@ -131,8 +148,9 @@ static fault understand_rest(struct span statement, struct console_call *call)
     if (call->command->argument == NULL || token.kind == TOKEN_SIGN || token.text[0] == '\0')
         return unknown_command(statement);
     memcpy(call->argument, token.text, sizeof(call->argument));
-    TRY(console_token(&rest, &token));
-    return token.kind == TOKEN_END ? OK : unknown_command(statement);
+    if (shows)
+        return console_read_filter(call->command, rest, &call->filter);
+    return understand_option(statement, rest, call);
 }
 
 /* Checks that a required argument is there; one in brackets is optional. */
@@ -145,53 +163,6 @@ static fault check_argument(const struct console_call *call)
                        call->command->words, argument);
 }
 
-static const struct console_command *command_set(void)
-{
-    size_t at = 0;
-    while (console_commands[at].run != console_set)
-        at++;
-    return &console_commands[at];
-}
-
-/* SET of one of the file's settings; all others are what drivers say, *ret_is false. */
-static fault understand_set(struct span statement, const struct config *config,
-                            struct console_call *call, bool *ret_is)
-{
-    struct console_token token;
-    const struct config_row *row = NULL;
-    *ret_is = false;
-    TRY(console_token(&statement, &token));
-    TRY(console_token(&statement, &token));
-    for (size_t i = 0; row == NULL && token.text[0] != '\0' && i < config->row_count; i++)
-        if (strcasecmp(token.text, config->rows[i].key) == 0)
-            row = &config->rows[i];
-    *ret_is = row != NULL || strpbrk(token.text, ".[") != NULL;
-    if (row == NULL)
-        return *ret_is ? fault_raise_state(FAULT_SYNTAX, "42704", "there is no setting \"%s\"",
-                                           token.text)
-                       : OK;
-    if (!row->reloadable)
-        return fault_raise(FAULT_UNSUPPORTED, "setting \"%s\" cannot be changed without a restart",
-                           row->key);
-    call->command = command_set();
-    snprintf(call->argument, sizeof(call->argument), "%s", row->key);
-    TRY(console_token(&statement, &token));
-    if (!console_token_is(&token, "=") && !console_token_is(&token, "TO"))
-        return fault_raise(FAULT_SYNTAX, "SET %s needs a value: SET %s = value", row->key,
-                           row->key);
-    TRY(console_token(&statement, &token));
-    if (token.kind == TOKEN_END || token.kind == TOKEN_SIGN)
-        return fault_raise(FAULT_SYNTAX, "SET %s needs a value: SET %s = value", row->key,
-                           row->key);
-    memcpy(call->value, token.text, sizeof(call->value));
-    TRY(console_token(&statement, &token));
-    return token.kind == TOKEN_END
-               ? OK
-               : fault_raise(FAULT_SYNTAX,
-                             "syntax error at \"%s\": expected one value after SET %s", token.text,
-                             row->key);
-}
-
 fault console_understand(struct span statement, const struct config *config,
                          struct console_call *ret)
 {
@@ -201,10 +172,9 @@ fault console_understand(struct span statement, const struct config *config,
     TRY(console_words(statement, words));
     if (words[0] == '\0')
         return OK;
-    if (words_behind(words, "SET") != NULL) {
-        bool is_setting;
-        TRY(understand_set(statement, config, ret, &is_setting));
-        if (is_setting)
+    if (words_behind(words, "SET") != NULL || words_behind(words, "RESET") != NULL) {
+        TRY(console_understand_set(statement, config, ret));
+        if (ret->command != NULL)
             return OK;
     }
     ret->command = command_find(words, &is_chatter);

@@ -1,8 +1,9 @@
 /*
- * SHOW USERS.
+ * console_users.c - SHOW USERS.
  */
-#include "admin/console_groups.h"
+#include "admin/console_groups_parts.h"
 #include "admin/console_parts.h"
+#include "relay/relay.h"
 
 /* Names that are visited before other coroutines of this relay run. */
 #define NAMES_AT_A_TIME 256

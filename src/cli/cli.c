@@ -1,13 +1,19 @@
 #include "cli/cli.h"
 
 #include "base/check.h"
+#include "base/map.h"
+#include "cli/top.h"
+#include "instance/import.h"
 #include "instance/instance.h"
+#include "machine/ids.h"
 
 #include <stdio.h>
 #include <string.h>
 
 /* Maximum of words after a command's name. */
 #define WORDS_MAX 8
+/* Bytes of what `import` prints. */
+#define IMPORT_MAX ((size_t)16 * 1024 * 1024)
 
 struct cli_command {
     const char *name;
@@ -18,12 +24,28 @@ struct cli_command {
     const char *summary;   /* NULL: for developers, not listed */
     const char *help;
     int (*run)(char **arguments);
+    bool own; /* reads its arguments by itself; -h is an option of its own */
 };
 
 static int cli_version(char **arguments)
 {
     puts("trunkline " TRUNKLINE_VERSION);
     return CLI_DONE;
+}
+
+static int cli_import(char **arguments)
+{
+    struct buffer out = BUFFER_INIT(IMPORT_MAX);
+    struct buffer problems = BUFFER_INIT(IMPORT_MAX);
+    fault done = import_pgbouncer(arguments[0], &out, &problems);
+    fprintf(stderr, "%.*s", SPAN_ARG(buffer_span(&problems)));
+    if (done == OK)
+        printf("%.*s", SPAN_ARG(buffer_span(&out)));
+    else
+        fprintf(stderr, "trunkline: %s\n", fault_detail(done));
+    buffer_fini(&out);
+    buffer_fini(&problems);
+    return done == OK ? CLI_DONE : CLI_FAILED;
 }
 
 static const struct cli_command commands[] = {
@@ -59,6 +81,23 @@ static const struct cli_command commands[] = {
      "Reads pgbouncer.ini and the files that it includes, and prints an equivalent configuration.\n"
      "Settings without an equivalent are printed as comments, each with the reason.\n",
      cli_import},
+    {"top", "[OPTION...]", 0, 0, NULL, "shows a running pooler, live",
+     "Shows services, backends, pools, databases and relays of a running pooler, with rates and\n"
+     "percentiles, over its console.  Press h for the keys.\n"
+     "\n"
+     "  -h, --host HOST          host or socket directory (PGHOST; 127.0.0.1)\n"
+     "  -p, --port PORT          port (PGPORT; 6432)\n"
+     "  -U, --username USER      a user of the console (PGUSER; your name)\n"
+     "  -d, --dbname DATABASE    the console's database (trunkline)\n"
+     "  -W, --password           ask for a password (PGPASSWORD, PGPASSFILE, ~/.pgpass)\n"
+     "  -i, --interval SECONDS   between two readings (1)\n"
+     "  -f, --filter TEXT        only rows that contain the text\n"
+     "      --once               print one frame as text, for scripts\n"
+     "      --json               print one frame as JSON\n"
+     "\n"
+     "PGSSLMODE and PGSSLROOTCERT are as for psql.  --once and --json read the console twice, an\n"
+     "interval apart; they end with status 1 if the pooler can't be reached.\n",
+     top_run, true},
     {"version", "", 0, 0, NULL, "prints the version",
      "Prints the name and version of this program.\n", cli_version},
     {"docs", "PAGE", 1, 1, NULL, NULL,
@@ -69,6 +108,9 @@ static const struct cli_command commands[] = {
 
 int cli_run(char **arguments)
 {
+    uint64_t seed;
+    random_bytes(&seed, sizeof(seed));
+    hash_set_seed(seed);
     return instance_run(arguments[0]);
 }
 
@@ -89,8 +131,8 @@ static void usage_print(FILE *to)
 
 static void command_usage(const struct cli_command *command, FILE *to)
 {
-    fprintf(to, "usage: trunkline %s%s%s\n", command->name, command->count > 0 ? " " : "",
-            command->arguments);
+    fprintf(to, "usage: trunkline %s%s%s\n", command->name,
+            command->arguments[0] != '\0' ? " " : "", command->arguments);
 }
 
 static void command_tell(const struct cli_command *command)
@@ -131,8 +173,25 @@ static bool option_last(const struct cli_command *command, char **arguments, cha
     return true;
 }
 
+/* Runs a command that reads its arguments by itself. */
+static int own_run(const struct cli_command *command, int count, char **arguments)
+{
+    for (int i = 0; i < count; i++)
+        if (strcmp(arguments[i], "--help") == 0 ||
+            (count == 1 && strcmp(arguments[i], "-h") == 0)) {
+            command_tell(command);
+            return CLI_DONE;
+        }
+    int status = command->run(arguments);
+    if (status == CLI_USAGE)
+        command_usage(command, stderr);
+    return status;
+}
+
 static int command_run(const struct cli_command *command, int count, char **arguments)
 {
+    if (command->own)
+        return own_run(command, count, arguments);
     for (int i = 0; i < count; i++) {
         if (strcmp(arguments[i], "--") == 0)
             break;

@@ -16,5 +16,4 @@ int cli_main(int argc, char **argv);
 int cli_run(char **arguments);
 int cli_check(char **arguments);
 int cli_secret(char **arguments);
-int cli_import(char **arguments);
 int cli_docs(char **arguments);

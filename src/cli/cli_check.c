@@ -1,3 +1,4 @@
+/* cli_check.c - `check`, and `docs` for developers. */
 #include "cli/cli.h"
 #include "cli/cli_match.h"
 
@@ -24,7 +25,7 @@ int cli_check(char **arguments)
     fprintf(stderr, "%.*s", SPAN_ARG(buffer_span(&problems)));
     buffer_fini(&problems);
     if (loaded != OK) {
-        fprintf(stderr, "trunkline: %s\n", fault_story(loaded));
+        fprintf(stderr, "trunkline: %s\n", fault_detail(loaded));
         return CLI_FAILED;
     }
     if (arguments[1] != NULL) {
@@ -33,6 +34,8 @@ int cli_check(char **arguments)
         return matched;
     }
     printf("%s can be run: ", arguments[0]);
+    if (config->file_count > 1)
+        count_print(config->file_count, "file", ", ");
     count_print(config->listen_count, "listener", ", ");
     count_print(config->relays, "relay", ", ");
     count_print(config->service_count, "service", ", ");

@@ -20,7 +20,7 @@ static const char *mode_text(enum pool_mode mode)
 
 static void route_print(const struct route_config *route)
 {
-    printf("route:   line %u, database %s, user %s", route->line,
+    printf("route:   %s:%u, database %s, user %s", route->file, route->line,
            route->database == NULL ? "*" : route->database,
            route->user == NULL ? "*" : route->user);
     if (route->auth != AUTH_BLOCK)

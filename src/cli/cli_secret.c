@@ -1,74 +1,25 @@
+/* cli_secret.c - `secret`: makes a verifier of a password that is typed twice. */
 #include "cli/cli.h"
-#include "cli/cli_takeover.h"
+#include "cli/cli_password_parts.h"
+#include "cli/cli_takeover_parts.h"
 
 #include "machine/ids.h"
 #include "wire/scram.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <termios.h>
 #include <unistd.h>
 
 /* As in the auth file. */
-#define USER_MAX     127
-#define PASSWORD_MAX 1023
-#define CTRL_C       3
-
-struct password {
-    size_t size;
-    char text[PASSWORD_MAX]; /* not terminated */
-};
-
-/* Reads one line.  Returns false at the end of the input, for a line that is too long, and for
- * Ctrl-C. */
-static bool line_read(struct password *ret)
-{
-    ret->size = 0;
-    for (;;) {
-        char byte;
-        ssize_t got = read(STDIN_FILENO, &byte, 1);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0 || byte == CTRL_C || (got == 0 && ret->size == 0))
-            return false;
-        if (got == 0 || byte == '\n')
-            break;
-        if (ret->size == PASSWORD_MAX)
-            return false;
-        ret->text[ret->size++] = byte;
-    }
-    if (ret->size > 0 && ret->text[ret->size - 1] == '\r')
-        ret->size -= 1;
-    return true;
-}
-
-/* Asks a question without echo.  Keyboard signals are off meanwhile, so that none leaves the
- * terminal without echo. */
-static bool prompt(const char *question, struct password *ret)
-{
-    struct termios before, silent;
-    if (tcgetattr(STDIN_FILENO, &before) != 0)
-        return false;
-    silent = before;
-    silent.c_lflag &= ~(tcflag_t)(ECHO | ISIG);
-    /* Done before the question: discards what was typed until now, but no part of the answer. */
-    if (tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent) != 0)
-        return false;
-    fputs(question, stderr);
-    bool read = line_read(ret);
-    bool restored = tcsetattr(STDIN_FILENO, TCSAFLUSH, &before) == 0;
-    fputs("\n", stderr);
-    return read && restored;
-}
+#define USER_MAX 127
 
 /* Asks for the password.  Returns NULL, or an error message. */
 static const char *password_ask(struct password *ret)
 {
     struct password again;
     if (!isatty(STDIN_FILENO))
-        return line_read(ret) ? NULL : "found no password of at most 1023 bytes";
-    if (!prompt("Password: ", ret) || !prompt("Again: ", &again))
+        return cli_password_line(ret) ? NULL : "found no password of at most 1023 bytes";
+    if (!cli_password_prompt("Password: ", ret) || !cli_password_prompt("Again: ", &again))
         return "found no password of at most 1023 bytes";
     bool same = ret->size == again.size && memcmp(ret->text, again.text, again.size) == 0;
     explicit_bzero(&again, sizeof(again));
@@ -113,8 +64,9 @@ static void secret_print(const char *user, struct span password)
 static int secret_take_over(char **arguments)
 {
     struct password password = {.size = 0};
-    bool asked = isatty(STDIN_FILENO) ? prompt("Password of the administrator: ", &password)
-                                      : line_read(&password);
+    bool asked = isatty(STDIN_FILENO)
+                     ? cli_password_prompt("Password of the administrator: ", &password)
+                     : cli_password_line(&password);
     struct buffer secret = BUFFER_INIT(4096);
     struct takeover takeover = {
         .user = arguments[0],
@@ -127,7 +79,7 @@ static int secret_take_over(char **arguments)
     if (taken == OK)
         line_print(arguments[0], buffer_span(&secret));
     else
-        fprintf(stderr, "trunkline secret: %s\n", fault_story(taken));
+        fprintf(stderr, "trunkline secret: %s\n", fault_detail(taken));
     buffer_fini(&secret);
     return taken == OK ? CLI_DONE : CLI_FAILED;
 }

@@ -1,4 +1,4 @@
-#include "cli/cli_takeover.h"
+#include "cli/cli_takeover_parts.h"
 
 #include "link/link.h"
 #include "machine/clock.h"
@@ -18,7 +18,7 @@ struct asking {
     const struct takeover *takeover;
     struct buffer *secret;
     fault result;
-    char story[FAULT_STORY_MAX];
+    char detail[FAULT_STORY_MAX];
 };
 
 /* --- where ------------------------------------------------------------------------------------ */
@@ -131,15 +131,15 @@ static fault ask_at(const struct address *address, const char *host, struct aski
                                .user = span_text(takeover->admin),
                                .database = SPAN("postgres"),
                                .secret = &secret};
-    struct link_greeting greeting = {.parameters = BUFFER_INIT(ANSWER_MAX)};
+    struct link_reported reported = {.parameters = BUFFER_INIT(ANSWER_MAX)};
     struct stream stream = STREAM_INIT;
-    fault result = link_login(&stream, &login, &greeting, by);
+    fault result = link_login(&stream, &login, &reported, by);
     if (result == OK)
         result = send_question(&stream, takeover->user, by);
     if (result == OK)
         result = read_answer(&stream, asking->secret, by);
     stream_close(&stream);
-    buffer_fini(&greeting.parameters);
+    buffer_fini(&reported.parameters);
     explicit_bzero(&secret, sizeof(secret));
     tls_context_unref(&tls);
     return result;
@@ -170,7 +170,7 @@ static void ask_main(void *argument)
 {
     struct asking *asking = argument;
     asking->result = ask(asking);
-    snprintf(asking->story, sizeof(asking->story), "%s", fault_story(asking->result));
+    snprintf(asking->detail, sizeof(asking->detail), "%s", fault_detail(asking->result));
     machine_stop();
 }
 
@@ -178,5 +178,5 @@ fault cli_take_over(const struct takeover *takeover, struct buffer *secret)
 {
     struct asking asking = {.takeover = takeover, .secret = secret, .result = FAULT_SYSTEM};
     TRY(machine_run("secret", ask_main, &asking));
-    return asking.result == OK ? OK : fault_raise(asking.result, "%s", asking.story);
+    return asking.result == OK ? OK : fault_raise(asking.result, "%s", asking.detail);
 }

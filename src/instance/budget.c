@@ -12,11 +12,18 @@
 /* Descriptors of one machine (a relay or the pooler): its epoll set and what wakes it. */
 #define MACHINE_HANDLES 4
 
+/* Backends that are reckoned with where name servers say how many there are. */
+#define BACKENDS_BY_NAME 4
+
 static uint64_t budget_servers(const struct config *config)
 {
     uint64_t sum = 0;
-    for (size_t i = 0; i < config->service_count; i++)
-        sum += config->services[i].host_count * (uint64_t)config->services[i].connections_max;
+    for (size_t i = 0; i < config->service_count; i++) {
+        const struct service_config *service = &config->services[i];
+        uint64_t backends =
+            service->resolver == RESOLVER_FIXED ? service->host_count : BACKENDS_BY_NAME;
+        sum += backends * service->connections_max;
+    }
     return sum;
 }
 
@@ -46,6 +53,7 @@ fault budget_make(const struct config *config, struct pooler_budget *ret)
         return budget_none(limit, cancels, spare, needed);
     uint64_t left = limit - spare - cancels;
     uint64_t reserved = needed <= limit ? servers : MIN_OF(servers, left / 2);
+    invariant(reserved <= left);
     uint64_t rest = left - reserved;
     *ret = (struct pooler_budget){.clients = config->client_max, .connections = as_count(rest)};
     if (needed <= limit)
@@ -53,12 +61,13 @@ fault budget_make(const struct config *config, struct pooler_budget *ret)
     /* A client beyond the limit is still accepted, so that it can be told the error. */
     ret->clients = as_count(MIN_OF(config->client_max, rest - MIN_OF(GUESTS_MIN, (rest + 2) / 4)));
     ret->servers = as_count(reserved);
-    log_event(LOG_WARNING, "descriptors.few",
-              "limit=%" PRIu64 " needed=%" PRIu64 " clients=%u servers=%" PRIu64 " cancels=%" PRIu64
-              " spare=%" PRIu64 " clients_allowed=%u servers_allowed=%u"
-              " hint=\"raise the hard limit (LimitNOFILE=, ulimit -Hn), or lower clients or "
-              "connection_limit\"",
-              limit, needed, config->client_max, servers, cancels, spare, ret->clients,
-              ret->servers);
+    invariant((uint64_t)ret->clients + ret->servers <= left);
+    log_event(LOG_WARNING, "descriptors.few", log_number("limit", limit),
+              log_number("needed", needed), log_number("clients", config->client_max),
+              log_number("servers", servers), log_number("cancels", cancels),
+              log_number("spare", spare), log_number("clients_allowed", ret->clients),
+              log_number("servers_allowed", ret->servers),
+              log_quote("hint", "raise the hard limit (LimitNOFILE=, ulimit -Hn), or lower clients "
+                                "or connection_limit"));
     return OK;
 }

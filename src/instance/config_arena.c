@@ -35,6 +35,7 @@ void config_arena_end(void *arena)
     while (self->blocks != NULL) {
         struct arena_block *block = self->blocks;
         self->blocks = block->next;
+        invariant(block->used <= block->size);
         /* The texts include secrets: wipe them. */
         size_t size = sizeof(*block) + block->size;
         explicit_bzero(block->bytes, block->used);
@@ -49,6 +50,7 @@ static struct arena_block *arena_grow(struct config_arena *arena, size_t need)
     size_t whole = sizeof(struct arena_block) + MAX_OF(need, BLOCK_MIN);
     size_t size =
         (whole + PROCESS_PAGE - 1) / PROCESS_PAGE * PROCESS_PAGE - sizeof(struct arena_block);
+    invariant(size >= need && arena->size <= CONFIG_ARENA_MAX);
     if (size > CONFIG_ARENA_MAX - arena->size) {
         arena->failed = FAULT_LIMIT;
         return NULL;
@@ -61,10 +63,12 @@ static struct arena_block *arena_grow(struct config_arena *arena, size_t need)
     }
     process_hide(block, sizeof(*block) + size, true);
     memset(block, 0, sizeof(*block) + size);
+    invariant((sizeof(*block) + size) % PROCESS_PAGE == 0);
     block->size = size;
     block->next = arena->blocks;
     arena->blocks = block;
     arena->size += size;
+    invariant(arena->size <= CONFIG_ARENA_MAX && block->used == 0);
     return block;
 }
 
@@ -83,6 +87,7 @@ void *config_arena_take(struct config_arena *arena, size_t size)
     if (block == NULL)
         return NULL;
     void *taken = block->bytes + block->used;
+    invariant(block == arena->blocks && (uintptr_t)taken % ALIGNMENT == 0);
     block->used += size;
     invariant(block->used <= block->size);
     return taken;

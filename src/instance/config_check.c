@@ -1,6 +1,6 @@
 /*
- * Checks that the table of settings can't express: values that must fit each other, and files that
- * must load.
+ * config_check.c - checks that the table of settings can't express: values that must fit each
+ * other, and files that must load.
  */
 #include "instance/config_reader.h"
 #include "machine/process.h"
@@ -43,10 +43,14 @@ static void check_host(struct config_reader *reader, const struct listen_config 
                      listener->host);
 }
 
+/* Whose TLS a group named tls is. */
+enum tls_use { TLS_OF_LISTENER, TLS_OF_SERVERS, TLS_OF_PATRONI };
+
 /* Makes the TLS context; problems of its files are reported at the tls group. */
 static void load_tls(struct config_reader *reader, struct tls_config *tls, const yaml_node_t *node,
-                     const struct config_key *up, bool server)
+                     const struct config_key *up, enum tls_use use)
 {
+    bool server = use == TLS_OF_LISTENER;
     struct config_key key = {.up = up, .name = "tls"};
     const yaml_node_t *group = config_yaml_place(reader, node, "tls");
     if (tls->mode == TLS_MODE_DISABLE) {
@@ -87,10 +91,11 @@ static void load_tls(struct config_reader *reader, struct tls_config *tls, const
                                     .key = tls->key,
                                     .authorities = tls->authorities,
                                     .policy = tls->policy,
-                                    .server = server};
+                                    .server = server,
+                                    .is_http = use == TLS_OF_PATRONI};
     fault made = tls_context_new(&settings, &tls->context);
     if (made != OK)
-        config_error(reader, group, &key, "%s", fault_story(made));
+        config_error(reader, group, &key, "%s", fault_detail(made));
 }
 
 static void check_group(struct config_reader *reader, struct listen_config *listener,
@@ -122,7 +127,7 @@ static void check_listeners(struct config_reader *reader)
             continue;
         check_host(reader, listener, node, &key);
         check_group(reader, listener, node, &key);
-        load_tls(reader, &listener->tls, node, &key, true);
+        load_tls(reader, &listener->tls, node, &key, TLS_OF_LISTENER);
         for (size_t before = 0; before < i; before++) {
             if (!same_listener(listener, &config->listens[before]))
                 continue;
@@ -135,6 +140,45 @@ static void check_listeners(struct config_reader *reader)
 
 /* --- services --------------------------------------------------------------------------------- */
 
+/* Reports the settings that the way of finding servers lacks, and those it does not use. */
+static void check_resolver(struct config_reader *reader, const struct service_config *service,
+                           const yaml_node_t *node, const struct config_key *up)
+{
+    bool fixed = service->resolver == RESOLVER_FIXED;
+    struct config_key hosts = {.up = up, .name = "hosts"};
+    struct config_key name = {.up = up, .name = "name"};
+    struct config_key refresh = {.up = up, .name = "refresh_min"};
+    if (fixed && config_yaml_find(reader, node, "hosts") == NULL)
+        config_error(reader, node, &hosts, "is required, because resolver is fixed");
+    if (fixed && service->lookup_name != NULL)
+        config_error(reader, config_yaml_place(reader, node, "name"), &name,
+                     "is of no use, because resolver is fixed; set resolver to dns or srv");
+    if (!fixed && config_yaml_find(reader, node, "hosts") != NULL)
+        config_error(reader, config_yaml_place(reader, node, "hosts"), &hosts,
+                     "is of no use, because resolver is not fixed");
+    if (!fixed && service->lookup_name == NULL)
+        config_error(reader, node, &name, "is required, because resolver is dns or srv");
+    if (service->refresh_min.us > service->refresh_max.us)
+        config_error(reader, config_yaml_place(reader, node, "refresh_min"), &refresh,
+                     "is longer than refresh_max");
+}
+
+static void check_patroni(struct config_reader *reader, struct service_config *service,
+                          const yaml_node_t *node, const struct config_key *up)
+{
+    struct config_key key = {.up = up, .name = "patroni"};
+    const yaml_node_t *group = config_yaml_find(reader, node, "patroni");
+    if (group == NULL || group->type != YAML_MAPPING_NODE)
+        return;
+    if (service->patroni.port == 0 && reader->problems.errors == 0)
+        config_warning(reader, group, &key, "has no effect without its port");
+    if (service->patroni.port != 0 && service->probe.user == NULL)
+        config_error(reader, group, &key,
+                     "needs probes (probe.user): a server is asked for its role before its "
+                     "Patroni is");
+    load_tls(reader, &service->patroni.tls, group, &key, TLS_OF_PATRONI);
+}
+
 static void check_services(struct config_reader *reader)
 {
     const yaml_node_t *mapping = config_yaml_find(reader, reader->root, "services");
@@ -146,7 +190,9 @@ static void check_services(struct config_reader *reader)
             continue;
         const yaml_node_t *node = config_yaml_find(reader, mapping, service->name);
         struct config_key key = {.up = &top, .name = service->name};
-        load_tls(reader, &service->tls, node, &key, false);
+        load_tls(reader, &service->tls, node, &key, TLS_OF_SERVERS);
+        check_patroni(reader, service, node, &key);
+        check_resolver(reader, service, node, &key);
         if (service->retry_min.us > service->retry_max.us) {
             struct config_key retry = {.up = &key, .name = "retry_min"};
             config_error(reader, config_yaml_place(reader, node, "retry_min"), &retry,
@@ -171,9 +217,9 @@ static void check_reachable(struct config_reader *reader, size_t index, const ya
             !covers(routes[i].user, routes[index].user) ||
             (routes[i].listener_count > 0 && !route_same_listeners(&routes[i], &routes[index])))
             continue;
-        config_warning(reader, node, key,
-                       "never matches: routes[%zu] in line %u takes all its clients", i,
-                       routes[i].line);
+        const yaml_node_t *list = config_yaml_find(reader, reader->root, "routes");
+        config_warning(reader, node, key, "never matches: routes[%zu] in %s takes all its clients",
+                       i, config_line_of(reader, config_yaml_item(reader, list, i), node));
         return;
     }
 }
@@ -214,6 +260,17 @@ static void check_route(struct config_reader *reader, size_t index, const yaml_n
                      "found %u; accepted: at most pool_size, %u", route->pool_min,
                      route->pool_size);
     }
+    if (route->reads.where != READS_PRIMARY &&
+        (route->mode == POOL_SESSION ||
+         (route->target != TARGET_DEFAULT && route->target != TARGET_READ_WRITE &&
+          route->target != TARGET_PRIMARY))) {
+        struct config_key key = {.up = up, .name = "reads"};
+        config_error(
+            reader, config_yaml_place(reader, node, "reads"), &key,
+            route->mode == POOL_SESSION
+                ? "has no effect in session pools: the pool must be transaction or statement"
+                : "target_session_attrs must be default, read-write or primary");
+    }
     if (route->fresh && route->mode != POOL_SESSION) {
         struct config_key key = {.up = up, .name = "fresh"};
         config_error(reader, config_yaml_place(reader, node, "fresh"), &key,
@@ -238,6 +295,7 @@ static void check_routes(struct config_reader *reader)
         const yaml_node_t *node = config_yaml_item(reader, list, i);
         if (node->type != YAML_MAPPING_NODE)
             continue;
+        config->routes[i].file = config_file_of(reader, node)->path;
         config->routes[i].line = (uint32_t)node->start_mark.line + 1;
         check_route(reader, i, node, &key);
         if (told || !needs_secrets(config->routes[i].auth))
@@ -273,6 +331,52 @@ static void index_names(struct config_reader *reader)
     }
 }
 
+/* --- the log: which settings of a target belong together -------------------------------------- */
+
+/* sizeof(sun_path) less the NUL. */
+#define SOCKET_MAX 107
+
+static void check_target(struct config_reader *reader, const struct log_target *target,
+                         const yaml_node_t *node, const struct config_key *up)
+{
+    struct config_key key = {.up = up, .name = "path"};
+    const yaml_node_t *place = config_yaml_place(reader, node, "path");
+    bool socket = target->to == LOG_TO_SYSLOG || target->to == LOG_TO_JOURNAL;
+    if (target->to == LOG_TO_FILE && target->path == NULL)
+        config_error(reader, node, &key, "missing; accepted: the path of the log file");
+    else if (target->to == LOG_TO_STDERR && target->path != NULL)
+        config_error(reader, place, &key, "has no effect on standard error");
+    else if (socket && target->path != NULL && strlen(target->path) > SOCKET_MAX)
+        config_error(reader, place, &key,
+                     "found a path of %zu bytes; accepted: at most %d, as a socket's name",
+                     strlen(target->path), SOCKET_MAX);
+}
+
+static void check_log(struct config_reader *reader)
+{
+    struct config *config = reader->config;
+    const struct config_key top = {.name = "log"};
+    struct config_key list_key = {.up = &top, .name = "targets"};
+    const yaml_node_t *group = config_yaml_find(reader, reader->root, "log");
+    const yaml_node_t *list = group != NULL ? config_yaml_find(reader, group, "targets") : NULL;
+    for (size_t i = 0; i < config->log_target_count; i++) {
+        struct log_target *target = &config->log_targets[i];
+        struct config_key key = {.up = &list_key, .index = i};
+        const yaml_node_t *node = config_yaml_item(reader, list, i);
+        if (node->type == YAML_MAPPING_NODE)
+            check_target(reader, target, node, &key);
+        if (target->level == LOG_INHERIT)
+            target->level = config->log_level;
+        if (target->format == LOG_INHERIT)
+            target->format = config->log_format;
+    }
+    if (config->log_target_count > 0 && config->log_file != NULL) {
+        struct config_key key = {.up = &top, .name = "file"};
+        config_warning(reader, config_yaml_place(reader, group, "file"), &key,
+                       "has no effect because targets are set");
+    }
+}
+
 /* --- the whole -------------------------------------------------------------------------------- */
 
 void config_check(struct config_reader *reader)
@@ -284,7 +388,7 @@ void config_check(struct config_reader *reader)
     check_services(reader);
     check_routes(reader);
     index_names(reader);
-    config_check_log(reader);
+    check_log(reader);
     if (reader->config->memory_max < reader->config->message_max) {
         const struct config_key key = {.name = "memory_limit"};
         config_error(reader, config_yaml_place(reader, reader->root, "memory_limit"), &key,

@@ -1,20 +1,10 @@
 /*
- * Files that a configuration consists of or names: their paths, permissions and contents.
+ * config_file.c - files that a configuration consists of or names: their paths, permissions and
+ * contents.
  */
 #include "instance/config_reader.h"
 
 #include <errno.h>
-
-const char *config_path_absolute(struct config_reader *reader, const char *path)
-{
-    if (path[0] == '/')
-        return path;
-    struct buffer whole = BUFFER_INIT((size_t)2 * 4096);
-    buffer_printf(&whole, "%s/%s", reader->directory, path);
-    const char *kept = config_arena_text(reader->arena, buffer_span(&whole));
-    buffer_fini(&whole);
-    return kept;
-}
 
 int config_file_read(const char *path, struct buffer *into)
 {

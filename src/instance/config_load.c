@@ -7,7 +7,7 @@
 #include <limits.h>
 #include <stdlib.h>
 
-/* Sets the file's absolute path, and the directory that relative paths start from. */
+/* Sets the names of the main file. */
 static fault places_set(struct config_reader *reader, const char *path)
 {
     char here[PATH_MAX] = "";
@@ -15,30 +15,128 @@ static fault places_set(struct config_reader *reader, const char *path)
     if (path[0] != '/')
         TRY(process_directory(here, sizeof(here)));
     buffer_printf(&whole, "%s%s%s", here, path[0] == '/' ? "" : "/", path);
-    char *absolute = config_arena_text(reader->arena, buffer_span(&whole));
-    char *directory = config_arena_text(reader->arena, buffer_span(&whole));
+    reader->files[0] = (struct config_file){
+        .name = config_arena_text(reader->arena, span_text(path)),
+        .path = config_arena_text(reader->arena, buffer_span(&whole)),
+    };
+    reader->file_count = 1;
     buffer_fini(&whole);
-    reader->file = config_arena_text(reader->arena, span_text(path));
-    if (absolute == NULL || directory == NULL || reader->file == NULL)
+    reader->config->path = reader->files[0].path;
+    if (reader->files[0].name == NULL || reader->files[0].path == NULL)
         return fault_raise(FAULT_MEMORY, "%s: out of memory", path);
-    *strrchr(directory, '/') = '\0';
-    reader->config->path = absolute;
-    reader->directory = directory;
     return OK;
 }
 
-static void text_read(struct config_reader *reader)
+/* Stores the paths of all files that were read. */
+static void files_keep(struct config_reader *reader)
 {
-    struct buffer text = BUFFER_INIT(CONFIG_FILE_MAX);
-    int status = config_file_read(reader->config->path, &text);
-    if (status != 0)
-        config_error(reader, NULL, NULL, "cannot read it: %s", strerrordesc_np(-status));
-    else
-        config_yaml_parse(reader, buffer_span(&text));
-    /* The text may hold passwords. */
-    if (text.at != NULL)
-        explicit_bzero(text.at, text.capacity);
-    buffer_fini(&text);
+    struct config *config = reader->config;
+    config->files = config_arena_array(reader->arena, reader->file_count, sizeof(*config->files));
+    for (size_t i = 0; config->files != NULL && i < reader->file_count; i++)
+        config->files[config->file_count++] = reader->files[i].path;
+}
+
+/* Gives each route its counterpart for replication connections.  Each such connection has a server
+ * of its own, opened for it and closed with it: a session pool beside the route's own, so that
+ * neither is affected by servers, limits and failures of the other.  A stream is one query that may
+ * last for months, so the timeouts of queries and idle clients do not apply. */
+static void add_replication(struct config_reader *reader)
+{
+    struct config *config = reader->config;
+    struct config_arena *arena = reader->arena;
+    struct route_config *likes =
+        config_arena_array(arena, config->route_count, sizeof(struct route_config));
+    for (size_t i = 0; likes != NULL && i < config->route_count; i++) {
+        struct route_config *route = &config->routes[i];
+        if (route->replication_max == 0)
+            continue;
+        likes[i] = *route;
+        likes[i].is_replication = true;
+        likes[i].mode = POOL_SESSION;
+        likes[i].fresh = true;
+        likes[i].pool_size = likes[i].client_max = route->replication_max;
+        likes[i].pool_min = likes[i].spares = likes[i].pool_reserve = 0;
+        likes[i].prepared_max = 0;
+        likes[i].client_idle_timeout = likes[i].query_timeout = NO_LIMIT;
+        likes[i].transaction_timeout = likes[i].idle_transaction_timeout = NO_LIMIT;
+        route->replication = &likes[i];
+    }
+}
+
+static void make_targeted(struct route_config *like, const struct route_config *route,
+                          enum fleet_target target)
+{
+    *like = *route;
+    like->target = target;
+    like->is_targeted = true;
+    like->reads.where = READS_PRIMARY;
+    like->aside = NULL;
+}
+
+/* Makes the rules of the proof from the declared names. */
+static void set_read_rules(struct config_reader *reader, struct reads_config *reads)
+{
+    struct span *names = config_arena_array(reader->arena, reads->name_count, sizeof(*names));
+    for (size_t i = 0; names != NULL && i < reads->name_count; i++)
+        names[i] = span_text(reads->names[i]);
+    reads->rules = (struct query_read_rules){
+        .declared = names,
+        .count = names == NULL ? 0 : reads->name_count,
+        .hints = reads->hints,
+    };
+}
+
+/* Gives each route that splits reads its counterpart for them: pools of their own, of standbys.
+ * State that would keep a client at a standby is refused there, where only a transaction that
+ * began READ ONLY can make it. */
+static void add_reads(struct config_reader *reader)
+{
+    struct config *config = reader->config;
+    for (size_t i = 0; i < config->route_count; i++) {
+        struct route_config *route = &config->routes[i];
+        struct reads_config *reads = &route->reads;
+        if (reads->where == READS_PRIMARY || route->auth == AUTH_BLOCK)
+            continue;
+        struct route_config *aside = config_arena_array(reader->arena, 1, sizeof(*aside));
+        if (aside == NULL)
+            return;
+        set_read_rules(reader, reads);
+        *aside = *route;
+        aside->is_reads = true;
+        aside->target = reads->where == READS_REPLICA ? TARGET_STANDBY : TARGET_PREFER_STANDBY;
+        aside->reads.where = READS_PRIMARY;
+        aside->replication = aside->targets = NULL;
+        aside->pool_min = aside->spares = 0;
+        if (reads->pool_size > 0)
+            aside->pool_size = reads->pool_size;
+        for (unsigned kind = 0; kind < QUERY_KINDS; kind++)
+            if (aside->session.policy[kind] == PIN_PIN)
+                aside->session.policy[kind] = PIN_REJECT;
+        route->aside = aside;
+    }
+}
+
+/* Gives each route its counterparts for clients that ask for another target, also for replication.
+ * The role of its servers is a part of a pool's identity, so each has pools of its own. */
+static void add_targets(struct config_reader *reader)
+{
+    struct config *config = reader->config;
+    for (size_t i = 0; i < config->route_count; i++) {
+        struct route_config *route = &config->routes[i];
+        if (route->auth == AUTH_BLOCK)
+            continue;
+        size_t count = route->replication == NULL ? TARGETS : 2 * TARGETS;
+        struct route_config *likes =
+            config_arena_array(reader->arena, count, sizeof(struct route_config));
+        for (enum fleet_target target = TARGET_ANY; likes != NULL && target < TARGETS; target++) {
+            make_targeted(&likes[target], route, target);
+            if (route->replication == NULL)
+                continue;
+            make_targeted(&likes[TARGETS + target], route->replication, target);
+            likes[target].replication = &likes[TARGETS + target];
+        }
+        route->targets = likes;
+    }
 }
 
 /* The console's database names, unless the file sets others. */
@@ -47,7 +145,8 @@ static const char *console_databases[] = {"trunkline", "pgbouncer"};
 static void config_read(struct config_reader *reader, struct span overrides)
 {
     struct config *config = reader->config;
-    text_read(reader);
+    config_load_files(reader);
+    files_keep(reader);
     if (reader->root == NULL)
         return;
     config_override(reader, overrides);
@@ -58,7 +157,9 @@ static void config_read(struct config_reader *reader, struct span overrides)
     config_check(reader);
     config_read_secrets(reader);
     config_read_hba(reader);
-    config_add_replication(reader);
+    add_replication(reader);
+    add_targets(reader);
+    add_reads(reader);
     if (config->relays == 0)
         config->relays = MIN_OF(process_processors(), (uint32_t)RELAYS_MAX);
     if (reader->problems.errors == 0)
@@ -70,10 +171,10 @@ static fault config_verdict(struct config_reader *reader)
     fault failed = config_arena_fault(reader->arena);
     size_t errors = reader->problems.errors;
     if (failed != OK)
-        return fault_raise(failed, "%s: the configuration needs more than %zu MiB", reader->file,
-                           CONFIG_ARENA_MAX >> 20);
+        return fault_raise(failed, "%s: the configuration needs more than %zu MiB",
+                           reader->files[0].name, CONFIG_ARENA_MAX >> 20);
     if (errors > 0)
-        return fault_raise(FAULT_CONFIG, "%s: %zu problem%s", reader->file, errors,
+        return fault_raise(FAULT_CONFIG, "%s: %zu problem%s", reader->files[0].name, errors,
                            errors == 1 ? "" : "s");
     return OK;
 }
@@ -106,7 +207,7 @@ fault config_load_with(const char *path, uint64_t version, struct span overrides
         loaded = config_verdict(reader);
     }
     if (reader->root != NULL)
-        config_yaml_delete(reader);
+        config_yaml_delete(&reader->document);
     free(reader);
     if (loaded == OK)
         *ret = config;

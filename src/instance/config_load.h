@@ -11,7 +11,7 @@
 /** Loads the file, and the auth file and TLS files that it names.
  *
  *  `problems` gets one line per problem, warnings included, also on success.  The caller owns a
- *  reference to *ret.  Faults: CONFIG (the story counts the problems), MEMORY, LIMIT. */
+ *  reference to *ret.  Faults: CONFIG (the detail counts the problems), MEMORY, LIMIT. */
 fault config_load(const char *path, uint64_t version, struct config **ret,
                   struct buffer *problems) MUST_USE;
 

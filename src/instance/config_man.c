@@ -1,5 +1,6 @@
 /*
- * docs/man/trunkline.5, made from the table of settings: `trunkline docs trunkline.5`.
+ * config_man.c - docs/man/trunkline.5, made from the table of settings: `trunkline docs
+ * trunkline.5`.
  */
 #include "instance/config_load.h"
 #include "instance/config_manual.h"
@@ -11,7 +12,7 @@ static const char man_start[] =
     ".SH NAME\n"
     "trunkline.yaml \\- configuration of the connection pooler trunkline\n"
     ".SH DESCRIPTION\n"
-    ".BR \"trunkline run\" \" reads one YAML file;\"\n"
+    ".BR \"trunkline run\" \" reads a YAML file;\"\n"
     ".B trunkline check\n"
     "reports every problem of it.\n"
     "An unknown key is an error; so is a key that is set twice.\n"
@@ -20,11 +21,17 @@ static const char man_start[] =
     "Sizes have a unit: B, KiB, MiB, GiB.\n"
     "Counts have no unit.\n"
     "Switches are yes or no.\n"
-    "Paths are relative to the configuration file unless they begin with a slash.\n"
+    "Paths are relative to the file in which they stand unless they begin with a slash.\n"
     "An asterisk must be quoted.\n"
     ".PP\n"
-    "SIGHUP, or RELOAD on the console, reloads the file.\n"
-    "If the file has errors, nothing changes.\n"
+    "The key\n"
+    ".B include\n"
+    "names further files, by paths or by patterns such as conf.d/*.yaml.\n"
+    "Lists and mappings of names of all files are appended;\n"
+    "a setting that two files set is an error.\n"
+    ".PP\n"
+    "SIGHUP, or RELOAD on the console, reloads all files.\n"
+    "If a file has errors, nothing changes.\n"
     "Settings marked with\n"
     ".I restart\n"
     "keep their value until the next start.\n"

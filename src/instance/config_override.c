@@ -1,5 +1,5 @@
 /*
- * Values set by SET while the pooler runs; they replace those of the file.
+ * config_override.c - values set by SET while the pooler runs; they replace those of the file.
  *
  * They are put into the document before it is read, so that they are read, checked and rejected
  * like values of the file.

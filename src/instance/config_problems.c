@@ -25,6 +25,18 @@ static void place_print(const struct config_place *place, struct buffer *out)
     buffer_append_text(out, ": ");
 }
 
+/* Files are printed in the order of their first problem. */
+static uint32_t file_rank(const struct config_problems *problems, const char *file)
+{
+    uint32_t rank = 0;
+    for (size_t i = 0; i < problems->count; i++) {
+        if (strcmp(problems->list[i].place.file, file) == 0)
+            return problems->list[i].file_rank;
+        rank = MAX_OF(rank, problems->list[i].file_rank + 1);
+    }
+    return rank;
+}
+
 void config_problems_add(struct config_problems *problems, enum config_severity severity,
                          struct config_place place, const struct config_key *key, const char *text)
 {
@@ -32,6 +44,7 @@ void config_problems_add(struct config_problems *problems, enum config_severity 
         problems->errors += 1;
     else
         problems->warnings += 1;
+    invariant(problems->count < problems->errors + problems->warnings);
     if (problems->count == CONFIG_PROBLEMS_MAX)
         return;
 
@@ -50,17 +63,13 @@ void config_problems_add(struct config_problems *problems, enum config_severity 
         .number = (uint32_t)problems->count,
         .text = config_arena_text(problems->arena, buffer_span(&line)),
     };
-    /* All problems of one file are found together; those of the main file come first. */
-    if (problems->count > 0) {
-        const struct config_problem *last = problem - 1;
-        bool same = strcmp(last->place.file, place.file) == 0;
-        problem->file_rank = last->file_rank + (same ? 0 : 1);
-    }
+    problem->file_rank = file_rank(problems, place.file);
     buffer_fini(&line);
     if (problem->text != NULL)
         problems->count += 1;
 }
 
+/* A total order: no two problems have the same number. */
 static int problem_order(const void *a, const void *b)
 {
     const struct config_problem *x = a, *y = b;
@@ -79,6 +88,7 @@ void config_problems_print(struct config_problems *problems, struct buffer *out)
     qsort(problems->list, problems->count, sizeof(problems->list[0]), problem_order);
     for (size_t i = 0; i < problems->count; i++)
         buffer_printf(out, "%s\n", problems->list[i].text);
+    invariant(problems->count <= CONFIG_PROBLEMS_MAX);
     size_t left_out = problems->errors + problems->warnings - problems->count;
     if (left_out > 0)
         buffer_printf(out, "... and %zu more\n", left_out);

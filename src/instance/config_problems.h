@@ -32,7 +32,7 @@ enum config_severity { CONFIG_ERROR, CONFIG_WARNING };
 
 struct config_problem {
     struct config_place place;
-    uint32_t file_rank; /* problems of the auth file are printed last */
+    uint32_t file_rank; /* files are printed in the order of their first problem */
     uint32_t number;    /* in the order of discovery; breaks ties */
     const char *text;
 };

@@ -1,7 +1,33 @@
 /*
- * Reads YAML nodes into the objects of config/config.h, by the rows of the table of settings.
+ * config_read.c - reads YAML nodes into the objects of config/config.h, by the rows of the table
+ * of settings.
  */
 #include "instance/config_reader.h"
+
+/* --- texts ------------------------------------------------------------------------------------ */
+
+static bool text_fits(const struct setting *setting, struct span text, int64_t max)
+{
+    if (text.size == 0 || text.size > (size_t)max)
+        return false;
+    for (size_t i = 0; i < text.size; i++) {
+        bool control = text.at[i] < ' ' || text.at[i] == 127;
+        if (text.at[i] == '\0' || (control && setting->kind != SETTING_SECRET))
+            return false;
+    }
+    return true;
+}
+
+const char *config_read_text(struct config_reader *reader, const struct setting *setting,
+                             yaml_node_t *node, const struct config_key *key, int64_t max)
+{
+    struct span text = config_yaml_text(node);
+    if (config_yaml_nothing(node) || !text_fits(setting, text, max)) {
+        config_refuse(reader, node, key, setting);
+        return NULL;
+    }
+    return config_arena_text(reader->arena, text);
+}
 
 /* --- scalars ---------------------------------------------------------------------------------- */
 
@@ -10,9 +36,10 @@ static void warn_of_open_file(struct config_reader *reader, const yaml_node_t *n
                               const struct config_key *key)
 {
     int mode;
-    if (reader->open_told || config_file_private(reader, reader->config->path, &mode))
+    struct config_file *file = &reader->files[config_file_of(reader, node) - reader->files];
+    if (file->open_told || config_file_private(reader, file->path, &mode))
         return;
-    reader->open_told = true;
+    file->open_told = true;
     config_warning(reader, node, key,
                    "is a secret in a file of mode %04o, which other users can read",
                    (unsigned)mode);
@@ -39,7 +66,7 @@ static void read_scalar(struct config_reader *reader, const struct setting *sett
     if (setting->kind == SETTING_PATTERN && strcmp(text, "*") == 0)
         text = NULL;
     if (setting->kind == SETTING_PATH)
-        text = config_path_absolute(reader, text);
+        text = config_path_absolute(reader, node, text);
     *(const char **)((char *)object + setting->at) = text;
 }
 
@@ -89,6 +116,18 @@ static void read_list(struct config_reader *reader, const struct setting *settin
     }
 }
 
+/* Rejects a name that a mapping has before. */
+static void refuse_used(struct config_reader *reader, const yaml_node_t *mapping,
+                        const yaml_node_t *name, const struct config_key *key)
+{
+    const yaml_node_pair_t *pair = mapping->data.mapping.pairs.start;
+    const yaml_node_t *other = yaml_document_get_node(&reader->document, pair->key);
+    while (!span_is(config_yaml_text(other), key->name))
+        other = yaml_document_get_node(&reader->document, (++pair)->key);
+    config_error(reader, name, key, "this name is already used in %s",
+                 config_line_of(reader, other, name));
+}
+
 static void read_named(struct config_reader *reader, const struct setting *setting,
                        yaml_node_t *node, const struct config_key *key, void *object)
 {
@@ -112,7 +151,7 @@ static void read_named(struct config_reader *reader, const struct setting *setti
         if (text == NULL)
             continue;
         if (config_yaml_find(reader, node, text) != value)
-            config_error(reader, name, &item, "this name is already used");
+            refuse_used(reader, node, name, &item);
         *(const char **)(elements + i * setting->size) = text;
         config_read_mapping(reader, setting->rows, value, &item, elements + i * setting->size);
     }
@@ -196,8 +235,8 @@ static void check_keys(struct config_reader *reader, const struct setting *rows,
             const yaml_node_t *other = yaml_document_get_node(&reader->document, before->key);
             if (!span_is(config_yaml_text(other), text))
                 continue;
-            config_error(reader, name, &item, "this key is already set in line %zu",
-                         other->start_mark.line + 1);
+            config_error(reader, name, &item, "this key is already set in %s",
+                         config_line_of(reader, other, name));
             break;
         }
     }

@@ -11,7 +11,7 @@
 
 #include <yaml.h>
 
-/* Bytes of the configuration file, and of the auth file. */
+/* Bytes of all files of the configuration together, and of the auth file. */
 #define CONFIG_FILE_MAX ((size_t)8 * 1024 * 1024)
 #define CONFIG_AUTH_MAX ((size_t)64 * 1024 * 1024)
 /* Bytes of a secret. */
@@ -19,15 +19,28 @@
 /* Users of the auth file. */
 #define CONFIG_USERS_MAX 1000000
 
+/* Files of a configuration: the main file, and those that it includes. */
+#define CONFIG_FILES_MAX 1000
+
+/* A file of the configuration.  Its texts live in the arena. */
+struct config_file {
+    const char *name; /* beside the name by which the user called the main file */
+    const char *path; /* absolute */
+    const char *from; /* the file that includes it; NULL: the main file */
+    uint32_t from_line;
+    uint32_t depth; /* 0: the main file */
+    bool open_told; /* the warning that others can read the file was given */
+};
+
 struct config_reader {
-    struct config *config;      /* under construction */
-    struct config_arena *arena; /* the version's */
-    const char *file;           /* as the user named it */
-    const char *directory;      /* absolute, of the file; no slash behind it */
+    struct config *config;                      /* under construction */
+    struct config_arena *arena;                 /* the version's */
+    struct config_file files[CONFIG_FILES_MAX]; /* the first one is the main file */
+    size_t file_count;
+    size_t bytes; /* of all files read so far */
     struct config_problems problems;
-    yaml_document_t document;
-    yaml_node_t *root; /* NULL: the file could not be parsed */
-    bool open_told;    /* the warning that others can read the file was given */
+    yaml_document_t document; /* all files; start_mark.index: the file from 1, 0: set by SET */
+    yaml_node_t *root;        /* NULL: the main file could not be parsed */
 };
 
 /* --- problems (config_yaml.c) ----------------------------------------------------------------- */
@@ -43,10 +56,11 @@ void config_refuse(struct config_reader *reader, const yaml_node_t *node,
 
 /* --- the document (config_yaml.c) ------------------------------------------------------------- */
 
-/** Parses the text into `document` and `root`; adds a problem if it is not valid YAML. */
-void config_yaml_parse(struct config_reader *reader, struct span text);
-/** Wipes and frees the document. */
-void config_yaml_delete(struct config_reader *reader);
+/** Adds the text's nodes to `document`.  Returns the number of their root; 0: the text has none, or
+ *  it is not valid YAML, which adds a problem. */
+int config_yaml_parse(struct config_reader *reader, struct span text, size_t file);
+/** Wipes and frees a document. */
+void config_yaml_delete(yaml_document_t *document);
 /** Returns the value of a key of a mapping, the first one if there are several; NULL if absent. */
 yaml_node_t *config_yaml_find(struct config_reader *reader, const yaml_node_t *mapping,
                               const char *name);
@@ -62,16 +76,29 @@ struct span config_yaml_text(const yaml_node_t *node);
 /** Whether the node is an unquoted scalar that means null: empty, ~ or null. */
 bool config_yaml_nothing(const yaml_node_t *node);
 
-/* --- texts (config_text.c) -------------------------------------------------------------------- */
+/* --- texts (config_read.c) -------------------------------------------------------------------- */
 
 /** Returns the scalar's text, of at most `max` bytes; NULL after adding a problem. */
 const char *config_read_text(struct config_reader *reader, const struct setting *setting,
                              yaml_node_t *node, const struct config_key *key, int64_t max);
 
+/* --- the files of the configuration (config_include.c) ---------------------------------------- */
+
+/** Reads the main file and all that it includes into `document` and `root`. */
+void config_load_files(struct config_reader *reader);
+/** Returns the file in which a node stands; the main file for NULL and for values of SET. */
+const struct config_file *config_file_of(const struct config_reader *reader,
+                                         const yaml_node_t *node);
+/** Returns the place of a node for a problem at another one: "line 5", or "FILE:5". */
+const char *config_line_of(struct config_reader *reader, const yaml_node_t *node,
+                           const yaml_node_t *from);
+/** Returns the absolute path; relative ones start from the directory of the node's file.  NULL: no
+ *  memory. */
+const char *config_path_absolute(struct config_reader *reader, const yaml_node_t *node,
+                                 const char *path);
+
 /* --- files (config_file.c) -------------------------------------------------------------------- */
 
-/** Returns the absolute path; relative ones start from the file's directory.  NULL: no memory. */
-const char *config_path_absolute(struct config_reader *reader, const char *path);
 /** Reads a whole file.  Returns 0 or -errno (EFBIG: larger than the buffer's maximum). */
 int config_file_read(const char *path, struct buffer *into);
 /** Whether a file with secrets is private to its owner, or `secret_files` does not require it.
@@ -106,9 +133,6 @@ void config_override(struct config_reader *reader, struct span overrides);
 /** Checks what the table of settings can't express: references, TLS files, routes that never
  *  match. */
 void config_check(struct config_reader *reader);
-/** Gives each route its counterpart for replication connections. */
-void config_add_replication(struct config_reader *reader);
-void config_check_log(struct config_reader *reader);
 /** Reads the auth file into config->secrets. */
 void config_read_secrets(struct config_reader *reader);
 /** Parses the text of an auth file into config->secrets; also for tests and fuzzing. */

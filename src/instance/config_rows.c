@@ -1,5 +1,6 @@
 /*
- * The rows of SHOW CONFIG: every setting of a version with its value, built once at the load.
+ * config_rows.c - the rows of SHOW CONFIG: every setting of a version with its value, built once
+ * at the load.
  */
 #include "instance/config_reader.h"
 

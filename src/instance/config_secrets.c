@@ -1,5 +1,5 @@
 /*
- * The auth file, in the format of PgBouncer's userlist.txt:
+ * config_secrets.c - reads the auth file, in the format of PgBouncer's userlist.txt:
  *
  *   "user" "secret"      a quote inside is doubled; what follows on the line is ignored
  *   ; or # begins a line that is a comment

@@ -1,5 +1,5 @@
 /*
- * Where a secret may come from other than the file itself:
+ * config_source.c - reads a secret from elsewhere than the file itself:
  *
  *   server_password: {env: NAME}        a variable of the environment
  *   server_password: {file: path}       a file, which must be private
@@ -111,7 +111,7 @@ static bool read_source(struct source *source, struct span how, yaml_node_t *val
         return false;
     if (span_is(how, "env"))
         return env_read(source, text);
-    const char *path = config_path_absolute(reader, text);
+    const char *path = config_path_absolute(reader, value, text);
     return path != NULL && file_read(source, path);
 }
 

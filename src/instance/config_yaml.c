@@ -1,6 +1,6 @@
 /*
- * The YAML document of the configuration reader: parsing, finding nodes, and reporting problems at
- * them.
+ * config_yaml.c - the YAML document of the configuration reader: parsing, finding nodes, and
+ * reporting problems at them.
  */
 #include "instance/config_reader.h"
 
@@ -12,8 +12,8 @@
 
 static struct config_place place_of(struct config_reader *reader, const yaml_node_t *node)
 {
-    struct config_place place = {.file = reader->file};
-    if (node != NULL) {
+    struct config_place place = {.file = config_file_of(reader, node)->name};
+    if (node != NULL && node->start_mark.index > 0) {
         place.line = (uint32_t)node->start_mark.line + 1;
         place.column = (uint32_t)node->start_mark.column + 1;
     }
@@ -96,7 +96,7 @@ void config_refuse(struct config_reader *reader, const yaml_node_t *node,
 
 /* --- the document ----------------------------------------------------------------------------- */
 
-static void parse_failed(struct config_reader *reader, const yaml_parser_t *parser)
+static void parse_failed(struct config_reader *reader, const yaml_parser_t *parser, size_t file)
 {
     const char *what = parser->problem != NULL ? parser->problem : "out of memory";
     const char *context = parser->context != NULL ? parser->context : "";
@@ -105,7 +105,7 @@ static void parse_failed(struct config_reader *reader, const yaml_parser_t *pars
     const yaml_mark_t *mark = parser->problem_mark.line > 0 || parser->problem_mark.column > 0
                                   ? &parser->problem_mark
                                   : &parser->mark;
-    struct config_place place = {.file = reader->file,
+    struct config_place place = {.file = reader->files[file].name,
                                  .line = reading ? 0 : (uint32_t)mark->line + 1,
                                  .column = reading ? 0 : (uint32_t)mark->column + 1};
     char text[CONFIG_PROBLEM_TEXT];
@@ -118,16 +118,18 @@ static void parse_failed(struct config_reader *reader, const yaml_parser_t *pars
 }
 
 /* Rejects a second document, which would be silently ignored. */
-static void refuse_more(struct config_reader *reader, yaml_parser_t *parser)
+static void refuse_more(struct config_reader *reader, yaml_parser_t *parser, size_t file)
 {
     yaml_document_t more;
     if (!yaml_parser_load(parser, &more)) {
-        parse_failed(reader, parser);
+        parse_failed(reader, parser, file);
         return;
     }
-    const yaml_node_t *root = yaml_document_get_root_node(&more);
-    if (root != NULL)
+    yaml_node_t *root = yaml_document_get_root_node(&more);
+    if (root != NULL) {
+        root->start_mark.index = file + 1;
         config_error(reader, root, NULL, "found a second document; accepted: one");
+    }
     yaml_document_delete(&more);
 }
 
@@ -137,34 +139,99 @@ static void yaml_buffer_wipe(yaml_char_t *start, yaml_char_t *end)
         explicit_bzero(start, (size_t)(end - start));
 }
 
-void config_yaml_parse(struct config_reader *reader, struct span text)
+/* Adds a copy of a list's or a mapping's content, whose numbers grow by `base`. */
+static bool content_copy(yaml_document_t *into, const yaml_node_t *node, int number, int base)
+{
+    if (node->type == YAML_SEQUENCE_NODE) {
+        const yaml_node_item_t *item = node->data.sequence.items.start;
+        for (; item < node->data.sequence.items.top; item++)
+            if (!yaml_document_append_sequence_item(into, number, base + *item))
+                return false;
+    } else if (node->type == YAML_MAPPING_NODE) {
+        const yaml_node_pair_t *pair = node->data.mapping.pairs.start;
+        for (; pair < node->data.mapping.pairs.top; pair++)
+            if (!yaml_document_append_mapping_pair(into, number, base + pair->key,
+                                                   base + pair->value))
+                return false;
+    }
+    return true;
+}
+
+static int node_copy(yaml_document_t *into, const yaml_node_t *node)
+{
+    switch (node->type) {
+    case YAML_SEQUENCE_NODE:
+        return yaml_document_add_sequence(into, node->tag, node->data.sequence.style);
+    case YAML_MAPPING_NODE:
+        return yaml_document_add_mapping(into, node->tag, node->data.mapping.style);
+    default:
+        return yaml_document_add_scalar(into, node->tag, node->data.scalar.value,
+                                        (int)node->data.scalar.length, node->data.scalar.style);
+    }
+}
+
+/* Copies a document's nodes to the end of the reader's; their marks then name the file.  Returns
+ * the root's number, 0 without memory. */
+static int document_copy(struct config_reader *reader, const yaml_document_t *from, size_t file)
+{
+    yaml_document_t *into = &reader->document;
+    int base = (int)(into->nodes.top - into->nodes.start);
+    for (const yaml_node_t *node = from->nodes.start; node < from->nodes.top; node++) {
+        int number = node_copy(into, node);
+        if (number == 0)
+            return 0;
+        yaml_node_t *copy = yaml_document_get_node(into, number);
+        copy->start_mark = node->start_mark;
+        copy->start_mark.index = file + 1;
+    }
+    int number = base;
+    for (const yaml_node_t *node = from->nodes.start; node < from->nodes.top; node++)
+        if (!content_copy(into, node, ++number, base))
+            return 0;
+    invariant(number == (int)(into->nodes.top - into->nodes.start));
+    return base + 1;
+}
+
+/* Takes the parser's document into the reader's.  Returns the root's number, 0 for none. */
+static int document_take(struct config_reader *reader, yaml_parser_t *parser, size_t file)
+{
+    yaml_document_t document;
+    int root = 0;
+    invariant(file < reader->file_count);
+    if (!yaml_parser_load(parser, &document)) {
+        parse_failed(reader, parser, file);
+        return 0;
+    }
+    if (yaml_document_get_root_node(&document) != NULL) {
+        root = document_copy(reader, &document, file);
+        if (root == 0)
+            config_error(reader, NULL, NULL, "out of memory");
+        refuse_more(reader, parser, file);
+    } else if (file == 0) {
+        config_error(reader, NULL, NULL, "found nothing; accepted: a mapping of settings");
+    }
+    config_yaml_delete(&document);
+    return root;
+}
+
+int config_yaml_parse(struct config_reader *reader, struct span text, size_t file)
 {
     yaml_parser_t parser;
     if (!yaml_parser_initialize(&parser)) {
         config_error(reader, NULL, NULL, "out of memory");
-        return;
+        return 0;
     }
     yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string(&parser, text.size > 0 ? text.at : (const uint8_t *)"", text.size);
-    if (!yaml_parser_load(&parser, &reader->document)) {
-        parse_failed(reader, &parser);
-    } else {
-        reader->root = yaml_document_get_root_node(&reader->document);
-        if (reader->root != NULL) {
-            refuse_more(reader, &parser);
-        } else {
-            config_error(reader, NULL, NULL, "found nothing; accepted: a mapping of settings");
-            yaml_document_delete(&reader->document);
-        }
-    }
+    int root = document_take(reader, &parser, file);
     yaml_buffer_wipe(parser.raw_buffer.start, parser.raw_buffer.end);
     yaml_buffer_wipe(parser.buffer.start, parser.buffer.end);
     yaml_parser_delete(&parser);
+    return root;
 }
 
-void config_yaml_delete(struct config_reader *reader)
+void config_yaml_delete(yaml_document_t *document)
 {
-    yaml_document_t *document = &reader->document;
     for (yaml_node_t *node = document->nodes.start; node < document->nodes.top; node++)
         if (node->type == YAML_SCALAR_NODE)
             explicit_bzero(node->data.scalar.value, node->data.scalar.length);

@@ -1,7 +1,7 @@
 #include "instance/import.h"
 
 #include "instance/import_write.h"
-#include "instance/ini.h"
+#include "instance/ini_parts.h"
 #include "machine/stream.h"
 
 #include <ctype.h>
@@ -54,7 +54,7 @@ static const char *pairs_value(const struct pairs *pairs, const char *key)
 }
 
 /* Reads one value: bare, or in quotes, which are doubled inside.  Returns where it ends; NULL: the
- * quotes have no end. */
+ * quotes have no end, or the value has more than `size` - 1 bytes. */
 static const char *pair_value(const char *at, char *ret, size_t size)
 {
     bool quoted = *at == '\'';
@@ -63,9 +63,9 @@ static const char *pair_value(const char *at, char *ret, size_t size)
     while (*at != '\0' && (quoted || !isspace((unsigned char)*at))) {
         if (quoted && *at == '\'' && *++at != '\'')
             break;
-        if (used + 1 < size)
-            ret[used++] = *at;
-        at++;
+        if (used + 1 == size)
+            return NULL;
+        ret[used++] = *at++;
     }
     ret[used] = '\0';
     return quoted && at[-1] != '\'' ? NULL : at;
@@ -90,8 +90,11 @@ static fault pairs_read(const struct importing *import, const struct ini_entry *
             break;
         ret->count += 1;
     }
-    buffer_printf(import->problems, "%s:%u: found %s; accepted: key=value pairs\n", entry->file,
-                  entry->line, entry->value);
+    /* The text is not shown: it may hold a password. */
+    buffer_printf(import->problems,
+                  "%s:%u: \"%s\" is not a list of settings; accepted: up to %d key=value pairs, "
+                  "values of up to %d bytes, in quotes ' that end\n",
+                  entry->file, entry->line, entry->key, PAIRS_MAX, VALUE_MAX - 1);
     return FAULT_CONFIG;
 }
 

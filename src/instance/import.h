@@ -51,7 +51,7 @@ extern const struct import_row import_rows[];
 extern const size_t import_rows_count;
 
 /** Reads the file and appends a configuration to `out`.  Faults: CONFIG (each problem in
- *  `problems`), SYSTEM, MEMORY, with the story. */
+ *  `problems`), SYSTEM, MEMORY, with the detail. */
 fault import_pgbouncer(const char *path, struct buffer *out, struct buffer *problems) MUST_USE;
 /** Appends docs/migrating-from-pgbouncer.md. */
 void import_print_manual(struct buffer *out);

@@ -1,4 +1,6 @@
-/* Generates docs/migrating-from-pgbouncer.md from the table of the import. */
+/*
+ * import_manual.c - generates docs/migrating-from-pgbouncer.md from the table of the import.
+ */
 #include "instance/import.h"
 
 static const char manual_start[] =
@@ -28,6 +30,8 @@ static const char manual_start[] =
     "* When a client disconnects in a transaction, the query is cancelled, the transaction is\n"
     "  rolled back, and the server is used again.\n"
     "* After PostgreSQL has restarted, waiting clients are served at once.\n"
+    "* SIGUSR1 reopens the log files; to pause, use `PAUSE` on the console. SIGUSR2 resumes, as\n"
+    "  in PgBouncer.\n"
     "\n"
     "## Every setting\n"
     "\n"

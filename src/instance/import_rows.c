@@ -26,7 +26,8 @@ const struct import_row import_rows[] = {
      NULL},
     {"query_wait_timeout", "query_wait_timeout", "query_wait_timeout", "claim_timeout",
      IMPORT_ROUTE, IMPORT_SECONDS, "never", NULL,
-     "The client gets an error (53300) and stays connected."},
+     "The client gets an error (53300; 08006 or 57P03 while logins to servers fail) and stays "
+     "connected."},
     {"query_wait_notify", NULL, NULL, "claim_notice", IMPORT_ROUTE, IMPORT_SECONDS, "never", NULL,
      NULL},
     {"server_check_delay", NULL, NULL, "server_check_delay", IMPORT_ROUTE, IMPORT_SECONDS, "1ms",

@@ -1,4 +1,4 @@
-#include "instance/ini.h"
+#include "instance/ini_parts.h"
 
 #include "instance/config_reader.h"
 
@@ -44,6 +44,7 @@ static fault ini_complain(const struct ini_reader *reader, const char *what)
 static fault ini_add(struct ini_reader *reader, struct span key, struct span value)
 {
     struct ini *ini = reader->ini;
+    invariant(reader->section != NULL && key.size > 0);
     if (ini->count >= INI_MAX)
         return ini_complain(reader, "too many settings in one file");
     struct ini_entry *more = reallocarray(ini->entries, ini->count + 1, sizeof(*more));
@@ -57,6 +58,7 @@ static fault ini_add(struct ini_reader *reader, struct span key, struct span val
                                 .file = strdup(reader->path),
                                 .line = reader->line};
     ini->count += 1;
+    invariant(ini->count <= INI_MAX);
     bool whole =
         entry->section != NULL && entry->key != NULL && entry->value != NULL && entry->file != NULL;
     return whole ? OK : FAULT_MEMORY;
@@ -66,6 +68,7 @@ static fault ini_add(struct ini_reader *reader, struct span key, struct span val
 static fault ini_include(struct ini_reader *reader, struct span name)
 {
     char path[4096], beside[4096 + 2];
+    invariant(reader->depth <= INI_DEPTH_MAX);
     snprintf(path, sizeof(path), "%.*s", (int)MIN_OF(name.size, sizeof(path) - 1),
              (const char *)name.at);
     const char *slash = strrchr(reader->path, '/');
@@ -82,6 +85,7 @@ static fault ini_include(struct ini_reader *reader, struct span name)
 
 static fault ini_section(struct ini_reader *reader, struct span line)
 {
+    invariant(line.size > 0 && line.at[0] == '[');
     if (line.at[line.size - 1] != ']' || line.size < 3)
         return ini_complain(reader,
                             "malformed section; accepted: a name in brackets, such as [pgbouncer]");
@@ -97,6 +101,7 @@ static fault ini_setting(struct ini_reader *reader, struct span line)
         return ini_complain(reader, "found neither a section nor a setting; accepted: key = value");
     if (reader->section == NULL)
         return ini_complain(reader, "a setting before the first section");
+    invariant(sign >= line.at && sign < line.at + line.size);
     struct span key = trim(span_of(line.at, (size_t)(sign - line.at)));
     if (key.size == 0)
         return ini_complain(reader, "a setting without a key");

@@ -1,4 +1,4 @@
-#include "instance/instance_log.h"
+#include "instance/instance_log_parts.h"
 
 #include "machine/clock.h"
 #include "machine/co.h"
@@ -23,19 +23,20 @@ void instance_log_configure(const struct config *config)
     log_count_repeats(config->log_repeat_period.us);
     int result = log_set_targets(targets, several ? config->log_target_count : 1, &failed);
     if (result != 0)
-        log_event(LOG_ERR, "log.unwritable", "file=%s reason=\"%s\"",
-                  targets[failed].path != NULL ? targets[failed].path : "",
-                  strerrordesc_np(-result));
+        log_event(LOG_ERR, "log.unwritable",
+                  log_text("file", targets[failed].path != NULL ? targets[failed].path : ""),
+                  log_quote("reason", strerrordesc_np(-result)));
 }
 
 void instance_log_reopen(const struct config *config)
 {
     int result = log_reopen();
     if (result != 0)
-        log_event(LOG_ERR, "log.unwritable", "file=%s reason=\"%s\"",
-                  config->log_file != NULL ? config->log_file : "", strerrordesc_np(-result));
+        log_event(LOG_ERR, "log.unwritable",
+                  log_text("file", config->log_file != NULL ? config->log_file : ""),
+                  log_quote("reason", strerrordesc_np(-result)));
     else
-        log_event(LOG_NOTICE, "log.reopened", "signal=SIGUSR1");
+        log_event(LOG_NOTICE, "log.reopened", log_text("signal", "SIGUSR1"));
 }
 
 void instance_log_renew(struct instance_log *log)
@@ -57,13 +58,14 @@ static void tell_routes(struct instance_log *log, duration period)
 {
     if (log->ending)
         return;
+    invariant(!log->looking);
     log->looking = true;
     logbook_tell_routes(log->pooler, period);
     log->looking = false;
 }
 
 /* Returns the time of the next output; NEVER if it is off, until another version is in force. */
-static deadline next_of(deadline last, duration period)
+static deadline next_of(moment last, duration period)
 {
     return period.us > 0 ? later(last, period) : NEVER;
 }
@@ -71,7 +73,8 @@ static deadline next_of(deadline last, duration period)
 void instance_log_main(void *argument)
 {
     struct instance_log *log = argument;
-    deadline told = now(), counted = now();
+    moment told = now(), counted = now();
+    invariant(log->co == NULL && log->config != NULL);
     log->co = co_self();
     for (;;) {
         const struct config *config = *log->config;
@@ -89,6 +92,7 @@ void instance_log_main(void *argument)
             told = tell;
         }
     }
+    invariant(log->co == co_self() && !log->looking);
     log->co = NULL;
 }
 

@@ -17,17 +17,19 @@ struct reload {
     struct config *config;
     struct buffer report;
     fault result;
-    char story[FAULT_STORY_MAX];
+    char detail[FAULT_STORY_MAX];
 };
 
 static void reload_run(struct offload_job *job)
 {
     struct reload *reload = CONTAINER_OF(job, struct reload, job);
+    invariant(reload->config == NULL);
     reload->result =
         config_load_with(reload->path, reload->version, buffer_span(&reload->overrides),
                          &reload->config, &reload->report);
+    invariant((reload->result == OK) == (reload->config != NULL));
     if (reload->result != OK)
-        snprintf(reload->story, sizeof(reload->story), "%s", fault_story(reload->result));
+        snprintf(reload->detail, sizeof(reload->detail), "%s", fault_detail(reload->result));
 }
 
 static void reload_free(struct offload_job *job)
@@ -58,11 +60,12 @@ fault reload_load(const char *path, uint64_t version, struct span overrides, str
     }
     TRY(offload(&reload->job, NEVER));
     fault result = reload->result;
+    invariant(result != OK || reload->config != NULL);
     buffer_append_span(report, buffer_span(&reload->report));
     if (result == OK)
         *ret = TAKE(reload->config);
     else
-        (void)!fault_raise(result, "%s", reload->story);
+        (void)!fault_raise(result, "%s", reload->detail);
     reload_free(&reload->job);
     return result;
 }

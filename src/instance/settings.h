@@ -24,8 +24,10 @@ struct setting_special {
 /* The rows of the file itself, over struct config; ends with a NULL name. */
 extern const struct setting config_settings[];
 
-extern const struct setting_special config_special_hosts;   /* struct service_config */
-extern const struct setting_special config_special_service; /* struct route_config */
-extern const struct setting_special config_special_names;   /* a list of names */
-extern const struct setting_special config_special_proxies; /* struct listen_config */
-extern const struct setting_special config_special_ignored; /* struct config */
+extern const struct setting_special config_special_hosts;        /* struct service_config */
+extern const struct setting_special config_special_name_servers; /* struct service_config */
+extern const struct setting_special config_special_service;      /* struct route_config */
+extern const struct setting_special config_special_names;        /* a list of names */
+extern const struct setting_special config_special_proxies;      /* struct listen_config */
+extern const struct setting_special config_special_ignored;      /* struct config */
+extern const struct setting_special config_special_include;      /* struct config */

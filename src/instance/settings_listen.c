@@ -70,6 +70,13 @@ const struct setting config_listen_rows[] = {
      .unit = "a list of addresses, \"address/bits\" and \"unix\"",
      .help = "Addresses of proxies. Their connections must begin with a PROXY header (version 1 or "
              "2), which gives the client's address. Other addresses may not send one."},
+    {.name = "target_session_attrs",
+     .kind = SETTING_CHOICE,
+     AT(listen_config, target),
+     .choices = config_target_choices,
+     .preset = "default",
+     .reloadable = true,
+     .help = "The same for clients of this listener whose route does not set it."},
     {.name = "tls",
      .kind = SETTING_GROUP,
      AT(listen_config, tls),

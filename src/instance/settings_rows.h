@@ -29,13 +29,24 @@
 #define SECRET_MAX     2047
 #define OPTIONS_MAX    4095
 
+/* Values of reads and of consistency. */
+extern const struct setting_choice config_reads_choices[];
+extern const struct setting_choice config_consistency_choices[];
+/* Values of target_session_attrs; see fleet/target.h. */
+extern const struct setting_choice config_target_choices[];
+
 /* Parts of the table that are in files of their own. */
 extern const struct setting config_query_rows[];       /* struct config */
 extern const struct setting config_failures_rows[];    /* struct config */
 extern const struct setting config_listen_tls_rows[];  /* struct tls_config */
 extern const struct setting config_service_tls_rows[]; /* struct tls_config */
+extern const struct setting config_patroni_tls_rows[]; /* struct tls_config */
+extern const struct setting config_balance_rows[];     /* struct balance_config */
+extern const struct setting config_probe_rows[];       /* struct probe_config */
+extern const struct setting config_patroni_rows[];     /* struct patroni_config */
 extern const struct setting config_database_rows[];    /* struct database_config */
 extern const struct setting config_user_rows[];        /* struct user_config */
 extern const struct setting config_session_rows[];     /* struct session_config */
+extern const struct setting config_service_rows[];     /* struct service_config */
 extern const struct setting config_listen_rows[];      /* struct listen_config */
 extern const struct setting config_log_rows[];         /* struct config */

@@ -12,6 +12,19 @@ static const struct setting_choice isolations[] = {
     {NULL, 0},
 };
 
+const struct setting_choice config_reads_choices[] = {
+    {"primary", READS_PRIMARY},
+    {"replica", READS_REPLICA},
+    {"prefer-replica", READS_PREFER_REPLICA},
+    {NULL, 0},
+};
+
+const struct setting_choice config_consistency_choices[] = {
+    {"session", READS_SESSION},
+    {"eventual", READS_EVENTUAL},
+    {NULL, 0},
+};
+
 #define POLICY_UNLESS(row, which, usual, text)                                                     \
     {                                                                                              \
         .name = (row), .kind = SETTING_CHOICE, AT(session_config, policy[which]),                  \

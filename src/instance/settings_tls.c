@@ -12,6 +12,13 @@ static const struct setting_choice service_tls_modes[] = {
     {"require", TLS_MODE_REQUIRE},         {"verify-ca", TLS_MODE_VERIFY_CA},
     {"verify-full", TLS_MODE_VERIFY_FULL}, {NULL, 0},
 };
+static const struct setting_choice patroni_tls_modes[] = {
+    {"disable", TLS_MODE_DISABLE},
+    {"require", TLS_MODE_REQUIRE},
+    {"verify-ca", TLS_MODE_VERIFY_CA},
+    {"verify-full", TLS_MODE_VERIFY_FULL},
+    {NULL, 0},
+};
 static const struct setting_choice tls_versions[] = {
     {"TLSv1.2", TLS_VERSION_1_2},
     {"TLSv1.3", TLS_VERSION_1_3},
@@ -134,5 +141,36 @@ const struct setting config_service_tls_rows[] = {
      .help = "How TLS starts: postgres: after a request in PostgreSQL's protocol; direct: with the "
              "first byte (PostgreSQL 17 and newer), which saves a round trip and needs a mode that "
              "requires TLS."},
+    {.name = NULL},
+};
+
+const struct setting config_patroni_tls_rows[] = {
+    {.name = "mode",
+     .kind = SETTING_CHOICE,
+     AT(tls_config, mode),
+     .choices = patroni_tls_modes,
+     .preset = "disable",
+     .reloadable = true,
+     .help = "Whether Patroni is asked by HTTPS, and how far its certificate is verified: "
+             "verify-full compares it with the server's host."},
+    {.name = "ca",
+     .kind = SETTING_PATH,
+     AT(tls_config, authorities),
+     RANGE(1, PATH_BYTES_MAX),
+     .reloadable = true,
+     .help = "The certificate authorities accepted for Patroni's certificate."},
+    {.name = "cert",
+     .kind = SETTING_PATH,
+     AT(tls_config, certificate),
+     RANGE(1, PATH_BYTES_MAX),
+     .reloadable = true,
+     .help = "The certificate presented to Patroni, in PEM: for its `verify_client: required`."},
+    {.name = "key",
+     .kind = SETTING_PATH,
+     AT(tls_config, key),
+     RANGE(1, PATH_BYTES_MAX),
+     .reloadable = true,
+     .help = "The certificate's private key; default: the key in the file of `cert`."},
+    POLICY_ROWS,
     {.name = NULL},
 };

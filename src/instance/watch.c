@@ -1,6 +1,7 @@
-#include "instance/watch.h"
+#include "instance/watch_parts.h"
 
 #include "machine/clock.h"
+#include "machine/co.h"
 #include "machine/notify.h"
 
 #include <stdio.h>
@@ -40,7 +41,9 @@ void watch_main(void *argument)
     /* Half of the watchdog's interval, as systemd's documentation recommends. */
     if (watchdog.us / 2 < period.us)
         period.us = MAX_OF(watchdog.us / 2, INT64_C(1));
+    invariant(period.us > 0 && !watch->looking);
     while (notify_wanted() && co_sleep(period) == OK) {
+        invariant(!watch->looking); /* the previous look has returned */
         watch->looking = !watch->stopping;
         if (watch->looking)
             pooler_look(watch->pooler, look_at_nothing, NULL);

@@ -26,7 +26,7 @@ struct order {
     uint32_t clear;
     fault result;
     bool doom;
-    bool doomed;
+    bool to_close;
     uint64_t count;
     uint64_t serial; /* of the relay's last client that the walk has passed */
     const struct uuid *id;
@@ -98,8 +98,8 @@ fault control_mark(struct pooler *pooler, const char *database, uint32_t set, ui
                           .doom = (set & ORDER_PAUSED) != 0};
     invariant(database != NULL || ((set | clear) & ORDER_DISABLED) == 0);
     pooler_look(pooler, visit_mark, &order);
-    log_event(LOG_NOTICE, "control.marked", "database=%s set=%u clear=%u",
-              database == NULL ? "*" : database, set, clear);
+    log_event(LOG_NOTICE, "control.marked", log_text("database", database == NULL ? "*" : database),
+              log_number("set", set), log_number("clear", clear));
     if (order.result == FAULT_LIMIT)
         return fault_raise(FAULT_LIMIT, "more than %u databases are paused or disabled",
                            ORDER_MARKS_MAX);
@@ -117,7 +117,42 @@ void control_reconnect(struct pooler *pooler, const char *database)
 {
     struct order order = {.pooler = pooler, .database = database};
     pooler_look(pooler, visit_doom, &order);
-    log_event(LOG_NOTICE, "control.reconnect", "database=%s", database == NULL ? "*" : database);
+    log_event(LOG_NOTICE, "control.reconnect",
+              log_text("database", database == NULL ? "*" : database));
+}
+
+/* --- backends --------------------------------------------------------------------------------- */
+
+struct drain {
+    struct pooler *pooler;
+    const char *backend;
+    uint32_t (*mark)(struct router *router, const char *backend);
+    uint32_t count;
+};
+
+static void visit_drain(struct relay *relay, void *argument)
+{
+    struct drain *drain = argument;
+    if (relay == NULL)
+        drain->count = drain->mark(pooler_router(drain->pooler), drain->backend);
+}
+
+uint32_t control_drain(struct pooler *pooler, const char *backend)
+{
+    struct drain drain = {.pooler = pooler, .backend = backend, .mark = router_drain};
+    pooler_look(pooler, visit_drain, &drain);
+    log_event(LOG_NOTICE, "control.drain", log_text("backend", backend),
+              log_number("backends", drain.count));
+    return drain.count;
+}
+
+uint32_t control_undrain(struct pooler *pooler, const char *backend)
+{
+    struct drain drain = {.pooler = pooler, .backend = backend, .mark = router_undrain};
+    pooler_look(pooler, visit_drain, &drain);
+    log_event(LOG_NOTICE, "control.undrain", log_text("backend", backend),
+              log_number("backends", drain.count));
+    return drain.count;
 }
 
 /* --- disconnecting clients -------------------------------------------------------------------- */
@@ -186,7 +221,7 @@ static struct relay *move_target(struct pooler *pooler, const struct relay *own)
         struct relay *relay = pooler_relay(pooler, i);
         if (relay == own)
             continue;
-        if (best == NULL || hint_read(&relay->told.clients) < hint_read(&best->told.clients))
+        if (best == NULL || hint_read(&relay->hints.clients) < hint_read(&best->hints.clients))
             best = relay;
     }
     return best;
@@ -198,7 +233,7 @@ static void order_move(struct order *order, struct client *client)
     order->count = 1;
     order->why = to == NULL ? "there is one relay only" : move_hindrance(client);
     if (order->why == NULL && move_client(client, to) != OK)
-        order->why = "it has too much to take along";
+        order->why = "its state is too large to transfer";
 }
 
 static uint32_t walk_move(struct order *order, struct client *client)
@@ -256,7 +291,38 @@ void control_suspend(struct pooler *pooler, bool suspended)
 {
     struct order order = {.pooler = pooler, .set = suspended};
     pooler_look_on(pooler, visit_suspend, &order);
-    log_event(LOG_NOTICE, suspended ? "control.suspended" : "control.continued", "clients=all");
+    log_event(LOG_NOTICE, suspended ? "control.suspended" : "control.continued",
+              log_text("clients", "all"));
+}
+
+struct held {
+    bool paused;
+    bool suspended;
+    bool closing;
+};
+
+static void visit_held(struct relay *relay, void *argument)
+{
+    struct held *held = argument;
+    if (relay == NULL)
+        return;
+    held->paused = held->paused || relay->pools.orders.paused;
+    held->suspended = held->suspended || relay->pools.orders.suspended;
+    held->closing = held->closing || relay->pools.orders.closing;
+}
+
+fault control_resume(struct pooler *pooler)
+{
+    struct held held = {.paused = false};
+    pooler_look(pooler, visit_held, &held);
+    if (held.closing)
+        return fault_raise_state(FAULT_SHUTDOWN, "55000", "the pooler is shutting down");
+    if (!held.paused && !held.suspended)
+        return fault_raise_state(FAULT_AGAIN, "55000",
+                                 "the pooler is neither paused nor suspended");
+    if (held.suspended)
+        control_suspend(pooler, false);
+    return control_mark(pooler, NULL, 0, ORDER_PAUSED);
 }
 
 static uint64_t local_pool_busy(const struct local_pool *pool)
@@ -304,12 +370,13 @@ static void visit_servers(struct relay *relay, void *argument)
 {
     struct order *order = argument;
     if (relay == NULL)
-        order->count = router_servers(pooler_router(order->pooler), order->database, order->doomed);
+        order->count =
+            router_servers(pooler_router(order->pooler), order->database, order->to_close);
 }
 
-uint64_t control_servers(struct pooler *pooler, const char *database, bool doomed)
+uint64_t control_servers(struct pooler *pooler, const char *database, bool to_close)
 {
-    struct order order = {.pooler = pooler, .database = database, .doomed = doomed};
+    struct order order = {.pooler = pooler, .database = database, .to_close = to_close};
     pooler_look(pooler, visit_servers, &order);
     return order.count;
 }

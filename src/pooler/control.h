@@ -24,20 +24,27 @@ fault control_mark(struct pooler *pooler, const char *database, uint32_t set,
                    uint32_t clear) MUST_USE;
 /** Has each server closed as soon as it is free.  Claims then get new servers. */
 void control_reconnect(struct pooler *pooler, const char *database);
+/** Takes a backend out of service, or puts it back: "HOST" or "HOST:PORT".  Returns how many there
+ *  are. */
+uint32_t control_drain(struct pooler *pooler, const char *backend);
+uint32_t control_undrain(struct pooler *pooler, const char *backend);
 /** Pauses the database, disconnects its clients and closes its servers. */
 fault control_kill(struct pooler *pooler, const char *database) MUST_USE;
 /** Disconnects one client.  False: no client has this id. */
 bool control_kill_client(struct pooler *pooler, const struct uuid *id);
 /** Moves one client to the relay with the fewest clients except its own.  Faults: ROUTE (no client
- *  has this id), AGAIN (55000, with the story: it can't be moved now). */
+ *  has this id), AGAIN (55000, with the detail: it can't be moved now). */
 fault control_move_client(struct pooler *pooler, const struct uuid *id) MUST_USE;
 /** Keeps all clients from starting a new turn, or lets them go on. */
 void control_suspend(struct pooler *pooler, bool suspended);
+/** Resumes everything that was paused or suspended without a database name: RESUME without a name.
+ *  Faults: AGAIN and SHUTDOWN (both 55000, with the detail), and those of control_mark. */
+fault control_resume(struct pooler *pooler) MUST_USE;
 /** Refuses new clients from now on, except those of the console. */
 void control_close(struct pooler *pooler);
 
-/** Counts servers, with those that log in or are ending.  `doomed`: only those to be closed. */
-uint64_t control_servers(struct pooler *pooler, const char *database, bool doomed);
+/** Counts servers, with those that log in or are ending.  `to_close`: only those to be closed. */
+uint64_t control_servers(struct pooler *pooler, const char *database, bool to_close);
 /** Counts what is still in progress while clients are suspended: waiting claims, clients in a turn,
  *  servers being cleaned. */
 uint64_t control_busy(struct pooler *pooler);

@@ -1,10 +1,13 @@
 #include "pooler/listeners.h"
 
+#include "machine/acceptor.h"
 #include "machine/clock.h"
 #include "machine/dns.h"
 #include "machine/inherited.h"
 #include "machine/log.h"
+#include "machine/stream.h"
 #include "pooler/pooler.h"
+#include "relay/relay_accept.h"
 
 #include <stdlib.h>
 
@@ -14,12 +17,12 @@ struct bound_listener {
     struct node node; /* in listeners->all */
     struct listener listener;
     struct pooler *pooler;
-    struct co_group accepting; /* while open: its one coroutine */
-    uint32_t listen;           /* the number of its listener */
-    uint32_t next;             /* the number in the version that is being prepared */
-    bool wanted;               /* the version that is being prepared has it */
-    bool open;                 /* accepts clients */
-    bool passed;               /* inherited from the service manager */
+    uint32_t listen; /* the number of its listener */
+    uint32_t next;   /* the number in the version that is being prepared */
+    bool wanted;     /* the version that is being prepared has it */
+    bool open;       /* the relays accept from it */
+    bool shared;     /* each relay was given a handle of it */
+    bool passed;     /* inherited from the service manager */
 };
 
 struct listeners {
@@ -31,33 +34,53 @@ struct listeners {
 
 /* --- accepting -------------------------------------------------------------------------------- */
 
-static void bound_main(void *argument)
+/* A visit of all relays about one listener. */
+struct bound_visit {
+    const struct bound_listener *bound;
+    fault result;
+    struct fault_detail detail; /* of `result`: each thread has its own */
+};
+
+static void bound_listen_on(struct relay *relay, void *argument)
 {
-    struct bound_listener *bound = argument;
-    char at[ADDRESS_TEXT_SIZE];
-    for (;;) {
-        struct address peer;
-        int handle;
-        fault accepted = listener_accept(&bound->listener, &handle, &peer, NEVER);
-        if (accepted == FAULT_CANCELLED)
-            return;
-        if (accepted == OK)
-            pooler_take(bound->pooler, handle, &peer, bound->listen);
-        else
-            log_event(LOG_ERR, "listener.accept_failed", "address=%s reason=\"%s\"",
-                      address_text(&bound->listener.address, at, sizeof(at)),
-                      fault_story(accepted));
-    }
+    struct bound_visit *visit = argument;
+    if (relay == NULL || visit->result != OK)
+        return;
+    visit->result = relay_listen(relay, &visit->bound->listener, visit->bound->listen);
+    visit->detail = fault_detail_save();
+}
+
+static void bound_unlisten_on(struct relay *relay, void *argument)
+{
+    const struct bound_visit *visit = argument;
+    if (relay != NULL)
+        relay_unlisten(relay, &visit->bound->listener);
+}
+
+/* Has all relays accept from the listener, or change its number. */
+static fault bound_listen(struct bound_listener *bound)
+{
+    struct bound_visit visit = {.bound = bound, .result = OK};
+    for (uint32_t i = 0; i < pooler_relays(bound->pooler) && !bound->shared; i++)
+        visit.result = visit.result == OK ? listener_give(&bound->listener) : visit.result;
+    visit.detail = fault_detail_save();
+    pooler_look(bound->pooler, bound_listen_on, &visit);
+    bound->shared = visit.result == OK;
+    listener_take_back();
+    if (visit.result != OK)
+        fault_detail_restore(&visit.detail);
+    return visit.result;
 }
 
 static void bound_close(struct listeners *listeners, struct bound_listener *bound)
 {
     char at[ADDRESS_TEXT_SIZE];
-    co_group_cancel(&bound->accepting);
-    co_group_join(&bound->accepting);
+    struct bound_visit visit = {.bound = bound};
+    /* Each relay answers, so that no connection is on its way afterwards. */
+    pooler_look(bound->pooler, bound_unlisten_on, &visit);
     if (bound->open && !pooler_stopping(listeners->pooler))
-        log_event(LOG_NOTICE, "listener.closed", "address=%s",
-                  address_text(&bound->listener.address, at, sizeof(at)));
+        log_event(LOG_NOTICE, "listener.closed",
+                  log_text("address", address_text(&bound->listener.address, at, sizeof(at))));
     listener_close(&bound->listener);
     list_remove(&listeners->all, &bound->node);
     free(bound);
@@ -76,7 +99,6 @@ static struct bound_listener *bound_new(struct listeners *listeners,
     bound->pooler = listeners->pooler;
     bound->next = config->number;
     bound->wanted = true;
-    co_group_init(&bound->accepting);
     return bound;
 }
 
@@ -177,8 +199,8 @@ static fault listeners_prepare_one(struct listeners *listeners, const struct lis
     if (found != OK) {
         if (found == FAULT_CANCELLED || !listeners_keep(listeners, config->number, false))
             return found;
-        log_event(LOG_WARNING, "listener.unresolved", "host=%s reason=\"%s\"", config->host,
-                  fault_story(found));
+        log_event(LOG_WARNING, "listener.unresolved", log_text("host", config->host),
+                  log_quote("reason", fault_detail(found)));
         return OK;
     }
     for (size_t i = 0; i < answer.count; i++) {
@@ -217,9 +239,9 @@ static void listeners_drop_unwanted_passed(void)
     char name[INHERITED_NAME_MAX + 1], text[ADDRESS_TEXT_SIZE];
     struct address at;
     while (inherited_drop(name, &at))
-        log_event(LOG_WARNING, "listener.not_wanted",
-                  "socket=%s address=%s reason=\"no listener has this name or address\"", name,
-                  address_text(&at, text, sizeof(text)));
+        log_event(LOG_WARNING, "listener.not_wanted", log_text("socket", name),
+                  log_text("address", address_text(&at, text, sizeof(text))),
+                  log_quote("reason", "no listener has this name or address"));
 }
 
 fault listeners_prepare(struct listeners *listeners, struct config *config)
@@ -258,16 +280,16 @@ static fault bound_apply(struct bound_listener *bound, const struct config *conf
     if (bound->open) {
         listener_change(&bound->listener, listen->backlog, bound->passed ? -1 : listen->unix_mode);
         if (listener_tune(&bound->listener, listen->unix_group_number, listen->defer_accept) != OK)
-            log_event(LOG_WARNING, "listener.unchanged", "address=%s reason=\"%s\"",
-                      address_text(&bound->listener.address, at, sizeof(at)),
-                      fault_story(FAULT_SYSTEM));
-        return OK;
+            log_event(LOG_WARNING, "listener.unchanged",
+                      log_text("address", address_text(&bound->listener.address, at, sizeof(at))),
+                      log_quote("reason", fault_detail(FAULT_SYSTEM)));
+        return bound_listen(bound);
     }
-    TRY(co_group_start(&bound->accepting, bound_main, bound, CO_LARGE));
-    bound->open = true;
-    log_event(LOG_NOTICE, "listening", "address=%s%s",
-              address_text(&bound->listener.address, at, sizeof(at)),
-              bound->passed ? " passed=yes" : "");
+    bound->open = true; /* from the first relay on */
+    TRY(bound_listen(bound));
+    log_event(LOG_NOTICE, "listening",
+              log_text("address", address_text(&bound->listener.address, at, sizeof(at))),
+              bound->passed ? log_text("passed", "yes") : log_nothing());
     return OK;
 }
 

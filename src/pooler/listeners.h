@@ -1,11 +1,11 @@
 #pragma once
 /*
- * listeners.h - the sockets of the setting `listen`, and the coroutines that accept from them.
+ * listeners.h - the sockets of the setting `listen`, which all relays accept from.
  *
- * Runs on the pooler machine.  A reload is prepared first: new addresses are bound, so that a
- * failure changes nothing.  It is then committed or aborted.  Each listener has a number that stays
- * the same over all versions.  A client carries the number, and finds its listener in the version
- * that it logs in by.
+ * Runs on the pooler machine; the relays accept (relay/relay_accept.h).  A reload is prepared
+ * first: new addresses are bound, so that a failure changes nothing.  It is then committed or
+ * aborted.  Each listener has a number that stays the same over all versions.  A client carries the
+ * number, and finds its listener in the version that it logs in by.
  */
 #include "base/buffer.h"
 #include "config/config.h"

@@ -1,9 +1,10 @@
-#include "pooler/load.h"
+#include "pooler/load_parts.h"
 
 #include "machine/clock.h"
 #include "machine/log.h"
 #include "pooler/pooler.h"
 #include "relay/move.h"
+#include "relay/relay.h"
 
 #include <stdlib.h>
 
@@ -25,6 +26,7 @@ struct load_order load_step(struct load_past *past, const uint32_t *busy, uint32
                             uint32_t above)
 {
     struct load_order order = {0};
+    invariant(count > 0);
     for (uint32_t i = 1; i < count; i++) {
         if (busy[i] > busy[order.from])
             order.from = i;
@@ -43,6 +45,7 @@ struct load_order load_step(struct load_past *past, const uint32_t *busy, uint32
         return order;
     past->streak = 0;
     past->pause = LOAD_PAUSE;
+    invariant(hot > cool);
     order.portion = (hot - cool) * 500 / hot;
     return order;
 }
@@ -55,16 +58,17 @@ struct load {
     struct waker waker;
     struct load_past past;
     uint32_t above;                /* thousandths; 0: off */
-    deadline looked;               /* when the loads were measured last */
+    moment looked;                 /* when the loads were measured last */
     int64_t used[LOAD_RELAYS_MAX]; /* each relay's processor time then, us */
 };
 
 /* Measures the load of each relay since the last call, in thousandths. */
 static void load_look(struct load *load, uint32_t *busy)
 {
-    deadline at = now_exact();
+    moment at = now_exact();
     int64_t period = MAX_OF(between(load->looked, at).us, INT64_C(1));
     load->looked = at;
+    invariant(pooler_relays(load->pooler) <= LOAD_RELAYS_MAX);
     for (uint32_t i = 0; i < pooler_relays(load->pooler); i++) {
         int64_t used = machine_used(pooler_relay(load->pooler, i)->pools.machine).us;
         int64_t more = used > load->used[i] ? used - load->used[i] : 0;
@@ -83,12 +87,14 @@ static void load_due(struct waker *waker)
     timer_set(&load->timer, after(LOAD_PERIOD));
     if (order.portion == 0)
         return;
-    log_event(LOG_INFO, "relay.hot", "relay=%u busy=%u%% coolest=%u coolest_busy=%u%% portion=%u%%",
-              order.from, busy[order.from] / 10, order.to, busy[order.to] / 10, order.portion / 10);
+    log_event(LOG_INFO, "relay.hot", log_number("relay", order.from),
+              log_percent("busy", busy[order.from] / 10), log_number("coolest", order.to),
+              log_percent("coolest_busy", busy[order.to] / 10),
+              log_percent("portion", order.portion / 10));
     if (move_some(pooler_relay(load->pooler, order.from), pooler_relay(load->pooler, order.to),
                   order.portion, false) != OK)
-        log_event(LOG_WARNING, "relay.memory", "relay=%u reason=\"no client can move\"",
-                  order.from);
+        log_event(LOG_WARNING, "relay.memory", log_number("relay", order.from),
+                  log_quote("reason", "no client can move"));
 }
 
 struct load *load_new(struct pooler *pooler)

@@ -5,7 +5,7 @@
 #include "relay/relay.h"
 #include "stats/route_times.h"
 
-#include <inttypes.h>
+#include <stdlib.h>
 
 /* --- statistics of a period ------------------------------------------------------------------- */
 
@@ -23,7 +23,10 @@ static void row_add_pool(struct route_times *row, struct local_pool *pool)
 
 static void row_take(struct route_times *row, struct route_times *times)
 {
-    row->line = times->line;
+    if (times->version >= row->version) {
+        row->version = times->version;
+        row->line = times->line;
+    }
     histogram_merge(&row->query, &times->query);
     histogram_merge(&row->transaction, &times->transaction);
     histogram_merge(&row->wait, &times->wait);
@@ -52,6 +55,8 @@ static void look_at_times(struct relay *relay, void *argument)
         struct route_times_key key = route_times_key(times);
         struct route_times *row = route_times_of(rows, &key);
         next = map_next(&relay->pools.route_times, link);
+        if (row != NULL || times->local_pools == 0)
+            route_times_sum(&relay->pools.taken, times);
         if (row != NULL)
             row_take(row, times);
         if (times->local_pools == 0)
@@ -75,18 +80,23 @@ static void row_tell(const struct route_times *row, duration period)
     struct times query = times_of(&row->query);
     struct times transaction = times_of(&row->transaction);
     struct times wait = times_of(&row->wait);
-    log_event(LOG_INFO, "route.statistics",
-              "route=%u database=%s user=%s service=%s pool=%s period_s=%" PRId64 " pools=%u "
-              "clients=%u waiting=%u idle=%u busy=%u logins=%" PRIu64 " transactions=%" PRIu64
-              " queries=%" PRIu64 " received=%" PRIu64 " sent=%" PRIu64 " query_p50_us=%" PRIu64
-              " query_p95_us=%" PRIu64 " query_p99_us=%" PRIu64 " transaction_p50_us=%" PRIu64
-              " transaction_p95_us=%" PRIu64 " transaction_p99_us=%" PRIu64 " wait_p50_us=%" PRIu64
-              " wait_p95_us=%" PRIu64 " wait_p99_us=%" PRIu64,
-              row->line, row->database, row->user, row->service, modes[row->mode],
-              period.us / 1000000, row->local_pools, row->clients, row->waiting, row->idle,
-              row->busy, row->gone.logins, row->gone.transactions, row->gone.queries,
-              row->gone.received, row->gone.sent, query.p50, query.p95, query.p99, transaction.p50,
-              transaction.p95, transaction.p99, wait.p50, wait.p95, wait.p99);
+    log_event(
+        LOG_INFO, "route.statistics", log_number("route", row->line),
+        log_number("version", row->version),
+        log_text("obsolete", row->obsolete != 0 ? "yes" : "no"),
+        log_text("database", row->database), log_text("user", row->user),
+        log_text("service", row->service), log_text("pool", modes[row->mode]),
+        log_number("period_s", period.us / 1000000), log_number("pools", row->local_pools),
+        log_number("clients", row->clients), log_number("waiting", row->waiting),
+        log_number("idle", row->idle), log_number("busy", row->busy),
+        log_number("logins", row->gone.logins), log_number("transactions", row->gone.transactions),
+        log_number("queries", row->gone.queries), log_number("received", row->gone.received),
+        log_number("sent", row->gone.sent), log_number("query_p50_us", query.p50),
+        log_number("query_p95_us", query.p95), log_number("query_p99_us", query.p99),
+        log_number("transaction_p50_us", transaction.p50),
+        log_number("transaction_p95_us", transaction.p95),
+        log_number("transaction_p99_us", transaction.p99), log_number("wait_p50_us", wait.p50),
+        log_number("wait_p95_us", wait.p95), log_number("wait_p99_us", wait.p99));
 }
 
 void logbook_tell_routes(struct pooler *pooler, duration period)
@@ -100,4 +110,77 @@ void logbook_tell_routes(struct pooler *pooler, duration period)
             row_tell(row, period);
     }
     route_times_clear(&rows);
+}
+
+/* --- obsolete pools --------------------------------------------------------------------------- */
+
+/* One pool that a reload has made obsolete. */
+struct outdated {
+    struct map_link link;
+    uint64_t version;
+    uint64_t clients; /* over all relays */
+    const char *database;
+    const char *user;
+    char texts[];
+};
+
+static bool outdated_is(const struct map_link *link, const void *argument)
+{
+    const struct outdated *row = MAP_ENTRY(link, const struct outdated, link);
+    const struct local_pool *pool = argument;
+    return row->version == pool->config->version && strcmp(row->database, pool->database) == 0 &&
+           strcmp(row->user, pool->user) == 0;
+}
+
+/* Finds or creates the row of a pool.  NULL: no memory. */
+static struct outdated *outdated_of(struct map *rows, const struct local_pool *pool)
+{
+    uint64_t hash = hash_span(span_text(pool->database)) * 31 +
+                    hash_span(span_text(pool->user)) * 7 + pool->config->version;
+    struct map_link *link = map_find(rows, hash, outdated_is, pool);
+    if (link != NULL)
+        return MAP_ENTRY(link, struct outdated, link);
+    struct outdated *row =
+        calloc(1, sizeof(*row) + strlen(pool->database) + strlen(pool->user) + 2);
+    if (row == NULL)
+        return NULL;
+    size_t size = strlen(pool->database) + 1;
+    row->database = memcpy(row->texts, pool->database, size);
+    row->user = memcpy(row->texts + size, pool->user, strlen(pool->user) + 1);
+    row->version = pool->config->version;
+    if (map_insert(rows, &row->link, hash) == OK)
+        return row;
+    free(row);
+    return NULL;
+}
+
+static void look_at_outdated(struct relay *relay, void *argument)
+{
+    if (relay == NULL)
+        return;
+    LIST_EACH (&relay->pools.all, it) {
+        struct local_pool *pool = LIST_ENTRY(it, struct local_pool, node);
+        if (!pool->outdated)
+            continue;
+        pool->outdated = false;
+        struct outdated *row = outdated_of(argument, pool);
+        if (row != NULL)
+            row->clients += pool->clients;
+    }
+}
+
+static void outdated_tell(struct map_link *link)
+{
+    struct outdated *row = MAP_ENTRY(link, struct outdated, link);
+    log_event(LOG_NOTICE, "route.obsolete", log_text("database", row->database),
+              log_text("user", row->user), log_number("version", row->version),
+              log_number("clients", row->clients));
+    free(row);
+}
+
+void logbook_tell_obsolete(struct pooler *pooler)
+{
+    struct map rows = MAP_INIT(LOGBOOK_OUTDATED_MAX);
+    pooler_look(pooler, look_at_outdated, &rows);
+    map_clear(&rows, outdated_tell);
 }

@@ -5,12 +5,12 @@
 #include "machine/ids.h"
 #include "pool/router.h"
 #include "pooler/listeners.h"
-#include "pooler/load.h"
-#include "relay/guests.h"
-#include "wire/messages.h"
+#include "pooler/load_parts.h"
+#include "pooler/logbook.h"
+#include "relay/preauth.h"
+#include "relay/relay.h"
 
 #include <stdlib.h>
-#include <sys/uio.h>
 
 static_assert(RELAYS_MAX <= LOAD_RELAYS_MAX, "each relay has an entry");
 
@@ -19,8 +19,6 @@ struct pooler {
     struct config *config; /* the latest version, counted */
     struct pooler_console console;
     uint32_t relays_ended;
-    uint32_t next;            /* the relay to start with when relays have equally many clients */
-    uint64_t fed[RELAYS_MAX]; /* sockets handed to each relay so far */
     struct listeners *listeners;
     struct co *waiting; /* waits for relays to end; NULL: none */
     struct load *load;
@@ -63,75 +61,14 @@ void pooler_set_budget(struct pooler *pooler, const struct pooler_budget *budget
 {
     __atomic_store_n(&pooler->env.clients_max, budget->clients == 0 ? UINT32_MAX : budget->clients,
                      __ATOMIC_RELAXED);
-    guests_set_max(pooler->env.guests, budget->connections == 0 ? UINT32_MAX : budget->connections);
+    preauths_set_max(pooler->env.preauths,
+                     budget->connections == 0 ? UINT32_MAX : budget->connections);
     router_set_budget(pooler->env.router, budget->servers);
 }
 
 uint32_t pooler_clients(const struct pooler *pooler)
 {
     return env_clients(&pooler->env);
-}
-
-/* --- accepting -------------------------------------------------------------------------------- */
-
-/* Returns the relay with the fewest clients; of equals, the next in turn. */
-static struct relay *pooler_pick(struct pooler *pooler)
-{
-    uint32_t best = pooler->next % pooler->env.relay_count;
-    uint64_t fewest = UINT64_MAX;
-    for (uint32_t i = 0; i < pooler->env.relay_count; i++) {
-        uint32_t index = (pooler->next + i) % pooler->env.relay_count;
-        const struct relay *relay = pooler->env.relays[index];
-        /* Sockets on their way are counted in `fed`, not by the relay. */
-        uint64_t came = pooler->fed[index] + hint_read(&relay->told.came);
-        uint64_t gone = hint_read(&relay->told.gone);
-        uint64_t clients = came > gone ? came - gone : 0; /* one of the hints may be old */
-        if (clients < fewest) {
-            fewest = clients;
-            best = index;
-        }
-    }
-    pooler->next = best + 1;
-    pooler->fed[best] += 1;
-    return pooler->env.relays[best];
-}
-
-/* Closes a connection after one attempt to send the reason; waits for nothing. */
-static void pooler_refuse(int handle, const struct address *peer, fault why)
-{
-    struct stream stream = STREAM_INIT;
-    struct buffer out = BUFFER_INIT(1024);
-    struct wire_report report = {
-        .severity = "FATAL", .sqlstate = fault_story_sqlstate(why), .message = fault_story(why)};
-    size_t sent;
-    if (stream_adopt(&stream, handle, peer->family == ADDRESS_UNIX) != OK)
-        return;
-    wire_put_report(&out, &report);
-    struct iovec part = {out.at, out.size};
-    if (why != FAULT_CANCELLED && buffer_fault(&out) == OK)
-        (void)!stream_write_some(&stream, &part, 1, &sent);
-    buffer_fini(&out);
-    stream_close(&stream);
-}
-
-void pooler_take(struct pooler *pooler, int handle, const struct address *peer, uint32_t listen)
-{
-    struct config *config = config_ref(pooler->config); /* kept over a reload while it waits */
-    const struct listen_config *at = config_listen(config, listen);
-    bool is_proxy = at != NULL && listen_from_proxy(at, peer);
-    struct guest *guest = NULL;
-    fault let = guests_admit(pooler->env.guests, config, peer, is_proxy, &guest);
-    config_unref(&config);
-    if (let == OK) {
-        struct relay *relay = pooler_pick(pooler);
-        guest_assign(guest, relay);
-        let = relay_feed(relay, handle, peer, listen, guest);
-    }
-    if (let == OK)
-        return;
-    if (guest != NULL)
-        guest_refuse(&guest);
-    pooler_refuse(handle, peer, let);
 }
 
 static void pooler_relay_ended(struct mail *mail)
@@ -176,17 +113,18 @@ fault pooler_start(struct config *config, const struct pooler_console *console, 
     pooler->listeners = listeners_new(pooler);
     random_bytes(pooler->env.mock_secret, sizeof(pooler->env.mock_secret));
     pooler->env.failures = auth_failures_new();
-    pooler->env.guests = guests_new();
+    pooler->env.preauths = preauths_new();
     pooler->load = load_new(pooler);
     bool whole = pooler->listeners != NULL && pooler->env.failures != NULL &&
-                 pooler->env.guests != NULL && pooler->load != NULL;
+                 pooler->env.preauths != NULL && pooler->load != NULL;
+    *ret = pooler; /* the console of a client that is accepted first finds it */
     fault result = whole ? pooler_begin(pooler) : FAULT_MEMORY;
     if (result != OK) {
         pooler_stop(pooler, after(sec(1)));
         pooler_free(&pooler);
+        *ret = NULL;
         return result;
     }
-    *ret = pooler;
     return OK;
 }
 
@@ -205,7 +143,11 @@ fault pooler_reload(struct pooler *pooler, struct config *config)
     for (uint32_t i = 0; i < pooler->env.relay_count; i++)
         relay_reload(pooler->env.relays[i], config);
     load_set(pooler->load, config->hot_relay);
-    return listeners_commit(pooler->listeners, config);
+    fault committed = listeners_commit(pooler->listeners, config);
+    struct fault_detail detail = fault_detail_save();
+    logbook_tell_obsolete(pooler);
+    fault_detail_restore(&detail);
+    return committed;
 }
 
 static bool pooler_await_relays(struct pooler *pooler, deadline by)
@@ -237,8 +179,11 @@ bool pooler_stop(struct pooler *pooler, deadline by)
         if (!pooler_await_relays(pooler, after(sec(5))))
             return false;
     }
+    /* Leases that were on their way come back to the router before the relays are gone. */
+    pooler->relays_ended = 0;
     for (uint32_t i = 0; i < pooler->env.relay_count; i++)
         relay_release(pooler->env.relays[i]);
+    (void)pooler_await_relays(pooler, NEVER);
     for (uint32_t i = 0; i < pooler->env.relay_count; i++)
         relay_join(&pooler->env.relays[i]);
     pooler->env.relay_count = 0;
@@ -255,7 +200,7 @@ void pooler_free(struct pooler **pooler)
     router_free(&gone->env.router);
     config_unref(&gone->config);
     auth_failures_free(&gone->env.failures);
-    guests_free(&gone->env.guests);
+    preauths_free(&gone->env.preauths);
     load_free(&gone->load);
     free(gone);
 }

@@ -4,13 +4,17 @@
  *
  * Runs on coroutines of the pooler machine.  Each relay has a machine of its own.
  */
-#include "config/config.h"
-#include "machine/co.h"
-#include "relay/relay.h"
-#include "session/generation.h"
+#include "base/fault.h"
+#include "base/time.h"
 
-struct pooler;
+struct address;
+struct buffer;
 struct client;
+struct config;
+struct machine;
+struct pooler;
+struct relay;
+struct router;
 
 /* What SHUTDOWN of the console waits for. */
 enum pooler_shutdown { SHUTDOWN_NOW, SHUTDOWN_WAIT_SERVERS, SHUTDOWN_WAIT_CLIENTS };
@@ -29,7 +33,7 @@ struct pooler_console {
 };
 
 /** Binds all listeners, starts the relays and accepts clients.  Faults: SYSTEM, NAME, MEMORY (with
- *  the story); then everything is undone. */
+ *  the detail); then everything is undone. */
 fault pooler_start(struct config *config, const struct pooler_console *console,
                    struct pooler **ret) MUST_USE;
 /** Applies a new version and its listeners; the number of relays stays the same.  Suspends.  After
@@ -48,9 +52,6 @@ struct relay *pooler_relay(struct pooler *pooler, uint32_t index);
 struct router *pooler_router(struct pooler *pooler);
 struct machine *pooler_machine(struct pooler *pooler);
 const struct pooler_console *pooler_console(const struct pooler *pooler);
-/** Hands an accepted connection to the relay with the fewest clients, or refuses it.  On the pooler
- *  machine.  Suspends. */
-void pooler_take(struct pooler *pooler, int handle, const struct address *peer, uint32_t listen);
 /* The numbers that file descriptors suffice for, whatever a version allows; 0: no bound. */
 struct pooler_budget {
     uint32_t clients;     /* that have logged in, or are about to */

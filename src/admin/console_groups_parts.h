@@ -1,6 +1,6 @@
 #pragma once
 /*
- * console_groups.h - rows that are summed over all relays, each found by its key.
+ * console_groups_parts.h - rows that are summed over all relays, each found by its key.
  *
  * Lives on the stack of the command that asks; used by one machine at a time, as a look visits it.
  * The number of rows is limited; a row that does not fit is recorded as a fault.
@@ -16,6 +16,7 @@ struct console_groups_row {
     struct node node;
     struct span first; /* the key: two texts, copied; one text alone has a NUL behind it */
     struct span second;
+    uint32_t kind; /* the third part of the key, a number */
 };
 
 struct console_groups {
@@ -29,6 +30,9 @@ void console_groups_init(struct console_groups *groups, size_t row_size);
 void console_groups_fini(struct console_groups *groups);
 /** Returns the row of this key; a new one is zeroed.  NULL: no room. */
 void *console_groups_row(struct console_groups *groups, struct span first, struct span second);
+/** The same for a key with a kind other than 0. */
+void *console_groups_row_of(struct console_groups *groups, struct span first, struct span second,
+                            uint32_t kind);
 /** Returns the row of this key, or NULL. */
 void *console_groups_find(const struct console_groups *groups, struct span first,
                           struct span second);

@@ -1,6 +1,6 @@
 #pragma once
 /*
- * ini.h - reads files of sections and `key = value` lines, as PgBouncer does.
+ * ini_parts.h - reads files of sections and `key = value` lines, as PgBouncer does.
  *
  * A line is a section's name in brackets, a setting, a comment (`;` or `#` first), empty, or
  * `%include FILE`, which is read in its place.  FILE is relative to the current directory, or else
@@ -23,7 +23,7 @@ struct ini {
 };
 
 /** Reads the file.  Problems go to `problems`, one line each.  Faults: INVALID (there were
- *  problems), SYSTEM (the file can't be read, with the story).  The caller frees *ret in either
+ *  problems), SYSTEM (the file can't be read, with the detail).  The caller frees *ret in either
  *  case. */
 fault ini_read(const char *path, struct ini *ret, struct buffer *problems) MUST_USE;
 void ini_free(struct ini *ini);

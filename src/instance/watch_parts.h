@@ -1,6 +1,6 @@
 #pragma once
 /*
- * watch.h - tells the service manager that every thread still makes progress.
+ * watch_parts.h - tells the service manager that every thread still makes progress.
  *
  * A look visits all machines; WATCHDOG=1 is sent only after it has returned.  If a machine hangs,
  * the look does not return, and the service manager acts as it is configured to.

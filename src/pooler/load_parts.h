@@ -1,6 +1,6 @@
 #pragma once
 /*
- * load.h - rebalances clients from a relay that uses much more processor time than another.
+ * load_parts.h - rebalances clients from a relay that uses much more processor time than another.
  *
  * Once in each period the pooler machine reads how much processor time each relay's thread has
  * used; the relays do nothing for it.  If the same relay is overloaded in two periods in a row, it

@@ -1,6 +1,6 @@
 #pragma once
 /*
- * instance_log.h - applies the log settings of a configuration version; for instance.c.
+ * instance_log_parts.h - applies the log settings of a configuration version; for instance.c.
  */
 #include "config/config.h"
 #include "machine/co.h"
