@@ -3,7 +3,7 @@
 build_options() {
     case $1 in
     debug) echo "--buildtype=debug" ;;
-    release) echo "-Ddebug=true -Doptimization=3 -Db_ndebug=true -Db_lto=true -Dtests=false" ;;
+    release) echo "-Ddebug=true -Doptimization=3 -Db_ndebug=true -Db_lto=true -Dtests=false -Dlibraries=false" ;;
     asan)
         echo "-Doptimization=1 -Ddebug=true -Db_sanitize=address,undefined -Db_lundef=false" \
             "-Dc_args=-fno-sanitize-recover=undefined"

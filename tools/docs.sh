@@ -8,3 +8,4 @@ for page in configuration console migrating-from-pgbouncer; do
 done
 build/trunkline docs trunkline.5 >build/trunkline.5
 mv build/trunkline.5 docs/man/trunkline.5
+tools/picture.py

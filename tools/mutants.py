@@ -41,7 +41,7 @@ MODULES = {
     "session": (["src/relay/turn/turn*.c"],
                 ["turn", "turn_told", "ledger", "ledger_model", "statements", "params"]),
     "turn": (["src/session/ledger.c", "src/session/outbox.c", "src/session/chunk.c",
-              "src/relay/turn/pin.c"],
+              "src/session/pin.c"],
              ["ledger", "ledger_model", "outbox", "chunk", "turn", "turn_told", "query"]),
     "pool": (["src/pool/*.c"],
              ["accepted", "turn", "turn_told", "fleet", "fleet_world"]),
@@ -87,7 +87,7 @@ SWAPS = [
 CONDITION = re.compile(r"^(\s*(?:\} else )?(?:if|while) \()(.+)(\)(?: \{)?)$")
 STATEMENT = re.compile(r"^\s+(?:[\w>.\[\]-]+\(.*\)|[\w>.*\[\]-]+ [|&+-]?= .+);$")
 CALL = re.compile(r"^\s+TRY\(.+\);$")
-LEFT_ALONE = re.compile(r"invariant|log_event|log_write|fault_raise|static_assert|snprintf|^\s*[/#*]"
+LEFT_ALONE = re.compile(r"invariant|log_[a-z]+\(|log_write|fault_raise|static_assert|snprintf|^\s*[/#*]"
                         r"|^\s+\*|_Static|hint_|stats|= [{]|NO_SUSPEND|free\(")
 
 

@@ -25,7 +25,8 @@ FRESH_SEEDS = {"debug": 200, "asan": 30, "tsan": 20}
 SANITIZERS = {
     "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=0:strict_string_checks=1",
     "UBSAN_OPTIONS": "print_stacktrace=1",
-    "TSAN_OPTIONS": "exitcode=66:second_deadlock_stack=1",
+    # It sleeps for a second at each exit unless told otherwise: half of what the tests took.
+    "TSAN_OPTIONS": "exitcode=66:second_deadlock_stack=1:atexit_sleep_ms=50",
 }
 
 
@@ -121,7 +122,7 @@ def pytests(kind, tally, arguments):
     report = TOP / "build" / kind / "pytest.xml"
     report.unlink(missing_ok=True)
     # The terminal of a person is theirs, and a job without stdin has none: the tests get neither.
-    workers = [] if any(word in arguments for word in ("-n", "--pdb", "-s")) else ["-n", "2", "--dist", "loadgroup"]
+    workers = [] if any(word in arguments for word in ("-n", "--pdb", "-s")) else ["-n", "3", "--dist", "loadgroup"]
     command = PYTEST + workers + ["-q", f"--junitxml={report}", *arguments]
     stdin = None if "--pdb" in arguments else subprocess.DEVNULL
     code = subprocess.run(command, cwd=TOP, env=environment(kind), stdin=stdin).returncode
