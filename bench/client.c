@@ -3,14 +3,18 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
+#include <openssl/rand.h>
 #include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "client.h"
 
-enum { READ_MAX = 1 << 18, WHOLE_MAX = 4096 };
+enum { READ_MAX = 1 << 18, WHOLE_MAX = 4096, KEYS_KEPT = 8 };
 
 static char buffer[READ_MAX];
 
@@ -26,12 +30,14 @@ void client_die(const char *format, ...)
 }
 
 /* Requests are small against a socket buffer: a send that does not fit is a finding, not a case. */
-static void put(struct client *client, const struct bytes *bytes)
+static void put(struct client *client, const struct buffer *bytes)
 {
-    ssize_t sent = client->ssl != NULL ? SSL_write(client->ssl, bytes->at, (int)bytes->length)
-                                       : send(client->fd, bytes->at, bytes->length, MSG_NOSIGNAL);
-    if (sent != (ssize_t)bytes->length)
-        client_die("could not send %zu bytes: %s", bytes->length,
+    if (buffer_fault(bytes) != OK)
+        client_die("out of memory");
+    ssize_t sent = client->ssl != NULL ? SSL_write(client->ssl, bytes->at, (int)bytes->size)
+                                       : send(client->fd, bytes->at, bytes->size, MSG_NOSIGNAL);
+    if (sent != (ssize_t)bytes->size)
+        client_die("could not send %zu bytes: %s", bytes->size,
                    sent < 0 ? strerror(errno) : "peer takes no more");
 }
 
@@ -56,6 +62,7 @@ void client_open(struct client *client, const struct login_target *target, int e
     if (connect(client->fd, (struct sockaddr *)&to, sizeof(to)) < 0 && errno != EINPROGRESS)
         client_die("connect: %s", strerror(errno));
     client->state = CLIENT_CONNECTING;
+    client->stash = BUFFER_INIT(CLIENT_BUFFER_MAX);
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
                                 .data.ptr = client};
     if (epoll_ctl(epoll, EPOLL_CTL_ADD, client->fd, &event) < 0)
@@ -67,12 +74,12 @@ void client_close(struct client *client)
     if (client->state == CLIENT_CLOSED)
         return;
     if (client->state >= CLIENT_IDLE) {
-        struct bytes bye = {.at = (char[]){'X', 0, 0, 0, 4}, .length = 5, .capacity = 5};
+        struct buffer bye = {.at = (uint8_t[]){'X', 0, 0, 0, 4}, .size = 5};
         put(client, &bye);
     }
     SSL_free(client->ssl);
     close(client->fd);
-    bytes_release(&client->stash);
+    buffer_fini(&client->stash);
     free(client->scram);
     *client = (struct client){.state = CLIENT_CLOSED};
 }
@@ -89,46 +96,86 @@ void client_ask(struct client *client, const struct request *request)
 
 static void hello(struct client *client, const struct login_target *target)
 {
-    struct bytes out = {0};
-    size_t start = bytes_begin(&out, 0);
-    bytes_u32(&out, 3 << 16);
-    bytes_text(&out, "user");
-    bytes_text(&out, target->user);
-    bytes_text(&out, "database");
-    bytes_text(&out, target->database);
-    bytes_text(&out, "client_encoding");
-    bytes_text(&out, "UTF8");
-    bytes_u8(&out, 0);
-    bytes_end(&out, start);
+    struct buffer out = BUFFER_INIT(CLIENT_BUFFER_MAX);
+    wire_put_u32(&out, 0); /* the length: this message has no type */
+    wire_put_u32(&out, 3 << 16);
+    wire_put_text(&out, "user");
+    wire_put_text(&out, target->user);
+    wire_put_text(&out, "database");
+    wire_put_text(&out, target->database);
+    wire_put_text(&out, "client_encoding");
+    wire_put_text(&out, "UTF8");
+    wire_put_u8(&out, 0);
+    if (buffer_fault(&out) == OK)
+        wire_store_u32(out.at, (uint32_t)out.size);
     put(client, &out);
-    bytes_release(&out);
+    buffer_fini(&out);
     client->state = CLIENT_LOGIN;
+}
+
+/* The keys of a password: derived once and kept, as drivers do that cache them.  A login then costs
+ * the generator three hashes instead of 4,096. */
+static const struct scram_keys *keys_of(const struct scram_client *scram, const char *password)
+{
+    static struct scram_keys kept[KEYS_KEPT];
+    static size_t next;
+    for (size_t i = 0; i < KEYS_KEPT; i++)
+        if (scram_keys_fit(&kept[i], scram->salt, scram->salt_size, scram->iterations))
+            return &kept[i];
+    struct scram_keys *keys = &kept[next++ % KEYS_KEPT];
+    scram_derive(span_text(password), scram->salt, scram->salt_size, scram->iterations, keys);
+    return keys;
+}
+
+static void scram_first(struct client *client, struct buffer *out)
+{
+    uint8_t random[SCRAM_NONCE];
+    struct buffer first = BUFFER_INIT(SCRAM_MESSAGE_MAX);
+    RAND_bytes(random, sizeof(random));
+    free(client->scram);
+    client->scram = calloc(1, sizeof(*client->scram));
+    if (client->scram == NULL)
+        client_die("out of memory");
+    scram_client_first(client->scram, random, &first);
+    size_t start = wire_begin(out, 'p');
+    wire_put_text(out, "SCRAM-SHA-256");
+    wire_put_u32(out, (uint32_t)first.size);
+    wire_put_bytes(out, buffer_span(&first));
+    wire_end(out, start);
+    buffer_fini(&first);
+}
+
+static fault scram_continue(struct client *client, const char *password, struct span challenge,
+                            struct buffer *out)
+{
+    TRY(scram_client_challenge(client->scram, challenge));
+    size_t start = wire_begin(out, 'p');
+    TRY(scram_client_final(client->scram, keys_of(client->scram, password), out));
+    wire_end(out, start);
+    return OK;
 }
 
 static void authenticate(struct client *client, const struct login_target *target, const char *body,
                          size_t length)
 {
-    struct bytes out = {0};
-    uint32_t method = length >= 4 ? get_u32(body) : UINT32_MAX;
-    bool good = true;
-    if (method == 10) {
-        free(client->scram);
-        client->scram = calloc(1, sizeof(*client->scram));
-        if (client->scram == NULL)
-            client_die("out of memory");
-        scram_login_first(client->scram, &out);
-    } else if (method == 11 && client->scram != NULL) {
-        good = scram_login_continue(client->scram, target->password, body + 4, length - 4, &out);
-    } else if (method == 12 && client->scram != NULL) {
-        good = scram_login_final(client->scram, body + 4, length - 4);
-    } else {
-        good = method == 0;
-    }
-    if (!good)
+    struct buffer out = BUFFER_INIT(CLIENT_BUFFER_MAX);
+    struct wire_reader in = wire_reader_over(span_of(body, length));
+    uint32_t method = wire_get_u32(&in);
+    struct span rest = wire_get_rest(&in);
+    fault done = length >= 4 ? OK : FAULT_PROTOCOL;
+    if (method == 10)
+        scram_first(client, &out);
+    else if (method == 11 && client->scram != NULL)
+        done = scram_continue(client, target->password, rest, &out);
+    else if (method == 12 && client->scram != NULL)
+        done = scram_client_check(client->scram, rest);
+    else if (method != 0)
+        done = FAULT_UNSUPPORTED;
+    if (done != OK)
         client_die("authentication method %u failed or is not known", method);
-    if (out.length > 0)
+    if (out.size > 0)
         put(client, &out);
-    bytes_release(&out);
+    buffer_fini(&out);
 }
 
 static void complain(const char *body, size_t length)
@@ -157,7 +204,7 @@ static void check_answer(struct client *client, const struct request *request)
 
 static void on_ready(struct client *client, const struct request *request)
 {
-    if (client->state == CLIENT_LOGIN && request->prepare.length > 0) {
+    if (client->state == CLIENT_LOGIN && request->prepare.size > 0) {
         put(client, &request->prepare);
         client->state = CLIENT_PREPARING;
     } else if (client->state == CLIENT_LOGIN || client->state == CLIENT_PREPARING) {
@@ -182,7 +229,8 @@ static void on_row(struct client *client, const struct request *request, const c
     if (request->value == NULL)
         return;
     size_t size = strlen(request->value);
-    if (have < 6 + size || get_u32(body + 2) != size || memcmp(body + 6, request->value, size) != 0)
+    if (have < 6 + size || wire_u32((const uint8_t *)(body + 2)) != size ||
+        memcmp(body + 6, request->value, size) != 0)
         client_die("a row with another value than '%s'", request->value);
 }
 
@@ -225,7 +273,7 @@ static size_t walk(struct client *client, const struct login_target *target,
         }
         if (have < 5)
             break;
-        size_t size = (size_t)get_u32(at + used + 1) + 1;
+        size_t size = (size_t)wire_u32((const uint8_t *)(at + used + 1)) + 1;
         if (have >= size) {
             on_message(client, target, request, at + used, size);
             used += size;
@@ -245,17 +293,17 @@ static size_t walk(struct client *client, const struct login_target *target,
 static void feed(struct client *client, const struct login_target *target,
                  const struct request *request, size_t length)
 {
-    if (client->stash.length == 0) {
+    if (client->stash.size == 0) {
         size_t used = walk(client, target, request, buffer, length);
-        bytes_add(&client->stash, buffer + used, length - used);
+        buffer_append(&client->stash, buffer + used, length - used);
         return;
     }
-    bytes_add(&client->stash, buffer, length);
-    struct bytes whole = client->stash;
-    client->stash = (struct bytes){0};
-    size_t used = walk(client, target, request, whole.at, whole.length);
-    bytes_add(&client->stash, whole.at + used, whole.length - used);
-    bytes_release(&whole);
+    buffer_append(&client->stash, buffer, length);
+    struct buffer whole = client->stash;
+    client->stash = BUFFER_INIT(CLIENT_BUFFER_MAX);
+    size_t used = walk(client, target, request, (const char *)whole.at, whole.size);
+    buffer_append(&client->stash, whole.at + used, whole.size - used);
+    buffer_fini(&whole);
 }
 
 static ssize_t get(struct client *client)
@@ -299,7 +347,7 @@ static bool establish(struct client *client, const struct login_target *target)
             hello(client, target);
             return false;
         }
-        struct bytes wish = {.at = (char[]){0, 0, 0, 8, 4, (char)0xd2, 0x16, 0x2f}, .length = 8};
+        struct buffer wish = {.at = (uint8_t[]){0, 0, 0, 8, 4, 0xd2, 0x16, 0x2f}, .size = 8};
         put(client, &wish);
         client->state = CLIENT_TLS_ANSWER;
         return false;

@@ -8,7 +8,7 @@
  */
 #include <openssl/ssl.h>
 
-#include "scram_login.h"
+#include "wire/scram.h"
 
 struct login_target {
     const char *host; /* an IPv4 address */
@@ -20,10 +20,13 @@ struct login_target {
     bool spread;          /* from many source addresses: many short connections */
 };
 
+/* Bytes of a buffer: more than any of them takes. */
+#define CLIENT_BUFFER_MAX ((size_t)1 << 30)
+
 /* What a client sends and what has to come back.  Shared by all clients. */
 struct request {
-    struct bytes prepare; /* once after the login; empty: nothing */
-    struct bytes bytes;
+    struct buffer prepare; /* once after the login; empty: nothing */
+    struct buffer bytes;
     unsigned readies;   /* ReadyForQuery per request */
     unsigned completes; /* CommandComplete per request: the queries in it */
     uint64_t rows;      /* per request; UINT64_MAX: any */
@@ -55,8 +58,8 @@ struct client {
     unsigned completes;
     uint64_t rows;
     uint64_t data;
-    struct bytes stash; /* the beginning of a message */
-    struct scram_login *scram;
+    struct buffer stash; /* the beginning of a message */
+    struct scram_client *scram;
 };
 
 void client_open(struct client *client, const struct login_target *target, int epoll);

@@ -13,6 +13,9 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <strings.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
@@ -20,7 +23,10 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "bytes.h"
+#include "wire/message.h"
+
+/* Bytes of a buffer: the largest result with the heads of its rows. */
+#define BUFFER_MAX ((size_t)2 * BIG_MAX)
 
 enum {
     READ_MAX = 1 << 18,
@@ -60,7 +66,7 @@ struct statement {
 struct blob {
     uint32_t size;
     uint32_t rows;
-    struct bytes bytes;
+    struct buffer bytes;
 };
 
 struct connection {
@@ -72,9 +78,9 @@ struct connection {
     bool readable; /* an edge was seen and not yet drained */
     bool hung_up;
     char status; /* I T E */
-    struct bytes in;
-    struct bytes head; /* to send: head, then the blob, then tail */
-    struct bytes tail;
+    struct buffer in;
+    struct buffer head; /* to send: head, then the blob, then tail */
+    struct buffer tail;
     const struct blob *blob;
     size_t blob_sent;
     struct command portal;
@@ -126,7 +132,7 @@ __attribute__((noreturn)) static void die(const char *what)
 }
 
 /* What is added now goes out behind the blob, if one waits. */
-static struct bytes *output(struct connection *connection)
+static struct buffer *output(struct connection *connection)
 {
     return connection->blob != NULL ? &connection->tail : &connection->head;
 }
@@ -141,76 +147,77 @@ static const struct blob *blob_of(uint32_t size)
     if (blob->rows != 0)
         return blob;
     blob->size = size;
+    blob->bytes = BUFFER_INIT(BUFFER_MAX);
     char row[ROW_BYTES];
     memset(row, 'x', sizeof(row));
     for (uint32_t left = size; left > 0 || blob->rows == 0; blob->rows++) {
         uint32_t part = left < ROW_BYTES ? left : ROW_BYTES;
-        size_t start = bytes_begin(&blob->bytes, 'D');
-        bytes_u16(&blob->bytes, 1);
-        bytes_u32(&blob->bytes, part);
-        bytes_add(&blob->bytes, row, part);
-        bytes_end(&blob->bytes, start);
+        size_t start = wire_begin(&blob->bytes, 'D');
+        wire_put_u16(&blob->bytes, 1);
+        wire_put_u32(&blob->bytes, part);
+        buffer_append(&blob->bytes, row, part);
+        wire_end(&blob->bytes, start);
         left -= part;
     }
     return blob;
 }
 
-static void put_status(struct bytes *out, const char *name, const char *value)
+static void put_status(struct buffer *out, const char *name, const char *value)
 {
-    size_t start = bytes_begin(out, 'S');
-    bytes_text(out, name);
-    bytes_text(out, value);
-    bytes_end(out, start);
+    size_t start = wire_begin(out, 'S');
+    wire_put_text(out, name);
+    wire_put_text(out, value);
+    wire_end(out, start);
 }
 
 static void put_ready(struct connection *connection)
 {
     char ready[6] = {'Z', 0, 0, 0, 5, connection->status};
-    bytes_add(output(connection), ready, sizeof(ready));
+    buffer_append(output(connection), ready, sizeof(ready));
 }
 
 static void put_complete(struct connection *connection, const char *tag)
 {
-    struct bytes *out = output(connection);
-    size_t start = bytes_begin(out, 'C');
-    bytes_text(out, tag);
-    bytes_end(out, start);
+    struct buffer *out = output(connection);
+    size_t start = wire_begin(out, 'C');
+    wire_put_text(out, tag);
+    wire_end(out, start);
 }
 
 static void put_error(struct connection *connection, const char *state, const char *text)
 {
-    struct bytes *out = output(connection);
-    size_t start = bytes_begin(out, 'E');
-    bytes_text(out, "SERROR");
-    bytes_text(out, "VERROR");
-    bytes_u8(out, 'C');
-    bytes_text(out, state);
-    bytes_u8(out, 'M');
-    bytes_text(out, text);
-    bytes_u8(out, 0);
-    bytes_end(out, start);
+    struct buffer *out = output(connection);
+    size_t start = wire_begin(out, 'E');
+    wire_put_text(out, "SERROR");
+    wire_put_text(out, "VERROR");
+    wire_put_u8(out, 'C');
+    wire_put_text(out, state);
+    wire_put_u8(out, 'M');
+    wire_put_text(out, text);
+    wire_put_u8(out, 0);
+    wire_end(out, start);
     if (connection->status == 'T')
         connection->status = 'E';
 }
 
 static void put_description(struct connection *connection, struct command command)
 {
-    struct bytes *out = output(connection);
+    struct buffer *out = output(connection);
     if (command.kind != COMMAND_SELECT && command.kind != COMMAND_BIG) {
-        bytes_add(out, "n\0\0\0\4", 5);
+        buffer_append(out, "n\0\0\0\4", 5);
         return;
     }
     bool number = command.kind == COMMAND_SELECT;
-    size_t start = bytes_begin(out, 'T');
-    bytes_u16(out, 1);
-    bytes_text(out, "?column?");
-    bytes_u32(out, 0);
-    bytes_u16(out, 0);
-    bytes_u32(out, number ? 23 : 25);
-    bytes_u16(out, number ? 4 : 0xffff);
-    bytes_u32(out, UINT32_MAX);
-    bytes_u16(out, 0);
-    bytes_end(out, start);
+    size_t start = wire_begin(out, 'T');
+    wire_put_u16(out, 1);
+    wire_put_text(out, "?column?");
+    wire_put_u32(out, 0);
+    wire_put_u16(out, 0);
+    wire_put_u32(out, number ? 23 : 25);
+    wire_put_u16(out, number ? 4 : 0xffff);
+    wire_put_u32(out, UINT32_MAX);
+    wire_put_u16(out, 0);
+    wire_end(out, start);
 }
 
 static bool starts(const char *text, size_t length, const char *word)
@@ -254,10 +261,10 @@ static struct command command_of(const char *text, size_t length)
 static bool put_rows(struct connection *connection, struct command command)
 {
     if (command.kind == COMMAND_SELECT) {
-        bytes_add(output(connection),
-                  "D\0\0\0\x0b\0\1\0\0\0\1"
-                  "1",
-                  12);
+        buffer_append(output(connection),
+                      "D\0\0\0\x0b\0\1\0\0\0\1"
+                      "1",
+                      12);
         put_complete(connection, "SELECT 1");
         return true;
     }
@@ -290,7 +297,7 @@ static bool execute(struct connection *connection, struct command command)
     }
     switch (command.kind) {
     case COMMAND_EMPTY:
-        bytes_add(output(connection), "I\0\0\0\4", 5);
+        buffer_append(output(connection), "I\0\0\0\4", 5);
         return true;
     case COMMAND_SELECT:
     case COMMAND_BIG:
@@ -403,7 +410,7 @@ static void extended_parse(struct connection *connection, const char *name, cons
         statement->name = copy;
     }
     statement->command = command_of(text, statement_length(text, strlen(text)));
-    bytes_add(output(connection), "1\0\0\0\4", 5);
+    buffer_append(output(connection), "1\0\0\0\4", 5);
 }
 
 static void extended_close(struct connection *connection, char what, const char *name)
@@ -413,7 +420,7 @@ static void extended_close(struct connection *connection, char what, const char 
         free(statement->name);
         *statement = connection->statements[--connection->statement_count];
     }
-    bytes_add(output(connection), "3\0\0\0\4", 5);
+    buffer_append(output(connection), "3\0\0\0\4", 5);
 }
 
 static void extended_describe(struct connection *connection, char what, const char *name)
@@ -426,7 +433,7 @@ static void extended_describe(struct connection *connection, char what, const ch
             return;
         }
         command = statement->command;
-        bytes_add(output(connection), "t\0\0\0\6\0\0", 7);
+        buffer_append(output(connection), "t\0\0\0\6\0\0", 7);
     }
     put_description(connection, command);
 }
@@ -439,7 +446,7 @@ static void extended_bind(struct connection *connection, const char *name)
         return;
     }
     connection->portal = statement->command;
-    bytes_add(output(connection), "2\0\0\0\4", 5);
+    buffer_append(output(connection), "2\0\0\0\4", 5);
 }
 
 static void extended(struct connection *connection, char type, const char *body)
@@ -506,31 +513,31 @@ static void greet(struct connection *connection, const char *at, const char *end
         }
         at = value + strnlen(value, (size_t)(end - value)) + 1;
     }
-    struct bytes *out = output(connection);
-    bytes_add(out, "R\0\0\0\x08\0\0\0\0", 9);
+    struct buffer *out = output(connection);
+    buffer_append(out, "R\0\0\0\x08\0\0\0\0", 9);
     for (size_t i = 0; i < PARAMETERS; i++)
         put_status(out, parameters[i].name, values[i]);
-    size_t start = bytes_begin(out, 'K');
-    bytes_u32(out, ++backend.served);
-    bytes_u32(out, 0x5eed0000u ^ backend.served);
-    bytes_end(out, start);
+    size_t start = wire_begin(out, 'K');
+    wire_put_u32(out, ++backend.served);
+    wire_put_u32(out, 0x5eed0000u ^ backend.served);
+    wire_end(out, start);
     put_ready(connection);
 }
 
 static bool startup(struct connection *connection, const char *packet, size_t length)
 {
-    uint32_t code = get_u32(packet + 4);
+    uint32_t code = wire_u32((const uint8_t *)(packet + 4));
     if (code == 80877103 || code == 80877104) {
-        bytes_u8(output(connection), 'N');
+        wire_put_u8(output(connection), 'N');
         return true;
     }
     if (code >> 16 != 3 || packet[length - 1] != 0)
         return false;
     if ((code & 0xffff) != 0) {
-        size_t start = bytes_begin(output(connection), 'v');
-        bytes_u32(output(connection), 3 << 16);
-        bytes_u32(output(connection), 0);
-        bytes_end(output(connection), start);
+        size_t start = wire_begin(output(connection), 'v');
+        wire_put_u32(output(connection), 3 << 16);
+        wire_put_u32(output(connection), 0);
+        wire_end(output(connection), start);
     }
     greet(connection, packet + 8, packet + length);
     connection->started = true;
@@ -545,7 +552,7 @@ static ssize_t answer(struct connection *connection, const char *at, size_t leng
         size_t head = connection->started ? 1 : 0;
         if (length - used < head + 4)
             break;
-        size_t size = get_u32(at + used + head);
+        size_t size = wire_u32((const uint8_t *)(at + used + head));
         if (size < 4 || size > READ_MAX / 2 || (head == 0 && size < 8))
             return -1;
         if (length - used < head + size)
@@ -568,13 +575,18 @@ static bool flush(struct connection *connection)
         int count = 0;
         size_t total = 0;
         const struct blob *blob = connection->blob;
-        if (connection->head.length > 0)
-            parts[count++] = (struct iovec){connection->head.at, connection->head.length};
+        if (buffer_fault(&connection->head) != OK || buffer_fault(&connection->tail) != OK ||
+            (blob != NULL && buffer_fault(&blob->bytes) != OK)) {
+            errno = ENOMEM;
+            die("buffer");
+        }
+        if (connection->head.size > 0)
+            parts[count++] = (struct iovec){connection->head.at, connection->head.size};
         if (blob != NULL)
             parts[count++] = (struct iovec){blob->bytes.at + connection->blob_sent,
-                                            blob->bytes.length - connection->blob_sent};
-        if (connection->tail.length > 0)
-            parts[count++] = (struct iovec){connection->tail.at, connection->tail.length};
+                                            blob->bytes.size - connection->blob_sent};
+        if (connection->tail.size > 0)
+            parts[count++] = (struct iovec){connection->tail.at, connection->tail.size};
         if (count == 0)
             return true;
         for (int i = 0; i < count; i++)
@@ -584,18 +596,18 @@ static bool flush(struct connection *connection)
         if (sent < 0)
             return errno == EAGAIN;
         size_t left = (size_t)sent;
-        size_t part = left < connection->head.length ? left : connection->head.length;
-        bytes_consume(&connection->head, part);
+        size_t part = left < connection->head.size ? left : connection->head.size;
+        buffer_consume(&connection->head, part);
         left -= part;
         if (blob != NULL) {
-            part = blob->bytes.length - connection->blob_sent;
+            part = blob->bytes.size - connection->blob_sent;
             part = left < part ? left : part;
             connection->blob_sent += part;
             left -= part;
-            if (connection->blob_sent == blob->bytes.length)
+            if (connection->blob_sent == blob->bytes.size)
                 connection->blob = NULL;
         }
-        bytes_consume(&connection->tail, left);
+        buffer_consume(&connection->tail, left);
         if ((size_t)sent == total)
             return true;
     }
@@ -603,16 +615,16 @@ static bool flush(struct connection *connection)
 
 static bool pending(const struct connection *connection)
 {
-    return connection->head.length > 0 || connection->blob != NULL || connection->tail.length > 0;
+    return connection->head.size > 0 || connection->blob != NULL || connection->tail.size > 0;
 }
 
 /* What one read brought, behind what was kept; -1: the peer is gone. */
 static ssize_t gather(struct connection *connection)
 {
-    size_t kept = connection->in.length;
+    size_t kept = connection->in.size;
     if (kept > 0)
         memcpy(backend.buffer, connection->in.at, kept);
-    connection->in.length = 0;
+    connection->in.size = 0;
     if (!connection->readable)
         return (ssize_t)kept;
     ssize_t got = recv(connection->fd, backend.buffer + kept, READ_MAX - kept, 0);
@@ -635,10 +647,10 @@ static bool serve(struct connection *connection)
         ssize_t used = answer(connection, backend.buffer, (size_t)length);
         if (used < 0)
             return false;
-        bytes_add(&connection->in, backend.buffer + used, (size_t)(length - used));
+        buffer_append(&connection->in, backend.buffer + used, (size_t)(length - used));
         if (!flush(connection))
             return false;
-        if (!connection->readable && (used == 0 || connection->in.length == 0))
+        if (!connection->readable && (used == 0 || connection->in.size == 0))
             return true;
     }
     return true;
@@ -650,9 +662,9 @@ static void connection_free(struct connection *connection)
     if (connection->next != NULL)
         connection->next->self = connection->self;
     close(connection->fd);
-    bytes_release(&connection->in);
-    bytes_release(&connection->head);
-    bytes_release(&connection->tail);
+    buffer_fini(&connection->in);
+    buffer_fini(&connection->head);
+    buffer_fini(&connection->tail);
     for (size_t i = 0; i < connection->statement_count; i++)
         free(connection->statements[i].name);
     free(connection->statements);
@@ -670,8 +682,13 @@ static void accept_all(void)
         struct connection *connection = calloc(1, sizeof(*connection));
         if (connection == NULL)
             die("connection");
-        *connection = (struct connection){
-            .fd = fd, .status = 'I', .next = backend.open, .self = &backend.open};
+        *connection = (struct connection){.fd = fd,
+                                          .status = 'I',
+                                          .in = BUFFER_INIT(BUFFER_MAX),
+                                          .head = BUFFER_INIT(BUFFER_MAX),
+                                          .tail = BUFFER_INIT(BUFFER_MAX),
+                                          .next = backend.open,
+                                          .self = &backend.open};
         if (backend.open != NULL)
             backend.open->self = &connection->next;
         backend.open = connection;
@@ -734,7 +751,7 @@ int main(int count, char **arguments)
         connection_free(each);
     }
     for (size_t i = 0; i < BLOBS; i++)
-        bytes_release(&backend.blobs[i].bytes);
+        buffer_fini(&backend.blobs[i].bytes);
     close(backend.listener);
     close(backend.epoll);
     return 0;

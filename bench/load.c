@@ -16,8 +16,13 @@
  * `idle` logs in, prints "holding N" and holds until its standard input ends.
  * Any wrong answer, error or lost connection ends the run with status 1.
  */
+#include <dirent.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -45,10 +50,15 @@ static const char *const mode_names[MODES] = {"simple", "extended", "prepared", 
 
 enum phase { PHASE_OPENING, PHASE_WARM, PHASE_MEASURE, PHASE_DRAIN, PHASE_HOLD, PHASE_OVER };
 
+struct usage {
+    int64_t cpu;    /* ns */
+    int64_t sleeps; /* voluntary context switches of all threads: each is followed by a wake-up */
+};
+
 struct watched {
     pid_t pid;
-    int64_t start; /* ns of CPU */
-    int64_t end;
+    struct usage start;
+    struct usage end;
 };
 
 static struct {
@@ -102,32 +112,32 @@ static int64_t cpu_of(pid_t pid)
     return clock_ns(clock);
 }
 
-static void add_message(struct bytes *out, char type, const char *body, size_t length)
+static void add_message(struct buffer *out, char type, const char *body, size_t length)
 {
-    size_t start = bytes_begin(out, type);
-    bytes_add(out, body, length);
-    bytes_end(out, start);
+    size_t start = wire_begin(out, type);
+    buffer_append(out, body, length);
+    wire_end(out, start);
 }
 
-static void add_parse(struct bytes *out, const char *name)
+static void add_parse(struct buffer *out, const char *name)
 {
-    size_t start = bytes_begin(out, 'P');
-    bytes_text(out, name);
-    bytes_text(out, load.query);
-    bytes_u16(out, 0);
-    bytes_end(out, start);
+    size_t start = wire_begin(out, 'P');
+    wire_put_text(out, name);
+    wire_put_text(out, load.query);
+    wire_put_u16(out, 0);
+    wire_end(out, start);
 }
 
 /* Bind, Describe, Execute: what libpq sends for PQexecParams and PQexecPrepared. */
-static void add_execution(struct bytes *out, const char *name)
+static void add_execution(struct buffer *out, const char *name)
 {
-    size_t start = bytes_begin(out, 'B');
-    bytes_text(out, "");
-    bytes_text(out, name);
-    bytes_u16(out, 0);
-    bytes_u16(out, 0);
-    bytes_u16(out, 0);
-    bytes_end(out, start);
+    size_t start = wire_begin(out, 'B');
+    wire_put_text(out, "");
+    wire_put_text(out, name);
+    wire_put_u16(out, 0);
+    wire_put_u16(out, 0);
+    wire_put_u16(out, 0);
+    wire_end(out, start);
     add_message(out, 'D', "P", 2);
     add_message(out, 'E', "\0\0\0\0", 5);
 }
@@ -135,7 +145,9 @@ static void add_execution(struct bytes *out, const char *name)
 static void build_request(void)
 {
     struct request *request = &load.request;
-    struct bytes *out = &request->bytes;
+    request->bytes = BUFFER_INIT(CLIENT_BUFFER_MAX);
+    request->prepare = BUFFER_INIT(CLIENT_BUFFER_MAX);
+    struct buffer *out = &request->bytes;
     bool many = load.mode == MODE_PIPELINE || load.mode == MODE_BATCH;
     unsigned count = many ? load.depth : 1;
     bool simple = load.mode == MODE_SIMPLE || load.mode >= MODE_CONNECT;
@@ -201,6 +213,39 @@ static void churn(void)
     ask(client);
 }
 
+static int64_t sleeps_of_thread(pid_t pid, const char *thread)
+{
+    char path[320], line[128];
+    int64_t count = 0;
+    snprintf(path, sizeof(path), "/proc/%d/task/%s/status", (int)pid, thread);
+    FILE *status = fopen(path, "r");
+    while (status != NULL && fgets(line, sizeof(line), status) != NULL)
+        if (strncmp(line, "voluntary_ctxt_switches:", 24) == 0)
+            count = strtoll(line + 24, NULL, 10);
+    if (status != NULL)
+        fclose(status);
+    return count;
+}
+
+static int64_t sleeps_of(pid_t pid)
+{
+    char path[64];
+    int64_t count = 0;
+    snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+    DIR *threads = opendir(path);
+    for (struct dirent *one; threads != NULL && (one = readdir(threads)) != NULL;)
+        if (one->d_name[0] != '.')
+            count += sleeps_of_thread(pid, one->d_name);
+    if (threads != NULL)
+        closedir(threads);
+    return count;
+}
+
+static struct usage usage_of(pid_t pid)
+{
+    return (struct usage){.cpu = cpu_of(pid), .sleeps = sleeps_of(pid)};
+}
+
 static void start_window(void)
 {
     load.phase = PHASE_MEASURE;
@@ -209,14 +254,14 @@ static void start_window(void)
     load.window_start = clock_ns(CLOCK_MONOTONIC);
     load.own_cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
     for (size_t i = 0; i < load.watched_count; i++)
-        load.watched[i].start = cpu_of(load.watched[i].pid);
+        load.watched[i].start = usage_of(load.watched[i].pid);
 }
 
 static void end_window(void)
 {
     load.phase = load.busy > 0 ? PHASE_DRAIN : PHASE_OVER;
     for (size_t i = 0; i < load.watched_count; i++)
-        load.watched[i].end = cpu_of(load.watched[i].pid);
+        load.watched[i].end = usage_of(load.watched[i].pid);
     load.window_end = clock_ns(CLOCK_MONOTONIC);
     load.own_cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - load.own_cpu;
 }
@@ -338,8 +383,10 @@ static void report(void)
            histogram_at(histogram, 0.999) / 1e3, (double)histogram->max / 1e3,
            (double)load.own_cpu / 1e3 / queries);
     for (size_t i = 0; i < load.watched_count; i++)
-        printf("%s{\"pid\": %d, \"cpu_us\": %.3f}", i > 0 ? ", " : "", (int)load.watched[i].pid,
-               (double)(load.watched[i].end - load.watched[i].start) / 1e3);
+        printf("%s{\"pid\": %d, \"cpu_us\": %.3f, \"sleeps\": %" PRId64 "}", i > 0 ? ", " : "",
+               (int)load.watched[i].pid,
+               (double)(load.watched[i].end.cpu - load.watched[i].start.cpu) / 1e3,
+               load.watched[i].end.sleeps - load.watched[i].start.sleeps);
     printf("]}\n");
 }
 
@@ -450,8 +497,8 @@ int main(int count, char **arguments)
     if (load.mode != MODE_IDLE)
         report();
     free(load.clients);
-    bytes_release(&load.request.bytes);
-    bytes_release(&load.request.prepare);
+    buffer_fini(&load.request.bytes);
+    buffer_fini(&load.request.prepare);
     SSL_CTX_free(load.target.tls);
     close(load.epoll);
     return 0;

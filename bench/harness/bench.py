@@ -128,8 +128,10 @@ class Bench:
         if process.returncode != 0:
             raise RuntimeError(complaint.strip() or f"load ended with {process.returncode}")
         report = json.loads(out)
-        used = sum(one["cpu_us"] for one in report.pop("watched"))
+        watched = report.pop("watched")
+        used = sum(one["cpu_us"] for one in watched)
         report["cpu_us"] = used / report["queries"] if instance.process else None
+        report["sleeps"] = sum(one["sleeps"] for one in watched) / report["queries"]
         report["busy"] = used / report["seconds"] / 1e6
         return report
 

@@ -126,7 +126,11 @@ def run_windows(bench, name):
                 reports[contender.name].append(report)
             else:
                 failed.add(contender.name)
-    return {one: medians(found) for one, found in reports.items() if one not in failed}
+    result = {one: medians(found) for one, found in reports.items() if one not in failed}
+    for one, found in result.items():
+        if found:
+            found["cpu_rounds"] = [report["cpu_us"] for report in reports[one]]
+    return result
 
 
 # System calls and instructions: two run lengths, so that starting and logging in cancel out.
