@@ -1,5 +1,5 @@
 #include "limits_play.h"
-#include "pool/pool.h"
+#include "pool/pool_parts.h"
 #include "pool/router.h"
 #include "pooler/control.h"
 #include "relay/move.h"
@@ -29,7 +29,7 @@ static void gather(uint32_t count, struct talk *server)
     pass(ms(100)); /* the last of them is parked */
     ck_assert_int_eq(move_some(second, first, 1000, true), OK);
     pass(ms(100));
-    ck_assert_uint_eq(hint_read(&first->told.clients), count);
+    ck_assert_uint_eq(hint_read(&first->hints.clients), count);
 }
 
 static void disperse(uint32_t count, struct talk *server)
@@ -53,7 +53,7 @@ static struct probe {
 
 static void probe_deliver(struct mail *mail UNUSED)
 {
-    uint64_t left = hint_read(&probe.relay->told.left);
+    uint64_t left = hint_read(&probe.relay->hints.left);
     probe.max = MAX_OF(probe.max, left - probe.left);
     probe.left = left;
     if (++probe.turns < 100)
@@ -66,16 +66,16 @@ PLAY(an_order_moves_so_many_clients_a_few_at_a_time)
     gather(513, &server);
     struct relay *first = pooler_relay(world.pooler, 0), *second = pooler_relay(world.pooler, 1);
     probe = (struct probe){
-        .mail.deliver = probe_deliver, .relay = first, .left = hint_read(&first->told.left)};
+        .mail.deliver = probe_deliver, .relay = first, .left = hint_read(&first->hints.left)};
     ck_assert_int_eq(move_some(first, second, 1000, true), OK);
     (void)mail_send(first->pools.machine, &probe.mail);
     pass(ms(100));
     ck_assert_uint_eq(probe.max, 32);
-    ck_assert_uint_eq(hint_read(&first->told.clients), 1);
-    ck_assert_uint_eq(hint_read(&second->told.clients), 512);
+    ck_assert_uint_eq(hint_read(&first->hints.clients), 1);
+    ck_assert_uint_eq(hint_read(&second->hints.clients), 512);
     ck_assert_int_eq(move_some(first, second, 1000, true), OK);
     pass(ms(100));
-    ck_assert_uint_eq(hint_read(&second->told.clients), 513);
+    ck_assert_uint_eq(hint_read(&second->hints.clients), 513);
     disperse(513, &server);
 }
 
@@ -86,7 +86,7 @@ PLAY(an_order_moves_all_clients_if_there_are_no_more)
     struct relay *first = pooler_relay(world.pooler, 0), *second = pooler_relay(world.pooler, 1);
     ck_assert_int_eq(move_some(first, second, 1000, true), OK);
     pass(ms(100));
-    ck_assert_uint_eq(hint_read(&second->told.clients), 512);
+    ck_assert_uint_eq(hint_read(&second->hints.clients), 512);
     disperse(512, &server);
 }
 
@@ -133,7 +133,7 @@ static void moves_with(size_t size, fault moved, uint32_t clients_there)
     pooler_look(world.pooler, pack_and_move, NULL);
     pass(ms(100));
     ck_assert_int_eq(luggage.moved, moved);
-    ck_assert_uint_eq(hint_read(&pooler_relay(world.pooler, 1)->told.clients), clients_there);
+    ck_assert_uint_eq(hint_read(&pooler_relay(world.pooler, 1)->hints.clients), clients_there);
     disperse(1, &server);
 }
 
@@ -235,8 +235,8 @@ PLAY(as_many_databases_are_paused_as_may_be)
     }
     fault marked = control_mark(world.pooler, "one more", ORDER_DISABLED, 0);
     ck_assert_int_eq(marked, FAULT_LIMIT);
-    ck_assert_str_eq(fault_story(marked), "more than 10000 databases are paused or disabled");
-    ck_assert_str_eq(fault_story_sqlstate(marked), "54000");
+    ck_assert_str_eq(fault_detail(marked), "more than 10000 databases are paused or disabled");
+    ck_assert_str_eq(fault_detail_sqlstate(marked), "54000");
     const struct orders *orders = &pooler_relay(world.pooler, 0)->pools.orders;
     ck_assert(orders_hold(orders, "d0") && orders_hold(orders, "d9999"));
     ck_assert_int_eq(orders_admit(orders, "one more"), OK);
@@ -282,7 +282,7 @@ PLAY(with_one_listener_more_nothing_starts)
     listen_at(65);
     fault started = pooler_start(world.config, &no_console, &world.pooler);
     ck_assert_int_eq(started, FAULT_LIMIT);
-    ck_assert_str_eq(fault_story(started), "more than 64 addresses to listen on");
+    ck_assert_str_eq(fault_detail(started), "more than 64 addresses to listen on");
     world.at.port = 20000;
     ck_assert_int_eq(talk_hello(&client, &world, "app", "joe"), FAULT_REFUSED);
     talk_end(&client);
@@ -415,7 +415,7 @@ PLAY(a_walk_along_a_line_passes_over_so_many_pools)
 {
     static struct talk waiting[65];
     struct talk first, server;
-    deadline since = walk_over(63, waiting, &first);
+    moment since = walk_over(63, waiting, &first);
     accept_server(&server, 101);
     is_at_limit(since, ms(0));
     ck_assert_int_eq(talk_await_ready(&waiting[64]), OK);
@@ -427,7 +427,7 @@ PLAY(the_pool_behind_them_has_its_turn_when_it_asks_again)
 {
     static struct talk waiting[66];
     struct talk first, server;
-    deadline since = walk_over(64, waiting, &first);
+    moment since = walk_over(64, waiting, &first);
     accept_server(&server, 101);
     ck_assert_int_ge(between(since, now()).us, ms(5).us);
     ck_assert_int_le(between(since, now()).us, world.config->overtake_max.us / 4);

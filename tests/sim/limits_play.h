@@ -23,7 +23,7 @@
 #define BEFORE(limit) ((duration){(limit).us - 5000}) /* just in time */
 
 /* It happens now: not before its limit, and little later. */
-static inline void is_at_limit(deadline since, duration limit)
+static inline void is_at_limit(moment since, duration limit)
 {
     int64_t passed = between(since, now()).us;
     ck_assert_int_ge(passed, limit.us - 1000);

@@ -121,7 +121,7 @@ PLAY(a_cancel_request_that_takes_too_long_is_given_up)
     busy_begin(&busy, 100);
     request_cancel(&busy, &request);
     receive_cancel(100, &received);
-    deadline since = now();
+    moment since = now();
     request_ends(&request);
     is_at_limit(since, world.config->cancel_timeout);
     request_ends(&received);
@@ -148,7 +148,7 @@ PLAY(so_many_cancel_requests_are_under_way_and_one_more_does_nothing)
         receive_cancel(100 + i, &received[i]);
     }
     request_cancel(&busy[2], &requests[2]);
-    deadline since = now();
+    moment since = now();
     request_ends(&requests[2]);
     is_at_limit(since, ms(0));
     nobody_connects();
@@ -178,7 +178,7 @@ static deadline is_told_to_end(struct talk *client, struct talk *server)
     accept_server(server, 100);
     ck_assert_int_eq(talk_await_ready(client), OK);
     EXPECT_BARE(server, 'X', "");
-    deadline told = now();
+    moment told = now();
     PUT(client, 'Q', "SELECT 1");
     flush(client);
     return told;
@@ -187,7 +187,7 @@ static deadline is_told_to_end(struct talk *client, struct talk *server)
 PLAY(a_server_that_was_told_to_end_keeps_its_slot_until_it_ends)
 {
     struct talk client, server, other;
-    deadline told = is_told_to_end(&client, &server);
+    moment told = is_told_to_end(&client, &server);
     pass(BEFORE(sec(1)));
     talk_end(&server);
     accept_server(&other, 101);
@@ -199,7 +199,7 @@ PLAY(a_server_that_was_told_to_end_keeps_its_slot_until_it_ends)
 PLAY(the_slot_of_a_server_that_does_not_end_is_free_after_its_time)
 {
     struct talk client, server, other;
-    deadline told = is_told_to_end(&client, &server);
+    moment told = is_told_to_end(&client, &server);
     accept_server(&other, 101);
     is_at_limit(told, sec(1));
     EXPECT(&other, 'Q', "SELECT 1");
@@ -230,7 +230,7 @@ PLAY(so_many_clients_are_told_to_leave_in_a_second)
             accept_server(&server, 100);
         ck_assert_int_eq(talk_await_ready(&clients[i]), OK);
     }
-    deadline since = now();
+    moment since = now();
     ck_assert_int_eq(co_group_start(&group, stop_pooler, NULL, CO_LARGE), OK);
     for (int i = 0; i < 60; i++) {
         expect_error(&clients[i], "FATAL", "57P01");
@@ -278,7 +278,7 @@ static duration poor_asks_in_vain(void)
 {
     poor_init();
     poor.relay.shedding.under_way = 1; /* somebody is about to go */
-    deadline since = now();
+    moment since = now();
     uint64_t tries = machine_stats(machine_self()).switches;
     ck_assert_int_eq(client_room(&poor.asking, 1), FAULT_MEMORY);
     is_at_limit(since, sec(1));
@@ -428,7 +428,7 @@ PLAY(a_question_about_a_user_that_is_not_answered_in_time_is_an_error)
 {
     struct talk client, looker;
     asking_start();
-    deadline since = now();
+    moment since = now();
     user_hello(&client, "ann");
     accept_server(&looker, 99);
     expect_question(&looker);

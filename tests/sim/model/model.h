@@ -50,9 +50,10 @@ struct model_faults {
     uint32_t fail;        /* a statement: ERROR 53200, "out of memory" */
     uint32_t impostor;    /* a connection: somebody else answers, with a certificate of his own */
     uint32_t flush_oddly; /* a message: what was answered so far is sent at once */
+    uint32_t conflict;    /* a query at a standby: it conflicts with recovery, at once or later */
 };
 
-/* What the director of a simulation may want to know at once.  Called on the model's machine; must
+/* Events that the oracle of a simulation observes.  Called on the model's machine; must
  * not suspend.  Any may be NULL. */
 struct model_session_view;
 struct model_watch {
@@ -69,12 +70,13 @@ struct model_watch {
     /* A transaction that wrote was committed, or not; before the client hears of it. */
     void (*decided)(void *argument, const struct model_session_view *session, bool committed);
     /* A NoticeResponse, NotificationResponse or ParameterStatus was written, as it will be sent. */
-    void (*told)(void *argument, const struct model_session_view *session, uint8_t type,
-                 struct span body);
-    /* An impostor was told who wants to log in, or what is to be cancelled. */
-    void (*betrayed)(void *argument);
+    void (*async_sent)(void *argument, const struct model_session_view *session, uint8_t type,
+                       struct span body);
+    /* An impostor received a login or a cancel request. */
+    void (*impostor_reached)(void *argument);
     /* A standby has sent the body of a CopyData message while it is streamed to. */
-    void (*replied)(void *argument, const struct model_session_view *session, struct span body);
+    void (*status_received)(void *argument, const struct model_session_view *session,
+                            struct span body);
     /* ReadyForQuery is about to be sent. */
     void (*ready)(void *argument, const struct model_session_view *session);
 };
@@ -112,6 +114,8 @@ void model_stop(struct model *model, deadline by);
 /** All sessions end at once, without a word and in mid message; what was not committed is lost.  It
  *  goes on listening: newcomers hear 57P03 until model_set_state(MODEL_READY). */
 void model_crash(struct model *model);
+/** The same for the sessions at one of its addresses.  It goes on accepting connections there. */
+void model_crash_at(struct model *model, const struct address *address);
 /** Nobody listens any more either (a machine that lost its power); then model_start.  Suspends
  *  until the coroutines are gone, which they are at once. */
 void model_kill(struct model *model);
@@ -126,6 +130,18 @@ enum model_state {
 void model_set_state(struct model *model, enum model_state state);
 /** A standby becomes a primary: sessions report in_hot_standby with their next ReadyForQuery. */
 void model_promote(struct model *model);
+/** Makes one of its addresses a standby, or a primary again.  Data is shared by all of them, but
+ * for what a standby has not replayed. */
+#define MODEL_NODES 8
+void model_set_standby(struct model *model, const struct address *address, bool is_standby);
+/** Sets the timeline of one of its addresses; 1 at first. */
+void model_set_timeline(struct model *model, const struct address *address, uint32_t timeline);
+/** A standby stops to replay the log, or goes on and has replayed all of it.  What is committed
+ *  meanwhile is not seen there. */
+void model_set_behind(struct model *model, const struct address *address, bool is_behind);
+/** Whether the primary has written more than this standby has replayed. */
+bool model_is_behind(const struct model *model, const struct address *address);
+#define MODEL_SYSTEM "7300000000000000001" /* the system identifier */
 /** Another max_connections. */
 void model_set_connections(struct model *model, uint32_t max);
 /** Another default of a setting, as a reload of postgresql.conf brings it.  False: no such
@@ -133,7 +149,7 @@ void model_set_connections(struct model *model, uint32_t max);
 bool model_set_default(struct model *model, const char *name, const char *value);
 void model_set_faults(struct model *model, const struct model_faults *faults);
 /** All faults off, and nobody is slow any more. */
-void model_calm(struct model *model);
+void model_end_faults(struct model *model);
 
 /** pg_terminate_backend, pg_cancel_backend, and a backend that dies without a word.  False: there
  *  is none. */
@@ -164,9 +180,17 @@ struct model_session_view {
     struct span query;   /* that runs, or ran last */
     uint32_t statements; /* prepared, with a name */
     uint32_t portals;
-    uint32_t locks;     /* advisory, of the session */
-    uint32_t channels;  /* listened to */
-    uint32_t temporary; /* tables */
+    uint32_t locks;       /* advisory, of the session */
+    uint32_t channels;    /* listened to */
+    uint32_t temporary;   /* tables */
+    struct address local; /* to which the client connected, with the port */
+    moment accepted;      /* the connection */
+    bool standby;         /* it is one now */
+    bool began_standby;   /* it was one when the login ended */
+    bool in_block;        /* in a transaction that a BEGIN has begun */
+    uint32_t timeline;
+    uint64_t place; /* in the log, up to which the server has written or replayed */
+    const struct stream *stream;
 };
 /** All sessions, in order of their logins: NULL ends. */
 struct model_session;

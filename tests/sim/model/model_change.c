@@ -84,12 +84,14 @@ static fault change_version(struct change *change, struct model_version *version
     return give_back(change, row);
 }
 
-/* where k = 7 asks for one row only */
+/* where k = 7 asks for one row only, whatever else a row must have */
 static bool find_one(struct change *change, int32_t *ret, fault *what)
 {
     const struct sql_expr *where = change->stmt->where;
     struct sql_value value;
     *what = OK;
+    if (where != NULL && where->kind == SQL_AND)
+        where = where->args;
     if (where == NULL || where->kind != SQL_OPERATOR || strcmp(where->sign, "=") != 0 ||
         where->args->kind != SQL_COLUMN || where->args->number != 0 ||
         where->args->type != SQL_INT4 ||

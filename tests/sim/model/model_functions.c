@@ -68,7 +68,7 @@ static fault call_database(const struct sql_scope *scope, const struct sql_value
 static fault call_in_recovery(const struct sql_scope *scope, const struct sql_value *args,
                               struct sql_value *ret)
 {
-    ret->number = scope->session->model->standby;
+    ret->number = model_is_standby(scope->session);
     return OK;
 }
 

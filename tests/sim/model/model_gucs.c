@@ -149,7 +149,7 @@ static const char *own_value(const struct model_session *session, const struct g
 {
     const struct model *model = session->model;
     if (row_is(row, "in_hot_standby"))
-        return model->standby ? "on" : "off";
+        return model_is_standby(session) ? "on" : "off";
     if (row_is(row, "is_superuser"))
         return is_superuser(session, user_of(session)) ? "on" : "off";
     if (row_is(row, "session_authorization"))
@@ -160,7 +160,7 @@ static const char *own_value(const struct model_session *session, const struct g
     if (row_is(row, "transaction_isolation"))
         return begun ? session->tx.isolation
                      : model_guc_value(session, "default_transaction_isolation");
-    if (row_is(row, "transaction_read_only") && model->standby)
+    if (row_is(row, "transaction_read_only") && model_is_standby(session))
         return "on";
     if (row_is(row, "transaction_read_only"))
         return begun ? session->tx.read_only
@@ -349,6 +349,12 @@ static fault check_modes(struct model_session *session, const struct guc_row *ro
         return model_raise(session, "25001",
                            "SET TRANSACTION ISOLATION LEVEL must not be called "
                            "in a subtransaction");
+    if (row->kind == GUC_ISOLATION && strcmp(value, "serializable") == 0 &&
+        model_is_standby(session)) {
+        (void)model_raise(session, "0A000", "cannot use serializable mode in a hot standby");
+        model_hint(session, "You can use REPEATABLE READ instead.");
+        return FAULT_UPSTREAM;
+    }
     if (row->kind == GUC_ISOLATION || strcmp(value, "off") != 0)
         return OK;
     if (tx->level > 0)
@@ -358,7 +364,7 @@ static fault check_modes(struct model_session *session, const struct guc_row *ro
     if (tx->snapshot_taken)
         return model_raise(session, "25001",
                            "transaction read-write mode must be set before any query");
-    if (session->model->standby)
+    if (model_is_standby(session))
         return model_raise(session, "0A000",
                            "cannot set transaction read-write mode during recovery");
     return OK;

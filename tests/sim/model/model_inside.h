@@ -150,7 +150,7 @@ const char *model_guc_value(const struct model_session *session, const char *nam
 const char *model_guc_word(const char *isolation);
 int64_t model_guc_number(const struct model_session *session, const char *name);
 void model_gucs_end(struct model_session *session, bool commit, uint32_t level);
-/** ParameterStatus of what has changed; `all`: of everything, in a greeting. */
+/** ParameterStatus of what has changed; `all`: of everything, in a reported parameters. */
 void model_gucs_report(struct model_session *session, bool all);
 /** A ParameterStatus that tells nothing new. */
 void model_gucs_repeat(struct model_session *session);
@@ -403,7 +403,10 @@ struct model_session {
     struct model *model;
     struct co *co;
     struct stream stream;
-    struct buffer in; /* read and not yet taken: in_at on */
+    struct address local; /* where it was accepted */
+    moment accepted;
+    bool began_standby; /* as model_is_standby() when the login ended */
+    struct buffer in;   /* read and not yet taken: in_at on */
     size_t in_at;
     struct buffer out;
     uint32_t pid;
@@ -442,6 +445,13 @@ struct model_session {
     bool ready_due;         /* ReadyForQuery comes next */
 };
 
+struct model_node {
+    struct address address;
+    bool is_standby;
+    uint32_t timeline;
+    uint64_t stopped; /* replay has stopped at this place; 0: it has not */
+};
+
 struct model {
     struct model_options options;
     struct listener listener;
@@ -450,6 +460,8 @@ struct model {
     enum model_state state;
     bool listening;
     bool standby;
+    struct model_node nodes[MODEL_NODES]; /* addresses with a role of their own */
+    uint32_t node_count;
     struct list sessions;
     struct list waiting; /* sessions that wait for a lock */
     struct list locks;
@@ -471,6 +483,17 @@ static inline bool tx_is_failed(const struct model_session *session)
     return session->tx.block == TX_FAILED;
 }
 
+/** Whether the server to which the client has connected is a standby. */
+bool model_is_standby(const struct model_session *session);
+/** Returns its timeline, and the place in the log up to which it has written or replayed. */
+uint32_t model_timeline(const struct model_session *session);
+/** When it was started: different for each address with a role. */
+uint32_t model_started(const struct model_session *session);
+uint64_t model_place(const struct model_session *session);
+/** How many commits the session's server has replayed, or made. */
+uint64_t model_replayed(const struct model_session *session);
+/** Whether a standby has stopped to replay. */
+bool model_any_behind(const struct model *model);
 /** Draws below `limit`. */
 uint64_t model_draw(struct model *model, uint64_t limit);
 /** True once in `chances`; 0: never. */
@@ -508,6 +531,8 @@ fault model_check(struct model_session *session) MUST_USE;
 fault model_wait(struct model_session *session, deadline by) MUST_USE;
 /** Takes its time, if it is a slow one. */
 fault model_dawdle(struct model_session *session) MUST_USE;
+/** At a standby, a query may conflict with recovery, `rarer` times as rarely as the fault says. */
+fault model_conflict(struct model_session *session, uint32_t rarer) MUST_USE;
 /** The same for a lock that another session holds; 40P01, 55P03. */
 fault model_wait_lock(struct model_session *session, const struct model_session *holder) MUST_USE;
 void model_wake_waiters(struct model *model);
@@ -532,9 +557,9 @@ fault model_execute(struct model_session *session, struct span body) MUST_USE;
 fault model_close(struct model_session *session, struct span body) MUST_USE;
 
 /** A Query message on a connection for replication (model_walsender.c). */
-fault model_walk(struct model_session *session, struct span text) MUST_USE;
+fault model_replication_command(struct model_session *session, struct span text) MUST_USE;
 
-/** Startup packet to greeting. */
+/** Startup packet to reported parameters. */
 fault model_login(struct model_session *session) MUST_USE;
 void model_cancel_request(struct model *model, const struct wire_cancel *cancel);
 struct model_session *model_session_by_pid(const struct model *model, uint32_t pid);

@@ -1,4 +1,5 @@
-/* model_login.c - from a startup packet to the greeting: trust, SCRAM with one iteration. */
+/* model_login.c - from a startup packet to the reported parameters: trust, SCRAM with one
+ * iteration. */
 #include "link/link.h"
 #include "model_inside.h"
 
@@ -288,8 +289,8 @@ static fault read_startup(struct model_session *session, uint8_t *bytes, struct 
     struct link_accept accept = {.tls = tls,
                                  .tls_mode = tls == NULL ? TLS_MODE_DISABLE : TLS_MODE_ALLOW};
     fault read = link_read_startup(&session->stream, &accept, bytes, ret, after(LOGIN_WITHIN));
-    if (read == OK && is_impostor && options->watch.betrayed != NULL)
-        options->watch.betrayed(options->watch.argument);
+    if (read == OK && is_impostor && options->watch.impostor_reached != NULL)
+        options->watch.impostor_reached(options->watch.argument);
     if (read == FAULT_UNSUPPORTED)
         return model_raise_fatal(session, "0A000",
                                  "unsupported frontend protocol: server supports 3.0 to 3.0");

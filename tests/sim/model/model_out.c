@@ -94,11 +94,12 @@ void model_tells(const struct model_session *session, size_t start)
 {
     const struct model_watch *watch = &session->model->options.watch;
     const struct buffer *out = &session->out;
-    if (watch->told == NULL || !session->ready || out->size < start + WIRE_HEADER)
+    if (watch->async_sent == NULL || !session->ready || out->size < start + WIRE_HEADER)
         return;
     struct model_session_view view = model_session_look(session);
     size_t body = start + WIRE_HEADER;
-    watch->told(watch->argument, &view, out->at[start], span_of(out->at + body, out->size - body));
+    watch->async_sent(watch->argument, &view, out->at[start],
+                      span_of(out->at + body, out->size - body));
 }
 
 /* --- sending ---------------------------------------------------------------------------------- */

@@ -46,7 +46,7 @@ static void program(void *argument)
         serve(model);
         model_stop(model, after(sec(1)));
     } else {
-        fprintf(stderr, "cannot start: %s\n", fault_story(started));
+        fprintf(stderr, "cannot start: %s\n", fault_detail(started));
         failed = 1;
     }
     model_free(&model);

@@ -4,7 +4,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define AGGREGATES_MAX 8
+#define AGGREGATES_MAX  8
+#define CONFLICT_BY_ROW 2 /* times as rare as at the beginning of a query */
 
 /* --- planning --------------------------------------------------------------------------------- */
 
@@ -169,6 +170,8 @@ fault model_run_begin(struct model_session *session, struct model_portal *portal
     if (stmt->kind != SQL_SELECT)
         return OK;
     portal->limit = -1;
+    if (stmt->for_update && stmt->source == SQL_FROM_TABLE)
+        TRY(tx_must_write(session, "SELECT FOR UPDATE"));
     (void)model_snapshot(session);
     return stmt->source == SQL_FROM_TABLE ? open_table(session, portal) : OK;
 }
@@ -365,6 +368,7 @@ fault model_run_rows(struct model_session *session, struct model_portal *portal,
         TRY(model_project(&scope, stmt, values));
         TRY(sink->row(sink, stmt, values));
         sink->rows += 1;
+        TRY(model_conflict(session, CONFLICT_BY_ROW));
     }
     portal->at_end = portal->at_end || sink->rows < max;
     return OK;
@@ -412,6 +416,7 @@ static fault run_select(struct model_session *session, struct model_portal *port
                         bool describe, char tag[48])
 {
     struct model_sink sink = {.row = sink_to_client, .session = session, .portal = portal};
+    TRY(model_conflict(session, 1));
     if (describe)
         model_put_row_description(session, portal->stmt, portal);
     TRY(model_run_rows(session, portal, max, &sink));

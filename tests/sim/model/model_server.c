@@ -144,6 +144,7 @@ static void session_main(void *argument)
     fault login = model_login(session);
     if (login == OK) {
         session->ready = session->ready_due = true;
+        session->began_standby = model_is_standby(session);
         session->number = ++model->counts.logins;
         model->counts.sessions = model->sessions.count;
         if (model->counts.sessions_max < model->sessions.count)
@@ -173,8 +174,10 @@ static void acceptor_main(void *argument)
         if (accepted != OK)
             return;
         struct model_session *session = session_new(model);
+        session->accepted = now();
         model->counts.connections += 1;
         if (stream_adopt(&session->stream, handle, peer.family == ADDRESS_UNIX) != OK ||
+            stream_local(&session->stream, &session->local) != OK ||
             co_group_start(&model->coroutines, session_main, session, CO_LARGE) != OK)
             session_end(session);
         else
@@ -238,6 +241,16 @@ void model_crash(struct model *model)
     co_group_cancel(&model->coroutines);
 }
 
+void model_crash_at(struct model *model, const struct address *address)
+{
+    LIST_EACH (&model->sessions, it) {
+        struct model_session *session = LIST_ENTRY(it, struct model_session, node);
+        if (address_equal(&session->local, address))
+            co_cancel(session->co);
+    }
+    model->counts.crashes += 1;
+}
+
 void model_set_state(struct model *model, enum model_state state)
 {
     model->state = state;
@@ -246,6 +259,99 @@ void model_set_state(struct model *model, enum model_state state)
 void model_promote(struct model *model)
 {
     model->standby = false;
+}
+
+static const struct model_node *node_find(const struct model *model, const struct address *address)
+{
+    for (uint32_t i = 0; i < model->node_count; i++)
+        if (address_equal(&model->nodes[i].address, address))
+            return &model->nodes[i];
+    return NULL;
+}
+
+static struct model_node *node_make(struct model *model, const struct address *address)
+{
+    const struct model_node *found = node_find(model, address);
+    if (found != NULL)
+        return &model->nodes[found - model->nodes];
+    invariant(model->node_count < MODEL_NODES);
+    struct model_node *node = &model->nodes[model->node_count++];
+    *node = (struct model_node){.address = *address, .timeline = 1};
+    return node;
+}
+
+void model_set_standby(struct model *model, const struct address *address, bool is_standby)
+{
+    struct model_node *node = node_make(model, address);
+    node->is_standby = is_standby;
+    if (!is_standby) /* it replays all that it has received before it is promoted */
+        node->stopped = 0;
+}
+
+void model_set_timeline(struct model *model, const struct address *address, uint32_t timeline)
+{
+    node_make(model, address)->timeline = timeline;
+}
+
+/* When servers were started: each address with a role is a server of its own. */
+#define STARTED 1000000u
+
+/* Each commit takes some bytes of the log. */
+#define COMMIT_SIZE 64u
+
+static uint64_t model_written(const struct model *model)
+{
+    return MODEL_LOG_BEGINS + MODEL_LOG_AT_FIRST + model->order * COMMIT_SIZE;
+}
+
+void model_set_behind(struct model *model, const struct address *address, bool is_behind)
+{
+    node_make(model, address)->stopped = is_behind ? model_written(model) : 0;
+}
+
+bool model_is_behind(const struct model *model, const struct address *address)
+{
+    const struct model_node *node = node_find(model, address);
+    return node != NULL && node->is_standby && node->stopped > 0 &&
+           node->stopped < model_written(model);
+}
+
+bool model_is_standby(const struct model_session *session)
+{
+    const struct model_node *node = node_find(session->model, &session->local);
+    return session->model->standby || (node != NULL && node->is_standby);
+}
+
+uint32_t model_timeline(const struct model_session *session)
+{
+    const struct model_node *node = node_find(session->model, &session->local);
+    return node == NULL ? 1 : node->timeline;
+}
+
+uint32_t model_started(const struct model_session *session)
+{
+    const struct model_node *node = node_find(session->model, &session->local);
+    return STARTED + (node == NULL ? 0 : 1 + (uint32_t)(node - session->model->nodes));
+}
+
+uint64_t model_place(const struct model_session *session)
+{
+    const struct model_node *node = node_find(session->model, &session->local);
+    bool stopped = node != NULL && node->is_standby && node->stopped > 0;
+    return stopped ? node->stopped : model_written(session->model);
+}
+
+uint64_t model_replayed(const struct model_session *session)
+{
+    return (model_place(session) - MODEL_LOG_BEGINS - MODEL_LOG_AT_FIRST) / COMMIT_SIZE;
+}
+
+bool model_any_behind(const struct model *model)
+{
+    for (uint32_t i = 0; i < model->node_count; i++)
+        if (model->nodes[i].stopped > 0)
+            return true;
+    return false;
 }
 
 void model_set_connections(struct model *model, uint32_t max)
@@ -263,7 +369,7 @@ void model_set_faults(struct model *model, const struct model_faults *faults)
     model->options.faults = *faults;
 }
 
-void model_calm(struct model *model)
+void model_end_faults(struct model *model)
 {
     model->options.faults = (struct model_faults){0};
 }
@@ -375,5 +481,13 @@ struct model_session_view model_session_look(const struct model_session *session
         .locks = model_locks_held(session),
         .channels = session->channels.count,
         .temporary = session->temporary.count,
+        .local = session->local,
+        .accepted = session->accepted,
+        .standby = model_is_standby(session),
+        .began_standby = session->began_standby,
+        .in_block = block == TX_OPEN || block == TX_FAILED,
+        .timeline = model_timeline(session),
+        .place = model_place(session),
+        .stream = &session->stream,
     };
 }

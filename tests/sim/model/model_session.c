@@ -54,6 +54,23 @@ fault model_dawdle(struct model_session *session)
     return OK;
 }
 
+#define CONFLICT_AFTER_US 2000
+
+fault model_conflict(struct model_session *session, uint32_t rarer)
+{
+    struct model *model = session->model;
+    if (!model_is_standby(session) || !model_chance(model, model->options.faults.conflict * rarer))
+        return OK;
+    TRY(model_flush(session));
+    deadline by = after((duration){.us = (int64_t)model_draw(model, CONFLICT_AFTER_US)});
+    while (rarer > 1 && now().us < by.us) /* the rows so far have reached the client */
+        TRY(model_wait(session, by));
+    if (model_draw(model, 4) == 0)
+        return model_raise_fatal(session, "40001",
+                                 "terminating connection due to conflict with recovery");
+    return model_raise(session, "40001", "canceling statement due to conflict with recovery");
+}
+
 /* --- reading ---------------------------------------------------------------------------------- */
 
 /* An idle session: what makes it speak, or end, by itself. */
@@ -192,7 +209,7 @@ static fault simple_query(struct model_session *session, struct span body)
     TRY(model_get_string(session, &in, &text));
     TRY(model_get_end(session, &in));
     return session->replication == WIRE_REPLICATION_NONE ? model_query(session, text)
-                                                         : model_walk(session, text);
+                                                         : model_replication_command(session, text);
 }
 
 static fault function_call(struct model_session *session, struct span body)

@@ -80,7 +80,7 @@ struct model_snapshot model_snapshot(struct model_session *session)
 {
     struct model_tx *tx = &session->tx;
     if (!tx->snapshot_taken || !keeps_snapshot(session))
-        tx->snapshot = session->model->order;
+        tx->snapshot = model_replayed(session);
     tx->snapshot_taken = true;
     return (struct model_snapshot){.order = tx->snapshot, .own = tx->levels[0].xact};
 }
@@ -197,7 +197,7 @@ void model_table_vacuum(struct model_table *table)
 {
     uint32_t kept = 0, before = table->count;
     if (table->dead < VACUUM_MIN || table->dead < table->count / 2 || table->pins > 0 ||
-        snapshots_kept(table->model))
+        snapshots_kept(table->model) || model_any_behind(table->model))
         return;
     for (uint32_t i = 0; i < before; i++)
         if (table->heap[i]->newer != NULL && removable(table->heap[i]->newer))

@@ -345,7 +345,7 @@ static fault run_channel(struct model_session *session, const struct sql_stmt *s
                          const char **tag)
 {
     *tag = stmt->kind == SQL_LISTEN ? "LISTEN" : stmt->kind == SQL_NOTIFY ? "NOTIFY" : "UNLISTEN";
-    if (session->model->standby)
+    if (stmt->kind != SQL_UNLISTEN && model_is_standby(session))
         return model_raise(session, "25006", "cannot execute %s during recovery", *tag);
     if (stmt->kind == SQL_LISTEN)
         model_listen(session, stmt->name);

@@ -83,9 +83,9 @@ static fault take_reply(struct model_session *session, struct span body)
     const struct model_watch *watch = &session->model->options.watch;
     if (body.size != REPLY_SIZE || body.at[0] != 'r')
         return fault_raise(FAULT_CLOSED, "a standby says what means nothing");
-    if (watch->replied != NULL) {
+    if (watch->status_received != NULL) {
         struct model_session_view view = model_session_look(session);
-        watch->replied(watch->argument, &view, body);
+        watch->status_received(watch->argument, &view, body);
     }
     if (body.at[REPLY_SIZE - 1] == 0)
         return OK;
@@ -224,7 +224,7 @@ static fault run_identify(struct model_session *session, const char *text)
     return OK;
 }
 
-fault model_walk(struct model_session *session, struct span text)
+fault model_replication_command(struct model_session *session, struct span text)
 {
     char command[COMMAND];
     const struct model_watch *watch = &session->model->options.watch;

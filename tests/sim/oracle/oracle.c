@@ -2,42 +2,49 @@
 
 #include "machine/sim/world.h"
 #include "model/model.h"
-#include "oracle/arrivals.h"
-#include "oracle/deeds.h"
-#include "oracle/fair.h"
+#include "oracle/async.h"
+#include "oracle/fairness.h"
+#include "oracle/fencing.h"
 #include "oracle/pins.h"
-#include "oracle/walks.h"
-#include "stage/stage.h"
+#include "oracle/reads.h"
+#include "oracle/records.h"
+#include "oracle/registers.h"
+#include "oracle/replication.h"
+#include "oracle/shedding.h"
+#include "oracle/spread.h"
+#include "scenario/nodes.h"
+#include "scenario/scenario.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define SESSIONS_MAX 65536u
-#define BUSY_TURNS   20000u /* of all threads, between two looks */
+#define BUSY_TURNS   20000u /* of all threads, between two polls */
 #define BUSY_MAX     ms(500)
 
 /* A login of a client. */
 struct login_record {
-    struct person *person;
+    struct sim_client *client;
+    struct reads_seen seen;
     bool gone;
 };
 
 /* A session of PostgreSQL, by the number that the model gives it. */
 struct session_record {
-    uint32_t owner; /* the login whose statements run there; 0: nobody's */
-    uint32_t last;  /* who was its owner last, and may have kept it */
-    bool cleaned;   /* a statement of nobody's has begun since: what it says is for nobody */
-    bool left;      /* its client has been gone for so long that it does not count any more */
-    deadline gone;  /* since when; 0: it is not */
+    uint32_t owner; /* the login whose statements run there; 0: none */
+    uint32_t last;  /* the last owner, which may keep it */
+    bool cleaned;   /* a statement without a login has begun since: its messages have no owner */
+    bool left;      /* its client disconnected so long ago that it does not count */
+    deadline gone;  /* since when; 0: connected */
 };
 
 static struct oracle {
     struct login_record *logins;
     uint32_t login_count;
     struct session_record *sessions;
-    deadline over_since; /* more servers than may be; NEVER: no */
+    deadline over_since; /* since when servers exceed a limit; NEVER: they do not */
     uint64_t turns;      /* of threads without an event, at the latest look */
-    deadline busy_since; /* there are very many of them; NEVER: no */
+    deadline busy_since; /* since when they are too many; NEVER: they are not */
 } oracle;
 
 void oracle_init(void)
@@ -46,44 +53,48 @@ void oracle_init(void)
         .over_since = NEVER, .busy_since = NEVER, .login_count = 1, .turns = sim_idle_turns()};
     oracle.logins = calloc(ORACLE_LOGINS_MAX, sizeof(*oracle.logins));
     oracle.sessions = calloc(SESSIONS_MAX, sizeof(*oracle.sessions));
-    PROVE(oracle.logins != NULL && oracle.sessions != NULL);
-    deeds_init();
-    arrivals_init();
-    walks_init();
+    CHECK(oracle.logins != NULL && oracle.sessions != NULL);
+    records_init();
+    registers_init();
+    async_init();
+    replication_init();
+    spread_init();
+    shedding_init();
+    fencing_init();
 }
 
 void oracle_fini(void)
 {
     free(oracle.logins);
     free(oracle.sessions);
-    deeds_fini();
-    arrivals_fini();
-    walks_fini();
+    records_fini();
+    async_fini();
+    replication_fini();
 }
 
-uint32_t oracle_enrol(struct person *person)
+uint32_t oracle_add_login(struct sim_client *client)
 {
-    PROVE(oracle.login_count < ORACLE_LOGINS_MAX);
-    oracle.logins[oracle.login_count].person = person;
+    CHECK(oracle.login_count < ORACLE_LOGINS_MAX);
+    oracle.logins[oracle.login_count].client = client;
     return oracle.login_count++;
 }
 
-void oracle_depart(struct person *person)
+void oracle_end_login(struct sim_client *client)
 {
-    oracle.logins[person->login].gone = true;
-    arrivals_forget(person->login);
+    oracle.logins[client->login].gone = true;
+    async_forget(client->login);
 }
 
 static struct session_record *oracle_session(const struct model_session_view *session)
 {
-    PROVE(session->number < SESSIONS_MAX);
+    CHECK(session->number < SESSIONS_MAX);
     return &oracle.sessions[session->number];
 }
 
-/* --- whose statement it is -------------------------------------------------------------------- */
+/* --- owners of statements --------------------------------------------------------------------- */
 
-/* The login whose number stands in the statement's comment; 0: it has none. */
-static uint32_t oracle_asker(struct span text)
+/* Returns the login in the statement's comment; 0: none. */
+static uint32_t oracle_login_in(struct span text)
 {
     uint32_t login = 0;
     if (text.size == 0)
@@ -96,27 +107,27 @@ static uint32_t oracle_asker(struct span text)
     return login;
 }
 
-/* Nothing is left of whoever was there before. */
+/* Checks that no state of another client is left. */
 static void oracle_check_clean(const struct model_session_view *session, uint32_t login)
 {
-    PROVE(session->locks == 0 && session->channels == 0 && session->temporary == 0,
+    CHECK(session->locks == 0 && session->channels == 0 && session->temporary == 0,
           "login %u is given a server with %u locks, %u channels, %u temporary tables", login,
           session->locks, session->channels, session->temporary);
 }
 
-/* It runs with its client's settings. */
+/* Checks that a statement runs with its client's settings. */
 static void oracle_check_settings(const struct model_session_view *session,
-                                  const struct person *person)
+                                  const struct sim_client *client)
 {
-    PROVE(span_is(session->application_name, person->name),
-          "a statement of login %u runs as '%.*s'", person->login,
+    CHECK(span_is(session->application_name, client->name),
+          "a statement of login %u runs as '%.*s'", client->login,
           SPAN_ARG(session->application_name));
-    const struct model_session *found = model_session_find(stage.model, session->pid);
-    for (size_t i = 0; found != NULL && !person->sets && i < SETTINGS; i++) {
+    const struct model_session *found = model_session_find(scenario.model, session->pid);
+    for (size_t i = 0; found != NULL && !client->sets && i < SETTINGS; i++) {
         struct span is = model_session_setting(found, setting_names[i]);
-        const char *must = setting_values[i][person->now.values[i]];
-        PROVE(span_is(is, must), "a statement of login %u runs with %s '%.*s' instead of '%s'",
-              person->login, setting_names[i], SPAN_ARG(is), must);
+        const char *must = setting_values[i][client->now.values[i]];
+        CHECK(span_is(is, must), "a statement of login %u runs with %s '%.*s' instead of '%s'",
+              client->login, setting_names[i], SPAN_ARG(is), must);
     }
 }
 
@@ -124,31 +135,54 @@ static void oracle_statement(void *argument UNUSED, const struct model_session_v
                              struct span text)
 {
     struct session_record *record = oracle_session(session);
-    uint32_t login = oracle_asker(text);
-    say("backend", session->pid, "runs %.*s", SPAN_ARG(text));
+    uint32_t login = oracle_login_in(text);
+    trace("backend", session->pid, "runs %.*s", SPAN_ARG(text));
     if (session->replicates) {
-        walks_run(session, text);
+        replication_statement(session, text);
         return;
     }
     if (span_is(text, "DISCARD ALL"))
         record->owner = 0;
     record->cleaned = login == 0;
+    fencing_statement(session, login);
+    if (login == 0 && record->owner == 0)
+        shedding_served_unknown(text);
     if (login == 0)
         return;
-    PROVE(login < oracle.login_count, "a statement of nobody: %.*s", SPAN_ARG(text));
-    PROVE(record->owner == 0 || record->owner == login, "'%.*s' runs on a server of login %u",
+    CHECK(login < oracle.login_count, "a statement of an unknown login: %.*s", SPAN_ARG(text));
+    CHECK(record->owner == 0 || record->owner == login, "'%.*s' runs on a server of login %u",
           SPAN_ARG(text), record->owner);
     if (record->last != login)
         oracle_check_clean(session, login);
+    spread_check_role(session);
+    reads_began(session, login, text, &oracle.logins[login].seen);
+    if (record->owner == 0 && record->last != login)
+        spread_claimed(session, login);
+    if (record->owner == 0 && !oracle.logins[login].gone)
+        shedding_served(oracle.logins[login].client);
     record->owner = record->last = login;
     if (oracle.logins[login].gone)
         return;
-    oracle_check_settings(session, oracle.logins[login].person);
-    fair_begins(oracle.logins[login].person);
+    oracle_check_settings(session, oracle.logins[login].client);
+    CHECK(!scenario.suspended || oracle.logins[login].client->hostile,
+          "'%.*s' begins while all clients are suspended", SPAN_ARG(text));
+    fairness_began(oracle.logins[login].client);
 }
 
-/* Who has the server, by its application_name: what it asks first may fail before it runs. */
-static void oracle_serves(const struct model_session_view *session)
+static void oracle_finished(void *argument UNUSED, const struct model_session_view *session,
+                            const char *sqlstate)
+{
+    uint32_t login = oracle_login_in(session->query);
+    if (login != 0 && reads_run_again(session, sqlstate))
+        async_forgive(login);
+    if (login != 0)
+        reads_ended(session, login, sqlstate, &oracle.logins[login].seen);
+    if (sqlstate == NULL && login != 0 && fencing_is_late(session) && !oracle.logins[login].gone)
+        oracle.logins[login].client->late_login = login;
+}
+
+/* Finds the client by application_name: its first statement may fail before it runs. */
+static void oracle_served(const struct model_session_view *session)
 {
     static const char prefix[] = "client ";
     struct span name = session->application_name;
@@ -158,31 +192,34 @@ static void oracle_serves(const struct model_session_view *session)
     for (size_t i = sizeof(prefix) - 1; i < name.size; i++)
         login = login * 10 + (uint32_t)(name.at[i] - '0');
     if (login < oracle.login_count && !oracle.logins[login].gone)
-        fair_is_served(oracle.logins[login].person);
+        fairness_served(oracle.logins[login].client);
 }
 
-/* Notifications are for whoever has asked for them, also between its statements. */
-static void oracle_told(void *argument UNUSED, const struct model_session_view *session,
-                        uint8_t type, struct span body)
+/* Notifications are for the client that listens, also between its statements. */
+static void oracle_async_sent(void *argument UNUSED, const struct model_session_view *session,
+                              uint8_t type, struct span body)
 {
     const struct session_record *record = oracle_session(session);
     uint32_t login = record->cleaned ? 0 : record->owner;
     if (login == 0 && type == WIRE_NOTIFICATION)
         login = record->last;
     if (login == 0 || !oracle.logins[login].gone)
-        arrivals_told(login, type, body);
+        async_sent(login, type, body);
 }
 
 static void oracle_ready(void *argument UNUSED, const struct model_session_view *session)
 {
     struct session_record *record = oracle_session(session);
-    oracle_serves(session);
-    if (record->owner != 0)
-        arrivals_are_due(record->owner);
+    oracle_served(session);
+    /* Not behind a statement of the pooler's own: the connection of the owner may have been reset.
+     */
+    if (record->owner != 0 && !record->cleaned)
+        async_due(record->owner);
+    shedding_freed(session);
     if (session->status != WIRE_TX_IDLE)
         return;
     if (record->owner != 0 && !oracle.logins[record->owner].gone)
-        fair_rests(oracle.logins[record->owner].person);
+        fairness_answered(oracle.logins[record->owner].client);
     if (!span_is(session->database, "session"))
         record->owner = 0;
 }
@@ -192,8 +229,8 @@ static void oracle_ready(void *argument UNUSED, const struct model_session_view 
 static void oracle_cancelled(void *argument UNUSED, const struct model_session_view *session,
                              struct span text)
 {
-    uint32_t login = oracle_asker(text);
-    say("backend", session->pid, "is cancelled in '%.*s'", SPAN_ARG(text));
+    uint32_t login = oracle_login_in(text);
+    trace("backend", session->pid, "is cancelled in '%.*s'", SPAN_ARG(text));
     if (text.size == 0)
         return;
     if (login == 0)
@@ -201,21 +238,21 @@ static void oracle_cancelled(void *argument UNUSED, const struct model_session_v
     if (login == 0)
         return;
     const struct login_record *record = &oracle.logins[login];
-    PROVE(record->gone || record->person->wants_cancel || stage_excuses_loss(record->person),
-          "login %u was cancelled unasked: %.*s", login, SPAN_ARG(text));
+    CHECK(record->gone || record->client->wants_cancel || scenario_excuses_loss(record->client),
+          "login %u was cancelled without a request: %.*s", login, SPAN_ARG(text));
 }
 
-/* --- who is asked ----------------------------------------------------------------------------- */
+/* --- impostors -------------------------------------------------------------------------------- */
 
-static void oracle_betrayed(void *argument UNUSED)
+static void oracle_impostor_reached(void *argument UNUSED)
 {
-    PROVE(false, "a server is told who wants to log in, and its certificate is not PostgreSQL's");
+    CHECK(false,
+          "a server whose certificate is not PostgreSQL's receives a login or a cancel request");
 }
 
 /* --- limits ----------------------------------------------------------------------------------- */
 
-/* PostgreSQL does not notice the end of a client while a statement of it runs, for hours if it
- * must: nobody can wait for that. */
+/* PostgreSQL does not notice the end of a client while a statement of it runs. */
 #define LEFT_AFTER ms(500)
 
 static void oracle_note_gone(const struct model_session_view *session)
@@ -228,27 +265,28 @@ static void oracle_note_gone(const struct model_session_view *session)
     record->left = between(record->gone, now()).us > LEFT_AFTER.us;
 }
 
-/* Nor does it hear of an end that is lost before it has something to say. */
-static bool oracle_sleeps(const struct model_session_view *view)
+/* Nor does it notice an end that was lost, before it sends. */
+static bool oracle_is_lost_sleep(const struct model_session_view *view)
 {
     static const char sleep[] = "pg_sleep(600)";
-    return stage_may_lose_ends() && view->running && view->query.size > 0 &&
+    return scenario_may_lose_ends() && view->running && view->query.size > 0 &&
            memmem(view->query.at, view->query.size, sleep, sizeof(sleep) - 1) != NULL;
 }
 
 static bool oracle_limits_hold(const struct model *model)
 {
-    uint32_t in_session = 0, in_statements = 0, hidden = 0, vouched = 0, others = 0;
-    uint32_t walks = 0;
-    const struct setup *setup = &stage.setup;
+    uint32_t in_session = 0, in_statements = 0, hidden = 0, by_certificate = 0, others = 0;
+    uint32_t replications = 0;
+    const struct setup *setup = &scenario.setup;
     for (const struct model_session *at = model_session_next(model, NULL); at != NULL;
          at = model_session_next(model, at)) {
         struct model_session_view view = model_session_look(at);
         oracle_note_gone(&view);
         if (view.replicates)
-            walks += !oracle_session(&view)->left;
-        if (view.replicates || span_is(view.database, STAGE_ASKING) ||
-            oracle_session(&view)->left || (stage.calm && oracle_sleeps(&view)))
+            replications += !oracle_session(&view)->left;
+        if (view.replicates || span_is(view.database, SCENARIO_AUTH_DATABASE) ||
+            span_is(view.database, SCENARIO_PROBE_DATABASE) || oracle_session(&view)->left ||
+            spread_is_refused(&view) || (scenario.quiet && oracle_is_lost_sleep(&view)))
             continue;
         if (span_is(view.database, "session"))
             in_session += 1;
@@ -256,47 +294,54 @@ static bool oracle_limits_hold(const struct model *model)
             in_statements += 1;
         else if (span_is(view.database, "hidden"))
             hidden += 1;
-        else if (span_is(view.database, STAGE_VOUCHED))
-            vouched += 1;
+        else if (span_is(view.database, SCENARIO_CERTIFICATE_DATABASE))
+            by_certificate += 1;
         else
             others += 1;
     }
-    uint32_t all = in_session + in_statements + hidden + vouched + others + walks;
+    uint32_t all = in_session + in_statements + hidden + by_certificate + others + replications;
     /* The versions of a pool share its size; a service's limit is for each address. */
-    uint32_t max = stage_pool_max();
-    uint32_t services = stage_has(KIND_identities) ? STAGE_IDENTITIES : 1;
-    uint32_t addresses = stage_has(KIND_names) ? STAGE_ADDRESSES : 1;
+    uint32_t max = scenario_pool_max();
+    uint32_t services = scenario_has(KIND_route_changes) ? SCENARIO_IDENTITIES
+                        : nodes_have_twin()              ? 2
+                                                         : 1;
+    uint32_t addresses = scenario_has(KIND_host_names) ? SCENARIO_ADDRESSES
+                         : nodes_exist()               ? NODES
+                                                       : 1;
     /* One of the identities has the servers of "hidden" at "app". */
-    uint32_t at_app = stage_has(KIND_identities) && stage_has(KIND_listeners) ? 2 : 1;
+    uint32_t at_app = scenario_has(KIND_route_changes) && scenario_has(KIND_listeners) ? 2 : 1;
     return in_session <= max && in_statements <= max && hidden <= max &&
-           vouched <= max * 2 /* joe and joey */ && others <= max * at_app &&
-           walks <= setup->walks_max * services &&
+           by_certificate <= max * 2 /* joe and joey */ &&
+           others <= max * at_app * (scenario_has(KIND_reads) ? 2 : 1) &&
+           replications <= setup->replication_limit * services &&
            all <= setup->connections_max * addresses * services &&
            (setup->servers_max == 0 || all <= setup->servers_max);
 }
 
 static void oracle_began(void *argument UNUSED, const struct model_session_view *session)
 {
-    say("backend", session->pid, "begins");
+    trace("backend", session->pid, "begins at server %u%s", session->local.bytes[3],
+          session->standby ? ", a standby" : "");
     oracle_session(session)->owner = 0;
     if (session->replicates)
-        walks_began(session);
-    bool holds = oracle_limits_hold(stage.model);
+        replication_server_began(session);
+    spread_began(scenario.model, session);
+    bool holds = oracle_limits_hold(scenario.model);
     /* A connection that was reset may have ended at one end only. */
-    PROVE(holds || stage_may_lose_ends(), "there are more servers than there may be");
+    CHECK(holds || scenario_may_lose_ends(), "there are more servers than there may be");
 }
 
 static void oracle_ended(void *argument UNUSED, const struct model_session_view *session)
 {
-    say("backend", session->pid, "ends");
+    trace("backend", session->pid, "ends");
     if (session->replicates)
-        walks_ended(session);
+        replication_server_ended(session);
 }
 
 #define OVER_MAX sec(40) /* what keepalives of the model take, and some more */
 
-/* Threads that keep each other going for ever, about nothing. */
-static void oracle_rests(void)
+/* Checks that threads do not wake each other endlessly without events. */
+static void oracle_check_idle(void)
 {
     uint64_t turns = sim_idle_turns();
     bool busy = turns - oracle.turns > BUSY_TURNS;
@@ -305,25 +350,25 @@ static void oracle_rests(void)
         oracle.busy_since = NEVER;
     else if (is_never(oracle.busy_since))
         oracle.busy_since = now();
-    PROVE(!busy || between(oracle.busy_since, now()).us < BUSY_MAX.us,
-          "threads go round and round, though nothing happens");
+    CHECK(!busy || between(oracle.busy_since, now()).us < BUSY_MAX.us,
+          "threads run endlessly without events");
 }
 
-void oracle_look(const struct model *model)
+void oracle_poll(const struct model *model)
 {
-    oracle_rests();
+    oracle_check_idle();
     pins_check(model);
-    walks_check();
-    for (uint32_t i = 0; i < stage.plan->clients; i++)
-        if (stage.people[i].waits)
-            fair_waits(&stage.people[i]);
+    replication_check();
+    for (uint32_t i = 0; i < scenario.plan->clients; i++)
+        if (scenario.clients[i].waits)
+            fairness_check_wait(&scenario.clients[i]);
     if (oracle_limits_hold(model))
         oracle.over_since = NEVER;
     else if (is_never(oracle.over_since))
         oracle.over_since = now();
-    deadline since =
-        oracle.over_since.us > stage.calm_since.us ? oracle.over_since : stage.calm_since;
-    PROVE(!stage.calm || is_never(oracle.over_since) || between(since, now()).us < OVER_MAX.us,
+    moment since =
+        oracle.over_since.us > scenario.quiet_since.us ? oracle.over_since : scenario.quiet_since;
+    CHECK(!scenario.quiet || is_never(oracle.over_since) || between(since, now()).us < OVER_MAX.us,
           "there are more servers than there may be, and that lasts");
 }
 
@@ -335,16 +380,17 @@ struct model_watch oracle_watch(void)
         .session_began = oracle_began,
         .session_ended = oracle_ended,
         .statement = oracle_statement,
+        .finished = oracle_finished,
         .cancelled = oracle_cancelled,
-        .told = oracle_told,
-        .betrayed = oracle_betrayed,
-        .replied = walks_replied,
+        .async_sent = oracle_async_sent,
+        .impostor_reached = oracle_impostor_reached,
+        .status_received = replication_server_received,
         .ready = oracle_ready,
     };
 }
 
 void oracle_end(const struct model *model)
 {
-    PROVE(model_session_next(model, NULL) == NULL, "a server is left when the daemon has ended");
-    deeds_check(model);
+    CHECK(model_session_next(model, NULL) == NULL, "a server is left when the daemon has ended");
+    records_check(model);
 }

@@ -1,12 +1,12 @@
 #pragma once
 /*
- * oracle.h - what must hold at every moment of a run, whatever the world does.
+ * oracle.h - invariants that hold at every moment of a run.
  *
- * Watches the model of PostgreSQL (statements as they begin, sessions as they come and go) and the
- * people.  What a client can see by itself is proven where it reads (batch.c).  To add an
+ * Observes the model of PostgreSQL (statements, sessions) and the clients.  What a client can check
+ * itself is checked where it reads (batch.c).  To add an
  * invariant, write a check here and call it from the event of `model_watch` at which it must hold.
  */
-#include "people/person.h"
+#include "clients/client.h"
 
 struct model;
 struct model_watch;
@@ -15,13 +15,13 @@ struct model_watch;
 
 void oracle_init(void);
 void oracle_fini(void);
-/** What the model is to call. */
+/** Returns the callbacks of the model. */
 struct model_watch oracle_watch(void);
-/** A login of its own for everyone who connects. */
-uint32_t oracle_enrol(struct person *person);
-/** It is gone: what it has left may be cancelled and rolled back. */
-void oracle_depart(struct person *person);
-/** From time to time, on the model's machine: what may be so for a moment must not last. */
-void oracle_look(const struct model *model);
-/** After the last client has gone. */
+/** Returns the number of a new login. */
+uint32_t oracle_add_login(struct sim_client *client);
+/** A login has ended: its statements may be cancelled and rolled back. */
+void oracle_end_login(struct sim_client *client);
+/** Checks, at intervals, states that may hold only for a moment. */
+void oracle_poll(const struct model *model);
+/** The checks after the last client has disconnected. */
 void oracle_end(const struct model *model);

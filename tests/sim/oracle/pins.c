@@ -1,7 +1,7 @@
 #include "oracle/pins.h"
 
 #include "model/model.h"
-#include "stage/stage.h"
+#include "scenario/scenario.h"
 
 #include <stdio.h>
 
@@ -11,12 +11,13 @@
  * end. */
 static bool pins_are_exact(void)
 {
-    return !stage_has(KIND_reloads) && !stage_has(KIND_identities) && !stage_may_lose_ends();
+    return !scenario_has(KIND_reloads) && !scenario_has(KIND_route_changes) &&
+           !scenario_may_lose_ends();
 }
 
 uint32_t pins_max(void)
 {
-    uint32_t max = stage.setup.pool_size * PIN_SHARE / 100;
+    uint32_t max = scenario.setup.pool_size * PIN_SHARE / 100;
     return max > 0 ? max : 1;
 }
 
@@ -44,7 +45,7 @@ void pins_check(const struct model *model)
         if (is_transaction_pool(&view) && !view.gone && view.status == WIRE_TX_IDLE)
             pins += pins_has_state(at, &view);
     }
-    PROVE(pins <= pins_max(), "clients keep %u servers of a pool, and may keep %u", pins,
+    CHECK(pins <= pins_max(), "clients keep %u servers of a pool, and may keep %u", pins,
           pins_max());
 }
 
@@ -55,6 +56,6 @@ void pins_check_refusal(struct span message)
     snprintf(text, sizeof(text), "%.*s", SPAN_ARG(message));
     if (sscanf(text, "no more than %u servers of this pool", &max) != 1)
         return;
-    PROVE(max == pins_max() || stage_has(KIND_reloads) || stage_has(KIND_identities),
+    CHECK(max == pins_max() || scenario_has(KIND_reloads) || scenario_has(KIND_route_changes),
           "a statement was told: %s; they may be %u", text, pins_max());
 }

@@ -1,14 +1,14 @@
 #pragma once
 /*
- * pins.h - that clients do not keep more servers of a pool than pin_share lets them.
+ * pins.h - clients keep no more servers of a pool than pin_share allows.
  */
 #include "base/span.h"
 
 struct model;
 
-/** Servers of one pool that may be kept, as the configuration is now. */
+/** Returns the number of servers of a pool that may be pinned. */
 uint32_t pins_max(void);
-/** At a moment at which nothing is under way, or any other. */
+/** Checks the number of pinned servers. */
 void pins_check(const struct model *model);
-/** What a statement is told that was refused. */
+/** Checks the number in a refusal. */
 void pins_check_refusal(struct span message);

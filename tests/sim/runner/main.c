@@ -1,5 +1,5 @@
-#include "runner/farm.h"
-#include "runner/proof.h"
+#include "runner/check.h"
+#include "runner/workers.h"
 
 #include <getopt.h>
 #include <inttypes.h>
@@ -8,7 +8,7 @@
 #include <string.h>
 
 /*
- * sim - plays the daemon in the simulated world, seed after seed.
+ * sim - runs the daemon in the simulated system, seed after seed.
  */
 #define FOREVER_SPAN 1000 /* seeds between two lines of a soak */
 
@@ -24,8 +24,8 @@ static void usage(FILE *to)
 {
     fputs("sim [--seed N [--trace] | --seeds A..B | --forever]\n"
           "    --workers N    processes (2)\n"
-          "    --clients K    not as many as the seed says\n"
-          "    --rounds K     each of them does so much\n"
+          "    --clients K    number of clients; default: by the seed\n"
+          "    --rounds K     rounds of each client; default: by the seed\n"
           "    --without A,B  kinds of trouble that are left out:\n",
           to);
 #define KIND(name, one_in, costly, text) fprintf(to, "        %-16s %s\n", #name, text);
@@ -122,17 +122,17 @@ static bool read_option(struct command *command, int option)
     }
 }
 
-static void say_harvest(const struct harvest *harvest)
+static void print_totals(const struct totals *totals)
 {
-    const struct counts *counts = &harvest->counts;
+    const struct counts *counts = &totals->counts;
     double hours = (double)counts->simulated_us / 3.6e9;
-    printf("%" PRIu64 " seeds in %.1f s: %.1f simulated hours, %.0f in an hour\n", harvest->seeds,
-           harvest->seconds, hours, hours / MAX_OF(harvest->seconds, 0.001) * 3600);
+    printf("%" PRIu64 " seeds in %.1f s: %.1f simulated hours, %.0f in an hour\n", totals->seeds,
+           totals->seconds, hours, hours / MAX_OF(totals->seconds, 0.001) * 3600);
     printf("%" PRIu64 " logins, %" PRIu64 " queries answered, %" PRIu64
-           " failed as they should, %" PRIu64 " cancelled, %" PRIu64
-           " messages heard unasked, %" PRIu64 " connections lost\n",
-           counts->logins, counts->answered, counts->errors, counts->cancelled, counts->arrivals,
-           counts->lost);
+           " failed as expected, %" PRIu64 " cancelled, %" PRIu64 " asynchronous messages, %" PRIu64
+           " connections lost\n",
+           counts->logins, counts->answered, counts->errors, counts->cancelled,
+           counts->async_messages, counts->lost);
 }
 
 static int show_failure(const struct command *command, struct failure *failure)
@@ -158,26 +158,26 @@ static int play_one(const struct command *command)
     const struct options *options = &command->options;
     plan_make(&plan, options->first, options->without, options->clients, options->rounds);
     plan.trace = command->trace;
-    say_aloud(command->trace);
+    trace_enable(command->trace);
     char text[PLAN_TEXT];
     printf("seed %" PRIu64 ": %u clients, %u rounds, %s\n", plan.seed, plan.clients, plan.rounds,
            plan_kinds_text(plan.kinds, text, sizeof(text)));
     fflush(stdout);
-    uint64_t hash = scene_play(&plan, &counts);
+    uint64_t hash = run_play(&plan, &counts);
     printf("history %016" PRIx64 "\n", hash);
     return 0;
 }
 
 static int play_all(struct command *command)
 {
-    struct harvest harvest;
+    struct totals totals;
     struct failure failure = {0};
     do {
         if (command->forever)
             command->options.last = command->options.first + FOREVER_SPAN - 1;
-        bool good = farm_play(&command->options, &harvest, &failure);
+        bool good = workers_play(&command->options, &totals, &failure);
         if (!command->options.hashes)
-            say_harvest(&harvest);
+            print_totals(&totals);
         if (!good)
             return show_failure(command, &failure);
         fflush(stdout);

@@ -1,6 +1,6 @@
 #include "runner/memory.h"
 
-#include "runner/proof.h"
+#include "runner/check.h"
 
 #include <dlfcn.h>
 #include <stdlib.h>
@@ -44,7 +44,7 @@ static void *block_taken(void *at, size_t size, void *by)
 {
     if (!watching || at == NULL || size == TLS_CHUNK_OF_A_THREAD)
         return at;
-    PROVE(block_count < BLOCKS / 2);
+    CHECK(block_count < BLOCKS / 2);
     uint32_t place = block_place((uintptr_t)at);
     while (blocks[place].at > 1)
         place = (place + 1) & (BLOCKS - 1);
@@ -106,7 +106,7 @@ void memory_watch(void)
 {
     if (blocks == NULL)
         blocks = __real_malloc(BLOCKS * sizeof(*blocks));
-    PROVE(blocks != NULL);
+    CHECK(blocks != NULL);
     memset(blocks, 0, BLOCKS * sizeof(*blocks));
     block_count = 0;
     watching = true;
@@ -115,13 +115,13 @@ void memory_watch(void)
 void memory_prove_all_back(void)
 {
     watching = false;
-    say("oracle", 0, "%u blocks of memory are left", block_count);
+    trace("oracle", 0, "%u blocks of memory are left", block_count);
     for (uint32_t i = 0; i < BLOCKS && block_count > 0; i++) {
         Dl_info info = {0};
         if (blocks[i].at <= 1)
             continue;
         dladdr(blocks[i].taken_by, &info);
-        PROVE(false, "%u blocks of memory are left; one of %zu bytes was taken at sim+%#zx",
+        CHECK(false, "%u blocks of memory are left; one of %zu bytes was taken at sim+%#zx",
               block_count, blocks[i].size,
               (size_t)((char *)blocks[i].taken_by - (char *)info.dli_fbase));
     }

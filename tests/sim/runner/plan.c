@@ -4,17 +4,18 @@
 #include <stdio.h>
 #include <string.h>
 
-#define CLIENTS_MAX    12
-#define CLIENTS_HASTY  4
-#define CLIENTS_RUSH   18
-#define ROUNDS_RUSH    30
-#define ROUNDS_MIN     8
-#define ROUNDS_SPREAD  12
-#define CHANCE_CLIENTS 1000 /* after the kinds */
-#define CHANCE_ROUNDS  1001
-#define CHANCE_GENTLE  1002
-#define CHANCE_LIMITS  1100
-#define GENTLE_ONE_IN  3
+#define CLIENTS_MAX        12
+#define CLIENTS_HASTY      4
+#define CLIENTS_CANCELLING 8
+#define CLIENTS_RUSH       18
+#define ROUNDS_RUSH        30
+#define ROUNDS_MIN         8
+#define ROUNDS_SPREAD      12
+#define CHANCE_CLIENTS     1000 /* after the kinds */
+#define CHANCE_ROUNDS      1001
+#define CHANCE_GENTLE      1002
+#define CHANCE_LIMITS      1100
+#define GENTLE_ONE_IN      3
 
 static const struct {
     const char *name;
@@ -52,33 +53,121 @@ static void plan_add(struct plan *plan, enum kind kind)
     plan->kinds |= ((kind_set)1 << kind) & ~plan->without;
 }
 
-/* Nothing but rivals makes people wait. */
-static void plan_measure(struct plan *plan)
+/* Clients wait for other clients only. */
+static void plan_fairness(struct plan *plan)
 {
     static const enum kind besides[] = {
-        KIND_contest, KIND_staleness, KIND_notices, KIND_odd_flushes, KIND_evictions,
-        KIND_tls,     KIND_scram,     KIND_cancels, KIND_preemption,  KIND_news};
+        KIND_fairness, KIND_stale_hints, KIND_notices, KIND_odd_flushes, KIND_evictions,
+        KIND_tls,      KIND_scram,       KIND_cancels, KIND_preemption,  KIND_notifications};
     kind_set kept = 0;
-    if (!plan_has(plan, KIND_contest))
+    if (!plan_has(plan, KIND_fairness))
         return;
     for (size_t i = 0; i < ARRAY_SIZE(besides); i++)
         kept |= (kind_set)1 << besides[i];
     plan->kinds &= kept;
-    plan_add(plan, KIND_rush);
+    plan_add(plan, KIND_many_clients);
 }
 
-/* Nothing is late but those who take too long; each limit is there or not. */
+/* The same, and clients of several versions of their route compete. */
+static void plan_shared_budget(struct plan *plan)
+{
+    static const enum kind besides[] = {KIND_shared_budget, KIND_stale_hints, KIND_notices,
+                                        KIND_odd_flushes,   KIND_evictions,   KIND_scram};
+    kind_set kept = 0;
+    if (!plan_has(plan, KIND_shared_budget) || plan_has(plan, KIND_fairness))
+        return;
+    for (size_t i = 0; i < ARRAY_SIZE(besides); i++)
+        kept |= (kind_set)1 << besides[i];
+    plan->kinds &= kept;
+    plan_add(plan, KIND_many_clients);
+    plan_add(plan, KIND_reloads);
+    plan_add(plan, KIND_route_changes);
+}
+
+/* Clients wait for other clients only, and too long. */
+static void plan_overload(struct plan *plan)
+{
+    static const enum kind besides[] = {KIND_overload,  KIND_notices, KIND_odd_flushes,
+                                        KIND_evictions, KIND_scram,   KIND_default_settings};
+    kind_set kept = 0;
+    if (!plan_has(plan, KIND_overload) || plan_has(plan, KIND_fairness) ||
+        plan_has(plan, KIND_shared_budget))
+        return;
+    for (size_t i = 0; i < ARRAY_SIZE(besides); i++)
+        kept |= (kind_set)1 << besides[i];
+    plan->kinds &= kept;
+    plan_add(plan, KIND_many_clients);
+    plan_add(plan, KIND_small_pools);
+    plan_add(plan, KIND_claim_delays);
+}
+
+/* Several servers of a service: only these fail, and no connection to them is delayed. */
+static void plan_spreading(struct plan *plan)
+{
+    static const enum kind besides[] = {
+        KIND_spreading,       KIND_server_faults,    KIND_server_drains, KIND_host_changes,
+        KIND_spares,          KIND_paced_logins,     KIND_stale_hints,   KIND_notices,
+        KIND_odd_flushes,     KIND_evictions,        KIND_small_pools,   KIND_reserve,
+        KIND_session_pools,   KIND_statement_pools,  KIND_scram,         KIND_tls,
+        KIND_server_tls,      KIND_copies,           KIND_cancels,       KIND_disconnects,
+        KIND_claim_notices,   KIND_default_settings, KIND_reloads,       KIND_moves,
+        KIND_slow_statements, KIND_unix_sockets,     KIND_many_clients,  KIND_slow_logins,
+        KIND_notifications,   KIND_claim_delays};
+    kind_set kept = 0;
+    if (!plan_has(plan, KIND_spreading) || plan_has(plan, KIND_fairness) ||
+        plan_has(plan, KIND_shared_budget) || plan_has(plan, KIND_exact_limits))
+        return;
+    for (size_t i = 0; i < ARRAY_SIZE(besides); i++)
+        kept |= (kind_set)1 << besides[i];
+    plan->kinds &= kept;
+    plan_add(plan, KIND_graded_hosts);
+}
+
+/* A service has several addresses of one name, or several servers with priorities. */
+static void plan_hosts(struct plan *plan)
+{
+    static const enum kind graded[] = {
+        KIND_graded_hosts,     KIND_spreading, KIND_server_faults, KIND_server_drains,
+        KIND_host_changes,     KIND_roles,     KIND_fencing,       KIND_twin_services,
+        KIND_resolver_changes, KIND_patroni};
+    if (plan_has(plan, KIND_fencing)) {
+        plan_add(plan, KIND_roles);
+        plan_add(plan, KIND_probes);
+    }
+    if (plan_has(plan, KIND_twin_services) && plan_has(plan, KIND_fencing))
+        plan_add(plan, KIND_session_pools);
+    if (plan_has(plan, KIND_roles))
+        plan_add(plan, KIND_graded_hosts);
+    /* The certificate is for one address. */
+    if (plan_has(plan, KIND_graded_hosts) && !plan_has(plan, KIND_host_names) &&
+        !plan_has(plan, KIND_certificates) && !plan_has(plan, KIND_impostors)) {
+        if (plan_has(plan, KIND_roles)) /* there is always a primary, and a standby */
+            plan->kinds &= ~((kind_set)1 << KIND_host_changes | (kind_set)1 << KIND_promotions);
+        /* What the daemon knows of primaries is for one service, until it ends. */
+        if (plan_has(plan, KIND_fencing)) {
+            plan_add(plan, KIND_preemption);
+            plan->kinds &= ~((kind_set)1 << KIND_restarts | (kind_set)1 << KIND_route_changes);
+        }
+        return;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(graded); i++)
+        plan->kinds &= ~((kind_set)1 << graded[i]);
+}
+
+/* Nothing is delayed; each time limit is set or not. */
 static void plan_punctual(struct plan *plan)
 {
     static const enum kind besides[] = {
-        KIND_punctual, KIND_notices,      KIND_odd_flushes,     KIND_evictions, KIND_tls,
-        KIND_scram,    KIND_unix_sockets, KIND_statement_pools, KIND_pins,      KIND_news,
-        KIND_sessions, KIND_plainness,    KIND_server_tls};
+        KIND_exact_limits, KIND_notices,       KIND_odd_flushes,   KIND_evictions,
+        KIND_tls,          KIND_scram,         KIND_unix_sockets,  KIND_statement_pools,
+        KIND_pins,         KIND_notifications, KIND_session_pools, KIND_default_settings,
+        KIND_server_tls};
     static const enum kind limits[] = {KIND_claim_timeout, KIND_query_timeout,
                                        KIND_transaction_timeout, KIND_idle_timeout,
                                        KIND_login_timeout};
     kind_set kept = 0;
-    if (!plan_has(plan, KIND_punctual) || plan_has(plan, KIND_contest))
+    if (!plan_has(plan, KIND_exact_limits) || plan_has(plan, KIND_fairness) ||
+        plan_has(plan, KIND_shared_budget))
         return;
     for (size_t i = 0; i < ARRAY_SIZE(besides); i++)
         kept |= (kind_set)1 << besides[i];
@@ -102,24 +191,36 @@ void plan_make(struct plan *plan, uint64_t seed, kind_set without, uint32_t clie
             plan->kinds |= (kind_set)1 << i;
     }
     plan->kinds &= ~without;
-    plan_measure(plan);
+    plan_fairness(plan);
+    plan_shared_budget(plan);
+    plan_overload(plan);
     plan_punctual(plan);
+    plan_spreading(plan);
+    plan_hosts(plan);
     if (plan_has(plan, KIND_impostors))
         plan_add(plan, KIND_certificates);
-    /* Who comes meets what the one before has left, if threads take their time. */
-    if (plan_has(plan, KIND_haste))
+    /* With preemption, a client meets state of an earlier one. */
+    if (plan_has(plan, KIND_short_sessions))
         plan_add(plan, KIND_preemption);
+    if (plan_has(plan, KIND_cancel_rush)) {
+        plan_add(plan, KIND_cancels);
+        plan_add(plan, KIND_small_pools);
+        plan_add(plan, KIND_preemption);
+    }
     uint64_t chance = plan_chance(plan, CHANCE_CLIENTS);
     plan->clients = 2 + chance_below(&chance, CLIENTS_MAX - 1);
-    if (plan_has(plan, KIND_haste))
+    if (plan_has(plan, KIND_short_sessions))
         plan->clients = CLIENTS_HASTY;
-    if (plan_has(plan, KIND_rush))
+    if (plan_has(plan, KIND_cancel_rush))
+        plan->clients = CLIENTS_CANCELLING;
+    if (plan_has(plan, KIND_many_clients))
         plan->clients = CLIENTS_RUSH;
     if (clients > 0)
         plan->clients = clients;
     chance = plan_chance(plan, CHANCE_ROUNDS);
     plan->rounds = rounds > 0 ? rounds : ROUNDS_MIN + chance_below(&chance, ROUNDS_SPREAD);
-    if (rounds == 0 && plan_has(plan, KIND_rush))
+    if (rounds == 0 && (plan_has(plan, KIND_many_clients) || plan_has(plan, KIND_cancel_rush) ||
+                        plan_has(plan, KIND_fencing)))
         plan->rounds = ROUNDS_RUSH;
 }
 

@@ -1,9 +1,8 @@
 #pragma once
 /*
- * plan.h - what a seed makes of a run, and what the command line takes away from it.
+ * plan.h - the plan of a run: what a seed determines, less what the command line removes.
  *
- * Everything is drawn from the seed, each thing by itself: what is taken away leaves the rest as it
- * was, so that the minimiser gets somewhere.
+ * Each part is drawn from the seed independently, so that removing one leaves the others unchanged.
  */
 #include "base/compiler.h"
 
@@ -22,33 +21,33 @@ static_assert(KINDS <= 128, "each kind has a bit");
 
 struct plan {
     uint64_t seed;
-    kind_set without; /* bits of enum kind that are taken away */
+    kind_set without; /* bits of enum kind that are removed */
     kind_set kinds;   /* bits of those it has */
     uint32_t clients;
-    uint32_t rounds; /* each client does so many things */
+    uint32_t rounds; /* of each client */
     bool trace;
 };
 
-/** The plan of a seed.  `clients` and `rounds`: 0 for what the seed says. */
+/** The plan of a seed.  `clients`, `rounds`: 0: by the seed. */
 void plan_make(struct plan *plan, uint64_t seed, kind_set without, uint32_t clients,
                uint32_t rounds);
-/** A stream of chance of its own for `who` in this run. */
+/** Returns the state of a random generator of this run; `who` selects it. */
 uint64_t plan_chance(const struct plan *plan, uint64_t who);
 static inline bool plan_has(const struct plan *plan, enum kind kind)
 {
     return (plan->kinds >> kind & 1) != 0;
 }
-/** The bits of "resets,crashes"; false: one of them is no kind. */
+/** Reads names of kinds, as "resets,crashes".  Returns false if one is unknown. */
 bool plan_read_kinds(const char *text, kind_set *ret);
-/** "resets,crashes" of the bits. */
+/** Writes the names of kinds. */
 const char *plan_kinds_text(kind_set kinds, char *text, size_t size);
-/** The command that plays it again. */
+/** Writes the command that repeats the run. */
 const char *plan_command(const struct plan *plan, char *text, size_t size);
 #define PLAN_TEXT 512
 
-/** A number below `limit` from a stream of chance. */
+/** Returns a random number below `limit`. */
 uint32_t chance_below(uint64_t *chance, uint32_t limit);
-/** True once in `many` times. */
+/** Returns true once in `many` calls. */
 static inline bool chance_one_in(uint64_t *chance, uint32_t many)
 {
     return chance_below(chance, many) == 0;

@@ -1,4 +1,4 @@
-#include "runner/farm.h"
+#include "runner/workers.h"
 
 #include <string.h>
 #include <time.h>
@@ -22,7 +22,7 @@ static bool shrink_step(struct shrink *shrink, kind_set without, uint32_t client
     if (time(NULL) > shrink->until)
         return false;
     plan_make(&smaller, shrink->plan->seed, without, clients, rounds);
-    if (farm_try(&smaller, &failure) || strcmp(failure.place, shrink->failure->place) != 0)
+    if (workers_try(&smaller, &failure) || strcmp(failure.place, shrink->failure->place) != 0)
         return false;
     *shrink->plan = smaller;
     *shrink->failure = failure;
