@@ -53,5 +53,44 @@ TEST(what_does_not_fit_is_forgotten_with_all_the_others)
 }
 END_TEST
 
+TEST(shared_values_are_taken_apart_again)
+{
+    static const uint8_t flat[] = "TimeZone\0utc\0UTC\0DateStyle\0\0ISO, MDY";
+    struct span rest = span_of(flat, sizeof(flat));
+    struct accepted_value value;
+    ck_assert(accepted_next(&rest, &value));
+    ck_assert(span_is(value.param.name, "TimeZone"));
+    ck_assert(span_is(value.param.value, "utc"));
+    ck_assert(span_is(value.canonical, "UTC"));
+    ck_assert_uint_eq(value.flat.size, 17);
+    ck_assert(accepted_next(&rest, &value));
+    ck_assert(span_is(value.canonical, "ISO, MDY"));
+    ck_assert_uint_eq(value.param.value.size, 0);
+    ck_assert(!accepted_next(&rest, &value));
+}
+END_TEST
+
+TEST(shared_values_are_dropped_when_there_is_no_room)
+{
+    uint8_t flat[1024] = "a";
+    struct buffer shared = BUFFER_INIT(ACCEPTED_SHARED_MAX);
+    memset(flat + 2, 'b', sizeof(flat) - 4); /* the value; its spelling is empty */
+    struct span one = span_of(flat, sizeof(flat));
+    flat[2] = 'A';
+    ck_assert(accepted_share(&shared, one));
+    ck_assert(!accepted_share(&shared, one));
+    for (size_t i = 1; i < ACCEPTED_SHARED_MAX / sizeof(flat); i++) {
+        flat[2] = (uint8_t)('A' + i);
+        ck_assert(accepted_share(&shared, one));
+    }
+    ck_assert_uint_eq(shared.size, ACCEPTED_SHARED_MAX);
+    flat[3] = 'x';
+    ck_assert(accepted_share(&shared, one));
+    ck_assert_uint_eq(shared.size, sizeof(flat));
+    buffer_fini(&shared);
+}
+END_TEST
+
 TESTS("accepted", a_value_that_was_taken_is_known_by_its_name_and_itself,
-      what_does_not_fit_is_forgotten_with_all_the_others)
+      what_does_not_fit_is_forgotten_with_all_the_others, shared_values_are_taken_apart_again,
+      shared_values_are_dropped_when_there_is_no_room)

@@ -38,13 +38,13 @@ TEST(a_map_finds_what_was_inserted_and_nothing_that_was_removed)
     struct thing things[101];
     for (uint64_t i = 0; i < 100; i++) {
         things[i] = (struct thing){.key = i};
-        ck_assert_int_eq(map_insert(&map, &things[i].link, hash_bytes(&i, sizeof(i), 0)), OK);
+        ck_assert_int_eq(map_insert(&map, &things[i].link, hash_data(&i, sizeof(i), 0)), OK);
     }
     ck_assert_int_eq(map_insert(&map, &things[100].link, 7), FAULT_LIMIT);
     for (uint64_t i = 0; i < 100; i += 2)
         map_remove(&map, &things[i].link);
     for (uint64_t i = 0; i < 100; i++) {
-        struct map_link *found = map_find(&map, hash_bytes(&i, sizeof(i), 0), thing_is, &i);
+        struct map_link *found = map_find(&map, hash_data(&i, sizeof(i), 0), thing_is, &i);
         ck_assert_ptr_eq(found, i % 2 == 0 ? NULL : &things[i].link);
     }
     uint32_t seen = 0;
@@ -52,6 +52,16 @@ TEST(a_map_finds_what_was_inserted_and_nothing_that_was_removed)
         seen++;
     ck_assert_uint_eq(seen, 50);
     map_fini(&map);
+}
+END_TEST
+
+TEST(hashes_of_names_differ_with_the_seed)
+{
+    uint64_t before = hash_span(SPAN("accounts"));
+    hash_set_seed(before | 1);
+    ck_assert_uint_ne(hash_span(SPAN("accounts")), before);
+    hash_set_seed(0);
+    ck_assert_uint_eq(hash_span(SPAN("accounts")), before);
 }
 END_TEST
 
@@ -66,7 +76,7 @@ TEST(a_map_that_is_cleared_gives_each_object_back_once)
     struct thing things[100];
     for (uint64_t i = 0; i < 100; i++) {
         things[i] = (struct thing){.key = i};
-        ck_assert_int_eq(map_insert(&map, &things[i].link, hash_bytes(&i, sizeof(i), 0)), OK);
+        ck_assert_int_eq(map_insert(&map, &things[i].link, hash_data(&i, sizeof(i), 0)), OK);
     }
     map_clear(&map, thing_ends);
     for (uint64_t i = 0; i < 100; i++)
@@ -129,14 +139,15 @@ END_TEST
 TEST(a_story_is_told_for_its_own_code_only)
 {
     ck_assert_int_eq(fault_raise(FAULT_LIMIT, "%d is too much", 7), FAULT_LIMIT);
-    ck_assert_str_eq(fault_story(FAULT_LIMIT), "7 is too much");
-    ck_assert_str_eq(fault_story(FAULT_MEMORY), "memory ceiling reached");
-    ck_assert_str_eq(fault_story_sqlstate(FAULT_LIMIT), "54000");
+    ck_assert_str_eq(fault_detail(FAULT_LIMIT), "7 is too much");
+    ck_assert_str_eq(fault_detail(FAULT_MEMORY), "memory ceiling reached");
+    ck_assert_str_eq(fault_detail_sqlstate(FAULT_LIMIT), "54000");
 }
 END_TEST
 
 TESTS("base", a_buffer_refuses_to_pass_its_ceiling_and_remembers_it,
       a_map_finds_what_was_inserted_and_nothing_that_was_removed,
-      a_map_that_is_cleared_gives_each_object_back_once, a_list_keeps_its_order_and_its_count,
+      a_map_that_is_cleared_gives_each_object_back_once, hashes_of_names_differ_with_the_seed,
+      a_list_keeps_its_order_and_its_count,
       a_heap_gives_the_least_first_whatever_was_moved_or_removed,
       a_uuid_says_its_version_and_its_time, a_story_is_told_for_its_own_code_only)

@@ -1,5 +1,6 @@
 #include "machine/clock.h"
 #include "machine/co.h"
+#include "machine_body.h"
 #include "unit.h"
 
 #include <alloca.h>
@@ -10,21 +11,6 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-/* Each test's body is the first coroutine of a machine on this thread. */
-static void on_machine(void (*body)(void *argument), void *argument)
-{
-    ck_assert_int_eq(machine_run("test", body, argument), OK);
-}
-
-#define BODY(name)                                                                                 \
-    static void name##_body(void *argument);                                                       \
-    TEST(name)                                                                                     \
-    {                                                                                              \
-        on_machine(name##_body, NULL);                                                             \
-    }                                                                                              \
-    END_TEST                                                                                       \
-    static void name##_body(void *argument UNUSED)
 
 /* --- waking ----------------------------------------------------------------------------------- */
 
@@ -234,7 +220,7 @@ static void raises_and_yields(void *argument)
     co_yield ();
     char expected[64];
     snprintf(expected, sizeof(expected), "the story of %s", who);
-    ck_assert_str_eq(fault_story(FAULT_CONFIG), expected);
+    ck_assert_str_eq(fault_detail(FAULT_CONFIG), expected);
 }
 
 BODY(each_coroutine_keeps_its_own_story)
@@ -245,11 +231,11 @@ BODY(each_coroutine_keeps_its_own_story)
     ck_assert_int_eq(co_group_start(&group, raises_and_yields, "one", CO_SMALL), OK);
     ck_assert_int_eq(co_group_start(&group, raises_and_yields, "two", CO_LARGE), OK);
     co_group_join(&group);
-    ck_assert_str_eq(fault_story(FAULT_CONFIG), "mine");
-    /* A stack that is used again does not tell its former tenant's story. */
+    ck_assert_str_eq(fault_detail(FAULT_CONFIG), "mine");
+    /* A stack that is used again does not tell its former tenant's detail. */
     while (co_wait((deadline){1}) == OK)
         continue;
-    ck_assert_str_eq(fault_story(FAULT_TIMEOUT), fault_text(FAULT_TIMEOUT));
+    ck_assert_str_eq(fault_detail(FAULT_TIMEOUT), fault_text(FAULT_TIMEOUT));
     machine_stop();
 }
 
@@ -328,17 +314,7 @@ BODY(stacks_are_used_again_and_the_surplus_is_unmapped)
 /* Whether a machine with this body takes its process down.  What it says goes nowhere. */
 static bool dies(void (*body)(void *argument))
 {
-    pid_t child = fork();
-    ck_assert_int_ge(child, 0);
-    if (child == 0) {
-        struct rlimit none = {0};
-        setrlimit(RLIMIT_CORE, &none);
-        dup2(open("/dev/null", O_WRONLY), STDERR_FILENO);
-        fault end = machine_run("dies", body, NULL);
-        _exit(end == OK ? 0 : 3);
-    }
-    int status;
-    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    int status = child_status(body);
     return WIFSIGNALED(status) || WEXITSTATUS(status) != 0;
 }
 

@@ -18,6 +18,10 @@
 /* A directory of its own for each test (Check forks), and what the last load said. */
 static char said[16384];
 
+/* Files and directories that the test made, other than t.yaml and users.txt. */
+static char parts[2048][48];
+static size_t part_count;
+
 static void setup(void)
 {
     char here[] = "/tmp/trunkline-config-XXXXXX";
@@ -31,6 +35,8 @@ static void teardown(void)
     ck_assert_ptr_nonnull(getcwd(here, sizeof(here)));
     unlink("t.yaml");
     unlink("users.txt");
+    while (part_count > 0)
+        ck_assert_int_eq(remove(parts[--part_count]), 0);
     ck_assert_int_eq(rmdir(here), 0);
 }
 
@@ -41,6 +47,17 @@ static void file_write(const char *name, const char *text, size_t size)
     ck_assert_uint_eq(fwrite(text, 1, size, file), size);
     ck_assert_int_eq(fclose(file), 0);
     ck_assert_int_eq(chmod(name, 0600), 0);
+}
+
+/* Makes a file that an `include` names, or with NULL a directory. */
+static inline void part_write(const char *name, const char *text)
+{
+    ck_assert_uint_lt(part_count, ARRAY_SIZE(parts));
+    snprintf(parts[part_count++], sizeof(parts[0]), "%s", name);
+    if (text != NULL)
+        file_write(name, text, strlen(text));
+    else
+        ck_assert_int_eq(mkdir(name, 0700), 0);
 }
 
 static struct config *load(const char *text)
@@ -74,26 +91,9 @@ static inline struct config *taken(const char *text, const char *warnings)
     return config;
 }
 
-static inline int config_run(const char *module, const TTest *const *tests)
-{
-    Suite *suite = suite_create(module);
-    TCase *group = tcase_create(module);
-    tcase_set_timeout(group, 60);
-    tcase_add_checked_fixture(group, setup, teardown);
-    for (; *tests != NULL; tests++)
-        tcase_add_test(group, *tests);
-    suite_add_tcase(suite, group);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_tap(runner, "-");
-    srunner_run_all(runner, CK_SILENT);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-}
-
 #define CONFIG_TESTS(module, ...)                                                                  \
     int main(void)                                                                                 \
     {                                                                                              \
         const TTest *const tests[] = {__VA_ARGS__, NULL};                                          \
-        return config_run(module, tests);                                                          \
+        return unit_run(module, tests, setup, teardown);                                           \
     }

@@ -55,6 +55,39 @@ TEST(a_minimal_file_gets_the_presets)
 }
 END_TEST
 
+static void check_service_keys(const struct service_config *service)
+{
+    ck_assert_str_eq(service->name, "a");
+    ck_assert_int_eq(service->connect_timeout.us, sec(1).us);
+    ck_assert_uint_eq(service->logins_max, 2);
+    ck_assert_uint_eq(service->connections_max, 3);
+    ck_assert_int_eq(service->retry_min.us, ms(4).us);
+    ck_assert_int_eq(service->retry_max.us, ms(5).us);
+}
+
+static void check_route_names(const struct route_config *route)
+{
+    ck_assert_str_eq(route->database, "d");
+    ck_assert_str_eq(route->user, "u");
+    ck_assert_str_eq(route->server_database, "sd");
+    ck_assert_str_eq(route->server_user, "su");
+    ck_assert_str_eq(route->server_password, "sp");
+    ck_assert_uint_eq(route->line, 24);
+}
+
+static void check_route_limits(const struct route_config *route)
+{
+    ck_assert_int_eq(route->mode, POOL_STATEMENT);
+    ck_assert_uint_eq(route->pool_size, 2);
+    ck_assert_uint_eq(route->pool_min, 1);
+    ck_assert_uint_eq(route->client_max, 3);
+    ck_assert_int_eq(route->claim_timeout.us, sec(4).us);
+    ck_assert_int_eq(route->idle_timeout.us, sec(5).us);
+    ck_assert_int_eq(route->server_lifetime.us, NO_LIMIT.us);
+    ck_assert_int_eq(route->client_idle_timeout.us, sec(6).us);
+    ck_assert_uint_eq(route->prepared_max, 0);
+}
+
 TEST(every_key_is_read_into_its_field)
 {
     struct config *config =
@@ -108,31 +141,9 @@ TEST(every_key_is_read_into_its_field)
     ck_assert_int_eq(config_console_role(config, SPAN("bob")), CONSOLE_ALL);
     ck_assert_int_eq(config_console_role(config, SPAN("eve")), CONSOLE_READS);
     ck_assert_int_eq(config_console_role(config, SPAN("bo")), CONSOLE_NOTHING);
-
-    const struct service_config *service = &config->services[0];
-    ck_assert_str_eq(service->name, "a");
-    ck_assert_int_eq(service->connect_timeout.us, sec(1).us);
-    ck_assert_uint_eq(service->logins_max, 2);
-    ck_assert_uint_eq(service->connections_max, 3);
-    ck_assert_int_eq(service->retry_min.us, ms(4).us);
-    ck_assert_int_eq(service->retry_max.us, ms(5).us);
-
-    const struct route_config *route = &config->routes[0];
-    ck_assert_str_eq(route->database, "d");
-    ck_assert_str_eq(route->user, "u");
-    ck_assert_int_eq(route->mode, POOL_STATEMENT);
-    ck_assert_uint_eq(route->pool_size, 2);
-    ck_assert_uint_eq(route->pool_min, 1);
-    ck_assert_uint_eq(route->client_max, 3);
-    ck_assert_int_eq(route->claim_timeout.us, sec(4).us);
-    ck_assert_int_eq(route->idle_timeout.us, sec(5).us);
-    ck_assert_int_eq(route->server_lifetime.us, NO_LIMIT.us);
-    ck_assert_int_eq(route->client_idle_timeout.us, sec(6).us);
-    ck_assert_uint_eq(route->prepared_max, 0);
-    ck_assert_str_eq(route->server_database, "sd");
-    ck_assert_str_eq(route->server_user, "su");
-    ck_assert_str_eq(route->server_password, "sp");
-    ck_assert_uint_eq(route->line, 24);
+    check_service_keys(&config->services[0]);
+    check_route_names(&config->routes[0]);
+    check_route_limits(&config->routes[0]);
     config_unref(&config);
 }
 END_TEST
@@ -234,7 +245,8 @@ TEST(all_problems_are_told_at_once_in_the_order_of_the_file)
             "t.yaml:4:9: relays: found \"many\"; accepted: a whole number from 1 to 128, or auto\n"
             "t.yaml:7:13: services.main.hosts[0]: found \"127.0.0.1:99999\"; accepted: a list of "
             "\"host\", \"host:port\", \"[IPv6]:port\", \"/directory\" or \"/directory:port\"; "
-            "\"@name\" in place of a directory: an abstract Unix socket\n"
+            "\"@name\" in place of a directory: an abstract Unix socket; behind it "
+            "\" priority=N\", \" weight=N\" (0 to 65535) and \" zone=NAME\"\n"
             "t.yaml:8:17: services.main.tls.mode: found \"maybe\"; accepted: disable, prefer, "
             "require, verify-ca or verify-full\n"
             "t.yaml:10:30: routes[0].service: there is no service \"mian\"; did you mean "
@@ -285,7 +297,7 @@ TEST(a_key_that_is_set_twice_is_an_error)
             "t.yaml:5:1: relays: this key is already set in line 1\n");
     refused(LISTEN ROUTES "services:\n  main: {hosts: [a], tls: {mode: disable}}\n"
                           "  main: {hosts: [b], tls: {mode: disable}}\n",
-            "t.yaml:5:3: services.main: this name is already used\n");
+            "t.yaml:5:3: services.main: this name is already used in line 4\n");
 }
 END_TEST
 
@@ -321,7 +333,7 @@ TEST(a_file_that_cannot_be_read_is_told)
     ck_assert_int_eq(config_load("none.yaml", 1, &config, &problems), FAULT_CONFIG);
     ck_assert(
         span_is(buffer_span(&problems), "none.yaml: cannot read it: No such file or directory\n"));
-    ck_assert_str_eq(fault_story(FAULT_CONFIG), "none.yaml: 1 problem");
+    ck_assert_str_eq(fault_detail(FAULT_CONFIG), "none.yaml: 1 problem");
     buffer_fini(&problems);
 }
 END_TEST
@@ -388,6 +400,26 @@ TEST(tls_needs_the_files_of_its_mode)
         taken("listen: [{tls: {cert: a}}]\n" SERVICES ROUTES,
               "t.yaml:1:16: warning: listen[0].tls: certificates and keys have no effect "
               "while mode is disable\n");
+    config_unref(&config);
+}
+END_TEST
+
+TEST(patroni_needs_its_port_and_probes)
+{
+    refused(LISTEN ROUTES "services:\n"
+                          "  main:\n"
+                          "    hosts: [x]\n"
+                          "    patroni: {port: 8008, tls: {mode: verify-ca}}\n",
+            "t.yaml:6:14: services.main.patroni: needs probes (probe.user): a server is asked for "
+            "its role before its Patroni is\n"
+            "t.yaml:6:32: services.main.patroni.tls: mode verify-ca needs certificate authorities "
+            "(ca)\n");
+    struct config *config =
+        taken(LISTEN ROUTES "services:\n"
+                            "  main: {hosts: [x], tls: {mode: disable}, probe: {user: p},\n"
+                            "    patroni: {timeout: 2s}}\n",
+              "t.yaml:5:14: warning: services.main.patroni: has no effect without its port\n");
+    ck_assert_uint_eq(config->services[0].patroni.port, 0);
     config_unref(&config);
 }
 END_TEST
@@ -524,7 +556,7 @@ CONFIG_TESTS("config", a_minimal_file_gets_the_presets, every_key_is_read_into_i
              only_single_values_may_stay_until_the_next_start, a_file_that_cannot_be_read_is_told,
              listeners_may_not_share_an_address_and_port, values_must_fit_each_other,
              a_route_that_can_never_match_is_warned_about, tls_needs_the_files_of_its_mode,
-             problems_beyond_the_most_that_are_told_are_counted,
+             patroni_needs_its_port_and_probes, problems_beyond_the_most_that_are_told_are_counted,
              the_first_route_that_matches_counts,
              limits_and_hosts_are_no_part_of_the_identity_of_a_route,
              a_version_lives_as_long_as_its_last_reference, what_a_reload_cannot_change_is_told)

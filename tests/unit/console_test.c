@@ -1,6 +1,6 @@
 #include "unit.h"
 
-#include "admin/console_groups.h"
+#include "admin/console_groups_parts.h"
 #include "admin/console_parts.h"
 #include "admin/console_stats.h"
 
@@ -166,6 +166,21 @@ TEST(what_drivers_say_is_accepted)
         "END",
         "SET client_encoding TO 'UTF8'",
         "set extra_float_digits = 3",
+        "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+        "SET SESSION AUTHORIZATION DEFAULT",
+        "SET SESSION client_encoding = 'UTF8'",
+        "SET LOCAL statement_timeout TO 0",
+        "SET TRANSACTION READ ONLY",
+        "SET TIME ZONE LOCAL",
+        "SET SESSION TIME ZONE 'UTC'",
+        "SET NAMES 'utf8'",
+        "SET ROLE NONE",
+        "SET \"DateStyle\" TO ISO, MDY",
+        "SET search_path = public, \"$user\"",
+        "SET client_min_messages TO warning",
+        "RESET client_encoding",
+        "RESET SESSION AUTHORIZATION",
+        "RESET TIME ZONE",
         "SELECT 1",
         "SHOW datestyle",
         "show TimeZone",
@@ -184,8 +199,9 @@ TEST(what_drivers_say_is_accepted)
 
 TEST(what_is_no_command_is_a_syntax_error)
 {
-    static const char *const wrong[] = {"SHOW",   "SHOW NOTHING", "DROP TABLE t", "SHOWPOOLS",
-                                        "SETTER", "SELECT 2",     "RELOAD NOW",   "COMMITTED"};
+    static const char *const wrong[] = {
+        "SHOW",       "SHOW NOTHING", "DROP TABLE t", "SHOWPOOLS", "SETTER", "SELECT 2",
+        "RELOAD NOW", "COMMITTED",    "SET",          "SET = 5",   "RESET",  "SET client_encoding"};
     for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
         struct console_call call;
         ck_assert_msg(understand(wrong[i], &call) == FAULT_SYNTAX, "%s", wrong[i]);
@@ -197,7 +213,53 @@ TEST(a_setting_of_the_file_can_not_be_set)
     struct console_call call;
     ck_assert_int_eq(understand("SET relays = 3", &call), FAULT_UNSUPPORTED);
     ck_assert_int_eq(understand("set RELAYS to 3", &call), FAULT_UNSUPPORTED);
-    ck_assert_int_eq(understand("SET relay = 3", &call), OK);
+}
+
+TEST(a_setting_that_is_not_there_is_an_error_with_what_was_meant)
+{
+    static const struct {
+        const char *statement;
+        const char *meant; /* NULL: nothing */
+    } cases[] = {
+        {"SET relay = 3", "relays"},
+        {"set RELAY to 3", "relays"},
+        {"RESET relay", "relays"},
+        {"SET SESSION relay = 3", "relays"},
+        {"SET pool_sise = 3", "routes[0].pool_size"},
+        {"SET routes[0].pool_sise = 3", "routes[0].pool_size"},
+        {"SET client_encodnig = 'UTF8'", "client_encoding"},
+        {"SET row_securty = on", "row_security"},
+        {"SET client = 5", NULL},
+        {"SET myapp.user = 5", NULL},
+        {"RESET nothing_of_this_name", NULL},
+        {"SET time = 5", NULL},
+        {"SET session = 5", NULL},
+        {"SET ge = 5", NULL},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct console_call call;
+        char wanted[200] = "there is no setting";
+        ck_assert_msg(understand(cases[i].statement, &call) == FAULT_SYNTAX, "%s",
+                      cases[i].statement);
+        ck_assert_str_eq(fault_detail_sqlstate(FAULT_SYNTAX), "42704");
+        if (cases[i].meant != NULL)
+            snprintf(wanted, sizeof(wanted), "did you mean \"%s\"?", cases[i].meant);
+        ck_assert_msg(strstr(fault_detail(FAULT_SYNTAX), wanted) != NULL, "%s: %s",
+                      cases[i].statement, fault_detail(FAULT_SYNTAX));
+        ck_assert((strstr(fault_detail(FAULT_SYNTAX), "did you mean") != NULL) ==
+                  (cases[i].meant != NULL));
+    }
+}
+
+TEST(a_reset_or_a_scope_is_not_for_settings_of_the_file)
+{
+    static const char *const wrong[] = {"RESET routes[0].pool_size", "RESET relays",
+                                        "SET SESSION routes[0].pool_size = 7",
+                                        "SET LOCAL routes[0].pool_size = 7"};
+    for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+        struct console_call call;
+        ck_assert_msg(understand(wrong[i], &call) == FAULT_UNSUPPORTED, "%s", wrong[i]);
+    }
 }
 
 TEST(a_setting_that_reloads_can_be_set)
@@ -464,11 +526,12 @@ TESTS("console", statements_are_parted_by_semicolons,
       every_command_is_understood_in_any_case, a_statement_is_cut_into_words_names_texts_and_signs,
       a_token_without_its_end_or_without_measure_is_a_syntax_error, what_drivers_say_is_accepted,
       what_is_no_command_is_a_syntax_error, a_setting_of_the_file_can_not_be_set,
-      a_setting_that_reloads_can_be_set, nothing_is_understood_as_nothing, times_are_those_of_utc,
-      a_row_is_written_as_a_message, a_missing_value_is_null,
-      numbers_are_written_in_binary_where_asked_for, zero_is_a_numeric_without_digits,
-      rows_are_given_out_in_portions, an_answer_beyond_its_ceiling_is_a_limit,
-      columns_are_described_with_their_types,
+      a_setting_that_is_not_there_is_an_error_with_what_was_meant,
+      a_reset_or_a_scope_is_not_for_settings_of_the_file, a_setting_that_reloads_can_be_set,
+      nothing_is_understood_as_nothing, times_are_those_of_utc, a_row_is_written_as_a_message,
+      a_missing_value_is_null, numbers_are_written_in_binary_where_asked_for,
+      zero_is_a_numeric_without_digits, rows_are_given_out_in_portions,
+      an_answer_beyond_its_ceiling_is_a_limit, columns_are_described_with_their_types,
       rows_of_one_key_are_summed_in_the_order_of_their_first, more_rows_than_fit_are_a_limit,
       the_first_look_sees_all_since_the_beginning, looks_in_short_order_see_one_to_two_periods,
       less_than_a_second_counts_as_one, what_departed_pools_counted_stays)

@@ -190,14 +190,14 @@ struct ask {
     duration wait;
     fault result;
     struct dns_answer answer;
-    char story[256];
+    char detail[256];
 };
 
 static void ask_main(void *argument)
 {
     struct ask *ask = argument;
     ask->result = dns_resolve(ask->host, 5432, &ask->answer, after(ask->wait));
-    snprintf(ask->story, sizeof(ask->story), "%s", fault_story(ask->result));
+    snprintf(ask->detail, sizeof(ask->detail), "%s", fault_detail(ask->result));
     machine_stop();
 }
 
@@ -345,7 +345,7 @@ TEST(what_goes_wrong_is_told_apart)
 {
     static const struct {
         const char *host;
-        const char *story;
+        const char *detail;
     } cases[] = {
         {"unknown.test", "host \"unknown.test\" could not be resolved: no such name"},
         {"none.test", "host \"none.test\" could not be resolved: the name has no address"},
@@ -359,7 +359,7 @@ TEST(what_goes_wrong_is_told_apart)
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         const struct ask *ask = resolved(cases[i].host);
         ck_assert_int_eq(ask->result, FAULT_NAME);
-        ck_assert_str_eq(ask->story, cases[i].story);
+        ck_assert_str_eq(ask->detail, cases[i].detail);
     }
 }
 END_TEST

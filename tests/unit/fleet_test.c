@@ -16,7 +16,7 @@ static const struct fleet_limits usual = {
 struct bench {
     struct service *service;
     struct slots *slots;
-    deadline now;
+    moment now;
     deadline again;
 };
 
@@ -665,9 +665,10 @@ TEST(the_console_sees_every_backend)
     fleet_show_backends(&bench.service, 1, &text.sink);
     buffer_append_byte(&text.text, 0);
     ck_assert_str_eq((const char *)text.text.at,
-                     "service host addr role state slots logins failures retry_in_ms \n"
-                     "main db.example 10.0.0.1:5432 unknown offline 0 0 1 10 \n"
-                     "main db.example 10.0.0.2:5432 primary online 2 1 0 0 \n");
+                     "service host addr role state slots logins failures retry_in_ms "
+                     "priority weight zone timeline lag_ms breaker arbiter arbiter_failures \n"
+                     "main db.example 10.0.0.1:5432 unknown offline 0 0 1 10 0 100    open  0 \n"
+                     "main db.example 10.0.0.2:5432 primary online 2 1 0 0 0 100    closed  0 \n");
     buffer_fini(&text.text);
     bench_close(&bench, &open);
     bench_close(&bench, &login);

@@ -24,7 +24,8 @@ enum truth {
 /* What the oracle knows of a host. */
 struct host {
     enum truth truth;
-    bool named;   /* in the resolver's latest answer */
+    bool named; /* in the resolver's latest answer */
+    bool drained;
     bool replica; /* at the last look */
     bool known;
     bool bad;
@@ -58,13 +59,14 @@ struct pool {
 struct world {
     uint64_t random;
     uint64_t event;
-    deadline now;
+    moment now;
     struct fleet_limits limits;
     struct service *service;
     struct host hosts[HOSTS];
     struct pool pools[POOLS];
     struct held held[SLOTS];
     uint32_t granted;
+    bool spread; /* the resolver gives priorities, weights and zones */
 };
 
 static uint32_t draw(struct world *world, uint32_t below)
@@ -91,10 +93,10 @@ static void wake_all(struct world *world)
         world->pools[i].woken = true;
 }
 
-/* A backend that is neither named nor has slots is forgotten. */
+/* A backend that is neither named nor drained nor has slots is forgotten. */
 static void forget(struct world *world, int host)
 {
-    if (world->hosts[host].named || count(world, -1, host, false) > 0)
+    if (world->hosts[host].named || world->hosts[host].drained || count(world, -1, host, false) > 0)
         return;
     world->hosts[host] = (struct host){.truth = world->hosts[host].truth};
     for (int i = 0; i < POOLS; i++) {
@@ -103,10 +105,23 @@ static void forget(struct world *world, int host)
     }
 }
 
+static struct backend_found found_of(struct world *world, uint32_t host)
+{
+    struct backend_found found = {
+        .target = "host.example",
+        .address = {.family = ADDRESS_IPV4, .port = 1, .bytes = {10, 0, 0, (uint8_t)host}},
+        .weight = BACKEND_WEIGHT_PLAIN};
+    if (world->spread) {
+        found.priority = (uint16_t)draw(world, 2);
+        found.weight = (uint16_t)draw(world, 3);
+        found.zone = draw(world, 2) == 0 ? "here" : "there";
+    }
+    return found;
+}
+
 static void resolve(struct world *world, uint32_t mask)
 {
-    struct address addresses[HOSTS];
-    const char *names[HOSTS];
+    struct backend_found found[HOSTS];
     size_t size = 0;
     uint32_t first = draw(world, HOSTS);
     for (uint32_t i = 0; i < HOSTS; i++) {
@@ -114,11 +129,9 @@ static void resolve(struct world *world, uint32_t mask)
         world->hosts[host].named = (mask >> host & 1) != 0;
         if (!world->hosts[host].named)
             continue;
-        names[size] = "host.example";
-        addresses[size++] =
-            (struct address){.family = ADDRESS_IPV4, .port = 1, .bytes = {10, 0, 0, (uint8_t)host}};
+        found[size++] = found_of(world, host);
     }
-    ck_assert_int_eq(service_set_addresses(world->service, addresses, names, size), OK);
+    ck_assert_int_eq(service_set_backends(world->service, found, size), OK);
     for (int i = 0; i < HOSTS; i++)
         forget(world, i);
     wake_all(world);
@@ -129,7 +142,10 @@ static void set_limits(struct world *world, uint32_t logins, uint32_t connection
     world->limits = (struct fleet_limits){.logins_max = logins,
                                           .connections_max = connections,
                                           .retry_min = ms(5),
-                                          .retry_max = ms(100)};
+                                          .retry_max = ms(100),
+                                          .logins_per_second = world->spread ? 2000 : 0,
+                                          .zone_min = 2,
+                                          .spread = world->spread};
     service_set_limits(world->service, &world->limits);
     wake_all(world);
 }
@@ -148,7 +164,7 @@ static void check_grant(struct world *world, int number, const struct slot *slot
     const struct host *host = &world->hosts[at];
     const struct pool *pool = &world->pools[number];
     uint32_t logins = count(world, -1, at, true);
-    ck_assert(host->named && !backend_obsolete(slot_backend(slot)));
+    ck_assert(host->named && !host->drained && !backend_leaving(slot_backend(slot)));
     ck_assert(count(world, number, -1, false) < pool->max);
     ck_assert(count(world, -1, at, false) < world->limits.connections_max);
     bool replica = host->known && host->replica;
@@ -181,18 +197,8 @@ static void check_books(const struct world *world)
     }
 }
 
-static fault ask(struct world *world, int number)
+static void hold(struct world *world, int number, struct slot *slot)
 {
-    struct pool *pool = &world->pools[number];
-    struct slot *slot = NULL;
-    fault got = slots_ask(pool->slots, world->now, &slot, &pool->again);
-    if (got == FAULT_AGAIN)
-        ck_assert_int_gt(pool->again.us, world->now.us); /* or the router would spin */
-    if (got != OK) {
-        ck_assert(got == FAULT_AGAIN || got == FAULT_FULL || got == FAULT_LIMIT);
-        pool->woken = false;
-        return got;
-    }
     check_grant(world, number, slot);
     int free = 0;
     while (world->held[free].slot != NULL)
@@ -203,8 +209,34 @@ static fault ask(struct world *world, int number)
                                       .login = true,
                                       .began = ++world->event};
     world->granted += 1;
-    pool->woken = true; /* it wants more */
-    return OK;
+    world->pools[number].woken = true; /* it wants more */
+}
+
+static void ask(struct world *world, int number)
+{
+    struct pool *pool = &world->pools[number];
+    struct slot *slot = NULL;
+    fault got = slots_ask(pool->slots, world->now, &slot, &pool->again);
+    if (got == FAULT_AGAIN)
+        ck_assert_int_gt(pool->again.us, world->now.us); /* or the router would spin */
+    if (got == OK) {
+        hold(world, number, slot);
+        return;
+    }
+    ck_assert(got == FAULT_AGAIN || got == FAULT_FULL || got == FAULT_LIMIT);
+    pool->woken = false;
+}
+
+/* Asks for a slot to look at a backend that is not known to be healthy. */
+static void probe(struct world *world)
+{
+    int number = (int)draw(world, POOLS);
+    struct slot *slot = NULL;
+    if (slots_probe(world->pools[number].slots, world->now, &slot) != OK)
+        return;
+    int host = backend_address(slot_backend(slot))->bytes[3];
+    ck_assert_uint_eq(count(world, -1, host, true), 0);
+    hold(world, number, slot);
 }
 
 /* A pool that sleeps must have nothing to wake up for. */
@@ -317,6 +349,19 @@ static void change_truth(struct world *world)
     }
 }
 
+static void change_drain(struct world *world)
+{
+    int host = (int)draw(world, HOSTS);
+    char name[] = "10.0.0.0:1";
+    bool drained = draw(world, 3) == 0;
+    name[7] = (char)('0' + host);
+    uint32_t marked =
+        drained ? service_drain(world->service, name) : service_undrain(world->service, name);
+    world->hosts[host].drained = drained && marked == 1;
+    forget(world, host);
+    wake_all(world);
+}
+
 static void change_size(struct world *world)
 {
     int number = (int)draw(world, POOLS);
@@ -348,10 +393,14 @@ static void step(struct world *world)
         draw_limits(world);
     else if (dice == 82)
         change_size(world);
+    else if (dice == 83)
+        change_drain(world);
+    else if (dice == 84)
+        probe(world);
     check_sleepers(world);
     for (int i = 0; i < POOLS; i++) {
         if (world->pools[i].woken || world->pools[i].again.us <= world->now.us)
-            (void)ask(world, i);
+            ask(world, i);
     }
     check_books(world);
 }
@@ -368,8 +417,11 @@ static void finish_all_logins(struct world *world)
 static void check_recovery(struct world *world)
 {
     int primary = (int)draw(world, HOSTS);
-    for (int i = 0; i < HOSTS; i++)
+    for (int i = 0; i < HOSTS; i++) {
         world->hosts[i].truth = i == primary ? TRUE_PRIMARY : TRUE_REPLICA;
+        world->hosts[i].drained = false;
+    }
+    (void)service_undrain(world->service, "host.example");
     resolve(world, (1u << HOSTS) - 1);
     set_limits(world, 2, SLOTS);
     finish_all_logins(world);
@@ -382,8 +434,9 @@ static void check_recovery(struct world *world)
         for (int tries = 0; tries < 4 * HOSTS; tries++) {
             if (count(world, i, -1, false) > before)
                 break;
-            (void)ask(world, i);
+            ask(world, i);
             finish_all_logins(world);
+            world->now.us += world->spread ? 1000 : 0; /* the pace of logins */
         }
         ck_assert_uint_eq(count(world, i, -1, false), before + 1);
     }
@@ -393,10 +446,12 @@ static void check_recovery(struct world *world)
 
 static void live(uint64_t seed)
 {
-    struct world world = {.random = seed, .now = {.us = 1000000}};
+    struct world world = {.random = seed, .now = {.us = 1000000}, .spread = seed % 2 == 0};
     struct fleet_limits limits = {.logins_max = 1};
     ck_assert_int_eq(service_new("world", &limits, &world.service), OK);
     set_limits(&world, 2, 6);
+    service_set_zone(world.service, "here");
+    service_seed(world.service, seed);
     for (int i = 0; i < POOLS; i++) {
         world.pools[i].max = 5;
         ck_assert_int_eq(slots_new(world.service, 5, &world.pools[i].slots), OK);

@@ -235,7 +235,7 @@ START_TEST(options_belong_to_methods)
     struct hba *hba =
         rules("hostssl all all all cert map=m clientname=SAN\n"
               "hostssl all all all md5 clientcert=verify-full clientname=DN\n"
-              "host all all all ldap ldapurl=\"ldaps://h:1636/dc=a,dc=b??one?(x=$username)\"\n"
+              "host all all all ldap ldapserver=h ldapprefix=x\n"
               "host all all all ldap ldapserver=\"a b\" ldapprefix=\"cn=\" ldapsuffix=\",dc=x\" "
               "ldaptls=1\n"
               "host all all all pam pamservice=svc pam_use_hostname=1\n");
@@ -243,14 +243,7 @@ START_TEST(options_belong_to_methods)
     ck_assert_str_eq(hba_rule(hba, 0)->how.map, "m");
     ck_assert_int_eq(hba_rule(hba, 0)->how.clientname, AUTH_NAME_SAN);
     ck_assert_int_eq(hba_rule(hba, 1)->how.clientcert, AUTH_CLIENTCERT_FULL);
-    const struct auth_ldap *ldap = hba_rule(hba, 2)->how.ldap;
-    ck_assert_str_eq(ldap->scheme, "ldaps");
-    ck_assert_str_eq(ldap->server, "h");
-    ck_assert_uint_eq(ldap->port, 1636);
-    ck_assert_str_eq(ldap->base, "dc=a,dc=b");
-    ck_assert_ptr_null(ldap->attribute);
-    ck_assert_int_eq(ldap->scope, 1);
-    ck_assert_str_eq(ldap->filter, "(x=$username)");
+    ck_assert_int_eq(hba_rule(hba, 2)->how.ldap->scope, 2);
     ck_assert_str_eq(hba_rule(hba, 3)->how.ldap->suffix, ",dc=x");
     ck_assert(hba_rule(hba, 3)->how.ldap->start_tls);
     ck_assert_str_eq(hba_rule(hba, 4)->how.pam_service, "svc");
@@ -259,5 +252,48 @@ START_TEST(options_belong_to_methods)
 }
 END_TEST
 
+START_TEST(ldap_urls_are_decoded)
+{
+#ifdef WITH_LDAP /* else such a URL is refused */
+    struct hba *hba =
+        rules("host all all all ldap ldapurl=\"ldaps://h:1636/dc=a,dc=b??one?(x=$username)\"\n"
+              "host all all all ldap ldapurl=\"ldap://h/ou%3da%20b,dc=c?%75id,mail\"\n"
+              "host all all all ldap ldapserver=old ldapurl=\"LDAP:///dc=x\"\n");
+    ck_assert_str_eq(said, "");
+    const struct auth_ldap *ldap = hba_rule(hba, 0)->how.ldap;
+    ck_assert_str_eq(ldap->scheme, "ldaps");
+    ck_assert_str_eq(ldap->server, "h");
+    ck_assert_uint_eq(ldap->port, 1636);
+    ck_assert_str_eq(ldap->base, "dc=a,dc=b");
+    ck_assert_ptr_null(ldap->attribute);
+    ck_assert_int_eq(ldap->scope, 1);
+    ck_assert_str_eq(ldap->filter, "(x=$username)");
+    ldap = hba_rule(hba, 1)->how.ldap;
+    ck_assert_str_eq(ldap->scheme, "ldap");
+    ck_assert_uint_eq(ldap->port, 389);
+    ck_assert_str_eq(ldap->base, "ou=a b,dc=c");
+    ck_assert_str_eq(ldap->attribute, "uid");
+    ck_assert_int_eq(ldap->scope, 0);
+    ck_assert_ptr_null(ldap->filter);
+    ck_assert_str_eq(hba_rule(hba, 2)->how.ldap->server, "old");
+    hba_free(&hba);
+    hba = rules("host all all all ldap ldapurl=http://h/dc=a\n"
+                "host all all all ldap ldapurl=ldapi://h/dc=a\n"
+                "host all all all ldap ldapurl=ldap://h:99999/dc=a\n"
+                "host all all all ldap ldapurl=ldap://h/dc=a?uid?tree\n");
+    ck_assert_ptr_nonnull(strstr(said,
+                                 ":1: found ldapurl=\"http://h/dc=a\": the scheme is not ldap "
+                                 "or ldaps; accepted: ldap[s]://host[:port]/base[?attribute"));
+    ck_assert_ptr_nonnull(strstr(said, ":2: found ldapurl=\"ldapi://h/dc=a\": the scheme is not"));
+    ck_assert_ptr_nonnull(
+        strstr(said, ":3: found ldapurl=\"ldap://h:99999/dc=a\": the host or port"));
+    ck_assert_ptr_nonnull(
+        strstr(said, ":4: found ldapurl=\"ldap://h/dc=a?uid?tree\": the scope is"));
+    hba_free(&hba);
+#endif
+}
+END_TEST
+
 TESTS("hba", the_first_line_that_fits_counts, files_include_others, every_broken_line_is_told,
-      a_file_that_includes_itself_ends, maps_say_who_may_be_whom, options_belong_to_methods)
+      a_file_that_includes_itself_ends, maps_say_who_may_be_whom, options_belong_to_methods,
+      ldap_urls_are_decoded)

@@ -9,8 +9,10 @@ static const uint8_t *json_skip(const uint8_t *at)
     bool quoted = false;
     for (;; at++) {
         if (quoted) {
-            at += *at == '\\';
-            quoted = *at != '"';
+            if (*at == '\\')
+                at += 1;
+            else
+                quoted = *at != '"';
         } else if (*at == '"') {
             quoted = true;
         } else if (*at == '{' || *at == '[') {

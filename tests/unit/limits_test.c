@@ -225,17 +225,17 @@ TEST(the_pools_of_so_many_databases_are_remembered)
 }
 END_TEST
 
-/* --- a fault's story -------------------------------------------------------------------------- */
+/* --- a fault's detail ------------------------------------------------------------------------- */
 
 TEST(a_story_is_as_long_as_it_may_be_and_cut_beyond_that)
 {
     char text[FAULT_STORY_MAX + 1];
     memset(text, 'x', sizeof(text));
     text[FAULT_STORY_MAX - 1] = '\0';
-    ck_assert_str_eq(fault_story(fault_raise(FAULT_LIMIT, "%s", text)), text);
+    ck_assert_str_eq(fault_detail(fault_raise(FAULT_LIMIT, "%s", text)), text);
     memset(text, 'x', sizeof(text));
     text[FAULT_STORY_MAX] = '\0';
-    const char *told = fault_story(fault_raise(FAULT_LIMIT, "%s", text));
+    const char *told = fault_detail(fault_raise(FAULT_LIMIT, "%s", text));
     ck_assert_uint_eq(strlen(told), FAULT_STORY_MAX - 1);
 }
 END_TEST

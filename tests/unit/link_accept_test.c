@@ -14,13 +14,13 @@ static uint8_t packet_bytes[WIRE_STARTUP_MAX];
 static struct wire_startup packet;
 static fault outcome;
 static char outcome_story[FAULT_STORY_MAX];
-static const char *outcome_text; /* as fault_story gave it */
+static const char *outcome_text; /* as fault_detail gave it */
 
-static void greeting(struct peer *peer)
+static void reported(struct peer *peer)
 {
     memset(&packet, 0, sizeof(packet));
     outcome = link_read_startup(&peer->stream, &accepting, packet_bytes, &packet, soon());
-    outcome_text = fault_story(outcome);
+    outcome_text = fault_detail(outcome);
     snprintf(outcome_story, sizeof(outcome_story), "%s", outcome_text);
 }
 
@@ -33,7 +33,7 @@ static void client_start_at(struct client *client, const struct address *at, enu
 {
     accepting.tls_mode = mode;
     client->stream = STREAM_INIT;
-    peer_start_at(&client->peer, at, greeting, 1);
+    peer_start_at(&client->peer, at, reported, 1);
     ck_assert_int_eq(stream_connect(&client->stream, &client->peer.address, NULL, soon()), OK);
 }
 
@@ -55,12 +55,12 @@ static void client_expect(struct client *client, char expected)
     ck_assert_int_eq(byte, expected);
 }
 
-static void client_finish(struct client *client, fault expected, const char *story)
+static void client_finish(struct client *client, fault expected, const char *detail)
 {
     stream_close(&client->stream);
     peer_finish(&client->peer);
     ck_assert_msg(outcome == expected, "%s: %s", fault_name(outcome), outcome_story);
-    ck_assert_msg(strstr(outcome_story, story) != NULL, "story: %s", outcome_story);
+    ck_assert_msg(strstr(outcome_story, detail) != NULL, "story: %s", outcome_story);
 }
 
 /* Reads until the other side has closed, so that nothing is lost by closing first. */
@@ -168,7 +168,7 @@ BODY(both_kinds_of_encryption_may_be_asked_for_once_in_any_order)
     expect_startup();
 }
 
-static void ask_twice(const uint8_t *request, const char *story)
+static void ask_twice(const uint8_t *request, const char *detail)
 {
     struct client client;
     client_start(&client, TLS_MODE_DISABLE);
@@ -176,7 +176,7 @@ static void ask_twice(const uint8_t *request, const char *story)
     client_expect(&client, 'N');
     client_send(&client, request, 8);
     client_await_end(&client);
-    client_finish(&client, FAULT_PROTOCOL, story);
+    client_finish(&client, FAULT_PROTOCOL, detail);
 }
 
 BODY(a_second_ssl_request_is_refused)
@@ -200,19 +200,19 @@ BODY(plaintext_behind_an_ssl_request_is_refused)
     client_start(&client, TLS_MODE_ALLOW);
     client_send(&client, bytes, sizeof(bytes));
     client_await_end(&client);
-    client_finish(&client, FAULT_PROTOCOL, "unencrypted bytes behind an SSLRequest");
+    client_finish(&client, FAULT_PROTOCOL, "unencrypted bytes after an SSLRequest");
     tls_context_unref(&accepting.tls);
 }
 
 /* --- what is none ----------------------------------------------------------------------------- */
 
-static void send_nonsense(const void *bytes, size_t size, fault expected, const char *story)
+static void send_nonsense(const void *bytes, size_t size, fault expected, const char *detail)
 {
     struct client client;
     client_start(&client, TLS_MODE_DISABLE);
     client_send(&client, bytes, size);
     client_await_end(&client);
-    client_finish(&client, expected, story);
+    client_finish(&client, expected, detail);
 }
 
 BODY(a_packet_that_is_too_short_is_refused)
@@ -268,7 +268,7 @@ BODY(a_client_that_leaves_after_asking_has_a_story)
     client_start(&client, TLS_MODE_DISABLE);
     client_send(&client, ssl_request, sizeof(ssl_request));
     client_expect(&client, 'N');
-    client_finish(&client, FAULT_CLOSED, "closed after it had asked for encryption");
+    client_finish(&client, FAULT_CLOSED, "closed after its SSLRequest or GSSENCRequest");
 }
 
 /* --- single messages -------------------------------------------------------------------------- */

@@ -8,6 +8,7 @@
 #include "link/link.h"
 #include "machine/clock.h"
 #include "machine/co.h"
+#include "machine_body.h"
 #include "unit.h"
 
 struct peer {
@@ -20,15 +21,6 @@ struct peer {
     struct buffer out;
     struct co_group group;
 };
-
-#define BODY(name)                                                                                 \
-    static void name##_body(void *argument);                                                       \
-    TEST(name)                                                                                     \
-    {                                                                                              \
-        ck_assert_int_eq(machine_run("test", name##_body, NULL), OK);                              \
-    }                                                                                              \
-    END_TEST                                                                                       \
-    static void name##_body(void *argument UNUSED)
 
 static inline deadline soon(void)
 {

@@ -25,7 +25,7 @@ static void put_ok(struct peer *peer)
     wire_put_authentication(&peer->out, WIRE_AUTH_OK, SPAN_NONE);
 }
 
-static void put_greeting(struct peer *peer)
+static void put_reported(struct peer *peer)
 {
     wire_put_parameter_status(&peer->out, SPAN("server_version"), SPAN("15.5"));
     wire_put_parameter_status(&peer->out, SPAN("in_hot_standby"), SPAN("on"));
@@ -36,7 +36,7 @@ static void put_greeting(struct peer *peer)
 static void welcome(struct peer *peer)
 {
     put_ok(peer);
-    put_greeting(peer);
+    put_reported(peer);
     peer_send(peer);
 }
 
@@ -63,7 +63,7 @@ struct attempt {
     struct link_target target;
     struct link_secret secret;
     struct link_login login;
-    struct link_greeting greeting;
+    struct link_reported reported;
 };
 
 static fault log_in(struct attempt *attempt, const struct peer *peer)
@@ -78,29 +78,29 @@ static fault log_in(struct attempt *attempt, const struct peer *peer)
         .parameters = SPAN("application_name\0unit\0"),
         .secret = &attempt->secret,
     };
-    return link_login(&attempt->stream, &attempt->login, &attempt->greeting, soon());
+    return link_login(&attempt->stream, &attempt->login, &attempt->reported, soon());
 }
 
 static void log_in_well(struct attempt *attempt, struct peer *peer)
 {
     ck_assert_int_eq(log_in(attempt, peer), OK);
     ck_assert(stream_open(&attempt->stream));
-    ck_assert_uint_eq(attempt->greeting.pid, 4711);
-    ck_assert(span_is(wire_secret_span(&attempt->greeting.secret), "\xde\xad\xbe\xef"));
-    ck_assert(attempt->greeting.in_hot_standby);
+    ck_assert_uint_eq(attempt->reported.pid, 4711);
+    ck_assert(span_is(wire_secret_span(&attempt->reported.secret), "\xde\xad\xbe\xef"));
+    ck_assert(attempt->reported.in_hot_standby);
     struct span version =
-        wire_find_parameter(buffer_span(&attempt->greeting.parameters), "server_version");
+        wire_find_parameter(buffer_span(&attempt->reported.parameters), "server_version");
     ck_assert(span_is(version, "15.5"));
     stream_close(&attempt->stream);
-    buffer_fini(&attempt->greeting.parameters);
+    buffer_fini(&attempt->reported.parameters);
 }
 
 static void log_in_badly(struct attempt *attempt, struct peer *peer, fault expected,
-                         const char *story)
+                         const char *detail)
 {
     ck_assert_int_eq(log_in(attempt, peer), expected);
-    const char *told = fault_story(expected);
-    ck_assert_msg(strstr(told, story) != NULL, "story: %s", told);
+    const char *told = fault_detail(expected);
+    ck_assert_msg(strstr(told, detail) != NULL, "story: %s", told);
     ck_assert(!stream_open(&attempt->stream));
 }
 
@@ -112,7 +112,7 @@ static void trusting_in_fragments(struct peer *peer)
     wire_put_report(&peer->out, &(struct wire_report){"NOTICE", "00000", "welcome", NULL, NULL});
     put_ok(peer);
     wire_put_report(&peer->out, &(struct wire_report){"WARNING", "01000", "mind", NULL, NULL});
-    put_greeting(peer);
+    put_reported(peer);
     for (size_t i = 0; i < peer->out.size; i++) {
         ck_assert_int_eq(stream_write(&peer->stream, span_of(peer->out.at + i, 1), soon()), OK);
         co_yield ();
@@ -134,7 +134,7 @@ static void going_on_unasked(struct peer *peer)
 {
     expect_startup(peer);
     put_ok(peer);
-    put_greeting(peer);
+    put_reported(peer);
     wire_put_parameter_status(&peer->out, SPAN("late"), SPAN("news"));
     wire_put_report(&peer->out, &(struct wire_report){"NOTICE", "00000", "mind", NULL, NULL});
     peer_send(peer);
@@ -147,10 +147,10 @@ BODY(what_comes_unasked_right_behind_a_login_is_kept_as_well)
     struct attempt attempt = {0};
     peer_start(&peer, going_on_unasked, 1);
     ck_assert_int_eq(log_in(&attempt, &peer), OK);
-    struct span late = wire_find_parameter(buffer_span(&attempt.greeting.parameters), "late");
+    struct span late = wire_find_parameter(buffer_span(&attempt.reported.parameters), "late");
     ck_assert(span_is(late, "news"));
     stream_close(&attempt.stream);
-    buffer_fini(&attempt.greeting.parameters);
+    buffer_fini(&attempt.reported.parameters);
     peer_finish(&peer);
 }
 
@@ -158,7 +158,7 @@ static void told_to_end(struct peer *peer)
 {
     expect_startup(peer);
     put_ok(peer);
-    put_greeting(peer);
+    put_reported(peer);
     put_error(peer, "57P01", "terminating connection due to administrator command");
     peer_send(peer);
     peer_expect_end(peer);
@@ -232,9 +232,9 @@ BODY(a_login_without_a_secret_says_what_is_missing)
     struct attempt attempt = {0};
     peer_start(&peer, asking_for_anything, 3);
     log_in_badly(&attempt, &peer, FAULT_AUTH,
-                 "asks for a plain password, but there is none for user \"joe\"");
-    log_in_badly(&attempt, &peer, FAULT_AUTH, "asks for a plain or md5 password");
-    log_in_badly(&attempt, &peer, FAULT_AUTH, "asks for SCRAM-SHA-256");
+                 "requests a plain password, but there is none for user \"joe\"");
+    log_in_badly(&attempt, &peer, FAULT_AUTH, "requests a plain or md5 password");
+    log_in_badly(&attempt, &peer, FAULT_AUTH, "requests SCRAM-SHA-256");
     peer_finish(&peer);
 }
 
@@ -329,7 +329,7 @@ static void asking_for_scram(struct peer *peer)
         scram_finish(peer, &scram, &verifier, &bytes);
     }
     put_ok(peer);
-    put_greeting(peer);
+    put_reported(peer);
     peer_send(peer);
     peer_expect_end(peer);
     buffer_fini(&bytes);
@@ -383,11 +383,11 @@ BODY(a_server_must_prove_that_it_knows_the_password)
     (void)verifier_of(&attempt.secret.keys);
     peer_start(&peer, asking_for_scram, 3);
     scram_play = SCRAM_WITHOUT_CHALLENGE;
-    log_in_badly(&attempt, &peer, FAULT_AUTH, "without having proven itself");
+    log_in_badly(&attempt, &peer, FAULT_AUTH, "without sending its signature");
     scram_play = SCRAM_WITHOUT_PROOF;
-    log_in_badly(&attempt, &peer, FAULT_AUTH, "without having proven itself");
+    log_in_badly(&attempt, &peer, FAULT_AUTH, "without sending its signature");
     scram_play = SCRAM_FORGED;
-    log_in_badly(&attempt, &peer, FAULT_AUTH, "does not know the password");
+    log_in_badly(&attempt, &peer, FAULT_AUTH, "sent a wrong SCRAM signature");
     peer_finish(&peer);
 }
 
@@ -414,8 +414,8 @@ BODY(the_servers_own_error_is_told_with_its_sqlstate)
     peer_start(&peer, refusing, 3);
     for (int i = 0; i < 3; i++) {
         ck_assert_int_eq(log_in(&attempt, &peer), FAULT_UPSTREAM);
-        ck_assert_str_eq(fault_story(FAULT_UPSTREAM), "not you");
-        ck_assert_str_eq(fault_story_sqlstate(FAULT_UPSTREAM), states[i]);
+        ck_assert_str_eq(fault_detail(FAULT_UPSTREAM), "not you");
+        ck_assert_str_eq(fault_detail_sqlstate(FAULT_UPSTREAM), states[i]);
     }
     peer_finish(&peer);
 }
@@ -453,8 +453,8 @@ BODY(an_error_that_is_none_gets_an_sqlstate_that_is_one)
     peer_start(&peer, refusing_badly, 6);
     for (int i = 0; i < 6; i++) {
         ck_assert_int_eq(log_in(&attempt, &peer), FAULT_UPSTREAM);
-        ck_assert_str_eq(fault_story(FAULT_UPSTREAM), stories[i]);
-        ck_assert_str_eq(fault_story_sqlstate(FAULT_UPSTREAM), states[i]);
+        ck_assert_str_eq(fault_detail(FAULT_UPSTREAM), stories[i]);
+        ck_assert_str_eq(fault_detail_sqlstate(FAULT_UPSTREAM), states[i]);
     }
     peer_finish(&peer);
 }
@@ -465,7 +465,7 @@ static void leaving_early(struct peer *peer)
         return;
     expect_startup(peer);
     put_ok(peer);
-    put_greeting(peer);
+    put_reported(peer);
     peer->out.size -= 3;
     peer_send(peer);
 }
@@ -498,7 +498,7 @@ BODY(a_server_that_says_nothing_is_left_at_the_deadline)
                                         .user = SPAN("joe"),
                                         .database = SPAN("app"),
                                         .parameters = SPAN("application_name\0unit\0")};
-    ck_assert_int_eq(link_login(&attempt.stream, &attempt.login, &attempt.greeting, after(ms(30))),
+    ck_assert_int_eq(link_login(&attempt.stream, &attempt.login, &attempt.reported, after(ms(30))),
                      FAULT_TIMEOUT);
     ck_assert(!stream_open(&attempt.stream));
     peer_finish(&peer);
@@ -525,7 +525,7 @@ static void talking_nonsense(struct peer *peer)
         break;
     case 5: /* more than it was asked */
         put_ok(peer);
-        put_greeting(peer);
+        put_reported(peer);
         wire_put_command_complete(&peer->out, "SELECT 1");
         break;
     case 6: /* within a transaction */
@@ -552,10 +552,10 @@ BODY(nonsense_from_a_server_is_a_protocol_fault)
         "type 0x44 in the login",
         "message of 3 bytes",
         "message of 65537 bytes in the login, the limit is 65536",
-        "type 0x43 behind the login's end",
+        "type 0x43 after the end of the login",
         "ended in a transaction",
         "malformed authentication request",
-        "SASL goes on without having begun",
+        "AuthenticationSASLContinue without AuthenticationSASL",
     };
     struct peer peer;
     struct attempt attempt = {.secret.password = SPAN("secret")};
@@ -605,7 +605,7 @@ BODY(a_startup_packet_that_no_server_takes_is_not_sent)
                                         .user = SPAN("joe"),
                                         .database = SPAN("app"),
                                         .parameters = span_of(parameters, sizeof(parameters))};
-    ck_assert_int_eq(link_login(&attempt.stream, &attempt.login, &attempt.greeting, soon()),
+    ck_assert_int_eq(link_login(&attempt.stream, &attempt.login, &attempt.reported, soon()),
                      FAULT_LIMIT);
     peer_finish(&peer);
 }
@@ -646,7 +646,7 @@ BODY(a_server_without_tls_is_good_enough_for_prefer_only)
     peer_start(&peer, without_tls, 2);
     log_in_well(&attempt, &peer);
     attempt.target.tls_mode = TLS_MODE_REQUIRE;
-    log_in_badly(&attempt, &peer, FAULT_TLS, "does not speak TLS, which is required");
+    log_in_badly(&attempt, &peer, FAULT_TLS, "does not support TLS, which is required");
     tls_context_unref(&attempt.target.tls);
     peer_finish(&peer);
 }
@@ -709,10 +709,10 @@ BODY(strange_answers_to_an_ssl_request_are_told)
     attempt.target.tls = client_context(TLS_MODE_REQUIRE);
     peer_start(&peer, answering_strangely, 5);
     log_in_badly(&attempt, &peer, FAULT_UPSTREAM, "sorry, too many clients already");
-    ck_assert_str_eq(fault_story_sqlstate(FAULT_UPSTREAM), "53300");
+    ck_assert_str_eq(fault_detail_sqlstate(FAULT_UPSTREAM), "53300");
     log_in_badly(&attempt, &peer, FAULT_PROTOCOL, "in answer to an SSLRequest, the limit is 65536");
     log_in_badly(&attempt, &peer, FAULT_PROTOCOL, "byte 0x58 in answer to an SSLRequest");
-    log_in_badly(&attempt, &peer, FAULT_PROTOCOL, "unencrypted bytes behind");
+    log_in_badly(&attempt, &peer, FAULT_PROTOCOL, "unencrypted bytes after");
     log_in_badly(&attempt, &peer, FAULT_REFUSED, "closed the connection during the login");
     tls_context_unref(&attempt.target.tls);
     peer_finish(&peer);

@@ -57,14 +57,14 @@ static void welcome(struct peer *peer)
 static fault log_in(bool *ret_encrypted)
 {
     struct stream stream = STREAM_INIT;
-    struct link_greeting greeting;
+    struct link_reported reported;
     struct link_login login = {.target = &target, .user = SPAN("joe"), .database = SPAN("app")};
-    fault what = link_login(&stream, &login, &greeting, soon());
+    fault what = link_login(&stream, &login, &reported, soon());
     if (what != OK)
         return what;
     *ret_encrypted = stream.tls != NULL;
     stream_close(&stream);
-    buffer_fini(&greeting.parameters);
+    buffer_fini(&reported.parameters);
     return OK;
 }
 
@@ -139,7 +139,7 @@ BODY(require_does_not_go_on_in_plain)
     bool encrypted;
     begin(&peer, TLS_MODE_REQUIRE, refusing_encryption, 1);
     ck_assert_int_eq(log_in(&encrypted), FAULT_UPSTREAM);
-    ck_assert_str_eq(fault_story_sqlstate(FAULT_UPSTREAM), "28000");
+    ck_assert_str_eq(fault_detail_sqlstate(FAULT_UPSTREAM), "28000");
     finish(&peer);
 }
 
@@ -166,7 +166,7 @@ static void expecting_tls_once(struct peer *peer)
 {
     struct wire_startup packet;
     ck_assert_int_eq(accept_startup(peer, &packet), FAULT_PROTOCOL);
-    ck_assert_str_eq(fault_story(FAULT_PROTOCOL), "an SSLRequest inside TLS");
+    ck_assert_str_eq(fault_detail(FAULT_PROTOCOL), "an SSLRequest inside TLS");
 }
 
 BODY(an_ssl_request_inside_tls_is_refused)

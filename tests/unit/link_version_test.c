@@ -9,7 +9,7 @@ static const struct play {
     const char *refusal;     /* SQLSTATE of the answer to 3.2; NULL: let in */
     size_t secret;           /* bytes */
     uint32_t spoken;         /* 0: the login fails */
-    const char *story;
+    const char *detail;
 } plays[] = {
     {SPAN(""), NULL, 32, 0x30002, NULL},
     {SPAN(""), NULL, 4, 0x30002, NULL},
@@ -56,7 +56,7 @@ static void play(const struct play *now_playing)
     struct peer peer;
     struct stream stream = STREAM_INIT;
     struct link_target target = {0};
-    struct link_greeting greeting;
+    struct link_reported reported;
     struct link_login login = {.target = &target,
                                .user = SPAN("joe"),
                                .database = SPAN("app"),
@@ -64,16 +64,17 @@ static void play(const struct play *now_playing)
     playing = now_playing;
     peer_start(&peer, serving, playing->refusal != NULL ? 2 : 1);
     target.address = peer.address;
-    fault what = link_login(&stream, &login, &greeting, soon());
+    fault what = link_login(&stream, &login, &reported, soon());
     if (playing->spoken == 0) {
         ck_assert_int_eq(what, FAULT_PROTOCOL);
-        ck_assert_msg(strstr(fault_story(what), playing->story) != NULL, "%s", fault_story(what));
+        ck_assert_msg(strstr(fault_detail(what), playing->detail) != NULL, "%s",
+                      fault_detail(what));
     } else {
         ck_assert_int_eq(what, OK);
-        ck_assert_uint_eq(greeting.version, playing->spoken);
-        ck_assert_uint_eq(greeting.secret.size, playing->secret);
+        ck_assert_uint_eq(reported.version, playing->spoken);
+        ck_assert_uint_eq(reported.secret.size, playing->secret);
         stream_close(&stream);
-        buffer_fini(&greeting.parameters);
+        buffer_fini(&reported.parameters);
     }
     peer_finish(&peer);
 }

@@ -1,4 +1,4 @@
-#include "pooler/load.h"
+#include "pooler/load_parts.h"
 #include "unit.h"
 
 static struct load_order step(struct load_past *past, uint32_t a, uint32_t b, uint32_t c)

@@ -1,40 +1,43 @@
 #include "base/span.h"
 #include "machine/log.h"
 #include "machine/log_line.h"
-#include "machine/os_linux.h"
 #include "machine/os_linux_log.h"
+#include "machine/os_linux_parts.h"
 #include "unit.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 static struct log_line line;
 
-static const char *built(enum log_format format, const char *pairs, ...) PRINTF_LIKE(2, 3);
-static const char *built(enum log_format format, const char *pairs, ...)
+static const char *build(enum log_format format, const struct log_pair *pairs, size_t count)
 {
-    struct log_head head = {
-        .wall_us = 1795222923456789, .process = 77, .level = LOG_NOTICE, .name = "server.closed"};
-    va_list values;
-    va_start(values, pairs);
+    struct log_head head = {.wall_us = 1795222923456789,
+                            .process = 77,
+                            .level = LOG_NOTICE,
+                            .name = "server.closed",
+                            .pairs = pairs,
+                            .count = count};
     line.format = format;
-    log_line_build(&line, &head, pairs, values);
-    va_end(values);
+    log_line_build(&line, &head);
     ck_assert_uint_le(line.size, LOG_LINE_MAX);
     ck_assert_int_eq(line.bytes[line.size - 1], '\n');
     line.bytes[line.size - 1] = '\0';
     return line.bytes;
 }
 
+#define built(format, ...)                                                                         \
+    build(format, (const struct log_pair[]){__VA_ARGS__},                                          \
+          ARRAY_SIZE(((const struct log_pair[]){__VA_ARGS__})))
+
 TEST(a_line_of_text_reads_like_a_sentence)
 {
-    ck_assert_str_eq(built(LOG_FORMAT_TEXT, "server=%s port=%d reason=\"%s\"", "s1", 5432, "gone"),
+    ck_assert_str_eq(built(LOG_FORMAT_TEXT, log_text("server", "s1"), log_number("port", 5432),
+                           log_quote("reason", "gone")),
                      "2026-11-21 01:02:03.456 UTC [77] NOTICE server.closed server=s1 port=5432 "
                      "reason=\"gone\"");
 }
@@ -42,9 +45,9 @@ END_TEST
 
 TEST(a_line_of_json_has_one_member_per_pair)
 {
-    ck_assert_str_eq(built(LOG_FORMAT_JSON,
-                           "server=%s port=%d age_ms=%" PRId64 " at=%s:%u reason=\"%s, %s\"", "17",
-                           -1, INT64_MIN, "h", 5u, "a b", "c"),
+    ck_assert_str_eq(built(LOG_FORMAT_JSON, log_text("server", "17"), log_number("port", -1),
+                           log_number("age_ms", INT64_MIN), log_text("at", "h:5"),
+                           log_quote("reason", "a b, c")),
                      "{\"ts\":\"2026-11-21T01:02:03.456Z\",\"level\":\"NOTICE\",\"pid\":77,"
                      "\"event\":\"server.closed\",\"server\":\"17\",\"port\":-1,"
                      "\"age_ms\":-9223372036854775808,\"at\":\"h:5\",\"reason\":\"a b, c\"}");
@@ -54,48 +57,100 @@ END_TEST
 TEST(a_value_can_not_end_its_line_or_pass_for_another_pair)
 {
     const char *evil = "x\" level=EMERG\nfake=\"1\\\x01\x7f\xff";
-    ck_assert_str_eq(strstr(built(LOG_FORMAT_TEXT, "user=%s", evil), "user="),
+    ck_assert_str_eq(strstr(built(LOG_FORMAT_TEXT, log_text("user", evil)), "user="),
                      "user=\"x\\\" level=EMERG\\nfake=\\\"1\\\\\\x01\\x7f\\xff\"");
-    ck_assert_str_eq(strstr(built(LOG_FORMAT_JSON, "user=%s", evil), "\"user"),
+    ck_assert_str_eq(strstr(built(LOG_FORMAT_JSON, log_text("user", evil)), "\"user"),
                      "\"user\":\"x\\\" level=EMERG\\nfake=\\\"1\\\\\\u0001\\u007f\\ufffd\"}");
-    ck_assert_str_eq(strstr(built(LOG_FORMAT_TEXT, "user=%s", "a=b"), "user="), "user=\"a=b\"");
+    ck_assert_str_eq(strstr(built(LOG_FORMAT_TEXT, log_text("user", "a=b")), "user="),
+                     "user=\"a=b\"");
+}
+END_TEST
+
+TEST(characters_that_viewers_take_for_controls_are_escaped)
+{
+    /* The end of a line, a terminal's CSI, a separator of lines, writing from right to left. */
+    const char *evil = "a\xc2\x85"
+                       "b\xc2\x9b"
+                       "c\xe2\x80\xa8"
+                       "d\xe2\x80\xae"
+                       "e\xc2\xa0"
+                       "f";
+    ck_assert_str_eq(strstr(built(LOG_FORMAT_TEXT, log_text("user", evil)), "user="),
+                     "user=\"a\\xc2\\x85b\\xc2\\x9bc\\xe2\\x80\\xa8d\\xe2\\x80\\xaee\xc2\xa0"
+                     "f\"");
+    ck_assert_str_eq(strstr(built(LOG_FORMAT_JSON, log_text("user", evil)), "\"user"),
+                     "\"user\":\"a\\u0085b\\u009bc\\u2028d\\u202ee\xc2\xa0"
+                     "f\"}");
 }
 END_TEST
 
 TEST(valid_utf8_stays_and_broken_utf8_is_marked)
 {
     ck_assert_str_eq(
-        strstr(built(LOG_FORMAT_JSON, "a=%s", "\xc3\xa9\xe2\x82\xac\xf0\x9f\x90\x98"), "\"a\""),
+        strstr(built(LOG_FORMAT_JSON, log_text("a", "\xc3\xa9\xe2\x82\xac\xf0\x9f\x90\x98")),
+               "\"a\""),
         "\"a\":\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x90\x98\"}");
     /* An overlong slash, a surrogate, a character cut short. */
-    ck_assert_str_eq(strstr(built(LOG_FORMAT_JSON, "a=%s",
-                                  "\xc0\xaf"
-                                  "\xed\xa0\x80"
-                                  "\xe2\x82"),
+    ck_assert_str_eq(strstr(built(LOG_FORMAT_JSON, log_text("a", "\xc0\xaf"
+                                                                 "\xed\xa0\x80"
+                                                                 "\xe2\x82")),
                             "\"a\""),
                      "\"a\":\"\\ufffd\\ufffd\\ufffd\\ufffd\\ufffd\\ufffd\\ufffd\"}");
 }
 END_TEST
 
-TEST(every_conversion_takes_its_own_argument)
+TEST(every_type_of_value_is_written_in_every_format)
 {
-    const char *volatile nothing = NULL;
+    const struct uuid id = {{0x01, 0x9a, 0xbc, [15] = 0xff}};
+    const char *volatile none = NULL;
+    const struct log_pair pairs[] = {
+        log_span("a", span_of("xyz", 2)),
+        log_number("b", (size_t)7),
+        log_number("c", (uint8_t)200),
+        log_number("d", UINT64_MAX),
+        log_number("e", -8LL),
+        log_percent("f", 60),
+        log_nothing(),
+        log_text("g", none),
+        log_quote("h", "plain"),
+        log_quote_span("i", span_of("a b", 3)),
+        log_id("j", &id),
+        log_text("k", "5"),
+        log_text("l", ""),
+        log_quote("m", none),
+    };
+    ck_assert_str_eq(strstr(build(LOG_FORMAT_TEXT, pairs, ARRAY_SIZE(pairs)), "a="),
+                     "a=xy b=7 c=200 d=18446744073709551615 e=-8 f=60% g=(null) h=\"plain\" "
+                     "i=\"a b\" j=019abc00-0000-0000-0000-0000000000ff k=5 l=\"\" m=\"(null)\"");
+    ck_assert_str_eq(strstr(build(LOG_FORMAT_LOGFMT, pairs, ARRAY_SIZE(pairs)), "a="),
+                     "a=xy b=7 c=200 d=18446744073709551615 e=-8 f=60% g=(null) h=\"plain\" "
+                     "i=\"a b\" j=019abc00-0000-0000-0000-0000000000ff k=5 l=\"\" m=\"(null)\"");
     ck_assert_str_eq(
-        strstr(built(LOG_FORMAT_TEXT, "a=%.*s b=%zu c=%5.2f d=%c e=%08x f=%% g=%lld h=%s i=%#jx", 2,
-                     "xyz", (size_t)7, 1.5, 'q', 255u, -8LL, nothing, (uintmax_t)16),
-               "a="),
-        "a=xy b=7 c=\" 1.50\" d=q e=000000ff f=% g=-8 h=(null) i=0x10");
+        strstr(build(LOG_FORMAT_JSON, pairs, ARRAY_SIZE(pairs)), "\"a\""),
+        "\"a\":\"xy\",\"b\":7,\"c\":200,\"d\":18446744073709551615,\"e\":-8,\"f\":\"60%\","
+        "\"g\":\"(null)\",\"h\":\"plain\",\"i\":\"a b\","
+        "\"j\":\"019abc00-0000-0000-0000-0000000000ff\",\"k\":\"5\",\"l\":\"\",\"m\":\"(null)\"}");
+    ck_assert_str_eq(build(LOG_FORMAT_TEXT, NULL, 0),
+                     "2026-11-21 01:02:03.456 UTC [77] NOTICE server.closed");
 }
 END_TEST
 
-TEST(a_bare_word_and_an_empty_value_are_shown)
+static int evaluated;
+
+static const char *evaluate(void)
 {
-    ck_assert_str_eq(strstr(built(LOG_FORMAT_TEXT, "%s a=%s b=\"\"", "word", ""), "word"),
-                     "word a=\"\" b=\"\"");
-    ck_assert_str_eq(strstr(built(LOG_FORMAT_JSON, "%s a=%s", "word", ""), "\"text"),
-                     "\"text\":\"word\",\"a\":\"\"}");
-    ck_assert_str_eq(built(LOG_FORMAT_TEXT, " "),
-                     "2026-11-21 01:02:03.456 UTC [77] NOTICE server.closed");
+    evaluated += 1;
+    return "x";
+}
+
+TEST(pairs_of_an_event_that_no_target_writes_are_not_evaluated)
+{
+    ck_assert_int_eq(log_configure(LOG_NOTICE, LOG_FORMAT_TEXT, "/dev/null"), 0);
+    log_event(LOG_INFO, "test.filtered", log_text("a", evaluate()));
+    ck_assert_int_eq(evaluated, 0);
+    log_event(LOG_NOTICE, "test.written", log_text("a", evaluate()));
+    ck_assert_int_eq(evaluated, 1);
+    log_finish();
 }
 END_TEST
 
@@ -104,7 +159,8 @@ TEST(a_line_that_is_too_long_is_cut_and_still_closed)
     char quotes[3000];
     memset(quotes, '"', sizeof(quotes));
     quotes[sizeof(quotes) - 1] = '\0';
-    const char *json = built(LOG_FORMAT_JSON, "a=%s b=%s c=%s", quotes, quotes, quotes);
+    const char *json =
+        built(LOG_FORMAT_JSON, log_text("a", quotes), log_text("b", quotes), log_text("c", quotes));
     ck_assert_uint_gt(strlen(json), LOG_LINE_MAX - 64);
     ck_assert_str_eq(json + strlen(json) - 4, "\\\"\"}");
 }
@@ -119,13 +175,16 @@ TEST(a_value_is_as_long_as_it_may_be_and_cut_beyond_that)
     whole[LOG_VALUE_MAX - 1] = 'z';
     whole[LOG_VALUE_MAX] = longer[LOG_VALUE_MAX + 1] = '\0';
     longer[LOG_VALUE_MAX] = 'z';
-    const char *at = strstr(built(LOG_FORMAT_TEXT, "a=%s b=%s", whole, "next"), "a=");
+    const char *at =
+        strstr(built(LOG_FORMAT_TEXT, log_text("a", whole), log_text("b", "next")), "a=");
     ck_assert_uint_eq(strcspn(at, " "), 2 + LOG_VALUE_MAX);
     ck_assert_str_eq(at + 2 + LOG_VALUE_MAX - 1, "z b=next");
-    at = strstr(built(LOG_FORMAT_TEXT, "a=%s b=%s", longer, "next"), "a=");
+    at = strstr(built(LOG_FORMAT_TEXT, log_text("a", longer), log_text("b", "next")), "a=");
     ck_assert_uint_eq(strcspn(at, " "), 2 + LOG_VALUE_MAX);
     ck_assert_str_eq(at + 2 + LOG_VALUE_MAX - 1, "x b=next");
-    at = strstr(built(LOG_FORMAT_TEXT, "a=%.*s b=%s", LOG_VALUE_MAX + 1, longer, "next"), "a=");
+    at = strstr(built(LOG_FORMAT_TEXT, log_span("a", span_of(longer, LOG_VALUE_MAX + 1)),
+                      log_text("b", "next")),
+                "a=");
     ck_assert_str_eq(at + 2 + LOG_VALUE_MAX - 1, "x b=next");
 }
 END_TEST
@@ -157,8 +216,8 @@ TEST(events_reach_the_file_and_a_reload_changes_level_format_and_file)
     static char text[65536];
     ck_assert_ptr_nonnull(mkdtemp(folder));
     ck_assert_int_eq(log_configure(LOG_NOTICE, LOG_FORMAT_TEXT, folder_path("one")), 0);
-    log_event(LOG_NOTICE, "test.first", "n=%d", 1);
-    log_event(LOG_DEBUG, "test.hidden", "n=%d", 2);
+    log_event(LOG_NOTICE, "test.first", log_number("n", 1));
+    log_event(LOG_DEBUG, "test.hidden", log_number("n", 2));
     log_finish();
     file_text("one", text, sizeof(text));
     ck_assert_ptr_nonnull(strstr(text, "NOTICE test.first n=1\n"));
@@ -167,9 +226,9 @@ TEST(events_reach_the_file_and_a_reload_changes_level_format_and_file)
     ck_assert_int_eq(log_configure(LOG_NOTICE, LOG_FORMAT_TEXT, folder_path("one")), 0);
     ck_assert_int_eq(log_configure(LOG_DEBUG, LOG_FORMAT_JSON, folder_path("two")), 0);
     ck_assert_int_eq(log_configure(LOG_DEBUG, LOG_FORMAT_JSON, folder_path("no/such")), -ENOENT);
-    log_event(LOG_DEBUG, "test.third", "n=%d", 3);
+    log_event(LOG_DEBUG, "test.third", log_number("n", 3));
     log_finish();
-    log_event(LOG_DEBUG, "test.late", "n=%d", 4);
+    log_event(LOG_DEBUG, "test.late", log_number("n", 4));
     file_text("two", text, sizeof(text));
     ck_assert_ptr_nonnull(strstr(text, "\"level\":\"DEBUG\""));
     ck_assert_ptr_nonnull(strstr(text, "\"event\":\"test.third\",\"n\":3}\n"));
@@ -190,7 +249,7 @@ TEST(a_reader_that_stands_still_costs_lines_which_are_counted_and_told)
     ck_assert_int_eq(log_configure(LOG_NOTICE, LOG_FORMAT_TEXT, folder_path("pipe")), 0);
     uint64_t before = os_linux_log_dropped();
     for (int i = 0; i < EVENTS; i++)
-        log_event(LOG_NOTICE, "test.flood", "n=%d", i);
+        log_event(LOG_NOTICE, "test.flood", log_number("n", i));
     uint64_t dropped = os_linux_log_dropped() - before;
     ck_assert_uint_gt(dropped, 0);
 
@@ -221,7 +280,8 @@ END_TEST
 static void *hundred_events(void *argument)
 {
     for (int i = 0; i < 100; i++)
-        log_event(LOG_NOTICE, "test.thread", "who=%s n=%d", (const char *)argument, i);
+        log_event(LOG_NOTICE, "test.thread", log_text("who", (const char *)argument),
+                  log_number("n", i));
     return NULL;
 }
 
@@ -251,8 +311,10 @@ END_TEST
 
 TESTS("log", a_line_of_text_reads_like_a_sentence, a_line_of_json_has_one_member_per_pair,
       a_value_can_not_end_its_line_or_pass_for_another_pair,
-      valid_utf8_stays_and_broken_utf8_is_marked, every_conversion_takes_its_own_argument,
-      a_bare_word_and_an_empty_value_are_shown, a_line_that_is_too_long_is_cut_and_still_closed,
+      characters_that_viewers_take_for_controls_are_escaped,
+      valid_utf8_stays_and_broken_utf8_is_marked, every_type_of_value_is_written_in_every_format,
+      pairs_of_an_event_that_no_target_writes_are_not_evaluated,
+      a_line_that_is_too_long_is_cut_and_still_closed,
       a_value_is_as_long_as_it_may_be_and_cut_beyond_that,
       events_reach_the_file_and_a_reload_changes_level_format_and_file,
       a_reader_that_stands_still_costs_lines_which_are_counted_and_told,

@@ -1,21 +1,8 @@
 #include "machine/clock.h"
 #include "machine/co.h"
 #include "machine/ids.h"
+#include "machine_body.h"
 #include "unit.h"
-
-static void on_machine(void (*body)(void *argument), void *argument)
-{
-    ck_assert_int_eq(machine_run("test", body, argument), OK);
-}
-
-#define BODY(name)                                                                                 \
-    static void name##_body(void *argument);                                                       \
-    TEST(name)                                                                                     \
-    {                                                                                              \
-        on_machine(name##_body, NULL);                                                             \
-    }                                                                                              \
-    END_TEST                                                                                       \
-    static void name##_body(void *argument UNUSED)
 
 /* --- timers ----------------------------------------------------------------------------------- */
 

@@ -160,7 +160,7 @@ BODY(the_end_of_a_server_before_its_mark_is_told_to_its_client)
     log_in(&next);
     copy_that_fails(&client, &server, bits);
     talk_end(&server);
-    expect_error(&client, "FATAL", "08006");
+    expect_error(&client, "FATAL", "08007");
     expect_end(&client);
     talk_end(&client);
     asks_another(&next);
@@ -176,7 +176,7 @@ BODY(the_last_word_of_a_server_before_its_mark_is_told_to_its_client)
     put_error(&server, "FATAL", "57P01");
     flush(&server);
     talk_end(&server);
-    expect_error(&client, "FATAL", "08006");
+    expect_error(&client, "FATAL", "08007");
     expect_end(&client);
     talk_end(&client);
     world_stop(&world);

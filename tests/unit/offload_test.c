@@ -1,7 +1,7 @@
 #include "machine/clock.h"
 #include "machine/co.h"
 #include "machine/offload.h"
-#include "machine/os_linux.h"
+#include "machine/os_linux_parts.h"
 #include "unit.h"
 
 #include <errno.h>
@@ -211,7 +211,8 @@ static void gated_job(void *argument UNUSED)
     add(&freed, 1);
 }
 
-/* All threads of the lane are busy; those that wait are done in the end, the refused one is not. */
+/* All threads of the direction are busy; those that wait are done in the end, the refused one is
+ * not. */
 static void lane_is_filled(int (*take)(void (*job)(void *argument), void *argument), int threads)
 {
     for (int i = 0; i < threads; i++) {

@@ -326,6 +326,54 @@ TEST(a_flat_set_is_the_same_set_again_also_elsewhere)
 }
 END_TEST
 
+/* --- defaults --------------------------------------------------------------------------------- */
+
+/* Whether a set on a session with the defaults `from` is `wanted` on one with the defaults `to`. */
+static void rebases(const char *set_text, const char *from_text, const char *to_text,
+                    const char *wanted_text)
+{
+    begin();
+    struct params *set = set_of(set_text), *from = set_of(from_text), *to = set_of(to_text);
+    struct params *wanted = set_of(wanted_text), *made = NULL, *back = NULL;
+    ck_assert_int_eq(params_rebase(set, from, to, &made), OK);
+    ck_assert_msg(made == wanted, "%s from %s to %s", set_text, from_text, to_text);
+    ck_assert_int_eq(params_rebase(made, to, from, &back), OK);
+    ck_assert(back == set);
+    struct params **all[] = {&set, &from, &to, &wanted, &made, &back};
+    for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+        params_unref(all[i]);
+    end();
+}
+
+TEST(a_set_means_the_same_on_a_session_with_other_defaults)
+{
+    rebases("", "zone=UTC,style=ISO", "zone=UTC,style=ISO", "");
+    rebases("", "zone=UTC,style=ISO", "zone=Lima,style=ISO", "zone=UTC");
+    rebases("zone=Lima", "zone=UTC", "zone=Lima", "");
+    rebases("zone=Oslo,work=1", "zone=UTC", "zone=Lima", "zone=Oslo,work=1");
+    rebases("Zone=lima", "zone=UTC", "zone=Lima", "zone=lima");
+    rebases("", "zone=UTC,path=a", "zone=UTC", ""); /* a version that reports less */
+}
+END_TEST
+
+TEST(defaults_are_the_reported_values_that_follow_a_client)
+{
+    static const char said[] = "server_version\0"
+                               "15.1\0"
+                               "TimeZone\0"
+                               "UTC\0"
+                               "is_superuser\0"
+                               "on";
+    begin();
+    struct params *wanted = set_of("TimeZone=UTC"), *made = NULL;
+    ck_assert_int_eq(params_read_defaults(&store, span_of(said, sizeof(said)), &made), OK);
+    ck_assert(made == wanted);
+    params_unref(&wanted);
+    params_unref(&made);
+    end();
+}
+END_TEST
+
 TESTS("params", equal_sets_are_one_set_whatever_the_order_and_the_case_of_names,
       the_empty_set_is_there_once, of_equal_names_the_last_wins,
       names_of_which_one_begins_the_other_are_two, a_set_with_one_change_leads_back_to_the_same_set,
@@ -334,4 +382,6 @@ TESTS("params", equal_sets_are_one_set_whatever_the_order_and_the_case_of_names,
       sql_quotes_whatever_it_is_given, lists_are_set_as_a_startup_packet_would,
       sql_is_ascii_whatever_it_is_given, who_the_session_is_ends_first_and_begins_last,
       what_acts_on_a_server_that_rests_is_known, sql_beyond_the_buffer_is_its_fault,
-      a_flat_set_is_the_same_set_again_also_elsewhere)
+      a_flat_set_is_the_same_set_again_also_elsewhere,
+      a_set_means_the_same_on_a_session_with_other_defaults,
+      defaults_are_the_reported_values_that_follow_a_client)

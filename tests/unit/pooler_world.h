@@ -6,11 +6,13 @@
  * The pooler's machine is the test's own; relays are machines of theirs.  What plays PostgreSQL
  * listens at world->backend.
  */
+#include "config/config.h"
 #include "link/link.h"
 #include "machine/clock.h"
 #include "machine/co.h"
 #include "machine/log.h"
 #include "pooler/pooler.h"
+#include "relay/relay.h"
 #include "unit.h"
 
 #include <string.h>
@@ -33,7 +35,8 @@ static inline deadline soon(void)
 
 static inline void world_put_service(struct world *world)
 {
-    world->host = (struct host_config){"127.0.0.1", world->backend.address.port};
+    world->host = (struct host_config){
+        .host = "127.0.0.1", .port = world->backend.address.port, .weight = BACKEND_WEIGHT_PLAIN};
     world->service = (struct service_config){
         .name = "main",
         .hosts = &world->host,

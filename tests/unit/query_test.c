@@ -1,5 +1,6 @@
 #include "query/effects.h"
-#include "query/scan.h"
+#include "query/outcome.h"
+#include "query/scan_parts.h"
 #include "unit.h"
 
 #include <stdio.h>
@@ -518,8 +519,88 @@ TEST(too_many_effects_are_told_by_kind)
     ck_assert_uint_eq(effects.creates, QUERY_KIND(QUERY_LISTEN));
 }
 
-TESTS("query", set_and_reset_name_their_parameter, roles_are_a_kind_of_their_own,
-      names_that_begin_like_keywords_are_names,
+TEST(the_first_word_says_what_a_lost_server_leaves_open)
+{
+    static const struct {
+        const char *text;
+        uint8_t outcome;
+    } cases[] = {
+        {"select 1", 0},
+        {" \n (SELECT 1)", 0},
+        {"Begin;", 0},
+        {"rollback", 0},
+        {"insert into t values (1)", QUERY_OPEN_WRITE},
+        {"with x as (delete from t) select 1", QUERY_OPEN_WRITE},
+        {"selection()", QUERY_OPEN_WRITE},
+        {"committed", QUERY_OPEN_WRITE},
+        {"COMMIT", QUERY_OPEN_WRITE | QUERY_OPEN_COMMIT},
+        {"end;", QUERY_OPEN_WRITE | QUERY_OPEN_COMMIT},
+        {"prepare transaction 'x'", QUERY_OPEN_WRITE | QUERY_OPEN_COMMIT},
+        {"/* tag */ commit", QUERY_OPEN_WRITE | QUERY_OPEN_COMMIT},
+        {"", QUERY_OPEN_WRITE | QUERY_OPEN_COMMIT},
+        {"begin; insert into t values (1); commit", QUERY_OPEN_WRITE | QUERY_OPEN_COMMIT},
+        {"select 1;commit", QUERY_OPEN_WRITE | QUERY_OPEN_COMMIT},
+        {"insert into t values (1); end", QUERY_OPEN_WRITE | QUERY_OPEN_COMMIT},
+        {"select ';a'", QUERY_OPEN_WRITE | QUERY_OPEN_COMMIT},
+        {"select 1; ;\n", 0},
+        {"SELECT a INTO b FROM c", QUERY_OPEN_WRITE},
+        {"(select\n1into b)", QUERY_OPEN_WRITE},
+        {"select a, 'into' from b", QUERY_OPEN_WRITE}, /* not known to be a literal */
+        {"select action, minor from notions where pinot = 1", 0},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct span text = span_text(cases[i].text);
+        uint8_t found;
+        ck_assert_msg(query_outcome_of(text) == cases[i].outcome, "%s", cases[i].text);
+        ck_assert_int_eq(query_filter(text, &found), query_may_have_effects(text));
+        ck_assert_msg(found == cases[i].outcome, "%s", cases[i].text);
+    }
+}
+END_TEST
+
+TEST(the_first_word_says_whether_a_transaction_is_open_behind_a_text)
+{
+    static const struct {
+        const char *text;
+        bool outside, inside; /* no transaction is open behind it */
+    } cases[] = {
+        {"insert into t values (1)", true, false},
+        {" (SELECT f());\n", true, false},
+        {"with x as (delete from t) select 1", true, false},
+        {"call p()", true, false},
+        {"begin", false, false},
+        {"start transaction", false, false},
+        {"insert into t values (1); begin", false, false},
+        {"insert into t values (';a')", false, false},
+        {"/* a */ insert into t values (1)", false, false},
+        {"copy t from stdin", false, false},
+        {"prepare transaction 'x'", false, false},
+        {"selection", false, false},
+        {"COMMIT", false, true},
+        {"commit ;", false, true},
+        {"end", false, true},
+        {"rollback;", false, true},
+        {"abort", false, true},
+        {"commit and chain", false, false},
+        {"commit work", false, false},
+        {"rollback to savepoint a", false, false},
+        {"commit; begin", false, false},
+        {"commit/**/and chain", false, false},
+        {"committed", false, false},
+        {"", false, false},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        ck_assert_msg(query_is_last(span_text(cases[i].text), false) == cases[i].outside, "%s",
+                      cases[i].text);
+        ck_assert_msg(query_is_last(span_text(cases[i].text), true) == cases[i].inside, "%s",
+                      cases[i].text);
+    }
+}
+END_TEST
+
+TESTS("query", the_first_word_says_whether_a_transaction_is_open_behind_a_text,
+      the_first_word_says_what_a_lost_server_leaves_open, set_and_reset_name_their_parameter,
+      roles_are_a_kind_of_their_own, names_that_begin_like_keywords_are_names,
       what_stands_in_front_of_a_statement_does_not_hide_it,
       temporary_objects_come_by_search_path_too, what_other_kinds_leave,
       strings_go_on_on_the_next_line, a_text_of_two_readings_is_not_sure,

@@ -2,8 +2,8 @@
 #include "session/statements.h"
 
 #include "machine/machine.h"
-#include "relay/turn/pin.h"
 #include "session/counted.h"
+#include "session/pin.h"
 #include "unit.h"
 
 #include <stdio.h>
@@ -119,6 +119,8 @@ END_TEST
 
 /* --- meanings --------------------------------------------------------------------------------- */
 
+static uint8_t default_values = 1; /* of the session */
+
 /* What a Parse of this text meant with such a description. */
 static struct meaning meaning(const char *text, uint8_t session, uint64_t generation, uint8_t whole,
                               bool shared)
@@ -126,9 +128,10 @@ static struct meaning meaning(const char *text, uint8_t session, uint64_t genera
     struct statement *statement = prepared(text);
     struct client_statement *entered = named("meant", statement);
     struct signature signature = {.whole = {{whole}}, .shape = {{9}}};
+    struct digest defaults = {{default_values}};
     entered->meaning =
         (struct meaning){.key = {{77}}, .session = {{session}}, .generation = generation};
-    client_statement_means(entered, &signature, shared);
+    client_statement_means(entered, &signature, shared ? &defaults : NULL);
     struct meaning result = entered->meaning;
     client_statement_unref(&entered);
     statement_unref(&statement);
@@ -145,6 +148,10 @@ TEST(statements_mean_the_same_only_if_all_that_they_depend_on_is_the_same)
         meaning("select 1", 1, 2, 1, true),  meaning("select 1", 1, 1, 2, true),
         meaning("select 1", 1, 1, 1, false),
     };
+    default_values = 2;
+    struct meaning elsewhere = meaning("select 1", 1, 1, 1, true);
+    default_values = 1;
+    ck_assert(!digest_equal(&is.key, &elsewhere.key));
     struct meaning again = meaning("select 1", 1, 1, 1, true);
     ck_assert(is.shared && is.shaped && again.shared);
     ck_assert(digest_equal(&is.key, &again.key));

@@ -1,9 +1,12 @@
+#include "machine/acceptor.h"
 #include "machine/clock.h"
 #include "machine/co.h"
 #include "machine/signals.h"
 #include "machine/stream.h"
+#include "machine_body.h"
 #include "unit.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -16,15 +19,6 @@
 #include <unistd.h>
 
 #define SOON after(sec(20))
-
-#define BODY(name)                                                                                 \
-    static void name##_body(void *argument);                                                       \
-    TEST(name)                                                                                     \
-    {                                                                                              \
-        ck_assert_int_eq(machine_run("test", name##_body, NULL), OK);                              \
-    }                                                                                              \
-    END_TEST                                                                                       \
-    static void name##_body(void *argument UNUSED)
 
 /* --- pairs of streams ------------------------------------------------------------------------- */
 
@@ -126,7 +120,7 @@ BODY(a_refused_connection_says_why)
     pair_close(&pair);
     struct stream stream = STREAM_INIT;
     ck_assert_int_eq(stream_connect(&stream, &to, NULL, SOON), FAULT_REFUSED);
-    ck_assert_ptr_nonnull(strstr(fault_story(FAULT_REFUSED), "refused"));
+    ck_assert_ptr_nonnull(strstr(fault_detail(FAULT_REFUSED), "refused"));
     ck_assert(!stream_open(&stream));
     machine_stop();
 }
@@ -139,8 +133,8 @@ BODY(an_address_in_use_is_named_in_the_story)
     ck_assert_int_eq(listener_open(&second, &pair.listener.address, 16, 0), FAULT_SYSTEM);
     char text[ADDRESS_TEXT_SIZE];
     address_text(&pair.listener.address, text, sizeof(text));
-    ck_assert_ptr_nonnull(strstr(fault_story(FAULT_SYSTEM), text));
-    ck_assert_ptr_nonnull(strstr(fault_story(FAULT_SYSTEM), "in use"));
+    ck_assert_ptr_nonnull(strstr(fault_detail(FAULT_SYSTEM), text));
+    ck_assert_ptr_nonnull(strstr(fault_detail(FAULT_SYSTEM), "in use"));
     pair_close(&pair);
     machine_stop();
 }
@@ -209,7 +203,7 @@ BODY(a_reset_is_an_end_with_a_reason)
     ck_assert_int_eq(setsockopt(pair.client.handle, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard)), 0);
     stream_close(&pair.client);
     expect_end(&pair.server);
-    ck_assert_ptr_nonnull(strstr(fault_story(FAULT_CLOSED), "reset"));
+    ck_assert_ptr_nonnull(strstr(fault_detail(FAULT_CLOSED), "reset"));
     pair_close(&pair);
     machine_stop();
 }
@@ -494,6 +488,67 @@ BODY(nothing_is_lost_when_a_stream_moves_between_machines)
 
 /* --- running out, signals --------------------------------------------------------------------- */
 
+/* How many of the next calls fail. */
+static unsigned accepts_fail, adds_fail;
+static const struct os *true_os;
+
+static int accept_may_fail(int listener, struct address *ret_peer)
+{
+    if (accepts_fail == 0)
+        return true_os->accept(listener, ret_peer);
+    accepts_fail -= 1;
+    return -EMFILE;
+}
+
+static int add_may_fail(int poller, int handle, uint64_t tag)
+{
+    if (adds_fail == 0)
+        return true_os->poll_add_shared(poller, handle, tag);
+    adds_fail -= 1;
+    return -ENOMEM;
+}
+
+static int taken;
+
+static void take(struct acceptor *acceptor, int handle, const struct address *peer UNUSED)
+{
+    ck_assert(acceptor->stream.machine != NULL);
+    taken = handle;
+}
+
+BODY(an_acceptor_accepts_again_once_there_is_memory)
+{
+    struct address at;
+    struct listener listener;
+    struct acceptor acceptor;
+    struct stream client = STREAM_INIT;
+    struct os failing = *os;
+    ck_assert(address_parse("127.0.0.1", 0, &at));
+    ck_assert_int_eq(listener_open(&listener, &at, 16, 0), OK);
+    ck_assert_int_eq(listener_give(&listener), OK);
+    ck_assert_int_eq(acceptor_open(&acceptor, &listener, take), OK);
+    failing.accept = accept_may_fail;
+    failing.poll_add_shared = add_may_fail;
+    true_os = os;
+    os = &failing;
+    taken = -1;
+    accepts_fail = 1;
+    adds_fail = 2;
+    struct dialer dialer = {&client, &listener.address, OK};
+    dials(&dialer);
+    ck_assert_int_eq(dialer.end, OK);
+    for (deadline by = SOON; taken < 0 && now_exact().us < by.us;)
+        ck_assert_int_eq(co_sleep(ms(5)), OK);
+    os = true_os;
+    ck_assert_int_ge(taken, 0);
+    ck_assert_uint_eq(accepts_fail + adds_fail, 0);
+    os->close(taken);
+    stream_close(&client);
+    acceptor_close(&acceptor);
+    listener_close(&listener);
+    machine_stop();
+}
+
 BODY(accepting_without_descriptors_is_a_fault_that_passes)
 {
     struct pair pair;
@@ -608,5 +663,6 @@ TESTS("stream", the_users_timeout_follows_from_the_probes, a_connection_carries_
       a_socket_file_left_by_the_dead_is_taken_over_and_a_live_one_is_not,
       nothing_is_lost_when_a_stream_moves_between_machines,
       accepting_without_descriptors_is_a_fault_that_passes,
+      an_acceptor_accepts_again_once_there_is_memory,
       signals_are_events_of_the_machine_that_asked_for_them,
       addresses_are_read_and_written_as_people_write_them)

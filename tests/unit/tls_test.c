@@ -41,7 +41,7 @@ static struct tls_context *context(const struct tls_settings *settings)
 {
     struct tls_context *made = NULL;
     fault result = tls_context_new(settings, &made);
-    ck_assert_msg(result == OK, "%s", fault_story(result));
+    ck_assert_msg(result == OK, "%s", fault_detail(result));
     return made;
 }
 
@@ -65,7 +65,7 @@ static void server_main(void *argument)
     bench->server_result =
         stream_tls_accept(&bench->server, bench->server_context, SPAN_NONE, after(patience));
     snprintf(bench->server_story, sizeof(bench->server_story), "%s",
-             fault_story(bench->server_result));
+             fault_detail(bench->server_result));
     if (bench->server_result == OK && bench->server_part != NULL)
         bench->server_part(bench);
     stream_close(&bench->server);
@@ -77,7 +77,7 @@ static void client_main(void *argument)
     bench->client_result =
         stream_tls_connect(&bench->client, bench->client_context, bench->host, after(patience));
     snprintf(bench->client_story, sizeof(bench->client_story), "%s",
-             fault_story(bench->client_result));
+             fault_detail(bench->client_result));
     if (bench->client_result == OK && bench->client_part != NULL)
         bench->client_part(bench);
     stream_close(&bench->client);
@@ -276,7 +276,7 @@ static void learns_its_refusal(struct bench *bench)
     size_t got;
     char byte;
     ck_assert_int_eq(stream_read(&bench->client, &byte, 1, &got, after(patience)), FAULT_TLS);
-    ck_assert_ptr_nonnull(strstr(fault_story(FAULT_TLS), "certificate required"));
+    ck_assert_ptr_nonnull(strstr(fault_detail(FAULT_TLS), "certificate required"));
 }
 
 TEST(a_listener_that_verifies_wants_a_certificate_of_its_authority)
@@ -303,27 +303,27 @@ static const char *refusal(const struct tls_settings *settings)
     struct tls_context *made = NULL;
     ck_assert_int_eq(tls_context_new(settings, &made), FAULT_TLS);
     ck_assert_ptr_null(made);
-    return fault_story(FAULT_TLS);
+    return fault_detail(FAULT_TLS);
 }
 
 TEST(files_that_can_not_be_used_are_named_with_the_reason)
 {
-    const char *story = refusal(&(struct tls_settings){
+    const char *detail = refusal(&(struct tls_settings){
         .mode = TLS_MODE_REQUIRE, .certificate = "/no/such.crt", .server = true});
-    ck_assert_str_eq(story, "certificate \"/no/such.crt\": No such file or directory");
-    story = refusal(&(struct tls_settings){.mode = TLS_MODE_REQUIRE,
-                                           .certificate = pki.server,
-                                           .key = pki.client_key,
-                                           .server = true});
-    ck_assert_ptr_nonnull(strstr(story, "client.key\": key values mismatch"));
-    story = refusal(&(struct tls_settings){
+    ck_assert_str_eq(detail, "certificate \"/no/such.crt\": No such file or directory");
+    detail = refusal(&(struct tls_settings){.mode = TLS_MODE_REQUIRE,
+                                            .certificate = pki.server,
+                                            .key = pki.client_key,
+                                            .server = true});
+    ck_assert_ptr_nonnull(strstr(detail, "client.key\": key values mismatch"));
+    detail = refusal(&(struct tls_settings){
         .mode = TLS_MODE_REQUIRE, .certificate = pki.server, .key = pki.ca, .server = true});
-    ck_assert_ptr_nonnull(strstr(story, "ca.crt\": "));
-    story =
+    ck_assert_ptr_nonnull(strstr(detail, "ca.crt\": "));
+    detail =
         refusal(&(struct tls_settings){.mode = TLS_MODE_VERIFY_CA, .authorities = pki.client_key});
-    ck_assert_ptr_nonnull(strstr(story, "certificate authorities \""));
-    story = refusal(&(struct tls_settings){.mode = TLS_MODE_REQUIRE, .server = true});
-    ck_assert_str_eq(story, "a TLS listener needs a certificate");
+    ck_assert_ptr_nonnull(strstr(detail, "certificate authorities \""));
+    detail = refusal(&(struct tls_settings){.mode = TLS_MODE_REQUIRE, .server = true});
+    ck_assert_str_eq(detail, "a TLS listener needs a certificate");
 }
 END_TEST
 
@@ -334,7 +334,7 @@ struct bare {
     struct tls_context *context;
     const char *bytes; /* sent instead of a ClientHello, then the end */
     fault result;
-    char story[256];
+    char detail[256];
 };
 
 static void bare_main(void *argument)
@@ -349,7 +349,7 @@ static void bare_main(void *argument)
     if (*bare->bytes == '\0')
         close(ends[1]);
     bare->result = stream_tls_accept(&stream, bare->context, SPAN_NONE, after(patience));
-    snprintf(bare->story, sizeof(bare->story), "%s", fault_story(bare->result));
+    snprintf(bare->detail, sizeof(bare->detail), "%s", fault_detail(bare->result));
     if (*bare->bytes != '\0')
         close(ends[1]);
     stream_close(&stream);
@@ -361,7 +361,7 @@ TEST(what_is_no_handshake_is_told_apart_from_an_end)
     struct bare bare = {.context = server_context(TLS_MODE_REQUIRE), .bytes = "GET / HTTP/1.0\r\n"};
     ck_assert_int_eq(machine_run("test", bare_main, &bare), OK);
     ck_assert_int_eq(bare.result, FAULT_TLS);
-    ck_assert_str_eq(bare.story, "http request");
+    ck_assert_str_eq(bare.detail, "http request");
     bare.bytes = "";
     ck_assert_int_eq(machine_run("test", bare_main, &bare), OK);
     ck_assert_int_eq(bare.result, FAULT_CLOSED);
@@ -400,7 +400,7 @@ static void hangs_up(struct bench *bench)
     os->shut(bench->server.handle);
 }
 
-/* The peer has gone, so the goodbye can't be sent; why the connection is closed is another story.
+/* The peer has gone, so the goodbye can't be sent; why the connection is closed is another detail.
  */
 static void closes_with_a_story(struct bench *bench)
 {
@@ -408,8 +408,8 @@ static void closes_with_a_story(struct bench *bench)
         ck_assert_int_eq(co_sleep(ms(1)), OK);
     (void)fault_raise_state(FAULT_UPSTREAM, "57P03", "the database system is starting up");
     stream_close(&bench->client);
-    ck_assert_str_eq(fault_story(FAULT_UPSTREAM), "the database system is starting up");
-    ck_assert_str_eq(fault_story_sqlstate(FAULT_UPSTREAM), "57P03");
+    ck_assert_str_eq(fault_detail(FAULT_UPSTREAM), "the database system is starting up");
+    ck_assert_str_eq(fault_detail_sqlstate(FAULT_UPSTREAM), "57P03");
 }
 
 TEST(closing_a_session_whose_peer_has_gone_keeps_the_story)
@@ -720,7 +720,7 @@ int main(void)
         NULL,
     };
     pki_init(&pki);
-    int result = unit_run("tls", tests);
+    int result = unit_run("tls", tests, NULL, NULL);
     pki_fini(&pki);
     return result;
 }

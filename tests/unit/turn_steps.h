@@ -3,18 +3,10 @@
  * turn_steps.h - turns seen from both ends: the test is the client and the server, and a real relay
  * is between them.  One step after the other, so that what is awaited is all that comes.
  */
+#include "machine_body.h"
 #include "pooler_world.h"
 
 #include <stdio.h>
-
-#define BODY(name)                                                                                 \
-    static void name##_body(void *argument);                                                       \
-    TEST(name)                                                                                     \
-    {                                                                                              \
-        ck_assert_int_eq(machine_run("test", name##_body, NULL), OK);                              \
-    }                                                                                              \
-    END_TEST                                                                                       \
-    static void name##_body(void *argument UNUSED)
 
 static struct world world;
 

@@ -1,5 +1,5 @@
 #include "pool/counts.h"
-#include "relay/turn/pin.h"
+#include "session/pin.h"
 #include "turn_steps.h"
 
 /*
@@ -192,7 +192,7 @@ TEST(pin_share_is_met_exactly)
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct route_config route = {.pool_size = cases[i].pool_size};
         route.session.pin_share = cases[i].pool;
-        ck_assert_uint_eq(pin_max(&route), cases[i].max);
+        ck_assert_uint_eq(local_pool_pin_max(&route), cases[i].max);
         struct counts *counts = counts_new();
         ck_assert_ptr_nonnull(counts);
         for (uint32_t pins = 0; pins < cases[i].max; pins++)

@@ -1,6 +1,6 @@
 #pragma once
 /*
- * unit.h - the little that our unit tests see of Check.
+ * unit.h - the part of Check that the unit tests use.
  *
  * TEST(a_sentence) { ... }, then TESTS("module", a_sentence, ...) as the file's main().
  */
@@ -9,11 +9,14 @@
 
 #define TEST(name) START_TEST(name)
 
-static inline int unit_run(const char *module, const TTest *const *tests)
+/* Runs the tests, each between `setup` and `teardown` (NULL: none); returns the exit status. */
+static inline int unit_run(const char *module, const TTest *const *tests, void (*setup)(void),
+                           void (*teardown)(void))
 {
     Suite *suite = suite_create(module);
     TCase *group = tcase_create(module);
     tcase_set_timeout(group, 60);
+    tcase_add_checked_fixture(group, setup, teardown);
     for (; *tests != NULL; tests++)
         tcase_add_test(group, *tests);
     suite_add_tcase(suite, group);
@@ -29,5 +32,5 @@ static inline int unit_run(const char *module, const TTest *const *tests)
     int main(void)                                                                                 \
     {                                                                                              \
         const TTest *const tests[] = {__VA_ARGS__, NULL};                                          \
-        return unit_run(module, tests);                                                            \
+        return unit_run(module, tests, NULL, NULL);                                                \
     }
