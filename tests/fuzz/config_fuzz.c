@@ -1,7 +1,8 @@
-/* A configuration file and, behind its first NUL byte, the auth file. */
+/* A configuration file and, behind its first NUL byte, the auth file, which is also the file that
+ * `include: "*.yaml"` finds. */
 #include "fuzz.h"
 #include "instance/config_load.h"
-#include "machine/os_process.h"
+#include "machine/os_process_parts.h"
 
 #include <errno.h>
 
@@ -13,7 +14,7 @@ static int64_t fuzz_read(const char *path, void *bytes, size_t size)
     struct span text = fuzz_users;
     if (strcmp(path, "/fuzz/t.yaml") == 0)
         text = fuzz_config;
-    else if (strcmp(path, "/fuzz/users.txt") != 0)
+    else if (strcmp(path, "/fuzz/users.txt") != 0 && strcmp(path, "/fuzz/part.yaml") != 0)
         return -ENOENT;
     size_t count = MIN_OF(text.size, size);
     if (count > 0)
@@ -25,6 +26,7 @@ static int fuzz_list(const char *path, void (*each)(void *argument, const char *
                      void *argument)
 {
     each(argument, "users.conf");
+    each(argument, "part.yaml");
     return 0;
 }
 

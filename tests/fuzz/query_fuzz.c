@@ -1,8 +1,9 @@
-/* SQL: tokens, and what the statements of a text may do to their session. */
+/* SQL: tokens, what the statements of a text may do to their session, what is proven to read. */
 #include "base/check.h"
 #include "fuzz.h"
 #include "query/effects.h"
-#include "query/scan.h"
+#include "query/reads.h"
+#include "query/scan_parts.h"
 
 #include <stdlib.h>
 
@@ -19,6 +20,20 @@ static void check_tokens(struct span input)
         invariant(token.text.at >= before && token.text.at + token.text.size <= scan.end);
         before = scan.at;
     }
+}
+
+/* A hint may make a read of more texts, and of none that is not one statement. */
+static void check_reads(struct span input)
+{
+    static const struct span names[] = {SPAN("f"), SPAN("a.f")};
+    const struct query_read_rules plain = {.declared = names, .count = 2};
+    const struct query_read_rules hinted = {.declared = names, .count = 2, .hints = true};
+    struct query_proof proof, other;
+    query_prove_reads(input, &plain, &proof);
+    query_prove_reads(input, &hinted, &other);
+    invariant(proof.reads <= QUERY_BEGINS_TO_READ && other.reads <= QUERY_BEGINS_TO_READ);
+    invariant(proof.fingerprint == other.fingerprint && proof.hint == QUERY_NO_HINT);
+    invariant(proof.reads == other.reads || other.hint != QUERY_NO_HINT);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -39,6 +54,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (unsigned i = 0; i < effects.count; i++)
         invariant(effects.all[i].kind < QUERY_KINDS &&
                   memchr(effects.all[i].name, '\0', QUERY_NAME_SIZE) != NULL);
+    check_reads(input);
     (void)query_may_have_effects(input);
     (void)query_part_may_have_effects(input);
     free(copy);
