@@ -2,7 +2,7 @@
 
 A test asks for `postgres` (a cluster that tests share and leave as it was), `cluster` (makes one of
 its own), `trunkline` (starts a daemon as the test wants it), `pooler` (a daemon that the tests of a
-file share), or `door` (runs the test three times: against PostgreSQL itself, a session pool and a
+file share), or `endpoint` (runs the test three times: against PostgreSQL itself, a session pool and a
 transaction pool; what holds without the pooler must hold with it).
 """
 import shutil
@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from support.certificate import Certificate  # noqa: E402
 from support.postgres import Postgres, make_template, place  # noqa: E402
 from support.proxy import Proxy  # noqa: E402
+from support.replication import Replication  # noqa: E402
 from support.trunkline import Trunkline, configuration  # noqa: E402
 
 
@@ -52,6 +53,29 @@ def cluster(template):
 
     def make(**options):
         made.append(Postgres(template, **options))
+        return made[-1]
+
+    yield make
+    for item in made:
+        item.remove()
+
+
+@pytest.fixture(scope="module")
+def logical(template):
+    """A cluster for the tests of a file that decodes its log and acknowledges what it has flushed."""
+    cluster = Postgres(template, wal_level="logical", max_wal_senders=5, max_replication_slots=5,
+                       synchronous_commit="on", max_prepared_transactions=10)
+    yield cluster
+    cluster.remove()
+
+
+@pytest.fixture
+def replication(template):
+    """replication(replicas=2): a primary and streaming replicas of the test's own."""
+    made = []
+
+    def make(**options):
+        made.append(Replication(template, **options))
         return made[-1]
 
     yield make
@@ -99,17 +123,17 @@ def pooler(postgres, tmp_path_factory):
 
 
 @pytest.fixture(params=["direct", "session", "transaction"])
-def door(request, postgres):
+def endpoint(request, postgres):
     """The same database server by three ways; the test must not see a difference."""
     if request.param == "direct":
-        return postgres.door()
-    return request.getfixturevalue("pooler").door(database=request.param)
+        return postgres.endpoint()
+    return request.getfixturevalue("pooler").endpoint(database=request.param)
 
 
 @pytest.fixture(params=["session", "transaction"])
 def pooled(request, pooler):
-    """A door through a pool of either mode, for what PostgreSQL alone does not have."""
-    return pooler.door(database=request.param)
+    """An endpoint through a pool of either mode, for what PostgreSQL alone does not have."""
+    return pooler.endpoint(database=request.param)
 
 
 @pytest.fixture

@@ -71,10 +71,10 @@ NO_FAREWELL = ("the beginning of a message", "the middle of a long message", "a 
 @pytest.mark.parametrize("scene, how", [(scene, how) for scene in SCENES
                                         for how in ("a reset", "an end", "a farewell")
                                         if how != "a farewell" or scene not in NO_FAREWELL])
-def test_what_a_client_left_is_cleaned_up(narrow, postgres, scene, how):
+def test_state_of_a_disconnected_client_is_reset(narrow, postgres, scene, how):
     messages, again = SCENES[scene]
-    with narrow.door().wire() as next_one:
-        with narrow.door().wire() as wire:
+    with narrow.endpoint().wire() as next_one:
+        with narrow.endpoint().wire() as wire:
             pid = backend(wire)
             wire.send(messages)
             if scene == "a pipeline":  # it might be over before the console is asked
@@ -91,14 +91,14 @@ def test_what_a_client_left_is_cleaned_up(narrow, postgres, scene, how):
 
 def test_a_server_that_dies_in_the_middle_of_its_answer_ends_its_client_once(narrow, postgres):
     for _ in range(5):
-        with narrow.door().wire() as wire:
+        with narrow.endpoint().wire() as wire:
             pid = backend(wire)
             wire.send(w.query("select repeat('x', 1000) from generate_series(1, 20000000)"))
             wire.until("D", 100)
             postgres.sql(f"select pg_terminate_backend({pid})")
             ends = [m for m in wire.rest() if m.kind not in "TDC"]
             assert [(m.kind, m.sqlstate) for m in ends] in ([("E", "57P01")], [("E", "08006")], [])
-        with narrow.door().wire() as wire:
+        with narrow.endpoint().wire() as wire:
             assert backend(wire) != pid
 
 
@@ -107,7 +107,7 @@ def test_a_server_that_is_terminated_while_it_prepares_again_is_told_once(trunkl
     postgres.sql("drop table if exists abandoned; create table abandoned (n int);"
                  "grant all on abandoned to app")
     daemon = trunkline(relays=1, routes=[route(pool_size=2)])
-    with daemon.door().wire() as wire, daemon.door().wire() as other:
+    with daemon.endpoint().wire() as wire, daemon.endpoint().wire() as other:
         wire.ask(w.parse("kept", "select n from abandoned"), w.SYNC)
         first = backend(other)
         other.ask(w.query("begin; lock table abandoned"))
@@ -125,7 +125,7 @@ def test_a_terminated_server_is_told_once(trunkline, postgres, database):
     for messages in (w.query("begin"), w.query("begin") + w.query("select pg_sleep(60)"),
                      w.query("select pg_sleep(60)"), w.parse("", "select pg_sleep(60)") + w.bind() +
                      w.execute() + w.FLUSH):
-        with daemon.door(database=database).wire() as wire:
+        with daemon.endpoint(database=database).wire() as wire:
             pid = backend(wire)
             wire.send(messages)
             if messages == w.query("begin"):
@@ -144,17 +144,17 @@ def test_a_terminated_server_is_told_once(trunkline, postgres, database):
 def test_a_batch_is_rolled_back_whatever_its_portals_are_called(trunkline, postgres, portal):
     postgres.sql("create table if not exists left_open (a int); truncate left_open; "
                  "grant all on left_open to app")
-    door = trunkline(relays=1, routes=[route(pool_size=1)]).door()
-    with door.wire() as other:
-        with door.wire() as one:
+    endpoint = trunkline(relays=1, routes=[route(pool_size=1)]).endpoint()
+    with endpoint.wire() as other:
+        with endpoint.wire() as one:
             one.send(w.parse("", "insert into left_open values (1)"), w.bind(), w.execute(),
                      w.parse("x", "select 1"), w.bind(portal, "x"), w.FLUSH).until("C")
         assert w.rows(other.ask(w.query("select count(*) from left_open"))) == [["0"]]
 
 
-def test_what_refuses_is_not_a_portal_of_the_client(trunkline):
-    door = trunkline(relays=1, routes=[route(pool_size=1, session_state={"set": "reject"})]).door()
-    with door.wire() as one:
+def test_a_refusing_statement_is_no_portal_of_the_client(trunkline):
+    endpoint = trunkline(relays=1, routes=[route(pool_size=1, session_state={"set": "reject"})]).endpoint()
+    with endpoint.wire() as one:
         one.ask(w.query("begin"))
         one.ask(w.parse("x", "select 5"), w.bind("tl_refused", "x"), w.SYNC)
         answers = one.ask(w.parse("", "set work_mem = '77MB'"), w.SYNC)

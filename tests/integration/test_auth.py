@@ -11,12 +11,12 @@ from support.patience import eventually, seconds
 from support.trunkline import USERS, route
 
 
-def login_error(door, **startup):
+def login_error(endpoint, **startup):
     """The SQLSTATE of a login that must fail."""
-    wire = door.wire(login=False)
-    wire.send(w.startup_packet(user=door.user, database=door.database, **startup))
+    wire = endpoint.wire(login=False)
+    wire.send(w.startup_packet(user=endpoint.user, database=endpoint.database, **startup))
     try:
-        wire.login(door.user, door.password)
+        wire.login(endpoint.user, endpoint.password)
     except w.Refused as refusal:
         assert refusal.fields["S"] == "FATAL"
         return refusal.fields["C"]
@@ -46,12 +46,12 @@ def secrets(postgres):
 def test_a_stored_plain_password_serves_every_method_on_both_sides(trunkline, method, user, mode):
     """The server asks app for SCRAM, plain for the password itself, and hashed for md5."""
     daemon = trunkline(routes=[route(auth=method, pool=mode)])
-    assert daemon.door(user=user).one("select current_user") == user
+    assert daemon.endpoint(user=user).one("select current_user") == user
 
 
 def test_trust_asks_for_nothing(trunkline):
     daemon = trunkline(routes=[route(auth="trust")])
-    with daemon.door().wire(login=False) as wire:
+    with daemon.endpoint().wire(login=False) as wire:
         wire.send(w.startup_packet(user="app", database="app"))
         assert [m.kind for m in wire.until() if m.kind in "RKZE"] == ["R", "K", "Z"]
 
@@ -59,22 +59,22 @@ def test_trust_asks_for_nothing(trunkline):
 def test_a_wrong_password_is_refused(trunkline):
     for method in ("password", "md5", "scram-sha-256"):
         daemon = trunkline(routes=[route(auth=method)])
-        assert login_error(daemon.door(password="wrong")) == "28P01"
-        assert login_error(daemon.door(password="")) == "28P01"
-        assert daemon.door().one("select 1") == 1
+        assert login_error(daemon.endpoint(password="wrong")) == "28P01"
+        assert login_error(daemon.endpoint(password="")) == "28P01"
+        assert daemon.endpoint().one("select 1") == 1
 
 
-def test_a_stranger_cannot_be_told_from_a_wrong_password(trunkline):
+def test_an_unknown_user_looks_like_a_wrong_password(trunkline):
     daemon = trunkline()
-    known, unknown = daemon.door(password="wrong"), daemon.door(user="nobody", password="wrong")
+    known, unknown = daemon.endpoint(password="wrong"), daemon.endpoint(user="nobody", password="wrong")
 
-    def conversation(door):
-        wire = door.wire(login=False)
-        wire.send(w.startup_packet(user=door.user, database="app"))
+    def conversation(endpoint):
+        wire = endpoint.wire(login=False)
+        wire.send(w.startup_packet(user=endpoint.user, database="app"))
         try:
-            wire.login(door.user, door.password)
+            wire.login(endpoint.user, endpoint.password)
         except w.Refused as refusal:
-            return str(refusal).replace(door.user, "USER")
+            return str(refusal).replace(endpoint.user, "USER")
         finally:
             wire.__exit__()
 
@@ -92,11 +92,11 @@ def test_a_stranger_cannot_be_told_from_a_wrong_password(trunkline):
     assert salts[0] == salts[1]
 
 
-def test_the_console_does_not_say_who_may_use_it(trunkline):
+def test_the_console_does_not_reveal_its_users(trunkline):
     daemon = trunkline()
     heard = []
     for user in ("admin", "app", "nobody"):
-        wire = daemon.door("trunkline", user).wire(login=False)
+        wire = daemon.endpoint("trunkline", user).wire(login=False)
         wire.send(w.startup_packet(user=user, database="trunkline"))
         with pytest.raises(w.Refused) as refused:
             wire.login(user, "wrong")
@@ -107,12 +107,12 @@ def test_the_console_does_not_say_who_may_use_it(trunkline):
     assert heard[0]["C"] == "28P01"
     assert heard[0] == heard[1] == heard[2]
     with pytest.raises(w.Refused, match="28000"):  # it has proven that it is app
-        daemon.door("trunkline", "app").wire()
+        daemon.endpoint("trunkline", "app").wire()
 
 
-def test_who_has_proven_nothing_costs_no_server(trunkline):
+def test_an_unauthenticated_client_takes_no_server(trunkline):
     daemon = trunkline(routes=[route(pool_min=1)])
-    with daemon.door().wire(login=False) as wire:
+    with daemon.endpoint().wire(login=False) as wire:
         wire.send(w.startup_packet(user="app", database="app"))
         first = wire.receive()
         assert first.kind == "R"
@@ -121,18 +121,18 @@ def test_who_has_proven_nothing_costs_no_server(trunkline):
         wire.send(w.Scram("wrong").first())
         assert wire.receive().kind == "R"
         assert daemon.console("SHOW SERVERS") == []
-    with daemon.door().wire():
+    with daemon.endpoint().wire():
         assert eventually(lambda: daemon.console("SHOW SERVERS"))
 
 
 def test_a_blocked_user_is_refused_before_anything_else(trunkline):
     daemon = trunkline(routes=[dict(database="app", user="mallory", auth="block"), route()])
-    with daemon.door(user="mallory").wire(login=False) as wire:
+    with daemon.endpoint(user="mallory").wire(login=False) as wire:
         wire.send(w.startup_packet(user="mallory", database="app"))
         answers = wire.rest()
         assert [m.kind for m in answers] == ["E"]
         assert answers[0].sqlstate == "28000"
-    assert daemon.door().one("select 1") == 1
+    assert daemon.endpoint().one("select 1") == 1
 
 
 def test_the_first_route_that_matches_counts(trunkline):
@@ -140,9 +140,9 @@ def test_the_first_route_that_matches_counts(trunkline):
         route(database="app", user="app", auth="trust"),
         dict(database="app", user="*", auth="block"),
         route()])
-    assert daemon.door(password="whatever").one("select 1") == 1
-    assert login_error(daemon.door(user="reports")) == "28000"
-    assert daemon.door(database="session", user="reports").one("select 1") == 1
+    assert daemon.endpoint(password="whatever").one("select 1") == 1
+    assert login_error(daemon.endpoint(user="reports")) == "28000"
+    assert daemon.endpoint(database="session", user="reports").one("select 1") == 1
 
 
 def test_an_md5_secret_lets_in_by_md5_and_password(trunkline, secrets):
@@ -150,8 +150,8 @@ def test_an_md5_secret_lets_in_by_md5_and_password(trunkline, secrets):
     users = dict(USERS, hashed=secrets["hashed"])
     for method in ("md5", "password"):
         daemon = trunkline(users=users, routes=[route(auth=method)])
-        assert daemon.door(user="hashed").one("select current_user") == "hashed"
-        assert login_error(daemon.door(user="hashed", password="wrong")) == "28P01"
+        assert daemon.endpoint(user="hashed").one("select current_user") == "hashed"
+        assert login_error(daemon.endpoint(user="hashed", password="wrong")) == "28P01"
 
 
 @pytest.mark.parametrize("mode", ["session", "transaction"])
@@ -162,18 +162,18 @@ def test_a_scram_secret_is_enough_for_both_sides(trunkline, secrets, method, mod
     daemon = trunkline(users={"app": secrets["app"], "admin": "admin"},
                        routes=[route(auth=method, pool=mode)])
     for _ in range(3):
-        assert daemon.door().one("select current_user") == "app"
-    assert login_error(daemon.door(password="wrong")) == "28P01"
+        assert daemon.endpoint().one("select current_user") == "app"
+    assert login_error(daemon.endpoint(password="wrong")) == "28P01"
 
 
 @pytest.mark.parametrize("method", ["scram-sha-256", "password"])
-def test_the_password_of_a_route_goes_before_what_its_clients_have_proven(trunkline, method):
+def test_server_password_overrides_the_clients_password(trunkline, method):
     """Their verifier has a salt of its own, so that their keys are no good at the server."""
     salted = verifier("another", b"a salt of its own")
     daemon = trunkline(users={"app": salted, "admin": "admin"},
                        routes=[route(auth=method, server_password="app")])
     for _ in range(2):
-        assert daemon.door(password="another").one("select current_user") == "app"
+        assert daemon.endpoint(password="another").one("select current_user") == "app"
 
 
 def test_keys_that_were_passed_through_survive_a_restart_of_the_server(trunkline, cluster):
@@ -198,18 +198,18 @@ def test_the_user_towards_the_server_can_be_another(trunkline):
 def test_a_refusal_of_the_server_comes_with_its_own_sqlstate(trunkline, mode):
     daemon = trunkline(routes=[route(auth="trust", pool=mode, server_password="wrong")])
 
-    def ask(door):
-        with door.wire(login=False) as wire:
-            wire.send(w.startup_packet(user=door.user, database=door.database))
+    def ask(endpoint):
+        with endpoint.wire(login=False) as wire:
+            wire.send(w.startup_packet(user=endpoint.user, database=endpoint.database))
             try:
-                wire.login(door.user, door.password)
+                wire.login(endpoint.user, endpoint.password)
             except w.Refused as refusal:
                 return str(refusal)
             return wire.send(w.query("select 1")).until("E")[-1].sqlstate
 
-    door = daemon.door()
-    assert seconds(lambda: "28P01" in ask(door)) < 5
-    assert "28P01" in ask(door)
+    endpoint = daemon.endpoint()
+    assert seconds(lambda: "28P01" in ask(endpoint)) < 5
+    assert "28P01" in ask(endpoint)
 
 
 @pytest.mark.parametrize("mode", ["session", "transaction"])
@@ -227,7 +227,7 @@ def test_a_database_that_the_server_does_not_have_is_told_at_once(trunkline, mod
 
 def test_an_empty_database_name_means_that_of_the_user(trunkline, postgres):
     daemon = trunkline()
-    with daemon.door().wire(login=False) as wire:
+    with daemon.endpoint().wire(login=False) as wire:
         wire.send(w.startup_packet(user="app"))
         wire.login("app", "app")
         assert w.rows(wire.ask(w.query("select current_database()"))) == [["app"]]
@@ -237,18 +237,18 @@ def test_md5_and_scram_may_not_be_answered_by_something_else(trunkline):
     daemon = trunkline()
     for garbage in (w.message("p", b"no mechanism"), w.message("p", b"SCRAM-SHA-256\0\xff\xff\xff\xff"),
                     w.message("p", b"SCRAM-SHA-256\0\0\0\0\x05n,,n="), w.query("select 1")):
-        with daemon.door().wire(login=False) as wire:
+        with daemon.endpoint().wire(login=False) as wire:
             wire.send(w.startup_packet(user="app", database="app"))
             assert wire.receive().kind == "R"
             wire.send(garbage)
             errors = [m for m in wire.rest() if m.kind == "E"]
             assert errors and errors[0].sqlstate in ("08P01", "28P01", "28000")
-    assert daemon.door().one("select 1") == 1
+    assert daemon.endpoint().one("select 1") == 1
 
 
 def test_an_id_in_an_error_is_the_id_in_the_log(trunkline):
     daemon = trunkline(routes=[dict(database="app", user="mallory", auth="block"), route()])
-    with daemon.door(user="mallory").wire(login=False) as wire:
+    with daemon.endpoint(user="mallory").wire(login=False) as wire:
         wire.send(w.startup_packet(user="mallory", database="app"))
         fields = wire.rest()[0].fields
     words = " ".join(fields.values())

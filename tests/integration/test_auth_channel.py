@@ -26,33 +26,33 @@ def service(postgres, **tls):
 @pytest.mark.parametrize("mode", ["session", "transaction"])
 def test_a_client_can_insist_on_channel_binding(trunkline, listen, mode):
     daemon = trunkline(listen=listen, routes=[route(pool=mode)])
-    bound = daemon.door(sslmode="require", channel_binding="require")
+    bound = daemon.endpoint(sslmode="require", channel_binding="require")
     assert bound.one("select current_user") == "app"
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         bound.one("select 1", password="wrong")
     with pytest.raises(psycopg.OperationalError, match="(?i)channel binding"):
-        daemon.door(sslmode="disable", channel_binding="require").one("select 1")
-    assert daemon.door(sslmode="require", channel_binding="disable").one("select 1") == 1
+        daemon.endpoint(sslmode="disable", channel_binding="require").one("select 1")
+    assert daemon.endpoint(sslmode="require", channel_binding="disable").one("select 1") == 1
 
 
 def test_a_scram_secret_passes_through_a_bound_login(trunkline, listen, postgres):
     secret = postgres.one("select rolpassword from pg_authid where rolname = 'app'")
     daemon = trunkline(listen=listen, users={"app": secret, "admin": "admin"},
                        services=service(postgres, channel_binding="require"))
-    door = daemon.door(sslmode="require", channel_binding="require")
-    assert door.one("select ssl from pg_stat_ssl where pid = pg_backend_pid()") is True
+    endpoint = daemon.endpoint(sslmode="require", channel_binding="require")
+    assert endpoint.one("select ssl from pg_stat_ssl where pid = pg_backend_pid()") is True
 
 
 def test_a_login_at_a_server_can_insist_on_channel_binding(trunkline, postgres):
     daemon = trunkline(services=service(postgres, channel_binding="require"))
-    assert daemon.door().one("select 1") == 1
+    assert daemon.endpoint().one("select 1") == 1
     for user in ("plain", "hashed", "trusted"):
         with pytest.raises(psycopg.OperationalError, match="channel binding is required"):
-            daemon.door(user=user).one("select 1")
+            daemon.endpoint(user=user).one("select 1")
     daemon = trunkline(services={"main": {"hosts": [f"127.0.0.1:{postgres.port}"],
                                           "tls": {"mode": "disable", "channel_binding": "require"}}})
     with pytest.raises(psycopg.OperationalError, match="channel binding is required"):
-        daemon.door().one("select 1")
+        daemon.endpoint().one("select 1")
 
 
 # -- a client of our own, that can lie

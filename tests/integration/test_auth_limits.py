@@ -10,24 +10,24 @@ from support.patience import eventually, seconds
 from support.trunkline import USERS, route
 
 
-def conversation(door, password="wrong"):
+def conversation(endpoint, password="wrong"):
     """Every answer to a login that fails, the user's and the database's name masked."""
-    wire = door.wire(login=False)
-    wire.send(w.startup_packet(user=door.user, database=door.database))
+    wire = endpoint.wire(login=False)
+    wire.send(w.startup_packet(user=endpoint.user, database=endpoint.database))
     said = []
     try:
-        wire.login(door.user, password)
+        wire.login(endpoint.user, password)
     except w.Refused as refusal:
         said = [refusal.fields["C"], refusal.fields["M"]]
     finally:
         wire.__exit__()
-    return [text.replace(door.user, "USER").replace(door.database, "DATABASE") for text in said]
+    return [text.replace(endpoint.user, "USER").replace(endpoint.database, "DATABASE") for text in said]
 
 
-def challenge(door):
+def challenge(endpoint):
     """Salt and iterations of the SCRAM challenge."""
-    with door.wire(login=False) as wire:
-        wire.send(w.startup_packet(user=door.user, database=door.database))
+    with endpoint.wire(login=False) as wire:
+        wire.send(w.startup_packet(user=endpoint.user, database=endpoint.database))
         assert wire.receive().kind == "R"
         wire.send(w.Scram("x").first())
         text = wire.receive().body[4:].decode()
@@ -38,17 +38,17 @@ def challenge(door):
 @pytest.mark.parametrize("method", ["scram-sha-256", "md5", "password"])
 def test_a_database_that_does_not_exist_cannot_be_told_from_a_wrong_password(trunkline, method):
     daemon = trunkline(routes=[route(database="app", auth=method)])
-    wrong = conversation(daemon.door())
+    wrong = conversation(daemon.endpoint())
     assert wrong[0] == "28P01"
-    assert conversation(daemon.door(user="nobody")) == wrong
-    assert conversation(daemon.door(database="nowhere")) == wrong
-    assert conversation(daemon.door(database="nowhere", user="nobody")) == wrong
+    assert conversation(daemon.endpoint(user="nobody")) == wrong
+    assert conversation(daemon.endpoint(database="nowhere")) == wrong
+    assert conversation(daemon.endpoint(database="nowhere", user="nobody")) == wrong
 
 
-def test_who_knows_the_password_is_told_that_there_is_no_such_database(trunkline):
+def test_an_authenticated_client_learns_that_its_database_is_missing(trunkline):
     daemon = trunkline(routes=[route(database="app")])
     with pytest.raises(psycopg.OperationalError, match="no route matches"):
-        daemon.door(database="nowhere").one("select 1")
+        daemon.endpoint(database="nowhere").one("select 1")
 
 
 def test_the_salt_of_a_user_is_always_the_same_whether_it_exists_or_not(trunkline, postgres):
@@ -57,7 +57,7 @@ def test_the_salt_of_a_user_is_always_the_same_whether_it_exists_or_not(trunklin
     many = f"SCRAM-SHA-256$9000:{salt}${secret.split('$')[2]}"
     daemon = trunkline(users=dict(USERS, reports=many), relays=2)
     for user in ("app", "nobody", "reports"):
-        seen = {challenge(daemon.door(user=user)) for _ in range(6)}
+        seen = {challenge(daemon.endpoint(user=user)) for _ in range(6)}
         assert len(seen) == 1
         salt, iterations = seen.pop()
         assert iterations == "9000" and len(base64.b64decode(salt)) == 16
@@ -69,7 +69,7 @@ def test_md5_asks_an_unknown_user_as_it_asks_the_others(trunkline, postgres, scr
     users = {"app": secrets["app"]} if scram else {"hashed": secrets["hashed"]}
     daemon = trunkline(users=dict(users, admin="admin"), routes=[route(auth="md5")])
     for user in ("app" if scram else "hashed", "nobody"):
-        with daemon.door().wire(login=False) as wire:
+        with daemon.endpoint().wire(login=False) as wire:
             wire.send(w.startup_packet(user=user, database="app"))
             kind = int.from_bytes(wire.receive().body[:4], "big")
             assert kind == (10 if scram else 5)
@@ -77,27 +77,27 @@ def test_md5_asks_an_unknown_user_as_it_asks_the_others(trunkline, postgres, scr
 
 def test_guesses_beyond_the_limit_are_answered_late_and_others_at_once(trunkline):
     daemon = trunkline(failed_logins={"limit": 3, "delay": "700ms"})
-    wrong = daemon.door(password="wrong")
+    wrong = daemon.endpoint(password="wrong")
     for _ in range(2):
         assert conversation(wrong)[0] == "28P01"
     assert seconds(lambda: conversation(wrong)) >= 0.7
-    assert seconds(lambda: conversation(daemon.door(user="nobody"))) >= 0.7
-    assert seconds(lambda: daemon.door().one("select 1")) < 5
+    assert seconds(lambda: conversation(daemon.endpoint(user="nobody"))) >= 0.7
+    assert seconds(lambda: daemon.endpoint().one("select 1")) < 5
     daemon.logged("client.failures.*from=127.0.0.1 count=3")
 
 
 def test_an_address_that_fails_too_often_is_blocked_for_a_time(trunkline):
     daemon = trunkline(failed_logins={"limit": 2, "delay": "off", "block": "3s"})
     begin = time.monotonic()
-    wrong = daemon.door(password="wrong")
+    wrong = daemon.endpoint(password="wrong")
     assert conversation(wrong)[0] == "28P01"
     assert conversation(wrong)[0] == "28P01"
     with pytest.raises(psycopg.OperationalError, match="failed logins from 127.0.0.1"):
-        daemon.door().one("select 1")
+        daemon.endpoint().one("select 1")
 
     def welcome():
         try:
-            return daemon.door().one("select 1") == 1
+            return daemon.endpoint().one("select 1") == 1
         except psycopg.OperationalError:
             return False
 
@@ -107,12 +107,12 @@ def test_an_address_that_fails_too_often_is_blocked_for_a_time(trunkline):
 
 def test_a_changed_password_counts_after_a_reload(trunkline):
     daemon = trunkline(routes=[route(server_user="app", server_password="app")])
-    assert daemon.door().one("select 1") == 1
+    assert daemon.endpoint().one("select 1") == 1
     daemon.write(daemon.config, users=dict(USERS, app="other"))
     daemon.console("RELOAD")
     with pytest.raises(psycopg.OperationalError):
-        daemon.door().one("select 1")
-    assert daemon.door(password="other").one("select 1") == 1
+        daemon.endpoint().one("select 1")
+    assert daemon.endpoint(password="other").one("select 1") == 1
 
 
 def derivations(daemon):
@@ -121,13 +121,13 @@ def derivations(daemon):
 
 def asked_for_proof(daemon, user, database):
     """A login that stops where it should prove something."""
-    client = daemon.door().wire(login=False)
+    client = daemon.endpoint().wire(login=False)
     client.send(w.startup_packet(user=user, database=database))
     assert client.receive().kind == "R"
     return client
 
 
-def test_a_plain_secret_is_derived_once_for_all_who_have_proven_nothing(trunkline):
+def test_a_plain_secret_is_derived_once_for_unauthenticated_clients(trunkline):
     """On the console, where there is no such database, and in pools of any name."""
     daemon = trunkline(relays=1)
     before = derivations(daemon)
@@ -144,9 +144,9 @@ def test_a_plain_secret_is_derived_once_for_all_who_have_proven_nothing(trunklin
     assert derivations(daemon) == before + 3
 
 
-def test_who_comes_at_the_same_time_waits_for_one_derivation(trunkline):
+def test_concurrent_logins_wait_for_one_derivation(trunkline):
     daemon = trunkline(relays=1, routes=[route(user="nobody")])  # app is a stranger
-    clients = [daemon.door().wire(login=False) for _ in range(60)]
+    clients = [daemon.endpoint().wire(login=False) for _ in range(60)]
     for client in clients:
         client.send(w.startup_packet(user="app", database="app"))
     for client in clients:

@@ -40,9 +40,9 @@ def asking(trunkline, users):
     return make
 
 
-def refusal(door):
+def refusal(endpoint):
     with pytest.raises(psycopg.OperationalError) as error:
-        with door.connect():
+        with endpoint.connect():
             pass
     return str(error.value)
 
@@ -52,12 +52,12 @@ def refusal(door):
 def test_a_user_of_the_server_comes_in_by_its_own_secret(asking, method, mode):
     daemon = asking([route(auth=method, pool=mode)])
     for user in ("newcomer", "app", "newcomer"):
-        assert daemon.door(user=user).one("select current_user") == user
+        assert daemon.endpoint(user=user).one("select current_user") == user
     if method != "scram-sha-256":
-        assert daemon.door(user="hashed").one("select current_user") == "hashed"
-    assert "password authentication failed" in refusal(daemon.door(user="newcomer", password="no"))
-    assert "password authentication failed" in refusal(daemon.door(user="nobody"))
-    assert "password authentication failed" in refusal(daemon.door(user="nobody", password="looker"))
+        assert daemon.endpoint(user="hashed").one("select current_user") == "hashed"
+    assert "password authentication failed" in refusal(daemon.endpoint(user="newcomer", password="no"))
+    assert "password authentication failed" in refusal(daemon.endpoint(user="nobody"))
+    assert "password authentication failed" in refusal(daemon.endpoint(user="nobody", password="looker"))
 
 
 def test_the_sql_of_the_page_about_authentication_is_all_that_is_needed(trunkline, cluster):
@@ -67,23 +67,23 @@ def test_the_sql_of_the_page_about_authentication_is_all_that_is_needed(trunklin
     query = re.search(r"^  query: (.*lookup_user.*)$", page, re.M).group(1)
     daemon = trunkline(server=own, users={"admin": "admin"}, auth_query={
         "user": "lookup", "password": "as in lookup.password", "query": query})
-    assert daemon.door(user="app").one("select current_user") == "app"
-    assert "password authentication failed" in refusal(daemon.door(user="nobody"))
+    assert daemon.endpoint(user="app").one("select current_user") == "app"
+    assert "password authentication failed" in refusal(daemon.endpoint(user="nobody"))
 
 
 def test_the_default_query_asks_the_catalog_and_honours_valid_until(trunkline, users):
     daemon = trunkline(server=users, users={"admin": "admin"}, relays=1,
                        auth_query={"user": "postgres", "refresh": "off"},
                        services={"main": {"hosts": [f"{users.folder}:{users.port}"]}})
-    assert daemon.door(user="newcomer").one("select 1") == 1
+    assert daemon.endpoint(user="newcomer").one("select 1") == 1
     users.sql("alter role newcomer valid until '2001-01-01'")
-    assert "password authentication failed" in refusal(daemon.door(user="newcomer"))
+    assert "password authentication failed" in refusal(daemon.endpoint(user="newcomer"))
     users.sql("alter role newcomer valid until 'infinity'")
-    assert daemon.door(user="newcomer").one("select 1") == 1
-    assert "password authentication failed" in refusal(daemon.door(user="staff"))
+    assert daemon.endpoint(user="newcomer").one("select 1") == 1
+    assert "password authentication failed" in refusal(daemon.endpoint(user="staff"))
 
 
-def test_a_client_cannot_change_what_is_asked(asking, users):
+def test_a_client_cannot_change_auth_query(asking, users):
     """Not by its search_path, not by its name, and not from the asker's own pool."""
     users.sql("create schema evil authorization app; grant usage on schema evil to public;"
               "create function evil.lookup_user(text) returns table(name text, secret text) "
@@ -91,37 +91,37 @@ def test_a_client_cannot_change_what_is_asked(asking, users):
     daemon = asking([route(database="app"), route()])
     for options in ("-c search_path=evil", "-c role=app"):
         assert "password authentication failed" in refusal(
-            daemon.door(user="nobody", password="owned", options=options))
-    with daemon.door(user="looker").connect() as session:
+            daemon.endpoint(user="nobody", password="owned", options=options))
+    with daemon.endpoint(user="looker").connect() as session:
         session.execute("set search_path = evil")
-        assert daemon.door(user="newcomer").one("select 1") == 1
+        assert daemon.endpoint(user="newcomer").one("select 1") == 1
     for name in ("x' or '1'='1", "newcomer' --", "$1", "*"):
-        assert "password authentication failed" in refusal(daemon.door(user=name, password="x"))
+        assert "password authentication failed" in refusal(daemon.endpoint(user=name, password="x"))
     settings = users.sql("select count(*) from pg_stat_activity where usename = 'looker' and "
                          "application_name <> ''")
     assert settings == [(0,)]
 
 
-def test_an_answer_for_somebody_else_lets_nobody_in(asking):
+def test_an_auth_query_row_of_another_user_is_refused(asking):
     daemon = asking(query="select 'looker'::text, 'secret'::text where $1::text is not null")
-    assert "password authentication failed" in refusal(daemon.door(user="nobody", password="secret"))
+    assert "password authentication failed" in refusal(daemon.endpoint(user="nobody", password="secret"))
     daemon = asking(query="select 'secret'::text where $1::text <> 'nobody'")
-    assert "password authentication failed" in refusal(daemon.door(user="nobody", password="secret"))
+    assert "password authentication failed" in refusal(daemon.endpoint(user="nobody", password="secret"))
 
 
 def test_answers_are_kept_for_a_time_and_doubted_after_a_failure(asking, users):
     daemon = asking(refresh="1h")
-    assert daemon.door(user="newcomer").one("select 1") == 1
+    assert daemon.endpoint(user="newcomer").one("select 1") == 1
     mark = users.mark()
     for _ in range(6):
-        assert daemon.door(user="newcomer").one("select 1") == 1
+        assert daemon.endpoint(user="newcomer").one("select 1") == 1
     asked = users.statements(mark, user="looker")
     assert len(asked) <= 1  # the other relay's
     users.sql("alter role newcomer password 'changed'")
 
     def known():
         try:
-            return daemon.door(user="newcomer", password="changed").one("select 1") == 1
+            return daemon.endpoint(user="newcomer", password="changed").one("select 1") == 1
         except psycopg.OperationalError:
             return False
 
@@ -130,32 +130,32 @@ def test_answers_are_kept_for_a_time_and_doubted_after_a_failure(asking, users):
 
 def test_a_changed_password_counts_at_once_where_nothing_is_kept(asking, users):
     daemon = asking(refresh="off")
-    assert daemon.door(user="newcomer").one("select 1") == 1
+    assert daemon.endpoint(user="newcomer").one("select 1") == 1
     users.sql("alter role newcomer password 'changed'")
-    assert daemon.door(user="newcomer", password="changed").one("select 1") == 1
-    assert "password authentication failed" in refusal(daemon.door(user="newcomer"))
+    assert daemon.endpoint(user="newcomer", password="changed").one("select 1") == 1
+    assert "password authentication failed" in refusal(daemon.endpoint(user="newcomer"))
 
 
 def test_a_question_that_fails_is_told_in_the_log_and_not_to_the_client(asking):
     daemon = asking(query="select no_such_function($1)")
-    assert "could not be asked" in refusal(daemon.door(user="newcomer"))
+    assert "auth_query failed" in refusal(daemon.endpoint(user="newcomer"))
     daemon.logged("auth.query_failed.*no_such_function")
     daemon = asking(password="wrong")
-    assert "could not be asked" in refusal(daemon.door(user="newcomer"))
+    assert "auth_query failed" in refusal(daemon.endpoint(user="newcomer"))
 
 
 def test_a_server_that_comes_back_is_asked_again(asking, users):
     daemon = asking(refresh="off")
-    assert daemon.door(user="newcomer").one("select 1") == 1
+    assert daemon.endpoint(user="newcomer").one("select 1") == 1
     users.restart()
-    assert daemon.door(user="newcomer").one("select 1") == 1
+    assert daemon.endpoint(user="newcomer").one("select 1") == 1
 
 
-def test_many_who_come_at_once_share_the_few_connections(asking, users):
+def test_many_logins_share_the_connections_of_auth_query(asking, users):
     daemon = asking(pool_size=2)
     wires = []
     for _ in range(40):
-        wire = daemon.door().wire(login=False)
+        wire = daemon.endpoint().wire(login=False)
         wire.send(w.startup_packet(user="newcomer", database="app"))
         wires.append(wire)
     for wire in wires:
@@ -166,22 +166,22 @@ def test_many_who_come_at_once_share_the_few_connections(asking, users):
 
 def test_a_reload_keeps_the_connections_and_follows_the_settings(asking, users):
     daemon = asking(refresh="off")
-    assert daemon.door(user="newcomer").one("select 1") == 1
+    assert daemon.endpoint(user="newcomer").one("select 1") == 1
     before = set(users.backends(user="looker"))
     daemon.reload()
-    assert daemon.door(user="newcomer").one("select 1") == 1
+    assert daemon.endpoint(user="newcomer").one("select 1") == 1
     assert before & set(users.backends(user="looker"))
     config = dict(daemon.config, auth_query=dict(daemon.config["auth_query"], query="select 'x'"))
     daemon.reload(config)
-    assert "could not be asked" in refusal(daemon.door(user="newcomer"))
+    assert "auth_query failed" in refusal(daemon.endpoint(user="newcomer"))
     daemon.reload({k: v for k, v in config.items() if k != "auth_query"})
-    assert "password authentication failed" in refusal(daemon.door(user="newcomer"))
+    assert "password authentication failed" in refusal(daemon.endpoint(user="newcomer"))
 
 
 def test_a_route_can_do_without(asking):
     daemon = asking([route(database="app", auth_query=False), route()])
-    assert "password authentication failed" in refusal(daemon.door(user="newcomer"))
-    assert daemon.door(database="session", user="newcomer").one("select 1") == 1
+    assert "password authentication failed" in refusal(daemon.endpoint(user="newcomer"))
+    assert daemon.endpoint(database="session", user="newcomer").one("select 1") == 1
 
 
 def test_roles_of_the_hba_file_are_asked_for_too(asking, users, tmp_path):
@@ -190,6 +190,6 @@ def test_roles_of_the_hba_file_are_asked_for_too(asking, users, tmp_path):
     lines = tmp_path / "hba.conf"
     lines.write_text("host samerole all all scram-sha-256\nhost session +staff all scram-sha-256\n")
     daemon = asking([route(auth="hba")], hba=str(lines))
-    assert daemon.door(database="session", user="newcomer").one("select 1") == 1
-    assert daemon.door(database="staff", user="newcomer").one("select 1") == 1
-    assert "no line of the HBA file" in refusal(daemon.door(database="session", user="reports"))
+    assert daemon.endpoint(database="session", user="newcomer").one("select 1") == 1
+    assert daemon.endpoint(database="staff", user="newcomer").one("select 1") == 1
+    assert "no line of the HBA file" in refusal(daemon.endpoint(database="session", user="reports"))

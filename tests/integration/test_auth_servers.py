@@ -26,9 +26,9 @@ def teller(tmp_path):
     return Teller(tmp_path)
 
 
-def refusal(door):
+def refusal(endpoint):
     with pytest.raises(psycopg.OperationalError) as error:
-        with door.connect() as connection:
+        with endpoint.connect() as connection:
             connection.execute("select 1")
     return str(error.value)
 
@@ -41,7 +41,7 @@ def test_a_command_prints_the_password_for_servers(trunkline, postgres, teller, 
               fresh=mode == "session")])
     with daemon.connect():  # or the pool would go with its last client
         for _ in range(3):
-            assert daemon.door().one("select current_user") == "reports"
+            assert daemon.endpoint().one("select current_user") == "reports"
     assert teller.asked() == [f"reports 127.0.0.1 {postgres.port} app"]
 
 
@@ -51,14 +51,14 @@ def test_a_password_lives_for_its_time_and_is_doubted_when_it_is_refused(trunkli
     daemon = trunkline(server=own, relays=1, routes=[
         route(pool="session", fresh=True, user="app", server_user="reports",
               password_command=teller.command, password_lifetime="1s"), route()])
-    assert daemon.door().one("select 1") == 1
-    eventually(lambda: daemon.door().one("select 1") and len(teller.asked()) > 1)
+    assert daemon.endpoint().one("select 1") == 1
+    eventually(lambda: daemon.endpoint().one("select 1") and len(teller.asked()) > 1)
     own.sql("alter role reports password 'next'")
     teller.knows("next")
 
     def back():
         try:
-            return daemon.door().one("select 1") == 1
+            return daemon.endpoint().one("select 1") == 1
         except psycopg.OperationalError:
             return False
 
@@ -68,7 +68,7 @@ def test_a_password_lives_for_its_time_and_is_doubted_when_it_is_refused(trunkli
 def test_a_command_that_fails_is_told(trunkline, teller):
     for command, story in (("exit 3", "ended with status 3"), ("true", "printed no password")):
         daemon = trunkline(routes=[route(password_command=command)])
-        assert story in refusal(daemon.door())
+        assert story in refusal(daemon.endpoint())
         daemon.logged(f"server.login_failed.*{story}")
 
 
@@ -81,5 +81,5 @@ def test_a_certificate_logs_in_to_a_server(trunkline, authority, certificate, cl
     tls = {"mode": "verify-full", "ca": str(authority.cert), "cert": str(mine.cert),
            "key": str(mine.key)}
     daemon = trunkline(services={"main": {"hosts": [f"127.0.0.1:{own.port}"], "tls": tls}})
-    assert daemon.door().one("select current_user") == "app"
-    assert "certificate authentication failed" in refusal(daemon.door(user="reports"))
+    assert daemon.endpoint().one("select current_user") == "app"
+    assert "certificate authentication failed" in refusal(daemon.endpoint(user="reports"))

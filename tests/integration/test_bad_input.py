@@ -10,10 +10,10 @@ from support.patience import STRETCH, seconds
 
 @pytest.fixture(params=["direct", "pooled"])
 def gate(request, postgres):
-    """A door to knock at wrongly, at PostgreSQL itself and at the pooler."""
+    """An endpoint to knock at wrongly, at PostgreSQL itself and at the pooler."""
     if request.param == "direct":
-        return postgres.door()
-    return request.getfixturevalue("pooler").door()
+        return postgres.endpoint()
+    return request.getfixturevalue("pooler").endpoint()
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +23,7 @@ def bystander(request):
         yield
         return
     pooler = request.getfixturevalue("pooler")
-    with pooler.door().wire() as other:
+    with pooler.endpoint().wire() as other:
         yield other
         assert w.rows(other.ask(w.query("select 'unharmed'"))) == [["unharmed"]]
         assert pooler.program.running()
@@ -72,10 +72,10 @@ def test_a_startup_packet_of_the_largest_size_is_read(gate):
 
 def test_a_packet_that_is_announced_and_never_sent_costs_no_memory(pooler):
     before = pooler.memory()
-    wires = [pooler.door().wire(login=False) for _ in range(50)]
+    wires = [pooler.endpoint().wire(login=False) for _ in range(50)]
     for wire in wires:
         wire.send(struct.pack("!II", 9999, 0x30000))
-    assert pooler.door().one("select 1") == 1
+    assert pooler.endpoint().one("select 1") == 1
     if STRETCH == 1:  # a sanitizer's heap says nothing about ours
         assert pooler.memory() - before < 8 << 20
     for wire in wires:
@@ -84,7 +84,7 @@ def test_a_packet_that_is_announced_and_never_sent_costs_no_memory(pooler):
 
 def test_an_encryption_that_is_not_there_is_declined_and_the_login_goes_on(pooler):
     for request in (w.SSL_REQUEST, w.GSS_REQUEST):
-        with pooler.door().wire(login=False) as wire:
+        with pooler.endpoint().wire(login=False) as wire:
             wire.send(request)
             assert wire.take(1) == b"N"
             wire.startup("app", "app", "app")
@@ -92,7 +92,7 @@ def test_an_encryption_that_is_not_there_is_declined_and_the_login_goes_on(poole
 
 
 def test_each_request_for_encryption_may_be_made_once(pooler):
-    with pooler.door().wire(login=False) as wire:
+    with pooler.endpoint().wire(login=False) as wire:
         wire.send(w.GSS_REQUEST)
         assert wire.take(1) == b"N"
         wire.send(w.SSL_REQUEST)
@@ -140,50 +140,50 @@ def test_a_broken_message_is_an_error_or_an_end(gate, data):
 
 
 def test_a_broken_message_ends_a_session_pools_client_without_a_trace(pooler):
-    with pooler.door(database="session").wire() as wire:
+    with pooler.endpoint(database="session").wire() as wire:
         wire.send(b"Q\0\0\0\3")
         assert seconds(wire.rest) < 10
-    assert pooler.door(database="session").one("select 1") == 1
+    assert pooler.endpoint(database="session").one("select 1") == 1
 
 
 def test_a_broken_message_in_a_transaction_frees_the_server(pooler):
     for _ in range(3):
-        with pooler.door(database="transaction").wire() as wire:
+        with pooler.endpoint(database="transaction").wire() as wire:
             wire.ask(w.query("begin"))
             wire.send(b"z\0\0\0\3")
             wire.rest()
-    assert pooler.door(database="transaction").one("select 1") == 1
+    assert pooler.endpoint(database="transaction").one("select 1") == 1
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_noise_after_the_login_harms_nobody(pooler, seed):
+def test_noise_after_the_login_affects_no_other_client(pooler, seed):
     dice = random.Random(seed)
     kinds = b"QPBDECSHFdcfXp"
     for _ in range(20):
-        with pooler.door(database="transaction").wire() as wire:
+        with pooler.endpoint(database="transaction").wire() as wire:
             noise = []
             for _ in range(dice.randrange(1, 6)):
                 body = dice.randbytes(dice.randrange(0, 60))
                 length = len(body) + 4 + dice.choice([0, 0, 0, 1, -1, 1000])
                 noise.append(bytes([dice.choice(kinds)]) + struct.pack("!I", max(length, 0)) + body)
             wire.last_words(*noise)
-    assert pooler.door(database="transaction").one("select 1") == 1
+    assert pooler.endpoint(database="transaction").one("select 1") == 1
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_noise_instead_of_a_login_harms_nobody(pooler, seed):
+def test_noise_instead_of_a_login_affects_no_other_client(pooler, seed):
     dice = random.Random(seed)
     for _ in range(40):
         data = dice.randbytes(dice.randrange(1, 200))
         if dice.random() < 0.5:
             data = struct.pack("!II", len(data) + 8, 0x30000) + data
-        knock(pooler.door(), data)
+        knock(pooler.endpoint(), data)
 
 
 def test_a_name_of_great_length_is_refused_like_any_other(pooler):
     for key in ("user", "database"):
         parameters = dict(user="app", database="app", **{}) | {key: "n" * 5000}
-        with pooler.door().wire(login=False) as wire:
+        with pooler.endpoint().wire(login=False) as wire:
             wire.send(w.startup_packet(**parameters))
             try:
                 wire.login("app", "app")
@@ -202,7 +202,7 @@ def test_a_probe_that_says_nothing_is_not_worth_a_word(trunkline):
 
     before = bad()
     for _ in range(20):
-        daemon.door().wire(login=False).__exit__()
-    assert daemon.door().one("select 1") == 1
+        daemon.endpoint().wire(login=False).__exit__()
+    assert daemon.endpoint().one("select 1") == 1
     daemon.logged("client.disconnected")  # what there was to say before has been written
     assert bad() == before

@@ -76,9 +76,9 @@ def test_chaos(kind, trunkline, postgres, certificate, authority):
         daemon.write(daemon.config)
     daemon.start()
     options = {"sslmode": "require"} if kind == "tls" else {}
-    daemon.door = lambda *args, door=daemon.door, **more: door(*args, **options, **more)
-    door = daemon.door(database="transaction")
-    world = World(door, [door, daemon.door(database="session")], seed,
+    daemon.endpoint = lambda *args, endpoint=daemon.endpoint, **more: endpoint(*args, **options, **more)
+    endpoint = daemon.endpoint(database="transaction")
+    world = World(endpoint, [endpoint, daemon.endpoint(database="session")], seed,
                   time.monotonic() + SECONDS, kind == "terminations", kind == "tls")
     clients = [Client(world, index) for index in range(CLIENTS)]
     for client in clients:

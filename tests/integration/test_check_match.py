@@ -37,13 +37,13 @@ def match(tmp_path):
 
 
 @pytest.mark.parametrize("words, status, told", [
-    (("app", "joe", "10.1.2.3"), 0, ["line 7", "hba.conf:3: host app joe"]),
+    (("app", "joe", "10.1.2.3"), 0, ["/trunkline.yaml:7, ", "hba.conf:3: host app joe"]),
     (("app", "joe", "192.0.2.1"), 0, ["no line of", "hba.conf:4: hostssl"]),
     (("app", "joe", "local"), 0, ["hba.conf:2: local all all peer"]),
     (("app", "joe", "2001:db8::1"), 1, ["no line of"]),
     (("app", "mallory", "2001:db8::1"), 1, ["hba.conf:5: host all mallory all reject"]),
-    (("app", "blocked", "10.1.2.3"), 1, ["line 6", "block"]),
-    (("other", "anyone", "10.1.2.3"), 0, ["line 8", "trust", "session pool of 20"]),
+    (("app", "blocked", "10.1.2.3"), 1, ["/trunkline.yaml:6, ", "block"]),
+    (("other", "anyone", "10.1.2.3"), 0, ["/trunkline.yaml:8, ", "trust", "session pool of 20"]),
     (("nowhere", "joe", "local"), 1, ["none matches", "3D000"]),
 ])
 def test_the_route_and_the_line_that_win_are_told(match, words, status, told):
@@ -53,7 +53,7 @@ def test_the_route_and_the_line_that_win_are_told(match, words, status, told):
         assert part in done.stdout
 
 
-def test_what_is_no_address_is_told(match):
+def test_an_invalid_address_is_reported(match):
     done = match("app", "joe", "somewhere")
     assert done.returncode == 2
     assert "found address somewhere; accepted: an IP address, or local" in done.stderr

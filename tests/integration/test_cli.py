@@ -10,7 +10,7 @@ import pytest
 from support.patience import PATIENCE
 from support.trunkline import TOP, binary
 
-COMMANDS = ["run", "check", "secret", "import", "version"]
+COMMANDS = ["run", "check", "secret", "import", "top", "version"]
 
 
 def trunkline(*arguments, stdin="", cwd=None):
@@ -116,7 +116,7 @@ def test_a_file_may_begin_with_a_dash(sample):
     assert trunkline("check", "--", odd.name, cwd=odd.parent).returncode == 0
 
 
-def test_run_tells_what_is_wrong_with_the_file(tmp_path):
+def test_run_reports_errors_in_the_file(tmp_path):
     file = tmp_path / "t.yaml"
     file.write_text("relays: none\n")
     done = trunkline("run", file)
@@ -170,7 +170,7 @@ def test_a_quote_in_the_name_of_the_user_is_doubled(sample):
     ("n" * 128, "word", "accepted: a user of 1 to 127 bytes"),
     ("a\nb", "word", "accepted: a user of 1 to 127 bytes"),
 ])
-def test_no_secret_is_made_of_what_could_not_be_used(user, stdin, problem):
+def test_no_secret_is_made_of_an_unusable_password(user, stdin, problem):
     done = trunkline("secret", user, stdin=stdin)
     assert done.returncode == 1 and done.stdout == ""
     assert problem in done.stderr

@@ -18,7 +18,7 @@ def daemon(trunkline):
 
 
 def admin(daemon, user="admin", database="trunkline"):
-    return psycopg.connect(daemon.door(database, user).conninfo(), autocommit=True,
+    return psycopg.connect(daemon.endpoint(database, user).conninfo(), autocommit=True,
                            cursor_factory=psycopg.ClientCursor)
 
 
@@ -83,7 +83,7 @@ def test_a_pause_closes_idle_servers_and_new_queries_wait_for_resume(daemon, tar
     clients = warm(daemon)
     daemon.console("PAUSE" + target)
     assert servers(daemon) == []
-    with daemon.door().wire() as waiter:
+    with daemon.endpoint().wire() as waiter:
         waiter.send(w.query("select 1"))
         daemon.pool_shows(cl_waiting=1)
         assert servers(daemon) == []
@@ -160,7 +160,7 @@ def test_a_paused_database_stays_paused_over_a_reload(daemon):
     assert databases(daemon)["other"]["paused"] == 1
 
 
-def test_a_resume_of_what_is_not_paused_is_an_error(daemon):
+def test_resume_without_a_pause_is_an_error(daemon):
     for command in ("RESUME", "RESUME other"):
         with pytest.raises(psycopg.Error) as refused:
             daemon.console(command)
@@ -331,7 +331,7 @@ def test_kill_client_finds_one_in_a_crowd(trunkline):
 
         names = [name.name for name in console.execute("SHOW CLIENTS").description]
         column, user = names.index("id"), names.index("user")
-        clients = [crowd.door(user="trusted").wire() for _ in range(1200)]
+        clients = [crowd.endpoint(user="trusted").wire() for _ in range(1200)]
         first = min(ids())
         console.execute(f"KILL_CLIENT {first}")
         eventually(lambda: first not in ids())
@@ -343,7 +343,7 @@ def test_kill_client_finds_one_in_a_crowd(trunkline):
 # --- SUSPEND
 
 
-def test_suspend_holds_everybody_and_keeps_the_servers(daemon):
+def test_suspend_holds_all_clients_and_keeps_the_servers(daemon):
     clients = warm(daemon)
     session = daemon.connect("session")
     pid = session.execute("select pg_backend_pid()").fetchone()
@@ -452,7 +452,7 @@ def test_a_set_holds_until_the_next_reload(daemon):
     assert setting(daemon, "routes[2].pool_size") == "20"
 
 
-def test_a_set_of_what_the_file_leaves_out_is_put_there(daemon):
+def test_set_adds_a_setting_that_the_file_lacks(daemon):
     daemon.console("SET log.level = debug")
     assert setting(daemon, "log.level") == "debug"
     daemon.console("SET services.main.connect_timeout = 7s")
@@ -463,6 +463,8 @@ def test_a_set_of_what_the_file_leaves_out_is_put_there(daemon):
 @pytest.mark.parametrize(("statement", "sqlstate"), [
     ("SET routes[0].pool_size = many", "F0000"), ("SET routes[0].pool_size = 0", "F0000"),
     ("SET routes[7].pool_size = 1", "42704"), ("SET relays = 3", "0A000"),
+    ("SET client = 5", "42704"), ("SET pool_sise = 1", "42704"), ("RESET client", "42704"),
+    ("RESET routes[0].pool_size", "0A000"), ("SET LOCAL routes[0].pool_size = 1", "0A000"),
     ("SET routes[0].pool_size", "42601")])
 def test_a_set_that_is_wrong_changes_nothing(daemon, statement, sqlstate):
     before = {r["key"]: r["value"] for r in daemon.console("SHOW CONFIG")}
@@ -477,20 +479,21 @@ def test_a_set_that_is_wrong_changes_nothing(daemon, statement, sqlstate):
 # --- who may
 
 
-VERBS = ["PAUSE", "RESUME", "DISABLE app", "ENABLE app", "RECONNECT", "KILL", "WAIT_CLOSE",
+VERBS = ["PAUSE", "RESUME", "DISABLE app", "ENABLE app", "DRAIN x", "UNDRAIN x", "ELECT x",
+         "RECONNECT", "RESOLVE main", "SWITCHOVER main", "KILL", "WAIT_CLOSE",
          "KILL_CLIENT 0198aaaa-0000-7000-8000-000000000000",
          "MOVE_CLIENT 0198aaaa-0000-7000-8000-000000000000", "SUSPEND", "RELOAD", "SHUTDOWN",
          "SHUTDOWN WAIT_FOR_CLIENTS", "SHOW FDS", "SET overtake_limit = 1s"]
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_verb_is_refused_to_those_who_may_only_look(trunkline, verb):
+def test_commands_are_refused_to_stats_users(trunkline, verb):
     daemon = trunkline(console={"users": ["admin"], "stats_users": ["reports"]})
     with admin(daemon, "reports") as connection:
         for _ in range(2):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(verb)
-    with psycopg.connect(daemon.door("pgbouncer", "reports").conninfo()) as connection:
+    with psycopg.connect(daemon.endpoint("pgbouncer", "reports").conninfo()) as connection:
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute(verb, prepare=True)
     assert state(daemon)["active"] == "yes"

@@ -5,7 +5,7 @@ from support import wire as w
 
 
 def admin(daemon):
-    return psycopg.connect(daemon.door("trunkline", "admin").conninfo(), autocommit=True)
+    return psycopg.connect(daemon.endpoint("trunkline", "admin").conninfo(), autocommit=True)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_nulls_fit_no_comparison_and_come_last(console, pooler):
         assert len(console("SHOW POOLS ORDER BY load_balance_hosts DESC")) == len(null)
 
 
-def test_clients_are_found_by_what_they_are(console, pooler):
+def test_clients_are_filtered_by_any_column(console, pooler):
     with pooler.connect(application_name="it's one"), pooler.connect(application_name="another"):
         rows = console("SHOW CLIENTS WHERE database = 'app' AND application_name = 'it''s one'")
         assert len(rows) == 1
@@ -101,7 +101,7 @@ def test_filters_work_in_binary_and_prepared(console):
 
 
 def test_the_tag_and_the_columns_are_as_always(pooler):
-    with pooler.door("trunkline", "admin").wire() as wire:
+    with pooler.endpoint("trunkline", "admin").wire() as wire:
         assert w.kinds(wire.ask(w.query("SHOW LISTS WHERE items < 0"))) == "T C Z"
 
 
@@ -114,7 +114,7 @@ def test_the_tag_and_the_columns_are_as_always(pooler):
     ("LIMIT 1 WHERE items = 1", "42601"), ("nonsense", "42601"), ("WHERE items = 'x", "42601"),
     ("WHERE " + " AND ".join(["items = 0"] * 9), "42601"),
     ("WHERE list = '" + "x" * 300 + "'", "42601")])
-def test_what_is_wrong_is_named(pooler, rest, sqlstate):
+def test_errors_name_the_wrong_word(pooler, rest, sqlstate):
     with admin(pooler) as connection, pytest.raises(psycopg.Error) as refused:
         connection.execute(f"SHOW LISTS {rest}")
     assert refused.value.sqlstate == sqlstate

@@ -1,5 +1,6 @@
 """Tools that were made for PgBouncer read the console: names, order and types are a contract."""
 import os
+from pathlib import Path
 
 import psycopg
 import psycopg2
@@ -32,7 +33,7 @@ CONTRACT = {
     "POOLS": "database user cl_active:i cl_waiting:i cl_active_cancel_req:i "
              "cl_waiting_cancel_req:i sv_active:i sv_active_cancel:i sv_being_canceled:i sv_idle:i "
              "sv_used:i sv_tested:i sv_login:i maxwait:i maxwait_us:i pool_mode "
-             "load_balance_hosts",
+             "load_balance_hosts target_session_attrs",
     "PEERS": "peer_id:i host port:i pool_size:i",
     "PEER_POOLS": "peer_id:i cl_active_cancel_req:i cl_waiting_cancel_req:i sv_active_cancel:i "
                   "sv_login:i",
@@ -91,7 +92,7 @@ def typed(columns):
 
 
 def admin(daemon, database="pgbouncer", user="admin"):
-    return psycopg.connect(daemon.door(database, user).conninfo(), autocommit=True,
+    return psycopg.connect(daemon.endpoint(database, user).conninfo(), autocommit=True,
                            cursor_factory=psycopg.ClientCursor)
 
 
@@ -149,7 +150,7 @@ def test_sockets_are_clients_and_servers_with_their_buffers(trunkline):
         assert {(r["type"], r["state"]) for r in active} == {("C", "active"), ("S", "active")}
 
 
-def test_users_are_those_of_the_file_and_those_who_are_here(trunkline):
+def test_users_are_those_of_the_file_and_connected_ones(trunkline):
     daemon = trunkline()
     with daemon.connect() as connection:
         connection.execute("select 1")
@@ -170,7 +171,7 @@ def test_memory_is_counted(trunkline):
         assert row["memtotal"] == row["size"] * (row["used"] + row["free"])
 
 
-def test_host_names_show_what_they_resolved_to(trunkline, postgres):
+def test_host_names_show_their_addresses(trunkline, postgres):
     service = {"hosts": [f"localhost:{postgres.port}"], "tls": {"mode": "disable"}}
     daemon = trunkline(services={"main": service})
     eventually(lambda: [r for r in rows(daemon, "SHOW DNS_HOSTS")
@@ -186,7 +187,7 @@ FDS = ["fd", "task", "user", "database", "addr", "port", "cancel", "link", "clie
        "std_strings", "datestyle", "timezone", "password"]
 
 
-def test_descriptors_are_shown_without_what_is_secret(trunkline):
+def test_descriptors_are_shown_without_secrets(trunkline):
     daemon = trunkline()
     with daemon.connect(options="-c timezone=Asia/Tokyo") as client:
         client.execute("begin")
@@ -200,8 +201,8 @@ def test_descriptors_are_shown_without_what_is_secret(trunkline):
         assert mine["timezone"] == server["timezone"] == "Asia/Tokyo"
         assert mine["std_strings"] == "on" and mine["client_encoding"] == "UTF8"
         assert mine["addr"] == "127.0.0.1"
-        target = os.readlink(f"/proc/{daemon.program.pid}/fd/{mine['fd']}")
-        assert target.startswith("socket:")
+        tables = Path(f"/proc/{daemon.program.pid}/task").glob(f"*/fd/{mine['fd']}")
+        assert any(os.readlink(entry).startswith("socket:") for entry in tables)
         client.execute("rollback")
 
 
@@ -221,9 +222,11 @@ def test_many_clients_are_shown_once_each(trunkline):
     "SHOW application_name", "SET client_encoding TO 'UTF8'", "SET DateStyle = ISO",
     "SET TIME ZONE 'UTC'", "SET extra_float_digits = 3", "SET application_name = 'x'",
     "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "SET statement_timeout = 0",
+    "SET client_min_messages TO warning", "SET SESSION timezone TO 'UTC'", "SET NAMES 'utf8'",
+    "RESET application_name",
     "RESET ALL", "DISCARD ALL", "DEALLOCATE ALL", "BEGIN", "START TRANSACTION", "COMMIT",
     "END", "ROLLBACK", "ABORT", "SELECT 1", "SELECT version()", "BEGIN READ ONLY"])
-def test_what_drivers_say_on_their_own_is_harmless(pooler, statement):
+def test_commands_that_drivers_send_are_accepted(pooler, statement):
     with admin(pooler) as connection:
         connection.execute(statement)
         assert connection.execute("SHOW VERSION").fetchone()
@@ -231,7 +234,7 @@ def test_what_drivers_say_on_their_own_is_harmless(pooler, statement):
 
 def test_drivers_learn_a_version_at_login(pooler):
     for connect in (psycopg.connect, psycopg2.connect):
-        connection = connect(pooler.door("pgbouncer", "admin").conninfo())
+        connection = connect(pooler.endpoint("pgbouncer", "admin").conninfo())
         version = getattr(connection, "server_version", None) or connection.info.server_version
         assert version == 150000
         connection.close()
@@ -251,7 +254,7 @@ def help_of(daemon):
         return [row["command"] for row in connection.execute("SHOW COMMANDS").fetchall()]
 
 
-def test_those_who_may_look_see_everything_but_descriptors(guarded):
+def test_stats_users_see_everything_but_descriptors(guarded):
     views = [command for command in help_of(guarded) if command.startswith("SHOW")]
     assert len(views) > 20
     with admin(guarded, user="reports") as connection:
@@ -263,7 +266,7 @@ def test_those_who_may_look_see_everything_but_descriptors(guarded):
                 connection.execute(view)
 
 
-def test_those_who_may_look_can_not_use_any_verb(guarded):
+def test_stats_users_can_run_no_command(guarded):
     verbs = [command for command in help_of(guarded)
              if not command.startswith(("SHOW", "SET"))]
     assert "RELOAD" in verbs
@@ -275,7 +278,7 @@ def test_those_who_may_look_can_not_use_any_verb(guarded):
         assert connection.execute("SHOW VERSION").fetchone()
 
 
-def test_a_reload_takes_what_a_user_may_do(guarded):
+def test_a_reload_revokes_the_rights_of_a_user(guarded):
     with admin(guarded) as connection:
         guarded.write(guarded.config | {"console": {"users": ["plain"],
                                                     "stats_users": ["admin"]}})
@@ -311,3 +314,23 @@ def test_the_pooler_s_own_user_needs_no_password_over_a_unix_socket(trunkline, t
         psycopg.connect(f"host=127.0.0.1 port={daemon.port} user=pgbouncer dbname=pgbouncer")
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(f"host={tmp_path} port={port} user=somebody dbname=pgbouncer")
+
+
+def test_pools_of_several_roles_have_a_row_each(trunkline, postgres):
+    daemon = trunkline(services={"main": {"hosts": [f"127.0.0.1:{postgres.port}"]}},
+                       routes=[route()])
+
+    def rows():
+        return [(row["database"], row["user"], row["target_session_attrs"], row["sv_idle"])
+                for row in daemon.console("SHOW POOLS") if row["database"] == "app"]
+
+    with daemon.connect() as plain:
+        plain.execute("select 1")
+        eventually(lambda: rows() == [("app", "app", "default", 1)])
+        asks = "-c trunkline.target_session_attrs=primary"
+        with daemon.endpoint().at(options=asks).connect() as other:
+            other.execute("select 1")
+            eventually(lambda: sorted(rows()) == [("app", "app", "default", 1),
+                                                  ("app", "app", "primary", 1)])
+        last = list(daemon.console("SHOW POOLS")[0])[-2:]
+        assert last == ["load_balance_hosts", "target_session_attrs"]

@@ -6,18 +6,18 @@ from support.patience import eventually
 
 
 @pytest.fixture
-def table(door):
+def table(endpoint):
     """An empty table of the test's own."""
     name = "copied"
-    with door.connect() as connection:
+    with endpoint.connect() as connection:
         connection.execute(f"drop table if exists {name}; create table {name} (n int, t text)")
         yield name
         connection.execute(f"drop table {name}")
 
 
 @pytest.fixture
-def wire(door):
-    with door.wire() as client:
+def wire(endpoint):
+    with endpoint.wire() as client:
         yield client
 
 
@@ -60,7 +60,7 @@ def test_copy_in_that_the_client_gives_up_stores_nothing(wire, table, begin):
 
 
 @both
-def test_copy_in_that_the_server_gives_up_swallows_what_is_still_on_its_way(wire, table, begin):
+def test_data_after_a_failed_copy_in_is_discarded(wire, table, begin):
     begin(wire, f"copy {table} from stdin")
     wire.send(w.copy_data(b"not a number\tx\n"))
     assert wire.until("E")[-1].sqlstate == "22P02"
@@ -142,8 +142,8 @@ def test_copy_inside_a_transaction_keeps_the_server(wire, table):
     assert w.rows(wire.ask(w.query(f"select count(*) from {table}"))) == [["0"]]
 
 
-def test_psycopg_copies_both_ways(door, table):
-    with door.connect() as connection:
+def test_psycopg_copies_both_ways(endpoint, table):
+    with endpoint.connect() as connection:
         cursor = connection.cursor()
         with cursor.copy(f"copy {table} from stdin") as copy:
             for number in range(500):
@@ -152,12 +152,12 @@ def test_psycopg_copies_both_ways(door, table):
             assert [int(row[0]) for row in copy.rows()] == list(range(500))
 
 
-def test_a_client_that_vanishes_in_copy_in_leaves_nothing_behind(door, table, postgres):
-    wire = door.wire()
+def test_a_client_that_vanishes_in_copy_in_leaves_nothing_behind(endpoint, table, postgres):
+    wire = endpoint.wire()
     simple(wire, f"copy {table} from stdin")
     wire.send(w.copy_data(b"1\tone\n"))
     wire.__exit__()
     busy = ("select count(*) from pg_stat_activity where query like 'copy %% from stdin' "
             "and state <> 'idle' and datname = %s")
-    eventually(lambda: postgres.one(busy, door.database) == 0)
-    assert door.one(f"select count(*) from {table}") == 0
+    eventually(lambda: postgres.one(busy, endpoint.database) == 0)
+    assert endpoint.one(f"select count(*) from {table}") == 0

@@ -34,27 +34,27 @@ def tables(postgres):
 
 @pytest.fixture
 def direct(postgres, tables):
-    with postgres.door().wire() as wire:
+    with postgres.endpoint().wire() as wire:
         yield wire
 
 
-def door_of(request):
+def endpoint_of(request):
     if request.param == "direct":
-        return request.getfixturevalue("postgres").door()
-    return request.getfixturevalue("pooler").door(database="session")
+        return request.getfixturevalue("postgres").endpoint()
+    return request.getfixturevalue("pooler").endpoint(database="session")
 
 
 @pytest.fixture(params=["direct", "session"])
 def session(request, tables):
     """A session of its own: PostgreSQL's, or one behind a session pool."""
-    with door_of(request).wire() as wire:
+    with endpoint_of(request).wire() as wire:
         yield wire
 
 
 @pytest.fixture(params=["direct", "session"])
 def doubtful(request, tables):
     """The same, where the ledger can't know which answers come."""
-    with door_of(request).wire() as wire:
+    with endpoint_of(request).wire() as wire:
         yield wire
 
 
@@ -93,7 +93,7 @@ def test_copy_accepts_data_its_two_ends_flush_and_sync(session):
 def test_copy_ends_the_session_at_any_other_byte(postgres, tables):
     """Of 256 kinds of message five are accepted; any other is FATAL, a Terminate too."""
     for kind in set(range(256)) - set(b"dcfHS"):
-        with postgres.door().wire() as wire:
+        with postgres.endpoint().wire() as wire:
             copying(wire)
             heard = wire.last_words(bytes([kind]) + w.message(" ", b"\0" * 20)[1:])
             assert heard[-1].kind == "E" and heard[-1].fields["V"] == "FATAL", (kind, heard)
@@ -182,7 +182,7 @@ def test_the_syncs_between_copies_of_one_text_are_read_by_the_later_one(doubtful
         "G C G E ZI ZI"
 
 
-def test_what_is_left_of_a_failed_copy_is_dropped_without_an_answer(session):
+def test_the_rest_of_a_failed_copy_has_no_reply(session):
     assert answers(session, w.query(COPY), BAD, GOOD, GOOD, w.COPY_DONE, w.copy_fail("late")) == \
         "G E ZI"
 
@@ -236,7 +236,7 @@ def test_the_answer_of_a_mark_whatever_the_session_has_set(direct, settings):
 
 def test_a_mark_does_not_wait_where_a_plain_select_does(postgres, tables):
     """A serializable transaction that writes makes a deferrable one wait for its snapshot."""
-    with postgres.door().wire() as writer, postgres.door().wire() as reader:
+    with postgres.endpoint().wire() as writer, postgres.endpoint().wire() as reader:
         for statement in STRICTEST.split(";"):
             reader.ask(w.query(statement))
         writer.ask(w.query("begin isolation level serializable; insert into facts values (1)"))
@@ -270,7 +270,7 @@ def source(template):
 
 
 def streaming(cluster):
-    wire = cluster.door(user="postgres").wire(replication="true")
+    wire = cluster.endpoint(user="postgres").wire(replication="true")
     place = w.rows(wire.ask(w.query("IDENTIFY_SYSTEM")))[0][2]
     wire.send(w.query(f"START_REPLICATION PHYSICAL {place}"))
     assert wire.until("W")
@@ -339,14 +339,14 @@ def is_the_end(error):
     return error.fields["V"] == "FATAL" or "unexpected EOF" in error.fields["M"]
 
 
-def first_answer(door, state, message):
+def first_answer(endpoint, state, message):
     """The kind of what comes first for a message, None if nothing does before the session ends.
 
     The state's own answers come before: they are those that come without the message.  Errors
     about the end of the connection are left out.
     """
     def heard(*messages):
-        with door.wire() as wire:
+        with endpoint.wire() as wire:
             return [m.kind for m in wire.last_words(*messages, w.FLUSH) if m.kind not in "NSA"
                     and not (m.kind == "E" and is_the_end(m))]
 
@@ -358,7 +358,7 @@ def first_answer(door, state, message):
 @pytest.mark.parametrize("state", STATES)
 def test_only_a_sync_is_answered_by_ready_for_query_first(postgres, tables, state):
     """So any other surplus answer begins with a message that no Sync has for an answer."""
-    found = {name: first_answer(postgres.door(), STATES[state], message)
+    found = {name: first_answer(postgres.endpoint(), STATES[state], message)
              for name, message in MESSAGES.items()}
     assert {name for name, kind in found.items() if kind == "Z"} <= {"Sync"}, found
     assert (found["Sync"] == "Z") == (state not in ("in a COPY", "in the COPY of a batch")), found

@@ -10,7 +10,7 @@ from support.trunkline import route
 
 @pytest.fixture(scope="module")
 def narrow(postgres, tmp_path_factory):
-    """Two doors to a pool of one server."""
+    """Two endpoints to a pool of one server."""
     from support.trunkline import Trunkline, configuration
     daemon = Trunkline(tmp_path_factory.mktemp("narrow"),
                        configuration(postgres, relays=1, routes=[route(pool_size=1)])).start()
@@ -20,13 +20,13 @@ def narrow(postgres, tmp_path_factory):
 
 @pytest.fixture
 def one(narrow):
-    with narrow.door().wire() as client:
+    with narrow.endpoint().wire() as client:
         yield client
 
 
 @pytest.fixture
 def two(narrow):
-    with narrow.door().wire() as client:
+    with narrow.endpoint().wire() as client:
         yield client
 
 
@@ -101,12 +101,12 @@ def test_the_unnamed_statement_of_another_is_not_there(one, two):
 def test_the_unnamed_statement_of_one_that_left_is_not_there(narrow):
     """Also for one that is in its place in every respect."""
     for number in range(20):
-        with narrow.door().wire() as client:
+        with narrow.endpoint().wire() as client:
             assert client.ask(w.bind(), w.execute(), w.SYNC)[0].sqlstate == "26000"
             assert answer(client, batch(f"select {number}"), w.SYNC) == "1 2 D C Z"
 
 
-def test_the_unnamed_statement_survives_what_others_do_in_between(one, two):
+def test_the_unnamed_statement_survives_use_of_its_server_by_others(one, two):
     meanwhile = [
         lambda: two.ask(w.query("set application_name = 'two'")),
         lambda: two.ask(w.close("S"), w.SYNC),

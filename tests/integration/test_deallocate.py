@@ -6,8 +6,8 @@ from support import wire as w
 
 
 @pytest.fixture
-def connection(door):
-    made = pq.PGconn.connect(door.conninfo().encode())
+def connection(endpoint):
+    made = pq.PGconn.connect(endpoint.conninfo().encode())
     assert made.status == pq.ConnStatus.OK, made.error_message
     yield made
     made.finish()
@@ -106,10 +106,10 @@ def test_a_position_in_an_error_is_that_of_the_text(connection):
     assert result.error_field(pq.DiagnosticField.STATEMENT_POSITION) == b"24"
 
 
-def test_what_a_failed_text_leaves_is_not_there_for_others(connection, door):
+def test_statements_of_a_failed_text_are_not_visible_to_others(connection, endpoint):
     connection.prepare(b"p", b"select 1")
     assert tag(connection, "select 1/0; deallocate p") == "22012"
-    with door.connect(autocommit=True) as other:
+    with endpoint.connect(autocommit=True) as other:
         with pytest.raises(psycopg.errors.InvalidSqlStatementName):
             other.execute("deallocate p")
         other.execute("prepare p as select 2")
@@ -133,7 +133,7 @@ def test_a_name_may_be_given_up_in_the_extended_protocol(connection, text):
         assert ask(connection, text) == "26000"
 
 
-def test_a_prepared_deallocate_gives_up_what_has_the_name_then(connection):
+def test_a_prepared_deallocate_drops_the_current_statement(connection):
     connection.prepare(b"end", b"deallocate p")
     for number in (b"1", b"2", b"3"):
         assert connection.prepare(b"p", b"select " + number).status == pq.ExecStatus.COMMAND_OK
@@ -165,9 +165,9 @@ def test_a_savepoint_brings_no_name_back(connection):
 
 
 @pytest.mark.parametrize("apart", [False, True])
-def test_a_name_is_given_up_and_taken_again_in_one_flight(door, apart):
+def test_a_name_is_given_up_and_taken_again_in_one_flight(endpoint, apart):
     sync = [w.SYNC] if apart else []
-    with door.wire() as wire:
+    with endpoint.wire() as wire:
         for _ in range(3):
             wire.send(
                 w.parse("p", "select 1"), w.bind(statement="p"), w.execute(), *sync,

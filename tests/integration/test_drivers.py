@@ -55,7 +55,7 @@ def direct(postgres):
 
     def ask(name):
         if name not in said:
-            said[name] = drivers.run(name, postgres.door())
+            said[name] = drivers.run(name, postgres.endpoint())
         return said[name]
 
     return ask
@@ -74,7 +74,7 @@ def test_a_program_prints_the_same_through_every_pool(name, daemons, direct, aut
     for encryption, daemon in daemons.items():
         before = pinned(daemon)
         for mode in ("session", "transaction"):
-            said = drivers.run(name, daemon.door(database=mode),
+            said = drivers.run(name, daemon.endpoint(database=mode),
                                authority=authority if encryption == "tls" else None)
             assert said == wanted, f"{encryption}, {mode}"
         pins = {kind for kind, count in pinned(daemon).items() if count != before[kind]}
@@ -89,7 +89,7 @@ def test_no_connection_is_pinned_if_the_driver_is_set_up_as_its_page_says(
     daemon = make_daemon(postgres, "plain")
     daemon.reload(dict(daemon.config, routes=[
         route(pool_size=POOL_SIZE, session_state=session_state)]))
-    assert drivers.run(name, daemon.door(database="transaction"),
+    assert drivers.run(name, daemon.endpoint(database="transaction"),
                        settings=settings) == direct(name)
     assert not any(pinned(daemon).values())
 
@@ -102,7 +102,7 @@ def test_a_program_goes_on_when_the_server_was_restarted(mode, cluster, certific
     daemon.write(dict(daemon.config, routes=[
         route(database="session", pool="session", pool_size=2 * len(drivers.COMMANDS)), route()]))
     daemon.console("RELOAD")
-    programs = {name: drivers.begin(name, daemon.door(database=mode), "restart")
+    programs = {name: drivers.begin(name, daemon.endpoint(database=mode), "restart")
                 for name in drivers.COMMANDS}
     try:
         for name, program in programs.items():

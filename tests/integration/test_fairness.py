@@ -23,7 +23,7 @@ def crowd(daemon, *counts):
     """So many clients on relay 0, on relay 1, ..."""
     members = [[] for _ in counts]
     while any(len(have) < want for have, want in zip(members, counts)):
-        client = daemon.door().wire()
+        client = daemon.endpoint().wire()
         members[relay_of(client)].append(client)
     for have, want in zip(members, counts):
         for extra in have[want:]:
@@ -178,8 +178,8 @@ def test_pools_that_compete_for_one_backend_go_by_age_too(trunkline, cluster):
     own = cluster()
     daemon = trunkline(server=own, relays=2, services={"main": {
         "hosts": [f"127.0.0.1:{own.port}"], "tls": {"mode": "disable"}, "connection_limit": 2}})
-    doors = [daemon.door(), daemon.door(user="reports"), daemon.door(database="transaction")]
-    clients = [door.wire() for door in doors for _ in range(4)]
+    endpoints = [daemon.endpoint(), daemon.endpoint(user="reports"), daemon.endpoint(database="transaction")]
+    clients = [endpoint.wire() for endpoint in endpoints for _ in range(4)]
     go_round(clients, 0.2)
     served = go_round(clients, 2)
     counts = counts_of(served, clients)
@@ -203,7 +203,7 @@ def test_pools_under_a_common_limit_take_turns_and_not_room_from_each_other(trun
     """Each server stays where it was made for overtake_limit, however many ask for its room."""
     residence = 0.1
     daemon = trunkline(relays=2, servers=room, overtake_limit="100ms", routes=many_pools(count))
-    clients = [daemon.door(database=f"p{number}").wire() for number in range(count)
+    clients = [daemon.endpoint(database=f"p{number}").wire() for number in range(count)
                for _ in range(2)]
     go_round(clients, 0.3)
     before = daemon.log().count("server.evicted")
@@ -257,7 +257,7 @@ def test_thousands_of_pools_cost_a_login_nothing(trunkline):
     clients, took = [], []
 
     def come(number):
-        client = daemon.door(database=f"p{number}", user="trusted").wire()
+        client = daemon.endpoint(database=f"p{number}", user="trusted").wire()
         clients.append(client)
         client.ask(w.query("select 1"))
 

@@ -75,8 +75,8 @@ def roles(postgres):
     postgres.sql("drop role above, below")
 
 
-def who(door, given, texts, between):
-    with door.wire(**given) as wire:
+def who(endpoint, given, texts, between):
+    with endpoint.wire(**given) as wire:
         player = Player(wire, {})
         heard = [player.play([WHO])]
         for text in texts:
@@ -90,19 +90,19 @@ def who(door, given, texts, between):
 
 @pytest.mark.parametrize("given", [{"role": "above"}, {"options": "-c role=above -c work_mem=5MB"}])
 @pytest.mark.parametrize("name", ROLES)
-def test_who_came_with_a_role(trunkline, postgres, roles, name, given):
+def test_a_login_with_a_role(trunkline, postgres, roles, name, given):
     pooler = trunkline(relays=1, routes=[route(pool_size=2)])
-    with pooler.door().wire() as one, pooler.door().wire(role="below") as two:
+    with pooler.endpoint().wire() as one, pooler.endpoint().wire(role="below") as two:
         def between():
             for other in one, two:
                 other.ask(w.query("select 1"))
-        pooled = who(pooler.door(), given, ROLES[name], between)
-    assert pooled == who(postgres.door(), given, ROLES[name], lambda: None)
+        pooled = who(pooler.endpoint(), given, ROLES[name], between)
+    assert pooled == who(postgres.endpoint(), given, ROLES[name], lambda: None)
 
 
 def test_no_role_counts_as_a_role(trunkline, roles):
     pooler = trunkline(relays=1, routes=[route(session_state={"role": "reject"})])
-    with pooler.door().wire(role="above") as one, pooler.door().wire() as two:
+    with pooler.endpoint().wire(role="above") as one, pooler.endpoint().wire() as two:
         assert [m.sqlstate for m in one.ask(w.query("set role none")) if m.kind == "E"] == ["0A000"]
         assert w.kinds(two.ask(w.query("set role none"))) == "C Z"
 
@@ -111,9 +111,9 @@ def test_a_client_that_leaves_behind_its_reset(trunkline):
     """Its portal was bound in an earlier batch, and the answer comes when it has gone."""
     pooler = trunkline(relays=1, routes=[route(pool_size=1)])
     for _ in range(100):
-        with pooler.door().wire(search_path="public") as wire:
+        with pooler.endpoint().wire(search_path="public") as wire:
             wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             wire.ask(w.query("begin"))
             wire.ask(w.parse("", "reset all"), w.bind("later", ""), w.SYNC)
             wire.send(w.execute("later"), w.SYNC)
-    assert pooler.door().one("select 1") == 1
+    assert pooler.endpoint().one("select 1") == 1

@@ -23,14 +23,14 @@ def test_after_a_cleaning(trunkline, roles, policy, text):
     kinds = {kind: policy for kind in ("set", "set_config", "role", "listen")}
     pooler = trunkline(relays=1, chunk_size="16KiB",
                        routes=[route(pool_size=1, session_state=dict(kinds, pin_share=100))])
-    door = pooler.door()
-    with door.wire() as plain:
+    endpoint = pooler.endpoint()
+    with endpoint.wire() as plain:
         for _ in range(2):
-            with door.wire(role="above") as one:
+            with endpoint.wire(role="above") as one:
                 assert w.rows(one.ask(WHO)) == [["above"]]
                 one.ask(w.query(text))
                 if policy == "reset":
                     assert w.rows(one.ask(WHO)) == [["above"]]
             assert w.rows(plain.ask(WHO)) == [["app"]]
-            with door.wire(role="above") as two:
+            with endpoint.wire(role="above") as two:
                 assert w.rows(two.ask(WHO)) == [["above"]]

@@ -9,19 +9,19 @@ LEVELS = ["read committed", "repeatable read", "serializable",
 
 
 @pytest.fixture
-def door(postgres, trunkline):
+def endpoint(postgres, trunkline):
     """A server that another client has drawn a number on."""
-    postgres.sql("create sequence if not exists drawn; grant all on drawn to app")
-    door = trunkline(relays=1, routes=[route(pool_size=1)]).door()
-    with door.wire() as other:
+    postgres.sql("create sequence if not exists drawn start 1000; grant all on drawn to app")
+    endpoint = trunkline(relays=1, routes=[route(pool_size=1)]).endpoint()
+    with endpoint.wire() as other:
         other.ask(w.query("select nextval('drawn')"))
-    return door
+    return endpoint
 
 
 @pytest.mark.parametrize("behind", ["select 1", "savepoint a", None])
 @pytest.mark.parametrize("level", LEVELS)
-def test_the_isolation_level_stays(door, level, behind):
-    with door.wire() as client:
+def test_the_isolation_level_stays(endpoint, level, behind):
+    with endpoint.wire() as client:
         client.ask(w.query(f"begin isolation level {level}"))
         if behind is not None:
             client.ask(w.query(behind))

@@ -17,17 +17,17 @@ def shown(messages):
 
 
 @pytest.fixture
-def door(trunkline):
-    return trunkline(relays=1, chunk_size="16KiB", routes=[route(pool_size=1)]).door()
+def endpoint(trunkline):
+    return trunkline(relays=1, chunk_size="16KiB", routes=[route(pool_size=1)]).endpoint()
 
 
 def mix(other):
     other.ask(w.parse("", "select 'mixed'"), w.bind(), w.execute(), w.SYNC)
 
 
-def test_a_long_statement_behind_a_long_parse(door):
+def test_a_long_statement_behind_a_long_parse(endpoint):
     """Both are longer than a chunk: one is sent before the other is made."""
-    with door.wire() as client, door.wire() as other:
+    with endpoint.wire() as client, endpoint.wire() as other:
         client.ask(w.parse("a", LONG), w.SYNC)
         other.ask(w.query("deallocate all"))
         answer = client.ask(w.parse("b", LONG + ", 2"), *run("a"))
@@ -39,7 +39,7 @@ def test_a_long_statement_behind_a_long_parse(door):
 @pytest.mark.parametrize("mixed", [False, True])
 @pytest.mark.parametrize("apart", [False, True])
 @pytest.mark.parametrize("second", [w.parse("", "select 2"), w.close("S")])
-def test_an_unnamed_parse_that_failed_stays_failed(door, postgres, mixed, apart, second):
+def test_an_unnamed_parse_that_failed_stays_failed(endpoint, postgres, mixed, apart, second):
     """Also where another behind it was skipped: what then lies open is nothing, not its text."""
     first = [w.parse("", "select 1"), w.SYNC, w.parse("x", "nonsense")] if apart \
         else [w.parse("", "select 1")]
@@ -54,7 +54,7 @@ def test_an_unnamed_parse_that_failed_stays_failed(door, postgres, mixed, apart,
             if mixed:
                 mix(other)
             return seen + [shown(client.ask(*run()))]
-    assert play(door) == play(postgres.door())
+    assert play(endpoint) == play(postgres.endpoint())
 
 
 COMMANDS = ["vacuum t", "discard all", "reindex table concurrently t", "cluster",
@@ -62,9 +62,9 @@ COMMANDS = ["vacuum t", "discard all", "reindex table concurrently t", "cluster"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_what_no_transaction_allows_is_parsed_alone(door, command):
+def test_a_statement_that_no_transaction_allows_is_parsed_alone(endpoint, command):
     """An unseen statement in front of it makes it one of a pipeline: 25001."""
-    with door.wire() as client, door.wire() as other:
+    with endpoint.wire() as client, endpoint.wire() as other:
         client.ask(w.query("create table if not exists t (a int)"))
         client.ask(w.parse("c", command), w.SYNC)
         client.ask(w.query("set datestyle = 'German'"))
@@ -75,7 +75,7 @@ def test_what_no_transaction_allows_is_parsed_alone(door, command):
 
 @pytest.mark.parametrize("execute", [False, True])
 @pytest.mark.parametrize("change", [w.parse("a", "select 2"), w.close("S", "b")])
-def test_deallocate_waits_for_the_batch_before(door, postgres, change, execute):
+def test_deallocate_waits_for_the_batch_before(endpoint, postgres, change, execute):
     """Which names there are is known when that is answered: here nothing of it was done."""
     def play(place):
         with place.wire() as client:
@@ -91,13 +91,13 @@ def test_deallocate_waits_for_the_batch_before(door, postgres, change, execute):
                 seen.append(shown(client.until("Z", 3)))
                 client.ask(w.query("rollback to s"))
             return seen + [shown(client.ask(*run("b")))]
-    assert play(door) == play(postgres.door())
+    assert play(endpoint) == play(postgres.endpoint())
 
 
 @pytest.mark.parametrize("times", [1, 3])
 @pytest.mark.parametrize("first", [w.parse("", "select 'mine'"), w.close("S")])
 @pytest.mark.parametrize("use", [[w.bind(), w.execute()], [w.describe("S")]])
-def test_an_unnamed_statement_of_another_is_never_used(door, postgres, first, use, times):
+def test_an_unnamed_statement_of_another_is_never_used(endpoint, postgres, first, use, times):
     """The Parse in the batch before it was skipped, so the server still had the other's."""
     def play(place, others):
         with place.wire() as client:
@@ -106,4 +106,4 @@ def test_an_unnamed_statement_of_another_is_never_used(door, postgres, first, us
             client.send(*[w.parse("x", "nonsense"), first, w.SYNC] * times, *use, w.SYNC)
             return [(m.kind, m.body if m.kind in "TD" else m.sqlstate)
                     for m in client.until("Z", times + 1) if m.kind not in "NS"]
-    assert play(door, 1) == play(postgres.door(), 0)
+    assert play(endpoint, 1) == play(postgres.endpoint(), 0)

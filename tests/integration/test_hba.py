@@ -34,9 +34,9 @@ def guarded(trunkline, tmp_path):
     return make
 
 
-def refusal(door, **options):
+def refusal(endpoint, **options):
     with pytest.raises(psycopg.OperationalError) as error:
-        with door.connect(**options):
+        with endpoint.connect(**options):
             pass
     return str(error.value)
 
@@ -49,37 +49,37 @@ def test_the_first_line_that_matches_says_how(guarded):
         host  /^trans    /^re     samehost       md5
         host  sameuser   hashed   samenet        password
     """)
-    assert daemon.door(user="trusted", password="none").one("select current_user") == "trusted"
-    assert daemon.door().one("select 1") == 1
-    assert daemon.door(database="transaction", user="reports").one("select 1") == 1
-    assert "password authentication failed" in refusal(daemon.door(password="wrong"))
-    assert "rejects" in refusal(daemon.door(user="mallory"))
-    assert "no line of the HBA file" in refusal(daemon.door(user="reports"))
-    assert "no line of the HBA file" in refusal(daemon.door(user="hashed"))
+    assert daemon.endpoint(user="trusted", password="none").one("select current_user") == "trusted"
+    assert daemon.endpoint().one("select 1") == 1
+    assert daemon.endpoint(database="transaction", user="reports").one("select 1") == 1
+    assert "password authentication failed" in refusal(daemon.endpoint(password="wrong"))
+    assert "rejects" in refusal(daemon.endpoint(user="mallory"))
+    assert "no line of the HBA file" in refusal(daemon.endpoint(user="reports"))
+    assert "no line of the HBA file" in refusal(daemon.endpoint(user="hashed"))
     daemon.logged(r"hba.refused.*hba.conf.* line=2 ")
 
 
 def test_a_host_name_is_looked_up_both_ways(guarded):
     daemon = guarded("host all all localhost trust\n")
-    assert daemon.door(password="none").one("select 1") == 1
+    assert daemon.endpoint(password="none").one("select 1") == 1
     daemon = guarded("host all all db.invalid trust\nhost all all .invalid trust\n")
-    assert "no line of the HBA file" in refusal(daemon.door())
+    assert "no line of the HBA file" in refusal(daemon.endpoint())
 
 
 def test_a_reload_reads_the_files_again_and_a_broken_one_changes_nothing(guarded, tmp_path):
     daemon = guarded("host all app all scram-sha-256\nhost all admin all scram-sha-256\n")
-    assert "no line of the HBA file" in refusal(daemon.door(user="reports"))
+    assert "no line of the HBA file" in refusal(daemon.endpoint(user="reports"))
     (tmp_path / "hba.conf").write_text("host all app all scram-sha-256\nhost all all all guess\n")
     with pytest.raises(psycopg.Error) as error:
         daemon.reload()
     assert "hba.conf:2: " in str(error.value) and "guess" in str(error.value)
-    assert daemon.door().one("select 1") == 1
+    assert daemon.endpoint().one("select 1") == 1
     (tmp_path / "hba.conf").write_text("include more.conf\n")
     (tmp_path / "more.conf").write_text("host all @users all scram-sha-256\n")
     (tmp_path / "users").write_text("reports\n")
     daemon.reload()
-    assert daemon.door(user="reports").one("select 1") == 1
-    assert "no line of the HBA file" in refusal(daemon.door())
+    assert daemon.endpoint(user="reports").one("select 1") == 1
+    assert "no line of the HBA file" in refusal(daemon.endpoint())
 
 
 def test_check_tells_every_broken_line(guarded, tmp_path):
@@ -111,48 +111,48 @@ def shown(certificate):
 
 def test_encryption_chooses_the_line(guarded, tls):
     daemon = guarded("hostssl all app all trust\nhostnossl all reports all trust\n", listen=tls)
-    daemon.door(password="none", sslmode="require").one("select 1")
-    daemon.door(user="reports", password="none", sslmode="disable").one("select 1")
-    assert "no encryption" in refusal(daemon.door(sslmode="disable"))
-    assert "TLS" in refusal(daemon.door(user="reports", sslmode="require"))
+    daemon.endpoint(password="none", sslmode="require").one("select 1")
+    daemon.endpoint(user="reports", password="none", sslmode="disable").one("select 1")
+    assert "no encryption" in refusal(daemon.endpoint(sslmode="disable"))
+    assert "TLS" in refusal(daemon.endpoint(user="reports", sslmode="require"))
 
 
 def test_a_certificate_names_the_user(guarded, tls, authority, tmp_path):
     daemon = guarded("hostssl all all all cert\n", listen=tls)
     mine = Certificate(tmp_path, "app", authority)
-    assert daemon.door(password="none", **shown(mine)).one("select current_user") == "app"
-    assert "certificate authentication failed" in refusal(daemon.door(user="reports", **shown(mine)))
-    assert "valid client certificate" in refusal(daemon.door(sslmode="require"))
+    assert daemon.endpoint(password="none", **shown(mine)).one("select current_user") == "app"
+    assert "certificate authentication failed" in refusal(daemon.endpoint(user="reports", **shown(mine)))
+    assert "valid client certificate" in refusal(daemon.endpoint(sslmode="require"))
     stranger = Certificate(tmp_path, "stranger")
     with pytest.raises(psycopg.OperationalError):
-        daemon.door(**shown(stranger)).one("select 1")
+        daemon.endpoint(**shown(stranger)).one("select 1")
 
 
-def test_a_map_says_who_a_certificate_may_be(guarded, tls, authority, tmp_path):
+def test_a_map_lists_the_users_of_a_certificate(guarded, tls, authority, tmp_path):
     ident = "m /^(.*)@clients\\.example$ \\1\nm CN=boss all\n"
     names = "DNS:somewhere.example,email:app@clients.example,URI:spiffe://x/app"
     daemon = guarded("hostssl all all all cert map=m clientname=SAN\n", ident, listen=tls)
     mine = Certificate(tmp_path, "whoever", authority, names=names)
-    assert daemon.door(**shown(mine)).one("select current_user") == "app"
-    assert "certificate authentication failed" in refusal(daemon.door(user="reports", **shown(mine)))
+    assert daemon.endpoint(**shown(mine)).one("select current_user") == "app"
+    assert "certificate authentication failed" in refusal(daemon.endpoint(user="reports", **shown(mine)))
     (tmp_path / "hba.conf").write_text("host all admin all scram-sha-256\n"
                                        "hostssl all all all cert map=m clientname=DN\n")
     daemon.hangup()
     daemon.logged(r"version=2")
     boss = Certificate(tmp_path, "boss", authority)
-    assert daemon.door(user="reports", **shown(boss)).one("select current_user") == "reports"
-    assert "certificate authentication failed" in refusal(daemon.door(**shown(mine)))
+    assert daemon.endpoint(user="reports", **shown(boss)).one("select current_user") == "reports"
+    assert "certificate authentication failed" in refusal(daemon.endpoint(**shown(mine)))
 
 
 def test_a_certificate_can_be_asked_for_beside_a_password(guarded, tls, authority, tmp_path):
     daemon = guarded("""hostssl app all all scram-sha-256 clientcert=verify-full
                         hostssl all all all scram-sha-256 clientcert=verify-ca\n""", listen=tls)
     mine = Certificate(tmp_path, "app", authority)
-    assert daemon.door(**shown(mine)).one("select 1") == 1
-    assert "password authentication failed" in refusal(daemon.door(password="no", **shown(mine)))
-    assert "certificate authentication failed" in refusal(daemon.door(user="reports", **shown(mine)))
-    assert daemon.door(database="session", user="reports", **shown(mine)).one("select 1") == 1
-    assert "valid client certificate" in refusal(daemon.door(sslmode="require"))
+    assert daemon.endpoint(**shown(mine)).one("select 1") == 1
+    assert "password authentication failed" in refusal(daemon.endpoint(password="no", **shown(mine)))
+    assert "certificate authentication failed" in refusal(daemon.endpoint(user="reports", **shown(mine)))
+    assert daemon.endpoint(database="session", user="reports", **shown(mine)).one("select 1") == 1
+    assert "valid client certificate" in refusal(daemon.endpoint(sslmode="require"))
 
 
 def test_a_route_can_ask_for_a_certificate_itself(trunkline, tls, authority, tmp_path):
@@ -161,20 +161,20 @@ def test_a_route_can_ask_for_a_certificate_itself(trunkline, tls, authority, tmp
     (tmp_path / "ident").write_text("m CN=somebody app\n")
     daemon.start()
     mine = Certificate(tmp_path, "somebody", authority)
-    assert daemon.door(**shown(mine)).one("select current_user") == "app"
-    assert "certificate authentication failed" in refusal(daemon.door(user="reports", **shown(mine)))
+    assert daemon.endpoint(**shown(mine)).one("select current_user") == "app"
+    assert "certificate authentication failed" in refusal(daemon.endpoint(user="reports", **shown(mine)))
 
 
 # -- Unix sockets
 
-def test_the_kernel_says_who_comes_over_a_unix_socket(guarded, folder):
+def test_peer_uses_the_credentials_of_the_kernel(guarded, folder):
     me = pwd.getpwuid(os.geteuid()).pw_name
     users = dict(USERS, **{me: "x"})
     daemon = guarded("local all app peer map=m\nlocal all reports peer\nhost all all all reject\n",
                      f"m {me} app\n", users=users,
                      listen=[{"host": str(folder), "port": free_port()}])
-    assert daemon.door(password="none").one("select current_user") == "app"
-    assert "peer authentication failed" in refusal(daemon.door(user="reports"))
+    assert daemon.endpoint(password="none").one("select current_user") == "app"
+    assert "peer authentication failed" in refusal(daemon.endpoint(user="reports"))
 
 
 def test_peer_needs_no_map_where_the_names_are_the_same(trunkline, folder, cluster):
@@ -183,5 +183,5 @@ def test_peer_needs_no_map_where_the_names_are_the_same(trunkline, folder, clust
     own.sql(f'create role "{me}" login superuser') if me != "postgres" else None
     daemon = trunkline(server=own, listen=[{"host": str(folder), "port": free_port()}],
                        routes=[route(auth="peer", server_user="app", server_password="app")])
-    assert daemon.door(user=me, password="none").one("select current_user") == "app"
-    assert "peer authentication failed" in refusal(daemon.door(user="nobody-else"))
+    assert daemon.endpoint(user=me, password="none").one("select current_user") == "app"
+    assert "peer authentication failed" in refusal(daemon.endpoint(user="nobody-else"))

@@ -79,8 +79,8 @@ ATTACKS = {
 class Victim:
     """Asks in several ways, and believes nothing that does not carry its nonce."""
 
-    def __init__(self, door, name):
-        self.wire = door.wire()
+    def __init__(self, endpoint, name):
+        self.wire = endpoint.wire()
         self.wire.socket.settimeout(5 * STRETCH)
         self.name = name
 
@@ -134,7 +134,7 @@ class Gate:
     """Holds every COPY before its CopyInResponse until the victims wait for the server."""
 
     def __init__(self, postgres, daemon):
-        self.wire = postgres.door().wire()
+        self.wire = postgres.endpoint().wire()
         self.daemon = daemon
         self.wire.ask(w.query("begin"))
         self.wire.ask(w.query("lock table attacked, raising"))
@@ -178,7 +178,7 @@ def finish(wire):
 
 def alone(postgres, writes):
     """What PostgreSQL itself answers to an attack."""
-    with postgres.door().wire() as wire:
+    with postgres.endpoint().wire() as wire:
         return [told(m) for m in write(wire, writes) + finish(wire)]
 
 
@@ -195,9 +195,9 @@ def leave(wire, how):
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_an_attacker_that_stays_connected(daemon, postgres, attack):
-    door = daemon.door()
-    first, second = Victim(door, "first"), Victim(door, "second")
-    with door.wire() as attacker, Gate(postgres, daemon) as gate:
+    endpoint = daemon.endpoint()
+    first, second = Victim(endpoint, "first"), Victim(endpoint, "second")
+    with endpoint.wire() as attacker, Gate(postgres, daemon) as gate:
         writes = ATTACKS[attack]
         write(attacker, writes[:1])
         gate.taken()
@@ -215,15 +215,15 @@ def test_an_attacker_that_stays_connected(daemon, postgres, attack):
 @pytest.mark.parametrize("how", ["closes", "resets", "terminates"])
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_an_attacker_that_leaves(daemon, postgres, attack, how):
-    door = daemon.door()
-    first, second = Victim(door, "first"), Victim(door, "second")
+    endpoint = daemon.endpoint()
+    first, second = Victim(endpoint, "first"), Victim(endpoint, "second")
     for _ in range(3):
-        attacker = door.wire()
+        attacker = endpoint.wire()
         write(attacker, ATTACKS[attack])
         leave(attacker, how)
         go_about(first, second)
     with Gate(postgres, daemon) as gate:
-        attacker = door.wire()
+        attacker = endpoint.wire()
         write(attacker, ATTACKS[attack][:1])
         gate.taken()
         gate.queue(first, second)
@@ -237,12 +237,12 @@ def test_an_attacker_that_leaves(daemon, postgres, attack, how):
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_the_next_client_of_a_session_pool(daemon, attack):
-    door = daemon.door(database="session")
+    endpoint = daemon.endpoint(database="session")
     for _ in range(3):
-        attacker = door.wire()
+        attacker = endpoint.wire()
         write(attacker, ATTACKS[attack])
         leave(attacker, "closes")
-        victim = Victim(door, "victim")
+        victim = Victim(endpoint, "victim")
         go_about(victim)
         victim.wire.socket.close()
 
@@ -250,10 +250,10 @@ def test_the_next_client_of_a_session_pool(daemon, attack):
 @pytest.mark.parametrize("when", ["before data", "behind data", "behind a Sync"])
 def test_a_cancel_request_into_a_copy_with_syncs(daemon, when):
     """The COPY fails where the cancel meets it, if it does: which Sync was read can't be known."""
-    door = daemon.door()
-    first, second = Victim(door, "first"), Victim(door, "second")
+    endpoint = daemon.endpoint()
+    first, second = Victim(endpoint, "first"), Victim(endpoint, "second")
     for _ in range(10):
-        with door.wire() as attacker:
+        with endpoint.wire() as attacker:
             write(attacker, [w.query(COPY), None, {
                 "before data": w.SYNC, "behind data": GOOD + w.SYNC + GOOD,
                 "behind a Sync": w.SYNC + GOOD + w.SYNC}[when]])
@@ -264,12 +264,12 @@ def test_a_cancel_request_into_a_copy_with_syncs(daemon, when):
 
 
 @pytest.mark.parametrize("database", ["app", "session"])
-def test_a_trigger_that_raises_closes_nobody(daemon, postgres, database):
+def test_a_trigger_that_raises_closes_no_connection(daemon, postgres, database):
     """libpq's own order, and no attack: both ReadyForQuery arrive, and the session goes on."""
-    door = daemon.door(database=database)
+    endpoint = daemon.endpoint(database=database)
     writes = [extended("copy raising from stdin") + w.SYNC + w.COPY_DONE + w.SYNC]
-    victims = [] if database == "session" else [Victim(door, "first"), Victim(door, "second")]
-    with door.wire() as wire:
+    victims = [] if database == "session" else [Victim(endpoint, "first"), Victim(endpoint, "second")]
+    with endpoint.wire() as wire:
         for _ in range(3):
             write(wire, writes)
             assert w.kinds(wire.until("Z", 2)) == "1 2 G E Z Z"
@@ -280,9 +280,9 @@ def test_a_trigger_that_raises_closes_nobody(daemon, postgres, database):
 @pytest.mark.parametrize("database", ["app", "session"])
 def test_a_trigger_that_raises_before_the_client_has_ended_its_copy(daemon, database):
     """libpq waits for CopyInResponse before it sends CopyDone: the error is on its way by then."""
-    door = daemon.door(database=database)
-    victims = [] if database == "session" else [Victim(door, "first"), Victim(door, "second")]
-    with door.wire() as wire:
+    endpoint = daemon.endpoint(database=database)
+    victims = [] if database == "session" else [Victim(endpoint, "first"), Victim(endpoint, "second")]
+    with endpoint.wire() as wire:
         for _ in range(3):
             write(wire, [extended("copy raising from stdin") + w.SYNC, None,
                          w.COPY_DONE + w.SYNC])
@@ -292,8 +292,8 @@ def test_a_trigger_that_raises_before_the_client_has_ended_its_copy(daemon, data
 
 def test_the_pool_keeps_its_one_server_through_ordinary_copies(daemon, postgres):
     """Nothing is closed for a COPY that ends well, or that fails while its client waits."""
-    door = daemon.door()
-    with door.wire() as wire:
+    endpoint = daemon.endpoint()
+    with endpoint.wire() as wire:
         pid = w.rows(wire.ask(w.query("select pg_backend_pid()")))
         for writes in ([w.query(COPY), None, GOOD + w.COPY_DONE], [w.query(COPY), None, BAD],
                        [w.query(COPY), None, w.copy_fail("enough")],
@@ -320,10 +320,10 @@ UNENDED = {
 @pytest.mark.parametrize("batch", UNENDED)
 def test_a_batch_that_is_left_behind_a_query(daemon, batch, how):
     """The server skips to a Sync that its client has not sent: it must not go to another one so."""
-    door = daemon.door()
-    victim = Victim(door, "victim")
+    endpoint = daemon.endpoint()
+    victim = Victim(endpoint, "victim")
     for _ in range(30):
-        attacker = door.wire()
+        attacker = endpoint.wire()
         attacker.send(UNENDED[batch])
         leave(attacker, how)
         victim.ask("simple")
@@ -344,11 +344,11 @@ SKIPPING = {
 @pytest.mark.parametrize("how", ["closes", "resets", "terminates", "says so at once"])
 @pytest.mark.parametrize("attack", SKIPPING)
 def test_a_copy_that_is_left_while_the_server_skips(daemon, attack, how):
-    door = daemon.door()
-    victim = Victim(door, "victim")
+    endpoint = daemon.endpoint()
+    victim = Victim(endpoint, "victim")
     *first, last = SKIPPING[attack]
     for _ in range(20):
-        attacker = door.wire()
+        attacker = endpoint.wire()
         write(attacker, [*first, last + (w.TERMINATE if how == "says so at once" else b"")])
         leave(attacker, how)
         victim.ask("simple")
@@ -357,7 +357,7 @@ def test_a_copy_that_is_left_while_the_server_skips(daemon, attack, how):
 
 def test_a_name_behind_a_sync_that_a_copy_has_read_is_not_asked_for(daemon, postgres):
     """The server skips up to the next Sync, which the client sends behind the name."""
-    with daemon.door().wire() as client:
+    with daemon.endpoint().wire() as client:
         client.ask(w.parse("mine", "select 1"), w.SYNC)
         for pid in postgres.backends("app", "app"):
             postgres.sql("select pg_terminate_backend(%s)", pid)

@@ -45,7 +45,7 @@ def bouncer(tmp_path):
     return make
 
 
-def test_what_is_imported_can_be_checked_and_run(bouncer, postgres):
+def test_an_imported_file_can_be_checked_and_run(bouncer, postgres):
     done = bouncer(HEAD.format(port=postgres.port) + f"listen_port = {free_port()}\n")
     assert done.returncode == 0, done.stderr
     config = bouncer.folder / "trunkline.yaml"
@@ -65,7 +65,7 @@ def test_what_is_imported_can_be_checked_and_run(bouncer, postgres):
         daemon.stop()
 
 
-def test_what_has_no_equal_is_told_with_its_place_and_the_reason(bouncer):
+def test_settings_without_an_equivalent_are_reported_with_line_and_reason(bouncer):
     done = bouncer(HEAD.format(port=1) + "no_such_thing = 5\n")
     assert re.search(r"^# pgbouncer.ini:4: connect_query = select 'a'\n#     \S", done.stdout, re.M)
     assert re.search(r"^# pgbouncer.ini:\d+: server_round_robin = 1\n#     \S", done.stdout, re.M)
@@ -100,10 +100,11 @@ def test_a_file_that_includes_itself_is_refused(bouncer):
     ("loose = 1", "before the first section"),
     ("[pgbouncer", "a name in brackets"),
     ("[pgbouncer]\nwhat is this", "accepted: key = value"),
-    ("[databases]\napp = host='x", "accepted: key=value pairs"),
+    ("[databases]\napp = host='x", "accepted: up to 64 key=value pairs"),
+    (f"[databases]\napp = password={'x' * 2048}", "values of up to 2047 bytes"),
     ("[pgbouncer]\n = 5", "without a key"),
 ])
-def test_what_can_not_be_read_is_told_with_its_line(bouncer, line, problem):
+def test_invalid_input_is_reported_with_its_line(bouncer, line, problem):
     done = bouncer(line + "\n")
     assert done.returncode == 1 and done.stdout == ""
     assert problem in done.stderr

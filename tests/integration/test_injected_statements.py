@@ -17,7 +17,7 @@ def value(client, sql):
 
 @pytest.fixture
 def single(trunkline):
-    return trunkline(relays=1, routes=[route(pool_size=1)]).door()
+    return trunkline(relays=1, routes=[route(pool_size=1)]).endpoint()
 
 
 @pytest.mark.parametrize("settings, question, expected", [
@@ -29,12 +29,12 @@ def test_no_statement_of_ours_waits_for_a_safe_snapshot(trunkline, settings, que
     """set_config(), DISCARD SEQUENCES and DEALLOCATE ALL take a snapshot, and a session whose
     transactions are serializable, read only and deferrable waits for a safe one."""
     sql = {"public": "show search_path", "55000": "select lastval()", "2": "select 2"}[expected]
-    door = trunkline(relays=1, routes=[route(pool_size=2, **settings)]).door()
-    with door.wire() as writer, door.wire(**question) as other:
+    endpoint = trunkline(relays=1, routes=[route(pool_size=2, **settings)]).endpoint()
+    with endpoint.wire() as writer, endpoint.wire(**question) as other:
         assert value(other, sql) == expected
         writer.ask(w.query("begin isolation level serializable"))
         writer.ask(w.query("select 1"))
-        with door.wire(options=DEFERRABLE) as one:
+        with endpoint.wire(options=DEFERRABLE) as one:
             one.ask(w.parse("s", "show work_mem"), w.SYNC)
             other.send(w.query(sql))
             answers = other.until("Z")
@@ -45,12 +45,12 @@ def test_no_statement_of_ours_waits_for_a_safe_snapshot(trunkline, settings, que
 
 @pytest.mark.parametrize("who", ["-c role=low", "-c session_authorization=low",
                                  "-c session_authorization=mid -c role=low"])
-def test_what_needs_rights_is_set_and_reset_by_the_user_of_the_pool(trunkline, cluster, who):
+def test_privileged_settings_are_set_and_reset_by_the_user_of_the_pool(trunkline, cluster, who):
     server = cluster()
     server.sql("alter role app superuser; create role low; create role mid; grant low to mid")
-    door = trunkline(server=server, relays=1, routes=[route(pool_size=1)]).door()
-    with door.wire(options=f"-c log_min_messages=error {who}") as one, \
-            door.wire(options=f"-c log_min_messages=panic {who}") as two, door.wire() as other:
+    endpoint = trunkline(server=server, relays=1, routes=[route(pool_size=1)]).endpoint()
+    with endpoint.wire(options=f"-c log_min_messages=error {who}") as one, \
+            endpoint.wire(options=f"-c log_min_messages=panic {who}") as two, endpoint.wire() as other:
         for _ in range(2):
             assert value(one, "select current_user") == "low"
             assert value(two, "show log_min_messages") == "panic"

@@ -70,12 +70,12 @@ def extended(sql):
 
 @pytest.mark.parametrize("isolation", ["strict", "fresh"])
 @pytest.mark.parametrize("sql", LEAKS)
-def test_what_texts_do_not_show_reaches_nobody_else(single, sql, isolation):
+def test_session_state_not_visible_in_sql_reaches_no_other_client(single, sql, isolation):
     daemon = single(isolation)
     for protocol in "simple", "extended":
         if protocol == "extended" and ";" in sql.replace("; end", ""):
             continue
-        with daemon.door().wire() as one, daemon.door().wire() as other:
+        with daemon.endpoint().wire() as one, daemon.endpoint().wire() as other:
             fine(one.ask(*([w.query(sql)] if protocol == "simple" else extended(sql))))
             if "temp" in sql:
                 one.send(w.message("X"))
@@ -85,7 +85,7 @@ def test_what_texts_do_not_show_reaches_nobody_else(single, sql, isolation):
 def test_reading_texts_does_not_see_that(single):
     """So that the tests above can fail."""
     daemon = single("read")
-    with daemon.door().wire() as one, daemon.door().wire() as other:
+    with daemon.endpoint().wire() as one, daemon.endpoint().wire() as other:
         fine(one.ask(w.query("select hidden()")))
         assert leftover(other) == "setting work_mem=78848"
 
@@ -94,14 +94,14 @@ def test_reading_texts_does_not_see_that(single):
 def test_a_function_call_message_is_no_way_round(single, backend, isolation):
     oid = backend.one("select 'hidden()'::regprocedure::oid")
     daemon = single(isolation)
-    with daemon.door().wire() as one, daemon.door().wire() as other:
+    with daemon.endpoint().wire() as one, daemon.endpoint().wire() as other:
         fine(one.ask(w.function_call(oid)))
         assert leftover(other) is None
 
 
 def test_the_same_client_finds_its_session_as_it_was(single, backend):
     daemon = single("strict")
-    with daemon.door().wire() as one:
+    with daemon.endpoint().wire() as one:
         fine(one.ask(w.query("select hidden()")))
         mark = backend.mark()
         for _ in range(5):
@@ -111,8 +111,8 @@ def test_the_same_client_finds_its_session_as_it_was(single, backend):
 
 def test_clients_by_turns_have_their_own_parameters_and_nothing_else(single):
     daemon = single("strict")
-    with daemon.door().wire(application_name="one", search_path="pg_catalog") as one, \
-            daemon.door().wire(application_name="other") as other:
+    with daemon.endpoint().wire(application_name="one", search_path="pg_catalog") as one, \
+            daemon.endpoint().wire(application_name="other") as other:
         for _ in range(3):
             for wire, name, path in (one, "one", "pg_catalog"), (other, "other", '"$user", public'):
                 assert value(wire, "show application_name") == name
@@ -128,7 +128,7 @@ def test_sequences_and_random_numbers_of_others_are_forgotten(single, backend):
     backend.sql("create or replace function seeds() returns void language sql as "
                 "'select pg_catalog.setseed(0.25)'")
     daemon = single("strict")
-    with daemon.door().wire() as one, daemon.door().wire() as other:
+    with daemon.endpoint().wire() as one, daemon.endpoint().wire() as other:
         fine(one.ask(w.query("insert into numbered default values")))
         fine(one.ask(w.query("select seeds()")))
         assert value(other, "select random()::text") not in known
@@ -139,7 +139,7 @@ def test_sequences_and_random_numbers_of_others_are_forgotten(single, backend):
 
 def test_fresh_closes_the_server_and_the_same_client_keeps_it(single):
     daemon = single("fresh")
-    with daemon.door().wire() as one, daemon.door().wire() as other:
+    with daemon.endpoint().wire() as one, daemon.endpoint().wire() as other:
         pid = value(one, "select pg_backend_pid()")
         assert value(one, "select pg_backend_pid()") == pid
         second = value(other, "select pg_backend_pid()")
@@ -149,9 +149,9 @@ def test_fresh_closes_the_server_and_the_same_client_keeps_it(single):
 
 def test_a_client_that_has_gone_leaves_nothing_either(single):
     daemon = single("strict")
-    with daemon.door().wire() as other:
+    with daemon.endpoint().wire() as other:
         for sql in "select hidden()", "begin; select locks()", "select listens()":
-            with daemon.door().wire() as one:
+            with daemon.endpoint().wire() as one:
                 fine(one.ask(w.query(sql)))
             assert leftover(other) is None
 
@@ -160,20 +160,20 @@ def test_a_client_that_has_gone_leaves_nothing_either(single):
 def test_a_server_that_another_relay_gets_is_clean(single, isolation):
     """It stays suspect on its way."""
     daemon = single(isolation, relays=2)
-    with daemon.door().wire() as one, daemon.door().wire() as two, \
-            daemon.door().wire() as three, daemon.door().wire() as four:
+    with daemon.endpoint().wire() as one, daemon.endpoint().wire() as two, \
+            daemon.endpoint().wire() as three, daemon.endpoint().wire() as four:
         for _ in range(3):
             for wire in one, two, three, four:
                 assert leftover(wire) is None
                 fine(wire.ask(w.query("select hidden(), locks()")))
 
 
-def test_what_is_cleaned_in_vain_is_closed(single, backend):
+def test_a_server_whose_reset_fails_is_closed(single, backend):
     """A cleaning that fails costs the server, not the client that waits for it."""
     backend.sql("create or replace function fails() returns void language plpgsql as "
                 "$$begin execute 'set lock_timeout = 1'; execute 'set statement_timeout = 1'; end$$")
     daemon = single("strict")
-    with daemon.door().wire() as one, daemon.door().wire() as other:
+    with daemon.endpoint().wire() as one, daemon.endpoint().wire() as other:
         fine(one.ask(w.query("select fails()")))
         for _ in range(3):
             assert leftover(other) is None
@@ -181,7 +181,7 @@ def test_what_is_cleaned_in_vain_is_closed(single, backend):
 
 def test_pins_hold_in_strict_pools_too(single):
     daemon = single("strict")
-    with daemon.door().wire() as one, daemon.door().wire() as other:
+    with daemon.endpoint().wire() as one, daemon.endpoint().wire() as other:
         fine(one.ask(w.query("create temp table mine as select 1 as a")))
         other.send(w.query("select 1"))
         assert other.silent()
@@ -192,7 +192,7 @@ def test_pins_hold_in_strict_pools_too(single):
 
 def test_clients_that_have_a_server_each_cost_no_cleaning(single, backend):
     daemon = single("strict", pool_size=2)
-    with daemon.door().wire() as one, daemon.door().wire() as other:
+    with daemon.endpoint().wire() as one, daemon.endpoint().wire() as other:
         def cleaned():
             mark = backend.mark()
             pids = {value(wire, "select pg_backend_pid()") for wire in (one, other) * 3}

@@ -26,10 +26,10 @@ def drain(wire, chunk=1 << 18):
             return size, rows
 
 
-def test_a_result_of_100_megabytes_passes_in_bounded_memory(door, request):
-    daemon = None if door.port == request.getfixturevalue("postgres").port else \
+def test_a_result_of_100_megabytes_passes_in_bounded_memory(endpoint, request):
+    daemon = None if endpoint.port == request.getfixturevalue("postgres").port else \
         request.getfixturevalue("pooler")
-    with door.wire() as wire:
+    with endpoint.wire() as wire:
         before = daemon.memory() if daemon else 0
         wire.send(w.query("select repeat('x', 1000) from generate_series(1, 100000)"))
         size, rows = drain(wire)
@@ -39,7 +39,7 @@ def test_a_result_of_100_megabytes_passes_in_bounded_memory(door, request):
 
 
 def test_a_result_of_a_gigabyte_passes_in_bounded_memory(pooler):
-    with pooler.door(database="transaction").wire() as wire:
+    with pooler.endpoint(database="transaction").wire() as wire:
         before = pooler.memory()
         wire.send(w.query(f"select repeat('x', {MEGABYTE}) from generate_series(1, {GIGABYTE})"))
         size, rows = drain(wire)
@@ -48,11 +48,11 @@ def test_a_result_of_a_gigabyte_passes_in_bounded_memory(pooler):
 
 
 @pytest.mark.parametrize("size", [1 << 18, 50 * MEGABYTE])
-def test_every_kind_of_message_may_be_large(door, size):
+def test_every_kind_of_message_may_be_large(endpoint, size):
     """Query, Parse, Bind and CopyData; a Parse with a name is held and has a limit of its own."""
     text = "z" * size
     named = text[:15 * MEGABYTE]
-    with door.wire() as wire:
+    with endpoint.wire() as wire:
         assert w.rows(wire.ask(w.query(f"select length('{text}')"))) == [[str(size)]]
         for name, value in (("", text), ("named", named)):
             answers = wire.ask(w.parse(name, f"select length('{value}')"), w.bind(statement=name),
@@ -69,10 +69,10 @@ def test_every_kind_of_message_may_be_large(door, size):
         wire.ask(w.query("rollback"))
 
 
-def test_a_single_row_of_64_megabytes_passes_in_bounded_memory(door, request):
-    daemon = None if door.port == request.getfixturevalue("postgres").port else \
+def test_a_single_row_of_64_megabytes_passes_in_bounded_memory(endpoint, request):
+    daemon = None if endpoint.port == request.getfixturevalue("postgres").port else \
         request.getfixturevalue("pooler")
-    with door.wire() as wire:
+    with endpoint.wire() as wire:
         before = daemon.memory() if daemon else 0
         wire.send(w.query("select repeat('y', 64 << 20)"))
         size, rows = drain(wire)
@@ -81,23 +81,23 @@ def test_a_single_row_of_64_megabytes_passes_in_bounded_memory(door, request):
             assert daemon.memory() - before < 16 * MEGABYTE
 
 
-def test_a_parameter_of_32_megabytes_arrives_whole(door):
+def test_a_parameter_of_32_megabytes_arrives_whole(endpoint):
     value = b"parameter " * (32 * MEGABYTE // 10)
-    with door.wire() as wire:
+    with endpoint.wire() as wire:
         answers = wire.ask(w.parse("", "select md5($1::text)"), w.bind(values=[value]),
                            w.execute(), w.SYNC)
         assert w.rows(answers) == [[hashlib.md5(value).hexdigest()]]
 
 
-def test_a_simple_query_of_4_megabytes_arrives_whole(door):
+def test_a_simple_query_of_4_megabytes_arrives_whole(endpoint):
     text = "z" * (4 * MEGABYTE)
-    with door.wire() as wire:
+    with endpoint.wire() as wire:
         assert w.rows(wire.ask(w.query(f"select length('{text}')"))) == [[str(len(text))]]
 
 
-def test_a_statement_of_64_kilobytes_can_be_prepared(door):
+def test_a_statement_of_64_kilobytes_can_be_prepared(endpoint):
     text = "select length('" + "x" * 65536 + "')"
-    with door.wire() as wire:
+    with endpoint.wire() as wire:
         wire.ask(w.parse("long", text), w.SYNC)
         for _ in range(2):
             answers = wire.ask(w.bind(statement="long"), w.execute(), w.SYNC)
@@ -105,18 +105,18 @@ def test_a_statement_of_64_kilobytes_can_be_prepared(door):
 
 
 @pytest.mark.parametrize("size", [8187, 8192, 16379, 16384, 32763, 65531, 65536, 131072])
-def test_a_message_of_just_the_size_of_a_buffer_passes(door, size):
-    with door.wire() as wire:
+def test_a_message_of_just_the_size_of_a_buffer_passes(endpoint, size):
+    with endpoint.wire() as wire:
         value = "v" * size
         answers = wire.ask(w.parse("", "select $1::text"), w.bind(values=[value]), w.execute(),
                            w.SYNC)
         assert w.rows(answers) == [[value]]
 
 
-def test_both_sides_may_send_much_at_once(door):
+def test_both_sides_may_send_much_at_once(endpoint):
     """The client writes a pipeline far larger than any buffer before it reads a single answer."""
     value = "w" * 50000
-    with door.wire() as wire:
+    with endpoint.wire() as wire:
         def write():
             for _ in range(400):
                 wire.send(w.parse("", "select $1::text"), w.bind(values=[value]), w.execute(),
@@ -128,9 +128,9 @@ def test_both_sides_may_send_much_at_once(door):
         assert len(w.rows(answers)) == 400
 
 
-def test_a_client_that_reads_nothing_slows_nobody_else(door, proxy):
-    bad = proxy(door.host, door.port)
-    with door.at(host="127.0.0.1", port=bad.port).wire() as lazy, door.wire() as other:
+def test_a_client_that_does_not_read_delays_no_other_client(endpoint, proxy):
+    bad = proxy(endpoint.host, endpoint.port)
+    with endpoint.at(host="127.0.0.1", port=bad.port).wire() as lazy, endpoint.wire() as other:
         bad.stuck("down")
         lazy.send(w.query("select repeat('x', 1000) from generate_series(1, 50000)"))
         eventually(lambda: w.rows(other.ask(w.query(
@@ -142,18 +142,18 @@ def test_a_client_that_reads_nothing_slows_nobody_else(door, proxy):
         assert drain(lazy)[1] == 50000
 
 
-def test_many_columns_and_many_rows(door):
-    with door.connect() as connection:
+def test_many_columns_and_many_rows(endpoint):
+    with endpoint.connect() as connection:
         columns = ", ".join(f"n + {i}" for i in range(500))
         rows = connection.execute(f"select {columns} from generate_series(1, 50) n").fetchall()
         assert rows[49][499] == 549
 
 
 @pytest.mark.parametrize("database", ["session", "transaction"])
-def test_what_follows_a_long_answer_comes_at_once(pooler, database):
+def test_a_reply_after_a_long_result_comes_at_once(pooler, database):
     """Long answers are gathered on their way; short ones, in whatever form, are not waited for."""
     big = "select repeat('x', 1000) from generate_series(1, 2000)"
-    with pooler.door(database=database).wire() as wire:
+    with pooler.endpoint(database=database).wire() as wire:
         for _ in range(3):
             wire.send(w.query(big + "; select 1"))
             assert drain(wire)[1] == 2001
@@ -168,8 +168,8 @@ def test_what_follows_a_long_answer_comes_at_once(pooler, database):
 
 
 def test_a_notification_comes_after_a_long_answer(pooler):
-    door = pooler.door(database="session")
-    with door.wire() as wire, door.wire() as other:
+    endpoint = pooler.endpoint(database="session")
+    with endpoint.wire() as wire, endpoint.wire() as other:
         wire.ask(w.query("listen news"))
         wire.send(w.query("select repeat('x', 1000) from generate_series(1, 2000)"))
         assert drain(wire)[1] == 2000
@@ -180,7 +180,7 @@ def test_a_notification_comes_after_a_long_answer(pooler):
 @pytest.mark.parametrize("count", [100, 4000])
 def test_a_batch_may_close_more_statements_than_fit_into_a_buffer(trunkline, count):
     daemon = trunkline(relays=1, chunk_size="16KiB", routes=[route(pool_size=1)])
-    with daemon.door().wire() as one:
+    with daemon.endpoint().wire() as one:
         for n in range(0, count, 100):
             one.ask(*[w.parse(f"n{k}", "") for k in range(n, n + 100)], w.SYNC)
         answers = one.ask(w.parse("", "select 1"), w.bind(), w.execute(),

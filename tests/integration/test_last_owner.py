@@ -12,7 +12,7 @@ def told(postgres, mark, count):
 
 def test_nothing_is_sent_when_a_client_comes_back_to_its_server(trunkline, postgres):
     daemon = trunkline(routes=[route(pool_size=1)])
-    with daemon.door().wire(application_name="faithful") as wire:
+    with daemon.endpoint().wire(application_name="faithful") as wire:
         wire.ask(w.query("select 'warm'"))
         mark = postgres.mark()
         for number in range(10):
@@ -22,8 +22,8 @@ def test_nothing_is_sent_when_a_client_comes_back_to_its_server(trunkline, postg
 
 def test_nothing_is_sent_between_clients_that_want_the_same(trunkline, postgres):
     daemon = trunkline(routes=[route(pool_size=1)])
-    with daemon.door().wire(application_name="same") as one, \
-            daemon.door().wire(application_name="same") as other:
+    with daemon.endpoint().wire(application_name="same") as one, \
+            daemon.endpoint().wire(application_name="same") as other:
         one.ask(w.query("select 'warm'"))
         mark = postgres.mark()
         for client in (one, other) * 3:
@@ -33,8 +33,8 @@ def test_nothing_is_sent_between_clients_that_want_the_same(trunkline, postgres)
 
 def test_only_the_difference_is_sent_to_a_server_of_another_client(trunkline, postgres):
     daemon = trunkline(routes=[route(pool_size=1)])
-    with daemon.door().wire(application_name="one", DateStyle="ISO, YMD") as one, \
-            daemon.door().wire(application_name="other", DateStyle="ISO, YMD") as other:
+    with daemon.endpoint().wire(application_name="one", DateStyle="ISO, YMD") as one, \
+            daemon.endpoint().wire(application_name="other", DateStyle="ISO, YMD") as other:
         for client in (one, other) * 2:
             client.ask(w.query("select 'warm'"))
         mark = postgres.mark()
@@ -49,8 +49,8 @@ def test_only_the_difference_is_sent_to_a_server_of_another_client(trunkline, po
 
 def test_each_client_finds_its_own_server_when_there_are_enough(trunkline, postgres):
     daemon = trunkline(relays=1, routes=[route(pool_size=2)])
-    with daemon.door().wire(application_name="one") as one, \
-            daemon.door().wire(application_name="other") as other:
+    with daemon.endpoint().wire(application_name="one") as one, \
+            daemon.endpoint().wire(application_name="other") as other:
         for client in (one, other):
             client.ask(w.query("begin"))
         for client in (one, other):
@@ -64,7 +64,7 @@ def test_each_client_finds_its_own_server_when_there_are_enough(trunkline, postg
 def test_a_session_is_sent_nothing_of_ours(trunkline, postgres):
     daemon = trunkline(routes=[route(pool="session", pool_size=1)])
     mark = postgres.mark()
-    with daemon.door().wire(application_name="one") as wire:
+    with daemon.endpoint().wire(application_name="one") as wire:
         for number in range(3):
             wire.ask(w.query(f"select {number}"))
         assert told(postgres, mark, 3) == [f"select {number}" for number in range(3)]

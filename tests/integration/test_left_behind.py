@@ -136,8 +136,8 @@ ADVERSARIAL = [
      "fetch c", "commit"],
     ["begin", "declare c cursor with hold for select set_config('work_mem', '77MB', false)",
      "reset all", "commit", "close c"],
-    ["begin", [w.parse("", "select set_config('work_mem', '77MB', false)"), w.bind("door"),
-               w.message("S")], "reset all", [w.execute("door"), w.message("S")], "commit"],
+    ["begin", [w.parse("", "select set_config('work_mem', '77MB', false)"), w.bind("endpoint"),
+               w.message("S")], "reset all", [w.execute("endpoint"), w.message("S")], "commit"],
     ["set standard_conforming_strings = off",
      "select 'a\\'; --'; set work_mem = '77MB'"],
     ["select 1; " * 256 + "begin; set work_mem = '77MB'; commit; select 1/0"],
@@ -169,10 +169,10 @@ COMMITTED = [
 
 @pytest.mark.parametrize("policy", ["pin", "reset"])
 @pytest.mark.parametrize("texts", COMMITTED, ids=lambda t: str(t[0])[:60])
-def test_what_a_block_commits_before_it_fails(single, texts, policy):
+def test_a_block_that_commits_before_it_fails(single, texts, policy):
     daemon = single({kind: policy for kind in ("set", "role", "authorization", "set_config",
                                                "temporary", "prepare", "listen")})
-    with daemon.door().wire() as one, daemon.door().wire() as other:
+    with daemon.endpoint().wire() as one, daemon.endpoint().wire() as other:
         run(one, texts, must=False)
         goes(one)
         assert leftover(other) is None
@@ -181,7 +181,7 @@ def test_what_a_block_commits_before_it_fails(single, texts, policy):
 def test_a_statement_that_fails_before_any_commit_is_not_cleaned_up_after(single):
     """What is rolled back for certain costs nothing."""
     daemon = single()
-    with daemon.door().wire() as one, daemon.door().wire() as other:
+    with daemon.endpoint().wire() as one, daemon.endpoint().wire() as other:
         run(one, ["create temp table leaked as select 1/0", "set work_mem = '1'",
                   "begin", "do $$ begin set work_mem = '77MB'; perform 1/0; end $$", "rollback",
                   "prepare leaked as select 1 from missing"], must=False)
@@ -194,7 +194,7 @@ def test_a_statement_that_fails_before_any_commit_is_not_cleaned_up_after(single
 def test_nothing_of_it_reaches_the_next_client(single, texts, policy):
     daemon = single({kind: policy for kind in ("set", "role", "authorization", "set_config",
                                                "temporary", "prepare", "cursor", "lock", "slot")})
-    with daemon.door().wire() as one, daemon.door().wire() as other:
+    with daemon.endpoint().wire() as one, daemon.endpoint().wire() as other:
         run(one, texts, must=policy == "pin" and "1/0" not in str(texts))
         goes(one)
         assert leftover(other) is None
@@ -203,7 +203,7 @@ def test_nothing_of_it_reaches_the_next_client(single, texts, policy):
 def test_a_session_authorization_is_kept_until_its_own_end(single):
     """RESET ROLE and SET ROLE NONE go back to the session's user, not to the one who logged in."""
     daemon = single()
-    with daemon.door().wire() as one, daemon.door().wire() as other:
+    with daemon.endpoint().wire() as one, daemon.endpoint().wire() as other:
         for end in "reset role", "set role none":
             run(one, ["set session authorization bob", end])
             assert answer(one, "select session_user || current_user") == "bobbob"
@@ -215,7 +215,7 @@ def test_a_session_authorization_is_kept_until_its_own_end(single):
 
 def test_a_multibyte_character_whose_second_half_is_a_backslash(single):
     daemon = single()
-    with daemon.door().wire() as one, daemon.door().wire() as other:
+    with daemon.endpoint().wire() as one, daemon.endpoint().wire() as other:
         run(one, ["set client_encoding = 'sjis'", "begin", [SJIS]])
         assert answer(one, "show work_mem") == "77MB", "PostgreSQL has read another statement"
         run(one, ["commit"])
@@ -226,7 +226,7 @@ def test_a_multibyte_character_whose_second_half_is_a_backslash(single):
                                   "role.x", "\"Local\".x"])
 def test_custom_settings_that_begin_like_keywords(single, name):
     daemon = single()
-    with daemon.door().wire() as one, daemon.door().wire() as other:
+    with daemon.endpoint().wire() as one, daemon.endpoint().wire() as other:
         for scope in "", "session ":
             run(one, [f"set {scope}{name} = 'leaked'"])
             shown = f"select current_setting('{name}', true)".replace('"', "").lower()
@@ -240,7 +240,7 @@ def test_custom_settings_that_begin_like_keywords(single, name):
 def test_a_startup_search_path_makes_temporary_tables(single):
     daemon = single()
     for options in ({"search_path": "pg_temp"}, {"options": "-c search_path=pg_temp,public"}):
-        with daemon.door().wire(**options) as one, daemon.door().wire() as other:
+        with daemon.endpoint().wire(**options) as one, daemon.endpoint().wire() as other:
             run(one, ["create table leaked (a int)"])
             assert leftover(other) is None
             run(one, ["select 1 as a into leaked"])
@@ -260,9 +260,9 @@ def test_a_startup_search_path_makes_temporary_tables(single):
      "select pg_replication_origin_session_setup('here')",
      "select pg_replication_origin_drop('here') where false"],
 ])
-def test_what_only_the_end_of_the_connection_ends(single, backend, texts, isolation):
+def test_state_that_only_the_end_of_a_session_removes(single, backend, texts, isolation):
     daemon = single({"isolation": isolation})
-    with daemon.door().wire() as one, daemon.door().wire() as other:
+    with daemon.endpoint().wire() as one, daemon.endpoint().wire() as other:
         pid = answer(one, "select pg_backend_pid()")
         run(one, texts, must=False)
         goes(one)
@@ -285,7 +285,7 @@ FAILS_SEEDED = "select setseed(0.5) from generate_series(1, 2) g where 1 / (2 - 
 def test_random_numbers_are_not_those_of_another_clients_seed(single, backend, texts):
     known = backend.one("select array[setseed(0.5)::text, random()::text, random()::text]")
     daemon = single()
-    with daemon.door().wire() as one, daemon.door().wire() as other:
+    with daemon.endpoint().wire() as one, daemon.endpoint().wire() as other:
         run(one, texts, must="/" not in str(texts))
         goes(one)
         assert answer(other, "select random()::text") not in known
@@ -294,10 +294,10 @@ def test_random_numbers_are_not_those_of_another_clients_seed(single, backend, t
 @pytest.mark.parametrize("policy", ["pin", "reset"])
 @pytest.mark.parametrize("sql", ["select lastval()", "select \"currval\"('numbers')",
                                  "SELECT pg_catalog . LASTVAL ()"])
-def test_nobody_reads_the_sequences_of_others(single, sql, policy):
+def test_sequences_of_other_clients_are_not_visible(single, sql, policy):
     daemon = single({"sequences": policy})
     extended = [w.parse("", sql), w.bind(), w.execute(), w.message("S")]
-    with daemon.door().wire() as one, daemon.door().wire() as other:
+    with daemon.endpoint().wire() as one, daemon.endpoint().wire() as other:
         for message in [w.query(sql)], extended:
             run(one, ["select nextval('numbers')"])
             got = other.ask(*message)
@@ -309,7 +309,7 @@ def test_nobody_reads_the_sequences_of_others(single, sql, policy):
 def test_a_statement_that_keeps_its_name_is_looked_at_by_its_text(single):
     """prepared_statements: off lets the client's own names pass."""
     daemon = single(prepared_statements="off")
-    with daemon.door().wire() as one, daemon.door().wire() as other:
+    with daemon.endpoint().wire() as one, daemon.endpoint().wire() as other:
         run(one, [[w.parse("harmless", "set work_mem = '77MB'"), w.bind("", "harmless"),
                    w.execute(), w.message("S")]])
         run(one, ["reset work_mem"])
@@ -325,7 +325,7 @@ def test_a_reset_that_is_rolled_back_by_a_long_error_is_not_believed(trunkline, 
     daemon = trunkline(server=backend, relays=1, chunk_size="16KiB",
                        routes=[route(pool_size=1, session_state={"set": "pin"})])
     fail = f"do $$begin raise exception '%', repeat('x', {size}); end$$"
-    with daemon.door().wire() as one, daemon.door().wire() as other:
+    with daemon.endpoint().wire() as one, daemon.endpoint().wire() as other:
         run(one, ["set work_mem = '77MB'"])
         run(one, [f"reset work_mem; {fail}"], must=False)
         other.send(w.query("show work_mem"))
@@ -354,7 +354,7 @@ def test_the_first_word_of_a_long_text_comes_late(trunkline, backend, protocol, 
     """`seen`: so much of the message comes at the end of the chunk that another one fills."""
     daemon = trunkline(server=backend, relays=1, chunk_size="16KiB", routes=[route(pool_size=1)])
     long = long_set(protocol, front)
-    with daemon.door().wire() as one, daemon.door().wire() as other:
+    with daemon.endpoint().wire() as one, daemon.endpoint().wire() as other:
         answer(one, "select 1")
         if seen is None:
             one.send(long)
@@ -373,7 +373,7 @@ def test_a_call_that_lies_across_the_first_two_parts_of_a_long_parse(trunkline, 
     call = "set_config('work_mem', '77MB', false)"
     front = "select " + " " * (CHUNK - cut - len("select ") - 6)
     text = front + call + " /*" + "x" * 6 * CHUNK + "*/"
-    with daemon.door().wire() as one, daemon.door().wire() as other:
+    with daemon.endpoint().wire() as one, daemon.endpoint().wire() as other:
         answer(one, "select 1")
         run(one, [[w.parse("", text), w.bind(), w.execute(), w.message("S")]])
         goes(one)
@@ -389,7 +389,7 @@ def test_a_report_too_long_to_be_read_costs_the_server(trunkline, size, stays):
         services = {"main": {"hosts": [f"127.0.0.1:{server.port}"], "tls": {"mode": "disable"}}}
         daemon = trunkline(services=services, relays=1, chunk_size="16KiB",
                            routes=[route(pool_size=1)])
-        with daemon.door().wire() as one, daemon.door().wire() as other:
+        with daemon.endpoint().wire() as one, daemon.endpoint().wire() as other:
             pid = answer(one, "select 1")
             run(one, ["set search_path = long"])
             assert (answer(other, "select 1") == pid) == stays

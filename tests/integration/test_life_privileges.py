@@ -71,14 +71,14 @@ def someone_else():
 # --- the user -----------------------------------------------------------------------------------
 
 
-def test_it_becomes_its_user_with_all_threads_and_gives_up_what_binding_needed(limited):
+def test_all_threads_change_user_and_drop_capabilities(limited):
     """Or, started by somebody who can't: says so, and by what it was started."""
     daemon = limited(user=someone_else())
     if not ROOT:
         assert f"only root can, and this is user {os.geteuid()}" in refused(daemon)
         return
     eventually(daemon.listening)
-    assert daemon.door().one("select 1") == 1
+    assert daemon.endpoint().one("select 1") == 1
     groups = {str(g) for g in os.getgrouplist("nobody", NOBODY.pw_gid)}
     for state in states(daemon):
         assert set(state["Uid"].split()) == {str(NOBODY.pw_uid)}, state["Name"]
@@ -89,7 +89,7 @@ def test_it_becomes_its_user_with_all_threads_and_gives_up_what_binding_needed(l
 def test_no_thread_of_an_ordinary_user_can_do_more_than_that(limited):
     daemon = limited(user=pwd.getpwuid(NOBODY.pw_uid if ROOT else os.geteuid()).pw_name)
     daemon.logged("ready")
-    assert daemon.door().one("select 1") == 1
+    assert daemon.endpoint().one("select 1") == 1
     for state in states(daemon):
         for key in ("CapEff", "CapPrm", "CapInh", "CapAmb"):
             assert int(state[key], 16) == 0, (state["Name"], key)
@@ -104,7 +104,7 @@ def test_a_port_of_root_is_bound_before_it_becomes_its_user(limited):
                 break
     daemon = limited(user="nobody", listen=[{"host": "127.0.0.1", "port": port}])
     eventually(daemon.listening)
-    assert daemon.door().one("select 1") == 1
+    assert daemon.endpoint().one("select 1") == 1
 
 
 @pytest.mark.skipif(not ROOT, reason="only root can lend a capability")
@@ -136,7 +136,7 @@ def test_a_reload_that_will_not_be_able_to_read_its_files_is_foretold(limited):
     daemon.logged(r"config.unreadable.*trunkline.yaml.*user=nobody")
     daemon.hangup()
     daemon.logged("config.reload_failed")
-    assert daemon.door().one("select 1") == 1
+    assert daemon.endpoint().one("select 1") == 1
 
 
 def test_root_without_a_user_is_warned(limited):
@@ -183,7 +183,7 @@ def test_too_few_descriptors_are_told_with_every_number_and_budgeted(limited):
         connection.close()
 
 
-def test_hopelessly_few_descriptors_are_refused_with_what_would_do(limited):
+def test_too_few_descriptors_are_refused_with_the_needed_number(limited):
     log = refused(limited("prlimit", "--nofile=100:100", relays=2, clients=500))
     assert re.search(r"100 descriptors are too few.*LimitNOFILE=.*to \d{4}", log)
 

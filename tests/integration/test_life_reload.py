@@ -1,6 +1,7 @@
 """What the manual says of a reload is true of every setting: it takes it over, or says by name that
 it does not."""
 import copy
+import os
 import re
 import signal
 import subprocess
@@ -122,7 +123,7 @@ def remarks(daemon, config):
     """Loads a configuration, and returns what RELOAD has to say to it."""
     daemon.write(config)
     said = []
-    with psycopg.connect(daemon.door("trunkline", "admin").conninfo(), autocommit=True,
+    with psycopg.connect(daemon.endpoint("trunkline", "admin").conninfo(), autocommit=True,
                          cursor_factory=psycopg.ClientCursor) as admin:
         admin.add_notice_handler(lambda notice: said.append(notice.message_primary))
         admin.execute("RELOAD")
@@ -194,33 +195,35 @@ def test_a_lower_limit_of_clients_counts_at_once(trunkline):
             daemon.connect()
         assert second.execute("select 1").fetchone() == (1,)
     daemon.reload(changed(daemon, clients=10))
-    assert daemon.door().one("select 1") == 1
+    assert daemon.endpoint().one("select 1") == 1
 
 
 def test_a_shorter_login_timeout_holds_for_the_next_login(trunkline):
     daemon = trunkline(login_timeout="1h")
     daemon.reload(changed(daemon, login_timeout="100ms"))
-    with daemon.door().wire(login=False) as wire:
+    with daemon.endpoint().wire(login=False) as wire:
         assert seconds(wire.rest) < 5 * STRETCH
 
 
 def test_a_lower_message_limit_refuses_the_next_long_message(trunkline):
     daemon = trunkline()
     statement = [w.parse("named", "select '" + "x" * 2_000_000 + "'"), w.SYNC]
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         assert "E" not in w.kinds(wire.ask(*statement))
     daemon.reload(changed(daemon, message_limit="1MiB"))
-    with daemon.door().wire() as wire:
-        assert "54000" in [m.sqlstate for m in wire.last_words(*statement) if m.kind == "E"]
+    with daemon.endpoint().wire() as wire:
+        words = wire.last_words(*statement, shut=False)
+        assert "54000" in [m.sqlstate for m in words if m.kind == "E"]
 
 
 def test_more_memory_is_there_at_once(trunkline):
     daemon = trunkline(relays=2, memory_limit="16MiB", message_limit="16MiB")
     statement = [w.parse("named", "select '" + "x" * 10_000_000 + "'"), w.SYNC]
-    with daemon.door().wire() as wire:
-        assert "53200" in [m.sqlstate for m in wire.last_words(*statement) if m.kind == "E"]
+    with daemon.endpoint().wire() as wire:
+        words = wire.last_words(*statement, shut=False)
+        assert "53200" in [m.sqlstate for m in words if m.kind == "E"]
     daemon.reload(changed(daemon, memory_limit="64MiB"))
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         assert "E" not in w.kinds(wire.ask(*statement))
 
 
@@ -241,7 +244,7 @@ def test_core_dumps_are_allowed_and_forbidden(trunkline):
 def test_users_of_the_console_come_and_go(trunkline):
     daemon = trunkline()
     daemon.reload(changed(daemon, console={"users": ["admin", "app"]}))
-    assert daemon.door("trunkline", "app").one("show version")
+    assert daemon.endpoint("trunkline", "app").one("show version")
     daemon.reload(changed(daemon, console={"users": ["admin"]}))
     with pytest.raises(psycopg.OperationalError):
         daemon.connect("trunkline", "app")
@@ -249,7 +252,7 @@ def test_users_of_the_console_come_and_go(trunkline):
 
 def test_the_end_that_was_set_last_is_the_one_that_comes(trunkline):
     daemon = trunkline(shutdown_timeout="1h")
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         wire.ask(w.query("begin"))
         daemon.reload(changed(daemon, shutdown_timeout="200ms"))
         daemon.program.send_signal(signal.SIGTERM)
@@ -265,4 +268,21 @@ def test_two_reloads_at_once_are_two_reloads(trunkline):
         daemon.hangup()
         daemon.console("RELOAD")
     eventually(lambda: len(re.findall("config.reloaded", daemon.log())) >= before + 6)
-    assert daemon.door().one("select 1") == 1
+    assert daemon.endpoint().one("select 1") == 1
+
+
+def test_a_file_that_never_ends_to_be_read_fails_the_reload_and_no_later_one(trunkline):
+    """A FIFO that nobody writes to: later reloads and the end of the daemon don't wait for it."""
+    daemon = trunkline(include="conf.d/*.yaml")
+    part = daemon.folder / "conf.d" / "a.yaml"
+    part.parent.mkdir()
+    os.mkfifo(part)
+    with pytest.raises(psycopg.Error) as caught:
+        daemon.console("RELOAD")
+    assert "cannot read" in caught.value.diag.message_detail + caught.value.diag.message_primary
+    assert "a.yaml: No data available" in caught.value.diag.message_detail
+    part.unlink()
+    part.write_text("login_timeout: 7s\n")
+    daemon.reload()
+    assert {row["key"]: row["value"] for row in daemon.console("SHOW CONFIG")}["login_timeout"] == "7s"
+    daemon.stop()

@@ -27,7 +27,7 @@ def check(folder, config, **environment):
 
 
 def works(daemon):
-    return daemon.door(user="trusted").one("select current_user") == "app"
+    return daemon.endpoint(user="trusted").one("select current_user") == "app"
 
 
 @pytest.mark.parametrize("ending", ["", "\n", "\r\n"])
@@ -65,7 +65,7 @@ def test_a_reload_asks_again(trunkline, tmp_path):
     daemon.write(config)
     daemon.hangup()
     with open(gate, "w") as hold:  # opens when the command has begun to read
-        assert daemon.door().one("select 1") == 1
+        assert daemon.endpoint().one("select 1") == 1
         hold.write("")
     daemon.logged("config.reloaded")
     with pytest.raises(psycopg.OperationalError):
@@ -85,7 +85,7 @@ def test_a_reload_asks_again(trunkline, tmp_path):
     ({"vault": "x"}, "found a mapping; accepted: "),
     ({}, "found a mapping; accepted: "),
 ])
-def test_what_is_wrong_with_a_source_is_told(tmp_path, secret, complaint):
+def test_errors_of_a_source_are_reported(tmp_path, secret, complaint):
     config = dict(configuration(None), routes=trusted(secret), auth_file=None)
     status, said = check(tmp_path, {k: v for k, v in config.items() if v is not None})
     assert status == 1
@@ -199,7 +199,7 @@ def test_the_versions_stay_out_of_core_dumps(trunkline):
     """What holds the secrets is marked `dd` in smaps: not even a wanted dump has it."""
     words = "Kept-out-of-dumps"
     daemon = trunkline(routes=trusted(words) + [route()])
-    assert daemon.door().one("select 1") == 1
+    assert daemon.endpoint().one("select 1") == 1
     where = memory_holds(daemon.program.pid, words.encode())
     assert where
     flags, inside = set(), False

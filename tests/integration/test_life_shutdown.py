@@ -10,7 +10,7 @@ from support.trunkline import route
 
 
 def open_clients(daemon, count, stack):
-    clients = [stack.enter_context(daemon.door().wire()) for _ in range(count)]
+    clients = [stack.enter_context(daemon.endpoint().wire()) for _ in range(count)]
     for client in clients:
         client.ask(w.query("select 1"))
     return clients
@@ -33,7 +33,7 @@ def test_clients_are_told_at_the_rate_that_is_set(trunkline):
     assert daemon.program.wait() == 0
 
 
-def test_who_was_not_told_yet_goes_on(trunkline):
+def test_clients_continue_until_they_are_notified(trunkline):
     daemon = trunkline(relays=1, shutdown_rate=1, shutdown_timeout="60s",
                        routes=[route(pool_size=1)])
     with contextlib.ExitStack() as stack:
@@ -64,7 +64,7 @@ def test_a_low_rate_does_not_miss_the_deadline(trunkline):
 def test_at_first_new_clients_are_still_welcome(trunkline):
     """Load balancers need a moment to learn that this pooler goes."""
     daemon = trunkline(shutdown_delay="1h")
-    with daemon.door().wire() as old:
+    with daemon.endpoint().wire() as old:
         daemon.program.send_signal(signal.SIGTERM)
         daemon.logged("shutdown.started")
         with daemon.connect() as new:

@@ -10,7 +10,7 @@ from support.trunkline import route
 
 def refused(daemon, **login):
     """The SQLSTATE with which a login is refused."""
-    wire = daemon.door(**login).wire(login=False)
+    wire = daemon.endpoint(**login).wire(login=False)
     wire.send(w.startup_packet(user=login.get("user", "app"),
                                database=login.get("database", "app")))
     answers = wire.rest()
@@ -36,7 +36,7 @@ def let_in(clients, connect):
 
 def test_a_claim_that_waits_too_long_is_answered_and_its_client_stays(trunkline):
     daemon = trunkline(routes=[route(pool_size=1, claim_timeout="1s")])
-    with daemon.door().wire() as holder, daemon.door().wire() as waiting:
+    with daemon.endpoint().wire() as holder, daemon.endpoint().wire() as waiting:
         holder.ask(w.query("begin"))
         waiting.send(w.query("select 1"))
         took = seconds(lambda: waiting.until("E"))
@@ -62,7 +62,7 @@ def test_a_pool_never_has_more_servers_than_its_size(trunkline, postgres, mode):
 
     def work():
         for _ in range(5):
-            assert daemon.door(user="reports").one("select pg_sleep(0.01) is null") is False
+            assert daemon.endpoint(user="reports").one("select pg_sleep(0.01) is null") is False
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -80,7 +80,7 @@ def test_a_pool_never_has_more_servers_than_its_size(trunkline, postgres, mode):
 
 def test_the_servers_of_a_pool_serve_clients_of_every_relay(trunkline):
     daemon = trunkline(relays=2, routes=[route(pool_size=1)])
-    clients = [daemon.door().wire() for _ in range(8)]
+    clients = [daemon.endpoint().wire() for _ in range(8)]
     for _ in range(3):
         for client in clients:
             client.send(w.query("select pg_backend_pid()"))
@@ -116,14 +116,14 @@ def test_the_limit_of_one_pools_clients_is_its_own(trunkline):
 def test_the_limit_of_one_pools_clients_is_exact_when_many_come_at_once(trunkline):
     """Over both relays, for clients of the two versions that a reload makes, and again afterwards."""
     daemon = trunkline(relays=2, routes=[route(client_limit=5)])
-    door = daemon.door()
+    endpoint = daemon.endpoint()
 
     def rush():
         entered, turned_away, lock = [], [], threading.Lock()
 
         def enter():
             try:
-                connection = door.connect()
+                connection = endpoint.connect()
             except psycopg.OperationalError as error:
                 with lock:
                     turned_away.append(str(error))
@@ -160,7 +160,7 @@ def test_the_limit_of_one_pools_clients_is_exact_when_many_come_at_once(trunklin
 def test_a_server_that_is_full_is_waited_for(trunkline, cluster):
     own = cluster(max_connections=6, superuser_reserved_connections=3)
     daemon = trunkline(server=own, routes=[route(pool_size=10)])
-    clients = [daemon.door().wire() for _ in range(10)]
+    clients = [daemon.endpoint().wire() for _ in range(10)]
     for client in clients:
         client.send(w.query("select 'served', pg_sleep(0.05)"))
     for client in clients:
@@ -172,13 +172,13 @@ def test_a_server_without_room_gets_it_from_pools_that_rest(trunkline, cluster):
     """The limit is PostgreSQL's own: it is met, and an idle server of another pool makes room."""
     own = cluster(max_connections=6, superuser_reserved_connections=3)
     daemon = trunkline(server=own, routes=[route(pool_size=10)])
-    resting = [daemon.door().wire() for _ in range(3)]
+    resting = [daemon.endpoint().wire() for _ in range(3)]
     for client in resting:
         client.send(w.query("select pg_sleep(0.1)"))
     for client in resting:
         client.until()
     assert len(own.backends()) == 3
-    took = seconds(lambda: daemon.door(user="reports").one("select 1"))
+    took = seconds(lambda: daemon.endpoint(user="reports").one("select 1"))
     assert took < 2 * STRETCH
     for client in resting:
         assert w.rows(client.ask(w.query("select 1"))) == [["1"]]
@@ -189,8 +189,8 @@ def test_the_limit_of_connections_to_one_server_counts_all_pools(trunkline, clus
     own = cluster()
     daemon = trunkline(server=own, services={"main": {
         "hosts": [f"127.0.0.1:{own.port}"], "tls": {"mode": "disable"}, "connection_limit": 2}})
-    doors = [daemon.door(), daemon.door(user="reports"), daemon.door(database="transaction")]
-    clients = [door.wire() for door in doors for _ in range(3)]
+    endpoints = [daemon.endpoint(), daemon.endpoint(user="reports"), daemon.endpoint(database="transaction")]
+    clients = [endpoint.wire() for endpoint in endpoints for _ in range(3)]
     for _ in range(2):
         for client in clients:
             client.send(w.query("select count(*) from pg_stat_activity "
@@ -243,7 +243,7 @@ def test_servers_are_counted_over_pools_and_all_pools_are_served(trunkline, clus
                                                                  most):
     own = cluster()
     daemon = limited(trunkline, limits, server=own, relays=2, routes=[route()])
-    clients = [daemon.door(database=database, user=user).wire()
+    clients = [daemon.endpoint(database=database, user=user).wire()
                for database, user in pools for _ in range(3)]
     for _ in range(3):
         for client in clients:
@@ -262,13 +262,13 @@ def test_servers_are_counted_over_pools_and_all_pools_are_served(trunkline, clus
     ({"services": "connection_limit"}, 'service "main" is at its connection_limit 1'),
     ({}, "pool_size 1"),
 ])
-def test_who_waits_for_too_long_hears_which_limit_it_was(trunkline, postgres, limits, named):
+def test_claim_timeout_names_the_limit_that_was_reached(trunkline, postgres, limits, named):
     if "services" in limits:
         limits = {"services": {"main": {"hosts": [f"127.0.0.1:{postgres.port}"],
                                         "tls": {"mode": "disable"}, "connection_limit": 1}}}
     daemon = trunkline(routes=[route(pool_size=2 if limits else 1, claim_timeout="1s")],
                        **limits)
-    with daemon.door().wire() as holder, daemon.door().wire() as waiting:
+    with daemon.endpoint().wire() as holder, daemon.endpoint().wire() as waiting:
         holder.ask(w.query("begin"))
         answer = waiting.ask(w.query("select 1"))[0]
         assert answer.sqlstate == "53300" and named in answer.fields["M"]
@@ -277,7 +277,7 @@ def test_who_waits_for_too_long_hears_which_limit_it_was(trunkline, postgres, li
 def test_a_limit_of_servers_changes_with_a_reload(trunkline, cluster):
     own = cluster()
     daemon = trunkline(server=own, routes=[route()], servers=1)
-    clients = [daemon.door().wire() for _ in range(4)]
+    clients = [daemon.endpoint().wire() for _ in range(4)]
     pids = w.query("select pg_backend_pid(), pg_sleep(0.1)")
 
     def count():
@@ -298,7 +298,7 @@ def test_a_database_that_no_route_knows_is_refused(trunkline):
     daemon = trunkline(routes=[route(database="app")])
     with pytest.raises(psycopg.OperationalError):
         daemon.connect(database="session")
-    assert daemon.door().one("select 1") == 1
+    assert daemon.endpoint().one("select 1") == 1
 
 
 def test_an_idle_server_is_closed_after_its_time(trunkline, postgres):
@@ -323,7 +323,7 @@ def test_a_pool_keeps_its_least_servers_while_it_has_clients(trunkline, postgres
         connection.execute("select 1")
         eventually(lambda: len(postgres.backends("app", "reports")) == 3)
         kept = postgres.backends("app", "reports")
-        with daemon.door(user="reports").wire() as other:
+        with daemon.endpoint(user="reports").wire() as other:
             assert other.silent(0.8)  # longer than idle_timeout: they stay, and are not made anew
         assert postgres.backends("app", "reports") == kept
         postgres.sql("select pg_terminate_backend(%s)", kept[0])
@@ -334,7 +334,7 @@ def test_a_pool_keeps_its_least_servers_while_it_has_clients(trunkline, postgres
 
 def test_an_idle_client_is_disconnected_after_its_time(trunkline):
     daemon = trunkline(routes=[route(client_idle_timeout="800ms")])
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         wire.ask(w.query("select 1"))
         answers = wire.rest()
         assert [m.fields["S"] for m in answers if m.kind == "E"] == ["FATAL"]
@@ -342,17 +342,18 @@ def test_an_idle_client_is_disconnected_after_its_time(trunkline):
 
 def test_a_client_that_does_not_log_in_is_disconnected(trunkline):
     daemon = trunkline(login_timeout="400ms")
-    with daemon.door().wire(login=False) as silent:
+    with daemon.endpoint().wire(login=False) as silent:
         assert seconds(silent.rest) < 3 * STRETCH
-    with daemon.door().wire(login=False) as half:
+    with daemon.endpoint().wire(login=False) as half:
         half.send(w.startup_packet(user="app", database="app"))
         half.receive()
         assert seconds(half.rest) < 3 * STRETCH
 
 
-def test_a_message_beyond_the_limit_is_refused_and_hurts_nobody_else(trunkline):
+def test_a_message_beyond_message_limit_affects_no_other_client(trunkline):
     daemon = trunkline(message_limit="1MiB")
-    with daemon.door().wire() as other, daemon.door().wire() as wire:
-        answers = wire.last_words(w.parse("big", "select '" + "x" * (4 << 20) + "'"), w.SYNC)
+    with daemon.endpoint().wire() as other, daemon.endpoint().wire() as wire:
+        answers = wire.last_words(w.parse("big", "select '" + "x" * (4 << 20) + "'"), w.SYNC,
+                                  shut=False)
         assert [m.sqlstate for m in answers if m.kind == "E"] == ["54000"]
         assert w.rows(other.ask(w.query("select 1"))) == [["1"]]

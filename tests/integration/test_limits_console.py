@@ -8,7 +8,7 @@ OVERRIDES_MOST = 256 * 1024
 
 
 def console(daemon):
-    return daemon.door("trunkline", "admin").wire()
+    return daemon.endpoint("trunkline", "admin").wire()
 
 
 def errors(messages):
@@ -85,4 +85,4 @@ def test_as_much_is_set_as_may_be_until_a_reload(trunkline):
         assert set_to(wire, len(key) + 3) == ["54000"]
         assert errors(wire.ask(w.query("RELOAD"))) == []
         assert set_to(wire, most) == []
-    assert daemon.door().one("select 1") == 1
+    assert daemon.endpoint().one("select 1") == 1

@@ -28,7 +28,7 @@ def test_an_unnamed_statement_that_is_not_too_long_follows_its_client(trunkline,
     """Its size is that of its text, its end and its types."""
     daemon = single(trunkline)
     text = "select 'unnamed'".ljust(UNNAMED_MOST - 3 + more)
-    with daemon.door().wire() as wire, daemon.door().wire() as other:
+    with daemon.endpoint().wire() as wire, daemon.endpoint().wire() as other:
         assert errors(wire.ask(w.parse("", text), w.SYNC)) == []
         assert w.rows(wire.ask(w.bind(), w.execute(), w.SYNC)) == [["unnamed"]]
         end_server(daemon, postgres, other)
@@ -47,7 +47,7 @@ def test_a_server_keeps_as_many_prepared_statements_as_it_may(trunkline, most):
         found = w.rows(wire.ask(w.query("select statement from pg_prepared_statements")))
         return sorted(row[0] for row in found)
 
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         texts = [f"select 'text {i}'" for i in range(most + 1)]
         for i, text in enumerate(texts[:most]):
             assert errors(wire.ask(w.parse(f"s{i}", text), w.SYNC)) == []
@@ -62,7 +62,7 @@ def test_a_server_keeps_as_many_prepared_statements_as_it_may(trunkline, most):
 def test_so_many_names_of_state_are_told_apart(trunkline, more):
     """Beyond that, their kind ends as a whole."""
     daemon = single(trunkline)
-    with daemon.door().wire() as wire, daemon.door().wire() as other:
+    with daemon.endpoint().wire() as wire, daemon.endpoint().wire() as other:
         for i in range(NAMES_MOST + more):
             assert errors(wire.ask(w.query(f"listen c{i}"))) == []
         for i in range(NAMES_MOST + more):

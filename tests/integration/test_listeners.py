@@ -6,7 +6,7 @@ import stat
 
 import psycopg
 import pytest
-from support.door import Door
+from support.endpoint import Endpoint
 from support.patience import eventually
 from support.ports import free_port
 from support.trunkline import configuration, route
@@ -32,7 +32,8 @@ def test_application_name_tells_the_clients_address(trunkline, postgres, pool):
 
 
 def test_a_session_pool_still_gives_its_servers_from_client_to_client(trunkline, postgres):
-    daemon = trunkline(config=configuration(postgres, routes=[route(pool="session", **NAMED)]))
+    daemon = trunkline(config=configuration(postgres, relays=1,
+                                            routes=[route(pool="session", **NAMED)]))
     pids = set()
     for _ in range(3):
         with daemon.connect() as session:
@@ -41,7 +42,7 @@ def test_a_session_pool_still_gives_its_servers_from_client_to_client(trunkline,
     assert len(pids) == 1
 
 
-def test_who_has_no_name_is_called_app(trunkline, postgres):
+def test_a_client_without_application_name_is_shown_as_app(trunkline, postgres):
     daemon = trunkline(config=configuration(postgres, routes=[route(**NAMED)]))
     assert named(daemon, "app", "")[0].startswith("app - 127.0.0.1:")
 
@@ -49,7 +50,7 @@ def test_who_has_no_name_is_called_app(trunkline, postgres):
 # --- listeners with routes and TLS of their own
 
 
-def two_doors(postgres, **changes):
+def two_endpoints(postgres, **changes):
     config = configuration(postgres, **{"routes": [
         route(listeners=["inside"], auth="trust", server_user="app", server_password="app"),
         route(listeners=["outside"]),
@@ -61,13 +62,13 @@ def two_doors(postgres, **changes):
 
 
 def knock(config, index, user="app", password="app", **options):
-    door = Door("127.0.0.1", config["listen"][index]["port"], "app", user, password, **options)
-    with door.connect() as session:
+    endpoint = Endpoint("127.0.0.1", config["listen"][index]["port"], "app", user, password, **options)
+    with endpoint.connect() as session:
         return session.execute("SELECT current_user").fetchone()[0]
 
 
 def test_a_listener_leads_to_its_own_routes(trunkline, postgres):
-    config = two_doors(postgres)
+    config = two_endpoints(postgres)
     daemon = trunkline(config=config)
     assert knock(config, 0) == "app"
     with pytest.raises(psycopg.OperationalError, match="password"):
@@ -79,7 +80,7 @@ def test_a_listener_leads_to_its_own_routes(trunkline, postgres):
 
 
 def test_routes_of_listeners_change_with_a_reload(trunkline, postgres):
-    config = two_doors(postgres)
+    config = two_endpoints(postgres)
     daemon = trunkline(config=config)
     with daemon.connect() as stays:
         knock(config, 1, "anybody", None)
@@ -99,7 +100,7 @@ def test_routes_of_listeners_change_with_a_reload(trunkline, postgres):
 
 
 def test_a_listener_that_no_one_knows_is_an_error(trunkline, postgres):
-    config = two_doors(postgres)
+    config = two_endpoints(postgres)
     daemon = trunkline(config=config)
     config["routes"][0]["listeners"] = ["insde"]
     daemon.write(config)

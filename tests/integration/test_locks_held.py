@@ -35,11 +35,11 @@ NO_END = [
 
 
 @pytest.fixture
-def doors(postgres, trunkline):
+def endpoints(postgres, trunkline):
     postgres.sql("create table if not exists held (a int); delete from held;"
                  "insert into held values (1), (2); grant all on held to app")
     daemon = trunkline(relays=1, routes=[route(pool_size=4)])
-    return postgres.door(), daemon.door()
+    return postgres.endpoint(), daemon.endpoint()
 
 
 def value(client, sql):
@@ -61,31 +61,31 @@ def batch(*sql, portal=""):
     return made
 
 
-def is_free(door):
-    with door.wire() as other:
+def is_free(endpoint):
+    with endpoint.wire() as other:
         got = value(other, "select pg_try_advisory_lock(7)") == "t"
         value(other, "select pg_advisory_unlock_all()")
     return got
 
 
 @pytest.mark.parametrize("sql", TWICE)
-def test_a_lock_that_is_taken_twice_is_held_after_one_unlock(doors, sql):
-    for door in doors:
-        with door.wire() as one:
+def test_a_lock_that_is_taken_twice_is_held_after_one_unlock(endpoints, sql):
+    for endpoint in endpoints:
+        with endpoint.wire() as one:
             run(one, sql)
             value(one, "select pg_advisory_unlock(7)")
-            assert not is_free(door)
+            assert not is_free(endpoint)
             value(one, "select pg_advisory_unlock_all()")
-            assert is_free(door)
+            assert is_free(endpoint)
 
 
 @pytest.mark.parametrize("sql", NO_END)
-def test_a_lock_is_held_after_what_does_not_end_it(doors, sql):
-    for door in doors:
-        with door.wire() as one:
+def test_a_lock_is_held_after_statements_that_do_not_release_it(endpoints, sql):
+    for endpoint in endpoints:
+        with endpoint.wire() as one:
             value(one, "select pg_advisory_lock(7)")
             run(one, sql)
-            assert not is_free(door)
+            assert not is_free(endpoint)
 
 
 @pytest.mark.parametrize("messages", [
@@ -95,24 +95,24 @@ def test_a_lock_is_held_after_what_does_not_end_it(doors, sql):
     w.parse("", "select pg_advisory_unlock(7)") + w.bind() + w.parse("", "select 1") + w.bind() +
     w.execute(),
 ], ids=["another", "again", "named", "replaced"])
-def test_one_bind_ends_one_lock_at_most(doors, messages):
-    for door in doors:
-        with door.wire() as one:
+def test_one_bind_ends_one_lock_at_most(endpoints, messages):
+    for endpoint in endpoints:
+        with endpoint.wire() as one:
             run(one, "select pg_advisory_lock(7); select pg_advisory_lock(7)")
             answers = one.ask(messages, w.SYNC)
             assert not [m.fields for m in answers if m.kind == "E"]
-            assert not is_free(door)
+            assert not is_free(endpoint)
 
 
-def test_a_lock_that_a_portal_takes_behind_the_unlock_is_held(doors):
-    for door in doors:
-        with door.wire() as one:
+def test_a_lock_that_a_portal_takes_behind_the_unlock_is_held(endpoints):
+    for endpoint in endpoints:
+        with endpoint.wire() as one:
             one.ask(w.query("begin"))
             one.ask(w.parse("", "select pg_advisory_lock(7)"), w.bind("later"), w.SYNC)
             run(one, "select pg_advisory_unlock(7); select pg_advisory_unlock_all()")
             one.ask(w.execute("later"), w.SYNC)
             one.ask(w.query("commit"))
-            assert not is_free(door)
+            assert not is_free(endpoint)
 
 
 @pytest.mark.parametrize("lock,unlock", [
@@ -124,7 +124,7 @@ def test_a_lock_that_a_portal_takes_behind_the_unlock_is_held(doors):
 ])
 def test_plain_locks_end_one_by_one(trunkline, lock, unlock):
     daemon = trunkline(relays=1, routes=[route(pool_size=2)])
-    with daemon.door().wire() as one:
+    with daemon.endpoint().wire() as one:
         run(one, lock + "; " + lock + "; " + unlock)
         assert len(daemon.console("SHOW PINS")) == 1
         value(one, unlock)

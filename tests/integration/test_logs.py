@@ -86,6 +86,28 @@ def test_every_target_has_its_own_format_and_level(trunkline, postgres, tmp_path
     assert files["errors"].read_text() == ""
 
 
+@pytest.mark.parametrize("form", ["json", "logfmt"])
+def test_the_daemon_and_the_backend_have_keys_of_their_own(trunkline, postgres, tmp_path, form):
+    file = tmp_path / "log"
+    daemon = trunkline(config=configuration(postgres, log={"level": "debug", "targets": [
+        {"to": "file", "path": str(file), "format": form}, {"to": "stderr"}]}))
+    with daemon.connect() as session:
+        backend = session.execute("SELECT pg_backend_pid()").fetchone()[0]
+    reads(file, "client.disconnected")
+
+    def pairs(line):
+        if form == "json":
+            return json.loads(line, object_pairs_hook=list)
+        return re.findall(r'(?:^| )(\w+)=("(?:[^"\\]|\\.)*"|\S*)', line)
+    served = []
+    for line in map(pairs, file.read_text().splitlines()):
+        found = dict(line)
+        assert len(line) == len(found), line
+        assert int(found["pid"]) == daemon.program.pid
+        served += [int(found["server_pid"])] if "server_pid" in found and "client" in found else []
+    assert served and set(served) == {backend}
+
+
 @pytest.mark.parametrize("protocol, head", [
     ("rfc3164", rb"^<158>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d pool\[\d+\]: INFO client\.connected client="),
     ("rfc5424", rb"^<158>1 \d{4}-\d\d-\d\dT[\d:.]+Z \S+ pool \d+ client\.connected - "
@@ -191,7 +213,7 @@ def test_coming_and_going_are_switched_one_by_one(trunkline, postgres):
     assert not re.search(r"client\.disconnected .*user=reports", daemon.log())
 
 
-def test_what_says_the_same_again_is_counted(trunkline, postgres):
+def test_repeated_log_lines_are_counted(trunkline, postgres):
     config = configuration(postgres, log={"repeat_period": "1s"})
     daemon = trunkline(config=config)
     for _ in range(20):
@@ -199,13 +221,13 @@ def test_what_says_the_same_again_is_counted(trunkline, postgres):
             daemon.connect(user="app", password="wrong")
 
     def counted():
-        told = re.findall(r"log\.repeated event=client\.login_failed times=(\d+)", daemon.log())
+        told = re.findall(r"log\.repeated name=client\.login_failed times=(\d+)", daemon.log())
         lines = len(re.findall(r"NOTICE client\.login_failed", daemon.log()))
         return sum(map(int, told)) + lines == 20 and lines < 20
     eventually(counted)
 
 
-def test_who_has_not_said_who_it_is_has_no_name_in_the_log(trunkline, postgres):
+def test_a_client_without_a_startup_packet_has_no_name_in_the_log(trunkline, postgres):
     daemon = trunkline(config=configuration(postgres))
     with socket.create_connection(("127.0.0.1", daemon.port)) as stranger:
         stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
@@ -215,7 +237,7 @@ def test_who_has_not_said_who_it_is_has_no_name_in_the_log(trunkline, postgres):
 def test_one_line_links_client_server_and_backend(trunkline, postgres):
     """A session's first and last line, and in a transaction pool its last one."""
     daemon = trunkline(config=configuration(postgres))
-    ids = r"client=(\S+) database=session user=app .*server=(\S+) pid=(\d+)"
+    ids = r"client=(\S+) database=session user=app .*server=(\S+) server_pid=(\d+)"
     with daemon.connect(database="session") as session:
         pid = session.execute("SELECT pg_backend_pid()").fetchone()[0]
         came = daemon.logged(r"client\.connected " + ids)
@@ -224,16 +246,16 @@ def test_one_line_links_client_server_and_backend(trunkline, postgres):
     assert gone.groups() == came.groups()
     with daemon.connect() as session:
         pid = session.execute("SELECT pg_backend_pid()").fetchone()[0]
-    gone = daemon.logged(r"client\.disconnected client=\S+ database=app user=app server=(\S+) pid=(\d+)")
+    gone = daemon.logged(r"client\.disconnected client=\S+ database=app user=app server=(\S+) server_pid=(\d+)")
     assert int(gone[2]) == pid
-    daemon.logged(rf"server\.connected server={gone[1]} .*pid={pid}\b")
+    daemon.logged(rf"server\.connected server={gone[1]} .*server_pid={pid}\b")
 
 
 def test_at_level_debug_each_assignment_is_told(trunkline, postgres):
     daemon = trunkline(config=configuration(postgres, log={"level": "debug"}))
     with daemon.connect() as session:
         pid = session.execute("SELECT pg_backend_pid()").fetchone()[0]
-        daemon.logged(rf"DEBUG client\.served client=\S+ server=\S+ pid={pid} database=app user=app")
+        daemon.logged(rf"DEBUG client\.served client=\S+ server=\S+ server_pid={pid} database=app user=app")
 
 
 # --- statistics
@@ -275,7 +297,27 @@ def test_a_transaction_lasts_longer_than_its_queries_and_rests_count_for_none(tr
     assert int(told["transaction_p99_us"]) >= 280000 > int(told["query_p50_us"])
 
 
-def test_what_a_pool_counted_is_told_after_its_end(trunkline, postgres):
+def test_each_version_of_a_route_has_a_line_of_its_own(trunkline, postgres):
+    config = configuration(postgres, log={"stats_period": "1s"}, routes=[route()])
+    daemon = trunkline(config=config)
+    with daemon.connect(autocommit=True) as old:
+        old.execute("SELECT 1")
+        told = statistics(daemon, "queries=[1-9]")
+        assert (told["version"], told["obsolete"]) == ("1", "no")
+        config["routes"] = [route(auth="md5")]
+        daemon.reload(config)
+        with daemon.connect(autocommit=True) as new, daemon.connect(autocommit=True):
+            for session in old, new, new:
+                session.execute("SELECT 1")
+            told = statistics(daemon, "obsolete=yes .*clients=1 .*queries=1 ")
+            assert told["version"] == "1"
+            told = statistics(daemon, "obsolete=no .*clients=2 .*queries=[1-9]")
+            assert told["version"] == "2"
+        line = r"route=\d+ version=1 obsolete=yes database=\* user=\* service=main .* clients=1 "
+        daemon.logged(line)
+
+
+def test_counts_of_a_pool_are_logged_after_its_end(trunkline, postgres):
     daemon = trunkline(config=configuration(postgres, log={"stats_period": "3s"}, routes=[
         route(idle_timeout="10ms")]))
     query(daemon)
@@ -297,7 +339,7 @@ def test_statistics_can_be_off(trunkline, postgres):
 
 
 def slow(daemon, pattern):
-    return daemon.logged(rf"NOTICE query\.slow client=\S+ server=\S+ pid=\d+ database=\S+ user=app {pattern}")
+    return daemon.logged(rf"NOTICE query\.slow client=\S+ server=\S+ server_pid=\d+ database=\S+ user=app {pattern}")
 
 
 @pytest.mark.parametrize("database", ["transaction", "session"])

@@ -21,9 +21,9 @@ def daemon_with(trunkline, **changes):
                      routes=[route(pool_size=4)], **changes)
 
 
-def test_the_largest_goes_and_who_asked_goes_on(trunkline):
+def test_the_largest_holder_of_memory_is_disconnected(trunkline):
     daemon = daemon_with(trunkline)
-    with daemon.door().wire() as large, daemon.door().wire() as small, daemon.door().wire() as next:
+    with daemon.endpoint().wire() as large, daemon.endpoint().wire() as small, daemon.endpoint().wire() as next:
         large.send(begin_of_parse(11 * MEGABYTE, MEGABYTE))
         eventually(lambda: relay(daemon)["held_bytes"] > 11 * MEGABYTE)
         small.send(begin_of_parse(3 * MEGABYTE, MEGABYTE))
@@ -41,9 +41,9 @@ def test_the_largest_goes_and_who_asked_goes_on(trunkline):
     eventually(lambda: relay(daemon)["held_bytes"] < 100000)
 
 
-def test_who_asks_for_more_than_anybody_holds_is_refused_itself(trunkline):
+def test_the_largest_request_for_memory_is_refused(trunkline):
     daemon = daemon_with(trunkline)
-    with daemon.door().wire() as first, daemon.door().wire() as second:
+    with daemon.endpoint().wire() as first, daemon.endpoint().wire() as second:
         first.send(begin_of_parse(6 * MEGABYTE, MEGABYTE))
         eventually(lambda: relay(daemon)["held_bytes"] > 6 * MEGABYTE)
         second.send(begin_of_parse(11 * MEGABYTE, MEGABYTE))
@@ -55,13 +55,13 @@ def test_who_asks_for_more_than_anybody_holds_is_refused_itself(trunkline):
         assert w.kinds(first.until()) == "1 Z"
 
 
-def test_those_that_wait_for_a_server_hold_memory_too(trunkline):
+def test_waiting_clients_count_for_memory(trunkline):
     daemon = trunkline(relays=1, memory_limit="16MiB", message_limit="1MiB", chunk_size="64KiB",
                        routes=[route(pool_size=1)])
-    with daemon.door().wire() as holder:
+    with daemon.endpoint().wire() as holder:
         holder.ask(w.query("begin"))
         before = daemon.memory()
-        clients = [daemon.door().wire() for _ in range(400)]
+        clients = [daemon.endpoint().wire() for _ in range(400)]
         for client in clients:
             client.send(w.query("select '" + "x" * 60000 + "'"))
         eventually(lambda: relay(daemon)["shed"] > 100)

@@ -23,7 +23,7 @@ def held(daemon):
 def daemon(trunkline):
     made = trunkline(relays=1, memory_limit="16MiB", message_limit="4MiB", chunk_size="64KiB",
                      routes=[route(pool_size=4)])
-    made.door().one("select 1")
+    made.endpoint().one("select 1")
     return made
 
 
@@ -33,7 +33,7 @@ class Gate:
     query = w.query(text)
 
     def __init__(self, postgres):
-        self.holder = psycopg.connect(postgres.door().conninfo())
+        self.holder = psycopg.connect(postgres.endpoint().conninfo())
         self.holder.execute("select pg_advisory_xact_lock(4711)")
 
     def open(self):
@@ -83,7 +83,7 @@ def parses(client, count, name="s{}", size=MEGABYTE):
 def test_texts_of_prepared_statements(daemon):
     """400 Parses of 1 MB: what the limit leaves room for, and no more."""
     before = daemon.memory()
-    with daemon.door().wire() as bystander, daemon.door().wire() as client:
+    with daemon.endpoint().wire() as bystander, daemon.endpoint().wire() as client:
         bystander.ask(w.parse("mine", "select 'mine'"), w.SYNC)
         count, answers = parses(client, 400)
         assert 8 <= count <= 16
@@ -94,8 +94,8 @@ def test_texts_of_prepared_statements(daemon):
     eventually(lambda: held(daemon) < MEGABYTE)
 
 
-def test_who_holds_the_texts_goes_when_another_needs_room(daemon):
-    with daemon.door().wire() as hog, daemon.door().wire() as other:
+def test_the_holder_of_long_texts_is_disconnected_when_memory_is_needed(daemon):
+    with daemon.endpoint().wire() as hog, daemon.endpoint().wire() as other:
         assert parses(hog, 14) == (14, None)
         assert held(daemon) > 14 * MEGABYTE
         assert parses(other, 6, size=MEGABYTE + 1) == (6, None)
@@ -104,7 +104,7 @@ def test_who_holds_the_texts_goes_when_another_needs_room(daemon):
 
 
 def test_a_text_of_many_is_counted_once(daemon):
-    with daemon.door().wire() as one, daemon.door().wire() as other:
+    with daemon.endpoint().wire() as one, daemon.endpoint().wire() as other:
         assert parses(one, 12) == (12, None)
         before = held(daemon)
         assert parses(other, 12) == (12, None)
@@ -116,7 +116,7 @@ def test_a_text_of_many_is_counted_once(daemon):
 
 def test_names_of_prepared_statements(daemon):
     """Of long names 63 bytes are kept, and counted: whole, these would be 80 MB."""
-    with daemon.door().wire() as client:
+    with daemon.endpoint().wire() as client:
         for batch in range(20):
             names = [f"{number:063}{'n' * 8000}" for number in range(batch * 500, batch * 500 + 500)]
             answers = answer(client, *(w.parse(name, "select 1") for name in names), w.SYNC)
@@ -127,7 +127,7 @@ def test_names_of_prepared_statements(daemon):
 
 def test_parameters_that_prepared_statements_were_parsed_under(daemon):
     """Each name keeps those of its Parse: 2,800 sets of 8 KB would be 22 MB."""
-    with daemon.door().wire(**{"app.text": "x" * 8000}) as client:
+    with daemon.endpoint().wire(**{"app.text": "x" * 8000}) as client:
         for number in range(2800):
             zone = f"AAA{'+-'[number // 1400]}{number // 60 % 24}:{number % 60}"
             answers = answer(client, w.query(f"set timezone = '{zone}'"))
@@ -144,7 +144,7 @@ def test_texts_that_were_closed_and_wait_for_their_answer(daemon, gate):
     """Names are given up at once, but their texts live until the server has said so."""
     many = [part for number in range(15)
             for part in (w.parse("s", long_text(number, 100000)), w.close("S", "s"))]
-    with daemon.door().wire() as client:
+    with daemon.endpoint().wire() as client:
         client.send(gate.query, *many, w.SYNC)
         eventually(lambda: held(daemon) > MEGABYTE)
         gate.open()
@@ -154,7 +154,7 @@ def test_texts_that_were_closed_and_wait_for_their_answer(daemon, gate):
 
 def test_entries_that_wait_for_an_answer(daemon, gate):
     """The rings of ledgers grow with what is sent ahead, and shrink when it was answered."""
-    with daemon.door().wire() as client:
+    with daemon.endpoint().wire() as client:
         client.send(gate.query, *[w.SYNC] * 12000)
         eventually(lambda: held(daemon) > 16384 * 40)
         gate.open()
@@ -164,7 +164,7 @@ def test_entries_that_wait_for_an_answer(daemon, gate):
 
 def test_effects_of_texts_that_wait_for_an_answer(daemon, gate):
     text = ";".join(f"set local custom.v{n} = '1'; listen c{n}" for n in range(8))
-    with daemon.door().wire() as client:
+    with daemon.endpoint().wire() as client:
         before = held(daemon)
         client.send(gate.query, *[w.query(text)] * 2000)
         eventually(lambda: held(daemon) > before + 900000)
@@ -174,7 +174,7 @@ def test_effects_of_texts_that_wait_for_an_answer(daemon, gate):
 
 
 def test_texts_that_give_names_up(daemon, gate):
-    with daemon.door().wire() as client:
+    with daemon.endpoint().wire() as client:
         for number in range(300):
             client.send(w.parse(f"s{number}", "select 1"))
         client.ask(w.SYNC)
@@ -189,7 +189,7 @@ def test_texts_that_give_names_up(daemon, gate):
 
 
 def test_unnamed_statements(daemon):
-    clients = [daemon.door().wire() for _ in range(20)]
+    clients = [daemon.endpoint().wire() for _ in range(20)]
     for number, client in enumerate(clients):
         client.ask(w.parse("", long_text(number, 60000)), w.SYNC)
     assert held(daemon) > 20 * 60000
@@ -201,24 +201,24 @@ def test_unnamed_statements(daemon):
 def test_session_parameters(daemon):
     """Sets are shared by who has the same; 60 clients have 60 sets."""
     before = held(daemon)
-    clients = [daemon.door().wire(application_name="a", options=f"-c custom.x={n:08d}" + "y" * 8000)
+    clients = [daemon.endpoint().wire(application_name="a", options=f"-c custom.x={n:08d}" + "y" * 8000)
                for n in range(60)]
     assert held(daemon) > before + 60 * 8000
     before = held(daemon)
-    same = [daemon.door().wire(application_name="a", options="-c custom.x=00000001" + "y" * 8000)
+    same = [daemon.endpoint().wire(application_name="a", options="-c custom.x=00000001" + "y" * 8000)
             for n in range(20)]
     assert held(daemon) < before + 8000
     for client in clients + same:
         client.__exit__()
 
 
-def test_what_servers_have_taken_is_forgotten_first(daemon):
+def test_texts_that_servers_have_are_freed_first(daemon):
     """Values of startup parameters are remembered, but not at the cost of a client."""
     for number in range(100):
-        with daemon.door().wire(options=f"-c custom.x={number:08d}" + "y" * 8000):
+        with daemon.endpoint().wire(options=f"-c custom.x={number:08d}" + "y" * 8000):
             pass
     assert held(daemon) > 100 * 8000 * 2
-    with daemon.door().wire() as client:
+    with daemon.endpoint().wire() as client:
         assert parses(client, 14) == (14, None)
         assert relay(daemon)["shed"] == 0
 
@@ -227,7 +227,7 @@ def test_logins_and_names_of_databases(daemon):
     """A startup packet, and a pool for whatever name it has; both go with the connection."""
     before = held(daemon)
     name = "d" * 8000
-    clients = [daemon.door().wire(login=False) for _ in range(50)]
+    clients = [daemon.endpoint().wire(login=False) for _ in range(50)]
     for number, client in enumerate(clients):
         client.send(w.startup_packet(user="app", database=f"{number}{name}"))
     for client in clients:
@@ -242,7 +242,7 @@ def test_logins_beyond_the_limit_are_refused(trunkline):
     daemon = trunkline(relays=1, memory_limit="16MiB", chunk_size="64KiB", message_limit="1MiB")
     clients, refused = [], 0
     for _ in range(800):
-        clients.append(daemon.door().wire(login=False))
+        clients.append(daemon.endpoint().wire(login=False))
         clients[-1].send(w.startup_packet(user="app", database="app"))
     for client in clients:
         first = client.receive()
@@ -257,16 +257,16 @@ def test_logins_beyond_the_limit_are_refused(trunkline):
     eventually(shown)
     for client in clients:
         client.__exit__()
-    eventually(lambda: daemon.door().one("select 1") == 1)
+    eventually(lambda: daemon.endpoint().one("select 1") == 1)
 
 
 def test_short_messages_that_wait_for_a_server(trunkline):
     daemon = trunkline(relays=1, memory_limit="16MiB", chunk_size="64KiB", message_limit="1MiB",
                        routes=[route(pool_size=1)])
-    with daemon.door().wire() as holder:
+    with daemon.endpoint().wire() as holder:
         holder.ask(w.query("begin"))
         before = held(daemon)
-        clients = [daemon.door().wire() for _ in range(20)]
+        clients = [daemon.endpoint().wire() for _ in range(20)]
         for client in clients:
             client.send(w.query("select 1"))
         eventually(lambda: held(daemon) == before + 20 * 256)
@@ -276,7 +276,7 @@ def test_short_messages_that_wait_for_a_server(trunkline):
             client.__exit__()
 
 
-def test_answers_about_users_who_do_not_exist(trunkline, postgres):
+def test_auth_query_results_for_unknown_users(trunkline, postgres):
     """auth_query's answers are kept, also for the longest names; nobody has proven anything yet."""
     daemon = trunkline(relays=1, memory_limit="16MiB", chunk_size="64KiB", message_limit="1MiB",
                        users={"admin": "admin", "plain": "plain"},
@@ -284,7 +284,7 @@ def test_answers_about_users_who_do_not_exist(trunkline, postgres):
                                    "query": "select null where $1 = ''"})
     before = held(daemon)
     for number in range(100):
-        with daemon.door().wire(login=False) as client:
+        with daemon.endpoint().wire(login=False) as client:
             client.send(w.startup_packet(user=f"{number:08000}", database="app"))
             assert client.receive().kind == "R"
     assert held(daemon) > before + 100 * 8000
@@ -294,7 +294,7 @@ def test_every_byte_comes_back(daemon):
     """Nothing of what went before is left when its clients are gone."""
     start = held(daemon)
     for _ in range(3):
-        with psycopg.connect(daemon.door().conninfo(), autocommit=True) as connection:
+        with psycopg.connect(daemon.endpoint().conninfo(), autocommit=True) as connection:
             for number in range(50):
                 connection.execute(f"select %s, {number}", (number,), prepare=True)
             connection.execute("set application_name = 'other'")

@@ -13,11 +13,19 @@ from support.patience import eventually
 from support.ports import free_port
 from support.postgres import Postgres
 from support.processes import Program
+from support.replication import Replication
 from support.trunkline import binary
 
 FOLDER = Path(__file__).resolve().parent.parent / "sim" / "conversations"
-SCRIPTS = [pytest.param(lines, id=f"{path.stem}: {title}")
-           for path in sorted(FOLDER.glob("*.txt")) for title, lines in scripts(path)]
+
+
+def params(folder):
+    return [pytest.param(lines, id=f"{path.stem}: {title}")
+            for path in sorted(folder.glob("*.txt")) for title, lines in scripts(path)]
+
+
+SCRIPTS = params(FOLDER)
+STANDBY_SCRIPTS = params(FOLDER / "standby")
 # Each test of this many seeds; MODEL_SEEDS=first..last plays others.
 SEEDS_A_TEST = 10
 SEEDS = os.environ.get("MODEL_SEEDS", "1..300")
@@ -38,12 +46,12 @@ def connect(port):
 
 
 class Model:
-    """The model as a program."""
+    """The model as a program; `words` of its command line."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, *words):
         self.port = free_port()
         program = binary().parent / "tests" / "sim" / "model" / "model_postgres"
-        self.program = Program([program, self.port], folder / "model.log")
+        self.program = Program([program, self.port, *words], folder / "model.log")
         eventually(self.ready)
 
     def ready(self):
@@ -76,6 +84,29 @@ def test_a_conversation_is_the_same_with_the_model_and_with_the_server(worlds, l
     told = compare(worlds, lines)
     assert not told, told
 
+
+# --- a standby
+
+@pytest.fixture(scope="module")
+def standbys(template, tmp_path_factory):
+    """The ports of the model and of a server, both standbys with the same empty table."""
+    cluster = Replication(template, replicas=1)
+    cluster.primary.sql(TABLES)
+    cluster.caught_up()
+    model = Model(tmp_path_factory.mktemp("standby"), 100, "standby")
+    yield model.port, cluster.replicas[0].port
+    code = model.program.end()
+    assert code == 0, model.program.text()[-4000:]
+    cluster.remove()
+
+
+@pytest.mark.parametrize("lines", STANDBY_SCRIPTS)
+def test_a_conversation_is_the_same_with_the_model_and_with_a_standby(standbys, lines):
+    told = differences(*[play(lines, port) for port in standbys])
+    assert not told, told
+
+
+# --- random messages
 
 def seeds():
     first, last = (int(word) for word in SEEDS.split(".."))

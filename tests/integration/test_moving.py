@@ -52,7 +52,7 @@ def move(daemon, name):
 
 
 def test_a_client_is_counted_where_it_is(pooler):
-    with pooler.door().wire(application_name="counted") as wire:
+    with pooler.endpoint().wire(application_name="counted") as wire:
         own = relay_of(wire.pid)
         before = {row["relay"]: row for row in pooler.console("SHOW RELAYS")}
         move(pooler, "counted")
@@ -64,7 +64,7 @@ def test_a_client_is_counted_where_it_is(pooler):
 
 
 def test_its_session_goes_along(pooler):
-    with pooler.door().wire(application_name="luggage", datestyle="German") as wire:
+    with pooler.endpoint().wire(application_name="luggage", datestyle="German") as wire:
         wire.ask(w.query("set timezone to 'Asia/Tokyo'"))
         wire.ask(w.parse("named", "select $1::int + 1"), w.parse("other", "select 'other'"), w.SYNC)
         wire.ask(w.parse("", "select 'unnamed'"), w.SYNC)
@@ -82,7 +82,7 @@ def test_its_session_goes_along(pooler):
         assert [m.sqlstate for m in missing if m.kind == "E"] == ["26000"]
 
 
-def test_what_it_keeps_counts_where_it_is(pooler):
+def test_memory_of_a_moved_client_counts_on_its_new_relay(pooler):
     """In memory_limit: of SQL that may leave state behind, more than its text is kept."""
     def held():
         """By relay, once the consoles that moved the client have left: they are held, too."""
@@ -97,9 +97,9 @@ def test_what_it_keeps_counts_where_it_is(pooler):
         at_rest(pooler, "weighed")
         return held()
 
-    console_door = pooler.door("trunkline", "admin").conninfo()
-    with psycopg.connect(console_door, autocommit=True, cursor_factory=psycopg.ClientCursor) as \
-            console, pooler.door().wire(application_name="weighed") as wire:
+    console_endpoint = pooler.endpoint("trunkline", "admin").conninfo()
+    with psycopg.connect(console_endpoint, autocommit=True, cursor_factory=psycopg.ClientCursor) as \
+            console, pooler.endpoint().wire(application_name="weighed") as wire:
         columns = console.execute("SHOW RELAYS").description
         held_bytes = [column.name for column in columns].index("held_bytes")
         before = there_and_back("select 'plain'")
@@ -111,7 +111,7 @@ def test_what_it_keeps_counts_where_it_is(pooler):
 def test_a_cancel_request_finds_it(pooler, postgres):
     asleep = "select count(*) from pg_stat_activity where query like 'select pg_sleep%%' and " \
              "state = 'active' and datname = 'app'"
-    with pooler.door().wire(application_name="cancelled") as wire:
+    with pooler.endpoint().wire(application_name="cancelled") as wire:
         for _ in range(3):
             move(pooler, "cancelled")
             wire.send(SLEEP)
@@ -136,7 +136,7 @@ def test_queries_that_come_while_it_moves_are_answered(pooler):
     wrong = []
 
     def ask():
-        with pooler.door().connect(application_name="asking") as connection:
+        with pooler.endpoint().connect(application_name="asking") as connection:
             connection.execute("set timezone to 'Asia/Tokyo'")
             number = 0
             while not stop.is_set():
@@ -152,7 +152,7 @@ def test_queries_that_come_while_it_moves_are_answered(pooler):
         eventually(lambda: pooler.console("SHOW CLIENTS WHERE application_name = 'asking'"))
         asked = id_of(pooler, "asking")
         before = came(pooler)
-        with pooler.door("trunkline", "admin").wire() as console:
+        with pooler.endpoint("trunkline", "admin").wire() as console:
             def moved_often():
                 for _ in range(20):  # an error: it is in the middle of something
                     console.ask(w.query(f"MOVE_CLIENT '{asked}'"))
@@ -166,10 +166,10 @@ def test_queries_that_come_while_it_moves_are_answered(pooler):
 
 def test_the_limit_of_clients_stays_exact(trunkline):
     daemon = trunkline(routes=[route(client_limit=2)])
-    with daemon.door().wire(application_name="one"), daemon.door().wire() as two:
+    with daemon.endpoint().wire(application_name="one"), daemon.endpoint().wire() as two:
         for _ in range(3):
             move(daemon, "one")
-        with daemon.door().wire(login=False) as third:
+        with daemon.endpoint().wire(login=False) as third:
             third.send(w.startup_packet(user="app", database="app"))
             with pytest.raises(w.Refused, match="53300"):
                 third.login("app", "app")
@@ -177,23 +177,23 @@ def test_the_limit_of_clients_stays_exact(trunkline):
 
         def admitted():
             try:
-                with daemon.door().connect():
+                with daemon.endpoint().connect():
                     return True
             except psycopg.OperationalError:
                 return False
         eventually(admitted)
 
 
-def test_what_it_logs_in_with_goes_along(trunkline, postgres):
+def test_the_password_of_a_client_moves_with_it(trunkline, postgres):
     stored = postgres.one("select rolpassword from pg_authid where rolname = 'app'")
     daemon = trunkline(users={"app": stored, "admin": "admin"})
     # The other relay's first server must be one of its own: this one's is in a transaction.
-    with daemon.door().wire(application_name="moves") as wire:
-        stays = daemon.door().wire()
+    with daemon.endpoint().wire(application_name="moves") as wire:
+        stays = daemon.endpoint().wire()
         others = []
         while relay_of(stays.pid) != relay_of(wire.pid):
             others.append(stays)
-            stays = daemon.door().wire()
+            stays = daemon.endpoint().wire()
         for other in others:
             other.socket.close()
         stays.ask(w.query("begin"))
@@ -205,13 +205,13 @@ def test_what_it_logs_in_with_goes_along(trunkline, postgres):
 
 def test_its_idle_time_goes_on(trunkline):
     daemon = trunkline(routes=[route(client_idle_timeout=f"{5 * STRETCH}s")])
-    with daemon.door().wire(application_name="idler") as wire:
+    with daemon.endpoint().wire(application_name="idler") as wire:
         move(daemon, "idler")
         assert [m.sqlstate for m in wire.rest() if m.kind == "E"] == ["57P05"]
 
 
 def test_it_can_be_killed_where_it_is(pooler):
-    with pooler.door().wire(application_name="victim") as wire:
+    with pooler.endpoint().wire(application_name="victim") as wire:
         victim = id_of(pooler, "victim")
         move(pooler, "victim")
         pooler.console(f"KILL_CLIENT '{victim}'")
@@ -222,8 +222,8 @@ def test_it_can_be_killed_where_it_is(pooler):
     ("transaction", "begin", "in the middle of something"),
     ("session", "select 1", "only clients of transaction and statement pools"),
 ])
-def test_who_has_a_server_stays(pooler, database, sql, reason):
-    with pooler.door(database=database).wire(application_name="stays") as wire:
+def test_a_client_with_a_server_is_not_moved(pooler, database, sql, reason):
+    with pooler.endpoint(database=database).wire(application_name="stays") as wire:
         wire.ask(w.query(sql))
         with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match=reason):
             pooler.console(f"MOVE_CLIENT '{id_of(pooler, 'stays')}'")
@@ -232,12 +232,12 @@ def test_who_has_a_server_stays(pooler, database, sql, reason):
 
 def test_with_one_relay_there_is_nowhere_to_go(trunkline):
     daemon = trunkline(relays=1)
-    with daemon.door().wire(application_name="alone"):
+    with daemon.endpoint().wire(application_name="alone"):
         with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="one relay only"):
             daemon.console(f"MOVE_CLIENT '{id_of(daemon, 'alone')}'")
 
 
-def test_nobody_moves_who_is_not_there(pooler):
+def test_moving_a_missing_client_is_an_error(pooler):
     with pytest.raises(psycopg.errors.UndefinedObject):
         pooler.console("MOVE_CLIENT '01234567-89ab-7def-8123-456789abcdef'")
     with pytest.raises(psycopg.errors.SyntaxError):
@@ -246,7 +246,7 @@ def test_nobody_moves_who_is_not_there(pooler):
 
 def test_after_a_reload_it_moves_to_the_pool_as_it_is_now(trunkline):
     daemon = trunkline(routes=[route(pool_size=5)])
-    with daemon.door().wire(application_name="reloaded") as wire:
+    with daemon.endpoint().wire(application_name="reloaded") as wire:
         daemon.reload(dict(daemon.config, routes=[route(pool_size=3)]))
         move(daemon, "reloaded")
         assert w.rows(wire.ask(w.query("select 1"))) == [["1"]]
@@ -260,7 +260,7 @@ def all_on_one_relay(daemon, count):
     """So many clients of one relay, although new ones go where the fewest are."""
     kept, others = [], []
     while len(kept) < count:
-        wire = daemon.door().wire()
+        wire = daemon.endpoint().wire()
         (kept if relay_of(wire.pid) == 0 else others).append(wire)
     for wire in others:
         wire.socket.close()

@@ -94,7 +94,8 @@ def test_getting_started_leads_to_a_pooler_that_works(reader, cluster):
             printed.append(said)
     machine = r"\d+ relays?"  # as many as this one has processors
     shown = newcomer.blocks("text")[0]
-    assert re.sub(machine, "", "".join(printed)) == re.sub(machine, "", shown)
+    here = "".join(printed).replace(str(newcomer.folder), "/srv/app")
+    assert re.sub(machine, "", here) == re.sub(machine, "", shown)
     assert sum(line.startswith("psql") for line in lines) >= 4
 
 

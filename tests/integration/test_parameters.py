@@ -31,7 +31,7 @@ def show(wire, name):
     ("statement_timeout", "11s", "12s"),
 ])
 def test_clients_with_different_startup_parameters_share_a_server(single, name, one, other):
-    values = {one: single.door().wire(**{name: one}), other: single.door().wire(**{name: other})}
+    values = {one: single.endpoint().wire(**{name: one}), other: single.endpoint().wire(**{name: other})}
     for _ in range(3):
         for value, wire in values.items():
             assert show(wire, name) == value
@@ -40,8 +40,8 @@ def test_clients_with_different_startup_parameters_share_a_server(single, name, 
 
 
 def test_startup_options_are_parameters_too(single):
-    with single.door().wire(options="-c search_path=pg_catalog -cwork_mem=5MB") as one, \
-            single.door().wire(options=r"--search_path=public "
+    with single.endpoint().wire(options="-c search_path=pg_catalog -cwork_mem=5MB") as one, \
+            single.endpoint().wire(options=r"--search_path=public "
                                        r"--application_name=two\ words") as other:
         for _ in range(2):
             assert show(one, "search_path") == "pg_catalog"
@@ -51,9 +51,9 @@ def test_startup_options_are_parameters_too(single):
             assert show(other, "application_name") == "two words"
 
 
-def test_what_a_client_sets_follows_it(single):
-    with single.door().wire(application_name="one") as one, \
-            single.door().wire(application_name="other") as other:
+def test_settings_follow_their_client(single):
+    with single.endpoint().wire(application_name="one") as one, \
+            single.endpoint().wire(application_name="other") as other:
         one.ask(w.query("set application_name = 'set by one'"))
         one.ask(w.query("set TimeZone = 'Asia/Tokyo'"))
         assert show(other, "application_name") == "other"
@@ -62,8 +62,8 @@ def test_what_a_client_sets_follows_it(single):
         assert show(one, "TimeZone") == "Asia/Tokyo"
 
 
-def test_what_is_set_for_a_transaction_ends_with_it(single):
-    with single.door().wire(application_name="one") as one:
+def test_set_local_ends_with_its_transaction(single):
+    with single.endpoint().wire(application_name="one") as one:
         one.ask(w.query("begin; set local application_name = 'brief'"))
         assert show(one, "application_name") == "brief"
         one.ask(w.query("commit"))
@@ -74,7 +74,7 @@ def test_what_is_set_for_a_transaction_ends_with_it(single):
 
 
 def test_the_canonical_form_of_a_value_is_not_sent_again_and_again(single, postgres):
-    with single.door().wire(DateStyle="german") as one:
+    with single.endpoint().wire(DateStyle="german") as one:
         assert show(one, "DateStyle") == "German, DMY"
         mark = postgres.mark()
         for _ in range(5):
@@ -82,8 +82,8 @@ def test_the_canonical_form_of_a_value_is_not_sent_again_and_again(single, postg
         assert postgres.statements(mark) == ["select 1"] * 5
 
 
-def test_a_login_reports_the_parameters_that_it_asked_for(door):
-    with door.wire(application_name="known", TimeZone="Asia/Tokyo", DateStyle="German") as wire:
+def test_a_login_reports_the_parameters_that_it_asked_for(endpoint):
+    with endpoint.wire(application_name="known", TimeZone="Asia/Tokyo", DateStyle="German") as wire:
         assert wire.parameters["application_name"] == "known"
         assert wire.parameters["TimeZone"] == "Asia/Tokyo"
         assert wire.parameters["DateStyle"] == "German, DMY"
@@ -108,7 +108,7 @@ def test_a_parameter_that_the_server_refuses_is_an_error_and_runs_no_query(poole
 
 
 def test_a_bad_parameter_of_one_client_does_not_hurt_the_next(single):
-    bad = single.door().wire(login=False)
+    bad = single.endpoint().wire(login=False)
     bad.send(w.startup_packet(user="app", database="app", TimeZone="No/Where"))
     try:
         bad.login("app", "app")
@@ -116,7 +116,7 @@ def test_a_bad_parameter_of_one_client_does_not_hurt_the_next(single):
         bad.until("E")
     except w.Refused:
         pass
-    with single.door().wire(application_name="good") as good:
+    with single.endpoint().wire(application_name="good") as good:
         assert show(good, "application_name") == "good"
 
 
@@ -130,7 +130,7 @@ def test_an_encoding_set_by_one_client_does_not_reach_another(single):
 def test_a_reload_of_the_server_drops_no_connection(trunkline, cluster):
     own = cluster()
     daemon = trunkline(server=own, routes=[route(pool_size=1)])
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         pid = w.rows(wire.ask(w.query("select pg_backend_pid()")))
         own.sql("alter system set timezone = 'Asia/Tokyo'")
         own.sql("select pg_reload_conf()")
@@ -138,23 +138,23 @@ def test_a_reload_of_the_server_drops_no_connection(trunkline, cluster):
 
 
 def test_set_config_is_seen_like_set(single):
-    with single.door().wire(application_name="one") as one, \
-            single.door().wire(application_name="other") as other:
+    with single.endpoint().wire(application_name="one") as one, \
+            single.endpoint().wire(application_name="other") as other:
         one.ask(w.query("select set_config('application_name', 'by function', false)"))
         assert show(other, "application_name") == "other"
         assert show(one, "application_name") == "by function"
 
 
 def test_role_and_other_unreported_settings_of_the_login_do_not_leak(single):
-    with single.door().wire(options="-c search_path=pg_catalog") as one, \
-            single.door().wire() as other:
+    with single.endpoint().wire(options="-c search_path=pg_catalog") as one, \
+            single.endpoint().wire() as other:
         assert show(one, "search_path") == "pg_catalog"
         assert show(other, "search_path") == '"$user", public'
         assert show(one, "search_path") == "pg_catalog"
 
 
-def test_psycopg_sees_the_parameter_change(door):
-    with door.connect() as connection:
+def test_psycopg_sees_the_parameter_change(endpoint):
+    with endpoint.connect() as connection:
         connection.execute("set TimeZone = 'Asia/Tokyo'")
         assert connection.info.parameter_status("TimeZone") == "Asia/Tokyo"
         with pytest.raises(psycopg.errors.UndefinedObject):
@@ -162,10 +162,10 @@ def test_psycopg_sees_the_parameter_change(door):
         assert connection.execute("select 1").fetchone() == (1,)
 
 
-def startup_with(door, count):
+def startup_with(endpoint, count):
     """A login with so many startup parameters; application_name is the last."""
     names = {f"custom.p{number}": "x" for number in range(count - 1)}
-    return door.wire(application_name="first", **names)
+    return endpoint.wire(application_name="first", **names)
 
 
 REPORTED = {"application_name": "second", "datestyle": "German, DMY", "timezone": "Asia/Tokyo",
@@ -176,7 +176,7 @@ REPORTED = {"application_name": "second", "datestyle": "German, DMY", "timezone"
 @pytest.mark.parametrize("database", ["session", "transaction"])
 def test_there_is_room_for_all_that_servers_report_beside_the_startup_parameters(pooler, database):
     """At the limit, every reported parameter can be set, and be set again."""
-    with startup_with(pooler.door(database=database), 96) as client:
+    with startup_with(pooler.endpoint(database=database), 96) as client:
         for value in "other", None:
             for name, first in REPORTED.items():
                 if value is None:
@@ -191,7 +191,7 @@ def test_there_is_room_for_all_that_servers_report_beside_the_startup_parameters
 @pytest.mark.parametrize("database", ["session", "transaction"])
 @pytest.mark.parametrize("count", [97, 128, 200])
 def test_more_startup_parameters_than_the_limit_are_refused_at_login(pooler, database, count):
-    with pooler.door(database=database).wire(login=False) as client:
+    with pooler.endpoint(database=database).wire(login=False) as client:
         names = {f"custom.p{number}": "x" for number in range(count)}
         client.send(w.startup_packet(user="app", database=database, **names))
         answer = client.receive()
@@ -201,6 +201,6 @@ def test_more_startup_parameters_than_the_limit_are_refused_at_login(pooler, dat
 
 def test_options_count_as_startup_parameters(pooler):
     many = " ".join(f"-c custom.o{number}=x" for number in range(97))
-    with pooler.door().wire(login=False) as client:
+    with pooler.endpoint().wire(login=False) as client:
         client.send(w.startup_packet(user="app", database="app", options=many))
         assert "97 startup parameters, the limit is 96" in client.receive().fields["M"]

@@ -25,11 +25,11 @@ def pool(postgres, tmp_path_factory):
 
 
 @contextmanager
-def clients(door, count=2, **parameters):
+def clients(endpoint, count=2, **parameters):
     made = []
     try:
         for _ in range(count):
-            made.append(door.wire(**parameters))
+            made.append(endpoint.wire(**parameters))
         yield made if count > 1 else made[0]
     finally:
         for client in made:
@@ -99,14 +99,14 @@ CHANGES = {
 
 @pytest.mark.parametrize("through", ["the pool", "another way", "do", "a transaction"])
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_new_client_gets_what_is_there_now(pool, postgres, change, through):
+def test_a_new_client_gets_the_current_definition(pool, postgres, change, through):
     made, text, values, changes = CHANGES[change]
     name = "t" + str(abs(hash((change, through))))[:12]
     made = [sql.format(t=name) for sql in made]
     changes = [sql.format(t=name) for sql in changes]
     text = text.format(t=name)
-    direct = postgres.door()
-    with clients(pool.door(), 3) as (old, other, new), clients(direct, 1) as oracle:
+    direct = postgres.endpoint()
+    with clients(pool.endpoint(), 3) as (old, other, new), clients(direct, 1) as oracle:
         do(oracle, *made)
         assert "E" not in [kind for kind, _ in prepared(old, text, values=values)]
         assert "E" not in [kind for kind, _ in prepared(other, text, values=values)]
@@ -133,7 +133,7 @@ def test_a_row_goes_to_the_table_that_the_name_stands_for_now(pool, postgres, sh
     table = "shadowed_" + str(len(shadow))
     text = text.format(t=table)
     try:
-        with clients(pool.door()) as (old, new), clients(postgres.door(), 1) as oracle:
+        with clients(pool.endpoint()) as (old, new), clients(postgres.endpoint(), 1) as oracle:
             do(oracle, f"create table public.{table} (a int)", "create schema if not exists app")
             prepared(old, text, values=("1",))
             do(new, shadow.format(t=table))
@@ -145,9 +145,9 @@ def test_a_row_goes_to_the_table_that_the_name_stands_for_now(pool, postgres, sh
         postgres.sql("drop schema if exists app cascade", database="app")
 
 
-def test_a_table_that_is_not_committed_is_nobody_elses(trunkline, postgres):
+def test_an_uncommitted_table_is_not_visible_to_other_clients(trunkline, postgres):
     daemon = trunkline(relays=1, routes=[route(pool_size=2)])
-    with clients(daemon.door()) as (one, two), clients(postgres.door(), 1) as oracle:
+    with clients(daemon.endpoint()) as (one, two), clients(postgres.endpoint(), 1) as oracle:
         do(oracle, "create table open_ended (a int)")
         do(one, "begin", "alter table open_ended add b text")
         with_both = prepared(one, "select * from open_ended")
@@ -184,10 +184,10 @@ def aside(postgres):
     postgres.sql("drop table aside_only", database="app")
 
 
-def has_set(door, how, name, value):
+def has_set(endpoint, how, name, value):
     if how == "startup":
-        return door.wire(**{name: value})
-    client = door.wire()
+        return endpoint.wire(**{name: value})
+    client = endpoint.wire()
     if how == "set":
         do(client, f"set {name} to {value}" if name == "search_path" else
            f"set {name} = '{value}'")
@@ -202,9 +202,9 @@ def has_set(door, how, name, value):
 def test_a_setting_is_of_the_client_that_parses(pool, postgres, aside, name, first, how):
     value, text = SETTINGS[name]
     answers = {}
-    for door in postgres.door(), pool.door():
+    for endpoint in postgres.endpoint(), pool.endpoint():
         for which in (["plain", "changed"] if first == "plain" else ["changed", "plain"]) * 2:
-            client = door.wire() if which == "plain" else has_set(door, how, name, value)
+            client = endpoint.wire() if which == "plain" else has_set(endpoint, how, name, value)
             with client:
                 answers.setdefault(which, []).append(prepared(client, text))
     assert answers["plain"][:2] == answers["plain"][2:]
@@ -218,8 +218,8 @@ def test_a_setting_is_of_the_client_that_parses(pool, postgres, aside, name, fir
 def test_a_setting_of_one_transaction_is_not_that_of_others(pool, postgres, name, local):
     value, text = SETTINGS[name]
     answers = []
-    for door in postgres.door(), pool.door():
-        with clients(door, 3) as (plain, changed, after):
+    for endpoint in postgres.endpoint(), pool.endpoint():
+        with clients(endpoint, 3) as (plain, changed, after):
             do(changed, "begin", local.format(n=name, v=value))
             inside = prepared(changed, text)
             do(changed, "rollback")
@@ -235,10 +235,10 @@ def test_a_setting_of_one_transaction_is_not_that_of_others(pool, postgres, name
 def test_a_text_is_in_the_encoding_of_its_client(pool, postgres):
     text = b"select 'gr\xc3\xb6\xc3\x9fe'::text, length('gr\xc3\xb6\xc3\x9fe')"
     answers = []
-    for door in postgres.door(), pool.door():
+    for endpoint in postgres.endpoint(), pool.endpoint():
         answers.append([])
         for encoding in ("UTF8", "LATIN1", "UTF8"):
-            with door.wire(client_encoding=encoding) as client:
+            with endpoint.wire(client_encoding=encoding) as client:
                 answers[-1].append(prepared(client, text))
     assert answers[0] == answers[1]
     assert answers[0][0] != answers[0][1]
@@ -246,8 +246,8 @@ def test_a_text_is_in_the_encoding_of_its_client(pool, postgres):
 
 def test_now_is_when_it_was_parsed(pool, postgres):
     text = "select 'now'::timestamptz::text"
-    for door in postgres.door(), pool.door():
-        with clients(door) as (one, two):
+    for endpoint in postgres.endpoint(), pool.endpoint():
+        with clients(endpoint) as (one, two):
             first = fine(one.ask(w.parse("same", text), w.bind(statement="same"), w.execute(),
                                  w.SYNC))
             second = fine(two.ask(w.parse("same", text), w.bind(statement="same"), w.execute(),
@@ -271,10 +271,10 @@ def closed(postgres):
 
 @pytest.mark.parametrize("role", ["set role insider", "set local role insider",
                                   "select set_config('role', 'insider', true)"])
-def test_what_one_role_may_see_is_not_shown_to_another(pool, postgres, closed, role):
+def test_statements_are_not_shared_between_roles(pool, postgres, closed, role):
     text = "select * from closed.t"
-    for door in postgres.door(user="mallory"), pool.door(user="mallory"):
-        with clients(door) as (inside, outside):
+    for endpoint in postgres.endpoint(user="mallory"), pool.endpoint(user="mallory"):
+        with clients(endpoint) as (inside, outside):
             do(inside, "begin", role)
             answers = fine(inside.ask(w.parse("same", text), w.bind(statement="same"), w.execute(),
                                       w.SYNC))
@@ -290,7 +290,7 @@ def test_what_one_role_may_see_is_not_shown_to_another(pool, postgres, closed, r
 def two_servers(trunkline, **settings):
     """A client that has prepared on one server of two, and how to have it on the other."""
     daemon = trunkline(relays=1, routes=[route(pool_size=2, **settings)])
-    with clients(daemon.door(), 3) as (client, one, two):
+    with clients(daemon.endpoint(), 3) as (client, one, two):
         yield daemon, client, one, two
 
 
@@ -365,7 +365,7 @@ def test_a_type_that_changed_is_refused_on_another_server(trunkline, postgres, i
 
 @pytest.mark.parametrize("changes", [False, True])
 @pytest.mark.parametrize("described", [False, True])
-def test_an_unnamed_statement_is_what_its_client_was_told(trunkline, postgres, described, changes):
+def test_an_unnamed_statement_matches_its_description(trunkline, postgres, described, changes):
     """On another server; who was not told its types gets them with the rows."""
     postgres.sql("create table moved_unnamed as select 7 as a", database="app")
     postgres.sql("grant select on moved_unnamed to public", database="app")
@@ -422,7 +422,7 @@ def test_a_table_made_anew_with_the_same_columns_is_used_on_another_server(trunk
 
 def test_a_fetch_has_the_columns_of_its_cursor_on_every_server(trunkline, postgres):
     fetch = [w.bind(statement="fetch"), w.describe("P"), w.execute(), w.SYNC]
-    with two_servers(trunkline) as (_, client, one, two), clients(postgres.door(), 1) as oracle:
+    with two_servers(trunkline) as (_, client, one, two), clients(postgres.endpoint(), 1) as oracle:
         do(client, "begin")
         here = pid(client)
         do(client, "declare c cursor for select 1 as a")
@@ -439,10 +439,10 @@ def test_a_fetch_has_the_columns_of_its_cursor_on_every_server(trunkline, postgr
 
 
 @pytest.mark.parametrize("text", ["rollback", "ROLLBACK TO a", "", "commit"])
-def test_what_a_failed_transaction_accepts_can_be_prepared_in_it(trunkline, postgres, text):
+def test_statements_allowed_in_a_failed_transaction_can_be_prepared_in_it(trunkline, postgres, text):
     answers = []
-    for door in postgres.door(), trunkline(relays=1, routes=[route(pool_size=1)]).door():
-        with door.wire() as client:
+    for endpoint in postgres.endpoint(), trunkline(relays=1, routes=[route(pool_size=1)]).endpoint():
+        with endpoint.wire() as client:
             do(client, "begin", "savepoint a")
             assert states(client.ask(w.query("select 1/0"))) == ["22012"]
             answers.append(w.kinds(client.ask(w.parse("out", text), w.describe("S", "out"),
@@ -478,9 +478,9 @@ def names(client):
     return [row[0] for row in w.rows(answers)]
 
 
-def test_what_is_the_same_is_one_statement_of_the_server(trunkline):
+def test_equal_statements_are_one_on_the_server(trunkline):
     daemon = trunkline(relays=2, routes=[route(pool_size=1)])
-    with clients(daemon.door(), 6, application_name="some") as made:
+    with clients(daemon.endpoint(), 6, application_name="some") as made:
         for number, client in enumerate(made):
             fine(client.ask(w.query(f"set application_name = 'n{number}'")))
             fine(client.ask(w.parse(f"s{number}", "select 1"), w.SYNC))
@@ -494,7 +494,7 @@ def test_what_is_the_same_is_one_statement_of_the_server(trunkline):
 
 def test_a_text_is_parsed_for_each_client_that_prepares_it(trunkline):
     daemon = trunkline(relays=1, routes=[route(pool_size=1)])
-    with clients(daemon.door(), 4) as made:
+    with clients(daemon.endpoint(), 4) as made:
         for client in made:
             fine(client.ask(w.parse("same", "select 1"), w.SYNC))
             fine(again(client))
@@ -502,9 +502,9 @@ def test_a_text_is_parsed_for_each_client_that_prepares_it(trunkline):
         assert int(totals["server_parse_count"]) == 4
 
 
-def test_a_temporary_table_of_one_does_not_end_what_others_share(trunkline):
+def test_a_temporary_table_does_not_end_shared_statements(trunkline):
     daemon = trunkline(relays=1, routes=[route(pool_size=2)])
-    with clients(daemon.door(), 3) as (one, two, three):
+    with clients(daemon.endpoint(), 3) as (one, two, three):
         fine(one.ask(w.parse("same", "select 5"), w.SYNC))
         for sql in ("create temp table passing (a int)", "create temp table other as select 1 as a",
                     "select 1 as a into temp third"):
@@ -525,7 +525,7 @@ def test_names_on_servers_can_not_be_foretold(trunkline):
     for _ in range(2):
         daemon = trunkline(relays=1, routes=[route(pool_size=1)])
         for _ in range(2):
-            with daemon.door().wire() as client:
+            with daemon.endpoint().wire() as client:
                 fine(client.ask(w.parse("same", "select 1"), w.SYNC))
                 now = set(names(client))
                 assert now and all(NAME.match(name) for name in now)
@@ -543,10 +543,10 @@ FORGETTING_UNSEEN = """create or replace function forget() returns void language
 
 @pytest.mark.parametrize("end", ["sync", "flush"])
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo"])
-def test_what_a_do_block_deallocates_comes_back(trunkline, end, zone):
+def test_statements_that_a_do_block_deallocates_are_prepared_again(trunkline, end, zone):
     """A Bind that is the first of its batch is sent again; its client hears of nothing."""
     daemon = trunkline(relays=1, routes=[route(pool_size=1)])
-    with daemon.door().wire() as one, daemon.door().wire(TimeZone=zone) as two:
+    with daemon.endpoint().wire() as one, daemon.endpoint().wire(TimeZone=zone) as two:
         for _ in range(3):
             for client in one, two:
                 fine(client.ask(w.parse("same", "select 'x'::text || $1"), w.SYNC))
@@ -567,9 +567,9 @@ def test_what_a_do_block_deallocates_comes_back(trunkline, end, zone):
 
 
 @pytest.mark.parametrize("how", ["transaction", "second", "pipeline", "describe"])
-def test_what_can_not_be_repaired_is_told_once(trunkline, how):
+def test_an_error_that_cannot_be_repaired_is_sent_once(trunkline, how):
     daemon = trunkline(relays=1, routes=[route(pool_size=1)])
-    with clients(daemon.door(), 2) as (one, two):
+    with clients(daemon.endpoint(), 2) as (one, two):
         do(one, FORGETTING_UNSEEN)
         for client in one, two:
             fine(client.ask(w.parse("same", "select 'x'"), w.SYNC))
@@ -592,7 +592,7 @@ def test_what_can_not_be_repaired_is_told_once(trunkline, how):
 
 def test_a_name_that_is_the_clients_own_is_none_of_ours(trunkline):
     daemon = trunkline(relays=1, routes=[route(pool_size=1)])
-    with daemon.door().wire() as client:
+    with daemon.endpoint().wire() as client:
         fine(client.ask(w.parse("same", "select 'x'"), w.SYNC))
         mine, = names(client)
         for name in "tl_" + "0" * 32, "tl_", "nobody":
@@ -602,9 +602,9 @@ def test_a_name_that_is_the_clients_own_is_none_of_ours(trunkline):
 
 # --- private statements -------------------------------------------------------------------------
 
-def test_private_statements_are_seen_by_nobody_else(trunkline):
+def test_private_statements_are_not_visible_to_other_clients(trunkline):
     daemon = trunkline(relays=1, routes=[route(pool_size=1, prepared_statements="private")])
-    with clients(daemon.door(), 3) as made:
+    with clients(daemon.endpoint(), 3) as made:
         for _ in range(3):
             for number, client in enumerate(made):
                 fine(client.ask(w.parse("same", f"select {number} + $1::int"), w.SYNC))
@@ -619,7 +619,7 @@ def test_private_statements_are_seen_by_nobody_else(trunkline):
 
 def test_private_statements_work_with_parameters_that_differ(trunkline):
     daemon = trunkline(relays=1, routes=[route(pool_size=1, prepared_statements="private")])
-    with daemon.door().wire(TimeZone="Asia/Tokyo") as one, daemon.door().wire() as two:
+    with daemon.endpoint().wire(TimeZone="Asia/Tokyo") as one, daemon.endpoint().wire() as two:
         text = "select '2001-01-01 00:00'::timestamptz at time zone 'UTC'"
         for client in one, two:
             fine(client.ask(w.parse("same", text), w.SYNC))
@@ -631,7 +631,7 @@ def test_private_statements_work_with_parameters_that_differ(trunkline):
 @pytest.mark.parametrize("setting", [1, 3, "private", "off"])
 def test_every_setting_leaves_a_client_its_statements(trunkline, setting):
     daemon = trunkline(relays=1, routes=[route(pool_size=1, prepared_statements=setting)])
-    with daemon.door().wire() as client:
+    with daemon.endpoint().wire() as client:
         for number in range(6):
             fine(client.ask(w.parse(f"s{number}", f"select {number}"), w.SYNC))
         for number in 0, 5, 3, 3, 0:
@@ -661,7 +661,7 @@ MAKES = {
 def test_a_change_is_noticed_on_every_server(trunkline, postgres, how):
     """What nobody's signature shows: the row would go to the table that was there before."""
     text = "insert into shown values ($1)"
-    with clients(postgres.door(), 1) as oracle:
+    with clients(postgres.endpoint(), 1) as oracle:
         do(oracle, "create schema if not exists app", "create table public.shown (a int)")
         try:
             with two_servers(trunkline) as (_, old, new, third):
@@ -690,7 +690,7 @@ def test_a_statement_that_seems_lost_is_sent_again_once(trunkline, postgres):
         raise exception using errcode = '26000', message = n; end loop; return true; end $$""")
     postgres.sql("create domain liar as text check (lies(value))")
     daemon = trunkline(relays=1, routes=[route(pool_size=1)])
-    with daemon.door().wire() as one:
+    with daemon.endpoint().wire() as one:
         fine(one.ask(w.parse("s", "select $1::liar"), w.SYNC))
         fine(one.ask(w.parse("t", "select 2"), w.SYNC))
         assert states(one.ask(w.bind("", "s", ("x",)), w.execute(), w.SYNC)) == ["26000"]

@@ -6,8 +6,8 @@ import pytest
 from support.postgres import binaries
 
 
-def pgbench(door, *words):
-    done = subprocess.run([binaries() / "pgbench", *words, door.conninfo()], text=True,
+def pgbench(endpoint, *words):
+    done = subprocess.run([binaries() / "pgbench", *words, endpoint.conninfo()], text=True,
                           capture_output=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -15,9 +15,9 @@ def pgbench(door, *words):
 
 @pytest.fixture(scope="module")
 def tables(postgres):
-    """Its tables, in each of the databases that doors lead to."""
+    """Its tables, in each of the databases that endpoints lead to."""
     for database in ("app", "session", "transaction"):
-        pgbench(postgres.door(database=database), "-i", "-q", "-s", "1")
+        pgbench(postgres.endpoint(database=database), "-i", "-q", "-s", "1")
     yield
     for database in ("app", "session", "transaction"):
         postgres.sql("drop table pgbench_accounts, pgbench_branches, pgbench_history, "
@@ -31,33 +31,33 @@ def all_done(report, count):
 
 
 @pytest.mark.parametrize("protocol", ["simple", "extended", "prepared"])
-def test_read_only_queries_are_all_answered(door, tables, protocol):
-    report = pgbench(door, "-n", "-S", "-M", protocol, "-c", "8", "-j", "2", "-t", "100")
+def test_read_only_queries_are_all_answered(endpoint, tables, protocol):
+    report = pgbench(endpoint, "-n", "-S", "-M", protocol, "-c", "8", "-j", "2", "-t", "100")
     all_done(report, 800)
 
 
 @pytest.mark.parametrize("protocol", ["simple", "extended", "prepared"])
-def test_transactions_are_all_committed(door, tables, postgres, protocol):
+def test_transactions_are_all_committed(endpoint, tables, postgres, protocol):
     count = "select count(*) from pgbench_history"
-    before = postgres.one(count, database=door.database)
-    report = pgbench(door, "-n", "-M", protocol, "-c", "8", "-j", "2", "-t", "20")
+    before = postgres.one(count, database=endpoint.database)
+    report = pgbench(endpoint, "-n", "-M", protocol, "-c", "8", "-j", "2", "-t", "20")
     all_done(report, 160)
-    assert postgres.one(count, database=door.database) - before == 160
-    assert postgres.one("select sum(abalance) from pgbench_accounts", database=door.database) == \
-        postgres.one("select sum(bbalance) from pgbench_branches", database=door.database)
+    assert postgres.one(count, database=endpoint.database) - before == 160
+    assert postgres.one("select sum(abalance) from pgbench_accounts", database=endpoint.database) == \
+        postgres.one("select sum(bbalance) from pgbench_branches", database=endpoint.database)
 
 
-def test_pipelines_are_all_answered(door, tables, tmp_path):
+def test_pipelines_are_all_answered(endpoint, tables, tmp_path):
     script = tmp_path / "pipeline.sql"
     script.write_text("\\set n random(1, 1000)\n\\startpipeline\n" +
                       "select abalance from pgbench_accounts where aid = :n;\n" * 10 +
                       "\\endpipeline\n")
-    report = pgbench(door, "-n", "-M", "extended", "-f", str(script), "-c", "4", "-t", "50")
+    report = pgbench(endpoint, "-n", "-M", "extended", "-f", str(script), "-c", "4", "-t", "50")
     all_done(report, 200)
 
 
-def test_a_connection_for_every_transaction_works(door, tables):
-    all_done(pgbench(door, "-n", "-S", "-C", "-c", "2", "-t", "20"), 40)
+def test_a_connection_for_every_transaction_works(endpoint, tables):
+    all_done(pgbench(endpoint, "-n", "-S", "-C", "-c", "2", "-t", "20"), 40)
 
 
 def test_its_vacuum_and_its_initialisation_work_through_a_pool(pooled):

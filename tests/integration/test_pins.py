@@ -54,7 +54,7 @@ def value(wire, sql):
 def test_a_pin_ends_with_the_state(trunkline, make, end):
     daemon = single(trunkline)
     for protocol in ("simple", "extended", "transaction"):
-        with daemon.door().wire() as one, daemon.door().wire() as other:
+        with daemon.endpoint().wire() as one, daemon.endpoint().wire() as other:
             if protocol == "transaction":
                 fine(one.ask(w.query("begin")))
             for sql in make.split("; "):
@@ -81,7 +81,7 @@ def test_a_pin_ends_with_the_state(trunkline, make, end):
 ])
 def test_a_pin_does_not_end_with_a_part_of_the_state(trunkline, make, end):
     daemon = single(trunkline)
-    with daemon.door().wire() as one, daemon.door().wire() as other:
+    with daemon.endpoint().wire() as one, daemon.endpoint().wire() as other:
         for sql in (make + "; " + end).split("; "):
             one.ask(w.query(sql))
         other.send(w.query("select 'got it'"))
@@ -92,7 +92,7 @@ def test_a_pin_does_not_end_with_a_part_of_the_state(trunkline, make, end):
 
 def test_notifications_reach_a_pinned_client_that_idles(trunkline, postgres):
     daemon = single(trunkline)
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         fine(wire.ask(w.query("listen here")))
         postgres.sql("notify here, 'wake up'")
         assert b"here\0wake up\0" in wire.receive().body
@@ -103,7 +103,7 @@ def test_notifications_reach_a_pinned_client_that_idles(trunkline, postgres):
 
 def test_a_transaction_without_listen_hears_nothing_of_others(trunkline, postgres):
     daemon = single(trunkline)
-    with daemon.door().wire() as one, daemon.door().wire() as other:
+    with daemon.endpoint().wire() as one, daemon.endpoint().wire() as other:
         fine(one.ask(w.query("listen here")))
         fine(one.ask(w.query("unlisten here")))
         fine(other.ask(w.query("select 1")))
@@ -113,7 +113,7 @@ def test_a_transaction_without_listen_hears_nothing_of_others(trunkline, postgre
 
 def test_a_notification_within_a_transaction_comes_after_its_commit(trunkline):
     daemon = trunkline(relays=1, routes=[route(pool_size=2)])
-    with daemon.door().wire() as ear, daemon.door().wire() as mouth:
+    with daemon.endpoint().wire() as ear, daemon.endpoint().wire() as mouth:
         fine(ear.ask(w.query("listen here")))
         fine(mouth.ask(w.query("begin")))
         fine(mouth.ask(w.query("notify here, 'later'")))
@@ -122,9 +122,9 @@ def test_a_notification_within_a_transaction_comes_after_its_commit(trunkline):
         assert b"later" in ear.receive().body
 
 
-def test_show_pins_tells_who_keeps_what_and_why(trunkline):
+def test_show_pins_names_client_server_and_cause(trunkline):
     daemon = trunkline(relays=2, routes=[route(pool_size=5)])
-    with daemon.door().wire() as one, daemon.door().wire() as other:
+    with daemon.endpoint().wire() as one, daemon.endpoint().wire() as other:
         fine(one.ask(w.query("set statement_timeout = '60s'")))
         fine(one.ask(w.query("listen here")))
         fine(other.ask(w.query("select 1")))
@@ -145,8 +145,8 @@ def test_show_pins_tells_who_keeps_what_and_why(trunkline):
 
 def test_no_more_than_a_share_of_the_pool_is_pinned(trunkline):
     daemon = trunkline(relays=2, routes=[route(pool_size=4, session_state={"pin_share": 50})])
-    door = daemon.door()
-    with door.wire() as one, door.wire() as two, door.wire() as three:
+    endpoint = daemon.endpoint()
+    with endpoint.wire() as one, endpoint.wire() as two, endpoint.wire() as three:
         fine(one.ask(w.query("listen here")))
         fine(one.ask(w.query("set work_mem = '7MB'")))
         fine(two.ask(*extended("listen here")))
@@ -165,9 +165,9 @@ def test_no_more_than_a_share_of_the_pool_is_pinned(trunkline):
             fine(takes.ask(w.query("listen here")))
 
 
-def test_counters_tell_what_was_rejected(trunkline):
+def test_rejected_statements_are_counted(trunkline):
     daemon = trunkline(relays=2, routes=[route(session_state={"listen": "reject"})])
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         wire.ask(w.query("listen here"))
         wire.ask(*extended("listen here"))
     totals = {row["kind"]: row for row in daemon.console("SHOW PIN_TOTALS")}
@@ -176,7 +176,7 @@ def test_counters_tell_what_was_rejected(trunkline):
 
 def test_a_pinned_client_is_told_when_its_server_ends(trunkline, postgres):
     daemon = single(trunkline)
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         fine(wire.ask(w.query("listen here")))
         pid = int(value(wire, "select pg_backend_pid()"))
         postgres.sql("select pg_terminate_backend(%s)", pid)
@@ -186,7 +186,7 @@ def test_a_pinned_client_is_told_when_its_server_ends(trunkline, postgres):
 
 def test_a_pinned_query_can_be_cancelled(trunkline):
     daemon = single(trunkline)
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         fine(wire.ask(w.query("listen here")))
         wire.send(w.query("select pg_sleep(60)"))
         eventually(lambda: daemon.console("SHOW SERVERS")[0]["state"] == "active")
@@ -197,7 +197,7 @@ def test_a_pinned_query_can_be_cancelled(trunkline):
 
 def test_statements_of_the_protocol_go_on_while_pinned_and_after(trunkline):
     daemon = single(trunkline)
-    with daemon.door().wire() as one, daemon.door().wire() as other:
+    with daemon.endpoint().wire() as one, daemon.endpoint().wire() as other:
         fine(one.ask(w.parse("mine", "select 'mine'"), w.message("S")))
         fine(one.ask(w.query("listen here")))
         for _ in range(3):
@@ -212,7 +212,7 @@ def test_statements_of_the_protocol_go_on_while_pinned_and_after(trunkline):
 
 def test_a_prepared_listen_pins_each_time_it_is_executed(trunkline):
     daemon = single(trunkline)
-    with daemon.door().wire() as one, daemon.door().wire() as other:
+    with daemon.endpoint().wire() as one, daemon.endpoint().wire() as other:
         fine(one.ask(w.parse("on", "listen here"), w.parse("off", "unlisten here"),
                      w.message("S")))
         assert value(other, "select 1") == "1"
@@ -226,7 +226,7 @@ def test_a_prepared_listen_pins_each_time_it_is_executed(trunkline):
 
 def test_a_pinned_client_is_ended_by_a_drain_between_transactions(trunkline):
     daemon = trunkline(relays=1, drain_timeout="100ms", routes=[route(pool_size=1)])
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         fine(wire.ask(w.query("listen here")))
         config = daemon.config
         config["routes"][0]["auth"] = "trust"
@@ -236,7 +236,7 @@ def test_a_pinned_client_is_ended_by_a_drain_between_transactions(trunkline):
 
 def test_policies_change_with_a_reload(trunkline):
     daemon = single(trunkline, session_state={"listen": "reject"})
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         assert "E" in w.kinds(wire.ask(w.query("listen here")))
         config = daemon.config
         config["routes"][0]["session_state"] = {"listen": "pin"}
@@ -247,8 +247,8 @@ def test_policies_change_with_a_reload(trunkline):
 
 def test_parameters_of_a_client_are_back_after_its_server_was_cleaned(trunkline):
     daemon = single(trunkline, session_state={"set": "reset"})
-    with daemon.door().wire(DateStyle="German", application_name="mine") as one, \
-            daemon.door().wire() as other:
+    with daemon.endpoint().wire(DateStyle="German", application_name="mine") as one, \
+            daemon.endpoint().wire() as other:
         for _ in range(2):
             fine(one.ask(w.query("set work_mem = '7MB'")))
             assert value(one, "show datestyle") == "German, DMY"

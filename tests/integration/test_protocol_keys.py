@@ -8,10 +8,10 @@ from support.scripted import Scripted
 from support.trunkline import route
 
 
-def login(door, version, **parameters):
-    wire = door.wire(login=False)
-    wire.send(w.startup_packet(version, user=door.user, database=door.database, **parameters))
-    wire.login(door.user, door.password)
+def login(endpoint, version, **parameters):
+    wire = endpoint.wire(login=False)
+    wire.send(w.startup_packet(version, user=endpoint.user, database=endpoint.database, **parameters))
+    wire.login(endpoint.user, endpoint.password)
     return wire
 
 
@@ -21,7 +21,7 @@ def test_a_client_gets_a_key_of_its_version(pooled, asked, size):
         assert len(wire.secret) == size and 0 < wire.pid < 1 << 31
 
 
-def test_long_keys_cancel_and_what_is_near_them_does_not(pooled, postgres):
+def test_only_the_exact_long_key_cancels(pooled, postgres):
     with login(pooled, 0x30002) as wire:
         wire.send(w.query("select pg_sleep(62)"))
         eventually(lambda: postgres.one("select count(*) from pg_stat_activity "
@@ -57,7 +57,7 @@ def scripted_daemon(trunkline, server, protocol="3.2", **changes):
 def test_a_server_is_cancelled_by_its_own_key_of_any_length(trunkline, pool, speaks, secret, sent):
     with Scripted(speaks, secret) as server:
         daemon = scripted_daemon(trunkline, server, routes=[route(pool=pool, pool_size=1)])
-        with daemon.door().wire() as wire:
+        with daemon.endpoint().wire() as wire:
             pid = int(w.rows(wire.ask(w.query("select 1")))[0][0])
             assert len(server.keys[pid][0]) == sent
             wire.send(w.query("wait"))
@@ -71,7 +71,7 @@ def test_a_server_is_cancelled_by_its_own_key_of_any_length(trunkline, pool, spe
 def test_a_server_that_refuses_the_version_is_asked_for_the_old_one(trunkline, state):
     with Scripted(0x30000, refuses=state) as server:
         daemon = scripted_daemon(trunkline, server)
-        with daemon.door().wire() as wire:
+        with daemon.endpoint().wire() as wire:
             wire.ask(w.query("select 1"))
         assert [version for version, _ in server.startups] == [0x30002, 0x30000]
 
@@ -79,7 +79,7 @@ def test_a_server_that_refuses_the_version_is_asked_for_the_old_one(trunkline, s
 def test_the_old_version_is_asked_for_unless_told_otherwise(trunkline):
     with Scripted() as server:
         daemon = scripted_daemon(trunkline, server, protocol="3.0")
-        with login(daemon.door(), 0x30002) as wire:
+        with login(daemon.endpoint(), 0x30002) as wire:
             assert len(wire.secret) == 32
             pid = int(w.rows(wire.ask(w.query("select 1")))[0][0])
             assert len(server.keys[pid][0]) == 4
@@ -90,7 +90,7 @@ def test_postgresql_of_any_version_is_spoken_to(trunkline, postgres):
     services = {"main": {"hosts": [f"127.0.0.1:{postgres.port}"], "protocol": "3.2"}}
     daemon = trunkline(services=services)
     for mode in ("session", "transaction"):
-        with daemon.door(mode).wire() as wire:
+        with daemon.endpoint(mode).wire() as wire:
             wire.send(w.query("select pg_sleep(63)"))
             eventually(lambda: postgres.one(
                 "select count(*) from pg_stat_activity "
@@ -100,7 +100,7 @@ def test_postgresql_of_any_version_is_spoken_to(trunkline, postgres):
 
 
 def test_the_console_has_a_key_too(pooler):
-    with login(pooler.door("trunkline", "admin"), 0x30002) as wire:
+    with login(pooler.endpoint("trunkline", "admin"), 0x30002) as wire:
         assert wire.pid > 0 and len(wire.secret) in (4, 32)
 
 

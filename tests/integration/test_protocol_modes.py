@@ -18,7 +18,7 @@ def statements(trunkline):
 def test_a_statement_pool_takes_every_kind_of_single_statement(statements, postgres):
     postgres.sql("create table single (n int); grant all on single to app")
     try:
-        with statements.door().wire() as wire:
+        with statements.endpoint().wire() as wire:
             assert w.rows(wire.ask(w.query("select 1; select 2"))) == [["1"], ["2"]]
             assert w.kinds(wire.ask(w.query("begin; insert into single values (1); commit"))) == \
                 "C C C Z"
@@ -42,13 +42,13 @@ def test_a_statement_pool_takes_every_kind_of_single_statement(statements, postg
     w.query("begin; select 1/0"),
     w.parse("", "begin") + w.bind() + w.execute() + w.SYNC,
 ], ids=["simple", "start", "behind", "failed", "extended"])
-def test_a_statement_pool_refuses_what_stays_open_and_rolls_it_back(statements, postgres, begin):
-    with statements.door().wire() as wire:
+def test_a_statement_pool_refuses_and_rolls_back_open_transactions(statements, postgres, begin):
+    with statements.endpoint().wire() as wire:
         pid = w.rows(wire.ask(w.query("select pg_backend_pid()")))
         answers = wire.send(begin).rest()
         last = [m for m in answers if m.kind == "E"][-1]
         assert last.sqlstate == "0A000" and last.fields["V"] == "FATAL"
-    with statements.door().wire() as wire:
+    with statements.endpoint().wire() as wire:
         assert w.rows(wire.ask(w.query("select pg_backend_pid()"))) == pid
         assert w.rows(wire.ask(w.query("select now() = statement_timestamp()"))) == [["t"]]
 
@@ -56,7 +56,7 @@ def test_a_statement_pool_refuses_what_stays_open_and_rolls_it_back(statements, 
 # --- notifications
 
 def test_notifications_reach_idle_busy_and_open_sessions_and_change_nothing(pooler, postgres):
-    with pooler.door("session").wire() as wire:
+    with pooler.endpoint("session").wire() as wire:
         wire.ask(w.query("listen here"))
         postgres.sql("notify here, 'idle'", database="session")
         told = wire.receive()
@@ -71,7 +71,7 @@ def test_notifications_reach_idle_busy_and_open_sessions_and_change_nothing(pool
 
 
 def test_the_pid_of_a_notification_is_that_of_its_session(pooler):
-    with pooler.door("session").wire() as one, pooler.door("session").wire() as two:
+    with pooler.endpoint("session").wire() as one, pooler.endpoint("session").wire() as two:
         one.ask(w.query("listen here"))
         two.ask(w.query("notify here"))
         told = one.receive()
@@ -120,7 +120,7 @@ def pid_of(wire):
                          ids=["notice", "notification", "status", "all"])
 def test_an_idle_server_that_says_something_harmless_is_kept(odd, late):
     daemon = odd()
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         first = pid_of(wire)
         for _ in range(3):
             daemon.scripted.wires[int(first)].send(late)
@@ -129,9 +129,9 @@ def test_an_idle_server_that_says_something_harmless_is_kept(odd, late):
 
 @pytest.mark.parametrize("late", [w.message("D", b"\0\0"), w.message("Z", b"I"), b"\0\0\0\0\0\0"],
                          ids=["row", "ready", "noise"])
-def test_an_idle_server_that_says_what_can_not_be_is_left(odd, late):
+def test_an_idle_server_with_an_invalid_message_is_closed(odd, late):
     daemon = odd()
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         first = pid_of(wire)
         daemon.scripted.wires[int(first)].send(late)
         eventually(lambda: not daemon.console("SHOW SERVERS"))
@@ -140,7 +140,7 @@ def test_an_idle_server_that_says_what_can_not_be_is_left(odd, late):
 
 def test_notifications_within_an_answer_are_the_clients(odd):
     daemon = odd({b"odd": NOTIFICATION + NOTICE + DONE}, pool="session")
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         answers = wire.ask(w.query("odd"))
         assert [m.kind for m in answers if m.kind in "ANCZ"] == ["A", "N", "C", "Z"]
         assert pid_of(wire)
@@ -151,7 +151,7 @@ def test_notifications_within_an_answer_are_the_clients(odd):
 ], ids=["none", "empty", "nothing"])
 def test_an_error_without_a_code_is_passed_on_as_it_is(odd, fields, state):
     daemon = odd({b"odd": w.message("E", fields) + w.message("Z", b"I")})
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         answers = wire.ask(w.query("odd"))
         assert [m.kind for m in answers] == ["E", "Z"] and answers[0].body == fields
         assert pid_of(wire)
@@ -167,16 +167,16 @@ def test_a_refused_login_has_a_code_and_is_told_at_once(odd, fields, state, pool
 
     def knock():
         with pytest.raises(w.Refused) as refused:
-            daemon.door().wire()
+            daemon.endpoint().wire()
         assert (refused.value.sqlstate, refused.value.fields["V"]) == (state, "FATAL")
 
     assert seconds(knock) < 4
 
 
-def test_what_a_server_reports_at_its_login_may_be_long_and_much(odd):
+def test_a_server_may_report_many_long_parameters(odd):
     reports = {f"custom.parameter_{number}": "v" * 900 for number in range(50)}
     daemon = odd(reports=dict(reports, application_name="x" * 10000))
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         assert wire.parameters["custom.parameter_49"] == "v" * 900
         assert pid_of(wire)
 
@@ -187,12 +187,12 @@ def test_a_login_reports_the_server_that_is_there_now(trunkline):
     services = {"main": {"hosts": [f"127.0.0.1:{port}"], "tls": {"mode": "disable"}}}
     with Scripted(port=port, reports={"server_version": "17.1"}):
         daemon = trunkline(services=services)
-        with daemon.door().wire() as wire:
+        with daemon.endpoint().wire() as wire:
             assert wire.parameters["server_version"] == "17.1"
             pid_of(wire)
     with Scripted(port=port, reports={"server_version": "18.2"}):
         def greeted():
-            with daemon.door().wire() as wire:
+            with daemon.endpoint().wire() as wire:
                 try:
                     pid_of(wire)
                 except (EOFError, IndexError, ConnectionError):
@@ -207,7 +207,7 @@ def test_nothing_that_a_session_can_not_set_is_ever_set(trunkline, cluster):
     own.sql("create role super superuser login password 'super'; grant app to super")
     daemon = trunkline(server=own, users={"super": "super", "admin": "admin"},
                        routes=[route(pool_size=1)])
-    with daemon.door(user="super").wire() as one, daemon.door(user="super").wire() as two:
+    with daemon.endpoint(user="super").wire() as one, daemon.endpoint(user="super").wire() as two:
         mark = own.mark()
         for wire in (one, two, one):
             wire.ask(w.query("begin; set local session authorization app; select 1; commit"))
@@ -225,13 +225,13 @@ def test_a_password_may_be_long(trunkline, cluster, method):
     own.sql(f"create role wordy login password '{secret}'")
     daemon = trunkline(server=own, users={"wordy": secret, "admin": "admin"},
                        routes=[route(auth=method)])
-    assert daemon.door("app", "wordy", secret).one("select 1") == 1
+    assert daemon.endpoint("app", "wordy", secret).one("select 1") == 1
     with pytest.raises(psycopg.OperationalError):
-        daemon.door("app", "wordy", secret * 60).one("select 1")
+        daemon.endpoint("app", "wordy", secret * 60).one("select 1")
 
 
 def test_plain_text_behind_a_request_for_gss_ends_the_connection(pooler):
-    with pooler.door().wire(login=False) as wire:
+    with pooler.endpoint().wire(login=False) as wire:
         wire.send(w.GSS_REQUEST + w.startup_packet(user="trusted", database="app"))
         answers = wire.rest()
         assert [m.sqlstate for m in answers if m.kind == "E"] == ["08P01"]

@@ -29,19 +29,19 @@ def secure(postgres, certificate, tmp_path_factory):
     daemon.stop()
 
 
-def session(door, newest=None):
+def session(endpoint, newest=None):
     """A client that has logged in, over OpenSSL."""
-    wire = door.wire(login=False)
+    wire = endpoint.wire(login=False)
     wire.send(w.SSL_REQUEST)
     assert wire.take(1) == b"S"
     wire.socket = Session(wire.socket, newest)
-    wire.startup(door.user, door.database, door.password)
+    wire.startup(endpoint.user, endpoint.database, endpoint.password)
     return wire
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_keys_may_change_between_and_within_messages(secure, mode):
-    with session(secure.door(mode)) as wire:
+    with session(secure.endpoint(mode)) as wire:
         for number in range(20):
             wire.socket.update_keys()
             question = w.query(f"select {number}")
@@ -57,7 +57,7 @@ def test_keys_that_change_while_both_sides_send_much_stop_nothing(secure, mode):
     text = "y" * 1000
     question = w.parse("", f"select $1::text || repeat('{text}', 30)") + \
         w.bind("", "", ["x" * 30000]) + w.execute()
-    wire = session(secure.door(mode))
+    wire = session(secure.endpoint(mode))
     raw, tls = wire.socket.socket, wire.socket
     to_send, sent, received, times, step = question * 300 + w.SYNC, 0, 0, 0, 1
     tail, end = b"", time.monotonic() + PATIENCE * 3
@@ -83,41 +83,41 @@ def test_keys_that_change_while_both_sides_send_much_stop_nothing(secure, mode):
 
 def test_a_client_that_only_writes_is_answered_its_changes_of_keys_later(secure):
     """It reads nothing while a large result waits for it, and changes its keys meanwhile."""
-    wire = session(secure.door("transaction"))
+    wire = session(secure.endpoint("transaction"))
     wire.send(w.query("select repeat('z', 1000) from generate_series(1, 20000)"))
     for _ in range(50):
         wire.socket.update_keys()
         wire.send(w.FLUSH)
-    assert secure.door().one("select 1") == 1
+    assert secure.endpoint().one("select 1") == 1
     assert len(w.rows(wire.until())) == 20000
     wire.__exit__()
 
 
 def test_renegotiation_is_not_taken_part_in(secure):
-    wire = session(secure.door(), newest=TLS_1_2)
+    wire = session(secure.endpoint(), newest=TLS_1_2)
     assert w.rows(wire.ask(w.query("select 1"))) == [["1"]]
     with pytest.raises(ConnectionResetError):
         wire.socket.renegotiate()
     wire.__exit__()
-    assert secure.door().one("select 1") == 1
+    assert secure.endpoint().one("select 1") == 1
 
 
 # --- ends
 
-def python_session(door, mode_of_end=False):
+def python_session(endpoint, mode_of_end=False):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    wire = door.wire(login=False)
+    wire = endpoint.wire(login=False)
     wire.send(w.SSL_REQUEST)
     assert wire.take(1) == b"S"
     wire.socket = context.wrap_socket(wire.socket, suppress_ragged_eofs=mode_of_end)
-    wire.startup(door.user, door.database, door.password)
+    wire.startup(endpoint.user, endpoint.database, endpoint.password)
     return wire
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_the_end_is_said_in_tls_too(secure, mode):
-    with python_session(secure.door(mode)) as wire:
+    with python_session(secure.endpoint(mode)) as wire:
         wire.send(w.TERMINATE)
         assert wire.socket.recv(1) == b""  # without a goodbye this is an SSLEOFError
 
@@ -126,7 +126,7 @@ def test_the_end_is_said_in_tls_too(secure, mode):
 @pytest.mark.parametrize("how", ["goodbye", "fin", "reset", "half a record"])
 def test_a_client_may_end_its_tls_in_any_way(secure, postgres, mode, how):
     """In the middle of a transaction: the server is free again."""
-    wire = session(secure.door(mode))
+    wire = session(secure.endpoint(mode))
     wire.ask(w.query("begin; create table never (n int)"))
     raw = wire.socket.socket
     if how == "goodbye":
@@ -138,11 +138,11 @@ def test_a_client_may_end_its_tls_in_any_way(secure, postgres, mode, how):
     wire.__exit__()
     eventually(lambda: postgres.one("select count(*) from pg_stat_activity where state like 'idle in%%'"
                                     " and datname = %s and query like '%%never%%'", mode) == 0)
-    assert secure.door(mode).one("select to_regclass('never') is null")
+    assert secure.endpoint(mode).one("select to_regclass('never') is null")
 
 
 def test_a_goodbye_while_an_answer_is_under_way_ends_the_client(secure, postgres):
-    wire = session(secure.door())
+    wire = session(secure.endpoint())
     wire.send(w.query("select pg_sleep(64)"))
     busy = "select count(*) from pg_stat_activity where query = 'select pg_sleep(64)' " \
            "and state = 'active'"
@@ -153,12 +153,12 @@ def test_a_goodbye_while_an_answer_is_under_way_ends_the_client(secure, postgres
 
 
 @pytest.mark.parametrize("how", ["idle", "asked"])
-def test_a_server_whose_tls_ends_without_a_word_is_told_once(trunkline, postgres, certificate, how):
+def test_a_server_that_ends_tls_without_close_notify_is_logged_once(trunkline, postgres, certificate, how):
     with DirectFront(certificate, ("127.0.0.1", postgres.port)) as front:
         daemon = trunkline(services={"main": {"hosts": [f"127.0.0.1:{front.port}"],
                                               "tls": {"mode": "require", "negotiation": "direct"}}},
                            routes=[route(pool_size=1)])
-        with daemon.door().wire() as wire:
+        with daemon.endpoint().wire() as wire:
             wire.ask(w.query("select 1"))
             if how == "asked":
                 wire.send(w.query("select pg_sleep(65)"))
@@ -173,19 +173,19 @@ def test_a_server_whose_tls_ends_without_a_word_is_told_once(trunkline, postgres
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_server_that_half_closes_is_left_and_nobody_hangs(trunkline, postgres, proxy, mode):
+def test_a_server_that_half_closes_is_closed_and_no_client_hangs(trunkline, postgres, proxy, mode):
     middle = proxy("127.0.0.1", postgres.port)
     daemon = trunkline(services={"main": {"hosts": [f"127.0.0.1:{middle.port}"],
                                           "tls": {"mode": "disable"}}},
                        routes=[route(pool=mode, pool_size=1)])
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         wire.send(w.query("select pg_sleep(66)"))
         eventually(lambda: postgres.one("select count(*) from pg_stat_activity "
                                         "where query = 'select pg_sleep(66)' and state = 'active'"))
         for near, _ in middle._pairs:
             near.shutdown(socket.SHUT_WR)  # towards the pooler: a FIN, and it still reads
         assert [m.sqlstate for m in wire.rest()] == ["08006"]
-    assert daemon.door().one("select 1") == 1
+    assert daemon.endpoint().one("select 1") == 1
 
 
 def test_a_client_that_half_closes_behind_its_last_query_ends(pooled, postgres):

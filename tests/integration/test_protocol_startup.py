@@ -7,12 +7,12 @@ from support.ports import free_port
 from support.trunkline import route
 
 
-def outcome(door, *names, **parameters):
+def outcome(endpoint, *names, **parameters):
     """The SQLSTATE of a login that is refused, else the values of these settings."""
-    with door.wire(login=False) as wire:
-        wire.send(w.startup_packet(user=door.user, database=door.database, **parameters))
+    with endpoint.wire(login=False) as wire:
+        wire.send(w.startup_packet(user=endpoint.user, database=endpoint.database, **parameters))
         try:
-            wire.login(door.user, door.password)
+            wire.login(endpoint.user, endpoint.password)
         except w.Refused as refused:
             assert refused.fields["V"] == "FATAL"
             return refused.sqlstate
@@ -23,22 +23,22 @@ def outcome(door, *names, **parameters):
     {"no_such_setting": "1"}, {"options": "-c no_such_setting=1"}, {"options": "--no_such=1"},
     {"options": "-c no-such=1"},
 ], ids=str)
-def test_a_setting_that_nobody_knows_is_postgresqls_own_error(door, parameters):
-    assert outcome(door, **parameters) == "42704"
+def test_an_unknown_setting_gives_the_error_of_postgresql(endpoint, parameters):
+    assert outcome(endpoint, **parameters) == "42704"
 
 
-def test_a_setting_of_an_extension_that_is_not_loaded_is_kept(door):
-    assert outcome(door, "my.thing", **{"my.thing": "kept"}) == ["kept"]
+def test_a_setting_of_an_extension_that_is_not_loaded_is_kept(endpoint):
+    assert outcome(endpoint, "my.thing", **{"my.thing": "kept"}) == ["kept"]
 
 
-def test_of_a_parameter_that_is_given_twice_the_last_one_counts(door):
+def test_of_a_parameter_that_is_given_twice_the_last_one_counts(endpoint):
     packet = w.startup_packet(user="nobody", database="nowhere", application_name="one")[8:-1] + \
-        w.startup_packet(user=door.user, database=door.database, application_name="two")[8:]
-    with door.wire(login=False) as wire:
+        w.startup_packet(user=endpoint.user, database=endpoint.database, application_name="two")[8:]
+    with endpoint.wire(login=False) as wire:
         wire.send(struct.pack("!II", len(packet) + 8, 0x30000) + packet)
-        wire.login(door.user, door.password)
+        wire.login(endpoint.user, endpoint.password)
         assert w.rows(wire.ask(w.query("show application_name"))) == [["two"]]
-        assert w.rows(wire.ask(w.query("select current_user"))) == [[door.user]]
+        assert w.rows(wire.ask(w.query("select current_user"))) == [[endpoint.user]]
 
 
 OPTIONS = [
@@ -55,38 +55,38 @@ OPTIONS = [
 
 @pytest.mark.parametrize("text", OPTIONS)
 @pytest.mark.parametrize("mode", ["session", "transaction"])
-def test_options_mean_what_they_mean_to_postgresql(postgres, pooler, mode, text):
+def test_options_are_read_as_by_postgresql(postgres, pooler, mode, text):
     names = ["work_mem", "application_name", "search_path", "DateStyle", "enable_seqscan",
              "enable_indexscan"]
-    direct = outcome(postgres.door(mode), *names, options=text)
-    assert outcome(pooler.door(mode), *names, options=text) == direct
+    direct = outcome(postgres.endpoint(mode), *names, options=text)
+    assert outcome(pooler.endpoint(mode), *names, options=text) == direct
 
 
-def test_a_packets_own_parameter_goes_over_that_of_its_options(door):
-    assert outcome(door, "work_mem", work_mem="6MB", options="-c work_mem=5MB") == ["6MB"]
-    assert outcome(door, "DateStyle", options="-e") == ["ISO, DMY"]
+def test_a_packets_own_parameter_goes_over_that_of_its_options(endpoint):
+    assert outcome(endpoint, "work_mem", work_mem="6MB", options="-c work_mem=5MB") == ["6MB"]
+    assert outcome(endpoint, "DateStyle", options="-e") == ["ISO, DMY"]
 
 
-def test_what_only_a_new_connection_can_set_needs_a_session_pool(postgres, pooler):
+def test_parameters_of_the_startup_packet_only_need_a_session_pool(postgres, pooler):
     """A transaction pool's servers have long begun: the client hears of it, in PostgreSQL's words."""
-    assert outcome(postgres.door(), "post_auth_delay", options="-W 0") == ["0"]
-    assert outcome(pooler.door("session"), "post_auth_delay", options="-W 0") == ["0"]
-    assert outcome(pooler.door("transaction"), "post_auth_delay", options="-W 0") == "55P02"
+    assert outcome(postgres.endpoint(), "post_auth_delay", options="-W 0") == ["0"]
+    assert outcome(pooler.endpoint("session"), "post_auth_delay", options="-W 0") == ["0"]
+    assert outcome(pooler.endpoint("transaction"), "post_auth_delay", options="-W 0") == "55P02"
 
 
 def test_ignored_startup_parameters_are_dropped_and_all_others_are_not(trunkline):
     daemon = trunkline(ignore_startup_parameters=["no_such_setting", "WORK_MEM"])
     for mode in ("session", "transaction"):
-        door = daemon.door(mode)
-        assert outcome(door, "work_mem", no_such_setting="1", work_mem="5MB") == ["4MB"]
-        assert outcome(door, "work_mem", options="-c no_such_setting=1 -c work_mem=5MB") == ["4MB"]
-        assert outcome(door, other_setting="1", no_such_setting="1") == "42704"
+        endpoint = daemon.endpoint(mode)
+        assert outcome(endpoint, "work_mem", no_such_setting="1", work_mem="5MB") == ["4MB"]
+        assert outcome(endpoint, "work_mem", options="-c no_such_setting=1 -c work_mem=5MB") == ["4MB"]
+        assert outcome(endpoint, other_setting="1", no_such_setting="1") == "42704"
 
 
 def test_the_options_can_be_ignored_as_a_whole(trunkline):
     daemon = trunkline(ignore_startup_parameters=["options"])
-    assert outcome(daemon.door(), "work_mem", options="-c no_such=1 -S5120 rubbish") == ["4MB"]
-    assert outcome(daemon.door(), "work_mem", options="-c no_such=1", work_mem="5MB") == ["5MB"]
+    assert outcome(daemon.endpoint(), "work_mem", options="-c no_such=1 -S5120 rubbish") == ["4MB"]
+    assert outcome(daemon.endpoint(), "work_mem", options="-c no_such=1", work_mem="5MB") == ["5MB"]
 
 
 @pytest.mark.parametrize("asked, spoken", [
@@ -94,9 +94,9 @@ def test_the_options_can_be_ignored_as_a_whole(trunkline):
     (0x3ffff, 0x30002),
 ])
 @pytest.mark.parametrize("options", [(), ("_pq_.one",), ("_pq_.one", "_pq_.two")], ids=len)
-def test_what_is_not_spoken_is_told_once_and_before_the_password_is_asked_for(pooler, asked, spoken,
+def test_an_unsupported_protocol_is_negotiated_before_the_password(pooler, asked, spoken,
                                                                               options):
-    with pooler.door().wire(login=False) as wire:
+    with pooler.endpoint().wire(login=False) as wire:
         wire.send(w.startup_packet(asked, user="app", database="app", **dict.fromkeys(options, "x")))
         if spoken or options:
             first = wire.receive()
@@ -109,7 +109,7 @@ def test_what_is_not_spoken_is_told_once_and_before_the_password_is_asked_for(po
 
 
 def test_the_console_negotiates_too(pooler):
-    with pooler.door("trunkline", "admin").wire(login=False) as wire:
+    with pooler.endpoint("trunkline", "admin").wire(login=False) as wire:
         wire.send(w.startup_packet(0x3270f, user="admin", database="trunkline"))
         assert wire.receive().kind == "v"
         assert wire.login("admin", "admin")[0].kind == "R"
@@ -119,7 +119,7 @@ def test_the_console_negotiates_too(pooler):
 def test_no_encryption_is_asked_for_inside_of_tls(trunkline, certificate, request_):
     daemon = trunkline(listen=[dict(host="127.0.0.1", port=free_port(), tls={
         "mode": "allow", "cert": str(certificate.cert), "key": str(certificate.key)})])
-    with daemon.door().wire(login=False) as wire:
+    with daemon.endpoint().wire(login=False) as wire:
         wire.send(w.GSS_REQUEST)
         assert wire.take(1) == b"N"
         wire.secure()
@@ -130,13 +130,13 @@ def test_no_encryption_is_asked_for_inside_of_tls(trunkline, certificate, reques
 @pytest.mark.parametrize("order", ["SG", "GS"])
 def test_each_kind_of_encryption_may_be_asked_for_once_in_any_order(pooler, order):
     requests = {"S": w.SSL_REQUEST, "G": w.GSS_REQUEST}
-    with pooler.door().wire(login=False) as wire:
+    with pooler.endpoint().wire(login=False) as wire:
         for letter in order:
             wire.send(requests[letter])
             assert wire.take(1) == b"N"
         wire.startup("app", "app", "app")
     for last in order:
-        with pooler.door().wire(login=False) as wire:
+        with pooler.endpoint().wire(login=False) as wire:
             for letter in order:
                 wire.send(requests[letter])
                 assert wire.take(1) == b"N"
@@ -146,6 +146,6 @@ def test_each_kind_of_encryption_may_be_asked_for_once_in_any_order(pooler, orde
 
 def test_a_pool_of_one_serves_clients_of_different_options(trunkline):
     daemon = trunkline(routes=[route(pool_size=1)])
-    door = daemon.door()
-    assert outcome(door, "DateStyle", "work_mem", options="-e -S 5120") == ["ISO, DMY", "5MB"]
-    assert outcome(door, "DateStyle", "work_mem") == ["ISO, MDY", "4MB"]
+    endpoint = daemon.endpoint()
+    assert outcome(endpoint, "DateStyle", "work_mem", options="-e -S 5120") == ["ISO, DMY", "5MB"]
+    assert outcome(endpoint, "DateStyle", "work_mem") == ["ISO, MDY", "4MB"]

@@ -32,7 +32,7 @@ def context(*protocols, ciphers=None, version=None, curve=None):
 
 
 def wrapped(daemon, using):
-    wire = daemon.door().wire(login=False)
+    wire = daemon.endpoint().wire(login=False)
     wire.socket = using.wrap_socket(wire.socket)
     return wire
 
@@ -60,19 +60,19 @@ def test_direct_tls_needs_the_name_of_the_protocol(trunkline, certificate):
     with pytest.raises((ssl.SSLError, ConnectionResetError)):
         with wrapped(daemon, context("http/1.1")) as wire:
             wire.take(1)
-    assert daemon.door().one("select 1") == 1
+    assert daemon.endpoint().one("select 1") == 1
 
 
 def test_direct_tls_of_a_listener_without_tls_is_an_end(trunkline):
     daemon = trunkline()
     with pytest.raises((ssl.SSLError, ConnectionResetError)):
         wrapped(daemon, context("postgresql"))
-    assert daemon.door().one("select 1") == 1
+    assert daemon.endpoint().one("select 1") == 1
 
 
 def test_a_handshake_behind_a_request_for_gss_is_not_taken(trunkline, certificate):
     daemon = trunkline(listen=listen(certificate))
-    with daemon.door().wire(login=False) as wire:
+    with daemon.endpoint().wire(login=False) as wire:
         wire.send(w.GSS_REQUEST)
         assert wire.take(1) == b"N"
         with pytest.raises((ssl.SSLError, ConnectionResetError)):
@@ -88,7 +88,7 @@ def test_inside_of_direct_tls_none_is_asked_for(trunkline, certificate):
 
 def test_a_cancel_may_come_by_direct_tls(trunkline, certificate, postgres):
     daemon = trunkline(listen=listen(certificate))
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         wire.send(w.query("select pg_sleep(60)"))
         eventually(lambda: postgres.one("select count(*) from pg_stat_activity "
                                         "where query = 'select pg_sleep(60)' and state = 'active'"))
@@ -120,7 +120,7 @@ def test_servers_are_reached_by_direct_tls(trunkline, postgres, certificate, aut
     with DirectFront(certificate, ("127.0.0.1", postgres.port)) as front:
         services = behind(front, mode="verify-ca", ca=str(authority.cert))
         daemon = trunkline(services=services, routes=[route(pool=pool)])
-        with daemon.door().wire() as wire:
+        with daemon.endpoint().wire() as wire:
             assert w.rows(wire.ask(w.query("select 1"))) == [["1"]]
             wire.send(w.query("select pg_sleep(61)"))
             eventually(lambda: postgres.one(
@@ -151,12 +151,12 @@ def test_direct_tls_needs_a_mode_that_requires_it(trunkline, postgres):
 
 def test_a_listener_speaks_no_older_tls_than_it_may(trunkline, certificate):
     daemon = trunkline(listen=listen(certificate, "require", min_version="TLSv1.3"))
-    with daemon.door().wire(login=False) as wire:
+    with daemon.endpoint().wire(login=False) as wire:
         wire.send(w.SSL_REQUEST)
         assert wire.take(1) == b"S"
         with pytest.raises((ssl.SSLError, ConnectionResetError)):
             context(version=ssl.TLSVersion.TLSv1_2).wrap_socket(wire.socket)
-    assert daemon.door(sslmode="require").one("select 1") == 1
+    assert daemon.endpoint(sslmode="require").one("select 1") == 1
 
 
 def test_a_listeners_ciphers_and_curves_can_be_chosen(trunkline, certificate):
@@ -166,7 +166,7 @@ def test_a_listeners_ciphers_and_curves_can_be_chosen(trunkline, certificate):
                                      curves="P-384"))
 
     def cipher(using):
-        with daemon.door().wire(login=False) as wire:
+        with daemon.endpoint().wire(login=False) as wire:
             wire.send(w.SSL_REQUEST)
             assert wire.take(1) == b"S"
             return using.wrap_socket(wire.socket).cipher()[0]
@@ -185,10 +185,10 @@ def test_the_ciphers_towards_servers_can_be_chosen(trunkline, postgres, certific
     services = {"main": {"hosts": [f"127.0.0.1:{postgres.port}"], "tls": tls}}
     daemon = trunkline(services=services)
     query = "select cipher from pg_stat_ssl where pid = pg_backend_pid()"
-    assert daemon.door().one(query) == "TLS_AES_128_GCM_SHA256"
+    assert daemon.endpoint().one(query) == "TLS_AES_128_GCM_SHA256"
     tls["tls13_ciphers"] = "TLS_AES_256_GCM_SHA384"
     daemon.reload(dict(daemon.config, services=services))
-    assert daemon.door().one(query) == "TLS_AES_256_GCM_SHA384"
+    assert daemon.endpoint().one(query) == "TLS_AES_256_GCM_SHA384"
 
 
 @pytest.mark.parametrize("key, value", [

@@ -5,6 +5,7 @@ import struct
 
 import psycopg
 import pytest
+from support import wire as w
 from support.ports import free_port
 from support.trunkline import configuration, route
 
@@ -50,7 +51,7 @@ def daemon_of(trunkline, postgres, proxies=("127.0.0.1",), changes=None, **liste
     routes = [route(auth="trust", server_user="app", server_password="app")]
     config = configuration(postgres, **{"routes": routes, **(changes or {})})
     config["listen"][0].update(proxy_protocol=list(proxies), **listen)
-    # Tests look at it, and the console is reached, by a door without a proxy.
+    # Tests look at it, and the console is reached, by an endpoint without a proxy.
     config["listen"].append({"host": "127.0.0.1", "port": free_port()})
     daemon = trunkline(config=config)
     daemon.proxied = daemon.port
@@ -71,7 +72,7 @@ def dial(daemon):
      "192.0.2.7:40000"),
 ], ids=["v1-4", "v1-6", "v2-4", "v2-6", "v2-tlvs"])
 @pytest.mark.parametrize("pieces", ["whole", "bytes"])
-def test_the_client_is_whom_the_proxy_names(trunkline, postgres, header, address, pieces):
+def test_the_clients_address_is_that_of_the_proxy_header(trunkline, postgres, header, address, pieces):
     daemon = daemon_of(trunkline, postgres)
     with dial(daemon) as connection:
         sent = header + startup()
@@ -91,7 +92,7 @@ def test_the_client_is_whom_the_proxy_names(trunkline, postgres, header, address
                                     b"PROXY UNKNOWN a b c\r\n",
                                     SIGNATURE + b"\x21\x31" + struct.pack(">H", 216) + bytes(216)],
                          ids=["local", "unknown", "unknown-more", "unix"])
-def test_who_is_not_named_is_the_proxy(trunkline, postgres, header):
+def test_without_an_address_in_the_header_the_client_is_the_proxy(trunkline, postgres, header):
     daemon = daemon_of(trunkline, postgres)
     with dial(daemon) as connection:
         connection.sendall(header + startup())
@@ -112,7 +113,7 @@ def test_a_proxy_without_a_sound_header_is_refused(trunkline, postgres, header):
     daemon.logged(r"client\.login_failed .*PROXY header")
 
 
-def test_nobody_else_may_name_a_client(trunkline, postgres):
+def test_only_listed_proxies_may_send_a_header(trunkline, postgres):
     daemon = daemon_of(trunkline, postgres, proxies=["10.0.0.0/8", "2001:db8::/32", "unix"])
     with dial(daemon) as connection:
         connection.sendall(v1() + startup())
@@ -176,3 +177,15 @@ def test_wrong_ranges_are_refused(trunkline, postgres):
     with pytest.raises(psycopg.Error) as refused:
         daemon.console("RELOAD")
     assert refused.value.diag.message_detail.count("accepted: an address") == 2
+
+
+def test_connections_of_a_proxy_are_not_one_source(trunkline):
+    """unauthenticated_source_limit does not hold for them: their clients are not known yet."""
+    daemon = trunkline(relays=2, unauthenticated_source_limit=2, routes=[route(auth="trust")], listen=[
+        {"host": "127.0.0.1", "port": free_port(), "proxy_protocol": ["127.0.0.1"]}])
+    wires = [daemon.endpoint().wire(login=False) for _ in range(12)]
+    for wire in wires:
+        wire.send(b"PROXY UNKNOWN\r\n" + w.startup_packet(user="app", database="app"))
+    assert {wire.receive().kind for wire in wires} == {"R"}
+    for wire in wires:
+        wire.__exit__()

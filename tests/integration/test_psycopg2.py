@@ -8,8 +8,8 @@ import pytest
 
 
 @pytest.fixture
-def connection(door):
-    made = door.connect2()
+def connection(endpoint):
+    made = endpoint.connect2()
     yield made
     made.close()
 

@@ -1,12 +1,15 @@
 """A reload is a new version: old clients finish on theirs, new ones get the new one."""
 import copy
+import json
+import re
+import subprocess
 import threading
 
 import psycopg
 import pytest
 from support import wire as w
-from support.patience import STRETCH, eventually, seconds
-from support.trunkline import USERS, route
+from support.patience import PATIENCE, STRETCH, eventually, seconds
+from support.trunkline import USERS, binary, route
 
 
 def changed(daemon, **keys):
@@ -44,7 +47,7 @@ def test_old_clients_finish_on_their_version_and_new_ones_take_the_new(
     assert old.execute(PORT).fetchone() == (postgres.port,)
     daemon.write(moved(daemon, other, route(service="other", pool=mode)))
     daemon.hangup() if way == "signal" else daemon.reload()
-    eventually(lambda: daemon.door().one(PORT) == other.port)
+    eventually(lambda: daemon.endpoint().one(PORT) == other.port)
     assert old.execute(PORT).fetchone() == (postgres.port,)
     assert old.execute("select 1").fetchone() == (1,)
     old.close()
@@ -73,10 +76,10 @@ def test_a_broken_file_changes_nothing_and_is_reported_in_full(trunkline):
             daemon.logged(word)
         assert versions(daemon) == before
         assert connection.execute("select 1").fetchone() == (1,)
-    assert daemon.door().one("select 1") == 1
+    assert daemon.endpoint().one("select 1") == 1
     daemon.reload(changed(daemon, relays=2, routes=[route(pool_size=3)]))
     assert versions(daemon) != before
-    assert daemon.door().one("select 1") == 1
+    assert daemon.endpoint().one("select 1") == 1
 
 
 def test_a_broken_file_and_a_signal_change_nothing(trunkline):
@@ -84,12 +87,53 @@ def test_a_broken_file_and_a_signal_change_nothing(trunkline):
     daemon.write("listen: [")
     daemon.hangup()
     daemon.logged(r"trunkline\.yaml:\d+:\d+")
-    assert daemon.door().one("select 1") == 1
+    assert daemon.endpoint().one("select 1") == 1
+
+
+def test_check_start_and_reload_read_included_files(trunkline):
+    daemon = trunkline(start=False, include="conf.d/*.yaml", routes=[])
+    parts = daemon.folder / "conf.d"
+    parts.mkdir()
+
+    def part(name, *rules, **settings):
+        (parts / name).write_text(json.dumps({"routes": [dict(rule) for rule in rules], **settings}))
+
+    part("20.yaml", route(user="reports"))
+    daemon.start()
+    check = [binary(), "check", daemon.file]
+
+    def checked():
+        return subprocess.run(check, text=True, capture_output=True, timeout=PATIENCE)
+
+    assert checked().returncode == 0
+    assert daemon.endpoint(user="reports").one("select 1") == 1
+
+    part("10.yaml", route(user="reports", auth="block"), clients=77)
+    daemon.reload()
+    assert [(row["file"], int(row["line"])) for row in daemon.console("SHOW ROUTES")
+            if row["obsolete"] == "no"] == [(str(parts / "10.yaml"), 1), (str(parts / "20.yaml"), 1)]
+    rows = {row["key"]: row for row in daemon.console("SHOW CONFIG")}
+    assert rows["clients"]["value"] == "77"
+    assert rows["include"]["value"] == "conf.d/*.yaml"
+    daemon.console("SET clients = 78")
+    rows = {row["key"]: row for row in daemon.console("SHOW CONFIG")}
+    assert rows["clients"]["value"] == "78"
+
+    part("30.yaml", clients=79)
+    with pytest.raises(psycopg.Error):
+        daemon.reload()
+    daemon.logged(r"30\.yaml:1:\d+: clients: this key is already set in .*10\.yaml:1")
+    assert "30.yaml:1:" in checked().stderr and checked().returncode != 0
+    (parts / "30.yaml").unlink()
+    (parts / "10.yaml").unlink()
+    daemon.hangup()
+    eventually(lambda: daemon.console("SHOW ROUTES")[0]["file"] == str(parts / "20.yaml"))
+    assert daemon.endpoint(user="reports").one("select 1") == 1
 
 
 def test_a_pool_size_applies_in_place(trunkline):
     daemon = trunkline(routes=[route(pool_size=1)])
-    with daemon.door().wire() as one, daemon.door().wire() as two:
+    with daemon.endpoint().wire() as one, daemon.endpoint().wire() as two:
         one.ask(w.query("begin"))
         two.send(w.query("select 'served'"))
         daemon.pool_shows(cl_waiting=1)
@@ -107,7 +151,7 @@ def test_a_user_can_be_blocked_and_let_in_again(trunkline):
             daemon.connect(user="mallory")
         assert before.execute("select 1").fetchone() == (1,)
     daemon.reload(changed(daemon, routes=[route()]))
-    assert daemon.door(user="mallory").one("select 1") == 1
+    assert daemon.endpoint(user="mallory").one("select 1") == 1
 
 
 def test_the_auth_file_is_read_again(trunkline):
@@ -115,7 +159,7 @@ def test_the_auth_file_is_read_again(trunkline):
     with pytest.raises(psycopg.OperationalError):
         daemon.connect()
     daemon.reload(daemon.config, users=USERS)
-    assert daemon.door().one("select 1") == 1
+    assert daemon.endpoint().one("select 1") == 1
 
 
 def test_clients_of_an_obsolete_route_leave_after_the_drain_timeout(trunkline, other):
@@ -128,16 +172,35 @@ def test_clients_of_an_obsolete_route_leave_after_the_drain_timeout(trunkline, o
     eventually(lambda: len(versions(daemon)) == 1)
 
 
+def test_the_log_tells_of_an_obsolete_pool_once_with_all_its_clients(trunkline, other):
+    daemon = trunkline(relays=4, drain_timeout="1s")
+    clients = [daemon.endpoint().wire() for _ in range(9)] + [daemon.endpoint(user="reports").wire()]
+    daemon.reload(moved(daemon, other, route(service="other")))
+    for user, count in ("app", 9), ("reports", 1):
+        daemon.logged(rf"route\.obsolete database=app user={user} version=1 clients={count}\n")
+    assert len(re.findall(r"NOTICE route\.obsolete", daemon.log())) == 2
+
+    def drained():
+        told = re.findall(r"route\.drained database=app user=app version=1 relay=(\d) clients=(\d)", daemon.log())
+        return len(dict(told)) == len(told) and sum(int(count) for _, count in told) == 9
+    eventually(drained)
+    daemon.reload(moved(daemon, other, route(service="main")))
+    daemon.reload(moved(daemon, other, route(service="other")))
+    assert not re.search(r"route\.obsolete .*version=1 clients=[1-9]", daemon.log().split("route.drained")[-1])
+    for client in clients:
+        client.__exit__()
+
+
 @pytest.mark.parametrize("elsewhere", [False, True])
 def test_the_versions_of_a_pool_share_one_budget(trunkline, postgres, other, elsewhere):
     """While the old version's client is in a transaction the new one's waits, and not longer."""
     rule = route(user="reports", pool_size=1)
     daemon = trunkline(routes=[rule])
-    with daemon.door(user="reports").wire() as old:
+    with daemon.endpoint(user="reports").wire() as old:
         old.ask(w.query("begin"))
         daemon.reload(moved(daemon, other, dict(rule, service="other")) if elsewhere else
                       changed(daemon, routes=[dict(rule, auth="md5")]))
-        with daemon.door(user="reports").wire(login=False) as new:
+        with daemon.endpoint(user="reports").wire(login=False) as new:
             new.send(w.startup_packet(user="reports", database="app"))
             waiter = threading.Thread(target=lambda: new.login("reports", "reports"))
             waiter.start()
@@ -185,19 +248,19 @@ def test_reloads_in_quick_succession_end_with_the_last(trunkline):
 
 def test_many_reloads_leak_nothing(trunkline):
     daemon = trunkline()
-    daemon.door().one("select 1")
+    daemon.endpoint().one("select 1")
     for number in range(20):
         daemon.reload(changed(daemon, routes=[route(pool_size=1 + number % 3)]))
     descriptors = daemon.descriptors()
     for number in range(20):
         daemon.reload(changed(daemon, routes=[route(pool_size=1 + number % 3)]))
-        assert daemon.door().one("select 1") == 1
+        assert daemon.endpoint().one("select 1") == 1
     eventually(lambda: daemon.descriptors() <= descriptors + 4)
 
 
 def test_a_client_that_connected_before_a_reload_logs_in_after_it(trunkline):
     daemon = trunkline()
-    early = [daemon.door().wire(login=False) for _ in range(3)]
+    early = [daemon.endpoint().wire(login=False) for _ in range(3)]
     for _ in range(3):
         daemon.console("RELOAD")
     for client in early:

@@ -133,7 +133,7 @@ def test_pg_recvlogical_streams_changes_and_confirms_them(daemon, source, folder
 # --- by the protocol
 
 def connect(daemon, replication, user="walker", **parameters):
-    wire = daemon.door().wire(login=False)
+    wire = daemon.endpoint().wire(login=False)
     wire.send(w.startup_packet(user=user, database="app", replication=replication, **parameters))
     wire.login(user, user)
     return wire
@@ -167,7 +167,7 @@ def test_no_replication_is_an_ordinary_connection(daemon, word):
 
 @pytest.mark.parametrize("word", ["", "o", "maybe", "databas", "2"])
 def test_a_word_that_is_none_is_postgresqls_own_error(daemon, source, word):
-    own = source.door()
+    own = source.endpoint()
     with own.wire(login=False) as wire:
         wire.send(w.startup_packet(user="walker", database="app", replication=word))
         assert [m.sqlstate for m in wire.rest()] == ["22023"]
@@ -184,7 +184,7 @@ def test_the_startup_parameters_arrive_as_they_were_sent(daemon, source):
 
 
 def test_a_transaction_pools_servers_are_left_alone(daemon, source):
-    with daemon.door().wire() as other:
+    with daemon.endpoint().wire() as other:
         mine = w.rows(other.ask(w.query("select pg_backend_pid()")))
         with connect(daemon, "true") as one, connect(daemon, "database") as two:
             assert one.pid != two.pid
@@ -195,10 +195,10 @@ def test_a_transaction_pools_servers_are_left_alone(daemon, source):
 
 def test_failures_of_replication_are_no_bodys_elses(daemon, source):
     """One without the privilege, and more than max_wal_senders, while others wait for servers."""
-    with daemon.door().wire() as one, daemon.door().wire() as two:
+    with daemon.endpoint().wire() as one, daemon.endpoint().wire() as two:
         for wire in (one, two):
             wire.ask(w.query("begin"))
-        with daemon.door().wire() as waiting:
+        with daemon.endpoint().wire() as waiting:
             waiting.send(w.query("select 'served'"))
             assert refusal(daemon, "true", user="app") == "42501"
             held = [connect(daemon, "true") for _ in range(5)]
@@ -208,7 +208,7 @@ def test_failures_of_replication_are_no_bodys_elses(daemon, source):
             assert w.rows(waiting.until()) == [["served"]]
             for wire in held:
                 wire.__exit__()
-    assert daemon.door().one("select 1") == 1
+    assert daemon.endpoint().one("select 1") == 1
     eventually(lambda: walkers(source) == 0)
 
 
@@ -218,8 +218,8 @@ def test_replication_can_be_limited_and_forbidden(trunkline, source):
                                route(replication_limit=2)])
     with connect(daemon, "true"), connect(daemon, "true"):
         assert refusal(daemon, "true") == "53300"
-        assert daemon.door().one("select 1") == 1
-    with daemon.door("session").wire(login=False) as wire:
+        assert daemon.endpoint().one("select 1") == 1
+    with daemon.endpoint("session").wire(login=False) as wire:
         wire.send(w.startup_packet(user="walker", database="session", replication="true"))
         with pytest.raises(w.Refused) as refused:
             wire.login("walker", "walker")
@@ -260,7 +260,7 @@ def test_a_walker_that_does_not_read_is_waited_for_and_not_buffered(daemon, sour
         flushed = source.one("select pg_current_wal_flush_lsn()")
         sent = "select sent_lsn < %s::pg_lsn from pg_stat_replication"
         assert source.one(sent, flushed)
-        assert daemon.door().one("select 1") == 1
+        assert daemon.endpoint().one("select 1") == 1
         if os.environ.get("TRUNKLINE_KIND", "") == "":
             assert daemon.memory() - before < 16 << 20
         total = 0
@@ -279,7 +279,7 @@ def test_a_walker_that_leaves_in_the_middle_leaves_nothing(daemon, source, how):
         wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     wire.__exit__()
     eventually(lambda: walkers(source) == 0)
-    assert daemon.door().one("select 1") == 1
+    assert daemon.endpoint().one("select 1") == 1
 
 
 def test_a_server_that_comes_when_its_walker_has_gone_is_closed(trunkline, source):
@@ -295,7 +295,7 @@ def test_times_for_queries_do_not_hold_for_streams(trunkline, source):
         query_timeout="1s", client_idle_timeout="1s", transaction_timeout="1s")])
     with connect(daemon, "true") as wire:
         copy_both(wire, source)
-        with daemon.door().wire() as other:
+        with daemon.endpoint().wire() as other:
             other.send(w.query("select pg_sleep(30)"))
             assert "57014" in [m.sqlstate for m in other.until("E") if m.kind == "E"]
         wire.send(w.COPY_DONE)
@@ -312,7 +312,7 @@ def test_a_stream_does_not_hold_up_a_shutdown(daemon, source):
 
 
 def test_the_console_shows_them_in_their_pool(daemon):
-    with connect(daemon, "true") as one, daemon.door(user="walker").wire() as other:
+    with connect(daemon, "true") as one, daemon.endpoint(user="walker").wire() as other:
         one.ask(w.query("IDENTIFY_SYSTEM"))
         other.ask(w.query("select 1"))
         pools = [row for row in daemon.console("SHOW POOLS") if row["user"] == "walker"]
@@ -384,7 +384,7 @@ def test_a_base_backup_that_is_given_up_leaves_nothing(daemon, source):
         total += len(wire.receive().body)
     wire.__exit__()
     eventually(lambda: walkers(source) == 0)
-    assert daemon.door().one("select 1") == 1
+    assert daemon.endpoint().one("select 1") == 1
 
 
 @pytest.mark.parametrize("tls", ["postgres", "direct"])
@@ -402,7 +402,7 @@ def test_replication_is_encrypted_like_everything_else(trunkline, cluster, certi
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_alpn_protocols(["postgresql"])
-    wire = daemon.door().wire(login=False)
+    wire = daemon.endpoint().wire(login=False)
     wire.socket = context.wrap_socket(wire.socket)
     wire.startup("walker", "app", "walker", replication="true")
     copy_both(wire, source)

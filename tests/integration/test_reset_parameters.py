@@ -99,9 +99,9 @@ class Player:
         return self.hear(sum(m[:1] in (b"Q", b"S") for m in messages))
 
 
-def played(door, play, between):
+def played(endpoint, play, between):
     told = {name: GIVEN[name] for name in ("TimeZone", "DateStyle", "application_name")}
-    with door.wire(**GIVEN) as wire:
+    with endpoint.wire(**GIVEN) as wire:
         player = Player(wire, told)
         results = [player.play([SHOWN])[0]]
         for messages in play:
@@ -119,13 +119,13 @@ def both(trunkline, postgres):
     """What a play shows on a direct connection, and in a pool whose servers others use between."""
     def play(parts, **settings):
         pooler = trunkline(relays=1, routes=[route(pool_size=2, **settings)])
-        with pooler.door().wire(TimeZone="America/Lima", search_path="public") as one, \
-                pooler.door().wire() as two:
+        with pooler.endpoint().wire(TimeZone="America/Lima", search_path="public") as one, \
+                pooler.endpoint().wire() as two:
             def between():
                 for other in one, two:
                     other.ask(w.query("select 1"))
-            pooled = played(pooler.door(), parts, between)
-        return played(postgres.door(), parts, lambda: None), pooled
+            pooled = played(pooler.endpoint(), parts, between)
+        return played(postgres.endpoint(), parts, lambda: None), pooled
     return play
 
 

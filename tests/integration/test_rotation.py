@@ -145,7 +145,7 @@ def test_a_password_command_is_asked_anew(trunkline, cluster, tmp_path, same):
     assert "server.login_failed" not in daemon.log()
 
 
-def test_a_login_with_what_was_shown_before_refuses_nobody(trunkline, cluster, tmp_path):
+def test_a_failed_login_with_the_previous_password_refuses_no_client(trunkline, cluster, tmp_path):
     """A server's login is under way when the reload comes; it fails, and the next one succeeds."""
     own, gate = cluster(), tmp_path / "gate"
     os.mkfifo(gate)
@@ -153,7 +153,7 @@ def test_a_login_with_what_was_shown_before_refuses_nobody(trunkline, cluster, t
     daemon = trunkline(server=own, relays=1, routes=[rule])
     answers = []
     client = threading.Thread(
-        target=lambda: answers.append(daemon.door().one("select current_user")))
+        target=lambda: answers.append(daemon.endpoint().one("select current_user")))
     client.start()
     with open(gate, "w") as hold:  # opens when the command has begun to read
         daemon.reload(changed(daemon, routes=[dict(rule, password_command="echo reports")]))
@@ -232,7 +232,7 @@ def test_the_hba_file_judges_the_new_clients_of_a_pool_in_use(trunkline, tmp_pat
         assert old.execute("select 1").fetchone() == (1,)
         rules.write_text("host all app all trust\nhost all all all scram-sha-256\n")
         daemon.reload(daemon.config)
-        assert daemon.door(password="none at all").one("select 1") == 1
+        assert daemon.endpoint(password="none at all").one("select 1") == 1
 
 
 def test_a_proven_password_gives_way_to_newer_keys(trunkline, cluster, tmp_path):
@@ -253,7 +253,7 @@ def test_a_login_during_a_reload_brings_its_keys(trunkline, cluster):
     """The reload changes something else: the secret that was proven is still in force."""
     own = cluster()
     daemon = trunkline(server=own, relays=1, users=dict(USERS, app=scram(own, "app")))
-    with daemon.door().wire(login=False) as wire:
+    with daemon.endpoint().wire(login=False) as wire:
         wire.send(w.startup_packet(user="app", database="app"))
         proof = w.Scram("app")
         assert wire.receive().kind == "R"

@@ -42,7 +42,7 @@ def test_the_option_may_stand_first(taken, postgres):
     ("127.0.0.1:x", "found port x; accepted: 1 to 65535"),
     ("no.such.host.invalid", "no.such.host.invalid"),
 ])
-def test_what_went_wrong_is_told(taken, postgres, server, problem):
+def test_the_reason_of_a_failure_is_reported(taken, postgres, server, problem):
     done = ask("nobody", "--from-server", server.format(port=postgres.port), "chief",
                stdin="chief\n")
     assert done.returncode == 1 and done.stdout == ""

@@ -29,9 +29,9 @@ READERS = {
 
 
 @pytest.fixture
-def door(postgres, trunkline):
-    postgres.sql("create sequence if not exists drawn; grant all on drawn to app")
-    return trunkline(relays=1, routes=[route(pool_size=1)]).door()
+def endpoint(postgres, trunkline):
+    postgres.sql("create sequence if not exists drawn start 1000; grant all on drawn to app")
+    return trunkline(relays=1, routes=[route(pool_size=1)]).endpoint()
 
 
 def draw(client):
@@ -49,8 +49,8 @@ def send(client, written):
 
 
 @pytest.mark.parametrize("how", READERS)
-def test_nobody_reads_the_number_of_another(door, how):
-    with door.wire() as one, door.wire() as other:
+def test_currval_of_another_client_is_not_visible(endpoint, how):
+    with endpoint.wire() as one, endpoint.wire() as other:
         number = draw(one)
         answers = [m for written in READERS[how] for m in send(other, written)]
         assert [number] not in w.rows(answers)
@@ -70,16 +70,16 @@ def test_nobody_reads_the_number_of_another(door, how):
         assert [m.sqlstate for m in one.ask(w.query(READ)) if m.kind == "E"] == ["55000"]
 
 
-def test_on_a_server_that_nobody_else_had_the_first_call_reads_its_own(door):
-    with door.wire() as one:
+def test_the_first_call_on_a_new_server_reads_its_own_value(endpoint):
+    with endpoint.wire() as one:
         one.ask(BEGIN)
         number = draw(one)
         assert w.rows(send(one, READERS["in a batch"][0]))[1:] == [[number]]
 
 
-def test_the_first_call_may_lose_its_own_number(door):
+def test_the_first_call_may_lose_its_own_number(endpoint):
     """What another client left on the server can't be told from it."""
-    with door.wire() as one, door.wire() as other:
+    with endpoint.wire() as one, endpoint.wire() as other:
         draw(one)
         for way in "lost", "kept":
             other.ask(BEGIN)
@@ -92,8 +92,8 @@ def test_the_first_call_may_lose_its_own_number(door):
             other.ask(w.query("rollback"))
 
 
-def test_a_refused_pipeline_says_why(door):
-    with door.wire() as one, door.wire() as other:
+def test_a_refused_pipeline_says_why(endpoint):
+    with endpoint.wire() as one, endpoint.wire() as other:
         draw(one)
         error = [m for m in send(other, READERS["in a batch"][0]) if m.kind == "E"][0]
         assert "may be another client's" in error.fields["M"]

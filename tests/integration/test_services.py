@@ -68,7 +68,7 @@ def test_only_the_primary_of_several_hosts_is_used(trunkline, pair, mode):
 def test_a_standby_that_was_promoted_serves_when_the_primary_is_gone(trunkline, pair):
     daemon = trunkline(services=pair.service(pair.primary, pair.standby),
                        routes=[route(pool_size=4)])
-    clients = [daemon.door().wire() for _ in range(8)]
+    clients = [daemon.endpoint().wire() for _ in range(8)]
     for client in clients:
         assert w.rows(client.ask(w.query(RECOVERY))) == [["f"]]
     pair.primary.stop()
@@ -87,11 +87,11 @@ def test_a_standby_that_was_promoted_serves_when_the_primary_is_gone(trunkline, 
         client.__exit__()
 
 
-def test_a_lone_standby_serves_what_it_can(trunkline, pair):
+def test_a_lone_standby_serves_reads(trunkline, pair):
     """Its pool grows as fast as a primary's."""
     daemon = trunkline(services=pair.service(pair.standby, retry_max="20s"),
                        routes=[route(pool_size=4)])
-    clients = [daemon.door().wire() for _ in range(4)]
+    clients = [daemon.endpoint().wire() for _ in range(4)]
 
     def begin():
         for client in clients:
@@ -143,7 +143,7 @@ def test_a_name_that_moves_is_followed_when_its_server_fails(trunkline, cluster)
         "hosts": [f"db.test:{one.port}"], "tls": {"mode": "disable"}}})
     names = Names(daemon, db="127.0.0.1")
     where = w.query("select host(inet_server_addr())")
-    with daemon.door().wire() as client:
+    with daemon.endpoint().wire() as client:
         assert w.rows(client.ask(where)) == [["127.0.0.1"]]
         names.write(db="127.0.0.2")
         assert w.rows(client.ask(where)) == [["127.0.0.1"]]
@@ -162,7 +162,7 @@ def test_a_name_that_is_unknown_at_first_is_asked_for_again(trunkline, postgres)
         "hosts": [f"db.test:{postgres.port}"], "tls": {"mode": "disable"}}})
     names = Names(daemon)
     done = []
-    waiter = threading.Thread(target=lambda: done.append(daemon.door().one("select 1")))
+    waiter = threading.Thread(target=lambda: done.append(daemon.endpoint().one("select 1")))
     waiter.start()
     daemon.logged("service.unresolved")
     names.write(db="127.0.0.1")

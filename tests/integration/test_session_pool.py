@@ -13,8 +13,8 @@ from support.trunkline import route
 def session(request, postgres):
     """What only a session can keep, at PostgreSQL itself and through a session pool."""
     if request.param == "direct":
-        return postgres.door()
-    return request.getfixturevalue("pooler").door(database="session")
+        return postgres.endpoint()
+    return request.getfixturevalue("pooler").endpoint(database="session")
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_the_unnamed_statement_stays_over_turns(session):
         assert w.rows(wire.ask(w.bind(), w.execute(), w.SYNC)) == [["3"]]
 
 
-def test_reset_returns_to_what_the_client_asked_for(session):
+def test_reset_returns_to_the_values_of_the_startup_packet(session):
     with session.wire(options="-c work_mem=5MB", TimeZone="Asia/Tokyo") as wire:
         wire.ask(w.query("set work_mem = '7MB'; set TimeZone = 'UTC'"))
         for reset in ("reset all", "discard all"):
@@ -137,7 +137,7 @@ def test_a_fresh_pool_never_uses_a_server_twice(trunkline, postgres):
 
 def test_a_login_waits_for_a_session_to_end(single):
     first = single.connect()
-    wire = single.door().wire(login=False)
+    wire = single.endpoint().wire(login=False)
     login = threading.Thread(target=lambda: wire.startup("app", "app", "app"))
     login.start()
     eventually(lambda: len([row for row in single.console("SHOW CLIENTS")
@@ -155,15 +155,15 @@ def test_a_login_that_waits_too_long_is_refused(trunkline):
         with pytest.raises(psycopg.OperationalError) as error:
             daemon.connect()
         assert "FATAL" in str(error.value)
-        wire = daemon.door().wire(login=False)
+        wire = daemon.endpoint().wire(login=False)
         wire.send(w.startup_packet(user="app", database="app"))
         with pytest.raises(w.Refused, match="53300"):
             wire.login("app", "app")
-    assert seconds(lambda: daemon.door().one("select 1")) < 5
+    assert seconds(lambda: daemon.endpoint().one("select 1")) < 5
 
 
 def test_the_servers_own_error_comes_with_its_own_sqlstate(pooler):
-    wire = pooler.door().wire(login=False)
+    wire = pooler.endpoint().wire(login=False)
     wire.send(w.startup_packet(user="app", database="session", options="-c work_mem=much"))
     with pytest.raises(w.Refused, match="22023"):
         wire.login("app", "app")
@@ -173,11 +173,11 @@ def test_the_servers_own_error_comes_with_its_own_sqlstate(pooler):
 def test_idle_servers_of_other_startup_parameters_make_room(relays, trunkline):
     daemon = trunkline(relays=relays, routes=[
         route(pool="session", pool_size=3, claim_timeout="20s")])
-    door = daemon.door()
+    endpoint = daemon.endpoint()
     for zone in ("Asia/Tokyo", "Europe/Paris", "America/Lima"):
-        crowd = [door.connect(options=f"-c TimeZone={zone}") for _ in range(3)]
+        crowd = [endpoint.connect(options=f"-c TimeZone={zone}") for _ in range(3)]
         assert all(one.execute("show TimeZone").fetchone() == (zone,) for one in crowd)
         for one in crowd:
             one.close()
         daemon.pool_shows(sv_idle=3, cl_active=0)
-    assert seconds(lambda: door.connect().close()) < 5
+    assert seconds(lambda: endpoint.connect().close()) < 5

@@ -64,7 +64,7 @@ def say(protocol, sql):
     if protocol == "simple":
         return [w.query(sql)]
     name = "mine" if protocol in ("named", "portal") else ""
-    portal = "door" if protocol == "portal" else ""
+    portal = "endpoint" if protocol == "portal" else ""
     return [w.parse(name, sql), w.bind(portal, name), w.execute(portal), w.close("S", name),
             w.message("S")]
 
@@ -88,7 +88,7 @@ def test_a_pinned_client_keeps_its_server_and_leaves_it_clean(trunkline, name):
     kind, make, show, clean = STATE[name]
     daemon = single(trunkline)
     for protocol in protocols(name):
-        with daemon.door().wire() as one, daemon.door().wire() as other:
+        with daemon.endpoint().wire() as one, daemon.endpoint().wire() as other:
             fine(one.ask(*say(protocol, make)))
             assert name == "authorization" or value(one, show) != clean
             other.send(w.query(show))
@@ -98,11 +98,11 @@ def test_a_pinned_client_keeps_its_server_and_leaves_it_clean(trunkline, name):
 
 
 @pytest.mark.parametrize("name", STATE)
-def test_what_is_reset_is_gone_after_its_transaction(trunkline, name):
+def test_reset_takes_effect_with_its_transaction(trunkline, name):
     kind, make, show, clean = STATE[name]
     daemon = single(trunkline, "reset")
     for protocol in protocols(name):
-        with daemon.door().wire() as one, daemon.door().wire() as other:
+        with daemon.endpoint().wire() as one, daemon.endpoint().wire() as other:
             fine(one.ask(*say(protocol, make)))
             assert value(other, show) == clean
             fine(one.ask(w.query("begin")))
@@ -115,11 +115,11 @@ def test_what_is_reset_is_gone_after_its_transaction(trunkline, name):
 
 
 @pytest.mark.parametrize("name", STATE)
-def test_what_is_rejected_fails_with_a_hint_and_the_connection_goes_on(trunkline, name):
+def test_rejected_session_state_fails_with_a_hint(trunkline, name):
     kind, make, show, clean = STATE[name]
     daemon = single(trunkline, "reject")
     for protocol in protocols(name):
-        with daemon.door().wire() as one:
+        with daemon.endpoint().wire() as one:
             answer = one.ask(*say(protocol, make))
             assert w.kinds(answer) == "E Z" and answer[-1].body == b"I"
             fields = [m for m in answer if m.kind == "E"][0].fields
@@ -136,16 +136,16 @@ def test_what_is_rejected_fails_with_a_hint_and_the_connection_goes_on(trunkline
             assert value(one, show) == clean
 
 
-def test_what_is_allowed_stays_for_the_next_client(trunkline):
+def test_allowed_session_state_stays_for_the_next_client(trunkline):
     daemon = single(trunkline, "allow")
-    with daemon.door().wire() as one, daemon.door().wire() as other:
+    with daemon.endpoint().wire() as one, daemon.endpoint().wire() as other:
         fine(one.ask(w.query("prepare leaked as select 1")))
         assert value(other, STATE["prepare"][2]) == "1"
 
 
 def test_a_rejected_statement_of_a_pipeline_skips_up_to_its_sync(trunkline):
     daemon = single(trunkline, "reject")
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         wire.send(w.parse("", "select 1"), w.bind(), w.execute(),
                   w.parse("", "listen here"), w.bind(), w.execute(), w.message("S"),
                   w.parse("", "select 2"), w.bind(), w.execute(), w.message("S"))
@@ -154,7 +154,7 @@ def test_a_rejected_statement_of_a_pipeline_skips_up_to_its_sync(trunkline):
 
 def test_a_statement_prepared_before_it_was_rejected_is_rejected_at_its_bind(trunkline):
     daemon = single(trunkline, "allow")
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         fine(wire.ask(w.parse("later", "listen here"), w.message("S")))
         config = daemon.config
         config["routes"][0]["session_state"]["listen"] = "reject"
@@ -172,9 +172,9 @@ def test_a_statement_prepared_before_it_was_rejected_is_rejected_at_its_bind(tru
     "set constraints all deferred",
     "select 'listen here; set work_mem = 1', $$prepare x as select 1$$ -- ; listen x",
 ])
-def test_what_ends_with_its_transaction_pins_nothing(trunkline, sql):
+def test_transaction_state_does_not_pin(trunkline, sql):
     daemon = single(trunkline)
-    with daemon.door().wire() as one, daemon.door().wire() as other:
+    with daemon.endpoint().wire() as one, daemon.endpoint().wire() as other:
         for messages in ([w.query("begin"), w.query(sql), w.query("commit")]):
             fine(one.ask(messages))
         assert value(other, "select 1") == "1"
@@ -186,7 +186,7 @@ def test_what_ends_with_its_transaction_pins_nothing(trunkline, sql):
 ])
 def test_parameters_that_servers_report_follow_their_client_and_pin_nothing(trunkline, sql):
     daemon = single(trunkline)
-    with daemon.door().wire() as one, daemon.door().wire() as other:
+    with daemon.endpoint().wire() as one, daemon.endpoint().wire() as other:
         before = value(other, "select current_setting('TimeZone') || current_setting('DateStyle')")
         fine(one.ask(w.query(sql)))
         assert value(other, "select current_setting('TimeZone') || "
@@ -198,9 +198,9 @@ def test_parameters_that_servers_report_follow_their_client_and_pin_nothing(trun
                                  "select set_config('work_mem', '77MB', false)",
                                  "set role borrowed"])
 @pytest.mark.parametrize("undo", ["rollback", "error", "savepoint", "implicit"])
-def test_what_a_rollback_undoes_pins_nothing(trunkline, sql, undo):
+def test_rolled_back_state_does_not_pin(trunkline, sql, undo):
     daemon = single(trunkline)
-    with daemon.door().wire() as one, daemon.door().wire() as other:
+    with daemon.endpoint().wire() as one, daemon.endpoint().wire() as other:
         if undo == "implicit":
             one.ask(w.query(f"select 1; {sql}; select 1/0")) \
                 if not sql.startswith("declare") else one.ask(w.query(f"{sql}; select 1/0"))
@@ -218,9 +218,9 @@ def test_what_a_rollback_undoes_pins_nothing(trunkline, sql, undo):
         assert value(other, "select current_user") == "app"
 
 
-def test_a_rollback_to_a_savepoint_before_does_not_hide_what_was_done(trunkline):
+def test_a_rollback_to_an_earlier_savepoint_hides_no_state(trunkline):
     daemon = single(trunkline)
-    with daemon.door().wire() as one, daemon.door().wire() as other:
+    with daemon.endpoint().wire() as one, daemon.endpoint().wire() as other:
         for sql in ("begin", "set work_mem = '77MB'", "savepoint a", "reset all", "rollback to a",
                     "commit"):
             fine(one.ask(w.query(sql)))
@@ -233,14 +233,14 @@ def test_a_rollback_to_a_savepoint_before_does_not_hide_what_was_done(trunkline)
 
 def test_a_lock_taken_by_a_statement_that_failed_is_still_held(trunkline):
     daemon = single(trunkline, "reset")
-    with daemon.door().wire() as one, daemon.door().wire() as other:
+    with daemon.endpoint().wire() as one, daemon.endpoint().wire() as other:
         one.ask(w.query("select pg_advisory_lock(5), 1/(random() * 0)::int"))
         assert value(other, STATE["lock"][2]) == "0"
 
 
 def test_statements_of_one_text_are_told_apart(trunkline):
     daemon = single(trunkline)
-    with daemon.door().wire() as one, daemon.door().wire() as other:
+    with daemon.endpoint().wire() as one, daemon.endpoint().wire() as other:
         fine(one.ask(w.query("set work_mem = '77MB'; select 1; reset work_mem; listen a; "
                              "unlisten a; begin; prepare p as select 1; deallocate p; commit")))
         assert value(other, "show work_mem") == "4MB"
@@ -253,7 +253,7 @@ def test_statements_of_one_text_are_told_apart(trunkline):
 
 def test_a_prepared_statement_of_the_protocol_pins_nothing(trunkline):
     daemon = single(trunkline)
-    with daemon.door().wire() as one, daemon.door().wire() as other:
+    with daemon.endpoint().wire() as one, daemon.endpoint().wire() as other:
         fine(one.ask(w.parse("mine", "select 1"), w.message("S")))
         assert value(other, "select 1") == "1"
 
@@ -261,7 +261,7 @@ def test_a_prepared_statement_of_the_protocol_pins_nothing(trunkline):
 @pytest.mark.parametrize("at", [100, 300_000, 600_000])
 def test_a_text_that_is_too_long_to_be_kept_leaves_nothing_behind(trunkline, at):
     daemon = single(trunkline)
-    with daemon.door().wire() as one, daemon.door().wire() as other:
+    with daemon.endpoint().wire() as one, daemon.endpoint().wire() as other:
         text = f"select '{'x' * at}'; set work_mem = '77MB'; select '{'x' * (700_000 - at)}'"
         fine(one.ask(w.query(text)))
         assert value(other, "show work_mem") == "4MB"
@@ -273,9 +273,9 @@ def test_two_clients_by_turns_never_see_each_others_state(trunkline):
     """All kinds at once, over and over, by clients that come and go."""
     daemon = single(trunkline, "reset")
     makers = [STATE[name][1] for name in STATE if name not in ("second", "do", "into", "view")]
-    with daemon.door().wire() as other:
+    with daemon.endpoint().wire() as other:
         for round_ in range(6):
-            with daemon.door().wire() as one:
+            with daemon.endpoint().wire() as one:
                 for number, sql in enumerate(makers):
                     one.ask(*say(PROTOCOLS[(number + round_) % 3], sql))
             for name in STATE:
@@ -285,14 +285,14 @@ def test_two_clients_by_turns_never_see_each_others_state(trunkline):
 
 def test_a_client_that_vanishes_leaves_nothing(trunkline):
     daemon = single(trunkline)
-    with daemon.door().wire() as other:
+    with daemon.endpoint().wire() as other:
         for name in ("set", "listen", "lock", "temporary", "cursor", "prepare"):
             kind, make, show, clean = STATE[name]
-            with daemon.door().wire() as one:
+            with daemon.endpoint().wire() as one:
                 fine(one.ask(w.query("begin")))
                 fine(one.ask(w.query(make)))
             assert value(other, show) == clean
-            with daemon.door().wire() as one:
+            with daemon.endpoint().wire() as one:
                 one.send(w.query(make + "; select pg_sleep(60)"))
                 eventually(lambda: daemon.console("SHOW PINS") or True)
             assert value(other, show) == clean
@@ -301,7 +301,7 @@ def test_a_client_that_vanishes_leaves_nothing(trunkline):
 def test_without_renamed_statements_nothing_leaks_either(trunkline):
     daemon = trunkline(relays=1, routes=[route(pool_size=1, prepared_statements="off",
                                                session_state={"set": "reset", "listen": "reject"})])
-    with daemon.door().wire() as one, daemon.door().wire() as other:
+    with daemon.endpoint().wire() as one, daemon.endpoint().wire() as other:
         fine(one.ask(w.parse("", "set work_mem = '77MB'"), w.bind(), w.execute(), w.message("S")))
         assert value(other, "show work_mem") == "4MB"
         assert w.kinds(one.ask(w.parse("", "listen a"), w.message("S"))) == "E Z"

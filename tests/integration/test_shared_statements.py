@@ -19,8 +19,8 @@ def test_a_change_that_a_sync_commits(trunkline, postgres):
     postgres.sql("create or replace function piped.f(numeric) returns text language sql as "
                  "$$select 'numeric'$$")
     text = "select piped.f(1)"
-    door = trunkline(relays=1, routes=[route(pool_size=2)]).door()
-    with door.wire() as ddl, door.wire() as before, door.wire() as after, door.wire() as holder:
+    endpoint = trunkline(relays=1, routes=[route(pool_size=2)]).endpoint()
+    with endpoint.wire() as ddl, endpoint.wire() as before, endpoint.wire() as after, endpoint.wire() as holder:
         # The change is made, and not committed: its tag has come.
         ddl.send(w.parse("", "create function piped.f(int) returns text language sql as "
                          "$$select 'int'$$"), w.bind(), w.execute(), w.FLUSH)
@@ -39,9 +39,9 @@ def test_a_change_that_a_sync_commits(trunkline, postgres):
 
 def test_a_named_set_local_in_the_batch_that_parses(trunkline):
     """A text that is parsed behind SET LOCAL in one batch is not what others have parsed."""
-    door = trunkline(relays=1, routes=[route(pool_size=1)]).door()
+    endpoint = trunkline(relays=1, routes=[route(pool_size=1)]).endpoint()
     text = "select '1/2/2003'::date::text"
-    with door.wire() as one, door.wire() as other:
+    with endpoint.wire() as one, endpoint.wire() as other:
         other.ask(w.parse("s", text), w.SYNC)
         one.ask(w.parse("local", "set local datestyle = 'ISO, DMY'"), w.SYNC)
         one.ask(*run("local")[:2], w.parse("s", text), w.SYNC)
@@ -49,13 +49,13 @@ def test_a_named_set_local_in_the_batch_that_parses(trunkline):
         assert rows(one, *run("s")) == [["2003-02-01"]]
 
 
-def test_what_is_looked_at_anew_under_other_parameters(trunkline, postgres):
+def test_statements_are_analysed_again_under_other_parameters(trunkline, postgres):
     """PostgreSQL analyzes a statement again when its table has changed: for one client only."""
     postgres.sql("drop table if exists looked_at")
     postgres.sql("create table looked_at as select 1 as a; grant select on looked_at to app")
     text = "select '1/2/2003'::date::text from looked_at"
-    door = trunkline(relays=1, routes=[route(pool_size=1)]).door()
-    with door.wire() as one, door.wire() as other:
+    endpoint = trunkline(relays=1, routes=[route(pool_size=1)]).endpoint()
+    with endpoint.wire() as one, endpoint.wire() as other:
         for client in (one, other):
             client.ask(w.parse("s", text), w.SYNC)
             assert rows(client, *run("s")) == [["2003-01-02"]]

@@ -23,7 +23,7 @@ def ended(daemon, timeout=15):
 @pytest.mark.parametrize("mode", ["session", "transaction"])
 def test_an_idle_client_is_told_why(trunkline, number, mode):
     daemon = trunkline(routes=[route(pool=mode)])
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         wire.ask(w.query("select 1"))
         daemon.program.send_signal(number)
         answers = wire.rest()
@@ -34,7 +34,7 @@ def test_an_idle_client_is_told_why(trunkline, number, mode):
 @BOTH
 def test_a_transaction_is_finished_first(trunkline, number):
     daemon = trunkline()
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         wire.ask(w.query("begin"))
         daemon.program.send_signal(number)
         assert wire.silent()
@@ -48,7 +48,7 @@ def test_a_transaction_is_finished_first(trunkline, number):
 
 def test_new_clients_are_not_let_in_while_it_drains(trunkline):
     daemon = trunkline()
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         wire.ask(w.query("begin"))
         daemon.program.send_signal(signal.SIGTERM)
 
@@ -70,9 +70,9 @@ def test_new_clients_are_not_let_in_while_it_drains(trunkline):
     assert ended(daemon) == 0
 
 
-def test_what_does_not_finish_is_ended_at_the_deadline(trunkline, postgres):
+def test_unfinished_sessions_are_closed_at_shutdown_timeout(trunkline, postgres):
     daemon = trunkline(shutdown_timeout="500ms")
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         wire.ask(w.query("begin"))
         daemon.program.send_signal(signal.SIGTERM)
         assert seconds(lambda: ended(daemon)) < 5 * STRETCH
@@ -84,7 +84,7 @@ def test_what_does_not_finish_is_ended_at_the_deadline(trunkline, postgres):
 
 def test_a_second_signal_ends_it_at_once(trunkline):
     daemon = trunkline(shutdown_timeout="60s")
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         wire.ask(w.query("begin"))
         daemon.program.send_signal(signal.SIGTERM)
         daemon.logged(r"(?i)sigterm|stop|shut")
@@ -95,7 +95,7 @@ def test_a_second_signal_ends_it_at_once(trunkline):
 
 def test_a_waiting_client_is_told_as_well(trunkline):
     daemon = trunkline(routes=[route(pool_size=1)], shutdown_timeout="500ms")
-    with daemon.door().wire() as holder, daemon.door().wire() as waiting:
+    with daemon.endpoint().wire() as holder, daemon.endpoint().wire() as waiting:
         holder.ask(w.query("begin"))
         waiting.send(w.query("select 1"))
         daemon.pool_shows(cl_waiting=1)
@@ -129,7 +129,7 @@ def test_the_console_stays_open_while_it_drains(trunkline):
     clients = [daemon.connect() for _ in range(4)]
     for client in clients:
         client.execute("begin")
-    watchers = [psycopg.connect(daemon.door("trunkline", "admin").conninfo(), autocommit=True)
+    watchers = [psycopg.connect(daemon.endpoint("trunkline", "admin").conninfo(), autocommit=True)
                 for _ in range(3)]
     daemon.program.send_signal(signal.SIGTERM)
     daemon.logged("shutdown.started")

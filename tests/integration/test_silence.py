@@ -89,8 +89,13 @@ class Crowd:
 
 
 def relays(daemon, column):
-    with daemon.door("trunkline", "admin").wire() as admin:
-        answers = admin.ask(w.query("show relays"))
+    with daemon.endpoint("trunkline", "admin").wire() as admin:
+        return relays_by(admin, column)
+
+
+def relays_by(admin, column):
+    """The sum of this column of SHOW RELAYS, asked by a client that has logged in already."""
+    answers = admin.ask(w.query("show relays"))
     columns = [m for m in answers if m.kind == "T"][0].body
     titles, at = [], 2
     while at < len(columns):
@@ -108,14 +113,14 @@ def limited(postgres, few, descriptors, **changes):
                unauthenticated_source_limit=100000, **changes)
 
 
-def test_a_thousand_silent_sockets_stop_nobody(postgres, few):
+def test_a_thousand_silent_sockets_stop_no_other_client(postgres, few):
     """They are many more than there are descriptors; servers have theirs, whatever comes."""
     daemon = limited(postgres, few, 400, unauthenticated_limit=100000)
-    with daemon.door().wire() as before, Crowd(daemon) as crowd:
+    with daemon.endpoint().wire() as before, Crowd(daemon) as crowd:
         crowd.comes(1000, wait=False)
         before.ask(w.query("begin"))  # its first server
         for _ in range(3):
-            with daemon.door().wire() as other:
+            with daemon.endpoint().wire() as other:
                 assert w.rows(other.ask(w.query("select 'served'"))) == [["served"]]
         assert w.rows(before.ask(w.query("select 'served'"))) == [["served"]]
         before.ask(w.query("commit"))
@@ -138,10 +143,10 @@ def test_every_client_that_is_let_in_gets_a_server(postgres, few):
     allowed, servers = int(found.group(1)), int(found.group(2))
     assert 8 <= allowed < servers
     eventually(lambda: relays(daemon, "clients") == 1)
-    clients = [daemon.door().wire() for _ in range(allowed)]
+    clients = [daemon.endpoint().wire() for _ in range(allowed)]
     for client in clients:
         assert w.kinds(client.ask(w.query("begin")))[-1] == "Z"
-    with daemon.door().wire(login=False) as more:
+    with daemon.endpoint().wire(login=False) as more:
         more.send(w.startup_packet(user="app", database="app"))
         answer = more.receive()
         assert answer.sqlstate == "53300"
@@ -155,17 +160,19 @@ def test_every_client_that_is_let_in_gets_a_server(postgres, few):
 def test_the_oldest_that_said_nothing_goes_first(trunkline):
     daemon = trunkline(relays=2, unauthenticated_limit=5)
     packet = w.startup_packet(user="app", database="app")
-    with Crowd(daemon) as crowd:
+    with daemon.endpoint("trunkline", "admin").wire() as admin, Crowd(daemon) as crowd:
         crowd.comes(2, packet)
         for one in crowd.sockets:
             eventually(lambda one=one: readable(one))
-        crowd.comes(3)
-        with daemon.door().wire() as client:
+        for count in (3, 4, 5):  # one after the other, since two relays accept
+            crowd.comes(1)
+            eventually(lambda count=count: relays_by(admin, "unauthenticated") == count)
+        with daemon.endpoint().wire() as client:
             assert w.rows(client.ask(w.query("select 1"))) == [["1"]]
             eventually(lambda: crowd.gone() == [2])
             assert crowd.state(crowd.sockets[2]) == "53300"
             crowd.comes(1)
-            with daemon.door().wire() as other:
+            with daemon.endpoint().wire() as other:
                 assert w.rows(other.ask(w.query("select 1"))) == [["1"]]
             eventually(lambda: crowd.gone() == [2, 3])
 
@@ -178,7 +185,7 @@ def test_a_source_has_a_limit_of_its_own(trunkline):
     daemon.write(config)
     daemon.host, daemon.port = "127.0.0.1", config["listen"][0]["port"]
     daemon.start()
-    logged_in = [daemon.door().wire() for _ in range(6)]
+    logged_in = [daemon.endpoint().wire() for _ in range(6)]
     with Crowd(daemon) as crowd, socket.socket() as elsewhere:
         elsewhere.bind(("127.0.0.2", 0))
         elsewhere.connect(("127.0.0.1", daemon.port))
@@ -200,7 +207,7 @@ def test_a_storm_of_logins_is_let_in(trunkline):
 
     def log_in():
         try:
-            assert daemon.door().one("select 1") == 1
+            assert daemon.endpoint().one("select 1") == 1
         except (psycopg.Error, AssertionError) as error:
             failed.append(error)
 
@@ -213,17 +220,17 @@ def test_a_storm_of_logins_is_let_in(trunkline):
     assert relays(daemon, "crowded_out") == 0
 
 
-def test_those_who_log_in_and_go_leave_no_trace(trunkline):
+def test_short_sessions_leave_no_state(trunkline):
     daemon = trunkline(relays=2, unauthenticated_limit=3)
     for number in range(30):
-        daemon.door().one("select 1")
+        daemon.endpoint().one("select 1")
         with Crowd(daemon) as crowd:
             crowd.comes(1)
     eventually(lambda: relays(daemon, "unauthenticated") == 0)
     assert relays(daemon, "crowded_out") == 0
 
 
-def test_who_waits_in_line_waits_no_longer_than_the_first(postgres, few):
+def test_later_connections_wait_no_longer_than_the_first(postgres, few):
     """All are logged in, and nobody leaves: each that comes is refused when the first one is."""
     daemon = few(130, relays=1, cancel_limit=10, services={"main": {
         "hosts": [f"127.0.0.1:{postgres.port}"], "tls": {"mode": "disable"}}})

@@ -6,8 +6,8 @@ from support import wire as w
 
 
 @pytest.fixture
-def wire(door):
-    with door.wire() as client:
+def wire(endpoint):
+    with endpoint.wire() as client:
         yield client
 
 
@@ -72,7 +72,7 @@ def test_a_closed_name_is_free_again(wire):
     assert w.rows(answers) == [["2"]]
 
 
-def test_closing_what_does_not_exist_is_no_error(wire):
+def test_closing_a_missing_statement_is_no_error(wire):
     assert w.kinds(wire.ask(w.close("S", "nothing"), w.close("P", "nothing"), w.SYNC)) == "3 3 Z"
 
 
@@ -187,9 +187,9 @@ def test_the_unnamed_statement_is_usable_while_its_client_keeps_its_server(wire)
     wire.ask(w.query("rollback"))
 
 
-def test_the_unnamed_statement_of_another_client_is_never_used(door):
+def test_the_unnamed_statement_of_another_client_is_never_used(endpoint):
     """Between turns the unnamed statement may be kept or forgotten, but never be a stranger's."""
-    with door.wire() as one, door.wire() as other:
+    with endpoint.wire() as one, endpoint.wire() as other:
         one.ask(w.parse("", "select 'mine'"), w.SYNC)
         other.ask(w.parse("", "select 'stranger'"), w.SYNC)
         answers = one.ask(w.bind(), w.execute(), w.SYNC)
@@ -225,30 +225,30 @@ def test_a_reported_parameter_arrives_before_ready(wire):
     assert wire.parameters["application_name"] == "renamed"
 
 
-def test_messages_that_arrive_byte_by_byte_are_understood(door, proxy):
-    bad = proxy(door.host, door.port, piece=1)
-    with door.at(host="127.0.0.1", port=bad.port).wire() as wire:
+def test_messages_that_arrive_byte_by_byte_are_understood(endpoint, proxy):
+    bad = proxy(endpoint.host, endpoint.port, piece=1)
+    with endpoint.at(host="127.0.0.1", port=bad.port).wire() as wire:
         answers = wire.ask(w.parse("", "select $1::text"), w.bind(values=["slowly"]), w.execute(),
                            w.SYNC)
         assert w.rows(answers) == [["slowly"]]
 
 
-def test_psycopg_prepares_and_reuses(door):
-    with door.connect() as connection:
+def test_psycopg_prepares_and_reuses(endpoint):
+    with endpoint.connect() as connection:
         for number in range(20):
             row = connection.execute("select %s + 1", (number,), prepare=True).fetchone()
             assert row == (number + 1,)
 
 
-def test_psycopg_pipelines(door):
-    with door.connect() as connection:
+def test_psycopg_pipelines(endpoint):
+    with endpoint.connect() as connection:
         with connection.pipeline():
             cursors = [connection.execute("select %s::int", (number,)) for number in range(50)]
         assert [cursor.fetchone() for cursor in cursors] == [(number,) for number in range(50)]
 
 
-def test_psycopg_recovers_from_an_error_in_a_pipeline(door):
-    with door.connect() as connection:
+def test_psycopg_recovers_from_an_error_in_a_pipeline(endpoint):
+    with endpoint.connect() as connection:
         try:
             with connection.pipeline():
                 connection.execute("select 1")
@@ -259,8 +259,8 @@ def test_psycopg_recovers_from_an_error_in_a_pipeline(door):
         assert connection.execute("select 3").fetchone() == (3,)
 
 
-def test_a_schema_change_under_a_prepared_statement_reaches_its_client_as_an_error(door):
-    with door.connect() as connection:
+def test_a_schema_change_under_a_prepared_statement_reaches_its_client_as_an_error(endpoint):
+    with endpoint.connect() as connection:
         connection.execute("drop table if exists shifting")
         connection.execute("create table shifting (a int)")
         connection.execute("select * from shifting", prepare=True)
@@ -274,8 +274,8 @@ def test_a_schema_change_under_a_prepared_statement_reaches_its_client_as_an_err
 
 
 @pytest.mark.parametrize("how", ["the same name", "another name", "a new client"])
-def test_a_statement_whose_table_changed_can_be_prepared_again(door, how):
-    with door.wire() as wire, door.wire() as other:
+def test_a_statement_whose_table_changed_can_be_prepared_again(endpoint, how):
+    with endpoint.wire() as wire, endpoint.wire() as other:
         table = "reshaped_" + how.replace(" ", "_")
         wire.ask(w.query(f"create table {table} (a int)"))
         text = f"select * from {table}"
@@ -296,7 +296,7 @@ def test_a_statement_whose_table_changed_can_be_prepared_again(door, how):
 def test_statements_of_many_clients_on_few_servers_never_mix(trunkline):
     daemon = trunkline(routes=[dict(database="*", user="*", service="main", pool="transaction",
                                     pool_size=2, auth="scram-sha-256")])
-    clients = [daemon.door().wire() for _ in range(8)]
+    clients = [daemon.endpoint().wire() for _ in range(8)]
     try:
         for number, client in enumerate(clients):
             client.ask(w.parse("same", f"select {number}"), w.SYNC)
@@ -313,7 +313,7 @@ def test_statements_of_many_clients_on_few_servers_never_mix(trunkline):
 def test_a_server_keeps_no_more_statements_than_it_may(trunkline, postgres):
     daemon = trunkline(routes=[dict(database="*", user="*", service="main", pool="transaction",
                                     pool_size=1, prepared_statements=20, auth="scram-sha-256")])
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         for number in range(60):
             wire.ask(w.parse(f"s{number}", f"select {number}"), w.SYNC)
             wire.ask(w.bind(statement=f"s{number}"), w.execute(), w.SYNC)

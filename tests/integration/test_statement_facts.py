@@ -18,13 +18,13 @@ def run(name):
 
 @pytest.fixture
 def direct(postgres):
-    with postgres.door().wire() as wire:
+    with postgres.endpoint().wire() as wire:
         yield wire
 
 
 @pytest.fixture
 def pooled(pooler):
-    with pooler.door(database="transaction").wire() as wire:
+    with pooler.endpoint(database="transaction").wire() as wire:
         yield wire
 
 

@@ -244,11 +244,11 @@ PLAYS = {
 }
 
 
-def answers(door, others, play):
+def answers(endpoint, others, play):
     """The client's answers; before each "mix" the others have used its server."""
-    people = [door.wire() for _ in range(others)]
+    people = [endpoint.wire() for _ in range(others)]
     seen = []
-    with door.wire() as client:
+    with endpoint.wire() as client:
         for step in play:
             if step == "mix":
                 for other in people:
@@ -267,4 +267,4 @@ def answers(door, others, play):
 def test_answers_of_a_direct_connection(trunkline, postgres, play, prepared):
     daemon = trunkline(relays=1, chunk_size="16KiB",
                        routes=[route(pool_size=1, prepared_statements=prepared)])
-    assert answers(daemon.door(), 2, PLAYS[play]) == answers(postgres.door(), 0, PLAYS[play])
+    assert answers(daemon.endpoint(), 2, PLAYS[play]) == answers(postgres.endpoint(), 0, PLAYS[play])

@@ -105,7 +105,7 @@ def test_it_says_ready_when_clients_can_come_and_stopping_when_it_goes(managed, 
     daemon = managed({"NOTIFY_SOCKET": manager.name})
     manager.hears("READY=1")
     assert daemon.listening()
-    assert daemon.door().one("select 1") == 1
+    assert daemon.endpoint().one("select 1") == 1
     assert "STOPPING=1" not in "\n".join(manager.listen())
     daemon.stop()
     manager.hears("STOPPING=1")
@@ -251,7 +251,7 @@ def test_a_listener_takes_the_socket_of_its_address(managed):
                          listen=[{"host": "127.0.0.1", "port": port}])
         early.settimeout(PATIENCE)
         assert early.recv(1) == b"N"
-        assert daemon.door().one("select 1") == 1
+        assert daemon.endpoint().one("select 1") == 1
         daemon.logged(rf"listening.*127.0.0.1:{port}.*passed=yes")
         daemon.stop()
         assert socket.socket().connect_ex(("127.0.0.1", port)) == 0  # still the manager's
@@ -267,18 +267,18 @@ def test_a_listener_takes_sockets_by_their_name(managed):
         for number in (port, other):
             daemon.port = number
             eventually(daemon.listening)
-            assert daemon.door().one("select 1") == 1
+            assert daemon.endpoint().one("select 1") == 1
         own = daemon.config["listen"][0]["port"]
         assert socket.socket().connect_ex(("127.0.0.1", own)) != 0
         daemon.port = port
         daemon.reload(dict(daemon.config, relays=2))
-        assert daemon.door().one("select 1") == 1
+        assert daemon.endpoint().one("select 1") == 1
 
 
 def test_a_named_listener_binds_its_own_address_when_nothing_was_passed(managed):
     daemon = managed({}, listen=[{"host": "127.0.0.1", "port": free_port(), "socket": "sql"}])
     eventually(daemon.listening)
-    assert daemon.door().one("select 1") == 1
+    assert daemon.endpoint().one("select 1") == 1
 
 
 def test_a_unix_socket_is_taken_and_left(managed, tmp_path):
@@ -307,10 +307,10 @@ def test_a_socket_of_both_families_serves_the_wildcard(managed):
         port = given.getsockname()[1]
         daemon = managed({"LISTEN_FDS": "1"}, [given], listen=[{"host": "*", "port": port}])
         daemon.logged(r"listening.*passed=yes")
-        assert daemon.door().one("select 1") == 1
+        assert daemon.endpoint().one("select 1") == 1
 
 
-def test_a_socket_that_nobody_wants_is_told_and_closed(managed):
+def test_an_unused_socket_is_logged_and_closed(managed):
     given, port = tcp()
     with given:
         daemon = managed({"LISTEN_FDS": "1", "LISTEN_FDNAMES": "stray"}, [given])
@@ -331,11 +331,11 @@ def test_so_many_sockets_are_taken_and_the_rest_is_left_alone(managed, count):
                              {"host": "127.0.0.1", "port": own, "socket": f"s{count - 1}"}])
     daemon.logged(" ready")
     assert len(re.findall(r"listener\.not_wanted", daemon.log())) == 62 + (count == 65)
-    assert daemon.door().one("select 1") == 1
+    assert daemon.endpoint().one("select 1") == 1
     taken = count == 64
     daemon.port = given[-1][1] if taken else own
     eventually(daemon.listening)
-    assert daemon.door().one("select 1") == 1
+    assert daemon.endpoint().one("select 1") == 1
     assert (socket.socket().connect_ex(("127.0.0.1", own)) != 0) == taken
     assert os.path.exists(f"/proc/{daemon.program.pid}/fd/{3 + count - 1}")
     for one, _ in given:
@@ -356,13 +356,13 @@ def test_sockets_for_another_process_are_left_alone(managed):
 def test_a_manager_that_does_not_listen_stops_nothing(managed, tmp_path):
     daemon = managed({"NOTIFY_SOCKET": str(tmp_path / "nobody"), "WATCHDOG_USEC": "20000"})
     eventually(daemon.listening)
-    assert daemon.door().one("select 1") == 1
+    assert daemon.endpoint().one("select 1") == 1
 
 
 @pytest.mark.parametrize("busy", [False, True])
 def test_sigquit_ends_it_now_and_tells_why(trunkline, busy):
     daemon = trunkline(routes=[route()], shutdown_timeout="60s")
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         wire.ask(w.query("begin"))
         if busy:
             daemon.program.send_signal(signal.SIGTERM)

@@ -31,7 +31,7 @@ def rests(postgres, pid):
 @pytest.mark.parametrize("mode", MODES)
 def test_a_query_that_takes_too_long_is_cancelled_and_its_client_ended(trunkline, postgres, mode):
     daemon = trunkline(routes=[route(pool=mode, pool_size=1, query_timeout="500ms")])
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         pid = pid_of(wire)
         wire.send(w.query("select pg_sleep(60)"))
         answers = []
@@ -40,14 +40,14 @@ def test_a_query_that_takes_too_long_is_cancelled_and_its_client_ended(trunkline
         assert "query_timeout (500 ms)" in answers[-1].fields["M"]
         assert 0.45 < took < 3 * STRETCH
     rests(postgres, pid)
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         assert pid_of(wire) == pid
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_many_short_queries_in_a_row_are_none_that_takes_too_long(trunkline, mode):
     daemon = trunkline(routes=[route(pool=mode, query_timeout="1200ms")])
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         wire.send(*[w.query("select pg_sleep(0.05)")] * 30)
         for _ in range(30):
             assert w.kinds(wire.until()) == "T D C Z"
@@ -56,7 +56,7 @@ def test_many_short_queries_in_a_row_are_none_that_takes_too_long(trunkline, mod
 @pytest.mark.parametrize("mode", MODES)
 def test_a_silence_within_a_transaction_ends_client_and_transaction(trunkline, postgres, mode):
     daemon = trunkline(routes=[route(pool=mode, pool_size=1, idle_transaction_timeout="800ms")])
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         pid = pid_of(wire)
         wire.ask(w.query("begin"))
         for _ in range(4):  # each of these is an end of the silence
@@ -65,13 +65,13 @@ def test_a_silence_within_a_transaction_ends_client_and_transaction(trunkline, p
         assert ended_with(answers) == "25P03"
         assert "idle_transaction_timeout (800 ms)" in answers[-1].fields["M"]
     rests(postgres, pid)
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         assert pid_of(wire) == pid
 
 
 def test_a_batch_without_its_end_is_a_silence_too(trunkline):
     daemon = trunkline(routes=[route(pool_size=1, idle_transaction_timeout="300ms")])
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         wire.send(w.parse("", "select 1"), w.bind(), w.execute(), w.message("H"))
         assert ended_with(wire.rest()) == "25P03"
 
@@ -80,7 +80,7 @@ def test_a_batch_without_its_end_is_a_silence_too(trunkline):
 def test_a_silence_outside_of_a_transaction_is_no_such_thing(trunkline, mode):
     daemon = trunkline(routes=[route(pool=mode, idle_transaction_timeout="800ms",
                                      transaction_timeout="800ms", query_timeout="800ms")])
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         wire.ask(w.query("select 1"))
         assert wire.silent(1.2)
         assert w.rows(wire.ask(w.query("select 1"))) == [["1"]]
@@ -90,7 +90,7 @@ def test_a_silence_outside_of_a_transaction_is_no_such_thing(trunkline, mode):
 @pytest.mark.parametrize("last", ["select 1", "select pg_sleep(60)"])
 def test_a_transaction_that_takes_too_long_is_rolled_back(trunkline, postgres, mode, last):
     daemon = trunkline(routes=[route(pool=mode, pool_size=1, transaction_timeout="1500ms")])
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         pid = pid_of(wire)
         for _ in range(3):
             wire.ask(w.query("begin"))
@@ -107,7 +107,7 @@ def test_a_transaction_that_takes_too_long_is_rolled_back(trunkline, postgres, m
 @pytest.mark.parametrize("mode", MODES)
 def test_a_client_that_is_idle_for_too_long_is_told_so(trunkline, mode):
     daemon = trunkline(routes=[route(pool=mode, client_idle_timeout="800ms")])
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         wire.ask(w.query("select pg_sleep(1)"))
         answers = wire.rest()
         assert ended_with(answers) == "57P05"
@@ -119,14 +119,14 @@ def test_a_client_of_a_unix_socket_that_never_asks_is_idle_from_its_login_on(tru
     daemon = trunkline(listen=[{"host": str(tmp_path), "port": 6432}],
                        routes=[route(auth="trust", server_user="app", server_password="app",
                                      client_idle_timeout="800ms")])
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         assert ended_with(wire.rest()) == "57P05"
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_an_idle_clients_time_does_not_run_within_a_transaction(trunkline, mode):
     daemon = trunkline(routes=[route(pool=mode, client_idle_timeout="800ms")])
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         wire.ask(w.query("begin"))
         assert wire.silent(1.2)
         assert wire.ask(w.query("commit"))[-1].body == b"I"
@@ -134,10 +134,10 @@ def test_an_idle_clients_time_does_not_run_within_a_transaction(trunkline, mode)
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_what_a_server_sends_unasked_does_not_interrupt_its_clients_silence(trunkline, postgres,
+def test_asynchronous_messages_do_not_restart_idle_timeouts(trunkline, postgres,
                                                                             mode):
     daemon = trunkline(routes=[route(pool=mode, client_idle_timeout="900ms")])
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         wire.ask(w.query("listen news"))
         answers, by = [], time.monotonic() + 10 * STRETCH
         while not answers or answers[-1].kind == "A":
@@ -148,9 +148,9 @@ def test_what_a_server_sends_unasked_does_not_interrupt_its_clients_silence(trun
         assert ended_with(answers) == "57P05"
 
 
-def test_what_stands_behind_a_copy_that_failed_among_syncs_waits_for_reset_timeout(trunkline):
+def test_messages_after_a_failed_copy_with_syncs_wait_for_reset_timeout(trunkline):
     daemon = trunkline(reset_timeout="700ms")
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         wire.ask(w.query("create temp table copied (x int)"))
         wire.send(w.query("copy copied from stdin"), w.copy_data(b"nonsense\n"), w.SYNC,
                   w.query("select pg_sleep(60)"))
@@ -165,17 +165,17 @@ def test_a_users_own_limits_replace_those_of_its_route(trunkline):
     config = dict(daemon.config)
     config["users"] = {"reports": {"query_timeout": "30s", "client_idle_timeout": "800ms"}}
     daemon.reload(config)
-    with daemon.door(user="reports").wire() as wire:
+    with daemon.endpoint(user="reports").wire() as wire:
         assert w.kinds(wire.ask(w.query("select pg_sleep(1)"))) == "T D C Z"
         assert ended_with(wire.rest()) == "57P05"
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         wire.send(w.query("select pg_sleep(60)"))
         assert ended_with(wire.rest()) == "57014"
 
 
 def test_a_reload_changes_the_limits_of_clients_that_are_there(trunkline):
     daemon = trunkline(routes=[route()])
-    with daemon.door().wire() as idle, daemon.door().wire() as other:
+    with daemon.endpoint().wire() as idle, daemon.endpoint().wire() as other:
         idle.ask(w.query("select 1"))
         other.ask(w.query("begin"))
         daemon.reload(dict(daemon.config, routes=[route(client_idle_timeout="300ms",

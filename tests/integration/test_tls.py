@@ -42,7 +42,7 @@ def test_a_client_meets_a_listener(trunkline, certificate, mode, sslmode, works)
 
 def test_plain_text_is_refused_with_words_where_tls_is_required(trunkline, certificate):
     daemon = trunkline(listen=listen(certificate, "require"))
-    with daemon.door().wire(login=False) as wire:
+    with daemon.endpoint().wire(login=False) as wire:
         wire.send(w.startup_packet(user="app", database="app"))
         answers = wire.rest()
         assert answers[0].sqlstate in ("08P01", "28000")
@@ -81,17 +81,17 @@ def test_both_versions_of_the_protocol_are_spoken(trunkline, certificate, versio
 def test_the_server_side_is_encrypted_when_asked(trunkline, postgres, certificate, authority, mode):
     for tls, encrypted in (("disable", False), ("prefer", True), ("require", True)):
         daemon = trunkline(services=services(postgres, tls), routes=[route(pool=mode)])
-        assert daemon.door().one(ENCRYPTED) is encrypted
+        assert daemon.endpoint().one(ENCRYPTED) is encrypted
     for tls in ("verify-ca", "verify-full"):
         daemon = trunkline(services=services(postgres, tls, ca=authority.cert),
                            routes=[route(pool=mode)])
-        assert daemon.door().one(ENCRYPTED) is True
+        assert daemon.endpoint().one(ENCRYPTED) is True
 
 
 def test_a_host_name_is_verified_too(trunkline, postgres, authority):
     daemon = trunkline(services=services(postgres, "verify-full", host="localhost",
                                          ca=authority.cert))
-    assert daemon.door().one(ENCRYPTED) is True
+    assert daemon.endpoint().one(ENCRYPTED) is True
 
 
 def test_a_server_of_an_unknown_authority_gets_no_connection(trunkline, postgres, tmp_path):
@@ -99,17 +99,17 @@ def test_a_server_of_an_unknown_authority_gets_no_connection(trunkline, postgres
     daemon = trunkline(services=services(postgres, "verify-ca", ca=stranger.cert),
                        routes=[route(claim_timeout="1s")])
     with pytest.raises(psycopg.Error):
-        daemon.door().one("select 1")
+        daemon.endpoint().one("select 1")
 
 
 def test_a_server_without_tls_is_preferred_plain_and_required_refused(trunkline, cluster):
     own = cluster()
     daemon = trunkline(server=own, services=services(own, "prefer"))
-    assert daemon.door().one(ENCRYPTED) is False
+    assert daemon.endpoint().one(ENCRYPTED) is False
     daemon = trunkline(server=own, services=services(own, "require"),
                        routes=[route(claim_timeout="1s")])
     with pytest.raises(psycopg.Error):
-        daemon.door().one("select 1")
+        daemon.endpoint().one("select 1")
 
 
 @pytest.mark.parametrize("mode", ["session", "transaction"])
@@ -136,22 +136,22 @@ def test_many_encrypted_clients_park_and_wake(trunkline, certificate):
         client.close()
 
 
-def test_a_handshake_that_never_ends_keeps_nobody_else_waiting(trunkline, certificate):
+def test_an_endless_handshake_delays_no_other_client(trunkline, certificate):
     daemon = trunkline(listen=listen(certificate, "allow"))
     stuck = []
     for _ in range(10):
-        stuck.append(daemon.door().wire(login=False))
+        stuck.append(daemon.endpoint().wire(login=False))
         stuck[-1].send(w.SSL_REQUEST)
         assert stuck[-1].take(1) == b"S"
         stuck[-1].send(b"\x16\x03\x01")
-    assert daemon.door(sslmode="require").one("select 1") == 1
+    assert daemon.endpoint(sslmode="require").one("select 1") == 1
     for wire in stuck:
         wire.__exit__()
 
 
-def test_who_is_ended_in_the_middle_of_a_handshake_hears_no_plain_word(trunkline, certificate):
+def test_a_client_disconnected_during_a_handshake_gets_no_plaintext(trunkline, certificate):
     daemon = trunkline(listen=listen(certificate, "allow"), login_timeout="1s")
-    with daemon.door().wire(login=False) as wire:
+    with daemon.endpoint().wire(login=False) as wire:
         wire.send(w.SSL_REQUEST)
         assert wire.take(1) == b"S"
         assert wire.rest() == []
@@ -161,7 +161,7 @@ def test_who_is_ended_in_the_middle_of_a_handshake_hears_no_plain_word(trunkline
 def test_plain_text_that_was_sent_along_with_the_request_is_never_trusted(trunkline, certificate):
     """A man in the middle could put a startup packet of his own in front of the handshake."""
     daemon = trunkline(listen=listen(certificate, "allow"))
-    with daemon.door().wire(login=False) as wire:
+    with daemon.endpoint().wire(login=False) as wire:
         wire.send(w.SSL_REQUEST + w.startup_packet(user="trusted", database="app"))
         try:
             answers = wire.take(1)
@@ -169,7 +169,7 @@ def test_plain_text_that_was_sent_along_with_the_request_is_never_trusted(trunkl
             wire.rest()
         except (EOFError, ConnectionResetError):
             pass
-    assert daemon.door().one("select 1") == 1
+    assert daemon.endpoint().one("select 1") == 1
 
 
 def test_a_server_that_sends_plain_text_after_its_yes_is_not_trusted(trunkline, postgres):
@@ -178,7 +178,7 @@ def test_a_server_that_sends_plain_text_after_its_yes_is_not_trusted(trunkline, 
                                               "tls": {"mode": "require"}}},
                            routes=[route(auth="trust", claim_timeout="2s")])
         liar.settimeout(15)
-        wire = daemon.door().wire(login=False)
+        wire = daemon.endpoint().wire(login=False)
         wire.send(w.startup_packet(user="app", database="app"), w.query("select 1"))
         victim, _ = liar.accept()
         assert victim.recv(8) == w.SSL_REQUEST
@@ -208,11 +208,11 @@ def test_servers_are_made_anew_only_when_their_encryption_changed(trunkline, pos
     daemon = trunkline(relays=1, services=services(postgres, "require"),
                        routes=[route(pool_size=1)])
     pid = "select pg_backend_pid()"
-    first = daemon.door().one(pid)
+    first = daemon.endpoint().one(pid)
     daemon.reload(dict(daemon.config, login_timeout="50s"))
-    assert daemon.door().one(pid) == first
+    assert daemon.endpoint().one(pid) == first
     with daemon.connect() as old:
         daemon.reload(dict(daemon.config, services=services(postgres, "verify-ca",
                                                             ca=authority.cert)))
         assert old.execute(pid).fetchone() == (first,)
-    assert daemon.door().one(pid) != first
+    assert daemon.endpoint().one(pid) != first

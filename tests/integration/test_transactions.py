@@ -29,13 +29,13 @@ def backend(wire):
 
 
 def test_two_clients_take_turns_on_one_server(single):
-    with single.door().wire() as one, single.door().wire() as other:
+    with single.endpoint().wire() as one, single.endpoint().wire() as other:
         pids = {backend(client) for client in (one, other) * 5}
         assert len(pids) == 1
 
 
 def test_a_transaction_keeps_its_server_and_the_next_client_waits(single):
-    with single.door().wire() as one, single.door().wire() as other:
+    with single.endpoint().wire() as one, single.endpoint().wire() as other:
         one.ask(w.query("begin"))
         other.send(w.query("select 'other'"))
         single.pool_shows(cl_waiting=1)
@@ -45,7 +45,7 @@ def test_a_transaction_keeps_its_server_and_the_next_client_waits(single):
 
 
 def test_a_failed_transaction_keeps_its_server_until_it_ends(single):
-    with single.door().wire() as one, single.door().wire() as other:
+    with single.endpoint().wire() as one, single.endpoint().wire() as other:
         one.ask(w.query("begin"))
         assert one.ask(w.query("select 1/0"))[-1].body == b"E"
         other.send(w.query("select 'other'"))
@@ -57,7 +57,7 @@ def test_a_failed_transaction_keeps_its_server_until_it_ends(single):
 
 
 def test_a_pipeline_keeps_its_server_until_its_last_sync_is_answered(single):
-    with single.door().wire() as one, single.door().wire() as other:
+    with single.endpoint().wire() as one, single.endpoint().wire() as other:
         batch = [w.parse("", "select pg_backend_pid(), txid_current_if_assigned()"), w.bind(),
                  w.execute(), w.SYNC]
         one.send(*(batch * 20))
@@ -67,7 +67,7 @@ def test_a_pipeline_keeps_its_server_until_its_last_sync_is_answered(single):
 
 
 def test_a_batch_without_sync_keeps_its_server(single):
-    with single.door().wire() as one, single.door().wire() as other:
+    with single.endpoint().wire() as one, single.endpoint().wire() as other:
         one.send(w.parse("", "select 1"), w.bind(), w.execute(), w.FLUSH)
         one.until("C")
         other.send(w.query("select 'other'"))
@@ -79,11 +79,11 @@ def test_a_batch_without_sync_keeps_its_server(single):
 
 def test_clients_are_served_in_the_order_in_which_they_came(trunkline):
     daemon = trunkline(relays=1, routes=[route(pool_size=1)])
-    with daemon.door().wire() as holder:
+    with daemon.endpoint().wire() as holder:
         holder.ask(w.query("begin"))
         clients = []
         for number in range(6):
-            clients.append(daemon.door().wire())
+            clients.append(daemon.endpoint().wire())
             clients[-1].send(w.query(f"select {number}, clock_timestamp()::text"))
             daemon.pool_shows(cl_waiting=number + 1)
         holder.ask(w.query("commit"))
@@ -104,45 +104,45 @@ def locked(postgres):
 
 def test_a_client_that_vanishes_in_a_transaction_frees_its_locks_and_its_server(
         single, postgres, locked):
-    wire = single.door().wire()
+    wire = single.endpoint().wire()
     wire.ask(w.query("begin"))
     wire.ask(w.query(f"update {locked} set n = 1"))
     pid = backend(wire)
     vanish(wire)
     assert seconds(lambda: postgres.sql(f"update {locked} set n = n + 2")) < CLEANED
-    with single.door().wire() as heir:
+    with single.endpoint().wire() as heir:
         assert backend(heir) == pid
     assert postgres.one(f"select n from {locked}") == 2
 
 
 def test_a_client_that_leaves_politely_in_a_transaction_does_no_harm_either(
         single, postgres, locked):
-    with single.door().wire() as wire:
+    with single.endpoint().wire() as wire:
         wire.ask(w.query("begin"))
         wire.ask(w.query(f"update {locked} set n = 1"))
         pid = backend(wire)
         wire.send(w.TERMINATE)
         assert wire.rest() == []
     assert seconds(lambda: postgres.sql(f"update {locked} set n = n + 2")) < CLEANED
-    with single.door().wire() as heir:
+    with single.endpoint().wire() as heir:
         assert backend(heir) == pid
 
 
 def test_a_client_that_vanishes_in_a_query_has_it_cancelled(single, postgres):
-    wire = single.door().wire()
+    wire = single.endpoint().wire()
     pid = backend(wire)
     wire.send(w.query("select pg_sleep(60)"))
     active = "select count(*) from pg_stat_activity where pid = %s and state = 'active'"
     eventually(lambda: postgres.one(active, pid) == 1)
     vanish(wire)
     eventually(lambda: postgres.one(active, pid) == 0, CLEANED)
-    with single.door().wire() as heir:
+    with single.endpoint().wire() as heir:
         assert backend(heir) == pid
 
 
 def test_a_client_that_vanishes_in_a_query_of_a_transaction_leaves_nothing(
         single, postgres, locked):
-    wire = single.door().wire()
+    wire = single.endpoint().wire()
     wire.ask(w.query("begin"))
     wire.ask(w.query(f"update {locked} set n = 1"))
     pid = backend(wire)
@@ -151,33 +151,33 @@ def test_a_client_that_vanishes_in_a_query_of_a_transaction_leaves_nothing(
         "select count(*) from pg_stat_activity where pid = %s and query ~ 'sleep'", pid) == 1)
     vanish(wire)
     assert seconds(lambda: postgres.sql(f"update {locked} set n = n + 2")) < CLEANED
-    with single.door().wire() as heir:
+    with single.endpoint().wire() as heir:
         assert backend(heir) == pid
         assert heir.ask(w.query("select 1"))[-1].body == b"I"
 
 
 def test_a_client_that_vanishes_in_a_big_result_leaves_a_server_that_works(single):
-    wire = single.door().wire()
+    wire = single.endpoint().wire()
     wire.send(w.query("select repeat('x', 1000) from generate_series(1, 1000000)"))
     wire.take(100000)
     vanish(wire)
-    with single.door().wire() as heir:
+    with single.endpoint().wire() as heir:
         assert w.rows(heir.ask(w.query("select 1"))) == [["1"]]
 
 
 def test_a_client_that_vanishes_in_the_middle_of_a_message_leaves_a_server_that_works(single):
     for part in (3, 7, 200000):
-        wire = single.door().wire()
+        wire = single.endpoint().wire()
         wire.send(w.query("select '" + "x" * 400000 + "'")[:part])
         vanish(wire)
-        with single.door().wire() as heir:
+        with single.endpoint().wire() as heir:
             assert w.rows(heir.ask(w.query("select 1"))) == [["1"]]
 
 
 def test_a_client_that_vanishes_while_it_waits_leaves_the_queue(single):
-    with single.door().wire() as holder:
+    with single.endpoint().wire() as holder:
         holder.ask(w.query("begin"))
-        waiting = [single.door().wire() for _ in range(3)]
+        waiting = [single.endpoint().wire() for _ in range(3)]
         for client in waiting:
             client.send(w.query("select 1"))
         single.pool_shows(cl_waiting=3)
@@ -212,10 +212,10 @@ def test_many_clients_count_to_the_same_number(trunkline, postgres):
 
 def test_in_a_statement_pool_a_transaction_is_refused(trunkline):
     daemon = trunkline(routes=[route(pool="statement", pool_size=1)])
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         assert w.rows(wire.ask(w.query("select 1"))) == [["1"]]
         wire.send(w.query("begin"))
         answers = wire.until("E")
         assert answers[-1].sqlstate == "0A000" and "statement pool" in answers[-1].fields["M"]
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         assert wire.ask(w.query("select 1"))[-1].body == b"I"

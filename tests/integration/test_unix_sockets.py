@@ -32,7 +32,7 @@ def test_clients_come_over_a_unix_socket(trunkline, folder, mode):
         assert connection.execute("select 1").fetchone() == (1,)
         rows = connection.execute("select repeat('x', 10000) from generate_series(1, 1000)")
         assert len(rows.fetchall()) == 1000
-    with daemon.door().wire() as wire:
+    with daemon.endpoint().wire() as wire:
         answers = wire.ask(w.parse("", "select $1::text"), w.bind(values=["y" * 300000]),
                            w.execute(), w.SYNC)
         assert len(w.rows(answers)[0][0]) == 300000
@@ -52,8 +52,8 @@ def test_a_listener_of_each_kind_serves_at_once(trunkline, folder):
     port = free_port()
     daemon = trunkline(listen=[{"host": "127.0.0.1", "port": port},
                                {"host": str(folder), "port": port, "unix_mode": "0700"}])
-    assert daemon.door().one("select 1") == 1
-    assert daemon.door().at(host=str(folder)).one("select 2") == 2
+    assert daemon.endpoint().one("select 1") == 1
+    assert daemon.endpoint().at(host=str(folder)).one("select 2") == 2
     mode = os.stat(folder / f".s.PGSQL.{port}").st_mode
     assert stat.S_ISSOCK(mode) and stat.S_IMODE(mode) == 0o700
 
@@ -68,7 +68,7 @@ def test_the_socket_is_gone_after_the_end_and_a_left_one_is_no_hindrance(trunkli
     daemon.program.wait()
     daemon.program = None
     again = trunkline(listen=[{"host": str(folder), "port": port}])
-    assert again.door().one("select 1") == 1
+    assert again.endpoint().one("select 1") == 1
 
 
 def test_a_socket_that_another_daemon_serves_is_not_taken_from_it(trunkline, folder):
@@ -79,7 +79,7 @@ def test_a_socket_that_another_daemon_serves_is_not_taken_from_it(trunkline, fol
     assert second.program.wait() != 0
     assert str(folder) in second.log()
     second.program = None
-    assert first.door().one("select 1") == 1
+    assert first.endpoint().one("select 1") == 1
 
 
 def test_a_cancel_works_over_a_unix_socket(trunkline, postgres, folder):
@@ -102,7 +102,7 @@ def psql_as(name, daemon, user):
     return subprocess.run([str(word) for word in command], capture_output=True, text=True, cwd="/")
 
 
-def test_the_console_trusts_a_peer_of_its_own_user_and_nobody_else(trunkline, folder):
+def test_the_console_trusts_only_a_peer_of_its_own_user(trunkline, folder):
     """The user `operator` is not in the auth file; `admin` is, and needs the password anyway."""
     daemon = trunkline(listen=[{"host": str(folder), "port": free_port()}],
                        console={"users": ["admin", "operator"]})
@@ -121,7 +121,7 @@ def abstract():
     return f"@trunkline-test-{os.getpid()}-{free_port()}"
 
 
-def two_doors(trunkline, abstract, port):
+def two_endpoints(trunkline, abstract, port):
     """Listens on the name, and on TCP, where its console is reached."""
     daemon = trunkline(listen=[{"host": abstract, "port": 6432},
                                {"host": "127.0.0.1", "port": port}], start=False)
@@ -131,9 +131,9 @@ def two_doors(trunkline, abstract, port):
 
 def test_clients_come_over_an_abstract_socket(trunkline, postgres, abstract):
     port = free_port()
-    daemon = two_doors(trunkline, abstract, port)
-    door = daemon.door().at(host=abstract, port=6432)
-    with door.connect() as connection:
+    daemon = two_endpoints(trunkline, abstract, port)
+    endpoint = daemon.endpoint().at(host=abstract, port=6432)
+    with endpoint.connect() as connection:
         assert connection.execute("select 1").fetchone() == (1,)
         query = "select count(*) from pg_stat_activity where query = 'select pg_sleep(62)'"
         timer = threading.Thread(target=lambda: (
@@ -145,23 +145,23 @@ def test_clients_come_over_an_abstract_socket(trunkline, postgres, abstract):
         shown, = daemon.console("SHOW CLIENTS WHERE database = 'app'")
         assert shown["addr"] == shown["local_addr"] == "unix"
     daemon.stop()
-    again = two_doors(trunkline, abstract, port)
-    assert again.door().at(host=abstract, port=6432).one("select 2") == 2
+    again = two_endpoints(trunkline, abstract, port)
+    assert again.endpoint().at(host=abstract, port=6432).one("select 2") == 2
 
 
 def test_an_abstract_name_that_is_taken_is_told(trunkline, abstract):
-    first = two_doors(trunkline, abstract, free_port())
+    first = two_endpoints(trunkline, abstract, free_port())
     second = trunkline(listen=[{"host": abstract, "port": 6432}], start=False)
     second.program = Program([binary(), "run", second.file], second.log_file, cwd=second.folder)
     assert second.program.wait() != 0
     assert f"{abstract}/.s.PGSQL.6432" in second.log()
     second.program = None
-    assert first.door().at(host=abstract, port=6432).one("select 1") == 1
+    assert first.endpoint().at(host=abstract, port=6432).one("select 1") == 1
 
 
 def test_servers_are_reached_over_an_abstract_socket(trunkline, abstract):
     """A pooler behind a pooler: PostgreSQL here may not listen on such a name."""
-    inner = two_doors(trunkline, abstract, free_port())
+    inner = two_endpoints(trunkline, abstract, free_port())
     outer = trunkline(services={"main": {"hosts": [f"{abstract}:6432"]}})
     with outer.connect() as connection:
         assert connection.execute("select 1").fetchone() == (1,)

@@ -13,9 +13,8 @@ sys.path.insert(0, str(TOP / "tests" / "integration"))
 
 from support.postgres import Postgres, make_template, place  # noqa: E402
 
-# What the package depends on, and what its test uses, so that no test asks the mirror for anything.
-INSIDE = ["libc-ares2", "libidn12", "libpcre2-8-0", "libssl3", "libxxhash0", "libyaml-0-2",
-          "logrotate", "systemd-standalone-sysusers", "systemd-standalone-tmpfiles", "libldap-2.5-0"]
+# What the package's test uses, and what of its alternatives a clean system has.
+USED = ["logrotate", "systemd-standalone-sysusers", "systemd-standalone-tmpfiles"]
 
 
 @pytest.fixture(scope="session")
@@ -28,13 +27,19 @@ def postgres():
 
 
 @pytest.fixture(scope="session")
-def package():
-    """The package, built from this checkout."""
+def packages():
+    """The packages, built from this checkout, by name."""
     if not shutil.which("dpkg-buildpackage") or not shutil.which("dh"):
         pytest.skip("no dpkg-buildpackage or debhelper here")
     done = subprocess.run([TOP / "tools" / "deb.sh"], text=True, capture_output=True)
     assert done.returncode == 0, done.stderr
-    return next(Path(TOP / word) for word in done.stdout.split() if "dbgsym" not in word)
+    return {Path(word).name.partition("_")[0]: TOP / word for word in done.stdout.split()}
+
+
+@pytest.fixture(scope="session")
+def package(packages):
+    """The package of the program."""
+    return packages["trunkline"]
 
 
 def release():
@@ -45,12 +50,20 @@ def release():
         "DEBIAN_MIRROR", "http://deb.debian.org/debian")
 
 
-def bootstrap(kept):
-    """Makes a clean system and packs it, once for all later runs."""
+def inside(package):
+    """The packages of the clean system, so that no test asks the mirror for anything."""
+    depends = subprocess.run(["dpkg-deb", "--field", package, "Depends"], text=True, check=True,
+                             stdout=subprocess.PIPE).stdout
+    # USED has one of each set of alternatives.
+    return sorted({*USED, *(one.split()[0] for one in depends.split(", ") if "|" not in one)})
+
+
+def bootstrap(kept, names):
+    """Makes a clean system with these packages and packs it, once for all later runs."""
     suite, mirror = release()
     folder = kept.with_suffix(".new")
     shutil.rmtree(folder, ignore_errors=True)
-    done = subprocess.run(["debootstrap", "--variant=minbase", f"--include={','.join(INSIDE)}",
+    done = subprocess.run(["debootstrap", "--variant=minbase", f"--include={','.join(names)}",
                            suite, folder, mirror], text=True, capture_output=True,
                           stdin=subprocess.DEVNULL)
     if done.returncode == 0:
@@ -76,14 +89,15 @@ def unmount(folder):
 
 
 @pytest.fixture(scope="session")
-def debian(tmp_path_factory):
+def debian(tmp_path_factory, package):
     """The folder of a clean Debian of our own."""
     if os.geteuid() != 0 or not shutil.which("debootstrap"):
         pytest.skip("only root can make a clean system, and with debootstrap")
-    content = zlib.crc32(" ".join(INSIDE).encode())
+    names = inside(package)
+    content = zlib.crc32(" ".join(names).encode())
     kept = TOP / "build" / f"debian-{release()[0]}-{content:08x}.tar"
     if not kept.exists():
-        bootstrap(kept)
+        bootstrap(kept, names)
     folder = tmp_path_factory.mktemp("debian")
     folder.chmod(0o755)
     subprocess.run(["tar", "--extract", f"--file={kept}", f"--directory={folder}"], check=True)

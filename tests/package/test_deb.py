@@ -33,8 +33,9 @@ def test_the_versions_of_program_and_package_agree():
     assert first.startswith(f"trunkline ({version}-")
 
 
-def test_lintian_finds_nothing(package):
-    done = subprocess.run(["lintian", "--allow-root", "--fail-on=error,warning", package],
+@pytest.mark.parametrize("name", ["trunkline", "libtrunkline-dev"])
+def test_lintian_finds_nothing(packages, name):
+    done = subprocess.run(["lintian", "--allow-root", "--fail-on=error,warning", packages[name]],
                           text=True, capture_output=True)
     assert done.returncode == 0 and not done.stdout.strip(), done.stdout
 
@@ -47,6 +48,19 @@ def test_its_configuration_is_for_its_own_files(package):
                  "/usr/share/man/man1/trunkline.1.gz",
                  "/usr/share/man/man5/trunkline.5.gz"):
         assert f" .{path}\n" in files, path
+
+
+def test_the_libraries_are_usable_without_link_time_optimization(packages, tmp_path):
+    """The program is built with it, and a linker of another compiler cannot read its objects."""
+    run("dpkg-deb", "--extract", packages["libtrunkline-dev"], tmp_path)
+    files = next(tmp_path.glob("**/pkgconfig"))
+    flags = run("pkg-config", f"--define-variable=prefix={tmp_path}/usr", "--cflags", "--libs",
+                "trunkline-machine", env=dict(os.environ, PKG_CONFIG_PATH=str(files))).split()
+    run("gcc", "-std=gnu17", "-fno-lto", TOP / "examples/libraries/echo.c", *flags, "-o",
+        tmp_path / "echo")
+    assert "usage: echo PORT" in subprocess.run([tmp_path / "echo"], text=True,
+                                                capture_output=True).stderr
+    assert not list(tmp_path.glob("usr/bin"))
 
 
 def test_systemd_takes_the_unit_and_finds_it_hardened(tmp_path):

@@ -16,7 +16,7 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^( *)```[^\n`]*\n.*?^\1```$", re.S | re.M)
 FENCE_PARTS = re.compile(r"^( *)```([^\n`]*)\n(.*?)^\1```$", re.S | re.M)
 INLINE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
-LANGUAGES = {"sh", "yaml", "sql", "text", "ini", "c"}
+LANGUAGES = {"sh", "bpftrace", "yaml", "sql", "text", "ini", "c"}
 FOLDERS = {path.name for path in TOP.iterdir() if path.is_dir()} - {"build", "var"}
 
 

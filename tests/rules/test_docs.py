@@ -35,14 +35,14 @@ def test_every_file_that_a_document_names_exists():
 
 
 def test_every_name_in_a_page_about_the_internals_is_one_of_the_code():
-    code = "\n".join(path.read_text() for path in listed("src/*", "tests/*.c", "tests/*.h"))
+    code = "\n".join(path.read_text() for path in listed("src/*", "tests/*.c", "tests/*.h", "tests/*.py"))
     known = set(re.findall(r"\w+", code)) | {"SSL_set_session", "PGBOUNCER_7"}
     wrong = [what for path in listed("docs/internals/*.md")
              for what in unknown_names(path, path.read_text(), known)]
     assert not wrong, "\n".join(wrong)
 
 
-def test_every_block_of_a_document_says_what_it_is():
+def test_every_block_of_a_document_names_its_language():
     wrong = [what for path, text in documents() if TOP / "bench" not in path.parents
              for what in unnamed_blocks(path, text)]
     assert not wrong, "\n".join(wrong)

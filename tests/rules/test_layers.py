@@ -75,6 +75,55 @@ def test_a_floor_includes_only_itself_and_the_floors_under_it():
     assert not wrong, "\n".join(wrong)
 
 
+# Headers with structs that only their own folder sees, without the name yet; world.h is what the
+# simulation's tests set.
+UNNAMED_PARTS = {
+    "machine/sim/world.h", "query/analysis.h",
+    "machine/log_line.h", "instance/config_problems.h", "instance/config_reader.h",
+    "instance/settings.h", "relay/turn/turn.h", "relay/turn/turn_names.h",
+    "relay/turn/turn_reads.h",
+}
+
+# A folder that is a library of its own: its headers are the interface for other programs; or one
+# that no other folder uses yet: flight.
+LIBRARIES = {"fleet", "flight"}
+
+
+def seen_by():
+    """For each header the folders whose files reach it, also through other headers."""
+    sources = {name: text for _, name, text in floors()}
+    includes = {name: {m.group(1) for m in INCLUDE.finditer(text) if m.group(1) in sources}
+                for name, text in sources.items()}
+    folders = {name: set() for name in sources}
+    for name in sources:
+        done, todo = set(), [name]
+        while todo:
+            more = includes[todo.pop()] - done
+            done |= more
+            todo += more
+        for header in done:
+            folders[header].add(name.split("/")[0])
+    return sources, folders
+
+
+def test_the_parts_of_a_folder_are_seen_by_that_folder_only():
+    """*_parts.h holds what a folder keeps to itself: no other folder reaches it by any path."""
+    _, folders = seen_by()
+    wrong = [f"{header} is reached by {sorted(others)}" for header, seen in folders.items()
+             if header.endswith("_parts.h") and (others := seen - {header.split("/")[0]})]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_a_header_of_structs_that_one_folder_sees_is_named_parts():
+    """So that nothing outside comes to depend on them unnoticed."""
+    sources, folders = seen_by()
+    alone = {header for header, seen in folders.items()
+             if header.endswith(".h") and not header.endswith("_parts.h")
+             and seen <= {header.split("/")[0]} and header.split("/")[0] not in LIBRARIES
+             and re.search(r"^struct \w+ \{", sources[header], re.M)}
+    assert alone == UNNAMED_PARTS
+
+
 def test_a_floor_calls_only_itself_and_the_floors_under_it(library):
     """An include may be missing where a prototype is repeated: so the objects are asked, too."""
     rules, owner, wanted = layers(), {}, []

@@ -24,10 +24,10 @@ def defined(item, *options):
 
 
 def own(library):
-    """(folder, object, name) of every global name of ours; what a sanitizer adds is not ours."""
+    """(folder, object, name) of every global name of ours; what sanitizers and probes add is not."""
     for item in library:
         for name in sorted(defined(item)):
-            if not name.startswith("__"):
+            if not name.startswith(("__", "_.stapsdt.")):
                 yield item.name.partition("_")[0], item.name, name
 
 
@@ -66,3 +66,19 @@ def test_no_global_name_collides_with_a_library(library):
     assert len(known) >= 5
     for path in known:
         assert not ours & defined(path, "-D"), f"{path.name} has these too"
+
+
+def test_no_global_name_is_one_of_the_static_library_of_postgresqls_grammar(library):
+    """The linker would take ours in the place of PostgreSQL's, without a word."""
+    archive = next(Path("/usr/lib").glob("*/libpg_query.a"))
+    theirs = defined(archive)
+    assert {"list_free", "hash_search", "pg_query_parse"} <= theirs
+    both = {name for _, _, name in own(library)} & theirs
+    assert not both
+
+
+def test_the_program_exports_no_name_of_postgresqls_grammar(trunkline):
+    """Else a name of another library of the process could be taken for one of these."""
+    archive = next(Path("/usr/lib").glob("*/libpg_query.a"))
+    both = defined(trunkline, "-D") & defined(archive)
+    assert not both

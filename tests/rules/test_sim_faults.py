@@ -25,7 +25,7 @@ def test_a_planted_mistake_applies_to_the_tree(patch):
 
 
 @pytest.mark.parametrize("patch", PATCHES, ids=lambda patch: patch.stem)
-def test_a_planted_mistake_says_what_it_is_and_changes_only_the_program(patch):
+def test_a_planted_mistake_has_its_fields_and_changes_only_the_program(patch):
     fault = sim_faults.read_fault(patch)
     assert set(fault.says) - set(sim_faults.MORE) == set(sim_faults.HEADER)
     assert all((TOP / f"tests/unit/{name}_test.c").is_file() for name in fault.tests)

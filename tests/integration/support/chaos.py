@@ -48,8 +48,8 @@ SHARED = [Statement(number) for number in range(12)]
 class World:
     """What all clients of one run share."""
 
-    def __init__(self, door, doors, seed, until, terminations=False, secure=False):
-        self.door, self.doors, self.seed, self.until = door, doors, seed, until
+    def __init__(self, endpoint, endpoints, seed, until, terminations=False, secure=False):
+        self.endpoint, self.endpoints, self.seed, self.until = endpoint, endpoints, seed, until
         self.terminations, self.secure = terminations, secure
         self.lock = threading.Lock()
         self.old_keys = []
@@ -148,18 +148,18 @@ class Client:
     def connect(self):
         self.last = "login"
         world = self.world
-        door = world.doors[1] if self.session else world.doors[0]
+        endpoint = world.endpoints[1] if self.session else world.endpoints[0]
         self.names, self.unnamed, self.status = {}, None, "I"
         self.values = {"application_name": f"chaos {self.index}", "timezone": "Etc/UTC",
                        "datestyle": "ISO, MDY", "work_mem": "4MB"}
         self.saved = None
         while True:
-            self.wire = door.wire(login=False)
+            self.wire = endpoint.wire(login=False)
             try:
                 if world.secure:
                     self.wire.secure()
                 options = {"TimeZone": "Etc/UTC"} if self.random.random() < 0.5 else {}
-                self.wire.startup(door.user, door.database, door.password,
+                self.wire.startup(endpoint.user, endpoint.database, endpoint.password,
                                   application_name=self.values["application_name"], **options)
                 break
             except w.Refused as refused:
@@ -490,7 +490,7 @@ class Client:
 
     def fire(self, pid, secret):
         try:
-            with self.world.door.wire(login=False) as other:
+            with self.world.endpoint.wire(login=False) as other:
                 if self.world.secure:
                     other.secure()
                 other.send(w.cancel_packet(pid, secret))

@@ -94,11 +94,11 @@ COMMANDS = {
 }
 
 
-def environment(door, authority=None):
+def environment(endpoint, authority=None):
     """What every program reads; DRIVER_CA is for drivers that don't know libpq's variables."""
     values = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
-    values.update(PGHOST=door.host, PGPORT=str(door.port), PGUSER=door.user, PGPASSWORD=door.password,
-                  PGDATABASE=door.database, DRIVER_LARGE=str(LARGE), TZ="UTC", LC_ALL="C.UTF-8",
+    values.update(PGHOST=endpoint.host, PGPORT=str(endpoint.port), PGUSER=endpoint.user, PGPASSWORD=endpoint.password,
+                  PGDATABASE=endpoint.database, DRIVER_LARGE=str(LARGE), TZ="UTC", LC_ALL="C.UTF-8",
                   PGAPPNAME="drivers")
     if authority:
         values.update(PGSSLMODE="verify-full", PGSSLROOTCERT=str(authority.cert),
@@ -106,10 +106,10 @@ def environment(door, authority=None):
     return values
 
 
-def begin(name, door, *arguments, authority=None, settings=None):
+def begin(name, endpoint, *arguments, authority=None, settings=None):
     """A running program, with pipes to and from it; what it complains of is for people only."""
     return subprocess.Popen([str(word) for word in [*COMMANDS[name](), *arguments]],
-                            env=dict(environment(door, authority), **(settings or {})), text=True, stdin=subprocess.PIPE,
+                            env=dict(environment(endpoint, authority), **(settings or {})), text=True, stdin=subprocess.PIPE,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
@@ -125,5 +125,5 @@ def finish(program, *words, timeout=4 * PATIENCE):
     return said
 
 
-def run(name, door, **options):
-    return finish(begin(name, door, **options))
+def run(name, endpoint, **options):
+    return finish(begin(name, endpoint, **options))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psycopg
 
-from .door import Door
+from .endpoint import Endpoint
 from .patience import eventually
 from .ports import free_port
 from .processes import Program, as_user, give_to
@@ -137,10 +137,10 @@ class Postgres:
         self.program.end(signal.SIGQUIT)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    # -- doors
+    # -- endpoints
 
-    def door(self, database="app", user="app", password=None, **options):
-        return Door("127.0.0.1", self.port, database, user,
+    def endpoint(self, database="app", user="app", password=None, **options):
+        return Endpoint("127.0.0.1", self.port, database, user,
                     user if password is None else password, **options)
 
     def sql(self, statement, *values, database="app"):

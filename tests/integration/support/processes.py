@@ -32,9 +32,9 @@ class Program:
         self.output = output
         with open(output, "ab") as sink:
             mortal = [] if self.command[0] == MORTAL[0] else MORTAL
-            self.process = subprocess.Popen(mortal + self.command, stdin=subprocess.DEVNULL, stdout=sink,
-                                            stderr=subprocess.STDOUT, start_new_session=True,
-                                            **options)
+            usual = {"stdin": subprocess.DEVNULL, "stdout": sink, "stderr": subprocess.STDOUT,
+                     "start_new_session": True}
+            self.process = subprocess.Popen(mortal + self.command, **{**usual, **options})
 
     @property
     def pid(self):

@@ -99,8 +99,8 @@ class _Pump:
         try:
             data = self.source.recv(self.proxy.piece)
             if data:
+                self.proxy.bytes[self.way] += len(data)  # the receiver may look at once
                 self.sink.sendall(data)
-                self.proxy.bytes[self.way] += len(data)
                 return
         except OSError:
             data = b""

@@ -17,7 +17,7 @@ import psycopg
 
 from . import hostile, victim
 from . import wire as w
-from .door import Door
+from .endpoint import Endpoint
 from .patience import STRETCH, eventually
 from .trunkline import route
 
@@ -78,21 +78,21 @@ def features(name):
 
 
 class Attack:
-    """Plays sessions against a door and takes no interest in the answers."""
+    """Plays sessions against an endpoint and takes no interest in the answers."""
 
-    def __init__(self, door, secure):
-        self.door, self.secure = door, secure
+    def __init__(self, endpoint, secure):
+        self.endpoint, self.secure = endpoint, secure
 
     def play(self, session):
         """Returns how it ended."""
         self.until = time.monotonic() + hostile.LIFE
         wire = None
         try:
-            wire = Door.wire(self.door, login=False)
+            wire = Endpoint.wire(self.endpoint, login=False)
             wire.socket.settimeout(hostile.LIFE)
             if self.secure:
                 wire.secure()
-            wire.startup(self.door.user, self.door.database, **session.parameters)
+            wire.startup(self.endpoint.user, self.endpoint.database, **session.parameters)
             for step in session.steps:
                 if time.monotonic() > self.until:
                     return "out of time"
@@ -132,7 +132,7 @@ class Attack:
                 return
 
     def cancel(self, wire, secret):
-        with socket.create_connection((self.door.host, self.door.port), timeout=0.3) as other:
+        with socket.create_connection((self.endpoint.host, self.endpoint.port), timeout=0.3) as other:
             other.sendall(w.cancel_packet(wire.pid, secret))
 
     def end(self, wire, how):
@@ -154,7 +154,7 @@ class Siege:
     def __init__(self, daemon, name, seed, sessions=None):
         self.daemon, self.name, self.seed, self.sessions = daemon, name, seed, sessions
         self.secure = CONFIGS[name]["tls"]
-        self.door = daemon.door(user="trusted", password="")
+        self.endpoint = daemon.endpoint(user="trusted", password="")
         self.over = threading.Event()
         self.room = threading.Event()
         self.lock = threading.Lock()
@@ -164,11 +164,11 @@ class Siege:
         self.attacks = self.answers = 0
 
     def connect(self, patience, **parameters):
-        wire = Door.wire(self.door, login=False)
+        wire = Endpoint.wire(self.endpoint, login=False)
         wire.socket.settimeout(patience)
         if self.secure:
             wire.secure()
-        wire.startup(self.door.user, self.door.database, **parameters)
+        wire.startup(self.endpoint.user, self.endpoint.database, **parameters)
         return wire
 
     def fail(self, text):
@@ -189,7 +189,7 @@ class Siege:
             count += 1
 
     def attack(self, number):
-        attack = Attack(self.door, self.secure)
+        attack = Attack(self.endpoint, self.secure)
         for seed in self.seeds(number):
             while not self.room.wait(0.1) and not self.over.is_set():
                 pass
@@ -223,8 +223,8 @@ class Siege:
                 self.answers += one.answers
 
     def count(self, number):
-        """Opens and shuts the door to attackers by the number of clients that are there."""
-        with psycopg.connect(self.daemon.door("trunkline", "admin").conninfo(), autocommit=True,
+        """Opens and shuts the endpoint to attackers by the number of clients that are there."""
+        with psycopg.connect(self.daemon.endpoint("trunkline", "admin").conninfo(), autocommit=True,
                              cursor_factory=psycopg.ClientCursor) as console:
             while not self.over.wait(0.05):
                 cursor = console.execute("SHOW POOLS")

@@ -1,4 +1,5 @@
 """The daemon under test."""
+import contextlib
 import copy
 import json
 import os
@@ -10,7 +11,7 @@ from pathlib import Path
 import psycopg
 from psycopg.rows import dict_row
 
-from .door import Door
+from .endpoint import Endpoint
 from .patience import PATIENCE, eventually
 from .ports import free_port
 from .processes import Program
@@ -127,19 +128,19 @@ class Trunkline:
             self.write(config, **options)
         self.console("RELOAD")
 
-    # -- doors
+    # -- endpoints
 
-    def door(self, database="app", user="app", password=None, **options):
+    def endpoint(self, database="app", user="app", password=None, **options):
         host = "127.0.0.1" if self.host == "*" else self.host
-        return Door(host, self.port, database, user, user if password is None else password,
+        return Endpoint(host, self.port, database, user, user if password is None else password,
                     **options)
 
     def connect(self, database="app", user="app", password=None, **options):
-        return self.door(database, user, password).connect(**options)
+        return self.endpoint(database, user, password).connect(**options)
 
     def console(self, statement):
         """The rows of a console command, as dictionaries."""
-        with psycopg.connect(self.door("trunkline", "admin").conninfo(), autocommit=True,
+        with psycopg.connect(self.endpoint("trunkline", "admin").conninfo(), autocommit=True,
                              row_factory=dict_row, cursor_factory=psycopg.ClientCursor) as admin:
             cursor = admin.execute(statement)
             return cursor.fetchall() if cursor.description else None
@@ -174,7 +175,12 @@ class Trunkline:
         return int(re.search(rf"{key}:\s+(\d+) kB", status).group(1)) * 1024
 
     def descriptors(self):
-        return len(os.listdir(f"/proc/{self.program.pid}/fd"))
+        """The number of open descriptors, over all tables: a thread may have its own."""
+        tables = set()
+        for task in Path(f"/proc/{self.program.pid}/task").iterdir():
+            with contextlib.suppress(OSError):  # the thread has just ended
+                tables.add(frozenset(os.listdir(task / "fd")))
+        return sum(len(table) for table in tables)
 
     def threads(self):
         return len(os.listdir(f"/proc/{self.program.pid}/task"))

@@ -232,13 +232,15 @@ class Wire:
         except (EOFError, ConnectionResetError, BrokenPipeError):
             return answers
 
-    def last_words(self, *messages):
+    def last_words(self, *messages, shut=True):
         """Sends these as the connection's last bytes and returns what comes back until its end.
 
-        Who is closed on in the middle of it has been answered too."""
+        Who is closed on in the middle of it has been answered too. A client that is shut while it
+        waits for a server has left: `shut=False` is for messages that end the connection themselves."""
         try:
             self.send(*messages)
-            self.socket.shutdown(socket.SHUT_WR)
+            if shut:
+                self.socket.shutdown(socket.SHUT_WR)
         except OSError:
             pass
         return self.rest()

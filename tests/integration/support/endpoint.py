@@ -1,30 +1,30 @@
-"""Where a client knocks: a database behind an address.  Poolers and servers both have doors."""
+"""Where a client knocks: a database behind an address.  Poolers and servers both have endpoints."""
 import psycopg
 import psycopg2
 
 from .wire import Wire
 
 
-class Door:
+class Endpoint:
     def __init__(self, host, port, database="app", user="app", password="app", **options):
         self.host, self.port = host, port
         self.database, self.user, self.password = database, user, password
         self.options = options
 
     def at(self, **changes):
-        """The same door with another database, user, password or libpq option."""
+        """The same endpoint with another database, user, password or libpq option."""
         known = dict(database=self.database, user=self.user, password=self.password,
                      host=self.host, port=self.port, **self.options)
         known.update(changes)
-        return Door(**known)
+        return Endpoint(**known)
 
     def words(self, **changes):
         """libpq's connection keywords."""
-        door = self.at(**changes)
-        words = dict(host=door.host, port=door.port, dbname=door.database, user=door.user,
-                     connect_timeout=30, **door.options)
-        if door.password is not None:
-            words["password"] = door.password
+        endpoint = self.at(**changes)
+        words = dict(host=endpoint.host, port=endpoint.port, dbname=endpoint.database, user=endpoint.user,
+                     connect_timeout=30, **endpoint.options)
+        if endpoint.password is not None:
+            words["password"] = endpoint.password
         return words
 
     def conninfo(self, **changes):
