@@ -12,6 +12,7 @@ from . import system
 from .contenders import (
     DATABASE,
     USER,
+    Before,
     Cluster,
     Direct,
     HAProxy,
@@ -38,6 +39,7 @@ class Bench:
         self._certificate = None
         known = [Direct(self), PgBouncer(self), HAProxy(self)]
         known += [Trunkline(self, 1), Trunkline(self, 2)]
+        known += [Before(self, options.before)] if options.before else []
         wanted = options.contenders.split(",") if options.contenders else None
         self.contenders = []
         for contender in known:

@@ -196,12 +196,12 @@ class Trunkline(Contender):
     def __init__(self, bench, relays):
         super().__init__(bench)
         self.relays = relays
+        self.binary = bench.trunkline
         self.name = f"trunkline{relays}"
         self.label = "Trunkline" if relays == 1 else f"Trunkline, {relays} relays"
 
     def missing(self):
-        path = self.bench.trunkline
-        return None if os.access(path, os.X_OK) else f"{path} is not there"
+        return None if os.access(self.binary, os.X_OK) else f"{self.binary} is not there"
 
     def files(self, variant, port):
         certificate, key = self.bench.certificate
@@ -229,7 +229,16 @@ routes:
         }
 
     def command(self, path):
-        return [str(self.bench.trunkline), "run", str(path)]
+        return [str(self.binary), "run", str(path)]
+
+
+class Before(Trunkline):
+    """Another build of Trunkline, with one relay: what it cost before a change."""
+
+    def __init__(self, bench, binary):
+        super().__init__(bench, 1)
+        self.binary = Path(binary).resolve()
+        self.name, self.label = "before", "Trunkline before"
 
 
 class Instant:

@@ -227,7 +227,7 @@ def run_instructions(bench, name):
     short, long = 1500 * bench.options.scale, 6000 * bench.options.scale
     result = {}
     for contender in bench.contenders:
-        if contender.name not in ("pgbouncer", "trunkline1"):
+        if contender.name not in ("pgbouncer", "trunkline1", "before"):
             continue
 
         def difference(one=contender):

@@ -233,7 +233,9 @@ def bars_table(results):
 
 def numbers_table(results, labels):
     header = ["test", "contender", "CPU µs/query", "spread", "queries/s"]
-    header += ["p50 µs", "p99 µs", "p99.9 µs", "busy", "wake-ups/query", "× PgBouncer, by round"]
+    header += ["p50 µs", "p99 µs", "p99.9 µs", "busy", "wake-ups/query"]
+    others = [name for name in ("pgbouncer", "before") if name in labels]
+    header += [f"× {labels[name]}, by round" for name in others]
     rows = []
     for test, found in results.tests.items():
         if test not in WINDOWS and not test.startswith("pgbench"):
@@ -253,7 +255,7 @@ def numbers_table(results, labels):
                     number(numbers.get("p999_us")),
                     f"{busy * 100:.0f} %" if busy else "–",
                     number(numbers.get("sleeps")) if busy else "–",
-                    interval(results.rounds(test, contender, "pgbouncer")),
+                    *[interval(results.rounds(test, contender, name)) for name in others],
                 ]
             )
             title = ""
