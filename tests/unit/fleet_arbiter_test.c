@@ -2,36 +2,7 @@
  * from. */
 #include "fleet/backoff.h"
 #include "fleet/fleet.h"
-#include "fleet/primary.h"
-#include "machine/stream.h"
-#include "unit.h"
-
-#include <string.h>
-
-#define FRESH  sec(3)
-#define SYSTEM 77u
-
-static moment at(int64_t milliseconds)
-{
-    return (moment){sec(1000).us + milliseconds * 1000};
-}
-
-static struct primary_candidate claimant(uint64_t backend, uint32_t line, int64_t asked)
-{
-    return (struct primary_candidate){
-        .backend = backend,
-        .tried = true,
-        .sampled = true,
-        .sample = {.asked = at(asked), .answered = at(asked), .system = SYSTEM, .line = line},
-    };
-}
-
-static struct primary_candidate replica(uint64_t backend, int64_t asked)
-{
-    struct primary_candidate it = claimant(backend, 1, asked);
-    it.sample.replica = true;
-    return it;
-}
+#include "primary_world.h"
 
 static void confirm(struct primary_candidate *claim, int64_t said)
 {
@@ -45,15 +16,6 @@ static void deny(struct primary_candidate *claim, int64_t said)
     claim->word = PRIMARY_DENIED;
     claim->said = at(said);
     claim->denials += 1;
-}
-
-/* Judges, and has every relay acknowledge the fence at once. */
-static enum primary_state settle(struct primary *primary, const struct primary_candidate *all,
-                                 size_t count, int64_t now)
-{
-    if (primary_judge(primary, all, count, FRESH, at(0), at(now)) == PRIMARY_FENCE)
-        ck_assert_int_eq(primary_await(primary, 0), PRIMARY_SETTLED);
-    return primary->state;
 }
 
 TEST(of_two_on_one_line_the_one_that_is_confirmed_is_elected)
