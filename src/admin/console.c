@@ -21,6 +21,7 @@
 fault console_send(struct console *console, struct span rows)
 {
     struct stream *stream = &console->client->stream;
+    console->sending = buffer_fault(&console->out) == OK;
     TRY(link_send(stream, &console->out, after(SEND_PATIENCE)));
     while (rows.size > 0) {
         size_t size = MIN_OF(rows.size, SLICE);
@@ -29,6 +30,7 @@ fault console_send(struct console *console, struct span rows)
         if (rows.size > 0)
             co_yield ();
     }
+    console->sending = false;
     return OK;
 }
 
@@ -262,7 +264,7 @@ void console_serve(struct client *client, struct pooler *pooler)
     console.own = stream_peer_is_own(&client->stream);
     client->since = now();
     fault ended = console_session(&console);
-    if (ended != OK && ended != FAULT_CLOSED && ended != FAULT_TIMEOUT) {
+    if (ended != OK && ended != FAULT_CLOSED && ended != FAULT_TIMEOUT && !console.sending) {
         buffer_clear(&console.out);
         console_report(&console, "FATAL", ended);
         /* Sends what it can: the connection ends either way. */

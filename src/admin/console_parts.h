@@ -214,6 +214,7 @@ struct console {
     struct list portals;
     bool in_transaction; /* as BEGIN and COMMIT have set it */
     bool skipping;       /* an extended batch failed: until its Sync */
+    bool sending;        /* console_send() has begun and not ended: no error may be sent */
 };
 
 /** Returns what the client may do by the configuration in force. */

@@ -305,6 +305,7 @@ fault stream_write(struct stream *stream, struct span bytes, deadline by)
         }
         TRY(end);
         bytes = span_skip(bytes, sent);
+        stream->in_write = bytes.size > 0;
     }
     return stream_flush(stream, by);
 }

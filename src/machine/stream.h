@@ -30,6 +30,7 @@ struct stream {
     bool is_forwarded; /* a proxy made the connection for its client (PROXY protocol) */
     bool was_reset;    /* reading failed by an error (e.g. a reset), not by the peer's end */
     bool in_handshake; /* the TLS handshake has begun but not ended: send no plaintext */
+    bool in_write;     /* stream_write() has sent a part of its bytes, and the rest is missing */
     uint32_t table;    /* of the thread that may use `handle`: os->table() */
 };
 #define STREAM_INIT ((struct stream){.handle = -1})
@@ -103,8 +104,15 @@ fault stream_read(struct stream *stream, void *bytes, size_t size, size_t *ret,
                   deadline by) MUST_USE;
 /** Reads exactly `size` bytes.  Suspends.  Faults: as stream_read. */
 fault stream_read_all(struct stream *stream, void *bytes, size_t size, deadline by) MUST_USE;
-/** Writes and flushes all bytes.  Suspends.  Faults: as stream_read. */
+/** Writes and flushes all bytes.  Suspends.  Faults: as stream_read; a part of the bytes may have
+ *  been sent then, see stream_takes_message(). */
 fault stream_write(struct stream *stream, struct span bytes, deadline by) MUST_USE;
+/** Whether a message may be sent now: the peer would not read it within a TLS handshake, or within
+ *  bytes whose stream_write() has failed. */
+static inline bool stream_takes_message(const struct stream *stream)
+{
+    return !stream->in_handshake && !stream->in_write;
+}
 /** Suspends until a read or a write is worth trying (`what`: POLL_READ and/or POLL_WRITE).
  *  Faults: TIMEOUT, CLOSED (no open stream), CANCELLED. */
 fault stream_wait(struct stream *stream, uint32_t what, deadline by) MUST_USE;

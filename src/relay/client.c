@@ -224,7 +224,7 @@ void client_farewell(struct client **client, const char *sqlstate, const char *t
     wire_put_report(&out, &report);
     struct iovec part = {out.at, out.size};
     /* Try once: a client that does not read gets only the end of the connection. */
-    if (!(*client)->stream.in_handshake && buffer_fault(&out) == OK &&
+    if (stream_takes_message(&(*client)->stream) && buffer_fault(&out) == OK &&
         stream_write_some(&(*client)->stream, &part, 1, &sent) == OK)
         (void)!stream_flush_some(&(*client)->stream);
     buffer_fini(&out);

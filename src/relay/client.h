@@ -156,7 +156,8 @@ bool client_park(struct client *client);
 /** Returns whether a parked client or its server has input that no new event will report. */
 bool client_has_more(const struct client *client) MUST_USE;
 /** Sends FATAL with this SQLSTATE and text, as far as the socket takes it at once, and closes.
- *  Sends nothing in the middle of a TLS handshake, as PostgreSQL.  From any state but TURN. */
+ *  Sends nothing in the middle of a TLS handshake, as PostgreSQL, or of a message.  From any state
+ *  but TURN, which sees to the messages that it forwards itself (turn_fail). */
 void client_farewell(struct client **client, const char *sqlstate, const char *text);
 /** Parks a client that has arrived from another relay; its idle time goes on. */
 void client_park_again(struct client *client);

@@ -1,9 +1,13 @@
+#include "admin/console.h"
 #include "auth/auth_query.h"
 #include "limits_play.h"
 #include "machine/os.h"
 #include "relay/relay.h"
 
 #include <errno.h>
+
+/* Bytes that a narrow socket holds: less than a login's last messages. */
+#define NARROW 40u
 
 /*
  * Limits of docs/LIMITS.md from both sides: times, and what a client may have under way.
@@ -242,6 +246,59 @@ PLAY(so_many_clients_are_told_to_leave_in_a_second)
     talk_end(&server);
     co_group_join(&group);
     pooler_free(&world.pooler);
+    world_stop(&world);
+}
+
+/* --- ending a client in the middle of a message -------------------------------------------------
+ */
+
+/* Stops the pooler when the client takes the first bytes of a reply: at once its relay hears of the
+ * end and that there is room again.  The client sees no error in the middle of a message. */
+static void is_cut(struct talk *client)
+{
+    struct co_group group;
+    uint8_t bytes[1024];
+    size_t got = 0, more = 0;
+    pass(sec(1));
+    ck_assert_int_eq(stream_read_some(&client->stream, bytes, sizeof(bytes), &got), OK);
+    ck_assert_uint_eq(got, NARROW);
+    co_group_init(&group);
+    ck_assert_int_eq(co_group_start(&group, stop_pooler, NULL, CO_LARGE), OK);
+    while (stream_read(&client->stream, bytes + got, sizeof(bytes) - got, &more, soon()) == OK)
+        got += more;
+    ck_assert_ptr_null(memmem(bytes, got, "57P01", 5));
+    talk_end(client);
+    co_group_join(&group);
+    pooler_free(&world.pooler);
+}
+
+PLAY(a_login_that_ends_within_its_last_messages_is_sent_no_error)
+{
+    static const struct sim_rates calm, narrow = {.ring_min = NARROW, .ring_max = NARROW};
+    struct talk first, server, client = TALK_INIT;
+    begin(&first, &server);
+    sim_set_rates(&narrow);
+    ck_assert_int_eq(talk_hello(&client, &world, "app", "joe"), OK);
+    sim_set_rates(&calm);
+    is_cut(&client);
+    finish(&first, &server);
+}
+
+PLAY(a_console_session_that_ends_within_a_message_is_sent_no_error)
+{
+    static const struct sim_rates narrow = {.ring_min = NARROW, .ring_max = NARROW};
+    static const struct pooler_console console = {.serve = console_serve};
+    static const char *name = "trunkline";
+    struct talk client = TALK_INIT;
+    world_prepare(&world, 1, 1);
+    world.listen.host = "/run/trunkline";
+    ck_assert(address_parse(world.listen.host, world.listen.port, &world.at));
+    world.config->console_databases = &name;
+    world.config->console_database_count = 1;
+    ck_assert_int_eq(pooler_start(world.config, &console, &world.pooler), OK);
+    sim_set_rates(&narrow);
+    ck_assert_int_eq(talk_hello(&client, &world, name, name), OK);
+    is_cut(&client);
     world_stop(&world);
 }
 
@@ -552,6 +609,8 @@ TESTS("sim_limits", a_server_that_is_cleaned_just_in_time_serves_the_next,
       a_server_that_was_told_to_end_keeps_its_slot_until_it_ends,
       the_slot_of_a_server_that_does_not_end_is_free_after_its_time,
       so_many_clients_are_told_to_leave_in_a_second,
+      a_login_that_ends_within_its_last_messages_is_sent_no_error,
+      a_console_session_that_ends_within_a_message_is_sent_no_error,
       who_wants_memory_waits_for_so_long_until_somebody_gives_it_up,
       so_many_clients_are_looked_at_in_one_go,
       a_question_about_a_user_that_is_answered_just_in_time_lets_it_in,
