@@ -234,12 +234,19 @@ uint32_t slots_excess(const struct slots *slots);
  * Chooses a backend, unless the slots spread: online before offline (then only its probe); the
  * target's role before an unknown one; another role only if it was found longer than retry_max ago
  * (it may have changed); fewest slots first.  Faults, without a detail: FULL (the pool's size),
- * LIMIT (every backend has connections_max slots), MEMORY, AGAIN (no permit now: ask again at
- * *ret_again, or when a login of any pool of the service has ended, whichever is first; NEVER: only
- * the latter).  New limits or addresses, and the end of a slot of the service, may also change the
- * answer, whatever it was.
+ * LIMIT, MEMORY, AGAIN (no permit now: ask again at *ret_again, or when a login of any pool of the
+ * service has ended, whichever is first; NEVER: only the latter).  New limits or addresses, and the
+ * end of a slot of the service, may also change the answer, whatever it was.
+ *
+ * LIMIT means that another pool's slot must end, see slots_blocked_by(): every backend has
+ * connections_max slots, or all those that would serve this pool have, whatever room there is at
+ * others (standbys, backends that are offline).  A backend that is offline, or of another role, is
+ * still tried when its pause is over: *ret_again says when, as with AGAIN.
  */
 fault slots_ask(struct slots *slots, moment now, struct slot **ret, deadline *ret_again) MUST_USE;
+/** Returns whether the end of a slot of `other` may make room for this pool: it has one at a
+ * backend that would serve this pool, and that has connections_max slots or had no room for it. */
+bool slots_blocked_by(const struct slots *slots, const struct slots *other);
 /** Asks for a slot at a backend of which it is not known that it is healthy, to find out: the one
  *  with the longest time since its last failure.  slots_ask() has none while others are healthy.
  *  Faults as there; AGAIN, without a time: none is due. */

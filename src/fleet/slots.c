@@ -63,12 +63,36 @@ bool slots_paused(const struct slots *slots)
 
 /* --- asking ----------------------------------------------------------------------------------- */
 
+/* Whether the pool waits because the backend had no room for it. */
+static bool slots_pause_at(const struct slots *slots, const struct backend *backend)
+{
+    return slots->crowded_at == backend->id && slots->crowded_releases == backend->releases;
+}
+
+static bool backend_full(const struct backend *backend)
+{
+    return backend->slots >= backend->service->limits.connections_max;
+}
+
+bool slots_blocked_by(const struct slots *slots, const struct slots *other)
+{
+    LIST_EACH (&other->all, it) {
+        const struct backend *backend = LIST_ENTRY(it, struct slot, node)->backend;
+        if (!backend_leaving(backend) && slots_may_use(slots, backend) &&
+            slots_fitting(slots, backend) &&
+            (backend_full(backend) || slots_pause_at(slots, backend)))
+            return true;
+    }
+    return false;
+}
+
 /* Result of a walk over the backends. */
 struct survey {
     struct backend *best; /* may log in now; NULL: none */
     uint32_t named;       /* not obsolete */
     uint32_t usable;      /* of these, not drained */
     uint32_t open;        /* of these, below connections_max */
+    uint32_t full;        /* of the others, those that would serve the pool */
     uint32_t healthy;     /* of these, candidates of slots that spread */
     bool busy;            /* a healthy backend can't log in now: worth waiting for */
     deadline paced;       /* when the first of these can */
@@ -103,12 +127,6 @@ static uint32_t slots_permits(const struct slots *slots, const struct backend *b
 {
     bool serves = backend->state == BACKEND_ONLINE && slots_fitting(slots, backend);
     return serves ? backend->service->limits.logins_max : 1;
-}
-
-/* Whether the pool waits because the backend had no room for it. */
-static bool slots_pause_at(const struct slots *slots, const struct backend *backend)
-{
-    return slots->crowded_at == backend->id && slots->crowded_releases == backend->releases;
 }
 
 /* Returns when this pool may log in at a backend, if it has a permit.  `others`: see
@@ -207,8 +225,10 @@ static struct survey survey_service(const struct slots *slots, moment now)
         if (backend->drained || backend->foreign || !slots_may_use(slots, backend))
             continue;
         survey.usable += 1;
-        if (backend->slots >= slots->service->limits.connections_max)
+        if (backend_full(backend)) {
+            survey.full += slots_served_by(slots, backend);
             continue;
+        }
         survey.open += 1;
         survey_backend(&survey, slots, backend, now);
     }
@@ -281,14 +301,13 @@ fault slots_ask(struct slots *slots, moment now, struct slot **ret, deadline *re
     /* While a healthy backend is busy, only the end of a login or of its pace changes the answer.
      */
     *ret_again = survey.busy ? survey.paced : survey.again;
-    return FAULT_AGAIN;
+    return survey.full > 0 && !survey.busy ? FAULT_LIMIT : FAULT_AGAIN;
 }
 
 /* Whether the backend is worth a login only to find out how it is. */
 static bool slots_want_probe(const struct slots *slots, const struct backend *backend)
 {
-    return !backend_leaving(backend) && backend->logins == 0 &&
-           backend->slots < backend->service->limits.connections_max &&
+    return !backend_leaving(backend) && backend->logins == 0 && !backend_full(backend) &&
            (slots_rank(slots, backend) >= RANK_DOUBTFUL || backend->state == BACKEND_SUSPECT);
 }
 

@@ -101,6 +101,14 @@ static void reclaim_busy(struct reclaim *reclaim, struct member *victim)
         reclaim_take(reclaim, victim, (spare * queue + queue + rival - 1) / (queue + rival));
 }
 
+/* Whether a server less of this pool is room under the cap for `needy`.  At a service it must be at
+ * a backend that `needy` may use: a standby's does not help a pool that needs the primary. */
+static bool reclaim_helps(const struct cap *cap, const struct pool *needy, const struct pool *pool)
+{
+    return pool != needy &&
+           (cap->kind != CAP_SERVICE || slots_blocked_by(needy->slots, pool->slots));
+}
+
 /* Applies `step` to the members of all other pools under the cap.  A pool that gives servers up
  * moves to the end of the list, so that others give the next time. */
 static void reclaim_step(struct reclaim *reclaim, struct cap *cap, const struct pool *needy,
@@ -112,8 +120,10 @@ static void reclaim_step(struct reclaim *reclaim, struct cap *cap, const struct 
         struct pool *pool = LIST_ENTRY(it, struct holding, node)->pool;
         uint64_t wanted = reclaim->wanted;
         next = it == last ? NULL : it->next;
+        if (!reclaim_helps(cap, needy, pool))
+            continue;
         LIST_EACH (&pool->members, at)
-            if (pool != needy && reclaim->wanted > 0)
+            if (reclaim->wanted > 0)
                 step(reclaim, LIST_ENTRY(at, struct member, node));
         if (reclaim->wanted == wanted)
             continue;

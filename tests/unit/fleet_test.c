@@ -474,7 +474,40 @@ TEST(a_busy_primary_is_waited_for_rather_than_probing_the_dead)
 }
 END_TEST
 
-TEST(a_full_primary_lets_the_dead_be_probed)
+TEST(room_at_a_standby_is_none_for_a_pool_that_writes)
+{
+    struct fleet_limits limits = usual;
+    limits.connections_max = 1;
+    struct bench bench = bench_with("12", limits, 9);
+    struct slots *writer = NULL, *reader = NULL;
+    struct slot *none = NULL, *read = NULL;
+    deadline again;
+    bench_fail(&bench, SLOT_WRONG_ROLE);
+    struct slot *write = bench_connect(&bench);
+    ck_assert_uint_eq(host_of(write), 2);
+    ck_assert_int_eq(slots_new(bench.service, 9, &writer), OK);
+    ck_assert_int_eq(slots_new(bench.service, 9, &reader), OK);
+    slots_set_target(reader, TARGET_STANDBY);
+    ck_assert_int_eq(slots_ask(reader, bench.now, &read, &again), OK);
+    ck_assert_uint_eq(host_of(read), 1);
+    slot_connected(read, ROLE_REPLICA, bench.now);
+    slot_closed(&read, SLOT_ENDED, bench.now);
+    ck_assert_int_eq(slots_ask(writer, bench.now, &none, &again), FAULT_LIMIT);
+    ck_assert(slots_blocked_by(writer, bench.slots));
+    ck_assert_int_eq(slots_ask(reader, bench.now, &read, &again), OK);
+    slot_connected(read, ROLE_REPLICA, bench.now);
+    ck_assert_int_eq(slots_ask(writer, bench.now, &none, &again), FAULT_LIMIT);
+    ck_assert(!slots_blocked_by(writer, reader));
+    ck_assert(!slots_blocked_by(reader, writer));
+    slot_closed(&read, SLOT_ENDED, bench.now);
+    bench_close(&bench, &write);
+    slots_free(&writer);
+    slots_free(&reader);
+    bench_fini(&bench);
+}
+END_TEST
+
+TEST(a_full_primary_is_a_limit_and_the_dead_are_probed_still)
 {
     struct fleet_limits limits = usual;
     limits.connections_max = 1;
@@ -482,7 +515,7 @@ TEST(a_full_primary_lets_the_dead_be_probed)
     bench_fail(&bench, SLOT_UNREACHABLE);
     struct slot *first = bench_connect(&bench);
     ck_assert_uint_eq(host_of(first), 2);
-    bench_expect(&bench, FAULT_AGAIN, 10000);
+    bench_expect(&bench, FAULT_LIMIT, 10000);
     bench_pass(&bench, 10000);
     struct slot *second = bench_connect(&bench);
     ck_assert_uint_eq(host_of(second), 1);
@@ -691,7 +724,8 @@ TESTS("fleet", a_pool_gets_as_many_slots_as_its_size,
       a_replica_is_passed_over_and_looked_at_again_when_no_primary_is_there,
       when_all_are_replicas_the_next_look_has_its_time,
       a_busy_primary_is_waited_for_rather_than_probing_the_dead,
-      a_full_primary_lets_the_dead_be_probed, a_service_without_addresses_asks_for_them,
+      a_full_primary_is_a_limit_and_the_dead_are_probed_still,
+      room_at_a_standby_is_none_for_a_pool_that_writes, a_service_without_addresses_asks_for_them,
       an_address_that_went_keeps_its_slots_until_they_end_and_gets_no_new_ones,
       an_address_that_comes_back_is_the_same_backend,
       a_new_name_for_an_address_leaves_the_old_name_readable,
