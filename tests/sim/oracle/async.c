@@ -105,6 +105,13 @@ void async_due(uint32_t login)
         it->due = true;
 }
 
+void async_lose(uint32_t login)
+{
+    for (struct async_message *it = by_login[login].first; it != NULL; it = it->next)
+        it->due = false;
+    async_forgive(login);
+}
+
 void async_forgive(uint32_t login)
 {
     struct async_messages *list = &by_login[login];

@@ -18,6 +18,9 @@ void async_due(uint32_t login);
 /** The statement that runs for this login may run again elsewhere: what was sent since it began may
  *  reach the client or not. */
 void async_forgive(uint32_t login);
+/** The statement runs again elsewhere, because the connection was lost: all that was sent may reach
+ *  the client or not. */
+void async_lose(uint32_t login);
 /** The client has read an asynchronous message. */
 void async_received(const struct sim_client *client, const struct wire_frame *frame);
 /** The client has read all its replies: no message that is due is missing. */

@@ -155,6 +155,8 @@ static void oracle_statement(void *argument UNUSED, const struct model_session_v
     if (record->last != login)
         oracle_check_clean(session, login);
     spread_check_role(session);
+    if (reads_begin_again(text, &oracle.logins[login].seen))
+        async_lose(login);
     reads_began(session, login, text, &oracle.logins[login].seen);
     if (record->owner == 0 && record->last != login)
         spread_claimed(session, login);

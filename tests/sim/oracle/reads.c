@@ -1,5 +1,6 @@
 #include "oracle/reads.h"
 
+#include "base/map.h"
 #include "model/model.h"
 #include "scenario/nodes.h"
 #include "scenario/scenario.h"
@@ -15,6 +16,11 @@ static bool reads_begins_to_write(struct span text)
     return begins && memmem(text.at, text.size, only, sizeof(only) - 1) == NULL;
 }
 
+bool reads_begin_again(struct span text, const struct reads_seen *seen)
+{
+    return seen->text != 0 && hash_data(text.at, text.size, 1) == seen->text;
+}
+
 void reads_began(const struct model_session_view *session, uint32_t login, struct span text,
                  struct reads_seen *seen)
 {
@@ -28,6 +34,7 @@ void reads_began(const struct model_session_view *session, uint32_t login, struc
           login, (unsigned long long)seen->place, session->local.bytes[3],
           (unsigned long long)session->place);
     seen->place = session->place;
+    seen->text = hash_data(text.at, text.size, 1);
 }
 
 bool reads_run_again(const struct model_session_view *session, const char *sqlstate)

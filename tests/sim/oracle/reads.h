@@ -9,8 +9,11 @@ struct model_session_view;
 /* What a login has seen. */
 struct reads_seen {
     uint64_t place; /* in the log */
+    uint64_t text;  /* hash of the latest statement that began at a standby */
 };
 
+/** Whether a statement that begins has begun at a standby before: its connection was lost there. */
+bool reads_begin_again(struct span text, const struct reads_seen *seen);
 /** A client's statement begins. */
 void reads_began(const struct model_session_view *session, uint32_t login, struct span text,
                  struct reads_seen *seen);
