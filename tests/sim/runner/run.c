@@ -80,6 +80,10 @@ bool scenario_excuses_loss(const struct sim_client *client)
     if (!client->logged_in && (scenario_has(KIND_claim_timeout) || scenario_has(KIND_pins) ||
                                scenario_has(KIND_claim_delays) || client->pool == CLIENT_SESSION))
         return true;
+    /* A hostile client keeps a server busy for longer than a short login_timeout. */
+    if (!client->logged_in && scenario_has(KIND_hostile_clients) &&
+        scenario_has(KIND_login_timeout))
+        return true;
     if (!client->logged_in && (scenario_has(KIND_few_descriptors) || scenario_has(KIND_auth_query)))
         return true;
     /* A client with a long message may be disconnected for memory, also after the faults. */
