@@ -219,10 +219,15 @@ const struct console_command console_commands[] = {
          "Takes a backend out of service, by its `host` or `addr` in SHOW BACKENDS: it gets no new "
          "connections, and its servers are closed as they become free. Until UNDRAIN.",
          "backend", console_drain),
-    VERB("ELECT",
-         "Chooses a backend, by its `host` or `addr` in SHOW BACKENDS, where several call "
-         "themselves primary on one timeline: it is the primary on that timeline.",
-         "backend", console_elect),
+    {.words = "ELECT",
+     .help = "Chooses a backend, by its `host` or `addr` in SHOW BACKENDS, where several call "
+             "themselves primary on one timeline: it is the primary of its service on that "
+             "timeline. If several services have the backend, SERVICE must say in which.",
+     .argument = "backend [SERVICE service]",
+     .option = "SERVICE",
+     .run = console_elect,
+     .tag = "ELECT",
+     .admin = true},
     VERB("ENABLE", "Accepts clients of the database again, after DISABLE.", "database",
          console_enable),
     VERB("KILL",

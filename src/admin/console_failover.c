@@ -13,7 +13,7 @@
 
 #define LOOK_PAUSE ms(20)
 
-/* The option TIMEOUT of SWITCHOVER. */
+/* The option TIMEOUT of SWITCHOVER; that of ELECT is the name of a service. */
 static const struct setting timeout_option = {
     .name = "TIMEOUT", .kind = SETTING_DURATION, .min = 1000, .max = INT64_C(86400) * 1000000};
 
@@ -25,7 +25,8 @@ struct failover_look {
     deadline until;   /* of the hold */
     bool found;
     struct router_switch state;
-    enum router_choice choice;
+    const char *service; /* of ELECT; "": none was given */
+    struct router_election election;
     void (*look)(struct failover_look *look);
 };
 
@@ -68,7 +69,7 @@ static void look_to_resume(struct failover_look *look)
 
 static void look_to_elect(struct failover_look *look)
 {
-    look->choice = router_elect(look->router, look->name);
+    router_elect(look->router, look->name, look->service, &look->election);
 }
 
 /* --- SWITCHOVER ------------------------------------------------------------------------------- */
@@ -155,15 +156,22 @@ fault console_switchover(struct console *console, struct console_result *result)
 
 fault console_elect(struct console *console, struct console_result *result)
 {
-    struct failover_look look = {.choice = ROUTER_NO_BACKEND};
+    struct failover_look look = {.service = console->call->value};
     failover_look(console, &look, look_to_elect);
-    switch (look.choice) {
+    switch (look.election.choice) {
     case ROUTER_CHOSEN:
         return OK;
     case ROUTER_NO_BACKEND:
         return fault_raise_state(FAULT_ROUTE, "42704",
                                  "backend \"%s\" does not exist; SHOW BACKENDS lists host and addr",
                                  look.name);
+    case ROUTER_NO_SERVICE:
+        return fault_raise_state(FAULT_NAME, "42704", "there is no service \"%s\"", look.service);
+    case ROUTER_SERVICES:
+        return fault_raise_state(FAULT_ROUTE, "42725",
+                                 "several services have the backend \"%s\": %s; name one, as in "
+                                 "ELECT \"%s\" SERVICE name",
+                                 look.name, look.election.services, look.name);
     case ROUTER_SEVERAL:
         return fault_raise_state(FAULT_ROUTE, "42725",
                                  "several backends of one service have the host \"%s\"; give the "

@@ -533,30 +533,59 @@ struct failover *live_services_failover(struct live_services *live_services, con
     return live == NULL ? NULL : &live->failover;
 }
 
-uint32_t live_services_named(struct live_services *live_services, const char *name)
+/* Returns how many backends of the service have this host or address, and the last of them. */
+static uint32_t live_service_named(const struct live_service *live, const char *name,
+                                   struct backend **ret)
 {
-    uint32_t most = 0;
-    LIST_EACH (&live_services->all, it) {
-        const struct service *service = LIST_ENTRY(it, struct live_service, node)->service;
-        struct backend *backend = NULL;
-        uint32_t count = 0;
-        while ((backend = service_next(service, backend)) != NULL)
-            count += !backend_obsolete(backend) && backend_named(backend, name);
-        most = MAX_OF(most, count);
+    struct backend *backend = NULL;
+    uint32_t count = 0;
+    while ((backend = service_next(live->service, backend)) != NULL) {
+        if (backend_obsolete(backend) || !backend_named(backend, name))
+            continue;
+        *ret = backend;
+        count += 1;
     }
-    return most;
+    return count;
 }
 
-void live_services_elect(struct live_services *live_services, const char *name,
-                         enum primary_choice *ret)
+/* Adds a service's name to the list of those that have the backend; NUL-terminated, cut if full. */
+static void election_add_service(struct router_election *election, const char *name)
 {
+    size_t at = strlen(election->services);
+    snprintf(election->services + at, sizeof(election->services) - at, "%s\"%s\"",
+             at > 0 ? ", " : "", name);
+}
+
+void live_services_elect(struct live_services *live_services, const char *name, const char *service,
+                         struct router_election *ret)
+{
+    static const enum router_choice choices[] = {[PRIMARY_CHOSEN] = ROUTER_CHOSEN,
+                                                 [PRIMARY_NOT_PRIMARY] = ROUTER_NOT_PRIMARY,
+                                                 [PRIMARY_BEHIND] = ROUTER_BEHIND};
+    struct live_service *found = NULL;
+    struct backend *backend = NULL;
+    uint32_t most = 0, services = 0;
+    *ret = (struct router_election){.choice = ROUTER_NO_BACKEND};
+    if (service[0] != '\0' && live_service_find(live_services, service) == NULL)
+        ret->choice = ROUTER_NO_SERVICE;
     LIST_EACH (&live_services->all, it) {
         struct live_service *live = LIST_ENTRY(it, struct live_service, node);
-        struct backend *backend = NULL;
-        while ((backend = service_next(live->service, backend)) != NULL)
-            if (!backend_obsolete(backend) && backend_named(backend, name))
-                *ret = failover_elect(&live->failover, backend, sample_fresh(live->settings));
+        bool meant = service[0] == '\0' || strcmp(live->name, service) == 0;
+        uint32_t count = meant ? live_service_named(live, name, &backend) : 0;
+        if (count == 0)
+            continue;
+        found = live;
+        most = MAX_OF(most, count);
+        services += 1;
+        election_add_service(ret, live->name);
     }
+    if (found == NULL)
+        return;
+    ret->choice = services > 1 ? ROUTER_SERVICES : ROUTER_SEVERAL;
+    if (services > 1 || most > 1)
+        return;
+    duration fresh = sample_fresh(found->settings);
+    ret->choice = choices[failover_elect(&found->failover, backend, fresh)];
 }
 
 uint32_t live_services_mark(struct live_services *live_services, const char *backend,

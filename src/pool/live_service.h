@@ -50,13 +50,10 @@ uint32_t live_services_mark(struct live_services *live_services, const char *bac
 /** Returns what decides on a service's primary; NULL: there is no such service. */
 struct failover;
 struct failover *live_services_failover(struct live_services *live_services, const char *name);
-/** Returns how many backends have this host or address, of the service that has the most of them.
- */
-uint32_t live_services_named(struct live_services *live_services, const char *name);
-/** Has the operator choose the backend with this host or address in each service.  There is one at
- *  least. */
+struct router_election;
+/** Has the operator choose the backend with this host or address, see router_elect(). */
 void live_services_elect(struct live_services *live_services, const char *backend,
-                         enum primary_choice *ret);
+                         const char *service, struct router_election *ret);
 /** Asks for a resolution of a service now.  *ret_rounds is for live_services_resolved().  Returns
  *  false if there is no such service. */
 bool live_services_demand(struct live_services *live_services, const char *name,

@@ -602,17 +602,10 @@ void router_hold(struct router *router, const char *service, deadline until)
         failover_hold(failover, until);
 }
 
-enum router_choice router_elect(struct router *router, const char *backend)
+void router_elect(struct router *router, const char *backend, const char *service,
+                  struct router_election *ret)
 {
-    static const enum router_choice choices[] = {[PRIMARY_CHOSEN] = ROUTER_CHOSEN,
-                                                 [PRIMARY_NOT_PRIMARY] = ROUTER_NOT_PRIMARY,
-                                                 [PRIMARY_BEHIND] = ROUTER_BEHIND};
-    enum primary_choice choice = PRIMARY_NOT_PRIMARY;
-    uint32_t found = live_services_named(router->live_services, backend);
-    if (found != 1)
-        return found == 0 ? ROUTER_NO_BACKEND : ROUTER_SEVERAL;
-    live_services_elect(router->live_services, backend, &choice);
-    return choices[choice];
+    live_services_elect(router->live_services, backend, service, ret);
 }
 
 void router_show_backends(struct router *router, struct table_sink *sink)

@@ -62,13 +62,21 @@ void router_hold(struct router *router, const char *service, deadline until);
 enum router_choice {
     ROUTER_CHOSEN,
     ROUTER_NO_BACKEND,
-    ROUTER_SEVERAL, /* of one service */
+    ROUTER_NO_SERVICE,
+    ROUTER_SEVERAL,  /* backends of one service */
+    ROUTER_SERVICES, /* that have such a backend */
     ROUTER_NOT_PRIMARY,
     ROUTER_BEHIND,
 };
+struct router_election {
+    enum router_choice choice;
+    char services[256]; /* quoted names of those that have such a backend, cut if they are longer */
+};
 /** Chooses the backend with this host or address, "HOST" or "HOST:PORT", as the primary on its
- *  line. */
-enum router_choice router_elect(struct router *router, const char *backend);
+ *  line.  `service`: in this one; "": in the only one that has such a backend.  Each service has
+ *  its own primary, so nothing is chosen if there are several. */
+void router_elect(struct router *router, const char *backend, const char *service,
+                  struct router_election *ret);
 /** Adds a row for each backend.  On the pooler machine, for the console. */
 void router_show_backends(struct router *router, struct table_sink *sink);
 /** Adds a row of SHOW SLOTS for each backend that waits before its next login. */

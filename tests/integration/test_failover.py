@@ -412,6 +412,28 @@ def test_the_operator_elects_one_of_two_promoted_standbys(cluster, daemon):
     assert right.one("select count(*) from t") == 1
 
 
+def test_a_choice_names_the_service_if_several_have_the_backend(cluster, trunkline):
+    old, left, right = cluster.servers
+    both = {**service(cluster), "other": service(cluster)["main"]}
+    daemon = trunkline(services=both, routes=[route(claim_timeout="10s")])
+    old.stop(signal.SIGQUIT)
+    for server in left, right:
+        server.run("pg_ctl", "promote", "-D", server.data)
+    eventually(lambda: primaries(daemon) == {"main": "contested", "other": "contested"})
+    chosen = f'ELECT "127.0.0.1:{right.port}"'
+    with pytest.raises(psycopg.errors.AmbiguousFunction, match='"main", "other"; name one'):
+        daemon.console(chosen)
+    with pytest.raises(psycopg.errors.UndefinedObject, match='there is no service "third"'):
+        daemon.console(f"{chosen} SERVICE third")
+    assert primaries(daemon) == {"main": "contested", "other": "contested"}
+    daemon.console(f"{chosen} SERVICE main")
+    eventually(lambda: primaries(daemon) == {"main": "elected", "other": "contested"})
+
+
+def primaries(daemon):
+    return {row["service"]: row["primary"] for row in daemon.console("SHOW SERVICES")}
+
+
 def test_25006_has_the_primary_probed_at_once(cluster, trunkline):
     daemon = trunkline(services=service(cluster, probe=dict(PROBE, interval="1h")),
                        routes=[route()])

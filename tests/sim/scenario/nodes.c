@@ -485,13 +485,24 @@ static void nodes_replace(struct node_state *old, struct node_state *node)
 
 /* --- the fence -------------------------------------------------------------------------------- */
 
+static void node_elect_in(const struct node_state *node, const char *option, const char *service)
+{
+    char command[96];
+    snprintf(command, sizeof(command), "ELECT \"127.0.0.%u:%d\"%s%s", node->address.bytes[3],
+             SCENARIO_SERVER_PORT, option, service);
+    (void)console_try(command, nodes_draw(2) == 0, sec(1));
+}
+
+/* In each service that has the server. */
 static void node_elect(const struct node_state *node)
 {
-    char command[64];
-    snprintf(command, sizeof(command), "ELECT \"127.0.0.%u:%d\"", node->address.bytes[3],
-             SCENARIO_SERVER_PORT);
+    bool alone = !nodes_have_twin() && !scenario_has(KIND_route_changes);
     fencing_chosen((uint32_t)(node - nodes.all));
-    (void)console_try(command, nodes_draw(2) == 0, sec(1));
+    node_elect_in(node, alone ? "" : " SERVICE ", alone ? "" : "main");
+    if (nodes_have_twin())
+        node_elect_in(node, " SERVICE ", "twin");
+    if (scenario_has(KIND_route_changes))
+        node_elect_in(node, " SERVICE ", "second");
 }
 
 /* Two servers on one timeline call themselves the primary.  By the operator's choice, by a higher
