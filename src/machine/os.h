@@ -93,6 +93,7 @@ struct os {
     int (*accept)(int listener, struct address *ret_peer);
     int (*connect)(const struct address *to); /* handle; writable once the connect has completed */
     int (*connect_result)(int handle);        /* 0 connected, -EINPROGRESS, -errno */
+    int (*pair)(int ret_handles[2]); /* two Unix sockets, connected with each other: 0 or -errno */
     int (*set_options)(int handle, const struct socket_options *options);
     /* Reports POLL_READ from this many bytes on (SO_RCVLOWAT); the end and errors are always
      * reported.  TCP only. */

@@ -256,6 +256,7 @@ const struct os os_linux = {
     .listen_tune = os_linux_listen_tune,
     .accept = os_linux_accept,
     .connect = os_linux_connect,
+    .pair = os_linux_pair,
     .connect_result = os_linux_connect_result,
     .set_options = os_linux_set_options,
     .set_low_water = os_linux_set_low_water,

@@ -47,6 +47,7 @@ int os_linux_listen_tune(int handle, const struct address *at, int64_t group, in
 int os_linux_accept(int listener, struct address *ret_peer);
 int os_linux_connect(const struct address *to);
 int os_linux_connect_result(int handle);
+int os_linux_pair(int ret_handles[2]);
 int os_linux_set_low_water(int handle, int bytes);
 int os_linux_set_options(int handle, const struct socket_options *options);
 int os_linux_local_address(int handle, struct address *ret);

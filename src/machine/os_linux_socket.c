@@ -224,6 +224,12 @@ int os_linux_connect_result(int handle)
     return errno == ENOTCONN ? -EINPROGRESS : -errno;
 }
 
+int os_linux_pair(int ret_handles[2])
+{
+    int type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
+    return socketpair(AF_UNIX, type, 0, ret_handles) < 0 ? -errno : 0;
+}
+
 static int socket_set(int handle, int option, int value)
 {
     if (value == 0)

@@ -27,6 +27,23 @@ fault stream_adopt(struct stream *stream, int handle, bool is_unix)
     return stream_attach(stream);
 }
 
+fault stream_pair(struct stream *one, struct stream *other)
+{
+    int handles[2];
+    int status = os->pair(handles);
+    *one = *other = STREAM_INIT;
+    if (status != 0)
+        return fault_raise(FAULT_SYSTEM, "cannot make a pair of sockets: %s",
+                           strerrordesc_np(-status));
+    fault first = stream_adopt(one, handles[0], true);
+    fault second = stream_adopt(other, handles[1], true);
+    if (first == OK && second == OK)
+        return OK;
+    stream_close(one);
+    stream_close(other);
+    return first != OK ? first : second;
+}
+
 void stream_detach(struct stream *stream)
 {
     registration_remove(stream, REGISTRATION_MOVES);

@@ -40,6 +40,9 @@ struct stream {
 /** Takes ownership of an accepted handle and registers it with the running machine.  The poller
  *  reports readiness again, so none is lost.  Faults: SYSTEM; the handle is then closed. */
 fault stream_adopt(struct stream *stream, int handle, bool is_unix) MUST_USE;
+/** Connects two streams with each other, by a pair of Unix sockets.  Faults: SYSTEM; both are then
+ *  closed. */
+fault stream_pair(struct stream *one, struct stream *other) MUST_USE;
 /** Unregisters the stream, so that it can be mailed to another machine with its TLS state; call
  *  stream_attach there. */
 void stream_detach(struct stream *stream);

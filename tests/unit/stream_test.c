@@ -93,6 +93,23 @@ static void expect_end(struct stream *stream)
 
 /* --- connecting ------------------------------------------------------------------------------- */
 
+BODY(the_two_ends_of_a_pair_read_what_the_other_writes)
+{
+    struct stream one, other;
+    char text[8] = {0};
+    ck_assert_int_eq(stream_pair(&one, &other), OK);
+    ck_assert_int_eq(stream_write(&one, SPAN("here"), SOON), OK);
+    ck_assert_int_eq(stream_read_all(&other, text, 4, SOON), OK);
+    ck_assert_str_eq(text, "here");
+    ck_assert_int_eq(stream_write(&other, SPAN("back"), SOON), OK);
+    ck_assert_int_eq(stream_read_all(&one, text, 4, SOON), OK);
+    ck_assert_str_eq(text, "back");
+    stream_close(&one);
+    ck_assert_int_eq(stream_read_all(&other, text, 1, SOON), FAULT_CLOSED);
+    stream_close(&other);
+    machine_stop();
+}
+
 BODY(a_connection_carries_bytes_both_ways)
 {
     struct pair pair;
@@ -653,7 +670,8 @@ BODY(the_users_timeout_follows_from_the_probes)
     machine_stop();
 }
 
-TESTS("stream", the_users_timeout_follows_from_the_probes, a_connection_carries_bytes_both_ways,
+TESTS("stream", the_users_timeout_follows_from_the_probes,
+      the_two_ends_of_a_pair_read_what_the_other_writes, a_connection_carries_bytes_both_ways,
       a_refused_connection_says_why, an_address_in_use_is_named_in_the_story,
       a_cancelled_read_ends_and_leaves_the_stream_usable,
       an_end_that_comes_with_the_last_bytes_is_seen, a_side_that_ended_can_still_be_written_to,

@@ -92,6 +92,7 @@ int sim_handle_take(void);
 int sim_accept(int listener, struct address *ret_peer);
 int sim_connect(const struct address *to);
 int sim_connect_result(int handle);
+int sim_pair(int ret_handles[2]);
 int sim_set_options(int handle, const struct socket_options *options);
 int sim_set_low_water(int handle, int bytes);
 int sim_local_address(int handle, struct address *ret);

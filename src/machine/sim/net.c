@@ -398,6 +398,25 @@ void sim_connect_again(int handle)
     sim_event_put(at, connect_retry, handle, socket->generation);
 }
 
+int sim_pair(int ret_handles[2])
+{
+    const struct address unnamed = {.family = ADDRESS_UNIX};
+    int one = sim_socket_make(SOCKET_STREAM, &unnamed);
+    int other = one < 0 ? one : sim_socket_make(SOCKET_STREAM, &unnamed);
+    if (other < 0) {
+        if (one >= 0)
+            sim_close(one);
+        return other;
+    }
+    net.sockets[one]->other = other;
+    net.sockets[other]->other = one;
+    net.sockets[one]->service = net.sockets[other]->service = unnamed;
+    sim_note("pair", one, other);
+    ret_handles[0] = one;
+    ret_handles[1] = other;
+    return 0;
+}
+
 int sim_connect_result(int handle)
 {
     struct sim_socket *socket = sim_socket_own(handle);

@@ -109,6 +109,7 @@ const struct os os_sim = {
     .listen_tune = sim_listen_tune,
     .accept = sim_accept,
     .connect = sim_connect,
+    .pair = sim_pair,
     .connect_result = sim_connect_result,
     .set_options = sim_set_options,
     .set_low_water = sim_set_low_water,
