@@ -162,6 +162,32 @@ void client_accept(struct relay *relay, int handle, const struct address *peer, 
     }
 }
 
+fault client_start_internal(const struct client *like, struct stream *ret_end)
+{
+    struct relay *relay = like->relay;
+    struct client *client = client_new(relay, like->peer);
+    invariant(like->pool != NULL && !like->console);
+    if (client == NULL)
+        return FAULT_MEMORY;
+    __atomic_fetch_add(&relay->hints.assigned, 1, __ATOMIC_RELAXED);
+    client->internal = true;
+    client->listen = like->listen;
+    fault paired = stream_pair(ret_end, &client->stream);
+    if (paired != OK) {
+        client_free(client);
+        return paired;
+    }
+    client->pool = like->pool;
+    local_pool_join(client->pool);
+    params_assign(&client->params, params_ref(like->params));
+    if (like->defaults != NULL)
+        params_assign(&client->defaults, params_ref(like->defaults));
+    if (like->given != NULL)
+        params_assign(&client->given, params_ref(like->given));
+    (void)client_park(client); /* nothing has been sent yet */
+    return OK;
+}
+
 void client_become(struct client *client, enum client_state next)
 {
     invariant((permitted[client->state] & TO(next)) != 0);

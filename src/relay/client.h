@@ -106,6 +106,7 @@ struct client {
     bool fed;      /* in the number of connections (preauth.h) */
     bool parted;   /* has just lost claim.served_by because the client ends */
     bool crowded;  /* to be disconnected before login, to admit a newer connection */
+    bool internal; /* a part of the daemon: see client_start_internal */
     struct client_key key;
     struct uuid id;
     uint64_t serial;             /* number among all clients of this relay ever, from 1 */
@@ -132,6 +133,10 @@ struct preauth;
  *  failure. */
 void client_accept(struct relay *relay, int handle, const struct address *peer, uint32_t listen,
                    struct preauth *take_preauth);
+/** Starts a client that is a part of the daemon: parked, logged in, in the local pool of `like` and
+ *  with its session parameters.  It counts for no limit of clients.  The caller owns *ret_end, the
+ *  other end of its connection, and ends the client by closing that.  Faults: MEMORY, SYSTEM. */
+fault client_start_internal(const struct client *like, struct stream *ret_end) MUST_USE;
 /** Notes that the client is authenticated: it is no unauthenticated connection any more.  May be
  * called again. */
 void client_prove(struct client *client);

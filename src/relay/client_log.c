@@ -84,7 +84,7 @@ void client_log_gone(const struct client *client, const char *reason)
     const struct server *last = client->parted ? NULL : client->claim.last_server;
     const struct uuid *server = last != NULL ? &last->id : &client->claim.served_by;
     uint32_t pid = last != NULL ? last->pid : client->claim.served_pid;
-    if (pool == NULL || !client->relay->pools.config->log_disconnections)
+    if (pool == NULL || client->internal || !client->relay->pools.config->log_disconnections)
         return;
     log_event(LOG_INFO, "client.disconnected", log_id("client", &client->id),
               log_text("database", pool->database), log_text("user", pool->user),

@@ -2,6 +2,7 @@
 #include "relay/turn/turn_reads.h"
 
 #include "query/outcome.h"
+#include "relay/turn/turn_batch.h"
 #include "wire/messages.h"
 
 #include <stdlib.h>
@@ -67,108 +68,25 @@ void turn_reads_leave(struct client *client, bool ends)
 
 /* --- what the client has sent ----------------------------------------------------------------- */
 
-/* A message that has arrived whole. */
-struct message {
-    uint8_t type;
-    struct span body;
-};
-
-static bool next_message(struct span *rest, struct message *ret)
-{
-    if (rest->size < WIRE_HEADER)
-        return false;
-    uint32_t length = wire_u32(rest->at + 1);
-    if (length < 4 || length >= rest->size)
-        return false;
-    ret->type = rest->at[0];
-    ret->body = span_of(rest->at + WIRE_HEADER, length - 4);
-    *rest = span_skip(*rest, (size_t)length + 1);
-    return true;
-}
-
 static void prove(const struct client *client, struct span text, struct query_proof *ret)
 {
     const size_t size = strnlen((const char *)text.at, text.size);
     query_prove_reads(span_of(text.at, size), &client->pool->route->reads.rules, ret);
 }
 
-/* Reads the Parse of an unnamed statement. */
-static bool parse_text(struct span body, struct span *ret)
-{
-    if (body.size < 2 || body.at[0] != '\0')
-        return false;
-    *ret = span_skip(body, 1);
-    return true;
-}
-
-/* Finds the text of the statement that a Bind names.  `parsed`: that of a Parse in front of it. */
-static bool bind_text(const struct client *client, struct span body, struct span parsed,
-                      struct span *ret)
-{
-    struct wire_bind_names names;
-    if (wire_read_bind_names(body, &names) != OK || names.portal.size > 0)
-        return false;
-    if (names.statement.size == 0) {
-        *ret = parsed.at != NULL ? parsed : span_of(client->unnamed, client->unnamed_size);
-        return ret->at != NULL;
-    }
-    const struct client_statement *named =
-        parsed.at != NULL ? NULL : client_statement_find(&client->statements, names.statement);
-    if (named == NULL || named->pending)
-        return false;
-    *ret = span_of(named->statement->body, named->statement->size);
-    return true;
-}
-
-/* Whether the rest of a batch, behind its Bind, only describes and executes the unnamed portal.
- * `rest`: what stands behind it then. */
-static bool executes_portal(struct span *rest)
-{
-    struct message next;
-    struct wire_target target;
-    if (!next_message(rest, &next))
-        return false;
-    if (next.type == WIRE_DESCRIBE) {
-        if (wire_read_target(next.body, &target) != OK || target.kind != 'P' ||
-            target.name.size > 0 || !next_message(rest, &next))
-            return false;
-    }
-    if (next.type != WIRE_EXECUTE || next.body.size != 5 || next.body.at[0] != '\0')
-        return false;
-    return next_message(rest, &next) && next.type == WIRE_SYNC;
-}
-
-/* Finds the text of a Query, or of a batch of one statement, that has arrived whole.  `rest`: what
- * stands behind it then. */
-static bool find_text(const struct client *client, struct span *rest, struct span *ret)
-{
-    struct message next;
-    struct span parsed = SPAN_NONE;
-    if (!next_message(rest, &next))
-        return false;
-    if (next.type == WIRE_QUERY) {
-        *ret = next.body;
-        return true;
-    }
-    if (client->pool->route->prepared_max == 0)
-        return false; /* names of statements are the server's own */
-    if (next.type == WIRE_PARSE && (!parse_text(next.body, &parsed) || !next_message(rest, &next)))
-        return false;
-    return next.type == WIRE_BIND && bind_text(client, next.body, parsed, ret) &&
-           executes_portal(rest);
-}
-
 bool turn_reads_is_last(const struct client *client, const uint8_t *at, uint32_t size, bool open)
 {
-    struct span rest = span_of(at, size), text;
-    return find_text(client, &rest, &text) && rest.size == 0 && query_is_last(text, open);
+    struct span rest = span_of(at, size);
+    struct turn_batch batch;
+    return turn_batch_read(client, &rest, &batch) && rest.size == 0 &&
+           query_is_last(batch.text, open);
 }
 
 bool turn_reads_runs_nothing(const uint8_t *at, uint32_t size)
 {
     struct span rest = span_of(at, size);
-    struct message next;
-    while (next_message(&rest, &next))
+    struct turn_message_whole next;
+    while (turn_message_next(&rest, &next))
         if (next.type != WIRE_PARSE && next.type != WIRE_DESCRIBE && next.type != WIRE_CLOSE &&
             next.type != WIRE_FLUSH && next.type != WIRE_SYNC)
             return false;
@@ -189,15 +107,16 @@ void turn_reads_choose(struct client *client, const uint8_t *at, uint32_t size)
     struct client_reads *reads = reads_of(client);
     struct local_pool *own = client->pool;
     struct query_proof proof;
-    struct span rest = span_of(at, size), text;
-    if (reads == NULL || client->state == CLIENT_LOGIN)
+    struct span rest = span_of(at, size);
+    struct turn_batch batch;
+    if (reads == NULL || client->state == CLIENT_LOGIN || client->internal)
         return;
     invariant(reads->home == NULL);
     bool stays = reads->stays;
     reads->stays = false;
-    if (stays || client->skipping || !find_text(client, &rest, &text))
+    if (stays || client->skipping || !turn_batch_read(client, &rest, &batch))
         return;
-    prove(client, text, &proof);
+    prove(client, batch.text, &proof);
     if (proof.reads == QUERY_MAY_WRITE || is_serializable(client->params) || !pool_is_there(client))
         return;
     if (local_pool_read_fails(own, proof.fingerprint)) {

@@ -65,7 +65,7 @@ fault turn_wait_timed(struct turn *turn)
 {
     const struct server *server = turn->server;
     struct due due = {.by = NEVER};
-    if (server == NULL)
+    if (server == NULL || turn->client->internal) /* those that wait for it have their own limits */
         return turn_wait(turn, NEVER);
     const struct local_pool_times *times = &turn->client->pool->times;
     if (ledger_quiet(&server->session.ledger)) {
@@ -96,7 +96,7 @@ static struct due client_due(const struct client *client, moment since)
 
 void client_arm_idle(struct client *client)
 {
-    if (client->pool == NULL || !client->pool->times.any)
+    if (client->pool == NULL || !client->pool->times.any || client->internal)
         return;
     if (client->silent.us == 0)
         client->silent = now();
