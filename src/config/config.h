@@ -171,6 +171,27 @@ struct reads_config {
     struct query_read_rules rules; /* made of these */
 };
 
+/* What a client may be given that asks what another has asked: docs/flight.md. */
+enum cache_mode {
+    CACHE_OFF,    /* its own execution */
+    CACHE_DEDUPE, /* the answer of a running execution */
+    CACHE_TTL,    /* and a stored answer, up to `ttl` old */
+};
+
+struct cache_rule {
+    const char *text; /* pattern of the statement's text; NULL: any */
+    uint16_t mode;    /* enum cache_mode */
+    duration ttl;
+    duration stale;      /* how much older an answer may be while one refreshes it */
+    uint64_t result_max; /* bytes of an answer that is stored */
+    const char *tag;     /* for CACHE FLUSH; NULL: none */
+};
+
+struct cache_config {
+    struct cache_rule *rules; /* the first one that matches is used */
+    size_t rule_count;
+};
+
 /* A value of route_config.prepared_max. */
 #define PREPARED_PRIVATE UINT32_MAX
 
@@ -224,6 +245,8 @@ struct route_config {
     enum fleet_target target;               /* which servers its pools use */
     duration lag_max;                       /* 0: as the service says */
     struct reads_config reads;
+    struct cache_config cache;
+    bool is_watched;  /* a route of its service has cache rules: writes of its clients count */
     bool is_reads;                    /* made from another route, for its reads */
     const struct route_config *aside; /* the route for its reads; NULL: they are not split */
     bool is_targeted; /* made from another route, for clients that ask for this target */
@@ -346,6 +369,10 @@ struct config {
     const char *auth_file;     /* absolute; NULL: none */
     struct map secrets;        /* struct secret by user */
     uint32_t scram_iterations; /* of SCRAM secrets in the auth file; 0: it has none */
+
+    size_t cache_memory; /* bytes of stored answers */
+    const char **cache_functions; /* functions that give the same result as long as they say */
+    size_t cache_function_count;
 
     const char **ignored_parameters; /* startup parameters of clients, dropped */
     size_t ignored_count;

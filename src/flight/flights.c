@@ -40,6 +40,7 @@ struct flight {
     enum flight_phase phase;
     bool listed;
     bool refreshes; /* wanted without a waiter */
+    enum flight_progress progress; /* set before the end */
     bool abandoned;
     bool told_abandoned;
     uint32_t waiters;
@@ -188,6 +189,17 @@ struct answer *flight_answer(const struct flight *flight)
     return phase == FLIGHT_RUNNING || phase == FLIGHT_ENDED ? flight->answer : NULL;
 }
 
+enum flight_progress flight_progress(const struct flight *flight)
+{
+    invariant(flight_phase(flight) == FLIGHT_ENDED);
+    return flight->progress;
+}
+
+void flight_set_progress(struct flight *flight, enum flight_progress progress)
+{
+    flight->progress = progress;
+}
+
 const struct l1_key *flight_key(const struct flight *flight)
 {
     return &flight->key;
@@ -321,7 +333,9 @@ struct flight *flights_refresh(struct flights *flights, const struct l1_key *key
 static void deliver_abandon(struct mail *mail)
 {
     struct flight *flight = CONTAINER_OF(mail, struct flight, abandon);
-    flight->on_abandoned(flight, flight->context);
+    enum flight_phase phase = flight_phase(flight);
+    if (phase == FLIGHT_ASKING || phase == FLIGHT_RUNNING) /* else the runner is gone */
+        flight->on_abandoned(flight, flight->context);
     flight_unref(&flight);
 }
 

@@ -70,16 +70,23 @@ void flight_leave(struct flight_waiter *waiter);
 struct flight *flight_ref(struct flight *flight);
 void flight_unref(struct flight **flight); /* NULL-safe */
 
+/* How far an extended statement came. */
+enum flight_progress { FLIGHT_AT_PARSE, FLIGHT_AT_BIND, FLIGHT_AT_EXECUTE };
+
 /* --- any thread with a reference -------------------------------------------------------------- */
 
 enum flight_phase flight_phase(const struct flight *flight);
 /** The answer; borrowed from the flight.  NULL in ASKING and DECLINED. */
 struct answer *flight_answer(const struct flight *flight);
+/** How far the statement came; of an ENDED flight. */
+enum flight_progress flight_progress(const struct flight *flight);
 /** The flight's own copy of the key, valid as long as the flight. */
 const struct l1_key *flight_key(const struct flight *flight);
 
 /* --- the runner ------------------------------------------------------------------------------- */
 
+/** Notes how far the statement came; before the end. */
+void flight_set_progress(struct flight *flight, enum flight_progress progress);
 /** Names the runner.  `abandoned` is called on its machine's thread, at most once, when the last
  *  waiter has left before the end; also at once if that has happened already. */
 void flight_set_runner(struct flight *flight, struct machine *machine,

@@ -1,4 +1,5 @@
 /* l1_steps.c - all entries of the cache in memory, in steps: flushes, the console's views, sums. */
+#include "base/like.h"
 #include "flight/l1_parts.h"
 
 /* Buckets and entries that a step looks at under one hold of a lock. */
@@ -10,41 +11,7 @@ uint64_t l1_flushes(const struct l1 *l1)
     return __atomic_load_n(&l1->flushes, __ATOMIC_ACQUIRE);
 }
 
-/* --- patterns and tags ------------------------------------------------------------------------ */
-
-/* Compares one element of a pattern with one byte; *size is the element's length. */
-static bool element_matches(struct span pattern, uint8_t byte, size_t *size)
-{
-    bool escaped = pattern.at[0] == '\\' && pattern.size > 1;
-    *size = escaped ? 2 : 1;
-    return (!escaped && pattern.at[0] == '_') || pattern.at[*size - 1] == byte;
-}
-
-/* SQL's LIKE over bytes.  Behind each % the rest is tried further on until it matches. */
-static bool text_like(struct span text, struct span pattern)
-{
-    struct span retry_text = SPAN_NONE, retry_pattern = SPAN_NONE;
-    bool retry = false;
-    size_t size;
-    while (text.size > 0) {
-        if (pattern.size > 0 && pattern.at[0] == '%') {
-            pattern = retry_pattern = span_skip(pattern, 1);
-            retry_text = text;
-            retry = true;
-        } else if (pattern.size > 0 && element_matches(pattern, text.at[0], &size)) {
-            pattern = span_skip(pattern, size);
-            text = span_skip(text, 1);
-        } else if (retry) {
-            retry_text = text = span_skip(retry_text, 1);
-            pattern = retry_pattern;
-        } else {
-            return false;
-        }
-    }
-    while (pattern.size > 0 && pattern.at[0] == '%')
-        pattern = span_skip(pattern, 1);
-    return pattern.size == 0;
-}
+/* --- tags ------------------------------------------------------------------------------------ */
 
 static bool tags_have(struct span tags, struct span tag)
 {
@@ -63,7 +30,7 @@ static bool tags_have(struct span tags, struct span tag)
 static bool filter_matches(const struct l1_filter *filter, const struct l1_entry *entry)
 {
     return (filter->tag.size == 0 || tags_have(l1_entry_tags(entry), filter->tag)) &&
-           (filter->like.size == 0 || text_like(l1_entry_text(entry), filter->like));
+           (filter->like.size == 0 || span_like(l1_entry_text(entry), filter->like));
 }
 
 /* --- flushes ---------------------------------------------------------------------------------- */

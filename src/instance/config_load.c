@@ -73,6 +73,17 @@ static void make_targeted(struct route_config *like, const struct route_config *
     like->aside = NULL;
 }
 
+/* Marks the routes of each service that has a route with cache rules. */
+static void watch_services(struct config *config)
+{
+    for (size_t i = 0; i < config->route_count; i++) {
+        const struct route_config *cached = &config->routes[i];
+        for (size_t j = 0; cached->cache.rule_count > 0 && j < config->route_count; j++)
+            if (config->routes[j].service == cached->service)
+                config->routes[j].is_watched = true;
+    }
+}
+
 /* Makes the rules of the proof from the declared names. */
 static void set_read_rules(struct config_reader *reader, struct reads_config *reads)
 {
@@ -157,6 +168,7 @@ static void config_read(struct config_reader *reader, struct span overrides)
     config_check(reader);
     config_read_secrets(reader);
     config_read_hba(reader);
+    watch_services(reader->config);
     add_replication(reader);
     add_targets(reader);
     add_reads(reader);

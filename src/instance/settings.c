@@ -359,6 +359,13 @@ static const struct setting route_rows[] = {
      .reloadable = true,
      .help = "Whether a comment `/* trunkline: replica */` or `/* trunkline: primary */` in front "
              "of a statement or behind it decides where it runs."},
+    {.name = "cache",
+     .kind = SETTING_LIST,
+     LIST_OF(route_config, cache.rules, cache.rule_count, cache_rule, config_cache_rows),
+     RANGE(0, 64),
+     .help = "Transaction and statement pools: which statements may be answered from memory. The "
+             "first rule that matches is used; without one a statement is executed. See "
+             "docs/flight.md."},
     {.name = "server_database",
      .kind = SETTING_TEXT,
      AT(route_config, server_database),
@@ -652,6 +659,23 @@ const struct setting config_settings[] = {
      .reloadable = true,
      .help = "Memory for buffers and held messages, over all relays; beyond it, requests fail "
              "(53200)."},
+    {.name = "cache_memory",
+     .kind = SETTING_BYTES,
+     AT(config, cache_memory),
+     RANGE(MIB(1), GIB(1024)),
+     .preset = "64MiB",
+     .reloadable = true,
+     .help = "Memory for answers that rules of `cache` store; as much again for answers under "
+             "way. It is no part of memory_limit."},
+    {.name = "cache_functions",
+     .kind = SETTING_SPECIAL,
+     AT(config, cache_functions),
+     .count_at = offsetof(struct config, cache_function_count),
+     .special = &config_special_names,
+     .reloadable = true,
+     .unit = "a list of \"schema.name\"",
+     .help = "Functions whose results may be shared and stored, beside those of PostgreSQL that "
+             "read only their arguments."},
     {.name = "chunk_size",
      .kind = SETTING_BYTES,
      AT(config, chunk),

@@ -11,6 +11,7 @@
 #include "session/generation.h"
 
 struct auth_failures;
+struct flight_env;
 struct client;
 struct preauths;
 struct pooler;
@@ -33,6 +34,7 @@ struct pooler_env {
     uint8_t mock_secret[32];        /* for mock authentication */
     struct generations generations; /* of the schemas of databases; from any thread */
     struct auth_failures *failures; /* failed logins by address; from any thread */
+    struct flight_env *flight;      /* answers from memory; from any thread */
     struct preauths *preauths;      /* connections that have not logged in yet; from any thread */
     uint32_t clients;               /* atomic: clients that have logged in, or are about to */
     uint32_t clients_max;           /* atomic: clients that file descriptors suffice for */

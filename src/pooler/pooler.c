@@ -1,6 +1,7 @@
 #include "pooler/pooler.h"
 
 #include "auth/auth_failures.h"
+#include "flight/flight_env.h"
 #include "machine/clock.h"
 #include "machine/ids.h"
 #include "pool/router.h"
@@ -113,9 +114,11 @@ fault pooler_start(struct config *config, const struct pooler_console *console, 
     pooler->listeners = listeners_new(pooler);
     random_bytes(pooler->env.mock_secret, sizeof(pooler->env.mock_secret));
     pooler->env.failures = auth_failures_new();
+    pooler->env.flight = flight_env_new(config->cache_memory);
     pooler->env.preauths = preauths_new();
     pooler->load = load_new(pooler);
     bool whole = pooler->listeners != NULL && pooler->env.failures != NULL &&
+                 pooler->env.flight != NULL &&
                  pooler->env.preauths != NULL && pooler->load != NULL;
     *ret = pooler; /* the console of a client that is accepted first finds it */
     fault result = whole ? pooler_begin(pooler) : FAULT_MEMORY;
@@ -143,6 +146,7 @@ fault pooler_reload(struct pooler *pooler, struct config *config)
     for (uint32_t i = 0; i < pooler->env.relay_count; i++)
         relay_reload(pooler->env.relays[i], config);
     load_set(pooler->load, config->hot_relay);
+    flight_env_bound(pooler->env.flight, config->cache_memory, now());
     fault committed = listeners_commit(pooler->listeners, config);
     struct fault_detail detail = fault_detail_save();
     logbook_tell_obsolete(pooler);

@@ -4,6 +4,7 @@
 #include "machine/ids.h"
 #include "machine/log.h"
 #include "pool/claim.h"
+#include "relay/flight/flight_wait.h"
 #include "relay/relay.h"
 #include "relay/turn/turn.h"
 #include "wire/scram.h"
@@ -230,6 +231,10 @@ static bool cancel_client(struct relay *relay, struct client *client,
 {
     if (client->console) {
         client->asked = true;
+        return false;
+    }
+    if (client->state == CLIENT_FLIGHT) {
+        flight_cancel(client);
         return false;
     }
     if (client->claim.state == CLAIM_NONE || client->claim.state == CLAIM_REFUSED ||

@@ -5,6 +5,7 @@
 #include "machine/ids.h"
 #include "machine/log.h"
 #include "pool/counts.h"
+#include "relay/flight/flight_wait.h"
 #include "relay/preauth.h"
 #include "relay/relay.h"
 #include "relay/turn/turn_reads.h"
@@ -20,7 +21,9 @@
 
 static const uint8_t permitted[CLIENT_STATES] = {
     [CLIENT_LOGIN] = TO(CLIENT_PARKED) | TO(CLIENT_TURN),
-    [CLIENT_PARKED] = TO(CLIENT_QUEUED) | TO(CLIENT_TURN) | TO(CLIENT_DETACHED),
+    [CLIENT_PARKED] =
+        TO(CLIENT_QUEUED) | TO(CLIENT_FLIGHT) | TO(CLIENT_TURN) | TO(CLIENT_DETACHED),
+    [CLIENT_FLIGHT] = TO(CLIENT_PARKED),
     [CLIENT_QUEUED] = TO(CLIENT_TURN),
     [CLIENT_TURN] = TO(CLIENT_TURN) | TO(CLIENT_PARKED) | TO(CLIENT_DETACHED),
     [CLIENT_DETACHED] = TO(CLIENT_PARKED),
@@ -424,6 +427,8 @@ void client_park_again(struct client *client)
 /* Disconnects a client that is parked, with or without a server of a session pool. */
 static void client_end_parked(struct client *client, const char *sqlstate, const char *text)
 {
+    if (client->flight != NULL && !flight_drop(client))
+        sqlstate = NULL; /* a part of a message was sent */
     if (client->claim.state != CLAIM_NONE)
         claim_withdraw(&client->claim);
     if (client->server != NULL) {
@@ -491,7 +496,8 @@ void client_end(struct client *client)
         co_cancel(client->co);
     else if (client->shed)
         client_end_parked(client, "53200", client_shed_why);
-    else if (client->state == CLIENT_PARKED || client->state == CLIENT_QUEUED)
+    else if (client->state == CLIENT_PARKED || client->state == CLIENT_QUEUED ||
+             client->state == CLIENT_FLIGHT)
         client_end_parked(client, "57P01", client_reason(client));
     else
         client->leaving = true; /* the coroutine is about to begin */
@@ -539,6 +545,9 @@ static void client_event(struct waker *waker)
         else if (stream_hung_up(&client->stream))
             client_end_parked(client, NULL, "left while it waited for a server");
         return;
+    case CLIENT_FLIGHT:
+        flight_event(client);
+        return;
     case CLIENT_LOGIN:
     case CLIENT_TURN:
         return; /* a coroutine handles it, or is about to begin */
@@ -570,6 +579,8 @@ void client_hold(struct client *client, bool held)
 static void client_timer_fired(struct waker *waker)
 {
     struct client *client = CONTAINER_OF(waker, struct client, timer_waker);
+    if (client->state == CLIENT_FLIGHT)
+        flight_overdue(client);
     if (client->state != CLIENT_PARKED || client_held(client))
         return;
     if (client_has_more(client)) {
@@ -594,6 +605,7 @@ const char *client_state_text(const struct client *client)
     case CLIENT_LOGIN:
         return "login";
     case CLIENT_QUEUED:
+    case CLIENT_FLIGHT:
         return "waiting";
     case CLIENT_TURN:
         return client->claim.state == CLAIM_WAITING ? "waiting" : "active";

@@ -28,10 +28,12 @@ struct config;
  *     │         │                ^ ^
  *     │         └──> QUEUED ─────┘ │     PARKED <──> DETACHED: moves to another relay
  *     └────────────────────────────┘     LOGIN ──> TURN: a console session
+ *                                        PARKED <──> FLIGHT
  *
  * LOGIN     a login coroutine owns the client
  * PARKED    idle: no coroutine, no buffer; the client's waker runs on the loop's stack
  * QUEUED    the first message is stashed, the claim waits in the local pool's queue
+ * FLIGHT    the first message is stashed, the client waits for an answer that others share
  * TURN      a coroutine moves bytes between the client and a server
  * DETACHED  no event reaches the client: it is on its way to another relay, or is about to be freed
  *
@@ -42,6 +44,7 @@ enum client_state {
     CLIENT_LOGIN,
     CLIENT_PARKED,
     CLIENT_QUEUED,
+    CLIENT_FLIGHT,
     CLIENT_TURN,
     CLIENT_DETACHED,
     CLIENT_STATES
@@ -73,6 +76,7 @@ struct client {
         *reads; /* of a route that splits reads, from its first message; NULL: none */
     struct claim claim;
     struct preauth *preauth; /* until authenticated; then NULL */
+    struct flight_wait *flight; /* in FLIGHT; see flight/flight_wait.h */
     struct turn *turn;       /* in TURN: on its coroutine's stack */
     struct co *co;           /* the coroutine in LOGIN and TURN */
     struct params *params;
@@ -106,6 +110,7 @@ struct client {
     bool fed;      /* in the number of connections (preauth.h) */
     bool parted;   /* has just lost claim.served_by because the client ends */
     bool crowded;  /* to be disconnected before login, to admit a newer connection */
+    bool passes;   /* its stashed statement is to be executed, not shared */
     bool internal; /* a part of the daemon: see client_start_internal */
     struct client_key key;
     struct uuid id;

@@ -41,7 +41,8 @@ static bool local_pool_quiet(const struct local_pool *pool)
 
 static bool relay_done(const struct relay *relay)
 {
-    if (!relay->pools.stopping || !list_empty(&relay->clients) || relay->cancels > 0)
+    if (!relay->pools.stopping || !list_empty(&relay->clients) || relay->cancels > 0 ||
+        relay->runs > 0)
         return false;
     LIST_EACH (&relay->pools.all, it)
         if (!local_pool_quiet(LIST_ENTRY(it, struct local_pool, node)))
@@ -219,6 +220,7 @@ static void relay_dismiss(struct relay *relay)
 static void relay_halt_servers(struct relay *relay)
 {
     co_group_cancel(&relay->cancelling);
+    co_group_cancel(&relay->runners);
     LIST_EACH (&relay->pools.all, it) {
         LIST_EACH (&LIST_ENTRY(it, struct local_pool, node)->busy, at) {
             struct server *server = LIST_ENTRY(at, struct server, node);
@@ -300,6 +302,7 @@ static fault relay_init(struct relay *relay)
     list_init(&relay->pools.all);
     list_init(&relay->pools.closings);
     co_group_init(&relay->cancelling);
+    co_group_init(&relay->runners);
     relay->pools.by_name = MAP_INIT(UINT32_MAX);
     relay->keys = MAP_INIT(UINT32_MAX);
     relay->statements = MAP_INIT(STATEMENTS_MAX);

@@ -38,6 +38,8 @@ struct relay {
     uint32_t stash_count;
     struct co_group cancelling; /* coroutines of cancel requests to servers */
     uint32_t cancels;           /* cancel requests to servers under way */
+    struct co_group runners;    /* coroutines that execute statements of flights */
+    uint32_t runs;              /* of these, not ended */
     struct co *main;            /* coroutine that waits for the relay's end */
     struct timer dismissal;     /* while stopping: when the next clients are disconnected */
     struct waker dismisser;

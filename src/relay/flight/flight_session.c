@@ -53,7 +53,7 @@ static fault pass_message(struct flight_session *session, struct flight_sink *si
     bool first = true;
     while (size > 0) {
         if (session->begin == session->end)
-            TRY(await_more(session, sink, by));
+            TRY(read_more(session, by));
         uint32_t here = (uint32_t)MIN_OF(size, (uint64_t)(session->end - session->begin));
         struct flight_part part = {
             .type = type,

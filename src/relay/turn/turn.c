@@ -1,6 +1,7 @@
 #include "relay/turn/turn.h"
 #include "base/probes.h"
 #include "relay/client_log.h"
+#include "relay/flight/flight_wait.h"
 #include "relay/turn/turn_reads.h"
 
 #include "machine/clock.h"
@@ -504,9 +505,17 @@ static fault arrival_stash(struct client *client, const struct chunk *chunk, uin
  * is still parked. */
 static bool arrival_decide(struct client *client, struct chunk *chunk, uint32_t size)
 {
+    struct relay *relay = client->relay;
     bool bad = arrival_bad(chunk, size);
     bool complete = bad || arrival_complete(chunk, size);
     bool needs = complete && !bad && arrival_needs_server(client, chunk);
+    if (needs && UNLIKELY(client->pool->route->cache.rule_count > 0)) {
+        enum flight_taken taken = flight_take(client, chunk->bytes, size);
+        if (taken != FLIGHT_PASSES) {
+            chunk_return(&relay->chunks, &chunk);
+            return taken == FLIGHT_SERVED;
+        }
+    }
     if (needs && UNLIKELY(client->pool->route->aside != NULL))
         turn_reads_choose(client, chunk->bytes, size);
     if (complete && (!needs || client_claim(client, &client->waker))) {

@@ -19,11 +19,12 @@ bool turn_message_next(struct span *rest, struct turn_message_whole *ret)
 }
 
 /* Reads the Parse of an unnamed statement. */
-static bool read_parse(struct span body, struct turn_batch *ret)
+static bool read_parse(const struct client *client, struct span body, struct turn_batch *ret)
 {
     if (body.size < 2 || body.at[0] != '\0')
         return false;
     ret->parses = true;
+    ret->params = client->params;
     ret->parse = span_skip(body, 1);
     return true;
 }
@@ -36,8 +37,10 @@ static bool read_bind(const struct client *client, struct span body, struct turn
         return false;
     ret->bind = span_skip(body, names.statement.size + 2);
     if (names.statement.size == 0) {
-        if (!ret->parses)
-            ret->parse = span_of(client->unnamed, client->unnamed_size);
+        if (ret->parses)
+            return true;
+        ret->parse = span_of(client->unnamed, client->unnamed_size);
+        ret->params = client->unnamed_params;
         return ret->parse.at != NULL;
     }
     const struct client_statement *named =
@@ -45,6 +48,7 @@ static bool read_bind(const struct client *client, struct span body, struct turn
     if (named == NULL || named->pending)
         return false;
     ret->parse = span_of(named->statement->body, named->statement->size);
+    ret->params = named->params;
     return true;
 }
 
@@ -63,6 +67,7 @@ static bool read_execute(struct span *rest, struct turn_batch *ret)
     }
     if (next.type != WIRE_EXECUTE || next.body.size != 5 || next.body.at[0] != '\0')
         return false;
+    ret->limited = wire_u32(next.body.at + 1) != 0;
     return turn_message_next(rest, &next) && next.type == WIRE_SYNC;
 }
 
@@ -73,12 +78,12 @@ bool turn_batch_read(const struct client *client, struct span *rest, struct turn
     if (!turn_message_next(rest, &next))
         return false;
     if (next.type == WIRE_QUERY) {
-        *ret = (struct turn_batch){.text = next.body};
+        *ret = (struct turn_batch){.text = next.body, .params = client->params};
         return true;
     }
     if (client->pool->route->prepared_max == 0)
         return false; /* names of statements are the server's own */
-    if (next.type == WIRE_PARSE && (!read_parse(next.body, ret) || !turn_message_next(rest, &next)))
+    if (next.type == WIRE_PARSE && (!read_parse(client, next.body, ret) || !turn_message_next(rest, &next)))
         return false;
     if (next.type != WIRE_BIND || !read_bind(client, next.body, ret) || !read_execute(rest, ret))
         return false;

@@ -23,9 +23,11 @@ struct turn_batch {
     bool extended;
     bool parses;       /* it begins with the Parse of the unnamed statement */
     bool describes;    /* it describes the portal */
+    bool limited;      /* it asks for a number of rows */
     struct span text;  /* of a Query: its body; else the same as `parse` */
     struct span parse; /* extended: a Parse's body behind the name: the text, NUL, the types */
     struct span bind;  /* extended: the Bind's body behind its two names */
+    const struct params *params; /* of the session when it was parsed; NULL: unknown */
 };
 
 /** Reads the statement at the beginning of `rest`, which is what stands behind it then.  False: it

@@ -1,0 +1,175 @@
+#include "relay/flight/flight_judge.h"
+
+#include "config/config.h"
+#include "flight/resolve.h"
+#include "machine/clock.h"
+#include "machine/offload.h"
+#include "relay/client.h"
+#include "relay/flight/flight_key.h"
+#include "wire/messages.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A verdict is made again after this time: the schema may have changed from outside. */
+#define VERDICT_AGE sec(60)
+/* The analysis and the question of the catalog. */
+#define JUDGE_MAX sec(10)
+/* Bytes of a row of the catalog's answer. */
+#define ROW_MAX 65536u
+
+void flight_judge_key(const struct client *client, const struct turn_batch *batch,
+                      struct buffer *key)
+{
+    uint64_t age = (uint64_t)(now().us / VERDICT_AGE.us);
+    flight_key_session(client, key);
+    buffer_append(key, &age, sizeof(age));
+    buffer_append_span(key, flight_key_text_of(batch));
+}
+
+/* --- the analysis ----------------------------------------------------------------------------- */
+
+struct analyze_job {
+    struct offload_job job;
+    struct query_analysis *analysis;
+    fault failed;
+    size_t size;
+    uint8_t text[];
+};
+
+static void analyze_run(struct offload_job *job)
+{
+    struct analyze_job *own = CONTAINER_OF(job, struct analyze_job, job);
+    own->failed = query_analyze(span_of(own->text, own->size), &own->analysis);
+}
+
+static void analyze_free(struct offload_job *job)
+{
+    struct analyze_job *own = CONTAINER_OF(job, struct analyze_job, job);
+    query_analysis_free(&own->analysis);
+    free(own);
+}
+
+static fault analyze(struct span text, deadline by, struct query_analysis **ret)
+{
+    struct analyze_job *own = calloc(1, sizeof(*own) + text.size);
+    if (own == NULL)
+        return FAULT_MEMORY;
+    own->job = (struct offload_job){.run = analyze_run, .free = analyze_free};
+    own->size = text.size;
+    memcpy(own->text, text.at, text.size);
+    TRY(offload(&own->job, by));
+    fault failed = own->failed;
+    *ret = TAKE(own->analysis);
+    free(own);
+    return failed;
+}
+
+/* --- the question ----------------------------------------------------------------------------- */
+
+struct catalog_sink {
+    struct flight_sink sink;
+    struct resolve *resolve;
+    struct buffer row; /* a DataRow under way */
+    bool refused;
+};
+
+static fault take_row(struct catalog_sink *catalog)
+{
+    struct wire_reader in =
+        wire_reader_over(span_skip(buffer_span(&catalog->row), WIRE_HEADER));
+    struct span cells[RESOLVE_COLUMNS];
+    if (wire_get_u16(&in) != RESOLVE_COLUMNS)
+        return fault_raise(FAULT_PROTOCOL, "the catalog's answer has other columns");
+    for (uint32_t i = 0; i < RESOLVE_COLUMNS; i++) {
+        uint32_t size = wire_get_u32(&in);
+        cells[i] = size == UINT32_MAX ? SPAN_NONE : wire_get_bytes(&in, size);
+    }
+    TRY(wire_done(&in));
+    return resolve_row(catalog->resolve, cells);
+}
+
+static fault catalog_part(struct flight_sink *sink, const struct flight_part *part)
+{
+    struct catalog_sink *catalog = CONTAINER_OF(sink, struct catalog_sink, sink);
+    catalog->refused = catalog->refused || part->type == WIRE_ERROR;
+    if (part->type != WIRE_DATA_ROW)
+        return OK;
+    if (part->first)
+        buffer_clear(&catalog->row);
+    buffer_append_span(&catalog->row, part->bytes);
+    TRY(buffer_fault(&catalog->row));
+    return part->last ? take_row(catalog) : OK;
+}
+
+static void catalog_drained(struct flight_sink *sink UNUSED)
+{
+}
+
+static fault ask_catalog(struct flight_session *session, const struct query_analysis *analysis,
+                         const struct resolve_rules *rules, deadline by, struct verdict **ret)
+{
+    struct catalog_sink catalog = {.sink = {catalog_part, catalog_drained},
+                                   .resolve = resolve_new(analysis, rules),
+                                   .row = BUFFER_INIT(ROW_MAX)};
+    struct buffer sql = BUFFER_INIT(RESOLVE_QUESTION_MAX);
+    struct buffer message = BUFFER_INIT(RESOLVE_QUESTION_MAX + 64);
+    if (catalog.resolve == NULL)
+        return FAULT_MEMORY;
+    resolve_question(analysis, rules, &sql);
+    wire_put_query(&message, buffer_span(&sql));
+    fault asked = buffer_fault(&sql);
+    if (asked == OK)
+        asked = buffer_fault(&message);
+    if (asked == OK)
+        asked = flight_session_ask(session, buffer_span(&message), &catalog.sink, by);
+    if (asked == OK && catalog.refused)
+        asked = fault_raise(FAULT_UPSTREAM, "the server has refused to tell its catalog");
+    if (asked == OK)
+        asked = resolve_end(catalog.resolve, ret);
+    buffer_fini(&sql);
+    buffer_fini(&message);
+    buffer_fini(&catalog.row);
+    resolve_free(&catalog.resolve);
+    return asked;
+}
+
+/* --- declared functions ----------------------------------------------------------------------- */
+
+/* "schema.name" */
+static struct query_object object_of(const char *name)
+{
+    const char *dot = strchr(name, '.');
+    if (dot == NULL)
+        return (struct query_object){SPAN("pg_catalog"), span_text(name)};
+    return (struct query_object){span_of(name, (size_t)(dot - name)), span_text(dot + 1)};
+}
+
+static struct resolve_declared *declared_of(const struct config *config)
+{
+    struct resolve_declared *declared =
+        calloc(config->cache_function_count + 1, sizeof(*declared));
+    for (size_t i = 0; declared != NULL && i < config->cache_function_count; i++)
+        declared[i].is = object_of(config->cache_functions[i]);
+    return declared;
+}
+
+fault flight_judge(struct flight_session *session, const struct config *config,
+                   struct verdicts *verdicts, struct span key, struct span text,
+                   struct verdict **ret)
+{
+    deadline by = after(JUDGE_MAX);
+    struct query_analysis *analysis = NULL;
+    struct resolve_rules rules = {declared_of(config), config->cache_function_count};
+    if (rules.declared == NULL)
+        return FAULT_MEMORY;
+    fault judged = analyze(text, by, &analysis);
+    if (judged == OK)
+        judged = resolve_asks(analysis, false) ? ask_catalog(session, analysis, &rules, by, ret)
+                                               : resolve_without(analysis, ret);
+    query_analysis_free(&analysis);
+    free((void *)(uintptr_t)rules.declared);
+    if (judged == OK)
+        (void)verdicts_store(verdicts, key, *ret);
+    return judged;
+}

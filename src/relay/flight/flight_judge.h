@@ -1,0 +1,24 @@
+#pragma once
+/*
+ * flight_judge.h - whether the answer to a statement may be shared, for a runner.
+ *
+ * The text is parsed on an offload thread.  What its names denote is asked of the catalog in the
+ * runner's session: with the role and the search_path of the client.  Verdicts are kept in the
+ * process's table for VERDICT_AGE.
+ */
+#include "flight/verdicts.h"
+#include "relay/flight/flight_session.h"
+#include "relay/turn/turn_batch.h"
+
+struct client;
+struct config;
+
+/** Appends the key under which the verdict on a client's statement is kept. */
+void flight_judge_key(const struct client *client, const struct turn_batch *batch,
+                      struct buffer *key);
+/** Makes the verdict on a text, and keeps it under `key`.  The caller owns a reference.  Suspends.
+ *  Faults: of the session; MEMORY, TIMEOUT, CANCELLED, PROTOCOL, UPSTREAM (the server has refused
+ *  the question). */
+fault flight_judge(struct flight_session *session, const struct config *config,
+                   struct verdicts *verdicts, struct span key, struct span text,
+                   struct verdict **ret) MUST_USE;

@@ -1,0 +1,109 @@
+#include "relay/flight/flight_key.h"
+
+#include "flight/generations.h"
+#include "pool/local_pool.h"
+#include "relay/client.h"
+#include "wire/message.h"
+
+#include <string.h>
+
+/* Of the key: a mark of the protocol, the size of the text, then the parts. */
+#define TEXT_SIZE_AT 1u
+#define TEXT_AT      5u
+
+struct span flight_key_text_of(const struct turn_batch *batch)
+{
+    return span_of(batch->text.at, strnlen((const char *)batch->text.at, batch->text.size));
+}
+
+/* Each name with its NUL, so that two names can't be read as two others. */
+static void put_name(struct buffer *key, const char *name)
+{
+    if (name != NULL)
+        buffer_append(key, name, strlen(name));
+    buffer_append(key, "", 1);
+}
+
+static void put_digest(struct buffer *key, const struct params *params)
+{
+    static const struct digest none;
+    buffer_append(key, params == NULL ? &none : &params->session, sizeof(none));
+}
+
+static const char *database_of(const struct local_pool *pool)
+{
+    const char *renamed = pool->route->server_database;
+    return renamed != NULL ? renamed : pool->database;
+}
+
+uint64_t flight_key_database(const struct generations_table *generations,
+                             const struct client *client)
+{
+    return generations_database(generations, span_text(client->pool->route->service->name),
+                                span_text(database_of(client->pool)));
+}
+
+void flight_key_session(const struct client *client, struct buffer *key)
+{
+    const struct local_pool *pool = client->pool;
+    const struct route_config *route = pool->route;
+    uint8_t target = (uint8_t)route->target;
+    put_name(key, route->service->name);
+    put_name(key, database_of(pool));
+    put_name(key, route->server_user != NULL ? route->server_user : pool->user);
+    buffer_append(key, &target, 1);
+    put_digest(key, client->params);
+    put_digest(key, client->defaults);
+}
+
+void flight_key_write(const struct client *client, const struct turn_batch *batch,
+                      struct buffer *key)
+{
+    struct span text = flight_key_text_of(batch);
+    uint8_t size[4];
+    wire_store_u32(size, (uint32_t)text.size);
+    buffer_append(key, batch->extended ? "E" : "Q", 1);
+    buffer_append(key, size, sizeof(size));
+    buffer_append_span(key, text);
+    flight_key_session(client, key);
+    if (!batch->extended)
+        return;
+    struct span types = span_skip(batch->parse, text.size);
+    wire_store_u32(size, (uint32_t)types.size);
+    buffer_append(key, size, sizeof(size));
+    buffer_append_span(key, types);
+    buffer_append_span(key, batch->bind);
+}
+
+struct span flight_key_text(struct span key)
+{
+    return span_of(key.at + TEXT_AT, wire_u32(key.at + TEXT_SIZE_AT));
+}
+
+void flight_key_batch(const struct turn_batch *batch, struct buffer *messages)
+{
+    size_t start = wire_begin(messages, batch->extended ? WIRE_PARSE : WIRE_QUERY);
+    if (!batch->extended) {
+        wire_put_string(messages, flight_key_text_of(batch));
+        wire_end(messages, start);
+        return;
+    }
+    wire_put_text(messages, "");
+    wire_put_bytes(messages, batch->parse);
+    wire_end(messages, start);
+    start = wire_begin(messages, WIRE_BIND);
+    wire_put_text(messages, "");
+    wire_put_text(messages, "");
+    wire_put_bytes(messages, batch->bind);
+    wire_end(messages, start);
+    start = wire_begin(messages, WIRE_DESCRIBE);
+    wire_put_u8(messages, 'P');
+    wire_put_text(messages, "");
+    wire_end(messages, start);
+    start = wire_begin(messages, WIRE_EXECUTE);
+    wire_put_text(messages, "");
+    wire_put_u32(messages, 0);
+    wire_end(messages, start);
+    start = wire_begin(messages, WIRE_SYNC);
+    wire_end(messages, start);
+}

@@ -1,0 +1,318 @@
+#include "relay/flight/flight_runner.h"
+
+#include "flight/flight_env.h"
+#include "machine/clock.h"
+#include "machine/co.h"
+#include "relay/flight/flight_judge.h"
+#include "relay/flight/flight_key.h"
+#include "relay/relay.h"
+#include "wire/messages.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Executions of one flight. */
+#define EXECUTIONS_MAX 3u
+/* A RowDescription or an ErrorResponse. */
+#define HELD_MAX (256u * 1024)
+/* Percent of a ttl that is taken off at random. */
+#define JITTER 10u
+/* What one session sends at most, beside the text. */
+#define BATCH_EXTRA 1024u
+
+struct flight_run {
+    struct relay *relay;
+    struct flight *flight;
+    struct config *config; /* counted: `rule` is a part of it */
+    const struct cache_rule *rule;
+    const struct route_config *route;
+    struct flight_session session;
+    struct buffer batch;      /* the messages of the statement */
+    struct buffer judged_key; /* of the verdict */
+    uint64_t database;        /* in generations */
+    struct co *co;
+    struct flight_sink sink;
+    struct answer *answer;
+    struct buffer held; /* a RowDescription or an ErrorResponse, whole at its end */
+    enum flight_progress progress;
+    bool failed;   /* `held` is an ErrorResponse */
+    bool complete; /* a CommandComplete has come */
+    bool reported; /* a parameter's new value has come: the answer is not to be stored */
+    uint64_t captured;
+    uint64_t flushes;
+    moment sent;
+};
+
+/* --- the replies ------------------------------------------------------------------------------ */
+
+static fault hold(struct flight_run *run, const struct flight_part *part)
+{
+    if (part->first)
+        buffer_clear(&run->held);
+    buffer_append_span(&run->held, part->bytes);
+    return buffer_fault(&run->held);
+}
+
+static fault take_description(struct flight_run *run, const struct flight_part *part)
+{
+    TRY(hold(run, part));
+    return part->last ? answer_describe(run->answer, buffer_span(&run->held)) : OK;
+}
+
+static fault take_part(struct flight_sink *sink, const struct flight_part *part)
+{
+    struct flight_run *run = CONTAINER_OF(sink, struct flight_run, sink);
+    switch (part->type) {
+    case WIRE_PARSE_COMPLETE:
+        run->progress = FLIGHT_AT_BIND;
+        return OK;
+    case WIRE_BIND_COMPLETE:
+        run->progress = FLIGHT_AT_EXECUTE;
+        return OK;
+    case WIRE_ROW_DESCRIPTION:
+        return take_description(run, part);
+    case WIRE_COMMAND_COMPLETE:
+        run->complete = true;
+        return answer_append(run->answer, part->bytes);
+    case WIRE_DATA_ROW:
+        return answer_append(run->answer, part->bytes);
+    case WIRE_ERROR:
+        run->failed = true;
+        return hold(run, part);
+    case WIRE_PARAMETER_STATUS:
+        run->reported = true;
+        return OK;
+    case WIRE_NOTICE:
+    case WIRE_READY:
+        return OK;
+    default:
+        return fault_raise(FAULT_PROTOCOL, "a '%c' message in an answer to be shared", part->type);
+    }
+}
+
+static void publish(struct flight_sink *sink)
+{
+    struct flight_run *run = CONTAINER_OF(sink, struct flight_run, sink);
+    answer_publish(run->answer);
+    flight_tell(run->flight);
+}
+
+/* --- one execution ---------------------------------------------------------------------------- */
+
+/* Whether an execution that ended with this error may succeed if it is repeated. */
+static bool may_pass(const struct flight_run *run)
+{
+    static const char *const classes[] = {"08", "40001", "40P01", "53", "57P01", "57P02", "57P03"};
+    struct wire_error error;
+    if (wire_read_error(span_skip(buffer_span(&run->held), WIRE_HEADER), &error) != OK)
+        return false;
+    for (size_t i = 0; i < ARRAY_SIZE(classes); i++)
+        if (span_starts(error.sqlstate, span_text(classes[i])))
+            return true;
+    return false;
+}
+
+static void reset(struct flight_run *run)
+{
+    run->progress = run->route->prepared_max == 0 ? FLIGHT_AT_EXECUTE : FLIGHT_AT_PARSE;
+    run->failed = run->complete = run->reported = false;
+    buffer_clear(&run->held);
+}
+
+/* Executes once.  *ret_again: it failed, nothing was published, and another try may succeed. */
+static fault execute(struct flight_run *run, bool *ret_again)
+{
+    reset(run);
+    fault asked = flight_session_ask(&run->session, buffer_span(&run->batch), &run->sink, NEVER);
+    *ret_again = asked == OK && run->failed && answer_bytes(run->answer) == 0 && may_pass(run);
+    return asked;
+}
+
+/* Captures what writes have been, before an execution is sent.  False: one is in doubt. */
+static bool capture(struct flight_run *run, struct generations_reads *reads)
+{
+    struct flight_env *env = run->relay->pools.env->flight;
+    generations_reads_init(env->generations, reads, run->database);
+    run->flushes = l1_flushes(env->l1);
+    run->sent = now();
+    return generations_capture(env->generations, reads, &run->captured);
+}
+
+/* Executes the statement, again if that may help.  OK: the answer has its last message. */
+static fault execute_often(struct flight_run *run)
+{
+    for (uint32_t i = 0; i < EXECUTIONS_MAX; i++) {
+        struct generations_reads reads;
+        bool again;
+        if (!capture(run, &reads))
+            return FAULT_AGAIN;
+        flight_run(run->flight, run->answer, &reads, run->captured);
+        TRY(execute(run, &again));
+        if (!again)
+            break;
+    }
+    return run->failed ? answer_append(run->answer, buffer_span(&run->held)) : OK;
+}
+
+/* --- the end of an answer --------------------------------------------------------------------- */
+
+static void store(struct flight_run *run)
+{
+    struct flight_env *env = run->relay->pools.env->flight;
+    const struct cache_rule *rule = run->rule;
+    const struct l1_key *key = flight_key(run->flight);
+    deadline expires = later(run->sent, l1_jitter(rule->ttl, JITTER));
+    struct l1_offer offer = {
+        .key = *key,
+        .answer = run->answer,
+        .text = flight_key_text(key->bytes),
+        .tags = rule->tag == NULL ? SPAN_NONE : span_text(rule->tag),
+        .made = run->sent,
+        .expires = expires,
+        .stale_until = {expires.us + rule->stale.us},
+        .flushes = run->flushes,
+    };
+    (void)l1_store(env->l1, &offer, now());
+}
+
+/* Ends the flight with what its execution came to. */
+static void settle(struct flight_run *run, fault executed)
+{
+    bool complete = executed == OK && run->complete && !run->failed;
+    enum answer_end end = complete                         ? ANSWER_COMPLETE
+                          : executed == OK && run->failed ? ANSWER_ERROR
+                                                           : ANSWER_BROKEN;
+    if (executed == FAULT_AGAIN && flight_phase(run->flight) == FLIGHT_ASKING) {
+        flight_end(run->flight, FLIGHT_DECLINED);
+        return;
+    }
+    answer_end(run->answer, end);
+    flight_set_progress(run->flight, run->progress);
+    if (complete && run->rule->mode == CACHE_TTL && !run->reported &&
+        answer_storable(run->answer))
+        store(run);
+    flight_end(run->flight, FLIGHT_ENDED);
+}
+
+/* --- the coroutine ---------------------------------------------------------------------------- */
+
+static void run_free(struct flight_run *run)
+{
+    flight_session_close(&run->session);
+    buffer_fini(&run->batch);
+    buffer_fini(&run->judged_key);
+    buffer_fini(&run->held);
+    answer_unref(&run->answer);
+    flight_unref(&run->flight);
+    config_unref(&run->config);
+    free(run);
+}
+
+/* Whether the statement's answer may be shared. */
+static bool is_allowed(struct flight_run *run)
+{
+    struct flight_env *env = run->relay->pools.env->flight;
+    struct span key = buffer_span(&run->judged_key);
+    struct verdict *verdict = verdicts_find(env->verdicts, key);
+    if (verdict == NULL &&
+        flight_judge(&run->session, run->config, env->verdicts, key,
+                     flight_key_text(flight_key(run->flight)->bytes), &verdict) != OK)
+        return false;
+    bool allowed = verdict->reason == VERDICT_REASONS;
+    verdict_unref(&verdict);
+    return allowed;
+}
+
+static void on_abandoned(struct flight *flight UNUSED, void *context)
+{
+    struct flight_run *run = context;
+    co_cancel(run->co);
+}
+
+static void run_main(void *argument)
+{
+    struct flight_run *run = argument;
+    struct relay *relay = run->relay;
+    run->co = co_self();
+    flight_set_runner(run->flight, relay->pools.machine, on_abandoned, run);
+    bool allowed = is_allowed(run) && !co_cancelled();
+    if (allowed)
+        run->answer = answer_new(&relay->pools.env->flight->memory, run->rule->result_max);
+    if (run->answer != NULL)
+        settle(run, execute_often(run));
+    else
+        flight_end(run->flight, FLIGHT_DECLINED);
+    run_free(run);
+    relay->runs -= 1;
+    relay_check_end(relay);
+}
+
+/* --- starting it ------------------------------------------------------------------------------ */
+
+/* Takes over a reference to the flight.  NULL: no memory. */
+static struct flight_run *run_new(const struct client *client, struct flight *take_flight,
+                                  const struct cache_rule *rule, const struct turn_batch *batch)
+{
+    struct flight_run *run = calloc(1, sizeof(*run));
+    if (run == NULL)
+        return NULL;
+    const struct route_config *route = client->pool->route;
+    struct flight_env *env = client->relay->pools.env->flight;
+    size_t size = batch->text.size + batch->bind.size + BATCH_EXTRA;
+    run->relay = client->relay;
+    run->flight = take_flight;
+    run->config = config_ref(client->pool->config);
+    run->rule = rule;
+    run->route = route;
+    run->session.stream = STREAM_INIT;
+    run->batch = BUFFER_INIT(size);
+    run->judged_key = BUFFER_INIT(VERDICTS_KEY_MAX);
+    run->held = BUFFER_INIT(HELD_MAX);
+    run->sink = (struct flight_sink){take_part, publish};
+    run->database = flight_key_database(env->generations, client);
+    flight_key_batch(batch, &run->batch);
+    flight_judge_key(client, batch, &run->judged_key);
+    return run;
+}
+
+static fault run_begin(struct flight_run *run, const struct client *client)
+{
+    TRY(buffer_fault(&run->batch));
+    TRY(buffer_fault(&run->judged_key));
+    TRY(flight_session_open(&run->session, client));
+    return co_group_start(&run->relay->runners, run_main, run, CO_SMALL);
+}
+
+static void start(const struct client *client, struct flight *take_flight,
+                  const struct cache_rule *rule, const struct turn_batch *batch)
+{
+    struct flight_run *run = run_new(client, take_flight, rule, batch);
+    if (run == NULL) {
+        flight_end(take_flight, FLIGHT_DECLINED);
+        flight_unref(&take_flight);
+        return;
+    }
+    client->relay->runs += 1;
+    if (run_begin(run, client) == OK)
+        return;
+    client->relay->runs -= 1;
+    flight_end(run->flight, FLIGHT_DECLINED);
+    run_free(run);
+}
+
+void flight_runner_start(const struct client *client, struct flight *flight,
+                         const struct cache_rule *rule, const struct turn_batch *batch)
+{
+    start(client, flight_ref(flight), rule, batch);
+}
+
+void flight_runner_refresh(const struct client *client, const struct cache_rule *rule,
+                           const struct turn_batch *batch, const struct l1_key *key)
+{
+    struct flight_env *env = client->relay->pools.env->flight;
+    struct flight_about about = {flight_key_text(key->bytes), span_text(client->pool->database),
+                                 span_text(client->pool->user)};
+    struct flight *flight = flights_refresh(env->flights, key, &about);
+    if (flight != NULL)
+        start(client, flight, rule, batch);
+}

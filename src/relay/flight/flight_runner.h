@@ -1,0 +1,23 @@
+#pragma once
+/*
+ * flight_runner.h - executes the statement of a flight.
+ *
+ * A runner is a coroutine of the relay on which the flight began.  It first gets a verdict on the
+ * statement (flight_judge.h), then executes it in a session of its own (flight_session.h), and
+ * feeds the flight's answer.  It owns a reference to the flight and ends it on every path.  An
+ * execution that fails in a way that another one may mend is repeated, if the clients have got
+ * nothing of it yet.  When the last client has left, the statement is cancelled.
+ */
+#include "flight/flights.h"
+#include "relay/turn/turn_batch.h"
+
+struct cache_rule;
+struct client;
+struct relay;
+
+/** Starts the runner of a flight that this client leads; on failure declines the flight. */
+void flight_runner_start(const struct client *client, struct flight *flight,
+                         const struct cache_rule *rule, const struct turn_batch *batch);
+/** Starts a flight for which no client waits, to refresh the entry of this key. */
+void flight_runner_refresh(const struct client *client, const struct cache_rule *rule,
+                           const struct turn_batch *batch, const struct l1_key *key);

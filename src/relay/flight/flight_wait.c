@@ -1,0 +1,461 @@
+#include "relay/flight/flight_wait.h"
+
+#include "base/like.h"
+#include "flight/flight_env.h"
+#include "machine/clock.h"
+#include "query/outcome.h"
+#include "relay/flight/flight_key.h"
+#include "relay/flight/flight_runner.h"
+#include "relay/relay.h"
+#include "relay/turn/turn.h"
+#include "session/effects.h"
+#include "wire/messages.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/uio.h>
+
+/* ParseComplete and BindComplete. */
+#define HEAD_MAX (2u * WIRE_HEADER)
+#define TAIL     (WIRE_HEADER + 1u)
+
+struct flight_wait {
+    struct flight_waiter waiter;
+    struct client *client;
+    struct answer_reader reader; /* opened when there is an answer */
+    bool extended;
+    bool parses;
+    bool describes;
+    bool begun;             /* a part of the reply was sent */
+    uint8_t head[HEAD_MAX]; /* in front of the answer */
+    uint8_t head_size, head_at;
+    uint8_t tail_at; /* bytes of ReadyForQuery that were sent */
+    deadline by;     /* query_timeout */
+    duration limit;
+};
+
+static const uint8_t tail[TAIL] = {WIRE_READY, 0, 0, 0, 5, WIRE_TX_IDLE};
+
+static struct flight_env *env_of(const struct client *client)
+{
+    return client->relay->pools.env->flight;
+}
+
+/* --- sending the reply ------------------------------------------------------------------------ */
+
+static void put_head(struct flight_wait *wait, uint8_t type)
+{
+    const uint8_t message[WIRE_HEADER] = {type, 0, 0, 0, 4};
+    memcpy(wait->head + wait->head_size, message, sizeof(message));
+    wait->head_size += sizeof(message);
+}
+
+/* Opens the answer.  False: its beginning is gone already. */
+static bool open_answer(struct flight_wait *wait, struct answer *answer,
+                        enum flight_progress progress)
+{
+    bool whole = !wait->extended || wait->describes;
+    if (!answer_open(answer, whole ? ANSWER_WHOLE : ANSWER_ROWS, &wait->reader))
+        return false;
+    if (wait->parses && progress > FLIGHT_AT_PARSE)
+        put_head(wait, WIRE_PARSE_COMPLETE);
+    if (wait->extended && progress > FLIGHT_AT_BIND)
+        put_head(wait, WIRE_BIND_COMPLETE);
+    return true;
+}
+
+/* Lists what can be sent now.  Returns the number of parts, at most three. */
+static int list_parts(struct flight_wait *wait, struct iovec parts[3], size_t *ret_rows)
+{
+    int count = 0;
+    struct span rows = answer_peek(&wait->reader);
+    *ret_rows = rows.size;
+    enum answer_end end = answer_ended(wait->reader.answer);
+    bool last = end != ANSWER_RUNNING && answer_lag(&wait->reader) == rows.size;
+    if (rows.size == 0 && !last)
+        return 0;
+    if (wait->head_at < wait->head_size)
+        parts[count++] = (struct iovec){wait->head + wait->head_at,
+                                        (size_t)(wait->head_size - wait->head_at)};
+    if (rows.size > 0)
+        parts[count++] = (struct iovec){(void *)(uintptr_t)rows.at, rows.size};
+    if (last && end != ANSWER_BROKEN && wait->tail_at < TAIL)
+        parts[count++] = (struct iovec){(void *)(uintptr_t)(tail + wait->tail_at),
+                                        TAIL - wait->tail_at};
+    return count;
+}
+
+static void note_sent(struct flight_wait *wait, size_t rows, size_t sent)
+{
+    wait->begun = wait->begun || sent > 0;
+    size_t head = MIN_OF(sent, (size_t)(wait->head_size - wait->head_at));
+    wait->head_at += (uint8_t)head;
+    sent -= head;
+    rows = MIN_OF(sent, rows);
+    if (rows > 0)
+        answer_consume(&wait->reader, rows);
+    wait->tail_at += (uint8_t)(sent - rows);
+}
+
+/* Sends what the socket takes.  OK: all is sent.  AGAIN: the socket takes no more, or there is no
+ * more yet.  UPSTREAM: the answer ends too early.  Others: the client is gone. */
+static fault send_some(struct flight_wait *wait)
+{
+    struct client *client = wait->client;
+    for (;;) {
+        struct iovec parts[3];
+        size_t rows, sent = 0;
+        int count = list_parts(wait, parts, &rows);
+        if (count == 0)
+            break;
+        TRY(stream_write_some(&client->stream, parts, count, &sent));
+        note_sent(wait, rows, sent);
+        hint_add(&client->pool->stats.sent, sent);
+    }
+    if (wait->tail_at == TAIL)
+        return stream_flush_some(&client->stream);
+    bool broken = answer_read_all(&wait->reader) == ANSWER_BROKEN;
+    return broken ? FAULT_UPSTREAM : FAULT_AGAIN;
+}
+
+/* --- the end of a wait ------------------------------------------------------------------------ */
+
+static void wait_free(struct client *client)
+{
+    struct flight_wait *wait = TAKE(client->flight);
+    if (wait == NULL)
+        return;
+    answer_close(&wait->reader);
+    flight_leave(&wait->waiter);
+    free(wait);
+}
+
+/* What the client's own Parse has left, as if a server had it executed. */
+static void note_parse(struct client *client, struct span body, bool failed)
+{
+    turn_unnamed_drop_before(client);
+    effects_free(TAKE(client->unnamed_effects));
+    client->unnamed_alters = false;
+    client->unnamed_outcome = QUERY_OPEN_WRITE | QUERY_OPEN_COMMIT;
+    client_keep_unnamed(client, failed ? SPAN_NONE : body);
+    params_assign(&client->unnamed_params, failed ? NULL : params_ref(client->params));
+}
+
+/* Notes the Parse of the stashed batch, or of the one that `batch` was read from. */
+static void settle_parse(struct client *client, const struct turn_batch *batch, bool failed)
+{
+    struct turn_batch stashed;
+    struct span rest = span_of(client->stash, client->stash_size);
+    if (batch == NULL) {
+        bool whole = turn_batch_read(client, &rest, &stashed);
+        invariant(whole);
+        batch = &stashed;
+    }
+    if (batch->parses)
+        note_parse(client, batch->parse, failed);
+}
+
+static void park(struct client *client)
+{
+    client->silent = (moment){0};
+    if (client->leaving) {
+        client_farewell(&client, "57P01",
+                        "terminating connection: the pooler is shutting down");
+        return;
+    }
+    if (client_park(client))
+        turn_arrive(client);
+}
+
+/* The client executes its stashed statement by itself. */
+static void pass(struct client *client)
+{
+    wait_free(client);
+    client->ahead = client->passes = true;
+    park(client);
+}
+
+static bool parse_failed(const struct flight_wait *wait)
+{
+    return wait->waiter.flight != NULL && flight_phase(wait->waiter.flight) == FLIGHT_ENDED &&
+           flight_progress(wait->waiter.flight) == FLIGHT_AT_PARSE;
+}
+
+static void served(struct client *client)
+{
+    settle_parse(client, NULL, parse_failed(client->flight));
+    wait_free(client);
+    client_drop_stash(client);
+    park(client);
+}
+
+/* Sends an error in place of the answer, of which the client has got nothing. */
+static void refuse(struct client *client, const char *sqlstate, const char *text)
+{
+    struct buffer out = BUFFER_INIT(1024);
+    struct wire_report report = {.severity = "ERROR", .sqlstate = sqlstate, .message = text};
+    invariant(!client->flight->begun);
+    wire_put_report(&out, &report);
+    buffer_append(&out, tail, sizeof(tail));
+    struct iovec part = {out.at, out.size};
+    size_t sent = 0;
+    fault wrote = buffer_fault(&out);
+    if (wrote == OK)
+        wrote = stream_write_some(&client->stream, &part, 1, &sent);
+    bool whole = wrote == OK && sent == out.size && stream_flush_some(&client->stream) == OK;
+    buffer_fini(&out);
+    settle_parse(client, NULL, true);
+    wait_free(client);
+    client_drop_stash(client);
+    if (whole)
+        park(client);
+    else
+        client_close(&client, "it did not take an error");
+}
+
+/* The execution was lost after the client had got a part of its answer. */
+static void lose(struct client *client)
+{
+    wait_free(client);
+    client_close(&client, "the server of its statement was lost in the middle of the answer");
+}
+
+static void go_on(struct client *client)
+{
+    struct flight_wait *wait = client->flight;
+    fault sent = send_some(wait);
+    switch (sent) {
+    case OK:
+        served(client);
+        return;
+    case FAULT_AGAIN:
+        return;
+    case FAULT_UPSTREAM:
+        if (wait->begun)
+            lose(client);
+        else
+            pass(client);
+        return;
+    default:
+        wait_free(client);
+        client_close(&client, fault_detail(sent));
+    }
+}
+
+/* --- news, events, deadlines ------------------------------------------------------------------ */
+
+/* Whether the answer is open now, so that it can be sent. */
+static bool has_answer(struct flight_wait *wait)
+{
+    struct flight *flight = wait->waiter.flight;
+    struct answer *answer = flight_answer(flight);
+    if (wait->reader.answer != NULL)
+        return true;
+    if (answer == NULL)
+        return false;
+    /* How far a failing statement came is known at its end; all else has been executed. */
+    bool ended = flight_phase(flight) == FLIGHT_ENDED;
+    if (!ended && answer_bytes(answer) == 0)
+        return false;
+    return open_answer(wait, answer, ended ? flight_progress(flight) : FLIGHT_AT_EXECUTE);
+}
+
+static void on_news(struct flight_waiter *waiter)
+{
+    struct flight_wait *wait = CONTAINER_OF(waiter, struct flight_wait, waiter);
+    struct client *client = wait->client;
+    enum flight_phase phase = flight_phase(waiter->flight);
+    if (has_answer(wait))
+        go_on(client);
+    else if (phase == FLIGHT_DECLINED || phase == FLIGHT_ENDED)
+        pass(client);
+}
+
+void flight_event(struct client *client)
+{
+    struct flight_wait *wait = client->flight;
+    if (stream_hung_up(&client->stream)) {
+        wait_free(client);
+        client_close(&client, "left while it waited for an answer");
+        return;
+    }
+    if (stream_may_write(&client->stream) && has_answer(wait))
+        go_on(client);
+}
+
+static void arm(struct flight_wait *wait)
+{
+    const struct local_pool_times *times = &wait->client->pool->times;
+    wait->limit = times->any ? times->query : NO_LIMIT;
+    wait->by = wait->limit.us == NO_LIMIT.us ? NEVER : after(wait->limit);
+    timer_set(&wait->client->timer, wait->by);
+}
+
+void flight_overdue(struct client *client)
+{
+    char text[96];
+    if (client->flight->by.us > now().us)
+        return;
+    bool begun = client->flight->begun;
+    snprintf(text, sizeof(text), "canceling statement due to query_timeout (%" PRId64 " ms)",
+             client->flight->limit.us / 1000);
+    wait_free(client);
+    if (begun)
+        client_close(&client, text);
+    else
+        client_farewell(&client, "57014", text);
+}
+
+bool flight_drop(struct client *client)
+{
+    bool begun = client->flight->begun;
+    wait_free(client);
+    return !begun;
+}
+
+void flight_cancel(struct client *client)
+{
+    if (!client->flight->begun)
+        refuse(client, "57014", "canceling statement due to user request");
+}
+
+/* --- the beginning ---------------------------------------------------------------------------- */
+
+static bool is_serializable(const struct params *params)
+{
+    const struct span *level = params_find(params, SPAN("default_transaction_isolation"));
+    return level != NULL && span_is_nocase(*level, "serializable");
+}
+
+/* Whether the statement stands alone, outside of all state but the session parameters. */
+static bool stands_alone(const struct client *client, const struct turn_batch *batch)
+{
+    const struct params *params = client->params;
+    return !batch->limited && batch->params != NULL && !params->temp_path &&
+           digest_equal(&batch->params->session, &params->session) && !is_serializable(params) &&
+           client->unnamed_before == NULL && client->naming == 0;
+}
+
+/* Waits with a copy of the message.  False: no memory. */
+static bool begin_wait(struct client *client, const uint8_t *at, uint32_t size)
+{
+    if (client_stash(client, at, size) != OK) {
+        wait_free(client);
+        return false;
+    }
+    client_become(client, CLIENT_FLIGHT);
+    client->since = now();
+    arm(client->flight);
+    return true;
+}
+
+static struct flight_wait *wait_new(struct client *client, const struct turn_batch *batch)
+{
+    struct flight_wait *wait = calloc(1, sizeof(*wait));
+    if (wait == NULL)
+        return NULL;
+    wait->client = client;
+    wait->waiter.news = on_news;
+    wait->extended = batch->extended;
+    wait->parses = batch->parses;
+    wait->describes = batch->describes;
+    client->flight = wait;
+    return wait;
+}
+
+/* Answers from an answer that is stored. */
+static enum flight_taken serve_stored(struct client *client, const struct turn_batch *batch,
+                                      struct answer *take_stored, const uint8_t *at, uint32_t size)
+{
+    struct flight_wait *wait = wait_new(client, batch);
+    bool open = wait != NULL && open_answer(wait, take_stored, FLIGHT_AT_EXECUTE);
+    answer_unref(&take_stored);
+    if (!open) {
+        wait_free(client);
+        return FLIGHT_PASSES;
+    }
+    fault sent = send_some(wait);
+    if (sent == OK) {
+        settle_parse(client, batch, false);
+        wait_free(client);
+        client->silent = (moment){0};
+        client_arm_idle(client);
+        return FLIGHT_SERVED;
+    }
+    if (sent == FAULT_AGAIN && begin_wait(client, at, size))
+        return FLIGHT_TAKEN;
+    wait_free(client);
+    client_close(&client, sent == FAULT_AGAIN ? "no memory to wait in" : fault_detail(sent));
+    return FLIGHT_TAKEN;
+}
+
+/* Joins the flight of this key, or begins it. */
+static enum flight_taken join(struct client *client, const struct turn_batch *batch,
+                              const struct cache_rule *rule, const struct l1_key *key,
+                              const uint8_t *at, uint32_t size)
+{
+    struct flight_env *env = env_of(client);
+    struct flight_wait *wait = wait_new(client, batch);
+    struct flight_about about = {flight_key_text(key->bytes), span_text(client->pool->database),
+                                 span_text(client->pool->user)};
+    if (wait == NULL)
+        return FLIGHT_PASSES;
+    enum flight_role role = flights_join(env->flights, key, &about, &wait->waiter);
+    if (role == FLIGHT_NONE || !begin_wait(client, at, size)) {
+        struct flight *led = role == FLIGHT_LED ? wait->waiter.flight : NULL;
+        if (led != NULL)
+            flight_end(led, FLIGHT_DECLINED);
+        wait_free(client);
+        return FLIGHT_PASSES;
+    }
+    if (role == FLIGHT_LED)
+        flight_runner_start(client, wait->waiter.flight, rule, batch);
+    else if (has_answer(wait))
+        go_on(client);
+    return FLIGHT_TAKEN;
+}
+
+/* The first rule of the client's route that matches; NULL: none. */
+static const struct cache_rule *rule_of(const struct client *client, const struct turn_batch *batch)
+{
+    const struct cache_config *cache = &client->pool->route->cache;
+    for (size_t i = 0; i < cache->rule_count; i++)
+        if (cache->rules[i].text == NULL ||
+            span_like(flight_key_text_of(batch), span_text(cache->rules[i].text)))
+            return &cache->rules[i];
+    return NULL;
+}
+
+enum flight_taken flight_take(struct client *client, const uint8_t *at, uint32_t size)
+{
+    struct span rest = span_of(at, size);
+    struct turn_batch batch;
+    bool passes = client->passes;
+    client->passes = false;
+    if (passes || client->internal || !turn_batch_read(client, &rest, &batch) || rest.size > 0)
+        return FLIGHT_PASSES;
+    const struct cache_rule *rule = rule_of(client, &batch);
+    if (rule == NULL || rule->mode == CACHE_OFF || !stands_alone(client, &batch))
+        return FLIGHT_PASSES;
+    struct flight_env *env = env_of(client);
+    struct buffer bytes = BUFFER_INIT(L1_KEY_MAX);
+    struct l1_key key;
+    struct l1_found found;
+    flight_key_write(client, &batch, &bytes);
+    enum flight_taken taken = FLIGHT_PASSES;
+    if (buffer_fault(&bytes) == OK) {
+        l1_key_init(env->l1, buffer_span(&bytes), &key);
+        enum l1_outcome outcome =
+            rule->mode == CACHE_TTL ? l1_find(env->l1, &key, now(), after(sec(10)), &found)
+                                    : L1_MISS;
+        if (outcome == L1_REFRESH)
+            flight_runner_refresh(client, rule, &batch, &key);
+        if (outcome == L1_HIT || outcome == L1_STALE || outcome == L1_REFRESH)
+            taken = serve_stored(client, &batch, found.answer, at, size);
+        else
+            taken = join(client, &batch, rule, &key, at, size);
+    }
+    buffer_fini(&bytes);
+    return taken;
+}
