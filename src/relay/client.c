@@ -579,8 +579,10 @@ void client_hold(struct client *client, bool held)
 static void client_timer_fired(struct waker *waker)
 {
     struct client *client = CONTAINER_OF(waker, struct client, timer_waker);
-    if (client->state == CLIENT_FLIGHT)
+    if (client->state == CLIENT_FLIGHT) {
         flight_overdue(client);
+        return;
+    }
     if (client->state != CLIENT_PARKED || client_held(client))
         return;
     if (client_has_more(client)) {
