@@ -246,8 +246,8 @@ struct route_config {
     duration lag_max;                       /* 0: as the service says */
     struct reads_config reads;
     struct cache_config cache;
-    bool is_watched;  /* a route of its service has cache rules: writes of its clients count */
-    bool is_reads;                    /* made from another route, for its reads */
+    bool is_watched; /* a route of its service has cache rules: writes of its clients count */
+    bool is_reads;   /* made from another route, for its reads */
     const struct route_config *aside; /* the route for its reads; NULL: they are not split */
     bool is_targeted; /* made from another route, for clients that ask for this target */
     const struct route_config *targets; /* the routes made from this one, by target; NULL: none */
@@ -370,7 +370,7 @@ struct config {
     struct map secrets;        /* struct secret by user */
     uint32_t scram_iterations; /* of SCRAM secrets in the auth file; 0: it has none */
 
-    size_t cache_memory; /* bytes of stored answers */
+    size_t cache_memory;          /* bytes of stored answers */
     const char **cache_functions; /* functions that give the same result as long as they say */
     size_t cache_function_count;
 

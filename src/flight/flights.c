@@ -39,7 +39,7 @@ struct flight {
     uint32_t references; /* atomic */
     enum flight_phase phase;
     bool listed;
-    bool refreshes; /* wanted without a waiter */
+    bool refreshes;                /* wanted without a waiter */
     enum flight_progress progress; /* set before the end */
     bool abandoned;
     bool told_abandoned;

@@ -2,10 +2,10 @@
 /*
  * resolve.h - asks the catalog what the names of a text denote, and makes a verdict of the answer.
  *
- * The question is one text for the simple protocol.  It must run as the client's own statement would:
- * in the same database, with the same role, search_path, client_encoding and
- * standard_conforming_strings; the verdict is good for these only, and for one state of the catalog.
- * It writes nothing, takes some ten milliseconds of the server, and needs PostgreSQL 12.
+ * The question is one text for the simple protocol.  It must run as the client's own statement
+ * would: in the same database, with the same role, search_path, client_encoding and
+ * standard_conforming_strings; the verdict is good for these only, and for one state of the
+ * catalog. It writes nothing, takes some ten milliseconds of the server, and needs PostgreSQL 12.
  *
  * Pure: the caller sends the question and gives the rows of the answer one by one.  A `struct
  * resolve` belongs to one thread at a time and borrows the analysis and the rules.  Nothing
@@ -47,8 +47,8 @@ bool resolve_asks(const struct query_analysis *analysis, bool writes);
 /** Makes the verdict of a text for which resolve_asks is false.  Faults: MEMORY. */
 fault resolve_without(const struct query_analysis *analysis, struct verdict **ret) MUST_USE;
 
-/** Appends the question: two statements, SET LOCAL and a SELECT, without a NUL.  It is ASCII whatever
- *  the names are, and has no backslash.  The buffer's fault says whether there was room. */
+/** Appends the question: two statements, SET LOCAL and a SELECT, without a NUL.  It is ASCII
+ * whatever the names are, and has no backslash.  The buffer's fault says whether there was room. */
 void resolve_question(const struct query_analysis *analysis, const struct resolve_rules *rules,
                       struct buffer *sql);
 /** Begins to read the answer; the caller owns it.  NULL without memory. */

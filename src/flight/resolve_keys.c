@@ -69,8 +69,8 @@ static bool has_padded_type(const struct query_analysis *analysis)
 static bool literal_is_safe(const struct resolve_column *column, const struct query_key *key)
 {
     enum verdict_key_type cast;
-    if (key->type.name.size > 0 && (!is_builtin(&key->type) ||
-                                    !key_type_of(key->type.name, &cast) || cast != column->type))
+    if (key->type.name.size > 0 &&
+        (!is_builtin(&key->type) || !key_type_of(key->type.name, &cast) || cast != column->type))
         return false;
     return key->quoted || column->type == VERDICT_KEY_INTEGER;
 }
@@ -97,8 +97,7 @@ static bool find_key(struct resolve *resolve, const struct resolve_column *colum
         *ret = (struct verdict_key){.type = column->type, .parameter = key->parameter};
         if (key->parameter == 0 && take_literal(resolve, column, key, &ret->literal))
             return true;
-        if (key->parameter > 0 &&
-            (column->type != VERDICT_KEY_TEXT || !has_padded_type(analysis)))
+        if (key->parameter > 0 && (column->type != VERDICT_KEY_TEXT || !has_padded_type(analysis)))
             return true;
     }
     return false;

@@ -1,6 +1,6 @@
 /*
- * resolve_question.c - writes the question: the names of the text as a list of values, and behind it
- * the query of resolve_question.def.
+ * resolve_question.c - writes the question: the names of the text as a list of values, and behind
+ * it the query of resolve_question.def.
  *
  * A name is written as a literal of harmless bytes, or else in hexadecimal: so its meaning depends
  * neither on standard_conforming_strings nor on an encoding.

@@ -1,7 +1,7 @@
 #pragma once
 /*
- * verdict.h - what is known of a statement: whether its answer may come from memory, which relations
- * it reads, which it writes.
+ * verdict.h - what is known of a statement: whether its answer may come from memory, which
+ * relations it reads, which it writes.
  *
  * A verdict is made by resolve.h from a text and the catalog of one database, for one role and one
  * search_path.  It is immutable and one allocation; references are counted by an atomic, so any
@@ -95,7 +95,7 @@ struct verdict_value {
  *  appended: there is none, and the statement must count as one that reads the whole table. */
 bool verdict_key_text(enum verdict_key_type type, const struct verdict_value *value,
                       struct buffer *ret) MUST_USE;
-/** Appends what identifies the value of the whole primary key: each text behind its length.  `count`
+/** Appends what identifies the value of the whole primary key: each text behind its length. `count`
  *  values are bound.  False as in verdict_key_text. */
 bool verdict_key_bytes(const struct verdict *verdict, const struct verdict_value *values,
                        uint32_t count, struct buffer *ret) MUST_USE;

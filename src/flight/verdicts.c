@@ -118,9 +118,8 @@ static void shrink(struct shard *shard, struct entry **removed)
 static struct entry *find_entry(const struct shard *shard, XXH128_hash_t digest, struct span key)
 {
     struct entry *entry = shard->buckets[digest.low64 & shard->mask];
-    while (entry != NULL &&
-           (entry->low != digest.low64 || entry->high != digest.high64 ||
-            !span_equal(span_of(entry->key, entry->key_size), key)))
+    while (entry != NULL && (entry->low != digest.low64 || entry->high != digest.high64 ||
+                             !span_equal(span_of(entry->key, entry->key_size), key)))
         entry = entry->next;
     return entry;
 }
@@ -162,8 +161,7 @@ static struct entry *entry_new(XXH128_hash_t digest, struct span key, struct ver
     if (entry == NULL)
         return NULL;
     *entry = (struct entry){.low = digest.low64, .high = digest.high64};
-    entry->bytes =
-        (uint32_t)(sizeof(*entry) + key.size + BLOCK_EXTRA + verdict_bytes(verdict));
+    entry->bytes = (uint32_t)(sizeof(*entry) + key.size + BLOCK_EXTRA + verdict_bytes(verdict));
     entry->key_size = (uint32_t)key.size;
     entry->verdict = verdict_ref(verdict);
     memcpy(entry->key, key.at, key.size);

@@ -2,13 +2,13 @@
 /*
  * verdicts.h - the verdicts of many texts, by key, for all threads.
  *
- * The caller makes the key's bytes: all that a verdict depends on, which is service, database, login
- * user, role, search_path, client_encoding, standard_conforming_strings, the generation of the
- * catalog (generations_catalog, read before the question was sent) and the text.  Verdicts are found
- * by the whole key.  A catalog that changes makes new keys; the old ones are evicted in time.
+ * The caller makes the key's bytes: all that a verdict depends on, which is service, database,
+ * login user, role, search_path, client_encoding, standard_conforming_strings, the generation of
+ * the catalog (generations_catalog, read before the question was sent) and the text.  Verdicts are
+ * found by the whole key.  A catalog that changes makes new keys; the old ones are evicted in time.
  *
- * Shards by the key's digest, each with a lock that is held for a look-up or an insertion.  Bytes are
- * bounded; CLOCK decides what stays.  Callable from any thread; nothing suspends.  Design:
+ * Shards by the key's digest, each with a lock that is held for a look-up or an insertion.  Bytes
+ * are bounded; CLOCK decides what stays.  Callable from any thread; nothing suspends.  Design:
  * docs/internals/flight.md
  */
 #include "flight/verdict.h"
@@ -41,7 +41,8 @@ struct verdicts_stats {
     uint64_t entries, bytes, bytes_max;
     uint64_t table_bytes; /* of shards and buckets; not a part of bytes_max */
     uint64_t hits, misses, stored, evicted;
-    uint64_t reasons[VERDICT_REASONS + 1]; /* hits and stores by reason; the last one: there is none */
+    uint64_t
+        reasons[VERDICT_REASONS + 1]; /* hits and stores by reason; the last one: there is none */
 };
 
 void verdicts_stats(struct verdicts *verdicts, struct verdicts_stats *ret);

@@ -118,8 +118,7 @@ fault pooler_start(struct config *config, const struct pooler_console *console, 
     pooler->env.preauths = preauths_new();
     pooler->load = load_new(pooler);
     bool whole = pooler->listeners != NULL && pooler->env.failures != NULL &&
-                 pooler->env.flight != NULL &&
-                 pooler->env.preauths != NULL && pooler->load != NULL;
+                 pooler->env.flight != NULL && pooler->env.preauths != NULL && pooler->load != NULL;
     *ret = pooler; /* the console of a client that is accepted first finds it */
     fault result = whole ? pooler_begin(pooler) : FAULT_MEMORY;
     if (result != OK) {

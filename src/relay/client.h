@@ -75,10 +75,10 @@ struct client {
     struct client_reads
         *reads; /* of a route that splits reads, from its first message; NULL: none */
     struct claim claim;
-    struct preauth *preauth; /* until authenticated; then NULL */
+    struct preauth *preauth;    /* until authenticated; then NULL */
     struct flight_wait *flight; /* in FLIGHT; see flight/flight_wait.h */
-    struct turn *turn;       /* in TURN: on its coroutine's stack */
-    struct co *co;           /* the coroutine in LOGIN and TURN */
+    struct turn *turn;          /* in TURN: on its coroutine's stack */
+    struct co *co;              /* the coroutine in LOGIN and TURN */
     struct params *params;
     struct params *given;    /* startup parameters, the values of RESET; NULL: none */
     struct params *defaults; /* of the servers that it had; its sets differ from them; NULL: none */

@@ -7,7 +7,8 @@
  *   text HEX      answered by "ask HEX" (the question), or by "verdict ..." if none is needed
  *   row HEX|HEX|...                            a row; a cell that is NULL is "-"
  *   end                                        answered by "verdict ..."
- *   key HEX ...                                texts of bound values: answered by "key HEX" or "key -"
+ *   key HEX ...                                texts of bound values: answered by "key HEX" or "key
+ * -"
  */
 #include "base/check.h"
 #include "flight/resolve.h"

@@ -76,8 +76,7 @@ struct catalog_sink {
 
 static fault take_row(struct catalog_sink *catalog)
 {
-    struct wire_reader in =
-        wire_reader_over(span_skip(buffer_span(&catalog->row), WIRE_HEADER));
+    struct wire_reader in = wire_reader_over(span_skip(buffer_span(&catalog->row), WIRE_HEADER));
     struct span cells[RESOLVE_COLUMNS];
     if (wire_get_u16(&in) != RESOLVE_COLUMNS)
         return fault_raise(FAULT_PROTOCOL, "the catalog's answer has other columns");
@@ -147,8 +146,7 @@ static struct query_object object_of(const char *name)
 
 static struct resolve_declared *declared_of(const struct config *config)
 {
-    struct resolve_declared *declared =
-        calloc(config->cache_function_count + 1, sizeof(*declared));
+    struct resolve_declared *declared = calloc(config->cache_function_count + 1, sizeof(*declared));
     for (size_t i = 0; declared != NULL && i < config->cache_function_count; i++)
         declared[i].is = object_of(config->cache_functions[i]);
     return declared;

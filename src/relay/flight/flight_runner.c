@@ -179,17 +179,16 @@ static void store(struct flight_run *run)
 static void settle(struct flight_run *run, fault executed)
 {
     bool complete = executed == OK && run->complete && !run->failed;
-    enum answer_end end = complete                         ? ANSWER_COMPLETE
+    enum answer_end end = complete                        ? ANSWER_COMPLETE
                           : executed == OK && run->failed ? ANSWER_ERROR
-                                                           : ANSWER_BROKEN;
+                                                          : ANSWER_BROKEN;
     if (executed == FAULT_AGAIN && flight_phase(run->flight) == FLIGHT_ASKING) {
         flight_end(run->flight, FLIGHT_DECLINED);
         return;
     }
     answer_end(run->answer, end);
     flight_set_progress(run->flight, run->progress);
-    if (complete && run->rule->mode == CACHE_TTL && !run->reported &&
-        answer_storable(run->answer))
+    if (complete && run->rule->mode == CACHE_TTL && !run->reported && answer_storable(run->answer))
         store(run);
     flight_end(run->flight, FLIGHT_ENDED);
 }

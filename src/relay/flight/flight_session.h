@@ -27,8 +27,8 @@ struct flight_part {
     struct span bytes; /* valid during the call */
 };
 
-/* Takes the replies as they arrive.  `drained`: whole messages were handled, and no more has arrived
- * yet. */
+/* Takes the replies as they arrive.  `drained`: whole messages were handled, and no more has
+ * arrived yet. */
 struct flight_sink {
     fault (*part)(struct flight_sink *sink, const struct flight_part *part);
     void (*drained)(struct flight_sink *sink);

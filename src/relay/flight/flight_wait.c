@@ -76,13 +76,13 @@ static int list_parts(struct flight_wait *wait, struct iovec parts[3], size_t *r
     if (rows.size == 0 && !last)
         return 0;
     if (wait->head_at < wait->head_size)
-        parts[count++] = (struct iovec){wait->head + wait->head_at,
-                                        (size_t)(wait->head_size - wait->head_at)};
+        parts[count++] =
+            (struct iovec){wait->head + wait->head_at, (size_t)(wait->head_size - wait->head_at)};
     if (rows.size > 0)
         parts[count++] = (struct iovec){(void *)(uintptr_t)rows.at, rows.size};
     if (last && end != ANSWER_BROKEN && wait->tail_at < TAIL)
-        parts[count++] = (struct iovec){(void *)(uintptr_t)(tail + wait->tail_at),
-                                        TAIL - wait->tail_at};
+        parts[count++] =
+            (struct iovec){(void *)(uintptr_t)(tail + wait->tail_at), TAIL - wait->tail_at};
     return count;
 }
 
@@ -160,8 +160,7 @@ static void park(struct client *client)
 {
     client->silent = (moment){0};
     if (client->leaving) {
-        client_farewell(&client, "57P01",
-                        "terminating connection: the pooler is shutting down");
+        client_farewell(&client, "57P01", "terminating connection: the pooler is shutting down");
         return;
     }
     if (client_park(client))
@@ -446,9 +445,9 @@ enum flight_taken flight_take(struct client *client, const uint8_t *at, uint32_t
     enum flight_taken taken = FLIGHT_PASSES;
     if (buffer_fault(&bytes) == OK) {
         l1_key_init(env->l1, buffer_span(&bytes), &key);
-        enum l1_outcome outcome =
-            rule->mode == CACHE_TTL ? l1_find(env->l1, &key, now(), after(sec(10)), &found)
-                                    : L1_MISS;
+        enum l1_outcome outcome = rule->mode == CACHE_TTL
+                                      ? l1_find(env->l1, &key, now(), after(sec(10)), &found)
+                                      : L1_MISS;
         if (outcome == L1_REFRESH)
             flight_runner_refresh(client, rule, &batch, &key);
         if (outcome == L1_HIT || outcome == L1_STALE || outcome == L1_REFRESH)

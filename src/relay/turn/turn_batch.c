@@ -83,7 +83,8 @@ bool turn_batch_read(const struct client *client, struct span *rest, struct turn
     }
     if (client->pool->route->prepared_max == 0)
         return false; /* names of statements are the server's own */
-    if (next.type == WIRE_PARSE && (!read_parse(client, next.body, ret) || !turn_message_next(rest, &next)))
+    if (next.type == WIRE_PARSE &&
+        (!read_parse(client, next.body, ret) || !turn_message_next(rest, &next)))
         return false;
     if (next.type != WIRE_BIND || !read_bind(client, next.body, ret) || !read_execute(rest, ret))
         return false;
