@@ -20,7 +20,7 @@ const struct setting config_cache_rows[] = {
      .kind = SETTING_CHOICE,
      AT(cache_rule, mode),
      .choices = modes,
-     .preset = "off",
+     .required = true,
      .reloadable = true,
      .help = "off: each statement is executed. dedupe: clients that ask for the same while it is "
              "executed get that answer. ttl: also a stored answer of up to `ttl`. See "

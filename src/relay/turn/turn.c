@@ -324,7 +324,6 @@ static void turn_begin(struct turn *turn, struct client *client)
     client->turn = turn;
     turn->times.set = client->pool->times.any;
     turn->noting = client->pool->log.noted > 0;
-    turn->watch.on = client->pool->route->is_watched && !client->internal;
     if (turn->times.set &&
         (client->server == NULL || client->server->session.transaction == WIRE_TX_IDLE))
         client->began = (moment){0};

@@ -103,12 +103,6 @@ struct turn_reads {
     bool told;      /* and the server has told it */
 };
 
-/* Writes that answers from memory depend on: see flight/flight_watch.h */
-struct turn_watch {
-    bool on;     /* the client's route is watched */
-    bool writes; /* it has sent something that is not proven to be a read */
-};
-
 /* Timeouts: see turn_time.c, which owns these fields. */
 struct turn_times {
     bool set; /* timeouts are set */
@@ -135,7 +129,6 @@ struct turn {
     struct turn_times times;
     struct resets resets;
     struct turn_reads reads;
-    struct turn_watch watch;
     struct direction up;   /* client to server; the first field that turn_init zeroes in part */
     struct direction down; /* server to client */
     char mark[MARK_SIZE];  /* what the row of the mark under way holds: see turn_mark.c */

@@ -2,7 +2,6 @@
 #include "base/probes.h"
 #include "machine/clock.h"
 #include "relay/client_log.h"
-#include "relay/flight/flight_watch.h"
 #include "relay/turn/turn_reads.h"
 #include "session/pin.h"
 #include "wire/messages.h"
@@ -508,8 +507,6 @@ fault turn_send_down(struct turn *turn, bool *moved)
     uint64_t sent = 0;
     if (direction_sent(down) || turn->client == NULL)
         return OK;
-    if (UNLIKELY(turn->watch.writes))
-        flight_watch_raise(turn);
     fault result = outbox_send(&down->out, &turn->client->stream, &turn->relay->chunks, &sent);
     down->flushing = result == FAULT_AGAIN;
     *moved = *moved || sent > 0;

@@ -3,7 +3,6 @@
 #include "query/effects.h"
 #include "query/outcome.h"
 #include "relay/client_log.h"
-#include "relay/flight/flight_watch.h"
 #include "relay/turn/turn_reads.h"
 #include "wire/messages.h"
 
@@ -432,8 +431,6 @@ fault turn_walk_up(struct turn *turn)
 {
     struct direction *up = &turn->up;
     turn->message.starved = false;
-    if (UNLIKELY(turn->watch.on))
-        flight_watch_look(turn);
     while (up->begin != up->end && turn->state == TURN_SERVING && up_has_room(turn)) {
         bool whole;
         TRY(up_continue(turn, &whole));
