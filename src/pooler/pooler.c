@@ -204,6 +204,7 @@ void pooler_free(struct pooler **pooler)
     config_unref(&gone->config);
     auth_failures_free(&gone->env.failures);
     preauths_free(&gone->env.preauths);
+    flight_env_free(&gone->env.flight);
     load_free(&gone->load);
     free(gone);
 }
