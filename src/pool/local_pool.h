@@ -220,6 +220,10 @@ void local_pool_join(struct local_pool *pool);
 void local_pool_leave(struct local_pool *pool);
 /** Returns how many servers of one pool clients may pin; at least 1. */
 uint32_t local_pool_pin_max(const struct route_config *route);
+/** Returns the number of the pool's database in the generations (server_writes.c). */
+struct generations_table;
+uint64_t local_pool_generations(const struct local_pool *pool,
+                                const struct generations_table *table);
 /** Whether it has no clients, claims and servers. */
 bool local_pool_unused(const struct local_pool *pool);
 /** Takes over a newer configuration's route of the same identity, or becomes obsolete. */

@@ -152,6 +152,8 @@ void server_close(struct server **server, const char *reason, bool lost)
     struct local_pool *pool = gone->pool;
     invariant(gone->client == NULL && gone->cancels == 0);
     PROBE4(server__close, pool->database, pool->user, gone, reason);
+    if (UNLIKELY(pool->route->is_watched))
+        server_writes_lost(gone);
     log_event(LOG_INFO, "server.closed", log_id("server", &gone->id),
               log_text("database", pool->database), log_text("user", pool->user),
               log_number("server_pid", gone->pid),

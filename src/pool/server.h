@@ -129,6 +129,11 @@ void server_free_pin(struct server *server);
  *  server to server. */
 bool server_tracks(const struct local_pool *pool, struct span name);
 
+/** Note replies of a server whose route is_watched, before its client gets them: a CommandComplete,
+ *  a ReadyForQuery with this status, the end of the connection.  server_writes.c */
+void server_writes_completed(struct server *server);
+void server_writes_ready(struct server *server, uint8_t status);
+void server_writes_lost(struct server *server);
 /** Returns the state as the console shows it. */
 const char *server_state_text(const struct server *server);
 /** Reads what a probe has found at the server's backend, a replica, since the server has logged in.

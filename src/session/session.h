@@ -41,6 +41,9 @@ struct session {
     bool replica;                 /* it said so as a replica */
     uint8_t transaction;          /* status byte of the last ReadyForQuery */
     uint8_t unanswered;  /* query_outcome_of() what was sent since the last ReadyForQuery */
+    bool wrote;          /* the open transaction, or a statement under way, may have written;
+                            noted where writes are watched (server_writes.c) */
+    bool looked;         /* and this was known already when its first statement was sent */
     bool path_unsure;    /* its client may have put pg_temp on search_path */
     bool sequences_own;  /* lastval() and currval() are its last client's */
     bool sequences_used; /* a client has had it since its sequence state was discarded */

@@ -39,8 +39,7 @@ static const char *database_of(const struct local_pool *pool)
 uint64_t flight_key_database(const struct generations_table *generations,
                              const struct client *client)
 {
-    return generations_database(generations, span_text(client->pool->route->service->name),
-                                span_text(database_of(client->pool)));
+    return local_pool_generations(client->pool, generations);
 }
 
 void flight_key_session(const struct client *client, struct buffer *key)

@@ -306,6 +306,14 @@ static inline bool turn_gates(const struct turn *turn)
 {
     return turn->client->pool->route->mode != POOL_SESSION;
 }
+/** Notes that this text is about to run, or one that is not known (SPAN_NONE), if writes are watched:
+ *  before session.unanswered is.  turn_writes.c */
+void turn_writes_note(struct turn *turn, struct span text);
+static inline void turn_note_run(struct turn *turn, struct span text)
+{
+    if (UNLIKELY(turn->server->pool->route->is_watched))
+        turn_writes_note(turn, text);
+}
 /** Whether statements have other names on servers. */
 static inline bool turn_remaps(const struct turn *turn)
 {

@@ -249,6 +249,8 @@ static fault down_look_ready(struct turn *turn, struct span body, enum ledger_ve
         return OK;
     }
     uint8_t status = body.at[0];
+    if (UNLIKELY(server->pool->route->is_watched))
+        server_writes_ready(server, status);
     if (UNLIKELY(server->session.pin != NULL) && *verdict == VERDICT_FORWARD)
         down_pin_ready(server, status);
     server->session.transaction = status;
@@ -300,6 +302,8 @@ static fault down_look(struct turn *turn, uint8_t type, struct span body,
             *verdict = VERDICT_FORWARD;
         return OK;
     case WIRE_COMMAND_COMPLETE:
+        if (UNLIKELY(turn->server->pool->route->is_watched))
+            server_writes_completed(turn->server);
         if (body.size >= 3 && tag_matters(turn, body.at))
             down_tag(turn, span_of(body.at, body.size - 1));
         if (UNLIKELY(turn->server->session.pin != NULL) && body.size > 0 && !marking)

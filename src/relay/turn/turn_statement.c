@@ -385,6 +385,7 @@ static fault bind_named(struct turn *turn, const struct message *message,
     if (refused)
         return OK;
     turn->server->session.altered |= named->statement->alters;
+    turn_note_run(turn, span_of(named->statement->body, named->statement->size));
     turn->server->session.unanswered |= named->statement->outcome;
     uint8_t *at = make(turn, WIRE_HEADER + new_names);
     if (at == NULL)
@@ -410,12 +411,14 @@ static fault on_bind(struct turn *turn, const struct message *message)
             client_statement_find(&turn->client->statements, names.statement);
         if (named != NULL)
             return bind_named(turn, message, &names, named);
+        turn_note_run(turn, SPAN_NONE);
     } else {
         bool ready;
         TRY(ensure_unnamed(turn, &ready));
         if (UNLIKELY(!ready))
             return not_sent(turn, message, OWED_BIND);
         turn->server->session.altered |= turn->client->unnamed_alters;
+        turn_note_run(turn, span_of(turn->client->unnamed, turn->client->unnamed_size));
         turn->server->session.unanswered |= turn->client->unnamed == NULL
                                                 ? QUERY_OPEN_WRITE | QUERY_OPEN_COMMIT
                                                 : turn->client->unnamed_outcome;

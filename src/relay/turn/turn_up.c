@@ -192,6 +192,8 @@ static struct span text_of(const uint8_t *at, uint32_t here)
 static void turn_note_sent(struct turn *turn, uint8_t type, const uint8_t *at, uint32_t size)
 {
     struct session *session = &turn->server->session;
+    if (type != WIRE_QUERY && !(type == WIRE_BIND && turn_remaps(turn)))
+        turn_note_run(turn, SPAN_NONE);
     if (type == WIRE_QUERY) /* of a pool that does not look at texts */
         session->unanswered |= query_outcome_of(span_of(at + WIRE_HEADER, size - WIRE_HEADER));
     else if (type == WIRE_FUNCTION_CALL)
@@ -229,6 +231,8 @@ static fault up_whole(struct turn *turn, uint8_t type, const uint8_t *at, uint32
     if (UNLIKELY(turn->noting))
         client_log_text(turn->client, turn->server, type,
                         span_of(at + WIRE_HEADER, size - WIRE_HEADER));
+    if (type == WIRE_QUERY)
+        turn_note_run(turn, text_of(at, size));
     if (type_is(type, CLASS_OPEN) && (type != WIRE_QUERY || !turn_gates(turn)))
         turn_note_sent(turn, type, at, size);
     if (type_is(type, CLASS_STATEMENT) && turn_remaps(turn) && !describes_portal(at, size))
@@ -311,6 +315,7 @@ static fault up_long(struct turn *turn, uint8_t type, uint32_t size)
     else
         up_note(turn, type);
     up->passing = size;
+    turn_note_run(turn, SPAN_NONE);
     turn->server->session.unanswered |= QUERY_OPEN_WRITE | QUERY_OPEN_COMMIT;
     turn->server->session.altered = true; /* most likely a long SQL text */
     if (type_is(type, CLASS_TEXT) && turn_gates(turn))
