@@ -176,11 +176,24 @@ enum cache_mode {
     CACHE_OFF,    /* its own execution */
     CACHE_DEDUPE, /* the answer of a running execution */
     CACHE_TTL,    /* and a stored answer, up to `ttl` old */
+    CACHE_STRICT, /* not available yet: no configuration has it */
+    CACHE_SHADOW, /* the same */
+};
+
+/* Which statements a rule is for: those to which all that is set applies. */
+struct cache_match {
+    const char *text;             /* pattern of the whole text, as for LIKE; NULL: any */
+    const char **tables;          /* the statement reads one of them: "t", or "schema.t" */
+    size_t table_count;           /* 0: any */
+    const char **functions;       /* the statement calls one of them */
+    size_t function_count;        /* 0: any */
+    const char *fingerprint_text; /* as the file has it; NULL: any */
+    uint64_t fingerprint;         /* of query_analyze() */
 };
 
 struct cache_rule {
-    const char *text; /* pattern of the statement's text; NULL: any */
-    uint16_t mode;    /* enum cache_mode */
+    struct cache_match match;
+    uint16_t mode; /* enum cache_mode */
     duration ttl;
     duration stale;      /* how much older an answer may be while one refreshes it */
     uint64_t result_max; /* bytes of an answer that is stored */
@@ -190,6 +203,7 @@ struct cache_rule {
 struct cache_config {
     struct cache_rule *rules; /* the first one that matches is used */
     size_t rule_count;
+    bool hints; /* a comment in front of a statement or behind it may decide */
 };
 
 /* A value of route_config.prepared_max. */

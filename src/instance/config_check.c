@@ -271,11 +271,7 @@ static void check_route(struct config_reader *reader, size_t index, const yaml_n
                 ? "has no effect in session pools: the pool must be transaction or statement"
                 : "target_session_attrs must be default, read-write or primary");
     }
-    if (route->cache.rule_count > 0 && route->mode == POOL_SESSION) {
-        struct config_key key = {.up = up, .name = "cache"};
-        config_error(reader, config_yaml_place(reader, node, "cache"), &key,
-                     "has no effect in session pools: the pool must be transaction or statement");
-    }
+    config_check_cache(reader, &reader->config->routes[index], node, up);
     if (route->fresh && route->mode != POOL_SESSION) {
         struct config_key key = {.up = up, .name = "fresh"};
         config_error(reader, config_yaml_place(reader, node, "fresh"), &key,

@@ -366,6 +366,15 @@ static const struct setting route_rows[] = {
      .help = "Transaction and statement pools: which statements may be answered from memory. The "
              "first rule that matches is used; without one a statement is executed. See "
              "docs/flight.md."},
+    {.name = "cache_hints",
+     .kind = SETTING_SWITCH,
+     AT(route_config, cache.hints),
+     .preset = "no",
+     .reloadable = true,
+     .help =
+         "Whether a comment `/* trunkline: off */`, `/* trunkline: dedupe */` or `/* trunkline: "
+         "ttl=5s */` in front of a statement or behind it decides instead of the rule's mode "
+         "and ttl."},
     {.name = "server_database",
      .kind = SETTING_TEXT,
      AT(route_config, server_database),

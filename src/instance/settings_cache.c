@@ -2,25 +2,60 @@
 #include "instance/settings_rows.h"
 
 static const struct setting_choice modes[] = {
-    {"off", CACHE_OFF},
-    {"dedupe", CACHE_DEDUPE},
-    {"ttl", CACHE_TTL},
-    {NULL, 0},
+    {"off", CACHE_OFF},       {"dedupe", CACHE_DEDUPE}, {"ttl", CACHE_TTL},
+    {"strict", CACHE_STRICT}, {"shadow", CACHE_SHADOW}, {NULL, 0},
+};
+
+static const struct setting match_rows[] = {
+    {.name = "text",
+     .kind = SETTING_TEXT,
+     AT(cache_match, text),
+     RANGE(1, 4096),
+     .reloadable = true,
+     .help =
+         "The whole text of the statement, as a pattern of LIKE: % is any bytes, _ one byte, \\ "
+         "in front of either the byte itself; upper and lower case differ."},
+    {.name = "tables",
+     .kind = SETTING_SPECIAL,
+     AT(cache_match, tables),
+     .count_at = offsetof(struct cache_match, table_count),
+     .special = &config_special_names,
+     .reloadable = true,
+     .unit = "a list of \"table\" or \"schema.table\"",
+     .help = "The statement reads one of these tables or views. \"table\": in any schema; "
+             "\"schema.table\": if the text names the schema."},
+    {.name = "functions",
+     .kind = SETTING_SPECIAL,
+     AT(cache_match, functions),
+     .count_at = offsetof(struct cache_match, function_count),
+     .special = &config_special_names,
+     .reloadable = true,
+     .unit = "a list of \"function\" or \"schema.function\"",
+     .help = "The statement calls one of these functions, named as in `tables`."},
+    {.name = "fingerprint",
+     .kind = SETTING_TEXT,
+     AT(cache_match, fingerprint_text),
+     RANGE(16, 16),
+     .reloadable = true,
+     .unit = "16 hexadecimal digits",
+     .help = "The statement differs from another one in its literals only: the fingerprint that "
+             "CACHE EXPLAIN shows for that one."},
+    {.name = NULL},
 };
 
 const struct setting config_cache_rows[] = {
-    {.name = "text",
-     .kind = SETTING_TEXT,
-     AT(cache_rule, text),
-     RANGE(1, 4096),
-     .reloadable = true,
-     .help = "A pattern, as for LIKE, that the text of a statement has to match; default: any "
-             "text."},
+    {.name = "match",
+     .kind = SETTING_GROUP,
+     AT(cache_rule, match),
+     .rows = match_rows,
+     .help = "Which statements the rule is for: all that is set must apply. Without any: every "
+             "statement."},
     {.name = "mode",
      .kind = SETTING_CHOICE,
      AT(cache_rule, mode),
      .choices = modes,
      .required = true,
+     .preset = "off",
      .reloadable = true,
      .help = "off: each statement is executed. dedupe: clients that ask for the same while it is "
              "executed get that answer. ttl: also a stored answer of up to `ttl`. See "

@@ -420,8 +420,8 @@ static const struct cache_rule *rule_of(const struct client *client, const struc
 {
     const struct cache_config *cache = &client->pool->route->cache;
     for (size_t i = 0; i < cache->rule_count; i++)
-        if (cache->rules[i].text == NULL ||
-            span_like(flight_key_text_of(batch), span_text(cache->rules[i].text)))
+        if (cache->rules[i].match.text == NULL ||
+            span_like(flight_key_text_of(batch), span_text(cache->rules[i].match.text)))
             return &cache->rules[i];
     return NULL;
 }

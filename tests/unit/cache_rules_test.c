@@ -1,0 +1,297 @@
+/* The rules of `cache`: what the file may say, which rule is for a statement, hints in comments. */
+#include "config/cache_rules.h"
+#include "config_files.h"
+#include "query/analysis.h"
+#include "query/hint.h"
+
+#define CACHED(rules)                                                                              \
+    LISTEN SERVICES "routes:\n"                                                                    \
+                    "  - service: main\n"                                                          \
+                    "    auth: trust\n"                                                            \
+                    "    pool: transaction\n"                                                      \
+                    "    cache:\n" rules
+
+/* --- the file --------------------------------------------------------------------------------- */
+
+TEST(rules_are_read_into_their_fields)
+{
+    struct config *config =
+        taken("cache_memory: 8MiB\n" CACHED(
+                  "      - match: {text: \"select %\", tables: [t, app.u], functions: [f],\n"
+                  "                fingerprint: 00ff00FF00ff0001}\n"
+                  "        mode: ttl\n"
+                  "        ttl: 5s\n"
+                  "        stale: 1s\n"
+                  "        max_result: 64KiB\n"
+                  "        tag: prices\n"
+                  "      - {mode: dedupe}\n"
+                  "    cache_hints: yes\n"),
+              "");
+    const struct cache_config *cache = &config->routes[0].cache;
+    ck_assert_uint_eq(config->cache_memory, 8u << 20);
+    ck_assert(cache->hints);
+    ck_assert_uint_eq(cache->rule_count, 2);
+    const struct cache_rule *rule = &cache->rules[0];
+    ck_assert_str_eq(rule->match.text, "select %");
+    ck_assert_uint_eq(rule->match.table_count, 2);
+    ck_assert_str_eq(rule->match.tables[1], "app.u");
+    ck_assert_str_eq(rule->match.functions[0], "f");
+    ck_assert(rule->match.fingerprint == 0x00ff00ff00ff0001u);
+    ck_assert_int_eq(rule->mode, CACHE_TTL);
+    ck_assert_int_eq(rule->ttl.us, sec(5).us);
+    ck_assert_int_eq(rule->stale.us, sec(1).us);
+    ck_assert_uint_eq(rule->result_max, 64u << 10);
+    ck_assert_str_eq(rule->tag, "prices");
+    ck_assert_int_eq(cache->rules[1].mode, CACHE_DEDUPE);
+    ck_assert_uint_eq(cache->rules[1].match.table_count, 0);
+    config_unref(&config);
+}
+END_TEST
+
+TEST(a_mode_that_is_not_available_is_refused)
+{
+    refused(CACHED("      - {mode: strict}\n"
+                   "      - {mode: shadow}\n"
+                   "      - {mode: stricter}\n"
+                   "      - {tag: x}\n"),
+            "t.yaml:8:16: routes[0].cache[0].mode: strict is not available yet; accepted: off, "
+            "dedupe, ttl\n"
+            "t.yaml:9:9: warning: routes[0].cache[1]: is never used: the rule in front of it "
+            "matches every statement\n"
+            "t.yaml:9:16: routes[0].cache[1].mode: shadow is not available yet; accepted: off, "
+            "dedupe, ttl\n"
+            "t.yaml:10:16: routes[0].cache[2].mode: found \"stricter\"; accepted: off, dedupe, "
+            "ttl, strict or shadow\n"
+            "t.yaml:11:9: routes[0].cache[3].mode: missing; accepted: off, dedupe, ttl, strict "
+            "or shadow\n");
+}
+END_TEST
+
+TEST(settings_of_a_rule_must_fit_each_other)
+{
+    refused("cache_memory: 2MiB\n" CACHED(
+                "      - {mode: dedupe, match: {text: a}, ttl: 1s, stale: 1s}\n"
+                "      - {mode: ttl, match: {fingerprint: 00000000000000g0}}\n"
+                "      - {mode: ttl, match: {fingerprint: 1}}\n"
+                "      - {mode: ttl, match: {text: b}, max_result: 3MiB, ttl: 0s}\n"),
+            "t.yaml:9:47: routes[0].cache[0].ttl: has an effect with mode: ttl only\n"
+            "t.yaml:9:58: routes[0].cache[0].stale: has an effect with mode: ttl only\n"
+            "t.yaml:10:28: routes[0].cache[1].match.fingerprint: found \"00000000000000g0\"; "
+            "accepted: 16 hexadecimal digits, as CACHE EXPLAIN shows them\n"
+            "t.yaml:11:28: routes[0].cache[2].match.fingerprint: found \"1\"; accepted: 16 "
+            "hexadecimal digits, as CACHE EXPLAIN shows them\n"
+            "t.yaml:12:51: routes[0].cache[3].max_result: is larger than cache_memory\n"
+            "t.yaml:12:62: routes[0].cache[3].ttl: found \"0s\"; accepted: a duration with its "
+            "unit (us, ms, s, min, h, d) from 1ms to 365d\n");
+}
+END_TEST
+
+TEST(a_rule_that_is_never_used_is_warned_about)
+{
+    struct config *config =
+        taken(CACHED("      - {mode: off, match: {tables: [t]}}\n"
+                     "      - {mode: dedupe}\n"
+                     "      - {mode: ttl}\n"
+                     "      - {mode: off}\n"),
+              "t.yaml:10:9: warning: routes[0].cache[2]: is never used: the rule in front of it "
+              "matches every statement\n");
+    config_unref(&config);
+}
+END_TEST
+
+TEST(session_pools_have_no_cache)
+{
+    refused(LISTEN SERVICES "routes: [{service: main, auth: trust, cache: [{mode: off}]}]\n",
+            "t.yaml:3:46: routes[0].cache: has no effect in session pools: the pool must be "
+            "transaction or statement\n");
+}
+END_TEST
+
+TEST(a_service_with_a_cached_route_is_watched)
+{
+    struct config *config =
+        taken(LISTEN "services:\n"
+                     "  main: {hosts: [x], tls: {mode: disable}}\n"
+                     "  other: {hosts: [y], tls: {mode: disable}}\n"
+                     "routes:\n"
+                     "  - {database: a, service: main, auth: trust}\n"
+                     "  - {database: b, service: other, auth: trust}\n"
+                     "  - {service: main, auth: trust, pool: statement, cache: [{mode: dedupe}]}\n",
+              "");
+    ck_assert(config->routes[0].is_watched);
+    ck_assert(!config->routes[1].is_watched);
+    ck_assert(config->routes[2].is_watched);
+    config_unref(&config);
+}
+END_TEST
+
+/* --- the choice ------------------------------------------------------------------------------- */
+
+#define NONE    (-1)
+#define UNKNOWN (-2)
+
+/* The number of the rule for a text, without and with its analysis. */
+static int chosen(const struct cache_config *cache, const char *text, bool analyzed)
+{
+    size_t number = 99;
+    struct query_analysis *analysis = NULL;
+    if (analyzed)
+        ck_assert_int_eq(query_analyze(span_text(text), &analysis), OK);
+    enum cache_choice choice = cache_rules_choose(cache, span_text(text), analysis, &number);
+    query_analysis_free(&analysis);
+    ck_assert(choice != CACHE_CHOICE_UNKNOWN || !analyzed);
+    ck_assert(choice == CACHE_CHOICE_RULE || number == 99);
+    return choice == CACHE_CHOICE_RULE ? (int)number : choice == CACHE_CHOICE_NONE ? NONE : UNKNOWN;
+}
+
+static void chooses(const struct cache_config *cache, const char *text, int plain, int analyzed)
+{
+    ck_assert_msg(chosen(cache, text, false) == plain, "%s: %d", text, chosen(cache, text, false));
+    ck_assert_msg(chosen(cache, text, true) == analyzed, "%s: %d", text, chosen(cache, text, true));
+}
+
+TEST(the_first_rule_that_matches_is_chosen)
+{
+    struct config *config =
+        taken(CACHED("      - {mode: off, match: {text: \"select 1%\"}}\n"
+                     "      - {mode: dedupe, match: {text: \"select%\", tables: [t, app.u]}}\n"
+                     "      - {mode: ttl, match: {functions: [f, app.g]}}\n"
+                     "      - {mode: ttl, match: {text: \"values%\"}}\n"),
+              "");
+    const struct cache_config *cache = &config->routes[0].cache;
+    chooses(cache, "select 1 from t", 0, 0);
+    chooses(cache, "select 2 from t", UNKNOWN, 1);
+    chooses(cache, "select 2 from \"t\" x join y using (a)", UNKNOWN, 1);
+    chooses(cache, "select 2 from other.t", UNKNOWN, 1);
+    chooses(cache, "select 2 from u", UNKNOWN, NONE);
+    chooses(cache, "select 2 from app.u", UNKNOWN, 1);
+    chooses(cache, "select 2 from public.u", UNKNOWN, NONE);
+    chooses(cache, "select f(2) from v", UNKNOWN, 2);
+    chooses(cache, "select g(2) from v", UNKNOWN, NONE);
+    chooses(cache, "select app.g(2) from v", UNKNOWN, 2);
+    chooses(cache, "with t as (select 1) select 2 from t", UNKNOWN, NONE);
+    chooses(cache, "values (1)", UNKNOWN, 3);
+    chooses(cache, "VALUES (1)", UNKNOWN, NONE);
+    chooses(cache, "select from from t", UNKNOWN, NONE);
+    config_unref(&config);
+}
+END_TEST
+
+TEST(texts_are_matched_as_a_whole)
+{
+    struct config *config =
+        taken(CACHED("      - {mode: dedupe, match: {text: \"select a_b\\\\_c\"}}\n"
+                     "      - {mode: dedupe, match: {text: \"%prices%\"}}\n"),
+              "");
+    const struct cache_config *cache = &config->routes[0].cache;
+    chooses(cache, "select axb_c", 0, 0);
+    chooses(cache, "select axbxc", NONE, NONE);
+    chooses(cache, "select axb_c ", NONE, NONE);
+    chooses(cache, "select * from prices where x", 1, 1);
+    chooses(cache, "prices", 1, 1);
+    config_unref(&config);
+}
+END_TEST
+
+TEST(a_fingerprint_stands_for_texts_that_differ_in_literals)
+{
+    struct query_analysis *analysis;
+    char rules[256];
+    ck_assert_int_eq(query_analyze(SPAN("select a from t where b = 1"), &analysis), OK);
+    snprintf(rules, sizeof(rules),
+             CACHED("      - {mode: dedupe, match: {fingerprint: \"%016llx\"}}\n"),
+             (unsigned long long)analysis->fingerprint);
+    query_analysis_free(&analysis);
+    struct config *config = taken(rules, "");
+    const struct cache_config *cache = &config->routes[0].cache;
+    chooses(cache, "SELECT a FROM t WHERE b = 'x'", UNKNOWN, 0);
+    chooses(cache, "select a from t where c = 1", UNKNOWN, NONE);
+    chooses(cache, "", UNKNOWN, NONE);
+    config_unref(&config);
+}
+END_TEST
+
+TEST(what_a_rule_matches_has_a_text)
+{
+    struct buffer out = BUFFER_INIT(4096);
+    const char *tables[] = {"t", "app.u"};
+    struct cache_match match = {.text = "a%", .tables = tables, .table_count = 2};
+    cache_rules_write_match(&match, &out);
+    ck_assert(span_is(buffer_span(&out), "text=a% tables=t,app.u"));
+    buffer_clear(&out);
+    cache_rules_write_match(&(struct cache_match){.fingerprint_text = "x", .fingerprint = 255},
+                            &out);
+    ck_assert(span_is(buffer_span(&out), "fingerprint=00000000000000ff"));
+    buffer_clear(&out);
+    cache_rules_write_match(&(struct cache_match){0}, &out);
+    ck_assert(span_is(buffer_span(&out), "all"));
+    buffer_fini(&out);
+    ck_assert_str_eq(cache_rules_mode_text(CACHE_OFF), "off");
+    ck_assert_str_eq(cache_rules_mode_text(CACHE_TTL), "ttl");
+}
+END_TEST
+
+/* --- hints ------------------------------------------------------------------------------------ */
+
+static struct cache_rule hinted(const char *text)
+{
+    struct cache_rule rule = {.mode = CACHE_DEDUPE, .ttl = sec(1), .tag = "kept"};
+    cache_rules_hint(span_text(text), &rule);
+    ck_assert_str_eq(rule.tag, "kept");
+    return rule;
+}
+
+static void hints_mode(const char *text, enum cache_mode mode)
+{
+    ck_assert_msg(hinted(text).mode == mode, "%s", text);
+}
+
+TEST(a_hint_stands_in_a_comment_in_front_or_behind)
+{
+    hints_mode("/* trunkline: off */ select 1", CACHE_OFF);
+    hints_mode("select 1 /* trunkline: off */", CACHE_OFF);
+    hints_mode("select 1; /*trunkline:off*/ ;", CACHE_OFF);
+    hints_mode("-- trunkline: off\nselect 1", CACHE_OFF);
+    hints_mode("select 1 -- trunkline: off", CACHE_OFF);
+    hints_mode("/* a */ /* trunkline: off */ select 1", CACHE_OFF);
+    hints_mode("/* trunkline: replica */ select 1 /* trunkline: off */", CACHE_OFF);
+    hints_mode("/* trunkline: replica, off */ select 1", CACHE_OFF);
+    hints_mode("/* trunkline: off", CACHE_OFF);
+}
+END_TEST
+
+TEST(what_is_no_comment_at_the_edge_is_no_hint)
+{
+    hints_mode("select /* trunkline: off */ 1", CACHE_DEDUPE);
+    hints_mode("select '/* trunkline: off */'", CACHE_DEDUPE);
+    hints_mode("select 1 as \"/* trunkline: off */\"", CACHE_DEDUPE);
+    hints_mode("select 1 /* see trunkline: off */", CACHE_DEDUPE);
+    hints_mode("/* /* trunkline: off */ */ select 1", CACHE_DEDUPE);
+    hints_mode("/* trunkline: */ select 1", CACHE_DEDUPE);
+    hints_mode("/* trunkline off */ select 1", CACHE_DEDUPE);
+    hints_mode("/* trunkline: offer */ select 1", CACHE_DEDUPE);
+    hints_mode("/* trunkline: ttl=5 */ select 1", CACHE_DEDUPE);
+    hints_mode("/* trunkline: ttl=-5s */ select 1", CACHE_DEDUPE);
+    hints_mode("/* trunkline: ttl=2000d */ select 1", CACHE_DEDUPE);
+    hints_mode("", CACHE_DEDUPE);
+}
+END_TEST
+
+TEST(a_hint_has_a_mode_and_a_ttl)
+{
+    hints_mode("/* trunkline: dedupe */ select 1", CACHE_DEDUPE);
+    struct cache_rule rule = hinted("select 1 /* trunkline: ttl=250ms */");
+    ck_assert_int_eq(rule.mode, CACHE_TTL);
+    ck_assert_int_eq(rule.ttl.us, ms(250).us);
+    hints_mode("/* trunkline: ttl=5s off */ select 1", CACHE_OFF);
+    hints_mode("/* trunkline: off */ select 1 /* trunkline: ttl=5s */", CACHE_TTL);
+}
+END_TEST
+
+CONFIG_TESTS("cache_rules", rules_are_read_into_their_fields,
+             a_mode_that_is_not_available_is_refused, settings_of_a_rule_must_fit_each_other,
+             a_rule_that_is_never_used_is_warned_about, session_pools_have_no_cache,
+             a_service_with_a_cached_route_is_watched, the_first_rule_that_matches_is_chosen,
+             texts_are_matched_as_a_whole, a_fingerprint_stands_for_texts_that_differ_in_literals,
+             what_a_rule_matches_has_a_text, a_hint_stands_in_a_comment_in_front_or_behind,
+             what_is_no_comment_at_the_edge_is_no_hint, a_hint_has_a_mode_and_a_ttl)
