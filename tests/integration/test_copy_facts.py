@@ -16,13 +16,14 @@ END = w.query("select 'the end'")
 MARK = "begin isolation level read committed; select '{0}'; rollback"
 
 TABLES = """
-drop table if exists facts, raising;
+drop table if exists facts, raises;
 create table facts (n int);
-create table raising (n int);
-create or replace function refuse() returns trigger language plpgsql as
+create table raises (n int);
+create or replace function refuse_facts() returns trigger language plpgsql as
     'begin raise exception ''not here''; end';
-create trigger refuses before insert on raising for each statement execute function refuse();
-grant all on facts, raising to app, trusted;
+create trigger refuses before insert on raises for each statement
+    execute function refuse_facts();
+grant all on facts, raises to app, trusted;
 """
 
 
@@ -163,10 +164,10 @@ def test_libpq_sends_a_sync_ahead_which_the_copy_reads(session):
 
 def test_a_trigger_that_raises_before_the_first_row_makes_both_syncs_be_answered(doubtful):
     """The statement fails after CopyInResponse and before it reads anything."""
-    assert answers(doubtful, extended("copy raising from stdin"), w.SYNC, w.COPY_DONE, w.SYNC) == \
+    assert answers(doubtful, extended("copy raises from stdin"), w.SYNC, w.COPY_DONE, w.SYNC) == \
         "1 2 G E ZI ZI"
-    assert answers(doubtful, w.query("copy raising from stdin"), w.COPY_DONE, w.SYNC) == "G E ZI ZI"
-    assert answers(doubtful, w.query("copy raising from stdin"), w.SYNC, w.COPY_DONE) == "G E ZI ZI"
+    assert answers(doubtful, w.query("copy raises from stdin"), w.COPY_DONE, w.SYNC) == "G E ZI ZI"
+    assert answers(doubtful, w.query("copy raises from stdin"), w.SYNC, w.COPY_DONE) == "G E ZI ZI"
 
 
 def test_three_hundred_copies_in_one_text(doubtful):

@@ -11,10 +11,11 @@ LEVELS = ["read committed", "repeatable read", "serializable",
 @pytest.fixture
 def endpoint(postgres, trunkline):
     """A server that another client has drawn a number on."""
-    postgres.sql("create sequence if not exists drawn start 1000; grant all on drawn to app")
+    postgres.sql("create sequence if not exists drawn_first start 1000;"
+                 "grant all on drawn_first to app")
     endpoint = trunkline(relays=1, routes=[route(pool_size=1)]).endpoint()
     with endpoint.wire() as other:
-        other.ask(w.query("select nextval('drawn')"))
+        other.ask(w.query("select nextval('drawn_first')"))
     return endpoint
 
 

@@ -57,20 +57,20 @@ def test_an_unnamed_parse_that_failed_stays_failed(endpoint, postgres, mixed, ap
     assert play(endpoint) == play(postgres.endpoint())
 
 
-COMMANDS = ["vacuum t", "discard all", "reindex table concurrently t", "cluster",
-            "create index concurrently on t (a)", "drop database if exists none"]
+COMMANDS = ["vacuum alone", "discard all", "reindex table concurrently alone", "cluster",
+            "create index concurrently on alone (a)", "drop database if exists none"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_statement_that_no_transaction_allows_is_parsed_alone(endpoint, command):
     """An unseen statement in front of it makes it one of a pipeline: 25001."""
     with endpoint.wire() as client, endpoint.wire() as other:
-        client.ask(w.query("create table if not exists t (a int)"))
+        client.ask(w.query("create table alone (a int)"))
         client.ask(w.parse("c", command), w.SYNC)
         client.ask(w.query("set datestyle = 'German'"))
         other.ask(w.query("deallocate all"))
         assert shown(client.ask(*run("c"))) == ["2", "C", "Z"]
-        other.ask(w.query("drop table if exists t"))
+        other.ask(w.query("drop table alone"))
 
 
 @pytest.mark.parametrize("execute", [False, True])

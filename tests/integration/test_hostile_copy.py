@@ -18,13 +18,14 @@ COPY = "copy attacked from stdin"
 GOOD = w.copy_data(b"1\n")
 BAD = w.copy_data(b"not a number\n")
 TABLES = """
-drop table if exists attacked, raising;
+drop table if exists attacked, refused;
 create table attacked (n int);
-create table raising (n int);
-create or replace function refuse() returns trigger language plpgsql as
+create table refused (n int);
+create or replace function refuse_attacked() returns trigger language plpgsql as
     'begin raise exception ''not here''; end';
-create trigger refuses before insert on raising for each statement execute function refuse();
-grant all on attacked, raising to app;
+create trigger refuses before insert on refused for each statement
+    execute function refuse_attacked();
+grant all on attacked, refused to app;
 """
 
 
@@ -71,8 +72,8 @@ ATTACKS = {
                                             (w.SYNC + w.close("S", "x")) * 3 + w.SYNC],
     "queries behind": [w.query(COPY) + BAD + w.SYNC + w.query("select 'mine'") + w.SYNC],
     "COPY after COPY": [(w.query(COPY) + BAD + w.SYNC) * 5],
-    "a trigger, simple": [w.query("copy raising from stdin") + w.COPY_DONE + w.SYNC],
-    "a trigger, Sync ahead": [w.query("copy raising from stdin") + w.SYNC + w.COPY_DONE],
+    "a trigger, simple": [w.query("copy refused from stdin") + w.COPY_DONE + w.SYNC],
+    "a trigger, Sync ahead": [w.query("copy refused from stdin") + w.SYNC + w.COPY_DONE],
 }
 
 
@@ -137,7 +138,7 @@ class Gate:
         self.wire = postgres.endpoint().wire()
         self.daemon = daemon
         self.wire.ask(w.query("begin"))
-        self.wire.ask(w.query("lock table attacked, raising"))
+        self.wire.ask(w.query("lock table attacked, refused"))
 
     def __enter__(self):
         return self
@@ -267,7 +268,7 @@ def test_a_cancel_request_into_a_copy_with_syncs(daemon, when):
 def test_a_trigger_that_raises_closes_no_connection(daemon, postgres, database):
     """libpq's own order, and no attack: both ReadyForQuery arrive, and the session goes on."""
     endpoint = daemon.endpoint(database=database)
-    writes = [extended("copy raising from stdin") + w.SYNC + w.COPY_DONE + w.SYNC]
+    writes = [extended("copy refused from stdin") + w.SYNC + w.COPY_DONE + w.SYNC]
     victims = [] if database == "session" else [Victim(endpoint, "first"), Victim(endpoint, "second")]
     with endpoint.wire() as wire:
         for _ in range(3):
@@ -284,7 +285,7 @@ def test_a_trigger_that_raises_before_the_client_has_ended_its_copy(daemon, data
     victims = [] if database == "session" else [Victim(endpoint, "first"), Victim(endpoint, "second")]
     with endpoint.wire() as wire:
         for _ in range(3):
-            write(wire, [extended("copy raising from stdin") + w.SYNC, None,
+            write(wire, [extended("copy refused from stdin") + w.SYNC, None,
                          w.COPY_DONE + w.SYNC])
             assert w.kinds(wire.until("Z", 2)) == "E Z Z"
             go_about(*victims)
