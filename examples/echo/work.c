@@ -23,6 +23,7 @@
 #define HOLD_MAX   5000
 #define FRAME      ms(200)
 #define CLAIM_WAIT sec(5)
+#define WORK_WAIT  sec(30) /* a busy machine is no reason to call a connection broken */
 
 static volatile sig_atomic_t over;
 static volatile sig_atomic_t hold_ms = 100; /* by the thread of the keys */
@@ -87,7 +88,7 @@ static void claim_once(struct held *held)
         work.refused += held->refused ? 1 : 0;
         return;
     }
-    bool works = echo_word(stream, "work", after(sec(1))) == OK;
+    bool works = echo_word(stream, "work", after(WORK_WAIT)) == OK;
     if (works)
         (void)!co_sleep(ms(hold_ms));
     work.claims += 1;

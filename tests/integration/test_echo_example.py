@@ -1,9 +1,12 @@
 """`./dev run echo` on a pseudo terminal: arrow keys change how long claims are held, and the script
 of the name server decides which servers are used."""
+import contextlib
 import os
 import re
 import select
+import signal
 import termios
+from pathlib import Path
 
 import pytest
 from support.patience import PATIENCE, eventually
@@ -47,6 +50,13 @@ class Screen:
     def shows(self, condition):
         return eventually(lambda: (frame := self.frame()) and condition(*frame) and frame,
                           timeout=4 * PATIENCE)
+
+    def signal_servers(self, number):
+        """All echo servers get this signal."""
+        for exe in Path("/proc").glob("[0-9]*/exe"):
+            with contextlib.suppress(OSError):  # it has ended, or is another user's
+                if os.readlink(exe) == str(self.folder / "server"):
+                    os.kill(int(exe.parent.name), number)
 
     def press(self, *keys):
         os.write(self.end, b"".join(keys))
@@ -92,3 +102,18 @@ def test_keys_and_names_change_what_the_claimers_do(screen):
     claims, refused, broken = map(int, words[0])
     assert len(words) == 1 and claims > 50 and refused * 10 < claims and broken == 0
     assert termios.tcgetattr(screen.terminal) == screen.before
+
+
+def test_servers_that_stand_still_for_a_while_break_no_claim(screen):
+    """As on a machine that is busy: an answer takes as long as seven frames, of 0.2 s each."""
+    screen.press(DOWN, DOWN)  # most claims wait for an answer
+    screen.shows(lambda hold, rate, waiting, servers: hold == 0 and rate > 0 and len(servers) == 4)
+    screen.signal_servers(signal.SIGSTOP)
+    screen.shows(lambda hold, rate, waiting, servers: rate == 0)
+    screen.text = ""
+    eventually(lambda: screen.read().count("claims/s") > 7)
+    screen.signal_servers(signal.SIGCONT)
+    screen.shows(lambda hold, rate, waiting, servers: rate > 0)
+    screen.press(b"q")
+    assert screen.program.wait() == 0
+    assert re.findall(r"claims, \d+ refused, (\d+) broken", screen.read()) == ["0"]
