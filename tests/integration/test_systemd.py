@@ -1,4 +1,5 @@
 """What systemd sees of the daemon, played by the test: notices, watchdog, sockets that are passed."""
+import fcntl
 import os
 import re
 import signal
@@ -67,7 +68,8 @@ class Managed(Trunkline):
     def begin(self, environment, sockets=(), passer=False):
         def place():
             """Between fork and exec: the sockets go to 3, 4, ..."""
-            spare = [os.dup2(s.fileno(), 100 + i) for i, s in enumerate(sockets)]
+            first = 3 + len(sockets)  # these copies take only numbers that nothing has
+            spare = [fcntl.fcntl(s.fileno(), fcntl.F_DUPFD, first) for s in sockets]
             for i, number in enumerate(spare):
                 os.dup2(number, 3 + i)
                 os.close(number)
