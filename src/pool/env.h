@@ -34,7 +34,8 @@ struct pooler_env {
     uint8_t mock_secret[32];        /* for mock authentication */
     struct generations generations; /* of the schemas of databases; from any thread */
     struct auth_failures *failures; /* failed logins by address; from any thread */
-    struct flight_env *flight;      /* answers from memory; from any thread */
+    struct flight_env *flight;      /* shared answers; from any thread; NULL until a route has
+                                       cache rules, then set before the relays know */
     struct preauths *preauths;      /* connections that have not logged in yet; from any thread */
     uint32_t clients;               /* atomic: clients that have logged in, or are about to */
     uint32_t clients_max;           /* atomic: clients that file descriptors suffice for */

@@ -83,10 +83,25 @@ static void pooler_relay_ended(struct mail *mail)
 
 /* --- life ------------------------------------------------------------------------------------- */
 
+/* Makes the tables for shared answers when the first version comes whose routes have cache rules;
+ * the relays get that version later. */
+static fault prepare_flight(struct pooler *pooler, const struct config *config)
+{
+    bool wanted = false;
+    for (size_t i = 0; i < config->route_count; i++)
+        wanted = wanted || config->routes[i].is_watched;
+    if (pooler->env.flight != NULL)
+        flight_env_bound(pooler->env.flight, config->cache_memory, now());
+    else if (wanted)
+        pooler->env.flight = flight_env_new(config->cache_memory);
+    return wanted && pooler->env.flight == NULL ? FAULT_MEMORY : OK;
+}
+
 static fault pooler_begin(struct pooler *pooler)
 {
     struct config *config = pooler->config;
     uint32_t relays = MIN_OF(MAX_OF(config->relays, 1u), (uint32_t)RELAYS_MAX);
+    TRY(prepare_flight(pooler, config));
     TRY(listeners_prepare(pooler->listeners, config));
     if (pooler->console.bound != NULL)
         TRY(pooler->console.bound(pooler->console.argument));
@@ -114,11 +129,10 @@ fault pooler_start(struct config *config, const struct pooler_console *console, 
     pooler->listeners = listeners_new(pooler);
     random_bytes(pooler->env.mock_secret, sizeof(pooler->env.mock_secret));
     pooler->env.failures = auth_failures_new();
-    pooler->env.flight = flight_env_new(config->cache_memory);
     pooler->env.preauths = preauths_new();
     pooler->load = load_new(pooler);
     bool whole = pooler->listeners != NULL && pooler->env.failures != NULL &&
-                 pooler->env.flight != NULL && pooler->env.preauths != NULL && pooler->load != NULL;
+                 pooler->env.preauths != NULL && pooler->load != NULL;
     *ret = pooler; /* the console of a client that is accepted first finds it */
     fault result = whole ? pooler_begin(pooler) : FAULT_MEMORY;
     if (result != OK) {
@@ -132,6 +146,7 @@ fault pooler_start(struct config *config, const struct pooler_console *console, 
 
 fault pooler_reload(struct pooler *pooler, struct config *config)
 {
+    TRY(prepare_flight(pooler, config));
     TRY(listeners_prepare(pooler->listeners, config));
     fault taken = router_reload(pooler->env.router, config);
     if (taken != OK) {
@@ -145,7 +160,6 @@ fault pooler_reload(struct pooler *pooler, struct config *config)
     for (uint32_t i = 0; i < pooler->env.relay_count; i++)
         relay_reload(pooler->env.relays[i], config);
     load_set(pooler->load, config->hot_relay);
-    flight_env_bound(pooler->env.flight, config->cache_memory, now());
     fault committed = listeners_commit(pooler->listeners, config);
     struct fault_detail detail = fault_detail_save();
     logbook_tell_obsolete(pooler);
