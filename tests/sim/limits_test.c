@@ -249,8 +249,7 @@ PLAY(so_many_clients_are_told_to_leave_in_a_second)
     world_stop(&world);
 }
 
-/* --- ending a client in the middle of a message -------------------------------------------------
- */
+/* --- ending a client in the middle of a message ----------------------------------------------- */
 
 /* Stops the pooler when the client takes the first bytes of a reply: at once its relay hears of the
  * end and that there is room again.  The client sees no error in the middle of a message. */
