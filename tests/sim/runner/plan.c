@@ -134,6 +134,9 @@ static void plan_hosts(struct plan *plan)
         plan_add(plan, KIND_roles);
         plan_add(plan, KIND_probes);
     }
+    /* What Patroni says is for one service. */
+    if (plan_has(plan, KIND_patroni) && plan_has(plan, KIND_fencing))
+        plan->kinds &= ~((kind_set)1 << KIND_twin_services);
     if (plan_has(plan, KIND_twin_services) && plan_has(plan, KIND_fencing))
         plan_add(plan, KIND_session_pools);
     if (plan_has(plan, KIND_roles))

@@ -557,7 +557,7 @@ static void nodes_split(struct node_state *old, struct node_state *one)
     node_set_role(one, false);
     nodes_pause(300000);
     node_promote_apart(two);
-    CHECK(co_sleep(sec(2)) == OK);
+    CHECK(co_sleep(nodes_ask_patroni() ? sec(5) : sec(2)) == OK);
     nodes_pause(3000000);
     nodes_end_split(one, two);
     node_set_up(old, true);
