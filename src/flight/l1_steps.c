@@ -11,7 +11,7 @@ uint64_t l1_flushes(const struct l1 *l1)
     return __atomic_load_n(&l1->flushes, __ATOMIC_ACQUIRE);
 }
 
-/* --- tags ------------------------------------------------------------------------------------ */
+/* --- tags ------------------------------------------------------------------------------------- */
 
 static bool tags_have(struct span tags, struct span tag)
 {

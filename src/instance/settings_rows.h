@@ -48,6 +48,7 @@ extern const struct setting config_patroni_rows[];     /* struct patroni_config 
 extern const struct setting config_database_rows[];    /* struct database_config */
 extern const struct setting config_user_rows[];        /* struct user_config */
 extern const struct setting config_session_rows[];     /* struct session_config */
+extern const struct setting config_route_rows[];       /* struct route_config */
 extern const struct setting config_service_rows[];     /* struct service_config */
 extern const struct setting config_listen_rows[];      /* struct listen_config */
 extern const struct setting config_log_rows[];         /* struct config */

@@ -16,9 +16,8 @@
 
 static bool may_have_written(const struct session *session)
 {
-    return session->wrote ||
-           (!session->looked &&
-            (session->unanswered != 0 || session->transaction == WIRE_TX_ACTIVE));
+    return session->wrote || (!session->looked &&
+                              (session->unanswered != 0 || session->transaction == WIRE_TX_ACTIVE));
 }
 
 static void raise_database(const struct local_pool *pool)
@@ -34,8 +33,7 @@ uint64_t local_pool_generations(const struct local_pool *pool,
                                 const struct generations_table *table)
 {
     const struct route_config *route = pool->route;
-    const char *database =
-        route->server_database != NULL ? route->server_database : pool->database;
+    const char *database = route->server_database != NULL ? route->server_database : pool->database;
     return generations_database(table, span_text(route->service->name), span_text(database));
 }
 

@@ -7,8 +7,8 @@
  * process's table for VERDICT_AGE.
  */
 #include "flight/verdicts.h"
-#include "relay/flight/flight_session.h"
-#include "relay/turn/turn_batch.h"
+#include "relay/flight/flight_session_parts.h"
+#include "relay/turn/turn_batch_parts.h"
 
 struct client;
 struct config;

@@ -8,7 +8,7 @@
  * and values.
  */
 #include "base/buffer.h"
-#include "relay/turn/turn_batch.h"
+#include "relay/turn/turn_batch_parts.h"
 
 struct client;
 struct generations_table;

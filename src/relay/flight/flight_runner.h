@@ -9,7 +9,7 @@
  * nothing of it yet.  When the last client has left, the statement is cancelled.
  */
 #include "flight/flights.h"
-#include "relay/turn/turn_batch.h"
+#include "relay/turn/turn_batch_parts.h"
 
 struct cache_rule;
 struct client;

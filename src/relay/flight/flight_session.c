@@ -1,4 +1,4 @@
-#include "relay/flight/flight_session.h"
+#include "relay/flight/flight_session_parts.h"
 
 #include "relay/client.h"
 

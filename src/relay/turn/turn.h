@@ -306,8 +306,8 @@ static inline bool turn_gates(const struct turn *turn)
 {
     return turn->client->pool->route->mode != POOL_SESSION;
 }
-/** Notes that this text is about to run, or one that is not known (SPAN_NONE), if writes are watched:
- *  before session.unanswered is.  turn_writes.c */
+/** Notes that this text is about to run, or one that is not known (SPAN_NONE), if writes are
+ * watched: before session.unanswered is.  turn_writes.c */
 void turn_writes_note(struct turn *turn, struct span text);
 static inline void turn_note_run(struct turn *turn, struct span text)
 {

@@ -1,4 +1,4 @@
-#include "relay/turn/turn_batch.h"
+#include "relay/turn/turn_batch_parts.h"
 
 #include "pool/local_pool.h"
 #include "relay/client.h"

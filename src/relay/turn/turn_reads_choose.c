@@ -2,7 +2,7 @@
 #include "relay/turn/turn_reads.h"
 
 #include "query/outcome.h"
-#include "relay/turn/turn_batch.h"
+#include "relay/turn/turn_batch_parts.h"
 #include "wire/messages.h"
 
 #include <stdlib.h>

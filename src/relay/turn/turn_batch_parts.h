@@ -1,6 +1,6 @@
 #pragma once
 /*
- * turn_batch.h - one statement of a client that has arrived whole: a Query, or a batch of the
+ * turn_batch_parts.h - one statement of a client that has arrived whole: a Query, or a batch of the
  * extended protocol that binds and executes the unnamed portal.
  *
  * Pure but for the client's names of statements.  Spans point into the message, or into the

@@ -1,6 +1,6 @@
 #pragma once
 /*
- * flight_session.h - runs statements as a client that is a part of the daemon.
+ * flight_session_parts.h - runs statements as a client that is a part of the daemon.
  *
  * A session is one end of a connection whose other end is an internal client (client.h): it waits
  * for a server like any client of its pool, and has the session parameters of the client for which
