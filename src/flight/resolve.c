@@ -10,38 +10,6 @@
 
 /* --- reasons ---------------------------------------------------------------------------------- */
 
-static size_t add_name(struct resolve_because *because, size_t size, struct span name)
-{
-    size_t room = sizeof(because->name) - size;
-    size_t taken = name.size < room ? name.size : room;
-    if (taken > 0)
-        memcpy(because->name + size, name.at, taken);
-    return size + taken;
-}
-
-static void become(struct resolve_because *because, uint32_t reason, struct span schema,
-                   struct span name)
-{
-    if (reason >= because->reason)
-        return;
-    because->reason = reason;
-    because->size = add_name(because, 0, schema);
-    if (schema.size > 0)
-        because->size = add_name(because, because->size, SPAN("."));
-    because->size = add_name(because, because->size, name);
-}
-
-void resolve_against(struct resolve *resolve, uint32_t reason, struct span schema, struct span name)
-{
-    become(&resolve->against, reason, schema, name);
-}
-
-void resolve_unlisted(struct resolve *resolve, uint32_t reason, struct span schema,
-                      struct span name)
-{
-    become(&resolve->unlisted, reason, schema, name);
-}
-
 static void against_both(struct resolve *resolve, uint32_t reason, struct span schema,
                          struct span name)
 {
@@ -110,20 +78,6 @@ void resolve_free(struct resolve **resolve)
 {
     free(*resolve);
     *resolve = NULL;
-}
-
-bool resolve_keep(struct resolve *resolve, struct span bytes, struct span *ret)
-{
-    *ret = SPAN_NONE;
-    if (bytes.size > RESOLVE_KEPT_MAX - resolve->kept_size)
-        return false;
-    if (bytes.size == 0)
-        return true;
-    uint8_t *at = resolve->kept + resolve->kept_size;
-    memcpy(at, bytes.at, bytes.size);
-    resolve->kept_size += bytes.size;
-    *ret = span_of(at, bytes.size);
-    return true;
 }
 
 static bool read_number(struct span text, uint32_t *ret)
@@ -246,6 +200,12 @@ static void see_cast(struct resolve *resolve, const struct resolve_cells *row)
     against_both(resolve, VERDICT_REASON_CAST, SPAN_NONE, row->name);
 }
 
+/* A default operator class of a user, for ORDER BY, DISTINCT and the like. */
+static void see_class(struct resolve *resolve, const struct resolve_cells *row)
+{
+    resolve_against(resolve, VERDICT_REASON_OPERATOR, SPAN_NONE, row->name);
+}
+
 static void see_trigger(struct resolve *resolve, const struct resolve_cells *row)
 {
     resolve_unlisted(resolve, VERDICT_REASON_TRIGGER, row->schema, row->name);
@@ -263,7 +223,8 @@ static const struct {
     {"session", see_session},     {"rel", see_relation},        {"behind", see_behind},
     {"missing", see_missing},     {"denied", see_denied},       {"call", resolve_judge_call},
     {"node", resolve_judge_node}, {"type", resolve_judge_type}, {"cast", see_cast},
-    {"trigger", see_trigger},     {"key", resolve_see_column},  {"end", see_end},
+    {"opclass", see_class},       {"trigger", see_trigger},     {"key", resolve_see_column},
+    {"end", see_end},
 };
 
 fault resolve_row(struct resolve *resolve, const struct span cells[RESOLVE_COLUMNS])

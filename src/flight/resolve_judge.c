@@ -120,8 +120,6 @@ void resolve_judge_type(struct resolve *resolve, const struct resolve_cells *row
     enum type type = type_of(row);
     if (type == UNKNOWN)
         resolve_against(resolve, VERDICT_REASON_TYPE, row->schema, row->name);
-    if (type == UNKNOWN && !resolve_is_builtin(row->oid) && !span_is(row->how, "v"))
-        resolve_unlisted(resolve, VERDICT_REASON_TYPE, row->schema, row->name);
     if (type == ZONED)
         resolve_against(resolve, VERDICT_REASON_TIME_TYPE, row->schema, row->name);
     if (type == OBJECT)
@@ -190,6 +188,6 @@ void resolve_judge_node(struct resolve *resolve, const struct resolve_cells *row
         resolve_unlisted(resolve, VERDICT_REASON_EXPRESSION, SPAN_NONE, name);
     if (nested)
         resolve_against(resolve, VERDICT_REASON_EXPRESSION, SPAN_NONE, name);
-    else if (where != EVERYWHERE && !(written && where == WRITTEN))
+    else if (!written && where != EVERYWHERE)
         judge_read_node(resolve, name, of_check);
 }

@@ -55,7 +55,7 @@ struct resolve_cells {
     struct span more;
 };
 
-/* --- resolve.c -------------------------------------------------------------------------------- */
+/* --- resolve_because.c ------------------------------------------------------------------------ */
 
 /** Records a reason against an answer from memory; of several the most important one stays. */
 void resolve_against(struct resolve *resolve, uint32_t reason, struct span schema,

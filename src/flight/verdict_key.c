@@ -130,6 +130,21 @@ static bool uuid_text(const struct verdict_value *value, struct buffer *ret)
     return true;
 }
 
+/* --- parameters ------------------------------------------------------------------------------- */
+
+bool verdict_parameter_type(uint32_t type)
+{
+    static const uint32_t types[] = {
+#define PARAMETER(oid, array, name) oid, array,
+#include "flight/verdict_types.def"
+#undef PARAMETER
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+        if (types[i] == type)
+            return true;
+    return false;
+}
+
 /* --- any -------------------------------------------------------------------------------------- */
 
 /* Bytes above 127 depend on client_encoding. */

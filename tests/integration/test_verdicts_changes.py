@@ -3,11 +3,13 @@
 The answer of a statement that may be kept changes only if a table that its verdict names has changed.
 A statement changes only tables that its verdict names as written.
 """
+import re
+
 import psycopg
 import pytest
 from psycopg import sql
 
-from support.verdicts import PRINT, admin, client, fails, resolver  # noqa: F401 (fixtures)
+from support.verdicts import PRINT, TOP, admin, client, fails, resolver  # noqa: F401 (fixtures)
 from test_verdicts import KEPT, wanted
 
 pytestmark = pytest.mark.skipif(not PRINT.exists(), reason="a build without tests")
@@ -91,8 +93,6 @@ def test_no_function_without_arguments_that_changes_by_itself_is_kept(admin, res
 
 def test_every_stable_function_of_the_list_is_stable_and_has_no_clock(admin):
     """So that the list says nothing of functions that are not there, or became volatile."""
-    from support.verdicts import TOP
-    import re
     text = (TOP / "src/flight/resolve_functions.def").read_text()
     listed = re.findall(r'^STABLE\("([^"]+)", "([^"]*)"\)', text, re.M)
     known = dict(((name, arguments), volatility) for name, arguments, volatility in admin.execute("""
@@ -102,6 +102,15 @@ def test_every_stable_function_of_the_list_is_stable_and_has_no_clock(admin):
     assert len(listed) > 80
     assert [item for item in listed if known.get(item) not in ("s", "i")] == []
     assert not {name for name, _ in listed} & {"now", "statement_timestamp", "age", "timetz", "current_setting"}
+
+
+def test_every_type_of_a_parameter_has_the_oid_of_the_list(admin):
+    text = (TOP / "src/flight/verdict_types.def").read_text()
+    listed = re.findall(r'^PARAMETER\((\d+), (\d+), "(\w+)"\)', text, re.M)
+    known = dict(admin.execute("select oid::text, typname from pg_type").fetchall())
+    assert len(listed) > 20 and {name for _, _, name in listed} & {"timetz", "time", "regclass"} == set()
+    for oid, array, name in listed[1:]:
+        assert known[oid] == name and (array == "0" or known[array] == "_" + name)
 
 
 # A write, and the tables that it may write: the whole database with its reason, if there is no list.

@@ -115,6 +115,19 @@ def test_the_question_calls_nothing_of_users(admin, resolver, client):
         admin.execute("drop schema hostile cascade")
 
 
+def test_a_default_operator_class_of_a_user_is_noticed(admin, resolver, client):
+    text = "select k from t order by m"
+    assert resolver.ask(client, text).cacheable
+    admin.execute("""create function three.compare(one.mood, one.mood) returns int language plpgsql immutable
+                         as 'begin return enum_cmp($1, $2); end';
+                     create operator class three.moods default for type one.mood using btree as
+                         operator 1 < (anyenum, anyenum), operator 3 = (anyenum, anyenum), function 1 three.compare(one.mood, one.mood)""")
+    try:
+        assert resolver.ask(client, text).reason == "operator"
+    finally:
+        admin.execute("drop operator family three.moods using btree cascade; drop function three.compare")
+
+
 NAMES = ["a'b", 'a"b', "a\\b", "a\nb", "'; drop table one.t; --", "é", "日本", "E'", "$$", "%s", "{}", "\\'", "a\tb"]
 
 
