@@ -220,10 +220,18 @@ static const struct {
     const char *what;
     void (*see)(struct resolve *resolve, const struct resolve_cells *row);
 } rows[] = {
-    {"session", see_session},     {"rel", see_relation},        {"behind", see_behind},
-    {"missing", see_missing},     {"denied", see_denied},       {"call", resolve_judge_call},
-    {"node", resolve_judge_node}, {"type", resolve_judge_type}, {"cast", see_cast},
-    {"opclass", see_class},       {"trigger", see_trigger},     {"key", resolve_see_column},
+    {"session", see_session},
+    {"rel", see_relation},
+    {"behind", see_behind},
+    {"missing", see_missing},
+    {"denied", see_denied},
+    {"call", resolve_judge_call},
+    {"node", resolve_judge_node},
+    {"type", resolve_judge_type},
+    {"cast", see_cast},
+    {"opclass", see_class},
+    {"trigger", see_trigger},
+    {"key", resolve_see_column},
     {"end", see_end},
 };
 

@@ -92,9 +92,9 @@ struct verdict_value {
 };
 
 /** Returns whether a type that Parse gives for a parameter keeps the verdict good: a base type of
- *  PostgreSQL, or an array of one, whose values do not depend on the date of today or on the catalog.
- *  Else the statement must go to the server.  query_is_time_word has to be asked too for each value
- *  that is a text, in text format or of a type such as text. */
+ *  PostgreSQL, or an array of one, whose values do not depend on the date of today or on the
+ * catalog. Else the statement must go to the server.  query_is_time_word has to be asked too for
+ * each value that is a text, in text format or of a type such as text. */
 bool verdict_parameter_type(uint32_t type);
 /** Appends the canonical text of a value of a primary key's column.  False, and nothing is
  *  appended: there is none, and the statement must count as one that reads the whole table. */

@@ -84,67 +84,69 @@ static const char *written_reason(void)
                : verdict_reason_word(verdict->written_reason);
 }
 
+/* A row, and the reasons that it gives. */
+static const struct {
+    const char *row;
+    const char *reason;
+    const char *written;
+} rows[] = {
+    {"rel|r|20000|t|public|rp", "", ""},
+    {"rel|r|20000|t|public|mp", "", ""},
+    {"rel|r|20000|t|public|ru", "unlogged", ""},
+    {"rel|r|20000|t|pg_temp_3|rt", "temporary", ""},
+    {"rel|r|20000|t|public|fp", "foreign", ""},
+    {"rel|r|20000|t|public|Sp", "sequence", ""},
+    {"rel|r|20000|t|public|cp", "relation", ""},
+    {"rel|r|1259|pg_class|pg_catalog|rp", "catalog", ""},
+    {"rel|r|20000|t|public|r", "relation", "relation"},
+    {"behind|-|-|-|-|-", "behind", "behind"},
+    {"missing|r|-|t|-|-", "missing", "missing"},
+    {"denied|r|20000|t|-|-", "denied", "denied"},
+    {"call|fs|1770|to_char|pg_catalog|timestamptz,text", "", ""},
+    {"call|fs|1|to_char|pg_catalog|timestamptz", "stable", ""},
+    {"call|fs|20000|to_char|public|timestamptz,text", "function", "function"},
+    {"call|fs|1770|to_char|public|timestamptz,text", "function", "function"},
+    {"call|ov|1|f|pg_catalog|int4", "volatile", "volatile"},
+    {"call|fv|1574|nextval|pg_catalog|regclass", "volatile", ""},
+    {"call|os|20000|f|public|int4", "operator", "operator"},
+    {"call|ni|20000|f|public|int4", "function", "function"},
+    {"call|f|1|f|pg_catalog|int4", "volatile", "volatile"},
+    {"node|r|-|{QUERY|-|-", "", ""},
+    {"node|r|-|{XMLEXPR|-|-", "expression", "expression"},
+    {"node|w|-|{XMLEXPR|-|-", "", "expression"},
+    {"node|w|-|{FIELDSTORE|-|-", "", ""},
+    {"node|r|-|{FIELDSTORE|-|-", "expression", ""},
+    {"node|r|-|{TABLESAMPLECLAUSE|-|-", "sample", ""},
+    {"node|r|-|{SQLVALUEFUNCTION :op 8|-|-", "time_value", ""},
+    {"node|r|-|{SQLVALUEFUNCTION :op 9|-|-", "", ""},
+    {"node|r|-|{SQLVALUEFUNCTION :op 10|-|-", "", ""},
+    {"node|d|-|{SQLVALUEFUNCTION :op 10|-|-", "time_value", ""},
+    {"node|w|-|{SQLVALUEFUNCTION :op 3|-|-", "", ""},
+    {"node|d|-|{COERCETODOMAIN|-|-", "expression", "expression"},
+    {"node|r|-|{COERCETODOMAIN|-|-", "", ""},
+    {"node|r|-|:varattno -|-|-", "system_column", ""},
+    {"node|r|-|:hasForUpdate true|-|-", "locking", ""},
+    {"node|w|-|:varattno -|-|-", "", ""},
+    {"type|v|25|text|pg_catalog|b", "", ""},
+    {"type|k|1082|date|pg_catalog|b", "time_cast", ""},
+    {"type|c|1082|date|pg_catalog|b", "", ""},
+    {"type|v|1266|timetz|pg_catalog|b", "time_type", ""},
+    {"type|v|2205|regclass|pg_catalog|b", "reg_type", ""},
+    {"type|v|1033|aclitem|pg_catalog|b", "type", ""},
+    {"type|v|20000|text|public|b", "type", ""},
+    {"type|c|20000|text|public|b", "type", ""},
+    {"opclass|-|20000|ops|-|-", "operator", ""},
+    {"type|v|20000|spans|public|r", "", ""},
+    {"type|v|20000|spans|public|r!", "type", ""},
+    {"cast|-|20000|text|int4|-", "cast", "cast"},
+    {"trigger|u|20000|audit|t|-", "", "trigger"},
+    {"rel|i|20000|t|public|rp", "", ""},
+    {"rel|i|20000|t|public|fp", "", "foreign"},
+    {"rel|i|1259|t|pg_catalog|rp", "", "catalog"},
+};
+
 TEST(rows_give_the_reasons)
 {
-    static const struct {
-        const char *row;
-        const char *reason;
-        const char *written;
-    } rows[] = {
-        {"rel|r|20000|t|public|rp", "", ""},
-        {"rel|r|20000|t|public|mp", "", ""},
-        {"rel|r|20000|t|public|ru", "unlogged", ""},
-        {"rel|r|20000|t|pg_temp_3|rt", "temporary", ""},
-        {"rel|r|20000|t|public|fp", "foreign", ""},
-        {"rel|r|20000|t|public|Sp", "sequence", ""},
-        {"rel|r|20000|t|public|cp", "relation", ""},
-        {"rel|r|1259|pg_class|pg_catalog|rp", "catalog", ""},
-        {"rel|r|20000|t|public|r", "relation", "relation"},
-        {"behind|-|-|-|-|-", "behind", "behind"},
-        {"missing|r|-|t|-|-", "missing", "missing"},
-        {"denied|r|20000|t|-|-", "denied", "denied"},
-        {"call|fs|1770|to_char|pg_catalog|timestamptz,text", "", ""},
-        {"call|fs|1|to_char|pg_catalog|timestamptz", "stable", ""},
-        {"call|fs|20000|to_char|public|timestamptz,text", "function", "function"},
-        {"call|fs|1770|to_char|public|timestamptz,text", "function", "function"},
-        {"call|ov|1|f|pg_catalog|int4", "volatile", "volatile"},
-        {"call|fv|1574|nextval|pg_catalog|regclass", "volatile", ""},
-        {"call|os|20000|f|public|int4", "operator", "operator"},
-        {"call|ni|20000|f|public|int4", "function", "function"},
-        {"call|f|1|f|pg_catalog|int4", "volatile", "volatile"},
-        {"node|r|-|{QUERY|-|-", "", ""},
-        {"node|r|-|{XMLEXPR|-|-", "expression", "expression"},
-        {"node|w|-|{XMLEXPR|-|-", "", "expression"},
-        {"node|w|-|{FIELDSTORE|-|-", "", ""},
-        {"node|r|-|{FIELDSTORE|-|-", "expression", ""},
-        {"node|r|-|{TABLESAMPLECLAUSE|-|-", "sample", ""},
-        {"node|r|-|{SQLVALUEFUNCTION :op 8|-|-", "time_value", ""},
-        {"node|r|-|{SQLVALUEFUNCTION :op 9|-|-", "", ""},
-        {"node|r|-|{SQLVALUEFUNCTION :op 10|-|-", "", ""},
-        {"node|d|-|{SQLVALUEFUNCTION :op 10|-|-", "time_value", ""},
-        {"node|w|-|{SQLVALUEFUNCTION :op 3|-|-", "", ""},
-        {"node|d|-|{COERCETODOMAIN|-|-", "expression", "expression"},
-        {"node|r|-|{COERCETODOMAIN|-|-", "", ""},
-        {"node|r|-|:varattno -|-|-", "system_column", ""},
-        {"node|r|-|:hasForUpdate true|-|-", "locking", ""},
-        {"node|w|-|:varattno -|-|-", "", ""},
-        {"type|v|25|text|pg_catalog|b", "", ""},
-        {"type|k|1082|date|pg_catalog|b", "time_cast", ""},
-        {"type|c|1082|date|pg_catalog|b", "", ""},
-        {"type|v|1266|timetz|pg_catalog|b", "time_type", ""},
-        {"type|v|2205|regclass|pg_catalog|b", "reg_type", ""},
-        {"type|v|1033|aclitem|pg_catalog|b", "type", ""},
-        {"type|v|20000|text|public|b", "type", ""},
-        {"type|c|20000|text|public|b", "type", ""},
-        {"opclass|-|20000|ops|-|-", "operator", ""},
-        {"type|v|20000|spans|public|r", "", ""},
-        {"type|v|20000|spans|public|r!", "type", ""},
-        {"cast|-|20000|text|int4|-", "cast", "cast"},
-        {"trigger|u|20000|audit|t|-", "", "trigger"},
-        {"rel|i|20000|t|public|rp", "", ""},
-        {"rel|i|20000|t|public|fp", "", "foreign"},
-        {"rel|i|1259|t|pg_catalog|rp", "", "catalog"},
-    };
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         judge("select x from t", rows[i].row);
         ck_assert_msg(strcmp(reason(), rows[i].reason) == 0, "%s: %s", rows[i].row, reason());
@@ -349,7 +351,8 @@ static const char *text_of(uint32_t functions, uint32_t types)
     static char text[16384];
     size_t size = (size_t)snprintf(text, sizeof(text), "select ");
     for (uint32_t i = 0; i < functions; i++)
-        size += (size_t)snprintf(text + size, sizeof(text) - size, "%sf%u()", i == 0 ? "" : ", ", i);
+        size +=
+            (size_t)snprintf(text + size, sizeof(text) - size, "%sf%u()", i == 0 ? "" : ", ", i);
     for (uint32_t i = 0; i < types; i++)
         size += (size_t)snprintf(text + size, sizeof(text) - size, ", 'a'::t%u", i);
     return text;
@@ -416,8 +419,7 @@ TEST(integers_have_one_text)
     ck_assert_ptr_null(canonical(type, TEXT_VALUE("-9223372036854775809")));
     static const char *const others[] = {"", " ", "-", "1 2", "1.0", "1e3", "0x10", "1_0", "x"};
     for (size_t i = 0; i < ARRAY_SIZE(others); i++)
-        ck_assert_ptr_null(
-            canonical(type, (struct verdict_value){.bytes = span_text(others[i])}));
+        ck_assert_ptr_null(canonical(type, (struct verdict_value){.bytes = span_text(others[i])}));
     ck_assert_str_eq(canonical(type, BINARY("\xff\xfe", 21)), "-2");
     ck_assert_str_eq(canonical(type, BINARY("\xff\xff\xff\xfe", 23)), "-2");
     ck_assert_str_eq(canonical(type, BINARY("\x80\0\0\0\0\0\0\0", 0)), "-9223372036854775808");
@@ -430,9 +432,9 @@ TEST(integers_have_one_text)
 TEST(uuids_have_one_text)
 {
     enum verdict_key_type type = VERDICT_KEY_UUID;
-    static const char *const same[] = {
-        "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", "A0EEBC999C0B4EF8BB6D6BB9BD380A11",
-        "{a0ee-bc99-9c0b-4ef8-bb6d-6bb9-bd38-0a11}"};
+    static const char *const same[] = {"a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+                                       "A0EEBC999C0B4EF8BB6D6BB9BD380A11",
+                                       "{a0ee-bc99-9c0b-4ef8-bb6d-6bb9-bd38-0a11}"};
     for (size_t i = 0; i < ARRAY_SIZE(same); i++)
         ck_assert_str_eq(canonical(type, (struct verdict_value){.bytes = span_text(same[i])}),
                          same[0]);

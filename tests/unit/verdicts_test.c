@@ -23,10 +23,8 @@ static void teardown(void)
 static struct verdict *verdict_of(uint32_t number, uint32_t reason)
 {
     struct verdict_relation relation = {.oid = number, .name = SPAN("t")};
-    struct verdict draft = {.reason = reason,
-                            .written_reason = VERDICT_REASONS,
-                            .reads = &relation,
-                            .reads_count = 1};
+    struct verdict draft = {
+        .reason = reason, .written_reason = VERDICT_REASONS, .reads = &relation, .reads_count = 1};
     struct verdict *verdict = NULL;
     ck_assert_int_eq(verdict_new(&draft, &verdict), OK);
     return verdict;
