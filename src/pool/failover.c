@@ -316,10 +316,8 @@ void failover_doubt(struct failover *failover)
 {
     const struct backend *backend =
         service_backend(live_service_service(failover->live), failover->granted);
-    if (backend == NULL || failover->doubts.us > now().us)
-        return;
-    failover->doubts = after(ms(200));
-    live_service_probe(failover->live, backend_address(backend));
+    if (backend != NULL)
+        live_service_probe(failover->live, backend_address(backend));
 }
 
 /* --- without probes --------------------------------------------------------------------------- */

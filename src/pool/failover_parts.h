@@ -39,7 +39,6 @@ struct failover {
     struct live_service *live;
     struct primary primary;
     moment since;               /* when the first sample was asked for */
-    deadline doubts;            /* no doubt has the elected backend probed before */
     deadline held;              /* SWITCHOVER: nothing is granted until then; 0: no hold */
     moment fenced;              /* when the fence under way was ordered */
     uint64_t late;              /* transactions that new primaries may lack, in all failovers */
@@ -67,8 +66,7 @@ uint64_t failover_servers(const struct failover *failover);
 /** The operator's choice; `fresh` as above. */
 enum primary_choice failover_elect(struct failover *failover, const struct backend *backend,
                                    duration fresh);
-/** Has the elected backend probed at once: it has refused to write.  At most five times a second.
- */
+/** Has the elected backend probed at once: it has refused to write. */
 void failover_doubt(struct failover *failover);
 /** Keeps what a member that ends has completed. */
 void failover_leave(struct failover *failover, const struct member *member);

@@ -19,6 +19,9 @@
 /* The shortest pause between two probes of a backend. */
 #define PROBE_PAUSE_MIN ms(10)
 
+/* The shortest pause between two that were asked for: clients can ask as often as they like. */
+#define PROBE_ASKED_PAUSE ms(200)
+
 #define COLUMNS 7u
 
 struct probes {
@@ -42,10 +45,11 @@ struct probe {
     moment reached;        /* when its connection was begun */
     moment tried;          /* when a connection was last begun */
     struct buffer message;
-    bool again;   /* asked to probe at once */
-    bool failed;  /* the latest one; logged */
-    bool claims;  /* the latest answer called the server primary */
-    bool unruled; /* Patroni's latest answer is missing; logged */
+    moment hurried; /* when a probe that was asked for last became due */
+    bool again;     /* asked to probe at once */
+    bool failed;    /* the latest one; logged */
+    bool claims;    /* the latest answer called the server primary */
+    bool unruled;   /* Patroni's latest answer is missing; logged */
 };
 
 /* --- the answer ------------------------------------------------------------------------------- */
@@ -320,19 +324,32 @@ static void probe_give_up(struct probe *probe)
         co_cancel(probe->keeper);
 }
 
-/* Waits until the next probe is due, or one is asked for.  Faults: CANCELLED. */
+/* Takes a request for a probe. */
+static void probe_take_request(struct probe *probe)
+{
+    if (probe->again)
+        probe->hurried = now();
+    probe->again = false;
+}
+
+/* Waits until the next probe is due, or one is asked for.  A request that comes too early is kept,
+ * since what it is about may be newer than the latest answer.  Faults: CANCELLED. */
 static fault probe_rest(struct probe *probe, moment began)
 {
     while (probe->probes != NULL) {
         deadline due = later(began, probe->probes->settings->probe.interval);
         deadline soonest = later(now(), PROBE_PAUSE_MIN);
-        if (probe->again || due.us < soonest.us) {
-            probe->again = false;
+        if (probe->again)
+            due = earlier_of(due, later(probe->hurried, PROBE_ASKED_PAUSE));
+        if (due.us < soonest.us) {
+            probe_take_request(probe);
             return co_sleep(PROBE_PAUSE_MIN);
         }
         fault waited = co_wait(due);
-        if (waited == FAULT_TIMEOUT)
+        if (waited == FAULT_TIMEOUT) {
+            probe_take_request(probe);
             return OK;
+        }
         TRY(waited);
     }
     return OK;

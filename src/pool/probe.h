@@ -50,5 +50,6 @@ void probes_free(struct probes **probes);
 void probes_follow(struct probes *probes, struct config *config,
                    const struct service_config *settings);
 /** Probes this backend now, or all of them if it is 0: something has shown that its role may have
- *  changed.  A probe that is under way is repeated after it. */
+ *  changed.  A probe that is under way is repeated after it.  At most five times a second: an
+ *  earlier request waits. */
 void probes_ask(struct probes *probes, uint64_t backend);

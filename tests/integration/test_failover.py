@@ -448,5 +448,11 @@ def test_25006_has_the_primary_probed_at_once(cluster, trunkline):
         before = probes()
         with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
             client.execute("insert into t values (1, 1)")
-        # A second one may follow: over a new connection, since the pool has made one meanwhile.
-        eventually(lambda: probes() > before)
+        # A second one follows: over a new connection, since the pool has made one meanwhile.
+        eventually(lambda: probes() >= before + 2)
+        before = probes()
+        client.execute("rollback")
+        client.execute("begin read only")
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+            client.execute("insert into t values (1, 1)")
+        eventually(lambda: probes() > before)  # also within 200 ms of the one before
