@@ -232,10 +232,10 @@ fault auth_client(struct auth_request *request)
     return OK;
 }
 
-const struct service_config *auth_lookup_of(const struct config *config,
-                                            const struct route_config *route)
+const struct route_config *auth_lookup_of(const struct config *config,
+                                          const struct route_config *route)
 {
-    return config->query.user != NULL && route->query ? route->service : NULL;
+    return config->query.user != NULL && route->query && route->service != NULL ? route : NULL;
 }
 
 /* Returns whether any route needs authentication; if none does, there is nothing to hide. */

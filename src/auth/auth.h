@@ -33,8 +33,9 @@ struct auth_request {
     const struct route_config *route;
     struct span database;
     struct span user;
-    bool replication;                    /* physical */
-    const struct service_config *lookup; /* for auth_query, if no file has the user; NULL: none */
+    bool replication; /* physical */
+    const struct route_config
+        *lookup; /* whose servers auth_query asks for users in no file, or NULL */
     struct auth_how how;
     struct buffer *out;
     deadline by;
@@ -51,10 +52,9 @@ void auth_plain_clear(struct map *all);
 /** Mock authentication for a client that matches no route, so that clients can't find out which
  *  databases exist.  OK: the client may be told that no route matches. */
 fault auth_no_route(struct auth_request *request) MUST_USE;
-/** Returns the service to ask by auth_query for users of this route, or NULL; for
- *  auth_request.lookup. */
-const struct service_config *auth_lookup_of(const struct config *config,
-                                            const struct route_config *route);
+/** Returns the route if auth_query asks for its users, else NULL; for auth_request.lookup. */
+const struct route_config *auth_lookup_of(const struct config *config,
+                                          const struct route_config *route);
 /** Checks the limit on failed logins, before authentication.  AUTH: too many logins from this
  *  address have failed. */
 fault auth_admit(const struct auth_request *request) MUST_USE;

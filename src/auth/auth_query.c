@@ -390,9 +390,9 @@ static fault lookup_run(struct lookup *lookup)
 static struct lookup *lookup_new(struct auth_request *request, enum question question)
 {
     struct auth_room *room = request->room;
-    const struct service_config *service = request->lookup;
+    const struct route_config *of = request->lookup;
     const struct route_config *route =
-        service == NULL ? NULL : config_route_lookup(room->pools->config, service->name);
+        of == NULL ? NULL : config_route_lookup(room->pools->config, of->service->name, of->target);
     struct lookup *lookup = route == NULL ? NULL : calloc(1, sizeof(*lookup));
     if (lookup == NULL)
         return NULL;
@@ -405,7 +405,7 @@ static struct lookup *lookup_new(struct auth_request *request, enum question que
     lookup->key = BUFFER_INIT(WIRE_STARTUP_MAX + 1024);
     lookup->values = BUFFER_INIT(ANSWER_MAX);
     lookup->message = BUFFER_INIT(ANSWER_MAX);
-    buffer_printf(&lookup->key, "%c%s", question, service->name);
+    buffer_printf(&lookup->key, "%c%s", question, of->service->name);
     buffer_append_byte(&lookup->key, '\0');
     buffer_append_span(&lookup->key, request->user);
     return lookup;

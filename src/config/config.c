@@ -76,11 +76,16 @@ const struct route_config *config_route(const struct config *config, struct span
     return NULL;
 }
 
-const struct route_config *config_route_lookup(const struct config *config, const char *service)
+const struct route_config *config_route_lookup(const struct config *config, const char *service,
+                                               enum fleet_target target)
 {
-    for (size_t i = 0; i < config->lookup_count; i++)
-        if (same_text(config->lookups[i].service->name, service))
-            return &config->lookups[i];
+    bool primary = target_needs_primary(target);
+    for (size_t i = 0; i < config->lookup_count; i++) {
+        const struct route_config *lookup = &config->lookups[i];
+        if (target_needs_primary(lookup->target) == primary &&
+            same_text(lookup->service->name, service))
+            return lookup;
+    }
     return NULL;
 }
 
@@ -118,7 +123,7 @@ const struct route_config *config_route_like(const struct config *config, struct
                                              struct span user, const struct route_config *like)
 {
     if (like->is_lookup)
-        return config_route_lookup(config, like->service->name);
+        return config_route_lookup(config, like->service->name, like->target);
     const char *listener = like->listener_count > 0 ? like->listeners[0] : NULL;
     const struct route_config *route = config_route_at(config, listener, database, user);
     if (route != NULL && like->is_targeted)

@@ -377,7 +377,7 @@ struct config {
         duration refresh;
         duration timeout;
     } query;
-    struct route_config *lookups; /* routes of the lookups: one for each service, or none */
+    struct route_config *lookups; /* routes of the lookups: two for each service, or none */
     size_t lookup_count;
 
     const char *auth_file;     /* absolute; NULL: none */
@@ -427,8 +427,10 @@ bool route_same_listeners(const struct route_config *a, const struct route_confi
 /** Returns the route with this target: `route` itself if it has it, or if there is none. */
 const struct route_config *route_for_target(const struct route_config *route,
                                             enum fleet_target target);
-/** Returns the route for lookups of users at this service; NULL: none. */
-const struct route_config *config_route_lookup(const struct config *config, const char *service);
+/** Returns the route for lookups of users at this service, for a client of this target: of the
+ *  primary, or of any server if the client's need not be the primary.  NULL: none. */
+const struct route_config *config_route_lookup(const struct config *config, const char *service,
+                                               enum fleet_target target);
 /** Returns the route for clients of the kind that `like` serves: lookups, replication or others, at
  *  its first listener.  NULL: none.  Borrowed from the version. */
 const struct route_config *config_route_like(const struct config *config, struct span database,

@@ -76,8 +76,7 @@ bool slot_before_move(const struct slot *slot)
 
 bool slots_need_primary(const struct slots *slots)
 {
-    return slots->target == TARGET_DEFAULT || slots->target == TARGET_PRIMARY ||
-           slots->target == TARGET_READ_WRITE;
+    return target_needs_primary(slots->target);
 }
 
 bool slots_may_use(const struct slots *slots, const struct backend *backend)

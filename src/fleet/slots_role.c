@@ -23,7 +23,7 @@ void slots_set_lag_max(struct slots *slots, duration lag_max)
 /* With these targets the replicas are used, or all backends: there may be several. */
 static bool target_has_several(enum fleet_target target)
 {
-    return target != TARGET_DEFAULT && target != TARGET_PRIMARY && target != TARGET_READ_WRITE;
+    return !target_needs_primary(target);
 }
 
 bool slots_spread(const struct slots *slots)

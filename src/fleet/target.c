@@ -26,6 +26,11 @@ const char *target_name(enum fleet_target target)
     return names[target];
 }
 
+bool target_needs_primary(enum fleet_target target)
+{
+    return target == TARGET_DEFAULT || target == TARGET_PRIMARY || target == TARGET_READ_WRITE;
+}
+
 bool target_accepts(enum fleet_target target, bool replica, bool read_only, bool fallback)
 {
     switch (target) {

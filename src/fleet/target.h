@@ -20,6 +20,8 @@ enum fleet_target {
 
 /** Returns the target of this name ("any", "read-write", ...); TARGETS: there is none. */
 enum fleet_target target_named(struct span name);
+/** Returns whether only the primary will do.  TARGET_DEFAULT's exception is none here. */
+bool target_needs_primary(enum fleet_target target);
 /** Returns the name; "default" for TARGET_DEFAULT. */
 const char *target_name(enum fleet_target target);
 /** Returns whether a backend found like this may be used.  `fallback`: no standby is online, for

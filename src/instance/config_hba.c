@@ -189,7 +189,8 @@ static void check_route_how(struct config_reader *reader, const yaml_node_t *nod
 
 /* --- the whole -------------------------------------------------------------------------------- */
 
-/* Adds a lookup route for each service: auth_query has pools of its own. */
+/* Adds two lookup routes for each service: auth_query has pools of its own.  One asks the primary,
+ * the other one any server: clients of standbys can log in while there is no primary. */
 static void add_lookups(struct config_reader *reader)
 {
     struct config *config = reader->config;
@@ -197,12 +198,13 @@ static void add_lookups(struct config_reader *reader)
     if (config->query.user == NULL)
         return;
     config->lookups =
-        config_arena_array(reader->arena, config->service_count, sizeof(struct route_config));
-    for (size_t i = 0; config->lookups != NULL && i < config->service_count; i++) {
+        config_arena_array(reader->arena, 2 * config->service_count, sizeof(struct route_config));
+    for (size_t i = 0; config->lookups != NULL && i < 2 * config->service_count; i++) {
         struct route_config *lookup = &config->lookups[config->lookup_count++];
         config_preset(reader, routes->rows, lookup);
         lookup->is_lookup = true;
-        lookup->service = &config->services[i];
+        lookup->service = &config->services[i / 2];
+        lookup->target = i % 2 == 0 ? TARGET_DEFAULT : TARGET_ANY;
         lookup->auth = lookup->how.method = AUTH_TRUST;
         lookup->mode = POOL_TRANSACTION;
         lookup->pool_size = config->query.pool_size;

@@ -193,3 +193,25 @@ def test_roles_of_the_hba_file_are_asked_for_too(asking, users, tmp_path):
     assert daemon.endpoint(database="session", user="newcomer").one("select 1") == 1
     assert daemon.endpoint(database="staff", user="newcomer").one("select 1") == 1
     assert "no line of the HBA file" in refusal(daemon.endpoint(database="session", user="reports"))
+
+
+@pytest.mark.parametrize("target", ["any", "standby", "prefer-standby"])
+def test_clients_of_standbys_come_in_without_a_primary(replication, trunkline, target):
+    """At a service that has standbys only: none of them may answer for a primary."""
+    servers = replication(replicas=2)
+    servers.primary.sql(ASKER)
+    servers.caught_up()
+    hosts = [f"127.0.0.1:{one.port}" for one in servers.replicas]
+    daemon = trunkline(
+        services={"main": {"hosts": hosts, "tls": {"mode": "disable"}}}, users={"admin": "admin"},
+        auth_query=dict(QUERY, timeout="3s"), failed_logins={"limit": "off"},
+        routes=[route(database="standbys", server_database="app", target_session_attrs=target),
+                route()])
+    who = "select current_user || pg_is_in_recovery()"
+    assert daemon.endpoint(database="standbys", user="newcomer").one(who) == "newcomertrue"
+    assert "password authentication failed" in refusal(
+        daemon.endpoint(database="standbys", user="nobody"))
+    with daemon.endpoint(user="app").connect(
+            options=f"-ctrunkline.target_session_attrs={target}") as client:
+        assert client.execute(who).fetchone()[0] == "apptrue"
+    assert "auth_query failed" in refusal(daemon.endpoint(user="staff"))  # nobody asked for it yet
