@@ -1,11 +1,13 @@
 """Users who stand in no file are asked for at the server, by connections that nobody else has."""
 import re
+import threading
 from pathlib import Path
 
 import psycopg
 import pytest
 from support import wire as w
-from support.patience import eventually
+from support.failover import elected
+from support.patience import PATIENCE, eventually
 from support.trunkline import route
 
 ASKER = """
@@ -215,3 +217,32 @@ def test_clients_of_standbys_come_in_without_a_primary(replication, trunkline, t
             options=f"-ctrunkline.target_session_attrs={target}") as client:
         assert client.execute(who).fetchone()[0] == "apptrue"
     assert "auth_query failed" in refusal(daemon.endpoint(user="staff"))  # nobody asked for it yet
+
+
+def test_a_login_that_waits_for_an_old_primary_asks_the_new_one(replication, trunkline):
+    """The old one does not answer: nothing of the login may wait for it once another is elected."""
+    servers = replication(replicas=1)
+    old, new = servers.servers
+    old.sql(ASKER)
+    old.sql("create function slow_user(text) returns table(name text, secret text)"
+            " language plpgsql security definer as $$ begin"
+            f" perform pg_sleep(3600 * (current_setting('port')::int = {old.port})::int);"
+            " return query select * from lookup_user($1); end $$")
+    servers.caught_up()
+    asks = "select 1 from pg_stat_activity where usename = 'looker' and wait_event = 'PgSleep'"
+    daemon = trunkline(
+        services={"main": {"hosts": [f"127.0.0.1:{one.port}" for one in servers.servers],
+                           "tls": {"mode": "disable"},
+                           "probe": {"user": "app", "password": "app", "interval": "100ms"}}},
+        users={"admin": "admin"}, failed_logins={"limit": "off"},
+        auth_query=dict(QUERY, query="select name, secret from slow_user($1)", timeout="1h"))
+    elected(daemon, old)
+    came = []
+    login = threading.Thread(target=lambda: came.append(
+        daemon.endpoint(user="newcomer").one("select current_setting('port')::int")))
+    login.start()
+    eventually(lambda: old.sql(asks))
+    servers.promote(new)
+    login.join(PATIENCE)
+    assert came == [new.port]
+    assert old.sql(asks)
