@@ -1,0 +1,541 @@
+"""One execution for all who ask the same at once: what they get, and what is never shared."""
+import threading
+import time
+
+import psycopg
+import pytest
+from support import wire as w
+from support.patience import STRETCH, eventually
+from support.trunkline import route
+
+OBJECTS = """
+    create table flights_rows (a int primary key, b text);
+    insert into flights_rows values (1, 'one'), (2, 'two');
+    create sequence flights_runs;
+    create function flights_held(k int) returns int language plpgsql as $$ begin
+        perform nextval('flights_runs'); perform pg_advisory_xact_lock_shared(4242, k); return k;
+    end $$;
+    create function flights_fails(k int) returns int language plpgsql as $$ begin
+        perform flights_held(k); return 1 / (k - k);
+    end $$;
+    grant all on flights_rows, flights_runs to public;
+    create schema flights_other;
+    create table flights_other.flights_rows (a int primary key, b text);
+    insert into flights_other.flights_rows values (1, 'other');
+    grant usage on schema flights_other to public; grant all on flights_other.flights_rows to public;
+    """
+BUSY = ("from pg_stat_activity where state = 'active' and wait_event = 'advisory'"
+        " and query like '%%flights\\_%%'")
+
+
+class Gate:
+    """Holds the executions of flights_held(), and counts them."""
+
+    def __init__(self, postgres):
+        self.postgres = postgres
+        self.connection = psycopg.connect(host=str(postgres.folder), port=postgres.port,
+                                          user="postgres", dbname="app", autocommit=True)
+        self.before = self.made()
+        self.shut()
+
+    def made(self):
+        return self.postgres.one("select case when is_called then last_value else 0 end"
+                                 " from flights_runs")
+
+    def runs(self):
+        """Executions since the gate was made."""
+        return self.made() - self.before
+
+    def shut(self):
+        self.connection.execute("select pg_advisory_lock(4242, 1)")
+
+    def open(self):
+        self.connection.execute("select pg_advisory_unlock_all()")
+
+    def busy(self):
+        return self.postgres.one("select count(*) " + BUSY)
+
+    def kill(self):
+        self.postgres.sql("select pg_terminate_backend(pid) " + BUSY)
+
+
+@pytest.fixture(scope="module")
+def objects(postgres):
+    postgres.sql(OBJECTS)
+    return postgres
+
+
+@pytest.fixture
+def gate(objects):
+    gate = Gate(objects)
+    yield gate
+    gate.open()
+    gate.connection.close()
+
+
+@pytest.fixture
+def flights(trunkline, objects):
+    """flights(mode="ttl", ttl="1s", relays=4): a daemon with one rule."""
+    def make(mode="dedupe", relays=2, settings=None, **rule):
+        return trunkline(relays=relays,
+                         cache_functions=["pg_catalog.pg_sleep", "public.flights_held",
+                                          "public.flights_fails"],
+                         routes=[route(cache=[dict(mode=mode, **rule)], **(settings or {}))])
+    return make
+
+
+SQL = "select a, b, flights_held(1) from flights_rows where a = 1"
+ROW = [["1", "one", "1"]]
+SIMPLE = w.query(SQL)
+EXTENDED = (w.parse("", SQL) + w.bind() + w.describe("P") + w.execute() + w.SYNC)
+
+
+def waiting(daemon):
+    return sum(one["state"] == "waiting" for one in daemon.console("SHOW CLIENTS"))
+
+
+def crowd(daemon, count, message=SIMPLE, **parameters):
+    """So many clients that have asked the same, and wait for one execution."""
+    wires = [daemon.endpoint().wire(**parameters) for _ in range(count)]
+    for wire in wires:
+        wire.send(message)
+    eventually(lambda: waiting(daemon) == count)
+    return wires
+
+
+def leave(wires):
+    for wire in wires:
+        wire.socket.close()
+
+
+@pytest.mark.parametrize("message", [SIMPLE, EXTENDED], ids=["simple", "extended"])
+def test_a_hundred_clients_share_one_execution(flights, gate, message):
+    daemon = flights()
+    wires = crowd(daemon, 100, message)
+    eventually(lambda: gate.busy() == 1)
+    assert gate.runs() == 1
+    gate.open()
+    for wire in wires:
+        assert w.rows(wire.until()) == ROW
+    assert gate.runs() == 1
+    for wire in wires[:3]:
+        assert w.rows(wire.ask(w.query("select 7"))) == [["7"]]
+    leave(wires)
+
+
+def test_a_declared_pg_sleep_is_executed_once(flights, objects):
+    daemon, sql = flights(), f"select 5, pg_sleep({2 * STRETCH})"
+    wires = [daemon.endpoint().wire() for _ in range(100)]
+    mark = objects.mark()
+    for wire in wires:
+        wire.send(w.query(sql))
+    for wire in wires:
+        assert w.rows(wire.until()) == [["5", ""]]
+    assert objects.statements(mark).count(sql) == 1
+    leave(wires)
+
+
+def test_five_hundred_clients_use_one_server(flights, gate, objects):
+    daemon = flights()
+    wires = crowd(daemon, 500)
+    assert len(objects.backends()) == 1
+    gate.open()
+    for wire in wires:
+        assert w.rows(wire.until()) == ROW
+    assert gate.runs() == 1
+    leave(wires)
+
+
+def test_clients_of_all_relays_share(flights, gate):
+    daemon = flights(relays=4)
+    wires = crowd(daemon, 40)
+    gate.open()
+    for wire in wires:
+        assert w.rows(wire.until()) == ROW
+    assert gate.runs() == 1
+    leave(wires)
+
+
+@pytest.mark.parametrize("how", ["closes", "cancels", "terminates", "killed"])
+def test_the_first_client_may_leave(flights, gate, how):
+    daemon = flights()
+    first, = crowd(daemon, 1)
+    eventually(lambda: gate.busy() == 1)
+    wires = [daemon.endpoint().wire().send(SIMPLE) for _ in range(5)]
+    eventually(lambda: waiting(daemon) == 6)
+    if how == "closes":
+        first.socket.close()
+    elif how == "terminates":
+        first.send(w.TERMINATE)
+    elif how == "cancels":
+        first.cancel_elsewhere()
+        assert [m.sqlstate for m in first.until() if m.kind == "E"] == ["57014"]
+        assert w.rows(first.ask(w.query("select 7"))) == [["7"]]
+    else:
+        oldest = min(daemon.console("SHOW CLIENTS"), key=lambda one: one["id"])
+        daemon.console(f"KILL CLIENT '{oldest['id']}'")
+        assert "57P01" in [m.sqlstate for m in first.rest() if m.kind == "E"]
+    eventually(lambda: waiting(daemon) == 5)
+    gate.open()
+    for wire in wires:
+        assert w.rows(wire.until()) == ROW
+    assert gate.runs() == 1
+    leave([first, *wires])
+
+
+@pytest.mark.parametrize("how", ["close", "cancel"])
+def test_the_last_client_that_leaves_ends_the_execution(flights, gate, how):
+    daemon = flights()
+    wires = crowd(daemon, 3)
+    eventually(lambda: gate.busy() == 1)
+    for wire in wires:
+        if how == "close":
+            wire.socket.close()
+        else:
+            wire.cancel_elsewhere()
+            assert [m.sqlstate for m in wire.until() if m.kind == "E"] == ["57014"]
+    eventually(lambda: gate.busy() == 0)
+    gate.open()
+    with daemon.endpoint().wire() as wire:
+        assert w.rows(wire.ask(SIMPLE)) == ROW
+    assert gate.runs() == 2
+    leave(wires)
+
+
+def test_a_client_waits_no_longer_than_its_query_timeout(flights, gate):
+    daemon = flights(settings={"query_timeout": "1s"})
+    wire, = crowd(daemon, 1)
+    assert "57014" in [m.sqlstate for m in wire.rest() if m.kind == "E"]
+    eventually(lambda: gate.busy() == 0)
+
+
+def test_an_error_goes_to_all_and_is_not_stored(flights, gate):
+    daemon = flights("ttl", ttl="1h")
+    message = w.query("select flights_fails(1)")
+    wires = crowd(daemon, 10, message)
+    gate.open()
+    for wire in wires:
+        answers = wire.until()
+        assert [m.sqlstate for m in answers if m.kind == "E"] == ["22012"]
+        assert not w.rows(answers)
+    assert gate.runs() == 1
+    assert [m.sqlstate for m in wires[0].ask(message) if m.kind == "E"] == ["22012"]
+    assert gate.runs() == 2
+    leave(wires)
+
+
+def extended(*values, formats=(), sql="select a, b, flights_held(1) from flights_rows where a = $1"):
+    return (w.parse("", sql, [23]) + w.bind(values=values, result_formats=formats) +
+            w.describe("P") + w.execute() + w.SYNC)
+
+
+@pytest.mark.parametrize("one, two", [
+    ({}, {"TimeZone": "Asia/Tokyo"}),
+    ({}, {"DateStyle": "German"}),
+    ({}, {"search_path": "flights_other, public"}),
+    ({}, {"extra_float_digits": "0"}),
+    ({}, {"client_encoding": "LATIN1"}),
+], ids=["TimeZone", "DateStyle", "search_path", "extra_float_digits", "client_encoding"])
+def test_other_parameters_do_not_share(flights, gate, one, two):
+    daemon = flights()
+    wires = crowd(daemon, 1, **one)
+    wires += [daemon.endpoint().wire(**two).send(SIMPLE)]
+    eventually(lambda: gate.busy() == 2)
+    gate.open()
+    assert w.rows(wires[0].until()) == ROW
+    other = "other" if "search_path" in two else "one"
+    assert w.rows(wires[1].until()) == [["1", other, "1"]]
+    leave(wires)
+
+
+def test_other_users_do_not_share(flights, gate):
+    daemon = flights()
+    wires = crowd(daemon, 1)
+    wires += [daemon.endpoint(user="reports").wire().send(SIMPLE)]
+    eventually(lambda: gate.busy() == 2)
+    gate.open()
+    for wire in wires:
+        assert w.rows(wire.until()) == ROW
+    leave(wires)
+
+
+@pytest.mark.parametrize("one, two", [
+    (extended("1"), extended("2")),
+    (extended("1"), extended("1", formats=[1])),
+    (SIMPLE, w.query(SQL + " ")),
+    (SIMPLE, EXTENDED),
+], ids=["values", "formats", "text", "protocol"])
+def test_other_statements_do_not_share(flights, gate, one, two):
+    daemon = flights()
+    wires = crowd(daemon, 1, one)
+    wires += [daemon.endpoint().wire().send(two)]
+    eventually(lambda: gate.busy() == 2)
+    gate.open()
+    answers = [wire.until() for wire in wires]
+    assert all("E" not in w.kinds(one) and w.kinds(one).endswith("D C Z") for one in answers)
+    leave(wires)
+
+
+def test_application_name_does_not_matter(flights, gate):
+    daemon = flights()
+    wires = crowd(daemon, 1, application_name="one")
+    wires += [daemon.endpoint().wire(application_name="two").send(SIMPLE)]
+    eventually(lambda: waiting(daemon) == 2)
+    gate.open()
+    for wire in wires:
+        assert w.rows(wire.until()) == ROW
+    assert gate.runs() == 1
+    leave(wires)
+
+
+def test_each_client_gets_the_messages_of_what_it_sent(flights, gate):
+    daemon = flights()
+    named = daemon.endpoint().wire()
+    assert w.kinds(named.ask(w.parse("s", SQL), w.SYNC)) == "1 Z"
+    wires = crowd(daemon, 2, EXTENDED)
+    named.send(w.bind("", "s") + w.execute() + w.SYNC)
+    bare = daemon.endpoint().wire().send(w.parse("", SQL) + w.bind() + w.execute() + w.SYNC)
+    eventually(lambda: waiting(daemon) == 4)
+    gate.open()
+    assert [w.kinds(wire.until()) for wire in wires] == ["1 2 T D C Z"] * 2
+    assert w.kinds(named.until()) == "2 D C Z"
+    assert w.kinds(bare.until()) == "1 2 D C Z"
+    assert gate.runs() == 1
+    leave([named, bare, *wires])
+
+
+def test_an_unnamed_statement_that_was_not_sent_can_be_bound(flights, gate):
+    daemon = flights("ttl", ttl="1h")
+    gate.open()
+    with daemon.endpoint().wire() as one, daemon.endpoint().wire() as two:
+        assert w.rows(one.ask(EXTENDED)) == ROW
+        assert w.rows(two.ask(EXTENDED)) == ROW and gate.runs() == 1
+        two.send(w.query("begin")).until()
+        answers = two.ask(w.bind(), w.execute(), w.SYNC)
+        assert w.kinds(answers) == "2 D C Z" and w.rows(answers) == ROW
+        two.send(w.query("commit")).until()
+        assert gate.runs() == 2
+
+
+def test_a_query_from_memory_ends_the_unnamed_statement(flights, gate):
+    daemon = flights("ttl", ttl="1h")
+    gate.open()
+    with daemon.endpoint().wire() as one, daemon.endpoint().wire() as two:
+        assert w.rows(one.ask(SIMPLE)) == ROW
+        two.ask(w.parse("", "select 1"), w.SYNC)
+        assert w.rows(two.ask(SIMPLE)) == ROW and gate.runs() == 1
+        answers = two.ask(w.bind(), w.execute(), w.SYNC)
+        assert [m.sqlstate for m in answers if m.kind == "E"] == ["26000"]
+
+
+def test_a_write_seals_what_began_before(flights, gate, objects):
+    daemon = flights()
+    wires = crowd(daemon, 1)
+    eventually(lambda: gate.busy() == 1)
+    with daemon.connect() as writer:
+        writer.execute("update flights_rows set b = 'new' where a = 1")
+        try:
+            wires += [daemon.endpoint().wire().send(SIMPLE)]
+            eventually(lambda: gate.busy() == 2)
+            gate.open()
+            assert w.rows(wires[0].until()) == ROW
+            assert w.rows(wires[1].until()) == [["1", "new", "1"]]
+        finally:
+            writer.execute("update flights_rows set b = 'one' where a = 1")
+    leave(wires)
+
+
+@pytest.mark.parametrize("statements", [
+    ["select 1", "select b from flights_rows", "set datestyle = iso", "begin", "rollback"],
+    ["begin", "select b from flights_rows", "commit"],
+    ["begin read only", "select 1", "end"],
+], ids=["outside", "transaction", "read_only"])
+def test_reads_seal_nothing(flights, gate, statements):
+    daemon = flights()
+    wires = crowd(daemon, 1)
+    eventually(lambda: gate.busy() == 1)
+    with daemon.endpoint().wire() as other:
+        for sql in statements:
+            assert "E" not in w.kinds(other.ask(w.query(sql)))
+            if sql not in ("begin", "commit"):
+                answers = other.ask(w.parse("", sql), w.bind(), w.execute(), w.SYNC)
+                assert "E" not in w.kinds(answers)
+    wires += [daemon.endpoint().wire().send(SIMPLE)]
+    eventually(lambda: waiting(daemon) == 2)
+    assert gate.busy() == 1
+    gate.open()
+    for wire in wires:
+        assert w.rows(wire.until()) == ROW
+    assert gate.runs() == 1
+    leave(wires)
+
+
+WRITE = "insert into flights_rows values (90, 'x'); delete from flights_rows where a = 90"
+
+
+@pytest.mark.parametrize("steps", [
+    [w.query(WRITE)],
+    [w.query("begin"), w.query(WRITE), w.query("commit")],
+    [w.query("select nextval('flights_runs')")],
+    [w.parse("", "update flights_rows set b = b") + w.bind() + w.execute() + w.SYNC],
+    [w.parse("s", "update flights_rows set b = b") + w.SYNC, w.bind("", "s") + w.execute() + w.SYNC],
+    [w.query("/* select */ update flights_rows set b = b")],
+    [w.query("copy flights_rows from stdin") + w.COPY_DONE],
+    [w.query("prepare p as update flights_rows set b = b"), w.query("execute p")],
+], ids=["simple", "transaction", "function", "unnamed", "named", "comment", "copy", "sql_prepared"])
+def test_each_kind_of_write_seals(flights, gate, steps):
+    daemon = flights()
+    wires = crowd(daemon, 1)
+    eventually(lambda: gate.busy() == 1)
+    with daemon.endpoint().wire() as writer:
+        for step in steps:
+            assert "E" not in w.kinds(writer.ask(step))
+    wires += [daemon.endpoint().wire().send(SIMPLE)]
+    eventually(lambda: gate.busy() == 2)
+    gate.open()
+    for wire in wires:
+        assert w.rows(wire.until()) == ROW
+    leave(wires)
+
+
+def test_transactions_do_not_share(flights, gate):
+    daemon = flights()
+    wires = crowd(daemon, 1)
+    other = daemon.endpoint().wire()
+    other.ask(w.query("begin"))
+    other.send(SIMPLE)
+    eventually(lambda: gate.busy() == 2)
+    gate.open()
+    assert w.rows(wires[0].until()) == ROW and w.rows(other.until()) == ROW
+    leave([other, *wires])
+
+
+def test_serializable_sessions_do_not_share(flights, gate):
+    daemon = flights()
+    wires = crowd(daemon, 1, default_transaction_isolation="serializable")
+    wires += [daemon.endpoint().wire(default_transaction_isolation="serializable").send(SIMPLE)]
+    eventually(lambda: gate.busy() == 2)
+    gate.open()
+    for wire in wires:
+        assert w.rows(wire.until()) == ROW
+    leave(wires)
+
+
+@pytest.mark.parametrize("sql", [
+    "select random()", "select clock_timestamp()", "select nextval('flights_runs')",
+    "select a, random() from flights_rows", "select txid_current()"])
+def test_volatile_functions_are_never_answered_from_memory(flights, sql):
+    daemon = flights("ttl", ttl="1h")
+    with daemon.endpoint().wire() as wire:
+        answers = [w.rows(wire.ask(w.query(sql))) for _ in range(4)]
+    assert len({str(one) for one in answers}) == 4
+
+
+def test_a_stored_answer_is_not_older_than_its_ttl(flights, objects):
+    objects.sql("create table flights_versions (n int); insert into flights_versions values (0);"
+                " grant all on flights_versions to public")
+    daemon, ttl = flights("ttl", ttl="100ms"), 0.1
+    committed, done = {}, threading.Event()
+
+    def write():
+        with objects.endpoint().connect() as writer:
+            for n in range(1, 400):
+                writer.execute("update flights_versions set n = %s", [n])
+                committed[n] = time.monotonic()
+        done.set()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    reads = 0
+    with daemon.endpoint().wire() as wire:
+        while not done.is_set():
+            asked = time.monotonic()
+            seen = int(w.rows(wire.ask(w.query("select n from flights_versions")))[0][0])
+            owed = max([n for n, at in list(committed.items()) if at <= asked - ttl], default=0)
+            assert seen >= owed
+            reads += 1
+    thread.join()
+    assert reads > 0
+
+
+def test_a_stored_answer_is_used(flights, gate):
+    daemon = flights("ttl", ttl="1h")
+    gate.open()
+    with daemon.endpoint().wire() as one, daemon.endpoint().wire() as two:
+        for _ in range(3):
+            assert w.rows(one.ask(SIMPLE)) == ROW
+            assert w.rows(two.ask(SIMPLE)) == ROW
+            assert w.kinds(two.ask(EXTENDED)) == "1 2 T D C Z"
+    assert gate.runs() == 2  # one of each protocol
+
+
+LONG = ("select repeat(chr(64 + i), 1000000) from generate_series(1, 20) i"
+        " where flights_held(1) = 1")
+
+
+def test_long_rows_reach_all(flights, gate):
+    daemon = flights()
+    wires = crowd(daemon, 8, w.query(LONG))
+    gate.open()
+    found = [None] * len(wires)
+
+    def read(i):
+        found[i] = [row[0] for row in w.rows(wires[i].until())]
+
+    readers = [threading.Thread(target=read, args=(i,)) for i in range(len(wires))]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    wanted = [chr(65 + i) * 1000000 for i in range(20)]
+    assert all(one == wanted for one in found)
+    leave(wires)
+
+
+def test_a_slow_reader_stops_nobody(flights, gate):
+    daemon = flights()
+    wires = crowd(daemon, 4, w.query(LONG))
+    gate.open()
+    for wire in wires[1:]:  # the first one does not read
+        assert len(w.rows(wire.until())) == 20
+    assert w.rows(wires[1].ask(w.query("select 7"))) == [["7"]]
+    leave(wires)
+
+
+def test_a_server_that_is_killed_before_the_first_row_is_replaced(flights, gate):
+    daemon = flights()
+    wires = crowd(daemon, 10)
+    eventually(lambda: gate.busy() == 1)
+    gate.kill()
+    eventually(lambda: gate.runs() == 2 and gate.busy() == 1)
+    gate.open()
+    for wire in wires:
+        assert w.rows(wire.until()) == ROW
+    assert gate.runs() == 2
+    leave(wires)
+
+
+def test_a_server_that_is_killed_again_and_again_is_an_error(flights, gate):
+    daemon = flights()
+    wires = crowd(daemon, 3)
+    for runs in (1, 2, 3):
+        eventually(lambda runs=runs: gate.runs() == runs and gate.busy() == 1)
+        gate.kill()
+    for wire in wires:
+        eventually(lambda: gate.busy() == 0)
+        state = [m.sqlstate for m in wire.rest() if m.kind == "E"]
+        assert state and state[-1] in ("57P01", "08006")
+    assert gate.runs() == 3
+    leave(wires)
+
+
+def test_a_shutdown_does_not_wait_for_flights_for_ever(flights, gate):
+    daemon = flights()
+    wires = crowd(daemon, 3)
+    daemon.program.send_signal(15)
+    gate.open()
+    for wire in wires:
+        answers = wire.rest()
+        assert w.rows(answers) == ROW or "57P01" in [m.sqlstate for m in answers if m.kind == "E"]
+    daemon.stop()
+    leave(wires)
