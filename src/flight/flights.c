@@ -186,7 +186,7 @@ static void become(struct flight *flight, enum flight_phase phase)
 struct answer *flight_answer(const struct flight *flight)
 {
     enum flight_phase phase = flight_phase(flight);
-    return phase == FLIGHT_RUNNING || phase == FLIGHT_ENDED ? flight->answer : NULL;
+    return phase == FLIGHT_ASKING || phase == FLIGHT_DECLINED ? NULL : flight->answer;
 }
 
 enum flight_progress flight_progress(const struct flight *flight)
@@ -357,7 +357,7 @@ static void tell_runner(struct flight *flight)
 /* The last waiter has left.  Under the lock.  Returns the table's reference, or NULL. */
 static struct flight *abandon(struct flight *flight)
 {
-    if (flight->refreshes || flight->phase == FLIGHT_ENDED || flight->phase == FLIGHT_DECLINED)
+    if (flight->refreshes || flight->phase >= FLIGHT_ENDED)
         return NULL;
     flight->abandoned = true;
     if (!flight->listed)
@@ -467,7 +467,7 @@ void flight_end(struct flight *flight, enum flight_phase how)
 {
     struct flight_audience *audiences[AUDIENCES_MAX];
     struct flight *listed = NULL;
-    invariant(how == FLIGHT_ENDED || how == FLIGHT_DECLINED);
+    invariant(how >= FLIGHT_ENDED);
     lock_take(&flight->shard->lock);
     invariant(flight->phase == FLIGHT_ASKING || flight->phase == FLIGHT_RUNNING);
     invariant(how == FLIGHT_DECLINED || flight->answer != NULL);

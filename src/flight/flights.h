@@ -6,15 +6,16 @@
  * clients that wait read the flight's answer (answer.h).  The table is shared by all threads.  A
  * flight is counted: the table, the runner, each waiter and each mail under way have a reference.
  *
- *     ASKING ──> RUNNING ──> ENDED          ASKING, RUNNING ──> DECLINED
+ *     ASKING ──> RUNNING ──> ENDED, LOST    ASKING, RUNNING ──> DECLINED
  *
  * ASKING    the runner finds out whether the statement may be shared; a join is always possible
  * RUNNING   the execution has been sent; a join is possible while no write has changed what it
  *           reads since then, and the beginning of the answer is still there
  * ENDED     nothing comes any more: see answer_ended()
  * DECLINED  the statement may not be shared: each waiter executes it by itself
+ * LOST      the server was lost; waiters that have got nothing of the answer begin another flight
  *
- * Only the runner moves a flight on.  A flight in ENDED or DECLINED, or one that its last waiter
+ * Only the runner moves a flight on.  A flight in ENDED, DECLINED or LOST, or one that its last waiter
  * has left, is not in the table.  A waiter belongs to its machine's thread; everything else is
  * under the lock of the flight's shard.  Nothing here suspends.  Design: docs/internals/flight.md
  */
@@ -27,7 +28,7 @@
 struct flights;
 struct flight;
 
-enum flight_phase { FLIGHT_ASKING, FLIGHT_RUNNING, FLIGHT_ENDED, FLIGHT_DECLINED };
+enum flight_phase { FLIGHT_ASKING, FLIGHT_RUNNING, FLIGHT_ENDED, FLIGHT_DECLINED, FLIGHT_LOST };
 
 /* A place among those that wait for a flight; zero: none. */
 struct flight_waiter {
@@ -100,7 +101,7 @@ void flight_run(struct flight *flight, struct answer *answer, const struct gener
                 uint64_t captured);
 /** Tells the waiters of all threads that there is more of the answer, or another phase. */
 void flight_tell(struct flight *flight);
-/** Ends the flight, ENDED (behind answer_end) or DECLINED, and tells the waiters. */
+/** Ends the flight, ENDED or LOST (behind answer_end) or DECLINED, and tells the waiters. */
 void flight_end(struct flight *flight, enum flight_phase how);
 
 /* --- console ---------------------------------------------------------------------------------- */

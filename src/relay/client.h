@@ -111,6 +111,7 @@ struct client {
     bool parted;   /* has just lost claim.served_by because the client ends */
     bool crowded;  /* to be disconnected before login, to admit a newer connection */
     bool passes;   /* its stashed statement is to be executed, not shared */
+    uint8_t lost;  /* for flight_wait.c: executions of its stashed statement that were lost */
     bool internal; /* a part of the daemon: see client_start_internal */
     struct client_key key;
     struct uuid id;

@@ -190,7 +190,7 @@ static void settle(struct flight_run *run, fault executed)
     flight_set_progress(run->flight, run->progress);
     if (complete && run->rule->mode == CACHE_TTL && !run->reported && answer_storable(run->answer))
         store(run);
-    flight_end(run->flight, FLIGHT_ENDED);
+    flight_end(run->flight, executed == FAULT_CLOSED ? FLIGHT_LOST : FLIGHT_ENDED);
 }
 
 /* --- the coroutine ---------------------------------------------------------------------------- */

@@ -19,6 +19,8 @@
 /* ParseComplete and BindComplete. */
 #define HEAD_MAX (2u * WIRE_HEADER)
 #define TAIL     (WIRE_HEADER + 1u)
+/* Executions of one statement whose server is lost before the client is told. */
+#define LOST_MAX 3u
 
 struct flight_wait {
     struct flight_waiter waiter;
@@ -31,6 +33,7 @@ struct flight_wait {
     uint8_t head[HEAD_MAX]; /* in front of the answer */
     uint8_t head_size, head_at;
     uint8_t tail_at; /* bytes of ReadyForQuery that were sent */
+    uint8_t lost;    /* executions for which it has waited and whose server was lost */
     deadline by;     /* query_timeout */
     duration limit;
 };
@@ -142,7 +145,17 @@ static void note_parse(struct client *client, struct span body, bool failed)
     params_assign(&client->unnamed_params, failed ? NULL : params_ref(client->params));
 }
 
-/* Notes the Parse of the stashed batch, or of the one that `batch` was read from. */
+/* Forgets the unnamed statement: a simple query destroys it. */
+static void note_query(struct client *client)
+{
+    if (client->unnamed != NULL)
+        client_keep_unnamed(client, SPAN_NONE);
+    else /* too long to be kept, it may be on a server */
+        client->unnamed_number = ++client->relay->unnamed_ever;
+}
+
+/* Notes what the stashed batch, or the one that `batch` was read from, has done to the unnamed
+ * statement. */
 static void settle_parse(struct client *client, const struct turn_batch *batch, bool failed)
 {
     struct turn_batch stashed;
@@ -152,7 +165,9 @@ static void settle_parse(struct client *client, const struct turn_batch *batch, 
         invariant(whole);
         batch = &stashed;
     }
-    if (batch->parses)
+    if (!batch->extended)
+        note_query(client);
+    else if (batch->parses)
         note_parse(client, batch->parse, failed);
 }
 
@@ -173,6 +188,25 @@ static void pass(struct client *client)
     wait_free(client);
     client->ahead = client->passes = true;
     park(client);
+}
+
+/* The server was lost before the client got anything.  The first one of those that waited begins
+ * another flight, which the others join. */
+static void begin_again(struct client *client)
+{
+    client->lost = client->flight->lost + 1;
+    wait_free(client);
+    if (client->lost == LOST_MAX) {
+        client_farewell(&client, "08006", "the server closed the connection unexpectedly");
+        return;
+    }
+    client->ahead = true;
+    park(client);
+}
+
+static bool is_lost(const struct flight_wait *wait)
+{
+    return wait->waiter.flight != NULL && flight_phase(wait->waiter.flight) == FLIGHT_LOST;
 }
 
 static bool parse_failed(const struct flight_wait *wait)
@@ -233,6 +267,8 @@ static void go_on(struct client *client)
     case FAULT_UPSTREAM:
         if (wait->begun)
             lose(client);
+        else if (is_lost(wait))
+            begin_again(client);
         else
             pass(client);
         return;
@@ -251,7 +287,7 @@ static bool has_answer(struct flight_wait *wait)
     struct answer *answer = flight_answer(flight);
     if (wait->reader.answer != NULL)
         return true;
-    if (answer == NULL)
+    if (answer == NULL || is_lost(wait))
         return false;
     /* How far a failing statement came is known at its end; all else has been executed. */
     bool ended = flight_phase(flight) == FLIGHT_ENDED;
@@ -267,6 +303,8 @@ static void on_news(struct flight_waiter *waiter)
     enum flight_phase phase = flight_phase(waiter->flight);
     if (has_answer(wait))
         go_on(client);
+    else if (phase == FLIGHT_LOST)
+        begin_again(client);
     else if (phase == FLIGHT_DECLINED || phase == FLIGHT_ENDED)
         pass(client);
 }
@@ -339,10 +377,8 @@ static bool stands_alone(const struct client *client, const struct turn_batch *b
 /* Waits with a copy of the message.  False: no memory. */
 static bool begin_wait(struct client *client, const uint8_t *at, uint32_t size)
 {
-    if (client_stash(client, at, size) != OK) {
-        wait_free(client);
+    if (client_stash(client, at, size) != OK)
         return false;
-    }
     client_become(client, CLIENT_FLIGHT);
     client->since = now();
     arm(client->flight);
@@ -359,6 +395,8 @@ static struct flight_wait *wait_new(struct client *client, const struct turn_bat
     wait->extended = batch->extended;
     wait->parses = batch->parses;
     wait->describes = batch->describes;
+    wait->lost = client->lost;
+    client->lost = 0;
     client->flight = wait;
     return wait;
 }
@@ -456,5 +494,7 @@ enum flight_taken flight_take(struct client *client, const uint8_t *at, uint32_t
             taken = join(client, &batch, rule, &key, at, size);
     }
     buffer_fini(&bytes);
+    if (taken == FLIGHT_PASSES)
+        client->lost = 0;
     return taken;
 }
