@@ -23,6 +23,21 @@ enum cache_choice cache_rules_choose(const struct cache_config *cache, struct sp
  *  duration.  The last word that is one of these decides; others mean nothing. */
 void cache_rules_hint(struct span text, struct cache_rule *rule);
 
+/** Counts what became of a statement of a rule. */
+static inline void cache_rules_count(const struct cache_rule *rule, enum cache_count what)
+{
+    if (rule->counts != NULL)
+        __atomic_fetch_add(&rule->counts->all[what], 1, __ATOMIC_RELAXED);
+}
+/** Counts a statement that the verdict refuses, with its reason. */
+static inline void cache_rules_count_refused(const struct cache_rule *rule, uint32_t reason)
+{
+    invariant(reason < CACHE_REASONS_MAX);
+    cache_rules_count(rule, CACHE_COUNT_REFUSED);
+    if (rule->counts != NULL)
+        __atomic_fetch_add(&rule->counts->reasons[reason], 1, __ATOMIC_RELAXED);
+}
+
 /** The word for a mode in the configuration. */
 const char *cache_rules_mode_text(uint16_t mode);
 /** Appends what a rule matches, as text for the console: `text=... tables=...`; "all" if it is

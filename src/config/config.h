@@ -191,13 +191,39 @@ struct cache_match {
     uint64_t fingerprint;         /* of query_analyze() */
 };
 
+/* What became of the statements that a rule was for. */
+enum cache_count {
+    CACHE_COUNT_HITS,      /* answered from memory */
+    CACHE_COUNT_STALE,     /* of these: with an answer older than `ttl` */
+    CACHE_COUNT_EXECUTED,  /* executions for the clients that wait for one answer */
+    CACHE_COUNT_JOINED,    /* clients that waited for an execution that another began */
+    CACHE_COUNT_REFRESHED, /* executions that refreshed a stored answer */
+    CACHE_COUNT_STORED,    /* answers that were stored */
+    CACHE_COUNT_OFF,       /* the rule or a hint says off */
+    CACHE_COUNT_OPTED_OUT, /* the client has set trunkline.cache to off */
+    CACHE_COUNT_STATE,     /* the client's session has state that the answer may depend on */
+    CACHE_COUNT_REFUSED,   /* the verdict says that the answer may not be shared */
+    CACHE_COUNT_FAILED,    /* there was no verdict, or no memory */
+    CACHE_COUNTS,
+};
+
+/* Reasons of verdicts (flight/verdict.h). */
+#define CACHE_REASONS_MAX 64u
+
+/* Counts since this version of the configuration came; atomics, from any thread. */
+struct cache_counts {
+    uint64_t all[CACHE_COUNTS];
+    uint64_t reasons[CACHE_REASONS_MAX]; /* of CACHE_COUNT_REFUSED */
+};
+
 struct cache_rule {
     struct cache_match match;
     uint16_t mode; /* enum cache_mode */
     duration ttl;
-    duration stale;      /* how much older an answer may be while one refreshes it */
-    uint64_t result_max; /* bytes of an answer that is stored */
-    const char *tag;     /* for CACHE FLUSH; NULL: none */
+    duration stale;              /* how much older an answer may be while one refreshes it */
+    uint64_t result_max;         /* bytes of an answer that is stored */
+    const char *tag;             /* for CACHE FLUSH; NULL: none */
+    struct cache_counts *counts; /* NULL: none are kept */
 };
 
 struct cache_config {

@@ -52,6 +52,7 @@ static void check_rule(struct config_reader *reader, struct cache_rule *rule,
                      rule->mode == CACHE_STRICT ? "strict" : "shadow");
         return;
     }
+    rule->counts = config_arena_array(reader->arena, 1, sizeof(*rule->counts));
     check_only_ttl(reader, rule, node, up, "ttl");
     check_only_ttl(reader, rule, node, up, "stale");
     check_fingerprint(reader, &rule->match, node, up);

@@ -6,6 +6,7 @@
 #include "pool/closing.h"
 #include "pool/counts.h"
 #include "pool/router.h"
+#include "relay/flight/flight_rule.h"
 #include "session/counted.h"
 
 #include <stdio.h>
@@ -81,6 +82,7 @@ static void relay_fini(struct relay *relay)
     auth_plain_clear(&relay->auth.verifiers);
     map_fini(&relay->auth.verifiers);
     client_free_stashes(relay);
+    flight_rule_forget(&relay->flight_texts);
     orders_fini(&relay->pools.orders);
     map_fini(&relay->pools.by_name);
     map_fini(&relay->keys);

@@ -36,12 +36,13 @@ struct relay {
     } arrival;
     struct stash_block *stashes; /* spare blocks for short stashes, see client.c */
     uint32_t stash_count;
-    struct co_group cancelling; /* coroutines of cancel requests to servers */
-    uint32_t cancels;           /* cancel requests to servers under way */
-    struct co_group runners;    /* coroutines that execute statements of flights */
-    uint32_t runs;              /* of these, not ended */
-    struct co *main;            /* coroutine that waits for the relay's end */
-    struct timer dismissal;     /* while stopping: when the next clients are disconnected */
+    struct co_group cancelling;        /* coroutines of cancel requests to servers */
+    uint32_t cancels;                  /* cancel requests to servers under way */
+    struct flight_texts *flight_texts; /* owned; NULL: none are remembered */
+    struct co_group runners;           /* coroutines that execute statements of flights */
+    uint32_t runs;                     /* of these, not ended */
+    struct co *main;                   /* coroutine that waits for the relay's end */
+    struct timer dismissal;            /* while stopping: when the next clients are disconnected */
     struct waker dismisser;
     uint64_t dismiss_rate; /* clients per second to disconnect while stopping */
     struct mail stop;

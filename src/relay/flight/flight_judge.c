@@ -50,7 +50,7 @@ static void analyze_free(struct offload_job *job)
     free(own);
 }
 
-static fault analyze(struct span text, deadline by, struct query_analysis **ret)
+fault flight_judge_analyze(struct span text, deadline by, struct query_analysis **ret)
 {
     struct analyze_job *own = calloc(1, sizeof(*own) + text.size);
     if (own == NULL)
@@ -161,7 +161,7 @@ fault flight_judge(struct flight_session *session, const struct config *config,
     struct resolve_rules rules = {declared_of(config), config->cache_function_count};
     if (rules.declared == NULL)
         return FAULT_MEMORY;
-    fault judged = analyze(text, by, &analysis);
+    fault judged = flight_judge_analyze(text, by, &analysis);
     if (judged == OK)
         judged = resolve_asks(analysis, false) ? ask_catalog(session, analysis, &rules, by, ret)
                                                : resolve_without(analysis, ret);

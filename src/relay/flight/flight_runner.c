@@ -5,6 +5,7 @@
 #include "machine/co.h"
 #include "relay/flight/flight_judge.h"
 #include "relay/flight/flight_key.h"
+#include "relay/flight/flight_rule.h"
 #include "relay/relay.h"
 #include "wire/messages.h"
 
@@ -19,12 +20,17 @@
 #define JITTER 10u
 /* What one session sends at most, beside the text. */
 #define BATCH_EXTRA 1024u
+/* The analysis that decides which rule matches. */
+#define RULE_MAX sec(1)
+
+static_assert(VERDICT_REASONS < CACHE_REASONS_MAX, "a rule counts each reason");
 
 struct flight_run {
     struct relay *relay;
     struct flight *flight;
-    struct config *config; /* counted: `rule` is a part of it */
-    const struct cache_rule *rule;
+    struct config *config; /* counted: `rule` borrows from it */
+    struct cache_rule rule;
+    enum cache_count counts_as;
     const struct route_config *route;
     struct flight_session session;
     struct buffer batch;      /* the messages of the statement */
@@ -159,7 +165,7 @@ static fault execute_often(struct flight_run *run)
 static void store(struct flight_run *run)
 {
     struct flight_env *env = run->relay->pools.env->flight;
-    const struct cache_rule *rule = run->rule;
+    const struct cache_rule *rule = &run->rule;
     const struct l1_key *key = flight_key(run->flight);
     deadline expires = later(run->sent, l1_jitter(rule->ttl, JITTER));
     struct l1_offer offer = {
@@ -172,7 +178,8 @@ static void store(struct flight_run *run)
         .stale_until = {expires.us + rule->stale.us},
         .flushes = run->flushes,
     };
-    (void)l1_store(env->l1, &offer, now());
+    if (l1_store(env->l1, &offer, now()) == L1_STORED)
+        cache_rules_count(rule, CACHE_COUNT_STORED);
 }
 
 /* Ends the flight with what its execution came to. */
@@ -188,7 +195,7 @@ static void settle(struct flight_run *run, fault executed)
     }
     answer_end(run->answer, end);
     flight_set_progress(run->flight, run->progress);
-    if (complete && run->rule->mode == CACHE_TTL && !run->reported && answer_storable(run->answer))
+    if (complete && run->rule.mode == CACHE_TTL && !run->reported && answer_storable(run->answer))
         store(run);
     flight_end(run->flight, executed == FAULT_CLOSED ? FLIGHT_LOST : FLIGHT_ENDED);
 }
@@ -207,17 +214,33 @@ static void run_free(struct flight_run *run)
     free(run);
 }
 
+/* Whether there is a rule, which may have to be found by the text's analysis first. */
+static bool has_rule(struct flight_run *run, struct span text)
+{
+    return run->rule.counts != NULL ||
+           flight_rule_decide(run->relay, run->config, &run->route->cache, text, after(RULE_MAX),
+                              &run->rule);
+}
+
 /* Whether the statement's answer may be shared. */
 static bool is_allowed(struct flight_run *run)
 {
     struct flight_env *env = run->relay->pools.env->flight;
     struct span key = buffer_span(&run->judged_key);
+    struct span text = flight_key_text(flight_key(run->flight)->bytes);
+    if (!has_rule(run, text))
+        return false;
     struct verdict *verdict = verdicts_find(env->verdicts, key);
     if (verdict == NULL &&
-        flight_judge(&run->session, run->config, env->verdicts, key,
-                     flight_key_text(flight_key(run->flight)->bytes), &verdict) != OK)
+        flight_judge(&run->session, run->config, env->verdicts, key, text, &verdict) != OK) {
+        cache_rules_count(&run->rule, CACHE_COUNT_FAILED);
         return false;
+    }
     bool allowed = verdict->reason == VERDICT_REASONS;
+    if (!allowed)
+        cache_rules_count_refused(&run->rule, verdict->reason);
+    else
+        cache_rules_count(&run->rule, run->counts_as);
     verdict_unref(&verdict);
     return allowed;
 }
@@ -236,7 +259,7 @@ static void run_main(void *argument)
     flight_set_runner(run->flight, relay->pools.machine, on_abandoned, run);
     bool allowed = is_allowed(run) && !co_cancelled();
     if (allowed)
-        run->answer = answer_new(&relay->pools.env->flight->memory, run->rule->result_max);
+        run->answer = answer_new(&relay->pools.env->flight->memory, run->rule.result_max);
     if (run->answer != NULL)
         settle(run, execute_often(run));
     else
@@ -261,7 +284,7 @@ static struct flight_run *run_new(const struct client *client, struct flight *ta
     run->relay = client->relay;
     run->flight = take_flight;
     run->config = config_ref(client->pool->config);
-    run->rule = rule;
+    run->rule = *rule;
     run->route = route;
     run->session.stream = STREAM_INIT;
     run->batch = BUFFER_INIT(size);
@@ -283,7 +306,8 @@ static fault run_begin(struct flight_run *run, const struct client *client)
 }
 
 static void start(const struct client *client, struct flight *take_flight,
-                  const struct cache_rule *rule, const struct turn_batch *batch)
+                  const struct cache_rule *rule, const struct turn_batch *batch,
+                  enum cache_count counts_as)
 {
     struct flight_run *run = run_new(client, take_flight, rule, batch);
     if (run == NULL) {
@@ -291,6 +315,7 @@ static void start(const struct client *client, struct flight *take_flight,
         flight_unref(&take_flight);
         return;
     }
+    run->counts_as = counts_as;
     client->relay->runs += 1;
     if (run_begin(run, client) == OK)
         return;
@@ -302,7 +327,7 @@ static void start(const struct client *client, struct flight *take_flight,
 void flight_runner_start(const struct client *client, struct flight *flight,
                          const struct cache_rule *rule, const struct turn_batch *batch)
 {
-    start(client, flight_ref(flight), rule, batch);
+    start(client, flight_ref(flight), rule, batch, CACHE_COUNT_EXECUTED);
 }
 
 void flight_runner_refresh(const struct client *client, const struct cache_rule *rule,
@@ -313,5 +338,5 @@ void flight_runner_refresh(const struct client *client, const struct cache_rule 
                                  span_text(client->pool->user)};
     struct flight *flight = flights_refresh(env->flights, key, &about);
     if (flight != NULL)
-        start(client, flight, rule, batch);
+        start(client, flight, rule, batch, CACHE_COUNT_REFRESHED);
 }

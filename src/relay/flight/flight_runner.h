@@ -15,7 +15,8 @@ struct cache_rule;
 struct client;
 struct relay;
 
-/** Starts the runner of a flight that this client leads; on failure declines the flight. */
+/** Starts the runner of a flight that this client leads, by a copy of the rule; on failure declines
+ * the flight. */
 void flight_runner_start(const struct client *client, struct flight *flight,
                          const struct cache_rule *rule, const struct turn_batch *batch);
 /** Starts a flight for which no client waits, to refresh the entry of this key. */

@@ -1,10 +1,10 @@
 #include "relay/flight/flight_wait.h"
 
-#include "base/like.h"
 #include "flight/flight_env.h"
 #include "machine/clock.h"
 #include "query/outcome.h"
 #include "relay/flight/flight_key.h"
+#include "relay/flight/flight_rule.h"
 #include "relay/flight/flight_runner.h"
 #include "relay/relay.h"
 #include "relay/turn/turn.h"
@@ -21,6 +21,8 @@
 #define TAIL     (WIRE_HEADER + 1u)
 /* Executions of one statement whose server is lost before the client is told. */
 #define LOST_MAX 3u
+/* A refresh that takes longer is given to another client. */
+#define REFRESH_MAX sec(10)
 
 struct flight_wait {
     struct flight_waiter waiter;
@@ -443,57 +445,84 @@ static enum flight_taken join(struct client *client, const struct turn_batch *ba
         struct flight *led = role == FLIGHT_LED ? wait->waiter.flight : NULL;
         if (led != NULL)
             flight_end(led, FLIGHT_DECLINED);
+        cache_rules_count(rule, CACHE_COUNT_FAILED);
         wait_free(client);
         return FLIGHT_PASSES;
     }
     if (role == FLIGHT_LED)
         flight_runner_start(client, wait->waiter.flight, rule, batch);
-    else if (has_answer(wait))
+    else
+        cache_rules_count(rule, CACHE_COUNT_JOINED);
+    if (role == FLIGHT_JOINED && has_answer(wait))
         go_on(client);
     return FLIGHT_TAKEN;
 }
 
-/* The first rule of the client's route that matches; NULL: none. */
-static const struct cache_rule *rule_of(const struct client *client, const struct turn_batch *batch)
+/* Whether a stored answer is one that the rule allows: another rule may have stored it, or this one
+ * before a reload. */
+static bool is_allowed(const struct cache_rule *rule, const struct l1_found *found)
 {
-    const struct cache_config *cache = &client->pool->route->cache;
-    for (size_t i = 0; i < cache->rule_count; i++)
-        if (cache->rules[i].match.text == NULL ||
-            span_like(flight_key_text_of(batch), span_text(cache->rules[i].match.text)))
-            return &cache->rules[i];
-    return NULL;
+    return between(found->made, now()).us <= rule->ttl.us + rule->stale.us;
+}
+
+/* Answers from memory, if there is an answer. */
+static enum flight_taken take_stored(struct client *client, const struct cache_rule *rule,
+                                     const struct turn_batch *batch, const struct l1_key *key,
+                                     const uint8_t *at, uint32_t size)
+{
+    struct l1_found found;
+    struct flight_env *env = env_of(client);
+    enum l1_outcome outcome = l1_find(env->l1, key, now(), after(REFRESH_MAX), &found);
+    if (outcome == L1_MISS || outcome == L1_HELD)
+        return FLIGHT_PASSES;
+    if (outcome == L1_REFRESH)
+        flight_runner_refresh(client, rule, batch, key);
+    if (!is_allowed(rule, &found)) {
+        answer_unref(&found.answer);
+        return FLIGHT_PASSES;
+    }
+    cache_rules_count(rule, CACHE_COUNT_HITS);
+    if (outcome != L1_HIT)
+        cache_rules_count(rule, CACHE_COUNT_STALE);
+    return serve_stored(client, batch, found.answer, at, size);
+}
+
+static enum flight_taken take_by_rule(struct client *client, const struct cache_rule *rule,
+                                      const struct turn_batch *batch, const uint8_t *at,
+                                      uint32_t size)
+{
+    struct buffer bytes = BUFFER_INIT(L1_KEY_MAX);
+    struct l1_key key;
+    enum flight_taken taken = FLIGHT_PASSES;
+    flight_key_write(client, batch, &bytes);
+    if (buffer_fault(&bytes) == OK) {
+        l1_key_init(env_of(client)->l1, buffer_span(&bytes), &key);
+        if (rule->mode == CACHE_TTL)
+            taken = take_stored(client, rule, batch, &key, at, size);
+        if (taken == FLIGHT_PASSES)
+            taken = join(client, batch, rule, &key, at, size);
+    } else {
+        cache_rules_count(rule, CACHE_COUNT_FAILED);
+    }
+    buffer_fini(&bytes);
+    return taken;
 }
 
 enum flight_taken flight_take(struct client *client, const uint8_t *at, uint32_t size)
 {
     struct span rest = span_of(at, size);
     struct turn_batch batch;
+    struct cache_rule rule;
     bool passes = client->passes;
     client->passes = false;
-    if (passes || client->internal || !turn_batch_read(client, &rest, &batch) || rest.size > 0)
+    if (passes || client->internal || !turn_batch_read(client, &rest, &batch) || rest.size > 0 ||
+        flight_rule_find(client, flight_key_text_of(&batch), &rule) == FLIGHT_RULE_NONE)
         return FLIGHT_PASSES;
-    const struct cache_rule *rule = rule_of(client, &batch);
-    if (rule == NULL || rule->mode == CACHE_OFF || !stands_alone(client, &batch))
-        return FLIGHT_PASSES;
-    struct flight_env *env = env_of(client);
-    struct buffer bytes = BUFFER_INIT(L1_KEY_MAX);
-    struct l1_key key;
-    struct l1_found found;
-    flight_key_write(client, &batch, &bytes);
     enum flight_taken taken = FLIGHT_PASSES;
-    if (buffer_fault(&bytes) == OK) {
-        l1_key_init(env->l1, buffer_span(&bytes), &key);
-        enum l1_outcome outcome = rule->mode == CACHE_TTL
-                                      ? l1_find(env->l1, &key, now(), after(sec(10)), &found)
-                                      : L1_MISS;
-        if (outcome == L1_REFRESH)
-            flight_runner_refresh(client, rule, &batch, &key);
-        if (outcome == L1_HIT || outcome == L1_STALE || outcome == L1_REFRESH)
-            taken = serve_stored(client, &batch, found.answer, at, size);
-        else
-            taken = join(client, &batch, rule, &key, at, size);
-    }
-    buffer_fini(&bytes);
+    if (stands_alone(client, &batch))
+        taken = take_by_rule(client, &rule, &batch, at, size);
+    else
+        cache_rules_count(&rule, CACHE_COUNT_STATE);
     if (taken == FLIGHT_PASSES)
         client->lost = 0;
     return taken;
