@@ -237,6 +237,9 @@ void console_extended_fini(struct console *console);
 /* --- views and commands ----------------------------------------------------------------------- */
 
 extern const struct console_view console_view_pins, console_view_pin_totals, console_view_reads;
+extern const struct console_view console_view_cache, console_view_cache_rules,
+    console_view_cache_totals, console_view_cache_reasons, console_view_cache_flush,
+    console_view_cache_explain, console_view_flights;
 extern const struct console_view console_view_connections, console_view_sockets, console_view_users,
     console_view_peers, console_view_peer_pools, console_view_memory, console_view_state,
     console_view_version, console_view_fds, console_view_dns_hosts, console_view_dns_zones,
@@ -274,6 +277,14 @@ fault console_show_stats_totals(struct console *console, struct console_result *
 fault console_show_stats_averages(struct console *console, struct console_result *result) MUST_USE;
 fault console_show_totals(struct console *console, struct console_result *result) MUST_USE;
 fault console_show_state(struct console *console, struct console_result *result) MUST_USE;
+fault console_show_cache(struct console *console, struct console_result *result) MUST_USE;
+fault console_show_cache_rules(struct console *console, struct console_result *result) MUST_USE;
+fault console_show_cache_totals(struct console *console, struct console_result *result) MUST_USE;
+fault console_show_cache_reasons(struct console *console, struct console_result *result) MUST_USE;
+fault console_show_flights(struct console *console, struct console_result *result) MUST_USE;
+fault console_cache_flush(struct console *console, struct console_result *result) MUST_USE;
+fault console_cache_flush_tag(struct console *console, struct console_result *result) MUST_USE;
+fault console_cache_explain(struct console *console, struct console_result *result) MUST_USE;
 fault console_set(struct console *console, struct console_result *result) MUST_USE;
 fault console_reload(struct console *console, struct console_result *result) MUST_USE;
 fault console_pause(struct console *console, struct console_result *result) MUST_USE;

@@ -52,8 +52,8 @@ static void remember(struct relay *relay, const struct config *config,
     struct l1_key digest;
     struct known_text *known = text_place(relay, text, &digest);
     if (known != NULL)
-        *known = (struct known_text){digest.low, digest.high, cache->rules, config->version,
-                                     number};
+        *known =
+            (struct known_text){digest.low, digest.high, cache->rules, config->version, number};
 }
 
 void flight_rule_forget(struct flight_texts **texts)
