@@ -18,9 +18,14 @@
 /* Bytes of a cell that lists several things. */
 #define LIST_MAX ((size_t)16 * 1024)
 
+/* The tables; NULL if no route of the configuration has rules.  They are made before a relay gets
+ * the first version that has some. */
 static struct flight_env *env_of(const struct console *console)
 {
-    return console->client->relay->pools.env->flight;
+    for (size_t i = 0; i < console->config->route_count; i++)
+        if (console->config->routes[i].is_watched)
+            return console->client->relay->pools.env->flight;
+    return NULL;
 }
 
 /* --- SHOW CACHE ------------------------------------------------------------------------------- */
@@ -67,14 +72,16 @@ fault console_show_cache(struct console *console, struct console_result *result)
 {
     struct l1_cursor cursor = {0};
     struct l1_view views[VIEWS_AT_A_TIME];
-    for (;;) {
-        uint32_t count = l1_views(env_of(console)->l1, &cursor, views, VIEWS_AT_A_TIME);
+    struct flight_env *env = env_of(console);
+    while (env != NULL) {
+        uint32_t count = l1_views(env->l1, &cursor, views, VIEWS_AT_A_TIME);
         if (count == 0)
-            return OK;
+            break;
         for (uint32_t i = 0; i < count; i++)
             write_entry(&result->sink, &views[i], now());
         co_yield ();
     }
+    return OK;
 }
 
 /* --- SHOW FLIGHTS ----------------------------------------------------------------------------- */
@@ -111,14 +118,16 @@ fault console_show_flights(struct console *console, struct console_result *resul
 {
     uint32_t cursor = 0;
     struct flight_view views[VIEWS_AT_A_TIME];
-    for (;;) {
-        uint32_t count = flights_views(env_of(console)->flights, &cursor, views, VIEWS_AT_A_TIME);
+    struct flight_env *env = env_of(console);
+    while (env != NULL) {
+        uint32_t count = flights_views(env->flights, &cursor, views, VIEWS_AT_A_TIME);
         if (count == 0)
-            return OK;
+            break;
         for (uint32_t i = 0; i < count; i++)
             write_flight(&result->sink, &views[i], now());
         co_yield ();
     }
+    return OK;
 }
 
 /* --- SHOW CACHE_RULES ------------------------------------------------------------------------- */
@@ -241,9 +250,12 @@ fault console_show_cache_totals(struct console *console, struct console_result *
     struct flight_env *env = env_of(console);
     struct l1_stats stored;
     struct verdicts_stats verdicts;
+    if (env == NULL)
+        return OK;
     l1_stats(env->l1, &stored);
     verdicts_stats(env->verdicts, &verdicts);
     write_stored(&result->sink, &stored);
+    write_total(&result->sink, "answer_bytes", answer_memory_bytes(&env->memory));
     write_total(&result->sink, "verdicts", verdicts.entries);
     write_total(&result->sink, "verdict_bytes", verdicts.bytes);
     write_total(&result->sink, "verdict_hits", verdicts.hits);
@@ -260,8 +272,10 @@ const struct console_view console_view_cache_reasons = CONSOLE_VIEW(reasons_colu
 
 fault console_show_cache_reasons(struct console *console, struct console_result *result)
 {
-    struct verdicts_stats verdicts;
-    verdicts_stats(env_of(console)->verdicts, &verdicts);
+    struct flight_env *env = env_of(console);
+    struct verdicts_stats verdicts = {0};
+    if (env != NULL)
+        verdicts_stats(env->verdicts, &verdicts);
     for (uint32_t i = 0; i < VERDICT_REASONS; i++) {
         table_text(&result->sink, verdict_reason_word(i));
         table_int(&result->sink, (int64_t)verdicts.reasons[i]);
@@ -281,11 +295,13 @@ const struct console_view console_view_cache_flush = CONSOLE_VIEW(flush_columns)
 static void flush(struct console *console, const struct l1_filter *filter,
                   struct console_result *result)
 {
-    struct l1 *l1 = env_of(console)->l1;
-    struct l1_cursor cursor = l1_flush_begin(l1);
+    struct flight_env *env = env_of(console);
     uint64_t removed = 0;
-    while (l1_flush_step(l1, filter, &cursor, &removed))
-        co_yield ();
+    if (env != NULL) {
+        struct l1_cursor cursor = l1_flush_begin(env->l1);
+        while (l1_flush_step(env->l1, filter, &cursor, &removed))
+            co_yield ();
+    }
     table_int(&result->sink, (int64_t)removed);
     table_end_row(&result->sink);
 }
