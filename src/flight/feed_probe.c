@@ -1,0 +1,182 @@
+/* feed_probe.c - the connection of a feed that asks for the end of the log, the snapshot and the
+ * digests. */
+#include "flight/feed_parts.h"
+
+#include "machine/clock.h"
+
+#include <string.h>
+
+#define PROBE_BUFFER_MAX 262144u
+/* A connection is given up whose server takes longer for one query. */
+#define PROBE_ANSWER_MAX sec(5)
+/* Between two probes that nobody waits for. */
+#define PROBE_IDLE sec(5)
+/* Before a probe that only settles, or proves a new session; doubled while none helps. */
+#define SETTLE_MIN ms(5)
+#define SETTLE_MAX ms(200)
+
+static const char probe_parameters[] =
+    "application_name\0trunkline probe\0search_path\0pg_catalog\0synchronous_commit\0local\0"
+    "default_transaction_read_only\0off\0default_transaction_isolation\0read committed\0"
+    "statement_timeout\0"
+    "0\0lock_timeout\0"
+    "0\0idle_session_timeout\0"
+    "0";
+
+/* --- one probe -------------------------------------------------------------------------------- */
+
+static fault probe_row(struct span body, void *to)
+{
+    return feed_read_probe(body, to);
+}
+
+static fault marker_row(struct span body, void *to)
+{
+    return feed_read_marker(body, to);
+}
+
+static fault prepare_rows(struct feed_link *link, deadline by)
+{
+    struct wire_frame frame;
+    TRY(feed_link_send(link, span_text(feed_probe_prepare()), by));
+    do {
+        TRY(feed_link_next(link, &frame, by));
+    } while (frame.type != WIRE_READY);
+    return OK;
+}
+
+/* Commits a marker.  Returns the id of its transaction. */
+static fault probe_mark(struct feed *feed, uint64_t *ret)
+{
+    deadline by = after(PROBE_ANSWER_MAX);
+    hint_add(&feed->shared.view.markers, 1);
+    TRY(feed_link_send(&feed->probe, SPAN(FEED_MARKER_QUERY), by));
+    return feed_link_rows(&feed->probe, marker_row, ret, by);
+}
+
+static uint64_t probe_position(const struct feed *feed)
+{
+    return feed_position_normalised(feed->row.inserted, feed->probe.facts.segment);
+}
+
+/* A change that no log tells: everything is raised, as if it had been told.  The first probe of a
+ * session has nothing to compare. */
+static void probe_compare(struct feed *feed)
+{
+    if (strcmp(feed->digest, feed->row.digest) == 0)
+        return;
+    bool first = feed->digest[0] == '\0';
+    memcpy(feed->digest, feed->row.digest, sizeof(feed->digest));
+    if (first || feed->doubt.hold != GENERATIONS_FREE)
+        return;
+    hint_add(&feed->shared.view.digests, 1);
+    generations_raise(feed->generations, &feed->doubt);
+}
+
+/* Notes which position proves the session: all that began before its barrier has ended, so nothing
+ * is left that was committed before the slot began and is not visible. */
+static void probe_prove(struct feed *feed)
+{
+    if (feed->proven == 0 && feed->barrier != 0 && feed->row.snapshot.xmin > feed->barrier)
+        feed->proven = probe_position(feed);
+}
+
+static fault probe_understand(struct feed *feed)
+{
+    if (!feed->row.setup)
+        return fault_raise(FAULT_UNSUPPORTED, "the event triggers of the feed have been dropped, "
+                                              "disabled or changed: run the setup again");
+    uint32_t before = feed_sets_unsettled(&feed->sets);
+    probe_compare(feed);
+    feed_sets_settle(&feed->sets, &feed->row.snapshot);
+    uint32_t rest = feed_sets_unsettled(&feed->sets);
+    hint_write(&feed->shared.view.unsettled, rest);
+    bool helped = rest < before || rest == 0;
+    feed->settle = helped ? SETTLE_MIN : (duration){MIN_OF(feed->settle.us * 2, SETTLE_MAX.us)};
+    probe_prove(feed);
+    feed_tickets_place(&feed->tickets, probe_position(feed));
+    return OK;
+}
+
+static fault probe_once(struct feed *feed)
+{
+    deadline by = after(PROBE_ANSWER_MAX);
+    hint_add(&feed->shared.view.probes, 1);
+    feed->probed = now();
+    feed->probing = true;
+    feed_tickets_send(&feed->tickets);
+    TRY(feed_link_send(&feed->probe, SPAN(FEED_PROBE_EXECUTE), by));
+    TRY(feed_link_rows(&feed->probe, probe_row, &feed->row, by));
+    feed->probing = false;
+    TRY(probe_understand(feed));
+
+    uint64_t position = probe_position(feed), passed = feed->stream.passed;
+    hint_write(&feed->shared.view.lag, position > passed ? position - passed : 0);
+    feed_passed(feed);
+    /* What is not flushed isn't decoded, unless somebody flushes it. */
+    uint64_t id;
+    if (feed->wanted && position > feed->row.flushed)
+        TRY(probe_mark(feed, &id));
+    if (feed->wanted && feed->reader != NULL)
+        co_wake(feed->reader);
+    return OK;
+}
+
+/* --- when ------------------------------------------------------------------------------------- */
+
+/* When the next probe is due if no ticket comes. */
+static deadline probe_due(const struct feed *feed)
+{
+    bool waits = feed_sets_unsettled(&feed->sets) > 0 || feed->proven == 0;
+    return later(feed->probed, waits ? feed->settle : PROBE_IDLE);
+}
+
+/* Suspends until a probe is to be sent. */
+static fault probe_await(struct feed *feed)
+{
+    struct stream *stream = &feed->probe.stream;
+    while (list_empty(&feed->tickets.arrived) && now().us < probe_due(feed).us) {
+        if (stream_hung_up(stream))
+            return FAULT_CLOSED;
+        stream->waker = co_waker(co_self());
+        fault what = co_wait(probe_due(feed));
+        stream->waker = NULL;
+        if (what != OK && what != FAULT_TIMEOUT)
+            return what;
+    }
+    return OK;
+}
+
+/* Waits until the log is read.  What has been committed before that, and is not visible yet, was
+ * begun before the barrier. */
+static fault probe_begin(struct feed *feed)
+{
+    while (!feed->streams)
+        TRY(co_wait(NEVER));
+    feed->settle = SETTLE_MIN;
+    return probe_mark(feed, &feed->barrier);
+}
+
+static fault probe_session(struct feed *feed)
+{
+    struct feed_link *link = &feed->probe;
+    link->in = BUFFER_INIT(PROBE_BUFFER_MAX);
+    link->out = BUFFER_INIT(4096);
+    TRY(feed_link_open(feed, link, span_of(probe_parameters, sizeof(probe_parameters))));
+    TRY(prepare_rows(link, after(PROBE_ANSWER_MAX)));
+    TRY(probe_begin(feed));
+    for (;;) {
+        TRY(probe_once(feed));
+        TRY(probe_await(feed));
+    }
+}
+
+void feed_prober_run(void *argument)
+{
+    struct feed *feed = argument;
+    feed->prober = co_self();
+    fault what = probe_session(feed);
+    feed->probing = false;
+    feed->prober = NULL;
+    feed_member_over(feed, "probe", what);
+}
