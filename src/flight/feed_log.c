@@ -14,7 +14,7 @@
 #define LOG_READ        65536u
 #define LOG_BUFFER_MAX  (LOG_MESSAGE_MAX + LOG_READ + 1)
 
-/* Before a keepalive is requested again that has not moved the position. */
+/* Before a keepalive is requested again, if the latest one has not moved the position. */
 #define ASK_PAUSE ms(1)
 /* Between two status updates without a request, and between two keepalives that nobody waits for.
  */
@@ -79,11 +79,22 @@ static fault log_start(struct feed *feed, const char *slot)
 
 /* --- what it tells ---------------------------------------------------------------------------- */
 
+/* A keepalive may answer the request, or come without one.  If it has not moved the position, the
+ * next request waits a little. */
+static void log_keepalive(struct feed *feed)
+{
+    feed->asked = false;
+    bool moved = feed->stream.passed > feed->asked_at;
+    feed->ask_again = moved ? now() : after(ASK_PAUSE);
+}
+
 static void log_count(struct feed *feed, const struct feed_event *event)
 {
     struct feed_view *view = &feed->shared.view;
+    if (event->reply)
+        feed->told = (moment){0};
     if (event->kind == FEED_EVENT_KEEPALIVE)
-        feed->asked = false;
+        log_keepalive(feed);
     if (event->kind == FEED_EVENT_COMMIT) {
         hint_add(&view->transactions, 1);
         hint_add(&view->changes, event->changes);
@@ -98,8 +109,6 @@ static fault log_take(struct feed *feed, struct span payload)
         return fault_raise(FAULT_PROTOCOL, "the log's stream is not as test_decoding writes it");
     if (feed_sets_take(&feed->sets, &event) != OK)
         return fault_raise(FAULT_PROTOCOL, "the slot tells the phases of prepared transactions");
-    if (event.reply)
-        feed->told = (moment){0};
     log_count(feed, &event);
     return OK;
 }
@@ -199,7 +208,7 @@ static fault log_tell(struct feed *feed)
         if (!feed->asked)
             feed->heard = now();
         feed->asked = true;
-        feed->ask_again = after(ASK_PAUSE);
+        feed->asked_at = feed->stream.passed;
         hint_add(&feed->shared.view.keepalives, 1);
     }
     return link_send(&link->stream, &link->out, after(ANSWER_MAX));

@@ -53,17 +53,18 @@ struct feed {
     struct feed_link log;
     struct feed_link probe;
     struct feed_reader stream;
-    bool streams;     /* START_REPLICATION was answered */
-    bool wanted;      /* `passed` is behind a position that somebody waits for */
-    bool asked;       /* a keepalive was requested and has not come */
-    moment ask_again; /* not before this */
-    moment told;      /* when the latest status update was sent */
-    moment heard;     /* when the log's connection said anything */
-    uint64_t barrier; /* id of a transaction that began after the log was read; 0: not yet */
-    uint64_t proven;  /* the position to pass, once a snapshot contains all before `barrier` */
-    bool probing;     /* a probe is under way */
-    moment probed;    /* when the latest one was sent */
-    duration settle;  /* before a probe that only settles */
+    bool streams;      /* START_REPLICATION was answered */
+    bool wanted;       /* `passed` is behind a position that somebody waits for */
+    bool asked;        /* a keepalive was requested and has not come */
+    uint64_t asked_at; /* where `passed` was then */
+    moment ask_again;  /* not before this */
+    moment told;       /* when the latest status update was sent */
+    moment heard;      /* when the log's connection said anything */
+    uint64_t barrier;  /* id of a transaction that began after the log was read; 0: not yet */
+    uint64_t proven;   /* the position to pass, once a snapshot contains all before `barrier` */
+    bool probing;      /* a probe is under way */
+    moment probed;     /* when the latest one was sent */
+    duration settle;   /* before a probe that only settles */
     struct feed_probe_row row; /* of the latest probe */
     char digest[FEED_DIGEST_MAX + 1];
 

@@ -12,7 +12,7 @@
 /* Between two probes that nobody waits for. */
 #define PROBE_IDLE sec(5)
 /* Before a probe that only settles, or proves a new session; doubled while none helps. */
-#define SETTLE_MIN ms(5)
+#define SETTLE_MIN ms(20)
 #define SETTLE_MAX ms(200)
 
 static const char probe_parameters[] =
@@ -20,7 +20,6 @@ static const char probe_parameters[] =
     "default_transaction_read_only\0off\0default_transaction_isolation\0read committed\0"
     "statement_timeout\0"
     "0\0lock_timeout\0"
-    "0\0idle_session_timeout\0"
     "0";
 
 /* --- one probe -------------------------------------------------------------------------------- */
@@ -35,7 +34,7 @@ static fault marker_row(struct span body, void *to)
     return feed_read_marker(body, to);
 }
 
-static fault prepare_rows(struct feed_link *link, deadline by)
+static fault probe_prepare(struct feed_link *link, deadline by)
 {
     struct wire_frame frame;
     TRY(feed_link_send(link, span_text(feed_probe_prepare()), by));
@@ -163,7 +162,7 @@ static fault probe_session(struct feed *feed)
     link->in = BUFFER_INIT(PROBE_BUFFER_MAX);
     link->out = BUFFER_INIT(4096);
     TRY(feed_link_open(feed, link, span_of(probe_parameters, sizeof(probe_parameters))));
-    TRY(prepare_rows(link, after(PROBE_ANSWER_MAX)));
+    TRY(probe_prepare(link, after(PROBE_ANSWER_MAX)));
     TRY(probe_begin(feed));
     for (;;) {
         TRY(probe_once(feed));

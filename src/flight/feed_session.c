@@ -52,12 +52,13 @@ void feed_passed(struct feed *feed)
     if (!held)
         hint_add(&view->ready, feed_tickets_pass(&feed->tickets, passed, feed->source->epoch));
     uint32_t unsettled = feed_sets_unsettled(&feed->sets);
+    bool first = unsettled > 0 && view->unsettled == 0;
     hint_write(&view->unsettled, unsettled);
     hint_write(&view->unsettled_max, MAX_OF(view->unsettled_max, unsettled));
     feed->wanted = !list_empty(&feed->tickets.passing) || (held && feed->proven != 0);
     feed_set_alarm(feed);
     /* A probe is due earlier than it was when there was nothing to settle. */
-    if (unsettled > 0 && !feed->probing && feed->prober != NULL)
+    if (first && !feed->probing && feed->prober != NULL)
         co_wake(feed->prober);
 }
 

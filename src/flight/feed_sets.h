@@ -13,8 +13,10 @@
 
 /* Prefixes of messages in the log.  Any user may write such a message: a false one of DDL raises
  * too much, and a marker says nothing. */
-#define FEED_PREFIX_DDL    "trunkline.ddl"    /* of the event triggers: the schema has changed */
-#define FEED_PREFIX_MARKER "trunkline.marker" /* of probes, also other daemons' */
+#define FEED_PREFIX_DDL "trunkline.ddl" /* of the event triggers: the schema has changed */
+#define FEED_PREFIX_MARKER                                                                         \
+    "trunkline.marker" /* of probes, also other daemons', and of DDL on                            \
+                          temporary objects */
 
 /* Transactions of a feed that are unsettled one by one.  More are held together, as the whole
  * database. */
