@@ -2,7 +2,6 @@
 
 #include "machine/clock.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 struct feeds {
@@ -10,56 +9,7 @@ struct feeds {
     struct mail end;
 };
 
-/* --- what others see -------------------------------------------------------------------------- */
-
-const char *feed_state_name(enum feed_state state)
-{
-    static const char *const names[] = {
-        [FEED_OFF] = "off",           [FEED_PAUSED] = "paused",   [FEED_CONNECTING] = "connecting",
-        [FEED_CREATING] = "creating", [FEED_PROVING] = "proving", [FEED_STREAMING] = "streaming",
-        [FEED_FAILED] = "failed",
-    };
-    static_assert(ARRAY_SIZE(names) == FEED_STATES, "every state has a name");
-    return names[state];
-}
-
-void feed_become(struct feed *feed, enum feed_state state)
-{
-    lock_take(&feed->shared.lock);
-    feed->shared.view.state = state;
-    feed->shared.view.epoch = feed->source == NULL ? 0 : feed->source->epoch;
-    lock_release(&feed->shared.lock);
-}
-
-void feed_reason(struct feed *feed, const char *reason)
-{
-    lock_take(&feed->shared.lock);
-    snprintf(feed->shared.view.reason, sizeof(feed->shared.view.reason), "%s", reason);
-    lock_release(&feed->shared.lock);
-}
-
-/* The numbers of a view lie between its texts and its end. */
-void feed_look(const struct feed *feed, struct feed_view *ret)
-{
-    const struct feed_view *view = &feed->shared.view;
-    struct lock *lock = (struct lock *)(uintptr_t)&feed->shared.lock;
-    lock_take(lock);
-    ret->state = view->state;
-    memcpy(ret->reason, view->reason, sizeof(ret->reason));
-    ret->epoch = view->epoch;
-    lock_release(lock);
-    const uint64_t *from = &view->failures;
-    uint64_t *to = &ret->failures;
-    for (size_t i = 0; i < (sizeof(*view) - offsetof(struct feed_view, failures)) / 8; i++)
-        to[i] = hint_read(&from[i]);
-}
-
 /* --- tickets ---------------------------------------------------------------------------------- */
-
-void feed_set_alarm(struct feed *feed)
-{
-    timer_set(&feed->alarm, feed_tickets_due(&feed->tickets));
-}
 
 static void feed_alarm(struct waker *waker)
 {

@@ -16,7 +16,8 @@
 
 /* Before a keepalive is requested again, if the latest one has not moved the position. */
 #define ASK_PAUSE ms(1)
-/* Between two status updates without a request, and between two keepalives that nobody waits for.
+/* Between two status updates without a request, and between two keepalives that no ticket waits
+ * for.
  */
 #define STATUS_PAUSE sec(2)
 /* A connection is given up on which nothing has come for so long, though a keepalive was
@@ -192,7 +193,7 @@ static deadline log_due(const struct feed *feed)
     return feed->wanted ? earlier_of(due, feed->ask_again) : due;
 }
 
-/* Sends a status update if somebody waits for a position, if it is due, or if the server asked.  A
+/* Sends a status update if a position is wanted, if it is due, or if the server asked.  A
  * request may be answered from before the position, and is then repeated. */
 static fault log_tell(struct feed *feed)
 {

@@ -11,6 +11,9 @@
 #include "machine/co.h"
 #include "machine/lock.h"
 
+/* Before a session is tried again; doubled by each that fails. */
+#define FEED_REST_MIN ms(100)
+
 /* One connection. */
 struct feed_link {
     struct stream stream;
@@ -54,7 +57,7 @@ struct feed {
     struct feed_link probe;
     struct feed_reader stream;
     bool streams;      /* START_REPLICATION was answered */
-    bool wanted;       /* `passed` is behind a position that somebody waits for */
+    bool wanted;       /* `passed` is behind a position that a ticket or the session waits for */
     bool asked;        /* a keepalive was requested and has not come */
     uint64_t asked_at; /* where `passed` was then */
     moment ask_again;  /* not before this */

@@ -9,7 +9,7 @@
 #define PROBE_BUFFER_MAX 262144u
 /* A connection is given up whose server takes longer for one query. */
 #define PROBE_ANSWER_MAX sec(5)
-/* Between two probes that nobody waits for. */
+/* Between two probes that no ticket waits for. */
 #define PROBE_IDLE sec(5)
 /* Before a probe that only settles, or proves a new session; doubled while none helps. */
 #define SETTLE_MIN ms(20)
@@ -112,7 +112,7 @@ static fault probe_once(struct feed *feed)
     uint64_t position = probe_position(feed), passed = feed->stream.passed;
     hint_write(&feed->shared.view.lag, position > passed ? position - passed : 0);
     feed_passed(feed);
-    /* What is not flushed isn't decoded, unless somebody flushes it. */
+    /* What is not flushed isn't decoded, and may stay so for long. */
     uint64_t id;
     if (feed->wanted && position > feed->row.flushed)
         TRY(probe_mark(feed, &id));

@@ -1,85 +1,14 @@
-/* feed_session.c - a feed's keeper: it starts pairs of connections, and says what holds between
- * them. */
+/* feed_session.c - a feed's keeper: it starts pairs of connections, one after the other. */
 #include "flight/feed_parts.h"
 
 #include "machine/clock.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 /* Before a session is tried again. */
-#define REST_MIN ms(100)
 #define REST_MAX sec(10)
 /* Of a cancel request for the creation of a slot. */
 #define CANCEL_MAX sec(5)
-
-/* --- doubt ------------------------------------------------------------------------------------ */
-
-void feed_void(struct feed *feed)
-{
-    feed->over = true;
-    if (feed->doubt.hold == GENERATIONS_FREE) {
-        generations_doubt(feed->generations, &feed->doubt);
-        generations_raise(feed->generations, &feed->doubt);
-    }
-    feed_sets_clear(&feed->sets);
-    hint_write(&feed->shared.view.unsettled, 0);
-    hint_add(&feed->shared.view.bypasses, feed_tickets_refuse(&feed->tickets));
-    feed_set_alarm(feed);
-}
-
-/* Ends the doubt: what was stored before it is gone. */
-static void feed_prove(struct feed *feed)
-{
-    generations_raise(feed->generations, &feed->doubt);
-    generations_doubt_end(feed->generations, &feed->doubt);
-    feed->rest = REST_MIN;
-    hint_write(&feed->shared.view.failures, 0);
-    hint_add(&feed->shared.view.sessions, 1);
-    feed_reason(feed, "");
-    feed_become(feed, FEED_STREAMING);
-}
-
-void feed_passed(struct feed *feed)
-{
-    uint64_t passed = feed->stream.passed;
-    struct feed_view *view = &feed->shared.view;
-    bool held = feed->doubt.hold != GENERATIONS_FREE;
-    if (held && !feed->over && feed->proven != 0 && passed >= feed->proven) {
-        feed_prove(feed);
-        held = false;
-    }
-    if (!held)
-        hint_add(&view->ready, feed_tickets_pass(&feed->tickets, passed, feed->source->epoch));
-    uint32_t unsettled = feed_sets_unsettled(&feed->sets);
-    bool first = unsettled > 0 && view->unsettled == 0;
-    hint_write(&view->unsettled, unsettled);
-    hint_write(&view->unsettled_max, MAX_OF(view->unsettled_max, unsettled));
-    feed->wanted = !list_empty(&feed->tickets.passing) || (held && feed->proven != 0);
-    feed_set_alarm(feed);
-    /* A probe is due earlier than it was when there was nothing to settle. */
-    if (first && !feed->probing && feed->prober != NULL)
-        co_wake(feed->prober);
-}
-
-/* --- sessions --------------------------------------------------------------------------------- */
-
-void feed_member_over(struct feed *feed, const char *member, fault what)
-{
-    char reason[FEED_REASON_MAX];
-    if (!feed->over && what != FAULT_CANCELLED) {
-        snprintf(reason, sizeof(reason), "%s: %s", member, fault_detail(what));
-        feed_reason(feed, reason);
-    }
-    feed_void(feed);
-    co_wake(feed->keeper);
-}
-
-bool feed_may_run(const struct feed *feed)
-{
-    return feed->source != NULL && feed->next == NULL && !feed->ends &&
-           !__atomic_load_n(&feed->want_pause, __ATOMIC_ACQUIRE);
-}
 
 /* A server that waits with the creation of a slot doesn't notice that its connection is closed. */
 static void feed_cancel_creation(struct feed *feed)
@@ -122,7 +51,7 @@ static void feed_take_next(struct feed *feed)
     if (feed->source != NULL)
         feed->source->free(feed->source);
     feed->source = TAKE(feed->next);
-    feed->rest = REST_MIN;
+    feed->rest = FEED_REST_MIN;
     feed_reason(feed, "");
 }
 

@@ -35,7 +35,7 @@ struct feed_sets {
     uint32_t latest;                /* the table added last: rows of one come together */
     bool is_latest;
     bool all;                    /* the open transaction may have changed anything */
-    bool foreign;                /* it has a message of somebody else */
+    bool foreign;                /* it has a message that isn't ours */
     struct feed_unsettled *held; /* room for FEED_UNSETTLED_MAX */
     uint32_t count;
     bool overflowed; /* `rest` holds */
