@@ -16,8 +16,8 @@
 struct feeds;
 struct feed;
 
-/* Where the primary is, and who asks it.  Needs the REPLICATION attribute, the right to connect to
- * the database, and lines for both connections in pg_hba.conf. */
+/* Where the primary is, and who asks it: a user with the REPLICATION attribute who may connect to
+ * the database. */
 struct feed_source {
     struct mail mail; /* on its way to the feed */
     struct feed *feed;
@@ -28,7 +28,7 @@ struct feed_source {
     struct link_secret secret;
     /* What the server must be; 0: whatever it says. */
     uint64_t system;   /* identifier */
-    uint32_t timeline; /* */
+    uint32_t timeline;
     uint64_t instance; /* when it was started, microseconds since 1970 */
     /* Ends the source, which nobody uses any more; on the feeds' thread. */
     void (*free)(struct feed_source *source);
