@@ -27,7 +27,7 @@ struct feed_source {
     struct span database;
     struct link_secret secret;
     /* What the server must be; 0: whatever it says. */
-    uint64_t system;   /* identifier */
+    uint64_t system; /* identifier */
     uint32_t timeline;
     uint64_t instance; /* when it was started, microseconds since 1970 */
     /* Ends the source, which nobody uses any more; on the feeds' thread. */

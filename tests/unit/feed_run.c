@@ -12,7 +12,8 @@
  *   watch SCHEMA NAME captures the generations for a reader of this table: "captured", or "held"
  *   check SCHEMA NAME "current", "held" or "changed" since then
  *   catalog           how often the catalog has changed
- *   ask N             N tickets at once: how many were READY, how many BYPASS
+ *   noise             asks one ticket after the other from now on, so that a probe is always under
+ * way ask N             N tickets at once: how many were READY, how many BYPASS
  */
 #include "flight/feed.h"
 #include "flight/feed_query.h"
@@ -41,11 +42,17 @@ static uint32_t watched_count;
 static struct generations_table *table;
 static uint64_t database;
 static struct feed *feed;
-static struct feed_ticket tickets[ASKED_MAX];
-
-static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
-static uint32_t answered;
+/* Tickets of one thread. */
+struct asker {
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    uint32_t answered;
+    struct feed_ticket tickets[ASKED_MAX];
+};
+static struct asker asker = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, {{{0}}}};
+static struct asker noise = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, {{{0}}}};
+static pthread_t noise_thread;
+static bool noise_runs, noise_ends; /* atomic: noise_ends */
 
 static void source_free(struct feed_source *source)
 {
@@ -71,29 +78,65 @@ static void follow(char **words, uint64_t epoch)
 
 /* --- tickets ---------------------------------------------------------------------------------- */
 
-static void ticket_answered(struct feed_ticket *ticket UNUSED)
+static void count_answer(struct asker *by)
 {
-    pthread_mutex_lock(&mutex);
-    answered += 1;
-    pthread_cond_signal(&changed);
-    pthread_mutex_unlock(&mutex);
+    pthread_mutex_lock(&by->mutex);
+    by->answered += 1;
+    pthread_cond_signal(&by->changed);
+    pthread_mutex_unlock(&by->mutex);
+}
+
+static void asker_answered(struct feed_ticket *ticket UNUSED)
+{
+    count_answer(&asker);
+}
+
+static void noise_answered(struct feed_ticket *ticket UNUSED)
+{
+    count_answer(&noise);
+}
+
+/* Asks so many at once and waits for all answers. */
+static void ask_all(struct asker *by, uint32_t count, void (*answered)(struct feed_ticket *ticket))
+{
+    by->answered = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        by->tickets[i] = (struct feed_ticket){.answered = answered};
+        feed_ask(feed, &by->tickets[i]);
+    }
+    pthread_mutex_lock(&by->mutex);
+    while (by->answered < count)
+        pthread_cond_wait(&by->changed, &by->mutex);
+    pthread_mutex_unlock(&by->mutex);
 }
 
 static void ask(uint32_t count)
 {
     uint32_t verdicts[2] = {0, 0};
-    answered = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        tickets[i] = (struct feed_ticket){.answered = ticket_answered};
-        feed_ask(feed, &tickets[i]);
-    }
-    pthread_mutex_lock(&mutex);
-    while (answered < count)
-        pthread_cond_wait(&changed, &mutex);
-    pthread_mutex_unlock(&mutex);
+    ask_all(&asker, count, asker_answered);
     for (uint32_t i = 0; i < count; i++)
-        verdicts[tickets[i].verdict] += 1;
+        verdicts[asker.tickets[i].verdict] += 1;
     printf("%u %u\n", verdicts[FEED_READY], verdicts[FEED_BYPASS]);
+}
+
+static void *noise_main(void *argument UNUSED)
+{
+    while (!__atomic_load_n(&noise_ends, __ATOMIC_ACQUIRE))
+        ask_all(&noise, 1, noise_answered);
+    return NULL;
+}
+
+static void begin_noise(void)
+{
+    noise_runs = pthread_create(&noise_thread, NULL, noise_main, NULL) == 0;
+    puts(noise_runs ? "ok" : "no thread");
+}
+
+static void end_noise(void)
+{
+    __atomic_store_n(&noise_ends, true, __ATOMIC_RELEASE);
+    if (noise_runs)
+        pthread_join(noise_thread, NULL);
 }
 
 /* --- generations ------------------------------------------------------------------------------ */
@@ -168,6 +211,8 @@ static void command(char **words, const char *name, const char *one, const char 
         printf("%" PRIu64 "\n", generations_catalog(table, database));
     else if (strcmp(name, "ask") == 0)
         ask((uint32_t)atoi(one));
+    else if (strcmp(name, "noise") == 0)
+        begin_noise();
     else if (strcmp(name, "watch") == 0)
         puts(watch(find(one, two)));
     else if (strcmp(name, "check") == 0)
@@ -205,6 +250,7 @@ int main(int count, char **words)
         if (sscanf(line, "%63s %79s %79s", name, one, two) >= 1)
             command(words, name, one, two);
     }
+    end_noise();
     feed_free(&feed);
     feeds_free(&feeds);
     generations_table_free(&table);
