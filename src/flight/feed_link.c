@@ -123,7 +123,7 @@ fault feed_link_open(struct feed *feed, struct feed_link *link, struct span para
     link->pid = said.pid;
     link->cancel = said.secret;
     TRY(feed_link_send(link, span_text(feed_facts_query()), by));
-    struct feed_facts facts;
+    struct feed_facts facts = {0};
     TRY(feed_link_rows(link, facts_row, &facts, by));
     TRY(facts_check(feed, &facts));
     link->facts = facts;
