@@ -8,7 +8,7 @@
  * FLIGHT_RULE_TEXTS texts.  On the client's relay.
  */
 #include "config/cache_rules.h"
-#include "relay/turn/turn_batch.h"
+#include "relay/turn/turn_batch_parts.h"
 
 struct client;
 struct flight_texts;
