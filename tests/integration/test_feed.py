@@ -28,9 +28,10 @@ grant usage on schema s to app; grant all on all tables in schema s to app;
 
 
 class Feed:
-    def __init__(self, cluster, timeout=LONG, database="app"):
+    def __init__(self, cluster, timeout=LONG, database="app", login=("trusted",)):
         self.cluster, self.database = cluster, database
-        self.program = subprocess.Popen([RUN, str(cluster.port), "trusted", database, str(timeout)],
+        user, *password = login
+        self.program = subprocess.Popen([RUN, str(cluster.port), user, database, str(timeout), *password],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.epoch = 0
 
@@ -690,6 +691,17 @@ def test_without_its_level_of_log_the_feed_says_so(cluster):
         feed.follow()
         feed.until("failed", "wal_level = logical")
         assert feed.ask() == 0
+
+
+def test_both_connections_log_in_with_a_password(logical):
+    """Without any right but REPLICATION; a wrong password is told as the server says it."""
+    prepare(logical)
+    logical.sql("alter role reports replication")
+    with Feed(logical, login=("reports", "reports")) as feed:
+        feed.start().ready()
+    with Feed(logical, login=("reports", "wrong")) as feed:
+        feed.follow()
+        feed.until("failed", "password authentication failed")
 
 
 def test_without_the_right_to_replicate_the_feed_says_so(logical):

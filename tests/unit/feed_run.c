@@ -1,8 +1,8 @@
 /*
  * feed_run.c - runs a feed against a real server, for tests/integration/test_feed.py.
  *
- * feed_run PORT USER DATABASE [TIMEOUT]: one command per line of the input, one line of output for
- * each.
+ * feed_run PORT USER DATABASE [TIMEOUT [PASSWORD]]: one command per line of the input, one line of
+ * output for each.
  *
  *   setup             the statements of feed_setup_sql(), ended by a line "."
  *   epoch N           a new source of this epoch
@@ -68,6 +68,7 @@ static void follow(char **words, uint64_t epoch)
         .epoch = epoch,
         .user = span_text(words[2]),
         .database = span_text(words[3]),
+        .secret = {.password = words[4] == NULL ? SPAN_NONE : span_text(words[5])},
         .free = source_free,
     };
     if (!address_parse("127.0.0.1", (uint16_t)atoi(words[1]), &source->feed.target.address))
