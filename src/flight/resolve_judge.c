@@ -71,13 +71,14 @@ static void judge_builtin(struct resolve *resolve, const struct resolve_cells *r
         resolve_unlisted(resolve, VERDICT_REASON_VOLATILE, row->schema, row->name);
 }
 
-/* `how` is f, o (of the text: a function, an operator) or n (of the catalog), and the volatility;
+/* `how` is f, a, o (of the text: a function, one of a row, an operator) or n (of the catalog), and
+ * the volatility;
  * `more` are the types of the arguments. */
 void resolve_judge_call(struct resolve *resolve, const struct resolve_cells *row)
 {
     uint8_t where = row->how.size == 2 ? row->how.at[0] : 'f';
     uint8_t volatility = row->how.size == 2 ? row->how.at[1] : 'v';
-    if (where == 'f' && is_declared(resolve, row))
+    if ((where == 'f' || where == 'a') && is_declared(resolve, row))
         return;
     if (resolve_is_builtin(row->oid) && span_is(row->schema, "pg_catalog")) {
         judge_builtin(resolve, row, volatility);

@@ -119,7 +119,9 @@ static void put_expressions(struct buffer *sql, const struct query_analysis *ana
 {
     for (uint16_t i = 0; i < analysis->functions_count; i++) {
         const struct query_function *called = &analysis->functions[i];
-        put(sql, 'f', i, &called->is, called->arguments, called->attribute);
+        /* In a.f the value is a row, unless a function in FROM has the name a. */
+        bool of_row = called->attribute && !called->field && !analysis->calls_in_from;
+        put(sql, of_row ? 'a' : 'f', i, &called->is, called->arguments, called->attribute);
     }
     for (uint16_t i = 0; i < analysis->operators_count; i++)
         put(sql, 'o', i, &analysis->operators[i], 0, false);

@@ -78,6 +78,7 @@ struct query_function {
     uint16_t arguments; /* those of WITHIN GROUP included; 0 for f(*) */
     bool variadic;      /* the last argument is an array of further ones */
     bool attribute;     /* written as a.f or (expression).f: most probably a column */
+    bool field;         /* written as (expression).f: the value may have any type */
 };
 
 struct query_type {
@@ -101,6 +102,7 @@ struct query_analysis {
     uint16_t parameters;  /* the highest n of $n */
     bool backslash;       /* depends on standard_conforming_strings, taken as on */
     bool high_bytes;      /* has bytes above 127, so it depends on client_encoding */
+    bool calls_in_from;   /* a function in FROM: its alias is a value of any type */
     bool compares;        /* uses default operators of types: ORDER BY, GROUP BY, DISTINCT, UNION */
     uint64_t fingerprint; /* pg_query's; 0 if not parsed */
     struct span gid;      /* of PREPARE TRANSACTION and COMMIT PREPARED; the last of them */

@@ -49,7 +49,8 @@ static void add_function(struct analysis *analysis, struct query_function functi
     for (uint16_t i = 0; i < done->functions_count; i++) {
         const struct query_function *known = &analysis->functions[i];
         if (object_equal(known->is, function.is) && known->arguments == function.arguments &&
-            known->variadic == function.variadic && known->attribute == function.attribute)
+            known->variadic == function.variadic && known->attribute == function.attribute &&
+            known->field == function.field)
             return;
     }
     if (done->functions_count < QUERY_ANALYSIS_ITEMS_MAX)
@@ -219,8 +220,10 @@ void analysis_see_column(struct analysis *analysis, tree_at names, enum column_n
         tree_at next = analysis_tree_next(tree, names, part);
         bool may_be_function = reference ? !first && next == 0 : kind == COLUMN_FIELDS;
         if (may_be_function && name.size > 0)
-            add_function(analysis, (struct query_function){
-                                       .is = {SPAN_NONE, name}, .arguments = 1, .attribute = true});
+            add_function(analysis, (struct query_function){.is = {SPAN_NONE, name},
+                                                           .arguments = 1,
+                                                           .attribute = true,
+                                                           .field = !reference});
         first = false;
     }
 }

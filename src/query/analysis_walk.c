@@ -102,6 +102,11 @@ static void see_sample(struct analysis *analysis, tree_at sample)
     analysis_because(analysis, QUERY_REASON_SAMPLE);
 }
 
+static void see_range_function(struct analysis *analysis, tree_at function)
+{
+    analysis->done.calls_in_from = true;
+}
+
 static void see_xml_table(struct analysis *analysis, tree_at table)
 {
     analysis_add_builtin(analysis, "xmltable", 1);
@@ -239,7 +244,8 @@ static const struct node nodes[] = {
      MEMBERS(WALK("larg"), WALK("rarg"), WALK("quals"), SEE("usingClause"), SEE("alias"),
              SEE("join_using_alias"))},
     {"RangeSubselect", NULL, MEMBERS(WALK("subquery"), SEE("alias"))},
-    {"RangeFunction", NULL, MEMBERS(WALK("functions"), WALK("coldeflist"), SEE("alias"))},
+    {"RangeFunction", see_range_function,
+     MEMBERS(WALK("functions"), WALK("coldeflist"), SEE("alias"))},
     {"RangeTableSample", see_sample,
      MEMBERS(WALK("relation"), SEE("method"), WALK("args"), WALK("repeatable"))},
     {"RangeTableFunc", see_xml_table,
