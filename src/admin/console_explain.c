@@ -8,7 +8,7 @@
 #include "config/cache_rules.h"
 #include "machine/clock.h"
 #include "query/analysis.h"
-#include "relay/flight/flight_judge.h"
+#include "relay/flight/flight_analyze.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -111,7 +111,7 @@ fault console_cache_explain(struct console *console, struct console_result *resu
     struct span text = span_text(console->call->argument);
     const struct config *config = console->config;
     struct query_analysis *analysis = NULL;
-    TRY(flight_judge_analyze(text, after(ANALYSIS_MAX), &analysis));
+    TRY(flight_analyze(text, after(ANALYSIS_MAX), &analysis));
     for (size_t i = 0; i < config->route_count; i++) {
         const struct route_config *route = &config->routes[i];
         if (route->cache.rule_count > 0 && !route->is_reads && !route->is_targeted &&

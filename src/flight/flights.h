@@ -15,9 +15,10 @@
  * DECLINED  the statement may not be shared: each waiter executes it by itself
  * LOST      the server was lost; waiters that have got nothing of the answer begin another flight
  *
- * Only the runner moves a flight on.  A flight in ENDED, DECLINED or LOST, or one that its last waiter
- * has left, is not in the table.  A waiter belongs to its machine's thread; everything else is
- * under the lock of the flight's shard.  Nothing here suspends.  Design: docs/internals/flight.md
+ * Only the runner moves a flight on.  A flight in ENDED, DECLINED or LOST, or one that its last
+ * waiter has left, is not in the table.  A waiter belongs to its machine's thread; everything else
+ * is under the lock of the flight's shard.  Nothing here suspends.  Design:
+ * docs/internals/flight.md
  */
 #include "base/time.h"
 #include "flight/answer.h"

@@ -90,6 +90,20 @@ def test_a_rule_may_name_a_fingerprint(trunkline, table):
         assert read(client, READ) == 2
 
 
+def test_more_texts_than_are_remembered_have_their_rules(trunkline, table):
+    """FLIGHT_RULE_TEXTS: a text that was forgotten is analyzed again."""
+    daemon = trunkline(relays=1, routes=cached({"mode": "off", "match": {"tables": ["stored"]}},
+                                               {"mode": "off", "match": {"functions": ["abs"]}}))
+    with simple(daemon) as client:
+        for _ in range(2):
+            for number in range(1100):
+                if number % 2:
+                    assert read(client, f"select number from stored where number > -{number}") == 1
+                else:
+                    assert read(client, f"select abs({number})") == number
+    assert [int(rule["off"]) for rule in rules(daemon)] == [1100, 1100]
+
+
 # --- hints and the client's choice ---------------------------------------------------------------
 
 def test_a_hint_decides_if_the_route_allows_it(trunkline, table):

@@ -64,6 +64,8 @@ TESTS = {
     "LOGIN_PARAMETERS_MAX": "unit/link_test.c:parameters_without_end_are_refused",
     "CLIENT_STATEMENTS_MAX": "unit/statements_test.c:a_client_has_no_more_names_than_the_limit",
     "QUERY_EFFECTS_MAX": "unit/query_test.c:too_many_effects_are_told_by_kind",
+    "QUERY_HINTS_MAX": "unit/cache_rules_test.c:further_hints_mean_nothing",
+    "FLIGHT_RULE_TEXTS": "integration/test_cache_rules.py:test_more_texts_than_are_remembered_have_their_rules",
     "LEDGER_MAX": "unit/ledger_test.c:the_ring_grows_in_order_up_to_its_ceiling",
     "RELAYS_MAX": "unit/limits_test.c:there_are_as_many_relays_as_there_may_be",
     "SERVICE_BACKENDS_MAX": "unit/fleet_test.c:too_many_addresses_are_refused_and_change_nothing",

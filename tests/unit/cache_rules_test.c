@@ -288,10 +288,30 @@ TEST(a_hint_has_a_mode_and_a_ttl)
 }
 END_TEST
 
+TEST(further_hints_mean_nothing)
+{
+    struct span hints[QUERY_HINTS_MAX];
+    struct buffer text = BUFFER_INIT(4096);
+    for (unsigned i = 1; i < QUERY_HINTS_MAX; i++)
+        buffer_append_text(&text, "/* trunkline: replica */");
+    buffer_append_text(&text, "/* trunkline: off */ select 1");
+    buffer_append_byte(&text, '\0');
+    ck_assert_uint_eq(query_hints(buffer_span(&text), hints), QUERY_HINTS_MAX);
+    hints_mode((const char *)text.at, CACHE_OFF);
+    text.size -= 1;
+    buffer_append_text(&text, " /* trunkline: ttl=5s */");
+    buffer_append_byte(&text, '\0');
+    ck_assert_uint_eq(query_hints(buffer_span(&text), hints), QUERY_HINTS_MAX);
+    hints_mode((const char *)text.at, CACHE_OFF);
+    buffer_fini(&text);
+}
+END_TEST
+
 CONFIG_TESTS("cache_rules", rules_are_read_into_their_fields,
              a_mode_that_is_not_available_is_refused, settings_of_a_rule_must_fit_each_other,
              a_rule_that_is_never_used_is_warned_about, session_pools_have_no_cache,
              a_service_with_a_cached_route_is_watched, the_first_rule_that_matches_is_chosen,
              texts_are_matched_as_a_whole, a_fingerprint_stands_for_texts_that_differ_in_literals,
              what_a_rule_matches_has_a_text, a_hint_stands_in_a_comment_in_front_or_behind,
-             what_is_no_comment_at_the_edge_is_no_hint, a_hint_has_a_mode_and_a_ttl)
+             what_is_no_comment_at_the_edge_is_no_hint, a_hint_has_a_mode_and_a_ttl,
+             further_hints_mean_nothing)

@@ -3,8 +3,8 @@
 #include "config/config.h"
 #include "flight/resolve.h"
 #include "machine/clock.h"
-#include "machine/offload.h"
 #include "relay/client.h"
+#include "relay/flight/flight_analyze.h"
 #include "relay/flight/flight_key.h"
 #include "wire/messages.h"
 
@@ -25,44 +25,6 @@ void flight_judge_key(const struct client *client, const struct turn_batch *batc
     flight_key_session(client, key);
     buffer_append(key, &age, sizeof(age));
     buffer_append_span(key, flight_key_text_of(batch));
-}
-
-/* --- the analysis ----------------------------------------------------------------------------- */
-
-struct analyze_job {
-    struct offload_job job;
-    struct query_analysis *analysis;
-    fault failed;
-    size_t size;
-    uint8_t text[];
-};
-
-static void analyze_run(struct offload_job *job)
-{
-    struct analyze_job *own = CONTAINER_OF(job, struct analyze_job, job);
-    own->failed = query_analyze(span_of(own->text, own->size), &own->analysis);
-}
-
-static void analyze_free(struct offload_job *job)
-{
-    struct analyze_job *own = CONTAINER_OF(job, struct analyze_job, job);
-    query_analysis_free(&own->analysis);
-    free(own);
-}
-
-fault flight_judge_analyze(struct span text, deadline by, struct query_analysis **ret)
-{
-    struct analyze_job *own = calloc(1, sizeof(*own) + text.size);
-    if (own == NULL)
-        return FAULT_MEMORY;
-    own->job = (struct offload_job){.run = analyze_run, .free = analyze_free};
-    own->size = text.size;
-    memcpy(own->text, text.at, text.size);
-    TRY(offload(&own->job, by));
-    fault failed = own->failed;
-    *ret = TAKE(own->analysis);
-    free(own);
-    return failed;
 }
 
 /* --- the question ----------------------------------------------------------------------------- */
@@ -161,7 +123,7 @@ fault flight_judge(struct flight_session *session, const struct config *config,
     struct resolve_rules rules = {declared_of(config), config->cache_function_count};
     if (rules.declared == NULL)
         return FAULT_MEMORY;
-    fault judged = flight_judge_analyze(text, by, &analysis);
+    fault judged = flight_analyze(text, by, &analysis);
     if (judged == OK)
         judged = resolve_asks(analysis, false) ? ask_catalog(session, analysis, &rules, by, ret)
                                                : resolve_without(analysis, ret);

@@ -16,9 +16,6 @@ struct config;
 /** Appends the key under which the verdict on a client's statement is kept. */
 void flight_judge_key(const struct client *client, const struct turn_batch *batch,
                       struct buffer *key);
-/** Analyzes a text on an offload thread; the caller owns the result.  Suspends.  Faults: MEMORY,
- *  TIMEOUT, CANCELLED. */
-fault flight_judge_analyze(struct span text, deadline by, struct query_analysis **ret) MUST_USE;
 /** Makes the verdict on a text, and keeps it under `key`.  The caller owns a reference.  Suspends.
  *  Faults: of the session; MEMORY, TIMEOUT, CANCELLED, PROTOCOL, UPSTREAM (the server has refused
  *  the question). */

@@ -2,8 +2,9 @@
 
 #include "flight/flight_env.h"
 #include "pool/local_pool.h"
+#include "query/analysis.h"
 #include "relay/client.h"
-#include "relay/flight/flight_judge.h"
+#include "relay/flight/flight_analyze.h"
 #include "relay/relay.h"
 
 #include <stdlib.h>
@@ -114,7 +115,7 @@ bool flight_rule_decide(struct relay *relay, const struct config *config,
 {
     struct query_analysis *analysis = NULL;
     size_t number = SIZE_MAX;
-    if (flight_judge_analyze(text, by, &analysis) != OK)
+    if (flight_analyze(text, by, &analysis) != OK)
         return false;
     (void)cache_rules_choose(cache, text, analysis, &number);
     query_analysis_free(&analysis);
