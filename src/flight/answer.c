@@ -59,6 +59,11 @@ uint64_t answer_memory_bytes(const struct answer_memory *memory)
     return __atomic_load_n(&memory->bytes, __ATOMIC_RELAXED);
 }
 
+bool answer_memory_tight(const struct answer_memory *memory)
+{
+    return answer_memory_bytes(memory) > __atomic_load_n(&memory->max, __ATOMIC_RELAXED) / 4 * 3;
+}
+
 static void *memory_alloc(struct answer_memory *memory, size_t size)
 {
     uint64_t bytes = size + BLOCK_EXTRA;

@@ -38,6 +38,9 @@ void answer_memory_bound(struct answer_memory *memory, uint64_t max);
 /** Returns the bytes in use, with what the allocator adds. */
 uint64_t answer_memory_bytes(const struct answer_memory *memory);
 
+/** Whether three quarters of the limit are in use. */
+bool answer_memory_tight(const struct answer_memory *memory);
+
 /** Makes an empty answer; the caller owns a reference and is the producer.  NULL at the limit or
  *  without memory; FAULT_MEMORY's message is then set. */
 struct answer *answer_new(struct answer_memory *memory, uint64_t result_max);

@@ -1,4 +1,6 @@
 """One execution for all who ask the same at once: what they get, and what is never shared."""
+import contextlib
+import socket
 import threading
 import time
 
@@ -76,8 +78,8 @@ def gate(objects):
 @pytest.fixture
 def flights(trunkline, objects):
     """flights(mode="ttl", ttl="1s", relays=4): a daemon with one rule."""
-    def make(mode="dedupe", relays=2, settings=None, **rule):
-        return trunkline(relays=relays,
+    def make(mode="dedupe", relays=2, settings=None, memory="64MiB", **rule):
+        return trunkline(relays=relays, cache_memory=memory,
                          cache_functions=["pg_catalog.pg_sleep", "public.flights_held",
                                           "public.flights_fails"],
                          routes=[route(cache=[dict(mode=mode, **rule)], **(settings or {}))])
@@ -138,7 +140,7 @@ def test_a_declared_pg_sleep_is_executed_once(flights, objects):
 def test_five_hundred_clients_use_one_server(flights, gate, objects):
     daemon = flights()
     wires = crowd(daemon, 500)
-    assert len(objects.backends()) == 1
+    eventually(lambda: len(objects.backends()) == 1)  # those of an earlier daemon may be ending
     gate.open()
     for wire in wires:
         assert w.rows(wire.until()) == ROW
@@ -489,6 +491,7 @@ def test_long_rows_reach_all(flights, gate):
         reader.join()
     wanted = [chr(65 + i) * 1000000 for i in range(20)]
     assert all(one == wanted for one in found)
+    assert gate.runs() == 20  # once for each row
     leave(wires)
 
 
@@ -499,6 +502,50 @@ def test_a_slow_reader_stops_nobody(flights, gate):
     for wire in wires[1:]:  # the first one does not read
         assert len(w.rows(wire.until())) == 20
     assert w.rows(wires[1].ask(w.query("select 7"))) == [["7"]]
+    leave(wires)
+
+
+def so_far(wire):
+    """Up to ReadyForQuery, or the end of the connection."""
+    answers = []
+    with contextlib.suppress(EOFError, ConnectionError):
+        while not answers or answers[-1].kind != "Z":
+            answers.append(wire.receive())
+    return answers
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_answers_under_way_are_bounded(flights, gate, count):
+    """Clients that do not read stop the execution, not the daemon; its memory is two of these."""
+    daemon = flights(memory="4MiB")
+    wires = crowd(daemon, count, w.query(LONG))
+    gate.open()
+    other = daemon.endpoint().wire()
+    assert w.rows(other.ask(w.query("select 7"))) == [["7"]]
+    for wire in wires:
+        wanted = [[chr(65 + i) * 1000000] for i in range(20)]
+        answers = so_far(wire)
+        assert w.rows(answers) == wanted[:len(w.rows(answers))]
+        assert wire is not wires[0] or len(w.rows(answers)) == 20
+    assert gate.runs() == 20  # once for each row
+    leave([other, *wires])
+
+
+def test_a_stored_answer_goes_to_slow_readers(flights, gate):
+    daemon = flights("ttl", ttl="1h", max_result="10MiB", memory="1GiB")
+    sql = "select repeat('x', 8000000), flights_held(1)"
+    gate.open()
+    wires = [daemon.endpoint().wire() for _ in range(4)]
+    for wire in wires:
+        wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    assert len(w.rows(wires[0].ask(w.query(sql)))) == 1
+    for wire in wires:
+        wire.send(w.query(sql))
+    eventually(lambda: waiting(daemon) > 0)
+    for wire in wires:
+        assert [len(row[0]) for row in w.rows(wire.until())] == [8000000]
+        assert w.rows(wire.ask(w.query("select 7"))) == [["7"]]
+    assert gate.runs() == 1
     leave(wires)
 
 

@@ -24,6 +24,12 @@
 #define RULE_MAX sec(1)
 
 static_assert(VERDICT_REASONS < CACHE_REASONS_MAX, "a rule counts each reason");
+/* Bytes of rows after which the clients are told, though more has arrived. */
+#define FRESH_MAX 65536u
+/* Bytes of an answer up to which it does not wait for memory. */
+#define PACED_MIN 262144u
+/* Between two looks at the memory of answers while it is tight. */
+#define PACE ms(5)
 
 struct flight_run {
     struct relay *relay;
@@ -41,6 +47,7 @@ struct flight_run {
     struct answer *answer;
     struct buffer held; /* a RowDescription or an ErrorResponse, whole at its end */
     enum flight_progress progress;
+    uint64_t fresh; /* bytes that were not published yet */
     bool failed;   /* `held` is an ErrorResponse */
     bool complete; /* a CommandComplete has come */
     bool reported; /* a parameter's new value has come: the answer is not to be stored */
@@ -65,6 +72,32 @@ static fault take_description(struct flight_run *run, const struct flight_part *
     return part->last ? answer_describe(run->answer, buffer_span(&run->held)) : OK;
 }
 
+static void publish(struct flight_sink *sink)
+{
+    struct flight_run *run = CONTAINER_OF(sink, struct flight_run, sink);
+    run->fresh = 0;
+    answer_publish(run->answer);
+    flight_tell(run->flight);
+}
+
+/* Takes a part of a row.  Behind a whole one of a long answer, waits while answers take most of their
+ * memory: the server is read no faster than the clients read. */
+static fault take_row(struct flight_run *run, const struct flight_part *part)
+{
+    const struct answer_memory *memory = &run->relay->pools.env->flight->memory;
+    TRY(answer_append(run->answer, part->bytes));
+    run->fresh += part->bytes.size;
+    if (!part->last)
+        return OK;
+    if (run->fresh >= FRESH_MAX)
+        publish(&run->sink);
+    while (answer_bytes(run->answer) + run->fresh > PACED_MIN && answer_memory_tight(memory)) {
+        publish(&run->sink);
+        TRY(co_sleep(PACE));
+    }
+    return OK;
+}
+
 static fault take_part(struct flight_sink *sink, const struct flight_part *part)
 {
     struct flight_run *run = CONTAINER_OF(sink, struct flight_run, sink);
@@ -81,7 +114,7 @@ static fault take_part(struct flight_sink *sink, const struct flight_part *part)
         run->complete = true;
         return answer_append(run->answer, part->bytes);
     case WIRE_DATA_ROW:
-        return answer_append(run->answer, part->bytes);
+        return take_row(run, part);
     case WIRE_ERROR:
         run->failed = true;
         return hold(run, part);
@@ -94,13 +127,6 @@ static fault take_part(struct flight_sink *sink, const struct flight_part *part)
     default:
         return fault_raise(FAULT_PROTOCOL, "a '%c' message in an answer to be shared", part->type);
     }
-}
-
-static void publish(struct flight_sink *sink)
-{
-    struct flight_run *run = CONTAINER_OF(sink, struct flight_run, sink);
-    answer_publish(run->answer);
-    flight_tell(run->flight);
 }
 
 /* --- one execution ---------------------------------------------------------------------------- */
@@ -153,6 +179,7 @@ static fault execute_often(struct flight_run *run)
         if (!capture(run, &reads))
             return FAULT_AGAIN;
         flight_run(run->flight, run->answer, &reads, run->captured);
+        flight_tell(run->flight); /* they begin to read before the answer may be too long for it */
         TRY(execute(run, &again));
         if (!again)
             break;

@@ -23,6 +23,9 @@
 #define LOST_MAX 3u
 /* A refresh that takes longer is given to another client. */
 #define REFRESH_MAX sec(10)
+/* A client that takes nothing of so many bytes for so long is disconnected when memory is tight. */
+#define STUCK_BYTES 65536u
+#define STUCK_AFTER sec(10)
 
 struct flight_wait {
     struct flight_waiter waiter;
@@ -31,6 +34,8 @@ struct flight_wait {
     bool extended;
     bool parses;
     bool describes;
+    bool headed;            /* `head` is made */
+    moment moved;           /* when the client last took something */
     bool begun;             /* a part of the reply was sent */
     uint8_t head[HEAD_MAX]; /* in front of the answer */
     uint8_t head_size, head_at;
@@ -56,13 +61,23 @@ static void put_head(struct flight_wait *wait, uint8_t type)
     wait->head_size += sizeof(message);
 }
 
-/* Opens the answer.  False: its beginning is gone already. */
+/* Begins to read an answer of which nothing may be there yet, so that its beginning is kept.
+ * False: its beginning is gone already. */
+static bool open_early(struct flight_wait *wait, struct answer *answer)
+{
+    bool whole = !wait->extended || wait->describes;
+    return wait->reader.answer != NULL ||
+           answer_open(answer, whole ? ANSWER_WHOLE : ANSWER_ROWS, &wait->reader);
+}
+
+/* Begins the reply; `progress` is how far the statement has come. */
 static bool open_answer(struct flight_wait *wait, struct answer *answer,
                         enum flight_progress progress)
 {
-    bool whole = !wait->extended || wait->describes;
-    if (!answer_open(answer, whole ? ANSWER_WHOLE : ANSWER_ROWS, &wait->reader))
+    if (!open_early(wait, answer))
         return false;
+    wait->headed = true;
+    wait->moved = now();
     if (wait->parses && progress > FLIGHT_AT_PARSE)
         put_head(wait, WIRE_PARSE_COMPLETE);
     if (wait->extended && progress > FLIGHT_AT_BIND)
@@ -94,6 +109,8 @@ static int list_parts(struct flight_wait *wait, struct iovec parts[3], size_t *r
 static void note_sent(struct flight_wait *wait, size_t rows, size_t sent)
 {
     wait->begun = wait->begun || sent > 0;
+    if (sent > 0)
+        wait->moved = now();
     size_t head = MIN_OF(sent, (size_t)(wait->head_size - wait->head_at));
     wait->head_at += (uint8_t)head;
     sent -= head;
@@ -282,14 +299,16 @@ static void go_on(struct client *client)
 
 /* --- news, events, deadlines ------------------------------------------------------------------ */
 
-/* Whether the answer is open now, so that it can be sent. */
+/* Whether there is something to send now, or the end. */
 static bool has_answer(struct flight_wait *wait)
 {
+    if (wait->headed)
+        return true;
     struct flight *flight = wait->waiter.flight;
     struct answer *answer = flight_answer(flight);
-    if (wait->reader.answer != NULL)
-        return true;
     if (answer == NULL || is_lost(wait))
+        return false;
+    if (!open_early(wait, answer))
         return false;
     /* How far a failing statement came is known at its end; all else has been executed. */
     bool ended = flight_phase(flight) == FLIGHT_ENDED;
@@ -298,17 +317,34 @@ static bool has_answer(struct flight_wait *wait)
     return open_answer(wait, answer, ended ? flight_progress(flight) : FLIGHT_AT_EXECUTE);
 }
 
+/* Whether the client keeps memory that others need, and takes nothing. */
+static bool is_stuck(const struct flight_wait *wait)
+{
+    return wait->headed && answer_lag(&wait->reader) > STUCK_BYTES &&
+           answer_memory_tight(&env_of(wait->client)->memory) &&
+           between(wait->moved, now()).us > STUCK_AFTER.us;
+}
+
+static void end_stuck(struct client *client)
+{
+    wait_free(client);
+    client_close(&client, "it reads too slowly what others wait for");
+}
+
 static void on_news(struct flight_waiter *waiter)
 {
     struct flight_wait *wait = CONTAINER_OF(waiter, struct flight_wait, waiter);
     struct client *client = wait->client;
     enum flight_phase phase = flight_phase(waiter->flight);
-    if (has_answer(wait))
+    if (is_stuck(wait)) {
+        end_stuck(client);
+    } else if (has_answer(wait)) {
         go_on(client);
-    else if (phase == FLIGHT_LOST)
+    } else if (phase == FLIGHT_LOST) {
         begin_again(client);
-    else if (phase == FLIGHT_DECLINED || phase == FLIGHT_ENDED)
+    } else if (phase == FLIGHT_DECLINED || phase == FLIGHT_ENDED) {
         pass(client);
+    }
 }
 
 void flight_event(struct client *client)
@@ -328,14 +364,20 @@ static void arm(struct flight_wait *wait)
     const struct local_pool_times *times = &wait->client->pool->times;
     wait->limit = times->any ? times->query : NO_LIMIT;
     wait->by = wait->limit.us == NO_LIMIT.us ? NEVER : after(wait->limit);
-    timer_set(&wait->client->timer, wait->by);
+    timer_set(&wait->client->timer, earlier_of(wait->by, after(STUCK_AFTER)));
 }
 
 void flight_overdue(struct client *client)
 {
     char text[96];
-    if (client->flight->by.us > now().us)
+    if (is_stuck(client->flight)) {
+        end_stuck(client);
         return;
+    }
+    if (client->flight->by.us > now().us) {
+        timer_set(&client->timer, earlier_of(client->flight->by, after(STUCK_AFTER)));
+        return;
+    }
     bool begun = client->flight->begun;
     snprintf(text, sizeof(text), "canceling statement due to query_timeout (%" PRId64 " ms)",
              client->flight->limit.us / 1000);
