@@ -48,9 +48,9 @@ struct flight_run {
     struct buffer held; /* a RowDescription or an ErrorResponse, whole at its end */
     enum flight_progress progress;
     uint64_t fresh; /* bytes that were not published yet */
-    bool failed;   /* `held` is an ErrorResponse */
-    bool complete; /* a CommandComplete has come */
-    bool reported; /* a parameter's new value has come: the answer is not to be stored */
+    bool failed;    /* `held` is an ErrorResponse */
+    bool complete;  /* a CommandComplete has come */
+    bool reported;  /* a parameter's new value has come: the answer is not to be stored */
     uint64_t captured;
     uint64_t flushes;
     moment sent;
@@ -80,8 +80,8 @@ static void publish(struct flight_sink *sink)
     flight_tell(run->flight);
 }
 
-/* Takes a part of a row.  Behind a whole one of a long answer, waits while answers take most of their
- * memory: the server is read no faster than the clients read. */
+/* Takes a part of a row.  Behind a whole one of a long answer, waits while answers take most of
+ * their memory: the server is read no faster than the clients read. */
 static fault take_row(struct flight_run *run, const struct flight_part *part)
 {
     const struct answer_memory *memory = &run->relay->pools.env->flight->memory;
