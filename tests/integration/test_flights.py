@@ -586,3 +586,25 @@ def test_a_shutdown_does_not_wait_for_flights_for_ever(flights, gate):
         assert w.rows(answers) == ROW or "57P01" in [m.sqlstate for m in answers if m.kind == "E"]
     daemon.stop()
     leave(wires)
+
+
+def test_a_value_that_means_the_present_time_is_executed(trunkline):
+    """The text alone does not show it: 'now' as a parameter that the text casts."""
+    daemon = trunkline(routes=[route(cache=[{"mode": "ttl", "ttl": "60s"}])])
+    text = "select %s::timestamptz"
+    with daemon.connect() as client:
+        assert len({client.execute(text, ["now"]).fetchone() for _ in range(3)}) == 3
+        assert len({client.execute(text, ["2001-01-01"]).fetchone() for _ in range(3)}) == 1
+    rule, = daemon.console("SHOW CACHE_RULES")
+    assert rule["hits"] == 2 and rule["refused"] == 3, rule
+
+
+def test_a_statement_that_was_refused_begins_no_flight_again(trunkline):
+    daemon = trunkline(routes=[route(cache=[{"mode": "dedupe"}])])
+    with daemon.connect() as client:
+        for _ in range(5):
+            client.execute("select random()")
+        rule, = daemon.console("SHOW CACHE_RULES")
+        assert rule["refused"] == 5, rule
+        reasons = {row["reason"]: row for row in daemon.console("SHOW CACHE_REASONS")}
+        assert "volatile" in reasons

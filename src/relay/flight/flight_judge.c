@@ -1,11 +1,13 @@
 #include "relay/flight/flight_judge.h"
 
 #include "config/config.h"
+#include "flight/flight_env.h"
 #include "flight/resolve.h"
 #include "machine/clock.h"
 #include "relay/client.h"
 #include "relay/flight/flight_analyze.h"
 #include "relay/flight/flight_key.h"
+#include "relay/relay.h"
 #include "wire/messages.h"
 
 #include <stdlib.h>
@@ -25,6 +27,61 @@ void flight_judge_key(const struct client *client, const struct turn_batch *batc
     flight_key_session(client, key);
     buffer_append(key, &age, sizeof(age));
     buffer_append_span(key, flight_key_text_of(batch));
+}
+
+/* --- what is known without asking ----------------------------------------------------------------
+ */
+
+/* Looks at the types that the Parse gives. */
+static uint32_t judge_types(const struct turn_batch *batch)
+{
+    struct wire_reader in = wire_reader_over(batch->parse);
+    (void)wire_get_string(&in);
+    for (uint32_t left = wire_get_u16(&in); left > 0 && !in.failed; left--) {
+        uint32_t type = wire_get_u32(&in);
+        if (type != 0 && !verdict_parameter_type(type))
+            return VERDICT_REASON_TYPE;
+    }
+    return in.failed ? VERDICT_REASON_TYPE : VERDICT_REASONS;
+}
+
+/* Looks at the values of the Bind: a text among them may be 'now', in both formats. */
+static uint32_t judge_values(const struct turn_batch *batch)
+{
+    struct wire_reader in = wire_reader_over(batch->bind);
+    (void)wire_get_bytes(&in, 2 * (size_t)wire_get_u16(&in));
+    for (uint32_t left = wire_get_u16(&in); left > 0 && !in.failed; left--) {
+        uint32_t size = wire_get_u32(&in);
+        if (size != UINT32_MAX && query_is_time_word(wire_get_bytes(&in, size)))
+            return QUERY_REASON_TIME_WORD;
+    }
+    return in.failed ? VERDICT_REASON_TYPE : VERDICT_REASONS;
+}
+
+static uint32_t judge_before(const struct client *client, const struct turn_batch *batch)
+{
+    struct buffer key = BUFFER_INIT(VERDICTS_KEY_MAX);
+    uint32_t reason = VERDICT_REASONS;
+    flight_judge_key(client, batch, &key);
+    struct verdict *verdict =
+        buffer_fault(&key) == OK
+            ? verdicts_find(client->relay->pools.env->flight->verdicts, buffer_span(&key))
+            : NULL;
+    if (verdict != NULL)
+        reason = verdict->reason;
+    verdict_unref(&verdict);
+    buffer_fini(&key);
+    return reason;
+}
+
+uint32_t flight_judge_known(const struct client *client, const struct turn_batch *batch)
+{
+    uint32_t reason = VERDICT_REASONS;
+    if (batch->extended)
+        reason = judge_types(batch);
+    if (batch->extended && reason == VERDICT_REASONS)
+        reason = judge_values(batch);
+    return reason == VERDICT_REASONS ? judge_before(client, batch) : reason;
 }
 
 /* --- the question ----------------------------------------------------------------------------- */

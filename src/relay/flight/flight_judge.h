@@ -13,6 +13,10 @@
 struct client;
 struct config;
 
+/** Returns why the answer to a client's statement may not be shared, as far as that is known
+ * without asking: by the types and values of its parameters, and by a verdict that was made before.
+ *  VERDICT_REASONS: nothing is known against it. */
+uint32_t flight_judge_known(const struct client *client, const struct turn_batch *batch);
 /** Appends the key under which the verdict on a client's statement is kept. */
 void flight_judge_key(const struct client *client, const struct turn_batch *batch,
                       struct buffer *key);

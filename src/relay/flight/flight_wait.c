@@ -3,6 +3,7 @@
 #include "flight/flight_env.h"
 #include "machine/clock.h"
 #include "query/outcome.h"
+#include "relay/flight/flight_judge.h"
 #include "relay/flight/flight_key.h"
 #include "relay/flight/flight_rule.h"
 #include "relay/flight/flight_runner.h"
@@ -500,6 +501,18 @@ static enum flight_taken join(struct client *client, const struct turn_batch *ba
     return FLIGHT_TAKEN;
 }
 
+/* Joins, unless it is known already that the answer may not be shared. */
+static enum flight_taken join_allowed(struct client *client, const struct turn_batch *batch,
+                                      const struct cache_rule *rule, const struct l1_key *key,
+                                      const uint8_t *at, uint32_t size)
+{
+    uint32_t reason = flight_judge_known(client, batch);
+    if (reason == VERDICT_REASONS)
+        return join(client, batch, rule, key, at, size);
+    cache_rules_count_refused(rule, reason);
+    return FLIGHT_PASSES;
+}
+
 /* Whether a stored answer is one that the rule allows: another rule may have stored it, or this one
  * before a reload. */
 static bool is_allowed(const struct cache_rule *rule, const struct l1_found *found)
@@ -542,7 +555,7 @@ static enum flight_taken take_by_rule(struct client *client, const struct cache_
         if (rule->mode == CACHE_TTL)
             taken = take_stored(client, rule, batch, &key, at, size);
         if (taken == FLIGHT_PASSES)
-            taken = join(client, batch, rule, &key, at, size);
+            taken = join_allowed(client, batch, rule, &key, at, size);
     } else {
         cache_rules_count(rule, CACHE_COUNT_FAILED);
     }
