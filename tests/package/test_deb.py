@@ -46,6 +46,7 @@ def test_its_configuration_is_for_its_own_files(package):
                  "/lib/systemd/system/trunkline.service", "/usr/lib/sysusers.d/trunkline.conf",
                  "/usr/lib/tmpfiles.d/trunkline.conf", "/usr/bin/trunkline",
                  "/usr/share/man/man1/trunkline.1.gz",
+                 "/usr/share/doc/trunkline/libpg_query.copyright",
                  "/usr/share/man/man5/trunkline.5.gz"):
         assert f" .{path}\n" in files, path
 
