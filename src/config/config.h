@@ -286,8 +286,9 @@ struct route_config {
     duration lag_max;                       /* 0: as the service says */
     struct reads_config reads;
     struct cache_config cache;
-    bool is_watched; /* a route of its service has cache rules: writes of its clients count */
-    bool is_reads;   /* made from another route, for its reads */
+    bool is_watched;  /* a route of its service has cache rules: writes of its clients count */
+    bool is_examined; /* it has cache rules, or splits reads: what a client sends first decides */
+    bool is_reads;    /* made from another route, for its reads */
     const struct route_config *aside; /* the route for its reads; NULL: they are not split */
     bool is_targeted; /* made from another route, for clients that ask for this target */
     const struct route_config *targets; /* the routes made from this one, by target; NULL: none */

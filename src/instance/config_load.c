@@ -77,7 +77,8 @@ static void make_targeted(struct route_config *like, const struct route_config *
 static void watch_services(struct config *config)
 {
     for (size_t i = 0; i < config->route_count; i++) {
-        const struct route_config *cached = &config->routes[i];
+        struct route_config *cached = &config->routes[i];
+        cached->is_examined = cached->cache.rule_count > 0;
         for (size_t j = 0; cached->cache.rule_count > 0 && j < config->route_count; j++)
             if (config->routes[j].service == cached->service)
                 config->routes[j].is_watched = true;
@@ -124,6 +125,7 @@ static void add_reads(struct config_reader *reader)
             if (aside->session.policy[kind] == PIN_PIN)
                 aside->session.policy[kind] = PIN_REJECT;
         route->aside = aside;
+        route->is_examined = true;
     }
 }
 

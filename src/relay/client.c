@@ -534,10 +534,11 @@ void client_leave(struct client *client)
 static void client_event(struct waker *waker)
 {
     struct client *client = CONTAINER_OF(waker, struct client, waker);
-    switch (client->state) {
-    case CLIENT_PARKED:
+    if (LIKELY(client->state == CLIENT_PARKED)) {
         turn_arrive(client);
         return;
+    }
+    switch (client->state) {
     case CLIENT_QUEUED:
         if (client->claim.state != CLAIM_WAITING)
             turn_start_granted(client);

@@ -323,7 +323,8 @@ static void turn_begin(struct turn *turn, struct client *client)
     turn_init(turn, client->relay, client, client->server);
     client->turn = turn;
     turn->times.set = client->pool->times.any;
-    turn->noting = client->pool->log.noted > 0;
+    turn->looks = (client->pool->log.noted > 0 ? TURN_LOOKS_LOG : 0) |
+                  (client->pool->route->is_watched ? TURN_LOOKS_WRITES : 0);
     if (turn->times.set &&
         (client->server == NULL || client->server->session.transaction == WIRE_TX_IDLE))
         client->began = (moment){0};
@@ -501,6 +502,21 @@ static fault arrival_stash(struct client *client, const struct chunk *chunk, uin
     return stashed;
 }
 
+/* Shares the answer to a whole statement, or chooses the pool in which it is executed. */
+static COLD enum flight_taken arrival_examine(struct client *client, const struct chunk *chunk,
+                                              uint32_t size)
+{
+    const struct route_config *route = client->pool->route;
+    if (route->cache.rule_count > 0) {
+        enum flight_taken taken = flight_take(client, chunk->bytes, size);
+        if (taken != FLIGHT_PASSES)
+            return taken;
+    }
+    if (route->aside != NULL)
+        turn_reads_choose(client, chunk->bytes, size);
+    return FLIGHT_PASSES;
+}
+
 /* Stashes an incomplete message, queues for a server, or runs the turn.  Returns true if the client
  * is still parked. */
 static bool arrival_decide(struct client *client, struct chunk *chunk, uint32_t size)
@@ -509,15 +525,13 @@ static bool arrival_decide(struct client *client, struct chunk *chunk, uint32_t 
     bool bad = arrival_bad(chunk, size);
     bool complete = bad || arrival_complete(chunk, size);
     bool needs = complete && !bad && arrival_needs_server(client, chunk);
-    if (needs && UNLIKELY(client->pool->route->cache.rule_count > 0)) {
-        enum flight_taken taken = flight_take(client, chunk->bytes, size);
+    if (needs && UNLIKELY(client->pool->route->is_examined)) {
+        enum flight_taken taken = arrival_examine(client, chunk, size);
         if (taken != FLIGHT_PASSES) {
             chunk_return(&relay->chunks, &chunk);
             return taken == FLIGHT_SERVED;
         }
     }
-    if (needs && UNLIKELY(client->pool->route->aside != NULL))
-        turn_reads_choose(client, chunk->bytes, size);
     if (complete && (!needs || client_claim(client, &client->waker))) {
         arrival_run(client, chunk, size);
         return false;

@@ -111,6 +111,10 @@ struct turn_times {
     moment mark;  /* server->used at that time: each ReadyForQuery changes it */
 };
 
+/* Why a turn looks at each message of its client. */
+#define TURN_LOOKS_LOG    1u /* texts are kept for the log of slow queries */
+#define TURN_LOOKS_WRITES 2u /* writes are watched: turn_writes.c */
+
 struct turn {
     struct relay *relay;
     struct client *client; /* NULL: it has disconnected, the server is being cleaned */
@@ -122,7 +126,7 @@ struct turn {
     enum turn_state state;
     enum server_end server_end; /* OPEN without a server */
     fault state_fault;          /* the server rejected a query of ours, or the pool a transaction */
-    bool noting;                /* query texts are kept for the log of slow queries */
+    uint8_t looks;              /* at what the client sends: a set of TURN_LOOKS_* */
     struct turn_message message;
     struct turn_reply reply;
     struct turn_bulk bulk;
@@ -311,7 +315,7 @@ static inline bool turn_gates(const struct turn *turn)
 void turn_writes_note(struct turn *turn, struct span text);
 static inline void turn_note_run(struct turn *turn, struct span text)
 {
-    if (UNLIKELY(turn->server->pool->route->is_watched))
+    if (UNLIKELY((turn->looks & TURN_LOOKS_WRITES) != 0))
         turn_writes_note(turn, text);
 }
 /** Whether statements have other names on servers. */

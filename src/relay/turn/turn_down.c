@@ -240,6 +240,13 @@ static bool is_position(const struct turn *turn)
     return head != NULL && head->about == ABOUT_POSITION;
 }
 
+/* What a turn has sent that began before its route was watched counts as a write. */
+static COLD void down_unwatched(const struct turn *turn)
+{
+    if ((turn->looks & TURN_LOOKS_WRITES) == 0 && turn->client != NULL)
+        turn->server->session.wrote = true;
+}
+
 static fault down_look_ready(struct turn *turn, struct span body, enum ledger_verdict *verdict)
 {
     struct server *server = turn->server;
@@ -249,8 +256,10 @@ static fault down_look_ready(struct turn *turn, struct span body, enum ledger_ve
         return OK;
     }
     uint8_t status = body.at[0];
-    if (UNLIKELY(server->pool->route->is_watched))
+    if (UNLIKELY(server->pool->route->is_watched)) {
+        down_unwatched(turn);
         server_writes_ready(server, status);
+    }
     if (UNLIKELY(server->session.pin != NULL) && *verdict == VERDICT_FORWARD)
         down_pin_ready(server, status);
     server->session.transaction = status;
@@ -302,8 +311,10 @@ static fault down_look(struct turn *turn, uint8_t type, struct span body,
             *verdict = VERDICT_FORWARD;
         return OK;
     case WIRE_COMMAND_COMPLETE:
-        if (UNLIKELY(turn->server->pool->route->is_watched))
+        if (UNLIKELY(turn->server->pool->route->is_watched)) {
+            down_unwatched(turn);
             server_writes_completed(turn->server);
+        }
         if (body.size >= 3 && tag_matters(turn, body.at))
             down_tag(turn, span_of(body.at, body.size - 1));
         if (UNLIKELY(turn->server->session.pin != NULL) && body.size > 0 && !marking)

@@ -220,6 +220,15 @@ static void up_note_execute(struct turn *turn, uint32_t size)
                (struct owed){.kind = OWED_EXECUTE, .named = size > WIRE_HEADER + 5});
 }
 
+static COLD void up_look(struct turn *turn, uint8_t type, const uint8_t *at, uint32_t size)
+{
+    if ((turn->looks & TURN_LOOKS_LOG) != 0)
+        client_log_text(turn->client, turn->server, type,
+                        span_of(at + WIRE_HEADER, size - WIRE_HEADER));
+    if (type == WIRE_QUERY)
+        turn_note_run(turn, text_of(at, size));
+}
+
 static fault up_whole(struct turn *turn, uint8_t type, const uint8_t *at, uint32_t size)
 {
     if (turn->client->skipping || turn->server == NULL)
@@ -228,11 +237,8 @@ static fault up_whole(struct turn *turn, uint8_t type, const uint8_t *at, uint32
         turn_become(turn, TURN_CLOSING);
         return OK;
     }
-    if (UNLIKELY(turn->noting))
-        client_log_text(turn->client, turn->server, type,
-                        span_of(at + WIRE_HEADER, size - WIRE_HEADER));
-    if (type == WIRE_QUERY)
-        turn_note_run(turn, text_of(at, size));
+    if (UNLIKELY(turn->looks != 0))
+        up_look(turn, type, at, size);
     if (type_is(type, CLASS_OPEN) && (type != WIRE_QUERY || !turn_gates(turn)))
         turn_note_sent(turn, type, at, size);
     if (type_is(type, CLASS_STATEMENT) && turn_remaps(turn) && !describes_portal(at, size))
