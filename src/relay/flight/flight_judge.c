@@ -29,8 +29,7 @@ void flight_judge_key(const struct client *client, const struct turn_batch *batc
     buffer_append_span(key, flight_key_text_of(batch));
 }
 
-/* --- what is known without asking ----------------------------------------------------------------
- */
+/* --- what is known without asking ------------------------------------------------------------- */
 
 /* Looks at the types that the Parse gives. */
 static uint32_t judge_types(const struct turn_batch *batch)
