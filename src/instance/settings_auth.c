@@ -75,7 +75,8 @@ const struct setting config_query_rows[] = {
      RANGE(1, 1000),
      .preset = "2",
      .reloadable = true,
-     .help = "Connections to one service for these queries; clients never use them."},
+     .help = "Connections to one service for these queries; clients never use them. As many again "
+             "serve clients that may use standbys."},
     {.name = "refresh",
      .kind = SETTING_DURATION,
      AT(config, query.refresh),
