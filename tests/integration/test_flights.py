@@ -588,6 +588,19 @@ def test_a_shutdown_does_not_wait_for_flights_for_ever(flights, gate):
     leave(wires)
 
 
+def test_clients_of_one_flight_wait_for_a_server_once(trunkline, postgres):
+    """claim_timeout is not begun again by the flight's further executions."""
+    daemon = trunkline(routes=[route(pool_size=1, claim_timeout="1500ms",
+                                     cache=[{"mode": "dedupe"}])])
+    with daemon.connect(autocommit=False) as holder, daemon.connect() as client:
+        client.execute("select 2")  # from now on there is a verdict
+        holder.execute("select 1")
+        begin = time.monotonic()
+        with pytest.raises(psycopg.errors.TooManyConnections):
+            client.execute("select 2")
+        assert time.monotonic() - begin < 2 * 1.5 * STRETCH
+
+
 def test_a_value_that_means_the_present_time_is_executed(trunkline):
     """The text alone does not show it: 'now' as a parameter that the text casts."""
     daemon = trunkline(routes=[route(cache=[{"mode": "ttl", "ttl": "60s"}])])
