@@ -350,9 +350,9 @@ def test_a_switchover_ends_by_itself_after_its_timeout(cluster, trunkline, how, 
         waits.join(PATIENCE)
         assert order.result.sqlstate == "57014"
         milliseconds = {"1s": 1000, "700ms": 700}[limit]
-        assert (f'no other server of service "main" became the primary within switchover_timeout'
-                f" ({milliseconds} ms), 1 servers were still in use; clients are served as before"
-                in str(order.result))
+        assert re.search(r'no other server of service "main" became the primary within'
+                         rf" switchover_timeout \({milliseconds} ms\), [12] servers were still in"
+                         " use; clients are served as before", str(order.result))
         inside.execute("insert into t values (3, 3)")
         inside.commit()
     assert cluster.primary.one("select count(*) from t") == 3
