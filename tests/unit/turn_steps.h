@@ -50,15 +50,20 @@ static inline void put_error(struct talk *talk, const char *severity, const char
     wire_put_report(&talk->out, &(struct wire_report){severity, sqlstate, "said so", NULL, NULL});
 }
 
-static inline void accept_server(struct talk *server, uint32_t pid)
+static inline void accept_server_at(struct listener *backend, struct talk *server, uint32_t pid)
 {
     int handle;
     struct address from;
     uint32_t cancelled;
     *server = TALK_INIT;
-    ck_assert_int_eq(listener_accept(&world.backend, &handle, &from, soon()), OK);
+    ck_assert_int_eq(listener_accept(backend, &handle, &from, soon()), OK);
     ck_assert_int_eq(stream_adopt(&server->stream, handle, false), OK);
     ck_assert_int_eq(talk_welcome(server, pid, &cancelled), OK);
+}
+
+static inline void accept_server(struct talk *server, uint32_t pid)
+{
+    accept_server_at(&world.backend, server, pid);
 }
 
 /* A cancel request comes for this pid. */
