@@ -73,6 +73,12 @@ uint8_t query_outcome_of(struct span text)
     return QUERY_OPEN_WRITE;
 }
 
+bool query_is_select(struct span text)
+{
+    char word[8];
+    return first_word(text, word) <= sizeof(word) && memcmp(words[SELECT].word, word, 8) == 0;
+}
+
 /* Statements that are transactions of their own. */
 static const char alone[][8] = {"select", "insert", "update", "delete", "merge",
                                 "with",   "values", "table",  "call"};

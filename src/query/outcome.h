@@ -23,6 +23,9 @@ uint8_t query_outcome_of(struct span text);
  * of false. */
 bool query_is_last(struct span text, bool open);
 
+/** Returns whether the first word of the text is SELECT, behind any blanks and parentheses. */
+bool query_is_select(struct span text);
+
 /** Whether the text begins with SELECT and a blank; in a few instructions. */
 static inline bool outcome_selects(struct span text)
 {

@@ -379,12 +379,16 @@ WRITE = "insert into flights_rows values (90, 'x'); delete from flights_rows whe
     [w.query(WRITE)],
     [w.query("begin"), w.query(WRITE), w.query("commit")],
     [w.query("select nextval('flights_runs')")],
+    [w.query("select\nnextval('flights_runs')")],
+    [w.query("\n (select*from nextval('flights_runs'))")],
+    [w.parse("", "select'a', nextval('flights_runs')") + w.bind() + w.execute() + w.SYNC],
     [w.parse("", "update flights_rows set b = b") + w.bind() + w.execute() + w.SYNC],
     [w.parse("s", "update flights_rows set b = b") + w.SYNC, w.bind("", "s") + w.execute() + w.SYNC],
     [w.query("/* select */ update flights_rows set b = b")],
     [w.query("copy flights_rows from stdin") + w.COPY_DONE],
     [w.query("prepare p as update flights_rows set b = b"), w.query("execute p")],
-], ids=["simple", "transaction", "function", "unnamed", "named", "comment", "copy", "sql_prepared"])
+], ids=["simple", "transaction", "function", "newline", "parenthesis", "no_blank", "unnamed", "named", "comment", "copy",
+        "sql_prepared"])
 def test_each_kind_of_write_seals(flights, gate, steps):
     daemon = flights()
     wires = crowd(daemon, 1)

@@ -555,6 +555,10 @@ TEST(the_first_word_says_what_a_lost_server_leaves_open)
         ck_assert_int_eq(query_filter(text, &found), query_may_have_effects(text));
         ck_assert_msg(found == cases[i].outcome, "%s", cases[i].text);
     }
+    ck_assert(query_is_select(span_text(" \n(SELECT\n1)")));
+    ck_assert(query_is_select(span_text("select*from t")));
+    ck_assert(!query_is_select(span_text("selection()")));
+    ck_assert(!query_is_select(span_text("show x")) && !query_is_select(span_text("")));
 }
 END_TEST
 

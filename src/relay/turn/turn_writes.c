@@ -30,7 +30,7 @@ static bool may_write(const struct turn *turn, struct span text)
     struct query_proof proof;
     text.size = strnlen((const char *)text.at, text.size);
     uint8_t outcome = query_outcome_of(text);
-    if ((outcome == 0 && !outcome_selects(text)) || query_is_last(text, true) ||
+    if ((outcome == 0 && !query_is_select(text)) || query_is_last(text, true) ||
         (outcome == QUERY_OPEN_WRITE && is_harmless(text)))
         return false;
     query_prove_reads(text, &turn->client->pool->route->reads.rules, &proof);
