@@ -307,6 +307,16 @@ def test_each_client_gets_the_messages_of_what_it_sent(flights, gate):
     leave([named, bare, *wires])
 
 
+@pytest.mark.parametrize("body", [b"select 7\0select 8\0", b"select 7"], ids=["behind", "endless"])
+def test_a_query_that_is_no_string_is_not_answered_as_another(flights, objects, body):
+    daemon = flights("ttl", ttl="1h")
+    with daemon.endpoint().wire() as wire, objects.endpoint().wire() as direct:
+        assert w.rows(wire.ask(w.query("select 7"))) == [["7"]]
+        answers = wire.ask(w.message("Q", body))
+        assert [m.sqlstate for m in answers if m.kind == "E"] == ["08P01"]
+        assert w.kinds(answers) == w.kinds(direct.ask(w.message("Q", body))) == "E Z"
+
+
 def test_an_unnamed_statement_that_was_not_sent_can_be_bound(flights, gate):
     daemon = flights("ttl", ttl="1h")
     gate.open()

@@ -5,6 +5,8 @@
 #include "session/statements.h"
 #include "wire/messages.h"
 
+#include <string.h>
+
 bool turn_message_next(struct span *rest, struct turn_message_whole *ret)
 {
     if (rest->size < WIRE_HEADER)
@@ -16,6 +18,12 @@ bool turn_message_next(struct span *rest, struct turn_message_whole *ret)
     ret->body = span_of(rest->at + WIRE_HEADER, length - 4);
     *rest = span_skip(*rest, (size_t)length + 1);
     return true;
+}
+
+/* Whether a Query's body is one string.  The server refuses any other. */
+static bool is_string(struct span body)
+{
+    return body.size > 0 && memchr(body.at, '\0', body.size) == body.at + body.size - 1;
 }
 
 /* Reads the Parse of an unnamed statement. */
@@ -79,7 +87,7 @@ bool turn_batch_read(const struct client *client, struct span *rest, struct turn
         return false;
     if (next.type == WIRE_QUERY) {
         *ret = (struct turn_batch){.text = next.body, .params = client->params};
-        return true;
+        return is_string(next.body);
     }
     if (client->pool->route->prepared_max == 0)
         return false; /* names of statements are the server's own */
