@@ -132,8 +132,8 @@ static fault take_part(struct flight_sink *sink, const struct flight_part *part)
 /* --- one execution ---------------------------------------------------------------------------- */
 
 /* Whether an execution that ended with this error may succeed if it is repeated.  One of the pooler
- * itself, such as that no server became free, is not: the clients have waited for it as long as they
- * may.  Only the server's errors name a routine. */
+ * itself, such as that no server became free, is not: the clients have waited for it as long as
+ * they may.  Only the server's errors name a routine. */
 static bool may_pass(const struct flight_run *run)
 {
     static const char *const classes[] = {"08", "40001", "40P01", "53", "57P01", "57P02", "57P03"};
