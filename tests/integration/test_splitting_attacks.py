@@ -154,15 +154,17 @@ def test_a_standby_shows_a_commit_that_waits_for_another_one_before_the_primary(
                          dbname="app", autocommit=True) as client:
         client.execute("set synchronous_commit = on")
         count = "select count(*) from written"
-        for number in range(1, 100):  # commits wait once the checkpointer has read the setting
-            writer = threading.Thread(target=client.execute,
-                                      args=[f"insert into written values ({number})"])
-            writer.start()
-            eventually(lambda: standby.one(count) == number)
-            if primary.one(count) < number:
-                break
+        try:
+            for number in range(1, 100):  # commits wait once the checkpointer has read the setting
+                writer = threading.Thread(target=client.execute,
+                                          args=[f"insert into written values ({number})"])
+                writer.start()
+                eventually(lambda: standby.one(count) == number)
+                if primary.one(count) < number:
+                    break
+                writer.join()
+            else:
+                pytest.fail("no commit waits")
+        finally:
+            primary.configure(synchronous_standby_names=None)
             writer.join()
-        else:
-            pytest.fail("no commit waits")
-        primary.configure(synchronous_standby_names=None)
-        writer.join()
