@@ -65,7 +65,7 @@ static fault echo_valid(struct stream *stream, deadline by)
     return echo_word(stream, "still there?", by);
 }
 
-/* A connection with bytes that nobody has read must not go to the next claimer. */
+/* A connection with unread bytes must not go to the next claimer. */
 static fault echo_recycle(struct stream *stream, deadline by)
 {
     char byte;

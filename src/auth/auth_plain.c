@@ -24,8 +24,8 @@ uint32_t auth_usual_iterations(const struct auth_request *request)
     return file > 0 ? file : auth_query_iterations(request);
 }
 
-/* The verifier for a user who does not exist.  Plain secrets use the same salt, so that clients
- * can't tell the two apart. */
+/* Makes the verifier for a user that does not exist.  Plain secrets use the same salt, so that
+ * clients can't tell the two apart. */
 void auth_mock_verifier(const struct auth_request *request, struct scram_verifier *ret)
 {
     scram_mock_verifier(request->room->pools->env->mock_secret, request->user, ret);

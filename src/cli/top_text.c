@@ -10,7 +10,7 @@ struct points {
     uint32_t last;
 };
 
-/* Characters that control a terminal or the direction of text, or that nobody sees. */
+/* Characters that control a terminal or the direction of text, or that are invisible. */
 static const struct points forbidden[] = {
     {0x0000, 0x001F},    {0x007F, 0x009F}, {0x00AD, 0x00AD}, {0x034F, 0x034F},   {0x061C, 0x061C},
     {0x115F, 0x1160},    {0x17B4, 0x17B5}, {0x180B, 0x180F}, {0x200B, 0x200F},   {0x2028, 0x202E},

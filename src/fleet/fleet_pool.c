@@ -177,7 +177,7 @@ void fleet_claim_withdraw(struct fleet_pool *pool, struct fleet_claim *claim, mo
         list_remove(&pool->claims, &claim->node);
         fleet_claim_become(claim, FLEET_CLAIM_NONE);
     } else if (claim->state == FLEET_CLAIM_ACQUIRING) {
-        /* on_acquire runs: the connection is in a state that nobody knows. */
+        /* on_acquire runs: the state of the connection is unknown. */
         fleet_slot_close(claim_let_go(pool, claim), SLOT_ENDED, now);
     } else if (claim->state == FLEET_CLAIM_HELD) {
         fleet_release(pool, claim, FLEET_RETURNED, now);
