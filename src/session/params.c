@@ -251,6 +251,12 @@ const struct span *params_find(const struct params *set, struct span name)
     return NULL;
 }
 
+bool params_serializable(const struct params *set)
+{
+    const struct span *level = params_find(set, SPAN("default_transaction_isolation"));
+    return level != NULL && span_is_nocase(*level, "serializable");
+}
+
 bool params_has(const struct params *set, const struct param *param)
 {
     const struct span *value = params_find(set, param->name);

@@ -59,6 +59,8 @@ void params_unref(struct params **set); /* NULL-safe */
 void params_assign(struct params **slot, struct params *take);
 /** Returns the value, or NULL if the set does not have the name. */
 const struct span *params_find(const struct params *set, struct span name);
+/** Whether transactions of a session with this set are serializable by default. */
+bool params_serializable(const struct params *set);
 /** Whether the set has the name with this value. */
 bool params_has(const struct params *set, const struct param *param);
 

@@ -404,19 +404,13 @@ void flight_cancel(struct client *client)
 
 /* --- the beginning ---------------------------------------------------------------------------- */
 
-static bool is_serializable(const struct params *params)
-{
-    const struct span *level = params_find(params, SPAN("default_transaction_isolation"));
-    return level != NULL && span_is_nocase(*level, "serializable");
-}
-
 /* Whether the statement stands alone, outside of all state but the session parameters. */
 static bool stands_alone(const struct client *client, const struct turn_batch *batch)
 {
     const struct params *params = client->params;
     return !batch->limited && batch->params != NULL && !params->temp_path &&
-           digest_equal(&batch->params->session, &params->session) && !is_serializable(params) &&
-           client->unnamed_before == NULL && client->naming == 0;
+           digest_equal(&batch->params->session, &params->session) &&
+           !params_serializable(params) && client->unnamed_before == NULL && client->naming == 0;
 }
 
 /* Waits with a copy of the message.  False: no memory. */

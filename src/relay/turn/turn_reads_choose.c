@@ -95,13 +95,6 @@ bool turn_reads_runs_nothing(const uint8_t *at, uint32_t size)
 
 /* --- the choice ------------------------------------------------------------------------------- */
 
-/* Standbys have no serializable transactions. */
-static bool is_serializable(const struct params *params)
-{
-    const struct span *level = params_find(params, SPAN("default_transaction_isolation"));
-    return level != NULL && span_is_nocase(*level, "serializable");
-}
-
 void turn_reads_choose(struct client *client, const uint8_t *at, uint32_t size)
 {
     struct client_reads *reads = reads_of(client);
@@ -117,7 +110,9 @@ void turn_reads_choose(struct client *client, const uint8_t *at, uint32_t size)
     if (stays || client->skipping || !turn_batch_read(client, &rest, &batch))
         return;
     prove(client, batch.text, &proof);
-    if (proof.reads == QUERY_MAY_WRITE || is_serializable(client->params) || !pool_is_there(client))
+    /* Standbys have no serializable transactions. */
+    if (proof.reads == QUERY_MAY_WRITE || params_serializable(client->params) ||
+        !pool_is_there(client))
         return;
     if (local_pool_read_fails(own, proof.fingerprint)) {
         hint_add(&own->reads.refused, 1);
