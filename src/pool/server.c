@@ -236,9 +236,9 @@ void server_keep(struct server *server)
 
 /* --- idle ------------------------------------------------------------------------------------- */
 
-/* Handles the whole messages that an idle server has sent.  Returns the number of bytes handled;
- * -1: the server can't be used any more. */
-static int64_t server_idle_messages(struct server *server, struct span bytes)
+/* Handles the messages that an idle server has sent; false: the server can't be used any more, and
+ * neither can it after a part of a message. */
+static bool server_idle_messages(struct server *server, struct span bytes)
 {
     struct span rest = bytes;
     struct wire_frame frame;
@@ -249,9 +249,9 @@ static int64_t server_idle_messages(struct server *server, struct span bytes)
         if (frame.type != WIRE_PARAMETER_STATUS ||
             wire_read_parameter_status(frame.body, &parameter) != OK ||
             server_learn(server, parameter.name, parameter.value, NULL) != OK)
-            return -1;
+            return false;
     }
-    return (int64_t)(bytes.size - rest.size);
+    return rest.size == 0;
 }
 
 /* Reads what an idle server sends.  ParameterStatus after a reload of PostgreSQL's settings,
@@ -266,8 +266,7 @@ static void server_idle_event(struct waker *waker)
         fault read = stream_read_some(&server->stream, bytes, sizeof(bytes), &size);
         if (read == FAULT_AGAIN)
             return;
-        int64_t taken = read == OK ? server_idle_messages(server, span_of(bytes, size)) : -1;
-        if (taken != (int64_t)size) {
+        if (read != OK || !server_idle_messages(server, span_of(bytes, size))) {
             server->broken = true;
             server_close(&server,
                          "the server closed the connection or sent something unexpected while idle",
