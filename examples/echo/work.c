@@ -11,6 +11,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,8 +26,8 @@
 #define CLAIM_WAIT sec(5)
 #define WORK_WAIT  sec(30) /* a busy machine is no reason to call a connection broken */
 
-static volatile sig_atomic_t over;
-static volatile sig_atomic_t hold_ms = 100; /* by the thread of the keys */
+static atomic_int over;          /* by the thread of the keys, and by signals */
+static atomic_int hold_ms = 100; /* by the thread of the keys */
 
 static struct {
     struct driver driver;
