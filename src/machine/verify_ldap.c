@@ -5,8 +5,11 @@
 #include <string.h>
 
 #ifdef WITH_LDAP
+#include "machine/process.h"
+
 #include <ldap.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <sys/time.h>
 
 #define URIS_MAX        2048
@@ -20,9 +23,47 @@ struct session {
     char *why;
 };
 
+/* The calls that use libldap.  Its destructor frees what they use, also of a call that its login no
+ * longer waits for. */
+static struct {
+    pthread_mutex_t lock;
+    uint32_t calls;
+    bool over; /* the process ends */
+} library = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static bool library_enter(void)
+{
+    pthread_mutex_lock(&library.lock);
+    bool usable = !library.over;
+    library.calls += usable ? 1 : 0;
+    pthread_mutex_unlock(&library.lock);
+    return usable;
+}
+
+static void library_leave(void)
+{
+    pthread_mutex_lock(&library.lock);
+    library.calls -= 1;
+    pthread_mutex_unlock(&library.lock);
+}
+
+/* Runs at exit, before the destructors: they don't run while a call is under way. */
+static void library_end(int status, void *argument)
+{
+    pthread_mutex_lock(&library.lock);
+    library.over = true;
+    bool used = library.calls > 0;
+    pthread_mutex_unlock(&library.lock);
+    if (!used)
+        return;
+    fflush(argument);
+    process_leave(status);
+}
+
 /* Initializes libldap's global options, which libldap does at the first use without a lock. */
 static void library_begin(void)
 {
+    (void)on_exit(library_end, NULL);
     LDAPAPIInfo info = {.ldapai_info_version = LDAP_API_INFO_VERSION};
     if (ldap_get_option(NULL, LDAP_OPT_API_INFO, &info) != LDAP_OPT_SUCCESS)
         return;
@@ -246,14 +287,11 @@ static bool name_sound(const struct verify_ldap *ldap, const char *user)
     return strpbrk(user, ldap->base != NULL ? "*()\\/" : ",+\"\\<>;=#") == NULL;
 }
 
-enum verify_outcome verify_by_ldap(const struct verify_ldap *ldap, const char *user,
-                                   const char *password, char why[VERIFY_WHY_SIZE])
+static enum verify_outcome password_check(const struct verify_ldap *ldap, const char *user,
+                                          const char *password, char why[VERIFY_WHY_SIZE])
 {
     struct session session = {.ldap = ldap, .why = why};
     char dn[NAME_BYTES_MAX];
-    why[0] = '\0';
-    static pthread_once_t begun = PTHREAD_ONCE_INIT;
-    pthread_once(&begun, library_begin);
     /* An empty password is rejected: a bind without a password succeeds as anonymous. */
     if (password[0] == '\0' || !name_sound(ldap, user))
         return VERIFY_NO;
@@ -271,6 +309,21 @@ enum verify_outcome verify_by_ldap(const struct verify_ldap *ldap, const char *u
     if (result == VERIFY_YES)
         result = bind_outcome(&session, session_bind(&session, dn, password));
     session_close(&session);
+    return result;
+}
+
+enum verify_outcome verify_by_ldap(const struct verify_ldap *ldap, const char *user,
+                                   const char *password, char why[VERIFY_WHY_SIZE])
+{
+    static pthread_once_t begun = PTHREAD_ONCE_INIT;
+    why[0] = '\0';
+    if (!library_enter()) {
+        snprintf(why, VERIFY_WHY_SIZE, "LDAP: the process ends");
+        return VERIFY_BROKEN;
+    }
+    pthread_once(&begun, library_begin);
+    enum verify_outcome result = password_check(ldap, user, password, why);
+    library_leave();
     return result;
 }
 
