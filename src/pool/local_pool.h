@@ -258,6 +258,10 @@ fault local_pool_enter(struct local_pool *pool, deadline by) MUST_USE;
 void local_pool_entered(struct local_pool *pool);
 /** Updates the hints that the router reads. */
 void local_pool_tell(struct local_pool *pool);
+/** Counts one waiting claim less in the hints: a server is about to be given to it.  To be called
+ *  before the router learns of the server, or the router counts that claim as one without a server.
+ *  local_pool_tell sets the hints right. */
+void local_pool_tell_served(struct local_pool *pool);
 /** Asks the router for servers because claims wait; not too often while the pool is full. */
 void local_pool_want(struct local_pool *pool);
 /** Whether a login is needed under a lease that has just come.  Returns false if no claim needs it.

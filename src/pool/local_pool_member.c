@@ -70,6 +70,12 @@ void local_pool_tell(struct local_pool *pool)
                first == NULL ? 0 : (uint64_t)LIST_ENTRY(first, struct claim, node)->since.us);
 }
 
+void local_pool_tell_served(struct local_pool *pool)
+{
+    uint64_t queued = hint_read(&pool->hints.queued);
+    hint_write(&pool->hints.queued, queued > 0 ? queued - 1 : 0);
+}
+
 /* --- requests --------------------------------------------------------------------------------- */
 
 /* Whether a limit keeps the pool from getting more servers. */

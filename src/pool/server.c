@@ -385,6 +385,7 @@ void server_arrive(struct local_pool *pool, struct lease *take_lease)
     struct server *server = TAKE(take_lease->server);
     server->lease = take_lease;
     server_enter_pool(server, pool, SERVER_CLEANING);
+    local_pool_tell_served(pool);
     hint_add(&pool->hints.arrived, 1);
     server_note_doom(server);
     fault unpacked = server_unpack(server, pool->pools);

@@ -143,6 +143,7 @@ static void login_succeeded(struct server *server, const struct link_reported *s
         login_spread(server->lease, buffer_span(&server->reported));
     if (server_set_defaults(server) != OK)
         server->broken = true;
+    local_pool_tell_served(pool);
     mail_send(pool->pools->env->machine, &server->lease->report);
     PROBE5(server__login__done, pool->database, pool->user, server, slot_id(server->lease->slot),
            server->pid);
