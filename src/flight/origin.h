@@ -1,0 +1,69 @@
+#pragma once
+/*
+ * origin.h - where strict answers of one database come from: one primary at a time, and the feed
+ * that tells of its writes.
+ *
+ * One per database of a service, for as long as the process runs.  Its `epoch` counts the primaries.
+ * The pooler begins a new epoch when it ends or elects a primary; an execution that finds another
+ * server than the feed's begins one too.  A strict answer counts only in the epoch in which it was
+ * executed, at the server that the feed of that epoch follows.  Tickets and generations of a strict
+ * answer are those of its origin: `database` below is a number of its own, so a feed that is behind
+ * does not hold back answers of other modes.  Any thread; nothing suspends.  Design:
+ * docs/internals/flight.md
+ */
+#include "flight/feed.h"
+
+struct origin;
+struct origins;
+
+/* What an execution says of the server that it ran on. */
+struct origin_server {
+    uint64_t system; /* identifier */
+    uint32_t timeline;
+    uint64_t instance; /* when it was started, microseconds since 1970 */
+};
+
+/* How a feed logs in. */
+struct origin_login {
+    const char *user;
+    const char *password; /* NULL: none */
+    duration probe_timeout;
+};
+
+/** Makes an empty table; the caller owns it.  NULL without memory. */
+struct origins *origins_new(struct generations_table *generations);
+/** Ends all feeds and their thread.  Blocks until they have ended.  NULL-safe. */
+void origins_free(struct origins **origins);
+
+/** Finds the origin of a database of a service, or makes it, with a feed that has no source yet.
+ *  NULL: no memory, or no thread.  The result is valid until origins_free(). */
+struct origin *origins_get(struct origins *origins, struct span service, struct span database,
+                           const struct origin_login *login);
+/** Begins a new epoch of all databases of a service: its primary has changed, or may have.  Called
+ *  before any server of the new one is used. */
+void origins_change(struct origins *origins, struct span service);
+
+/** Returns the number of the origin's database in generations.h. */
+uint64_t origin_database(const struct origin *origin);
+/** Returns the epoch.  To be read before an execution is sent, and after a ticket was answered. */
+uint64_t origin_epoch(const struct origin *origin);
+/** Whether the feed follows this server, in this epoch, which is still the latest one. */
+bool origin_is(struct origin *origin, uint64_t epoch, const struct origin_server *server);
+/** Makes the feed follow this server, if `epoch` is still the latest one, as one of that epoch; if
+ *  the feed follows another server in it, as one of a new epoch.  Copies all it is given.  Faults:
+ *  MEMORY; AGAIN (there is a later epoch). */
+fault origin_follow(struct origin *origin, uint64_t epoch, const struct origin_server *server,
+                    const struct link_target *target, const struct origin_login *login) MUST_USE;
+/** Asks the feed; see feed_ask().  The answer counts only if the ticket's epoch is the origin's. */
+void origin_ask(struct origin *origin, struct feed_ticket *ticket);
+
+/* What the console shows of an origin; names are valid until origins_free(). */
+struct origin_view {
+    struct span service;
+    struct span database;
+    uint64_t epoch;
+    struct feed_view feed;
+};
+/** Calls `see` for each origin. */
+void origins_each(struct origins *origins, void (*see)(void *argument, const struct origin_view *view),
+                  void *argument);
