@@ -22,8 +22,9 @@ struct flight_env *flight_env_new(uint64_t bytes)
         env->l1 = l1_new(bytes, env->generations);
         env->flights = flights_new(env->generations);
         env->verdicts = verdicts_new(VERDICTS_BYTES);
+        env->origins = origins_new(env->generations);
     }
-    if (env->l1 == NULL || env->flights == NULL || env->verdicts == NULL)
+    if (env->l1 == NULL || env->flights == NULL || env->verdicts == NULL || env->origins == NULL)
         flight_env_free(&env);
     return env;
 }
@@ -32,6 +33,7 @@ void flight_env_free(struct flight_env **env)
 {
     if (*env == NULL)
         return;
+    origins_free(&(*env)->origins);
     verdicts_free(&(*env)->verdicts);
     flights_free(&(*env)->flights);
     l1_free(&(*env)->l1);

@@ -5,6 +5,7 @@
  * Made before the relays start and freed after they have ended.
  */
 #include "flight/flights.h"
+#include "flight/origin.h"
 #include "flight/verdicts.h"
 
 struct flight_env {
@@ -13,6 +14,7 @@ struct flight_env {
     struct l1 *l1;
     struct flights *flights;
     struct verdicts *verdicts; /* on texts */
+    struct origins *origins;   /* of strict answers */
 };
 
 /** Makes the tables; `bytes` is cache_memory.  The caller owns them.  NULL without memory. */

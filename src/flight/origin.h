@@ -3,13 +3,13 @@
  * origin.h - where strict answers of one database come from: one primary at a time, and the feed
  * that tells of its writes.
  *
- * One per database of a service, for as long as the process runs.  Its `epoch` counts the primaries.
- * The pooler begins a new epoch when it ends or elects a primary; an execution that finds another
- * server than the feed's begins one too.  A strict answer counts only in the epoch in which it was
- * executed, at the server that the feed of that epoch follows.  Tickets and generations of a strict
- * answer are those of its origin: `database` below is a number of its own, so a feed that is behind
- * does not hold back answers of other modes.  Any thread; nothing suspends.  Design:
- * docs/internals/flight.md
+ * One per database of a service, for as long as the process runs.  Its `epoch` counts the
+ * primaries. The pooler begins a new epoch when it ends or elects a primary; an execution that
+ * finds another server than the feed's begins one too.  A strict answer counts only in the epoch in
+ * which it was executed, at the server that the feed of that epoch follows.  Tickets and
+ * generations of a strict answer are those of its origin: `database` below is a number of its own,
+ * so a feed that is behind does not hold back answers of other modes.  Any thread; nothing
+ * suspends.  Design: docs/internals/flight.md
  */
 #include "flight/feed.h"
 
@@ -23,22 +23,28 @@ struct origin_server {
     uint64_t instance; /* when it was started, microseconds since 1970 */
 };
 
-/* How a feed logs in. */
-struct origin_login {
+/* How a feed reaches its server.  What `target` borrows stays valid until `release`. */
+struct origin_route {
+    const struct link_target *target;
     const char *user;
     const char *password; /* NULL: none */
-    duration probe_timeout;
+    void (*release)(void *held);
+    void *held;
 };
 
 /** Makes an empty table; the caller owns it.  NULL without memory. */
 struct origins *origins_new(struct generations_table *generations);
+/** Starts the thread of the feeds, unless it runs.  Not for relays: the thread shares the caller's
+ *  table of handles.  Faults: MEMORY, SYSTEM. */
+fault origins_begin(struct origins *origins) MUST_USE;
 /** Ends all feeds and their thread.  Blocks until they have ended.  NULL-safe. */
 void origins_free(struct origins **origins);
 
 /** Finds the origin of a database of a service, or makes it, with a feed that has no source yet.
- *  NULL: no memory, or no thread.  The result is valid until origins_free(). */
+ *  NULL: no memory, or origins_begin() was not called.  The result is valid until origins_free().
+ */
 struct origin *origins_get(struct origins *origins, struct span service, struct span database,
-                           const struct origin_login *login);
+                           duration probe_timeout);
 /** Begins a new epoch of all databases of a service: its primary has changed, or may have.  Called
  *  before any server of the new one is used. */
 void origins_change(struct origins *origins, struct span service);
@@ -50,10 +56,11 @@ uint64_t origin_epoch(const struct origin *origin);
 /** Whether the feed follows this server, in this epoch, which is still the latest one. */
 bool origin_is(struct origin *origin, uint64_t epoch, const struct origin_server *server);
 /** Makes the feed follow this server, if `epoch` is still the latest one, as one of that epoch; if
- *  the feed follows another server in it, as one of a new epoch.  Copies all it is given.  Faults:
- *  MEMORY; AGAIN (there is a later epoch). */
+ *  the feed follows another server in it, as one of a new epoch.  Copies the route and takes over
+ *  what it holds, which is released on each path, by any thread.  Faults: MEMORY; AGAIN (there is a
+ *  later epoch). */
 fault origin_follow(struct origin *origin, uint64_t epoch, const struct origin_server *server,
-                    const struct link_target *target, const struct origin_login *login) MUST_USE;
+                    const struct origin_route *route) MUST_USE;
 /** Asks the feed; see feed_ask().  The answer counts only if the ticket's epoch is the origin's. */
 void origin_ask(struct origin *origin, struct feed_ticket *ticket);
 
@@ -65,5 +72,5 @@ struct origin_view {
     struct feed_view feed;
 };
 /** Calls `see` for each origin. */
-void origins_each(struct origins *origins, void (*see)(void *argument, const struct origin_view *view),
-                  void *argument);
+void origins_each(struct origins *origins,
+                  void (*see)(void *argument, const struct origin_view *view), void *argument);

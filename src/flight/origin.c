@@ -1,0 +1,266 @@
+#include "flight/origin.h"
+
+#include "machine/lock.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct origin {
+    struct node node; /* in origins->all */
+    struct span service, database;
+    uint64_t number; /* in generations.h */
+    struct feed *feed;
+    uint64_t epoch; /* atomic; changed under the lock */
+
+    struct lock lock;            /* guards the rest, and the order of sources */
+    uint64_t followed;           /* the epoch in which the feed got its source; 0: it has none */
+    struct origin_server server; /* of that source */
+    char names[];                /* what `service` and `database` point to */
+};
+
+struct origins {
+    struct generations_table *generations;
+    struct lock lock; /* guards the rest */
+    struct feeds *feeds;
+    struct list all;
+};
+
+/* A source with all that it points to. */
+struct source {
+    struct feed_source feed;
+    void (*release)(void *held);
+    void *held;
+    char text[]; /* user, password */
+};
+
+/* --- the table -------------------------------------------------------------------------------- */
+
+struct origins *origins_new(struct generations_table *generations)
+{
+    struct origins *origins = calloc(1, sizeof(*origins));
+    if (origins == NULL)
+        return NULL;
+    origins->generations = generations;
+    lock_init(&origins->lock);
+    list_init(&origins->all);
+    return origins;
+}
+
+fault origins_begin(struct origins *origins)
+{
+    lock_take(&origins->lock);
+    fault begun = origins->feeds == NULL ? feeds_new(&origins->feeds) : OK;
+    lock_release(&origins->lock);
+    return begun;
+}
+
+void origins_free(struct origins **origins)
+{
+    if (*origins == NULL)
+        return;
+    struct origins *gone = TAKE(*origins);
+    LIST_EACH (&gone->all, it)
+        feed_free(&LIST_ENTRY(it, struct origin, node)->feed);
+    feeds_free(&gone->feeds);
+    while (!list_empty(&gone->all)) {
+        struct origin *origin = LIST_ENTRY(list_pop(&gone->all), struct origin, node);
+        lock_fini(&origin->lock);
+        free(origin);
+    }
+    lock_fini(&gone->lock);
+    free(gone);
+}
+
+/* Strict answers have a number of their own: the service's name is followed by a byte that no name
+ * has. */
+static uint64_t number_of(const struct generations_table *generations, struct span service,
+                          struct span database)
+{
+    uint8_t marked[256 + 1];
+    size_t size = MIN_OF(service.size, sizeof(marked) - 1);
+    memcpy(marked, service.at, size);
+    marked[size] = '\0';
+    return generations_database(generations, span_of(marked, size + 1), database);
+}
+
+static struct origin *origin_new(struct origins *origins, struct span service, struct span database,
+                                 duration probe_timeout)
+{
+    struct origin *origin = calloc(1, sizeof(*origin) + service.size + database.size);
+    if (origin == NULL)
+        return NULL;
+    memcpy(origin->names, service.at, service.size);
+    memcpy(origin->names + service.size, database.at, database.size);
+    origin->service = span_of(origin->names, service.size);
+    origin->database = span_of(origin->names + service.size, database.size);
+    origin->number = number_of(origins->generations, service, database);
+    origin->epoch = 1;
+    lock_init(&origin->lock);
+    struct feed_options options = {origins->generations, origin->number, probe_timeout};
+    if (feed_new(origins->feeds, &options, &origin->feed) == OK)
+        return origin;
+    lock_fini(&origin->lock);
+    free(origin);
+    return NULL;
+}
+
+static struct origin *find(const struct origins *origins, struct span service, struct span database)
+{
+    LIST_EACH (&origins->all, it) {
+        struct origin *origin = LIST_ENTRY(it, struct origin, node);
+        if (span_equal(origin->service, service) && span_equal(origin->database, database))
+            return origin;
+    }
+    return NULL;
+}
+
+struct origin *origins_get(struct origins *origins, struct span service, struct span database,
+                           duration probe_timeout)
+{
+    lock_take(&origins->lock);
+    struct origin *origin = find(origins, service, database);
+    if (origin == NULL && origins->feeds != NULL) {
+        origin = origin_new(origins, service, database, probe_timeout);
+        if (origin != NULL)
+            list_push(&origins->all, &origin->node);
+    }
+    lock_release(&origins->lock);
+    return origin;
+}
+
+/* --- epochs ----------------------------------------------------------------------------------- */
+
+static void next_epoch_locked(struct origin *origin)
+{
+    __atomic_fetch_add(&origin->epoch, 1, __ATOMIC_SEQ_CST);
+}
+
+void origins_change(struct origins *origins, struct span service)
+{
+    lock_take(&origins->lock);
+    LIST_EACH (&origins->all, it) {
+        struct origin *origin = LIST_ENTRY(it, struct origin, node);
+        if (!span_equal(origin->service, service))
+            continue;
+        lock_take(&origin->lock);
+        next_epoch_locked(origin);
+        lock_release(&origin->lock);
+    }
+    lock_release(&origins->lock);
+}
+
+uint64_t origin_epoch(const struct origin *origin)
+{
+    return __atomic_load_n(&origin->epoch, __ATOMIC_SEQ_CST);
+}
+
+uint64_t origin_database(const struct origin *origin)
+{
+    return origin->number;
+}
+
+static bool is_followed_locked(const struct origin *origin, const struct origin_server *server)
+{
+    return origin->followed == origin->epoch && origin->server.system == server->system &&
+           origin->server.timeline == server->timeline &&
+           origin->server.instance == server->instance;
+}
+
+bool origin_is(struct origin *origin, uint64_t epoch, const struct origin_server *server)
+{
+    lock_take(&origin->lock);
+    bool is = origin->epoch == epoch && is_followed_locked(origin, server);
+    lock_release(&origin->lock);
+    return is;
+}
+
+/* --- sources ---------------------------------------------------------------------------------- */
+
+static void source_free(struct feed_source *gone)
+{
+    struct source *source = CONTAINER_OF(gone, struct source, feed);
+    source->release(source->held);
+    if (source->feed.secret.password.size > 0)
+        explicit_bzero(source->text, strlen(source->text) + 1 + source->feed.secret.password.size);
+    free(source);
+}
+
+static struct source *source_new(const struct origin *origin, const struct origin_server *server,
+                                 const struct origin_route *route)
+{
+    size_t user = strlen(route->user);
+    size_t password = route->password == NULL ? 0 : strlen(route->password);
+    struct source *source = calloc(1, sizeof(*source) + user + password + 2);
+    if (source == NULL)
+        return NULL;
+    memcpy(source->text, route->user, user);
+    if (password > 0)
+        memcpy(source->text + user + 1, route->password, password);
+    source->feed = (struct feed_source){
+        .target = *route->target,
+        .user = span_of(source->text, user),
+        .database = origin->database,
+        .system = server->system,
+        .timeline = server->timeline,
+        .instance = server->instance,
+        .free = source_free,
+    };
+    if (password > 0)
+        source->feed.secret.password = span_of(source->text + user + 1, password);
+    source->release = route->release;
+    source->held = route->held;
+    return source;
+}
+
+static bool follow_locked(struct origin *origin, const struct origin_server *server,
+                          struct source *take_source)
+{
+    if (is_followed_locked(origin, server))
+        return false;
+    if (origin->followed == origin->epoch)
+        next_epoch_locked(origin);
+    origin->followed = origin->epoch;
+    origin->server = *server;
+    take_source->feed.epoch = origin->epoch;
+    struct feed_source *given = &take_source->feed;
+    feed_follow(origin->feed, &given);
+    return true;
+}
+
+fault origin_follow(struct origin *origin, uint64_t epoch, const struct origin_server *server,
+                    const struct origin_route *route)
+{
+    struct source *source = source_new(origin, server, route);
+    if (source == NULL) {
+        route->release(route->held);
+        return FAULT_MEMORY;
+    }
+    lock_take(&origin->lock);
+    bool latest = origin->epoch == epoch;
+    bool given = latest && follow_locked(origin, server, source);
+    lock_release(&origin->lock);
+    if (!given)
+        source_free(&source->feed);
+    return latest ? OK : FAULT_AGAIN;
+}
+
+void origin_ask(struct origin *origin, struct feed_ticket *ticket)
+{
+    feed_ask(origin->feed, ticket);
+}
+
+/* --- console ---------------------------------------------------------------------------------- */
+
+void origins_each(struct origins *origins,
+                  void (*see)(void *argument, const struct origin_view *view), void *argument)
+{
+    lock_take(&origins->lock);
+    LIST_EACH (&origins->all, it) {
+        const struct origin *origin = LIST_ENTRY(it, struct origin, node);
+        struct origin_view view = {
+            .service = origin->service, .database = origin->database, .epoch = origin_epoch(origin)};
+        feed_look(origin->feed, &view.feed);
+        see(argument, &view);
+    }
+    lock_release(&origins->lock);
+}
