@@ -1,9 +1,13 @@
 #include "flight/origin.h"
 
+#include "machine/clock.h"
 #include "machine/lock.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+/* Between two executions that look for the server which the feed has to follow. */
+#define SEEK ms(200)
 
 struct origin {
     struct node node; /* in origins->all */
@@ -15,6 +19,7 @@ struct origin {
     struct lock lock;            /* guards the rest, and the order of sources */
     uint64_t followed;           /* the epoch in which the feed got its source; 0: it has none */
     struct origin_server server; /* of that source */
+    moment sought;               /* when origin_is_due() was last true */
     char names[];                /* what `service` and `database` point to */
 };
 
@@ -30,7 +35,8 @@ struct source {
     struct feed_source feed;
     void (*release)(void *held);
     void *held;
-    char text[]; /* user, password */
+    size_t size; /* bytes of `text` */
+    char text[]; /* user, password and host, each with its NUL */
 };
 
 /* --- the table -------------------------------------------------------------------------------- */
@@ -174,39 +180,68 @@ bool origin_is(struct origin *origin, uint64_t epoch, const struct origin_server
     return is;
 }
 
+bool origin_is_due(struct origin *origin)
+{
+    struct feed_view view;
+    lock_take(&origin->lock);
+    feed_look(origin->feed, &view);
+    bool lacks = origin->followed != origin->epoch || view.state == FEED_FAILED;
+    bool due = lacks && (origin->sought.us == 0 || between(origin->sought, now()).us > SEEK.us);
+    if (due)
+        origin->sought = now();
+    lock_release(&origin->lock);
+    return due;
+}
+
 /* --- sources ---------------------------------------------------------------------------------- */
 
 static void source_free(struct feed_source *gone)
 {
     struct source *source = CONTAINER_OF(gone, struct source, feed);
     source->release(source->held);
-    if (source->feed.secret.password.size > 0)
-        explicit_bzero(source->text, strlen(source->text) + 1 + source->feed.secret.password.size);
+    explicit_bzero(source->text, source->size);
     free(source);
+}
+
+/* Copies a text with its NUL to *at, which moves behind it.  NULL: there is none. */
+static const char *keep(char **at, const char *text)
+{
+    const char *kept = *at;
+    if (text == NULL)
+        return NULL;
+    size_t size = strlen(text) + 1;
+    memcpy(*at, text, size);
+    *at += size;
+    return kept;
+}
+
+static size_t room_for(const char *text)
+{
+    return text == NULL ? 0 : strlen(text) + 1;
 }
 
 static struct source *source_new(const struct origin *origin, const struct origin_server *server,
                                  const struct origin_route *route)
 {
-    size_t user = strlen(route->user);
-    size_t password = route->password == NULL ? 0 : strlen(route->password);
-    struct source *source = calloc(1, sizeof(*source) + user + password + 2);
+    size_t size =
+        room_for(route->user) + room_for(route->password) + room_for(route->target->host);
+    struct source *source = calloc(1, sizeof(*source) + size);
     if (source == NULL)
         return NULL;
-    memcpy(source->text, route->user, user);
-    if (password > 0)
-        memcpy(source->text + user + 1, route->password, password);
+    char *at = source->text;
+    source->size = size;
     source->feed = (struct feed_source){
         .target = *route->target,
-        .user = span_of(source->text, user),
+        .user = span_text(keep(&at, route->user)),
         .database = origin->database,
         .system = server->system,
         .timeline = server->timeline,
         .instance = server->instance,
         .free = source_free,
     };
-    if (password > 0)
-        source->feed.secret.password = span_of(source->text + user + 1, password);
+    if (route->password != NULL)
+        source->feed.secret.password = span_text(keep(&at, route->password));
+    source->feed.target.host = keep(&at, route->target->host);
     source->release = route->release;
     source->held = route->held;
     return source;

@@ -1,5 +1,6 @@
 #include "pool/failover_parts.h"
 
+#include "flight/flight_env.h"
 #include "machine/clock.h"
 #include "machine/log.h"
 #include "pool/live_service.h"
@@ -100,6 +101,14 @@ static uint64_t failover_late(const struct failover *failover)
 
 /* The number of a fence that no grant waits for. */
 #define UNCOUNTED UINT64_MAX
+
+/* Ends the validity of all strict answers: another server will execute from now on. */
+static void failover_end_answers(const struct failover *failover)
+{
+    const struct flight_env *flight = failover->router->env->flight;
+    if (flight != NULL)
+        origins_change(flight->origins, span_text(live_service_settings(failover->live)->name));
+}
 
 /* Tells a member to end the servers of its fenced leases.  Its envelope may be under way: then it
  * is told again when that has come back. */

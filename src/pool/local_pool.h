@@ -194,6 +194,7 @@ struct local_pool {
     struct membership membership;
     struct local_pool_reads reads;
     struct outage *outage; /* owned; from the router; NULL: none */
+    struct origin *origin; /* of strict answers; NULL: not looked for yet */
     struct {
         moment told;   /* clients of claims made until then had their notice */
         deadline next; /* the queue is not walked before */
@@ -224,6 +225,8 @@ uint32_t local_pool_pin_max(const struct route_config *route);
 struct generations_table;
 uint64_t local_pool_generations(const struct local_pool *pool,
                                 const struct generations_table *table);
+/** Returns the name of its database at the servers. */
+const char *local_pool_database(const struct local_pool *pool);
 /** Whether it has no clients, claims and servers. */
 bool local_pool_unused(const struct local_pool *pool);
 /** Takes over a newer configuration's route of the same identity, or becomes obsolete. */

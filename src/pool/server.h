@@ -108,6 +108,10 @@ void server_forget_owner(struct server *server);
 struct link_target;
 void server_target(const struct local_pool *pool, const struct lease *lease,
                    struct link_target *ret);
+/** Finds the target of a server of this service by its process id.  `*ret_config` keeps the TLS
+ *  context; the caller owns a reference.  False: there is no such server on this relay. */
+bool server_find_target(const struct local_pools *pools, const char *service, uint32_t pid,
+                        struct link_target *ret, struct config **ret_config);
 /** Starts the login coroutine for a lease that has just been granted.  `take_startup`: session
  *  pools: the startup parameters; the caller's reference is taken. */
 void server_login(struct local_pool *pool, struct lease *take_lease, struct params *take_startup);

@@ -10,6 +10,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define FLAT_MAX (PARAMS_SIZE_MAX + 2 * PARAMS_MAX)
 
@@ -23,6 +24,33 @@ void server_target(const struct local_pool *pool, const struct lease *lease,
     ret->tls_direct = service->tls.negotiation == TLS_NEGOTIATION_DIRECT;
     ret->binding = (enum link_binding)service->tls.binding;
     ret->socket = pool->shown.config->server_socket;
+}
+
+static const struct server *find_pid(const struct list *servers, uint32_t pid)
+{
+    LIST_EACH (servers, it) {
+        const struct server *server = LIST_ENTRY(it, struct server, node);
+        if (server->pid == pid && server->lease != NULL)
+            return server;
+    }
+    return NULL;
+}
+
+bool server_find_target(const struct local_pools *pools, const char *service, uint32_t pid,
+                        struct link_target *ret, struct config **ret_config)
+{
+    LIST_EACH (&pools->all, it) {
+        struct local_pool *pool = LIST_ENTRY(it, struct local_pool, node);
+        const struct server *server = find_pid(&pool->idle, pid);
+        if (server == NULL)
+            server = find_pid(&pool->busy, pid);
+        if (server == NULL || strcmp(pool->route->service->name, service) != 0)
+            continue;
+        server_target(pool, server->lease, ret);
+        *ret_config = config_ref(pool->shown.config);
+        return true;
+    }
+    return false;
 }
 
 /* --- the outcome ------------------------------------------------------------------------------ */
@@ -215,7 +243,6 @@ static fault login_run(struct server *server, struct link_reported *said)
     struct buffer flat = BUFFER_INIT(FLAT_MAX);
     struct link_target target;
     const char *user = route->server_user != NULL ? route->server_user : pool->user;
-    const char *database = route->server_database != NULL ? route->server_database : pool->database;
     TRY(local_pool_set_secret(pool));
     server->shown = pool->credentials.changes;
     server_target(pool, server->lease, &target);
@@ -224,7 +251,7 @@ static fault login_run(struct server *server, struct link_reported *said)
     struct link_login login = {
         .target = &target,
         .user = span_text(user),
-        .database = span_text(database),
+        .database = span_text(local_pool_database(pool)),
         .parameters = buffer_span(&flat),
         .version = route->service->protocol,
     };

@@ -32,9 +32,8 @@ static void raise_database(const struct local_pool *pool)
 uint64_t local_pool_generations(const struct local_pool *pool,
                                 const struct generations_table *table)
 {
-    const struct route_config *route = pool->route;
-    const char *database = route->server_database != NULL ? route->server_database : pool->database;
-    return generations_database(table, span_text(route->service->name), span_text(database));
+    return generations_database(table, span_text(pool->route->service->name),
+                                span_text(local_pool_database(pool)));
 }
 
 void server_writes_completed(struct server *server)

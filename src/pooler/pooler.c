@@ -83,6 +83,14 @@ static void pooler_relay_ended(struct mail *mail)
 
 /* --- life ------------------------------------------------------------------------------------- */
 
+static bool has_feeds(const struct config *config)
+{
+    for (size_t i = 0; i < config->service_count; i++)
+        if (config->services[i].feed.user != NULL)
+            return true;
+    return false;
+}
+
 /* Makes the tables for shared answers when the first version comes whose routes have cache rules;
  * the relays get that version later. */
 static fault prepare_flight(struct pooler *pooler, const struct config *config)
@@ -94,7 +102,9 @@ static fault prepare_flight(struct pooler *pooler, const struct config *config)
         flight_env_bound(pooler->env.flight, config->cache_memory, now());
     else if (wanted)
         pooler->env.flight = flight_env_new(config->cache_memory);
-    return wanted && pooler->env.flight == NULL ? FAULT_MEMORY : OK;
+    if (wanted && pooler->env.flight == NULL)
+        return FAULT_MEMORY;
+    return wanted && has_feeds(config) ? origins_begin(pooler->env.flight->origins) : OK;
 }
 
 static fault pooler_begin(struct pooler *pooler)

@@ -30,12 +30,6 @@ static void put_digest(struct buffer *key, const struct params *params)
     buffer_append(key, params == NULL ? &none : &params->session, sizeof(none));
 }
 
-static const char *database_of(const struct local_pool *pool)
-{
-    const char *renamed = pool->route->server_database;
-    return renamed != NULL ? renamed : pool->database;
-}
-
 uint64_t flight_key_database(const struct generations_table *generations,
                              const struct client *client)
 {
@@ -48,7 +42,7 @@ void flight_key_session(const struct client *client, struct buffer *key)
     const struct route_config *route = pool->route;
     uint8_t target = (uint8_t)route->target;
     put_name(key, route->service->name);
-    put_name(key, database_of(pool));
+    put_name(key, local_pool_database(pool));
     put_name(key, route->server_user != NULL ? route->server_user : pool->user);
     buffer_append(key, &target, 1);
     put_digest(key, client->params);

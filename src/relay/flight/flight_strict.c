@@ -1,0 +1,133 @@
+#include "relay/flight/flight_strict.h"
+
+#include "flight/flight_env.h"
+#include "flight/relation.h"
+#include "pool/local_pool.h"
+#include "pool/server.h"
+#include "relay/client.h"
+#include "relay/flight/flight_check.h"
+#include "relay/relay.h"
+
+#include <stdlib.h>
+
+/* --- the origin ------------------------------------------------------------------------------- */
+
+struct origin *flight_strict_origin(const struct client *client)
+{
+    struct local_pool *pool = client->pool;
+    const struct route_config *route = pool->route;
+    if (pool->origin == NULL)
+        pool->origin =
+            origins_get(pool->pools->env->flight->origins, span_text(route->service->name),
+                        span_text(local_pool_database(pool)), route->service->feed.probe_timeout);
+    return pool->origin;
+}
+
+static bool is_held(const struct generations_table *table, const struct origin *origin)
+{
+    struct generations_reads reads;
+    uint64_t captured;
+    generations_reads_init(table, &reads, origin_database(origin));
+    return !generations_capture(table, &reads, &captured);
+}
+
+bool flight_strict_may_lead(const struct client *client, struct origin *origin)
+{
+    const struct flight_env *env = client->relay->pools.env->flight;
+    return !is_held(env->generations, origin) || origin_is_due(origin);
+}
+
+/* --- asking the feed -------------------------------------------------------------------------- */
+
+struct flight_ask {
+    struct feed_ticket ticket;
+    struct mail back; /* to the relay */
+    struct relay *relay;
+    struct origin *origin;
+    struct client *client; /* NULL: it has left */
+    void (*answered)(struct client *client, bool current);
+};
+
+static void ask_deliver(struct mail *mail)
+{
+    struct flight_ask *ask = CONTAINER_OF(mail, struct flight_ask, back);
+    struct relay *relay = ask->relay;
+    bool current = ask->ticket.verdict == FEED_READY &&
+                   ask->ticket.epoch == origin_epoch(ask->origin);
+    struct client *client = ask->client;
+    void (*answered)(struct client *client, bool current) = ask->answered;
+    free(ask);
+    if (client != NULL)
+        answered(client, current);
+    relay->runs -= 1;
+    relay_check_end(relay);
+}
+
+/* On the feeds' thread. */
+static void ask_answered(struct feed_ticket *ticket)
+{
+    struct flight_ask *ask = CONTAINER_OF(ticket, struct flight_ask, ticket);
+    bool sent = mail_send(ask->relay->pools.machine, &ask->back);
+    invariant(sent);
+}
+
+struct flight_ask *flight_ask_begin(struct client *client, struct origin *origin,
+                                    void (*answered)(struct client *client, bool current))
+{
+    struct flight_ask *ask = calloc(1, sizeof(*ask));
+    if (ask == NULL)
+        return NULL;
+    ask->ticket.answered = ask_answered;
+    ask->back.deliver = ask_deliver;
+    ask->relay = client->relay;
+    ask->origin = origin;
+    ask->client = client;
+    ask->answered = answered;
+    client->relay->runs += 1; /* the relay's machine does not end before the answer */
+    origin_ask(origin, &ask->ticket);
+    return ask;
+}
+
+void flight_ask_leave(struct flight_ask **ask)
+{
+    if (*ask != NULL)
+        (*ask)->client = NULL;
+    *ask = NULL;
+}
+
+/* --- executions ------------------------------------------------------------------------------- */
+
+bool flight_strict_reads(const struct generations_table *table, const struct origin *origin,
+                         const struct verdict *verdict, struct generations_reads *ret)
+{
+    generations_reads_init(table, ret, origin_database(origin));
+    for (uint32_t i = 0; i < verdict->reads_count; i++) {
+        const struct verdict_relation *relation = &verdict->reads[i];
+        uint32_t number = flight_relation_number(relation->schema, relation->name);
+        if (!generations_reads_table(table, ret, number))
+            return false;
+    }
+    return true;
+}
+
+static void release_config(void *held)
+{
+    struct config *config = held;
+    config_unref(&config);
+}
+
+void flight_strict_follow(const struct relay *relay, const struct route_config *route,
+                          struct origin *origin, uint64_t epoch, const struct flight_check *check)
+{
+    struct link_target target;
+    struct config *config;
+    if (origin_is(origin, epoch, &check->server) ||
+        !server_find_target(&relay->pools, route->service->name, check->pid, &target, &config))
+        return;
+    struct origin_route to = {.target = &target,
+                              .user = route->service->feed.user,
+                              .password = route->service->feed.password,
+                              .release = release_config,
+                              .held = config};
+    (void)origin_follow(origin, epoch, &check->server, &to); /* the next execution tries again */
+}
