@@ -136,8 +136,8 @@ static const struct console_column rules_columns[] = {
     {"route", COLUMN_INT4, "line of the route in its configuration file"},
     {"rule", COLUMN_INT4, "number of the rule within the route, from 1"},
     {"match", COLUMN_TEXT, "which statements it is for; `all`: every one"},
-    {"mode", COLUMN_TEXT, "`off`, `dedupe` or `ttl`"},
-    {"ttl_ms", COLUMN_INT8, "mode ttl: in milliseconds; else null"},
+    {"mode", COLUMN_TEXT, "`off`, `dedupe`, `ttl` or `strict`"},
+    {"ttl_ms", COLUMN_INT8, "oldest answer that is given, in milliseconds; null: none, or any"},
     {"tag", COLUMN_TEXT, "for CACHE FLUSH TAG; null: none"},
     {"hits", COLUMN_INT8, "statements answered from memory"},
     {"stale", COLUMN_INT8, "of these: with an answer older than `ttl`"},
@@ -150,6 +150,8 @@ static const struct console_column rules_columns[] = {
     {"state", COLUMN_INT8, "statements that may depend on other state of their session"},
     {"refused", COLUMN_INT8, "executions that could not be shared: see `reasons`"},
     {"failed", COLUMN_INT8, "executions for which that could not be found out"},
+    {"bypassed", COLUMN_INT8,
+     "statements executed because the feed could not say in time that the answer was current"},
     {"reasons", COLUMN_TEXT, "`refused` by reason, as in SHOW CACHE_REASONS"},
 };
 const struct console_view console_view_cache_rules = CONSOLE_VIEW(rules_columns);
@@ -182,7 +184,7 @@ static void write_rule(struct table_sink *sink, const struct route_config *route
     table_int(sink, (int64_t)number + 1);
     write_match(sink, &rule->match);
     table_text(sink, cache_rules_mode_text(rule->mode));
-    if (rule->mode == CACHE_TTL)
+    if (rule->mode == CACHE_TTL || (rule->mode == CACHE_STRICT && rule->ttl.us > 0))
         table_int(sink, rule->ttl.us / 1000);
     else
         table_null(sink);
@@ -201,7 +203,7 @@ static bool is_written(const struct route_config *route)
 
 fault console_show_cache_rules(struct console *console, struct console_result *result)
 {
-    static_assert(CACHE_COUNTS == 11, "a column for each count");
+    static_assert(CACHE_COUNTS == 12, "a column for each count");
     const struct config *config = console->config;
     for (size_t i = 0; i < config->route_count; i++)
         for (size_t j = 0; is_written(&config->routes[i]) && j < config->routes[i].cache.rule_count;

@@ -86,6 +86,13 @@ struct probe_config {
     duration timeout;
 };
 
+/* Feeds of the databases of a service, see flight/feed.h. */
+struct feed_config {
+    const char *user;       /* NULL: there are none, and so no strict rules */
+    const char *password;   /* NULL: none */
+    duration probe_timeout; /* of a request that asks whether an answer is current */
+};
+
 /* Patroni's REST interface, see pool/patroni_parts.h. */
 struct patroni_config {
     uint16_t port;    /* 0: it is not asked */
@@ -120,6 +127,7 @@ struct service_config {
     duration health_interval; /* an idle connection is checked so often; NO_LIMIT or 0: never */
     struct balance_config balance;
     struct probe_config probe;
+    struct feed_config feed;
     struct patroni_config patroni;
     duration lag_max; /* standbys that lag more are not used; NO_LIMIT: all are */
     duration switchover_timeout;
@@ -176,8 +184,8 @@ enum cache_mode {
     CACHE_OFF,    /* its own execution */
     CACHE_DEDUPE, /* the answer of a running execution */
     CACHE_TTL,    /* and a stored answer, up to `ttl` old */
-    CACHE_STRICT, /* not available yet: no configuration has it */
-    CACHE_SHADOW, /* the same */
+    CACHE_STRICT, /* and a stored answer, if nothing that it has read has changed */
+    CACHE_SHADOW, /* not available yet: no configuration has it */
 };
 
 /* Which statements a rule is for: those to which all that is set applies. */
@@ -204,6 +212,7 @@ enum cache_count {
     CACHE_COUNT_STATE,     /* the client's session has state that the answer may depend on */
     CACHE_COUNT_REFUSED,   /* the verdict says that the answer may not be shared */
     CACHE_COUNT_FAILED,    /* there was no verdict, or no memory */
+    CACHE_COUNT_BYPASSED,  /* the feed could not say in time that the answer was current */
     CACHE_COUNTS,
 };
 
@@ -218,8 +227,8 @@ struct cache_counts {
 
 struct cache_rule {
     struct cache_match match;
-    uint16_t mode; /* enum cache_mode */
-    duration ttl;
+    uint16_t mode;               /* enum cache_mode */
+    duration ttl;                /* CACHE_STRICT: 0: any age */
     duration stale;              /* how much older an answer may be while one refreshes it */
     uint64_t result_max;         /* bytes of an answer that is stored */
     const char *tag;             /* for CACHE FLUSH; NULL: none */

@@ -1,5 +1,55 @@
 /* config_cache.c - checks of the rules of `cache` that the table of settings can't express. */
+#include "fleet/found.h"
 #include "instance/config_reader.h"
+
+/* --- mode strict ------------------------------------------------------------------------------ */
+
+/* Whether connections are spread over all primaries of the service, so that none is elected. */
+static bool spreads(const struct service_config *service)
+{
+    for (size_t i = 0; i < service->host_count; i++)
+        if (service->hosts[i].priority != 0 || service->hosts[i].zone != NULL ||
+            service->hosts[i].weight != BACKEND_WEIGHT_PLAIN)
+            return true;
+    return service->resolver == RESOLVER_SRV;
+}
+
+static bool has_several(const struct service_config *service)
+{
+    return service->host_count > 1 || service->resolver != RESOLVER_FIXED;
+}
+
+/* Whether all that is executed for a strict rule happens at one primary, which a feed follows. */
+static void check_strict(struct config_reader *reader, const struct route_config *route,
+                         const yaml_node_t *place, const struct config_key *key)
+{
+    const struct service_config *service = route->service;
+    if (route->reads.where != READS_PRIMARY)
+        config_error(reader, place, key,
+                     "strict needs the primary, but reads run on standbys "
+                     "(reads)");
+    else if (!target_needs_primary(route->target))
+        config_error(reader, place, key,
+                     "strict needs the primary: target_session_attrs must be "
+                     "default, read-write or primary");
+    else if (service == NULL || service->name == NULL)
+        return; /* told already */
+    else if (service->feed.user == NULL)
+        config_error(reader, place, key,
+                     "strict needs a feed, which tells of writes: service "
+                     "\"%s\" has no feed_user",
+                     service->name);
+    else if (spreads(service))
+        config_error(reader, place, key,
+                     "strict needs one primary at a time, but service \"%s\" "
+                     "uses all of its primaries, because of a priority, a weight or a zone",
+                     service->name);
+    else if (has_several(service) && service->probe.user == NULL)
+        config_error(reader, place, key,
+                     "strict needs one primary at a time: service \"%s\" may "
+                     "have several servers and no probes (probe.user) that tell which one it is",
+                     service->name);
+}
 
 /* --- one rule --------------------------------------------------------------------------------- */
 
@@ -32,29 +82,37 @@ static void check_fingerprint(struct config_reader *reader, struct cache_match *
                      match->fingerprint_text);
 }
 
-/* Refuses a setting that has an effect with mode ttl only. */
-static void check_only_ttl(struct config_reader *reader, const struct cache_rule *rule,
-                           const yaml_node_t *node, const struct config_key *up, const char *name)
+/* Checks the settings of how old a stored answer may be. */
+static void check_age(struct config_reader *reader, struct cache_rule *rule,
+                      const yaml_node_t *node, const struct config_key *up)
 {
-    struct config_key key = {.up = up, .name = name};
-    if (rule->mode != CACHE_TTL && config_yaml_find(reader, node, name) != NULL)
-        config_error(reader, config_yaml_place(reader, node, name), &key,
+    struct config_key ttl = {.up = up, .name = "ttl"};
+    struct config_key stale = {.up = up, .name = "stale"};
+    bool has_ttl = config_yaml_find(reader, node, "ttl") != NULL;
+    if (has_ttl && rule->mode != CACHE_TTL && rule->mode != CACHE_STRICT)
+        config_error(reader, config_yaml_place(reader, node, "ttl"), &ttl,
+                     "has an effect with mode: ttl or strict only");
+    if (rule->mode != CACHE_TTL && config_yaml_find(reader, node, "stale") != NULL)
+        config_error(reader, config_yaml_place(reader, node, "stale"), &stale,
                      "has an effect with mode: ttl only");
+    if (rule->mode == CACHE_STRICT && !has_ttl)
+        rule->ttl.us = 0;
 }
 
-static void check_rule(struct config_reader *reader, struct cache_rule *rule,
-                       const yaml_node_t *node, const struct config_key *up)
+static void check_rule(struct config_reader *reader, const struct route_config *route,
+                       struct cache_rule *rule, const yaml_node_t *node,
+                       const struct config_key *up)
 {
     struct config_key key = {.up = up, .name = "mode"};
-    if (rule->mode == CACHE_STRICT || rule->mode == CACHE_SHADOW) {
+    if (rule->mode == CACHE_SHADOW) {
         config_error(reader, config_yaml_place(reader, node, "mode"), &key,
-                     "%s is not available yet; accepted: off, dedupe, ttl",
-                     rule->mode == CACHE_STRICT ? "strict" : "shadow");
+                     "shadow is not available yet; accepted: off, dedupe, ttl, strict");
         return;
     }
     rule->counts = config_arena_array(reader->arena, 1, sizeof(*rule->counts));
-    check_only_ttl(reader, rule, node, up, "ttl");
-    check_only_ttl(reader, rule, node, up, "stale");
+    if (rule->mode == CACHE_STRICT)
+        check_strict(reader, route, config_yaml_place(reader, node, "mode"), &key);
+    check_age(reader, rule, node, up);
     check_fingerprint(reader, &rule->match, node, up);
     key.name = "max_result";
     if (rule->result_max > reader->config->cache_memory)
@@ -99,7 +157,7 @@ void config_check_cache(struct config_reader *reader, struct route_config *route
         struct config_key item = {.up = &key, .index = i};
         const yaml_node_t *rule = config_yaml_item(reader, list, i);
         if (rule->type == YAML_MAPPING_NODE)
-            check_rule(reader, &cache->rules[i], rule, &item);
+            check_rule(reader, route, &cache->rules[i], rule, &item);
     }
     check_reached(reader, cache, list, &key);
 }

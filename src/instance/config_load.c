@@ -63,6 +63,28 @@ static void add_replication(struct config_reader *reader)
     }
 }
 
+/* Returns the rules for servers that may be standbys: strict ones are off there, since a feed tells
+ * of the primary only. */
+static struct cache_config rules_of_standbys(struct config_reader *reader,
+                                             const struct cache_config *cache)
+{
+    struct cache_config ret = *cache;
+    bool strict = false;
+    for (size_t i = 0; i < cache->rule_count; i++)
+        strict = strict || cache->rules[i].mode == CACHE_STRICT;
+    if (!strict)
+        return ret;
+    ret.rules = config_arena_array(reader->arena, cache->rule_count, sizeof(*ret.rules));
+    if (ret.rules == NULL)
+        ret.rule_count = 0;
+    for (size_t i = 0; i < ret.rule_count; i++) {
+        ret.rules[i] = cache->rules[i];
+        if (ret.rules[i].mode == CACHE_STRICT)
+            ret.rules[i].mode = CACHE_OFF;
+    }
+    return ret;
+}
+
 static void make_targeted(struct route_config *like, const struct route_config *route,
                           enum fleet_target target)
 {
@@ -138,11 +160,14 @@ static void add_targets(struct config_reader *reader)
         struct route_config *route = &config->routes[i];
         if (route->auth == AUTH_BLOCK)
             continue;
+        const struct cache_config standbys = rules_of_standbys(reader, &route->cache);
         size_t count = route->replication == NULL ? TARGETS : 2 * TARGETS;
         struct route_config *likes =
             config_arena_array(reader->arena, count, sizeof(struct route_config));
         for (enum fleet_target target = TARGET_ANY; likes != NULL && target < TARGETS; target++) {
             make_targeted(&likes[target], route, target);
+            if (!target_needs_primary(target))
+                likes[target].cache = standbys;
             if (route->replication == NULL)
                 continue;
             make_targeted(&likes[TARGETS + target], route->replication, target);

@@ -147,6 +147,26 @@ void config_parse_secrets(struct config_reader *reader, struct span text)
     buffer_fini(&line.text);
 }
 
+static bool is_hash(const char *secret)
+{
+    struct span text = span_text(secret);
+    return span_starts(text, SPAN("SCRAM-SHA-256$")) ||
+           (text.size == MD5_TEXT - 1 && span_starts(text, SPAN("md5")));
+}
+
+/* Gives feeds without a password the one of the auth file, unless that is a hash. */
+static void set_feed_passwords(struct config *config)
+{
+    for (size_t i = 0; i < config->service_count; i++) {
+        struct feed_config *feed = &config->services[i].feed;
+        const struct secret *secret =
+            feed->user == NULL ? NULL : config_secret(config, span_text(feed->user));
+        if (feed->password != NULL || secret == NULL || is_hash(secret->text))
+            continue;
+        feed->password = secret->text;
+    }
+}
+
 void config_read_secrets(struct config_reader *reader)
 {
     const struct config_key key = {.name = "auth_file"};
@@ -163,6 +183,7 @@ void config_read_secrets(struct config_reader *reader)
                      "cannot read %s: %s", path, strerrordesc_np(-status));
     else
         config_parse_secrets(reader, buffer_span(&text));
+    set_feed_passwords(reader->config);
     if (text.at != NULL)
         explicit_bzero(text.at, text.capacity);
     buffer_fini(&text);

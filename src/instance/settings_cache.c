@@ -58,8 +58,9 @@ const struct setting config_cache_rows[] = {
      .preset = "off",
      .reloadable = true,
      .help = "off: each statement is executed. dedupe: clients that ask for the same while it is "
-             "executed get that answer. ttl: also a stored answer of up to `ttl`. See "
-             "docs/flight.md."},
+             "executed get that answer. ttl: also a stored answer of up to `ttl`. strict: also a "
+             "stored "
+             "answer, if nothing that it has read has changed. See docs/flight.md."},
     {.name = "ttl",
      .kind = SETTING_DURATION,
      AT(cache_rule, ttl),
@@ -67,7 +68,8 @@ const struct setting config_cache_rows[] = {
      .preset = "1s",
      .reloadable = true,
      .help = "mode ttl: the age up to which a stored answer is given, counted from when its "
-             "execution was sent. A random tenth is taken off."},
+             "execution was sent. A random tenth is taken off. mode strict: the same; without "
+             "it, any age."},
     {.name = "stale",
      .kind = SETTING_DURATION,
      AT(cache_rule, stale),

@@ -200,6 +200,29 @@ const struct setting config_service_rows[] = {
      .rows = config_probe_rows,
      .help = "Asks each server regularly whether it is the primary and how far it is behind, by a "
              "connection of its own."},
+    {.name = "feed_user",
+     .kind = SETTING_TEXT,
+     AT(service_config, feed.user),
+     RANGE(1, NAME_BYTES_MAX),
+     .reloadable = true,
+     .help = "The user that reads the log of the primary, for rules of mode strict: it needs LOGIN "
+             "and REPLICATION, and may connect to their databases. See docs/flight.md."},
+    {.name = "feed_password",
+     .kind = SETTING_SECRET,
+     AT(service_config, feed.password),
+     RANGE(1, SECRET_MAX),
+     .reloadable = true,
+     .help = "The password of `feed_user` at the servers; default: the auth file's, if it stands "
+             "there in plain text."},
+    {.name = "probe_timeout",
+     .kind = SETTING_DURATION,
+     AT(service_config, feed.probe_timeout),
+     RANGE(MS(1), SECONDS(10)),
+     .preset = "20ms",
+     .reloadable = true,
+     .help =
+         "How long a statement of mode strict waits for the primary to say that a stored answer "
+         "is current; then it is executed."},
     {.name = "patroni",
      .kind = SETTING_GROUP,
      AT(service_config, patroni),

@@ -50,19 +50,16 @@ END_TEST
 
 TEST(a_mode_that_is_not_available_is_refused)
 {
-    refused(CACHED("      - {mode: strict}\n"
-                   "      - {mode: shadow}\n"
+    refused(CACHED("      - {mode: shadow}\n"
                    "      - {mode: stricter}\n"
                    "      - {tag: x}\n"),
-            "t.yaml:8:16: routes[0].cache[0].mode: strict is not available yet; accepted: off, "
-            "dedupe, ttl\n"
+            "t.yaml:8:16: routes[0].cache[0].mode: shadow is not available yet; accepted: off, "
+            "dedupe, ttl, strict\n"
             "t.yaml:9:9: warning: routes[0].cache[1]: is never used: the rule in front of it "
             "matches every statement\n"
-            "t.yaml:9:16: routes[0].cache[1].mode: shadow is not available yet; accepted: off, "
-            "dedupe, ttl\n"
-            "t.yaml:10:16: routes[0].cache[2].mode: found \"stricter\"; accepted: off, dedupe, "
+            "t.yaml:9:16: routes[0].cache[1].mode: found \"stricter\"; accepted: off, dedupe, "
             "ttl, strict or shadow\n"
-            "t.yaml:11:9: routes[0].cache[3].mode: missing; accepted: off, dedupe, ttl, strict "
+            "t.yaml:10:9: routes[0].cache[2].mode: missing; accepted: off, dedupe, ttl, strict "
             "or shadow\n");
 }
 END_TEST
@@ -74,7 +71,7 @@ TEST(settings_of_a_rule_must_fit_each_other)
                 "      - {mode: ttl, match: {fingerprint: 00000000000000g0}}\n"
                 "      - {mode: ttl, match: {fingerprint: 1}}\n"
                 "      - {mode: ttl, match: {text: b}, max_result: 3MiB, ttl: 0s}\n"),
-            "t.yaml:9:47: routes[0].cache[0].ttl: has an effect with mode: ttl only\n"
+            "t.yaml:9:47: routes[0].cache[0].ttl: has an effect with mode: ttl or strict only\n"
             "t.yaml:9:58: routes[0].cache[0].stale: has an effect with mode: ttl only\n"
             "t.yaml:10:28: routes[0].cache[1].match.fingerprint: found \"00000000000000g0\"; "
             "accepted: 16 hexadecimal digits, as CACHE EXPLAIN shows them\n"
@@ -83,6 +80,116 @@ TEST(settings_of_a_rule_must_fit_each_other)
             "t.yaml:12:51: routes[0].cache[3].max_result: is larger than cache_memory\n"
             "t.yaml:12:62: routes[0].cache[3].ttl: found \"0s\"; accepted: a duration with its "
             "unit (us, ms, s, min, h, d) from 1ms to 365d\n");
+}
+END_TEST
+
+/* A service of these settings, and a route with strict rules. */
+#define STRICT(service, route, rules)                                                              \
+    LISTEN "services: {main: {tls: {mode: disable}, " service "}}\n"                               \
+           "routes:\n"                                                                             \
+           "  - {service: main, auth: trust, pool: transaction, " route "cache: [" rules "]}\n"
+#define WHERE "t.yaml:4:68: routes[0].cache[0].mode: "
+
+TEST(strict_rules_have_a_feed)
+{
+    struct config *config =
+        taken(STRICT("hosts: [x], feed_user: f, feed_password: secret, probe_timeout: 5ms", "",
+                     "{mode: strict, match: {text: a}}, {mode: strict, ttl: 5s, match: {text: b}}, "
+                     "{mode: ttl}"),
+              "");
+    const struct service_config *service = &config->services[0];
+    const struct cache_rule *rules = config->routes[0].cache.rules;
+    ck_assert_str_eq(service->feed.user, "f");
+    ck_assert_str_eq(service->feed.password, "secret");
+    ck_assert_int_eq(service->feed.probe_timeout.us, ms(5).us);
+    ck_assert_int_eq(rules[0].mode, CACHE_STRICT);
+    ck_assert_int_eq(rules[0].ttl.us, 0);
+    ck_assert_int_eq(rules[0].stale.us, 0);
+    ck_assert_int_eq(rules[1].ttl.us, sec(5).us);
+    ck_assert_int_eq(rules[2].ttl.us, sec(1).us);
+    for (size_t i = 0; i < config->row_count; i++)
+        ck_assert_ptr_null(strstr(config->rows[i].value, "secret"));
+    config_unref(&config);
+    refused(STRICT("hosts: [x]", "", "{mode: off, match: {text: a}}, {mode: strict, stale: 1s}"),
+            "t.yaml:4:99: routes[0].cache[1].mode: strict needs a feed, which tells of writes: "
+            "service \"main\" has no feed_user\n"
+            "t.yaml:4:114: routes[0].cache[1].stale: has an effect with mode: ttl only\n");
+}
+END_TEST
+
+TEST(a_feed_has_the_plain_password_of_the_auth_file)
+{
+    static const char text[] =
+        LISTEN "services:\n"
+               "  a: {hosts: [x], tls: {mode: disable}, feed_user: plain}\n"
+               "  b: {hosts: [x], tls: {mode: disable}, feed_user: hashed}\n"
+               "  c: {hosts: [x], tls: {mode: disable}, feed_user: plain, feed_password: own}\n"
+               "  d: {hosts: [x], tls: {mode: disable}, feed_user: nobody}\n"
+               "  e: {hosts: [x], tls: {mode: disable}}\n"
+               "routes: [{service: a, auth: trust}]\n"
+               "auth_file: users.txt\n";
+    static const char users[] = "\"plain\" \"md5 is my word\"\n"
+                                "\"hashed\" \"md5aaaaaaaabbbbbbbbccccccccdddddddd\"\n";
+    file_write("users.txt", users, strlen(users));
+    struct config *config = taken(text, "");
+    const struct service_config *services = config->services;
+    ck_assert_str_eq(services[0].feed.password, "md5 is my word");
+    ck_assert_int_eq(services[0].feed.probe_timeout.us, ms(20).us);
+    ck_assert_ptr_null(services[1].feed.password);
+    ck_assert_str_eq(services[2].feed.password, "own");
+    ck_assert_ptr_null(services[3].feed.password);
+    ck_assert_ptr_null(services[4].feed.user);
+    ck_assert_ptr_null(services[4].feed.password);
+    config_unref(&config);
+}
+END_TEST
+
+#define FED "feed_user: f, "
+
+TEST(strict_rules_are_for_the_primary)
+{
+    refused(STRICT(FED "hosts: [x]", "target_session_attrs: any, ", "{mode: strict}"),
+            "t.yaml:4:95: routes[0].cache[0].mode: strict needs the primary: target_session_attrs "
+            "must be default, read-write or primary\n");
+    refused(STRICT(FED "hosts: [x]", "reads: replica, ", "{mode: strict}"),
+            "t.yaml:4:84: routes[0].cache[0].mode: strict needs the primary, but reads run on "
+            "standbys (reads)\n");
+    struct config *config = taken(STRICT(FED "hosts: [x]", "target_session_attrs: primary, ",
+                                         "{mode: strict, match: {text: a}}, {mode: dedupe}"),
+                                  "");
+    const struct route_config *route = &config->routes[0];
+    const struct route_config *standby = route_for_target(route, TARGET_STANDBY);
+    const struct route_config *writes = route_for_target(route, TARGET_READ_WRITE);
+    ck_assert(standby != route && writes != route);
+    ck_assert_int_eq(route->cache.rules[0].mode, CACHE_STRICT);
+    ck_assert_ptr_eq(writes->cache.rules, route->cache.rules);
+    ck_assert_int_eq(standby->cache.rules[0].mode, CACHE_OFF);
+    ck_assert_int_eq(standby->cache.rules[1].mode, CACHE_DEDUPE);
+    ck_assert_ptr_eq(standby->cache.rules[0].counts, route->cache.rules[0].counts);
+    config_unref(&config);
+}
+END_TEST
+
+TEST(strict_rules_have_one_primary_at_a_time)
+{
+    static const char spread[] =
+        WHERE "strict needs one primary at a time, but service \"main\" uses all of its primaries, "
+              "because of a priority, a weight or a zone\n";
+    static const char several[] =
+        WHERE "strict needs one primary at a time: service \"main\" may have several servers and "
+              "no probes (probe.user) that tell which one it is\n";
+    refused(STRICT(FED "hosts: [x, y]", "", "{mode: strict}"), several);
+    refused(STRICT(FED "resolver: dns, name: x", "", "{mode: strict}"), several);
+    refused(STRICT(FED "hosts: [x, y weight=2], probe: {user: p}", "", "{mode: strict}"), spread);
+    refused(STRICT(FED "hosts: [x, y priority=1], probe: {user: p}", "", "{mode: strict}"), spread);
+    refused(STRICT(FED "hosts: [x, y zone=a], probe: {user: p}", "", "{mode: strict}"), spread);
+    refused(STRICT(FED "resolver: srv, name: x, probe: {user: p}", "", "{mode: strict}"), spread);
+    struct config *config =
+        taken(STRICT(FED "hosts: [x, y], probe: {user: p}", "", "{mode: strict}"), "");
+    config_unref(&config);
+    config =
+        taken(STRICT(FED "resolver: dns, name: x, probe: {user: p}", "", "{mode: strict}"), "");
+    config_unref(&config);
 }
 END_TEST
 
@@ -270,6 +377,7 @@ TEST(what_is_no_comment_at_the_edge_is_no_hint)
     hints_mode("/* trunkline: */ select 1", CACHE_DEDUPE);
     hints_mode("/* trunkline off */ select 1", CACHE_DEDUPE);
     hints_mode("/* trunkline: offer */ select 1", CACHE_DEDUPE);
+    hints_mode("/* trunkline: strict */ select 1", CACHE_DEDUPE);
     hints_mode("/* trunkline: ttl=5 */ select 1", CACHE_DEDUPE);
     hints_mode("/* trunkline: ttl=-5s */ select 1", CACHE_DEDUPE);
     hints_mode("/* trunkline: ttl=2000d */ select 1", CACHE_DEDUPE);
@@ -309,6 +417,8 @@ END_TEST
 
 CONFIG_TESTS("cache_rules", rules_are_read_into_their_fields,
              a_mode_that_is_not_available_is_refused, settings_of_a_rule_must_fit_each_other,
+             strict_rules_have_a_feed, a_feed_has_the_plain_password_of_the_auth_file,
+             strict_rules_are_for_the_primary, strict_rules_have_one_primary_at_a_time,
              a_rule_that_is_never_used_is_warned_about, session_pools_have_no_cache,
              a_service_with_a_cached_route_is_watched, the_first_rule_that_matches_is_chosen,
              texts_are_matched_as_a_whole, a_fingerprint_stands_for_texts_that_differ_in_literals,
