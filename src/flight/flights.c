@@ -311,6 +311,16 @@ enum flight_role flights_join(struct flights *flights, const struct l1_key *key,
     return role;
 }
 
+bool flights_runs(struct flights *flights, const struct l1_key *key)
+{
+    struct shard *shard = shard_of(flights, key);
+    lock_take(&shard->lock);
+    const struct flight *flight = find(shard, key);
+    bool runs = flight != NULL && flight->phase != FLIGHT_ASKING && is_joinable(flight);
+    lock_release(&shard->lock);
+    return runs;
+}
+
 struct flight *flights_refresh(struct flights *flights, const struct l1_key *key,
                                const struct flight_about *about)
 {

@@ -61,6 +61,8 @@ enum flight_role {
  *  is set, wait for it.  On a machine's thread.  `key`: of the cache's digests; copied. */
 enum flight_role flights_join(struct flights *flights, const struct l1_key *key,
                               const struct flight_about *about, struct flight_waiter *waiter);
+/** Whether there is a flight of this key whose execution has been sent, and that can be joined. */
+bool flights_runs(struct flights *flights, const struct l1_key *key);
 /** Makes a flight for which no client waits yet, to refresh an entry.  NULL: there is one already,
  * or no memory.  The caller owns a reference. */
 struct flight *flights_refresh(struct flights *flights, const struct l1_key *key,

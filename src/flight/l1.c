@@ -194,6 +194,15 @@ enum l1_outcome l1_find(struct l1 *l1, const struct l1_key *key, moment now, dea
     return outcome;
 }
 
+bool l1_has(struct l1 *l1, const struct l1_key *key)
+{
+    struct l1_shard *shard = shard_of(l1, key);
+    lock_take(&shard->lock);
+    bool has = entry_find(shard, key) != NULL;
+    lock_release(&shard->lock);
+    return has;
+}
+
 void l1_refresh_failed(struct l1 *l1, const struct l1_key *key)
 {
     struct l1_shard *shard = shard_of(l1, key);

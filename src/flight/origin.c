@@ -223,8 +223,7 @@ static size_t room_for(const char *text)
 static struct source *source_new(const struct origin *origin, const struct origin_server *server,
                                  const struct origin_route *route)
 {
-    size_t size =
-        room_for(route->user) + room_for(route->password) + room_for(route->target->host);
+    size_t size = room_for(route->user) + room_for(route->password) + room_for(route->target->host);
     struct source *source = calloc(1, sizeof(*source) + size);
     if (source == NULL)
         return NULL;
@@ -292,8 +291,9 @@ void origins_each(struct origins *origins,
     lock_take(&origins->lock);
     LIST_EACH (&origins->all, it) {
         const struct origin *origin = LIST_ENTRY(it, struct origin, node);
-        struct origin_view view = {
-            .service = origin->service, .database = origin->database, .epoch = origin_epoch(origin)};
+        struct origin_view view = {.service = origin->service,
+                                   .database = origin->database,
+                                   .epoch = origin_epoch(origin)};
         feed_look(origin->feed, &view.feed);
         see(argument, &view);
     }

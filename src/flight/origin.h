@@ -55,8 +55,8 @@ uint64_t origin_database(const struct origin *origin);
 uint64_t origin_epoch(const struct origin *origin);
 /** Whether the feed follows this server, in this epoch, which is still the latest one. */
 bool origin_is(struct origin *origin, uint64_t epoch, const struct origin_server *server);
-/** Whether the caller has to look for the server that the feed shall follow: it follows none in this
- *  epoch, or that one no longer answers as the same server.  Seldom true. */
+/** Whether the caller has to look for the server that the feed shall follow: it follows none in
+ * this epoch, or that one no longer answers as the same server.  Seldom true. */
 bool origin_is_due(struct origin *origin);
 /** Makes the feed follow this server, if `epoch` is still the latest one, as one of that epoch; if
  *  the feed follows another server in it, as one of a new epoch.  Copies the route and takes over

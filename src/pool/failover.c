@@ -156,6 +156,7 @@ static bool pool_fence(const struct failover *failover, struct pool *pool)
 static uint32_t failover_fence(struct failover *failover, uint64_t number)
 {
     uint32_t sent = 0;
+    failover_end_answers(failover);
     LIST_EACH (&failover->router->pools, it) {
         struct pool *pool = LIST_ENTRY(it, struct pool, node);
         if (pool->live != failover->live || !pool_fence(failover, pool))

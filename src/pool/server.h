@@ -105,7 +105,9 @@ void server_watch(struct server *server);
 void server_forget_owner(struct server *server);
 /** Returns where and how to dial the backend of this lease.  The TLS context is borrowed from
  *  pool->shown.config: keep a reference to that. */
+struct config;
 struct link_target;
+struct local_pools;
 void server_target(const struct local_pool *pool, const struct lease *lease,
                    struct link_target *ret);
 /** Finds the target of a server of this service by its process id.  `*ret_config` keeps the TLS

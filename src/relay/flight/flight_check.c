@@ -86,8 +86,8 @@ static fault read_row(struct flight_check *check)
     }
     if (!sound || wire_done(&in) != OK)
         return fault_raise(FAULT_PROTOCOL, "the server's answer about itself has another form");
-    check->server = (struct origin_server){(uint64_t)values[0], (uint32_t)values[1],
-                                           (uint64_t)values[2]};
+    check->server =
+        (struct origin_server){(uint64_t)values[0], (uint32_t)values[1], (uint64_t)values[2]};
     check->pid = (uint32_t)values[3];
     check->temporary = values[4] != 0;
     check->serializable = values[5] != 0;

@@ -23,9 +23,9 @@ struct flight_check {
 
     struct origin_server server;
     uint32_t pid;
-    uint64_t settings;  /* a digest of those that change answers, and of the user */
-    bool temporary;     /* the session has had temporary tables */
-    bool serializable;  /* its transactions are */
+    uint64_t settings; /* a digest of those that change answers, and of the user */
+    bool temporary;    /* the session has had temporary tables */
+    bool serializable; /* its transactions are */
 };
 
 /** Appends the question's messages, without a Sync. */

@@ -21,11 +21,16 @@
 #define ROW_MAX 65536u
 
 void flight_judge_key(const struct client *client, const struct turn_batch *batch,
-                      struct buffer *key)
+                      const struct origin *origin, struct buffer *key)
 {
-    uint64_t age = (uint64_t)(now().us / VERDICT_AGE.us);
+    const struct flight_env *env = client->relay->pools.env->flight;
+    uint64_t age[2] = {(uint64_t)(now().us / VERDICT_AGE.us), 0};
+    if (origin != NULL) {
+        age[0] = generations_catalog(env->generations, origin_database(origin));
+        age[1] = origin_epoch(origin);
+    }
     flight_key_session(client, key);
-    buffer_append(key, &age, sizeof(age));
+    buffer_append(key, age, sizeof(age));
     buffer_append_span(key, flight_key_text_of(batch));
 }
 
@@ -57,11 +62,12 @@ static uint32_t judge_values(const struct turn_batch *batch)
     return in.failed ? VERDICT_REASON_TYPE : VERDICT_REASONS;
 }
 
-static uint32_t judge_before(const struct client *client, const struct turn_batch *batch)
+static uint32_t judge_before(const struct client *client, const struct turn_batch *batch,
+                             const struct origin *origin)
 {
     struct buffer key = BUFFER_INIT(VERDICTS_KEY_MAX);
     uint32_t reason = VERDICT_REASONS;
-    flight_judge_key(client, batch, &key);
+    flight_judge_key(client, batch, origin, &key);
     struct verdict *verdict =
         buffer_fault(&key) == OK
             ? verdicts_find(client->relay->pools.env->flight->verdicts, buffer_span(&key))
@@ -73,14 +79,15 @@ static uint32_t judge_before(const struct client *client, const struct turn_batc
     return reason;
 }
 
-uint32_t flight_judge_known(const struct client *client, const struct turn_batch *batch)
+uint32_t flight_judge_known(const struct client *client, const struct turn_batch *batch,
+                            const struct origin *origin)
 {
     uint32_t reason = VERDICT_REASONS;
     if (batch->extended)
         reason = judge_types(batch);
     if (batch->extended && reason == VERDICT_REASONS)
         reason = judge_values(batch);
-    return reason == VERDICT_REASONS ? judge_before(client, batch) : reason;
+    return reason == VERDICT_REASONS ? judge_before(client, batch, origin) : reason;
 }
 
 /* --- the question ----------------------------------------------------------------------------- */

@@ -4,7 +4,7 @@
  *
  * The text is parsed on an offload thread.  What its names denote is asked of the catalog in the
  * runner's session: with the role and the search_path of the client.  Verdicts are kept in the
- * process's table for VERDICT_AGE.
+ * process's table for VERDICT_AGE, those of the mode strict until the catalog changes.
  */
 #include "flight/verdicts.h"
 #include "relay/flight/flight_session_parts.h"
@@ -12,14 +12,18 @@
 
 struct client;
 struct config;
+struct origin;
 
 /** Returns why the answer to a client's statement may not be shared, as far as that is known
  * without asking: by the types and values of its parameters, and by a verdict that was made before.
  *  VERDICT_REASONS: nothing is known against it. */
-uint32_t flight_judge_known(const struct client *client, const struct turn_batch *batch);
-/** Appends the key under which the verdict on a client's statement is kept. */
+uint32_t flight_judge_known(const struct client *client, const struct turn_batch *batch,
+                            const struct origin *origin);
+/** Appends the key under which the verdict on a client's statement is kept.  `origin`: of a strict
+ *  rule, whose feed tells of each change of the catalog; NULL: the verdict is made again after a
+ *  while. */
 void flight_judge_key(const struct client *client, const struct turn_batch *batch,
-                      struct buffer *key);
+                      const struct origin *origin, struct buffer *key);
 /** Makes the verdict on a text, and keeps it under `key`.  The caller owns a reference.  Suspends.
  *  Faults: of the session; MEMORY, TIMEOUT, CANCELLED, PROTOCOL, UPSTREAM (the server has refused
  *  the question). */

@@ -73,23 +73,41 @@ struct span flight_key_text(struct span key)
     return span_of(key.at + TEXT_AT, wire_u32(key.at + TEXT_SIZE_AT));
 }
 
-void flight_key_batch(const struct turn_batch *batch, struct buffer *messages)
+static void put_query(const struct turn_batch *batch, struct buffer *messages)
 {
-    size_t start = wire_begin(messages, batch->extended ? WIRE_PARSE : WIRE_QUERY);
-    if (!batch->extended) {
-        wire_put_string(messages, flight_key_text_of(batch));
-        wire_end(messages, start);
-        return;
-    }
+    size_t start = wire_begin(messages, WIRE_QUERY);
+    wire_put_string(messages, flight_key_text_of(batch));
+    wire_end(messages, start);
+}
+
+/* Parse and Bind; of a simple query without parameters, and with results as text. */
+static void put_statement(const struct turn_batch *batch, struct buffer *messages)
+{
+    static const uint8_t nothing[6];
+    size_t start = wire_begin(messages, WIRE_PARSE);
     wire_put_text(messages, "");
-    wire_put_bytes(messages, batch->parse);
+    if (batch->extended) {
+        wire_put_bytes(messages, batch->parse);
+    } else {
+        wire_put_string(messages, flight_key_text_of(batch));
+        wire_put_u16(messages, 0);
+    }
     wire_end(messages, start);
     start = wire_begin(messages, WIRE_BIND);
     wire_put_text(messages, "");
     wire_put_text(messages, "");
-    wire_put_bytes(messages, batch->bind);
+    wire_put_bytes(messages, batch->extended ? batch->bind : span_of(nothing, sizeof(nothing)));
     wire_end(messages, start);
-    start = wire_begin(messages, WIRE_DESCRIBE);
+}
+
+void flight_key_batch(const struct turn_batch *batch, bool extends, struct buffer *messages)
+{
+    if (!batch->extended && !extends) {
+        put_query(batch, messages);
+        return;
+    }
+    put_statement(batch, messages);
+    size_t start = wire_begin(messages, WIRE_DESCRIBE);
     wire_put_u8(messages, 'P');
     wire_put_text(messages, "");
     wire_end(messages, start);

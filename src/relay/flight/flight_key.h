@@ -26,5 +26,7 @@ void flight_key_write(const struct client *client, const struct turn_batch *batc
                       struct buffer *key);
 /** Returns the statement's text, a part of the key's bytes, without its NUL. */
 struct span flight_key_text(struct span key);
-/** Appends the messages of the statement, for the unnamed statement and portal. */
-void flight_key_batch(const struct turn_batch *batch, struct buffer *messages);
+/** Appends the messages of the statement, for the unnamed statement and portal.  `extends`: a
+ *  simple query becomes an extended one with the same replies between BindComplete and
+ *  ReadyForQuery. */
+void flight_key_batch(const struct turn_batch *batch, bool extends, struct buffer *messages);

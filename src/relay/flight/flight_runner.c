@@ -3,9 +3,11 @@
 #include "flight/flight_env.h"
 #include "machine/clock.h"
 #include "machine/co.h"
+#include "relay/flight/flight_check.h"
 #include "relay/flight/flight_judge.h"
 #include "relay/flight/flight_key.h"
 #include "relay/flight/flight_rule.h"
+#include "relay/flight/flight_strict.h"
 #include "relay/relay.h"
 #include "wire/messages.h"
 
@@ -19,9 +21,13 @@
 /* Percent of a ttl that is taken off at random. */
 #define JITTER 10u
 /* What one session sends at most, beside the text. */
-#define BATCH_EXTRA 1024u
+#define BATCH_EXTRA 4096u
 /* The analysis that decides which rule matches. */
 #define RULE_MAX sec(1)
+/* The question of a server what it is. */
+#define SEEK_MAX sec(10)
+/* How long a strict answer is kept whose rule has no ttl. */
+#define STRICT_TTL sec(3600)
 
 static_assert(VERDICT_REASONS < CACHE_REASONS_MAX, "a rule counts each reason");
 /* Bytes of rows after which the clients are told, though more has arrived. */
@@ -51,9 +57,18 @@ struct flight_run {
     bool failed;    /* `held` is an ErrorResponse */
     bool complete;  /* a CommandComplete has come */
     bool reported;  /* a parameter's new value has come: the answer is not to be stored */
+    struct generations_reads reads;
     uint64_t captured;
     uint64_t flushes;
     moment sent;
+
+    /* Of the mode strict. */
+    struct origin *origin; /* NULL: another mode */
+    uint64_t epoch;        /* in which the verdict and the answer are good */
+    struct verdict *verdict;
+    struct flight_check check;
+    bool simple; /* the clients sent a simple query, and the execution is an extended one */
+    bool unfit;  /* the session is not like others: the answer is not to be stored */
 };
 
 /* --- the replies ------------------------------------------------------------------------------ */
@@ -129,6 +144,74 @@ static fault take_part(struct flight_sink *sink, const struct flight_part *part)
     }
 }
 
+/* --- strict ----------------------------------------------------------------------------------- */
+
+/* Whether the session's settings are those of the first one that has executed a statement with this
+ * verdict. */
+static bool settings_agree(struct verdict *verdict, uint64_t settings)
+{
+    uint64_t first = 0;
+    return __atomic_compare_exchange_n(&verdict->settings, &first, settings, false,
+                                       __ATOMIC_RELAXED, __ATOMIC_RELAXED) ||
+           first == settings;
+}
+
+/* The server has said what it is, in the transaction of the statement. */
+static fault server_found(struct flight_check *check)
+{
+    struct flight_run *run = CONTAINER_OF(check, struct flight_run, check);
+    run->unfit = check->temporary || !settings_agree(run->verdict, check->settings);
+    if (check->serializable)
+        return fault_raise(FAULT_UNSUPPORTED, "the server's transactions are serializable");
+    if (origin_is(run->origin, run->epoch, &check->server))
+        return OK;
+    flight_strict_follow(run->relay, run->route, run->origin, run->epoch, check);
+    return fault_raise(FAULT_UNSUPPORTED, "another server than that of the feed has answered");
+}
+
+static fault ask_checked(struct flight_run *run)
+{
+    flight_check_init(&run->check, &run->sink, server_found);
+    fault asked =
+        flight_session_ask(&run->session, buffer_span(&run->batch), &run->check.sink, NEVER);
+    if (asked == OK && !flight_check_done(&run->check))
+        asked = fault_raise(FAULT_UPSTREAM, "the server does not say what it is");
+    flight_check_fini(&run->check);
+    return asked;
+}
+
+static fault seek_found(struct flight_check *check)
+{
+    struct flight_run *run = CONTAINER_OF(check, struct flight_run, check);
+    flight_strict_follow(run->relay, run->route, run->origin, run->epoch, check);
+    return OK;
+}
+
+static fault ignore_part(struct flight_sink *sink UNUSED, const struct flight_part *part UNUSED)
+{
+    return OK;
+}
+
+static void ignore_drained(struct flight_sink *sink UNUSED)
+{
+}
+
+/* The feed has no server, or is behind: finds the server that it has to follow. */
+static void seek_server(struct flight_run *run)
+{
+    struct flight_sink ignored = {ignore_part, ignore_drained};
+    struct buffer batch = BUFFER_INIT(BATCH_EXTRA);
+    flight_check_put(&batch);
+    size_t start = wire_begin(&batch, WIRE_SYNC);
+    wire_end(&batch, start);
+    flight_check_init(&run->check, &ignored, seek_found);
+    if (buffer_fault(&batch) == OK)
+        (void)!flight_session_ask(&run->session, buffer_span(&batch), &run->check.sink,
+                                  after(SEEK_MAX));
+    flight_check_fini(&run->check);
+    buffer_fini(&batch);
+}
+
 /* --- one execution ---------------------------------------------------------------------------- */
 
 /* Whether an execution that ended with this error may succeed if it is repeated.  One of the pooler
@@ -153,40 +236,54 @@ static void reset(struct flight_run *run)
     buffer_clear(&run->held);
 }
 
+static fault ask_plain(struct flight_run *run)
+{
+    return flight_session_ask(&run->session, buffer_span(&run->batch), &run->sink, NEVER);
+}
+
 /* Executes once.  *ret_again: it failed, nothing was published, and another try may succeed. */
 static fault execute(struct flight_run *run, bool *ret_again)
 {
     reset(run);
-    fault asked = flight_session_ask(&run->session, buffer_span(&run->batch), &run->sink, NEVER);
+    fault asked = run->origin == NULL ? ask_plain(run) : ask_checked(run);
     *ret_again = asked == OK && run->failed && answer_bytes(run->answer) == 0 && may_pass(run);
     return asked;
 }
 
 /* Captures what writes have been, before an execution is sent.  False: one is in doubt. */
-static bool capture(struct flight_run *run, struct generations_reads *reads)
+static bool capture(struct flight_run *run)
 {
     struct flight_env *env = run->relay->pools.env->flight;
-    generations_reads_init(env->generations, reads, run->database);
+    if (run->origin == NULL)
+        generations_reads_init(env->generations, &run->reads, run->database);
+    else if (!flight_strict_reads(env->generations, run->origin, run->verdict, &run->reads))
+        return false;
     run->flushes = l1_flushes(env->l1);
     run->sent = now();
-    return generations_capture(env->generations, reads, &run->captured);
+    return generations_capture(env->generations, &run->reads, &run->captured);
+}
+
+/* Whether each client gets the error of its own query: the extended protocol has told the server
+ * less, or more, than the clients' simple one. */
+static bool is_own(const struct flight_run *run)
+{
+    return run->simple && run->failed && answer_bytes(run->answer) == 0;
 }
 
 /* Executes the statement, again if that may help.  OK: the answer has its last message. */
 static fault execute_often(struct flight_run *run)
 {
     for (uint32_t i = 0; i < EXECUTIONS_MAX; i++) {
-        struct generations_reads reads;
         bool again;
-        if (!capture(run, &reads))
+        if (!capture(run))
             return FAULT_AGAIN;
-        flight_run(run->flight, run->answer, &reads, run->captured);
+        flight_run(run->flight, run->answer, &run->reads, run->captured);
         flight_tell(run->flight); /* they begin to read before the answer may be too long for it */
         TRY(execute(run, &again));
         if (!again)
             break;
     }
-    return run->failed ? answer_append(run->answer, buffer_span(&run->held)) : OK;
+    return run->failed && !is_own(run) ? answer_append(run->answer, buffer_span(&run->held)) : OK;
 }
 
 /* --- the end of an answer --------------------------------------------------------------------- */
@@ -196,7 +293,8 @@ static void store(struct flight_run *run)
     struct flight_env *env = run->relay->pools.env->flight;
     const struct cache_rule *rule = &run->rule;
     const struct l1_key *key = flight_key(run->flight);
-    deadline expires = later(run->sent, l1_jitter(rule->ttl, JITTER));
+    bool ages = run->origin == NULL || rule->ttl.us > 0;
+    deadline expires = later(run->sent, ages ? l1_jitter(rule->ttl, JITTER) : STRICT_TTL);
     struct l1_offer offer = {
         .key = *key,
         .answer = run->answer,
@@ -205,10 +303,18 @@ static void store(struct flight_run *run)
         .made = run->sent,
         .expires = expires,
         .stale_until = {expires.us + rule->stale.us},
+        .reads = run->origin == NULL ? NULL : &run->reads,
+        .captured = run->captured,
         .flushes = run->flushes,
     };
     if (l1_store(env->l1, &offer, now()) == L1_STORED)
         cache_rules_count(rule, CACHE_COUNT_STORED);
+}
+
+static bool is_stored(const struct flight_run *run)
+{
+    return (run->rule.mode == CACHE_TTL || run->rule.mode == CACHE_STRICT) && !run->reported &&
+           !run->unfit;
 }
 
 /* Ends the flight with what its execution came to. */
@@ -219,12 +325,16 @@ static void settle(struct flight_run *run, fault executed)
                           : executed == OK && run->failed ? ANSWER_ERROR
                                                           : ANSWER_BROKEN;
     if (executed == FAULT_AGAIN && flight_phase(run->flight) == FLIGHT_ASKING) {
+        if (run->origin != NULL)
+            seek_server(run);
         flight_end(run->flight, FLIGHT_DECLINED);
         return;
     }
+    if (executed == OK && is_own(run))
+        end = ANSWER_BROKEN;
     answer_end(run->answer, end);
     flight_set_progress(run->flight, run->progress);
-    if (complete && run->rule.mode == CACHE_TTL && !run->reported && answer_storable(run->answer))
+    if (complete && is_stored(run) && answer_storable(run->answer))
         store(run);
     flight_end(run->flight, executed == FAULT_CLOSED ? FLIGHT_LOST : FLIGHT_ENDED);
 }
@@ -238,6 +348,7 @@ static void run_free(struct flight_run *run)
     buffer_fini(&run->judged_key);
     buffer_fini(&run->held);
     answer_unref(&run->answer);
+    verdict_unref(&run->verdict);
     flight_unref(&run->flight);
     config_unref(&run->config);
     free(run);
@@ -257,8 +368,9 @@ static bool is_allowed(struct flight_run *run)
     struct flight_env *env = run->relay->pools.env->flight;
     struct span key = buffer_span(&run->judged_key);
     struct span text = flight_key_text(flight_key(run->flight)->bytes);
-    if (!has_rule(run, text))
-        return false;
+    bool decided = run->rule.counts != NULL;
+    if (!has_rule(run, text) || (!decided && run->rule.mode == CACHE_STRICT))
+        return false; /* nothing was asked of the origin: strict from the next time on */
     struct verdict *verdict = verdicts_find(env->verdicts, key);
     if (verdict == NULL &&
         flight_judge(&run->session, run->config, env->verdicts, key, text, &verdict) != OK) {
@@ -270,7 +382,7 @@ static bool is_allowed(struct flight_run *run)
         cache_rules_count_refused(&run->rule, verdict->reason);
     else
         cache_rules_count(&run->rule, run->counts_as);
-    verdict_unref(&verdict);
+    run->verdict = verdict;
     return allowed;
 }
 
@@ -321,8 +433,14 @@ static struct flight_run *run_new(const struct client *client, struct flight *ta
     run->held = BUFFER_INIT(HELD_MAX);
     run->sink = (struct flight_sink){take_part, publish};
     run->database = flight_key_database(env->generations, client);
-    flight_key_batch(batch, &run->batch);
-    flight_judge_key(client, batch, &run->judged_key);
+    if (rule->mode == CACHE_STRICT) {
+        run->origin = flight_strict_origin(client);
+        run->epoch = origin_epoch(run->origin);
+        run->simple = !batch->extended;
+        flight_check_put(&run->batch);
+    }
+    flight_key_batch(batch, run->origin != NULL, &run->batch);
+    flight_judge_key(client, batch, run->origin, &run->judged_key);
     return run;
 }
 

@@ -52,10 +52,10 @@ static void ask_deliver(struct mail *mail)
 {
     struct flight_ask *ask = CONTAINER_OF(mail, struct flight_ask, back);
     struct relay *relay = ask->relay;
-    bool current = ask->ticket.verdict == FEED_READY &&
-                   ask->ticket.epoch == origin_epoch(ask->origin);
+    bool current =
+        ask->ticket.verdict == FEED_READY && ask->ticket.epoch == origin_epoch(ask->origin);
     struct client *client = ask->client;
-    void (*answered)(struct client *client, bool current) = ask->answered;
+    void (*answered)(struct client * client, bool current) = ask->answered;
     free(ask);
     if (client != NULL)
         answered(client, current);
@@ -129,5 +129,5 @@ void flight_strict_follow(const struct relay *relay, const struct route_config *
                               .password = route->service->feed.password,
                               .release = release_config,
                               .held = config};
-    (void)origin_follow(origin, epoch, &check->server, &to); /* the next execution tries again */
+    (void)!origin_follow(origin, epoch, &check->server, &to); /* the next execution tries again */
 }

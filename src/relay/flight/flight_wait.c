@@ -1,4 +1,6 @@
 #include "relay/flight/flight_wait.h"
+#include "relay/flight/flight_strict.h"
+#include "relay/flight/flight_wait_parts.h"
 
 #include "flight/flight_env.h"
 #include "machine/clock.h"
@@ -17,34 +19,12 @@
 #include <stdlib.h>
 #include <sys/uio.h>
 
-/* ParseComplete and BindComplete. */
-#define HEAD_MAX (2u * WIRE_HEADER)
-#define TAIL     (WIRE_HEADER + 1u)
+#define TAIL (WIRE_HEADER + 1u)
 /* Executions of one statement whose server is lost before the client is told. */
 #define LOST_MAX 3u
-/* A refresh that takes longer is given to another client. */
-#define REFRESH_MAX sec(10)
 /* A client that takes nothing of so many bytes for so long is disconnected when memory is tight. */
 #define STUCK_BYTES 65536u
 #define STUCK_AFTER sec(10)
-
-struct flight_wait {
-    struct flight_waiter waiter;
-    struct client *client;
-    struct answer_reader reader; /* opened when there is an answer */
-    bool extended;
-    bool parses;
-    bool describes;
-    bool headed;            /* `head` is made */
-    moment moved;           /* when the client last took something */
-    bool begun;             /* a part of the reply was sent */
-    uint8_t head[HEAD_MAX]; /* in front of the answer */
-    uint8_t head_size, head_at;
-    uint8_t tail_at; /* bytes of ReadyForQuery that were sent */
-    uint8_t lost;    /* executions for which it has waited and whose server was lost */
-    deadline by;     /* query_timeout */
-    duration limit;
-};
 
 static const uint8_t tail[TAIL] = {WIRE_READY, 0, 0, 0, 5, WIRE_TX_IDLE};
 
@@ -72,8 +52,8 @@ static bool open_early(struct flight_wait *wait, struct answer *answer)
 }
 
 /* Begins the reply; `progress` is how far the statement has come. */
-static bool open_answer(struct flight_wait *wait, struct answer *answer,
-                        enum flight_progress progress)
+bool flight_wait_open(struct flight_wait *wait, struct answer *answer,
+                      enum flight_progress progress)
 {
     if (!open_early(wait, answer))
         return false;
@@ -123,7 +103,7 @@ static void note_sent(struct flight_wait *wait, size_t rows, size_t sent)
 
 /* Sends what the socket takes.  OK: all is sent.  AGAIN: the socket takes no more, or there is no
  * more yet.  UPSTREAM: the answer ends too early.  Others: the client is gone. */
-static fault send_some(struct flight_wait *wait)
+fault flight_wait_send(struct flight_wait *wait)
 {
     struct client *client = wait->client;
     for (;;) {
@@ -144,13 +124,15 @@ static fault send_some(struct flight_wait *wait)
 
 /* --- the end of a wait ------------------------------------------------------------------------ */
 
-static void wait_free(struct client *client)
+void flight_wait_free(struct client *client)
 {
     struct flight_wait *wait = TAKE(client->flight);
     if (wait == NULL)
         return;
     answer_close(&wait->reader);
     flight_leave(&wait->waiter);
+    flight_ask_leave(&wait->ask);
+    config_unref(&wait->config);
     free(wait);
 }
 
@@ -176,7 +158,7 @@ static void note_query(struct client *client)
 
 /* Notes what the stashed batch, or the one that `batch` was read from, has done to the unnamed
  * statement. */
-static void settle_parse(struct client *client, const struct turn_batch *batch, bool failed)
+void flight_wait_settle(struct client *client, const struct turn_batch *batch, bool failed)
 {
     struct turn_batch stashed;
     struct span rest = span_of(client->stash, client->stash_size);
@@ -203,9 +185,9 @@ static void park(struct client *client)
 }
 
 /* The client executes its stashed statement by itself. */
-static void pass(struct client *client)
+void flight_wait_pass(struct client *client)
 {
-    wait_free(client);
+    flight_wait_free(client);
     client->ahead = client->passes = true;
     park(client);
 }
@@ -215,7 +197,7 @@ static void pass(struct client *client)
 static void begin_again(struct client *client)
 {
     client->lost = client->flight->lost + 1;
-    wait_free(client);
+    flight_wait_free(client);
     if (client->lost == LOST_MAX) {
         client_farewell(&client, "08006", "the server closed the connection unexpectedly");
         return;
@@ -237,8 +219,8 @@ static bool parse_failed(const struct flight_wait *wait)
 
 static void served(struct client *client)
 {
-    settle_parse(client, NULL, parse_failed(client->flight));
-    wait_free(client);
+    flight_wait_settle(client, NULL, parse_failed(client->flight));
+    flight_wait_free(client);
     client_drop_stash(client);
     park(client);
 }
@@ -258,8 +240,8 @@ static void refuse(struct client *client, const char *sqlstate, const char *text
         wrote = stream_write_some(&client->stream, &part, 1, &sent);
     bool whole = wrote == OK && sent == out.size && stream_flush_some(&client->stream) == OK;
     buffer_fini(&out);
-    settle_parse(client, NULL, true);
-    wait_free(client);
+    flight_wait_settle(client, NULL, true);
+    flight_wait_free(client);
     client_drop_stash(client);
     if (whole)
         park(client);
@@ -270,14 +252,14 @@ static void refuse(struct client *client, const char *sqlstate, const char *text
 /* The execution was lost after the client had got a part of its answer. */
 static void lose(struct client *client)
 {
-    wait_free(client);
+    flight_wait_free(client);
     client_close(&client, "the server of its statement was lost in the middle of the answer");
 }
 
-static void go_on(struct client *client)
+void flight_wait_go_on(struct client *client)
 {
     struct flight_wait *wait = client->flight;
-    fault sent = send_some(wait);
+    fault sent = flight_wait_send(wait);
     switch (sent) {
     case OK:
         served(client);
@@ -290,10 +272,10 @@ static void go_on(struct client *client)
         else if (is_lost(wait))
             begin_again(client);
         else
-            pass(client);
+            flight_wait_pass(client);
         return;
     default:
-        wait_free(client);
+        flight_wait_free(client);
         client_close(&client, fault_detail(sent));
     }
 }
@@ -301,12 +283,12 @@ static void go_on(struct client *client)
 /* --- news, events, deadlines ------------------------------------------------------------------ */
 
 /* Whether there is something to send now, or the end. */
-static bool has_answer(struct flight_wait *wait)
+bool flight_wait_has_answer(struct flight_wait *wait)
 {
     if (wait->headed)
         return true;
     struct flight *flight = wait->waiter.flight;
-    struct answer *answer = flight_answer(flight);
+    struct answer *answer = flight == NULL ? NULL : flight_answer(flight);
     if (answer == NULL || is_lost(wait))
         return false;
     if (!open_early(wait, answer))
@@ -315,7 +297,7 @@ static bool has_answer(struct flight_wait *wait)
     bool ended = flight_phase(flight) == FLIGHT_ENDED;
     if (!ended && answer_bytes(answer) == 0)
         return false;
-    return open_answer(wait, answer, ended ? flight_progress(flight) : FLIGHT_AT_EXECUTE);
+    return flight_wait_open(wait, answer, ended ? flight_progress(flight) : FLIGHT_AT_EXECUTE);
 }
 
 /* Whether the client keeps memory that others need, and takes nothing. */
@@ -328,7 +310,7 @@ static bool is_stuck(const struct flight_wait *wait)
 
 static void end_stuck(struct client *client)
 {
-    wait_free(client);
+    flight_wait_free(client);
     client_close(&client, "it reads too slowly what others wait for");
 }
 
@@ -339,12 +321,12 @@ static void on_news(struct flight_waiter *waiter)
     enum flight_phase phase = flight_phase(waiter->flight);
     if (is_stuck(wait)) {
         end_stuck(client);
-    } else if (has_answer(wait)) {
-        go_on(client);
+    } else if (flight_wait_has_answer(wait)) {
+        flight_wait_go_on(client);
     } else if (phase == FLIGHT_LOST) {
         begin_again(client);
     } else if (phase == FLIGHT_DECLINED || phase == FLIGHT_ENDED) {
-        pass(client);
+        flight_wait_pass(client);
     }
 }
 
@@ -352,12 +334,12 @@ void flight_event(struct client *client)
 {
     struct flight_wait *wait = client->flight;
     if (stream_hung_up(&client->stream)) {
-        wait_free(client);
+        flight_wait_free(client);
         client_close(&client, "left while it waited for an answer");
         return;
     }
-    if (stream_may_write(&client->stream) && has_answer(wait))
-        go_on(client);
+    if (stream_may_write(&client->stream) && flight_wait_has_answer(wait))
+        flight_wait_go_on(client);
 }
 
 static void arm(struct flight_wait *wait)
@@ -382,7 +364,7 @@ void flight_overdue(struct client *client)
     bool begun = client->flight->begun;
     snprintf(text, sizeof(text), "canceling statement due to query_timeout (%" PRId64 " ms)",
              client->flight->limit.us / 1000);
-    wait_free(client);
+    flight_wait_free(client);
     if (begun)
         client_close(&client, text);
     else
@@ -392,7 +374,7 @@ void flight_overdue(struct client *client)
 bool flight_drop(struct client *client)
 {
     bool begun = client->flight->begun;
-    wait_free(client);
+    flight_wait_free(client);
     return !begun;
 }
 
@@ -402,29 +384,10 @@ void flight_cancel(struct client *client)
         refuse(client, "57014", "canceling statement due to user request");
 }
 
-/* --- the beginning ---------------------------------------------------------------------------- */
+/* --- the beginning ------------------------------------------------------------------------------
+ */
 
-/* Whether the statement stands alone, outside of all state but the session parameters. */
-static bool stands_alone(const struct client *client, const struct turn_batch *batch)
-{
-    const struct params *params = client->params;
-    return !batch->limited && batch->params != NULL && !params->temp_path &&
-           digest_equal(&batch->params->session, &params->session) &&
-           !params_serializable(params) && client->unnamed_before == NULL && client->naming == 0;
-}
-
-/* Waits with a copy of the message.  False: no memory. */
-static bool begin_wait(struct client *client, const uint8_t *at, uint32_t size)
-{
-    if (client_stash(client, at, size) != OK)
-        return false;
-    client_become(client, CLIENT_FLIGHT);
-    client->since = now();
-    arm(client->flight);
-    return true;
-}
-
-static struct flight_wait *wait_new(struct client *client, const struct turn_batch *batch)
+struct flight_wait *flight_wait_new(struct client *client, const struct turn_batch *batch)
 {
     struct flight_wait *wait = calloc(1, sizeof(*wait));
     if (wait == NULL)
@@ -440,139 +403,12 @@ static struct flight_wait *wait_new(struct client *client, const struct turn_bat
     return wait;
 }
 
-/* Answers from an answer that is stored. */
-static enum flight_taken serve_stored(struct client *client, const struct turn_batch *batch,
-                                      struct answer *take_stored, const uint8_t *at, uint32_t size)
+bool flight_wait_begin(struct client *client, const uint8_t *at, uint32_t size)
 {
-    struct flight_wait *wait = wait_new(client, batch);
-    bool open = wait != NULL && open_answer(wait, take_stored, FLIGHT_AT_EXECUTE);
-    answer_unref(&take_stored);
-    if (!open) {
-        wait_free(client);
-        return FLIGHT_PASSES;
-    }
-    fault sent = send_some(wait);
-    if (sent == OK) {
-        settle_parse(client, batch, false);
-        wait_free(client);
-        client->silent = (moment){0};
-        client_arm_idle(client);
-        return FLIGHT_SERVED;
-    }
-    if (sent == FAULT_AGAIN && begin_wait(client, at, size))
-        return FLIGHT_TAKEN;
-    wait_free(client);
-    client_close(&client, sent == FAULT_AGAIN ? "no memory to wait in" : fault_detail(sent));
-    return FLIGHT_TAKEN;
-}
-
-/* Joins the flight of this key, or begins it. */
-static enum flight_taken join(struct client *client, const struct turn_batch *batch,
-                              const struct cache_rule *rule, const struct l1_key *key,
-                              const uint8_t *at, uint32_t size)
-{
-    struct flight_env *env = env_of(client);
-    struct flight_wait *wait = wait_new(client, batch);
-    struct flight_about about = {flight_key_text(key->bytes), span_text(client->pool->database),
-                                 span_text(client->pool->user)};
-    if (wait == NULL)
-        return FLIGHT_PASSES;
-    enum flight_role role = flights_join(env->flights, key, &about, &wait->waiter);
-    if (role == FLIGHT_NONE || !begin_wait(client, at, size)) {
-        struct flight *led = role == FLIGHT_LED ? wait->waiter.flight : NULL;
-        if (led != NULL)
-            flight_end(led, FLIGHT_DECLINED);
-        cache_rules_count(rule, CACHE_COUNT_FAILED);
-        wait_free(client);
-        return FLIGHT_PASSES;
-    }
-    if (role == FLIGHT_LED)
-        flight_runner_start(client, wait->waiter.flight, rule, batch);
-    else
-        cache_rules_count(rule, CACHE_COUNT_JOINED);
-    if (role == FLIGHT_JOINED && has_answer(wait))
-        go_on(client);
-    return FLIGHT_TAKEN;
-}
-
-/* Joins, unless it is known already that the answer may not be shared. */
-static enum flight_taken join_allowed(struct client *client, const struct turn_batch *batch,
-                                      const struct cache_rule *rule, const struct l1_key *key,
-                                      const uint8_t *at, uint32_t size)
-{
-    uint32_t reason = flight_judge_known(client, batch);
-    if (reason == VERDICT_REASONS)
-        return join(client, batch, rule, key, at, size);
-    cache_rules_count_refused(rule, reason);
-    return FLIGHT_PASSES;
-}
-
-/* Whether a stored answer is one that the rule allows: another rule may have stored it, or this one
- * before a reload. */
-static bool is_allowed(const struct cache_rule *rule, const struct l1_found *found)
-{
-    return between(found->made, now()).us <= rule->ttl.us + rule->stale.us;
-}
-
-/* Answers from memory, if there is an answer. */
-static enum flight_taken take_stored(struct client *client, const struct cache_rule *rule,
-                                     const struct turn_batch *batch, const struct l1_key *key,
-                                     const uint8_t *at, uint32_t size)
-{
-    struct l1_found found;
-    struct flight_env *env = env_of(client);
-    enum l1_outcome outcome = l1_find(env->l1, key, now(), after(REFRESH_MAX), &found);
-    if (outcome == L1_MISS || outcome == L1_HELD)
-        return FLIGHT_PASSES;
-    if (outcome == L1_REFRESH)
-        flight_runner_refresh(client, rule, batch, key);
-    if (!is_allowed(rule, &found)) {
-        answer_unref(&found.answer);
-        return FLIGHT_PASSES;
-    }
-    cache_rules_count(rule, CACHE_COUNT_HITS);
-    if (outcome != L1_HIT)
-        cache_rules_count(rule, CACHE_COUNT_STALE);
-    return serve_stored(client, batch, found.answer, at, size);
-}
-
-static enum flight_taken take_by_rule(struct client *client, const struct cache_rule *rule,
-                                      const struct turn_batch *batch, const uint8_t *at,
-                                      uint32_t size)
-{
-    struct buffer bytes = BUFFER_INIT(L1_KEY_MAX);
-    struct l1_key key;
-    enum flight_taken taken = FLIGHT_PASSES;
-    flight_key_write(client, batch, &bytes);
-    if (buffer_fault(&bytes) == OK) {
-        l1_key_init(env_of(client)->l1, buffer_span(&bytes), &key);
-        if (rule->mode == CACHE_TTL)
-            taken = take_stored(client, rule, batch, &key, at, size);
-        if (taken == FLIGHT_PASSES)
-            taken = join_allowed(client, batch, rule, &key, at, size);
-    } else {
-        cache_rules_count(rule, CACHE_COUNT_FAILED);
-    }
-    buffer_fini(&bytes);
-    return taken;
-}
-
-enum flight_taken flight_take(struct client *client, const uint8_t *at, uint32_t size)
-{
-    struct span rest = span_of(at, size);
-    struct turn_batch batch;
-    struct cache_rule rule;
-    bool passes = client->passes;
-    client->passes = false;
-    if (passes || client->internal || !turn_batch_read(client, &rest, &batch) || rest.size > 0 ||
-        flight_rule_find(client, flight_key_text_of(&batch), &rule) == FLIGHT_RULE_NONE)
-        return FLIGHT_PASSES;
-    enum flight_taken taken = FLIGHT_PASSES;
-    if (stands_alone(client, &batch))
-        taken = take_by_rule(client, &rule, &batch, at, size);
-    else
-        cache_rules_count(&rule, CACHE_COUNT_STATE);
-    if (taken == FLIGHT_PASSES)
-        client->lost = 0;
-    return taken;
+    if (client_stash(client, at, size) != OK)
+        return false;
+    client_become(client, CLIENT_FLIGHT);
+    client->since = now();
+    arm(client->flight);
+    return true;
 }

@@ -1,0 +1,272 @@
+/* flight_take.c - decides how a client's statement is answered: from memory, by a flight, or not. */
+#include "flight/flight_env.h"
+#include "machine/clock.h"
+#include "relay/client.h"
+#include "relay/flight/flight_judge.h"
+#include "relay/flight/flight_key.h"
+#include "relay/flight/flight_rule.h"
+#include "relay/flight/flight_runner.h"
+#include "relay/flight/flight_strict.h"
+#include "relay/flight/flight_wait.h"
+#include "relay/flight/flight_wait_parts.h"
+#include "relay/relay.h"
+
+/* A refresh that takes longer is given to another client. */
+#define REFRESH_MAX sec(10)
+
+static struct flight_env *env_of(const struct client *client)
+{
+    return client->relay->pools.env->flight;
+}
+
+/* A statement of a client, for which there is a rule. */
+struct request {
+    struct client *client;
+    const struct turn_batch *batch;
+    const struct cache_rule *rule;
+    struct buffer bytes; /* of `key` */
+    struct l1_key key;
+    const uint8_t *at; /* the message; NULL: the client waits with a copy */
+    uint32_t size;
+};
+
+/* Whether the statement stands alone, outside of all state but the session parameters. */
+static bool stands_alone(const struct client *client, const struct turn_batch *batch)
+{
+    const struct params *params = client->params;
+    return !batch->limited && batch->params != NULL && !params->temp_path &&
+           digest_equal(&batch->params->session, &params->session) &&
+           !params_serializable(params) && client->unnamed_before == NULL && client->naming == 0;
+}
+
+/* Makes the key.  False: it has no room. */
+static bool request_key(struct request *request)
+{
+    request->bytes = BUFFER_INIT(L1_KEY_MAX);
+    flight_key_write(request->client, request->batch, &request->bytes);
+    /* Answers of other modes are never taken for strict ones. */
+    if (request->rule->mode == CACHE_STRICT)
+        buffer_append(&request->bytes, "S", 1);
+    if (buffer_fault(&request->bytes) != OK)
+        return false;
+    l1_key_init(env_of(request->client)->l1, buffer_span(&request->bytes), &request->key);
+    return true;
+}
+
+/* --- stored answers --------------------------------------------------------------------------- */
+
+/* Answers from an answer that is stored. */
+static enum flight_taken serve_stored(const struct request *request, struct answer *take_stored)
+{
+    struct client *client = request->client;
+    struct flight_wait *wait = flight_wait_new(client, request->batch);
+    bool open = wait != NULL && flight_wait_open(wait, take_stored, FLIGHT_AT_EXECUTE);
+    answer_unref(&take_stored);
+    if (!open) {
+        flight_wait_free(client);
+        return FLIGHT_PASSES;
+    }
+    fault sent = flight_wait_send(wait);
+    if (sent == OK) {
+        flight_wait_settle(client, request->batch, false);
+        flight_wait_free(client);
+        client->silent = (moment){0};
+        client_arm_idle(client);
+        return FLIGHT_SERVED;
+    }
+    if (sent == FAULT_AGAIN && flight_wait_begin(client, request->at, request->size))
+        return FLIGHT_TAKEN;
+    flight_wait_free(client);
+    client_close(&client, sent == FAULT_AGAIN ? "no memory to wait in" : fault_detail(sent));
+    return FLIGHT_TAKEN;
+}
+
+/* Whether a stored answer is one that the rule allows: another rule may have stored it, or this one
+ * before a reload. */
+static bool is_allowed(const struct cache_rule *rule, const struct l1_found *found)
+{
+    bool ages = rule->mode != CACHE_STRICT || rule->ttl.us > 0;
+    return !ages || between(found->made, now()).us <= rule->ttl.us + rule->stale.us;
+}
+
+/* Finds the stored answer; the caller owns it.  NULL: there is none that may be given now. */
+static struct answer *find_stored(const struct request *request)
+{
+    struct l1_found found;
+    const struct cache_rule *rule = request->rule;
+    enum l1_outcome outcome =
+        l1_find(env_of(request->client)->l1, &request->key, now(), after(REFRESH_MAX), &found);
+    if (outcome == L1_MISS || outcome == L1_HELD)
+        return NULL;
+    if (outcome == L1_REFRESH)
+        flight_runner_refresh(request->client, rule, request->batch, &request->key);
+    if (!is_allowed(rule, &found)) {
+        answer_unref(&found.answer);
+        return NULL;
+    }
+    cache_rules_count(rule, CACHE_COUNT_HITS);
+    if (outcome != L1_HIT)
+        cache_rules_count(rule, CACHE_COUNT_STALE);
+    return found.answer;
+}
+
+/* --- flights ---------------------------------------------------------------------------------- */
+
+/* Joins the flight of the key, or begins it, for a client in FLIGHT. */
+static void enter_flight(const struct request *request)
+{
+    struct client *client = request->client;
+    struct flight_wait *wait = client->flight;
+    struct flight_about about = {flight_key_text(request->key.bytes),
+                                 span_text(client->pool->database), span_text(client->pool->user)};
+    switch (flights_join(env_of(client)->flights, &request->key, &about, &wait->waiter)) {
+    case FLIGHT_NONE:
+        cache_rules_count(request->rule, CACHE_COUNT_FAILED);
+        flight_wait_pass(client);
+        return;
+    case FLIGHT_LED:
+        flight_runner_start(client, wait->waiter.flight, request->rule, request->batch);
+        return;
+    case FLIGHT_JOINED:
+        cache_rules_count(request->rule, CACHE_COUNT_JOINED);
+        if (flight_wait_has_answer(wait))
+            flight_wait_go_on(client);
+        return;
+    }
+}
+
+/* Makes the client wait.  False: no memory. */
+static bool begin_wait(const struct request *request)
+{
+    struct client *client = request->client;
+    if (flight_wait_new(client, request->batch) != NULL &&
+        flight_wait_begin(client, request->at, request->size))
+        return true;
+    cache_rules_count(request->rule, CACHE_COUNT_FAILED);
+    flight_wait_free(client);
+    return false;
+}
+
+/* Joins, unless it is known already that the answer may not be shared. */
+static enum flight_taken join_allowed(const struct request *request, const struct origin *origin)
+{
+    uint32_t reason = flight_judge_known(request->client, request->batch, origin);
+    if (reason != VERDICT_REASONS) {
+        cache_rules_count_refused(request->rule, reason);
+        return FLIGHT_PASSES;
+    }
+    if (!begin_wait(request))
+        return FLIGHT_PASSES;
+    enter_flight(request);
+    return FLIGHT_TAKEN;
+}
+
+/* --- strict ----------------------------------------------------------------------------------- */
+
+/* The feed has answered whether an answer from memory is current.  One that is found now, and that
+ * no write has changed, is as good as an execution that begins now. */
+static void answer_current(const struct request *request)
+{
+    struct client *client = request->client;
+    struct answer *stored = find_stored(request);
+    if (stored == NULL) {
+        enter_flight(request);
+        return;
+    }
+    bool open = flight_wait_open(client->flight, stored, FLIGHT_AT_EXECUTE);
+    answer_unref(&stored);
+    if (open)
+        flight_wait_go_on(client);
+    else
+        flight_wait_pass(client);
+}
+
+static void on_asked(struct client *client, bool current)
+{
+    struct turn_batch batch;
+    struct span rest = span_of(client->stash, client->stash_size);
+    struct request request = {.client = client, .batch = &batch, .rule = &client->flight->rule};
+    client->flight->ask = NULL;
+    bool whole = turn_batch_read(client, &rest, &batch);
+    invariant(whole);
+    if (!current)
+        cache_rules_count(request.rule, CACHE_COUNT_BYPASSED);
+    if (current && request_key(&request))
+        answer_current(&request);
+    else
+        flight_wait_pass(client);
+    buffer_fini(&request.bytes);
+}
+
+/* Asks the feed whether the answer that is in memory, or under way, is current. */
+static enum flight_taken ask_first(const struct request *request, struct origin *origin)
+{
+    struct client *client = request->client;
+    if (!begin_wait(request))
+        return FLIGHT_PASSES;
+    struct flight_wait *wait = client->flight;
+    wait->rule = *request->rule;
+    wait->config = config_ref(client->pool->config);
+    wait->ask = flight_ask_begin(client, origin, on_asked);
+    if (wait->ask == NULL)
+        flight_wait_pass(client);
+    return FLIGHT_TAKEN;
+}
+
+/* An execution that has not been sent when the request comes is as good as its own, so only what
+ * is in memory, or was sent before, needs the feed's word. */
+static enum flight_taken take_strict(const struct request *request)
+{
+    const struct flight_env *env = env_of(request->client);
+    struct origin *origin = flight_strict_origin(request->client);
+    if (origin == NULL) {
+        cache_rules_count(request->rule, CACHE_COUNT_FAILED);
+        return FLIGHT_PASSES;
+    }
+    if (l1_has(env->l1, &request->key) || flights_runs(env->flights, &request->key))
+        return ask_first(request, origin);
+    if (flight_strict_may_lead(request->client, origin))
+        return join_allowed(request, origin);
+    cache_rules_count(request->rule, CACHE_COUNT_BYPASSED);
+    return FLIGHT_PASSES;
+}
+
+/* --- the beginning ---------------------------------------------------------------------------- */
+
+static enum flight_taken take_by_mode(const struct request *request)
+{
+    if (request->rule->mode == CACHE_STRICT)
+        return take_strict(request);
+    struct answer *stored = request->rule->mode == CACHE_TTL ? find_stored(request) : NULL;
+    if (stored != NULL) {
+        enum flight_taken taken = serve_stored(request, stored);
+        if (taken != FLIGHT_PASSES)
+            return taken;
+    }
+    return join_allowed(request, NULL);
+}
+
+enum flight_taken flight_take(struct client *client, const uint8_t *at, uint32_t size)
+{
+    struct span rest = span_of(at, size);
+    struct turn_batch batch;
+    struct cache_rule rule;
+    bool passes = client->passes;
+    client->passes = false;
+    if (passes || client->internal || !turn_batch_read(client, &rest, &batch) || rest.size > 0 ||
+        flight_rule_find(client, flight_key_text_of(&batch), &rule) == FLIGHT_RULE_NONE)
+        return FLIGHT_PASSES;
+    struct request request = {
+        .client = client, .batch = &batch, .rule = &rule, .at = at, .size = size};
+    enum flight_taken taken = FLIGHT_PASSES;
+    if (!stands_alone(client, &batch))
+        cache_rules_count(&rule, CACHE_COUNT_STATE);
+    else if (request_key(&request))
+        taken = take_by_mode(&request);
+    else
+        cache_rules_count(&rule, CACHE_COUNT_FAILED);
+    buffer_fini(&request.bytes);
+    if (taken == FLIGHT_PASSES)
+        client->lost = 0;
+    return taken;
+}
