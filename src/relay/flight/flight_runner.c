@@ -304,7 +304,7 @@ static void store(struct flight_run *run)
         .expires = expires,
         .stale_until = {expires.us + rule->stale.us},
         .reads = run->origin == NULL ? NULL : &run->reads,
-        .captured = run->captured,
+        .captured = run->origin == NULL ? 0 : run->captured,
         .flushes = run->flushes,
     };
     if (l1_store(env->l1, &offer, now()) == L1_STORED)
