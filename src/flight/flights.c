@@ -220,7 +220,7 @@ static bool is_joinable(const struct flight *flight)
     struct answer_reader reader;
     if (flight->phase == FLIGHT_ASKING)
         return true;
-    if (flight->phase != FLIGHT_RUNNING || is_sealed(flight) ||
+    if (flight->phase != FLIGHT_RUNNING || !flight->seals || is_sealed(flight) ||
         !answer_open(flight->answer, ANSWER_WHOLE, &reader))
         return false;
     answer_close(&reader);

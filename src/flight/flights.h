@@ -99,7 +99,8 @@ void flight_set_runner(struct flight *flight, struct machine *machine,
 bool flight_wanted(const struct flight *flight);
 /** ASKING, or RUNNING when an execution is repeated: the execution is about to be sent.  Takes a
  *  reference to `answer`, which must be the same each time; copies `reads`.  `captured`: of
- *  generations_capture().  `reads` NULL: writes seal nothing. */
+ *  generations_capture().  `reads` NULL: nothing was captured, and no client joins from
+ *  now on. */
 void flight_run(struct flight *flight, struct answer *answer, const struct generations_reads *reads,
                 uint64_t captured);
 /** Tells the waiters of all threads that there is more of the answer, or another phase. */

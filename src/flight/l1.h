@@ -60,8 +60,8 @@ struct l1_found {
  * is given up; from then on another caller is asked. */
 enum l1_outcome l1_find(struct l1 *l1, const struct l1_key *key, moment now, deadline refresh_by,
                         struct l1_found *ret);
-/** Whether there is an entry of this key, however old.  Counts nothing. */
-bool l1_has(struct l1 *l1, const struct l1_key *key);
+/** Whether there is an entry of this key that no write has changed.  Counts nothing. */
+bool l1_has(struct l1 *l1, const struct l1_key *key, moment now);
 /** Gives a refresh up: the next caller is asked. */
 void l1_refresh_failed(struct l1 *l1, const struct l1_key *key);
 

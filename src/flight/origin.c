@@ -19,6 +19,7 @@ struct origin {
     struct lock lock;            /* guards the rest, and the order of sources */
     uint64_t followed;           /* the epoch in which the feed got its source; 0: it has none */
     struct origin_server server; /* of that source */
+    uint64_t version;            /* of its settings */
     moment sought;               /* when origin_is_due() was last true */
     char names[];                /* what `service` and `database` point to */
 };
@@ -180,13 +181,28 @@ bool origin_is(struct origin *origin, uint64_t epoch, const struct origin_server
     return is;
 }
 
-bool origin_is_due(struct origin *origin)
+static bool lacks_locked(const struct origin *origin)
 {
     struct feed_view view;
-    lock_take(&origin->lock);
+    if (origin->followed != origin->epoch)
+        return true;
     feed_look(origin->feed, &view);
-    bool lacks = origin->followed != origin->epoch || view.state == FEED_FAILED;
-    bool due = lacks && (origin->sought.us == 0 || between(origin->sought, now()).us > SEEK.us);
+    return view.state == FEED_FAILED;
+}
+
+bool origin_lacks(struct origin *origin)
+{
+    lock_take(&origin->lock);
+    bool lacks = lacks_locked(origin);
+    lock_release(&origin->lock);
+    return lacks;
+}
+
+bool origin_is_due(struct origin *origin)
+{
+    lock_take(&origin->lock);
+    bool due = lacks_locked(origin) &&
+               (origin->sought.us == 0 || between(origin->sought, now()).us > SEEK.us);
     if (due)
         origin->sought = now();
     lock_release(&origin->lock);
@@ -247,14 +263,16 @@ static struct source *source_new(const struct origin *origin, const struct origi
 }
 
 static bool follow_locked(struct origin *origin, const struct origin_server *server,
-                          struct source *take_source)
+                          uint64_t version, struct source *take_source)
 {
-    if (is_followed_locked(origin, server))
+    bool renewed = version != origin->version && lacks_locked(origin);
+    if (is_followed_locked(origin, server) && !renewed)
         return false;
     if (origin->followed == origin->epoch)
         next_epoch_locked(origin);
     origin->followed = origin->epoch;
     origin->server = *server;
+    origin->version = version;
     take_source->feed.epoch = origin->epoch;
     struct feed_source *given = &take_source->feed;
     feed_follow(origin->feed, &given);
@@ -271,7 +289,7 @@ fault origin_follow(struct origin *origin, uint64_t epoch, const struct origin_s
     }
     lock_take(&origin->lock);
     bool latest = origin->epoch == epoch;
-    bool given = latest && follow_locked(origin, server, source);
+    bool given = latest && follow_locked(origin, server, route->version, source);
     lock_release(&origin->lock);
     if (!given)
         source_free(&source->feed);

@@ -28,6 +28,7 @@ struct origin_route {
     const struct link_target *target;
     const char *user;
     const char *password; /* NULL: none */
+    uint64_t version;     /* of these settings */
     void (*release)(void *held);
     void *held;
 };
@@ -55,11 +56,14 @@ uint64_t origin_database(const struct origin *origin);
 uint64_t origin_epoch(const struct origin *origin);
 /** Whether the feed follows this server, in this epoch, which is still the latest one. */
 bool origin_is(struct origin *origin, uint64_t epoch, const struct origin_server *server);
-/** Whether the caller has to look for the server that the feed shall follow: it follows none in
- * this epoch, or that one no longer answers as the same server.  Seldom true. */
+/** Whether the feed follows no server in this epoch, or does not reach it. */
+bool origin_lacks(struct origin *origin);
+/** The same, but true only once in a while: the caller then executes a statement to find the
+ *  server. */
 bool origin_is_due(struct origin *origin);
 /** Makes the feed follow this server, if `epoch` is still the latest one, as one of that epoch; if
- *  the feed follows another server in it, as one of a new epoch.  Copies the route and takes over
+ *  the feed follows another server in it, or fails with an older version of the settings, as one of
+ *  a new epoch.  Copies the route and takes over
  *  what it holds, which is released on each path, by any thread.  Faults: MEMORY; AGAIN (there is a
  *  later epoch). */
 fault origin_follow(struct origin *origin, uint64_t epoch, const struct origin_server *server,

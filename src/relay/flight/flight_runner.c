@@ -24,8 +24,6 @@
 #define BATCH_EXTRA 4096u
 /* The analysis that decides which rule matches. */
 #define RULE_MAX sec(1)
-/* The question of a server what it is. */
-#define SEEK_MAX sec(10)
 /* How long a strict answer is kept whose rule has no ttl. */
 #define STRICT_TTL sec(3600)
 
@@ -67,8 +65,9 @@ struct flight_run {
     uint64_t epoch;        /* in which the verdict and the answer are good */
     struct verdict *verdict;
     struct flight_check check;
+    bool alone;  /* the answer is only for those that wait already */
     bool simple; /* the clients sent a simple query, and the execution is an extended one */
-    bool unfit;  /* the session is not like others: the answer is not to be stored */
+    bool unfit;  /* the answer is not to be stored */
 };
 
 /* --- the replies ------------------------------------------------------------------------------ */
@@ -156,16 +155,17 @@ static bool settings_agree(struct verdict *verdict, uint64_t settings)
            first == settings;
 }
 
-/* The server has said what it is, in the transaction of the statement. */
+/* The server has said what it is, in the transaction of the statement.  If it is not the one that
+ * the feed follows, clients that have joined behind a ticket may not get the answer. */
 static fault server_found(struct flight_check *check)
 {
     struct flight_run *run = CONTAINER_OF(check, struct flight_run, check);
-    run->unfit = check->temporary || !settings_agree(run->verdict, check->settings);
-    if (check->serializable)
-        return fault_raise(FAULT_UNSUPPORTED, "the server's transactions are serializable");
-    if (origin_is(run->origin, run->epoch, &check->server))
+    run->unfit = run->unfit || check->temporary || check->serializable ||
+                 !settings_agree(run->verdict, check->settings);
+    if (!origin_is(run->origin, run->epoch, &check->server) || origin_lacks(run->origin))
+        flight_strict_follow(run->relay, run->route, run->origin, run->epoch, check);
+    if (run->alone || origin_is(run->origin, run->epoch, &check->server))
         return OK;
-    flight_strict_follow(run->relay, run->route, run->origin, run->epoch, check);
     return fault_raise(FAULT_UNSUPPORTED, "another server than that of the feed has answered");
 }
 
@@ -174,42 +174,10 @@ static fault ask_checked(struct flight_run *run)
     flight_check_init(&run->check, &run->sink, server_found);
     fault asked =
         flight_session_ask(&run->session, buffer_span(&run->batch), &run->check.sink, NEVER);
-    if (asked == OK && !flight_check_done(&run->check))
+    if (asked == OK && !run->failed && !flight_check_done(&run->check))
         asked = fault_raise(FAULT_UPSTREAM, "the server does not say what it is");
     flight_check_fini(&run->check);
     return asked;
-}
-
-static fault seek_found(struct flight_check *check)
-{
-    struct flight_run *run = CONTAINER_OF(check, struct flight_run, check);
-    flight_strict_follow(run->relay, run->route, run->origin, run->epoch, check);
-    return OK;
-}
-
-static fault ignore_part(struct flight_sink *sink UNUSED, const struct flight_part *part UNUSED)
-{
-    return OK;
-}
-
-static void ignore_drained(struct flight_sink *sink UNUSED)
-{
-}
-
-/* The feed has no server, or is behind: finds the server that it has to follow. */
-static void seek_server(struct flight_run *run)
-{
-    struct flight_sink ignored = {ignore_part, ignore_drained};
-    struct buffer batch = BUFFER_INIT(BATCH_EXTRA);
-    flight_check_put(&batch);
-    size_t start = wire_begin(&batch, WIRE_SYNC);
-    wire_end(&batch, start);
-    flight_check_init(&run->check, &ignored, seek_found);
-    if (buffer_fault(&batch) == OK)
-        (void)!flight_session_ask(&run->session, buffer_span(&batch), &run->check.sink,
-                                  after(SEEK_MAX));
-    flight_check_fini(&run->check);
-    buffer_fini(&batch);
 }
 
 /* --- one execution ---------------------------------------------------------------------------- */
@@ -250,7 +218,8 @@ static fault execute(struct flight_run *run, bool *ret_again)
     return asked;
 }
 
-/* Captures what writes have been, before an execution is sent.  False: one is in doubt. */
+/* Captures what writes have been, before an execution is sent.  False: one is in doubt, or the set
+ * is too large. */
 static bool capture(struct flight_run *run)
 {
     struct flight_env *env = run->relay->pools.env->flight;
@@ -275,9 +244,8 @@ static fault execute_often(struct flight_run *run)
 {
     for (uint32_t i = 0; i < EXECUTIONS_MAX; i++) {
         bool again;
-        if (!capture(run))
-            return FAULT_AGAIN;
-        flight_run(run->flight, run->answer, &run->reads, run->captured);
+        run->alone = run->alone || !capture(run);
+        flight_run(run->flight, run->answer, run->alone ? NULL : &run->reads, run->captured);
         flight_tell(run->flight); /* they begin to read before the answer may be too long for it */
         TRY(execute(run, &again));
         if (!again)
@@ -314,7 +282,7 @@ static void store(struct flight_run *run)
 static bool is_stored(const struct flight_run *run)
 {
     return (run->rule.mode == CACHE_TTL || run->rule.mode == CACHE_STRICT) && !run->reported &&
-           !run->unfit;
+           !run->unfit && !run->alone;
 }
 
 /* Ends the flight with what its execution came to. */
@@ -324,12 +292,6 @@ static void settle(struct flight_run *run, fault executed)
     enum answer_end end = complete                        ? ANSWER_COMPLETE
                           : executed == OK && run->failed ? ANSWER_ERROR
                                                           : ANSWER_BROKEN;
-    if (executed == FAULT_AGAIN && flight_phase(run->flight) == FLIGHT_ASKING) {
-        if (run->origin != NULL)
-            seek_server(run);
-        flight_end(run->flight, FLIGHT_DECLINED);
-        return;
-    }
     if (executed == OK && is_own(run))
         end = ANSWER_BROKEN;
     answer_end(run->answer, end);

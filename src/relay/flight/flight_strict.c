@@ -121,12 +121,12 @@ void flight_strict_follow(const struct relay *relay, const struct route_config *
 {
     struct link_target target;
     struct config *config;
-    if (origin_is(origin, epoch, &check->server) ||
-        !server_find_target(&relay->pools, route->service->name, check->pid, &target, &config))
+    if (!server_find_target(&relay->pools, route->service->name, check->pid, &target, &config))
         return;
     struct origin_route to = {.target = &target,
                               .user = route->service->feed.user,
                               .password = route->service->feed.password,
+                              .version = config->version,
                               .release = release_config,
                               .held = config};
     (void)!origin_follow(origin, epoch, &check->server, &to); /* the next execution tries again */

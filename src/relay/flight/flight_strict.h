@@ -32,6 +32,7 @@ void flight_ask_leave(struct flight_ask **ask);
 /** Makes the set of what a statement reads.  False: it reads too much. */
 bool flight_strict_reads(const struct generations_table *table, const struct origin *origin,
                          const struct verdict *verdict, struct generations_reads *ret);
-/** Makes the feed follow the server that an execution has found; without effect if it does. */
+/** Makes the feed follow the server that an execution has found; without effect if it does and has
+ * not failed. */
 void flight_strict_follow(const struct relay *relay, const struct route_config *route,
                           struct origin *origin, uint64_t epoch, const struct flight_check *check);

@@ -1,4 +1,5 @@
-/* flight_take.c - decides how a client's statement is answered: from memory, by a flight, or not. */
+/* flight_take.c - decides how a client's statement is answered: from memory, by a flight, or not.
+ */
 #include "flight/flight_env.h"
 #include "machine/clock.h"
 #include "relay/client.h"
@@ -223,7 +224,7 @@ static enum flight_taken take_strict(const struct request *request)
         cache_rules_count(request->rule, CACHE_COUNT_FAILED);
         return FLIGHT_PASSES;
     }
-    if (l1_has(env->l1, &request->key) || flights_runs(env->flights, &request->key))
+    if (l1_has(env->l1, &request->key, now()) || flights_runs(env->flights, &request->key))
         return ask_first(request, origin);
     if (flight_strict_may_lead(request->client, origin))
         return join_allowed(request, origin);

@@ -23,18 +23,18 @@ struct flight_wait {
     bool extended;
     bool parses;
     bool describes;
-    bool headed;            /* `head` is made */
-    moment moved;           /* when the client last took something */
-    bool begun;             /* a part of the reply was sent */
+    bool headed;                   /* `head` is made */
+    moment moved;                  /* when the client last took something */
+    bool begun;                    /* a part of the reply was sent */
     uint8_t head[FLIGHT_HEAD_MAX]; /* in front of the answer */
     uint8_t head_size, head_at;
     uint8_t tail_at; /* bytes of ReadyForQuery that were sent */
     uint8_t lost;    /* executions for which it has waited and whose server was lost */
     deadline by;     /* query_timeout */
     duration limit;
-    struct flight_ask *ask;  /* strict: the feed is being asked; NULL: it is not */
-    struct config *config;   /* counted: `rule` borrows from it; NULL: there is no rule */
-    struct cache_rule rule;  /* strict: for when the feed has answered */
+    struct flight_ask *ask; /* strict: the feed is being asked; NULL: it is not */
+    struct config *config;  /* counted: `rule` borrows from it; NULL: there is no rule */
+    struct cache_rule rule; /* strict: for when the feed has answered */
 };
 
 /** Makes the wait of a client, which has none.  NULL: no memory. */
@@ -56,5 +56,6 @@ fault flight_wait_send(struct flight_wait *wait);
 void flight_wait_go_on(struct client *client);
 /** Ends the wait of a client in FLIGHT: it executes its stashed statement by itself. */
 void flight_wait_pass(struct client *client);
-/** Notes what a batch has done to the client's unnamed statement.  `batch` NULL: the stashed one. */
+/** Notes what a batch has done to the client's unnamed statement.  `batch` NULL: the stashed one.
+ */
 void flight_wait_settle(struct client *client, const struct turn_batch *batch, bool failed);
