@@ -1,5 +1,6 @@
 """Cache rules of mode strict: an answer from memory is never older than what was committed before the
 request."""
+import signal
 import threading
 
 import pytest
@@ -28,14 +29,14 @@ def cluster(logical):
 @pytest.fixture
 def strict(trunkline, cluster):
     """strict(): a daemon whose statements have a strict rule, and which has a stored answer."""
-    def make(relays=2, settings=None, **rule):
+    def make(relays=2, settings=None, fed=True, **rule):
         daemon = trunkline(
             server=cluster, relays=relays,
             services={"main": {"hosts": [f"127.0.0.1:{cluster.port}"], "tls": {"mode": "disable"},
                                "feed_user": "trusted"}},
             routes=[route(cache=[dict(mode="strict", **rule)], **(settings or {}))])
         with daemon.endpoint().wire() as wire:
-            eventually(lambda: wire.ask(w.query(SQL)) and counted(daemon)["hits"] > 0)
+            eventually(lambda: not fed or wire.ask(w.query(SQL)) and counted(daemon)["hits"] > 0)
         return daemon
     return make
 
@@ -115,3 +116,115 @@ def test_a_write_to_another_table_keeps_the_answer(strict, cluster):
         after = counted(daemon)
     assert after["hits"] - before["hits"] >= 15
     assert after["executed"] - before["executed"] <= 3
+
+
+@pytest.mark.parametrize("change, sql, after", [
+    ("alter table s.a add column x int default 7", "select * from s.a where n = 1", [["1", "0", "7"]]),
+    ("create or replace view s.both as select 5 as n, 6 as a, 7 as b", "select * from s.both", [["5", "6", "7"]]),
+    ("alter table s.a rename to old; create table s.a (n int, v int); insert into s.a values (1, 9);"
+     " grant all on s.a to public", SQL,
+     [["9"]]),
+    ("drop view s.both; alter table s.a alter v type text using v || 'x'", SQL, [["0x"]]),
+    ("truncate s.a", SQL, []),
+    ("drop table s.a cascade", SQL, "42P01"),
+    ("revoke all on s.a from public", SQL, "42501"),
+    ("revoke usage on schema s from public", SQL, "42501"),
+    ("alter table s.a enable row level security", SQL, []),
+    ("begin; lock s.a; update s.a set v = 3; prepare transaction 'x'; commit prepared 'x'", SQL, [["3"]]),
+], ids=range(10))
+def test_a_change_of_the_schema_or_of_rights_counts_at_once(strict, cluster, change, sql, after):
+    cluster.sql("alter table s.a owner to postgres")
+    daemon = strict()
+    with daemon.endpoint().wire() as wire, client(cluster) as direct:
+        eventually(lambda: w.rows(wire.ask(w.query(sql))) and hits_on(daemon, wire, sql))
+        for statement in change.split("; "):
+            direct.execute(statement)
+        answers = wire.ask(w.query(sql))
+        if isinstance(after, str):
+            assert [m.sqlstate for m in answers if m.kind == "E"] == [after]
+        else:
+            assert w.rows(answers) == after
+
+
+def hits_on(daemon, wire, sql):
+    before = counted(daemon)["hits"]
+    wire.ask(w.query(sql))
+    return counted(daemon)["hits"] > before
+
+
+def test_roles_count_at_once(strict, cluster):
+    cluster.sql("drop role if exists strict_group; create role strict_group;"
+                " revoke all on s.a from public; grant select on s.a to strict_group; grant strict_group to app")
+    daemon = strict()
+    with daemon.endpoint().wire() as wire, client(cluster) as direct:
+        eventually(lambda: hits_on(daemon, wire, SQL))
+        direct.execute("revoke strict_group from app")
+        assert [m.sqlstate for m in wire.ask(w.query(SQL)) if m.kind == "E"] == ["42501"]
+
+
+def test_parameters_in_both_formats(strict, cluster):
+    daemon = strict()
+    sql = "select v from s.a where n = $1"
+
+    def ask(wire, text):
+        bound = w.parse("", sql, [23]) + w.bind(values=[text])
+        return wire.ask(bound + w.describe("P") + w.execute() + w.SYNC)
+
+    with daemon.endpoint().wire() as wire, client(cluster) as direct:
+        for number in range(1, 30):
+            direct.execute(f"update s.a set v = {number} where n = 1; update s.a set v = -{number} where n = 2")
+            for _ in range(2):
+                assert w.rows(ask(wire, b"1")) == [[str(number)]]
+                assert w.rows(ask(wire, b"2")) == [[str(-number)]]
+        before = counted(daemon)["hits"]
+        eventually(lambda: w.rows(ask(wire, b"2")) == [["-29"]] and counted(daemon)["hits"] > before)
+
+
+def test_errors_are_those_of_the_client_s_own_statement(strict):
+    daemon = strict()
+    with daemon.endpoint().wire() as wire:
+        for sql, state in [("select w from s.a", "42703"), ("select 1 / (n - n) from s.a", "22012"),
+                           ("select v from s.a where n = $1", "42P02"), ("select (", "42601")]:
+            for _ in range(3):
+                assert [m.sqlstate for m in wire.ask(w.query(sql)) if m.kind == "E"] == [state]
+        assert value(wire) == 0
+
+
+def test_after_a_restart_of_the_server_answers_are_given_again(strict, cluster):
+    daemon = strict()
+    for number in (signal.SIGINT, signal.SIGQUIT):  # fast, immediate
+        with client(cluster) as direct:
+            direct.execute("update s.a set v = v + 1 where n = 1")
+        cluster.stop(number)
+        cluster.start()
+        with client(cluster) as direct:
+            direct.execute("update s.a set v = v + 1 where n = 1")
+            wanted = direct.execute(SQL).fetchone()[0]
+        with daemon.endpoint().wire() as wire:
+            assert value(wire) == wanted
+            before = counted(daemon)["hits"]
+            eventually(lambda: value(wire) == wanted and counted(daemon)["hits"] > before)
+
+
+@pytest.mark.parametrize("what", ["walsender", "%EXECUTE trunkline_probe%"])
+def test_a_feed_that_loses_its_connections_comes_back(strict, cluster, what):
+    daemon = strict()
+    with daemon.endpoint().wire() as wire, client(cluster) as direct:
+        for number in range(1, 6):
+            direct.execute("select pg_terminate_backend(pid) from pg_stat_activity where backend_type = %s"
+                           " or (query like %s and pid <> pg_backend_pid())", (what, what))
+            direct.execute(f"update s.a set v = {number} where n = 1")
+            assert value(wire) == number
+            eventually(lambda: hits_on(daemon, wire, SQL))
+
+
+def test_a_feed_that_may_not_log_in_is_no_harm(strict, cluster):
+    cluster.sql("alter role trusted noreplication")
+    daemon = strict(fed=False)
+    with daemon.endpoint().wire() as wire, client(cluster) as direct:
+        for number in range(1, 20):
+            direct.execute(f"update s.a set v = {number} where n = 1")
+            assert value(wire) == number
+        assert counted(daemon)["hits"] == 0
+        cluster.sql("alter role trusted replication")
+        eventually(lambda: hits_on(daemon, wire, SQL))
