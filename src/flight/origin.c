@@ -156,6 +156,22 @@ void origins_change(struct origins *origins, struct span service)
     lock_release(&origins->lock);
 }
 
+void origins_prune(struct origins *origins, bool (*has_feed)(void *argument, struct span service),
+                   void *argument)
+{
+    lock_take(&origins->lock);
+    LIST_EACH (&origins->all, it) {
+        struct origin *origin = LIST_ENTRY(it, struct origin, node);
+        if (has_feed(argument, origin->service))
+            continue;
+        lock_take(&origin->lock);
+        next_epoch_locked(origin);
+        feed_pause(origin->feed);
+        lock_release(&origin->lock);
+    }
+    lock_release(&origins->lock);
+}
+
 uint64_t origin_epoch(const struct origin *origin)
 {
     return __atomic_load_n(&origin->epoch, __ATOMIC_SEQ_CST);
@@ -276,6 +292,7 @@ static bool follow_locked(struct origin *origin, const struct origin_server *ser
     take_source->feed.epoch = origin->epoch;
     struct feed_source *given = &take_source->feed;
     feed_follow(origin->feed, &given);
+    feed_resume(origin->feed);
     return true;
 }
 

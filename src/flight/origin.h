@@ -50,6 +50,11 @@ struct origin *origins_get(struct origins *origins, struct span service, struct 
  *  before any server of the new one is used. */
 void origins_change(struct origins *origins, struct span service);
 
+/** Pauses the feeds of services for which `has_feed` is false; one goes on when it follows a server
+ *  again. */
+void origins_prune(struct origins *origins, bool (*has_feed)(void *argument, struct span service),
+                   void *argument);
+
 /** Returns the number of the origin's database in generations.h. */
 uint64_t origin_database(const struct origin *origin);
 /** Returns the epoch.  To be read before an execution is sent, and after a ticket was answered. */

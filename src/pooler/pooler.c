@@ -91,6 +91,15 @@ static bool has_feeds(const struct config *config)
     return false;
 }
 
+static bool has_feed(void *argument, struct span service)
+{
+    const struct config *config = argument;
+    for (size_t i = 0; i < config->service_count; i++)
+        if (span_is(service, config->services[i].name))
+            return config->services[i].feed.user != NULL;
+    return false;
+}
+
 /* Makes the tables for shared answers when the first version comes whose routes have cache rules;
  * the relays get that version later. */
 static fault prepare_flight(struct pooler *pooler, const struct config *config)
@@ -104,6 +113,8 @@ static fault prepare_flight(struct pooler *pooler, const struct config *config)
         pooler->env.flight = flight_env_new(config->cache_memory);
     if (wanted && pooler->env.flight == NULL)
         return FAULT_MEMORY;
+    if (pooler->env.flight != NULL)
+        origins_prune(pooler->env.flight->origins, has_feed, (void *)(uintptr_t)config);
     return wanted && has_feeds(config) ? origins_begin(pooler->env.flight->origins) : OK;
 }
 

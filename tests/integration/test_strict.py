@@ -1,5 +1,6 @@
 """Cache rules of mode strict: an answer from memory is never older than what was committed before the
 request."""
+import copy
 import signal
 import threading
 
@@ -228,3 +229,32 @@ def test_a_feed_that_may_not_log_in_is_no_harm(strict, cluster):
         assert counted(daemon)["hits"] == 0
         cluster.sql("alter role trusted replication")
         eventually(lambda: hits_on(daemon, wire, SQL))
+
+
+def slots(cluster):
+    return cluster.one("select count(*) from pg_replication_slots where active")
+
+
+def test_a_service_without_a_feed_user_gives_its_slot_up(strict, cluster):
+    daemon = strict()
+    assert slots(cluster) == 1
+    config = daemon.config()
+    without = copy.deepcopy(config)
+    del without["services"]["main"]["feed_user"]
+    del without["routes"][0]["cache"]
+    daemon.write(without)
+    daemon.console("RELOAD")
+    eventually(lambda: slots(cluster) == 0)
+    with daemon.endpoint().wire() as wire:
+        assert value(wire) == 0
+    daemon.write(config)
+    daemon.console("RELOAD")
+    with daemon.endpoint().wire() as wire:
+        eventually(lambda: hits_on(daemon, wire, SQL))
+
+
+def test_the_end_of_the_daemon_leaves_no_slot(strict, cluster):
+    daemon = strict()
+    assert slots(cluster) == 1
+    daemon.stop()
+    eventually(lambda: cluster.one("select count(*) from pg_replication_slots") == 0)
