@@ -18,9 +18,7 @@
 /* Bytes of a cell that lists several things. */
 #define LIST_MAX ((size_t)16 * 1024)
 
-/* The tables; NULL if no route of the configuration has rules.  They are made before a relay gets
- * the first version that has some. */
-static struct flight_env *env_of(const struct console *console)
+struct flight_env *console_flights(const struct console *console)
 {
     for (size_t i = 0; i < console->config->route_count; i++)
         if (console->config->routes[i].is_watched)
@@ -72,7 +70,7 @@ fault console_show_cache(struct console *console, struct console_result *result)
 {
     struct l1_cursor cursor = {0};
     struct l1_view views[VIEWS_AT_A_TIME];
-    struct flight_env *env = env_of(console);
+    struct flight_env *env = console_flights(console);
     while (env != NULL) {
         uint32_t count = l1_views(env->l1, &cursor, views, VIEWS_AT_A_TIME);
         if (count == 0)
@@ -118,7 +116,7 @@ fault console_show_flights(struct console *console, struct console_result *resul
 {
     uint32_t cursor = 0;
     struct flight_view views[VIEWS_AT_A_TIME];
-    struct flight_env *env = env_of(console);
+    struct flight_env *env = console_flights(console);
     while (env != NULL) {
         uint32_t count = flights_views(env->flights, &cursor, views, VIEWS_AT_A_TIME);
         if (count == 0)
@@ -249,7 +247,7 @@ static void write_stored(struct table_sink *sink, const struct l1_stats *stats)
 
 fault console_show_cache_totals(struct console *console, struct console_result *result)
 {
-    struct flight_env *env = env_of(console);
+    struct flight_env *env = console_flights(console);
     struct l1_stats stored;
     struct verdicts_stats verdicts;
     if (env == NULL)
@@ -274,7 +272,7 @@ const struct console_view console_view_cache_reasons = CONSOLE_VIEW(reasons_colu
 
 fault console_show_cache_reasons(struct console *console, struct console_result *result)
 {
-    struct flight_env *env = env_of(console);
+    struct flight_env *env = console_flights(console);
     struct verdicts_stats verdicts = {0};
     if (env != NULL)
         verdicts_stats(env->verdicts, &verdicts);
@@ -297,7 +295,7 @@ const struct console_view console_view_cache_flush = CONSOLE_VIEW(flush_columns)
 static void flush(struct console *console, const struct l1_filter *filter,
                   struct console_result *result)
 {
-    struct flight_env *env = env_of(console);
+    struct flight_env *env = console_flights(console);
     uint64_t removed = 0;
     if (env != NULL) {
         struct l1_cursor cursor = l1_flush_begin(env->l1);

@@ -182,6 +182,8 @@ const struct console_command console_commands[] = {
      .run = console_show_fds,
      .tag = "SHOW",
      .admin = true},
+    VIEW("FEED", "One row per database with rules of mode strict: what is known of its writes.",
+         &console_view_feed, console_show_feed),
     {.words = "SHOW FLIGHTS",
      .help = "One row per execution whose answer clients share while it is made.",
      .view = &console_view_flights,

@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/map.h"
 #include "cli/top.h"
+#include "flight/feed_query.h"
 #include "instance/import.h"
 #include "instance/instance.h"
 #include "machine/ids.h"
@@ -48,6 +49,12 @@ static int cli_import(char **arguments)
     return done == OK ? CLI_DONE : CLI_FAILED;
 }
 
+static int cli_feed_setup(char **arguments)
+{
+    fputs(feed_setup_sql(), stdout);
+    return CLI_DONE;
+}
+
 static const struct cli_command commands[] = {
     {"run", "FILE", 1, 1, NULL, "runs the pooler in the foreground",
      "Runs the pooler in the foreground with this configuration file.  SIGINT or SIGTERM shuts it\n"
@@ -81,6 +88,16 @@ static const struct cli_command commands[] = {
      "Reads pgbouncer.ini and the files that it includes, and prints an equivalent configuration.\n"
      "Settings without an equivalent are printed as comments, each with the reason.\n",
      cli_import},
+    {"feed-setup", "", 0, 0, NULL, "prints the SQL that mode: strict needs in a database",
+     "Prints the SQL that a database needs before its answers can be kept with mode: strict.  Run "
+     "it\n"
+     "once in each such database, as a superuser:\n"
+     "\n"
+     "  trunkline feed-setup | psql -X -v ON_ERROR_STOP=1 DATABASE\n"
+     "\n"
+     "It makes the schema trunkline with two functions, and two event triggers that tell of DDL.\n"
+     "Running it again is harmless; run it again after an update of Trunkline.\n",
+     cli_feed_setup},
     {"top", "[OPTION...]", 0, 0, NULL, "shows a running pooler, live",
      "Shows services, backends, pools, databases and relays of a running pooler, with rates and\n"
      "percentiles, over its console.  Press h for the keys.\n"

@@ -228,7 +228,7 @@ struct cache_counts {
 struct cache_rule {
     struct cache_match match;
     uint16_t mode;               /* enum cache_mode */
-    duration ttl;                /* CACHE_STRICT: 0: any age */
+    duration ttl;                /* CACHE_STRICT: 0: none is set */
     duration stale;              /* how much older an answer may be while one refreshes it */
     uint64_t result_max;         /* bytes of an answer that is stored */
     const char *tag;             /* for CACHE FLUSH; NULL: none */

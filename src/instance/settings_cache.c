@@ -69,7 +69,7 @@ const struct setting config_cache_rows[] = {
      .reloadable = true,
      .help = "mode ttl: the age up to which a stored answer is given, counted from when its "
              "execution was sent. A random tenth is taken off. mode strict: the same; without "
-             "it, any age."},
+             "it, an hour."},
     {.name = "stale",
      .kind = SETTING_DURATION,
      AT(cache_rule, stale),

@@ -245,7 +245,7 @@ def test_a_statement_is_explained(trunkline, table):
 
 def test_commands_without_rules_say_so(trunkline):
     daemon = trunkline()
-    for view in "CACHE", "CACHE_RULES", "CACHE_TOTALS", "FLIGHTS":
+    for view in "CACHE", "CACHE_RULES", "CACHE_TOTALS", "FEED", "FLIGHTS":
         assert daemon.console(f"SHOW {view}") == []
     assert daemon.console("CACHE FLUSH") == [{"flushed": 0}]
     assert {row["count"] for row in daemon.console("SHOW CACHE_REASONS")} == {0}

@@ -10,7 +10,7 @@ import pytest
 from support.patience import PATIENCE
 from support.trunkline import TOP, binary
 
-COMMANDS = ["run", "check", "secret", "import", "top", "version"]
+COMMANDS = ["run", "check", "secret", "import", "feed-setup", "top", "version"]
 
 
 def trunkline(*arguments, stdin="", cwd=None):

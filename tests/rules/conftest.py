@@ -40,5 +40,5 @@ def trunkline_usage(trunkline):
     def told(*words):
         return subprocess.run([trunkline, *words], text=True, stdout=subprocess.PIPE,
                               check=True).stdout
-    names = re.findall(r"^  trunkline ([a-z]+)", told("--help"), re.M)
+    names = re.findall(r"^  trunkline ([a-z-]+)", told("--help"), re.M)
     return {name: told(name, "--help") for name in [*names, "docs"]}
