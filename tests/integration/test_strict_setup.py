@@ -155,6 +155,18 @@ def test_a_wrong_password_of_a_feed_is_told(trunkline, cluster):
     assert "un-guessed" not in daemon.log_file.read_text()
 
 
+def test_a_reload_gives_a_feed_another_password(trunkline, cluster):
+    set_up(cluster)
+    daemon = trunkline(server=cluster, routes=[route(cache=[STRICT])],
+                       services=service(cluster, feed_user="reports", feed_password="un-guessed"))
+    with daemon.endpoint().wire() as wire:
+        until_failed(daemon, wire, "password authentication failed")
+        daemon.reload({**daemon.config,
+                       "services": service(cluster, feed_user="reports", feed_password="reports")})
+        until_hit(daemon, wire)
+    assert one_feed(daemon)["reason"] is None
+
+
 # --- the rules -----------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("changes, settings, problem", [
