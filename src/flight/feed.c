@@ -128,7 +128,7 @@ fault feed_new(struct feeds *feeds, const struct feed_options *options, struct f
     feed->alarm_waker.wake = feed_alarm;
     feed->alarm = TIMER_INIT(&feed->alarm_waker);
     feed->over = true;
-    feed_tickets_init(&feed->tickets, options->probe_timeout);
+    feed_tickets_init(&feed->tickets);
     lock_init(&feed->shared.lock);
     hint_begin(&feed->shared.view, sizeof(feed->shared.view));
     generations_writes_init(&feed->doubt, options->database);

@@ -37,9 +37,7 @@ struct feed_source {
 struct feed_options {
     struct generations_table *generations; /* borrowed, until feeds_free() has returned */
     uint64_t database;                     /* its number there */
-    duration probe_timeout;                /* of a ticket */
 };
-#define FEED_PROBE_TIMEOUT_DEFAULT ms(20)
 
 enum feed_state {
     FEED_OFF,        /* it has no source */
@@ -96,7 +94,7 @@ void feed_pause(struct feed *feed);
 void feed_resume(struct feed *feed);
 
 /** Asks whether all that was committed before this call has been told.  The caller sets
- *  `ticket->answered`, which is called within the probe's timeout. */
+ *  `ticket->answered`, which is called within `ticket->timeout`. */
 void feed_ask(struct feed *feed, struct feed_ticket *ticket);
 /** Copies what a console shows. */
 void feed_look(const struct feed *feed, struct feed_view *ret);

@@ -1,11 +1,10 @@
 #include "flight/feed_tickets.h"
 
-void feed_tickets_init(struct feed_tickets *tickets, duration timeout)
+void feed_tickets_init(struct feed_tickets *tickets)
 {
     list_init(&tickets->arrived);
     list_init(&tickets->sent);
     list_init(&tickets->passing);
-    tickets->timeout = timeout;
 }
 
 static void answer(struct list *list, struct feed_ticket *ticket, enum feed_verdict verdict)
@@ -53,16 +52,17 @@ uint32_t feed_tickets_pass(struct feed_tickets *tickets, uint64_t passed, uint64
 
 /* --- time ------------------------------------------------------------------------------------- */
 
-static deadline ticket_due(const struct feed_tickets *tickets, const struct node *node)
+static deadline ticket_due(const struct node *node)
 {
-    return later(LIST_ENTRY(node, struct feed_ticket, node)->asked, tickets->timeout);
+    const struct feed_ticket *ticket = LIST_ENTRY(node, struct feed_ticket, node);
+    return later(ticket->asked, ticket->timeout);
 }
 
-static uint32_t expire(struct feed_tickets *tickets, struct list *list, moment at)
+static uint32_t expire(struct list *list, moment at)
 {
     uint32_t answered = 0;
     LIST_EACH_SAFE (list, node) {
-        if (ticket_due(tickets, node).us > at.us)
+        if (ticket_due(node).us > at.us)
             continue;
         answer(list, LIST_ENTRY(node, struct feed_ticket, node), FEED_BYPASS);
         answered += 1;
@@ -72,8 +72,8 @@ static uint32_t expire(struct feed_tickets *tickets, struct list *list, moment a
 
 uint32_t feed_tickets_expire(struct feed_tickets *tickets, moment at)
 {
-    return expire(tickets, &tickets->passing, at) + expire(tickets, &tickets->sent, at) +
-           expire(tickets, &tickets->arrived, at);
+    return expire(&tickets->passing, at) + expire(&tickets->sent, at) +
+           expire(&tickets->arrived, at);
 }
 
 uint32_t feed_tickets_refuse(struct feed_tickets *tickets)
@@ -81,7 +81,8 @@ uint32_t feed_tickets_refuse(struct feed_tickets *tickets)
     return feed_tickets_expire(tickets, NEVER);
 }
 
-/* Tickets of one list come in about the order in which they were asked. */
+/* Tickets of one list come in about the order in which they were asked, and their timeouts differ
+ * only while a reload has changed them. */
 deadline feed_tickets_due(const struct feed_tickets *tickets)
 {
     const struct list *lists[] = {&tickets->passing, &tickets->sent, &tickets->arrived};
@@ -89,7 +90,7 @@ deadline feed_tickets_due(const struct feed_tickets *tickets)
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
         const struct node *first = list_first(lists[i]);
         if (first != NULL)
-            due = earlier_of(due, ticket_due(tickets, first));
+            due = earlier_of(due, ticket_due(first));
     }
     return due;
 }

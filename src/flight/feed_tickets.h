@@ -24,6 +24,7 @@ struct feed_ticket {
     /* Called on the feed's thread, must not suspend.  The ticket is the asker's again. */
     void (*answered)(struct feed_ticket *ticket);
     moment asked;
+    duration timeout;  /* from then on; the asker's */
     uint64_t position; /* that the feed must pass */
     uint64_t epoch;    /* of the source that was asked; of a READY ticket */
     enum feed_verdict verdict;
@@ -33,10 +34,9 @@ struct feed_tickets {
     struct list arrived; /* wait for the next probe */
     struct list sent;    /* of the probe that is under way */
     struct list passing; /* wait for the feed, in the order of their positions */
-    duration timeout;    /* of each from `asked` on */
 };
 
-void feed_tickets_init(struct feed_tickets *tickets, duration timeout);
+void feed_tickets_init(struct feed_tickets *tickets);
 /** Adds a ticket that waits for the next probe. */
 void feed_tickets_arrive(struct feed_tickets *tickets, struct feed_ticket *ticket);
 /** A probe is sent now: it serves all that have arrived.  No other may be under way. */

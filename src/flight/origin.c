@@ -90,8 +90,7 @@ static uint64_t number_of(const struct generations_table *generations, struct sp
     return generations_database(generations, span_of(marked, size + 1), database);
 }
 
-static struct origin *origin_new(struct origins *origins, struct span service, struct span database,
-                                 duration probe_timeout)
+static struct origin *origin_new(struct origins *origins, struct span service, struct span database)
 {
     struct origin *origin = calloc(1, sizeof(*origin) + service.size + database.size);
     if (origin == NULL)
@@ -103,7 +102,7 @@ static struct origin *origin_new(struct origins *origins, struct span service, s
     origin->number = number_of(origins->generations, service, database);
     origin->epoch = 1;
     lock_init(&origin->lock);
-    struct feed_options options = {origins->generations, origin->number, probe_timeout};
+    struct feed_options options = {origins->generations, origin->number};
     if (feed_new(origins->feeds, &options, &origin->feed) == OK)
         return origin;
     lock_fini(&origin->lock);
@@ -121,13 +120,12 @@ static struct origin *find(const struct origins *origins, struct span service, s
     return NULL;
 }
 
-struct origin *origins_get(struct origins *origins, struct span service, struct span database,
-                           duration probe_timeout)
+struct origin *origins_get(struct origins *origins, struct span service, struct span database)
 {
     lock_take(&origins->lock);
     struct origin *origin = find(origins, service, database);
     if (origin == NULL && origins->feeds != NULL) {
-        origin = origin_new(origins, service, database, probe_timeout);
+        origin = origin_new(origins, service, database);
         if (origin != NULL)
             list_push(&origins->all, &origin->node);
     }

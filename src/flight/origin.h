@@ -44,8 +44,7 @@ void origins_free(struct origins **origins);
 /** Finds the origin of a database of a service, or makes it, with a feed that has no source yet.
  *  NULL: no memory, or origins_begin() was not called.  The result is valid until origins_free().
  */
-struct origin *origins_get(struct origins *origins, struct span service, struct span database,
-                           duration probe_timeout);
+struct origin *origins_get(struct origins *origins, struct span service, struct span database);
 /** Begins a new epoch of all databases of a service: its primary has changed, or may have.  Called
  *  before any server of the new one is used. */
 void origins_change(struct origins *origins, struct span service);

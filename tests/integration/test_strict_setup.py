@@ -1,5 +1,7 @@
 """What mode strict needs: its settings, `trunkline feed-setup`, and what SHOW FEED says."""
+import contextlib
 import os
+import signal
 import subprocess
 
 import psycopg
@@ -107,6 +109,44 @@ def test_who_may_only_read_the_console_sees_feeds(trunkline, cluster):
     with psycopg.connect(daemon.endpoint("trunkline", "reports").conninfo(),
                          cursor_factory=psycopg.ClientCursor) as reader:
         assert reader.execute("SHOW FEED").fetchall() == []
+
+
+@contextlib.contextmanager
+def silent(cluster):
+    """The primary does not answer the feed's questions."""
+    pid = cluster.one("select pid from pg_stat_activity where application_name = 'trunkline probe'"
+                      " and datname = 'app'")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_a_reload_changes_how_long_a_statement_waits(trunkline, cluster):
+    """A short time is over while the primary is silent; a long one is not."""
+    set_up(cluster)
+    daemon = trunkline(server=cluster, services=service(cluster), routes=[route(cache=[STRICT])])
+
+    def reload(timeout):
+        daemon.reload({**daemon.config, "services": service(cluster, probe_timeout=timeout)})
+        until_hit(daemon, wire)
+
+    with daemon.endpoint().wire() as wire:
+        until_hit(daemon, wire)
+        reload("50ms")
+        before = rule(daemon)["bypassed"]
+        with silent(cluster):
+            assert number(wire) == "1"
+        assert rule(daemon)["bypassed"] > before
+        reload("10s")
+        before, asked = rule(daemon), one_feed(daemon)["tickets"]
+        with silent(cluster):
+            wire.send(w.query(SQL))
+            eventually(lambda: one_feed(daemon)["tickets"] > asked)
+        assert w.rows(wire.until())[0][0] == "1"
+        after = rule(daemon)
+        assert (after["hits"] - before["hits"], after["bypassed"] - before["bypassed"]) == (1, 0)
 
 
 # --- the setup -----------------------------------------------------------------------------------

@@ -41,6 +41,7 @@ static uint32_t watched_count;
 
 static struct generations_table *table;
 static uint64_t database;
+static duration timeout; /* of tickets */
 static struct feed *feed;
 /* Tickets of one thread. */
 struct asker {
@@ -102,7 +103,7 @@ static void ask_all(struct asker *by, uint32_t count, void (*answered)(struct fe
 {
     by->answered = 0;
     for (uint32_t i = 0; i < count; i++) {
-        by->tickets[i] = (struct feed_ticket){.answered = answered};
+        by->tickets[i] = (struct feed_ticket){.answered = answered, .timeout = timeout};
         feed_ask(feed, &by->tickets[i]);
     }
     pthread_mutex_lock(&by->mutex);
@@ -237,11 +238,11 @@ int main(int count, char **words)
     table = generations_table_new(GENERATIONS_SLOTS_DEFAULT);
     if (table == NULL || feeds_new(&feeds) != OK)
         return EXIT_FAILURE;
+    timeout = count > 4 ? ms(atoi(words[4])) : ms(20);
     database = generations_database(table, SPAN("main"), span_text(words[3]));
     struct feed_options options = {
         .generations = table,
         .database = database,
-        .probe_timeout = count > 4 ? ms(atoi(words[4])) : FEED_PROBE_TIMEOUT_DEFAULT,
     };
     if (feed_new(feeds, &options, &feed) != OK)
         return EXIT_FAILURE;

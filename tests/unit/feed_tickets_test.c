@@ -15,10 +15,10 @@ static void answered(struct feed_ticket *ticket)
 
 static void start(void)
 {
-    feed_tickets_init(&tickets, ms(20));
+    feed_tickets_init(&tickets);
     memset(answers, '-', 8);
     for (int i = 0; i < 8; i++)
-        all[i] = (struct feed_ticket){.answered = answered, .asked = {1000 * i}};
+        all[i] = (struct feed_ticket){.answered = answered, .asked = {1000 * i}, .timeout = ms(20)};
 }
 
 static void arrive(int from, int to)

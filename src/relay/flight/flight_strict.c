@@ -19,7 +19,7 @@ struct origin *flight_strict_origin(const struct client *client)
     if (pool->origin == NULL)
         pool->origin =
             origins_get(pool->pools->env->flight->origins, span_text(route->service->name),
-                        span_text(local_pool_database(pool)), route->service->feed.probe_timeout);
+                        span_text(local_pool_database(pool)));
     return pool->origin;
 }
 
@@ -78,6 +78,7 @@ struct flight_ask *flight_ask_begin(struct client *client, struct origin *origin
     if (ask == NULL)
         return NULL;
     ask->ticket.answered = ask_answered;
+    ask->ticket.timeout = client->pool->route->service->feed.probe_timeout;
     ask->back.deliver = ask_deliver;
     ask->relay = client->relay;
     ask->origin = origin;
