@@ -1,0 +1,325 @@
+"""Writers and readers of registers (registers.py), and what the readers' answers must be.
+
+A version is known from the moment when its write was acknowledged, or when a client was given it.  No answer
+may have an earlier version than was known `age` seconds before its request: 0 is as if the database had been
+asked.  Nor may it have a version that nobody has begun to write, or two versions at once.
+"""
+import bisect
+import contextlib
+import os
+import random
+import threading
+import time
+
+import psycopg
+
+from . import wire as w
+from .patience import PATIENCE, eventually
+from .registers import OWNER, PATH, READER, Elsewhere
+
+SECONDS = float(os.environ.get("TRUNKLINE_CHECK_SECONDS", 4))
+FEW = 8  # versions and answers of each register that a run has at least
+SLOW = 0.02  # seconds that some executions take, so that others join them
+SHOWN = 5  # violations, in a report
+
+
+class Ledger:
+    """What is known of a register, and since when."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.begun = 0  # the version that is being written, or was last
+        self.values, self.times = [0], [0.0]
+
+    def publish(self, version):
+        with self.lock:
+            if version > self.values[-1]:
+                self.values.append(version)
+                self.times.append(time.monotonic())
+
+    def known(self, moment):
+        """The version that was known then."""
+        return self.values[bisect.bisect_right(self.times, moment) - 1]
+
+    def since(self, version):
+        """When that version, or a later one, became known."""
+        return self.times[bisect.bisect_left(self.values, version)]
+
+
+class Check:
+    """One run.  `server` is the primary, or a function that returns it.
+
+    seen: whether a version is known when a client was given it, beside acknowledgements.
+    inside: whether writers go by way of the daemon, those that can.
+    lenient: clients may lose their servers.
+    """
+
+    def __init__(self, daemon, server, registers, age=0.0, seen=True, inside=False, lenient=False,
+                 commit="local", pause=0.2, readers=4):
+        self.daemon, self.server, self.registers = daemon, server, registers
+        self.age, self.seen, self.inside, self.lenient = age, seen, inside, lenient
+        self.commit, self.pause, self.readers = commit, pause, readers
+        self.ledgers = {name: Ledger() for name in registers}
+        self.answers = dict.fromkeys(registers, 0)
+        self.violations, self.failures, self.events = [], [], []
+        self.wrong = set()  # registers that have violations
+        self.stop, self.start = threading.Event(), time.monotonic()
+
+    # -- the run
+
+    def run(self, *others, until=None, enough=20):
+        """Until the time is over and there was enough of everything, or something is wrong.
+
+        `others` are functions of the run, each in a thread of its own.
+        """
+        work = [(self.write, name) for name in self.registers]
+        work += [(self.read, number) for number in range(self.readers)] + [(other, self) for other in others]
+        threads = [threading.Thread(target=self.guarded, args=one) for one in work]
+        for thread in threads:
+            thread.start()
+        try:
+            eventually(until or (lambda: self.done(enough)), SECONDS + 3 * PATIENCE, every=0.1)
+        finally:
+            self.stop.set()
+            for thread in threads:
+                thread.join(2 * PATIENCE)
+        assert not self.failures, self.failures[:SHOWN]
+        return self
+
+    def guarded(self, function, argument):
+        try:
+            function(argument)
+        except Exception as error:  # pylint: disable=broad-except
+            self.failures.append((function.__name__, argument, repr(error)))
+
+    def done(self, enough):
+        if self.failures or self.violations:
+            return True
+        written = min(len(ledger.values) for ledger in self.ledgers.values())
+        answered = min(self.answers.values())
+        assert written > FEW and answered > FEW, f"{written} versions, {answered} answers of some register"
+        return time.monotonic() - self.start > SECONDS and self.enough(enough)
+
+    def enough(self, number):
+        shared = self.shared()
+        assert shared >= number, f"only {shared} answers were shared"
+        return True
+
+    def shared(self):
+        """Answers from memory, or of executions that ran already."""
+        return sum(int(rule["hits"]) + int(rule["joined"]) for rule in self.daemon.console("SHOW CACHE_RULES"))
+
+    def event(self, text):
+        self.events.append((time.monotonic() - self.start, text))
+
+    def report(self):
+        """What was wrong, and what happened shortly before."""
+        lines = [f"{len(self.violations)} violations; {sum(self.answers.values())} answers,"
+                 f" {self.shared()} shared"]
+        for at, text in self.violations[:SHOWN]:
+            lines.append(f"{at:.4f} {text}")
+            lines += [f"    {then:.4f} {what}" for then, what in self.events if at - 2 < then <= at][-12:]
+        return "\n".join(lines)
+
+    def holds(self):
+        assert not self.violations, self.report()
+
+    # -- writers
+
+    def primary(self):
+        return self.server() if callable(self.server) else self.server
+
+    def superuser(self, database="app"):
+        """Not by way of the daemon."""
+        primary = self.primary()
+        return psycopg.connect(host=str(primary.folder), port=primary.port, user="postgres", dbname=database,
+                               autocommit=True, connect_timeout=5, options=f"-c synchronous_commit={self.commit}")
+
+    def owner(self):
+        return self.daemon.connect(user=OWNER, options=f"-c synchronous_commit={self.commit}")
+
+    def write(self, name):
+        choose, register, version = random.Random(name), self.registers[name], 1
+        with contextlib.ExitStack() as stack:
+            sessions = {}
+            while not self.stop.wait(choose.uniform(0, self.pause)):
+                self.ledgers[name].begun = version
+                try:
+                    self.write_version(register, version, sessions, choose)
+                except psycopg.Error as error:
+                    self.lost(error, f"write of {name}")
+                    sessions.clear()
+                    continue
+                self.ledgers[name].publish(version)
+                version += 1
+            for session in sessions.values():
+                stack.callback(session.close)
+
+    def session(self, sessions, register, statement):
+        kind = "elsewhere" if isinstance(statement, Elsewhere) else "here"
+        if kind not in sessions and kind == "elsewhere":
+            sessions[kind] = self.superuser("session")
+        elif kind not in sessions:
+            sessions[kind] = self.owner() if self.inside and register.owner else self.superuser()
+            with contextlib.suppress(psycopg.errors.UndefinedObject):
+                if self.lenient and "prepare transaction 'register'" in register.write(2):
+                    sessions[kind].execute("rollback prepared 'register'")
+        return sessions[kind]
+
+    def write_version(self, register, version, sessions, choose):
+        """The statements of a version: one by one, as one query, or in a pipeline."""
+        statements = register.write(version)
+        way = choose.choice(["one by one", "query", "pipeline"] if register.together else ["one by one"])
+        first = self.session(sessions, register, statements[0])
+        if way == "query":
+            psycopg.ClientCursor(first).execute("; ".join(statements))
+            return
+        with first.pipeline() if way == "pipeline" else contextlib.nullcontext():
+            for statement in statements:
+                self.write_statement(self.session(sessions, register, statement), statement)
+
+    @staticmethod
+    def write_statement(session, statement):
+        if isinstance(statement, str):
+            session.execute(statement)
+            return
+        with session.cursor().copy(statement[0]) as copy:
+            copy.write(statement[1])
+
+    def lost(self, error, what):
+        """A server was lost, which the run must allow."""
+        if not self.lenient or not isinstance(error, psycopg.OperationalError):
+            raise error
+        self.event(f"{what}: {str(error).splitlines()[0]}")
+
+    # -- readers
+
+    def client(self, user=READER):
+        return self.daemon.connect(user=user, options=f"-c search_path={PATH.replace(' ', '')}")
+
+    def read(self, number):
+        """A client that asks all the time, in its own way: simple, extended, or a named statement."""
+        choose, way = random.Random(number), number % 3
+        names, session = list(self.registers), None
+        while not self.stop.wait(choose.uniform(0, 0.006)):
+            name = choose.choice(names)
+            try:
+                session = session or self.client()
+                self.ask(session, way, name, self.registers[name].rows == 1 and choose.random() < 0.2)
+            except psycopg.Error as error:
+                self.lost(error, f"read of {name}")
+                if session is not None:
+                    session.close()
+                session = None
+        if session is not None:
+            session.close()
+
+    def text(self, name, slow):
+        read = self.registers[name].read
+        return f"select n, pg_sleep({SLOW})::text from ({read}) answer (n)" if slow else read
+
+    def ask(self, session, way, name, slow):
+        """One request: what its answer must be, and whether it was."""
+        register, ledger = self.registers[name], self.ledgers[name]
+        sent = time.monotonic()
+        least = ledger.known(sent - self.age)
+        cursor = psycopg.ClientCursor(session) if way == 0 else session.cursor()
+        try:
+            rows = cursor.execute(self.text(name, slow), **({"prepare": way == 2} if way else {})).fetchall()
+        except psycopg.errors.InsufficientPrivilege:
+            if not register.refused:
+                raise
+            rows = None
+        begun = ledger.begun
+        self.answers[name] += 1
+        if way == 2 and not register.replanned:
+            return  # an old answer may be PostgreSQL's; others may not get it
+        wrong = self.judge(rows, register, least, begun)
+        if wrong:
+            self.wrong.add(name)
+            self.violations.append((sent - self.start, f"{name}: {wrong} (version {least} was known for"
+                                    f" {(sent - ledger.since(least)) * 1000:.1f} ms; answered after"
+                                    f" {(time.monotonic() - sent) * 1000:.1f} ms; way {way}, slow {slow})"))
+        elif self.seen and rows is not None:
+            ledger.publish(rows[0][0])
+
+    @staticmethod
+    def judge(rows, register, least, begun):
+        """What is wrong with an answer, or None.  Without rows the reader had no right, as even versions say."""
+        versions = {row[0] for row in rows} if rows is not None else {begun - begun % 2}
+        if len(versions) != 1 or (rows is not None and len(rows) != register.rows):
+            return f"{len(rows)} rows with versions {sorted(map(str, versions))}"
+        version = versions.pop()
+        if version is None or version < least:
+            return f"answer {version}, least {least}"
+        return f"answer {version}, written up to {begun}" if version > begun else None
+
+
+# -- others, for Check.run()
+
+def leaving(check):
+    """Clients that leave, or cancel, while their statement is executed."""
+    choose, names = random.Random("leaving"), [n for n, one in check.registers.items() if one.rows == 1]
+    while not check.stop.wait(choose.uniform(0, 0.05)):
+        wire = None
+        try:
+            wire = w.Wire("127.0.0.1", check.daemon.port)
+            wire.startup(READER, "app", READER, search_path=PATH)
+            wire.send(w.query(check.text(choose.choice(names), True)))
+            check.stop.wait(choose.uniform(0, SLOW))
+            if choose.random() < 0.5:
+                wire.cancel_elsewhere()
+        except (OSError, EOFError, w.Refused) as error:
+            if not check.lenient:
+                raise
+            check.event(f"a client that leaves: {error!r}")
+        finally:
+            if wire is not None:
+                wire.socket.close()
+
+
+def releasing(check):
+    """Ends the waits for a synchronous standby that is away, some time after they began."""
+    choose = random.Random("releasing")
+    while not check.stop.wait(choose.uniform(0, 0.08)):
+        check.primary().sql("select pg_cancel_backend(pid) from pg_stat_activity where wait_event = 'SyncRep'")
+
+
+def repeating(*statements, pause=0.6, database="app"):
+    """One of these statements of a superuser, now and then."""
+    def disturb(check):
+        choose = random.Random(statements[0])
+        while not check.stop.wait(choose.uniform(pause / 3, pause)):
+            statement = choose.choice(statements)
+            check.event(statement)
+            check.primary().sql(statement, database=database)
+
+    return disturb
+
+
+def halting(*names, most=0.3):
+    """Backends of these names stand still for a while now and then."""
+    def disturb(check):
+        choose = random.Random("halting")
+        while not check.stop.wait(choose.uniform(0.1, 0.6)):
+            for pid, name in check.primary().sql("select pid, application_name from pg_stat_activity"
+                                                 " where application_name = any(%s)", list(names)):
+                if choose.random() < 0.6:
+                    halted(check, pid, name, choose.uniform(0, most))
+
+    return disturb
+
+
+def halted(check, pid, name, during):
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, 19)
+        check.event(f"{name} stands still for {during:.3f} s")
+        check.stop.wait(during)
+        os.kill(pid, 18)
+
+
+def terminating(condition):
+    """Backends that are of this condition are terminated now and then."""
+    return repeating(f"select pg_terminate_backend(pid) from pg_stat_activity where {condition}"
+                     " and backend_type in ('client backend', 'walsender') order by random() limit 1",
+                     pause=0.4)

@@ -1,0 +1,70 @@
+"""What clients are given from memory, or of executions of others, is never older than the mode promises.
+
+Registers of many kinds are written and read beside each other: see support/consistency.py.
+TRUNKLINE_CHECK_SECONDS makes each run longer.
+"""
+import pytest
+from support.consistency import Check, leaving, releasing
+from support.patience import STRETCH
+from support.registers import CATALOG, FUNCTIONS, PREPARED, ROLES, ROWS, schema
+from support.trunkline import route
+
+TTL = 0.3
+SLACK = 0.05 * STRETCH  # seconds: clocks that a relay reads once per turn of its loop
+GROUPS = {"rows": ROWS, "catalog": CATALOG, "roles": ROLES}
+
+
+@pytest.fixture
+def checked(logical, trunkline):
+    """checked(registers, rule, ...): a run of these registers behind a rule."""
+    def make(registers, rule, **options):
+        logical.sql(schema(registers))
+        daemon = trunkline(server=logical, cache_functions=FUNCTIONS, routes=[route(cache=[rule])])
+        return Check(daemon, logical, registers, **options)
+
+    return make
+
+
+def writable(registers):
+    """By the tables' owner."""
+    return {name: one for name, one in registers.items() if one.owner}
+
+
+# -- the checker itself
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_without_sharing_nothing_is_wrong(checked, group):
+    """Every answer is of an own execution: PostgreSQL is linearizable, and so must the checker say."""
+    run = checked(GROUPS[group], {"mode": "off"})
+    run.run(leaving, enough=0).holds()
+    assert run.shared() == 0
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_answers_from_memory_that_nothing_removes_are_noticed(checked, group):
+    """The promise of strict mode, held against ttl mode: each register shows it."""
+    run = checked(GROUPS[group], {"mode": "ttl", "ttl": "2s"})
+    def noticed():
+        assert run.wrong == set(run.registers), f"only {run.wrong}"
+        return True
+
+    run.run(until=noticed)
+
+
+# -- modes
+
+
+@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize("stale", [0.0, 0.2])
+def test_ttl_is_the_greatest_age(checked, group, stale):
+    rule = {"mode": "ttl", "ttl": f"{TTL * 1000:.0f}ms"}
+    if stale:
+        rule["stale"] = f"{stale * 1000:.0f}ms"
+    checked(GROUPS[group], rule, age=TTL + stale + SLACK).run(leaving).holds()
+
+
+@pytest.mark.parametrize("group", ["rows", "catalog"])
+def test_dedupe_never_joins_an_execution_from_before_a_write_that_the_daemon_has_seen(checked, group):
+    registers = writable(GROUPS[group])
+    checked(registers, {"mode": "dedupe"}, seen=False, inside=True).run(leaving).holds()
