@@ -20,6 +20,8 @@ from .registers import OWNER, PATH, READER, Elsewhere
 SECONDS = float(os.environ.get("TRUNKLINE_CHECK_SECONDS", 4))
 FEW = 8  # versions and answers of each register that a run has at least
 SLOW = 0.02  # seconds that some executions take, so that others join them
+COMMON = 0.15  # seconds that one register is asked for by most
+WAYS = ["simple", "unnamed", "named"]  # protocols
 SHOWN = 5  # violations, in a report
 
 
@@ -75,6 +77,7 @@ class Check:
         work = [(self.write, name) for name in self.registers]
         work += [(self.read, number) for number in range(self.readers)] + [(other, self) for other in others]
         threads = [threading.Thread(target=self.guarded, args=one) for one in work]
+        self.warm()
         for thread in threads:
             thread.start()
         try:
@@ -83,8 +86,16 @@ class Check:
             self.stop.set()
             for thread in threads:
                 thread.join(2 * PATIENCE)
+        print(time.monotonic()-self.start, sum(self.answers.values()), sum(len(l.values) for l in self.ledgers.values()), self.daemon.console("SHOW CACHE_RULES"))
         assert not self.failures, self.failures[:SHOWN]
         return self
+
+    def warm(self):
+        """Has each text judged before anything changes: who had no right then gets no shared answers for a minute."""
+        with self.client() as session:
+            for name, register in self.registers.items():
+                for slow in {False, register.rows == 1}:
+                    session.execute(self.text(name, slow), prepare=False)
 
     def guarded(self, function, argument):
         try:
@@ -198,14 +209,14 @@ class Check:
         return self.daemon.connect(user=user, options=f"-c search_path={PATH.replace(' ', '')}")
 
     def read(self, number):
-        """A client that asks all the time, in its own way: simple, extended, or a named statement."""
-        choose, way = random.Random(number), number % 3
-        names, session = list(self.registers), None
+        """A client that asks all the time, often the same as others do."""
+        choose, session = random.Random(number), None
         while not self.stop.wait(choose.uniform(0, 0.006)):
-            name = choose.choice(names)
+            name = choose.choice(list(self.registers)) if choose.random() < 0.3 else self.common()
             try:
                 session = session or self.client()
-                self.ask(session, way, name, self.registers[name].rows == 1 and choose.random() < 0.2)
+                self.ask(session, choose.choice(WAYS), name,
+                         self.registers[name].rows == 1 and choose.random() < 0.3)
             except psycopg.Error as error:
                 self.lost(error, f"read of {name}")
                 if session is not None:
@@ -213,6 +224,11 @@ class Check:
                 session = None
         if session is not None:
             session.close()
+
+    def common(self):
+        """The register that clients like to ask for now."""
+        names = list(self.registers)
+        return names[int((time.monotonic() - self.start) / COMMON) % len(names)]
 
     def text(self, name, slow):
         read = self.registers[name].read
@@ -223,23 +239,23 @@ class Check:
         register, ledger = self.registers[name], self.ledgers[name]
         sent = time.monotonic()
         least = ledger.known(sent - self.age)
-        cursor = psycopg.ClientCursor(session) if way == 0 else session.cursor()
+        cursor = psycopg.ClientCursor(session) if way == "simple" else session.cursor()
         try:
-            rows = cursor.execute(self.text(name, slow), **({"prepare": way == 2} if way else {})).fetchall()
+            rows = cursor.execute(self.text(name, slow), prepare=way == "named").fetchall()
         except psycopg.errors.InsufficientPrivilege:
             if not register.refused:
                 raise
             rows = None
         begun = ledger.begun
         self.answers[name] += 1
-        if way == 2 and not register.replanned:
+        if way == "named" and not register.replanned:
             return  # an old answer may be PostgreSQL's; others may not get it
         wrong = self.judge(rows, register, least, begun)
         if wrong:
             self.wrong.add(name)
             self.violations.append((sent - self.start, f"{name}: {wrong} (version {least} was known for"
                                     f" {(sent - ledger.since(least)) * 1000:.1f} ms; answered after"
-                                    f" {(time.monotonic() - sent) * 1000:.1f} ms; way {way}, slow {slow})"))
+                                    f" {(time.monotonic() - sent) * 1000:.1f} ms; {way}{', slow' * slow})"))
         elif self.seen and rows is not None:
             ledger.publish(rows[0][0])
 

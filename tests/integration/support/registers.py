@@ -169,7 +169,7 @@ def schema(registers):
     return f"""
 drop schema if exists c cascade; drop schema if exists front cascade;
 create schema c authorization {OWNER}; create schema front authorization {OWNER};
-alter role {READER} nobypassrls; revoke {SPECIAL} from {READER};
+alter role {READER} nobypassrls; grant {SPECIAL} to {READER};
 alter default privileges for role {OWNER}, postgres in schema c, front grant select on tables to {READER};
 set role {OWNER};
 grant usage on schema c, front to {READER};
