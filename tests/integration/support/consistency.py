@@ -22,6 +22,7 @@ FEW = 8  # versions and answers of each register that a run has at least
 SLOW = 0.02  # seconds that some executions take, so that others join them
 COMMON = 0.15  # seconds that one register is asked for by most
 WAYS = ["simple", "unnamed", "named"]  # protocols
+LOST = (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction)
 SHOWN = 5  # violations, in a report
 
 
@@ -48,24 +49,58 @@ class Ledger:
         return self.times[bisect.bisect_left(self.values, version)]
 
 
+class Sessions:
+    """The connections of one writer, made when they are needed."""
+
+    def __init__(self, check, name):
+        self.check, self.register, self.options = check, check.registers[name], check.options(name)
+        self.elsewhere = self.here = None
+
+    def of(self, statement):
+        if isinstance(statement, Elsewhere):
+            self.elsewhere = self.elsewhere or self.check.superuser("session", self.options)
+            return self.elsewhere
+        if self.here is None:
+            inside = self.check.inside and self.register.owner
+            self.here = (self.check.daemon.connect(user=OWNER, options=self.options) if inside
+                         else self.check.superuser("app", self.options))
+            self.forget_prepared()
+        return self.here
+
+    def forget_prepared(self):
+        """A prepared transaction of a session that was lost."""
+        if self.check.lenient and self.register.prepares:
+            with contextlib.suppress(psycopg.errors.UndefinedObject):
+                self.here.execute("rollback prepared 'register'")
+
+    def close(self):
+        for session in self.elsewhere, self.here:
+            if session is not None:
+                session.close()
+        self.elsewhere = self.here = None
+
+
 class Check:
     """One run.  `server` is the primary, or a function that returns it.
 
     seen: whether a version is known when a client was given it, beside acknowledgements.
     inside: whether writers go by way of the daemon, those that can.
     lenient: clients may lose their servers.
+    commit: values of synchronous_commit, for one register after the other.
+    changes: how often changed() must be called; there is enough of everything behind the last one.
     """
 
     def __init__(self, daemon, server, registers, age=0.0, seen=True, inside=False, lenient=False,
-                 commit="local", pause=0.2, readers=4):
+                 commit=("local",), changes=0, pause=0.2, readers=4):
         self.daemon, self.server, self.registers = daemon, server, registers
         self.age, self.seen, self.inside, self.lenient = age, seen, inside, lenient
-        self.commit, self.pause, self.readers = commit, pause, readers
+        self.commit, self.changes, self.pause, self.readers = commit, changes, pause, readers
         self.ledgers = {name: Ledger() for name in registers}
         self.answers = dict.fromkeys(registers, 0)
         self.violations, self.failures, self.events = [], [], []
         self.wrong = set()  # registers that have violations
         self.stop, self.start = threading.Event(), time.monotonic()
+        self.before = self.counts()
 
     # -- the run
 
@@ -86,7 +121,7 @@ class Check:
             self.stop.set()
             for thread in threads:
                 thread.join(2 * PATIENCE)
-        print(time.monotonic()-self.start, sum(self.answers.values()), sum(len(l.values) for l in self.ledgers.values()), self.daemon.console("SHOW CACHE_RULES"))
+        print("RUN", time.monotonic()-self.start, sum(self.answers.values()), sum(len(l.values) for l in self.ledgers.values()), self.daemon.console("SHOW CACHE_RULES"), self.daemon.console("SHOW CACHE_REASONS") and 0, len(self.events))
         assert not self.failures, self.failures[:SHOWN]
         return self
 
@@ -106,15 +141,20 @@ class Check:
     def done(self, enough):
         if self.failures or self.violations:
             return True
-        written = min(len(ledger.values) for ledger in self.ledgers.values())
-        answered = min(self.answers.values())
-        assert written > FEW and answered > FEW, f"{written} versions, {answered} answers of some register"
-        return time.monotonic() - self.start > SECONDS and self.enough(enough)
+        assert self.changes <= 0, "it has not happened yet"
+        since = [now - before for now, before in zip(self.counts(), self.before)]
+        assert min(since[1:]) > FEW, f"{since[1:]} versions and answers of registers"
+        assert since[0] >= enough, f"only {since[0]} answers were shared"
+        return time.monotonic() - self.start > SECONDS
 
-    def enough(self, number):
-        shared = self.shared()
-        assert shared >= number, f"only {shared} answers were shared"
-        return True
+    def counts(self):
+        """Answers that were shared; versions and answers of each register."""
+        return [self.shared(), *(len(one.values) for one in self.ledgers.values()), *self.answers.values()]
+
+    def changed(self, what):
+        self.event(what)
+        self.before = self.counts()
+        self.changes -= 1
 
     def shared(self):
         """Answers from memory, or of executions that ran already."""
@@ -140,54 +180,41 @@ class Check:
     def primary(self):
         return self.server() if callable(self.server) else self.server
 
-    def superuser(self, database="app"):
+    def options(self, name):
+        number = list(self.registers).index(name)
+        return f"-c synchronous_commit={self.commit[number % len(self.commit)]}"
+
+    def superuser(self, database, options):
         """Not by way of the daemon."""
         primary = self.primary()
         return psycopg.connect(host=str(primary.folder), port=primary.port, user="postgres", dbname=database,
-                               autocommit=True, connect_timeout=5, options=f"-c synchronous_commit={self.commit}")
-
-    def owner(self):
-        return self.daemon.connect(user=OWNER, options=f"-c synchronous_commit={self.commit}")
+                               autocommit=True, connect_timeout=5, options=options)
 
     def write(self, name):
         choose, register, version = random.Random(name), self.registers[name], 1
-        with contextlib.ExitStack() as stack:
-            sessions = {}
-            while not self.stop.wait(choose.uniform(0, self.pause)):
-                self.ledgers[name].begun = version
-                try:
-                    self.write_version(register, version, sessions, choose)
-                except psycopg.Error as error:
-                    self.lost(error, f"write of {name}")
-                    sessions.clear()
-                    continue
+        sessions = Sessions(self, name)
+        while not self.stop.wait(choose.uniform(0, self.pause)):
+            self.ledgers[name].begun = version
+            try:
+                self.write_version(register, version, sessions, choose)
                 self.ledgers[name].publish(version)
                 version += 1
-            for session in sessions.values():
-                stack.callback(session.close)
-
-    def session(self, sessions, register, statement):
-        kind = "elsewhere" if isinstance(statement, Elsewhere) else "here"
-        if kind not in sessions and kind == "elsewhere":
-            sessions[kind] = self.superuser("session")
-        elif kind not in sessions:
-            sessions[kind] = self.owner() if self.inside and register.owner else self.superuser()
-            with contextlib.suppress(psycopg.errors.UndefinedObject):
-                if self.lenient and "prepare transaction 'register'" in register.write(2):
-                    sessions[kind].execute("rollback prepared 'register'")
-        return sessions[kind]
+            except psycopg.Error as error:
+                sessions.close()
+                self.lost(error, f"write of {name}")
+        sessions.close()
 
     def write_version(self, register, version, sessions, choose):
         """The statements of a version: one by one, as one query, or in a pipeline."""
         statements = register.write(version)
         way = choose.choice(["one by one", "query", "pipeline"] if register.together else ["one by one"])
-        first = self.session(sessions, register, statements[0])
+        first = sessions.of(statements[0])
         if way == "query":
             psycopg.ClientCursor(first).execute("; ".join(statements))
             return
         with first.pipeline() if way == "pipeline" else contextlib.nullcontext():
             for statement in statements:
-                self.write_statement(self.session(sessions, register, statement), statement)
+                self.write_statement(sessions.of(statement), statement)
 
     @staticmethod
     def write_statement(session, statement):
@@ -199,7 +226,7 @@ class Check:
 
     def lost(self, error, what):
         """A server was lost, which the run must allow."""
-        if not self.lenient or not isinstance(error, psycopg.OperationalError):
+        if not self.lenient or not isinstance(error, LOST):
             raise error
         self.event(f"{what}: {str(error).splitlines()[0]}")
 

@@ -24,6 +24,7 @@ class Register:
     owner: bool = True  # the tables' owner may write it, by way of the daemon; else a superuser
     refused: bool = False  # even versions are that the reader has no right
     replanned: bool = True  # PostgreSQL plans named statements anew when the version changes
+    prepares: bool = False  # a transaction, by the name `register`
     together: bool = False  # its statements may be one query, or a pipeline
 
 
@@ -94,7 +95,7 @@ ROWS = {name: one if name == "copied" else dataclasses.replace(one, together=Tru
 
 PREPARED = {
     "prepared": register(one_row("prepared"), "select n from c.prepared", "begin", updated("prepared"),
-                         "prepare transaction 'register'", "commit prepared 'register'"),
+                         "prepare transaction 'register'", "commit prepared 'register'", prepares=True),
 }
 
 CATALOG = {
