@@ -238,17 +238,15 @@ def slots(cluster):
 def test_a_service_without_a_feed_user_gives_its_slot_up(strict, cluster):
     daemon = strict()
     assert slots(cluster) == 1
-    config = daemon.config()
+    config = daemon.config
     without = copy.deepcopy(config)
     del without["services"]["main"]["feed_user"]
     del without["routes"][0]["cache"]
-    daemon.write(without)
-    daemon.console("RELOAD")
+    daemon.reload(without)
     eventually(lambda: slots(cluster) == 0)
     with daemon.endpoint().wire() as wire:
         assert value(wire) == 0
-    daemon.write(config)
-    daemon.console("RELOAD")
+    daemon.reload(config)
     with daemon.endpoint().wire() as wire:
         eventually(lambda: hits_on(daemon, wire, SQL))
 
