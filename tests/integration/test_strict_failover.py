@@ -53,3 +53,16 @@ def test_answers_come_from_the_new_primary_alone(cluster, daemon, how):
             for number in range(30, 60):
                 direct.execute(f"update s.a set v = {number} where n = 1")
                 assert value(wire) == number
+
+
+def test_a_client_that_asks_for_a_standby_gets_its_answers_from_there(cluster, daemon):
+    with daemon.endpoint().wire() as wire:
+        eventually(lambda: hits_on(daemon, wire, SQL))
+    before = counted(daemon)
+    options = {"trunkline.target_session_attrs": "standby"}
+    with daemon.endpoint().wire(**options) as wire:
+        for _ in range(10):
+            assert w.rows(wire.ask(w.query("select pg_is_in_recovery() from s.a limit 1"))) == [["t"]]
+            assert value(wire) == 0
+    after = counted(daemon)
+    assert after["hits"] == before["hits"] and after["off"] >= before["off"] + 10

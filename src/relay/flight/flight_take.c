@@ -1,5 +1,6 @@
 /* flight_take.c - decides how a client's statement is answered: from memory, by a flight, or not.
  */
+#include "fleet/target.h"
 #include "flight/flight_env.h"
 #include "machine/clock.h"
 #include "relay/client.h"
@@ -219,6 +220,10 @@ static enum flight_taken ask_first(const struct request *request, struct origin 
 static enum flight_taken take_strict(const struct request *request)
 {
     const struct flight_env *env = env_of(request->client);
+    if (!target_needs_primary(request->client->pool->route->target)) {
+        cache_rules_count(request->rule, CACHE_COUNT_OFF);
+        return FLIGHT_PASSES;
+    }
     struct origin *origin = flight_strict_origin(request->client);
     if (origin == NULL) {
         cache_rules_count(request->rule, CACHE_COUNT_FAILED);
