@@ -8,8 +8,8 @@ static const struct console_column feed_columns[] = {
     {"state", COLUMN_TEXT,
      "`streaming`: strict answers can be given. Else each statement is executed: `off` (no strict "
      "one was yet), `connecting`, `creating` (the server waits for transactions that write), "
-     "`proving` (the feed does), `failed`, `paused`; `outdated`: the primary has changed, and no "
-     "strict statement was executed since"},
+     "`proving` (the feed does), `failed`, `paused` (the service has no `feed_user` any more); "
+     "`outdated`: the primary has changed, and no strict statement was executed since"},
     {"reason", COLUMN_TEXT, "the latest failure; null: none with this primary"},
     {"epoch", COLUMN_INT8, "number of the primary, from the start; grows by each change"},
     {"sessions", COLUMN_INT8, "times that it began to stream"},
@@ -34,8 +34,9 @@ const struct console_view console_view_feed = CONSOLE_VIEW(feed_columns);
 /* A feed follows another primary only when an execution has found it. */
 static const char *state_of(const struct origin_view *view)
 {
-    bool outdated = view->feed.state != FEED_OFF && view->feed.epoch != view->epoch;
-    return outdated ? "outdated" : feed_state_name(view->feed.state);
+    enum feed_state state = view->feed.state;
+    bool follows = state != FEED_OFF && state != FEED_PAUSED;
+    return follows && view->feed.epoch != view->epoch ? "outdated" : feed_state_name(state);
 }
 
 static void write_feed(void *argument, const struct origin_view *view)

@@ -186,6 +186,22 @@ def test_a_feed_logs_in_with_its_password(trunkline, cluster, settings):
     assert shown["services.main.feed_password"] == "********"
 
 
+def test_a_feed_without_a_user_is_paused(trunkline, cluster):
+    set_up(cluster)
+    daemon = trunkline(server=cluster, services=service(cluster), routes=[route(cache=[STRICT])])
+    with daemon.endpoint().wire() as wire:
+        until_hit(daemon, wire)
+        services = service(cluster)
+        del services["main"]["feed_user"]
+        daemon.reload({**daemon.config, "services": services,
+                       "routes": [route(cache=[{"mode": "dedupe"}])]})
+        eventually(lambda: one_feed(daemon)["state"] == "paused")
+        daemon.reload({**daemon.config, "services": service(cluster),
+                       "routes": [route(cache=[STRICT])]})
+        until_hit(daemon, wire)
+    assert one_feed(daemon)["state"] == "streaming"
+
+
 def test_a_wrong_password_of_a_feed_is_told(trunkline, cluster):
     set_up(cluster)
     daemon = trunkline(server=cluster, routes=[route(cache=[STRICT])],
