@@ -114,6 +114,16 @@ static struct answer *begin(struct flight *flight, const struct generations_read
     return answer;
 }
 
+/* Begins an execution that reads what nothing writes. */
+static struct answer *begin_plain(struct flight *flight)
+{
+    struct generations_reads reads;
+    uint64_t captured;
+    generations_reads_init(generations, &reads, 77);
+    ck_assert(generations_capture(generations, &reads, &captured));
+    return begin(flight, &reads, captured);
+}
+
 static void publish(struct answer *answer, uint64_t from, size_t size)
 {
     uint8_t bytes[256];
@@ -123,13 +133,40 @@ static void publish(struct answer *answer, uint64_t from, size_t size)
     answer_publish(answer);
 }
 
+BODY(an_execution_without_generations_is_joined_by_none)
+{
+    struct listener first = {0}, early = {0}, late = {0};
+    ck_assert_int_eq(join(&first, "a"), FLIGHT_LED);
+    struct flight *flight = flight_ref(first.waiter.flight);
+    ck_assert_int_eq(join(&early, "a"), FLIGHT_JOINED);
+    struct l1_key key = key_of("a");
+    ck_assert(!flights_runs(flights, &key));
+    struct answer *answer = begin(flight, NULL, 0);
+    ck_assert(!flights_runs(flights, &key));
+    ck_assert_int_eq(join(&late, "a"), FLIGHT_LED);
+    struct flight *other = flight_ref(late.waiter.flight);
+    struct answer *others = begin_plain(other);
+    ck_assert(flights_runs(flights, &key));
+    answer_end(answer, ANSWER_BROKEN);
+    flight_end(flight, FLIGHT_ENDED);
+    answer_end(others, ANSWER_BROKEN);
+    flight_end(other, FLIGHT_ENDED);
+    settle();
+    leave(&first);
+    leave(&early);
+    leave(&late);
+    answer_unref(&answer);
+    answer_unref(&others);
+    flight_unref(&flight);
+    flight_unref(&other);
+}
 BODY(all_that_ask_for_one_key_get_the_answer_of_one_execution)
 {
     struct listener all[5] = {0}, other = {0};
     ck_assert_int_eq(join(&all[0], "a"), FLIGHT_LED);
     struct flight *flight = flight_ref(all[0].waiter.flight);
     ck_assert_int_eq(join(&all[1], "a"), FLIGHT_JOINED);
-    struct answer *answer = begin(flight, NULL, 0);
+    struct answer *answer = begin_plain(flight);
     ck_assert_int_eq(join(&all[2], "a"), FLIGHT_JOINED);
     publish(answer, 0, 100);
     flight_tell(flight);
@@ -205,7 +242,7 @@ BODY(the_last_to_leave_abandons_the_execution_and_nobody_joins_it_any_more)
     ck_assert_int_eq(join(&first, "a"), FLIGHT_LED);
     struct flight *flight = flight_ref(first.waiter.flight);
     flight_set_runner(flight, machine_self(), on_abandoned, &abandoned);
-    struct answer *answer = begin(flight, NULL, 0);
+    struct answer *answer = begin_plain(flight);
     ck_assert_int_eq(join(&second, "a"), FLIGHT_JOINED);
     leave(&first);
     settle();
@@ -325,7 +362,7 @@ static void crowd_main(void *argument)
         if (role == FLIGHT_LED) {
             __atomic_add_fetch(&crowd.led, 1, __ATOMIC_RELAXED);
             flight_set_runner(flight, machine_self(), on_abandoned, &abandoned);
-            struct answer *answer = begin(flight, NULL, 0);
+            struct answer *answer = begin_plain(flight);
             if ((round + number) % 5 == 0)
                 leave(&listener);
             for (int i = 0; i < 4; i++) {
@@ -372,6 +409,7 @@ BODY(waiters_of_all_threads_read_whole_answers)
 int main(void)
 {
     const TTest *const tests[] = {
+        an_execution_without_generations_is_joined_by_none,
         all_that_ask_for_one_key_get_the_answer_of_one_execution,
         a_write_to_its_tables_ends_joining_and_not_the_execution,
         the_last_to_leave_abandons_the_execution_and_nobody_joins_it_any_more,

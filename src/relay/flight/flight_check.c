@@ -1,4 +1,4 @@
-#include "relay/flight/flight_check.h"
+#include "relay/flight/flight_check_parts.h"
 
 #include <stdlib.h>
 #include <string.h>

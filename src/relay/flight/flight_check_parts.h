@@ -1,7 +1,7 @@
 #pragma once
 /*
- * flight_check.h - a question in front of a statement, in its transaction: which server executes
- * it, and in what state its session is.
+ * flight_check_parts.h - a question in front of a statement, in its transaction: which server
+ * executes it, and in what state its session is.
  *
  * A strict answer counts only if it comes from the server that the feed follows, and from a session
  * without temporary tables whose settings are those of the others.  The question and the statement

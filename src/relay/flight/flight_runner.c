@@ -3,7 +3,7 @@
 #include "flight/flight_env.h"
 #include "machine/clock.h"
 #include "machine/co.h"
-#include "relay/flight/flight_check.h"
+#include "relay/flight/flight_check_parts.h"
 #include "relay/flight/flight_judge.h"
 #include "relay/flight/flight_key.h"
 #include "relay/flight/flight_rule.h"

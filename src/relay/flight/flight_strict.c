@@ -5,7 +5,7 @@
 #include "pool/local_pool.h"
 #include "pool/server.h"
 #include "relay/client.h"
-#include "relay/flight/flight_check.h"
+#include "relay/flight/flight_check_parts.h"
 #include "relay/relay.h"
 
 #include <stdlib.h>

@@ -384,8 +384,7 @@ void flight_cancel(struct client *client)
         refuse(client, "57014", "canceling statement due to user request");
 }
 
-/* --- the beginning ------------------------------------------------------------------------------
- */
+/* --- the beginning ---------------------------------------------------------------------------- */
 
 struct flight_wait *flight_wait_new(struct client *client, const struct turn_batch *batch)
 {
