@@ -116,7 +116,7 @@ fault feed_new(struct feeds *feeds, const struct feed_options *options, struct f
     struct feed *feed = calloc(1, sizeof(*feed));
     if (feed == NULL)
         return FAULT_MEMORY;
-    if (feed_sets_init(&feed->sets, options->generations, options->database) != OK) {
+    if (feed_sets_init(&feed->sets, options->generations, options->database, options->keys) != OK) {
         free(feed);
         return FAULT_MEMORY;
     }

@@ -13,6 +13,7 @@
 #include "flight/generations.h"
 #include "link/link.h"
 
+struct feed_keys;
 struct feeds;
 struct feed;
 
@@ -37,6 +38,7 @@ struct feed_source {
 struct feed_options {
     struct generations_table *generations; /* borrowed, until feeds_free() has returned */
     uint64_t database;                     /* its number there */
+    struct feed_keys *keys;                /* borrowed as long; NULL: all keys are unknown */
 };
 
 enum feed_state {

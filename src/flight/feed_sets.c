@@ -4,9 +4,14 @@
 
 #include <stdlib.h>
 
-fault feed_sets_init(struct feed_sets *sets, struct generations_table *table, uint64_t database)
+/* Bytes of the values of a key. */
+#define KEY_BYTES_MAX 32768u
+
+fault feed_sets_init(struct feed_sets *sets, struct generations_table *table, uint64_t database,
+                     struct feed_keys *keys)
 {
-    *sets = (struct feed_sets){.table = table, .database = database};
+    *sets = (struct feed_sets){.table = table, .database = database, .keys = keys};
+    sets->bytes = BUFFER_INIT(KEY_BYTES_MAX);
     sets->held = calloc(FEED_UNSETTLED_MAX, sizeof(*sets->held));
     return sets->held == NULL ? FAULT_MEMORY : OK;
 }
@@ -14,6 +19,7 @@ fault feed_sets_init(struct feed_sets *sets, struct generations_table *table, ui
 void feed_sets_fini(struct feed_sets *sets)
 {
     feed_sets_clear(sets);
+    buffer_fini(&sets->bytes);
     free(sets->held);
     sets->held = NULL;
 }
@@ -26,7 +32,8 @@ static void open_begin(struct feed_sets *sets)
     sets->all = sets->foreign = sets->is_latest = false;
 }
 
-static void open_table(struct feed_sets *sets, const struct feed_table *table)
+/* Makes a table the latest one.  A new one is keyed if statements read it by its key. */
+static void open_latest(struct feed_sets *sets, const struct feed_table *table)
 {
     uint32_t number =
         flight_relation_number(feed_name_span(&table->schema), feed_name_span(&table->name));
@@ -34,7 +41,60 @@ static void open_table(struct feed_sets *sets, const struct feed_table *table)
         return;
     sets->latest = number;
     sets->is_latest = true;
-    generations_writes_table(sets->table, &sets->open, number);
+    sets->keyed = sets->keys != NULL && feed_keys_find(sets->keys, number, &sets->key);
+    if (!sets->keyed)
+        generations_writes_table(sets->table, &sets->open, number);
+}
+
+/* Rows of unknown keys; the further rows add nothing. */
+static void open_table(struct feed_sets *sets, const struct feed_table *table)
+{
+    open_latest(sets, table);
+    if (sets->keyed)
+        generations_writes_table(sets->table, &sets->open, sets->latest);
+    sets->keyed = false;
+}
+
+/* Adds the key of a row.  False: it is unknown. */
+static bool open_key(struct feed_sets *sets, struct feed_row row)
+{
+    uint64_t digest;
+    if (sets->open.count > FEED_KEYED_SLOTS ||
+        !feed_key_of_row(&sets->key, row, &sets->bytes, &digest))
+        return false;
+    generations_writes_key(sets->table, &sets->open, sets->latest, digest);
+    return true;
+}
+
+/* An UPDATE has an old row if its key has changed. */
+static bool open_keys(struct feed_sets *sets, const struct feed_text *text)
+{
+    switch (text->kind) {
+    case FEED_INSERT:
+        return open_key(sets, text->new_row);
+    case FEED_UPDATE:
+        return open_key(sets, text->new_row) &&
+               (!text->old_row.told || open_key(sets, text->old_row));
+    case FEED_DELETE:
+        return open_key(sets, text->old_row);
+    default:
+        return false;
+    }
+}
+
+static void open_row(struct feed_sets *sets, const struct feed_text *text)
+{
+    open_latest(sets, &text->table);
+    if (sets->keyed && !open_keys(sets, text))
+        open_table(sets, &text->table);
+}
+
+/* The log tells names as they were when a row was written.  Statements have those of a catalog that
+ * may have changed meanwhile. */
+static void open_outdated(struct feed_sets *sets, const struct feed_event *event)
+{
+    if (event->position < sets->changed)
+        generations_writes_database(sets->table, &sets->open);
 }
 
 static void open_message(struct feed_sets *sets, const struct feed_text *text)
@@ -47,19 +107,22 @@ static void open_message(struct feed_sets *sets, const struct feed_text *text)
         sets->foreign = true;
 }
 
-static fault open_text(struct feed_sets *sets, const struct feed_text *text)
+static fault open_text(struct feed_sets *sets, const struct feed_event *event)
 {
+    const struct feed_text *text = &event->text;
     struct span tables = text->tables;
     struct feed_table table;
     switch (text->kind) {
     case FEED_INSERT:
     case FEED_UPDATE:
     case FEED_DELETE:
-        open_table(sets, &text->table);
+        open_row(sets, text);
+        open_outdated(sets, event);
         return OK;
     case FEED_TRUNCATE:
         while (feed_next_table(&tables, &table))
             open_table(sets, &table);
+        open_outdated(sets, event);
         return OK;
     case FEED_MESSAGE:
         open_message(sets, text);
@@ -83,9 +146,11 @@ static bool is_marker(const struct feed_sets *sets, const struct feed_event *eve
 static void hold_with_rest(struct feed_sets *sets, uint32_t xid)
 {
     struct feed_unsettled *rest = &sets->rest;
+    rest->number = sets->number;
     if (!sets->overflowed) {
         sets->overflowed = true;
         rest->from = rest->to = xid;
+        rest->catalog = true;
         generations_writes_init(&rest->writes, sets->database);
         generations_writes_catalog(sets->table, &rest->writes);
         generations_unsettle(sets->table, &rest->writes);
@@ -98,9 +163,13 @@ static void hold_with_rest(struct feed_sets *sets, uint32_t xid)
         rest->to = xid;
 }
 
-static void hold(struct feed_sets *sets, uint32_t xid)
+/* A change of the catalog is held as long as what was told before it: that was told by names and
+ * keys which later statements may not have. */
+static void hold(struct feed_sets *sets, uint32_t xid, bool catalog)
 {
-    if (feed_snapshot_has(&sets->seen, xid, xid)) {
+    bool first = !catalog || feed_sets_unsettled(sets) == 0;
+    sets->number += 1;
+    if (first && feed_snapshot_has(&sets->seen, xid, xid)) {
         generations_unsettle(sets->table, &sets->open);
         generations_settle(sets->table, &sets->open);
         return;
@@ -110,7 +179,8 @@ static void hold(struct feed_sets *sets, uint32_t xid)
         return;
     }
     struct feed_unsettled *next = &sets->held[sets->count++];
-    *next = (struct feed_unsettled){.from = xid, .to = xid, .writes = sets->open};
+    *next = (struct feed_unsettled){
+        .from = xid, .to = xid, .number = sets->number, .catalog = catalog, .writes = sets->open};
     generations_unsettle(sets->table, &next->writes);
 }
 
@@ -119,10 +189,13 @@ static void commit(struct feed_sets *sets, const struct feed_event *event)
 {
     if (is_marker(sets, event))
         return;
-    if (sets->all || event->unknown || event->changes == 0)
+    bool catalog = sets->all || event->unknown || event->changes == 0;
+    if (catalog) {
         generations_writes_catalog(sets->table, &sets->open);
+        feed_sets_begin(sets, event->position);
+    }
     invariant(sets->open.count > 0);
-    hold(sets, event->text.xid);
+    hold(sets, event->text.xid, catalog);
 }
 
 fault feed_sets_take(struct feed_sets *sets, const struct feed_event *event)
@@ -132,7 +205,7 @@ fault feed_sets_take(struct feed_sets *sets, const struct feed_event *event)
         open_begin(sets);
         return OK;
     case FEED_EVENT_TEXT:
-        return open_text(sets, &event->text);
+        return open_text(sets, event);
     case FEED_EVENT_UNKNOWN:
         sets->all = true;
         return OK;
@@ -147,20 +220,50 @@ fault feed_sets_take(struct feed_sets *sets, const struct feed_event *event)
 
 /* --- snapshots -------------------------------------------------------------------------------- */
 
-void feed_sets_settle(struct feed_sets *sets, const struct feed_snapshot *snapshot)
+void feed_sets_begin(struct feed_sets *sets, uint64_t position)
 {
-    sets->seen = *snapshot;
+    sets->changed = MAX_OF(sets->changed, position);
+}
+
+/* Whether something that was told before is held, other than with the rest as the whole database.
+ */
+static bool is_behind(const struct feed_sets *sets, const struct feed_unsettled *held)
+{
+    for (uint32_t i = 0; i < sets->count; i++)
+        if (sets->held[i].number < held->number)
+            return true;
+    return false;
+}
+
+static bool may_settle(const struct feed_sets *sets, const struct feed_unsettled *held)
+{
+    return feed_snapshot_has(&sets->seen, held->from, held->to) &&
+           (!held->catalog || !is_behind(sets, held));
+}
+
+/* Ends the holds that may end now.  True: there was one. */
+static bool settle_some(struct feed_sets *sets)
+{
+    uint32_t before = feed_sets_unsettled(sets);
     for (uint32_t i = sets->count; i-- > 0;) {
         struct feed_unsettled *held = &sets->held[i];
-        if (!feed_snapshot_has(snapshot, held->from, held->to))
+        if (!may_settle(sets, held))
             continue;
         generations_settle(sets->table, &held->writes);
         *held = sets->held[--sets->count];
     }
-    if (sets->overflowed && feed_snapshot_has(snapshot, sets->rest.from, sets->rest.to)) {
+    if (sets->overflowed && may_settle(sets, &sets->rest)) {
         generations_settle(sets->table, &sets->rest.writes);
         sets->overflowed = false;
     }
+    return feed_sets_unsettled(sets) < before;
+}
+
+void feed_sets_settle(struct feed_sets *sets, const struct feed_snapshot *snapshot)
+{
+    sets->seen = *snapshot;
+    while (settle_some(sets))
+        continue;
 }
 
 void feed_sets_clear(struct feed_sets *sets)
@@ -171,6 +274,7 @@ void feed_sets_clear(struct feed_sets *sets)
         generations_settle(sets->table, &sets->rest.writes);
     sets->count = 0;
     sets->overflowed = false;
+    sets->changed = 0;
     sets->seen.xmin = sets->seen.xmax = 0;
     sets->seen.count = 0;
     open_begin(sets);

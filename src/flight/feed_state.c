@@ -70,6 +70,7 @@ void feed_void(struct feed *feed)
 /* Ends the doubt: what was stored before it is gone. */
 static void feed_prove(struct feed *feed)
 {
+    feed_sets_begin(&feed->sets, feed->stream.passed);
     generations_raise(feed->generations, &feed->doubt);
     generations_doubt_end(feed->generations, &feed->doubt);
     feed->rest = FEED_REST_MIN;

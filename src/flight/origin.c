@@ -13,6 +13,7 @@ struct origin {
     struct node node; /* in origins->all */
     struct span service, database;
     uint64_t number; /* in generations.h */
+    struct feed_keys *keys;
     struct feed *feed;
     uint64_t epoch; /* atomic; changed under the lock */
 
@@ -61,6 +62,13 @@ fault origins_begin(struct origins *origins)
     return begun;
 }
 
+static void origin_free(struct origin *origin)
+{
+    feed_keys_free(&origin->keys);
+    lock_fini(&origin->lock);
+    free(origin);
+}
+
 void origins_free(struct origins **origins)
 {
     if (*origins == NULL)
@@ -71,8 +79,7 @@ void origins_free(struct origins **origins)
     feeds_free(&gone->feeds);
     while (!list_empty(&gone->all)) {
         struct origin *origin = LIST_ENTRY(list_pop(&gone->all), struct origin, node);
-        lock_fini(&origin->lock);
-        free(origin);
+        origin_free(origin);
     }
     lock_fini(&gone->lock);
     free(gone);
@@ -102,11 +109,11 @@ static struct origin *origin_new(struct origins *origins, struct span service, s
     origin->number = number_of(origins->generations, service, database);
     origin->epoch = 1;
     lock_init(&origin->lock);
-    struct feed_options options = {origins->generations, origin->number};
-    if (feed_new(origins->feeds, &options, &origin->feed) == OK)
+    origin->keys = feed_keys_new(origins->generations, origin->number);
+    struct feed_options options = {origins->generations, origin->number, origin->keys};
+    if (origin->keys != NULL && feed_new(origins->feeds, &options, &origin->feed) == OK)
         return origin;
-    lock_fini(&origin->lock);
-    free(origin);
+    origin_free(origin);
     return NULL;
 }
 
@@ -173,6 +180,11 @@ void origins_prune(struct origins *origins, bool (*has_feed)(void *argument, str
 uint64_t origin_epoch(const struct origin *origin)
 {
     return __atomic_load_n(&origin->epoch, __ATOMIC_SEQ_CST);
+}
+
+struct feed_keys *origin_keys(const struct origin *origin)
+{
+    return origin->keys;
 }
 
 uint64_t origin_database(const struct origin *origin)

@@ -12,6 +12,7 @@
  * suspends.  Design: docs/internals/flight.md
  */
 #include "flight/feed.h"
+#include "flight/feed_keys.h"
 
 struct origin;
 struct origins;
@@ -56,6 +57,8 @@ void origins_prune(struct origins *origins, bool (*has_feed)(void *argument, str
 
 /** Returns the number of the origin's database in generations.h. */
 uint64_t origin_database(const struct origin *origin);
+/** Returns the primary keys of its tables, for its feed. */
+struct feed_keys *origin_keys(const struct origin *origin);
 /** Returns the epoch.  To be read before an execution is sent, and after a ticket was answered. */
 uint64_t origin_epoch(const struct origin *origin);
 /** Whether the feed follows this server, in this epoch, which is still the latest one. */

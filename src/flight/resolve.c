@@ -102,8 +102,8 @@ static void see_session(struct resolve *resolve, const struct resolve_cells *row
     resolve->begun = true;
     if (!read_number(row->how, &version) || version < VERSION_MIN)
         against_both(resolve, VERDICT_REASON_VERSION, SPAN_NONE, row->how);
-    if (resolve->analysis->high_bytes &&
-        !(span_is(row->name, "UTF8") && span_is(row->schema, "UTF8")))
+    resolve->converts = !(span_is(row->name, "UTF8") && span_is(row->schema, "UTF8"));
+    if (resolve->analysis->high_bytes && resolve->converts)
         against_both(resolve, VERDICT_REASON_ENCODING, SPAN_NONE, row->name);
     if (resolve->analysis->backslash && !span_is(row->more, "on"))
         against_both(resolve, VERDICT_REASON_STRINGS, SPAN_NONE, SPAN_NONE);
@@ -168,10 +168,21 @@ static void see_written(struct resolve *resolve, const struct resolve_cells *row
         resolve_unlisted(resolve, VERDICT_REASON_BEHIND, SPAN_NONE, SPAN_NONE);
 }
 
-/* `more` is pg_class's relkind and relpersistence. */
+static bool has_high_bytes(struct span name)
+{
+    for (size_t i = 0; i < name.size; i++)
+        if (name.at[i] >= 0x80)
+            return true;
+    return false;
+}
+
+/* `more` is pg_class's relkind and relpersistence.  A name is told in client_encoding, and the feed
+ * tells it in that of the database. */
 static void see_relation(struct resolve *resolve, const struct resolve_cells *row)
 {
-    if (row->more.size != 2)
+    if (resolve->converts && (has_high_bytes(row->schema) || has_high_bytes(row->name)))
+        against_both(resolve, VERDICT_REASON_ENCODING, row->schema, row->name);
+    else if (row->more.size != 2)
         against_both(resolve, VERDICT_REASON_RELATION, row->schema, row->name);
     else if (span_is(row->how, "r"))
         see_read(resolve, row);

@@ -94,7 +94,10 @@ static bool find_key(struct resolve *resolve, const struct resolve_column *colum
         const struct query_key *key = &analysis->keys[i];
         if (!span_equal(key->column, column->name))
             continue;
-        *ret = (struct verdict_key){.type = column->type, .parameter = key->parameter};
+        *ret = (struct verdict_key){.type = column->type,
+                                    .parameter = key->parameter,
+                                    .repeated = key->repeated,
+                                    .name = column->name};
         if (key->parameter == 0 && take_literal(resolve, column, key, &ret->literal))
             return true;
         if (key->parameter > 0 && (column->type != VERDICT_KEY_TEXT || !has_padded_type(analysis)))

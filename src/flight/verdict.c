@@ -53,7 +53,7 @@ size_t verdict_bytes(const struct verdict *verdict)
                    relations_bytes(verdict->written, verdict->written_count) +
                    verdict->keys_count * sizeof(*verdict->keys);
     for (uint16_t i = 0; i < verdict->keys_count; i++)
-        bytes += verdict->keys[i].literal.size;
+        bytes += verdict->keys[i].name.size + verdict->keys[i].literal.size;
     return bytes;
 }
 
@@ -106,8 +106,10 @@ fault verdict_new(const struct verdict *draft, struct verdict **ret)
     verdict->written = copy_relations(&room, draft->written, draft->written_count);
     struct verdict_key *keys =
         copy_list(&room, draft->keys, draft->keys_count * sizeof(*draft->keys));
-    for (uint16_t i = 0; i < draft->keys_count; i++)
+    for (uint16_t i = 0; i < draft->keys_count; i++) {
+        keys[i].name = copy_span(&room, keys[i].name);
         keys[i].literal = copy_span(&room, keys[i].literal);
+    }
     verdict->keys = keys;
     verdict->because = copy_span(&room, draft->because);
     verdict->written_because = copy_span(&room, draft->written_because);

@@ -55,6 +55,8 @@ enum verdict_key_type {
 struct verdict_key {
     enum verdict_key_type type;
     uint16_t parameter; /* from 1; 0: a literal, which has its canonical text */
+    bool repeated;      /* the parameter stands elsewhere too: its type has to be given */
+    struct span name;
     struct span literal;
 };
 

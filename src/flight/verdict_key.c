@@ -176,6 +176,12 @@ bool verdict_key_text(enum verdict_key_type type, const struct verdict_value *va
     return false;
 }
 
+/* A parameter has the type of its column if it stands there only, and if Parse gives it none. */
+static bool type_is_known(const struct verdict_key *key, const struct verdict_value *value)
+{
+    return !key->repeated || (value->type != OID_UNSPECIFIED && value->type != OID_UNKNOWN);
+}
+
 static bool append_key(const struct verdict_key *key, const struct verdict_value *values,
                        uint32_t count, struct buffer *ret)
 {
@@ -185,7 +191,8 @@ static bool append_key(const struct verdict_key *key, const struct verdict_value
     ret->size += sizeof(uint32_t);
     if (key->parameter == 0)
         buffer_append_span(ret, key->literal);
-    else if (!verdict_key_text(key->type, &values[key->parameter - 1], ret))
+    else if (!type_is_known(key, &values[key->parameter - 1]) ||
+             !verdict_key_text(key->type, &values[key->parameter - 1], ret))
         return false;
     if (buffer_fault(ret) != OK)
         return false;

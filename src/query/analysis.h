@@ -90,6 +90,7 @@ struct query_type {
 struct query_key {
     struct span column;
     uint16_t parameter;       /* from 1; 0: a literal */
+    bool repeated;            /* the parameter stands elsewhere too, and may have its type there */
     bool quoted;              /* the literal is a string; else a number, true, or false */
     struct span literal;      /* the value, without quotes */
     struct query_object type; /* a type that the literal is cast to; mostly empty */

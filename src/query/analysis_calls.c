@@ -257,4 +257,6 @@ void analysis_see_parameter(struct analysis *analysis, tree_at parameter)
         analysis_because(analysis, QUERY_REASON_SYNTAX);
     else if (number > analysis->done.parameters)
         analysis->done.parameters = (uint16_t)number;
+    if (number < ANALYSIS_COUNTED_MAX && analysis->places[number] < 2)
+        analysis->places[number] += 1;
 }

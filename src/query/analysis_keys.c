@@ -122,6 +122,7 @@ static bool read_value(const struct analysis *analysis, tree_at node, struct que
         return read_cast(analysis, cast, key);
     uint32_t number = read_number(text(analysis, parameter, "number"));
     key->parameter = (uint16_t)(number <= UINT16_MAX ? number : 0);
+    key->repeated = number >= ANALYSIS_COUNTED_MAX || analysis->places[number] != 1;
     return key->parameter > 0;
 }
 

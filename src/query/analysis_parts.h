@@ -53,14 +53,17 @@ uint32_t analysis_tree_length(const struct tree *tree, tree_at list);
 
 /* Common table expressions visible at one place. */
 #define ANALYSIS_SCOPES_MAX 256
+/* Parameters whose places are counted; a later one counts as one that stands in several. */
+#define ANALYSIS_COUNTED_MAX 64
 
 struct analysis {
     struct query_analysis done; /* its lists are the arrays below */
     struct span text;
     struct tree tree;
-    uint32_t occurrences; /* of relations that are read */
-    uint32_t depth;       /* of the walk */
-    bool truncated;       /* a list was full */
+    uint32_t occurrences;                 /* of relations that are read */
+    uint32_t depth;                       /* of the walk */
+    bool truncated;                       /* a list was full */
+    uint8_t places[ANALYSIS_COUNTED_MAX]; /* of each parameter: 2 is several */
     uint16_t scopes;
     struct span scope[ANALYSIS_SCOPES_MAX]; /* names of common table expressions, innermost last */
     struct query_relation reads[QUERY_ANALYSIS_ITEMS_MAX];

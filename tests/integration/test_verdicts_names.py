@@ -128,6 +128,14 @@ def test_a_default_operator_class_of_a_user_is_noticed(admin, resolver, client):
         admin.execute("drop operator family three.moods using btree cascade; drop function three.compare")
 
 
+def test_a_name_above_127_behind_a_view_needs_one_encoding(admin, resolver, client):
+    admin.execute('create table three."Öl" (k int); create view three.seen as select k from three."Öl"')
+    assert resolver.ask(client, "select k from three.seen").cacheable
+    client.execute("set client_encoding = latin1")
+    assert resolver.ask(client, "select k from three.seen").reason == "encoding"
+    admin.execute('drop table three."Öl" cascade')
+
+
 NAMES = ["a'b", 'a"b', "a\\b", "a\nb", "'; drop table one.t; --", "é", "日本", "E'", "$$", "%s", "{}", "\\'", "a\tb"]
 
 

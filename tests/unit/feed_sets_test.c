@@ -8,6 +8,7 @@
 
 static struct generations_table *table;
 static struct feed_sets sets;
+static struct feed_keys *keys;
 static struct feed_reader reader;
 static struct buffer bytes = BUFFER_INIT(100000);
 static uint64_t position;
@@ -55,13 +56,15 @@ static void start(void)
     database = generations_database(table, SPAN("main"), SPAN("app"));
     reader = FEED_READER_INIT;
     position = 100;
-    ck_assert_int_eq(feed_sets_init(&sets, table, database), OK);
+    keys = feed_keys_new(table, database);
+    ck_assert_int_eq(feed_sets_init(&sets, table, database, keys), OK);
     look();
 }
 
 static void stop(void)
 {
     feed_sets_fini(&sets);
+    feed_keys_free(&keys);
     generations_table_free(&table);
     buffer_fini(&bytes);
 }
@@ -315,6 +318,170 @@ TEST(what_is_cleared_holds_nothing_and_its_snapshot_is_forgotten)
 }
 END_TEST
 
+/* --- which keys ------------------------------------------------------------------------------- */
+
+static struct look one, two;
+
+/* A reader of s.a by n, whose key it declares. */
+static void look_at_key(struct look *look, const char *value)
+{
+    struct verdict_key key = {.type = VERDICT_KEY_INTEGER, .parameter = 1, .name = SPAN("n")};
+    struct verdict verdict = {.keys = &key, .keys_count = 1};
+    struct verdict_value bound = {.bytes = span_text(value)};
+    uint32_t number = flight_relation_number(SPAN("s"), SPAN("a"));
+    buffer_clear(&bytes);
+    ck_assert(verdict_key_bytes(&verdict, &bound, 1, &bytes));
+    ck_assert(feed_keys_declare(keys, number, generations_catalog(table, database), &verdict));
+    generations_reads_init(table, &look->reads, database);
+    ck_assert(
+        generations_reads_key(table, &look->reads, number, feed_key_digest(buffer_span(&bytes))));
+    ck_assert(generations_capture(table, &look->reads, &look->captured));
+}
+
+static void look_at_keys(void)
+{
+    look();
+    look_at_key(&one, "1");
+    look_at_key(&two, "2");
+}
+
+TEST(a_row_of_one_key_raises_and_holds_that_key_and_the_table)
+{
+    static const char *const texts[] = {INTO_A, "table s.a: UPDATE: n[integer]:1 v[integer]:5",
+                                        "table s.a: DELETE: n[integer]:1"};
+    for (uint32_t i = 0; i < ARRAY_SIZE(texts); i++) {
+        look_at_keys();
+        TELL(7 + i, texts[i]);
+        IS(one, "changed");
+        IS(two, "current");
+        IS(a, "changed");
+        IS(b, "current");
+        ck_assert(!may_capture(&one) && may_capture(&two) && !may_capture(&a));
+        settle("90:90:");
+        feed_sets_clear(&sets);
+    }
+}
+END_TEST
+
+TEST(an_update_of_the_key_is_one_of_both)
+{
+    look_at_keys();
+    TELL(7, "table s.a: UPDATE: old-key: n[integer]:1 new-tuple: n[integer]:2");
+    IS(one, "changed");
+    IS(two, "changed");
+}
+END_TEST
+
+TEST(a_row_whose_key_is_not_told_is_one_of_any)
+{
+    static const char *const texts[] = {
+        "table s.a: UPDATE: (no-tuple-data)",
+        "table s.a: DELETE: (no-tuple-data)",
+        "table s.a: DELETE: m[integer]:1",
+        "table s.a: UPDATE: old-key: m[integer]:1 new-tuple: n[integer]:3",
+        "table s.a: INSERT: n[text]:'3'",
+        "table s.b, s.a: TRUNCATE: (no-flags)",
+    };
+    for (uint32_t i = 0; i < ARRAY_SIZE(texts); i++) {
+        look_at_keys();
+        TELL(7 + i, "table s.a: INSERT: n[integer]:3", texts[i]);
+        IS(one, "changed");
+        IS(two, "changed");
+        settle("90:90:");
+        feed_sets_clear(&sets);
+    }
+}
+END_TEST
+
+TEST(many_keys_are_all_keys_of_the_table_and_not_the_database)
+{
+    look_at_keys();
+    ck_assert_int_eq(told("BEGIN 7"), OK);
+    for (uint32_t i = 0; i < 1000; i++) {
+        char text[64];
+        snprintf(text, sizeof(text), "table s.a: INSERT: n[integer]:%u", 1000 + i);
+        ck_assert_int_eq(told(text), OK);
+    }
+    ck_assert_int_eq(told("COMMIT 7"), OK);
+    IS(one, "changed");
+    IS(two, "changed");
+    IS(a, "changed");
+    IS(b, "current");
+}
+END_TEST
+
+TEST(keys_of_another_catalog_are_unknown)
+{
+    look_at_keys();
+    TELL(7, DDL);
+    settle("90:90:");
+    struct look later;
+    look_at(&later, "s", "b", database);
+    TELL(91, INTO_A);
+    IS(later, "current");
+    settle("99:99:");
+    look_at_keys();
+    TELL(101, INTO_A);
+    IS(one, "changed");
+    IS(two, "current");
+}
+END_TEST
+
+TEST(two_keys_of_a_table_are_all_keys)
+{
+    struct verdict_key key = {.type = VERDICT_KEY_INTEGER, .parameter = 1, .name = SPAN("m")};
+    struct verdict verdict = {.keys = &key, .keys_count = 1};
+    look_at_keys();
+    ck_assert(!feed_keys_declare(keys, flight_relation_number(SPAN("s"), SPAN("a")),
+                                 generations_catalog(table, database), &verdict));
+    TELL(7, "table s.a: INSERT: n[integer]:3 m[integer]:4");
+    IS(one, "changed");
+    IS(two, "changed");
+}
+END_TEST
+
+/* --- beside changes of the catalog ------------------------------------------------------------ */
+
+TEST(what_was_written_before_the_catalog_changed_is_the_whole_database)
+{
+    static const char *const texts[] = {INTO_A, "table s.a: TRUNCATE: (no-flags)"};
+    position = 1000;
+    TELL(8, DDL);
+    for (uint32_t i = 0; i < ARRAY_SIZE(texts); i++) {
+        settle("90:90:");
+        look();
+        ck_assert_int_eq(told("BEGIN 7"), OK);
+        position -= 500;
+        ck_assert_int_eq(told(texts[i]), OK);
+        position += 500;
+        ck_assert_int_eq(told("COMMIT 7"), OK);
+        IS(b, "changed");
+    }
+    look();
+    TELL(9, INTO_A);
+    IS(b, "current");
+    feed_sets_begin(&sets, position + 500);
+    TELL(10, INTO_A);
+    IS(b, "changed");
+}
+END_TEST
+
+TEST(a_change_of_the_catalog_is_held_as_long_as_what_was_told_before_it)
+{
+    TELL(7, INTO_A);
+    TELL(8, DDL);
+    TELL(9, "table s.b: INSERT: n[integer]:1");
+    settle("7:10:7"); /* 7 waits for a standby */
+    ck_assert_uint_eq(feed_sets_unsettled(&sets), 2);
+    ck_assert(!may_capture(&b));
+    TELL(9, DDL); /* contained in the snapshot too */
+    ck_assert_uint_eq(feed_sets_unsettled(&sets), 3);
+    settle("10:10:");
+    ck_assert_uint_eq(feed_sets_unsettled(&sets), 0);
+    ck_assert(may_capture(&b));
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -333,6 +500,14 @@ int main(void)
         ids_may_go_round_while_transactions_are_held,
         beyond_the_limit_the_whole_database_is_held_until_all_of_the_rest_are_seen,
         what_is_cleared_holds_nothing_and_its_snapshot_is_forgotten,
+        a_row_of_one_key_raises_and_holds_that_key_and_the_table,
+        an_update_of_the_key_is_one_of_both,
+        a_row_whose_key_is_not_told_is_one_of_any,
+        many_keys_are_all_keys_of_the_table_and_not_the_database,
+        keys_of_another_catalog_are_unknown,
+        two_keys_of_a_table_are_all_keys,
+        what_was_written_before_the_catalog_changed_is_the_whole_database,
+        a_change_of_the_catalog_is_held_as_long_as_what_was_told_before_it,
         NULL,
     };
     return unit_run("feed_sets", tests, start, stop);

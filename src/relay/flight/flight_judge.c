@@ -192,7 +192,7 @@ fault flight_judge(struct flight_session *session, const struct config *config,
                                                : resolve_without(analysis, ret);
     query_analysis_free(&analysis);
     free((void *)(uintptr_t)rules.declared);
-    if (judged == OK)
+    if (judged == OK && verdicts != NULL)
         (void)verdicts_store(verdicts, key, *ret);
     return judged;
 }

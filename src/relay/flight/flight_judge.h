@@ -24,9 +24,9 @@ uint32_t flight_judge_known(const struct client *client, const struct turn_batch
  *  while. */
 void flight_judge_key(const struct client *client, const struct turn_batch *batch,
                       const struct origin *origin, struct buffer *key);
-/** Makes the verdict on a text, and keeps it under `key`.  The caller owns a reference.  Suspends.
- *  Faults: of the session; MEMORY, TIMEOUT, CANCELLED, PROTOCOL, UPSTREAM (the server has refused
- *  the question). */
+/** Makes the verdict on a text, and keeps it under `key`, unless `verdicts` is NULL.  The caller
+ * owns a reference.  Suspends. Faults: of the session; MEMORY, TIMEOUT, CANCELLED, PROTOCOL,
+ * UPSTREAM (the server has refused the question). */
 fault flight_judge(struct flight_session *session, const struct config *config,
                    struct verdicts *verdicts, struct span key, struct span text,
                    struct verdict **ret) MUST_USE;

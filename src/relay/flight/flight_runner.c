@@ -63,7 +63,9 @@ struct flight_run {
     /* Of the mode strict. */
     struct origin *origin; /* NULL: another mode */
     uint64_t epoch;        /* in which the verdict and the answer are good */
+    uint64_t catalog;      /* the same of its generation */
     struct verdict *verdict;
+    struct flight_values values;
     struct flight_check check;
     bool alone;  /* the answer is only for those that wait already */
     bool simple; /* the clients sent a simple query, and the execution is an extended one */
@@ -218,6 +220,12 @@ static fault execute(struct flight_run *run, bool *ret_again)
     return asked;
 }
 
+static struct flight_strict_of strict_of(const struct flight_run *run)
+{
+    const struct flight_env *env = run->relay->pools.env->flight;
+    return (struct flight_strict_of){env->generations, run->origin, run->catalog};
+}
+
 /* Captures what writes have been, before an execution is sent.  False: one is in doubt, or the set
  * is too large. */
 static bool capture(struct flight_run *run)
@@ -225,11 +233,12 @@ static bool capture(struct flight_run *run)
     struct flight_env *env = run->relay->pools.env->flight;
     if (run->origin == NULL)
         generations_reads_init(env->generations, &run->reads, run->database);
-    else if (!flight_strict_reads(env->generations, run->origin, run->verdict, &run->reads))
-        return false;
     run->flushes = l1_flushes(env->l1);
     run->sent = now();
-    return generations_capture(env->generations, &run->reads, &run->captured);
+    if (run->origin == NULL)
+        return generations_capture(env->generations, &run->reads, &run->captured);
+    struct flight_strict_of of = strict_of(run);
+    return flight_strict_capture(&of, run->verdict, &run->values, &run->reads, &run->captured);
 }
 
 /* Whether each client gets the error of its own query: the extended protocol has told the server
@@ -308,6 +317,7 @@ static void run_free(struct flight_run *run)
     flight_session_close(&run->session);
     buffer_fini(&run->batch);
     buffer_fini(&run->judged_key);
+    flight_values_fini(&run->values);
     buffer_fini(&run->held);
     answer_unref(&run->answer);
     verdict_unref(&run->verdict);
@@ -324,6 +334,17 @@ static bool has_rule(struct flight_run *run, struct span text)
                               &run->rule);
 }
 
+/* Returns where the verdict is kept.  NULL: changes of the catalog were told that the server may
+ * not show yet, so the verdict is good for those only that wait already. */
+static struct verdicts *verdicts_for(struct flight_run *run)
+{
+    if (run->origin != NULL) {
+        struct flight_strict_of of = strict_of(run);
+        run->alone = run->alone || !flight_strict_settled(&of);
+    }
+    return run->alone ? NULL : run->relay->pools.env->flight->verdicts;
+}
+
 /* Whether the statement's answer may be shared. */
 static bool is_allowed(struct flight_run *run)
 {
@@ -335,7 +356,7 @@ static bool is_allowed(struct flight_run *run)
         return false; /* nothing was asked of the origin: strict from the next time on */
     struct verdict *verdict = verdicts_find(env->verdicts, key);
     if (verdict == NULL &&
-        flight_judge(&run->session, run->config, env->verdicts, key, text, &verdict) != OK) {
+        flight_judge(&run->session, run->config, verdicts_for(run), key, text, &verdict) != OK) {
         cache_rules_count(&run->rule, CACHE_COUNT_FAILED);
         return false;
     }
@@ -398,6 +419,8 @@ static struct flight_run *run_new(const struct client *client, struct flight *ta
     if (rule->mode == CACHE_STRICT) {
         run->origin = flight_strict_origin(client);
         run->epoch = origin_epoch(run->origin);
+        run->catalog = generations_catalog(env->generations, origin_database(run->origin));
+        flight_values_init(&run->values, batch);
         run->simple = !batch->extended;
         flight_check_put(&run->batch);
     }
@@ -410,6 +433,7 @@ static fault run_begin(struct flight_run *run, const struct client *client)
 {
     TRY(buffer_fault(&run->batch));
     TRY(buffer_fault(&run->judged_key));
+    TRY(buffer_fault(&run->values.bytes));
     TRY(flight_session_open(&run->session, client));
     return co_group_start(&run->relay->runners, run_main, run, CO_SMALL);
 }

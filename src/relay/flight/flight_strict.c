@@ -10,6 +10,9 @@
 
 #include <stdlib.h>
 
+/* Bytes of the values of a primary key. */
+#define KEY_BYTES_MAX 32768u
+
 /* --- the origin ------------------------------------------------------------------------------- */
 
 struct origin *flight_strict_origin(const struct client *client)
@@ -98,17 +101,62 @@ void flight_ask_leave(struct flight_ask **ask)
 
 /* --- executions ------------------------------------------------------------------------------- */
 
-bool flight_strict_reads(const struct generations_table *table, const struct origin *origin,
-                         const struct verdict *verdict, struct generations_reads *ret)
+static bool is_present(const struct flight_strict_of *of)
 {
-    generations_reads_init(table, ret, origin_database(origin));
+    return generations_catalog(of->table, origin_database(of->origin)) == of->catalog;
+}
+
+bool flight_strict_settled(const struct flight_strict_of *of)
+{
+    return !is_held(of->table, of->origin) && is_present(of);
+}
+
+/* Makes the digest of the primary key that a statement reads by.  False: it doesn't. */
+static bool find_key(const struct verdict *verdict, const struct flight_values *values,
+                     uint64_t *ret)
+{
+    struct verdict_value bound[FLIGHT_VALUES_MAX];
+    struct buffer bytes = BUFFER_INIT(KEY_BYTES_MAX);
+    uint32_t count = verdict->keys_count == 0 ? 0 : flight_values_read(values, bound);
+    bool found = verdict_key_bytes(verdict, bound, count, &bytes);
+    *ret = found ? feed_key_digest(buffer_span(&bytes)) : 0;
+    buffer_fini(&bytes);
+    return found;
+}
+
+/* Adds the rows of one key.  False: the statement reads the whole table. */
+static bool add_key(const struct flight_strict_of *of, const struct verdict *verdict,
+                    const struct flight_values *values, struct generations_reads *reads)
+{
+    uint64_t key;
+    if (verdict->reads_count != 1 || !find_key(verdict, values, &key))
+        return false;
+    const struct verdict_relation *relation = &verdict->reads[0];
+    uint32_t number = flight_relation_number(relation->schema, relation->name);
+    return feed_keys_declare(origin_keys(of->origin), number, of->catalog, verdict) &&
+           generations_reads_key(of->table, reads, number, key);
+}
+
+static bool add_tables(const struct flight_strict_of *of, const struct verdict *verdict,
+                       struct generations_reads *reads)
+{
     for (uint32_t i = 0; i < verdict->reads_count; i++) {
         const struct verdict_relation *relation = &verdict->reads[i];
         uint32_t number = flight_relation_number(relation->schema, relation->name);
-        if (!generations_reads_table(table, ret, number))
+        if (!generations_reads_table(of->table, reads, number))
             return false;
     }
     return true;
+}
+
+/* The generation of the catalog is looked at behind the capture: so it is the one captured. */
+bool flight_strict_capture(const struct flight_strict_of *of, const struct verdict *verdict,
+                           const struct flight_values *values, struct generations_reads *reads,
+                           uint64_t *ret)
+{
+    generations_reads_init(of->table, reads, origin_database(of->origin));
+    return (add_key(of, verdict, values, reads) || add_tables(of, verdict, reads)) &&
+           generations_capture(of->table, reads, ret) && is_present(of);
 }
 
 static void release_config(void *held)

@@ -8,6 +8,7 @@
  */
 #include "flight/generations.h"
 #include "flight/origin.h"
+#include "relay/flight/flight_values.h"
 
 struct client;
 struct flight_ask;
@@ -29,9 +30,20 @@ struct flight_ask *flight_ask_begin(struct client *client, struct origin *origin
 /** Ends the client's interest.  NULL-safe. */
 void flight_ask_leave(struct flight_ask **ask);
 
-/** Makes the set of what a statement reads.  False: it reads too much. */
-bool flight_strict_reads(const struct generations_table *table, const struct origin *origin,
-                         const struct verdict *verdict, struct generations_reads *ret);
+/* What a strict execution is captured by. */
+struct flight_strict_of {
+    const struct generations_table *table;
+    const struct origin *origin;
+    uint64_t catalog; /* its generation in which the verdict is good */
+};
+/** Whether all changes of the catalog that have been told are visible, and `catalog` is its present
+ *  generation: a verdict that is asked for now is good in this generation. */
+bool flight_strict_settled(const struct flight_strict_of *of);
+/** Makes the set of what a statement reads, by its primary key if that can be, and captures it.
+ *  False: it reads too much, a write is in doubt, or the verdict is of another catalog. */
+bool flight_strict_capture(const struct flight_strict_of *of, const struct verdict *verdict,
+                           const struct flight_values *values, struct generations_reads *reads,
+                           uint64_t *ret) MUST_USE;
 /** Makes the feed follow the server that an execution has found; without effect if it does and has
  * not failed. */
 void flight_strict_follow(const struct relay *relay, const struct route_config *route,

@@ -1,0 +1,25 @@
+#pragma once
+/*
+ * flight_values.h - the values that a client has bound, kept for as long as its statement is
+ * executed.
+ *
+ * Pure.  The first ones only: a statement whose key is a later one counts as one that reads the
+ * whole table.
+ */
+#include "flight/verdict.h"
+#include "relay/turn/turn_batch_parts.h"
+
+#define FLIGHT_VALUES_MAX 64u
+
+struct flight_values {
+    struct buffer bytes; /* those of `parse` and `bind` of a struct turn_batch */
+    size_t parse;        /* how many are of `parse` */
+};
+
+/** Copies what a statement has bound; nothing of a simple query.  The buffer's fault says whether
+ *  there was memory. */
+void flight_values_init(struct flight_values *values, const struct turn_batch *batch);
+void flight_values_fini(struct flight_values *values);
+/** Finds the values, which point into `values`, and returns their number. */
+uint32_t flight_values_read(const struct flight_values *values,
+                            struct verdict_value ret[FLIGHT_VALUES_MAX]);
