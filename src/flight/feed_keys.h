@@ -3,10 +3,10 @@
  * feed_keys.h - the primary keys of tables that statements read by one value of the key, so that a
  * feed can tell which rows were written.
  *
- * One table of keys per origin.  Whoever executes a statement declares the key of its table, as its
- * verdict has it; the feed of the origin looks it up for each table that it tells of.  All keys are
- * those of one generation of the catalog and are forgotten with it.  Any thread; nothing suspends.
- * Why no stale answer comes of it: docs/internals/feed.md
+ * One table of keys per origin.  A runner that executes a statement declares the key of its table,
+ * as its verdict has it; the feed of the origin looks it up for each table that it tells of.  All
+ * keys are those of one generation of the catalog and are forgotten with it.  Any thread; nothing
+ * suspends. Why no stale answer comes of it: docs/internals/feed.md
  */
 #include "flight/feed_text.h"
 #include "flight/generations.h"

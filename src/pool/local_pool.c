@@ -96,12 +96,6 @@ static void local_pool_set_route(struct local_pool *pool, const struct route_con
     pool->service_stats = stats_service_of(&pool->pools->services, route->service->name);
 }
 
-const char *local_pool_database(const struct local_pool *pool)
-{
-    const char *renamed = pool->route->server_database;
-    return renamed != NULL ? renamed : pool->database;
-}
-
 uint32_t local_pool_pin_max(const struct route_config *route)
 {
     uint64_t max = (uint64_t)route->pool_size * route->session.pin_share / 100;

@@ -226,7 +226,11 @@ struct generations_table;
 uint64_t local_pool_generations(const struct local_pool *pool,
                                 const struct generations_table *table);
 /** Returns the name of its database at the servers. */
-const char *local_pool_database(const struct local_pool *pool);
+static inline const char *local_pool_database(const struct local_pool *pool)
+{
+    const char *renamed = pool->route->server_database;
+    return renamed != NULL ? renamed : pool->database;
+}
 /** Whether it has no clients, claims and servers. */
 bool local_pool_unused(const struct local_pool *pool);
 /** Takes over a newer configuration's route of the same identity, or becomes obsolete. */

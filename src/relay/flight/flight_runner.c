@@ -7,7 +7,7 @@
 #include "relay/flight/flight_judge.h"
 #include "relay/flight/flight_key.h"
 #include "relay/flight/flight_rule.h"
-#include "relay/flight/flight_strict.h"
+#include "relay/flight/flight_strict_parts.h"
 #include "relay/relay.h"
 #include "wire/messages.h"
 

@@ -1,4 +1,4 @@
-#include "relay/flight/flight_strict.h"
+#include "relay/flight/flight_strict_parts.h"
 
 #include "flight/flight_env.h"
 #include "flight/relation.h"

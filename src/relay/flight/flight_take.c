@@ -8,7 +8,7 @@
 #include "relay/flight/flight_key.h"
 #include "relay/flight/flight_rule.h"
 #include "relay/flight/flight_runner.h"
-#include "relay/flight/flight_strict.h"
+#include "relay/flight/flight_strict_parts.h"
 #include "relay/flight/flight_wait.h"
 #include "relay/flight/flight_wait_parts.h"
 #include "relay/relay.h"

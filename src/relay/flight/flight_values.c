@@ -1,4 +1,4 @@
-#include "relay/flight/flight_values.h"
+#include "relay/flight/flight_values_parts.h"
 
 #include "wire/message.h"
 

@@ -1,5 +1,5 @@
 #include "relay/flight/flight_wait.h"
-#include "relay/flight/flight_strict.h"
+#include "relay/flight/flight_strict_parts.h"
 #include "relay/flight/flight_wait_parts.h"
 
 #include "flight/flight_env.h"

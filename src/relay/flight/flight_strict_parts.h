@@ -1,6 +1,6 @@
 #pragma once
 /*
- * flight_strict.h - what the strict mode asks of the origin of a client's database.
+ * flight_strict_parts.h - what the strict mode asks of the origin of a client's database.
  *
  * A client whose answer is in memory, or under way, asks the feed first whether that answer is
  * current.  What such an ask needs is its own, so that the client may leave meanwhile.  On the
@@ -8,7 +8,7 @@
  */
 #include "flight/generations.h"
 #include "flight/origin.h"
-#include "relay/flight/flight_values.h"
+#include "relay/flight/flight_values_parts.h"
 
 struct client;
 struct flight_ask;

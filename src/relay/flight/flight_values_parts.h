@@ -1,6 +1,6 @@
 #pragma once
 /*
- * flight_values.h - the values that a client has bound, kept for as long as its statement is
+ * flight_values_parts.h - the values that a client has bound, kept for as long as its statement is
  * executed.
  *
  * Pure.  The first ones only: a statement whose key is a later one counts as one that reads the
