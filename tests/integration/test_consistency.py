@@ -3,16 +3,21 @@
 Registers of many kinds are written and read beside each other: see support/consistency.py.
 TRUNKLINE_CHECK_SECONDS makes each run longer.
 """
+import signal
+
 import pytest
-from support.consistency import Check, leaving, releasing
-from support.patience import STRETCH
-from support.registers import CATALOG, FUNCTIONS, PREPARED, ROLES, ROWS, schema
+from support.consistency import SECONDS, Check, halting, leaving, releasing, repeating, terminating
+from support.failover import elected
+from support.patience import STRETCH, eventually
+from support.registers import CATALOG, FUNCTIONS, PREPARED, READER, ROLES, ROWS, schema
 from support.trunkline import route
 from test_feed import prepare
 
 TTL = 0.3
 SLACK = 0.05 * STRETCH  # seconds: clocks that a relay reads once per turn of its loop
 GROUPS = {"rows": ROWS, "catalog": CATALOG, "roles": ROLES}
+PAUSE = {"rows": 0.2, "catalog": 0.6, "roles": 0.3}  # seconds between the writes of a register, at most
+PROBE = {"user": "app", "interval": "100ms", "timeout": "1s"}
 STRICT = {"mode": "strict"}
 
 
@@ -88,7 +93,120 @@ def test_dedupe_never_joins_an_execution_from_before_a_write_that_the_daemon_has
     checked(registers, {"mode": "dedupe"}, seen=False, inside=True).run(leaving).holds()
 
 
-@pytest.mark.parametrize("group", GROUPS)
-@pytest.mark.parametrize("inside", [False, True], ids=["outside", "inside"])
+# -- strict mode
+
+
+@pytest.mark.parametrize("group, inside", [("rows", False), ("rows", True), ("catalog", False),
+                                           ("catalog", True), ("roles", False)])
 def test_strict_is_as_if_the_database_had_been_asked(checked, group, inside):
-    checked(GROUPS[group], STRICT, inside=inside).run(leaving).holds()
+    checked(GROUPS[group], STRICT, inside=inside, pause=PAUSE[group]).run(leaving).holds()
+
+
+def test_strict_with_everything_at_once(checked):
+    """DDL and changes of roles make few answers last.  BYPASSRLS would show other versions of `policy`."""
+    registers = {**ROWS, **PREPARED, **CATALOG, **ROLES}
+    del registers["policy"]
+    checked(registers, STRICT, pause=1).run(leaving, enough=5).holds()
+
+
+DISTURBED = ["select pg_switch_wal()", "select pg_reload_conf()", "analyze c.plain", "checkpoint",
+             f"alter role {READER} set work_mem = '5MB'", "create or replace view c.some as select 1"]
+
+
+@pytest.mark.parametrize("others", [
+    [repeating(*DISTURBED)], [terminating("application_name in ('trunkline feed', 'trunkline probe')")],
+    [halting("trunkline feed")], [halting("trunkline probe")]],
+    ids=["changes", "terminated", "feed behind", "probe behind"])
+def test_strict_while_the_feed_is_lost_or_behind(checked, others):
+    registers = {**ROWS, **PREPARED}
+    checked(registers, STRICT).run(leaving, *others).holds()
+
+
+def test_strict_while_executions_are_terminated(checked):
+    run = checked(ROWS, STRICT, lenient=True, readers=6)
+    run.run(leaving, terminating(f"usename = '{READER}'")).holds()
+
+
+@pytest.fixture
+def alone(cluster):
+    """A cluster whose only synchronous standby is away, and which flushes no commit that does not ask for it."""
+    made = cluster(wal_level="logical", max_wal_senders=5, max_replication_slots=5, synchronous_commit="local",
+                   max_prepared_transactions=10, wal_writer_delay="10s", wal_writer_flush_after="0",
+                   checkpoint_timeout="1h")
+
+    def leave():
+        made.sql("alter system set synchronous_standby_names = 'away'")
+        made.sql("select pg_reload_conf()")
+        eventually(lambda: made.one("show synchronous_standby_names") == "away")
+
+    made.leave = leave
+    return made
+
+
+@pytest.mark.parametrize("commit", ["on", "on local off", "off"])
+@pytest.mark.parametrize("inside", [False, True], ids=["outside", "inside"])
+def test_strict_with_commits_that_are_seen_late_or_flushed_late(checked, alone, commit, inside):
+    run = checked({**ROWS, **PREPARED}, STRICT, server=alone, commit=commit.split(), inside=inside)
+    alone.leave()
+    run.run(releasing).holds()
+
+
+def restarting(number):
+    def restart(check):
+        check.stop.wait(SECONDS / 2)
+        check.event("restart")
+        check.server.stop(number)
+        check.server.start()
+        check.changed("restarted")
+
+    return restart
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT], ids=["fast", "immediate"])
+def test_strict_over_a_restart_of_the_primary(checked, number):
+    run = checked({**ROWS, **PREPARED}, STRICT, lenient=True, changes=1)
+    run.run(restarting(number), leaving).holds()
+
+
+# -- failover
+
+
+@pytest.fixture
+def pair(replication, trunkline):
+    """pair(rule, inside): a run at a primary with a synchronous standby, which can take its place."""
+    def make(rule, **options):
+        made = replication(replicas=1, max_prepared_transactions=10, synchronous_commit="on")
+        registers = writable({**ROWS, **PREPARED})
+        prepare(made.primary).sql(schema(registers))
+        made.primary.configure(synchronous_standby_names="b")
+        made.caught_up()
+        eventually(lambda: made.primary.sql("select 1 from pg_stat_replication where sync_state = 'sync'"))
+        daemon = trunkline(services=service(*made.servers, probe=PROBE), cache_functions=FUNCTIONS,
+                           routes=[route(cache=[rule], claim_timeout="10s")])
+        elected(daemon, made.primary)
+        return Check(daemon, lambda: made.primary, registers, commit=["on"], lenient=True, changes=1,
+                     **options), made
+
+    return make
+
+
+def replaced(cluster, how):
+    def replace(check):
+        check.stop.wait(SECONDS / 2)
+        old, new = cluster.servers
+        check.event(how)
+        if how == "kill":
+            old.kill()
+        cluster.promote(new)
+        check.event("promoted")
+        elected(check.daemon, new)
+        check.changed("elected")
+
+    return replace
+
+
+@pytest.mark.parametrize("how, inside", [("kill", False), ("kill", True), ("promote", True)])
+def test_strict_over_a_failover(pair, how, inside):
+    """With the old primary still there, all that writes must go by way of the daemon."""
+    run, cluster = pair(STRICT, inside=inside)
+    run.run(replaced(cluster, how), leaving).holds()

@@ -99,7 +99,8 @@ class Check:
         self.answers = dict.fromkeys(registers, 0)
         self.violations, self.failures, self.events = [], [], []
         self.wrong = set()  # registers that have violations
-        self.stop, self.start = threading.Event(), time.monotonic()
+        self.stop, self.over = threading.Event(), threading.Event()  # of clients, of all
+        self.start = time.monotonic()
         self.before = self.counts()
 
     # -- the run
@@ -109,17 +110,20 @@ class Check:
 
         `others` are functions of the run, each in a thread of its own.
         """
-        work = [(self.write, name) for name in self.registers]
-        work += [(self.read, number) for number in range(self.readers)] + [(other, self) for other in others]
-        threads = [threading.Thread(target=self.guarded, args=one) for one in work]
+        clients = [self.thread(self.write, name) for name in self.registers]
+        clients += [self.thread(self.read, number) for number in range(self.readers)]
+        others = [self.thread(other, self) for other in others]
         self.warm()
-        for thread in threads:
+        for thread in clients + others:
             thread.start()
         try:
             eventually(until or (lambda: self.done(enough)), SECONDS + 3 * PATIENCE, every=0.1)
         finally:
             self.stop.set()
-            for thread in threads:
+            for thread in clients:
+                thread.join(2 * PATIENCE)
+            self.over.set()
+            for thread in others:
                 thread.join(2 * PATIENCE)
         print("RUN", time.monotonic()-self.start, sum(self.answers.values()), sum(len(l.values) for l in self.ledgers.values()), self.daemon.console("SHOW CACHE_RULES"), self.daemon.console("SHOW CACHE_REASONS") and 0, len(self.events))
         assert not self.failures, self.failures[:SHOWN]
@@ -132,11 +136,14 @@ class Check:
                 for slow in {False, register.rows == 1}:
                     session.execute(self.text(name, slow), prepare=False)
 
-    def guarded(self, function, argument):
-        try:
-            function(argument)
-        except Exception as error:  # pylint: disable=broad-except
-            self.failures.append((function.__name__, argument, repr(error)))
+    def thread(self, function, argument):
+        def guarded():
+            try:
+                function(argument)
+            except Exception as error:  # pylint: disable=broad-except
+                self.failures.append((function.__name__, argument, repr(error)))
+
+        return threading.Thread(target=guarded)
 
     def done(self, enough):
         if self.failures or self.violations:
@@ -226,8 +233,8 @@ class Check:
 
     def lost(self, error, what):
         """A server was lost, which the run must allow."""
-        if not self.lenient or not isinstance(error, LOST):
-            raise error
+        if not self.lenient or not (isinstance(error, LOST) or type(error) is psycopg.DatabaseError):
+            raise error  # the last is what a pipeline raises when its connection ends
         self.event(f"{what}: {str(error).splitlines()[0]}")
 
     # -- readers
@@ -324,7 +331,7 @@ def leaving(check):
 def releasing(check):
     """Ends the waits for a synchronous standby that is away, some time after they began."""
     choose = random.Random("releasing")
-    while not check.stop.wait(choose.uniform(0, 0.08)):
+    while not check.over.wait(choose.uniform(0, 0.08)):
         check.primary().sql("select pg_cancel_backend(pid) from pg_stat_activity where wait_event = 'SyncRep'")
 
 
