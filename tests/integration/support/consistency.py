@@ -87,28 +87,28 @@ class Check:
     inside: whether writers go by way of the daemon, those that can.
     lenient: clients may lose their servers.
     commit: values of synchronous_commit, for one register after the other.
-    changes: how often changed() must be called; there is enough of everything behind the last one.
     """
 
     def __init__(self, daemon, server, registers, age=0.0, seen=True, inside=False, lenient=False,
-                 commit=("local",), changes=0, pause=0.2, readers=4):
+                 commit=("local",), pause=0.2, readers=4):
         self.daemon, self.server, self.registers = daemon, server, registers
         self.age, self.seen, self.inside, self.lenient = age, seen, inside, lenient
-        self.commit, self.changes, self.pause, self.readers = commit, changes, pause, readers
+        self.commit, self.pause, self.readers = commit, pause, readers
         self.ledgers = {name: Ledger() for name in registers}
         self.answers = dict.fromkeys(registers, 0)
         self.violations, self.failures, self.events = [], [], []
         self.wrong = set()  # registers that have violations
         self.stop, self.over = threading.Event(), threading.Event()  # of clients, of all
-        self.start = time.monotonic()
+        self.start = self.since = time.monotonic()
         self.before = self.counts()
 
     # -- the run
 
-    def run(self, *others, until=None, enough=20):
+    def run(self, *others, until=None, enough=20, then=None):
         """Until the time is over and there was enough of everything, or something is wrong.
 
-        `others` are functions of the run, each in a thread of its own.
+        `others` are functions of the run, each in a thread of its own.  `then` is one that is called when there was
+        enough before it, in this thread: servers end with the thread that has started them.
         """
         clients = [self.thread(self.write, name) for name in self.registers]
         clients += [self.thread(self.read, number) for number in range(self.readers)]
@@ -117,7 +117,12 @@ class Check:
         for thread in clients + others:
             thread.start()
         try:
-            eventually(until or (lambda: self.done(enough)), SECONDS + 3 * PATIENCE, every=0.1)
+            wait = until or (lambda: self.done(enough))
+            eventually(wait, SECONDS + 3 * PATIENCE, every=0.1)
+            if then is not None:
+                then(self)
+                self.before, self.since = self.counts(), time.monotonic()
+                eventually(wait, SECONDS + 3 * PATIENCE, every=0.1)
         finally:
             self.stop.set()
             for thread in clients:
@@ -125,6 +130,7 @@ class Check:
             self.over.set()
             for thread in others:
                 thread.join(2 * PATIENCE)
+            self.forget_prepared()
         print("RUN", time.monotonic()-self.start, sum(self.answers.values()), sum(len(l.values) for l in self.ledgers.values()), self.daemon.console("SHOW CACHE_RULES"), self.daemon.console("SHOW CACHE_REASONS") and 0, len(self.events))
         assert not self.failures, self.failures[:SHOWN]
         return self
@@ -135,6 +141,11 @@ class Check:
             for name, register in self.registers.items():
                 for slow in {False, register.rows == 1}:
                     session.execute(self.text(name, slow), prepare=False)
+
+    def forget_prepared(self):
+        """What is prepared keeps its locks, whatever becomes of its session."""
+        for name in self.primary().sql("select gid from pg_prepared_xacts where database = current_database()"):
+            self.primary().sql(f"rollback prepared '{name[0]}'")
 
     def thread(self, function, argument):
         def guarded():
@@ -148,20 +159,14 @@ class Check:
     def done(self, enough):
         if self.failures or self.violations:
             return True
-        assert self.changes <= 0, "it has not happened yet"
         since = [now - before for now, before in zip(self.counts(), self.before)]
         assert min(since[1:]) > FEW, f"{since[1:]} versions and answers of registers"
         assert since[0] >= enough, f"only {since[0]} answers were shared"
-        return time.monotonic() - self.start > SECONDS
+        return time.monotonic() - self.since > SECONDS
 
     def counts(self):
         """Answers that were shared; versions and answers of each register."""
         return [self.shared(), *(len(one.values) for one in self.ledgers.values()), *self.answers.values()]
-
-    def changed(self, what):
-        self.event(what)
-        self.before = self.counts()
-        self.changes -= 1
 
     def shared(self):
         """Answers from memory, or of executions that ran already."""
