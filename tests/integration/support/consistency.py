@@ -54,7 +54,12 @@ class Sessions:
 
     def __init__(self, check, name):
         self.check, self.register, self.options = check, check.registers[name], check.options(name)
-        self.elsewhere = self.here = None
+        self.elsewhere = self.here = self.back = None
+
+    def reader(self):
+        """For what was written a moment ago."""
+        self.back = self.back or self.check.client()
+        return self.back
 
     def of(self, statement):
         if isinstance(statement, Elsewhere):
@@ -74,10 +79,10 @@ class Sessions:
                 self.here.execute("rollback prepared 'register'")
 
     def close(self):
-        for session in self.elsewhere, self.here:
+        for session in self.elsewhere, self.here, self.back:
             if session is not None:
                 session.close()
-        self.elsewhere = self.here = None
+        self.elsewhere = self.here = self.back = None
 
 
 class Check:
@@ -211,6 +216,9 @@ class Check:
                 self.write_version(register, version, sessions, choose)
                 self.ledgers[name].publish(version)
                 version += 1
+                if choose.random() < 0.5:
+                    slow = register.rows == 1 and choose.random() < 0.5
+                    self.ask(sessions.reader(), choose.choice(WAYS), name, slow)
             except psycopg.Error as error:
                 sessions.close()
                 self.lost(error, f"write of {name}")
@@ -356,11 +364,10 @@ def halting(*names, most=0.3):
     """Backends of these names stand still for a while now and then."""
     def disturb(check):
         choose = random.Random("halting")
-        while not check.stop.wait(choose.uniform(0.1, 0.6)):
+        while not check.stop.wait(choose.uniform(0.05, 0.3)):
             for pid, name in check.primary().sql("select pid, application_name from pg_stat_activity"
                                                  " where application_name = any(%s)", list(names)):
-                if choose.random() < 0.6:
-                    halted(check, pid, name, choose.uniform(0, most))
+                halted(check, pid, name, choose.uniform(0, most))
 
     return disturb
 
