@@ -5,9 +5,10 @@
 
 /* --- texts ------------------------------------------------------------------------------------ */
 
-/* Replaces nothing of a user: schema trunkline is ours.  What is done to temporary objects alone is
- * not told.  The digest has the id of the transaction that wrote each row, so that a change that
- * was undone again is noticed too; it reads pg_authid as the user who ran the setup. */
+/* Replaces nothing of a user: schema trunkline is ours.  What is done to temporary relations alone
+ * is not told; a lasting table may have columns of a temporary type.  The digest has the id of the
+ * transaction that wrote each row, so that a change that was undone again is noticed too; it reads
+ * pg_authid as the user who ran the setup. */
 static const char setup_sql[] =
     "BEGIN;\n"
     "CREATE SCHEMA IF NOT EXISTS trunkline;\n"
@@ -23,7 +24,8 @@ static const char setup_sql[] =
     "                AND NOT (cardinality(address_names) > 1 AND address_names[1] = 'pg_temp'))\n"
     "            INTO objects, lasting FROM pg_event_trigger_dropped_objects();\n"
     "    ELSE\n"
-    "        SELECT count(*), count(*) FILTER (WHERE schema_name IS DISTINCT FROM 'pg_temp')\n"
+    "        SELECT count(*), count(*) FILTER (WHERE schema_name IS DISTINCT FROM 'pg_temp'\n"
+    "                OR object_type NOT IN ('table', 'index', 'sequence', 'view'))\n"
     "            INTO objects, lasting FROM pg_event_trigger_ddl_commands();\n"
     "    END IF;\n"
     "    IF lasting > 0 THEN\n"

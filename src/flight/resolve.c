@@ -109,6 +109,16 @@ static void see_session(struct resolve *resolve, const struct resolve_cells *row
         against_both(resolve, VERDICT_REASON_STRINGS, SPAN_NONE, SPAN_NONE);
 }
 
+/* `how` is RESOLVE_SETTINGS_DIGEST. */
+static void see_settings(struct resolve *resolve, const struct resolve_cells *row)
+{
+    bool negative = span_starts(row->how, SPAN("-"));
+    uint64_t number = 0;
+    for (size_t i = negative; i < row->how.size; i++)
+        number = number * 10 + (uint64_t)(row->how.at[i] - '0');
+    resolve->settings = negative ? 0 - number : number;
+}
+
 /* --- relations -------------------------------------------------------------------------------- */
 
 /* Adds a relation to a list, once.  False: there is no room. */
@@ -231,19 +241,13 @@ static const struct {
     const char *what;
     void (*see)(struct resolve *resolve, const struct resolve_cells *row);
 } rows[] = {
-    {"session", see_session},
-    {"rel", see_relation},
-    {"behind", see_behind},
-    {"missing", see_missing},
-    {"denied", see_denied},
-    {"call", resolve_judge_call},
-    {"node", resolve_judge_node},
-    {"type", resolve_judge_type},
-    {"cast", see_cast},
-    {"opclass", see_class},
-    {"trigger", see_trigger},
-    {"key", resolve_see_column},
-    {"end", see_end},
+    {"session", see_session},     {"settings", see_settings},
+    {"rel", see_relation},        {"behind", see_behind},
+    {"missing", see_missing},     {"denied", see_denied},
+    {"call", resolve_judge_call}, {"node", resolve_judge_node},
+    {"type", resolve_judge_type}, {"cast", see_cast},
+    {"opclass", see_class},       {"trigger", see_trigger},
+    {"key", resolve_see_column},  {"end", see_end},
 };
 
 fault resolve_row(struct resolve *resolve, const struct span cells[RESOLVE_COLUMNS])
@@ -297,6 +301,7 @@ fault resolve_end(struct resolve *resolve, struct verdict **ret)
     struct verdict draft = {
         .reason = resolve->against.reason,
         .because = span_of(resolve->against.name, resolve->against.size),
+        .settings = resolve->settings,
     };
     finish_writes(resolve, &draft);
     if (draft.reason == VERDICT_REASONS) {

@@ -26,6 +26,26 @@
 /* Rows of an answer. */
 #define RESOLVE_ROWS_MAX 8192u
 
+/* An expression: a digest of the user and of the settings on which results depend. */
+#define RESOLVE_SETTINGS_DIGEST                                                                    \
+    "pg_catalog.hashtextextended(pg_catalog.concat_ws(pg_catalog.chr(10), current_user,"           \
+    " session_user, pg_catalog.current_setting('search_path'),"                                    \
+    " pg_catalog.current_setting('client_encoding'), pg_catalog.current_setting('TimeZone'),"      \
+    " pg_catalog.current_setting('timezone_abbreviations'),"                                       \
+    " pg_catalog.current_setting('DateStyle'), pg_catalog.current_setting('IntervalStyle'),"       \
+    " pg_catalog.current_setting('extra_float_digits'),"                                           \
+    " pg_catalog.current_setting('bytea_output'), pg_catalog.current_setting('xmlbinary'),"        \
+    " pg_catalog.current_setting('xmloption'), pg_catalog.current_setting('lc_monetary'),"         \
+    " pg_catalog.current_setting('lc_numeric'), pg_catalog.current_setting('lc_time'),"            \
+    " pg_catalog.current_setting('default_text_search_config'),"                                   \
+    " pg_catalog.current_setting('array_nulls'), pg_catalog.current_setting('backslash_quote'),"   \
+    " pg_catalog.current_setting('standard_conforming_strings'),"                                  \
+    " pg_catalog.current_setting('transform_null_equals'),"                                        \
+    " pg_catalog.current_setting('row_security'),"                                                 \
+    " pg_catalog.current_setting('quote_all_identifiers'),"                                        \
+    " pg_catalog.current_setting('gin_fuzzy_search_limit'),"                                       \
+    " pg_catalog.current_setting('session_replication_role')), 0)"
+
 /* A function that a rule declares: it gives the same result as long as its tables are the same, and
  * writes nothing.  All names have a schema. */
 struct resolve_declared {

@@ -30,6 +30,7 @@ struct resolve {
     bool begun; /* the first and the last row were taken */
     bool ended;
     bool converts;                   /* names are not in the encoding of the database, UTF8 */
+    uint64_t settings;               /* a digest of the session's; 0: not known */
     struct resolve_because against;  /* an answer from memory */
     struct resolve_because unlisted; /* why the relations written are not known */
     bool clocks;                     /* a value of type time may occur */

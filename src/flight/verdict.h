@@ -62,7 +62,7 @@ struct verdict_key {
 
 struct verdict {
     uint32_t references;     /* atomic */
-    uint64_t settings;       /* atomic; for the caller: 0 at first */
+    uint64_t settings;       /* atomic; of the session that was asked; 0: not known */
     uint32_t reason;         /* VERDICT_REASONS: an answer from memory may be given */
     struct span because;     /* the name that caused it; may be empty */
     uint32_t written_reason; /* of VERDICT_WRITES_DATABASE */

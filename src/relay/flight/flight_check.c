@@ -1,10 +1,11 @@
 #include "relay/flight/flight_check_parts.h"
 
+#include "flight/resolve.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-/* No name or operator of a user is called, whatever search_path is.  Settings on which no result
- * depends are left out. */
+/* No name or operator of a user is called, whatever search_path is. */
 static const char question[] =
     "SELECT (SELECT c.system_identifier FROM pg_catalog.pg_control_system() AS c),"
     " CASE WHEN pg_catalog.pg_is_in_recovery() THEN '0' ELSE pg_catalog.substr("
@@ -14,23 +15,7 @@ static const char question[] =
     " pg_catalog.pg_backend_pid(),"
     " pg_catalog.pg_my_temp_schema() OPERATOR(pg_catalog.<>) 0::pg_catalog.oid,"
     " pg_catalog.current_setting('transaction_isolation') OPERATOR(pg_catalog.=) 'serializable',"
-    " pg_catalog.hashtextextended(pg_catalog.concat_ws(pg_catalog.chr(10), current_user,"
-    " session_user, pg_catalog.current_setting('search_path'),"
-    " pg_catalog.current_setting('client_encoding'), pg_catalog.current_setting('TimeZone'),"
-    " pg_catalog.current_setting('timezone_abbreviations'),"
-    " pg_catalog.current_setting('DateStyle'), pg_catalog.current_setting('IntervalStyle'),"
-    " pg_catalog.current_setting('extra_float_digits'),"
-    " pg_catalog.current_setting('bytea_output'), pg_catalog.current_setting('xmlbinary'),"
-    " pg_catalog.current_setting('xmloption'), pg_catalog.current_setting('lc_monetary'),"
-    " pg_catalog.current_setting('lc_numeric'), pg_catalog.current_setting('lc_time'),"
-    " pg_catalog.current_setting('default_text_search_config'),"
-    " pg_catalog.current_setting('array_nulls'), pg_catalog.current_setting('backslash_quote'),"
-    " pg_catalog.current_setting('standard_conforming_strings'),"
-    " pg_catalog.current_setting('transform_null_equals'),"
-    " pg_catalog.current_setting('row_security'),"
-    " pg_catalog.current_setting('quote_all_identifiers'),"
-    " pg_catalog.current_setting('gin_fuzzy_search_limit'),"
-    " pg_catalog.current_setting('session_replication_role')), 0)";
+    " " RESOLVE_SETTINGS_DIGEST;
 
 #define COLUMNS 7u
 

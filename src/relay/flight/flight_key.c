@@ -24,6 +24,19 @@ static void put_name(struct buffer *key, const char *name)
     buffer_append(key, "", 1);
 }
 
+/* The name, and the servers: a reload may give the name to others. */
+static void put_service(struct buffer *key, const struct service_config *service)
+{
+    put_name(key, service->name);
+    put_name(key, service->lookup_name);
+    buffer_append(key, &service->lookup_port, sizeof(service->lookup_port));
+    for (size_t i = 0; i < service->host_count; i++) {
+        put_name(key, service->hosts[i].host);
+        buffer_append(key, &service->hosts[i].port, sizeof(service->hosts[i].port));
+    }
+    put_name(key, NULL);
+}
+
 static void put_digest(struct buffer *key, const struct params *params)
 {
     static const struct digest none;
@@ -41,7 +54,7 @@ void flight_key_session(const struct client *client, struct buffer *key)
     const struct local_pool *pool = client->pool;
     const struct route_config *route = pool->route;
     uint8_t target = (uint8_t)route->target;
-    put_name(key, route->service->name);
+    put_service(key, route->service);
     put_name(key, local_pool_database(pool));
     put_name(key, route->server_user != NULL ? route->server_user : pool->user);
     buffer_append(key, &target, 1);

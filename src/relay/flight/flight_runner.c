@@ -147,8 +147,8 @@ static fault take_part(struct flight_sink *sink, const struct flight_part *part)
 
 /* --- strict ----------------------------------------------------------------------------------- */
 
-/* Whether the session's settings are those of the first one that has executed a statement with this
- * verdict. */
+/* Whether the session's settings are those with which the catalog was asked: another search_path
+ * makes other tables of the text's names. */
 static bool settings_agree(struct verdict *verdict, uint64_t settings)
 {
     uint64_t first = 0;
@@ -242,10 +242,11 @@ static bool capture(struct flight_run *run)
 }
 
 /* Whether each client gets the error of its own query: the extended protocol has told the server
- * less, or more, than the clients' simple one. */
+ * less, or more, than the clients' simple one; and an error of the check is nobody's. */
 static bool is_own(const struct flight_run *run)
 {
-    return run->simple && run->failed && answer_bytes(run->answer) == 0;
+    bool checking = run->origin != NULL && !flight_check_done(&run->check);
+    return (run->simple || checking) && run->failed && answer_bytes(run->answer) == 0;
 }
 
 /* Executes the statement, again if that may help.  OK: the answer has its last message. */
