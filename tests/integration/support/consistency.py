@@ -17,7 +17,7 @@ from . import wire as w
 from .patience import PATIENCE, eventually
 from .registers import OWNER, PATH, READER, Elsewhere
 
-SECONDS = float(os.environ.get("TRUNKLINE_CHECK_SECONDS", 4))
+SECONDS = float(os.environ.get("TRUNKLINE_CHECK_SECONDS", 3))
 FEW = 8  # versions and answers of each register that a run has at least
 SLOW = 0.02  # seconds that some executions take, so that others join them
 COMMON = 0.15  # seconds that one register is asked for by most
@@ -136,7 +136,7 @@ class Check:
             for thread in others:
                 thread.join(2 * PATIENCE)
             self.forget_prepared()
-        print("RUN", time.monotonic()-self.start, sum(self.answers.values()), sum(len(l.values) for l in self.ledgers.values()), self.daemon.console("SHOW CACHE_RULES"), self.daemon.console("SHOW CACHE_REASONS") and 0, len(self.events))
+        print(self.report())
         assert not self.failures, self.failures[:SHOWN]
         return self
 
@@ -182,8 +182,9 @@ class Check:
 
     def report(self):
         """What was wrong, and what happened shortly before."""
-        lines = [f"{len(self.violations)} violations; {sum(self.answers.values())} answers,"
-                 f" {self.shared()} shared"]
+        written = sum(len(one.values) for one in self.ledgers.values())
+        lines = [f"{len(self.violations)} violations; {written} versions, {sum(self.answers.values())} answers,"
+                 f" {self.shared()} shared", str(self.daemon.console("SHOW CACHE_RULES"))]
         for at, text in self.violations[:SHOWN]:
             lines.append(f"{at:.4f} {text}")
             lines += [f"    {then:.4f} {what}" for then, what in self.events if at - 2 < then <= at][-12:]

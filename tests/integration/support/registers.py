@@ -50,6 +50,18 @@ ROWS = {
     "keyed": register("create table c.keyed (id int primary key, n bigint);"
                       "insert into c.keyed select id, 0 from generate_series(1, 50) id",
                       "select n from c.keyed where id = 7", "update c.keyed set n = {k} where id = 7"),
+    "composite": register("create table c.composite (a text, b numeric, n bigint, primary key (a, b));"
+                          "insert into c.composite select 'o''b', b, 0 from generate_series(0.5, 9.5) b",
+                          "select n from c.composite where b = 1.50 and a = 'o''b'",
+                          "update c.composite set n = {k} where a = 'o''b' and b = 1.5"),
+    "rekeyed": register("create table c.rekeyed (id int primary key, n bigint);"
+                        "insert into c.rekeyed values (7, 0), (8, 0)",
+                        "select n from c.rekeyed where id = 7", "begin", "delete from c.rekeyed where id = 7",
+                        "update c.rekeyed set id = 7, n = {k} where id = 8",
+                        "insert into c.rekeyed values (8, 0)", "commit"),
+    "emptied": register("create table c.emptied (id int primary key, n bigint); insert into c.emptied values (7, 0)",
+                        "select n from c.emptied where id = 7", "begin", "truncate c.emptied",
+                        "insert into c.emptied values (7, {k})", "commit"),
     "savepoints": register(one_row("savepoints"), "select n from c.savepoints", "begin", "savepoint x",
                            updated("savepoints"), "release x", "savepoint y",
                            "update c.savepoints set n = -1", "rollback to y", "commit"),
