@@ -159,7 +159,9 @@ BODY(an_execution_without_generations_is_joined_by_none)
     answer_unref(&others);
     flight_unref(&flight);
     flight_unref(&other);
+    machine_stop();
 }
+
 BODY(all_that_ask_for_one_key_get_the_answer_of_one_execution)
 {
     struct listener all[5] = {0}, other = {0};
