@@ -22,16 +22,17 @@ static const char question[] =
 /* ParseComplete, BindComplete, DataRow, CommandComplete. */
 #define REPLIES 4u
 
-void flight_check_put(struct buffer *batch)
+void flight_check_put(struct buffer *batch, bool named)
 {
+    const char *name = named ? "check" : "";
     size_t start = wire_begin(batch, WIRE_PARSE);
-    wire_put_text(batch, "");
+    wire_put_text(batch, name);
     wire_put_text(batch, question);
     wire_put_u16(batch, 0);
     wire_end(batch, start);
     start = wire_begin(batch, WIRE_BIND);
     wire_put_text(batch, "");
-    wire_put_text(batch, "");
+    wire_put_text(batch, name);
     wire_put_u16(batch, 0);
     wire_put_u16(batch, 0);
     wire_put_u16(batch, 0);

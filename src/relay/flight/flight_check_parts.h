@@ -28,8 +28,9 @@ struct flight_check {
     bool serializable; /* its transactions are */
 };
 
-/** Appends the question's messages, without a Sync. */
-void flight_check_put(struct buffer *batch);
+/** Appends the question's messages, without a Sync.  `named`: as a named statement, which a server
+ *  has to plan only once. */
+void flight_check_put(struct buffer *batch, bool named);
 /** Begins a check; `inner` and `found` as above. */
 void flight_check_init(struct flight_check *check, struct flight_sink *inner,
                        fault (*found)(struct flight_check *check));

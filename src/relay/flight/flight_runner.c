@@ -396,6 +396,12 @@ static void run_main(void *argument)
 
 /* --- starting it ------------------------------------------------------------------------------ */
 
+/* Whether the pool shares what its clients prepare. */
+static bool can_name(const struct route_config *route)
+{
+    return route->prepared_max > 0 && route->prepared_max != PREPARED_PRIVATE;
+}
+
 /* Takes over a reference to the flight.  NULL: no memory. */
 static struct flight_run *run_new(const struct client *client, struct flight *take_flight,
                                   const struct cache_rule *rule, const struct turn_batch *batch)
@@ -423,7 +429,7 @@ static struct flight_run *run_new(const struct client *client, struct flight *ta
         run->catalog = generations_catalog(env->generations, origin_database(run->origin));
         flight_values_init(&run->values, batch);
         run->simple = !batch->extended;
-        flight_check_put(&run->batch);
+        flight_check_put(&run->batch, can_name(route));
     }
     flight_key_batch(batch, run->origin != NULL, &run->batch);
     flight_judge_key(client, batch, run->origin, &run->judged_key);
