@@ -6,9 +6,9 @@
 /* --- texts ------------------------------------------------------------------------------------ */
 
 /* Replaces nothing of a user: schema trunkline is ours.  What is done to temporary relations alone
- * is not told; a lasting table may have columns of a temporary type.  The digest has the id of the
- * transaction that wrote each row, so that a change that was undone again is noticed too; it reads
- * pg_authid as the user who ran the setup. */
+ * is not told; a lasting table may have columns of a temporary type.  DROP OWNED changes rights and
+ * may list no object.  The digest has the id of the transaction that wrote each row, so that a
+ * change that was undone again is noticed too; it reads pg_authid as the user who ran the setup. */
 static const char setup_sql[] =
     "BEGIN;\n"
     "CREATE SCHEMA IF NOT EXISTS trunkline;\n"
@@ -28,7 +28,7 @@ static const char setup_sql[] =
     "                OR object_type NOT IN ('table', 'index', 'sequence', 'view'))\n"
     "            INTO objects, lasting FROM pg_event_trigger_ddl_commands();\n"
     "    END IF;\n"
-    "    IF lasting > 0 THEN\n"
+    "    IF lasting > 0 OR tg_tag = 'DROP OWNED' THEN\n"
     "        PERFORM pg_logical_emit_message(true, '" FEED_PREFIX_DDL "', tg_tag);\n"
     "    ELSIF objects > 0 THEN\n"
     "        PERFORM pg_logical_emit_message(true, '" FEED_PREFIX_MARKER "', tg_tag);\n"

@@ -12,25 +12,26 @@ from test_strict import SCHEMA, SQL, cluster, hits_on, strict, value  # noqa: F4
 # -- what no message tells
 
 
-@pytest.mark.parametrize("change, after", [
-    ("drop owned by app", "42501"),
-    ("reassign owned by app to postgres", []),
-], ids=["drop", "reassign"])
-def test_rights_change_in_a_transaction_that_writes_elsewhere(strict, cluster, change, after):
+def test_rights_change_in_a_transaction_that_writes_elsewhere(strict, cluster):
     cluster.sql("revoke all on s.a, s.b from public; grant all on s.a to app")
-    if after == []:  # an owner reads all rows
-        cluster.sql("alter table s.a owner to app; alter table s.a enable row level security")
     daemon = strict()
     with daemon.endpoint().wire() as wire, client(cluster) as direct:
         eventually(lambda: hits_on(daemon, wire, SQL))
         with direct.transaction():
             direct.execute("update s.b set v = v + 1")
-            direct.execute(change)
-        answers = wire.ask(w.query(SQL))
-        if isinstance(after, str):
-            assert [m.sqlstate for m in answers if m.kind == "E"] == [after]
-        else:
-            assert w.rows(answers) == after or [m.sqlstate for m in answers if m.kind == "E"] == ["42501"]
+            direct.execute("drop owned by app")
+        assert [m.sqlstate for m in wire.ask(w.query(SQL)) if m.kind == "E"] == ["42501"]
+
+
+def test_owners_change_by_themselves(strict, cluster):
+    """No event trigger fires for REASSIGN OWNED: it counts as a transaction without changes."""
+    cluster.sql("alter database app owner to postgres; revoke all on s.a from public;"
+                " alter table s.a owner to app; alter table s.a enable row level security")
+    daemon = strict()
+    with daemon.endpoint().wire() as wire, client(cluster) as direct:
+        eventually(lambda: hits_on(daemon, wire, SQL))  # an owner reads all rows
+        direct.execute("reassign owned by app to postgres")
+        assert [m.sqlstate for m in wire.ask(w.query(SQL)) if m.kind == "E"] == ["42501"]
 
 
 def test_a_label_of_a_temporary_type_in_a_lasting_table(strict, cluster):
