@@ -147,6 +147,7 @@ def test_a_standby_shows_a_commit_that_waits_for_another_one_before_the_primary(
     cluster = replication(replicas=1)
     primary, standby = cluster.primary, cluster.replicas[0]
     primary.sql("create table written (a int)")
+    cluster.caught_up()
     primary.configure(synchronous_standby_names="nobody")
     eventually(lambda: primary.one("select current_setting('synchronous_standby_names')")
                == "nobody")
