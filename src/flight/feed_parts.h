@@ -69,7 +69,6 @@ struct feed {
     moment probed;     /* when the latest one was sent */
     duration settle;   /* before a probe that only settles */
     struct feed_probe_row row; /* of the latest probe */
-    uint64_t quiet;            /* while the log ends here, `row` is right; 0: nowhere */
     char digest[FEED_DIGEST_MAX + 1];
 
     struct {

@@ -29,11 +29,6 @@ static fault probe_row(struct span body, void *to)
     return feed_read_probe(body, to);
 }
 
-static fault look_row(struct span body, void *to)
-{
-    return feed_read_look(body, to);
-}
-
 static fault marker_row(struct span body, void *to)
 {
     return feed_read_marker(body, to);
@@ -102,62 +97,17 @@ static fault probe_understand(struct feed *feed)
     return OK;
 }
 
-/* Whether the end of the log alone may tell that nothing has changed since the latest probe. */
-static bool may_look(const struct feed *feed)
-{
-    return feed->quiet != 0 && feed->proven != 0 && feed_sets_unsettled(&feed->sets) == 0;
-}
-
-/* Asks for the end of the log.  *ret_same: no record was written since the snapshot of the latest
- * probe was taken, and the configuration is the same: its row would be the same. */
-static fault probe_look(struct feed *feed, bool *ret_same, deadline by)
-{
-    struct feed_look_row look;
-    TRY(feed_link_send(&feed->probe, SPAN(FEED_LOOK_EXECUTE), by));
-    TRY(feed_link_rows(&feed->probe, look_row, &look, by));
-    const char *loaded = strrchr(feed->digest, ' ');
-    *ret_same =
-        look.inserted == feed->quiet && loaded != NULL && strcmp(loaded + 1, look.loaded) == 0;
-    if (*ret_same)
-        feed->row.flushed = look.flushed;
-    else
-        feed->row.inserted = look.inserted;
-    return OK;
-}
-
-/* Makes a whole probe.  Its position is read behind its snapshot: only if that of the question
- * before is the same was nothing written between the two. */
-static fault probe_whole(struct feed *feed, deadline by)
-{
-    uint64_t before = feed->row.inserted;
-    TRY(feed_link_send(&feed->probe, SPAN(FEED_PROBE_EXECUTE), by));
-    TRY(feed_link_rows(&feed->probe, probe_row, &feed->row, by));
-    feed->quiet = feed->row.inserted == before ? before : 0;
-    return OK;
-}
-
-static fault probe_ask(struct feed *feed)
-{
-    deadline by = after(PROBE_ANSWER_MAX);
-    bool same = false;
-    if (may_look(feed))
-        TRY(probe_look(feed, &same, by));
-    if (!same)
-        TRY(probe_whole(feed, by));
-    feed->probing = false;
-    if (!same)
-        return probe_understand(feed);
-    feed_tickets_place(&feed->tickets, probe_position(feed));
-    return OK;
-}
-
 static fault probe_once(struct feed *feed)
 {
+    deadline by = after(PROBE_ANSWER_MAX);
     hint_add(&feed->shared.view.probes, 1);
     feed->probed = now();
     feed->probing = true;
     feed_tickets_send(&feed->tickets);
-    TRY(probe_ask(feed));
+    TRY(feed_link_send(&feed->probe, SPAN(FEED_PROBE_EXECUTE), by));
+    TRY(feed_link_rows(&feed->probe, probe_row, &feed->row, by));
+    feed->probing = false;
+    TRY(probe_understand(feed));
 
     uint64_t position = probe_position(feed), passed = feed->stream.passed;
     hint_write(&feed->shared.view.lag, position > passed ? position - passed : 0);
@@ -203,7 +153,6 @@ static fault probe_begin(struct feed *feed)
     while (!feed->streams)
         TRY(co_wait(NEVER));
     feed->settle = SETTLE_MIN;
-    feed->quiet = feed->row.inserted = 0; /* of another session */
     return probe_mark(feed, &feed->barrier);
 }
 

@@ -79,10 +79,7 @@ static const char probe_prepare[] =
     " PREPARE trunkline_probe AS"
     " SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0'),"
     " pg_wal_lsn_diff(pg_current_wal_flush_lsn(), '0/0'), pg_current_snapshot(),"
-    " trunkline.feed_digest() || ' ' || extract(epoch FROM pg_conf_load_time()), " SETUP_IS_THERE
-    "; PREPARE trunkline_look AS"
-    " SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0'),"
-    " pg_wal_lsn_diff(pg_current_wal_flush_lsn(), '0/0'), extract(epoch FROM pg_conf_load_time())";
+    " trunkline.feed_digest() || ' ' || extract(epoch FROM pg_conf_load_time()), " SETUP_IS_THERE;
 
 const char *feed_setup_sql(void)
 {
@@ -170,17 +167,6 @@ fault feed_read_probe(struct span body, struct feed_probe_row *ret)
     memcpy(ret->digest, fields[3].at, fields[3].size);
     ret->digest[fields[3].size] = '\0';
     return feed_read_snapshot(fields[2], &ret->snapshot);
-}
-
-fault feed_read_look(struct span body, struct feed_look_row *ret)
-{
-    struct span fields[3];
-    if (!read_row(body, fields, 3) || !read_number(fields[0], &ret->inserted) ||
-        !read_number(fields[1], &ret->flushed) || fields[2].size > FEED_DIGEST_MAX)
-        return FAULT_PROTOCOL;
-    memcpy(ret->loaded, fields[2].at, fields[2].size);
-    ret->loaded[fields[2].size] = '\0';
-    return OK;
 }
 
 fault feed_read_marker(struct span body, uint64_t *ret)

@@ -37,21 +37,11 @@ struct feed_probe_row {
     char digest[FEED_DIGEST_MAX + 1]; /* of roles, memberships, defaults of roles and databases,
                                          event triggers, and the time of the configuration */
 };
-/** What a connection prepares once, before FEED_PROBE_EXECUTE and FEED_LOOK_EXECUTE. */
+/** What a connection prepares once, before FEED_PROBE_EXECUTE. */
 const char *feed_probe_prepare(void);
 #define FEED_PROBE_EXECUTE "EXECUTE trunkline_probe"
 /** Reads the body of its row.  Faults: PROTOCOL. */
 fault feed_read_probe(struct span body, struct feed_probe_row *ret) MUST_USE;
-
-/* The part of a probe that is cheap. */
-struct feed_look_row {
-    uint64_t inserted;
-    uint64_t flushed;
-    char loaded[FEED_DIGEST_MAX + 1]; /* the time of the configuration, as the digest ends */
-};
-#define FEED_LOOK_EXECUTE "EXECUTE trunkline_look"
-/** Reads the body of its row.  Faults: PROTOCOL. */
-fault feed_read_look(struct span body, struct feed_look_row *ret) MUST_USE;
 
 /* Commits a message, so that all of the log before it is flushed, where synchronous_commit is
  * local. Returns the id of its transaction. */
