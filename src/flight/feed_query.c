@@ -8,7 +8,7 @@
 /* Replaces nothing of a user: schema trunkline is ours.  What is done to temporary relations alone
  * is not told; a lasting table may have columns of a temporary type.  DROP OWNED changes rights and
  * may list no object.  The digest has the id of the transaction that wrote each row, so that a
- * change that was undone again is noticed too; it reads pg_authid as the user who ran the setup. */
+ * change that was undone again is noticed too; it reads pg_authid as the owner of the function. */
 static const char setup_sql[] =
     "BEGIN;\n"
     "CREATE SCHEMA IF NOT EXISTS trunkline;\n"

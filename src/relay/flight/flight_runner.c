@@ -242,7 +242,7 @@ static bool capture(struct flight_run *run)
 }
 
 /* Whether each client gets the error of its own query: the extended protocol has told the server
- * less, or more, than the clients' simple one; and an error of the check is nobody's. */
+ * less, or more, than the clients' simple one; and an error of the check is given to no client. */
 static bool is_own(const struct flight_run *run)
 {
     bool checking = run->origin != NULL && !flight_check_done(&run->check);
