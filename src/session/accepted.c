@@ -99,3 +99,79 @@ bool accepted_share(struct buffer *shared, struct span flat)
         buffer_clear(shared);
     return true;
 }
+
+/* --- what lasts ------------------------------------------------------------------------------- */
+
+/* Parameters that each user may set, and whose values name no object.  Those that begin so too. */
+static const char *const lasting[] = {
+    "application_name",
+    "array_nulls",
+    "backslash_quote",
+    "bytea_output",
+    "check_function_bodies",
+    "client_encoding",
+    "client_min_messages",
+    "constraint_exclusion",
+    "cpu_index_tuple_cost",
+    "cpu_operator_cost",
+    "cpu_tuple_cost",
+    "cursor_tuple_fraction",
+    "DateStyle",
+    "default_statistics_target",
+    "default_transaction_deferrable",
+    "default_transaction_isolation",
+    "default_transaction_read_only",
+    "effective_cache_size",
+    "effective_io_concurrency",
+    "escape_string_warning",
+    "extra_float_digits",
+    "from_collapse_limit",
+    "geqo",
+    "gin_fuzzy_search_limit",
+    "hash_mem_multiplier",
+    "idle_in_transaction_session_timeout",
+    "idle_session_timeout",
+    "IntervalStyle",
+    "jit",
+    "join_collapse_limit",
+    "lc_monetary",
+    "lc_numeric",
+    "lc_time",
+    "lock_timeout",
+    "maintenance_work_mem",
+    "max_parallel_workers_per_gather",
+    "parallel_leader_participation",
+    "parallel_setup_cost",
+    "parallel_tuple_cost",
+    "password_encryption",
+    "plan_cache_mode",
+    "quote_all_identifiers",
+    "random_page_cost",
+    "row_security",
+    "search_path",
+    "seq_page_cost",
+    "standard_conforming_strings",
+    "statement_timeout",
+    "synchronize_seqscans",
+    "synchronous_commit",
+    "tcp_keepalives_count",
+    "tcp_keepalives_idle",
+    "tcp_keepalives_interval",
+    "tcp_user_timeout",
+    "TimeZone",
+    "timezone_abbreviations",
+    "transaction_timeout",
+    "transform_null_equals",
+    "work_mem",
+    "xmlbinary",
+    "xmloption",
+};
+static const struct span lasting_prefix = {(const uint8_t *)"enable_", 7};
+
+bool accepted_lasts(struct span name)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(lasting); i++)
+        if (span_is_nocase(name, lasting[i]))
+            return true;
+    return span_starts(name, lasting_prefix);
+}

@@ -19,6 +19,10 @@ bool accepted_find(const struct map *all, const struct param *param, struct span
  *  without memory the value is not recorded. */
 void accepted_add(struct map *all, const struct param *param, struct span canonical);
 void accepted_clear(struct map *all);
+/** Whether servers accept each value of this parameter that they have accepted once, and its RESET,
+ *  as long as they live.  False: that may depend on rights or on objects, which change (role,
+ *  default_tablespace, a parameter of an extension, one of superusers), or isn't known. */
+bool accepted_lasts(struct span name);
 
 /* A value in flat form: name, value and canonical value, each with a NUL behind it. */
 struct accepted_value {

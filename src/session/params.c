@@ -77,29 +77,92 @@ static size_t params_sort(struct param *all, size_t count)
     return sorted;
 }
 
-/* Computes set->session, with names in lower case; equal sets have the same digest on every relay.
- * false: no memory. */
+/* --- digests ---------------------------------------------------------------------------------- */
+
+/* Appends a parameter, with its name in lower case.  Returns the new size. */
+static size_t flat_put(uint8_t *flat, size_t size, struct span name, struct span value)
+{
+    for (size_t j = 0; j < name.size; j++)
+        flat[size++] = (uint8_t)tolower(name.at[j]);
+    flat[size++] = '\0';
+    if (value.size > 0)
+        memcpy(flat + size, value.at, value.size);
+    size += value.size;
+    flat[size++] = '\0';
+    return size;
+}
+
+/* Whether the parameter concerns a session between its statements, or its connection. */
+static bool is_idle_matter(struct span name)
+{
+    static const char *const names[] = {
+        "idle_in_transaction_session_timeout",
+        "idle_session_timeout",
+        "tcp_keepalives_idle",
+        "tcp_keepalives_interval",
+        "tcp_keepalives_count",
+        "tcp_user_timeout",
+        "client_connection_check_interval",
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+        if (span_is_nocase(name, names[i]))
+            return true;
+    return false;
+}
+
+/* Reads a statement_timeout.  False: it has a spelling that is left to PostgreSQL ("0x10", "1.5s",
+ * "010", "1000us"). */
+static bool read_limit(struct span value, duration *ret)
+{
+    static const struct {
+        const char *unit;
+        int64_t ms;
+    } units[] = {{"", 1}, {"ms", 1}, {"s", 1000}, {"min", 60000}, {"h", 3600000}, {"d", 86400000}};
+    int64_t number = 0;
+    size_t digits = 0;
+    for (; digits < value.size && digits < 10 && isdigit(value.at[digits]); digits++)
+        number = number * 10 + (value.at[digits] - '0');
+    struct span unit = span_skip(value, digits);
+    if (digits == 0 || (value.at[0] == '0' && digits > 1))
+        return false;
+    for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
+        if (!span_is(unit, units[i].unit) || number > INT32_MAX / units[i].ms)
+            continue;
+        *ret = number == 0 ? NO_LIMIT : ms(number * units[i].ms);
+        return true;
+    }
+    return false;
+}
+
+/* Computes the digests; equal sets have the same ones on every relay.  That a statement_timeout is
+ * set counts, its value does not: without one the server's default applies.  False: no memory. */
 static bool params_digest(struct params *set, size_t bytes)
 {
-    uint8_t *flat = malloc(bytes + 2 * set->count + 1);
-    size_t size = 0;
+    uint8_t *flat = malloc(2 * (bytes + 2 * set->count + 1));
     if (flat == NULL)
         return false;
+    uint8_t *other = flat + bytes + 2 * set->count + 1;
+    size_t size = 0, other_size = 0;
     for (uint32_t i = 0; i < set->count; i++) {
         struct span name = set->all[i].name, value = set->all[i].value;
         if (span_is_nocase(name, "application_name"))
             continue;
-        for (size_t j = 0; j < name.size; j++)
-            flat[size++] = (uint8_t)tolower(name.at[j]);
-        flat[size++] = '\0';
-        memcpy(flat + size, value.at, value.size);
-        size += value.size;
-        flat[size++] = '\0';
+        size = flat_put(flat, size, name, value);
+        if (is_idle_matter(name))
+            continue;
+        if (span_is_nocase(name, "statement_timeout") && read_limit(value, &set->limit)) {
+            set->limited = true;
+            value = SPAN_NONE;
+        }
+        other_size = flat_put(other, other_size, name, value);
     }
     set->session = digest_of(span_of(flat, size));
+    set->answer = digest_of(span_of(other, other_size));
     free(flat);
     return true;
 }
+
+/* --- sets ------------------------------------------------------------------------------------- */
 
 static bool is_temp_path(const struct param *param)
 {
@@ -151,8 +214,11 @@ static struct params *params_new(struct params_store *store, const struct param 
     struct params *set = counted_alloc(size);
     if (set == NULL)
         return NULL;
-    *set = (struct params){
-        .store = store, .references = 1, .count = (uint32_t)count, .size = (uint32_t)size};
+    *set = (struct params){.store = store,
+                           .references = 1,
+                           .count = (uint32_t)count,
+                           .size = (uint32_t)size,
+                           .limit = NO_LIMIT};
     uint8_t *at = (uint8_t *)(set->all + count);
     for (size_t i = 0; i < count; i++) {
         memcpy(at, all[i].name.at, all[i].name.size);
@@ -287,6 +353,15 @@ fault params_at_rest(struct params *set, struct params **ret)
         if (!param_acts(&set->all[i]))
             all[count++] = set->all[i];
     return params_intern(set->store, all, count, ret);
+}
+
+fault params_unlimited(struct params *set, struct params **ret)
+{
+    const struct span none = SPAN("0");
+    if (set->limited)
+        return params_with(set, SPAN("statement_timeout"), &none, ret);
+    *ret = params_ref(set);
+    return OK;
 }
 
 static bool name_is_list(struct span name)

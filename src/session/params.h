@@ -10,6 +10,7 @@
  */
 #include "base/buffer.h"
 #include "base/map.h"
+#include "base/time.h"
 #include "session/digest.h"
 
 struct param {
@@ -27,6 +28,10 @@ struct params {
                        next client: see params_at_rest */
     uint32_t size;  /* bytes of the allocation */
     struct digest session; /* of all but application_name, on which no statement depends */
+    struct digest answer;  /* the same without time limits and what concerns idle sessions: on these
+                              no answer depends, only whether there is one in time */
+    bool limited;          /* it sets statement_timeout, in a spelling that is read here */
+    duration limit;        /* that one; NO_LIMIT if it is 0, or not `limited` */
     struct param all[];    /* sorted; the bytes follow in the same allocation */
 };
 
@@ -82,6 +87,9 @@ void params_write_literal(struct buffer *sql, struct span text);
 /** Finds or makes `set` without the parameters that affect a server while no client has it: timers
  *  of idle sessions, keepalives, very short timeouts. */
 fault params_at_rest(struct params *set, struct params **ret) MUST_USE;
+/** Finds or makes `set` with a statement_timeout of 0 if it is `limited`: for an execution whose
+ *  clients each have a limit of their own. */
+fault params_unlimited(struct params *set, struct params **ret) MUST_USE;
 /** Appends name NUL value NUL ... (startup packet form). */
 void params_write_flat(struct buffer *out, const struct params *set);
 /** Finds or makes the set that params_write_flat wrote. */

@@ -145,3 +145,15 @@ def test_without_statements_of_ours(both, name):
 def test_where_servers_are_cleaned_after_each_transaction(both, name):
     direct, pooled = both(PLAYS[name], session_state={"set": "reset"})
     assert pooled[-1] == direct[-1]
+
+
+def test_what_another_client_has_left_is_no_reset(trunkline, postgres):
+    """The server is led from another client's value to its default, in front of a text that may reset."""
+    [[default]] = w.rows(postgres.endpoint().wire().ask(w.query("show timezone")))
+    pooler = trunkline(relays=1, routes=[route(pool_size=1)])
+    with pooler.endpoint().wire(TimeZone="America/Lima") as other, \
+            pooler.endpoint().wire(TimeZone="Asia/Tokyo") as mine:
+        mine.ask(w.query(f"set timezone = '{default}'"))
+        other.ask(w.query("select 1"))
+        mine.ask(w.query("do $$ begin if false then reset timezone; end if; end $$"))
+        assert w.rows(mine.ask(w.query("show timezone"))) == [[default]]

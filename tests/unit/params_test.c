@@ -54,6 +54,77 @@ TEST(equal_sets_are_one_set_whatever_the_order_and_the_case_of_names)
 }
 END_TEST
 
+/* --- digests ---------------------------------------------------------------------------------- */
+
+static bool same_answers(const char *one, const char *other)
+{
+    begin();
+    struct params *a = set_of(one), *b = set_of(other);
+    bool same = digest_equal(&a->answer, &b->answer);
+    params_unref(&a);
+    params_unref(&b);
+    end();
+    return same;
+}
+
+TEST(no_answer_depends_on_limits_and_idle_times)
+{
+    ck_assert(same_answers("", "application_name=x"));
+    ck_assert(same_answers("", "idle_in_transaction_session_timeout=1s,tcp_user_timeout=5"));
+    ck_assert(same_answers("statement_timeout=1s", "Statement_Timeout=0"));
+    ck_assert(same_answers("statement_timeout=7", "statement_timeout=24d"));
+    ck_assert(!same_answers("statement_timeout=1s", ""));
+    ck_assert(!same_answers("statement_timeout=1s", "statement_timeout=0x10"));
+    ck_assert(!same_answers("statement_timeout=0x11", "statement_timeout=0x10"));
+    ck_assert(!same_answers("lock_timeout=1s", "lock_timeout=2s"));
+    ck_assert(!same_answers("DateStyle=ISO", "DateStyle=German"));
+}
+END_TEST
+
+TEST(a_statement_timeout_is_read_as_postgresql_reads_it)
+{
+    static const struct {
+        const char *set;
+        int64_t ms; /* -1: it is not read; 0: there is no limit */
+    } cases[] = {
+        {"", -1},
+        {"statement_timeout=0", 0},
+        {"statement_timeout=0s", 0},
+        {"statement_timeout=250", 250},
+        {"statement_timeout=250ms", 250},
+        {"statement_timeout=5s", 5000},
+        {"statement_timeout=2min", 120000},
+        {"statement_timeout=1h", 3600000},
+        {"statement_timeout=24d", 2073600000},
+        {"statement_timeout=2147483647", 2147483647},
+        {"statement_timeout=2147483648", -1}, /* PostgreSQL refuses it */
+        {"statement_timeout=25d", -1},
+        {"statement_timeout=010", -1}, /* octal */
+        {"statement_timeout=0x10", -1},
+        {"statement_timeout=1.5s", -1},
+        {"statement_timeout=1000us", -1},
+        {"statement_timeout=-1", -1},
+        {"statement_timeout=5 s", -1},
+        {"statement_timeout=s", -1},
+        {"statement_timeout=12345678901", -1},
+    };
+    begin();
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct params *set = set_of(cases[i].set), *unlimited = NULL;
+        ck_assert_int_eq(set->limited, cases[i].ms >= 0);
+        ck_assert_int_eq(set->limit.us, cases[i].ms > 0 ? cases[i].ms * 1000 : NO_LIMIT.us);
+        ck_assert_int_eq(params_unlimited(set, &unlimited), OK);
+        if (set->limited)
+            ck_assert(span_is(*params_find(unlimited, SPAN("statement_timeout")), "0"));
+        else
+            ck_assert_ptr_eq(unlimited, set);
+        params_unref(&unlimited);
+        params_unref(&set);
+    }
+    end();
+}
+END_TEST
+
 TEST(the_empty_set_is_there_once)
 {
     begin();
@@ -374,14 +445,15 @@ TEST(defaults_are_the_reported_values_that_follow_a_client)
 }
 END_TEST
 
-TESTS("params", equal_sets_are_one_set_whatever_the_order_and_the_case_of_names,
-      the_empty_set_is_there_once, of_equal_names_the_last_wins,
-      names_of_which_one_begins_the_other_are_two, a_set_with_one_change_leads_back_to_the_same_set,
-      a_set_owns_its_bytes, more_parameters_than_the_limit_are_refused,
-      more_bytes_than_the_limit_are_refused, sql_says_only_what_differs,
-      sql_quotes_whatever_it_is_given, lists_are_set_as_a_startup_packet_would,
-      sql_is_ascii_whatever_it_is_given, who_the_session_is_ends_first_and_begins_last,
-      what_acts_on_a_server_that_rests_is_known, sql_beyond_the_buffer_is_its_fault,
-      a_flat_set_is_the_same_set_again_also_elsewhere,
+TESTS("params", no_answer_depends_on_limits_and_idle_times,
+      a_statement_timeout_is_read_as_postgresql_reads_it,
+      equal_sets_are_one_set_whatever_the_order_and_the_case_of_names, the_empty_set_is_there_once,
+      of_equal_names_the_last_wins, names_of_which_one_begins_the_other_are_two,
+      a_set_with_one_change_leads_back_to_the_same_set, a_set_owns_its_bytes,
+      more_parameters_than_the_limit_are_refused, more_bytes_than_the_limit_are_refused,
+      sql_says_only_what_differs, sql_quotes_whatever_it_is_given,
+      lists_are_set_as_a_startup_packet_would, sql_is_ascii_whatever_it_is_given,
+      who_the_session_is_ends_first_and_begins_last, what_acts_on_a_server_that_rests_is_known,
+      sql_beyond_the_buffer_is_its_fault, a_flat_set_is_the_same_set_again_also_elsewhere,
       a_set_means_the_same_on_a_session_with_other_defaults,
       defaults_are_the_reported_values_that_follow_a_client)

@@ -91,6 +91,25 @@ bool turn_params_confirmed(const struct local_pool *pool, const struct params *h
     return true;
 }
 
+/* Whether the servers that have accepted what is in one of the sets, and not in the other, surely
+ * do so again. */
+static bool lasts_beside(const struct params *one, const struct params *other)
+{
+    for (uint32_t i = 0; i < one->count; i++)
+        if (!params_has(other, &one->all[i]) && !accepted_lasts(one->all[i].name))
+            return false;
+    return true;
+}
+
+/* Whether the difference may be sent in front of the client's message: if it failed, the message
+ * would be carried out with what the server's last client has left, its role for one. */
+static bool is_sure(const struct client *client, const struct params *have)
+{
+    const struct params *want = client->params;
+    return turn_params_confirmed(client->pool, have, want) && lasts_beside(have, want) &&
+           lasts_beside(want, have);
+}
+
 /* Notes that the server has accepted all of `want`, and how it spells each value.  The server's and
  * the client's sets get that spelling. */
 static fault params_settle(struct turn *turn, struct params *want)
@@ -134,6 +153,9 @@ static fault confirm_parameters(struct turn *turn, struct span sql)
     memcpy(text, fault_detail(asked), sizeof(text));
     TRY(turn_refuse(turn, sqlstate, text));
     turn->server->session.doubtful = true;
+    /* What can't be undone there would fail for the next client, too. */
+    turn->server->broken =
+        turn->server->broken || !lasts_beside(turn->server->session.params, turn->client->params);
     turn_detach_server(turn);
     return OK;
 }
@@ -286,14 +308,14 @@ static NEVER_INLINE fault adopt_difference(struct turn *turn, bool discard)
     struct server *server = turn->server;
     struct client *client = turn->client;
     struct buffer sql = BUFFER_INIT(SQL_MAX);
-    bool confirmed = turn_params_confirmed(client->pool, server->session.params, client->params);
+    bool sure = is_sure(client, server->session.params);
     if (discard)
         buffer_append_text(&sql, DISCARD_SEQUENCES);
     params_write_difference(&sql, server->session.params, client->params, true);
     fault result = buffer_fault(&sql);
     server->session.sequences_own = server->session.sequences_own || discard;
     if (result == OK && sql.size > 0)
-        result = confirmed && sql.size < turn->relay->chunks.size / 2
+        result = sure && sql.size < turn->relay->chunks.size / 2
                      ? inject_parameters(turn, buffer_span(&sql))
                      : confirm_parameters(turn, buffer_span(&sql));
     buffer_fini(&sql);
