@@ -54,7 +54,9 @@ def keep(run, daemon, postgres):
 
 def turn(siege, make_daemon, postgres, certificate, name, seed, seconds, sessions):
     """Whether one configuration came through."""
+    from support.patience import eventually
     siege.tables(postgres)
+    mark = postgres.mark()
     with siege.besieged(make_daemon, name, certificate) as daemon:
         run = siege.Siege(daemon, name, seed, sessions)
         run.run(seconds)
@@ -63,6 +65,11 @@ def turn(siege, make_daemon, postgres, certificate, name, seed, seconds, session
         except AssertionError as error:
             run.failures.append(f"the daemon: {error}")
         print(run.summary(), flush=True)
+        crashes = siege.crashes(postgres, mark)
+        if crashes:
+            print("PostgreSQL itself has crashed, so this turn says nothing:", *crashes, sep="\n", flush=True)
+            eventually(postgres.ready)
+            return True
         if run.failures:
             print("\n".join(run.failures))
             print(f"again: {run.replay()} --kind {os.environ['TRUNKLINE_KIND']}")

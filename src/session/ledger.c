@@ -443,6 +443,10 @@ static enum ledger_verdict ledger_copy_in(struct ledger *ledger)
         syncs += 1;
         ended = owed_take_end(ledger_at(ledger, syncs));
     }
+    /* PostgreSQL ends a session that sends another message in place of data.  This one it has not
+     * got, so what it will do with the Syncs behind that message is not known. */
+    if (!ended && syncs + 1 < ledger->count && ledger_at(ledger, syncs + 1)->fate == FATE_SYNTHETIC)
+        return VERDICT_BREACH;
     ledger->copy_in = !ended;
     ledger->copying = true;
     ledger->copy_syncs = syncs;

@@ -17,6 +17,8 @@ from support.trunkline import route
 COPY = "copy attacked from stdin"
 GOOD = w.copy_data(b"1\n")
 BAD = w.copy_data(b"not a number\n")
+KEPT = w.parse("kept", "select 1") + w.SYNC
+CLOSE = w.close("S", "kept")
 TABLES = """
 drop table if exists attacked, refused;
 create table attacked (n int);
@@ -72,6 +74,11 @@ ATTACKS = {
                                             (w.SYNC + w.close("S", "x")) * 3 + w.SYNC],
     "queries behind": [w.query(COPY) + BAD + w.SYNC + w.query("select 'mine'") + w.SYNC],
     "COPY after COPY": [(w.query(COPY) + BAD + w.SYNC) * 5],
+    "Close of a kept statement in place of data": [KEPT + w.query(COPY) + GOOD + CLOSE + w.SYNC + BAD],
+    "the same, when asked": [KEPT + w.query(COPY), None, GOOD + CLOSE + w.SYNC + BAD],
+    "the same, behind a Sync": [KEPT + w.query(COPY) + GOOD + w.SYNC + CLOSE + w.SYNC + BAD],
+    "the same in a batch": [KEPT + extended() + w.SYNC + GOOD + CLOSE + w.SYNC + BAD],
+    "Close of a kept statement behind the data": [KEPT + w.query(COPY) + GOOD + w.COPY_DONE + CLOSE + w.SYNC],
     "a trigger, simple": [w.query("copy refused from stdin") + w.COPY_DONE + w.SYNC],
     "a trigger, Sync ahead": [w.query("copy refused from stdin") + w.SYNC + w.COPY_DONE],
 }

@@ -322,6 +322,31 @@ TEST(a_sync_that_was_sent_before_the_copy_began_is_read_by_it)
 }
 END_TEST
 
+/* PostgreSQL would refuse this Close as COPY data, and has not got it. */
+TEST(a_synthetic_answer_before_the_end_of_a_copy_is_a_breach)
+{
+    for (int syncs = 0; syncs < 2; syncs++) {
+        begin();
+        owe(OWED_QUERY);
+        for (int i = 0; i < syncs; i++)
+            owe(OWED_SYNC);
+        owe_about(OWED_CLOSE, FATE_SYNTHETIC, "a");
+        owe(OWED_SYNC);
+        is_breached_by('G');
+        ledger_fini(&ledger);
+    }
+    begin();
+    owe(OWED_QUERY);
+    ledger_copy_ends(&ledger);
+    owe_about(OWED_CLOSE, FATE_SYNTHETIC, "a");
+    owe(OWED_SYNC);
+    hears("GCZ");
+    ledger_give(&ledger);
+    hears("Z");
+    is_even();
+}
+END_TEST
+
 /* PostgreSQL has read the first Sync, or not: a BEFORE STATEMENT trigger raises before it reads. */
 TEST(the_same_with_a_copy_that_fails)
 {
@@ -751,6 +776,7 @@ TESTS("ledger", what_comes_before_a_mark_is_told_apart_from_it,
       an_error_of_a_query_or_a_sync_drops_nothing, an_error_to_nothing_is_for_the_client,
       the_verdict_of_an_error_is_that_of_the_message_that_failed,
       synthetic_answers_come_in_their_turn, synthetic_answers_behind_an_error_are_never_given,
+      a_synthetic_answer_before_the_end_of_a_copy_is_a_breach,
       a_copy_by_a_simple_query_ends_with_it,
       a_sync_that_was_sent_before_the_copy_began_is_read_by_it,
       a_sync_into_a_copy_that_succeeds_is_not_answered,

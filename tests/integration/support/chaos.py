@@ -12,7 +12,7 @@ import time
 
 from . import wire as w
 
-FATAL = {"57P01", "08006", "57P02", "08003"}  # what a client may hear whose server was terminated
+FATAL = {"57P01", "08006", "08007", "57P02", "08003"}  # what a client may hear whose server was terminated
 
 SETTINGS = {
     "application_name": ["one", "two's", 'three"', "four \\ back", "five"],

@@ -77,6 +77,19 @@ def features(name):
     return found
 
 
+def crashes(postgres, mark):
+    """The lines of PostgreSQL's log since a mark that tell of backends that have crashed.
+
+    A client may do that to PostgreSQL 15.18 without a pooler, too: an Execute of the unnamed portal in a
+    transaction in which a Query has failed reads freed memory.  All clients lose their servers then, so
+    such a run says nothing about the daemon.
+    """
+    with open(postgres.log_file, "rb") as log:
+        log.seek(mark)
+        return [line for line in log.read().decode(errors="replace").splitlines()
+                if "was terminated by signal 11" in line]
+
+
 class Attack:
     """Plays sessions against an endpoint and takes no interest in the answers."""
 
