@@ -49,16 +49,12 @@ static void check_verdict(const struct query_analysis *done)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct query_analysis *done = NULL;
-    /* Exactly as long as the input, so that a read behind it is seen. */
-    uint8_t *copy = malloc(size + 1);
-    if (copy == NULL)
-        return 0;
-    memcpy(copy + 1, data, size);
-    struct span text = span_of(copy + 1, size);
+    uint8_t *memory;
+    struct span text = fuzz_copy(data, size, &memory);
     invariant(query_analysis_stack(text) <= QUERY_ANALYSIS_STACK);
     (void)query_is_time_word(text);
     fault result = query_analyze(text, &done);
-    free(copy);
+    free(memory);
     if (result != OK)
         return 0;
     check_objects(done);

@@ -98,18 +98,14 @@ static void read_stream(struct span rest)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    uint8_t *memory;
     if (size == 0)
         return 0;
-    /* Exactly as long as the input, so that a read behind it is seen. */
-    uint8_t *copy = malloc(size);
-    if (copy == NULL)
-        return 0;
-    memcpy(copy, data, size);
-    struct span rest = span_skip(span_of(copy, size), 1);
-    if (*copy == 's')
+    struct span input = fuzz_copy(data, size, &memory), rest = span_skip(input, 1);
+    if (*input.at == 's')
         read_stream(rest);
     else
         read_text(rest);
-    free(copy);
+    free(memory);
     return 0;
 }

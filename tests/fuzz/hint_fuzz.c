@@ -18,19 +18,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct span hints[QUERY_HINTS_MAX];
     struct cache_rule rule = {.mode = CACHE_DEDUPE, .ttl = sec(1)};
-    /* Exactly as long as the input, so that a read behind it is seen. */
-    uint8_t *copy = malloc(size + 1);
-    if (copy == NULL)
-        return 0;
-    memcpy(copy + 1, data, size);
-    struct span input = span_of(copy + 1, size);
+    uint8_t *memory;
+    struct span input = fuzz_copy(data, size, &memory);
     size_t count = query_hints(input, hints);
     invariant(count <= QUERY_HINTS_MAX);
     for (size_t i = 0; i < count; i++)
-        check_words(hints[i], copy + 1 + size);
+        check_words(hints[i], input.at + size);
     cache_rules_hint(input, &rule);
     invariant(rule.mode <= CACHE_TTL && rule.ttl.us > 0);
     invariant(count > 0 || rule.mode == CACHE_DEDUPE);
-    free(copy);
+    free(memory);
     return 0;
 }

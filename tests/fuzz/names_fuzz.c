@@ -60,26 +60,22 @@ static void check_resolv_conf(struct span text)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct dns_answer answer = {.ttl = NO_LIMIT};
+    uint8_t *memory;
     if (size == 0)
         return 0;
-    /* Exactly as long as the input, so that a read behind it is seen. */
-    uint8_t *copy = malloc(size);
-    if (copy == NULL)
-        return 0;
-    memcpy(copy, data, size);
-    struct span rest = span_skip(span_of(copy, size), 1);
-    if (*copy == 'h') {
+    struct span input = fuzz_copy(data, size, &memory), rest = span_skip(input, 1);
+    if (*input.at == 'h') {
         dns_hosts_find(rest, "db.test", 5432, &answer);
-    } else if (*copy == 'm') {
+    } else if (*input.at == 'm') {
         check_message(rest);
-    } else if (*copy == 'r') {
+    } else if (*input.at == 'r') {
         check_resolv_conf(rest);
     } else {
-        int type = *copy == '4' ? DNS_TYPE_A : DNS_TYPE_AAAA;
+        int type = *input.at == '4' ? DNS_TYPE_A : DNS_TYPE_AAAA;
         int status = dns_answer_read(type, rest, 5432, &answer);
         invariant(status <= 0 && (status == 0) == (answer.count > 0));
     }
     check_answer(&answer);
-    free(copy);
+    free(memory);
     return 0;
 }

@@ -39,12 +39,8 @@ static void check_reads(struct span input)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct query_effects effects;
-    /* Exactly as long as the input, so that a read behind it is seen. */
-    uint8_t *copy = malloc(size + 1);
-    if (copy == NULL)
-        return 0;
-    memcpy(copy + 1, data, size);
-    struct span input = span_of(copy + 1, size);
+    uint8_t *memory;
+    struct span input = fuzz_copy(data, size, &memory);
     check_tokens(input);
     bool found = query_read_effects(input, &effects);
     invariant(found == (effects.count > 0 || effects.more != 0 || effects.unsure != 0 ||
@@ -57,6 +53,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_reads(input);
     (void)query_may_have_effects(input);
     (void)query_part_may_have_effects(input);
-    free(copy);
+    free(memory);
     return 0;
 }

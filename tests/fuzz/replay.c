@@ -10,14 +10,10 @@
 
 static int replay_bytes(const uint8_t *bytes, size_t size)
 {
-    /* Exactly as long as the input, so that a sanitizer sees the first byte too many. */
-    uint8_t *copy = malloc(size > 0 ? size : 1);
-    if (copy == NULL)
-        return -1;
-    for (size_t i = 0; i < size; i++)
-        copy[i] = bytes[i];
-    int result = LLVMFuzzerTestOneInput(copy, size);
-    free(copy);
+    uint8_t *memory;
+    struct span copy = fuzz_copy(bytes, size, &memory);
+    int result = LLVMFuzzerTestOneInput(copy.at, copy.size);
+    free(memory);
     return result;
 }
 
