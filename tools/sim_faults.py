@@ -29,7 +29,7 @@ OPTIONS = ["-Ddebug=true", "-Doptimization=1", "-Dwerror=false"]
 BUILDS = {"": [], "address": ["-Db_sanitize=address", "-Db_lundef=false"]}
 SANITIZER = {"ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=0"}
 HEADER = ("What", "Users see", "Caught by")
-MORE = ("Build", "Tests")  # may be there
+MORE = ("Build", "Tests", "Kinds")  # may be there
 APPLY = ["-C1", "--whitespace=nowarn"]  # lines near a mistake may change
 SEEDS = 2000
 RATE_SEEDS = 200
@@ -54,6 +54,11 @@ class Fault:
     def tests(self):
         """Unit tests that notice it; none: the simulation does."""
         return self.says.get("Tests", "").split()
+
+    @property
+    def kinds(self):
+        """What each seed has, so that fewer are needed."""
+        return self.says.get("Kinds", "")
 
 
 @dataclass
@@ -148,10 +153,10 @@ class Copy:
 # --- playing --------------------------------------------------------------------------------------
 
 
-def play(program, first, count):
+def play(program, first, count, kinds):
     """Plays seeds until one fails: (seed, message) of the failure, or None."""
     command = [program, "--seeds", f"{first}..{first + count - 1}", "--workers", "1", "--no-shrink",
-               "--quiet"]
+               "--quiet"] + (["--with", kinds] if kinds else [])
     done = subprocess.run(command, env=dict(os.environ, **SANITIZER), text=True, errors="replace",
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if done.returncode == 0:
@@ -173,10 +178,10 @@ def message(text):
     return lines[0] if lines else "nothing"
 
 
-def failures(program, first, last, known):
+def failures(program, first, last, known, kinds=""):
     """Each failure of these seeds that has not been there before."""
     while first <= last:
-        found = play(program, first, last - first + 1)
+        found = play(program, first, last - first + 1, kinds)
         if found is None:
             return
         first = found[0] + 1
@@ -204,12 +209,13 @@ def attempt_tests(copy, fault, verdict):
 
 def attempt_seeds(copy, fault, verdict, options, known):
     program = copy.make(fault.build)
-    found = next(failures(program, 1, options.seeds, known), None)
+    found = next(failures(program, 1, options.seeds, known, fault.kinds), None)
     if found is not None:
         verdict.caught = verdict.seed = found[0]
         verdict.message = found[1]
     if found is not None and options.rates > 0:
-        verdict.failed = sum(1 for _ in failures(program, 1, options.rates, known))
+        verdict.failed = sum(1 for _ in failures(program, 1, options.rates, known,
+                                                     fault.kinds))
         verdict.played = options.rates
 
 

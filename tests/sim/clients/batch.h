@@ -8,6 +8,8 @@
  */
 #include "clients/client.h"
 
+struct answers_read;
+
 #define BATCH_MAX 160
 
 enum expected {
@@ -55,6 +57,8 @@ struct expectation {
     uint32_t first; /* number of the first */
     bool reads;     /* the row has the value of a register */
     uint32_t number;
+    const struct answers_read *read; /* the row is of a shared answer; NULL: it is not */
+    bool may_miss;                   /* an UPDATE whose row another one may have */
     char tag[24];
     char label[24]; /* name of the described column; empty: any */
     char text[CLIENT_TEXT];
@@ -70,6 +74,7 @@ struct batch {
     bool meant;      /* it was the expected one */
     bool refused;    /* no server was free */
     bool any_failed; /* in the whole batch */
+    bool missed;     /* an UPDATE that may miss its row has done so */
     bool anonymous;  /* its statements do not contain the number of the login */
     bool half_sent;  /* a part was sent already, at waits_since */
     bool partly;     /* replies are read before the batch is complete */

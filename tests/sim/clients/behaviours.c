@@ -23,11 +23,16 @@ static bool behaviour_has_block(behaviour act)
 
 static uint32_t behaviour_weight(const struct sim_client *client, size_t i)
 {
+    if (scenario_has(KIND_strict_answers) && behaviours[i].kind != KIND_flight &&
+        behaviours[i].act != behave_terminate)
+        return 0;
     bool in_statements = client->pool == CLIENT_STATEMENT;
     if (in_statements ? behaviour_has_block(behaviours[i].act) : behaviours[i].act == behave_block)
         return 0;
     if (behaviours[i].kind == KIND_reads &&
         (client->pool != CLIENT_TRANSACTION || !registers_exist()))
+        return 0;
+    if (behaviours[i].kind == KIND_flight && client->pool != CLIENT_TRANSACTION)
         return 0;
     if (behaviours[i].kind != KINDS && !scenario_has(behaviours[i].kind))
         return 0;

@@ -5,8 +5,8 @@
  * One file per family: behave_simple.c, behave_extended.c, behave_transaction.c, behave_copy.c,
  * behave_copy_syncs.c, behave_disconnect.c, behave_session.c, behave_unusual.c, behave_password.c,
  * behave_statement.c, behave_invalid.c, behave_certificate.c, behave_replication.c,
- * behave_registers.c; hostile clients have their own, behave_hostile.c.  A behaviour begins and
- * ends outside of a transaction, or closes the connection.
+ * behave_registers.c, behave_answers.c; hostile clients have their own, behave_hostile.c.  A
+ * behaviour begins and ends outside of a transaction, or closes the connection.
  */
 #include "clients/client.h"
 

@@ -37,6 +37,7 @@ struct model_faults {
     uint32_t crash;     /* a read or a write: the connection ends there, in mid message too */
     uint32_t terminate; /* a message from the client: FATAL 57P01 instead of an answer */
     uint32_t slow;      /* a statement: it takes up to slow_max longer */
+    uint32_t linger;    /* a query: it ends so much later than its snapshot was taken */
     uint32_t slow_login;
     duration slow_max;
     duration slow_login_max; /* 0: slow_max */
@@ -47,10 +48,13 @@ struct model_faults {
     uint32_t crowded;     /* a login: FATAL 53300, "sorry, too many clients already" */
     uint32_t cancel_late; /* a cancel request: carried out up to late_max later */
     duration late_max;
-    uint32_t fail;        /* a statement: ERROR 53200, "out of memory" */
-    uint32_t impostor;    /* a connection: somebody else answers, with a certificate of his own */
-    uint32_t flush_oddly; /* a message: what was answered so far is sent at once */
-    uint32_t conflict;    /* a query at a standby: it conflicts with recovery, at once or later */
+    uint32_t fail;         /* a statement: ERROR 53200, "out of memory" */
+    uint32_t impostor;     /* a connection: somebody else answers, with a certificate of his own */
+    uint32_t flush_oddly;  /* a message: what was answered so far is sent at once */
+    uint32_t asynchronous; /* a commit: it is flushed later */
+    uint32_t standby;      /* a commit: others see it up to standby_max later */
+    duration standby_max;
+    uint32_t conflict; /* a query at a standby: it conflicts with recovery, at once or later */
 };
 
 /* Events that the oracle of a simulation observes.  Called on the model's machine; must
@@ -90,6 +94,7 @@ struct model_options {
     uint32_t connections_max;     /* max_connections; 0: 100 */
     uint32_t reserved;            /* of these, for superusers */
     bool standby;
+    bool decodes;                         /* wal_level is logical, and commits are kept for it */
     struct tls_context *tls;              /* borrowed; NULL: SSLRequest is answered with 'N' */
     struct tls_context *const *impostors; /* the same, of those who answer in its place */
     uint32_t impostor_count;
@@ -227,5 +232,17 @@ bool model_table_read(const struct model *model, int32_t key, struct span *ret);
 /** Each committed row. */
 void model_table_each(const struct model *model, void *argument,
                       void (*each)(void *argument, int32_t key, struct span value));
+/* Tables of the same columns as kv, whose rows are written again and again. */
+#define MODEL_REGISTERS 2u
+extern const char *const model_register_names[MODEL_REGISTERS]; /* reg_a, reg_b */
+/** Changes a role from another database, which no log of this one tells; or replaces the view
+ * "seen", which the event trigger tells.  The view shows the sum of both. */
+void model_change_role(struct model *model);
+uint32_t model_context(const struct model *model);
+/** The committed value of a row of one of them. */
+bool model_register_read(const struct model *model, uint32_t table, int32_t key, struct span *ret);
+/** Puts a committed row there, as if it had always been. */
+fault model_register_put(struct model *model, uint32_t table, int32_t key,
+                         struct span value) MUST_USE;
 /** Puts a committed row there, as if it had always been. */
 fault model_table_put(struct model *model, int32_t key, struct span value) MUST_USE;

@@ -40,13 +40,16 @@ struct span sql_copy(struct sql_arena *arena, struct span text)
 
 struct span sql_printf(struct sql_arena *arena, const char *format, ...)
 {
-    char text[512];
     va_list arguments;
     va_start(arguments, format);
-    int size = vsnprintf(text, sizeof(text), format, arguments);
+    int size = vsnprintf(NULL, 0, format, arguments);
     va_end(arguments);
     invariant(size >= 0);
-    return sql_copy(arena, span_of(text, MIN_OF((size_t)size, sizeof(text) - 1)));
+    char *text = sql_take(arena, (size_t)size + 1);
+    va_start(arguments, format);
+    (void)vsnprintf(text, (size_t)size + 1, format, arguments);
+    va_end(arguments);
+    return span_of(text, (size_t)size);
 }
 
 void sql_arena_reset(struct sql_arena *arena)

@@ -41,7 +41,7 @@ static bool begins_with_word(struct span text, const char *word)
 static bool is_setting(struct span text)
 {
     return begins_with_word(text, "SET ") || begins_with_word(text, "RESET ") ||
-           begins_with_word(text, "SELECT pg_catalog.set_config(g.name,");
+           begins_with_word(text, "SELECT pg_catalog.set_config(");
 }
 
 /* What may go wrong or odd in any statement. */

@@ -18,6 +18,8 @@ static const char *const words_interval[] = {"postgres", "postgres_verbose", "sq
                                              "iso_8601", NULL};
 static const char *const words_bytea[] = {"escape", "hex", NULL};
 static const char *const words_log[] = {"none", "ddl", "mod", "all", NULL};
+static const char *const words_commit[] = {"local", "remote_write", "remote_apply",
+                                           "on",    "off",          NULL};
 static const char *const words_plan[] = {"auto", "force_generic_plan", "force_custom_plan", NULL};
 
 #define TIMEOUT_ROW(name_)                                                                         \
@@ -62,6 +64,7 @@ const struct guc_row guc_rows[] = {
      .preset = "off",
      .reported = true,
      .context = GUC_FIXED},
+    {.name = "jit", .kind = GUC_BOOL, .preset = "on"},
     TIMEOUT_ROW("lock_timeout"),
     {.name = "log_statement",
      .kind = GUC_ENUM,
@@ -75,6 +78,7 @@ const struct guc_row guc_rows[] = {
      .min = 1,
      .max = 262143},
     {.name = "plan_cache_mode", .kind = GUC_ENUM, .preset = "auto", .words = words_plan},
+    {.name = "quote_all_identifiers", .kind = GUC_BOOL, .preset = "off"},
     {.name = "role", .kind = GUC_ROLE, .preset = "none"},
     {.name = "row_security", .kind = GUC_BOOL, .preset = "on"},
     {.name = "search_path", .kind = GUC_TEXT, .preset = "\"$user\", public"},
@@ -91,9 +95,15 @@ const struct guc_row guc_rows[] = {
     {.name = "session_authorization", .kind = GUC_ROLE, .preset = "", .reported = true},
     {.name = "standard_conforming_strings", .kind = GUC_BOOL, .preset = "on", .reported = true},
     TIMEOUT_ROW("statement_timeout"),
+    {.name = "synchronous_commit", .kind = GUC_ENUM, .preset = "on", .words = words_commit},
     {.name = "TimeZone", .kind = GUC_ZONE, .preset = "Etc/UTC", .reported = true},
     {.name = "transaction_isolation", .kind = GUC_ISOLATION, .words = words_isolation},
     {.name = "transaction_read_only", .kind = GUC_BOOL},
+    {.name = "wal_sender_timeout",
+     .kind = GUC_INT,
+     .preset = "60000",
+     .unit = GUC_MS,
+     .max = INT32_MAX},
     {.name = "work_mem",
      .kind = GUC_INT,
      .preset = "4096",

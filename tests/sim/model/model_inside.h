@@ -12,6 +12,8 @@
 #include "model.h"
 #include "sql.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -78,6 +80,8 @@ void model_table_fini(struct model_table *table);
 /** The whole transaction of this name and the open savepoint in it, made when it is first needed.
  */
 struct model_xact *model_xact_of(struct model_session *session);
+/** The transaction writes, though no row of a table. */
+void model_xact_write(struct model_session *session);
 void model_xact_unref(struct model_xact **xact);
 struct model_snapshot model_snapshot(struct model_session *session);
 bool model_version_seen(const struct model_version *version, const struct model_snapshot *snapshot);
@@ -199,6 +203,7 @@ enum tx_pending { TX_NOTHING, TX_BEGIN, TX_COMMIT, TX_ROLLBACK, TX_SAVE, TX_RELE
 
 struct tx_level {
     char name[MODEL_NAME];
+    size_t told;             /* size of session->told when it began */
     struct model_xact *xact; /* NULL: it has not written */
 };
 #define TX_LEVELS_MAX 32
@@ -210,6 +215,8 @@ struct model_tx {
     bool commit_soon; /* DISCARD ALL and its like */
     bool snapshot_taken;
     bool wrote;
+    uint64_t xid;          /* 0: it has written nothing */
+    bool defines;          /* the view */
     const char *isolation; /* as it begins; both are static */
     const char *read_only;
     uint64_t snapshot; /* of repeatable read */
@@ -443,6 +450,12 @@ struct model_session {
     deadline idle_end;      /* of the timeouts of idle sessions */
     uint32_t nested;        /* EXECUTEs that we are in */
     bool ready_due;         /* ReadyForQuery comes next */
+    struct buffer told;   /* what decoding will tell of this transaction; each text with its NUL */
+    bool untold;          /* rows of the statement are not told one by one */
+    bool decodes;         /* it has a slot of decoding */
+    bool nudged;          /* there is more to decode */
+    struct node *decoded; /* the latest record of model->log that was told; NULL: none */
+    uint64_t decoded_to;
 };
 
 struct model_node {
@@ -467,8 +480,17 @@ struct model {
     struct list locks;
     struct model_table kv;
     struct model_table guarded; /* whose trigger before INSERT refuses */
-    uint64_t order;             /* of commits */
-    uint64_t log_end;           /* of what is streamed to standbys */
+    struct model_table registers[MODEL_REGISTERS];
+    struct list log;     /* records of commits (model_decode.c) */
+    uint64_t inserted;   /* the end of the latest one */
+    uint64_t flushed;    /* up to here */
+    deadline flush_due;  /* of what is not flushed; NEVER: all is */
+    uint64_t xid;        /* the latest id of a transaction */
+    uint64_t completed;  /* the latest one of those that are over */
+    uint32_t roles;      /* times that a role was changed */
+    uint32_t definition; /* times that the view was replaced */
+    uint64_t order;      /* of commits */
+    uint64_t log_end;    /* of what is streamed to standbys */
     uint32_t pid;
     uint32_t notices; /* that say something of their own, so far */
     uint64_t chance;
@@ -531,6 +553,8 @@ fault model_check(struct model_session *session) MUST_USE;
 fault model_wait(struct model_session *session, deadline by) MUST_USE;
 /** Takes its time, if it is a slow one. */
 fault model_dawdle(struct model_session *session) MUST_USE;
+/** The same behind the rows of a query, which others may change meanwhile. */
+fault model_linger(struct model_session *session) MUST_USE;
 /** At a standby, a query may conflict with recovery, `rarer` times as rarely as the fault says. */
 fault model_conflict(struct model_session *session, uint32_t rarer) MUST_USE;
 /** The same for a lock that another session holds; 40P01, 55P03. */
@@ -555,6 +579,52 @@ fault model_bind(struct model_session *session, struct span body) MUST_USE;
 fault model_describe(struct model_session *session, struct span body) MUST_USE;
 fault model_execute(struct model_session *session, struct span body) MUST_USE;
 fault model_close(struct model_session *session, struct span body) MUST_USE;
+
+/* The log, for logical decoding (model_decode.c). */
+enum model_change { MODEL_INSERTS, MODEL_UPDATES, MODEL_DELETES };
+void model_log_init(struct model *model);
+void model_log_fini(struct model *model);
+/** Gives the transaction its id, unless it has one. */
+void model_log_xid(struct model_session *session);
+/** The transaction is over, and can be seen if it was committed. */
+void model_log_completed(struct model_session *session);
+struct span model_log_snapshot(struct model_session *session, struct sql_arena *arena);
+/** Suspends until all transactions that write now have ended. */
+fault model_log_await_running(struct model_session *session) MUST_USE;
+/** What decoding will tell of this transaction. */
+void model_log_tell(struct model_session *session, const char *format, ...) PRINTF_LIKE(2, 3);
+void model_log_row(struct model_session *session, const struct model_table *table,
+                   enum model_change change, int32_t old, const struct sql_value row[2]);
+/** Drops what was told behind this size: of a savepoint, or all. */
+void model_log_forget(struct model_session *session, size_t from);
+/** Inserts the transaction's commit and flushes it, or not yet.  May suspend: others see nothing of
+ *  the transaction before it returns. */
+void model_log_commit(struct model_session *session);
+uint64_t model_log_inserted(struct model *model);
+uint64_t model_log_flushed(struct model *model);
+void model_decode_begin(struct model_session *session);
+/** Sends what is flushed. */
+fault model_decode_some(struct model_session *session) MUST_USE;
+deadline model_decode_due(const struct model_session *session);
+
+/* What the pooler asks for answers from memory, and the view (model_catalog.c). */
+/** The table reg_a or reg_b; NULL: another name. */
+struct model_table *model_register(struct model *model, struct span name);
+int64_t model_settings_digest(const struct model_session *session);
+bool model_asks_catalog(const struct sql_parser *parser);
+fault model_read_catalog(struct sql_parser *parser, struct sql_stmt *stmt) MUST_USE;
+bool model_asks_facts(const struct sql_parser *parser);
+fault model_read_facts(struct sql_parser *parser, struct sql_stmt *stmt) MUST_USE;
+bool model_reads_view(const struct sql_parser *parser);
+fault model_read_view(struct sql_parser *parser, struct sql_stmt *stmt) MUST_USE;
+fault model_call_pick(const struct sql_scope *scope, const struct sql_value *args,
+                      struct sql_value *ret);
+fault model_call_digest(const struct sql_scope *scope, const struct sql_value *args,
+                        struct sql_value *ret);
+fault model_call_fact(const struct sql_scope *scope, const struct sql_value *args,
+                      struct sql_value *ret);
+fault model_call_context(const struct sql_scope *scope, const struct sql_value *args,
+                         struct sql_value *ret);
 
 /** A Query message on a connection for replication (model_walsender.c). */
 fault model_replication_command(struct model_session *session, struct span text) MUST_USE;

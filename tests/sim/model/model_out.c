@@ -52,15 +52,22 @@ void model_hint(struct model_session *session, const char *format, ...)
     va_end(arguments);
 }
 
+/* With the routine that raised it, which only servers tell. */
 void model_put_error(struct model_session *session)
 {
     const struct model_error *error = &session->error;
-    wire_put_report(&session->out,
-                    &(struct wire_report){.severity = error->fatal ? "FATAL" : "ERROR",
-                                          .sqlstate = error->sqlstate,
-                                          .message = error->message,
-                                          .detail = error->detail[0] ? error->detail : NULL,
-                                          .hint = error->hint[0] ? error->hint : NULL});
+    struct buffer *out = &session->out;
+    size_t start = out->size;
+    wire_put_report(out, &(struct wire_report){.severity = error->fatal ? "FATAL" : "ERROR",
+                                               .sqlstate = error->sqlstate,
+                                               .message = error->message,
+                                               .detail = error->detail[0] ? error->detail : NULL,
+                                               .hint = error->hint[0] ? error->hint : NULL});
+    out->size -= 1;
+    wire_put_u8(out, 'R');
+    wire_put_text(out, "model_raise");
+    wire_put_u8(out, 0);
+    wire_end(out, start);
 }
 
 /* Whether client_min_messages lets it through. */

@@ -6,11 +6,17 @@
  *
  * What a server is, PROBE_QUERY of pool/probe.h: the answer is written as constants.
  *
+ * What answers from memory need: model_catalog.c.
+ *
  * Where the log is, wal_position_sql and wal_position_again_sql of session/own_writes.h: the same.
  */
 #include "model_inside.h"
 
 #include <inttypes.h>
+
+static const char *const replace_words[] = {"alter", "view", "seen"};
+
+static const char *const idle_words[] = {"select", "set_config", "(", "name"};
 
 static const char *const first_words[] = {"select", "pg_catalog", ".", "set_config",
                                           "(",      "g",          ".", "name"};
@@ -34,7 +40,10 @@ bool sql_is_asking(const struct sql_parser *parser)
     return begins_by(parser, first_words, ARRAY_SIZE(first_words)) ||
            begins_by(parser, probe_words, ARRAY_SIZE(probe_words)) ||
            begins_by(parser, position_words, ARRAY_SIZE(position_words)) ||
-           begins_by(parser, again_words, ARRAY_SIZE(again_words));
+           begins_by(parser, again_words, ARRAY_SIZE(again_words)) ||
+           begins_by(parser, replace_words, ARRAY_SIZE(replace_words)) ||
+           begins_by(parser, idle_words, ARRAY_SIZE(idle_words)) || model_asks_catalog(parser) ||
+           model_asks_facts(parser) || model_reads_view(parser);
 }
 
 static fault read_instead(struct sql_parser *parser, struct span query, struct sql_stmt *stmt)
@@ -98,6 +107,17 @@ fault sql_read_asking(struct sql_parser *parser, struct sql_stmt *stmt)
     if (begins_by(parser, position_words, ARRAY_SIZE(position_words)) ||
         begins_by(parser, again_words, ARRAY_SIZE(again_words)))
         return read_position(parser, stmt);
+    if (begins_by(parser, replace_words, ARRAY_SIZE(replace_words)))
+        return read_instead(parser, SPAN("SELECT model_fact('replace')"), stmt);
+    if (begins_by(parser, idle_words, ARRAY_SIZE(idle_words)))
+        return read_instead(parser, SPAN("SELECT set_config('idle_session_timeout', '0', false)"),
+                            stmt);
+    if (model_asks_catalog(parser))
+        return model_read_catalog(parser, stmt);
+    if (model_asks_facts(parser))
+        return model_read_facts(parser, stmt);
+    if (model_reads_view(parser))
+        return model_read_view(parser, stmt);
     while (!sql_accept_word(parser, "values"))
         parser->at += 1;
     do

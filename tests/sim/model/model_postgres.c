@@ -14,13 +14,17 @@
 #include <string.h>
 
 static const struct model_user users[] = {
-    {"postgres", NULL, true},      {"trusted", NULL, false},      {"app", "app", false},
-    {"reports", "reports", false}, {"mallory", "mallory", false},
+    {"postgres", NULL, true},      {"trusted", NULL, false},
+    {"app", "app", false},         {"reports", "reports", false},
+    {"mallory", "mallory", false}, {.name = "decoder", .replication = true},
 };
 static const char *const databases[] = {"postgres", "app", "session", "transaction", NULL};
 
-static struct model_options options = {
-    .users = users, .user_count = ARRAY_SIZE(users), .databases = databases, .seed = 1};
+static struct model_options options = {.users = users,
+                                       .user_count = ARRAY_SIZE(users),
+                                       .databases = databases,
+                                       .seed = 2,
+                                       .decodes = true};
 static int failed;
 
 static void serve(struct model *model)

@@ -466,6 +466,7 @@ fault model_run(struct model_session *session, struct model_portal *portal, uint
         return model_raise(session, "55000", "portal \"%s\" cannot be run", portal->name);
     if (select) {
         TRY(run_select(session, portal, max, describe, tag));
+        TRY(model_linger(session));
         *ret_suspended = !portal->at_end;
         return OK;
     }

@@ -41,12 +41,17 @@ fault model_new(const struct model_options *options, struct model **ret)
     list_init(&model->sessions);
     list_init(&model->waiting);
     list_init(&model->locks);
+    model_log_init(model);
     co_group_init(&model->coroutines);
     co_group_init(&model->acceptors);
     model_table_init(&model->kv, model, "kv");
     model->kv.has_key = true;
     model_table_init(&model->guarded, model, "guarded");
     model->guarded.has_key = true;
+    for (size_t i = 0; i < MODEL_REGISTERS; i++) {
+        model_table_init(&model->registers[i], model, model_register_names[i]);
+        model->registers[i].has_key = true;
+    }
     *ret = model;
     return OK;
 }
@@ -59,6 +64,9 @@ void model_free(struct model **model)
     invariant(!gone->listening && list_empty(&gone->sessions) && list_empty(&gone->locks));
     model_table_fini(&gone->kv);
     model_table_fini(&gone->guarded);
+    model_log_fini(gone);
+    for (size_t i = 0; i < MODEL_REGISTERS; i++)
+        model_table_fini(&gone->registers[i]);
     for (size_t i = 0; i < GUC_COUNT_MAX; i++)
         free(gone->defaults[i]);
     free(gone);
@@ -75,6 +83,7 @@ static struct model_session *session_new(struct model *model)
     session->in = BUFFER_INIT(OUT_MAX);
     session->out = BUFFER_INIT(OUT_MAX);
     session->query_text = BUFFER_INIT(OUT_MAX);
+    session->told = BUFFER_INIT(OUT_MAX);
     session->pid = ++model->pid;
     session->secret = (uint32_t)model_draw(model, UINT32_MAX);
     session->statement_end = session->idle_end = NEVER;
@@ -119,6 +128,7 @@ static void session_free(struct model_session *session)
     buffer_fini(&session->in);
     buffer_fini(&session->out);
     buffer_fini(&session->query_text);
+    buffer_fini(&session->told);
     free(session);
 }
 

@@ -41,17 +41,26 @@ fault model_wait(struct model_session *session, deadline by)
     return model_check(session);
 }
 
-fault model_dawdle(struct model_session *session)
+static fault dawdle(struct model_session *session, uint32_t chances)
 {
     struct model *model = session->model;
-    const struct model_faults *faults = &model->options.faults;
-    if (!model_chance(model, faults->slow))
+    if (!model_chance(model, chances))
         return OK;
-    deadline by =
-        after((duration){.us = (int64_t)model_draw(model, (uint64_t)faults->slow_max.us + 1)});
+    uint64_t max = (uint64_t)model->options.faults.slow_max.us;
+    deadline by = after((duration){.us = (int64_t)model_draw(model, max + 1)});
     while (now().us < by.us)
         TRY(model_wait(session, by));
     return OK;
+}
+
+fault model_dawdle(struct model_session *session)
+{
+    return dawdle(session, session->model->options.faults.slow);
+}
+
+fault model_linger(struct model_session *session)
+{
+    return dawdle(session, session->model->options.faults.linger);
 }
 
 #define CONFLICT_AFTER_US 2000
@@ -128,7 +137,7 @@ static fault read_more(struct model_session *session, bool copying, deadline by)
         size_t got = 0;
         fault read = stream_read_some(&session->stream, room, READ_SIZE, &got);
         if (read == FAULT_AGAIN) {
-            if (now().us >= by.us)
+            if (now().us >= by.us || session->nudged)
                 return FAULT_AGAIN;
             TRY(await_bytes(session, copying, by));
             continue;

@@ -65,7 +65,14 @@ static struct model_xact *xact_ref(struct model_session *session)
     struct model_xact *xact = model_xact_of(session);
     xact->refs += 1;
     session->tx.wrote = true;
+    model_log_xid(session);
     return xact;
+}
+
+void model_xact_write(struct model_session *session)
+{
+    struct model_xact *xact = xact_ref(session);
+    model_xact_unref(&xact);
 }
 
 /* --- what is seen ----------------------------------------------------------------------------- */
@@ -357,6 +364,8 @@ fault model_table_insert(struct model_session *session, struct model_table *tabl
     table->pins += 1;
     fault done = insert_pinned(session, table, row, ret_conflict, &made);
     table->pins -= 1;
+    if (done == OK && (ret_conflict == NULL || *ret_conflict == NULL))
+        model_log_row(session, table, MODEL_INSERTS, 0, row);
     return done;
 }
 
@@ -389,8 +398,8 @@ fault model_table_claim(struct model_session *session, struct model_table *table
     return OK;
 }
 
-void model_table_delete(struct model_session *session, struct model_table *table,
-                        struct model_version *version)
+static void delete_version(struct model_session *session, struct model_table *table,
+                           struct model_version *version)
 {
     model_xact_unref(&version->dead);
     version->dead = xact_ref(session);
@@ -398,15 +407,25 @@ void model_table_delete(struct model_session *session, struct model_table *table
     table->dead += 1;
 }
 
+void model_table_delete(struct model_session *session, struct model_table *table,
+                        struct model_version *version)
+{
+    delete_version(session, table, version);
+    model_log_row(session, table, MODEL_DELETES, version->key, NULL);
+}
+
 fault model_table_update(struct model_session *session, struct model_table *table,
                          struct model_version *version, const struct sql_value row[2])
 {
     struct model_version *made = NULL;
-    model_table_delete(session, table, version);
+    int32_t old = version->key;
+    delete_version(session, table, version);
     table->pins += 1;
     fault done = insert_pinned(session, table, row, NULL, &made);
     table->pins -= 1;
     version->newer = made;
+    if (done == OK)
+        model_log_row(session, table, MODEL_UPDATES, old, row);
     return done;
 }
 
@@ -414,9 +433,10 @@ fault model_table_update(struct model_session *session, struct model_table *tabl
 
 static const struct model_snapshot everything = {.order = UINT64_MAX};
 
-bool model_table_read(const struct model *model, int32_t key, struct span *ret)
+const char *const model_register_names[MODEL_REGISTERS] = {"reg_a", "reg_b"};
+
+static bool table_read(const struct model_table *table, int32_t key, struct span *ret)
 {
-    const struct model_table *table = &model->kv;
     for (struct model_version *it = *bucket_of(table, key); it != NULL; it = it->next) {
         if (it->key != key || !model_version_seen(it, &everything))
             continue;
@@ -424,6 +444,16 @@ bool model_table_read(const struct model *model, int32_t key, struct span *ret)
         return true;
     }
     return false;
+}
+
+bool model_table_read(const struct model *model, int32_t key, struct span *ret)
+{
+    return table_read(&model->kv, key, ret);
+}
+
+bool model_register_read(const struct model *model, uint32_t table, int32_t key, struct span *ret)
+{
+    return table_read(&model->registers[table], key, ret);
 }
 
 void model_table_each(const struct model *model, void *argument,
@@ -436,12 +466,22 @@ void model_table_each(const struct model *model, void *argument,
     }
 }
 
-fault model_table_put(struct model *model, int32_t key, struct span value)
+static fault table_put(struct model_table *table, int32_t key, struct span value)
 {
     struct span old;
-    if (model_table_read(model, key, &old))
+    if (table_read(table, key, &old))
         return FAULT_FULL;
     struct sql_value row[2] = {{.number = key}, {.text = value}};
-    table_add(&model->kv, version_new(row, NULL));
+    table_add(table, version_new(row, NULL));
     return OK;
+}
+
+fault model_table_put(struct model *model, int32_t key, struct span value)
+{
+    return table_put(&model->kv, key, value);
+}
+
+fault model_register_put(struct model *model, uint32_t table, int32_t key, struct span value)
+{
+    return table_put(&model->registers[table], key, value);
 }

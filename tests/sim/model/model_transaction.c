@@ -48,6 +48,11 @@ static void end_transaction(struct model_session *session, bool commit)
     if (commit)
         model_portals_end(session, true, 0);
     bool wrote = tx->wrote && tx->levels[0].xact != NULL;
+    if (wrote && commit)
+        model_log_commit(session);
+    model_log_forget(session, 0);
+    model_log_completed(session);
+    model->definition += wrote && commit && tx->defines;
     if (wrote)
         mark(tx->levels[0].xact, commit ? FATE_COMMITTED : FATE_ABORTED, ++model->order);
     model_notify_end(session, commit);
@@ -62,6 +67,8 @@ static void end_transaction(struct model_session *session, bool commit)
         tell_decided(session, commit);
         model_wake_waiters(model);
         model_table_vacuum(&model->kv);
+        for (size_t i = 0; i < MODEL_REGISTERS; i++)
+            model_table_vacuum(&model->registers[i]);
     }
 }
 
@@ -70,8 +77,10 @@ static void end_levels(struct model_session *session, uint32_t level, bool commi
 {
     struct model_tx *tx = &session->tx;
     for (uint32_t it = tx->level; it >= level && it > 0; it--) {
-        if (!commit)
+        if (!commit) {
             mark(tx->levels[it].xact, FATE_ABORTED, 0);
+            model_log_forget(session, tx->levels[it].told);
+        }
         model_gucs_end(session, commit, it + 1);
         model_portals_end(session, commit, it);
         model_temporary_end(session, commit, it);
@@ -81,10 +90,11 @@ static void end_levels(struct model_session *session, uint32_t level, bool commi
     model_wake_waiters(session->model);
 }
 
-static void push_level(struct model_tx *tx, const char *name)
+static void push_level(struct model_session *session, const char *name)
 {
+    struct model_tx *tx = &session->tx;
     tx->level += 1;
-    tx->levels[tx->level] = (struct tx_level){.xact = NULL};
+    tx->levels[tx->level] = (struct tx_level){.told = session->told.size};
     snprintf(tx->levels[tx->level].name, MODEL_NAME, "%s", name);
 }
 
@@ -105,7 +115,7 @@ static void go_back(struct model_session *session)
     char name[MODEL_NAME];
     memcpy(name, tx->levels[tx->target].name, sizeof(name));
     end_levels(session, tx->target, false);
-    push_level(tx, name);
+    push_level(session, name);
     tx->block = TX_OPEN;
 }
 
@@ -139,7 +149,7 @@ void tx_finish(struct model_session *session)
             end_transaction(session, pending == TX_COMMIT);
         return;
     case TX_SAVE:
-        push_level(tx, tx->levels[TX_LEVELS_MAX - 1].name);
+        push_level(session, tx->levels[TX_LEVELS_MAX - 1].name);
         return;
     case TX_RELEASE:
         end_levels(session, tx->target, true);

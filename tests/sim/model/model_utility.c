@@ -23,6 +23,8 @@ fault model_table_find(struct model_session *session, struct span name, struct m
         *ret = &session->model->kv;
     if (*ret == NULL && span_is(name, session->model->guarded.name))
         *ret = &session->model->guarded;
+    if (*ret == NULL)
+        *ret = model_register(session->model, name);
     if (*ret != NULL)
         return OK;
     return model_raise(session, "42P01", "relation \"%.*s\" does not exist", SPAN_ARG(name));
@@ -100,7 +102,8 @@ static fault run_drop(struct model_session *session, const struct sql_stmt *stmt
         return model_warn(session, "NOTICE", "00000", "table \"%.*s\" does not exist, skipping",
                           SPAN_ARG(stmt->table));
     if (table == NULL && (span_is(stmt->table, session->model->kv.name) ||
-                          span_is(stmt->table, session->model->guarded.name)))
+                          span_is(stmt->table, session->model->guarded.name) ||
+                          model_register(session->model, stmt->table) != NULL))
         return model_raise(session, "42501", "must be owner of table %.*s", SPAN_ARG(stmt->table));
     if (table == NULL)
         return model_raise(session, "42P01", "table \"%.*s\" does not exist",
@@ -118,6 +121,7 @@ static fault run_truncate(struct model_session *session, const struct sql_stmt *
     TRY(model_table_find(session, stmt->table, &table));
     struct model_snapshot snapshot = model_snapshot(session);
     model_scan_begin(&scan, table, &snapshot, NULL);
+    session->untold = true;
     while (done == OK && scan.at < scan.count) {
         struct model_version *version = scan.rows[scan.at++];
         done = model_table_claim(session, table, &version);
@@ -125,6 +129,11 @@ static fault run_truncate(struct model_session *session, const struct sql_stmt *
             model_table_delete(session, table, version);
     }
     model_scan_end(&scan);
+    session->untold = false;
+    if (done == OK && !table->temporary) {
+        model_xact_write(session);
+        model_log_tell(session, "table public.%s: TRUNCATE: (no-flags)", table->name);
+    }
     return done;
 }
 

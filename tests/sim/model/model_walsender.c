@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 #define SYSTEM     "7710994904750184334"
-#define COMMAND    128   /* longest that is looked at */
+#define COMMAND    256   /* longest that is looked at */
 #define PIECE_MAX  8192  /* of the log, in one message */
 #define GROWS_MAX  4000  /* bytes at a time */
 #define PAUSE_MAX  10000 /* us between them */
@@ -91,7 +91,7 @@ static fault take_reply(struct model_session *session, struct span body)
         return OK;
     size_t start = wire_begin(out, WIRE_COPY_DATA);
     wire_put_u8(out, 'k');
-    put_u64(out, session->model->log_end);
+    put_u64(out, session->decodes ? session->decoded_to : session->model->log_end);
     put_u64(out, (uint64_t)now().us);
     wire_put_u8(out, 0);
     wire_end(out, start);
@@ -224,6 +224,76 @@ static fault run_identify(struct model_session *session, const char *text)
     return OK;
 }
 
+/* --- decoding --------------------------------------------------------------------------------- */
+
+static fault stream_decoded(struct model_session *session)
+{
+    for (bool done = false;;) {
+        TRY(model_decode_some(session));
+        TRY(hear(session, model_decode_due(session), &done));
+        session->nudged = false;
+        TRY(model_check(session));
+        if (done)
+            return OK;
+    }
+}
+
+static fault create_slot(struct model_session *session, const char *name)
+{
+    struct buffer *out = &session->out;
+    static const char *const columns[] = {"slot_name", "consistent_point", "snapshot_name",
+                                          "output_plugin"};
+    char place[32];
+    TRY(model_log_await_running(session));
+    model_decode_begin(session);
+    snprintf(place, sizeof(place), "%X/%X", PLACE(session->decoded_to));
+    size_t start = wire_begin(out, WIRE_ROW_DESCRIPTION);
+    wire_put_u16(out, ARRAY_SIZE(columns));
+    for (size_t i = 0; i < ARRAY_SIZE(columns); i++)
+        put_column(out, columns[i], SQL_TEXT);
+    wire_end(out, start);
+    start = wire_begin(out, WIRE_DATA_ROW);
+    wire_put_u16(out, ARRAY_SIZE(columns));
+    put_value(out, name);
+    put_value(out, place);
+    put_value(out, NULL);
+    put_value(out, "test_decoding");
+    wire_end(out, start);
+    wire_put_command_complete(out, "CREATE_REPLICATION_SLOT");
+    return OK;
+}
+
+/* CREATE_REPLICATION_SLOT "name" TEMPORARY LOGICAL test_decoding NOEXPORT_SNAPSHOT */
+static fault run_create(struct model_session *session, const char *text)
+{
+    char name[MODEL_NAME];
+    int size = 0;
+    if (sscanf(text,
+               " CREATE_REPLICATION_SLOT \"%63[^\"]\" TEMPORARY LOGICAL test_decoding "
+               "NOEXPORT_SNAPSHOT%n",
+               name, &size) != 1 ||
+        size == 0 || !is_ended(text + size))
+        return syntax_error(session);
+    return create_slot(session, name);
+}
+
+/* START_REPLICATION SLOT "name" LOGICAL 0/0 (...): of the session's own slot. */
+static fault run_decode(struct model_session *session)
+{
+    struct buffer *out = &session->out;
+    if (!session->decodes)
+        return model_raise(session, "42704", "replication slot does not exist");
+    size_t start = wire_begin(out, WIRE_COPY_BOTH);
+    wire_put_u8(out, 0);
+    wire_put_u16(out, 0);
+    wire_end(out, start);
+    TRY(model_flush(session));
+    TRY(stream_decoded(session));
+    wire_put_empty(out, WIRE_COPY_DONE);
+    wire_put_command_complete(out, "START_REPLICATION");
+    return OK;
+}
+
 fault model_replication_command(struct model_session *session, struct span text)
 {
     char command[COMMAND];
@@ -231,6 +301,10 @@ fault model_replication_command(struct model_session *session, struct span text)
     snprintf(command, sizeof(command), "%.*s", SPAN_ARG(text));
     bool identify = begins_with(command, "IDENTIFY_SYSTEM");
     bool start = begins_with(command, "START_REPLICATION");
+    if (begins_with(command, "CREATE_REPLICATION_SLOT"))
+        return run_create(session, command);
+    if (start && strstr(command, " LOGICAL ") != NULL)
+        return run_decode(session);
     if (!identify && !start &&
         (session->replication == WIRE_REPLICATION_LOGICAL || begins_with(command, "SHOW")))
         return model_query(session, text);

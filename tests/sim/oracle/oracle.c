@@ -2,6 +2,7 @@
 
 #include "machine/sim/world.h"
 #include "model/model.h"
+#include "oracle/answers.h"
 #include "oracle/async.h"
 #include "oracle/fairness.h"
 #include "oracle/fencing.h"
@@ -56,6 +57,7 @@ void oracle_init(void)
     CHECK(oracle.logins != NULL && oracle.sessions != NULL);
     records_init();
     registers_init();
+    answers_init();
     async_init();
     replication_init();
     spread_init();
@@ -131,12 +133,20 @@ static void oracle_check_settings(const struct model_session_view *session,
     }
 }
 
+/* A connection of a feed, or one that passes the daemon by. */
+static bool oracle_is_apart(const struct model_session_view *session)
+{
+    return span_is(session->user, SCENARIO_FEEDER) || span_is(session->user, SCENARIO_OUTSIDER);
+}
+
 static void oracle_statement(void *argument UNUSED, const struct model_session_view *session,
                              struct span text)
 {
     struct session_record *record = oracle_session(session);
     uint32_t login = oracle_login_in(text);
     trace("backend", session->pid, "runs %.*s", SPAN_ARG(text));
+    if (oracle_is_apart(session))
+        return;
     if (session->replicates) {
         replication_statement(session, text);
         return;
@@ -226,6 +236,13 @@ static void oracle_ready(void *argument UNUSED, const struct model_session_view 
         record->owner = 0;
 }
 
+static void oracle_decided(void *argument UNUSED, const struct model_session_view *session UNUSED,
+                           bool committed)
+{
+    if (committed)
+        answers_look(scenario.model);
+}
+
 /* --- cancel requests -------------------------------------------------------------------------- */
 
 static void oracle_cancelled(void *argument UNUSED, const struct model_session_view *session,
@@ -284,11 +301,12 @@ static bool oracle_limits_hold(const struct model *model)
          at = model_session_next(model, at)) {
         struct model_session_view view = model_session_look(at);
         oracle_note_gone(&view);
-        if (view.replicates)
+        if (view.replicates && !oracle_is_apart(&view))
             replications += !oracle_session(&view)->left;
         if (view.replicates || span_is(view.database, SCENARIO_AUTH_DATABASE) ||
-            span_is(view.database, SCENARIO_PROBE_DATABASE) || oracle_session(&view)->left ||
-            spread_is_refused(&view) || (scenario.quiet && oracle_is_lost_sleep(&view)))
+            span_is(view.database, SCENARIO_PROBE_DATABASE) || oracle_is_apart(&view) ||
+            oracle_session(&view)->left || spread_is_refused(&view) ||
+            (scenario.quiet && oracle_is_lost_sleep(&view)))
             continue;
         if (span_is(view.database, "session"))
             in_session += 1;
@@ -314,7 +332,8 @@ static bool oracle_limits_hold(const struct model *model)
     uint32_t at_app = scenario_has(KIND_route_changes) && scenario_has(KIND_listeners) ? 2 : 1;
     return in_session <= max && in_statements <= max && hidden <= max &&
            by_certificate <= max * 2 /* joe and joey */ &&
-           others <= max * at_app * (scenario_has(KIND_reads) ? 2 : 1) &&
+           others <=
+               max * at_app * (scenario_has(KIND_reads) || scenario_has(KIND_flight) ? 2 : 1) &&
            replications <= setup->replication_limit * services &&
            all <= setup->connections_max * addresses * services &&
            (setup->servers_max == 0 || all <= setup->servers_max);
@@ -325,6 +344,8 @@ static void oracle_began(void *argument UNUSED, const struct model_session_view 
     trace("backend", session->pid, "begins at server %u%s", session->local.bytes[3],
           session->standby ? ", a standby" : "");
     oracle_session(session)->owner = 0;
+    if (oracle_is_apart(session))
+        return;
     if (session->replicates)
         replication_server_began(session);
     spread_began(scenario.model, session);
@@ -336,8 +357,15 @@ static void oracle_began(void *argument UNUSED, const struct model_session_view 
 static void oracle_ended(void *argument UNUSED, const struct model_session_view *session)
 {
     trace("backend", session->pid, "ends");
-    if (session->replicates)
+    if (session->replicates && !oracle_is_apart(session))
         replication_server_ended(session);
+}
+
+static void oracle_status_received(void *argument, const struct model_session_view *session,
+                                   struct span body)
+{
+    if (!oracle_is_apart(session))
+        replication_server_received(argument, session, body);
 }
 
 #define OVER_MAX sec(40) /* what keepalives of the model take, and some more */
@@ -383,10 +411,11 @@ struct model_watch oracle_watch(void)
         .session_ended = oracle_ended,
         .statement = oracle_statement,
         .finished = oracle_finished,
+        .decided = oracle_decided,
         .cancelled = oracle_cancelled,
         .async_sent = oracle_async_sent,
         .impostor_reached = oracle_impostor_reached,
-        .status_received = replication_server_received,
+        .status_received = oracle_status_received,
         .ready = oracle_ready,
     };
 }

@@ -26,6 +26,7 @@ static void usage(FILE *to)
           "    --workers N    processes (2)\n"
           "    --clients K    number of clients; default: by the seed\n"
           "    --rounds K     rounds of each client; default: by the seed\n"
+          "    --with A,B     kinds that every seed has\n"
           "    --without A,B  kinds of trouble that are left out:\n",
           to);
 #define KIND(name, one_in, costly, text) fprintf(to, "        %-16s %s\n", #name, text);
@@ -45,6 +46,7 @@ enum {
     OPT_WORKERS,
     OPT_CLIENTS,
     OPT_ROUNDS,
+    OPT_WITH,
     OPT_WITHOUT,
     OPT_NO_SHRINK,
     OPT_HASHES,
@@ -61,6 +63,7 @@ static const struct option long_options[] = {
     {"workers", required_argument, NULL, OPT_WORKERS},
     {"clients", required_argument, NULL, OPT_CLIENTS},
     {"rounds", required_argument, NULL, OPT_ROUNDS},
+    {"with", required_argument, NULL, OPT_WITH},
     {"without", required_argument, NULL, OPT_WITHOUT},
     {"no-shrink", no_argument, NULL, OPT_NO_SHRINK},
     {"hashes", no_argument, NULL, OPT_HASHES},
@@ -102,6 +105,8 @@ static bool read_option(struct command *command, int option)
     case OPT_ROUNDS:
         options->rounds = (uint32_t)strtoul(optarg, NULL, 10);
         return options->rounds > 0;
+    case OPT_WITH:
+        return plan_read_kinds(optarg, &options->with);
     case OPT_WITHOUT:
         return plan_read_kinds(optarg, &options->without);
     case OPT_NO_SHRINK:
@@ -140,7 +145,8 @@ static int show_failure(const struct command *command, struct failure *failure)
     struct plan plan;
     char text[PLAN_TEXT];
     const struct options *options = &command->options;
-    plan_make(&plan, failure->seed, options->without, options->clients, options->rounds);
+    plan_make(&plan, failure->seed, options->with, options->without, options->clients,
+              options->rounds);
     printf("seed %" PRIu64 " FAILED: %s: %s\n", failure->seed, failure->place, failure->text);
     if (!command->as_it_is) {
         fflush(stdout);
@@ -156,7 +162,8 @@ static int play_one(const struct command *command)
     struct plan plan;
     struct counts counts = {0};
     const struct options *options = &command->options;
-    plan_make(&plan, options->first, options->without, options->clients, options->rounds);
+    plan_make(&plan, options->first, options->with, options->without, options->clients,
+              options->rounds);
     plan.trace = command->trace;
     trace_enable(command->trace);
     char text[PLAN_TEXT];

@@ -123,6 +123,30 @@ static void plan_spreading(struct plan *plan)
     plan_add(plan, KIND_graded_hosts);
 }
 
+/* What is promised of answers is for one service with one server; all of it is in one database. */
+static void plan_flight(struct plan *plan)
+{
+    static const enum kind apart[] = {KIND_graded_hosts, KIND_roles, KIND_fencing, KIND_host_names,
+                                      KIND_route_changes};
+    static const enum kind besides[] = {
+        KIND_flight,          KIND_strict_answers, KIND_latency,
+        KIND_resets,          KIND_preemption,     KIND_stale_hints,
+        KIND_terminations,    KIND_crashes,        KIND_odd_flushes,
+        KIND_slow_statements, KIND_kills,          KIND_disconnects,
+        KIND_restarts,        KIND_unix_sockets,   KIND_default_settings,
+        KIND_evictions,       KIND_notices,        KIND_out_of_memory};
+    kind_set kept = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(apart) && plan_has(plan, KIND_flight); i++)
+        plan->kinds &= ~((kind_set)1 << apart[i]);
+    if (!plan_has(plan, KIND_flight))
+        plan->kinds &= ~((kind_set)1 << KIND_strict_answers);
+    if (!plan_has(plan, KIND_strict_answers))
+        return;
+    for (size_t i = 0; i < ARRAY_SIZE(besides); i++)
+        kept |= (kind_set)1 << besides[i];
+    plan->kinds &= kept;
+}
+
 /* A service has several addresses of one name, or several servers with priorities. */
 static void plan_hosts(struct plan *plan)
 {
@@ -182,10 +206,20 @@ static void plan_punctual(struct plan *plan)
     }
 }
 
-void plan_make(struct plan *plan, uint64_t seed, kind_set without, uint32_t clients,
+/* Kinds that are asked for by name come instead of those that leave others out. */
+static void plan_with(struct plan *plan)
+{
+    static const enum kind alone[] = {KIND_fairness, KIND_shared_budget, KIND_overload,
+                                      KIND_exact_limits, KIND_spreading};
+    for (size_t i = 0; i < ARRAY_SIZE(alone) && plan->with != 0; i++)
+        plan->kinds &= ~((kind_set)1 << alone[i]);
+    plan->kinds |= plan->with;
+}
+
+void plan_make(struct plan *plan, uint64_t seed, kind_set with, kind_set without, uint32_t clients,
                uint32_t rounds)
 {
-    *plan = (struct plan){.seed = seed, .without = without};
+    *plan = (struct plan){.seed = seed, .with = with, .without = without};
     uint64_t gentle = plan_chance(plan, CHANCE_GENTLE);
     bool is_gentle = chance_one_in(&gentle, GENTLE_ONE_IN);
     for (size_t i = 0; i < KINDS; i++) {
@@ -193,12 +227,14 @@ void plan_make(struct plan *plan, uint64_t seed, kind_set without, uint32_t clie
         if (chance_one_in(&chance, kinds[i].one_in) && !(is_gentle && kinds[i].costly))
             plan->kinds |= (kind_set)1 << i;
     }
+    plan_with(plan);
     plan->kinds &= ~without;
     plan_fairness(plan);
     plan_shared_budget(plan);
     plan_overload(plan);
     plan_punctual(plan);
     plan_spreading(plan);
+    plan_flight(plan);
     plan_hosts(plan);
     if (plan_has(plan, KIND_impostors))
         plan_add(plan, KIND_certificates);
@@ -264,9 +300,11 @@ const char *plan_kinds_text(kind_set bits, char *text, size_t size)
 
 const char *plan_command(const struct plan *plan, char *text, size_t size)
 {
-    char without[PLAN_TEXT];
+    char with[PLAN_TEXT], without[PLAN_TEXT];
+    plan_kinds_text(plan->with, with, sizeof(with));
     plan_kinds_text(plan->without, without, sizeof(without));
-    snprintf(text, size, "./dev sim --seed %" PRIu64 " --clients %u --rounds %u%s%s", plan->seed,
-             plan->clients, plan->rounds, plan->without != 0 ? " --without " : "", without);
+    snprintf(text, size, "./dev sim --seed %" PRIu64 " --clients %u --rounds %u%s%s%s%s",
+             plan->seed, plan->clients, plan->rounds, plan->with != 0 ? " --with " : "", with,
+             plan->without != 0 ? " --without " : "", without);
     return text;
 }

@@ -21,15 +21,17 @@ static_assert(KINDS <= 128, "each kind has a bit");
 
 struct plan {
     uint64_t seed;
-    kind_set without; /* bits of enum kind that are removed */
+    kind_set with;    /* bits of enum kind that are added */
+    kind_set without; /* bits that are removed */
     kind_set kinds;   /* bits of those it has */
     uint32_t clients;
     uint32_t rounds; /* of each client */
     bool trace;
 };
 
-/** The plan of a seed.  `clients`, `rounds`: 0: by the seed. */
-void plan_make(struct plan *plan, uint64_t seed, kind_set without, uint32_t clients,
+/** The plan of a seed.  `with`: kinds that it has, unless they are removed.  `clients`, `rounds`:
+ * 0: by the seed. */
+void plan_make(struct plan *plan, uint64_t seed, kind_set with, kind_set without, uint32_t clients,
                uint32_t rounds);
 /** Returns the state of a random generator of this run; `who` selects it. */
 uint64_t plan_chance(const struct plan *plan, uint64_t who);

@@ -4,9 +4,11 @@
 #include "machine/sim/os_sim.h"
 #include "machine/sim/world.h"
 #include "model/model.h"
+#include "oracle/answers.h"
 #include "oracle/oracle.h"
 #include "oracle/registers.h"
 #include "oracle/spread.h"
+#include "query/analysis.h"
 #include "runner/memory.h"
 #include "scenario/nodes.h"
 #include "scenario/scenario.h"
@@ -22,7 +24,9 @@
 #define CHANCE_NOTIFICATIONS 5000
 #define HOSTILE_EACH         4 /* clients: one of them */
 #define LOOK_EACH            ms(50)
-#define NOTIFY_ONE_IN        3 /* polls */
+#define CHANCE_ROLES         5002
+#define NOTIFY_ONE_IN        3  /* polls */
+#define ROLE_ONE_IN          80 /* the same */
 #define FINISHED_BY          sec(600)
 
 struct scenario scenario;
@@ -211,9 +215,12 @@ void scenario_notify_soon(void)
 static void scenario_poll(void *argument UNUSED)
 {
     uint64_t chance = plan_chance(scenario.plan, CHANCE_NOTIFICATIONS);
+    uint64_t role = plan_chance(scenario.plan, CHANCE_ROLES);
     while (co_sleep(LOOK_EACH) == OK) {
         nodes_poll();
         oracle_poll(scenario.model);
+        if (answers_exist() && chance_one_in(&role, ROLE_ONE_IN))
+            model_change_role(scenario.model);
         if (scenario_has(KIND_notifications) && chance_one_in(&chance, NOTIFY_ONE_IN))
             scenario_notify();
     }
@@ -237,7 +244,9 @@ static void scenario_open(void)
                                         {.name = "admin", .superuser = true},
                                         {.name = "asker"},
                                         {.name = "joey"},
-                                        {.name = "prober"}};
+                                        {.name = "prober"},
+                                        {.name = SCENARIO_FEEDER, .replication = true},
+                                        {.name = SCENARIO_OUTSIDER}};
     /* Everywhere: its name has several addresses. */
     struct address at = {.family = ADDRESS_IPV4, .port = SCENARIO_SERVER_PORT};
     hostname_begin();
@@ -251,6 +260,7 @@ static void scenario_open(void)
         .user_count = ARRAY_SIZE(users),
         .seed = plan_chance(scenario.plan, CHANCE_INJECTOR + 1),
         .standby = scenario_has(KIND_promotions),
+        .decodes = scenario_has(KIND_flight),
         .tls = scenario.model_tls,
         .impostors = scenario.impostors,
         .impostor_count = SCENARIO_IMPOSTORS,
@@ -259,6 +269,7 @@ static void scenario_open(void)
     CHECK(model_new(&options, &scenario.model) == OK);
     nodes_begin_roles();
     registers_begin(scenario.model);
+    answers_begin(scenario.model);
     CHECK(model_start(scenario.model) == OK);
     scenario.at =
         (struct address){.family = ADDRESS_IPV4, .port = SCENARIO_PORT, .bytes = {127, 0, 0, 1}};
@@ -324,6 +335,14 @@ static void scenario_trace(void *argument UNUSED, const char *text, size_t size)
     printf("%.*s\n", (int)size, text);
 }
 
+/* The parser of SQL keeps memory for the next text, as long as its thread exists: here for ever. */
+static void warm_parser(void)
+{
+    struct query_analysis *analysis = NULL;
+    CHECK(query_analyze(SPAN("SELECT v::int4 FROM reg_a WHERE k = 1"), &analysis) == OK);
+    query_analysis_free(&analysis);
+}
+
 uint64_t run_play(const struct plan *plan, struct counts *counts)
 {
     CHECK(plan->clients <= SCENARIO_CLIENTS);
@@ -332,6 +351,7 @@ uint64_t run_play(const struct plan *plan, struct counts *counts)
     os_sim_start(plan->seed);
     /* The log's targets are never freed. */
     CHECK(log_configure(LOG_INFO, LOG_FORMAT_TEXT, NULL) == 0);
+    warm_parser();
     memory_watch();
     if (plan->trace)
         sim_trace(scenario_trace, NULL);

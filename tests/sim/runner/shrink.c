@@ -21,7 +21,7 @@ static bool shrink_step(struct shrink *shrink, kind_set without, uint32_t client
     struct failure failure = {0};
     if (time(NULL) > shrink->until)
         return false;
-    plan_make(&smaller, shrink->plan->seed, without, clients, rounds);
+    plan_make(&smaller, shrink->plan->seed, shrink->plan->with, without, clients, rounds);
     if (workers_try(&smaller, &failure) || strcmp(failure.place, shrink->failure->place) != 0)
         return false;
     *shrink->plan = smaller;

@@ -123,7 +123,7 @@ static void worker_main(struct workers *workers, const struct options *options)
         if (seed > workers->last || workers->stop)
             break;
         struct plan plan;
-        plan_make(&plan, seed, options->without, options->clients, options->rounds);
+        plan_make(&plan, seed, options->with, options->without, options->clients, options->rounds);
         worker_run(&plan, options->hashes, options->twice);
     }
     /* Not _exit: coverage is written by what runs at the end. */

@@ -9,6 +9,7 @@
 struct options {
     uint64_t first;
     uint64_t last;
+    kind_set with;
     kind_set without;
     uint32_t clients; /* 0: as the seed says */
     uint32_t rounds;

@@ -102,6 +102,20 @@ static struct sim_rates rates_of_system(void)
     return rates;
 }
 
+/* Commits that are flushed late, and those that are seen late. */
+static void rates_commits(struct model_faults *faults)
+{
+    uint64_t chance = plan_chance(scenario.plan, CHANCE_RATES + 2);
+    if (!scenario_has(KIND_flight))
+        return;
+    if (chance_one_in(&chance, 2))
+        faults->asynchronous = 1 + chance_below(&chance, 4);
+    if (chance_one_in(&chance, 2))
+        faults->standby = 1 + chance_below(&chance, 4);
+    faults->linger = chance_one_in(&chance, 2) ? 3 : 0;
+    faults->standby_max = ms(chance_one_in(&chance, 2) ? 5 : 60);
+}
+
 static struct model_faults rates_of_model(void)
 {
     uint64_t chance = plan_chance(scenario.plan, CHANCE_RATES + 1);
@@ -124,6 +138,7 @@ static struct model_faults rates_of_model(void)
     faults.impostor = scenario_has(KIND_impostors) ? 4 : 0;
     faults.refuse = scenario_has(KIND_starting) ? 4 : 0;
     faults.crowded = scenario_has(KIND_full) ? 4 : 0;
+    rates_commits(&faults);
     return faults;
 }
 

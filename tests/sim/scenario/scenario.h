@@ -154,6 +154,9 @@ void scenario_notify_soon(void);
 #define SCENARIO_LAG_LIMIT        ms(300)
 #define SCENARIO_DELAY_TARGET     ms(5) /* claim_delay_target */
 #define SCENARIO_DELAY_INTERVAL   ms(20)
+#define SCENARIO_FEEDER           "feeder"   /* the user of feeds */
+#define SCENARIO_OUTSIDER         "outsider" /* the user of connections that pass the daemon by */
+#define SCENARIO_PROBE_TIMEOUT    ms(60)
 #define SCENARIO_FOLDER           "/run/trunkline"
 #define SCENARIO_IDENTS           "/etc/trunkline/ident.conf"
 void setup_make(struct setup *setup, const struct plan *plan);

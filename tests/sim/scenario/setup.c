@@ -1,6 +1,7 @@
 #include "scenario/scenario.h"
 
 #include "machine/sim/world.h"
+#include "oracle/answers.h"
 #include "scenario/nodes.h"
 
 #include <inttypes.h>
@@ -114,6 +115,18 @@ static const char *route_service(const struct setup *setup, const char *database
     return setup->identity == 2 ? "second" : "main";
 }
 
+/* Rules for statements by their comments (clients/behave_answers.c). */
+static void put_cache(struct buffer *out)
+{
+    buffer_printf(out,
+                  "    cache:\n"
+                  "      - match: {text: \"SELECT /*dedupe*/ %%\"}\n        mode: dedupe\n"
+                  "      - match: {text: \"SELECT /*ttl*/ %%\"}\n        mode: ttl\n"
+                  "        ttl: %" PRId64 "us\n        stale: %" PRId64 "us\n"
+                  "      - match: {text: \"SELECT /*strict*/ %%\"}\n        mode: strict\n",
+                  ANSWERS_TTL.us, ANSWERS_STALE.us);
+}
+
 static void put_route(struct buffer *out, const struct setup *setup, const char *database,
                       const char *pool)
 {
@@ -149,6 +162,8 @@ static void put_route(struct buffer *out, const struct setup *setup, const char 
     put_time(out, "transaction_timeout", setup->transaction_timeout);
     put_time(out, "idle_transaction_timeout", setup->idle_transaction_timeout);
     put_time(out, "client_idle_timeout", setup->client_idle_timeout);
+    if (scenario_has(KIND_flight) && strcmp(pool, "transaction") == 0)
+        put_cache(out);
 }
 
 /* How the servers are found. */
@@ -184,6 +199,9 @@ static void put_service(struct buffer *out, const struct setup *setup, const cha
     buffer_printf(out, "  %s:\n    connection_limit: %u\n    connect_timeout: 5s\n", name,
                   setup->connections_max);
     put_hosts(out);
+    if (scenario_has(KIND_flight))
+        buffer_printf(out, "    feed_user: %s\n    probe_timeout: %" PRId64 "us\n", SCENARIO_FEEDER,
+                      SCENARIO_PROBE_TIMEOUT.us);
     if (setup->checks)
         buffer_printf(out, "    health_check_interval: 100ms\n");
     put_balance(out);
