@@ -3,7 +3,7 @@
  * lock.h - a lock for the few tables that all threads change.
  *
  * For steps of a list or a map, a fraction of a microsecond long.  While a lock is held, nothing
- * may suspend, send mail or write to the log: the simulation may switch threads there.
+ * may suspend or write to the log, and the simulation does not switch threads.
  */
 #include <pthread.h>
 

@@ -86,6 +86,9 @@ extern uint64_t (*machine_stale_hint)(const uint64_t *hint);
 /** Called before and after accesses that can race with other threads, so that the simulation can
  *  switch threads there; NULL: not simulated. */
 extern void (*machine_meeting)(void);
+/** Locks that are held, in the simulation: all its threads share one real thread, which would wait
+ *  for itself. */
+extern uint32_t machine_locked;
 static inline void machine_meet(void)
 {
     if (UNLIKELY(machine_meeting != NULL))

@@ -17,6 +17,7 @@ _Thread_local struct machine *machine_current;
 uint64_t (*machine_stale_hint)(const uint64_t *hint);
 void (*machine_forget_hints)(const void *at, size_t size);
 void (*machine_meeting)(void);
+uint32_t machine_locked;
 
 /* --- mail ------------------------------------------------------------------------------------- */
 

@@ -99,9 +99,14 @@ static int thread_start(struct thread *thread, void **ret_thread)
     thread->detached = ret_thread == NULL;
     if (ret_thread != NULL)
         *ret_thread = thread;
-    /* The new thread inherits this mask: signals go to the machine that opened their queue. */
+    /* The new thread inherits this mask: signals go to the machine that opened their queue.  What
+     * the thread itself causes is not blocked: else the process ends without a word of a
+     * sanitizer's or of any other handler. */
+    static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS};
     sigset_t all, before;
     sigfillset(&all);
+    for (size_t i = 0; i < ARRAY_SIZE(own); i++)
+        sigdelset(&all, own[i]);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);

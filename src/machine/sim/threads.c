@@ -190,7 +190,7 @@ static void thread_perhaps_hold(struct sim_thread *thread)
 void sim_meet(void)
 {
     struct sim_thread *thread = threads.running;
-    if (!sim_chance(LOT_ORDER, sim_rates.meets))
+    if (machine_locked > 0 || !sim_chance(LOT_ORDER, sim_rates.meets))
         return;
     thread_perhaps_hold(thread);
     threads_block();
