@@ -1,6 +1,6 @@
 /*
  * console_cache.c - the cache of answers: SHOW CACHE, CACHE_RULES, CACHE_TOTALS, CACHE_REASONS and
- * FLIGHTS; CACHE FLUSH.
+ * FLIGHTS; CACHE FLUSH and CACHE WARM.
  *
  * The tables are shared by all threads (flight/flight_env.h), so no other machine is visited.
  */
@@ -9,6 +9,7 @@
 #include "flight/flight_env.h"
 #include "machine/clock.h"
 #include "machine/co.h"
+#include "relay/flight/flight_warm.h"
 #include "relay/relay.h"
 
 #include <stdio.h>
@@ -134,7 +135,8 @@ static const struct console_column rules_columns[] = {
     {"route", COLUMN_INT4, "line of the route in its configuration file"},
     {"rule", COLUMN_INT4, "number of the rule within the route, from 1"},
     {"match", COLUMN_TEXT, "which statements it is for; `all`: every one"},
-    {"mode", COLUMN_TEXT, "`off`, `dedupe`, `ttl` or `strict`"},
+    {"mode", COLUMN_TEXT, "`off`, `dedupe`, `ttl`, `strict` or `shadow`"},
+    {"of", COLUMN_TEXT, "mode `shadow`: which mode is tried; null: another mode"},
     {"ttl_ms", COLUMN_INT8, "oldest answer that is given, in milliseconds; null: none, or any"},
     {"tag", COLUMN_TEXT, "for CACHE FLUSH TAG; null: none"},
     {"hits", COLUMN_INT8, "statements answered from memory"},
@@ -150,6 +152,13 @@ static const struct console_column rules_columns[] = {
     {"failed", COLUMN_INT8, "executions for which that could not be found out"},
     {"bypassed", COLUMN_INT8,
      "statements executed because the feed could not say in time that the answer was current"},
+    {"rested", COLUMN_INT8,
+     "statements executed because the rule's answers cost the server more than they save"},
+    {"warmed", COLUMN_INT8, "executions to have an answer before clients ask: CACHE WARM"},
+    {"shadow_hits", COLUMN_INT8,
+     "mode `shadow`: statements that `of` would have answered from another execution"},
+    {"shadow_differences", COLUMN_INT8, "of these: that answer was not the client's own"},
+    {"shadow_undecided", COLUMN_INT8, "of these: it could not be told whether it was"},
     {"reasons", COLUMN_TEXT, "`refused` by reason, as in SHOW CACHE_REASONS"},
 };
 const struct console_view console_view_cache_rules = CONSOLE_VIEW(rules_columns);
@@ -182,7 +191,9 @@ static void write_rule(struct table_sink *sink, const struct route_config *route
     table_int(sink, (int64_t)number + 1);
     write_match(sink, &rule->match);
     table_text(sink, cache_rules_mode_text(rule->mode));
-    if (rule->mode == CACHE_TTL || (rule->mode == CACHE_STRICT && rule->ttl.us > 0))
+    table_text(sink, rule->of == CACHE_OFF ? NULL : cache_rules_mode_text(rule->of));
+    uint16_t mode = rule->of == CACHE_OFF ? rule->mode : rule->of;
+    if (mode == CACHE_TTL || (mode == CACHE_STRICT && rule->ttl.us > 0))
         table_int(sink, rule->ttl.us / 1000);
     else
         table_null(sink);
@@ -201,7 +212,7 @@ static bool is_written(const struct route_config *route)
 
 fault console_show_cache_rules(struct console *console, struct console_result *result)
 {
-    static_assert(CACHE_COUNTS == 12, "a column for each count");
+    static_assert(CACHE_COUNTS == 17, "a column for each count");
     const struct config *config = console->config;
     for (size_t i = 0; i < config->route_count; i++)
         for (size_t j = 0; is_written(&config->routes[i]) && j < config->routes[i].cache.rule_count;
@@ -245,6 +256,17 @@ static void write_stored(struct table_sink *sink, const struct l1_stats *stats)
     write_total(sink, "flushed", stats->flushed);
 }
 
+static void write_warms(struct table_sink *sink, const struct warms *warms)
+{
+    uint64_t counts[WARMS_COUNTS], left;
+    warms_stats(warms, counts, &left);
+    write_total(sink, "warm_left", left);
+    write_total(sink, "warm_present", counts[WARMS_PRESENT]);
+    write_total(sink, "warm_stored", counts[WARMS_STORED]);
+    write_total(sink, "warm_refused", counts[WARMS_REFUSED]);
+    write_total(sink, "warm_failed", counts[WARMS_FAILED]);
+}
+
 fault console_show_cache_totals(struct console *console, struct console_result *result)
 {
     struct flight_env *env = console_flights(console);
@@ -255,6 +277,7 @@ fault console_show_cache_totals(struct console *console, struct console_result *
     l1_stats(env->l1, &stored);
     verdicts_stats(env->verdicts, &verdicts);
     write_stored(&result->sink, &stored);
+    write_warms(&result->sink, env->warms);
     write_total(&result->sink, "answer_bytes", answer_memory_bytes(&env->memory));
     write_total(&result->sink, "verdicts", verdicts.entries);
     write_total(&result->sink, "verdict_bytes", verdicts.bytes);
@@ -315,5 +338,31 @@ fault console_cache_flush(struct console *console, struct console_result *result
 fault console_cache_flush_tag(struct console *console, struct console_result *result)
 {
     flush(console, &(struct l1_filter){.tag = span_text(console->call->argument)}, result);
+    return OK;
+}
+
+/* --- CACHE WARM ------------------------------------------------------------------------------- */
+
+static const struct console_column warm_columns[] = {
+    {"statements", COLUMN_INT8, "that were looked at"},
+    {"present", COLUMN_INT8, "of these: whose answer was stored already"},
+    {"stored", COLUMN_INT8, "of these: whose answer is stored now"},
+    {"refused", COLUMN_INT8, "of these: no rule stores the answer, or it may not be shared"},
+    {"failed", COLUMN_INT8,
+     "of these: no server could be asked, the statement failed, or the answer was not kept"},
+};
+const struct console_view console_view_cache_warm = CONSOLE_VIEW(warm_columns);
+
+fault console_cache_warm(struct console *console, struct console_result *result)
+{
+    uint64_t counts[WARMS_COUNTS] = {0}, sum = 0;
+    if (console_flights(console) != NULL)
+        TRY(flight_warm_all(console->client->relay, span_text(console->call->argument), counts));
+    for (unsigned i = 0; i < WARMS_COUNTS; i++)
+        sum += counts[i];
+    table_int(&result->sink, (int64_t)sum);
+    for (unsigned i = 0; i < WARMS_COUNTS; i++)
+        table_int(&result->sink, (int64_t)counts[i]);
+    table_end_row(&result->sink);
     return OK;
 }

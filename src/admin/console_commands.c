@@ -236,9 +236,12 @@ const struct console_command console_commands[] = {
          &console_view_users, console_show_users),
     VIEW("VERSION", "The version of Trunkline.", &console_view_version, console_show_version),
     {.words = "CACHE EXPLAIN",
-     .help = "Which rule of each route is for a statement, and what its text says about sharing "
-             "its answer. The statement is a string of at most 255 bytes.",
-     .argument = "'statement'",
+     .help = "Which rule of each route is for a statement, what its text says about sharing its "
+             "answer, and what the catalog of the database says to this user. Without FOR the "
+             "catalog is that of the first route whose rule is for the statement, if it names a "
+             "database and a user. The statement is a string of at most 255 bytes.",
+     .argument = "'statement' [FOR user@database]",
+     .option = "FOR",
      .view = &console_view_cache_explain,
      .run = console_cache_explain,
      .tag = "CACHE",
@@ -255,6 +258,16 @@ const struct console_command console_commands[] = {
      .argument = "['pattern']",
      .view = &console_view_cache_flush,
      .run = console_cache_flush,
+     .tag = "CACHE",
+     .admin = true},
+    {.words = "CACHE WARM",
+     .help =
+         "Executes the statements of `cache_warm`, and the most hit ones, whose answers are not "
+         "stored, or those that match a pattern of LIKE. Returns when all were executed; "
+         "SHOW CACHE_TOTALS has the progress.",
+     .argument = "['pattern']",
+     .view = &console_view_cache_warm,
+     .run = console_cache_warm,
      .tag = "CACHE",
      .admin = true},
     VERB("DISABLE", "Refuses new clients of the database until ENABLE.", "database",

@@ -197,6 +197,8 @@ static bool gather_wants(const struct gather *gather, const struct client *clien
 {
     if (client->pool == NULL && !client->console)
         return false;
+    if (client->internal && client->state == CLIENT_PARKED)
+        return false; /* a session of the daemon that waits for its next execution */
     return !gather->active || strcmp(client_state(client), "active") == 0;
 }
 

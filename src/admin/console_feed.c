@@ -4,18 +4,23 @@
 
 static const struct console_column feed_columns[] = {
     {"service", COLUMN_TEXT, "name of the service"},
-    {"database", COLUMN_TEXT, "name of the database at the servers"},
+    {"database", COLUMN_TEXT,
+     "name of the database at the servers; null: all, of a service whose writers are all inside"},
     {"state", COLUMN_TEXT,
      "`streaming`: strict answers can be given. Else each statement is executed: `off` (no strict "
      "one was yet), `connecting`, `creating` (the server waits for transactions that write), "
      "`proving` (the feed does), `failed`, `paused` (the service has no `feed_user` any more); "
-     "`outdated`: the primary has changed, and no strict statement was executed since"},
+     "`outdated`: the primary has changed, and no strict statement was executed since. Without a "
+     "feed, of a service with `writers: inside`: `inside`, or `restart` (a reload has declared it "
+     "or changed its servers, so it counts from the next start on)"},
     {"reason", COLUMN_TEXT, "the latest failure; null: none with this primary"},
     {"epoch", COLUMN_INT8, "number of the primary, from the start; grows by each change"},
     {"sessions", COLUMN_INT8, "times that it began to stream"},
     {"failures", COLUMN_INT8, "since it was streaming last"},
-    {"transactions", COLUMN_INT8, "transactions that the log has told of"},
-    {"changes", COLUMN_INT8, "changes of tables in them"},
+    {"transactions", COLUMN_INT8,
+     "transactions that the log has told of; inside: those of clients that may have written"},
+    {"changes", COLUMN_INT8,
+     "changes of tables in them; inside: commits of which any table may be changed"},
     {"bytes", COLUMN_INT8, "of the log that were received"},
     {"probes", COLUMN_INT8, "questions how far the log is"},
     {"markers", COLUMN_INT8, "messages that were written into the log, to flush it"},
@@ -25,7 +30,9 @@ static const struct console_column feed_columns[] = {
     {"bypasses", COLUMN_INT8, "of these: it was not, so the statement was executed"},
     {"digests", COLUMN_INT8, "changes of roles, defaults or the configuration that were noticed"},
     {"unsettled", COLUMN_INT4,
-     "transactions that the log has told of, and that other sessions may not see yet"},
+     "transactions that the log has told of, and that other sessions may not see yet; inside: "
+     "those "
+     "of lost connections that may not have ended"},
     {"unsettled_max", COLUMN_INT4, "most of them at a time"},
     {"lag", COLUMN_INT8, "bytes by which the log was behind at the latest probe"},
 };
@@ -39,13 +46,15 @@ static const char *state_of(const struct origin_view *view)
     return follows && view->feed.epoch != view->epoch ? "outdated" : feed_state_name(state);
 }
 
-static void write_feed(void *argument, const struct origin_view *view)
+static void write_row(struct table_sink *sink, const struct origin_view *view, const char *state)
 {
-    struct table_sink *sink = argument;
     const struct feed_view *feed = &view->feed;
     table_span(sink, view->service);
-    table_span(sink, view->database);
-    table_text(sink, state_of(view));
+    if (view->database.at == NULL)
+        table_text(sink, NULL);
+    else
+        table_span(sink, view->database);
+    table_text(sink, state);
     table_text(sink, feed->reason[0] == '\0' ? NULL : feed->reason);
     const uint64_t numbers[] = {
         view->epoch,      feed->sessions,  feed->failures,      feed->transactions,
@@ -58,10 +67,28 @@ static void write_feed(void *argument, const struct origin_view *view)
     table_end_row(sink);
 }
 
+static void write_feed(void *argument, const struct origin_view *view)
+{
+    write_row(argument, view, state_of(view));
+}
+
+/* A service without feeds: its counts stand where those of a feed would. */
+static void write_inside(void *argument, const struct inside_view *view)
+{
+    struct table_sink *sink = argument;
+    struct origin_view origin = {.service = view->service};
+    origin.feed.transactions = view->writes;
+    origin.feed.changes = view->unlisted;
+    origin.feed.unsettled = view->lost;
+    write_row(sink, &origin, view->counts ? "inside" : "restart");
+}
+
 fault console_show_feed(struct console *console, struct console_result *result)
 {
     struct flight_env *env = console_flights(console);
     if (env != NULL)
         origins_each(env->origins, write_feed, &result->sink);
+    if (env != NULL)
+        insides_each(env->insides, write_inside, &result->sink);
     return OK;
 }

@@ -81,7 +81,8 @@ static void pool_add(struct pool_row *row, const struct local_pool *pool)
         row->longest = MAX_OF(row->longest, between(since, now()).us);
     }
     row->waiting += pool->claims.count;
-    row->active += pool->clients - MIN_OF(pool->clients, pool->claims.count);
+    uint32_t clients = local_pool_clients(pool);
+    row->active += clients - MIN_OF(clients, pool->claims.count);
     pool_add_servers(row, pool);
     if (row->current)
         return;
@@ -164,7 +165,7 @@ static void look_at_counts(struct relay *relay, void *argument)
     if (relay == NULL)
         return;
     look_at_pools(relay, &counts->pools);
-    counts->clients += relay->clients.count;
+    counts->clients += relay->clients.count - relay->internals;
     LIST_EACH (&relay->clients, it)
         counts->logins += LIST_ENTRY(it, struct client, node)->state == CLIENT_LOGIN;
     LIST_EACH (&relay->pools.all, it) {
@@ -299,7 +300,7 @@ static void look_at_relay(struct relay *relay, void *argument)
     }
     struct machine_stats stats = machine_stats(relay->pools.machine);
     const uint64_t numbers[] = {relay->index,
-                                relay->clients.count,
+                                relay->clients.count - relay->internals,
                                 waiting,
                                 servers,
                                 relay->pools.all.count,

@@ -74,7 +74,7 @@ static void look_at_routes(struct relay *relay, void *argument)
         struct route_row *row = route_row(argument, pool->config, pool->route, pool->obsolete);
         if (row == NULL)
             continue;
-        row->clients += pool->clients;
+        row->clients += local_pool_clients(pool);
         row->servers += pool->idle.count + pool->busy.count;
         row->waiting += pool->claims.count;
         const struct node *oldest = list_first(&pool->claims);
@@ -202,7 +202,7 @@ static void look_at_databases(struct relay *relay, void *argument)
                 console_groups_find(argument, span_text(or_any(pool->route->database)), SPAN_NONE);
         if (row == NULL)
             continue;
-        row->clients += pool->clients;
+        row->clients += local_pool_clients(pool);
         row->servers += pool->idle.count + pool->busy.count;
     }
 }

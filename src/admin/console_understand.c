@@ -113,19 +113,31 @@ static fault unknown_command(struct span statement)
                        (int)MIN_OF(statement.size, (size_t)100), (const char *)statement.at);
 }
 
-/* Parses what follows the argument of a command: its option, with a value, or nothing. */
-static fault understand_option(struct span statement, struct span rest, struct console_call *call)
+/* Takes the option of a command, with its value, off `rest` if it is there. */
+static fault take_option(struct span *rest, struct console_call *call)
 {
     const char *option = call->command->option;
+    struct span behind = *rest;
     struct console_token token;
+    TRY(console_token(&behind, &token));
+    if (option == NULL || !console_token_is(&token, option))
+        return OK;
+    TRY(console_token(&behind, &token));
+    if (token.kind == TOKEN_END || token.kind == TOKEN_SIGN)
+        return fault_raise(FAULT_SYNTAX, "%s needs a value", option);
+    memcpy(call->value, token.text, sizeof(call->value));
+    *rest = behind;
+    return OK;
+}
+
+/* Parses what follows the argument of a command: its option, and conditions of a view. */
+static fault understand_option(struct span statement, struct span rest, struct console_call *call)
+{
+    struct console_token token;
+    TRY(take_option(&rest, call));
+    if (call->command->view != NULL)
+        return console_read_filter(call->command, rest, &call->filter);
     TRY(console_token(&rest, &token));
-    if (option != NULL && console_token_is(&token, option)) {
-        TRY(console_token(&rest, &token));
-        if (token.kind == TOKEN_END || token.kind == TOKEN_SIGN)
-            return fault_raise(FAULT_SYNTAX, "%s needs a value", option);
-        memcpy(call->value, token.text, sizeof(call->value));
-        TRY(console_token(&rest, &token));
-    }
     return token.kind == TOKEN_END ? OK : unknown_command(statement);
 }
 
@@ -148,8 +160,6 @@ static fault understand_rest(struct span statement, struct console_call *call)
     if (call->command->argument == NULL || token.kind == TOKEN_SIGN || token.text[0] == '\0')
         return unknown_command(statement);
     memcpy(call->argument, token.text, sizeof(call->argument));
-    if (shows)
-        return console_read_filter(call->command, rest, &call->filter);
     return understand_option(statement, rest, call);
 }
 

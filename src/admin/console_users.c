@@ -39,7 +39,7 @@ static void look_at_users(struct relay *relay, void *argument)
         struct user_row *server =
             forced == NULL ? client : console_groups_row(argument, span_text(forced), SPAN_NONE);
         if (client != NULL)
-            client->clients += pool->clients;
+            client->clients += local_pool_clients(pool);
         if (server != NULL)
             server->servers += pool->idle.count + pool->busy.count;
     }

@@ -85,16 +85,25 @@ enum cache_choice cache_rules_choose(const struct cache_config *cache, struct sp
 static const struct setting ttl_word = {
     .kind = SETTING_DURATION, .min = 1000, .max = INT64_C(365) * 86400 * 1000000};
 
+/* A shadow rule tries the hint's mode: no hint makes it answer from memory. */
+static void take_mode(struct cache_rule *rule, enum cache_mode mode)
+{
+    bool tries = rule->of != CACHE_OFF;
+    rule->mode = (uint16_t)(tries ? CACHE_SHADOW : mode);
+    if (tries)
+        rule->of = (uint16_t)mode;
+}
+
 static void take_word(struct span word, struct cache_rule *rule)
 {
     int64_t us;
     if (span_is(word, "off")) {
         rule->mode = CACHE_OFF;
     } else if (span_is(word, "dedupe")) {
-        rule->mode = CACHE_DEDUPE;
+        take_mode(rule, CACHE_DEDUPE);
     } else if (span_starts(word, SPAN("ttl=")) &&
                setting_read(&ttl_word, span_skip(word, 4), &us)) {
-        rule->mode = CACHE_TTL;
+        take_mode(rule, CACHE_TTL);
         rule->ttl.us = us;
     }
 }

@@ -101,6 +101,12 @@ struct patroni_config {
     struct tls_config tls;
 };
 
+/* Which clients may write to the databases of a service, see flight/inside.h. */
+enum service_writers {
+    WRITERS_OUTSIDE, /* also clients that do not come through this daemon */
+    WRITERS_INSIDE,  /* none but this daemon's clients */
+};
+
 struct service_config {
     const char *name;
     struct host_config *hosts; /* RESOLVER_FIXED only */
@@ -128,6 +134,7 @@ struct service_config {
     struct balance_config balance;
     struct probe_config probe;
     struct feed_config feed;
+    uint16_t writers; /* enum service_writers */
     struct patroni_config patroni;
     duration lag_max; /* standbys that lag more are not used; NO_LIMIT: all are */
     duration switchover_timeout;
@@ -185,7 +192,7 @@ enum cache_mode {
     CACHE_DEDUPE, /* the answer of a running execution */
     CACHE_TTL,    /* and a stored answer, up to `ttl` old */
     CACHE_STRICT, /* and a stored answer, if nothing that it has read has changed */
-    CACHE_SHADOW, /* not available yet: no configuration has it */
+    CACHE_SHADOW, /* its own execution; what mode `of` would give is compared */
 };
 
 /* Which statements a rule is for: those to which all that is set applies. */
@@ -213,32 +220,82 @@ enum cache_count {
     CACHE_COUNT_REFUSED,   /* the verdict says that the answer may not be shared */
     CACHE_COUNT_FAILED,    /* there was no verdict, or no memory */
     CACHE_COUNT_BYPASSED,  /* the feed could not say in time that the answer was current */
+    CACHE_COUNT_RESTED,    /* the rule's answers cost the server more than they save */
+    CACHE_COUNT_WARMED,    /* executions to have an answer before clients ask */
+    /* Of CACHE_SHADOW. */
+    CACHE_COUNT_WOULD_HIT,   /* the mode would have given an answer of another execution */
+    CACHE_COUNT_DIFFERENCES, /* of these: it was not the client's own */
+    CACHE_COUNT_UNDECIDED,   /* of these: that could not be told */
     CACHE_COUNTS,
 };
 
 /* Reasons of verdicts (flight/verdict.h). */
 #define CACHE_REASONS_MAX 64u
 
+/* Counts of a feed. */
+struct cache_feed {
+    uint64_t probes, transactions, tickets;
+};
+
+struct cache_sums {
+    uint64_t served, executed, changed, asked;
+    struct cache_feed feed;
+};
+
+/* See cache_worth.h.  The first seven are atomics; the others belong to the thread that judges. */
+struct cache_worth {
+    int64_t rests_until; /* microseconds of monotonic time */
+    uint64_t asks;
+    uint64_t changes;
+    struct cache_feed feed;
+    int64_t least_execution; /* microseconds, since the latest judgement; 0: none */
+    int64_t least_ask;
+    bool judging; /* a thread judges */
+    duration rest;
+    moment since; /* the latest judgement, or the end of a rest; 0: none */
+    struct cache_sums sums;
+    moment term; /* the same of a longer time */
+    struct cache_sums term_sums;
+    uint64_t term_share; /* thousandths that were executed in the term before; 0: there is none */
+    bool hardly_hit;     /* it was found so */
+};
+
 /* Counts since this version of the configuration came; atomics, from any thread. */
 struct cache_counts {
     uint64_t all[CACHE_COUNTS];
     uint64_t reasons[CACHE_REASONS_MAX]; /* of CACHE_COUNT_REFUSED */
+    struct cache_worth worth;
 };
 
 struct cache_rule {
     struct cache_match match;
     uint16_t mode;               /* enum cache_mode */
+    uint16_t of;                 /* CACHE_SHADOW: which mode is tried; CACHE_OFF: another mode */
+    uint32_t number;             /* in its route, from 1 */
     duration ttl;                /* CACHE_STRICT: 0: none is set */
     duration stale;              /* how much older an answer may be while one refreshes it */
     uint64_t result_max;         /* bytes of an answer that is stored */
+    bool adaptive;               /* it rests if that is worth it: see cache_worth.h */
     const char *tag;             /* for CACHE FLUSH; NULL: none */
     struct cache_counts *counts; /* NULL: none are kept */
+};
+
+/* A statement whose answer is stored before clients ask for it. */
+struct cache_warm {
+    const char *text;
+    const char *user;     /* whose rights the execution has; NULL: as the route says */
+    const char *database; /* the same */
+    const char *options;  /* session parameters, as in a startup packet; NULL: none */
 };
 
 struct cache_config {
     struct cache_rule *rules; /* the first one that matches is used */
     size_t rule_count;
     bool hints; /* a comment in front of a statement or behind it may decide */
+    struct cache_warm *warms;
+    size_t warm_count;
+    uint32_t warm_max;  /* of the statements that were hit most often; 0: none are remembered */
+    uint32_t warm_rate; /* executions per second */
 };
 
 /* A value of route_config.prepared_max. */
@@ -296,6 +353,7 @@ struct route_config {
     struct reads_config reads;
     struct cache_config cache;
     bool is_watched;  /* a route of its service has cache rules: writes of its clients count */
+    bool is_inside;   /* all writers of its service come through this daemon: also watched */
     bool is_examined; /* it has cache rules, or splits reads: what a client sends first decides */
     bool is_reads;    /* made from another route, for its reads */
     const struct route_config *aside; /* the route for its reads; NULL: they are not split */
@@ -423,6 +481,7 @@ struct config {
     size_t cache_memory;          /* bytes of stored answers */
     const char **cache_functions; /* functions that give the same result as long as they say */
     size_t cache_function_count;
+    bool warms; /* a route has `cache_warm` or `cache_warm_max` */
 
     const char **ignored_parameters; /* startup parameters of clients, dropped */
     size_t ignored_count;

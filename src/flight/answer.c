@@ -32,6 +32,7 @@ struct answer {
     uint64_t appended;         /* the producer's */
     uint64_t published;        /* atomic */
     uint32_t described;        /* bytes of the RowDescription; fixed before anything is published */
+    struct answer_shape shape; /* the same */
     uint32_t references;       /* atomic */
     uint32_t openings;   /* atomic; 1 for being within result_max, and readers that begin now */
     uint32_t readers;    /* atomic */
@@ -222,6 +223,12 @@ fault answer_describe(struct answer *answer, struct span message)
     return answer_append(answer, message);
 }
 
+void answer_set_shape(struct answer *answer, struct answer_shape shape)
+{
+    invariant(answer->appended == 0);
+    answer->shape = shape;
+}
+
 void answer_publish(struct answer *answer)
 {
     invariant(answer->last != NULL && answer->appended >= answer->published);
@@ -254,6 +261,14 @@ uint64_t answer_description(const struct answer *answer)
     return answer_bytes(answer) == 0 ? 0 : answer->described;
 }
 
+bool answer_suits(const struct answer *answer, struct answer_shape shape)
+{
+    const struct answer_shape *own = &answer->shape;
+    bool unknown = (shape.words[0] | shape.words[1]) == 0 || answer_bytes(answer) == 0 ||
+                   (own->words[0] | own->words[1]) == 0;
+    return unknown || (own->words[0] == shape.words[0] && own->words[1] == shape.words[1]);
+}
+
 bool answer_storable(const struct answer *answer)
 {
     return answer_ended(answer) == ANSWER_COMPLETE && !answer->outgrown;
@@ -276,6 +291,7 @@ struct answer *answer_pack(struct answer *answer)
     if (copy == NULL)
         return answer_ref(answer);
     copy->described = answer->described;
+    copy->shape = answer->shape;
     for (const struct answer_chunk *chunk = &answer->first; copy->appended < bytes;
          chunk = chunk->next) {
         uint64_t size = MIN_OF(chunk->size, bytes - chunk->from);

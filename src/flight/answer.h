@@ -41,6 +41,11 @@ uint64_t answer_memory_bytes(const struct answer_memory *memory);
 /** Whether three quarters of the limit are in use. */
 bool answer_memory_tight(const struct answer_memory *memory);
 
+/* A digest of a statement's parameters and columns, which its client was told; zeros: unknown. */
+struct answer_shape {
+    uint64_t words[2];
+};
+
 /** Makes an empty answer; the caller owns a reference and is the producer.  NULL at the limit or
  *  without memory; FAULT_MEMORY's message is then set. */
 struct answer *answer_new(struct answer_memory *memory, uint64_t result_max);
@@ -53,6 +58,8 @@ void answer_unref(struct answer **answer); /* NULL-safe */
 /** Appends the RowDescription, before anything else; readers may leave it out.  Faults: MEMORY, and
  *  the answer must then be ended as broken. */
 fault answer_describe(struct answer *answer, struct span message) MUST_USE;
+/** Notes the digest of the statement's parameters and columns, before anything is appended. */
+void answer_set_shape(struct answer *answer, struct answer_shape shape);
 /** Copies bytes behind the last ones.  Readers see them after answer_publish.  Faults: MEMORY, and
  *  the answer must then be ended as broken; an answer beyond result_max is no fault. */
 fault answer_append(struct answer *answer, struct span bytes) MUST_USE;
@@ -70,6 +77,8 @@ enum answer_end answer_ended(const struct answer *answer);
 uint64_t answer_bytes(const struct answer *answer);
 /** Bytes of the RowDescription; 0: the answer has none, or it is not published yet. */
 uint64_t answer_description(const struct answer *answer);
+/** Returns whether the answer is one of a statement of this shape, as far as both are known. */
+bool answer_suits(const struct answer *answer, struct answer_shape shape);
 /** Returns whether the answer is complete and within result_max. */
 bool answer_storable(const struct answer *answer);
 /** Memory of a storable answer, with what the allocator adds. */

@@ -122,6 +122,8 @@ fault feed_new(struct feeds *feeds, const struct feed_options *options, struct f
     }
     feed->machine = feeds->machine;
     feed->generations = options->generations;
+    feed->service_name = options->service_name;
+    feed->database_name = options->database_name;
     feed->wake.deliver = feed_woken;
     feed->end.deliver = feed_ended;
     feed->log.stream = feed->probe.stream = STREAM_INIT;

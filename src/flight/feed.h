@@ -39,6 +39,8 @@ struct feed_options {
     struct generations_table *generations; /* borrowed, until feeds_free() has returned */
     uint64_t database;                     /* its number there */
     struct feed_keys *keys;                /* borrowed as long; NULL: all keys are unknown */
+    struct span service_name;              /* for log events; both are borrowed as long */
+    struct span database_name;
 };
 
 enum feed_state {

@@ -16,6 +16,9 @@
 
 /* Before a keepalive is requested again, if the latest one has not moved the position. */
 #define ASK_PAUSE ms(1)
+/* While transactions are told at intervals below this, one of them will pass a position: no
+ * keepalive is requested so long. */
+#define FLOW_PAUSE ((duration){.us = 500})
 /* Between two status updates without a request, and between two keepalives that no ticket waits
  * for.
  */
@@ -97,6 +100,7 @@ static void log_count(struct feed *feed, const struct feed_event *event)
     if (event->kind == FEED_EVENT_KEEPALIVE)
         log_keepalive(feed);
     if (event->kind == FEED_EVENT_COMMIT) {
+        feed->committed = now();
         hint_add(&view->transactions, 1);
         hint_add(&view->changes, event->changes);
     }
@@ -110,6 +114,8 @@ static fault log_take(struct feed *feed, struct span payload)
         return fault_raise(FAULT_PROTOCOL, "the log's stream is not as test_decoding writes it");
     if (feed_sets_take(&feed->sets, &event) != OK)
         return fault_raise(FAULT_PROTOCOL, "the slot tells the phases of prepared transactions");
+    if (event.kind == FEED_EVENT_COMMIT)
+        feed_untold_tell(&feed->untold, event.text.xid);
     log_count(feed, &event);
     return OK;
 }
@@ -174,9 +180,17 @@ static fault log_take_all(struct feed *feed)
 
 /* --- reading and asking ----------------------------------------------------------------------- */
 
+/* When a keepalive may be requested. */
+static deadline log_ask_from(const struct feed *feed)
+{
+    bool flows = now().us < later(feed->committed, FLOW_PAUSE).us;
+    deadline from = flows ? later(feed->placed, FLOW_PAUSE) : feed->ask_again;
+    return from.us > feed->ask_again.us ? from : feed->ask_again;
+}
+
 static bool log_may_ask(const struct feed *feed)
 {
-    return feed->wanted && !feed->asked && now().us >= feed->ask_again.us;
+    return feed->wanted && !feed->asked && now().us >= log_ask_from(feed).us;
 }
 
 static bool log_must_tell(const struct feed *feed)
@@ -190,7 +204,7 @@ static deadline log_due(const struct feed *feed)
     deadline due = later(feed->told, STATUS_PAUSE);
     if (feed->asked)
         return earlier_of(due, later(feed->heard, SILENCE_MAX));
-    return feed->wanted ? earlier_of(due, feed->ask_again) : due;
+    return feed->wanted ? earlier_of(due, log_ask_from(feed)) : due;
 }
 
 /* Sends a status update if a position is wanted, if it is due, or if the server asked.  A
@@ -253,9 +267,11 @@ static fault log_wait(struct feed *feed)
     return OK;
 }
 
+/* The session may become void while this connection suspends, because the other one is lost or a
+ * new source has come: the open transaction is forgotten then, and its rest must not be taken. */
 static fault log_follow(struct feed *feed)
 {
-    for (;;) {
+    while (!feed->over) {
         TRY(log_take_all(feed));
         feed_passed(feed);
         TRY(log_tell(feed));
@@ -266,8 +282,9 @@ static fault log_follow(struct feed *feed)
             co_yield (); /* other feeds have a turn */
         TRY(what);
         if (co_cancelled())
-            return FAULT_CANCELLED;
+            break;
     }
+    return FAULT_CANCELLED;
 }
 
 static fault log_session(struct feed *feed)

@@ -8,6 +8,7 @@
 #include "flight/feed.h"
 #include "flight/feed_query.h"
 #include "flight/feed_sets.h"
+#include "flight/feed_untold.h"
 #include "machine/co.h"
 #include "machine/lock.h"
 
@@ -30,6 +31,8 @@ struct feed_link {
 struct feed {
     struct machine *machine; /* the feeds'; constant */
     struct generations_table *generations;
+    struct span service_name; /* for log events, as the next one; constant */
+    struct span database_name;
 
     bool want_pause;  /* atomic; set by any thread, followed at the mail that comes behind it */
     struct mail wake; /* coalesced */
@@ -44,9 +47,11 @@ struct feed {
         doubt; /* of the whole database and its catalog; held unless STREAMING */
     struct feed_sets sets;
     struct feed_tickets tickets;
+    struct feed_untold untold;
     struct waker alarm_waker;
-    struct timer alarm; /* the tickets' timeout */
-    duration rest;      /* before the next session */
+    struct timer alarm;           /* the tickets' timeout */
+    duration rest;                /* before the next session */
+    char logged[FEED_REASON_MAX]; /* the failure in the log's last event; empty: it streams */
 
     /* The session. */
     struct co_group members;
@@ -56,20 +61,29 @@ struct feed {
     struct feed_link log;
     struct feed_link probe;
     struct feed_reader stream;
-    bool streams;      /* START_REPLICATION was answered */
-    bool wanted;       /* `passed` is behind a position that a ticket or the session waits for */
-    bool asked;        /* a keepalive was requested and has not come */
-    uint64_t asked_at; /* where `passed` was then */
-    moment ask_again;  /* not before this */
-    moment told;       /* when the latest status update was sent */
-    moment heard;      /* when the log's connection said anything */
-    uint64_t barrier;  /* id of a transaction that began after the log was read; 0: not yet */
-    uint64_t proven;   /* the position to pass, once a snapshot contains all before `barrier` */
-    bool probing;      /* a probe is under way */
-    moment probed;     /* when the latest one was sent */
-    duration settle;   /* before a probe that only settles */
-    struct feed_probe_row row; /* of the latest probe */
+    bool streams;       /* START_REPLICATION was answered */
+    bool wanted;        /* `passed` is behind a position that a ticket or the session waits for */
+    bool asked;         /* a keepalive was requested and has not come */
+    uint64_t asked_at;  /* where `passed` was then */
+    moment ask_again;   /* not before this */
+    moment committed;   /* when a COMMIT was told */
+    moment told;        /* when the latest status update was sent */
+    moment heard;       /* when the log's connection said anything */
+    uint64_t barrier;   /* id of a transaction that began after the log was read; 0: not yet */
+    uint64_t proven;    /* the position to pass, once a snapshot contains all before `barrier` */
+    bool probing;       /* a probe is under way */
+    moment probed;      /* when the latest one was sent */
+    moment placed;      /* when the latest one was answered */
+    uint64_t unflushed; /* the first position that was not flushed at its probe; 0: none */
+    moment unflushed_since;           /* when that was */
+    uint64_t unflushed_last;          /* the last such */
+    deadline flush_by;                /* a marker follows if it isn't passed then */
+    deadline lazy_until;              /* the server flushes so late that a marker is sent at once */
+    duration settle;                  /* before a probe that only settles */
+    struct feed_probe_row row;        /* of the latest probe */
+    char seen[FEED_SNAPSHOT_MAX + 1]; /* the snapshot of the latest digest; empty: too long */
     char digest[FEED_DIGEST_MAX + 1];
+    char configured[FEED_DIGEST_MAX + 1];
 
     struct {
         struct lock lock;      /* guards state, reason, epoch */
@@ -89,6 +103,8 @@ void feed_member_over(struct feed *feed, const char *member, fault what);
 /** Answers tickets, and begins to serve them when the session has proven itself: after each step
  *  that may have moved the position. */
 void feed_passed(struct feed *feed);
+/** Returns the end of the log as of the latest probe, normalised. */
+uint64_t feed_probe_position(const struct feed *feed);
 /** Sets the timer of the tickets. */
 void feed_set_alarm(struct feed *feed);
 
@@ -97,6 +113,10 @@ void feed_keep(void *argument);
 void feed_end(struct feed *feed);
 /** Whether there is a source, and nothing that speaks against a session. */
 bool feed_may_run(const struct feed *feed);
+/** Logs a failed session, unless the one before has failed in the same way. */
+void feed_log_failure(struct feed *feed);
+/** Logs that the feed streams from now on. */
+void feed_log_streaming(struct feed *feed);
 
 /* The coroutines of a session. */
 void feed_reader_run(void *argument);

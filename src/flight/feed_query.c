@@ -1,14 +1,18 @@
 #include "flight/feed_query.h"
 
+#include "base/number.h"
 #include "flight/feed_sets.h"
 #include "wire/message.h"
+
+#include <string.h>
 
 /* --- texts ------------------------------------------------------------------------------------ */
 
 /* Replaces nothing of a user: schema trunkline is ours.  What is done to temporary relations alone
  * is not told; a lasting table may have columns of a temporary type.  DROP OWNED changes rights and
- * may list no object.  The digest has the id of the transaction that wrote each row, so that a
- * change that was undone again is noticed too; it reads pg_authid as the owner of the function. */
+ * may list no object.  The digest has the id of the transaction that wrote each row, and so the
+ * number of rows: what is changed is written by a new transaction, also if it is changed back.  It
+ * reads pg_authid as the owner of the function. */
 static const char setup_sql[] =
     "BEGIN;\n"
     "CREATE SCHEMA IF NOT EXISTS trunkline;\n"
@@ -38,14 +42,12 @@ static const char setup_sql[] =
     "    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS "
     "$function$\n"
     "BEGIN\n"
-    "    RETURN (SELECT md5(string_agg(row, ' ' ORDER BY row)) FROM (\n"
-    "        SELECT 'r' || oid || '.' || xmin FROM pg_authid\n"
-    "        UNION ALL SELECT 'm' || roleid || '.' || member || '.' || xmin FROM pg_auth_members\n"
-    "        UNION ALL SELECT 's' || setdatabase || '.' || setrole || '.' || xmin\n"
-    "            FROM pg_db_role_setting\n"
-    "        UNION ALL SELECT 't' || oid || '.' || xmin FROM pg_event_trigger\n"
-    "        UNION ALL SELECT 'd' || oid || '.' || xmin FROM pg_database\n"
-    "            WHERE datname = current_database()) rows (row));\n"
+    "    RETURN concat_ws(' ',\n"
+    "        hash_array_extended(ARRAY(SELECT xmin FROM pg_authid), 0),\n"
+    "        hash_array_extended(ARRAY(SELECT xmin FROM pg_auth_members), 0),\n"
+    "        hash_array_extended(ARRAY(SELECT xmin FROM pg_db_role_setting), 0),\n"
+    "        hash_array_extended(ARRAY(SELECT xmin FROM pg_event_trigger), 0),\n"
+    "        (SELECT xmin FROM pg_database WHERE datname = current_database()));\n"
     "END $function$;\n"
     "GRANT EXECUTE ON FUNCTION trunkline.feed_digest() TO PUBLIC;\n"
     "DROP EVENT TRIGGER IF EXISTS trunkline_feed_ddl;\n"
@@ -76,10 +78,11 @@ static const char facts_query[] =
 
 static const char probe_prepare[] =
     "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout';"
-    " PREPARE trunkline_probe AS"
+    " PREPARE trunkline_probe(text) AS"
     " SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0'),"
     " pg_wal_lsn_diff(pg_current_wal_flush_lsn(), '0/0'), pg_current_snapshot(),"
-    " trunkline.feed_digest() || ' ' || extract(epoch FROM pg_conf_load_time()), " SETUP_IS_THERE;
+    " CASE pg_current_snapshot()::text WHEN $1 THEN '' ELSE trunkline.feed_digest() END,"
+    " extract(epoch FROM pg_conf_load_time())";
 
 const char *feed_setup_sql(void)
 {
@@ -94,6 +97,16 @@ const char *feed_facts_query(void)
 const char *feed_probe_prepare(void)
 {
     return probe_prepare;
+}
+
+void feed_put_probe(struct buffer *text, const char *seen)
+{
+    buffer_printf(text, "EXECUTE trunkline_probe('%s')", seen);
+}
+
+const char *feed_setup_query(void)
+{
+    return "SELECT " SETUP_IS_THERE;
 }
 
 /* --- rows ------------------------------------------------------------------------------------- */
@@ -112,24 +125,10 @@ static bool read_row(struct span body, struct span *fields, uint32_t count)
     return wire_done(&in) == OK;
 }
 
-/* Reads a decimal number that may be negative as a bigint. */
-static bool read_number(struct span field, uint64_t *ret)
-{
-    bool negative = field.size > 0 && field.at[0] == '-';
-    uint64_t value = 0;
-    for (size_t i = negative; i < field.size; i++) {
-        if (i == 20 || field.at[i] < '0' || field.at[i] > '9')
-            return false;
-        value = value * 10 + (uint64_t)(field.at[i] - '0');
-    }
-    *ret = negative ? 0 - value : value;
-    return field.size > negative;
-}
-
 static bool read_small(struct span field, uint32_t *ret)
 {
     uint64_t value;
-    if (!read_number(field, &value))
+    if (!number_read_bigint(field, &value))
         return false;
     *ret = (uint32_t)value;
     return true;
@@ -147,9 +146,9 @@ fault feed_read_facts(struct span body, struct feed_facts *ret)
     struct feed_facts facts;
     bool understood =
         read_row(body, fields, 9) && read_bool(fields[0], &facts.standby) &&
-        read_number(fields[1], &facts.system) && read_small(fields[2], &facts.timeline) &&
-        read_number(fields[3], &facts.instance) && read_small(fields[4], &facts.version) &&
-        read_bool(fields[5], &facts.logical) && read_number(fields[6], &facts.segment) &&
+        number_read_bigint(fields[1], &facts.system) && read_small(fields[2], &facts.timeline) &&
+        number_read_bigint(fields[3], &facts.instance) && read_small(fields[4], &facts.version) &&
+        read_bool(fields[5], &facts.logical) && number_read_bigint(fields[6], &facts.segment) &&
         read_small(fields[7], &facts.page) && read_bool(fields[8], &facts.setup);
     if (!understood)
         return FAULT_PROTOCOL;
@@ -157,22 +156,38 @@ fault feed_read_facts(struct span body, struct feed_facts *ret)
     return OK;
 }
 
+static bool read_text(struct span field, char *ret, size_t size)
+{
+    if (field.size >= size)
+        return false;
+    memcpy(ret, field.at, field.size);
+    ret[field.size] = '\0';
+    return true;
+}
+
 fault feed_read_probe(struct span body, struct feed_probe_row *ret)
 {
     struct span fields[5];
-    if (!read_row(body, fields, 5) || !read_number(fields[0], &ret->inserted) ||
-        !read_number(fields[1], &ret->flushed) || !read_bool(fields[4], &ret->setup) ||
-        fields[3].size == 0 || fields[3].size > FEED_DIGEST_MAX)
+    if (!read_row(body, fields, 5) || !number_read_bigint(fields[0], &ret->inserted) ||
+        !number_read_bigint(fields[1], &ret->flushed) ||
+        !read_text(fields[3], ret->digest, sizeof(ret->digest)) || fields[4].size == 0 ||
+        !read_text(fields[4], ret->configured, sizeof(ret->configured)))
         return FAULT_PROTOCOL;
-    memcpy(ret->digest, fields[3].at, fields[3].size);
-    ret->digest[fields[3].size] = '\0';
+    if (!read_text(fields[2], ret->seen, sizeof(ret->seen)))
+        ret->seen[0] = '\0';
     return feed_read_snapshot(fields[2], &ret->snapshot);
+}
+
+fault feed_read_setup(struct span body, bool *ret)
+{
+    struct span field;
+    return read_row(body, &field, 1) && read_bool(field, ret) ? OK : FAULT_PROTOCOL;
 }
 
 fault feed_read_marker(struct span body, uint64_t *ret)
 {
     struct span field;
-    if (!read_row(body, &field, 1) || !read_number(field, ret))
+    if (!read_row(body, &field, 1) || !number_read_bigint(field, ret))
         return FAULT_PROTOCOL;
     return OK;
 }

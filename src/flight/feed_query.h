@@ -5,7 +5,7 @@
  *
  * Pure: texts, and the reading of rows.  Design: docs/internals/feed.md
  */
-#include "base/fault.h"
+#include "base/buffer.h"
 #include "flight/feed_snapshot.h"
 
 /* Both connections ask this first: they must have reached the same server. */
@@ -26,22 +26,32 @@ fault feed_read_facts(struct span body, struct feed_facts *ret) MUST_USE;
 /** Returns why a feed can't start at this server; NULL: it can. */
 const char *feed_facts_refusal(const struct feed_facts *facts);
 
-#define FEED_DIGEST_MAX 127u
+#define FEED_DIGEST_MAX   127u
+#define FEED_SNAPSHOT_MAX 255u
 
 /* The row of a probe. */
 struct feed_probe_row {
     uint64_t inserted; /* the end of the log, not normalised */
     uint64_t flushed;
-    bool setup; /* as in the facts */
     struct feed_snapshot snapshot;
-    char digest[FEED_DIGEST_MAX + 1]; /* of roles, memberships, defaults of roles and databases,
-                                         event triggers, and the time of the configuration */
+    char seen[FEED_SNAPSHOT_MAX + 1]; /* the snapshot's text; empty: it is longer */
+    char digest[FEED_DIGEST_MAX + 1]; /* of roles, memberships, defaults of roles and databases, and
+                                         event triggers; empty: that of the snapshot `seen` that
+                                         was asked with, which is this one */
+    char configured[FEED_DIGEST_MAX + 1]; /* when the configuration was read */
 };
-/** What a connection prepares once, before FEED_PROBE_EXECUTE. */
+/** What a connection prepares once, before its probes. */
 const char *feed_probe_prepare(void);
-#define FEED_PROBE_EXECUTE "EXECUTE trunkline_probe"
+/** Appends a probe.  `seen` is the text of a snapshot whose digest the caller has, or empty.  Equal
+ *  snapshots see the same rows, so the server makes no digest for an equal one. */
+void feed_put_probe(struct buffer *text, const char *seen);
 /** Reads the body of its row.  Faults: PROTOCOL. */
 fault feed_read_probe(struct span body, struct feed_probe_row *ret) MUST_USE;
+
+/** Returns the query whether the setup is there, as in the facts; for a new digest. */
+const char *feed_setup_query(void);
+/** Reads the body of its row.  Faults: PROTOCOL. */
+fault feed_read_setup(struct span body, bool *ret) MUST_USE;
 
 /* Commits a message, so that all of the log before it is flushed, where synchronous_commit is
  * local. Returns the id of its transaction. */

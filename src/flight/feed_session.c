@@ -25,9 +25,12 @@ static void feed_session(struct feed *feed)
 {
     feed->over = feed->streams = feed->wanted = feed->asked = feed->probing = false;
     feed->stream = FEED_READER_INIT;
+    feed_untold_init(&feed->untold);
     feed->barrier = feed->proven = 0;
-    feed->probed = feed->ask_again = (moment){0};
-    feed->digest[0] = '\0';
+    feed->probed = feed->placed = feed->committed = feed->ask_again = (moment){0};
+    feed->unflushed = 0;
+    feed->lazy_until = (deadline){0};
+    feed->digest[0] = feed->configured[0] = feed->seen[0] = '\0';
     co_group_init(&feed->members);
     feed_become(feed, FEED_CONNECTING);
     if (co_group_start(&feed->members, feed_reader_run, feed, CO_LARGE) != OK ||
@@ -60,6 +63,7 @@ static void feed_rest(struct feed *feed)
 {
     hint_add(&feed->shared.view.failures, 1);
     feed_become(feed, FEED_FAILED);
+    feed_log_failure(feed);
     deadline by = after(feed->rest);
     feed->rest.us = MIN_OF(feed->rest.us * 2, REST_MAX.us);
     while (feed_may_run(feed) && now().us < by.us)

@@ -184,12 +184,13 @@ static void hold(struct feed_sets *sets, uint32_t xid, bool catalog)
     generations_unsettle(sets->table, &next->writes);
 }
 
-/* A transaction without changes may have refreshed a materialized view, or written catalogs. */
+/* A transaction without changes may have refreshed a materialized view, or written catalogs.  Of
+ * one that was open when all was cleared, the changes are not known any more. */
 static void commit(struct feed_sets *sets, const struct feed_event *event)
 {
     if (is_marker(sets, event))
         return;
-    bool catalog = sets->all || event->unknown || event->changes == 0;
+    bool catalog = sets->all || event->unknown || event->changes == 0 || sets->open.count == 0;
     if (catalog) {
         generations_writes_catalog(sets->table, &sets->open);
         feed_sets_begin(sets, event->position);

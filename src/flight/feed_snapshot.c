@@ -2,6 +2,8 @@
 
 #include "base/check.h"
 
+#include <string.h>
+
 /* Takes a decimal number off `text`.  False: there is none, or it is too large. */
 static bool take_number(struct span *text, uint64_t *ret)
 {
@@ -28,12 +30,12 @@ static bool take_byte(struct span *text, uint8_t byte)
 }
 
 /* Keeps a running transaction.  Without room the snapshot ends before it. */
-static void keep(struct feed_snapshot *snapshot, uint64_t running, bool *full)
+static void keep(struct feed_snapshot *snapshot, uint64_t running)
 {
     if (snapshot->count < FEED_RUNNING_MAX) {
         snapshot->running[snapshot->count++] = running;
-    } else if (!*full) {
-        *full = true;
+    } else if (!snapshot->cut) {
+        snapshot->cut = true;
         snapshot->xmax = running;
     }
 }
@@ -47,21 +49,25 @@ fault feed_read_snapshot(struct span text, struct feed_snapshot *ret)
     ret->xmin = xmin;
     ret->xmax = xmax;
     ret->count = 0;
-    bool full = false;
+    ret->cut = false;
     uint64_t least = xmin;
     while (text.size > 0) {
         bool ordered = take_number(&text, &running) && running >= least && running < xmax;
         if (!ordered || (text.size > 0 && (!take_byte(&text, ',') || text.size == 0)))
             return FAULT_PROTOCOL;
-        keep(ret, running, &full);
+        keep(ret, running);
         least = running + 1;
     }
     invariant(ret->xmin <= ret->xmax && ret->count <= FEED_RUNNING_MAX);
     return OK;
 }
 
-/* Makes an id whole: ids in use are less than 2^31 apart.  False: there was no such transaction. */
-static bool whole(const struct feed_snapshot *snapshot, uint32_t xid, uint64_t *ret)
+void feed_snapshot_copy(struct feed_snapshot *to, const struct feed_snapshot *from)
+{
+    memcpy(to, from, offsetof(struct feed_snapshot, running) + from->count * sizeof(uint64_t));
+}
+
+bool feed_snapshot_whole(const struct feed_snapshot *snapshot, uint32_t xid, uint64_t *ret)
 {
     int64_t apart = (int32_t)(xid - (uint32_t)snapshot->xmax);
     *ret = snapshot->xmax + (uint64_t)apart;
@@ -82,10 +88,17 @@ static uint32_t first_from(const struct feed_snapshot *snapshot, uint64_t id)
     return low;
 }
 
+bool feed_snapshot_shows(const struct feed_snapshot *snapshot, uint64_t id)
+{
+    uint32_t next = first_from(snapshot, id);
+    return id < snapshot->xmax && (next == snapshot->count || snapshot->running[next] != id);
+}
+
 bool feed_snapshot_has(const struct feed_snapshot *snapshot, uint32_t from, uint32_t to)
 {
     uint64_t first, last;
-    if (snapshot->xmax == 0 || !whole(snapshot, from, &first) || !whole(snapshot, to, &last))
+    if (snapshot->xmax == 0 || !feed_snapshot_whole(snapshot, from, &first) ||
+        !feed_snapshot_whole(snapshot, to, &last))
         return false;
     if (last >= snapshot->xmax || first > last)
         return false;

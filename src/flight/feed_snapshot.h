@@ -15,12 +15,19 @@
 struct feed_snapshot {
     uint64_t xmin; /* all before it are contained, or were undone */
     uint64_t xmax; /* none from here on is contained; 0: nothing is */
+    bool cut;      /* it was longer, and ends here at an earlier xmax */
     uint32_t count;
     uint64_t running[FEED_RUNNING_MAX]; /* between them, in order: not contained */
 };
 
 /** Reads the text of a pg_snapshot.  Faults: PROTOCOL. */
 fault feed_read_snapshot(struct span text, struct feed_snapshot *ret) MUST_USE;
+void feed_snapshot_copy(struct feed_snapshot *to, const struct feed_snapshot *from);
+/** Makes an id whole of its lower half: ids in use are less than 2^31 apart.  False: there was no
+ *  such transaction. */
+bool feed_snapshot_whole(const struct feed_snapshot *snapshot, uint32_t xid, uint64_t *ret);
+/** Whether it contains the transaction, if that has ended. */
+bool feed_snapshot_shows(const struct feed_snapshot *snapshot, uint64_t id);
 /** Whether it contains all transactions that have ended whose ids are in this range, ends included,
  *  which is given by the lower halves of ids: `to` is `from` or a later one. */
 bool feed_snapshot_has(const struct feed_snapshot *snapshot, uint32_t from, uint32_t to);

@@ -78,6 +78,27 @@ static void feed_prove(struct feed *feed)
     hint_add(&feed->shared.view.sessions, 1);
     feed_reason(feed, "");
     feed_become(feed, FEED_STREAMING);
+    feed_log_streaming(feed);
+}
+
+uint64_t feed_probe_position(const struct feed *feed)
+{
+    return feed_position_normalised(feed->row.inserted, feed->probe.facts.segment);
+}
+
+/* Answers the tickets of probes whose snapshots show nothing that was not told. */
+static uint32_t answer_tickets(struct feed *feed)
+{
+    struct feed_tickets *tickets = &feed->tickets;
+    uint64_t epoch = feed->source->epoch;
+    uint64_t passed = feed_untold_passed(&feed->untold, feed->stream.passed);
+    uint32_t answered = feed_tickets_pass(tickets, passed, epoch);
+    if (!list_empty(&tickets->passing) && !feed->untold.waits) {
+        feed_untold_probe(&feed->untold, &feed->row.snapshot, feed_probe_position(feed));
+        passed = feed_untold_passed(&feed->untold, feed->stream.passed);
+        answered += feed_tickets_pass(tickets, passed, epoch);
+    }
+    return answered;
 }
 
 void feed_passed(struct feed *feed)
@@ -90,7 +111,7 @@ void feed_passed(struct feed *feed)
         held = false;
     }
     if (!held)
-        hint_add(&view->ready, feed_tickets_pass(&feed->tickets, passed, feed->source->epoch));
+        hint_add(&view->ready, answer_tickets(feed));
     uint32_t unsettled = feed_sets_unsettled(&feed->sets);
     bool first = unsettled > 0 && view->unsettled == 0;
     hint_write(&view->unsettled, unsettled);

@@ -29,8 +29,8 @@ void feed_tickets_send(struct feed_tickets *tickets)
 
 void feed_tickets_place(struct feed_tickets *tickets, uint64_t position)
 {
-    struct node *last = list_last(&tickets->passing);
-    invariant(last == NULL || LIST_ENTRY(last, struct feed_ticket, node)->position <= position);
+    LIST_EACH (&tickets->passing, it)
+        position = MAX_OF(position, LIST_ENTRY(it, struct feed_ticket, node)->position);
     for (struct node *node; (node = list_pop(&tickets->sent)) != NULL;) {
         LIST_ENTRY(node, struct feed_ticket, node)->position = position;
         list_push(&tickets->passing, node);

@@ -41,7 +41,7 @@ void feed_tickets_init(struct feed_tickets *tickets);
 void feed_tickets_arrive(struct feed_tickets *tickets, struct feed_ticket *ticket);
 /** A probe is sent now: it serves all that have arrived.  No other may be under way. */
 void feed_tickets_send(struct feed_tickets *tickets);
-/** The probe's answer: the feed must pass this position, which is not before an earlier one. */
+/** The probe's answer: the feed must pass this position, and those of earlier probes. */
 void feed_tickets_place(struct feed_tickets *tickets, uint64_t position);
 /** Answers those whose position has been passed.  Returns how many. */
 uint32_t feed_tickets_pass(struct feed_tickets *tickets, uint64_t passed, uint64_t epoch);

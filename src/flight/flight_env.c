@@ -22,9 +22,12 @@ struct flight_env *flight_env_new(uint64_t bytes)
         env->l1 = l1_new(bytes, env->generations);
         env->flights = flights_new(env->generations);
         env->verdicts = verdicts_new(VERDICTS_BYTES);
+        env->insides = insides_new(env->generations);
         env->origins = origins_new(env->generations);
+        env->warms = warms_new();
     }
-    if (env->l1 == NULL || env->flights == NULL || env->verdicts == NULL || env->origins == NULL)
+    if (env->l1 == NULL || env->flights == NULL || env->verdicts == NULL || env->insides == NULL ||
+        env->origins == NULL || env->warms == NULL)
         flight_env_free(&env);
     return env;
 }
@@ -34,6 +37,8 @@ void flight_env_free(struct flight_env **env)
     if (*env == NULL)
         return;
     origins_free(&(*env)->origins);
+    insides_free(&(*env)->insides);
+    warms_free(&(*env)->warms);
     verdicts_free(&(*env)->verdicts);
     flights_free(&(*env)->flights);
     l1_free(&(*env)->l1);

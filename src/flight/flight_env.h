@@ -5,8 +5,10 @@
  * Made before the relays start and freed after they have ended.
  */
 #include "flight/flights.h"
+#include "flight/inside.h"
 #include "flight/origin.h"
 #include "flight/verdicts.h"
+#include "flight/warms.h"
 
 struct flight_env {
     struct answer_memory memory; /* answers under way; those in l1 count here too */
@@ -14,7 +16,9 @@ struct flight_env {
     struct l1 *l1;
     struct flights *flights;
     struct verdicts *verdicts; /* on texts */
+    struct insides *insides;   /* services whose writers are all inside */
     struct origins *origins;   /* of strict answers */
+    struct warms *warms;
 };
 
 /** Makes the tables; `bytes` is cache_memory.  The caller owns them.  NULL without memory. */

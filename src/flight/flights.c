@@ -45,6 +45,7 @@ struct flight {
     bool told_abandoned;
     uint32_t waiters;
     uint32_t joined;
+    uint32_t before; /* of them: before the latest execution was sent */
     moment since;
     struct answer *answer;
     bool seals; /* `reads` is set */
@@ -438,8 +439,19 @@ void flight_run(struct flight *flight, struct answer *answer, const struct gener
     if (reads != NULL)
         flight->reads = *reads;
     flight->captured = captured;
+    flight->before = flight->joined;
     become(flight, FLIGHT_RUNNING);
     lock_release(&flight->shard->lock);
+}
+
+bool flight_close(struct flight *flight)
+{
+    lock_take(&flight->shard->lock);
+    invariant(flight->phase == FLIGHT_RUNNING);
+    flight->seals = false;
+    bool alone = flight->joined == flight->before;
+    lock_release(&flight->shard->lock);
+    return alone;
 }
 
 /* Sends news to these threads; each mail under way has a reference. */

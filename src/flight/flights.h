@@ -103,6 +103,8 @@ bool flight_wanted(const struct flight *flight);
  *  now on. */
 void flight_run(struct flight *flight, struct answer *answer, const struct generations_reads *reads,
                 uint64_t captured);
+/** RUNNING: lets no client join from now on.  False: one has joined since flight_run(). */
+bool flight_close(struct flight *flight) MUST_USE;
 /** Tells the waiters of all threads that there is more of the answer, or another phase. */
 void flight_tell(struct flight *flight);
 /** Ends the flight, ENDED or LOST (behind answer_end) or DECLINED, and tells the waiters. */

@@ -113,6 +113,14 @@ void generations_reads_init(const struct generations_table *table, struct genera
     reads->slots[1] = slot_of(table, CATALOG, database, 0, 0);
 }
 
+void generations_reads_database(const struct generations_table *table,
+                                struct generations_reads *reads, uint64_t other)
+{
+    invariant(reads->count == 2);
+    bool added = set_add(reads->slots, &reads->count, slot_of(table, DATABASE, other, 0, 0));
+    invariant(added);
+}
+
 bool generations_reads_table(const struct generations_table *table, struct generations_reads *reads,
                              uint32_t relation)
 {

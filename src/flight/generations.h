@@ -82,6 +82,9 @@ uint64_t generations_catalog(const struct generations_table *table, uint64_t dat
 /** Begins the set of an execution in this database; it has the database and its catalog. */
 void generations_reads_init(const struct generations_table *table, struct generations_reads *reads,
                             uint64_t database);
+/** Adds what is written with the whole of another database; the set has two slots only. */
+void generations_reads_database(const struct generations_table *table,
+                                struct generations_reads *reads, uint64_t other);
 /** Adds a whole table.  False: the set is full, and the statement must go to the server. */
 bool generations_reads_table(const struct generations_table *table, struct generations_reads *reads,
                              uint32_t relation) MUST_USE;

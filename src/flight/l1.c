@@ -194,16 +194,17 @@ enum l1_outcome l1_find(struct l1 *l1, const struct l1_key *key, moment now, dea
     return outcome;
 }
 
-bool l1_has(struct l1 *l1, const struct l1_key *key, moment now)
+bool l1_has(struct l1 *l1, const struct l1_key *key, moment now, bool *ret_changed)
 {
     struct l1_shard *shard = shard_of(l1, key);
     lock_take(&shard->lock);
     const struct l1_entry *entry = entry_find(shard, key);
-    bool has = entry != NULL && now.us < entry->stale_until.us &&
-               generations_check(l1->generations, entry->slots, entry->slot_count,
-                                 entry->captured) == GENERATIONS_CURRENT;
+    bool lives = entry != NULL && now.us < entry->stale_until.us;
+    bool current = lives && generations_check(l1->generations, entry->slots, entry->slot_count,
+                                              entry->captured) == GENERATIONS_CURRENT;
     lock_release(&shard->lock);
-    return has;
+    *ret_changed = lives && !current;
+    return current;
 }
 
 void l1_refresh_failed(struct l1 *l1, const struct l1_key *key)

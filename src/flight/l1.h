@@ -60,8 +60,9 @@ struct l1_found {
  * is given up; from then on another caller is asked. */
 enum l1_outcome l1_find(struct l1 *l1, const struct l1_key *key, moment now, deadline refresh_by,
                         struct l1_found *ret);
-/** Whether there is an entry of this key that no write has changed.  Counts nothing. */
-bool l1_has(struct l1 *l1, const struct l1_key *key, moment now);
+/** Whether there is an entry of this key that no write has changed.  Counts nothing.
+ *  *ret_changed: there is one, and a write has changed it. */
+bool l1_has(struct l1 *l1, const struct l1_key *key, moment now, bool *ret_changed);
 /** Gives a refresh up: the next caller is asked. */
 void l1_refresh_failed(struct l1 *l1, const struct l1_key *key);
 

@@ -8,19 +8,25 @@
 
 /* Between two executions that look for the server which the feed has to follow. */
 #define SEEK ms(200)
+/* A feed that was not asked for so long, while a rule rests, gives up its slot. */
+#define UNUSED_MAX sec(2)
 
 struct origin {
     struct node node; /* in origins->all */
     struct span service, database;
-    uint64_t number; /* in generations.h */
+    uint64_t number;       /* in generations.h */
+    struct inside *inside; /* NULL: a feed tells of writes */
+    const struct generations_table *generations;
     struct feed_keys *keys;
     struct feed *feed;
     uint64_t epoch; /* atomic; changed under the lock */
+    moment used;    /* atomic: when the feed was asked, or began to follow */
 
     struct lock lock;            /* guards the rest, and the order of sources */
     uint64_t followed;           /* the epoch in which the feed got its source; 0: it has none */
     struct origin_server server; /* of that source */
     uint64_t version;            /* of its settings */
+    uint64_t suspicions;         /* inside: those that an execution has cleared */
     moment sought;               /* when origin_is_due() was last true */
     char names[];                /* what `service` and `database` point to */
 };
@@ -75,7 +81,7 @@ void origins_free(struct origins **origins)
         return;
     struct origins *gone = TAKE(*origins);
     LIST_EACH (&gone->all, it)
-        feed_free(&LIST_ENTRY(it, struct origin, node)->feed);
+        feed_free(&LIST_ENTRY(it, struct origin, node)->feed); /* NULL-safe */
     feeds_free(&gone->feeds);
     while (!list_empty(&gone->all)) {
         struct origin *origin = LIST_ENTRY(list_pop(&gone->all), struct origin, node);
@@ -85,19 +91,17 @@ void origins_free(struct origins **origins)
     free(gone);
 }
 
-/* Strict answers have a number of their own: the service's name is followed by a byte that no name
- * has. */
+/* Strict answers have a number of their own: that of the pair's number, in a service whose name no
+ * service has. */
 static uint64_t number_of(const struct generations_table *generations, struct span service,
                           struct span database)
 {
-    uint8_t marked[256 + 1];
-    size_t size = MIN_OF(service.size, sizeof(marked) - 1);
-    memcpy(marked, service.at, size);
-    marked[size] = '\0';
-    return generations_database(generations, span_of(marked, size + 1), database);
+    uint64_t pair = generations_database(generations, service, database);
+    return generations_database(generations, span_of("", 1), span_of(&pair, sizeof(pair)));
 }
 
-static struct origin *origin_new(struct origins *origins, struct span service, struct span database)
+static struct origin *origin_new(struct origins *origins, struct inside *inside,
+                                 struct span service, struct span database)
 {
     struct origin *origin = calloc(1, sizeof(*origin) + service.size + database.size);
     if (origin == NULL)
@@ -106,38 +110,57 @@ static struct origin *origin_new(struct origins *origins, struct span service, s
     memcpy(origin->names + service.size, database.at, database.size);
     origin->service = span_of(origin->names, service.size);
     origin->database = span_of(origin->names + service.size, database.size);
-    origin->number = number_of(origins->generations, service, database);
+    origin->inside = inside;
+    origin->generations = origins->generations;
+    origin->number = inside == NULL ? number_of(origins->generations, service, database)
+                                    : inside_database(inside, database);
     origin->epoch = 1;
     lock_init(&origin->lock);
+    if (inside != NULL)
+        return origin;
     origin->keys = feed_keys_new(origins->generations, origin->number);
-    struct feed_options options = {origins->generations, origin->number, origin->keys};
+    struct feed_options options = {
+        .generations = origins->generations,
+        .database = origin->number,
+        .keys = origin->keys,
+        .service_name = origin->service,
+        .database_name = origin->database,
+    };
     if (origin->keys != NULL && feed_new(origins->feeds, &options, &origin->feed) == OK)
         return origin;
     origin_free(origin);
     return NULL;
 }
 
-static struct origin *find(const struct origins *origins, struct span service, struct span database)
+static struct origin *find(const struct origins *origins, const struct inside *inside,
+                           struct span service, struct span database)
 {
     LIST_EACH (&origins->all, it) {
         struct origin *origin = LIST_ENTRY(it, struct origin, node);
-        if (span_equal(origin->service, service) && span_equal(origin->database, database))
+        if (origin->inside == inside && span_equal(origin->service, service) &&
+            span_equal(origin->database, database))
             return origin;
     }
     return NULL;
 }
 
-struct origin *origins_get(struct origins *origins, struct span service, struct span database)
+struct origin *origins_get_inside(struct origins *origins, struct inside *inside,
+                                  struct span service, struct span database)
 {
     lock_take(&origins->lock);
-    struct origin *origin = find(origins, service, database);
-    if (origin == NULL && origins->feeds != NULL) {
-        origin = origin_new(origins, service, database);
+    struct origin *origin = find(origins, inside, service, database);
+    if (origin == NULL && (inside != NULL || origins->feeds != NULL)) {
+        origin = origin_new(origins, inside, service, database);
         if (origin != NULL)
             list_push(&origins->all, &origin->node);
     }
     lock_release(&origins->lock);
     return origin;
+}
+
+struct origin *origins_get(struct origins *origins, struct span service, struct span database)
+{
+    return origins_get_inside(origins, NULL, service, database);
 }
 
 /* --- epochs ----------------------------------------------------------------------------------- */
@@ -167,7 +190,7 @@ void origins_prune(struct origins *origins, bool (*has_feed)(void *argument, str
     lock_take(&origins->lock);
     LIST_EACH (&origins->all, it) {
         struct origin *origin = LIST_ENTRY(it, struct origin, node);
-        if (has_feed(argument, origin->service))
+        if (origin->inside != NULL || has_feed(argument, origin->service))
             continue;
         lock_take(&origin->lock);
         next_epoch_locked(origin);
@@ -207,9 +230,65 @@ bool origin_is(struct origin *origin, uint64_t epoch, const struct origin_server
     return is;
 }
 
+/* --- writers inside --------------------------------------------------------------------------- */
+
+struct inside *origin_inside(const struct origin *origin)
+{
+    return origin->inside;
+}
+
+uint64_t origin_catalog(const struct origin *origin)
+{
+    return origin->inside != NULL ? inside_catalog(origin->inside)
+                                  : generations_catalog(origin->generations, origin->number);
+}
+
+void origin_reads_init(const struct origin *origin, struct generations_reads *reads)
+{
+    if (origin->inside != NULL)
+        inside_reads_init(origin->inside, reads, origin->number);
+    else
+        generations_reads_init(origin->generations, reads, origin->number);
+}
+
+static bool is_suspected_locked(const struct origin *origin)
+{
+    return origin->followed != origin->epoch ||
+           origin->suspicions != inside_suspicions(origin->inside);
+}
+
+bool origin_is_suspected(struct origin *origin)
+{
+    lock_take(&origin->lock);
+    bool suspected = is_suspected_locked(origin);
+    lock_release(&origin->lock);
+    return suspected;
+}
+
+bool origin_confirm(struct origin *origin, uint64_t epoch, const struct origin_server *server,
+                    uint64_t suspicions)
+{
+    lock_take(&origin->lock);
+    bool latest = origin->epoch == epoch;
+    bool another = latest && origin->followed == epoch && !is_followed_locked(origin, server);
+    if (another) {
+        inside_raise_all(origin->inside);
+        next_epoch_locked(origin);
+        inside_forget_lost(origin->inside);
+    } else if (latest) {
+        origin->followed = epoch;
+        origin->server = *server;
+        origin->suspicions = MAX_OF(origin->suspicions, suspicions);
+    }
+    lock_release(&origin->lock);
+    return latest && !another;
+}
+
 static bool lacks_locked(const struct origin *origin)
 {
     struct feed_view view;
+    if (origin->inside != NULL)
+        return is_suspected_locked(origin) || inside_has_lost(origin->inside);
     if (origin->followed != origin->epoch)
         return true;
     feed_look(origin->feed, &view);
@@ -233,6 +312,24 @@ bool origin_is_due(struct origin *origin)
         origin->sought = now();
     lock_release(&origin->lock);
     return due;
+}
+
+static bool is_unused(const struct origin *origin, moment at)
+{
+    moment used = {__atomic_load_n(&origin->used.us, __ATOMIC_RELAXED)};
+    return origin->inside == NULL && between(used, at).us > UNUSED_MAX.us;
+}
+
+void origin_rest(struct origin *origin, moment at)
+{
+    if (!is_unused(origin, at))
+        return;
+    lock_take(&origin->lock);
+    if (origin->followed == origin->epoch && is_unused(origin, at)) {
+        next_epoch_locked(origin);
+        feed_pause(origin->feed);
+    }
+    lock_release(&origin->lock);
 }
 
 /* --- sources ---------------------------------------------------------------------------------- */
@@ -299,6 +396,7 @@ static bool follow_locked(struct origin *origin, const struct origin_server *ser
     origin->followed = origin->epoch;
     origin->server = *server;
     origin->version = version;
+    __atomic_store_n(&origin->used.us, now().us, __ATOMIC_RELAXED);
     take_source->feed.epoch = origin->epoch;
     struct feed_source *given = &take_source->feed;
     feed_follow(origin->feed, &given);
@@ -325,10 +423,28 @@ fault origin_follow(struct origin *origin, uint64_t epoch, const struct origin_s
 
 void origin_ask(struct origin *origin, struct feed_ticket *ticket)
 {
+    __atomic_store_n(&origin->used.us, now().us, __ATOMIC_RELAXED);
     feed_ask(origin->feed, ticket);
 }
 
+void origin_look(const struct origin *origin, struct feed_view *ret)
+{
+    *ret = (struct feed_view){0};
+    if (origin->feed != NULL)
+        feed_look(origin->feed, ret);
+}
+
 /* --- console ---------------------------------------------------------------------------------- */
+
+uint64_t origins_epochs(struct origins *origins)
+{
+    uint64_t sum = 0;
+    lock_take(&origins->lock);
+    LIST_EACH (&origins->all, it)
+        sum += origin_epoch(LIST_ENTRY(it, struct origin, node));
+    lock_release(&origins->lock);
+    return sum;
+}
 
 void origins_each(struct origins *origins,
                   void (*see)(void *argument, const struct origin_view *view), void *argument)
@@ -339,6 +455,8 @@ void origins_each(struct origins *origins,
         struct origin_view view = {.service = origin->service,
                                    .database = origin->database,
                                    .epoch = origin_epoch(origin)};
+        if (origin->inside != NULL)
+            continue;
         feed_look(origin->feed, &view.feed);
         see(argument, &view);
     }

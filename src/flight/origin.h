@@ -13,6 +13,7 @@
  */
 #include "flight/feed.h"
 #include "flight/feed_keys.h"
+#include "flight/inside.h"
 
 struct origin;
 struct origins;
@@ -46,6 +47,9 @@ void origins_free(struct origins **origins);
  *  NULL: no memory, or origins_begin() was not called.  The result is valid until origins_free().
  */
 struct origin *origins_get(struct origins *origins, struct span service, struct span database);
+/** The same of a service whose writers are all inside: without a feed. */
+struct origin *origins_get_inside(struct origins *origins, struct inside *inside,
+                                  struct span service, struct span database);
 /** Begins a new epoch of all databases of a service: its primary has changed, or may have.  Called
  *  before any server of the new one is used. */
 void origins_change(struct origins *origins, struct span service);
@@ -57,6 +61,20 @@ void origins_prune(struct origins *origins, bool (*has_feed)(void *argument, str
 
 /** Returns the number of the origin's database in generations.h. */
 uint64_t origin_database(const struct origin *origin);
+/** Returns the service, if its writers are all inside; else NULL. */
+struct inside *origin_inside(const struct origin *origin);
+/** Returns the generation of its catalog. */
+uint64_t origin_catalog(const struct origin *origin);
+/** Begins the set of an execution. */
+void origin_reads_init(const struct origin *origin, struct generations_reads *reads);
+/** Of a service whose writers are all inside: an execution ran on this server, and nothing had
+ *  been suspected of it since `suspicions` was read, before the execution was sent.  The first one
+ *  of an epoch says which server it is; another server begins a new epoch and changes all that is
+ *  in memory.  False: the answer may not be shared. */
+bool origin_confirm(struct origin *origin, uint64_t epoch, const struct origin_server *server,
+                    uint64_t suspicions);
+/** Whether stored answers wait for an execution that finds the server as it was. */
+bool origin_is_suspected(struct origin *origin);
 /** Returns the primary keys of its tables, for its feed. */
 struct feed_keys *origin_keys(const struct origin *origin);
 /** Returns the epoch.  To be read before an execution is sent, and after a ticket was answered. */
@@ -68,6 +86,10 @@ bool origin_lacks(struct origin *origin);
 /** The same, but true only once in a while: the caller then executes a statement to find the
  *  server. */
 bool origin_is_due(struct origin *origin);
+/** Called while a rule rests, whose statements do not ask.  A feed that no statement has asked for
+ *  some seconds gives up its slot, in a new epoch, until the next execution that finds its server.
+ */
+void origin_rest(struct origin *origin, moment at);
 /** Makes the feed follow this server, if `epoch` is still the latest one, as one of that epoch; if
  *  the feed follows another server in it, or fails with an older version of the settings, as one of
  *  a new epoch.  Copies the route and takes over
@@ -78,6 +100,9 @@ fault origin_follow(struct origin *origin, uint64_t epoch, const struct origin_s
 /** Asks the feed; see feed_ask().  The answer counts only if the ticket's epoch is the origin's. */
 void origin_ask(struct origin *origin, struct feed_ticket *ticket);
 
+/** Copies what its feed shows; all zeros without one. */
+void origin_look(const struct origin *origin, struct feed_view *ret);
+
 /* What the console shows of an origin; names are valid until origins_free(). */
 struct origin_view {
     struct span service;
@@ -85,6 +110,8 @@ struct origin_view {
     uint64_t epoch;
     struct feed_view feed;
 };
+/** Returns a number that changes when a service gets another primary. */
+uint64_t origins_epochs(struct origins *origins);
 /** Calls `see` for each origin. */
 void origins_each(struct origins *origins,
                   void (*see)(void *argument, const struct origin_view *view), void *argument);

@@ -181,7 +181,8 @@ void resolve_judge_node(struct resolve *resolve, const struct resolve_cells *row
                             SPAN_NONE, SPAN_NONE);
         return;
     }
-    name = span_skip(name, 1);
+    if (name.size > 0)
+        name = span_skip(name, 1);
     bool value = span_starts(name, SPAN("SQLVALUEFUNCTION"));
     enum where where = value ? WRITTEN : where_of(name);
     bool nested = of_check && span_is(name, "COERCETODOMAIN");

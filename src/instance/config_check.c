@@ -193,6 +193,7 @@ static void check_services(struct config_reader *reader)
         load_tls(reader, &service->tls, node, &key, TLS_OF_SERVERS);
         check_patroni(reader, service, node, &key);
         check_resolver(reader, service, node, &key);
+        config_check_writers(reader, service, node, &key);
         if (service->retry_min.us > service->retry_max.us) {
             struct config_key retry = {.up = &key, .name = "retry_min"};
             config_error(reader, config_yaml_place(reader, node, "retry_min"), &retry,

@@ -63,6 +63,11 @@ static void add_replication(struct config_reader *reader)
     }
 }
 
+static bool is_strict(const struct cache_rule *rule)
+{
+    return rule->mode == CACHE_STRICT || (rule->mode == CACHE_SHADOW && rule->of == CACHE_STRICT);
+}
+
 /* Returns the rules for servers that may be standbys: strict ones are off there, since a feed tells
  * of the primary only. */
 static struct cache_config rules_of_standbys(struct config_reader *reader,
@@ -71,7 +76,7 @@ static struct cache_config rules_of_standbys(struct config_reader *reader,
     struct cache_config ret = *cache;
     bool strict = false;
     for (size_t i = 0; i < cache->rule_count; i++)
-        strict = strict || cache->rules[i].mode == CACHE_STRICT;
+        strict = strict || is_strict(&cache->rules[i]);
     if (!strict)
         return ret;
     ret.rules = config_arena_array(reader->arena, cache->rule_count, sizeof(*ret.rules));
@@ -79,7 +84,7 @@ static struct cache_config rules_of_standbys(struct config_reader *reader,
         ret.rule_count = 0;
     for (size_t i = 0; i < ret.rule_count; i++) {
         ret.rules[i] = cache->rules[i];
-        if (ret.rules[i].mode == CACHE_STRICT)
+        if (is_strict(&ret.rules[i]))
             ret.rules[i].mode = CACHE_OFF;
     }
     return ret;
@@ -101,9 +106,20 @@ static void watch_services(struct config *config)
     for (size_t i = 0; i < config->route_count; i++) {
         struct route_config *cached = &config->routes[i];
         cached->is_examined = cached->cache.rule_count > 0;
+        config->warms = config->warms || cached->cache.warm_count > 0 || cached->cache.warm_max > 0;
         for (size_t j = 0; cached->cache.rule_count > 0 && j < config->route_count; j++)
             if (config->routes[j].service == cached->service)
                 config->routes[j].is_watched = true;
+    }
+}
+
+/* Marks all routes of services whose writers are all inside, also those of look-ups. */
+static void watch_inside(struct route_config *routes, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (routes[i].service == NULL || routes[i].service->writers != WRITERS_INSIDE)
+            continue;
+        routes[i].is_watched = routes[i].is_inside = true;
     }
 }
 
@@ -196,6 +212,8 @@ static void config_read(struct config_reader *reader, struct span overrides)
     config_read_secrets(reader);
     config_read_hba(reader);
     watch_services(reader->config);
+    watch_inside(config->routes, config->route_count);
+    watch_inside(config->lookups, config->lookup_count);
     add_replication(reader);
     add_targets(reader);
     add_reads(reader);

@@ -104,6 +104,10 @@ int config_file_read(const char *path, struct buffer *into);
 /** Whether a file with secrets is private to its owner, or `secret_files` does not require it.
  *  `ret_mode`: its permission bits. */
 bool config_file_private(struct config_reader *reader, const char *path, int *ret_mode);
+/** Checks that a service whose writers are all inside can have one primary, and no other service
+ *  its servers (config_cache.c). */
+void config_check_writers(struct config_reader *reader, const struct service_config *service,
+                          const yaml_node_t *node, const struct config_key *up);
 /** Checks the rules of a route's cache, and completes them (config_cache.c). */
 void config_check_cache(struct config_reader *reader, struct route_config *route,
                         const yaml_node_t *node, const struct config_key *up);

@@ -6,6 +6,11 @@ static const struct setting_choice modes[] = {
     {"strict", CACHE_STRICT}, {"shadow", CACHE_SHADOW}, {NULL, 0},
 };
 
+static const struct setting_choice tried[] = {
+    {"none", CACHE_OFF}, {"dedupe", CACHE_DEDUPE}, {"ttl", CACHE_TTL}, {"strict", CACHE_STRICT},
+    {NULL, 0},
+};
+
 static const struct setting match_rows[] = {
     {.name = "text",
      .kind = SETTING_TEXT,
@@ -60,7 +65,15 @@ const struct setting config_cache_rows[] = {
      .help = "off: each statement is executed. dedupe: clients that ask for the same while it is "
              "executed get that answer. ttl: also a stored answer of up to `ttl`. strict: also a "
              "stored "
-             "answer, if nothing that it has read has changed. See docs/flight.md."},
+             "answer, if nothing that it has read has changed. shadow: each statement is executed, "
+             "and its answer is compared with what mode `of` would give. See docs/flight.md."},
+    {.name = "of",
+     .kind = SETTING_CHOICE,
+     AT(cache_rule, of),
+     .choices = tried,
+     .preset = "none",
+     .reloadable = true,
+     .help = "mode shadow: which mode is tried; its other settings apply. ttl if `ttl` is set."},
     {.name = "ttl",
      .kind = SETTING_DURATION,
      AT(cache_rule, ttl),
@@ -85,11 +98,48 @@ const struct setting config_cache_rows[] = {
      .preset = "1MiB",
      .reloadable = true,
      .help = "Longer answers are not stored, and clients that come later do not share them."},
+    {.name = "adaptive",
+     .kind = SETTING_SWITCH,
+     AT(cache_rule, adaptive),
+     .preset = "yes",
+     .reloadable = true,
+     .help = "mode strict: whether the rule rests for some seconds, up to a minute, when its "
+             "answers cost the server more than they save."},
     {.name = "tag",
      .kind = SETTING_TEXT,
      AT(cache_rule, tag),
      RANGE(1, 64),
      .reloadable = true,
      .help = "A word by which CACHE FLUSH finds the rule's answers."},
+    {.name = NULL},
+};
+
+const struct setting config_warm_rows[] = {
+    {.name = "text",
+     .kind = SETTING_TEXT,
+     AT(cache_warm, text),
+     RANGE(1, 65535),
+     .required = true,
+     .reloadable = true,
+     .help = "The statement, as clients send it in a simple query, byte by byte."},
+    {.name = "user",
+     .kind = SETTING_TEXT,
+     AT(cache_warm, user),
+     RANGE(1, NAME_BYTES_MAX),
+     .reloadable = true,
+     .help = "The user whose clients ask for it. Default: that of the route."},
+    {.name = "database",
+     .kind = SETTING_TEXT,
+     AT(cache_warm, database),
+     RANGE(1, NAME_BYTES_MAX),
+     .reloadable = true,
+     .help = "The database that they ask for. Default: that of the route."},
+    {.name = "options",
+     .kind = SETTING_TEXT,
+     AT(cache_warm, options),
+     RANGE(1, 4096),
+     .reloadable = true,
+     .help = "The session parameters that these clients set, as `options` of a connection string: "
+             "-c TimeZone=UTC. Values that are the servers' defaults need not be named."},
     {.name = NULL},
 };

@@ -356,6 +356,28 @@ const struct setting config_route_rows[] = {
      .help = "Transaction and statement pools: which statements may be answered from memory. The "
              "first rule that matches is used; without one a statement is executed. See "
              "docs/flight.md."},
+    {.name = "cache_warm",
+     .kind = SETTING_LIST,
+     LIST_OF(route_config, cache.warms, cache.warm_count, cache_warm, config_warm_rows),
+     RANGE(0, 1000),
+     .help =
+         "Statements that are executed at the start, by CACHE WARM and after a failover, so "
+         "that their answers are stored before clients ask. Rules of `cache` must be for them."},
+    {.name = "cache_warm_max",
+     .kind = SETTING_COUNT,
+     AT(route_config, cache.warm_max),
+     RANGE(0, 512),
+     .preset = "0",
+     .reloadable = true,
+     .help = "The same by CACHE WARM and after a failover, for so many of the statements whose "
+             "stored answers were given most often."},
+    {.name = "cache_warm_rate",
+     .kind = SETTING_COUNT,
+     AT(route_config, cache.warm_rate),
+     RANGE(1, 1000),
+     .preset = "20",
+     .reloadable = true,
+     .help = "How many of these statements are executed per second."},
     {.name = "cache_hints",
      .kind = SETTING_SWITCH,
      AT(route_config, cache.hints),

@@ -27,6 +27,12 @@ const struct setting_choice config_target_choices[] = {
     {NULL, 0},
 };
 
+static const struct setting_choice writers[] = {
+    {"outside", WRITERS_OUTSIDE},
+    {"inside", WRITERS_INSIDE},
+    {NULL, 0},
+};
+
 const struct setting config_service_rows[] = {
     {.name = "hosts",
      .kind = SETTING_SPECIAL,
@@ -200,6 +206,17 @@ const struct setting config_service_rows[] = {
      .rows = config_probe_rows,
      .help = "Asks each server regularly whether it is the primary and how far it is behind, by a "
              "connection of its own."},
+    {.name = "writers",
+     .kind = SETTING_CHOICE,
+     AT(service_config, writers),
+     .choices = writers,
+     .preset = "outside",
+     .reloadable = true,
+     .help =
+         "Which clients write to the databases of the service. outside: also clients that connect "
+         "past this daemon. inside: only clients of this daemon; rules of mode strict need no "
+         "feed then. inside counts from the next start on. See "
+         "docs/flight.md."},
     {.name = "feed_user",
      .kind = SETTING_TEXT,
      AT(service_config, feed.user),

@@ -102,12 +102,22 @@ static uint64_t failover_late(const struct failover *failover)
 /* The number of a fence that no grant waits for. */
 #define UNCOUNTED UINT64_MAX
 
+/* Changes what is in memory of a service whose writers are all inside.  Again when the fence is
+ * complete: the old primary may have answered until then. */
+static void failover_end_inside(const struct failover *failover)
+{
+    const struct flight_env *flight = failover->router->env->flight;
+    if (flight != NULL)
+        insides_change(flight->insides, span_text(live_service_settings(failover->live)->name));
+}
+
 /* Ends the validity of all strict answers: another server will execute from now on. */
 static void failover_end_answers(const struct failover *failover)
 {
     const struct flight_env *flight = failover->router->env->flight;
     if (flight != NULL)
         origins_change(flight->origins, span_text(live_service_settings(failover->live)->name));
+    failover_end_inside(failover);
 }
 
 /* Tells a member to end the servers of its fenced leases.  Its envelope may be under way: then it
@@ -243,6 +253,7 @@ static void failover_settle(struct failover *failover)
 {
     struct service *service = live_service_service(failover->live);
     bool elected = failover->primary.state == PRIMARY_ELECTED;
+    failover_end_inside(failover);
     const struct backend *backend = service_backend(service, failover->primary.backend);
     bool another = elected && failover_is_another(failover, backend);
     uint64_t late = another ? failover_late(failover) : 0;

@@ -176,6 +176,7 @@ struct local_pool {
     struct list claims;            /* waiting, in order of arrival */
     struct node *idle_longest;     /* the server of hints.rested; never dereferenced */
     uint32_t clients;
+    uint32_t internals; /* of these, parts of the daemon (relay/client.h) */
     uint32_t checks;    /* busy servers that are being checked, each for a claim if one waits */
     uint32_t logins;    /* servers in CONNECTING */
     uint32_t recalls;   /* leases that the router has recalled and not received yet */
@@ -230,6 +231,11 @@ static inline const char *local_pool_database(const struct local_pool *pool)
 {
     const char *renamed = pool->route->server_database;
     return renamed != NULL ? renamed : pool->database;
+}
+/** Returns the number of its clients but those that are parts of the daemon. */
+static inline uint32_t local_pool_clients(const struct local_pool *pool)
+{
+    return pool->clients - pool->internals;
 }
 /** Whether it has no clients, claims and servers. */
 bool local_pool_unused(const struct local_pool *pool);

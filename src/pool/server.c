@@ -1,6 +1,7 @@
 #include "pool/server.h"
 
 #include "base/probes.h"
+#include "flight/inside.h"
 #include "machine/clock.h"
 #include "machine/co.h"
 #include "machine/ids.h"
@@ -48,6 +49,10 @@ struct server *server_new(struct local_pool *pool, struct lease *take_lease)
     struct server *server = calloc(1, sizeof(*server));
     if (server == NULL)
         return NULL;
+    if (pool->route->is_inside && !server_writes_begin(server, pool)) {
+        free(server);
+        return NULL;
+    }
     server->stream = STREAM_INIT;
     server->idle_waker.wake = server_idle_event;
     server->lease = take_lease;
@@ -111,6 +116,7 @@ void server_free_pin(struct server *server)
 static void server_free(struct server *server)
 {
     session_fini(&server->session);
+    inside_writes_free(&server->writes);
     buffer_fini(&server->reported);
     free(server->note);
     free(server);
@@ -152,8 +158,8 @@ void server_close(struct server **server, const char *reason, bool lost)
     struct local_pool *pool = gone->pool;
     invariant(gone->client == NULL && gone->cancels == 0);
     PROBE4(server__close, pool->database, pool->user, gone, reason);
-    if (UNLIKELY(pool->route->is_watched))
-        server_writes_lost(gone);
+    if (UNLIKELY(pool->route->is_watched || gone->writes != NULL))
+        server_writes_lost(gone, lost);
     log_event(LOG_INFO, "server.closed", log_id("server", &gone->id),
               log_text("database", pool->database), log_text("user", pool->user),
               log_number("server_pid", gone->pid),
@@ -219,6 +225,8 @@ void server_become(struct server *server, enum server_state next)
     server->keeper = NULL;
     if (next == SERVER_IDLE) {
         invariant(server->client == NULL && ledger_empty(&server->session.ledger));
+        if (UNLIKELY(server->writes != NULL))
+            server_writes_rest(server);
         if (ledger_ring_bytes(&server->session.ledger) > RING_KEPT)
             ledger_rest(&server->session.ledger);
         list_remove(&pool->busy, &server->node);

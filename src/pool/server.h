@@ -64,7 +64,8 @@ struct server {
     moment used;    /* when its last turn began; while idle: when that turn ended */
     moment heard;   /* while idle: when it last answered; while it is checked: since when */
     moment rested;  /* while it is checked: when its last turn ended */
-    char *note;     /* text of the query that it works at, if slow queries are logged with text */
+    struct inside_writes *writes; /* of a route that is_inside; else NULL */
+    char *note; /* text of the query that it works at, if slow queries are logged with text */
     uint32_t note_size;
     uint32_t note_room;
     uint8_t *flat; /* in transit: `params`, then `startup`, as bytes; else NULL */
@@ -137,9 +138,16 @@ bool server_tracks(const struct local_pool *pool, struct span name);
 
 /** Note replies of a server whose route is_watched, before its client gets them: a CommandComplete,
  *  a ReadyForQuery with this status, the end of the connection.  server_writes.c */
-void server_writes_completed(struct server *server);
+void server_writes_completed(struct server *server, struct span tag);
 void server_writes_ready(struct server *server, uint8_t status);
-void server_writes_lost(struct server *server);
+void server_writes_lost(struct server *server, bool lost);
+/** Makes the notes of a new server of a route that is_inside.  False: no memory. */
+bool server_writes_begin(struct server *server, const struct local_pool *pool) MUST_USE;
+/** Notes an ErrorResponse, a statement that ends without a CommandComplete, and that nothing is
+ * under way any more; for a server with `writes`. */
+void server_writes_failed(struct server *server);
+void server_writes_other(struct server *server);
+void server_writes_rest(struct server *server);
 /** Returns the state as the console shows it. */
 const char *server_state_text(const struct server *server);
 /** Reads what a probe has found at the server's backend, a replica, since the server has logged in.

@@ -1,6 +1,7 @@
 #include "pooler/pooler.h"
 
 #include "auth/auth_failures.h"
+#include "base/map.h"
 #include "flight/flight_env.h"
 #include "machine/clock.h"
 #include "machine/ids.h"
@@ -12,6 +13,7 @@
 #include "relay/relay.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static_assert(RELAYS_MAX <= LOAD_RELAYS_MAX, "each relay has an entry");
 
@@ -100,9 +102,39 @@ static bool has_feed(void *argument, struct span service)
     return false;
 }
 
+/* A digest of which servers a service has. */
+static uint64_t servers_of(const struct service_config *service)
+{
+    uint64_t digest = service->resolver;
+    for (size_t i = 0; i < service->host_count; i++) {
+        const struct host_config *host = &service->hosts[i];
+        digest = hash_data(host->host, strlen(host->host), digest);
+        digest = hash_data(&host->port, sizeof(host->port), digest);
+    }
+    if (service->lookup_name != NULL)
+        digest = hash_data(service->lookup_name, strlen(service->lookup_name), digest);
+    return hash_data(&service->lookup_port, sizeof(service->lookup_port), digest);
+}
+
+/* Tells which services have all of their writers inside. */
+static fault declare_insides(struct flight_env *flight, const struct config *config, bool first)
+{
+    struct inside_service *all = calloc(config->service_count + 1, sizeof(*all));
+    size_t count = 0;
+    if (all == NULL)
+        return FAULT_MEMORY;
+    for (size_t i = 0; i < config->service_count; i++)
+        if (config->services[i].writers == WRITERS_INSIDE)
+            all[count++] = (struct inside_service){span_text(config->services[i].name),
+                                                   servers_of(&config->services[i])};
+    insides_declare(flight->insides, all, count, first);
+    free(all);
+    return OK;
+}
+
 /* Makes the tables for shared answers when the first version comes whose routes have cache rules;
  * the relays get that version later. */
-static fault prepare_flight(struct pooler *pooler, const struct config *config)
+static fault prepare_flight(struct pooler *pooler, const struct config *config, bool first)
 {
     bool wanted = false;
     for (size_t i = 0; i < config->route_count; i++)
@@ -114,6 +146,8 @@ static fault prepare_flight(struct pooler *pooler, const struct config *config)
     if (wanted && pooler->env.flight == NULL)
         return FAULT_MEMORY;
     if (pooler->env.flight != NULL)
+        TRY(declare_insides(pooler->env.flight, config, first));
+    if (pooler->env.flight != NULL)
         origins_prune(pooler->env.flight->origins, has_feed, (void *)(uintptr_t)config);
     return wanted && has_feeds(config) ? origins_begin(pooler->env.flight->origins) : OK;
 }
@@ -122,7 +156,7 @@ static fault pooler_begin(struct pooler *pooler)
 {
     struct config *config = pooler->config;
     uint32_t relays = MIN_OF(MAX_OF(config->relays, 1u), (uint32_t)RELAYS_MAX);
-    TRY(prepare_flight(pooler, config));
+    TRY(prepare_flight(pooler, config, true));
     TRY(listeners_prepare(pooler->listeners, config));
     if (pooler->console.bound != NULL)
         TRY(pooler->console.bound(pooler->console.argument));
@@ -167,7 +201,7 @@ fault pooler_start(struct config *config, const struct pooler_console *console, 
 
 fault pooler_reload(struct pooler *pooler, struct config *config)
 {
-    TRY(prepare_flight(pooler, config));
+    TRY(prepare_flight(pooler, config, false));
     TRY(listeners_prepare(pooler->listeners, config));
     fault taken = router_reload(pooler->env.router, config);
     if (taken != OK) {

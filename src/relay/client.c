@@ -5,6 +5,7 @@
 #include "machine/ids.h"
 #include "machine/log.h"
 #include "pool/counts.h"
+#include "relay/flight/flight_shadow.h"
 #include "relay/flight/flight_wait.h"
 #include "relay/preauth.h"
 #include "relay/relay.h"
@@ -83,6 +84,7 @@ static void client_free(struct client *client)
 {
     struct relay *relay = client->relay;
     turn_reads_leave(client, true);
+    flight_shadow_drop(client);
     timer_disarm(&client->timer);
     relay_drop_client(relay, client);
     if (client->key.link.hash != 0)
@@ -101,6 +103,10 @@ static void client_free(struct client *client)
         env_client_gone(relay->pools.env);
     for (int i = 0; i < COUNTS && client->admitted; i++)
         counts_dismiss(client->pool->counts[i]);
+    if (client->internal && client->pool != NULL) {
+        client->pool->internals -= 1;
+        relay->internals -= 1;
+    }
     if (client->pool != NULL)
         local_pool_leave(client->pool);
     client_keep_unnamed(client, SPAN_NONE);
@@ -164,15 +170,22 @@ void client_accept(struct relay *relay, int handle, const struct address *peer, 
     }
 }
 
-fault client_start_internal(const struct client *like, struct stream *ret_end)
+fault client_start_internal(const struct client *like, const struct statement_catalog *catalog,
+                            struct stream *ret_end)
 {
     struct relay *relay = like->relay;
-    struct client *client = client_new(relay, like->peer);
+    struct params *params = NULL;
     invariant(like->pool != NULL && !like->console);
-    if (client == NULL)
+    TRY(params_unlimited(like->params, &params));
+    struct client *client = client_new(relay, like->peer);
+    if (client == NULL) {
+        params_unref(&params);
         return FAULT_MEMORY;
+    }
+    client->params = params;
     __atomic_fetch_add(&relay->hints.assigned, 1, __ATOMIC_RELAXED);
     client->internal = true;
+    client->catalog = *catalog;
     client->listen = like->listen;
     fault paired = stream_pair(ret_end, &client->stream);
     if (paired != OK) {
@@ -181,7 +194,8 @@ fault client_start_internal(const struct client *like, struct stream *ret_end)
     }
     client->pool = like->pool;
     local_pool_join(client->pool);
-    params_assign(&client->params, params_ref(like->params));
+    client->pool->internals += 1;
+    relay->internals += 1;
     if (like->defaults != NULL)
         params_assign(&client->defaults, params_ref(like->defaults));
     if (like->given != NULL)
@@ -406,6 +420,8 @@ bool client_has_more(const struct client *client)
 
 bool client_park(struct client *client)
 {
+    if (UNLIKELY(client->shadow != NULL))
+        flight_shadow_drop(client);
     client_become(client, CLIENT_PARKED);
     client->stream.waker = &client->waker;
     client_park_server(client);

@@ -10,6 +10,7 @@
 #include "machine/stream.h"
 #include "pool/claim.h"
 #include "session/params.h"
+#include "session/statements.h"
 
 struct relay;
 struct local_pool;
@@ -75,10 +76,11 @@ struct client {
     struct client_reads
         *reads; /* of a route that splits reads, from its first message; NULL: none */
     struct claim claim;
-    struct preauth *preauth;    /* until authenticated; then NULL */
-    struct flight_wait *flight; /* in FLIGHT; see flight/flight_wait.h */
-    struct turn *turn;          /* in TURN: on its coroutine's stack */
-    struct co *co;              /* the coroutine in LOGIN and TURN */
+    struct preauth *preauth;      /* until authenticated; then NULL */
+    struct flight_wait *flight;   /* in FLIGHT; see flight/flight_wait.h */
+    struct flight_shadow *shadow; /* of its statement; see flight/flight_shadow.h; NULL: none */
+    struct turn *turn;            /* in TURN: on its coroutine's stack */
+    struct co *co;                /* the coroutine in LOGIN and TURN */
     struct params *params;
     struct params *given;    /* startup parameters, the values of RESET; NULL: none */
     struct params *defaults; /* of the servers that it had; its sets differ from them; NULL: none */
@@ -92,6 +94,7 @@ struct client {
     struct query_effects *unnamed_effects; /* of its text; NULL: none */
     bool unnamed_alters;                   /* its text may change session parameters */
     uint8_t unnamed_outcome;               /* query_outcome_of() of it */
+    uint64_t unnamed_catalog;              /* flight_writes_catalog() at that Parse */
     struct unnamed_before *unnamed_before; /* see turn_unnamed.c; NULL: none */
     uint8_t *stash; /* bytes that were read and not yet handled; NULL: none */
     uint32_t stash_size;
@@ -113,6 +116,7 @@ struct client {
     bool passes;   /* its stashed statement is to be executed, not shared */
     uint8_t lost;  /* for flight_wait.c: executions of its stashed statement that were lost */
     bool internal; /* a part of the daemon: see client_start_internal */
+    struct statement_catalog catalog; /* of an internal client */
     struct client_key key;
     struct uuid id;
     uint64_t serial;             /* number among all clients of this relay ever, from 1 */
@@ -140,9 +144,11 @@ struct preauth;
 void client_accept(struct relay *relay, int handle, const struct address *peer, uint32_t listen,
                    struct preauth *take_preauth);
 /** Starts a client that is a part of the daemon: parked, logged in, in the local pool of `like` and
- *  with its session parameters.  It counts for no limit of clients.  The caller owns *ret_end, the
- *  other end of its connection, and ends the client by closing that.  Faults: MEMORY, SYSTEM. */
-fault client_start_internal(const struct client *like, struct stream *ret_end) MUST_USE;
+ *  with its session parameters, but for a statement_timeout that it has set.  It counts for no
+ * limit of clients.  Its statements depend on `catalog`.  The caller owns *ret_end, the other end
+ * of its connection, and ends the client by closing that.  Faults: MEMORY, SYSTEM. */
+fault client_start_internal(const struct client *like, const struct statement_catalog *catalog,
+                            struct stream *ret_end) MUST_USE;
 /** Notes that the client is authenticated: it is no unauthenticated connection any more.  May be
  * called again. */
 void client_prove(struct client *client);

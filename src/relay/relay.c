@@ -6,7 +6,9 @@
 #include "pool/closing.h"
 #include "pool/counts.h"
 #include "pool/router.h"
+#include "relay/flight/flight_keep.h"
 #include "relay/flight/flight_rule.h"
+#include "relay/flight/flight_warm.h"
 #include "session/counted.h"
 
 #include <stdio.h>
@@ -83,6 +85,7 @@ static void relay_fini(struct relay *relay)
     map_fini(&relay->auth.verifiers);
     client_free_stashes(relay);
     flight_rule_forget(&relay->flight_texts);
+    flight_keep_free(&relay->flight_keep);
     orders_fini(&relay->pools.orders);
     map_fini(&relay->pools.by_name);
     map_fini(&relay->keys);
@@ -99,6 +102,7 @@ static void relay_main(void *argument)
     struct relay *relay = argument;
     relay->main = co_self();
     counted_in(&relay->chunks);
+    flight_warm_start(relay);
     while (!relay_done(relay)) {
         if (relay->pools.stopping && list_empty(&relay->clients))
             relay_trim(relay);
@@ -163,6 +167,7 @@ void relay_take_config(struct relay *relay)
     chunk_store_bound(&relay->chunks, relay_chunks_max(next));
     LIST_EACH_SAFE (&relay->pools.all, it)
         local_pool_reload(LIST_ENTRY(it, struct local_pool, node), relay->pools.config);
+    flight_warm_start(relay);
 }
 
 static void relay_config_came(struct mail *mail)
@@ -257,7 +262,9 @@ static void relay_do_stop(struct mail *mail)
 {
     struct relay *relay = CONTAINER_OF(mail, struct relay, stop);
     relay->pools.stopping = true;
+    flight_warm_stop(relay);
     closing_end_all(&relay->pools);
+    flight_keep_end(relay->flight_keep);
     relay->dismiss_rate = relay_dismiss_rate(relay);
     relay_dismiss(relay);
 }
@@ -275,6 +282,7 @@ static void relay_do_halt(struct mail *mail)
     if (!relay->halted)
         relay->halts_all = after(HALT_MAX);
     relay->halted = true;
+    flight_warm_stop(relay);
     relay_halt_step(relay);
 }
 
@@ -305,6 +313,7 @@ static fault relay_init(struct relay *relay)
     list_init(&relay->pools.closings);
     co_group_init(&relay->cancelling);
     co_group_init(&relay->runners);
+    list_init(&relay->judging);
     relay->pools.by_name = MAP_INIT(UINT32_MAX);
     relay->keys = MAP_INIT(UINT32_MAX);
     relay->statements = MAP_INIT(STATEMENTS_MAX);
@@ -323,7 +332,7 @@ static fault relay_init(struct relay *relay)
     counted_in(&relay->chunks);
     fault result = params_store_init(&relay->pools.params);
     counted_in(NULL);
-    return result;
+    return result == OK ? flight_keep_new(&relay->flight_keep) : result;
 }
 
 fault relay_start(struct pooler_env *env, uint32_t index, struct config *config, struct relay **ret)

@@ -18,6 +18,7 @@ struct relay {
     uint32_t index;
     struct list listeners; /* see relay_accept.c */
     struct list clients;
+    uint32_t internals; /* of these, parts of the daemon */
     uint64_t clients_ever;
     uint64_t unnamed_ever; /* last client->unnamed_number that was given */
     struct map keys;       /* struct client_key by pid and secret */
@@ -39,10 +40,20 @@ struct relay {
     struct co_group cancelling;        /* coroutines of cancel requests to servers */
     uint32_t cancels;                  /* cancel requests to servers under way */
     struct flight_texts *flight_texts; /* owned; NULL: none are remembered */
-    struct co_group runners;           /* coroutines that execute statements of flights */
-    uint32_t runs;                     /* of these, not ended */
-    struct co *main;                   /* coroutine that waits for the relay's end */
-    struct timer dismissal;            /* while stopping: when the next clients are disconnected */
+    bool warms;                        /* flight_warm.c has a coroutine here */
+    struct co *warmer;                 /* that one, once it runs */
+    uint32_t hits;                     /* from memory, for the sample of flight_warm.c */
+    struct {
+        moment told;                 /* when a difference was logged */
+        uint64_t differences;        /* since then */
+    } shadows;                       /* see flight_shadow.c */
+    struct flight_keep *flight_keep; /* owned; sessions for executions of flights */
+    struct list judging;             /* see flight/flight_once_parts.h */
+    struct co_group runners;         /* coroutines that execute statements of flights */
+    uint32_t runs;                   /* of these, not ended */
+    uint64_t judged[4];              /* texts whose verdicts flight_writes.c has made; 0: none */
+    struct co *main;                 /* coroutine that waits for the relay's end */
+    struct timer dismissal;          /* while stopping: when the next clients are disconnected */
     struct waker dismisser;
     uint64_t dismiss_rate; /* clients per second to disconnect while stopping */
     struct mail stop;

@@ -1,5 +1,6 @@
 #include "session/own_writes.h"
 
+#include "base/number.h"
 #include "wire/message.h"
 
 /* The timeline of a replica is the highest that it knows of: the control file shows it late, the
@@ -34,25 +35,6 @@ const char wal_position_again_sql[] =
 #define PAGE_HEADER  24u
 #define FIRST_HEADER 40u
 
-/* Reads digits to this base up to the end; false: there is something else, or nothing. */
-static bool read_number(struct span text, unsigned base, uint64_t *ret)
-{
-    uint64_t value = 0;
-    if (text.size == 0 || text.size > 20)
-        return false;
-    for (size_t i = 0; i < text.size; i++) {
-        uint8_t c = text.at[i];
-        unsigned digit = (uint8_t)(c - '0') < 10           ? c - (unsigned)'0'
-                         : (uint8_t)((c | 0x20) - 'a') < 6 ? (c | 0x20u) - 'a' + 10
-                                                           : base;
-        if (digit >= base)
-            return false;
-        value = value * base + digit;
-    }
-    *ret = value;
-    return true;
-}
-
 /* Reads "16/B374D848".  An end of the log behind a page's header is the end of the page before:
  * that is what a replica says that has replayed all.  A record that ends right there would have
  * begun on the page before, so no replica says a position between the two. */
@@ -60,8 +42,8 @@ static bool read_lsn(struct span text, uint64_t *ret)
 {
     const uint8_t *slash = text.size == 0 ? NULL : memchr(text.at, '/', text.size);
     uint64_t high, low;
-    if (slash == NULL || !read_number(span_of(text.at, (size_t)(slash - text.at)), 16, &high) ||
-        !read_number(span_skip(text, (size_t)(slash - text.at) + 1), 16, &low) ||
+    if (slash == NULL || !number_read(span_of(text.at, (size_t)(slash - text.at)), 16, &high) ||
+        !number_read(span_skip(text, (size_t)(slash - text.at) + 1), 16, &low) ||
         high > UINT32_MAX || low > UINT32_MAX)
         return false;
     *ret = high << 32 | low;
@@ -82,16 +64,6 @@ static bool read_columns(struct span row, struct span columns[COLUMNS])
     return wire_done(&in) == OK;
 }
 
-/* The system identifier is a bigint, which may be negative. */
-static bool read_system(struct span text, uint64_t *ret)
-{
-    bool negative = text.size > 0 && text.at[0] == '-';
-    if (!read_number(negative ? span_skip(text, 1) : text, 10, ret))
-        return false;
-    *ret = negative ? -*ret : *ret;
-    return true;
-}
-
 bool wal_position_read(struct span row, const struct wal_position *known, bool *ret_replica,
                        struct wal_position *ret)
 {
@@ -101,10 +73,10 @@ bool wal_position_read(struct span row, const struct wal_position *known, bool *
     if (!read_columns(row, columns))
         return false;
     bool replica = columns[2].size == 0;
-    if (!read_number(replica ? columns[3] : columns[2], replica ? 10 : 16, &line) ||
+    if (!number_read(replica ? columns[3] : columns[2], replica ? 10 : 16, &line) ||
         line > UINT32_MAX || !read_lsn(columns[1], &told.at) ||
-        (columns[0].size > 0 && !read_system(columns[0], &told.system)) ||
-        (columns[4].size > 0 && !read_number(columns[4], 10, &told.instance)))
+        (columns[0].size > 0 && !number_read_bigint(columns[0], &told.system)) ||
+        (columns[4].size > 0 && !number_read(columns[4], 10, &told.instance)))
         return false;
     told.line = (uint32_t)line;
     *ret_replica = replica;

@@ -303,9 +303,10 @@ void client_statement_means(struct client_statement *named, const struct signatu
     struct {
         struct digest text, session, defaults, whole;
         uint64_t generation;
-    } all = {named->statement->digest, meaning->session, *defaults, signature->whole,
-             meaning->generation};
-    static_assert(sizeof(all) == 4 * DIGEST_SIZE + sizeof(uint64_t), "no padding is hashed");
+        struct statement_catalog catalog;
+    } all = {named->statement->digest, meaning->session,    *defaults,
+             signature->whole,         meaning->generation, meaning->catalog};
+    static_assert(sizeof(all) == 4 * DIGEST_SIZE + 3 * sizeof(uint64_t), "no padding is hashed");
     meaning->key = digest_of(span_of(&all, sizeof(all)));
     meaning->shared = true;
 }

@@ -51,12 +51,20 @@ bool statement_is_command(struct span body);
  *  another statement and may change. */
 bool statement_follows(struct span body);
 
+/* A state of the catalog that the daemon knows from elsewhere, for statements of its own; zeros: it
+ * knows none.  Statements of different states share nothing. */
+struct statement_catalog {
+    uint64_t epoch;
+    uint64_t generation;
+};
+
 /* The meaning of a client's statement at its Parse. */
 struct meaning {
     struct digest key;     /* equal keys: the same meaning; unique until the meaning is known */
     struct digest session; /* of the session's parameters at the Parse: see params.h */
     struct digest shape;   /* of parameters and columns; valid if `shaped` */
     uint64_t generation;   /* of the database, when the Parse was sent */
+    struct statement_catalog catalog; /* of the client */
     bool shaped;
     bool shared; /* other names may have the same meaning */
 };

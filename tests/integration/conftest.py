@@ -14,6 +14,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from support.certificate import Certificate  # noqa: E402
+from support.flights import OBJECTS, Gate  # noqa: E402
+from support.parade import Ground, make_parade_template  # noqa: E402
 from support.postgres import Postgres, make_template, place  # noqa: E402
 from support.proxy import Proxy  # noqa: E402
 from support.replication import Replication  # noqa: E402
@@ -44,6 +46,22 @@ def postgres(template, certificate):
     cluster = Postgres(template, certificate)
     yield cluster
     cluster.remove()
+
+
+@pytest.fixture(scope="session")
+def flights_objects(postgres):
+    """The shared cluster, with the objects of support.flights."""
+    postgres.sql(OBJECTS)
+    return postgres
+
+
+@pytest.fixture
+def gate(flights_objects):
+    """Holds the executions of flights_held(), and counts them."""
+    gate = Gate(flights_objects)
+    yield gate
+    gate.open()
+    gate.connection.close()
 
 
 @pytest.fixture
@@ -81,6 +99,28 @@ def replication(template):
     yield make
     for item in made:
         item.remove()
+
+
+@pytest.fixture(scope="session")
+def parade_template(template):
+    made = make_parade_template(template)
+    yield made.data
+    made.remove()
+
+
+@pytest.fixture(scope="module")
+def ground(parade_template):
+    """Three clusters for the parades of a file's tests."""
+    made = Ground(parade_template)
+    yield made
+    made.remove()
+
+
+@pytest.fixture
+def parade(ground):
+    """parade(3): the shard instances of one shard, members of each other, on as many clusters."""
+    yield ground.parade
+    ground.clear()
 
 
 def farewell(daemon):

@@ -217,9 +217,10 @@ def test_what_is_not_shared_is_counted_by_its_reason(trunkline, table):
     assert all(int(reasons[word]["count"]) >= int(count) for word, count in counted.items())
 
 
-def explained(daemon, sql):
+def explained(daemon, sql, whom=""):
     quoted = sql.replace("'", "''")
-    return {row["item"]: row["value"] for row in daemon.console(f"CACHE EXPLAIN '{quoted}'")}
+    return {row["item"]: row["value"]
+            for row in daemon.console(f"CACHE EXPLAIN '{quoted}' {whom}")}
 
 
 def test_a_statement_is_explained(trunkline, table):
@@ -241,6 +242,69 @@ def test_a_statement_is_explained(trunkline, table):
     assert said[f"route {line}"].startswith("no rule matches")
     assert said["writes"] == "app.other"
     assert said["text"].startswith("not shared: ")
+
+
+EXPLAINED = """
+    drop schema if exists explained cascade; create schema explained authorization app; set role app;
+    create table explained.prices (id int, kind text, amount int, primary key (kind, id));
+    create view explained.cheap as select * from explained.prices where amount < 5;
+    create function explained.dice() returns int language sql as 'select 4';
+    create view explained.unsure as select *, explained.dice() from explained.prices;
+"""
+
+
+@pytest.fixture
+def prices(postgres):
+    postgres.sql(EXPLAINED)
+    yield postgres
+    postgres.sql("drop schema explained cascade")
+
+
+def test_the_catalog_is_asked_as_a_user(trunkline, prices):
+    daemon = trunkline(routes=cached(TTL))
+    said = explained(daemon, "select amount from explained.cheap", "FOR app@app")
+    assert said["catalog"] == 'of database "app", asked as user "app"'
+    assert said["verdict"] == "may be shared"
+    assert set(said["tables"].split(", ")) == {"explained.cheap (view)", "explained.prices"}
+    assert "key" not in said
+    said = explained(daemon, "select amount from explained.prices where id = 7 and kind = $1",
+                     "for 'app@app' WHERE item <> 'text'")
+    assert said["tables"] == "explained.prices"
+    assert set(said["key"].split(", ")) == {"id = '7'", "kind = $1"}
+    assert "text" not in said
+    said = explained(daemon, "select * from explained.unsure", "FOR app@app")
+    assert said["verdict"].startswith("not shared: ") and said["verdict"].endswith("explained.dice")
+    said = explained(daemon, "select relname from pg_class", "FOR app@app")
+    assert said["verdict"].endswith("(catalog)")
+    said = explained(daemon, "select nextval('x')", "FOR app@app")
+    assert said["verdict"].startswith("not shared: ")
+
+
+def test_the_catalog_is_that_of_the_route_if_it_names_one(trunkline, prices):
+    daemon = trunkline(routes=[route(database="app", user="reports", cache=[TTL]),
+                               route(cache=[TTL])])
+    said = explained(daemon, "select 1")
+    assert said["catalog"] == 'of database "app", asked as user "reports"'
+    daemon = trunkline(routes=cached({**TTL, "match": {"text": "select 1"}}))
+    assert "say FOR user@database" in explained(daemon, "select 1")["catalog"]
+    assert "no rule" in explained(daemon, "select 2")["catalog"]
+
+
+@pytest.mark.parametrize("whom, why", [
+    ("FOR nobody@app", "password"), ("FOR app@nowhere", "nowhere"), ("FOR app@closed", "no route"),
+])
+def test_it_says_why_the_catalog_could_not_be_asked(trunkline, prices, whom, why):
+    daemon = trunkline(routes=[route(database="closed", auth="block"), *cached(TTL)])
+    said = explained(daemon, "select amount from explained.prices", whom)
+    assert said["catalog"].startswith("not asked: ") and why in said["catalog"]
+    assert said["reads"] == "explained.prices" and "verdict" not in said
+
+
+@pytest.mark.parametrize("whom", ["FOR", "FOR app", "FOR @app", "FOR app@", "FOR a@b c"])
+def test_for_needs_a_user_and_a_database(trunkline, whom):
+    daemon = trunkline(routes=cached(TTL))
+    with pytest.raises(psycopg.errors.SyntaxError):
+        explained(daemon, "select 1", whom)
 
 
 def test_commands_without_rules_say_so(trunkline):

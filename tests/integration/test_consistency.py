@@ -6,24 +6,23 @@ TRUNKLINE_CHECK_SECONDS makes each run longer.
 import signal
 
 import pytest
-from support.consistency import FEW, Check, halting, leaving, releasing, repeating, terminating
+from support.consistency import DISTURBED, FEEDS, FEW, Check, halting, leaving, releasing, repeating, terminating
 from support.failover import elected
 from support.patience import STRETCH, eventually
 from support.registers import CATALOG, FUNCTIONS, PREPARED, READER, ROLES, ROWS, schema
+from support.strict import STRICT, lose_standby, prepare
+from support.strict import service as fed
 from support.trunkline import route
-from test_feed import prepare
 
 TTL = 0.3
 SLACK = 0.05 * STRETCH  # seconds: clocks that a relay reads once per turn of its loop
 GROUPS = {"rows": ROWS, "catalog": CATALOG, "roles": ROLES}
 PAUSE = {"rows": 0.2, "catalog": 0.6, "roles": 0.3}  # seconds between the writes of a register, at most
 PROBE = {"user": "app", "interval": "100ms", "timeout": "1s"}
-STRICT = {"mode": "strict"}
 
 
 def service(*servers, **settings):
-    return {"main": {"hosts": [f"127.0.0.1:{one.port}" for one in servers], "tls": {"mode": "disable"},
-                     "feed_user": "trusted", "probe_timeout": f"{20 * STRETCH}ms", **settings}}
+    return fed(*servers, **{"probe_timeout": f"{20 * STRETCH}ms", **settings})
 
 
 @pytest.fixture
@@ -109,12 +108,8 @@ def test_strict_with_everything_at_once(checked):
     checked(registers, STRICT, pause=1).run(leaving, enough=5).holds()
 
 
-DISTURBED = ["select pg_switch_wal()", "select pg_reload_conf()", "analyze c.plain", "checkpoint",
-             f"alter role {READER} set work_mem = '5MB'", "create or replace view c.some as select 1"]
-
-
 @pytest.mark.parametrize("others", [
-    [repeating(*DISTURBED)], [terminating("application_name in ('trunkline feed', 'trunkline probe')")],
+    [repeating(*DISTURBED)], [terminating(FEEDS)],
     [halting("trunkline feed")], [halting("trunkline probe")]],
     ids=["changes", "terminated", "feed behind", "probe behind"])
 def test_strict_while_the_feed_is_lost_or_behind(checked, others):
@@ -129,25 +124,17 @@ def test_strict_while_executions_are_terminated(checked):
 
 @pytest.fixture
 def alone(cluster):
-    """A cluster whose only synchronous standby is away, and which flushes no commit that does not ask for it."""
-    made = cluster(wal_level="logical", max_wal_senders=5, max_replication_slots=5, synchronous_commit="local",
+    """A cluster that waits for a standby, once it has one, and flushes no commit that does not ask for it."""
+    return cluster(wal_level="logical", max_wal_senders=5, max_replication_slots=5, synchronous_commit="local",
                    max_prepared_transactions=10, wal_writer_delay="10s", wal_writer_flush_after="0",
                    checkpoint_timeout="1h")
-
-    def leave():
-        made.sql("alter system set synchronous_standby_names = 'away'")
-        made.sql("select pg_reload_conf()")
-        eventually(lambda: made.one("show synchronous_standby_names") == "away")
-
-    made.leave = leave
-    return made
 
 
 @pytest.mark.parametrize("commit, inside", [("on", False), ("on local off", False), ("on local off", True),
                                             ("off", False)])
 def test_strict_with_commits_that_are_seen_late_or_flushed_late(checked, alone, commit, inside):
     run = checked({**ROWS, **PREPARED}, STRICT, server=alone, commit=commit.split(), inside=inside)
-    alone.leave()
+    lose_standby(alone)
     run.run(releasing).holds()
 
 
@@ -167,20 +154,67 @@ def test_strict_over_a_restart_of_the_primary(checked, number):
     run.run(leaving, then=restarting(number)).holds()
 
 
+# -- writers inside
+
+
+@pytest.fixture
+def inside(logical, trunkline):
+    """inside(registers, ...): a run whose writers all come through the daemon, which has no feed."""
+    def make(registers, server=logical, relays=4, **options):
+        registers = writable(registers)
+        server.sql(schema(registers))
+        hosts = {"main": {"hosts": [f"127.0.0.1:{server.port}"], "tls": {"mode": "disable"}, "writers": "inside"}}
+        daemon = trunkline(server=server, cache_functions=FUNCTIONS, services=hosts, relays=relays,
+                           routes=[route(cache=[{"match": {"text": "select%"}, **STRICT}])])
+        return Check(daemon, server, registers, inside=True, **options)
+
+    return make
+
+
+@pytest.mark.parametrize("group", ["rows", "catalog"])
+def test_strict_without_a_feed(inside, group):
+    inside({**GROUPS[group], **(PREPARED if group == "rows" else {})}, pause=PAUSE[group]).run(leaving).holds()
+
+
+def test_strict_without_a_feed_while_connections_are_terminated(inside):
+    run = inside({**ROWS, **PREPARED}, lenient=True, readers=6)
+    run.run(leaving, terminating(f"usename in ('{READER}', 'app')"), enough=5).holds()
+
+
+@pytest.mark.parametrize("commit", ["on local off", "off"])
+def test_strict_without_a_feed_with_commits_that_are_seen_late(inside, alone, commit):
+    run = inside({**ROWS, **PREPARED}, server=alone, commit=commit.split())
+    lose_standby(alone)
+    run.run(releasing, enough=5).holds()  # a commit that waits holds much
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT], ids=["fast", "immediate"])
+def test_strict_without_a_feed_over_a_restart_of_the_primary(inside, number):
+    run = inside({**ROWS, **PREPARED}, lenient=True)
+    run.run(leaving, then=restarting(number)).holds()
+
+
+def test_writers_outside_are_noticed_where_they_are_declared_to_be_inside(inside):
+    run = inside(ROWS)
+    run.inside = False
+    run.run(until=lambda: len(run.wrong) > 1)
+
+
 # -- failover
 
 
 @pytest.fixture
 def pair(replication, trunkline):
     """pair(rule, inside): a run at a primary with a synchronous standby, which can take its place."""
-    def make(rule, **options):
+    def make(rule, settings=None, **options):
         made = replication(replicas=1, max_prepared_transactions=10, synchronous_commit="on")
         registers = writable({**ROWS, **PREPARED})
         prepare(made.primary).sql(schema(registers))
         made.primary.configure(synchronous_standby_names="b")
         made.caught_up()
         eventually(lambda: made.primary.sql("select 1 from pg_stat_replication where sync_state = 'sync'"))
-        daemon = trunkline(services=service(*made.servers, probe=PROBE), cache_functions=FUNCTIONS,
+        services = service(*made.servers, probe=PROBE, **(settings or {}))
+        daemon = trunkline(services=services, cache_functions=FUNCTIONS,
                            routes=[route(cache=[rule], claim_timeout="10s")])
         elected(daemon, made.primary)
         return Check(daemon, lambda: made.primary, registers, commit=["on"], lenient=True, **options), made
@@ -206,6 +240,12 @@ def replaced(cluster, how):
 def test_strict_over_a_failover(pair, how, inside):
     """With the old primary still there, all that writes must go by way of the daemon."""
     run, cluster = pair(STRICT, inside=inside)
+    run.run(leaving, then=replaced(cluster, how)).holds()
+
+
+@pytest.mark.parametrize("how", ["kill", "promote"])
+def test_strict_without_a_feed_over_a_failover(pair, how):
+    run, cluster = pair({"match": {"text": "select%"}, **STRICT}, inside=True, settings={"writers": "inside"})
     run.run(leaving, then=replaced(cluster, how)).holds()
 
 

@@ -187,7 +187,8 @@ MAY_BE_EMPTY = {"SHOW PEERS", "SHOW PINS", "SHOW PEER_POOLS", "SHOW DNS_ZONES", 
                 "SHOW FLIGHTS", "SHOW FEED"}
 
 # Commands with rows that are no SHOW, with an argument that they take.
-VERBS = {"RESOLVE": "main", "CACHE EXPLAIN": "'select 1'", "CACHE FLUSH": "", "CACHE FLUSH TAG": "a"}
+VERBS = {"RESOLVE": "main", "CACHE EXPLAIN": "'select 1'", "CACHE FLUSH": "", "CACHE FLUSH TAG": "a",
+         "CACHE WARM": ""}
 
 
 def documented():

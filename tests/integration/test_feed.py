@@ -10,7 +10,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from support.consistency import DISTURBED, FEEDS, releasing, repeating, terminating
 from support.patience import eventually
+from support.strict import client, lose_standby, prepare
 from support.trunkline import TOP
 from support.wire import Wire, query
 
@@ -98,15 +100,6 @@ class Feed:
         eventually(lambda: self.watch(*tables) == ["captured"] * len(tables))
 
 
-def prepare(cluster, database="app"):
-    cluster.sql("alter role trusted replication")
-    with subprocess.Popen([RUN, "0", "x", "x"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                          text=True) as program:
-        text, _ = program.communicate("setup\n")
-    cluster.sql(text.removesuffix(".\n"), database=database)
-    return cluster
-
-
 @pytest.fixture
 def fed(logical):
     """A running feed over the tables of SCHEMA, all of which it has captured."""
@@ -117,12 +110,6 @@ def fed(logical):
         feed.ready()
         feed.captures("a", "b", "c")
         yield feed
-
-
-def client(cluster, database="app", user="postgres", **settings):
-    options = " ".join(f"-c {name}={value}" for name, value in settings.items())
-    return psycopg.connect(host=str(cluster.folder), port=cluster.port, user=user, dbname=database,
-                           autocommit=True, options=options)
 
 
 # -- what is raised
@@ -312,17 +299,10 @@ def test_a_request_is_bypassed_when_its_time_is_over(logical):
 
 @pytest.fixture
 def alone(cluster):
-    """alone(feed): the only synchronous standby of the cluster is away from now on."""
+    """A cluster of the test's own: lose_standby() makes its commits wait."""
     made = prepare(cluster(wal_level="logical", max_wal_senders=5, max_replication_slots=5,
                            synchronous_commit="on", max_prepared_transactions=5))
     made.sql(SCHEMA)
-
-    def leave():
-        made.sql("alter system set synchronous_standby_names = 'away'")
-        made.sql("select pg_reload_conf()")
-        eventually(lambda: made.one("show synchronous_standby_names") == "away")
-
-    made.leave = leave
     return made
 
 
@@ -337,7 +317,7 @@ def writes(wire, cluster, statement):
 
 
 def test_a_commit_that_waits_for_a_standby_is_unsettled_until_others_see_it(alone):
-    alone.leave()
+    lose_standby(alone)
     with Feed(alone) as feed, Wire(str(alone.folder), alone.port) as writer:
         feed.start()
         feed.captures("a", "c")
@@ -360,6 +340,26 @@ def test_a_commit_that_waits_for_a_standby_is_unsettled_until_others_see_it(alon
         assert feed.number("unsettled") == 0
 
 
+def test_a_role_that_is_changed_elsewhere_is_noticed_when_it_is_visible(alone):
+    """Its commit is in the log long before, so the end of the log does not tell."""
+    lose_standby(alone)
+    with Feed(alone) as feed, Wire(str(alone.folder), alone.port) as writer:
+        feed.start()
+        feed.ready()
+        writer.startup("postgres", "postgres")
+        writer.send(query("alter role app createdb"))
+        eventually(lambda: waiting(alone, writer.pid))
+        for _ in range(3):
+            feed.ready()
+        feed.captures("a")
+        feed.ready()
+        assert feed.check("a") == ["current"]
+        alone.sql("select pg_cancel_backend(%s)", writer.pid)
+        writer.until("Z")
+        feed.ready()
+        assert feed.check("a") == ["changed"]
+
+
 def test_a_prepared_transaction_is_unsettled_by_its_second_phase(alone):
     alone.sql("begin; insert into s.a values (8); prepare transaction 'one'")
     with Feed(alone) as feed, Wire(str(alone.folder), alone.port) as writer:
@@ -370,7 +370,7 @@ def test_a_prepared_transaction_is_unsettled_by_its_second_phase(alone):
         alone.sql("begin; insert into s.a values (8); prepare transaction 'two'")
         feed.ready()
         feed.captures("a")
-        alone.leave()
+        lose_standby(alone)
         writes(writer, alone, "commit prepared 'two'")
         feed.ready()
         assert feed.check("a") == ["changed"]
@@ -383,7 +383,7 @@ def test_a_prepared_transaction_is_unsettled_by_its_second_phase(alone):
 
 def test_what_was_decoded_by_nobody_and_is_not_visible_yet_holds_up_a_new_session(alone):
     """The session is lost while a commit waits for a standby, and a new slot doesn't tell of it."""
-    alone.leave()
+    lose_standby(alone)
     with Feed(alone) as feed, Wire(str(alone.folder), alone.port) as writer:
         feed.start()
         feed.captures("a")
@@ -421,7 +421,7 @@ def test_a_commit_before_the_slot_begins_that_is_seen_later_holds_up_the_session
         second.execute("insert into s.c values (1)")
         first.execute("rollback")
         eventually(lambda: locked(alone, second.info.backend_pid))
-        alone.leave()
+        lose_standby(alone)
         writes(writer, alone, "insert into s.a values (7)")
         second.execute("rollback")
         feed.until("proving")
@@ -503,6 +503,7 @@ class Checker:
 
     def __init__(self, feed):
         self.feed, self.stop = feed, threading.Event()
+        self.over = self.stop
         self.acknowledged = [0] * len(KINDS)  # each has one writer
         self.seen = [0] * len(KINDS)  # by requests that were executed
         self.failed = []
@@ -518,22 +519,15 @@ class Checker:
         except psycopg.Error as error:
             self.failed.append(error)
 
-    def disturb(self):
-        """Loses a connection, or changes what no log tells, now and then."""
-        choose = random.Random(99)
-        while not self.stop.wait(choose.uniform(0.2, 0.6)):
-            self.feed.cluster.sql(choose.choice([
-                "select pg_switch_wal()", "select pg_reload_conf()", "analyze s.k", "checkpoint",
-                "alter role app set work_mem = '5MB'", "create or replace view s.v as select 1",
-                *("select pg_terminate_backend(pid) from pg_stat_activity where application_name ="
-                  f" 'trunkline {name}'" for name in ("feed", "probe"))]))
+    # -- what support.consistency asks of a run
 
-    def release(self):
-        """Ends the waits for a standby that is away, some time after they began."""
-        choose = random.Random(98)
-        while not self.stop.wait(choose.uniform(0, 0.08)):
-            self.feed.cluster.sql("select pg_cancel_backend(pid) from pg_stat_activity"
-                                  " where wait_event = 'SyncRep'")
+    def primary(self):
+        return self.feed.cluster
+
+    def event(self, text):
+        pass
+
+    # -- the reader
 
     def read(self, reader):
         answer = dict(reader.execute("select id, n from s.k union all select 5, n from s.one").fetchall())
@@ -562,14 +556,15 @@ def test_no_answer_from_memory_is_older_than_its_request(alone):
     alone.sql("create table s.k (id int primary key, n bigint); create table s.moves (n bigint);"
               f"insert into s.k select id, 0 from generate_series(0, {len(KINDS) - 1}) id where id <> 5;"
               "create table s.one (n bigint); insert into s.one values (0); insert into s.moves values (0)")
-    alone.leave()
+    lose_standby(alone)
     with Feed(alone, timeout=1000) as feed:
         feed.start()
         feed.command("noise")
         checker = Checker(feed)
         threads = [threading.Thread(target=checker.write, args=(number, statements))
                    for number, statements in enumerate(KINDS.values())]
-        others = [threading.Thread(target=checker.disturb), threading.Thread(target=checker.release)]
+        others = [threading.Thread(target=other, args=(checker,))
+                  for other in (releasing, repeating(*DISTURBED), terminating(FEEDS, pause=3))]
         for thread in threads + others:
             thread.start()
         try:

@@ -7,107 +7,20 @@ import time
 import psycopg
 import pytest
 from support import wire as w
+from support.flights import EXTENDED, ROW, SIMPLE, SQL, crowd, leave, sharing, waiting
 from support.patience import STRETCH, eventually
 from support.trunkline import route
 
-OBJECTS = """
-    create table flights_rows (a int primary key, b text);
-    insert into flights_rows values (1, 'one'), (2, 'two');
-    create sequence flights_runs;
-    create function flights_held(k int) returns int language plpgsql as $$ begin
-        perform nextval('flights_runs'); perform pg_advisory_xact_lock_shared(4242, k); return k;
-    end $$;
-    create function flights_fails(k int) returns int language plpgsql as $$ begin
-        perform flights_held(k); return 1 / (k - k);
-    end $$;
-    grant all on flights_rows, flights_runs to public;
-    create schema flights_other;
-    create table flights_other.flights_rows (a int primary key, b text);
-    insert into flights_other.flights_rows values (1, 'other');
-    grant usage on schema flights_other to public; grant all on flights_other.flights_rows to public;
-    """
-BUSY = ("from pg_stat_activity where state = 'active' and wait_event = 'advisory'"
-        " and query like '%%flights\\_%%'")
-
-
-class Gate:
-    """Holds the executions of flights_held(), and counts them."""
-
-    def __init__(self, postgres):
-        self.postgres = postgres
-        self.connection = psycopg.connect(host=str(postgres.folder), port=postgres.port,
-                                          user="postgres", dbname="app", autocommit=True)
-        self.before = self.made()
-        self.shut()
-
-    def made(self):
-        return self.postgres.one("select case when is_called then last_value else 0 end"
-                                 " from flights_runs")
-
-    def runs(self):
-        """Executions since the gate was made."""
-        return self.made() - self.before
-
-    def shut(self):
-        self.connection.execute("select pg_advisory_lock(4242, 1)")
-
-    def open(self):
-        self.connection.execute("select pg_advisory_unlock_all()")
-
-    def busy(self):
-        return self.postgres.one("select count(*) " + BUSY)
-
-    def kill(self):
-        self.postgres.sql("select pg_terminate_backend(pid) " + BUSY)
-
-
-@pytest.fixture(scope="module")
-def objects(postgres):
-    postgres.sql(OBJECTS)
-    return postgres
-
 
 @pytest.fixture
-def gate(objects):
-    gate = Gate(objects)
-    yield gate
-    gate.open()
-    gate.connection.close()
+def objects(flights_objects):
+    return flights_objects
 
 
 @pytest.fixture
 def flights(trunkline, objects):
     """flights(mode="ttl", ttl="1s", relays=4): a daemon with one rule."""
-    def make(mode="dedupe", relays=2, settings=None, memory="64MiB", **rule):
-        return trunkline(relays=relays, cache_memory=memory,
-                         cache_functions=["pg_catalog.pg_sleep", "public.flights_held",
-                                          "public.flights_fails"],
-                         routes=[route(cache=[dict(mode=mode, **rule)], **(settings or {}))])
-    return make
-
-
-SQL = "select a, b, flights_held(1) from flights_rows where a = 1"
-ROW = [["1", "one", "1"]]
-SIMPLE = w.query(SQL)
-EXTENDED = (w.parse("", SQL) + w.bind() + w.describe("P") + w.execute() + w.SYNC)
-
-
-def waiting(daemon):
-    return sum(one["state"] == "waiting" for one in daemon.console("SHOW CLIENTS"))
-
-
-def crowd(daemon, count, message=SIMPLE, **parameters):
-    """So many clients that have asked the same, and wait for one execution."""
-    wires = [daemon.endpoint().wire(**parameters) for _ in range(count)]
-    for wire in wires:
-        wire.send(message)
-    eventually(lambda: waiting(daemon) == count)
-    return wires
-
-
-def leave(wires):
-    for wire in wires:
-        wire.socket.close()
+    return lambda *mode, **rule: trunkline(**sharing(*mode, **rule))
 
 
 @pytest.mark.parametrize("message", [SIMPLE, EXTENDED], ids=["simple", "extended"])
@@ -137,10 +50,13 @@ def test_a_declared_pg_sleep_is_executed_once(flights, objects):
     leave(wires)
 
 
-def test_five_hundred_clients_use_one_server(flights, gate, objects):
+def test_five_hundred_clients_use_one_server(flights, gate):
+    """Another one may be idle: each relay has its own, and the first login has opened one at its relay."""
     daemon = flights()
     wires = crowd(daemon, 500)
-    eventually(lambda: len(objects.backends()) == 1)  # those of an earlier daemon may be ending
+    eventually(lambda: gate.busy() == 1)
+    servers = [row["state"] for row in daemon.console("SHOW SERVERS")]
+    assert servers.count("active") == 1 and len(servers) <= 2, servers
     gate.open()
     for wire in wires:
         assert w.rows(wire.until()) == ROW
@@ -635,3 +551,114 @@ def test_a_statement_that_was_refused_begins_no_flight_again(trunkline):
         assert rule["refused"] == 5, rule
         reasons = {row["reason"]: row for row in daemon.console("SHOW CACHE_REASONS")}
         assert "volatile" in reasons
+
+
+def test_the_daemon_s_own_sessions_are_no_clients_on_the_console(trunkline):
+    """One waits for the next execution behind each."""
+    daemon = trunkline(**sharing(relays=1))
+    with daemon.connect() as client:
+        for number in range(3):
+            client.execute(f"select abs({number})")
+        assert daemon.console("SHOW CACHE_RULES")[0]["executed"] == 3
+        assert len([row for row in daemon.console("SHOW CLIENTS") if row["database"] == "app"]) == 1
+        assert [row["cl_active"] for row in daemon.console("SHOW POOLS") if row["database"] == "app"] == [1]
+        lists = {row["list"]: row["items"] for row in daemon.console("SHOW LISTS")}
+        assert lists["used_clients"] == 2  # and the console's
+
+
+def limited(limit):
+    return {"options": f"-c statement_timeout={limit}"}
+
+
+def errors(messages):
+    return [m.sqlstate for m in messages if m.kind == "E"]
+
+
+def test_each_client_has_its_own_statement_timeout(flights, gate):
+    daemon = flights()
+    patient = crowd(daemon, 1, **limited("1h"))[0]
+    eventually(lambda: gate.busy() == 1)
+    hasty = [daemon.endpoint().wire(**limited(value)).send(SIMPLE)
+             for value in ("300ms", "300", f"{STRETCH}s")]
+    for wire in hasty:
+        answers = wire.until()
+        assert errors(answers) == ["57014"]
+        assert "statement timeout" in str(answers)
+        assert w.rows(wire.ask(w.query("select 7"))) == [["7"]]
+    assert gate.busy() == 1
+    gate.open()
+    assert w.rows(patient.until()) == ROW
+    assert gate.runs() == 1
+    leave([patient, *hasty])
+
+
+def test_the_execution_ends_with_the_last_statement_timeout(flights, gate):
+    daemon = flights()
+    wires = [daemon.endpoint().wire(**limited("500ms")).send(SIMPLE) for _ in range(5)]
+    for wire in wires:
+        assert errors(wire.until()) == ["57014"]
+    eventually(lambda: gate.busy() == 0)
+    assert gate.runs() == 1
+    leave(wires)
+
+
+def test_a_statement_timeout_that_is_set_or_not_is_not_shared(flights, gate):
+    daemon = flights()
+    wires = crowd(daemon, 1) + [daemon.endpoint().wire(**limited(0)).send(SIMPLE)]
+    eventually(lambda: gate.busy() == 2)
+    gate.open()
+    for wire in wires:
+        assert w.rows(wire.until()) == ROW
+    leave(wires)
+
+
+def test_parameters_of_idle_sessions_do_not_matter(flights, gate):
+    daemon = flights()
+    idle = {"options": "-c idle_in_transaction_session_timeout=9s -c tcp_keepalives_idle=50"}
+    wires = crowd(daemon, 1) + [daemon.endpoint().wire(**idle).send(SIMPLE)]
+    eventually(lambda: waiting(daemon) == 2)
+    gate.open()
+    for wire in wires:
+        assert w.rows(wire.until()) == ROW
+    assert gate.runs() == 1
+    leave(wires)
+
+
+def test_a_statement_timeout_ends_a_reply_that_has_begun(flights, gate):
+    sql = ("select g, repeat('x', 20000), flights_held(case when g < 10 then 2 else 1 end)"
+           " from generate_series(1, 10) g")
+    daemon = flights()
+    patient = crowd(daemon, 1, w.query(sql), **limited("1h"))[0]
+    wires = [daemon.endpoint().wire(**limited("1s")) for _ in range(2)]
+    wires[0].send(w.query(sql))
+    wires[1].send(w.parse("", sql) + w.bind() + w.describe("P") + w.execute() + w.SYNC)
+    for wire in wires:
+        answers = wire.until()
+        rows = w.rows(answers)
+        assert errors(answers) == ["57014"]
+        assert 0 < len(rows) < 10 and all(len(row[1]) == 20000 for row in rows)
+        assert w.rows(wire.ask(w.query("select 7"))) == [["7"]]
+    gate.open()
+    assert len(w.rows(patient.until())) == 10
+    leave([patient, *wires])
+
+
+@pytest.fixture
+def limited_role(objects):
+    objects.sql(f"alter role reports set statement_timeout = '{2 * STRETCH}s'")
+    yield "reports"
+    objects.sql("alter role reports reset statement_timeout")
+
+
+def test_a_limit_of_the_role_counts_from_when_a_client_came(flights, gate, limited_role):
+    daemon = flights()
+    first, later = (daemon.endpoint(user=limited_role).wire() for _ in range(2))
+    first.send(SIMPLE)
+    eventually(lambda: gate.busy() == 1)
+    later.send(SIMPLE)
+    eventually(lambda: waiting(daemon) == 2)
+    assert errors(first.until()) == ["57014"]
+    eventually(lambda: gate.runs() == 2)
+    gate.open()
+    assert w.rows(later.until()) == ROW
+    leave([first, later])

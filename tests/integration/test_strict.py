@@ -1,41 +1,31 @@
 """Cache rules of mode strict: an answer from memory is never older than what was committed before the
 request."""
 import copy
+import itertools
 import signal
 import threading
 
 import pytest
 from support import wire as w
 from support.patience import eventually
-from support.trunkline import route
-from test_feed import client, prepare
+from support.strict import SQL, client, prepared, strict_settings
 
-SCHEMA = """
-drop schema if exists s cascade; create schema s;
-create table s.a (n int primary key, v int); insert into s.a values (1, 0), (2, 0);
-create table s.b (n int primary key, v int); insert into s.b values (1, 0);
+VIEW = """
 create view s.both as select a.n, a.v as a, b.v as b from s.a join s.b using (n);
-grant usage on schema s to public; grant all on all tables in schema s to public;
+grant all on s.both to public;
 """
-SQL = "select v from s.a where n = 1"
 
 
 @pytest.fixture
 def cluster(logical):
-    prepare(logical)
-    logical.sql(SCHEMA)
-    return logical
+    return prepared(logical, VIEW)
 
 
 @pytest.fixture
 def strict(trunkline, cluster):
     """strict(): a daemon whose statements have a strict rule, and which has a stored answer."""
-    def make(relays=2, settings=None, fed=True, **rule):
-        daemon = trunkline(
-            server=cluster, relays=relays,
-            services={"main": {"hosts": [f"127.0.0.1:{cluster.port}"], "tls": {"mode": "disable"},
-                               "feed_user": "trusted"}},
-            routes=[route(cache=[dict(mode="strict", **rule)], **(settings or {}))])
+    def make(relays=2, fed=True, **options):
+        daemon = trunkline(**{**strict_settings(cluster, **options), "relays": relays})
         with daemon.endpoint().wire() as wire:
             eventually(lambda: not fed or wire.ask(w.query(SQL)) and counted(daemon)["hits"] > 0)
         return daemon
@@ -145,6 +135,18 @@ def test_a_change_of_the_schema_or_of_rights_counts_at_once(strict, cluster, cha
             assert [m.sqlstate for m in answers if m.kind == "E"] == [after]
         else:
             assert w.rows(answers) == after
+
+
+def test_a_rule_whose_table_is_written_as_often_as_it_is_read_rests(strict, cluster):
+    daemon = strict(adaptive=True)
+    numbers = itertools.count(1)
+    with daemon.endpoint().wire() as wire, client(cluster) as direct:
+        def rested():
+            for number in itertools.islice(numbers, 20):
+                direct.execute(f"update s.a set v = {number} where n = 1")
+                assert value(wire) == number
+            return counted(daemon)["rested"] > 0
+        eventually(rested)
 
 
 def hits_on(daemon, wire, sql):

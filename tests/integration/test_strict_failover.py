@@ -5,9 +5,9 @@ import pytest
 from support import wire as w
 from support.failover import elected
 from support.patience import eventually
+from support.strict import SCHEMA, SQL, STRICT, client, prepare
 from support.trunkline import route
-from test_feed import client, prepare
-from test_strict import SCHEMA, SQL, counted, hits_on, value
+from test_strict import counted, hits_on, value
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def daemon(cluster, trunkline):
     made = trunkline(services={"main": {
         "hosts": [f"127.0.0.1:{one.port}" for one in cluster.servers], "tls": {"mode": "disable"},
         "probe": {"user": "app", "interval": "100ms", "timeout": "1s"}, "feed_user": "trusted"}},
-        routes=[route(claim_timeout="30s", cache=[dict(mode="strict")])])
+        routes=[route(claim_timeout="30s", cache=[STRICT])])
     elected(made, cluster.primary)
     return made
 

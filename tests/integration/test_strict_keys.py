@@ -9,14 +9,10 @@ import uuid
 import pytest
 from support import wire as w
 from support.patience import eventually
-from support.trunkline import route
-from test_feed import client, prepare
+from support.strict import SCHEMA, client, prepared, strict_settings
 
-SCHEMA = """
-drop schema if exists s, t, was cascade; create schema s;
-create table s.a (n int primary key, v int, w text);
-insert into s.a select i, 0, 'w' from generate_series(1, 100) i;
-create table s.b (n int primary key, v int); insert into s.b values (1, 0), (2, 0);
+MORE = """
+alter table s.a add w text default 'w'; alter table s.a alter w drop default;
 create table s.parent (n int primary key); insert into s.parent values (1), (2);
 create table s.child (n int primary key references s.parent on update cascade on delete cascade, v int);
 insert into s.child values (1, 0), (2, 0);
@@ -25,7 +21,7 @@ create function s.follow() returns trigger language plpgsql as
 $$ begin update s.a set v = v + 1 where n = new.n; return null; end $$;
 create trigger follow after update on s.b for each row execute function s.follow();
 create function s.written(int) returns int language sql as 'update s.a set v = v + 1 where n = $1 returning v';
-grant usage on schema s to public; grant all on all tables in schema s to public;
+grant all on all tables in schema s to public;
 """
 ONE = "select n, v, w from s.a where n = 1"
 CHILD = "select n, v from s.child where n = 1"
@@ -33,9 +29,7 @@ CHILD = "select n, v from s.child where n = 1"
 
 @pytest.fixture
 def cluster(logical):
-    prepare(logical)
-    logical.sql(SCHEMA)
-    return logical
+    return prepared(logical, MORE)
 
 
 class Reader:
@@ -89,10 +83,7 @@ def bind(values, formats):
 
 @pytest.fixture
 def daemon(trunkline, cluster):
-    service = {"hosts": [f"127.0.0.1:{cluster.port}"], "tls": {"mode": "disable"}, "feed_user": "trusted",
-               "probe_timeout": "5s"}
-    return trunkline(server=cluster, relays=2, services={"main": service},
-                     routes=[route(cache=[dict(mode="strict")])])
+    return trunkline(**strict_settings(cluster, service_settings={"probe_timeout": "5s"}))
 
 
 @pytest.fixture
@@ -176,7 +167,7 @@ def check_each(reader, sql, statements, again=None):
     """Behind each statement the reader gets what is true, again and again while there are further writes."""
     missed = []
     for statement in statements:
-        reader.direct.execute(SCHEMA)
+        reader.direct.execute(SCHEMA + MORE)
         reader.store(sql)
         before = reader.true(sql)
         reader.direct.execute(statement)

@@ -1,6 +1,7 @@
 """What mode strict needs: its settings, `trunkline feed-setup`, and what SHOW FEED says."""
 import contextlib
 import os
+import re
 import signal
 import subprocess
 
@@ -8,10 +9,11 @@ import psycopg
 import pytest
 from support import wire as w
 from support.patience import PATIENCE, eventually
-from support.trunkline import binary, configuration, route
+from support.postgres import Postgres
+from support.strict import STRICT, service
+from support.trunkline import TOP, binary, configuration, route
 
 SQL = "select number from kept"
-STRICT = {"mode": "strict"}
 CLEAN = """
 drop event trigger if exists trunkline_feed_ddl; drop event trigger if exists trunkline_feed_drop;
 drop schema if exists trunkline cascade; drop table if exists kept;
@@ -35,11 +37,6 @@ def cluster(logical):
     """A cluster whose database has no setup yet."""
     logical.sql(CLEAN)
     return logical
-
-
-def service(cluster, **settings):
-    return {"main": {"hosts": [f"127.0.0.1:{cluster.port}"], "tls": {"mode": "disable"},
-                     "feed_user": "trusted", **settings}}
 
 
 def rule(daemon):
@@ -149,7 +146,66 @@ def test_a_reload_changes_how_long_a_statement_waits(trunkline, cluster):
         assert (after["hits"] - before["hits"], after["bypassed"] - before["bypassed"]) == (1, 0)
 
 
+def events(daemon, name):
+    return [line for line in daemon.log().splitlines() if f" {name} " in line]
+
+
+def test_failures_of_a_feed_are_logged_once_for_each_reason(trunkline, cluster):
+    set_up(cluster)
+    cluster.sql("alter role trusted noreplication")
+    daemon = trunkline(server=cluster, services=service(cluster), routes=[route(cache=[STRICT])],
+                       log={"repeat_period": "off"})
+    with daemon.endpoint().wire() as wire:
+        until_failed(daemon, wire, "replication")
+        eventually(lambda: one_feed(daemon)["failures"] > 3)
+        failed, = events(daemon, "feed.failed")
+        assert "service=main database=app" in failed and "replication" in failed
+        cluster.sql("alter role trusted replication")
+        until_hit(daemon, wire)
+        streaming, = events(daemon, "feed.streaming")
+        assert "service=main database=app epoch=" in streaming
+        cluster.sql("select pg_terminate_backend(pid) from pg_stat_activity where backend_type = 'walsender'")
+        eventually(lambda: number(wire) and len(events(daemon, "feed.streaming")) == 2)
+        cluster.sql("drop event trigger trunkline_feed_ddl")
+        eventually(lambda: number(wire) and "event triggers" in events(daemon, "feed.failed")[-1])
+
+
 # --- the setup -----------------------------------------------------------------------------------
+
+def test_the_manual_s_own_commands_are_enough(trunkline, template, tmp_path):
+    """Those of docs/flight.md, pasted: the role, the setup, and the configuration with its password."""
+    page = (TOP / "docs" / "flight.md").read_text()
+    role, = re.findall(r"`(CREATE ROLE feeder .*?)`", page)
+    setup, = re.findall(r"```sh\n(trunkline feed-setup .*?)\n```", page)
+    lines = re.findall(r"```yaml\n(services:.*?)```", page, re.DOTALL)[0]
+    catalog = "create table catalog (n int); insert into catalog values (1); grant select on catalog to app"
+    server = Postgres(template, wal_level="logical", max_replication_slots=1, max_wal_senders=1)
+    try:
+        server.sql(role.replace("...", "kept"))
+        server.sql(catalog)
+        (tmp_path / "trunkline").symlink_to(binary())
+        subprocess.run(["bash", "-o", "pipefail", "-c", setup], check=True, capture_output=True, timeout=PATIENCE,
+                       env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "PGUSER": "postgres",
+                            "PGHOST": str(server.folder), "PGPORT": str(server.port)})
+        daemon = trunkline(start=False)
+        password = daemon.folder / "feeder.password"
+        password.write_text("kept\n")
+        password.chmod(0o600)
+        listen = daemon.config["listen"][0]
+        daemon.write(f"listen: [{{host: {listen['host']}, port: {listen['port']}}}]\nauth_file: users.txt\n"
+                     "console: {users: [admin]}\n"
+                     + lines.replace("db.example.com:5432", f"127.0.0.1:{server.port}"))
+        daemon.config = {"listen": [listen]}
+        daemon.start()
+        with daemon.endpoint().wire() as wire:
+            eventually(lambda: w.rows(wire.ask(w.query("select n from catalog"))) == [["1"]]
+                       and rule(daemon)["hits"] > 0)
+            server.sql("update catalog set n = 2")
+            assert w.rows(wire.ask(w.query("select n from catalog"))) == [["2"]]
+        daemon.stop()
+    finally:
+        server.remove()
+
 
 def test_without_its_setup_a_statement_is_executed(trunkline, cluster):
     daemon = trunkline(server=cluster, services=service(cluster), routes=[route(cache=[STRICT])])

@@ -48,19 +48,92 @@ TEST(rules_are_read_into_their_fields)
 }
 END_TEST
 
-TEST(a_mode_that_is_not_available_is_refused)
+TEST(a_mode_that_does_not_exist_is_refused)
 {
     refused(CACHED("      - {mode: shadow}\n"
                    "      - {mode: stricter}\n"
                    "      - {tag: x}\n"),
-            "t.yaml:8:16: routes[0].cache[0].mode: shadow is not available yet; accepted: off, "
-            "dedupe, ttl, strict\n"
+            "t.yaml:8:16: routes[0].cache[0].of: missing; shadow tries another mode: dedupe, ttl "
+            "or strict\n"
             "t.yaml:9:9: warning: routes[0].cache[1]: is never used: the rule in front of it "
             "matches every statement\n"
             "t.yaml:9:16: routes[0].cache[1].mode: found \"stricter\"; accepted: off, dedupe, "
             "ttl, strict or shadow\n"
             "t.yaml:10:9: routes[0].cache[2].mode: missing; accepted: off, dedupe, ttl, strict "
             "or shadow\n");
+}
+END_TEST
+
+TEST(a_shadow_rule_tries_another_mode)
+{
+    struct config *config = taken(CACHED("      - {mode: shadow, of: dedupe, match: {text: a}}\n"
+                                         "      - {mode: shadow, ttl: 5s, stale: 2s}\n"),
+                                  "");
+    const struct cache_rule *rules = config->routes[0].cache.rules;
+    ck_assert_int_eq(rules[0].mode, CACHE_SHADOW);
+    ck_assert_int_eq(rules[0].of, CACHE_DEDUPE);
+    ck_assert_uint_eq(rules[1].number, 2);
+    ck_assert_int_eq(rules[1].of, CACHE_TTL);
+    ck_assert_int_eq(rules[1].ttl.us, sec(5).us);
+    ck_assert_int_eq(rules[1].stale.us, sec(2).us);
+    config_unref(&config);
+    refused(CACHED("      - {mode: shadow, of: dedupe, ttl: 5s, match: {text: a}}\n"
+                   "      - {mode: ttl, of: ttl, match: {text: b}}\n"
+                   "      - {mode: shadow, of: strict, match: {text: c}}\n"
+                   "      - {mode: shadow, of: off}\n"),
+            "t.yaml:8:41: routes[0].cache[0].ttl: has an effect with mode: ttl or strict only\n"
+            "t.yaml:9:25: routes[0].cache[1].of: has an effect with mode: shadow only\n"
+            "t.yaml:10:16: routes[0].cache[2].mode: strict needs a feed, which tells of writes: "
+            "service \"main\" has no feed_user\n"
+            "t.yaml:11:16: routes[0].cache[3].of: missing; shadow tries another mode: dedupe, ttl "
+            "or strict\n"
+            "t.yaml:11:28: routes[0].cache[3].of: found \"off\"; accepted: none, dedupe, ttl or "
+            "strict\n");
+}
+END_TEST
+
+#define WARM(route)                                                                                \
+    LISTEN "services: {main: {hosts: [x], tls: {mode: disable}}}\n"                                \
+           "routes:\n"                                                                             \
+           "  - {service: main, auth: trust, pool: transaction, " route "}\n"
+
+TEST(statements_to_warm_are_for_a_user)
+{
+    struct config *config =
+        taken(WARM("database: d, cache: [{mode: ttl}], cache_warm_max: 7, cache_warm: "
+                   "[{text: select 1, user: u, options: -c TimeZone=UTC}]"),
+              "");
+    const struct cache_config *cache = &config->routes[0].cache;
+    ck_assert(config->warms);
+    ck_assert_uint_eq(cache->warm_count, 1);
+    ck_assert_str_eq(cache->warms[0].text, "select 1");
+    ck_assert_str_eq(cache->warms[0].user, "u");
+    ck_assert_ptr_null(cache->warms[0].database);
+    ck_assert_str_eq(cache->warms[0].options, "-c TimeZone=UTC");
+    ck_assert_uint_eq(cache->warm_max, 7);
+    ck_assert_uint_eq(cache->warm_rate, 20);
+    config_unref(&config);
+    config = taken(WARM("cache: [{mode: ttl}]"), "");
+    ck_assert(!config->warms);
+    config_unref(&config);
+}
+END_TEST
+
+TEST(a_statement_to_warm_needs_a_rule_a_user_and_a_database)
+{
+    refused(WARM("cache_warm: [{text: a, user: u, database: d}]"),
+            "t.yaml:4:65: routes[0].cache_warm: has no effect without rules (cache)\n");
+    refused(WARM("cache_warm_max: 5"),
+            "t.yaml:4:69: routes[0].cache_warm_max: has no effect without rules (cache)\n");
+    refused(
+        WARM("cache: [{mode: ttl}], cache_warm: [{text: a}, {text: a, user: u}, {user: u, "
+             "database: d}, {text: a, user: u, database: d, options: timezone}]"),
+        "t.yaml:4:88: routes[0].cache_warm[0].user: missing; the route is for any user\n"
+        "t.yaml:4:99: routes[0].cache_warm[1].database: missing; the route is for any database\n"
+        "t.yaml:4:119: routes[0].cache_warm[2].text: missing; accepted: a text of 1 to "
+        "65535 bytes\n"
+        "t.yaml:4:184: routes[0].cache_warm[3].options: found \"timezone\"; accepted: -c "
+        "name=value ...\n");
 }
 END_TEST
 
@@ -396,6 +469,24 @@ TEST(a_hint_has_a_mode_and_a_ttl)
 }
 END_TEST
 
+TEST(a_hint_changes_what_a_shadow_rule_tries)
+{
+    static const char *const texts[] = {
+        "/* trunkline: ttl=5s */ select 1",
+        "/* trunkline: off ttl=5s */ select 1",
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+        struct cache_rule rule = {.mode = CACHE_SHADOW, .of = CACHE_STRICT};
+        cache_rules_hint(span_text(texts[i]), &rule);
+        ck_assert_int_eq(rule.mode, CACHE_SHADOW);
+        ck_assert_int_eq(rule.of, CACHE_TTL);
+    }
+    struct cache_rule rule = {.mode = CACHE_SHADOW, .of = CACHE_STRICT};
+    cache_rules_hint(SPAN("/* trunkline: ttl=5s off */ select 1"), &rule);
+    ck_assert_int_eq(rule.mode, CACHE_OFF);
+}
+END_TEST
+
 TEST(further_hints_mean_nothing)
 {
     struct span hints[QUERY_HINTS_MAX];
@@ -415,13 +506,16 @@ TEST(further_hints_mean_nothing)
 }
 END_TEST
 
-CONFIG_TESTS("cache_rules", rules_are_read_into_their_fields,
-             a_mode_that_is_not_available_is_refused, settings_of_a_rule_must_fit_each_other,
-             strict_rules_have_a_feed, a_feed_has_the_plain_password_of_the_auth_file,
-             strict_rules_are_for_the_primary, strict_rules_have_one_primary_at_a_time,
-             a_rule_that_is_never_used_is_warned_about, session_pools_have_no_cache,
-             a_service_with_a_cached_route_is_watched, the_first_rule_that_matches_is_chosen,
-             texts_are_matched_as_a_whole, a_fingerprint_stands_for_texts_that_differ_in_literals,
-             what_a_rule_matches_has_a_text, a_hint_stands_in_a_comment_in_front_or_behind,
+CONFIG_TESTS("cache_rules", statements_to_warm_are_for_a_user,
+             a_statement_to_warm_needs_a_rule_a_user_and_a_database,
+             rules_are_read_into_their_fields, a_mode_that_does_not_exist_is_refused,
+             a_shadow_rule_tries_another_mode, a_hint_changes_what_a_shadow_rule_tries,
+             settings_of_a_rule_must_fit_each_other, strict_rules_have_a_feed,
+             a_feed_has_the_plain_password_of_the_auth_file, strict_rules_are_for_the_primary,
+             strict_rules_have_one_primary_at_a_time, a_rule_that_is_never_used_is_warned_about,
+             session_pools_have_no_cache, a_service_with_a_cached_route_is_watched,
+             the_first_rule_that_matches_is_chosen, texts_are_matched_as_a_whole,
+             a_fingerprint_stands_for_texts_that_differ_in_literals, what_a_rule_matches_has_a_text,
+             a_hint_stands_in_a_comment_in_front_or_behind,
              what_is_no_comment_at_the_edge_is_no_hint, a_hint_has_a_mode_and_a_ttl,
              further_hints_mean_nothing)

@@ -182,12 +182,47 @@ TEST(a_row_of_a_probe_is_read)
 {
     static struct feed_probe_row probe;
     ck_assert_int_eq(
-        feed_read_probe(ROW("67108904", "67108864", "10:20:15", "abc 1.5", "t"), &probe), OK);
+        feed_read_probe(ROW("67108904", "67108864", "10:20:15", "abc 1", "1.5"), &probe), OK);
     ck_assert_uint_eq(probe.inserted, 67108904);
     ck_assert_uint_eq(probe.flushed, 67108864);
     ck_assert_uint_eq(probe.snapshot.count, 1);
-    ck_assert_str_eq(probe.digest, "abc 1.5");
-    ck_assert(probe.setup);
+    ck_assert_str_eq(probe.seen, "10:20:15");
+    ck_assert_str_eq(probe.digest, "abc 1");
+    ck_assert_str_eq(probe.configured, "1.5");
+    /* The server has compared the snapshots. */
+    ck_assert_int_eq(feed_read_probe(ROW("1", "1", "10:20:15", "", "1.5"), &probe), OK);
+    ck_assert_str_eq(probe.digest, "");
+    bool there = false;
+    ck_assert_int_eq(feed_read_setup(ROW("t"), &there), OK);
+    ck_assert(there);
+}
+END_TEST
+
+TEST(a_probe_names_the_snapshot_that_it_is_compared_with)
+{
+    struct buffer text = BUFFER_INIT(1024);
+    feed_put_probe(&text, "10:20:15");
+    ck_assert(span_is(buffer_span(&text), "EXECUTE trunkline_probe('10:20:15')"));
+    buffer_fini(&text);
+}
+END_TEST
+
+/* It is not named then, so the next probe has a digest whatever its snapshot is. */
+TEST(the_text_of_a_long_snapshot_is_not_kept)
+{
+    static struct feed_probe_row probe;
+    char text[FEED_SNAPSHOT_MAX + 8] = "100:900:";
+    size_t size = strlen(text);
+    for (size_t id = 100; size < FEED_SNAPSHOT_MAX; id++)
+        size += (size_t)snprintf(text + size, 5, "%zu,", id);
+    text[size - 1] = '\0'; /* the last comma */
+    ck_assert_int_eq(feed_read_probe(ROW("1", "1", text, "d", "1.5"), &probe), OK);
+    ck_assert_uint_eq(strlen(text), FEED_SNAPSHOT_MAX);
+    ck_assert_str_eq(probe.seen, text);
+    text[size - 1] = ',';
+    memcpy(text + size, "899", 4);
+    ck_assert_int_eq(feed_read_probe(ROW("1", "1", text, "d", "1.5"), &probe), OK);
+    ck_assert_str_eq(probe.seen, "");
 }
 END_TEST
 
@@ -195,6 +230,7 @@ TEST(other_rows_are_refused)
 {
     static struct feed_probe_row probe;
     uint64_t id;
+    bool setup;
     char digest[FEED_DIGEST_MAX + 2];
     memset(digest, 'd', sizeof(digest) - 1);
     digest[sizeof(digest) - 1] = '\0';
@@ -209,12 +245,13 @@ TEST(other_rows_are_refused)
         ck_assert_int_eq(feed_read_facts(rows[i], &facts), FAULT_PROTOCOL);
         ck_assert_int_eq(feed_read_marker(rows[i], &id), FAULT_PROTOCOL);
     }
-    ck_assert_int_eq(feed_read_probe(ROW("1", "1", "1:1:", digest, "t"), &probe), FAULT_PROTOCOL);
-    ck_assert_int_eq(feed_read_probe(ROW("1", "1", "1:1:", "", "t"), &probe), FAULT_PROTOCOL);
-    ck_assert_int_eq(feed_read_probe(ROW("1", "1", "1:1:", "d", "yes"), &probe), FAULT_PROTOCOL);
-    ck_assert_int_eq(feed_read_probe(ROW("1", "1", "1:1", "d", "t"), &probe), FAULT_PROTOCOL);
-    ck_assert_int_eq(feed_read_probe(ROW("1", "", "1:1:", "d", "t"), &probe), FAULT_PROTOCOL);
-    ck_assert_int_eq(feed_read_probe(ROW("1.5", "1", "1:1:", "d", "t"), &probe), FAULT_PROTOCOL);
+    ck_assert_int_eq(feed_read_probe(ROW("1", "1", "1:1:", digest, "2"), &probe), FAULT_PROTOCOL);
+    ck_assert_int_eq(feed_read_probe(ROW("1", "1", "1:1:", "d", ""), &probe), FAULT_PROTOCOL);
+    ck_assert_int_eq(feed_read_probe(ROW("1", "1", "1:1:", "d", digest), &probe), FAULT_PROTOCOL);
+    ck_assert_int_eq(feed_read_probe(ROW("1", "1", "1:1", "d", "2"), &probe), FAULT_PROTOCOL);
+    ck_assert_int_eq(feed_read_probe(ROW("1", "", "1:1:", "d", "2"), &probe), FAULT_PROTOCOL);
+    ck_assert_int_eq(feed_read_probe(ROW("1.5", "1", "1:1:", "d", "2"), &probe), FAULT_PROTOCOL);
+    ck_assert_int_eq(feed_read_setup(ROW("yes"), &setup), FAULT_PROTOCOL);
     ck_assert_int_eq(feed_read_marker(ROW("12"), &id), OK);
     ck_assert_uint_eq(id, 12);
 }
@@ -232,6 +269,8 @@ int main(void)
         facts_are_read_and_judged,
         a_server_that_cannot_feed_is_refused_by_a_reason,
         a_row_of_a_probe_is_read,
+        a_probe_names_the_snapshot_that_it_is_compared_with,
+        the_text_of_a_long_snapshot_is_not_kept,
         other_rows_are_refused,
         NULL,
     };

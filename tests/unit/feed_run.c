@@ -243,6 +243,8 @@ int main(int count, char **words)
     struct feed_options options = {
         .generations = table,
         .database = database,
+        .service_name = SPAN("main"),
+        .database_name = span_text(words[3]),
     };
     if (feed_new(feeds, &options, &feed) != OK)
         return EXIT_FAILURE;

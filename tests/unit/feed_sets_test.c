@@ -318,6 +318,18 @@ TEST(what_is_cleared_holds_nothing_and_its_snapshot_is_forgotten)
 }
 END_TEST
 
+TEST(a_transaction_that_was_open_when_all_was_cleared_is_the_whole_database)
+{
+    ck_assert_int_eq(told("BEGIN 7"), OK);
+    ck_assert_int_eq(told(INTO_A), OK);
+    feed_sets_clear(&sets);
+    ck_assert_int_eq(told("COMMIT 7"), OK);
+    IS(a, "changed");
+    IS(b, "changed");
+    ck_assert_uint_eq(feed_sets_unsettled(&sets), 1);
+}
+END_TEST
+
 /* --- which keys ------------------------------------------------------------------------------- */
 
 static struct look one, two;
@@ -500,6 +512,7 @@ int main(void)
         ids_may_go_round_while_transactions_are_held,
         beyond_the_limit_the_whole_database_is_held_until_all_of_the_rest_are_seen,
         what_is_cleared_holds_nothing_and_its_snapshot_is_forgotten,
+        a_transaction_that_was_open_when_all_was_cleared_is_the_whole_database,
         a_row_of_one_key_raises_and_holds_that_key_and_the_table,
         an_update_of_the_key_is_one_of_both,
         a_row_whose_key_is_not_told_is_one_of_any,

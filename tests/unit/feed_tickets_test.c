@@ -58,6 +58,19 @@ TEST(a_ticket_waits_until_the_feed_has_passed_its_position)
 }
 END_TEST
 
+TEST(positions_do_not_go_back)
+{
+    arrive(0, 0);
+    feed_tickets_send(&tickets);
+    feed_tickets_place(&tickets, 100);
+    arrive(1, 1);
+    feed_tickets_send(&tickets);
+    feed_tickets_place(&tickets, 50);
+    ck_assert_uint_eq(feed_tickets_pass(&tickets, 99, 1), 0);
+    ck_assert_uint_eq(feed_tickets_pass(&tickets, 100, 1), 2);
+}
+END_TEST
+
 TEST(a_ticket_that_no_probe_has_served_is_never_ready)
 {
     arrive(0, 1);
@@ -110,6 +123,7 @@ int main(void)
     const TTest *const tests[] = {
         a_probe_serves_what_arrived_before_it_was_sent_and_nothing_else,
         a_ticket_waits_until_the_feed_has_passed_its_position,
+        positions_do_not_go_back,
         a_ticket_that_no_probe_has_served_is_never_ready,
         time_ends_a_ticket_wherever_it_waits,
         a_refusal_answers_each_ticket_once,

@@ -232,6 +232,28 @@ BODY(a_write_to_its_tables_ends_joining_and_not_the_execution)
     machine_stop();
 }
 
+BODY(a_closed_execution_is_joined_by_none_and_says_whether_one_has_joined)
+{
+    for (int joins = 0; joins < 2; joins++) {
+        struct listener first = {0}, early = {0}, late = {0}, other = {0};
+        ck_assert_int_eq(join(&first, "a"), FLIGHT_LED);
+        struct flight *flight = flight_ref(first.waiter.flight);
+        ck_assert_int_eq(join(&early, "a"), FLIGHT_JOINED);
+        struct answer *answer = begin_plain(flight);
+        if (joins > 0)
+            ck_assert_int_eq(join(&late, "a"), FLIGHT_JOINED);
+        ck_assert(flight_close(flight) == (joins == 0));
+        ck_assert_int_eq(join(&other, "a"), FLIGHT_LED);
+        answer_end(answer, ANSWER_BROKEN);
+        flight_end(flight, FLIGHT_ENDED);
+        flight_end(other.waiter.flight, FLIGHT_DECLINED);
+        settle();
+        answer_unref(&answer);
+        flight_unref(&flight);
+    }
+    machine_stop();
+}
+
 static void on_abandoned(struct flight *flight UNUSED, void *context)
 {
     *(uint32_t *)context += 1;
@@ -414,6 +436,7 @@ int main(void)
         an_execution_without_generations_is_joined_by_none,
         all_that_ask_for_one_key_get_the_answer_of_one_execution,
         a_write_to_its_tables_ends_joining_and_not_the_execution,
+        a_closed_execution_is_joined_by_none_and_says_whether_one_has_joined,
         the_last_to_leave_abandons_the_execution_and_nobody_joins_it_any_more,
         a_runner_that_comes_late_is_told_that_no_client_waits,
         a_waiter_that_is_told_may_leave_with_its_neighbours,

@@ -8,9 +8,18 @@
  * are one batch up to its Sync, so the same session answers both, the question first.
  */
 #include "flight/origin.h"
-#include "relay/flight/flight_session_parts.h"
+#include "relay/flight/flight_kept_parts.h"
 
 #define FLIGHT_CHECK_ROW_MAX 1024u
+
+/* Columns that say which server answers, as struct origin_server: system identifier, timeline in
+ * hexadecimal digits, start.  No name or operator of a user is called, whatever search_path is. */
+#define FLIGHT_SERVER_COLUMNS                                                                      \
+    "(SELECT c.system_identifier FROM pg_catalog.pg_control_system() AS c),"                       \
+    " CASE WHEN pg_catalog.pg_is_in_recovery() THEN '0' ELSE pg_catalog.substr("                   \
+    "pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 1, 8) END,"                      \
+    " (extract(epoch FROM pg_catalog.pg_postmaster_start_time())"                                  \
+    " OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8"
 
 struct flight_check {
     struct flight_sink sink;
@@ -28,12 +37,13 @@ struct flight_check {
     bool serializable; /* its transactions are */
 };
 
-/** Appends the question's messages, without a Sync.  `named`: as a named statement, which a server
- *  has to plan only once. */
-void flight_check_put(struct buffer *batch, bool named);
+/** Returns the body of the question's Parse, behind the name. */
+struct span flight_check_parse(void);
+/** Appends the question's messages, without a Sync. */
+void flight_check_put(struct buffer *batch, const struct flight_name *name);
 /** Begins a check; `inner` and `found` as above. */
-void flight_check_init(struct flight_check *check, struct flight_sink *inner,
-                       fault (*found)(struct flight_check *check));
+void flight_check_init(struct flight_check *check, const struct flight_name *name,
+                       struct flight_sink *inner, fault (*found)(struct flight_check *check));
 void flight_check_fini(struct flight_check *check);
 /** Whether the question has been answered. */
 bool flight_check_done(const struct flight_check *check);

@@ -23,15 +23,24 @@
 void flight_judge_key(const struct client *client, const struct turn_batch *batch,
                       const struct origin *origin, struct buffer *key)
 {
-    const struct flight_env *env = client->relay->pools.env->flight;
     uint64_t age[2] = {(uint64_t)(now().us / VERDICT_AGE.us), 0};
     if (origin != NULL) {
-        age[0] = generations_catalog(env->generations, origin_database(origin));
+        age[0] = origin_catalog(origin);
         age[1] = origin_epoch(origin);
     }
     flight_key_session(client, key);
     buffer_append(key, age, sizeof(age));
     buffer_append_span(key, flight_key_text_of(batch));
+}
+
+void flight_judge_writes_key(const struct client *client, uint64_t catalog, uint64_t settings,
+                             struct span bare, struct buffer *key)
+{
+    uint64_t age[3] = {(uint64_t)(now().us / VERDICT_AGE.us), catalog, settings};
+    buffer_append(key, "W", 1);
+    flight_key_session(client, key);
+    buffer_append(key, age, sizeof(age));
+    buffer_append_span(key, bare);
 }
 
 /* --- what is known without asking ------------------------------------------------------------- */
@@ -62,20 +71,27 @@ static uint32_t judge_values(const struct turn_batch *batch)
     return in.failed ? VERDICT_REASON_TYPE : VERDICT_REASONS;
 }
 
-static uint32_t judge_before(const struct client *client, const struct turn_batch *batch,
-                             const struct origin *origin)
+struct verdict *flight_judge_find(const struct client *client, const struct turn_batch *batch,
+                                  const struct origin *origin)
 {
     struct buffer key = BUFFER_INIT(VERDICTS_KEY_MAX);
-    uint32_t reason = VERDICT_REASONS;
     flight_judge_key(client, batch, origin, &key);
     struct verdict *verdict =
         buffer_fault(&key) == OK
             ? verdicts_find(client->relay->pools.env->flight->verdicts, buffer_span(&key))
             : NULL;
+    buffer_fini(&key);
+    return verdict;
+}
+
+static uint32_t judge_before(const struct client *client, const struct turn_batch *batch,
+                             const struct origin *origin)
+{
+    uint32_t reason = VERDICT_REASONS;
+    struct verdict *verdict = flight_judge_find(client, batch, origin);
     if (verdict != NULL)
         reason = verdict->reason;
     verdict_unref(&verdict);
-    buffer_fini(&key);
     return reason;
 }
 
@@ -177,9 +193,9 @@ static struct resolve_declared *declared_of(const struct config *config)
     return declared;
 }
 
-fault flight_judge(struct flight_session *session, const struct config *config,
-                   struct verdicts *verdicts, struct span key, struct span text,
-                   struct verdict **ret)
+/* `writes`: what is written is asked for, too. */
+static fault judge(struct flight_session *session, const struct config *config, struct span text,
+                   bool writes, struct verdict **ret)
 {
     deadline by = after(JUDGE_MAX);
     struct query_analysis *analysis = NULL;
@@ -188,10 +204,24 @@ fault flight_judge(struct flight_session *session, const struct config *config,
         return FAULT_MEMORY;
     fault judged = flight_analyze(text, by, &analysis);
     if (judged == OK)
-        judged = resolve_asks(analysis, false) ? ask_catalog(session, analysis, &rules, by, ret)
-                                               : resolve_without(analysis, ret);
+        judged = resolve_asks(analysis, writes) ? ask_catalog(session, analysis, &rules, by, ret)
+                                                : resolve_without(analysis, ret);
     query_analysis_free(&analysis);
     free((void *)(uintptr_t)rules.declared);
+    return judged;
+}
+
+fault flight_judge_writes(struct flight_session *session, const struct config *config,
+                          struct span text, struct verdict **ret)
+{
+    return judge(session, config, text, true, ret);
+}
+
+fault flight_judge(struct flight_session *session, const struct config *config,
+                   struct verdicts *verdicts, struct span key, struct span text,
+                   struct verdict **ret)
+{
+    fault judged = judge(session, config, text, false, ret);
     if (judged == OK && verdicts != NULL)
         (void)verdicts_store(verdicts, key, *ret);
     return judged;

@@ -3,6 +3,7 @@
 #include "flight/generations.h"
 #include "pool/local_pool.h"
 #include "relay/client.h"
+#include "relay/flight/flight_shadow.h"
 #include "wire/message.h"
 
 #include <string.h>
@@ -40,7 +41,7 @@ static void put_service(struct buffer *key, const struct service_config *service
 static void put_digest(struct buffer *key, const struct params *params)
 {
     static const struct digest none;
-    buffer_append(key, params == NULL ? &none : &params->session, sizeof(none));
+    buffer_append(key, params == NULL ? &none : &params->answer, sizeof(none));
 }
 
 uint64_t flight_key_database(const struct generations_table *generations,
@@ -81,53 +82,31 @@ void flight_key_write(const struct client *client, const struct turn_batch *batc
     buffer_append_span(key, batch->bind);
 }
 
+void flight_key_of_rule(const struct client *client, const struct turn_batch *batch,
+                        const struct cache_rule *rule, bool named, struct buffer *key)
+{
+    flight_key_write(client, batch, key);
+    if (rule->mode == CACHE_STRICT)
+        buffer_append(key, client->pool->route->is_inside ? "I" : "S", 1);
+    if (rule->mode == CACHE_SHADOW)
+        flight_shadow_key(rule, batch, key);
+    buffer_append(key, named ? "N" : "U", 1);
+}
+
+bool flight_key_stands_alone(const struct client *client, const struct turn_batch *batch)
+{
+    const struct params *params = client->params;
+    return !batch->limited && batch->params != NULL && !params->temp_path &&
+           digest_equal(&batch->params->session, &params->session) &&
+           !params_serializable(params) && client->unnamed_before == NULL && client->naming == 0;
+}
+
 struct span flight_key_text(struct span key)
 {
     return span_of(key.at + TEXT_AT, wire_u32(key.at + TEXT_SIZE_AT));
 }
 
-static void put_query(const struct turn_batch *batch, struct buffer *messages)
+bool flight_key_named(struct span key)
 {
-    size_t start = wire_begin(messages, WIRE_QUERY);
-    wire_put_string(messages, flight_key_text_of(batch));
-    wire_end(messages, start);
-}
-
-/* Parse and Bind; of a simple query without parameters, and with results as text. */
-static void put_statement(const struct turn_batch *batch, struct buffer *messages)
-{
-    static const uint8_t nothing[6];
-    size_t start = wire_begin(messages, WIRE_PARSE);
-    wire_put_text(messages, "");
-    if (batch->extended) {
-        wire_put_bytes(messages, batch->parse);
-    } else {
-        wire_put_string(messages, flight_key_text_of(batch));
-        wire_put_u16(messages, 0);
-    }
-    wire_end(messages, start);
-    start = wire_begin(messages, WIRE_BIND);
-    wire_put_text(messages, "");
-    wire_put_text(messages, "");
-    wire_put_bytes(messages, batch->extended ? batch->bind : span_of(nothing, sizeof(nothing)));
-    wire_end(messages, start);
-}
-
-void flight_key_batch(const struct turn_batch *batch, bool extends, struct buffer *messages)
-{
-    if (!batch->extended && !extends) {
-        put_query(batch, messages);
-        return;
-    }
-    put_statement(batch, messages);
-    size_t start = wire_begin(messages, WIRE_DESCRIBE);
-    wire_put_u8(messages, 'P');
-    wire_put_text(messages, "");
-    wire_end(messages, start);
-    start = wire_begin(messages, WIRE_EXECUTE);
-    wire_put_text(messages, "");
-    wire_put_u32(messages, 0);
-    wire_end(messages, start);
-    start = wire_begin(messages, WIRE_SYNC);
-    wire_end(messages, start);
+    return key.at[key.size - 1] == 'N';
 }

@@ -1,6 +1,6 @@
 #pragma once
 /*
- * flight_key.h - what an answer depends on, as bytes; and the statement as a session sends it.
+ * flight_key.h - what an answer depends on, as bytes.
  *
  * Two clients whose keys are equal would get the same answer from one server at one moment: same
  * service and database, same login and role, same session parameters (but for application_name, on
@@ -10,6 +10,7 @@
 #include "base/buffer.h"
 #include "relay/turn/turn_batch_parts.h"
 
+struct cache_rule;
 struct client;
 struct generations_table;
 
@@ -24,9 +25,13 @@ void flight_key_session(const struct client *client, struct buffer *key);
 /** Appends the key of a statement.  The buffer's fault says whether there was room. */
 void flight_key_write(const struct client *client, const struct turn_batch *batch,
                       struct buffer *key);
+/** Appends the key under which a rule's answers are stored and joined: those of one mode are never
+ *  taken for another's.  `named`: of an execution that may use a plan of the same state of the
+ *  catalog. */
+void flight_key_of_rule(const struct client *client, const struct turn_batch *batch,
+                        const struct cache_rule *rule, bool named, struct buffer *key);
+bool flight_key_named(struct span key); /* of a rule */
+/** Whether the statement stands alone, outside of all state but the session parameters. */
+bool flight_key_stands_alone(const struct client *client, const struct turn_batch *batch);
 /** Returns the statement's text, a part of the key's bytes, without its NUL. */
 struct span flight_key_text(struct span key);
-/** Appends the messages of the statement, for the unnamed statement and portal.  `extends`: a
- *  simple query becomes an extended one with the same replies between BindComplete and
- *  ReadyForQuery. */
-void flight_key_batch(const struct turn_batch *batch, bool extends, struct buffer *messages);

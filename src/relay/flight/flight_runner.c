@@ -1,14 +1,19 @@
 #include "relay/flight/flight_runner.h"
 
+#include "config/cache_worth.h"
 #include "flight/flight_env.h"
 #include "machine/clock.h"
 #include "machine/co.h"
 #include "relay/flight/flight_check_parts.h"
 #include "relay/flight/flight_judge.h"
+#include "relay/flight/flight_kept_parts.h"
 #include "relay/flight/flight_key.h"
+#include "relay/flight/flight_lost_parts.h"
+#include "relay/flight/flight_once_parts.h"
 #include "relay/flight/flight_rule.h"
 #include "relay/flight/flight_strict_parts.h"
 #include "relay/relay.h"
+#include "session/signature.h"
 #include "wire/messages.h"
 
 #include <stdlib.h>
@@ -41,14 +46,18 @@ struct flight_run {
     struct config *config; /* counted: `rule` borrows from it */
     struct cache_rule rule;
     enum cache_count counts_as;
+    bool judges; /* it only makes the verdict */
     const struct route_config *route;
-    struct flight_session session;
-    struct buffer batch;      /* the messages of the statement */
+    struct flight_kept *kept; /* the session */
+    struct flight_batch batch;
     struct buffer judged_key; /* of the verdict */
     uint64_t database;        /* in generations */
+    bool clean;               /* the session may be kept */
     struct co *co;
     struct flight_sink sink;
     struct answer *answer;
+    struct buffer told; /* what the server tells of the statement, until it is whole */
+    bool telling;       /* a part of that has come */
     struct buffer held; /* a RowDescription or an ErrorResponse, whole at its end */
     enum flight_progress progress;
     uint64_t fresh; /* bytes that were not published yet */
@@ -64,12 +73,13 @@ struct flight_run {
     struct origin *origin; /* NULL: another mode */
     uint64_t epoch;        /* in which the verdict and the answer are good */
     uint64_t catalog;      /* the same of its generation */
+    uint64_t suspicions;   /* from before it */
     struct verdict *verdict;
     struct flight_values values;
     struct flight_check check;
-    bool alone;  /* the answer is only for those that wait already */
+    bool alone;  /* the answer is only for those that wait already, and not stored */
     bool simple; /* the clients sent a simple query, and the execution is an extended one */
-    bool unfit;  /* the answer is not to be stored */
+    bool named;  /* the statement may be executed as a named one */
 };
 
 /* --- the replies ------------------------------------------------------------------------------ */
@@ -80,6 +90,25 @@ static fault hold(struct flight_run *run, const struct flight_part *part)
         buffer_clear(&run->held);
     buffer_append_span(&run->held, part->bytes);
     return buffer_fault(&run->held);
+}
+
+/* Takes a part of what the server tells of the statement: its parameters, then its columns. */
+static fault take_told(struct flight_run *run, const struct flight_part *part)
+{
+    struct signature signature;
+    struct answer_shape shape;
+    run->telling = true;
+    buffer_append_span(&run->told, part->bytes);
+    TRY(buffer_fault(&run->told));
+    if (!part->last || part->type == WIRE_PARAMETER_DESCRIPTION)
+        return OK;
+    run->telling = false;
+    if (!signature_read(&run->told, &signature))
+        return fault_raise(FAULT_PROTOCOL, "a malformed description of a statement");
+    static_assert(sizeof(shape) == sizeof(signature.shape), "the digest fills it");
+    memcpy(&shape, &signature.shape, sizeof(shape));
+    answer_set_shape(run->answer, shape);
+    return OK;
 }
 
 static fault take_description(struct flight_run *run, const struct flight_part *part)
@@ -117,6 +146,9 @@ static fault take_row(struct flight_run *run, const struct flight_part *part)
 static fault take_part(struct flight_sink *sink, const struct flight_part *part)
 {
     struct flight_run *run = CONTAINER_OF(sink, struct flight_run, sink);
+    bool tells = part->type == WIRE_ROW_DESCRIPTION || part->type == WIRE_NO_DATA;
+    if (part->type == WIRE_PARAMETER_DESCRIPTION || (run->telling && tells))
+        return take_told(run, part);
     switch (part->type) {
     case WIRE_PARSE_COMPLETE:
         run->progress = FLIGHT_AT_BIND;
@@ -157,29 +189,30 @@ static bool settings_agree(struct verdict *verdict, uint64_t settings)
            first == settings;
 }
 
-/* The server has said what it is, in the transaction of the statement.  If it is not the one that
- * the feed follows, clients that have joined behind a ticket may not get the answer. */
+/* Whether it is the server that the answer is to come from. */
+static bool is_origin(struct flight_run *run, const struct flight_check *check)
+{
+    if (origin_inside(run->origin) != NULL)
+        return origin_confirm(run->origin, run->epoch, &check->server, run->suspicions);
+    if (!origin_is(run->origin, run->epoch, &check->server) || origin_lacks(run->origin))
+        flight_strict_follow(run->relay, run->route, run->origin, run->epoch, check);
+    return origin_is(run->origin, run->epoch, &check->server);
+}
+
+/* Compares the server that executes the statement, and its session, with what the feed follows and
+ * the verdict is good for.  If they differ, the answer is only for the clients that asked before
+ * the execution was sent; the execution fails if another one has joined. */
 static fault server_found(struct flight_check *check)
 {
     struct flight_run *run = CONTAINER_OF(check, struct flight_run, check);
-    run->unfit = run->unfit || check->temporary || check->serializable ||
-                 !settings_agree(run->verdict, check->settings);
-    if (!origin_is(run->origin, run->epoch, &check->server) || origin_lacks(run->origin))
-        flight_strict_follow(run->relay, run->route, run->origin, run->epoch, check);
-    if (run->alone || origin_is(run->origin, run->epoch, &check->server))
+    bool as_judged = is_origin(run, check) && !check->temporary && !check->serializable &&
+                     settings_agree(run->verdict, check->settings);
+    if (run->alone || as_judged)
         return OK;
-    return fault_raise(FAULT_UNSUPPORTED, "another server than that of the feed has answered");
-}
-
-static fault ask_checked(struct flight_run *run)
-{
-    flight_check_init(&run->check, &run->sink, server_found);
-    fault asked =
-        flight_session_ask(&run->session, buffer_span(&run->batch), &run->check.sink, NEVER);
-    if (asked == OK && !run->failed && !flight_check_done(&run->check))
-        asked = fault_raise(FAULT_UPSTREAM, "the server does not say what it is");
-    flight_check_fini(&run->check);
-    return asked;
+    run->alone = true;
+    if (flight_close(run->flight))
+        return OK;
+    return fault_raise(FAULT_UNSUPPORTED, "another server or session has answered than was judged");
 }
 
 /* --- one execution ---------------------------------------------------------------------------- */
@@ -199,23 +232,73 @@ static bool may_pass(const struct flight_run *run)
     return false;
 }
 
-static void reset(struct flight_run *run)
+static void reset(struct flight_run *run, bool parses)
 {
-    run->progress = run->route->prepared_max == 0 ? FLIGHT_AT_EXECUTE : FLIGHT_AT_PARSE;
-    run->failed = run->complete = run->reported = false;
+    run->progress = run->route->prepared_max == 0 ? FLIGHT_AT_EXECUTE
+                    : parses                      ? FLIGHT_AT_PARSE
+                                                  : FLIGHT_AT_BIND;
+    run->failed = run->complete = run->reported = run->telling = false;
+    buffer_clear(&run->told);
     buffer_clear(&run->held);
 }
 
-static fault ask_plain(struct flight_run *run)
+/* Whether the pool shares what its clients prepare. */
+static bool can_name(const struct route_config *route)
 {
-    return flight_session_ask(&run->session, buffer_span(&run->batch), &run->sink, NEVER);
+    return route->prepared_max > 0 && route->prepared_max != PREPARED_PRIVATE;
 }
 
-/* Executes once.  *ret_again: it failed, nothing was published, and another try may succeed. */
-static fault execute(struct flight_run *run, bool *ret_again)
+/* Chooses names for the question and the statement.  One that was parsed earlier in this state of
+ * the catalog means the same now, but not while changes are told that are not visible. */
+static void choose_names(struct flight_run *run, struct flight_name *ret_check,
+                         struct flight_name *ret_name)
 {
-    reset(run);
-    fault asked = run->origin == NULL ? ask_plain(run) : ask_checked(run);
+    *ret_check = *ret_name = FLIGHT_UNNAMED;
+    if (run->origin != NULL && can_name(run->route))
+        *ret_check = flight_kept_name(run->kept, flight_check_parse());
+    if (run->named && !run->alone)
+        *ret_name = flight_kept_name(run->kept, buffer_span(&run->batch.parse));
+}
+
+static fault ask_checked(struct flight_run *run, const struct flight_name *check,
+                         struct span messages)
+{
+    flight_check_init(&run->check, check, &run->sink, server_found);
+    fault asked = flight_session_ask(&run->kept->session, messages, &run->check.sink, NEVER);
+    if (asked == OK && !run->failed && !flight_check_done(&run->check))
+        asked = fault_raise(FAULT_UPSTREAM, "the server does not say what it is");
+    flight_check_fini(&run->check);
+    return asked;
+}
+
+/* Executes once.  After an error it is not known what the session has prepared. */
+static fault ask(struct flight_run *run, bool first)
+{
+    struct flight_name check = FLIGHT_UNNAMED, name = FLIGHT_UNNAMED;
+    struct buffer messages =
+        BUFFER_INIT(run->batch.parse.size + run->batch.bind.size + BATCH_EXTRA);
+    if (first)
+        choose_names(run, &check, &name);
+    if (run->origin != NULL)
+        flight_check_put(&messages, &check);
+    flight_batch_put(&run->batch, &name, &messages);
+    fault asked = buffer_fault(&messages);
+    reset(run, name.parses);
+    if (asked == OK && run->origin != NULL)
+        asked = ask_checked(run, &check, buffer_span(&messages));
+    else if (asked == OK)
+        asked = flight_session_ask(&run->kept->session, buffer_span(&messages), &run->sink, NEVER);
+    buffer_fini(&messages);
+    if (asked == OK && run->origin != NULL)
+        cache_worth_executed(&run->rule, between(run->sent, now()), now());
+    run->clean = first && asked == OK && !run->failed && !run->reported;
+    return asked;
+}
+
+/* *ret_again: it failed, nothing was published, and another try may succeed. */
+static fault execute(struct flight_run *run, bool first, bool *ret_again)
+{
+    fault asked = ask(run, first);
     *ret_again = asked == OK && run->failed && answer_bytes(run->answer) == 0 && may_pass(run);
     return asked;
 }
@@ -257,7 +340,7 @@ static fault execute_often(struct flight_run *run)
         run->alone = run->alone || !capture(run);
         flight_run(run->flight, run->answer, run->alone ? NULL : &run->reads, run->captured);
         flight_tell(run->flight); /* they begin to read before the answer may be too long for it */
-        TRY(execute(run, &again));
+        TRY(execute(run, i == 0, &again));
         if (!again)
             break;
     }
@@ -292,7 +375,7 @@ static void store(struct flight_run *run)
 static bool is_stored(const struct flight_run *run)
 {
     return (run->rule.mode == CACHE_TTL || run->rule.mode == CACHE_STRICT) && !run->reported &&
-           !run->unfit && !run->alone;
+           !run->alone;
 }
 
 /* Ends the flight with what its execution came to. */
@@ -315,11 +398,12 @@ static void settle(struct flight_run *run, fault executed)
 
 static void run_free(struct flight_run *run)
 {
-    flight_session_close(&run->session);
-    buffer_fini(&run->batch);
+    flight_kept_close(&run->kept);
+    flight_batch_fini(&run->batch);
     buffer_fini(&run->judged_key);
     flight_values_fini(&run->values);
     buffer_fini(&run->held);
+    buffer_fini(&run->told);
     answer_unref(&run->answer);
     verdict_unref(&run->verdict);
     flight_unref(&run->flight);
@@ -346,27 +430,49 @@ static struct verdicts *verdicts_for(struct flight_run *run)
     return run->alone ? NULL : run->relay->pools.env->flight->verdicts;
 }
 
+static fault make_verdict(struct flight_run *run, struct span text, struct verdicts *keep)
+{
+    return flight_judge(&run->kept->session, run->config, keep, buffer_span(&run->judged_key), text,
+                        &run->verdict);
+}
+
+/* Finds the verdict, or makes it; of several runners that need one that is kept, one asks. */
+static fault judge(struct flight_run *run, struct span text)
+{
+    struct verdicts *verdicts = run->relay->pools.env->flight->verdicts;
+    struct list *judging = &run->relay->judging;
+    struct span key = buffer_span(&run->judged_key);
+    struct flight_once once;
+    run->verdict = verdicts_find(verdicts, key);
+    if (run->verdict != NULL)
+        return OK;
+    if (verdicts_for(run) == NULL)
+        return make_verdict(run, text, NULL);
+    TRY(flight_once_enter(judging, &once, key));
+    fault judged = OK;
+    run->verdict = verdicts_find(verdicts, key);
+    if (run->verdict == NULL)
+        judged = make_verdict(run, text, verdicts_for(run));
+    flight_once_leave(judging, &once);
+    return judged;
+}
+
 /* Whether the statement's answer may be shared. */
 static bool is_allowed(struct flight_run *run)
 {
-    struct flight_env *env = run->relay->pools.env->flight;
-    struct span key = buffer_span(&run->judged_key);
     struct span text = flight_key_text(flight_key(run->flight)->bytes);
     bool decided = run->rule.counts != NULL;
-    if (!has_rule(run, text) || (!decided && run->rule.mode == CACHE_STRICT))
-        return false; /* nothing was asked of the origin: strict from the next time on */
-    struct verdict *verdict = verdicts_find(env->verdicts, key);
-    if (verdict == NULL &&
-        flight_judge(&run->session, run->config, verdicts_for(run), key, text, &verdict) != OK) {
+    if (!has_rule(run, text) || (!decided && run->rule.mode >= CACHE_STRICT))
+        return false; /* strict and shadow from the next time on: their clients begin otherwise */
+    if (judge(run, text) != OK) {
         cache_rules_count(&run->rule, CACHE_COUNT_FAILED);
         return false;
     }
-    bool allowed = verdict->reason == VERDICT_REASONS;
+    bool allowed = run->verdict->reason == VERDICT_REASONS;
     if (!allowed)
-        cache_rules_count_refused(&run->rule, verdict->reason);
-    else
+        cache_rules_count_refused(&run->rule, run->verdict->reason);
+    else if (!run->judges)
         cache_rules_count(&run->rule, run->counts_as);
-    run->verdict = verdict;
     return allowed;
 }
 
@@ -382,25 +488,23 @@ static void run_main(void *argument)
     struct relay *relay = run->relay;
     run->co = co_self();
     flight_set_runner(run->flight, relay->pools.machine, on_abandoned, run);
-    bool allowed = is_allowed(run) && !co_cancelled();
+    if (run->origin != NULL)
+        flight_lost_ask(&run->kept->session, run->origin, run->epoch);
+    bool allowed = is_allowed(run) && !run->judges && !co_cancelled();
     if (allowed)
         run->answer = answer_new(&relay->pools.env->flight->memory, run->rule.result_max);
     if (run->answer != NULL)
         settle(run, execute_often(run));
     else
         flight_end(run->flight, FLIGHT_DECLINED);
+    if (run->clean)
+        flight_kept_return(&run->kept);
     run_free(run);
     relay->runs -= 1;
     relay_check_end(relay);
 }
 
 /* --- starting it ------------------------------------------------------------------------------ */
-
-/* Whether the pool shares what its clients prepare. */
-static bool can_name(const struct route_config *route)
-{
-    return route->prepared_max > 0 && route->prepared_max != PREPARED_PRIVATE;
-}
 
 /* Takes over a reference to the flight.  NULL: no memory. */
 static struct flight_run *run_new(const struct client *client, struct flight *take_flight,
@@ -411,43 +515,45 @@ static struct flight_run *run_new(const struct client *client, struct flight *ta
         return NULL;
     const struct route_config *route = client->pool->route;
     struct flight_env *env = client->relay->pools.env->flight;
-    size_t size = batch->text.size + batch->bind.size + BATCH_EXTRA;
     run->relay = client->relay;
     run->flight = take_flight;
     run->config = config_ref(client->pool->config);
     run->rule = *rule;
     run->route = route;
-    run->session.stream = STREAM_INIT;
-    run->batch = BUFFER_INIT(size);
+    flight_batch_init(&run->batch, batch, rule->mode == CACHE_STRICT);
     run->judged_key = BUFFER_INIT(VERDICTS_KEY_MAX);
     run->held = BUFFER_INIT(HELD_MAX);
+    run->told = BUFFER_INIT(SIGNATURE_MAX);
+    run->batch.tells = batch->extended;
     run->sink = (struct flight_sink){take_part, publish};
     run->database = flight_key_database(env->generations, client);
     if (rule->mode == CACHE_STRICT) {
         run->origin = flight_strict_origin(client);
         run->epoch = origin_epoch(run->origin);
-        run->catalog = generations_catalog(env->generations, origin_database(run->origin));
+        run->catalog = origin_catalog(run->origin);
+        if (origin_inside(run->origin) != NULL)
+            run->suspicions = inside_suspicions(origin_inside(run->origin));
         flight_values_init(&run->values, batch);
         run->simple = !batch->extended;
-        flight_check_put(&run->batch, can_name(route));
+        run->named = flight_key_named(flight_key(run->flight)->bytes);
     }
-    flight_key_batch(batch, run->origin != NULL, &run->batch);
     flight_judge_key(client, batch, run->origin, &run->judged_key);
     return run;
 }
 
 static fault run_begin(struct flight_run *run, const struct client *client)
 {
-    TRY(buffer_fault(&run->batch));
+    struct statement_catalog catalog = {run->epoch, run->catalog};
+    TRY(flight_batch_fault(&run->batch));
     TRY(buffer_fault(&run->judged_key));
     TRY(buffer_fault(&run->values.bytes));
-    TRY(flight_session_open(&run->session, client));
+    TRY(flight_kept_take(client, &catalog, &run->kept));
     return co_group_start(&run->relay->runners, run_main, run, CO_SMALL);
 }
 
 static void start(const struct client *client, struct flight *take_flight,
                   const struct cache_rule *rule, const struct turn_batch *batch,
-                  enum cache_count counts_as)
+                  enum cache_count counts_as, bool judges)
 {
     struct flight_run *run = run_new(client, take_flight, rule, batch);
     if (run == NULL) {
@@ -456,6 +562,7 @@ static void start(const struct client *client, struct flight *take_flight,
         return;
     }
     run->counts_as = counts_as;
+    run->judges = judges && (run->origin == NULL || !origin_lacks(run->origin));
     client->relay->runs += 1;
     if (run_begin(run, client) == OK)
         return;
@@ -467,16 +574,39 @@ static void start(const struct client *client, struct flight *take_flight,
 void flight_runner_start(const struct client *client, struct flight *flight,
                          const struct cache_rule *rule, const struct turn_batch *batch)
 {
-    start(client, flight_ref(flight), rule, batch, CACHE_COUNT_EXECUTED);
+    start(client, flight_ref(flight), rule, batch, CACHE_COUNT_EXECUTED, false);
+}
+
+/* A flight for which no client waits.  NULL: there is one already, or no memory. */
+static struct flight *flight_alone(const struct client *client, const struct l1_key *key)
+{
+    struct flight_env *env = client->relay->pools.env->flight;
+    struct flight_about about = {flight_key_text(key->bytes), span_text(client->pool->database),
+                                 span_text(client->pool->user)};
+    return flights_refresh(env->flights, key, &about);
 }
 
 void flight_runner_refresh(const struct client *client, const struct cache_rule *rule,
                            const struct turn_batch *batch, const struct l1_key *key)
 {
-    struct flight_env *env = client->relay->pools.env->flight;
-    struct flight_about about = {flight_key_text(key->bytes), span_text(client->pool->database),
-                                 span_text(client->pool->user)};
-    struct flight *flight = flights_refresh(env->flights, key, &about);
+    struct flight *flight = flight_alone(client, key);
     if (flight != NULL)
-        start(client, flight, rule, batch, CACHE_COUNT_REFRESHED);
+        start(client, flight, rule, batch, CACHE_COUNT_REFRESHED, false);
+}
+
+void flight_runner_judge(const struct client *client, const struct cache_rule *rule,
+                         const struct turn_batch *batch, const struct l1_key *key)
+{
+    struct flight *flight = flight_alone(client, key);
+    if (flight != NULL)
+        start(client, flight, rule, batch, CACHE_COUNT_REFRESHED, true);
+}
+
+struct flight *flight_runner_warm(const struct client *client, const struct cache_rule *rule,
+                                  const struct turn_batch *batch, const struct l1_key *key)
+{
+    struct flight *flight = flight_alone(client, key);
+    if (flight != NULL)
+        start(client, flight_ref(flight), rule, batch, CACHE_COUNT_WARMED, false);
+    return flight;
 }

@@ -19,6 +19,14 @@ struct relay;
  * the flight. */
 void flight_runner_start(const struct client *client, struct flight *flight,
                          const struct cache_rule *rule, const struct turn_batch *batch);
+/** Has the verdict on a statement made, in the background; if the mode is strict and no feed
+ * follows a server, also executes it, which finds the server. */
+void flight_runner_judge(const struct client *client, const struct cache_rule *rule,
+                         const struct turn_batch *batch, const struct l1_key *key);
+/** Starts a flight for which no client waits, to store its answer.  NULL: there is one already, or
+ * no memory.  The caller owns a reference. */
+struct flight *flight_runner_warm(const struct client *client, const struct cache_rule *rule,
+                                  const struct turn_batch *batch, const struct l1_key *key);
 /** Starts a flight for which no client waits, to refresh the entry of this key. */
 void flight_runner_refresh(const struct client *client, const struct cache_rule *rule,
                            const struct turn_batch *batch, const struct l1_key *key);

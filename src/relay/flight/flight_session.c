@@ -5,13 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-fault flight_session_open(struct flight_session *session, const struct client *like)
+fault flight_session_open(struct flight_session *session, const struct client *like,
+                          const struct statement_catalog *catalog)
 {
     *session = (struct flight_session){.stream = STREAM_INIT};
     session->buffer = malloc(FLIGHT_SESSION_BUFFER);
     if (session->buffer == NULL)
         return FAULT_MEMORY;
-    fault started = client_start_internal(like, &session->stream);
+    fault started = client_start_internal(like, catalog, &session->stream);
     if (started != OK)
         free(TAKE(session->buffer));
     return started;

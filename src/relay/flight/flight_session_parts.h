@@ -11,6 +11,7 @@
 #include "wire/message.h"
 
 struct client;
+struct statement_catalog;
 
 #define FLIGHT_SESSION_BUFFER 8192u
 struct flight_session {
@@ -34,8 +35,10 @@ struct flight_sink {
     void (*drained)(struct flight_sink *sink);
 };
 
-/** Opens a session.  Faults: MEMORY, SYSTEM; nothing is to be closed then. */
-fault flight_session_open(struct flight_session *session, const struct client *like) MUST_USE;
+/** Opens a session whose statements depend on `catalog`.  Faults: MEMORY, SYSTEM; nothing is to be
+ *  closed then. */
+fault flight_session_open(struct flight_session *session, const struct client *like,
+                          const struct statement_catalog *catalog) MUST_USE;
 /** Sends a batch, which ends with a Query or a Sync, and gives the sink all replies, the
  *  ReadyForQuery too.  Suspends.  Faults: CLOSED (the server or the client is gone), TIMEOUT,
  *  CANCELLED, PROTOCOL, and those of the sink; the session can only be closed then. */

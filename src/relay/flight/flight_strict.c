@@ -19,10 +19,16 @@ struct origin *flight_strict_origin(const struct client *client)
 {
     struct local_pool *pool = client->pool;
     const struct route_config *route = pool->route;
-    if (pool->origin == NULL)
-        pool->origin =
-            origins_get(pool->pools->env->flight->origins, span_text(route->service->name),
-                        span_text(local_pool_database(pool)));
+    const struct flight_env *env = pool->pools->env->flight;
+    struct span service = span_text(route->service->name);
+    bool is_inside = route->service->writers == WRITERS_INSIDE;
+    if (pool->origin != NULL && (origin_inside(pool->origin) != NULL) == is_inside)
+        return pool->origin;
+    struct inside *inside = is_inside ? insides_get(env->insides, service) : NULL;
+    pool->origin = inside == NULL && is_inside
+                       ? NULL
+                       : origins_get_inside(env->origins, inside, service,
+                                            span_text(local_pool_database(pool)));
     return pool->origin;
 }
 
@@ -30,13 +36,22 @@ static bool is_held(const struct generations_table *table, const struct origin *
 {
     struct generations_reads reads;
     uint64_t captured;
-    generations_reads_init(table, &reads, origin_database(origin));
+    origin_reads_init(origin, &reads);
     return !generations_capture(table, &reads, &captured);
+}
+
+bool flight_strict_is_current(const struct client *client)
+{
+    const struct origin *origin = flight_strict_origin(client);
+    return origin != NULL && !is_held(client->relay->pools.env->flight->generations, origin);
 }
 
 bool flight_strict_may_lead(const struct client *client, struct origin *origin)
 {
     const struct flight_env *env = client->relay->pools.env->flight;
+    const struct inside *inside = origin_inside(origin);
+    if (inside != NULL && (!inside_counts(inside) || inside_rests(inside)))
+        return false;
     return !is_held(env->generations, origin) || origin_is_due(origin);
 }
 
@@ -103,7 +118,7 @@ void flight_ask_leave(struct flight_ask **ask)
 
 static bool is_present(const struct flight_strict_of *of)
 {
-    return generations_catalog(of->table, origin_database(of->origin)) == of->catalog;
+    return origin_catalog(of->origin) == of->catalog;
 }
 
 bool flight_strict_settled(const struct flight_strict_of *of)
@@ -131,6 +146,8 @@ static bool add_key(const struct flight_strict_of *of, const struct verdict *ver
     uint64_t key;
     if (verdict->reads_count != 1 || !find_key(verdict, values, &key))
         return false;
+    if (origin_inside(of->origin) != NULL)
+        return false; /* writes of clients are known by table */
     const struct verdict_relation *relation = &verdict->reads[0];
     uint32_t number = flight_relation_number(relation->schema, relation->name);
     return feed_keys_declare(origin_keys(of->origin), number, of->catalog, verdict) &&
@@ -154,7 +171,7 @@ bool flight_strict_capture(const struct flight_strict_of *of, const struct verdi
                            const struct flight_values *values, struct generations_reads *reads,
                            uint64_t *ret)
 {
-    generations_reads_init(of->table, reads, origin_database(of->origin));
+    origin_reads_init(of->origin, reads);
     return (add_key(of, verdict, values, reads) || add_tables(of, verdict, reads)) &&
            generations_capture(of->table, reads, ret) && is_present(of);
 }

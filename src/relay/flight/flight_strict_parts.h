@@ -19,6 +19,8 @@ struct verdict;
 
 /** Returns the origin of the client's database.  NULL: no memory. */
 struct origin *flight_strict_origin(const struct client *client);
+/** Whether the feed is not behind and nothing that it has told is unsettled. */
+bool flight_strict_is_current(const struct client *client);
 /** Whether a flight may be begun: not while the feed is behind, unless that flight finds the server
  *  for it. */
 bool flight_strict_may_lead(const struct client *client, struct origin *origin);

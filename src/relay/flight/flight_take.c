@@ -1,5 +1,6 @@
 /* flight_take.c - decides how a client's statement is answered: from memory, by a flight, or not.
  */
+#include "config/cache_worth.h"
 #include "fleet/target.h"
 #include "flight/flight_env.h"
 #include "machine/clock.h"
@@ -8,9 +9,11 @@
 #include "relay/flight/flight_key.h"
 #include "relay/flight/flight_rule.h"
 #include "relay/flight/flight_runner.h"
+#include "relay/flight/flight_shadow.h"
 #include "relay/flight/flight_strict_parts.h"
 #include "relay/flight/flight_wait.h"
 #include "relay/flight/flight_wait_parts.h"
+#include "relay/flight/flight_warm.h"
 #include "relay/relay.h"
 
 /* A refresh that takes longer is given to another client. */
@@ -32,23 +35,21 @@ struct request {
     uint32_t size;
 };
 
-/* Whether the statement stands alone, outside of all state but the session parameters. */
-static bool stands_alone(const struct client *client, const struct turn_batch *batch)
+/* Whether the statement may be executed by a plan that was made before, as the client's own is: the
+ * feed then has to tell first whether the state of the catalog is that of the plan. */
+static bool is_named(const struct request *request)
 {
-    const struct params *params = client->params;
-    return !batch->limited && batch->params != NULL && !params->temp_path &&
-           digest_equal(&batch->params->session, &params->session) &&
-           !params_serializable(params) && client->unnamed_before == NULL && client->naming == 0;
+    const struct route_config *route = request->client->pool->route;
+    return request->batch->named && !route->is_inside && route->prepared_max != PREPARED_PRIVATE &&
+           flight_strict_is_current(request->client);
 }
 
 /* Makes the key.  False: it has no room. */
 static bool request_key(struct request *request)
 {
     request->bytes = BUFFER_INIT(L1_KEY_MAX);
-    flight_key_write(request->client, request->batch, &request->bytes);
-    /* Answers of other modes are never taken for strict ones. */
-    if (request->rule->mode == CACHE_STRICT)
-        buffer_append(&request->bytes, "S", 1);
+    bool named = request->rule->mode == CACHE_STRICT && is_named(request);
+    flight_key_of_rule(request->client, request->batch, request->rule, named, &request->bytes);
     if (buffer_fault(&request->bytes) != OK)
         return false;
     l1_key_init(env_of(request->client)->l1, buffer_span(&request->bytes), &request->key);
@@ -107,6 +108,7 @@ static struct answer *find_stored(const struct request *request)
         return NULL;
     }
     cache_rules_count(rule, CACHE_COUNT_HITS);
+    flight_warm_hit(request->client, request->batch, &request->key);
     if (outcome != L1_HIT)
         cache_rules_count(rule, CACHE_COUNT_STALE);
     return found.answer;
@@ -131,6 +133,7 @@ static void enter_flight(const struct request *request)
         return;
     case FLIGHT_JOINED:
         cache_rules_count(request->rule, CACHE_COUNT_JOINED);
+        wait->late = flight_phase(wait->waiter.flight) != FLIGHT_ASKING;
         if (flight_wait_has_answer(wait))
             flight_wait_go_on(client);
         return;
@@ -149,15 +152,18 @@ static bool begin_wait(const struct request *request)
     return false;
 }
 
-/* Joins, unless it is known already that the answer may not be shared. */
-static enum flight_taken join_allowed(const struct request *request, const struct origin *origin)
+/* Whether it is known already that the answer may not be shared. */
+static bool is_refused(const struct request *request, const struct origin *origin)
 {
     uint32_t reason = flight_judge_known(request->client, request->batch, origin);
-    if (reason != VERDICT_REASONS) {
+    if (reason != VERDICT_REASONS)
         cache_rules_count_refused(request->rule, reason);
-        return FLIGHT_PASSES;
-    }
-    if (!begin_wait(request))
+    return reason != VERDICT_REASONS;
+}
+
+static enum flight_taken join_allowed(const struct request *request, const struct origin *origin)
+{
+    if (is_refused(request, origin) || !begin_wait(request))
         return FLIGHT_PASSES;
     enter_flight(request);
     return FLIGHT_TAKEN;
@@ -183,12 +189,23 @@ static void answer_current(const struct request *request)
         flight_wait_pass(client);
 }
 
+static void note_asked(const struct client *client, const struct cache_rule *rule)
+{
+    struct feed_view view;
+    origin_look(flight_strict_origin(client), &view);
+    struct cache_feed feed = {view.probes + view.markers, view.transactions, view.tickets};
+    cache_worth_asked(rule, between(client->flight->asked, now()), &feed);
+}
+
 static void on_asked(struct client *client, bool current)
 {
     struct turn_batch batch;
     struct span rest = span_of(client->stash, client->stash_size);
     struct request request = {.client = client, .batch = &batch, .rule = &client->flight->rule};
     client->flight->ask = NULL;
+    note_asked(client, request.rule);
+    /* A reload meanwhile has replaced the rule: a flight would outlive its configuration. */
+    current = current && client->flight->config == client->pool->config;
     bool whole = turn_batch_read(client, &rest, &batch);
     invariant(whole);
     if (!current)
@@ -209,10 +226,29 @@ static enum flight_taken ask_first(const struct request *request, struct origin 
     struct flight_wait *wait = client->flight;
     wait->rule = *request->rule;
     wait->config = config_ref(client->pool->config);
+    wait->asked = now();
     wait->ask = flight_ask_begin(client, origin, on_asked);
     if (wait->ask == NULL)
         flight_wait_pass(client);
     return FLIGHT_TAKEN;
+}
+
+/* Nothing writes but what this daemon has noted: what is in memory is as good as the database, if
+ * no write has changed it or is in doubt. */
+static enum flight_taken take_inside(const struct request *request, struct origin *origin)
+{
+    if (inside_counts(origin_inside(origin)) && !origin_is_suspected(origin)) {
+        struct answer *stored = find_stored(request);
+        if (stored != NULL) {
+            enum flight_taken taken = serve_stored(request, stored);
+            if (taken != FLIGHT_PASSES)
+                return taken;
+        }
+    }
+    if (flight_strict_may_lead(request->client, origin))
+        return join_allowed(request, origin);
+    cache_rules_count(request->rule, CACHE_COUNT_BYPASSED);
+    return FLIGHT_PASSES;
 }
 
 /* An execution that has not been sent when the request comes is as good as its own, so only what
@@ -229,8 +265,21 @@ static enum flight_taken take_strict(const struct request *request)
         cache_rules_count(request->rule, CACHE_COUNT_FAILED);
         return FLIGHT_PASSES;
     }
-    if (l1_has(env->l1, &request->key, now()) || flights_runs(env->flights, &request->key))
+    if (cache_worth_rests(request->rule, now())) {
+        cache_rules_count(request->rule, CACHE_COUNT_RESTED);
+        origin_rest(origin, now());
+        return FLIGHT_PASSES;
+    }
+    if (origin_inside(origin) != NULL)
+        return take_inside(request, origin);
+    bool changed;
+    if (l1_has(env->l1, &request->key, now(), &changed) ||
+        flights_runs(env->flights, &request->key))
         return ask_first(request, origin);
+    if (changed)
+        cache_worth_changed(request->rule);
+    if (flight_key_named(request->key.bytes))
+        return is_refused(request, origin) ? FLIGHT_PASSES : ask_first(request, origin);
     if (flight_strict_may_lead(request->client, origin))
         return join_allowed(request, origin);
     cache_rules_count(request->rule, CACHE_COUNT_BYPASSED);
@@ -241,6 +290,10 @@ static enum flight_taken take_strict(const struct request *request)
 
 static enum flight_taken take_by_mode(const struct request *request)
 {
+    if (request->rule->mode == CACHE_SHADOW) {
+        flight_shadow_begin(request->client, request->batch, request->rule, &request->key);
+        return FLIGHT_PASSES;
+    }
     if (request->rule->mode == CACHE_STRICT)
         return take_strict(request);
     struct answer *stored = request->rule->mode == CACHE_TTL ? find_stored(request) : NULL;
@@ -265,7 +318,7 @@ enum flight_taken flight_take(struct client *client, const uint8_t *at, uint32_t
     struct request request = {
         .client = client, .batch = &batch, .rule = &rule, .at = at, .size = size};
     enum flight_taken taken = FLIGHT_PASSES;
-    if (!stands_alone(client, &batch))
+    if (!flight_key_stands_alone(client, &batch))
         cache_rules_count(&rule, CACHE_COUNT_STATE);
     else if (request_key(&request))
         taken = take_by_mode(&request);

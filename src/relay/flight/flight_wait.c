@@ -55,7 +55,7 @@ static bool open_early(struct flight_wait *wait, struct answer *answer)
 bool flight_wait_open(struct flight_wait *wait, struct answer *answer,
                       enum flight_progress progress)
 {
-    if (!open_early(wait, answer))
+    if (!open_early(wait, answer) || !answer_suits(answer, wait->shape))
         return false;
     wait->headed = true;
     wait->moved = now();
@@ -66,24 +66,50 @@ bool flight_wait_open(struct flight_wait *wait, struct answer *answer,
     return true;
 }
 
+static struct iovec head_part(struct flight_wait *wait)
+{
+    return (struct iovec){wait->head + wait->head_at, (size_t)(wait->head_size - wait->head_at)};
+}
+
+static struct iovec part_of(struct span bytes)
+{
+    return (struct iovec){(void *)(uintptr_t)bytes.at, bytes.size};
+}
+
+/* Lists the end of a reply whose time limit has passed: the rest of a message, then the error. */
+static int list_error(struct flight_wait *wait, struct span rows, struct iovec parts[3])
+{
+    int count = 0;
+    struct span error = flight_limit_error(&wait->own);
+    if (wait->head_at < wait->head_size)
+        parts[count++] = head_part(wait);
+    if (rows.size > 0)
+        parts[count++] = part_of(rows);
+    else if (flight_limit_rest(&wait->own) == 0 && error.size > 0)
+        parts[count++] = part_of(error);
+    return count;
+}
+
 /* Lists what can be sent now.  Returns the number of parts, at most three. */
 static int list_parts(struct flight_wait *wait, struct iovec parts[3], size_t *ret_rows)
 {
     int count = 0;
     struct span rows = answer_peek(&wait->reader);
+    if (UNLIKELY(wait->own.over))
+        rows.size = MIN_OF(rows.size, flight_limit_rest(&wait->own));
     *ret_rows = rows.size;
+    if (UNLIKELY(wait->own.over))
+        return list_error(wait, rows, parts);
     enum answer_end end = answer_ended(wait->reader.answer);
     bool last = end != ANSWER_RUNNING && answer_lag(&wait->reader) == rows.size;
     if (rows.size == 0 && !last)
         return 0;
     if (wait->head_at < wait->head_size)
-        parts[count++] =
-            (struct iovec){wait->head + wait->head_at, (size_t)(wait->head_size - wait->head_at)};
+        parts[count++] = head_part(wait);
     if (rows.size > 0)
-        parts[count++] = (struct iovec){(void *)(uintptr_t)rows.at, rows.size};
+        parts[count++] = part_of(rows);
     if (last && end != ANSWER_BROKEN && wait->tail_at < TAIL)
-        parts[count++] =
-            (struct iovec){(void *)(uintptr_t)(tail + wait->tail_at), TAIL - wait->tail_at};
+        parts[count++] = part_of(span_of(tail + wait->tail_at, TAIL - wait->tail_at));
     return count;
 }
 
@@ -96,9 +122,19 @@ static void note_sent(struct flight_wait *wait, size_t rows, size_t sent)
     wait->head_at += (uint8_t)head;
     sent -= head;
     rows = MIN_OF(sent, rows);
-    if (rows > 0)
+    if (rows > 0) {
+        flight_limit_note(&wait->own, span_of(answer_peek(&wait->reader).at, rows));
         answer_consume(&wait->reader, rows);
-    wait->tail_at += (uint8_t)(sent - rows);
+    }
+    if (UNLIKELY(wait->own.over))
+        wait->own.error_at += (uint32_t)(sent - rows);
+    else
+        wait->tail_at += (uint8_t)(sent - rows);
+}
+
+static bool all_sent(const struct flight_wait *wait)
+{
+    return wait->own.over ? flight_limit_error(&wait->own).size == 0 : wait->tail_at == TAIL;
 }
 
 /* Sends what the socket takes.  OK: all is sent.  AGAIN: the socket takes no more, or there is no
@@ -116,7 +152,7 @@ fault flight_wait_send(struct flight_wait *wait)
         note_sent(wait, rows, sent);
         hint_add(&client->pool->stats.sent, sent);
     }
-    if (wait->tail_at == TAIL)
+    if (all_sent(wait))
         return stream_flush_some(&client->stream);
     bool broken = answer_read_all(&wait->reader) == ANSWER_BROKEN;
     return broken ? FAULT_UPSTREAM : FAULT_AGAIN;
@@ -132,6 +168,7 @@ void flight_wait_free(struct client *client)
     answer_close(&wait->reader);
     flight_leave(&wait->waiter);
     flight_ask_leave(&wait->ask);
+    flight_limit_fini(&wait->own);
     config_unref(&wait->config);
     free(wait);
 }
@@ -282,12 +319,58 @@ void flight_wait_go_on(struct client *client)
 
 /* --- news, events, deadlines ------------------------------------------------------------------ */
 
+static void set_timer(struct flight_wait *wait)
+{
+    deadline by = earlier_of(wait->by, after(STUCK_AFTER));
+    if (wait->own.by.us != 0 && !wait->own.over)
+        by = earlier_of(by, wait->own.by);
+    timer_set(&wait->client->timer, by);
+}
+
+/* Starts the client's own time limit once the execution was sent. */
+static void note_running(struct flight_wait *wait)
+{
+    const struct flight *flight = wait->waiter.flight;
+    if (flight != NULL && flight_phase(flight) == FLIGHT_RUNNING &&
+        flight_limit_start(&wait->own, now()))
+        set_timer(wait);
+}
+
+/* Whether the execution has ended at a limit of its server (57014, 55P03) that began before this
+ * client came. */
+static bool is_cut_short(const struct flight_wait *wait)
+{
+    const struct flight *flight = wait->waiter.flight;
+    struct answer_reader reader = {0};
+    struct wire_error error;
+    bool cut = false;
+    if (!wait->late || wait->begun || flight_phase(flight) != FLIGHT_ENDED ||
+        answer_ended(flight_answer(flight)) != ANSWER_ERROR ||
+        !answer_open(flight_answer(flight), ANSWER_ROWS, &reader))
+        return false;
+    struct span first = answer_peek(&reader);
+    if (first.size > WIRE_HEADER && first.at[0] == WIRE_ERROR &&
+        wire_read_error(span_skip(first, WIRE_HEADER), &error) == OK)
+        cut = span_is(error.sqlstate, "57014") || span_is(error.sqlstate, "55P03");
+    answer_close(&reader);
+    return cut;
+}
+
+/* The client asks again, as if it had just come. */
+static void ask_again(struct client *client)
+{
+    flight_wait_free(client);
+    client->ahead = true;
+    park(client);
+}
+
 /* Whether there is something to send now, or the end. */
 bool flight_wait_has_answer(struct flight_wait *wait)
 {
     if (wait->headed)
         return true;
     struct flight *flight = wait->waiter.flight;
+    note_running(wait);
     struct answer *answer = flight == NULL ? NULL : flight_answer(flight);
     if (answer == NULL || is_lost(wait))
         return false;
@@ -321,6 +404,8 @@ static void on_news(struct flight_waiter *waiter)
     enum flight_phase phase = flight_phase(waiter->flight);
     if (is_stuck(wait)) {
         end_stuck(client);
+    } else if (is_cut_short(wait)) {
+        ask_again(client);
     } else if (flight_wait_has_answer(wait)) {
         flight_wait_go_on(client);
     } else if (phase == FLIGHT_LOST) {
@@ -347,7 +432,24 @@ static void arm(struct flight_wait *wait)
     const struct local_pool_times *times = &wait->client->pool->times;
     wait->limit = times->any ? times->query : NO_LIMIT;
     wait->by = wait->limit.us == NO_LIMIT.us ? NEVER : after(wait->limit);
-    timer_set(&wait->client->timer, earlier_of(wait->by, after(STUCK_AFTER)));
+    set_timer(wait);
+}
+
+/* The limit of the client's session has passed. */
+static void end_limited(struct client *client)
+{
+    struct flight_wait *wait = client->flight;
+    if (!wait->begun) {
+        refuse(client, "57014", "canceling statement due to statement timeout");
+        return;
+    }
+    if (flight_limit_end(&wait->own) != OK) {
+        flight_wait_free(client);
+        client_close(&client, "no memory for the error of its time limit");
+        return;
+    }
+    set_timer(wait);
+    flight_wait_go_on(client);
 }
 
 void flight_overdue(struct client *client)
@@ -357,8 +459,12 @@ void flight_overdue(struct client *client)
         end_stuck(client);
         return;
     }
+    if (flight_limit_passed(&client->flight->own, now())) {
+        end_limited(client);
+        return;
+    }
     if (client->flight->by.us > now().us) {
-        timer_set(&client->timer, earlier_of(client->flight->by, after(STUCK_AFTER)));
+        set_timer(client->flight);
         return;
     }
     bool begun = client->flight->begun;
@@ -396,7 +502,10 @@ struct flight_wait *flight_wait_new(struct client *client, const struct turn_bat
     wait->extended = batch->extended;
     wait->parses = batch->parses;
     wait->describes = batch->describes;
+    if (batch->shape != NULL)
+        memcpy(&wait->shape, batch->shape, sizeof(wait->shape));
     wait->lost = client->lost;
+    flight_limit_init(&wait->own, client->params);
     client->lost = 0;
     client->flight = wait;
     return wait;

@@ -7,6 +7,7 @@
  */
 #include "config/config.h"
 #include "flight/flights.h"
+#include "relay/flight/flight_limit_parts.h"
 #include "relay/turn/turn_batch_parts.h"
 #include "wire/message.h"
 
@@ -23,6 +24,7 @@ struct flight_wait {
     bool extended;
     bool parses;
     bool describes;
+    struct answer_shape shape;     /* of the statement, as the client knows it */
     bool headed;                   /* `head` is made */
     moment moved;                  /* when the client last took something */
     bool begun;                    /* a part of the reply was sent */
@@ -32,9 +34,12 @@ struct flight_wait {
     uint8_t lost;    /* executions for which it has waited and whose server was lost */
     deadline by;     /* query_timeout */
     duration limit;
-    struct flight_ask *ask; /* strict: the feed is being asked; NULL: it is not */
-    struct config *config;  /* counted: `rule` borrows from it; NULL: there is no rule */
-    struct cache_rule rule; /* strict: for when the feed has answered */
+    moment asked;            /* strict: the feed */
+    struct flight_limit own; /* statement_timeout of the client's session */
+    bool late;               /* it has joined after the execution was sent */
+    struct flight_ask *ask;  /* strict: the feed is being asked; NULL: it is not */
+    struct config *config;   /* counted: `rule` borrows from it; NULL: there is no rule */
+    struct cache_rule rule;  /* strict: for when the feed has answered */
 };
 
 /** Makes the wait of a client, which has none.  NULL: no memory. */
@@ -44,7 +49,7 @@ void flight_wait_free(struct client *client);
 /** Makes the client wait with a copy of its message.  False: no memory. */
 bool flight_wait_begin(struct client *client, const uint8_t *at, uint32_t size);
 /** Begins the reply; `progress` is how far the statement has come.  False: the answer's beginning
- *  is gone. */
+ *  is gone, or it has other columns than the client was told. */
 bool flight_wait_open(struct flight_wait *wait, struct answer *answer,
                       enum flight_progress progress);
 /** Whether there is something to send now, or the end. */

@@ -49,14 +49,17 @@ static bool read_bind(const struct client *client, struct span body, struct turn
             return true;
         ret->parse = span_of(client->unnamed, client->unnamed_size);
         ret->params = client->unnamed_params;
+        ret->shape = client->unnamed_shaped ? &client->unnamed_shape : NULL;
         return ret->parse.at != NULL;
     }
     const struct client_statement *named =
         ret->parses ? NULL : client_statement_find(&client->statements, names.statement);
     if (named == NULL || named->pending)
         return false;
+    ret->named = true;
     ret->parse = span_of(named->statement->body, named->statement->size);
     ret->params = named->params;
+    ret->shape = named->meaning.shaped ? &named->meaning.shape : NULL;
     return true;
 }
 

@@ -6,7 +6,7 @@
  * Pure but for the client's names of statements.  Spans point into the message, or into the
  * client's statement.
  */
-#include "base/span.h"
+#include "session/digest.h"
 
 struct client;
 
@@ -22,11 +22,13 @@ bool turn_message_next(struct span *rest, struct turn_message_whole *ret);
 struct turn_batch {
     bool extended;
     bool parses;       /* it begins with the Parse of the unnamed statement */
+    bool named;        /* it binds a named statement */
     bool describes;    /* it describes the portal */
     bool limited;      /* it asks for a number of rows */
     struct span text;  /* of a Query: its body; else the same as `parse` */
     struct span parse; /* extended: a Parse's body behind the name: the text, NUL, the types */
     struct span bind;  /* extended: the Bind's body behind its two names */
+    const struct digest *shape;  /* that the client knows of its statement; NULL: none */
     const struct params *params; /* of the session when it was parsed; NULL: unknown */
 };
 

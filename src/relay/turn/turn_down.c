@@ -2,6 +2,7 @@
 #include "base/probes.h"
 #include "machine/clock.h"
 #include "relay/client_log.h"
+#include "relay/flight/flight_shadow.h"
 #include "relay/turn/turn_reads.h"
 #include "session/pin.h"
 #include "wire/messages.h"
@@ -296,6 +297,8 @@ static fault down_look(struct turn *turn, uint8_t type, struct span body,
     case WIRE_READY:
         return down_look_ready(turn, body, verdict);
     case WIRE_ERROR:
+        if (UNLIKELY(turn->server->writes != NULL))
+            server_writes_failed(turn->server);
         ledger_align(&turn->server->session.ledger, type);
         return down_error(turn, body, verdict);
     case WIRE_PARAMETER_STATUS:
@@ -305,7 +308,8 @@ static fault down_look(struct turn *turn, uint8_t type, struct span body,
         else
             TRY(server_learn(turn->server, parameter.name, parameter.value,
                              turn->server->client == NULL ? NULL : &turn->server->client->params));
-        if (UNLIKELY(turn->resets.any) && *verdict != VERDICT_BREACH)
+        /* Not a report of what was sent for the client: that is no reset of its own. */
+        if (UNLIKELY(turn->resets.any) && *verdict == VERDICT_FORWARD)
             turn_note_report(turn, parameter.name);
         if (UNLIKELY(turn->resets.restoring) && *verdict == VERDICT_SWALLOW)
             *verdict = VERDICT_FORWARD;
@@ -313,7 +317,8 @@ static fault down_look(struct turn *turn, uint8_t type, struct span body,
     case WIRE_COMMAND_COMPLETE:
         if (UNLIKELY(turn->server->pool->route->is_watched)) {
             down_unwatched(turn);
-            server_writes_completed(turn->server);
+            server_writes_completed(turn->server,
+                                    span_of(body.at, body.size > 0 ? body.size - 1 : 0));
         }
         if (body.size >= 3 && tag_matters(turn, body.at))
             down_tag(turn, span_of(body.at, body.size - 1));
@@ -367,8 +372,12 @@ struct walk {
 
 static void walk_cut(struct turn *turn, struct walk *walk)
 {
-    if (turn->client != NULL)
-        outbox_run(&turn->down.out, turn->down.chunk->bytes + walk->run, walk->at - walk->run);
+    const uint8_t *run = turn->down.chunk->bytes + walk->run;
+    if (turn->client != NULL) {
+        outbox_run(&turn->down.out, run, walk->at - walk->run);
+        if (UNLIKELY(turn->client->shadow != NULL))
+            flight_shadow_take(turn->client, span_of(run, walk->at - walk->run));
+    }
     walk->run = walk->at;
 }
 
@@ -426,11 +435,19 @@ static ALWAYS_INLINE fault walk_message(struct turn *turn, struct walk *walk, bo
         else
             verdict = down_long(turn, at[0]);
     } else {
+        if (UNLIKELY(turn->server->writes != NULL) &&
+            (at[0] == WIRE_PORTAL_SUSPENDED || at[0] == WIRE_FUNCTION_RESULT))
+            server_writes_other(turn->server);
         verdict = ledger_take(&turn->server->session.ledger, at[0]);
     }
     *taken = true;
     if (verdict == VERDICT_BREACH) {
+        const struct owed *head = ledger_head(&turn->server->session.ledger);
+        bool close = at[0] == WIRE_COPY_IN && head != NULL &&
+                     (head->kind == OWED_QUERY || head->kind == OWED_EXECUTE);
         turn_server_ends(turn, SERVER_UNWRITABLE);
+        if (close)
+            return fault_raise(FAULT_PROTOCOL, "a Close message came in place of COPY data");
         return fault_raise(FAULT_PROTOCOL, "the server sent an unexpected '%c' message", at[0]);
     }
     turn->reply.swallowed = verdict == VERDICT_SWALLOW;

@@ -7,6 +7,7 @@
  * clients mean the same.
  */
 #include "query/outcome.h"
+#include "relay/flight/flight_writes.h"
 #include "relay/turn/turn_names.h"
 #include "session/pin.h"
 
@@ -38,6 +39,7 @@ static fault parse_unnamed(struct turn *turn, const struct message *message, str
     turn->client->unnamed_effects = effects;
     turn->client->unnamed_alters = alters;
     turn->client->unnamed_outcome = outcome;
+    turn->client->unnamed_catalog = flight_writes_catalog(turn->server);
     if (UNLIKELY(effects != NULL)) {
         bool refused;
         TRY(turn_pin_parse(turn, effects, &refused));
@@ -108,9 +110,12 @@ static fault parse_enter(struct turn *turn, struct client_statement *named,
 {
     struct server *server = turn->server;
     struct digest fresh = turn_fresh_name();
-    named->meaning = (struct meaning){.key = fresh,
-                                      .session = server->session.params->session,
-                                      .generation = generation_now(server->session.generation)};
+    struct statement_catalog here = {.generation = flight_writes_catalog(server)};
+    named->meaning =
+        (struct meaning){.key = fresh,
+                         .session = server->session.params->session,
+                         .generation = generation_now(server->session.generation),
+                         .catalog = turn->client->internal ? turn->client->catalog : here};
     named->params = known_params(turn);
     return server_statement_add(&server->session.statements, &fresh, &fresh, ret);
 }

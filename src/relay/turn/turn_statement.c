@@ -4,6 +4,7 @@
  */
 #include "machine/ids.h"
 #include "query/outcome.h"
+#include "relay/flight/flight_writes.h"
 #include "relay/turn/turn_names.h"
 #include "session/pin.h"
 
@@ -384,7 +385,9 @@ static fault bind_named(struct turn *turn, const struct message *message,
     TRY(owe_bind(turn, message, names->portal, named->statement->effects, &refused));
     if (refused)
         return OK;
-    turn->server->session.altered |= named->statement->alters;
+    if (UNLIKELY(named->statement->alters) && !turn->client->internal)
+        turn->server->session.altered = true; /* what the daemon itself executes was judged */
+    flight_writes_planned(turn, named->meaning.catalog.generation);
     turn_note_run(turn, span_of(named->statement->body, named->statement->size));
     turn->server->session.unanswered |= named->statement->outcome;
     uint8_t *at = make(turn, WIRE_HEADER + new_names);
@@ -411,13 +414,14 @@ static fault on_bind(struct turn *turn, const struct message *message)
             client_statement_find(&turn->client->statements, names.statement);
         if (named != NULL)
             return bind_named(turn, message, &names, named);
-        turn_note_run(turn, SPAN_NONE);
+        turn_note_run(turn, SPAN("execute")); /* made by PREPARE */
     } else {
         bool ready;
         TRY(ensure_unnamed(turn, &ready));
         if (UNLIKELY(!ready))
             return not_sent(turn, message, OWED_BIND);
         turn->server->session.altered |= turn->client->unnamed_alters;
+        flight_writes_planned(turn, turn->client->unnamed_catalog);
         turn_note_run(turn, span_of(turn->client->unnamed, turn->client->unnamed_size));
         turn->server->session.unanswered |= turn->client->unnamed == NULL
                                                 ? QUERY_OPEN_WRITE | QUERY_OPEN_COMMIT
@@ -506,10 +510,14 @@ static fault on_close(struct turn *turn, const struct message *message,
         turn_forward(turn, message);
         return OK;
     }
-    /* The server keeps the statement for others; only the client's name ends. */
+    /* The server keeps the statement for others; only the client's name ends.  A COPY reads the
+     * message in place of data, so the server has to get it. */
+    bool copying = turn->server->session.ledger.copy_in;
     named->references += 1;
     client_statement_remove(&turn->client->statements, named);
-    turn_owe_name(turn, OWED_CLOSE, FATE_SYNTHETIC, ABOUT_CLOSE, named);
+    turn_owe_name(turn, OWED_CLOSE, copying ? FATE_FORWARD : FATE_SYNTHETIC, ABOUT_CLOSE, named);
+    if (copying)
+        turn_forward(turn, message);
     return OK;
 }
 

@@ -21,6 +21,7 @@ struct unnamed_before {
     struct query_effects *effects;
     bool alters;
     uint8_t outcome;
+    uint64_t catalog;
     uint64_t number;
     struct digest shape;
     bool shaped;
@@ -69,6 +70,7 @@ void turn_unnamed_keep_before(struct turn *turn)
         .effects = TAKE(client->unnamed_effects),
         .alters = client->unnamed_alters,
         .outcome = client->unnamed_outcome,
+        .catalog = client->unnamed_catalog,
         .number = client->unnamed_number,
         .shape = client->unnamed_shape,
         .shaped = client->unnamed_shaped,
@@ -95,6 +97,7 @@ static void restore(struct server *server, struct client *client)
     client->unnamed_effects = before->effects;
     client->unnamed_alters = before->alters;
     client->unnamed_outcome = before->outcome;
+    client->unnamed_catalog = before->catalog;
     client->unnamed_number = before->number;
     client->unnamed_shape = before->shape;
     client->unnamed_shaped = before->shaped;

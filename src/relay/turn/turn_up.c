@@ -3,6 +3,8 @@
 #include "query/effects.h"
 #include "query/outcome.h"
 #include "relay/client_log.h"
+#include "relay/flight/flight_shadow.h"
+#include "relay/flight/flight_writes.h"
 #include "relay/turn/turn_reads.h"
 #include "wire/messages.h"
 
@@ -33,6 +35,8 @@ fault turn_say(struct turn *turn, struct buffer *message)
             made = FAULT_MEMORY;
         else
             memcpy(at, message->at, message->size);
+        if (turn->client != NULL && UNLIKELY(turn->client->shadow != NULL))
+            flight_shadow_take(turn->client, buffer_span(message));
     }
     buffer_fini(message);
     return made;
@@ -46,6 +50,8 @@ static fault turn_say_ready(struct turn *turn)
     at[0] = WIRE_READY;
     wire_store_u32(at + 1, 5);
     at[5] = WIRE_TX_IDLE;
+    if (turn->client != NULL && UNLIKELY(turn->client->shadow != NULL))
+        flight_shadow_take(turn->client, span_of(at, 6));
     return OK;
 }
 
@@ -193,7 +199,7 @@ static void turn_note_sent(struct turn *turn, uint8_t type, const uint8_t *at, u
 {
     struct session *session = &turn->server->session;
     if (type != WIRE_QUERY && !(type == WIRE_BIND && turn_remaps(turn)))
-        turn_note_run(turn, SPAN_NONE);
+        turn_note_run(turn, type == WIRE_FUNCTION_CALL ? SPAN("execute") : SPAN_NONE);
     if (type == WIRE_QUERY) /* of a pool that does not look at texts */
         session->unanswered |= query_outcome_of(span_of(at + WIRE_HEADER, size - WIRE_HEADER));
     else if (type == WIRE_FUNCTION_CALL)
@@ -227,6 +233,19 @@ static COLD void up_look(struct turn *turn, uint8_t type, const uint8_t *at, uin
                         span_of(at + WIRE_HEADER, size - WIRE_HEADER));
     if (type == WIRE_QUERY)
         turn_note_run(turn, text_of(at, size));
+    else if (type == WIRE_PARSE && turn->server->writes != NULL)
+        flight_writes_parsed(turn, text_of(at, size));
+}
+
+/* Notes what the beginning of a long message may write. */
+static void up_note_long(struct turn *turn, uint8_t type, struct span begin)
+{
+    if (type == WIRE_QUERY && turn->server->writes != NULL)
+        flight_writes_begin(turn, begin);
+    else if (type == WIRE_PARSE && turn->server->writes != NULL)
+        flight_writes_parsed_long(turn, begin);
+    turn_note_run(turn,
+                  type == WIRE_QUERY || type == WIRE_FUNCTION_CALL ? SPAN("execute") : SPAN_NONE);
 }
 
 static fault up_whole(struct turn *turn, uint8_t type, const uint8_t *at, uint32_t size)
@@ -321,7 +340,7 @@ static fault up_long(struct turn *turn, uint8_t type, uint32_t size)
     else
         up_note(turn, type);
     up->passing = size;
-    turn_note_run(turn, SPAN_NONE);
+    up_note_long(turn, type, text_of(at, up->end - up->begin));
     turn->server->session.unanswered |= QUERY_OPEN_WRITE | QUERY_OPEN_COMMIT;
     turn->server->session.altered = true; /* most likely a long SQL text */
     if (type_is(type, CLASS_TEXT) && turn_gates(turn))
@@ -372,6 +391,8 @@ static fault up_continue(struct turn *turn, bool *whole)
         outbox_run(&up->out, at, step);
         up->passing -= step;
         *whole = up->passing == 0;
+        if (UNLIKELY(turn->looks != 0) && turn->server->writes != NULL)
+            flight_writes_part(turn, span_of(at, step), *whole);
         if (UNLIKELY(turn->message.scans))
             return turn_pin_part(turn, span_of(at, step));
     } else if (turn->held != NULL) {

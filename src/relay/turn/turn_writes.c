@@ -3,6 +3,7 @@
  * server_writes.c.
  */
 #include "query/outcome.h"
+#include "relay/flight/flight_writes.h"
 #include "relay/turn/turn.h"
 
 #include <strings.h>
@@ -40,6 +41,8 @@ static bool may_write(const struct turn *turn, struct span text)
 void turn_writes_note(struct turn *turn, struct span text)
 {
     struct session *session = &turn->server->session;
+    if (turn->server->writes != NULL)
+        flight_writes_note(turn, text);
     if (session->transaction == WIRE_TX_IDLE && session->unanswered == 0)
         session->looked = true;
     /* What runs for a flight was found to read only before it was sent. */

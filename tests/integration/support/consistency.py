@@ -33,6 +33,11 @@ class Ledger:
         self.lock = threading.Lock()
         self.begun = 0  # the version that is being written, or was last
         self.values, self.times = [0], [0.0]
+        self.pauses = {}  # seconds between the latest version that was known and this one's beginning
+
+    def begin(self, version):
+        self.pauses[version] = time.monotonic() - self.times[-1]
+        self.begun = version
 
     def publish(self, version):
         with self.lock:
@@ -63,6 +68,7 @@ class Sessions:
 
     def of(self, statement):
         if isinstance(statement, Elsewhere):
+            self.check.until_probed()
             self.elsewhere = self.elsewhere or self.check.superuser("session", self.options)
             return self.elsewhere
         if self.here is None:
@@ -195,6 +201,14 @@ class Check:
 
     # -- writers
 
+    def until_probed(self):
+        """A feed does not notice that a role is granted and revoked, in another database, between two probes."""
+        def fed():
+            return [feed["probes"] for feed in self.daemon.console("SHOW FEED") if feed["state"] == "streaming"]
+
+        before = fed()
+        eventually(lambda: fed() == [] or before == [] or fed()[0] > before[0] + 1)
+
     def primary(self):
         return self.server() if callable(self.server) else self.server
 
@@ -212,7 +226,7 @@ class Check:
         choose, register, version = random.Random(name), self.registers[name], 1
         sessions = Sessions(self, name)
         while not self.stop.wait(choose.uniform(0, self.pause)):
-            self.ledgers[name].begun = version
+            self.ledgers[name].begin(version)
             try:
                 self.write_version(register, version, sessions, choose)
                 self.ledgers[name].publish(version)
@@ -302,7 +316,8 @@ class Check:
         if wrong:
             self.wrong.add(name)
             self.violations.append((sent - self.start, f"{name}: {wrong} (version {least} was known for"
-                                    f" {(sent - ledger.since(least)) * 1000:.1f} ms; answered after"
+                                    f" {(sent - ledger.since(least)) * 1000:.1f} ms, and begun"
+                                    f" {ledger.pauses.get(least, 0) * 1000:.1f} ms after another; answered after"
                                     f" {(time.monotonic() - sent) * 1000:.1f} ms; {way}{', slow' * slow})"))
         elif self.seen and rows is not None:
             ledger.publish(rows[0][0])
@@ -349,6 +364,12 @@ def releasing(check):
         check.primary().sql("select pg_cancel_backend(pid) from pg_stat_activity where wait_event = 'SyncRep'")
 
 
+# What no statement of a writer does, and the feed must not be misled by.
+DISTURBED = ["select pg_switch_wal()", "select pg_reload_conf()", "analyze", "checkpoint",
+             f"alter role {READER} set work_mem = '5MB'", "create or replace view public.some as select 1"]
+FEEDS = "application_name in ('trunkline feed', 'trunkline probe')"
+
+
 def repeating(*statements, pause=0.6, database="app"):
     """One of these statements of a superuser, now and then."""
     def disturb(check):
@@ -381,8 +402,8 @@ def halted(check, pid, name, during):
         os.kill(pid, 18)
 
 
-def terminating(condition):
+def terminating(condition, pause=0.4):
     """Backends that are of this condition are terminated now and then."""
     return repeating(f"select pg_terminate_backend(pid) from pg_stat_activity where {condition}"
                      " and backend_type in ('client backend', 'walsender') order by random() limit 1",
-                     pause=0.4)
+                     pause=pause)
