@@ -172,14 +172,14 @@ void turn_end_session(struct client *client, const char *sqlstate, const char *t
 /* turn_calls.c, with TURN_LOOKS_CALLS: */
 /** Finds out what a message for the server is, before it is sent.  `whole`: all of its body is
  * here. Suspends if its text is not known.  Faults: CANCELLED. */
-fault turn_calls_look(struct turn *turn, uint8_t type, struct span body, bool whole) MUST_USE;
+COLD fault turn_calls_look(struct turn *turn, uint8_t type, struct span body, bool whole) MUST_USE;
 /** Notes that message as a call, if it was sent. */
-void turn_calls_sent(struct turn *turn);
+COLD void turn_calls_sent(struct turn *turn);
 /** Looks at a reply before the ledger takes it.  `walked`: bytes from the beginning of the walk to
  *  the end of this message. */
-void turn_calls_answer(struct turn *turn, uint8_t type, struct span body, uint64_t walked);
+COLD void turn_calls_answer(struct turn *turn, uint8_t type, struct span body, uint64_t walked);
 /** Notes how many bytes of replies a walk has gone past. */
-void turn_calls_walked(const struct turn *turn, uint64_t walked);
+COLD void turn_calls_walked(const struct turn *turn, uint64_t walked);
 
 /** Moves bytes in one direction as far as they go.  *moved becomes true if anything moved. */
 fault turn_up(struct turn *turn, bool *moved) MUST_USE;   /* turn_up.c */
