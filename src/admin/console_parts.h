@@ -240,7 +240,9 @@ extern const struct console_view console_view_statements;
 extern const struct console_view console_view_pins, console_view_pin_totals, console_view_reads;
 extern const struct console_view console_view_cache, console_view_cache_rules,
     console_view_cache_totals, console_view_cache_reasons, console_view_cache_flush,
-    console_view_cache_warm, console_view_cache_explain, console_view_feed, console_view_flights;
+    console_view_cache_warm, console_view_cache_explain, console_view_feed, console_view_flights,
+    console_view_firewall, console_view_firewall_statements, console_view_firewall_forget,
+    console_view_firewall_explain;
 /** The tables of answers from memory; NULL if no route of the configuration has rules.  They are
  *  made before a relay gets the first version that has some. */
 struct flight_env *console_flights(const struct console *console);
@@ -293,6 +295,11 @@ fault console_cache_flush(struct console *console, struct console_result *result
 fault console_cache_flush_tag(struct console *console, struct console_result *result) MUST_USE;
 fault console_cache_warm(struct console *console, struct console_result *result) MUST_USE;
 fault console_cache_explain(struct console *console, struct console_result *result) MUST_USE;
+fault console_show_firewall(struct console *console, struct console_result *result) MUST_USE;
+fault console_show_firewall_statements(struct console *console,
+                                       struct console_result *result) MUST_USE;
+fault console_firewall_explain(struct console *console, struct console_result *result) MUST_USE;
+fault console_firewall_forget(struct console *console, struct console_result *result) MUST_USE;
 fault console_set(struct console *console, struct console_result *result) MUST_USE;
 fault console_reload(struct console *console, struct console_result *result) MUST_USE;
 fault console_pause(struct console *console, struct console_result *result) MUST_USE;

@@ -9,6 +9,7 @@
 #include "base/fault.h"
 #include "base/map.h"
 #include "base/time.h"
+#include "config/firewall.h"
 #include "config/hba.h"
 #include "fleet/resolver.h"
 #include "fleet/target.h"
@@ -352,9 +353,11 @@ struct route_config {
     duration lag_max;                       /* 0: as the service says */
     struct reads_config reads;
     struct cache_config cache;
+    struct firewall_config firewall;
     bool is_watched;  /* a route of its service has cache rules: writes of its clients count */
     bool is_inside;   /* all writers of its service come through this daemon: also watched */
-    bool is_examined; /* it has cache rules, or splits reads: what a client sends first decides */
+    bool is_examined; /* it has cache rules, a firewall, or splits reads: what a client sends first
+                         decides */
     bool is_reads;    /* made from another route, for its reads */
     const struct route_config *aside; /* the route for its reads; NULL: they are not split */
     bool is_targeted; /* made from another route, for clients that ask for this target */

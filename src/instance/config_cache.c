@@ -98,8 +98,7 @@ void config_check_writers(struct config_reader *reader, const struct service_con
 
 /* --- one rule --------------------------------------------------------------------------------- */
 
-/* Reads a fingerprint as CACHE EXPLAIN shows it. */
-static bool read_hex(const char *text, uint64_t *ret)
+bool config_read_fingerprint(const char *text, uint64_t *ret)
 {
     uint64_t value = 0;
     if (strlen(text) != 16)
@@ -121,7 +120,8 @@ static void check_fingerprint(struct config_reader *reader, struct cache_match *
     struct config_key group = {.up = up, .name = "match"};
     struct config_key key = {.up = &group, .name = "fingerprint"};
     const yaml_node_t *place = config_yaml_place(reader, node, "match");
-    if (match->fingerprint_text != NULL && !read_hex(match->fingerprint_text, &match->fingerprint))
+    if (match->fingerprint_text != NULL &&
+        !config_read_fingerprint(match->fingerprint_text, &match->fingerprint))
         config_error(reader, place, &key,
                      "found \"%s\"; accepted: 16 hexadecimal digits, as CACHE EXPLAIN shows them",
                      match->fingerprint_text);

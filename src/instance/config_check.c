@@ -273,6 +273,7 @@ static void check_route(struct config_reader *reader, size_t index, const yaml_n
                 : "target_session_attrs must be default, read-write or primary");
     }
     config_check_cache(reader, &reader->config->routes[index], node, up);
+    config_check_firewall(reader, &reader->config->routes[index].firewall, node, up);
     if (route->fresh && route->mode != POOL_SESSION) {
         struct config_key key = {.up = up, .name = "fresh"};
         config_error(reader, config_yaml_place(reader, node, "fresh"), &key,

@@ -105,7 +105,7 @@ static void watch_services(struct config *config)
 {
     for (size_t i = 0; i < config->route_count; i++) {
         struct route_config *cached = &config->routes[i];
-        cached->is_examined = cached->cache.rule_count > 0;
+        cached->is_examined = cached->cache.rule_count > 0 || cached->firewall.mode != FIREWALL_OFF;
         config->warms = config->warms || cached->cache.warm_count > 0 || cached->cache.warm_max > 0;
         for (size_t j = 0; cached->cache.rule_count > 0 && j < config->route_count; j++)
             if (config->routes[j].service == cached->service)

@@ -111,6 +111,11 @@ void config_check_writers(struct config_reader *reader, const struct service_con
 /** Checks the rules of a route's cache, and completes them (config_cache.c). */
 void config_check_cache(struct config_reader *reader, struct route_config *route,
                         const yaml_node_t *node, const struct config_key *up);
+/** Reads a fingerprint as the console shows it: 16 hexadecimal digits (config_cache.c). */
+bool config_read_fingerprint(const char *text, uint64_t *ret);
+/** Checks the rules of a route's firewall, and completes them (config_firewall.c). */
+void config_check_firewall(struct config_reader *reader, struct firewall_config *firewall,
+                           const yaml_node_t *node, const struct config_key *up);
 /** As config_file_private; adds a problem if the file is not private. */
 bool config_check_private(struct config_reader *reader, const yaml_node_t *node,
                           const struct config_key *key, const char *path);

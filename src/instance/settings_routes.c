@@ -387,6 +387,12 @@ const struct setting config_route_rows[] = {
          "Whether a comment `/* trunkline: off */`, `/* trunkline: dedupe */` or `/* trunkline: "
          "ttl=5s */` in front of a statement or behind it decides instead of the rule's mode "
          "and ttl."},
+    {.name = "firewall",
+     .kind = SETTING_GROUP,
+     AT(route_config, firewall),
+     .rows = config_firewall_rows,
+     .help = "Which statements are refused (42501) before a server gets anything of them. It is "
+             "advice on top of GRANT, no replacement for it. See docs/firewall.md."},
     {.name = "server_database",
      .kind = SETTING_TEXT,
      AT(route_config, server_database),

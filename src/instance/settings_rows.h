@@ -43,6 +43,7 @@ extern const struct setting config_service_tls_rows[]; /* struct tls_config */
 extern const struct setting config_patroni_tls_rows[]; /* struct tls_config */
 extern const struct setting config_warm_rows[];        /* struct cache_warm */
 extern const struct setting config_cache_rows[];       /* struct cache_rule */
+extern const struct setting config_firewall_rows[];    /* struct firewall_config */
 extern const struct setting config_balance_rows[];     /* struct balance_config */
 extern const struct setting config_probe_rows[];       /* struct probe_config */
 extern const struct setting config_patroni_rows[];     /* struct patroni_config */

@@ -14,6 +14,7 @@ struct auth_failures;
 struct flight_env;
 struct outlines;
 struct stats_calls;
+struct learned;
 struct client;
 struct preauths;
 struct pooler;
@@ -40,6 +41,7 @@ struct pooler_env {
                                        cache rules, then set before the relays know */
     struct stats_calls *calls;      /* counts of statements; from any thread */
     struct outlines *outlines;      /* of SQL texts; from any thread */
+    struct learned *learned;        /* what firewalls have seen; from any thread */
     struct preauths *preauths;      /* connections that have not logged in yet; from any thread */
     uint32_t clients;               /* atomic: clients that have logged in, or are about to */
     uint32_t clients_max;           /* atomic: clients that file descriptors suffice for */

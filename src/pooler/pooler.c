@@ -12,6 +12,7 @@
 #include "pooler/logbook.h"
 #include "relay/preauth.h"
 #include "relay/relay.h"
+#include "stats/learned.h"
 #include "stats/stats_calls.h"
 
 #include <stdlib.h>
@@ -192,10 +193,12 @@ fault pooler_start(struct config *config, const struct pooler_console *console, 
     pooler->env.failures = auth_failures_new();
     pooler->env.outlines = outlines_new(OUTLINES_BYTES);
     pooler->env.calls = stats_calls_new();
+    pooler->env.learned = learned_new();
     pooler->env.preauths = preauths_new();
     pooler->load = load_new(pooler);
     bool whole = pooler->listeners != NULL && pooler->env.failures != NULL &&
                  pooler->env.outlines != NULL && pooler->env.calls != NULL &&
+                 pooler->env.learned != NULL &&
                  pooler->env.preauths != NULL && pooler->load != NULL;
     *ret = pooler; /* the console of a client that is accepted first finds it */
     fault result = whole ? pooler_begin(pooler) : FAULT_MEMORY;
@@ -283,6 +286,7 @@ void pooler_free(struct pooler **pooler)
     auth_failures_free(&gone->env.failures);
     outlines_free(&gone->env.outlines);
     stats_calls_free(&gone->env.calls);
+    learned_free(&gone->env.learned);
     preauths_free(&gone->env.preauths);
     flight_env_free(&gone->env.flight);
     load_free(&gone->load);

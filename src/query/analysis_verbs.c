@@ -92,6 +92,13 @@ static const struct verb_of verbs_of_transactions[] = {
     {"TRANS_STMT_PREPARE", QUERY_VERB_PREPARE},
 };
 
+/* A MERGE also does what its clauses do. */
+static const struct verb_of verbs_of_clauses[] = {
+    {"CMD_INSERT", QUERY_VERB_INSERT},
+    {"CMD_UPDATE", QUERY_VERB_UPDATE},
+    {"CMD_DELETE", QUERY_VERB_DELETE},
+};
+
 static enum query_verb find_verb(const struct verb_of *list, size_t count, struct span name)
 {
     for (size_t i = 0; i < count; i++)
@@ -148,6 +155,15 @@ static void see_verb(struct analysis *analysis, tree_at node, tree_at statement)
         analysis->done.verbs |= UINT64_C(1) << verb;
 }
 
+static void see_merge_clause(struct analysis *analysis, tree_at clause)
+{
+    enum query_verb verb =
+        find_verb(verbs_of_clauses, ARRAY_SIZE(verbs_of_clauses),
+                  analysis_tree_member_text(&analysis->tree, clause, "commandType"));
+    if (verb != QUERY_VERB_OTHER) /* DO NOTHING */
+        analysis->done.verbs |= UINT64_C(1) << verb;
+}
+
 /* Whether a name is that of a type of statements; members have names that begin with a small
  * letter. */
 static bool is_type_of_statement(struct span name)
@@ -164,6 +180,8 @@ void analysis_see_verbs(struct analysis *analysis)
             tree->values[node].kind == TREE_OBJECT ? analysis_tree_first(tree, node) : 0;
         if (statement != 0 && is_type_of_statement(analysis_tree_name(tree, statement)))
             see_verb(analysis, node, statement);
+        else if (statement != 0 && span_is(analysis_tree_name(tree, statement), "MergeWhenClause"))
+            see_merge_clause(analysis, statement);
     }
 }
 

@@ -9,6 +9,7 @@
 #include "relay/flight/flight_wait.h"
 #include "relay/preauth.h"
 #include "relay/relay.h"
+#include "relay/turn/turn_firewall_names.h"
 #include "relay/turn/turn_reads.h"
 #include "session/counted.h"
 #include "wire/messages.h"
@@ -92,6 +93,7 @@ static void client_free(struct client *client)
     if (client->claim.last_server != NULL)
         server_forget_owner(client->claim.last_server);
     client_statements_clear(&client->statements);
+    turn_firewall_names_forget(client);
     params_unref(&client->params);
     params_unref(&client->unnamed_params);
     params_unref(&client->given);

@@ -79,8 +79,10 @@ struct client {
     struct preauth *preauth;      /* until authenticated; then NULL */
     struct flight_wait *flight;   /* in FLIGHT; see flight/flight_wait.h */
     struct flight_shadow *shadow; /* of its statement; see flight/flight_shadow.h; NULL: none */
-    struct turn *turn;            /* in TURN: on its coroutine's stack */
-    struct co *co;                /* the coroutine in LOGIN and TURN */
+    struct turn_firewall_names
+        *judged_names; /* owned; see turn/turn_firewall_names.h; mostly NULL */
+    struct turn *turn; /* in TURN: on its coroutine's stack */
+    struct co *co;     /* the coroutine in LOGIN and TURN */
     struct params *params;
     struct params *given;    /* startup parameters, the values of RESET; NULL: none */
     struct params *defaults; /* of the servers that it had; its sets differ from them; NULL: none */
@@ -104,16 +106,19 @@ struct client {
     bool shed;     /* to be disconnected for want of memory */
     bool leaving;  /* to be disconnected when its turn is over */
     bool console;
-    bool drained;  /* to be disconnected because drain_timeout has passed */
-    bool killed;   /* by an administrator */
-    bool fenced;   /* its server's backend is no longer the primary */
-    bool asked;    /* console: the command was cancelled */
-    bool counted;  /* in env->clients */
-    bool admitted; /* in the pool's counts */
-    bool fed;      /* in the number of connections (preauth.h) */
-    bool parted;   /* has just lost claim.served_by because the client ends */
-    bool crowded;  /* to be disconnected before login, to admit a newer connection */
-    bool passes;   /* its stashed statement is to be executed, not shared */
+    bool drained;           /* to be disconnected because drain_timeout has passed */
+    bool killed;            /* by an administrator */
+    bool fenced;            /* its server's backend is no longer the primary */
+    bool asked;             /* console: the command was cancelled */
+    bool counted;           /* in env->clients */
+    bool admitted;          /* in the pool's counts */
+    bool fed;               /* in the number of connections (preauth.h) */
+    bool parted;            /* has just lost claim.served_by because the client ends */
+    bool crowded;           /* to be disconnected before login, to admit a newer connection */
+    bool passes;            /* its stashed statement is to be executed, not shared */
+    uint32_t refused_batch; /* of its server's ledger, in which the firewall has refused a message,
+                               and 1; 0: none */
+    bool judged;            /* the firewall has counted its first message, before the turn began */
     uint8_t lost;  /* for flight_wait.c: executions of its stashed statement that were lost */
     bool internal; /* a part of the daemon: see client_start_internal */
     struct statement_catalog catalog; /* of an internal client */

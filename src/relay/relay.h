@@ -44,9 +44,13 @@ struct relay {
     struct co *warmer;                 /* that one, once it runs */
     uint32_t hits;                     /* from memory, for the sample of flight_warm.c */
     struct {
-        moment told;                 /* when a difference was logged */
-        uint64_t differences;        /* since then */
-    } shadows;                       /* see flight_shadow.c */
+        moment told;          /* when a difference was logged */
+        uint64_t differences; /* since then */
+    } shadows;                /* see flight_shadow.c */
+    struct {
+        moment told;                 /* when a denial was logged */
+        uint64_t count;              /* since then */
+    } denials;                       /* see turn_firewall_note.c */
     struct flight_keep *flight_keep; /* owned; sessions for executions of flights */
     struct list judging;             /* see flight/flight_once_parts.h */
     struct co_group runners;         /* coroutines that execute statements of flights */

@@ -66,6 +66,8 @@ TESTS = {
     "CLIENT_STATEMENTS_MAX": "unit/statements_test.c:a_client_has_no_more_names_than_the_limit",
     "QUERY_EFFECTS_MAX": "unit/query_test.c:too_many_effects_are_told_by_kind",
     "QUERY_HINTS_MAX": "unit/cache_rules_test.c:further_hints_mean_nothing",
+    "LEARNED_MAX": "unit/learned_test.c:a_full_table_counts_what_it_does_not_take",
+    "FIREWALL_NAME_OUTLINES": "integration/test_firewall.py:test_a_name_may_stand_for_few_texts",
     "FLIGHT_RULE_TEXTS": "integration/test_cache_rules.py:test_more_texts_than_are_remembered_have_their_rules",
     "LEDGER_MAX": "unit/ledger_test.c:the_ring_grows_in_order_up_to_its_ceiling",
     "RELAYS_MAX": "unit/limits_test.c:there_are_as_many_relays_as_there_may_be",

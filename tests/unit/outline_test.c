@@ -70,7 +70,8 @@ TEST(verbs_and_names_of_statements)
     check_view("insert into a values (1)", "insert r a f");
     check_view("update a set x = (select max(y) from b) where z = 1", "update r b a f max");
     check_view("with d as (delete from a returning x) select x from d", "select delete r a f");
-    check_view("merge into a using b on a.x = b.x when matched then delete", "merge r b a f");
+    check_view("merge into a using b on a.x = b.x when matched then delete",
+               "delete merge r b a f");
     check_view("truncate a, b", "truncate r a b f");
     check_view("copy a from stdin", "copy r a f");
     check_view("copy (delete from a returning x) to stdout", "delete copy r a f");

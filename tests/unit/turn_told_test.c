@@ -166,7 +166,7 @@ BODY(what_a_route_does_not_allow_is_refused_in_its_turn)
     ck_assert_int_eq(talk_await_ready(&client), OK);
     PUT(&client, 'Q', "LISTEN news");
     flush(&client);
-    EXPECT(&server, 'Q', "trunkline: refused by session_state");
+    EXPECT(&server, 'Q', "trunkline: refused");
     wire_put_report(&server.out, &(struct wire_report){"ERROR", "42601", "said so", NULL, NULL});
     PUT_BARE(&server, 'Z', "I");
     flush(&server);

@@ -2,6 +2,7 @@
 #include "base/probes.h"
 #include "relay/client_log.h"
 #include "relay/flight/flight_wait.h"
+#include "relay/turn/turn_firewall.h"
 #include "relay/turn/turn_reads.h"
 
 #include "machine/clock.h"
@@ -505,11 +506,15 @@ static fault arrival_stash(struct client *client, const struct chunk *chunk, uin
     return stashed;
 }
 
-/* Shares the answer to a whole statement, or chooses the pool in which it is executed. */
+/* Shares the answer to a whole statement, or chooses the pool in which it is executed.  *ret_claims
+ * false: the turn has to judge the message before it claims a server. */
 static COLD enum flight_taken arrival_examine(struct client *client, const struct chunk *chunk,
-                                              uint32_t size)
+                                              uint32_t size, bool *ret_claims)
 {
     const struct route_config *route = client->pool->route;
+    *ret_claims = !turn_firewall_on(client) || turn_firewall_passes(client, chunk->bytes, size);
+    if (!*ret_claims)
+        return FLIGHT_PASSES;
     if (route->cache.rule_count > 0) {
         enum flight_taken taken = flight_take(client, chunk->bytes, size);
         if (taken != FLIGHT_PASSES)
@@ -517,6 +522,7 @@ static COLD enum flight_taken arrival_examine(struct client *client, const struc
     }
     if (route->aside != NULL)
         turn_reads_choose(client, chunk->bytes, size);
+    client->judged = turn_firewall_on(client);
     return FLIGHT_PASSES;
 }
 
@@ -528,14 +534,15 @@ static bool arrival_decide(struct client *client, struct chunk *chunk, uint32_t 
     bool bad = arrival_bad(chunk, size);
     bool complete = bad || arrival_complete(chunk, size);
     bool needs = complete && !bad && arrival_needs_server(client, chunk);
+    bool claims = needs;
     if (needs && UNLIKELY(client->pool->route->is_examined)) {
-        enum flight_taken taken = arrival_examine(client, chunk, size);
+        enum flight_taken taken = arrival_examine(client, chunk, size, &claims);
         if (taken != FLIGHT_PASSES) {
             chunk_return(&relay->chunks, &chunk);
             return taken == FLIGHT_SERVED;
         }
     }
-    if (complete && (!needs || client_claim(client, &client->waker))) {
+    if (complete && (!claims || client_claim(client, &client->waker))) {
         arrival_run(client, chunk, size);
         return false;
     }

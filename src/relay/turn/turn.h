@@ -69,6 +69,7 @@ enum server_end {
 struct turn_message {
     bool starved;     /* only its beginning has arrived */
     bool awaits;      /* it waits for a reply of the server */
+    bool again;       /* it was judged by the firewall, and is walked again */
     bool cut;         /* the server got only a part of it */
     bool ready_after; /* send ReadyForQuery once `dropping` is 0 */
     bool scans;       /* it is SQL to be looked at as it passes: see turn_pin.c */
@@ -246,6 +247,8 @@ fault turn_pin_parse(struct turn *turn, const struct query_effects *found,
 /** Sends, in place of a message of an extended batch, an Execute that must fail.  The client gets
  *  this state and text for the server's error. */
 fault turn_pin_refuse(struct turn *turn, const char *sqlstate, const char *text) MUST_USE;
+/** The same, in place of a Query or a function call. */
+fault turn_pin_refuse_query(struct turn *turn, const char *sqlstate, const char *text) MUST_USE;
 /** Looks at the first part of a text that is forwarded as it arrives, and at each further one. */
 fault turn_pin_long(struct turn *turn, struct span part) MUST_USE;
 fault turn_pin_part(struct turn *turn, struct span part) MUST_USE;

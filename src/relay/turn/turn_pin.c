@@ -78,7 +78,7 @@ static uint8_t *put_message(uint8_t *at, uint8_t type, const void *body, size_t 
  * exist.  A Close comes before the Execute, as the client may have made a portal of that name. */
 static fault refused_send(struct turn *turn, bool simple, struct refused *take_refused)
 {
-    static const char text[] = "trunkline: refused by session_state";
+    static const char text[] = "trunkline: refused";
     static const char closed[] = "Ptl_refused";
     static const char portal[] = "tl_refused\0\0\0\0"; /* and its number of rows */
     size_t size = simple ? sizeof(text) : sizeof(closed) + WIRE_HEADER + sizeof(portal);
@@ -103,13 +103,26 @@ static fault refused_send(struct turn *turn, bool simple, struct refused *take_r
     return OK;
 }
 
+static fault refused_with(const char *sqlstate, const char *text, struct refused **ret)
+{
+    TRY(refused_new(ret));
+    snprintf((*ret)->sqlstate, sizeof((*ret)->sqlstate), "%s", sqlstate);
+    snprintf((*ret)->text, sizeof((*ret)->text), "%s", text);
+    return OK;
+}
+
 fault turn_pin_refuse(struct turn *turn, const char *sqlstate, const char *text)
 {
     struct refused *refused;
-    TRY(refused_new(&refused));
-    snprintf(refused->sqlstate, sizeof(refused->sqlstate), "%s", sqlstate);
-    snprintf(refused->text, sizeof(refused->text), "%s", text);
+    TRY(refused_with(sqlstate, text, &refused));
     return refused_send(turn, false, refused);
+}
+
+fault turn_pin_refuse_query(struct turn *turn, const char *sqlstate, const char *text)
+{
+    struct refused *refused;
+    TRY(refused_with(sqlstate, text, &refused));
+    return refused_send(turn, true, refused);
 }
 
 fault turn_pin_refused(struct turn *turn, const struct owed *owed)

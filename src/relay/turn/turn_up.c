@@ -5,6 +5,7 @@
 #include "relay/client_log.h"
 #include "relay/flight/flight_shadow.h"
 #include "relay/flight/flight_writes.h"
+#include "relay/turn/turn_firewall.h"
 #include "relay/turn/turn_reads.h"
 #include "wire/messages.h"
 
@@ -68,6 +69,7 @@ fault turn_refuse(struct turn *turn, const char *sqlstate, const char *text)
         .message = text,
         .detail = client_ids(turn->client, NULL, ids, sizeof(ids)),
     };
+    turn->message.again = turn->client->judged = false;
     snprintf(turn->refused_state, sizeof(turn->refused_state), "%s", sqlstate);
     snprintf(turn->refused_text, sizeof(turn->refused_text), "%s", text);
     wire_put_report(&out, &report);
@@ -467,9 +469,17 @@ static fault up_message(struct turn *turn)
     if (UNLIKELY(!header_good(type, length)))
         return turn_check_header(up->chunk->bytes + up->begin);
     bool whole = up->end - up->begin >= size;
+    if (UNLIKELY(turn_firewall_on(turn->client))) {
+        bool taken;
+        TRY(turn_firewall(turn, &taken));
+        if (taken)
+            return OK;
+    }
     if (turn->server == NULL && !turn->client->skipping && turn_needs_server(type) &&
-        (whole || size > up->chunk->size))
+        (whole || size > up->chunk->size)) {
+        turn->message.again = true;
         return turn_claim(turn);
+    }
     if (!whole)
         return up_part(turn, type, size);
     const uint8_t *at = up->chunk->bytes + up->begin;
@@ -502,6 +512,7 @@ fault turn_walk_up(struct turn *turn)
         TRY(up_message(turn));
         if (UNLIKELY(turn->message.awaits)) { /* the message is walked again later */
             up->begin = begin;
+            turn->message.again = true;
             return OK;
         }
         if (UNLIKELY(turn->reads.watched) && up->begin != begin)
