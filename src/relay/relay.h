@@ -48,6 +48,7 @@ struct relay {
         uint64_t differences;        /* since then */
     } shadows;                       /* see flight_shadow.c */
     struct flight_keep *flight_keep; /* owned; sessions for executions of flights */
+    struct flight_tier *flight_tier; /* owned; NULL: Redis was not asked yet */
     struct list judging;             /* see flight/flight_once_parts.h */
     struct co_group runners;         /* coroutines that execute statements of flights */
     uint32_t runs;                   /* of these, not ended */
