@@ -121,7 +121,8 @@ struct query_analysis {
     const struct query_type *types; /* of casts, and of column definitions of functions */
     const struct query_object *collations;
     /* Filled if one SELECT reads a single relation once, or one UPDATE or DELETE touches only its
-     * target.  `=` is whatever operator of that name search_path gives. */
+     * target, without columns that the UPDATE assigns.  `=` is whatever operator of that name
+     * search_path gives. */
     const struct query_key *keys;
 };
 

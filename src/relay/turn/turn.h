@@ -311,12 +311,13 @@ static inline bool turn_gates(const struct turn *turn)
     return turn->client->pool->route->mode != POOL_SESSION;
 }
 /** Notes that this text is about to run, or one that is not known (SPAN_NONE), if writes are
- * watched: before session.unanswered is.  turn_writes.c */
-void turn_writes_note(struct turn *turn, struct span text);
+ * watched: before session.unanswered is.  `bind`: the values that it is bound to, as in
+ * flight_writes.h.  turn_writes.c */
+void turn_writes_note(struct turn *turn, struct span text, struct span bind);
 static inline void turn_note_run(struct turn *turn, struct span text)
 {
     if (UNLIKELY((turn->looks & TURN_LOOKS_WRITES) != 0))
-        turn_writes_note(turn, text);
+        turn_writes_note(turn, text, SPAN_NONE);
 }
 /** Whether statements have other names on servers. */
 static inline bool turn_remaps(const struct turn *turn)
