@@ -79,7 +79,7 @@ install_packages() {
     quiet_end
     local package
     for package in "$@"; do
-        case $package in pgbouncer | haproxy | nsd | patroni | slapd) disable_service "$package" ;;
+        case $package in pgbouncer | haproxy | nsd | patroni | redis-server | slapd) disable_service "$package" ;;
             etcd-server) disable_service etcd ;; esac
     done
 }

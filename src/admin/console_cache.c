@@ -9,6 +9,7 @@
 #include "flight/flight_env.h"
 #include "machine/clock.h"
 #include "machine/co.h"
+#include "relay/flight/flight_tier.h"
 #include "relay/flight/flight_warm.h"
 #include "relay/relay.h"
 
@@ -155,6 +156,7 @@ static const struct console_column rules_columns[] = {
     {"rested", COLUMN_INT8,
      "statements executed because the rule's answers cost the server more than they save"},
     {"warmed", COLUMN_INT8, "executions to have an answer before clients ask: CACHE WARM"},
+    {"fetched", COLUMN_INT8, "answers that came from the second tier: SHOW CACHE_TIER"},
     {"shadow_hits", COLUMN_INT8,
      "mode `shadow`: statements that `of` would have answered from another execution"},
     {"shadow_differences", COLUMN_INT8, "of these: that answer was not the client's own"},
@@ -212,7 +214,7 @@ static bool is_written(const struct route_config *route)
 
 fault console_show_cache_rules(struct console *console, struct console_result *result)
 {
-    static_assert(CACHE_COUNTS == 17, "a column for each count");
+    static_assert(CACHE_COUNTS == 18, "a column for each count");
     const struct config *config = console->config;
     for (size_t i = 0; i < config->route_count; i++)
         for (size_t j = 0; is_written(&config->routes[i]) && j < config->routes[i].cache.rule_count;
@@ -286,6 +288,19 @@ fault console_show_cache_totals(struct console *console, struct console_result *
     return OK;
 }
 
+const struct console_view console_view_cache_tier = CONSOLE_VIEW(totals_columns);
+
+fault console_show_cache_tier(struct console *console, struct console_result *result)
+{
+    struct flight_env *env = console_flights(console);
+    if (env == NULL || env->l2 == NULL)
+        return OK;
+    write_total(&result->sink, "lost", l2_is_lost(env->l2) ? 1 : 0);
+    for (unsigned i = 0; i < L2_COUNTS; i++)
+        write_total(&result->sink, l2_count_word(i), l2_counted(env->l2, i));
+    return OK;
+}
+
 static const struct console_column reasons_columns[] = {
     {"reason", COLUMN_TEXT, "the word for it in SHOW CACHE_RULES"},
     {"count", COLUMN_INT8, "how often a statement was not shared for this reason"},
@@ -312,6 +327,10 @@ fault console_show_cache_reasons(struct console *console, struct console_result 
 
 static const struct console_column flush_columns[] = {
     {"flushed", COLUMN_INT8, "stored answers that were removed"},
+    {"tier", COLUMN_TEXT,
+     "`flushed`: all answers in the second tier have ended; `owed`: Redis did not answer, and "
+     "gives "
+     "no answer before it has been told; null: there is no second tier"},
 };
 const struct console_view console_view_cache_flush = CONSOLE_VIEW(flush_columns);
 
@@ -320,12 +339,16 @@ static void flush(struct console *console, const struct l1_filter *filter,
 {
     struct flight_env *env = console_flights(console);
     uint64_t removed = 0;
+    struct l2_link *link = env == NULL ? NULL : flight_tier_link(console->client->relay);
+    /* First, so that what is taken from Redis meanwhile can't be stored here. */
+    bool told = link != NULL && l2_flush(link);
     if (env != NULL) {
         struct l1_cursor cursor = l1_flush_begin(env->l1);
         while (l1_flush_step(env->l1, filter, &cursor, &removed))
             co_yield ();
     }
     table_int(&result->sink, (int64_t)removed);
+    table_text(&result->sink, link == NULL ? NULL : told ? "flushed" : "owed");
     table_end_row(&result->sink);
 }
 

@@ -160,6 +160,8 @@ const struct console_command console_commands[] = {
          "One row per rule of `cache`, with what became of its statements since this version of "
          "the configuration came.",
          &console_view_cache_rules, console_show_cache_rules),
+    VIEW("CACHE_TIER", "The second tier of stored answers, in Redis: what became of requests.",
+         &console_view_cache_tier, console_show_cache_tier),
     VIEW("CACHE_TOTALS", "Answers in memory: counts and bytes.", &console_view_cache_totals,
          console_show_cache_totals),
     VIEW("CLAIMS", "One row per claim for a server: those that wait, and those that hold one.",

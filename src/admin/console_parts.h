@@ -239,10 +239,10 @@ void console_extended_fini(struct console *console);
 extern const struct console_view console_view_statements;
 extern const struct console_view console_view_pins, console_view_pin_totals, console_view_reads;
 extern const struct console_view console_view_cache, console_view_cache_rules,
-    console_view_cache_totals, console_view_cache_reasons, console_view_cache_flush,
-    console_view_cache_warm, console_view_cache_explain, console_view_feed, console_view_flights,
-    console_view_firewall, console_view_firewall_statements, console_view_firewall_forget,
-    console_view_firewall_explain;
+    console_view_cache_totals, console_view_cache_tier, console_view_cache_reasons,
+    console_view_cache_flush, console_view_cache_warm, console_view_cache_explain,
+    console_view_feed, console_view_flights, console_view_firewall,
+    console_view_firewall_statements, console_view_firewall_forget, console_view_firewall_explain;
 /** The tables of answers from memory; NULL if no route of the configuration has rules.  They are
  *  made before a relay gets the first version that has some. */
 struct flight_env *console_flights(const struct console *console);
@@ -288,6 +288,7 @@ fault console_show_state(struct console *console, struct console_result *result)
 fault console_show_cache(struct console *console, struct console_result *result) MUST_USE;
 fault console_show_cache_rules(struct console *console, struct console_result *result) MUST_USE;
 fault console_show_cache_totals(struct console *console, struct console_result *result) MUST_USE;
+fault console_show_cache_tier(struct console *console, struct console_result *result) MUST_USE;
 fault console_show_cache_reasons(struct console *console, struct console_result *result) MUST_USE;
 fault console_show_feed(struct console *console, struct console_result *result) MUST_USE;
 fault console_show_flights(struct console *console, struct console_result *result) MUST_USE;

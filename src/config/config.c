@@ -26,6 +26,7 @@ void config_unref(struct config **config)
         tls_context_unref(&self->services[i].tls.context);
         tls_context_unref(&self->services[i].patroni.tls.context);
     }
+    tls_context_unref(&self->redis.tls.context);
     map_fini(&self->secrets);
     hba_free(&self->hba);
     map_fini(&self->users_by_name);

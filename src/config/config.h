@@ -223,6 +223,7 @@ enum cache_count {
     CACHE_COUNT_BYPASSED,  /* the feed could not say in time that the answer was current */
     CACHE_COUNT_RESTED,    /* the rule's answers cost the server more than they save */
     CACHE_COUNT_WARMED,    /* executions to have an answer before clients ask */
+    CACHE_COUNT_FETCHED,   /* answers that came from the second tier instead of an execution */
     /* Of CACHE_SHADOW. */
     CACHE_COUNT_WOULD_HIT,   /* the mode would have given an answer of another execution */
     CACHE_COUNT_DIFFERENCES, /* of these: it was not the client's own */
@@ -268,11 +269,27 @@ struct cache_counts {
     struct cache_worth worth;
 };
 
+/* Where answers of a rule are stored. */
+enum cache_tier { CACHE_TIER_MEMORY, CACHE_TIER_REDIS /* there too */ };
+
+/* The second tier of stored answers. */
+struct redis_config {
+    const char *host; /* a name or an address; an absolute path: of a Unix socket; NULL: none */
+    uint16_t port;
+    const char *user;     /* NULL: Redis's default user */
+    const char *password; /* NULL: none */
+    uint32_t database;
+    const char *prefix; /* of all keys */
+    duration budget;
+    struct tls_config tls;
+};
+
 struct cache_rule {
     struct cache_match match;
     uint16_t mode;               /* enum cache_mode */
     uint16_t of;                 /* CACHE_SHADOW: which mode is tried; CACHE_OFF: another mode */
     uint32_t number;             /* in its route, from 1 */
+    uint16_t tier;               /* enum cache_tier */
     duration ttl;                /* CACHE_STRICT: 0: none is set */
     duration stale;              /* how much older an answer may be while one refreshes it */
     uint64_t result_max;         /* bytes of an answer that is stored */
@@ -486,6 +503,7 @@ struct config {
     size_t cache_memory;          /* bytes of stored answers */
     const char **cache_functions; /* functions that give the same result as long as they say */
     size_t cache_function_count;
+    struct redis_config redis;
     bool warms; /* a route has `cache_warm` or `cache_warm_max` */
 
     const char **ignored_parameters; /* startup parameters of clients, dropped */

@@ -261,6 +261,11 @@ uint64_t answer_description(const struct answer *answer)
     return answer_bytes(answer) == 0 ? 0 : answer->described;
 }
 
+struct answer_shape answer_shape(const struct answer *answer)
+{
+    return answer->shape;
+}
+
 bool answer_suits(const struct answer *answer, struct answer_shape shape)
 {
     const struct answer_shape *own = &answer->shape;

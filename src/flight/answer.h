@@ -77,6 +77,8 @@ enum answer_end answer_ended(const struct answer *answer);
 uint64_t answer_bytes(const struct answer *answer);
 /** Bytes of the RowDescription; 0: the answer has none, or it is not published yet. */
 uint64_t answer_description(const struct answer *answer);
+/** Returns the digest of the statement's parameters and columns; of an answer that has bytes. */
+struct answer_shape answer_shape(const struct answer *answer);
 /** Returns whether the answer is one of a statement of this shape, as far as both are known. */
 bool answer_suits(const struct answer *answer, struct answer_shape shape);
 /** Returns whether the answer is complete and within result_max. */

@@ -41,6 +41,7 @@ void flight_env_free(struct flight_env **env)
     warms_free(&(*env)->warms);
     verdicts_free(&(*env)->verdicts);
     flights_free(&(*env)->flights);
+    l2_free(&(*env)->l2);
     l1_free(&(*env)->l1);
     generations_table_free(&(*env)->generations);
     free(*env);

@@ -6,6 +6,7 @@
  */
 #include "flight/flights.h"
 #include "flight/inside.h"
+#include "flight/l2.h"
 #include "flight/origin.h"
 #include "flight/verdicts.h"
 #include "flight/warms.h"
@@ -19,6 +20,7 @@ struct flight_env {
     struct insides *insides;   /* services whose writers are all inside */
     struct origins *origins;   /* of strict answers */
     struct warms *warms;
+    struct l2 *l2; /* the second tier; NULL: none */
 };
 
 /** Makes the tables; `bytes` is cache_memory.  The caller owns them.  NULL without memory. */

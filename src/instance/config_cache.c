@@ -167,6 +167,22 @@ static void check_age(struct config_reader *reader, struct cache_rule *rule,
         rule->ttl.us = 0;
 }
 
+/* Checks where a rule's answers are stored. */
+static void check_tier(struct config_reader *reader, const struct cache_rule *rule,
+                       const yaml_node_t *node, const struct config_key *up)
+{
+    struct config_key key = {.up = up, .name = "tier"};
+    const yaml_node_t *place = config_yaml_place(reader, node, "tier");
+    if (rule->tier == CACHE_TIER_MEMORY)
+        return;
+    if (rule->mode != CACHE_TTL)
+        config_error(reader, place, &key,
+                     "redis needs mode: ttl, whose promise is the age of an answer: what Redis has "
+                     "tells nothing of writes");
+    else if (reader->config->redis.host == NULL)
+        config_error(reader, place, &key, "redis needs cache_redis with its host");
+}
+
 static void check_rule(struct config_reader *reader, const struct route_config *route,
                        struct cache_rule *rule, const yaml_node_t *node,
                        const struct config_key *up)
@@ -177,6 +193,7 @@ static void check_rule(struct config_reader *reader, const struct route_config *
     if (mode_of(rule) == CACHE_STRICT)
         check_strict(reader, route, config_yaml_place(reader, node, "mode"), &key);
     check_age(reader, rule, node, up);
+    check_tier(reader, rule, node, up);
     check_fingerprint(reader, &rule->match, node, up);
     key.name = "max_result";
     if (rule->result_max > reader->config->cache_memory)

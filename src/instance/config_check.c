@@ -8,6 +8,8 @@
 
 /* sizeof(sun_path) less "/.s.PGSQL.65535" and the NUL. */
 #define DIRECTORY_MAX (108 - 15 - 1)
+/* The longest name of a Unix socket. */
+#define SOCKET_MAX 107
 
 /* --- listeners -------------------------------------------------------------------------------- */
 
@@ -44,7 +46,7 @@ static void check_host(struct config_reader *reader, const struct listen_config 
 }
 
 /* Whose TLS a group named tls is. */
-enum tls_use { TLS_OF_LISTENER, TLS_OF_SERVERS, TLS_OF_PATRONI };
+enum tls_use { TLS_OF_LISTENER, TLS_OF_SERVERS, TLS_OF_PATRONI, TLS_OF_REDIS };
 
 /* Makes the TLS context; problems of its files are reported at the tls group. */
 static void load_tls(struct config_reader *reader, struct tls_config *tls, const yaml_node_t *node,
@@ -92,7 +94,7 @@ static void load_tls(struct config_reader *reader, struct tls_config *tls, const
                                     .authorities = tls->authorities,
                                     .policy = tls->policy,
                                     .server = server,
-                                    .is_http = use == TLS_OF_PATRONI};
+                                    .is_http = use == TLS_OF_PATRONI || use == TLS_OF_REDIS};
     fault made = tls_context_new(&settings, &tls->context);
     if (made != OK)
         config_error(reader, group, &key, "%s", fault_detail(made));
@@ -177,6 +179,33 @@ static void check_patroni(struct config_reader *reader, struct service_config *s
                      "needs probes (probe.user): a server is asked for its role before its "
                      "Patroni is");
     load_tls(reader, &service->patroni.tls, group, &key, TLS_OF_PATRONI);
+}
+
+static void check_redis(struct config_reader *reader)
+{
+    struct redis_config *redis = &reader->config->redis;
+    const struct config_key top = {.name = "cache_redis"};
+    const yaml_node_t *group = config_yaml_find(reader, reader->root, "cache_redis");
+    struct config_key key = {.up = &top, .name = "host"};
+    if (group == NULL || group->type != YAML_MAPPING_NODE)
+        return;
+    if (redis->host == NULL && reader->problems.errors == 0)
+        config_error(reader, group, &key, "missing: a name, an address, or the path of a socket");
+    if (redis->host != NULL && redis->host[0] == '/' && strlen(redis->host) > SOCKET_MAX)
+        config_error(reader, config_yaml_place(reader, group, "host"), &key,
+                     "found a path of %zu bytes; accepted: at most %d", strlen(redis->host),
+                     SOCKET_MAX);
+    if (redis->host != NULL && redis->host[0] == '/' && redis->tls.mode != TLS_MODE_DISABLE)
+        config_error(reader, config_yaml_place(reader, group, "tls"), &top,
+                     "tls has no effect over a Unix socket");
+    key.name = "user";
+    if (redis->user != NULL && redis->password == NULL)
+        config_error(reader, config_yaml_place(reader, group, "user"), &key, "needs a password");
+    key.name = "prefix";
+    if (redis->prefix != NULL && strpbrk(redis->prefix, "{}") != NULL)
+        config_error(reader, config_yaml_place(reader, group, "prefix"), &key,
+                     "found \"%s\"; accepted: a text without braces", redis->prefix);
+    load_tls(reader, &redis->tls, group, &top, TLS_OF_REDIS);
 }
 
 static void check_services(struct config_reader *reader)
@@ -389,6 +418,7 @@ void config_check(struct config_reader *reader)
         return;
     check_listeners(reader);
     check_services(reader);
+    check_redis(reader);
     check_routes(reader);
     index_names(reader);
     check_log(reader);

@@ -292,6 +292,13 @@ const struct setting config_settings[] = {
      .unit = "a list of \"schema.name\"",
      .help = "Functions whose results may be shared and stored, beside those of PostgreSQL that "
              "read only their arguments."},
+    {.name = "cache_redis",
+     .kind = SETTING_GROUP,
+     AT(config, redis),
+     .rows = config_redis_rows,
+     .help =
+         "A Redis or Valkey that several daemons share, for answers of rules with `tier: redis`. "
+         "A user of it that can write decides what clients are answered. See docs/flight.md."},
     {.name = "chunk_size",
      .kind = SETTING_BYTES,
      AT(config, chunk),

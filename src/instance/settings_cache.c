@@ -11,6 +11,12 @@ static const struct setting_choice tried[] = {
     {NULL, 0},
 };
 
+static const struct setting_choice tiers[] = {
+    {"memory", CACHE_TIER_MEMORY},
+    {"redis", CACHE_TIER_REDIS},
+    {NULL, 0},
+};
+
 static const struct setting match_rows[] = {
     {.name = "text",
      .kind = SETTING_TEXT,
@@ -91,6 +97,15 @@ const struct setting config_cache_rows[] = {
      .preset = "off",
      .reloadable = true,
      .help = "mode ttl: how much longer it is given while one execution refreshes it."},
+    {.name = "tier",
+     .kind = SETTING_CHOICE,
+     AT(cache_rule, tier),
+     .choices = tiers,
+     .preset = "memory",
+     .reloadable = true,
+     .help =
+         "mode ttl: where answers are stored. redis: in memory and in `cache_redis`, where other "
+         "daemons find them."},
     {.name = "max_result",
      .kind = SETTING_BYTES,
      AT(cache_rule, result_max),

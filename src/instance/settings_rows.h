@@ -41,6 +41,8 @@ extern const struct setting config_failures_rows[];    /* struct config */
 extern const struct setting config_listen_tls_rows[];  /* struct tls_config */
 extern const struct setting config_service_tls_rows[]; /* struct tls_config */
 extern const struct setting config_patroni_tls_rows[]; /* struct tls_config */
+extern const struct setting config_redis_tls_rows[];   /* struct tls_config */
+extern const struct setting config_redis_rows[];       /* struct redis_config */
 extern const struct setting config_warm_rows[];        /* struct cache_warm */
 extern const struct setting config_cache_rows[];       /* struct cache_rule */
 extern const struct setting config_firewall_rows[];    /* struct firewall_config */

@@ -12,7 +12,7 @@ static const struct setting_choice service_tls_modes[] = {
     {"require", TLS_MODE_REQUIRE},         {"verify-ca", TLS_MODE_VERIFY_CA},
     {"verify-full", TLS_MODE_VERIFY_FULL}, {NULL, 0},
 };
-static const struct setting_choice patroni_tls_modes[] = {
+static const struct setting_choice verified_tls_modes[] = {
     {"disable", TLS_MODE_DISABLE},
     {"require", TLS_MODE_REQUIRE},
     {"verify-ca", TLS_MODE_VERIFY_CA},
@@ -148,7 +148,7 @@ const struct setting config_patroni_tls_rows[] = {
     {.name = "mode",
      .kind = SETTING_CHOICE,
      AT(tls_config, mode),
-     .choices = patroni_tls_modes,
+     .choices = verified_tls_modes,
      .preset = "disable",
      .reloadable = true,
      .help = "Whether Patroni is asked by HTTPS, and how far its certificate is verified: "
@@ -172,5 +172,31 @@ const struct setting config_patroni_tls_rows[] = {
      .reloadable = true,
      .help = "The certificate's private key; default: the key in the file of `cert`."},
     POLICY_ROWS,
+    {.name = NULL},
+};
+
+const struct setting config_redis_tls_rows[] = {
+    {.name = "mode",
+     .kind = SETTING_CHOICE,
+     AT(tls_config, mode),
+     .choices = verified_tls_modes,
+     .preset = "disable",
+     .help = "Whether the connection to Redis is encrypted, and how far its certificate is "
+             "verified: verify-full compares it with `host`."},
+    {.name = "ca",
+     .kind = SETTING_PATH,
+     AT(tls_config, authorities),
+     RANGE(1, PATH_BYTES_MAX),
+     .help = "The certificate authorities accepted for Redis's certificate."},
+    {.name = "cert",
+     .kind = SETTING_PATH,
+     AT(tls_config, certificate),
+     RANGE(1, PATH_BYTES_MAX),
+     .help = "The certificate presented to Redis, in PEM: for its `tls-auth-clients`."},
+    {.name = "key",
+     .kind = SETTING_PATH,
+     AT(tls_config, key),
+     RANGE(1, PATH_BYTES_MAX),
+     .help = "The certificate's private key; default: the key in the file of `cert`."},
     {.name = NULL},
 };

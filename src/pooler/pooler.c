@@ -138,6 +138,27 @@ static fault declare_insides(struct flight_env *flight, const struct config *con
     return OK;
 }
 
+static fault make_flight(struct pooler_env *env, const struct config *config)
+{
+    const struct redis_config *redis = &config->redis;
+    const struct l2_settings tier = {.host = redis->host,
+                                     .port = redis->port,
+                                     .user = redis->user,
+                                     .password = redis->password,
+                                     .database = redis->database,
+                                     .prefix = redis->prefix,
+                                     .budget = redis->budget,
+                                     .tls_mode = redis->tls.mode,
+                                     .tls = redis->tls.context};
+    env->flight = flight_env_new(config->cache_memory);
+    if (env->flight == NULL)
+        return FAULT_MEMORY;
+    if (redis->host == NULL)
+        return OK;
+    env->flight->l2 = l2_new(&tier);
+    return env->flight->l2 == NULL ? FAULT_MEMORY : OK;
+}
+
 /* Makes the tables for shared answers when the first version comes whose routes have cache rules;
  * the relays get that version later. */
 static fault prepare_flight(struct pooler *pooler, const struct config *config, bool first)
@@ -149,9 +170,7 @@ static fault prepare_flight(struct pooler *pooler, const struct config *config, 
     if (pooler->env.flight != NULL)
         flight_env_bound(pooler->env.flight, config->cache_memory, now());
     else if (wanted)
-        pooler->env.flight = flight_env_new(config->cache_memory);
-    if (wanted && pooler->env.flight == NULL)
-        return FAULT_MEMORY;
+        TRY(make_flight(&pooler->env, config));
     if (pooler->env.flight != NULL)
         TRY(declare_insides(pooler->env.flight, config, first));
     if (pooler->env.flight != NULL)

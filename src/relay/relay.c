@@ -8,6 +8,7 @@
 #include "pool/router.h"
 #include "relay/flight/flight_keep.h"
 #include "relay/flight/flight_rule.h"
+#include "relay/flight/flight_tier.h"
 #include "relay/flight/flight_warm.h"
 #include "session/counted.h"
 
@@ -111,6 +112,7 @@ static void relay_main(void *argument)
         if (co_wait(NEVER) == FAULT_CANCELLED)
             break;
     }
+    flight_tier_free(&relay->flight_tier);
     mail_send(relay->pools.env->machine, &relay->ended);
     while (!relay->released)
         if (co_wait(NEVER) == FAULT_CANCELLED)

@@ -52,6 +52,7 @@ struct relay {
         uint64_t count;              /* since then */
     } denials;                       /* see turn_firewall_note.c */
     struct flight_keep *flight_keep; /* owned; sessions for executions of flights */
+    struct flight_tier *flight_tier; /* owned; NULL: Redis was not asked yet */
     struct list judging;             /* see flight/flight_once_parts.h */
     struct co_group runners;         /* coroutines that execute statements of flights */
     uint32_t runs;                   /* of these, not ended */

@@ -14,6 +14,11 @@ PUNCTUAL = "sim/clients/behave_limits.c"  # the simulation, in runs without dela
 
 # name -> the test, as FILE:FUNCTION below tests/
 TESTS = {
+    "L2_VALUE_MAX": "integration/test_tier.py:test_a_long_answer_goes_through_and_a_longer_one_does_not",
+    "L2_SILENCE": "integration/test_tier.py:test_redis_that_stands_still_costs_the_budget_and_then_nothing",
+    "L2_FAILURES_MAX": "unit/l2_test.c:failures_in_a_row_open_it",
+    "L2_PAUSE_MIN": "unit/l2_test.c:pauses_double_up_to_a_limit",
+    "L2_PAUSE_MAX": "unit/l2_test.c:pauses_double_up_to_a_limit",
     "clients": f"{LIMITS}:test_the_limit_of_all_clients_is_exact_and_lets_go",
     "routes[].client_limit": f"{LIMITS}:test_the_limit_of_one_pools_clients_is_exact_when_many_come_at_once",
     "database_clients": f"{LIMITS}:test_clients_of_a_database_or_a_user_are_counted_over_all_pools",

@@ -9,9 +9,10 @@ static const char question[] = /* the body of a Parse behind the name: ends with
     " pg_catalog.pg_backend_pid(),"
     " pg_catalog.pg_my_temp_schema() OPERATOR(pg_catalog.<>) 0::pg_catalog.oid,"
     " pg_catalog.current_setting('transaction_isolation') OPERATOR(pg_catalog.=) 'serializable',"
-    " " RESOLVE_SETTINGS_DIGEST "\0\0";
+    " " RESOLVE_SETTINGS_DIGEST ","
+    " pg_catalog.current_setting('server_version_num')\0\0";
 
-#define COLUMNS 7u
+#define COLUMNS 8u
 
 /* BindComplete, DataRow, CommandComplete. */
 #define REPLIES 3u
@@ -32,7 +33,7 @@ void flight_check_put(struct buffer *batch, const struct flight_name *name)
 
 static fault read_row(struct flight_check *check)
 {
-    static const int bases[COLUMNS] = {10, 16, 10, 10, 0, 0, 10};
+    static const int bases[COLUMNS] = {10, 16, 10, 10, 0, 0, 10, 10};
     struct wire_reader in = wire_reader_over(span_skip(buffer_span(&check->row), WIRE_HEADER));
     uint64_t values[COLUMNS] = {0};
     bool sound = wire_get_u16(&in) == COLUMNS;
@@ -52,6 +53,7 @@ static fault read_row(struct flight_check *check)
     check->temporary = values[4] != 0;
     check->serializable = values[5] != 0;
     check->settings = values[6];
+    check->version = values[7];
     return OK;
 }
 

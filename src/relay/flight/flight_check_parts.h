@@ -33,6 +33,7 @@ struct flight_check {
     struct origin_server server;
     uint32_t pid;
     uint64_t settings; /* a digest of those that change answers, and of the user */
+    uint64_t version;  /* of PostgreSQL, as server_version_num */
     bool temporary;    /* the session has had temporary tables */
     bool serializable; /* its transactions are */
 };

@@ -88,6 +88,11 @@ void flight_key_of_rule(const struct client *client, const struct turn_batch *ba
     flight_key_write(client, batch, key);
     if (rule->mode == CACHE_STRICT)
         buffer_append(key, client->pool->route->is_inside ? "I" : "S", 1);
+    if (rule->mode == CACHE_TTL && rule->tier == CACHE_TIER_REDIS) {
+        /* A flight of this key may get an answer as old as `ttl`. */
+        buffer_append(key, "R", 1);
+        buffer_append(key, &rule->ttl, sizeof(rule->ttl));
+    }
     if (rule->mode == CACHE_SHADOW)
         flight_shadow_key(rule, batch, key);
     buffer_append(key, named ? "N" : "U", 1);

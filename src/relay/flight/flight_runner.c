@@ -12,6 +12,7 @@
 #include "relay/flight/flight_once_parts.h"
 #include "relay/flight/flight_rule.h"
 #include "relay/flight/flight_strict_parts.h"
+#include "relay/flight/flight_tier_parts.h"
 #include "relay/relay.h"
 #include "session/signature.h"
 #include "wire/messages.h"
@@ -78,8 +79,13 @@ struct flight_run {
     struct flight_values values;
     struct flight_check check;
     bool alone;  /* the answer is only for those that wait already, and not stored */
+    bool checks; /* the server says which one it is, in front of the statement */
     bool simple; /* the clients sent a simple query, and the execution is an extended one */
     bool named;  /* the statement may be executed as a named one */
+
+    bool fetched; /* the answer has come from there */
+    bool tiered;  /* the answer may come from the second tier, and go there */
+    struct flight_tier_use tier;
 };
 
 /* --- the replies ------------------------------------------------------------------------------ */
@@ -205,6 +211,10 @@ static bool is_origin(struct flight_run *run, const struct flight_check *check)
 static fault server_found(struct flight_check *check)
 {
     struct flight_run *run = CONTAINER_OF(check, struct flight_run, check);
+    if (run->origin == NULL) {
+        flight_tier_executes(run->relay, &run->tier, check);
+        return OK;
+    }
     bool as_judged = is_origin(run, check) && !check->temporary && !check->serializable &&
                      settings_agree(run->verdict, check->settings);
     if (run->alone || as_judged)
@@ -254,7 +264,7 @@ static void choose_names(struct flight_run *run, struct flight_name *ret_check,
                          struct flight_name *ret_name)
 {
     *ret_check = *ret_name = FLIGHT_UNNAMED;
-    if (run->origin != NULL && can_name(run->route))
+    if (run->checks && can_name(run->route))
         *ret_check = flight_kept_name(run->kept, flight_check_parse());
     if (run->named && !run->alone)
         *ret_name = flight_kept_name(run->kept, buffer_span(&run->batch.parse));
@@ -279,12 +289,12 @@ static fault ask(struct flight_run *run, bool first)
         BUFFER_INIT(run->batch.parse.size + run->batch.bind.size + BATCH_EXTRA);
     if (first)
         choose_names(run, &check, &name);
-    if (run->origin != NULL)
+    if (run->checks)
         flight_check_put(&messages, &check);
     flight_batch_put(&run->batch, &name, &messages);
     fault asked = buffer_fault(&messages);
     reset(run, name.parses);
-    if (asked == OK && run->origin != NULL)
+    if (asked == OK && run->checks)
         asked = ask_checked(run, &check, buffer_span(&messages));
     else if (asked == OK)
         asked = flight_session_ask(&run->kept->session, buffer_span(&messages), &run->sink, NEVER);
@@ -328,7 +338,7 @@ static bool capture(struct flight_run *run)
  * less, or more, than the clients' simple one; and an error of the check is given to no client. */
 static bool is_own(const struct flight_run *run)
 {
-    bool checking = run->origin != NULL && !flight_check_done(&run->check);
+    bool checking = run->checks && !flight_check_done(&run->check);
     return (run->simple || checking) && run->failed && answer_bytes(run->answer) == 0;
 }
 
@@ -356,6 +366,8 @@ static void store(struct flight_run *run)
     const struct l1_key *key = flight_key(run->flight);
     bool ages = run->origin == NULL || rule->ttl.us > 0;
     deadline expires = later(run->sent, ages ? l1_jitter(rule->ttl, JITTER) : STRICT_TTL);
+    if (run->tier.found.answered && !run->fetched)
+        flight_tier_store(run->relay, &run->tier, key->bytes, run->answer, between(now(), expires));
     struct l1_offer offer = {
         .key = *key,
         .answer = run->answer,
@@ -368,7 +380,7 @@ static void store(struct flight_run *run)
         .captured = run->origin == NULL ? 0 : run->captured,
         .flushes = run->flushes,
     };
-    if (l1_store(env->l1, &offer, now()) == L1_STORED)
+    if (l1_store(env->l1, &offer, now()) == L1_STORED && !run->fetched)
         cache_rules_count(rule, CACHE_COUNT_STORED);
 }
 
@@ -392,6 +404,21 @@ static void settle(struct flight_run *run, fault executed)
     if (complete && is_stored(run) && answer_storable(run->answer))
         store(run);
     flight_end(run->flight, executed == FAULT_CLOSED ? FLIGHT_LOST : FLIGHT_ENDED);
+}
+
+/* Ends the flight with an answer of the second tier.  All that wait have a rule that allows its
+ * age: that is a part of the key. */
+static void settle_fetched(struct flight_run *run)
+{
+    struct l2_found *found = &run->tier.found;
+    run->fetched = run->clean = true;
+    run->answer = TAKE(found->answer);
+    run->sent = (moment){found->asked.us - found->age.us};
+    flight_run(run->flight, run->answer, NULL, 0);
+    flight_set_progress(run->flight, FLIGHT_AT_EXECUTE);
+    cache_rules_count(&run->rule, CACHE_COUNT_FETCHED);
+    store(run);
+    flight_end(run->flight, FLIGHT_ENDED);
 }
 
 /* --- the coroutine ---------------------------------------------------------------------------- */
@@ -471,9 +498,29 @@ static bool is_allowed(struct flight_run *run)
     bool allowed = run->verdict->reason == VERDICT_REASONS;
     if (!allowed)
         cache_rules_count_refused(&run->rule, run->verdict->reason);
-    else if (!run->judges)
-        cache_rules_count(&run->rule, run->counts_as);
     return allowed;
+}
+
+/* Looks for the answer in the second tier. */
+static fault fetch(struct flight_run *run)
+{
+    struct span key = flight_key(run->flight)->bytes;
+    run->flushes = l1_flushes(run->relay->pools.env->flight->l1);
+    run->tier.database = run->database;
+    TRY(flight_tier_find(run->relay, &run->kept->session, &run->rule, key, &run->tier));
+    run->checks = run->tier.found.answered;
+    return OK;
+}
+
+static void execute_and_settle(struct flight_run *run)
+{
+    struct answer_memory *memory = &run->relay->pools.env->flight->memory;
+    cache_rules_count(&run->rule, run->counts_as);
+    run->answer = answer_new(memory, run->rule.result_max);
+    if (run->answer != NULL)
+        settle(run, execute_often(run));
+    else
+        flight_end(run->flight, FLIGHT_DECLINED);
 }
 
 static void on_abandoned(struct flight *flight UNUSED, void *context)
@@ -491,10 +538,12 @@ static void run_main(void *argument)
     if (run->origin != NULL)
         flight_lost_ask(&run->kept->session, run->origin, run->epoch);
     bool allowed = is_allowed(run) && !run->judges && !co_cancelled();
-    if (allowed)
-        run->answer = answer_new(&relay->pools.env->flight->memory, run->rule.result_max);
-    if (run->answer != NULL)
-        settle(run, execute_often(run));
+    if (allowed && UNLIKELY(run->tiered))
+        allowed = fetch(run) == OK;
+    if (run->tier.found.answer != NULL)
+        settle_fetched(run);
+    else if (allowed)
+        execute_and_settle(run);
     else
         flight_end(run->flight, FLIGHT_DECLINED);
     if (run->clean)
@@ -520,7 +569,10 @@ static struct flight_run *run_new(const struct client *client, struct flight *ta
     run->config = config_ref(client->pool->config);
     run->rule = *rule;
     run->route = route;
-    flight_batch_init(&run->batch, batch, rule->mode == CACHE_STRICT);
+    run->tiered = flight_tier_is_for(client->relay, rule);
+    run->checks = rule->mode == CACHE_STRICT;
+    run->simple = !batch->extended && (run->checks || run->tiered);
+    flight_batch_init(&run->batch, batch, run->simple);
     run->judged_key = BUFFER_INIT(VERDICTS_KEY_MAX);
     run->held = BUFFER_INIT(HELD_MAX);
     run->told = BUFFER_INIT(SIGNATURE_MAX);
@@ -534,7 +586,6 @@ static struct flight_run *run_new(const struct client *client, struct flight *ta
         if (origin_inside(run->origin) != NULL)
             run->suspicions = inside_suspicions(origin_inside(run->origin));
         flight_values_init(&run->values, batch);
-        run->simple = !batch->extended;
         run->named = flight_key_named(flight_key(run->flight)->bytes);
     }
     flight_judge_key(client, batch, run->origin, &run->judged_key);

@@ -1,0 +1,83 @@
+#include "flight/l2_shared.h"
+
+#include "flight/l2_parts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const words[L2_COUNTS] = {
+    [L2_COUNT_HITS] = "hits",
+    [L2_COUNT_MISSES] = "misses",
+    [L2_COUNT_OLD] = "old",
+    [L2_COUNT_MALFORMED] = "malformed",
+    [L2_COUNT_VERSION] = "version",
+    [L2_COUNT_CHECKSUM] = "checksum",
+    [L2_COUNT_OTHER_KEY] = "other_key",
+    [L2_COUNT_TOO_LONG] = "too_long",
+    [L2_COUNT_STORED] = "stored",
+    [L2_COUNT_REFUSED] = "refused",
+    [L2_COUNT_TIMEOUTS] = "timeouts",
+    [L2_COUNT_FAILURES] = "failures",
+    [L2_COUNT_SKIPPED] = "skipped",
+    [L2_COUNT_FULL] = "full",
+    [L2_COUNT_CONNECTS] = "connects",
+    [L2_COUNT_FLUSHES] = "flushes",
+};
+
+static const char *copy(const char *text, bool *missing)
+{
+    char *made = text == NULL ? NULL : strdup(text);
+    *missing = *missing || (text != NULL && made == NULL);
+    return made;
+}
+
+struct l2 *l2_new(const struct l2_settings *settings)
+{
+    struct l2 *l2 = calloc(1, sizeof(*l2));
+    bool missing = false;
+    if (l2 == NULL)
+        return NULL;
+    l2->settings = *settings;
+    l2->settings.host = copy(settings->host, &missing);
+    l2->settings.user = copy(settings->user, &missing);
+    l2->settings.password = copy(settings->password, &missing);
+    l2->settings.prefix = copy(settings->prefix, &missing);
+    if (settings->tls != NULL)
+        l2->settings.tls = tls_context_ref(settings->tls);
+    if (missing)
+        l2_free(&l2);
+    return l2;
+}
+
+void l2_free(struct l2 **l2)
+{
+    struct l2 *old = TAKE(*l2);
+    if (old == NULL)
+        return;
+    tls_context_unref(&old->settings.tls);
+    free((void *)(uintptr_t)old->settings.host);
+    free((void *)(uintptr_t)old->settings.user);
+    free((void *)(uintptr_t)old->settings.password);
+    free((void *)(uintptr_t)old->settings.prefix);
+    free(old);
+}
+
+void l2_count(struct l2 *l2, enum l2_count what)
+{
+    __atomic_fetch_add(&l2->counts[what], 1, __ATOMIC_RELAXED);
+}
+
+uint64_t l2_counted(const struct l2 *l2, enum l2_count what)
+{
+    return __atomic_load_n(&l2->counts[what], __ATOMIC_RELAXED);
+}
+
+const char *l2_count_word(enum l2_count what)
+{
+    return words[what];
+}
+
+bool l2_is_lost(const struct l2 *l2)
+{
+    return __atomic_load_n(&l2->lost, __ATOMIC_RELAXED) != 0;
+}
