@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 /* What statements under way have to end in, at a stop. */
-#define STOP_MAX  sec(10)
+#define STOP_MAX  sec(3)
 #define PAUSE_MIN ms(200)
 #define PAUSE_MAX sec(10)
 #define JITTER    50 /* percent */

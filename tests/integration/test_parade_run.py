@@ -1,6 +1,7 @@
 """A parade of three zones on three real clusters: `parade setup`, `push`, and the replicators of `parade run`."""
 import itertools
 import json
+import re
 import signal
 
 import pytest
@@ -10,7 +11,7 @@ from support.parade_cli import call, refused, run
 from support.patience import eventually
 from support.processes import Program
 from support.proxy import Proxy
-from support.trunkline import binary
+from support.trunkline import TOP, binary
 
 ZONES = ("east", "west", "south")
 SHARD = "kv1"
@@ -94,7 +95,7 @@ def zones(ground, tmp_path):
     yield made
     made.close()
     for instance in ground.instances:
-        for database in (SHARD, "kv_catalog"):
+        for database in (SHARD, "kv2", "kv_catalog"):
             instance.sql(f"drop database if exists {database} with (force)", database="postgres")
 
 
@@ -197,6 +198,37 @@ def test_a_link_that_fails_says_why(zones):
     trouble = eventually(lambda: zones.status()[1]["links"][0]["trouble"])
     assert "peer 1 is no member (42704)" in trouble
     assert zones.status()[1]["links"][0]["state"] in ("failed", "connecting")
+
+
+def blocks(page, language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", page, re.M | re.S)
+
+
+def test_the_page_of_the_installation_holds_word_by_word(zones):
+    """Its statements, its topology file and its commands, with the addresses of these clusters."""
+    page = (TOP / "docs" / "parade" / "installation.md").read_text()
+    instances = zones.ground.instances
+    topology, = blocks(page, "text")
+    for zone, instance in zip(ZONES, instances):
+        topology = re.sub(rf"{zone}: host=.*", f"{zone}: host=127.0.0.1 port={instance.port}", topology)
+    zones.file.write_text(topology.replace("sslmode=require", "sslmode=disable"))
+    _, roles, values, change = blocks(page, "sql")
+    commands = [line.replace("/etc/trunkline/parade.conf", str(zones.file)).split()[2:]
+                for block in blocks(page, "sh") for line in block.splitlines()]
+    dry, setup, serve, status, push = commands
+    assert call(*dry).count("would be created") == 9
+    assert call(*setup).count(": created\n") == 9
+    for zone, instance in zip(ZONES, instances):
+        instance.sql(roles, database="postgres")
+        zones.programs[zone] = Program([binary(), "parade", *[zone if word == "east" else word for word in serve]],
+                                       zones.folder / f"{zone}.log")
+    put, get = values.splitlines()
+    with instances[0].connect("kv2", "kv_client") as east, instances[2].connect("kv2", "kv_client") as south:
+        assert east.execute(put).fetchone() == ("INSERT",)
+        eventually(lambda: south.execute(get).fetchone() == ({"text": "hello"},))
+    assert "streaming" in call(*[word for word in status if word != "--watch"])
+    instances[0].sql(change, database="kv_catalog")
+    assert call(*push).count("taken over") == 8
 
 
 @pytest.mark.parametrize("text, said", [
