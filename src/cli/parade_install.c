@@ -6,7 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define NAMES_MAX 65536u
+#define TEXT_MAX 65536u
 
 static const char *kind_text(enum parade_for kind)
 {
@@ -15,25 +15,29 @@ static const char *kind_text(enum parade_for kind)
 
 /* Prints the plan of an installation. */
 static fault plan_print(const struct cli_parade_place *place,
-                        const struct parade_installed *installed, enum parade_for kind,
-                        struct buffer *names)
+                        const struct parade_installed *installed, enum parade_for kind)
 {
-    TRY(parade_install_plan(installed, kind, names));
-    printf("%s: version %u, would become %s of version %u by:\n", place->name, installed->version,
-           kind_text(kind), parade_newest_version());
-    printf("%.*s", SPAN_ARG(buffer_span(names)));
-    return OK;
+    struct buffer names = BUFFER_INIT(TEXT_MAX);
+    fault planned = parade_install_plan(installed, kind, &names);
+    if (planned == OK)
+        printf("%s: version %u, would become %s of version %u by:\n%.*s", place->name,
+               installed->version, kind_text(kind), parade_newest_version(),
+               SPAN_ARG(buffer_span(&names)));
+    buffer_fini(&names);
+    return planned;
 }
 
 static fault install(struct cli_parade *call, const struct cli_parade_place *place,
                      struct parade_session *session, const struct parade_installed *installed,
                      enum parade_for kind)
 {
-    struct buffer names = BUFFER_INIT(NAMES_MAX);
-    fault done = call->dry_run ? plan_print(place, installed, kind, &names)
-                               : parade_install(session, kind, &names, cli_parade_until(call));
-    buffer_fini(&names);
-    if (done == OK && !call->dry_run)
+    if (call->dry_run)
+        return plan_print(place, installed, kind);
+    struct buffer notices = BUFFER_INIT(TEXT_MAX);
+    fault done = parade_install(session, kind, &notices, cli_parade_until(call));
+    fprintf(stderr, "%.*s", SPAN_ARG(buffer_span(&notices)));
+    buffer_fini(&notices);
+    if (done == OK)
         printf("%s: %s of version %u%s\n", place->name, kind_text(kind), parade_newest_version(),
                installed->version == parade_newest_version() ? " already" : "");
     return done;

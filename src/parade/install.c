@@ -68,7 +68,7 @@ fault parade_install_plan(const struct parade_installed *installed, enum parade_
 }
 
 static fault run_file(struct parade_session *session, const struct parade_file *file,
-                      struct buffer *names, deadline by)
+                      struct buffer *notices, deadline by)
 {
     fault what = parade_session_run(session, span_text(file->text), by);
     if (what == FAULT_UPSTREAM) {
@@ -77,11 +77,11 @@ static fault run_file(struct parade_session *session, const struct parade_file *
                                  error->sqlstate);
     }
     TRY(what);
-    buffer_printf(names, "%s\n", file->name);
+    buffer_append_span(notices, parade_session_notices(session));
     return OK;
 }
 
-static fault run_all(struct parade_session *session, enum parade_for wanted, struct buffer *names,
+static fault run_all(struct parade_session *session, enum parade_for wanted, struct buffer *notices,
                      deadline by)
 {
     struct parade_installed installed;
@@ -89,7 +89,7 @@ static fault run_all(struct parade_session *session, enum parade_for wanted, str
     TRY(check(&installed, wanted));
     for (size_t i = 0; i < parade_file_count; i++)
         if (is_due(&parade_files[i], &installed, wanted))
-            TRY(run_file(session, &parade_files[i], names, by));
+            TRY(run_file(session, &parade_files[i], notices, by));
     for (uint32_t version = installed.version + 1; version <= parade_newest_version(); version++) {
         char text[16];
         snprintf(text, sizeof(text), "%u", version);
@@ -100,11 +100,11 @@ static fault run_all(struct parade_session *session, enum parade_for wanted, str
     return parade_session_run(session, SPAN("commit"), by);
 }
 
-fault parade_install(struct parade_session *session, enum parade_for wanted, struct buffer *names,
+fault parade_install(struct parade_session *session, enum parade_for wanted, struct buffer *notices,
                      deadline by)
 {
     TRY(parade_session_run(session, SPAN(BEGIN), by));
-    fault what = run_all(session, wanted, names, by);
+    fault what = run_all(session, wanted, notices, by);
     if (what != OK && parade_session_usable(session)) {
         struct fault_detail detail = fault_detail_save();
         fault undone = parade_session_run(session, SPAN("rollback"), by);

@@ -21,10 +21,10 @@ struct parade_installed {
 fault parade_install_look(struct parade_session *session, struct parade_installed *ret,
                           deadline by) MUST_USE;
 /** Installs or upgrades to the newest version; `wanted` is PARADE_FOR_SHARD or PARADE_FOR_CATALOG.
- *  The grants are written anew also where the version is the newest.  Appends the names of the
- *  files that ran, a line each.  Suspends.  Faults: those of parade_session_run; CONFIG: the
+ *  The grants are written anew also where the version is the newest.  Appends the server's
+ *  notices, a line each.  Suspends.  Faults: those of parade_session_run; CONFIG: the
  *  database is of the other kind, or has a newer version than this program. */
-fault parade_install(struct parade_session *session, enum parade_for wanted, struct buffer *names,
+fault parade_install(struct parade_session *session, enum parade_for wanted, struct buffer *notices,
                      deadline by) MUST_USE;
 /** Appends the names of the files that parade_install would run, a line each.  Faults: CONFIG. */
 fault parade_install_plan(const struct parade_installed *installed, enum parade_for wanted,
