@@ -234,6 +234,7 @@ void cli_parade_place_set(struct cli_parade_place *place, const struct parade_ta
 static bool place_add(struct cli_parade *call, const char *word)
 {
     struct parade_target read_target, *target = &read_target;
+    static_assert(sizeof(target->database) == sizeof(target->user), "a name fits");
     if (!environment_read(call, target))
         return false;
     fault read = parade_target_read(span_text(word), target);
@@ -242,7 +243,7 @@ static bool place_add(struct cli_parade *call, const char *word)
         return false;
     }
     if (target->database[0] == '\0')
-        snprintf(target->database, sizeof(target->database), "%s", target->user);
+        memcpy(target->database, target->user, sizeof(target->user));
     bool found = cli_parade_password(call, target);
     cli_parade_place_set(&call->places[call->place_count++], target);
     explicit_bzero(target, sizeof(*target));
@@ -298,7 +299,8 @@ static bool topology_places(struct cli_parade *call)
         struct parade_target target;
         if (i < topology->zone_count) {
             target = topology->zones[i].target;
-            snprintf(target.database, sizeof(target.database), "%s", topology->catalog);
+            static_assert(sizeof(target.database) >= sizeof(topology->catalog), "a name fits");
+            memcpy(target.database, topology->catalog, sizeof(topology->catalog));
         } else {
             parade_topology_target(topology, &topology->members[i - topology->zone_count], &target);
         }
