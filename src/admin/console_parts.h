@@ -236,6 +236,7 @@ void console_extended_fini(struct console *console);
 
 /* --- views and commands ----------------------------------------------------------------------- */
 
+extern const struct console_view console_view_statements;
 extern const struct console_view console_view_pins, console_view_pin_totals, console_view_reads;
 extern const struct console_view console_view_cache, console_view_cache_rules,
     console_view_cache_totals, console_view_cache_reasons, console_view_cache_flush,
@@ -255,6 +256,8 @@ fault console_show_clients(struct console *console, struct console_result *resul
 fault console_show_servers(struct console *console, struct console_result *result) MUST_USE;
 fault console_show_sockets(struct console *console, struct console_result *result) MUST_USE;
 fault console_show_active_sockets(struct console *console, struct console_result *result) MUST_USE;
+fault console_show_statements(struct console *console, struct console_result *result) MUST_USE;
+fault console_reset_statements(struct console *console, struct console_result *result) MUST_USE;
 fault console_show_pins(struct console *console, struct console_result *result) MUST_USE;
 fault console_show_pin_totals(struct console *console, struct console_result *result) MUST_USE;
 fault console_show_reads(struct console *console, struct console_result *result) MUST_USE;

@@ -182,7 +182,8 @@ fault console_understand(struct span statement, const struct config *config,
     TRY(console_words(statement, words));
     if (words[0] == '\0')
         return OK;
-    if (words_behind(words, "SET") != NULL || words_behind(words, "RESET") != NULL) {
+    if (words_behind(words, "SET") != NULL ||
+        (words_behind(words, "RESET") != NULL && words_behind(words, "RESET STATEMENTS") == NULL)) {
         TRY(console_understand_set(statement, config, ret));
         if (ret->command != NULL)
             return OK;

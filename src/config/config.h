@@ -478,6 +478,8 @@ struct config {
     struct map secrets;        /* struct secret by user */
     uint32_t scram_iterations; /* of SCRAM secrets in the auth file; 0: it has none */
 
+    uint32_t statements_max; /* entries of SHOW STATEMENTS; 0: statements are not counted */
+
     size_t cache_memory;          /* bytes of stored answers */
     const char **cache_functions; /* functions that give the same result as long as they say */
     size_t cache_function_count;

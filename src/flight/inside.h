@@ -120,9 +120,10 @@ struct inside_writes {
 struct inside_writes *inside_writes_new(struct inside *inside, struct span database);
 /** Frees notes without doubt.  NULL-safe. */
 void inside_writes_free(struct inside_writes **writes);
-/** Notes writes of tables; `catalog`: the generation for which the verdict is good. */
+/** Notes writes of tables; `catalog`: the generation for which the verdict is good; `key`: the
+ * digest of the only primary key that is written in the verdict's `key_relation`, NULL: any. */
 void inside_writes_listed(struct inside_writes *writes, const struct verdict *verdict,
-                          uint64_t catalog);
+                          uint64_t catalog, const uint64_t *key);
 /** Notes writes of an extent. */
 void inside_writes_note(struct inside_writes *writes, enum inside_extent extent);
 /** Holds all that was noted, because the next message may commit it. */

@@ -42,9 +42,17 @@ void inside_writes_note(struct inside_writes *writes, enum inside_extent extent)
         generations_writes_database(writes->inside->generations, &writes->set);
 }
 
-void inside_writes_listed(struct inside_writes *writes, const struct verdict *verdict,
-                          uint64_t catalog)
+/* A transaction that writes many keys counts as one that writes their tables: its set must not be
+ * full. */
+static bool has_room(const struct inside_writes *writes)
 {
+    return writes->set.count < GENERATIONS_SET_MAX / 2;
+}
+
+void inside_writes_listed(struct inside_writes *writes, const struct verdict *verdict,
+                          uint64_t catalog, const uint64_t *key)
+{
+    const struct generations_table *generations = writes->inside->generations;
     if (verdict->written_count == 0 || writes->extent >= INSIDE_DATABASE)
         return;
     if (writes->extent == INSIDE_NOTHING)
@@ -57,7 +65,10 @@ void inside_writes_listed(struct inside_writes *writes, const struct verdict *ve
     for (uint16_t i = 0; i < verdict->written_count; i++) {
         const struct verdict_relation *relation = &verdict->written[i];
         uint32_t number = flight_relation_number(relation->schema, relation->name);
-        generations_writes_table(writes->inside->generations, &writes->set, number);
+        if (key != NULL && relation->oid == verdict->key_relation && has_room(writes))
+            generations_writes_key(generations, &writes->set, number, *key);
+        else
+            generations_writes_table(generations, &writes->set, number);
     }
 }
 

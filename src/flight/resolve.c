@@ -307,6 +307,8 @@ fault resolve_end(struct resolve *resolve, struct verdict **ret)
     if (draft.reason == VERDICT_REASONS) {
         draft.reads = resolve->reads;
         draft.reads_count = resolve->reads_count;
+    }
+    if (draft.reason == VERDICT_REASONS || draft.writes == VERDICT_WRITES_LISTED) {
         draft.keys = keys;
         draft.keys_count = resolve_find_keys(resolve, keys);
         draft.key_relation = draft.keys_count > 0 ? resolve->key_relation : 0;

@@ -1,5 +1,5 @@
 /*
- * resolve_keys.c - finds whether a statement reads one value of the whole primary key.
+ * resolve_keys.c - finds whether a statement reads, or writes, one value of the whole primary key.
  */
 #include "base/check.h"
 #include "flight/resolve_parts.h"

@@ -80,6 +80,6 @@ void resolve_judge_type(struct resolve *resolve, const struct resolve_cells *row
 /* --- resolve_keys.c --------------------------------------------------------------------------- */
 
 void resolve_see_column(struct resolve *resolve, const struct resolve_cells *row);
-/** Fills `keys` and returns their number; 0: the statement does not read one value of the whole
- *  primary key. */
+/** Fills `keys` and returns their number; 0: the statement does not read or write one value of the
+ *  whole primary key. */
 uint16_t resolve_find_keys(struct resolve *resolve, struct verdict_key keys[VERDICT_KEYS_MAX]);

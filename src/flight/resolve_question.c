@@ -76,6 +76,7 @@ static char kind_of(enum query_access access)
     case QUERY_ACCESS_REFRESH:
         return 'm';
     case QUERY_ACCESS_READ:
+    case QUERY_ACCESS_NAMED:
         return 'r';
     }
     return 'u';

@@ -70,8 +70,8 @@ struct verdict {
     enum verdict_extent writes;
     uint16_t reads_count;
     uint16_t written_count;
-    uint16_t keys_count;                    /* 0: it is not one value of the whole primary key */
-    uint32_t key_relation;                  /* the only relation that is read; 0 without keys */
+    uint16_t keys_count;   /* 0: it is not one value of the whole primary key */
+    uint32_t key_relation; /* the only relation that is read or written; 0 without keys */
     const struct verdict_relation *reads;   /* only if the answer may come from memory */
     const struct verdict_relation *written; /* only with VERDICT_WRITES_LISTED */
     const struct verdict_key *keys;         /* in the order of the primary key */

@@ -264,6 +264,17 @@ const struct setting config_settings[] = {
      .reloadable = true,
      .help = "Memory for buffers and held messages, over all relays; beyond it, requests fail "
              "(53200)."},
+    {.name = "statements_limit",
+     .kind = SETTING_COUNT,
+     AT(config, statements_max),
+     RANGE(1, 1000000),
+     OR_ZERO("off"),
+     .preset = "off",
+     .reloadable = true,
+     .help =
+         "Statements that SHOW STATEMENTS tells apart, over all routes; beyond it, the one that "
+         "was counted longest ago is forgotten. Each takes about 4 KiB. off: statements are not "
+         "counted."},
     {.name = "cache_memory",
      .kind = SETTING_BYTES,
      AT(config, cache_memory),

@@ -12,6 +12,8 @@
 
 struct auth_failures;
 struct flight_env;
+struct outlines;
+struct stats_calls;
 struct client;
 struct preauths;
 struct pooler;
@@ -36,6 +38,8 @@ struct pooler_env {
     struct auth_failures *failures; /* failed logins by address; from any thread */
     struct flight_env *flight;      /* shared answers; from any thread; NULL until a route has
                                        cache rules, then set before the relays know */
+    struct stats_calls *calls;      /* counts of statements; from any thread */
+    struct outlines *outlines;      /* of SQL texts; from any thread */
     struct preauths *preauths;      /* connections that have not logged in yet; from any thread */
     uint32_t clients;               /* atomic: clients that have logged in, or are about to */
     uint32_t clients_max;           /* atomic: clients that file descriptors suffice for */

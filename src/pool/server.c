@@ -12,6 +12,7 @@
 #include "pool/lease_parts.h"
 #include "pool/local_pool.h"
 #include "pool/router.h"
+#include "session/calls.h"
 #include "session/pin.h"
 
 #include <stdlib.h>
@@ -119,6 +120,7 @@ static void server_free(struct server *server)
     inside_writes_free(&server->writes);
     buffer_fini(&server->reported);
     free(server->note);
+    calls_free(&server->calls);
     free(server);
 }
 

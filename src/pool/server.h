@@ -65,6 +65,7 @@ struct server {
     moment heard;   /* while idle: when it last answered; while it is checked: since when */
     moment rested;  /* while it is checked: when its last turn ended */
     struct inside_writes *writes; /* of a route that is_inside; else NULL */
+    struct calls *calls;          /* its statements that are counted; NULL: none yet */
     char *note; /* text of the query that it works at, if slow queries are logged with text */
     uint32_t note_size;
     uint32_t note_room;

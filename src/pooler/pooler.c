@@ -3,6 +3,7 @@
 #include "auth/auth_failures.h"
 #include "base/map.h"
 #include "flight/flight_env.h"
+#include "flight/outlines.h"
 #include "machine/clock.h"
 #include "machine/ids.h"
 #include "pool/router.h"
@@ -11,9 +12,13 @@
 #include "pooler/logbook.h"
 #include "relay/preauth.h"
 #include "relay/relay.h"
+#include "stats/stats_calls.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+/* Memory of the outlines of SQL texts. */
+#define OUTLINES_BYTES (16u << 20)
 
 static_assert(RELAYS_MAX <= LOAD_RELAYS_MAX, "each relay has an entry");
 
@@ -137,6 +142,7 @@ static fault declare_insides(struct flight_env *flight, const struct config *con
 static fault prepare_flight(struct pooler *pooler, const struct config *config, bool first)
 {
     bool wanted = false;
+    stats_calls_bound(pooler->env.calls, config->statements_max);
     for (size_t i = 0; i < config->route_count; i++)
         wanted = wanted || config->routes[i].is_watched;
     if (pooler->env.flight != NULL)
@@ -184,9 +190,12 @@ fault pooler_start(struct config *config, const struct pooler_console *console, 
     pooler->listeners = listeners_new(pooler);
     random_bytes(pooler->env.mock_secret, sizeof(pooler->env.mock_secret));
     pooler->env.failures = auth_failures_new();
+    pooler->env.outlines = outlines_new(OUTLINES_BYTES);
+    pooler->env.calls = stats_calls_new();
     pooler->env.preauths = preauths_new();
     pooler->load = load_new(pooler);
     bool whole = pooler->listeners != NULL && pooler->env.failures != NULL &&
+                 pooler->env.outlines != NULL && pooler->env.calls != NULL &&
                  pooler->env.preauths != NULL && pooler->load != NULL;
     *ret = pooler; /* the console of a client that is accepted first finds it */
     fault result = whole ? pooler_begin(pooler) : FAULT_MEMORY;
@@ -272,6 +281,8 @@ void pooler_free(struct pooler **pooler)
     router_free(&gone->env.router);
     config_unref(&gone->config);
     auth_failures_free(&gone->env.failures);
+    outlines_free(&gone->env.outlines);
+    stats_calls_free(&gone->env.calls);
     preauths_free(&gone->env.preauths);
     flight_env_free(&gone->env.flight);
     load_free(&gone->load);

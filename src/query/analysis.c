@@ -44,7 +44,7 @@ enum query_reason query_analysis_reason(const struct query_analysis *analysis)
 
 /* The library keeps its memory per thread, and the key of its destructor in one place without a
  * lock.  After the first call of a thread it shares nothing. */
-static void library_init(void)
+void analysis_library(void)
 {
     static atomic_flag busy = ATOMIC_FLAG_INIT;
     static _Thread_local bool ready;
@@ -78,6 +78,7 @@ static void see_statements(struct analysis *analysis)
     const struct tree *tree = &analysis->tree;
     tree_at list = analysis_tree_member(tree, TREE_ROOT, "stmts"), only = 0;
     uint32_t count = analysis_tree_length(tree, list);
+    analysis->done.statements = (uint16_t)MIN_OF(count, UINT16_MAX);
     for (tree_at part = analysis_tree_first(tree, list); part != 0;
          part = analysis_tree_next(tree, list, part)) {
         only = analysis_tree_member(tree, part, "stmt");
@@ -97,8 +98,13 @@ static void walk_tree(struct analysis *analysis)
 {
     see_statements(analysis);
     invariant(analysis->depth == 0 && analysis->scopes == 0);
+    analysis_see_verbs(analysis);
+    /* What the walk does not know may name anything. */
+    if ((analysis->done.reasons & UINT32_C(1) << QUERY_REASON_SYNTAX) != 0)
+        analysis_see_named(analysis, TREE_ROOT);
     if (!analysis->truncated)
         return;
+    analysis->done.partial = true;
     analysis_because(analysis, QUERY_REASON_MANY);
     analysis_extends(analysis, QUERY_WRITES_UNKNOWN);
 }
@@ -134,7 +140,7 @@ static fault analyze_rejected(struct analysis *analysis, fault failed, struct qu
 
 static fault analyze_text(struct analysis *analysis, const char *text, struct query_analysis **ret)
 {
-    library_init();
+    analysis_library();
     fault failed = take_fingerprint(text, &analysis->done.fingerprint);
     if (failed != OK)
         return analyze_rejected(analysis, failed, ret);

@@ -42,6 +42,14 @@ enum query_reason {
     QUERY_REASONS,
 };
 
+/* What the statements of a text do. */
+enum query_verb {
+#define VERB(name, word) QUERY_VERB_##name,
+#include "query/verbs.def"
+#undef VERB
+    QUERY_VERBS,
+};
+
 /* What a text may change in tables, not counting the functions that it calls. */
 enum query_extent {
     QUERY_WRITES_NOTHING,
@@ -59,6 +67,7 @@ enum query_access {
     QUERY_ACCESS_TRUNCATE, /* may be CASCADE */
     QUERY_ACCESS_COPY,
     QUERY_ACCESS_REFRESH,
+    QUERY_ACCESS_NAMED, /* only in outlines: by a statement of another kind, see query_named */
 };
 
 /* A name.  `schema` is empty if the text has none. */
@@ -81,6 +90,13 @@ struct query_function {
     bool field;         /* written as (expression).f: the value may have any type */
 };
 
+/* A relation or a function that a statement names which is not walked: DDL, PREPARE, LOCK.  The
+ * name may as well be that of a common table expression. */
+struct query_named {
+    struct query_object is;
+    bool function;
+};
+
 struct query_type {
     struct query_object is;
     bool computed; /* a value other than a literal or a parameter is cast, so it may be any text */
@@ -100,7 +116,11 @@ struct query_analysis {
     enum query_statement statement;
     enum query_extent extent;
     uint32_t reasons;     /* set of (1 << enum query_reason); 0: a candidate for the cache */
+    uint64_t verbs;       /* set of (1 << enum query_verb), of all statements, also inner ones */
+    uint16_t statements;  /* of the text, not counting those within another */
     uint16_t parameters;  /* the highest n of $n */
+    bool unbounded;       /* has an UPDATE or a DELETE without WHERE */
+    bool partial;         /* a list of objects was full: further ones are missing */
     bool backslash;       /* depends on standard_conforming_strings, taken as on */
     bool high_bytes;      /* has bytes above 127, so it depends on client_encoding */
     bool calls_in_from;   /* a function in FROM: its alias is a value of any type */
@@ -114,14 +134,17 @@ struct query_analysis {
     uint16_t types_count;
     uint16_t collations_count;
     uint16_t keys_count;
+    uint16_t named_count;
     const struct query_relation *reads;
     const struct query_relation *writes;
     const struct query_function *functions;
     const struct query_object *operators;
     const struct query_type *types; /* of casts, and of column definitions of functions */
     const struct query_object *collations;
+    const struct query_named *named;
     /* Filled if one SELECT reads a single relation once, or one UPDATE or DELETE touches only its
-     * target.  `=` is whatever operator of that name search_path gives. */
+     * target, without columns that the UPDATE assigns.  `=` is whatever operator of that name
+     * search_path gives. */
     const struct query_key *keys;
 };
 
@@ -131,6 +154,11 @@ fault query_analyze(struct span text, struct query_analysis **ret) MUST_USE;
 void query_analysis_free(struct query_analysis **analysis);
 /** Returns how many bytes of stack query_analyze needs for a text, at most.  Linear in the text. */
 size_t query_analysis_stack(struct span text);
+
+/** The command of a verb, in small letters; and the verb of such a word, QUERY_VERBS if there is
+ *  none. */
+const char *query_verb_word(enum query_verb verb);
+enum query_verb query_verb_of(struct span word);
 
 /** The most important one of the reasons; QUERY_REASONS if there is none. */
 enum query_reason query_analysis_reason(const struct query_analysis *analysis);

@@ -195,12 +195,35 @@ static tree_at target_of(const struct analysis *analysis, tree_at statement)
     return single ? member(analysis, statement, "relation") : 0;
 }
 
+static bool assigns(const struct analysis *analysis, tree_at update, struct span column)
+{
+    const struct tree *tree = &analysis->tree;
+    tree_at list = member(analysis, update, "targetList");
+    tree_at part = analysis_tree_first(tree, list);
+    for (; part != 0; part = analysis_tree_next(tree, list, part)) {
+        tree_at target = analysis_tree_node(tree, part, "ResTarget");
+        if (target == 0 || span_equal(text(analysis, target, "name"), column))
+            return true;
+    }
+    return false;
+}
+
+/* A row whose column an UPDATE assigns may have another value of it behind the statement. */
+static void drop_assigned(struct analysis *analysis, tree_at update)
+{
+    uint16_t kept = 0;
+    for (uint16_t i = 0; i < analysis->done.keys_count; i++)
+        if (!assigns(analysis, update, analysis->keys[i].column))
+            analysis->keys[kept++] = analysis->keys[i];
+    analysis->done.keys_count = kept;
+}
+
 void analysis_see_keys(struct analysis *analysis, tree_at node)
 {
     const struct tree *tree = &analysis->tree;
-    tree_at select = analysis_tree_node(tree, node, "SelectStmt"), statement = select;
-    if (statement == 0)
-        statement = analysis_tree_node(tree, node, "UpdateStmt");
+    tree_at select = analysis_tree_node(tree, node, "SelectStmt");
+    tree_at update = analysis_tree_node(tree, node, "UpdateStmt");
+    tree_at statement = select != 0 ? select : update;
     if (statement == 0)
         statement = analysis_tree_node(tree, node, "DeleteStmt");
     tree_at where = member(analysis, statement, "whereClause");
@@ -215,4 +238,6 @@ void analysis_see_keys(struct analysis *analysis, tree_at node)
         .alias = text(analysis, member(analysis, relation, "alias"), "aliasname"),
     };
     see_condition(analysis, &place, where);
+    if (update != 0)
+        drop_assigned(analysis, update);
 }

@@ -73,7 +73,13 @@ struct analysis {
     struct query_type types[QUERY_ANALYSIS_ITEMS_MAX];
     struct query_object collations[QUERY_ANALYSIS_ITEMS_MAX];
     struct query_key keys[QUERY_ANALYSIS_ITEMS_MAX];
+    struct query_named named[QUERY_ANALYSIS_ITEMS_MAX];
 };
+
+/* --- analysis.c ------------------------------------------------------------------------------- */
+
+/** Prepares libpg_query for this thread.  Call it before any function of the library. */
+void analysis_library(void);
 
 /* --- analysis_result.c ------------------------------------------------------------------------ */
 
@@ -110,6 +116,13 @@ void analysis_see_with(struct analysis *analysis, tree_at with);
 
 /** Walks a statement of the text: a node. */
 void analysis_see_statement(struct analysis *analysis, tree_at node);
+
+/* --- analysis_verbs.c ------------------------------------------------------------------------- */
+
+/** Finds the verbs of all statements, and an UPDATE or DELETE without WHERE. */
+void analysis_see_verbs(struct analysis *analysis);
+/** Lists the relations and functions that a part of the tree names, which is not walked. */
+void analysis_see_named(struct analysis *analysis, tree_at whole);
 
 /* --- analysis_calls.c ------------------------------------------------------------------------- */
 

@@ -54,6 +54,8 @@ static size_t string_bytes(const struct analysis *analysis)
     for (uint16_t i = 0; i < done->keys_count; i++)
         bytes += analysis->keys[i].column.size + analysis->keys[i].literal.size +
                  object_bytes(&analysis->keys[i].type);
+    for (uint16_t i = 0; i < done->named_count; i++)
+        bytes += object_bytes(&analysis->named[i].is);
     return bytes;
 }
 
@@ -64,7 +66,7 @@ static size_t list_bytes(const struct query_analysis *done)
            done->operators_count * sizeof(*done->operators) +
            done->types_count * sizeof(*done->types) +
            done->collations_count * sizeof(*done->collations) +
-           done->keys_count * sizeof(*done->keys);
+           done->keys_count * sizeof(*done->keys) + done->named_count * sizeof(*done->named);
 }
 
 /* --- copies ----------------------------------------------------------------------------------- */
@@ -144,6 +146,15 @@ static struct query_key *copy_keys(struct room *room, const struct analysis *ana
     return copy;
 }
 
+static struct query_named *copy_named(struct room *room, const struct analysis *analysis)
+{
+    uint16_t count = analysis->done.named_count;
+    struct query_named *copy = copy_list(room, analysis->named, count, sizeof(*copy));
+    for (uint16_t i = 0; i < count; i++)
+        move_object(room, &copy[i].is);
+    return copy;
+}
+
 fault analysis_finish(const struct analysis *analysis, struct query_analysis **ret)
 {
     size_t lists = list_bytes(&analysis->done), strings = string_bytes(analysis);
@@ -161,6 +172,7 @@ fault analysis_finish(const struct analysis *analysis, struct query_analysis **r
     done->types = copy_types(&room, analysis);
     done->collations = copy_objects(&room, analysis->collations, done->collations_count);
     done->keys = copy_keys(&room, analysis);
+    done->named = copy_named(&room, analysis);
     invariant(room.list == (uint8_t *)(done + 1) + lists && room.string == room.list + strings);
     *ret = done;
     return OK;

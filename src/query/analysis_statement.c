@@ -92,6 +92,7 @@ static void see_cursor(struct analysis *analysis, const char *type, tree_at stat
 
 static void see_session(struct analysis *analysis, const char *type, tree_at statement)
 {
+    analysis_see_named(analysis, statement);
     analysis_because(analysis, QUERY_REASON_UTILITY);
     become(analysis, QUERY_STATEMENT_UTILITY);
 }

@@ -4,14 +4,17 @@
 #include "machine/ids.h"
 #include "machine/log.h"
 #include "relay/relay.h"
+#include "relay/relay_calls.h"
+#include "session/calls.h"
 #include "wire/messages.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 /* --- slow queries ----------------------------------------------------------------------------- */
 
-/* Returns the SQL text that a Parse, a Query or a Bind refers to. */
-static struct span text_of(const struct client *client, uint8_t type, struct span body)
+struct span client_log_text_of(const struct client *client, uint8_t type, struct span body)
 {
     struct wire_parse parse;
     struct wire_bind_names names;
@@ -36,7 +39,7 @@ void client_log_text(struct client *client, struct server *server, uint8_t type,
     uint32_t max = client->pool->log.noted;
     if (server->note_size > 0)
         return;
-    struct span text = text_of(client, type, body);
+    struct span text = client_log_text_of(client, type, body);
     const uint8_t *end = text.size > 0 ? memchr(text.at, '\0', text.size) : NULL;
     size_t size = end != NULL ? (size_t)(end - text.at) : text.size;
     if (size == 0)
@@ -55,10 +58,14 @@ void client_log_text(struct client *client, struct server *server, uint8_t type,
 void client_log_slow(const struct client *client, const struct server *server, int64_t us)
 {
     const struct local_pool *pool = client->pool;
+    char fingerprint[17] = "";
+    if (server->calls != NULL && server->calls->last != 0 && relay_calls_wanted(pool))
+        snprintf(fingerprint, sizeof(fingerprint), "%016" PRIx64, server->calls->last);
     log_event(
         LOG_NOTICE, "query.slow", log_id("client", &client->id), log_id("server", &server->id),
         log_number("server_pid", server->pid), log_text("database", pool->database),
         log_text("user", pool->user), log_number("us", us),
+        fingerprint[0] != '\0' ? log_text("fingerprint", fingerprint) : log_nothing(),
         server->note_size > 0 ? log_quote_span("text", span_of(server->note, server->note_size))
                               : log_nothing());
 }

@@ -155,6 +155,7 @@ void ledger_owe(struct ledger *ledger, struct owed owed)
     invariant(ledger->ring != NULL && ledger->count <= ledger->mask);
     *ledger_at(ledger, ledger->count) = owed;
     ledger->count += 1;
+    ledger->ever += 1;
 }
 
 void ledger_give(struct ledger *ledger)

@@ -100,6 +100,7 @@ struct ledger {
     bool told;       /* the end of a reply, or an error, has come since the last ReadyForQuery */
     uint32_t copy_syncs; /* Syncs right behind the head that its COPY reads unless it fails */
     uint32_t syncs;      /* number of newest entries that are all Syncs */
+    uint64_t ever;       /* entries written so far: the oldest is number `ever` - `count` */
     uint32_t batch;      /* number of Syncs sent so far: identifies the batch being sent */
     /* Called once for every entry with `about`, when the entry is answered or dropped. */
     void (*settle)(void *owner, const struct owed *owed, enum owed_end end);

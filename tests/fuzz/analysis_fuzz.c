@@ -1,7 +1,7 @@
-/* SQL: what a text reads, writes and calls. */
+/* SQL: what a text reads, writes and calls, and its outline. */
 #include "base/check.h"
 #include "fuzz.h"
-#include "query/analysis.h"
+#include "query/outline.h"
 
 #include <stdlib.h>
 
@@ -46,6 +46,25 @@ static void check_verdict(const struct query_analysis *done)
                   done->extent == QUERY_WRITES_NOTHING && done->fingerprint != 0);
 }
 
+/* The outline says the same, with all names of the analysis; nothing that is shown is a string. */
+static void check_outline(const struct query_outline *outline, const struct query_analysis *done)
+{
+    uint32_t named = done->reads_count + done->writes_count + done->named_count;
+    invariant(outline->parsed == (done->statement != QUERY_STATEMENT_UNPARSED));
+    invariant(outline->verbs == done->verbs && outline->statements == done->statements);
+    invariant(outline->relations_count + outline->functions_count <= named + done->functions_count);
+    invariant(outline->shown.size <= QUERY_SHOWN_MAX);
+    for (uint16_t i = 0; i < outline->relations_count; i++)
+        invariant(bytes_of(&outline->relations[i].is) > 0);
+    for (uint16_t i = 0; i < outline->functions_count; i++)
+        invariant(bytes_of(&outline->functions[i]) > 0);
+    bool quoted = false;
+    for (size_t i = 0; i < outline->shown.size; i++) {
+        quoted = quoted != (outline->shown.at[i] == '"');
+        invariant(quoted || outline->shown.at[i] != '\'');
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct query_analysis *done = NULL;
@@ -53,7 +72,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct span text = fuzz_copy(data, size, &memory);
     invariant(query_analysis_stack(text) <= QUERY_ANALYSIS_STACK);
     (void)query_is_time_word(text);
+    struct query_outline *outline = NULL;
     fault result = query_analyze(text, &done);
+    if (result == OK && query_outline_new(text, &outline) == OK)
+        check_outline(outline, done);
+    query_outline_unref(&outline);
     free(memory);
     if (result != OK)
         return 0;

@@ -44,6 +44,7 @@ TESTS = {
     "routes[].server_check_timeout": "integration/test_server_care.py:test_a_server_that_rested_and_does_not_answer_is_replaced",
     "routes[].idle_timeout": f"{LIMITS}:test_an_idle_server_is_closed_after_its_time",
     "routes[].server_lifetime": f"{LIMITS}:test_an_old_server_is_replaced",
+    "statements_limit": "integration/test_statement_counts.py:test_the_one_counted_longest_ago_is_forgotten",
     "message_limit": f"{LIMITS}:test_a_message_beyond_message_limit_affects_no_other_client",
     "memory_limit": "integration/test_memory.py:test_the_largest_request_for_memory_is_refused",
     "chunk_size": "integration/test_large.py:test_a_message_of_just_the_size_of_a_buffer_passes",

@@ -85,7 +85,20 @@ static void listed_in(struct inside_writes *writes, const char *name)
         .stored = true, .schema = SPAN("public"), .name = span_text(name)};
     struct verdict verdict = {
         .writes = VERDICT_WRITES_LISTED, .written = &relation, .written_count = 1};
-    inside_writes_listed(writes, &verdict, inside_catalog(inside));
+    inside_writes_listed(writes, &verdict, inside_catalog(inside), NULL);
+}
+
+/* Notes the row of one key of the table. */
+static void keyed_in(struct inside_writes *writes, const char *name, uint64_t key)
+{
+    struct verdict_relation relations[] = {
+        {.oid = 1, .stored = true, .schema = SPAN("public"), .name = span_text(name)},
+        {.oid = 2, .stored = true, .schema = SPAN("public"), .name = SPAN("behind")}};
+    struct verdict verdict = {.writes = VERDICT_WRITES_LISTED,
+                              .written = relations,
+                              .written_count = ARRAY_SIZE(relations),
+                              .key_relation = 1};
+    inside_writes_listed(writes, &verdict, inside_catalog(inside), &key);
 }
 
 static void commit(struct inside_writes *writes)
@@ -109,6 +122,47 @@ TEST(a_listed_write_holds_and_raises_its_table)
     commit(writer);
     BOTH(CHANGED, CURRENT);
     ck_assert(capture("a", &late));
+}
+END_TEST
+
+static bool capture_key(const char *name, uint64_t key, struct stored *ret)
+{
+    inside_reads_init(inside, &ret->reads, writer->database);
+    uint32_t number = flight_relation_number(SPAN("public"), span_text(name));
+    return generations_reads_key(table, &ret->reads, number, key) &&
+           generations_capture(table, &ret->reads, &ret->captured);
+}
+
+TEST(a_write_of_one_key_keeps_the_others_and_no_reader_of_the_table)
+{
+    struct stored one, two, whole, behind;
+    ck_assert(capture_key("a", 1, &one) && capture_key("a", 2, &two));
+    ck_assert(capture("a", &whole) && capture("behind", &behind));
+    keyed_in(writer, "a", 1);
+    inside_writes_doubt(writer);
+    ck_assert_int_eq(state_of(&one), GENERATIONS_HELD);
+    ck_assert_int_eq(state_of(&two), GENERATIONS_CURRENT);
+    ck_assert_int_eq(state_of(&whole), GENERATIONS_HELD);
+    ck_assert_int_eq(state_of(&behind), GENERATIONS_HELD);
+    commit(writer);
+    ck_assert_int_eq(state_of(&one), GENERATIONS_CHANGED);
+    ck_assert_int_eq(state_of(&two), GENERATIONS_CURRENT);
+    ck_assert_int_eq(state_of(&whole), GENERATIONS_CHANGED);
+    ck_assert_int_eq(state_of(&behind), GENERATIONS_CHANGED);
+}
+END_TEST
+
+TEST(a_write_of_many_keys_is_one_of_the_table_and_not_of_the_database)
+{
+    struct stored far, late;
+    ck_assert(capture_key("a", 1000, &far) && capture_key("b", 1, &late));
+    for (uint64_t key = 0; key < 200; key++)
+        keyed_in(writer, "a", key);
+    inside_writes_doubt(writer);
+    ck_assert_int_eq(state_of(&far), GENERATIONS_HELD);
+    ck_assert_int_eq(state_of(&late), GENERATIONS_CURRENT);
+    commit(writer);
+    ck_assert_int_eq(state_of(&late), GENERATIONS_CURRENT);
 }
 END_TEST
 
@@ -314,6 +368,8 @@ int main(void)
 {
     const TTest *const tests[] = {
         a_listed_write_holds_and_raises_its_table,
+        a_write_of_one_key_keeps_the_others_and_no_reader_of_the_table,
+        a_write_of_many_keys_is_one_of_the_table_and_not_of_the_database,
         what_is_rolled_back_changes_nothing,
         a_transaction_holds_all_that_it_has_written,
         unlisted_writes_are_of_the_whole_database,

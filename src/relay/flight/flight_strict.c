@@ -10,9 +10,6 @@
 
 #include <stdlib.h>
 
-/* Bytes of the values of a primary key. */
-#define KEY_BYTES_MAX 32768u
-
 /* --- the origin ------------------------------------------------------------------------------- */
 
 struct origin *flight_strict_origin(const struct client *client)
@@ -131,12 +128,17 @@ static bool find_key(const struct verdict *verdict, const struct flight_values *
                      uint64_t *ret)
 {
     struct verdict_value bound[FLIGHT_VALUES_MAX];
-    struct buffer bytes = BUFFER_INIT(KEY_BYTES_MAX);
     uint32_t count = verdict->keys_count == 0 ? 0 : flight_values_read(values, bound);
-    bool found = verdict_key_bytes(verdict, bound, count, &bytes);
-    *ret = found ? feed_key_digest(buffer_span(&bytes)) : 0;
-    buffer_fini(&bytes);
-    return found;
+    return flight_values_key(verdict, bound, count, ret);
+}
+
+/* Whether writes of the table tell the values of this key.  A verdict of a client's statement does:
+ * it is made in the same generation of the catalog, or the whole database is written. */
+static bool is_told(const struct flight_strict_of *of, const struct verdict *verdict,
+                    uint32_t number)
+{
+    return origin_inside(of->origin) != NULL ||
+           feed_keys_declare(origin_keys(of->origin), number, of->catalog, verdict);
 }
 
 /* Adds the rows of one key.  False: the statement reads the whole table. */
@@ -146,12 +148,9 @@ static bool add_key(const struct flight_strict_of *of, const struct verdict *ver
     uint64_t key;
     if (verdict->reads_count != 1 || !find_key(verdict, values, &key))
         return false;
-    if (origin_inside(of->origin) != NULL)
-        return false; /* writes of clients are known by table */
     const struct verdict_relation *relation = &verdict->reads[0];
     uint32_t number = flight_relation_number(relation->schema, relation->name);
-    return feed_keys_declare(origin_keys(of->origin), number, of->catalog, verdict) &&
-           generations_reads_key(of->table, reads, number, key);
+    return is_told(of, verdict, number) && generations_reads_key(of->table, reads, number, key);
 }
 
 static bool add_tables(const struct flight_strict_of *of, const struct verdict *verdict,

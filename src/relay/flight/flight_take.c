@@ -15,6 +15,7 @@
 #include "relay/flight/flight_wait_parts.h"
 #include "relay/flight/flight_warm.h"
 #include "relay/relay.h"
+#include "relay/relay_calls.h"
 
 /* A refresh that takes longer is given to another client. */
 #define REFRESH_MAX sec(10)
@@ -34,6 +35,13 @@ struct request {
     const uint8_t *at; /* the message; NULL: the client waits with a copy */
     uint32_t size;
 };
+
+/* Counts a statement that is executed by itself. */
+static void bypass(const struct request *request, enum cache_count what, const char *why)
+{
+    cache_rules_count(request->rule, what);
+    relay_calls_share(request->client, flight_key_text_of(request->batch), STATS_BYPASS, why);
+}
 
 /* Whether the statement may be executed by a plan that was made before, as the client's own is: the
  * feed then has to tell first whether the state of the catalog is that of the plan. */
@@ -108,6 +116,7 @@ static struct answer *find_stored(const struct request *request)
         return NULL;
     }
     cache_rules_count(rule, CACHE_COUNT_HITS);
+    relay_calls_share(request->client, flight_key_text_of(request->batch), STATS_HIT, NULL);
     flight_warm_hit(request->client, request->batch, &request->key);
     if (outcome != L1_HIT)
         cache_rules_count(rule, CACHE_COUNT_STALE);
@@ -125,7 +134,7 @@ static void enter_flight(const struct request *request)
                                  span_text(client->pool->database), span_text(client->pool->user)};
     switch (flights_join(env_of(client)->flights, &request->key, &about, &wait->waiter)) {
     case FLIGHT_NONE:
-        cache_rules_count(request->rule, CACHE_COUNT_FAILED);
+        bypass(request, CACHE_COUNT_FAILED, "failed");
         flight_wait_pass(client);
         return;
     case FLIGHT_LED:
@@ -133,6 +142,7 @@ static void enter_flight(const struct request *request)
         return;
     case FLIGHT_JOINED:
         cache_rules_count(request->rule, CACHE_COUNT_JOINED);
+        wait->joins = true;
         wait->late = flight_phase(wait->waiter.flight) != FLIGHT_ASKING;
         if (flight_wait_has_answer(wait))
             flight_wait_go_on(client);
@@ -147,7 +157,7 @@ static bool begin_wait(const struct request *request)
     if (flight_wait_new(client, request->batch) != NULL &&
         flight_wait_begin(client, request->at, request->size))
         return true;
-    cache_rules_count(request->rule, CACHE_COUNT_FAILED);
+    bypass(request, CACHE_COUNT_FAILED, "failed");
     flight_wait_free(client);
     return false;
 }
@@ -156,8 +166,11 @@ static bool begin_wait(const struct request *request)
 static bool is_refused(const struct request *request, const struct origin *origin)
 {
     uint32_t reason = flight_judge_known(request->client, request->batch, origin);
-    if (reason != VERDICT_REASONS)
+    if (reason != VERDICT_REASONS) {
         cache_rules_count_refused(request->rule, reason);
+        relay_calls_share(request->client, flight_key_text_of(request->batch), STATS_BYPASS,
+                          verdict_reason_word(reason));
+    }
     return reason != VERDICT_REASONS;
 }
 
@@ -209,7 +222,7 @@ static void on_asked(struct client *client, bool current)
     bool whole = turn_batch_read(client, &rest, &batch);
     invariant(whole);
     if (!current)
-        cache_rules_count(request.rule, CACHE_COUNT_BYPASSED);
+        bypass(&request, CACHE_COUNT_BYPASSED, "bypassed");
     if (current && request_key(&request))
         answer_current(&request);
     else
@@ -247,7 +260,7 @@ static enum flight_taken take_inside(const struct request *request, struct origi
     }
     if (flight_strict_may_lead(request->client, origin))
         return join_allowed(request, origin);
-    cache_rules_count(request->rule, CACHE_COUNT_BYPASSED);
+    bypass(request, CACHE_COUNT_BYPASSED, "bypassed");
     return FLIGHT_PASSES;
 }
 
@@ -257,16 +270,16 @@ static enum flight_taken take_strict(const struct request *request)
 {
     const struct flight_env *env = env_of(request->client);
     if (!target_needs_primary(request->client->pool->route->target)) {
-        cache_rules_count(request->rule, CACHE_COUNT_OFF);
+        bypass(request, CACHE_COUNT_OFF, "off");
         return FLIGHT_PASSES;
     }
     struct origin *origin = flight_strict_origin(request->client);
     if (origin == NULL) {
-        cache_rules_count(request->rule, CACHE_COUNT_FAILED);
+        bypass(request, CACHE_COUNT_FAILED, "failed");
         return FLIGHT_PASSES;
     }
     if (cache_worth_rests(request->rule, now())) {
-        cache_rules_count(request->rule, CACHE_COUNT_RESTED);
+        bypass(request, CACHE_COUNT_RESTED, "rested");
         origin_rest(origin, now());
         return FLIGHT_PASSES;
     }
@@ -282,7 +295,7 @@ static enum flight_taken take_strict(const struct request *request)
         return is_refused(request, origin) ? FLIGHT_PASSES : ask_first(request, origin);
     if (flight_strict_may_lead(request->client, origin))
         return join_allowed(request, origin);
-    cache_rules_count(request->rule, CACHE_COUNT_BYPASSED);
+    bypass(request, CACHE_COUNT_BYPASSED, "bypassed");
     return FLIGHT_PASSES;
 }
 
@@ -319,11 +332,11 @@ enum flight_taken flight_take(struct client *client, const uint8_t *at, uint32_t
         .client = client, .batch = &batch, .rule = &rule, .at = at, .size = size};
     enum flight_taken taken = FLIGHT_PASSES;
     if (!flight_key_stands_alone(client, &batch))
-        cache_rules_count(&rule, CACHE_COUNT_STATE);
+        bypass(&request, CACHE_COUNT_STATE, "state");
     else if (request_key(&request))
         taken = take_by_mode(&request);
     else
-        cache_rules_count(&rule, CACHE_COUNT_FAILED);
+        bypass(&request, CACHE_COUNT_FAILED, "failed");
     buffer_fini(&request.bytes);
     if (taken == FLIGHT_PASSES)
         client->lost = 0;

@@ -23,3 +23,11 @@ void flight_values_fini(struct flight_values *values);
 /** Finds the values, which point into `values`, and returns their number. */
 uint32_t flight_values_read(const struct flight_values *values,
                             struct verdict_value ret[FLIGHT_VALUES_MAX]);
+/** The same for values that are not kept: of a Parse's body behind the name, and a Bind's behind
+ * its names. */
+uint32_t flight_values_of(struct span parse, struct span bind,
+                          struct verdict_value ret[FLIGHT_VALUES_MAX]);
+/** Makes the digest of the value of the primary key, for generations.h.  False: the statement
+ * counts as one of the whole table. */
+bool flight_values_key(const struct verdict *verdict, const struct verdict_value *values,
+                       uint32_t count, uint64_t *ret);

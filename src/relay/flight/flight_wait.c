@@ -10,6 +10,7 @@
 #include "relay/flight/flight_rule.h"
 #include "relay/flight/flight_runner.h"
 #include "relay/relay.h"
+#include "relay/relay_calls.h"
 #include "relay/turn/turn.h"
 #include "session/effects.h"
 #include "wire/messages.h"
@@ -254,8 +255,19 @@ static bool parse_failed(const struct flight_wait *wait)
            flight_progress(wait->waiter.flight) == FLIGHT_AT_PARSE;
 }
 
+/* Counts a join when it is served: by then the execution has told what the text is. */
+static void count_join(const struct client *client)
+{
+    struct turn_batch batch;
+    struct span rest = span_of(client->stash, client->stash_size);
+    if (turn_batch_read(client, &rest, &batch))
+        relay_calls_share(client, flight_key_text_of(&batch), STATS_JOIN, NULL);
+}
+
 static void served(struct client *client)
 {
+    if (UNLIKELY(client->flight->joins))
+        count_join(client);
     flight_wait_settle(client, NULL, parse_failed(client->flight));
     flight_wait_free(client);
     client_drop_stash(client);

@@ -36,6 +36,7 @@ struct flight_wait {
     duration limit;
     moment asked;            /* strict: the feed */
     struct flight_limit own; /* statement_timeout of the client's session */
+    bool joins;              /* another client has begun the execution */
     bool late;               /* it has joined after the execution was sent */
     struct flight_ask *ask;  /* strict: the feed is being asked; NULL: it is not */
     struct config *config;   /* counted: `rule` borrows from it; NULL: there is no rule */

@@ -7,6 +7,7 @@
 #include "query/shape.h"
 #include "relay/client.h"
 #include "relay/flight/flight_judge.h"
+#include "relay/flight/flight_values_parts.h"
 #include "relay/relay.h"
 #include "relay/turn/turn.h"
 
@@ -137,16 +138,48 @@ static struct verdict *find_verdict(const struct turn *turn, struct span bare, s
     return verdict;
 }
 
+/* What a client sends: `text` is that of `body`, and `bind` the body of a Bind behind its names;
+ * empty: there is none, or not all of it is here. */
+struct sent {
+    struct span text;
+    struct span body;
+    struct span bind;
+};
+
+/* Whether the value of the whole key is bound.  A verdict is found by a text without its literals,
+ * so it may have those of another one. */
+static bool binds_key(const struct verdict *verdict)
+{
+    for (uint16_t i = 0; i < verdict->keys_count; i++)
+        if (verdict->keys[i].parameter == 0)
+            return false;
+    return verdict->keys_count > 0;
+}
+
+/* Notes what is listed: of a table whose key is bound the rows of that value only. */
+static void note_listed(struct inside_writes *writes, const struct verdict *verdict,
+                        uint64_t catalog, const struct sent *sent)
+{
+    struct verdict_value bound[FLIGHT_VALUES_MAX];
+    uint64_t key;
+    bool keyed = false;
+    if (binds_key(verdict)) {
+        uint32_t count = flight_values_of(sent->body, sent->bind, bound);
+        keyed = flight_values_key(verdict, bound, count, &key);
+    }
+    inside_writes_listed(writes, verdict, catalog, keyed ? &key : NULL);
+}
+
 /* Notes rows that a statement writes, by itself or by what it calls. */
-static void note_rows(const struct turn *turn, struct span bare, struct span text)
+static void note_rows(const struct turn *turn, struct span bare, const struct sent *sent)
 {
     struct inside_writes *writes = turn->server->writes;
     uint64_t catalog = inside_catalog(writes->inside);
-    struct verdict *verdict = is_plain(turn) ? find_verdict(turn, bare, text, catalog) : NULL;
+    struct verdict *verdict = is_plain(turn) ? find_verdict(turn, bare, sent->text, catalog) : NULL;
     if (verdict == NULL || verdict->writes == VERDICT_WRITES_DATABASE)
         inside_writes_note(writes, INSIDE_DATABASE);
     else
-        inside_writes_listed(writes, verdict, catalog);
+        note_listed(writes, verdict, catalog, sent);
     verdict_unref(&verdict);
 }
 
@@ -170,16 +203,16 @@ static bool is_replication_command(struct span text)
 static const enum inside_extent extents[] = {INSIDE_NOTHING, INSIDE_DATABASE, INSIDE_DATABASE,
                                              INSIDE_CATALOG};
 
-static void note_text(struct turn *turn, struct span text)
+static void note_text(struct turn *turn, struct span body, struct span bind)
 {
     struct inside_writes *writes = turn->server->writes;
     struct buffer bare = BUFFER_INIT(VERDICTS_KEY_MAX);
-    text.size = strnlen((const char *)text.at, text.size);
-    struct query_shape shape = query_shape_of(text, &bare);
+    struct sent sent = {span_of(body.at, strnlen((const char *)body.at, body.size)), body, bind};
+    struct query_shape shape = query_shape_of(sent.text, &bare);
     bool judged = shape.sure && shape.extent == QUERY_SHAPE_ROWS && buffer_fault(&bare) == OK &&
-                  text.size <= QUERY_ANALYSIS_TEXT_MAX;
+                  sent.text.size <= QUERY_ANALYSIS_TEXT_MAX;
     if (judged)
-        note_rows(turn, buffer_span(&bare), text);
+        note_rows(turn, buffer_span(&bare), &sent);
     else
         inside_writes_note(writes, extents[shape.extent]);
     writes->ends |= shape.ends;
@@ -206,7 +239,7 @@ static void hold(struct turn *turn)
         inside_writes_doubt(writes);
 }
 
-void flight_writes_note(struct turn *turn, struct span text)
+void flight_writes_note(struct turn *turn, struct span body, struct span bind)
 {
     struct inside_writes *writes = turn->server->writes;
     const struct route_config *route = turn->server->pool->route;
@@ -216,10 +249,10 @@ void flight_writes_note(struct turn *turn, struct span text)
             inside_note_unfit(writes->inside);
         return;
     }
-    if (route->is_replication && text.at != NULL && is_replication_command(text))
+    if (route->is_replication && body.at != NULL && is_replication_command(body))
         return;
-    if (text.at != NULL)
-        note_text(turn, text);
+    if (body.at != NULL)
+        note_text(turn, body, bind);
     else
         note_unknown(turn);
     hold(turn);

@@ -12,9 +12,10 @@
 struct server;
 struct turn;
 
-/** Notes a text that is about to be sent, or one that is not known (no bytes), before any of it is
- *  sent; holds what it may commit. */
-void flight_writes_note(struct turn *turn, struct span text);
+/** Notes a text that is about to be executed, or one that is not known (no bytes), before any of it
+ *  is sent; holds what it may commit.  `body` is that of a Query, or of a Parse behind its name;
+ *  `bind` that of a Bind behind its names, or empty. */
+void flight_writes_note(struct turn *turn, struct span body, struct span bind);
 /** Notes the beginning of a Query that is sent as it arrives, and further parts of it, before they
  *  are sent; without effect on those of other messages. */
 void flight_writes_begin(struct turn *turn, struct span part);

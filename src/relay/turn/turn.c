@@ -7,6 +7,7 @@
 #include "machine/clock.h"
 #include "machine/log.h"
 #include "pool/claim.h"
+#include "relay/relay_calls.h"
 #include "session/pin.h"
 
 #include <inttypes.h>
@@ -28,6 +29,7 @@ static void turn_attach(struct turn *turn)
     int64_t waited = between(client->claim.since, at).us;
     hint_add(&client->pool->stats.wait_us, (uint64_t)waited);
     histogram_add(&client->pool->log.times->wait, waited);
+    turn->waited_us = waited;
     claim_done(&client->claim);
     client->server = server;
     client->since = at;
@@ -324,7 +326,8 @@ static void turn_begin(struct turn *turn, struct client *client)
     client->turn = turn;
     turn->times.set = client->pool->times.any;
     turn->looks = (client->pool->log.noted > 0 ? TURN_LOOKS_LOG : 0) |
-                  (client->pool->route->is_watched ? TURN_LOOKS_WRITES : 0);
+                  (client->pool->route->is_watched ? TURN_LOOKS_WRITES : 0) |
+                  (relay_calls_wanted(client->pool) ? TURN_LOOKS_CALLS : 0);
     if (turn->times.set &&
         (client->server == NULL || client->server->session.transaction == WIRE_TX_IDLE))
         client->began = (moment){0};

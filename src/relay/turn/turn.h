@@ -114,6 +114,7 @@ struct turn_times {
 /* Why a turn looks at each message of its client. */
 #define TURN_LOOKS_LOG    1u /* texts are kept for the log of slow queries */
 #define TURN_LOOKS_WRITES 2u /* writes are watched: turn_writes.c */
+#define TURN_LOOKS_CALLS  4u /* statements are counted: turn_calls.c */
 
 struct turn {
     struct relay *relay;
@@ -126,6 +127,7 @@ struct turn {
     enum turn_state state;
     enum server_end server_end; /* OPEN without a server */
     fault state_fault;          /* the server rejected a query of ours, or the pool a transaction */
+    int64_t waited_us;          /* for its server, not counted for a statement yet */
     uint8_t looks;              /* at what the client sends: a set of TURN_LOOKS_* */
     struct turn_message message;
     struct turn_reply reply;
@@ -166,6 +168,18 @@ void turn_start_notice(struct client *client, struct buffer *take_rest);
 void turn_end_session(struct client *client, const char *sqlstate, const char *text);
 
 /* --- between the files of the turn ------------------------------------------------------------ */
+
+/* turn_calls.c, with TURN_LOOKS_CALLS: */
+/** Finds out what a message for the server is, before it is sent.  `whole`: all of its body is
+ * here. Suspends if its text is not known.  Faults: CANCELLED. */
+COLD fault turn_calls_look(struct turn *turn, uint8_t type, struct span body, bool whole) MUST_USE;
+/** Notes that message as a call, if it was sent. */
+COLD void turn_calls_sent(struct turn *turn);
+/** Looks at a reply before the ledger takes it.  `walked`: bytes from the beginning of the walk to
+ *  the end of this message. */
+COLD void turn_calls_answer(struct turn *turn, uint8_t type, struct span body, uint64_t walked);
+/** Notes how many bytes of replies a walk has gone past. */
+COLD void turn_calls_walked(const struct turn *turn, uint64_t walked);
 
 /** Moves bytes in one direction as far as they go.  *moved becomes true if anything moved. */
 fault turn_up(struct turn *turn, bool *moved) MUST_USE;   /* turn_up.c */
@@ -311,12 +325,13 @@ static inline bool turn_gates(const struct turn *turn)
     return turn->client->pool->route->mode != POOL_SESSION;
 }
 /** Notes that this text is about to run, or one that is not known (SPAN_NONE), if writes are
- * watched: before session.unanswered is.  turn_writes.c */
-void turn_writes_note(struct turn *turn, struct span text);
+ * watched: before session.unanswered is.  `bind`: the values that it is bound to, as in
+ * flight_writes.h.  turn_writes.c */
+void turn_writes_note(struct turn *turn, struct span text, struct span bind);
 static inline void turn_note_run(struct turn *turn, struct span text)
 {
     if (UNLIKELY((turn->looks & TURN_LOOKS_WRITES) != 0))
-        turn_writes_note(turn, text);
+        turn_writes_note(turn, text, SPAN_NONE);
 }
 /** Whether statements have other names on servers. */
 static inline bool turn_remaps(const struct turn *turn)

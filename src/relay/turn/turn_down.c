@@ -430,6 +430,9 @@ static ALWAYS_INLINE fault walk_message(struct turn *turn, struct walk *walk, bo
             return OK;
         if (at[0] == WIRE_ERROR)
             walk_cut(turn, walk); /* an error of ours may take its place, behind earlier replies */
+        if (*taken && UNLIKELY((turn->looks & TURN_LOOKS_CALLS) != 0))
+            turn_calls_answer(turn, at[0], span_of(at + WIRE_HEADER, length - 4),
+                              walk->at - down->begin + (uint64_t)size);
         if (*taken)
             TRY(down_look(turn, at[0], span_of(at + WIRE_HEADER, length - 4), &verdict));
         else
@@ -438,6 +441,9 @@ static ALWAYS_INLINE fault walk_message(struct turn *turn, struct walk *walk, bo
         if (UNLIKELY(turn->server->writes != NULL) &&
             (at[0] == WIRE_PORTAL_SUSPENDED || at[0] == WIRE_FUNCTION_RESULT))
             server_writes_other(turn->server);
+        if (UNLIKELY((turn->looks & TURN_LOOKS_CALLS) != 0) &&
+            (at[0] == WIRE_PORTAL_SUSPENDED || at[0] == WIRE_EMPTY_QUERY))
+            turn_calls_answer(turn, at[0], SPAN_NONE, walk->at - down->begin + (uint64_t)size);
         verdict = ledger_take(&turn->server->session.ledger, at[0]);
     }
     *taken = true;
@@ -525,6 +531,8 @@ static fault turn_walk_down(struct turn *turn)
         result = walk_synthetic(turn, &walk);
     walk_cut(turn, &walk);
     invariant(walk.run == walk.at && walk.at <= down->end);
+    if (UNLIKELY((turn->looks & TURN_LOOKS_CALLS) != 0))
+        turn_calls_walked(turn, walk.at - down->begin);
     down->begin = walk.at;
     if (turn->up.keeps)
         turn_lost_end(turn);

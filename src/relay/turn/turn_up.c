@@ -226,8 +226,10 @@ static void up_note_execute(struct turn *turn, uint32_t size)
                (struct owed){.kind = OWED_EXECUTE, .named = size > WIRE_HEADER + 5});
 }
 
-static COLD void up_look(struct turn *turn, uint8_t type, const uint8_t *at, uint32_t size)
+static COLD fault up_look(struct turn *turn, uint8_t type, const uint8_t *at, uint32_t size)
 {
+    if ((turn->looks & TURN_LOOKS_CALLS) != 0)
+        TRY(turn_calls_look(turn, type, span_of(at + WIRE_HEADER, size - WIRE_HEADER), true));
     if ((turn->looks & TURN_LOOKS_LOG) != 0)
         client_log_text(turn->client, turn->server, type,
                         span_of(at + WIRE_HEADER, size - WIRE_HEADER));
@@ -235,6 +237,7 @@ static COLD void up_look(struct turn *turn, uint8_t type, const uint8_t *at, uin
         turn_note_run(turn, text_of(at, size));
     else if (type == WIRE_PARSE && turn->server->writes != NULL)
         flight_writes_parsed(turn, text_of(at, size));
+    return OK;
 }
 
 /* Notes what the beginning of a long message may write. */
@@ -257,7 +260,7 @@ static fault up_whole(struct turn *turn, uint8_t type, const uint8_t *at, uint32
         return OK;
     }
     if (UNLIKELY(turn->looks != 0))
-        up_look(turn, type, at, size);
+        TRY(up_look(turn, type, at, size));
     if (type_is(type, CLASS_OPEN) && (type != WIRE_QUERY || !turn_gates(turn)))
         turn_note_sent(turn, type, at, size);
     if (type_is(type, CLASS_STATEMENT) && turn_remaps(turn) && !describes_portal(at, size))
@@ -330,6 +333,9 @@ static fault up_long(struct turn *turn, uint8_t type, uint32_t size)
         up->dropping = size;
         return OK;
     }
+    if (UNLIKELY((turn->looks & TURN_LOOKS_CALLS) != 0))
+        TRY(turn_calls_look(turn, type,
+                            span_of(at + WIRE_HEADER, up->end - up->begin - WIRE_HEADER), false));
     if (type_is(type, CLASS_STATEMENT) && turn_remaps(turn)) {
         if (type == WIRE_BIND)
             return up_long_bind(turn, at, up->end - up->begin);
@@ -373,6 +379,18 @@ static uint32_t direction_take(struct direction *direction, uint64_t max)
     return step;
 }
 
+/* Handles a held message that is whole by now. */
+static fault up_held(struct turn *turn)
+{
+    if (UNLIKELY((turn->looks & TURN_LOOKS_CALLS) != 0))
+        TRY(turn_calls_look(turn, turn->held[0],
+                            span_of(turn->held + WIRE_HEADER, turn->held_max - WIRE_HEADER), true));
+    TRY(turn_statement_held(turn));
+    if (UNLIKELY((turn->looks & TURN_LOOKS_CALLS) != 0))
+        turn_calls_sent(turn);
+    return OK;
+}
+
 /* Continues a message begun earlier.  *whole false: it takes all bytes here, and more follow. */
 static fault up_continue(struct turn *turn, bool *whole)
 {
@@ -403,7 +421,7 @@ static fault up_continue(struct turn *turn, bool *whole)
         turn->held_size += step;
         *whole = turn->held_size == turn->held_max;
         if (*whole)
-            return turn_statement_held(turn);
+            return up_held(turn);
     }
     return OK;
 }
@@ -488,6 +506,8 @@ fault turn_walk_up(struct turn *turn)
         }
         if (UNLIKELY(turn->reads.watched) && up->begin != begin)
             turn_reads_sent(turn, type);
+        if (UNLIKELY((turn->looks & TURN_LOOKS_CALLS) != 0))
+            turn_calls_sent(turn);
         if (turn->message.starved)
             return OK;
     }

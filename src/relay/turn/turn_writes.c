@@ -38,11 +38,11 @@ static bool may_write(const struct turn *turn, struct span text)
     return proof.reads == QUERY_MAY_WRITE;
 }
 
-void turn_writes_note(struct turn *turn, struct span text)
+void turn_writes_note(struct turn *turn, struct span text, struct span bind)
 {
     struct session *session = &turn->server->session;
     if (turn->server->writes != NULL)
-        flight_writes_note(turn, text);
+        flight_writes_note(turn, text, bind);
     if (session->transaction == WIRE_TX_IDLE && session->unanswered == 0)
         session->looked = true;
     /* What runs for a flight was found to read only before it was sent. */

@@ -1,0 +1,35 @@
+#include "relay/relay_calls.h"
+
+#include "machine/clock.h"
+#include "query/outline.h"
+#include "relay/relay.h"
+#include "relay/relay_outline.h"
+#include "stats/route_times.h"
+
+static struct stats_call_key key_of(const struct local_pool *pool,
+                                    const struct query_outline *outline)
+{
+    const struct route_times *times = pool->log.times;
+    return (struct stats_call_key){outline->fingerprint, times->database, times->user,
+                                   times->service};
+}
+
+void relay_calls_add(const struct local_pool *pool, const struct query_outline *outline,
+                     const struct stats_call *call)
+{
+    struct stats_call_key key = key_of(pool, outline);
+    stats_calls_add(local_pool_relay(pool)->pools.env->calls, &key, outline->shown, call, now());
+}
+
+void relay_calls_share(const struct client *client, struct span text, enum stats_share share,
+                       const char *why)
+{
+    if (!relay_calls_wanted(client->pool))
+        return;
+    struct query_outline *outline = relay_outline_find(client->relay, text);
+    if (outline == NULL)
+        outline = query_outline_unparsed();
+    struct stats_call_key key = key_of(client->pool, outline);
+    stats_calls_share(client->relay->pools.env->calls, &key, outline->shown, share, why, now());
+    query_outline_unref(&outline);
+}

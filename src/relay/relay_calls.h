@@ -1,0 +1,25 @@
+#pragma once
+/*
+ * relay_calls.h - counts of statements for SHOW STATEMENTS: by fingerprint and route.
+ *
+ * The table is one for all threads (stats/stats_calls.h).  Nothing suspends.
+ */
+#include "base/span.h"
+#include "pool/local_pool.h"
+#include "stats/stats_calls.h"
+
+struct client;
+struct query_outline;
+
+/** Whether statements of this pool's clients are counted. */
+static inline bool relay_calls_wanted(const struct local_pool *pool)
+{
+    return UNLIKELY(pool->config->statements_max > 0);
+}
+/** Counts an execution of a statement for a client of this pool. */
+void relay_calls_add(const struct local_pool *pool, const struct query_outline *outline,
+                     const struct stats_call *call);
+/** Counts what a cache rule did with a client's statement, if statements are counted.  A text that
+ *  has no outline yet counts with those that are not parsed.  `why`: see stats_calls_share. */
+void relay_calls_share(const struct client *client, struct span text, enum stats_share share,
+                       const char *why);

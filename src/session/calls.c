@@ -1,0 +1,169 @@
+#include "session/calls.h"
+
+#include "base/check.h"
+#include "base/map.h"
+#include "query/outline.h"
+
+#include <stdlib.h>
+
+#define RING_MIN 16u
+
+/* --- memory ----------------------------------------------------------------------------------- */
+
+struct calls *calls_new(void)
+{
+    return calloc(1, sizeof(struct calls));
+}
+
+static struct call *call_at(const struct calls *calls, uint32_t place)
+{
+    return &calls->ring[(calls->head + place) & (calls->size - 1)];
+}
+
+static void pop(struct calls *calls)
+{
+    query_outline_unref(&call_at(calls, 0)->outline);
+    calls->head = (calls->head + 1) & (calls->size - 1);
+    calls->count -= 1;
+}
+
+void calls_free(struct calls **calls)
+{
+    struct calls *mine = TAKE(*calls);
+    if (mine == NULL)
+        return;
+    while (mine->count > 0)
+        pop(mine);
+    query_outline_unref(&mine->next.outline);
+    for (size_t i = 0; i < CALLS_PORTALS; i++)
+        query_outline_unref(&mine->portal[i].outline);
+    for (size_t i = 0; i < CALLS_STATEMENTS; i++)
+        query_outline_unref(&mine->statement[i].outline);
+    free(mine->ring);
+    free(mine);
+}
+
+static bool make_room(struct calls *calls)
+{
+    if (calls->count < calls->size)
+        return true;
+    uint32_t size = MAX_OF(2 * calls->size, RING_MIN);
+    struct call *ring = size > CALLS_MAX ? NULL : malloc(size * sizeof(*ring));
+    if (ring == NULL)
+        return false;
+    for (uint32_t i = 0; i < calls->count; i++)
+        ring[i] = *call_at(calls, i);
+    free(calls->ring);
+    calls->ring = ring;
+    calls->size = size;
+    calls->head = 0;
+    return true;
+}
+
+/* --- names ------------------------------------------------------------------------------------ */
+
+static struct call_name *find_name(const struct call_name *names, uint32_t count, uint64_t hash)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (names[i].outline != NULL && names[i].hash == hash)
+            return (struct call_name *)(uintptr_t)&names[i];
+    return NULL;
+}
+
+static void note(struct call_name *names, uint32_t count, uint32_t *noted, struct span name,
+                 struct query_outline *take_outline)
+{
+    uint64_t hash = hash_span(name);
+    struct call_name *at = find_name(names, count, hash);
+    if (at == NULL)
+        at = &names[(*noted)++ % count];
+    query_outline_unref(&at->outline);
+    *at = (struct call_name){hash, take_outline};
+}
+
+static struct query_outline *known(const struct call_name *names, uint32_t count, struct span name)
+{
+    const struct call_name *at = find_name(names, count, hash_span(name));
+    return at == NULL ? NULL : query_outline_ref(at->outline);
+}
+
+void calls_note_portal(struct calls *calls, struct span name, struct query_outline *take_outline)
+{
+    note(calls->portal, CALLS_PORTALS, &calls->portals, name, take_outline);
+}
+
+void calls_note_statement(struct calls *calls, struct span name, struct query_outline *take_outline)
+{
+    note(calls->statement, CALLS_STATEMENTS, &calls->statements, name, take_outline);
+}
+
+struct query_outline *calls_portal(const struct calls *calls, struct span name)
+{
+    return known(calls->portal, CALLS_PORTALS, name);
+}
+
+struct query_outline *calls_statement(const struct calls *calls, struct span name)
+{
+    return known(calls->statement, CALLS_STATEMENTS, name);
+}
+
+/* --- calls ------------------------------------------------------------------------------------ */
+
+void calls_begin(struct calls *calls, const struct ledger *ledger, const struct call *call,
+                 struct query_outline *take_outline)
+{
+    query_outline_unref(&calls->next.outline);
+    calls->next = *call;
+    calls->next.outline = take_outline;
+    calls->ever = ledger->ever;
+    if (calls->count == 0)
+        calls->mark = MAX_OF(calls->mark, calls->passed);
+}
+
+void calls_sent(struct calls *calls, const struct ledger *ledger)
+{
+    struct call *next = &calls->next;
+    if (next->kind == CALL_NONE)
+        return;
+    if (ledger->ever == calls->ever || !make_room(calls)) {
+        query_outline_unref(&next->outline);
+    } else {
+        next->place = ledger->ever - 1;
+        if (next->kind != CALL_PREPARE) {
+            next->waited_us = calls->waited_us;
+            calls->waited_us = 0;
+        }
+        *call_at(calls, calls->count) = *next;
+        calls->count += 1;
+    }
+    *next = (struct call){.kind = CALL_NONE};
+}
+
+struct call *calls_head(struct calls *calls, const struct ledger *ledger)
+{
+    uint64_t oldest = ledger->ever - ledger->count;
+    while (calls->count > 0 && call_at(calls, 0)->place < oldest)
+        pop(calls);
+    if (calls->count == 0 || call_at(calls, 0)->place != oldest)
+        return NULL;
+    return call_at(calls, 0);
+}
+
+struct call *calls_failed(struct calls *calls, const struct ledger *ledger)
+{
+    struct call *head = calls_head(calls, ledger);
+    if (head != NULL || calls->count == 0)
+        return head;
+    uint64_t ahead = call_at(calls, 0)->place - (ledger->ever - ledger->count);
+    for (uint32_t i = 0; i < ahead && i < ledger->count; i++)
+        if (ledger->ring[(ledger->head + i) & ledger->mask].kind <= OWED_MARK)
+            return NULL;
+    return call_at(calls, 0);
+}
+
+void calls_end(struct calls *calls, const struct call *call)
+{
+    invariant(calls->count > 0 && call == call_at(calls, 0));
+    calls->last = call->outline->fingerprint;
+    pop(calls);
+}

@@ -1,0 +1,86 @@
+#pragma once
+/*
+ * calls.h - the statements that a server is executing for its client, in order, for their counts.
+ *
+ * A server has a struct calls only if statements are counted (SHOW STATEMENTS).  It stands beside
+ * the ledger: each call names the ledger's entry that answers it by its place among all entries
+ * that the ledger ever had, so calls whose entries are answered or dropped are known by a
+ * comparison.  Owns references to outlines.  Pure: no sockets, nothing suspends.
+ */
+#include "base/span.h"
+#include "base/time.h"
+#include "session/ledger.h"
+
+struct query_outline;
+
+/* Calls that are noted; further ones of a long pipeline are not counted. */
+#define CALLS_MAX 4096u
+/* Names that one server remembers of portals, and of statements in pools that do not keep their
+ * texts.  The name noted longest ago goes first. */
+#define CALLS_PORTALS    16u
+#define CALLS_STATEMENTS 64u
+
+enum call_kind {
+    CALL_NONE,
+    CALL_QUERY,   /* a Query: counted at its ReadyForQuery */
+    CALL_PREPARE, /* a Parse or a Bind: counted only if it fails */
+    CALL_EXECUTE, /* an Execute: counted when the portal is complete, or suspended */
+};
+
+struct call {
+    uint64_t place; /* of its ledger entry */
+    struct query_outline *outline;
+    enum call_kind kind;
+    uint32_t limit; /* rows that an Execute asks for; 0: all */
+    uint32_t errors;
+    moment began;
+    int64_t waited_us; /* for a server */
+    uint64_t rows;
+};
+
+struct call_name {
+    uint64_t hash; /* of the name */
+    struct query_outline *outline;
+};
+
+struct calls {
+    struct call *ring;
+    uint32_t size; /* of the ring; a power of two, or 0 */
+    uint32_t head;
+    uint32_t count;
+    struct call next;  /* the message being sent; kind NONE: none */
+    uint64_t ever;     /* the ledger's count before that message */
+    uint64_t passed;   /* bytes of replies that were walked past, before the present walk */
+    uint64_t mark;     /* that count, and what was walked since, at the end of the last call */
+    uint64_t last;     /* fingerprint of the last call that has ended */
+    int64_t waited_us; /* for the server, not given to a call yet */
+    moment ended;      /* the last call */
+    uint32_t portals;  /* noted so far */
+    uint32_t statements;
+    struct call_name portal[CALLS_PORTALS];
+    struct call_name statement[CALLS_STATEMENTS];
+};
+
+struct calls *calls_new(void);         /* NULL: no memory */
+void calls_free(struct calls **calls); /* NULL-safe */
+/** Notes what a name of a portal or statement stands for; takes over the reference. */
+void calls_note_portal(struct calls *calls, struct span name, struct query_outline *take_outline);
+void calls_note_statement(struct calls *calls, struct span name,
+                          struct query_outline *take_outline);
+/** Returns a reference to what a name stands for; NULL: it is not noted. */
+struct query_outline *calls_portal(const struct calls *calls, struct span name);
+struct query_outline *calls_statement(const struct calls *calls, struct span name);
+/** Begins the message that is about to be sent; takes over the reference. */
+void calls_begin(struct calls *calls, const struct ledger *ledger, const struct call *call,
+                 struct query_outline *take_outline);
+/** Notes the message as a call if the ledger owes a reply for it by now. */
+void calls_sent(struct calls *calls, const struct ledger *ledger);
+/** Drops the calls whose entries the ledger does not have any more, and returns the call that the
+ *  oldest entry belongs to; NULL: it belongs to none. */
+struct call *calls_head(struct calls *calls, const struct ledger *ledger);
+/** Returns the call that an error is about: that of the oldest entry, or the first one behind it in
+ *  the same batch.  NULL: there is none. */
+struct call *calls_failed(struct calls *calls, const struct ledger *ledger);
+/** Removes the oldest call, up to and with `call`, which calls_head or calls_failed has returned.
+ */
+void calls_end(struct calls *calls, const struct call *call);
