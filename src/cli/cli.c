@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/map.h"
+#include "cli/parade.h"
 #include "cli/top.h"
 #include "flight/feed_query.h"
 #include "instance/import.h"
@@ -115,6 +116,8 @@ static const struct cli_command commands[] = {
      "PGSSLMODE and PGSSLROOTCERT are as for psql.  --once and --json read the console twice, an\n"
      "interval apart; they end with status 1 if the pooler can't be reached.\n",
      top_run, true},
+    {"parade", "COMMAND [ARGUMENT...] [OPTION...]", 0, 0, NULL,
+     "installs and uses a key-value store over several sites", NULL, cli_parade_run, true},
     {"version", "", 0, 0, NULL, "prints the version",
      "Prints the name and version of this program.\n", cli_version},
     {"docs", "PAGE", 1, 1, NULL, NULL,
@@ -155,7 +158,7 @@ static void command_usage(const struct cli_command *command, FILE *to)
 static void command_tell(const struct cli_command *command)
 {
     command_usage(command, stdout);
-    printf("\n%s", command->help);
+    printf("\n%s", command->help != NULL ? command->help : cli_parade_help());
 }
 
 static const struct cli_command *command_find(const char *name)

@@ -1,19 +1,18 @@
 /*
  * top_options.c - options of `trunkline top`, with the names and the environment of psql.
  */
+#include "cli/cli_pgpass_parts.h"
 #include "cli/top_parts.h"
 
 #include <getopt.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define HOST_USUAL     "127.0.0.1"
 #define PORT_USUAL     6432
 #define DATABASE_USUAL "trunkline"
-#define LINE_MAX_SIZE  4096
 
 struct reading {
     struct top_options *options;
@@ -108,70 +107,16 @@ static bool environment_read(const struct reading *reading)
 
 /* --- passwords -------------------------------------------------------------------------------- */
 
-/* Takes a field of a password file, which ends at a colon; a backslash takes away the meaning of
- * the next character. */
-static void field_take(const char **at, char *ret, size_t size)
+static struct cli_login login_of(const struct top_options *options)
 {
-    size_t used = 0;
-    while (**at != '\0' && **at != '\n' && **at != ':') {
-        if (**at == '\\' && (*at)[1] != '\0' && (*at)[1] != '\n')
-            *at += 1;
-        if (used + 1 < size)
-            ret[used++] = **at;
-        *at += 1;
-    }
-    ret[used] = '\0';
-    *at += **at == ':';
+    return (struct cli_login){options->host, options->port, options->database, options->user};
 }
 
 bool top_options_find_password(const char *file, const struct top_options *options, char *ret,
                                size_t size)
 {
-    char port[8], fields[4][TOP_TEXT_SIZE];
-    snprintf(port, sizeof(port), "%u", options->port);
-    const char *wanted[] = {options->host, port, options->database, options->user};
-    while (*file != '\0') {
-        const char *at = file;
-        bool same = *file != '#';
-        for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
-            field_take(&at, fields[i], sizeof(fields[i]));
-            bool local = i == 0 && options->host[0] == '/' && strcmp(fields[i], "localhost") == 0;
-            same =
-                same && (local || strcmp(fields[i], "*") == 0 || strcmp(fields[i], wanted[i]) == 0);
-        }
-        field_take(&at, ret, size);
-        if (same)
-            return true;
-        file += strcspn(file, "\n");
-        file += *file == '\n';
-    }
-    explicit_bzero(ret, size);
-    return false;
-}
-
-/* Reads ~/.pgpass, unless others may read it. */
-static void password_file_read(struct top_options *options)
-{
-    char path[TOP_TEXT_SIZE], text[65536];
-    const char *named = getenv("PGPASSFILE"), *home = getenv("HOME");
-    struct stat about;
-    snprintf(path, sizeof(path), "%s%s",
-             named != NULL  ? named
-             : home != NULL ? home
-                            : "",
-             named != NULL ? "" : "/.pgpass");
-    FILE *file = fopen(path, "re");
-    if (file == NULL)
-        return;
-    if (fstat(fileno(file), &about) != 0 || (about.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
-        fprintf(stderr, "trunkline top: %s is not used: others than its owner have access\n", path);
-    } else {
-        text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
-        (void)top_options_find_password(text, options, options->password,
-                                        sizeof(options->password));
-        explicit_bzero(text, sizeof(text));
-    }
-    (void)fclose(file);
+    const struct cli_login login = login_of(options);
+    return cli_pgpass_find(file, &login, ret, size);
 }
 
 /* --- all -------------------------------------------------------------------------------------- */
@@ -209,9 +154,11 @@ bool top_options_read(char **arguments, struct top_options *ret, char *ret_probl
         return false;
     }
     const char *password = getenv("PGPASSWORD");
-    if (password != NULL)
+    if (password != NULL) {
         snprintf(ret->password, sizeof(ret->password), "%s", password);
-    else if (!ret->ask_password)
-        password_file_read(ret);
+    } else if (!ret->ask_password) {
+        const struct cli_login login = login_of(ret);
+        (void)cli_pgpass_read("top", &login, ret->password, sizeof(ret->password));
+    }
     return true;
 }

@@ -15,7 +15,7 @@ declare
     clients text[] := '{get,get_bytes,get_version,mget,scan,ttl,touch,put,put_bytes,put_if,put_bytes_if,mput,
                         delete,patch_numeric,incr,watch,slot}';
     replicators text[] := '{heartbeat,recover,feed_hello,feed,feed_ack,held,link_begin,merge,merge_reclaimed,
-                            acknowledge,retry,gc,verify,repair_page,repair,bootstrap_links,bootstrap_rows,
+                            acknowledge,link_report,retry,gc,verify,repair_page,repair,bootstrap_links,bootstrap_rows,
                             bootstrap_waiting,bootstrap_begin,bootstrap_wait,bootstrap_finish,slot}';
 begin
     for name in select p.oid::regprocedure::text from pg_proc p

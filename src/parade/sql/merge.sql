@@ -358,6 +358,15 @@ $$;
 comment on function kv.acknowledge(int) is
     'What kv.feed_ack of the peer is to be told. Deferred and quarantined rows count as not received.';
 
+create function kv.link_report(source int, new_state text, why text) returns void
+language sql security definer set search_path = pg_catalog, kv, pg_temp
+as $$
+    update kv.peer_status_from set replicator = new_state, replicator_at = kv.clock(), trouble = why
+    where peer = source
+$$;
+comment on function kv.link_report(int, text, text) is
+    'Keeps the state of a link as its replicator sees it, for kv_stats.links; why: what is wrong, or NULL.';
+
 create function kv.retry(source int) returns int
 language plpgsql security definer set search_path = pg_catalog, kv, pg_temp set lock_timeout = '200ms'
 as $$

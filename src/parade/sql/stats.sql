@@ -5,7 +5,8 @@ create view kv_stats.links as
            f.merged_at, f.applied, f.conflicts, f.deferred, f.quarantined, f.skew, f.rounds,
            (select count(*) from kv.deferred d where d.source = f.peer) as deferred_now,
            (select count(*) from kv.quarantine q where q.source = f.peer) as quarantined_now,
-           f.reclaim_open as reclaiming, f.verify_due
+           f.reclaim_open as reclaiming, f.verify_due,
+           f.replicator, f.replicator_at, f.trouble
     from kv.peer_status_from f left join kv_config.peer p on p.peer = f.peer;
 comment on view kv_stats.links is 'The links to this instance; lag is by the peer''s clock and ours.';
 

@@ -98,7 +98,10 @@ create table kv.peer_status_from (
     conflicts      bigint not null default 0,
     deferred       bigint not null default 0,
     quarantined    bigint not null default 0,
-    skew           interval                     -- the peer's clock less ours, at the last merge
+    skew           interval,                    -- the peer's clock less ours, at the last merge
+    replicator     text,                        -- the link's state, as the replicator told last
+    replicator_at  timestamptz,
+    trouble        text                         -- why it failed, with the remedy
 );
 
 -- How far a peer has pulled from this instance.
