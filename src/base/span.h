@@ -44,7 +44,7 @@ static inline bool span_is(struct span a, const char *text)
 
 static inline bool span_starts(struct span a, struct span prefix)
 {
-    return a.size >= prefix.size && memcmp(a.at, prefix.at, prefix.size) == 0;
+    return a.size >= prefix.size && (prefix.size == 0 || memcmp(a.at, prefix.at, prefix.size) == 0);
 }
 
 /* Removes the first `count` bytes; all of them if the span is shorter. */

@@ -7,8 +7,8 @@
  * A request whose asker has left keeps its place until its replies have come.  What is under way is
  * bounded, and a connection that says nothing for L2_SILENCE is closed.  All on one thread.
  */
-#include "flight/l2_shared.h"
 #include "flight/l2_reply.h"
+#include "flight/l2_shared.h"
 #include "machine/co.h"
 
 #define L2_REPLIES_MAX  3u        /* commands of one request */

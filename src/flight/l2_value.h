@@ -3,8 +3,8 @@
  * l2_value.h - the form in which an answer lies in Redis.
  *
  * Other programs may write there, and a value may be cut or of another version.  So a value is read
- * only if all of it is sound: form, checksum, the whole key, and the messages one by one.  Pure; any
- * thread.  Design: docs/internals/flight.md
+ * only if all of it is sound: form, checksum, the whole key, and the messages one by one.  Pure;
+ * any thread.  Design: docs/internals/flight.md
  */
 #include "base/buffer.h"
 #include "flight/answer.h"

@@ -114,7 +114,7 @@ static fault decode(struct span text, char *word, struct span *ret)
 static fault set_decoded(struct parade_target *target, const char *name, struct span value)
 {
     char word[WORD_MAX];
-    struct span plain;
+    struct span plain = SPAN_NONE;
     if (value.size == 0)
         return OK;
     TRY(decode(value, word, &plain));
@@ -169,7 +169,7 @@ static fault read_uri(struct span text, struct parade_target *target)
         struct span value = cut(&options, '&');
         struct span name = cut(&value, '=');
         char word[WORD_MAX];
-        struct span plain;
+        struct span plain = SPAN_NONE;
         TRY(decode(value, word, &plain));
         TRY(parade_target_set(target, name, plain));
     }
@@ -218,7 +218,7 @@ static fault read_pairs(struct span text, struct parade_target *target)
 {
     for (text = skip_blanks(text); text.size > 0; text = skip_blanks(text)) {
         char word[WORD_MAX];
-        struct span value;
+        struct span value = SPAN_NONE;
         if (memchr(text.at, '=', text.size) == NULL)
             return fault_raise(FAULT_CONFIG,
                                "found \"%.*s\"; accepted: postgresql://HOST/DATABASE, or "

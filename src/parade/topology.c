@@ -154,8 +154,8 @@ static fault head_read(struct reader *reader, const yaml_node_t *root)
         return OK;
     TRY(connection_read(replicator, &tried));
     struct span text = text_of(replicator);
-    if (text.size >= sizeof(topology->replicator))
-        return refuse(replicator, "accepted: up to 1023 bytes");
+    if (text.size == 0 || text.size >= sizeof(topology->replicator))
+        return refuse(replicator, "accepted: 1 to 1023 bytes");
     memcpy(topology->replicator, text.at, text.size);
     topology->replicator[text.size] = '\0';
     return OK;

@@ -217,8 +217,8 @@ fault pooler_start(struct config *config, const struct pooler_console *console, 
     pooler->load = load_new(pooler);
     bool whole = pooler->listeners != NULL && pooler->env.failures != NULL &&
                  pooler->env.outlines != NULL && pooler->env.calls != NULL &&
-                 pooler->env.learned != NULL &&
-                 pooler->env.preauths != NULL && pooler->load != NULL;
+                 pooler->env.learned != NULL && pooler->env.preauths != NULL &&
+                 pooler->load != NULL;
     *ret = pooler; /* the console of a client that is accepted first finds it */
     fault result = whole ? pooler_begin(pooler) : FAULT_MEMORY;
     if (result != OK) {

@@ -232,7 +232,6 @@ END_TEST
 CONFIG_TESTS("firewall", a_route_has_no_firewall_unless_it_says_so,
              rules_are_read_into_their_fields, what_is_wrong_is_named,
              rules_without_a_mode_have_a_warning, deny_rules_match_what_has_something_of_each_list,
-             allow_rules_match_what_has_nothing_else,
-             a_fingerprint_does_not_stand_for_a_body, settings_decide_what_no_rule_does,
-             what_names_more_than_the_lists_hold_is_not_parsed,
+             allow_rules_match_what_has_nothing_else, a_fingerprint_does_not_stand_for_a_body,
+             settings_decide_what_no_rule_does, what_names_more_than_the_lists_hold_is_not_parsed,
              verdicts_are_counted_where_they_belong)
