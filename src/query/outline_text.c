@@ -97,9 +97,11 @@ static void show_tokens(struct span text, struct buffer *ret)
 
 static fault show_rows(struct span text, struct buffer *ret)
 {
-    char *copy = strndup((const char *)text.at, text.size);
+    char *copy = malloc(text.size + 1);
     if (copy == NULL)
         return FAULT_MEMORY;
+    memcpy(copy, text.at, text.size);
+    copy[text.size] = '\0';
     analysis_library();
     PgQueryNormalizeResult result = pg_query_normalize(copy);
     if (result.error == NULL)
