@@ -172,10 +172,10 @@ def test_stored_answers_are_shown_and_flushed(trunkline, table):
         assert int(row["bytes"]) > int(row["answer_bytes"]) > 0
         assert 0 < int(row["expires_ms"]) <= 3600000
         assert int(totals(daemon)["entries"]) == 3
-        assert daemon.console("CACHE FLUSH TAG ones") == [{"flushed": 1}]
-        assert daemon.console("CACHE FLUSH '%limit 2'") == [{"flushed": 1}]
-        assert daemon.console("CACHE FLUSH '%limit 2'") == [{"flushed": 0}]
-        assert daemon.console("CACHE FLUSH") == [{"flushed": 1}]
+        assert daemon.console("CACHE FLUSH TAG ones") == [{"flushed": 1, "tier": None}]
+        assert daemon.console("CACHE FLUSH '%limit 2'") == [{"flushed": 1, "tier": None}]
+        assert daemon.console("CACHE FLUSH '%limit 2'") == [{"flushed": 0, "tier": None}]
+        assert daemon.console("CACHE FLUSH") == [{"flushed": 1, "tier": None}]
         assert daemon.console("SHOW CACHE") == []
         set_number(table, 2)
         assert read(client, READ + " limit 1") == 2
@@ -311,7 +311,7 @@ def test_commands_without_rules_say_so(trunkline):
     daemon = trunkline()
     for view in "CACHE", "CACHE_RULES", "CACHE_TOTALS", "FEED", "FLIGHTS":
         assert daemon.console(f"SHOW {view}") == []
-    assert daemon.console("CACHE FLUSH") == [{"flushed": 0}]
+    assert daemon.console("CACHE FLUSH") == [{"flushed": 0, "tier": None}]
     assert {row["count"] for row in daemon.console("SHOW CACHE_REASONS")} == {0}
     for wrong in "CACHE", "CACHE EXPLAIN", "CACHE FLUSH TAG", "CACHE FLUSH a b":
         with pytest.raises(psycopg.errors.SyntaxError):

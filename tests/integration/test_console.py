@@ -184,11 +184,12 @@ MANUAL = (Path(__file__).resolve().parents[2] / "docs" / "console.md").read_text
 
 MAY_BE_EMPTY = {"SHOW PEERS", "SHOW PINS", "SHOW PEER_POOLS", "SHOW DNS_ZONES", "SHOW DNS_HOSTS",
                 "SHOW READS", "SHOW CACHE", "SHOW CACHE_RULES", "SHOW CACHE_TOTALS",
-                "SHOW FLIGHTS", "SHOW FEED"}
+                "SHOW FLIGHTS", "SHOW FEED", "SHOW CACHE_TIER", "SHOW STATEMENTS", "SHOW FIREWALL",
+                "SHOW FIREWALL_STATEMENTS", "FIREWALL EXPLAIN", "FIREWALL FORGET"}
 
 # Commands with rows that are no SHOW, with an argument that they take.
 VERBS = {"RESOLVE": "main", "CACHE EXPLAIN": "'select 1'", "CACHE FLUSH": "", "CACHE FLUSH TAG": "a",
-         "CACHE WARM": ""}
+         "CACHE WARM": "", "FIREWALL EXPLAIN": "'select 1'", "FIREWALL FORGET": ""}
 
 
 def documented():

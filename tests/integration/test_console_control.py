@@ -483,7 +483,8 @@ VERBS = ["PAUSE", "RESUME", "DISABLE app", "ENABLE app", "DRAIN x", "UNDRAIN x",
          "RECONNECT", "RESOLVE main", "SWITCHOVER main", "KILL", "WAIT_CLOSE",
          "KILL_CLIENT 0198aaaa-0000-7000-8000-000000000000",
          "MOVE_CLIENT 0198aaaa-0000-7000-8000-000000000000", "SUSPEND", "RELOAD", "SHUTDOWN",
-         "SHUTDOWN WAIT_FOR_CLIENTS", "SHOW FDS", "CACHE FLUSH", "SET overtake_limit = 1s"]
+         "SHUTDOWN WAIT_FOR_CLIENTS", "SHOW FDS", "CACHE FLUSH", "FIREWALL FORGET",
+         "RESET STATEMENTS", "SET overtake_limit = 1s"]
 
 
 @pytest.mark.parametrize("verb", VERBS)

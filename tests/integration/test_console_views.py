@@ -259,7 +259,8 @@ def test_stats_users_see_everything_but_descriptors_and_statements(guarded):
     assert len(views) > 20
     with admin(guarded, user="reports") as connection:
         for view in views:
-            if view in ("SHOW FDS", "SHOW CACHE", "SHOW FLIGHTS"):
+            if view in ("SHOW FDS", "SHOW CACHE", "SHOW FLIGHTS", "SHOW STATEMENTS",
+                        "SHOW FIREWALL_STATEMENTS"):
                 with pytest.raises(psycopg.errors.InsufficientPrivilege):
                     connection.execute(view)
             else:
@@ -274,7 +275,7 @@ def test_stats_users_can_run_no_command(guarded):
         for verb in verbs:
             words = [w.strip("[]") for w in verb.split(" [FOR ")[0].split()]
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                connection.execute(" ".join(words[:4 if words[0] == "CACHE" else 2]))
+                connection.execute(" ".join(words[:4 if words[0] in ("CACHE", "FIREWALL") else 2]))
         assert connection.execute("SHOW VERSION").fetchone()
 
 
