@@ -142,7 +142,8 @@ static fault read_place(struct parade_target *target, struct span place)
     if (place.size > 0 && place.at[0] == '[') {
         place = span_skip(place, 1);
         host = cut(&place, ']');
-        place = span_skip(place, 1);
+        if (place.size > 0)
+            place = span_skip(place, 1);
     } else {
         host = cut(&place, ':');
     }
