@@ -31,7 +31,7 @@ struct cli_parade {
     bool catalog, dry_run, json, text, bytes, watch;
     struct cli_parade_place *places; /* those of the leading words */
     size_t place_count;
-    const char *zone;                 /* the one that `run` serves */
+    const char *zone;                 /* `run` serves it */
     struct parade_topology *topology; /* of the commands that take its file; owned */
 };
 

@@ -1,6 +1,6 @@
 #pragma once
 /*
- * outline.h - what a SQL text is, for those who count statements or judge them by their shape.
+ * outline.h - what a SQL text is: SHOW STATEMENTS counts by it, the firewall judges by it.
  *
  * Made from the analysis of the text (analysis.h), immutable, counted by references, and free of
  * the text's constants.  The same text has the same outline in every session: names are as the text

@@ -1,11 +1,12 @@
 """Answers in a second tier, a real Redis, that several daemons share: `tier: redis`."""
 import signal
 import subprocess
+import threading
 import time
 
 import pytest
 from support import wire as w
-from support.patience import eventually
+from support.patience import PATIENCE, eventually
 from support.proxy import Proxy
 from support.redis import Redis, ToyRedis
 from support.trunkline import Trunkline, binary, configuration, route
@@ -302,22 +303,23 @@ def test_redis_that_stands_still_costs_the_budget_and_then_nothing(trunkline, ta
 
 def test_a_reply_that_comes_too_late_is_given_to_nobody_else(trunkline, table, toy):
     """Replies are in the order of the requests, also of those that nobody waits for any more."""
-    late = []
+    goes_on = threading.Event()
+    goes_on.set()
 
-    def slow(words, reply):
-        if words[0] == b"MGET" and len(late) < 2:
-            late.append(words)
-            time.sleep(0.4)
+    def held(words, reply):
+        if words[0] == b"MGET":
+            goes_on.wait(PATIENCE)
         return reply
 
-    shared = toy(slow)
+    shared = toy(held)
     first = tiered(trunkline, shared)
     other = "select v from tier where n = 2"
     rows(first), rows(first, other)
     stored(shared, 2)
-    late.clear()
     one = tiered(trunkline, shared, tier=dict(budget="100ms"))
+    goes_on.clear()
     assert rows(one) == [["one"]]
+    goes_on.set()
     assert rows(one, other) == [["two"]]
     assert tier_of(one)["timeouts"] >= 1
 

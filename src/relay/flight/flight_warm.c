@@ -25,7 +25,7 @@
 #define RULE_MAX sec(1)
 /* One statement, with the time until the feed follows the primary. */
 #define STATEMENT_MAX sec(30)
-/* Executions of a strict one: the first may be the one that finds the server for the feed. */
+/* Executions of a strict one: the first may have to find the server for the feed. */
 #define EXECUTIONS_MAX 5u
 /* Between two looks at an execution, and at a feed that is behind. */
 #define LOOK      ms(2)
