@@ -26,7 +26,7 @@ static const struct console_column explain_columns[] = {
 };
 const struct console_view console_view_cache_explain = CONSOLE_VIEW(explain_columns);
 
-static void write_item(struct table_sink *sink, const char *item, const char *value)
+void console_write_item(struct table_sink *sink, const char *item, const char *value)
 {
     table_text(sink, item);
     table_text(sink, value);
@@ -35,7 +35,7 @@ static void write_item(struct table_sink *sink, const char *item, const char *va
 
 /* --- what the text says ----------------------------------------------------------------------- */
 
-static void put_object(struct buffer *out, const struct query_object *object)
+void console_put_object(struct buffer *out, const struct query_object *object)
 {
     if (out->size > 0)
         buffer_append_text(out, ", ");
@@ -44,7 +44,7 @@ static void put_object(struct buffer *out, const struct query_object *object)
     buffer_append_span(out, object->name);
 }
 
-static void write_list(struct table_sink *sink, const char *item, struct buffer *list)
+void console_write_list(struct table_sink *sink, const char *item, struct buffer *list)
 {
     if (list->size > 0) {
         table_text(sink, item);
@@ -58,14 +58,14 @@ static void write_names(struct table_sink *sink, const struct query_analysis *an
 {
     struct buffer list = BUFFER_INIT(LIST_MAX);
     for (uint16_t i = 0; i < analysis->reads_count; i++)
-        put_object(&list, &analysis->reads[i].is);
-    write_list(sink, "reads", &list);
+        console_put_object(&list, &analysis->reads[i].is);
+    console_write_list(sink, "reads", &list);
     for (uint16_t i = 0; i < analysis->writes_count; i++)
-        put_object(&list, &analysis->writes[i].is);
-    write_list(sink, "writes", &list);
+        console_put_object(&list, &analysis->writes[i].is);
+    console_write_list(sink, "writes", &list);
     for (uint16_t i = 0; i < analysis->functions_count; i++)
-        put_object(&list, &analysis->functions[i].is);
-    write_list(sink, "calls", &list);
+        console_put_object(&list, &analysis->functions[i].is);
+    console_write_list(sink, "calls", &list);
     buffer_fini(&list);
 }
 
@@ -74,15 +74,15 @@ static void write_text(struct table_sink *sink, const struct query_analysis *ana
     char fingerprint[17], why[256];
     enum query_reason reason = query_analysis_reason(analysis);
     snprintf(fingerprint, sizeof(fingerprint), "%016" PRIx64, analysis->fingerprint);
-    write_item(sink, "fingerprint", fingerprint);
+    console_write_item(sink, "fingerprint", fingerprint);
     write_names(sink, analysis);
     if (reason == QUERY_REASONS) {
-        write_item(sink, "text", "a candidate; the catalog decides");
+        console_write_item(sink, "text", "a candidate; the catalog decides");
         return;
     }
     snprintf(why, sizeof(why), "not shared: %s (%s)", query_reason_text(reason),
              query_reason_word(reason));
-    write_item(sink, "text", why);
+    console_write_item(sink, "text", why);
 }
 
 /* --- what the catalog says -------------------------------------------------------------------- */
@@ -117,11 +117,11 @@ static void write_verdict(struct table_sink *sink, const struct verdict *verdict
         buffer_printf(&list, "not shared: %s (%s)%s%.*s", verdict_reason_text(verdict->reason),
                       verdict_reason_word(verdict->reason), verdict->because.size > 0 ? ": " : "",
                       SPAN_ARG(verdict->because));
-    write_list(sink, "verdict", &list);
+    console_write_list(sink, "verdict", &list);
     put_relations(&list, verdict);
-    write_list(sink, "tables", &list);
+    console_write_list(sink, "tables", &list);
     put_key(&list, verdict);
-    write_list(sink, "key", &list);
+    console_write_list(sink, "key", &list);
     buffer_fini(&list);
 }
 
@@ -129,7 +129,7 @@ static void write_unasked(struct table_sink *sink, const char *why)
 {
     char value[320];
     snprintf(value, sizeof(value), "not asked: %s", why);
-    write_item(sink, "catalog", value);
+    console_write_item(sink, "catalog", value);
 }
 
 static fault ask(struct console *console, struct span database, struct span user, struct span text,
@@ -162,7 +162,7 @@ static fault write_catalog(struct console *console, struct table_sink *sink, str
     }
     snprintf(account, sizeof(account), "of database \"%.*s\", asked as user \"%.*s\"",
              SPAN_ARG(database), SPAN_ARG(user));
-    write_item(sink, "catalog", account);
+    console_write_item(sink, "catalog", account);
     write_verdict(sink, verdict);
     verdict_unref(&verdict);
     return OK;
@@ -193,7 +193,7 @@ static bool write_rule(struct table_sink *sink, const struct route_config *route
     size_t number = 0;
     snprintf(item, sizeof(item), "route %u", route->line);
     if (cache_rules_choose(&route->cache, text, analysis, &number) != CACHE_CHOICE_RULE) {
-        write_item(sink, item, "no rule matches: each client executes the statement");
+        console_write_item(sink, item, "no rule matches: each client executes the statement");
         return false;
     }
     struct cache_rule rule = route->cache.rules[number];
@@ -208,7 +208,7 @@ static bool write_rule(struct table_sink *sink, const struct route_config *route
     else
         snprintf(value, sizeof(value), "rule %zu, mode %s", number + 1,
                  cache_rules_mode_text(rule.mode));
-    write_item(sink, item, value);
+    console_write_item(sink, item, value);
     return true;
 }
 

@@ -200,57 +200,31 @@ static const struct console_column explain_columns[] = {
 };
 const struct console_view console_view_firewall_explain = CONSOLE_VIEW(explain_columns);
 
-static void write_item(struct table_sink *sink, const char *item, const char *value)
-{
-    table_text(sink, item);
-    table_text(sink, value);
-    table_end_row(sink);
-}
-
-static void put_object(struct buffer *out, const struct query_object *object)
-{
-    if (out->size > 0)
-        buffer_append_text(out, ", ");
-    if (object->schema.size > 0)
-        buffer_printf(out, "%.*s.", SPAN_ARG(object->schema));
-    buffer_append_span(out, object->name);
-}
-
-static void write_list(struct table_sink *sink, const char *item, struct buffer *list)
-{
-    if (list->size > 0) {
-        table_text(sink, item);
-        table_span(sink, buffer_span(list));
-        table_end_row(sink);
-    }
-    buffer_clear(list);
-}
-
 static void write_outline(struct table_sink *sink, const struct query_outline *outline)
 {
     char text[24];
     struct buffer list = BUFFER_INIT(LIST_MAX);
     if (!outline->parsed) {
-        write_item(sink, "parsed", "no");
+        console_write_item(sink, "parsed", "no");
         return;
     }
     snprintf(text, sizeof(text), "%016" PRIx64, outline->fingerprint);
-    write_item(sink, "fingerprint", text);
+    console_write_item(sink, "fingerprint", text);
     snprintf(text, sizeof(text), "%u", outline->statements);
-    write_item(sink, "statements", text);
+    console_write_item(sink, "statements", text);
     for (unsigned verb = 0; verb < QUERY_VERBS; verb++)
         if (query_outline_does(outline, (enum query_verb)verb))
             buffer_printf(&list, "%s%s", list.size > 0 ? ", " : "",
                           query_verb_word((enum query_verb)verb));
-    write_list(sink, "verbs", &list);
+    console_write_list(sink, "verbs", &list);
     for (uint16_t i = 0; i < outline->relations_count; i++)
-        put_object(&list, &outline->relations[i].is);
-    write_list(sink, "tables", &list);
+        console_put_object(&list, &outline->relations[i].is);
+    console_write_list(sink, "tables", &list);
     for (uint16_t i = 0; i < outline->functions_count; i++)
-        put_object(&list, &outline->functions[i]);
-    write_list(sink, "functions", &list);
+        console_put_object(&list, &outline->functions[i]);
+    console_write_list(sink, "functions", &list);
     if (outline->unbounded)
-        write_item(sink, "without_where", "yes");
+        console_write_item(sink, "without_where", "yes");
     buffer_fini(&list);
 }
 
@@ -269,7 +243,7 @@ static void write_verdict(struct table_sink *sink, const struct route_config *ro
                  mode);
     else
         snprintf(value, sizeof(value), "allowed (mode %s)", mode);
-    write_item(sink, item, value);
+    console_write_item(sink, item, value);
 }
 
 fault console_firewall_explain(struct console *console, struct console_result *result)

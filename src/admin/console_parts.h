@@ -24,6 +24,7 @@
 #define CONSOLE_WORDS_MAX   1024u /* bytes of a command, normalised */
 #define CONSOLE_TEXT_MAX    256u  /* bytes of a name or value in a command, NUL included */
 
+struct query_object;
 struct console;
 struct console_result;
 
@@ -238,6 +239,13 @@ void console_extended_fini(struct console *console);
 
 extern const struct console_view console_view_statements;
 extern const struct console_view console_view_pins, console_view_pin_totals, console_view_reads;
+/* Rows of EXPLAIN, of two columns, and lists of names in them.  console_explain.c */
+void console_write_item(struct table_sink *sink, const char *item, const char *value);
+/** Appends a name to a list. */
+void console_put_object(struct buffer *out, const struct query_object *object);
+/** Writes a list as a row, unless it is empty, and empties it. */
+void console_write_list(struct table_sink *sink, const char *item, struct buffer *list);
+
 extern const struct console_view console_view_cache, console_view_cache_rules,
     console_view_cache_totals, console_view_cache_tier, console_view_cache_reasons,
     console_view_cache_flush, console_view_cache_warm, console_view_cache_explain,
