@@ -225,7 +225,7 @@ class Check:
     def write(self, name):
         choose, register, version = random.Random(name), self.registers[name], 1
         sessions = Sessions(self, name)
-        while not self.stop.wait(choose.uniform(0, self.pause)):
+        while not self.stop.wait(choose.uniform(0, self.pause * register.pace)):
             self.ledgers[name].begin(version)
             try:
                 self.write_version(register, version, sessions, choose)

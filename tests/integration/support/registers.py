@@ -26,6 +26,7 @@ class Register:
     replanned: bool = True  # PostgreSQL plans named statements anew when the version changes
     prepares: bool = False  # a transaction, by the name `register`
     together: bool = False  # its statements may be one query, or a pipeline
+    pace: int = 1  # how many times longer its writer waits between two versions
 
 
 def one_row(name, more=""):
