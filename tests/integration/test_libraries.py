@@ -88,10 +88,9 @@ def test_a_library_has_no_symbols_of_the_pooler(prefix):
         archive = next(prefix.folder.rglob(f"libtrunkline-{library}.a"))
         lines = run("nm", *options, archive).splitlines()
         return {line.split()[-1] for line in lines if line and not line.endswith(":")}
-    owner = {name: folder for path in BUILD.glob("src/libtrunkline.a.p/*.o")
-             for folder in [path.name.partition("_")[0]]
-             for name in (line.split()[-1] for line in run("nm", "-g", "--defined-only", path)
-                          .splitlines() if line)}
+    lines = run("nm", "--print-file-name", "-g", "--defined-only", *BUILD.glob("src/libtrunkline.a.p/*.o"))
+    rows = (line.rpartition(":") for line in lines.splitlines())
+    owner = {rest.split()[-1]: Path(path).name.partition("_")[0] for path, _, rest in rows}
     assert len(owner) > 500
     for library in ("base", "machine", "wire", "fleet"):
         below = (library, "base", "machine") if library == "fleet" else (library, "base")

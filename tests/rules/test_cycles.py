@@ -1,7 +1,7 @@
 """Files of one folder that call each other in a cycle: only those that a page names, with the reason."""
 import re
-import subprocess
 
+import objects
 from tree import TOP, listed
 
 # "* Cycle of `pool/claim.c`, `pool/server.c`: why."  A folder stands for files that it holds.
@@ -12,16 +12,11 @@ def calls(library):
     """Which source calls a function, or reads a variable, of which others of its folder."""
     paths = {path.relative_to(TOP / "src").as_posix() for path in listed("src/*.c")}
     source = {name.replace("/", "_") + ".o": name for name in paths}
-    owner, wanted = {}, {}
-    for item in library:
-        if item.name not in source:
-            continue
-        names = subprocess.run(["nm", "-g", item], text=True, stdout=subprocess.PIPE, check=True)
-        for kind, name in (line.split()[-2:] for line in names.stdout.splitlines() if line.strip()):
-            if kind == "U":
-                wanted.setdefault(source[item.name], set()).add(name)
-            else:
-                owner[name] = source[item.name]
+    owner = {name: source[item.name] for item, name in objects.defined(library) if item.name in source}
+    wanted = {}
+    for item, name in objects.needed(library):
+        if item.name in source:
+            wanted.setdefault(source[item.name], set()).add(name)
     assert len(owner) > 500
     return {name: {owner[what] for what in whats if what in owner
                    and owner[what].split("/")[0] == name.split("/")[0]} - {name}

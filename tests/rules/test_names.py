@@ -2,6 +2,7 @@
 import subprocess
 from pathlib import Path
 
+import objects
 from tree import TOP
 
 
@@ -16,7 +17,7 @@ def prefixes():
 
 
 def defined(item, *options):
-    """The global names that an object, or with -D a shared library, defines."""
+    """The global names that an archive, or with -D a shared library, defines."""
     listing = subprocess.run(["nm", "--defined-only", "-g", *options, item], text=True,
                              stdout=subprocess.PIPE, check=True).stdout
     rows = (line.split() for line in listing.splitlines())
@@ -25,10 +26,9 @@ def defined(item, *options):
 
 def own(library):
     """(folder, object, name) of every global name of ours; what sanitizers and probes add is not."""
-    for item in library:
-        for name in sorted(defined(item)):
-            if not name.startswith(("__", "_.stapsdt.")):
-                yield item.name.partition("_")[0], item.name, name
+    for item, name in objects.defined(library):
+        if not name.startswith(("__", "_.stapsdt.")):
+            yield item.name.partition("_")[0], item.name, name
 
 
 def libraries():
