@@ -143,8 +143,17 @@ bool ledger_is_one_batch(const struct ledger *ledger)
     return true;
 }
 
+/* PostgreSQL ends a session that sends this entry's message as COPY data.  So if the entry is ever
+ * answered, the COPY failed before it: what ends a COPY behind it ends another one. */
+static bool is_sent_into_copy(const struct ledger *ledger, const struct owed *owed)
+{
+    return ledger->copy_in && owed->kind != OWED_SYNC && owed->fate != FATE_SYNTHETIC;
+}
+
 void ledger_owe(struct ledger *ledger, struct owed owed)
 {
+    if (UNLIKELY(is_sent_into_copy(ledger, &owed)))
+        ledger->copy_in = false;
     if (!owe_sync(ledger, (enum owed_kind)owed.kind) && ledger->skipping) {
         invariant(owed.kind != OWED_MARK); /* a dropped mark would look like an answered one */
         ledger_settle(ledger, &owed, OWED_DROPPED);

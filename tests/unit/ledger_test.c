@@ -347,6 +347,27 @@ TEST(a_synthetic_answer_before_the_end_of_a_copy_is_a_breach)
 }
 END_TEST
 
+/* The client has not seen yet that its COPY failed.  What it sends behind the next COPY is for that
+ * one. */
+TEST(the_end_of_a_copy_that_began_behind_one_that_failed)
+{
+    begin();
+    owe(OWED_QUERY);
+    owe(OWED_SYNC);
+    hears("G");
+    owe(OWED_SYNC);
+    owe(OWED_QUERY); /* another COPY */
+    ledger_copy_ends(&ledger);
+    owe(OWED_SYNC);
+    owe(OWED_QUERY);
+    hears("EZ");  /* of the first COPY, which has read one of the Syncs */
+    hears("Z");   /* of the other */
+    hears("GCZ"); /* of the second COPY, which has read no Sync */
+    hears("ZEZ");
+    is_even();
+}
+END_TEST
+
 /* PostgreSQL has read the first Sync, or not: a BEFORE STATEMENT trigger raises before it reads. */
 TEST(the_same_with_a_copy_that_fails)
 {
@@ -757,6 +778,7 @@ END_TEST
 TESTS("ledger", what_comes_before_a_mark_is_told_apart_from_it,
       all_is_dropped_in_front_of_the_mark_of_who_has_gone,
       no_mark_goes_into_a_transaction_that_only_a_sync_will_end, the_same_with_a_copy_that_fails,
+      the_end_of_a_copy_that_began_behind_one_that_failed,
       a_sync_into_a_copy_that_has_failed_may_be_answered,
       a_batch_behind_a_sync_that_a_copy_may_have_read_may_be_skipped,
       answers_taken_for_those_of_a_skipped_batch_count_in_the_next,
