@@ -12,18 +12,20 @@ static struct query_outline *outline_of(const char *text)
     return outline;
 }
 
-static void add(char *line, size_t size, const char *format, struct span a, struct span b)
+static void add(char *line, size_t size, struct span text)
 {
     size_t used = strlen(line);
-    snprintf(line + used, size - used, format, SPAN_ARG(a), SPAN_ARG(b));
+    snprintf(line + used, size - used, "%.*s", SPAN_ARG(text));
 }
 
 static void add_object(char *line, size_t size, struct query_object is)
 {
-    if (is.schema.size > 0)
-        add(line, size, " %.*s.%.*s", is.schema, is.name);
-    else
-        add(line, size, " %.*s%.*s", is.name, SPAN_NONE);
+    add(line, size, SPAN(" "));
+    if (is.schema.size > 0) {
+        add(line, size, is.schema);
+        add(line, size, SPAN("."));
+    }
+    add(line, size, is.name);
 }
 
 /* The verbs, then relations behind "r", then functions behind "f". */
@@ -31,12 +33,14 @@ static const char *view(const struct query_outline *outline, char *line, size_t 
 {
     line[0] = '\0';
     for (unsigned verb = 0; verb < QUERY_VERBS; verb++)
-        if (query_outline_does(outline, verb))
-            add(line, size, "%.*s%.*s ", span_text(query_verb_word(verb)), SPAN_NONE);
-    add(line, size, "%.*s%.*s", SPAN("r"), SPAN_NONE);
+        if (query_outline_does(outline, verb)) {
+            add(line, size, span_text(query_verb_word(verb)));
+            add(line, size, SPAN(" "));
+        }
+    add(line, size, SPAN("r"));
     for (uint32_t i = 0; i < outline->relations_count; i++)
         add_object(line, size, outline->relations[i].is);
-    add(line, size, "%.*s%.*s", SPAN(" f"), SPAN_NONE);
+    add(line, size, SPAN(" f"));
     for (uint32_t i = 0; i < outline->functions_count; i++)
         add_object(line, size, outline->functions[i]);
     return line;
