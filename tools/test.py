@@ -2,8 +2,9 @@
 """Builds and runs the tests and ends with one line: "N passed, N failed, N skipped".
 
 Parts: the tests of Meson (unit, simulation, fuzz corpora), the rules of the tree, and integration
-with real PostgreSQL.  With --san those of code run again under ASan+UBSan and TSan instead, with
---all everything, lint and a short run of every fuzzer as well.  A build that fails counts as one failed test.
+with real PostgreSQL.  With --san those of code run again under ASan+UBSan and TSan instead, of each test
+some cases if none is named (tests/integration/support/sample.py).  With --all everything, lint and a short
+run of every fuzzer as well.  A build that fails counts as one failed test.
 """
 import json
 import os
@@ -61,8 +62,8 @@ def build(kind, tally):
     return ok
 
 
-def environment(kind):
-    values = dict(os.environ, TRUNKLINE_KIND=kind, TRUNKLINE_BUILD=str(TOP / "build" / kind))
+def environment(kind, **more):
+    values = dict(os.environ, **more, TRUNKLINE_KIND=kind, TRUNKLINE_BUILD=str(TOP / "build" / kind))
     if kind in ("asan", "tsan"):
         values.update(SANITIZERS)
     return values
@@ -127,15 +128,15 @@ def histories(kind, tally, known={}):
               said.count("\n") == 8 and said == known["first"])
 
 
-def pytests(kind, tally, arguments):
-    heading(f"pytest, {kind}: {' '.join(arguments)}")
+def pytests(kind, tally, arguments, **more):
+    heading(f"pytest, {kind}: {' '.join(arguments)} {' '.join(f'{name}={value}' for name, value in more.items())}")
     report = TOP / "build" / kind / "pytest.xml"
     report.unlink(missing_ok=True)
     # The terminal of a person is theirs, and a job without stdin has none: the tests get neither.
     workers = [] if any(word in arguments for word in ("-n", "--pdb", "-s")) else ["-n", "3", "--dist", "loadgroup"]
     command = PYTEST + workers + ["-q", f"--junitxml={report}", *arguments]
     stdin = None if "--pdb" in arguments else subprocess.DEVNULL
-    code = subprocess.run(command, cwd=TOP, env=environment(kind), stdin=stdin).returncode
+    code = subprocess.run(command, cwd=TOP, env=environment(kind, **more), stdin=stdin).returncode
     part = f"pytest {kind}"
     before = tally.failed
     if report.exists():
@@ -167,8 +168,11 @@ def sanitizers(tally, arguments):
             meson_tests(kind, tally)
             simulation(kind, tally)
             histories(kind, tally)
-            pytests(kind, tally, arguments or ["tests/integration", *(
-                f"--ignore-glob=*/{name}" for name in FOREIGN)])
+            if arguments:
+                pytests(kind, tally, arguments)
+            else:
+                pytests(kind, tally, ["tests/integration", *(f"--ignore-glob=*/{name}" for name in FOREIGN)],
+                        TRUNKLINE_SAMPLE=str(random.randrange(10**6)))
 
 
 def everything(tally, full):

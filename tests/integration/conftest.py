@@ -19,7 +19,16 @@ from support.parade import Ground, make_parade_template  # noqa: E402
 from support.postgres import Postgres, make_template, place  # noqa: E402
 from support.proxy import Proxy  # noqa: E402
 from support.replication import Replication  # noqa: E402
+from support.sample import take_sample  # noqa: E402
 from support.trunkline import Trunkline, configuration  # noqa: E402
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "long: takes half a minute: few of a file run under a sanitizer")
+
+
+def pytest_collection_modifyitems(config, items):
+    take_sample(config, items)
 
 
 @pytest.fixture(scope="session")

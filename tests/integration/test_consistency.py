@@ -15,6 +15,7 @@ from support.strict import STRICT, lose_standby, prepare
 from support.strict import service as fed
 from support.trunkline import route
 
+pytestmark = pytest.mark.long
 TTL = 0.3
 SLACK = 0.05 * STRETCH  # seconds: clocks that a relay reads once per turn of its loop
 SOME = {**{name: ROWS[name] for name in ("plain", "keyed", "composite", "many", "pair", "moved", "trigger")}, **PREPARED}

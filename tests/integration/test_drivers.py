@@ -65,6 +65,7 @@ def pinned(daemon):
     return {row["kind"]: row["pinned"] for row in daemon.console("SHOW PIN_TOTALS")}
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180 * drivers.STRETCH)
 @pytest.mark.parametrize("name", drivers.COMMANDS)
 def test_a_program_prints_the_same_through_every_pool(name, daemons, direct, authority):

@@ -1,0 +1,42 @@
+"""Which tests run under a sanitizer, where each takes several times as long.
+
+The cases of one test differ by values, and seldom by what the daemon does with its memory or its threads.  So a whole
+run with a sanitizer plays some cases of each test, chosen at random: over many runs all are played.  The seed of the
+choice is TRUNKLINE_SAMPLE, which the runner draws and prints; without it all cases run.
+"""
+import os
+import random
+
+# The greatest number of cases of one test, and of all tests of a file that are marked `long`.
+CASES = {"asan": 12, "tsan": 4}
+LONG = 6
+
+
+def is_direct(item):
+    """Whether a test runs against PostgreSQL itself, with no code of ours."""
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    return params.get("endpoint") == "direct" and not {"pooler", "trunkline"} & set(item.fixturenames)
+
+
+def sampled(items, kind, seed):
+    """The items to run, in their order."""
+    cases = {}
+    for item in items:
+        if not is_direct(item):
+            name = None if item.get_closest_marker("long") else item.originalname
+            cases.setdefault((item.path, name), []).append(item)
+    choose, chosen = random.Random(seed), set()
+    for (_, name), group in cases.items():
+        size = CASES[kind] if name else LONG
+        chosen |= set(choose.sample(group, min(size, len(group))))
+    return [item for item in items if item in chosen]
+
+
+def take_sample(config, items):
+    """For pytest_collection_modifyitems."""
+    kind, seed = os.environ.get("TRUNKLINE_KIND"), os.environ.get("TRUNKLINE_SAMPLE")
+    if kind not in CASES or not seed:
+        return
+    kept = sampled(items, kind, seed)
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+    items[:] = kept
