@@ -9,6 +9,7 @@ from support.patroni import SLOWLY, Patroni, missing
 from support.trunkline import route
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.skipif(bool(missing()), reason=f"not installed: {', '.join(missing())}"),
     pytest.mark.timeout(900),
 ]

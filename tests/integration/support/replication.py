@@ -115,8 +115,10 @@ class Member(Postgres):
     def kill(self):
         """All of its processes die at once, as with its machine."""
         self._signal_all(signal.SIGSTOP)  # none starts another one meanwhile
+        children = self.processes()[1:]
         self._signal_all(signal.SIGKILL)
         self.program.wait(PATIENCE)
+        eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children))  # they hold its memory
 
     def freeze(self):
         """It keeps its connections and answers nothing, until thaw()."""

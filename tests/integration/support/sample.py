@@ -9,7 +9,7 @@ import random
 
 # The greatest number of cases of one test, and of all tests of a file that are marked `long`.
 CASES = {"asan": 12, "tsan": 4}
-LONG = 6
+LONG = 4
 
 
 def is_direct(item):
