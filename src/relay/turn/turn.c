@@ -328,7 +328,8 @@ static void turn_begin(struct turn *turn, struct client *client)
     turn->times.set = client->pool->times.any;
     turn->looks = (client->pool->log.noted > 0 ? TURN_LOOKS_LOG : 0) |
                   (client->pool->route->is_watched ? TURN_LOOKS_WRITES : 0) |
-                  (relay_calls_wanted(client->pool) ? TURN_LOOKS_CALLS : 0);
+                  (relay_calls_wanted(client->pool) ? TURN_LOOKS_CALLS : 0) |
+                  (turn_firewall_on(client) ? TURN_LOOKS_FIREWALL : 0);
     if (turn->times.set &&
         (client->server == NULL || client->server->session.transaction == WIRE_TX_IDLE))
         client->began = (moment){0};

@@ -113,9 +113,10 @@ struct turn_times {
 };
 
 /* Why a turn looks at each message of its client. */
-#define TURN_LOOKS_LOG    1u /* texts are kept for the log of slow queries */
-#define TURN_LOOKS_WRITES 2u /* writes are watched: turn_writes.c */
-#define TURN_LOOKS_CALLS  4u /* statements are counted: turn_calls.c */
+#define TURN_LOOKS_LOG      1u /* texts are kept for the log of slow queries */
+#define TURN_LOOKS_WRITES   2u /* writes are watched: turn_writes.c */
+#define TURN_LOOKS_CALLS    4u /* statements are counted: turn_calls.c */
+#define TURN_LOOKS_FIREWALL 8u /* the route has a firewall: turn_firewall.c */
 
 struct turn {
     struct relay *relay;

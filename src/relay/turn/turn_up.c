@@ -469,7 +469,7 @@ static fault up_message(struct turn *turn)
     if (UNLIKELY(!header_good(type, length)))
         return turn_check_header(up->chunk->bytes + up->begin);
     bool whole = up->end - up->begin >= size;
-    if (UNLIKELY(turn_firewall_on(turn->client))) {
+    if (UNLIKELY((turn->looks & TURN_LOOKS_FIREWALL) != 0)) {
         bool taken;
         TRY(turn_firewall(turn, &taken));
         if (taken)
