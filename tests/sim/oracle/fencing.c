@@ -150,6 +150,8 @@ static void fencing_follow(const struct model_session_view *session, moment sent
     fencing->timeline = session->timeline;
     fencing->since = sent;
     memset(fencing->permitted, 0, sizeof(fencing->permitted));
+    if (nodes_ask_patroni()) /* the daemon may hear of a leader after it has used another server */
+        fencing->permitted[patroni.leader] = true;
 }
 
 /* The elected server was demoted and promoted between two probes: the daemon does not know yet that
