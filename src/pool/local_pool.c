@@ -102,6 +102,14 @@ uint32_t local_pool_pin_max(const struct route_config *route)
     return max == 0 ? 1 : (uint32_t)max;
 }
 
+static void local_pool_set_looks(struct local_pool *pool)
+{
+    pool->looks = (pool->log.noted > 0 ? POOL_LOOKS_LOG : 0) |
+                  (pool->route->is_watched ? POOL_LOOKS_WRITES : 0) |
+                  (pool->config->statements_max > 0 ? POOL_LOOKS_CALLS : 0) |
+                  (pool->route->firewall.mode != FIREWALL_OFF ? POOL_LOOKS_FIREWALL : 0);
+}
+
 static struct local_pool *local_pool_new(struct local_pools *pools, struct config *config,
                                          const struct local_pool_key *key)
 {
@@ -141,8 +149,10 @@ static struct local_pool *local_pool_new(struct local_pools *pools, struct confi
     local_pool_set_times(pool);
     if (orders_hold(&pools->orders, pool->database))
         local_pool_hold(pool, true);
-    if (local_pool_set_secret(pool) == OK && local_pool_log_enter(pool) == OK)
+    if (local_pool_set_secret(pool) == OK && local_pool_log_enter(pool) == OK) {
+        local_pool_set_looks(pool);
         return pool;
+    }
     local_pool_free_now(&pool);
     return NULL;
 }
@@ -245,6 +255,7 @@ void local_pool_reload(struct local_pool *pool, struct config *config)
         pool->config = config;
         local_pool_set_route(pool, route);
         local_pool_log_renew(pool);
+        local_pool_set_looks(pool);
         local_pool_set_times(pool);
         pool->look_due = now();
     }

@@ -148,6 +148,12 @@ struct local_pool_reads {
 };
 #define READS_FAILED_MAX 512u
 
+/* What a turn has to look at: bits of `looks`. */
+#define POOL_LOOKS_LOG      1u /* texts are kept for the log of slow queries */
+#define POOL_LOOKS_WRITES   2u /* writes are watched */
+#define POOL_LOOKS_CALLS    4u /* statements are counted */
+#define POOL_LOOKS_FIREWALL 8u /* the route has a firewall */
+
 struct local_pool {
     struct node node;     /* in pools->all */
     struct map_link link; /* in pools->by_name, unless obsolete */
@@ -161,6 +167,7 @@ struct local_pool {
     const struct route_config *born_route;
     char *database;
     char *user;
+    uint8_t looks;        /* a set of POOL_LOOKS_* */
     bool mapped;          /* in pools->by_name */
     bool held;            /* paused: its claims wait, and the router sees none */
     bool reads_sequences; /* some client calls lastval() or currval(): see turn_params.c */

@@ -14,7 +14,7 @@ struct query_outline;
 /** Whether statements of this pool's clients are counted. */
 static inline bool relay_calls_wanted(const struct local_pool *pool)
 {
-    return UNLIKELY(pool->config->statements_max > 0);
+    return UNLIKELY((pool->looks & POOL_LOOKS_CALLS) != 0);
 }
 /** Counts an execution of a statement for a client of this pool. */
 void relay_calls_add(const struct local_pool *pool, const struct query_outline *outline,

@@ -62,10 +62,8 @@ uint32_t wire_get_u32(struct wire_reader *in)
     return at == NULL ? 0 : wire_u32(at);
 }
 
-struct span wire_get_string(struct wire_reader *in)
+struct span wire_get_text(struct wire_reader *in)
 {
-    if (wire_left(in) > 0 && in->at[0] == 0) /* most names are empty */
-        return span_of(in->at++, 0);
     const uint8_t *end = memchr(in->at, 0, wire_left(in));
     size_t size = end == NULL ? wire_left(in) : (size_t)(end - in->at);
     const uint8_t *at = wire_take(in, size + 1);

@@ -132,7 +132,7 @@ static fault login_try(struct login *login)
     struct server *server = client->claim.server;
     struct turn turn;
     turn_init(&turn, relay, client, NULL);
-    turn.looks = TURN_LOOKS_WRITES; /* what is sent here is known to write nothing */
+    turn.looks = POOL_LOOKS_WRITES; /* what is sent here is known to write nothing */
     server->stream.waker = co_waker(co_self());
     client->co = co_self();
     fault adopted = turn_settle_claim(&turn);

@@ -326,10 +326,7 @@ static void turn_begin(struct turn *turn, struct client *client)
     turn_init(turn, client->relay, client, client->server);
     client->turn = turn;
     turn->times.set = client->pool->times.any;
-    turn->looks = (client->pool->log.noted > 0 ? TURN_LOOKS_LOG : 0) |
-                  (client->pool->route->is_watched ? TURN_LOOKS_WRITES : 0) |
-                  (relay_calls_wanted(client->pool) ? TURN_LOOKS_CALLS : 0) |
-                  (turn_firewall_on(client) ? TURN_LOOKS_FIREWALL : 0);
+    turn->looks = client->pool->looks;
     if (turn->times.set &&
         (client->server == NULL || client->server->session.transaction == WIRE_TX_IDLE))
         client->began = (moment){0};

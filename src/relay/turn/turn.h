@@ -112,12 +112,6 @@ struct turn_times {
     moment mark;  /* server->used at that time: each ReadyForQuery changes it */
 };
 
-/* Why a turn looks at each message of its client. */
-#define TURN_LOOKS_LOG      1u /* texts are kept for the log of slow queries */
-#define TURN_LOOKS_WRITES   2u /* writes are watched: turn_writes.c */
-#define TURN_LOOKS_CALLS    4u /* statements are counted: turn_calls.c */
-#define TURN_LOOKS_FIREWALL 8u /* the route has a firewall: turn_firewall.c */
-
 struct turn {
     struct relay *relay;
     struct client *client; /* NULL: it has disconnected, the server is being cleaned */
@@ -130,7 +124,7 @@ struct turn {
     enum server_end server_end; /* OPEN without a server */
     fault state_fault;          /* the server rejected a query of ours, or the pool a transaction */
     int64_t waited_us;          /* for its server, not counted for a statement yet */
-    uint8_t looks;              /* at what the client sends: a set of TURN_LOOKS_* */
+    uint8_t looks;              /* at what the client sends: as in its pool */
     struct turn_message message;
     struct turn_reply reply;
     struct turn_bulk bulk;
@@ -171,7 +165,7 @@ void turn_end_session(struct client *client, const char *sqlstate, const char *t
 
 /* --- between the files of the turn ------------------------------------------------------------ */
 
-/* turn_calls.c, with TURN_LOOKS_CALLS: */
+/* turn_calls.c, with POOL_LOOKS_CALLS: */
 /** Finds out what a message for the server is, before it is sent.  `whole`: all of its body is
  * here. Suspends if its text is not known.  Faults: CANCELLED. */
 COLD fault turn_calls_look(struct turn *turn, uint8_t type, struct span body, bool whole) MUST_USE;
@@ -334,7 +328,7 @@ static inline bool turn_gates(const struct turn *turn)
 void turn_writes_note(struct turn *turn, struct span text, struct span bind);
 static inline void turn_note_run(struct turn *turn, struct span text)
 {
-    if (UNLIKELY((turn->looks & TURN_LOOKS_WRITES) != 0))
+    if (UNLIKELY((turn->looks & POOL_LOOKS_WRITES) != 0))
         turn_writes_note(turn, text, SPAN_NONE);
 }
 /** Whether statements have other names on servers. */

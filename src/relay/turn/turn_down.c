@@ -244,7 +244,7 @@ static bool is_position(const struct turn *turn)
 /* What a turn has sent that began before its route was watched counts as a write. */
 static COLD void down_unwatched(const struct turn *turn)
 {
-    if ((turn->looks & TURN_LOOKS_WRITES) == 0 && turn->client != NULL)
+    if ((turn->looks & POOL_LOOKS_WRITES) == 0 && turn->client != NULL)
         turn->server->session.wrote = true;
 }
 
@@ -430,7 +430,7 @@ static ALWAYS_INLINE fault walk_message(struct turn *turn, struct walk *walk, bo
             return OK;
         if (at[0] == WIRE_ERROR)
             walk_cut(turn, walk); /* an error of ours may take its place, behind earlier replies */
-        if (*taken && UNLIKELY((turn->looks & TURN_LOOKS_CALLS) != 0))
+        if (*taken && UNLIKELY((turn->looks & POOL_LOOKS_CALLS) != 0))
             turn_calls_answer(turn, at[0], span_of(at + WIRE_HEADER, length - 4),
                               walk->at - down->begin + (uint64_t)size);
         if (*taken)
@@ -441,7 +441,7 @@ static ALWAYS_INLINE fault walk_message(struct turn *turn, struct walk *walk, bo
         if (UNLIKELY(turn->server->writes != NULL) &&
             (at[0] == WIRE_PORTAL_SUSPENDED || at[0] == WIRE_FUNCTION_RESULT))
             server_writes_other(turn->server);
-        if (UNLIKELY((turn->looks & TURN_LOOKS_CALLS) != 0) &&
+        if (UNLIKELY((turn->looks & POOL_LOOKS_CALLS) != 0) &&
             (at[0] == WIRE_PORTAL_SUSPENDED || at[0] == WIRE_EMPTY_QUERY))
             turn_calls_answer(turn, at[0], SPAN_NONE, walk->at - down->begin + (uint64_t)size);
         verdict = ledger_take(&turn->server->session.ledger, at[0]);
@@ -469,8 +469,6 @@ static ALWAYS_INLINE fault walk_message(struct turn *turn, struct walk *walk, bo
 /* Sends synthetic replies that are due between two messages. */
 static fault walk_synthetic(struct turn *turn, struct walk *walk)
 {
-    if (!ledger_synthetic(&turn->server->session.ledger))
-        return OK;
     walk_cut(turn, walk);
     return turn_give_synthetic(turn);
 }
@@ -507,6 +505,7 @@ static void walk_plain(struct turn *turn, struct walk *walk)
 static fault turn_walk_down(struct turn *turn)
 {
     struct direction *down = &turn->down;
+    const struct ledger *ledger = &turn->server->session.ledger;
     struct walk walk = {down->begin, down->begin};
     fault result = OK;
     while (walk.at != down->end && result == OK && down_has_room(turn)) {
@@ -518,20 +517,22 @@ static fault turn_walk_down(struct turn *turn)
             break;
         if (down->passing == 0)
             walk_plain(turn, &walk);
-        if (down->passing == 0)
+        if (down->passing > 0)
+            break;
+        if (UNLIKELY(ledger_synthetic(ledger)))
             result = walk_synthetic(turn, &walk);
-        if (result != OK || down->passing > 0 || down->end - walk.at < WIRE_HEADER ||
-            ledger_synthetic(&turn->server->session.ledger)) /* no room for all synthetic replies */
+        if (result != OK || down->end - walk.at < WIRE_HEADER ||
+            ledger_synthetic(ledger)) /* no room for all synthetic replies */
             break;
         result = walk_message(turn, &walk, &taken);
         if (!taken)
             break;
     }
-    if (result == OK && down->passing == 0)
+    if (result == OK && down->passing == 0 && UNLIKELY(ledger_synthetic(ledger)))
         result = walk_synthetic(turn, &walk);
     walk_cut(turn, &walk);
     invariant(walk.run == walk.at && walk.at <= down->end);
-    if (UNLIKELY((turn->looks & TURN_LOOKS_CALLS) != 0))
+    if (UNLIKELY((turn->looks & POOL_LOOKS_CALLS) != 0))
         turn_calls_walked(turn, walk.at - down->begin);
     down->begin = walk.at;
     if (turn->up.keeps)

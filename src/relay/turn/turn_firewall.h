@@ -14,7 +14,7 @@ struct turn;
 /** Whether the client's route has a firewall. */
 static inline bool turn_firewall_on(const struct client *client)
 {
-    return client->pool->route->firewall.mode != FIREWALL_OFF;
+    return UNLIKELY((client->pool->looks & POOL_LOOKS_FIREWALL) != 0);
 }
 
 /** Judges the message that is walked next, of which the header and more may have arrived.

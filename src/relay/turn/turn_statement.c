@@ -370,13 +370,13 @@ static fault not_sent(struct turn *turn, const struct message *message, enum owe
     return OK;
 }
 
-/* Notes that a statement is about to run with the values of this Bind. */
-static void note_bound(struct turn *turn, struct span body, const struct message *message,
-                       const struct wire_bind_names *names)
+/* Notes that a statement, parsed in this generation of the catalog, is about to run with the values
+ * of this Bind. */
+static COLD void note_bound(struct turn *turn, struct span body, uint64_t catalog,
+                            const struct message *message, const struct wire_bind_names *names)
 {
     struct span bind = SPAN_NONE;
-    if (LIKELY((turn->looks & TURN_LOOKS_WRITES) == 0))
-        return;
+    flight_writes_planned(turn, catalog);
     if (message->here == message->size)
         bind = span_skip(message_body(message), names->portal.size + names->statement.size + 2);
     turn_writes_note(turn, body, bind);
@@ -399,8 +399,9 @@ static fault bind_named(struct turn *turn, const struct message *message,
         return OK;
     if (UNLIKELY(named->statement->alters) && !turn->client->internal)
         turn->server->session.altered = true; /* what the daemon itself executes was judged */
-    flight_writes_planned(turn, named->meaning.catalog.generation);
-    note_bound(turn, span_of(named->statement->body, named->statement->size), message, names);
+    if (UNLIKELY((turn->looks & POOL_LOOKS_WRITES) != 0))
+        note_bound(turn, span_of(named->statement->body, named->statement->size),
+                   named->meaning.catalog.generation, message, names);
     turn->server->session.unanswered |= named->statement->outcome;
     uint8_t *at = make(turn, WIRE_HEADER + new_names);
     if (at == NULL)
@@ -433,9 +434,9 @@ static fault on_bind(struct turn *turn, const struct message *message)
         if (UNLIKELY(!ready))
             return not_sent(turn, message, OWED_BIND);
         turn->server->session.altered |= turn->client->unnamed_alters;
-        flight_writes_planned(turn, turn->client->unnamed_catalog);
-        note_bound(turn, span_of(turn->client->unnamed, turn->client->unnamed_size), message,
-                   &names);
+        if (UNLIKELY((turn->looks & POOL_LOOKS_WRITES) != 0))
+            note_bound(turn, span_of(turn->client->unnamed, turn->client->unnamed_size),
+                       turn->client->unnamed_catalog, message, &names);
         turn->server->session.unanswered |= turn->client->unnamed == NULL
                                                 ? QUERY_OPEN_WRITE | QUERY_OPEN_COMMIT
                                                 : turn->client->unnamed_outcome;

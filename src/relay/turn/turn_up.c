@@ -230,9 +230,9 @@ static void up_note_execute(struct turn *turn, uint32_t size)
 
 static COLD fault up_look(struct turn *turn, uint8_t type, const uint8_t *at, uint32_t size)
 {
-    if ((turn->looks & TURN_LOOKS_CALLS) != 0)
+    if ((turn->looks & POOL_LOOKS_CALLS) != 0)
         TRY(turn_calls_look(turn, type, span_of(at + WIRE_HEADER, size - WIRE_HEADER), true));
-    if ((turn->looks & TURN_LOOKS_LOG) != 0)
+    if ((turn->looks & POOL_LOOKS_LOG) != 0)
         client_log_text(turn->client, turn->server, type,
                         span_of(at + WIRE_HEADER, size - WIRE_HEADER));
     if (type == WIRE_QUERY)
@@ -335,7 +335,7 @@ static fault up_long(struct turn *turn, uint8_t type, uint32_t size)
         up->dropping = size;
         return OK;
     }
-    if (UNLIKELY((turn->looks & TURN_LOOKS_CALLS) != 0))
+    if (UNLIKELY((turn->looks & POOL_LOOKS_CALLS) != 0))
         TRY(turn_calls_look(turn, type,
                             span_of(at + WIRE_HEADER, up->end - up->begin - WIRE_HEADER), false));
     if (type_is(type, CLASS_STATEMENT) && turn_remaps(turn)) {
@@ -384,11 +384,11 @@ static uint32_t direction_take(struct direction *direction, uint64_t max)
 /* Handles a held message that is whole by now. */
 static fault up_held(struct turn *turn)
 {
-    if (UNLIKELY((turn->looks & TURN_LOOKS_CALLS) != 0))
+    if (UNLIKELY((turn->looks & POOL_LOOKS_CALLS) != 0))
         TRY(turn_calls_look(turn, turn->held[0],
                             span_of(turn->held + WIRE_HEADER, turn->held_max - WIRE_HEADER), true));
     TRY(turn_statement_held(turn));
-    if (UNLIKELY((turn->looks & TURN_LOOKS_CALLS) != 0))
+    if (UNLIKELY((turn->looks & POOL_LOOKS_CALLS) != 0))
         turn_calls_sent(turn);
     return OK;
 }
@@ -460,20 +460,21 @@ fault turn_check_header(const uint8_t header[WIRE_HEADER])
                        length, type, length_max(type));
 }
 
-/* Handles one message, or as much of it as has arrived. */
-static fault up_message(struct turn *turn)
+/* Handles the message at `at`, or as much of it as has arrived. */
+static ALWAYS_INLINE fault up_message(struct turn *turn, const uint8_t *at)
 {
     struct direction *up = &turn->up;
-    uint8_t type = up->chunk->bytes[up->begin];
-    uint32_t length = wire_u32(up->chunk->bytes + up->begin + 1), size = length + 1;
+    uint8_t type = at[0];
+    uint32_t length = wire_u32(at + 1), size = length + 1;
     if (UNLIKELY(!header_good(type, length)))
-        return turn_check_header(up->chunk->bytes + up->begin);
+        return turn_check_header(at);
     bool whole = up->end - up->begin >= size;
-    if (UNLIKELY((turn->looks & TURN_LOOKS_FIREWALL) != 0)) {
+    if (UNLIKELY((turn->looks & POOL_LOOKS_FIREWALL) != 0)) {
         bool taken;
         TRY(turn_firewall(turn, &taken));
         if (taken)
             return OK;
+        at = up->chunk->bytes + up->begin; /* more of it may have arrived */
     }
     if (turn->server == NULL && !turn->client->skipping && turn_needs_server(type) &&
         (whole || size > up->chunk->size)) {
@@ -482,7 +483,6 @@ static fault up_message(struct turn *turn)
     }
     if (!whole)
         return up_part(turn, type, size);
-    const uint8_t *at = up->chunk->bytes + up->begin;
     up->begin += size;
     return up_whole(turn, type, at, size);
 }
@@ -509,7 +509,7 @@ fault turn_walk_up(struct turn *turn)
             return OK;
         uint32_t begin = up->begin;
         uint8_t type = at[0];
-        TRY(up_message(turn));
+        TRY(up_message(turn, at));
         if (UNLIKELY(turn->message.awaits)) { /* the message is walked again later */
             up->begin = begin;
             turn->message.again = true;
@@ -517,7 +517,7 @@ fault turn_walk_up(struct turn *turn)
         }
         if (UNLIKELY(turn->reads.watched) && up->begin != begin)
             turn_reads_sent(turn, type);
-        if (UNLIKELY((turn->looks & TURN_LOOKS_CALLS) != 0))
+        if (UNLIKELY((turn->looks & POOL_LOOKS_CALLS) != 0))
             turn_calls_sent(turn);
         if (turn->message.starved)
             return OK;
