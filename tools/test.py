@@ -2,9 +2,9 @@
 """Builds and runs the tests and ends with one line: "N passed, N failed, N skipped".
 
 Parts: the tests of Meson (unit, simulation, fuzz corpora), the rules of the tree, and integration
-with real PostgreSQL.  With --san those of code run again under ASan+UBSan and TSan instead, of each test
-some cases if none is named (tests/integration/support/sample.py).  With --all everything, lint and a short
-run of every fuzzer as well.  A build that fails counts as one failed test.
+with real PostgreSQL.  With --san those of code run again under ASan+UBSan and TSan instead.  With --all
+everything, lint and a short run of every fuzzer as well.  Where all kinds of build are tested, a sample of the
+longer tests runs: tests/integration/support/sample.py.  A build that fails counts as one failed test.
 """
 import json
 import os
@@ -128,6 +128,11 @@ def histories(kind, tally, known={}):
               said.count("\n") == 8 and said == known["first"])
 
 
+def sample():
+    """The seed by which tests are chosen, as a variable of the environment."""
+    return {"TRUNKLINE_SAMPLE": str(random.randrange(10**6))}
+
+
 def pytests(kind, tally, arguments, **more):
     heading(f"pytest, {kind}: {' '.join(arguments)} {' '.join(f'{name}={value}' for name, value in more.items())}")
     report = TOP / "build" / kind / "pytest.xml"
@@ -172,7 +177,7 @@ def sanitizers(tally, arguments):
                 pytests(kind, tally, arguments)
             else:
                 pytests(kind, tally, ["tests/integration", *(f"--ignore-glob=*/{name}" for name in FOREIGN)],
-                        TRUNKLINE_SAMPLE=str(random.randrange(10**6)))
+                        **sample())
 
 
 def everything(tally, full):
@@ -181,7 +186,7 @@ def everything(tally, full):
     meson_tests("debug", tally)
     simulation("debug", tally)
     histories("debug", tally)
-    pytests("debug", tally, ["tests/rules", "tests/integration"])
+    pytests("debug", tally, ["tests/rules", "tests/integration"], **(sample() if full else {}))
     if full:
         pytests("debug", tally, ["tests/package"])
         tally.one("build", "release", build("release", tally))

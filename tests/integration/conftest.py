@@ -24,7 +24,7 @@ from support.trunkline import Trunkline, configuration  # noqa: E402
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "long: takes half a minute: few of a file run under a sanitizer")
+    config.addinivalue_line("markers", "long: takes half a minute, so that of a file some run in CI")
 
 
 def pytest_collection_modifyitems(config, items):

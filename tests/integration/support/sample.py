@@ -1,15 +1,16 @@
-"""Which tests run under a sanitizer, where each takes several times as long.
+"""Which tests run when all kinds of build are tested, as in CI.
 
-The cases of one test differ by values, and seldom by what the daemon does with its memory or its threads.  So a whole
-run with a sanitizer plays some cases of each test, chosen at random: over many runs all are played.  The seed of the
-choice is TRUNKLINE_SAMPLE, which the runner draws and prints; without it all cases run.
+The cases of one test differ by values, and seldom by what the daemon does with its memory or its threads.  So with a
+sanitizer, where each takes several times as long, some cases of each test run, chosen at random: over many runs all
+are played.  Of a file's tests that are marked `long` some run in each kind of build.  The seed of the choice is
+TRUNKLINE_SAMPLE, which the runner draws and prints; without it all cases run.
 """
 import os
 import random
 
 # The greatest number of cases of one test, and of all tests of a file that are marked `long`.
-CASES = {"asan": 12, "tsan": 4}
-LONG = 4
+CASES = {"debug": 1000, "asan": 12, "tsan": 4}
+LONG = {"debug": 16, "asan": 4, "tsan": 4}
 
 
 def is_direct(item):
@@ -22,12 +23,12 @@ def sampled(items, kind, seed):
     """The items to run, in their order."""
     cases = {}
     for item in items:
-        if not is_direct(item):
+        if kind == "debug" or not is_direct(item):
             name = None if item.get_closest_marker("long") else item.originalname
             cases.setdefault((item.path, name), []).append(item)
     choose, chosen = random.Random(seed), set()
     for (_, name), group in cases.items():
-        size = CASES[kind] if name else LONG
+        size = CASES[kind] if name else LONG[kind]
         chosen |= set(choose.sample(group, min(size, len(group))))
     return [item for item in items if item in chosen]
 
