@@ -159,7 +159,7 @@ def numbers_told(heading):
 def test_every_number_of_the_console_is_explained():
     views = console_views((DOCS / "console.md").read_text())
     for view in ("STATS", "POOLS", "RELAYS", "BACKENDS", "PIN_TOTALS", "READS", "CACHE_RULES",
-                 "FEED"):
+                 "STATEMENTS", "FIREWALL", "FEED"):
         assert difference(numbers_told(f"SHOW {view}"), views[view]) == SAME, view
 
 
