@@ -157,6 +157,10 @@ static bool cancel_awaits_query(struct server *server, deadline by)
 static void request_home(struct mail *mail)
 {
     struct cancel_request *request = CONTAINER_OF(mail, struct cancel_request, mail);
+    struct relay *relay = request->env->relays[request->home];
+    invariant(relay->requests > 0);
+    relay->requests -= 1;
+    relay_check_end(relay);
     if (request->waiting == NULL) {
         free(request);
         return;
@@ -285,6 +289,7 @@ void cancel_request(struct relay *relay, uint32_t pid, struct span secret)
     request->home = relay->index;
     request->relay = (pid & ((1u << RELAY_BITS) - 1)) % relay->pools.env->relay_count;
     request->waiting = co_self();
+    relay->requests += 1; /* no relay is freed before the request has returned */
     mail_send(relay->pools.env->relays[request->relay]->pools.machine, &request->mail);
     while (!request->done && co_wait(NEVER) == OK)
         continue;

@@ -46,7 +46,7 @@ static bool local_pool_quiet(const struct local_pool *pool)
 static bool relay_done(const struct relay *relay)
 {
     if (!relay->pools.stopping || !list_empty(&relay->clients) || relay->cancels > 0 ||
-        relay->runs > 0)
+        relay->requests > 0 || relay->runs > 0)
         return false;
     LIST_EACH (&relay->pools.all, it)
         if (!local_pool_quiet(LIST_ENTRY(it, struct local_pool, node)))

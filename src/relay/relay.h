@@ -39,6 +39,7 @@ struct relay {
     uint32_t stash_count;
     struct co_group cancelling;        /* coroutines of cancel requests to servers */
     uint32_t cancels;                  /* cancel requests to servers under way */
+    uint32_t requests;                 /* cancel requests that came here and have not returned */
     struct flight_texts *flight_texts; /* owned; NULL: none are remembered */
     bool warms;                        /* flight_warm.c has a coroutine here */
     struct co *warmer;                 /* that one, once it runs */
