@@ -18,6 +18,8 @@
 #define COPIES_MAX  300u
 #define READ_FOR    ms(30)
 #define ANSWERED_BY sec(100)
+/* A client that writes and does not read may block its server: less than claim_timeout. */
+#define SENT_BY sec(20)
 
 /* --- replies ---------------------------------------------------------------------------------- */
 
@@ -289,11 +291,11 @@ static fault send_split(struct sim_client *client)
     uint32_t cuts = sim_client_one_in(client, 2) ? 0 : sim_client_draw(client, 5);
     for (; cuts > 0 && conn->out.size > 1; cuts--) {
         TRY(conn_flush_part(conn, 1 + sim_client_draw(client, (uint32_t)conn->out.size - 1),
-                            after(sec(60))));
+                            after(SENT_BY)));
         if (sim_client_one_in(client, 2))
             TRY(sim_client_pause(client, 3000));
     }
-    return conn_flush(conn, after(sec(60)));
+    return conn_flush(conn, after(SENT_BY));
 }
 
 static void send_cancel(struct sim_client *client)

@@ -52,10 +52,14 @@ bool scenario_may_lose_ends(void)
            nodes_are_fenced(); /* a fence does not wait until the old primary has noticed it */
 }
 
-/* Servers have failed, and the daemon has yet to find out which of them are well. */
+/* Servers have failed, and the daemon has yet to find out which of them are well.  A login that
+ * began while no packets arrived ends by its own limit only, and short claims do not wait for it.
+ */
 static bool scenario_faults_linger(void)
 {
-    return scenario_has(KIND_host_names) || scenario_has(KIND_server_faults) || nodes_have_roles();
+    bool stuck = scenario_has(KIND_stalls) || scenario_has(KIND_partitions);
+    return (stuck && scenario_has(KIND_claim_timeout)) || scenario_has(KIND_host_names) ||
+           scenario_has(KIND_server_faults) || nodes_have_roles();
 }
 
 /* When all data has arrived that was in transit at the end of the faults: closes of connections
