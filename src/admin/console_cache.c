@@ -281,10 +281,10 @@ fault console_show_cache_totals(struct console *console, struct console_result *
     write_stored(&result->sink, &stored);
     write_warms(&result->sink, env->warms);
     write_total(&result->sink, "answer_bytes", answer_memory_bytes(&env->memory));
-    write_total(&result->sink, "verdicts", verdicts.entries);
-    write_total(&result->sink, "verdict_bytes", verdicts.bytes);
-    write_total(&result->sink, "verdict_hits", verdicts.hits);
-    write_total(&result->sink, "verdict_misses", verdicts.misses);
+    write_total(&result->sink, "verdicts", verdicts.table.entries);
+    write_total(&result->sink, "verdict_bytes", verdicts.table.bytes);
+    write_total(&result->sink, "verdict_hits", verdicts.table.hits);
+    write_total(&result->sink, "verdict_misses", verdicts.table.misses);
     return OK;
 }
 

@@ -7,18 +7,18 @@
  * the catalog (generations_catalog, read before the question was sent) and the text.  Verdicts are
  * found by the whole key.  A catalog that changes makes new keys; the old ones are evicted in time.
  *
- * Shards by the key's digest, each with a lock that is held for a look-up or an insertion.  Bytes
- * are bounded; CLOCK decides what stays.  Callable from any thread; nothing suspends.  Design:
+ * A table of digests.h, with its bounds.  Callable from any thread; nothing suspends.  Design:
  * docs/internals/flight.md
  */
+#include "flight/digests.h"
 #include "flight/verdict.h"
 
 struct verdicts;
 
 /* The smallest table. */
-#define VERDICTS_BYTES_MIN 65536u
+#define VERDICTS_BYTES_MIN DIGESTS_BYTES_MIN
 /* The longest key. */
-#define VERDICTS_KEY_MAX 131072u
+#define VERDICTS_KEY_MAX DIGESTS_KEY_MAX
 
 /** Makes an empty table of at most `bytes_max` bytes (at least VERDICTS_BYTES_MIN); the caller owns
  *  it.  NULL without memory. */
@@ -36,13 +36,9 @@ bool verdicts_store(struct verdicts *verdicts, struct span key, struct verdict *
 /** Removes all. */
 void verdicts_clear(struct verdicts *verdicts);
 
-/* Since the start, and now. */
 struct verdicts_stats {
-    uint64_t entries, bytes, bytes_max;
-    uint64_t table_bytes; /* of shards and buckets; not a part of bytes_max */
-    uint64_t hits, misses, stored, evicted;
-    uint64_t
-        reasons[VERDICT_REASONS + 1]; /* hits and stores by reason; the last one: there is none */
+    struct digests_stats table;
+    uint64_t reasons[VERDICT_REASONS + 1]; /* hits and stores by reason; the last one: none */
 };
 
 void verdicts_stats(struct verdicts *verdicts, struct verdicts_stats *ret);

@@ -44,7 +44,7 @@ TEST(an_outline_is_found_by_its_text)
     ck_assert_int_eq(statements_of("select 1; select 2"), 2);
     ck_assert_int_eq(statements_of(""), 0);
     ck_assert_int_eq(statements_of("select 2"), -1);
-    struct outlines_stats stats;
+    struct digests_stats stats;
     outlines_stats(outlines, &stats);
     ck_assert_uint_eq(stats.entries, 3);
     ck_assert_uint_eq(stats.hits, 3);
@@ -69,7 +69,7 @@ TEST(the_table_is_bounded)
         snprintf(text, sizeof(text), "select %d", i);
         ck_assert(store(text));
     }
-    struct outlines_stats stats;
+    struct digests_stats stats;
     outlines_stats(outlines, &stats);
     ck_assert_uint_le(stats.bytes, stats.bytes_max);
     ck_assert_uint_gt(stats.evicted, 1000);
@@ -110,7 +110,7 @@ TEST(threads_share_the_table)
     for (int i = 0; i < 4; i++)
         pthread_join(threads[i], NULL);
     query_outline_unref(&outline);
-    struct outlines_stats stats;
+    struct digests_stats stats;
     outlines_stats(outlines, &stats);
     ck_assert_uint_eq(stats.hits + stats.misses, 80000);
 }

@@ -60,9 +60,9 @@ TEST(a_verdict_is_found_by_its_whole_key)
     ck_assert_uint_eq(number_of("a"), 1);
     ck_assert_uint_eq(number_of("ab"), 2);
     ck_assert_uint_eq(number_of("b"), 0);
-    ck_assert_uint_eq(stats().entries, 2);
-    ck_assert_uint_eq(stats().hits, 2);
-    ck_assert_uint_eq(stats().misses, 1);
+    ck_assert_uint_eq(stats().table.entries, 2);
+    ck_assert_uint_eq(stats().table.hits, 2);
+    ck_assert_uint_eq(stats().table.misses, 1);
 }
 
 TEST(a_newer_verdict_takes_the_place)
@@ -73,7 +73,7 @@ TEST(a_newer_verdict_takes_the_place)
     ck_assert_uint_eq(number_of("a"), 2);
     ck_assert_uint_eq(old->reads[0].oid, 1);
     verdict_unref(&old);
-    ck_assert_uint_eq(stats().entries, 1);
+    ck_assert_uint_eq(stats().table.entries, 1);
 }
 
 TEST(reasons_are_counted)
@@ -101,7 +101,7 @@ TEST(memory_is_bounded_and_what_is_used_stays)
 {
     ck_assert(store("used", 1));
     fill(2, 20000);
-    struct verdicts_stats now = stats();
+    struct digests_stats now = stats().table;
     ck_assert_uint_le(now.bytes, 1 << 20);
     ck_assert_uint_gt(now.bytes, (1 << 20) * 3 / 4);
     ck_assert_uint_eq(now.entries + now.evicted, now.stored);
@@ -113,11 +113,11 @@ TEST(a_smaller_limit_evicts_at_once)
     ck_assert(store("used", 1));
     fill(2, 2000);
     verdicts_bound(verdicts, VERDICTS_BYTES_MIN);
-    ck_assert_uint_le(stats().bytes, VERDICTS_BYTES_MIN);
-    ck_assert_uint_eq(stats().bytes_max, VERDICTS_BYTES_MIN);
+    ck_assert_uint_le(stats().table.bytes, VERDICTS_BYTES_MIN);
+    ck_assert_uint_eq(stats().table.bytes_max, VERDICTS_BYTES_MIN);
     verdicts_clear(verdicts);
-    ck_assert_uint_eq(stats().entries, 0);
-    ck_assert_uint_eq(stats().bytes, 0);
+    ck_assert_uint_eq(stats().table.entries, 0);
+    ck_assert_uint_eq(stats().table.bytes, 0);
 }
 
 TEST(what_is_too_large_is_not_kept)
@@ -129,7 +129,7 @@ TEST(what_is_too_large_is_not_kept)
     ck_assert(!verdicts_store(large, span_of(key, VERDICTS_KEY_MAX + 1), verdict));
     ck_assert(!verdicts_store(large, SPAN_NONE, verdict));
     ck_assert(!verdicts_store(verdicts, span_of(key, VERDICTS_KEY_MAX), verdict));
-    ck_assert_uint_eq(stats().entries, 0);
+    ck_assert_uint_eq(stats().table.entries, 0);
     verdicts_free(&large);
     ck_assert_uint_eq(verdict->references, 1);
     verdict_unref(&verdict);
@@ -163,8 +163,8 @@ TEST(threads_find_what_others_store)
         ck_assert_int_eq(pthread_create(&threads[i], NULL, work, &seeds[i]), 0);
     for (size_t i = 0; i < 4; i++)
         pthread_join(threads[i], NULL);
-    ck_assert_uint_gt(stats().hits, 0);
-    ck_assert_uint_gt(stats().evicted, 0);
+    ck_assert_uint_gt(stats().table.hits, 0);
+    ck_assert_uint_gt(stats().table.evicted, 0);
 }
 
 int main(void)
