@@ -9,8 +9,8 @@ import os
 import random
 
 # The greatest number of cases of one test, and of all tests of a file that are marked `long`.
-CASES = {"debug": 1000, "asan": 12, "tsan": 4}
-LONG = {"debug": 16, "asan": 4, "tsan": 4}
+CASES = {"debug": 1000, "asan": 4, "tsan": 3}
+LONG = {"debug": 12, "asan": 3, "tsan": 3}
 
 
 def is_direct(item):
