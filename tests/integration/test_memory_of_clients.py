@@ -239,7 +239,8 @@ def test_logins_and_names_of_databases(daemon):
 
 
 def test_logins_beyond_the_limit_are_refused(trunkline):
-    daemon = trunkline(relays=1, memory_limit="16MiB", chunk_size="64KiB", message_limit="1MiB")
+    daemon = trunkline(relays=1, memory_limit="16MiB", chunk_size="64KiB", message_limit="1MiB",
+                       login_timeout="10min")
     clients, refused = [], 0
     for _ in range(800):
         clients.append(daemon.endpoint().wire(login=False))
