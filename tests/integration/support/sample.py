@@ -39,5 +39,6 @@ def take_sample(config, items):
     if kind not in CASES or not seed:
         return
     kept = sampled(items, kind, seed)
-    config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+    gone = set(items) - set(kept)
+    config.hook.pytest_deselected(items=[item for item in items if item in gone])
     items[:] = kept
