@@ -87,7 +87,7 @@ struct ledger {
     uint32_t count;
     bool skipping;   /* the server skips messages until a Sync that has not been sent */
     bool may_skip;   /* the server may skip although a Sync was sent: a COPY may have read it */
-    bool copy_in;    /* the server is reading COPY data, and nothing else has been sent but Syncs */
+    bool copy_in;    /* the server reads COPY data: neither its end nor another message was sent */
     bool copying;    /* the COPY of the head has begun, and has not been answered */
     bool extended;   /* messages were sent after the last Sync, Query or FunctionCall */
     bool ready;      /* in doubt: ReadyForQuery came last, and only Syncs are owed since */

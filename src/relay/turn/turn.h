@@ -124,7 +124,7 @@ struct turn {
     enum server_end server_end; /* OPEN without a server */
     fault state_fault;          /* the server rejected a query of ours, or the pool a transaction */
     int64_t waited_us;          /* for its server, not counted for a statement yet */
-    uint8_t looks;              /* at what the client sends: as in its pool */
+    uint8_t looks;              /* at what the client sends: POOL_LOOKS_*, from its pool */
     struct turn_message message;
     struct turn_reply reply;
     struct turn_bulk bulk;
