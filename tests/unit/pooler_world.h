@@ -200,16 +200,25 @@ static inline fault talk_read(struct talk *talk)
 }
 
 /* Connects to the pooler and says who it is; no answer is awaited. */
-static inline fault talk_hello(struct talk *talk, const struct world *world, const char *database,
-                               const char *user)
+static inline fault talk_hello_with(struct talk *talk, const struct world *world,
+                                    const char *database, const char *user, const char *name,
+                                    const char *value)
 {
     size_t start;
     TRY(stream_connect(&talk->stream, &world->at, NULL, soon()));
     wire_put_startup_begin(&talk->out, WIRE_PROTOCOL_3_0, &start);
     wire_put_startup_parameter(&talk->out, SPAN("user"), span_text(user));
     wire_put_startup_parameter(&talk->out, SPAN("database"), span_text(database));
+    if (name != NULL)
+        wire_put_startup_parameter(&talk->out, span_text(name), span_text(value));
     wire_put_startup_end(&talk->out, start);
     return talk_flush(talk);
+}
+
+static inline fault talk_hello(struct talk *talk, const struct world *world, const char *database,
+                               const char *user)
+{
+    return talk_hello_with(talk, world, database, user, NULL, NULL);
 }
 
 /* Reads up to ReadyForQuery, or to an error, which is UPSTREAM. */

@@ -150,6 +150,45 @@ BODY(a_server_that_sends_an_invalid_length_is_closed_at_once)
     finish(&client, &server);
 }
 
+/* A client has set a parameter of its startup to the server's default.  That the server tells this
+ * value again, while the client's text may have reset the parameter, is no reset. */
+BODY(a_value_that_is_told_again_is_no_reset)
+{
+    struct talk other, client, server;
+    begin(&other, &server);
+    client = TALK_INIT;
+    ck_assert_int_eq(talk_hello_with(&client, &world, "app", "joe", "application_name", "mine"),
+                     OK);
+    ck_assert_int_eq(talk_await_ready(&client), OK);
+    PUT(&client, 'Q', "SET application_name = ''");
+    flush(&client);
+    EXPECT(&server, 'Q', "SET \"application_name\"='mine';");
+    PUT(&server, 'C', "SET");
+    PUT(&server, 'S', "application_name\0mine");
+    PUT_BARE(&server, 'Z', "I");
+    flush(&server);
+    EXPECT(&server, 'Q', "SET application_name = ''");
+    PUT(&server, 'C', "SET");
+    PUT(&server, 'S', "application_name\0");
+    PUT_BARE(&server, 'Z', "I");
+    flush(&server);
+    EXPECT(&client, 'C', "SET");
+    EXPECT(&client, 'S', "application_name\0");
+    EXPECT_BARE(&client, 'Z', "I");
+    PUT(&client, 'Q', "DO $$begin reset application_name; end$$");
+    flush(&client);
+    EXPECT(&server, 'Q', "DO $$begin reset application_name; end$$");
+    PUT(&server, 'C', "DO");
+    PUT(&server, 'S', "application_name\0");
+    PUT_BARE(&server, 'Z', "I");
+    flush(&server);
+    EXPECT(&client, 'C', "DO");
+    EXPECT(&client, 'S', "application_name\0");
+    EXPECT_BARE(&client, 'Z', "I"); /* the server is not asked for it again */
+    talk_end(&other);
+    finish(&client, &server);
+}
+
 /* --- what is refused -------------------------------------------------------------------------- */
 
 /* What a route does not allow is not sent: something that must fail is, in its place. */
@@ -210,5 +249,5 @@ TESTS("turn_told", a_server_in_a_transaction_is_nobody_elses,
       a_server_in_a_failed_transaction_is_nobody_elses,
       what_is_said_unasked_arrives_once_and_in_order, so_it_does_within_a_transaction,
       a_server_that_sends_an_invalid_length_is_closed_at_once,
-      what_a_route_does_not_allow_is_refused_in_its_turn,
+      a_value_that_is_told_again_is_no_reset, what_a_route_does_not_allow_is_refused_in_its_turn,
       what_is_said_while_a_client_is_parked_arrives, pin_share_is_met_exactly)

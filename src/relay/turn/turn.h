@@ -256,7 +256,7 @@ void turn_note_resets(struct turn *turn, const struct query_effects *effects, bo
 void turn_note_unknown_resets(struct turn *turn);
 /** Turns SET ROLE NONE into an effect that creates state, if the client's startup gave a role. */
 void turn_keep_no_role(const struct turn *turn, struct query_effects *effects);
-/** Notes a ParameterStatus of the server while turn->resets.any. */
+/** Notes that the server has reported a new value of a parameter; while turn->resets.any. */
 void turn_note_report(struct turn *turn, struct span name);
 /** Notes a command that has completed with this tag; RESET, DISCARD ALL, or any while
  *  turn->resets.any. */

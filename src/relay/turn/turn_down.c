@@ -285,6 +285,23 @@ static bool turn_may_ask_position(const struct turn *turn)
     return turn->client == NULL || turn->client->reads != NULL;
 }
 
+/* Learns a parameter from the server.  A value that the server has told before is no reset, and
+ * neither is the report of a statement of ours. */
+static fault down_learn(struct turn *turn, const struct wire_parameter *parameter,
+                        enum ledger_verdict verdict)
+{
+    struct server *server = turn->server;
+    struct params *before = params_ref(server->session.params);
+    fault learnt = server_learn(server, parameter->name, parameter->value,
+                                server->client == NULL ? NULL : &server->client->params);
+    bool changed = server->session.params != before; /* sets are interned */
+    params_unref(&before);
+    TRY(learnt);
+    if (UNLIKELY(turn->resets.any) && verdict == VERDICT_FORWARD && changed)
+        turn_note_report(turn, parameter->name);
+    return OK;
+}
+
 /* Handles a whole message that changes what is known of the server. */
 static fault down_look(struct turn *turn, uint8_t type, struct span body,
                        enum ledger_verdict *verdict)
@@ -306,11 +323,7 @@ static fault down_look(struct turn *turn, uint8_t type, struct span body,
         if (wire_read_parameter_status(body, &parameter) != OK)
             *verdict = VERDICT_BREACH;
         else
-            TRY(server_learn(turn->server, parameter.name, parameter.value,
-                             turn->server->client == NULL ? NULL : &turn->server->client->params));
-        /* Not a report of what was sent for the client: that is no reset of its own. */
-        if (UNLIKELY(turn->resets.any) && *verdict == VERDICT_FORWARD)
-            turn_note_report(turn, parameter.name);
+            TRY(down_learn(turn, &parameter, *verdict));
         if (UNLIKELY(turn->resets.restoring) && *verdict == VERDICT_SWALLOW)
             *verdict = VERDICT_FORWARD;
         return OK;
