@@ -53,13 +53,16 @@ bool scenario_may_lose_ends(void)
 }
 
 /* Servers have failed, and the daemon has yet to find out which of them are well.  A login that
- * began while no packets arrived ends by its own limit only, and short claims do not wait for it.
+ * began while no packets arrived ends by its own limit only, one that failed is tried again later
+ * each time, and short claims wait for neither.
  */
 static bool scenario_faults_linger(void)
 {
-    bool stuck = scenario_has(KIND_stalls) || scenario_has(KIND_partitions);
-    return (stuck && scenario_has(KIND_claim_timeout)) || scenario_has(KIND_host_names) ||
-           scenario_has(KIND_server_faults) || nodes_have_roles();
+    static const enum kind logins[] = {KIND_stalls,  KIND_partitions,   KIND_refusals,
+                                       KIND_crashes, KIND_terminations, KIND_starting,
+                                       KIND_outages, KIND_resets,       KIND_full};
+    return (scenario_has(KIND_claim_timeout) && scenario_has_any(logins, ARRAY_SIZE(logins))) ||
+           scenario_has(KIND_host_names) || scenario_has(KIND_server_faults) || nodes_have_roles();
 }
 
 /* When all data has arrived that was in transit at the end of the faults: closes of connections
