@@ -3,8 +3,8 @@
 
 Parts: the tests of Meson (unit, simulation, fuzz corpora), the rules of the tree, and integration
 with real PostgreSQL.  With --san those of code run again under ASan+UBSan and TSan instead.  With --all
-everything, lint and a short run of every fuzzer as well.  Where all kinds of build are tested, a sample of the
-longer tests runs: tests/integration/support/sample.py.  A build that fails counts as one failed test.
+everything, lint and a short run of every fuzzer as well.  Then a sample of the tests runs, with the sanitizers one that
+fits into the time that is left: tests/integration/support/sample.py.  A build that fails counts as one failed test.
 """
 import json
 import os
@@ -23,7 +23,11 @@ TOP = Path(__file__).resolve().parent.parent
 PYTEST = ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider"]
 FUZZ_SECONDS = 5
 FRESH_SEEDS = {"debug": 200, "asan": 30, "tsan": 20}
-FLIGHT_SEEDS = 2000  # of shared answers alone
+FLIGHT_SEEDS = 500  # of shared answers alone
+ALL_SECONDS = 3900  # how long --all may take, about
+SAN_SHARE = {"asan": 0.45, "tsan": 0.75}  # of the time that is left: the tests of one sanitizer; the rest builds
+SAN_SLOWER = {"asan": 1.5, "tsan": 2.0}  # than a debug test
+SAN_LEAST = 300  # tests of one sanitizer, however late it is
 # No code of ours runs in these: what PostgreSQL and Patroni do, and the SQL of a parade.
 FOREIGN = ["test_flight_facts_*.py", "test_replication_facts.py", "test_probe_facts.py", "test_patroni_facts.py",
            *(f"test_parade_{part}.py" for part in ("calls", "catalog", "converge", "feed", "gc", "life"))]
@@ -128,12 +132,28 @@ def histories(kind, tally, known={}):
               said.count("\n") == 8 and said == known["first"])
 
 
-def sample():
-    """The seed by which tests are chosen, as a variable of the environment."""
-    return {"TRUNKLINE_SAMPLE": str(random.randrange(10**6))}
+class Pace:
+    """What the sanitizers' tests have time for, told from how long the debug tests took on this machine."""
+    def __init__(self):
+        self.start = time.monotonic()
+        self.debug_test = None  # seconds
+
+    def passed(self):
+        return time.monotonic() - self.start
+
+    def most(self, kind):
+        seconds = (ALL_SECONDS - self.passed()) * SAN_SHARE[kind]
+        return max(SAN_LEAST, int(seconds / (self.debug_test * SAN_SLOWER[kind])))
+
+
+def sample(most=None):
+    """The seed by which tests are chosen, and the greatest number of them, as variables of the environment."""
+    limit = {} if most is None else {"TRUNKLINE_SAMPLE_MAX": str(most)}
+    return {"TRUNKLINE_SAMPLE": str(random.randrange(10**6)), **limit}
 
 
 def pytests(kind, tally, arguments, **more):
+    """Runs these tests with pytest; returns how many seconds one took."""
     heading(f"pytest, {kind}: {' '.join(arguments)} {' '.join(f'{name}={value}' for name, value in more.items())}")
     report = TOP / "build" / kind / "pytest.xml"
     report.unlink(missing_ok=True)
@@ -141,12 +161,14 @@ def pytests(kind, tally, arguments, **more):
     workers = [] if any(word in arguments for word in ("-n", "--pdb", "-s")) else ["-n", "3", "--dist", "loadgroup"]
     command = PYTEST + workers + ["-q", f"--junitxml={report}", *arguments]
     stdin = None if "--pdb" in arguments else subprocess.DEVNULL
+    start, count = time.monotonic(), 0
     code = subprocess.run(command, cwd=TOP, env=environment(kind, **more), stdin=stdin).returncode
     part = f"pytest {kind}"
     before = tally.failed
     if report.exists():
         for case in xml.parse(report).getroot().iter("testcase"):
             name = f"{case.get('classname')}.{case.get('name')}"
+            count += 1
             if case.find("failure") is not None or case.find("error") is not None:
                 tally.one(part, name, False)
             elif case.find("skipped") is not None:
@@ -155,6 +177,7 @@ def pytests(kind, tally, arguments, **more):
                 tally.one(part, name, True)
     if code not in (0, 5) and tally.failed == before:  # 5: nothing was selected
         tally.one(part, f"pytest ended with {code}", False)
+    return (time.monotonic() - start) / max(count, 1)
 
 
 def fuzzing(tally):
@@ -167,7 +190,7 @@ def fuzzing(tally):
         tally.one("fuzz", fuzz.named(target), sound)
 
 
-def sanitizers(tally, arguments):
+def sanitizers(tally, arguments, pace=None):
     for kind in ("asan", "tsan"):
         if build(kind, tally):
             meson_tests(kind, tally)
@@ -177,16 +200,17 @@ def sanitizers(tally, arguments):
                 pytests(kind, tally, arguments)
             else:
                 pytests(kind, tally, ["tests/integration", *(f"--ignore-glob=*/{name}" for name in FOREIGN)],
-                        **sample())
+                        **sample(pace and pace.most(kind)))
 
 
 def everything(tally, full):
+    pace = Pace()
     if not build("debug", tally):
         return
     meson_tests("debug", tally)
     simulation("debug", tally)
     histories("debug", tally)
-    pytests("debug", tally, ["tests/rules", "tests/integration"], **(sample() if full else {}))
+    pace.debug_test = pytests("debug", tally, ["tests/rules", "tests/integration"], **(sample() if full else {}))
     if full:
         pytests("debug", tally, ["tests/package"])
         tally.one("build", "release", build("release", tally))
@@ -194,7 +218,7 @@ def everything(tally, full):
         for name, ok in lint.run():
             tally.one("lint", name, ok)
         fuzzing(tally)
-        sanitizers(tally, [])
+        sanitizers(tally, [], pace)
 
 
 def selected(tally, arguments):

@@ -144,6 +144,7 @@ def test_a_server_that_comes_back_gets_its_share_of_idle_connections(trunkline, 
     eventually(lambda: slots(daemon)[0] >= 5)
     two[1].start()
     eventually(lambda: slots(daemon) == [3, 3])
+    eventually(lambda: [len(one.backends()) for one in two] == [3, 3])  # a slot may have no connection yet
     pids = [sorted(one.backends()) for one in two]
     for client in clients:
         assert w.rows(client.ask(w.query("select 1"))) == [["1"]]

@@ -22,11 +22,10 @@ def items(count, path="a.py", name="test", long=False, **params):
 
 def test_each_test_keeps_some_cases_in_their_order():
     many, few = items(100), items(2, name="other")
-    for kind in "asan", "tsan":
+    for kind in CASES:
         kept = sampled(many + few, kind, "7")
         assert len(kept) == CASES[kind] + 2 and kept[-2:] == few
         assert [one.case for one in kept[:-2]] == sorted(one.case for one in kept[:-2])
-    assert sampled(many + few, "debug", "7") == many + few
 
 
 def test_all_cases_are_played_over_many_runs():
@@ -45,3 +44,13 @@ def test_a_sanitizer_runs_nothing_that_asks_postgresql_directly():
     assert sampled(direct, "asan", "7") == [] and sampled(direct, "debug", "7") == direct
     assert sampled(items(1, endpoint="session"), "asan", "7") != []
     assert sampled(items(1, endpoint="direct", trunkline=None), "asan", "7") != []
+
+
+def test_what_there_is_no_time_for_is_left_out_case_by_case_first():
+    many = [item for name in "abcde" for item in items(10, name=name)]
+    assert len(sampled(many, "asan", "7", most=1000)) == 5 * CASES["asan"]
+    two = sampled(many, "asan", "7", most=5 * 3 - 1)
+    assert sorted(item.originalname for item in two) == sorted("abcde" * 2)
+    assert len(sampled(many, "asan", "7", most=3)) == 3
+    played = {item.originalname for seed in range(60) for item in sampled(many, "asan", str(seed), most=3)}
+    assert played == set("abcde")

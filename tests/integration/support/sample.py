@@ -1,15 +1,18 @@
 """Which tests run when all kinds of build are tested, as in CI.
 
-The cases of one test differ by values, and seldom by what the daemon does with its memory or its threads.  So with a
-sanitizer, where each takes several times as long, some cases of each test run, chosen at random: over many runs all
-are played.  Of a file's tests that are marked `long` some run in each kind of build.  The seed of the choice is
-TRUNKLINE_SAMPLE, which the runner draws and prints; without it all cases run.
+The cases of one test differ by values, and seldom by what the daemon does with its memory or its threads.  So some
+cases of each test run, chosen at random: over many runs all are played.  Of a file's tests that are marked `long` some
+run in each kind of build.  With a sanitizer, where each test takes several times as long, the runner also says how many
+tests there is time for.  Then fewer cases of each test run and, if one of each is still too many, fewer tests.
+
+The runner draws and prints TRUNKLINE_SAMPLE, the seed of the choice; without it all cases run.  TRUNKLINE_SAMPLE_MAX is
+the greatest number of tests.
 """
 import os
 import random
 
 # The greatest number of cases of one test, and of all tests of a file that are marked `long`.
-CASES = {"debug": 1000, "asan": 4, "tsan": 3}
+CASES = {"debug": 12, "asan": 4, "tsan": 4}
 LONG = {"debug": 12, "asan": 3, "tsan": 3}
 
 
@@ -19,26 +22,35 @@ def is_direct(item):
     return params.get("endpoint") == "direct" and not {"pooler", "trunkline"} & set(item.fixturenames)
 
 
-def sampled(items, kind, seed):
-    """The items to run, in their order."""
-    cases = {}
+def grouped(items, kind):
+    """(cases of one test or the long tests of one file, the greatest number of them that runs)"""
+    groups = {}
     for item in items:
         if kind == "debug" or not is_direct(item):
             name = None if item.get_closest_marker("long") else item.originalname
-            cases.setdefault((item.path, name), []).append(item)
-    choose, chosen = random.Random(seed), set()
-    for (_, name), group in cases.items():
-        size = CASES[kind] if name else LONG[kind]
-        chosen |= set(choose.sample(group, min(size, len(group))))
+            groups.setdefault((item.path, name), []).append(item)
+    return [(group, CASES[kind] if name else LONG[kind]) for (_, name), group in groups.items()]
+
+
+def sampled(items, kind, seed, most=None):
+    """The items to run, in their order."""
+    choose, groups = random.Random(seed), grouped(items, kind)
+    cases = CASES[kind]
+    while most is not None and cases > 1 and sum(min(len(group), size, cases) for group, size in groups) > most:
+        cases -= 1
+    chosen = [item for group, size in groups for item in choose.sample(group, min(len(group), size, cases))]
+    if most is not None and len(chosen) > most:
+        chosen = choose.sample(chosen, most)
+    chosen = set(chosen)
     return [item for item in items if item in chosen]
 
 
 def take_sample(config, items):
     """For pytest_collection_modifyitems."""
-    kind, seed = os.environ.get("TRUNKLINE_KIND"), os.environ.get("TRUNKLINE_SAMPLE")
+    kind, seed, most = (os.environ.get(name) for name in ("TRUNKLINE_KIND", "TRUNKLINE_SAMPLE", "TRUNKLINE_SAMPLE_MAX"))
     if kind not in CASES or not seed:
         return
-    kept = sampled(items, kind, seed)
+    kept = sampled(items, kind, seed, int(most) if most else None)
     gone = set(items) - set(kept)
     config.hook.pytest_deselected(items=[item for item in items if item in gone])
     items[:] = kept
