@@ -673,6 +673,15 @@ void cap_balance(struct cap *cap)
     }
 }
 
+void pool_balance_in_turn(struct pool *pool)
+{
+    struct cap *cap = pool->caps[CAP_SERVICE];
+    const struct pool *first = line_first(&cap->permits);
+    if (first != NULL && first != pool && pool_oldest(first) < pool_oldest(pool))
+        cap_balance(cap);
+    pool_balance(pool);
+}
+
 /* Returns the version of the pool with the oldest claim; NULL: no claim lacks a server. */
 static struct pool *versions_neediest(const struct pool_versions *versions)
 {

@@ -154,6 +154,8 @@ struct pool {
 
 /** Grants the leases that can be granted; recalls leases from other members for the rest. */
 void pool_balance(struct pool *pool);
+/** The same, but pools with older claims that wait for a permit of the same service go first. */
+void pool_balance_in_turn(struct pool *pool);
 /** Balances the pools that may use a slot or a permit that this pool has returned, or its idle
  *  server: the pool with the oldest claim first. */
 void router_balance(struct router *router, const struct pool *pool);

@@ -86,7 +86,7 @@ static void versions_leave(struct pool *pool)
 
 static void pool_timer_fired(struct waker *waker)
 {
-    pool_balance(CONTAINER_OF(waker, struct pool, timer_waker));
+    pool_balance_in_turn(CONTAINER_OF(waker, struct pool, timer_waker));
 }
 
 static struct pool *pool_find(const struct pool_versions *versions, const struct local_pool *local)
@@ -301,7 +301,7 @@ void router_want(struct mail *mail)
     member_take_unmet(member);
     if (UNLIKELY(__atomic_exchange_n(&local->hints.doubtful, 0, __ATOMIC_RELAXED) != 0))
         failover_doubt(live_service_failover(member->pool->live));
-    pool_balance(member->pool);
+    pool_balance_in_turn(member->pool);
     if (hint_read(&local->hints.idle) > 0)
         router_balance(member->pool->router, member->pool);
 }
