@@ -26,8 +26,10 @@
 #define READ_COST        10u
 /* The quickest execution of the cheapest statement, with its question, takes longer than a question
  * alone by about this; and the server's processor is busy so long for the statement. */
-#define READ_MORE 250 /* microseconds */
-#define READ_TIME 25
+#define READ_MORE       250 /* microseconds */
+#define READ_MORE_TIMED 0   /* than the question in front of it, unprepared */
+#define READ_TIME       25
+#define TIME_ONE_IN     32 /* executions: the question in front of it is measured */
 
 static int64_t load(const int64_t *from)
 {
@@ -67,6 +69,24 @@ void cache_worth_asked(const struct cache_rule *rule, duration took, const struc
     __atomic_store_n(&worth->feed.probes, feed->probes, __ATOMIC_RELAXED);
     __atomic_store_n(&worth->feed.transactions, feed->transactions, __ATOMIC_RELAXED);
     __atomic_store_n(&worth->feed.tickets, feed->tickets, __ATOMIC_RELAXED);
+    keep_least(&worth->least_ask, MAX_OF(took.us, INT64_C(1)));
+}
+
+bool cache_worth_wants_time(const struct cache_rule *rule, moment at)
+{
+    if (!rule->adaptive || rule->counts == NULL || cache_worth_rests(rule, at))
+        return false;
+    const struct cache_worth *worth = &rule->counts->worth;
+    uint64_t executed = count_of(&rule->counts->all[CACHE_COUNT_EXECUTED]);
+    uint64_t before = count_of(&worth->executed_before);
+    return (executed - MIN_OF(before, executed)) / TIME_ONE_IN >=
+           __atomic_load_n(&worth->timed, __ATOMIC_RELAXED);
+}
+
+void cache_worth_timed(const struct cache_rule *rule, duration took)
+{
+    struct cache_worth *worth = &rule->counts->worth;
+    __atomic_fetch_add(&worth->timed, 1, __ATOMIC_RELAXED);
     keep_least(&worth->least_ask, MAX_OF(took.us, INT64_C(1)));
 }
 
@@ -116,8 +136,10 @@ static uint64_t feed_cost(const struct cache_sums *since)
  * the quickest of many have not waited. */
 static uint64_t read_cost(const struct cache_worth *worth)
 {
+    bool timed = __atomic_load_n(&worth->timed, __ATOMIC_RELAXED) > 0;
     int64_t more = load(&worth->least_execution) - load(&worth->least_ask);
-    return READ_COST * (uint64_t)MAX_OF((more - READ_MORE) / READ_TIME, INT64_C(1));
+    more -= timed ? READ_MORE_TIMED : READ_MORE;
+    return READ_COST * (uint64_t)MAX_OF(more / READ_TIME, INT64_C(1));
 }
 
 static bool costs_too_much(const struct cache_worth *worth, const struct cache_sums *since,
@@ -132,7 +154,10 @@ static void begin(struct cache_worth *worth, const struct cache_sums *now, momen
     worth->since = at;
     worth->sums = *now;
     store(&worth->least_execution, 0);
-    store(&worth->least_ask, 0);
+    if (__atomic_load_n(&worth->timed, __ATOMIC_RELAXED) == 0) /* else it is measured seldom */
+        store(&worth->least_ask, 0);
+    __atomic_store_n(&worth->executed_before, now->executed, __ATOMIC_RELAXED);
+    __atomic_store_n(&worth->timed, 0, __ATOMIC_RELAXED);
 }
 
 static void begin_term(struct cache_worth *worth, const struct cache_sums *now, moment at)

@@ -15,6 +15,11 @@ bool cache_worth_rests(const struct cache_rule *rule, moment at);
 /** Notes how long the feed took to say whether an answer is current, and what it has done so far.
  */
 void cache_worth_asked(const struct cache_rule *rule, duration took, const struct cache_feed *feed);
+/** Whether it should be measured how long the server takes for the question in front of an
+ *  execution alone: a rule without a feed has nothing else to compare its executions with. */
+bool cache_worth_wants_time(const struct cache_rule *rule, moment at);
+/** Notes how long that took. */
+void cache_worth_timed(const struct cache_rule *rule, duration took);
 /** Notes that a statement finds an answer in memory which a write has changed. */
 void cache_worth_changed(const struct cache_rule *rule);
 /** Notes how long an execution took, and judges the rule now and then. */

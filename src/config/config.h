@@ -252,7 +252,9 @@ struct cache_worth {
     struct cache_feed feed;
     int64_t least_execution; /* microseconds, since the latest judgement; 0: none */
     int64_t least_ask;
-    bool judging; /* a thread judges */
+    uint32_t timed;           /* questions to the server alone, where no feed is asked */
+    uint64_t executed_before; /* the latest judgement */
+    bool judging;             /* a thread judges */
     duration rest;
     moment since; /* the latest judgement, or the end of a rest; 0: none */
     struct cache_sums sums;

@@ -179,14 +179,16 @@ enum l1_outcome l1_find(struct l1 *l1, const struct l1_key *key, moment now, dea
     lock_take(&shard->lock);
     sketch_add(&shard->sketch, key->low, key->high, shard->entries);
     struct l1_entry *entry = entry_find(shard, key);
+    uint64_t changed = shard->counters.changed;
     if (entry != NULL)
         outcome = entry_judge(l1, shard, entry, now, refresh_by);
+    ret->changed = shard->counters.changed > changed;
     if (entry != NULL && outcome == L1_MISS)
         l1_take_out(shard, entry, &removed);
     if (outcome == L1_HIT || outcome == L1_STALE || outcome == L1_REFRESH) {
         l1_touch(shard, entry);
         entry->hits += entry->hits < UINT32_MAX;
-        *ret = (struct l1_found){answer_ref(entry->answer), entry->made};
+        *ret = (struct l1_found){.answer = answer_ref(entry->answer), .made = entry->made};
     }
     shard_count(shard, outcome);
     lock_release(&shard->lock);

@@ -54,6 +54,7 @@ enum l1_outcome {
 struct l1_found {
     struct answer *answer; /* the caller owns a reference; NULL after L1_MISS and L1_HELD */
     moment made;           /* when the execution was sent */
+    bool changed;          /* with L1_MISS: there was one, and a write has changed what it read */
 };
 
 /** Looks a key up and counts the look-up.  `refresh_by`: when the refresh that L1_REFRESH asks for

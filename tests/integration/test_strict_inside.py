@@ -1,4 +1,5 @@
 """Mode strict of a service whose writers all come through the daemon (`writers: inside`): no feed, no questions."""
+import itertools
 import json
 import subprocess
 
@@ -87,6 +88,30 @@ def test_a_stored_answer_is_given_without_a_question(inside, cluster):
         after = counted(daemon)
     assert after["hits"] - before["hits"] == 50
     assert cluster.one("select count(*) from pg_replication_slots") == 0
+
+
+def test_a_rule_whose_table_is_written_as_often_as_it_is_read_rests(inside):
+    daemon = inside(adaptive=True)
+    numbers = itertools.count(1)
+    with daemon.endpoint().wire() as wire:
+        def rested():
+            for number in itertools.islice(numbers, 20):
+                ask(wire, f"update s.a set v = {number} where n = 1")
+                assert value(wire) == number
+            return counted(daemon)["rested"] > 0
+        eventually(rested)
+
+
+def test_a_rule_whose_reads_are_expensive_does_not_rest(inside):
+    """Each read is asked for three times after a write: two answers of milliseconds come from memory."""
+    daemon = inside(adaptive=True)
+    slow = "select v, (select sum(g) from generate_series(1, 20000) g) from s.a where n = 1"
+    with daemon.endpoint().wire() as wire:
+        for number in range(150):
+            ask(wire, f"update s.a set v = {number} where n = 1")
+            for _ in range(3):
+                ask(wire, slow)
+    assert counted(daemon)["rested"] == 0 and counted(daemon)["hits"] > 100
 
 
 @pytest.mark.parametrize("sql", [SQL, "select a from s.both where n = 1"], ids=["table", "view"])

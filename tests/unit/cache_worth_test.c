@@ -131,6 +131,36 @@ TEST(a_rule_that_is_not_adaptive_never_rests)
 }
 END_TEST
 
+/* A time without a feed: the question in front of each execution takes 140 us alone. */
+static void work_inside(unsigned served, unsigned executed, int64_t took)
+{
+    at = later(at, ms(600));
+    for (unsigned i = 0; i < served; i++)
+        cache_rules_count(&rule, CACHE_COUNT_HITS);
+    for (unsigned i = 0; i < executed; i++) {
+        if (cache_worth_wants_time(&rule, at))
+            cache_worth_timed(&rule, (duration){140});
+        cache_worth_changed(&rule);
+        cache_rules_count(&rule, CACHE_COUNT_EXECUTED);
+        cache_worth_executed(&rule, (duration){took}, at);
+    }
+}
+
+TEST(without_a_feed_executions_are_compared_with_their_question)
+{
+    work_inside(300, 60, 1140);
+    ck_assert_uint_eq(counts.worth.timed, 2); /* one in 32, the first among them */
+    for (int i = 0; i < 20; i++) {
+        work_inside(20, 60, 1140);
+        ck_assert(!cache_worth_rests(&rule, at));
+    }
+    work_inside(200, 60, 150);
+    work_inside(200, 60, 150);
+    ck_assert(cache_worth_rests(&rule, at));
+    ck_assert(!cache_worth_wants_time(&rule, at));
+}
+END_TEST
+
 TEST(few_executions_are_not_judged)
 {
     for (int i = 0; i < 200; i++) {
@@ -151,6 +181,7 @@ int main(void)
         first_executions_whose_share_falls_may_go_on,
         a_rule_rests_if_much_is_written_for_what_it_serves,
         a_rule_that_is_not_adaptive_never_rests,
+        without_a_feed_executions_are_compared_with_their_question,
         few_executions_are_not_judged,
         NULL,
     };

@@ -12,7 +12,8 @@ static const char question[] = /* the body of a Parse behind the name: ends with
     " " RESOLVE_SETTINGS_DIGEST ","
     " pg_catalog.current_setting('server_version_num')\0\0";
 
-#define COLUMNS 8u
+#define QUESTION_MAX 4096u /* bytes: the question's messages */
+#define COLUMNS      8u
 
 /* BindComplete, DataRow, CommandComplete. */
 #define REPLIES 3u
@@ -109,4 +110,44 @@ void flight_check_fini(struct flight_check *check)
 bool flight_check_done(const struct flight_check *check)
 {
     return check->left == 0;
+}
+
+/* --- alone ------------------------------------------------------------------------------------ */
+
+struct alone_sink {
+    struct flight_sink sink;
+    bool refused;
+};
+
+static fault alone_part(struct flight_sink *sink, const struct flight_part *part)
+{
+    struct alone_sink *alone = CONTAINER_OF(sink, struct alone_sink, sink);
+    alone->refused = alone->refused || part->type == WIRE_ERROR;
+    return OK;
+}
+
+static void alone_drained(struct flight_sink *sink UNUSED)
+{
+}
+
+static fault alone_found(struct flight_check *check UNUSED)
+{
+    return OK;
+}
+
+fault flight_check_alone(struct flight_session *session, const struct flight_name *name,
+                         struct flight_check *ret, bool *ret_said)
+{
+    struct alone_sink alone = {.sink = {alone_part, alone_drained}};
+    struct buffer messages = BUFFER_INIT(QUESTION_MAX);
+    flight_check_put(&messages, name);
+    wire_put_empty(&messages, WIRE_SYNC);
+    flight_check_init(ret, name, &alone.sink, alone_found);
+    fault asked = buffer_fault(&messages);
+    if (asked == OK)
+        asked = flight_session_ask(session, buffer_span(&messages), &ret->sink, NEVER);
+    *ret_said = asked == OK && !alone.refused && flight_check_done(ret);
+    flight_check_fini(ret);
+    buffer_fini(&messages);
+    return asked;
 }

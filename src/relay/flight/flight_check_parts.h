@@ -46,5 +46,9 @@ void flight_check_put(struct buffer *batch, const struct flight_name *name);
 void flight_check_init(struct flight_check *check, const struct flight_name *name,
                        struct flight_sink *inner, fault (*found)(struct flight_check *check));
 void flight_check_fini(struct flight_check *check);
+/** Asks a session's server the question alone; *ret, which needs no flight_check_fini(), is the
+ *  answer.  *ret_said: it has answered.  Suspends. */
+fault flight_check_alone(struct flight_session *session, const struct flight_name *name,
+                         struct flight_check *ret, bool *ret_said) MUST_USE;
 /** Whether the question has been answered. */
 bool flight_check_done(const struct flight_check *check);

@@ -54,6 +54,7 @@ struct flight_run {
     struct buffer judged_key; /* of the verdict */
     uint64_t database;        /* in generations */
     bool clean;               /* the session may be kept */
+    bool unsure;              /* of what it has prepared */
     struct co *co;
     struct flight_sink sink;
     struct answer *answer;
@@ -258,14 +259,19 @@ static bool can_name(const struct route_config *route)
     return route->prepared_max > 0 && route->prepared_max != PREPARED_PRIVATE;
 }
 
+static struct flight_name check_name(const struct flight_run *run)
+{
+    return can_name(run->route) ? flight_kept_name(run->kept, flight_check_parse())
+                                : FLIGHT_UNNAMED;
+}
+
 /* Chooses names for the question and the statement.  One that was parsed earlier in this state of
  * the catalog means the same now, but not while changes are told that are not visible. */
 static void choose_names(struct flight_run *run, struct flight_name *ret_check,
                          struct flight_name *ret_name)
 {
-    *ret_check = *ret_name = FLIGHT_UNNAMED;
-    if (run->checks && can_name(run->route))
-        *ret_check = flight_kept_name(run->kept, flight_check_parse());
+    *ret_check = run->checks ? check_name(run) : FLIGHT_UNNAMED;
+    *ret_name = FLIGHT_UNNAMED;
     if (run->named && !run->alone)
         *ret_name = flight_kept_name(run->kept, buffer_span(&run->batch.parse));
 }
@@ -301,7 +307,7 @@ static fault ask(struct flight_run *run, bool first)
     buffer_fini(&messages);
     if (asked == OK && run->origin != NULL)
         cache_worth_executed(&run->rule, between(run->sent, now()), now());
-    run->clean = first && asked == OK && !run->failed && !run->reported;
+    run->clean = first && asked == OK && !run->failed && !run->reported && !run->unsure;
     return asked;
 }
 
@@ -342,9 +348,27 @@ static bool is_own(const struct flight_run *run)
     return (run->simple || checking) && run->failed && answer_bytes(run->answer) == 0;
 }
 
+/* Measures how long the question in front of the statement takes the server, now and then. */
+static fault time_question(struct flight_run *run)
+{
+    struct flight_check check;
+    moment sent = now();
+    bool said;
+    if (run->origin == NULL || origin_inside(run->origin) == NULL ||
+        !cache_worth_wants_time(&run->rule, sent))
+        return OK;
+    struct flight_name name = check_name(run);
+    TRY(flight_check_alone(&run->kept->session, &name, &check, &said));
+    if (said && !name.parses)
+        cache_worth_timed(&run->rule, between(sent, now()));
+    run->unsure = !said;
+    return OK;
+}
+
 /* Executes the statement, again if that may help.  OK: the answer has its last message. */
 static fault execute_often(struct flight_run *run)
 {
+    TRY(time_question(run));
     for (uint32_t i = 0; i < EXECUTIONS_MAX; i++) {
         bool again;
         run->alone = run->alone || !capture(run);

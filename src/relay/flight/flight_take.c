@@ -107,6 +107,8 @@ static struct answer *find_stored(const struct request *request)
     const struct cache_rule *rule = request->rule;
     enum l1_outcome outcome =
         l1_find(env_of(request->client)->l1, &request->key, now(), after(REFRESH_MAX), &found);
+    if (found.changed)
+        cache_worth_changed(rule);
     if (outcome == L1_MISS || outcome == L1_HELD)
         return NULL;
     if (outcome == L1_REFRESH)

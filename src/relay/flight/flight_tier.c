@@ -14,7 +14,6 @@
 /* In front of the statement's key. */
 #define KEY_HEAD 24u
 /* The messages of that question. */
-#define QUESTION_MAX 4096u
 
 static_assert(IS_POWER_OF_TWO(KNOWN_MAX), "the place of a database is a mask of its number");
 
@@ -88,45 +87,14 @@ static void learn(struct relay *relay, uint64_t database, const struct flight_ch
             (struct known_server){database, {check->server, check->version}, now()};
 }
 
-struct who_sink {
-    struct flight_sink sink;
-    bool refused;
-};
-
-static fault who_part(struct flight_sink *sink, const struct flight_part *part)
-{
-    struct who_sink *who = CONTAINER_OF(sink, struct who_sink, sink);
-    who->refused = who->refused || part->type == WIRE_ERROR;
-    return OK;
-}
-
-static void who_drained(struct flight_sink *sink UNUSED)
-{
-}
-
-static fault who_found(struct flight_check *check UNUSED)
-{
-    return OK;
-}
-
 /* Asks the session's server what it is.  *ret_said: it says so. */
 static fault ask_who(struct relay *relay, struct flight_session *session, uint64_t database,
                      bool *ret_said)
 {
-    struct who_sink who = {.sink = {who_part, who_drained}};
     struct flight_check check;
-    struct buffer messages = BUFFER_INIT(QUESTION_MAX);
-    flight_check_put(&messages, &FLIGHT_UNNAMED);
-    wire_put_empty(&messages, WIRE_SYNC);
-    flight_check_init(&check, &FLIGHT_UNNAMED, &who.sink, who_found);
-    fault asked = buffer_fault(&messages);
-    if (asked == OK)
-        asked = flight_session_ask(session, buffer_span(&messages), &check.sink, NEVER);
-    *ret_said = asked == OK && !who.refused && flight_check_done(&check);
+    fault asked = flight_check_alone(session, &FLIGHT_UNNAMED, &check, ret_said);
     if (*ret_said)
         learn(relay, database, &check);
-    flight_check_fini(&check);
-    buffer_fini(&messages);
     return asked;
 }
 
