@@ -271,6 +271,9 @@ struct cache_counts {
     struct cache_worth worth;
 };
 
+/* What the audit says of a route's statements. */
+enum audit_kind { AUDIT_OFF, AUDIT_FINGERPRINT, AUDIT_SHAPE };
+
 /* Where answers of a rule are stored. */
 enum cache_tier { CACHE_TIER_MEMORY, CACHE_TIER_REDIS /* there too */ };
 
@@ -348,6 +351,7 @@ struct route_config {
                                  tenth */
     duration client_idle_timeout; /* these four: NO_LIMIT: never */
     duration slow_query;          /* NO_LIMIT: none is logged */
+    uint16_t audit;               /* enum audit_kind */
     duration query_timeout;
     duration transaction_timeout;
     duration idle_transaction_timeout;

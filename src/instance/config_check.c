@@ -382,6 +382,38 @@ static void check_target(struct config_reader *reader, const struct log_target *
         config_error(reader, place, &key,
                      "found a path of %zu bytes; accepted: at most %d, as a socket's name",
                      strlen(target->path), SOCKET_MAX);
+    key.name = "when_full";
+    if (target->when_full == LOG_FULL_WAITS && target->events != LOG_EVENTS_AUDIT)
+        config_error(reader, config_yaml_place(reader, node, "when_full"), &key,
+                     "found \"wait\"; accepted for the audit only (events: audit)");
+}
+
+/* Returns how many targets take these events. */
+static size_t targets_of(const struct config *config, int events)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < config->log_target_count; i++)
+        count += config->log_targets[i].events == events;
+    return count;
+}
+
+/* The audit has a target of its own, and the log as well. */
+static void check_audit(struct config_reader *reader, const yaml_node_t *list,
+                        const struct config_key *list_key)
+{
+    struct config *config = reader->config;
+    const struct config_key routes = {.name = "routes"};
+    if (targets_of(config, LOG_EVENTS_AUDIT) > 0 && targets_of(config, LOG_EVENTS_LOG) == 0)
+        config_error(reader, list, list_key,
+                     "all of them are for the audit; the log needs one, too (events: log)");
+    for (size_t i = 0; i < config->route_count; i++) {
+        const struct config_key up = {.up = &routes, .index = i};
+        const struct config_key key = {.up = &up, .name = "audit"};
+        if (config->routes[i].audit == AUDIT_OFF || targets_of(config, LOG_EVENTS_AUDIT) > 0)
+            continue;
+        config_error(reader, reader->root, &key,
+                     "needs one of log.targets that takes its lines (events: audit)");
+    }
 }
 
 static void check_log(struct config_reader *reader)
@@ -402,6 +434,7 @@ static void check_log(struct config_reader *reader)
         if (target->format == LOG_INHERIT)
             target->format = config->log_format;
     }
+    check_audit(reader, list, &list_key);
     if (config->log_target_count > 0 && config->log_file != NULL) {
         struct config_key key = {.up = &top, .name = "file"};
         config_warning(reader, config_yaml_place(reader, group, "file"), &key,

@@ -42,6 +42,16 @@ static const struct setting_choice target_protocols[] = {
     {"rfc5424", LOG_RFC5424},
     {NULL, 0},
 };
+static const struct setting_choice target_events[] = {
+    {"log", LOG_EVENTS_LOG},
+    {"audit", LOG_EVENTS_AUDIT},
+    {NULL, 0},
+};
+static const struct setting_choice target_full[] = {
+    {"drop", LOG_FULL_DROPS},
+    {"wait", LOG_FULL_WAITS},
+    {NULL, 0},
+};
 static const struct setting_choice target_facilities[] = {
     {"user", LOG_USER},     {"daemon", LOG_DAEMON}, {"auth", LOG_AUTH},     {"local0", LOG_LOCAL0},
     {"local1", LOG_LOCAL1}, {"local2", LOG_LOCAL2}, {"local3", LOG_LOCAL3}, {"local4", LOG_LOCAL4},
@@ -71,6 +81,22 @@ static const struct setting log_target_rows[] = {
      .preset = "inherit",
      .reloadable = true,
      .help = "The format of the lines; inherit: as `log.format`."},
+    {.name = "events",
+     .kind = SETTING_CHOICE,
+     AT(log_target, events),
+     .choices = target_events,
+     .preset = "log",
+     .reloadable = true,
+     .help = "log: the events of the log; audit: only the lines of the audit, which routes with "
+             "`audit` write; `level` does not apply to them."},
+    {.name = "when_full",
+     .kind = SETTING_CHOICE,
+     AT(log_target, when_full),
+     .choices = target_full,
+     .preset = "drop",
+     .reloadable = true,
+     .help = "When lines come faster than they can be written: drop: they are dropped and counted; "
+             "wait: queries wait, of all clients of the relay; for the audit only."},
     {.name = "path",
      .kind = SETTING_PATH,
      AT(log_target, path),

@@ -21,6 +21,8 @@ static const struct setting_choice auth_methods[] = {
     {NULL, 0},
 };
 
+static const struct setting_choice audit_kinds[] = {
+    {"off", AUDIT_OFF}, {"fingerprint", AUDIT_FINGERPRINT}, {"shape", AUDIT_SHAPE}, {NULL, 0}};
 static const struct setting_choice prepared_words[] = {
     {"off", 0},
     {"private", PREPARED_PRIVATE},
@@ -246,6 +248,15 @@ const struct setting config_route_rows[] = {
      .reloadable = true,
      .help = "Queries that take at least this long are logged, with their text if `log.query_text` "
              "is set."},
+    {.name = "audit",
+     .kind = SETTING_CHOICE,
+     AT(route_config, audit),
+     .choices = audit_kinds,
+     .preset = "off",
+     .reloadable = true,
+     .help = "Writes a line for each statement to the log targets with `events: audit`: "
+             "fingerprint: without its text; shape: with its text, where $n stands for each "
+             "constant."},
     {.name = "query_timeout",
      .kind = SETTING_DURATION,
      AT(route_config, query_timeout),

@@ -31,6 +31,7 @@ struct log_set {
 
 static struct log_set *log_current;     /* atomic; NULL: log_at_first is the only target */
 static int log_least_urgent = LOG_INFO; /* atomic: over all targets */
+static bool log_has_audit;              /* atomic */
 static const struct log_place log_at_first = {
     .target = {.to = LOG_TO_STDERR, .level = LOG_INFO, .format = LOG_FORMAT_TEXT}};
 static char log_host[HOST_MAX + 1] = "-"; /* written before the first set is in use */
@@ -144,6 +145,7 @@ static int place_open(const struct log_place *place, struct os_log_target *ret)
 {
     size_t size = strlen(place->path) + 1;
     ret->file = -1;
+    ret->waits = place->target.when_full == LOG_FULL_WAITS;
     if (place->dress == LOG_DRESS_PLAIN) {
         ret->file = os->log_open(place->target.path);
         return MIN_OF(ret->file, 0);
@@ -216,11 +218,16 @@ static bool same_set(const struct log_set *a, const struct log_set *b)
 static void set_use(struct log_set *set)
 {
     int min = LOG_EMERG;
-    for (size_t i = 0; i < set->count; i++)
-        min = MAX_OF(min, set->places[i].target.level);
+    bool audits = false;
+    for (size_t i = 0; i < set->count; i++) {
+        bool audit = set->places[i].target.events == LOG_EVENTS_AUDIT;
+        audits = audits || audit;
+        min = audit ? min : MAX_OF(min, set->places[i].target.level);
+    }
     set->older = log_current;
     __atomic_store_n(&log_current, set, __ATOMIC_RELEASE);
     __atomic_store_n(&log_least_urgent, min, __ATOMIC_RELAXED);
+    __atomic_store_n(&log_has_audit, audits, __ATOMIC_RELAXED);
 }
 
 int log_set_targets(const struct log_target *targets, size_t count, size_t *ret_failed)
@@ -340,6 +347,13 @@ void log_release(bool started)
         log_event(LOG_WARNING, "log.dropped", log_number("lines", lost));
 }
 
+static bool takes(const struct log_target *target, const struct log_head *head)
+{
+    if (head->audit || target->events == LOG_EVENTS_AUDIT)
+        return head->audit && target->events == LOG_EVENTS_AUDIT;
+    return head->level <= target->level;
+}
+
 /* Writes the event to every target of its level; targets of the same format share the line. */
 static void log_write(const struct log_head *head)
 {
@@ -350,7 +364,7 @@ static void log_write(const struct log_head *head)
     bool told = false; /* the event was written to standard error */
     for (size_t i = 0; i < count; i++) {
         const struct log_place *place = &places[i];
-        if (head->level > place->target.level)
+        if (!takes(&place->target, head))
             continue;
         bool same = built != NULL && place->dress == LOG_DRESS_PLAIN &&
                     built->dress == LOG_DRESS_PLAIN && built->target.format == place->target.format;
@@ -361,7 +375,7 @@ static void log_write(const struct log_head *head)
         if (place->target.to != LOG_TO_FILE || !held_keep(place->sink, &log_scratch))
             os->log_line(place->sink, log_scratch.bytes, log_scratch.size);
     }
-    if (told || !__atomic_load_n(&held.on, __ATOMIC_ACQUIRE))
+    if (told || head->audit || !__atomic_load_n(&held.on, __ATOMIC_ACQUIRE))
         return;
     log_build(&log_scratch, &log_at_first, head);
     (void)held_keep(HELD_FOR_STDERR, &log_scratch);
@@ -420,4 +434,21 @@ void log_pairs(int level, const char *name, const struct log_pair *pairs, size_t
         .level = level, .name = name, .pairs = pairs, .count = count, .wall_us = os->wall_us()};
     if (level > LOG_NOTICE || !log_repeat_on() || log_is_new(&head))
         log_write(&head);
+}
+
+/* --- the audit -------------------------------------------------------------------------------- */
+
+bool log_audits(void)
+{
+    return __atomic_load_n(&log_has_audit, __ATOMIC_RELAXED);
+}
+
+void log_audit(const char *name, const struct log_pair *pairs, size_t count)
+{
+    log_write(&(struct log_head){.level = LOG_INFO,
+                                 .audit = true,
+                                 .name = name,
+                                 .pairs = pairs,
+                                 .count = count,
+                                 .wall_us = os->wall_us()});
 }

@@ -3,7 +3,8 @@
  * log.h - log events: one line with a stable dotted name and key=value pairs; never blocks.
  *
  * Lines go to up to LOG_TARGETS_MAX targets.  Each target has a level, a format and a bounded queue
- * that a writer thread empties; lines that do not fit are counted and reported.  Levels are
+ * that a writer thread empties; lines that do not fit are counted and reported.  Only at a target
+ * of the audit that is set to wait does the caller's thread wait for room instead.  Levels are
  * syslog's (LOG_ERR, LOG_NOTICE, ...).  Design: docs/internals/log-dns-offload.md
  */
 #include "base/compiler.h"
@@ -15,6 +16,10 @@
 enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON, LOG_FORMAT_LOGFMT };
 enum log_kind { LOG_TO_STDERR, LOG_TO_FILE, LOG_TO_SYSLOG, LOG_TO_JOURNAL };
 enum log_protocol { LOG_RFC3164, LOG_RFC5424 };
+/* Which lines a target takes: events of its level, or the lines of the audit. */
+enum log_events { LOG_EVENTS_LOG, LOG_EVENTS_AUDIT };
+/* What becomes of a line when the queue of its target is full. */
+enum log_full { LOG_FULL_DROPS, LOG_FULL_WAITS };
 
 #define LOG_TARGETS_MAX 8
 #define LOG_INHERIT     255 /* settings only: the level or format of `log` applies */
@@ -29,6 +34,8 @@ struct log_target {
     const char *path; /* of a file or datagram socket; NULL: /dev/log, or the journal's socket */
     int facility;     /* LOG_DAEMON, ... */
     int protocol;     /* enum log_protocol; syslog only */
+    int events;       /* enum log_events */
+    int when_full;    /* enum log_full */
     const char *ident;
 };
 
@@ -138,6 +145,11 @@ static inline struct log_pair log_nothing(void)
 {
     return (struct log_pair){.type = LOG_NOTHING};
 }
+
+/** Whether a target takes the lines of the audit. */
+bool log_audits(void);
+/** Writes a line of the audit to the targets that take them. */
+void log_audit(const char *name, const struct log_pair *pairs, size_t count);
 
 /** Logs an event that log_wants; log_event is the usual way. */
 void log_pairs(int level, const char *name, const struct log_pair *pairs, size_t count);

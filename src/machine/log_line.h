@@ -35,6 +35,7 @@ struct log_head {
     int64_t wall_us;
     int process;
     int level;
+    bool audit; /* a line of the audit, not of the log */
     const char *name;
     const struct log_pair *pairs;
     size_t count; /* of `pairs` */

@@ -70,6 +70,7 @@ struct os_output {
 struct os_log_target {
     int file;         /* the result of log_open; -1: none */
     char socket[108]; /* path, for a datagram sink */
+    bool waits;       /* a line that finds the queue full waits for room */
 };
 
 /* Writes the line that reports `count` lost lines; returns its size, at most `max`. */
@@ -187,7 +188,8 @@ struct os {
     int (*log_turn)(int sink, const struct os_log_target *target, os_log_report *report);
     /* Writes all queued lines and ends the writers; later lines are written by their callers. */
     void (*log_stop)(void);
-    /* Queues a whole line, or drops it when the queue is full; never waits. */
+    /* Queues a whole line.  When the queue is full the line is dropped or, if the sink's target
+     * waits, the thread waits until the writer has emptied it. */
     void (*log_line)(int sink, const char *line, size_t size);
     uint64_t (*log_dropped)(void);
 };

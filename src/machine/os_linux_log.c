@@ -26,6 +26,7 @@ struct log_half {
 struct log_sink {
     pthread_mutex_t lock; /* never held while writing */
     pthread_cond_t work;
+    pthread_cond_t room; /* the queue was emptied, or the target does not wait any more */
     void *thread;
     char *spare; /* the writer's half, before the writer starts */
     struct log_half filling;
@@ -36,6 +37,7 @@ struct log_sink {
     size_t turned;               /* bytes of `filling` that still go to `taken` */
     bool turning;                /* redirected: the writer must change from `taken` to `target` */
     bool running;                /* the queue takes lines */
+    bool waits;                  /* for room, at the latest target */
     bool stop;
     int64_t retry; /* writer only: when to try a failed socket again, monotonic us */
 };
@@ -43,7 +45,8 @@ struct log_sink {
 #define SINK(descriptor)                                                                           \
     {                                                                                              \
         .lock = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_COND_INITIALIZER,                       \
-        .target = {.file = (descriptor)}, .taken = {.file = (descriptor)},                         \
+        .room = PTHREAD_COND_INITIALIZER, .target = {.file = (descriptor)},                        \
+        .taken = {.file = (descriptor)},                                                           \
     }
 
 static struct log_sink sinks[OS_LOG_SINKS] = {
@@ -223,6 +226,7 @@ static void take_batch(struct log_sink *sink, struct log_batch *batch)
     batch->half = full;
     sink->lost = 0;
     sink->turning = false;
+    pthread_cond_broadcast(&sink->room);
     pthread_mutex_unlock(&sink->lock);
 }
 
@@ -292,6 +296,7 @@ int os_linux_log_turn(int number, const struct os_log_target *target, os_log_rep
     invariant(os_linux_table() == 0); /* the writers use the table of the process */
     pthread_mutex_lock(&sink->lock);
     sink->report = report;
+    sink->waits = target->waits;
     if (sink->running) {
         /* A target that the writer never took is closed here, all others by the writer. */
         if (sink->turning)
@@ -300,6 +305,7 @@ int os_linux_log_turn(int number, const struct os_log_target *target, os_log_rep
         sink->turned = sink->filling.size;
         sink->turning = true;
         pthread_cond_signal(&sink->work);
+        pthread_cond_broadcast(&sink->room);
     } else {
         result = writer_start(sink, target);
     }
@@ -312,6 +318,7 @@ static void sink_stop(struct log_sink *sink)
     pthread_mutex_lock(&sink->lock);
     sink->stop = true;
     pthread_cond_signal(&sink->work);
+    pthread_cond_broadcast(&sink->room);
     pthread_mutex_unlock(&sink->lock);
 }
 
@@ -356,13 +363,20 @@ static void write_now(int file, const char *line, size_t size)
         count_lost(1);
 }
 
+static bool has_room(const struct log_sink *sink, size_t size)
+{
+    return size <= OS_LINUX_LOG_BYTES - sink->filling.size;
+}
+
 void os_linux_log_line(int number, const char *line, size_t size)
 {
     struct log_sink *sink = &sinks[number];
     pthread_mutex_lock(&sink->lock);
+    while (sink->running && !sink->stop && sink->waits && !has_room(sink, size))
+        pthread_cond_wait(&sink->room, &sink->lock);
     bool running = sink->running;
     bool idle = sink->filling.size == 0;
-    bool fits = running && size <= OS_LINUX_LOG_BYTES - sink->filling.size;
+    bool fits = running && has_room(sink, size);
     if (fits) {
         memcpy(sink->filling.at + sink->filling.size, line, size);
         sink->filling.size += size;

@@ -104,10 +104,12 @@ uint32_t local_pool_pin_max(const struct route_config *route)
 
 static void local_pool_set_looks(struct local_pool *pool)
 {
-    pool->looks = (pool->log.noted > 0 ? POOL_LOOKS_LOG : 0) |
-                  (pool->route->is_watched ? POOL_LOOKS_WRITES : 0) |
-                  (pool->config->statements_max > 0 ? POOL_LOOKS_CALLS : 0) |
-                  (pool->route->firewall.mode != FIREWALL_OFF ? POOL_LOOKS_FIREWALL : 0);
+    pool->looks =
+        (pool->log.noted > 0 ? POOL_LOOKS_LOG : 0) |
+        (pool->route->is_watched ? POOL_LOOKS_WRITES : 0) |
+        (pool->config->statements_max > 0 || pool->route->audit != AUDIT_OFF ? POOL_LOOKS_CALLS
+                                                                             : 0) |
+        (pool->route->firewall.mode != FIREWALL_OFF ? POOL_LOOKS_FIREWALL : 0);
 }
 
 static struct local_pool *local_pool_new(struct local_pools *pools, struct config *config,

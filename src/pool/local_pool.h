@@ -151,7 +151,7 @@ struct local_pool_reads {
 /* What a turn has to look at: bits of `looks`. */
 #define POOL_LOOKS_LOG      1u /* texts are kept for the log of slow queries */
 #define POOL_LOOKS_WRITES   2u /* writes are watched */
-#define POOL_LOOKS_CALLS    4u /* statements are counted */
+#define POOL_LOOKS_CALLS    4u /* statements are counted, or audited */
 #define POOL_LOOKS_FIREWALL 8u /* the route has a firewall */
 
 struct local_pool {

@@ -33,6 +33,7 @@ struct call {
     enum call_kind kind;
     uint32_t limit; /* rows that an Execute asks for; 0: all */
     uint32_t errors;
+    char sqlstate[6]; /* of the first of them */
     moment began;
     int64_t waited_us; /* for a server */
     uint64_t rows;

@@ -40,7 +40,7 @@ struct request {
 static void bypass(const struct request *request, enum cache_count what, const char *why)
 {
     cache_rules_count(request->rule, what);
-    relay_calls_share(request->client, flight_key_text_of(request->batch), STATS_BYPASS, why);
+    relay_calls_share(request->client, flight_key_text_of(request->batch), STATS_BYPASS, NULL, why);
 }
 
 /* Whether the statement may be executed by a plan that was made before, as the client's own is: the
@@ -100,6 +100,13 @@ static bool is_allowed(const struct cache_rule *rule, const struct l1_found *fou
     return !ages || between(found->made, now()).us <= rule->ttl.us + rule->stale.us;
 }
 
+/* How long a client has waited for the word that its answer in memory is current. */
+static struct stats_call hit_call(const struct client *client)
+{
+    const struct flight_wait *wait = client->flight;
+    return (struct stats_call){.took_us = wait == NULL ? 0 : between(wait->began, now()).us};
+}
+
 /* Finds the stored answer; the caller owns it.  NULL: there is none that may be given now. */
 static struct answer *find_stored(const struct request *request)
 {
@@ -118,7 +125,11 @@ static struct answer *find_stored(const struct request *request)
         return NULL;
     }
     cache_rules_count(rule, CACHE_COUNT_HITS);
-    relay_calls_share(request->client, flight_key_text_of(request->batch), STATS_HIT, NULL);
+    if (relay_calls_wanted(request->client->pool)) {
+        struct stats_call call = hit_call(request->client);
+        relay_calls_share(request->client, flight_key_text_of(request->batch), STATS_HIT, &call,
+                          NULL);
+    }
     flight_warm_hit(request->client, request->batch, &request->key);
     if (outcome != L1_HIT)
         cache_rules_count(rule, CACHE_COUNT_STALE);
@@ -170,7 +181,7 @@ static bool is_refused(const struct request *request, const struct origin *origi
     uint32_t reason = flight_judge_known(request->client, request->batch, origin);
     if (reason != VERDICT_REASONS) {
         cache_rules_count_refused(request->rule, reason);
-        relay_calls_share(request->client, flight_key_text_of(request->batch), STATS_BYPASS,
+        relay_calls_share(request->client, flight_key_text_of(request->batch), STATS_BYPASS, NULL,
                           verdict_reason_word(reason));
     }
     return reason != VERDICT_REASONS;

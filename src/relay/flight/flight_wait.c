@@ -255,19 +255,26 @@ static bool parse_failed(const struct flight_wait *wait)
            flight_progress(wait->waiter.flight) == FLIGHT_AT_PARSE;
 }
 
-/* Counts a join when it is served: by then the execution has told what the text is. */
-static void count_join(const struct client *client)
+/* Counts a client that has waited when it is served: by then the execution has told what the text
+ * is. */
+static void count_served(const struct client *client)
 {
     struct turn_batch batch;
     struct span rest = span_of(client->stash, client->stash_size);
-    if (turn_batch_read(client, &rest, &batch))
-        relay_calls_share(client, flight_key_text_of(&batch), STATS_JOIN, NULL);
+    struct stats_call call = {.took_us = between(client->flight->began, now()).us};
+    if (client->flight->waiter.flight == NULL || !turn_batch_read(client, &rest, &batch))
+        return; /* a long answer from memory: counted when it was found */
+    call.errors = answer_ended(client->flight->reader.answer) == ANSWER_ERROR;
+    if (client->flight->joins)
+        relay_calls_share(client, flight_key_text_of(&batch), STATS_JOIN, &call, NULL);
+    else
+        relay_calls_led(client, flight_key_text_of(&batch), &call);
 }
 
 static void served(struct client *client)
 {
-    if (UNLIKELY(client->flight->joins))
-        count_join(client);
+    if (UNLIKELY((client->pool->looks & POOL_LOOKS_CALLS) != 0))
+        count_served(client);
     flight_wait_settle(client, NULL, parse_failed(client->flight));
     flight_wait_free(client);
     client_drop_stash(client);
@@ -511,6 +518,7 @@ struct flight_wait *flight_wait_new(struct client *client, const struct turn_bat
         return NULL;
     wait->client = client;
     wait->waiter.news = on_news;
+    wait->began = now();
     wait->extended = batch->extended;
     wait->parses = batch->parses;
     wait->describes = batch->describes;

@@ -34,6 +34,7 @@ struct flight_wait {
     uint8_t lost;    /* executions for which it has waited and whose server was lost */
     deadline by;     /* query_timeout */
     duration limit;
+    moment began;
     moment asked;            /* strict: the feed */
     struct flight_limit own; /* statement_timeout of the client's session */
     bool joins;              /* another client has begun the execution */

@@ -9,6 +9,7 @@
 #include "machine/clock.h"
 #include "query/outline.h"
 #include "relay/client_log.h"
+#include "relay/relay_audit_parts.h"
 #include "relay/relay_calls.h"
 #include "relay/relay_outline.h"
 #include "relay/turn/turn.h"
@@ -148,18 +149,26 @@ static void count(const struct turn *turn, struct calls *calls, const struct cal
         .took_us = between(began, at).us,
     };
     relay_calls_add(turn->client->pool, call->outline, &sample);
+    relay_audit(turn->client, call->outline,
+                &(struct audit_line){.answer = AUDIT_EXECUTED,
+                                     .server = turn->server,
+                                     .sqlstate = call->errors > 0 ? call->sqlstate : NULL,
+                                     .call = sample});
     calls->mark = end;
     calls->ended = at;
     calls_end(calls, call);
 }
 
 /* A Query goes on after its error, up to its ReadyForQuery. */
-static void on_error(const struct turn *turn, struct calls *calls, uint64_t end)
+static void on_error(const struct turn *turn, struct calls *calls, struct span body, uint64_t end)
 {
+    struct wire_error error;
     struct call *call = calls_failed(calls, &turn->server->session.ledger);
     if (call == NULL)
         return;
     call->errors = 1;
+    if (wire_read_error(body, &error) == OK && error.sqlstate.size < sizeof(call->sqlstate))
+        memcpy(call->sqlstate, error.sqlstate.at, error.sqlstate.size);
     if (call->kind != CALL_QUERY)
         count(turn, calls, call, end);
 }
@@ -171,7 +180,7 @@ void turn_calls_answer(struct turn *turn, uint8_t type, struct span body, uint64
         return;
     uint64_t end = calls->passed + walked;
     if (type == WIRE_ERROR) {
-        on_error(turn, calls, end);
+        on_error(turn, calls, body, end);
         return;
     }
     struct call *call = calls_head(calls, &turn->server->session.ledger);

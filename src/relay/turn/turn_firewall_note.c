@@ -4,6 +4,7 @@
 #include "query/outline.h"
 #include "relay/client.h"
 #include "relay/relay.h"
+#include "relay/relay_audit_parts.h"
 #include "relay/turn/turn_firewall_parts.h"
 #include "stats/learned.h"
 
@@ -69,4 +70,10 @@ void turn_firewall_note(struct client *client, struct firewall_verdict verdict,
         learn(client, verdict, outline, denied);
     if (against && firewall->mode != FIREWALL_LEARN)
         tell(client, verdict, outline, denied);
+    if (denied)
+        relay_audit(client, outline,
+                    &(struct audit_line){.answer = AUDIT_REFUSED,
+                                         .call.errors = 1,
+                                         .sqlstate = "42501",
+                                         .rule = firewall_verdict_name(verdict)});
 }
