@@ -277,9 +277,21 @@ enum audit_kind { AUDIT_OFF, AUDIT_FINGERPRINT, AUDIT_SHAPE };
 /* Where answers of a rule are stored. */
 enum cache_tier { CACHE_TIER_MEMORY, CACHE_TIER_REDIS /* there too */ };
 
+#define REDIS_SENTINELS_MAX 16
+
+struct redis_sentinel {
+    const char *host; /* a name or an address */
+    uint16_t port;
+};
+
 /* The second tier of stored answers. */
 struct redis_config {
     const char *host; /* a name or an address; an absolute path: of a Unix socket; NULL: none */
+    /* In place of `host`: Sentinels, and the name of the master that they watch. */
+    struct redis_sentinel *sentinels;
+    size_t sentinel_count;
+    const char *master;
+    const char *sentinel_password; /* NULL: none */
     uint16_t port;
     const char *user;     /* NULL: Redis's default user */
     const char *password; /* NULL: none */

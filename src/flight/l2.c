@@ -10,10 +10,6 @@
 #include <stdio.h>
 #include <xxhash.h>
 
-/* Names in Redis: a prefix, and what stands behind it. */
-#define NAME_SIZE 128u
-/* Digits of an epoch, and one byte more. */
-#define EPOCH_SIZE 17u
 /* How long a flush waits. */
 #define FLUSH_MAX sec(1)
 /* The longest command but a store's. */
@@ -21,32 +17,17 @@
 
 /* --- names and epochs ------------------------------------------------------------------------- */
 
-/* With braces, all names are in one slot of a cluster. */
-static struct span epoch_name(const struct l2 *l2, char name[NAME_SIZE])
-{
-    int size = snprintf(name, NAME_SIZE, "{%s}:epoch", l2->settings.prefix);
-    return span_of(name, (size_t)size);
-}
-
-static struct span value_name(const struct l2 *l2, struct span key, char name[NAME_SIZE])
+static struct span value_name(const struct l2 *l2, struct span key, char name[L2_NAME_SIZE])
 {
     XXH128_hash_t digest = XXH3_128bits(key.at, key.size);
-    int size = snprintf(name, NAME_SIZE, "{%s}:v:%016" PRIx64 "%016" PRIx64, l2->settings.prefix,
+    int size = snprintf(name, L2_NAME_SIZE, "{%s}:v:%016" PRIx64 "%016" PRIx64, l2->settings.prefix,
                         digest.high64, digest.low64);
     return span_of(name, (size_t)size);
 }
 
-static struct span epoch_text(char text[EPOCH_SIZE])
-{
-    uint64_t random;
-    random_bytes(&random, sizeof(random));
-    snprintf(text, EPOCH_SIZE, "%016" PRIx64, random);
-    return span_of(text, EPOCH_SIZE - 1);
-}
-
 static bool read_epoch(const struct l2_reply *reply, uint64_t *ret)
 {
-    return reply->type == L2_REPLY_TEXT && reply->text.size == EPOCH_SIZE - 1 &&
+    return reply->type == L2_REPLY_TEXT && reply->text.size == L2_EPOCH_SIZE - 1 &&
            number_read(reply->text, 16, ret);
 }
 
@@ -90,10 +71,11 @@ static bool is_flushed(const struct l2 *l2, uint64_t wanted)
 static bool tell_flush(struct l2_link *link, uint64_t wanted, deadline by)
 {
     struct l2 *l2 = l2_link_of(link);
-    char name[NAME_SIZE], text[EPOCH_SIZE];
+    char name[L2_NAME_SIZE], text[L2_EPOCH_SIZE];
     struct l2_reply *replies[L2_REPLIES_MAX] = {NULL};
     struct buffer out = BUFFER_INIT(COMMAND_MAX);
-    l2_command_put(&out, (struct span[]){SPAN("SET"), epoch_name(l2, name), epoch_text(text)}, 3);
+    l2_command_put(&out, (struct span[]){SPAN("SET"), l2_epoch_name(l2, name), l2_epoch_text(text)},
+                   3);
     bool told = buffer_fault(&out) == OK && l2_link_ask(link, buffer_span(&out), 1, replies, by) &&
                 replies[0]->type == L2_REPLY_TEXT && span_is(replies[0]->text, "OK");
     if (told)
@@ -116,11 +98,11 @@ bool l2_flush(struct l2_link *link)
 static bool make_epoch(struct l2_link *link, uint64_t *ret, deadline by)
 {
     const struct l2 *l2 = l2_link_of(link);
-    char name[NAME_SIZE], text[EPOCH_SIZE];
-    struct span epoch = epoch_name(l2, name);
+    char name[L2_NAME_SIZE], text[L2_EPOCH_SIZE];
+    struct span epoch = l2_epoch_name(l2, name);
     struct l2_reply *replies[L2_REPLIES_MAX] = {NULL};
     struct buffer out = BUFFER_INIT(COMMAND_MAX);
-    l2_command_put(&out, (struct span[]){SPAN("SET"), epoch, epoch_text(text), SPAN("NX")}, 4);
+    l2_command_put(&out, (struct span[]){SPAN("SET"), epoch, l2_epoch_text(text), SPAN("NX")}, 4);
     l2_command_put(&out, (struct span[]){SPAN("GET"), epoch}, 2);
     bool made = buffer_fault(&out) == OK && l2_link_ask(link, buffer_span(&out), 2, replies, by) &&
                 read_epoch(replies[1], ret);
@@ -197,11 +179,12 @@ void l2_find(struct l2_link *link, struct span key, duration ttl, struct answer_
     *ret = (struct l2_found){.asked = now()};
     if (!is_flushed(l2, flushes) && !tell_flush(link, flushes, by))
         return;
-    char epoch[NAME_SIZE], value[NAME_SIZE];
+    char epoch[L2_NAME_SIZE], value[L2_NAME_SIZE];
     struct l2_reply *replies[L2_REPLIES_MAX] = {NULL};
     struct buffer out = BUFFER_INIT(COMMAND_MAX);
     l2_command_put(
-        &out, (struct span[]){SPAN("MGET"), epoch_name(l2, epoch), value_name(l2, key, value)}, 3);
+        &out, (struct span[]){SPAN("MGET"), l2_epoch_name(l2, epoch), value_name(l2, key, value)},
+        3);
     l2_command_put(&out, (struct span[]){SPAN("TIME")}, 1);
     if (buffer_fault(&out) == OK && l2_link_ask(link, buffer_span(&out), 2, replies, by))
         ret->answered = take_replies(link, replies, &wanted, ret, by);
@@ -219,7 +202,7 @@ void l2_put(struct l2_link *link, struct span key, struct answer *answer,
     const struct l2_value value = {.epoch = found->epoch, .made = found->time, .key = key};
     struct buffer bytes = BUFFER_INIT(L2_VALUE_MAX);
     struct buffer out = BUFFER_INIT(L2_VALUE_MAX + COMMAND_MAX);
-    char name[NAME_SIZE], px[24];
+    char name[L2_NAME_SIZE], px[24];
     invariant(found->answered);
     if (life.us < 1000 || !l2_value_put(&value, answer, &bytes)) {
         l2_count(l2, L2_COUNT_TOO_LONG);

@@ -3,9 +3,10 @@
 #include "base/list.h"
 #include "flight/l2_breaker.h"
 #include "flight/l2_parts.h"
+#include "flight/l2_sentinel.h"
+#include "flight/l2_talk.h"
 #include "flight/l2_value.h"
 #include "machine/clock.h"
-#include "machine/dns.h"
 #include "machine/ids.h"
 #include "machine/log.h"
 #include "machine/stream.h"
@@ -17,7 +18,6 @@
 /* A value, and what stands around it. */
 #define REPLY_MAX ((size_t)L2_VALUE_MAX + 1024)
 #define READ_SIZE 16384u
-#define HELLO_MAX 4096u
 
 struct l2_ask {
     struct node node; /* in link->asks, in the order of sending */
@@ -39,6 +39,7 @@ struct l2_link {
     bool broken;           /* the connection is to be closed: its replies take too long */
     struct stream stream;
     struct l2_reader *reader; /* while connected */
+    struct l2_place latest;   /* where it was connected to; no host: nowhere yet */
     struct buffer out;
     size_t out_sent; /* of `out` */
     struct list asks;
@@ -139,7 +140,7 @@ static void note_success(struct l2_link *link)
     l2_breaker_succeeded(&link->breaker);
     if (__atomic_load_n(&l2->lost, __ATOMIC_RELAXED) != 0 &&
         __atomic_exchange_n(&l2->lost, 0, __ATOMIC_RELAXED) != 0)
-        log_event(LOG_NOTICE, "cache.tier.back", log_text("host", l2->settings.host),
+        log_event(LOG_NOTICE, "cache.tier.back", log_text("host", l2_called(l2)),
                   log_unsigned("port", l2->settings.port));
 }
 
@@ -147,7 +148,7 @@ static void note_lost(struct l2_link *link, const char *why)
 {
     struct l2 *l2 = link->l2;
     if (__atomic_exchange_n(&l2->lost, 1, __ATOMIC_RELAXED) == 0)
-        log_event(LOG_WARNING, "cache.tier.lost", log_text("host", l2->settings.host),
+        log_event(LOG_WARNING, "cache.tier.lost", log_text("host", l2_called(l2)),
                   log_unsigned("port", l2->settings.port), log_quote("reason", why));
 }
 
@@ -208,51 +209,6 @@ void l2_link_post(struct l2_link *link, struct span command)
 
 /* --- connecting ------------------------------------------------------------------------------- */
 
-static fault find_address(const struct l2_settings *settings, struct address *ret, deadline by)
-{
-    if (settings->host[0] == '/') {
-        *ret = (struct address){.family = ADDRESS_UNIX};
-        snprintf(ret->path, sizeof(ret->path), "%s", settings->host);
-        return OK;
-    }
-    struct dns_answer found;
-    TRY(dns_resolve(settings->host, settings->port, &found, by));
-    *ret = found.addresses[0];
-    return OK;
-}
-
-/* Reads one reply while nothing else is under way. */
-static fault read_reply(struct l2_link *link, struct l2_reply **ret, deadline by)
-{
-    uint8_t bytes[512];
-    size_t got;
-    for (;;) {
-        TRY(l2_reader_next(link->reader, ret));
-        if (*ret != NULL)
-            return OK;
-        TRY(stream_read(&link->stream, bytes, sizeof(bytes), &got, by));
-        TRY(l2_reader_feed(link->reader, span_of(bytes, got)));
-    }
-}
-
-static fault say(struct l2_link *link, const struct span *words, uint32_t count, deadline by)
-{
-    struct buffer out = BUFFER_INIT(HELLO_MAX);
-    struct l2_reply *reply = NULL;
-    l2_command_put(&out, words, count);
-    fault said = buffer_fault(&out);
-    if (said == OK)
-        said = stream_write(&link->stream, buffer_span(&out), by);
-    buffer_fini(&out);
-    if (said == OK)
-        said = read_reply(link, &reply, by);
-    if (said == OK && reply->type == L2_REPLY_ERROR)
-        said = fault_raise(FAULT_UPSTREAM, "%.*s says: %.*s", SPAN_ARG(words[0]),
-                           SPAN_ARG(reply->text));
-    l2_reply_free(&reply);
-    return said;
-}
-
 static fault log_in(struct l2_link *link, deadline by)
 {
     const struct l2_settings *settings = &link->l2->settings;
@@ -263,12 +219,41 @@ static fault log_in(struct l2_link *link, deadline by)
         words[count++] = span_text(settings->user);
     if (settings->password != NULL) {
         words[count++] = span_text(settings->password);
-        TRY(say(link, words, count, by));
+        TRY(l2_talk(&link->stream, link->reader, words, count, NULL, by));
     }
     if (settings->database == 0)
         return OK;
     snprintf(number, sizeof(number), "%u", settings->database);
-    return say(link, (struct span[]){SPAN("SELECT"), span_text(number)}, 2, by);
+    return l2_talk(&link->stream, link->reader, (struct span[]){SPAN("SELECT"), span_text(number)},
+                   2, NULL, by);
+}
+
+/* Finds where Redis is. */
+static fault find_place(const struct l2_settings *settings, struct l2_place *ret, deadline by)
+{
+    *ret = (struct l2_place){.port = settings->port};
+    if (settings->host == NULL)
+        return l2_sentinel_find(settings, ret, by);
+    snprintf(ret->host, sizeof(ret->host), "%s", settings->host);
+    return OK;
+}
+
+/* Ends all answers where the Sentinels have named another master than before: it may lack the
+ * latest epoch, and its clock may be behind. */
+static fault note_master(struct l2_link *link, const struct l2_place *place, deadline by)
+{
+    bool another =
+        link->latest.host[0] != '\0' && link->l2->settings.host == NULL &&
+        (link->latest.port != place->port || strcmp(link->latest.host, place->host) != 0);
+    if (another) {
+        char name[L2_NAME_SIZE], text[L2_EPOCH_SIZE];
+        const struct span words[] = {SPAN("SET"), l2_epoch_name(link->l2, name),
+                                     l2_epoch_text(text)};
+        TRY(l2_talk(&link->stream, link->reader, words, ARRAY_SIZE(words), NULL, by));
+        l2_count(link->l2, L2_COUNT_FLUSHES);
+    }
+    link->latest = *place;
+    return OK;
 }
 
 static fault connect_by(struct l2_link *link, deadline by)
@@ -276,15 +261,18 @@ static fault connect_by(struct l2_link *link, deadline by)
     const struct l2_settings *settings = &link->l2->settings;
     const struct socket_options options = {.nodelay = true, .keepalive = true};
     struct address address;
+    struct l2_place place;
     l2_count(link->l2, L2_COUNT_CONNECTS);
-    TRY(find_address(settings, &address, by));
+    TRY(find_place(settings, &place, by));
+    TRY(l2_address_find(place.host, place.port, &address, by));
     TRY(stream_connect(&link->stream, &address, &options, by));
     if (settings->tls_mode != TLS_MODE_DISABLE)
-        TRY(stream_tls_connect(&link->stream, settings->tls, settings->host, by));
+        TRY(stream_tls_connect(&link->stream, settings->tls, place.host, by));
     link->reader = l2_reader_new(REPLY_MAX);
     if (link->reader == NULL)
         return FAULT_MEMORY;
-    return log_in(link, by);
+    TRY(log_in(link, by));
+    return note_master(link, &place, by);
 }
 
 /* --- sending and receiving -------------------------------------------------------------------- */

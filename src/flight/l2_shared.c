@@ -1,7 +1,10 @@
 #include "flight/l2_shared.h"
 
 #include "flight/l2_parts.h"
+#include "machine/ids.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,6 +34,24 @@ static const char *copy(const char *text, bool *missing)
     return made;
 }
 
+/* Copies the Sentinels, in one piece of memory for each host and one for the list. */
+static void copy_sentinels(struct l2_settings *settings, bool *missing)
+{
+    const struct l2_sentinel *from = settings->sentinels;
+    struct l2_sentinel *to = calloc(settings->sentinel_count + 1, sizeof(*to));
+    settings->sentinels = to;
+    *missing = *missing || to == NULL;
+    for (uint32_t i = 0; to != NULL && i < settings->sentinel_count; i++)
+        to[i] = (struct l2_sentinel){copy(from[i].host, missing), from[i].port};
+}
+
+static void free_sentinels(const struct l2_settings *settings)
+{
+    for (uint32_t i = 0; settings->sentinels != NULL && i < settings->sentinel_count; i++)
+        free((void *)(uintptr_t)settings->sentinels[i].host);
+    free((void *)(uintptr_t)settings->sentinels);
+}
+
 struct l2 *l2_new(const struct l2_settings *settings)
 {
     struct l2 *l2 = calloc(1, sizeof(*l2));
@@ -42,6 +63,9 @@ struct l2 *l2_new(const struct l2_settings *settings)
     l2->settings.user = copy(settings->user, &missing);
     l2->settings.password = copy(settings->password, &missing);
     l2->settings.prefix = copy(settings->prefix, &missing);
+    l2->settings.master = copy(settings->master, &missing);
+    l2->settings.sentinel_password = copy(settings->sentinel_password, &missing);
+    copy_sentinels(&l2->settings, &missing);
     if (settings->tls != NULL)
         l2->settings.tls = tls_context_ref(settings->tls);
     if (missing)
@@ -59,6 +83,9 @@ void l2_free(struct l2 **l2)
     free((void *)(uintptr_t)old->settings.user);
     free((void *)(uintptr_t)old->settings.password);
     free((void *)(uintptr_t)old->settings.prefix);
+    free((void *)(uintptr_t)old->settings.master);
+    free((void *)(uintptr_t)old->settings.sentinel_password);
+    free_sentinels(&old->settings);
     free(old);
 }
 
@@ -80,4 +107,26 @@ const char *l2_count_word(enum l2_count what)
 bool l2_is_lost(const struct l2 *l2)
 {
     return __atomic_load_n(&l2->lost, __ATOMIC_RELAXED) != 0;
+}
+
+const char *l2_called(const struct l2 *l2)
+{
+    return l2->settings.host != NULL ? l2->settings.host : l2->settings.master;
+}
+
+/* --- the epoch -------------------------------------------------------------------------------- */
+
+/* With braces, all names are in one slot of a cluster. */
+struct span l2_epoch_name(const struct l2 *l2, char name[L2_NAME_SIZE])
+{
+    int size = snprintf(name, L2_NAME_SIZE, "{%s}:epoch", l2->settings.prefix);
+    return span_of(name, (size_t)size);
+}
+
+struct span l2_epoch_text(char text[L2_EPOCH_SIZE])
+{
+    uint64_t random;
+    random_bytes(&random, sizeof(random));
+    snprintf(text, L2_EPOCH_SIZE, "%016" PRIx64, random);
+    return span_of(text, L2_EPOCH_SIZE - 1);
 }

@@ -7,11 +7,20 @@
 #include "base/time.h"
 #include "machine/tls.h"
 
-struct l2_settings {
-    const char *host; /* a name or an address; a path: of a Unix socket */
+struct l2_sentinel {
+    const char *host; /* a name or an address */
     uint16_t port;
-    const char *user;     /* NULL: Redis's default user */
-    const char *password; /* NULL: none */
+};
+
+struct l2_settings {
+    const char *host; /* a name or an address; a path: of a Unix socket; NULL: Sentinels know it */
+    uint16_t port;
+    const struct l2_sentinel *sentinels; /* at least one, if `host` is NULL */
+    uint32_t sentinel_count;
+    const char *master;            /* its name at the Sentinels */
+    const char *sentinel_password; /* NULL: none */
+    const char *user;              /* NULL: Redis's default user */
+    const char *password;          /* NULL: none */
     uint32_t database;
     const char *prefix; /* of all keys */
     duration budget;

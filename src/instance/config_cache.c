@@ -179,8 +179,8 @@ static void check_tier(struct config_reader *reader, const struct cache_rule *ru
         config_error(reader, place, &key,
                      "redis needs mode: ttl, whose promise is the age of an answer: what Redis has "
                      "tells nothing of writes");
-    else if (reader->config->redis.host == NULL)
-        config_error(reader, place, &key, "redis needs cache_redis with its host");
+    else if (reader->config->redis.host == NULL && reader->config->redis.sentinel_count == 0)
+        config_error(reader, place, &key, "redis needs cache_redis with its host or sentinels");
 }
 
 static void check_rule(struct config_reader *reader, const struct route_config *route,

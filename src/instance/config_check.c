@@ -189,8 +189,16 @@ static void check_redis(struct config_reader *reader)
     struct config_key key = {.up = &top, .name = "host"};
     if (group == NULL || group->type != YAML_MAPPING_NODE)
         return;
-    if (redis->host == NULL && reader->problems.errors == 0)
-        config_error(reader, group, &key, "missing: a name, an address, or the path of a socket");
+    if (redis->host == NULL && redis->sentinel_count == 0 && reader->problems.errors == 0)
+        config_error(reader, group, &key,
+                     "missing: a name, an address, or the path of a socket; or sentinels");
+    if (redis->host != NULL && redis->sentinel_count > 0)
+        config_error(reader, config_yaml_place(reader, group, "host"), &key,
+                     "is told by the sentinels; set one of them only");
+    key.name = "master";
+    if ((redis->sentinel_count > 0) != (redis->master != NULL))
+        config_error(reader, group, &key, "sentinels and the name of their master go together");
+    key.name = "host";
     if (redis->host != NULL && redis->host[0] == '/' && strlen(redis->host) > SOCKET_MAX)
         config_error(reader, config_yaml_place(reader, group, "host"), &key,
                      "found a path of %zu bytes; accepted: at most %d", strlen(redis->host),

@@ -1,6 +1,22 @@
 /* settings_redis.c - settings of the second tier of stored answers. */
 #include "instance/settings_rows.h"
 
+static const struct setting sentinel_rows[] = {
+    {.name = "host",
+     .kind = SETTING_TEXT,
+     AT(redis_sentinel, host),
+     RANGE(1, 253),
+     .required = true,
+     .help = "A name or an address."},
+    {.name = "port",
+     .kind = SETTING_COUNT,
+     AT(redis_sentinel, port),
+     RANGE(1, 65535),
+     .preset = "26379",
+     .help = "TCP port."},
+    {.name = NULL},
+};
+
 const struct setting config_redis_rows[] = {
     {.name = "host",
      .kind = SETTING_TEXT,
@@ -14,6 +30,22 @@ const struct setting config_redis_rows[] = {
      RANGE(1, 65535),
      .preset = "6379",
      .help = "TCP port."},
+    {.name = "sentinels",
+     .kind = SETTING_LIST,
+     LIST_OF(redis_config, sentinels, sentinel_count, redis_sentinel, sentinel_rows),
+     RANGE(0, REDIS_SENTINELS_MAX),
+     .help = "In place of `host`: Redis Sentinels, which are asked in this order where the master "
+             "is. With `tls` they are asked over TLS, too."},
+    {.name = "master",
+     .kind = SETTING_TEXT,
+     AT(redis_config, master),
+     RANGE(1, NAME_BYTES_MAX),
+     .help = "The name by which the Sentinels know the master."},
+    {.name = "sentinel_password",
+     .kind = SETTING_SECRET,
+     AT(redis_config, sentinel_password),
+     RANGE(1, SECRET_MAX),
+     .help = "The password of the Sentinels."},
     {.name = "user",
      .kind = SETTING_TEXT,
      AT(redis_config, user),

@@ -141,8 +141,15 @@ static fault declare_insides(struct flight_env *flight, const struct config *con
 static fault make_flight(struct pooler_env *env, const struct config *config)
 {
     const struct redis_config *redis = &config->redis;
+    struct l2_sentinel sentinels[REDIS_SENTINELS_MAX];
+    for (size_t i = 0; i < redis->sentinel_count; i++)
+        sentinels[i] = (struct l2_sentinel){redis->sentinels[i].host, redis->sentinels[i].port};
     const struct l2_settings tier = {.host = redis->host,
                                      .port = redis->port,
+                                     .sentinels = sentinels,
+                                     .sentinel_count = (uint32_t)redis->sentinel_count,
+                                     .master = redis->master,
+                                     .sentinel_password = redis->sentinel_password,
                                      .user = redis->user,
                                      .password = redis->password,
                                      .database = redis->database,
@@ -153,7 +160,7 @@ static fault make_flight(struct pooler_env *env, const struct config *config)
     env->flight = flight_env_new(config->cache_memory);
     if (env->flight == NULL)
         return FAULT_MEMORY;
-    if (redis->host == NULL)
+    if (redis->host == NULL && redis->sentinel_count == 0)
         return OK;
     env->flight->l2 = l2_new(&tier);
     return env->flight->l2 == NULL ? FAULT_MEMORY : OK;

@@ -95,6 +95,31 @@ class Redis:
             self.process = None
 
 
+class Sentinel:
+    """redis-server as a Sentinel that watches one master as `mymaster`, alone."""
+
+    def __init__(self, folder, master, password=None):
+        self.port = free_port()
+        file = Path(folder) / f"sentinel{self.port}.conf"
+        file.write_text(f"port {self.port}\nbind 127.0.0.1\ndir {folder}\n"
+                        f"sentinel monitor mymaster 127.0.0.1 {master.port} 1\n"
+                        "sentinel down-after-milliseconds mymaster 1000\n"
+                        "sentinel failover-timeout mymaster 5000\n"
+                        + (f"requirepass {password}\n" if password else ""))
+        self.login = ("default", password) if password else None
+        self.process = subprocess.Popen([*MORTAL, shutil.which("redis-server"), file, "--sentinel"],
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+        eventually(self.answers)
+
+    connection, answers, stop, __call__ = Redis.connection, Redis.answers, Redis.stop, Redis.__call__
+
+    def knows_a_replica(self):
+        return len(self("SENTINEL", "REPLICAS", "mymaster", login=self.login)) == 1
+
+    def master(self):
+        return int(self("SENTINEL", "get-master-addr-by-name", "mymaster", login=self.login)[1])
+
+
 def words_of(stream):
     """Reads one command; empty: the connection has ended."""
     line = stream.readline()
