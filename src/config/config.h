@@ -298,6 +298,7 @@ struct redis_config {
     uint32_t database;
     const char *prefix; /* of all keys */
     duration budget;
+    uint64_t compress_min; /* bytes of an answer from which it is compressed; 0: none is */
     struct tls_config tls;
 };
 

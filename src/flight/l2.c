@@ -143,11 +143,16 @@ static enum l2_count take_value(const struct l2_reply *reply, const struct wante
     if (flaw != L2_SOUND)
         return count_of(flaw);
     int64_t age;
-    if (value.epoch != found->epoch || __builtin_sub_overflow(found->time, value.made, &age) ||
-        age < 0 || age >= wanted->ttl.us)
+    bool old = value.epoch != found->epoch ||
+               __builtin_sub_overflow(found->time, value.made, &age) || age < 0 ||
+               age >= wanted->ttl.us;
+    if (!old) {
+        found->answer = l2_value_answer(&value, wanted->memory, wanted->result_max);
+        found->age.us = age;
+    }
+    l2_value_fini(&value);
+    if (old)
         return L2_COUNT_OLD;
-    found->answer = l2_value_answer(&value, wanted->memory, wanted->result_max);
-    found->age.us = age;
     return found->answer == NULL ? L2_COUNT_TOO_LONG : L2_COUNT_HITS;
 }
 
@@ -204,7 +209,7 @@ void l2_put(struct l2_link *link, struct span key, struct answer *answer,
     struct buffer out = BUFFER_INIT(L2_VALUE_MAX + COMMAND_MAX);
     char name[L2_NAME_SIZE], px[24];
     invariant(found->answered);
-    if (life.us < 1000 || !l2_value_put(&value, answer, &bytes)) {
+    if (life.us < 1000 || !l2_value_put(&value, answer, l2->settings.compress_min, &bytes)) {
         l2_count(l2, L2_COUNT_TOO_LONG);
         buffer_fini(&bytes);
         return;

@@ -24,6 +24,7 @@ struct l2_settings {
     uint32_t database;
     const char *prefix; /* of all keys */
     duration budget;
+    uint64_t compress_min; /* bytes of an answer from which it is compressed; 0: none is */
     enum tls_mode tls_mode;
     struct tls_context *tls; /* NULL when disabled */
 };

@@ -2,12 +2,14 @@
 
 #include "wire/messages.h"
 
+#include <lz4.h>
+#include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
 
 /* Of the form: the fields below are those of this version. */
 #define MAGIC        "tl-l2\n"
-#define VERSION      1u
+#define VERSION      2u
 #define VERSION_AT   6u
 #define CHECKSUM_AT  8u
 #define EPOCH_AT     16u
@@ -15,7 +17,11 @@
 #define SHAPE_AT     32u
 #define KEY_SIZE_AT  48u
 #define DESCRIBED_AT 52u
-#define HEAD         56u
+#define PLAIN_AT     56u /* bytes of the messages, if they are compressed; else 0 */
+#define HEAD         60u
+
+/* No compressed byte stands for more than so many. */
+#define RATIO_MAX 255u
 
 /* --- numbers ---------------------------------------------------------------------------------- */
 
@@ -63,7 +69,26 @@ static void put_messages(struct answer *answer, struct buffer *out)
     answer_close(&reader);
 }
 
-bool l2_value_put(const struct l2_value *value, struct answer *answer, struct buffer *out)
+/* Compresses what stands behind `from`.  Returns the size before, or 0: it stays as it is. */
+static uint32_t compress(struct buffer *out, size_t from)
+{
+    uint32_t size = (uint32_t)(out->size - from);
+    int room = LZ4_compressBound((int)size);
+    char *made = malloc((size_t)room);
+    if (made == NULL)
+        return 0;
+    int made_size = LZ4_compress_default((const char *)out->at + from, made, (int)size, room);
+    bool pays = made_size > 0 && (uint32_t)made_size < size - size / 8;
+    if (pays) {
+        memcpy(out->at + from, made, (size_t)made_size);
+        out->size = from + (size_t)made_size;
+    }
+    free(made);
+    return pays ? size : 0;
+}
+
+bool l2_value_put(const struct l2_value *value, struct answer *answer, uint64_t compress_min,
+                  struct buffer *out)
 {
     uint8_t head[HEAD] = {0};
     size_t start = out->size;
@@ -77,6 +102,9 @@ bool l2_value_put(const struct l2_value *value, struct answer *answer, struct bu
     put_messages(answer, out);
     if (buffer_fault(out) != OK)
         return false;
+    size_t messages = start + HEAD + value->key.size;
+    if (compress_min > 0 && out->size - messages >= compress_min)
+        wire_store_u32(out->at + start + PLAIN_AT, compress(out, messages));
     struct span whole = span_skip(buffer_span(out), start);
     store_u64(out->at + start + CHECKSUM_AT, checksum(whole));
     return true;
@@ -105,6 +133,28 @@ static bool messages_are_sound(struct span messages, uint32_t described)
     return type == WIRE_COMMAND_COMPLETE && messages.size == 0;
 }
 
+/* Decompresses the messages, of `size` bytes.  False: they are not that. */
+static bool decompress(struct l2_value *value, uint32_t size)
+{
+    struct span from = value->messages;
+    if (size > L2_VALUE_MAX || size > from.size * RATIO_MAX)
+        return false;
+    value->plain = malloc(size);
+    if (value->plain == NULL || LZ4_decompress_safe((const char *)from.at, (char *)value->plain,
+                                                    (int)from.size, (int)size) != (int)size) {
+        l2_value_fini(value);
+        return false;
+    }
+    value->messages = span_of(value->plain, size);
+    return true;
+}
+
+void l2_value_fini(struct l2_value *value)
+{
+    free(value->plain);
+    value->plain = NULL;
+}
+
 enum l2_flaw l2_value_read(struct span bytes, struct span key, struct l2_value *ret)
 {
     if (bytes.size < HEAD || bytes.size > L2_VALUE_MAX || memcmp(bytes.at, MAGIC, VERSION_AT) != 0)
@@ -127,8 +177,13 @@ enum l2_flaw l2_value_read(struct span bytes, struct span key, struct l2_value *
         .messages = span_skip(rest, key_size),
     };
     memcpy(&value.shape, bytes.at + SHAPE_AT, sizeof(value.shape));
-    if (!messages_are_sound(value.messages, value.described))
+    uint32_t plain = wire_u32(bytes.at + PLAIN_AT);
+    if (plain > 0 && !decompress(&value, plain))
         return L2_MALFORMED;
+    if (!messages_are_sound(value.messages, value.described)) {
+        l2_value_fini(&value);
+        return L2_MALFORMED;
+    }
     *ret = value;
     return L2_SOUND;
 }

@@ -20,6 +20,7 @@ struct l2_value {
     uint32_t described;        /* bytes of the RowDescription, with which the messages begin */
     struct span key;           /* all that the answer depends on */
     struct span messages;
+    uint8_t *plain; /* owned: the messages, if they lay there compressed; else NULL */
 };
 
 /* Why a value is not used. */
@@ -32,11 +33,14 @@ enum l2_flaw {
     L2_FLAWS,
 };
 
-/** Appends a value whose messages are the whole answer.  False: it is longer than L2_VALUE_MAX, or
- *  the buffer's fault says what failed. */
-bool l2_value_put(const struct l2_value *value, struct answer *answer, struct buffer *out);
-/** Reads a value of this key. */
+/** Appends a value whose messages are the whole answer.  `compress_min`: messages of so many bytes
+ *  are compressed, if that makes them shorter by an eighth; 0: none are.  False: it is longer than
+ *  L2_VALUE_MAX, or the buffer's fault says what failed. */
+bool l2_value_put(const struct l2_value *value, struct answer *answer, uint64_t compress_min,
+                  struct buffer *out);
+/** Reads a value of this key.  A sound one needs l2_value_fini. */
 enum l2_flaw l2_value_read(struct span bytes, struct span key, struct l2_value *ret);
+void l2_value_fini(struct l2_value *value);
 /** Makes the answer of a sound value; the caller owns it, and it is complete.  NULL: it is longer
  *  than `result_max`, or there is no memory. */
 struct answer *l2_value_answer(const struct l2_value *value, struct answer_memory *memory,

@@ -155,6 +155,7 @@ static fault make_flight(struct pooler_env *env, const struct config *config)
                                      .database = redis->database,
                                      .prefix = redis->prefix,
                                      .budget = redis->budget,
+                                     .compress_min = redis->compress_min,
                                      .tls_mode = redis->tls.mode,
                                      .tls = redis->tls.context};
     env->flight = flight_env_new(config->cache_memory);

@@ -25,6 +25,7 @@ static void read_value(struct span bytes)
     invariant(answer == NULL || answer_storable(answer));
     invariant(answer == NULL || answer_bytes(answer) == value.messages.size);
     answer_unref(&answer);
+    l2_value_fini(&value);
     invariant(answer_memory_bytes(&memory) == 0);
 }
 

@@ -140,6 +140,16 @@ def test_an_extended_statement_is_answered_with_its_description(trunkline, table
     assert rule_of(two)["fetched"] == 1
 
 
+def test_a_long_answer_lies_compressed_in_redis(trunkline, table, redis):
+    shared = redis()
+    one, two = tiered(trunkline, shared, tier={"compress_min": "1KiB"}), tiered(trunkline, shared)
+    long = "select n, repeat(v, 300), generate_series(1, 50) from tier order by n, 3"
+    asked = rows(one, long)
+    stored(shared)
+    assert shared("STRLEN", shared.values()[0]) * 20 < len(str(asked))
+    assert rows(two, long) == asked and rule_of(two)["fetched"] == 1
+
+
 def test_another_server_shares_nothing(trunkline, table, redis, cluster):
     """A copy of the cluster: it has the same system identifier, and here even the same address."""
     other = cluster()
@@ -342,7 +352,7 @@ def test_a_changed_value_is_not_used(trunkline, table, toy):
     stored(shared)
     name = shared.values()[0]
     value = shared.store[name]
-    changes = {"checksum": value[:-3] + b"x" + value[-2:], "version": value[:6] + b"\0\2" + value[8:],
+    changes = {"checksum": value[:-3] + b"x" + value[-2:], "version": value[:6] + b"\0\1" + value[8:],
                "malformed": value[:30]}
     for counted, changed in changes.items():
         shared.store[name] = changed

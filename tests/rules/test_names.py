@@ -34,7 +34,8 @@ def own(library):
 def libraries():
     """The shared libraries that the program is linked with, and those it will meet."""
     words = ["libc.so.6", "libm.so.6", "libssl.so.3", "libcrypto.so.3", "libyaml-0.so.2",
-             "libcares.so.2", "libxxhash.so.0", "libhiredis.so.0.14", "libresolv.so.2"]
+             "libcares.so.2", "libxxhash.so.0", "libhiredis.so.0.14", "liblz4.so.1",
+             "libresolv.so.2"]
     cache = subprocess.run(["/sbin/ldconfig", "-p"], text=True, stdout=subprocess.PIPE,
                            check=True).stdout
     found = {line.split()[0]: Path(line.split()[-1]) for line in cache.splitlines() if "=>" in line}

@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <xxhash.h>
 
 #define RESULT_MAX 100000u
 
@@ -48,20 +49,20 @@ static struct answer *answer_of(uint32_t size, bool described)
     return answer;
 }
 
-static struct buffer value_of(uint32_t size, bool described)
+static struct buffer value_of(uint32_t size, bool described, uint64_t compress_min)
 {
     const struct l2_value value = {.epoch = 7, .made = 123456789, .key = key};
     struct buffer out = BUFFER_INIT(L2_VALUE_MAX);
     struct answer *answer = answer_of(size, described);
-    ck_assert(l2_value_put(&value, answer, &out));
+    ck_assert(l2_value_put(&value, answer, compress_min, &out));
     answer_unref(&answer);
     return out;
 }
 
-TEST(a_value_gives_the_answer_that_was_put)
+static void gives_its_answer(uint64_t compress_min)
 {
     for (uint32_t size = 0; size < 20000; size = size * 3 + 1) {
-        struct buffer bytes = value_of(size, size % 2 == 0);
+        struct buffer bytes = value_of(size, size % 2 == 0, compress_min);
         struct answer *first = answer_of(size, size % 2 == 0);
         struct l2_value value;
         ck_assert_int_eq(l2_value_read(buffer_span(&bytes), key, &value), L2_SOUND);
@@ -73,8 +74,45 @@ TEST(a_value_gives_the_answer_that_was_put)
         ck_assert(answer_suits(answer, (struct answer_shape){{1, 2}}));
         ck_assert(!answer_suits(answer, (struct answer_shape){{1, 3}}));
         ck_assert_ptr_null(l2_value_answer(&value, &memory, answer_bytes(first) - 1));
+        l2_value_fini(&value);
         answer_unref(&answer);
         answer_unref(&first);
+        buffer_fini(&bytes);
+    }
+}
+
+TEST(a_value_gives_the_answer_that_was_put)
+{
+    gives_its_answer(0);
+    gives_its_answer(64);
+}
+END_TEST
+
+TEST(a_long_value_is_compressed_if_that_pays)
+{
+    struct buffer plain = value_of(10000, true, 0), packed = value_of(10000, true, 10000);
+    struct buffer short_one = value_of(900, true, 10000), never = value_of(900, true, 0);
+    ck_assert_uint_lt(packed.size, plain.size / 2);
+    ck_assert_uint_eq(short_one.size, never.size);
+    struct buffer *const all[] = {&plain, &packed, &short_one, &never};
+    for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+        buffer_fini(all[i]);
+}
+END_TEST
+
+/* One that says it is longer, or shorter, than it is. */
+TEST(a_compressed_value_of_another_size_is_malformed)
+{
+    static const uint8_t sizes[][4] = {
+        {0, 0, 0, 1}, {0, 0, 0x27, 0x10}, {0, 0x7f, 0xff, 0xff}, {0xff, 0xff, 0xff, 0xff}};
+    for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+        struct buffer bytes = value_of(10000, true, 64);
+        struct l2_value value;
+        memcpy(bytes.at + 56, sizes[i], sizeof(sizes[i]));
+        uint64_t sum = XXH3_64bits(bytes.at + 16, bytes.size - 16);
+        for (size_t at = 0; at < 8; at++)
+            bytes.at[8 + at] = (uint8_t)(sum >> (56 - 8 * at));
+        ck_assert_int_eq(l2_value_read(buffer_span(&bytes), key, &value), L2_MALFORMED);
         buffer_fini(&bytes);
     }
 }
@@ -82,7 +120,7 @@ END_TEST
 
 TEST(no_byte_of_a_value_can_change)
 {
-    struct buffer bytes = value_of(40, true);
+    struct buffer bytes = value_of(40, true, 0);
     struct l2_value value;
     for (size_t i = 0; i < bytes.size; i++) {
         bytes.at[i] ^= 0x20;
@@ -99,7 +137,7 @@ END_TEST
 
 TEST(a_value_of_another_key_is_not_taken)
 {
-    struct buffer bytes = value_of(40, true);
+    struct buffer bytes = value_of(40, true, 0);
     struct l2_value value;
     const struct span others[] = {SPAN("all that an answer depends oN"), SPAN(""),
                                   SPAN("all that an answer depends on "),
@@ -127,7 +165,7 @@ TEST(messages_that_are_no_answer_are_not_put_together)
         struct answer *answer = answer_new(&memory, RESULT_MAX);
         ck_assert_int_eq(answer_append(answer, wrong[i]), OK);
         answer_end(answer, ANSWER_COMPLETE);
-        ck_assert(l2_value_put(&value, answer, &bytes));
+        ck_assert(l2_value_put(&value, answer, 0, &bytes));
         ck_assert_int_eq(l2_value_read(buffer_span(&bytes), key, &read), L2_MALFORMED);
         answer_unref(&answer);
         buffer_fini(&bytes);
@@ -255,6 +293,8 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {a_value_gives_the_answer_that_was_put,
+                                  a_long_value_is_compressed_if_that_pays,
+                                  a_compressed_value_of_another_size_is_malformed,
                                   no_byte_of_a_value_can_change,
                                   a_value_of_another_key_is_not_taken,
                                   messages_that_are_no_answer_are_not_put_together,
