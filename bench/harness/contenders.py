@@ -25,6 +25,17 @@ class Variant:
     auth: str = "trust"  # or "scram"
     tls: bool = False
     pinned: bool = True
+    feature: str = ""  # of FEATURES, Trunkline only
+
+
+# What is off by default, switched on alone: lines of the file, and settings of the route.
+FEATURES = {
+    "statements": ("statements_limit: 1000\n", ""),
+    "firewall": ("", ", firewall: {mode: enforce, without_where: no, multi_statement: no,"
+                     " deny: [{name: no-ddl, verbs: [create, alter, drop]}]}"),
+    "audit": ("", ", audit: shape"),
+    "cache": ("", ', cache: [{match: {text: "*no such text*"}, mode: ttl, ttl: 1s}]'),
+}
 
 
 @dataclass
@@ -209,6 +220,10 @@ class Trunkline(Contender):
         if variant.tls:
             tls = f"\n    tls: {{mode: require, cert: {certificate}, key: {key}}}"
         auth = "scram-sha-256" if variant.auth == "scram" else "trust"
+        lines, settings = FEATURES.get(variant.feature, ("", ""))
+        targets = ""
+        if variant.feature == "audit":
+            targets = ", targets: [{to: stderr}, {to: file, path: /dev/null, format: json, events: audit}]"
         return {
             "trunkline.yaml": f"""listen:
   - host: 127.0.0.1
@@ -216,14 +231,14 @@ class Trunkline(Contender):
     backlog: 4096{tls}
 relays: {self.relays}
 clients: {CLIENTS_MOST}
-log: {{connections: false, disconnections: false}}
-services:
+log: {{connections: false, disconnections: false{targets}}}
+{lines}services:
   main:
     hosts: ["127.0.0.1:{self.backend_port(variant)}"]
     tls: {{mode: disable}}
 auth_file: users.txt
 routes:
-  - {{database: "*", user: "*", service: main, pool: transaction, pool_size: {POOL}, auth: {auth}}}
+  - {{database: "*", user: "*", service: main, pool: transaction, pool_size: {POOL}, auth: {auth}{settings}}}
 """,
             "users.txt": f'"{USER}" "{scram_verifier(PASSWORD)}"\n',
         }

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from . import system
 from .bench import medians
-from .contenders import DATABASE, HAProxy, Variant
+from .contenders import DATABASE, FEATURES, HAProxy, Variant
 
 MEGABYTE = 1 << 20
 BIG = {"rows": 1024, "bytes": MEGABYTE, "value": ""}
@@ -208,9 +208,9 @@ def run_syscalls(bench, name):
     return result
 
 
-def callgrind_total(bench, contender, load, queries):
+def callgrind_total(bench, contender, load, queries, feature=""):
     wrapper = [system.program("valgrind"), "--tool=callgrind", "--callgrind-out-file=callgrind"]
-    instance = contender.start(Variant(), wrapper)
+    instance = contender.start(Variant(feature=feature), wrapper)
     try:
         bench.load(instance, queries=queries, **load)
     finally:
@@ -223,16 +223,18 @@ def callgrind_total(bench, contender, load, queries):
 
 
 def run_instructions(bench, name):
-    load = SYSCALL_TESTS[name]
+    """Of "simple", or of "simple-audit": with a feature that is off by default."""
+    mode, _, feature = name.partition("-")
+    load = SYSCALL_TESTS[mode]
     short, long = 1500 * bench.options.scale, 6000 * bench.options.scale
     result = {}
     for contender in bench.contenders:
-        if contender.name not in ("pgbouncer", "trunkline1", "before"):
+        if contender.name not in ("pgbouncer", "trunkline1", "before")[1 if feature else 0:]:
             continue
 
         def difference(one=contender):
-            few = callgrind_total(bench, one, load, short)
-            return (callgrind_total(bench, one, load, long) - few) / (long - short)
+            few = callgrind_total(bench, one, load, short, feature)
+            return (callgrind_total(bench, one, load, long, feature) - few) / (long - short)
 
         found = bench.guarded(contender, f"instructions, {name}", difference)
         if found:
@@ -345,6 +347,7 @@ GROUPS = {
     "prepared": ["prepared64", "simple64"],
     "pipeline": ["pipeline64"],
     "instructions": ["instructions-simple", "instructions-extended"],
+    "features": [f"instructions-{mode}-{one}" for mode in ("simple", "extended") for one in FEATURES],
     "syscalls": [f"syscalls-{one}" for one in SYSCALL_TESTS],
     "big": ["big", "bigreal"],
     "bigtls": ["bigtls"],

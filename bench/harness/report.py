@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from html import escape
 
 from . import system
+from .contenders import FEATURES
 from .measures import WINDOWS
 
 OURS = "trunkline1"
@@ -89,6 +90,11 @@ ROWS = [
         "instructions",
         pgbouncer(1),
         pgbouncer(0.7),
+    ),
+    *(
+        counted(f"instructions, {mode}, with {one}", f"instructions-{mode}-{one}", "instructions")
+        for mode in ("simple", "extended")
+        for one in FEATURES
     ),
     counted("system calls, simple", "syscalls-simple", "saturated", Bar(4.2)),
     counted("system calls, extended", "syscalls-extended", "saturated", Bar(4.2)),
