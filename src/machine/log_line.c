@@ -3,7 +3,6 @@
 #include "base/check.h"
 #include "base/map.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -107,6 +106,22 @@ static const char *short_escape(uint8_t byte)
     }
 }
 
+/* The length of what stands in front of the first byte that may need an escape. */
+static size_t plain_length(const uint8_t *at, const uint8_t *end)
+{
+    const uint8_t *from = at;
+    while (at < end && *at >= 0x20 && *at < 0x7f && *at != '"' && *at != '\\')
+        at++;
+    return (size_t)(at - from);
+}
+
+/* Appends as many of these bytes as there is room for.  False: not all. */
+static bool line_put_part(struct log_line *line, const uint8_t *bytes, size_t size)
+{
+    size_t room = line->max - LOG_LINE_RESERVE - line->size;
+    return line_put(line, (const char *)bytes, MIN_OF(size, room)) && size <= room;
+}
+
 /* Appends a value escaped, so that the line stays one line and JSON stays valid UTF-8. */
 static void line_put_escaped(struct log_line *line, struct span text)
 {
@@ -114,6 +129,11 @@ static void line_put_escaped(struct log_line *line, struct span text)
     const uint8_t *end = at + text.size;
     bool fits = true;
     while (fits && at < end) {
+        size_t plain = plain_length(at, end);
+        fits = line_put_part(line, at, plain);
+        at += plain;
+        if (!fits || at == end)
+            break;
         const char *escape = short_escape(*at);
         size_t length = *at < 0x20 || *at == 0x7f ? 0 : utf8_length(at, (size_t)(end - at));
         unsigned control = control_number(at, length);
@@ -142,19 +162,32 @@ static void line_put_escaped(struct log_line *line, struct span text)
 /* Room for the text of a number or an id. */
 #define VALUE_ROOM 48
 
+/* Writes the digits of a number at the end of `room`; `sign`: '-' or 0, `unit`: '%' or 0. */
+static struct span digits_of(uint64_t number, char sign, char unit, char room[VALUE_ROOM])
+{
+    char *end = room + VALUE_ROOM, *at = end;
+    if (unit != 0)
+        *--at = unit;
+    do {
+        *--at = (char)('0' + number % 10);
+        number /= 10;
+    } while (number > 0);
+    if (sign != 0)
+        *--at = sign;
+    return span_of((uint8_t *)at, (size_t)(end - at));
+}
+
 /* Returns the value as a text, of at most LOG_VALUE_MAX bytes; `room` holds it where needed. */
 static struct span value_text(const struct log_pair *pair, char room[VALUE_ROOM])
 {
     switch (pair->type) {
     case LOG_SIGNED:
-        snprintf(room, VALUE_ROOM, "%" PRId64, pair->number);
-        break;
+        return pair->number < 0 ? digits_of(-(uint64_t)pair->number, '-', 0, room)
+                                : digits_of((uint64_t)pair->number, 0, 0, room);
     case LOG_UNSIGNED:
-        snprintf(room, VALUE_ROOM, "%" PRIu64, pair->count);
-        break;
+        return digits_of(pair->count, 0, 0, room);
     case LOG_PERCENT:
-        snprintf(room, VALUE_ROOM, "%" PRIu64 "%%", pair->count);
-        break;
+        return digits_of(pair->count, 0, '%', room);
     case LOG_ID:
         uuid_text(pair->id, room);
         break;
@@ -239,7 +272,7 @@ static void line_put_pair(struct log_line *line, const struct log_pair *pair)
     char room[VALUE_ROOM];
     struct span key = span_text(pair->key), text = value_text(pair, room);
     invariant(key.at != NULL);
-    if (!line->fields)
+    if (line->likens && !line->fields)
         line_liken(line, key, text);
     /* Leaves out the pair if there is no room for the key, its quotes and an empty value. */
     if (line->size + key.size + 32 > line->max - LOG_LINE_RESERVE)
@@ -295,6 +328,8 @@ static const struct log_second *second_text(time_t second)
 /* Writes the header that the target needs before the message. */
 static void line_put_dress(struct log_line *line, const struct log_head *head)
 {
+    if (line->dress == LOG_DRESS_PLAIN)
+        return;
     const struct log_second *second = second_text((time_t)(head->wall_us / 1000000));
     int thousandths = (int)(head->wall_us / 1000 % 1000);
     int priority = head->facility | (head->level & 7);
@@ -353,6 +388,7 @@ void log_line_build(struct log_line *line, const struct log_head *head)
 {
     line->size = 0;
     line->fields = false;
+    line->likens = !head->audit;
     line->likeness = hash_span(span_text(head->name));
     line->max = LOG_BYTES_MAX;
     line_put_dress(line, head);

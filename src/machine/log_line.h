@@ -26,6 +26,7 @@ struct log_line {
     size_t max;        /* limit of `size`, for the part that is being written */
     size_t pairs_at;   /* offset of the first pair */
     bool fields;       /* pairs are being written as journal fields */
+    bool likens;       /* `likeness` is wanted */
     uint64_t likeness; /* equal for events that log_count_repeats() treats as equal */
     char bytes[LOG_BYTES_MAX];
 };
