@@ -13,7 +13,7 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parents[2]
 COPY = TOP / "build" / "tier-mistakes"
 
-# name: (file, what stands there, what the mistake puts there, a test of test_tier.py)
+# name: (file, what stands there, what the mistake puts there, a test of test_tier.py or of FILE::)
 MISTAKES = {
     "the-whole-key-is-not-compared": (
         "src/flight/l2_value.c", "if (!span_equal(span_of(rest.at, key_size), key))", "if (false)",
@@ -22,16 +22,16 @@ MISTAKES = {
         "src/flight/l2_value.c", "if (read_u64(bytes.at + CHECKSUM_AT) != checksum(bytes))", "if (false)",
         "test_a_changed_value_is_not_used"),
     "the-epoch-is-not-compared": (
-        "src/flight/l2.c", "if (value.epoch != found->epoch ||", "if (",
+        "src/flight/l2.c", "bool old = value.epoch != found->epoch ||", "bool old =",
         "test_a_flush_ends_the_answers_of_all_daemons_in_redis"),
     "a-missing-epoch-is-made-as-1": (
-        "src/flight/l2.c", "snprintf(text, EPOCH_SIZE, \"%016\" PRIx64, random);",
-        "snprintf(text, EPOCH_SIZE, \"%016\" PRIx64, random & 0);",
+        "src/flight/l2_shared.c", "snprintf(text, L2_EPOCH_SIZE, \"%016\" PRIx64, random);",
+        "snprintf(text, L2_EPOCH_SIZE, \"%016\" PRIx64, random & 0);",
         "test_a_lost_epoch_ends_all_answers"),
     "an-answer-of-the-future-is-taken": (
-        "src/flight/l2.c", "age < 0 || ", "", "test_an_answer_of_another_time_is_not_used"),
+        "src/flight/l2.c", "age < 0 ||\n               ", "", "test_an_answer_of_another_time_is_not_used"),
     "an-answer-of-any-age-is-taken": (
-        "src/flight/l2.c", " || age >= wanted->ttl.us", "", "test_an_answer_of_another_time_is_not_used"),
+        "src/flight/l2.c", "age >= wanted->ttl.us", "false", "test_an_answer_of_another_time_is_not_used"),
     "an-answer-is-new-when-it-comes": (
         "src/relay/flight/flight_runner.c", "found->asked.us - found->age.us", "found->asked.us",
         "test_an_answer_is_not_younger_for_having_been_stored"),
@@ -53,6 +53,15 @@ MISTAKES = {
     "a-flush-that-redis-was-not-told-is-forgotten": (
         "src/flight/l2.c", "if (!is_flushed(l2, flushes) && !tell_flush(link, flushes, by))", "if (false)",
         "test_a_flush_that_redis_was_not_told_is_told_before_its_next_answer"),
+    "another-master-keeps-its-epoch": (
+        "src/flight/l2_link.c", "    if (another) {", "    if (false) {",
+        "test_tier_sentinel.py::test_the_master_is_found_and_followed"),
+    "the-first-sentinel-only": (
+        "src/flight/l2_sentinel.c", "asked == OK || asked == FAULT_CANCELLED", "true",
+        "test_tier_sentinel.py::test_the_master_is_found_and_followed"),
+    "what-is-compressed-is-not-said": (
+        "src/flight/l2_value.c", "wire_store_u32(out->at + start + PLAIN_AT, compress(out, messages));",
+        "(void)compress(out, messages);", "test_a_long_answer_lies_compressed_in_redis"),
     "failures-are-not-counted": (
         "src/flight/l2_breaker.c", "if (breaker->failures < L2_FAILURES_MAX)", "if (true)",
         "test_redis_that_stands_still_costs_the_budget_and_then_nothing"),
@@ -71,13 +80,13 @@ def run(*command, **options):
 
 def prepare():
     COPY.mkdir(parents=True, exist_ok=True)
-    for name in "src", "tests", "meson.build", "meson_options.txt", "docs", "packaging", "examples":
+    for name in "src", "tests", "meson.build", "meson_options.txt", "docs", "packaging", "examples", "bench", "tools":
         source = TOP / name
         if source.is_dir():
             shutil.copytree(source, COPY / name, dirs_exist_ok=True)
         elif source.exists():
             shutil.copy2(source, COPY / name)
-    if not (COPY / "built").exists():
+    if not (COPY / "built" / "build.ninja").exists():
         made = run("meson", "setup", "built")
         assert made.returncode == 0, made.stdout + made.stderr
 
@@ -90,7 +99,7 @@ def build():
 def notices(test):
     environment = {**os.environ, "TRUNKLINE_BUILD": str(COPY / "built")}
     done = run(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-x",
-               f"tests/integration/test_tier.py::{test}", env=environment)
+               f"tests/integration/{test if '::' in test else f'test_tier.py::{test}'}", env=environment)
     assert "no tests ran" not in done.stdout and "error" not in done.stdout.splitlines()[-1], done.stdout
     return done.returncode != 0
 

@@ -61,6 +61,8 @@ uint32_t flight_values_read(const struct flight_values *values,
                             struct verdict_value ret[FLIGHT_VALUES_MAX])
 {
     struct span all = buffer_span(&values->bytes);
+    if (all.size == 0)
+        return 0;
     return flight_values_of(span_of(all.at, values->parse), span_skip(all, values->parse), ret);
 }
 
