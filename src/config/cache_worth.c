@@ -79,14 +79,15 @@ bool cache_worth_wants_time(const struct cache_rule *rule, moment at)
     const struct cache_worth *worth = &rule->counts->worth;
     uint64_t executed = count_of(&rule->counts->all[CACHE_COUNT_EXECUTED]);
     uint64_t before = count_of(&worth->executed_before);
-    return (executed - MIN_OF(before, executed)) / TIME_ONE_IN >=
-           __atomic_load_n(&worth->timed, __ATOMIC_RELAXED);
+    uint32_t due = (uint32_t)((executed - MIN_OF(before, executed)) / TIME_ONE_IN) + 1;
+    uint32_t timed = __atomic_load_n(&worth->timed, __ATOMIC_RELAXED);
+    return timed < due && __atomic_compare_exchange_n(&rule->counts->worth.timed, &timed, timed + 1,
+                                                      false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
 
 void cache_worth_timed(const struct cache_rule *rule, duration took)
 {
     struct cache_worth *worth = &rule->counts->worth;
-    __atomic_fetch_add(&worth->timed, 1, __ATOMIC_RELAXED);
     keep_least(&worth->least_ask, MAX_OF(took.us, INT64_C(1)));
 }
 

@@ -16,7 +16,8 @@ bool cache_worth_rests(const struct cache_rule *rule, moment at);
  */
 void cache_worth_asked(const struct cache_rule *rule, duration took, const struct cache_feed *feed);
 /** Whether it should be measured how long the server takes for the question in front of an
- *  execution alone: a rule without a feed has nothing else to compare its executions with. */
+ *  execution alone: a rule without a feed has nothing else to compare its executions with.  True
+ *  once in 32 executions. */
 bool cache_worth_wants_time(const struct cache_rule *rule, moment at);
 /** Notes how long that took. */
 void cache_worth_timed(const struct cache_rule *rule, duration took);

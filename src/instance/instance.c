@@ -144,6 +144,7 @@ static fault instance_load_again(struct instance *instance, struct buffer *repor
 {
     notify_send("RELOADING=1\nMONOTONIC_USEC=%" PRId64 "\nSTATUS=Reloading", now_exact().us);
     uint64_t before = instance->config->version;
+    log_stop_waiting(); /* the relays have to take the new version */
     fault result = instance_reload_entered(instance, report);
     uint64_t version = instance->config->version;
     invariant(result == OK ? version > before : version == before);
@@ -152,6 +153,7 @@ static fault instance_load_again(struct instance *instance, struct buffer *repor
         log_event(LOG_NOTICE, "config.reloaded", log_number("version", version));
         notify_send("READY=1\nSTATUS=Ready: version %" PRIu64 " of the configuration", version);
     } else {
+        (void)log_reopen();
         notify_send("READY=1\nSTATUS=Ready: the last reload failed, version %" PRIu64 " stays",
                     version);
         log_event(LOG_ERR, "config.reload_failed", log_quote("reason", fault_detail(result)));
@@ -233,6 +235,7 @@ static void instance_signal_stop(struct instance *instance, int number)
         process_leave(1);
     }
     invariant(instance->main != NULL);
+    log_stop_waiting();
     log_event(LOG_NOTICE, "shutdown.started", log_number("signal", number));
     instance->at_once = number == SIGQUIT;
     if (instance->at_once && instance->ending)
@@ -366,6 +369,7 @@ static void instance_shutdown(void *argument, enum pooler_shutdown how)
         [SHUTDOWN_WAIT_SERVERS] = "wait_for_servers",
         [SHUTDOWN_WAIT_CLIENTS] = "wait_for_clients",
     };
+    log_stop_waiting();
     log_event(LOG_NOTICE, "shutdown.started", log_text("console", texts[how]));
     instance->how = how;
     instance->awaits = true;

@@ -200,6 +200,7 @@ static int set_turn(const struct log_set *set, size_t *ret_failed)
 static bool same_place(const struct log_place *a, const struct log_place *b)
 {
     return a->target.to == b->target.to && a->target.level == b->target.level &&
+           a->target.events == b->target.events && a->target.when_full == b->target.when_full &&
            a->target.format == b->target.format && a->target.facility == b->target.facility &&
            a->sink == b->sink && a->dress == b->dress && strcmp(a->path, b->path) == 0 &&
            strcmp(a->ident, b->ident) == 0;
@@ -265,6 +266,11 @@ int log_reopen(void)
     size_t failed;
     const struct log_set *set = log_set_now();
     return set != NULL ? set_turn(set, &failed) : 0;
+}
+
+void log_stop_waiting(void)
+{
+    os->log_wake();
 }
 
 void log_finish(void)

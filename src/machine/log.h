@@ -54,6 +54,9 @@ void log_hold(void);
 void log_release(bool started);
 /** Opens the files of the current targets again, after log rotation.  Returns 0 or -errno. */
 int log_reopen(void);
+/** Lets no thread wait for room any more, until the targets are set or opened again: a shutdown, or
+ * a change of the targets, must not wait for what takes no lines. */
+void log_stop_waiting(void);
 /** Flushes and ends the writers; later lines are written by their callers. */
 void log_finish(void);
 /** Whether any target writes this level. */

@@ -186,6 +186,8 @@ struct os {
     /* Redirects a sink to a target and takes ownership of its file: 0; or -errno, and nothing has
      * changed. */
     int (*log_turn)(int sink, const struct os_log_target *target, os_log_report *report);
+    /* Ends all waiting for room, until a sink is turned again. */
+    void (*log_wake)(void);
     /* Writes all queued lines and ends the writers; later lines are written by their callers. */
     void (*log_stop)(void);
     /* Queues a whole line.  When the queue is full the line is dropped or, if the sink's target

@@ -301,6 +301,7 @@ const struct os os_linux = {
     .log_open = os_linux_log_open,
     .log_close = os_linux_log_close,
     .log_turn = os_linux_log_turn,
+    .log_wake = os_linux_log_wake,
     .log_stop = os_linux_log_stop,
     .log_line = os_linux_log_line,
     .log_dropped = os_linux_log_dropped,

@@ -313,6 +313,16 @@ int os_linux_log_turn(int number, const struct os_log_target *target, os_log_rep
     return result;
 }
 
+void os_linux_log_wake(void)
+{
+    for (int i = 0; i < OS_LOG_SINKS; i++) {
+        pthread_mutex_lock(&sinks[i].lock);
+        sinks[i].waits = false;
+        pthread_cond_broadcast(&sinks[i].room);
+        pthread_mutex_unlock(&sinks[i].lock);
+    }
+}
+
 static void sink_stop(struct log_sink *sink)
 {
     pthread_mutex_lock(&sink->lock);

@@ -21,4 +21,5 @@ void os_linux_log_close(int file);
  *  no target. */
 int os_linux_log_turn(int sink, const struct os_log_target *target, os_log_report *report);
 /** Writes all queued lines and ends the writers.  Gives up on a target that blocks for a second. */
+void os_linux_log_wake(void);
 void os_linux_log_stop(void);

@@ -10,10 +10,9 @@
 
 static const char *answer_text(enum audit_answer answer)
 {
-    static const char *const texts[] = {[AUDIT_EXECUTED] = "executed",
-                                        [AUDIT_JOINED] = "joined",
-                                        [AUDIT_HIT] = "hit",
-                                        [AUDIT_REFUSED] = "refused"};
+    static const char *const texts[] = {
+        [AUDIT_EXECUTED] = "executed", [AUDIT_JOINED] = "joined", [AUDIT_HIT] = "hit",
+        [AUDIT_REFUSED] = "refused",   [AUDIT_LOST] = "lost",     [AUDIT_SENT] = "sent"};
     return texts[answer];
 }
 
@@ -24,13 +23,15 @@ static void write_line(const struct client *client, const struct query_outline *
     char from[ADDRESS_TEXT_SIZE], fingerprint[17];
     const struct local_pool *pool = client->pool;
     const struct server *server = line->server;
-    bool executed = line->answer == AUDIT_EXECUTED && server != NULL;
+    bool executed = server != NULL;
     bool shown = pool->route->audit == AUDIT_SHAPE && outline != NULL && outline->fingerprint != 0;
     snprintf(fingerprint, sizeof(fingerprint), "%016" PRIx64,
              outline == NULL ? 0 : outline->fingerprint);
     const struct log_pair pairs[] = {
         log_id("client", &client->id),
-        log_text("from", address_text(client->peer, from, sizeof(from))),
+        log_text("from", client->peer->family == ADDRESS_UNIX
+                             ? "unix"
+                             : address_text(client->peer, from, sizeof(from))),
         log_text("database", pool->database),
         log_text("user", pool->user),
         log_text("answer", answer_text(line->answer)),

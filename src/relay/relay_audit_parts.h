@@ -21,6 +21,8 @@ enum audit_answer {
     AUDIT_JOINED,   /* by an execution that another client had begun */
     AUDIT_HIT,      /* from memory */
     AUDIT_REFUSED,  /* by the firewall */
+    AUDIT_LOST,     /* the client, or the server, was gone before the answer */
+    AUDIT_SENT,     /* how it was answered was not followed: too much is under way */
 };
 
 /* One line.  What does not apply is zero or NULL. */

@@ -28,13 +28,24 @@ static void audit(const struct client *client, const struct query_outline *outli
     relay_audit(client, outline, &(struct audit_line){.answer = answer, .call = *call});
 }
 
-void relay_calls_led(const struct client *client, struct span text, const struct stats_call *call)
+static void audit_text(const struct client *client, struct span text, enum audit_answer answer,
+                       const struct stats_call *call)
 {
     if (!relay_audit_wanted(client->pool))
         return;
     struct query_outline *outline = relay_outline_find(client->relay, text);
-    audit(client, outline, AUDIT_EXECUTED, call);
+    audit(client, outline, answer, call);
     query_outline_unref(&outline);
+}
+
+void relay_calls_led(const struct client *client, struct span text, const struct stats_call *call)
+{
+    audit_text(client, text, AUDIT_EXECUTED, call);
+}
+
+void relay_calls_lost(const struct client *client, struct span text, const struct stats_call *call)
+{
+    audit_text(client, text, AUDIT_LOST, call);
 }
 
 void relay_calls_share(const struct client *client, struct span text, enum stats_share share,

@@ -25,5 +25,7 @@ void relay_calls_add(const struct local_pool *pool, const struct query_outline *
  *  `why`: see stats_calls_share. */
 void relay_calls_share(const struct client *client, struct span text, enum stats_share share,
                        const struct stats_call *call, const char *why);
-/** Writes the audit's line of a statement that was executed for the cache, for this client. */
+/** Writes the audit's line of a statement that was executed for the cache, for this client; or,
+ *  with `lost`, of one whose client did not get the answer. */
 void relay_calls_led(const struct client *client, struct span text, const struct stats_call *call);
+void relay_calls_lost(const struct client *client, struct span text, const struct stats_call *call);

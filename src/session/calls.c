@@ -70,10 +70,9 @@ static struct call_name *find_name(const struct call_name *names, uint32_t count
     return NULL;
 }
 
-static void note(struct call_name *names, uint32_t count, uint32_t *noted, struct span name,
+static void note(struct call_name *names, uint32_t count, uint32_t *noted, uint64_t hash,
                  struct query_outline *take_outline)
 {
-    uint64_t hash = hash_span(name);
     struct call_name *at = find_name(names, count, hash);
     if (at == NULL)
         at = &names[(*noted)++ % count];
@@ -81,30 +80,59 @@ static void note(struct call_name *names, uint32_t count, uint32_t *noted, struc
     *at = (struct call_name){hash, take_outline};
 }
 
-static struct query_outline *known(const struct call_name *names, uint32_t count, struct span name)
+static struct query_outline *known(const struct call_name *names, uint32_t count, uint64_t hash)
 {
-    const struct call_name *at = find_name(names, count, hash_span(name));
-    return at == NULL ? NULL : query_outline_ref(at->outline);
+    const struct call_name *at = find_name(names, count, hash);
+    return at == NULL ? query_outline_unparsed() : query_outline_ref(at->outline);
 }
 
-void calls_note_portal(struct calls *calls, struct span name, struct query_outline *take_outline)
+static void forget(struct call_name *names, uint32_t count)
 {
-    note(calls->portal, CALLS_PORTALS, &calls->portals, name, take_outline);
+    for (uint32_t i = 0; i < count; i++)
+        query_outline_unref(&names[i].outline);
 }
 
-void calls_note_statement(struct calls *calls, struct span name, struct query_outline *take_outline)
+uint64_t calls_name(struct span name)
 {
-    note(calls->statement, CALLS_STATEMENTS, &calls->statements, name, take_outline);
+    return hash_span(name);
 }
 
-struct query_outline *calls_portal(const struct calls *calls, struct span name)
+void calls_forget_portals(struct calls *calls)
 {
-    return known(calls->portal, CALLS_PORTALS, name);
+    forget(calls->portal, CALLS_PORTALS);
 }
 
-struct query_outline *calls_statement(const struct calls *calls, struct span name)
+void calls_forget_names(struct calls *calls)
 {
-    return known(calls->statement, CALLS_STATEMENTS, name);
+    forget(calls->portal, CALLS_PORTALS);
+    forget(calls->statement, CALLS_STATEMENTS);
+}
+
+/* Finds out what the call is, now that the server has come to it. */
+static void resolve(const struct calls *calls, struct call *call)
+{
+    if (call->outline != NULL)
+        return;
+    if (call->kind == CALL_EXECUTE)
+        call->outline = known(calls->portal, CALLS_PORTALS, call->source);
+    else if (call->names == CALL_NAMES_PORTAL)
+        call->outline = known(calls->statement, CALLS_STATEMENTS, call->source);
+    else
+        call->outline = query_outline_unparsed();
+}
+
+/* Notes the name that a Parse or a Bind has given. */
+static void settle(struct calls *calls, struct call *call)
+{
+    if (call->kind != CALL_PREPARE || call->skipped || call->names == CALL_NAMES_NOTHING)
+        return;
+    resolve(calls, call);
+    if (call->names == CALL_NAMES_STATEMENT)
+        note(calls->statement, CALLS_STATEMENTS, &calls->statements, call->name,
+             query_outline_ref(call->outline));
+    else
+        note(calls->portal, CALLS_PORTALS, &calls->portals, call->name,
+             query_outline_ref(call->outline));
 }
 
 /* --- calls ------------------------------------------------------------------------------------ */
@@ -120,12 +148,13 @@ void calls_begin(struct calls *calls, const struct ledger *ledger, const struct 
         calls->mark = MAX_OF(calls->mark, calls->passed);
 }
 
-void calls_sent(struct calls *calls, const struct ledger *ledger)
+bool calls_sent(struct calls *calls, const struct ledger *ledger, struct call *ret)
 {
     struct call *next = &calls->next;
+    bool room = true;
     if (next->kind == CALL_NONE)
-        return;
-    if (ledger->ever == calls->ever || !make_room(calls)) {
+        return true;
+    if (ledger->ever == calls->ever) {
         query_outline_unref(&next->outline);
     } else {
         next->place = ledger->ever - 1;
@@ -133,31 +162,73 @@ void calls_sent(struct calls *calls, const struct ledger *ledger)
             next->waited_us = calls->waited_us;
             calls->waited_us = 0;
         }
-        *call_at(calls, calls->count) = *next;
-        calls->count += 1;
+        room = make_room(calls);
+        *(room ? call_at(calls, calls->count) : ret) = *next;
+        calls->count += room;
     }
     *next = (struct call){.kind = CALL_NONE};
+    return room;
 }
 
 struct call *calls_head(struct calls *calls, const struct ledger *ledger)
 {
     uint64_t oldest = ledger->ever - ledger->count;
-    while (calls->count > 0 && call_at(calls, 0)->place < oldest)
+    while (calls->count > 0 && call_at(calls, 0)->place < oldest) {
+        settle(calls, call_at(calls, 0));
         pop(calls);
+    }
     if (calls->count == 0 || call_at(calls, 0)->place != oldest)
         return NULL;
-    return call_at(calls, 0);
+    struct call *head = call_at(calls, 0);
+    if (head->kind != CALL_PREPARE)
+        resolve(calls, head);
+    return head;
+}
+
+/* Returns the place behind the entries of the oldest entry's batch. */
+static uint64_t batch_end(const struct ledger *ledger)
+{
+    uint64_t oldest = ledger->ever - ledger->count;
+    for (uint32_t i = 0; i < ledger->count; i++)
+        if (ledger->ring[(ledger->head + i) & ledger->mask].kind <= OWED_MARK)
+            return oldest + i;
+    return ledger->ever;
+}
+
+void calls_skip(struct calls *calls, const struct ledger *ledger)
+{
+    uint64_t end = batch_end(ledger);
+    for (uint32_t i = 0; i < calls->count && call_at(calls, i)->place < end; i++)
+        call_at(calls, i)->skipped = true;
+}
+
+struct call *calls_lost(struct calls *calls, const struct ledger *ledger)
+{
+    (void)calls_head(calls, ledger);
+    while (calls->count > 0) {
+        struct call *call = call_at(calls, 0);
+        if (call->kind != CALL_PREPARE && !call->skipped) {
+            resolve(calls, call);
+            return call;
+        }
+        settle(calls, call);
+        pop(calls);
+    }
+    return NULL;
 }
 
 struct call *calls_failed(struct calls *calls, const struct ledger *ledger)
 {
     struct call *head = calls_head(calls, ledger);
+    if (head != NULL)
+        resolve(calls, head);
     if (head != NULL || calls->count == 0)
         return head;
     uint64_t ahead = call_at(calls, 0)->place - (ledger->ever - ledger->count);
     for (uint32_t i = 0; i < ahead && i < ledger->count; i++)
         if (ledger->ring[(ledger->head + i) & ledger->mask].kind <= OWED_MARK)
             return NULL;
+    resolve(calls, call_at(calls, 0));
     return call_at(calls, 0);
 }
 

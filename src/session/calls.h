@@ -13,7 +13,7 @@
 
 struct query_outline;
 
-/* Calls that are noted; further ones of a long pipeline are not counted. */
+/* Calls that are noted; calls_sent returns further ones of a long pipeline. */
 #define CALLS_MAX 4096u
 /* Names that one server remembers of portals, and of statements in pools that do not keep their
  * texts.  The name noted longest ago goes first. */
@@ -22,14 +22,23 @@ struct query_outline;
 
 enum call_kind {
     CALL_NONE,
-    CALL_QUERY,   /* a Query: counted at its ReadyForQuery */
+    CALL_QUERY,   /* a Query or a function call: counted at its ReadyForQuery */
     CALL_PREPARE, /* a Parse or a Bind: counted only if it fails */
     CALL_EXECUTE, /* an Execute: counted when the portal is complete, or suspended */
 };
 
+/* What the name of a Parse or a Bind is one of, once the server has said that it is done. */
+enum call_names { CALL_NAMES_NOTHING, CALL_NAMES_STATEMENT, CALL_NAMES_PORTAL };
+
 struct call {
     uint64_t place; /* of its ledger entry */
+    /* NULL until the call is done: that of the portal of an Execute, or of the statement of a Bind,
+     * whose names may mean something else when the server comes to it. */
     struct query_outline *outline;
+    enum call_names names;
+    uint64_t name;   /* what it names; see calls_name */
+    uint64_t source; /* the name that the outline is found by */
+    bool skipped;    /* behind an error */
     enum call_kind kind;
     uint32_t limit; /* rows that an Execute asks for; 0: all */
     uint32_t errors;
@@ -40,7 +49,7 @@ struct call {
 };
 
 struct call_name {
-    uint64_t hash; /* of the name */
+    uint64_t hash; /* see calls_name */
     struct query_outline *outline;
 };
 
@@ -64,24 +73,29 @@ struct calls {
 
 struct calls *calls_new(void);         /* NULL: no memory */
 void calls_free(struct calls **calls); /* NULL-safe */
-/** Notes what a name of a portal or statement stands for; takes over the reference. */
-void calls_note_portal(struct calls *calls, struct span name, struct query_outline *take_outline);
-void calls_note_statement(struct calls *calls, struct span name,
-                          struct query_outline *take_outline);
-/** Returns a reference to what a name stands for; NULL: it is not noted. */
-struct query_outline *calls_portal(const struct calls *calls, struct span name);
-struct query_outline *calls_statement(const struct calls *calls, struct span name);
+/** The number by which a name of a statement or a portal is known. */
+uint64_t calls_name(struct span name);
+/** Forgets what portals, or all names, stand for: something else may have taken them. */
+void calls_forget_portals(struct calls *calls);
+void calls_forget_names(struct calls *calls);
 /** Begins the message that is about to be sent; takes over the reference. */
 void calls_begin(struct calls *calls, const struct ledger *ledger, const struct call *call,
                  struct query_outline *take_outline);
-/** Notes the message as a call if the ledger owes a reply for it by now. */
-void calls_sent(struct calls *calls, const struct ledger *ledger);
-/** Drops the calls whose entries the ledger does not have any more, and returns the call that the
+/** Notes the message as a call if the ledger owes a reply for it by now.  False: there is no room
+ *  for it, and *ret is the call, whose outline the caller owns. */
+bool calls_sent(struct calls *calls, const struct ledger *ledger, struct call *ret);
+/** Drops the calls whose entries the ledger does not have any more; the names of those that were
+ *  carried out are noted.  Returns the call that the
  *  oldest entry belongs to; NULL: it belongs to none. */
 struct call *calls_head(struct calls *calls, const struct ledger *ledger);
 /** Returns the call that an error is about: that of the oldest entry, or the first one behind it in
  *  the same batch.  NULL: there is none. */
 struct call *calls_failed(struct calls *calls, const struct ledger *ledger);
+/** Notes that the server skips what is behind an error, up to the end of the batch.  Called while
+ *  the ledger still has the entry of the error. */
+void calls_skip(struct calls *calls, const struct ledger *ledger);
+/** Returns the oldest call that is executed, perhaps, and not answered; NULL: there is none. */
+struct call *calls_lost(struct calls *calls, const struct ledger *ledger);
 /** Removes the oldest call, up to and with `call`, which calls_head or calls_failed has returned.
  */
 void calls_end(struct calls *calls, const struct call *call);

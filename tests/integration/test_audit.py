@@ -1,6 +1,8 @@
 """The audit: a line of JSON for each statement of a route that wants it."""
 import json
 import os
+import socket
+import struct
 import subprocess
 import threading
 
@@ -8,7 +10,7 @@ import pytest
 import yaml
 from support import wire as w
 from support.flights import ROW, SIMPLE, crowd, leave, sharing
-from support.patience import eventually
+from support.patience import PATIENCE, eventually
 from support.trunkline import binary, configuration, route
 
 
@@ -156,3 +158,198 @@ def test_what_does_not_fit_is_refused(postgres, tmp_path, changes, message):
     file.write_text(yaml.safe_dump(configuration(postgres, **changes)))
     done = subprocess.run([binary(), "check", file], capture_output=True, text=True, check=False)
     assert done.returncode != 0 and message in done.stdout + done.stderr
+
+
+# -- found by an attack
+
+
+def texts(lines):
+    return [(line["answer"], line.get("query")) for line in lines()]
+
+
+def abort(wire):
+    """The client is gone without a word."""
+    wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    wire.socket.close()
+
+
+def test_a_reload_that_changes_what_a_target_takes(audited, tmp_path):
+    daemon, lines = audited("off", target={"events": "log"})
+    config = daemon.config
+    config["log"]["targets"][1]["events"] = "audit"
+    config["routes"][0]["audit"] = "shape"
+    daemon.reload(config)
+    (tmp_path / "audit.log").write_text("")
+    with daemon.endpoint().wire() as wire:
+        wire.ask(w.query("select 1"))
+    eventually(lambda: texts(lines) == [("executed", "select $1")])
+
+
+@pytest.mark.parametrize("database", ["transaction", "session"])
+@pytest.mark.parametrize("message", [w.query("select pg_sleep(1)"),
+                                     w.parse("", "select pg_sleep(1)") + w.bind() + w.execute() + w.SYNC],
+                         ids=["simple", "extended"])
+def test_a_client_that_leaves_has_its_line(audited, database, message):
+    daemon, lines = audited(routes=[route(database="session", pool="session", server_database="app", audit="shape"),
+                                    route(database="transaction", server_database="app", audit="shape")])
+    wire = daemon.endpoint(database=database).wire()
+    wire.ask(w.query("select 1"))
+    wire.send(message)
+    eventually(lambda: int(daemon.pool(database)["sv_active"]) == 1)
+    abort(wire)
+    eventually(lambda: len(lines()) == 2)
+    assert texts(lines)[1] == ("lost", "select pg_sleep($1)") and lines()[1]["failed"] == "yes"
+
+
+def test_a_statement_that_ends_its_server_has_its_line(audited):
+    daemon, lines = audited()
+    with daemon.endpoint().wire() as wire:
+        wire.send(w.query("select pg_terminate_backend(pg_backend_pid())"))
+        eventually(lambda: len(lines()) == 1)
+    assert texts(lines) == [("lost", "select pg_terminate_backend(pg_backend_pid())")]
+    assert lines()[0]["sqlstate"] == "57P01"
+
+
+def names(*parts):
+    return b"".join(parts) + w.SYNC
+
+
+def test_names_stand_for_what_was_accepted(audited, postgres):
+    postgres.sql("drop table if exists audit_t; create table audit_t (n int); grant all on audit_t to public")
+    daemon, lines = audited()
+    delete, harmless = "delete from audit_t", "select 1"
+    with daemon.endpoint().wire() as wire:
+        wire.ask(w.query("begin"))
+        wire.ask(names(w.parse("", delete), w.bind("p")))
+        wire.ask(w.query("savepoint s"))
+        wire.ask(names(w.parse("", harmless), w.bind("p")))
+        wire.ask(w.query("rollback to s"))
+        wire.ask(names(w.execute("p")))
+        wire.ask(w.query("commit"))
+    eventually(lambda: ("executed", "COMMIT") in texts(lines))
+    assert texts(lines)[-2] == ("executed", delete)
+
+
+def test_a_cursor_that_takes_the_name_of_a_portal_is_not_known(audited):
+    daemon, lines = audited()
+    with daemon.endpoint().wire() as wire:
+        wire.ask(names(w.parse("", "select 1"), w.bind("c1"), w.execute("c1")))
+        wire.ask(w.query("begin; declare c1 cursor for select usename from pg_user"))
+        wire.ask(names(w.execute("c1")))
+        wire.ask(w.query("commit"))
+    eventually(lambda: ("executed", "COMMIT") in texts(lines))
+    assert texts(lines)[-2] == ("executed", None)
+
+
+def test_statements_of_a_session_stand_for_what_the_server_has(audited, postgres):
+    postgres.sql("drop table if exists audit_t; create table audit_t (n int); grant all on audit_t to public")
+    daemon, lines = audited(routes=[route(database="session", pool="session", server_database="app", audit="shape")])
+    delete = "delete from audit_t"
+    with daemon.endpoint(database="session").wire() as wire:
+        wire.ask(names(w.parse("d", delete)))
+        wire.ask(names(w.parse("d", "select 1")))
+        wire.ask(names(w.bind("", "d"), w.execute()))
+        wire.ask(names(w.parse("e", "select 1")))
+        wire.ask(w.query("deallocate e"))
+        wire.ask(w.query(f"prepare e as {delete}"))
+        wire.ask(names(w.bind("", "e"), w.execute()))
+        wire.ask(names(w.parse("", "select 1")))
+        wire.ask(names(w.parse("", f"{delete} /*{'x' * 3_000_000}*/"), w.bind(), w.execute()))
+        wire.ask(w.query("select 'end'"))
+    eventually(lambda: texts(lines)[-1:] == [("executed", "select $1")])
+    assert [text for text in texts(lines) if text[1] not in ("DEALLOCATE", "PREPARE")] == [
+        ("executed", "select $1"), ("executed", delete), ("executed", None), ("executed", None),
+        ("executed", "select $1")]
+    assert lines()[0]["sqlstate"] == "42P05"
+
+
+def test_each_statement_of_a_long_pipeline_has_a_line(audited):
+    daemon, lines = audited(target={"when_full": "wait"})
+    with daemon.endpoint().wire() as wire:
+        wire.ask(names(w.parse("s", "select 1")))
+        wire.ask(names(w.parse("", "select pg_sleep(1)"), w.bind(), w.execute(),
+                       *[w.bind("", "s") + w.execute()] * 3000))
+    eventually(lambda: len(lines()) == 3001)
+    assert {line["answer"] for line in lines()} == {"executed", "sent"}
+
+
+def test_a_cached_statement_whose_client_leaves_has_a_line(audited, gate):
+    daemon, lines = audited(**sharing("dedupe", settings={"audit": "shape"}))
+    leader, = crowd(daemon, 1)
+    abort(leader)
+    eventually(lambda: len(lines()) == 1)
+    assert lines()[0]["answer"] == "lost"
+
+
+def test_an_answer_in_memory_that_does_not_fit_is_no_hit(audited, postgres):
+    postgres.sql("drop table if exists audit_s; create table audit_s (n int); grant all on audit_s to public")
+    daemon, lines = audited(settings={"cache": [{"mode": "ttl", "ttl": "60s"}]})
+    bound = names(w.bind("", "s"), w.execute())
+    with daemon.endpoint().wire() as wire:
+        wire.ask(names(w.parse("s", "select * from audit_s"), w.describe("S", "s")))
+        wire.ask(bound)
+        postgres.sql("alter table audit_s add column b text")
+        with daemon.endpoint().wire() as other:
+            other.ask(names(w.parse("s", "select * from audit_s"), w.describe("S", "s")))
+            other.ask(bound)
+        eventually(lambda: len(lines()) == 2)
+        wire.ask(bound)
+        wire.ask(w.query("show work_mem"))
+    eventually(lambda: ("executed", "SHOW") in texts(lines))
+    assert [line["answer"] for line in lines()] == ["executed"] * 4
+
+
+def test_a_statement_behind_a_refused_one_has_no_line(audited):
+    daemon, lines = audited(settings={"firewall": {"mode": "enforce", "deny": [{"name": "no", "verbs": ["delete"]}]}})
+    with daemon.endpoint().wire() as wire:
+        wire.ask(names(w.parse("", "select 1"), w.bind(), w.execute(),
+                       w.parse("", "delete from nowhere"), w.bind(), w.execute()))
+        wire.ask(w.query("show work_mem"))
+    eventually(lambda: ("executed", "SHOW") in texts(lines))
+    assert sorted(texts(lines)[:-1]) == [("executed", "select $1"), ("refused", "delete from nowhere")]
+
+
+@pytest.mark.parametrize("extended", [False, True])
+def test_a_long_error_is_a_failure(audited, extended):
+    daemon, lines = audited()
+    text = "do $$ begin raise exception '%', repeat('x', 3000000); end $$"
+    with daemon.endpoint().wire() as wire:
+        wire.ask(names(w.parse("", text), w.bind(), w.execute()) if extended else w.query(text))
+    eventually(lambda: len(lines()) == 1)
+    assert (lines()[0]["failed"], lines()[0]["sqlstate"]) == ("yes", "P0001")
+
+
+def test_a_function_call_has_a_line(audited, postgres):
+    [[oid]] = w.rows(postgres.endpoint().wire().ask(w.query("select 'abs(int4)'::regprocedure::oid")))
+    daemon, lines = audited()
+    with daemon.endpoint().wire() as wire:
+        call = int(oid).to_bytes(4, "big") + b"\0\0\0\1\0\0\0\2-7\0\0"
+        wire.ask(w.message("F", call))
+    eventually(lambda: texts(lines) == [("executed", None)])
+
+
+@pytest.mark.parametrize("how", ["shutdown", "reload"])
+def test_what_waits_for_a_pipe_does_not_hold_up(audited, tmp_path, how):
+    pipe = tmp_path / "audit.log"
+    os.mkfifo(pipe)
+    end = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    daemon, _ = audited(target={"when_full": "wait"})
+
+    def filled():
+        try:
+            fill(daemon, LINES)
+        except (OSError, EOFError, AssertionError):
+            pass  # the daemon has ended
+    filler = threading.Thread(target=filled)
+    filler.start()
+    filler.join(3)
+    assert filler.is_alive()
+    if how == "reload":
+        config = daemon.config
+        config["log"]["targets"][1]["when_full"] = "drop"
+        daemon.reload(config)
+    else:
+        daemon.program.process.terminate()
+    filler.join(PATIENCE)
+    assert not filler.is_alive()
+    os.close(end)

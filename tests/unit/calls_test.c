@@ -27,6 +27,13 @@ static void teardown(void)
     ledger_fini(&ledger);
 }
 
+static void sent(void)
+{
+    struct call left;
+    if (!calls_sent(calls, &ledger, &left))
+        query_outline_unref(&left.outline);
+}
+
 static void begin(enum call_kind kind)
 {
     struct call call = {.kind = kind};
@@ -43,7 +50,7 @@ static void send(enum call_kind kind, enum owed_kind owed)
 {
     begin(kind);
     owe(owed);
-    calls_sent(calls, &ledger);
+    sent();
 }
 
 static void send_batch(void)
@@ -96,7 +103,7 @@ TEST(an_error_of_a_message_of_ours_is_that_of_the_call_behind_it)
     begin(CALL_PREPARE);
     owe(OWED_PARSE); /* injected */
     owe(OWED_BIND);
-    calls_sent(calls, &ledger);
+    sent();
     ck_assert_ptr_null(calls_head(calls, &ledger));
     ck_assert_ptr_nonnull(calls_failed(calls, &ledger));
 }
@@ -112,12 +119,12 @@ TEST(an_error_is_never_that_of_a_later_batch)
 TEST(what_is_not_sent_is_no_call)
 {
     begin(CALL_QUERY);
-    calls_sent(calls, &ledger);
+    sent();
     begin(CALL_QUERY);
     begin(CALL_QUERY);
     owe(OWED_QUERY);
-    calls_sent(calls, &ledger);
-    calls_sent(calls, &ledger);
+    sent();
+    sent();
     ck_assert_uint_eq(calls->count, 1);
 }
 
@@ -138,25 +145,161 @@ TEST(a_long_pipeline_is_counted_in_part)
     ck_assert_uint_eq(calls->count, CALLS_MAX);
 }
 
+/* --- names ------------------------------------------------------------------------------------ */
+
+static struct query_outline *outline_of(const char *text)
+{
+    struct query_outline *made;
+    ck_assert_int_eq(query_outline_new(span_text(text), &made), OK);
+    return made;
+}
+
+static void send_named(struct call call, const char *text, enum owed_kind owed)
+{
+    calls_begin(calls, &ledger, &call, text == NULL ? NULL : outline_of(text));
+    owe(owed);
+    sent();
+}
+
+static void parse(const char *name, const char *text)
+{
+    send_named((struct call){.kind = CALL_PREPARE,
+                             .names = CALL_NAMES_STATEMENT,
+                             .name = calls_name(span_text(name))},
+               text, OWED_PARSE);
+}
+
+static void bind(const char *portal, const char *statement)
+{
+    send_named((struct call){.kind = CALL_PREPARE,
+                             .names = CALL_NAMES_PORTAL,
+                             .name = calls_name(span_text(portal)),
+                             .source = calls_name(span_text(statement))},
+               NULL, OWED_BIND);
+}
+
+static void execute(const char *portal)
+{
+    send_named((struct call){.kind = CALL_EXECUTE, .source = calls_name(span_text(portal))}, NULL,
+               OWED_EXECUTE);
+}
+
+/* The text of the Execute whose reply comes now. */
+static void runs(const char *text)
+{
+    const struct call *call = calls_head(calls, &ledger);
+    ck_assert(call != NULL && call->kind == CALL_EXECUTE);
+    ck_assert(span_is(call->outline->shown, text));
+    calls_end(calls, call);
+    take(WIRE_COMMAND_COMPLETE);
+}
+
+static void fails(void)
+{
+    const struct call *failed = calls_failed(calls, &ledger);
+    ck_assert_ptr_nonnull(failed);
+    calls_skip(calls, &ledger);
+    calls_end(calls, failed);
+    take(WIRE_ERROR);
+}
+
+TEST(a_pipeline_means_what_its_names_mean_when_the_server_comes_to_them)
+{
+    parse("s", "select 1, 1");
+    bind("p", "s");
+    execute("p");
+    parse("s", "select 2");
+    bind("p", "s");
+    execute("p");
+    for (int i = 0; i < 2; i++) {
+        take(WIRE_PARSE_COMPLETE);
+        take(WIRE_BIND_COMPLETE);
+        runs(i == 0 ? "select $1, $2" : "select $1");
+    }
+}
+END_TEST
+
+TEST(a_name_that_was_refused_or_skipped_stands_for_what_it_did)
+{
+    parse("s", "delete from t");
+    bind("p", "s");
+    send(CALL_NONE, OWED_SYNC);
+    take(WIRE_PARSE_COMPLETE);
+    take(WIRE_BIND_COMPLETE);
+    take(WIRE_READY);
+    parse("s", "select 2"); /* it is there already */
+    bind("p", "s");
+    execute("p");
+    send(CALL_NONE, OWED_SYNC);
+    fails();
+    take(WIRE_READY);
+    bind("q", "s");
+    execute("p");
+    execute("q");
+    take(WIRE_BIND_COMPLETE);
+    runs("delete from t");
+    runs("delete from t");
+}
+END_TEST
+
+TEST(what_was_forgotten_is_not_known)
+{
+    parse("s", "select 2");
+    bind("p", "s");
+    take(WIRE_PARSE_COMPLETE);
+    take(WIRE_BIND_COMPLETE);
+    ck_assert_ptr_null(calls_head(calls, &ledger));
+    calls_forget_portals(calls);
+    execute("p");
+    runs("");
+    bind("p", "s");
+    execute("p");
+    take(WIRE_BIND_COMPLETE);
+    runs("select $1");
+    calls_forget_names(calls);
+    bind("p", "s");
+    execute("p");
+    take(WIRE_BIND_COMPLETE);
+    runs("");
+}
+END_TEST
+
 TEST(names_are_bounded)
 {
     char name[2] = "a";
     for (int i = 0; i < 100; i++) {
         name[0] = (char)(1 + i);
-        calls_note_portal(calls, span_of(name, 1), query_outline_unparsed());
-        calls_note_statement(calls, span_of(name, 1), query_outline_unparsed());
+        parse(name, "select 2");
+        bind(name, name);
+        take(WIRE_PARSE_COMPLETE);
+        take(WIRE_BIND_COMPLETE);
     }
-    struct query_outline *last = calls_portal(calls, span_of(name, 1));
-    ck_assert_ptr_nonnull(last);
-    query_outline_unref(&last);
-    last = calls_statement(calls, span_of(name, 1));
-    ck_assert_ptr_nonnull(last);
-    query_outline_unref(&last);
+    execute(name);
+    runs("select $1");
     name[0] = 1;
-    ck_assert_ptr_null(calls_portal(calls, span_of(name, 1)));
-    ck_assert_ptr_null(calls_statement(calls, span_of(name, 1)));
-    ck_assert_ptr_null(calls_portal(calls, SPAN("none")));
+    execute(name);
+    runs("");
 }
+END_TEST
+
+TEST(what_was_sent_and_not_answered_is_lost)
+{
+    parse("s", "select 2");
+    bind("p", "s");
+    execute("p");
+    send(CALL_QUERY, OWED_QUERY);
+    take(WIRE_PARSE_COMPLETE);
+    take(WIRE_BIND_COMPLETE);
+    const struct call *call = calls_lost(calls, &ledger);
+    ck_assert(call != NULL && call->kind == CALL_EXECUTE);
+    ck_assert(span_is(call->outline->shown, "select $1"));
+    calls_end(calls, call);
+    call = calls_lost(calls, &ledger);
+    ck_assert(call != NULL && call->kind == CALL_QUERY);
+    calls_end(calls, call);
+    ck_assert_ptr_null(calls_lost(calls, &ledger));
+}
+END_TEST
 
 int main(void)
 {
@@ -168,7 +311,11 @@ int main(void)
         what_is_not_sent_is_no_call,
         a_wait_is_given_to_the_first_statement,
         a_long_pipeline_is_counted_in_part,
+        a_pipeline_means_what_its_names_mean_when_the_server_comes_to_them,
+        a_name_that_was_refused_or_skipped_stands_for_what_it_did,
+        what_was_forgotten_is_not_known,
         names_are_bounded,
+        what_was_sent_and_not_answered_is_lost,
         NULL,
     };
     return unit_run("calls", tests, setup, teardown);

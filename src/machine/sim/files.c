@@ -239,6 +239,10 @@ int sim_log_turn(int sink, const struct os_log_target *target, os_log_report *re
     return 0;
 }
 
+void sim_log_wake(void)
+{
+}
+
 void sim_log_stop(void)
 {
     for (int i = 0; i < OS_LOG_SINKS; i++) {

@@ -145,6 +145,7 @@ void sim_files_finish(void);
 int sim_log_open(const char *path);
 void sim_log_close(int file);
 int sim_log_turn(int sink, const struct os_log_target *target, os_log_report *report);
+void sim_log_wake(void);
 void sim_log_stop(void);
 void sim_log_line(int sink, const char *line, size_t size);
 uint64_t sim_log_dropped(void);

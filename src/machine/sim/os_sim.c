@@ -149,6 +149,7 @@ const struct os os_sim = {
     .log_open = sim_log_open,
     .log_close = sim_log_close,
     .log_turn = sim_log_turn,
+    .log_wake = sim_log_wake,
     .log_stop = sim_log_stop,
     .log_line = sim_log_line,
     .log_dropped = sim_log_dropped,

@@ -359,7 +359,7 @@ static fault time_question(struct flight_run *run)
         return OK;
     struct flight_name name = check_name(run);
     TRY(flight_check_alone(&run->kept->session, &name, &check, &said));
-    if (said && !name.parses)
+    if (said)
         cache_worth_timed(&run->rule, between(sent, now()));
     run->unsure = !said;
     return OK;

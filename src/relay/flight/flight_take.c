@@ -66,8 +66,30 @@ static bool request_key(struct request *request)
 
 /* --- stored answers --------------------------------------------------------------------------- */
 
+/* How long a client has waited for the word that its answer in memory is current. */
+static struct stats_call hit_call(const struct client *client)
+{
+    const struct flight_wait *wait = client->flight;
+    return (struct stats_call){.took_us = wait == NULL ? 0 : between(wait->began, now()).us};
+}
+
+/* Counts an answer from memory that the client gets. */
+static void count_hit(const struct request *request, bool stale)
+{
+    cache_rules_count(request->rule, CACHE_COUNT_HITS);
+    if (relay_calls_wanted(request->client->pool)) {
+        struct stats_call call = hit_call(request->client);
+        relay_calls_share(request->client, flight_key_text_of(request->batch), STATS_HIT, &call,
+                          NULL);
+    }
+    flight_warm_hit(request->client, request->batch, &request->key);
+    if (stale)
+        cache_rules_count(request->rule, CACHE_COUNT_STALE);
+}
+
 /* Answers from an answer that is stored. */
-static enum flight_taken serve_stored(const struct request *request, struct answer *take_stored)
+static enum flight_taken serve_stored(const struct request *request, struct answer *take_stored,
+                                      bool stale)
 {
     struct client *client = request->client;
     struct flight_wait *wait = flight_wait_new(client, request->batch);
@@ -77,6 +99,7 @@ static enum flight_taken serve_stored(const struct request *request, struct answ
         flight_wait_free(client);
         return FLIGHT_PASSES;
     }
+    count_hit(request, stale);
     fault sent = flight_wait_send(wait);
     if (sent == OK) {
         flight_wait_settle(client, request->batch, false);
@@ -100,15 +123,8 @@ static bool is_allowed(const struct cache_rule *rule, const struct l1_found *fou
     return !ages || between(found->made, now()).us <= rule->ttl.us + rule->stale.us;
 }
 
-/* How long a client has waited for the word that its answer in memory is current. */
-static struct stats_call hit_call(const struct client *client)
-{
-    const struct flight_wait *wait = client->flight;
-    return (struct stats_call){.took_us = wait == NULL ? 0 : between(wait->began, now()).us};
-}
-
 /* Finds the stored answer; the caller owns it.  NULL: there is none that may be given now. */
-static struct answer *find_stored(const struct request *request)
+static struct answer *find_stored(const struct request *request, bool *ret_stale)
 {
     struct l1_found found;
     const struct cache_rule *rule = request->rule;
@@ -124,15 +140,7 @@ static struct answer *find_stored(const struct request *request)
         answer_unref(&found.answer);
         return NULL;
     }
-    cache_rules_count(rule, CACHE_COUNT_HITS);
-    if (relay_calls_wanted(request->client->pool)) {
-        struct stats_call call = hit_call(request->client);
-        relay_calls_share(request->client, flight_key_text_of(request->batch), STATS_HIT, &call,
-                          NULL);
-    }
-    flight_warm_hit(request->client, request->batch, &request->key);
-    if (outcome != L1_HIT)
-        cache_rules_count(rule, CACHE_COUNT_STALE);
+    *ret_stale = outcome != L1_HIT;
     return found.answer;
 }
 
@@ -202,13 +210,16 @@ static enum flight_taken join_allowed(const struct request *request, const struc
 static void answer_current(const struct request *request)
 {
     struct client *client = request->client;
-    struct answer *stored = find_stored(request);
+    bool stale;
+    struct answer *stored = find_stored(request, &stale);
     if (stored == NULL) {
         enter_flight(request);
         return;
     }
     bool open = flight_wait_open(client->flight, stored, FLIGHT_AT_EXECUTE);
     answer_unref(&stored);
+    if (open)
+        count_hit(request, stale);
     if (open)
         flight_wait_go_on(client);
     else
@@ -264,9 +275,10 @@ static enum flight_taken ask_first(const struct request *request, struct origin 
 static enum flight_taken take_inside(const struct request *request, struct origin *origin)
 {
     if (inside_counts(origin_inside(origin)) && !origin_is_suspected(origin)) {
-        struct answer *stored = find_stored(request);
+        bool stale;
+        struct answer *stored = find_stored(request, &stale);
         if (stored != NULL) {
-            enum flight_taken taken = serve_stored(request, stored);
+            enum flight_taken taken = serve_stored(request, stored, stale);
             if (taken != FLIGHT_PASSES)
                 return taken;
         }
@@ -322,9 +334,10 @@ static enum flight_taken take_by_mode(const struct request *request)
     }
     if (request->rule->mode == CACHE_STRICT)
         return take_strict(request);
-    struct answer *stored = request->rule->mode == CACHE_TTL ? find_stored(request) : NULL;
+    bool stale = false;
+    struct answer *stored = request->rule->mode == CACHE_TTL ? find_stored(request, &stale) : NULL;
     if (stored != NULL) {
-        enum flight_taken taken = serve_stored(request, stored);
+        enum flight_taken taken = serve_stored(request, stored, stale);
         if (taken != FLIGHT_PASSES)
             return taken;
     }

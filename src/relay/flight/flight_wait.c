@@ -161,8 +161,22 @@ fault flight_wait_send(struct flight_wait *wait)
 
 /* --- the end of a wait ------------------------------------------------------------------------ */
 
+/* Writes the audit's line of a statement that was executed for the cache, or is, while this client
+ * does not get its answer. */
+static void tell_lost(const struct client *client)
+{
+    struct turn_batch batch;
+    struct span rest = span_of(client->stash, client->stash_size);
+    struct stats_call call = {.errors = 1, .took_us = between(client->flight->began, now()).us};
+    if (turn_batch_read(client, &rest, &batch))
+        relay_calls_lost(client, flight_key_text_of(&batch), &call);
+}
+
 void flight_wait_free(struct client *client)
 {
+    if (client->flight != NULL && client->flight->waiter.flight != NULL && !client->flight->told &&
+        relay_calls_wanted(client->pool))
+        tell_lost(client);
     struct flight_wait *wait = TAKE(client->flight);
     if (wait == NULL)
         return;
@@ -225,6 +239,7 @@ static void park(struct client *client)
 /* The client executes its stashed statement by itself. */
 void flight_wait_pass(struct client *client)
 {
+    client->flight->told = true; /* it is told as any other */
     flight_wait_free(client);
     client->ahead = client->passes = true;
     park(client);
@@ -235,6 +250,7 @@ void flight_wait_pass(struct client *client)
 static void begin_again(struct client *client)
 {
     client->lost = client->flight->lost + 1;
+    client->flight->told = client->lost < LOST_MAX;
     flight_wait_free(client);
     if (client->lost == LOST_MAX) {
         client_farewell(&client, "08006", "the server closed the connection unexpectedly");
@@ -275,6 +291,7 @@ static void served(struct client *client)
 {
     if (UNLIKELY((client->pool->looks & POOL_LOOKS_CALLS) != 0))
         count_served(client);
+    client->flight->told = true;
     flight_wait_settle(client, NULL, parse_failed(client->flight));
     flight_wait_free(client);
     client_drop_stash(client);

@@ -39,6 +39,7 @@ struct flight_wait {
     struct flight_limit own; /* statement_timeout of the client's session */
     bool joins;              /* another client has begun the execution */
     bool late;               /* it has joined after the execution was sent */
+    bool told;               /* the audit has its line, or needs none */
     struct flight_ask *ask;  /* strict: the feed is being asked; NULL: it is not */
     struct config *config;   /* counted: `rule` borrows from it; NULL: there is no rule */
     struct cache_rule rule;  /* strict: for when the feed has answered */

@@ -174,6 +174,8 @@ COLD void turn_calls_sent(struct turn *turn);
 /** Looks at a reply before the ledger takes it.  `walked`: bytes from the beginning of the walk to
  *  the end of this message. */
 COLD void turn_calls_answer(struct turn *turn, uint8_t type, struct span body, uint64_t walked);
+/** Writes the audit's lines of the calls that get no answer: the client or the server is gone. */
+COLD void turn_calls_lost(const struct turn *turn);
 /** Notes how many bytes of replies a walk has gone past. */
 COLD void turn_calls_walked(const struct turn *turn, uint64_t walked);
 

@@ -443,8 +443,9 @@ static ALWAYS_INLINE fault walk_message(struct turn *turn, struct walk *walk, bo
             return OK;
         if (at[0] == WIRE_ERROR)
             walk_cut(turn, walk); /* an error of ours may take its place, behind earlier replies */
-        if (*taken && UNLIKELY((turn->looks & POOL_LOOKS_CALLS) != 0))
-            turn_calls_answer(turn, at[0], span_of(at + WIRE_HEADER, length - 4),
+        if (UNLIKELY((turn->looks & POOL_LOOKS_CALLS) != 0)) /* of a long error, its beginning */
+            turn_calls_answer(turn, at[0],
+                              span_of(at + WIRE_HEADER, MIN_OF(here, size) - WIRE_HEADER),
                               walk->at - down->begin + (uint64_t)size);
         if (*taken)
             TRY(down_look(turn, at[0], span_of(at + WIRE_HEADER, length - 4), &verdict));

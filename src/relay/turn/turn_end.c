@@ -335,6 +335,8 @@ void turn_fail(struct turn *turn, fault why)
     const char *words = last_words(turn, why, sqlstate);
     PROBE2(turn__failed, client, words);
     const char *silent = silent_reason(turn);
+    if (UNLIKELY((turn->looks & POOL_LOOKS_CALLS) != 0))
+        turn_calls_lost(turn);
     turn_become(turn, TURN_CLEANING);
     if (words != NULL)
         snprintf(text, sizeof(text), "%s", words);

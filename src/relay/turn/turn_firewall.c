@@ -2,6 +2,7 @@
 
 #include "machine/clock.h"
 #include "query/outline.h"
+#include "relay/relay_audit_parts.h"
 #include "relay/relay_outline.h"
 #include "relay/turn/turn.h"
 #include "relay/turn/turn_firewall_names.h"
@@ -244,6 +245,10 @@ static fault without_judgement(struct turn *turn, fault failed, bool *ret_taken)
     if (failed == FAULT_CANCELLED)
         return failed;
     *ret_taken = turn->client->pool->route->firewall.mode == FIREWALL_ENFORCE;
+    if (*ret_taken)
+        relay_audit(
+            turn->client, NULL,
+            &(struct audit_line){.answer = AUDIT_REFUSED, .call.errors = 1, .sqlstate = "53200"});
     return *ret_taken ? refuse(turn, "53200", "the firewall could not analyze the statement") : OK;
 }
 
