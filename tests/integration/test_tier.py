@@ -1,8 +1,9 @@
 """Answers in a second tier, a real Redis, that several daemons share: `tier: redis`."""
+import itertools
+import select
 import signal
 import subprocess
 import threading
-import time
 
 import pytest
 from support import wire as w
@@ -192,19 +193,17 @@ def test_the_server_that_executes_is_the_one_that_is_named(trunkline, table, red
 # --- age -----------------------------------------------------------------------------------------
 
 
-def test_an_answer_is_not_younger_for_having_been_stored(trunkline, table, redis):
+def test_an_answer_is_not_younger_for_having_been_stored(trunkline, table, toy):
     """The age counts from before the execution, in Redis and in the memory of the second daemon."""
-    shared = redis()
-    one, two = (tiered(trunkline, shared, rule=dict(ttl="3s")) for _ in range(2))
+    shared = toy()
+    one, two = (tiered(trunkline, shared, rule=dict(ttl="3min")) for _ in range(2))
     rows(two, "select v from tier where n = 2")  # it knows its server and Redis
-    began = time.monotonic()
     rows(one)
     stored(shared, 2)
     table.sql("update tier set v = 'new' where n = 1")
-    assert rows(two) == [["one"]]
+    shared.shift = 175
+    assert rows(two) == [["one"]] and rule_of(two)["fetched"] == 1
     eventually(lambda: rows(two) == [["new"]])
-    assert time.monotonic() - began < 3 + 2  # a busy machine has two seconds
-    assert rule_of(two)["fetched"] >= 1
 
 
 def test_rules_with_another_age_share_nothing(trunkline, table, redis):
@@ -259,7 +258,8 @@ def test_a_flush_that_redis_was_not_told_is_told_before_its_next_answer(trunklin
     eventually(lambda: shared("PING") == "PONG")  # it has read its file
     assert len(shared.values()) == 1
     assert rows(one) == [["new"]]
-    eventually(lambda: back(one, "select v from tier where n = 2"))
+    texts = (f"{SQL} and {number} = {number}" for number in itertools.count())
+    eventually(lambda: rows(one, next(texts)) and tier_of(one)["lost"] == 0)
     assert tier_of(one)["flushes"] >= 1
     two = tiered(trunkline, shared)
     assert rows(two) == [["new"]]
@@ -313,25 +313,29 @@ def test_redis_that_stands_still_costs_the_budget_and_then_nothing(trunkline, ta
 
 def test_a_reply_that_comes_too_late_is_given_to_nobody_else(trunkline, table, toy):
     """Replies are in the order of the requests, also of those that nobody waits for any more."""
-    goes_on = threading.Event()
-    goes_on.set()
+    late = threading.Event()
 
     def held(words, reply):
-        if words[0] == b"MGET":
-            goes_on.wait(PATIENCE)
+        if words[0] == b"MGET" and late.is_set():
+            late.clear()
+            select.select([shared.serving], [], [], PATIENCE)  # until the next request is there
         return reply
 
     shared = toy(held)
     first = tiered(trunkline, shared)
-    other = "select v from tier where n = 2"
-    rows(first), rows(first, other)
-    stored(shared, 2)
-    one = tiered(trunkline, shared, tier=dict(budget="100ms"))
-    goes_on.clear()
-    assert rows(one) == [["one"]]
-    goes_on.set()
-    assert rows(one, other) == [["two"]]
-    assert tier_of(one)["timeouts"] >= 1
+    tries = [(f"{SQL} and {number} < 9", f"select v from tier where n = 2 and {number} < 9") for number in range(8)]
+    for both in tries:
+        rows(first, both[0]), rows(first, both[1])
+    stored(shared, 2 * len(tries))
+    one = tiered(trunkline, shared, tier=dict(budget="300ms"))
+    for slow, other in tries:
+        late.set()
+        assert rows(one, slow) == [["one"]]
+        assert rows(one, other) == [["two"]]
+        assert tier_of(one)["other_key"] == 0
+        if rule_of(one)["fetched"] > 0:
+            break  # a slow machine may need another try: the second one has its budget, too
+    assert tier_of(one)["timeouts"] > 0 and rule_of(one)["fetched"] > 0
 
 
 @pytest.mark.parametrize("twisted", [

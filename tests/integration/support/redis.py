@@ -143,6 +143,7 @@ class ToyRedis:
         self.shift = 0  # seconds
         self.store = {}
         self.commands = []
+        self.serving = None  # the connection of the latest command
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self.accept, daemon=True).start()
@@ -160,6 +161,7 @@ class ToyRedis:
             stream = peer.makefile("rb")
             while words := words_of(stream):
                 self.commands.append(words)
+                self.serving = peer
                 said = self.twist(words, self.reply(*words))
                 if said is not None:
                     peer.sendall(said)
