@@ -138,9 +138,9 @@ static fault declare_insides(struct flight_env *flight, const struct config *con
     return OK;
 }
 
-static fault make_flight(struct pooler_env *env, const struct config *config)
+/* Makes the second tier of stored answers.  NULL: no memory. */
+static struct l2 *make_tier(const struct redis_config *redis)
 {
-    const struct redis_config *redis = &config->redis;
     struct l2_sentinel sentinels[REDIS_SENTINELS_MAX];
     for (size_t i = 0; i < redis->sentinel_count; i++)
         sentinels[i] = (struct l2_sentinel){redis->sentinels[i].host, redis->sentinels[i].port};
@@ -158,12 +158,18 @@ static fault make_flight(struct pooler_env *env, const struct config *config)
                                      .compress_min = redis->compress_min,
                                      .tls_mode = redis->tls.mode,
                                      .tls = redis->tls.context};
+    return l2_new(&tier);
+}
+
+static fault make_flight(struct pooler_env *env, const struct config *config)
+{
+    const struct redis_config *redis = &config->redis;
     env->flight = flight_env_new(config->cache_memory);
     if (env->flight == NULL)
         return FAULT_MEMORY;
     if (redis->host == NULL && redis->sentinel_count == 0)
         return OK;
-    env->flight->l2 = l2_new(&tier);
+    env->flight->l2 = make_tier(redis);
     return env->flight->l2 == NULL ? FAULT_MEMORY : OK;
 }
 
@@ -179,11 +185,12 @@ static fault prepare_flight(struct pooler *pooler, const struct config *config, 
         flight_env_bound(pooler->env.flight, config->cache_memory, now());
     else if (wanted)
         TRY(make_flight(&pooler->env, config));
-    if (pooler->env.flight != NULL)
-        TRY(declare_insides(pooler->env.flight, config, first));
-    if (pooler->env.flight != NULL)
-        origins_prune(pooler->env.flight->origins, has_feed, (void *)(uintptr_t)config);
-    return wanted && has_feeds(config) ? origins_begin(pooler->env.flight->origins) : OK;
+    struct flight_env *flight = pooler->env.flight;
+    if (flight == NULL)
+        return OK;
+    TRY(declare_insides(flight, config, first));
+    origins_prune(flight->origins, has_feed, (void *)(uintptr_t)config);
+    return wanted && has_feeds(config) ? origins_begin(flight->origins) : OK;
 }
 
 static fault pooler_begin(struct pooler *pooler)

@@ -65,6 +65,7 @@ fault behave_refused_user(struct sim_client *client)
           sqlstate);
     CHECK(type == 0 || (type == WIRE_ERROR && strcmp(sqlstate, "28000") == 0) ||
               scenario_has(KIND_restarts) ||
+              (scenario_has(KIND_stalls) && strcmp(sqlstate, "57014") == 0) || /* login_timeout */
               (scenario_has(KIND_few_descriptors) && strcmp(sqlstate, "53300") == 0),
           "mallory receives '%c' %s", type, sqlstate);
     return OK;
