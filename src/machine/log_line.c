@@ -165,16 +165,16 @@ static void line_put_escaped(struct log_line *line, struct span text)
 /* Writes the digits of a number at the end of `room`; `sign`: '-' or 0, `unit`: '%' or 0. */
 static struct span digits_of(uint64_t number, char sign, char unit, char room[VALUE_ROOM])
 {
-    char *end = room + VALUE_ROOM, *at = end;
+    size_t at = VALUE_ROOM;
     if (unit != 0)
-        *--at = unit;
+        room[--at] = unit;
     do {
-        *--at = (char)('0' + number % 10);
+        room[--at] = (char)('0' + number % 10);
         number /= 10;
     } while (number > 0);
     if (sign != 0)
-        *--at = sign;
-    return span_of((uint8_t *)at, (size_t)(end - at));
+        room[--at] = sign;
+    return span_of((uint8_t *)&room[at], VALUE_ROOM - at);
 }
 
 /* Returns the value as a text, of at most LOG_VALUE_MAX bytes; `room` holds it where needed. */
