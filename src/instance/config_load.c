@@ -281,7 +281,7 @@ fault config_load(const char *path, uint64_t version, struct config **ret, struc
 /* --- what a reload can't change --------------------------------------------------------------- */
 
 /* Copies the fields of rows that are not reloadable.  Lists and special settings are all
- * reloadable. */
+ * reloadable, but for the Sentinels, which are read at the start only. */
 static void fields_keep(const struct setting *rows, const char *running, char *loaded,
                         struct config_arena *arena)
 {
@@ -325,5 +325,10 @@ fault config_keep_unreloadable(const struct config *running, struct config *load
         for (size_t j = 0; j < running->row_count; j++)
             row_keep(&loaded->rows[i], &running->rows[j], loaded, problems);
     }
+    if (running->redis.sentinel_count != loaded->redis.sentinel_count)
+        buffer_printf(
+            problems,
+            "%s: warning: cache_redis.sentinels: stay %zu until the next start, not %zu\n",
+            loaded->path, running->redis.sentinel_count, loaded->redis.sentinel_count);
     return config_arena_fault(loaded->arena);
 }

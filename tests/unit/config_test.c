@@ -526,11 +526,35 @@ TEST(what_a_reload_cannot_change_is_told)
 }
 END_TEST
 
-/* The next version's elements of lists have no counterparts that they could keep a value of. */
+#define REDIS(sentinels) "cache_redis: {master: m, sentinels: [" sentinels "]}\n"
+
+TEST(a_reload_tells_that_the_sentinels_stay)
+{
+    struct config *old = taken(LISTEN SERVICES ROUTES REDIS("{host: a}, {host: b}"), "");
+    struct config *new = taken(LISTEN SERVICES ROUTES REDIS("{host: c}"), "");
+    struct buffer told = BUFFER_INIT(4096);
+    ck_assert_int_eq(config_keep_unreloadable(old, new, &told), OK);
+    buffer_append_byte(&told, '\0');
+    const char *text = (const char *)told.at;
+    ck_assert_msg(
+        strstr(text, "cache_redis.sentinels[0].host: stays a until the next start, not c"), "%s",
+        text);
+    ck_assert_msg(strstr(text, "cache_redis.sentinels: stay 2 until the next start, not 1"), "%s",
+                  text);
+    buffer_fini(&told);
+    config_unref(&old);
+    config_unref(&new);
+}
+END_TEST
+
+/* The next version's elements of lists have no counterparts that they could keep a value of.  The
+ * Sentinels are read at the start only: what has changed is told one by one. */
 static void check_reloadable(const struct setting *rows, bool in_list)
 {
     for (const struct setting *row = rows; row->name != NULL; row++) {
         bool list = row->kind == SETTING_LIST || row->kind == SETTING_NAMED;
+        if (list && strcmp(row->name, "sentinels") == 0)
+            continue;
         if (list || row->kind == SETTING_GROUP)
             check_reloadable(row->rows, in_list || list);
         else if (in_list || row->kind == SETTING_SPECIAL)
@@ -553,7 +577,8 @@ CONFIG_TESTS("config", a_minimal_file_gets_the_presets, every_key_is_read_into_i
              values_of_the_wrong_type_are_named_for_what_they_are,
              an_empty_mapping_lists_what_is_missing, a_key_that_is_set_twice_is_an_error,
              an_unknown_key_far_from_all_others_gets_the_list, broken_yaml_is_told_with_its_place,
-             only_single_values_may_stay_until_the_next_start, a_file_that_cannot_be_read_is_told,
+             only_single_values_may_stay_until_the_next_start,
+             a_reload_tells_that_the_sentinels_stay, a_file_that_cannot_be_read_is_told,
              listeners_may_not_share_an_address_and_port, values_must_fit_each_other,
              a_route_that_can_never_match_is_warned_about, tls_needs_the_files_of_its_mode,
              patroni_needs_its_port_and_probes, problems_beyond_the_most_that_are_told_are_counted,
