@@ -127,7 +127,7 @@ def test_a_target_that_takes_nothing(audited, trunkline, tmp_path, when_full):
     daemon, _ = audited(target={"when_full": when_full})
     filler = threading.Thread(target=fill, args=(daemon, LINES))
     filler.start()
-    filler.join(3)
+    filler.join(3 if when_full == "wait" else 4 * PATIENCE)
     assert filler.is_alive() == (when_full == "wait")
     read = bytearray()
     def drained():
@@ -136,7 +136,7 @@ def test_a_target_that_takes_nothing(audited, trunkline, tmp_path, when_full):
         except BlockingIOError:
             pass
         return not filler.is_alive() and (when_full == "drop" or read.count(b'"statement"') == LINES)
-    eventually(drained)
+    eventually(drained, 4 * PATIENCE)
     filler.join()
     if when_full == "drop":
         def told():
@@ -269,7 +269,7 @@ def test_each_statement_of_a_long_pipeline_has_a_line(audited):
         wire.ask(names(w.parse("s", "select 1")))
         wire.ask(names(w.parse("", "select pg_sleep(1)"), w.bind(), w.execute(),
                        *[w.bind("", "s") + w.execute()] * 3000))
-    eventually(lambda: len(lines()) == 3001)
+    eventually(lambda: len(lines()) == 3001, 4 * PATIENCE)
     assert {line["answer"] for line in lines()} == {"executed", "sent"}
 
 
