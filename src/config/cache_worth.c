@@ -27,9 +27,9 @@
 /* The quickest execution of the cheapest statement, with its question, takes longer than a question
  * alone by about this; and the server's processor is busy so long for the statement. */
 #define READ_MORE       250 /* microseconds */
-#define READ_MORE_TIMED 0   /* than the question in front of it, unprepared */
+#define READ_MORE_TIMED 0   /* the same, beyond the question that is timed alone */
 #define READ_TIME       25
-#define TIME_ONE_IN     32 /* executions: the question in front of it is measured */
+#define TIME_ONE_IN     32 /* executions whose question is timed alone */
 
 static int64_t load(const int64_t *from)
 {

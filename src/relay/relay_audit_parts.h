@@ -2,8 +2,8 @@
 /*
  * relay_audit_parts.h - the audit: a line for each statement of a route that wants it.
  *
- * A line says who has sent the statement and from where, what it is, how it was answered and what
- * that took.  It has no values: neither parameters nor the constants of the text.  Statements of
+ * A line names the client and its address, the statement, the kind of answer, its rows and its
+ * times.  It has no values: neither parameters nor the constants of the text.  Statements of
  * the daemon's own clients have none.  Nothing here suspends; the thread may wait, if the target of
  * the audit is set so (log.h).  Users' view: docs/audit.md
  */
