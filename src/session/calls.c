@@ -97,6 +97,11 @@ uint64_t calls_name(struct span name)
     return hash_span(name);
 }
 
+void calls_lose_name(struct calls *calls)
+{
+    calls->unsure = true;
+}
+
 void calls_forget_portals(struct calls *calls)
 {
     forget(calls->portal, CALLS_PORTALS);
@@ -113,7 +118,9 @@ static void resolve(const struct calls *calls, struct call *call)
 {
     if (call->outline != NULL)
         return;
-    if (call->kind == CALL_EXECUTE)
+    if (calls->unsure)
+        call->outline = query_outline_unparsed();
+    else if (call->kind == CALL_EXECUTE)
         call->outline = known(calls->portal, CALLS_PORTALS, call->source);
     else if (call->names == CALL_NAMES_PORTAL)
         call->outline = known(calls->statement, CALLS_STATEMENTS, call->source);
@@ -144,6 +151,10 @@ void calls_begin(struct calls *calls, const struct ledger *ledger, const struct 
     calls->next = *call;
     calls->next.outline = take_outline;
     calls->ever = ledger->ever;
+    if (UNLIKELY(calls->unsure) && calls->count == 0) {
+        calls_forget_names(calls);
+        calls->unsure = false;
+    }
     if (calls->count == 0)
         calls->mark = MAX_OF(calls->mark, calls->passed);
 }
@@ -165,6 +176,7 @@ bool calls_sent(struct calls *calls, const struct ledger *ledger, struct call *r
         room = make_room(calls);
         *(room ? call_at(calls, calls->count) : ret) = *next;
         calls->count += room;
+        calls->unsure = calls->unsure || (!room && next->names != CALL_NAMES_NOTHING);
     }
     *next = (struct call){.kind = CALL_NONE};
     return room;

@@ -65,7 +65,8 @@ struct calls {
     uint64_t last;     /* fingerprint of the last call that has ended */
     int64_t waited_us; /* for the server, not given to a call yet */
     moment ended;      /* the last call */
-    uint32_t portals;  /* noted so far */
+    bool unsure; /* a name was given that is not noted: no name is known until all is answered */
+    uint32_t portals; /* noted so far */
     uint32_t statements;
     struct call_name portal[CALLS_PORTALS];
     struct call_name statement[CALLS_STATEMENTS];
@@ -75,6 +76,9 @@ struct calls *calls_new(void);         /* NULL: no memory */
 void calls_free(struct calls **calls); /* NULL-safe */
 /** The number by which a name of a statement or a portal is known. */
 uint64_t calls_name(struct span name);
+/** Notes that a message gives a name that can't be noted.  No name is known until the calls that
+ *  are under way have ended. */
+void calls_lose_name(struct calls *calls);
 /** Forgets what portals, or all names, stand for: something else may have taken them. */
 void calls_forget_portals(struct calls *calls);
 void calls_forget_names(struct calls *calls);
@@ -85,8 +89,8 @@ void calls_begin(struct calls *calls, const struct ledger *ledger, const struct 
  *  for it, and *ret is the call, whose outline the caller owns. */
 bool calls_sent(struct calls *calls, const struct ledger *ledger, struct call *ret);
 /** Drops the calls whose entries the ledger does not have any more; the names of those that were
- *  carried out are noted.  Returns the call that the
- *  oldest entry belongs to; NULL: it belongs to none. */
+ *  carried out are noted.  Returns the call that the oldest entry belongs to; NULL: it belongs
+ *  to none. */
 struct call *calls_head(struct calls *calls, const struct ledger *ledger);
 /** Returns the call that an error is about: that of the oldest entry, or the first one behind it in
  *  the same batch.  NULL: there is none. */

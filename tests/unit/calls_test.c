@@ -264,6 +264,31 @@ TEST(what_was_forgotten_is_not_known)
 }
 END_TEST
 
+/* The Bind that gives the portal another meaning finds no room. */
+TEST(a_name_that_could_not_be_noted_is_not_known)
+{
+    parse("s", "select 2");
+    bind("p", "s");
+    take(WIRE_PARSE_COMPLETE);
+    take(WIRE_BIND_COMPLETE);
+    ck_assert_ptr_null(calls_head(calls, &ledger));
+    for (uint32_t i = 0; i < CALLS_MAX; i++)
+        execute("p");
+    bind("p", "t");
+    for (uint32_t i = 0; i < CALLS_MAX; i++)
+        runs("");
+    take(WIRE_BIND_COMPLETE);
+    execute("p");
+    runs("");
+    parse("s", "select 2");
+    bind("p", "s");
+    execute("p");
+    take(WIRE_PARSE_COMPLETE);
+    take(WIRE_BIND_COMPLETE);
+    runs("select $1");
+}
+END_TEST
+
 TEST(names_are_bounded)
 {
     char name[2] = "a";
@@ -314,6 +339,7 @@ int main(void)
         a_pipeline_means_what_its_names_mean_when_the_server_comes_to_them,
         a_name_that_was_refused_or_skipped_stands_for_what_it_did,
         what_was_forgotten_is_not_known,
+        a_name_that_could_not_be_noted_is_not_known,
         names_are_bounded,
         what_was_sent_and_not_answered_is_lost,
         NULL,

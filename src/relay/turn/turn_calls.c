@@ -49,7 +49,7 @@ static fault look_at_parse(struct turn *turn, struct calls *calls, struct span b
         call->names = CALL_NAMES_STATEMENT;
         call->name = calls_name(name);
     } else if (!turn_remaps(turn)) {
-        calls_forget_names(calls);
+        calls_lose_name(calls);
     }
     if (whole && wire_read_parse(body, &parse) == OK)
         return learn(turn, parse.query, ret);
