@@ -7,16 +7,9 @@ from support.patience import eventually
 from support.ports import free_port
 from support.redis import Redis, Sentinel
 from support.trunkline import configuration, route
-from test_tier import SQL, TABLE, checked, executions, rows, rule_of, stored, tier_of
+from test_tier import SQL, checked, executions, rows, rule_of, stored, table, tier_of  # noqa: F401
 
 RULE = {"mode": "ttl", "ttl": "1h", "tier": "redis"}
-
-
-@pytest.fixture
-def table(postgres):
-    postgres.sql(TABLE)
-    yield postgres
-    postgres.sql("drop table if exists tier")
 
 
 @pytest.fixture
